@@ -1,0 +1,73 @@
+"""The catalogue as the order API sees it: read by product when first asked for, then remembered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from orderflow.money import Money
+
+from orders.pricing import Product
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_MAX_REMEMBERED = 10_000
+_READ_ATTEMPTS = 4
+
+
+class CatalogueUnavailable(RuntimeError):
+    """DynamoDB kept leaving products out of its answers."""
+
+
+class Catalogue:
+    """Products by sku, each at most `ttl_seconds` old; that a product is missing is remembered too."""
+
+    def __init__(
+        self, table: str, client: DynamoDBClient, ttl_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Read from the DynamoDB table named `table`."""
+        self._table = table
+        self._client = client
+        self._ttl = ttl_seconds
+        self._clock = clock
+        self._known: dict[str, tuple[float, Product | None]] = {}
+
+    def products(self, skus: Iterable[str]) -> dict[str, Product]:
+        """Return the products that exist of at most 100 `skus`.
+
+        Raises:
+            CatalogueUnavailable: the table did not give them all in several attempts.
+        """
+        asked = set(skus)
+        if len(self._known) > _MAX_REMEMBERED:
+            self._known.clear()
+        now = self._clock()
+        stale = [sku for sku in asked if self._known.get(sku, (0.0, None))[0] <= now]
+        if stale:
+            self._read(stale, now + self._ttl)
+        return {sku: product for sku in asked if (product := self._known[sku][1])}
+
+    def _read(self, skus: list[str], good_until: float) -> None:
+        found: dict[str, Product] = {}
+        keys: list[Any] = [{"sku": {"S": sku}} for sku in skus]
+        for _ in range(_READ_ATTEMPTS):
+            answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys}})
+            found |= {product.sku: product for product in map(_product, answer["Responses"].get(self._table, ()))}
+            left_over = answer["UnprocessedKeys"].get(self._table)
+            keys = list(left_over["Keys"]) if left_over else []
+            if not keys:
+                break
+        else:
+            raise CatalogueUnavailable(self._table)
+        self._known |= {sku: (good_until, found.get(sku)) for sku in skus}
+
+
+def _product(item: dict[str, Any]) -> Product:
+    return Product(
+        sku=item["sku"]["S"],
+        name=item["name"]["S"],
+        unit_price=Money(int(item["unit_price"]["N"]), item["currency"]["S"]),
+        active=item["active"]["BOOL"],
+    )

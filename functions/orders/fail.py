@@ -1,0 +1,31 @@
+"""Saga step: give up on an order whose steps kept failing, so that it can be unwound.
+
+The event seals the order: from here on nothing but giving back and rejecting is possible, so no
+confirmation can cross with the compensation that follows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow.observability import observed
+from orderflow.order import FailFulfilment
+
+from orders.steps import Result, Step, carry_out
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class FailedStep(Step):
+    """The saga's input with the step that failed and the name of its error."""
+
+    step: str
+    error: str
+
+
+@observed
+def handler(event: FailedStep, _context: LambdaContext) -> Result:
+    """Answer `failing`, or `ended` where the order had come to its end before."""
+    state = carry_out(event["order_id"], FailFulfilment(event["step"], event["error"]))
+    return {"outcome": "failing" if state == "failing" else "ended"}

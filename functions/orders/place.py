@@ -1,0 +1,92 @@
+"""`POST /orders`: price an order and append it to the log, in one write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow import settings
+from orderflow.clients import client
+from orderflow.events import Customer, OrderPlaced, StockLine
+from orderflow.http import ApiEvent, Caller, Problem, Response, answer, api, caller
+from orderflow.log import OrderLog, OrderNotFound, RequestMismatch
+from orderflow.observability import correlation_of, identify
+
+from orders import pricing, requests
+from orders.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from orderflow.events import Event
+
+_client = client("dynamodb")
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), _client)
+CATALOGUE = Catalogue(settings.required("CATALOGUE_TABLE"), _client, settings.optional_int("CATALOGUE_TTL_SECONDS", 60))
+
+
+@api
+def handler(event: ApiEvent) -> Response:
+    """Answer an API Gateway event with 201 and the order, the same for the same Idempotency-Key."""
+    customer, key = caller(event), requests.idempotency_key(event)
+    order_id = pricing.order_id(customer.customer_id, key)
+    identify(order_id=order_id)
+    placed = place(order_id, customer, requests.parse(event), correlation_of(event) or order_id)
+    return answer(201, _view(placed), location=f"/orders/{order_id}")
+
+
+def place(order_id: str, customer: Caller, request: requests.PlaceOrderRequest, correlation_id: str) -> Event:
+    """Append the order and return its first event, or the one it had when it was placed before.
+
+    Raises:
+        Problem: 422 for products or quantities that cannot be ordered, or when the id belongs to a
+            request with other contents.
+    """
+    fingerprint = requests.fingerprint(request)
+    try:
+        try:
+            placed = _priced(customer, request)
+        except Problem as problem:
+            return _placed_before(order_id, fingerprint, problem)
+        return LOG.place(
+            order_id,
+            placed,
+            correlation_id=correlation_id,
+            fingerprint=fingerprint,
+            payment_token=request.payment.token,
+        )
+    except RequestMismatch:
+        detail = "this Idempotency-Key belongs to an order with other contents; use a new key for a new order"
+        raise Problem(422, "idempotency-key-reused", "Idempotency-Key reused", detail) from None
+
+
+def _placed_before(order_id: str, fingerprint: str, problem: Problem) -> Event:
+    """Return what a repeated request placed while its products were still for sale, or raise `problem`."""
+    try:
+        return LOG.placed(order_id, fingerprint)
+    except OrderNotFound:
+        raise problem from None
+
+
+def _priced(customer: Caller, request: requests.PlaceOrderRequest) -> OrderPlaced:
+    try:
+        merged = pricing.merge([StockLine(line.sku, line.quantity) for line in request.lines])
+        lines, total = pricing.price(merged, CATALOGUE.products(line.sku for line in merged))
+    except pricing.UnknownProducts as error:
+        raise Problem(422, "unknown-sku", "Unknown sku", str(error), skus=error.skus) from None
+    except pricing.MixedCurrencies as error:
+        raise Problem(422, "mixed-currencies", "Mixed currencies", str(error)) from None
+    except pricing.QuantityTooLarge as error:
+        raise Problem(422, "quantity-too-large", "Quantity too large", str(error)) from None
+    return OrderPlaced(
+        customer=Customer(customer.customer_id, customer.email),
+        lines=lines,
+        total=total,
+        shipping_address=request.shipping_address,
+        payment_country=request.payment.country,
+    )
+
+
+def _view(event: Event) -> requests.OrderAnswer:
+    placed = event.data
+    if not isinstance(placed, OrderPlaced):
+        message = f"{event.event_id} is no OrderPlaced"
+        raise TypeError(message)
+    return requests.OrderAnswer(event.order_id, "placed", placed.lines, placed.total, event.occurred_at)

@@ -1,0 +1,93 @@
+"""What an order costs and what it is called: pure rules."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
+
+from msgspec import Struct
+from orderflow.events import Line, StockLine
+from orderflow.money import Money
+
+
+class Product(Struct, frozen=True):
+    """A product as the catalogue offers it."""
+
+    sku: str
+    name: str
+    unit_price: Money
+    active: bool = True
+
+
+class UnknownProducts(ValueError):
+    """The catalogue does not offer these products."""
+
+    def __init__(self, skus: Sequence[str]) -> None:
+        """Name the products, in the order in which they were asked for."""
+        super().__init__(f"not in the catalogue: {', '.join(skus)}")
+        self.skus = tuple(skus)
+
+
+class MixedCurrencies(ValueError):
+    """The products of one order are priced in more than one currency."""
+
+
+class QuantityTooLarge(ValueError):
+    """The lines of one product add up to more than one line may have."""
+
+
+MAX_QUANTITY = 999
+
+
+def order_id(customer_id: str, idempotency_key: str) -> str:
+    """Return the id of the order that a customer places with a key: always the same one.
+
+    128 bits of SHA-256 over both, with the length of the first between so that no two pairs run
+    together into the same text.
+    """
+    text = f"{len(customer_id)}:{customer_id}:{idempotency_key}".encode()
+    digest = hashlib.sha256(text).digest()[:16]
+    return "ord_" + base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+def merge(requested: Sequence[StockLine]) -> tuple[StockLine, ...]:
+    """Return one line per product, in the order of first mention, quantities added up.
+
+    Raises:
+        QuantityTooLarge: a product is asked for more than 999 times.
+    """
+    quantities: dict[str, int] = {}
+    for line in requested:
+        quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
+    for sku, quantity in quantities.items():
+        if quantity > MAX_QUANTITY:
+            message = f"{sku} is asked for {quantity} times; {MAX_QUANTITY} is the most"
+            raise QuantityTooLarge(message)
+    return tuple(StockLine(sku, quantity) for sku, quantity in quantities.items())
+
+
+def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> tuple[tuple[Line, ...], Money]:
+    """Return the priced lines and their total, in minor units of their one currency.
+
+    `requested` has one line per product and at least one.
+
+    Raises:
+        UnknownProducts: the catalogue has no such product, or does not sell it any more.
+        MixedCurrencies: the products are priced in several currencies.
+    """
+    offered = {line.sku: catalogue.get(line.sku) for line in requested}
+    unknown = [sku for sku, product in offered.items() if product is None or not product.active]
+    if unknown:
+        raise UnknownProducts(unknown)
+    products = {sku: product for sku, product in offered.items() if product}
+    currencies = sorted({product.unit_price.currency for product in products.values()})
+    if len(currencies) > 1:
+        message = f"one order has one currency, not {' and '.join(currencies)}"
+        raise MixedCurrencies(message)
+    lines = tuple(
+        Line(line.sku, products[line.sku].name, line.quantity, products[line.sku].unit_price) for line in requested
+    )
+    return lines, reduce(add, (line.unit_price.times(line.quantity) for line in lines))

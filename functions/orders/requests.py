@@ -1,0 +1,124 @@
+"""What a client sends and what it gets: the shapes of the HTTP API."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from orderflow.events import Address, Country, Line, Quantity, Sku
+from orderflow.http import ApiEvent, Problem, header, invalid
+from orderflow.money import Money
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_LINES = 98  # a reservation writes each line, its own row and its event in one transaction of 100
+MAX_KEY_LENGTH = 255
+
+
+class RequestedLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many of which product; the price is never the client's to say."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+class Payment(Struct, frozen=True, forbid_unknown_fields=True):
+    """The provider's one-time token for a means of payment, and the country that issued it."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=255)]
+    country: Country
+
+
+class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /orders`."""
+
+    lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
+    shipping_address: Address
+    payment: Payment
+
+
+class OrderAnswer(Struct, frozen=True, omit_defaults=True):
+    """An order as its owner sees it."""
+
+    order_id: str
+    state: Literal["placed", "held", "confirmed", "rejected"]
+    lines: tuple[Line, ...]
+    total: Money
+    placed_at: datetime
+    reason: str | None = None
+    details: tuple[str, ...] = ()
+
+
+class TimelineEntry(Struct, frozen=True):
+    """One event of an order as its owner sees it."""
+
+    version: int
+    type: str
+    occurred_at: datetime
+    source: str
+    event_id: str
+    causation_id: str | None
+    data: dict[str, Any]
+
+
+class Timeline(Struct, frozen=True):
+    """The events of an order, oldest first."""
+
+    order_id: str
+    events: tuple[TimelineEntry, ...]
+
+
+_decoder = msgspec.json.Decoder(PlaceOrderRequest)
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def parse(event: ApiEvent) -> PlaceOrderRequest:
+    """Return the order that an API Gateway event asks for.
+
+    Raises:
+        Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON, 422 for another shape.
+    """
+    body = _body(event)
+    if len(body) > MAX_BODY_BYTES:
+        raise Problem(413, "body-too-large", "Body too large", f"an order may have {MAX_BODY_BYTES} bytes at most")
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "malformed-json", "Malformed JSON", f"the body must be JSON in UTF-8: {error}") from None
+
+
+def idempotency_key(event: ApiEvent) -> str:
+    """Return the request's Idempotency-Key.
+
+    Raises:
+        Problem: 400 when it is missing, longer than 255 characters, or not printable ASCII.
+    """
+    key = header(event, "Idempotency-Key") or ""
+    if not key.strip():
+        detail = "send an Idempotency-Key header, the same one whenever you repeat this request"
+        raise Problem(400, "idempotency-key-missing", "Idempotency-Key missing", detail)
+    if len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        detail = f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters"
+        raise Problem(400, "idempotency-key-invalid", "Idempotency-Key invalid", detail)
+    return key
+
+
+def fingerprint(request: PlaceOrderRequest) -> str:
+    """Return the SHA-256 (hex) of the request's contents, whatever its white space and field order."""
+    return hashlib.sha256(_canonical.encode(request)).hexdigest()
+
+
+def _body(event: ApiEvent) -> bytes:
+    body: str = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return body.encode("utf-8", "surrogatepass")
+    import base64  # noqa: PLC0415 - a binary body is rare, and this import costs every cold start
+
+    try:
+        return base64.b64decode(body, validate=True)
+    except ValueError as error:
+        raise Problem(400, "malformed-body", "Malformed body", f"the body is not base64: {error}") from None

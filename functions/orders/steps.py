@@ -1,0 +1,39 @@
+"""What the saga's steps of this context share: record a command, answer with the order's state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from orderflow import settings
+from orderflow.clients import client
+from orderflow.log import OrderLog
+
+if TYPE_CHECKING:
+    from orderflow.order import Command, State
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+
+Outcome = Literal["confirmed", "rejected", "failing", "held", "ended"]
+
+
+class Step(TypedDict):
+    """What the saga gives a step."""
+
+    order_id: str
+    correlation_id: str
+
+
+class Result(TypedDict):
+    """What a step answers; the saga's Choice reads it."""
+
+    outcome: Outcome
+
+
+def carry_out(order_id: str, command: Command) -> State:
+    """Record `command` on the order and return the state that the order is in then.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        Conflict: others kept appending to it.
+    """
+    return LOG.record(LOG.load(order_id), command, source="orders").state

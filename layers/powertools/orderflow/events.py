@@ -1,0 +1,261 @@
+"""The facts of an order's life, and the envelope that carries each of them.
+
+These models are the contract between contexts: what is on the order log is what is on the bus.
+Readers ignore fields that they do not know, so a new optional field needs no new version.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from orderflow.money import Money
+
+Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code")]
+Quantity = Annotated[int, Meta(ge=1, le=999)]
+
+RejectionReason = Literal["out_of_stock", "fraud_refused", "payment_declined", "fulfilment_failed"]
+
+
+class UnknownEvent(ValueError):
+    """The envelope names an event type that this code does not know."""
+
+
+class Customer(Struct, frozen=True):
+    """Who ordered: the subject of the token, and where mail goes."""
+
+    id: str
+    email: str
+
+
+class Address(Struct, frozen=True, forbid_unknown_fields=True):
+    """A postal address; the country decides what the other parts mean."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    street: Annotated[str, Meta(min_length=1, max_length=200)]
+    city: Annotated[str, Meta(min_length=1, max_length=100)]
+    postal_code: Annotated[str, Meta(min_length=1, max_length=20)]
+    country: Country
+
+
+class Line(Struct, frozen=True):
+    """One product of an order with the price that the catalogue had when it was placed."""
+
+    sku: Sku
+    name: str
+    quantity: Quantity
+    unit_price: Money
+
+
+class StockLine(Struct, frozen=True):
+    """A quantity of one product."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+class Shortage(Struct, frozen=True):
+    """A line that stock could not cover."""
+
+    sku: Sku
+    requested: int
+    available: int
+
+
+class Fact(Struct, frozen=True):
+    """What happened; the base of every event's data. `schema_version` is part of its contract."""
+
+    schema_version: ClassVar[int] = 1
+
+
+class OrderPlaced(Fact, frozen=True):
+    """A customer's order was accepted, priced from the catalogue."""
+
+    customer: Customer
+    lines: tuple[Line, ...]
+    total: Money
+    shipping_address: Address
+    payment_country: Country
+
+
+class StockReserved(Fact, frozen=True):
+    """Every line is set aside for the order."""
+
+    lines: tuple[StockLine, ...]
+
+
+class StockReservationFailed(Fact, frozen=True):
+    """At least one line is short, so none was set aside. The order can only be rejected now."""
+
+    shortages: tuple[Shortage, ...]
+
+
+class OrderScreened(Fact, frozen=True):
+    """The fraud rules decided without a person. After `refuse` the order can only be rejected."""
+
+    decision: Literal["approve", "refuse"]
+    score: int
+    reasons: tuple[str, ...]
+
+
+class OrderHeldForReview(Fact, frozen=True):
+    """The fraud rules ask for a person's decision."""
+
+    customer: Customer
+    total: Money
+    score: int
+    reasons: tuple[str, ...]
+
+
+class OrderReviewApproved(Fact, frozen=True):
+    """A person let a held order go on."""
+
+    reviewer: str
+    note: str
+
+
+class PaymentAuthorized(Fact, frozen=True):
+    """The provider holds the amount for us under `authorization_id`."""
+
+    authorization_id: str
+    amount: Money
+
+
+class PaymentDeclined(Fact, frozen=True):
+    """The provider refused to hold the amount. The order can only be rejected now."""
+
+    code: str
+    amount: Money
+
+
+class PaymentVoided(Fact, frozen=True):
+    """An authorization was given back before anything was captured."""
+
+    authorization_id: str
+    amount: Money
+
+
+class FulfilmentFailed(Fact, frozen=True):
+    """A step kept failing. The order can only be rejected now."""
+
+    step: str
+    reason: str
+
+
+class StockReleased(Fact, frozen=True):
+    """What was set aside for the order is for sale again."""
+
+    lines: tuple[StockLine, ...]
+
+
+class OrderConfirmed(Fact, frozen=True):
+    """Stock is reserved and payment authorized: the order will be shipped."""
+
+    customer: Customer
+    lines: tuple[Line, ...]
+    total: Money
+    shipping_address: Address
+    authorization_id: str
+
+
+class OrderRejected(Fact, frozen=True):
+    """The order ended without being fulfilled; nothing is reserved or authorized any more."""
+
+    customer: Customer
+    lines: tuple[Line, ...]
+    total: Money
+    reason: RejectionReason
+    details: tuple[str, ...]
+
+
+FACTS: dict[str, type[Fact]] = {
+    fact.__name__: fact
+    for fact in (
+        OrderPlaced,
+        StockReserved,
+        StockReservationFailed,
+        OrderScreened,
+        OrderHeldForReview,
+        OrderReviewApproved,
+        PaymentAuthorized,
+        PaymentDeclined,
+        PaymentVoided,
+        FulfilmentFailed,
+        StockReleased,
+        OrderConfirmed,
+        OrderRejected,
+    )
+}
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """A fact with its circumstances.
+
+    `event_id` is unique and the same however often the event is written or delivered.
+    `occurred_at` is UTC. `correlation_id` is that of the request which placed the order;
+    `causation_id` is the event that led to this one, or nothing for the first. `order_version`
+    counts the events of one order from 1 without a gap.
+    """
+
+    event_id: str
+    type: str
+    schema_version: int
+    occurred_at: datetime
+    source: str
+    correlation_id: str
+    causation_id: str | None
+    order_id: str
+    order_version: int
+    data: Fact
+
+
+class _Envelope(Struct, frozen=True, kw_only=True):
+    event_id: str
+    type: str
+    schema_version: int
+    occurred_at: datetime
+    source: str
+    correlation_id: str
+    causation_id: str | None
+    order_id: str
+    order_version: int
+    data: msgspec.Raw
+
+
+_encoder = msgspec.json.Encoder()
+_envelopes = msgspec.json.Decoder(_Envelope)
+
+
+def encode(event: Event) -> bytes:
+    """Return the event as a JSON document, times as RFC 3339 in UTC."""
+    return _encoder.encode(event)
+
+
+def decode(raw: bytes | str) -> Event:
+    """Read an event from its JSON document.
+
+    Raises:
+        UnknownEvent: its type is not known here.
+        msgspec.DecodeError: it is not JSON, or not of the event's shape (ValidationError).
+    """
+    envelope = _envelopes.decode(raw)
+    fact = FACTS.get(envelope.type)
+    if fact is None:
+        raise UnknownEvent(envelope.type)
+    data = msgspec.json.decode(envelope.data, type=fact)
+    return Event(
+        event_id=envelope.event_id,
+        type=envelope.type,
+        schema_version=envelope.schema_version,
+        occurred_at=envelope.occurred_at,
+        source=envelope.source,
+        correlation_id=envelope.correlation_id,
+        causation_id=envelope.causation_id,
+        order_id=envelope.order_id,
+        order_version=envelope.order_version,
+        data=data,
+    )

@@ -1,0 +1,160 @@
+"""HTTP answers of the API: JSON, and problem details (RFC 9457) for everything that goes wrong."""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+import msgspec
+from msgspec import Struct
+
+from orderflow.observability import correlation_of, logger, observed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Authorizer(TypedDict, total=False):
+    """What the authorizer passes on about the caller; API Gateway makes strings of all values."""
+
+    customer_id: str
+    email: str
+    groups: str
+    expires_at: str
+
+
+class RequestContext(TypedDict):
+    """The part of a request's context that is used here."""
+
+    requestId: str
+    authorizer: NotRequired[Authorizer | None]
+
+
+class ApiEvent(TypedDict):
+    """The request of a proxy integration, as far as it is used here."""
+
+    resource: str
+    headers: dict[str, str] | None
+    pathParameters: NotRequired[dict[str, str] | None]
+    body: NotRequired[str | None]
+    isBase64Encoded: NotRequired[bool]
+    requestContext: RequestContext
+
+
+PROBLEM_BASE = "urn:order-pipeline:problem:"
+
+
+class Response(TypedDict):
+    """The answer of a proxy integration."""
+
+    statusCode: int
+    headers: dict[str, str]
+    body: str
+    isBase64Encoded: NotRequired[bool]
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word for it
+    """An answer that says what was wrong with a request.
+
+    `code` names the kind of problem and never changes; `detail` says what to do about this one;
+    `members` are further fields of the document.
+    """
+
+    def __init__(self, status: int, code: str, title: str, detail: str, **members: Any) -> None:
+        """Describe one problem."""
+        super().__init__(detail)
+        self.status = status
+        self.document = {"type": PROBLEM_BASE + code, "title": title, "status": status, "detail": detail, **members}
+
+
+class Caller(Struct, frozen=True):
+    """Who is calling, as the authorizer found it in the token."""
+
+    customer_id: str
+    email: str
+    groups: frozenset[str]
+
+
+def answer(status: int, body: Any, **headers: str) -> Response:
+    """Return `body` as a JSON answer; `headers` are given with underscores for hyphens."""
+    return _response(
+        status, body, "application/json", {name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+def caller(event: ApiEvent) -> Caller:
+    """Return who is calling.
+
+    API Gateway caches what the authorizer said, so a token may have expired since: that is checked
+    again here.
+
+    Raises:
+        Problem: 401 when nobody is known, or the token has expired.
+    """
+    known = event["requestContext"].get("authorizer") or Authorizer()
+    customer_id = known.get("customer_id")
+    if not customer_id or float(known.get("expires_at") or 0) <= time.time():
+        raise Problem(401, "unauthorized", "Unauthorized", "send a valid, unexpired bearer token")
+    groups = (known.get("groups") or "").split(",")
+    return Caller(customer_id, known.get("email") or "", frozenset(filter(None, groups)))
+
+
+def header(event: ApiEvent, name: str) -> str | None:
+    """Return the value of a request header, its name in any case."""
+    for key, value in (event.get("headers") or {}).items():
+        if key.lower() == name.lower():
+            return value
+    return None
+
+
+def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaContext], Response]:
+    """Make a Lambda handler of a function from an API Gateway event to an answer.
+
+    A `Problem` becomes its document. Anything else that is raised becomes a 500 that tells nothing
+    but the correlation id; the log line has the rest.
+    """
+
+    @functools.wraps(handler)
+    def respond(event: ApiEvent, _context: LambdaContext) -> Response:
+        correlation_id = correlation_of(event) or ""
+        try:
+            response = handler(event)
+        except Problem as problem:
+            logger.info("refused", problem=problem.document["type"])
+            response = _problem(problem)
+        except Exception:
+            logger.exception("failed")
+            response = _problem(
+                Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking")
+            )
+        response["headers"]["x-correlation-id"] = correlation_id
+        return response
+
+    return observed(respond)
+
+
+def invalid(error: msgspec.ValidationError) -> Problem:
+    """Return the problem of a document that is JSON, but not of the shape that is asked for.
+
+    `field` is the JSONPath of the part that is wrong, for a program to use.
+    """
+    what, _, path = str(error).partition(" - at `")
+    field = path.rstrip("`") or "$"
+    detail = f"{field}: {re.sub('^O', 'o', re.sub('^E', 'e', what))}"
+    return Problem(422, "invalid-request", "Invalid request", detail, field=field)
+
+
+def _problem(problem: Problem) -> Response:
+    return _response(problem.status, problem.document, "application/problem+json", {})
+
+
+def _response(status: int, body: Any, content_type: str, headers: dict[str, str]) -> Response:
+    return {
+        "statusCode": status,
+        "headers": {"content-type": content_type, "cache-control": "no-store", **headers},
+        "body": msgspec.json.encode(body).decode(),
+    }
