@@ -1,0 +1,1 @@
+"""Orders: taking them, keeping their log, publishing it, and ending them."""

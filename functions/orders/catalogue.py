@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from orderflow.money import Money
-
 from orders.pricing import Product
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _MAX_REMEMBERED = 10_000
@@ -24,9 +24,7 @@ class CatalogueUnavailable(RuntimeError):
 class Catalogue:
     """Products by sku, each at most `ttl_seconds` old; that a product is missing is remembered too."""
 
-    def __init__(
-        self, table: str, client: DynamoDBClient, ttl_seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, table: str, client: DynamoDBClient, ttl_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Read from the DynamoDB table named `table`."""
         self._table = table
         self._client = client

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from orderflow.observability import observed
 from orderflow.order import FailFulfilment
-
 from orders.steps import Result, Step, carry_out
 
 if TYPE_CHECKING:

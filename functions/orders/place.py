@@ -10,7 +10,6 @@ from orderflow.events import Customer, OrderPlaced, StockLine
 from orderflow.http import ApiEvent, Caller, Problem, Response, answer, api, caller
 from orderflow.log import OrderLog, OrderNotFound, RequestMismatch
 from orderflow.observability import correlation_of, identify
-
 from orders import pricing, requests
 from orders.catalogue import Catalogue
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
 from orderflow.events import Line, StockLine
 from orderflow.money import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Product(Struct, frozen=True):
@@ -87,7 +91,5 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
     if len(currencies) > 1:
         message = f"one order has one currency, not {' and '.join(currencies)}"
         raise MixedCurrencies(message)
-    lines = tuple(
-        Line(line.sku, products[line.sku].name, line.quantity, products[line.sku].unit_price) for line in requested
-    )
+    lines = tuple(Line(line.sku, products[line.sku].name, line.quantity, products[line.sku].unit_price) for line in requested)
     return lines, reduce(add, (line.unit_price.times(line.quantity) for line in lines))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
 from orderflow import events, settings
 from orderflow.clients import client
 from orderflow.observability import logger, observed
@@ -37,6 +38,7 @@ class NotPublished(RuntimeError):
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     """Publish a batch of the table's stream and answer how many events it had."""
+    logger.append_keys(event_ids=[_event_id(record) for record in event["Records"]])
     entries = [entry for record in event["Records"] if (entry := _entry(record))]
     for batch in batches(entries):
         put(batch)
@@ -89,6 +91,11 @@ def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef | None:
         _park(record, ValueError("larger than the bus takes"))
         return None
     return entry
+
+
+def _event_id(record: dict[str, Any]) -> str:
+    key = record["dynamodb"]["Keys"]
+    return f"{key['order_id']['S']}:{key['version']['N']}"
 
 
 def _park(record: dict[str, Any], error: Exception) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
+
 from orderflow import settings
 from orderflow.clients import client
-from orderflow.events import Event
 from orderflow.http import ApiEvent, Problem, Response, answer, api, caller
 from orderflow.log import OrderLog, OrderNotFound
 from orderflow.order import Order, fold
-
 from orders.requests import OrderAnswer, Timeline, TimelineEntry
+
+if TYPE_CHECKING:
+    from orderflow.events import Event
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 
@@ -73,6 +76,4 @@ def _entry(event: Event) -> TimelineEntry:
     data = msgspec.to_builtins(event.data, builtin_types=(datetime,))
     for hidden in ("score", "reasons", "reviewer", "note"):
         data.pop(hidden, None)
-    return TimelineEntry(
-        event.order_version, event.type, event.occurred_at, event.source, event.event_id, event.causation_id, data
-    )
+    return TimelineEntry(event.order_version, event.type, event.occurred_at, event.source, event.event_id, event.causation_id, data)

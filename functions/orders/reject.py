@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from orderflow.observability import observed
 from orderflow.order import RejectOrder
-
 from orders.steps import Result, Step, carry_out
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+
 from orderflow.events import Address, Country, Line, Quantity, Sku
 from orderflow.http import ApiEvent, Problem, header, invalid
 from orderflow.money import Money

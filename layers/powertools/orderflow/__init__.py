@@ -1,0 +1,1 @@
+"""What every context shares: events, the order log and its rules, HTTP, observability."""

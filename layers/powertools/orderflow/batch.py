@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
@@ -11,9 +10,13 @@ from aws_lambda_powertools.utilities.batch import (
     process_partial_response,  # pyright: ignore[reportUnknownVariableType]
 )
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse as PartialFailures
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from orderflow.observability import identify, logger, tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 __all__ = ["PartialFailures", "each_record"]
 

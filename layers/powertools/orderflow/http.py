@@ -57,7 +57,7 @@ class Response(TypedDict):
     isBase64Encoded: NotRequired[bool]
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's word for it
+class Problem(Exception):
     """An answer that says what was wrong with a request.
 
     `code` names the kind of problem and never changes; `detail` says what to do about this one;
@@ -81,9 +81,7 @@ class Caller(Struct, frozen=True):
 
 def answer(status: int, body: Any, **headers: str) -> Response:
     """Return `body` as a JSON answer; `headers` are given with underscores for hyphens."""
-    return _response(
-        status, body, "application/json", {name.replace("_", "-"): value for name, value in headers.items()}
-    )
+    return _response(status, body, "application/json", {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def caller(event: ApiEvent) -> Caller:
@@ -126,11 +124,9 @@ def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaCo
         except Problem as problem:
             logger.info("refused", problem=problem.document["type"])
             response = _problem(problem)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and we a log line
             logger.exception("failed")
-            response = _problem(
-                Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking")
-            )
+            response = _problem(Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking"))
         response["headers"]["x-correlation-id"] = correlation_id
         return response
 

@@ -7,7 +7,6 @@ a claim that runs out, and the effect comes again. Use it only where that is tol
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +20,8 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyPe
 from orderflow.observability import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -64,7 +65,7 @@ class OncePerEvent[A]:
         self._config.register_lambda_context(context)
         performed: list[A] = []
 
-        def perform(*, event: dict[str, Any]) -> A:
+        def perform(*, event: dict[str, Any]) -> A:  # noqa: ARG001 - Powertools takes the key from it
             performed.append(effect())
             return performed[0]
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 import random
 import time
 import zlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
-
-from botocore.exceptions import ClientError
 
 from orderflow import events
 from orderflow.order import Command, Order, Refusal, decide, evolve, fold, is_open
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
@@ -191,9 +191,7 @@ class OrderLog:
         except self._client.exceptions.ConditionalCheckFailedException:
             raise Conflict(event.event_id) from None
 
-    def _transact(
-        self, items: Sequence[TransactWriteItemTypeDef], alongside: Sequence[TransactWriteItemTypeDef], own: int
-    ) -> None:
+    def _transact(self, items: Sequence[TransactWriteItemTypeDef], alongside: Sequence[TransactWriteItemTypeDef], own: int) -> None:
         for attempt in range(_ATTEMPTS):
             try:
                 self._client.transact_write_items(TransactItems=[*items, *alongside])

@@ -59,7 +59,11 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
     @functools.wraps(handler)
     def invoke(event: E, context: LambdaContext) -> A:
         path: dict[str, str] = event.get("pathParameters") or {}
-        identify(correlation_id=correlation_of(event), order_id=event.get("order_id") or path.get("order_id"))
+        identify(
+            correlation_id=correlation_of(event),
+            order_id=event.get("order_id") or path.get("order_id"),
+            event_id=event.get("event_id"),
+        )
         try:
             answer = handler(event, context)
         except Exception:

@@ -10,17 +10,20 @@ every step of the saga safe to run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from functools import reduce
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from orderflow import events
 from orderflow.events import Address, Country, Customer, Event, Fact, Line, RejectionReason, Shortage, StockLine
-from orderflow.money import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orderflow.money import Money
 
 State = Literal["new", "placed", "held", "failing", "confirmed", "rejected"]
 Standing = Literal["held", "failing", "ended"]
@@ -225,9 +228,7 @@ def decide(order: Order, command: Command) -> tuple[Fact, ...] | Refusal:
             return _decide_end(order, command)
 
 
-def _decide_stock(
-    order: Order, command: RecordReservation | RecordShortage | RecordRelease
-) -> tuple[Fact, ...] | Refusal:
+def _decide_stock(order: Order, command: RecordReservation | RecordShortage | RecordRelease) -> tuple[Fact, ...] | Refusal:
     match command:
         case RecordReservation() if order.reservation == "held":
             return ()
@@ -259,9 +260,7 @@ def _decide_screening(order: Order, command: RecordScreening | ApproveReview) ->
             return _refuse(order, command)
 
 
-def _decide_payment(
-    order: Order, command: RecordAuthorization | RecordDecline | RecordVoid
-) -> tuple[Fact, ...] | Refusal:
+def _decide_payment(order: Order, command: RecordAuthorization | RecordDecline | RecordVoid) -> tuple[Fact, ...] | Refusal:
     match command:
         case RecordAuthorization() if order.payment == "authorized":
             return ()
@@ -288,11 +287,7 @@ def _decide_end(order: Order, command: FailFulfilment | ConfirmOrder | RejectOrd
         case ConfirmOrder() if order.state == "confirmed":
             return ()
         case ConfirmOrder() if order.state == "placed" and order.authorization_id and order.payment == "authorized":
-            return (
-                events.OrderConfirmed(
-                    order.customer, order.lines, order.total, order.shipping_address, order.authorization_id
-                ),
-            )
+            return (events.OrderConfirmed(order.customer, order.lines, order.total, order.shipping_address, order.authorization_id),)
         case RejectOrder() if order.state == "rejected":
             return ()
         case RejectOrder() if order.failure and _holds_nothing(order):

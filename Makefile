@@ -1,0 +1,176 @@
+# The order pipeline. `make` lists what there is.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+UV := .venv-tools/bin/uv
+PY := $(BIN)/python
+BACKEND ?= embedded
+export BACKEND
+export ENDPOINT
+export SAM_CLI_TELEMETRY := 0
+# `sam build` looks for python3.13 on PATH.
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
+
+##@ Environments
+
+setup: .venv .venv-emulator .venv-security ## Create the Python environments from the locks; does nothing when they are current
+
+# $(call sync,lock,options): makes the environment $@ what its lock says, unless it is that already.
+sum = $$(cksum < $(1))
+define sync
+@[ "$$(cat $@/.lock 2>/dev/null)" = "$(call sum,$(1))" ] || { \
+  echo "setup  $@"; \
+  { [ -x $@/bin/python ] || $(UV) venv --quiet --no-config --python "$$(devtools/find-python)" $@; } && \
+  $(UV) pip sync --quiet --no-config --require-hashes --compile-bytecode --python $@/bin/python $(1) && \
+  $(if $(2),$(UV) pip install --quiet --no-config --no-deps --python $@/bin/python $(2) &&) \
+  echo "$(call sum,$(1))" > $@/.lock; }
+endef
+
+.venv: .venv-tools
+	$(call sync,requirements/dev.txt,--editable .)
+
+.venv-emulator: .venv-tools
+	$(call sync,requirements/emulator.txt)
+
+.venv-security: .venv-tools
+	$(call sync,requirements/security.txt)
+
+.venv-tools:
+	@[ "$$(cat $@/.lock 2>/dev/null)" = "$(call sum,requirements/tools.txt)" ] || { \
+	  echo "setup  $@" && python=$$(devtools/find-python) && "$$python" -m venv --clear $@ && \
+	  $@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt && \
+	  echo "$(call sum,requirements/tools.txt)" > $@/.lock; }
+
+# $(call compile-lock,group)
+compile-lock = $(UV) pip compile --quiet --no-config --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate --group $(1) -o requirements/$(1).txt
+lock: .venv-tools ## Resolve every lock in requirements/ anew, to the newest versions
+	$(call compile-lock,layer)
+	$(call compile-lock,identity)
+	$(call compile-lock,dev)
+	$(call compile-lock,emulator)
+	$(call compile-lock,security)
+	$(call compile-lock,tools)
+
+##@ The pipeline on this machine
+
+run: setup ## Start the emulator, deploy, and watch an order of every outcome to its end
+	@$(PY) -m devtools.run
+
+order: setup ## Place the order of a file and follow it: make order FILE=events/orders/place.json
+	@$(PY) -m devtools.order $(if $(FILE),"$(FILE)")
+
+trace: setup ## Show what caused what in an order, with times: make trace ORDER=ord_…
+	@$(PY) -m devtools.trace $(if $(ORDER),"$(ORDER)")
+
+logs: setup ## Print the functions' logs
+	@$(PY) -m devtools.logs
+
+redrive: setup ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
+	@$(PY) -m devtools.redrive $(if $(QUEUE),"$(QUEUE)")
+
+stop: setup ## Stop the emulator
+	@$(PY) -m devtools.stop
+
+invoke: setup ## Run every function with its sample events in Lambda containers; needs a Docker engine
+	@$(PY) -m devtools.invoke
+
+bench: setup ## Measure cold start, latency, throughput and the cost of an order, as ratios
+	@$(PY) -m devtools.bench
+
+##@ Tests
+
+ifeq ($(BACKEND),localstack)
+test: integration ## Check, unit tests, fault sweep, integration tests; BACKEND=localstack ENDPOINT=http://… runs the last there
+else
+test: setup
+	@$(MAKE) check
+	@$(MAKE) unit
+	@$(MAKE) faults
+	@$(MAKE) integration
+endif
+
+PYTEST := $(PY) -m pytest
+unit: setup ## Unit and contract tests: rules, handlers, template; no network
+	@$(PYTEST) tests/unit tests/contract
+
+faults: setup ## Fail every AWS and provider call of an order in every way, in process
+	@$(PYTEST) tests/faults -n 2
+
+integration: setup ## Orders through HTTP on the deployed stack
+	@$(PYTEST) tests/integration
+
+##@ Checks
+
+CHECKS := format-check lint types imports template states security generated
+check: setup ## Format, lint, types, imports, template, state machines, security, generated files
+	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
+
+# $(call step,name,command): says nothing but its name and time, unless something was found.
+define step
+@start=$$(date +%s); if out=$$({ $(2); } 2>&1); then printf 'ok     %-12s %3ss\n' "$(1)" "$$(($$(date +%s) - start))"; \
+else printf '%s\nFAILED %s\n' "$$out" "$(1)" >&2; exit 1; fi
+endef
+
+format: setup ## Format the code
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix --select I
+
+format-check: .venv
+	$(call step,format,$(BIN)/ruff format --check)
+
+lint: .venv ## Ruff
+	$(call step,lint,$(BIN)/ruff check)
+
+types: .venv ## Pyright, strict
+	$(call step,types,$(BIN)/pyright --warnings)
+
+imports: .venv ## What may import what
+	$(call step,imports,PYTHONPATH=functions:layers/powertools:. $(BIN)/lint-imports --no-cache)
+
+template: .venv ## cfn-lint with its serverless rules, on the template and on what SAM makes of it
+	$(call step,template,$(PY) -m devtools.lint_template)
+
+states: .venv ## State machines: every state reachable, every transition leading somewhere
+	$(call step,states,$(PY) -m devtools.lint_states)
+
+security: .venv .venv-security ## checkov, on the template and on what SAM makes of it
+	$(call step,security,$(PY) -m devtools.lint_security)
+
+generated: .venv ## Files that are generated are current
+	$(call step,generated,$(PY) -m devtools.openapi --check)
+
+openapi: setup ## Write the OpenAPI document from the models
+	@$(PY) -m devtools.openapi
+
+diagram: setup ## Draw docs/architecture.md's diagram from the template
+	@$(PY) -m devtools.diagram
+
+##@ AWS
+
+# ENV is an environment of samconfig.toml. What Python leaves beside its sources would count as a change of them.
+ENV ?= default
+build: setup ## Build what is deployed: make build ENV=prod
+	@find functions layers -name __pycache__ -prune -exec rm -rf {} +
+	@sam build --config-env $(ENV)
+
+deploy: build ## Deploy to AWS, asking before it changes anything: make deploy ENV=staging
+	@env -u AWS_ENDPOINT_URL sam deploy --config-env $(ENV) $(if $(filter default,$(ENV)),--guided)
+
+##@ The rest
+
+clean: ## Stop the emulator; remove the environments and everything that was built
+	@[ ! -x $(PY) ] || $(PY) -m devtools.stop || true
+	rm -rf .venv .venv-emulator .venv-security .venv-tools .aws-sam .local .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find functions layers devtools tests -name __pycache__ -prune -exec rm -rf {} +
+
+help: ## List what there is
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup lock run order trace logs redrive stop invoke bench test unit faults integration check format format-check lint \
+  types imports template states security generated openapi diagram build deploy clean help \
+  .venv .venv-emulator .venv-security .venv-tools

@@ -1,0 +1,1 @@
+"""Local tools: start the emulator, deploy, seed, place and follow orders. Never deployed."""

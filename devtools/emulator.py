@@ -1,0 +1,192 @@
+"""The embedded emulator: started on loopback in a process group of its own, found again by its recorded process."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from http.client import HTTPException
+from importlib.util import find_spec
+from pathlib import Path
+
+from devtools import target, web
+from devtools.cli import UserError
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A process that we started. `started` is the system's own account of when, which tells it from a later namesake."""
+
+    pid: int
+    started: str
+    port: int
+
+
+def log_file(port: int) -> Path:
+    """Where the emulator on that port writes its log."""
+    return target.local_folder() / ("emulator.log" if port == target.DEFAULT_PORT else f"emulator-{port}.log")
+
+
+def _record(port: int) -> Path:
+    return target.local_folder() / f"emulator-{port}.json"
+
+
+def _temporary(port: int) -> Path:
+    return target.local_folder() / f"tmp-{port}"
+
+
+def birth(pid: int) -> str | None:
+    """When a live process began, in a form only good for comparing; None when there is no such process, or only its corpse."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return None if Path("/proc/self").exists() else _birth_by_ps(pid)
+    except ProcessLookupError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _birth_by_ps(pid: int) -> str | None:
+    answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, started = answer.stdout.strip().partition(" ")
+    return None if not state or state.startswith("Z") else started.strip()
+
+
+def running(port: int) -> Instance | None:
+    """The live emulator that we started on this port, if any."""
+    try:
+        found = Instance(**json.loads(_record(port).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return found if birth(found.pid) == found.started else None
+
+
+def started_ports() -> list[int]:
+    """The ports on which we recorded an emulator, live or dead."""
+    return sorted(int(path.stem.removeprefix("emulator-")) for path in target.local_folder().glob("emulator-*.json"))
+
+
+def is_healthy(endpoint: str) -> bool:
+    """Whether an emulator answers there."""
+    try:
+        return "edition" in web.call("GET", f"{endpoint}/_ministack/health", timeout=3).json()
+    except (OSError, HTTPException):
+        return False
+
+
+def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance, bool]:
+    """Have an emulator answer on this port of loopback: the one that is up, or a new, empty one. Says whether it is new.
+
+    `functions_endpoint` is what functions in a new one are given to reach AWS, when that is not the emulator itself (a
+    proxy that injects faults). Raises UserError when the port belongs to another program, or when it does not come up.
+    """
+    endpoint = f"http://127.0.0.1:{port}"
+    found = running(port)
+    if found and _wait_healthy(endpoint, found):
+        return found, False
+    _clear(port)
+    if _answers(port):
+        raise UserError(
+            f"port {port} is taken by another program; stop that one, or choose another: make run PORT={port + 1}"
+        )
+    instance = _launch(port, functions_endpoint or endpoint)
+    if not _wait_healthy(endpoint, instance):
+        last = (log_file(port).read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
+        _clear(port)
+        raise UserError(f"the emulator did not come up: {last} (see {_shown(log_file(port))})")
+    return instance, True
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _interpreter() -> str:
+    own = target.ROOT / ".venv-emulator" / "bin" / "python"
+    if own.exists():
+        return str(own)
+    if find_spec("ministack"):
+        return sys.executable
+    raise UserError("the emulator is not installed; run `make setup` first")
+
+
+def _launch(port: int, functions_endpoint: str) -> Instance:
+    temporary = _temporary(port)
+    temporary.mkdir(mode=0o700)
+    settings = {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "AUTH": "true",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "LAMBDA_EXECUTOR": "local",
+        # What functions get as their endpoint; by address, because localhost may mean ::1 first.
+        "AWS_ENDPOINT_URL": functions_endpoint,
+        "TMPDIR": str(temporary),
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment = target.Target("embedded", f"http://127.0.0.1:{port}", managed=True).aws_environment()
+    with log_file(port).open("wb") as log:
+        process = subprocess.Popen(
+            [_interpreter(), "-m", "ministack"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=temporary,
+            env=environment | settings,
+            start_new_session=True,
+        )
+    instance = Instance(process.pid, birth(process.pid) or "", port)
+    _record(port).write_text(json.dumps(asdict(instance)))
+    return instance
+
+
+def _wait_healthy(endpoint: str, instance: Instance) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and birth(instance.pid) == instance.started:
+        if is_healthy(endpoint):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def stop(port: int) -> bool:
+    """Stop the emulator that we started on this port, with its workers. Says whether there was one."""
+    found = running(port)
+    if found:
+        _end(found)
+    _clear(port)
+    return found is not None
+
+
+def _end(instance: Instance) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(instance.pid, sign)
+        deadline = time.monotonic() + STOP_SECONDS
+        while birth(instance.pid) == instance.started and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(instance.pid, os.WNOHANG)
+
+
+def _clear(port: int) -> None:
+    found = running(port)
+    if found:
+        _end(found)
+    _record(port).unlink(missing_ok=True)
+    shutil.rmtree(_temporary(port), ignore_errors=True)
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(target.ROOT))

@@ -1,0 +1,94 @@
+"""The log lines of the deployed functions, from CloudWatch Logs."""
+
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+from rich.text import Text
+
+from devtools.target import STACK, Target
+
+PLATFORM = ("START ", "END ", "REPORT ", "INIT_START ")
+LEVELS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "DEBUG": "dim"}
+KNOWN = frozenset({"level", "location", "message", "timestamp", "service", "cold_start", "xray_trace_id"})
+KNOWN_CONTEXT = frozenset(
+    {"function_name", "function_memory_size", "function_arn", "function_request_id", "sampling_rate"}
+)
+
+
+@dataclass(frozen=True, order=True)
+class Line:
+    """What a function wrote: when (epoch ms), which function (without the stack's name), the text, and an id of its own."""
+
+    time: int
+    function: str
+    text: str
+    id: str = ""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The line as JSON object; empty when it is none."""
+        try:
+            found = json.loads(self.text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def functions(target: Target) -> list[str]:
+    """The names of the deployed functions."""
+    return sorted(name for key, name in target.resources.items() if key.endswith("Function"))
+
+
+def read(target: Target, names: Iterable[str], since: int = 0) -> list[Line]:
+    """The functions' lines since a time (epoch ms), oldest first, without the platform's own."""
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda name: _read(target, name, since), names)
+    return sorted(line for lines in found for line in lines)
+
+
+def _read(target: Target, name: str, since: int) -> list[Line]:
+    logs = target.client("logs")
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}", startTime=since)
+    try:
+        events = [event for page in pages for event in page["events"]]
+    except ClientError as error:
+        # A group is made by the function's first line on some targets.
+        if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+            return []
+        raise
+    short = name.removeprefix(f"{STACK}-")
+    lines = [Line(event["timestamp"], short, event["message"].rstrip(), event.get("eventId", "")) for event in events]
+    return [line for line in lines if line.text and not line.text.startswith(PLATFORM)]
+
+
+def about(order_id: str, correlation_id: str = "") -> Callable[[Line], bool]:
+    """Whether a line belongs to an order, by its order id or correlation id."""
+
+    def belongs(line: Line) -> bool:
+        return order_id in line.text or bool(correlation_id) and correlation_id in line.text
+
+    return belongs
+
+
+def shown(line: Line, *, width: int = 0) -> Text:
+    """A line for people: time, function, level, message, and the fields that are the line's own."""
+    moment = datetime.fromtimestamp(line.time / 1000, UTC)
+    text = Text.assemble((f"{moment:%H:%M:%S.%f}"[:-3], "dim"), f"  {line.function:<{width}}  ")
+    fields = line.fields
+    if not fields:
+        return text.append(line.text)
+    level = str(fields.get("level", ""))
+    text.append(f"{level:<8}", LEVELS.get(level, "")).append(str(fields.get("message", "")))
+    for name, value in fields.items():
+        if name not in KNOWN | KNOWN_CONTEXT and value is not None:
+            text.append(f"  {name}=", "dim").append(_value(value))
+    return text
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

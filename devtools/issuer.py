@@ -1,0 +1,131 @@
+"""The local OpenID issuer: signs customers' tokens, and publishes its keys in a public bucket of the target."""
+
+import json
+import os
+import time
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from devtools import target as targets
+from devtools import web
+from devtools.target import Target
+
+BUCKET = "order-pipeline-issuer"
+AUDIENCE = "order-pipeline"
+
+
+def issuer(target: Target) -> str:
+    """The `iss` of the tokens that this target's API accepts."""
+    return f"{target.endpoint}/{BUCKET}"
+
+
+def jwks_url(target: Target) -> str:
+    """Where a function finds the keys, as seen from where functions run."""
+    return f"{functions_view(target)}/{BUCKET}/jwks.json"
+
+
+def functions_view(target: Target) -> str:
+    """The target's endpoint as functions reach it. FUNCTION_ENDPOINT overrides it for a LocalStack with networks of its own."""
+    given = os.environ.get("FUNCTION_ENDPOINT", "").strip()
+    if given:
+        return targets.require_loopback(given, also=targets.CONTAINER_HOSTS)
+    if target.backend == "embedded":
+        return target.endpoint
+    # LocalStack's own name is resolved to it inside its containers; its open code base, run on the host, has the bridge.
+    open_code = web.call("GET", f"{target.endpoint}/_localemu/health").status == 200
+    return f"http://{'172.17.0.1' if open_code else 'localhost.localstack.cloud'}:{target.port}"
+
+
+@cache
+def signing_key(path: Path | None = None) -> rsa.RSAPrivateKey:
+    """The issuer's RSA key, made once and kept in .local/ for its owner only."""
+    path = path or targets.local_folder() / "issuer.pem"
+    if not path.exists():
+        _keep(path, rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise TypeError(f"{path} holds no RSA key")
+    return key
+
+
+def _keep(path: Path, key: rsa.RSAPrivateKey) -> None:
+    text = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(text)
+    try:
+        # A link fails when another process was first: both then use that one's key.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def jwks(key: rsa.RSAPrivateKey) -> dict[str, Any]:
+    """The public half as a JSON Web Key Set."""
+    return {
+        "keys": [
+            RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": key_id(key), "use": "sig", "alg": "RS256"}
+        ]
+    }
+
+
+def key_id(key: rsa.RSAPrivateKey) -> str:
+    """A name for the key, derived from its public half."""
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return sha256(public).hexdigest()[:16]
+
+
+def sign(
+    key: rsa.RSAPrivateKey,
+    issued_by: str,
+    customer: str,
+    groups: tuple[str, ...] = (),
+    expires_in: int = 3600,
+    **changed: Any,
+) -> str:
+    """A token (RS256) for a customer id; `expires_in` in seconds, negative for one that has expired; `changed` claims win."""
+    now = int(time.time())
+    claims = {
+        "iss": issued_by,
+        "aud": AUDIENCE,
+        "sub": customer,
+        "email": f"{customer}@example.com",
+        "groups": list(groups),
+        "iat": now + min(0, expires_in),
+        "exp": now + expires_in,
+    }
+    return jwt.encode(claims | changed, key, algorithm="RS256", headers={"kid": key_id(key)})
+
+
+def token(target: Target, customer: str, groups: tuple[str, ...] = (), expires_in: int = 3600) -> str:
+    """A token that this target's API accepts for `expires_in` seconds."""
+    return sign(signing_key(), issuer(target), customer, groups, expires_in)
+
+
+def publish(target: Target) -> None:
+    """Put the keys and the discovery document into the target. Doing it again changes nothing."""
+    s3 = target.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.delete_public_access_block(Bucket=BUCKET)
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+    discovery = {
+        "issuer": issuer(target),
+        "jwks_uri": jwks_url(target),
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+    }
+    for name, document in {"jwks.json": jwks(signing_key()), ".well-known/openid-configuration": discovery}.items():
+        s3.put_object(Bucket=BUCKET, Key=name, Body=json.dumps(document).encode(), ContentType="application/json")

@@ -1,0 +1,110 @@
+"""The catalogue, the stock and the customers of a local target. Seeding again leaves a running shop's stock alone."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from devtools.target import Target
+
+PLENTY = 100_000
+SENDER = "orders@example.com"
+REGULARS = ("ann", "bob", "cat", "eve", "rex")
+GROUPS = {"rex": ("reviewers",)}
+HISTORY_DAYS = 30
+KEPT_DAYS = 180
+
+
+@dataclass(frozen=True)
+class Product:
+    """A line of the catalogue: price in minor units, what is on the shelf at first."""
+
+    sku: str
+    name: str
+    unit_price: int
+    stock: int = PLENTY
+    currency: str = "EUR"
+    active: bool = True
+
+
+PRODUCTS = (
+    Product("MUG-BLUE", "Blue mug", 1250),
+    Product("MUG-WHITE", "White mug", 1190),
+    Product("CUP-ESPRESSO", "Espresso cup, set of two", 1890),
+    Product("TEAPOT-CAST", "Cast iron teapot", 5490),
+    Product("KETTLE-STEEL", "Steel kettle", 3990),
+    Product("GRINDER-HAND", "Hand coffee grinder", 6490),
+    Product("SCALE-KITCHEN", "Kitchen scale", 2990),
+    Product("FILTER-100", "Paper filters, 100", 490),
+    Product("BEANS-HOUSE", "House blend, 1 kg", 2150),
+    Product("BEANS-DECAF", "Decaf, 500 g", 1290),
+    Product("TEA-GREEN", "Green tea, 200 g", 990),
+    Product("JAR-GLASS", "Glass jar, 1 l", 790),
+    Product("TOWEL-LINEN", "Linen kitchen towel", 1450),
+    Product("BOARD-OAK", "Oak cutting board", 3450),
+    Product("KNIFE-CHEF", "Chef's knife", 7900),
+    Product("PAN-IRON", "Iron pan, 28 cm", 4990),
+    Product("BOWL-SET", "Bowls, set of four", 3290),
+    Product("APRON-GREY", "Grey apron", 2490),
+    Product("CARAFE-GLASS", "Glass carafe", 1990),
+    Product("TRAY-BIRCH", "Birch tray", 2790),
+    Product("SOLD-OUT-LAMP", "Desk lamp", 8900, stock=0),
+    Product("LAST-ITEM-CLOCK", "Wall clock", 4590, stock=1),
+    Product("ESPRESSO-PRO", "Espresso machine", 289_900),
+    Product("TSHIRT-USD", "T-shirt", 1900, currency="USD"),
+    Product("RETIRED-RADIO", "Kitchen radio, no longer sold", 5900, active=False),
+)
+SPECIALS = tuple(product for product in PRODUCTS if product.stock < PLENTY)
+
+
+def seed(target: Target) -> None:
+    """Have the products, the regular customers' history and the mail sender there. Stock that exists stays as it is."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda product: _put(target, product), PRODUCTS))
+    known(target, REGULARS)
+    target.client("ses").verify_email_identity(EmailAddress=SENDER)
+
+
+def _put(target: Target, product: Product) -> None:
+    dynamodb, tables = target.client("dynamodb"), target.resources
+    row = {
+        "sku": {"S": product.sku},
+        "name": {"S": product.name},
+        "unit_price": {"N": str(product.unit_price)},
+        "currency": {"S": product.currency},
+        "active": {"BOOL": product.active},
+    }
+    dynamodb.put_item(TableName=tables["CatalogueTable"], Item=row)
+    shelf = {"sku": {"S": product.sku}, "available": {"N": str(product.stock)}, "reserved": {"N": "0"}}
+    try:
+        dynamodb.put_item(TableName=tables["StockTable"], Item=shelf, ConditionExpression="attribute_not_exists(sku)")
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return
+
+
+def restock(target: Target, products: Iterable[Product] = SPECIALS) -> None:
+    """Set what is available of these products to what the catalogue begins with; what is reserved stays reserved."""
+    for product in products:
+        target.client("dynamodb").update_item(
+            TableName=target.resources["StockTable"],
+            Key={"sku": {"S": product.sku}},
+            UpdateExpression="SET available = :first",
+            ExpressionAttributeValues={":first": {"N": str(product.stock)}},
+        )
+
+
+def known(target: Target, customers: Iterable[str]) -> None:
+    """Give customers one order a month ago, so that the fraud rules do not take them for new."""
+    placed = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=HISTORY_DAYS)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda customer: remember(target, customer, placed), customers))
+
+
+def remember(target: Target, customer: str, placed: datetime) -> None:
+    """Let the fraud rules know of an order that a customer placed at a time (UTC)."""
+    row = {
+        "customer_id": {"S": customer},
+        "placed": {"S": f"{placed:%Y-%m-%dT%H:%M:%S.%fZ}#ord_before_{placed:%d%H%M%S}"},
+        "expires_at": {"N": str(int((placed + timedelta(days=KEPT_DAYS)).timestamp()))},
+    }
+    target.client("dynamodb").put_item(TableName=target.resources["FraudTable"], Item=row)

@@ -1,0 +1,62 @@
+"""template.yaml as other programs see it: read, and with its serverless resources expanded as CloudFormation would."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+from samtranslator.parser.parser import Parser  # pyright: ignore[reportMissingTypeStubs]
+from samtranslator.translator.translator import Translator  # pyright: ignore[reportMissingTypeStubs]
+
+from devtools.target import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REGION = "us-east-1"
+# Where `sam build` would have put the code: the translator takes nothing that is still on disk.
+_UPLOADED = "s3://artifacts/uploaded"
+_LOCAL = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    return cast("dict[str, Any]", yaml_parse(path.read_text("utf-8")))
+
+
+def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
+    """Return a template as written, short forms such as !Ref spelled out; a copy of its own for every caller."""
+    return copy.deepcopy(_read(path))
+
+
+def translated(parameters: Mapping[str, str] | None = None, path: Path = ROOT / "template.yaml") -> dict[str, Any]:
+    """Return a template with its serverless resources expanded.
+
+    `parameters` replace defaults where the translator itself looks at one. Intrinsic functions and conditions stay as
+    they are; what lies on disk is put in place (workflows) or replaced by an address (code).
+
+    Raises:
+        samtranslator.model.exceptions.InvalidDocumentException: the template is not one that can be expanded.
+    """
+    template = source(path)
+    for resource in template["Resources"].values():
+        _upload(resource, path.parent)
+    defaults = {name: str(spec.get("Default", "")) for name, spec in template.get("Parameters", {}).items()}
+    values = {**defaults, "AWS::Region": REGION, "AWS::Partition": "aws", **(parameters or {})}
+    # No managed policy is named by its short name here, so nothing has to be asked of IAM.
+    translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
+    return cast("dict[str, Any]", translator.translate(template, values))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _upload(resource: dict[str, Any], folder: Path) -> None:
+    properties = resource.get("Properties", {})
+    if attribute := _LOCAL.get(resource["Type"]):
+        properties[attribute] = _UPLOADED
+    if resource["Type"] == "AWS::Serverless::StateMachine" and isinstance(properties.get("DefinitionUri"), str):
+        definition = folder / properties.pop("DefinitionUri")
+        properties["Definition"] = json.loads(definition.read_text("utf-8"))

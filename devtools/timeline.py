@@ -1,0 +1,44 @@
+"""An order's events as one line: what happened, and how many milliseconds after it was placed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.text import Text
+
+WORDS = {
+    "OrderPlaced": ("placed", "cyan"),
+    "StockReserved": ("reserved", "cyan"),
+    "StockReservationFailed": ("out of stock", "yellow"),
+    "OrderScreened": ("screened", "cyan"),
+    "OrderHeldForReview": ("held", "yellow"),
+    "OrderReviewApproved": ("approved", "cyan"),
+    "PaymentAuthorized": ("authorized", "cyan"),
+    "PaymentDeclined": ("declined", "yellow"),
+    "PaymentVoided": ("voided", "yellow"),
+    "FulfilmentFailed": ("gave up", "yellow"),
+    "StockReleased": ("released", "yellow"),
+    "OrderConfirmed": ("confirmed", "green"),
+    "OrderRejected": ("rejected", "red"),
+}
+
+
+def milliseconds(events: Sequence[Mapping[str, Any]]) -> list[int]:
+    """When each event occurred, in ms after the first."""
+    times = [datetime.fromisoformat(event["occurred_at"]) for event in events]
+    return [round((time - times[0]).total_seconds() * 1000) for time in times]
+
+
+def duration(value: int) -> str:
+    """Milliseconds for people: 87 ms, 1.2 s."""
+    return f"{value} ms" if value < 1000 else f"{value / 1000:.1f} s"
+
+
+def line(events: Sequence[Mapping[str, Any]]) -> Text:
+    """The events in their order, each with its time: `placed ─ reserved 87 ms ─ confirmed 1.2 s`."""
+    text = Text()
+    for event, passed in zip(events, milliseconds(events), strict=True):
+        word, style = WORDS.get(event["type"], (event["type"], "white"))
+        text.append(" ─ " if text else "", "dim").append(word, style)
+        text.append(f" {duration(passed)}" if passed else "", "dim")
+    return text

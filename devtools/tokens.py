@@ -1,0 +1,14 @@
+"""Prints a bearer token for CUSTOMER= (default ann), valid for an hour, alone on its line so that curl can use it."""
+
+from devtools import cli, issuer, seed
+from devtools import target as targets
+
+
+def main() -> None:
+    """Print the token."""
+    customer = cli.argument("CUSTOMER", "ann")
+    print(issuer.token(targets.from_environment(), customer, seed.GROUPS.get(customer, ())))
+
+
+if __name__ == "__main__":
+    cli.run(main)

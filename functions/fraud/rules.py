@@ -1,0 +1,136 @@
+"""The fraud rules: points for what is unusual about an order, and what the sum of them means.
+
+| reason | points by default | when |
+|---|---|---|
+| `amount_large` | 50 | the total reaches `large` of its currency |
+| `amount_very_large` | 80 | the total reaches `very_large` of its currency (instead of `amount_large`) |
+| `velocity` | 40 | the customer placed `orders` or more within `window_seconds` before this order |
+| `country_mismatch` | 30 | the order goes to another country than the means of payment is from |
+| `new_customer` | 10 | no earlier order of the customer is known |
+
+From `hold_score` on a person decides, from `refuse_score` on the order is refused. By default no rule
+reaches `refuse_score` alone: it takes a very large amount, another country and velocity together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from orderflow.events import Country
+from orderflow.money import Currency, Money
+from orderflow.order import Screening
+
+Points = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class WrongRules(ValueError):
+    """The configuration of the fraud rules is not usable."""
+
+
+class AmountLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """From which totals an order is unusual, in minor units of one currency."""
+
+    large: Positive = 100_000
+    very_large: Positive = 500_000
+
+    def __post_init__(self) -> None:
+        """Hold the limits in their order."""
+        _ordered("large", self.large, "very_large", self.very_large)
+
+
+class Velocity(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many orders of one customer before this one, within which time, are too many."""
+
+    orders: Positive = 5
+    window_seconds: Positive = 3600
+
+
+class Weights(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many points each rule adds."""
+
+    amount_large: Points = 50
+    amount_very_large: Points = 80
+    velocity: Points = 40
+    country_mismatch: Points = 30
+    new_customer: Points = 10
+
+
+class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration; what is left out keeps its default.
+
+    `amounts` has the limits of single currencies, `other_amounts` those of all others.
+    """
+
+    hold_score: Positive = 50
+    refuse_score: Positive = 130
+    amounts: dict[Currency, AmountLimits] = msgspec.field(
+        default_factory=lambda: {"JPY": AmountLimits(large=150_000, very_large=750_000)}
+    )
+    other_amounts: AmountLimits = AmountLimits()
+    velocity: Velocity = Velocity()
+    weights: Weights = Weights()
+
+    def __post_init__(self) -> None:
+        """Hold the scores in their order."""
+        _ordered("hold_score", self.hold_score, "refuse_score", self.refuse_score)
+
+
+class Facts(Struct, frozen=True):
+    """What the rules look at. `preceding` are the times of the customer's orders before this one."""
+
+    total: Money
+    shipping_country: Country
+    payment_country: Country
+    placed_at: datetime
+    preceding: Sequence[datetime]
+
+
+def parse(document: str) -> Thresholds:
+    """Read the configuration from JSON.
+
+    Raises:
+        WrongRules: it is not JSON, has an unknown field, or a value that makes no sense.
+    """
+    try:
+        return msgspec.json.decode(document, type=Thresholds)
+    except msgspec.DecodeError as error:
+        message = f"the fraud rules are not usable: {error}"
+        raise WrongRules(message) from None
+
+
+def screen(facts: Facts, thresholds: Thresholds) -> Screening:
+    """Score an order; the reasons are the names of the rules that added points."""
+    hits = tuple(_hits(facts, thresholds))
+    score = sum(getattr(thresholds.weights, reason) for reason in hits)
+    if score >= thresholds.refuse_score:
+        return Screening("refuse", score, hits)
+    return Screening("hold" if score >= thresholds.hold_score else "approve", score, hits)
+
+
+def _hits(facts: Facts, thresholds: Thresholds) -> Iterator[str]:
+    limits = thresholds.amounts.get(facts.total.currency, thresholds.other_amounts)
+    if facts.total.amount >= limits.large:
+        yield "amount_very_large" if facts.total.amount >= limits.very_large else "amount_large"
+    if _in_window(facts, thresholds.velocity) >= thresholds.velocity.orders:
+        yield "velocity"
+    if facts.shipping_country != facts.payment_country:
+        yield "country_mismatch"
+    if not facts.preceding:
+        yield "new_customer"
+
+
+def _in_window(facts: Facts, velocity: Velocity) -> int:
+    start = facts.placed_at - timedelta(seconds=velocity.window_seconds)
+    return sum(start <= moment <= facts.placed_at for moment in facts.preceding)
+
+
+def _ordered(lower: str, low: int, upper: str, high: int) -> None:
+    if low > high:
+        message = f"`{lower}` ({low}) must not be above `{upper}` ({high})"
+        raise ValueError(message)

@@ -1,0 +1,38 @@
+"""Saga step: let the order go on, hold it for a person, or refuse it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from fraud import rules, screening
+from fraud.store import OrderTimes
+from orderflow import settings
+from orderflow.clients import client
+from orderflow.log import OrderLog
+from orderflow.observability import observed
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+TIMES = OrderTimes(settings.required("FRAUD_TABLE"), client("dynamodb"))
+THRESHOLDS = rules.parse(settings.optional("FRAUD_RULES", "{}"))
+
+
+class Step(TypedDict):
+    """What the saga gives the step."""
+
+    order_id: str
+    correlation_id: str
+
+
+class Result(TypedDict):
+    """What the step answers; the saga's Choice reads it."""
+
+    outcome: screening.Outcome
+
+
+@observed
+def handler(event: Step, _context: LambdaContext) -> Result:
+    """Answer `approved`, `held` or `refused`, also for an order screened before."""
+    return {"outcome": screening.screen(LOG, TIMES, THRESHOLDS, event["order_id"])}

@@ -1,0 +1,70 @@
+"""Screening one order: answered from the log where that was done before, scored and recorded otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from fraud import rules
+from orderflow.order import Order, RecordScreening, Refusal, Screening, decide
+
+if TYPE_CHECKING:
+    from fraud.store import OrderTimes
+    from orderflow.log import OrderLog
+
+Outcome = Literal["approved", "held", "refused", "failing", "ended"]
+
+
+class NotScreenable(RuntimeError):
+    """The order is not at the point where it can be screened; a step of the saga was left out."""
+
+
+def screen(log: OrderLog, times: OrderTimes, thresholds: rules.Thresholds, order_id: str) -> Outcome:
+    """Screen the order and return what came of it; the same again for an order screened before.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        NotScreenable: nothing is reserved for it yet.
+        Conflict: others kept appending to it.
+    """
+    order = log.load(order_id)
+    if known := outcome(order):
+        return known
+    command = RecordScreening(rules.screen(_facts(order, times, thresholds), thresholds))
+    after = log.record(order, command, source="fraud")
+    return outcome(after) or _not_screenable(after)
+
+
+def outcome(order: Order) -> Outcome | None:
+    """Return what the log says of the order's screening, or None when it is still to be screened."""
+    match order.state, order.screening:
+        case ("confirmed" | "rejected"), _:
+            return "ended"
+        case "held", _:
+            return "held"
+        case "failing", Screening(decision="refuse"):
+            return "refused"
+        case "failing", _:
+            return "failing"
+        case _, None:
+            return None
+        case _:
+            return "approved"
+
+
+def _facts(order: Order, times: OrderTimes, thresholds: rules.Thresholds) -> rules.Facts:
+    probe = RecordScreening(Screening("approve", 0, ()))
+    if order.placed_at is None or isinstance(decide(order, probe), Refusal):
+        _not_screenable(order)
+    times.remember(order, order.placed_at)
+    return rules.Facts(
+        total=order.total,
+        shipping_country=order.shipping_address.country,
+        payment_country=order.payment_country,
+        placed_at=order.placed_at,
+        preceding=times.preceding(order, order.placed_at, thresholds.velocity.orders),
+    )
+
+
+def _not_screenable(order: Order) -> NoReturn:
+    message = f"{order.order_id} is {order.state} with reservation {order.reservation}: reserve comes before screen"
+    raise NotScreenable(message)

@@ -1,0 +1,67 @@
+"""What the verified claims of a token say about its bearer, and what API Gateway is told. No AWS here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+
+class ClaimsRefused(ValueError):
+    """The token is genuine, but not one that this API takes."""
+
+
+class Identity(NamedTuple):
+    """The bearer of a token. `expires_at` is in epoch seconds, UTC."""
+
+    customer_id: str
+    email: str
+    groups: tuple[str, ...]
+    expires_at: int
+
+
+def identity_of(claims: Mapping[str, Any]) -> Identity:
+    """Return whose token this is, from claims whose signature, times, issuer and audience were verified.
+
+    The email is empty where the token names none. Cognito puts groups into `cognito:groups`, other
+    issuers into `groups`.
+
+    Raises:
+        ClaimsRefused: it is an access token of Cognito, which names no email, or names no subject.
+    """
+    if claims.get("token_use", "id") != "id":
+        message = "not an ID token"
+        raise ClaimsRefused(message)
+    if not claims.get("sub"):
+        message = "no subject"
+        raise ClaimsRefused(message)
+    email = claims.get("email")
+    groups = _groups(claims.get("cognito:groups") or claims.get("groups"))
+    return Identity(claims["sub"], email if isinstance(email, str) else "", groups, int(claims["exp"]))
+
+
+def allow(identity: Identity, method_arn: str) -> dict[str, Any]:
+    """Return the authorizer's answer that lets the identity call the API of `method_arn`.
+
+    It covers the whole stage: API Gateway keeps the answer for a token and uses it for every route,
+    so one that named the method called first would refuse the others.
+    """
+    api, stage, *_ = method_arn.split("/")
+    return {
+        "principalId": identity.customer_id,
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": f"{api}/{stage}/*"}],
+        },
+        "context": {
+            "customer_id": identity.customer_id,
+            "email": identity.email,
+            "groups": ",".join(identity.groups),
+            "expires_at": identity.expires_at,
+        },
+    }
+
+
+def _groups(claim: object) -> tuple[str, ...]:
+    named = [claim] if isinstance(claim, str) else cast("list[object]", claim) if isinstance(claim, list) else []
+    # The context joins groups by commas: a group whose name has one would be read as two others.
+    return tuple(group for group in named if isinstance(group, str) and group and "," not in group)

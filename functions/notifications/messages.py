@@ -1,0 +1,106 @@
+"""The mails that events of an order lead to. No AWS here.
+
+A mail says what the customer has to know and no more: no address, nothing of how fraud is judged, and
+of the payment only whether there was one. It depends on the event alone, so a mail that is sent again
+is the same mail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from orderflow.events import Event, Line, OrderConfirmed, OrderHeldForReview, OrderRejected, RejectionReason
+from orderflow.money import Money
+
+
+class Unmailable(ValueError):
+    """No mail can be made of this event."""
+
+
+class Mail(NamedTuple):
+    """A plain text mail."""
+
+    to: str
+    subject: str
+    text: str
+
+
+# ISO 4217: currencies whose minor unit is not a hundredth.
+_EXPONENTS = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
+    **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
+
+_REASONS: dict[RejectionReason, str] = {
+    "out_of_stock": "Something you ordered is no longer in stock in the quantity you asked for.",
+    "fraud_refused": "We are not able to accept this order.",
+    "payment_declined": "Your bank or card issuer declined the payment.",
+    "fulfilment_failed": "Something went wrong on our side and we could not complete it.",
+}
+
+
+def compose(event: Event) -> Mail:
+    """Return the mail to the customer that the event calls for.
+
+    Raises:
+        Unmailable: the event calls for none, or has no address to send it to.
+    """
+    match event.data:
+        case OrderConfirmed() as data:
+            mail = Mail(_address(data.customer.email), *_confirmed(event.order_id, data))
+        case OrderRejected() as data:
+            mail = Mail(_address(data.customer.email), *_rejected(event.order_id, data))
+        case OrderHeldForReview() as data:
+            mail = Mail(_address(data.customer.email), *_held(event.order_id, data))
+        case _:
+            message = f"no mail is sent for {event.type}"
+            raise Unmailable(message)
+    return mail
+
+
+def amount(money: Money) -> str:
+    """Return an amount of minor units as people write it: `EUR 1,250.00`, `JPY 1,250`."""
+    exponent = _EXPONENTS.get(money.currency, 2)
+    whole, minor = divmod(abs(money.amount), 10**exponent)
+    sign = "-" if money.amount < 0 else ""
+    fraction = f".{minor:0{exponent}}" if exponent else ""
+    return f"{money.currency} {sign}{whole:,}{fraction}"
+
+
+def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
+    return f"Your order {order_id} is confirmed", (
+        f"Thank you for your order {order_id}.\n\n"
+        f"{_listed(data.lines)}\n\nTotal: {amount(data.total)}\n\n"
+        "Your payment is authorized. We charge it when your order leaves our warehouse.\n"
+    )
+
+
+def _rejected(order_id: str, data: OrderRejected) -> tuple[str, str]:
+    return f"We could not complete your order {order_id}", (
+        f"We are sorry: your order {order_id} was not completed.\n\n{_REASONS[data.reason]}\n\n"
+        f"{_listed(data.lines)}\n\nTotal: {amount(data.total)}\n\n"
+        "You have not been charged. Should your bank show an amount set aside for us, it is released.\n"
+    )
+
+
+def _held(order_id: str, data: OrderHeldForReview) -> tuple[str, str]:
+    return f"We are checking your order {order_id}", (
+        f"Thank you for your order {order_id} over {amount(data.total)}.\n\n"
+        "A colleague looks at it before we go on. You need not do anything and have not been charged;\n"
+        "we write to you again as soon as it is decided.\n"
+    )
+
+
+def _listed(lines: Sequence[Line]) -> str:
+    return "\n".join(f"{line.quantity} x {line.name}: {amount(line.unit_price.times(line.quantity))}" for line in lines)
+
+
+def _address(email: str) -> str:
+    local, at, domain = email.rpartition("@")
+    if not (local and at and domain) or any(char.isspace() for char in email):
+        message = "the customer has no mail address"
+        raise Unmailable(message)
+    return email

@@ -1,0 +1,2 @@
+# Wheels for Lambda on Graviton.
+PLATFORM := aarch64

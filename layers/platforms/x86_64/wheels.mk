@@ -1,0 +1,2 @@
+# Wheels for Lambda on Intel and AMD.
+PLATFORM := x86_64

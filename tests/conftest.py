@@ -1,0 +1,128 @@
+"""What all tests share: the functions' environment, and AWS in memory behind their clients."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    # Tables bear the names of their resources in the template, as `tables_of` reads them.
+    "ORDER_LOG_TABLE": "OrderLog",
+    "CATALOGUE_TABLE": "Catalogue",
+    "STOCK_TABLE": "Stock",
+    "RESERVATIONS_TABLE": "Reservations",
+    "FRAUD_TABLE": "Fraud",
+    "SANDBOX_PAYMENTS_TABLE": "SandboxPayments",
+    "IDEMPOTENCY_TABLE": "MailIdempotency",
+    "EVENT_BUS": "orders",
+    "SAGA_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
+    "PUBLISH_DEAD_LETTERS_URL": "https://sqs.invalid/publish-dead-letters",
+    "REDRIVE_TARGETS": json.dumps(
+        {
+            "mail": {
+                "queue_url": "https://sqs.invalid/mail-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/mail",
+            },
+            "notifications-rule": {
+                "queue_url": "https://sqs.invalid/notifications-rule-dead-letters",
+                "kind": "topic",
+                "target": "arn:aws:sns:us-east-1:000000000000:notifications",
+            },
+            "notifications-subscription": {
+                "queue_url": "https://sqs.invalid/subscription-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/mail",
+            },
+            "saga-rule": {
+                "queue_url": "https://sqs.invalid/saga-dead-letters",
+                "kind": "saga",
+                "target": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
+            },
+            "operations": {
+                "queue_url": "https://sqs.invalid/operations",
+                "kind": "saga",
+                "target": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
+            },
+        }
+    ),
+    "MAIL_FROM": "orders@example.com",
+    "JWT_ISSUER": "https://issuer.example.com",
+    "JWT_AUDIENCE": "order-pipeline",
+    "JWKS_URL": "https://issuer.example.com/jwks.json",
+    "FRAUD_RULES": "{}",
+    "CATALOGUE_TTL_SECONDS": "60",
+    "STUCK_AFTER_SECONDS": "300",
+    "PAYMENT_PROVIDER": "sandbox",
+    "LOG_LEVEL": "INFO",
+    "POWERTOOLS_SERVICE_NAME": "tests",
+    "POWERTOOLS_METRICS_NAMESPACE": "OrderPipeline/tests",
+    "POWERTOOLS_TRACE_DISABLED": "true",
+}
+for name, value in ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
+
+from orderflow.observability import logger  # noqa: E402 - it reads the environment when it is imported
+
+from tests.support import clients  # noqa: E402
+from tests.support.dynamodb import FakeDynamoDB, tables_of  # noqa: E402
+from tests.support.services import FakeBus, FakeQueues, FakeWorkflows  # noqa: E402
+
+clients.install()
+TABLES = tables_of(ROOT / "template.yaml")
+
+
+@dataclass
+class Aws:
+    """The services as the code under test meets them."""
+
+    dynamodb: FakeDynamoDB = field(default_factory=lambda: FakeDynamoDB(*TABLES))
+    events: FakeBus = field(default_factory=FakeBus)
+    sqs: FakeQueues = field(default_factory=FakeQueues)
+    stepfunctions: FakeWorkflows = field(default_factory=FakeWorkflows)
+
+    def lend(self) -> None:
+        """Put these services behind the functions' clients."""
+        clients.lend(dynamodb=self.dynamodb, events=self.events, sqs=self.sqs, stepfunctions=self.stepfunctions)
+
+
+@pytest.fixture
+def aws() -> Iterator[Aws]:
+    """Empty services behind the functions' clients, tables as the template has them."""
+    services = Aws()
+    services.lend()
+    yield services
+    clients.lend()
+
+
+@pytest.fixture
+def context() -> Any:
+    """The Lambda context of an invocation."""
+    return SimpleNamespace(
+        function_name="function",
+        memory_limit_in_mb=512,
+        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
+        aws_request_id="request-1",
+        get_remaining_time_in_millis=lambda: 30_000,
+    )
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """Return the lines that functions logged so far in this test."""
+    stream = io.StringIO()
+    monkeypatch.setattr(cast("Any", logger).registered_handler, "stream", stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]

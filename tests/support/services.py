@@ -1,0 +1,111 @@
+"""The event bus, queues and workflows in memory, as far as functions write to them.
+
+Each checks what it is given as the service would and remembers it. `before` and `after` are called
+around every call, as those of `FakeDynamoDB` are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.dynamodb import Hook, Parameters
+
+BUS_ENTRIES = 10
+BUS_BYTES = 256 * 1024
+
+
+class FakeService:
+    """What the services have in common: calls are counted and can be disturbed."""
+
+    def __init__(self) -> None:
+        """Start with nothing called."""
+        self.calls: Counter[str] = Counter()
+        self.before: Hook | None = None
+        self.after: Hook | None = None
+
+    def _call[A](self, operation: str, parameters: Parameters, run: Callable[[], A]) -> A:
+        self.calls[operation] += 1
+        if self.before:
+            self.before(operation, parameters)
+        answer = run()
+        if self.after:
+            self.after(operation, parameters)
+        return answer
+
+
+class FakeBus(FakeService):
+    """EventBridge. Entries whose number (from 0, in the order of arrival) is in `refuse` are refused once."""
+
+    def __init__(self) -> None:
+        """Start with nothing published."""
+        super().__init__()
+        self.entries: list[dict[str, Any]] = []
+        self.batches: list[int] = []
+        self.refuse: set[int] = set()
+        self._arrived = 0
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - botocore's name
+        """Take at most 10 entries of together at most 256 KB; answer which of them were refused."""
+        return self._call("PutEvents", {"Entries": Entries}, lambda: self._put(Entries))
+
+    @property
+    def details(self) -> list[dict[str, Any]]:
+        """The published envelopes, oldest first."""
+        return [json.loads(entry["Detail"]) for entry in self.entries]
+
+    def _put(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        assert 1 <= len(entries) <= BUS_ENTRIES, "PutEvents takes 1 to 10 entries"
+        assert sum(map(_weight, entries)) <= BUS_BYTES, "PutEvents takes 256 KB at most"
+        self.batches.append(len(entries))
+        answers = [self._take(entry) for entry in entries]
+        return {"FailedEntryCount": sum("ErrorCode" in answer for answer in answers), "Entries": answers}
+
+    def _take(self, entry: dict[str, Any]) -> dict[str, str]:
+        number, self._arrived = self._arrived, self._arrived + 1
+        if number in self.refuse:
+            return {"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"}
+        self.entries.append(entry)
+        return {"EventId": f"event-{number}"}
+
+
+class FakeQueues(FakeService):
+    """SQS: what was sent, by the URL of the queue."""
+
+    def __init__(self) -> None:
+        """Start with empty queues."""
+        super().__init__()
+        self.sent: dict[str, list[Any]] = {}
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str) -> dict[str, str]:  # noqa: N803 - botocore's names
+        """Keep a JSON document that is sent to a queue."""
+        parameters = {"QueueUrl": QueueUrl, "MessageBody": MessageBody}
+        return self._call("SendMessage", parameters, lambda: self._send(QueueUrl, json.loads(MessageBody)))
+
+    def _send(self, url: str, document: Any) -> dict[str, str]:
+        self.sent.setdefault(url, []).append(document)
+        return {"MessageId": f"message-{len(self.sent[url])}"}
+
+
+class FakeWorkflows(FakeService):
+    """Step Functions: the executions that were started and not yet run."""
+
+    def __init__(self) -> None:
+        """Start with nothing started."""
+        super().__init__()
+        self.started: list[dict[str, Any]] = []
+
+    def start_execution(self, **parameters: Any) -> dict[str, str]:
+        """Remember an execution's input."""
+        return self._call("StartExecution", parameters, lambda: self._start(parameters))
+
+    def _start(self, parameters: Parameters) -> dict[str, str]:
+        self.started.append(json.loads(parameters["input"]))
+        return {"executionArn": f"{parameters['stateMachineArn']}:{len(self.started)}"}
+
+
+def _weight(entry: dict[str, Any]) -> int:
+    texts = (entry["Detail"], entry["DetailType"], entry["Source"])
+    return sum(len(text.encode()) for text in texts) + (14 if "Time" in entry else 0)

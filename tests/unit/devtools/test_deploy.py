@@ -1,0 +1,52 @@
+"""What is deployed again, and for which processor."""
+
+from pathlib import Path
+
+import pytest
+
+from devtools import deploy
+from devtools.cli import UserError
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "functions" / "orders").mkdir(parents=True)
+    (tmp_path / "functions" / "orders" / "place.py").write_text("x = 1\n")
+    (tmp_path / "template.yaml").write_text("Resources: {}\n")
+    return tmp_path
+
+
+def _fingerprint(root: Path) -> str:
+    return deploy.fingerprint(root, ("template.yaml", "functions", "samconfig.toml"))
+
+
+def test_the_same_sources_have_the_same_fingerprint(checkout: Path) -> None:
+    before = _fingerprint(checkout)
+    (checkout / "README.md").write_text("not deployed")
+    (checkout / "functions" / "orders" / "__pycache__").mkdir()
+    (checkout / "functions" / "orders" / "__pycache__" / "place.cpython-313.pyc").write_bytes(b"x")
+    assert _fingerprint(checkout) == before
+
+
+def test_a_changed_renamed_or_new_source_changes_it(checkout: Path) -> None:
+    seen = {_fingerprint(checkout)}
+    place = checkout / "functions" / "orders" / "place.py"
+    place.write_text("x = 2\n")
+    seen.add(_fingerprint(checkout))
+    place.rename(place.with_name("put.py"))
+    seen.add(_fingerprint(checkout))
+    (checkout / "samconfig.toml").write_text("version = 0.1\n")
+    seen.add(_fingerprint(checkout))
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("machine", "architecture"), [("x86_64", "x86_64"), ("AMD64", "x86_64"), ("arm64", "arm64"), ("aarch64", "arm64")]
+)
+def test_functions_run_on_the_machines_own_processor(machine: str, architecture: str) -> None:
+    assert deploy.architecture(machine) == architecture
+
+
+def test_a_processor_that_lambda_lacks_is_refused() -> None:
+    with pytest.raises(UserError, match="riscv64"):
+        deploy.architecture("riscv64")

@@ -1,0 +1,102 @@
+"""Local tools work on this machine only."""
+
+import pytest
+
+from devtools import target
+from devtools.cli import UserError
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        ("http://127.0.0.1:4566", "http://127.0.0.1:4566"),
+        ("http://127.0.0.1:4566/", "http://127.0.0.1:4566"),
+        ("http://127.8.9.10:80", "http://127.8.9.10:80"),
+        ("http://localhost:4567", "http://localhost:4567"),
+        ("http://LOCALHOST:4567", "http://localhost:4567"),
+        ("http://[::1]:4566", "http://[::1]:4566"),
+        ("http://localhost", "http://localhost:80"),
+        ("https://localhost", "https://localhost:443"),
+    ],
+)
+def test_loopback_is_accepted(url: str, endpoint: str) -> None:
+    assert target.require_loopback(url) == endpoint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://dynamodb.us-east-1.amazonaws.com",
+        "http://localhost.example.com:4566",
+        "http://localhost.localstack.cloud:4566",
+        "http://localhost.:4566",
+        "http://0.0.0.0:4566",
+        "http://172.17.0.1:4566",
+        "http://10.0.0.1:4566",
+        "http://192.168.1.5",
+        "http://127.1:4566",
+        "http://0x7f000001:4566",
+        "http://2130706433:4566",
+        "http://[::ffff:127.0.0.1]:4566",
+        "http://[::]:4566",
+        "http://127.0.0.1:4566@example.com",
+        "http://127.0.0.1@example.com:4566",
+        "http://example.com\\@127.0.0.1:4566",
+        "http://example.com#@127.0.0.1",
+        "http://127.0.0.1:4566/elsewhere",
+        "http://127.0.0.1:4566?x=1",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://127.0.0.1:x",
+        "http://ⅼocalhost:4566",
+        "http://loc\nalhost:4566",
+        "ftp://127.0.0.1",
+        "127.0.0.1:4566",
+        "//127.0.0.1:4566",
+        "http://",
+        "",
+    ],
+)
+def test_everything_else_is_refused_in_one_line(url: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        target.require_loopback(url)
+    assert str(refusal.value).startswith("refused: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_function_may_be_given_the_bridge_to_its_host() -> None:
+    assert target.require_loopback("http://172.17.0.1:4567", also=target.CONTAINER_HOSTS) == "http://172.17.0.1:4567"
+
+
+def test_the_default_is_the_embedded_emulator() -> None:
+    found = target.from_environment({})
+    assert (found.backend, found.endpoint, found.managed) == ("embedded", "http://127.0.0.1:4566", True)
+
+
+def test_port_moves_the_embedded_emulator() -> None:
+    assert target.from_environment({"PORT": "4570"}).endpoint == "http://127.0.0.1:4570"
+
+
+def test_a_given_endpoint_is_not_ours_to_start() -> None:
+    found = target.from_environment({"BACKEND": "localstack", "ENDPOINT": "http://127.0.0.1:4567"})
+    assert (found.backend, found.port, found.managed) == ("localstack", 4567, False)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"BACKEND": "aws"}, {"PORT": "80"}, {"PORT": "x"}, {"ENDPOINT": "https://example.com"}]
+)
+def test_settings_that_describe_no_local_target_are_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(UserError):
+        target.from_environment(settings)
+
+
+def test_programs_get_nothing_of_the_users_aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example.com")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com")
+    given = target.from_environment({"PORT": "4570"}).aws_environment()
+    assert given["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4570"
+    assert given["AWS_ACCESS_KEY_ID"] == "test"
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"} & given.keys()
+    assert "127.0.0.1" in given["NO_PROXY"]

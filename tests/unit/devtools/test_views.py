@@ -1,0 +1,119 @@
+"""What the tools show of an order."""
+
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from devtools import functionlogs, logs, run, shop, timeline, trace
+from devtools.cli import UserError
+from devtools.functionlogs import Line
+
+
+def _event(version: int, kind: str, milliseconds: int, cause: int | None = None, **data: Any) -> dict[str, Any]:
+    return {
+        "event_id": f"ord_1:{version}",
+        "type": kind,
+        "occurred_at": f"2026-01-05T10:00:{milliseconds / 1000:09.6f}Z",
+        "source": "orders",
+        "correlation_id": "cor_1",
+        "causation_id": cause and f"ord_1:{cause}",
+        "order_id": "ord_1",
+        "order_version": version,
+        "data": data,
+    }
+
+
+PLACED = _event(1, "OrderPlaced", 0)
+RESERVED = _event(2, "StockReserved", 87, 1)
+DECLINED = _event(3, "PaymentDeclined", 1200, 2, code="card_declined")
+REJECTED = _event(4, "OrderRejected", 1300, 3, reason="payment_declined", details=[])
+
+
+def _shown(view: RenderableType) -> str:
+    console = Console(width=200, color_system=None)
+    with console.capture() as captured:
+        console.print(view)
+    return captured.get()
+
+
+def test_a_timeline_has_each_event_with_its_time_since_the_first() -> None:
+    assert timeline.line([PLACED, RESERVED, REJECTED]).plain == "placed ─ reserved 87 ms ─ rejected 1.3 s"
+
+
+def test_a_timeline_shows_events_that_it_does_not_know() -> None:
+    assert timeline.line([PLACED, _event(2, "OrderTeleported", 5)]).plain == "placed ─ OrderTeleported 5 ms"
+
+
+def test_no_events_make_an_empty_timeline() -> None:
+    assert timeline.line([]).plain == ""
+
+
+@pytest.mark.parametrize(
+    ("kinds", "state", "ended"),
+    [
+        ([], "placed", False),
+        (["OrderPlaced", "StockReserved"], "placed", False),
+        (["OrderPlaced", "OrderHeldForReview"], "held", True),
+        (["OrderPlaced", "OrderHeldForReview", "OrderReviewApproved"], "placed", False),
+        (["OrderPlaced", "OrderConfirmed"], "confirmed", True),
+        (["OrderPlaced", "OrderRejected"], "rejected: ?", True),
+    ],
+)
+def test_the_state_is_what_the_events_come_to(kinds: list[str], state: str, ended: bool) -> None:
+    found = shop.state_of([_event(version, kind, 0) for version, kind in enumerate(kinds, 1)])
+    assert (found, shop.has_ended(found)) == (state, ended)
+
+
+def test_a_rejection_says_why() -> None:
+    assert shop.state_of([PLACED, REJECTED]) == "rejected: payment_declined"
+
+
+def test_a_trace_hangs_each_event_below_its_cause() -> None:
+    lines = _shown(trace.tree([PLACED, RESERVED, DECLINED, REJECTED])).splitlines()
+    assert lines[0].startswith("ord_1")
+    assert [line.index(" ms") for line in lines[1:]] == sorted({line.index(" ms") for line in lines[1:]})
+    assert "PaymentDeclined" in lines[3]
+    assert "+1113" in lines[3]
+    assert "code=card_declined" in lines[3]
+
+
+def test_a_trace_keeps_events_whose_cause_is_unknown_or_themselves() -> None:
+    shown = _shown(trace.tree([PLACED, RESERVED | {"causation_id": "gone"}, DECLINED | {"causation_id": "ord_1:3"}]))
+    assert "StockReserved" in shown
+    assert "PaymentDeclined" in shown
+
+
+def test_a_log_line_is_shown_with_its_own_fields_only() -> None:
+    text = json.dumps(
+        {"level": "INFO", "message": "done", "service": "fraud", "outcome": "approved", "order_id": "ord_1"}
+    )
+    shown = functionlogs.shown(Line(0, "fraud-screen", text)).plain
+    assert shown.startswith("00:00:00.000  fraud-screen  INFO")
+    assert "done  outcome=approved  order_id=ord_1" in shown
+    assert "service" not in shown
+
+
+def test_a_line_that_is_no_json_is_shown_as_it_is() -> None:
+    assert functionlogs.shown(Line(0, "f", "Traceback [most] {recent")).plain.endswith("Traceback [most] {recent")
+
+
+def test_lines_belong_to_an_order_by_either_id() -> None:
+    belongs = functionlogs.about("ord_1", "cor_1")
+    assert [belongs(Line(0, "f", text)) for text in ("x ord_1", "x cor_1", "x ord_2")] == [True, True, False]
+    assert not functionlogs.about("ord_1")(Line(0, "f", "anything"))
+
+
+def test_functions_are_found_by_part_of_their_name() -> None:
+    names = ["order-pipeline-local-orders-place", "order-pipeline-local-fraud-screen"]
+    assert logs.chosen(names, "") == names
+    assert logs.chosen(names, "OrdersPlace") == names[:1]
+    with pytest.raises(UserError, match="orders-place, fraud-screen"):
+        logs.chosen(names, "shipping")
+
+
+def test_the_result_marks_what_differs() -> None:
+    shown = _shown(run.result([run.Row("one", "201", "201", "5 ms"), run.Row("two", "404", "200")])).splitlines()
+    assert "✓" in shown[1]
+    assert "✗" in shown[2]

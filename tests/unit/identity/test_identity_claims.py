@@ -1,0 +1,66 @@
+"""From verified claims to the caller and the authorizer's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from identity.claims import ClaimsRefused, Identity, allow, identity_of
+
+CLAIMS: dict[str, Any] = {"sub": "ann", "email": "ann@example.com", "exp": 2_000_000_000}
+
+
+def test_an_id_token_of_cognito_names_its_groups_its_own_way() -> None:
+    claims = CLAIMS | {"token_use": "id", "cognito:groups": ["reviewer", "staff"]}
+    assert identity_of(claims) == Identity("ann", "ann@example.com", ("reviewer", "staff"), 2_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("claim", "groups"),
+    [
+        (["reviewer"], ("reviewer",)),
+        ("reviewer", ("reviewer",)),
+        ([], ()),
+        (None, ()),
+        ({"reviewer": True}, ()),
+        (["staff", 7, None, ""], ("staff",)),
+        (["clerk,reviewer"], ()),
+        ("clerk,reviewer", ()),
+    ],
+)
+def test_only_names_that_cannot_be_read_as_others_are_groups(claim: object, groups: tuple[str, ...]) -> None:
+    assert identity_of(CLAIMS | {"groups": claim}).groups == groups
+
+
+@pytest.mark.parametrize("claims", [CLAIMS | {"token_use": "access"}, CLAIMS | {"sub": ""}])
+def test_an_access_token_or_one_of_nobody_is_refused(claims: dict[str, Any]) -> None:
+    with pytest.raises(ClaimsRefused):
+        identity_of(claims)
+
+
+def test_a_token_without_email_has_an_empty_one() -> None:
+    assert identity_of({"sub": "ann", "exp": 1}).email == ""
+
+
+def test_the_answer_covers_the_stage_because_it_is_kept_for_every_route() -> None:
+    arn = "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/GET/orders/ord_1/events"
+    answer = allow(Identity("ann", "ann@example.com", ("reviewer", "staff"), 99), arn)
+    assert answer == {
+        "principalId": "ann",
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Action": "execute-api:Invoke",
+                    "Resource": "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/*",
+                }
+            ],
+        },
+        "context": {
+            "customer_id": "ann",
+            "email": "ann@example.com",
+            "groups": "reviewer,staff",
+            "expires_at": 99,
+        },
+    }

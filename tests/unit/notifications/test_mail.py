@@ -1,0 +1,259 @@
+"""One mail per event, however it is delivered, and whatever dies on the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+os.environ.setdefault("MAIL_FROM", "orders@example.com")
+os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
+
+import pytest
+from notifications import mail
+from orderflow.idempotency import OncePerEvent
+from orderflow.observability import logger
+
+from tests.support.dynamodb import Crash, FakeDynamoDB, Table, client_error, crash_at, throttled
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "notifications" / "mail"
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
+FINISHED = {"batchItemFailures": []}
+type Batch = dict[str, Any]
+
+
+class FakeSES:
+    """Takes mails; `before` and `after` may raise around the moment at which one is accepted."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.before: Callable[[], None] = lambda: None
+        self.after: Callable[[], None] = lambda: None
+
+    def send_email(self, **request: Any) -> dict[str, str]:
+        self.before()
+        self.sent.append(request)
+        self.after()
+        return {"MessageId": f"ses-{len(self.sent)}"}
+
+    @property
+    def subjects(self) -> list[str]:
+        return [request["Message"]["Subject"]["Data"] for request in self.sent]
+
+
+@pytest.fixture
+def ses(monkeypatch: pytest.MonkeyPatch) -> FakeSES:
+    fake = FakeSES()
+    monkeypatch.setattr(mail, "SES", fake)
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
+    database = FakeDynamoDB(Table("mail", {"id": "S"}))
+    monkeypatch.setattr(mail, "ONCE", OncePerEvent[str]("mail", "mail", database.client))
+    return database
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the function logs."""
+    stream = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", stream)
+    return stream
+
+
+def sample(name: str) -> Batch:
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+def other_delivery(batch: Batch) -> Batch:
+    """The same events as SQS delivers them after another publish or a redrive: in new messages."""
+    records = [record | {"messageId": f"again-{record['messageId']}"} for record in batch["Records"]]
+    return {"Records": records}
+
+
+def changed(batch: Batch, **changes: Any) -> Batch:
+    """A batch of one message with members of its event's detail replaced."""
+    (record,) = batch["Records"]
+    body = json.loads(record["body"])
+    body["detail"] |= changes
+    return {"Records": [record | {"body": json.dumps(body)}]}
+
+
+def deliver(batch: Batch, *, milliseconds_left: int = 30_000) -> Any:
+    context = SimpleNamespace(
+        function_name="mail",
+        memory_limit_in_mb=512,
+        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:mail",
+        aws_request_id="request-1",
+        get_remaining_time_in_millis=lambda: milliseconds_left,
+    )
+    return mail.handler(batch, cast("Any", context))
+
+
+def comes_back(answer: Any, batch: Batch) -> bool:
+    """Whether SQS is told to deliver every message of the batch again."""
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == [
+        record["messageId"] for record in batch["Records"]
+    ]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_samples_have_the_answers_that_stand_beside_them(name: str, ses: FakeSES) -> None:
+    assert deliver(sample(name)) == json.loads((EVENTS / f"{name}.answer.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["confirmed", "rejected", "held"])
+def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses: FakeSES) -> None:
+    deliver(sample(name))
+    (request,) = ses.sent
+    customer = json.loads(sample(name)["Records"][0]["body"])["detail"]["data"]["customer"]
+    assert request["Source"] == "orders@example.com"
+    assert request["Destination"] == {"ToAddresses": [customer["email"]]}
+    assert list(request["Message"]["Body"]) == ["Text"]
+    assert {tag["Name"] for tag in request["Tags"]} == {"type", "order_id", "order_version"}
+
+
+def test_an_event_delivered_in_one_batch_and_again_later_is_one_mail(ses: FakeSES) -> None:
+    twice = sample("delivered-twice")
+    for batch in (twice, twice, other_delivery(twice), other_delivery(other_delivery(twice))):
+        assert deliver(batch) == FINISHED
+    assert len(ses.sent) == 1
+
+
+def test_different_events_of_one_order_are_each_a_mail(ses: FakeSES) -> None:
+    held = sample("held")
+    deliver(held)
+    deliver(changed(sample("confirmed"), order_id="ord_held", event_id="ord_held:7"))
+    assert len(ses.sent) == 2
+
+
+def test_a_replay_from_the_archive_sends_nothing_and_remembers_nothing(ses: FakeSES, table: FakeDynamoDB) -> None:
+    assert deliver(sample("replayed")) == FINISHED
+    assert not ses.sent
+    assert not table.items("mail")
+
+
+def test_poison_fails_alone_and_its_neighbours_go_through(ses: FakeSES) -> None:
+    deliver(sample("poison-among-good"))
+    assert [subject[:8] for subject in ses.subjects] == ["Your ord", "We are c"]
+
+
+def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_refused(ses: FakeSES) -> None:
+    deliver(sample("confirmed"))
+    forged = changed(sample("confirmed"), type="OrderRejected", data=json.loads(sample("rejected")["Records"][0]["body"])["detail"]["data"])
+    assert comes_back(deliver(forged), forged)
+    assert len(ses.sent) == 1
+
+
+def test_an_event_without_id_is_not_mailed_unguarded(ses: FakeSES) -> None:
+    unnamed = changed(sample("confirmed"), event_id="")
+    assert comes_back(deliver(unnamed), unnamed)
+    assert not ses.sent
+
+
+def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_does_nothing(ses: FakeSES) -> None:
+    batch = sample("confirmed")
+    answers: list[Any] = []
+
+    def meanwhile() -> None:
+        ses.before = lambda: None
+        answers.append(deliver(other_delivery(batch)))
+
+    ses.before = meanwhile
+    assert deliver(batch) == FINISHED
+    assert comes_back(answers[0], other_delivery(batch))
+    assert deliver(other_delivery(batch)) == FINISHED
+    assert len(ses.sent) == 1
+
+
+def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeSES, lines: io.StringIO) -> None:
+    def refuse() -> None:
+        raise client_error("SendEmail", "MessageRejected", "Email address is not verified: ann@example.com")
+
+    ses.before = refuse
+    batch = sample("confirmed")
+    assert comes_back(deliver(batch), batch)
+    assert "MessageRejected" in lines.getvalue()
+    assert "ann@example.com" not in lines.getvalue()
+    ses.before = lambda: None
+    assert deliver(batch) == FINISHED
+    assert len(ses.sent) == 1
+
+
+def test_a_worker_that_dies_before_sending_leaves_the_mail_to_the_next(ses: FakeSES) -> None:
+    def die() -> None:
+        raise Crash
+
+    ses.before = die
+    with pytest.raises(Crash):
+        deliver(sample("confirmed"), milliseconds_left=-1000)
+    ses.before = lambda: None
+    assert deliver(sample("confirmed")) == FINISHED
+    assert len(ses.sent) == 1
+
+
+def test_while_a_dead_workers_claim_lasts_the_message_comes_back(ses: FakeSES, table: FakeDynamoDB) -> None:
+    table.before = crash_at("UpdateItem")
+    with pytest.raises(Crash):
+        deliver(sample("confirmed"), milliseconds_left=30_000)
+    table.before = lambda _name, _parameters: None
+    assert comes_back(deliver(sample("confirmed")), sample("confirmed"))
+    assert len(ses.sent) == 1
+
+
+def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: FakeSES, table: FakeDynamoDB) -> None:
+    table.before = crash_at("UpdateItem")
+    with pytest.raises(Crash):
+        deliver(sample("confirmed"), milliseconds_left=-1000)
+    table.before = lambda _name, _parameters: None
+    assert deliver(sample("confirmed")) == FINISHED
+    first, second = ses.sent
+    assert first == second
+
+
+def test_a_record_that_cannot_be_completed_does_not_send_the_mail_again(
+    ses: FakeSES, table: FakeDynamoDB, lines: io.StringIO
+) -> None:
+    def refuse(operation: str, _parameters: Any) -> None:
+        if operation == "UpdateItem":
+            raise throttled(operation)
+
+    table.before = refuse
+    assert deliver(sample("confirmed")) == FINISHED
+    assert "performed, but not recorded" in lines.getvalue()
+    assert len(ses.sent) == 1
+
+
+def test_without_the_table_nothing_is_sent(ses: FakeSES, table: FakeDynamoDB) -> None:
+    def refuse(operation: str, _parameters: Any) -> None:
+        raise throttled(operation)
+
+    table.before = refuse
+    assert comes_back(deliver(sample("confirmed")), sample("confirmed"))
+    assert not ses.sent
+
+
+def test_a_record_outlives_every_queue_and_redrive(ses: FakeSES, table: FakeDynamoDB) -> None:
+    deliver(sample("confirmed"))
+    (record,) = table.items("mail")
+    assert int(record["expiration"]["N"]) > time.time() + 28 * 24 * 3600
+
+
+def test_every_line_has_the_ids_of_its_own_message_and_no_personal_data(ses: FakeSES, lines: io.StringIO) -> None:
+    deliver(sample("poison-among-good"))
+    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
+    sent = [line for line in logged if line["message"] == "mail sent"]
+    assert [line["event_id"].split(":")[1] for line in sent] == ["5", "3"]
+    assert all(line["correlation_id"] and line["event_id"].startswith(line["order_id"]) for line in sent)
+    unreadable = next(line for line in logged if line["message"] == "message failed")
+    assert "order_id" not in unreadable
+    for part in ("@example.com", "Ann Lee", "High St", "Blue mug"):
+        assert part not in lines.getvalue()

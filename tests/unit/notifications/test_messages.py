@@ -1,0 +1,121 @@
+"""What customers read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from notifications.messages import Unmailable, amount, compose
+from orderflow.events import (
+    Address,
+    Customer,
+    Event,
+    Fact,
+    Line,
+    OrderConfirmed,
+    OrderHeldForReview,
+    OrderRejected,
+    RejectionReason,
+    StockLine,
+    StockReserved,
+)
+from orderflow.money import Money
+
+ANN = Customer("ann", "ann@example.com")
+LINES = (Line("MUG-BLUE", "Blue mug", 2, Money(1250, "EUR")), Line("JAR", "Glass jar", 1, Money(790, "EUR")))
+ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
+
+
+def event(data: Fact) -> Event:
+    return Event(
+        event_id="ord_1:5",
+        type=type(data).__name__,
+        schema_version=1,
+        occurred_at=datetime(2026, 1, 15, tzinfo=UTC),
+        source="orders",
+        correlation_id="c-1",
+        causation_id="ord_1:4",
+        order_id="ord_1",
+        order_version=5,
+        data=data,
+    )
+
+
+def confirmed(customer: Customer = ANN) -> Event:
+    return event(OrderConfirmed(customer, LINES, Money(3290, "EUR"), ADDRESS, "auth-1"))
+
+
+def rejected(reason: RejectionReason) -> Event:
+    return event(OrderRejected(ANN, LINES, Money(3290, "EUR"), reason, ("score 90", "velocity")))
+
+
+@pytest.mark.parametrize(
+    ("money", "text"),
+    [
+        (Money(1250, "EUR"), "EUR 12.50"),
+        (Money(5, "USD"), "USD 0.05"),
+        (Money(0, "GBP"), "GBP 0.00"),
+        (Money(289_900, "EUR"), "EUR 2,899.00"),
+        (Money(1250, "JPY"), "JPY 1,250"),
+        (Money(1250, "KWD"), "KWD 1.250"),
+        (Money(12_500, "CLF"), "CLF 1.2500"),
+        (Money(-5, "EUR"), "EUR -0.05"),
+        (Money(-123_456, "EUR"), "EUR -1,234.56"),
+    ],
+)
+def test_amounts_have_the_decimals_of_their_currency(money: Money, text: str) -> None:
+    assert amount(money) == text
+
+
+@given(st.integers(-(10**15), 10**15), st.sampled_from(["EUR", "JPY", "KWD", "CLF"]))
+def test_no_amount_loses_a_minor_unit(minor: int, currency: str) -> None:
+    digits = amount(Money(minor, currency)).removeprefix(f"{currency} ").replace(",", "").replace(".", "")
+    assert int(digits) == minor
+
+
+def test_a_confirmed_order_lists_what_was_bought() -> None:
+    mail = compose(confirmed())
+    assert mail.to == "ann@example.com"
+    assert mail.subject == "Your order ord_1 is confirmed"
+    assert "2 x Blue mug: EUR 25.00\n1 x Glass jar: EUR 7.90" in mail.text
+    assert "Total: EUR 32.90" in mail.text
+
+
+@pytest.mark.parametrize("reason", get_args(RejectionReason))
+def test_a_rejected_order_says_why_and_that_nothing_is_charged(reason: RejectionReason) -> None:
+    mail = compose(rejected(reason))
+    assert mail.subject == "We could not complete your order ord_1"
+    assert "You have not been charged." in mail.text
+    assert reason not in mail.text
+
+
+def test_each_reason_reads_differently() -> None:
+    assert len({compose(rejected(reason)).text for reason in get_args(RejectionReason)}) == len(get_args(RejectionReason))
+
+
+def test_how_fraud_is_judged_stays_inside() -> None:
+    held = compose(event(OrderHeldForReview(ANN, Money(289_900, "EUR"), 65, ("new_customer", "velocity"))))
+    assert held.subject == "We are checking your order ord_1"
+    assert "EUR 2,899.00" in held.text
+    for text in (held.text, compose(rejected("fraud_refused")).text):
+        assert not any(word in text for word in ("65", "score", "velocity", "new_customer", "fraud"))
+
+
+def test_a_mail_has_no_personal_data_that_it_does_not_need() -> None:
+    mail = compose(confirmed())
+    for part in ("Ann Lee", "High St", "LS1 1AA", "ann@example.com", "auth-1"):
+        assert part not in mail.subject + mail.text
+
+
+@pytest.mark.parametrize("email", ["", "ann", "@example.com", "ann@", "ann@example.com\nBcc: eve@example.com", "a b@c.d"])
+def test_without_an_address_there_is_no_mail(email: str) -> None:
+    with pytest.raises(Unmailable):
+        compose(confirmed(Customer("ann", email)))
+
+
+def test_other_events_lead_to_no_mail() -> None:
+    with pytest.raises(Unmailable):
+        compose(event(StockReserved((StockLine("MUG-BLUE", 2),))))
