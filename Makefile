@@ -20,6 +20,8 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 setup: .venv .venv-emulator .venv-security ## Create the Python environments from the locks; does nothing when they are current
 
+runtime: .venv .venv-emulator
+
 # $(call sync,lock,options): makes the environment $@ what its lock says, unless it is that already.
 sum = $$(cksum < $(1))
 define sync
@@ -46,41 +48,42 @@ endef
 	  $@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt && \
 	  echo "$(call sum,requirements/tools.txt)" > $@/.lock; }
 
-# $(call compile-lock,group)
-compile-lock = $(UV) pip compile --quiet --no-config --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate --group $(1) -o requirements/$(1).txt
+# $(call compile-lock,group,options)
+compile-lock = $(UV) pip compile --quiet --no-config --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate --group $(1) $(2) -o requirements/$(1).txt
 lock: .venv-tools ## Resolve every lock in requirements/ anew, to the newest versions
-	$(call compile-lock,layer)
-	$(call compile-lock,identity)
 	$(call compile-lock,dev)
+	@# What is shipped is what was tested.
+	$(call compile-lock,layer,-c requirements/dev.txt)
+	$(call compile-lock,identity,-c requirements/dev.txt)
 	$(call compile-lock,emulator)
 	$(call compile-lock,security)
 	$(call compile-lock,tools)
 
 ##@ The pipeline on this machine
 
-run: setup ## Start the emulator, deploy, and watch an order of every outcome to its end
+run: runtime ## Start the emulator, deploy, and watch an order of every outcome to its end
 	@$(PY) -m devtools.run
 
-order: setup ## Place the order of a file and follow it: make order FILE=events/orders/place.json
+order: runtime ## Place the order of a file and follow it: make order FILE=events/orders/place/accepted.json
 	@$(PY) -m devtools.order $(if $(FILE),"$(FILE)")
 
-trace: setup ## Show what caused what in an order, with times: make trace ORDER=ord_…
+trace: runtime ## Show what caused what in an order, with times: make trace ORDER=ord_…
 	@$(PY) -m devtools.trace $(if $(ORDER),"$(ORDER)")
 
-logs: setup ## Print the functions' logs
+logs: runtime ## Print the functions' logs
 	@$(PY) -m devtools.logs
 
-redrive: setup ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
+redrive: runtime ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
 	@$(PY) -m devtools.redrive $(if $(QUEUE),"$(QUEUE)")
 
-stop: setup ## Stop the emulator
+stop: runtime ## Stop the emulator
 	@$(PY) -m devtools.stop
 
-invoke: setup ## Run every function with its sample events in Lambda containers; needs a Docker engine
+invoke: runtime ## Run every function with its sample events in Lambda containers; needs a Docker engine
 	@$(PY) -m devtools.invoke
 
-bench: setup ## Measure cold start, latency, throughput and the cost of an order, as ratios
-	@$(PY) -m devtools.bench
+bench: runtime ## Measure cold start, latency, throughput and the cost of an order, as ratios
+	@PYTHONPATH=functions $(PY) -m devtools.bench $(if $(RECORD),--record)
 
 ##@ Tests
 
@@ -94,14 +97,14 @@ test: setup
 	@$(MAKE) integration
 endif
 
-PYTEST := $(PY) -m pytest
-unit: setup ## Unit and contract tests: rules, handlers, template; no network
+PYTEST := $(PY) -m pytest -q
+unit: .venv ## Unit and contract tests: rules, handlers, template; no network
 	@$(PYTEST) tests/unit tests/contract
 
-faults: setup ## Fail every AWS and provider call of an order in every way, in process
+faults: .venv ## Fail every AWS and provider call of an order in every way, in process
 	@$(PYTEST) tests/faults -n 2
 
-integration: setup ## Orders through HTTP on the deployed stack
+integration: runtime ## Orders through HTTP on the deployed stack
 	@$(PYTEST) tests/integration
 
 ##@ Checks
@@ -116,15 +119,15 @@ define step
 else printf '%s\nFAILED %s\n' "$$out" "$(1)" >&2; exit 1; fi
 endef
 
-format: setup ## Format the code
+format: .venv ## Format the code
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix --select I
 
 format-check: .venv
-	$(call step,format,$(BIN)/ruff format --check)
+	$(call step,format,$(BIN)/ruff format --check --output-format concise)
 
 lint: .venv ## Ruff
-	$(call step,lint,$(BIN)/ruff check)
+	$(call step,lint,$(BIN)/ruff check --output-format concise)
 
 types: .venv ## Pyright, strict
 	$(call step,types,$(BIN)/pyright --warnings)
@@ -142,19 +145,19 @@ security: .venv .venv-security ## checkov, on the template and on what SAM makes
 	$(call step,security,$(PY) -m devtools.lint_security)
 
 generated: .venv ## Files that are generated are current
-	$(call step,generated,$(PY) -m devtools.openapi --check)
+	$(call step,generated,PYTHONPATH=functions $(PY) -m devtools.openapi --check && $(PY) -m devtools.diagram --check)
 
-openapi: setup ## Write the OpenAPI document from the models
-	@$(PY) -m devtools.openapi
+openapi: .venv ## Write the OpenAPI document from the models
+	@PYTHONPATH=functions $(PY) -m devtools.openapi
 
-diagram: setup ## Draw docs/architecture.md's diagram from the template
+diagram: .venv ## Draw docs/architecture.md's diagram from the template
 	@$(PY) -m devtools.diagram
 
 ##@ AWS
 
 # ENV is an environment of samconfig.toml. What Python leaves beside its sources would count as a change of them.
 ENV ?= default
-build: setup ## Build what is deployed: make build ENV=prod
+build: .venv ## Build what is deployed: make build ENV=prod
 	@find functions layers -name __pycache__ -prune -exec rm -rf {} +
 	@sam build --config-env $(ENV)
 
@@ -171,6 +174,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup lock run order trace logs redrive stop invoke bench test unit faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs redrive stop invoke bench test unit faults integration check format format-check lint \
   types imports template states security generated openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-security .venv-tools

@@ -1,7 +1,7 @@
 """A way from Lambda containers to the emulator: it listens on loopback only, which a container cannot reach.
 
-The forwarder listens on the address of Docker's own bridge, takes connections from that bridge's network only, and lives
-as long as the `with` block that needs it.
+The forwarder listens on the address of Docker's own bridge, takes connections from that bridge's network only,
+and lives as long as the `with` block that needs it.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - the base class names them
         return from_bridge(client_address[0])
 
 
@@ -69,9 +69,7 @@ def open_for_containers(port: int, address: str = BRIDGE_ADDRESS) -> Generator[s
     try:
         server = _Server((address, port), handler)
     except OSError as error:
-        raise UserError(
-            f"cannot listen on {address}:{port} for Lambda containers ({error.strerror}); is Docker running?"
-        ) from None
+        raise UserError(f"cannot listen on {address}:{port} for Lambda containers ({error.strerror}); is Docker running?") from None
     with server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:

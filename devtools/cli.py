@@ -50,7 +50,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def option(name: str, default: str = "") -> str:
-    """A variable given on make's command line (`make trace ORDER=…`), stripped; the default when it is absent or empty."""
+    """A variable of make's command line (`make trace ORDER=…`), stripped; the default when absent or empty."""
     return os.environ.get(name, "").strip() or default
 
 

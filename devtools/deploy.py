@@ -28,6 +28,8 @@ SOURCES = (
 # The target itself remembers what it runs: a new or emptied one knows nothing, and gets everything.
 REMEMBERED = f"/{STACK}/deployed"
 ARTIFACTS = f"{STACK}-artifacts"
+# The environments of samconfig.toml.
+CONFIG = {"embedded": "local", "localstack": "localstack"}
 BUILD_SECONDS = 600
 DEPLOY_SECONDS = 600
 SHOWN_LINES = 30
@@ -66,9 +68,7 @@ def _files(root: Path, sources: Iterable[str]) -> Iterator[Path]:
     for source in sources:
         start = root / source
         found = start.rglob("*") if start.is_dir() else [start]
-        yield from (
-            path for path in found if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
-        )
+        yield from (path for path in found if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc")
 
 
 def ensure(target: Target) -> bool:
@@ -109,11 +109,9 @@ def _build(target: Target, chosen: dict[str, str], sources: str, log: Path) -> N
             step.detail = "unchanged"
             return
         mark.unlink(missing_ok=True)
-        arguments = ["build", "--config-env", "local", "--build-dir", str(folder), "--parallel"]
+        arguments = ["build", "--config-env", CONFIG[target.backend], "--build-dir", str(folder), "--parallel"]
         for line in _sam(target, [*arguments, "--parameter-overrides", *_overrides(chosen)], log, BUILD_SECONDS):
-            built = re.search(r"Building (?:codeuri|layer).*?(?:functions?: |layer ')([^']+)", line) or re.search(
-                r"(build-\w+)", line
-            )
+            built = re.search(r"Building (?:codeuri|layer).*?(?:functions?: |layer ')([^']+)", line) or re.search(r"(build-\w+)", line)
             step.detail = built.group(1)[:50] if built else step.detail
         mark.write_text(wanted)
         step.detail = chosen["Architecture"]
@@ -123,7 +121,7 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
     with ui.stage("sam deploy") as step:
         target.client("s3").create_bucket(Bucket=ARTIFACTS)
         arguments = [
-            *("deploy", "--config-env", "local", "--stack-name", STACK, "--region", targets.REGION),
+            *("deploy", "--config-env", CONFIG[target.backend], "--stack-name", STACK, "--region", targets.REGION),
             *("--template-file", str(targets.local_folder() / "build" / "template.yaml"), "--s3-bucket", ARTIFACTS),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
             *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Instance:
-    """A process that we started. `started` is the system's own account of when, which tells it from a later namesake."""
+    """A process that we started. `started` is the system's account of when, which tells it from a later namesake."""
 
     pid: int
     started: str
@@ -44,7 +45,7 @@ def _temporary(port: int) -> Path:
 
 
 def birth(pid: int) -> str | None:
-    """When a live process began, in a form only good for comparing; None when there is no such process, or only its corpse."""
+    """When a live process began, in a form only good for comparing; None when there is none, or only its corpse."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
@@ -83,10 +84,10 @@ def is_healthy(endpoint: str) -> bool:
 
 
 def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance, bool]:
-    """Have an emulator answer on this port of loopback: the one that is up, or a new, empty one. Says whether it is new.
+    """Have an emulator answer on this port of loopback: the one that is up, or a new, empty one; says if it is new.
 
-    `functions_endpoint` is what functions in a new one are given to reach AWS, when that is not the emulator itself (a
-    proxy that injects faults). Raises UserError when the port belongs to another program, or when it does not come up.
+    `functions_endpoint` is what functions in a new one are given to reach AWS, when that is not the emulator itself
+    (a proxy that injects faults). Raises UserError when the port belongs to another program, or it does not come up.
     """
     endpoint = f"http://127.0.0.1:{port}"
     found = running(port)
@@ -94,9 +95,7 @@ def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance
         return found, False
     _clear(port)
     if _answers(port):
-        raise UserError(
-            f"port {port} is taken by another program; stop that one, or choose another: make run PORT={port + 1}"
-        )
+        raise UserError(f"port {port} is taken by another program; stop that one, or choose another: make run PORT={port + 1}")
     instance = _launch(port, functions_endpoint or endpoint)
     if not _wait_healthy(endpoint, instance):
         last = (log_file(port).read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
@@ -184,8 +183,27 @@ def _clear(port: int) -> None:
     found = running(port)
     if found:
         _end(found)
+    for pid in _orphans(str(_temporary(port))):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     _record(port).unlink(missing_ok=True)
     shutil.rmtree(_temporary(port), ignore_errors=True)
+
+
+def _orphans(folder: str) -> list[int]:
+    """The workers that an emulator left behind when it was killed: they run from the folder that only it had."""
+    return [pid for pid, command in _commands() if f"{folder}{os.sep}" in command]
+
+
+def _commands() -> Iterator[tuple[int, str]]:
+    if not Path("/proc/self").exists():
+        answer = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=False)
+        yield from ((int(pid), command) for pid, _, command in (row.strip().partition(" ") for row in answer.stdout.splitlines()))
+        return
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        # A process may end while it is looked at.
+        with contextlib.suppress(OSError):
+            yield int(path.parent.name), path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def _shown(path: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,15 +15,19 @@ from devtools.target import STACK, Target
 
 PLATFORM = ("START ", "END ", "REPORT ", "INIT_START ")
 LEVELS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "DEBUG": "dim"}
-KNOWN = frozenset({"level", "location", "message", "timestamp", "service", "cold_start", "xray_trace_id"})
-KNOWN_CONTEXT = frozenset(
-    {"function_name", "function_memory_size", "function_arn", "function_request_id", "sampling_rate"}
+# What says nothing that the other columns do not, or is the same in every line of a function.
+KNOWN = frozenset(
+    {
+        *("location", "timestamp", "service", "cold_start", "xray_trace_id", "sampling_rate"),
+        *("function_name", "function_memory_size", "function_arn", "function_request_id"),
+        *("exception_name", "stack_trace"),
+    }
 )
 
 
 @dataclass(frozen=True, order=True)
 class Line:
-    """What a function wrote: when (epoch ms), which function (without the stack's name), the text, and an id of its own."""
+    """What a function wrote: when (epoch ms), which one (without the stack's name), the text, and an id of its own."""
 
     time: int
     function: str
@@ -47,7 +52,7 @@ def functions(target: Target) -> list[str]:
 def read(target: Target, names: Iterable[str], since: int = 0) -> list[Line]:
     """The functions' lines since a time (epoch ms), oldest first, without the platform's own."""
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda name: _read(target, name, since), names)
+        found = pool.map(_read, repeat(target), names, repeat(since))
     return sorted(line for lines in found for line in lines)
 
 
@@ -70,24 +75,33 @@ def about(order_id: str, correlation_id: str = "") -> Callable[[Line], bool]:
     """Whether a line belongs to an order, by its order id or correlation id."""
 
     def belongs(line: Line) -> bool:
-        return order_id in line.text or bool(correlation_id) and correlation_id in line.text
+        return order_id in line.text or (bool(correlation_id) and correlation_id in line.text)
 
     return belongs
 
 
-def shown(line: Line, *, width: int = 0) -> Text:
-    """A line for people: time, function, level, message, and the fields that are the line's own."""
+def shown(line: Line, *, width: int = 0, hidden: frozenset[str] = frozenset(), brief: bool = False) -> Text:
+    """A line for people: time, function, level, message, and the fields that are the line's own and not `hidden`.
+
+    An exception follows with its whole traceback, or with its last line only if `brief`.
+    """
     moment = datetime.fromtimestamp(line.time / 1000, UTC)
     text = Text.assemble((f"{moment:%H:%M:%S.%f}"[:-3], "dim"), f"  {line.function:<{width}}  ")
     fields = line.fields
     if not fields:
         return text.append(line.text)
-    level = str(fields.get("level", ""))
-    text.append(f"{level:<8}", LEVELS.get(level, "")).append(str(fields.get("message", "")))
+    level = str(fields.pop("level", ""))
+    text.append(f"{level:<8}", LEVELS.get(level, "")).append(str(fields.pop("message", "")))
+    trace = str(fields.pop("exception", ""))
     for name, value in fields.items():
-        if name not in KNOWN | KNOWN_CONTEXT and value is not None:
+        if name not in KNOWN | hidden and value is not None:
             text.append(f"  {name}=", "dim").append(_value(value))
-    return text
+    return text.append(_exception(trace, brief=brief), "red")
+
+
+def _exception(trace: str, *, brief: bool) -> str:
+    lines = trace.strip().splitlines()
+    return "\n    ".join(["", *(lines[-1:] if brief else lines)]) if lines else ""
 
 
 def _value(value: Any) -> str:

@@ -32,13 +32,13 @@ def jwks_url(target: Target) -> str:
 
 
 def functions_view(target: Target) -> str:
-    """The target's endpoint as functions reach it. FUNCTION_ENDPOINT overrides it for a LocalStack with networks of its own."""
+    """The target's endpoint as functions reach it; FUNCTION_ENDPOINT is for a LocalStack with networks of its own."""
     given = os.environ.get("FUNCTION_ENDPOINT", "").strip()
     if given:
         return targets.require_loopback(given, also=targets.CONTAINER_HOSTS)
     if target.backend == "embedded":
         return target.endpoint
-    # LocalStack's own name is resolved to it inside its containers; its open code base, run on the host, has the bridge.
+    # LocalStack resolves its own name to itself in its containers; its open code, run on the host, has the bridge.
     open_code = web.call("GET", f"{target.endpoint}/_localemu/health").status == 200
     return f"http://{'172.17.0.1' if open_code else 'localhost.localstack.cloud'}:{target.port}"
 
@@ -56,9 +56,7 @@ def signing_key(path: Path | None = None) -> rsa.RSAPrivateKey:
 
 
 def _keep(path: Path, key: rsa.RSAPrivateKey) -> None:
-    text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(text)
@@ -73,11 +71,7 @@ def _keep(path: Path, key: rsa.RSAPrivateKey) -> None:
 
 def jwks(key: rsa.RSAPrivateKey) -> dict[str, Any]:
     """The public half as a JSON Web Key Set."""
-    return {
-        "keys": [
-            RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": key_id(key), "use": "sig", "alg": "RS256"}
-        ]
-    }
+    return {"keys": [RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": key_id(key), "use": "sig", "alg": "RS256"}]}
 
 
 def key_id(key: rsa.RSAPrivateKey) -> str:
@@ -94,7 +88,7 @@ def sign(
     expires_in: int = 3600,
     **changed: Any,
 ) -> str:
-    """A token (RS256) for a customer id; `expires_in` in seconds, negative for one that has expired; `changed` claims win."""
+    """A token (RS256) for a customer id; `expires_in` in seconds, negative for an expired one; `changed` claims win."""
     now = int(time.time())
     claims = {
         "iss": issued_by,

@@ -2,8 +2,6 @@
 
 import time
 
-from rich.text import Text
-
 from devtools import cli, functionlogs, ui
 from devtools import target as targets
 from devtools.cli import UserError
@@ -16,7 +14,7 @@ OVERLAP_MS = 10_000
 
 
 def chosen(names: list[str], wanted: str) -> list[str]:
-    """The functions whose name contains what is wanted, in any case and with or without hyphens; UserError when none does."""
+    """The functions with this in their name, in any case, with or without hyphens. Raises UserError for none."""
     plain = wanted.lower().replace("-", "")
     found = [name for name in names if plain in name.removeprefix(f"{STACK}-").replace("-", "")]
     if not found:
@@ -48,8 +46,7 @@ def main() -> None:
 def _print(target: Target, lines: list[Line]) -> None:
     width = max((len(name.removeprefix(f"{STACK}-")) for name in functionlogs.functions(target)), default=0)
     for line in lines:
-        text: Text = functionlogs.shown(line, width=width)
-        ui.console.print(text)
+        ui.console.print(functionlogs.shown(line, width=width))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Places the order of a sample API event: FILE=events/orders/place/….json, as CUSTOMER= (default ann), and follows it."""
+"""Places the order of a sample API event, FILE=events/orders/place/….json, as CUSTOMER= (ann), and follows it."""
 
 import base64
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from rich.text import Text
@@ -30,11 +30,15 @@ def request_of(path: Path) -> tuple[bytes, dict[str, str]]:
         raise UserError(f"{path} is a folder; give one of its files") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(event, dict) or "body" not in event or "httpMethod" not in event:
+    if not isinstance(event, dict) or not {"httpMethod", "body"} <= event.keys():
         raise UserError(f"{path} is no API Gateway event: it has no httpMethod and body")
-    raw: str = event["body"] or ""  # pyright: ignore[reportUnknownVariableType]
-    headers: dict[str, str] = event.get("headers") or {}  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    body = base64.b64decode(raw) if event.get("isBase64Encoded") else raw.encode()  # pyright: ignore[reportUnknownMemberType]
+    return _unpack(cast("dict[str, Any]", event))
+
+
+def _unpack(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    raw: str = event["body"] or ""
+    headers: dict[str, str] = event.get("headers") or {}
+    body = base64.b64decode(raw) if event.get("isBase64Encoded") else raw.encode()
     return body, {name: value for name, value in headers.items() if name.lower() not in REPLACED}
 
 
@@ -48,9 +52,7 @@ def main() -> int:
     key = cli.option("KEY")
     answer = shop.call("POST", "/orders", customer, body=body, **_headers(headers, key))
     ui.console.print(Text(f"  {answer.status}", "green" if answer.status == 201 else "red"))
-    ui.console.print_json(
-        answer.body.decode(errors="replace") if answer.json() else json.dumps(answer.body.decode(errors="replace"))
-    )
+    ui.console.print_json(answer.body.decode(errors="replace") if answer.json() else json.dumps(answer.body.decode(errors="replace")))
     if answer.status != 201:
         return 1
     return _follow(shop, customer, answer.json()["order_id"])
@@ -60,8 +62,7 @@ def _headers(headers: dict[str, str], key: str) -> dict[str, str]:
     """The sample's headers with an Idempotency-Key of KEY=, or a new one, where the sample has one."""
     # A sample's own key would answer with the order that it made the first time.
     return {
-        name.replace("-", "_"): (key or str(uuid4())) if name.lower() == "idempotency-key" else value
-        for name, value in headers.items()
+        name.replace("-", "_"): (key or str(uuid4())) if name.lower() == "idempotency-key" else value for name, value in headers.items()
     }
 
 

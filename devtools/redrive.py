@@ -1,4 +1,7 @@
-"""Sends what lies in a dead-letter or operations queue back to work: QUEUE=name, MAX=how many (100). Without QUEUE: lists them."""
+"""Sends what lies in a dead-letter or operations queue back to work: QUEUE=name, MAX=how many (100).
+
+Without QUEUE it lists the queues and how many messages lie in each.
+"""
 
 import json
 from typing import Any
@@ -13,16 +16,17 @@ from devtools.target import STACK, Target
 ENDINGS = ("dead-letters", "operations")
 
 
-def queues(target: Target) -> dict[str, int]:
-    """How many messages lie in each queue that waits for an operator, by its name without the stack's."""
+def depths(target: Target) -> dict[str, int]:
+    """How many messages lie in each queue that waits for an operator, by the queue's URL."""
     sqs = target.client("sqs")
-    urls = [
-        url
-        for page in sqs.get_paginator("list_queues").paginate(QueueNamePrefix=STACK)
-        for url in page.get("QueueUrls", [])
-    ]
-    names = {url.rsplit("/", 1)[-1].removeprefix(f"{STACK}-"): url for url in urls}
-    return {name: _depth(sqs, url) for name, url in sorted(names.items()) if name.endswith(ENDINGS)}
+    urls = [url for page in sqs.get_paginator("list_queues").paginate(QueueNamePrefix=STACK) for url in page.get("QueueUrls", [])]
+    return {url: _depth(sqs, url) for url in sorted(urls) if url.endswith(ENDINGS)}
+
+
+def names(target: Target, function: str) -> dict[str, str]:
+    """What the redrive function calls the queues that it can empty, by their URL."""
+    variables = target.client("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    return {route["queue_url"]: name for name, route in json.loads(variables.get("REDRIVE_TARGETS", "{}")).items()}
 
 
 def _depth(sqs: Any, url: str) -> int:
@@ -35,19 +39,20 @@ def main() -> int:
     target = targets.from_environment()
     function = target.resources.get("OperationsRedriveFunction")
     wanted, most = cli.argument("QUEUE"), cli.whole_number("MAX", 100)
-    if not wanted:
-        _list(queues(target))
-        return 0
     if not function:
         raise UserError("the deployed stack has no redrive function; run `make run` to deploy the present one")
+    if not wanted:
+        _list(depths(target), names(target, function))
+        return 0
     return _report(_invoke(target, function, {"queue": wanted, "max": most}))
 
 
-def _list(found: dict[str, int]) -> None:
-    width = max(map(len, found), default=0)
-    for name, depth in found.items():
-        ui.console.print(Text.assemble(f"  {name:<{width}}  ", (f"{depth:>5}", "yellow" if depth else "dim")))
-    ui.console.print(Text("\n  make redrive QUEUE=name", "bold"))
+def _list(found: dict[str, int], known: dict[str, str]) -> None:
+    rows = [(known.get(url, ""), url.rsplit("/", 1)[-1], depth) for url, depth in found.items()]
+    ui.console.print(Text(f"  {'QUEUE=':<28}{'queue':<52}messages", "dim"))
+    for name, queue, depth in sorted(rows, key=lambda row: (not row[0], row)):
+        shown = (f"{name or '(to be looked at by hand)':<28}", "bold" if name else "dim")
+        ui.console.print(Text.assemble("  ", shown, f"{queue:<52}", (f"{depth:>8}", "yellow" if depth else "dim")))
 
 
 def _invoke(target: Target, function: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""`make run`: the whole pipeline on this machine, an order for every outcome followed to its end, expected against actual."""
+"""`make run`: the whole pipeline on this machine, an order for every outcome followed to its end."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from rich.console import Group
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from devtools import cli, scenarios, timeline, ui, up
+from devtools import target as targets
 from devtools.scenarios import REQUESTS, SCENARIOS, Scenario, Visit
 from devtools.shop import Shop, has_ended, mails, state_of, wait_until
 from devtools.target import ROOT, Target
@@ -21,37 +23,43 @@ from devtools.web import Answer
 FOLLOW_SECONDS = 60.0
 MAIL_SECONDS = 15.0
 POLL_SECONDS = 0.15
+AT_ONCE = 3
 COLUMN = 28
 
 
 @dataclass
 class Followed:
-    """An order that was placed, and what is known of it so far."""
+    """An order of a scenario, and what is known of it so far; `answer` is the API's, once it was asked."""
 
     scenario: Scenario
     customer: str
     key: str
-    answer: Answer
+    answer: Answer | None = None
     events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
     def order_id(self) -> str:
         """The order's id; empty when it was not accepted."""
-        return self.answer.json().get("order_id", "")
+        return self.answer.json().get("order_id", "") if self.answer else ""
 
     @property
     def actual(self) -> str:
         """The state that the order is in, or what the API answered instead of accepting it."""
-        return state_of(self.events) if self.order_id else f"refused with {self.answer.status}"
+        if self.answer and not self.order_id:
+            return f"refused with {self.answer.status}"
+        return state_of(self.events)
 
     @property
     def ended(self) -> bool:
         """Whether there is nothing more to wait for."""
-        return not self.order_id or has_ended(self.actual)
+        return self.answer is not None and (not self.order_id or has_ended(self.actual))
 
-    def look(self, shop: Shop) -> None:
-        """Read the order's events again."""
-        self.events = shop.events(self.customer, self.order_id) or self.events
+    def step(self, shop: Shop) -> None:
+        """Place the order if that was not done, or else read its events again."""
+        if self.answer is None:
+            self.answer = shop.place(self.customer, self.scenario.body, self.key)
+        elif self.order_id:
+            self.events = shop.events(self.customer, self.order_id) or self.events
 
 
 @dataclass(frozen=True)
@@ -72,13 +80,14 @@ class Row:
 def main() -> int:
     """Bring everything up, place the orders, follow them, and say what came of it; 1 when anything differs."""
     began = time.monotonic()
+    target = targets.from_environment()
     ui.headline("Bringing the pipeline up")
-    target = up.ready()
+    up.ready(target)
     shop = Shop(target)
     ui.headline("Placing orders, and following each to its end")
-    orders = _place_all(shop)
-    requests = _requests(shop, orders)
+    orders = _planned(target)
     _follow(shop, orders)
+    requests = _requests(shop, orders)
     sent = _mails(target, orders)
     rows = [*map(_row, orders), *requests, Row("a mail for each order", f"{len(orders)} mails", f"{len(sent)} mails")]
     ui.headline("What came of it")
@@ -87,51 +96,48 @@ def main() -> int:
     _next_steps(target, orders)
     wrong = sum(not row.right for row in rows)
     verdict = f"{wrong} of {len(rows)} differ" if wrong else f"all {len(rows)} as expected"
-    ui.console.print(
-        f"\n  {verdict}, in {ui.seconds(time.monotonic() - began)}", style="bold red" if wrong else "bold green"
-    )
+    ui.console.print(f"\n  {verdict}, in {ui.seconds(time.monotonic() - began)}", style="bold red" if wrong else "bold green")
     return 1 if wrong else 0
 
 
-def _place_all(shop: Shop) -> list[Followed]:
+def _planned(target: Target) -> list[Followed]:
     # Customers are new in each run: orders of earlier runs would count against them.
     run = f"{int(time.time()):x}"[-6:]
     names = {scenario.customer: f"{scenario.customer}-{run}" for scenario in SCENARIOS}
-    scenarios.prepare(shop.target, names)
-    return [_place(shop, scenario, names[scenario.customer], run) for scenario in SCENARIOS]
-
-
-def _place(shop: Shop, scenario: Scenario, customer: str, run: str) -> Followed:
-    key = f"{run}/{scenario.what}"
-    return Followed(scenario, customer, key, shop.place(customer, scenario.body, key))
+    scenarios.prepare(target, names)
+    return [Followed(scenario, names[scenario.customer], f"{run}/{scenario.what}") for scenario in SCENARIOS]
 
 
 def _requests(shop: Shop, orders: Sequence[Followed]) -> list[Row]:
-    first = next(order for order in orders if order.scenario.body == SCENARIOS[1].body)
-    visit = Visit(shop, first.customer, "eve", first.key, first.answer)
+    first = next(order for order in orders if order.scenario.body == scenarios.ORDINARY_BODY)
+    visit = Visit(shop, first.customer, "eve", first.key, first.answer or Answer(0, b""))
     return [Row(request.what, request.expected, request.send(visit)) for request in REQUESTS]
 
 
 def _follow(shop: Shop, orders: list[Followed]) -> None:
-    """Watch until every order has ended, or FOLLOW_SECONDS are over."""
-    deadline = time.monotonic() + FOLLOW_SECONDS
+    """Place the orders and watch until every one has ended, or FOLLOW_SECONDS are over."""
     screen = _Orders(orders)
-    with ThreadPoolExecutor(4) as pool:
-        if not ui.console.is_terminal:
-            _poll(shop, orders, pool, deadline, screen.say)
-            return
-        with Live(screen, console=ui.console, refresh_per_second=10):
-            _poll(shop, orders, pool, deadline, lambda _: None)
+    if not ui.console.is_terminal:
+        _drive(shop, orders, screen.say)
+        return
+    with Live(screen, console=ui.console, refresh_per_second=10):
+        _drive(shop, orders, _on_screen_already)
 
 
-def _poll(shop: Shop, orders: list[Followed], pool: ThreadPoolExecutor, deadline: float, ended: Any) -> None:
+def _on_screen_already(_: Followed) -> None: ...
+
+
+def _drive(shop: Shop, orders: list[Followed], ended: Callable[[Followed], None]) -> None:
+    deadline = time.monotonic() + FOLLOW_SECONDS
     waiting = list(orders)
-    while waiting and time.monotonic() < deadline:
-        list(pool.map(lambda order: order.look(shop), (order for order in waiting if order.order_id)))
-        for order in [order for order in waiting if order.ended]:
-            waiting.remove(order)
-            ended(order)
-        time.sleep(POLL_SECONDS if waiting else 0)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while waiting and time.monotonic() < deadline:
+            # Each function starts a process for every order that is at it, and these would all start at once.
+            list(pool.map(Followed.step, waiting[:AT_ONCE], repeat(shop)))
+            for order in [order for order in waiting if order.ended]:
+                waiting.remove(order)
+                ended(order)
+            time.sleep(POLL_SECONDS)
 
 
 @dataclass
@@ -153,15 +159,10 @@ class _Orders:
         frame = self._spinner.render(time.monotonic())
         busy = (frame.plain if isinstance(frame, Text) else "…", "cyan")
         right = order.actual == order.scenario.expected
-        mark = (("✓", "green") if right else ("✗", "red")) if order.ended else busy
-        return Text.assemble(
-            "  ",
-            mark,
-            f" {order.scenario.what:<{COLUMN}} ",
-            timeline.line(order.events),
-            no_wrap=True,
-            overflow="ellipsis",
-        )
+        started = busy if order.answer else ("·", "dim")
+        mark = (("✓", "green") if right else ("✗", "red")) if order.ended else started
+        events = timeline.fitted(order.events, ui.console.width - COLUMN - 6)
+        return Text.assemble("  ", mark, f" {order.scenario.what:<{COLUMN}} ", events)
 
 
 def _mails(target: Target, orders: list[Followed]) -> list[dict[str, Any]]:
@@ -186,12 +187,14 @@ def _row(order: Followed) -> Row:
 def result(rows: Sequence[Row]) -> Table:
     """The rows as a table: what, expected, actual, how long, and whether it is right."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("", "what", "expected", "actual"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
+    table.add_column("", width=3)
+    for title in ("what", "expected", "actual"):
+        table.add_column(title, no_wrap=True, min_width=6)
+    table.add_column("took", justify="right", no_wrap=True, min_width=6)
     for row in rows:
         mark, style = ("✓", "green") if row.right else ("✗", "red")
-        table.add_row(f"  [{style}]{mark}[/]", row.what, row.expected, Text(row.actual, style), Text(row.took, "dim"))
+        cells = (Text(f"  {mark}", style), Text(row.what), Text(row.expected), Text(row.actual, style))
+        table.add_row(*cells, Text(row.took, "dim"))
     return table
 
 
@@ -208,10 +211,11 @@ def _show_mails(orders: list[Followed], sent: list[dict[str, Any]]) -> None:
 
 
 def _next_steps(target: Target, orders: list[Followed]) -> None:
-    samples = sorted((ROOT / "events" / "orders" / "place").glob("*.json"))
+    samples = sorted(path for path in (ROOT / "events/orders/place").glob("*.json") if ".answer" not in path.name)
+    sample = samples[0].relative_to(ROOT) if samples else "events/orders/place/….json"
     traced = next((order.order_id for order in orders if order.order_id), "ord_…")
     steps = {
-        f"make order FILE={samples[0].relative_to(ROOT) if samples else 'events/orders/place/….json'}": "place the order of a sample event",
+        f"make order FILE={sample}": "place the order of a sample event",
         f"make trace ORDER={traced}": "what caused what, and when",
         "make logs": "the functions' log lines, merged",
         "make token CUSTOMER=ann": "a bearer token, for curl",

@@ -11,6 +11,7 @@ from devtools.target import Target
 from devtools.web import Answer
 
 ORDINARY = (("MUG-BLUE", 2), ("FILTER-100", 1))
+ORDINARY_BODY = order_body(*ORDINARY)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ SCENARIOS = (
         order_body(*ORDINARY, payment="tok_unavailable"),
         "rejected: fulfilment_failed",
     ),
-    Scenario("everything in order", "ann", order_body(*ORDINARY), "confirmed"),
+    Scenario("everything in order", "ann", ORDINARY_BODY, "confirmed"),
     Scenario("in dollars", "bob", order_body(("TSHIRT-USD", 1)), "confirmed"),
     Scenario("the last one in stock", "cat", order_body(("LAST-ITEM-CLOCK", 1)), "confirmed"),
     Scenario("sold out", "dan", order_body(("MUG-BLUE", 1), ("SOLD-OUT-LAMP", 1)), "rejected: out_of_stock"),
@@ -45,7 +46,7 @@ SCENARIOS = (
     Scenario("time-out before the charge", "hal", order_body(*ORDINARY, payment="tok_timeout_before"), "confirmed"),
     Scenario("time-out after the charge", "ida", order_body(*ORDINARY, payment="tok_timeout_after"), "confirmed"),
     Scenario("slow provider", "jan", order_body(*ORDINARY, payment="tok_slow"), "confirmed"),
-    Scenario("expensive: a person decides", "kim", order_body(("ESPRESSO-PRO", 1)), "held"),
+    Scenario("expensive", "kim", order_body(("ESPRESSO-PRO", 1)), "held"),
     Scenario("everything suspicious", "mal", order_body(("ESPRESSO-PRO", 3), ship_to="US"), "rejected: fraud_refused"),
 )
 # The customer of "everything suspicious" has just placed this many orders.
@@ -82,7 +83,7 @@ class Request:
 
 
 def _again(visit: Visit) -> str:
-    answer = visit.shop.place(visit.customer, order_body(*ORDINARY), visit.key)
+    answer = visit.shop.place(visit.customer, ORDINARY_BODY, visit.key)
     return f"{answer.status} {'same' if answer.json() == visit.first.json() else 'another'} order"
 
 
@@ -99,7 +100,7 @@ def _foreign(visit: Visit) -> str:
 
 
 def _without_token(visit: Visit) -> str:
-    return _status(visit.shop.place(None, order_body(*ORDINARY)))
+    return _status(visit.shop.place(None, ORDINARY_BODY))
 
 
 def _expired(visit: Visit) -> str:
@@ -117,7 +118,7 @@ REQUESTS = (
     Request("somebody else's order", _foreign, "404"),
     Request("no token", _without_token, "401"),
     Request("expired token", _expired, "401"),
-    Request("no Idempotency-Key", _placing(order_body(*ORDINARY), ""), "400"),
+    Request("no Idempotency-Key", _placing(ORDINARY_BODY, ""), "400"),
     Request("body is no JSON", _placing(b"{"), "400"),
     Request("quantity zero", _placing(order_body(("MUG-BLUE", 0))), "422"),
     Request("unknown product", _placing(order_body(("NO-SUCH-THING", 1))), "422"),

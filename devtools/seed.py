@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 
 from devtools.target import Target
 
@@ -60,7 +61,7 @@ SPECIALS = tuple(product for product in PRODUCTS if product.stock < PLENTY)
 def seed(target: Target) -> None:
     """Have the products, the regular customers' history and the mail sender there. Stock that exists stays as it is."""
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda product: _put(target, product), PRODUCTS))
+        list(pool.map(_put, repeat(target), PRODUCTS))
     known(target, REGULARS)
     target.client("ses").verify_email_identity(EmailAddress=SENDER)
 
@@ -97,7 +98,7 @@ def known(target: Target, customers: Iterable[str]) -> None:
     """Give customers one order a month ago, so that the fraud rules do not take them for new."""
     placed = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=HISTORY_DAYS)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda customer: remember(target, customer, placed), customers))
+        list(pool.map(remember, repeat(target), customers, repeat(placed)))
 
 
 def remember(target: Target, customer: str, placed: datetime) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -14,9 +15,7 @@ ENDED = frozenset({"confirmed", "rejected", "held"})
 ADDRESS = {"name": "Ann Lee", "street": "1 High St", "city": "Leeds", "postal_code": "LS1 1AA", "country": "GB"}
 
 
-def order_body(
-    *lines: tuple[str, int], payment: str = "tok_approved", ship_to: str = "GB", pay_from: str = "GB"
-) -> dict[str, Any]:
+def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: str = "GB", pay_from: str = "GB") -> dict[str, Any]:
     """The body of an order: lines of sku and quantity, a payment token, the two countries."""
     return {
         "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
@@ -38,9 +37,7 @@ class Shop:
             self._tokens[customer] = issuer.token(self.target, customer, seed.GROUPS.get(customer, ()))
         return self._tokens[customer]
 
-    def call(
-        self, method: str, path: str, customer: str | None, *, body: bytes | None = None, **headers: str
-    ) -> Answer:
+    def call(self, method: str, path: str, customer: str | None, *, body: bytes | None = None, **headers: str) -> Answer:
         """One request, as a customer or as nobody; header names are given with underscores for hyphens."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if customer:
@@ -97,17 +94,18 @@ def mails(target: Target) -> list[dict[str, Any]]:
 
 
 def _mail(sent: dict[str, Any]) -> dict[str, Any]:
-    body = sent.get("Body") or {}
+    body: dict[str, Any] = sent.get("Body") or {}
+    destination: dict[str, Any] = sent.get("Destination") or {}
     return {
         "Source": sent.get("Source", ""),
-        "To": (sent.get("Destination") or {}).get("ToAddresses", []),
+        "To": destination.get("ToAddresses", []),
         "Subject": sent.get("Subject", ""),
         "BodyText": body.get("text_part", ""),
         "BodyHtml": body.get("html_part"),
     }
 
 
-def wait_until(condition: Any, seconds: float, pause: float = 0.1) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
     """Ask until the condition holds or the time is over; says whether it holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -22,7 +22,7 @@ from devtools.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / ".local"
-STACK = "order-pipeline-local"
+STACK = "order-pipeline"
 REGION = "us-east-1"
 BACKENDS = ("embedded", "localstack")
 DEFAULT_PORT = 4566
@@ -34,14 +34,12 @@ CONTAINER_HOSTS = frozenset({"172.17.0.1", "host.docker.internal", "localhost.lo
 def require_loopback(url: str, *, also: frozenset[str] = frozenset()) -> str:
     """The endpoint as `scheme://host:port`, when its host is this machine (127.0.0.0/8, ::1, localhost).
 
-    Names other than localhost are refused without looking them up: what they resolve to is not ours to say. `also` holds
-    further hosts that are allowed by name. Raises UserError for everything else, and for what is not a plain endpoint.
+    Names other than localhost are refused without looking them up: what they resolve to is not ours to say. `also`
+    holds further hosts that are allowed by name. Raises UserError for everything else, and for what is no endpoint.
     """
     host, port = _split(url)
     if not (host == "localhost" or host in also or _is_loopback(host)):
-        raise UserError(
-            f"refused: {host} is not this machine; a local target must be on loopback, as http://127.0.0.1:4566"
-        )
+        raise UserError(f"refused: {host} is not this machine; a local target must be on loopback, as http://127.0.0.1:4566")
     return f"{urlsplit(url).scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -100,10 +98,8 @@ class Target:
         """The one client of this process for a service, for instance "dynamodb"."""
         if service not in self._clients:
             # An empty dict of proxies means none, whatever the environment says.
-            limits = Config(
-                connect_timeout=3, read_timeout=30, retries={"max_attempts": 2, "mode": "standard"}, proxies={}
-            )
-            self._clients[service] = cast(Any, self.session).client(service, config=limits)
+            limits = Config(connect_timeout=3, read_timeout=30, retries={"max_attempts": 2, "mode": "standard"}, proxies={})
+            self._clients[service] = cast("Any", self.session).client(service, config=limits)
         return self._clients[service]
 
     def outputs(self) -> dict[str, str]:
@@ -155,7 +151,7 @@ class Target:
 
 
 def from_environment(settings: Mapping[str, str] = os.environ) -> Target:
-    """The target that BACKEND, PORT and ENDPOINT describe. Raises UserError when they describe none, or not this machine."""
+    """The target that BACKEND, PORT and ENDPOINT describe. Raises UserError for none, or one off this machine."""
     backend = settings.get("BACKEND") or "embedded"
     if backend not in BACKENDS:
         raise UserError(f"BACKEND must be {' or '.join(BACKENDS)}, not {backend!r}")
@@ -165,6 +161,6 @@ def from_environment(settings: Mapping[str, str] = os.environ) -> Target:
 
 
 def local_folder() -> Path:
-    """The folder for what the tools keep on this machine: logs, process ids, the issuer's key. Readable by its owner only."""
+    """The folder for what the tools keep: logs, process ids, the issuer's key. Readable by its owner only."""
     LOCAL.mkdir(mode=0o700, exist_ok=True)
     return LOCAL

@@ -42,3 +42,21 @@ def line(events: Sequence[Mapping[str, Any]]) -> Text:
         text.append(" ─ " if text else "", "dim").append(word, style)
         text.append(f" {duration(passed)}" if passed else "", "dim")
     return text
+
+
+def fitted(events: Sequence[Mapping[str, Any]], width: int) -> Text:
+    """The timeline in at most `width` columns: without the times between if need be, then without what came first."""
+    text = line(events)
+    for left_out in range(len(events)):
+        if text.cell_len <= width:
+            break
+        text = _short(events, left_out)
+    return text
+
+
+def _short(events: Sequence[Mapping[str, Any]], left_out: int) -> Text:
+    text = Text("… ─ " if left_out else "", "dim")
+    for number, event in enumerate(events[left_out:]):
+        word, style = WORDS.get(event["type"], (event["type"], "white"))
+        text.append(" ─ " if number else "", "dim").append(word, style)
+    return text.append(f" {duration(milliseconds(events)[-1])}", "dim")

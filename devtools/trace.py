@@ -1,8 +1,8 @@
-"""An order as a tree: which event was caused by which, with times, and what the functions logged meanwhile. ORDER=id."""
+"""An order as a tree: which event caused which, with times, and what the functions logged meanwhile. ORDER=id."""
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,10 @@ from devtools.target import Target
 
 # Clocks of the log and of the functions may differ a little, and a request begins before its event.
 BEFORE_MS = 10_000
+READER = "orders-read"
+SAME = frozenset({"order_id", "correlation_id", "event_ids"})
+# Where the function's name begins in a log line: after its time of day.
+CLOCK = 14
 # What says how an event came out; names, addresses and lines are left to the API.
 TOLD = (
     "reason",
@@ -64,9 +68,7 @@ def tree(events: Sequence[dict[str, Any]]) -> Tree:
     return root
 
 
-def _grow(
-    branch: Tree, cause: str | None, children: dict[str | None, list[dict[str, Any]]], passed: dict[str, int]
-) -> None:
+def _grow(branch: Tree, cause: str | None, children: dict[str | None, list[dict[str, Any]]], passed: dict[str, int]) -> None:
     for event in children[cause]:
         before = passed.get(cause or "", 0)
         _grow(branch.add(_label(event, passed[event["event_id"]], before)), event["event_id"], children, passed)
@@ -87,10 +89,14 @@ def _short(value: Any) -> str:
 def log_lines(lines: Sequence[Line], began: int) -> list[Text]:
     """Log lines with the ms since the order was placed."""
     width = max((len(line.function) for line in lines), default=0)
-    return [
-        Text.assemble((f"{line.time - began:>6} ms  ", "bold"), functionlogs.shown(line, width=width)[14:])
-        for line in lines
-    ]
+    shown = [functionlogs.shown(line, width=width, hidden=SAME, brief=True)[CLOCK:] for line in lines]
+    return [Text.assemble((f"{line.time - began:>6} ms  ", "bold"), text) for line, text in zip(lines, shown, strict=True)]
+
+
+def of_order(lines: Iterable[Line], order_id: str, correlation_id: str) -> list[Line]:
+    """The lines that tell of an order's way; that somebody looked at it is no part of that."""
+    belongs = functionlogs.about(order_id, correlation_id)
+    return [line for line in lines if belongs(line) and (line.function != READER or line.fields.get("level") != "INFO")]
 
 
 def view(events: Sequence[dict[str, Any]], lines: Sequence[Line]) -> RenderableType:
@@ -108,10 +114,8 @@ def main() -> None:
     target = targets.from_environment()
     events = history(target, order_id)
     began = round(datetime.fromisoformat(events[0]["occurred_at"]).timestamp() * 1000)
-    belongs = functionlogs.about(order_id, events[0]["correlation_id"])
-    lines = [
-        line for line in functionlogs.read(target, functionlogs.functions(target), began - BEFORE_MS) if belongs(line)
-    ]
+    found = functionlogs.read(target, functionlogs.functions(target), began - BEFORE_MS)
+    lines = of_order(found, order_id, events[0]["correlation_id"])
     ui.console.print(view(events, lines))
 
 

@@ -13,6 +13,9 @@ from rich.text import Text
 WIDTH = 26
 
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    # A file or a pipe has no width: nothing is to be cut off there.
+    console.width = 200
 
 
 def seconds(value: float) -> str:
@@ -31,9 +34,7 @@ class Stage:
 
     def line(self, mark: str, style: str) -> Text:
         """The stage as one line of text."""
-        return Text.assemble(
-            (f"  {mark} ", style), f"{self.title:<{WIDTH}}", (f"{self._elapsed():>12}  ", "dim"), (self.detail, "dim")
-        )
+        return Text.assemble((f"  {mark} ", style), f"{self.title:<{WIDTH}}", (f"{self._elapsed():>12}  ", "dim"), (self.detail, "dim"))
 
     def _elapsed(self) -> str:
         return seconds(time.monotonic() - self.began)

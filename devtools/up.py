@@ -11,7 +11,7 @@ from devtools.target import Target
 
 
 def ready(target: Target | None = None) -> Target:
-    """The target, started if it is ours, with the present sources deployed and seeded. Raises UserError when it cannot be."""
+    """The target, started if it is ours, with the present sources deployed and seeded. Raises UserError if not."""
     target = target or targets.from_environment()
     with _alone():
         start(target)
@@ -46,8 +46,9 @@ def start(target: Target) -> None:
 def _check(target: Target) -> None:
     try:
         answers = [
-            web.call("GET", f"{target.endpoint}/_{name}/health", timeout=5).status
-            for name in ("localstack", "localemu", "ministack")
+            # LocalEmu loads its S3 to answer for a path that it does not know, which takes it seconds the first time.
+            web.call("GET", f"{target.endpoint}/_{name}/health", timeout=30).status
+            for name in ("localemu", "localstack", "ministack")
         ]
     except OSError:
         raise UserError(f"nothing answers at {target.endpoint}; start {target.backend} there first") from None

@@ -39,9 +39,7 @@ def call(
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
         path = parts.path or "/"
-        connection.request(
-            method, f"{path}?{parts.query}" if parts.query else path, body=body, headers=dict(headers or {})
-        )
+        connection.request(method, f"{path}?{parts.query}" if parts.query else path, body=body, headers=dict(headers or {}))
         response = connection.getresponse()
         return Answer(response.status, response.read(), {name.lower(): value for name, value in response.getheaders()})
     finally:

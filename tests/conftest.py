@@ -76,7 +76,6 @@ for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
 from orderflow.observability import logger  # noqa: E402 - it reads the environment when it is imported
-
 from tests.support import clients  # noqa: E402
 from tests.support.dynamodb import FakeDynamoDB, tables_of  # noqa: E402
 from tests.support.services import FakeBus, FakeQueues, FakeWorkflows  # noqa: E402

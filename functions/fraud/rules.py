@@ -69,10 +69,8 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
 
     hold_score: Positive = 50
     refuse_score: Positive = 130
-    amounts: dict[Currency, AmountLimits] = msgspec.field(
-        default_factory=lambda: {"JPY": AmountLimits(large=150_000, very_large=750_000)}
-    )
-    other_amounts: AmountLimits = AmountLimits()
+    amounts: dict[Currency, AmountLimits] = msgspec.field(default_factory=lambda: {"JPY": AmountLimits(large=150_000, very_large=750_000)})
+    other_amounts: AmountLimits = msgspec.field(default_factory=AmountLimits)
     velocity: Velocity = Velocity()
     weights: Weights = Weights()
 

@@ -37,7 +37,7 @@ def screen(log: OrderLog, times: OrderTimes, thresholds: rules.Thresholds, order
 def outcome(order: Order) -> Outcome | None:
     """Return what the log says of the order's screening, or None when it is still to be screened."""
     match order.state, order.screening:
-        case ("confirmed" | "rejected"), _:
+        case (("confirmed" | "rejected"), _):
             return "ended"
         case "held", _:
             return "held"

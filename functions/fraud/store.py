@@ -40,7 +40,8 @@ class OrderTimes:
     def preceding(self, order: Order, placed_at: datetime, limit: int) -> list[datetime]:
         """Return when the customer's last orders before this one were placed (UTC), latest first.
 
-        At most `limit`, and none that is further back than a customer counts as known. Later orders are left out, so an order that is screened again gets the score that it got before.
+        At most `limit`, and none that is further back than a customer counts as known. Later orders are
+        left out, so an order that is screened again gets the score that it got before.
         """
         page = self._client.query(
             TableName=self._table,

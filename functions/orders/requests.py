@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -117,8 +118,6 @@ def _body(event: ApiEvent) -> bytes:
     body: str = event.get("body") or ""
     if not event.get("isBase64Encoded"):
         return body.encode("utf-8", "surrogatepass")
-    import base64  # noqa: PLC0415 - a binary body is rare, and this import costs every cold start
-
     try:
         return base64.b64decode(body, validate=True)
     except ValueError as error:

@@ -1,0 +1,1 @@
+"""Payments: authorizing and voiding them, and the providers that hold the money."""

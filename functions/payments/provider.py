@@ -6,6 +6,7 @@ voided even when the answer to the authorization was lost. Amounts are in minor 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
@@ -21,16 +22,24 @@ class ProviderUnavailable(RuntimeError):
     """The provider did not take the request: it had no effect, and trying later helps."""
 
 
+class Contradiction(StrEnum):
+    """Why a request cannot go with what was asked before."""
+
+    KEY_REUSED = "idempotency_key_reused"
+    UNKNOWN_PAYMENT = "unknown_payment"
+    NOT_AUTHORIZED = "not_authorized"
+    ALREADY_CAPTURED = "already_captured"
+    AMOUNT_INVALID = "amount_invalid"
+    AMOUNT_EXCEEDED = "amount_exceeded"
+    CURRENCY_MISMATCH = "currency_mismatch"
+
+
 class ProviderRefused(RuntimeError):
-    """The request contradicts what was asked before; asking again does not help.
+    """The request contradicts what was asked before; asking again does not help. `code` says why."""
 
-    `code` is one of idempotency_key_reused, unknown_payment, not_authorized, already_captured,
-    amount_invalid, amount_exceeded, currency_mismatch.
-    """
-
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: Contradiction) -> None:
         """Name the contradiction."""
-        super().__init__(code)
+        super().__init__(str(code))
         self.code = code
 
 

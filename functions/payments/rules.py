@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orderflow.money import Money
-from payments.provider import Authorized, Capture, Declined, Payment, ProviderRefused, Refund, Voided
+from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, Voided
 
 TIMEOUT_BEFORE = "tok_timeout_before"
 TIMEOUT_AFTER = "tok_timeout_after"
@@ -52,14 +52,14 @@ def authorize(account: Account | None, key: str, token: str, amount: Money) -> A
         ProviderRefused: idempotency_key_reused, or amount_invalid when it is negative.
     """
     if amount.amount < 0:
-        raise ProviderRefused("amount_invalid")
+        raise ProviderRefused(Contradiction.AMOUNT_INVALID)
     request = _digest(token, str(amount.amount), amount.currency)
     if account is None and token == TIMEOUT_BEFORE:
         return Account(None, request)
     if account is None or account.payment is None:
         return Account(_judge(key, token, amount), request)
     if account.request not in {"", request}:
-        raise ProviderRefused("idempotency_key_reused")
+        raise ProviderRefused(Contradiction.KEY_REUSED)
     return account
 
 
@@ -75,7 +75,7 @@ def void(account: Account | None) -> Account:
         case Account(payment=Authorized(captured=0, authorization_id=authorization_id)):
             return replace(account, payment=Voided(authorization_id))
         case Account(payment=Authorized()):
-            raise ProviderRefused("already_captured")
+            raise ProviderRefused(Contradiction.ALREADY_CAPTURED)
         case _:
             return account
 
@@ -88,11 +88,11 @@ def move(account: Account | None, key: str, movement: Movement) -> Account:
             amount_exceeded or currency_mismatch.
     """
     if account is None or account.payment is None:
-        raise ProviderRefused("unknown_payment")
+        raise ProviderRefused(Contradiction.UNKNOWN_PAYMENT)
     if key in account.movements:
         return _repeated(account, key, movement)
     if not isinstance(account.payment, Authorized):
-        raise ProviderRefused("not_authorized")
+        raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
     payment = _moved(account.payment, movement)
     return replace(account, payment=payment, movements={**account.movements, key: movement})
 
@@ -115,20 +115,20 @@ def _judge(key: str, token: str, amount: Money) -> Payment:
 
 def _repeated(account: Account, key: str, movement: Movement) -> Account:
     if account.movements[key] != movement:
-        raise ProviderRefused("idempotency_key_reused")
+        raise ProviderRefused(Contradiction.KEY_REUSED)
     return account
 
 
 def _moved(payment: Authorized, movement: Movement) -> Authorized:
     amount = movement.amount
     if amount.currency != payment.amount.currency:
-        raise ProviderRefused("currency_mismatch")
+        raise ProviderRefused(Contradiction.CURRENCY_MISMATCH)
     if amount.amount <= 0:
-        raise ProviderRefused("amount_invalid")
+        raise ProviderRefused(Contradiction.AMOUNT_INVALID)
     captured = payment.captured + (amount.amount if movement.kind == "capture" else 0)
     refunded = payment.refunded + (amount.amount if movement.kind == "refund" else 0)
     if captured > payment.amount.amount or refunded > captured:
-        raise ProviderRefused("amount_exceeded")
+        raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)
     return replace(payment, captured=captured, refunded=refunded)
 
 

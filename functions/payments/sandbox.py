@@ -88,9 +88,7 @@ class Sandbox:
     def _move(self, payment_key: str, key: str, movement: Movement) -> None:
         self._change(payment_key, self._read(payment_key), lambda account: rules.move(account, key, movement))
 
-    def _change(
-        self, key: str, stored: Stored, decide: Callable[[Account | None], Account]
-    ) -> tuple[Account | None, Account]:
+    def _change(self, key: str, stored: Stored, decide: Callable[[Account | None], Account]) -> tuple[Account | None, Account]:
         """Bring the account to what `decide` makes of it and return it as it was and as it is.
 
         `stored` may be a guess: a wrong one costs one refused write.

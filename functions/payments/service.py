@@ -111,13 +111,11 @@ def _voided(provider: PaymentProvider, order: Order) -> Payment:
 
 
 def _unwound(log: OrderLog, order: Order, payment: Payment) -> Order:
-    match payment:
-        case Voided(authorization_id=str(authorization_id)):
-            return log.record(order, RecordVoid(authorization_id), source=_SOURCE)
-        case _ if order.payment == "authorized":
-            _not_possible(order, f"the provider does not know its authorization {order.authorization_id}")
-        case _:
-            return order
+    if isinstance(payment, Voided) and payment.authorization_id:
+        return log.record(order, RecordVoid(payment.authorization_id), source=_SOURCE)
+    if order.payment == "authorized":
+        _not_possible(order, f"the provider does not know its authorization {order.authorization_id}")
+    return order
 
 
 def _not_possible(order: Order, why: str) -> NoReturn:

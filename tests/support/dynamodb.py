@@ -204,9 +204,9 @@ class FakeDynamoDB:
         except ExpressionError as error:
             raise client_error(operation, "ValidationException", str(error)) from error
         except _Refused as refused:
-            there = {"Item": deepcopy(refused.there)} if refused.there else {}
+            there: dict[str, Any] = {"Item": deepcopy(refused.there)} if refused.there else {}
             raise client_error(operation, "ConditionalCheckFailedException", _CONDITION_FAILED, **there) from None
-        except _Failure as failure:
+        except _FailureError as failure:
             raise client_error(operation, failure.code, failure.message, **failure.details) from None
         if self.after:
             self.after(operation, parameters)
@@ -214,7 +214,7 @@ class FakeDynamoDB:
 
     def _table(self, name: str) -> Table:
         if name not in self._tables:
-            raise _Failure("ResourceNotFoundException", "Requested resource not found")
+            raise _FailureError("ResourceNotFoundException", "Requested resource not found")
         return self._tables[name]
 
     def _there(self, table: Table, key: Key) -> Item | None:
@@ -304,7 +304,7 @@ class FakeDynamoDB:
         _only(given, "TransactItems ClientRequestToken")
         token, content = given["ClientRequestToken"], repr(given["TransactItems"])
         if self._tokens.get(token, content) != content:
-            raise _Failure("IdempotentParameterMismatchException", "The token was used with other parameters")
+            raise _FailureError("IdempotentParameterMismatchException", "The token was used with other parameters")
         if token in self._tokens:
             return {}
         self._commit(self._planned_transaction(given["TransactItems"]))
@@ -321,7 +321,7 @@ class FakeDynamoDB:
         plans = [self._attempted(kind, request) for kind, request in pairs]
         reasons = [plan if isinstance(plan, dict) else {"Code": "None"} for plan in plans]
         if any(reason["Code"] != "None" for reason in reasons):
-            raise _Failure("TransactionCanceledException", _cancelled(reasons), CancellationReasons=reasons)
+            raise _FailureError("TransactionCanceledException", _cancelled(reasons), CancellationReasons=reasons)
         writes = [plan for plan in plans if isinstance(plan, _Write)]
         if sum(_item_size(write.new) for write in writes if write.new) > TRANSACTION_BYTES:
             raise ExpressionError("Member must have a total size of at most 4 MB")
@@ -377,17 +377,14 @@ class FakeDynamoDB:
 
 
 _CONDITION_FAILED = "The conditional request failed"
-_CONDITIONAL = (
-    "TableName ConditionExpression ExpressionAttributeNames ExpressionAttributeValues"
-    " ReturnValuesOnConditionCheckFailure"
-)
+_CONDITIONAL = "TableName ConditionExpression ExpressionAttributeNames ExpressionAttributeValues ReturnValuesOnConditionCheckFailure"
 _READING = (
     "TableName IndexName Limit ExclusiveStartKey FilterExpression ProjectionExpression Select ConsistentRead"
     " ExpressionAttributeNames ExpressionAttributeValues"
 )
 
 
-class _Failure(Exception):
+class _FailureError(Exception):
     def __init__(self, code: str, message: str, **details: Any) -> None:
         super().__init__(message)
         self.code, self.message, self.details = code, message, details
@@ -437,9 +434,7 @@ def answer_lost() -> ReadTimeoutError:
 def conflict(given: Parameters) -> ClientError:
     """Return the cancellation of a transaction, by its parameters, that met another one on its first item."""
     reasons = [{"Code": "TransactionConflict"}, *({"Code": "None"} for _ in given["TransactItems"][1:])]
-    return client_error(
-        "TransactWriteItems", "TransactionCanceledException", _cancelled(reasons), CancellationReasons=reasons
-    )
+    return client_error("TransactWriteItems", "TransactionCanceledException", _cancelled(reasons), CancellationReasons=reasons)
 
 
 def crash_at(operation: str, *, call: int = 1) -> Hook:
@@ -457,11 +452,7 @@ def crash_at(operation: str, *, call: int = 1) -> Hook:
 def tables_of(template: FilePath) -> list[Table]:
     """Read the tables of a CloudFormation or SAM template; each is named by its logical id."""
     resources: dict[str, Any] = yaml.load(template.read_text(), Loader=_TemplateLoader)["Resources"]  # noqa: S506
-    return [
-        _table_of(name, resource["Properties"])
-        for name, resource in resources.items()
-        if resource["Type"] == "AWS::DynamoDB::Table"
-    ]
+    return [_table_of(name, resource["Properties"]) for name, resource in resources.items() if resource["Type"] == "AWS::DynamoDB::Table"]
 
 
 class _TemplateLoader(yaml.SafeLoader):
@@ -638,12 +629,8 @@ def _key_part(condition: Condition) -> tuple[str | int, str]:
             raise ExpressionError("Query key condition not supported")
 
 
-def _page(
-    table: Table, index: Index | None, found: Sequence[Item], given: Parameters, placeholders: Placeholders
-) -> Answer:
-    filtering = (
-        Parser(given["FilterExpression"], placeholders).condition() if "FilterExpression" in given else None
-    )
+def _page(table: Table, index: Index | None, found: Sequence[Item], given: Parameters, placeholders: Placeholders) -> Answer:
+    filtering = Parser(given["FilterExpression"], placeholders).condition() if "FilterExpression" in given else None
     project = _projection(given, placeholders)
     keys, backwards = _keys(table, index), not given.get("ScanIndexForward", True)
     rest = _after(found[::-1] if backwards else found, given.get("ExclusiveStartKey"), keys, backwards=backwards)

@@ -28,19 +28,21 @@ _TOKEN = re.compile(
 
 # Those of the service's 573 reserved words that could name something in an order pipeline.
 _RESERVED = frozenset(
-    "action all and array attribute auth between binary boolean bucket by capacity case comment commit condition"
-    " connection count counter create current cursor data database date datetime day default delete duration each"
-    " element empty end error exception execute exists expression fail file filter first float for format found free"
-    " from full function group handler hash hidden hold hour identity if in index input interval item items key keys"
-    " language last left length level limit lines list load local location lock log map match max member method"
-    " metrics min minute mode month name names new next no none not null number object of offset old on online open"
-    " operator or order other out output owner parameter parameters partition path percent permission plan position"
-    " primary prior private processed property public put query range rank read reads record ref reference region"
-    " release replace request reset resource response restore result return right role roles row rows rule rules"
-    " scan schema scope search second section segment select sequence session set shard share short signal size"
-    " source space split start state statistics status storage store stored stream string sum system table text"
-    " time timestamp timezone to token total transaction trigger ttl type unique unit unknown until update url user"
-    " users uuid value values view void wait when where window with work write year zone".split()
+    """
+    action all and array attribute auth between binary boolean bucket by capacity case comment commit condition
+    connection count counter create current cursor data database date datetime day default delete duration each
+    element empty end error exception execute exists expression fail file filter first float for format found free
+    from full function group handler hash hidden hold hour identity if in index input interval item items key keys
+    language last left length level limit lines list load local location lock log map match max member method
+    metrics min minute mode month name names new next no none not null number object of offset old on online open
+    operator or order other out output owner parameter parameters partition path percent permission plan position
+    primary prior private processed property public put query range rank read reads record ref reference region
+    release replace request reset resource response restore result return right role roles row rows rule rules
+    scan schema scope search second section segment select sequence session set shard share short signal size
+    source space split start state statistics status storage store stored stream string sum system table text time
+    timestamp timezone to token total transaction trigger ttl type unique unit unknown until update url user users
+    uuid value values view void wait when where window with work write year zone
+    """.split()  # noqa: SIM905 - one line a word would be longer than the parser
 )
 
 
@@ -168,15 +170,12 @@ class Placeholders:
         for kind, given in (("Names", self._names), ("Values", self._values)):
             unused = sorted(set(given) - self._used)
             if unused:
-                raise ExpressionError(
-                    f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{', '.join(unused)}}}"
-                )
+                raise ExpressionError(f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{', '.join(unused)}}}")
 
     def _take[T](self, kind: str, given: Mapping[str, T], placeholder: str) -> T:
         if placeholder not in given:
             raise ExpressionError(
-                f"An expression attribute {kind} used in the document path is not defined; "
-                f"attribute {kind}: {placeholder}"
+                f"An expression attribute {kind} used in the document path is not defined; attribute {kind}: {placeholder}"
             )
         self._used.add(placeholder)
         return given[placeholder]
@@ -413,8 +412,7 @@ def _comparison(sign: str, left: Operand, right: Operand) -> Comparison:
     for operand in (left, right):
         if sign not in {"=", "<>"} and isinstance(operand, Literally) and _type(operand.value) not in _ORDERED:
             raise ExpressionError(
-                f"Incorrect operand type for operator or function; operator: {sign}, "
-                f"operand type: {_type(operand.value)}"
+                f"Incorrect operand type for operator or function; operator: {sign}, operand type: {_type(operand.value)}"
             )
     return Comparison(sign, left, right)
 

@@ -1,4 +1,4 @@
-"""AWS clients: one per service and process, with time-outs shorter than any function's.
+"""AWS clients: one per service and process, which give up, all attempts together, before any function's time is over.
 
 botocore is used directly because boto3 on top of it only costs import time here.
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _session = get_session()
 _config = Config(
     connect_timeout=1,
-    read_timeout=4,
-    retries={"mode": "standard", "max_attempts": 3},
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 3},
     tcp_keepalive=True,
 )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
 
 OPEN_SHARDS = 8
 _ATTEMPTS = 5
@@ -75,6 +75,7 @@ class OrderLog:
 
         Raises:
             RequestMismatch: the order exists with another `fingerprint`.
+            Contention: transactions on the order kept getting in the way.
         """
         event = _event(Order(order_id=order_id, correlation_id=correlation_id), placed, "orders", None)
         item = self._item(event) | {
@@ -83,12 +84,7 @@ class OrderLog:
             **_open_mark(event),
         }
         try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=item,
-                ConditionExpression="attribute_not_exists(order_id)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+            self._put(**{**self._put_of(item), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
         except self._client.exceptions.ConditionalCheckFailedException as refused:
             there = cast("dict[str, Any]", refused.response).get("Item", {})
             return _same_request(there, order_id, fingerprint)
@@ -179,17 +175,29 @@ class OrderLog:
             new.append(event)
             after = evolve(after, event)
         mark = self._mark(order, after, new[-1])
-        if len(new) == 1 and not mark and not alongside:
-            self._put(new[0])
+        puts = [self._put_of(self._item(event)) for event in new]
+        if len(puts) == 1 and not mark and not alongside:
+            self._append_one(puts[0])
         else:
-            self._transact([*(self._put_item(event) for event in new), *mark], alongside, own=len(new))
+            self._transact([*({"Put": put} for put in puts), *mark], alongside, own=len(puts))
         return after
 
-    def _put(self, event: events.Event) -> None:
+    def _append_one(self, put: PutTypeDef) -> None:
         try:
-            self._client.put_item(**self._put_item(event)["Put"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
+            self._put(**put)
         except self._client.exceptions.ConditionalCheckFailedException:
-            raise Conflict(event.event_id) from None
+            raise Conflict from None
+
+    def _put(self, **request: Any) -> None:
+        """Put an item, again while a transaction, such as one that takes the order's mark off, holds it."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._client.put_item(**request)
+            except self._client.exceptions.TransactionConflictException:
+                _wait(attempt)
+            else:
+                return
+        raise Contention
 
     def _transact(self, items: Sequence[TransactWriteItemTypeDef], alongside: Sequence[TransactWriteItemTypeDef], own: int) -> None:
         for attempt in range(_ATTEMPTS):
@@ -203,7 +211,7 @@ class OrderLog:
                     raise AlongsideFailed(reasons[len(items) :]) from None
                 if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):
                     raise
-                time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311 - jitter, not a secret
+                _wait(attempt)
             else:
                 return
         raise Contention
@@ -249,14 +257,8 @@ class OrderLog:
             "event": {"S": events.encode(event).decode()},
         }
 
-    def _put_item(self, event: events.Event) -> TransactWriteItemTypeDef:
-        return {
-            "Put": {
-                "TableName": self._table,
-                "Item": self._item(event),
-                "ConditionExpression": "attribute_not_exists(order_id)",
-            }
-        }
+    def _put_of(self, item: dict[str, Any]) -> PutTypeDef:
+        return {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(order_id)"}
 
 
 def _same_request(item: dict[str, Any], order_id: str, fingerprint: str) -> events.Event:
@@ -300,6 +302,10 @@ def _event(order: Order, fact: events.Fact, source: str, cause: str | None) -> e
         order_version=version,
         data=fact,
     )
+
+
+def _wait(attempt: int) -> None:
+    time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311 - jitter, not a secret
 
 
 def _reasons(cancelled: ClientError) -> list[dict[str, Any]]:

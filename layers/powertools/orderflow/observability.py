@@ -45,8 +45,8 @@ def correlation_of(event: Mapping[str, Any]) -> str | None:
     context: dict[str, str] | None = event.get("requestContext")
     if context is None:
         return event.get("correlation_id")
-    headers: dict[str, str] = event.get("headers") or {}
-    offered = next((value for name, value in headers.items() if name.lower() == "x-correlation-id"), "")
+    headers: dict[str, str | None] = event.get("headers") or {}
+    offered = next((value for name, value in headers.items() if name.lower() == "x-correlation-id"), None) or ""
     return offered if _CORRELATION_ID.fullmatch(offered) else context.get("requestId")
 
 

@@ -216,8 +216,10 @@ def decide(order: Order, command: Command) -> tuple[Fact, ...] | Refusal:
     No facts means that the command has had its effect already.
     """
     match command:
+        case PlaceOrder(placed=placed) if order.state == "new":
+            return (placed,)
         case PlaceOrder(placed=placed):
-            return (placed,) if order.state == "new" else _refuse(order, command)
+            return () if order.placed == placed else _refuse(order, command)
         case RecordReservation() | RecordShortage() | RecordRelease():
             return _decide_stock(order, command)
         case RecordScreening() | ApproveReview():
@@ -272,7 +274,7 @@ def _decide_payment(order: Order, command: RecordAuthorization | RecordDecline |
             return (events.PaymentDeclined(code, order.total),)
         case RecordVoid() if order.payment == "voided":
             return ()
-        case RecordVoid(authorization_id=authorization_id) if order.state == "failing":
+        case RecordVoid(authorization_id=authorization_id) if order.state == "failing" and order.payment != "declined":
             return (events.PaymentVoided(authorization_id, order.total),)
         case _:
             return _refuse(order, command)

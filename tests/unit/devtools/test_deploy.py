@@ -40,9 +40,7 @@ def test_a_changed_renamed_or_new_source_changes_it(checkout: Path) -> None:
     assert len(seen) == 4
 
 
-@pytest.mark.parametrize(
-    ("machine", "architecture"), [("x86_64", "x86_64"), ("AMD64", "x86_64"), ("arm64", "arm64"), ("aarch64", "arm64")]
-)
+@pytest.mark.parametrize(("machine", "architecture"), [("x86_64", "x86_64"), ("AMD64", "x86_64"), ("arm64", "arm64"), ("aarch64", "arm64")])
 def test_functions_run_on_the_machines_own_processor(machine: str, architecture: str) -> None:
     assert deploy.architecture(machine) == architecture
 

@@ -48,7 +48,7 @@ def test_loopback_is_accepted(url: str, endpoint: str) -> None:
         "http://127.0.0.1:99999",
         "http://127.0.0.1:0",
         "http://127.0.0.1:x",
-        "http://ⅼocalhost:4566",
+        "http://\u217cocalhost:4566",
         "http://loc\nalhost:4566",
         "ftp://127.0.0.1",
         "127.0.0.1:4566",
@@ -82,9 +82,7 @@ def test_a_given_endpoint_is_not_ours_to_start() -> None:
     assert (found.backend, found.port, found.managed) == ("localstack", 4567, False)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"BACKEND": "aws"}, {"PORT": "80"}, {"PORT": "x"}, {"ENDPOINT": "https://example.com"}]
-)
+@pytest.mark.parametrize("settings", [{"BACKEND": "aws"}, {"PORT": "80"}, {"PORT": "x"}, {"ENDPOINT": "https://example.com"}])
 def test_settings_that_describe_no_local_target_are_refused(settings: dict[str, str]) -> None:
     with pytest.raises(UserError):
         target.from_environment(settings)

@@ -86,9 +86,7 @@ def test_a_trace_keeps_events_whose_cause_is_unknown_or_themselves() -> None:
 
 
 def test_a_log_line_is_shown_with_its_own_fields_only() -> None:
-    text = json.dumps(
-        {"level": "INFO", "message": "done", "service": "fraud", "outcome": "approved", "order_id": "ord_1"}
-    )
+    text = json.dumps({"level": "INFO", "message": "done", "service": "fraud", "outcome": "approved", "order_id": "ord_1"})
     shown = functionlogs.shown(Line(0, "fraud-screen", text)).plain
     assert shown.startswith("00:00:00.000  fraud-screen  INFO")
     assert "done  outcome=approved  order_id=ord_1" in shown
@@ -106,7 +104,7 @@ def test_lines_belong_to_an_order_by_either_id() -> None:
 
 
 def test_functions_are_found_by_part_of_their_name() -> None:
-    names = ["order-pipeline-local-orders-place", "order-pipeline-local-fraud-screen"]
+    names = ["order-pipeline-orders-place", "order-pipeline-fraud-screen"]
     assert logs.chosen(names, "") == names
     assert logs.chosen(names, "OrdersPlace") == names[:1]
     with pytest.raises(UserError, match="orders-place, fraud-screen"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from identity.claims import ClaimsRefused, Identity, allow, identity_of
 
 CLAIMS: dict[str, Any] = {"sub": "ann", "email": "ann@example.com", "exp": 2_000_000_000}

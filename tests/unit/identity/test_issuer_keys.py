@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from identity.keys import COOLDOWN_SECONDS, LIFESPAN_SECONDS, Keys, KeysUnavailable, UnknownKey
 from jwt.algorithms import ECAlgorithm
+
+from identity.keys import COOLDOWN_SECONDS, LIFESPAN_SECONDS, Keys, KeysUnavailable, UnknownKey
 
 
 def published(*key_ids: str, **members: str) -> dict[str, Any]:

@@ -77,9 +77,9 @@ def ask(header: str) -> dict[str, Any]:
 
 def refused(header: str) -> bool:
     """Whether the header gets exactly the error that API Gateway answers with 401."""
-    with pytest.raises(Exception) as raised:
+    with pytest.raises(Exception, match=r"^Unauthorized$") as raised:
         ask(header)
-    return type(raised.value) is Exception and str(raised.value) == "Unauthorized"
+    return type(raised.value) is Exception
 
 
 def test_a_good_token_lets_its_bearer_in() -> None:
@@ -125,16 +125,14 @@ def test_a_signature_that_does_not_match_is_unauthorized() -> None:
     good = token()
     head, body, signature = good.split(".")
     forged = base64.urlsafe_b64encode(json.dumps(claims(sub="eve")).encode()).rstrip(b"=").decode()
-    public = RSA_KEY.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = RSA_KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     symmetric = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "rsa"}).encode()).rstrip(b"=").decode()
     for bad in (
         token(OTHER_KEY),
         token(key_id="unknown"),
         token(EC_KEY, "ES256", "rsa"),
         token(RSA_KEY, "PS256"),
-        jwt.encode(claims(), None, "none", headers={"kid": "rsa"}),
+        jwt.encode(claims(), "", "none", headers={"kid": "rsa"}),
         f"{head}.{forged}.{signature}",
         f"{head}.{body}.",
         f"{symmetric}.{body}.{base64.urlsafe_b64encode(public[:32]).decode()}",
@@ -157,7 +155,9 @@ def test_a_deeply_nested_header_is_unauthorized() -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(
-    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jku"]), st.none() | st.booleans() | st.text() | st.lists(st.text())),
+    st.dictionaries(
+        st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jku"]), st.none() | st.booleans() | st.text() | st.lists(st.text())
+    ),
     st.binary(max_size=40),
 )
 def test_no_header_of_a_token_is_anything_but_unauthorized(head: dict[str, Any], body: bytes) -> None:
@@ -199,7 +199,7 @@ def test_the_samples_have_the_answers_that_stand_beside_them(sample: str) -> Non
     expected = json.loads((EVENTS / f"{sample}.answer.json").read_text())
     if "errorMessage" in expected:
         assert expected == {"errorMessage": "Unauthorized"}
-        with pytest.raises(Exception, match="^Unauthorized$"):
+        with pytest.raises(Exception, match=r"^Unauthorized$"):
             authorize.handler(event, CONTEXT)
     else:
         answer = authorize.handler(event, CONTEXT)

@@ -16,10 +16,10 @@ os.environ.setdefault("MAIL_FROM", "orders@example.com")
 os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
 
 import pytest
+
 from notifications import mail
 from orderflow.idempotency import OncePerEvent
 from orderflow.observability import logger
-
 from tests.support.dynamodb import Crash, FakeDynamoDB, Table, client_error, crash_at, throttled
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "notifications" / "mail"
@@ -100,9 +100,7 @@ def deliver(batch: Batch, *, milliseconds_left: int = 30_000) -> Any:
 
 def comes_back(answer: Any, batch: Batch) -> bool:
     """Whether SQS is told to deliver every message of the batch again."""
-    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == [
-        record["messageId"] for record in batch["Records"]
-    ]
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == [record["messageId"] for record in batch["Records"]]
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -219,9 +217,7 @@ def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: F
     assert first == second
 
 
-def test_a_record_that_cannot_be_completed_does_not_send_the_mail_again(
-    ses: FakeSES, table: FakeDynamoDB, lines: io.StringIO
-) -> None:
+def test_a_record_that_cannot_be_completed_does_not_send_the_mail_again(ses: FakeSES, table: FakeDynamoDB, lines: io.StringIO) -> None:
     def refuse(operation: str, _parameters: Any) -> None:
         if operation == "UpdateItem":
             raise throttled(operation)

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from notifications.messages import Unmailable, amount, compose
 from orderflow.events import (
     Address,

@@ -212,9 +212,7 @@ def test_expressions_that_the_service_refuses_are_refused(database: FakeDynamoDB
 )
 def test_unused_and_empty_placeholders_are_refused(database: FakeDynamoDB, placeholders: dict[str, Any]) -> None:
     with pytest.raises(ClientError, match=r"unused|empty"):
-        database.put_item(
-            TableName="stock", Item=stock("A", 1), ConditionExpression="attribute_not_exists(sku)", **placeholders
-        )
+        database.put_item(TableName="stock", Item=stock("A", 1), ConditionExpression="attribute_not_exists(sku)", **placeholders)
 
 
 @pytest.mark.parametrize(
@@ -242,9 +240,7 @@ def test_updates(database: FakeDynamoDB, expression: str, expected: dict[str, An
     }
     database.seed("stock", before)
     values = {"ExpressionAttributeValues": {":five": {"N": "5"}}} if ":five" in expression else {}
-    answer = database.update_item(
-        TableName="stock", Key={"sku": {"S": "A"}}, UpdateExpression=expression, ReturnValues="ALL_NEW", **values
-    )
+    answer = database.update_item(TableName="stock", Key={"sku": {"S": "A"}}, UpdateExpression=expression, ReturnValues="ALL_NEW", **values)
     after = {name: value for name, value in {**before, **expected}.items() if value is not None}
     assert answer["Attributes"] == after
     assert database.items("stock") == [after]
@@ -625,7 +621,5 @@ Resources:
 """
     )
     (table,) = dynamodb.tables_of(template)
-    assert table == Table(
-        "OrderLog", {"order_id": "S", "version": "N"}, {"open-orders": Index({"open_shard": "S"}, "KEYS_ONLY")}
-    )
+    assert table == Table("OrderLog", {"order_id": "S", "version": "N"}, {"open-orders": Index({"open_shard": "S"}, "KEYS_ONLY")})
     assert list(table.key) == ["order_id", "version"]

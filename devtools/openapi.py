@@ -1,0 +1,296 @@
+"""`python -m devtools.openapi [--check]`: the API's OpenAPI document, made of the models that the functions decode with.
+
+What the models cannot say stands here: routes, headers, who may call, and every problem that an answer can be.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from devtools import cli
+from devtools.target import ROOT
+from orderflow.http import PROBLEM_BASE
+from orders.requests import MAX_BODY_BYTES, MAX_KEY_LENGTH, OrderAnswer, PlaceOrderRequest, Timeline
+
+DOCUMENT = ROOT / "functions" / "orders" / "openapi.json"
+
+ORDER_ID = "ord_ibazlc3eqvbfdeoiwt32n4tofu"
+REQUEST = {
+    "lines": [{"sku": "MUG-BLUE", "quantity": 2}],
+    "shipping_address": {"name": "Ann Lee", "street": "1 High St", "city": "Leeds", "postal_code": "LS1 1AA", "country": "GB"},
+    "payment": {"token": "tok_approved", "country": "GB"},
+}
+LINE = {"sku": "MUG-BLUE", "name": "Blue mug", "quantity": 2, "unit_price": {"amount": 1250, "currency": "EUR"}}
+ORDER = {
+    "order_id": ORDER_ID,
+    "state": "placed",
+    "lines": [LINE],
+    "total": {"amount": 2500, "currency": "EUR"},
+    "placed_at": "2026-01-15T10:30:00.123456Z",
+}
+REJECTED = ORDER | {"state": "rejected", "reason": "out_of_stock", "details": ["MUG-BLUE"]}
+TIMELINE = {
+    "order_id": ORDER_ID,
+    "events": [
+        {
+            "version": 2,
+            "type": "StockReserved",
+            "occurred_at": "2026-01-15T10:30:00.456789Z",
+            "source": "inventory",
+            "event_id": f"{ORDER_ID}:2",
+            "causation_id": f"{ORDER_ID}:1",
+            "data": {"lines": [{"sku": "MUG-BLUE", "quantity": 2}]},
+        }
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A kind of problem: the last part of its type, its HTTP status and title, and an example of what it says."""
+
+    code: str
+    status: int
+    title: str
+    detail: str
+    members: tuple[tuple[str, Any], ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return an example of it."""
+        kind = {"type": PROBLEM_BASE + self.code, "title": self.title, "status": self.status, "detail": self.detail}
+        return kind | dict(self.members)
+
+
+GENERAL = (
+    Problem("unauthorized", 401, "Unauthorized", "send a valid, unexpired bearer token"),
+    Problem("forbidden", 403, "Forbidden", "the token does not allow this"),
+    Problem("too-many-requests", 429, "Too many requests", "wait a moment, then repeat the request with the same Idempotency-Key"),
+    Problem("internal", 500, "Internal error", "something failed here; quote 3f1c0c1e-2f7a-4f0e-9b6e-0d6f3f0b7c11 when asking"),
+)
+PLACING = (
+    Problem(
+        "idempotency-key-missing",
+        400,
+        "Idempotency-Key missing",
+        "send an Idempotency-Key header, the same one whenever you repeat this request",
+    ),
+    Problem(
+        "idempotency-key-invalid",
+        400,
+        "Idempotency-Key invalid",
+        f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters",
+    ),
+    Problem("malformed-body", 400, "Malformed body", "the body is not base64: Incorrect padding"),
+    Problem("malformed-json", 400, "Malformed JSON", "the body must be JSON in UTF-8: JSON is malformed: invalid character (byte 1)"),
+    Problem("body-too-large", 413, "Body too large", f"an order may have {MAX_BODY_BYTES} bytes at most"),
+    Problem(
+        "invalid-request",
+        422,
+        "Invalid request",
+        "$.lines[0].quantity: expected `int` >= 1",
+        (("field", "$.lines[0].quantity"),),
+    ),
+    Problem("unknown-sku", 422, "Unknown sku", "not in the catalogue: MUG-GREEN", (("skus", ["MUG-GREEN"]),)),
+    Problem("mixed-currencies", 422, "Mixed currencies", "one order has one currency, not EUR and USD"),
+    Problem("quantity-too-large", 422, "Quantity too large", "MUG-BLUE is asked for 1500 times; 999 is the most"),
+    Problem(
+        "idempotency-key-reused",
+        422,
+        "Idempotency-Key reused",
+        "this Idempotency-Key belongs to an order with other contents; use a new key for a new order",
+    ),
+)
+READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
+# API Gateway's own answer for a route that there is not; so it belongs to no route.
+ELSEWHERE = (Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),)
+PROBLEMS = (*PLACING, *READING, *GENERAL, *ELSEWHERE)
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Order pipeline",
+            "version": "1.0.0",
+            "description": "Place orders and follow them to their end. Amounts are integer minor units, times are RFC 3339 in UTC.",
+        },
+        "servers": [{"url": ".", "description": "Where this document was read from."}],
+        "security": [{"jwt": []}],
+        "tags": [{"name": "orders"}, {"name": "description"}],
+        "paths": {
+            "/orders": {"post": _place()},
+            "/orders/{order_id}": {"parameters": [_ref("parameters", "OrderId")], "get": _read()},
+            "/orders/{order_id}/events": {"parameters": [_ref("parameters", "OrderId")], "get": _timeline()},
+            "/openapi.json": {"get": _describe()},
+        },
+        "components": {
+            "schemas": _schemas(),
+            "parameters": _parameters(),
+            "headers": {
+                "CorrelationId": {"description": "Found again on every log line and event of this request.", "schema": {"type": "string"}}
+            },
+            "securitySchemes": {
+                "jwt": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "An ID token of the issuer that the stack trusts.",
+                }
+            },
+        },
+    }
+
+
+def _place() -> dict[str, Any]:
+    created = _answer("The order was accepted, now or when it was sent before with this key.", "OrderAnswer", {"placed": ORDER})
+    created["headers"]["Location"] = {"description": "Path of the order.", "required": True, "schema": {"type": "string"}}
+    return {
+        "operationId": "placeOrder",
+        "tags": ["orders"],
+        "summary": "Place an order",
+        "description": (
+            "Prices come from the catalogue. The same Idempotency-Key with the same body has the same answer, however often it is sent. "
+            f"A body has at most {MAX_BODY_BYTES} bytes; lines of one product are merged."
+        ),
+        "parameters": [_ref("parameters", "IdempotencyKey"), _ref("parameters", "CorrelationId")],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref("schemas", "PlaceOrderRequest"), "examples": {"order": {"value": REQUEST}}}},
+        },
+        "responses": {"201": created} | _problems(*PLACING, *GENERAL),
+    }
+
+
+def _read() -> dict[str, Any]:
+    return {
+        "operationId": "readOrder",
+        "tags": ["orders"],
+        "summary": "Read an order of yours",
+        "description": "Somebody else's order is answered like one that does not exist.",
+        "parameters": [_ref("parameters", "CorrelationId")],
+        "responses": {"200": _answer("The order.", "OrderAnswer", {"placed": ORDER, "rejected": REJECTED})} | _problems(*READING, *GENERAL),
+    }
+
+
+def _timeline() -> dict[str, Any]:
+    return {
+        "operationId": "readOrderEvents",
+        "tags": ["orders"],
+        "summary": "Read what happened to an order of yours",
+        "parameters": [_ref("parameters", "CorrelationId")],
+        "responses": {"200": _answer("Its events, oldest first.", "Timeline", {"reserved": TIMELINE})} | _problems(*READING, *GENERAL),
+    }
+
+
+def _describe() -> dict[str, Any]:
+    plain = {"200": {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+    return {
+        "operationId": "readDescription",
+        "tags": ["description"],
+        "summary": "Read this document",
+        "security": [],
+        "responses": plain | _problems(*(problem for problem in GENERAL if problem.status >= 429)),
+    }
+
+
+def _answer(description: str, schema: str, examples: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "description": description,
+        "headers": {"X-Correlation-Id": _ref("headers", "CorrelationId")},
+        "content": {
+            "application/json": {
+                "schema": _ref("schemas", schema),
+                "examples": {name: {"value": value} for name, value in examples.items()},
+            }
+        },
+    }
+
+
+def _problems(*problems: Problem) -> dict[str, Any]:
+    """Return one answer per status, with an example for each problem of that status."""
+    answers: dict[str, Any] = {}
+    for status in sorted({problem.status for problem in problems}):
+        of_status = [problem for problem in problems if problem.status == status]
+        answers[str(status)] = {
+            "description": "; ".join(problem.title for problem in of_status),
+            "content": {
+                "application/problem+json": {
+                    "schema": _ref("schemas", "Problem"),
+                    "examples": {problem.code: {"value": problem.document()} for problem in of_status},
+                }
+            },
+        }
+    return answers
+
+
+def _schemas() -> dict[str, Any]:
+    _, schemas = msgspec.json.schema_components((PlaceOrderRequest, OrderAnswer, Timeline), ref_template="#/components/schemas/{name}")
+    problem = {
+        "title": "Problem",
+        "description": "What was wrong with a request (RFC 9457). Some kinds have further members.",
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "enum": sorted(PROBLEM_BASE + problem.code for problem in PROBLEMS)},
+            "title": {"type": "string"},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": {"type": "string", "description": "What to do about it."},
+            "field": {"type": "string", "description": "JSONPath of the part that is wrong (invalid-request)."},
+            "skus": {"type": "array", "items": {"type": "string"}, "description": "Products that cannot be ordered (unknown-sku)."},
+        },
+        "required": ["type", "title", "status", "detail"],
+    }
+    return dict(sorted({**schemas, "Problem": problem}.items()))
+
+
+def _parameters() -> dict[str, Any]:
+    return {
+        "CorrelationId": {
+            "name": "X-Correlation-Id",
+            "in": "header",
+            "description": "An id of yours for this request, sent back and put on every log line and event; otherwise one is made.",
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"},
+        },
+        "IdempotencyKey": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": True,
+            "description": "A name that you give the order, printable ASCII: send the same one whenever you repeat the request.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]*[!-~][ -~]*$"},
+            "example": "4f1b8d1c-6a0e-4f0a-9f66-5d1e0a8f2b11",
+        },
+        "OrderId": {
+            "name": "order_id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^ord_[a-z2-7]{26}$"},
+            "example": ORDER_ID,
+        },
+    }
+
+
+def _ref(section: str, name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/{section}/{name}"}
+
+
+def rendered() -> str:
+    """Return the document as it is committed: the same text whenever the models are the same."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write the document, or with --check only tell whether the committed one is current."""
+    shown = DOCUMENT.relative_to(ROOT)
+    text = rendered()
+    if "--check" not in sys.argv[1:]:
+        DOCUMENT.write_text(text, "utf-8")
+        print(f"wrote {shown}")
+    elif not DOCUMENT.exists() or DOCUMENT.read_text("utf-8") != text:
+        raise cli.UserError(f"{shown} is not what the models say; run `make openapi` and commit it")
+
+
+if __name__ == "__main__":
+    cli.run(main)

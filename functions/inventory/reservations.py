@@ -1,0 +1,105 @@
+"""Reserve for an order and release again: the stock, the reservation and the event in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from orderflow.log import AlongsideFailed, Conflict
+from orderflow.order import RecordRelease, RecordReservation, RecordShortage, Refusal, decide, standing, stock_lines
+
+if TYPE_CHECKING:
+    from inventory.store import Inventory
+    from orderflow.events import Fact
+    from orderflow.log import OrderLog
+    from orderflow.order import Order
+
+Reserved = Literal["reserved", "out_of_stock", "failing", "held", "ended"]
+Released = Literal["released", "nothing_to_release", "ended"]
+
+_ATTEMPTS = 5
+
+
+def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> Reserved:
+    """Set every line of the order aside, or record which are short, and say which of these is so now.
+
+    An order that was reserved, or found short, before stays as it is.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        AlongsideFailed: the reservation row is there without its event, which nothing here writes.
+        Conflict, Contention: others kept getting in the way.
+    """
+    order = log.load(order_id)
+    for _ in range(_ATTEMPTS):
+        outcome = _reserved(order)
+        if outcome:
+            return outcome
+        try:
+            order = _take(log, inventory, order)
+        except Conflict:
+            order = log.load(order_id)
+    raise Conflict(order_id)
+
+
+def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
+    """Put what a failing order holds up for sale again, and say what became of its reservation.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        RuntimeError: the order holds stock but is not failing, so the stock is still its own.
+        AlongsideFailed: the tables do not hold what the order's events say is reserved.
+        Conflict, Contention: others kept getting in the way.
+    """
+    order = log.load(order_id)
+    for _ in range(_ATTEMPTS):
+        outcome = _released(order)
+        if outcome:
+            return outcome
+        try:
+            order = _give_back(log, inventory, order)
+        except Conflict:
+            order = log.load(order_id)
+    raise Conflict(order_id)
+
+
+def _reserved(order: Order) -> Reserved | None:
+    if order.state == "failing" and order.failure and order.failure.reason == "out_of_stock":
+        return "out_of_stock"
+    return standing(order) or ("reserved" if order.reservation == "held" else None)
+
+
+def _released(order: Order) -> Released | None:
+    if standing(order) == "ended":
+        return "ended"
+    match order.reservation:
+        case "released":
+            return "released"
+        case "none":
+            return "nothing_to_release"
+        case "held":
+            return None
+
+
+def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
+    lines = stock_lines(order)
+    facts = _facts(order, RecordReservation())
+    try:
+        return log.append(order, facts, source="inventory", alongside=inventory.reserving(order.order_id, lines))
+    except AlongsideFailed as failed:
+        shortages = inventory.shortages(lines, failed.reasons)
+        if not shortages:
+            raise
+        return log.record(order, RecordShortage(shortages), source="inventory")
+
+
+def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:
+    writes = inventory.releasing(order.order_id, stock_lines(order))
+    return log.append(order, _facts(order, RecordRelease()), source="inventory", alongside=writes)
+
+
+def _facts(order: Order, command: RecordReservation | RecordRelease) -> tuple[Fact, ...]:
+    match decide(order, command):
+        case Refusal(why=why):
+            raise RuntimeError(why)
+        case facts:
+            return facts

@@ -1,0 +1,20 @@
+"""What the saga's steps of this context share."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from inventory.store import Inventory
+from orderflow import settings
+from orderflow.clients import client
+from orderflow.log import OrderLog
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+INVENTORY = Inventory(settings.required("STOCK_TABLE"), settings.required("RESERVATIONS_TABLE"))
+
+
+class Step(TypedDict):
+    """What the saga gives a step."""
+
+    order_id: str
+    correlation_id: str

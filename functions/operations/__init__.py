@@ -1,0 +1,1 @@
+"""What keeps orders moving: the sweeper of orders that stand still, and the redrive of dead letters."""

@@ -1,0 +1,66 @@
+"""Finding the orders that stand still and running their sagas again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from orderflow.observability import logger
+from orderflow.order import is_open
+
+if TYPE_CHECKING:
+    from operations.open_orders import OpenOrder
+    from operations.saga import Saga
+    from orderflow.log import OrderLog
+
+# So many executions are started well within the function's time; the others wait for the next run.
+MOST = 500
+
+
+class NotAllRun(RuntimeError):
+    """The sagas of some orders could not be started."""
+
+
+class Swept(Struct, frozen=True):
+    """What a sweep saw and did: how many orders were open, stuck, and run again; the oldest one's age in seconds."""
+
+    open: int
+    stuck: int
+    run: int
+    failed: int
+    oldest_seconds: int
+
+
+def sweep(log: OrderLog, saga: Saga, found: Sequence[OpenOrder], *, now: datetime, stuck_after: timedelta, most: int = MOST) -> Swept:
+    """Run the saga of every order of `found`, oldest first, that has been open for longer than `stuck_after`.
+
+    At most `most` are run. Of more than that a random choice is, so that orders which nothing helps
+    cannot keep the others waiting for ever. One that fails is logged and counted, the others go on.
+    """
+    stuck = [order for order in found if now - order.since > stuck_after]
+    chosen = stuck if len(stuck) <= most else random.sample(stuck, most)
+    results = [_run(log, saga, order.order_id) for order in chosen]
+    return Swept(
+        open=len(found),
+        stuck=len(stuck),
+        run=results.count("run"),
+        failed=results.count("failed"),
+        oldest_seconds=max(0, int((now - found[0].since).total_seconds())) if found else 0,
+    )
+
+
+def _run(log: OrderLog, saga: Saga, order_id: str) -> str:
+    try:
+        order = log.load(order_id)
+        if not is_open(order):
+            return "ended"
+        saga.run(order_id, order.correlation_id, order.last_event_id or "")
+    except Exception:  # noqa: BLE001 - whatever is wrong with one order must not keep the others waiting
+        logger.exception("saga not run", order_id=order_id)
+        return "failed"
+    logger.warning("saga run again", order_id=order_id, correlation_id=order.correlation_id)
+    return "run"

@@ -1,0 +1,28 @@
+"""Invoked by an operator: moves messages that wait in a queue back to where they were meant to go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from operations import dead_letters
+from orderflow import settings
+from orderflow.clients import client
+from orderflow.observability import observed
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+ROUTES = dead_letters.parse_routes(settings.required("REDRIVE_TARGETS"))
+DEAD_LETTERS = dead_letters.DeadLetters(ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"))
+# Enough for the batch in hand, so that a run never ends between passing a message on and deleting it.
+_RESERVE_MILLISECONDS = 15_000
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer how many messages of the queue were moved and how many could not be."""
+    wanted = dead_letters.request(event, ROUTES)
+    moved = DEAD_LETTERS.move(wanted, goes_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
+    return msgspec.to_builtins(moved)

@@ -1,0 +1,102 @@
+"""The API's document against what it describes: the template's routes, the models, and the problems that the code raises."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from devtools import openapi
+from devtools.target import ROOT
+from orderflow.http import PROBLEM_BASE
+from orders.requests import OrderAnswer, PlaceOrderRequest, Timeline
+from tests.contract.stack import Stack
+
+MODELS = {"PlaceOrderRequest": PlaceOrderRequest, "OrderAnswer": OrderAnswer, "Timeline": Timeline}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return json.loads(openapi.DOCUMENT.read_text("utf-8"))
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if method != "parameters":
+                yield path, method, operation
+
+
+def raised() -> set[tuple[int, str, str]]:
+    """Return status, code and title of every problem that the functions raise."""
+    files = [*(ROOT / "functions/orders").glob("*.py"), ROOT / "layers/powertools/orderflow/http.py"]
+    calls = [
+        node
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem"
+    ]
+    return {tuple(ast.literal_eval(argument) for argument in call.args[:3]) for call in calls}  # pyright: ignore[reportReturnType]
+
+
+def of_the_gateway(stack: Stack) -> set[tuple[int, str, str]]:
+    """Return status, code and title of every problem that API Gateway answers by itself."""
+    [api] = stack.of("ApiGateway::RestApi").values()
+    texts = [
+        template
+        for response in api["Body"]["x-amazon-apigateway-gateway-responses"].values()
+        for template in response["responseTemplates"].values()
+    ]
+    documents = [json.loads(text.replace("$context.error.messageString", '"…"')) for text in texts]
+    named = [problem for problem in documents if "status" in problem]
+    return {(problem["status"], problem["type"].removeprefix(PROBLEM_BASE), problem["title"]) for problem in named}
+
+
+def test_it_is_a_valid_openapi_document(document: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_the_committed_document_is_what_the_models_say() -> None:
+    assert openapi.DOCUMENT.read_text("utf-8") == openapi.rendered()
+
+
+def test_it_describes_the_routes_of_the_template_and_who_may_call_them(stack: Stack, document: dict[str, Any]) -> None:
+    [api] = stack.of("ApiGateway::RestApi").values()
+    deployed = {(path, method): route["security"] != [{"NONE": []}] for path, method, route in operations(api["Body"])}
+    described = {(path, method): operation.get("security") != [] for path, method, operation in operations(document)}
+    assert described == deployed
+
+
+def test_it_lists_every_problem_that_can_be_answered_and_no_other(stack: Stack) -> None:
+    listed = {(problem.status, problem.code, problem.title) for problem in openapi.PROBLEMS}
+    assert listed == raised() | of_the_gateway(stack)
+
+
+def test_the_docs_list_the_same_problems() -> None:
+    rows = [line.split("|")[1] for line in (ROOT / "docs/problems.md").read_text("utf-8").splitlines() if line.startswith("| `")]
+    assert {code for row in rows for code in re.findall("`([a-z-]+)`", row)} == {problem.code for problem in openapi.PROBLEMS}
+
+
+def test_every_example_is_read_by_the_model_that_it_is_an_example_of(document: dict[str, Any]) -> None:
+    seen: set[str] = set()
+    for content in contents(document):
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        if name in MODELS:
+            seen.add(name)
+            for example in content["examples"].values():
+                msgspec.convert(example["value"], MODELS[name], strict=False)
+    assert seen == set(MODELS)
+
+
+def contents(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            yield from contents(item)
+    elif isinstance(value, dict):
+        yield from value.get("content", {}).values()
+        for item in value.values():
+            yield from contents(item)

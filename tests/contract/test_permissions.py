@@ -1,0 +1,236 @@
+"""Least privilege, exactly: every function may do what it was seen to do in an order's life, and nothing else.
+
+Each handler runs on services in memory through everything that can become of an order, and what it
+calls is compared with its role. What Lambda itself needs to feed a function follows from the template.
+"""
+
+import importlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orderflow.log import OrderLog
+from orderflow.order import ApproveReview
+from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
+from tests.contract.stack import Stack, referred
+from tests.support import clients, prepared
+from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
+
+EVENTS = ROOT / "events"
+DEDICATED = {"mail": "MailQueue", "operations": "OperationsQueue"}
+WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+type Grant = tuple[str, str]
+
+
+class Answering:
+    """A client of any service: hands each call to `seen` and gives the answer prepared for it, or raises it."""
+
+    def __init__(self, seen: Any, answers: dict[str, Any]) -> None:
+        self._seen = seen
+        self._answers = answers
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**parameters: Any) -> Any:
+            self._seen("".join(map(str.title, name.split("_"))), parameters)
+            answer = self._answers.get(name, {})
+            if isinstance(answer, list):
+                answer = answer.pop(0) if answer else {}
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+class Observed:
+    """Runs handlers on services in memory and writes down which function called what on which resource."""
+
+    def __init__(self) -> None:
+        self.grants: dict[str, set[Grant]] = defaultdict(set)
+        self.function = ""
+        self.aws = Aws(dynamodb=FakeDynamoDB(*TABLES))
+        self.aws.dynamodb.before = lambda operation, given: self._note(_tables(operation, given))
+        self.log = OrderLog("OrderLog", self.aws.dynamodb.client)
+        self.lend()
+
+    def lend(self, **answers: Any) -> None:
+        """Put the services behind the functions' clients; `answers` of SQS, SNS and SES by method."""
+        services = {
+            "events": lambda _, given: self._note(("events:PutEvents", _bus(entry)) for entry in given["Entries"]),
+            "sqs": lambda operation, given: self._note([(f"sqs:{operation}", _queue(given["QueueUrl"]))]),
+            "sns": lambda operation, given: self._note([(f"sns:{operation}", "Notifications")]),
+            "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", "Fulfilment")]),
+            "ses": lambda operation, given: self._note([(f"ses:{operation}", "*")]),
+        }
+        others = {name: Answering(seen, answers) for name, seen in services.items()}
+        clients.lend(dynamodb=self.aws.dynamodb, **others)
+
+    def run(self, module: str, event: Any) -> Any:
+        """Run the handler of a module (orders.place) on an event, and return its answer or the exception."""
+        handler = importlib.import_module(module).handler
+        self.function = f"{module}.handler"
+        try:
+            return handler(event, CONTEXT)
+        except Exception as error:  # noqa: BLE001 - a failed call was called all the same
+            return error
+        finally:
+            self.function = ""
+
+    def step(self, order_id: str, *modules: str) -> None:
+        """Run steps of the saga on an order."""
+        for module in modules:
+            self.run(module, {"order_id": order_id, "correlation_id": "c", "step": "authorize", "error": "States.Timeout"})
+
+    def _note(self, grants: Any) -> None:
+        if self.function:
+            self.grants[self.function] |= set(grants)
+
+
+CONTEXT = SimpleNamespace(
+    function_name="function",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
+    aws_request_id="request-1",
+    get_remaining_time_in_millis=lambda: 30_000,
+)
+
+
+def _tables(operation: str, given: Parameters) -> Iterator[Grant]:
+    if operation == "TransactWriteItems":
+        for item in given["TransactItems"]:
+            [(kind, write)] = item.items()
+            yield f"dynamodb:{WRITES[kind]}", write["TableName"]
+    elif operation == "BatchGetItem":
+        yield from (("dynamodb:BatchGetItem", table) for table in given["RequestItems"])
+    else:
+        index = f"/index/{given['IndexName']}" if "IndexName" in given else ""
+        yield f"dynamodb:{operation}", given["TableName"] + index
+
+
+def _queue(url: str) -> str:
+    name = url.rpartition("/")[2]
+    return DEDICATED.get(name) or "".join(map(str.title, name.split("-")))
+
+
+def _bus(entry: dict[str, Any]) -> str:
+    assert entry["EventBusName"] == ENVIRONMENT["EVENT_BUS"]
+    return "EventBus"
+
+
+def sample(path: str) -> Any:
+    return json.loads((EVENTS / f"{path}.json").read_text("utf-8"))
+
+
+def every_life(observed: Observed) -> None:
+    """Take orders through everything that the saga can make of them."""
+    whole = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    undo = ("orders.fail", "payments.void", "inventory.release", "orders.reject")
+    lives: dict[str, dict[str, Any]] = {
+        "ord_good": {},
+        "ord_held": {"lines": {"ESPRESSO-PRO": 1}, "customer": "bob"},
+        "ord_short": {"lines": {"SOLD-OUT-LAMP": 1}},
+        "ord_refused": {"lines": {"ESPRESSO-PRO": 9}, "customer": "new", "payment_country": "KP"},
+        **{f"ord_{token}": {"payment_token": f"tok_{token}"} for token in ("declined", "timeout_after", "timeout_before", "unavailable")},
+        "ord_sealed": {},
+    }
+    for order_id, life in lives.items():
+        prepared.place(observed.log, order_id, **life)
+        if order_id == "ord_sealed":
+            observed.step(order_id, *whole[:3], *undo, *undo)
+        observed.step(order_id, *whole)
+        if observed.log.load(order_id).state == "held":
+            observed.log.record(observed.log.load(order_id), ApproveReview("rex", ""), source="orders")
+        observed.step(order_id, *whole, *undo)
+
+
+def every_call(observed: Observed) -> None:
+    """Call the functions that are no step of the saga, with their samples and with what can go wrong."""
+    for path in sorted(EVENTS.glob("orders/place/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
+        if not path.stem.endswith(".answer"):
+            observed.run(f"orders.{path.parent.name}", json.loads(path.read_text("utf-8")))
+    order = prepared.place(observed.log, "ord_read").order_id
+    reading = sample("orders/read/order")
+    observed.run("orders.read", {**reading, "pathParameters": {"order_id": order}})
+    observed.run("orders.describe", sample("orders/describe/document"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("operations.sweep.STUCK_AFTER", timedelta(0))
+        observed.run("operations.sweep", {})
+    for name in ("confirmed", "confirmed", "rejected"):
+        observed.run("notifications.mail", sample(f"notifications/mail/{name}"))
+    observed.lend(send_email=client_error("SendEmail", "MessageRejected", "no"))
+    observed.run("notifications.mail", sample("notifications/mail/held"))
+    body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})
+    waiting = {"MessageId": "m", "ReceiptHandle": "r", "Body": body}
+    for queue in json.loads(ENVIRONMENT["REDRIVE_TARGETS"]):
+        observed.lend(receive_message=[{"Messages": [waiting]}])
+        observed.run("operations.redrive", {"queue": queue, "max": 1})
+
+
+@pytest.fixture(scope="module")
+def used() -> Iterator[dict[str, set[Grant]]]:
+    """What every handler was seen to call."""
+    observed = Observed()
+    stock = [("MUG-BLUE", 1000), ("ESPRESSO-PRO", 1000), ("SOLD-OUT-LAMP", 0)]
+    observed.aws.dynamodb.seed(
+        "Stock", *({"sku": {"S": sku}, "available": {"N": str(count)}, "reserved": {"N": "0"}} for sku, count in stock)
+    )
+    product = {"name": {"S": "x"}, "unit_price": {"N": "1250"}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
+    observed.aws.dynamodb.seed("Catalogue", *({"sku": {"S": sku}, **product} for sku, _ in stock))
+    every_life(observed)
+    observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})
+    every_call(observed)
+    clients.lend()
+    yield observed.grants
+
+
+def fed(stack: Stack, function: str) -> set[Grant]:
+    """Return what Lambda itself needs of the function's role: its trigger, where failures go, logs, traces."""
+    log_group = referred(stack.of("Lambda::Function")[function]["LoggingConfig"]["LogGroup"])
+    grants = {(f"logs:{action}", log_group) for action in ("CreateLogStream", "PutLogEvents")}
+    grants |= {(f"xray:{action}", "*") for action in ("PutTraceSegments", "PutTelemetryRecords")}
+    for mapping in stack.of("Lambda::EventSourceMapping").values():
+        if referred(mapping["FunctionName"]) == function:
+            grants |= _source(stack, referred(mapping["EventSourceArn"])) | _failures(mapping)
+    for config in stack.of("Lambda::EventInvokeConfig").values():
+        if referred(config["FunctionName"]) == function:
+            grants |= _failures(config)
+    return grants
+
+
+def _source(stack: Stack, source: str) -> set[Grant]:
+    if stack.kind(source) == "SQS::Queue":
+        return {(f"sqs:{action}", source) for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")}
+    reading = {(f"dynamodb:{action}", source) for action in ("DescribeStream", "GetRecords", "GetShardIterator")}
+    return reading | {("dynamodb:ListStreams", f"{source}/stream/*")}
+
+
+def _failures(properties: dict[str, Any]) -> set[Grant]:
+    destination = properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+    return {("sqs:SendMessage", referred(destination))} if destination else set()
+
+
+def encrypting(grants: set[Grant]) -> set[Grant]:
+    """Return what publishing to an encrypted topic needs of its key."""
+    publishes = any(action == "sns:Publish" for action, _ in grants)
+    return {("kms:GenerateDataKey", "TopicKey"), ("kms:Decrypt", "TopicKey")} if publishes else set()
+
+
+FUNCTIONS = sorted(
+    f"{path.parent.name}.{path.stem}.handler"
+    for path in Path(ROOT / "functions").glob("*/*.py")
+    if "\ndef handler(" in path.read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("handler", FUNCTIONS)
+def test_a_function_may_do_what_it_does_and_nothing_else(stack: Stack, used: dict[str, set[Grant]], handler: str) -> None:
+    [(name, function)] = [(n, f) for n, f in stack.of("Lambda::Function").items() if f["Handler"] == handler]
+    needed = used[handler] | encrypting(used[handler]) | fed(stack, name)
+    granted = stack.grants(referred(function["Role"]))
+    assert (granted - needed, needed - granted) == (set(), set()), "(granted for nothing, missing)"

@@ -1,0 +1,385 @@
+"""What the design promises of every resource, checked on the template as CloudFormation gets it."""
+
+import ast
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from devtools.target import ROOT
+from tests.contract.stack import Stack, listed, referred
+
+# Their loss costs a customer, or the shop, something; the others hold what runs out by itself.
+KEPT = {"OrderLog", "Catalogue", "Stock", "Reservations", "Fraud"}
+DISPOSABLE = {"SandboxPayments", "MailIdempotency"}
+# Where IAM offers no resource to name, or the policy is attached to the one resource that it speaks of.
+UNBOUNDED = {
+    "TracingPolicy": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
+    "TopicKey": {"kms:*", "kms:GenerateDataKey", "kms:Decrypt"},
+    "FulfilmentRole": {
+        "logs:CreateLogDelivery",
+        "logs:GetLogDelivery",
+        "logs:UpdateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:DescribeResourcePolicies",
+        "logs:DescribeLogGroups",
+    },
+    "NotificationsMailRole": {"ses:SendEmail"},  # any identity, but one sender only
+    # Limited by its sender instead: the identity that SES checks may be the address or its domain.
+    "NotificationsMailRole": {"ses:SendEmail"},
+}
+
+
+def rule_targets(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
+    for rule, properties in stack.of("Events::Rule").items():
+        for target in properties["Targets"]:
+            yield rule, target
+
+
+def consumers(stack: Stack, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the event source mappings whose source is a resource of this type, with that resource."""
+    for mapping in stack.of("Lambda::EventSourceMapping").values():
+        name = referred(mapping["EventSourceArn"])
+        if stack.kind(name) == source:
+            yield name, mapping
+
+
+def asynchronous(stack: Stack) -> set[str]:
+    """Return the functions that something invokes without waiting for their answer."""
+    targets = [referred(schedule["Target"]["Arn"]) for schedule in stack.of("Scheduler::Schedule").values()]
+    targets += [referred(target["Arn"]) for _, target in rule_targets(stack)]
+    subscriptions = stack.of("SNS::Subscription").values()
+    targets += [referred(subscription["Endpoint"]) for subscription in subscriptions if subscription["Protocol"] == "lambda"]
+    return {name for name in targets if stack.kind(name) == "Lambda::Function"}
+
+
+class TestRules:
+    def test_every_target_is_retried_for_a_bounded_time_and_then_parked(self, stack: Stack) -> None:
+        targets = list(rule_targets(stack))
+        assert targets
+        for rule, target in targets:
+            retry = target["RetryPolicy"]
+            assert 0 < retry["MaximumRetryAttempts"] <= 185, rule
+            assert 60 <= retry["MaximumEventAgeInSeconds"] <= 86400, rule
+            assert stack.kind(referred(target["DeadLetterConfig"]["Arn"])) == "SQS::Queue", rule
+
+    def test_only_the_rule_itself_may_write_to_its_dead_letter_queue(self, stack: Stack) -> None:
+        for rule, target in rule_targets(stack):
+            queue = referred(target["DeadLetterConfig"]["Arn"])
+            [statement] = stack.queue_policies(queue)
+            assert statement["Effect"] == "Allow"
+            assert statement["Principal"] == {"Service": "events.amazonaws.com"}, queue
+            assert listed(statement["Action"]) == ["sqs:SendMessage"], queue
+            assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule, "Arn"]}}}, queue
+
+    def test_no_target_is_a_function(self, stack: Stack) -> None:
+        kinds = {stack.kind(referred(target["Arn"])) for _, target in rule_targets(stack)}
+        assert kinds <= {"SQS::Queue", "SNS::Topic", "StepFunctions::StateMachine"}
+
+    def test_a_rule_listens_to_our_bus_and_may_reach_its_target(self, stack: Stack) -> None:
+        for rule, target in rule_targets(stack):
+            assert stack.kind(referred(stack.of("Events::Rule")[rule]["EventBusName"])) == "Events::EventBus"
+            assert _may_deliver(stack, rule, target), rule
+
+
+def _may_deliver(stack: Stack, rule: str, target: dict[str, Any]) -> bool:
+    name = referred(target["Arn"])
+    match stack.kind(name):
+        case "StepFunctions::StateMachine":
+            return ("states:StartExecution", name) in stack.grants(referred(target["RoleArn"]))
+        case "SNS::Topic":
+            documents = [policy["PolicyDocument"] for policy in stack.of("SNS::TopicPolicy").values()]
+        case _:
+            documents = [policy["PolicyDocument"] for policy in stack.of("SQS::QueuePolicy").values()]
+    return any(
+        statement["Principal"] == {"Service": "events.amazonaws.com"}
+        and name in map(referred, listed(statement["Resource"]))
+        and rule in map(referred, listed(statement["Condition"]["ArnEquals"]["aws:SourceArn"]))
+        for document in documents
+        for statement in document["Statement"]
+    )
+
+
+class TestQueues:
+    def test_every_worked_off_queue_gives_up_after_a_count_and_waits_long_enough(self, stack: Stack) -> None:
+        worked_off = list(consumers(stack, "SQS::Queue"))
+        assert worked_off
+        for name, mapping in worked_off:
+            queue = stack.of("SQS::Queue")[name]
+            function = stack.of("Lambda::Function")[referred(mapping["FunctionName"])]
+            assert 2 <= queue["RedrivePolicy"]["maxReceiveCount"] <= 10, name
+            assert queue["VisibilityTimeout"] >= 6 * function["Timeout"], name
+            assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
+
+    def test_dead_letters_outlive_the_queue_that_they_came_from(self, stack: Stack) -> None:
+        queues = stack.of("SQS::Queue")
+        for name in stack.dead_letter_queues():
+            assert queues[name]["MessageRetentionPeriod"] == 14 * 24 * 3600, name
+        for queue in queues.values():
+            if "RedrivePolicy" in queue:
+                after = queues[referred(queue["RedrivePolicy"]["deadLetterTargetArn"])]
+                assert queue["MessageRetentionPeriod"] < after["MessageRetentionPeriod"]
+
+    def test_every_subscription_of_a_queue_has_dead_letters_and_the_right_to_write(self, stack: Stack) -> None:
+        subscriptions = [s for s in stack.of("SNS::Subscription").values() if s["Protocol"] == "sqs"]
+        assert subscriptions
+        for subscription in subscriptions:
+            dead_letters = referred(subscription["RedrivePolicy"]["deadLetterTargetArn"])
+            for queue in (referred(subscription["Endpoint"]), dead_letters):
+                [statement] = stack.queue_policies(queue)
+                assert statement["Principal"] == {"Service": "sns.amazonaws.com"}
+                assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": subscription["TopicArn"]}}
+
+    def test_no_queue_is_left_without_a_consumer_an_alarm_or_an_operator(self, stack: Stack) -> None:
+        watched = {referred(d["Value"]) for alarm in stack.of("CloudWatch::Alarm").values() for d in alarm["Dimensions"]}
+        assert set(stack.of("SQS::Queue")) <= watched
+
+
+class TestSources:
+    def test_every_stream_gives_up_on_a_record_in_the_end_and_parks_it(self, stack: Stack) -> None:
+        streams = [*consumers(stack, "DynamoDB::Table"), *consumers(stack, "Kinesis::Stream")]
+        assert streams
+        for name, mapping in streams:
+            assert 0 < mapping["MaximumRetryAttempts"] <= 10_000, name
+            assert 60 <= mapping["MaximumRecordAgeInSeconds"] < 24 * 3600, name
+            assert mapping["BisectBatchOnFunctionError"] is True, name
+            queue = referred(mapping["DestinationConfig"]["OnFailure"]["Destination"])
+            assert stack.kind(queue) == "SQS::Queue", name
+
+    def test_every_function_that_nobody_waits_for_says_where_its_failures_go(self, stack: Stack) -> None:
+        configured = {referred(c["FunctionName"]): c for c in stack.of("Lambda::EventInvokeConfig").values()}
+        assert asynchronous(stack)
+        for function in asynchronous(stack):
+            config = configured[function]
+            assert 0 <= config["MaximumRetryAttempts"] <= 2, function
+            assert config["MaximumEventAgeInSeconds"] <= 3600, function
+            queue = referred(config["DestinationConfig"]["OnFailure"]["Destination"])
+            role = referred(stack.of("Lambda::Function")[function]["Role"])
+            assert ("sqs:SendMessage", queue) in stack.grants(role), function
+
+    def test_every_schedule_has_bounded_retries_dead_letters_and_the_right_to_use_both(self, stack: Stack) -> None:
+        schedules = stack.of("Scheduler::Schedule")
+        assert schedules
+        for name, schedule in schedules.items():
+            target = schedule["Target"]
+            queue = referred(target["DeadLetterConfig"]["Arn"])
+            assert 0 < target["RetryPolicy"]["MaximumRetryAttempts"] <= 185, name
+            assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 3600, name
+            assert stack.grants(referred(target["RoleArn"])) == {
+                ("lambda:InvokeFunction", referred(target["Arn"])),
+                ("sqs:SendMessage", queue),
+            }
+
+
+class TestWorkflows:
+    def test_its_role_may_invoke_the_steps_that_it_has_and_nothing_else(self, stack: Stack) -> None:
+        source = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
+        steps = {
+            state["Parameters"]["FunctionName"].strip("${}")
+            for state in source["States"].values()
+            if state.get("Resource", "").endswith(":lambda:invoke")
+        }
+        invoked = {name for action, name in stack.grants("FulfilmentRole") if action == "lambda:InvokeFunction"}
+        assert invoked == steps
+        assert steps <= set(stack.of("Lambda::Function"))
+
+    def test_a_step_that_runs_out_of_time_is_ended_by_the_function_first(self, stack: Stack) -> None:
+        source = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
+        for name, state in source["States"].items():
+            if state.get("Resource", "").endswith(":lambda:invoke"):
+                function = stack.of("Lambda::Function")[state["Parameters"]["FunctionName"].strip("${}")]
+                assert function["Timeout"] < state["TimeoutSeconds"] <= source["TimeoutSeconds"], name
+
+    def test_it_is_traced_and_logs_no_data_of_customers(self, stack: Stack) -> None:
+        for name, machine in stack.of("StepFunctions::StateMachine").items():
+            assert machine["TracingConfiguration"] == {"Enabled": True}, name
+            assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False, name
+
+
+class TestAlarms:
+    def test_every_dead_letter_queue_alarms_at_the_first_message(self, stack: Stack) -> None:
+        alarmed = {
+            json.dumps(alarm["Dimensions"])
+            for alarm in stack.of("CloudWatch::Alarm").values()
+            if alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+            and (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+            and alarm["Statistic"] == "Maximum"
+        }
+        for queue in [*stack.dead_letter_queues(), "OperationsQueue"]:
+            dimensions = [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
+            assert json.dumps(dimensions) in alarmed, queue
+
+    def test_every_alarm_tells_somebody(self, stack: Stack) -> None:
+        for name, alarm in stack.of("CloudWatch::Alarm").items():
+            topics = [stack.kind(referred(action)) for action in alarm["AlarmActions"]]
+            assert topics == ["SNS::Topic"], name
+            assert alarm["TreatMissingData"] == "notBreaching", name
+
+    def test_every_alarm_watches_a_metric_of_a_resource_that_exists(self, stack: Stack) -> None:
+        for name, alarm in stack.of("CloudWatch::Alarm").items():
+            assert _is_measured(stack, alarm), name
+
+
+def _is_measured(stack: Stack, alarm: dict[str, Any]) -> bool:
+    dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
+    match alarm["Namespace"]:
+        case "AWS/SQS":
+            queue = referred(dimensions["QueueName"])
+            return dimensions == {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}} and stack.kind(queue) == "SQS::Queue"
+        case "AWS/Lambda":
+            function = referred(dimensions["FunctionName"])
+            return dimensions == {"FunctionName": {"Ref": function}} and stack.kind(function) == "Lambda::Function"
+        case "AWS/States":
+            machine = referred(dimensions["StateMachineArn"])
+            return dimensions == {"StateMachineArn": {"Ref": machine}} and stack.kind(machine) == "StepFunctions::StateMachine"
+        case "AWS/ApiGateway":
+            [api], [stage] = stack.of("ApiGateway::RestApi").values(), stack.of("ApiGateway::Stage").values()
+            return dimensions == {"ApiName": api["Name"], "Stage": stage["StageName"]}
+        case namespace:
+            return _is_emitted(stack, namespace, alarm["MetricName"], dimensions)
+
+
+def _is_emitted(stack: Stack, namespace: Any, metric: str, dimensions: dict[str, Any]) -> bool:
+    """Tell whether a function of that namespace and service records the metric."""
+    emitters = [
+        variables
+        for function in stack.of("Lambda::Function").values()
+        if (variables := function["Environment"]["Variables"])["POWERTOOLS_METRICS_NAMESPACE"] == namespace
+        and metric in _recorded(function["Handler"])
+    ]
+    return bool(emitters) and all(dimensions == {"service": emitter["POWERTOOLS_SERVICE_NAME"]} for emitter in emitters)
+
+
+def _recorded(handler: str) -> set[str]:
+    tree = ast.parse((ROOT / "functions" / (handler.removesuffix(".handler").replace(".", "/") + ".py")).read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    added = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add_metric"]
+    arguments = [argument for call in added for argument in (*call.args, *(keyword.value for keyword in call.keywords))]
+    return {argument.value for argument in arguments if isinstance(argument, ast.Constant) and isinstance(argument.value, str)}
+
+
+class TestFunctions:
+    def test_each_has_a_log_group_of_its_own_that_forgets(self, stack: Stack) -> None:
+        functions = stack.of("Lambda::Function")
+        groups = {name: referred(function["LoggingConfig"]["LogGroup"]) for name, function in functions.items()}
+        assert max(Counter(groups.values()).values()) == 1
+        for name, group in groups.items():
+            properties = stack.of("Logs::LogGroup")[group]
+            named = functions[name]["FunctionName"]["Fn::Sub"]
+            assert properties["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/{named}"}, name
+
+    def test_every_log_group_forgets(self, stack: Stack) -> None:
+        assert all(group["RetentionInDays"] for group in stack.of("Logs::LogGroup").values())
+
+    def test_each_has_a_role_of_its_own_that_only_lambda_takes(self, stack: Stack) -> None:
+        roles = {name: referred(function["Role"]) for name, function in stack.of("Lambda::Function").items()}
+        assert max(Counter(roles.values()).values()) == 1
+        for name, role in roles.items():
+            [statement] = stack.resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+            assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}, name
+
+    def test_each_is_traced(self, stack: Stack) -> None:
+        for name, function in stack.of("Lambda::Function").items():
+            assert function["TracingConfig"] == {"Mode": "Active"}, name
+            assert ("xray:PutTraceSegments", "*") in stack.grants(referred(function["Role"])), name
+        assert all(stage["TracingEnabled"] for stage in stack.of("ApiGateway::Stage").values())
+
+    def test_each_is_built_from_a_module_that_exists(self, stack: Stack) -> None:
+        for name, function in stack.of("Lambda::Function").items():
+            module = function["Handler"].removesuffix(".handler").replace(".", "/")
+            assert (ROOT / "functions" / f"{module}.py").is_file(), name
+            assert stack.resources[name]["Metadata"]["BuildMethod"] == "makefile", name
+
+    def test_every_module_with_a_handler_is_deployed(self, stack: Stack) -> None:
+        deployed = {function["Handler"] for function in stack.of("Lambda::Function").values()}
+        written = {
+            f"{path.parent.name}.{path.stem}.handler"
+            for path in (ROOT / "functions").glob("*/*.py")
+            if any(isinstance(node, ast.FunctionDef) and node.name == "handler" for node in ast.parse(path.read_text("utf-8")).body)
+        }
+        assert deployed == written
+
+    def test_the_stack_tells_the_name_of_each(self, stack: Stack) -> None:
+        told = {name: output["Value"] for name, output in stack.outputs.items() if name.endswith("Function")}
+        assert told == {f"{name}Function": {"Ref": name} for name in stack.of("Lambda::Function")}
+
+
+class TestData:
+    def test_every_table_can_be_put_back_to_any_minute(self, stack: Stack) -> None:
+        tables = stack.of("DynamoDB::Table")
+        assert set(tables) == KEPT | DISPOSABLE
+        for name, table in tables.items():
+            assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
+
+    def test_no_stack_operation_loses_orders_or_stock(self, stack: Stack) -> None:
+        for name in KEPT:
+            assert stack.resources[name]["DeletionPolicy"] in {"Retain", "RetainExceptOnCreate"}, name
+            assert stack.resources[name]["UpdateReplacePolicy"] == "Retain", name
+            assert stack.of("DynamoDB::Table")[name]["DeletionProtectionEnabled"] == {"Fn::If": ["IsProtected", True, False]}
+        assert stack.resources["UserPool"]["DeletionPolicy"] == "Retain"
+
+    def test_what_may_be_lost_says_so(self, stack: Stack) -> None:
+        for name in DISPOSABLE:
+            assert stack.resources[name]["DeletionPolicy"] == "Delete", name
+
+    def test_everything_is_encrypted_at_rest(self, stack: Stack) -> None:
+        assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.of("SQS::Queue").values())
+        keys = [referred(topic["KmsMasterKeyId"]) for topic in stack.of("SNS::Topic").values()]
+        assert {stack.kind(key) for key in keys} == {"KMS::Key"}
+        # DynamoDB always encrypts, under a key of its own unless told otherwise; nothing here tells it.
+        assert all("SSESpecification" not in table for table in stack.of("DynamoDB::Table").values())
+        assert all(key["EnableKeyRotation"] for key in stack.of("KMS::Key").values())
+
+    def test_whoever_publishes_to_an_encrypted_topic_may_use_its_key(self, stack: Stack) -> None:
+        [statement] = [s for s in stack.of("KMS::Key")["TopicKey"]["KeyPolicy"]["Statement"] if s["Sid"] == "Publishers"]
+        publishers = {
+            principal
+            for policy in stack.of("SNS::TopicPolicy").values()
+            for statement in policy["PolicyDocument"]["Statement"]
+            for principal in listed(statement["Principal"]["Service"])
+        }
+        assert set(statement["Principal"]["Service"]) == publishers
+
+
+class TestPolicies:
+    def test_no_star_but_where_iam_knows_no_resource(self, stack: Stack) -> None:
+        for name, actions in _unbounded(stack):
+            assert actions <= UNBOUNDED.get(name, set()), name
+
+    def test_every_star_that_is_excused_is_there(self, stack: Stack) -> None:
+        found: dict[str, set[str]] = {}
+        for name, actions in _unbounded(stack):
+            found[name] = found.get(name, set()) | actions
+        assert found == UNBOUNDED
+
+    def test_mail_is_sent_in_one_name_only(self, stack: Stack) -> None:
+        [statement] = [s for s in stack.statements("NotificationsMailRole") if "ses:SendEmail" in s["Action"]]
+        assert statement["Condition"] == {"StringEqualsIfExists": {"ses:FromAddress": {"Ref": "MailFrom"}}}
+
+
+def _unbounded(stack: Stack) -> Iterator[tuple[str, set[str]]]:
+    for name, resource in stack.resources.items():
+        for statement in _statements(resource.get("Properties", {})):
+            actions = set(listed(statement["Action"]))
+            if any("*" in action for action in actions) or "*" in map(referred, listed(statement.get("Resource", []))):
+                yield name, actions
+
+
+def _statements(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _statements(item)
+    elif isinstance(value, dict):
+        if "Effect" in value and "Action" in value:
+            yield value
+        for item in value.values():
+            yield from _statements(item)
+
+
+@pytest.mark.parametrize("name", ["ApiId", "ApiStage", "EventBus", "SagaArn", "MailQueueUrl", "OperationsQueueUrl"])
+def test_the_tools_find_what_they_need_in_the_outputs(stack: Stack, name: str) -> None:
+    assert name in stack.outputs

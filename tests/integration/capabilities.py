@@ -1,0 +1,41 @@
+"""What a test may ask of its target, and which target lacks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from devtools import emulator
+from devtools.target import Target
+
+# Every capability that a test of this suite names.
+CAPABILITIES = {
+    "iam": "policies are enforced",
+    "worker-processes": "the functions' workers are processes that the suite started and may kill",
+    "volume": "hundreds of orders come to their end within a minute or two",
+}
+
+LACKS = {
+    "embedded": {},
+    "localstack": {
+        "iam": "it evaluates no policies unless told to",
+        "worker-processes": "functions run in containers, which belong to it",
+        "volume": "it takes about a second for the messages of one order",
+    },
+}
+
+
+def missing(target: Target, asked: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The asked capabilities that the target lacks, each with the reason. Raises ValueError for one that nobody declared."""
+    lacks = LACKS[target.backend] | _unmanaged(target)
+    for capability in asked:
+        if capability not in CAPABILITIES:
+            message = f"unknown capability {capability!r}; declare it in {__name__}"
+            raise ValueError(message)
+        if capability in lacks:
+            yield capability, lacks[capability]
+
+
+def _unmanaged(target: Target) -> dict[str, str]:
+    if target.backend == "embedded" and not emulator.running(target.port) and not target.managed:
+        return {"worker-processes": "the emulator at this endpoint was started by somebody else"}
+    return {}

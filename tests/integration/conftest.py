@@ -1,0 +1,49 @@
+"""One deployed stack for the whole run: BACKEND, PORT and ENDPOINT choose where, and what is up is reused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from devtools import cli, up
+from devtools import target as targets
+from tests.integration.capabilities import missing
+from tests.integration.world import World
+
+_skipped: Counter[str] = Counter()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, by name, what asks for a capability that the chosen target lacks."""
+    target = targets.from_environment()
+    for item in items:
+        asked = [capability for mark in item.iter_markers("needs") for capability in mark.args]
+        for capability, why in missing(target, asked):
+            item.add_marker(pytest.mark.skip(reason=f"{target.backend} lacks {capability}: {why}"))
+            _skipped[f"{capability}: {why}"] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was not seen here, so that a pass is not taken for more than it is."""
+    if _skipped:
+        terminalreporter.section(f"capabilities that {targets.from_environment().backend} lacks")
+        for what, count in sorted(_skipped.items()):
+            terminalreporter.line(f"{what} ({count} test{'s' if count > 1 else ''} skipped)")
+
+
+@pytest.fixture(scope="session")
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """The stack, with the present sources deployed and the catalogue seeded."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    try:
+        # Deploying takes its time: show how far it is.
+        with capture.global_and_fixture_disabled():
+            print()
+            target = up.ready(targets.from_environment())
+    except Exception as error:
+        if line := cli.explain(error):
+            pytest.exit(f"error: {line}", returncode=1)
+        raise
+    yield World(target)

@@ -1,0 +1,170 @@
+"""The mail queue: what is poison goes aside alone, and comes back when its cause is gone; nothing is sent twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from orderflow import events
+from orderflow.idempotency import OncePerEvent
+from orderflow.money import Money
+from tests.integration.world import World, eventually
+
+BATCH = 10
+# The template's 180 s times five deliveries would be fifteen minutes.
+VISIBILITY_SECONDS = 3
+
+
+def _confirmed(order_id: str) -> events.Event:
+    price = Money(1250, "EUR")
+    return events.Event(
+        event_id=f"{order_id}:5",
+        type="OrderConfirmed",
+        schema_version=1,
+        occurred_at=datetime.now(UTC),
+        source="orders",
+        correlation_id=f"test-{order_id}",
+        causation_id=f"{order_id}:4",
+        order_id=order_id,
+        order_version=5,
+        data=events.OrderConfirmed(
+            events.Customer("ann", "ann@example.com"),
+            (events.Line("MUG-BLUE", "Blue mug", 1, price),),
+            price,
+            events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB"),
+            "auth_test",
+        ),
+    )
+
+
+def _delivery(event: events.Event) -> str:
+    """The event as the bus hands it to the topic, and the topic to the queue."""
+    frame = {"version": "0", "id": str(uuid4()), "detail-type": event.type, "source": event.source, "account": "000000000000"}
+    frame |= {"time": f"{event.occurred_at:%Y-%m-%dT%H:%M:%SZ}", "region": "us-east-1", "resources": []}
+    return json.dumps(frame | {"detail": json.loads(events.encode(event))})
+
+
+def _order_id() -> str:
+    return f"ord_{uuid4().hex[:26]}"
+
+
+@pytest.fixture
+def impatient_queue(world: World) -> Iterator[str]:
+    """The mail queue, whose failed messages come again after seconds instead of minutes."""
+    url, sqs = world.target.resources["MailQueueUrl"], world.target.client("sqs")
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
+    try:
+        yield url
+    finally:
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+
+
+@contextmanager
+def _function_stopped(world: World) -> Iterator[None]:
+    """Have the mail function take nothing from its queue, so that messages gather into one batch."""
+    client = world.target.client("lambda")
+    (mapping,) = client.list_event_source_mappings(FunctionName=world.target.resources["NotificationsMailFunction"])["EventSourceMappings"]
+
+    def switch(*, enabled: bool) -> None:
+        client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
+        eventually(
+            lambda: client.get_event_source_mapping(UUID=mapping["UUID"])["State"],
+            lambda state: state == ("Enabled" if enabled else "Disabled"),
+            within=world.patience,
+            what="the event source mapping is switched",
+        )
+
+    switch(enabled=False)
+    try:
+        yield
+    finally:
+        switch(enabled=True)
+
+
+def _send(world: World, url: str, bodies: list[str]) -> None:
+    entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
+    answer = world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
+    assert not answer.get("Failed")
+
+
+class _Died(BaseException):
+    """The end of a process, which no handler of exceptions sees."""
+
+
+class _Hour:
+    """A Lambda context with an hour left."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 3600 * 1000
+
+
+def _claim(world: World, event: events.Event) -> str:
+    """Leave the record of a worker that died while it sent the event's mail, and return the record's id."""
+
+    def die() -> str:
+        raise _Died
+
+    before = _claims(world)
+    once = OncePerEvent[str]("mail", world.table("MailIdempotency"), world.dynamodb)
+    with pytest.raises(_Died):
+        once.perform(event, die, cast("Any", _Hour()))
+    (claim,) = _claims(world) - before
+    return claim
+
+
+def _claims(world: World) -> set[str]:
+    found = world.scan(
+        "MailIdempotency",
+        FilterExpression="#status = :status",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":status": {"S": "INPROGRESS"}},
+    )
+    return {item["id"]["S"] for item in found}
+
+
+def _is_dead(world: World, event: events.Event) -> bool:
+    return any(event.order_id in body for body in world.waiting("MailDeadLettersUrl"))
+
+
+def test_poison_in_a_batch_of_ten_goes_aside_alone_and_comes_back(world: World, impatient_queue: str):
+    *good, poisoned = [_confirmed(_order_id()) for _ in range(BATCH)]
+    # A worker took this event, died, and left a claim that has not run out.
+    claim = _claim(world, poisoned)
+    with _function_stopped(world):
+        _send(world, impatient_queue, [_delivery(event) for event in [*good[:4], poisoned, *good[4:]]])
+
+    eventually(lambda: all(world.sent(event.order_id) for event in good), within=world.patience, what="nine mails")
+    eventually(
+        lambda: _is_dead(world, poisoned),
+        within=world.patience + 10 * VISIBILITY_SECONDS,
+        what="the poisoned message is in the dead-letter queue",
+    )
+    assert not world.sent(poisoned.order_id)
+
+    world.dynamodb.delete_item(TableName=world.table("MailIdempotency"), Key={"id": claim})
+    answer = world.invoke("OperationsRedrive", {"queue": "mail", "max": 100})
+
+    assert answer["moved"] >= 1
+    assert len(world.mails(poisoned.order_id)) == 1
+    assert [len(world.mails(event.order_id)) for event in good] == [1] * len(good)
+    assert not _is_dead(world, poisoned)
+
+
+def test_an_event_that_is_delivered_again_sends_nothing(world: World):
+    event, marker = _confirmed(_order_id()), _confirmed(_order_id())
+    url = world.target.resources["MailQueueUrl"]
+    _send(world, url, [_delivery(event)])
+    assert len(world.mails(event.order_id)) == 1
+
+    _send(world, url, [_delivery(event)] * 3)
+    _send(world, url, [_delivery(marker)])
+    world.mails(marker.order_id)
+
+    assert len(world.mails(event.order_id)) == 1

@@ -1,0 +1,158 @@
+"""Orders whose fulfilment is disturbed: run twice, never started, cut off in the middle, given up by a compensation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from devtools import emulator
+from tests.integration.world import World, eventually, order_types
+
+AGES_AGO = timedelta(days=1)
+
+
+def _grow_old(world: World, order_id: str) -> None:
+    """Make an open order one that has stood still for a day."""
+    world.dynamodb.update_item(
+        TableName=world.table("OrderLog"),
+        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        UpdateExpression="SET open_since = :since",
+        ConditionExpression="attribute_exists(open_shard)",
+        ExpressionAttributeValues={":since": {"S": f"{datetime.now(UTC) - AGES_AGO:%Y-%m-%dT%H:%M:%S.%fZ}"}},
+    )
+
+
+def test_running_the_saga_of_an_ended_order_changes_nothing(world: World):
+    customer, sku, bystander = world.customer(), world.product(), world.customer()
+    order_id = world.buy(customer, sku)
+    world.ended(customer, order_id)
+    before, mails = world.log(order_id), world.mails(order_id)
+
+    for _ in range(3):
+        world.run_saga(order_id)
+    # Sagas started before this one's have read the log by the time that it is through.
+    world.ended(bystander, world.buy(bystander, sku))
+
+    assert world.log(order_id) == before
+    assert world.mails(order_id) == mails
+    assert world.stock(sku) == (98, 2)
+    assert len(world.charges(order_id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("payment", "outcome", "left"), [("tok_slow", "confirmed", (98, 2)), ("tok_declined", "rejected: payment_declined", (100, 0))]
+)
+def test_sagas_of_one_order_at_the_same_time_are_as_good_as_one(world: World, payment: str, outcome: str, left: tuple[int, int]):
+    customer, sku = world.customer(), world.product()
+    order_id = world.buy(customer, sku, 2, payment=payment)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: world.run_saga(order_id), range(4)))
+
+    assert world.outcome(customer, order_id) == outcome
+    history = order_types(world.ended(customer, order_id))
+    assert len(set(history)) == len(history)
+    assert world.stock(sku) == left
+    assert len(world.charges(order_id)) == (outcome == "confirmed")
+    assert len(world.mails(order_id)) == 1
+
+
+def test_the_sweeper_brings_an_order_to_its_end_whose_saga_never_ran(world: World):
+    customer, sku = world.customer(), world.product()
+    with world.sagas_not_started():
+        order_id = world.buy(customer, sku)
+        _grow_old(world, order_id)
+        swept_at = datetime.now(UTC)
+
+        world.invoke("OperationsSweep", {})
+
+        assert world.outcome(customer, order_id) == "confirmed"
+    assert world.log(order_id)[1].occurred_at >= swept_at
+    assert world.stock(sku) == (99, 1)
+    assert len(world.charges(order_id)) == 1
+
+
+def test_an_order_that_ended_is_no_longer_looked_after(world: World):
+    customer = world.customer()
+    order_id = world.buy(customer, world.product())
+    world.ended(customer, order_id)
+
+    (first, *_) = world.scan(
+        "OrderLog",
+        FilterExpression="order_id = :id AND version = :one",
+        ExpressionAttributeValues={":id": {"S": order_id}, ":one": {"N": "1"}},
+    )
+
+    assert not {"open_shard", "open_since"} & first.keys()
+
+
+@pytest.mark.needs("worker-processes")
+@pytest.mark.parametrize(("step", "waits_for"), [("PaymentsAuthorize", "OrderScreened"), ("OrdersConfirm", "PaymentAuthorized")])
+def test_a_worker_killed_in_the_middle_of_an_order(world: World, step: str, waits_for: str):
+    customer, sku = world.customer(), world.product()
+    # Workers of earlier orders are warm, so there is one to kill at once.
+    world.ended(customer, world.buy(customer, sku))
+    order_id = world.buy(customer, sku, payment="tok_slow")
+    eventually(
+        lambda: [event.type for event in world.log(order_id)], lambda types: waits_for in types, within=world.patience, what=waits_for
+    )
+
+    killed = _kill_workers(world, step)
+
+    assert killed
+    assert world.outcome(customer, order_id, within=world.patience + 30) == "confirmed"
+    assert len(world.charges(order_id)) == 1
+    assert world.stock(sku) == (98, 2)
+    assert len(world.mails(order_id)) == 1
+
+
+@pytest.mark.needs("worker-processes")
+def test_a_worker_killed_between_the_charge_and_its_record(world: World):
+    customer, sku = world.customer(), world.product()
+    world.ended(customer, world.buy(customer, sku))
+    order_id = world.buy(customer, sku, payment="tok_slow")
+    eventually(lambda: world.charges(order_id), within=world.patience, what="the charge")
+
+    _kill_workers(world, "PaymentsAuthorize")
+
+    assert world.outcome(customer, order_id, within=world.patience + 30) == "confirmed"
+    assert len(world.charges(order_id)) == 1
+
+
+def _kill_workers(world: World, function: str) -> list[int]:
+    """Kill the processes of a function among the children of the emulator that the suite started, and return their ids."""
+    instance = emulator.running(world.target.port)
+    assert instance
+    name = world.target.resources[f"{function}Function"]
+    table = subprocess.run(["ps", "-Ao", "pid=,ppid=,command="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in table.splitlines()]
+    workers = [int(pid) for pid, parent, command in rows if int(parent) == instance.pid and f"-{name}-" in command]
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    return workers
+
+
+def test_a_compensation_that_keeps_failing_waits_for_an_operator(world: World):
+    customer, sku = world.customer(), world.product()
+    # The provider never answers; until the saga gives up, what it will have to give back to disappears.
+    order_id = world.buy(customer, sku, payment="tok_unavailable")
+    eventually(lambda: world.stock(sku), lambda found: found == (99, 1), within=world.patience, what="the reservation")
+    row = world.dynamodb.delete_item(TableName=world.table("Stock"), Key={"sku": {"S": sku}}, ReturnValues="ALL_OLD")["Attributes"]
+    eventually(
+        lambda: any(order_id in body for body in world.waiting("OperationsQueueUrl")),
+        within=world.patience + 120,
+        what="the order is on the operations queue",
+    )
+    assert world.shop.order(customer, order_id).json()["state"] == "placed"
+
+    world.dynamodb.put_item(TableName=world.table("Stock"), Item=row)
+    world.invoke("OperationsRedrive", {"queue": "operations", "max": 100})
+
+    assert world.outcome(customer, order_id) == "rejected: fulfilment_failed"
+    assert world.stock(sku) == (100, 0)
+    assert world.charges(order_id) == []

@@ -1,0 +1,69 @@
+"""Requests that come again: one Idempotency-Key is one order, whoever repeats it and however often at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from uuid import uuid4
+
+from devtools.shop import order_body
+from devtools.web import Answer
+from tests.integration.world import World, same_answers
+
+AT_ONCE = 50
+
+
+def test_the_same_request_gets_the_same_answer_byte_for_byte(world: World):
+    customer, key, body = world.customer(), str(uuid4()), order_body((world.product(), 2))
+
+    first, second = world.shop.place(customer, body, key), world.shop.place(customer, body, key)
+
+    assert first.status == 201
+    assert same_answers([first, second])
+
+
+def test_the_answer_stays_the_same_after_the_order_ended(world: World):
+    customer, key, body = world.customer(), str(uuid4()), order_body((world.product(), 2))
+    first = world.shop.place(customer, body, key)
+    world.ended(customer, first.json()["order_id"])
+
+    assert same_answers([first, world.shop.place(customer, body, key)])
+
+
+def test_the_key_of_another_order_is_refused(world: World):
+    customer, key, sku = world.customer(), str(uuid4()), world.product()
+    order_id = world.accept(customer, order_body((sku, 1)), key)
+
+    answer = world.shop.place(customer, order_body((sku, 2)), key)
+
+    assert answer.status == 422
+    assert answer.json()["type"].endswith(":idempotency-key-reused")
+    assert world.ended(customer, order_id)[0]["data"]["lines"][0]["quantity"] == 1
+
+
+def test_two_customers_may_use_the_same_key(world: World):
+    key, body = str(uuid4()), order_body((world.product(), 1))
+
+    orders = {world.accept(world.customer(), body, key) for _ in range(2)}
+
+    assert len(orders) == 2
+
+
+def test_fifty_requests_at_once_with_one_key_are_one_order(world: World):
+    customer, key, sku = world.customer(), str(uuid4()), world.product()
+    body, together = order_body((sku, 1)), Barrier(AT_ONCE)
+
+    def place(_: int) -> Answer:
+        together.wait()
+        return world.shop.place(customer, body, key)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(place, range(AT_ONCE)))
+
+    assert {answer.status for answer in answers} == {201}
+    assert same_answers(answers)
+    order_id = answers[0].json()["order_id"]
+    assert world.outcome(customer, order_id) == "confirmed"
+    assert len(world.charges(order_id)) == 1
+    assert world.stock(sku) == (99, 1)
+    assert len(world.mails(order_id)) == 1

@@ -1,0 +1,219 @@
+"""A deployed stack as its customers and operators see it: what they do, and what they find afterwards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import msgspec
+
+from devtools import seed, web
+from devtools.shop import Shop, has_ended, mails, order_body, state_of
+from devtools.target import Target
+from devtools.web import Answer
+from orderflow import events
+from payments.provider import Authorized
+from payments.rules import Account
+
+# Seconds that an order without a fault may take, by target: LocalStack starts a container for each function first.
+PATIENCE = {"embedded": 20.0, "localstack": 120.0}
+PAUSE = 0.05
+
+_accounts = msgspec.json.Decoder(Account)
+
+
+def eventually[T](look: Callable[[], T], holds: Callable[[T], object] = bool, *, within: float, what: str) -> T:
+    """What `look` returns as soon as it `holds`. Fails with `what` was waited for, and the last look, after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not holds(seen := look()):
+        if time.monotonic() > deadline:
+            message = f"not within {within:.0f} s: {what}; last seen: {seen!r}"
+            raise AssertionError(message)
+        time.sleep(PAUSE)
+    return seen
+
+
+def order_types(history: Sequence[dict[str, Any]]) -> list[str]:
+    """The names of an order's events, oldest first."""
+    return [event["type"] for event in history]
+
+
+class World:
+    """One deployed stack."""
+
+    def __init__(self, target: Target) -> None:
+        """Work on a target that is up, deployed and seeded."""
+        self.target = target
+        self.shop = Shop(target)
+        self.patience = PATIENCE[target.backend]
+
+    def table(self, name: str) -> str:
+        """The table of an output without its suffix: "OrderLog"."""
+        return self.target.resources[f"{name}Table"]
+
+    @cached_property
+    def dynamodb(self) -> Any:
+        """The DynamoDB client."""
+        return self.target.client("dynamodb")
+
+    # What a test brings along.
+
+    def customer(self, name: str = "customer") -> str:
+        """A customer of the test's own, who ordered a month ago and so is not new to the fraud rules."""
+        customer = f"{name}-{uuid4().hex[:12]}"
+        seed.known(self.target, [customer])
+        return customer
+
+    def product(self, stock: int = 100, *, price: int = 1250, currency: str = "EUR", active: bool = True) -> str:
+        """The sku of a product of the test's own; the price is in minor units."""
+        return self.products(1, stock=stock, price=price, currency=currency, active=active)[0]
+
+    def products(self, count: int, *, stock: int = 100, price: int = 1250, currency: str = "EUR", active: bool = True) -> list[str]:
+        """The skus of several such products."""
+        skus = [f"T-{uuid4().hex[:12].upper()}" for _ in range(count)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda sku: self._shelve(sku, stock, price, currency, active=active), skus))
+        return skus
+
+    def _shelve(self, sku: str, stock: int, price: int, currency: str, *, active: bool) -> None:
+        row = {"sku": {"S": sku}, "name": {"S": f"Product {sku}"}, "unit_price": {"N": str(price)}}
+        row |= {"currency": {"S": currency}, "active": {"BOOL": active}}
+        self.dynamodb.put_item(TableName=self.table("Catalogue"), Item=row)
+        self.dynamodb.put_item(
+            TableName=self.table("Stock"), Item={"sku": {"S": sku}, "available": {"N": str(stock)}, "reserved": {"N": "0"}}
+        )
+
+    # What a customer does.
+
+    def accept(self, customer: str, body: dict[str, Any], key: str | None = None) -> str:
+        """Place an order that has to be accepted, and return its id."""
+        answer = self.shop.place(customer, body, key)
+        assert answer.status == 201, answer
+        return answer.json()["order_id"]
+
+    def buy(self, customer: str, sku: str, quantity: int = 1, **order: str) -> str:
+        """Order one product; `order` as in `order_body`."""
+        return self.accept(customer, order_body((sku, quantity), **order))
+
+    # What is found afterwards.
+
+    def ended(self, customer: str, order_id: str, *, within: float | None = None) -> list[dict[str, Any]]:
+        """The order's timeline, once nothing more happens to it."""
+        return eventually(
+            lambda: self.shop.events(customer, order_id),
+            lambda history: has_ended(state_of(history)),
+            within=within or self.patience,
+            what=f"{order_id} comes to its end",
+        )
+
+    def outcome(self, customer: str, order_id: str, *, within: float | None = None) -> str:
+        """What became of the order: confirmed, held or `rejected: reason`."""
+        return state_of(self.ended(customer, order_id, within=within))
+
+    def log(self, order_id: str) -> list[events.Event]:
+        """The order's events as they are stored; none for an order that was never accepted."""
+        answer = self.dynamodb.query(
+            TableName=self.table("OrderLog"),
+            KeyConditionExpression="order_id = :id",
+            ExpressionAttributeValues={":id": {"S": order_id}},
+            ConsistentRead=True,
+        )
+        return [events.decode(item["event"]["S"]) for item in answer["Items"]]
+
+    def stock(self, sku: str) -> tuple[int, int]:
+        """How many of a product are available, and how many reserved."""
+        item = self.dynamodb.get_item(TableName=self.table("Stock"), Key={"sku": {"S": sku}}, ConsistentRead=True)["Item"]
+        return int(item["available"]["N"]), int(item["reserved"]["N"])
+
+    def charges(self, order_id: str) -> list[Authorized]:
+        """What the payment provider holds for an order, under whatever key: it has a store of its own."""
+        accounts = self.scan(
+            "SandboxPayments",
+            FilterExpression="begins_with(#key, :order)",
+            ExpressionAttributeNames={"#key": "key"},
+            ExpressionAttributeValues={":order": {"S": order_id}},
+        )
+        payments = [_accounts.decode(item["account"]["S"]).payment for item in accounts]
+        return [payment for payment in payments if isinstance(payment, Authorized)]
+
+    def scan(self, table: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """All items of a table that the options select."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table(table), ConsistentRead=True, **options)
+        return (item for page in pages for item in page["Items"])
+
+    def mails(self, order_id: str) -> list[dict[str, Any]]:
+        """The mails about an order, once there is one and no more are on their way."""
+        eventually(lambda: self.sent(order_id), within=self.patience, what=f"a mail about {order_id}")
+        self.queue_drained("MailQueueUrl")
+        return self.sent(order_id)
+
+    def sent(self, order_id: str) -> list[dict[str, Any]]:
+        """The mails about an order that were sent by now."""
+        return [mail for mail in mails(self.target) if order_id in mail["Subject"]]
+
+    def mail_count(self) -> Counter[str]:
+        """How many mails were sent with each subject, which names the order."""
+        return Counter(mail["Subject"] for mail in mails(self.target))
+
+    # Queues and functions, as an operator sees them.
+
+    def queue_depth(self, output: str) -> int:
+        """How many messages a queue has, waiting or being worked on."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        attributes = self.target.client("sqs").get_queue_attributes(QueueUrl=self.target.resources[output], AttributeNames=names)
+        return sum(map(int, attributes["Attributes"].values()))
+
+    def queue_drained(self, output: str) -> None:
+        """Wait until a queue has nothing left to deliver."""
+        eventually(lambda: self.queue_depth(output), lambda depth: depth == 0, within=self.patience, what=f"{output} is empty")
+
+    def waiting(self, output: str) -> list[str]:
+        """The bodies of all messages in a queue, looked at without receiving them."""
+        query = urlencode({"QueueUrl": self.target.resources[output]})
+        if self.target.backend == "embedded":
+            answer = web.call("GET", f"{self.target.endpoint}/_ministack/sqs/messages?{query}").json()
+            queues = [queue for regions in answer["messages"].values() for queues in regions.values() for queue in queues.values()]
+            return [message["Body"] for queue in queues for message in queue]
+        headers = {"Accept": "application/json"}
+        answer = web.call("GET", f"{self.target.endpoint}/_aws/sqs/messages?{query}", headers=headers).json()
+        found = answer["ReceiveMessageResponse"]["ReceiveMessageResult"]
+        messages = (found or {}).get("Message", [])
+        return [message["Body"] for message in (messages if isinstance(messages, list) else [messages])]
+
+    def invoke(self, function: str, request: dict[str, Any]) -> dict[str, Any]:
+        """What a function, named by its logical id, answers."""
+        name = self.target.resources[f"{function}Function"]
+        answer = self.target.client("lambda").invoke(FunctionName=name, Payload=json.dumps(request).encode())
+        payload = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, payload
+        return payload
+
+    def run_saga(self, order_id: str) -> None:
+        """Start the saga for an order, as a rule's second delivery would."""
+        request = json.dumps({"order_id": order_id, "correlation_id": "started-again"})
+        self.target.client("stepfunctions").start_execution(stateMachineArn=self.target.resources["SagaArn"], input=request)
+
+    @contextmanager
+    def sagas_not_started(self) -> Iterator[None]:
+        """Have the rule that starts sagas switched off."""
+        bus = self.target.resources["EventBus"]
+        client = self.target.client("events")
+        (rule,) = [rule["Name"] for rule in client.list_rules(EventBusName=bus)["Rules"] if "FulfilmentRule" in rule["Name"]]
+        client.disable_rule(Name=rule, EventBusName=bus)
+        try:
+            yield
+        finally:
+            client.enable_rule(Name=rule, EventBusName=bus)
+
+
+def same_answers(answers: Sequence[Answer]) -> bool:
+    """Whether all answers have the same status, body and place."""
+    return len({(answer.status, answer.body, answer.headers.get("location")) for answer in answers}) == 1

@@ -1,0 +1,94 @@
+"""Orders on the log, brought as far as a test needs them: the ones of events/prepared.json, and plain ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devtools.seed import PRODUCTS
+from orderflow.events import Address, Customer, Line, OrderPlaced, Shortage
+from orderflow.money import Money
+from orderflow.order import (
+    Command,
+    ConfirmOrder,
+    FailFulfilment,
+    Order,
+    RecordAuthorization,
+    RecordDecline,
+    RecordReservation,
+    RecordScreening,
+    RecordShortage,
+    Screening,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orderflow.log import OrderLog
+
+PREPARED: dict[str, dict[str, Any]] = json.loads((Path(__file__).resolve().parents[2] / "events" / "prepared.json").read_text())
+
+
+def place(
+    log: OrderLog,
+    order_id: str = "ord_1",
+    *,
+    customer: str = "ann",
+    lines: Mapping[str, int] | None = None,
+    payment_token: str = "tok_approved",
+    country: str = "GB",
+    payment_country: str | None = None,
+) -> Order:
+    """Put an order of products of the seed (sku: quantity) on the log."""
+    products = {product.sku: product for product in PRODUCTS}
+    priced = tuple(
+        Line(sku, products[sku].name, quantity, Money(products[sku].unit_price, products[sku].currency))
+        for sku, quantity in (lines or {"MUG-BLUE": 2}).items()
+    )
+    total = sum((line.unit_price.times(line.quantity) for line in priced[1:]), priced[0].unit_price.times(priced[0].quantity))
+    address = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", country)
+    placed = OrderPlaced(Customer(customer, f"{customer}@example.com"), priced, total, address, payment_country or country)
+    log.place(order_id, placed, correlation_id="correlation-1", fingerprint="fingerprint", payment_token=payment_token)
+    return log.load(order_id)
+
+
+def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Callable[[str], object]] | None = None) -> Order:
+    """Let steps of the saga, named by their modules, have their effect on the log.
+
+    Steps in `really` are carried out by the function given there; of the others only the fact is recorded.
+    """
+    for step in steps:
+        if really and step in really:
+            really[step](order_id)
+        else:
+            order = log.load(order_id)
+            log.record(order, _command(step, order), source=step.partition(".")[0])
+    return log.load(order_id)
+
+
+def prepare(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Callable[[str], object]] | None = None) -> Order:
+    """Put an order of events/prepared.json on the log, or a plain one that has come through `steps`."""
+    known = dict(PREPARED.get(order_id, {"steps": steps}))
+    through = known.pop("steps")
+    place(log, order_id, **known)
+    return advance(log, order_id, *through, really=really)
+
+
+def _command(step: str, order: Order) -> Command:
+    skus = {line.sku for line in order.lines}
+    match step:
+        case "inventory.reserve":
+            return RecordShortage((Shortage("SOLD-OUT-LAMP", 1, 0),)) if "SOLD-OUT-LAMP" in skus else RecordReservation()
+        case "fraud.screen":
+            return RecordScreening(Screening("hold" if "ESPRESSO-PRO" in skus else "approve", 0, ()))
+        case "payments.authorize":
+            return RecordAuthorization("auth_1")
+        case "payments.decline":
+            return RecordDecline("card_declined")
+        case "orders.confirm":
+            return ConfirmOrder()
+        case "orders.fail":
+            return FailFulfilment("authorize", "States.TaskFailed")
+        case _:
+            raise KeyError(step)

@@ -1,0 +1,140 @@
+"""The fraud rules: which orders go on, wait for a person, or end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fraud.rules import AmountLimits, Facts, Thresholds, Weights, WrongRules, parse, screen
+from orderflow.money import Money
+
+NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=30)
+DEFAULTS = Thresholds()
+MINUTES_AGO = [NOW - timedelta(minutes=minute) for minute in range(1, 6)]
+
+
+def facts(**changes: Any) -> Facts:
+    plain: dict[str, Any] = {
+        "total": Money(2500, "EUR"),
+        "shipping_country": "GB",
+        "payment_country": "GB",
+        "placed_at": NOW,
+        "preceding": [LONG_AGO],
+    }
+    return Facts(**plain | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision", "reasons"),
+    [
+        ({}, "approve", ()),
+        ({"preceding": []}, "approve", ("new_customer",)),
+        ({"shipping_country": "US"}, "approve", ("country_mismatch",)),
+        ({"shipping_country": "US", "preceding": []}, "approve", ("country_mismatch", "new_customer")),
+        ({"preceding": MINUTES_AGO}, "approve", ("velocity",)),
+        ({"preceding": MINUTES_AGO, "shipping_country": "US"}, "hold", ("velocity", "country_mismatch")),
+        ({"total": Money(99_999, "EUR")}, "approve", ()),
+        ({"total": Money(100_000, "EUR")}, "hold", ("amount_large",)),
+        ({"total": Money(289_900, "EUR")}, "hold", ("amount_large",)),
+        ({"total": Money(289_900, "EUR"), "preceding": []}, "hold", ("amount_large", "new_customer")),
+        ({"total": Money(500_000, "EUR")}, "hold", ("amount_very_large",)),
+        ({"total": Money(10**12, "EUR"), "preceding": MINUTES_AGO}, "hold", ("amount_very_large", "velocity")),
+        ({"total": Money(10**12, "EUR"), "shipping_country": "US"}, "hold", ("amount_very_large", "country_mismatch")),
+        (
+            {"total": Money(869_700, "EUR"), "shipping_country": "US", "preceding": MINUTES_AGO},
+            "refuse",
+            ("amount_very_large", "velocity", "country_mismatch"),
+        ),
+        ({"total": Money(149_999, "JPY")}, "approve", ()),
+        ({"total": Money(150_000, "JPY")}, "hold", ("amount_large",)),
+    ],
+)
+def test_the_default_rules(changes: dict[str, Any], decision: str, reasons: tuple[str, ...]) -> None:
+    screening = screen(facts(**changes), DEFAULTS)
+
+    assert (screening.decision, screening.reasons) == (decision, reasons)
+
+
+def test_velocity_counts_only_orders_within_its_window() -> None:
+    hour = timedelta(seconds=DEFAULTS.velocity.window_seconds)
+    within = [NOW - hour] * 5
+    one_too_old = [*within[1:], NOW - hour - timedelta(microseconds=1)]
+
+    assert screen(facts(preceding=within), DEFAULTS).reasons == ("velocity",)
+    assert screen(facts(preceding=one_too_old), DEFAULTS).reasons == ()
+
+
+@given(
+    amount=st.integers(0, 10**9),
+    more=st.integers(0, 10**9),
+    earlier=st.integers(0, 8),
+    countries=st.tuples(st.sampled_from(["GB", "US"]), st.sampled_from(["GB", "US"])),
+    currency=st.sampled_from(["EUR", "JPY"]),
+)
+def test_a_larger_amount_never_scores_less(amount: int, more: int, earlier: int, countries: tuple[str, str], currency: str) -> None:
+    def score(total: int) -> int:
+        shipping, payment = countries
+        order = facts(
+            total=Money(total, currency),
+            shipping_country=shipping,
+            payment_country=payment,
+            preceding=[NOW - timedelta(minutes=1)] * earlier,
+        )
+        return screen(order, DEFAULTS).score
+
+    assert score(amount) <= score(amount + more)
+
+
+@given(
+    weights=st.builds(Weights, *[st.integers(0, 200)] * 5),
+    scores=st.lists(st.integers(1, 500), min_size=2, max_size=2).map(sorted),
+    total=st.integers(0, 10**6),
+    country=st.sampled_from(["GB", "US"]),
+    earlier=st.integers(0, 8),
+)
+def test_the_score_is_the_sum_of_the_reasons_and_makes_the_decision(
+    weights: Weights, scores: list[int], total: int, country: str, earlier: int
+) -> None:
+    hold, refuse = scores
+    thresholds = Thresholds(hold_score=hold, refuse_score=refuse, weights=weights)
+
+    screening = screen(facts(total=Money(total, "EUR"), shipping_country=country, preceding=[NOW] * earlier), thresholds)
+
+    assert screening.score == sum(getattr(weights, reason) for reason in screening.reasons)
+    assert screening.decision == ("refuse" if screening.score >= refuse else "hold" if screening.score >= hold else "approve")
+
+
+def test_what_the_configuration_leaves_out_keeps_its_default() -> None:
+    configured = parse('{"hold_score": 20, "weights": {"velocity": 15}, "amounts": {"EUR": {"large": 5}}}')
+
+    assert configured.weights == Weights(velocity=15)
+    assert configured.amounts == {"EUR": AmountLimits(large=5)}
+    assert (configured.hold_score, configured.refuse_score) == (20, DEFAULTS.refuse_score)
+    assert parse("{}") == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ("", "not usable"),
+        ("[]", "Expected `object`"),
+        ('{"hold": 20}', "unknown field `hold`"),
+        ('{"hold_score": "20"}', "$.hold_score"),
+        ('{"hold_score": 200}', "`hold_score` (200) must not be above `refuse_score` (130)"),
+        ('{"weights": {"velocity": -1}}', "$.weights.velocity"),
+        ('{"amounts": {"euro": {}}}', "$.amounts"),
+        ('{"amounts": {"EUR": {"large": 2, "very_large": 1}}}', "`large` (2) must not be above `very_large` (1)"),
+        ('{"velocity": {"orders": 0}}', "$.velocity.orders"),
+        ('{"velocity": {"window_seconds": 1.5}}', "$.velocity.window_seconds"),
+    ],
+)
+def test_a_wrong_configuration_says_what_is_wrong(document: str, named: str) -> None:
+    with pytest.raises(WrongRules) as refused:
+        parse(document)
+
+    assert named in str(refused.value)

@@ -1,0 +1,229 @@
+"""The saga step that screens: its answers, and that running it again changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fraud import screen
+from fraud.screening import NotScreenable
+from orderflow.events import OrderHeldForReview, OrderScreened
+from orderflow.log import OrderNotFound, timestamp
+from orderflow.order import ApproveReview
+from tests.support.dynamodb import Crash, crash_at, server_error, throttled
+from tests.support.prepared import advance, place, prepare
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "fraud" / "screen"
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
+RESERVED = ("inventory.reserve",)
+
+
+@pytest.fixture
+def call(aws: Any, context: Any) -> Callable[..., str]:
+    def invoke(order_id: str = "ord_1") -> str:
+        event: Any = {"order_id": order_id, "correlation_id": "correlation-1", "execution": "execution-1"}
+        return screen.handler(event, context)["outcome"]
+
+    return invoke
+
+
+def reserved(order_id: str = "ord_1", **order: Any) -> None:
+    place(screen.LOG, order_id, **order)
+    advance(screen.LOG, order_id, *RESERVED)
+
+
+def last_fact(order_id: str = "ord_1") -> Any:
+    return screen.LOG.history(order_id)[-1].data
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_has_its_answer(name: str, aws: Any, context: Any) -> None:
+    event = json.loads((EVENTS / f"{name}.json").read_text())
+    prepare(screen.LOG, event["order_id"], *RESERVED)
+
+    assert screen.handler(event, context) == json.loads((EVENTS / f"{name}.answer.json").read_text())
+
+
+def test_a_new_customers_small_order_is_approved_with_its_score(call: Callable[..., str]) -> None:
+    reserved()
+
+    assert call() == "approved"
+    assert last_fact() == OrderScreened("approve", 10, ("new_customer",))
+
+
+def test_an_expensive_order_is_held_with_what_a_reviewer_needs(call: Callable[..., str]) -> None:
+    reserved(lines={"ESPRESSO-PRO": 1})
+
+    assert call() == "held"
+    held = last_fact()
+    assert isinstance(held, OrderHeldForReview)
+    assert (held.customer.id, held.total.amount, held.reasons) == ("ann", 289_900, ("amount_large", "new_customer"))
+    assert screen.LOG.load("ord_1").state == "held"
+
+
+def test_everything_suspicious_at_once_is_refused_and_seals_the_order(call: Callable[..., str]) -> None:
+    for number in range(5):
+        reserved(f"ord_before_{number}")
+        assert call(f"ord_before_{number}") == "approved"
+    reserved("ord_suspicious", lines={"ESPRESSO-PRO": 3}, country="US", payment_country="GB")
+
+    assert call("ord_suspicious") == "refused"
+    assert last_fact("ord_suspicious") == OrderScreened("refuse", 150, ("amount_very_large", "velocity", "country_mismatch"))
+    assert screen.LOG.load("ord_suspicious").state == "failing"
+
+
+def test_one_customers_orders_say_nothing_of_another_customer(call: Callable[..., str]) -> None:
+    for number in range(5):
+        reserved(f"ord_before_{number}")
+        call(f"ord_before_{number}")
+    reserved("ord_bob", customer="bob")
+
+    call("ord_bob")
+
+    assert last_fact("ord_bob").reasons == ("new_customer",)
+
+
+@pytest.mark.parametrize(("order", "outcome"), [({}, "approved"), ({"lines": {"ESPRESSO-PRO": 1}}, "held")])
+def test_screening_again_answers_from_the_log(order: dict[str, Any], outcome: str, aws: Any, call: Callable[..., str]) -> None:
+    reserved(**order)
+    call()
+    length = len(screen.LOG.history("ord_1"))
+    aws.dynamodb.calls.clear()
+
+    assert call() == outcome
+    assert aws.dynamodb.calls == {"Query": 1}
+    assert len(screen.LOG.history("ord_1")) == length
+
+
+def test_an_order_that_a_person_let_go_on_is_approved(call: Callable[..., str]) -> None:
+    reserved(lines={"ESPRESSO-PRO": 1})
+    call()
+    screen.LOG.record(screen.LOG.load("ord_1"), ApproveReview("rex"), source="operations")
+
+    assert call() == "approved"
+
+
+def test_an_order_given_up_in_the_meantime_is_failing(call: Callable[..., str]) -> None:
+    reserved()
+    advance(screen.LOG, "ord_1", "orders.fail")
+
+    assert call() == "failing"
+
+
+def test_an_order_given_up_while_it_is_screened_is_failing(aws: Any, call: Callable[..., str]) -> None:
+    reserved()
+
+    def give_up(operation: str, parameters: dict[str, Any]) -> None:
+        if operation == "PutItem" and parameters["TableName"] == "Fraud":
+            aws.dynamodb.after = None
+            advance(screen.LOG, "ord_1", "orders.fail")
+
+    aws.dynamodb.after = give_up
+
+    assert call() == "failing"
+
+
+def test_a_finished_order_is_left_alone(call: Callable[..., str]) -> None:
+    reserved()
+    call()
+    advance(screen.LOG, "ord_1", "payments.authorize", "orders.confirm")
+
+    assert call() == "ended"
+
+
+def test_later_orders_do_not_change_an_earlier_ones_score(aws: Any, call: Callable[..., str]) -> None:
+    reserved("ord_first")
+    aws.dynamodb.after = crash_at("Query", call=2)  # scored, but not recorded
+    with pytest.raises(Crash):
+        call("ord_first")
+    aws.dynamodb.after = None
+    for number in range(6):
+        reserved(f"ord_later_{number}")
+        call(f"ord_later_{number}")
+
+    assert call("ord_first") == "approved"
+    assert last_fact("ord_first").reasons == ("new_customer",)
+
+
+def remembered(aws: Any, *ages: timedelta) -> None:
+    for number, age in enumerate(ages):
+        placed = f"{timestamp(datetime.now(UTC) - age)}#ord_old_{number}"
+        aws.dynamodb.seed("Fraud", {"customer_id": {"S": "ann"}, "placed": {"S": placed}, "expires_at": {"N": "1"}})
+
+
+def test_velocity_looks_at_the_last_orders_of_a_long_history(aws: Any, call: Callable[..., str]) -> None:
+    remembered(aws, *[timedelta(days=30)] * 20, *[timedelta(minutes=5)] * 5)
+    reserved()
+    call()
+
+    assert last_fact().reasons == ("velocity",)
+
+
+@pytest.mark.parametrize(("days", "reasons"), [(179, ()), (181, ("new_customer",))])
+def test_a_customer_is_known_for_half_a_year(days: int, reasons: tuple[str, ...], aws: Any, call: Callable[..., str]) -> None:
+    remembered(aws, timedelta(days=days))
+    reserved()
+    call()
+
+    assert last_fact().reasons == reasons
+
+
+@pytest.mark.parametrize("operation", ["Query", "PutItem"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("fault", [Crash, throttled, server_error])
+def test_a_fault_anywhere_leaves_one_screening_after_the_rerun(
+    operation: str, moment: str, number: int, fault: Any, aws: Any, call: Callable[..., str]
+) -> None:
+    reserved()
+    seen: list[str] = []
+
+    def strike(name: str, _: dict[str, Any]) -> None:
+        seen.append(name)
+        if name == operation and seen.count(name) == number:
+            raise fault(name)
+
+    setattr(aws.dynamodb, moment, strike)
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - whatever the fault is
+        call()
+    setattr(aws.dynamodb, moment, None)
+
+    assert call() == "approved"
+    assert [event.type for event in screen.LOG.history("ord_1")] == ["OrderPlaced", "StockReserved", "OrderScreened"]
+    assert len(aws.dynamodb.items("Fraud")) == 1
+
+
+def test_rows_are_kept_half_a_year_and_a_margin(aws: Any, call: Callable[..., str]) -> None:
+    reserved()
+    call()
+
+    [row] = aws.dynamodb.items("Fraud")
+    placed_at = screen.LOG.load("ord_1").placed_at
+    assert placed_at
+    assert int(row["expires_at"]["N"]) == int((placed_at + timedelta(days=194)).timestamp())
+
+
+def test_an_order_without_reservation_is_a_fault(call: Callable[..., str]) -> None:
+    place(screen.LOG)
+
+    with pytest.raises(NotScreenable, match="reserve comes before screen"):
+        call()
+
+
+def test_an_unknown_order_is_a_fault(call: Callable[..., str]) -> None:
+    with pytest.raises(OrderNotFound):
+        call("ord_unknown")
+
+
+def test_nothing_personal_is_logged(call: Callable[..., str], logged: Callable[[], list[dict[str, Any]]]) -> None:
+    reserved(lines={"ESPRESSO-PRO": 1})
+    call()
+
+    [line] = logged()
+    assert (line["order_id"], line["correlation_id"], line["outcome"]) == ("ord_1", "correlation-1", "held")
+    assert "ann@example.com" not in json.dumps(line)

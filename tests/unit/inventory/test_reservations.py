@@ -1,0 +1,378 @@
+"""The saga steps that reserve and release: together with the order's event or not at all, once for each order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devtools.seed import PRODUCTS
+from inventory import release, reservations, reserve, rules
+from inventory.rules import Level
+from inventory.steps import INVENTORY, LOG
+from orderflow import log as orderlog
+from orderflow.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
+from orderflow.log import AlongsideFailed, Contention, OrderLog, OrderNotFound
+from orderflow.order import FailFulfilment, stock_lines
+from tests.conftest import TABLES, Aws
+from tests.support.dynamodb import Crash, FakeDynamoDB, Hook, conflict, crash_at
+from tests.support.prepared import advance, place, prepare
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "inventory"
+
+
+def samples(function: str) -> list[str]:
+    return sorted(path.stem for path in (EVENTS / function).glob("*.json") if not path.stem.endswith(".answer"))
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orderlog.time, "sleep", lambda _: None)
+
+
+@pytest.fixture
+def database(aws: Aws) -> FakeDynamoDB:
+    fill(aws.dynamodb, {product.sku: product.stock for product in PRODUCTS})
+    return aws.dynamodb
+
+
+@pytest.fixture
+def really(context: Any) -> dict[str, Callable[[str], str]]:
+    def step(handler: Any) -> Callable[[str], str]:
+        return lambda order_id: handler({"order_id": order_id, "correlation_id": "c", "execution": "e"}, context)["outcome"]
+
+    return {"inventory.reserve": step(reserve.handler), "inventory.release": step(release.handler)}
+
+
+@pytest.fixture
+def do_reserve(really: dict[str, Callable[[str], str]]) -> Callable[[str], str]:
+    return really["inventory.reserve"]
+
+
+@pytest.fixture
+def do_release(really: dict[str, Callable[[str], str]]) -> Callable[[str], str]:
+    return really["inventory.release"]
+
+
+def fill(database: FakeDynamoDB, available: dict[str, int]) -> None:
+    rows = [{"sku": {"S": sku}, "available": {"N": str(amount)}, "reserved": {"N": "0"}} for sku, amount in available.items()]
+    database.seed("Stock", *rows)
+
+
+def level(database: FakeDynamoDB, sku: str) -> Level:
+    return levels(database)[sku]
+
+
+def levels(database: FakeDynamoDB) -> dict[str, Level]:
+    return {item["sku"]["S"]: Level(int(item["available"]["N"]), int(item["reserved"]["N"])) for item in database.items("Stock")}
+
+
+def fail(order_id: str) -> None:
+    LOG.record(LOG.load(order_id), FailFulfilment("authorize", "States.Timeout"), source="orders")
+
+
+def facts(order_id: str) -> list[str]:
+    return [event.type for event in LOG.history(order_id)]
+
+
+def first(operation: str, meanwhile: Callable[[], object]) -> Callable[[FakeDynamoDB], None]:
+    """Let something else happen just before the next call of an operation."""
+
+    def arm(database: FakeDynamoDB) -> None:
+        def hook(name: str, _: dict[str, Any]) -> None:
+            if name == operation:
+                database.before = None
+                meanwhile()
+
+        database.before = hook
+
+    return arm
+
+
+@pytest.mark.parametrize("name", samples("reserve"))
+def test_every_reserve_sample_has_its_answer(
+    name: str, database: FakeDynamoDB, context: Any, really: dict[str, Callable[[str], str]]
+) -> None:
+    event = json.loads((EVENTS / "reserve" / f"{name}.json").read_text())
+    prepare(LOG, event["order_id"], really=really)
+
+    assert reserve.handler(event, context) == json.loads((EVENTS / "reserve" / f"{name}.answer.json").read_text())
+
+
+@pytest.mark.parametrize("name", samples("release"))
+def test_every_release_sample_has_its_answer(
+    name: str, database: FakeDynamoDB, context: Any, really: dict[str, Callable[[str], str]]
+) -> None:
+    event = json.loads((EVENTS / "release" / f"{name}.json").read_text())
+    steps = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    prepare(LOG, event["order_id"], *steps, really=really)
+
+    assert release.handler(event, context) == json.loads((EVENTS / "release" / f"{name}.answer.json").read_text())
+
+
+def test_reserving_moves_every_line_and_writes_the_row_and_the_event(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+    place(LOG, lines={"MUG-BLUE": 2, "TRAY-BIRCH": 1})
+    before = levels(database)
+
+    assert do_reserve("ord_1") == "reserved"
+
+    lines = (StockLine("MUG-BLUE", 2), StockLine("TRAY-BIRCH", 1))
+    assert levels(database) == rules.reserve(before, lines)
+    (row,) = database.items("Reservations")
+    assert (row["order_id"], row["state"]) == ({"S": "ord_1"}, {"S": "held"})
+    assert [line["M"]["quantity"]["N"] for line in row["lines"]["L"]] == ["2", "1"]
+    event = LOG.history("ord_1")[-1]
+    assert (event.source, event.data) == ("inventory", StockReserved(lines))
+
+
+def test_a_short_line_leaves_all_others_alone_and_seals_the_order(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+    place(LOG, lines={"MUG-BLUE": 2, "LAST-ITEM-CLOCK": 3, "SOLD-OUT-LAMP": 1})
+    before = levels(database)
+
+    assert do_reserve("ord_1") == "out_of_stock"
+
+    assert levels(database) == before
+    assert database.items("Reservations") == []
+    shortages = (Shortage("LAST-ITEM-CLOCK", 3, 1), Shortage("SOLD-OUT-LAMP", 1, 0))
+    assert LOG.history("ord_1")[-1].data == StockReservationFailed(shortages)
+    assert LOG.load("ord_1").state == "failing"
+
+
+def test_a_product_that_has_no_stock_row_counts_as_none(aws: Aws, do_reserve: Callable[[str], str]) -> None:
+    place(LOG, lines={"MUG-BLUE": 2})
+
+    assert do_reserve("ord_1") == "out_of_stock"
+    assert LOG.history("ord_1")[-1].data == StockReservationFailed((Shortage("MUG-BLUE", 2, 0),))
+
+
+def test_98_lines_fit_into_the_one_transaction(aws: Aws) -> None:
+    lines = [StockLine(f"SKU-{number}", 1) for number in range(98)]
+    fill(aws.dynamodb, {line.sku: 1 for line in lines})
+    order = place(LOG)
+
+    LOG.append(order, [StockReserved(tuple(lines))], source="inventory", alongside=INVENTORY.reserving("ord_1", lines))
+
+    assert all(found == Level(0, 1) for found in levels(aws.dynamodb).values())
+
+
+@pytest.mark.parametrize("available", [0, 5])
+def test_reserving_again_changes_nothing(aws: Aws, do_reserve: Callable[[str], str], available: int) -> None:
+    fill(aws.dynamodb, {"MUG-BLUE": available})
+    place(LOG)
+    answer = do_reserve("ord_1")
+    before, history = aws.dynamodb.items("Stock"), facts("ord_1")
+    aws.dynamodb.calls.clear()
+
+    assert do_reserve("ord_1") == answer
+    assert aws.dynamodb.calls == {"Query": 1}
+    assert (aws.dynamodb.items("Stock"), facts("ord_1")) == (before, history)
+
+
+def test_two_executions_of_one_order_make_one_reservation(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+    place(LOG, lines={"MUG-BLUE": 2})
+    before = level(database, "MUG-BLUE")
+    first("TransactWriteItems", lambda: do_reserve("ord_1"))(database)
+
+    assert do_reserve("ord_1") == "reserved"
+    assert level(database, "MUG-BLUE") == Level(before.available - 2, 2)
+    assert facts("ord_1") == ["OrderPlaced", "StockReserved"]
+
+
+def test_an_execution_that_comes_late_for_the_last_item_of_its_own_order_finds_it_reserved(
+    database: FakeDynamoDB, do_reserve: Callable[[str], str]
+) -> None:
+    place(LOG, lines={"LAST-ITEM-CLOCK": 1})
+    first("TransactWriteItems", lambda: do_reserve("ord_1"))(database)
+
+    assert do_reserve("ord_1") == "reserved"
+    assert level(database, "LAST-ITEM-CLOCK") == Level(0, 1)
+
+
+def test_of_two_customers_one_gets_the_last_item(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+    place(LOG, "ord_ann", lines={"LAST-ITEM-CLOCK": 1})
+    place(LOG, "ord_bob", customer="bob", lines={"LAST-ITEM-CLOCK": 1})
+    first("TransactWriteItems", lambda: do_reserve("ord_bob"))(database)
+
+    assert do_reserve("ord_ann") == "out_of_stock"
+    assert facts("ord_bob") == ["OrderPlaced", "StockReserved"]
+    assert level(database, "LAST-ITEM-CLOCK") == Level(0, 1)
+
+
+def test_an_order_given_up_while_it_is_reserved_gets_nothing(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+    place(LOG)
+    before = levels(database)
+    first("TransactWriteItems", lambda: fail("ord_1"))(database)
+
+    assert do_reserve("ord_1") == "failing"
+    assert levels(database) == before
+    assert database.items("Reservations") == []
+
+
+def test_releasing_puts_everything_back_and_marks_the_row(
+    database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
+) -> None:
+    place(LOG, lines={"MUG-BLUE": 2, "LAST-ITEM-CLOCK": 1})
+    before = levels(database)
+    do_reserve("ord_1")
+    fail("ord_1")
+
+    assert do_release("ord_1") == "released"
+    assert levels(database) == before
+    assert database.items("Reservations")[0]["state"] == {"S": "released"}
+    event = LOG.history("ord_1")[-1]
+    assert (event.source, event.data) == (
+        "inventory",
+        StockReleased((StockLine("MUG-BLUE", 2), StockLine("LAST-ITEM-CLOCK", 1))),
+    )
+
+
+def test_releasing_again_changes_nothing(
+    database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
+) -> None:
+    place(LOG)
+    before = levels(database)
+    do_reserve("ord_1")
+    fail("ord_1")
+    first("TransactWriteItems", lambda: do_release("ord_1"))(database)
+
+    assert do_release("ord_1") == "released"
+    assert do_release("ord_1") == "released"
+    assert levels(database) == before
+    assert facts("ord_1").count("StockReleased") == 1
+
+
+def test_stock_of_an_order_that_is_not_failing_is_not_released(
+    database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
+) -> None:
+    place(LOG)
+    do_reserve("ord_1")
+    before = levels(database)
+
+    with pytest.raises(RuntimeError, match="placed"):
+        do_release("ord_1")
+    assert levels(database) == before
+
+
+def test_an_order_released_and_run_again_stays_as_it_is(
+    database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
+) -> None:
+    place(LOG)
+    do_reserve("ord_1")
+    fail("ord_1")
+    do_release("ord_1")
+
+    assert do_reserve("ord_1") == "failing"
+    assert level(database, "MUG-BLUE").reserved == 0
+
+
+@pytest.mark.parametrize("step", ["do_reserve", "do_release"])
+def test_an_unknown_order_is_a_fault(step: str, aws: Aws, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(OrderNotFound):
+        request.getfixturevalue(step)("ord_none")
+
+
+def test_a_reservation_that_the_events_do_not_know_is_a_fault(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+    place(LOG)
+    database.seed("Reservations", {"order_id": {"S": "ord_1"}, "state": {"S": "held"}})
+
+    with pytest.raises(AlongsideFailed):
+        do_reserve("ord_1")
+    assert level(database, "MUG-BLUE").reserved == 0
+
+
+def test_stock_that_does_not_hold_what_was_reserved_is_a_fault(database: FakeDynamoDB, do_release: Callable[[str], str]) -> None:
+    place(LOG)
+    advance(LOG, "ord_1", "inventory.reserve", "orders.fail")
+
+    with pytest.raises(AlongsideFailed):
+        do_release("ord_1")
+    assert level(database, "MUG-BLUE").reserved == 0
+    assert facts("ord_1")[-1] == "FulfilmentFailed"
+
+
+def conflicts(times: int) -> Hook:
+    left = [None] * times
+
+    def hook(name: str, parameters: dict[str, Any]) -> None:
+        if name == "TransactWriteItems" and left:
+            left.pop()
+            raise conflict(parameters)
+
+    return hook
+
+
+def test_transactions_that_meet_are_tried_again(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+    place(LOG)
+    database.before = conflicts(2)
+
+    assert do_reserve("ord_1") == "reserved"
+    assert database.calls["TransactWriteItems"] == 3
+
+
+def test_transactions_that_keep_meeting_are_a_fault(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+    place(LOG)
+    database.before = conflicts(99)
+
+    with pytest.raises(Contention):
+        do_reserve("ord_1")
+    assert facts("ord_1") == ["OrderPlaced"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
+def test_a_step_that_dies_anywhere_is_made_good_by_running_it_again(
+    when: str,
+    operation: str,
+    database: FakeDynamoDB,
+    do_reserve: Callable[[str], str],
+    do_release: Callable[[str], str],
+) -> None:
+    place(LOG, lines={"MUG-BLUE": 2})
+    before = levels(database)
+    for step, expected in ((do_reserve, 2), (do_release, 0)):
+        setattr(database, when, crash_at(operation))
+        with pytest.raises(Crash):
+            step("ord_1")
+        setattr(database, when, None)
+        step("ord_1")
+        assert level(database, "MUG-BLUE").reserved == expected
+        fail("ord_1")
+    assert levels(database) == before
+    assert facts("ord_1") == ["OrderPlaced", "StockReserved", "FulfilmentFailed", "StockReleased"]
+
+
+ORDERS = st.lists(
+    st.tuples(st.dictionaries(st.sampled_from(["MUG-BLUE", "MUG-WHITE", "TRAY-BIRCH"]), st.integers(1, 4), min_size=1), st.booleans()),
+    max_size=6,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(st.sampled_from(["MUG-BLUE", "MUG-WHITE", "TRAY-BIRCH"]), st.integers(0, 6)), ORDERS)
+def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tuple[dict[str, int], bool]]) -> None:
+    database = FakeDynamoDB(*TABLES)
+    log = OrderLog("OrderLog", database.client)
+    fill(database, available)
+    expected: rules.Stock = levels(database)
+    for number, (lines, given_up) in enumerate(wanted):
+        order_id = f"ord_{number}"
+        order = place(log, order_id, lines=lines)
+        after = rules.reserve(expected, stock_lines(order))
+        outcome = reservations.reserve(log, INVENTORY, order_id)
+        if isinstance(after, tuple):
+            assert outcome == "out_of_stock"
+            assert cast("StockReservationFailed", log.history(order_id)[-1].data).shortages == after
+            continue
+        assert outcome == "reserved"
+        expected = after
+        if given_up:
+            log.record(log.load(order_id), FailFulfilment("authorize", "x"), source="orders")
+            assert reservations.release(log, INVENTORY, order_id) == "released"
+            expected = rules.release(expected, stock_lines(order))
+        assert levels(database) == expected
+    assert {sku: found.available + found.reserved for sku, found in levels(database).items()} == available

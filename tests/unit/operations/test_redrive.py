@@ -1,0 +1,300 @@
+"""Redrive moves messages on and loses none: what could not be passed on stays, what was is gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ParamValidationError
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+
+from operations import dead_letters, redrive
+from operations.dead_letters import InvalidRequest
+from tests.support import clients
+from tests.support.dynamodb import Crash, server_error, throttled
+from tests.support.services import FakeService
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "redrive"
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
+MAIL = redrive.ROUTES["mail"]
+TOPIC = redrive.ROUTES["notifications-rule"]
+SAGA_RULE = redrive.ROUTES["saga-rule"]
+OPERATIONS = redrive.ROUTES["operations"]
+DETAIL = {
+    "event_id": "ord_1:1",
+    "type": "OrderPlaced",
+    "order_id": "ord_1",
+    "correlation_id": "correlation-1",
+    "data": {},
+}
+BUS_EVENT = {"version": "0", "detail-type": "OrderPlaced", "source": "orders", "detail": DETAIL}
+FAILED_STEP = {
+    "order_id": "ord_1",
+    "correlation_id": "correlation-1",
+    "event_id": "ord_1:1",
+    "execution": "e",
+    "step": "void",
+    "error": "x",
+}
+IDS = {"order_id": "ord_1", "correlation_id": "correlation-1", "event_id": "ord_1:1"}
+
+
+@cache
+def shapes(service: str) -> Any:
+    return get_session().get_service_model(service)
+
+
+class Messaging(FakeService):
+    """SQS, SNS and Step Functions as far as a redrive uses them; parameters are checked against botocore's models."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queues: dict[str, list[dict[str, Any]]] = {}
+        self.hidden: set[str] = set()
+        self.published: list[dict[str, Any]] = []
+        self.started: list[dict[str, Any]] = []
+
+    def put(self, url: str, body: object, **attributes: dict[str, Any]) -> None:
+        text = body if isinstance(body, str) else json.dumps(body)
+        queue = self.queues.setdefault(url, [])
+        name = f"{url}#{self.calls['put']}"
+        self.calls["put"] += 1
+        queue.append({"MessageId": name, "ReceiptHandle": f"handle-{name}", "Body": text, "MessageAttributes": attributes})
+
+    def receive_message(self, **given: Any) -> dict[str, Any]:
+        return self._checked("sqs", "ReceiveMessage", given, lambda: self._receive(given))
+
+    def send_message(self, **given: Any) -> dict[str, Any]:
+        return self._checked(
+            "sqs", "SendMessage", given, lambda: self.put(given["QueueUrl"], given["MessageBody"], **given["MessageAttributes"])
+        )
+
+    def delete_message(self, **given: Any) -> dict[str, Any]:
+        return self._checked("sqs", "DeleteMessage", given, lambda: self._delete(given))
+
+    def publish(self, **given: Any) -> dict[str, Any]:
+        return self._checked("sns", "Publish", given, lambda: self.published.append(given))
+
+    def start_execution(self, **given: Any) -> dict[str, Any]:
+        return self._checked("stepfunctions", "StartExecution", given, lambda: self.started.append(json.loads(given["input"])))
+
+    def _checked(self, service: str, operation: str, given: dict[str, Any], run: Callable[[], Any]) -> dict[str, Any]:
+        report = ParamValidator().validate(given, shapes(service).operation_model(operation).input_shape)
+        if report.has_errors():
+            raise ParamValidationError(report=report.generate_report())
+        return self._call(operation, given, run) or {}
+
+    def _receive(self, given: dict[str, Any]) -> dict[str, Any]:
+        assert given["MaxNumberOfMessages"] <= 10, "SQS gives at most ten messages at once"
+        visible = [message for message in self.queues.get(given["QueueUrl"], []) if message["MessageId"] not in self.hidden]
+        batch = visible[: given["MaxNumberOfMessages"]]
+        self.hidden |= {message["MessageId"] for message in batch}
+        shown = ("MessageId", "ReceiptHandle", "Body", "MessageAttributes")
+        return {"Messages": [{name: message[name] for name in shown if message[name]} for message in batch]} if batch else {}
+
+    def _delete(self, given: dict[str, Any]) -> None:
+        queue = self.queues[given["QueueUrl"]]
+        queue[:] = [message for message in queue if message["ReceiptHandle"] != given["ReceiptHandle"]]
+
+
+@pytest.fixture
+def messaging() -> Messaging:
+    services = Messaging()
+    clients.lend(sqs=services, sns=services, stepfunctions=services)
+    return services
+
+
+@pytest.fixture
+def move(messaging: Messaging, context: Any) -> Callable[..., dict[str, Any]]:
+    return lambda queue, **more: redrive.handler({"queue": queue, **more}, context)
+
+
+def fail_at(messaging: Messaging, operation: str, error: BaseException, *, when: str = "before", call: int = 1) -> None:
+    seen: list[str] = []
+
+    def hook(name: str, _: dict[str, Any]) -> None:
+        if name == operation:
+            seen.append(name)
+            if len(seen) == call:
+                raise error
+
+    setattr(messaging, when, hook)
+
+
+def bodies(messaging: Messaging, url: str) -> list[str]:
+    return [message["Body"] for message in messaging.queues.get(url, [])]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_has_its_answer(name: str, messaging: Messaging, context: Any) -> None:
+    event = json.loads((EVENTS / f"{name}.json").read_text())
+    expected = json.loads((EVENTS / f"{name}.answer.json").read_text())
+    if "errorType" in expected:
+        with pytest.raises(Exception) as error:  # noqa: PT011 - its type is what the answer names
+            redrive.handler(event, context)
+        assert type(error.value).__name__ == expected["errorType"]
+    else:
+        assert redrive.handler(event, context) == expected
+
+
+def test_mail_goes_back_to_its_queue_with_its_attributes_and_one_more_attempt(
+    messaging: Messaging, move: Callable[..., dict[str, Any]]
+) -> None:
+    kept = {"DataType": "String", "StringValue": "x"}
+    binary = {"DataType": "Binary", "BinaryValue": b"\x00"}
+    messaging.put(MAIL.queue_url, "first", kept=kept, binary=binary)
+    messaging.put(MAIL.queue_url, "again", redrive_attempts={"DataType": "Number", "StringValue": "2"})
+
+    assert move("mail") == {"queue": "mail", "moved": 2, "failed": 0}
+
+    assert bodies(messaging, MAIL.queue_url) == []
+    assert bodies(messaging, MAIL.target) == ["first", "again"]
+    first, again = (message["MessageAttributes"] for message in messaging.queues[MAIL.target])
+    assert first == {"kept": kept, "binary": binary, "redrive_attempts": {"DataType": "Number", "StringValue": "1"}}
+    assert again == {"redrive_attempts": {"DataType": "Number", "StringValue": "3"}}
+
+
+def test_a_rules_dead_letters_are_published_as_they_were(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+    messaging.put(TOPIC.queue_url, BUS_EVENT)
+
+    assert move("notifications-rule")["moved"] == 1
+
+    (published,) = messaging.published
+    assert (published["TopicArn"], json.loads(published["Message"])) == (TOPIC.target, BUS_EVENT)
+    assert published["MessageAttributes"]["redrive_attempts"]["StringValue"] == "1"
+
+
+@pytest.mark.parametrize("body", [BUS_EVENT, DETAIL])
+def test_a_placed_order_whose_saga_never_began_is_begun(
+    body: dict[str, Any], messaging: Messaging, move: Callable[..., dict[str, Any]]
+) -> None:
+    messaging.put(SAGA_RULE.queue_url, body)
+
+    assert move("saga-rule") == {"queue": "saga-rule", "moved": 1, "failed": 0}
+    assert messaging.started == [IDS]
+    assert bodies(messaging, SAGA_RULE.queue_url) == []
+
+
+def test_a_failed_compensation_runs_the_saga_again(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+    messaging.put(OPERATIONS.queue_url, FAILED_STEP)
+
+    assert move("operations")["moved"] == 1
+    assert messaging.started == [IDS]
+
+
+@pytest.mark.parametrize("body", ["", "not json", "[]", '{"order_id": "ord_1"}', '{"detail": {"order_id": 7}}'])
+def test_a_message_that_is_about_no_order_stays_and_the_others_go_on(
+    body: str, messaging: Messaging, move: Callable[..., dict[str, Any]]
+) -> None:
+    messaging.put(OPERATIONS.queue_url, body)
+    messaging.put(OPERATIONS.queue_url, FAILED_STEP)
+
+    assert move("operations") == {"queue": "operations", "moved": 1, "failed": 1}
+    assert bodies(messaging, OPERATIONS.queue_url) == [body]
+
+
+def test_no_more_than_asked_for_are_moved(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+    for number in range(30):
+        messaging.put(MAIL.queue_url, str(number))
+
+    assert move("mail", max=23)["moved"] == 23
+    assert bodies(messaging, MAIL.queue_url) == [str(number) for number in range(23, 30)]
+    assert move("mail") == {"queue": "mail", "moved": 7, "failed": 0}
+
+
+@pytest.mark.parametrize(
+    ("queue", "body", "operation"),
+    [("mail", "x", "SendMessage"), ("notifications-rule", "x", "Publish"), ("operations", FAILED_STEP, "StartExecution")],
+)
+def test_a_message_that_cannot_be_passed_on_stays(
+    queue: str, body: object, operation: str, messaging: Messaging, move: Callable[..., dict[str, Any]]
+) -> None:
+    route = redrive.ROUTES[queue]
+    messaging.put(route.queue_url, body)
+    messaging.put(route.queue_url, body)
+    fail_at(messaging, operation, throttled(operation))
+
+    assert move(queue) == {"queue": queue, "moved": 1, "failed": 1}
+    assert len(messaging.queues[route.queue_url]) == 1
+
+
+def test_a_message_passed_on_but_not_deleted_counts_as_not_moved(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+    messaging.put(MAIL.queue_url, "x")
+    fail_at(messaging, "DeleteMessage", server_error("DeleteMessage"))
+
+    assert move("mail") == {"queue": "mail", "moved": 0, "failed": 1}
+    assert bodies(messaging, MAIL.queue_url) == bodies(messaging, MAIL.target) == ["x"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("operation", ["ReceiveMessage", "SendMessage", "DeleteMessage"])
+def test_a_redrive_that_dies_anywhere_loses_nothing(
+    when: str, operation: str, messaging: Messaging, move: Callable[..., dict[str, Any]]
+) -> None:
+    messaging.put(MAIL.queue_url, "x")
+    fail_at(messaging, operation, Crash(), when=when)
+
+    with pytest.raises(Crash):
+        move("mail")
+
+    setattr(messaging, when, None)
+    messaging.hidden.clear()
+    move("mail")
+    assert set(bodies(messaging, MAIL.target)) == {"x"}
+    assert bodies(messaging, MAIL.queue_url) == []
+
+
+def test_a_queue_that_cannot_be_read_is_a_fault(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+    fail_at(messaging, "ReceiveMessage", throttled("ReceiveMessage"))
+
+    with pytest.raises(ClientError):
+        move("mail")
+
+
+def test_a_redrive_ends_before_its_time_is_up(messaging: Messaging, context: Any) -> None:
+    for number in range(25):
+        messaging.put(MAIL.queue_url, str(number))
+    left = iter([60_000, 40_000, 10_000])
+    context.get_remaining_time_in_millis = lambda: next(left)
+
+    assert redrive.handler({"queue": "mail"}, context) == {"queue": "mail", "moved": 20, "failed": 0}
+    assert len(bodies(messaging, MAIL.queue_url)) == 5
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"queue": "letters"}, "known are mail, notifications-rule, notifications-subscription, operations, saga-rule"),
+        ({}, "queue"),
+        ({"queue": 7}, "str"),
+        ({"queue": "mail", "max": 0}, "max"),
+        ({"queue": "mail", "max": 1001}, "max"),
+        ({"queue": "mail", "max": "10"}, "max"),
+        ({"queue": "mail", "limit": 10}, "limit"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_in_words(request_: dict[str, Any], says: str, messaging: Messaging, context: Any) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        redrive.handler(request_, context)
+    assert not messaging.calls
+
+
+def test_message_bodies_are_not_logged(
+    messaging: Messaging, move: Callable[..., dict[str, Any]], logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    messaging.put(OPERATIONS.queue_url, '{"email": "ann@example.com"}')
+
+    move("operations")
+
+    assert "ann@example.com" not in json.dumps(logged())
+    assert {line["message"] for line in logged()} == {"not moved", "done"}
+
+
+def test_routes_must_be_complete() -> None:
+    with pytest.raises(dead_letters.msgspec.ValidationError):
+        dead_letters.parse_routes('{"mail": {"queue_url": "x", "kind": "bucket", "target": "y"}}')

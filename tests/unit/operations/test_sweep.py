@@ -1,0 +1,172 @@
+"""The sweeper runs the sagas of orders that stand still, however many of them are beyond help."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations import recovery, sweep
+from operations.open_orders import OpenOrder
+from orderflow.log import open_shard, timestamp
+from orderflow.order import FailFulfilment
+from tests.conftest import Aws
+from tests.support.dynamodb import throttled
+from tests.support.prepared import advance, place
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "sweep"
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
+LONG = timedelta(hours=1)
+
+
+@pytest.fixture
+def run(aws: Aws, context: Any) -> Callable[[], dict[str, Any]]:
+    return lambda: sweep.handler({}, context)
+
+
+def stand_still(aws: Aws, order_id: str, *steps: str, since: timedelta = LONG) -> None:
+    """Place an order that has been open for some time."""
+    place(sweep.LOG, order_id)
+    advance(sweep.LOG, order_id, *steps)
+    aws.dynamodb.client.update_item(
+        TableName="OrderLog",
+        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        UpdateExpression="SET open_since = :since",
+        ConditionExpression="attribute_exists(open_since)",
+        ExpressionAttributeValues={":since": {"S": timestamp(datetime.now(UTC) - since)}},
+    )
+
+
+def damage(aws: Aws, order_id: str) -> None:
+    aws.dynamodb.client.update_item(
+        TableName="OrderLog",
+        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        UpdateExpression="SET #event = :garbage",
+        ExpressionAttributeNames={"#event": "event"},
+        ExpressionAttributeValues={":garbage": {"S": "{"}},
+    )
+
+
+def started(aws: Aws) -> list[str]:
+    return [execution["order_id"] for execution in aws.stepfunctions.started]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
+    stand_still(aws, "ord_1")
+    event = json.loads((EVENTS / f"{name}.json").read_text())
+    expected = json.loads((EVENTS / f"{name}.answer.json").read_text())
+
+    assert expected.items() <= sweep.handler(event, context).items()
+
+
+def test_only_orders_that_stood_still_are_run_oldest_first(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    stand_still(aws, "ord_old", since=timedelta(minutes=6))
+    stand_still(aws, "ord_older", "inventory.reserve", "orders.fail", since=timedelta(days=2))
+    stand_still(aws, "ord_recent", since=timedelta(minutes=4))
+
+    assert run() == {"outcome": "swept", "open": 3, "stuck": 2, "run": 2}
+    assert started(aws) == ["ord_older", "ord_old"]
+
+
+def test_the_saga_gets_the_orders_own_correlation_id_and_its_last_event(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    stand_still(aws, "ord_1", "inventory.reserve")
+
+    run()
+
+    assert aws.stepfunctions.started == [{"order_id": "ord_1", "correlation_id": "correlation-1", "event_id": "ord_1:2"}]
+
+
+def test_orders_of_every_shard_are_found(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    orders = {open_shard(f"ord_{number}"): f"ord_{number}" for number in range(200)}
+    assert len(orders) == 8
+    for order_id in orders.values():
+        stand_still(aws, order_id)
+
+    run()
+
+    assert sorted(started(aws)) == sorted(orders.values())
+
+
+def test_ended_and_held_orders_are_left_alone(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    place(sweep.LOG, "ord_held", lines={"ESPRESSO-PRO": 1})
+    advance(sweep.LOG, "ord_held", "inventory.reserve", "fraud.screen")
+    place(sweep.LOG, "ord_confirmed")
+    advance(sweep.LOG, "ord_confirmed", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+
+    assert run() == {"outcome": "swept", "open": 0, "stuck": 0, "run": 0}
+
+
+def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) -> None:
+    place(sweep.LOG, "ord_1")
+    advance(sweep.LOG, "ord_1", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    now = datetime.now(UTC)
+
+    swept = recovery.sweep(sweep.LOG, sweep.SAGA, [OpenOrder("ord_1", now - LONG)], now=now, stuck_after=timedelta(minutes=5))
+
+    assert (swept.stuck, swept.run, swept.failed) == (1, 0, 0)
+    assert started(aws) == []
+
+
+def test_one_order_that_cannot_be_run_does_not_stop_the_others_but_fails_the_sweep(
+    aws: Aws, run: Callable[[], dict[str, Any]], logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    stand_still(aws, "ord_bad", since=timedelta(days=1))
+    damage(aws, "ord_bad")
+    stand_still(aws, "ord_good")
+
+    with pytest.raises(recovery.NotAllRun, match="1 of 2"):
+        run()
+
+    assert started(aws) == ["ord_good"]
+    assert [line["order_id"] for line in logged() if line["message"] == "saga not run"] == ["ord_bad"]
+
+
+def test_an_execution_that_does_not_start_is_counted(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    stand_still(aws, "ord_first", since=timedelta(days=1))
+    stand_still(aws, "ord_second")
+    failing = [throttled("StartExecution")]
+
+    def hook(_operation: str, _parameters: dict[str, Any]) -> None:
+        if failing:
+            raise failing.pop()
+
+    aws.stepfunctions.before = hook
+    with pytest.raises(recovery.NotAllRun):
+        run()
+    assert started(aws) == ["ord_second"]
+
+    aws.stepfunctions.started.clear()
+    assert run()["run"] == 2
+
+
+def test_a_run_is_bounded_and_takes_its_turn_with_everyone(aws: Aws) -> None:
+    now = datetime.now(UTC)
+    found = [OpenOrder(f"ord_{number}", now - LONG) for number in range(6)]
+    for order in found:
+        stand_still(aws, order.order_id)
+
+    for _ in range(50):
+        swept = recovery.sweep(sweep.LOG, sweep.SAGA, found, now=now, stuck_after=timedelta(minutes=5), most=2)
+        assert (swept.stuck, swept.run) == (6, 2)
+
+    assert len(set(started(aws))) == 6
+
+
+def test_open_orders_and_the_oldest_ones_age_are_metrics(
+    aws: Aws, run: Callable[[], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_still(aws, "ord_1", since=timedelta(minutes=1))
+    stand_still(aws, "ord_2", "inventory.reserve", since=timedelta(seconds=90))
+    fail = FailFulfilment("screen", "x")
+    sweep.LOG.record(sweep.LOG.load("ord_2"), fail, source="orders")
+
+    run()
+
+    (metric,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert metric["OpenOrders"] == [2.0]
+    assert 90 <= metric["OldestOpenOrderSeconds"][0] < 100

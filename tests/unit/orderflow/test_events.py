@@ -1,0 +1,57 @@
+"""Events survive the way to JSON and back, and readers are tolerant of what is new."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from orderflow import events
+from tests.support import orders
+
+EVERY = [one for state in ("confirmed", "short", "held", "let go", "declined", "rejected") for one in orders.history(*orders.STATES[state])]
+
+
+@pytest.mark.parametrize("event", EVERY, ids=lambda event: f"{event.type}-{event.order_version}")
+def test_an_event_comes_back_as_it_was_written(event: events.Event) -> None:
+    assert events.decode(events.encode(event)) == event
+    assert events.decode(events.encode(event).decode()) == event
+
+
+def test_every_kind_of_event_is_covered_here() -> None:
+    assert {event.type for event in EVERY} == set(events.FACTS)
+
+
+def test_times_are_written_in_utc_and_money_in_minor_units() -> None:
+    document = json.loads(events.encode(EVERY[0]))
+    assert document["occurred_at"] == "2026-01-15T10:30:00Z"
+    assert document["data"]["total"] == {"amount": 2990, "currency": "EUR"}
+    assert document["schema_version"] == 1
+
+
+def test_fields_that_are_not_known_yet_are_ignored() -> None:
+    document = json.loads(events.encode(EVERY[0]))
+    document["trace"] = "1-2-3"
+    document["data"]["gift_wrap"] = True
+    document["data"]["customer"]["phone"] = "123"
+    assert events.decode(json.dumps(document)) == EVERY[0]
+
+
+def test_an_unknown_type_is_not_passed_over() -> None:
+    document = json.loads(events.encode(EVERY[0])) | {"type": "OrderTeleported"}
+    with pytest.raises(events.UnknownEvent, match="OrderTeleported"):
+        events.decode(json.dumps(document))
+
+
+@pytest.mark.parametrize("raw", ["", "{", "[]", "null", '{"type": "OrderPlaced"}', b"\xff\xfe"])
+def test_what_is_no_event_is_a_decode_error(raw: bytes | str) -> None:
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
+        events.decode(raw)
+
+
+def test_data_of_another_shape_is_refused() -> None:
+    document = json.loads(events.encode(EVERY[0]))
+    document["data"]["lines"][0]["quantity"] = "two"
+    with pytest.raises(msgspec.ValidationError, match="quantity"):
+        events.decode(json.dumps(document))

@@ -1,0 +1,149 @@
+"""Answers of the API: problem documents for whatever goes wrong, and who is asking."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from orderflow import http
+from orderflow.http import ApiEvent, Caller, Problem, Response, answer, api, caller, header, invalid
+
+type Lines = Callable[[], list[dict[str, Any]]]
+SOON = str(int(time.time()) + 3600)
+
+
+def request(*, headers: dict[str, Any] | None = None, **authorizer: Any) -> Any:
+    return {"headers": headers, "requestContext": {"requestId": "gateway-1", "authorizer": authorizer}}
+
+
+def raising(error: BaseException) -> Any:
+    @api
+    def handler(_event: ApiEvent) -> Response:
+        raise error
+
+    return handler
+
+
+@api
+def fine(_event: ApiEvent) -> Response:
+    return answer(201, {"ok": True}, location="/orders/1", content_language="en")
+
+
+class TestApi:
+    def test_an_answer_is_json_and_names_its_correlation_id(self, context: Any) -> None:
+        response = fine(request(), context)
+        assert response["statusCode"] == 201
+        assert response["headers"] == {
+            "content-type": "application/json",
+            "cache-control": "no-store",
+            "location": "/orders/1",
+            "content-language": "en",
+            "x-correlation-id": "gateway-1",
+        }
+        assert json.loads(response["body"]) == {"ok": True}
+
+    def test_a_problem_is_its_document(self, context: Any, logged: Lines) -> None:
+        response = raising(Problem(422, "unknown-sku", "Unknown sku", "not in the catalogue: X", skus=["X"]))(request(), context)
+        assert response["statusCode"] == 422
+        assert response["headers"]["content-type"] == "application/problem+json"
+        assert json.loads(response["body"]) == {
+            "type": "urn:order-pipeline:problem:unknown-sku",
+            "title": "Unknown sku",
+            "status": 422,
+            "detail": "not in the catalogue: X",
+            "skus": ["X"],
+        }
+        assert "ERROR" not in {line["level"] for line in logged()}
+
+    def test_anything_else_is_a_500_that_gives_nothing_away(self, context: Any, logged: Lines) -> None:
+        response = raising(RuntimeError("password=hunter2"))(request(), context)
+        document = json.loads(response["body"])
+        assert (response["statusCode"], document["status"]) == (500, 500)
+        assert "hunter2" not in response["body"]
+        assert "gateway-1" in document["detail"]
+        assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["failed"]
+
+    def test_a_dying_worker_is_not_an_answer(self, context: Any) -> None:
+        with pytest.raises(SystemExit):
+            raising(SystemExit())(request(), context)
+
+    @pytest.mark.parametrize(
+        ("offered", "taken"),
+        [
+            ("order-7.retry:2", "order-7.retry:2"),
+            ("", "gateway-1"),
+            ("x" * 65, "gateway-1"),
+            ("two words", "gateway-1"),
+            ("a\nb", "gateway-1"),
+            ("ünïcode", "gateway-1"),
+            (None, "gateway-1"),
+        ],
+    )
+    def test_a_client_may_bring_its_own_correlation_id(self, context: Any, offered: str | None, taken: str) -> None:
+        response = fine(request(headers={"X-CORRELATION-ID": offered}), context)
+        assert response["headers"]["x-correlation-id"] == taken
+
+
+class TestCaller:
+    def test_is_whom_the_authorizer_found(self) -> None:
+        event = request(customer_id="ann", email="ann@example.com", groups="reviewers,staff", expires_at=SOON)
+        assert caller(event) == Caller("ann", "ann@example.com", frozenset({"reviewers", "staff"}))
+
+    def test_may_have_no_groups_and_no_address(self) -> None:
+        assert caller(request(customer_id="ann", expires_at=SOON)) == Caller("ann", "", frozenset())
+
+    @pytest.mark.parametrize(
+        "authorizer",
+        [
+            {},
+            {"customer_id": "", "expires_at": SOON},
+            {"customer_id": "ann"},
+            {"customer_id": "ann", "expires_at": "0"},
+            {"customer_id": "ann", "expires_at": str(int(time.time()) - 1)},
+        ],
+    )
+    def test_an_expired_or_missing_token_is_a_401(self, authorizer: dict[str, str]) -> None:
+        with pytest.raises(Problem) as refused:
+            caller(request(headers=None, **authorizer))
+        assert refused.value.status == 401
+
+    def test_a_token_expires_at_its_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        event = request(customer_id="ann", expires_at="1000")
+        monkeypatch.setattr(http.time, "time", lambda: 999.9)
+        assert caller(event).customer_id == "ann"
+        monkeypatch.setattr(http.time, "time", lambda: 1000.0)
+        with pytest.raises(Problem):
+            caller(event)
+
+    def test_a_request_that_met_no_authorizer_is_a_401(self) -> None:
+        with pytest.raises(Problem):
+            caller({"requestContext": {"requestId": "gateway-1"}, "resource": "/orders", "headers": None})
+
+
+def test_header_names_have_no_case() -> None:
+    assert header(request(headers={"iDEMPOTENCY-kEY": "k"}), "Idempotency-Key") == "k"
+    assert header(request(headers=None), "Idempotency-Key") is None
+
+
+class Sample(msgspec.Struct, forbid_unknown_fields=True):
+    lines: list[int]
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "says"),
+    [
+        ('{"lines": [1, "x"]}', "$.lines[1]", "$.lines[1]: expected `int`, got `str`"),
+        ("[]", "$", "$: expected `object`, got `array`"),
+        ('{"price": 1}', "$", "$: object contains unknown field `price`"),
+    ],
+)
+def test_a_wrong_document_is_told_where(document: str, field: str, says: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as wrong:
+        msgspec.json.decode(document, type=Sample)
+    problem = invalid(wrong.value)
+    assert (problem.status, problem.document["field"], problem.document["detail"]) == (422, field, says)

@@ -1,0 +1,350 @@
+"""The log: one conditional write per append, whoever was first wins, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from orderflow import events, log
+from orderflow.log import AlongsideFailed, Conflict, Contention, OrderLog, OrderNotFound, RequestMismatch, open_shard
+from orderflow.order import Command, Order
+from tests.support import orders
+from tests.support.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at
+from tests.support.orders import ORDER_ID
+
+if TYPE_CHECKING:
+    from tests.conftest import Aws
+
+OTHER_TABLE = "Stock"
+APPROVED = "tok_approved"
+
+
+@pytest.fixture
+def database(aws: Aws) -> FakeDynamoDB:
+    return aws.dynamodb
+
+
+@pytest.fixture
+def orderlog(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> OrderLog:
+    monkeypatch.setattr(log.time, "sleep", lambda _: None)
+    return OrderLog("OrderLog", database.client)
+
+
+def place(orderlog: OrderLog, *, fingerprint: str = "f1", token: str = APPROVED) -> events.Event:
+    return orderlog.place(ORDER_ID, orders.PLACED, correlation_id="request-7", fingerprint=fingerprint, payment_token=token)
+
+
+def record(orderlog: OrderLog, *commands: Command) -> Order:
+    order = orderlog.load(ORDER_ID)
+    for command in commands:
+        order = orderlog.record(order, command, source="orders")
+    return order
+
+
+def items(database: FakeDynamoDB) -> list[dict[str, Any]]:
+    return database.items("OrderLog")
+
+
+def lose(operation: str) -> Any:
+    """Return a hook by which the answers to all calls of an operation are lost."""
+
+    def hook(name: str, _: dict[str, Any]) -> None:
+        if name == operation:
+            raise answer_lost()
+
+    return hook
+
+
+class TestPlace:
+    def test_makes_one_call_and_one_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        event = place(orderlog)
+        assert dict(database.calls) == {"PutItem": 1}
+        assert (event.event_id, event.order_version, event.type) == (f"{ORDER_ID}:1", 1, "OrderPlaced")
+        assert (event.correlation_id, event.causation_id, event.source) == ("request-7", None, "orders")
+        (item,) = items(database)
+        assert events.decode(item["event"]["S"]) == event
+
+    def test_the_same_request_again_gives_the_event_as_it_was_written(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        first = place(orderlog)
+        record(orderlog, orders.RESERVE, orders.APPROVE)
+        assert place(orderlog) == first
+        assert len(items(database)) == 3
+
+    def test_another_request_does_not_take_its_place(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        before = items(database)
+        with pytest.raises(RequestMismatch):
+            place(orderlog, fingerprint="f2")
+        assert items(database) == before
+
+    def test_a_lost_answer_is_made_good_by_asking_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        database.after = lose("PutItem")
+        with pytest.raises(Exception, match="Read timeout"):
+            place(orderlog)
+        database.after = None
+        assert place(orderlog) == orderlog.history(ORDER_ID)[0]
+        assert len(items(database)) == 1
+
+    def test_a_worker_that_dies_after_the_write_leaves_the_order(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        database.after = crash_at("PutItem")
+        with pytest.raises(Crash):
+            place(orderlog)
+        assert orderlog.load(ORDER_ID).state == "placed"
+
+    def test_the_payment_token_is_beside_the_events_and_in_none(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog, token="tok_secret")
+        record(orderlog, orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM)
+        assert all("tok_secret" not in item["event"]["S"] for item in items(database))
+        assert orderlog.payment_token(ORDER_ID) == "tok_secret"
+
+    def test_a_transaction_in_the_way_is_waited_for(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        first = place(orderlog)
+        database.before = _first(2, lambda name: client_error(name, "TransactionConflictException", "in progress"))
+        assert place(orderlog) == first
+
+    def test_a_transaction_that_stays_in_the_way_is_contention(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        database.before = _first(99, lambda name: client_error(name, "TransactionConflictException", "in progress"))
+        with pytest.raises(Contention):
+            place(orderlog)
+
+
+def _first(times: int, error: Any) -> Any:
+    """Return a hook that raises what `error` makes of the operation's name, at the first calls only."""
+    seen: list[str] = []
+
+    def hook(name: str, _: dict[str, Any]) -> None:
+        seen.append(name)
+        if len(seen) <= times:
+            raise error(name)
+
+    return hook
+
+
+class TestReading:
+    def test_history_and_load_agree(self, orderlog: OrderLog) -> None:
+        place(orderlog)
+        order = record(orderlog, orders.RESERVE, orders.APPROVE)
+        assert [event.type for event in orderlog.history(ORDER_ID)] == ["OrderPlaced", "StockReserved", "OrderScreened"]
+        assert orderlog.load(ORDER_ID) == order
+
+    def test_a_long_history_is_read_to_its_end(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+        place(orderlog)
+        record(orderlog, orders.RESERVE, orders.APPROVE)
+        query = database.query
+        monkeypatch.setattr(database, "query", lambda **given: query(**given, Limit=1))
+        assert len(orderlog.history(ORDER_ID)) == 3
+
+    def test_more_events_than_ten_keep_their_order(self, orderlog: OrderLog) -> None:
+        place(orderlog)
+        record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO, orders.AUTHORIZE)
+        record(orderlog, orders.FAIL, orders.VOID, orders.RELEASE, orders.REJECT)
+        versions = [event.order_version for event in orderlog.history(ORDER_ID)]
+        assert versions == list(range(1, 10))
+
+    @pytest.mark.parametrize("read", ["load", "history", "payment_token"])
+    def test_an_unknown_order_is_not_found(self, orderlog: OrderLog, read: str) -> None:
+        with pytest.raises(OrderNotFound):
+            getattr(orderlog, read)(ORDER_ID)
+
+
+class TestAppend:
+    def test_each_event_names_the_one_before_as_its_cause(self, orderlog: OrderLog) -> None:
+        place(orderlog)
+        record(orderlog, orders.RESERVE, orders.APPROVE)
+        history = orderlog.history(ORDER_ID)
+        assert [event.causation_id for event in history] == [None, f"{ORDER_ID}:1", f"{ORDER_ID}:2"]
+        assert {event.correlation_id for event in history} == {"request-7"}
+
+    def test_who_comes_second_has_a_conflict(self, orderlog: OrderLog) -> None:
+        place(orderlog)
+        stale = orderlog.load(ORDER_ID)
+        record(orderlog, orders.RESERVE)
+        with pytest.raises(Conflict):
+            orderlog.append(stale, [events.FulfilmentFailed("reserve", "x")], source="orders")
+
+    def test_record_decides_again_after_a_conflict(self, orderlog: OrderLog) -> None:
+        place(orderlog)
+        stale = orderlog.load(ORDER_ID)
+        record(orderlog, orders.RESERVE)
+        order = orderlog.record(stale, orders.FAIL, source="orders")
+        assert (order.version, order.state) == (3, "failing")
+
+    def test_record_of_what_happened_meanwhile_adds_nothing(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        stale = orderlog.load(ORDER_ID)
+        record(orderlog, orders.RESERVE)
+        assert orderlog.record(stale, orders.RESERVE, source="inventory").version == 2
+        assert len(items(database)) == 2
+
+    def test_a_refused_command_adds_nothing(self, orderlog: OrderLog) -> None:
+        place(orderlog)
+        assert record(orderlog, orders.CONFIRM).version == 1
+
+    def test_a_lost_answer_is_found_in_the_log_afterwards(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        database.after = lose("PutItem")
+        with pytest.raises(Exception, match="Read timeout"):
+            record(orderlog, orders.RESERVE)
+        database.after = None
+        assert record(orderlog, orders.RESERVE).version == 2
+
+    def test_losing_every_race_is_a_conflict(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+        place(orderlog)
+        stale = orderlog.load(ORDER_ID)
+        record(orderlog, orders.RESERVE)
+        monkeypatch.setattr(orderlog, "load", lambda _: stale)
+        with pytest.raises(Conflict):
+            orderlog.record(stale, orders.RESERVE, source="inventory")
+
+    @pytest.mark.parametrize("command", [orders.RESERVE, orders.FAIL])
+    def test_a_transaction_in_the_way_of_a_single_put_is_waited_for(
+        self, orderlog: OrderLog, database: FakeDynamoDB, command: Command
+    ) -> None:
+        place(orderlog)
+        order = orderlog.load(ORDER_ID)
+        database.before = _first(2, lambda name: client_error(name, "TransactionConflictException", "in progress"))
+        assert orderlog.record(order, command, source="orders").version == 2
+
+
+class TestOpenMark:
+    def mark(self, database: FakeDynamoDB) -> tuple[Any, Any]:
+        first = items(database)[0]
+        return first.get("open_shard"), first.get("open_since")
+
+    def test_a_placed_order_is_on_the_index_since_it_was_placed(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        event = place(orderlog)
+        assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": log.timestamp(event.occurred_at)})
+
+    @pytest.mark.parametrize(
+        "commands",
+        [
+            (orders.RESERVE, orders.HOLD),
+            (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM),
+            (orders.SHORTAGE, orders.REJECT),
+        ],
+    )
+    def test_it_goes_with_the_last_event_in_one_transaction(
+        self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]
+    ) -> None:
+        place(orderlog)
+        *before, last = commands
+        record(orderlog, *before)
+        assert self.mark(database) != (None, None)
+        record(orderlog, last)
+        assert self.mark(database) == (None, None)
+        assert database.calls["TransactWriteItems"] == 1
+        assert database.calls["UpdateItem"] == 0
+
+    def test_a_decision_puts_it_on_again_from_then(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO)
+        decided = orderlog.history(ORDER_ID)[-1]
+        assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": log.timestamp(decided.occurred_at)})
+
+    def test_the_mark_touches_nothing_else_of_the_first_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        kept = {name: value for name, value in items(database)[0].items() if not name.startswith("open_")}
+        record(orderlog, orders.SHORTAGE, orders.REJECT)
+        assert items(database)[0] == kept
+
+    def test_marks_sort_by_time_as_strings(self) -> None:
+        moments = [orders.START + timedelta(microseconds=step) for step in (0, 1, 999_999, 1_000_000, 10**11)]
+        stamps = [log.timestamp(moment) for moment in moments]
+        assert stamps == sorted(stamps)
+        assert len({len(stamp) for stamp in stamps}) == 1
+
+    def test_all_shards_are_used(self) -> None:
+        shards = {open_shard(f"ord_{number}") for number in range(200)}
+        assert shards == {str(shard) for shard in range(log.OPEN_SHARDS)}
+
+
+def stock(available: int, sku: str = "MUG-BLUE") -> Any:
+    """Return a write to another table that only holds where so much is available."""
+    return {
+        "Update": {
+            "TableName": OTHER_TABLE,
+            "Key": {"sku": {"S": sku}},
+            "UpdateExpression": "ADD reserved :one",
+            "ConditionExpression": "available >= :least",
+            "ExpressionAttributeValues": {":one": {"N": "1"}, ":least": {"N": str(available)}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+
+
+class TestAlongside:
+    @pytest.fixture(autouse=True)
+    def shelf(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        for sku in ("MUG-BLUE", "FILTER-100"):
+            database.seed(OTHER_TABLE, {"sku": {"S": sku}, "available": {"N": "5"}, "reserved": {"N": "0"}})
+
+    def reserve(self, orderlog: OrderLog, *writes: Any, order: Order | None = None) -> Order:
+        facts = [events.StockReserved(orders.STOCK)]
+        return orderlog.append(order or orderlog.load(ORDER_ID), facts, source="inventory", alongside=writes)
+
+    def test_the_event_and_the_change_take_effect_together(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        assert self.reserve(orderlog, stock(5)).reservation == "held"
+        assert [row["reserved"]["N"] for row in database.items(OTHER_TABLE)] == ["0", "1"]
+
+    def test_neither_where_a_condition_fails_and_the_reason_names_the_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        with pytest.raises(AlongsideFailed) as failed:
+            self.reserve(orderlog, stock(5), stock(6, "FILTER-100"))
+        assert [reason["Code"] for reason in failed.value.reasons] == ["None", "ConditionalCheckFailed"]
+        assert failed.value.reasons[1]["Item"]["available"] == {"N": "5"}
+        assert len(items(database)) == 1
+        assert all(row["reserved"]["N"] == "0" for row in database.items(OTHER_TABLE))
+
+    def test_being_second_comes_before_any_other_reason(self, orderlog: OrderLog) -> None:
+        stale = orderlog.load(ORDER_ID)
+        record(orderlog, orders.FAIL)
+        with pytest.raises(Conflict):
+            self.reserve(orderlog, stock(6), order=stale)
+
+    def test_other_transactions_are_waited_for(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        database.before = _conflicts(3)
+        assert self.reserve(orderlog, stock(5)).version == 2
+
+    def test_other_transactions_in_every_attempt_are_contention(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        database.before = _conflicts(99)
+        with pytest.raises(Contention):
+            self.reserve(orderlog, stock(5))
+        assert len(items(database)) == 1
+
+    def test_any_other_reason_is_a_fault(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        reasons = [{"Code": "ThrottlingError"}, {"Code": "None"}]
+        error = client_error("TransactWriteItems", "TransactionCanceledException", "x", CancellationReasons=reasons)
+        database.before = _only("TransactWriteItems", error)
+        with pytest.raises(ClientError):
+            self.reserve(orderlog, stock(5))
+
+    def test_several_events_are_appended_as_one(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        facts = [events.StockReserved(orders.STOCK), events.OrderScreened("approve", 1, ())]
+        order = orderlog.append(orderlog.load(ORDER_ID), facts, source="inventory")
+        assert order.version == 3
+        assert database.calls["TransactWriteItems"] == 1
+        assert [json.loads(item["event"]["S"])["order_version"] for item in items(database)] == [1, 2, 3]
+
+
+def _conflicts(times: int) -> Any:
+    seen: list[str] = []
+
+    def hook(name: str, given: dict[str, Any]) -> None:
+        if name == "TransactWriteItems":
+            seen.append(name)
+            if len(seen) <= times:
+                raise conflict(given)
+
+    return hook
+
+
+def _only(operation: str, error: Exception) -> Any:
+    def hook(name: str, _: dict[str, Any]) -> None:
+        if name == operation:
+            raise error
+
+    return hook

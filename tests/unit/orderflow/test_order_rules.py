@@ -1,0 +1,208 @@
+"""What may happen to an order in which state, and what holds whatever happens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orderflow import events
+from orderflow.events import Event
+from orderflow.order import (
+    Command,
+    Order,
+    Refusal,
+    decide,
+    evolve,
+    fold,
+    is_open,
+    standing,
+)
+from tests.support import orders
+from tests.support.orders import COMMANDS, ORDER_ID, STATES
+
+ADDS = {
+    "place": "OrderPlaced",
+    "reserve": "StockReserved",
+    "shortage": "StockReservationFailed",
+    "approve": "OrderScreened",
+    "hold": "OrderHeldForReview",
+    "refuse": "OrderScreened",
+    "let go": "OrderReviewApproved",
+    "authorize": "PaymentAuthorized",
+    "decline": "PaymentDeclined",
+    "fail": "FulfilmentFailed",
+    "void": "PaymentVoided",
+    "release": "StockReleased",
+    "confirm": "OrderConfirmed",
+    "reject": "OrderRejected",
+}
+
+# `yes`: adds its fact. `.`: had its effect before, adds nothing. `no`: refused.
+TABLE = """
+state             | place reserve shortage approve hold refuse let-go authorize decline fail void release confirm reject
+new               | yes   no      no       no      no   no     no     no        no      no   no   no      no      no
+placed            | .     yes     yes      no      no   no     no     no        no      yes  no   .       no      no
+reserved          | .     .       no       yes     yes  yes    no     no        no      yes  no   no      no      no
+screened          | .     .       no       .       .    .      no     yes       yes     yes  no   no      no      no
+held              | .     .       no       .       .    .      yes    no        no      no   no   no      no      no
+let go            | .     .       no       .       .    .      .      yes       yes     yes  no   no      no      no
+authorized        | .     .       no       .       .    .      no     .         no      yes  no   no      yes     no
+confirmed         | .     .       no       .       .    .      no     .         no      no   no   no      .       no
+short             | .     no      .        no      no   no     no     no        no      .    yes  .       no      yes
+refused           | .     .       no       .       .    .      no     no        no      .    yes  yes     no      no
+declined          | .     .       no       .       .    .      no     no        .       .    yes  yes     no      no
+failed unreserved | .     no      no       no      no   no     no     no        no      .    yes  .       no      yes
+failed authorized | .     .       no       .       .    .      no     .         no      .    yes  yes     no      no
+voided            | .     .       no       .       .    .      no     no        no      .    .    yes     no      no
+released          | .     no      no       .       .    .      no     no        no      .    .    .       no      yes
+rejected          | .     no      no       .       .    .      no     no        no      .    .    .       no      .
+"""
+
+
+def _table() -> list[tuple[str, str, str]]:
+    _, *rows = (line.split("|") for line in TABLE.strip().splitlines())
+    return [
+        (state.strip(), command, ADDS[command] if cell == "yes" else cell)
+        for state, cells in rows
+        for command, cell in zip(ADDS, cells.split(), strict=True)
+    ]
+
+
+def outcome(order: Order, command: Command) -> str:
+    """Return what the command does, in the table's words."""
+    facts = decide(order, command)
+    if isinstance(facts, Refusal):
+        return "no"
+    return "+".join(type(fact).__name__ for fact in facts) or "."
+
+
+@pytest.mark.parametrize(("state", "command", "expected"), _table())
+def test_every_command_in_every_state(state: str, command: str, expected: str) -> None:
+    assert outcome(orders.after(*STATES[state]), COMMANDS[command]) == expected
+
+
+def test_the_table_is_complete() -> None:
+    assert {(state, command) for state, command, _ in _table()} == {(s, c) for s in STATES for c in COMMANDS}
+
+
+def test_an_order_with_other_contents_cannot_take_the_place_of_one() -> None:
+    other = events.OrderPlaced(orders.ANN, (orders.MUGS,), orders.MUGS.unit_price, orders.ADDRESS, "GB")
+    refusal = decide(orders.after(orders.PLACE), type(orders.PLACE)(other))
+    assert isinstance(refusal, Refusal)
+    assert refusal.why == "PlaceOrder is not possible for an order that is placed"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "details"),
+    [
+        ("short", "out_of_stock", ("MUG-BLUE",)),
+        ("refused", "fraud_refused", ()),
+        ("declined", "payment_declined", ("card_declined",)),
+        ("failed authorized", "fulfilment_failed", ("authorize",)),
+    ],
+)
+def test_a_rejection_tells_the_first_reason(state: str, reason: str, details: tuple[str, ...]) -> None:
+    order = orders.after(*STATES[state])
+    held = [command for command in (orders.VOID, orders.RELEASE) if outcome(order, command) not in {"no", "."}]
+    if order.payment != "authorized":
+        held = [command for command in held if command != orders.VOID]
+    rejected = orders.history(*STATES[state], *held, orders.REJECT)[-1].data
+    assert isinstance(rejected, events.OrderRejected)
+    assert (rejected.reason, rejected.details) == (reason, details)
+
+
+@pytest.mark.parametrize(
+    ("state", "open_", "stands"),
+    [
+        ("new", False, None),
+        ("placed", True, None),
+        ("held", False, "held"),
+        ("let go", True, None),
+        ("declined", True, "failing"),
+        ("confirmed", False, "ended"),
+        ("rejected", False, "ended"),
+    ],
+)
+def test_what_the_saga_has_to_do_with_an_order(state: str, open_: bool, stands: str | None) -> None:
+    order = orders.after(*STATES[state])
+    assert (is_open(order), standing(order)) == (open_, stands)
+
+
+def test_an_order_that_was_never_placed_has_no_contents() -> None:
+    with pytest.raises(ValueError, match="was never placed"):
+        _ = Order(order_id=ORDER_ID).customer
+
+
+@pytest.mark.parametrize("change", ["gap", "repeated", "other order"])
+def test_only_the_next_event_of_the_same_order_is_folded(change: str) -> None:
+    first, second, third = orders.history(*orders.SCREENED)
+    wrong = {"gap": [first, third], "repeated": [first, second, second], "other order": [first]}[change]
+    with pytest.raises(ValueError, match="does not follow"):
+        fold("ord_other" if change == "other order" else ORDER_ID, wrong)
+
+
+END = {"OrderConfirmed", "OrderRejected"}
+commands = st.lists(st.sampled_from(sorted(COMMANDS)), max_size=40)
+
+
+def _carried_out(names: list[str]) -> list[tuple[Order, Order, str, list[Event]]]:
+    """Give an order the commands and return, for each, the order before and after and the new events."""
+    order, steps = Order(order_id=ORDER_ID), list[tuple[Order, Order, str, list[Event]]]()
+    for name in names:
+        before, added = order, list[Event]()
+        facts = decide(order, COMMANDS[name])
+        for fact in () if isinstance(facts, Refusal) else facts:
+            added.append(orders.event(order, fact))
+            order = evolve(order, added[-1])
+        steps.append((before, order, name, added))
+    return steps
+
+
+@given(commands)
+def test_versions_have_no_gap_and_the_fold_of_the_log_is_the_order(names: list[str]) -> None:
+    steps = _carried_out(["place", *names])
+    log = [event for *_, added in steps for event in added]
+    assert [event.order_version for event in log] == list(range(1, len(log) + 1))
+    assert fold(ORDER_ID, log) == steps[-1][1]
+
+
+@given(commands)
+def test_an_order_ends_once_and_nothing_follows_its_end(names: list[str]) -> None:
+    log = [event.type for *_, added in _carried_out(["place", *names]) for event in added]
+    assert all(kind not in END for kind in log[:-1])
+
+
+@given(commands)
+def test_the_same_command_again_adds_nothing(names: list[str]) -> None:
+    for before, after, name, added in _carried_out(["place", *names]):
+        if added:
+            assert decide(after, COMMANDS[name]) == (), name
+        else:
+            assert after == before
+
+
+@given(commands)
+def test_what_ended_holds_what_it_should(names: list[str]) -> None:
+    order = _carried_out(["place", *names])[-1][1]
+    if order.state == "confirmed":
+        assert (order.reservation, order.payment) == ("held", "authorized")
+        assert order.failure is None
+    if order.state == "rejected":
+        assert order.reservation != "held"
+        assert order.payment != "authorized"
+        assert order.failure is not None
+
+
+@given(commands)
+def test_nothing_is_given_back_before_the_order_is_sealed(names: list[str]) -> None:
+    for before, _, _, added in _carried_out(["place", *names]):
+        if {event.type for event in added} & {"PaymentVoided", "StockReleased", "OrderRejected"}:
+            assert before.state == "failing"
+
+
+@given(commands)
+def test_a_sealed_order_is_never_confirmed(names: list[str]) -> None:
+    states = [after.state for _, after, _, _ in _carried_out(["place", *names])]
+    if "failing" in states:
+        assert set(states[states.index("failing") :]) <= {"failing", "rejected"}

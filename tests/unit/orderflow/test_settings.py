@@ -1,0 +1,42 @@
+"""Settings are read from the environment, and what is wrong with one is said by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orderflow import settings
+from tests.support.clients import REAL
+
+
+def test_a_setting_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TABLE", "orders")
+    assert settings.required("SOME_TABLE") == "orders"
+    assert settings.optional("SOME_TABLE", "other") == "orders"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_one_that_is_not(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("SOME_TABLE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SOME_TABLE", value)
+    with pytest.raises(settings.MissingSetting, match="SOME_TABLE is not set"):
+        settings.required("SOME_TABLE")
+    assert settings.optional("SOME_TABLE", "other") == "other"
+    assert settings.optional_int("SOME_TABLE", 60) == 60
+
+
+@pytest.mark.parametrize("value", ["soon", "1.5", "60s"])
+def test_one_that_is_no_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SOME_SECONDS", value)
+    with pytest.raises(settings.MissingSetting, match="SOME_SECONDS must be a whole number"):
+        settings.optional_int("SOME_SECONDS", 60)
+
+
+def test_a_client_gives_up_before_its_function_does() -> None:
+    """The shortest time-out of a function in the template is 10 seconds."""
+    config: Any = REAL("dynamodb").meta.config
+    assert config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout) < 10
+    assert config.retries["mode"] == "standard"
+    assert REAL("dynamodb") is REAL("dynamodb")

@@ -1,0 +1,108 @@
+"""The catalogue is read once and then remembered for a while."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orders import catalogue
+from orders.catalogue import Catalogue, CatalogueUnavailable
+
+if TYPE_CHECKING:
+    from tests.conftest import Aws
+
+
+class Clock:
+    """A clock that only goes on when told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def products(shop: Aws, clock: Clock) -> Catalogue:
+    return Catalogue("Catalogue", shop.dynamodb.client, 60, clock)
+
+
+def reads(shop: Aws) -> int:
+    return shop.dynamodb.calls["BatchGetItem"]
+
+
+def test_what_was_read_is_remembered_whether_it_was_there_or_not(products: Catalogue, shop: Aws) -> None:
+    for _ in range(3):
+        assert set(products.products(["MUG-BLUE", "NOPE", "MUG-BLUE"])) == {"MUG-BLUE"}
+    assert reads(shop) == 1
+
+
+def test_only_what_is_missing_is_asked_for(products: Catalogue, shop: Aws) -> None:
+    products.products(["MUG-BLUE"])
+    asked: list[Any] = []
+    shop.dynamodb.before = lambda _, given: asked.append(given["RequestItems"]["Catalogue"]["Keys"])
+    assert set(products.products(["MUG-BLUE", "FILTER-100"])) == {"MUG-BLUE", "FILTER-100"}
+    assert asked == [[{"sku": {"S": "FILTER-100"}}]]
+
+
+def test_a_new_price_is_seen_when_the_old_one_is_too_old(products: Catalogue, shop: Aws, clock: Clock) -> None:
+    assert products.products(["MUG-BLUE"])["MUG-BLUE"].unit_price.amount == 1250
+    row = next(row for row in shop.dynamodb.items("Catalogue") if row["sku"]["S"] == "MUG-BLUE")
+    shop.dynamodb.seed("Catalogue", {**row, "unit_price": {"N": "1300"}})
+    clock.now += 59.9
+    assert products.products(["MUG-BLUE"])["MUG-BLUE"].unit_price.amount == 1250
+    clock.now += 0.1
+    assert products.products(["MUG-BLUE"])["MUG-BLUE"].unit_price.amount == 1300
+
+
+def test_the_first_call_of_a_process_reads_even_where_its_clock_starts_at_nought(products: Catalogue, clock: Clock) -> None:
+    clock.now = 0.0
+    assert set(products.products(["MUG-BLUE"])) == {"MUG-BLUE"}
+
+
+def test_100_products_are_read_in_one_call(products: Catalogue, shop: Aws) -> None:
+    assert len(products.products([f"SKU-{number:03}" for number in range(100)])) == 100
+    assert reads(shop) == 1
+
+
+def test_asking_for_much_that_does_not_exist_neither_fills_the_memory_nor_breaks_an_order(
+    products: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
+    for number in range(30):
+        found = products.products(["MUG-BLUE", *(f"NOPE-{number}-{part}" for part in range(4))])
+        assert set(found) == {"MUG-BLUE"}
+        assert len(products._known) <= 10
+
+
+class Forgetful:
+    """A table that leaves out part of what it is asked for, the first `times`."""
+
+    def __init__(self, shop: Aws, times: int) -> None:
+        self._shop = shop
+        self._times = times
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> Any:  # noqa: N803 - botocore's name
+        keys = RequestItems["Catalogue"]["Keys"]
+        if not self._times:
+            return self._shop.dynamodb.batch_get_item(RequestItems=RequestItems)
+        self._times -= 1
+        answer = self._shop.dynamodb.batch_get_item(RequestItems={"Catalogue": {"Keys": keys[:1]}})
+        return {**answer, "UnprocessedKeys": {"Catalogue": {"Keys": keys[1:]}} if keys[1:] else {}}
+
+
+def test_what_was_left_out_is_asked_for_again(shop: Aws) -> None:
+    client: Any = Forgetful(shop, 2)
+    skus = {"MUG-BLUE", "FILTER-100", "SKU-001", "SKU-002"}
+    assert set(Catalogue("Catalogue", client, 60).products(skus)) == skus
+
+
+def test_what_is_left_out_again_and_again_is_not_taken_for_missing(shop: Aws) -> None:
+    client: Any = Forgetful(shop, 99)
+    with pytest.raises(CatalogueUnavailable):
+        Catalogue("Catalogue", client, 60).products({f"SKU-{number:03}" for number in range(50)})

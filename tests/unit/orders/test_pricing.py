@@ -1,0 +1,71 @@
+"""What an order costs and what it is called."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orderflow.events import StockLine
+from orderflow.money import Money
+from orders.pricing import MixedCurrencies, Product, QuantityTooLarge, UnknownProducts, merge, order_id, price
+
+CATALOGUE = {
+    "MUG": Product("MUG", "Mug", Money(1250, "EUR")),
+    "TEA": Product("TEA", "Tea", Money(990, "EUR")),
+    "SHIRT": Product("SHIRT", "Shirt", Money(1900, "USD")),
+    "RADIO": Product("RADIO", "Radio", Money(5900, "EUR"), active=False),
+    "SAMPLE": Product("SAMPLE", "Sample", Money(0, "EUR")),
+}
+texts = st.text(max_size=30)
+lines = st.lists(st.builds(StockLine, st.sampled_from(["MUG", "TEA", "SAMPLE"]), st.integers(1, 50)), min_size=1, max_size=15)
+
+
+@given(texts, texts, texts, texts)
+def test_an_order_id_belongs_to_one_customer_and_key(customer: str, key: str, other: str, other_key: str) -> None:
+    same = (customer, key) == (other, other_key)
+    assert (order_id(customer, key) == order_id(other, other_key)) == same
+    assert re.fullmatch("ord_[a-z2-7]{26}", order_id(customer, key))
+
+
+def test_customer_and_key_do_not_run_together() -> None:
+    assert order_id("ann", "1:x") != order_id("ann1", ":x")
+    assert order_id("1:a", "b") != order_id("1", "a:b")
+
+
+def test_ids_stay_what_they_are() -> None:
+    assert order_id("ann", "sample-order-1") == "ord_ibazlc3eqvbfdeoiwt32n4tofu"
+
+
+@given(lines)
+def test_merging_keeps_every_quantity_and_has_a_product_once(requested: list[StockLine]) -> None:
+    merged = merge(requested)
+    assert len({line.sku for line in merged}) == len(merged)
+    assert sum(line.quantity for line in merged) == sum(line.quantity for line in requested)
+    assert [line.sku for line in merged] == list(dict.fromkeys(line.sku for line in requested))
+
+
+def test_one_product_may_be_asked_for_999_times_in_all() -> None:
+    assert merge([StockLine("MUG", 500), StockLine("TEA", 1), StockLine("MUG", 499)])[0].quantity == 999
+    with pytest.raises(QuantityTooLarge, match="MUG is asked for 1000 times; 999 is the most"):
+        merge([StockLine("MUG", 500), StockLine("MUG", 500)])
+
+
+@given(lines)
+def test_the_total_is_the_sum_of_the_lines(requested: list[StockLine]) -> None:
+    priced, total = price(merge(requested), CATALOGUE)
+    assert total.amount == sum(line.quantity * CATALOGUE[line.sku].unit_price.amount for line in requested)
+    assert [(line.name, line.unit_price) for line in priced] == [(CATALOGUE[x.sku].name, CATALOGUE[x.sku].unit_price) for x in priced]
+
+
+def test_products_that_are_not_sold_are_named_in_the_order_they_were_asked_for() -> None:
+    with pytest.raises(UnknownProducts) as unknown:
+        price([StockLine("RADIO", 1), StockLine("MUG", 1), StockLine("NOPE", 1)], CATALOGUE)
+    assert unknown.value.skus == ("RADIO", "NOPE")
+
+
+def test_two_currencies_are_no_total() -> None:
+    with pytest.raises(MixedCurrencies, match="EUR and USD"):
+        price([StockLine("SHIRT", 1), StockLine("MUG", 1)], CATALOGUE)

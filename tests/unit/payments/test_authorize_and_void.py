@@ -1,0 +1,364 @@
+"""The saga steps of payments: one authorization or none, whatever happens between provider and log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orderflow.events import PaymentVoided
+from orderflow.log import OrderNotFound
+from orderflow.money import Money
+from orderflow.order import Order
+from payments import authorize, void
+from payments.provider import Authorized, Payment, ProviderRefused, ProviderTimeout, ProviderUnavailable, Voided
+from payments.providers import UnknownProvider, provider
+from payments.sandbox import Sandbox
+from payments.service import NotPossible, payment_key
+from tests.support.dynamodb import Crash, answer_lost, server_error, throttled
+from tests.support.prepared import advance, place, prepare
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
+SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*.json") if ".answer" not in path.name)
+SCREENED = ("inventory.reserve", "fraud.screen")
+# What an order has come through before the sample that is one of a longer story.
+BEFORE = {
+    "authorize/approved": SCREENED,
+    "void/too-late": (*SCREENED, "payments.authorize", "orders.confirm"),
+}
+LOG = authorize.LOG
+KEY = payment_key("ord_1")
+type Step = Callable[[], str]
+
+
+@pytest.fixture(autouse=True)
+def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    provider = Sandbox("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
+    monkeypatch.setattr(authorize, "PROVIDER", provider)
+    monkeypatch.setattr(void, "PROVIDER", provider)
+    return provider
+
+
+@pytest.fixture
+def invoke(context: Any) -> Callable[[str, Any], Any]:
+    handlers = {"authorize": authorize.handler, "void": void.handler}
+    return lambda step, event: handlers[step](event, context)
+
+
+@pytest.fixture
+def run_authorize(invoke: Callable[[str, Any], Any]) -> Step:
+    return lambda: invoke("authorize", step("ord_1"))["outcome"]
+
+
+@pytest.fixture
+def run_void(invoke: Callable[[str, Any], Any]) -> Step:
+    return lambda: invoke("void", step("ord_1"))["outcome"]
+
+
+def step(order_id: str) -> Any:
+    return {"order_id": order_id, "correlation_id": "correlation-1", "execution": "execution-1"}
+
+
+def screened(token: str = "tok_approved", **order: Any) -> Order:
+    place(LOG, payment_token=token, **order)
+    return advance(LOG, "ord_1", *SCREENED)
+
+
+def give_up() -> None:
+    advance(LOG, "ord_1", "orders.fail")
+
+
+def types() -> list[str]:
+    return [event.type for event in LOG.history("ord_1")[len(SCREENED) + 1 :]]
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_sample_has_its_answer(sample: str, invoke: Callable[[str, Any], Any]) -> None:
+    event = json.loads((EVENTS / f"{sample}.json").read_text())
+    really = {"payments.authorize": lambda order_id: invoke("authorize", step(order_id))}
+    prepare(LOG, event["order_id"], *BEFORE.get(sample, ()), really=really)
+
+    answer = invoke(sample.partition("/")[0], event)
+
+    assert answer == json.loads((EVENTS / f"{sample}.answer.json").read_text())
+
+
+def test_an_authorization_is_recorded_as_the_provider_has_it(run_authorize: Step, sandbox: Sandbox) -> None:
+    order = screened()
+
+    assert run_authorize() == "authorized"
+    payment = sandbox.look_up(KEY)
+    assert isinstance(payment, Authorized)
+    assert payment.amount == order.total
+    assert LOG.load("ord_1").authorization_id == payment.authorization_id
+
+
+def test_a_decline_seals_the_order_and_names_its_code(run_authorize: Step, run_void: Step) -> None:
+    screened("tok_insufficient_funds")
+
+    assert run_authorize() == "declined"
+    assert run_authorize() == "declined"
+    order = LOG.load("ord_1")
+    assert order.failure
+    assert (order.state, order.failure.details) == ("failing", ("insufficient_funds",))
+    assert run_void() == "nothing_to_void"
+    assert types() == ["PaymentDeclined"]
+
+
+def test_authorizing_again_answers_from_the_log(run_authorize: Step, aws: Any) -> None:
+    screened()
+    run_authorize()
+    aws.dynamodb.calls.clear()
+
+    assert run_authorize() == "authorized"
+    assert aws.dynamodb.calls == {"Query": 1}
+
+
+def test_the_usual_authorization_takes_four_calls(run_authorize: Step, aws: Any) -> None:
+    screened()
+    aws.dynamodb.calls.clear()
+
+    run_authorize()
+
+    assert aws.dynamodb.calls == {"Query": 1, "GetItem": 1, "PutItem": 2}
+
+
+def test_an_answer_that_was_lost_is_looked_up(run_authorize: Step) -> None:
+    screened("tok_timeout_after")
+
+    assert run_authorize() == "authorized"
+    assert types() == ["PaymentAuthorized"]
+
+
+def test_an_attempt_lost_without_effect_is_a_fault_and_works_the_next_time(run_authorize: Step) -> None:
+    screened("tok_timeout_before")
+    with pytest.raises(ProviderTimeout):
+        run_authorize()
+    assert types() == []
+
+    assert run_authorize() == "authorized"
+
+
+def test_a_provider_that_never_answers_ends_with_nothing_held(run_authorize: Step, run_void: Step) -> None:
+    screened("tok_unavailable")
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable):
+            run_authorize()
+    give_up()
+
+    assert run_void() == "nothing_to_void"
+    assert run_authorize() == "failing"
+
+
+@pytest.mark.parametrize("token", ["tok_approved", "tok_timeout_after", "tok_slow"])
+def test_two_executions_at_once_make_one_authorization(token: str, invoke: Callable[[str, Any], Any], aws: Any) -> None:
+    screened(token)
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(lambda _: invoke("authorize", step("ord_1"))["outcome"], range(6)))
+
+    assert set(outcomes) == {"authorized"}
+    assert types() == ["PaymentAuthorized"]
+    assert len(aws.dynamodb.items("SandboxPayments")) == 1
+
+
+@pytest.mark.parametrize("token", ["tok_approved", "tok_declined", "tok_timeout_after"])
+@pytest.mark.parametrize("fault", [Crash, throttled, server_error, lambda _: answer_lost()])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_fault_at_any_call_leaves_one_authorization_after_the_rerun(
+    token: str, fault: Any, moment: str, number: int, run_authorize: Step, aws: Any
+) -> None:
+    screened(token)
+    calls: list[str] = []
+
+    def strike(operation: str, _: Any) -> None:
+        calls.append(operation)
+        if len(calls) == number:
+            raise fault(operation)
+
+    setattr(aws.dynamodb, moment, strike)
+    with contextlib.suppress(Crash, Exception):  # the fault in whatever form it comes out
+        run_authorize()
+    setattr(aws.dynamodb, moment, None)
+
+    assert run_authorize() == ("declined" if token == "tok_declined" else "authorized")
+    assert types() == ["PaymentDeclined" if token == "tok_declined" else "PaymentAuthorized"]
+    assert len(aws.dynamodb.items("SandboxPayments")) == 1
+
+
+@pytest.mark.parametrize("fault", [Crash, throttled, server_error, lambda _: answer_lost()])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
+    fault: Any, moment: str, number: int, run_authorize: Step, run_void: Step, aws: Any, sandbox: Sandbox
+) -> None:
+    screened()
+    run_authorize()
+    give_up()
+    calls: list[str] = []
+
+    def strike(operation: str, _: Any) -> None:
+        calls.append(operation)
+        if len(calls) == number:
+            raise fault(operation)
+
+    setattr(aws.dynamodb, moment, strike)
+    with contextlib.suppress(Crash, Exception):  # the fault in whatever form it comes out
+        run_void()
+    setattr(aws.dynamodb, moment, None)
+
+    assert run_void() == "voided"
+    assert types() == ["PaymentAuthorized", "FulfilmentFailed", "PaymentVoided"]
+    assert isinstance(sandbox.look_up(KEY), Voided)
+
+
+def test_an_authorization_that_the_log_never_heard_of_is_voided(run_void: Step, sandbox: Sandbox) -> None:
+    order = screened()
+    payment = sandbox.authorize(KEY, "tok_approved", order.total)
+    give_up()
+
+    assert run_void() == "voided"
+    assert isinstance(payment, Authorized)
+    assert sandbox.look_up(KEY) == Voided(payment.authorization_id)
+    assert LOG.history("ord_1")[-1].data == PaymentVoided(payment.authorization_id, order.total)
+    assert run_void() == "voided"
+    assert types() == ["FulfilmentFailed", "PaymentVoided"]
+
+
+class Meanwhile(Sandbox):
+    """A provider at which something else happens just before or after an authorization takes effect."""
+
+    before: Callable[[], object] = staticmethod(lambda: None)
+    after: Callable[[], object] = staticmethod(lambda: None)
+
+    def authorize(self, key: str, token: str, amount: Money) -> Payment:
+        self.before()
+        payment = super().authorize(key, token, amount)
+        self.after()
+        return payment
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("voided", [False, True])
+def test_an_order_given_up_while_it_is_authorized_ends_with_nothing_held(
+    moment: str, voided: bool, run_authorize: Step, run_void: Step, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screened()
+    provider = Meanwhile("SandboxPayments", aws.dynamodb.client)
+    monkeypatch.setattr(authorize, "PROVIDER", provider)
+
+    def another_execution() -> None:
+        give_up()
+        if voided:
+            run_void()
+
+    setattr(provider, moment, another_execution)
+
+    assert run_authorize() == "failing"
+    run_void()
+    assert isinstance(provider.look_up(KEY), Voided)
+    assert "PaymentAuthorized" not in types()
+    assert LOG.load("ord_1").payment in {"none", "voided"}
+
+
+def test_a_void_whose_answer_was_lost_is_looked_up(run_authorize: Step, run_void: Step, aws: Any) -> None:
+    screened()
+    run_authorize()
+    give_up()
+
+    def lose(operation: str, parameters: Any) -> None:
+        if operation == "PutItem" and parameters["TableName"] == "SandboxPayments":
+            raise answer_lost()
+
+    aws.dynamodb.after = lose
+
+    assert run_void() == "voided"
+
+
+def test_a_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+    screened()
+    run_authorize()
+    advance(LOG, "ord_1", "orders.confirm")
+
+    assert run_void() == "ended"
+    assert run_authorize() == "ended"
+    assert isinstance(sandbox.look_up(KEY), Authorized)
+
+
+def test_an_order_that_was_not_given_up_is_not_voided(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+    screened()
+    run_authorize()
+
+    with pytest.raises(NotPossible, match="given up before it is voided"):
+        run_void()
+    assert isinstance(sandbox.look_up(KEY), Authorized)
+
+
+def test_what_was_captured_is_not_voided_in_silence(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+    order = screened()
+    run_authorize()
+    give_up()
+    sandbox.capture(KEY, "ord_1:capture", order.total)
+
+    with pytest.raises(ProviderRefused, match="already_captured"):
+        run_void()
+
+
+def test_an_authorization_that_the_provider_lost_is_a_fault(run_authorize: Step, run_void: Step, aws: Any) -> None:
+    screened()
+    run_authorize()
+    give_up()
+    aws.dynamodb.delete_item(TableName="SandboxPayments", Key={"key": {"S": KEY}})
+
+    with pytest.raises(NotPossible, match="does not know its authorization"):
+        run_void()
+
+
+def test_a_payment_voided_for_an_order_that_goes_on_is_a_fault(run_authorize: Step, sandbox: Sandbox) -> None:
+    screened()
+    sandbox.void(KEY)
+
+    with pytest.raises(NotPossible, match="the provider voided its payment"):
+        run_authorize()
+
+
+@pytest.mark.parametrize("steps", [(), ("inventory.reserve",)])
+def test_nothing_is_charged_before_reserving_and_screening(steps: tuple[str, ...], run_authorize: Step, aws: Any) -> None:
+    place(LOG)
+    advance(LOG, "ord_1", *steps)
+
+    with pytest.raises(NotPossible, match="reserve and screen come before authorize"):
+        run_authorize()
+    assert aws.dynamodb.items("SandboxPayments") == []
+
+
+@pytest.mark.parametrize("name", ["authorize", "void"])
+def test_an_unknown_order_is_a_fault(name: str, invoke: Callable[[str, Any], Any]) -> None:
+    with pytest.raises(OrderNotFound):
+        invoke(name, step("ord_unknown"))
+
+
+@pytest.mark.parametrize("token", ["tok_approved", "tok_declined", "tok_timeout_before", "tok_unavailable", "4111111111111111"])
+def test_tokens_reach_neither_the_log_lines_nor_the_events(
+    token: str, run_authorize: Step, aws: Any, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    screened(token)
+    for _ in range(2):
+        try:
+            run_authorize()
+        except (ProviderTimeout, ProviderUnavailable):
+            continue
+
+    assert logged()
+    assert token not in json.dumps(logged())
+    assert all(token not in item["event"]["S"] for item in aws.dynamodb.items("OrderLog"))
+
+
+def test_an_unknown_provider_is_named_with_those_that_exist() -> None:
+    with pytest.raises(UnknownProvider, match="PAYMENT_PROVIDER is 'strype', but has to be one of: sandbox"):
+        provider("strype")

@@ -1,0 +1,146 @@
+"""The rules of an account at the sandbox provider, over any sequence of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orderflow.money import Money
+from payments import rules
+from payments.provider import Authorized, Contradiction, Declined, ProviderRefused, Voided
+from payments.rules import Account, Movement
+
+HUNDRED = Money(100, "EUR")
+TOKENS = ["tok_approved", "tok_declined", "tok_insufficient_funds", "tok_timeout_before", "tok_timeout_after", "tok_slow", "4111"]
+
+
+def authorized(captured: int = 0) -> Account:
+    account = rules.authorize(None, "key", "tok_approved", HUNDRED)
+    return rules.move(account, "capture-1", Movement("capture", Money(captured, "EUR"))) if captured else account
+
+
+def contradiction(request: Callable[[], object]) -> Contradiction:
+    with pytest.raises(ProviderRefused) as refused:
+        request()
+    return refused.value.code
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [
+        ("tok_declined", "card_declined"),
+        ("tok_insufficient_funds", "insufficient_funds"),
+        ("4111111111111111", "invalid_token"),
+        ("", "invalid_token"),
+    ],
+)
+def test_a_declined_token_has_its_code(token: str, code: str) -> None:
+    assert rules.authorize(None, "key", token, HUNDRED).payment == Declined(code)
+
+
+@given(token=st.sampled_from(TOKENS), amount=st.integers(0, 10**9))
+def test_the_same_request_again_changes_nothing_once_it_took_effect(token: str, amount: int) -> None:
+    total = Money(amount, "EUR")
+    account = None
+    for _ in range(2):
+        account = rules.authorize(account, "key", token, total)
+
+    assert account
+    assert account.payment
+    assert rules.authorize(account, "key", token, total) == account
+
+
+def test_the_first_attempt_that_is_lost_leaves_no_payment_and_the_second_succeeds() -> None:
+    lost = rules.authorize(None, "key", "tok_timeout_before", HUNDRED)
+
+    assert lost.payment is None
+    assert isinstance(rules.authorize(lost, "key", "tok_timeout_before", HUNDRED).payment, Authorized)
+
+
+@pytest.mark.parametrize(
+    ("token", "amount"), [("tok_slow", HUNDRED), ("tok_approved", Money(101, "EUR")), ("tok_approved", Money(100, "USD"))]
+)
+def test_a_key_stands_for_one_request(token: str, amount: Money) -> None:
+    assert contradiction(lambda: rules.authorize(authorized(), "key", token, amount)) == Contradiction.KEY_REUSED
+
+
+def test_other_keys_have_other_authorizations() -> None:
+    one, other = (rules.authorize(None, key, "tok_approved", HUNDRED).payment for key in ("key-1", "key-2"))
+
+    assert one != other
+
+
+def test_a_negative_amount_cannot_be_held() -> None:
+    assert contradiction(lambda: rules.authorize(None, "key", "tok_approved", Money(-1, "EUR"))) == Contradiction.AMOUNT_INVALID
+
+
+@given(token=st.sampled_from(TOKENS), attempts=st.integers(0, 2))
+def test_after_a_void_nothing_is_ever_held(token: str, attempts: int) -> None:
+    account = None
+    for _ in range(attempts):
+        account = rules.authorize(account, "key", token, HUNDRED)
+
+    voided = rules.void(account)
+
+    assert not isinstance(voided.payment, Authorized)
+    assert rules.void(voided) == voided
+    assert rules.authorize(voided, "key", token, HUNDRED) == voided
+
+
+def test_a_void_names_the_authorization_that_it_gave_back() -> None:
+    account = authorized()
+    assert isinstance(account.payment, Authorized)
+
+    assert rules.void(account).payment == Voided(account.payment.authorization_id)
+    assert rules.void(None).payment == Voided(None)
+
+
+def test_what_was_captured_cannot_be_voided() -> None:
+    assert contradiction(lambda: rules.void(authorized(captured=1))) == Contradiction.ALREADY_CAPTURED
+
+
+@pytest.mark.parametrize(
+    ("account", "movement", "code"),
+    [
+        (None, Movement("capture", HUNDRED), Contradiction.UNKNOWN_PAYMENT),
+        (Account(None), Movement("capture", HUNDRED), Contradiction.UNKNOWN_PAYMENT),
+        (Account(Declined("card_declined")), Movement("capture", HUNDRED), Contradiction.NOT_AUTHORIZED),
+        (Account(Voided()), Movement("capture", HUNDRED), Contradiction.NOT_AUTHORIZED),
+        (authorized(), Movement("capture", Money(101, "EUR")), Contradiction.AMOUNT_EXCEEDED),
+        (authorized(captured=60), Movement("capture", Money(41, "EUR")), Contradiction.AMOUNT_EXCEEDED),
+        (authorized(), Movement("refund", Money(1, "EUR")), Contradiction.AMOUNT_EXCEEDED),
+        (authorized(captured=60), Movement("refund", Money(61, "EUR")), Contradiction.AMOUNT_EXCEEDED),
+        (authorized(), Movement("capture", Money(0, "EUR")), Contradiction.AMOUNT_INVALID),
+        (authorized(), Movement("capture", Money(-1, "EUR")), Contradiction.AMOUNT_INVALID),
+        (authorized(), Movement("capture", Money(1, "USD")), Contradiction.CURRENCY_MISMATCH),
+    ],
+)
+def test_money_moves_only_as_far_as_it_is_there(account: Account | None, movement: Movement, code: Contradiction) -> None:
+    assert contradiction(lambda: rules.move(account, "move-1", movement)) == code
+
+
+def test_a_movement_is_known_by_its_key() -> None:
+    account = authorized(captured=60)
+
+    assert rules.move(account, "capture-1", Movement("capture", Money(60, "EUR"))) == account
+    for other in (Movement("capture", Money(40, "EUR")), Movement("refund", Money(60, "EUR"))):
+        assert contradiction(lambda movement=other: rules.move(account, "capture-1", movement)) == Contradiction.KEY_REUSED
+
+
+@given(st.lists(st.tuples(st.sampled_from(["capture", "refund"]), st.integers(-5, 60), st.integers(0, 5)), max_size=20))
+def test_refunded_is_never_above_captured_nor_captured_above_authorized(requests: list[tuple[str, int, int]]) -> None:
+    account = authorized()
+    for kind, amount, key in requests:
+        try:
+            account = rules.move(account, f"{kind}-{key}", Movement("capture" if kind == "capture" else "refund", Money(amount, "EUR")))
+        except ProviderRefused:
+            continue
+
+    payment = account.payment
+    assert isinstance(payment, Authorized)
+    assert 0 <= payment.refunded <= payment.captured <= payment.amount.amount
+    for kind, total in (("capture", payment.captured), ("refund", payment.refunded)):
+        assert sum(movement.amount.amount for movement in account.movements.values() if movement.kind == kind) == total

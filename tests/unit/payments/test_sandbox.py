@@ -1,0 +1,223 @@
+"""The sandbox provider on its table: test tokens, lost answers, and requests that meet."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from orderflow.money import Money
+from payments.provider import (
+    Authorized,
+    Capture,
+    Contradiction,
+    Declined,
+    Payment,
+    PaymentProvider,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+    Voided,
+)
+from payments.sandbox import Sandbox
+from tests.support.dynamodb import FakeDynamoDB, Table, answer_lost
+
+TOTAL = Money(2500, "EUR")
+
+
+@pytest.fixture
+def database() -> FakeDynamoDB:
+    return FakeDynamoDB(Table("payments", {"key": "S"}))
+
+
+@pytest.fixture
+def provider(database: FakeDynamoDB) -> PaymentProvider:
+    return Sandbox("payments", database.client, slow_seconds=0)
+
+
+def held(provider: PaymentProvider, key: str = "key") -> Authorized:
+    payment = provider.authorize(key, "tok_approved", TOTAL)
+    assert isinstance(payment, Authorized)
+    return payment
+
+
+def test_an_approved_token_holds_the_amount_in_one_call(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+    payment = held(provider)
+
+    assert (payment.amount, payment.captured, payment.refunded) == (TOTAL, 0, 0)
+    assert database.calls == {"PutItem": 1}
+    assert provider.look_up("key") == payment
+
+
+def test_the_same_request_has_the_same_answer_and_another_one_is_refused(provider: PaymentProvider) -> None:
+    first = held(provider)
+
+    assert held(provider) == first
+    with pytest.raises(ProviderRefused) as refused:
+        provider.authorize("key", "tok_approved", Money(2501, "EUR"))
+    assert refused.value.code == Contradiction.KEY_REUSED
+    assert provider.look_up("key") == first
+
+
+def test_a_decline_stays_a_decline(provider: PaymentProvider) -> None:
+    for _ in range(2):
+        assert provider.authorize("key", "tok_declined", TOTAL) == Declined("card_declined")
+    assert provider.void("key") == Declined("card_declined")
+
+
+def test_a_request_lost_before_it_took_effect_is_not_known_and_works_the_second_time(provider: PaymentProvider) -> None:
+    with pytest.raises(ProviderTimeout):
+        provider.authorize("key", "tok_timeout_before", TOTAL)
+    assert provider.look_up("key") is None
+
+    payment = provider.authorize("key", "tok_timeout_before", TOTAL)
+
+    assert isinstance(payment, Authorized)
+    assert provider.look_up("key") == payment
+
+
+def test_a_lost_answer_is_found_by_looking_up_and_by_asking_again(provider: PaymentProvider) -> None:
+    with pytest.raises(ProviderTimeout):
+        provider.authorize("key", "tok_timeout_after", TOTAL)
+
+    found = provider.look_up("key")
+
+    assert isinstance(found, Authorized)
+    assert provider.authorize("key", "tok_timeout_after", TOTAL) == found
+
+
+def test_a_slow_token_takes_its_time(database: FakeDynamoDB) -> None:
+    began = time.monotonic()
+    payment = Sandbox("payments", database.client, slow_seconds=0.05).authorize("key", "tok_slow", TOTAL)
+
+    assert isinstance(payment, Authorized)
+    assert time.monotonic() - began >= 0.05
+
+
+def test_an_unavailable_provider_takes_no_request(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable):
+            provider.authorize("key", "tok_unavailable", TOTAL)
+    assert database.items("payments") == []
+
+
+def test_an_authorization_that_comes_after_its_void_comes_back_voided(provider: PaymentProvider) -> None:
+    assert provider.void("key") == Voided()
+
+    assert provider.authorize("key", "tok_approved", TOTAL) == Voided()
+    assert provider.look_up("key") == Voided()
+
+
+def test_a_void_after_a_lost_first_attempt_closes_the_key(provider: PaymentProvider) -> None:
+    with pytest.raises(ProviderTimeout):
+        provider.authorize("key", "tok_timeout_before", TOTAL)
+
+    assert provider.void("key") == Voided()
+    assert provider.authorize("key", "tok_timeout_before", TOTAL) == Voided()
+
+
+def test_voiding_twice_gives_back_once(provider: PaymentProvider) -> None:
+    payment = held(provider)
+
+    assert provider.void("key") == Voided(payment.authorization_id)
+    assert provider.void("key") == Voided(payment.authorization_id)
+
+
+def test_capture_and_refund_in_parts(provider: PaymentProvider) -> None:
+    held(provider)
+
+    first = provider.capture("key", "capture-1", Money(1000, "EUR"))
+    assert provider.capture("key", "capture-1", Money(1000, "EUR")) == first
+    assert provider.capture("key", "capture-2", Money(1500, "EUR")) != first
+    provider.refund("key", "refund-1", Money(400, "EUR"))
+
+    payment = provider.look_up("key")
+    assert isinstance(payment, Authorized)
+    assert (payment.captured, payment.refunded) == (2500, 400)
+    with pytest.raises(ProviderRefused, match="already_captured"):
+        provider.void("key")
+
+
+def test_concurrent_requests_with_one_key_make_one_authorization(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        payments = list(pool.map(lambda _: provider.authorize("key", "tok_approved", TOTAL), range(40)))
+
+    assert len(set(payments)) == 1
+    [item] = database.items("payments")
+    assert item["revision"] == {"N": "1"}
+
+
+def test_concurrent_authorize_and_void_leave_nothing_held(database: FakeDynamoDB) -> None:
+    provider = Sandbox("payments", database.client)
+    for number in range(20):
+        key = f"key-{number}"
+        with ThreadPoolExecutor(2) as pool:
+            pool.submit(provider.authorize, key, "tok_approved", TOTAL)
+            voided: Payment = pool.submit(provider.void, key).result()
+        assert isinstance(voided, Voided)
+        assert provider.look_up(key) == voided
+
+
+def test_concurrent_captures_never_take_more_than_is_held(provider: PaymentProvider) -> None:
+    held(provider)
+
+    def capture(number: int) -> Capture | None:
+        try:
+            return provider.capture("key", f"capture-{number}", Money(1000, "EUR"))
+        except ProviderRefused:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        captures = [capture for capture in pool.map(capture, range(4)) if capture]
+
+    assert len(captures) == 2
+    assert getattr(provider.look_up("key"), "captured", None) == 2000
+
+
+def test_constant_contention_is_unavailability(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+    """A rival moves money before each of our writes, so that each names a revision that is gone."""
+    held(provider)
+    rivals = iter(range(1000))
+
+    def rival(operation: str, parameters: dict[str, Any]) -> None:
+        if operation == "PutItem":
+            database.before = None
+            provider.capture("key", f"rival-{next(rivals)}", Money(1, "EUR"))
+            database.before = rival
+
+    database.before = rival
+    with pytest.raises(ProviderUnavailable):
+        provider.capture("key", "ours", Money(1, "EUR"))
+
+
+def test_an_answer_lost_by_the_store_is_a_time_out_that_can_be_looked_up(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+    def lose(operation: str, _: dict[str, Any]) -> None:
+        if operation == "PutItem":
+            raise answer_lost()
+
+    database.after = lose
+    with pytest.raises(ProviderTimeout):
+        provider.authorize("key", "tok_approved", TOTAL)
+    database.after = None
+
+    assert isinstance(provider.look_up("key"), Authorized)
+
+
+def test_looking_up_without_an_answer_is_unavailability(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+    def lose(_: str, __: dict[str, Any]) -> None:
+        raise answer_lost()
+
+    database.before = lose
+    with pytest.raises(ProviderUnavailable):
+        provider.look_up("key")
+
+
+def test_tokens_are_not_stored(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+    provider.authorize("key", "4111111111111111", TOTAL)
+    held(provider, "other")
+
+    assert "4111111111111111" not in json.dumps(database.items("payments"))
+    assert "tok_approved" not in json.dumps(database.items("payments"))
