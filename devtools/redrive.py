@@ -17,16 +17,21 @@ ENDINGS = ("dead-letters", "operations")
 
 
 def depths(target: Target) -> dict[str, int]:
-    """How many messages lie in each queue that waits for an operator, by the queue's URL."""
+    """How many messages lie in each queue that waits for an operator, by the queue's full name."""
     sqs = target.client("sqs")
     urls = [url for page in sqs.get_paginator("list_queues").paginate(QueueNamePrefix=STACK) for url in page.get("QueueUrls", [])]
-    return {url: _depth(sqs, url) for url in sorted(urls) if url.endswith(ENDINGS)}
+    return {_name(url): _depth(sqs, url) for url in urls if url.endswith(ENDINGS)}
 
 
 def names(target: Target, function: str) -> dict[str, str]:
-    """What the redrive function calls the queues that it can empty, by their URL."""
+    """What the redrive function calls the queues that it can empty, by their full names."""
     variables = target.client("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
-    return {route["queue_url"]: name for name, route in json.loads(variables.get("REDRIVE_TARGETS", "{}")).items()}
+    return {_name(route["queue_url"]): name for name, route in json.loads(variables.get("REDRIVE_TARGETS", "{}")).items()}
+
+
+def _name(url: str) -> str:
+    # A target may give the same queue's URL with different hosts.
+    return url.rsplit("/", 1)[-1]
 
 
 def _depth(sqs: Any, url: str) -> int:
@@ -48,7 +53,7 @@ def main() -> int:
 
 
 def _list(found: dict[str, int], known: dict[str, str]) -> None:
-    rows = [(known.get(url, ""), url.rsplit("/", 1)[-1], depth) for url, depth in found.items()]
+    rows = [(known.get(queue, ""), queue, depth) for queue, depth in found.items()]
     ui.console.print(Text(f"  {'QUEUE=':<28}{'queue':<52}messages", "dim"))
     for name, queue, depth in sorted(rows, key=lambda row: (not row[0], row)):
         shown = (f"{name or '(to be looked at by hand)':<28}", "bold" if name else "dim")

@@ -51,7 +51,7 @@ authorized        | .     .       no       .       .    .      no     .         
 confirmed         | .     .       no       .       .    .      no     .         no      no   no   no      .       no
 short             | .     no      .        no      no   no     no     no        no      .    yes  .       no      yes
 refused           | .     .       no       .       .    .      no     no        no      .    yes  yes     no      no
-declined          | .     .       no       .       .    .      no     no        .       .    yes  yes     no      no
+declined          | .     .       no       .       .    .      no     no        .       .    no   yes     no      no
 failed unreserved | .     no      no       no      no   no     no     no        no      .    yes  .       no      yes
 failed authorized | .     .       no       .       .    .      no     .         no      .    yes  yes     no      no
 voided            | .     .       no       .       .    .      no     no        no      .    .    yes     no      no
