@@ -150,8 +150,9 @@ def _sam(target: Target, arguments: Sequence[str], log: Path, limit: float) -> I
     # Its tables would break names that do not fit, and it would look at a local target every five seconds only.
     environment |= {"COLUMNS": "240", "SAM_CLI_POLL_DELAY": "0.5"}
     last: deque[str] = deque(maxlen=SHOWN_LINES)
-    with log.open("a") as file:
-        process = subprocess.Popen(
+    with (
+        log.open("a") as file,
+        subprocess.Popen(
             [str(beside / "sam"), *arguments],
             cwd=ROOT,
             env=environment,
@@ -160,7 +161,8 @@ def _sam(target: Target, arguments: Sequence[str], log: Path, limit: float) -> I
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-        )
+        ) as process,
+    ):
         watchdog = Timer(limit, process.kill)
         watchdog.start()
         try:
@@ -172,7 +174,6 @@ def _sam(target: Target, arguments: Sequence[str], log: Path, limit: float) -> I
         finally:
             watchdog.cancel()
             process.kill()
-            process.wait()
     if failed:
         ui.console.print("\n".join(f"    {line}" for line in last), style="dim", markup=False)
         raise UserError(f"sam {arguments[0]} failed; the whole output is in .local/{log.name}")

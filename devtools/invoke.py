@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from devtools import bridge, cli, containers, deploy, emulator, issuer, seed, template, ui
+from devtools import bridge, cli, containers, deploy, emulator, issuer, seed, template, ui, up
 from devtools.cli import UserError
 from devtools.containers import Lambda
 from devtools.target import ROOT, Target
@@ -65,7 +65,8 @@ class Function:
     @property
     def samples(self) -> list[Path]:
         """Its sample events, by name."""
-        return sorted(path for path in self.folder.glob("*.json") if not path.name.endswith(".answer.json"))
+        found = (path for path in self.folder.glob("*.json") if not path.name.endswith(".answer.json"))
+        return sorted(found, key=lambda path: path.stem)
 
 
 def functions() -> list[Function]:
@@ -128,12 +129,7 @@ def fresh_target() -> Generator[Target]:
     """An emulator of its own with the stack deployed and seeded, in which nothing happens by itself."""
     target = Target("embedded", f"http://127.0.0.1:{containers.free_port()}", managed=True)
     try:
-        with ui.stage("emulator") as step:
-            emulator.start(target.port)
-            step.detail = target.endpoint
-        issuer.publish(target)
-        deploy.ensure(target)
-        seed.seed(target)
+        up.ready(target)
         _silence(target)
         yield target
     finally:

@@ -85,6 +85,7 @@ PLACING = (
     ),
     Problem("malformed-body", 400, "Malformed body", "the body is not base64: Incorrect padding"),
     Problem("malformed-json", 400, "Malformed JSON", "the body must be JSON in UTF-8: JSON is malformed: invalid character (byte 1)"),
+    Problem("email-missing", 403, "Email missing", "sign in with a token that names an email address: mail about the order goes there"),
     Problem("body-too-large", 413, "Body too large", f"an order may have {MAX_BODY_BYTES} bytes at most"),
     Problem(
         "invalid-request",

@@ -14,7 +14,7 @@ from devtools import target as targets
 from devtools.cli import UserError
 from devtools.shop import Shop, has_ended, state_of
 
-FOLLOW_SECONDS = 60.0
+FOLLOW_SECONDS = 120.0
 POLL_SECONDS = 0.15
 # The tools' own: the sample's token and the client's connection mean nothing here.
 REPLACED = frozenset({"authorization", "host", "content-length", "connection"})

@@ -20,7 +20,7 @@ from devtools.shop import Shop, has_ended, mails, state_of, wait_until
 from devtools.target import ROOT, Target
 from devtools.web import Answer
 
-FOLLOW_SECONDS = 60.0
+FOLLOW_SECONDS = 180.0
 MAIL_SECONDS = 15.0
 POLL_SECONDS = 0.15
 AT_ONCE = 3

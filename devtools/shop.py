@@ -26,9 +26,10 @@ def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: 
 
 @dataclass
 class Shop:
-    """The API of a target. Every call has a time limit and raises OSError or HTTPException when nothing answers."""
+    """The API of a target. Every call has a time limit in seconds and raises OSError or HTTPException when nothing answers."""
 
     target: Target
+    timeout: float = web.TIMEOUT
     _tokens: dict[str, str] = field(default_factory=dict[str, str])
 
     def token(self, customer: str) -> str:
@@ -44,7 +45,7 @@ class Shop:
             sent["Authorization"] = f"Bearer {self.token(customer)}"
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
-        return web.call(method, self.target.api_url(path), headers=sent, body=body)
+        return web.call(method, self.target.api_url(path), headers=sent, body=body, timeout=self.timeout)
 
     def place(self, customer: str | None, body: dict[str, Any] | bytes, key: str | None = None) -> Answer:
         """POST /orders with an Idempotency-Key, a new one unless given; an empty key sends no header."""

@@ -6,12 +6,13 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+
+__all__ = ["ENVIRONMENT", "ROOT", "TABLES", "Aws"]
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {
@@ -77,25 +78,9 @@ for name, value in ENVIRONMENT.items():
 
 from orderflow.observability import logger  # noqa: E402 - it reads the environment when it is imported
 from tests.support import clients  # noqa: E402
-from tests.support.dynamodb import FakeDynamoDB, tables_of  # noqa: E402
-from tests.support.services import FakeBus, FakeQueues, FakeWorkflows  # noqa: E402
+from tests.support.aws import TABLES, Aws  # noqa: E402
 
 clients.install()
-TABLES = tables_of(ROOT / "template.yaml")
-
-
-@dataclass
-class Aws:
-    """The services as the code under test meets them."""
-
-    dynamodb: FakeDynamoDB = field(default_factory=lambda: FakeDynamoDB(*TABLES))
-    events: FakeBus = field(default_factory=FakeBus)
-    sqs: FakeQueues = field(default_factory=FakeQueues)
-    stepfunctions: FakeWorkflows = field(default_factory=FakeWorkflows)
-
-    def lend(self) -> None:
-        """Put these services behind the functions' clients."""
-        clients.lend(dynamodb=self.dynamodb, events=self.events, sqs=self.sqs, stepfunctions=self.stepfunctions)
 
 
 @pytest.fixture

@@ -25,6 +25,10 @@ CATALOGUE = Catalogue(settings.required("CATALOGUE_TABLE"), _client, settings.op
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with 201 and the order, the same for the same Idempotency-Key."""
     customer, key = caller(event), requests.idempotency_key(event)
+    if not customer.email:
+        raise Problem(
+            403, "email-missing", "Email missing", "sign in with a token that names an email address: mail about the order goes there"
+        )
     order_id = pricing.order_id(customer.customer_id, key)
     identify(order_id=order_id)
     placed = place(order_id, customer, requests.parse(event), correlation_of(event) or order_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ class QuantityTooLarge(ValueError):
 
 
 MAX_QUANTITY = 999
+_ORDER_ID = re.compile(r"ord_[a-z2-7]{26}")
 
 
 def order_id(customer_id: str, idempotency_key: str) -> str:
@@ -55,6 +57,11 @@ def order_id(customer_id: str, idempotency_key: str) -> str:
     text = f"{len(customer_id)}:{customer_id}:{idempotency_key}".encode()
     digest = hashlib.sha256(text).digest()[:16]
     return "ord_" + base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+def is_order_id(text: str) -> bool:
+    """Tell whether `order_id` could have returned this text."""
+    return _ORDER_ID.fullmatch(text) is not None
 
 
 def merge(requested: Sequence[StockLine]) -> tuple[StockLine, ...]:

@@ -1,7 +1,8 @@
 """The outbox: carries every event of the order log's stream to the event bus.
 
-At least once and, for one order, in order. A batch whose events did not all arrive raises, so the
-stream brings it again; consumers take duplicates by event id. A record that no retry can help is
+At least once, and in no promised order: what the bus refused comes after what it took with it. A
+batch whose events did not all arrive raises, so the stream brings it again; consumers take
+duplicates by event id and order by version. A record that no retry can help is
 parked in the dead-letter queue, so that its shard goes on.
 """
 
@@ -38,7 +39,7 @@ class NotPublished(RuntimeError):
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     """Publish a batch of the table's stream and answer how many events it had."""
-    logger.append_keys(event_ids=[_event_id(record) for record in event["Records"]])
+    logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])
     entries = [entry for record in event["Records"] if (entry := _entry(record))]
     for batch in batches(entries):
         put(batch)
@@ -93,9 +94,12 @@ def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef | None:
     return entry
 
 
-def _event_id(record: dict[str, Any]) -> str:
-    key = record["dynamodb"]["Keys"]
-    return f"{key['order_id']['S']}:{key['version']['N']}"
+def _event_id(record: dict[str, Any]) -> str | None:
+    try:
+        key = record["dynamodb"]["Keys"]
+        return f"{key['order_id']['S']}:{key['version']['N']}"
+    except KeyError:
+        return None
 
 
 def _park(record: dict[str, Any], error: Exception) -> None:

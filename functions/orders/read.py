@@ -12,6 +12,7 @@ from orderflow.clients import client
 from orderflow.http import ApiEvent, Problem, Response, answer, api, caller
 from orderflow.log import OrderLog, OrderNotFound
 from orderflow.order import Order, fold
+from orders.pricing import is_order_id
 from orders.requests import OrderAnswer, Timeline, TimelineEntry
 
 if TYPE_CHECKING:
@@ -36,13 +37,17 @@ def owned(order_id: str, customer_id: str) -> list[Event]:
     Raises:
         Problem: 404 when there is no such order, and the very same when it is somebody else's.
     """
-    try:
-        history = LOG.history(order_id)
-    except OrderNotFound:
-        history = []
+    history = _history(order_id) if is_order_id(order_id) else []
     if not history or fold(order_id, history).customer.id != customer_id:
         raise Problem(404, "order-not-found", "Order not found", "you have no order of this id")
     return history
+
+
+def _history(order_id: str) -> list[Event]:
+    try:
+        return LOG.history(order_id)
+    except OrderNotFound:
+        return []
 
 
 def view(order: Order) -> OrderAnswer:

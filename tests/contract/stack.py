@@ -39,7 +39,8 @@ class Stack:
         attached = [referred(policy) for policy in properties.get("ManagedPolicyArns", [])]
         documents += [self.resources[name]["Properties"]["PolicyDocument"] for name in attached if name in self.resources]
         for document in documents:
-            yield from listed(document["Statement"])
+            # Of two forms the first is AWS's: conditions name what is true there.
+            yield from (statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in listed(document["Statement"]))
 
     def grants(self, role: str) -> set[tuple[str, str]]:
         """Return what a role may do: pairs of action and the resource's logical id ("*" for any)."""

@@ -17,6 +17,7 @@ import pytest
 
 from orderflow.log import OrderLog
 from orderflow.order import ApproveReview
+from orders import pricing
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, referred
 from tests.support import clients, prepared
@@ -26,6 +27,7 @@ EVENTS = ROOT / "events"
 DEDICATED = {"mail": "MailQueue", "operations": "OperationsQueue"}
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 type Grant = tuple[str, str]
+IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
 
 
 class Answering:
@@ -66,7 +68,7 @@ class Observed:
             "sqs": lambda operation, given: self._note([(f"sqs:{operation}", _queue(given["QueueUrl"]))]),
             "sns": lambda operation, given: self._note([(f"sns:{operation}", "Notifications")]),
             "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", "Fulfilment")]),
-            "ses": lambda operation, given: self._note([(f"ses:{operation}", "*")]),
+            "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
         }
         others = {name: Answering(seen, answers) for name, seen in services.items()}
         clients.lend(dynamodb=self.aws.dynamodb, **others)
@@ -154,7 +156,7 @@ def every_call(observed: Observed) -> None:
     for path in sorted(EVENTS.glob("orders/place/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
         if not path.stem.endswith(".answer"):
             observed.run(f"orders.{path.parent.name}", json.loads(path.read_text("utf-8")))
-    order = prepared.place(observed.log, "ord_read").order_id
+    order = prepared.place(observed.log, pricing.order_id("ann", "read")).order_id
     reading = sample("orders/read/order")
     observed.run("orders.read", {**reading, "pathParameters": {"order_id": order}})
     observed.run("orders.describe", sample("orders/describe/document"))

@@ -28,8 +28,7 @@ UNBOUNDED = {
         "logs:DescribeResourcePolicies",
         "logs:DescribeLogGroups",
     },
-    "NotificationsMailRole": {"ses:SendEmail"},  # any identity, but one sender only
-    # Limited by its sender instead: the identity that SES checks may be the address or its domain.
+    # Not on AWS, where it is limited by identity and sender.
     "NotificationsMailRole": {"ses:SendEmail"},
 }
 
@@ -358,7 +357,8 @@ class TestPolicies:
 
     def test_mail_is_sent_in_one_name_only(self, stack: Stack) -> None:
         [statement] = [s for s in stack.statements("NotificationsMailRole") if "ses:SendEmail" in s["Action"]]
-        assert statement["Condition"] == {"StringEqualsIfExists": {"ses:FromAddress": {"Ref": "MailFrom"}}}
+        assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": {"Ref": "MailFrom"}}}
+        assert statement["Resource"] != "*"
 
 
 def _unbounded(stack: Stack) -> Iterator[tuple[str, set[str]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,9 +34,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> World:
     """The stack, with the present sources deployed and the catalogue seeded."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
+    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     try:
         # Deploying takes its time: show how far it is.
         with capture.global_and_fixture_disabled():
@@ -46,4 +46,4 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         if line := cli.explain(error):
             pytest.exit(f"error: {line}", returncode=1)
         raise
-    yield World(target)
+    return World(target)

@@ -148,7 +148,7 @@ def test_poison_in_a_batch_of_ten_goes_aside_alone_and_comes_back(world: World, 
     )
     assert not world.sent(poisoned.order_id)
 
-    world.dynamodb.delete_item(TableName=world.table("MailIdempotency"), Key={"id": claim})
+    world.dynamodb.delete_item(TableName=world.table("MailIdempotency"), Key={"id": {"S": claim}})
     answer = world.invoke("OperationsRedrive", {"queue": "mail", "max": 100})
 
     assert answer["moved"] >= 1

@@ -129,7 +129,7 @@ def _kill_workers(world: World, function: str) -> list[int]:
     instance = emulator.running(world.target.port)
     assert instance
     name = world.target.resources[f"{function}Function"]
-    table = subprocess.run(["ps", "-Ao", "pid=,ppid=,command="], capture_output=True, text=True, check=True).stdout
+    table = subprocess.run(["ps", "-Awwo", "pid=,ppid=,command="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in table.splitlines()]
     workers = [int(pid) for pid, parent, command in rows if int(parent) == instance.pid and f"-{name}-" in command]
     for pid in workers:

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from botocore.exceptions import ClientError, ReadTimeoutError
+
 from tests.support.dynamodb import Hook, Parameters
 
 BUS_ENTRIES = 10
@@ -18,15 +20,28 @@ BUS_BYTES = 256 * 1024
 
 
 class FakeService:
-    """What the services have in common: calls are counted and can be disturbed."""
+    """What the services have in common: calls are counted and can be disturbed.
 
-    def __init__(self) -> None:
+    A hook that raises an error which botocore retries makes the call again, `attempts` times in all.
+    """
+
+    def __init__(self, attempts: int = 1) -> None:
         """Start with nothing called."""
+        self._attempts = attempts
         self.calls: Counter[str] = Counter()
         self.before: Hook | None = None
         self.after: Hook | None = None
 
     def _call[A](self, operation: str, parameters: Parameters, run: Callable[[], A]) -> A:
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return self._attempt(operation, parameters, run)
+            except (ClientError, ReadTimeoutError):
+                if attempt == self._attempts:
+                    raise
+        raise AssertionError
+
+    def _attempt[A](self, operation: str, parameters: Parameters, run: Callable[[], A]) -> A:
         self.calls[operation] += 1
         if self.before:
             self.before(operation, parameters)
@@ -39,13 +54,13 @@ class FakeService:
 class FakeBus(FakeService):
     """EventBridge. Entries whose number (from 0, in the order of arrival) is in `refuse` are refused once."""
 
-    def __init__(self) -> None:
+    def __init__(self, attempts: int = 1) -> None:
         """Start with nothing published."""
-        super().__init__()
+        super().__init__(attempts)
         self.entries: list[dict[str, Any]] = []
         self.batches: list[int] = []
         self.refuse: set[int] = set()
-        self._arrived = 0
+        self.arrived = 0
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - botocore's name
         """Take at most 10 entries of together at most 256 KB; answer which of them were refused."""
@@ -64,7 +79,7 @@ class FakeBus(FakeService):
         return {"FailedEntryCount": sum("ErrorCode" in answer for answer in answers), "Entries": answers}
 
     def _take(self, entry: dict[str, Any]) -> dict[str, str]:
-        number, self._arrived = self._arrived, self._arrived + 1
+        number, self.arrived = self.arrived, self.arrived + 1
         if number in self.refuse:
             return {"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"}
         self.entries.append(entry)
@@ -74,9 +89,9 @@ class FakeBus(FakeService):
 class FakeQueues(FakeService):
     """SQS: what was sent, by the URL of the queue."""
 
-    def __init__(self) -> None:
+    def __init__(self, attempts: int = 1) -> None:
         """Start with empty queues."""
-        super().__init__()
+        super().__init__(attempts)
         self.sent: dict[str, list[Any]] = {}
 
     def send_message(self, *, QueueUrl: str, MessageBody: str) -> dict[str, str]:  # noqa: N803 - botocore's names
@@ -92,9 +107,9 @@ class FakeQueues(FakeService):
 class FakeWorkflows(FakeService):
     """Step Functions: the executions that were started and not yet run."""
 
-    def __init__(self) -> None:
+    def __init__(self, attempts: int = 1) -> None:
         """Start with nothing started."""
-        super().__init__()
+        super().__init__(attempts)
         self.started: list[dict[str, Any]] = []
 
     def start_execution(self, **parameters: Any) -> dict[str, str]:

@@ -14,8 +14,9 @@ from msgspec import Meta, Struct
 
 from orderflow.money import Money
 
-Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code")]
+# Python's `$` also matches before a line break at the end, other languages' does not.
+Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)")]
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", description="ISO 3166-1 alpha-2 code")]
 Quantity = Annotated[int, Meta(ge=1, le=999)]
 
 RejectionReason = Literal["out_of_stock", "fraud_refused", "payment_declined", "fulfilment_failed"]

@@ -151,6 +151,7 @@ def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_r
     assert len(ses.sent) == 1
 
 
+@pytest.mark.filterwarnings("ignore")  # Powertools would only warn, and go on
 def test_an_event_without_id_is_not_mailed_unguarded(ses: FakeSES) -> None:
     unnamed = changed(sample("confirmed"), event_id="")
     assert comes_back(deliver(unnamed), unnamed)

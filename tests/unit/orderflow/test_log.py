@@ -17,7 +17,7 @@ from tests.support.dynamodb import Crash, FakeDynamoDB, answer_lost, client_erro
 from tests.support.orders import ORDER_ID
 
 if TYPE_CHECKING:
-    from tests.conftest import Aws
+    from tests.support.aws import Aws
 
 OTHER_TABLE = "Stock"
 APPROVED = "tok_approved"

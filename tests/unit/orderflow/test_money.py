@@ -37,7 +37,10 @@ def test_two_currencies_never_meet_in_one_sum(one: int, two: int) -> None:
         _ = Money(one, "EUR") - Money(two, "USD")
 
 
-@pytest.mark.parametrize("document", ['{"amount": 12.5, "currency": "EUR"}', '{"amount": 1, "currency": "eur"}', '{"amount": 1}'])
+@pytest.mark.parametrize(
+    "document",
+    ['{"amount": 12.5, "currency": "EUR"}', '{"amount": 1, "currency": "eur"}', '{"amount": 1, "currency": "EUR\\n"}', '{"amount": 1}'],
+)
 def test_fractions_and_odd_currencies_are_no_money(document: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(document, type=Money)

@@ -14,7 +14,7 @@ from orders.catalogue import Catalogue
 from tests.support import samples
 
 if TYPE_CHECKING:
-    from tests.conftest import Aws
+    from tests.support.aws import Aws
 
 PRODUCTS = {
     "MUG-BLUE": ("Blue mug", 1250, "EUR", True),

@@ -1,0 +1,1 @@
+"""What the pipeline costs in time and money, measured: `make bench`."""

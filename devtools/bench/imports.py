@@ -1,0 +1,67 @@
+"""Cold import: what a new process of a function does before it can take its first request.
+
+Every run is a fresh interpreter that finds the artifact, its layer and the runtime's packages, and nothing else, and that
+may write no .pyc, as on Lambda's read-only file system. Time is the processor's, because other programs on the machine
+lengthen the clock's.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from devtools import ui
+from devtools.bench.build import Artifact
+from devtools.cli import UserError
+from devtools.deploy import architecture
+
+ROUNDS = 15
+_MEASURE = """
+import sys
+sys.path[:0] = {path!r}
+from time import process_time as clock
+started = clock()
+import {module}
+print(clock() - started)
+"""
+
+
+def measure(artifacts: Mapping[str, Artifact], rounds: int = ROUNDS) -> dict[str, float]:
+    """Return the median seconds that importing each artifact's handler takes, all of them measured in turn."""
+    samples: dict[str, list[float]] = {name: [] for name in artifacts}
+    with ui.stage("cold import") as step:
+        for done in range(rounds):
+            step.detail = f"{done + 1} of {rounds}"
+            for name, artifact in artifacts.items():
+                samples[name].append(_once(artifact))
+    return {name: statistics.median(seconds) for name, seconds in samples.items()}
+
+
+def _once(artifact: Artifact) -> float:
+    code = _MEASURE.format(path=[str(path) for path in artifact.path], module=artifact.module)
+    # No site-packages (-S, -s) but those of the path; the interpreter is the one whose version the functions ask for.
+    command = [sys.executable, "-S", "-s", "-c", code]
+    done = subprocess.run(command, env=_environment(artifact), capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise UserError(f"importing {artifact.module} failed: {done.stderr.strip().splitlines()[-1]}")
+    return float(done.stdout)
+
+
+def _environment(artifact: Artifact) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LAMBDA_TASK_ROOT": str(artifact.path[0]),
+        "AWS_LAMBDA_FUNCTION_NAME": "orders-place",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.13 {architecture()}",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "ORDER_LOG_TABLE": "orders",
+        "CATALOGUE_TABLE": "catalogue",
+        "POWERTOOLS_SERVICE_NAME": "orders",
+        "POWERTOOLS_METRICS_NAMESPACE": "bench",
+    }

@@ -1,0 +1,128 @@
+"""How long a caller waits: the order API and a function that does nothing, asked in turn."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from devtools import ui, web
+from devtools.bench.build import folder, sam
+from devtools.cli import UserError
+from devtools.shop import Shop, order_body, wait_until
+from devtools.target import ROOT, Target
+
+STACK = "order-pipeline-bench"
+ROUNDS = 60
+COLD_ROUNDS = 9
+WARM_UP = 10
+END_SECONDS = 30.0
+
+type Samples = dict[str, list[float]]
+
+
+def deploy(target: Target) -> dict[str, str]:
+    """Deploy the function that does nothing, behind the pipeline's authorizer; return the stack's outputs."""
+    bucket = f"{STACK}-artifacts"
+    target.client("s3").create_bucket(Bucket=bucket)
+    template = folder() / "control" / "template.yaml"
+    sam(
+        *(target, "deploy", "--template-file", str(template), "--stack-name", STACK, "--s3-bucket", bucket),
+        *("--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--region", "us-east-1"),
+    )
+    [stack] = target.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def measure(target: Target) -> dict[str, Samples]:
+    """Return seconds of POST, warm invoke and cold invoke, each for the order API and for the bare function."""
+    outputs = deploy(target)
+    shop = Shop(target)
+    bare = outputs["BareFunction"]
+    place = target.resources["OrdersPlaceFunction"]
+    url = f"{target.endpoint}/_aws/execute-api/{outputs['ApiId']}/bench/orders"
+    return {
+        "POST /orders": _in_turn(
+            "POST in turn", {"order API": lambda: _order(shop), "bare": lambda: _nothing(shop, url)}, ROUNDS, between=lambda: _settle(target)
+        ),
+        "warm invoke": _in_turn(
+            "warm invoke", {"order API": lambda: _invoke(target, place), "bare": lambda: _invoke(target, bare)}, ROUNDS, between=lambda: _settle(target)
+        ),
+        "cold invoke": _in_turn(
+            "cold invoke", {"order API": lambda: _cold(target, place), "bare": lambda: _cold(target, bare)}, COLD_ROUNDS, warm_up=0
+        ),
+    }
+
+
+def medians(samples: Samples) -> dict[str, float]:
+    """Return the median of each name's samples."""
+    return {name: statistics.median(seconds) for name, seconds in samples.items()}
+
+
+def _in_turn(
+    title: str, calls: dict[str, Callable[[], float]], rounds: int, *, warm_up: int = WARM_UP, between: Callable[[], None] | None = None
+) -> Samples:
+    samples: Samples = {name: [] for name in calls}
+    with ui.stage(title) as step:
+        for done in range(-warm_up, rounds):
+            step.detail = f"{max(done + 1, 0)} of {rounds}"
+            for name, call in calls.items():
+                seconds = call()
+                if between:
+                    between()
+                if done >= 0:
+                    samples[name].append(seconds)
+    return samples
+
+
+def _order(shop: Shop) -> float:
+    # A customer each: the fraud rules would hold somebody who orders as fast as this.
+    return _post(shop, shop.target.api_url("/orders"), order_body(("MUG-BLUE", 1)))
+
+
+def _nothing(shop: Shop, url: str) -> float:
+    return _post(shop, url, order_body(("MUG-BLUE", 1)))
+
+
+def _post(shop: Shop, url: str, body: dict[str, Any]) -> float:
+    headers = {"Authorization": f"Bearer {shop.token('ann')}", "Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
+    raw = json.dumps(body).encode()
+    began = time.perf_counter()
+    answer = web.call("POST", url, headers=headers, body=raw)
+    seconds = time.perf_counter() - began
+    if answer.status != 201:
+        raise UserError(f"POST {url} answered {answer.status} instead of 201: {answer.body[:200]!r}")
+    return seconds
+
+
+def _settle(target: Target) -> None:
+    """Wait until no order is under way, so that what follows an order is not measured as part of the next call."""
+    orders = target.client("dynamodb")
+    table = target.resources["OrderLogTable"]
+    if not wait_until(lambda: not orders.scan(TableName=table, IndexName="open-orders", Select="COUNT")["Count"], END_SECONDS, 0.02):
+        raise UserError(f"orders are still open after {END_SECONDS:.0f} s; look at .local/*.log")
+
+
+def _invoke(target: Target, function: str) -> float:
+    event = json.loads((ROOT / "events/orders/place/accepted.json").read_text("utf-8"))
+    event["headers"]["Idempotency-Key"] = str(uuid4())
+    payload = json.dumps(event).encode()
+    began = time.perf_counter()
+    answer = target.client("lambda").invoke(FunctionName=function, Payload=payload)
+    told = json.loads(answer["Payload"].read())
+    seconds = time.perf_counter() - began
+    if told.get("statusCode") != 201:
+        raise UserError(f"invoking {function} answered {str(told)[:200]}")
+    return seconds
+
+
+def _cold(target: Target, function: str) -> float:
+    """Invoke after a change of configuration, which takes the warm processes away."""
+    functions = target.client("lambda")
+    variables = functions.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
+    functions.update_function_configuration(FunctionName=function, Environment={"Variables": variables | {"BENCH": str(uuid4())}})
+    seconds = _invoke(target, function)
+    if function.endswith("orders-place"):
+        _settle(target)
+    return seconds

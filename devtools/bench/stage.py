@@ -1,0 +1,29 @@
+"""An emulator of the bench's own with the pipeline on it, so that nothing else is measured or disturbed."""
+
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from devtools import emulator, up
+from devtools.target import Target
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def pipeline(functions_endpoint: str | None = None, port: int | None = None) -> Generator[Target]:
+    """Run an emulator with the pipeline deployed and seeded; stop it in the end.
+
+    `functions_endpoint` is where functions find AWS when that is not the emulator itself.
+    """
+    port = port or free_port()
+    emulator.start(port, functions_endpoint=functions_endpoint)
+    try:
+        yield up.ready(Target("embedded", f"http://127.0.0.1:{port}", managed=True))
+    finally:
+        emulator.stop(port)

@@ -1,0 +1,156 @@
+"""What can go wrong with one call, and the hooks by which it does."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from payments.provider import ProviderTimeout, ProviderUnavailable
+from tests.support.dynamodb import Crash, Parameters, answer_lost, server_error, throttled
+
+PROVIDER = "provider"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way in which a call goes wrong.
+
+    `retried` is what botocore makes of it: the call is sent again at once, and the code sees only the
+    second answer. With `forgotten` the service does not know the second transaction for the first,
+    as some emulators do not, and as DynamoDB does not after ten minutes.
+    """
+
+    name: str
+    before: bool = False
+    retried: bool = False
+    forgotten: bool = False
+
+
+CRASH_BEFORE = Kind("crash before", before=True)
+CRASH_AFTER = Kind("crash after")
+LOST = Kind("answer lost")
+LOST_RETRIED = Kind("answer lost, sent again", retried=True)
+LOST_FORGOTTEN = Kind("answer lost, sent anew", retried=True, forgotten=True)
+THROTTLED = Kind("throttled", before=True)
+BROKEN_AFTER = Kind("5xx after commit")
+BROKEN_RETRIED = Kind("5xx, sent again", retried=True)
+REFUSED = Kind("entry refused", before=True)
+
+ONCE = (
+    CRASH_BEFORE,
+    CRASH_AFTER,
+    LOST,
+    LOST_RETRIED,
+    LOST_FORGOTTEN,
+    THROTTLED,
+    BROKEN_AFTER,
+    BROKEN_RETRIED,
+    REFUSED,
+)
+LASTING = (CRASH_BEFORE, CRASH_AFTER, LOST, THROTTLED, BROKEN_AFTER)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that a function made: of which operation of a service, on which table or queue."""
+
+    function: str
+    service: str
+    operation: str
+    target: str = ""
+
+    def __str__(self) -> str:
+        """Return how reports name the call."""
+        return f"{self.function}: {self.operation} {self.target}".rstrip()
+
+
+def takes(kind: Kind, call: Call) -> bool:
+    """Tell whether this can go wrong with that call, and is no other case than one that is tried anyway."""
+    if kind is REFUSED:
+        return call.operation == "PutEvents"
+    if kind is LOST_FORGOTTEN:
+        return call.operation == "TransactWriteItems"
+    return not (kind.retried and call.service == PROVIDER)
+
+
+type Match = Callable[[int, Call], bool]
+
+
+@dataclass
+class Disturbance:
+    """The calls of a run as they come, one or some of which go wrong.
+
+    `match` picks them by number (from 0) and call; `act`, where given, is done instead of a fault,
+    before the first call that matches.
+    """
+
+    kind: Kind | None = None
+    match: Match = field(default=lambda _number, _call: False)
+    act: Callable[[], object] | None = None
+    refuse: Callable[[], object] = field(default=lambda: None)
+    calls: list[Call] = field(default_factory=list[Call])
+    hits: int = 0
+    _open: dict[int, int] = field(default_factory=dict[int, int])
+
+    def before(self, call: Call, parameters: Parameters) -> None:
+        """Note a call, and let it fail where it is to fail before it had any effect."""
+        number = len(self.calls)
+        self.calls.append(call)
+        self._open[id(parameters)] = number
+        if not self.match(number, call):
+            return
+        if self.act:
+            act, self.act = self.act, None
+            self.hits += 1
+            act()
+        elif self.kind is REFUSED:
+            self.hits += 1
+            self.refuse()
+        elif self.kind and self.kind.before:
+            self.hits += 1
+            raise _error(self.kind, call)
+
+    def after(self, call: Call, parameters: Parameters) -> None:
+        """Let a call that had its effect fail where it is to fail."""
+        number = self._open.pop(id(parameters))
+        if self.kind and not self.kind.before and self.match(number, call):
+            self.hits += 1
+            if self.kind.forgotten:
+                parameters["ClientRequestToken"] = str(uuid.uuid4())
+            raise _error(self.kind, call)
+
+
+def _error(kind: Kind, call: Call) -> BaseException:
+    if kind in {CRASH_BEFORE, CRASH_AFTER}:
+        return Crash(str(call))
+    if call.service == PROVIDER:
+        return ProviderTimeout() if kind is LOST else ProviderUnavailable()
+    if kind is THROTTLED:
+        return throttled(call.operation)
+    return server_error(call.operation) if kind in {BROKEN_AFTER, BROKEN_RETRIED} else answer_lost()
+
+
+def target_of(parameters: Parameters) -> str:
+    """Return which table or queue a call is about; for a transaction, all of them."""
+    if "TransactItems" in parameters:
+        tables = [next(iter(item.values()))["TableName"] for item in parameters["TransactItems"]]
+        return "+".join(dict.fromkeys(tables))
+    if "RequestItems" in parameters:
+        return "+".join(parameters["RequestItems"])
+    return str(parameters.get("TableName") or parameters.get("QueueUrl", "").rpartition("/")[2])
+
+
+class Watched:
+    """The payment provider, every request to which is a call that can go wrong."""
+
+    def __init__(self, provider: Any, around: Callable[[str, Callable[[], Any]], Any]) -> None:
+        """Watch `provider`."""
+        self._provider = provider
+        self._around = around
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the provider's method, watched."""
+        method = getattr(self._provider, name)
+        return lambda *given: self._around(name, lambda: method(*given))

@@ -1,0 +1,151 @@
+"""What has to hold when everything has come to rest, whatever went wrong on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from orderflow import events
+from orderflow.events import Event
+from orderflow.order import Order, fold
+from payments.provider import Authorized
+from payments.rules import Account
+from tests.conftest import ENVIRONMENT
+from tests.faults.world import STOCK, World
+
+ONCE = {"OrderPlaced", "StockReserved", "StockReleased", "PaymentAuthorized", "PaymentVoided", "OrderConfirmed", "OrderRejected"}
+ENDS = {"OrderConfirmed", "OrderRejected"}
+RESTS = {"confirmed", "rejected", "held"}
+
+_accounts = msgspec.json.Decoder(Account)
+
+
+class Violation(NamedTuple):
+    """A rule that was broken, and how."""
+
+    rule: str
+    what: str
+
+
+def violations(world: World) -> list[Violation]:
+    """Return everything that is wrong with what a run left behind."""
+    logs = _logs(world)
+    found = [*_log(world, logs), *_api(world, logs)]
+    orders = {order_id: order for order_id, log in logs.items() if (order := _folded(order_id, log))}
+    found += [*_ends(world, orders), *_payments(world, orders), *_stock(world, orders), *_bus(world, logs)]
+    return [*found, *_executions(world)]
+
+
+def states(world: World) -> Counter[str]:
+    """Return how many orders ended in which state."""
+    folded = [_folded(order_id, log) for order_id, log in _logs(world).items()]
+    return Counter(order.state for order in folded if order)
+
+
+def _logs(world: World) -> dict[str, list[tuple[int, Event]]]:
+    logs: dict[str, list[tuple[int, Event]]] = {}
+    for item in world.aws.dynamodb.items("OrderLog"):
+        entry = int(item["version"]["N"]), events.decode(item["event"]["S"])
+        logs.setdefault(item["order_id"]["S"], []).append(entry)
+    return logs
+
+
+def _folded(order_id: str, log: list[tuple[int, Event]]) -> Order | None:
+    try:
+        return fold(order_id, [event for _, event in log])
+    except ValueError:
+        return None
+
+
+def _log(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
+    if world.answers and not logs:
+        yield Violation("an order that was answered is in the log", "there is none")
+    for order_id, log in logs.items():
+        versions = [version for version, _ in log]
+        if versions != list(range(1, len(log) + 1)) or versions != [event.order_version for _, event in log]:
+            yield Violation("versions have no gap", f"{order_id}: {versions}")
+        types = Counter(event.type for _, event in log)
+        yield from (Violation(f"{kind} at most once", f"{types[kind]} of {order_id}") for kind in sorted(ONCE) if types[kind] > 1)
+        if types["OrderPlaced"] != 1:
+            yield Violation("one OrderPlaced", f"{order_id}: {types['OrderPlaced']}")
+        if any(event.type in ENDS for _, event in log[:-1]):
+            yield Violation("nothing follows the end", f"{order_id}: {[event.type for _, event in log]}")
+        if not _folded(order_id, log):
+            yield Violation("the log can be folded", order_id)
+    written = [record for record in world.aws.dynamodb.changes["OrderLog"] if record["eventName"] != "INSERT"]
+    if any(record["dynamodb"]["NewImage"]["event"] != record["dynamodb"]["OldImage"]["event"] for record in written):
+        yield Violation("an event is never written over", str(len(written)))
+
+
+def _api(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
+    for answer in world.answers:
+        document = msgspec.json.decode(answer["body"])
+        if answer["statusCode"] != 201 or document["order_id"] not in logs:
+            yield Violation("an order that was answered is in the log", str(document))
+    bodies = Counter((msgspec.json.decode(answer["body"])["order_id"], answer["body"]) for answer in world.answers)
+    if len(bodies) > len({order_id for order_id, _ in bodies}):
+        yield Violation("the same request has the same answer", str(len(bodies)))
+
+
+def _ends(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+    for order_id, order in orders.items():
+        if order.state not in RESTS:
+            yield Violation("every order comes to rest", f"{order_id} is {order.state}")
+    for item in world.aws.dynamodb.items("OrderLog"):
+        if "open_shard" in item or "open_since" in item:
+            yield Violation("no order at rest is marked open", item["order_id"]["S"])
+
+
+def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+    held: dict[str, list[Authorized]] = {}
+    for item in world.aws.dynamodb.items("SandboxPayments"):
+        payment = _accounts.decode(item["account"]["S"]).payment
+        if isinstance(payment, Authorized):
+            held.setdefault(item["key"]["S"].partition(":")[0], []).append(payment)
+    for order_id, order in orders.items():
+        there = held.pop(order_id, [])
+        wanted = 1 if order.state == "confirmed" else 0
+        if len(there) > wanted:
+            yield Violation("never more than one authorization, and none that nobody needs", f"{order.state}: {len(there)}")
+        if len(there) < wanted:
+            yield Violation("a confirmed order is paid for", order_id)
+        if there and wanted and (there[0].amount, there[0].authorization_id) != (order.total, order.authorization_id):
+            yield Violation("the authorization is the order's", f"{there[0]} of {order.total}")
+    if held:
+        yield Violation("never more than one authorization, and none that nobody needs", f"of unknown orders: {sorted(held)}")
+
+
+def _stock(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+    holders = [order for order in orders.values() if order.state in {"confirmed", "held"}]
+    needed = Counter[str]()
+    for line in (line for order in holders for line in order.lines):
+        needed[line.sku] += line.quantity
+    for row in world.aws.dynamodb.items("Stock"):
+        sku, available, reserved = row["sku"]["S"], int(row["available"]["N"]), int(row["reserved"]["N"])
+        if available + reserved != STOCK[sku] or available < 0:
+            yield Violation("stock is neither made nor lost", f"{sku}: {available} + {reserved} of {STOCK[sku]}")
+        if reserved != needed[sku]:
+            yield Violation("what is reserved is what orders hold", f"{sku}: {reserved} for {needed[sku]}")
+    rows = {row["order_id"]["S"] for row in world.aws.dynamodb.items("Reservations") if row["state"]["S"] == "held"}
+    if rows != {order.order_id for order in holders}:
+        yield Violation("reservations are those of the orders that hold stock", f"{len(rows)} for {len(holders)}")
+
+
+def _executions(world: World) -> Iterator[Violation]:
+    letters = world.aws.sqs.sent.get("${OperationsQueueUrl}", [])
+    if world.failed.count("CompensationFailed") > len(letters):
+        yield Violation("a compensation that failed is on the operations queue", f"{len(letters)} of {world.failed}")
+    if unknown := set(world.failed) & {"UnexpectedOutcome", "States.ParameterPathFailure"}:
+        yield Violation("the workflow knows every outcome", str(unknown))
+
+
+def _bus(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
+    published = {detail["event_id"] for detail in world.aws.events.details}
+    written = {event.event_id for log in logs.values() for _, event in log}
+    if published != written:
+        yield Violation("every event reaches the bus", f"{sorted(written - published)} not, {sorted(published - written)} for nothing")
+    if world.aws.sqs.sent.get(ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]):
+        yield Violation("no event is parked", "")

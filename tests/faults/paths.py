@@ -1,0 +1,130 @@
+"""The ways that an order can take, each as a run from the client's request to rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fraud import rules, screen
+from operations import sweep
+from orderflow import log, order
+from orders import place, pricing
+from orders.catalogue import Catalogue
+from payments import authorize, sandbox, steps, void
+from tests.faults.faults import Disturbance, Watched
+from tests.faults.world import Functions, World, real
+from tests.support import samples
+
+MUGS = ({"sku": "MUG-BLUE", "quantity": 2}, {"sku": "FILTER-100", "quantity": 1})
+LENIENT = rules.parse('{"weights": {"new_customer": 0}}')
+REFUSING = rules.parse('{"hold_score": 5, "refuse_score": 10}')
+type Patch = Callable[[Any, str, Any], None]
+
+
+@dataclass(frozen=True)
+class Path:
+    """What a customer asks for, what is broken all the time, and how the order ends.
+
+    `approved` has a person let a held order go on.
+    """
+
+    name: str
+    ends: str
+    lines: tuple[dict[str, Any], ...] = MUGS
+    token: str = "tok_approved"
+    rules: Any = LENIENT
+    broken: frozenset[str] = frozenset()
+    approved: bool = False
+
+
+PATHS = (
+    Path("confirmed", "confirmed"),
+    Path("lost request to the provider", "confirmed", token="tok_timeout_before"),
+    Path("lost answer of the provider", "confirmed", token="tok_timeout_after"),
+    Path("out of stock", "rejected", lines=({"sku": "MUG-BLUE", "quantity": 1}, {"sku": "SOLD-OUT-LAMP", "quantity": 1})),
+    Path("refused by fraud rules", "rejected", rules=REFUSING),
+    Path("declined", "rejected", token="tok_declined"),
+    Path("held for review", "held", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},)),
+    Path("let go by a person", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), approved=True),
+    Path("provider unavailable", "rejected", token="tok_unavailable"),
+    Path("screening broken", "rejected", broken=frozenset({"FraudScreen"})),
+    Path("confirming broken", "rejected", broken=frozenset({"OrdersConfirm"})),
+)
+
+
+def request(path: Path, customer: str = "ann", key: str = "key-1") -> Any:
+    """Return the path's `POST /orders`."""
+    event = samples.sample("orders/place/accepted")
+    event["headers"]["Idempotency-Key"] = key
+    event["requestContext"]["authorizer"] |= {"customer_id": customer, "email": f"{customer}@example.com"}
+    event["body"] = json.dumps(json.loads(event["body"]) | {"lines": path.lines, "payment": {"token": path.token, "country": "GB"}})
+    return event
+
+
+@dataclass
+class Stage:
+    """Makes worlds for runs and sets the functions up as each run needs them."""
+
+    patch: pytest.MonkeyPatch
+    functions: Functions = field(default_factory=real)
+
+    def __post_init__(self) -> None:
+        """Wait for nothing, and have the sweeper take every open order for stuck."""
+        self.patch.setattr(log.time, "sleep", lambda _: None)
+        self.patch.setattr(sandbox.time, "sleep", lambda _: None)
+        self.patch.setattr(sweep, "STUCK_AFTER", timedelta(days=-1))
+
+    def world(self, path: Path, disturbance: Disturbance | None = None, attempts: int = 1) -> World:
+        """Return a world in which a run of the path can begin."""
+        world = World(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
+        self.patch.setattr(place, "CATALOGUE", Catalogue("Catalogue", world.aws.dynamodb.client, 60))
+        self.patch.setattr(screen, "THRESHOLDS", path.rules)
+        watched = Watched(PROVIDER, world.around_provider)
+        for module in (authorize, void):
+            self._replace(module, watched)
+        return world
+
+    def _replace(self, module: ModuleType, provider: Watched) -> None:
+        self.patch.setattr(module, "PROVIDER", provider)
+
+
+PROVIDER = steps.PROVIDER
+
+
+def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -> str:
+    """Place the path's order, let everything follow that follows by itself, and return the order's id."""
+    world.post(request(path, customer, key))
+    world.settle()
+    order_id = pricing.order_id(customer, key)
+    if path.approved:
+        let_go(world, order_id)
+    return order_id
+
+
+def let_go(world: World, order_id: str) -> None:
+    """Have a person approve a held order, and let everything follow."""
+    orders = log.OrderLog("OrderLog", world.aws.dynamodb.client)
+    disturbance, world.disturbance.match = world.disturbance.match, lambda _number, _call: False
+    orders.record(orders.load(order_id), order.ApproveReview("rex"), source="tests")
+    world.disturbance.match = disturbance
+    world.settle()
+
+
+def finish(world: World, path: Path) -> None:
+    """End all faults and let the sweeper bring what is still open to rest; broken functions are repaired."""
+    world.disturbance.match = lambda _number, _call: False
+    world.broken.clear()
+    world.publish()
+    world.settle()
+    world.sweep()
+    if path.approved:
+        for item in world.aws.dynamodb.items("OrderLog"):
+            if item["version"]["N"] == "1":
+                let_go(world, item["order_id"]["S"])
+    world.sweep()

@@ -1,0 +1,173 @@
+"""Every call of every path goes wrong in every way, once and lastingly, and every message comes twice.
+
+A run without faults records the calls first, so that a new call of any function is swept by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import Tally
+from tests.faults.faults import LASTING, ONCE, Call, Disturbance, takes
+from tests.faults.invariants import states, violations
+from tests.faults.paths import PATHS, Path, Stage, begin, finish, request
+from tests.faults.world import NeverAnswered, World
+
+COMPENSATIONS = ("OrdersFail", "PaymentsVoid", "InventoryRelease", "OrdersReject")
+FORWARD = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
+ASKS = ("OrdersPlace", "OrdersPublish")
+
+every_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name.replace(" ", "-"))
+
+
+def recorded(stage: Stage, path: Path) -> list[Call]:
+    """Return the calls of a run in which nothing goes wrong, after making sure that nothing did."""
+    world = stage.world(path)
+    begin(world, path)
+    calls = list(world.disturbance.calls)
+    finish(world, path)
+    assert wrong(world, path, ends={path.ends}) == []
+    return calls
+
+
+def wrong(world: World, path: Path, ends: set[str] | None = None, orders: int = 1) -> list[str]:
+    """Return what is wrong with a finished run; with `ends`, the order has to be in one of these states."""
+    found = [f"{violation.rule}: {violation.what}" for violation in violations(world)]
+    if ends is not None and (set(states(world)) - ends or states(world).total() != orders):
+        found.append(f"{path.name} ends {path.ends}, not {dict(states(world))}")
+    return found
+
+
+def nothing_wrong(failures: dict[str, list[str]]) -> None:
+    """Fail with the first few of the runs that went wrong."""
+    report = "\n".join(f"{run}\n    " + "\n    ".join(found) for run, found in list(failures.items())[:10])
+    assert not failures, f"{len(failures)} runs went wrong:\n{report}"
+
+
+@every_path
+def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: Path) -> None:
+    """What goes wrong once changes nothing: the order ends as it would have without."""
+    failures: dict[str, list[str]] = {}
+    for number, call in enumerate(recorded(stage, path)):
+        for kind in (kind for kind in ONCE if takes(kind, call)):
+            disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
+            world = stage.world(path, disturbance, attempts=2 if kind.retried else 1)
+            begin(world, path)
+            finish(world, path)
+            tally(path.name, kind.name)
+            found = wrong(world, path, ends={path.ends})
+            if disturbance.hits != 1:
+                found.append(f"the fault was met {disturbance.hits} times")
+            if found:
+                failures[f"{number} {call}, {kind.name}"] = found
+    nothing_wrong(failures)
+
+
+@every_path
+def test_a_kind_of_call_goes_wrong_until_everything_has_given_up(stage: Stage, tally: Tally, path: Path) -> None:
+    """The order may be rejected then, but whole; what was left standing, the sweeper brings to its end."""
+    failures: dict[str, list[str]] = {}
+    for call in dict.fromkeys(recorded(stage, path)):
+        for kind in LASTING:
+            for queue_too in (False, True)[: 1 + (call.function in COMPENSATIONS)]:
+                disturbance = Disturbance(kind, match=_same(call, queue_too=queue_too))
+                world = stage.world(path, disturbance)
+                with suppress(NeverAnswered):
+                    begin(world, path)
+                finish(world, path)
+                tally(path.name, f"lasting {kind.name}")
+                found = wrong(world, path, ends={path.ends, "rejected", "confirmed"})
+                if call.function not in ASKS and kind.before and not disturbance.hits:
+                    found.append("the fault was never met")
+                if found and not (call.function == "OrdersPlace" and states(world).total() == 0):
+                    failures[f"{call}, {kind.name}{', and the operations queue' if queue_too else ''}"] = found
+    nothing_wrong(failures)
+
+
+def _same(call: Call, *, queue_too: bool) -> Callable[[int, Call], bool]:
+    return lambda _number, made: made == call or (queue_too and made.function == "Fulfilment")
+
+
+@every_path
+def test_a_function_does_not_work_at_all_for_a_while(stage: Stage, tally: Tally, path: Path) -> None:
+    failures: dict[str, list[str]] = {}
+    for function in (*FORWARD, *COMPENSATIONS):
+        world = stage.world(path)
+        world.broken.add(function)
+        begin(world, path)
+        finish(world, path)
+        tally(path.name, "function broken")
+        if found := wrong(world, path):
+            failures[function] = found
+    nothing_wrong(failures)
+
+
+def _saga_again(world: World, path: Path) -> None:
+    world.saga(world.placed())
+
+
+def _stream_again(world: World, path: Path) -> None:
+    world.deliver([record for record in world.aws.dynamodb.changes["OrderLog"] if record["eventName"] == "INSERT"])
+
+
+def _request_again(world: World, path: Path) -> None:
+    world.post(request(path))
+
+
+AGAIN: dict[str, Callable[[World, Path], None]] = {
+    "saga twice": _saga_again,
+    "stream batch twice": _stream_again,
+    "request twice": _request_again,
+}
+
+
+@every_path
+@pytest.mark.parametrize("what", AGAIN)
+def test_a_message_comes_again_at_any_moment(stage: Stage, tally: Tally, path: Path, what: str) -> None:
+    """Between any two calls of the run, and after its end."""
+    failures: dict[str, list[str]] = {}
+    calls = recorded(stage, path)
+    first = next(number for number, call in enumerate(calls) if call.function != "OrdersPlace")
+    for number in range(0 if what == "request twice" else first, len(calls) + 1):
+        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
+        world = stage.world(path, disturbance)
+        disturbance.act = lambda world=world: AGAIN[what](world, path)
+        begin(world, path)
+        if number == len(calls):
+            AGAIN[what](world, path)
+        finish(world, path)
+        tally(path.name, what)
+        if found := wrong(world, path, ends={path.ends}):
+            failures[f"before {number} {calls[number] if number < len(calls) else 'nothing more'}"] = found
+    nothing_wrong(failures)
+
+
+@every_path
+@pytest.mark.parametrize("function", FORWARD)
+def test_a_second_saga_gives_up_at_any_moment_of_the_first(stage: Stage, tally: Tally, path: Path, function: str) -> None:
+    """Confirming and unwinding meet at every point: one of them wins, and the order is whole."""
+    failures: dict[str, list[str]] = {}
+    calls = recorded(stage, path)
+    first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
+    for number in range(first, len(calls)):
+        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
+        world = stage.world(path, disturbance)
+        disturbance.act = _giving_up(world, function)
+        begin(world, path)
+        finish(world, path)
+        tally(path.name, "second saga gives up")
+        if found := wrong(world, path, ends={path.ends, "rejected"}):
+            failures[f"{function} broken, before {number} {calls[number]}"] = found
+    nothing_wrong(failures)
+
+
+def _giving_up(world: World, function: str) -> Callable[[], Any]:
+    def act() -> None:
+        with world.breaking(function):
+            world.saga(world.placed())
+
+    return act

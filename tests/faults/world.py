@@ -1,0 +1,239 @@
+"""The pipeline in one process: the real functions on services in memory, driven as AWS drives them.
+
+A client posts until it has an answer; the stream brings a batch until the publisher takes it; the
+bus starts sagas; the workflow's own definition is run, and a function that dies is an error of its
+task; at the end the sweeper runs until nothing is open.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.faults.asl import ExecutionFailed, Machine, TaskFailed
+from tests.faults.faults import PROVIDER, Call, Disturbance, target_of
+from tests.support.aws import TABLES, Aws
+from tests.support.dynamodb import Crash, FakeDynamoDB
+from tests.support.services import FakeBus, FakeQueues, FakeWorkflows
+
+WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json")
+STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved"}
+ATTEMPTS = 8
+CONTEXT = SimpleNamespace(
+    function_name="function",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
+    aws_request_id="request-1",
+    get_remaining_time_in_millis=lambda: 30_000,
+)
+STOCK = {"MUG-BLUE": 100, "FILTER-100": 100, "ESPRESSO-PRO": 10, "SOLD-OUT-LAMP": 0, "LAST-ITEM-CLOCK": 1}
+PRICES = {"MUG-BLUE": 1250, "FILTER-100": 490, "ESPRESSO-PRO": 289_900, "SOLD-OUT-LAMP": 8900, "LAST-ITEM-CLOCK": 4590}
+
+STEPS = {
+    "InventoryReserve": "inventory.reserve",
+    "FraudScreen": "fraud.screen",
+    "PaymentsAuthorize": "payments.authorize",
+    "OrdersConfirm": "orders.confirm",
+    "OrdersFail": "orders.fail",
+    "PaymentsVoid": "payments.void",
+    "InventoryRelease": "inventory.release",
+    "OrdersReject": "orders.reject",
+}
+
+type Handler = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class Functions:
+    """A set of handlers by logical id."""
+
+    handlers: Mapping[str, Handler]
+
+    def __getitem__(self, name: str) -> Handler:
+        """Return the handler of a function."""
+        return self.handlers[name]
+
+
+def real() -> Functions:
+    """Return the pipeline's own handlers."""
+    modules = {**STEPS, "OrdersPlace": "orders.place", "OrdersPublish": "orders.publish", "OperationsSweep": "operations.sweep"}
+    return Functions({name: importlib.import_module(module).handler for name, module in modules.items()})
+
+
+class NeverAnswered(AssertionError):
+    """A client, or the stream, tried again and again without success."""
+
+
+@dataclass
+class World:
+    """One run. `broken` functions fail whenever they are invoked; `attempts` is botocore's."""
+
+    functions: Functions
+    disturbance: Disturbance = field(default_factory=Disturbance)
+    attempts: int = 1
+    broken: set[str] = field(default_factory=set[str])
+    aws: Aws = field(init=False)
+    answers: list[Any] = field(default_factory=list[Any])
+    invoked: list[str] = field(default_factory=list[str])
+    failed: list[str] = field(default_factory=list[str])
+    _published: int = 0
+    _seen: int = 0
+    _local: threading.local = field(default_factory=threading.local)
+
+    def __post_init__(self) -> None:
+        """Stock the shelves."""
+        times = self.attempts
+        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), FakeBus(times), FakeQueues(times), FakeWorkflows(times))
+        for sku, available in STOCK.items():
+            row = {"name": {"S": sku}, "unit_price": {"N": str(PRICES[sku])}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
+            self.aws.dynamodb.seed("Catalogue", {"sku": {"S": sku}, **row})
+            self.aws.dynamodb.seed("Stock", {"sku": {"S": sku}, "available": {"N": str(available)}, "reserved": {"N": "0"}})
+        services = {
+            "dynamodb": self.aws.dynamodb,
+            "events": self.aws.events,
+            "sqs": self.aws.sqs,
+            "stepfunctions": self.aws.stepfunctions,
+        }
+        for name, service in services.items():
+            service.before, service.after = self._hooks(name)
+        self.disturbance.refuse = self._refuse_entry
+        self.aws.lend()
+
+    def _hooks(self, service: str) -> tuple[Any, Any]:
+        def before(operation: str, parameters: Any) -> None:
+            self.disturbance.before(Call(self.current, service, operation, target_of(parameters)), parameters)
+
+        def after(operation: str, parameters: Any) -> None:
+            self.disturbance.after(Call(self.current, service, operation, target_of(parameters)), parameters)
+
+        return before, after
+
+    def _refuse_entry(self) -> None:
+        self.aws.events.refuse = {self.aws.events.arrived}
+
+    @property
+    def current(self) -> str:
+        """The function that is running in this thread."""
+        return getattr(self._local, "current", "")
+
+    def around_provider(self, name: str, method: Callable[[], Any]) -> Any:
+        """Make a request to the payment provider as a call that can go wrong."""
+        call, token = Call(self.current, PROVIDER, name), {}
+        self.disturbance.before(call, token)
+        answer = method()
+        self.disturbance.after(call, token)
+        return answer
+
+    def invoke(self, name: str, event: Any) -> Any:
+        """Invoke a function as the Lambda service does, with a copy of the event.
+
+        Raises:
+            TaskFailed: it failed, or its process died.
+        """
+        if name in self.broken or name in getattr(self._local, "broken", ()):
+            raise TaskFailed("Broken")
+        self.invoked.append(name)
+        before, self._local.current = self.current, name
+        try:
+            return self.functions[name](json.loads(json.dumps(event, default=str)), CONTEXT)
+        except Crash:
+            raise TaskFailed("Lambda.Unknown") from None
+        except Exception as error:
+            raise TaskFailed(type(error).__name__) from error
+        finally:
+            self._local.current = before
+
+    def post(self, request: Any) -> Any:
+        """Send `POST /orders` as a client does, which repeats it until it has an answer that is no 5xx."""
+        for _ in range(ATTEMPTS):
+            try:
+                answer = self.invoke("OrdersPlace", request)
+            except TaskFailed:
+                continue
+            if answer["statusCode"] < 500:
+                self.answers.append(answer)
+                return answer
+        raise NeverAnswered("POST /orders")
+
+    def publish(self) -> None:
+        """Bring what is new on the table's stream to the publisher, until it takes the batch."""
+        records = self.aws.dynamodb.changes["OrderLog"]
+        batch, until = records[self._published :], len(records)
+        self.deliver([record for record in batch if record["eventName"] == "INSERT"])
+        self._published = until
+
+    def deliver(self, batch: list[Any]) -> None:
+        """Bring a batch of the stream to the publisher, until it takes it."""
+        for _ in range(ATTEMPTS * bool(batch)):
+            try:
+                self.invoke("OrdersPublish", {"Records": batch})
+            except TaskFailed:
+                continue
+            return
+        if batch:
+            raise NeverAnswered("the stream's batch")
+
+    def settle(self) -> None:
+        """Publish what was written and run the sagas that the bus starts, until nothing is new."""
+        self.publish()
+        while self._seen < len(self.aws.events.entries):
+            entry = self.aws.events.entries[self._seen]
+            self._seen += 1
+            if entry["DetailType"] in STARTS_SAGA:
+                self.saga(json.loads(entry["Detail"]))
+            self.publish()
+
+    def saga(self, detail: Any) -> None:
+        """Run the fulfilment workflow once; how it fails is kept."""
+        try:
+            WORKFLOW.run(detail, self._task)
+        except ExecutionFailed as failed:
+            self.failed.append(failed.error)
+
+    def _task(self, resource: str, parameters: Any) -> Any:
+        if resource.endswith("lambda:invoke"):
+            name = parameters["FunctionName"].removeprefix("${").removesuffix("}")
+            return {"Payload": self.invoke(name, parameters["Payload"])}
+        assert resource.endswith("sqs:sendMessage"), resource
+        before, self._local.current = self.current, "Fulfilment"
+        try:
+            return self.aws.sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
+        except (Exception, Crash) as error:
+            raise TaskFailed(type(error).__name__) from error
+        finally:
+            self._local.current = before
+
+    def placed(self, order: int = 0) -> Any:
+        """Return the event with which the n-th order began, as it is in the log."""
+        first = [item for item in self.aws.dynamodb.items("OrderLog") if item["version"]["N"] == "1"]
+        return json.loads(first[order]["event"]["S"])
+
+    def sweep(self) -> int:
+        """Run the sweeper until no order is open, or it does not help; return how many sagas it ran."""
+        run = 0
+        for _ in range(ATTEMPTS):
+            if not any("open_shard" in item for item in self.aws.dynamodb.items("OrderLog")):
+                break
+            self.invoke("OperationsSweep", {})
+            started, self.aws.stepfunctions.started = self.aws.stepfunctions.started, []
+            for given in started:
+                run += 1
+                self.saga(given)
+            self.settle()
+        return run
+
+    @contextmanager
+    def breaking(self, name: str) -> Iterator[None]:
+        """Have a function fail meanwhile, for what this thread does."""
+        self._local.broken = {name}
+        try:
+            yield
+        finally:
+            self._local.broken = set[str]()

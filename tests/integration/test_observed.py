@@ -1,0 +1,79 @@
+"""What an operator can find out about an order, and what must not be found anywhere."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from localstack_client.session import Session  # pyright: ignore[reportMissingTypeStubs]
+
+from devtools import functionlogs
+from devtools.shop import ADDRESS, order_body
+from devtools.target import STACK
+from tests.integration.world import World, eventually
+
+ON_THE_WAY = {"orders-place", "inventory-reserve", "fraud-screen", "payments-authorize", "orders-confirm", "notifications-mail"}
+
+
+def test_every_line_about_an_order_carries_its_correlation_id(world: World):
+    customer, correlation_id = world.customer(), f"trace-{world.product()}"
+    order_id = _place(world, customer, correlation_id)
+    world.mails(order_id)
+
+    def about() -> list[functionlogs.Line]:
+        lines = functionlogs.read(world.target, functionlogs.functions(world.target))
+        # A batch of the outbox holds events of several orders: its one line names them all, and belongs to none.
+        return [line for line in lines if order_id in line.text and "event_ids" not in line.fields]
+
+    lines = eventually(
+        about, lambda found: {line.function for line in found} >= ON_THE_WAY, within=world.patience, what="a line of each function"
+    )
+    assert {line.fields.get("correlation_id") for line in lines} == {correlation_id}
+    assert {line.fields.get("order_id") for line in lines} == {order_id}
+
+
+def test_no_line_tells_who_the_customer_is_or_how_they_pay(world: World):
+    customer = world.customer("private")
+    order_id = _place(world, customer, "correlation")
+    world.mails(order_id)
+
+    lines = functionlogs.read(world.target, functionlogs.functions(world.target))
+
+    text = "\n".join(line.text for line in lines)
+    assert order_id in text
+    for secret in (f"{customer}@example.com", ADDRESS["street"], "tok_approved", world.shop.token(customer)):
+        assert secret not in text
+
+
+def test_no_event_tells_how_the_customer_pays(world: World):
+    customer = world.customer()
+    order_id = world.buy(customer, world.product())
+    world.ended(customer, order_id)
+
+    assert "tok_approved" not in str(world.log(order_id))
+
+
+@pytest.mark.needs("iam")
+def test_what_no_policy_allows_is_denied(world: World):
+    """The suite passes with the roles of the template in force: somebody without any role gets nowhere."""
+    iam, name = world.target.client("iam"), f"{STACK}-nobody"
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    try:
+        session = Session(aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"], region_name="us-east-1")
+        nobody = session.client("dynamodb", config=Config(retries={"max_attempts": 0}, proxies={}))
+        with pytest.raises(ClientError, match="AccessDenied"):
+            nobody.scan(TableName=world.table("OrderLog"))
+    finally:
+        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+
+
+def _place(world: World, customer: str, correlation_id: str) -> str:
+    body = json.dumps(order_body((world.product(), 1))).encode()
+    answer = world.shop.call("POST", "/orders", customer, body=body, Idempotency_Key=correlation_id, X_Correlation_Id=correlation_id)
+    assert answer.headers["x-correlation-id"] == correlation_id
+    return answer.json()["order_id"]

@@ -1,0 +1,26 @@
+"""AWS as the code under test meets it: all services in memory, tables as the template has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support import clients
+from tests.support.dynamodb import FakeDynamoDB, tables_of
+from tests.support.services import FakeBus, FakeQueues, FakeWorkflows
+
+TABLES = tables_of(Path(__file__).resolve().parents[2] / "template.yaml")
+
+
+@dataclass
+class Aws:
+    """The services, empty at first."""
+
+    dynamodb: FakeDynamoDB = field(default_factory=lambda: FakeDynamoDB(*TABLES))
+    events: FakeBus = field(default_factory=FakeBus)
+    sqs: FakeQueues = field(default_factory=FakeQueues)
+    stepfunctions: FakeWorkflows = field(default_factory=FakeWorkflows)
+
+    def lend(self) -> None:
+        """Put these services behind the functions' clients."""
+        clients.lend(dynamodb=self.dynamodb, events=self.events, sqs=self.sqs, stepfunctions=self.stepfunctions)

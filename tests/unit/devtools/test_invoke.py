@@ -1,0 +1,77 @@
+"""What counts as the expected answer to a sample, and which samples there are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtools import containers, invoke
+from devtools.cli import UserError
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual"),
+    [
+        ({"outcome": "reserved"}, {"outcome": "reserved", "more": 1}),
+        ({"statusCode": 201, "body": {"state": "placed"}}, {"statusCode": 201, "body": '{"state": "placed", "total": 1}'}),
+        ({"batchItemFailures": []}, {"batchItemFailures": []}),
+        ([{"a": 1}], [{"a": 1, "b": 2}]),
+    ],
+)
+def test_an_answer_may_say_more(expected: Any, actual: Any) -> None:
+    assert not list(invoke.differences(expected, actual))
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "where"),
+    [
+        ({"outcome": "reserved"}, {"outcome": "out_of_stock"}, "answer.outcome"),
+        ({"outcome": "reserved"}, {"errorMessage": "boom", "errorType": "RuntimeError"}, "answer.outcome"),
+        ({"outcome": "reserved"}, None, "answer"),
+        ({"body": {"state": "placed"}}, {"body": "<html>"}, "answer.body"),
+        ({"batchItemFailures": []}, {"batchItemFailures": [{"itemIdentifier": "1"}]}, "answer.batchItemFailures"),
+        ([1, 2], [1, 3], "answer[1]"),
+        ({"moved": 1}, {"moved": True}, "answer.moved"),
+    ],
+)
+def test_a_difference_is_told_with_its_place(expected: Any, actual: Any, where: str) -> None:
+    (line,) = invoke.differences(expected, actual)
+    assert line.startswith(f"{where} is ")
+
+
+def test_without_an_expected_answer_an_error_is_one(tmp_path: Path) -> None:
+    sample = tmp_path / "case.json"
+    assert invoke.check(sample, {"errorType": "Runtime.ImportModuleError", "errorMessage": "no module"})
+    assert not invoke.check(sample, {"outcome": "swept"})
+    assert not invoke.check(sample, None)
+
+
+def test_names_in_a_sample_are_replaced_as_json_text() -> None:
+    text = invoke.filled('{"token": "Bearer ${TOKEN_ANN}", "price": "$5"}', {"TOKEN_ANN": 'a"b'})
+    assert json.loads(text) == {"token": 'Bearer a"b', "price": "$5"}
+
+
+def test_an_unknown_name_in_a_sample_is_told() -> None:
+    with pytest.raises(UserError, match="TOKEN_NOBODY"):
+        invoke.filled('"${TOKEN_NOBODY}"', {"TOKEN_ANN": "x"})
+
+
+@pytest.mark.parametrize("function", invoke.functions(), ids=lambda function: function.module)
+def test_every_function_of_the_template_has_samples_in_the_order_of_the_flow(function: invoke.Function) -> None:
+    assert function.samples
+    assert function.module in invoke.FLOW
+
+
+def test_every_sample_and_answer_is_json_and_every_answer_has_its_sample() -> None:
+    for path in invoke.EVENTS.rglob("*.json"):
+        json.loads(path.read_text())
+        if path.name.endswith(".answer.json"):
+            assert path.with_name(path.name.replace(".answer.json", ".json")).exists(), path
+
+
+def test_without_a_docker_engine_there_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(UserError, match=r"https://docs\.docker\.com") as raised:
+        containers.require_engine("x86_64")
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,88 @@
+"""Confirm, fail and reject: what each answers for an order in every state, and what it adds to the log."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orderflow import events
+from orderflow.log import OrderLog, OrderNotFound
+from orders import confirm, fail, reject
+from tests.support import orders, samples
+from tests.unit.orders.conftest import order_id
+
+if TYPE_CHECKING:
+    from tests.support.aws import Aws
+
+STEP: Any = {"order_id": orders.ORDER_ID, "correlation_id": orders.CORRELATION_ID, "execution": "arn:1"}
+HANDLERS: dict[str, Any] = {"confirm": confirm.handler, "fail": fail.handler, "reject": reject.handler}
+FAULT = "RuntimeError"
+
+# What each step answers for an order in a state, and which event it adds; a fault is for the saga to retry.
+OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
+    "placed": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "reject": (FAULT, None)},
+    "reserved": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "reject": (FAULT, None)},
+    "screened": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "reject": (FAULT, None)},
+    "held": {"confirm": ("held", None), "fail": ("ended", None), "reject": (FAULT, None)},
+    "authorized": {"confirm": ("confirmed", "OrderConfirmed"), "fail": ("failing", "FulfilmentFailed"), "reject": (FAULT, None)},
+    "confirmed": {"confirm": ("confirmed", None), "fail": ("ended", None), "reject": ("ended", None)},
+    "short": {"confirm": ("failing", None), "fail": ("failing", None), "reject": ("rejected", "OrderRejected")},
+    "declined": {"confirm": ("failing", None), "fail": ("failing", None), "reject": (FAULT, None)},
+    "failed authorized": {"confirm": ("failing", None), "fail": ("failing", None), "reject": (FAULT, None)},
+    "voided": {"confirm": ("failing", None), "fail": ("failing", None), "reject": (FAULT, None)},
+    "released": {"confirm": ("failing", None), "fail": ("failing", None), "reject": ("rejected", "OrderRejected")},
+    "rejected": {"confirm": ("ended", None), "fail": ("ended", None), "reject": ("rejected", None)},
+}
+CASES = [(state, step, *outcome) for state, steps in OUTCOMES.items() for step, outcome in steps.items()]
+
+
+def write(aws: Aws, state: str, order: str = orders.ORDER_ID) -> None:
+    """Put an order in that state into the log."""
+    for event in orders.history(*orders.STATES[state], order_id=order):
+        item = {"order_id": {"S": order}, "version": {"N": str(event.order_version)}, "event": {"S": events.encode(event).decode()}}
+        aws.dynamodb.seed("OrderLog", item)
+
+
+def types(aws: Aws) -> list[str]:
+    return [json.loads(item["event"]["S"])["type"] for item in aws.dynamodb.items("OrderLog")]
+
+
+@pytest.mark.parametrize(("state", "step", "outcome", "added"), CASES)
+def test_every_step_in_every_state(aws: Aws, context: Any, state: str, step: str, outcome: str, added: str | None) -> None:
+    write(aws, state)
+    before = types(aws)
+    event = {**STEP, "step": "authorize", "error": "States.Timeout"} if step == "fail" else STEP
+    for _ in range(2):
+        if outcome == FAULT:
+            with pytest.raises(RuntimeError, match=f"{orders.ORDER_ID} is "):
+                HANDLERS[step](event, context)
+        else:
+            assert HANDLERS[step](event, context) == {"outcome": outcome}
+        assert types(aws) == before + [added] * bool(added)
+
+
+def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws, context: Any) -> None:
+    write(aws, "placed")
+    HANDLERS["fail"]({**STEP, "step": "screen", "error": "Lambda.Unknown"}, context)
+    reject.handler(STEP, context)
+    *_, failed, rejected = OrderLog("OrderLog", aws.dynamodb.client).history(orders.ORDER_ID)
+    assert failed.data == events.FulfilmentFailed("screen", "Lambda.Unknown")
+    assert isinstance(rejected.data, events.OrderRejected)
+    assert (rejected.data.reason, rejected.data.details) == ("fulfilment_failed", ("screen",))
+    assert {failed.source, rejected.source} == {"orders"}
+
+
+@pytest.mark.parametrize("step", HANDLERS)
+def test_an_order_that_does_not_exist_is_a_fault(aws: Aws, context: Any, step: str) -> None:
+    with pytest.raises(OrderNotFound):
+        HANDLERS[step]({**STEP, "step": "x", "error": "y"}, context)
+
+
+@pytest.mark.parametrize("step", HANDLERS)
+def test_the_samples_have_the_answers_that_stand_beside_them(aws: Aws, context: Any, step: str) -> None:
+    """They are for the order of `orders/place/accepted`, after it was confirmed."""
+    write(aws, "confirmed", order_id("sample-order-1"))
+    for name in samples.names(f"orders/{step}"):
+        assert samples.agrees(HANDLERS[step](samples.sample(name), context), samples.expected(name))

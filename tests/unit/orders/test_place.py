@@ -1,0 +1,311 @@
+"""`POST /orders`: an order is taken once, in one write, and what is wrong with a request is said."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orders import place
+from orders.requests import MAX_BODY_BYTES
+from tests.support import samples
+from tests.support.dynamodb import Crash, answer_lost, crash_at
+from tests.unit.orders.conftest import BODY, Post, changed, opened, order_id, product, request
+
+if TYPE_CHECKING:
+    from tests.support.aws import Aws
+
+type Lines = Callable[[], list[dict[str, Any]]]
+
+
+def appended(shop: Aws) -> list[Any]:
+    return shop.dynamodb.items("OrderLog")
+
+
+class TestAccepted:
+    def test_the_answer_is_the_order_with_prices_from_the_catalogue(self, post: Post) -> None:
+        answer = post()
+        assert answer["statusCode"] == 201
+        assert answer["headers"]["location"] == f"/orders/{order_id()}"
+        body = answer["body"]
+        assert body.pop("placed_at").endswith("Z")
+        assert body == {
+            "order_id": order_id(),
+            "state": "placed",
+            "lines": [
+                {"sku": "MUG-BLUE", "name": "Blue mug", "quantity": 2, "unit_price": {"amount": 1250, "currency": "EUR"}},
+                {"sku": "FILTER-100", "name": "Paper filters, 100", "quantity": 1, "unit_price": {"amount": 490, "currency": "EUR"}},
+            ],
+            "total": {"amount": 2990, "currency": "EUR"},
+        }
+
+    def test_the_event_has_whose_order_it_is_and_nothing_secret(self, post: Post, shop: Aws) -> None:
+        post()
+        (item,) = appended(shop)
+        event = json.loads(item["event"]["S"])
+        assert event["data"]["customer"] == {"id": "ann", "email": "ann@example.com"}
+        assert event["data"]["payment_country"] == "GB"
+        assert event["correlation_id"] == request()["headers"]["X-Correlation-Id"]
+        assert "tok_" not in item["event"]["S"]
+
+    def test_when_warm_an_order_makes_one_call_to_aws(self, post: Post, shop: Aws) -> None:
+        post(key="warms-up")
+        shop.dynamodb.calls.clear()
+        assert post(key="warm")["statusCode"] == 201
+        assert dict(shop.dynamodb.calls) == {"PutItem": 1}
+        assert not shop.events.calls + shop.sqs.calls + shop.stepfunctions.calls
+
+    def test_nothing_that_is_logged_tells_who_where_or_how_it_is_paid(self, post: Post, logged: Lines) -> None:
+        post()
+        post(changed(payment={"token": "tok_declined", "country": "GB"}))
+        text = json.dumps(logged())
+        assert not any(secret in text for secret in ("tok_", "High St", "ann@example.com", "Ann Lee"))
+
+    def test_every_line_names_the_order_and_the_request(self, post: Post, logged: Lines) -> None:
+        post()
+        done = logged()[-1]
+        assert (done["order_id"], done["outcome"]) == (order_id(), 201)
+        assert all(line["correlation_id"] == request()["headers"]["X-Correlation-Id"] for line in logged())
+
+    def test_duplicate_lines_are_merged(self, post: Post) -> None:
+        twice = [{"sku": "MUG-BLUE", "quantity": 400}, {"sku": "FILTER-100", "quantity": 1}, {"sku": "MUG-BLUE", "quantity": 599}]
+        lines = post(changed(lines=twice))["body"]["lines"]
+        assert [(line["sku"], line["quantity"]) for line in lines] == [("MUG-BLUE", 999), ("FILTER-100", 1)]
+
+    @pytest.mark.parametrize("lines", [1, 98])
+    def test_as_many_lines_as_are_allowed(self, post: Post, lines: int) -> None:
+        asked = [{"sku": f"SKU-{number:03}", "quantity": 999} for number in range(lines)]
+        assert len(post(changed(lines=asked))["body"]["lines"]) == lines
+
+    def test_a_body_in_base64_is_a_body(self, shop: Aws, context: Any) -> None:
+        event = request()
+        event |= {"body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
+        assert place.handler(event, context)["statusCode"] == 201
+
+    def test_a_body_of_64_kilobytes_is_taken(self, post: Post) -> None:
+        body = json.dumps(BODY)
+        assert post(body + " " * (MAX_BODY_BYTES - len(body)))["statusCode"] == 201
+
+    def test_names_are_in_any_script(self, post: Post, shop: Aws) -> None:
+        address = {"name": "Åse Øst 吉田 👋", "street": "Ω-Straße 1", "city": "Łódź", "postal_code": "00-001", "country": "PL"}
+        assert post(changed(shipping_address=address))["statusCode"] == 201
+        assert json.loads(appended(shop)[0]["event"]["S"])["data"]["shipping_address"] == address
+
+    @pytest.mark.parametrize("key", ["k", "k" * 255, "a b~!#", "019a-7f"])
+    def test_keys_of_every_allowed_kind(self, post: Post, key: str) -> None:
+        assert post(key=key)["statusCode"] == 201
+
+
+class TestRepeated:
+    def test_the_same_request_has_the_same_answer_and_one_order(self, post: Post, shop: Aws) -> None:
+        first = post()
+        assert [post() for _ in range(3)] == [first] * 3
+        assert len(appended(shop)) == 1
+
+    def test_white_space_and_the_order_of_members_are_no_other_contents(self, post: Post) -> None:
+        first = post()
+        assert post(json.dumps(dict(reversed(BODY.items())), indent=3)) == first
+
+    def test_other_contents_under_the_same_key_are_refused(self, post: Post, shop: Aws) -> None:
+        post()
+        before = appended(shop)
+        for other in (
+            changed(lines=BODY["lines"][:1]),
+            changed(payment={"token": "tok_declined", "country": "GB"}),
+            changed(shipping_address=BODY["shipping_address"] | {"city": "York"}),
+        ):
+            answer = post(other)
+            assert (answer["statusCode"], answer["body"]["type"]) == (422, "urn:order-pipeline:problem:idempotency-key-reused")
+        assert appended(shop) == before
+
+    def test_a_price_that_changed_meanwhile_changes_no_answer(self, post: Post, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = post()
+        shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | {"unit_price": {"N": "9999"}})
+        place.CATALOGUE._known.clear()
+        assert post() == first
+
+    @pytest.mark.parametrize("change", [{"active": {"BOOL": False}}, {"currency": {"S": "USD"}}])
+    def test_nor_does_a_product_that_is_not_sold_any_more(self, post: Post, shop: Aws, change: dict[str, Any]) -> None:
+        first = post()
+        shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | change)
+        place.CATALOGUE._known.clear()
+        assert post() == first
+        assert post(changed(lines=[*BODY["lines"][:1], {"sku": "SKU-001", "quantity": 1}]))["statusCode"] == 422
+
+    def test_two_customers_may_use_the_same_key(self, post: Post, shop: Aws) -> None:
+        assert post()["body"]["order_id"] != post(customer="bob")["body"]["order_id"]
+        assert len(appended(shop)) == 2
+
+    def test_after_a_crash_or_a_lost_answer_the_client_repeats_and_has_its_order(self, post: Post, shop: Aws) -> None:
+        shop.dynamodb.after = crash_at("PutItem")
+        with pytest.raises(Crash):
+            post()
+
+        def lost(name: str, _: Any) -> None:
+            if name == "PutItem":
+                raise answer_lost()
+
+        shop.dynamodb.after = lost
+        assert post(key="key-2")["statusCode"] == 500
+        shop.dynamodb.after = None
+        assert [post()["statusCode"], post(key="key-2")["statusCode"]] == [201, 201]
+        assert len(appended(shop)) == 2
+
+
+DEEP = "[" * 30_000
+ADDRESS = BODY["shipping_address"]
+
+
+def line(**members: Any) -> dict[str, Any]:
+    return changed(lines=[{"sku": "MUG-BLUE", "quantity": 1, **members}])
+
+
+def address(**members: Any) -> dict[str, Any]:
+    return changed(shipping_address=ADDRESS | members)
+
+
+# What is sent, the status of the answer, and what its document is about.
+REFUSED: dict[str, tuple[Any, int, str]] = {
+    "no lines": (changed(lines=[]), 422, "invalid-request"),
+    "99 lines": (changed(lines=[{"sku": f"SKU-{number:03}", "quantity": 1} for number in range(99)]), 422, "invalid-request"),
+    "99 lines of one product": (changed(lines=[{"sku": "MUG-BLUE", "quantity": 1}] * 99), 422, "invalid-request"),
+    "zero": (line(quantity=0), 422, "invalid-request"),
+    "negative": (line(quantity=-1), 422, "invalid-request"),
+    "1000": (line(quantity=1000), 422, "invalid-request"),
+    "1000 in two lines": (changed(lines=[{"sku": "MUG-BLUE", "quantity": 500}] * 2), 422, "quantity-too-large"),
+    "a fraction": (line(quantity=1.5), 422, "invalid-request"),
+    "a number in a string": (line(quantity="1"), 422, "invalid-request"),
+    "a truth": (line(quantity=True), 422, "invalid-request"),
+    "nothing": (line(quantity=None), 422, "invalid-request"),
+    "an enormous number": (line(quantity=10**40), 422, "invalid-request"),
+    "not a number": ('{"lines": [{"sku": "MUG-BLUE", "quantity": NaN}]}', 400, "malformed-json"),
+    "a number out of range": (json.dumps(line()).replace('"quantity": 1', '"quantity": 1e999'), 422, "invalid-request"),
+    "a price": (line(unit_price={"amount": 1, "currency": "EUR"}), 422, "invalid-request"),
+    "an unknown sku": (line(sku="NOPE"), 422, "unknown-sku"),
+    "a product that is not sold any more": (line(sku="RETIRED-RADIO"), 422, "unknown-sku"),
+    "an empty sku": (line(sku=""), 422, "invalid-request"),
+    "an overlong sku": (line(sku="S" * 65), 422, "invalid-request"),
+    "a strange sku": (line(sku="MUG BLUE\n"), 422, "invalid-request"),
+    "a sku that ends a line": (line(sku="MUG-BLUE\n"), 422, "invalid-request"),
+    "a sku that is a number": (line(sku=1), 422, "invalid-request"),
+    "two currencies": (changed(lines=[{"sku": sku, "quantity": 1} for sku in ("MUG-BLUE", "TSHIRT-USD")]), 422, "mixed-currencies"),
+    "a name of 101 characters": (address(name="n" * 101), 422, "invalid-request"),
+    "an empty name": (address(name=""), 422, "invalid-request"),
+    "an overlong street": (address(street="s" * 201), 422, "invalid-request"),
+    "an overlong city": (address(city="c" * 101), 422, "invalid-request"),
+    "an overlong postal code": (address(postal_code="1" * 21), 422, "invalid-request"),
+    "a country in words": (address(country="England"), 422, "invalid-request"),
+    "a country in small letters": (address(country="gb"), 422, "invalid-request"),
+    "a country that ends a line": (address(country="GB\n"), 422, "invalid-request"),
+    "an unknown part of an address": (address(planet="Earth"), 422, "invalid-request"),
+    "no address": (changed(shipping_address=None), 422, "invalid-request"),
+    "an overlong token": (changed(payment={"token": "t" * 256, "country": "GB"}), 422, "invalid-request"),
+    "an empty token": (changed(payment={"token": "", "country": "GB"}), 422, "invalid-request"),
+    "a card number": (changed(payment={"card": "4111111111111111", "country": "GB"}), 422, "invalid-request"),
+    "no payment": ({name: value for name, value in BODY.items() if name != "payment"}, 422, "invalid-request"),
+    "somebody else's order": (changed(customer_id="eve"), 422, "invalid-request"),
+    "a list": ([], 422, "invalid-request"),
+    "a string": ('"order"', 422, "invalid-request"),
+    "null": ("null", 422, "invalid-request"),
+    "an empty body": ("", 400, "malformed-json"),
+    "half a body": ('{"lines": [', 400, "malformed-json"),
+    "two bodies": (json.dumps(BODY) * 2, 400, "malformed-json"),
+    "no JSON": ("lines=1", 400, "malformed-json"),
+    "a depth without bottom": (DEEP, 422, "invalid-request"),
+    "a depth inside": ('{"lines": ' + DEEP, 422, "invalid-request"),
+    "half a surrogate pair": (json.dumps(address()).replace("Leeds", "\\ud800"), 400, "malformed-json"),
+    "a bare surrogate": (json.dumps(address()).replace("Leeds", "\ud800"), 400, "malformed-json"),
+    "more than 64 KB": (json.dumps(BODY) + " " * MAX_BODY_BYTES, 413, "body-too-large"),
+    "more than 64 KB in characters of three bytes": (json.dumps(BODY) + "€" * 30_000, 413, "body-too-large"),
+}
+
+
+class TestRefused:
+    @pytest.mark.parametrize("what", REFUSED)
+    def test_a_wrong_body_has_its_answer_and_leaves_no_trace(self, post: Post, shop: Aws, logged: Lines, what: str) -> None:
+        body, status, kind = REFUSED[what]
+        answer = post(body)
+        assert (answer["statusCode"], answer["body"]["type"]) == (status, f"urn:order-pipeline:problem:{kind}")
+        assert answer["headers"]["content-type"] == "application/problem+json"
+        assert len(answer["body"]["detail"]) > 10
+        assert appended(shop) == []
+        assert "ERROR" not in {line["level"] for line in logged()}
+
+    def test_an_answer_says_which_part_was_wrong(self, post: Post) -> None:
+        answer = post(changed(lines=[{"sku": "MUG-BLUE", "quantity": 1}, {"sku": "MUG-BLUE", "quantity": "x"}]))
+        assert answer["body"]["field"] == "$.lines[1].quantity"
+
+    def test_unknown_products_are_all_named(self, post: Post) -> None:
+        answer = post(changed(lines=[{"sku": sku, "quantity": 1} for sku in ("NOPE", "MUG-BLUE", "RETIRED-RADIO")]))
+        assert answer["body"]["skus"] == ["NOPE", "RETIRED-RADIO"]
+
+    @pytest.mark.parametrize("raw", [b"\xff\xfe\x00", b'{"lines": "\xc3\x28"}', json.dumps(BODY).encode("utf-16")])
+    def test_what_is_not_utf_8_is_no_json(self, shop: Aws, context: Any, raw: bytes) -> None:
+        event = request() | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
+        answer = opened(place.handler(event, context))
+        assert answer["statusCode"] in {400, 422}
+        assert answer["body"]["type"] in {f"urn:order-pipeline:problem:{kind}" for kind in ("malformed-json", "invalid-request")}
+        assert appended(shop) == []
+
+    def test_bytes_that_are_not_utf_8_inside_a_good_order(self, shop: Aws, context: Any) -> None:
+        raw = json.dumps(BODY).encode().replace(b"Leeds", b"Le\xffds")
+        event = request() | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
+        assert opened(place.handler(event, context))["statusCode"] == 400
+        assert appended(shop) == []
+
+    @pytest.mark.parametrize("body", ["%%%", "abc", "ünïcode"])
+    def test_what_is_not_base64_though_it_should_be(self, shop: Aws, context: Any, body: str) -> None:
+        event = request() | {"body": body, "isBase64Encoded": True}
+        assert place.handler(event, context)["statusCode"] == 400
+
+    def test_no_body_at_all(self, shop: Aws, context: Any) -> None:
+        assert place.handler(request() | {"body": None}, context)["statusCode"] == 400
+
+    @pytest.mark.parametrize(
+        ("key", "kind"),
+        [
+            (None, "idempotency-key-missing"),
+            ("", "idempotency-key-missing"),
+            ("   ", "idempotency-key-missing"),
+            ("k" * 256, "idempotency-key-invalid"),
+            ("schlüssel", "idempotency-key-invalid"),
+            ("a\tb", "idempotency-key-invalid"),
+            ("a\x00b", "idempotency-key-invalid"),
+        ],
+    )
+    def test_a_key_that_is_missing_or_unusable(self, post: Post, shop: Aws, key: str | None, kind: str) -> None:
+        answer = post(key=key)
+        assert (answer["statusCode"], answer["body"]["type"]) == (400, f"urn:order-pipeline:problem:{kind}")
+        assert appended(shop) == []
+
+    def test_an_expired_token(self, post: Post, shop: Aws) -> None:
+        assert post(expires_in=-1)["statusCode"] == 401
+        assert appended(shop) == []
+        assert not shop.dynamodb.calls
+
+    def test_a_catalogue_that_cannot_be_read_is_a_500_and_no_order(self, post: Post, shop: Aws) -> None:
+        def lost(_name: str, _given: Any) -> None:
+            raise answer_lost()
+
+        shop.dynamodb.before = lost
+        assert post()["statusCode"] == 500
+        assert appended(shop) == []
+
+
+@pytest.mark.parametrize("name", samples.names("orders/place"))
+def test_the_samples_have_the_answers_that_stand_beside_them(name: str, shop: Aws, context: Any) -> None:
+    first = place.handler(samples.sample("orders/place/accepted"), context)
+    assert first["statusCode"] == 201
+    assert samples.agrees(place.handler(samples.sample(name), context), samples.expected(name))
+    assert len(appended(shop)) == 1
+
+
+def test_an_order_by_a_token_that_names_no_email_is_refused_as_its_mails_would_go_nowhere(shop: Aws, context: Any) -> None:
+    event = request()
+    event["requestContext"]["authorizer"]["email"] = ""
+    answer = opened(place.handler(event, context))
+    assert (answer["statusCode"], answer["body"]["type"].rpartition(":")[2]) == (403, "email-missing")
+    assert not appended(shop)

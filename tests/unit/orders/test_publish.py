@@ -1,0 +1,170 @@
+"""The outbox: every event reaches the bus, in order; what cannot is parked and holds nothing up."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orders import publish
+from orders.publish import MAX_BYTES, NotPublished
+from tests.conftest import ENVIRONMENT
+from tests.support import samples
+from tests.support.dynamodb import Crash
+
+if TYPE_CHECKING:
+    from tests.support.aws import Aws
+
+type Lines = Callable[[], list[dict[str, Any]]]
+PARKED = ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]
+
+
+def record(version: int = 1, *, padding: int = 0) -> Any:
+    """Return a stream record of an order's n-th event, its document longer by `padding` bytes."""
+    one = copy.deepcopy(samples.sample("orders/publish/appended")["Records"][0])
+    document = json.loads(one["dynamodb"]["NewImage"]["event"]["S"])
+    document |= {"order_version": version, "event_id": f"{document['order_id']}:{version}", "padding": "x" * padding}
+    one["dynamodb"]["NewImage"]["event"]["S"] = json.dumps(document)
+    one["dynamodb"]["Keys"]["version"] = {"N": str(version)}
+    return one
+
+
+def publish_all(context: Any, *records: Any) -> Any:
+    return publish.handler({"Records": list(records)}, context)
+
+
+def versions(aws: Aws) -> list[int]:
+    return [detail["order_version"] for detail in aws.events.details]
+
+
+def test_an_event_is_on_the_bus_as_it_is_in_the_log(aws: Aws, context: Any) -> None:
+    appended = samples.sample("orders/publish/appended")
+    publish.handler(appended, context)
+    for entry, source in zip(aws.events.entries, appended["Records"], strict=True):
+        image = source["dynamodb"]["NewImage"]
+        event = json.loads(image["event"]["S"])
+        assert entry["Detail"] == image["event"]["S"]
+        assert (entry["EventBusName"], entry["Source"], entry["DetailType"]) == ("orders", event["source"], event["type"])
+        assert entry["Time"].isoformat().replace("+00:00", "Z") == event["occurred_at"]
+
+
+def test_what_stands_beside_the_event_is_not_published(aws: Aws, context: Any) -> None:
+    publish.handler(samples.sample("orders/publish/appended"), context)
+    text = json.dumps(aws.events.entries, default=str)
+    assert "tok_approved" not in text
+    assert "fingerprint" not in text
+
+
+@pytest.mark.parametrize("count", [1, 10, 11, 25, 100])
+def test_a_call_has_ten_entries_at_most_and_their_order_is_kept(aws: Aws, context: Any, count: int) -> None:
+    assert publish_all(context, *map(record, range(1, count + 1))) == {"published": count}
+    assert versions(aws) == list(range(1, count + 1))
+    assert aws.events.batches == [10] * (count // 10) + [count % 10] * bool(count % 10)
+
+
+def test_a_call_has_256_kilobytes_at_most(aws: Aws, context: Any) -> None:
+    publish_all(context, *(record(version, padding=60_000) for version in range(1, 11)))
+    assert versions(aws) == list(range(1, 11))
+    assert aws.events.batches == [4, 4, 2]
+
+
+def test_sizes_are_counted_in_bytes(aws: Aws, context: Any) -> None:
+    wide = record()
+    wide["dynamodb"]["NewImage"]["event"]["S"] = json.dumps(
+        json.loads(wide["dynamodb"]["NewImage"]["event"]["S"]) | {"padding": "€" * 60_000}, ensure_ascii=False
+    )
+    publish_all(context, wide, wide)
+    assert aws.events.batches == [1, 1]
+
+
+def test_an_event_larger_than_the_bus_takes_is_parked(aws: Aws, context: Any) -> None:
+    assert publish_all(context, record(1, padding=MAX_BYTES), record(2)) == {"published": 1}
+    assert versions(aws) == [2]
+    assert [letter["error"] for letter in aws.sqs.sent[PARKED]] == ["ValueError"]
+
+
+def test_an_empty_batch_calls_nothing(aws: Aws, context: Any) -> None:
+    assert publish_all(context) == {"published": 0}
+    assert not aws.events.calls
+
+
+@pytest.mark.parametrize("refused", [{0}, {3, 7}, {11}])
+def test_a_refused_entry_brings_the_batch_again(aws: Aws, context: Any, refused: set[int]) -> None:
+    batch = [record(version) for version in range(1, 13)]
+    aws.events.refuse = refused
+    with pytest.raises(NotPublished, match=f"{len(refused)} of .* ThrottlingException"):
+        publish_all(context, *batch)
+    aws.events.refuse = set()
+    publish_all(context, *batch)
+    assert set(versions(aws)) == set(range(1, 13))
+
+
+def test_a_publisher_that_dies_after_the_call_publishes_again_and_loses_nothing(aws: Aws, context: Any) -> None:
+    def die(_name: str, _given: Any) -> None:
+        raise Crash
+
+    aws.events.after = die
+    with pytest.raises(Crash):
+        publish_all(context, record(1), record(2))
+    aws.events.after = None
+    publish_all(context, record(1), record(2))
+    assert versions(aws) == [1, 2, 1, 2]
+
+
+class TestPoison:
+    def without(self, *path: str) -> Any:
+        """Return a record that lacks a part."""
+        broken = record(7)
+        inner = broken
+        for step in path[:-1]:
+            inner = inner[step]
+        del inner[path[-1]]
+        return broken
+
+    def with_document(self, document: str) -> Any:
+        broken = record(7)
+        broken["dynamodb"]["NewImage"]["event"]["S"] = document
+        return broken
+
+    def test_it_is_parked_alone_by_its_key(self, aws: Aws, context: Any) -> None:
+        assert publish.handler(samples.sample("orders/publish/poison-among-good"), context) == {"published": 2}
+        assert versions(aws) == [1, 2]
+        assert [(letter["key"]["version"], letter["error"]) for letter in aws.sqs.sent[PARKED]] == [
+            ({"N": "3"}, "UnknownEvent"),
+            ({"N": "4"}, "DecodeError"),
+        ]
+
+    @pytest.mark.parametrize("path", [("dynamodb", "NewImage", "event"), ("dynamodb", "NewImage"), ("dynamodb",)])
+    def test_a_record_without_an_event(self, aws: Aws, context: Any, path: tuple[str, ...]) -> None:
+        publish_all(context, record(1), self.without(*path), record(2))
+        assert versions(aws) == [1, 2]
+        assert len(aws.sqs.sent[PARKED]) == 1
+
+    def test_its_contents_are_neither_in_the_letter_nor_in_the_log(self, aws: Aws, context: Any, logged: Lines) -> None:
+        secret = '{"type": "OrderPlaced", "email": "ann@example.com", "street": "1 High St"}'
+        publish_all(context, self.with_document(secret))
+        told = json.dumps([aws.sqs.sent, logged()])
+        assert "ann@example.com" not in told
+        assert "High St" not in told
+        assert "ERROR" in {line["level"] for line in logged()}
+
+    @pytest.mark.parametrize("document", ["", "null", "[]", '{"occurred_at": "yesterday"}'])
+    def test_documents_of_every_odd_kind(self, aws: Aws, context: Any, document: str) -> None:
+        assert publish_all(context, self.with_document(document)) == {"published": 0}
+        assert len(aws.sqs.sent[PARKED]) == 1
+
+    def test_where_it_cannot_be_parked_the_batch_comes_again(self, aws: Aws, context: Any) -> None:
+        def refuse(_name: str, _given: Any) -> None:
+            raise ConnectionError
+
+        aws.sqs.before = refuse
+        with pytest.raises(ConnectionError):
+            publish_all(context, self.with_document("null"), record(1))
+
+
+@pytest.mark.parametrize("name", samples.names("orders/publish"))
+def test_the_samples_have_the_answers_that_stand_beside_them(name: str, aws: Aws, context: Any) -> None:
+    assert publish.handler(samples.sample(name), context) == samples.expected(name)

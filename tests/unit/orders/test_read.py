@@ -1,0 +1,113 @@
+"""`GET /orders/{order_id}` and its events: an order as its owner, and nobody else, sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orderflow.log import OrderLog
+from orderflow.order import Command
+from orders import describe, read
+from tests.support import orders, samples
+from tests.unit.orders.conftest import Post, opened, order_id
+
+if TYPE_CHECKING:
+    from tests.support.aws import Aws
+
+ORDER = order_id("sample-order-1")
+
+
+def get(context: Any, *, events: bool = False, customer: str = "ann", order: str = ORDER) -> dict[str, Any]:
+    event = samples.sample("orders/read/timeline" if events else "orders/read/order")
+    event["pathParameters"]["order_id"] = order
+    event["requestContext"]["authorizer"]["customer_id"] = customer
+    return opened(read.handler(event, context))
+
+
+@pytest.fixture
+def placed(post: Post, aws: Aws) -> Any:
+    """Place the order of the samples, and return how to give it commands."""
+    post(key="sample-order-1")
+    log = OrderLog("OrderLog", aws.dynamodb.client)
+
+    def go_on(*commands: Command) -> None:
+        order = log.load(ORDER)
+        for command in commands:
+            order = log.record(order, command, source="tests")
+
+    return go_on
+
+
+STATES = {
+    "placed": ("placed", ()),
+    "reserved": ("placed", ()),
+    "held": ("held", ()),
+    "let go": ("placed", ()),
+    "confirmed": ("confirmed", ()),
+    "declined": ("placed", ()),
+    "failed authorized": ("placed", ()),
+    "rejected": ("rejected", ("fulfilment_failed", ["authorize"])),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_owner_sees_its_state(placed: Any, context: Any, state: str) -> None:
+    placed(*orders.STATES[state][1:])
+    shown, reason = STATES[state]
+    answer = get(context)
+    assert (answer["statusCode"], answer["body"]["state"]) == (200, shown)
+    assert answer["body"]["total"] == {"amount": 2990, "currency": "EUR"}
+    assert (answer["body"].get("reason"), answer["body"].get("details")) == (reason or (None, None))
+
+
+def test_what_was_ordered_is_shown_as_it_was_answered(post: Post, context: Any) -> None:
+    answered = post(key="sample-order-1")["body"]
+    assert get(context)["body"] == answered
+
+
+def test_the_timeline_has_every_event_and_its_cause(placed: Any, context: Any) -> None:
+    placed(*orders.STATES["confirmed"][1:])
+    body = get(context, events=True)["body"]
+    assert body["order_id"] == ORDER
+    assert [(entry["version"], entry["type"]) for entry in body["events"]] == [
+        (1, "OrderPlaced"),
+        (2, "StockReserved"),
+        (3, "OrderScreened"),
+        (4, "PaymentAuthorized"),
+        (5, "OrderConfirmed"),
+    ]
+    assert [entry["causation_id"] for entry in body["events"]] == [None, *(f"{ORDER}:{version}" for version in range(1, 5))]
+
+
+def test_what_the_fraud_rules_found_and_who_decided_is_not_shown(placed: Any, context: Any) -> None:
+    placed(*orders.STATES["let go"][1:])
+    text = json.dumps(get(context, events=True))
+    assert not any(word in text for word in ("score", "reasons", "amount_large", "rex", "known customer", "tok_"))
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_somebody_elses_order_is_no_other_than_none(placed: Any, context: Any, events: bool) -> None:
+    others, none = get(context, customer="eve", events=events), get(context, order=order_id("nothing"), events=events)
+    assert others == none
+    assert (none["statusCode"], none["body"]["type"]) == (404, "urn:order-pipeline:problem:order-not-found")
+
+
+@pytest.mark.parametrize("order", ["x", "ord_", "ord_" + "a" * 3000, "../orders", "%00", "ORD_IBAZLC3EQVBFDEOIWT32N4TOFU", " "])
+def test_what_is_no_order_id_is_not_found_without_asking(aws: Aws, context: Any, order: str) -> None:
+    """DynamoDB refuses a key of more than 2048 bytes, which would be a fault here."""
+    assert get(context, order=order)["statusCode"] == 404
+    assert not aws.dynamodb.calls
+
+
+@pytest.mark.parametrize("name", samples.names("orders/read"))
+def test_the_samples_have_the_answers_that_stand_beside_them(name: str, placed: Any, context: Any) -> None:
+    assert samples.agrees(read.handler(samples.sample(name), context), samples.expected(name))
+
+
+def test_the_description_is_a_document_that_names_every_route(context: Any) -> None:
+    (name,) = samples.names("orders/describe")
+    answer = describe.handler(samples.sample(name), context)
+    assert samples.agrees(answer, samples.expected(name))
+    assert set(json.loads(answer["body"])["paths"]) == {"/orders", "/orders/{order_id}", "/orders/{order_id}/events", "/openapi.json"}
