@@ -175,7 +175,7 @@ def every_call(observed: Observed) -> None:
 
 
 @pytest.fixture(scope="module")
-def used() -> Iterator[dict[str, set[Grant]]]:
+def used() -> dict[str, set[Grant]]:
     """What every handler was seen to call."""
     observed = Observed()
     stock = [("MUG-BLUE", 1000), ("ESPRESSO-PRO", 1000), ("SOLD-OUT-LAMP", 0)]
@@ -188,7 +188,7 @@ def used() -> Iterator[dict[str, set[Grant]]]:
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})
     every_call(observed)
     clients.lend()
-    yield observed.grants
+    return observed.grants
 
 
 def fed(stack: Stack, function: str) -> set[Grant]:

@@ -18,7 +18,7 @@ from tests.integration.world import World, eventually
 
 BATCH = 10
 # The template's 180 s times five deliveries would be fifteen minutes.
-VISIBILITY_SECONDS = 3
+VISIBILITY_SECONDS = 2
 
 
 def _confirmed(order_id: str) -> events.Event:

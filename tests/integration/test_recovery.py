@@ -7,6 +7,7 @@ import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -14,6 +15,25 @@ from devtools import emulator
 from tests.integration.world import World, eventually, order_types
 
 AGES_AGO = timedelta(days=1)
+
+
+class Abandoned(NamedTuple):
+    """An order whose reservation cannot be given back, because the shelf that it came from is gone."""
+
+    customer: str
+    sku: str
+    order_id: str
+    shelf: dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def abandoned(world: World) -> Abandoned:
+    """Such an order. Its saga retries for most of a minute before it gives up, so it begins before the first test."""
+    customer, sku = world.customer(), world.product()
+    order_id = world.buy(customer, sku, payment="tok_unavailable")
+    eventually(lambda: world.stock(sku), lambda found: found == (99, 1), within=world.patience, what="the reservation")
+    shelf = world.dynamodb.delete_item(TableName=world.table("Stock"), Key={"sku": {"S": sku}}, ReturnValues="ALL_OLD")
+    return Abandoned(customer, sku, order_id, shelf["Attributes"])
 
 
 def _grow_old(world: World, order_id: str) -> None:
@@ -137,22 +157,18 @@ def _kill_workers(world: World, function: str) -> list[int]:
     return workers
 
 
-def test_a_compensation_that_keeps_failing_waits_for_an_operator(world: World):
-    customer, sku = world.customer(), world.product()
-    # The provider never answers; until the saga gives up, what it will have to give back to disappears.
-    order_id = world.buy(customer, sku, payment="tok_unavailable")
-    eventually(lambda: world.stock(sku), lambda found: found == (99, 1), within=world.patience, what="the reservation")
-    row = world.dynamodb.delete_item(TableName=world.table("Stock"), Key={"sku": {"S": sku}}, ReturnValues="ALL_OLD")["Attributes"]
+def test_a_compensation_that_keeps_failing_waits_for_an_operator(world: World, abandoned: Abandoned):
+    order_id = abandoned.order_id
     eventually(
         lambda: any(order_id in body for body in world.waiting("OperationsQueueUrl")),
         within=world.patience + 120,
         what="the order is on the operations queue",
     )
-    assert world.shop.order(customer, order_id).json()["state"] == "placed"
+    assert world.shop.order(abandoned.customer, order_id).json()["state"] == "placed"
 
-    world.dynamodb.put_item(TableName=world.table("Stock"), Item=row)
+    world.dynamodb.put_item(TableName=world.table("Stock"), Item=abandoned.shelf)
     world.invoke("OperationsRedrive", {"queue": "operations", "max": 100})
 
-    assert world.outcome(customer, order_id) == "rejected: fulfilment_failed"
-    assert world.stock(sku) == (100, 0)
+    assert world.outcome(abandoned.customer, order_id) == "rejected: fulfilment_failed"
+    assert world.stock(abandoned.sku) == (100, 0)
     assert world.charges(order_id) == []
