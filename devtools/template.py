@@ -50,7 +50,7 @@ def translated(parameters: Mapping[str, str] | None = None, path: Path = ROOT / 
     values = {**defaults, "AWS::Region": REGION, "AWS::Partition": "aws", **(parameters or {})}
     # No managed policy is named by its short name here, so nothing has to be asked of IAM.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
-    return cast("dict[str, Any]", translator.translate(template, values))  # pyright: ignore[reportUnknownMemberType]
+    return translator.translate(template, values)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _upload(resource: dict[str, Any], folder: Path) -> None:

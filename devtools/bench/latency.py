@@ -44,10 +44,16 @@ def measure(target: Target) -> dict[str, Samples]:
     url = f"{target.endpoint}/_aws/execute-api/{outputs['ApiId']}/bench/orders"
     return {
         "POST /orders": _in_turn(
-            "POST in turn", {"order API": lambda: _order(shop), "bare": lambda: _nothing(shop, url)}, ROUNDS, between=lambda: _settle(target)
+            "POST in turn",
+            {"order API": lambda: _order(shop), "bare": lambda: _nothing(shop, url)},
+            ROUNDS,
+            between=lambda: _settle(target),
         ),
         "warm invoke": _in_turn(
-            "warm invoke", {"order API": lambda: _invoke(target, place), "bare": lambda: _invoke(target, bare)}, ROUNDS, between=lambda: _settle(target)
+            "warm invoke",
+            {"order API": lambda: _invoke(target, place), "bare": lambda: _invoke(target, bare)},
+            ROUNDS,
+            between=lambda: _settle(target),
         ),
         "cold invoke": _in_turn(
             "cold invoke", {"order API": lambda: _cold(target, place), "bare": lambda: _cold(target, bare)}, COLD_ROUNDS, warm_up=0

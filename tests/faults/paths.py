@@ -110,9 +110,9 @@ def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -
 def let_go(world: World, order_id: str) -> None:
     """Have a person approve a held order, and let everything follow."""
     orders = log.OrderLog("OrderLog", world.aws.dynamodb.client)
-    disturbance, world.disturbance.match = world.disturbance.match, lambda _number, _call: False
+    disturbance, world.disturbance = world.disturbance, Disturbance()
     orders.record(orders.load(order_id), order.ApproveReview("rex"), source="tests")
-    world.disturbance.match = disturbance
+    world.disturbance = disturbance
     world.settle()
 
 

@@ -127,9 +127,10 @@ class World:
         """Make a request to the payment provider as a call that can go wrong."""
         call, token = Call(self.current, PROVIDER, name), {}
         self.disturbance.before(call, token)
-        answer = method()
-        self.disturbance.after(call, token)
-        return answer
+        try:
+            return method()
+        finally:
+            self.disturbance.after(call, token)
 
     def invoke(self, name: str, event: Any) -> Any:
         """Invoke a function as the Lambda service does, with a copy of the event.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Context, Decimal, DecimalException
 from typing import Any, Literal
@@ -478,7 +477,7 @@ def find(item: Item, steps: Steps) -> Value | None:
 def updated(actions: Sequence[Action], item: Item) -> Item:
     """Return `item` after an update expression; every operand is taken from the item as it was."""
     planned = [(action, evaluate(action.operand, item) if action.operand else None) for action in actions]
-    result = deepcopy(item)
+    result = copied(item)
     for action, operand in planned:
         match action.clause:
             case "SET":
@@ -494,6 +493,17 @@ def updated(actions: Sequence[Action], item: Item) -> Item:
         if action.clause == "REMOVE":
             _remove(result, action.path.steps)
     return result
+
+
+def copied(value: Any) -> Any:
+    """Return a deep copy of a document; much faster than `copy.deepcopy`, which the tests would call a million times."""
+    if isinstance(value, dict):
+        return {name: copied(part) for name, part in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [copied(part) for part in cast("list[Any]", value)]
+    if isinstance(value, set):
+        return set(cast("set[Any]", value))
+    return value
 
 
 def normalized(value: Value) -> Value:
@@ -515,7 +525,7 @@ def normalized(value: Value) -> Value:
         case "SS" | "NS" | "BS":
             return {kind: _set(kind, content)}
         case _:
-            return deepcopy(value)
+            return copied(value)
 
 
 def ordering(value: Value) -> Any:
@@ -684,11 +694,11 @@ def _container(item: Item, steps: Steps) -> Value:
 def _assign(item: Item, steps: Steps, value: Value) -> None:
     holder, last = _container(item, steps), steps[-1]
     if isinstance(last, str):
-        holder["M"][last] = deepcopy(value)
+        holder["M"][last] = copied(value)
     elif last < len(holder["L"]):
-        holder["L"][last] = deepcopy(value)
+        holder["L"][last] = copied(value)
     else:
-        holder["L"].append(deepcopy(value))
+        holder["L"].append(copied(value))
 
 
 def _remove(item: Item, steps: Steps) -> None:

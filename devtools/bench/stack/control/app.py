@@ -1,4 +1,4 @@
-"""The order API as it is usually written with Powertools: what the pipeline's own is compared with."""
+"""The order API as it is usually written with Powertools: what the pipeline's own is compared with."""  # noqa: INP001 - deployed by itself
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ logger = Logger()
 metrics = Metrics()
 tracer = Tracer()
 app = APIGatewayRestResolver()
-orders = boto3.resource("dynamodb").Table(os.environ["ORDER_LOG_TABLE"])
+orders = boto3.resource("dynamodb").Table(os.environ["ORDER_LOG_TABLE"])  # pyright: ignore[reportUnknownMemberType]
 config = IdempotencyConfig(event_key_jmespath="idempotency_key")
 persistence = DynamoDBPersistenceLayer(os.environ["ORDER_LOG_TABLE"])
 

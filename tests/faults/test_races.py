@@ -1,0 +1,181 @@
+"""Two runs at once: each stops at any of its calls while the other goes on, and everything adds up in the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.faults.conftest import Tally
+from tests.faults.faults import Call, Disturbance
+from tests.faults.invariants import states
+from tests.faults.paths import LENIENT, PATHS, Path, Stage, finish, request
+from tests.faults.test_sweep import nothing_wrong, wrong
+from tests.faults.world import World
+from tests.support.dynamodb import Parameters
+
+PATIENCE = 20
+LAST_ITEM = ({"sku": "LAST-ITEM-CLOCK", "quantity": 1},)
+
+
+@dataclass
+class Runner:
+    """A thread of its own that stops before its n-th call and waits until it is told to go on."""
+
+    stops_at: int
+    work: Callable[[], object]
+    made: int = 0
+    raised: list[BaseException] = field(default_factory=list[BaseException])
+    told: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    stood: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the thread."""
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def go(self) -> None:
+        """Let it run until it stops or ends."""
+        if self.thread.ident is None:
+            self.thread.start()
+        else:
+            self.told.release()
+        assert self.stood.acquire(timeout=PATIENCE), "the other run does not go on"
+
+    def called(self) -> None:
+        """Note a call; stop here if it is the one."""
+        if self.made == self.stops_at:
+            self.stood.release()
+            assert self.told.acquire(timeout=PATIENCE)
+        self.made += 1
+
+    def _run(self) -> None:
+        try:
+            self.work()
+        except BaseException as error:  # noqa: BLE001 - reported by the test's own thread
+            self.raised.append(error)
+        self.stops_at = -1
+        self.stood.release()
+
+
+@dataclass
+class TwoRuns(Disturbance):
+    """Lets the threads that are runners stop at their calls."""
+
+    runners: tuple[Runner, ...] = ()
+
+    def before(self, call: Call, parameters: Parameters) -> None:
+        """Pass the call on to the runner whose it is."""
+        for runner in self.runners:
+            if threading.current_thread() is runner.thread:
+                runner.called()
+        super().before(call, parameters)
+
+
+def alternate(world: World, one: Runner, two: Runner) -> None:
+    """Run the first to its stop, the second to its stop, the first to its end and the second to its end."""
+    world.disturbance = TwoRuns(runners=(one, two))
+    one.go()
+    two.go()
+    for runner in (one, two):
+        if runner.stops_at >= 0:
+            runner.go()
+        runner.thread.join(PATIENCE)
+        assert not runner.raised, runner.raised
+    world.disturbance = Disturbance()
+
+
+def saga(world: World, broken: str | None = None) -> Callable[[], None]:
+    """Return a run of the saga of the one order there is, in which a function may be broken."""
+
+    def run() -> None:
+        if broken is None:
+            return world.saga(world.placed())
+        with world.breaking(broken):
+            return world.saga(world.placed())
+
+    return run
+
+
+def placed(stage: Stage, path: Path) -> World:
+    """Return a world in which the order of the path is placed and nothing has followed yet."""
+    world = stage.world(path)
+    world.post(request(path))
+    world.publish()
+    return world
+
+
+def length(stage: Stage, path: Path) -> int:
+    """Return how many calls an undisturbed run of the saga makes."""
+    world = placed(stage, path)
+    before = len(world.disturbance.calls)
+    saga(world)()
+    return len(world.disturbance.calls) - before
+
+
+TWICE = [path for path in PATHS if path.name in {"confirmed", "declined", "lost answer of the provider"}]
+
+
+@pytest.mark.parametrize("path", TWICE, ids=lambda path: path.name.replace(" ", "-"))
+@pytest.mark.parametrize("broken", [None, "PaymentsAuthorize", "OrdersConfirm"])
+def test_two_sagas_of_one_order_take_turns(stage: Stage, tally: Tally, path: Path, broken: str | None) -> None:
+    """The second one may give up and unwind while the first one still goes forward."""
+    failures: dict[str, list[str]] = {}
+    calls = length(stage, path)
+    for first_stop in range(calls):
+        for second_stop in range(calls):
+            world = placed(stage, path)
+            alternate(world, Runner(first_stop, saga(world)), Runner(second_stop, saga(world, broken)))
+            finish(world, path)
+            tally(path.name, "two sagas take turns")
+            if found := wrong(world, path, ends={path.ends, *({"rejected"} if broken else ())}):
+                failures[f"stops before {first_stop} and {second_stop}"] = found
+    nothing_wrong(failures)
+
+
+@pytest.mark.parametrize(
+    "tokens", [("tok_approved", "tok_approved"), ("tok_declined", "tok_approved"), ("tok_unavailable", "tok_approved")]
+)
+def test_two_customers_race_for_the_last_item(stage: Stage, tally: Tally, tokens: tuple[str, str]) -> None:
+    """One of them has it, or, where a payment fails, at most one; never both."""
+    failures: dict[str, list[str]] = {}
+    paths = [Path("the last item", "confirmed", lines=LAST_ITEM, token=token, rules=LENIENT) for token in tokens]
+    calls = 14
+    for first_stop in range(calls):
+        for second_stop in range(calls):
+            world = stage.world(paths[0])
+            for customer, path in zip(("ann", "bob"), paths, strict=True):
+                world.post(request(path, customer))
+            world.publish()
+            runs = [Runner(stop, _saga_of(world, order)) for order, stop in enumerate((first_stop, second_stop))]
+            alternate(world, runs[0], runs[1])
+            finish(world, paths[0])
+            tally("two customers, one item", "two sagas take turns")
+            found = wrong(world, paths[0], ends={"confirmed", "rejected"}, orders=2)
+            confirmed = states(world)["confirmed"]
+            if confirmed > 1 or (confirmed < 1 and set(tokens) == {"tok_approved"}):
+                found.append(f"{confirmed} orders are confirmed")
+            if found:
+                failures[f"stops before {first_stop} and {second_stop}"] = found
+    nothing_wrong(failures)
+
+
+def _saga_of(world: World, order: int) -> Callable[[], None]:
+    return lambda: world.saga(world.placed(order))
+
+
+def test_fifty_clients_send_one_request_at_once(stage: Stage, tally: Tally) -> None:
+    path = PATHS[0]
+    world = stage.world(path)
+    threads = [threading.Thread(target=world.post, args=[request(path)]) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    world.settle()
+    finish(world, path)
+    tally(path.name, "50 requests at once")
+    assert len(world.answers) == 50
+    assert wrong(world, path, ends={"confirmed"}) == []
