@@ -73,6 +73,9 @@ trace: runtime ## Show what caused what in an order, with times: make trace ORDE
 logs: runtime ## Print the functions' logs
 	@$(PY) -m devtools.logs
 
+token: runtime ## Print a bearer token for curl: make token CUSTOMER=ann
+	@$(PY) -m devtools.tokens $(if $(CUSTOMER),"$(CUSTOMER)")
+
 redrive: runtime ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
 	@$(PY) -m devtools.redrive $(if $(QUEUE),"$(QUEUE)")
 
@@ -174,6 +177,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs redrive stop invoke bench test unit faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token redrive stop invoke bench test unit faults integration check format format-check lint \
   types imports template states security generated openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-security .venv-tools

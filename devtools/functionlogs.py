@@ -14,6 +14,8 @@ from rich.text import Text
 from devtools.target import STACK, Target
 
 PLATFORM = ("START ", "END ", "REPORT ", "INIT_START ")
+# A line of metrics in CloudWatch's embedded format: for a machine.
+METRICS = '"_aws"'
 LEVELS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "DEBUG": "dim"}
 # What says nothing that the other columns do not, or is the same in every line of a function.
 KNOWN = frozenset(
@@ -50,7 +52,7 @@ def functions(target: Target) -> list[str]:
 
 
 def read(target: Target, names: Iterable[str], since: int = 0) -> list[Line]:
-    """The functions' lines since a time (epoch ms), oldest first, without the platform's own."""
+    """The functions' lines since a time (epoch ms), oldest first, without the platform's own and without metrics."""
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(_read, repeat(target), names, repeat(since))
     return sorted(line for lines in found for line in lines)
@@ -68,7 +70,7 @@ def _read(target: Target, name: str, since: int) -> list[Line]:
         raise
     short = name.removeprefix(f"{STACK}-")
     lines = [Line(event["timestamp"], short, event["message"].rstrip(), event.get("eventId", "")) for event in events]
-    return [line for line in lines if line.text and not line.text.startswith(PLATFORM)]
+    return [line for line in lines if line.text and not line.text.startswith(PLATFORM) and METRICS not in line.text]
 
 
 def about(order_id: str, correlation_id: str = "") -> Callable[[Line], bool]:

@@ -77,7 +77,7 @@ for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
 from orderflow.observability import logger  # noqa: E402 - it reads the environment when it is imported
-from tests.support import clients  # noqa: E402
+from tests.support import clients, report  # noqa: E402
 from tests.support.aws import TABLES, Aws  # noqa: E402
 
 clients.install()
@@ -110,3 +110,12 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]
     stream = io.StringIO()
     monkeypatch.setattr(cast("Any", logger).registered_handler, "stream", stream)
     return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how many runs under faults there were."""
+    reports = [one for outcome in ("passed", "failed") for one in terminalreporter.stats.get(outcome, ())]
+    if runs := report.collected(reports):
+        terminalreporter.section("runs under faults")
+        for line in report.table(runs):
+            terminalreporter.write_line(line)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import statistics
 import time
 import tomllib
 from collections import Counter
@@ -24,7 +25,10 @@ AT_ONCE = 2
 END_SECONDS = 60.0
 PRICES = ROOT / "devtools" / "prices.toml"
 
+MAIL_FUNCTION = "NotificationsMail"
 MAIL_TABLE = "MailIdempotencyTable"
+# Stands in for a payment provider, whose bill is its own.
+SANDBOX_TABLE = "SandboxPaymentsTable"
 EVENT_CHUNK = 64 * 1024
 LOG_OVERHEAD = 26  # bytes that CloudWatch adds to every line
 ACCESS_LINE = 330  # bytes of API Gateway's own line for a request, which the emulator does not write
@@ -45,7 +49,16 @@ class Counted:
     mail_calls: Counter[str] = field(default_factory=Counter[str])
     usage: dict[str, float] = field(default_factory=dict[str, float])
     mail_usage: dict[str, float] = field(default_factory=dict[str, float])
+    sandbox_usage: dict[str, float] = field(default_factory=dict[str, float])
     invocations: Counter[str] = field(default_factory=Counter[str])
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long things usually take, in seconds: each function by its logical id, and the saga."""
+
+    functions: Mapping[str, float]
+    saga: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ class Item:
     dollars: float
 
 
-def count(target: Target, recorder: Recorder, orders: int = ORDERS) -> Counted:
+def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS) -> Counted:
     """Place orders that are confirmed, each by a customer of its own, and count what they use until their mails are sent."""
     shop = Shop(target)
     with ui.stage("counting") as step:
@@ -69,8 +82,8 @@ def count(target: Target, recorder: Recorder, orders: int = ORDERS) -> Counted:
         calls = [call for call in recorder.take() if "IndexName" not in call.parameters]
     counted = Counted(orders)
     _count_calls(target, calls, counted)
-    _count_functions(target, since, counted)
-    _count_sagas(target, began, counted)
+    _count_functions(target, since, times, counted)
+    _count_sagas(target, began, times, counted)
     counted.usage |= {
         "API requests": orders,
         "API bytes out": answered,
@@ -112,12 +125,13 @@ def _ended(target: Target, _customer: str, order_id: str) -> bool:
 
 def _count_calls(target: Target, calls: Iterable[Call], counted: Counted) -> None:
     meter = Meter()
-    usage, mail = Counter[str](), Counter[str]()
+    usage, mail, sandbox = Counter[str](), Counter[str](), Counter[str]()
     for call in calls:
         is_mail = call.service in {"ses", "email"} or call.parameters.get("TableName") == target.resources[MAIL_TABLE]
         (counted.mail_calls if is_mail else counted.calls)[f"{call.service} {call.operation}"] += 1
         writes, reads = meter.units(call) if call.service == "dynamodb" else (0.0, 0.0)
-        used = mail if is_mail else usage
+        is_sandbox = call.parameters.get("TableName") == target.resources[SANDBOX_TABLE]
+        used = mail if is_mail else sandbox if is_sandbox else usage
         used["DynamoDB write units"] += writes  # pyright: ignore[reportArgumentType]
         used["DynamoDB read units"] += reads  # pyright: ignore[reportArgumentType]
         if call.operation == "PutEvents":
@@ -127,39 +141,62 @@ def _count_calls(target: Target, calls: Iterable[Call], counted: Counted) -> Non
             mail.update({"mails": 1, "SNS requests": 1, "SQS requests": POLLS})
     counted.usage |= usage
     counted.mail_usage |= mail
+    counted.sandbox_usage |= sandbox
 
 
 def _chunks(entry: Mapping[str, Any]) -> int:
     return math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK)
 
 
-def _count_functions(target: Target, since: int, counted: Counted) -> None:
-    """Read invocations, their time and memory, and the bytes logged, from the functions' logs."""
-    logs = target.client("logs")
-    for output, name in sorted(target.resources.items()):
-        if not output.endswith("Function") or output == "OperationsSweepFunction":
-            continue
-        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}", startTime=since)
-        lines = [event["message"] for page in pages for event in page["events"]]
-        usage = counted.mail_usage if output == "NotificationsMailFunction" else counted.usage
-        reports = [match for line in lines if (match := _REPORT.search(line))]
-        counted.invocations[output.removesuffix("Function")] += len(reports)
-        gb_seconds = sum(math.ceil(float(ms)) / 1000 * int(mb) / 1024 for ms, mb in (report.groups() for report in reports))
+def _count_functions(target: Target, since: int, times: Times, counted: Counted) -> None:
+    """Read invocations, memory and the bytes logged from the functions' logs; each is billed for its usual time."""
+    for function, name in _functions(target):
+        lines = _lines(target, name, since)
+        usage = counted.mail_usage if function == MAIL_FUNCTION else counted.usage
+        memory = [int(report[2]) for line in lines if (report := _REPORT.search(line))]
+        counted.invocations[function] += len(memory)
         for what, quantity in (
-            ("invocations", len(reports)),
-            ("Lambda GB-seconds", gb_seconds),
+            ("invocations", len(memory)),
+            ("Lambda GB-seconds", sum(mb / 1024 * times.functions.get(function, 0.0) for mb in memory)),
             ("log bytes", sum(len(line.encode()) + LOG_OVERHEAD for line in lines)),
         ):
             usage[what] = usage.get(what, 0.0) + quantity
 
 
-def _count_sagas(target: Target, began: float, counted: Counted) -> None:
-    workflows = target.client("stepfunctions")
-    pages = workflows.get_paginator("list_executions").paginate(stateMachineArn=target.resources["SagaArn"])
-    runs = [run for page in pages for run in page["executions"] if run["startDate"].timestamp() >= began]
-    seconds = [(run["stopDate"] - run["startDate"]).total_seconds() for run in runs if "stopDate" in run]
-    counted.usage["Express requests"] = len(runs)
-    counted.usage["Express GB-seconds"] = sum(max(1, math.ceil(s / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB for s in seconds)
+def _functions(target: Target) -> list[tuple[str, str]]:
+    """Return logical id and name of the functions that an order can reach; the sweeper runs by the clock."""
+    functions = [(output.removesuffix("Function"), name) for output, name in target.resources.items() if output.endswith("Function")]
+    return sorted(function for function in functions if function[0] != "OperationsSweep")
+
+
+def _lines(target: Target, name: str, since: int) -> list[str]:
+    pages = target.client("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}", startTime=since)
+    return [event["message"] for page in pages for event in page["events"]]
+
+
+def usual_times(target: Target) -> Times:
+    """Return how long functions and workflow usually take: medians of what ran on a target so far.
+
+    Other programs on this machine make single runs longer; on Lambda nothing else has a part of a function's processor.
+    """
+    functions: dict[str, float] = {}
+    for function, name in _functions(target):
+        durations = [float(report[1]) for line in _lines(target, name, 0) if (report := _REPORT.search(line))]
+        if durations:
+            functions[function] = math.ceil(statistics.median(durations)) / 1000
+    runs = _runs(target)
+    return Times(functions, statistics.median((run["stopDate"] - run["startDate"]).total_seconds() for run in runs))
+
+
+def _runs(target: Target, began: float = 0.0) -> list[dict[str, Any]]:
+    pages = target.client("stepfunctions").get_paginator("list_executions").paginate(stateMachineArn=target.resources["SagaArn"])
+    return [run for page in pages for run in page["executions"] if "stopDate" in run and run["startDate"].timestamp() >= began]
+
+
+def _count_sagas(target: Target, began: float, times: Times, counted: Counted) -> None:
+    runs = len(_runs(target, began))
+    counted.usage["Express requests"] = runs
+    counted.usage["Express GB-seconds"] = runs * max(1, math.ceil(times.saga / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB
 
 
 def bill(usage: Mapping[str, float], orders: int) -> list[Item]:

@@ -2,8 +2,8 @@
 
 At least once, and in no promised order: what the bus refused comes after what it took with it. A
 batch whose events did not all arrive raises, so the stream brings it again; consumers take
-duplicates by event id and order by version. A record that no retry can help is
-parked in the dead-letter queue, so that its shard goes on.
+duplicates by event id and order by version. A record that no retry can help is parked in the
+dead-letter queue, so that its shard goes on.
 """
 
 from __future__ import annotations

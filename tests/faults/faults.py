@@ -50,6 +50,8 @@ ONCE = (
     REFUSED,
 )
 LASTING = (CRASH_BEFORE, CRASH_AFTER, LOST, THROTTLED, BROKEN_AFTER)
+LASTING_READS = (CRASH_BEFORE, LOST, THROTTLED)
+READS = {"BatchGetItem", "GetItem", "Query", "look_up"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class Call:
     service: str
     operation: str
     target: str = ""
+
+    @property
+    def reads(self) -> bool:
+        """Whether the call changes nothing."""
+        return self.operation in READS
 
     def __str__(self) -> str:
         """Return how reports name the call."""
@@ -72,7 +79,12 @@ def takes(kind: Kind, call: Call) -> bool:
         return call.operation == "PutEvents"
     if kind is LOST_FORGOTTEN:
         return call.operation == "TransactWriteItems"
-    return not (kind.retried and call.service == PROVIDER)
+    return not kind.retried or not (call.service == PROVIDER or call.reads)
+
+
+def lasts(kind: Kind, call: Call) -> bool:
+    """Tell whether that call can go wrong in this way for long; a call that only reads has no after."""
+    return kind in (LASTING_READS if call.reads else LASTING)
 
 
 type Match = Callable[[int, Call], bool]

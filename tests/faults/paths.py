@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import ModuleType
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from fraud import rules, screen
 from operations import sweep
@@ -20,6 +18,9 @@ from payments import authorize, sandbox, steps, void
 from tests.faults.faults import Disturbance, Watched
 from tests.faults.world import Functions, World, real
 from tests.support import samples
+
+if TYPE_CHECKING:
+    import pytest
 
 MUGS = ({"sku": "MUG-BLUE", "quantity": 2}, {"sku": "FILTER-100", "quantity": 1})
 LENIENT = rules.parse('{"weights": {"new_customer": 0}}')

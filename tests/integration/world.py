@@ -24,20 +24,20 @@ from payments.rules import Account
 
 # Seconds that an order without a fault may take, by target, on a busy machine: LocalStack starts a container for each function.
 PATIENCE = {"embedded": 40.0, "localstack": 180.0}
-ANSWER_SECONDS = 60.0
-PAUSE = 0.05
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 
 _accounts = msgspec.json.Decoder(Account)
 
 
 def eventually[T](look: Callable[[], T], holds: Callable[[T], object] = bool, *, within: float, what: str) -> T:
     """What `look` returns as soon as it `holds`. Fails with `what` was waited for, and the last look, after `within` seconds."""
-    deadline = time.monotonic() + within
+    deadline, pause = time.monotonic() + within, SHORTEST_PAUSE
     while not holds(seen := look()):
         if time.monotonic() > deadline:
             message = f"not within {within:.0f} s: {what}; last seen: {seen!r}"
             raise AssertionError(message)
-        time.sleep(PAUSE)
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
     return seen
 
 
@@ -52,7 +52,7 @@ class World:
     def __init__(self, target: Target) -> None:
         """Work on a target that is up, deployed and seeded."""
         self.target = target
-        self.shop = Shop(target, timeout=ANSWER_SECONDS)
+        self.shop = Shop(target, timeout=PATIENCE[target.backend])
         self.patience = PATIENCE[target.backend]
 
     def table(self, name: str) -> str:
@@ -135,13 +135,14 @@ class World:
 
     def charges(self, order_id: str) -> list[Authorized]:
         """What the payment provider holds for an order, under whatever key: it has a store of its own."""
-        only = {"FilterExpression": "begins_with(#key, :order)", "ExpressionAttributeNames": {"#key": "key"}}
-        return list(self.authorized(**only, ExpressionAttributeValues={":order": {"S": order_id}}).values())
+        return [payment for key, payment in self.authorized() if key.startswith(order_id)]
 
-    def authorized(self, **options: Any) -> dict[str, Authorized]:
-        """All that the payment provider holds, or what the options select, by its key."""
-        accounts = {item["key"]["S"]: _accounts.decode(item["account"]["S"]) for item in self.scan("SandboxPayments", **options)}
-        return {key: account.payment for key, account in accounts.items() if isinstance(account.payment, Authorized)}
+    def authorized(self) -> Iterator[tuple[str, Authorized]]:
+        """All that the payment provider holds, each with its key."""
+        for item in self.scan("SandboxPayments"):
+            payment = _accounts.decode(item["account"]["S"]).payment
+            if isinstance(payment, Authorized):
+                yield item["key"]["S"], payment
 
     def scan(self, table: str, **options: Any) -> Iterator[dict[str, Any]]:
         """All items of a table that the options select."""
@@ -197,8 +198,10 @@ class World:
 
     def run_saga(self, order_id: str) -> None:
         """Start the saga for an order, as a rule's second delivery would."""
-        request = json.dumps({"order_id": order_id, "correlation_id": "started-again"})
-        self.target.client("stepfunctions").start_execution(stateMachineArn=self.target.resources["SagaArn"], input=request)
+        first, *_ = self.log(order_id)
+        ids = {"order_id": order_id, "correlation_id": first.correlation_id, "event_id": first.event_id}
+        saga = self.target.resources["SagaArn"]
+        self.target.client("stepfunctions").start_execution(stateMachineArn=saga, input=json.dumps(ids))
 
     @contextmanager
     def sagas_not_started(self) -> Iterator[None]:

@@ -45,6 +45,7 @@ from tests.support.expressions import (
     Parser,
     Path,
     Placeholders,
+    copied,
     find,
     holds,
     normalized,
@@ -372,11 +373,12 @@ class FakeDynamoDB:
         return table, table.indexes[name]
 
     def _indexed(self, table: Table, index: Index | None) -> list[Item]:
-        items = self._items[table.name].values()
+        items = self._items[table.name]
+        if index is None:
+            return [items[key] for key in sorted(items)]
         keys = _keys(table, index)
-        if index:
-            items = [_projected(table, index, item) for item in items if all(name in item for name in index.key)]
-        return sorted(items, key=lambda item: _key_of(keys, item))
+        present = [_projected(table, index, item) for item in items.values() if all(name in item for name in index.key)]
+        return sorted(present, key=lambda item: _key_of(keys, item))
 
 
 _CONDITION_FAILED = "The conditional request failed"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, DecimalException
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 type Value = dict[str, Any]
 type Item = dict[str, Value]

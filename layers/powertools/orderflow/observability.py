@@ -23,6 +23,8 @@ metrics = Metrics()
 # Patching everything imports every library that the X-Ray SDK knows; AWS calls are what matters here.
 tracer = Tracer(auto_patch=False)
 
+# What the log group says already, or the function's configuration: a log is paid for by the byte.
+_KNOWN = ("function_name", "function_arn", "function_memory_size")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 type Handler[E, A] = Callable[[E, LambdaContext], A]
@@ -59,6 +61,7 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
     @functools.wraps(handler)
     def invoke(event: E, context: LambdaContext) -> A:
         path: dict[str, str] = event.get("pathParameters") or {}
+        logger.remove_keys(_KNOWN)
         identify(
             correlation_id=correlation_of(event),
             order_id=event.get("order_id") or path.get("order_id"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orderflow import events
 from orderflow.log import OrderLog, OrderNotFound
+from orderflow.order import Command
 from orders import confirm, fail, reject
 from tests.support import orders, samples
-from tests.unit.orders.conftest import order_id
 
 if TYPE_CHECKING:
     from tests.support.aws import Aws
@@ -38,9 +39,9 @@ OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
 CASES = [(state, step, *outcome) for state, steps in OUTCOMES.items() for step, outcome in steps.items()]
 
 
-def write(aws: Aws, state: str, order: str = orders.ORDER_ID) -> None:
-    """Put an order in that state into the log."""
-    for event in orders.history(*orders.STATES[state], order_id=order):
+def write(aws: Aws, commands: Sequence[Command], order: str = orders.ORDER_ID) -> None:
+    """Put an order that was given these commands into the log."""
+    for event in orders.history(*commands, order_id=order):
         item = {"order_id": {"S": order}, "version": {"N": str(event.order_version)}, "event": {"S": events.encode(event).decode()}}
         aws.dynamodb.seed("OrderLog", item)
 
@@ -51,7 +52,7 @@ def types(aws: Aws) -> list[str]:
 
 @pytest.mark.parametrize(("state", "step", "outcome", "added"), CASES)
 def test_every_step_in_every_state(aws: Aws, context: Any, state: str, step: str, outcome: str, added: str | None) -> None:
-    write(aws, state)
+    write(aws, orders.STATES[state])
     before = types(aws)
     event = {**STEP, "step": "authorize", "error": "States.Timeout"} if step == "fail" else STEP
     for _ in range(2):
@@ -64,7 +65,7 @@ def test_every_step_in_every_state(aws: Aws, context: Any, state: str, step: str
 
 
 def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws, context: Any) -> None:
-    write(aws, "placed")
+    write(aws, orders.STATES["placed"])
     HANDLERS["fail"]({**STEP, "step": "screen", "error": "Lambda.Unknown"}, context)
     reject.handler(STEP, context)
     *_, failed, rejected = OrderLog("OrderLog", aws.dynamodb.client).history(orders.ORDER_ID)
@@ -80,9 +81,22 @@ def test_an_order_that_does_not_exist_is_a_fault(aws: Aws, context: Any, step: s
         HANDLERS[step]({**STEP, "step": "x", "error": "y"}, context)
 
 
-@pytest.mark.parametrize("step", HANDLERS)
-def test_the_samples_have_the_answers_that_stand_beside_them(aws: Aws, context: Any, step: str) -> None:
-    """They are for the order of `orders/place/accepted`, after it was confirmed."""
-    write(aws, "confirmed", order_id("sample-order-1"))
-    for name in samples.names(f"orders/{step}"):
-        assert samples.agrees(HANDLERS[step](samples.sample(name), context), samples.expected(name))
+COMMANDS = {
+    "inventory.reserve": orders.RESERVE,
+    "fraud.screen": orders.APPROVE,
+    "payments.authorize": orders.AUTHORIZE,
+    "orders.confirm": orders.CONFIRM,
+    "orders.fail": orders.FAIL,
+    "payments.void": orders.VOID,
+    "inventory.release": orders.RELEASE,
+    "orders.reject": orders.REJECT,
+}
+
+
+@pytest.mark.parametrize("name", [name for step in HANDLERS for name in samples.names(f"orders/{step}")])
+def test_the_samples_have_the_answers_that_stand_beside_them(aws: Aws, context: Any, name: str) -> None:
+    """Each is for an order of `prepared`, which names the steps that the order has behind it."""
+    event = samples.sample(name)
+    commands = orders.PLACE, *(COMMANDS[step] for step in samples.sample("prepared")[event["order_id"]]["steps"])
+    write(aws, commands, event["order_id"])
+    assert samples.agrees(HANDLERS[name.split("/")[1]](event, context), samples.expected(name))

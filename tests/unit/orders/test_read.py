@@ -87,6 +87,12 @@ def test_what_the_fraud_rules_found_and_who_decided_is_not_shown(placed: Any, co
     assert not any(word in text for word in ("score", "reasons", "amount_large", "rex", "known customer", "tok_"))
 
 
+def test_which_step_failed_and_how_is_not_shown(placed: Any, context: Any) -> None:
+    placed(*orders.STATES["failed unreserved"][1:])
+    (entry,) = [entry for entry in get(context, events=True)["body"]["events"] if entry["type"] == "FulfilmentFailed"]
+    assert entry["data"] == {}
+
+
 @pytest.mark.parametrize("events", [True, False])
 def test_somebody_elses_order_is_no_other_than_none(placed: Any, context: Any, events: bool) -> None:
     others, none = get(context, customer="eve", events=events), get(context, order=order_id("nothing"), events=events)

@@ -1,0 +1,156 @@
+"""The sample events of events/: one at least for every function, each as its trigger really sends it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from devtools.target import ROOT
+from orderflow import events
+from orders.requests import PlaceOrderRequest
+from tests.contract.stack import Stack, referred
+
+EVENTS = ROOT / "events"
+WORKFLOW = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
+SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
+STEPS = {
+    state["Parameters"]["FunctionName"].strip("${}"): state
+    for state in WORKFLOW["States"].values()
+    if state.get("Resource", "").endswith(":lambda:invoke")
+}
+
+
+def sample(name: str) -> Any:
+    return json.loads((EVENTS / f"{name}.json").read_text("utf-8"))
+
+
+def answer(name: str) -> Any:
+    return json.loads((EVENTS / f"{name}.answer.json").read_text("utf-8"))
+
+
+def of(*functions: str) -> list[str]:
+    """Return the samples of functions, named as their folders are."""
+    return [name for name in SAMPLES if name.rpartition("/")[0] in functions]
+
+
+def folder(stack: Stack, function: str) -> str:
+    return stack.of("Lambda::Function")[function]["Handler"].removesuffix(".handler").replace(".", "/")
+
+
+def test_every_function_has_a_sample_and_every_folder_a_function(stack: Stack) -> None:
+    assert {name.rpartition("/")[0] for name in SAMPLES} == {folder(stack, name) for name in stack.of("Lambda::Function")}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_says_what_is_to_be_answered(name: str) -> None:
+    assert answer(name)
+
+
+def test_every_answer_belongs_to_a_sample() -> None:
+    answers = {str(path.relative_to(EVENTS)).removesuffix(".answer.json") for path in EVENTS.glob("*/*/*.answer.json")}
+    assert answers == set(SAMPLES)
+
+
+@pytest.mark.parametrize("name", of("orders/place", "orders/read", "orders/describe"))
+def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) -> None:
+    request = sample(name)
+    [api] = stack.of("ApiGateway::RestApi").values()
+    route = api["Body"]["paths"][request["resource"]][request["httpMethod"].lower()]
+    function = next(function for function in stack.of("Lambda::Function") if folder(stack, function) == name.rpartition("/")[0])
+    assert f"${{{function}.Arn}}" in route["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+    known = request["requestContext"].get("authorizer") or {}
+    assert (route["security"] == [{"NONE": []}]) or known["customer_id"]
+    # API Gateway makes strings of whatever an authorizer says.
+    assert all(isinstance(value, str) for name, value in known.items() if name != "integrationLatency")
+
+
+@pytest.mark.parametrize("name", of("orders/place"))
+def test_an_order_that_is_accepted_is_of_the_model(name: str) -> None:
+    if answer(name)["statusCode"] == 201:
+        msgspec.json.decode(sample(name)["body"], type=PlaceOrderRequest)
+
+
+@pytest.mark.parametrize("name", of("orders/place", "orders/read", "orders/describe"))
+def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
+    request, document = sample(name), json.loads((ROOT / "functions/orders/openapi.json").read_text("utf-8"))
+    operation = document["paths"][request["resource"]][request["httpMethod"].lower()]
+    assert str(answer(name)["statusCode"]) in operation["responses"]
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name.partition("/")[0] in {"inventory", "fraud", "payments"}])
+def test_a_step_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
+    assert_step(stack, name)
+
+
+@pytest.mark.parametrize("name", of("orders/confirm", "orders/fail", "orders/reject"))
+def test_a_step_of_the_orders_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
+    assert_step(stack, name)
+
+
+def assert_step(stack: Stack, name: str) -> None:
+    state = next(state for function, state in STEPS.items() if folder(stack, function) == name.rpartition("/")[0])
+    assert set(sample(name)) == {key.removesuffix(".$") for key in state["Parameters"]["Payload"]}
+    expected = answer(name)
+    if "errorType" not in expected:
+        choice = WORKFLOW["States"][state["Next"]]
+        assert expected["outcome"] in known_outcomes(choice) or choice["Type"] != "Choice"
+
+
+def known_outcomes(choice: dict[str, Any]) -> set[str]:
+    rules = [rule for entry in choice.get("Choices", []) for rule in entry.get("Or", [entry])]
+    return {rule["StringEquals"] for rule in rules}
+
+
+@pytest.mark.parametrize("name", of("orders/publish"))
+def test_a_record_of_the_stream_is_an_append(name: str) -> None:
+    readable = [record for record in sample(name)["Records"] if is_event(record["dynamodb"]["NewImage"].get("event", {}).get("S", ""))]
+    assert len(readable) == answer(name)["published"]
+    assert all((record["eventSource"], record["eventName"]) == ("aws:dynamodb", "INSERT") for record in sample(name)["Records"])
+    for record in readable:
+        image, event = record["dynamodb"]["NewImage"], events.decode(record["dynamodb"]["NewImage"]["event"]["S"])
+        assert (image["order_id"]["S"], int(image["version"]["N"]), image["type"]["S"]) == (event.order_id, event.order_version, event.type)
+
+
+@pytest.mark.parametrize("name", of("notifications/mail"))
+def test_a_message_that_is_worked_off_carries_an_event(stack: Stack, name: str) -> None:
+    failed = {item["itemIdentifier"] for item in answer(name)["batchItemFailures"]}
+    pattern = stack.of("SNS::Subscription")["MailSubscription"]["FilterPolicy"]["detail-type"]
+    for record in sample(name)["Records"]:
+        assert record["eventSource"] == "aws:sqs"
+        if record["messageId"] not in failed:
+            delivered = json.loads(record["body"])
+            assert events.decode(json.dumps(delivered["detail"])).type == delivered["detail-type"]
+            assert delivered["detail-type"] in pattern
+
+
+@pytest.mark.parametrize("name", of("identity/authorize"))
+def test_the_authorizer_is_asked_as_api_gateway_asks(name: str) -> None:
+    assert set(sample(name)) == {"type", "authorizationToken", "methodArn"}
+    assert sample(name)["type"] == "TOKEN"
+
+
+@pytest.mark.parametrize("name", of("operations/sweep"))
+def test_the_sweeper_gets_what_the_schedule_sends(stack: Stack, name: str) -> None:
+    [schedule] = [s for s in stack.of("Scheduler::Schedule").values() if referred(s["Target"]["Arn"]) == "OperationsSweep"]
+    assert sample(name) == json.loads(schedule["Target"]["Input"])
+
+
+def test_no_sample_holds_a_key_or_a_token_that_works() -> None:
+    for path, text in texts():
+        assert "AKIA" not in text, path
+        assert "BEGIN" not in text, path
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    for path in EVENTS.rglob("*.json"):
+        yield str(path.relative_to(EVENTS)), path.read_text("utf-8")
+
+
+def is_event(document: str) -> bool:
+    try:
+        events.decode(document)
+    except (msgspec.DecodeError, events.UnknownEvent):
+        return False
+    return True
