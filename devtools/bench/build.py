@@ -38,7 +38,7 @@ def folder() -> Path:
 def build(target: Target) -> dict[str, Artifact]:
     """Build everything and return it by name: order API, control, bare."""
     with ui.stage("build"):
-        _sam_build(target, ROOT / "template.yaml", "pipeline", "OrdersPlace", "IdentityAuthorize")
+        _sam_build(target, ROOT / "template.yaml", "pipeline", "OrdersPlace")
         _sam_build(target, STACK, "control")
         runtime = _runtime()
     pipeline, control = folder() / "pipeline", folder() / "control"
@@ -50,10 +50,8 @@ def build(target: Target) -> dict[str, Artifact]:
 
 
 def _sam_build(target: Target, template: Path, name: str, *functions: str) -> None:
-    for function in functions or ("",):
-        destination = folder() / (name if not function or function == "OrdersPlace" else f"{name}-{function}")
-        arguments = ["build", *filter(None, [function]), "--template-file", str(template), "--build-dir", str(destination)]
-        sam(target, *arguments, "--parameter-overrides", f"Architecture={architecture()}")
+    arguments = ["build", *functions, "--template-file", str(template), "--build-dir", str(folder() / name)]
+    sam(target, *arguments, "--parameter-overrides", f"Architecture={architecture()}")
 
 
 def sam(target: Target, *arguments: str) -> str:

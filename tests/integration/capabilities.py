@@ -10,6 +10,7 @@ from devtools.target import Target
 # Every capability that a test of this suite names.
 CAPABILITIES = {
     "iam": "policies are enforced",
+    "isolated-transactions": "a DynamoDB transaction that is cancelled leaves what others write meanwhile alone",
     "worker-processes": "the functions' workers are processes that the suite started and may kill",
     "volume": "hundreds of orders come to their end within a minute or two",
 }
@@ -18,6 +19,7 @@ LACKS = {
     "embedded": {},
     "localstack": {
         "iam": "it evaluates no policies unless told to",
+        "isolated-transactions": "a cancelled transaction puts whole tables back as they were before it, over what others wrote",
         "worker-processes": "functions run in containers, which belong to it",
         "volume": "it takes about a second for the messages of one order",
     },

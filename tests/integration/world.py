@@ -21,9 +21,12 @@ from devtools.web import Answer
 from orderflow import events
 from payments.provider import Authorized
 from payments.rules import Account
+from tests.integration.capabilities import missing
 
 # Seconds that an order without a fault may take, by target, on a busy machine: LocalStack starts a container for each function.
 PATIENCE = {"embedded": 40.0, "localstack": 180.0}
+# A burst of requests starts a worker for each: fifty cold starts on two cores.
+ANSWER_SECONDS = 180.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 
 _accounts = msgspec.json.Decoder(Account)
@@ -52,8 +55,12 @@ class World:
     def __init__(self, target: Target) -> None:
         """Work on a target that is up, deployed and seeded."""
         self.target = target
-        self.shop = Shop(target, timeout=PATIENCE[target.backend])
+        self.shop = Shop(target, timeout=ANSWER_SECONDS)
         self.patience = PATIENCE[target.backend]
+
+    def lacks(self, capability: str) -> bool:
+        """Whether the target lacks a capability, for what has to be done in another way there."""
+        return any(missing(self.target, [capability]))
 
     def table(self, name: str) -> str:
         """The table of an output without its suffix: "OrderLog"."""
