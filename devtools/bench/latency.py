@@ -4,7 +4,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
 from uuid import uuid4
 
 from devtools import ui, web
@@ -31,33 +30,31 @@ def deploy(target: Target) -> dict[str, str]:
         *(target, "deploy", "--template-file", str(template), "--stack-name", STACK, "--s3-bucket", bucket),
         *("--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--region", "us-east-1"),
     )
+    return _outputs(target)
+
+
+def _outputs(target: Target) -> dict[str, str]:
     [stack] = target.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def measure(target: Target) -> dict[str, Samples]:
-    """Return seconds of POST, warm invoke and cold invoke, each for the order API and for the bare function."""
+def posts(target: Target) -> Samples:
+    """Return seconds of POST /orders, for the order API and for the bare function behind the same authorizer."""
     outputs = deploy(target)
     shop = Shop(target)
-    bare = outputs["BareFunction"]
-    place = target.resources["OrdersPlaceFunction"]
     url = f"{target.endpoint}/_aws/execute-api/{outputs['ApiId']}/bench/orders"
+    calls = {"order API": lambda: _post(shop, target.api_url("/orders")), "bare": lambda: _post(shop, url)}
+    return _in_turn("POST in turn", calls, ROUNDS, between=lambda: _settle(target))
+
+
+def invocations(target: Target) -> dict[str, Samples]:
+    """Return seconds of warm and cold invocations of the order API and of the bare function, which `posts` deployed."""
+    place, bare = target.resources["OrdersPlaceFunction"], _outputs(target)["BareFunction"]
+    warm = {"order API": lambda: _invoke(target, place), "bare": lambda: _invoke(target, bare)}
+    cold = {"order API": lambda: _cold(target, place), "bare": lambda: _cold(target, bare)}
     return {
-        "POST /orders": _in_turn(
-            "POST in turn",
-            {"order API": lambda: _order(shop), "bare": lambda: _nothing(shop, url)},
-            ROUNDS,
-            between=lambda: _settle(target),
-        ),
-        "warm invoke": _in_turn(
-            "warm invoke",
-            {"order API": lambda: _invoke(target, place), "bare": lambda: _invoke(target, bare)},
-            ROUNDS,
-            between=lambda: _settle(target),
-        ),
-        "cold invoke": _in_turn(
-            "cold invoke", {"order API": lambda: _cold(target, place), "bare": lambda: _cold(target, bare)}, COLD_ROUNDS, warm_up=0
-        ),
+        "warm invoke": _in_turn("warm invoke", warm, ROUNDS, between=lambda: _settle(target)),
+        "cold invoke": _in_turn("cold invoke", cold, COLD_ROUNDS, warm_up=0, between=lambda: _settle(target)),
     }
 
 
@@ -82,18 +79,9 @@ def _in_turn(
     return samples
 
 
-def _order(shop: Shop) -> float:
-    # A customer each: the fraud rules would hold somebody who orders as fast as this.
-    return _post(shop, shop.target.api_url("/orders"), order_body(("MUG-BLUE", 1)))
-
-
-def _nothing(shop: Shop, url: str) -> float:
-    return _post(shop, url, order_body(("MUG-BLUE", 1)))
-
-
-def _post(shop: Shop, url: str, body: dict[str, Any]) -> float:
+def _post(shop: Shop, url: str) -> float:
     headers = {"Authorization": f"Bearer {shop.token('ann')}", "Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
-    raw = json.dumps(body).encode()
+    raw = json.dumps(order_body(("MUG-BLUE", 1))).encode()
     began = time.perf_counter()
     answer = web.call("POST", url, headers=headers, body=raw)
     seconds = time.perf_counter() - began
@@ -128,7 +116,4 @@ def _cold(target: Target, function: str) -> float:
     functions = target.client("lambda")
     variables = functions.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
     functions.update_function_configuration(FunctionName=function, Environment={"Variables": variables | {"BENCH": str(uuid4())}})
-    seconds = _invoke(target, function)
-    if function.endswith("orders-place"):
-        _settle(target)
-    return seconds
+    return _invoke(target, function)
