@@ -115,7 +115,7 @@ def _throughput(report: Report, result: throughput.Result) -> None:
     faults = {"lost": result.lost, "twice": result.twice, "stuck": result.stuck, "in another end state than they must": result.wrong}
     clean = report.target(f"orders lost, twice, stuck or wrong: {faults}", reached=not any(faults.values()))
     note = (
-        f"{result.orders} orders, {throughput.AT_ONCE} at a time, each by another customer, until the last one's end. "
+        f"{result.orders} orders, {throughput.AT_ONCE} under way at any time, each by another customer, until the last one's end. "
         f"None may be lost, twice or stuck, and each must end as it has to, with one mail: {clean}."
     )
     rows = [("orders per second", f"{result.per_second:.1f}"), *((state, str(count)) for state, count in sorted(result.ends.items()))]

@@ -21,7 +21,7 @@ LACKS = {
         "iam": "it evaluates no policies unless told to",
         "isolated-transactions": "a cancelled transaction puts whole tables back as they were before it, over what others wrote",
         "worker-processes": "functions run in containers, which belong to it",
-        "volume": "it takes about a second for the messages of one order",
+        "volume": "its queues hand functions about eight messages a second",
     },
 }
 

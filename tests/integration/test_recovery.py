@@ -144,7 +144,7 @@ def test_a_worker_killed_in_the_middle_of_an_order(world: World, step: str, wait
 
 
 @pytest.mark.needs("worker-processes")
-def test_a_worker_killed_between_the_charge_and_its_record(world: World):
+def test_a_worker_killed_as_soon_as_the_charge_is_there(world: World):
     customer, sku = world.customer(), world.product()
     world.ended(customer, world.buy(customer, sku))
     order_id = world.buy(customer, sku, payment="tok_slow")

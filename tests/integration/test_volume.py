@@ -19,6 +19,7 @@ SECONDS = 120.0
 # Of eleven orders, one each is declined or sold out.
 KINDS = ("tok_approved",) * 9 + ("tok_declined", "sold-out")
 EXPECTED = {"tok_approved": "OrderConfirmed", "tok_declined": "OrderRejected", "sold-out": "OrderRejected"}
+ENDS = frozenset(EXPECTED.values())
 
 
 class Followed(NamedTuple):
@@ -38,7 +39,7 @@ def test_five_hundred_orders_at_eight_at_a_time(world: World):
         kind = KINDS[number % len(KINDS)]
         body = order_body((sold_out, 1)) if kind == "sold-out" else order_body((sku, 1), payment=kind)
         order_id = _place(world, customers[number % CUSTOMERS], body)
-        last = eventually(lambda: world.log(order_id)[-1].type, EXPECTED.values().__contains__, within=SECONDS, what=f"{order_id} ends")
+        last = eventually(lambda: world.log(order_id)[-1].type, ENDS.__contains__, within=SECONDS, what=f"{order_id} ends")
         return Followed(order_id, EXPECTED[kind], last)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

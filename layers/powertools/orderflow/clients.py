@@ -26,6 +26,13 @@ _config = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     tcp_keepalive=True,
 )
+# SES cannot tell a repeated request from a second mail: it is asked once, and its answer is waited for longer.
+_once = Config(
+    connect_timeout=1,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 1},
+    tcp_keepalive=True,
+)
 
 
 @overload
@@ -45,4 +52,4 @@ def client(service: Literal["stepfunctions"]) -> SFNClient: ...
 @cache
 def client(service: str) -> Any:
     """Return the process's client of an AWS service; endpoint and region come from the environment."""
-    return _session.create_client(service, config=_config)
+    return _session.create_client(service, config=_once if service == "ses" else _config)
