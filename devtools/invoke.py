@@ -13,7 +13,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -145,10 +145,12 @@ def _silence(target: Target) -> None:
             rules.disable_rule(Name=rule["Name"], EventBusName=bus)
 
 
-def prepare(target: Target, lambdas: Lambda) -> None:
-    """Have the orders of events/prepared.json on the log, each with the steps behind it that it names."""
+def prepare(log: OrderLog, call: Callable[[str, str], Any]) -> None:
+    """Have the orders of events/prepared.json on the log, each with the steps behind it that it names.
+
+    `call` invokes a function, by its logical id, with an event (JSON) and returns its answer.
+    """
     orders: dict[str, Any] = json.loads(PREPARED.read_text())
-    log = OrderLog(target.resources["OrderLogTable"], target.client("dynamodb"))
     names = {function.module: function.name for function in functions()}
     with ui.stage("orders for the samples") as stage:
         for order_id, order in orders.items():
@@ -156,14 +158,14 @@ def prepare(target: Target, lambdas: Lambda) -> None:
             token = order["payment_token"]
             log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", payment_token=token)
             for module in order.get("steps", []):
-                _step(lambdas, module, names[module], order_id)
+                _step(call, module, names[module], order_id)
         stage.detail = str(len(orders))
 
 
-def _step(lambdas: Lambda, module: str, function: str, order_id: str) -> None:
+def _step(call: Callable[[str, str], Any], module: str, function: str, order_id: str) -> None:
     # `step` and `error` are what the step that gives an order up is told.
     given = dict.fromkeys(("correlation_id", "execution", "step", "error"), "sample") | {"order_id": order_id}
-    answer = lambdas.call(function, json.dumps(given))
+    answer = call(function, json.dumps(given))
     if not isinstance(answer, dict) or "outcome" not in answer:
         raise UserError(f"{order_id} of events/prepared.json: {module} answered {_short(answer)}; see .local/invoke.log")
 
@@ -222,7 +224,7 @@ def main() -> int:
     with fresh_target() as target, bridge.open_for_containers(target.port) as endpoint:
         resolved = containers.resolved(target, endpoint)
         with containers.running(resolved, skip_pull=skip_pull) as lambdas:
-            prepare(target, lambdas)
+            prepare(OrderLog(target.resources["OrderLogTable"], target.client("dynamodb")), lambdas.call)
             ui.headline(f"    {'function':<20} {'sample':<32} {'time':>10}  answer")
             good = [run(function, lambdas, _values(target)) for function in functions()]
     ui.console.print(f"\n  {sum(good)} of {len(good)} functions answered as expected, {ui.seconds(time.monotonic() - began)}")

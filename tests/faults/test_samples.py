@@ -1,0 +1,28 @@
+"""The samples of the saga's steps, one after the other on one log, as `make invoke` has them in containers."""
+
+import json
+from typing import Any
+
+from devtools import invoke
+from orderflow.log import OrderLog
+from tests.faults.paths import PATHS, Stage
+from tests.faults.world import STEPS
+
+ALSO = {"OrdersPlace": ("accepted",)}
+
+
+def test_every_step_answers_its_samples_in_their_order(stage: Stage) -> None:
+    world = stage.world(PATHS[0])
+
+    def call(function: str, event: str) -> Any:
+        return world.invoke(function, json.loads(event))
+
+    invoke.prepare(OrderLog("OrderLog", world.aws.dynamodb.client), call)
+    wrong = [
+        f"{sample.parent.name}/{sample.stem}: {line}"
+        for function in invoke.functions()
+        for sample in function.samples
+        if function.name in STEPS or sample.stem in ALSO.get(function.name, ())
+        for line in invoke.check(sample, call(function.name, sample.read_text()))
+    ]
+    assert not wrong
