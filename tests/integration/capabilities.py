@@ -13,6 +13,7 @@ CAPABILITIES = {
     "isolated-transactions": "a DynamoDB transaction that is cancelled leaves what others write meanwhile alone",
     "worker-processes": "the functions' workers are processes that the suite started and may kill",
     "volume": "hundreds of orders come to their end within a minute or two",
+    "remembered-authorizer": "what the authorizer said of a token is remembered",
 }
 
 LACKS = {
@@ -22,6 +23,7 @@ LACKS = {
         "isolated-transactions": "a cancelled transaction puts whole tables back as they were before it, over what others wrote",
         "worker-processes": "functions run in containers, which belong to it",
         "volume": "its queues hand functions about eight messages a second",
+        "remembered-authorizer": "every request starts the authorizer, and where it cannot start another the answer is a 401",
     },
 }
 

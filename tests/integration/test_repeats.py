@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from devtools.shop import order_body
 from devtools.web import Answer
-from tests.integration.world import World, same_answers
+from tests.integration.world import World, eventually, same_answers
 
 AT_ONCE = 50
 
@@ -57,7 +57,12 @@ def test_fifty_requests_at_once_with_one_key_are_one_order(world: World):
 
     def place(_: int) -> Answer:
         together.wait()
-        return world.shop.place(customer, body, key)
+        answer = world.shop.place(customer, body, key)
+        if answer.status != 201 and world.lacks("remembered-authorizer"):
+            return eventually(
+                lambda: world.shop.place(customer, body, key), lambda again: again.status == 201, within=60, what="a free authorizer"
+            )
+        return answer
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(place, range(AT_ONCE)))
