@@ -43,7 +43,7 @@ FLOW = (
     "orders.fail",
     "payments.void",
     "inventory.release",
-    "orders.reject",
+    "orders.close",
     "notifications.mail",
     "operations.sweep",
     "operations.redrive",

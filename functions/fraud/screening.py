@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from fraud import rules
-from orderflow.order import Order, RecordScreening, Refusal, Screening, decide
+from orderflow.commands import RecordScreening, Refusal, decide
+from orderflow.order import Order, Screening, standing
 
 if TYPE_CHECKING:
     from fraud.store import OrderTimes
     from orderflow.log import OrderLog
 
-Outcome = Literal["approved", "held", "refused", "failing", "ended"]
+Outcome = Literal["approved", "held", "refused", "failing", "cancelling", "ended"]
 
 
 class NotScreenable(RuntimeError):
@@ -36,15 +37,11 @@ def screen(log: OrderLog, times: OrderTimes, thresholds: rules.Thresholds, order
 
 def outcome(order: Order) -> Outcome | None:
     """Return what the log says of the order's screening, or None when it is still to be screened."""
-    match order.state, order.screening:
-        case (("confirmed" | "rejected"), _):
-            return "ended"
-        case "held", _:
-            return "held"
+    match standing(order), order.screening:
         case "failing", Screening(decision="refuse"):
             return "refused"
-        case "failing", _:
-            return "failing"
+        case ("held" | "failing" | "cancelling" | "ended") as stands, _:
+            return stands
         case _, None:
             return None
         case _:

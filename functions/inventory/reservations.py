@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from orderflow.commands import RecordRelease, RecordReservation, RecordShortage, Refusal, decide
 from orderflow.log import AlongsideFailed, Conflict
-from orderflow.order import RecordRelease, RecordReservation, RecordShortage, Refusal, decide, standing, stock_lines
+from orderflow.order import remaining, standing, stock_lines
 
 if TYPE_CHECKING:
     from inventory.store import Inventory
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from orderflow.log import OrderLog
     from orderflow.order import Order
 
-Reserved = Literal["reserved", "out_of_stock", "failing", "held", "ended"]
+Reserved = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "ended"]
 Released = Literal["released", "nothing_to_release", "ended"]
 
 _ATTEMPTS = 5
@@ -42,11 +43,11 @@ def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> Reserved:
 
 
 def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
-    """Put what a failing order holds up for sale again, and say what became of its reservation.
+    """Put what an order that is undone holds, and that has not left, up for sale again, and say what became of its reservation.
 
     Raises:
         OrderNotFound: there is no such order.
-        RuntimeError: the order holds stock but is not failing, so the stock is still its own.
+        RuntimeError: the order holds stock but is not being undone, so the stock is still its own.
         AlongsideFailed: the tables do not hold what the order's events say is reserved.
         Conflict, Contention: others kept getting in the way.
     """
@@ -77,7 +78,7 @@ def _released(order: Order) -> Released | None:
         case "none":
             return "nothing_to_release"
         case "held":
-            return None
+            return None if remaining(order) else "nothing_to_release"
 
 
 def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
@@ -93,8 +94,8 @@ def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
 
 
 def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:
-    writes = inventory.releasing(order.order_id, stock_lines(order))
-    return log.append(order, _facts(order, RecordRelease()), source="inventory", alongside=writes)
+    facts = _facts(order, RecordRelease())
+    return log.append(order, facts, source="inventory", alongside=inventory.releasing(order.order_id, remaining(order)))
 
 
 def _facts(order: Order, command: RecordReservation | RecordRelease) -> tuple[Fact, ...]:

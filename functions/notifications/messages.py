@@ -38,6 +38,8 @@ _REASONS: dict[RejectionReason, str] = {
     "out_of_stock": "Something you ordered is no longer in stock in the quantity you asked for.",
     "fraud_refused": "We are not able to accept this order.",
     "payment_declined": "Your bank or card issuer declined the payment.",
+    "review_rejected": "We have looked at this order and are not able to accept it.",
+    "review_timed_out": "We had to check this order and did not get to it in time. You are welcome to order again.",
     "fulfilment_failed": "Something went wrong on our side and we could not complete it.",
 }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orderflow.commands import ConfirmOrder
 from orderflow.observability import observed
-from orderflow.order import ConfirmOrder
+from orderflow.order import standing
 from orders.steps import Result, Step, carry_out
 
 if TYPE_CHECKING:
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
     """Answer `confirmed`, also for an order that was confirmed before; otherwise what it is instead."""
-    match carry_out(event["order_id"], ConfirmOrder()):
-        case "confirmed" | "failing" | "held" as outcome:
+    order = carry_out(event["order_id"], ConfirmOrder())
+    match standing(order):
+        case "held" | "failing" | "cancelling" as outcome:
             return {"outcome": outcome}
-        case "rejected":
-            return {"outcome": "ended"}
-        case state:
-            message = f"{event['order_id']} is {state}: reserve, screen and authorize come before confirm"
+        case "ended":
+            return {"outcome": "confirmed" if order.confirmed_at else "ended"}
+        case None:
+            message = f"{order.order_id} is {order.state}: reserve, screen and authorize come before confirm"
             raise RuntimeError(message)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orderflow.commands import FailFulfilment
 from orderflow.observability import observed
-from orderflow.order import FailFulfilment
 from orders.steps import Result, Step, carry_out
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class FailedStep(Step):
 
 @observed
 def handler(event: FailedStep, _context: LambdaContext) -> Result:
-    """Answer `failing`, or `ended` where the order had come to its end before."""
-    state = carry_out(event["order_id"], FailFulfilment(event["step"], event["error"]))
-    return {"outcome": "failing" if state == "failing" else "ended"}
+    """Answer `failing`, `cancelling` where somebody cancelled it first, or `ended` where the order had come to its end before."""
+    match carry_out(event["order_id"], FailFulfilment(event["step"], event["error"])).state:
+        case "failing" | "cancelling" as outcome:
+            return {"outcome": outcome}
+        case _:
+            return {"outcome": "ended"}

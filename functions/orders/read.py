@@ -24,6 +24,7 @@ _INSIDE = {
     "OrderScreened": ("score", "reasons"),
     "OrderHeldForReview": ("score", "reasons"),
     "OrderReviewApproved": ("reviewer", "note"),
+    "OrderReviewRejected": ("reviewer", "note"),
     "FulfilmentFailed": ("step", "reason"),
 }
 

@@ -45,7 +45,20 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     """An order as its owner sees it."""
 
     order_id: str
-    state: Literal["placed", "held", "confirmed", "rejected"]
+    state: Literal[
+        "placed",
+        "held",
+        "cancelling",
+        "confirmed",
+        "partly_dispatched",
+        "dispatched",
+        "delivered",
+        "lost",
+        "partly_returned",
+        "returned",
+        "rejected",
+        "cancelled",
+    ]
     lines: tuple[Line, ...]
     total: Money
     placed_at: datetime

@@ -9,11 +9,12 @@ from orderflow.clients import client
 from orderflow.log import OrderLog
 
 if TYPE_CHECKING:
-    from orderflow.order import Command, State
+    from orderflow.commands import Command
+    from orderflow.order import Order
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 
-Outcome = Literal["confirmed", "rejected", "failing", "held", "ended"]
+Outcome = Literal["confirmed", "rejected", "cancelled", "failing", "cancelling", "held", "ended"]
 
 
 class Step(TypedDict):
@@ -29,11 +30,11 @@ class Result(TypedDict):
     outcome: Outcome
 
 
-def carry_out(order_id: str, command: Command) -> State:
-    """Record `command` on the order and return the state that the order is in then.
+def carry_out(order_id: str, command: Command) -> Order:
+    """Record `command` on the order and return the order as it is then.
 
     Raises:
         OrderNotFound: there is no such order.
         Conflict: others kept appending to it.
     """
-    return LOG.record(LOG.load(order_id), command, source="orders").state
+    return LOG.record(LOG.load(order_id), command, source="orders")

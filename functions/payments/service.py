@@ -1,7 +1,7 @@
 """Authorizing and voiding an order's payment so that running either again, at any time, is harmless.
 
 The provider's key is made of the order id and the step, so however often a step runs there is one
-authorization. A failing order is sealed at the log before it is voided, and the void closes the key at
+authorization. An order that is undone is sealed at the log before it is voided, and the void closes the key at
 the provider: an authorization still under way comes back voided, and is not recorded.
 """
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NoReturn
 
+from orderflow.commands import RecordAuthorization, RecordDecline, RecordVoid, Refusal, decide
 from orderflow.observability import logger
-from orderflow.order import Order, RecordAuthorization, RecordDecline, RecordVoid, Refusal, decide, standing
+from orderflow.order import Order, standing
 from payments.provider import Authorized, Declined, Payment, PaymentProvider, ProviderTimeout, Voided
 
 if TYPE_CHECKING:
     from orderflow.log import OrderLog
 
-AuthorizeOutcome = Literal["authorized", "declined", "failing", "held", "ended"]
+AuthorizeOutcome = Literal["authorized", "declined", "failing", "cancelling", "held", "ended"]
 VoidOutcome = Literal["voided", "nothing_to_void", "ended"]
 
 _SOURCE = "payments"
@@ -51,7 +52,7 @@ def authorize(log: OrderLog, provider: PaymentProvider, order_id: str) -> Author
 
 
 def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome:
-    """Give back what is held for a failing order, also when the log does not know of it.
+    """Give back what is held for an order that is undone, also when the log does not know of it.
 
     Raises:
         OrderNotFound: there is no such order.
@@ -63,7 +64,7 @@ def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome
     order = log.load(order_id)
     if standing(order) == "ended":
         return "ended"
-    if order.state != "failing":
+    if order.state not in {"failing", "cancelling"}:
         _not_possible(order, "an order is given up before it is voided")
     if order.payment in {"none", "authorized"}:
         order = _unwound(log, order, _voided(provider, order))

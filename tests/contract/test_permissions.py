@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from orderflow.commands import ApproveReview
 from orderflow.log import OrderLog
-from orderflow.order import ApproveReview
 from orders import pricing
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, referred
@@ -132,7 +132,7 @@ def sample(path: str) -> Any:
 def every_life(observed: Observed) -> None:
     """Take orders through everything that the saga can make of them."""
     whole = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
-    undo = ("orders.fail", "payments.void", "inventory.release", "orders.reject")
+    undo = ("orders.fail", "payments.void", "inventory.release", "orders.close")
     lives: dict[str, dict[str, Any]] = {
         "ord_good": {},
         "ord_held": {"lines": {"ESPRESSO-PRO": 1}, "customer": "bob"},

@@ -8,7 +8,7 @@ from orderflow.events import FACTS
 from tests.contract.stack import Stack, referred
 
 ROUTES = {
-    "FulfilmentRule": {"OrderPlaced", "OrderReviewApproved"},
+    "FulfilmentRule": {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
     "NotificationsRule": {"OrderConfirmed", "OrderRejected", "OrderHeldForReview"},
 }
 

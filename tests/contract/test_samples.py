@@ -84,7 +84,7 @@ def test_a_step_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
     assert_step(stack, name)
 
 
-@pytest.mark.parametrize("name", of("orders/confirm", "orders/fail", "orders/reject"))
+@pytest.mark.parametrize("name", of("orders/confirm", "orders/fail", "orders/close"))
 def test_a_step_of_the_orders_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
     assert_step(stack, name)
 

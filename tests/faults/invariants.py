@@ -10,7 +10,8 @@ import msgspec
 
 from orderflow import events
 from orderflow.events import Event
-from orderflow.order import Order, fold
+from orderflow.log import open_shard
+from orderflow.order import Order, fold, mark
 from payments.provider import Authorized
 from payments.rules import Account
 from tests.conftest import ENVIRONMENT
@@ -95,8 +96,13 @@ def _ends(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
         if order.state not in RESTS:
             yield Violation("every order comes to rest", f"{order_id} is {order.state}")
     for item in world.aws.dynamodb.items("OrderLog"):
-        if "open_shard" in item or "open_since" in item:
-            yield Violation("no order at rest is marked open", item["order_id"]["S"])
+        if item["version"]["N"] == "1" and item.get("open_shard", {}).get("S") != _shard(orders[item["order_id"]["S"]]):
+            yield Violation("an order is marked for what it waits for", item["order_id"]["S"])
+
+
+def _shard(order: Order) -> str | None:
+    marked = mark(order)
+    return open_shard(order.order_id, marked) if marked else None
 
 
 def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:

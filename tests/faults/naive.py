@@ -138,7 +138,7 @@ FUNCTIONS = Functions(
         "OrdersFail": fail,
         "PaymentsVoid": void,
         "InventoryRelease": release,
-        "OrdersReject": reject,
+        "OrdersClose": reject,
         "OperationsSweep": sweep.handler,
     }
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fraud import rules, screen
 from operations import sweep
-from orderflow import log, order
+from orderflow import commands, log
 from orders import place, pricing
 from orders.catalogue import Catalogue
 from payments import authorize, sandbox, steps, void
@@ -112,7 +112,7 @@ def let_go(world: World, order_id: str) -> None:
     """Have a person approve a held order, and let everything follow."""
     orders = log.OrderLog("OrderLog", world.aws.dynamodb.client)
     disturbance, world.disturbance = world.disturbance, Disturbance()
-    orders.record(orders.load(order_id), order.ApproveReview("rex"), source="tests")
+    orders.record(orders.load(order_id), commands.ApproveReview("rex"), source="tests")
     world.disturbance = disturbance
     world.settle()
 

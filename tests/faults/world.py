@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from orderflow.log import open_shards
 from tests.faults.asl import ExecutionFailed, Machine, TaskFailed
 from tests.faults.faults import PROVIDER, Call, Disturbance, target_of
 from tests.support.aws import TABLES, Aws
@@ -24,8 +25,9 @@ from tests.support.dynamodb import Crash, FakeDynamoDB
 from tests.support.services import FakeBus, FakeQueues, FakeWorkflows
 
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json")
-STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved"}
+STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
 ATTEMPTS = 8
+OPEN = open_shards("open")
 CONTEXT = SimpleNamespace(
     function_name="function",
     memory_limit_in_mb=512,
@@ -44,7 +46,7 @@ STEPS = {
     "OrdersFail": "orders.fail",
     "PaymentsVoid": "payments.void",
     "InventoryRelease": "inventory.release",
-    "OrdersReject": "orders.reject",
+    "OrdersClose": "orders.close",
 }
 
 type Handler = Callable[[Any, Any], Any]
@@ -220,7 +222,7 @@ class World:
         """Run the sweeper until no order is open, or it does not help; return how many sagas it ran."""
         run = 0
         for _ in range(ATTEMPTS):
-            if not any("open_shard" in item for item in self.aws.dynamodb.items("OrderLog")):
+            if not any(item.get("open_shard", {}).get("S") in OPEN for item in self.aws.dynamodb.items("OrderLog")):
                 break
             self.invoke("OperationsSweep", {})
             started, self.aws.stepfunctions.started = self.aws.stepfunctions.started, []

@@ -6,28 +6,43 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from orderflow import events
-from orderflow.events import Address, Customer, Event, Fact, Line, Shortage, StockLine
-from orderflow.money import Money
-from orderflow.order import (
+from orderflow.commands import (
     ApproveReview,
+    CancelOrder,
+    CloseDispute,
     Command,
     ConfirmOrder,
+    ExpireReservation,
+    FailCancellation,
     FailFulfilment,
-    Order,
     PlaceOrder,
     RecordAuthorization,
+    RecordCapture,
     RecordDecline,
+    RecordDelivery,
+    RecordDispatch,
+    RecordDispute,
+    RecordInvoice,
+    RecordLoss,
+    RecordRecall,
+    RecordRefund,
     RecordRelease,
     RecordReservation,
+    RecordReturn,
     RecordScreening,
+    RecordShipment,
     RecordShortage,
     RecordVoid,
     Refusal,
     RejectOrder,
-    Screening,
+    RejectReview,
+    RequestCancellation,
+    RequestReturn,
     decide,
-    evolve,
 )
+from orderflow.events import Address, Customer, Event, Fact, Line, Shortage, StockLine
+from orderflow.money import Money
+from orderflow.order import Order, Screening, evolve
 
 ORDER_ID = "ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 CORRELATION_ID = "request-0001"
@@ -56,6 +71,32 @@ VOID = RecordVoid(AUTHORIZATION)
 RELEASE = RecordRelease()
 CONFIRM = ConfirmOrder()
 REJECT = RejectOrder()
+TURN_DOWN = RejectReview("rex", "unknown customer")
+LET_TIME_PASS = RejectReview("", "", timed_out=True)
+EXPIRE = ExpireReservation(START + timedelta(days=1))
+CANCEL = RequestCancellation("customer", "changed my mind")
+CANCELLED = CancelOrder()
+TOO_LATE = FailCancellation("everything has left")
+SHIP = RecordShipment("ship_1")
+RECALL = RecordRecall("ship_1")
+ONE_MUG = (StockLine("MUG-BLUE", 1),)
+REST = (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1))
+DISPATCH_PART = RecordDispatch("parcel_1", ONE_MUG)
+DISPATCH_REST = RecordDispatch("parcel_2", REST)
+DELIVER_PART = RecordDelivery("parcel_1")
+DELIVER_REST = RecordDelivery("parcel_2")
+LOSE_PART = RecordLoss("parcel_1")
+LOSE_REST = RecordLoss("parcel_2")
+CAPTURE_PART = RecordCapture("parcel_1", "cap_1")
+CAPTURE_REST = RecordCapture("parcel_2", "cap_2")
+RETURN = RequestReturn("ret_1", ONE_MUG, "too small", START)
+CAME_BACK = RecordReturn("ret_1")
+REFUND_RETURN = RecordRefund("ref_1", "return:ret_1")
+REFUND_LOST = RecordRefund("ref_2", "parcel:parcel_1")
+DISPUTE = RecordDispute("dp_1", Money(1250, "EUR"), "not received")
+WIN = CloseDispute("dp_1", "won")
+LOSE = CloseDispute("dp_1", "lost")
+INVOICE = RecordInvoice("2026-000001", "invoices/2026-000001.html")
 
 COMMANDS: dict[str, Command] = {
     "place": PLACE,
@@ -72,6 +113,29 @@ COMMANDS: dict[str, Command] = {
     "release": RELEASE,
     "confirm": CONFIRM,
     "reject": REJECT,
+    "turn down": TURN_DOWN,
+    "let time pass": LET_TIME_PASS,
+    "expire": EXPIRE,
+    "cancel": CANCEL,
+    "cancelled": CANCELLED,
+    "too late": TOO_LATE,
+    "ship": SHIP,
+    "recall": RECALL,
+    "dispatch part": DISPATCH_PART,
+    "dispatch rest": DISPATCH_REST,
+    "deliver part": DELIVER_PART,
+    "deliver rest": DELIVER_REST,
+    "lose part": LOSE_PART,
+    "capture part": CAPTURE_PART,
+    "capture rest": CAPTURE_REST,
+    "return": RETURN,
+    "came back": CAME_BACK,
+    "refund return": REFUND_RETURN,
+    "refund lost": REFUND_LOST,
+    "dispute": DISPUTE,
+    "win": WIN,
+    "lose": LOSE,
+    "invoice": INVOICE,
 }
 
 
@@ -120,6 +184,13 @@ def folded(happened: Iterable[Event], order_id: str = ORDER_ID) -> Order:
 RESERVED = (PLACE, RESERVE)
 SCREENED = (*RESERVED, APPROVE)
 AUTHORIZED = (*SCREENED, AUTHORIZE)
+CONFIRMED = (*AUTHORIZED, CONFIRM)
+SHIPPING = (*CONFIRMED, SHIP)
+PARTLY_DISPATCHED = (*SHIPPING, DISPATCH_PART)
+DISPATCHED = (*PARTLY_DISPATCHED, DISPATCH_REST)
+PAID = (*DISPATCHED, CAPTURE_PART, CAPTURE_REST)
+DELIVERED = (*PAID, DELIVER_PART, DELIVER_REST)
+RETURNED = (*DELIVERED, RETURN, CAME_BACK)
 
 # How an order gets into each state that the rules tell apart.
 STATES: dict[str, tuple[Command, ...]] = {
@@ -130,7 +201,7 @@ STATES: dict[str, tuple[Command, ...]] = {
     "held": (*RESERVED, HOLD),
     "let go": (*RESERVED, HOLD, LET_GO),
     "authorized": AUTHORIZED,
-    "confirmed": (*AUTHORIZED, CONFIRM),
+    "confirmed": CONFIRMED,
     "short": (PLACE, SHORTAGE),
     "refused": (*RESERVED, REFUSE),
     "declined": (*SCREENED, DECLINE),
@@ -139,4 +210,30 @@ STATES: dict[str, tuple[Command, ...]] = {
     "voided": (*AUTHORIZED, FAIL, VOID),
     "released": (*AUTHORIZED, FAIL, VOID, RELEASE),
     "rejected": (*AUTHORIZED, FAIL, VOID, RELEASE, REJECT),
+    "turned down": (*RESERVED, HOLD, TURN_DOWN),
+    "timed out": (*RESERVED, HOLD, LET_TIME_PASS),
+    "expired": (*SCREENED, AUTHORIZE, EXPIRE),
+    "cancelling placed": (PLACE, CANCEL),
+    "cancelling authorized": (*AUTHORIZED, CANCEL),
+    "cancelled": (*AUTHORIZED, CANCEL, VOID, RELEASE, CANCELLED),
+    "shipping": SHIPPING,
+    "cancelling shipping": (*SHIPPING, CANCEL),
+    "recalled": (*SHIPPING, CANCEL, RECALL),
+    "cancellation failed": (*SHIPPING, CANCEL, DISPATCH_PART, DISPATCH_REST, TOO_LATE),
+    "partly dispatched": PARTLY_DISPATCHED,
+    "cancelling the rest": (*PARTLY_DISPATCHED, CANCEL, RECALL),
+    "rest cancelled": (*PARTLY_DISPATCHED, CANCEL, RECALL, CAPTURE_PART, VOID, RELEASE, CANCELLED),
+    "dispatched": DISPATCHED,
+    "paid": PAID,
+    "delivered": DELIVERED,
+    "part lost": (*PAID, LOSE_PART, DELIVER_REST),
+    "all lost": (*PAID, LOSE_PART, LOSE_REST),
+    "lost refunded": (*PAID, LOSE_PART, DELIVER_REST, REFUND_LOST),
+    "return on its way": (*DELIVERED, RETURN),
+    "partly returned": RETURNED,
+    "return refunded": (*RETURNED, REFUND_RETURN),
+    "disputed": (*PAID, DISPUTE),
+    "dispute won": (*PAID, DISPUTE, WIN),
+    "dispute lost": (*PAID, DISPUTE, LOSE),
+    "invoiced": (*CONFIRMED, INVOICE),
 }

@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devtools.seed import PRODUCTS
-from orderflow.events import Address, Customer, Line, OrderPlaced, Shortage
-from orderflow.money import Money
-from orderflow.order import (
+from orderflow.commands import (
     Command,
     ConfirmOrder,
     FailFulfilment,
-    Order,
     RecordAuthorization,
     RecordDecline,
     RecordReservation,
     RecordScreening,
     RecordShortage,
-    Screening,
 )
+from orderflow.events import Address, Customer, Line, OrderPlaced, Shortage
+from orderflow.money import Money
+from orderflow.order import Order, Screening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -19,7 +19,9 @@ Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-
 Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", description="ISO 3166-1 alpha-2 code")]
 Quantity = Annotated[int, Meta(ge=1, le=999)]
 
-RejectionReason = Literal["out_of_stock", "fraud_refused", "payment_declined", "fulfilment_failed"]
+RejectionReason = Literal["out_of_stock", "fraud_refused", "payment_declined", "fulfilment_failed", "review_rejected", "review_timed_out"]
+CancelledBy = Literal["customer", "operator"]
+DisputeOutcome = Literal["won", "lost"]
 
 
 class UnknownEvent(ValueError):
@@ -119,6 +121,14 @@ class OrderReviewApproved(Fact, frozen=True):
     note: str
 
 
+class OrderReviewRejected(Fact, frozen=True):
+    """A person refused a held order, or nobody decided in time. The order can only be rejected now."""
+
+    reviewer: str
+    note: str
+    timed_out: bool
+
+
 class PaymentAuthorized(Fact, frozen=True):
     """The provider holds the amount for us under `authorization_id`."""
 
@@ -134,7 +144,7 @@ class PaymentDeclined(Fact, frozen=True):
 
 
 class PaymentVoided(Fact, frozen=True):
-    """An authorization was given back before anything was captured."""
+    """What was not captured of an authorization, `amount`, was given back."""
 
     authorization_id: str
     amount: Money
@@ -147,8 +157,14 @@ class FulfilmentFailed(Fact, frozen=True):
     reason: str
 
 
+class ReservationExpired(Fact, frozen=True):
+    """What was set aside is for sale again because the order was not confirmed in time; it may be reserved anew."""
+
+    lines: tuple[StockLine, ...]
+
+
 class StockReleased(Fact, frozen=True):
-    """What was set aside for the order is for sale again."""
+    """What was set aside for the order, and has not left, is for sale again."""
 
     lines: tuple[StockLine, ...]
 
@@ -173,6 +189,139 @@ class OrderRejected(Fact, frozen=True):
     details: tuple[str, ...]
 
 
+class CancellationRequested(Fact, frozen=True):
+    """Somebody cancelled what has not left yet. The saga gives it back, or finds that everything has left."""
+
+    by: CancelledBy
+    reason: str
+
+
+class OrderCancelled(Fact, frozen=True):
+    """The order ended because somebody cancelled it before anything left; nothing is held any more."""
+
+    customer: Customer
+    lines: tuple[Line, ...]
+    total: Money
+    by: CancelledBy
+    reason: str
+
+
+class OrderLinesCancelled(Fact, frozen=True):
+    """What had not left of the order will not leave any more; `lines` says what, `amount` what it would have cost."""
+
+    customer: Customer
+    lines: tuple[StockLine, ...]
+    amount: Money
+    by: CancelledBy
+    reason: str
+
+
+class CancellationFailed(Fact, frozen=True):
+    """Everything had left before the cancellation could stop it."""
+
+    reason: str
+
+
+class ShipmentRequested(Fact, frozen=True):
+    """The carrier took the order to fetch and bring it."""
+
+    shipment_id: str
+    lines: tuple[StockLine, ...]
+
+
+class ShipmentRecalled(Fact, frozen=True):
+    """The carrier will bring nothing more of this order."""
+
+    shipment_id: str
+
+
+class ShipmentDispatched(Fact, frozen=True):
+    """A parcel left; `amount` is what its lines cost, and `complete` says whether nothing more will follow."""
+
+    customer: Customer
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    amount: Money
+    complete: bool
+
+
+class ShipmentDelivered(Fact, frozen=True):
+    """A parcel arrived; `complete` says whether nothing of the order is under way or still to leave."""
+
+    customer: Customer
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    complete: bool
+
+
+class ShipmentLost(Fact, frozen=True):
+    """A parcel will not arrive; what its lines cost, `amount`, is owed to the customer."""
+
+    customer: Customer
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    amount: Money
+
+
+class PaymentCaptured(Fact, frozen=True):
+    """The money for a parcel was taken from the authorization."""
+
+    authorization_id: str
+    capture_id: str
+    parcel_id: str
+    amount: Money
+
+
+class PaymentRefunded(Fact, frozen=True):
+    """Captured money was given back; `cause` names the return or the lost parcel (`return:…`, `parcel:…`)."""
+
+    customer: Customer
+    refund_id: str
+    cause: str
+    amount: Money
+
+
+class PaymentDisputed(Fact, frozen=True):
+    """The customer's bank took captured money back until the dispute is decided."""
+
+    dispute_id: str
+    amount: Money
+    reason: str
+
+
+class DisputeClosed(Fact, frozen=True):
+    """A dispute was decided: `won` gives the money back to us, `lost` leaves it with the customer."""
+
+    dispute_id: str
+    amount: Money
+    outcome: DisputeOutcome
+
+
+class ReturnRequested(Fact, frozen=True):
+    """The customer will send these lines back."""
+
+    customer: Customer
+    return_id: str
+    lines: tuple[StockLine, ...]
+    reason: str
+
+
+class ReturnReceived(Fact, frozen=True):
+    """These lines came back; what they cost, `amount`, is owed to the customer."""
+
+    return_id: str
+    lines: tuple[StockLine, ...]
+    amount: Money
+
+
+class InvoiceIssued(Fact, frozen=True):
+    """The order's invoice has its number and its document."""
+
+    number: str
+    document: str
+    total: Money
+
+
 FACTS: dict[str, type[Fact]] = {
     fact.__name__: fact
     for fact in (
@@ -182,13 +331,31 @@ FACTS: dict[str, type[Fact]] = {
         OrderScreened,
         OrderHeldForReview,
         OrderReviewApproved,
+        OrderReviewRejected,
         PaymentAuthorized,
         PaymentDeclined,
         PaymentVoided,
         FulfilmentFailed,
+        ReservationExpired,
         StockReleased,
         OrderConfirmed,
         OrderRejected,
+        CancellationRequested,
+        OrderCancelled,
+        OrderLinesCancelled,
+        CancellationFailed,
+        ShipmentRequested,
+        ShipmentRecalled,
+        ShipmentDispatched,
+        ShipmentDelivered,
+        ShipmentLost,
+        PaymentCaptured,
+        PaymentRefunded,
+        PaymentDisputed,
+        DisputeClosed,
+        ReturnRequested,
+        ReturnReceived,
+        InvoiceIssued,
     )
 }
 

@@ -2,8 +2,8 @@
 
 Appending is a conditional write of the next version, so of two writers one wins and the other
 reloads. The table's stream carries what was written to the publisher: nobody writes and then
-publishes. The first item of an open order also carries the keys of the sparse index `open-orders`,
-by which the sweeper finds orders that stand still.
+publishes. The first item of an order in work also carries the keys of the sparse index `open-orders`,
+by which the sweeper finds orders that stand still, and others those that wait for a person.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from orderflow import events
-from orderflow.order import Command, Order, Refusal, decide, evolve, fold, is_open
+from orderflow.commands import Command, Refusal, decide
+from orderflow.order import Mark, Order, evolve, fold, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +82,7 @@ class OrderLog:
         item = self._item(event) | {
             "fingerprint": {"S": fingerprint},
             "payment_token": {"S": payment_token},
-            **_open_mark(event),
+            **_mark_of(event, "open"),
         }
         try:
             self._put(**{**self._put_of(item), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
@@ -217,14 +218,14 @@ class OrderLog:
         raise Contention
 
     def _mark(self, before: Order, after: Order, last: events.Event) -> list[TransactWriteItemTypeDef]:
-        """Return the write that puts the order on the index of open orders, or takes it off."""
-        if is_open(before) == is_open(after):
+        """Return the write that puts the order on the index of orders in work, moves it there, or takes it off."""
+        if mark(before) == mark(after):
             return []
         update: Any = {"TableName": self._table, "Key": _key(after.order_id, 1)}
-        if is_open(after):
-            mark = _open_mark(last)
+        if marked := mark(after):
+            values = _mark_of(last, marked)
             update["UpdateExpression"] = "SET open_shard = :shard, open_since = :since"
-            update["ExpressionAttributeValues"] = {":shard": mark["open_shard"], ":since": mark["open_since"]}
+            update["ExpressionAttributeValues"] = {":shard": values["open_shard"], ":since": values["open_since"]}
         else:
             update["UpdateExpression"] = "REMOVE open_shard, open_since"
         return [{"Update": update}]
@@ -267,14 +268,23 @@ def _same_request(item: dict[str, Any], order_id: str, fingerprint: str) -> even
     return events.decode(item["event"]["S"])
 
 
-def open_shard(order_id: str) -> str:
-    """Return the partition of the index of open orders that an order is in."""
-    return str(zlib.crc32(order_id.encode()) % OPEN_SHARDS)
+def open_shards(marked: Mark) -> list[str]:
+    """Return the partitions of the index `open-orders` that hold the orders with a mark."""
+    return [_shard(number, marked) for number in range(OPEN_SHARDS)]
 
 
-def _open_mark(event: events.Event) -> dict[str, Any]:
+def open_shard(order_id: str, marked: Mark = "open") -> str:
+    """Return the partition of the index `open-orders` that an order with this mark is in."""
+    return _shard(zlib.crc32(order_id.encode()) % OPEN_SHARDS, marked)
+
+
+def _shard(number: int, marked: Mark) -> str:
+    return str(number) if marked == "open" else f"{marked}-{number}"
+
+
+def _mark_of(event: events.Event, marked: Mark) -> dict[str, Any]:
     return {
-        "open_shard": {"S": open_shard(event.order_id)},
+        "open_shard": {"S": open_shard(event.order_id, marked)},
         "open_since": {"S": timestamp(event.occurred_at)},
     }
 

@@ -1,32 +1,44 @@
-"""The rules of an order: what may happen to it, decided without AWS.
+"""What an order is: the fold of its events, decided without AWS.
 
-`fold` turns an order's events into its state, `decide` turns a command into new facts or refuses
-it, `evolve` applies one event. Every context appends its facts through these functions, so an order
-has one set of rules however many contexts take part in its life.
-
-A command that has had its effect already decides to nothing (an empty tuple), which is what makes
-every step of the saga safe to run again.
+`fold` turns an order's events into its state and `evolve` applies one event; `orderflow.commands` says
+which events may come next. The parts of a life are kept apart, because they go on side by side: what
+is reserved, what was authorized and taken, what left, arrived and came back. `state` sums them up.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from functools import reduce
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from orderflow import events
-from orderflow.events import Address, Country, Customer, Event, Fact, Line, RejectionReason, Shortage, StockLine
+from orderflow.events import Address, CancelledBy, Country, Customer, DisputeOutcome, Event, Line, RejectionReason, StockLine
+from orderflow.money import Money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orderflow.money import Money
-
-State = Literal["new", "placed", "held", "failing", "confirmed", "rejected"]
-Standing = Literal["held", "failing", "ended"]
+State = Literal[
+    "new",
+    "placed",
+    "held",
+    "failing",
+    "cancelling",
+    "confirmed",
+    "partly_dispatched",
+    "dispatched",
+    "delivered",
+    "lost",
+    "partly_returned",
+    "returned",
+    "rejected",
+    "cancelled",
+]
+Standing = Literal["held", "failing", "cancelling", "ended"]
+Mark = Literal["open", "held"]
 
 
 class Screening(Struct, frozen=True):
@@ -44,8 +56,44 @@ class Failure(Struct, frozen=True):
     details: tuple[str, ...] = ()
 
 
+class Cancellation(Struct, frozen=True):
+    """Who cancelled, and why."""
+
+    by: CancelledBy
+    reason: str
+
+
+class Parcel(Struct, frozen=True, kw_only=True):
+    """A part of the order that left; `capture_id` once its money was taken, `refunded` once it was lost and paid back."""
+
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    amount: Money
+    state: Literal["dispatched", "delivered", "lost"] = "dispatched"
+    delivered_at: datetime | None = None
+    capture_id: str | None = None
+    refunded: bool = False
+
+
+class Return(Struct, frozen=True, kw_only=True):
+    """Lines that the customer sends back; `amount` is known once they came."""
+
+    return_id: str
+    lines: tuple[StockLine, ...]
+    amount: Money | None = None
+    refunded: bool = False
+
+
+class Dispute(Struct, frozen=True):
+    """Money that the customer's bank took back, and how that was decided."""
+
+    dispute_id: str
+    amount: Money
+    outcome: DisputeOutcome | None = None
+
+
 class Order(Struct, frozen=True, kw_only=True):
-    """The state of one order after the first `version` events of its log."""
+    """The state of one order after the first `version` events of its log. `captured` and `refunded` are minor units."""
 
     order_id: str
     version: int = 0
@@ -53,13 +101,24 @@ class Order(Struct, frozen=True, kw_only=True):
     correlation_id: str = ""
     last_event_id: str | None = None
     placed_at: datetime | None = None
+    confirmed_at: datetime | None = None
     placed: events.OrderPlaced | None = None
     reservation: Literal["none", "held", "released"] = "none"
+    reserved_at: datetime | None = None
     screening: Screening | None = None
     review_approved: bool = False
-    payment: Literal["none", "authorized", "declined", "voided"] = "none"
+    payment: Literal["none", "authorized", "declined", "voided", "captured"] = "none"
     authorization_id: str | None = None
+    captured: int = 0
+    refunded: int = 0
     failure: Failure | None = None
+    cancellation: Cancellation | None = None
+    shipment: Literal["none", "requested", "recalled"] = "none"
+    parcels: tuple[Parcel, ...] = ()
+    cancelled: tuple[StockLine, ...] = ()
+    returns: tuple[Return, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
+    invoice: str | None = None
 
     @property
     def customer(self) -> Customer:
@@ -94,115 +153,36 @@ class Order(Struct, frozen=True, kw_only=True):
         return self.placed
 
 
-class Refusal(Struct, frozen=True):
-    """A command that the order's state does not allow."""
-
-    command: str
-    state: State
-    why: str
-
-
-class PlaceOrder(Struct, frozen=True):
-    """Accept a priced order."""
-
-    placed: events.OrderPlaced
-
-
-class RecordReservation(Struct, frozen=True):
-    """Every line was set aside."""
-
-
-class RecordShortage(Struct, frozen=True):
-    """Nothing was set aside because these lines are short."""
-
-    shortages: tuple[Shortage, ...]
-
-
-class RecordScreening(Struct, frozen=True):
-    """The fraud rules were applied."""
-
-    screening: Screening
-
-
-class ApproveReview(Struct, frozen=True):
-    """A person lets a held order go on."""
-
-    reviewer: str
-    note: str = ""
-
-
-class RecordAuthorization(Struct, frozen=True):
-    """The provider holds the order's total."""
-
-    authorization_id: str
-
-
-class RecordDecline(Struct, frozen=True):
-    """The provider refused to hold the order's total."""
-
-    code: str
-
-
-class FailFulfilment(Struct, frozen=True):
-    """Give up on an order because a step kept failing."""
-
-    step: str
-    reason: str
-
-
-class RecordVoid(Struct, frozen=True):
-    """The provider gave an authorization back."""
-
-    authorization_id: str
-
-
-class RecordRelease(Struct, frozen=True):
-    """What was set aside is for sale again."""
-
-
-class ConfirmOrder(Struct, frozen=True):
-    """Everything that an order needs is in place."""
-
-
-class RejectOrder(Struct, frozen=True):
-    """Everything that a failing order held has been given back."""
-
-
-Command = (
-    PlaceOrder
-    | RecordReservation
-    | RecordShortage
-    | RecordScreening
-    | ApproveReview
-    | RecordAuthorization
-    | RecordDecline
-    | FailFulfilment
-    | RecordVoid
-    | RecordRelease
-    | ConfirmOrder
-    | RejectOrder
-)
-
-
 def fold(order_id: str, history: Iterable[Event]) -> Order:
     """Return the state of the order after `history`, its events in order of version."""
     return reduce(evolve, history, Order(order_id=order_id))
 
 
+def mark(order: Order) -> Mark | None:
+    """Tell where the sparse index of orders in work has this one: `open` while the saga has something to do, `held` while a person has."""
+    match order.state:
+        case "placed" | "failing" | "cancelling":
+            return "open"
+        case "held":
+            return "held"
+        case _:
+            return None
+
+
 def is_open(order: Order) -> bool:
     """Tell whether the saga still has work to do; the sweeper looks after such orders."""
-    return order.state in {"placed", "failing"}
+    return mark(order) == "open"
 
 
 def standing(order: Order) -> Standing | None:
     """Tell what keeps the saga from going forward with the order, or None if nothing does."""
     match order.state:
-        case "held" | "failing":
+        case "held" | "failing" | "cancelling":
             return order.state
-        case "confirmed" | "rejected":
-            return "ended"
         case "new" | "placed":
             return None
+        case _:
+            return "ended"
 
 
 def stock_lines(order: Order) -> tuple[StockLine, ...]:
@@ -210,119 +190,40 @@ def stock_lines(order: Order) -> tuple[StockLine, ...]:
     return tuple(StockLine(line.sku, line.quantity) for line in order.lines)
 
 
-def decide(order: Order, command: Command) -> tuple[Fact, ...] | Refusal:
-    """Return the facts that `command` adds to the order, or why it may not be carried out.
+def remaining(order: Order) -> tuple[StockLine, ...]:
+    """Return what has neither left nor been cancelled."""
+    return subtract(stock_lines(order), *(parcel.lines for parcel in order.parcels), order.cancelled)
 
-    No facts means that the command has had its effect already.
+
+def returnable(order: Order) -> tuple[StockLine, ...]:
+    """Return what arrived and was not announced as a return, whenever it arrived."""
+    arrived = [line for parcel in order.parcels if parcel.state == "delivered" for line in parcel.lines]
+    return subtract(arrived, *(one.lines for one in order.returns))
+
+
+def price(order: Order, lines: Iterable[StockLine]) -> Money:
+    """Return what quantities of the order's products cost in it.
+
+    Raises:
+        KeyError: a product is not in the order.
     """
-    match command:
-        case PlaceOrder(placed=placed) if order.state == "new":
-            return (placed,)
-        case PlaceOrder(placed=placed):
-            return () if order.placed == placed else _refuse(order, command)
-        case RecordReservation() | RecordShortage() | RecordRelease():
-            return _decide_stock(order, command)
-        case RecordScreening() | ApproveReview():
-            return _decide_screening(order, command)
-        case RecordAuthorization() | RecordDecline() | RecordVoid():
-            return _decide_payment(order, command)
-        case FailFulfilment() | ConfirmOrder() | RejectOrder():
-            return _decide_end(order, command)
+    prices = {line.sku: line.unit_price for line in order.lines}
+    return sum((prices[line.sku].times(line.quantity) for line in lines), Money(0, order.total.currency))
 
 
-def _decide_stock(order: Order, command: RecordReservation | RecordShortage | RecordRelease) -> tuple[Fact, ...] | Refusal:
-    match command:
-        case RecordReservation() if order.reservation == "held":
-            return ()
-        case RecordReservation() if _is_unreserved(order):
-            return (events.StockReserved(stock_lines(order)),)
-        case RecordShortage() if order.failure and order.failure.reason == "out_of_stock":
-            return ()
-        case RecordShortage(shortages=shortages) if _is_unreserved(order):
-            return (events.StockReservationFailed(shortages),)
-        case RecordRelease() if order.state != "new" and order.reservation != "held":
-            return ()
-        case RecordRelease() if order.state == "failing":
-            return (events.StockReleased(stock_lines(order)),)
-        case _:
-            return _refuse(order, command)
+def subtract(lines: Iterable[StockLine], *taken: Iterable[StockLine]) -> tuple[StockLine, ...]:
+    """Return what is left of `lines`, one line for each product, in their order; what falls to nothing is left out."""
+    quantities: dict[str, int] = {}
+    for line in lines:
+        quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
+    for line in (line for some in taken for line in some):
+        quantities[line.sku] = quantities.get(line.sku, 0) - line.quantity
+    return tuple(StockLine(sku, quantity) for sku, quantity in quantities.items() if quantity > 0)
 
 
-def _decide_screening(order: Order, command: RecordScreening | ApproveReview) -> tuple[Fact, ...] | Refusal:
-    match command:
-        case RecordScreening() if order.screening:
-            return ()
-        case RecordScreening(screening=screening) if order.state == "placed" and order.reservation == "held":
-            return (_screened(order, screening),)
-        case ApproveReview() if order.review_approved:
-            return ()
-        case ApproveReview(reviewer=reviewer, note=note) if order.state == "held":
-            return (events.OrderReviewApproved(reviewer, note),)
-        case _:
-            return _refuse(order, command)
-
-
-def _decide_payment(order: Order, command: RecordAuthorization | RecordDecline | RecordVoid) -> tuple[Fact, ...] | Refusal:
-    match command:
-        case RecordAuthorization() if order.payment == "authorized":
-            return ()
-        case RecordAuthorization(authorization_id=authorization_id) if _is_payable(order):
-            return (events.PaymentAuthorized(authorization_id, order.total),)
-        case RecordDecline() if order.payment == "declined":
-            return ()
-        case RecordDecline(code=code) if _is_payable(order):
-            return (events.PaymentDeclined(code, order.total),)
-        case RecordVoid() if order.payment == "voided":
-            return ()
-        case RecordVoid(authorization_id=authorization_id) if order.state == "failing" and order.payment != "declined":
-            return (events.PaymentVoided(authorization_id, order.total),)
-        case _:
-            return _refuse(order, command)
-
-
-def _decide_end(order: Order, command: FailFulfilment | ConfirmOrder | RejectOrder) -> tuple[Fact, ...] | Refusal:
-    match command:
-        case FailFulfilment() if order.state in {"failing", "rejected"}:
-            return ()
-        case FailFulfilment(step=step, reason=reason) if order.state == "placed":
-            return (events.FulfilmentFailed(step, reason),)
-        case ConfirmOrder() if order.state == "confirmed":
-            return ()
-        case ConfirmOrder() if order.state == "placed" and order.authorization_id and order.payment == "authorized":
-            return (events.OrderConfirmed(order.customer, order.lines, order.total, order.shipping_address, order.authorization_id),)
-        case RejectOrder() if order.state == "rejected":
-            return ()
-        case RejectOrder() if order.failure and _holds_nothing(order):
-            failure = order.failure
-            return (events.OrderRejected(order.customer, order.lines, order.total, failure.reason, failure.details),)
-        case _:
-            return _refuse(order, command)
-
-
-def _screened(order: Order, screening: Screening) -> Fact:
-    match screening.decision:
-        case "hold":
-            return events.OrderHeldForReview(order.customer, order.total, screening.score, screening.reasons)
-        case "approve" | "refuse" as decision:
-            return events.OrderScreened(decision, screening.score, screening.reasons)
-
-
-def _is_unreserved(order: Order) -> bool:
-    return order.state == "placed" and order.reservation == "none"
-
-
-def _is_payable(order: Order) -> bool:
-    screened = order.screening is not None and (order.screening.decision == "approve" or order.review_approved)
-    return order.state == "placed" and order.reservation == "held" and screened and order.payment == "none"
-
-
-def _holds_nothing(order: Order) -> bool:
-    return order.state == "failing" and order.reservation != "held" and order.payment != "authorized"
-
-
-def _refuse(order: Order, command: Command) -> Refusal:
-    name = type(command).__name__
-    return Refusal(name, order.state, f"{name} is not possible for an order that is {order.state}")
+def covers(lines: Iterable[StockLine], wanted: Iterable[StockLine]) -> bool:
+    """Tell whether `lines` hold at least the quantities of `wanted`."""
+    return not subtract(wanted, lines)
 
 
 def evolve(order: Order, event: Event) -> Order:
@@ -335,46 +236,214 @@ def evolve(order: Order, event: Event) -> Order:
         message = f"{event.event_id} does not follow version {order.version} of {order.order_id}"
         raise ValueError(message)
     changed = replace(order, version=event.order_version, last_event_id=event.event_id)
-    match event.data:
-        case events.OrderPlaced() as placed:
-            return replace(
-                changed,
-                state="placed",
-                correlation_id=event.correlation_id,
-                placed_at=event.occurred_at,
-                placed=placed,
-            )
-        case events.StockReserved():
-            return replace(changed, reservation="held")
-        case events.StockReservationFailed(shortages=shortages):
-            return _failing(changed, "out_of_stock", *(shortage.sku for shortage in shortages))
-        case events.OrderScreened() as screened:
-            screening = Screening(screened.decision, screened.score, screened.reasons)
-            screened_order = replace(changed, screening=screening)
-            if screened.decision == "approve":
-                return screened_order
-            return _failing(screened_order, "fraud_refused")
-        case events.OrderHeldForReview(score=score, reasons=reasons):
-            return replace(changed, state="held", screening=Screening("hold", score, reasons))
-        case events.OrderReviewApproved():
-            return replace(changed, state="placed", review_approved=True)
-        case events.PaymentAuthorized(authorization_id=authorization_id):
-            return replace(changed, payment="authorized", authorization_id=authorization_id)
-        case events.PaymentDeclined(code=code):
-            return _failing(replace(changed, payment="declined"), "payment_declined", code)
-        case events.PaymentVoided():
-            return replace(changed, payment="voided")
-        case events.FulfilmentFailed(step=step):
-            return _failing(changed, "fulfilment_failed", step)
-        case events.StockReleased():
-            return replace(changed, reservation="released")
-        case events.OrderConfirmed():
-            return replace(changed, state="confirmed")
-        case events.OrderRejected():
-            return replace(changed, state="rejected")
-        case _:
-            return changed
+    apply = _APPLY.get(type(event.data))
+    return apply(changed, event.data, event) if apply else changed
 
 
 def _failing(order: Order, reason: RejectionReason, *details: str) -> Order:
     return replace(order, state="failing", failure=Failure(reason, details))
+
+
+def _shipping(order: Order) -> Order:
+    """Return the order with the state that its parcels, its cancelled lines and its returns make."""
+    return replace(order, state=_shipping_state(order), cancellation=None)
+
+
+def _shipping_state(order: Order) -> State:
+    if not order.parcels:
+        return "confirmed"
+    if remaining(order):
+        return "partly_dispatched"
+    if any(parcel.state == "dispatched" for parcel in order.parcels):
+        return "dispatched"
+    delivered = [line for parcel in order.parcels if parcel.state == "delivered" for line in parcel.lines]
+    if not delivered:
+        return "lost"
+    came_back = [one.lines for one in order.returns if one.amount is not None]
+    if not came_back:
+        return "delivered"
+    return "partly_returned" if subtract(delivered, *came_back) else "returned"
+
+
+def _moved(order: Order, parcels: tuple[Parcel, ...] | None = None, returns: tuple[Return, ...] | None = None) -> Order:
+    """Return the order with other parcels or returns; one that is being cancelled stays so until that is over."""
+    changed = replace(order, parcels=parcels or order.parcels, returns=returns or order.returns)
+    return changed if order.state == "cancelling" else _shipping(changed)
+
+
+def _parcels(order: Order, parcel_id: str, **changes: object) -> tuple[Parcel, ...]:
+    return tuple(replace(parcel, **changes) if parcel.parcel_id == parcel_id else parcel for parcel in order.parcels)
+
+
+def _placed(order: Order, fact: events.OrderPlaced, event: Event) -> Order:
+    return replace(order, state="placed", correlation_id=event.correlation_id, placed_at=event.occurred_at, placed=fact)
+
+
+def _reserved(order: Order, _fact: events.StockReserved, event: Event) -> Order:
+    return replace(order, reservation="held", reserved_at=event.occurred_at)
+
+
+def _short(order: Order, fact: events.StockReservationFailed, _event: Event) -> Order:
+    return _failing(order, "out_of_stock", *(shortage.sku for shortage in fact.shortages))
+
+
+def _expired(order: Order, _fact: events.ReservationExpired, _event: Event) -> Order:
+    return replace(order, reservation="none", reserved_at=None)
+
+
+def _released(order: Order, _fact: events.StockReleased, _event: Event) -> Order:
+    return replace(order, reservation="released")
+
+
+def _screened(order: Order, fact: events.OrderScreened, _event: Event) -> Order:
+    screened = replace(order, screening=Screening(fact.decision, fact.score, fact.reasons))
+    return screened if fact.decision == "approve" else _failing(screened, "fraud_refused")
+
+
+def _held(order: Order, fact: events.OrderHeldForReview, _event: Event) -> Order:
+    return replace(order, state="held", screening=Screening("hold", fact.score, fact.reasons))
+
+
+def _approved(order: Order, _fact: events.OrderReviewApproved, _event: Event) -> Order:
+    return replace(order, state="placed", review_approved=True)
+
+
+def _refused(order: Order, fact: events.OrderReviewRejected, _event: Event) -> Order:
+    return _failing(order, "review_timed_out" if fact.timed_out else "review_rejected")
+
+
+def _authorized(order: Order, fact: events.PaymentAuthorized, _event: Event) -> Order:
+    return replace(order, payment="authorized", authorization_id=fact.authorization_id)
+
+
+def _declined(order: Order, fact: events.PaymentDeclined, _event: Event) -> Order:
+    return _failing(replace(order, payment="declined"), "payment_declined", fact.code)
+
+
+def _voided(order: Order, _fact: events.PaymentVoided, _event: Event) -> Order:
+    return replace(order, payment="captured" if order.captured else "voided")
+
+
+def _captured(order: Order, fact: events.PaymentCaptured, _event: Event) -> Order:
+    captured = order.captured + fact.amount.amount
+    return replace(
+        order,
+        captured=captured,
+        payment="captured" if captured == order.total.amount else order.payment,
+        parcels=_parcels(order, fact.parcel_id, capture_id=fact.capture_id),
+    )
+
+
+def _paid_back(order: Order, fact: events.PaymentRefunded, _event: Event) -> Order:
+    kind, _, name = fact.cause.partition(":")
+    return replace(
+        order,
+        refunded=order.refunded + fact.amount.amount,
+        parcels=_parcels(order, name, refunded=True) if kind == "parcel" else order.parcels,
+        returns=tuple(replace(one, refunded=True) if kind == "return" and one.return_id == name else one for one in order.returns),
+    )
+
+
+def _disputed(order: Order, fact: events.PaymentDisputed, _event: Event) -> Order:
+    return replace(order, disputes=(*order.disputes, Dispute(fact.dispute_id, fact.amount)))
+
+
+def _dispute_closed(order: Order, fact: events.DisputeClosed, _event: Event) -> Order:
+    closed = (replace(one, outcome=fact.outcome) if one.dispute_id == fact.dispute_id else one for one in order.disputes)
+    return replace(order, disputes=tuple(closed))
+
+
+def _failed(order: Order, fact: events.FulfilmentFailed, _event: Event) -> Order:
+    return _failing(order, "fulfilment_failed", fact.step)
+
+
+def _confirmed(order: Order, _fact: events.OrderConfirmed, event: Event) -> Order:
+    return replace(order, state="confirmed", confirmed_at=event.occurred_at)
+
+
+def _rejected(order: Order, _fact: events.OrderRejected, _event: Event) -> Order:
+    return replace(order, state="rejected")
+
+
+def _cancelling(order: Order, fact: events.CancellationRequested, _event: Event) -> Order:
+    return replace(order, state="cancelling", cancellation=Cancellation(fact.by, fact.reason))
+
+
+def _cancelled(order: Order, _fact: events.OrderCancelled, _event: Event) -> Order:
+    return replace(order, state="cancelled")
+
+
+def _lines_cancelled(order: Order, fact: events.OrderLinesCancelled, _event: Event) -> Order:
+    return _shipping(replace(order, cancelled=(*order.cancelled, *fact.lines)))
+
+
+def _not_cancelled(order: Order, _fact: events.CancellationFailed, _event: Event) -> Order:
+    return _shipping(order)
+
+
+def _requested(order: Order, _fact: events.ShipmentRequested, _event: Event) -> Order:
+    return replace(order, shipment="requested")
+
+
+def _recalled(order: Order, _fact: events.ShipmentRecalled, _event: Event) -> Order:
+    return replace(order, shipment="recalled")
+
+
+def _dispatched(order: Order, fact: events.ShipmentDispatched, _event: Event) -> Order:
+    return _moved(order, (*order.parcels, Parcel(parcel_id=fact.parcel_id, lines=fact.lines, amount=fact.amount)))
+
+
+def _delivered(order: Order, fact: events.ShipmentDelivered, event: Event) -> Order:
+    return _moved(order, _parcels(order, fact.parcel_id, state="delivered", delivered_at=event.occurred_at))
+
+
+def _lost(order: Order, fact: events.ShipmentLost, _event: Event) -> Order:
+    return _moved(order, _parcels(order, fact.parcel_id, state="lost"))
+
+
+def _return_requested(order: Order, fact: events.ReturnRequested, _event: Event) -> Order:
+    return replace(order, returns=(*order.returns, Return(return_id=fact.return_id, lines=fact.lines)))
+
+
+def _return_received(order: Order, fact: events.ReturnReceived, _event: Event) -> Order:
+    came = (replace(one, amount=fact.amount) if one.return_id == fact.return_id else one for one in order.returns)
+    return _moved(order, returns=tuple(came))
+
+
+def _invoiced(order: Order, fact: events.InvoiceIssued, _event: Event) -> Order:
+    return replace(order, invoice=fact.number)
+
+
+_APPLY: dict[type[events.Fact], Any] = {
+    events.OrderPlaced: _placed,
+    events.StockReserved: _reserved,
+    events.StockReservationFailed: _short,
+    events.ReservationExpired: _expired,
+    events.StockReleased: _released,
+    events.OrderScreened: _screened,
+    events.OrderHeldForReview: _held,
+    events.OrderReviewApproved: _approved,
+    events.OrderReviewRejected: _refused,
+    events.PaymentAuthorized: _authorized,
+    events.PaymentDeclined: _declined,
+    events.PaymentVoided: _voided,
+    events.PaymentCaptured: _captured,
+    events.PaymentRefunded: _paid_back,
+    events.PaymentDisputed: _disputed,
+    events.DisputeClosed: _dispute_closed,
+    events.FulfilmentFailed: _failed,
+    events.OrderConfirmed: _confirmed,
+    events.OrderRejected: _rejected,
+    events.CancellationRequested: _cancelling,
+    events.OrderCancelled: _cancelled,
+    events.OrderLinesCancelled: _lines_cancelled,
+    events.CancellationFailed: _not_cancelled,
+    events.ShipmentRequested: _requested,
+    events.ShipmentRecalled: _recalled,
+    events.ShipmentDispatched: _dispatched,
+    events.ShipmentDelivered: _delivered,
+    events.ShipmentLost: _lost,
+    events.ReturnRequested: _return_requested,
+    events.ReturnReceived: _return_received,
+    events.InvoiceIssued: _invoiced,
+}

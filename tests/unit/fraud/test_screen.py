@@ -12,9 +12,9 @@ import pytest
 
 from fraud import screen
 from fraud.screening import NotScreenable
+from orderflow.commands import ApproveReview
 from orderflow.events import OrderHeldForReview, OrderScreened
 from orderflow.log import OrderNotFound, timestamp
-from orderflow.order import ApproveReview
 from tests.support.dynamodb import Crash, crash_at, server_error, throttled
 from tests.support.prepared import advance, place, prepare
 

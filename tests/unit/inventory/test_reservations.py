@@ -16,9 +16,10 @@ from inventory import release, reservations, reserve, rules
 from inventory.rules import Level
 from inventory.steps import INVENTORY, LOG
 from orderflow import log as orderlog
+from orderflow.commands import FailFulfilment
 from orderflow.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
 from orderflow.log import AlongsideFailed, Contention, OrderLog, OrderNotFound
-from orderflow.order import FailFulfilment, stock_lines
+from orderflow.order import stock_lines
 from tests.conftest import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB, Hook, conflict, crash_at
 from tests.support.prepared import advance, place, prepare

@@ -10,7 +10,7 @@ import pytest
 from orderflow import events
 from tests.support import orders
 
-EVERY = [one for state in ("confirmed", "short", "held", "let go", "declined", "rejected") for one in orders.history(*orders.STATES[state])]
+EVERY = list({(one.type, one.order_version): one for commands in orders.STATES.values() for one in orders.history(*commands)}.values())
 
 
 @pytest.mark.parametrize("event", EVERY, ids=lambda event: f"{event.type}-{event.order_version}")

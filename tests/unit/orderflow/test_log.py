@@ -10,8 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from orderflow import events, log
+from orderflow.commands import Command
 from orderflow.log import AlongsideFailed, Conflict, Contention, OrderLog, OrderNotFound, RequestMismatch, open_shard
-from orderflow.order import Command, Order
+from orderflow.order import Order
 from tests.support import orders
 from tests.support.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at
 from tests.support.orders import ORDER_ID
@@ -222,7 +223,6 @@ class TestOpenMark:
     @pytest.mark.parametrize(
         "commands",
         [
-            (orders.RESERVE, orders.HOLD),
             (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM),
             (orders.SHORTAGE, orders.REJECT),
         ],
@@ -238,6 +238,14 @@ class TestOpenMark:
         assert self.mark(database) == (None, None)
         assert database.calls["TransactWriteItems"] == 1
         assert database.calls["UpdateItem"] == 0
+
+    def test_an_order_that_waits_for_a_person_is_in_partitions_of_its_own(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        record(orderlog, orders.RESERVE, orders.HOLD)
+        held = orderlog.history(ORDER_ID)[-1]
+        assert self.mark(database) == ({"S": open_shard(ORDER_ID, "held")}, {"S": log.timestamp(held.occurred_at)})
+        assert open_shard(ORDER_ID, "held") in log.open_shards("held")
+        assert not {*log.open_shards("held")} & {*log.open_shards("open")}
 
     def test_a_decision_puts_it_on_again_from_then(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)

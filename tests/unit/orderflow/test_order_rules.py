@@ -2,71 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow import events
+from orderflow.commands import Command, Refusal, decide
 from orderflow.events import Event
-from orderflow.order import (
-    Command,
-    Order,
-    Refusal,
-    decide,
-    evolve,
-    fold,
-    is_open,
-    standing,
-)
+from orderflow.order import Order, evolve, fold, is_open, standing
 from tests.support import orders
 from tests.support.orders import COMMANDS, ORDER_ID, STATES
 
-ADDS = {
-    "place": "OrderPlaced",
-    "reserve": "StockReserved",
-    "shortage": "StockReservationFailed",
-    "approve": "OrderScreened",
-    "hold": "OrderHeldForReview",
-    "refuse": "OrderScreened",
-    "let go": "OrderReviewApproved",
-    "authorize": "PaymentAuthorized",
-    "decline": "PaymentDeclined",
-    "fail": "FulfilmentFailed",
-    "void": "PaymentVoided",
-    "release": "StockReleased",
-    "confirm": "OrderConfirmed",
-    "reject": "OrderRejected",
-}
-
-# `yes`: adds its fact. `.`: had its effect before, adds nothing. `no`: refused.
-TABLE = """
-state             | place reserve shortage approve hold refuse let-go authorize decline fail void release confirm reject
-new               | yes   no      no       no      no   no     no     no        no      no   no   no      no      no
-placed            | .     yes     yes      no      no   no     no     no        no      yes  no   .       no      no
-reserved          | .     .       no       yes     yes  yes    no     no        no      yes  no   no      no      no
-screened          | .     .       no       .       .    .      no     yes       yes     yes  no   no      no      no
-held              | .     .       no       .       .    .      yes    no        no      no   no   no      no      no
-let go            | .     .       no       .       .    .      .      yes       yes     yes  no   no      no      no
-authorized        | .     .       no       .       .    .      no     .         no      yes  no   no      yes     no
-confirmed         | .     .       no       .       .    .      no     .         no      no   no   no      .       no
-short             | .     no      .        no      no   no     no     no        no      .    yes  .       no      yes
-refused           | .     .       no       .       .    .      no     no        no      .    yes  yes     no      no
-declined          | .     .       no       .       .    .      no     no        .       .    no   yes     no      no
-failed unreserved | .     no      no       no      no   no     no     no        no      .    yes  .       no      yes
-failed authorized | .     .       no       .       .    .      no     .         no      .    yes  yes     no      no
-voided            | .     .       no       .       .    .      no     no        no      .    .    yes     no      no
-released          | .     no      no       .       .    .      no     no        no      .    .    .       no      yes
-rejected          | .     no      no       .       .    .      no     no        no      .    .    .       no      .
-"""
+LIFE = Path(__file__).parents[3] / "docs" / "life.md"
 
 
 def _table() -> list[tuple[str, str, str]]:
-    _, *rows = (line.split("|") for line in TABLE.strip().splitlines())
-    return [
-        (state.strip(), command, ADDS[command] if cell == "yes" else cell)
-        for state, cells in rows
-        for command, cell in zip(ADDS, cells.split(), strict=True)
-    ]
+    """Return the cells of the tables in docs/life.md: state, command, and what it adds, `.` for nothing, or `no`."""
+    cells, heads = list[tuple[str, str, str]](), list[str]()
+    for line in LIFE.read_text("utf-8").splitlines():
+        if not line.startswith("| "):
+            heads = []
+            continue
+        first, *others = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
+        if not heads:
+            heads = others
+        elif not first.startswith("-"):
+            cells += [(first, head, cell or "no") for head, cell in zip(heads, others, strict=True) if first in STATES]
+    return cells
 
 
 def outcome(order: Order, command: Command) -> str:
@@ -82,8 +46,8 @@ def test_every_command_in_every_state(state: str, command: str, expected: str) -
     assert outcome(orders.after(*STATES[state]), COMMANDS[command]) == expected
 
 
-def test_the_table_is_complete() -> None:
-    assert {(state, command) for state, command, _ in _table()} == {(s, c) for s in STATES for c in COMMANDS}
+def test_the_tables_are_complete() -> None:
+    assert sorted((state, command) for state, command, _ in _table()) == sorted((s, c) for s in STATES for c in COMMANDS)
 
 
 def test_an_order_with_other_contents_cannot_take_the_place_of_one() -> None:

@@ -1,4 +1,4 @@
-"""Confirm, fail and reject: what each answers for an order in every state, and what it adds to the log."""
+"""Confirm, fail and close: what each answers for an order in every state, and what it adds to the log."""
 
 from __future__ import annotations
 
@@ -9,32 +9,38 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orderflow import events
+from orderflow.commands import Command
 from orderflow.log import OrderLog, OrderNotFound
-from orderflow.order import Command
-from orders import confirm, fail, reject
+from orders import close, confirm, fail
 from tests.support import orders, samples
 
 if TYPE_CHECKING:
     from tests.support.aws import Aws
 
 STEP: Any = {"order_id": orders.ORDER_ID, "correlation_id": orders.CORRELATION_ID, "execution": "arn:1"}
-HANDLERS: dict[str, Any] = {"confirm": confirm.handler, "fail": fail.handler, "reject": reject.handler}
+HANDLERS: dict[str, Any] = {"confirm": confirm.handler, "fail": fail.handler, "close": close.handler}
 FAULT = "RuntimeError"
 
 # What each step answers for an order in a state, and which event it adds; a fault is for the saga to retry.
 OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
-    "placed": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "reject": (FAULT, None)},
-    "reserved": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "reject": (FAULT, None)},
-    "screened": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "reject": (FAULT, None)},
-    "held": {"confirm": ("held", None), "fail": ("ended", None), "reject": (FAULT, None)},
-    "authorized": {"confirm": ("confirmed", "OrderConfirmed"), "fail": ("failing", "FulfilmentFailed"), "reject": (FAULT, None)},
-    "confirmed": {"confirm": ("confirmed", None), "fail": ("ended", None), "reject": ("ended", None)},
-    "short": {"confirm": ("failing", None), "fail": ("failing", None), "reject": ("rejected", "OrderRejected")},
-    "declined": {"confirm": ("failing", None), "fail": ("failing", None), "reject": (FAULT, None)},
-    "failed authorized": {"confirm": ("failing", None), "fail": ("failing", None), "reject": (FAULT, None)},
-    "voided": {"confirm": ("failing", None), "fail": ("failing", None), "reject": (FAULT, None)},
-    "released": {"confirm": ("failing", None), "fail": ("failing", None), "reject": ("rejected", "OrderRejected")},
-    "rejected": {"confirm": ("ended", None), "fail": ("ended", None), "reject": ("rejected", None)},
+    "placed": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
+    "reserved": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
+    "screened": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
+    "held": {"confirm": ("held", None), "fail": ("ended", None), "close": (FAULT, None)},
+    "authorized": {"confirm": ("confirmed", "OrderConfirmed"), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
+    "confirmed": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
+    "short": {"confirm": ("failing", None), "fail": ("failing", None), "close": ("rejected", "OrderRejected")},
+    "declined": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
+    "failed authorized": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
+    "voided": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
+    "released": {"confirm": ("failing", None), "fail": ("failing", None), "close": ("rejected", "OrderRejected")},
+    "cancelling authorized": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
+    "cancelling placed": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": ("cancelled", "OrderCancelled")},
+    "cancelled": {"confirm": ("ended", None), "fail": ("ended", None), "close": ("cancelled", None)},
+    "turned down": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
+    "expired": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
+    "dispatched": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
+    "rejected": {"confirm": ("ended", None), "fail": ("ended", None), "close": ("rejected", None)},
 }
 CASES = [(state, step, *outcome) for state, steps in OUTCOMES.items() for step, outcome in steps.items()]
 
@@ -67,7 +73,7 @@ def test_every_step_in_every_state(aws: Aws, context: Any, state: str, step: str
 def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws, context: Any) -> None:
     write(aws, orders.STATES["placed"])
     HANDLERS["fail"]({**STEP, "step": "screen", "error": "Lambda.Unknown"}, context)
-    reject.handler(STEP, context)
+    close.handler(STEP, context)
     *_, failed, rejected = OrderLog("OrderLog", aws.dynamodb.client).history(orders.ORDER_ID)
     assert failed.data == events.FulfilmentFailed("screen", "Lambda.Unknown")
     assert isinstance(rejected.data, events.OrderRejected)
@@ -89,7 +95,7 @@ COMMANDS = {
     "orders.fail": orders.FAIL,
     "payments.void": orders.VOID,
     "inventory.release": orders.RELEASE,
-    "orders.reject": orders.REJECT,
+    "orders.close": orders.REJECT,
 }
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orderflow.commands import Command
 from orderflow.log import OrderLog
-from orderflow.order import Command
 from orders import describe, read
 from tests.support import orders, samples
 from tests.unit.orders.conftest import Post, opened, order_id

@@ -1,0 +1,29 @@
+"""Saga step: end an order after everything it held has been given back, as rejected or as cancelled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow.commands import CancelOrder, RejectOrder
+from orderflow.observability import observed
+from orderflow.order import standing
+from orders.steps import LOG, Result, Step
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@observed
+def handler(event: Step, _context: LambdaContext) -> Result:
+    """Answer `rejected` or `cancelled`, also for an order that was before, or `ended` for one that goes on."""
+    order = LOG.load(event["order_id"])
+    command = CancelOrder() if order.cancellation else RejectOrder()
+    order = LOG.record(order, command, source="orders")
+    match order.state:
+        case "rejected" | "cancelled" as outcome:
+            return {"outcome": outcome}
+        case _ if standing(order) == "ended":
+            return {"outcome": "ended"}
+        case state:
+            message = f"{order.order_id} is {state} and still holds something: void and release come before close"
+            raise RuntimeError(message)
