@@ -330,7 +330,9 @@ def _decide_payment(order: Order, command: RecordAuthorization | RecordDecline |
             return ()
         case RecordVoid(authorization_id=authorization_id) if _is_voidable(order):
             rest = Money(order.total.amount - order.captured, order.total.currency)
-            return (events.PaymentVoided(authorization_id, rest),)
+            voided = events.PaymentVoided(authorization_id, rest)
+            # An authorization whose answer was lost is told of first: whoever keeps books sees both.
+            return (voided,) if order.authorization_id else (events.PaymentAuthorized(authorization_id, order.total), voided)
         case _:
             return refuse(order, command)
 

@@ -1,0 +1,222 @@
+"""Random lives of an order: commands, messages of carrier and provider late, doubled and out of order; what holds whatever happens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from orderflow import commands, events
+from orderflow.commands import Command, Refusal, decide
+from orderflow.events import Event, StockLine
+from orderflow.order import Order, evolve, fold, remaining, stock_lines
+from tests.support import orders
+
+SKUS = tuple(line.sku for line in orders.LINES)
+RECEIVED = 10
+GIVE_BACK = (orders.RECALL, orders.TOO_LATE, orders.VOID, orders.RELEASE, orders.REJECT, orders.CANCELLED)
+
+names = st.sampled_from(("one", "two", "three"))
+some_lines = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 3), min_size=1).map(
+    lambda wanted: tuple(StockLine(sku, quantity) for sku, quantity in wanted.items())
+)
+
+
+class Life(RuleBasedStateMachine):
+    """One order, the shelves that it takes from, and the provider that holds its money."""
+
+    def __init__(self) -> None:
+        """Begin with full shelves and nothing ordered."""
+        super().__init__()
+        self.order = Order(order_id=orders.ORDER_ID)
+        self.log: list[Event] = []
+        self.available = Counter(dict.fromkeys(SKUS, RECEIVED))
+        self.reserved, self.gone = Counter[str](), Counter[str]()
+        self.held = 0
+        self.sent: list[Command] = []
+
+    @initialize()
+    def place(self) -> None:
+        """Place the order."""
+        self.give(orders.PLACE)
+
+    def give(self, command: Command) -> bool:
+        """Give the order a command; tell whether it added anything. A refusal and a repetition leave everything as it was."""
+        facts = decide(self.order, command)
+        if isinstance(facts, Refusal):
+            assert facts.why
+            return False
+        for fact in facts:
+            event = orders.event(self.order, fact)
+            self.log.append(event)
+            self.order = evolve(self.order, event)
+            self.follow(event.data)
+        if facts:
+            assert decide(self.order, command) == ()
+        return bool(facts)
+
+    def follow(self, fact: events.Fact) -> None:
+        """Let shelves and provider follow what happened."""
+        match fact:
+            case events.StockReserved(lines=lines):
+                self.move(lines, self.available, self.reserved)
+            case events.StockReleased(lines=lines) | events.ReservationExpired(lines=lines):
+                self.move(lines, self.reserved, self.available)
+            case events.ShipmentDispatched(lines=lines):
+                self.move(lines, self.reserved, self.gone)
+            case events.ReturnReceived(lines=lines):
+                self.move(lines, self.gone, self.available)
+            case events.PaymentAuthorized(amount=amount):
+                self.held += amount.amount
+            case events.PaymentCaptured(amount=amount) | events.PaymentVoided(amount=amount):
+                self.held -= amount.amount
+            case _:
+                pass
+
+    def move(self, lines: Iterable[StockLine], giver: Counter[str], taker: Counter[str]) -> None:
+        """Move quantities from one shelf to another."""
+        for line in lines:
+            giver[line.sku] -= line.quantity
+            taker[line.sku] += line.quantity
+
+    @rule(command=st.sampled_from((orders.RESERVE, orders.SHORTAGE, orders.EXPIRE)))
+    def stock(self, command: Command) -> None:
+        """Reserve, find short, or let a reservation run out."""
+        self.give(command)
+
+    @rule(command=st.sampled_from((orders.APPROVE, orders.HOLD, orders.REFUSE, orders.LET_GO, orders.TURN_DOWN, orders.LET_TIME_PASS)))
+    def judge(self, command: Command) -> None:
+        """Screen the order, or have a person decide."""
+        self.give(command)
+
+    @rule(command=st.sampled_from((orders.AUTHORIZE, orders.DECLINE, orders.FAIL, orders.CONFIRM)))
+    def go_on(self, command: Command) -> None:
+        """Go on with the saga, or give up."""
+        self.give(command)
+
+    @rule()
+    def hurry(self) -> None:
+        """Bring an order that nothing keeps to its confirmation, so that lives are long."""
+        for command in (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM, orders.SHIP):
+            self.give(command)
+
+    @rule(
+        command=st.sampled_from(
+            (orders.CANCEL, orders.RECALL, orders.TOO_LATE, orders.VOID, orders.RELEASE, orders.REJECT, orders.CANCELLED)
+        )
+    )
+    def undo(self, command: Command) -> None:
+        """Cancel, or do one step of giving back."""
+        self.give(command)
+
+    @rule()
+    def undo_everything(self) -> None:
+        """Run the compensation as the saga does, which brings an order that is undone to its end."""
+        for parcel in self.order.parcels:
+            self.give(commands.RecordCapture(parcel.parcel_id, f"cap_{parcel.parcel_id}"))
+        for command in GIVE_BACK:
+            self.give(command)
+        assert self.order.state not in {"failing", "cancelling"}
+
+    @rule(name=names, lines=some_lines)
+    def dispatch(self, name: str, lines: tuple[StockLine, ...]) -> None:
+        """Have the carrier report a parcel with any lines at all."""
+        self.give(commands.RecordDispatch(name, lines))
+
+    @rule(name=names)
+    def dispatch_the_rest(self, name: str) -> None:
+        """Have the carrier report a parcel with everything that is left."""
+        self.give(commands.RecordDispatch(name, remaining(self.order) if self.order.placed else ()))
+
+    @rule(name=names, lost=st.booleans())
+    def arrive(self, name: str, lost: bool) -> None:
+        """Have the carrier report a parcel as delivered or lost, known or not."""
+        self.give(commands.RecordLoss(name) if lost else commands.RecordDelivery(name))
+
+    @rule(name=names)
+    def capture(self, name: str) -> None:
+        """Have the provider take the money for a parcel."""
+        self.give(commands.RecordCapture(name, f"cap_{name}"))
+
+    @rule(name=names, kind=st.sampled_from(("parcel", "return")))
+    def refund(self, name: str, kind: str) -> None:
+        """Have the provider pay back a lost parcel or a return."""
+        self.give(commands.RecordRefund(f"ref_{kind}_{name}", f"{kind}:{name}"))
+
+    @rule(name=names, lines=some_lines, days=st.integers(-1, 1))
+    def announce(self, name: str, lines: tuple[StockLine, ...], days: int) -> None:
+        """Announce a return, in time or too late."""
+        self.give(commands.RequestReturn(name, lines, "too small", orders.START + timedelta(days=days)))
+
+    @rule(name=names)
+    def come_back(self, name: str) -> None:
+        """Have the carrier report that a return came."""
+        self.give(commands.RecordReturn(name))
+
+    @rule(amount=st.integers(-1, 4000), outcome=st.sampled_from(("won", "lost")))
+    def dispute(self, amount: int, outcome: Any) -> None:
+        """Dispute some money, and decide on it."""
+        self.give(commands.RecordDispute("dp_1", orders.events.Money(amount, "EUR"), "not received"))
+        self.give(commands.CloseDispute("dp_1", outcome))
+
+    @rule(command=st.sampled_from((orders.SHIP, orders.INVOICE)))
+    def side_by_side(self, command: Command) -> None:
+        """Do what follows a confirmed order."""
+        self.give(command)
+
+    @precondition(lambda self: self.log)
+    @rule(data=st.data())
+    def again(self, data: st.DataObject) -> None:
+        """Give any command of the whole table once more."""
+        self.give(data.draw(st.sampled_from(sorted(orders.COMMANDS.items())))[1])
+
+    @invariant()
+    def stock_is_conserved(self) -> None:
+        """No shelf is below nothing, and nothing appears or vanishes."""
+        for sku in SKUS:
+            assert min(self.available[sku], self.reserved[sku], self.gone[sku]) >= 0
+            assert self.available[sku] + self.reserved[sku] + self.gone[sku] == RECEIVED
+
+    @invariant()
+    def money_is_in_bounds(self) -> None:
+        """Refunded is at most captured, captured at most authorized, and nothing is held for an order that is over."""
+        authorized = sum(event.data.amount.amount for event in self.log if isinstance(event.data, events.PaymentAuthorized))
+        assert 0 <= self.order.refunded <= self.order.captured <= authorized <= (self.order.total.amount if self.log else 0)
+        assert self.held >= 0
+        if self.order.state in {"rejected", "cancelled"}:
+            assert self.held == 0
+
+    @invariant()
+    def what_left_was_ordered(self) -> None:
+        """Parcels and cancelled lines are never more than the order."""
+        if self.log:
+            moved = Counter[str]()
+            for lines in (*(parcel.lines for parcel in self.order.parcels), self.order.cancelled):
+                for line in lines:
+                    moved[line.sku] += line.quantity
+            assert all(moved[line.sku] <= line.quantity for line in stock_lines(self.order))
+
+    @invariant()
+    def there_is_one_end(self) -> None:
+        """An order is rejected, or cancelled, or neither; nothing but money's afterlife follows an end."""
+        kinds = [event.type for event in self.log]
+        assert len([kind for kind in kinds if kind in {"OrderRejected", "OrderCancelled"}]) <= 1
+        for end in ("OrderRejected", "OrderCancelled"):
+            if end in kinds:
+                assert kinds[-1] == end
+        assert kinds.count("OrderConfirmed") <= 1
+
+    @invariant()
+    def the_log_is_the_order(self) -> None:
+        """Versions have no gap, and folding the log gives the order."""
+        assert [event.order_version for event in self.log] == list(range(1, len(self.log) + 1))
+        assert fold(orders.ORDER_ID, self.log) == self.order
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
