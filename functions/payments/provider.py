@@ -1,17 +1,22 @@
 """What the pipeline asks of a payment provider, whichever it is.
 
 A payment is addressed by the idempotency key of its authorization, so that it can be looked up and
-voided even when the answer to the authorization was lost. Amounts are in minor units.
+voided even when the answer to the authorization was lost. Its captures and refunds have keys of their
+own, under which looking the payment up shows them. Amounts are in minor units.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from orderflow.money import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
 
 
 class ProviderTimeout(RuntimeError):
@@ -28,7 +33,6 @@ class Contradiction(StrEnum):
     KEY_REUSED = "idempotency_key_reused"
     UNKNOWN_PAYMENT = "unknown_payment"
     NOT_AUTHORIZED = "not_authorized"
-    ALREADY_CAPTURED = "already_captured"
     AMOUNT_INVALID = "amount_invalid"
     AMOUNT_EXCEEDED = "amount_exceeded"
     CURRENCY_MISMATCH = "currency_mismatch"
@@ -43,13 +47,44 @@ class ProviderRefused(RuntimeError):
         self.code = code
 
 
-class Authorized(Struct, frozen=True, tag=True):
-    """The amount is held for us; `captured` and `refunded` are the parts of it that moved since."""
+class Capture(Struct, frozen=True):
+    """Money that was taken from an authorization, under the `key` of the request."""
+
+    key: str
+    capture_id: str
+    amount: Money
+
+
+class Refund(Struct, frozen=True):
+    """Captured money that was given back, under the `key` of the request."""
+
+    key: str
+    refund_id: str
+    amount: Money
+
+
+class Moved(Struct, frozen=True, kw_only=True):
+    """The money of a payment that moved, in the order in which it did."""
+
+    captures: tuple[Capture, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+
+    @property
+    def captured(self) -> int:
+        """What all captures took, in minor units."""
+        return sum(capture.amount.amount for capture in self.captures)
+
+    @property
+    def refunded(self) -> int:
+        """What all refunds gave back, in minor units."""
+        return sum(refund.amount.amount for refund in self.refunds)
+
+
+class Authorized(Moved, frozen=True, tag=True):
+    """The amount was held for us; what was not captured of it still is."""
 
     authorization_id: str
     amount: Money
-    captured: int = 0
-    refunded: int = 0
 
 
 class Declined(Struct, frozen=True, tag=True):
@@ -58,31 +93,17 @@ class Declined(Struct, frozen=True, tag=True):
     code: str
 
 
-class Voided(Struct, frozen=True, tag=True):
-    """Nothing is held any more, and nothing will be under this key.
+class Voided(Moved, frozen=True, tag=True):
+    """Nothing is held any more, and nothing will be under this key: it was given back, or the hold lapsed.
 
-    `authorization_id` names the authorization that was given back; there is none when the void came
-    before any authorization.
+    `authorization_id` names the authorization; there is none when the void came before any. What was
+    captured before stays captured, and can be refunded.
     """
 
     authorization_id: str | None = None
 
 
 type Payment = Authorized | Declined | Voided
-
-
-class Capture(Struct, frozen=True):
-    """Money that was taken from an authorization."""
-
-    capture_id: str
-    amount: Money
-
-
-class Refund(Struct, frozen=True):
-    """Captured money that was given back."""
-
-    refund_id: str
-    amount: Money
 
 
 class PaymentProvider(Protocol):
@@ -100,21 +121,29 @@ class PaymentProvider(Protocol):
         ...
 
     def capture(self, payment_key: str, key: str, amount: Money) -> Capture:
-        """Take a part of what the payment holds; all captures together at most the authorized amount."""
+        """Take a part of what the payment holds; all captures together at most the authorized amount.
+
+        A payment takes any number of captures until it is voided. Refused as `not_authorized` where nothing is held.
+        """
         ...
 
     def void(self, payment_key: str) -> Payment:
-        """Give back what a payment holds, nothing of which was captured.
+        """Give back what a payment still holds: all of it, or what its captures left.
 
-        A declined payment stays declined. A key that is not known yet becomes Voided, so that an
-        authorization still under way under that key comes back voided.
+        A declined payment stays declined, and one that was captured to the last cent stays as it is. A key
+        that is not known yet becomes Voided, so that an authorization still under way under that key comes
+        back voided.
         """
         ...
 
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
-        """Give back a part of what was captured; all refunds together at most that."""
+        """Give back a part of what was captured, also after a void; all refunds together at most that."""
         ...
 
     def look_up(self, payment_key: str) -> Payment | None:
-        """Return the payment as it stands now, or None when nothing took effect under the key."""
+        """Return the payment as it stands now, with its captures and refunds; None when nothing took effect under the key."""
+        ...
+
+    def recent(self, day: date) -> Iterable[str]:
+        """Return the keys of the payments that were first asked for on a day (UTC), in any order; declined ones may be among them."""
         ...

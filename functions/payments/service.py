@@ -56,8 +56,7 @@ def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome
 
     Raises:
         OrderNotFound: there is no such order.
-        NotPossible: the order is not sealed, or its authorization is not known to the provider.
-        ProviderRefused: the payment was captured.
+        NotPossible: the order is not sealed, its authorization is not known to the provider, or more was captured than the log has.
         ProviderTimeout: no answer, and the payment is not voided at the provider.
         ProviderUnavailable: the provider takes no requests.
     """
@@ -112,6 +111,8 @@ def _voided(provider: PaymentProvider, order: Order) -> Payment:
 
 
 def _unwound(log: OrderLog, order: Order, payment: Payment) -> Order:
+    if isinstance(payment, Authorized | Voided) and payment.captured != order.captured:
+        _not_possible(order, f"the provider captured {payment.captured} of it, the log has {order.captured}")
     if isinstance(payment, Voided) and payment.authorization_id:
         return log.record(order, RecordVoid(payment.authorization_id), source=_SOURCE)
     if order.payment == "authorized":

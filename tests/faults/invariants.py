@@ -12,8 +12,8 @@ from orderflow import events
 from orderflow.events import Event
 from orderflow.log import open_shard
 from orderflow.order import Order, fold, mark
+from payments.accounts import Account
 from payments.provider import Authorized
-from payments.rules import Account
 from tests.conftest import ENVIRONMENT
 from tests.faults.world import STOCK, World
 

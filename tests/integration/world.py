@@ -19,8 +19,8 @@ from devtools.shop import Shop, has_ended, mails, order_body, state_of
 from devtools.target import Target
 from devtools.web import Answer
 from orderflow import events
+from payments.accounts import Account
 from payments.provider import Authorized
-from payments.rules import Account
 from tests.integration.capabilities import missing
 
 # Seconds that an order without a fault may take, by target, on a busy machine: LocalStack starts a container for each function.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,14 +26,14 @@ from payments.provider import (
     Voided,
 )
 from payments.sandbox import Sandbox
-from tests.support.dynamodb import FakeDynamoDB, Table, answer_lost
+from tests.support.dynamodb import FakeDynamoDB, Index, Table, answer_lost
 
 TOTAL = Money(2500, "EUR")
 
 
 @pytest.fixture
 def database() -> FakeDynamoDB:
-    return FakeDynamoDB(Table("payments", {"key": "S"}))
+    return FakeDynamoDB(Table("payments", {"key": "S"}, {"by-day": Index({"day": "S", "key": "S"}, "KEYS_ONLY")}))
 
 
 @pytest.fixture
@@ -137,8 +140,92 @@ def test_capture_and_refund_in_parts(provider: PaymentProvider) -> None:
     payment = provider.look_up("key")
     assert isinstance(payment, Authorized)
     assert (payment.captured, payment.refunded) == (2500, 400)
-    with pytest.raises(ProviderRefused, match="already_captured"):
-        provider.void("key")
+    assert [capture.key for capture in payment.captures] == ["capture-1", "capture-2"]
+    assert [refund.key for refund in payment.refunds] == ["refund-1"]
+
+
+def test_the_rest_goes_back_after_captures_and_what_was_captured_can_be_refunded(provider: PaymentProvider) -> None:
+    payment = held(provider)
+    capture = provider.capture("key", "capture-1", Money(1000, "EUR"))
+
+    assert provider.void("key") == Voided(payment.authorization_id, captures=(capture,))
+    assert provider.void("key") == Voided(payment.authorization_id, captures=(capture,))
+    with pytest.raises(ProviderRefused, match="not_authorized"):
+        provider.capture("key", "capture-2", Money(1, "EUR"))
+    refund = provider.refund("key", "refund-1", Money(1000, "EUR"))
+    assert provider.look_up("key") == Voided(payment.authorization_id, captures=(capture,), refunds=(refund,))
+
+
+def moves(provider: PaymentProvider) -> dict[str, Callable[[], object]]:
+    return {
+        "capture": lambda: provider.capture("key", "capture-2", Money(500, "EUR")),
+        "refund": lambda: provider.refund("key", "refund-1", Money(500, "EUR")),
+        "void": lambda: provider.void("key"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund", "void"])
+def test_a_first_attempt_that_is_lost_has_no_effect_and_the_next_one_succeeds(kind: str, provider: PaymentProvider) -> None:
+    provider.authorize("key", f"tok_{kind}_timeout_before", TOTAL)
+    with contextlib.suppress(ProviderTimeout):
+        provider.capture("key", "capture-1", Money(1000, "EUR"))
+    provider.capture("key", "capture-1", Money(1000, "EUR"))
+    before = provider.look_up("key")
+
+    with pytest.raises(ProviderTimeout):
+        moves(provider)[kind]()
+    assert provider.look_up("key") == before
+
+    moves(provider)[kind]()
+    assert provider.look_up("key") != before
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund", "void"])
+def test_an_effect_whose_answer_is_lost_is_found_by_looking_up_and_by_asking_again(kind: str, provider: PaymentProvider) -> None:
+    provider.authorize("key", f"tok_{kind}_timeout_after", TOTAL)
+    with contextlib.suppress(ProviderTimeout):
+        provider.capture("key", "capture-1", Money(1000, "EUR"))
+    before = provider.look_up("key")
+
+    with pytest.raises(ProviderTimeout):
+        moves(provider)[kind]()
+    after = provider.look_up("key")
+    assert after != before
+
+    moves(provider)[kind]()
+    assert provider.look_up("key") == after
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund", "void"])
+def test_a_request_that_is_never_taken_has_no_effect(kind: str, provider: PaymentProvider) -> None:
+    provider.authorize("key", f"tok_{kind}_unavailable", TOTAL)
+    with contextlib.suppress(ProviderUnavailable):
+        provider.capture("key", "capture-1", Money(1000, "EUR"))
+    before = provider.look_up("key")
+
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable):
+            moves(provider)[kind]()
+    assert provider.look_up("key") == before
+
+
+def test_a_hold_that_lapsed_takes_no_capture(provider: PaymentProvider) -> None:
+    provider.authorize("key", "tok_expires", TOTAL)
+
+    for _ in range(2):
+        with pytest.raises(ProviderRefused, match="not_authorized"):
+            provider.capture("key", "capture-1", Money(1000, "EUR"))
+    assert isinstance(provider.look_up("key"), Voided)
+
+
+def test_the_payments_of_a_day_are_listed_whatever_became_of_them(provider: PaymentProvider) -> None:
+    held(provider, "one")
+    provider.capture("one", "capture-1", TOTAL)
+    provider.authorize("two", "tok_declined", TOTAL)
+    today = datetime.now(UTC).date()
+
+    assert set(provider.recent(today)) == {"one", "two"}
+    assert list(provider.recent(today - timedelta(days=1))) == []
 
 
 def test_concurrent_requests_with_one_key_make_one_authorization(provider: PaymentProvider, database: FakeDynamoDB) -> None:
