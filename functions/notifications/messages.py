@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from orderflow.events import Event, Line, OrderConfirmed, OrderHeldForReview, OrderRejected, RejectionReason
-from orderflow.money import Money
+from orderflow.money import written
 
 
 class Unmailable(ValueError):
@@ -25,14 +25,6 @@ class Mail(NamedTuple):
     subject: str
     text: str
 
-
-# ISO 4217: currencies whose minor unit is not a hundredth.
-_EXPONENTS = {
-    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
-    **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-    **dict.fromkeys(("CLF", "UYW"), 4),
-}
 
 _REASONS: dict[RejectionReason, str] = {
     "out_of_stock": "Something you ordered is no longer in stock in the quantity you asked for.",
@@ -63,19 +55,10 @@ def compose(event: Event) -> Mail:
     return mail
 
 
-def amount(money: Money) -> str:
-    """Return an amount of minor units as people write it: `EUR 1,250.00`, `JPY 1,250`."""
-    exponent = _EXPONENTS.get(money.currency, 2)
-    whole, minor = divmod(abs(money.amount), 10**exponent)
-    sign = "-" if money.amount < 0 else ""
-    fraction = f".{minor:0{exponent}}" if exponent else ""
-    return f"{money.currency} {sign}{whole:,}{fraction}"
-
-
 def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
     return f"Your order {order_id} is confirmed", (
         f"Thank you for your order {order_id}.\n\n"
-        f"{_listed(data.lines)}\n\nTotal: {amount(data.total)}\n\n"
+        f"{_listed(data.lines)}\n\nTotal: {written(data.total)}\n\n"
         "Your payment is authorized. We charge it when your order leaves our warehouse.\n"
     )
 
@@ -83,21 +66,21 @@ def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
 def _rejected(order_id: str, data: OrderRejected) -> tuple[str, str]:
     return f"We could not complete your order {order_id}", (
         f"We are sorry: your order {order_id} was not completed.\n\n{_REASONS[data.reason]}\n\n"
-        f"{_listed(data.lines)}\n\nTotal: {amount(data.total)}\n\n"
+        f"{_listed(data.lines)}\n\nTotal: {written(data.total)}\n\n"
         "You have not been charged. Should your bank show an amount set aside for us, it is released.\n"
     )
 
 
 def _held(order_id: str, data: OrderHeldForReview) -> tuple[str, str]:
     return f"We are checking your order {order_id}", (
-        f"Thank you for your order {order_id} over {amount(data.total)}.\n\n"
+        f"Thank you for your order {order_id} over {written(data.total)}.\n\n"
         "A colleague looks at it before we go on. You need not do anything and have not been charged;\n"
         "we write to you again as soon as it is decided.\n"
     )
 
 
 def _listed(lines: Sequence[Line]) -> str:
-    return "\n".join(f"{line.quantity} x {line.name}: {amount(line.unit_price.times(line.quantity))}" for line in lines)
+    return "\n".join(f"{line.quantity} x {line.name}: {written(line.unit_price.times(line.quantity))}" for line in lines)
 
 
 def _address(email: str) -> str:

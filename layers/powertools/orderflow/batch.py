@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
     EventType,
@@ -18,9 +19,36 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-__all__ = ["PartialFailures", "each_record"]
+__all__ = ["PartialFailures", "each_order", "each_record"]
 
 _KEYS = ("message_id", "correlation_id", "order_id", "event_id")
+
+
+class _Ids(msgspec.Struct, frozen=True):
+    order_id: str
+    correlation_id: str
+    event_id: str
+
+
+class _BusEvent(msgspec.Struct, frozen=True):
+    detail: _Ids
+
+
+_bus_events: msgspec.json.Decoder[_BusEvent] = msgspec.json.Decoder(_BusEvent)
+
+
+def each_order(event: dict[str, Any], work: Callable[[str], object]) -> PartialFailures:
+    """Call `work` with the id of the order that each message's event is about, as `each_record` does with its body.
+
+    For consumers that an event only wakes: they look at the order as it is now, whatever happened to it.
+    """
+
+    def wake(body: str) -> None:
+        ids = _bus_events.decode(body).detail
+        identify(correlation_id=ids.correlation_id, order_id=ids.order_id, event_id=ids.event_id)
+        work(ids.order_id)
+
+    return each_record(event, wake)
 
 
 def each_record(event: dict[str, Any], work: Callable[[str], object]) -> PartialFailures:

@@ -40,6 +40,7 @@ class ApiEvent(TypedDict):
     resource: str
     headers: dict[str, str] | None
     pathParameters: NotRequired[dict[str, str] | None]
+    queryStringParameters: NotRequired[dict[str, str] | None]
     body: NotRequired[str | None]
     isBase64Encoded: NotRequired[bool]
     requestContext: RequestContext

@@ -9,6 +9,15 @@ from msgspec import Meta, Struct
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217 code", examples=["EUR"])]
 
 
+# ISO 4217: currencies whose minor unit is not a hundredth.
+_EXPONENTS = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
+    **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
+
+
 class CurrencyMismatch(ValueError):
     """Two amounts of different currencies met in one sum."""
 
@@ -48,3 +57,17 @@ class Money(Struct, frozen=True):
             message = f"cannot combine {self.currency} with {other.currency}"
             raise CurrencyMismatch(message)
         return other
+
+
+def unit(currency: str) -> int:
+    """Return how many minor units a whole unit of the currency has: 100 for EUR, 1 for JPY."""
+    return 10 ** _EXPONENTS.get(currency, 2)
+
+
+def written(money: Money) -> str:
+    """Return an amount as people write it: `EUR 1,250.00`, `JPY 1,250`."""
+    whole, minor = divmod(abs(money.amount), unit(money.currency))
+    sign = "-" if money.amount < 0 else ""
+    exponent = _EXPONENTS.get(money.currency, 2)
+    fraction = f".{minor:0{exponent}}" if exponent else ""
+    return f"{money.currency} {sign}{whole:,}{fraction}"

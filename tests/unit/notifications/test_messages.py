@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from notifications.messages import Unmailable, amount, compose
+from notifications.messages import Unmailable, compose
 from orderflow.events import (
     Address,
     Customer,
@@ -51,30 +49,6 @@ def confirmed(customer: Customer = ANN) -> Event:
 
 def rejected(reason: RejectionReason) -> Event:
     return event(OrderRejected(ANN, LINES, Money(3290, "EUR"), reason, ("score 90", "velocity")))
-
-
-@pytest.mark.parametrize(
-    ("money", "text"),
-    [
-        (Money(1250, "EUR"), "EUR 12.50"),
-        (Money(5, "USD"), "USD 0.05"),
-        (Money(0, "GBP"), "GBP 0.00"),
-        (Money(289_900, "EUR"), "EUR 2,899.00"),
-        (Money(1250, "JPY"), "JPY 1,250"),
-        (Money(1250, "KWD"), "KWD 1.250"),
-        (Money(12_500, "CLF"), "CLF 1.2500"),
-        (Money(-5, "EUR"), "EUR -0.05"),
-        (Money(-123_456, "EUR"), "EUR -1,234.56"),
-    ],
-)
-def test_amounts_have_the_decimals_of_their_currency(money: Money, text: str) -> None:
-    assert amount(money) == text
-
-
-@given(st.integers(-(10**15), 10**15), st.sampled_from(["EUR", "JPY", "KWD", "CLF"]))
-def test_no_amount_loses_a_minor_unit(minor: int, currency: str) -> None:
-    digits = amount(Money(minor, currency)).removeprefix(f"{currency} ").replace(",", "").replace(".", "")
-    assert int(digits) == minor
 
 
 def test_a_confirmed_order_lists_what_was_bought() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.money import CurrencyMismatch, Money
+from orderflow.money import CurrencyMismatch, Money, unit, written
 
 amounts = st.integers(-(10**15), 10**15)
 euros = amounts.map(lambda amount: Money(amount, "EUR"))
@@ -44,3 +44,31 @@ def test_two_currencies_never_meet_in_one_sum(one: int, two: int) -> None:
 def test_fractions_and_odd_currencies_are_no_money(document: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(document, type=Money)
+
+
+@pytest.mark.parametrize(
+    ("money", "text"),
+    [
+        (Money(1250, "EUR"), "EUR 12.50"),
+        (Money(5, "USD"), "USD 0.05"),
+        (Money(0, "GBP"), "GBP 0.00"),
+        (Money(289_900, "EUR"), "EUR 2,899.00"),
+        (Money(1250, "JPY"), "JPY 1,250"),
+        (Money(1250, "KWD"), "KWD 1.250"),
+        (Money(12_500, "CLF"), "CLF 1.2500"),
+        (Money(-5, "EUR"), "EUR -0.05"),
+        (Money(-123_456, "EUR"), "EUR -1,234.56"),
+    ],
+)
+def test_amounts_have_the_decimals_of_their_currency(money: Money, text: str) -> None:
+    assert written(money) == text
+
+
+@given(st.integers(-(10**15), 10**15), st.sampled_from(["EUR", "JPY", "KWD", "CLF"]))
+def test_no_amount_loses_a_minor_unit(minor: int, currency: str) -> None:
+    digits = written(Money(minor, currency)).removeprefix(f"{currency} ").replace(",", "").replace(".", "")
+    assert int(digits) == minor
+
+
+def test_a_whole_unit_is_what_stands_before_the_point() -> None:
+    assert [unit(currency) for currency in ("EUR", "JPY", "KWD", "CLF")] == [100, 1, 1000, 10_000]
