@@ -6,7 +6,7 @@ Samples may name ${TOKEN_ANN} (a customer's bearer token) and the stack's output
 
 The samples meet an emulator of their own in which nothing else happens: its event sources and rules are switched off.
 They run in the order of FLOW, so one may rely on what those before it did. Orders that have to be there already, and the
-steps of the saga that they have behind them, stand in events/prepared.json.
+steps that they have behind them, stand in events/prepared.json: functions by module, and what a customer does.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from devtools.cli import UserError
 from devtools.containers import Lambda
 from devtools.target import ROOT, Target
 from orderflow import events as facts
+from orderflow.commands import Command, RequestCancellation
 from orderflow.log import OrderLog
 from orderflow.money import Money
 
@@ -41,6 +42,7 @@ FLOW = (
     "payments.authorize",
     "orders.confirm",
     "orders.fail",
+    "shipping.recall",
     "payments.void",
     "inventory.release",
     "orders.close",
@@ -48,6 +50,9 @@ FLOW = (
     "operations.sweep",
     "operations.redrive",
 )
+
+# What somebody outside does to an order.
+OUTSIDE: dict[str, Command] = {"customer.cancels": RequestCancellation("customer")}
 
 
 @dataclass(frozen=True)
@@ -157,8 +162,11 @@ def prepare(log: OrderLog, call: Callable[[str, str], Any]) -> None:
             stage.detail = order_id
             token = order["payment_token"]
             log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", payment_token=token)
-            for module in order.get("steps", []):
-                _step(call, module, names[module], order_id)
+            for step in order.get("steps", []):
+                if step in OUTSIDE:
+                    log.record(log.load(order_id), OUTSIDE[step], source="orders")
+                else:
+                    _step(call, step, names[step], order_id)
         stage.detail = str(len(orders))
 
 

@@ -17,7 +17,11 @@ import pytest
 
 from orderflow.commands import ApproveReview
 from orderflow.log import OrderLog
+from orderflow.order import stock_lines
 from orders import pricing
+from shipping.carrier import Parcel
+from shipping.sandbox import Sandbox
+from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, referred
 from tests.support import clients, prepared
@@ -149,6 +153,20 @@ def every_life(observed: Observed) -> None:
         if observed.log.load(order_id).state == "held":
             observed.log.record(observed.log.load(order_id), ApproveReview("rex", ""), source="orders")
         observed.step(order_id, *whole, *undo)
+    every_cancellation(observed, whole)
+
+
+def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
+    """Cancel confirmed orders: one that nothing has left of yet, and one of which the carrier has brought everything away."""
+    carrier = Sandbox("SandboxShipments", observed.aws.dynamodb.client)
+    for order_id in ("ord_stopped", "ord_left"):
+        order = prepared.place(observed.log, order_id)
+        observed.step(order_id, *steps)
+        if order_id == "ord_left":
+            carrier.request(shipment_id(order_id), stock_lines(order), order.shipping_address)
+            carrier.dispatch(shipment_id(order_id), Parcel("parcel_1", stock_lines(order)))
+        prepared.advance(observed.log, order_id, "customer.cancels")
+        observed.step(order_id, "shipping.recall", "payments.void", "inventory.release", "orders.close")
 
 
 def every_call(observed: Observed) -> None:

@@ -64,4 +64,6 @@ def test_the_stream_carries_new_events_and_not_their_marks(stack: Stack) -> None
 def test_the_publisher_may_only_speak_for_the_contexts_that_append(stack: Stack) -> None:
     role = referred(stack.of("Lambda::Function")["OrdersPublish"]["Role"])
     [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]
-    assert statement["Condition"] == {"ForAllValues:StringEquals": {"events:source": ["orders", "inventory", "fraud", "payments"]}}
+    assert statement["Condition"] == {
+        "ForAllValues:StringEquals": {"events:source": ["orders", "inventory", "fraud", "payments", "shipping"]}
+    }

@@ -79,7 +79,7 @@ def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
     assert str(answer(name)["statusCode"]) in operation["responses"]
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLES if name.partition("/")[0] in {"inventory", "fraud", "payments"}])
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name.partition("/")[0] in {"inventory", "fraud", "payments", "shipping"}])
 def test_a_step_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
     assert_step(stack, name)
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from payments.provider import ProviderTimeout, ProviderUnavailable
+from shipping.carrier import CarrierTimeout, CarrierUnavailable
 from tests.support.dynamodb import Crash, Parameters, answer_lost, server_error, throttled
 
 PROVIDER = "provider"
+CARRIER = "carrier"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def takes(kind: Kind, call: Call) -> bool:
         return call.operation == "PutEvents"
     if kind is LOST_FORGOTTEN:
         return call.operation == "TransactWriteItems"
-    return not kind.retried or not (call.service == PROVIDER or call.reads)
+    return not kind.retried or not (call.service in {PROVIDER, CARRIER} or call.reads)
 
 
 def lasts(kind: Kind, call: Call) -> bool:
@@ -139,6 +141,8 @@ def _error(kind: Kind, call: Call) -> BaseException:
         return Crash(str(call))
     if call.service == PROVIDER:
         return ProviderTimeout() if kind is LOST else ProviderUnavailable()
+    if call.service == CARRIER:
+        return CarrierTimeout() if kind is LOST else CarrierUnavailable()
     if kind is THROTTLED:
         return throttled(call.operation)
     return server_error(call.operation) if kind in {BROKEN_AFTER, BROKEN_RETRIED} else answer_lost()
@@ -155,7 +159,7 @@ def target_of(parameters: Parameters) -> str:
 
 
 class Watched:
-    """The payment provider, every request to which is a call that can go wrong."""
+    """A payment provider or carrier, every request to which is a call that can go wrong."""
 
     def __init__(self, provider: Any, around: Callable[[str, Callable[[], Any]], Any]) -> None:
         """Watch `provider`."""

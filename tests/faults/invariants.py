@@ -14,14 +14,28 @@ from orderflow.log import open_shard
 from orderflow.order import Order, fold, mark
 from payments.accounts import Account
 from payments.provider import Authorized
+from shipping.consignments import Consignment
+from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
 from tests.faults.world import STOCK, World
 
-ONCE = {"OrderPlaced", "StockReserved", "StockReleased", "PaymentAuthorized", "PaymentVoided", "OrderConfirmed", "OrderRejected"}
-ENDS = {"OrderConfirmed", "OrderRejected"}
-RESTS = {"confirmed", "rejected", "held"}
+ONCE = {
+    "OrderPlaced",
+    "StockReserved",
+    "StockReleased",
+    "PaymentAuthorized",
+    "PaymentVoided",
+    "OrderConfirmed",
+    "OrderRejected",
+    "OrderCancelled",
+    "ShipmentRequested",
+    "ShipmentRecalled",
+}
+ENDS = {"OrderRejected", "OrderCancelled"}
+RESTS = {"confirmed", "rejected", "cancelled", "held"}
 
 _accounts = msgspec.json.Decoder(Account)
+_consignments = msgspec.json.Decoder(Consignment)
 
 
 class Violation(NamedTuple):
@@ -37,6 +51,7 @@ def violations(world: World) -> list[Violation]:
     found = [*_log(world, logs), *_api(world, logs)]
     orders = {order_id: order for order_id, log in logs.items() if (order := _folded(order_id, log))}
     found += [*_ends(world, orders), *_payments(world, orders), *_stock(world, orders), *_bus(world, logs)]
+    found += _shipments(world, orders)
     return [*found, *_executions(world)]
 
 
@@ -138,6 +153,15 @@ def _stock(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     rows = {row["order_id"]["S"] for row in world.aws.dynamodb.items("Reservations") if row["state"]["S"] == "held"}
     if rows != {order.order_id for order in holders}:
         yield Violation("reservations are those of the orders that hold stock", f"{len(rows)} for {len(holders)}")
+
+
+def _shipments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+    rows = {row["shipment_id"]["S"]: _consignments.decode(row["consignment"]["S"]) for row in world.aws.dynamodb.items("SandboxShipments")}
+    for order_id, order in orders.items():
+        there = rows.get(shipment_id(order_id))
+        stopped = order.state == "cancelled" and order.confirmed_at is not None
+        if stopped != (there is not None and there.recalled):
+            yield Violation("the carrier has stopped what is cancelled, and nothing else", f"{order.state}: {there}")
 
 
 def _executions(world: World) -> Iterator[Violation]:

@@ -9,12 +9,14 @@ from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import shipping.steps
 from fraud import rules, screen
 from operations import sweep
 from orderflow import commands, log
 from orders import place, pricing
 from orders.catalogue import Catalogue
 from payments import authorize, sandbox, steps, void
+from shipping import recall
 from tests.faults.faults import Disturbance, Watched
 from tests.faults.world import Functions, World, real
 from tests.support import samples
@@ -32,7 +34,7 @@ type Patch = Callable[[Any, str, Any], None]
 class Path:
     """What a customer asks for, what is broken all the time, and how the order ends.
 
-    `approved` has a person let a held order go on.
+    `approved` has a person let a held order go on, `cancelled` has the customer cancel a confirmed one.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Path:
     rules: Any = LENIENT
     broken: frozenset[str] = frozenset()
     approved: bool = False
+    cancelled: bool = False
 
 
 PATHS = (
@@ -53,6 +56,7 @@ PATHS = (
     Path("declined", "rejected", token="tok_declined"),
     Path("held for review", "held", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},)),
     Path("let go by a person", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), approved=True),
+    Path("cancelled after confirmation", "cancelled", cancelled=True),
     Path("provider unavailable", "rejected", token="tok_unavailable"),
     Path("screening broken", "rejected", broken=frozenset({"FraudScreen"})),
     Path("confirming broken", "rejected", broken=frozenset({"OrdersConfirm"})),
@@ -89,6 +93,7 @@ class Stage:
         watched = Watched(PROVIDER, world.around_provider)
         for module in (authorize, void):
             self._replace(module, watched)
+        self.patch.setattr(recall, "CARRIER", Watched(CARRIER, world.around_carrier))
         return world
 
     def _replace(self, module: ModuleType, provider: Watched) -> None:
@@ -96,6 +101,7 @@ class Stage:
 
 
 PROVIDER = steps.PROVIDER
+CARRIER = shipping.steps.CARRIER
 
 
 def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -> str:
@@ -105,14 +111,27 @@ def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -
     order_id = pricing.order_id(customer, key)
     if path.approved:
         let_go(world, order_id)
+    if path.cancelled:
+        cancel(world, order_id)
     return order_id
 
 
 def let_go(world: World, order_id: str) -> None:
     """Have a person approve a held order, and let everything follow."""
+    _command(world, order_id, commands.ApproveReview("rex"))
+
+
+def cancel(world: World, order_id: str) -> None:
+    """Have the customer cancel an order that is confirmed, and let everything follow."""
+    _command(world, order_id, commands.RequestCancellation("customer"), only="confirmed")
+
+
+def _command(world: World, order_id: str, command: commands.Command, only: str | None = None) -> None:
     orders = log.OrderLog("OrderLog", world.aws.dynamodb.client)
     disturbance, world.disturbance = world.disturbance, Disturbance()
-    orders.record(orders.load(order_id), commands.ApproveReview("rex"), source="tests")
+    order = orders.load(order_id)
+    if only in {None, order.state}:
+        orders.record(order, command, source="tests")
     world.disturbance = disturbance
     world.settle()
 
@@ -124,8 +143,9 @@ def finish(world: World, path: Path) -> None:
     world.publish()
     world.settle()
     world.sweep()
-    if path.approved:
-        for item in world.aws.dynamodb.items("OrderLog"):
-            if item["version"]["N"] == "1":
-                let_go(world, item["order_id"]["S"])
+    for item in world.aws.dynamodb.items("OrderLog"):
+        if item["version"]["N"] == "1" and path.approved:
+            let_go(world, item["order_id"]["S"])
+        if item["version"]["N"] == "1" and path.cancelled:
+            cancel(world, item["order_id"]["S"])
     world.sweep()

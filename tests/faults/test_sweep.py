@@ -17,7 +17,7 @@ from tests.faults.invariants import states, violations
 from tests.faults.paths import PATHS, Path, Stage, begin, finish, request
 from tests.faults.world import NeverAnswered, World
 
-COMPENSATIONS = ("OrdersFail", "PaymentsVoid", "InventoryRelease", "OrdersClose")
+COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersClose")
 FORWARD = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
 ASKS = ("OrdersPlace", "OrdersPublish")
 

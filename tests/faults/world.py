@@ -19,9 +19,9 @@ from typing import Any
 
 from orderflow.log import open_shards
 from tests.faults.asl import ExecutionFailed, Machine, TaskFailed
-from tests.faults.faults import PROVIDER, Call, Disturbance, target_of
+from tests.faults.faults import CARRIER, PROVIDER, Call, Disturbance, target_of
 from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB
+from tests.support.dynamodb import Crash, FakeDynamoDB, Parameters
 from tests.support.services import FakeBus, FakeQueues, FakeWorkflows
 
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json")
@@ -44,6 +44,7 @@ STEPS = {
     "PaymentsAuthorize": "payments.authorize",
     "OrdersConfirm": "orders.confirm",
     "OrdersFail": "orders.fail",
+    "ShippingRecall": "shipping.recall",
     "PaymentsVoid": "payments.void",
     "InventoryRelease": "inventory.release",
     "OrdersClose": "orders.close",
@@ -127,7 +128,14 @@ class World:
 
     def around_provider(self, name: str, method: Callable[[], Any]) -> Any:
         """Make a request to the payment provider as a call that can go wrong."""
-        call, token = Call(self.current, PROVIDER, name), {}
+        return self._around(Call(self.current, PROVIDER, name), method)
+
+    def around_carrier(self, name: str, method: Callable[[], Any]) -> Any:
+        """Make a request to the carrier as a call that can go wrong."""
+        return self._around(Call(self.current, CARRIER, name), method)
+
+    def _around(self, call: Call, method: Callable[[], Any]) -> Any:
+        token: Parameters = {}
         self.disturbance.before(call, token)
         try:
             return method()

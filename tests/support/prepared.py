@@ -13,9 +13,11 @@ from orderflow.commands import (
     FailFulfilment,
     RecordAuthorization,
     RecordDecline,
+    RecordRecall,
     RecordReservation,
     RecordScreening,
     RecordShortage,
+    RequestCancellation,
 )
 from orderflow.events import Address, Customer, Line, OrderPlaced, Shortage
 from orderflow.money import Money
@@ -87,6 +89,10 @@ def _command(step: str, order: Order) -> Command:
             return RecordDecline("card_declined")
         case "orders.confirm":
             return ConfirmOrder()
+        case "shipping.recall":
+            return RecordRecall(f"{order.order_id}:shipment")
+        case "customer.cancels":
+            return RequestCancellation("customer")
         case "orders.fail":
             return FailFulfilment("authorize", "States.TaskFailed")
         case _:

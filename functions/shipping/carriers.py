@@ -1,0 +1,39 @@
+"""The carriers that exist; CARRIER names the one in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow import settings
+from orderflow.clients import client
+from shipping.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shipping.carrier import Carrier
+
+
+class UnknownCarrier(ValueError):
+    """CARRIER names a carrier that does not exist."""
+
+
+def _sandbox() -> Carrier:
+    return Sandbox(settings.required("SANDBOX_SHIPMENTS_TABLE"), client("dynamodb"))
+
+
+FACTORIES: dict[str, Callable[[], Carrier]] = {"sandbox": _sandbox}
+
+
+def carrier(name: str) -> Carrier:
+    """Return the carrier of that name, set up from the environment.
+
+    Raises:
+        UnknownCarrier: there is none of that name.
+        MissingSetting: the environment lacks what it needs.
+    """
+    factory = FACTORIES.get(name)
+    if factory is None:
+        message = f"CARRIER is {name!r}, but has to be one of: {', '.join(sorted(FACTORIES))}"
+        raise UnknownCarrier(message)
+    return factory()

@@ -1,0 +1,90 @@
+"""Asking the carrier for an order's shipment, and stopping it, so that doing either again, at any time, is harmless.
+
+The shipment's id is made of the order id, so however often it is asked for there is one shipment. A
+recall closes that id at the carrier, also when the log knows of no request: one that is still under
+way comes back recalled, and is not recorded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from orderflow.commands import FailCancellation, RecordDispatch, RecordRecall
+from orderflow.observability import logger
+from orderflow.order import Order, remaining, standing
+from shipping.carrier import Carrier, CarrierTimeout, Parcel, Shipment
+
+if TYPE_CHECKING:
+    from orderflow.log import OrderLog
+
+RecallOutcome = Literal["recalled", "nothing_to_recall", "too_late", "ended"]
+
+_SOURCE = "shipping"
+
+
+class NotPossible(RuntimeError):
+    """The order or its shipment is not where it has to be: a step was left out, or the two disagree."""
+
+
+def shipment_id(order_id: str) -> str:
+    """Return the id under which the carrier has the order's shipment."""
+    return f"{order_id}:shipment"
+
+
+def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
+    """Stop what has not left of an order that is being cancelled, and record what has.
+
+    `too_late` is an order of which nothing can be stopped any more: its cancellation has failed.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        NotPossible: nobody cancelled the order, or the carrier says that something left which is not the order's.
+        CarrierTimeout: no answer, and the shipment is not recalled at the carrier.
+        CarrierUnavailable: the carrier takes no requests.
+    """
+    order = log.load(order_id)
+    if known := _recalled(order):
+        return known
+    shipment = _stopped(carrier, shipment_id(order_id))
+    for parcel in shipment.parcels:
+        order = _dispatched(log, order, parcel)
+    if shipment.recalled and remaining(order):
+        order = log.record(order, RecordRecall(shipment_id(order_id)), source=_SOURCE)
+        return _recalled(order) or _not_possible(order, "its recall was refused")
+    why = "nothing of the shipment can be stopped any more" if remaining(order) else "everything has left"
+    order = log.record(order, FailCancellation(why), source=_SOURCE)
+    return "too_late" if standing(order) == "ended" else _not_possible(order, "its cancellation cannot fail")
+
+
+def _recalled(order: Order) -> RecallOutcome | None:
+    """Return what the log says of the order's recall, or None when the carrier is still to be asked."""
+    if standing(order) == "ended":
+        return "ended"
+    if order.state != "cancelling":
+        _not_possible(order, "an order is cancelled before its shipment is recalled")
+    if not order.confirmed_at:
+        return "nothing_to_recall"
+    return "recalled" if order.shipment == "recalled" else None
+
+
+def _stopped(carrier: Carrier, wanted: str) -> Shipment:
+    try:
+        return carrier.recall(wanted)
+    except CarrierTimeout:
+        shipment = carrier.look_up(wanted)
+        logger.warning("no answer from the carrier", recalled_there=shipment is not None and shipment.recalled)
+        if shipment is None or not shipment.recalled:
+            raise
+        return shipment
+
+
+def _dispatched(log: OrderLog, order: Order, parcel: Parcel) -> Order:
+    after = log.record(order, RecordDispatch(parcel.parcel_id, parcel.lines), source=_SOURCE)
+    if all(known.parcel_id != parcel.parcel_id for known in after.parcels):
+        _not_possible(after, f"the carrier says that parcel {parcel.parcel_id} left, which the order does not allow")
+    return after
+
+
+def _not_possible(order: Order, why: str) -> NoReturn:
+    message = f"{order.order_id} is {order.state} with shipment {order.shipment}: {why}"
+    raise NotPossible(message)

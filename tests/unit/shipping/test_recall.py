@@ -1,0 +1,202 @@
+"""The saga step that stops a shipment: what left is recorded, what did not is stopped, whatever answers get lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from orderflow.commands import RecordDispatch
+from orderflow.events import ShipmentDispatched, StockLine
+from orderflow.log import OrderNotFound
+from orderflow.order import Order
+from shipping import recall
+from shipping.carrier import CarrierTimeout, CarrierUnavailable, Parcel, Shipment
+from shipping.sandbox import Sandbox
+from shipping.shipments import NotPossible, shipment_id
+from tests.support.prepared import advance, place, prepare
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping"
+SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("recall/*.json") if ".answer" not in path.name)
+CONFIRMED = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+LOG = recall.LOG
+ID = shipment_id("ord_1")
+TWO = (StockLine("MUG-BLUE", 2),)
+ONE = (StockLine("MUG-BLUE", 1),)
+PART = Parcel("parcel_1", ONE)
+type Step = Callable[[], str]
+
+
+@pytest.fixture
+def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    carrier = Sandbox("SandboxShipments", aws.dynamodb.client)
+    monkeypatch.setattr(recall, "CARRIER", carrier)
+    return carrier
+
+
+@pytest.fixture
+def run(sandbox: Sandbox, context: Any) -> Step:
+    return lambda: recall.handler({"order_id": "ord_1", "correlation_id": "correlation-1"}, context)["outcome"]
+
+
+def cancelled() -> Order:
+    return advance(LOG, "ord_1", "customer.cancels")
+
+
+def ask(sandbox: Sandbox, order: Order, postal_code: str = "LS1 1AA") -> None:
+    sandbox.request(ID, TWO, replace(order.shipping_address, postal_code=postal_code))
+
+
+def confirmed() -> Order:
+    place(LOG)
+    return advance(LOG, "ord_1", *CONFIRMED)
+
+
+def types() -> list[str]:
+    history = LOG.history("ord_1")
+    return [event.type for event in history[[event.type for event in history].index("CancellationRequested") + 1 :]]
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
+    event = json.loads((EVENTS / f"{sample}.json").read_text())
+    prepare(LOG, event["order_id"])
+
+    assert recall.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
+
+
+def test_a_shipment_that_nobody_asked_for_yet_is_stopped_all_the_same(run: Step, sandbox: Sandbox) -> None:
+    order = confirmed()
+    cancelled()
+
+    assert run() == "recalled"
+    assert sandbox.look_up(ID) == Shipment(recalled=True)
+    assert types() == ["ShipmentRecalled"]
+    assert sandbox.request(ID, TWO, order.shipping_address).recalled
+
+
+def test_an_order_that_was_never_confirmed_asks_nobody(run: Step, aws: Any) -> None:
+    place(LOG)
+    advance(LOG, "ord_1", *CONFIRMED[:3])
+    cancelled()
+    aws.dynamodb.calls.clear()
+
+    assert run() == "nothing_to_recall"
+    assert aws.dynamodb.calls == {"Query": 1}
+
+
+def test_what_left_and_is_not_on_the_log_is_recorded_before_the_rest_is_stopped(run: Step, sandbox: Sandbox) -> None:
+    ask(sandbox, confirmed())
+    sandbox.dispatch(ID, PART)
+    cancelled()
+
+    assert run() == "recalled"
+    assert types() == ["ShipmentDispatched", "ShipmentRecalled"]
+    dispatched = LOG.history("ord_1")[-2].data
+    assert isinstance(dispatched, ShipmentDispatched)
+    assert (dispatched.parcel_id, dispatched.lines, dispatched.complete) == ("parcel_1", ONE, False)
+
+
+def test_what_is_on_the_log_already_is_not_recorded_again(run: Step, sandbox: Sandbox) -> None:
+    order = confirmed()
+    ask(sandbox, order)
+    sandbox.dispatch(ID, PART)
+    LOG.record(order, RecordDispatch("parcel_1", ONE), source="shipping")
+    cancelled()
+
+    assert run() == "recalled"
+    assert types() == ["ShipmentRecalled"]
+
+
+def test_a_cancellation_fails_when_everything_has_left(run: Step, sandbox: Sandbox) -> None:
+    ask(sandbox, confirmed())
+    sandbox.dispatch(ID, Parcel("parcel_1", TWO))
+    cancelled()
+
+    assert run() == "too_late"
+    assert types() == ["ShipmentDispatched", "CancellationFailed"]
+    assert LOG.load("ord_1").state == "dispatched"
+    assert run() == "ended"
+
+
+def test_a_cancellation_fails_when_the_carrier_cannot_stop_the_rest(run: Step, sandbox: Sandbox) -> None:
+    ask(sandbox, confirmed(), "RECALL-IMPOSSIBLE")
+    cancelled()
+
+    assert run() == "too_late"
+    assert types() == ["CancellationFailed"]
+    assert LOG.load("ord_1").state == "confirmed"
+
+
+def test_an_answer_that_was_lost_is_looked_up(run: Step, sandbox: Sandbox) -> None:
+    ask(sandbox, confirmed(), "RECALL-TIMEOUT-AFTER")
+    cancelled()
+
+    assert run() == "recalled"
+    assert types() == ["ShipmentRecalled"]
+
+
+def test_a_recall_lost_without_effect_is_a_fault(run: Step, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    confirmed()
+    cancelled()
+
+    def lose(_shipment_id: str) -> Shipment:
+        raise CarrierTimeout
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sandbox, "recall", lose)
+        with pytest.raises(CarrierTimeout):
+            run()
+    assert types() == []
+    assert run() == "recalled"
+
+
+def test_a_carrier_that_is_unavailable_is_a_fault(run: Step, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    confirmed()
+    cancelled()
+
+    def refuse(_shipment_id: str) -> Shipment:
+        raise CarrierUnavailable
+
+    monkeypatch.setattr(sandbox, "recall", refuse)
+    with pytest.raises(CarrierUnavailable):
+        run()
+    assert types() == []
+
+
+def test_a_parcel_that_is_not_the_orders_stops_everything(run: Step, sandbox: Sandbox) -> None:
+    order = confirmed()
+    sandbox.request(ID, (StockLine("OTHER", 1),), order.shipping_address)
+    sandbox.dispatch(ID, Parcel("parcel_1", (StockLine("OTHER", 1),)))
+    cancelled()
+
+    with pytest.raises(NotPossible, match="parcel_1"):
+        run()
+
+
+def test_recalling_again_answers_from_the_log(run: Step, aws: Any) -> None:
+    confirmed()
+    cancelled()
+    run()
+    aws.dynamodb.calls.clear()
+
+    assert run() == "recalled"
+    assert aws.dynamodb.calls == {"Query": 1}
+
+
+@pytest.mark.parametrize("steps", [(), CONFIRMED[:1], (*CONFIRMED[:2], "orders.fail")])
+def test_an_order_that_nobody_cancelled_is_not_recalled(run: Step, steps: tuple[str, ...]) -> None:
+    place(LOG)
+    advance(LOG, "ord_1", *steps)
+
+    with pytest.raises(NotPossible):
+        run()
+
+
+def test_an_order_that_does_not_exist_is_a_fault(run: Step) -> None:
+    with pytest.raises(OrderNotFound):
+        run()
