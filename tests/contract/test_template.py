@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -383,3 +384,11 @@ def _statements(value: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("name", ["ApiId", "ApiStage", "EventBus", "SagaArn", "MailQueueUrl", "OperationsQueueUrl"])
 def test_the_tools_find_what_they_need_in_the_outputs(stack: Stack, name: str) -> None:
     assert name in stack.outputs
+
+
+def test_every_function_has_a_rule_to_build_it(stack: Stack) -> None:
+    makefile = (ROOT / "functions" / "Makefile").read_text("utf-8")
+    built = re.findall(r"^build-(\w+)%:\n(?:\t.*\n)*?\t\$\(call context,(\w+)\)", makefile, re.MULTILINE)
+    for name, function in stack.of("Lambda::Function").items():
+        context = function["Handler"].partition(".")[0]
+        assert [context] == [folder for prefix, folder in built if name.startswith(prefix)], name
