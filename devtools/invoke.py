@@ -23,9 +23,10 @@ from devtools.cli import UserError
 from devtools.containers import Lambda
 from devtools.target import ROOT, Target
 from orderflow import events as facts
-from orderflow.commands import Command, RequestCancellation
+from orderflow.commands import Command, RecordDelivery, RecordDispatch, RequestCancellation
 from orderflow.log import OrderLog
 from orderflow.money import Money
+from orderflow.order import Order, remaining
 
 EVENTS = ROOT / "events"
 PREPARED = EVENTS / "prepared.json"
@@ -36,6 +37,8 @@ FLOW = (
     "orders.describe",
     "orders.place",
     "orders.read",
+    "orders.cancel",
+    "orders.send_back",
     "orders.publish",
     "inventory.reserve",
     "fraud.screen",
@@ -51,8 +54,12 @@ FLOW = (
     "operations.redrive",
 )
 
-# What somebody outside does to an order.
-OUTSIDE: dict[str, Command] = {"customer.cancels": RequestCancellation("customer")}
+# What somebody outside does to an order: its customer, or the carrier.
+OUTSIDE: dict[str, Callable[[Order], Command]] = {
+    "customer.cancels": lambda _order: RequestCancellation("customer"),
+    "carrier.dispatches": lambda order: RecordDispatch("parcel_1", remaining(order)),
+    "carrier.delivers": lambda _order: RecordDelivery("parcel_1"),
+}
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,8 @@ def prepare(log: OrderLog, call: Callable[[str, str], Any]) -> None:
             log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", payment_token=token)
             for step in order.get("steps", []):
                 if step in OUTSIDE:
-                    log.record(log.load(order_id), OUTSIDE[step], source="orders")
+                    order_so_far = log.load(order_id)
+                    log.record(order_so_far, OUTSIDE[step](order_so_far), source="sample")
                 else:
                     _step(call, step, names[step], order_id)
         stage.detail = str(len(orders))

@@ -13,7 +13,16 @@ import msgspec
 from devtools import cli
 from devtools.target import ROOT
 from orderflow.http import PROBLEM_BASE
-from orders.requests import MAX_BODY_BYTES, MAX_KEY_LENGTH, OrderAnswer, PlaceOrderRequest, Timeline
+from orders.requests import (
+    MAX_BODY_BYTES,
+    MAX_KEY_LENGTH,
+    CancelOrderRequest,
+    OrderAnswer,
+    PlaceOrderRequest,
+    ReturnAnswer,
+    SendBackRequest,
+    Timeline,
+)
 
 DOCUMENT = ROOT / "functions" / "orders" / "openapi.json"
 
@@ -30,6 +39,22 @@ ORDER = {
     "lines": [LINE],
     "total": {"amount": 2500, "currency": "EUR"},
     "placed_at": "2026-01-15T10:30:00.123456Z",
+}
+MUG = {"sku": "MUG-BLUE", "quantity": 1}
+RETURN = {
+    "return_id": "ret_2xq6wn4jv7hcd5t3yb2zkoemru",
+    "state": "requested",
+    "lines": [MUG],
+    "requested_at": "2026-01-20T09:00:00.123456Z",
+    "reason": "too small",
+}
+DELIVERED = ORDER | {
+    "state": "delivered",
+    "parcels": [
+        {"parcel_id": "parcel_1", "lines": [MUG | {"quantity": 2}], "state": "delivered", "delivered_at": "2026-01-17T12:00:00.123456Z"}
+    ],
+    "returns": [RETURN],
+    "captured": {"amount": 2500, "currency": "EUR"},
 }
 REJECTED = ORDER | {"state": "rejected", "reason": "out_of_stock", "details": ["MUG-BLUE"]}
 TIMELINE = {
@@ -70,7 +95,7 @@ GENERAL = (
     Problem("too-many-requests", 429, "Too many requests", "wait a moment, then repeat the request with the same Idempotency-Key"),
     Problem("internal", 500, "Internal error", "something failed here; quote 3f1c0c1e-2f7a-4f0e-9b6e-0d6f3f0b7c11 when asking"),
 )
-PLACING = (
+KEYED = (
     Problem(
         "idempotency-key-missing",
         400,
@@ -83,10 +108,11 @@ PLACING = (
         "Idempotency-Key invalid",
         f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters",
     ),
+)
+SENDING = (
     Problem("malformed-body", 400, "Malformed body", "the body is not base64: Incorrect padding"),
     Problem("malformed-json", 400, "Malformed JSON", "the body must be JSON in UTF-8: JSON is malformed: invalid character (byte 1)"),
-    Problem("email-missing", 403, "Email missing", "sign in with a token that names an email address: mail about the order goes there"),
-    Problem("body-too-large", 413, "Body too large", f"an order may have {MAX_BODY_BYTES} bytes at most"),
+    Problem("body-too-large", 413, "Body too large", f"a body may have {MAX_BODY_BYTES} bytes at most"),
     Problem(
         "invalid-request",
         422,
@@ -94,9 +120,15 @@ PLACING = (
         "$.lines[0].quantity: expected `int` >= 1",
         (("field", "$.lines[0].quantity"),),
     ),
+)
+QUANTITIES = (Problem("quantity-too-large", 422, "Quantity too large", "MUG-BLUE is asked for 1500 times; 999 is the most"),)
+PLACING = (
+    *KEYED,
+    *SENDING,
+    *QUANTITIES,
+    Problem("email-missing", 403, "Email missing", "sign in with a token that names an email address: mail about the order goes there"),
     Problem("unknown-sku", 422, "Unknown sku", "not in the catalogue: MUG-GREEN", (("skus", ["MUG-GREEN"]),)),
     Problem("mixed-currencies", 422, "Mixed currencies", "one order has one currency, not EUR and USD"),
-    Problem("quantity-too-large", 422, "Quantity too large", "MUG-BLUE is asked for 1500 times; 999 is the most"),
     Problem(
         "idempotency-key-reused",
         422,
@@ -104,10 +136,27 @@ PLACING = (
         "this Idempotency-Key belongs to an order with other contents; use a new key for a new order",
     ),
 )
+CANCELLING = (Problem("not-cancellable", 409, "Not cancellable", "everything of this order has left; what arrives can be sent back"),)
+RETURNING = (
+    Problem(
+        "not-returnable",
+        409,
+        "Not returnable",
+        "only what was delivered, and is not coming back already, can be returned",
+    ),
+)
+REUSED = (
+    Problem(
+        "idempotency-key-reused",
+        422,
+        "Idempotency-Key reused",
+        "this Idempotency-Key belongs to a return with other contents; use a new key for a new return",
+    ),
+)
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
 # API Gateway's own answer for a route that there is not; so it belongs to no route.
 ELSEWHERE = (Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),)
-PROBLEMS = (*PLACING, *READING, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *READING, *CANCELLING, *RETURNING, *GENERAL, *ELSEWHERE)
 
 
 def document() -> dict[str, Any]:
@@ -126,6 +175,8 @@ def document() -> dict[str, Any]:
             "/orders": {"post": _place()},
             "/orders/{order_id}": {"parameters": [_ref("parameters", "OrderId")], "get": _read()},
             "/orders/{order_id}/events": {"parameters": [_ref("parameters", "OrderId")], "get": _timeline()},
+            "/orders/{order_id}/cancellation": {"parameters": [_ref("parameters", "OrderId")], "post": _cancel()},
+            "/orders/{order_id}/returns": {"parameters": [_ref("parameters", "OrderId")], "post": _send_back()},
             "/openapi.json": {"get": _describe()},
         },
         "components": {
@@ -158,22 +209,20 @@ def _place() -> dict[str, Any]:
             f"A body has at most {MAX_BODY_BYTES} bytes; lines of one product are merged."
         ),
         "parameters": [_ref("parameters", "IdempotencyKey"), _ref("parameters", "CorrelationId")],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": _ref("schemas", "PlaceOrderRequest"), "examples": {"order": {"value": REQUEST}}}},
-        },
+        "requestBody": _request("PlaceOrderRequest", {"order": REQUEST}),
         "responses": {"201": created} | _problems(*PLACING, *GENERAL),
     }
 
 
 def _read() -> dict[str, Any]:
+    examples = {"placed": ORDER, "rejected": REJECTED, "delivered": DELIVERED}
     return {
         "operationId": "readOrder",
         "tags": ["orders"],
         "summary": "Read an order of yours",
         "description": "Somebody else's order is answered like one that does not exist.",
         "parameters": [_ref("parameters", "CorrelationId")],
-        "responses": {"200": _answer("The order.", "OrderAnswer", {"placed": ORDER, "rejected": REJECTED})} | _problems(*READING, *GENERAL),
+        "responses": {"200": _answer("The order.", "OrderAnswer", examples)} | _problems(*READING, *GENERAL),
     }
 
 
@@ -187,6 +236,39 @@ def _timeline() -> dict[str, Any]:
     }
 
 
+def _cancel() -> dict[str, Any]:
+    cancelling = _answer("It is being cancelled, or was before.", "OrderAnswer", {"cancelling": ORDER | {"state": "cancelling"}})
+    return {
+        "operationId": "cancelOrder",
+        "tags": ["orders"],
+        "summary": "Cancel what has not left of an order of yours",
+        "description": (
+            "The order is then `cancelling`; it ends as `cancelled`, or, where parts of it had left, goes on with those. "
+            "What was authorized or reserved for the rest is given back. Sent again, it has no further effect."
+        ),
+        "parameters": [_ref("parameters", "CorrelationId")],
+        "requestBody": _request("CancelOrderRequest", {"reason": {"reason": "changed my mind"}}, required=False),
+        "responses": {"202": cancelling} | _problems(*SENDING, *READING, *CANCELLING, *GENERAL),
+    }
+
+
+def _send_back() -> dict[str, Any]:
+    lines = {"lines": [MUG], "reason": "too small"}
+    return {
+        "operationId": "sendBack",
+        "tags": ["orders"],
+        "summary": "Announce that some of a delivered order of yours comes back",
+        "description": (
+            "What it cost is paid back once it has arrived. The same Idempotency-Key with the same body has the same answer, however "
+            "often it is sent; lines of one product are merged."
+        ),
+        "parameters": [_ref("parameters", "IdempotencyKey"), _ref("parameters", "CorrelationId")],
+        "requestBody": _request("SendBackRequest", {"mug": lines}),
+        "responses": {"201": _answer("It was announced, now or when it was sent before with this key.", "ReturnAnswer", {"mug": RETURN})}
+        | _problems(*KEYED, *SENDING, *QUANTITIES, *REUSED, *READING, *RETURNING, *GENERAL),
+    }
+
+
 def _describe() -> dict[str, Any]:
     plain = {"200": {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}}
     return {
@@ -196,6 +278,11 @@ def _describe() -> dict[str, Any]:
         "security": [],
         "responses": plain | _problems(*(problem for problem in GENERAL if problem.status >= 429)),
     }
+
+
+def _request(schema: str, examples: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    content = {"schema": _ref("schemas", schema), "examples": {name: {"value": value} for name, value in examples.items()}}
+    return {"required": required, "content": {"application/json": content}}
 
 
 def _answer(description: str, schema: str, examples: dict[str, Any]) -> dict[str, Any]:
@@ -229,7 +316,8 @@ def _problems(*problems: Problem) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components((PlaceOrderRequest, OrderAnswer, Timeline), ref_template="#/components/schemas/{name}")
+    models = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, ReturnAnswer, Timeline)
+    _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
         "title": "Problem",
         "description": "What was wrong with a request (RFC 9457). Some kinds have further members.",
@@ -259,7 +347,7 @@ def _parameters() -> dict[str, Any]:
             "name": "Idempotency-Key",
             "in": "header",
             "required": True,
-            "description": "A name that you give the order, printable ASCII: send the same one whenever you repeat the request.",
+            "description": "A name that you give the order or return, printable ASCII: send the same one whenever you repeat the request.",
             "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]*[!-~][ -~]*$"},
             "example": "4f1b8d1c-6a0e-4f0a-9f66-5d1e0a8f2b11",
         },

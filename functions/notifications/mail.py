@@ -1,4 +1,4 @@
-"""Mails customers when their order is confirmed, rejected or held, once per event.
+"""Mails customers when their order is confirmed, held, rejected, cancelled, sent or paid back, once per event.
 
 A topic fans the events out to a queue, and this function works it off. Deliveries come more than
 once; the record of Powertools Idempotency under the event's id makes all but one of them do nothing.

@@ -10,7 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from orderflow.events import Event, Line, OrderConfirmed, OrderHeldForReview, OrderRejected, RejectionReason
+from orderflow.events import (
+    CancelledBy,
+    Event,
+    Line,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderHeldForReview,
+    OrderLinesCancelled,
+    OrderRejected,
+    PaymentRefunded,
+    RejectionReason,
+    ShipmentDispatched,
+    StockLine,
+)
 from orderflow.money import written
 
 
@@ -35,6 +48,12 @@ _REASONS: dict[RejectionReason, str] = {
     "fulfilment_failed": "Something went wrong on our side and we could not complete it.",
 }
 
+_BY: dict[CancelledBy, str] = {
+    "customer": "As you asked, we have cancelled",
+    "operator": "We are sorry: we had to cancel",
+}
+_NOT_CHARGED = "You have not been charged. Should your bank show an amount set aside for us, it is released.\n"
+
 
 def compose(event: Event) -> Mail:
     """Return the mail to the customer that the event calls for.
@@ -49,6 +68,14 @@ def compose(event: Event) -> Mail:
             mail = Mail(_address(data.customer.email), *_rejected(event.order_id, data))
         case OrderHeldForReview() as data:
             mail = Mail(_address(data.customer.email), *_held(event.order_id, data))
+        case OrderCancelled() as data:
+            mail = Mail(_address(data.customer.email), *_cancelled(event.order_id, data))
+        case OrderLinesCancelled() as data:
+            mail = Mail(_address(data.customer.email), *_lines_cancelled(event.order_id, data))
+        case ShipmentDispatched() as data:
+            mail = Mail(_address(data.customer.email), *_dispatched(event.order_id, data))
+        case PaymentRefunded() as data:
+            mail = Mail(_address(data.customer.email), *_refunded(event.order_id, data))
         case _:
             message = f"no mail is sent for {event.type}"
             raise Unmailable(message)
@@ -67,7 +94,7 @@ def _rejected(order_id: str, data: OrderRejected) -> tuple[str, str]:
     return f"We could not complete your order {order_id}", (
         f"We are sorry: your order {order_id} was not completed.\n\n{_REASONS[data.reason]}\n\n"
         f"{_listed(data.lines)}\n\nTotal: {written(data.total)}\n\n"
-        "You have not been charged. Should your bank show an amount set aside for us, it is released.\n"
+        f"{_NOT_CHARGED}"
     )
 
 
@@ -79,8 +106,41 @@ def _held(order_id: str, data: OrderHeldForReview) -> tuple[str, str]:
     )
 
 
+def _cancelled(order_id: str, data: OrderCancelled) -> tuple[str, str]:
+    return f"Your order {order_id} is cancelled", (
+        f"{_BY[data.by]} your order {order_id}.\n\n{_listed(data.lines)}\n\nTotal: {written(data.total)}\n\n{_NOT_CHARGED}"
+    )
+
+
+def _lines_cancelled(order_id: str, data: OrderLinesCancelled) -> tuple[str, str]:
+    return f"The rest of your order {order_id} is cancelled", (
+        f"{_BY[data.by]} what had not left yet of your order {order_id}.\n\n{_counted(data.lines)}\n\n"
+        f"You are not charged the {written(data.amount)} that this would have cost. What is on its way will arrive.\n"
+    )
+
+
+def _dispatched(order_id: str, data: ShipmentDispatched) -> tuple[str, str]:
+    rest = "Nothing of your order is missing now." if data.complete else "The rest of your order follows."
+    return f"Your order {order_id} is on its way", (
+        f"A parcel of your order {order_id} has left our warehouse.\n\n{_counted(data.lines)}\n\n"
+        f"We charge {written(data.amount)} for it. {rest}\n"
+    )
+
+
+def _refunded(order_id: str, data: PaymentRefunded) -> tuple[str, str]:
+    what = "a parcel of it was lost on its way" if data.cause.startswith("parcel:") else "what you sent back has arrived"
+    return f"We have paid you back for your order {order_id}", (
+        f"We have paid back {written(data.amount)} for your order {order_id}: {what}.\n\n"
+        "It goes the way you paid. Your bank may take some days to show it.\n"
+    )
+
+
 def _listed(lines: Sequence[Line]) -> str:
     return "\n".join(f"{line.quantity} x {line.name}: {written(line.unit_price.times(line.quantity))}" for line in lines)
+
+
+def _counted(lines: Sequence[StockLine]) -> str:
+    return "\n".join(f"{line.quantity} x {line.sku}" for line in lines)
 
 
 def _address(email: str) -> str:

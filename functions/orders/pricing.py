@@ -49,19 +49,24 @@ _ORDER_ID = re.compile(r"ord_[a-z2-7]{26}")
 
 
 def order_id(customer_id: str, idempotency_key: str) -> str:
-    """Return the id of the order that a customer places with a key: always the same one.
+    """Return the id of the order that a customer places with a key: always the same one."""
+    return "ord_" + _identifier(customer_id, idempotency_key)
 
-    128 bits of SHA-256 over both, with the length of the first between so that no two pairs run
-    together into the same text.
-    """
-    text = f"{len(customer_id)}:{customer_id}:{idempotency_key}".encode()
-    digest = hashlib.sha256(text).digest()[:16]
-    return "ord_" + base64.b32encode(digest).decode().rstrip("=").lower()
+
+def return_id(order: str, idempotency_key: str) -> str:
+    """Return the id of the return that is announced for an order with a key: always the same one."""
+    return "ret_" + _identifier(order, idempotency_key)
 
 
 def is_order_id(text: str) -> bool:
     """Tell whether `order_id` could have returned this text."""
     return _ORDER_ID.fullmatch(text) is not None
+
+
+def _identifier(owner: str, idempotency_key: str) -> str:
+    """Return 128 bits of SHA-256 over both, with the length of the first between so that no two pairs run together into one text."""
+    digest = hashlib.sha256(f"{len(owner)}:{owner}:{idempotency_key}".encode()).digest()[:16]
+    return base64.b32encode(digest).decode().rstrip("=").lower()
 
 
 def merge(requested: Sequence[StockLine]) -> tuple[StockLine, ...]:

@@ -10,13 +10,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from orderflow.events import Address, Country, Line, Quantity, Sku
+from orderflow.events import Address, Country, Line, Quantity, Sku, StockLine
 from orderflow.http import ApiEvent, Problem, header, invalid
 from orderflow.money import Money
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_LINES = 98  # a reservation writes each line, its own row and its event in one transaction of 100
 MAX_KEY_LENGTH = 255
+MAX_REASON_LENGTH = 500
+
+Reason = Annotated[str, Meta(max_length=MAX_REASON_LENGTH)]
 
 
 class RequestedLine(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,8 +44,45 @@ class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True):
     payment: Payment
 
 
+class CancelOrderRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /orders/{order_id}/cancellation`; there may be none."""
+
+    reason: Reason = ""
+
+
+class SendBackRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /orders/{order_id}/returns`."""
+
+    lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
+    reason: Reason = ""
+
+
+class ParcelAnswer(Struct, frozen=True, omit_defaults=True):
+    """A part of an order that left."""
+
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    state: Literal["dispatched", "delivered", "lost"]
+    delivered_at: datetime | None = None
+
+
+class ReturnAnswer(Struct, frozen=True, omit_defaults=True):
+    """What the owner of an order sends back; `amount` is what it cost, known once it came."""
+
+    return_id: str
+    state: Literal["requested", "received", "refunded"]
+    lines: tuple[StockLine, ...]
+    requested_at: datetime
+    reason: str = ""
+    amount: Money | None = None
+
+
 class OrderAnswer(Struct, frozen=True, omit_defaults=True):
-    """An order as its owner sees it."""
+    """An order as its owner sees it.
+
+    `captured` is the money that was taken for what left, `refunded` what was given back of it. `cancelled`
+    are the lines that will not leave although others did.
+    """
 
     order_id: str
     state: Literal[
@@ -64,6 +104,11 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     placed_at: datetime
     reason: str | None = None
     details: tuple[str, ...] = ()
+    parcels: tuple[ParcelAnswer, ...] = ()
+    cancelled: tuple[StockLine, ...] = ()
+    returns: tuple[ReturnAnswer, ...] = ()
+    captured: Money | None = None
+    refunded: Money | None = None
 
 
 class TimelineEntry(Struct, frozen=True):
@@ -85,7 +130,9 @@ class Timeline(Struct, frozen=True):
     events: tuple[TimelineEntry, ...]
 
 
-_decoder = msgspec.json.Decoder(PlaceOrderRequest)
+_order = msgspec.json.Decoder(PlaceOrderRequest)
+_cancellation = msgspec.json.Decoder(CancelOrderRequest)
+_return = msgspec.json.Decoder(SendBackRequest)
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
@@ -95,11 +142,25 @@ def parse(event: ApiEvent) -> PlaceOrderRequest:
     Raises:
         Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON, 422 for another shape.
     """
+    return _decoded(_body(event), _order)
+
+
+def cancellation(event: ApiEvent) -> CancelOrderRequest:
+    """Return why an API Gateway event asks to cancel an order. Raises what `parse` raises."""
     body = _body(event)
+    return _decoded(body, _cancellation) if body else CancelOrderRequest()
+
+
+def sending_back(event: ApiEvent) -> SendBackRequest:
+    """Return what an API Gateway event asks to send back. Raises what `parse` raises."""
+    return _decoded(_body(event), _return)
+
+
+def _decoded[A](body: bytes, decoder: msgspec.json.Decoder[A]) -> A:
     if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, "body-too-large", "Body too large", f"an order may have {MAX_BODY_BYTES} bytes at most")
+        raise Problem(413, "body-too-large", "Body too large", f"a body may have {MAX_BODY_BYTES} bytes at most")
     try:
-        return _decoder.decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -66,6 +66,8 @@ def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome
     if order.state not in {"failing", "cancelling"}:
         _not_possible(order, "an order is given up before it is voided")
     if order.payment in {"none", "authorized"}:
+        if isinstance(decide(order, RecordVoid(order.authorization_id or "")), Refusal):
+            _not_possible(order, "what was confirmed is recalled, and what left is paid for, before the rest is voided")
         order = _unwound(log, order, _voided(provider, order))
     return "voided" if order.payment == "voided" else "nothing_to_void"
 

@@ -177,6 +177,9 @@ def every_call(observed: Observed) -> None:
     order = prepared.place(observed.log, pricing.order_id("ann", "read")).order_id
     reading = sample("orders/read/order")
     observed.run("orders.read", {**reading, "pathParameters": {"order_id": order}})
+    for asked in (sample("orders/cancel/placed"), sample("orders/cancel/confirmed"), sample("orders/send_back/announced")):
+        prepared.prepare(observed.log, asked["pathParameters"]["order_id"])
+        observed.run("orders.send_back" if "Idempotency-Key" in asked["headers"] else "orders.cancel", asked)
     observed.run("orders.describe", sample("orders/describe/document"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("operations.sweep.STUCK_AFTER", timedelta(0))

@@ -9,7 +9,15 @@ from tests.contract.stack import Stack, referred
 
 ROUTES = {
     "FulfilmentRule": {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
-    "NotificationsRule": {"OrderConfirmed", "OrderRejected", "OrderHeldForReview"},
+    "NotificationsRule": {
+        "OrderConfirmed",
+        "OrderRejected",
+        "OrderHeldForReview",
+        "OrderCancelled",
+        "OrderLinesCancelled",
+        "ShipmentDispatched",
+        "PaymentRefunded",
+    },
 }
 
 

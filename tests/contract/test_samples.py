@@ -15,6 +15,7 @@ from tests.contract.stack import Stack, referred
 EVENTS = ROOT / "events"
 WORKFLOW = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
+REQUESTS = ("orders/place", "orders/read", "orders/cancel", "orders/send_back", "orders/describe")
 STEPS = {
     state["Parameters"]["FunctionName"].strip("${}"): state
     for state in WORKFLOW["States"].values()
@@ -53,7 +54,7 @@ def test_every_answer_belongs_to_a_sample() -> None:
     assert answers == set(SAMPLES)
 
 
-@pytest.mark.parametrize("name", of("orders/place", "orders/read", "orders/describe"))
+@pytest.mark.parametrize("name", of(*REQUESTS))
 def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) -> None:
     request = sample(name)
     [api] = stack.of("ApiGateway::RestApi").values()
@@ -72,7 +73,7 @@ def test_an_order_that_is_accepted_is_of_the_model(name: str) -> None:
         msgspec.json.decode(sample(name)["body"], type=PlaceOrderRequest)
 
 
-@pytest.mark.parametrize("name", of("orders/place", "orders/read", "orders/describe"))
+@pytest.mark.parametrize("name", of(*REQUESTS))
 def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
     request, document = sample(name), json.loads((ROOT / "functions/orders/openapi.json").read_text("utf-8"))
     operation = document["paths"][request["resource"]][request["httpMethod"].lower()]

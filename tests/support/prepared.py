@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devtools.invoke import OUTSIDE
 from devtools.seed import PRODUCTS
 from orderflow.commands import (
+    CancelOrder,
     Command,
     ConfirmOrder,
     FailFulfilment,
     RecordAuthorization,
     RecordDecline,
     RecordRecall,
+    RecordRelease,
     RecordReservation,
     RecordScreening,
     RecordShortage,
-    RequestCancellation,
+    RecordVoid,
+    RejectOrder,
 )
 from orderflow.events import Address, Customer, Line, OrderPlaced, Shortage
 from orderflow.money import Money
 from orderflow.order import Order, Screening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from orderflow.log import OrderLog
 
@@ -64,7 +69,7 @@ def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Call
             really[step](order_id)
         else:
             order = log.load(order_id)
-            log.record(order, _command(step, order), source=step.partition(".")[0])
+            log.record(order, _COMMANDS[step](order), source=step.partition(".")[0])
     return log.load(order_id)
 
 
@@ -76,24 +81,25 @@ def prepare(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Call
     return advance(log, order_id, *through, really=really)
 
 
-def _command(step: str, order: Order) -> Command:
-    skus = {line.sku for line in order.lines}
-    match step:
-        case "inventory.reserve":
-            return RecordShortage((Shortage("SOLD-OUT-LAMP", 1, 0),)) if "SOLD-OUT-LAMP" in skus else RecordReservation()
-        case "fraud.screen":
-            return RecordScreening(Screening("hold" if "ESPRESSO-PRO" in skus else "approve", 0, ()))
-        case "payments.authorize":
-            return RecordAuthorization("auth_1")
-        case "payments.decline":
-            return RecordDecline("card_declined")
-        case "orders.confirm":
-            return ConfirmOrder()
-        case "shipping.recall":
-            return RecordRecall(f"{order.order_id}:shipment")
-        case "customer.cancels":
-            return RequestCancellation("customer")
-        case "orders.fail":
-            return FailFulfilment("authorize", "States.TaskFailed")
-        case _:
-            raise KeyError(step)
+def _reserved(order: Order) -> Command:
+    short = "SOLD-OUT-LAMP" in {line.sku for line in order.lines}
+    return RecordShortage((Shortage("SOLD-OUT-LAMP", 1, 0),)) if short else RecordReservation()
+
+
+def _screened(order: Order) -> Command:
+    return RecordScreening(Screening("hold" if "ESPRESSO-PRO" in {line.sku for line in order.lines} else "approve", 0, ()))
+
+
+_COMMANDS: dict[str, Callable[[Order], Command]] = {
+    "inventory.reserve": _reserved,
+    "fraud.screen": _screened,
+    "payments.authorize": lambda _order: RecordAuthorization("auth_1"),
+    "payments.decline": lambda _order: RecordDecline("card_declined"),
+    "payments.void": lambda _order: RecordVoid("auth_1"),
+    "inventory.release": lambda _order: RecordRelease(),
+    "orders.confirm": lambda _order: ConfirmOrder(),
+    "orders.fail": lambda _order: FailFulfilment("authorize", "States.TaskFailed"),
+    "orders.close": lambda order: CancelOrder() if order.cancellation else RejectOrder(),
+    "shipping.recall": lambda order: RecordRecall(f"{order.order_id}:shipment"),
+    **OUTSIDE,
+}

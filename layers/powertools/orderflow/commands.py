@@ -389,7 +389,7 @@ def _decide_end(order: Order, command: FailFulfilment | ConfirmOrder | RejectOrd
 
 def _decide_cancellation(order: Order, command: RequestCancellation | CancelOrder | FailCancellation) -> Decision:
     match command:
-        case RequestCancellation() if order.state in {"cancelling", "cancelled"}:
+        case RequestCancellation() if order.state in {"cancelling", "cancelled"} or order.cancelled:
             return ()
         case RequestCancellation(by=by, reason=reason) if order.state in {"placed", "held", "confirmed", "partly_dispatched"}:
             return (events.CancellationRequested(by, reason),)
@@ -452,7 +452,8 @@ def _decide_return(order: Order, command: RequestReturn | RecordReturn) -> Decis
     known = _return(order, command.return_id)
     match command:
         case RequestReturn() if known:
-            return () if known.lines == command.lines else refuse(order, command, f"return {command.return_id} has other lines")
+            same = (known.lines, known.reason) == (command.lines, command.reason)
+            return () if same else refuse(order, command, f"return {command.return_id} has other contents")
         case RequestReturn():
             return _decide_new_return(order, command)
         case RecordReturn(return_id=return_id) if known:

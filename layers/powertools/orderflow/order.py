@@ -80,6 +80,8 @@ class Return(Struct, frozen=True, kw_only=True):
 
     return_id: str
     lines: tuple[StockLine, ...]
+    reason: str
+    requested_at: datetime
     amount: Money | None = None
     refunded: bool = False
 
@@ -401,8 +403,9 @@ def _lost(order: Order, fact: events.ShipmentLost, _event: Event) -> Order:
     return _moved(order, _parcels(order, fact.parcel_id, state="lost"))
 
 
-def _return_requested(order: Order, fact: events.ReturnRequested, _event: Event) -> Order:
-    return replace(order, returns=(*order.returns, Return(return_id=fact.return_id, lines=fact.lines)))
+def _return_requested(order: Order, fact: events.ReturnRequested, event: Event) -> Order:
+    announced = Return(return_id=fact.return_id, lines=fact.lines, reason=fact.reason, requested_at=event.occurred_at)
+    return replace(order, returns=(*order.returns, announced))
 
 
 def _return_received(order: Order, fact: events.ReturnReceived, _event: Event) -> Order:

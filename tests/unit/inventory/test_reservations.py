@@ -16,7 +16,7 @@ from inventory import release, reservations, reserve, rules
 from inventory.rules import Level
 from inventory.steps import INVENTORY, LOG
 from orderflow import log as orderlog
-from orderflow.commands import FailFulfilment
+from orderflow.commands import FailFulfilment, RecordDispatch
 from orderflow.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
 from orderflow.log import AlongsideFailed, Contention, OrderLog, OrderNotFound
 from orderflow.order import stock_lines
@@ -245,6 +245,52 @@ def test_releasing_again_changes_nothing(
     assert do_release("ord_1") == "released"
     assert levels(database) == before
     assert facts("ord_1").count("StockReleased") == 1
+
+
+def test_an_order_that_is_cancelled_gives_back_what_it_holds_and_reserves_nothing_more(
+    database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
+) -> None:
+    place(LOG)
+    before = levels(database)
+    do_reserve("ord_1")
+    advance(LOG, "ord_1", "customer.cancels")
+
+    assert do_reserve("ord_1") == "cancelling"
+    assert do_release("ord_1") == "released"
+    assert do_release("ord_1") == "released"
+    assert levels(database) == before
+
+
+def test_an_order_cancelled_while_it_is_reserved_gets_nothing(
+    database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
+) -> None:
+    place(LOG)
+    before = levels(database)
+    first("TransactWriteItems", lambda: advance(LOG, "ord_1", "customer.cancels"))(database)
+
+    assert do_reserve("ord_1") == "cancelling"
+    assert do_release("ord_1") == "nothing_to_release"
+    assert levels(database) == before
+
+
+def test_only_what_has_not_left_is_released(
+    database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
+) -> None:
+    place(LOG, lines={"MUG-BLUE": 3, "LAST-ITEM-CLOCK": 1})
+    before = levels(database)
+    do_reserve("ord_1")
+    advance(LOG, "ord_1", "fraud.screen", "payments.authorize", "orders.confirm")
+    left = (StockLine("MUG-BLUE", 2), StockLine("LAST-ITEM-CLOCK", 1))
+    LOG.record(LOG.load("ord_1"), RecordDispatch("parcel_1", left), source="shipping")
+    advance(LOG, "ord_1", "customer.cancels")
+    with pytest.raises(RuntimeError, match="cancelling"):
+        do_release("ord_1")
+    assert level(database, "MUG-BLUE").reserved == 3
+
+    advance(LOG, "ord_1", "shipping.recall")
+    assert do_release("ord_1") == "released"
+    assert LOG.history("ord_1")[-1].data == StockReleased((StockLine("MUG-BLUE", 1),))
+    assert level(database, "MUG-BLUE").available == before["MUG-BLUE"].available - 2
 
 
 def test_stock_of_an_order_that_is_not_failing_is_not_released(

@@ -11,8 +11,10 @@ import pytest
 from orderflow import events
 from orderflow.commands import Command
 from orderflow.log import OrderLog, OrderNotFound
+from orderflow.money import Money
 from orders import close, confirm, fail
 from tests.support import orders, samples
+from tests.support.prepared import prepare
 
 if TYPE_CHECKING:
     from tests.support.aws import Aws
@@ -37,6 +39,11 @@ OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
     "cancelling authorized": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
     "cancelling placed": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": ("cancelled", "OrderCancelled")},
     "cancelled": {"confirm": ("ended", None), "fail": ("ended", None), "close": ("cancelled", None)},
+    "cancelling shipping": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
+    "recalled": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
+    "cancelling the rest": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
+    "rest cancelled": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
+    "cancellation failed": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
     "turned down": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
     "expired": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
     "dispatched": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
@@ -81,28 +88,23 @@ def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws
     assert {failed.source, rejected.source} == {"orders"}
 
 
+def test_the_rest_of_an_order_is_closed_as_cancelled_and_the_order_goes_on(aws: Aws, context: Any) -> None:
+    write(aws, (*orders.STATES["cancelling the rest"], orders.CAPTURE_PART, orders.VOID, orders.RELEASE))
+    assert [close.handler(STEP, context) for _ in range(2)] == [{"outcome": "ended"}] * 2
+    log = OrderLog("OrderLog", aws.dynamodb.client)
+    last = log.history(orders.ORDER_ID)[-1]
+    assert last.data == events.OrderLinesCancelled(orders.ANN, orders.REST, Money(1740, "EUR"), "customer", "changed my mind")
+    assert log.load(orders.ORDER_ID).state == "dispatched"
+
+
 @pytest.mark.parametrize("step", HANDLERS)
 def test_an_order_that_does_not_exist_is_a_fault(aws: Aws, context: Any, step: str) -> None:
     with pytest.raises(OrderNotFound):
         HANDLERS[step]({**STEP, "step": "x", "error": "y"}, context)
 
 
-COMMANDS = {
-    "inventory.reserve": orders.RESERVE,
-    "fraud.screen": orders.APPROVE,
-    "payments.authorize": orders.AUTHORIZE,
-    "orders.confirm": orders.CONFIRM,
-    "orders.fail": orders.FAIL,
-    "payments.void": orders.VOID,
-    "inventory.release": orders.RELEASE,
-    "orders.close": orders.REJECT,
-}
-
-
 @pytest.mark.parametrize("name", [name for step in HANDLERS for name in samples.names(f"orders/{step}")])
 def test_the_samples_have_the_answers_that_stand_beside_them(aws: Aws, context: Any, name: str) -> None:
-    """Each is for an order of `prepared`, which names the steps that the order has behind it."""
     event = samples.sample(name)
-    commands = orders.PLACE, *(COMMANDS[step] for step in samples.sample("prepared")[event["order_id"]]["steps"])
-    write(aws, commands, event["order_id"])
+    prepare(OrderLog("OrderLog", aws.dynamodb.client), event["order_id"])
     assert samples.agrees(HANDLERS[name.split("/")[1]](event, context), samples.expected(name))

@@ -87,6 +87,56 @@ def test_what_the_fraud_rules_found_and_who_decided_is_not_shown(placed: Any, co
     assert not any(word in text for word in ("score", "reasons", "amount_large", "rex", "known customer", "tok_"))
 
 
+PARCELS = [
+    {"parcel_id": "parcel_1", "lines": [{"sku": "MUG-BLUE", "quantity": 1}], "state": "dispatched"},
+    {
+        "parcel_id": "parcel_2",
+        "lines": [{"sku": "MUG-BLUE", "quantity": 1}, {"sku": "FILTER-100", "quantity": 1}],
+        "state": "dispatched",
+    },
+]
+
+
+def eur(amount: int) -> dict[str, Any]:
+    return {"amount": amount, "currency": "EUR"}
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        ("confirmed", {"state": "confirmed"}),
+        ("cancelling authorized", {"state": "cancelling"}),
+        ("cancelled", {"state": "cancelled"}),
+        ("partly dispatched", {"state": "partly_dispatched", "parcels": PARCELS[:1]}),
+        (
+            "rest cancelled",
+            {"state": "dispatched", "parcels": PARCELS[:1], "cancelled": PARCELS[1]["lines"], "captured": eur(1250)},
+        ),
+        ("paid", {"state": "dispatched", "parcels": PARCELS, "captured": eur(2990)}),
+        ("lost refunded", {"state": "delivered", "captured": eur(2990), "refunded": eur(1250)}),
+    ],
+)
+def test_parcels_and_money_are_shown_as_soon_as_there_are_any(placed: Any, context: Any, state: str, shown: Any) -> None:
+    placed(*orders.STATES[state][1:])
+    body = get(context)["body"]
+    if "parcels" in body and "parcels" not in shown:
+        assert [(parcel["state"], "delivered_at" in parcel) for parcel in body.pop("parcels")] == [("lost", False), ("delivered", True)]
+    assert {name: body[name] for name in body if name not in {"order_id", "lines", "total", "placed_at"}} == shown
+
+
+def test_what_failed_here_and_where_documents_are_kept_is_not_shown(placed: Any, context: Any) -> None:
+    placed(*orders.STATES["cancellation failed"][1:], orders.INVOICE)
+    entries = {entry["type"]: entry["data"] for entry in get(context, events=True)["body"]["events"]}
+    assert entries["CancellationFailed"] == {}
+    assert set(entries["InvoiceIssued"]) == {"number", "total"}
+
+
+def test_the_ids_of_carrier_and_provider_are_shown(placed: Any, context: Any) -> None:
+    placed(*orders.STATES["return refunded"][1:])
+    text = json.dumps(get(context, events=True))
+    assert all(shown in text for shown in (orders.AUTHORIZATION, "cap_1", "ref_1", "parcel_1", "ship_1"))
+
+
 def test_which_step_failed_and_how_is_not_shown(placed: Any, context: Any) -> None:
     placed(*orders.STATES["failed unreserved"][1:])
     (entry,) = [entry for entry in get(context, events=True)["body"]["events"] if entry["type"] == "FulfilmentFailed"]
@@ -116,4 +166,5 @@ def test_the_description_is_a_document_that_names_every_route(context: Any) -> N
     (name,) = samples.names("orders/describe")
     answer = describe.handler(samples.sample(name), context)
     assert samples.agrees(answer, samples.expected(name))
-    assert set(json.loads(answer["body"])["paths"]) == {"/orders", "/orders/{order_id}", "/orders/{order_id}/events", "/openapi.json"}
+    of_an_order = {f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns")}
+    assert set(json.loads(answer["body"])["paths"]) == {"/orders", "/openapi.json", *of_an_order}

@@ -299,6 +299,46 @@ def test_an_order_that_was_not_given_up_is_not_voided(run_authorize: Step, run_v
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
 
+@pytest.mark.parametrize("outcome", ["authorized", "cancelling"])
+def test_an_order_that_is_cancelled_is_voided(outcome: str, run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+    """Before the cancellation the authorization is there and goes; after it none is asked for."""
+    screened()
+    if outcome == "authorized":
+        run_authorize()
+    advance(LOG, "ord_1", "customer.cancels")
+
+    assert run_void() == ("voided" if outcome == "authorized" else "nothing_to_void")
+    assert run_authorize() == "cancelling"
+    assert not isinstance(sandbox.look_up(KEY), Authorized)
+
+
+def test_an_order_cancelled_while_it_is_authorized_ends_with_nothing_held(
+    run_authorize: Step, run_void: Step, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screened()
+    provider = Meanwhile("SandboxPayments", aws.dynamodb.client)
+    monkeypatch.setattr(authorize, "PROVIDER", provider)
+    provider.after = lambda: advance(LOG, "ord_1", "customer.cancels")
+
+    assert run_authorize() == "cancelling"
+    assert run_void() == "voided"
+    assert isinstance(provider.look_up(KEY), Voided)
+    assert types() == ["CancellationRequested", "PaymentAuthorized", "PaymentVoided"]
+
+
+def test_a_confirmed_order_is_voided_only_after_the_carrier_stopped_it(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+    screened()
+    run_authorize()
+    advance(LOG, "ord_1", "orders.confirm", "customer.cancels")
+    with pytest.raises(NotPossible, match="what was confirmed is recalled"):
+        run_void()
+    assert isinstance(sandbox.look_up(KEY), Authorized)
+
+    advance(LOG, "ord_1", "shipping.recall")
+    assert run_void() == "voided"
+    assert isinstance(sandbox.look_up(KEY), Voided)
+
+
 def test_what_was_captured_is_not_voided_in_silence(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
     order = screened()
     run_authorize()

@@ -1,0 +1,51 @@
+"""`POST /orders/{order_id}/returns`: the owner announces that some of what was delivered comes back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from orderflow import settings
+from orderflow.commands import Refusal, RequestReturn, decide
+from orderflow.events import StockLine
+from orderflow.http import ApiEvent, Problem, Response, answer, api
+from orders import owned, pricing, requests, views
+
+if TYPE_CHECKING:
+    from orderflow.order import Order, Return
+
+WINDOW = timedelta(days=settings.optional_int("RETURN_WINDOW_DAYS", 30))
+
+
+@api
+def handler(event: ApiEvent) -> Response:
+    """Answer an API Gateway event with 201 and the return, the same for the same Idempotency-Key."""
+    order, key = owned.order(event), requests.idempotency_key(event)
+    return answer(201, views.announced(send_back(order, pricing.return_id(order.order_id, key), requests.sending_back(event))))
+
+
+def send_back(order: Order, return_id: str, request: requests.SendBackRequest) -> Return:
+    """Record that the lines of the request come back and return their return, or the one it was before.
+
+    Raises:
+        Problem: 409 for what was not delivered, comes back already, or was delivered too long ago; 422
+            for a quantity that no order has, or when the id belongs to a return with other contents.
+        Conflict: others kept appending to the order.
+    """
+    command = RequestReturn(return_id, _merged(request), request.reason, datetime.now(UTC) - WINDOW)
+    after = owned.LOG.record(order, command, source="orders")
+    known = {one.return_id: one for one in after.returns}
+    refused = decide(after, command)
+    if not isinstance(refused, Refusal):
+        return known[return_id]
+    if return_id in known:
+        detail = "this Idempotency-Key belongs to a return with other contents; use a new key for a new return"
+        raise Problem(422, "idempotency-key-reused", "Idempotency-Key reused", detail)
+    raise Problem(409, "not-returnable", "Not returnable", refused.why)
+
+
+def _merged(request: requests.SendBackRequest) -> tuple[StockLine, ...]:
+    try:
+        return pricing.merge([StockLine(line.sku, line.quantity) for line in request.lines])
+    except pricing.QuantityTooLarge as error:
+        raise Problem(422, "quantity-too-large", "Quantity too large", str(error)) from None

@@ -1,0 +1,242 @@
+"""`POST /orders/{order_id}/returns`: what was delivered comes back, each piece once, within its time."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orderflow import events
+from orderflow.events import StockLine
+from orderflow.log import OrderLog
+from orders import pricing, read, send_back
+from tests.support import orders, samples
+from tests.support.dynamodb import Crash, answer_lost, crash_at
+from tests.support.prepared import prepare
+from tests.unit.orders.conftest import Post, opened, order_id
+
+if TYPE_CHECKING:
+    from tests.support.aws import Aws
+
+ORDER = order_id("sample-order-1")
+MUG = {"sku": "MUG-BLUE", "quantity": 1}
+BODY: dict[str, Any] = {"lines": [MUG], "reason": "too small"}
+
+
+def request(body: Any = BODY, *, key: str | None = "return-1", customer: str = "ann", order: str = ORDER) -> Any:
+    event = samples.sample("orders/send_back/announced")
+    event["pathParameters"]["order_id"] = order
+    event["requestContext"]["authorizer"] |= {"customer_id": customer}
+    event["headers"].pop("Idempotency-Key")
+    if key is not None:
+        event["headers"]["Idempotency-Key"] = key
+    event["body"] = body if isinstance(body, str) else json.dumps(body)
+    return event
+
+
+def ask(context: Any, body: Any = BODY, **how: Any) -> dict[str, Any]:
+    return opened(send_back.handler(request(body, **how), context))
+
+
+@pytest.fixture
+def log(aws: Aws) -> OrderLog:
+    return OrderLog("OrderLog", aws.dynamodb.client)
+
+
+@pytest.fixture
+def delivered(post: Post, log: OrderLog) -> OrderLog:
+    """Have the order of two mugs and one packet of filters delivered, and return its log."""
+    post(key="sample-order-1")
+    go_on(log, "delivered")
+    return log
+
+
+def go_on(log: OrderLog, state: str) -> None:
+    order = log.load(ORDER)
+    for command in orders.STATES[state][1:]:
+        order = log.record(order, command, source="tests")
+
+
+def announced(log: OrderLog) -> list[Any]:
+    return [event.data for event in log.history(ORDER) if event.type == "ReturnRequested"]
+
+
+def test_it_is_announced_and_described(delivered: OrderLog, context: Any) -> None:
+    answer = ask(context)
+    assert answer["statusCode"] == 201
+    assert "location" not in answer["headers"]
+    assert answer["body"].pop("requested_at").endswith("Z")
+    return_id = pricing.return_id(ORDER, "return-1")
+    assert answer["body"] == {"return_id": return_id, "state": "requested", "lines": [MUG], "reason": "too small"}
+    assert announced(delivered) == [events.ReturnRequested(orders.ANN, return_id, (StockLine("MUG-BLUE", 1),), "too small")]
+
+
+def test_it_takes_one_read_and_one_write(delivered: OrderLog, aws: Aws, context: Any) -> None:
+    aws.dynamodb.calls.clear()
+    ask(context)
+    assert dict(aws.dynamodb.calls) == {"Query": 1, "PutItem": 1}
+
+
+def test_the_same_request_has_the_same_answer_whatever_became_of_the_return(delivered: OrderLog, context: Any) -> None:
+    first = ask(context)
+    return_id = first["body"]["return_id"]
+    answers = [ask(context, json.dumps(dict(reversed(BODY.items())), indent=3))]
+    for command in (orders.RecordReturn(return_id), orders.RecordRefund("ref_1", f"return:{return_id}")):
+        delivered.record(delivered.load(ORDER), command, source="tests")
+        answers.append(ask(context))
+    assert answers == [first] * 3
+    assert len(announced(delivered)) == 1
+
+
+@pytest.mark.parametrize("other", [BODY | {"lines": [MUG | {"quantity": 2}]}, BODY | {"reason": "too big"}, {"lines": [MUG]}])
+def test_other_contents_under_the_same_key_are_refused(delivered: OrderLog, context: Any, other: Any) -> None:
+    ask(context)
+    answer = ask(context, other)
+    assert (answer["statusCode"], answer["body"]["type"]) == (422, "urn:order-pipeline:problem:idempotency-key-reused")
+    assert len(announced(delivered)) == 1
+
+
+def test_other_keys_are_other_returns_until_nothing_is_left(delivered: OrderLog, context: Any) -> None:
+    answers = [ask(context, key=f"return-{number}") for number in range(3)]
+    assert [answer["statusCode"] for answer in answers] == [201, 201, 409]
+    assert answers[2]["body"]["type"] == "urn:order-pipeline:problem:not-returnable"
+    assert answers[2]["body"]["detail"] == "only what was delivered, and is not coming back already, can be returned"
+
+
+def test_lines_of_one_product_are_merged(delivered: OrderLog, context: Any) -> None:
+    assert ask(context, {"lines": [MUG, MUG]})["body"]["lines"] == [MUG | {"quantity": 2}]
+
+
+@pytest.mark.parametrize(
+    "lines", [[MUG | {"quantity": 3}], [MUG, MUG, MUG], [{"sku": "TEAPOT", "quantity": 1}], [MUG, {"sku": "TEAPOT", "quantity": 1}]]
+)
+def test_what_was_not_ordered_does_not_come_back(delivered: OrderLog, context: Any, lines: Any) -> None:
+    assert ask(context, {"lines": lines})["statusCode"] == 409
+    assert announced(delivered) == []
+
+
+@pytest.mark.parametrize("state", ["placed", "held", "confirmed", "partly dispatched", "dispatched", "cancelled", "rejected", "all lost"])
+def test_what_did_not_arrive_does_not_come_back(post: Post, log: OrderLog, context: Any, state: str) -> None:
+    post(key="sample-order-1")
+    go_on(log, state)
+    assert ask(context)["statusCode"] == 409
+    assert announced(log) == []
+
+
+def test_when_its_time_is_over_nothing_comes_back_but_what_was_announced(
+    delivered: OrderLog, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ask(context)
+    monkeypatch.setattr(send_back, "WINDOW", timedelta(0))
+    late = ask(context, key="return-2")
+    assert (late["statusCode"], late["body"]["detail"]) == (409, "the time for returns is over")
+    assert ask(context) == first
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        ("", 400, "malformed-json"),
+        ("{", 400, "malformed-json"),
+        ("null", 422, "invalid-request"),
+        ({}, 422, "invalid-request"),
+        ({"lines": []}, 422, "invalid-request"),
+        ({"lines": [MUG] * 99}, 422, "invalid-request"),
+        ({"lines": [MUG | {"quantity": 0}]}, 422, "invalid-request"),
+        ({"lines": [MUG | {"quantity": 1.5}]}, 422, "invalid-request"),
+        ({"lines": [MUG | {"sku": "a b"}]}, 422, "invalid-request"),
+        ({"lines": [MUG], "reason": "x" * 501}, 422, "invalid-request"),
+        ({"lines": [MUG], "amount": 5}, 422, "invalid-request"),
+        ({"lines": [MUG | {"quantity": 999}] * 2}, 422, "quantity-too-large"),
+        (" " * 65_537, 413, "body-too-large"),
+    ],
+)
+def test_what_is_no_request_is_refused(delivered: OrderLog, context: Any, body: Any, status: int, kind: str) -> None:
+    answer = ask(context, body)
+    assert (answer["statusCode"], answer["body"]["type"]) == (status, f"urn:order-pipeline:problem:{kind}")
+    assert announced(delivered) == []
+
+
+@pytest.mark.parametrize(("key", "kind"), [(None, "missing"), (" ", "missing"), ("ä", "invalid"), ("k" * 256, "invalid")])
+def test_without_a_key_nothing_comes_back(delivered: OrderLog, context: Any, key: str | None, kind: str) -> None:
+    answer = ask(context, key=key)
+    assert (answer["statusCode"], answer["body"]["type"]) == (400, f"urn:order-pipeline:problem:idempotency-key-{kind}")
+
+
+def test_nobody_sends_back_somebody_elses_order(delivered: OrderLog, context: Any) -> None:
+    others, none = ask(context, customer="eve"), ask(context, order=order_id("nothing"))
+    assert others == none
+    assert (none["statusCode"], announced(delivered)) == (404, [])
+
+
+def test_two_requests_at_once_are_one_return(delivered: OrderLog, aws: Aws, context: Any) -> None:
+    answers: list[Any] = []
+
+    def meanwhile(operation: str, _: Any) -> None:
+        if operation == "PutItem":
+            aws.dynamodb.before = None
+            answers.append(ask(context))
+
+    aws.dynamodb.before = meanwhile
+    answers.append(ask(context))
+    assert answers[0] == answers[1]
+    assert len(announced(delivered)) == 1
+
+
+def test_of_two_returns_of_the_last_piece_one_is_announced(delivered: OrderLog, aws: Aws, context: Any) -> None:
+    body = {"lines": [{"sku": "FILTER-100", "quantity": 1}]}
+
+    def meanwhile(operation: str, _: Any) -> None:
+        if operation == "PutItem":
+            aws.dynamodb.before = None
+            assert ask(context, body, key="return-2")["statusCode"] == 201
+
+    aws.dynamodb.before = meanwhile
+    assert ask(context, body)["statusCode"] == 409
+    assert len(announced(delivered)) == 1
+
+
+@pytest.mark.parametrize("fault", ["crash", "answer lost"])
+def test_a_return_that_was_written_without_an_answer_is_found_again(delivered: OrderLog, aws: Aws, context: Any, fault: str) -> None:
+    def lose(operation: str, _: Any) -> None:
+        if operation == "PutItem":
+            raise answer_lost()
+
+    aws.dynamodb.after = crash_at("PutItem") if fault == "crash" else lose
+    if fault == "crash":
+        with pytest.raises(Crash):
+            ask(context)
+    else:
+        assert ask(context)["statusCode"] == 500
+    aws.dynamodb.after = None
+    assert ask(context)["statusCode"] == 201
+    assert len(announced(delivered)) == 1
+
+
+def test_the_order_shows_it_and_what_became_of_it(delivered: OrderLog, context: Any) -> None:
+    def shown() -> Any:
+        event = samples.sample("orders/read/order")
+        return opened(read.handler(event, context))["body"]
+
+    answered = ask(context)["body"]
+    return_id = answered["return_id"]
+    assert shown()["returns"] == [answered]
+    amount = {"amount": 1250, "currency": "EUR"}
+    for command, became in (
+        (orders.RecordReturn(return_id), {"state": "received", "amount": amount}),
+        (orders.RecordRefund("ref_1", f"return:{return_id}"), {"state": "refunded", "amount": amount}),
+    ):
+        delivered.record(delivered.load(ORDER), command, source="tests")
+        assert shown()["returns"] == [answered | became]
+    assert (shown()["state"], shown()["refunded"]) == ("partly_returned", amount)
+
+
+def test_the_samples_have_the_answers_that_stand_beside_them(log: OrderLog, context: Any) -> None:
+    """One after the other, as `make invoke` has them: those that repeat a request come after it."""
+    events_ = {name: samples.sample(name) for name in samples.names("orders/send_back")}
+    for order in {event["pathParameters"]["order_id"] for event in events_.values()}:
+        prepare(log, order)
+    for name, event in events_.items():
+        assert samples.agrees(send_back.handler(event, context), samples.expected(name)), name
