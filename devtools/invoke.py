@@ -49,6 +49,7 @@ FLOW = (
     "payments.void",
     "inventory.release",
     "orders.close",
+    "shipping.request",
     "notifications.mail",
     "operations.sweep",
     "operations.redrive",

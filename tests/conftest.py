@@ -54,6 +54,16 @@ ENVIRONMENT = {
                 "kind": "saga",
                 "target": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
             },
+            "shipping-request": {
+                "queue_url": "https://sqs.invalid/shipping-request-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/shipping-request",
+            },
+            "shipping-request-rule": {
+                "queue_url": "https://sqs.invalid/shipping-request-rule-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/shipping-request",
+            },
             "operations": {
                 "queue_url": "https://sqs.invalid/operations",
                 "kind": "saga",

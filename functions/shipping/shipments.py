@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from orderflow.commands import FailCancellation, RecordDispatch, RecordRecall
+from orderflow.commands import FailCancellation, RecordDispatch, RecordRecall, RecordShipment
 from orderflow.observability import logger
-from orderflow.order import Order, remaining, standing
+from orderflow.order import Order, remaining, standing, stock_lines
 from shipping.carrier import Carrier, CarrierTimeout, Parcel, Shipment
 
 if TYPE_CHECKING:
@@ -29,6 +29,31 @@ class NotPossible(RuntimeError):
 def shipment_id(order_id: str) -> str:
     """Return the id under which the carrier has the order's shipment."""
     return f"{order_id}:shipment"
+
+
+def request(log: OrderLog, carrier: Carrier, order_id: str) -> None:
+    """Have the carrier fetch and bring an order, where that is due and was not asked for yet.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        NotPossible: the carrier was told to recall what is still to be shipped; the order may be about to be cancelled.
+        CarrierRefused: the shipment's id has other lines or another address at the carrier.
+        CarrierTimeout: no answer, and the carrier knows nothing of the shipment.
+        CarrierUnavailable: the carrier takes no requests.
+    """
+    order = log.load(order_id)
+    if not is_due(order):
+        logger.info("no shipment is due", state=order.state, shipment=order.shipment)
+        return
+    shipment = _requested(carrier, order)
+    if shipment.recalled:
+        _not_possible(order, "the carrier has recalled it")
+    log.record(order, RecordShipment(shipment_id(order_id)), source=_SOURCE)
+
+
+def is_due(order: Order) -> bool:
+    """Tell whether the order is to be shipped and the log does not know that the carrier was asked."""
+    return order.state in {"confirmed", "partly_dispatched"} and order.shipment == "none"
 
 
 def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
@@ -65,6 +90,18 @@ def _recalled(order: Order) -> RecallOutcome | None:
     if not order.confirmed_at:
         return "nothing_to_recall"
     return "recalled" if order.shipment == "recalled" else None
+
+
+def _requested(carrier: Carrier, order: Order) -> Shipment:
+    wanted = shipment_id(order.order_id)
+    try:
+        return carrier.request(wanted, stock_lines(order), order.shipping_address)
+    except CarrierTimeout:
+        shipment = carrier.look_up(wanted)
+        logger.warning("no answer from the carrier", known_there=shipment is not None)
+        if shipment is None:
+            raise
+        return shipment
 
 
 def _stopped(carrier: Carrier, wanted: str) -> Shipment:

@@ -28,7 +28,7 @@ from tests.support import clients, prepared
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 
 EVENTS = ROOT / "events"
-DEDICATED = {"mail": "MailQueue", "operations": "OperationsQueue"}
+DEDICATED = {"mail": "MailQueue", "shipping-request": "ShippingRequestQueue", "operations": "OperationsQueue"}
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 type Grant = tuple[str, str]
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
@@ -129,6 +129,12 @@ def _bus(entry: dict[str, Any]) -> str:
     return "EventBus"
 
 
+def message(order_id: str) -> Any:
+    """Return an SQS message with an event about an order."""
+    body = json.dumps({"detail": {"order_id": order_id, "correlation_id": "c", "event_id": f"{order_id}:9"}})
+    return {"messageId": "m", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
+
+
 def sample(path: str) -> Any:
     return json.loads((EVENTS / f"{path}.json").read_text("utf-8"))
 
@@ -159,6 +165,10 @@ def every_life(observed: Observed) -> None:
 def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
     """Cancel confirmed orders: one that nothing has left of yet, and one of which the carrier has brought everything away."""
     carrier = Sandbox("SandboxShipments", observed.aws.dynamodb.client)
+    for postal_code in ("LS1 1AA", "TIMEOUT-BEFORE"):
+        prepared.place(observed.log, f"ord_{postal_code}", postal_code=postal_code)
+        observed.step(f"ord_{postal_code}", *steps)
+        observed.run("shipping.request", {"Records": [message(f"ord_{postal_code}")]})
     for order_id in ("ord_stopped", "ord_left"):
         order = prepared.place(observed.log, order_id)
         observed.step(order_id, *steps)

@@ -18,6 +18,7 @@ ROUTES = {
         "ShipmentDispatched",
         "PaymentRefunded",
     },
+    "ShippingRequestRule": {"OrderConfirmed", "CancellationFailed"},
 }
 
 

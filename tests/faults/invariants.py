@@ -160,6 +160,8 @@ def _shipments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     for order_id, order in orders.items():
         there = rows.get(shipment_id(order_id))
         stopped = order.state == "cancelled" and order.confirmed_at is not None
+        if order.state == "confirmed" and (order.shipment != "requested" or there is None or not there.taken):
+            yield Violation("a confirmed order is shipped", f"{order_id}: {order.shipment}, {there}")
         if stopped != (there is not None and there.recalled):
             yield Violation("the carrier has stopped what is cancelled, and nothing else", f"{order.state}: {there}")
 

@@ -7,6 +7,7 @@ attempt, numbers events by counting, and gives back what it does not know to be 
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -20,11 +21,14 @@ from orders import pricing, requests
 from orders.catalogue import Catalogue
 from payments.provider import Authorized, Declined
 from payments.sandbox import Sandbox
+from shipping.sandbox import Sandbox as SandboxCarrier
+from shipping.shipments import shipment_id
 from tests.faults.world import Functions
 
 DYNAMODB: Any = clients.client("dynamodb")
 BUS: Any = clients.client("events")
 PROVIDER = Sandbox("SandboxPayments", DYNAMODB)
+CARRIER = SandboxCarrier("SandboxShipments", DYNAMODB)
 
 
 def place(event: Any, _context: Any) -> Any:
@@ -127,6 +131,15 @@ def reject(event: Any, _context: Any) -> Any:
     return {"outcome": "rejected"}
 
 
+def ship(event: Any, _context: Any) -> Any:
+    """Ask the carrier, whatever became of the order meanwhile."""
+    for record in event["Records"]:
+        order = _load(json.loads(record["body"])["detail"])
+        CARRIER.request(shipment_id(order.order_id), stock_lines(order), order.shipping_address)
+        _write(order, events.ShipmentRequested(shipment_id(order.order_id), stock_lines(order)), "shipping")
+    return {"batchItemFailures": []}
+
+
 FUNCTIONS = Functions(
     {
         "OrdersPlace": place,
@@ -139,6 +152,7 @@ FUNCTIONS = Functions(
         "PaymentsVoid": void,
         "InventoryRelease": release,
         "OrdersClose": reject,
+        "ShippingRequest": ship,
         "OperationsSweep": sweep.handler,
     }
 )

@@ -17,6 +17,7 @@ from orders import place, pricing
 from orders.catalogue import Catalogue
 from payments import authorize, sandbox, steps, void
 from shipping import recall
+from shipping import request as shipping_request
 from tests.faults.faults import Disturbance, Watched
 from tests.faults.world import Functions, World, real
 from tests.support import samples
@@ -35,6 +36,7 @@ class Path:
     """What a customer asks for, what is broken all the time, and how the order ends.
 
     `approved` has a person let a held order go on, `cancelled` has the customer cancel a confirmed one.
+    `postal_code` says how the carrier behaves.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Path:
     broken: frozenset[str] = frozenset()
     approved: bool = False
     cancelled: bool = False
+    postal_code: str = "LS1 1AA"
 
 
 PATHS = (
@@ -57,6 +60,8 @@ PATHS = (
     Path("held for review", "held", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},)),
     Path("let go by a person", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), approved=True),
     Path("cancelled after confirmation", "cancelled", cancelled=True),
+    Path("lost request to the carrier", "confirmed", postal_code="TIMEOUT-BEFORE"),
+    Path("lost answer of the carrier, cancelled", "cancelled", cancelled=True, postal_code="RECALL-TIMEOUT-AFTER"),
     Path("provider unavailable", "rejected", token="tok_unavailable"),
     Path("screening broken", "rejected", broken=frozenset({"FraudScreen"})),
     Path("confirming broken", "rejected", broken=frozenset({"OrdersConfirm"})),
@@ -68,7 +73,9 @@ def request(path: Path, customer: str = "ann", key: str = "key-1") -> Any:
     event = samples.sample("orders/place/accepted")
     event["headers"]["Idempotency-Key"] = key
     event["requestContext"]["authorizer"] |= {"customer_id": customer, "email": f"{customer}@example.com"}
-    event["body"] = json.dumps(json.loads(event["body"]) | {"lines": path.lines, "payment": {"token": path.token, "country": "GB"}})
+    body = json.loads(event["body"]) | {"lines": path.lines, "payment": {"token": path.token, "country": "GB"}}
+    body["shipping_address"]["postal_code"] = path.postal_code
+    event["body"] = json.dumps(body)
     return event
 
 
@@ -93,7 +100,8 @@ class Stage:
         watched = Watched(PROVIDER, world.around_provider)
         for module in (authorize, void):
             self._replace(module, watched)
-        self.patch.setattr(recall, "CARRIER", Watched(CARRIER, world.around_carrier))
+        for module in (recall, shipping_request):
+            self.patch.setattr(module, "CARRIER", Watched(CARRIER, world.around_carrier))
         return world
 
     def _replace(self, module: ModuleType, provider: Watched) -> None:
@@ -142,6 +150,7 @@ def finish(world: World, path: Path) -> None:
     world.broken.clear()
     world.publish()
     world.settle()
+    world.redrive()
     world.sweep()
     for item in world.aws.dynamodb.items("OrderLog"):
         if item["version"]["N"] == "1" and path.approved:

@@ -18,6 +18,7 @@ from tests.faults.paths import PATHS, Path, Stage, begin, finish, request
 from tests.faults.world import NeverAnswered, World
 
 COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersClose")
+CONSUMERS = ("ShippingRequest",)
 FORWARD = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
 ASKS = ("OrdersPlace", "OrdersPublish")
 
@@ -95,7 +96,7 @@ def _same(call: Call, *, queue_too: bool) -> Callable[[int, Call], bool]:
 @every_path
 def test_a_function_does_not_work_at_all_for_a_while(stage: Stage, tally: Tally, path: Path) -> None:
     failures: dict[str, list[str]] = {}
-    for function in (*FORWARD, *COMPENSATIONS):
+    for function in (*FORWARD, *COMPENSATIONS, *CONSUMERS):
         world = stage.world(path)
         world.broken.add(function)
         begin(world, path)

@@ -50,6 +50,8 @@ STEPS = {
     "OrdersClose": "orders.close",
 }
 
+CONSUMERS = {"ShippingRequest": ("shipping.request", {"OrderConfirmed", "CancellationFailed"})}
+
 type Handler = Callable[[Any, Any], Any]
 
 
@@ -66,7 +68,14 @@ class Functions:
 
 def real() -> Functions:
     """Return the pipeline's own handlers."""
-    modules = {**STEPS, "OrdersPlace": "orders.place", "OrdersPublish": "orders.publish", "OperationsSweep": "operations.sweep"}
+    consumers = {name: module for name, (module, _) in CONSUMERS.items()}
+    modules = {
+        **STEPS,
+        **consumers,
+        "OrdersPlace": "orders.place",
+        "OrdersPublish": "orders.publish",
+        "OperationsSweep": "operations.sweep",
+    }
     return Functions({name: importlib.import_module(module).handler for name, module in modules.items()})
 
 
@@ -86,6 +95,7 @@ class World:
     answers: list[Any] = field(default_factory=list[Any])
     invoked: list[str] = field(default_factory=list[str])
     failed: list[str] = field(default_factory=list[str])
+    dead_letters: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     _published: int = 0
     _seen: int = 0
     _local: threading.local = field(default_factory=threading.local)
@@ -192,14 +202,36 @@ class World:
             raise NeverAnswered("the stream's batch")
 
     def settle(self) -> None:
-        """Publish what was written and run the sagas that the bus starts, until nothing is new."""
+        """Publish what was written, run the sagas that the bus starts and wake its consumers, until nothing is new."""
         self.publish()
         while self._seen < len(self.aws.events.entries):
             entry = self.aws.events.entries[self._seen]
             self._seen += 1
             if entry["DetailType"] in STARTS_SAGA:
                 self.saga(json.loads(entry["Detail"]))
+            for name, (_, types) in CONSUMERS.items():
+                if entry["DetailType"] in types:
+                    self.wake(name, entry["Detail"])
             self.publish()
+
+    def wake(self, name: str, detail: str) -> None:
+        """Bring an event to a consumer until it takes it, as its queue does; in the end to its dead letters."""
+        body = json.dumps({"detail": json.loads(detail)})
+        message = {"messageId": "message-1", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
+        for _ in range(ATTEMPTS):
+            try:
+                if not self.invoke(name, {"Records": [message]})["batchItemFailures"]:
+                    return
+            except TaskFailed:
+                continue
+        self.dead_letters.append((name, detail))
+
+    def redrive(self) -> None:
+        """Bring every dead letter to its consumer again."""
+        letters, self.dead_letters = self.dead_letters, []
+        for name, detail in letters:
+            self.wake(name, detail)
+        self.settle()
 
     def saga(self, detail: Any) -> None:
         """Run the fulfilment workflow once; how it fails is kept."""

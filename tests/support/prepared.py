@@ -45,6 +45,7 @@ def place(
     payment_token: str = "tok_approved",
     country: str = "GB",
     payment_country: str | None = None,
+    postal_code: str = "LS1 1AA",
 ) -> Order:
     """Put an order of products of the seed (sku: quantity) on the log."""
     products = {product.sku: product for product in PRODUCTS}
@@ -53,7 +54,7 @@ def place(
         for sku, quantity in (lines or {"MUG-BLUE": 2}).items()
     )
     total = sum((line.unit_price.times(line.quantity) for line in priced[1:]), priced[0].unit_price.times(priced[0].quantity))
-    address = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", country)
+    address = Address("Ann Lee", "1 High St", "Leeds", postal_code, country)
     placed = OrderPlaced(Customer(customer, f"{customer}@example.com"), priced, total, address, payment_country or country)
     log.place(order_id, placed, correlation_id="correlation-1", fingerprint="fingerprint", payment_token=payment_token)
     return log.load(order_id)

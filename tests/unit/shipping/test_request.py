@@ -1,0 +1,109 @@
+"""The consumer that asks for shipments: one shipment for each order, whatever comes twice, late or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orderflow.events import StockLine
+from shipping import request
+from shipping.carrier import Shipment
+from shipping.sandbox import Sandbox
+from shipping.shipments import shipment_id
+from tests.support.prepared import PREPARED, advance, place, prepare
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "request"
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
+CONFIRMED = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+LOG = request.LOG
+ID = shipment_id("ord_1")
+type Run = Callable[[], bool]
+
+
+@pytest.fixture
+def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    carrier = Sandbox("SandboxShipments", aws.dynamodb.client)
+    monkeypatch.setattr(request, "CARRIER", carrier)
+    return carrier
+
+
+@pytest.fixture
+def run(sandbox: Sandbox, context: Any) -> Run:
+    body = json.dumps({"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:5"}})
+    message = {"messageId": "m", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
+    return lambda: not request.handler({"Records": [message]}, context)["batchItemFailures"]
+
+
+def ordered(postal_code: str = "LS1 1AA") -> None:
+    place(LOG, postal_code=postal_code)
+    advance(LOG, "ord_1", *CONFIRMED)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
+    text = (EVENTS / f"{sample}.json").read_text()
+    for order_id in (one for one in PREPARED if one in text):
+        prepare(LOG, order_id)
+
+    assert request.handler(json.loads(text), context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
+
+
+def test_the_carrier_is_asked_for_what_was_ordered(run: Run, sandbox: Sandbox) -> None:
+    ordered()
+
+    assert run()
+    assert LOG.load("ord_1").shipment == "requested"
+    assert sandbox.rest(ID) == (StockLine("MUG-BLUE", 2),)
+
+
+def test_an_order_is_asked_for_once(run: Run, aws: Any) -> None:
+    ordered()
+    run()
+    aws.dynamodb.calls.clear()
+
+    assert run()
+    assert aws.dynamodb.calls == {"Query": 1}
+
+
+@pytest.mark.parametrize("postal_code", ["TIMEOUT-BEFORE", "TIMEOUT-AFTER"])
+def test_a_request_that_got_lost_is_made_again(run: Run, postal_code: str) -> None:
+    ordered(postal_code)
+    run()
+
+    assert run()
+    assert LOG.load("ord_1").shipment == "requested"
+
+
+def test_a_carrier_that_is_unavailable_is_asked_again_later(run: Run) -> None:
+    ordered("UNAVAILABLE")
+
+    assert not run()
+    assert LOG.load("ord_1").shipment == "none"
+
+
+def test_an_order_that_is_being_cancelled_is_not_shipped(run: Run, sandbox: Sandbox) -> None:
+    ordered()
+    advance(LOG, "ord_1", "customer.cancels")
+
+    assert run()
+    assert sandbox.look_up(ID) is None
+
+
+def test_a_request_that_a_recall_overtook_has_no_effect(run: Run, sandbox: Sandbox) -> None:
+    ordered()
+    sandbox.recall(ID)
+
+    assert not run()
+    assert LOG.load("ord_1").shipment == "none"
+    assert sandbox.look_up(ID) == Shipment(recalled=True)
+
+
+def test_an_order_that_nobody_confirmed_is_not_shipped(run: Run, sandbox: Sandbox) -> None:
+    place(LOG)
+
+    assert run()
+    assert sandbox.look_up(ID) is None
