@@ -23,7 +23,7 @@ from devtools.cli import UserError
 from devtools.containers import Lambda
 from devtools.target import ROOT, Target
 from orderflow import events as facts
-from orderflow.commands import Command, RecordDelivery, RecordDispatch, RequestCancellation
+from orderflow.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RequestCancellation
 from orderflow.log import OrderLog
 from orderflow.money import Money
 from orderflow.order import Order, remaining
@@ -50,6 +50,7 @@ FLOW = (
     "inventory.release",
     "orders.close",
     "shipping.request",
+    "payments.settle",
     "notifications.mail",
     "operations.sweep",
     "operations.redrive",
@@ -59,6 +60,7 @@ FLOW = (
 OUTSIDE: dict[str, Callable[[Order], Command]] = {
     "customer.cancels": lambda _order: RequestCancellation("customer"),
     "carrier.dispatches": lambda order: RecordDispatch("parcel_1", remaining(order)),
+    "carrier.loses": lambda _order: RecordLoss("parcel_1"),
     "carrier.delivers": lambda _order: RecordDelivery("parcel_1"),
 }
 

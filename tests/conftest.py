@@ -49,6 +49,16 @@ ENVIRONMENT = {
                 "kind": "queue",
                 "target": "https://sqs.invalid/mail",
             },
+            "payments-settle": {
+                "queue_url": "https://sqs.invalid/payments-settle-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/payments-settle",
+            },
+            "payments-settle-rule": {
+                "queue_url": "https://sqs.invalid/payments-settle-rule-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/payments-settle",
+            },
             "saga-rule": {
                 "queue_url": "https://sqs.invalid/saga-dead-letters",
                 "kind": "saga",

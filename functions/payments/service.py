@@ -1,21 +1,24 @@
-"""Authorizing and voiding an order's payment so that running either again, at any time, is harmless.
+"""Authorizing, capturing, refunding and voiding an order's payment so that running any of it again, at any time, is harmless.
 
-The provider's key is made of the order id and the step, so however often a step runs there is one
-authorization. An order that is undone is sealed at the log before it is voided, and the void closes the key at
-the provider: an authorization still under way comes back voided, and is not recorded.
+The provider's keys are made of the order id and the step, parcel or return, so however often something runs there is one
+authorization, one capture for a parcel, and one refund for its cause. An answer that is lost is looked up. An order that
+is undone is sealed at the log before it is voided, and the void closes the key at the provider: an authorization still
+under way comes back voided, and is not recorded.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from orderflow.commands import RecordAuthorization, RecordDecline, RecordVoid, Refusal, decide
+from orderflow.commands import RecordAuthorization, RecordCapture, RecordDecline, RecordRefund, RecordVoid, Refusal, decide
 from orderflow.observability import logger
 from orderflow.order import Order, standing
-from payments.provider import Authorized, Declined, Payment, PaymentProvider, ProviderTimeout, Voided
+from payments import rules
+from payments.provider import Authorized, Declined, Moved, Payment, PaymentProvider, ProviderTimeout, Voided
 
 if TYPE_CHECKING:
     from orderflow.log import OrderLog
+    from orderflow.money import Money
 
 AuthorizeOutcome = Literal["authorized", "declined", "failing", "cancelling", "held", "ended"]
 VoidOutcome = Literal["voided", "nothing_to_void", "ended"]
@@ -30,6 +33,16 @@ class NotPossible(RuntimeError):
 def payment_key(order_id: str) -> str:
     """Return the provider's idempotency key for authorizing the order's payment."""
     return f"{order_id}:authorize"
+
+
+def capture_key(order_id: str, parcel_id: str) -> str:
+    """Return the provider's idempotency key for taking the money for a parcel."""
+    return f"{order_id}:capture:{parcel_id}"
+
+
+def refund_key(order_id: str, cause: str) -> str:
+    """Return the provider's idempotency key for giving back what a lost parcel or a return made due."""
+    return f"{order_id}:refund:{cause}"
 
 
 def authorize(log: OrderLog, provider: PaymentProvider, order_id: str) -> AuthorizeOutcome:
@@ -51,12 +64,28 @@ def authorize(log: OrderLog, provider: PaymentProvider, order_id: str) -> Author
     return _outcome(after) or _not_possible(after, "the provider voided its payment")
 
 
+def settle(log: OrderLog, provider: PaymentProvider, order_id: str) -> Order:
+    """Take, give back and let go of money until nothing of it is due, and return the order then.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        NotPossible: the provider and the log disagree on what was captured.
+        ProviderRefused: it contradicts what the provider has, as where its hold lapsed.
+        ProviderTimeout: no answer, and the provider does not show the effect.
+        ProviderUnavailable: the provider takes no requests.
+    """
+    return _settled(log, provider, log.load(order_id))
+
+
 def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome:
     """Give back what is held for an order that is undone, also when the log does not know of it.
+
+    What left of an order that is being cancelled is captured first.
 
     Raises:
         OrderNotFound: there is no such order.
         NotPossible: the order is not sealed, its authorization is not known to the provider, or more was captured than the log has.
+        ProviderRefused: the provider does not hold what has to be captured.
         ProviderTimeout: no answer, and the payment is not voided at the provider.
         ProviderUnavailable: the provider takes no requests.
     """
@@ -65,11 +94,12 @@ def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome
         return "ended"
     if order.state not in {"failing", "cancelling"}:
         _not_possible(order, "an order is given up before it is voided")
-    if order.payment in {"none", "authorized"}:
-        if isinstance(decide(order, RecordVoid(order.authorization_id or "")), Refusal):
-            _not_possible(order, "what was confirmed is recalled, and what left is paid for, before the rest is voided")
+    order = _settled(log, provider, order)
+    if order.payment == "none":
         order = _unwound(log, order, _voided(provider, order))
-    return "voided" if order.payment == "voided" else "nothing_to_void"
+    if order.payment == "authorized":
+        _not_possible(order, "what was confirmed is recalled before the rest is voided")
+    return "voided" if order.payment in {"voided", "captured"} else "nothing_to_void"
 
 
 def _outcome(order: Order) -> AuthorizeOutcome | None:
@@ -99,6 +129,55 @@ def _recorded(log: OrderLog, order: Order, payment: Payment) -> Order:
             return log.record(order, RecordDecline(code), source=_SOURCE)
         case Voided():
             return log.load(order.order_id)
+
+
+def _settled(log: OrderLog, provider: PaymentProvider, order: Order) -> Order:
+    while due := rules.due(order):
+        match due[0]:
+            case rules.Capture(parcel_id, amount):
+                capture_id = _captured(provider, order.order_id, parcel_id, amount)
+                order = log.record(order, RecordCapture(parcel_id, capture_id), source=_SOURCE)
+            case rules.Refund(cause, amount):
+                refund_id = _refunded(provider, order.order_id, cause, amount)
+                order = log.record(order, RecordRefund(refund_id, cause), source=_SOURCE)
+            case rules.VoidRest():
+                order = _unwound(log, order, _voided(provider, order))
+    return order
+
+
+def _captured(provider: PaymentProvider, order_id: str, parcel_id: str, amount: Money) -> str:
+    key, payment = capture_key(order_id, parcel_id), payment_key(order_id)
+    if amount.amount == 0:  # providers take no requests for nothing
+        return key
+    try:
+        return provider.capture(payment, key, amount).capture_id
+    except ProviderTimeout:
+        there = next((one.capture_id for one in _there(provider, payment).captures if one.key == key), None)
+        return _known(there)
+
+
+def _refunded(provider: PaymentProvider, order_id: str, cause: str, amount: Money) -> str:
+    key, payment = refund_key(order_id, cause), payment_key(order_id)
+    if amount.amount == 0:
+        return key
+    try:
+        return provider.refund(payment, key, amount).refund_id
+    except ProviderTimeout:
+        there = next((one.refund_id for one in _there(provider, payment).refunds if one.key == key), None)
+        return _known(there)
+
+
+def _there(provider: PaymentProvider, payment_key: str) -> Moved:
+    payment = provider.look_up(payment_key)
+    return payment if isinstance(payment, Moved) else Moved()
+
+
+def _known(there: str | None) -> str:
+    """Return what a lost answer would have named; raises ProviderTimeout where the provider does not show it either."""
+    logger.warning("no answer from the payment provider", known_there=there is not None)
+    if there is None:
+        raise ProviderTimeout
+    return there
 
 
 def _voided(provider: PaymentProvider, order: Order) -> Payment:

@@ -28,7 +28,12 @@ from tests.support import clients, prepared
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 
 EVENTS = ROOT / "events"
-DEDICATED = {"mail": "MailQueue", "shipping-request": "ShippingRequestQueue", "operations": "OperationsQueue"}
+DEDICATED = {
+    "mail": "MailQueue",
+    "shipping-request": "ShippingRequestQueue",
+    "payments-settle": "PaymentsSettleQueue",
+    "operations": "OperationsQueue",
+}
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 type Grant = tuple[str, str]
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
@@ -160,6 +165,23 @@ def every_life(observed: Observed) -> None:
             observed.log.record(observed.log.load(order_id), ApproveReview("rex", ""), source="orders")
         observed.step(order_id, *whole, *undo)
     every_cancellation(observed, whole)
+    every_payment(observed, whole)
+
+
+def every_payment(observed: Observed, steps: tuple[str, ...]) -> None:
+    """Have a parcel of confirmed orders leave and get lost."""
+    for token in ("approved", "capture_timeout_after"):
+        order_id = f"ord_paid_{token}"
+        prepared.place(observed.log, order_id, payment_token=f"tok_{token}")
+        observed.step(order_id, *steps)
+        prepared.advance(observed.log, order_id, "carrier.dispatches", "carrier.loses")
+        observed.run("payments.settle", messages({"detail": {"order_id": order_id, "correlation_id": "c", "event_id": "e"}}))
+
+
+def messages(*bodies: Any) -> Any:
+    """Return what a consumer of a queue is given."""
+    of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
+    return {"Records": [{"messageId": str(number), "body": json.dumps(body), **of_sqs} for number, body in enumerate(bodies)]}
 
 
 def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:

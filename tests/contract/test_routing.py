@@ -9,6 +9,7 @@ from tests.contract.stack import Stack, referred
 
 ROUTES = {
     "FulfilmentRule": {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
+    "PaymentsSettleRule": {"ShipmentDispatched", "ShipmentLost", "ReturnReceived", "OrderLinesCancelled"},
     "NotificationsRule": {
         "OrderConfirmed",
         "OrderRejected",

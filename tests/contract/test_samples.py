@@ -84,15 +84,6 @@ def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
     "name", of("inventory/reserve", "inventory/release", "fraud/screen", "payments/authorize", "payments/void", "shipping/recall")
 )
 def test_a_step_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
-    assert_step(stack, name)
-
-
-@pytest.mark.parametrize("name", of("orders/confirm", "orders/fail", "orders/close"))
-def test_a_step_of_the_orders_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
-    assert_step(stack, name)
-
-
-def assert_step(stack: Stack, name: str) -> None:
     state = next(state for function, state in STEPS.items() if folder(stack, function) == name.rpartition("/")[0])
     assert set(sample(name)) == {key.removesuffix(".$") for key in state["Parameters"]["Payload"]}
     expected = answer(name)
@@ -134,6 +125,17 @@ def test_a_message_that_asks_for_a_shipment_carries_an_event_of_its_rule(stack: 
     for delivered in (json.loads(record["body"]) for record in sample(name)["Records"]):
         assert events.decode(json.dumps(delivered["detail"])).type == delivered["detail-type"]
         assert delivered["detail-type"] in pattern
+
+
+@pytest.mark.parametrize(("name", "rule"), [(name, "PaymentsSettleRule") for name in of("payments/settle")])
+def test_a_message_that_wakes_a_consumer_carries_an_event_of_its_rule(stack: Stack, name: str, rule: str) -> None:
+    pattern = stack.of("Events::Rule")[rule]["EventPattern"]["detail-type"]
+    for record in sample(name)["Records"]:
+        assert record["eventSource"] == "aws:sqs"
+        if record["body"].startswith("{"):
+            delivered = json.loads(record["body"])
+            assert events.decode(json.dumps(delivered["detail"])).type == delivered["detail-type"]
+            assert delivered["detail-type"] in pattern
 
 
 @pytest.mark.parametrize("name", of("identity/authorize"))

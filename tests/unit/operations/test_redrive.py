@@ -269,7 +269,10 @@ def test_a_redrive_ends_before_its_time_is_up(messaging: Messaging, context: Any
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        ({"queue": "letters"}, "known are mail, notifications-rule, notifications-subscription, operations, saga-rule"),
+        (
+            {"queue": "letters"},
+            "known are mail, notifications-rule, notifications-subscription, operations, payments-settle, payments-settle-rule, saga-rule",
+        ),
         ({}, "queue"),
         ({"queue": 7}, "str"),
         ({"queue": "mail", "max": 0}, "max"),

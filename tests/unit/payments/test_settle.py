@@ -1,0 +1,302 @@
+"""Settling an order's money: one capture for a parcel, one refund for its cause, whatever happens between provider and log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orderflow.commands import Command, RecordDispatch, RecordLoss, RecordRecall, RequestCancellation
+from orderflow.events import StockLine
+from orderflow.money import Money
+from orderflow.order import Order
+from payments import service, settle, void
+from payments.provider import Authorized, Moved, ProviderRefused, ProviderTimeout, ProviderUnavailable, Voided
+from payments.sandbox import Sandbox
+from payments.service import NotPossible, capture_key, payment_key, refund_key
+from tests.support.dynamodb import Crash, answer_lost, server_error, throttled
+from tests.support.prepared import PREPARED, advance, place, prepare
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
+SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("settle/*.json") if ".answer" not in path.name)
+LOG = settle.LOG
+KEY = payment_key("ord_1")
+MUG, FILTERS = (StockLine("MUG-BLUE", 1),), (StockLine("FILTER-100", 1),)
+FIRST, SECOND = RecordDispatch("parcel_1", MUG), RecordDispatch("parcel_2", FILTERS)
+LOSE = RecordLoss("parcel_1")
+CANCEL, RECALL = RequestCancellation("customer"), RecordRecall("ship_1")
+type Confirmed = Callable[..., Order]
+type Run = Callable[[], list[Any]]
+FAULTS = [Crash, throttled, server_error, lambda _: answer_lost()]
+
+
+@pytest.fixture(autouse=True)
+def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    provider = Sandbox("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
+    for module in (settle, void):
+        monkeypatch.setattr(module, "PROVIDER", provider)
+    return provider
+
+
+@pytest.fixture
+def confirmed(sandbox: Sandbox) -> Confirmed:
+    def brought(*commands: Command, token: str = "tok_approved") -> Order:
+        place(LOG, payment_token=token, lines={"MUG-BLUE": 1, "FILTER-100": 1})
+        advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
+        service.authorize(LOG, sandbox, "ord_1")
+        advance(LOG, "ord_1", "orders.confirm")
+        return record(*commands)
+
+    return brought
+
+
+@pytest.fixture
+def run(context: Any) -> Run:
+    """Bring the consumer a message about the order, and return what has to come back."""
+    body = {"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:6"}}
+    attributes = {"ApproximateReceiveCount": "1"}
+    record = {"messageId": "m-1", "body": json.dumps(body), "eventSource": "aws:sqs", "attributes": attributes}
+    return lambda: [one["itemIdentifier"] for one in settle.handler({"Records": [record]}, context)["batchItemFailures"]]
+
+
+def record(*commands: Command) -> Order:
+    order = LOG.load("ord_1")
+    for command in commands:
+        order = LOG.record(order, command, source="shipping")
+    return order
+
+
+def moved(provider: Sandbox) -> tuple[dict[str, int], dict[str, int]]:
+    payment = provider.look_up(KEY)
+    assert isinstance(payment, Moved)
+    return {one.key: one.amount.amount for one in payment.captures}, {one.key: one.amount.amount for one in payment.refunds}
+
+
+def types(since: str) -> list[str]:
+    names = [event.type for event in LOG.history("ord_1")]
+    return names[names.index(since) + 1 :]
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
+    event = json.loads((EVENTS / f"{sample}.json").read_text())
+    orders = {json.loads(one["body"])["detail"]["order_id"] for one in event["Records"] if one["body"].startswith("{")}
+    for order_id in orders & set(PREPARED):
+        prepare(LOG, order_id, really={"payments.authorize": lambda order_id: service.authorize(LOG, sandbox, order_id)})
+
+    assert settle.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
+
+
+def test_what_left_is_captured_parcel_by_parcel(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+    confirmed(FIRST)
+    assert run() == []
+    assert moved(sandbox)[0] == {capture_key("ord_1", "parcel_1"): 1250}
+    assert LOG.load("ord_1").payment == "authorized"
+
+    record(SECOND)
+    assert run() == []
+    assert moved(sandbox)[0] == {capture_key("ord_1", "parcel_1"): 1250, capture_key("ord_1", "parcel_2"): 490}
+    order = LOG.load("ord_1")
+    assert (order.payment, order.captured) == ("captured", 1740)
+    assert {parcel.capture_id for parcel in order.parcels} == {one.capture_id for one in look_up(sandbox).captures}
+
+
+def look_up(provider: Sandbox) -> Moved:
+    payment = provider.look_up(KEY)
+    assert isinstance(payment, Moved)
+    return payment
+
+
+def test_a_lost_parcel_is_paid_for_and_paid_back(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+    confirmed(FIRST, SECOND, LOSE)
+
+    assert run() == []
+    assert moved(sandbox)[1] == {refund_key("ord_1", "parcel:parcel_1"): 1250}
+    assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured", "PaymentRefunded"]
+
+
+def test_a_message_that_comes_again_changes_nothing(confirmed: Confirmed, run: Run, aws: Any) -> None:
+    confirmed(FIRST, SECOND, LOSE)
+    run()
+    aws.dynamodb.calls.clear()
+
+    assert run() == []
+    assert aws.dynamodb.calls == {"Query": 1}
+
+
+def test_a_message_before_anything_left_does_nothing(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+    confirmed()
+
+    assert run() == []
+    assert moved(sandbox) == ({}, {})
+
+
+def test_a_message_about_an_order_that_is_not_there_yet_comes_again(run: Run) -> None:
+    assert run() == ["m-1"]
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund"])
+def test_an_answer_that_was_lost_is_looked_up(kind: str, confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+    confirmed(FIRST, SECOND, LOSE, token=f"tok_{kind}_timeout_after")
+
+    assert run() == []
+    captures, refunds = moved(sandbox)
+    assert (sum(captures.values()), sum(refunds.values())) == (1740, 1250)
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund"])
+def test_an_attempt_lost_without_effect_comes_again(kind: str, confirmed: Confirmed, run: Run) -> None:
+    confirmed(FIRST, SECOND, LOSE, token=f"tok_{kind}_timeout_before")
+
+    assert run() == ["m-1"]
+    while run():
+        continue
+    order = LOG.load("ord_1")
+    assert (order.captured, order.refunded) == (1740, 1250)
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund"])
+def test_a_provider_that_takes_no_requests_leaves_the_message_to_come_again(kind: str, confirmed: Confirmed, run: Run) -> None:
+    confirmed(FIRST, SECOND, LOSE, token=f"tok_{kind}_unavailable")
+
+    assert run() == ["m-1"]
+    order = LOG.load("ord_1")
+    assert (order.captured, order.refunded) == ((0, 0) if kind == "capture" else (1740, 0))
+
+
+def test_a_hold_that_lapsed_is_left_to_a_person(confirmed: Confirmed, run: Run) -> None:
+    confirmed(FIRST, token="tok_expires")
+
+    assert run() == ["m-1"]
+    assert run() == ["m-1"]
+    assert LOG.load("ord_1").captured == 0
+
+
+def test_what_costs_nothing_is_not_asked_for(confirmed: Confirmed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    confirmed(FIRST)
+    monkeypatch.setattr(sandbox, "capture", lambda *_: pytest.fail("nothing to take"))
+
+    assert service._captured(sandbox, "ord_1", "parcel_1", Money(0, "EUR")) == capture_key("ord_1", "parcel_1")
+    assert service._refunded(sandbox, "ord_1", "return:r", Money(0, "EUR")) == refund_key("ord_1", "return:r")
+
+
+def test_two_at_once_take_everything_once(confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(FIRST, SECOND, LOSE)
+    with ThreadPoolExecutor(4) as pool:
+        orders = list(pool.map(lambda _: service.settle(LOG, sandbox, "ord_1"), range(8)))
+
+    assert {(order.captured, order.refunded) for order in orders} == {(1740, 1250)}
+    assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured", "PaymentRefunded"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 12))
+def test_a_fault_at_any_call_takes_and_gives_back_nothing_twice(
+    fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: Sandbox, aws: Any
+) -> None:
+    confirmed(FIRST, SECOND, LOSE)
+    interrupted(aws, fault, moment, number, lambda: service.settle(LOG, sandbox, "ord_1"))
+
+    order = service.settle(LOG, sandbox, "ord_1")
+
+    assert (order.captured, order.refunded) == (1740, 1250)
+    assert [sum(amounts.values()) for amounts in moved(sandbox)] == [1740, 1250]
+    assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured", "PaymentRefunded"]
+
+
+def interrupted(aws: Any, fault: Any, moment: str, number: int, work: Callable[[], object]) -> None:
+    calls: list[str] = []
+
+    def strike(operation: str, _: Any) -> None:
+        calls.append(operation)
+        if len(calls) == number:
+            raise fault(operation)
+
+    setattr(aws.dynamodb, moment, strike)
+    with contextlib.suppress(Crash, Exception):  # the fault in whatever form it comes out
+        work()
+    setattr(aws.dynamodb, moment, None)
+
+
+# Undoing what has not left of an order that is being cancelled.
+
+
+def test_cancelling_captures_what_left_and_then_gives_back_the_rest(confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(FIRST, CANCEL, RECALL)
+
+    for _ in range(2):
+        assert service.void(LOG, sandbox, "ord_1") == "voided"
+    payment = sandbox.look_up(KEY)
+    assert isinstance(payment, Voided)
+    assert payment.captured == 1250
+    assert types("ShipmentRecalled") == ["PaymentCaptured", "PaymentVoided"]
+
+
+def test_nothing_is_given_back_while_something_may_still_leave(confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(FIRST, CANCEL)
+
+    with pytest.raises(NotPossible, match="recalled before the rest is voided"):
+        service.void(LOG, sandbox, "ord_1")
+    assert isinstance(sandbox.look_up(KEY), Authorized)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_fault_at_any_call_of_cancelling_leaves_what_left_paid_for_and_nothing_held(
+    fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: Sandbox, aws: Any
+) -> None:
+    confirmed(FIRST, CANCEL, RECALL)
+    interrupted(aws, fault, moment, number, lambda: service.void(LOG, sandbox, "ord_1"))
+
+    assert service.void(LOG, sandbox, "ord_1") == "voided"
+    assert types("ShipmentRecalled") == ["PaymentCaptured", "PaymentVoided"]
+    assert isinstance(sandbox.look_up(KEY), Voided)
+
+
+@pytest.mark.parametrize(
+    ("token", "errors"),
+    [
+        ("tok_void_timeout_before", [ProviderTimeout]),
+        ("tok_void_timeout_after", []),
+        ("tok_void_unavailable", [ProviderUnavailable, ProviderUnavailable]),
+    ],
+)
+def test_a_void_that_goes_wrong_at_the_provider(
+    token: str, errors: Sequence[type[Exception]], confirmed: Confirmed, sandbox: Sandbox
+) -> None:
+    confirmed(FIRST, CANCEL, RECALL, token=token)
+    for error in errors:
+        with pytest.raises(error):
+            service.void(LOG, sandbox, "ord_1")
+    if len(errors) < 2:
+        assert service.void(LOG, sandbox, "ord_1") == "voided"
+
+
+def test_money_that_somebody_else_captured_is_not_passed_over(confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(FIRST, CANCEL, RECALL)
+    sandbox.capture(KEY, "by hand", Money(100, "EUR"))
+
+    with pytest.raises(NotPossible, match="the provider captured 1350 of it, the log has 1250"):
+        service.void(LOG, sandbox, "ord_1")
+
+
+def test_cancelling_after_the_hold_lapsed_on_what_left_is_left_to_a_person(confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(FIRST, CANCEL, RECALL)
+    sandbox.expire(KEY)
+
+    with pytest.raises(ProviderRefused, match="not_authorized"):
+        service.void(LOG, sandbox, "ord_1")
+
+
+def test_an_order_of_which_nothing_left_is_cancelled_after_its_hold_lapsed(confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(CANCEL, RECALL)
+    sandbox.expire(KEY)
+
+    assert service.void(LOG, sandbox, "ord_1") == "voided"
