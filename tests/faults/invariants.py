@@ -104,6 +104,17 @@ def _api(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
     bodies = Counter((msgspec.json.decode(answer["body"])["order_id"], answer["body"]) for answer in world.answers)
     if len(bodies) > len({order_id for order_id, _ in bodies}):
         yield Violation("the same request has the same answer", str(len(bodies)))
+    yield from _cancellations(world, logs)
+
+
+def _cancellations(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
+    """The customer is told the truth: what was accepted is cancelled, and what was refused is not."""
+    cancelled = {order_id for order_id, log in logs.items() if any(event.type == "OrderCancelled" for _, event in log)}
+    asked = {msgspec.json.decode(answer["body"])["order_id"] for answer in world.cancellations if answer["statusCode"] == 202}
+    if asked - cancelled:
+        yield Violation("a cancellation that was accepted takes place", f"{len(asked)} asked, {len(cancelled)} cancelled")
+    if cancelled and all(answer["statusCode"] == 409 for answer in world.cancellations):
+        yield Violation("a cancellation that was refused does not take place", f"{len(cancelled)} cancelled")
 
 
 def _ends(world: World, orders: dict[str, Order]) -> Iterator[Violation]:

@@ -35,7 +35,7 @@ type Patch = Callable[[Any, str, Any], None]
 class Path:
     """What a customer asks for, what is broken all the time, and how the order ends.
 
-    `approved` has a person let a held order go on, `cancelled` has the customer cancel a confirmed one.
+    `approved` has a person let a held order go on, `cancelled` is the state in which the customer cancels it.
     `postal_code` says how the carrier behaves.
     """
 
@@ -46,7 +46,7 @@ class Path:
     rules: Any = LENIENT
     broken: frozenset[str] = frozenset()
     approved: bool = False
-    cancelled: bool = False
+    cancelled: str = ""
     postal_code: str = "LS1 1AA"
 
 
@@ -59,9 +59,11 @@ PATHS = (
     Path("declined", "rejected", token="tok_declined"),
     Path("held for review", "held", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},)),
     Path("let go by a person", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), approved=True),
-    Path("cancelled after confirmation", "cancelled", cancelled=True),
+    Path("cancelled at once", "cancelled", cancelled="placed"),
+    Path("cancelled while held", "cancelled", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), cancelled="held"),
+    Path("cancelled after confirmation", "cancelled", cancelled="confirmed"),
     Path("lost request to the carrier", "confirmed", postal_code="TIMEOUT-BEFORE"),
-    Path("lost answer of the carrier, cancelled", "cancelled", cancelled=True, postal_code="RECALL-TIMEOUT-AFTER"),
+    Path("lost answer of the carrier, cancelled", "cancelled", cancelled="confirmed", postal_code="RECALL-TIMEOUT-AFTER"),
     Path("provider unavailable", "rejected", token="tok_unavailable"),
     Path("screening broken", "rejected", broken=frozenset({"FraudScreen"})),
     Path("confirming broken", "rejected", broken=frozenset({"OrdersConfirm"})),
@@ -76,6 +78,14 @@ def request(path: Path, customer: str = "ann", key: str = "key-1") -> Any:
     body = json.loads(event["body"]) | {"lines": path.lines, "payment": {"token": path.token, "country": "GB"}}
     body["shipping_address"]["postal_code"] = path.postal_code
     event["body"] = json.dumps(body)
+    return event
+
+
+def cancellation(order_id: str, customer: str = "ann") -> Any:
+    """Return the request that cancels an order."""
+    event = samples.sample("orders/cancel/placed")
+    event["pathParameters"]["order_id"] = order_id
+    event["requestContext"]["authorizer"] |= {"customer_id": customer}
     return event
 
 
@@ -115,32 +125,33 @@ CARRIER = shipping.steps.CARRIER
 def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -> str:
     """Place the path's order, let everything follow that follows by itself, and return the order's id."""
     world.post(request(path, customer, key))
-    world.settle()
     order_id = pricing.order_id(customer, key)
+    if path.cancelled == "placed":
+        world.cancel(cancellation(order_id, customer))
+    world.settle()
     if path.approved:
         let_go(world, order_id)
-    if path.cancelled:
-        cancel(world, order_id)
+    if path.cancelled and path.cancelled != "placed":
+        cancel(world, order_id, path.cancelled, customer)
     return order_id
 
 
 def let_go(world: World, order_id: str) -> None:
     """Have a person approve a held order, and let everything follow."""
-    _command(world, order_id, commands.ApproveReview("rex"))
-
-
-def cancel(world: World, order_id: str) -> None:
-    """Have the customer cancel an order that is confirmed, and let everything follow."""
-    _command(world, order_id, commands.RequestCancellation("customer"), only="confirmed")
-
-
-def _command(world: World, order_id: str, command: commands.Command, only: str | None = None) -> None:
-    orders = log.OrderLog("OrderLog", world.aws.dynamodb.client)
     disturbance, world.disturbance = world.disturbance, Disturbance()
-    order = orders.load(order_id)
-    if only in {None, order.state}:
-        orders.record(order, command, source="tests")
+    orders = log.OrderLog("OrderLog", world.aws.dynamodb.client)
+    orders.record(orders.load(order_id), commands.ApproveReview("rex"), source="tests")
     world.disturbance = disturbance
+    world.settle()
+
+
+def cancel(world: World, order_id: str, state: str, customer: str = "ann") -> None:
+    """Have the customer cancel an order that is in this state, and let everything follow."""
+    disturbance, world.disturbance = world.disturbance, Disturbance()
+    order = log.OrderLog("OrderLog", world.aws.dynamodb.client).load(order_id)
+    world.disturbance = disturbance
+    if order.state == state:
+        world.cancel(cancellation(order_id, customer))
     world.settle()
 
 
@@ -156,5 +167,5 @@ def finish(world: World, path: Path) -> None:
         if item["version"]["N"] == "1" and path.approved:
             let_go(world, item["order_id"]["S"])
         if item["version"]["N"] == "1" and path.cancelled:
-            cancel(world, item["order_id"]["S"])
+            cancel(world, item["order_id"]["S"], path.cancelled)
     world.sweep()

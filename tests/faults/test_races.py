@@ -11,12 +11,14 @@ import pytest
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance
 from tests.faults.invariants import states
-from tests.faults.paths import LENIENT, PATHS, Path, Stage, finish, request
+from tests.faults.paths import LENIENT, PATHS, Path, Stage, cancellation, finish, request
 from tests.faults.test_sweep import nothing_wrong, wrong
 from tests.faults.world import World
 from tests.support.dynamodb import Parameters
 
 PATIENCE = 20
+# It reads the order and writes; where it comes second, once more.
+CANCELLATION_CALLS = 4
 LAST_ITEM = ({"sku": "LAST-ITEM-CLOCK", "quantity": 1},)
 
 
@@ -133,6 +135,29 @@ def test_two_sagas_of_one_order_take_turns(stage: Stage, tally: Tally, name: str
             if found := wrong(world, path, ends={path.ends, *({"rejected"} if broken else ())}):
                 failures[f"stops before {first_stop} and {second_stop}"] = found
     nothing_wrong(failures)
+
+
+@pytest.mark.parametrize("name", ["confirmed", "lost answer of the provider", "declined"])
+@pytest.mark.parametrize("saga_first", [True, False])
+def test_a_cancellation_and_a_saga_take_turns(stage: Stage, tally: Tally, name: str, saga_first: bool) -> None:
+    """The log takes either the cancellation or the end of the saga first, and what comes second finds that so."""
+    failures: dict[str, list[str]] = {}
+    (path,) = (path for path in PATHS if path.name == name)
+    ends = {"cancelled", *({"rejected"} if path.ends == "rejected" else ())}
+    for saga_stop in range(length(stage, path)):
+        for stop in range(CANCELLATION_CALLS + 1):
+            world = placed(stage, path)
+            runs = [Runner(saga_stop, saga(world)), Runner(stop, _cancellation_of(world))]
+            alternate(world, *(runs if saga_first else reversed(runs)))
+            finish(world, path)
+            tally(path.name, "a cancellation takes turns")
+            if found := wrong(world, path, ends=ends):
+                failures[f"stops before {saga_stop} and {stop}"] = found
+    nothing_wrong(failures)
+
+
+def _cancellation_of(world: World) -> Callable[[], object]:
+    return lambda: world.cancel(cancellation(world.placed()["order_id"]))
 
 
 @pytest.mark.parametrize("tokens", [("tok_approved", "tok_approved"), ("tok_declined", "tok_approved")])

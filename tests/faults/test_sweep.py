@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 
+from orders import pricing
 from tests.faults.conftest import Tally
-from tests.faults.faults import LASTING, ONCE, Call, Disturbance, lasts, takes
+from tests.faults.faults import LASTING, ONCE, REFUSED, Call, Disturbance, Kind, lasts, takes
 from tests.faults.invariants import states, violations
-from tests.faults.paths import PATHS, Path, Stage, begin, finish, request
+from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, finish, request
 from tests.faults.world import NeverAnswered, World
 
 COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersClose")
 CONSUMERS = ("ShippingRequest",)
 FORWARD = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
-ASKS = ("OrdersPlace", "OrdersPublish")
+ASKS = ("OrdersPlace", "OrdersCancel", "OrdersPublish")
 
 every_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name.replace(" ", "-"))
 
@@ -173,6 +174,39 @@ def test_a_second_saga_gives_up_at_any_moment_of_the_first(stage: Stage, tally: 
         if found := wrong(world, path, ends={path.ends, "rejected"}):
             failures[f"{function} broken, before {number} {calls[number]}"] = found
     nothing_wrong(failures)
+
+
+CANCELLED = [path for path in PATHS if path.name in {"confirmed", "lost answer of the provider", "declined", "held for review"}]
+GOES_WRONG = {"nothing": None, **{kind.name: kind for kind in ONCE if kind is not REFUSED}}
+
+
+@pytest.mark.parametrize("path", CANCELLED, ids=lambda path: path.name.replace(" ", "-"))
+@pytest.mark.parametrize("what", GOES_WRONG)
+def test_the_customer_cancels_at_any_moment(stage: Stage, tally: Tally, path: Path, what: str) -> None:
+    """Whatever the saga is doing, and whatever goes wrong with the request: it is accepted or refused, and that is so."""
+    failures: dict[str, list[str]] = {}
+    kind, calls = GOES_WRONG[what], recorded(stage, path)
+    first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
+    for number in range(first, len(calls)):
+        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
+        world = stage.world(path, disturbance, attempts=2 if kind and kind.retried else 1)
+        disturbance.act = _cancelling(world, kind)
+        begin(world, path)
+        finish(world, path)
+        tally(path.name, "cancelled at any moment")
+        if found := wrong(world, path, ends={"cancelled", *({path.ends} & {"rejected"})}):
+            failures[f"before {number} {calls[number]}"] = found
+    nothing_wrong(failures)
+
+
+def _cancelling(world: World, kind: Kind | None) -> Callable[[], Any]:
+    def act() -> None:
+        other = Disturbance(kind, match=lambda _number, call: not other.hits and kind is not None and takes(kind, call))
+        before, world.disturbance = world.disturbance, other
+        world.cancel(cancellation(pricing.order_id("ann", "key-1")))
+        world.disturbance = before
+
+    return act
 
 
 def _giving_up(world: World, function: str) -> Callable[[], Any]:

@@ -73,6 +73,7 @@ def real() -> Functions:
         **STEPS,
         **consumers,
         "OrdersPlace": "orders.place",
+        "OrdersCancel": "orders.cancel",
         "OrdersPublish": "orders.publish",
         "OperationsSweep": "operations.sweep",
     }
@@ -93,6 +94,7 @@ class World:
     broken: set[str] = field(default_factory=set[str])
     aws: Aws = field(init=False)
     answers: list[Any] = field(default_factory=list[Any])
+    cancellations: list[Any] = field(default_factory=list[Any])
     invoked: list[str] = field(default_factory=list[str])
     failed: list[str] = field(default_factory=list[str])
     dead_letters: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -173,15 +175,25 @@ class World:
 
     def post(self, request: Any) -> Any:
         """Send `POST /orders` as a client does, which repeats it until it has an answer that is no 5xx."""
+        answer = self._answer("OrdersPlace", request)
+        self.answers.append(answer)
+        return answer
+
+    def cancel(self, request: Any) -> Any:
+        """Send `POST /orders/{order_id}/cancellation` in the same way."""
+        answer = self._answer("OrdersCancel", request)
+        self.cancellations.append(answer)
+        return answer
+
+    def _answer(self, function: str, request: Any) -> Any:
         for _ in range(ATTEMPTS):
             try:
-                answer = self.invoke("OrdersPlace", request)
+                answer = self.invoke(function, request)
             except TaskFailed:
                 continue
             if answer["statusCode"] < 500:
-                self.answers.append(answer)
                 return answer
-        raise NeverAnswered("POST /orders")
+        raise NeverAnswered(function)
 
     def publish(self) -> None:
         """Bring what is new on the table's stream to the publisher, until it takes the batch."""
