@@ -79,6 +79,9 @@ token: runtime ## Print a bearer token for curl: make token CUSTOMER=ann
 redrive: runtime ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
 	@$(PY) -m devtools.redrive $(if $(QUEUE),"$(QUEUE)")
 
+rebuild-view: runtime ## Make the customers' lists of orders again from the order log
+	@$(PY) -m devtools.rebuild
+
 stop: runtime ## Stop the emulator
 	@$(PY) -m devtools.stop
 
@@ -177,6 +180,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token redrive stop invoke bench test unit faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token redrive rebuild-view stop invoke bench test unit faults integration check format format-check lint \
   types imports template states security generated openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-security .venv-tools

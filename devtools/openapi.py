@@ -6,7 +6,7 @@ What the models cannot say stands here: routes, headers, who may call, and every
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -14,13 +14,17 @@ from devtools import cli
 from devtools.target import ROOT
 from orderflow.http import PROBLEM_BASE
 from orders.requests import (
+    DEFAULT_LIMIT,
     MAX_BODY_BYTES,
     MAX_KEY_LENGTH,
+    MAX_LIMIT,
     CancelOrderRequest,
     OrderAnswer,
+    OrderList,
     PlaceOrderRequest,
     ReturnAnswer,
     SendBackRequest,
+    ShownState,
     Timeline,
 )
 
@@ -55,6 +59,19 @@ DELIVERED = ORDER | {
     ],
     "returns": [RETURN],
     "captured": {"amount": 2500, "currency": "EUR"},
+}
+LIST = {
+    "orders": [
+        {
+            "order_id": ORDER_ID,
+            "state": "confirmed",
+            "total": {"amount": 2500, "currency": "EUR"},
+            "items": 2,
+            "placed_at": "2026-01-15T10:30:00.123456Z",
+            "updated_at": "2026-01-15T10:30:01.234567Z",
+        }
+    ],
+    "next": "mVtK8v0H3mKQm7n2MjAyNi0wMS0xNVQxMDozMDowMC4xMjM0NTZaI29yZF9pYmF6bGMz",
 }
 REJECTED = ORDER | {"state": "rejected", "reason": "out_of_stock", "details": ["MUG-BLUE"]}
 TIMELINE = {
@@ -153,10 +170,19 @@ REUSED = (
         "this Idempotency-Key belongs to a return with other contents; use a new key for a new return",
     ),
 )
+LISTING = (
+    Problem("parameter-invalid", 400, "Parameter invalid", f"limit: a whole number from 1 to {MAX_LIMIT}", (("field", "limit"),)),
+    Problem(
+        "cursor-invalid",
+        400,
+        "Cursor invalid",
+        "send the `next` of the page before, with the same token and the same `state`, or no cursor to begin anew",
+    ),
+)
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
 # API Gateway's own answer for a route that there is not; so it belongs to no route.
 ELSEWHERE = (Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),)
-PROBLEMS = (*PLACING, *READING, *CANCELLING, *RETURNING, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *LISTING, *READING, *CANCELLING, *RETURNING, *GENERAL, *ELSEWHERE)
 
 
 def document() -> dict[str, Any]:
@@ -172,7 +198,7 @@ def document() -> dict[str, Any]:
         "security": [{"jwt": []}],
         "tags": [{"name": "orders"}, {"name": "description"}],
         "paths": {
-            "/orders": {"post": _place()},
+            "/orders": {"get": _list(), "post": _place()},
             "/orders/{order_id}": {"parameters": [_ref("parameters", "OrderId")], "get": _read()},
             "/orders/{order_id}/events": {"parameters": [_ref("parameters", "OrderId")], "get": _timeline()},
             "/orders/{order_id}/cancellation": {"parameters": [_ref("parameters", "OrderId")], "post": _cancel()},
@@ -211,6 +237,20 @@ def _place() -> dict[str, Any]:
         "parameters": [_ref("parameters", "IdempotencyKey"), _ref("parameters", "CorrelationId")],
         "requestBody": _request("PlaceOrderRequest", {"order": REQUEST}),
         "responses": {"201": created} | _problems(*PLACING, *GENERAL),
+    }
+
+
+def _list() -> dict[str, Any]:
+    return {
+        "operationId": "listOrders",
+        "tags": ["orders"],
+        "summary": "List your orders",
+        "description": (
+            "Newest first. The list follows what happens with a delay of a second or so. A page of a filtered list may have "
+            "fewer orders than asked for, even none, though there are more: go on for as long as there is a `next`."
+        ),
+        "parameters": [*(_ref("parameters", name) for name in ("State", "Limit", "Cursor", "CorrelationId"))],
+        "responses": {"200": _answer("A page of them.", "OrderList", {"page": LIST})} | _problems(*LISTING, *GENERAL),
     }
 
 
@@ -316,7 +356,7 @@ def _problems(*problems: Problem) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, ReturnAnswer, Timeline)
+    models = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
         "title": "Problem",
@@ -327,7 +367,7 @@ def _schemas() -> dict[str, Any]:
             "title": {"type": "string"},
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "detail": {"type": "string", "description": "What to do about it."},
-            "field": {"type": "string", "description": "JSONPath of the part that is wrong (invalid-request)."},
+            "field": {"type": "string", "description": "JSONPath of the part that is wrong (invalid-request), or the parameter's name."},
             "skus": {"type": "array", "items": {"type": "string"}, "description": "Products that cannot be ordered (unknown-sku)."},
         },
         "required": ["type", "title", "status", "detail"],
@@ -350,6 +390,24 @@ def _parameters() -> dict[str, Any]:
             "description": "A name that you give the order or return, printable ASCII: send the same one whenever you repeat the request.",
             "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]*[!-~][ -~]*$"},
             "example": "4f1b8d1c-6a0e-4f0a-9f66-5d1e0a8f2b11",
+        },
+        "State": {
+            "name": "state",
+            "in": "query",
+            "description": "Only orders in this state.",
+            "schema": {"type": "string", "enum": list(get_args(ShownState))},
+        },
+        "Limit": {
+            "name": "limit",
+            "in": "query",
+            "description": "How many orders a page has at most.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        },
+        "Cursor": {
+            "name": "cursor",
+            "in": "query",
+            "description": "The `next` of the page before, as it is.",
+            "schema": {"type": "string"},
         },
         "OrderId": {
             "name": "order_id",

@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "STOCK_TABLE": "Stock",
     "RESERVATIONS_TABLE": "Reservations",
     "FRAUD_TABLE": "Fraud",
+    "ORDER_VIEW_TABLE": "OrderView",
     "SANDBOX_PAYMENTS_TABLE": "SandboxPayments",
     "SANDBOX_SHIPMENTS_TABLE": "SandboxShipments",
     "IDEMPOTENCY_TABLE": "MailIdempotency",
@@ -64,15 +65,14 @@ ENVIRONMENT = {
                 "kind": "saga",
                 "target": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
             },
-            "shipping-request": {
-                "queue_url": "https://sqs.invalid/shipping-request-dead-letters",
-                "kind": "queue",
-                "target": "https://sqs.invalid/shipping-request",
-            },
-            "shipping-request-rule": {
-                "queue_url": "https://sqs.invalid/shipping-request-rule-dead-letters",
-                "kind": "queue",
-                "target": "https://sqs.invalid/shipping-request",
+            **{
+                f"{name}{rule}": {
+                    "queue_url": f"https://sqs.invalid/{name}{rule}-dead-letters",
+                    "kind": "queue",
+                    "target": f"https://sqs.invalid/{name}",
+                }
+                for name in ("shipping-request", "order-view")
+                for rule in ("", "-rule")
             },
             "operations": {
                 "queue_url": "https://sqs.invalid/operations",

@@ -18,8 +18,24 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_LINES = 98  # a reservation writes each line, its own row and its event in one transaction of 100
 MAX_KEY_LENGTH = 255
 MAX_REASON_LENGTH = 500
+MAX_LIMIT = 50
+DEFAULT_LIMIT = 20
 
 Reason = Annotated[str, Meta(max_length=MAX_REASON_LENGTH)]
+ShownState = Literal[
+    "placed",
+    "held",
+    "cancelling",
+    "confirmed",
+    "partly_dispatched",
+    "dispatched",
+    "delivered",
+    "lost",
+    "partly_returned",
+    "returned",
+    "rejected",
+    "cancelled",
+]
 
 
 class RequestedLine(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,20 +101,7 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     """
 
     order_id: str
-    state: Literal[
-        "placed",
-        "held",
-        "cancelling",
-        "confirmed",
-        "partly_dispatched",
-        "dispatched",
-        "delivered",
-        "lost",
-        "partly_returned",
-        "returned",
-        "rejected",
-        "cancelled",
-    ]
+    state: ShownState
     lines: tuple[Line, ...]
     total: Money
     placed_at: datetime
@@ -109,6 +112,24 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     returns: tuple[ReturnAnswer, ...] = ()
     captured: Money | None = None
     refunded: Money | None = None
+
+
+class OrderSummary(Struct, frozen=True):
+    """An order on the list of its owner; `items` counts pieces, `updated_at` is when the list last changed for it."""
+
+    order_id: str
+    state: ShownState
+    total: Money
+    items: int
+    placed_at: datetime
+    updated_at: datetime
+
+
+class OrderList(Struct, frozen=True, omit_defaults=True):
+    """A page of a customer's orders, newest first; `next` is the cursor of the following one, where there is one."""
+
+    orders: tuple[OrderSummary, ...]
+    next: str | None = None
 
 
 class TimelineEntry(Struct, frozen=True):

@@ -13,10 +13,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from devtools import openapi
 from devtools.target import ROOT
 from orderflow.http import PROBLEM_BASE
-from orders.requests import CancelOrderRequest, OrderAnswer, PlaceOrderRequest, ReturnAnswer, SendBackRequest, Timeline
+from orders.requests import CancelOrderRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, SendBackRequest, Timeline
 from tests.contract.stack import Stack
 
-MODELS = {model.__name__: model for model in (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, ReturnAnswer, Timeline)}
+MODELS = {
+    model.__name__: model
+    for model in (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
+}
 
 
 @pytest.fixture(scope="module")

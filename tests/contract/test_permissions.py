@@ -28,12 +28,6 @@ from tests.support import clients, prepared
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 
 EVENTS = ROOT / "events"
-DEDICATED = {
-    "mail": "MailQueue",
-    "shipping-request": "ShippingRequestQueue",
-    "payments-settle": "PaymentsSettleQueue",
-    "operations": "OperationsQueue",
-}
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 type Grant = tuple[str, str]
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
@@ -125,8 +119,8 @@ def _tables(operation: str, given: Parameters) -> Iterator[Grant]:
 
 
 def _queue(url: str) -> str:
-    name = url.rpartition("/")[2]
-    return DEDICATED.get(name) or "".join(map(str.title, name.split("-")))
+    name = "".join(map(str.title, url.rpartition("/")[2].split("-")))
+    return name if name.endswith("DeadLetters") else f"{name}Queue"
 
 
 def _bus(entry: dict[str, Any]) -> str:
@@ -212,6 +206,9 @@ def every_call(observed: Observed) -> None:
     for asked in (sample("orders/cancel/placed"), sample("orders/cancel/confirmed"), sample("orders/send_back/announced")):
         prepared.prepare(observed.log, asked["pathParameters"]["order_id"])
         observed.run("orders.send_back" if "Idempotency-Key" in asked["headers"] else "orders.cancel", asked)
+    prepared.prepare(observed.log, "ord_0000000000projectconfirmed")
+    for name in ("project/confirmed", "browse/first-page", "browse/of-a-state", "rebuild/from-the-beginning"):
+        observed.run(f"orders.{name.partition('/')[0]}", sample(f"orders/{name}"))
     observed.run("orders.describe", sample("orders/describe/document"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("operations.sweep.STUCK_AFTER", timedelta(0))

@@ -15,7 +15,8 @@ from tests.contract.stack import Stack, referred
 EVENTS = ROOT / "events"
 WORKFLOW = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
-REQUESTS = ("orders/place", "orders/read", "orders/cancel", "orders/send_back", "orders/describe")
+REQUESTS = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe")
+WOKEN = {"shipping/request": "ShippingRequestRule", "orders/project": "OrderViewRule"}
 STEPS = {
     state["Parameters"]["FunctionName"].strip("${}"): state
     for state in WORKFLOW["States"].values()
@@ -119,10 +120,12 @@ def test_a_message_that_is_worked_off_carries_an_event(stack: Stack, name: str) 
             assert delivered["detail-type"] in pattern
 
 
-@pytest.mark.parametrize("name", of("shipping/request"))
-def test_a_message_that_asks_for_a_shipment_carries_an_event_of_its_rule(stack: Stack, name: str) -> None:
-    pattern = stack.of("Events::Rule")["ShippingRequestRule"]["EventPattern"]["detail-type"]
-    for delivered in (json.loads(record["body"]) for record in sample(name)["Records"]):
+@pytest.mark.parametrize("name", of(*WOKEN))
+def test_a_message_that_wakes_a_consumer_is_one_of_its_rule(stack: Stack, name: str) -> None:
+    pattern = stack.of("Events::Rule")[WOKEN[name.rpartition("/")[0]]]["EventPattern"]["detail-type"]
+    for record in sample(name)["Records"]:
+        delivered = json.loads(record["body"])
+        assert record["eventSource"] == "aws:sqs"
         assert events.decode(json.dumps(delivered["detail"])).type == delivered["detail-type"]
         assert delivered["detail-type"] in pattern
 

@@ -20,6 +20,22 @@ def expected(path: str) -> Any:
     return json.loads((EVENTS / f"{path}.answer.json").read_text("utf-8"))
 
 
+def waking(*order_ids: str) -> Any:
+    """Return a batch of SQS messages with an event of each of these orders; they are called message-1 and so on."""
+    ids = [{"order_id": order_id, "correlation_id": "correlation-1", "event_id": f"{order_id}:1"} for order_id in order_ids]
+    return {
+        "Records": [
+            {
+                "messageId": f"message-{number}",
+                "body": json.dumps({"detail-type": "Anything", "detail": detail}),
+                "attributes": {"ApproximateReceiveCount": "1"},
+                "eventSource": "aws:sqs",
+            }
+            for number, detail in enumerate(ids, 1)
+        ]
+    }
+
+
 def names(folder: str) -> list[str]:
     """Return the sample events of a function, such as `orders/place`."""
     found = sorted(path.stem for path in (EVENTS / folder).glob("*.json") if not path.stem.endswith(".answer"))

@@ -119,6 +119,26 @@ class OrderLog:
         """
         return fold(order_id, self.history(order_id))
 
+    def orders(self, at_once: int, after: tuple[str, int] | None) -> tuple[list[str], tuple[str, int] | None]:
+        """Read the next `at_once` events of the whole log and return the orders that begin there, and after which event to go on.
+
+        For making something again from the beginning; nothing in the life of an order reads all of the log.
+        """
+        start: dict[str, Any] = {"ExclusiveStartKey": _key(*after)} if after else {}
+        page = self._client.scan(
+            TableName=self._table,
+            Limit=at_once,
+            ConsistentRead=True,
+            FilterExpression="#version = :first",
+            ProjectionExpression="order_id",
+            ExpressionAttributeNames={"#version": "version"},
+            ExpressionAttributeValues={":first": {"N": "1"}},
+            **start,
+        )
+        items: list[Any] = page["Items"]
+        last: Any = page.get("LastEvaluatedKey")
+        return [item["order_id"]["S"] for item in items], (last["order_id"]["S"], int(last["version"]["N"])) if last else None
+
     def payment_token(self, order_id: str) -> str:
         """Return the payment token that came with the order; it is kept beside the events, never in one.
 

@@ -1,0 +1,38 @@
+"""Keeps the list of orders current: an event wakes it, and the order as the log has it now becomes its row.
+
+So deliveries may come twice, late and in any order, and a replay from the archive does no harm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orderflow import settings
+from orderflow.batch import PartialFailures, each_order
+from orderflow.clients import client
+from orderflow.log import OrderLog
+from orderflow.observability import logger, observed
+from orders import listing
+from orders.view import OrderView
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+VIEW = OrderView(settings.required("ORDER_VIEW_TABLE"), client("dynamodb"))
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
+    """Answer a batch of SQS messages with those that have to come back."""
+    return each_order(event, project)
+
+
+def project(order_id: str) -> None:
+    """Write the order's row, unless a newer one is there.
+
+    Raises:
+        OrderNotFound: there is no such order.
+    """
+    row = listing.row(order_id, LOG.history(order_id))
+    logger.info("listed" if VIEW.put(row) else "listed before", state=row.state, order_version=row.version)

@@ -1,0 +1,83 @@
+"""A customer's list of orders: it follows what happens, shows nobody else's, and can be made again while orders go on."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlencode
+
+from devtools import rebuild
+from tests.integration.world import World, eventually
+
+# Seconds after which a message whose first delivery failed, such as in a burst of cold starts, was there a second time.
+CATCHES_UP = 240.0
+
+
+def _page(world: World, customer: str, **query: str) -> dict[str, Any]:
+    answer = world.shop.call("GET", f"/orders?{urlencode(query)}", customer)
+    assert answer.status == 200, answer
+    return answer.json()
+
+
+def _listed(world: World, customer: str) -> dict[str, str]:
+    return {order["order_id"]: order["state"] for order in _page(world, customer)["orders"]}
+
+
+def _followed(world: World, customer: str, expected: dict[str, str]) -> None:
+    eventually(lambda: _listed(world, customer), lambda seen: seen == expected, within=CATCHES_UP, what="the list is current")
+
+
+def test_it_has_every_order_in_its_state_newest_first(world: World):
+    customer, sku = world.customer(), world.product()
+    confirmed = world.buy(customer, sku, 2)
+    declined = world.buy(customer, sku, payment="tok_declined")
+    world.buy(world.customer("other"), sku)
+
+    _followed(world, customer, {declined: "rejected", confirmed: "confirmed"})
+
+    newest, oldest = _page(world, customer)["orders"]
+    assert (newest["order_id"], oldest["order_id"]) == (declined, confirmed)
+    assert (oldest["items"], oldest["total"]) == (2, {"amount": 2500, "currency": "EUR"})
+    assert oldest["updated_at"] > oldest["placed_at"]
+    assert [order["order_id"] for order in _page(world, customer, state="confirmed")["orders"]] == [confirmed]
+
+
+def test_it_is_read_page_by_page_with_ones_own_cursors_only(world: World):
+    customer, other, sku = world.customer(), world.customer("other"), world.product()
+    bought = [world.buy(customer, sku) for _ in range(3)]
+    eventually(lambda: len(_listed(world, customer)), lambda count: count == 3, within=CATCHES_UP, what="three orders are listed")
+
+    first = _page(world, customer, limit="2")
+    second = _page(world, customer, limit="2", cursor=first["next"])
+
+    assert [order["order_id"] for page in (first, second) for order in page["orders"]] == bought[::-1]
+    assert "next" not in second
+    for asking, cursor in ((other, first["next"]), (customer, first["next"][:-1] + "!"), (customer, "x")):
+        answer = world.shop.call("GET", f"/orders?{urlencode({'cursor': cursor})}", asking)
+        assert (answer.status, answer.json()["type"]) == (400, "urn:order-pipeline:problem:cursor-invalid")
+
+
+def test_it_is_right_again_after_a_rebuild_while_orders_go_on(world: World):
+    customer, sku = world.customer(), world.product()
+    before = world.buy(customer, sku)
+    _followed(world, customer, {before: "confirmed"})
+    world.dynamodb.update_item(
+        TableName=world.table("OrderView"),
+        Key=_key(world, before),
+        UpdateExpression="SET #state = :wrong, #version = :high",
+        ExpressionAttributeNames={"#state": "state", "#version": "version"},
+        ExpressionAttributeValues={":wrong": {"S": "returned"}, ":high": {"N": "99"}},
+    )
+
+    with ThreadPoolExecutor(2) as pool:
+        rebuilding = pool.submit(rebuild.rebuild, world.target)
+        meanwhile = [world.buy(customer, sku) for _ in range(3)]
+        dropped, listed = rebuilding.result()
+
+    assert min(dropped, listed) >= 1
+    _followed(world, customer, dict.fromkeys([before, *meanwhile], "confirmed"))
+
+
+def _key(world: World, order_id: str) -> dict[str, Any]:
+    (item,) = [item for item in world.scan("OrderView") if item["order_id"]["S"] == order_id]
+    return {name: item[name] for name in ("customer_id", "place")}

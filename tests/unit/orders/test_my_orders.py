@@ -1,0 +1,320 @@
+"""The list of a customer's orders: what keeps it current, how it is read, and how it is made again from the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orderflow import events
+from orderflow.commands import RequestCancellation, decide
+from orderflow.order import fold
+from orders import browse, listing, project, rebuild, rebuilding
+from tests.support import orders, samples
+from tests.support.aws import Aws
+from tests.support.dynamodb import Crash, throttled
+from tests.support.prepared import advance, place, prepare
+
+CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+FINISHED = {"batchItemFailures": []}
+type Get = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def deliver(aws: Aws, context: Any) -> Callable[..., Any]:
+    """Return how to wake the projection for orders, and what it answers."""
+
+    def send(*order_ids: str) -> Any:
+        return project.handler(samples.waking(*order_ids), context)
+
+    return send
+
+
+@pytest.fixture
+def get(aws: Aws, context: Any) -> Get:
+    """Return how to ask for a page, and the answer with its body decoded."""
+
+    def ask(customer: str = "ann", **query: str) -> dict[str, Any]:
+        event = samples.sample("orders/browse/first-page")
+        event["queryStringParameters"] = query or None
+        event["requestContext"]["authorizer"]["customer_id"] = customer
+        answer = browse.handler(event, context)
+        return {**answer, "body": json.loads(answer["body"])}
+
+    return ask
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [order["order_id"] for order in answer["body"]["orders"]]
+
+
+def buy(*order_ids: str, **order: Any) -> None:
+    for order_id in order_ids:
+        place(project.LOG, order_id, **order)
+
+
+def shown(aws: Aws, order_id: str) -> tuple[str, int]:
+    (item,) = [item for item in aws.dynamodb.items("OrderView") if item["order_id"]["S"] == order_id]
+    return item["state"]["S"], int(item["version"]["N"])
+
+
+class TestRow:
+    @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
+    def test_nothing_changes_it_but_the_events_that_wake_the_projection(self, state: str) -> None:
+        happened = orders.history(*orders.STATES[state])
+        order, before = fold(orders.ORDER_ID, happened), listing.row(orders.ORDER_ID, happened)
+        for command in orders.COMMANDS.values():
+            facts = decide(order, command)
+            follows = orders.history(*orders.STATES[state], command)[len(happened) :] if isinstance(facts, tuple) else []
+            woken = any(event.type in listing.SHOWN for event in follows)
+            after = listing.row(orders.ORDER_ID, [*happened, *follows])
+            assert (after != before) is woken, command
+
+    def test_it_counts_pieces_and_tells_when_it_last_changed(self) -> None:
+        row = listing.row(orders.ORDER_ID, orders.history(*orders.CONFIRMED, orders.SHIP))
+        assert (row.items, row.state, row.version) == (3, "confirmed", 5)
+        assert (row.placed_at, row.updated_at) == (orders.START, orders.START + timedelta(seconds=4))
+
+
+class TestProjection:
+    def test_it_shows_the_order_as_it_is_now_whatever_woke_it(self, aws: Aws, deliver: Any) -> None:
+        prepare(project.LOG, "ord_1", *CONFIRM)
+        assert deliver("ord_1") == FINISHED
+        assert shown(aws, "ord_1") == ("confirmed", 5)
+
+    def test_what_is_older_never_replaces_what_is_newer(self, aws: Aws, deliver: Any) -> None:
+        """A slow worker has read the order before it was confirmed, and writes after another one has."""
+        buy("ord_1")
+
+        def confirmed_meanwhile(operation: str, _: Any) -> None:
+            if operation == "PutItem":
+                aws.dynamodb.before = None
+                advance(project.LOG, "ord_1", *CONFIRM)
+                deliver("ord_1")
+
+        aws.dynamodb.before = confirmed_meanwhile
+        assert deliver("ord_1") == FINISHED
+        assert shown(aws, "ord_1") == ("confirmed", 5)
+
+    def test_an_order_that_is_not_there_comes_back_alone(self, aws: Aws, deliver: Any) -> None:
+        buy("ord_1", "ord_2")
+        assert deliver("ord_1", "ord_unknown", "ord_2") == {"batchItemFailures": [{"itemIdentifier": "message-2"}]}
+        assert len(aws.dynamodb.items("OrderView")) == 2
+
+    @pytest.mark.parametrize("name", samples.names("orders/project"))
+    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
+        for order_id in ("ord_0000000000projectconfirmed", "ord_00000000000projectreplayed"):
+            prepare(project.LOG, order_id)
+        assert project.handler(samples.sample(name), context) == samples.expected(name)
+
+
+class TestPages:
+    def test_newest_first_and_nobody_elses(self, deliver: Any, get: Get) -> None:
+        buy("ord_1", "ord_2")
+        buy("ord_3", customer="eve")
+        deliver("ord_3", "ord_1", "ord_2")
+        assert (ids(get()), ids(get("eve")), ids(get("new"))) == (["ord_2", "ord_1"], ["ord_3"], [])
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+    def test_page_by_page_every_order_comes_once(self, deliver: Any, get: Get, count: int) -> None:
+        names = [f"ord_{number}" for number in range(count)]
+        buy(*names)
+        deliver(*names)
+        seen: list[str] = []
+        answer = get(limit="2")
+        while True:
+            assert len(ids(answer)) == 2 or "next" not in answer["body"]
+            seen += ids(answer)
+            if "next" not in answer["body"]:
+                break
+            answer = get(limit="2", cursor=answer["body"]["next"])
+        assert seen == names[::-1]
+
+    def test_an_order_that_comes_between_two_pages_moves_nothing(self, deliver: Any, get: Get) -> None:
+        buy("ord_1", "ord_2", "ord_3")
+        deliver("ord_1", "ord_2", "ord_3")
+        first = get(limit="2")
+        buy("ord_4")
+        deliver("ord_4")
+        assert ids(get(limit="2", cursor=first["body"]["next"])) == ["ord_1"]
+
+    def test_only_orders_of_a_state(self, deliver: Any, get: Get) -> None:
+        names = [f"ord_{number}" for number in range(6)]
+        buy(*names)
+        for name in names[::2]:
+            advance(project.LOG, name, *CONFIRM)
+        deliver(*names)
+        first = get(state="confirmed", limit="2")
+        assert ids(first) == ["ord_4", "ord_2"]
+        assert ids(get(state="confirmed", limit="2", cursor=first["body"]["next"])) == ["ord_0"]
+        assert ids(get(state="held")) == []
+
+    def test_a_needle_in_a_long_list_is_found_in_bounded_steps(self, aws: Aws, deliver: Any, get: Get, monkeypatch: Any) -> None:
+        monkeypatch.setattr("orders.view._READ_AT_ONCE", 2)
+        monkeypatch.setattr("orders.view._READS", 3)
+        names = [f"ord_{number:02}" for number in range(15)]
+        buy(*names)
+        advance(project.LOG, names[0], *CONFIRM)
+        deliver(*names)
+        aws.dynamodb.calls.clear()
+        answer, pages = get(state="confirmed"), 1
+        assert ids(answer) == []
+        while "next" in answer["body"] and not ids(answer):
+            assert aws.dynamodb.calls["Query"] == 3 * pages
+            answer, pages = get(state="confirmed", cursor=answer["body"]["next"]), pages + 1
+        assert ids(answer) == ["ord_00"]
+
+    @pytest.mark.parametrize("limit", ["0", "51", "-1", "1.5", "", "x", "٣", "1e1", "9" * 5000])
+    def test_a_wrong_limit_is_a_problem(self, get: Get, limit: str) -> None:
+        answer = get(limit=limit)
+        assert (answer["statusCode"], answer["body"]["type"]) == (400, "urn:order-pipeline:problem:parameter-invalid")
+        assert answer["body"]["field"] == "limit"
+
+    @pytest.mark.parametrize("state", ["", "failing", "new", "Confirmed"])
+    def test_a_state_that_no_customer_sees_is_a_problem(self, get: Get, state: str) -> None:
+        answer = get(state=state)
+        assert (answer["statusCode"], answer["body"]["field"]) == (400, "state")
+
+    def test_a_cursor_is_good_for_its_customer_and_its_filter_only(self, deliver: Any, get: Get) -> None:
+        for customer in ("ann", "eve"):
+            buy(*(f"ord_{customer}_{number}" for number in range(3)), customer=customer)
+        deliver(*(f"ord_{customer}_{number}" for customer in ("ann", "eve") for number in range(3)))
+        following = get(limit="1")["body"]["next"]
+        for wrong in (get("eve", cursor=following), get(cursor=following, state="placed"), get(cursor=following[:-1]), get(cursor="")):
+            assert (wrong["statusCode"], wrong["body"]["type"]) == (400, "urn:order-pipeline:problem:cursor-invalid")
+
+    @given(st.text(max_size=200))
+    def test_no_text_is_taken_for_a_cursor(self, text: str) -> None:
+        with pytest.raises(listing.BadCursor):
+            listing.place_of("ann", None, text)
+
+    @given(st.text(min_size=1), st.sampled_from([None, "held"]), st.text(min_size=1))
+    def test_a_cursor_leads_to_its_place(self, customer: str, state: str | None, place: str) -> None:
+        assert listing.place_of(customer, state, listing.cursor(customer, state, place)) == place
+
+    @pytest.mark.parametrize("name", samples.names("orders/browse"))
+    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
+        answer = browse.handler(samples.sample(name), context)
+        wanted = samples.expected(name)
+        if "body" in wanted:
+            wanted["body"] = json.dumps(wanted["body"], separators=(",", ":"))
+        assert samples.agrees(answer, wanted)
+
+
+def pieces(context: Any, milliseconds: int = 0) -> list[dict[str, Any]]:
+    """Rebuild, one batch a call unless there is more time, and return the answers."""
+    context.get_remaining_time_in_millis = lambda: milliseconds
+    answers: list[dict[str, Any]] = [{"next": {}}]
+    while "next" in answers[-1]:
+        answers.append(json.loads(json.dumps(rebuild.handler(answers[-1]["next"], context))))
+    return answers[1:]
+
+
+def expected_rows(aws: Aws) -> dict[str, tuple[str, int]]:
+    found = {item["order_id"]["S"] for item in aws.dynamodb.items("OrderLog")}
+    rows = {order_id: listing.row(order_id, project.LOG.history(order_id)) for order_id in found}
+    return {order_id: (row.state, row.version) for order_id, row in rows.items()}
+
+
+def rows(aws: Aws) -> dict[str, tuple[str, int]]:
+    return {item["order_id"]["S"]: (item["state"]["S"], int(item["version"]["N"])) for item in aws.dynamodb.items("OrderView")}
+
+
+class TestRebuild:
+    @pytest.fixture(autouse=True)
+    def small_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("orders.rebuilding._AT_ONCE", 2)
+
+    def test_what_was_wrong_or_missing_is_right_again(self, aws: Aws, deliver: Any, context: Any) -> None:
+        names = [f"ord_{number}" for number in range(5)]
+        buy(*names)
+        deliver(*names)
+        right = aws.dynamodb.items("OrderView")
+        aws.dynamodb.seed("OrderView", {**right[0], "state": {"S": "returned"}, "version": {"N": "99"}})
+        aws.dynamodb.seed("OrderView", {**right[1], "place": {"S": "nonsense"}})
+        aws.dynamodb.client.delete_item(TableName="OrderView", Key={name: right[2][name] for name in ("customer_id", "place")})
+
+        answers = pieces(context)
+
+        assert aws.dynamodb.items("OrderView") == right
+        assert (answers[-1]["outcome"], sum(a["dropped"] for a in answers), sum(a["listed"] for a in answers)) == ("rebuilt", 5, 5)
+        assert {answer["outcome"] for answer in answers[:-1]} == {"more"}
+
+    def test_with_time_enough_it_is_one_call(self, aws: Aws, deliver: Any, context: Any) -> None:
+        buy("ord_1", "ord_2", "ord_3")
+        assert pieces(context, 60_000) == [{"outcome": "rebuilt", "dropped": 0, "listed": 3}]
+
+    @settings(max_examples=50)
+    @given(data=st.data())
+    def test_rows_end_right_when_orders_go_on_and_are_projected_in_between(self, data: st.DataObject) -> None:
+        """At any call of the rebuild, some orders are placed or go on, and some projections, old or new, run."""
+        services = Aws()
+        services.lend()
+        names = [f"ord_{number}" for number in range(6)]
+        buy(*names[:3])
+        waiting: list[tuple[str, list[events.Event]]] = []
+
+        def something_happens() -> None:
+            name = data.draw(st.sampled_from(names))
+            if not any(item["order_id"]["S"] == name for item in services.dynamodb.items("OrderLog")):
+                buy(name)
+            else:
+                order = project.LOG.load(name)
+                project.LOG.record(order, data.draw(st.sampled_from([RequestCancellation("customer"), orders.RESERVE])), source="tests")
+            waiting.append((name, project.LOG.history(name)))
+
+        def a_worker_writes() -> None:
+            if waiting:
+                name, read_before = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
+                project.VIEW.put(listing.row(name, read_before))
+
+        def between(operation: str, _: Any) -> None:
+            services.dynamodb.before = None
+            for act in data.draw(st.lists(st.sampled_from([something_happens, a_worker_writes]), max_size=2)):
+                act()
+            services.dynamodb.before = between
+
+        services.dynamodb.before = between
+        context = type("Context", (), {"function_name": "f", "memory_limit_in_mb": 1, "invoked_function_arn": "a", "aws_request_id": "r"})()
+        pieces(context)
+        services.dynamodb.before = None
+        while waiting:
+            a_worker_writes()
+
+        assert rows(services) == expected_rows(services)
+
+    @pytest.mark.parametrize("operation", ["Scan", "DeleteItem", "Query", "PutItem"])
+    @pytest.mark.parametrize("error", [Crash(), throttled("Any")])
+    def test_a_call_that_fails_is_made_again(self, aws: Aws, deliver: Any, context: Any, operation: str, error: BaseException) -> None:
+        buy("ord_1", "ord_2", "ord_3")
+        deliver("ord_1", "ord_2")
+        for call in range(1, 4):
+            seen = 0
+
+            def fail(name: str, _: Any, call: int = call) -> None:
+                nonlocal seen
+                seen += name == operation
+                if name == operation and seen == call:
+                    raise error
+
+            aws.dynamodb.before = fail
+            with pytest.raises(type(error)):
+                pieces(context)
+            aws.dynamodb.before = None
+            pieces(context)
+            assert rows(aws) == expected_rows(aws)
+
+    @pytest.mark.parametrize("name", samples.names("orders/rebuild"))
+    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
+        prepare(project.LOG, "ord_0000000000projectconfirmed")
+        wanted = samples.expected(name)
+        if "errorType" in wanted:
+            with pytest.raises(rebuilding.InvalidRequest):
+                rebuild.handler(samples.sample(name), context)
+        else:
+            assert samples.agrees(rebuild.handler(samples.sample(name), context), wanted)
