@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 ##@ Environments
 
-setup: .venv .venv-emulator .venv-security ## Create the Python environments from the locks; does nothing when they are current
+setup: .venv .venv-emulator .venv-localstripe .venv-security ## Create the Python environments from the locks; does nothing when they are current
 
 runtime: .venv .venv-emulator
 
@@ -39,6 +39,9 @@ endef
 .venv-emulator: .venv-tools
 	$(call sync,requirements/emulator.txt)
 
+.venv-localstripe: .venv-tools
+	$(call sync,requirements/localstripe.txt)
+
 .venv-security: .venv-tools
 	$(call sync,requirements/security.txt)
 
@@ -55,7 +58,9 @@ lock: .venv-tools ## Resolve every lock in requirements/ anew, to the newest ver
 	@# What is shipped is what was tested.
 	$(call compile-lock,layer,-c requirements/dev.txt)
 	$(call compile-lock,identity,-c requirements/dev.txt)
+	$(call compile-lock,payments,-c requirements/dev.txt)
 	$(call compile-lock,emulator)
+	$(call compile-lock,localstripe)
 	$(call compile-lock,security)
 	$(call compile-lock,tools)
 
@@ -99,6 +104,7 @@ else
 test: setup
 	@$(MAKE) check
 	@$(MAKE) unit
+	@$(MAKE) providers
 	@$(MAKE) faults
 	@$(MAKE) integration
 endif
@@ -106,6 +112,9 @@ endif
 PYTEST := $(PY) -m pytest -q
 unit: .venv ## Unit and contract tests: rules, handlers, template; no network
 	@$(PYTEST) tests/unit tests/contract
+
+providers: .venv .venv-localstripe ## What every payment provider has to do, on the sandbox and on Stripe's SDK against localstripe
+	@$(PYTEST) tests/providers
 
 faults: .venv ## Fail every AWS and provider call of an order in every way, in process
 	@$(PYTEST) tests/faults -n 2
@@ -174,12 +183,12 @@ deploy: build ## Deploy to AWS, asking before it changes anything: make deploy E
 
 clean: ## Stop the emulator; remove the environments and everything that was built
 	@[ ! -x $(PY) ] || $(PY) -m devtools.stop || true
-	rm -rf .venv .venv-emulator .venv-security .venv-tools .aws-sam .local .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-emulator .venv-localstripe .venv-security .venv-tools .aws-sam .local .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find functions layers devtools tests -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token redrive rebuild-view stop invoke bench test unit faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token redrive rebuild-view stop invoke bench test unit providers faults integration check format format-check lint \
   types imports template states security generated openapi diagram build deploy clean help \
-  .venv .venv-emulator .venv-security .venv-tools
+  .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

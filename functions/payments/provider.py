@@ -36,6 +36,7 @@ class Contradiction(StrEnum):
     AMOUNT_INVALID = "amount_invalid"
     AMOUNT_EXCEEDED = "amount_exceeded"
     CURRENCY_MISMATCH = "currency_mismatch"
+    NOT_ACCEPTED = "not_accepted"
 
 
 class ProviderRefused(RuntimeError):

@@ -1,0 +1,110 @@
+"""The providers that exist, each on a store of its own, and localstripe in the place of Stripe."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import stripe
+
+from payments.provider import PaymentProvider
+from payments.sandbox import Sandbox
+from payments.stripe_provider import Stripe, connected
+from tests.support.dynamodb import FakeDynamoDB, Index, Table
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A provider under test, with its test tokens by what becomes of them, and a way past its memory of idempotency keys."""
+
+    provider: PaymentProvider
+    tokens: dict[str, str]
+    a_day_passes: Callable[[], object]
+
+
+class Wire(stripe.RequestsClient):
+    """The way to Stripe; `before` and `after` are called with each request's method and path and may lose it."""
+
+    before: Callable[[str, str], None] = staticmethod(lambda _, __: None)
+    after: Callable[[str, str], None] = staticmethod(lambda _, __: None)
+
+    def request(self, method: str, url: str, headers: Any, post_data: Any = None) -> Any:
+        path = url.partition("/v1/")[2]
+        self.before(method, path)
+        answer = super().request(method, url, headers, post_data)
+        self.after(method, path)
+        return answer
+
+
+@pytest.fixture(scope="session")
+def localstripe() -> Iterator[str]:
+    """Start localstripe and return its address."""
+    command = [ROOT / ".venv-localstripe/bin/python", ROOT / "tests/providers/server.py"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        port = process.stdout.readline().strip() if ready else ""
+        try:
+            assert port.isdigit(), f"localstripe did not start within {START_SECONDS} s"
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """The way to Stripe."""
+    client = Wire(timeout=(1, 10))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def database() -> FakeDynamoDB:
+    """A table for either provider."""
+    return FakeDynamoDB(Table("payments", {"key": "S"}, {"by-day": Index({"day": "S", "key": "S"}, "KEYS_ONLY")}))
+
+
+@pytest.fixture
+def through_stripe(localstripe: str, wire: Wire, database: FakeDynamoDB) -> Stripe:
+    """Payments by Stripe, which is localstripe."""
+    return Stripe(lambda: connected("sk_test_123456", localstripe, wire), "payments", database.client)
+
+
+@pytest.fixture(params=["sandbox", "stripe"])
+def subject(request: pytest.FixtureRequest, database: FakeDynamoDB) -> Subject:
+    """Each provider in turn."""
+    if request.param == "sandbox":
+        tokens = {"good": "tok_approved", "declined": "tok_declined", "poor": "tok_insufficient_funds", "unknown": "4111"}
+        return Subject(Sandbox("payments", database.client), tokens, lambda: None)
+    address = request.getfixturevalue("localstripe")
+    tokens = {
+        "good": "pm_card_visa",
+        "declined": "pm_card_visa_chargeDeclined",
+        "poor": "pm_card_visa_chargeDeclinedInsufficientFunds",
+        "unknown": "4111",
+    }
+    forget: Callable[[], object] = lambda: requests.delete(f"{address}/_config/idempotency", timeout=10)  # noqa: E731
+    return Subject(request.getfixturevalue("through_stripe"), tokens, forget)
+
+
+@pytest.fixture
+def provider(subject: Subject) -> PaymentProvider:
+    """The provider under test."""
+    return subject.provider
+
+
+@pytest.fixture
+def key() -> str:
+    """The key of a payment that no other test has."""
+    return f"ord_{uuid.uuid4().hex}:authorize"

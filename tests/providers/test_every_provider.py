@@ -1,0 +1,217 @@
+"""What every payment provider has to do, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orderflow.money import Money
+from payments.provider import Authorized, Contradiction, Declined, Payment, PaymentProvider, ProviderRefused, ProviderUnavailable, Voided
+from tests.providers.conftest import Subject
+
+TOTAL = Money(2500, "EUR")
+
+
+def euros(amount: int) -> Money:
+    return Money(amount, "EUR")
+
+
+@pytest.fixture
+def held(subject: Subject, key: str) -> Authorized:
+    payment = subject.provider.authorize(key, subject.tokens["good"], TOTAL)
+    assert isinstance(payment, Authorized)
+    return payment
+
+
+def contradiction(request: Callable[[], object]) -> Contradiction:
+    with pytest.raises(ProviderRefused) as refused:
+        request()
+    return refused.value.code
+
+
+def standing(provider: PaymentProvider, key: str) -> Authorized | Voided:
+    payment = provider.look_up(key)
+    assert isinstance(payment, Authorized | Voided)
+    return payment
+
+
+class TestAuthorizing:
+    def test_a_good_token_has_the_amount_held(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+        assert held.amount == TOTAL
+        assert held.authorization_id
+        assert (held.captured, held.refunded) == (0, 0)
+        assert provider.look_up(key) == held
+
+    @pytest.mark.parametrize(
+        ("token", "code"), [("declined", "card_declined"), ("poor", "insufficient_funds"), ("unknown", "invalid_token")]
+    )
+    def test_a_decline_has_a_code_and_stays(self, subject: Subject, key: str, token: str, code: str) -> None:
+        for _ in range(2):
+            assert subject.provider.authorize(key, subject.tokens[token], TOTAL) == Declined(code)
+            subject.a_day_passes()
+        assert subject.provider.look_up(key) == Declined(code)
+        assert subject.provider.void(key) == Declined(code)
+        assert contradiction(lambda: subject.provider.capture(key, f"{key}:c", euros(1))) == Contradiction.NOT_AUTHORIZED
+
+    def test_the_same_request_has_one_effect(self, subject: Subject, key: str, held: Authorized) -> None:
+        for _ in range(2):
+            assert subject.provider.authorize(key, subject.tokens["good"], TOTAL) == held
+            subject.a_day_passes()
+
+    def test_another_request_under_the_same_key_is_refused(self, subject: Subject, key: str, held: Authorized) -> None:
+        for _ in range(2):
+            assert contradiction(lambda: subject.provider.authorize(key, subject.tokens["good"], euros(2501))) == Contradiction.KEY_REUSED
+            assert contradiction(lambda: subject.provider.authorize(key, subject.tokens["poor"], TOTAL)) == Contradiction.KEY_REUSED
+            subject.a_day_passes()
+        assert subject.provider.look_up(key) == held
+
+    def test_yen_are_counted_whole(self, subject: Subject, key: str) -> None:
+        payment = subject.provider.authorize(key, subject.tokens["good"], Money(1250, "JPY"))
+        capture = subject.provider.capture(key, f"{key}:c", Money(250, "JPY"))
+
+        assert isinstance(payment, Authorized)
+        assert payment.amount == Money(1250, "JPY")
+        assert capture.amount == Money(250, "JPY")
+
+    def test_a_negative_amount_is_refused(self, subject: Subject, key: str) -> None:
+        assert contradiction(lambda: subject.provider.authorize(key, subject.tokens["good"], euros(-1))) == Contradiction.AMOUNT_INVALID
+        assert subject.provider.look_up(key) is None
+
+    def test_nothing_is_known_of_a_key_that_nothing_was_asked_under(self, provider: PaymentProvider, key: str) -> None:
+        assert provider.look_up(key) is None
+        assert contradiction(lambda: provider.capture(key, f"{key}:c", euros(1))) == Contradiction.UNKNOWN_PAYMENT
+        assert contradiction(lambda: provider.refund(key, f"{key}:r", euros(1))) == Contradiction.UNKNOWN_PAYMENT
+
+    def test_requests_that_meet_make_one_authorization(self, subject: Subject, key: str) -> None:
+        def ask(_: int) -> Payment | None:
+            try:
+                return subject.provider.authorize(key, subject.tokens["good"], TOTAL)
+            except ProviderUnavailable:
+                return None
+
+        with ThreadPoolExecutor(4) as pool:
+            payments = {payment for payment in pool.map(ask, range(8)) if payment}
+
+        assert payments == {subject.provider.look_up(key)}
+
+
+class TestCapturing:
+    def test_captures_in_parts_up_to_the_amount(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+        first = provider.capture(key, f"{key}:c1", euros(1000))
+        assert contradiction(lambda: provider.capture(key, f"{key}:c2", euros(1501))) == Contradiction.AMOUNT_EXCEEDED
+        second = provider.capture(key, f"{key}:c2", euros(1500))
+
+        payment = standing(provider, key)
+        assert isinstance(payment, Authorized)
+        assert payment.captures == (first, second)
+        assert first.capture_id != second.capture_id
+
+    def test_a_capture_has_one_effect_however_often_it_is_asked_for(self, subject: Subject, key: str, held: Authorized) -> None:
+        first = subject.provider.capture(key, f"{key}:c1", euros(1000))
+        for _ in range(2):
+            subject.a_day_passes()
+            assert subject.provider.capture(key, f"{key}:c1", euros(1000)) == first
+        assert contradiction(lambda: subject.provider.capture(key, f"{key}:c1", euros(999))) == Contradiction.KEY_REUSED
+        assert standing(subject.provider, key).captured == 1000
+
+    @pytest.mark.parametrize(
+        ("amount", "code"),
+        [
+            (euros(0), Contradiction.AMOUNT_INVALID),
+            (euros(-5), Contradiction.AMOUNT_INVALID),
+            (Money(5, "USD"), Contradiction.CURRENCY_MISMATCH),
+            (euros(2501), Contradiction.AMOUNT_EXCEEDED),
+        ],
+    )
+    def test_what_cannot_be_captured_is_refused(
+        self, provider: PaymentProvider, key: str, held: Authorized, amount: Money, code: Contradiction
+    ) -> None:
+        assert contradiction(lambda: provider.capture(key, f"{key}:c1", amount)) == code
+        assert provider.look_up(key) == held
+
+
+class TestVoiding:
+    def test_a_void_gives_back_all_that_was_held(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+        for _ in range(2):
+            assert provider.void(key) == Voided(held.authorization_id)
+        assert provider.look_up(key) == Voided(held.authorization_id)
+        assert contradiction(lambda: provider.capture(key, f"{key}:c1", euros(1))) == Contradiction.NOT_AUTHORIZED
+
+    def test_a_void_gives_back_what_captures_left(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+        capture = provider.capture(key, f"{key}:c1", euros(1000))
+
+        for _ in range(2):
+            assert provider.void(key) == Voided(held.authorization_id, captures=(capture,))
+        assert provider.capture(key, f"{key}:c1", euros(1000)) == capture
+        assert contradiction(lambda: provider.capture(key, f"{key}:c2", euros(1))) == Contradiction.NOT_AUTHORIZED
+
+    def test_what_was_captured_to_the_last_cent_stays(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+        provider.capture(key, f"{key}:c1", TOTAL)
+        payment = provider.look_up(key)
+
+        assert isinstance(payment, Authorized)
+        assert provider.void(key) == payment
+
+    def test_an_authorization_that_comes_after_its_void_comes_back_voided(self, subject: Subject, key: str) -> None:
+        assert subject.provider.void(key) == Voided()
+
+        for _ in range(2):
+            assert subject.provider.authorize(key, subject.tokens["good"], TOTAL) == Voided()
+            subject.a_day_passes()
+        assert subject.provider.look_up(key) == Voided()
+
+    def test_of_authorizing_and_voiding_at_once_nothing_stays_held(self, subject: Subject, key: str) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            pool.submit(subject.provider.authorize, key, subject.tokens["good"], TOTAL)
+            pool.submit(subject.provider.void, key)
+
+        assert isinstance(subject.provider.void(key), Voided)
+        assert isinstance(subject.provider.look_up(key), Voided)
+
+
+class TestRefunding:
+    def test_refunds_in_parts_up_to_what_was_captured(self, subject: Subject, key: str, held: Authorized) -> None:
+        provider = subject.provider
+        assert contradiction(lambda: provider.refund(key, f"{key}:r1", euros(1))) == Contradiction.AMOUNT_EXCEEDED
+        provider.capture(key, f"{key}:c1", euros(1000))
+        first = provider.refund(key, f"{key}:r1", euros(400))
+        subject.a_day_passes()
+        assert provider.refund(key, f"{key}:r1", euros(400)) == first
+        assert contradiction(lambda: provider.refund(key, f"{key}:r1", euros(300))) == Contradiction.KEY_REUSED
+        assert contradiction(lambda: provider.refund(key, f"{key}:r2", euros(601))) == Contradiction.AMOUNT_EXCEEDED
+        second = provider.refund(key, f"{key}:r2", euros(600))
+
+        assert {refund.key: refund for refund in standing(provider, key).refunds} == {first.key: first, second.key: second}
+        assert first.refund_id != second.refund_id
+
+    def test_what_was_captured_can_be_refunded_after_a_void(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+        provider.capture(key, f"{key}:c1", euros(1000))
+        provider.void(key)
+
+        refund = provider.refund(key, f"{key}:r1", euros(1000))
+
+        assert standing(provider, key).refunds == (refund,)
+
+    @pytest.mark.parametrize(
+        ("amount", "code"), [(euros(0), Contradiction.AMOUNT_INVALID), (Money(5, "USD"), Contradiction.CURRENCY_MISMATCH)]
+    )
+    def test_what_cannot_be_refunded_is_refused(
+        self, provider: PaymentProvider, key: str, held: Authorized, amount: Money, code: Contradiction
+    ) -> None:
+        provider.capture(key, f"{key}:c1", euros(1000))
+
+        assert contradiction(lambda: provider.refund(key, f"{key}:r1", amount)) == code
+
+
+class TestRecent:
+    def test_a_day_has_the_keys_of_its_payments(self, subject: Subject, key: str) -> None:
+        subject.provider.authorize(key, subject.tokens["good"], TOTAL)
+        today = datetime.now(UTC).date()
+
+        found = {*subject.provider.recent(today), *subject.provider.recent(datetime.now(UTC).date())}
+
+        assert key in found
+        assert key not in {*subject.provider.recent(today - timedelta(days=7))}

@@ -1,0 +1,283 @@
+"""Payments by Stripe: lost answers, what Stripe says no to, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import stripe
+
+from orderflow.money import Money
+from payments.provider import (
+    Authorized,
+    Contradiction,
+    Declined,
+    Payment,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+    Voided,
+)
+from payments.stripe_objects import BY_HAND
+from payments.stripe_provider import Stripe, connected
+from tests.providers.conftest import Wire
+from tests.support.dynamodb import FakeDynamoDB, Table, answer_lost
+
+TOTAL = Money(2500, "EUR")
+VISA = "pm_card_visa"
+FAULTS = (ProviderTimeout, ProviderUnavailable)
+
+
+@pytest.fixture
+def account(localstripe: str, wire: Wire) -> stripe.V1Services:
+    """The account as its owner sees it on Stripe's pages."""
+    return connected("sk_test_123456", localstripe, wire).v1
+
+
+def euros(amount: int) -> Money:
+    return Money(amount, "EUR")
+
+
+def lost(_: str, __: str) -> None:
+    raise stripe.APIConnectionError("no answer")
+
+
+def once(number: int, struck: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    """Let the request of this number fail, and no other."""
+    calls = iter(range(1, 100))
+    return lambda method, path: struck(method, path) if next(calls) == number else None
+
+
+def again[T](wire: Wire, request: Callable[[], T]) -> T:
+    """Ask, and ask once more after a fault has passed."""
+    try:
+        return request()
+    except FAULTS:
+        wire.before = wire.after = lambda _, __: None
+        return request()
+
+
+def intents(account: stripe.V1Services, key: str) -> list[Any]:
+    found = account.payment_intents.list({"created": {"gte": 0, "lt": 2**40}, "limit": 100}).auto_paging_iter()
+    return [intent for intent in found if intent.metadata.to_dict().get("payment_key") == key]
+
+
+def answering(status: int, error: dict[str, Any]) -> Callable[..., Any]:
+    return lambda *_: (json.dumps({"error": error}).encode(), status, {"request-id": "req_1", "stripe-should-retry": "false"})
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lost_answer_leaves_one_authorization(
+    through_stripe: Stripe, account: stripe.V1Services, wire: Wire, key: str, moment: str, number: int
+) -> None:
+    setattr(wire, moment, once(number, lost))
+
+    payment = again(wire, lambda: through_stripe.authorize(key, VISA, TOTAL))
+
+    assert isinstance(payment, Authorized)
+    assert [intent.status for intent in intents(account, key)] == ["requires_capture"]
+
+
+def test_a_lost_answer_is_found_by_looking_up(through_stripe: Stripe, wire: Wire, key: str) -> None:
+    wire.after = once(2, lost)
+    with pytest.raises(ProviderTimeout):
+        through_stripe.authorize(key, VISA, TOTAL)
+
+    assert isinstance(through_stripe.look_up(key), Authorized)
+
+
+def test_an_intent_whose_number_was_lost_never_holds_anything(
+    through_stripe: Stripe, account: stripe.V1Services, database: FakeDynamoDB, wire: Wire, key: str
+) -> None:
+    wire.after = once(1, lost)
+    with pytest.raises(ProviderTimeout):
+        through_stripe.authorize(key, VISA, TOTAL)
+    assert through_stripe.look_up(key) is None
+
+    assert through_stripe.void(key) == Voided()
+    assert through_stripe.authorize(key, VISA, TOTAL) == Voided()
+    assert [intent.status for intent in intents(account, key)] == ["requires_payment_method"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lost_answer_leaves_one_capture(through_stripe: Stripe, wire: Wire, key: str, moment: str, number: int) -> None:
+    through_stripe.authorize(key, VISA, TOTAL)
+    setattr(wire, moment, once(number, lost))
+
+    capture = again(wire, lambda: through_stripe.capture(key, f"{key}:c", euros(900)))
+
+    payment = through_stripe.look_up(key)
+    assert isinstance(payment, Authorized)
+    assert payment.captures == (capture,)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_lost_answer_leaves_one_refund(through_stripe: Stripe, wire: Wire, key: str, moment: str, number: int) -> None:
+    through_stripe.authorize(key, VISA, TOTAL)
+    through_stripe.capture(key, f"{key}:c", euros(900))
+    setattr(wire, moment, once(number, lost))
+
+    refund = again(wire, lambda: through_stripe.refund(key, f"{key}:r", euros(300)))
+
+    payment = through_stripe.look_up(key)
+    assert isinstance(payment, Authorized)
+    assert payment.refunds == (refund,)
+
+
+@pytest.mark.parametrize("captured", [0, 900])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_lost_answer_leaves_nothing_held(through_stripe: Stripe, wire: Wire, key: str, captured: int, moment: str, number: int) -> None:
+    through_stripe.authorize(key, VISA, TOTAL)
+    if captured:
+        through_stripe.capture(key, f"{key}:c", euros(captured))
+    setattr(wire, moment, once(number, lost))
+
+    payment = again(wire, lambda: through_stripe.void(key))
+
+    assert isinstance(payment, Voided)
+    assert payment.captured == captured
+
+
+@pytest.mark.parametrize("operation", ["GetItem", "PutItem"])
+def test_a_table_that_does_not_answer_is_unavailability(
+    through_stripe: Stripe, account: stripe.V1Services, database: FakeDynamoDB, key: str, operation: str
+) -> None:
+    def lose(name: str, _: Any) -> None:
+        if name == operation:
+            raise answer_lost()
+
+    database.after = lose
+    with pytest.raises(ProviderUnavailable):
+        through_stripe.authorize(key, VISA, TOTAL)
+    database.after = None
+
+    assert isinstance(through_stripe.authorize(key, VISA, TOTAL), Authorized)
+    assert [intent.status for intent in intents(account, key)] == ["requires_capture"]
+
+
+def test_the_usual_payment_takes_two_requests_and_two_calls(through_stripe: Stripe, database: FakeDynamoDB, wire: Wire, key: str) -> None:
+    asked: list[str] = []
+    wire.before = lambda method, path: asked.append(f"{method} {path.split('/')[-1]}")
+
+    through_stripe.authorize(key, VISA, TOTAL)
+
+    assert asked == ["post payment_intents", "post confirm"]
+    assert database.calls == {"GetItem": 1, "PutItem": 1}
+
+
+def test_a_card_without_captures_in_parts_gives_the_rest_back_at_the_first(through_stripe: Stripe, key: str) -> None:
+    through_stripe.authorize(key, "pm_card_credit_disableEnterpriseCardFeatures", TOTAL)
+    capture = through_stripe.capture(key, f"{key}:c1", euros(900))
+
+    payment = through_stripe.look_up(key)
+    assert isinstance(payment, Voided)
+    assert payment.captures == (capture,)
+    with pytest.raises(ProviderRefused, match="not_authorized"):
+        through_stripe.capture(key, f"{key}:c2", euros(1))
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [("pm_card_visa_chargeDeclinedStolenCard", "card_declined"), ("pm_card_authenticationRequired", "authentication_required")],
+)
+def test_a_decline_says_what_the_customer_may_know(through_stripe: Stripe, key: str, token: str, code: str) -> None:
+    assert through_stripe.authorize(key, token, TOTAL) == Declined(code)
+    assert through_stripe.look_up(key) == Declined(code)
+
+
+def test_what_was_done_by_hand_is_seen(through_stripe: Stripe, account: stripe.V1Services, key: str) -> None:
+    through_stripe.authorize(key, VISA, TOTAL)
+    [intent] = intents(account, key)
+    account.payment_intents.capture(intent.id, {"amount_to_capture": 1000, "final_capture": False})
+    account.refunds.create({"payment_intent": intent.id, "amount": 300})
+
+    payment = through_stripe.look_up(key)
+
+    assert isinstance(payment, Authorized)
+    assert [(one.key, one.amount) for one in (*payment.captures, *payment.refunds)] == [(BY_HAND, euros(1000)), (BY_HAND, euros(300))]
+
+
+def test_another_stack_in_the_same_account_has_payments_of_its_own(through_stripe: Stripe, localstripe: str, wire: Wire, key: str) -> None:
+    database = FakeDynamoDB(Table("other", {"key": "S"}))
+    other = Stripe(lambda: connected("sk_test_123456", localstripe, wire), "other", database.client)
+
+    payments: set[Payment] = {through_stripe.authorize(key, VISA, TOTAL), other.authorize(key, VISA, TOTAL)}
+
+    assert len(payments) == 2
+
+
+def test_a_payment_is_found_by_its_number_at_stripe(through_stripe: Stripe, localstripe: str, wire: Wire, key: str) -> None:
+    payment = through_stripe.authorize(key, VISA, TOTAL)
+    other = Stripe(lambda: connected("sk_test_123456", localstripe, wire), "other", FakeDynamoDB().client)
+
+    assert isinstance(payment, Authorized)
+    assert through_stripe.key_of(payment.authorization_id) == key
+    assert other.key_of(payment.authorization_id) is None
+    assert through_stripe.key_of("pi_unknown") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "raised"),
+    [
+        (429, {"code": "lock_timeout"}, ProviderUnavailable),
+        (401, {"message": "Invalid API Key provided"}, ProviderUnavailable),
+        (403, {"message": "not allowed"}, ProviderUnavailable),
+        (409, {"code": "idempotency_key_in_use"}, ProviderTimeout),
+        (500, {"type": "api_error"}, ProviderTimeout),
+        (400, {"type": "idempotency_error"}, ProviderRefused),
+        (400, {"type": "invalid_request_error", "code": "amount_too_small"}, ProviderRefused),
+        (400, {"type": "invalid_request_error", "code": "country_unsupported"}, ProviderRefused),
+    ],
+)
+def test_what_stripe_says_no_to(
+    through_stripe: Stripe,
+    wire: Wire,
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    error: dict[str, Any],
+    raised: type[Exception],
+) -> None:
+    monkeypatch.setattr(wire, "request", answering(status, error))
+
+    with pytest.raises(raised):
+        through_stripe.authorize(key, VISA, TOTAL)
+
+
+def test_reading_leaves_no_effect_in_doubt(through_stripe: Stripe, wire: Wire, key: str) -> None:
+    through_stripe.authorize(key, VISA, TOTAL)
+    wire.before = lost
+
+    with pytest.raises(ProviderUnavailable):
+        through_stripe.look_up(key)
+
+
+def test_a_key_that_is_refused_is_read_anew(localstripe: str, wire: Wire, database: FakeDynamoDB, key: str) -> None:
+    keys = iter(["revoked", "sk_test_123456", "never read"])
+    provider = Stripe(lambda: connected(next(keys), localstripe, wire), "payments", database.client)
+    with pytest.raises(ProviderUnavailable):
+        provider.authorize(key, VISA, TOTAL)
+
+    assert isinstance(provider.authorize(key, VISA, TOTAL), Authorized)
+    assert isinstance(provider.look_up(key), Authorized)
+
+
+def test_tokens_are_in_no_log_line_no_error_and_no_table(
+    through_stripe: Stripe, database: FakeDynamoDB, wire: Wire, key: str, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[Any]]
+) -> None:
+    error = {"type": "invalid_request_error", "code": "parameter_unknown", "message": "No such PaymentMethod: 'pm_secret'"}
+    through_stripe.authorize(key, "pm_secret", TOTAL)
+    monkeypatch.setattr(wire, "request", answering(400, error))
+    with pytest.raises(ProviderRefused) as refused:
+        through_stripe.authorize(f"{key}:other", "pm_secret", TOTAL)
+
+    assert refused.value.code == Contradiction.NOT_ACCEPTED
+    assert refused.value.__suppress_context__
+    assert logged()
+    assert "pm_secret" not in json.dumps(logged()) + json.dumps(database.items("payments"))

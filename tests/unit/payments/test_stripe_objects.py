@@ -1,0 +1,161 @@
+"""What Stripe's objects mean: amounts in its units, the payment behind an intent, reasons of declines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orderflow.money import Money
+from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, Voided
+from payments.stripe_objects import (
+    BY_HAND,
+    Card,
+    Charge,
+    Details,
+    Feature,
+    Intent,
+    Refusal,
+    StripeRefund,
+    capture_mark,
+    decline_code,
+    from_stripe,
+    payment_of,
+    several_captures,
+    to_stripe,
+)
+
+CHARGE = Charge("ch_1")
+
+
+def intent(status: str, **more: Any) -> Intent:
+    return Intent("pi_1", status, 2500, "eur", **more)
+
+
+@pytest.mark.parametrize(
+    ("money", "units"),
+    [
+        (Money(1250, "EUR"), 1250),
+        (Money(1250, "JPY"), 1250),
+        (Money(500, "KRW"), 500),
+        (Money(5, "UGX"), 500),
+        (Money(5, "ISK"), 500),
+        (Money(500, "MGA"), 5),
+        (Money(1230, "KWD"), 1230),
+    ],
+)
+def test_amounts_are_in_stripes_units(money: Money, units: int) -> None:
+    assert to_stripe(money) == units
+    assert from_stripe(units, money.currency.lower()) == money
+
+
+@pytest.mark.parametrize("money", [Money(0, "EUR"), Money(-1, "EUR"), Money(1234, "KWD"), Money(550, "MGA") + Money(1, "MGA")])
+def test_what_stripe_cannot_express_is_refused(money: Money) -> None:
+    with pytest.raises(ProviderRefused) as refused:
+        to_stripe(money)
+    assert refused.value.code == Contradiction.AMOUNT_INVALID
+
+
+@given(amount=st.integers(1, 10**12), currency=st.sampled_from(["EUR", "USD", "JPY", "UGX", "ISK", "MGA", "KWD", "VND", "HUF"]))
+def test_an_amount_comes_back_as_it_went_or_does_not_go(amount: int, currency: str) -> None:
+    money = Money(amount, currency)
+    try:
+        units = to_stripe(money)
+    except ProviderRefused:
+        assert currency in {"MGA", "KWD"}
+    else:
+        assert from_stripe(units, currency.lower()) == money
+
+
+@pytest.mark.parametrize(
+    ("there", "payment"),
+    [
+        (intent("requires_payment_method"), None),
+        (intent("requires_confirmation"), None),
+        (intent("processing", latest_charge="ch_1"), None),
+        (intent("requires_payment_method", last_payment_error=Refusal("card_declined", "expired_card")), Declined("expired_card")),
+        (intent("requires_payment_method", metadata={"declined": "invalid_token"}), Declined("invalid_token")),
+        (intent("requires_action"), Declined("authentication_required")),
+        (intent("requires_capture", latest_charge=CHARGE), Authorized("pi_1", Money(2500, "EUR"))),
+        (intent("canceled"), Voided()),
+        (intent("canceled", latest_charge="ch_1"), Voided("pi_1")),
+        (
+            intent("succeeded", latest_charge=CHARGE, amount_received=2500),
+            Authorized("pi_1", Money(2500, "EUR"), captures=(Capture(BY_HAND, "pi_1", Money(2500, "EUR")),)),
+        ),
+        (
+            intent("succeeded", latest_charge=CHARGE, amount_received=100),
+            Voided("pi_1", captures=(Capture(BY_HAND, "pi_1", Money(100, "EUR")),)),
+        ),
+    ],
+)
+def test_an_intent_stands_for_a_payment(there: Intent, payment: Payment | None) -> None:
+    assert payment_of(there, []) == payment
+
+
+@given(amounts=st.lists(st.integers(1, 100), min_size=1, max_size=20), by_hand=st.integers(0, 5))
+def test_captures_are_read_from_the_metadata_in_their_order(amounts: list[int], by_hand: int) -> None:
+    there = intent("requires_capture", latest_charge=CHARGE)
+    for number, amount in enumerate(amounts):
+        mark = capture_mark(there, f"ord_1:capture:parcel {number}", Money(amount, "EUR"))
+        there = Intent("pi_1", there.status, 2500, "eur", there.amount_received + amount, {**mark, **there.metadata}, CHARGE)
+    there = Intent("pi_1", there.status, 2500, "eur", sum(amounts) + by_hand, there.metadata, CHARGE)
+
+    payment = payment_of(there, [])
+
+    assert isinstance(payment, Authorized)
+    keys = [f"ord_1:capture:parcel {number}" for number in range(len(amounts))] + [BY_HAND] * (by_hand > 0)
+    assert [capture.key for capture in payment.captures] == keys
+    assert payment.captured == sum(amounts) + by_hand
+    assert all(len(name) <= 40 for name in there.metadata)
+
+
+def test_refunds_are_those_that_moved_money_oldest_first() -> None:
+    listed = [
+        StripeRefund("re_5", 50, "eur", "failed", {"refund_key": "five"}),
+        StripeRefund("re_4", 40, "eur", "succeeded"),
+        StripeRefund("re_3", 30, "eur", "succeeded", balance_transaction="txn_3"),
+        StripeRefund("re_2", 20, "eur", "pending", {"refund_key": "two"}),
+        StripeRefund("re_1", 10, "eur", "succeeded", {"refund_key": "one"}, "txn_1"),
+    ]
+
+    payment = payment_of(intent("requires_capture", latest_charge=CHARGE, amount_received=200), listed)
+
+    assert isinstance(payment, Authorized)
+    assert payment.refunds == (
+        Refund("one", "re_1", Money(10, "EUR")),
+        Refund("two", "re_2", Money(20, "EUR")),
+        Refund(BY_HAND, "re_3", Money(30, "EUR")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "told"),
+    [
+        ("card_declined", "insufficient_funds", "insufficient_funds"),
+        ("card_declined", "generic_decline", "card_declined"),
+        ("card_declined", "stolen_card", "card_declined"),
+        ("card_declined", "fraudulent", "card_declined"),
+        ("expired_card", None, "expired_card"),
+        (None, None, "card_declined"),
+    ],
+)
+def test_a_decline_tells_what_the_customer_may_know(code: str | None, detail: str | None, told: str) -> None:
+    assert decline_code(code, detail) == told
+
+
+@pytest.mark.parametrize(
+    ("charge", "several"),
+    [
+        (None, False),
+        ("ch_1", False),
+        (Charge("ch_1"), False),
+        (Charge("ch_1", Details(Card())), False),
+        (Charge("ch_1", Details(Card(Feature("unavailable")))), False),
+        (Charge("ch_1", Details(Card(Feature("available")))), True),
+    ],
+)
+def test_whether_a_card_takes_captures_in_parts(charge: Charge | str | None, several: bool) -> None:
+    assert several_captures(intent("requires_capture", latest_charge=charge)) == several
