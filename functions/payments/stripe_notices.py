@@ -1,0 +1,150 @@
+"""What Stripe tells us by webhook, as notices of ours. No AWS; Stripe's SDK only checks the signature.
+
+A notice only wakes: whoever gets it looks the payment up. It names the payment by its PaymentIntent, and by our
+key where Stripe's object carries that; a dispute does not, and Stripe.key_of finds the key.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import stripe
+from msgspec import Struct
+
+from orderflow.money import Money
+from payments.stripe_objects import BY_HAND, PAYMENT_KEY, REFUND_KEY, from_stripe
+
+TOLERANCE_SECONDS = 300
+
+
+class NotFromStripe(ValueError):
+    """A body that is not signed with our secret in the last five minutes, or is no event of Stripe's."""
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """Something happened to a payment at the provider.
+
+    `message_id` is the same when it is told again. `authorization_id` names the payment, `payment_key` is ours where it
+    is told. `reference` is the capture's, refund's or dispute's own id. `amount` is what all captures took together, what
+    this refund gave back, or what is disputed.
+    """
+
+    message_id: str
+    type: Literal["payment.captured", "payment.refunded", "dispute.created", "dispute.closed"]
+    authorization_id: str
+    payment_key: str | None
+    reference: str
+    amount: Money
+    reason: str = ""
+    outcome: Literal["won", "lost"] | None = None
+
+
+class Thing(Struct, frozen=True):
+    """The object that an event is about: a PaymentIntent, a Refund or a Dispute."""
+
+    id: str
+    amount: int
+    currency: str
+    status: str | None = None
+    payment_intent: str | None = None
+    amount_received: int = 0
+    reason: str | None = None
+    metadata: dict[str, str] = {}
+
+
+class Data(Struct, frozen=True):
+    """What an event carries."""
+
+    object: Any
+
+
+class StripeEvent(Struct, frozen=True):
+    """An event of Stripe's."""
+
+    id: str
+    type: str
+    data: Data
+
+
+def notice(raw: bytes, signature: str, secret: str) -> Notice | None:
+    """Return what the body of a webhook says, or None where it says nothing that concerns us.
+
+    `signature` is the header Stripe-Signature, `secret` the endpoint's (whsec_…).
+
+    Raises:
+        NotFromStripe: the signature is missing, wrong or too old, or the body is no event.
+    """
+    try:
+        stripe.WebhookSignature.verify_header(raw, signature, secret, TOLERANCE_SECONDS)  # pyright: ignore[reportUnknownMemberType]
+        return notice_of(msgspec.json.decode(raw, type=StripeEvent))
+    except (stripe.SignatureVerificationError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        # The SDK's error holds the body.
+        raise NotFromStripe(type(error).__name__) from None
+
+
+def notice_of(event: StripeEvent) -> Notice | None:
+    """Return what an event says, or None where it says nothing that concerns us.
+
+    A dispute counts once it costs money: an inquiry of the bank, which Stripe calls a warning, does not.
+
+    Raises:
+        ValidationError: (msgspec's) the object is not what the type of the event promises.
+    """
+    match event.type:
+        case "payment_intent.amount_capturable_updated" | "payment_intent.succeeded":
+            return _captured(event, _thing(event))
+        case "refund.created":
+            return _refunded(event, _thing(event))
+        case "charge.dispute.created" | "charge.dispute.closed":
+            return _disputed(event, _thing(event))
+        case _:
+            return None
+
+
+def _thing(event: StripeEvent) -> Thing:
+    return msgspec.convert(event.data.object, Thing)
+
+
+def _captured(event: StripeEvent, intent: Thing) -> Notice | None:
+    if not intent.amount_received:
+        return None
+    return Notice(
+        message_id=event.id,
+        type="payment.captured",
+        authorization_id=intent.id,
+        payment_key=intent.metadata.get(PAYMENT_KEY),
+        reference=intent.id,
+        amount=from_stripe(intent.amount_received, intent.currency),
+    )
+
+
+def _refunded(event: StripeEvent, refund: Thing) -> Notice | None:
+    if refund.payment_intent is None:
+        return None
+    return Notice(
+        message_id=event.id,
+        type="payment.refunded",
+        authorization_id=refund.payment_intent,
+        payment_key=refund.metadata.get(PAYMENT_KEY),
+        reference=refund.id,
+        amount=from_stripe(refund.amount, refund.currency),
+        reason=refund.metadata.get(REFUND_KEY, BY_HAND),
+    )
+
+
+def _disputed(event: StripeEvent, dispute: Thing) -> Notice | None:
+    created = event.type == "charge.dispute.created"
+    status = dispute.status or ""
+    if dispute.payment_intent is None or status.startswith("warning_") or not (created or status in {"won", "lost"}):
+        return None
+    return Notice(
+        message_id=event.id,
+        type="dispute.created" if created else "dispute.closed",
+        authorization_id=dispute.payment_intent,
+        payment_key=None,
+        reference=dispute.id,
+        amount=from_stripe(dispute.amount, dispute.currency),
+        reason=dispute.reason or "",
+        outcome=None if created else "won" if status == "won" else "lost",
+    )

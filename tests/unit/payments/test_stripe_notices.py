@@ -1,0 +1,107 @@
+"""Stripe's events as notices of ours, and that nobody else can send them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+import stripe
+
+from orderflow.money import Money
+from payments.stripe_notices import NotFromStripe, Notice, notice
+
+SECRET = "whsec_test"
+INTENT = {"id": "pi_1", "amount": 2500, "currency": "eur", "amount_received": 900, "metadata": {"payment_key": "ord_1:authorize"}}
+REFUND = {"id": "re_1", "amount": 300, "currency": "jpy", "status": "succeeded", "payment_intent": "pi_1", "metadata": {}}
+DISPUTE = {"id": "dp_1", "amount": 900, "currency": "eur", "payment_intent": "pi_1", "reason": "fraudulent", "metadata": {}}
+
+
+def event(kind: str, about: Any, **more: Any) -> bytes:
+    return json.dumps({"id": "evt_1", "object": "event", "type": kind, "data": {"object": {**about, **more}}}).encode()
+
+
+def signed(raw: bytes, *, secret: str = SECRET, age: float = 0) -> str:
+    return stripe.WebhookSignature.generate_signature_header(raw.decode(), secret, int(time.time() - age))
+
+
+def told(raw: bytes) -> Notice | None:
+    return notice(raw, signed(raw), SECRET)
+
+
+@pytest.mark.parametrize("kind", ["payment_intent.amount_capturable_updated", "payment_intent.succeeded"])
+def test_a_capture_names_the_payment_by_our_key_and_all_that_was_taken(kind: str) -> None:
+    assert told(event(kind, INTENT)) == Notice(
+        message_id="evt_1",
+        type="payment.captured",
+        authorization_id="pi_1",
+        payment_key="ord_1:authorize",
+        reference="pi_1",
+        amount=Money(900, "EUR"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "key", "reason"),
+    [({"payment_key": "ord_1:authorize", "refund_key": "r"}, "ord_1:authorize", "r"), ({}, None, "by_hand")],
+)
+def test_a_refund_says_whether_it_was_ours(metadata: dict[str, str], key: str | None, reason: str) -> None:
+    found = told(event("refund.created", REFUND, metadata=metadata))
+
+    assert found
+    assert (found.type, found.payment_key, found.reference, found.reason) == ("payment.refunded", key, "re_1", reason)
+    assert found.amount == Money(300, "JPY")
+
+
+def test_a_dispute_has_its_reason_and_later_its_outcome() -> None:
+    created = told(event("charge.dispute.created", DISPUTE, status="needs_response"))
+    closed = [told(event("charge.dispute.closed", DISPUTE, status=status)) for status in ("won", "lost")]
+
+    assert created
+    assert (created.type, created.authorization_id, created.reference, created.reason) == ("dispute.created", "pi_1", "dp_1", "fraudulent")
+    assert [(found.type, found.outcome) for found in closed if found] == [("dispute.closed", "won"), ("dispute.closed", "lost")]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        event("customer.created", {"id": "cus_1"}),
+        event("payment_intent.amount_capturable_updated", INTENT, amount_received=0),
+        event("refund.created", REFUND, payment_intent=None),
+        event("charge.dispute.created", DISPUTE, status="warning_needs_response"),
+        event("charge.dispute.closed", DISPUTE, status="warning_closed"),
+        event("charge.dispute.closed", DISPUTE, status="prevented"),
+    ],
+)
+def test_what_does_not_concern_us_is_nothing(raw: bytes) -> None:
+    assert told(raw) is None
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "",
+        "nonsense",
+        signed(event("refund.created", REFUND), secret="whsec_other"),
+        signed(event("refund.created", REFUND), age=301),
+        signed(event("refund.created", REFUND, amount=1)),
+    ],
+)
+def test_what_stripe_did_not_sign_just_now_is_not_from_stripe(signature: str) -> None:
+    with pytest.raises(NotFromStripe):
+        notice(event("refund.created", REFUND), signature, SECRET)
+
+
+def test_without_a_secret_nothing_is_from_stripe() -> None:
+    raw = event("refund.created", REFUND)
+    with pytest.raises(NotFromStripe):
+        notice(raw, signed(raw, secret=""), "")
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"[]", b"{}", event("refund.created", {"id": "re_1"}), b'{"id": 1}'])
+def test_a_body_that_is_no_event_is_not_from_stripe(raw: bytes) -> None:
+    signature = signed(raw) if raw != b"\xff" else "t=1,v1=0"
+    with pytest.raises(NotFromStripe) as refused:
+        notice(raw, signature, SECRET)
+    assert refused.value.__suppress_context__
