@@ -54,6 +54,8 @@ FLOW = (
     "orders.project",
     "orders.browse",
     "orders.rebuild",
+    "inventory.settle",
+    "inventory.expire",
     "notifications.mail",
     "operations.sweep",
     "operations.redrive",

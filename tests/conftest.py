@@ -60,6 +60,16 @@ ENVIRONMENT = {
                 "kind": "queue",
                 "target": "https://sqs.invalid/payments-settle",
             },
+            "inventory-settle": {
+                "queue_url": "https://sqs.invalid/inventory-settle-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/inventory-settle",
+            },
+            "inventory-settle-rule": {
+                "queue_url": "https://sqs.invalid/inventory-settle-rule-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/inventory-settle",
+            },
             "saga-rule": {
                 "queue_url": "https://sqs.invalid/saga-dead-letters",
                 "kind": "saga",
@@ -88,6 +98,7 @@ ENVIRONMENT = {
     "FRAUD_RULES": "{}",
     "CATALOGUE_TTL_SECONDS": "60",
     "STUCK_AFTER_SECONDS": "300",
+    "RESERVATION_SECONDS": "1800",
     "PAYMENT_PROVIDER": "sandbox",
     "STRIPE_API_BASE": "https://stripe.invalid",
     "STRIPE_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe",

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from fraud import rules
 from orderflow.commands import RecordScreening, Refusal, decide
-from orderflow.order import Order, Screening, standing
+from orderflow.order import Order, Screening, obstacle
 
 if TYPE_CHECKING:
     from fraud.store import OrderTimes
     from orderflow.log import OrderLog
 
-Outcome = Literal["approved", "held", "refused", "failing", "cancelling", "ended"]
+Outcome = Literal["approved", "held", "refused", "failing", "cancelling", "ended", "unreserved"]
 
 
 class NotScreenable(RuntimeError):
-    """The order is not at the point where it can be screened; a step of the saga was left out."""
+    """The order is not at the point where it can be screened."""
 
 
 def screen(log: OrderLog, times: OrderTimes, thresholds: rules.Thresholds, order_id: str) -> Outcome:
@@ -24,7 +24,7 @@ def screen(log: OrderLog, times: OrderTimes, thresholds: rules.Thresholds, order
 
     Raises:
         OrderNotFound: there is no such order.
-        NotScreenable: nothing is reserved for it yet.
+        NotScreenable: its state does not allow it.
         Conflict: others kept appending to it.
     """
     order = log.load(order_id)
@@ -37,10 +37,10 @@ def screen(log: OrderLog, times: OrderTimes, thresholds: rules.Thresholds, order
 
 def outcome(order: Order) -> Outcome | None:
     """Return what the log says of the order's screening, or None when it is still to be screened."""
-    match standing(order), order.screening:
+    match obstacle(order), order.screening:
         case "failing", Screening(decision="refuse"):
             return "refused"
-        case ("held" | "failing" | "cancelling" | "ended") as stands, _:
+        case ("held" | "failing" | "cancelling" | "ended" | "unreserved") as stands, _:
             return stands
         case _, None:
             return None
@@ -63,5 +63,5 @@ def _facts(order: Order, times: OrderTimes, thresholds: rules.Thresholds) -> rul
 
 
 def _not_screenable(order: Order) -> NoReturn:
-    message = f"{order.order_id} is {order.state} with reservation {order.reservation}: reserve comes before screen"
+    message = f"{order.order_id} is {order.state} with reservation {order.reservation}: it cannot be screened"
     raise NotScreenable(message)

@@ -1,14 +1,18 @@
-"""Reserve for an order and release again: the stock, the reservation and the event in one transaction."""
+"""Reserve for an order, release again or let it expire: the stock, the reservation and the event in one transaction."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from orderflow.commands import RecordRelease, RecordReservation, RecordShortage, Refusal, decide
+from inventory import rules
+from inventory.rules import Holding
+from orderflow.commands import ExpireReservation, RecordRelease, RecordReservation, RecordShortage, Refusal, decide
 from orderflow.log import AlongsideFailed, Conflict
 from orderflow.order import remaining, standing, stock_lines
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from inventory.store import Inventory
     from orderflow.events import Fact
     from orderflow.log import OrderLog
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
 Reserved = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "ended"]
 Released = Literal["released", "nothing_to_release", "ended"]
+Settled = Literal["settled", "nothing_to_settle"]
 
 _ATTEMPTS = 5
 
@@ -48,7 +53,7 @@ def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
     Raises:
         OrderNotFound: there is no such order.
         RuntimeError: the order holds stock but is not being undone, so the stock is still its own.
-        AlongsideFailed: the tables do not hold what the order's events say is reserved.
+        NoReservation, AlongsideFailed: the tables do not hold what the order's events say is reserved.
         Conflict, Contention: others kept getting in the way.
     """
     order = log.load(order_id)
@@ -63,8 +68,52 @@ def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
     raise Conflict(order_id)
 
 
+def expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime) -> bool:
+    """Put up for sale again what was set aside before `before` (UTC), unless the order is confirmed; tell whether that was done.
+
+    The order can be reserved again afterwards. Where somebody else is at work on it, it is left to them.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        AlongsideFailed: the tables do not hold what the order's events say is reserved.
+        Contention: other transactions kept getting in the way.
+    """
+    order = log.load(order_id)
+    facts = decide(order, ExpireReservation(before))
+    if isinstance(facts, Refusal) or not facts:
+        return False
+    try:
+        log.append(order, facts, source="inventory", alongside=inventory.freeing(order_id, stock_lines(order)))
+    except Conflict:
+        return False
+    return True
+
+
+def settle(log: OrderLog, inventory: Inventory, order_id: str) -> Settled:
+    """Bring stock and the order's reservation in line with what has left and come back, whatever they were told before.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        NoReservation, AlongsideFailed: the tables do not hold what the order's events say.
+        Conflict, Contention: others kept getting in the way.
+    """
+    for _ in range(_ATTEMPTS):
+        # The row first: whatever changes it afterwards with an event makes the write fail, so the order is never too old for it.
+        row = inventory.row(order_id)
+        due = rules.due(log.load(order_id))
+        if not rules.moves(row.holding, due):
+            return "nothing_to_settle"
+        try:
+            inventory.bring(row, due)
+        except Conflict:
+            continue
+        return "settled"
+    raise Conflict(order_id)
+
+
 def _reserved(order: Order) -> Reserved | None:
-    if order.state == "failing" and order.failure and order.failure.reason == "out_of_stock":
+    # Once it was screened, a payment may be held for it which only a void finds, known to the log or not.
+    if order.state == "failing" and order.failure and order.failure.reason == "out_of_stock" and not order.screening:
         return "out_of_stock"
     return standing(order) or ("reserved" if order.reservation == "held" else None)
 
@@ -95,7 +144,14 @@ def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
 
 def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:
     facts = _facts(order, RecordRelease())
-    return log.append(order, facts, source="inventory", alongside=inventory.releasing(order.order_id, remaining(order)))
+    # What has left may still count as set aside; it is settled with the rest.
+    writes = inventory.bringing(inventory.row(order.order_id), Holding(shipped=rules.due(order).shipped))
+    try:
+        return log.append(order, facts, source="inventory", alongside=writes)
+    except AlongsideFailed as failed:
+        if inventory.was_changed(failed.reasons):
+            raise Conflict(order.order_id) from None
+        raise
 
 
 def _facts(order: Order, command: RecordReservation | RecordRelease) -> tuple[Fact, ...]:

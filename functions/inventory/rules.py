@@ -1,7 +1,8 @@
 """The rules of stock: all lines of an order or none, and never below zero.
 
-What is set aside moves from `available` to `reserved`, what is given back moves the other way, so
-their sum never changes.
+What is set aside moves from `available` to `reserved`, and from there to `shipped` when it leaves or back when it
+does not. What comes back moves from `shipped` to `available`; what is lost on the way stays shipped. So the sum of
+the three is what was ever received, and nothing that happens to an order changes it.
 """
 
 from __future__ import annotations
@@ -11,19 +12,67 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from orderflow.events import Shortage, StockLine
+from orderflow.order import Order, remaining, subtract
 
 type Stock = Mapping[str, Level]
 
 
 class Level(Struct, frozen=True):
-    """How much of one product can be sold, and how much is set aside; neither is ever negative."""
+    """How much of one product can be sold, is set aside, and has left for good so far; none is ever negative."""
 
     available: int = 0
     reserved: int = 0
+    shipped: int = 0
+
+
+class Holding(Struct, frozen=True):
+    """What one order has of the stock: set aside for it, and gone to the customer without having come back."""
+
+    reserved: tuple[StockLine, ...] = ()
+    shipped: tuple[StockLine, ...] = ()
+
+
+class Move(Struct, frozen=True):
+    """By how much each part of one product's stock changes; the three add up to nothing."""
+
+    sku: str
+    available: int
+    reserved: int
+    shipped: int
 
 
 class Overdrawn(ValueError):
-    """More would be given back than is set aside."""
+    """More would be taken from a part of the stock than is in it."""
+
+
+def due(order: Order) -> Holding:
+    """Return what an order has of the stock by its events; a parcel that was lost is gone as one that arrived is."""
+    left = [line for parcel in order.parcels for line in parcel.lines]
+    came_back = [line for one in order.returns if one.amount for line in one.lines]
+    return Holding(remaining(order) if order.reservation == "held" else (), subtract(left, came_back))
+
+
+def moves(before: Holding, after: Holding) -> tuple[Move, ...]:
+    """Return how stock changes when an order has `after` of it instead of `before`; products that stay are left out."""
+    reserved, shipped = _more(before.reserved, after.reserved), _more(before.shipped, after.shipped)
+    changes = {sku: (reserved.get(sku, 0), shipped.get(sku, 0)) for sku in {**reserved, **shipped}}
+    return tuple(Move(sku, -set_aside - gone, set_aside, gone) for sku, (set_aside, gone) in changes.items() if set_aside or gone)
+
+
+def moved(stock: Stock, changes: Iterable[Move]) -> Stock:
+    """Return the stock after these moves.
+
+    Raises:
+        Overdrawn: some part of it would be negative.
+    """
+    after = dict(stock)
+    for move in changes:
+        level = after.get(move.sku, Level())
+        after[move.sku] = Level(level.available + move.available, level.reserved + move.reserved, level.shipped + move.shipped)
+    if any(min(level.available, level.reserved, level.shipped) < 0 for level in after.values()):
+        message = "more would be taken than is there"
+        raise Overdrawn(message)
+    return after
 
 
 def shortages(lines: Iterable[StockLine], available: Mapping[str, int]) -> tuple[Shortage, ...]:
@@ -36,24 +85,13 @@ def shortages(lines: Iterable[StockLine], available: Mapping[str, int]) -> tuple
 def reserve(stock: Stock, lines: Sequence[StockLine]) -> Stock | tuple[Shortage, ...]:
     """Return the stock with every line set aside, or which lines are short; then nothing is."""
     short = shortages(lines, {sku: level.available for sku, level in stock.items()})
-    return short or _moved(stock, lines, direction=1)
+    return short or moved(stock, moves(Holding(), Holding(tuple(lines))))
 
 
-def release(stock: Stock, lines: Sequence[StockLine]) -> Stock:
-    """Return the stock with every line for sale again.
-
-    Raises:
-        Overdrawn: less than that is set aside.
-    """
-    if shortages(lines, {sku: level.reserved for sku, level in stock.items()}):
-        message = "more would be given back than is set aside"
-        raise Overdrawn(message)
-    return _moved(stock, lines, direction=-1)
-
-
-def _moved(stock: Stock, lines: Iterable[StockLine], *, direction: int) -> Stock:
-    after = dict(stock)
-    for line in lines:
-        level, quantity = after[line.sku], line.quantity * direction
-        after[line.sku] = Level(level.available - quantity, level.reserved + quantity)
-    return after
+def _more(before: Iterable[StockLine], after: Iterable[StockLine]) -> dict[str, int]:
+    """Return by how much each product is more in `after`, or less."""
+    quantities: dict[str, int] = {}
+    for lines, direction in ((before, -1), (after, 1)):
+        for line in lines:
+            quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity * direction
+    return quantities

@@ -1,4 +1,4 @@
-"""What the saga's steps of this context share."""
+"""What the functions of this context share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orderflow.clients import client
 from orderflow.log import OrderLog
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-INVENTORY = Inventory(settings.required("STOCK_TABLE"), settings.required("RESERVATIONS_TABLE"))
+INVENTORY = Inventory(settings.required("STOCK_TABLE"), settings.required("RESERVATIONS_TABLE"), client("dynamodb"))
 
 
 class Step(TypedDict):

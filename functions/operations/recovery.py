@@ -13,9 +13,9 @@ from orderflow.observability import logger
 from orderflow.order import is_open
 
 if TYPE_CHECKING:
-    from operations.open_orders import OpenOrder
     from operations.saga import Saga
     from orderflow.log import OrderLog
+    from orderflow.open_orders import OpenOrder
 
 # So many executions are started well within the function's time; the others wait for the next run.
 MOST = 500

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from operations import recovery
-from operations.open_orders import OpenOrders
 from operations.saga import Saga
 from orderflow import settings
 from orderflow.clients import client
 from orderflow.log import OrderLog
 from orderflow.observability import metrics, observed
+from orderflow.open_orders import OpenOrders
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

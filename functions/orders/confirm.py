@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orderflow.commands import ConfirmOrder
 from orderflow.observability import observed
-from orderflow.order import standing
+from orderflow.order import obstacle
 from orders.steps import Result, Step, carry_out
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def handler(event: Step, _context: LambdaContext) -> Result:
     """Answer `confirmed`, also for an order that was confirmed before; otherwise what it is instead."""
     order = carry_out(event["order_id"], ConfirmOrder())
-    match standing(order):
-        case "held" | "failing" | "cancelling" as outcome:
+    match obstacle(order):
+        case "held" | "failing" | "cancelling" | "unreserved" as outcome:
             return {"outcome": outcome}
         case "ended":
             return {"outcome": "confirmed" if order.confirmed_at else "ended"}
         case None:
-            message = f"{order.order_id} is {order.state}: reserve, screen and authorize come before confirm"
+            message = f"{order.order_id} is {order.state}: authorize comes before confirm"
             raise RuntimeError(message)

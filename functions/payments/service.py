@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from orderflow.commands import RecordAuthorization, RecordCapture, RecordDecline, RecordRefund, RecordVoid, Refusal, decide
 from orderflow.observability import logger
-from orderflow.order import Order, standing
+from orderflow.order import Order, obstacle, standing
 from payments import rules
 from payments.provider import Authorized, Declined, Moved, Payment, PaymentProvider, ProviderTimeout, Voided
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orderflow.log import OrderLog
     from orderflow.money import Money
 
-AuthorizeOutcome = Literal["authorized", "declined", "failing", "cancelling", "held", "ended"]
+AuthorizeOutcome = Literal["authorized", "declined", "failing", "cancelling", "held", "ended", "unreserved"]
 VoidOutcome = Literal["voided", "nothing_to_void", "ended"]
 
 _SOURCE = "payments"
@@ -50,7 +50,7 @@ def authorize(log: OrderLog, provider: PaymentProvider, order_id: str) -> Author
 
     Raises:
         OrderNotFound: there is no such order.
-        NotPossible: it is not reserved or not screened, or was voided without being sealed.
+        NotPossible: it is not screened, or was voided without being sealed.
         ProviderTimeout: no answer, and the provider knows nothing of the payment.
         ProviderUnavailable: the provider takes no requests.
     """
@@ -58,7 +58,7 @@ def authorize(log: OrderLog, provider: PaymentProvider, order_id: str) -> Author
     if known := _outcome(order):
         return known
     if isinstance(decide(order, RecordAuthorization("")), Refusal):
-        _not_possible(order, "reserve and screen come before authorize")
+        _not_possible(order, "screen comes before authorize")
     payment = _authorized(provider, order, log.payment_token(order_id))
     after = _recorded(log, order, payment)
     return _outcome(after) or _not_possible(after, "the provider voided its payment")
@@ -106,7 +106,7 @@ def _outcome(order: Order) -> AuthorizeOutcome | None:
     """Return what the log says of the order's payment, or None when it is still to be asked for."""
     if order.state == "failing" and order.payment == "declined":
         return "declined"
-    return standing(order) or ("authorized" if order.payment == "authorized" else None)
+    return obstacle(order) or ("authorized" if order.payment == "authorized" else None)
 
 
 def _authorized(provider: PaymentProvider, order: Order, token: str) -> Payment:

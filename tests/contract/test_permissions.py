@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import ApproveReview
+from orderflow.commands import ApproveReview, RecordDispatch, RecordShipment
+from orderflow.events import StockLine
 from orderflow.log import OrderLog
 from orderflow.order import stock_lines
 from orders import pricing
@@ -24,7 +25,7 @@ from shipping.sandbox import Sandbox
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, referred
-from tests.support import clients, prepared
+from tests.support import clients, prepared, samples
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 
 EVENTS = ROOT / "events"
@@ -195,6 +196,20 @@ def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
         observed.step(order_id, "shipping.recall", "payments.void", "inventory.release", "orders.close")
 
 
+def every_move_of_stock(observed: Observed) -> None:
+    """Let a reservation expire, and settle an order of which a parcel left."""
+    prepared.place(observed.log, "ord_expiring")
+    observed.step("ord_expiring", "inventory.reserve")
+    prepared.place(observed.log, "ord_leaving")
+    observed.step("ord_leaving", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    for command in (RecordShipment("ship_1"), RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))):
+        observed.log.record(observed.log.load("ord_leaving"), command, source="shipping")
+    observed.run("inventory.settle", samples.waking("ord_leaving"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inventory.expire.KEPT_FOR", timedelta(0))
+        observed.run("inventory.expire", {})
+
+
 def every_call(observed: Observed) -> None:
     """Call the functions that are no step of the saga, with their samples and with what can go wrong."""
     for path in sorted(EVENTS.glob("orders/place/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
@@ -235,6 +250,7 @@ def used() -> dict[str, set[Grant]]:
     product = {"name": {"S": "x"}, "unit_price": {"N": "1250"}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
     observed.aws.dynamodb.seed("Catalogue", *({"sku": {"S": sku}, **product} for sku, _ in stock))
     every_life(observed)
+    every_move_of_stock(observed)
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})
     every_call(observed)
     clients.lend()

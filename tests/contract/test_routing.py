@@ -22,6 +22,7 @@ ROUTES = {
     },
     "ShippingRequestRule": {"OrderConfirmed", "CancellationFailed"},
     "OrderViewRule": set(listing.SHOWN),
+    "InventorySettleRule": {"ShipmentDispatched", "ReturnReceived"},
 }
 # What these lead to is made again from the log at any time, so a replay does no harm.
 REPLAYED = {"OrderViewRule"}

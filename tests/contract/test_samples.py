@@ -1,6 +1,7 @@
 """The sample events of events/: one at least for every function, each as its trigger really sends it."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,9 +82,7 @@ def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
     assert str(answer(name)["statusCode"]) in operation["responses"]
 
 
-@pytest.mark.parametrize(
-    "name", of("inventory/reserve", "inventory/release", "fraud/screen", "payments/authorize", "payments/void", "shipping/recall")
-)
+@pytest.mark.parametrize("name", of(*(re.sub(r"(?<=[a-z])(?=[A-Z])", "/", function).lower() for function in STEPS)))
 def test_a_step_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
     state = next(state for function, state in STEPS.items() if folder(stack, function) == name.rpartition("/")[0])
     assert set(sample(name)) == {key.removesuffix(".$") for key in state["Parameters"]["Payload"]}
@@ -147,9 +146,22 @@ def test_the_authorizer_is_asked_as_api_gateway_asks(name: str) -> None:
     assert sample(name)["type"] == "TOKEN"
 
 
-@pytest.mark.parametrize("name", of("operations/sweep"))
-def test_the_sweeper_gets_what_the_schedule_sends(stack: Stack, name: str) -> None:
-    [schedule] = [s for s in stack.of("Scheduler::Schedule").values() if referred(s["Target"]["Arn"]) == "OperationsSweep"]
+@pytest.mark.parametrize("name", of("inventory/settle"))
+def test_a_message_that_wakes_a_consumer_carries_an_event_that_its_rule_takes(stack: Stack, name: str) -> None:
+    for record in sample(name)["Records"]:
+        delivered = json.loads(record["body"])
+        assert events.decode(json.dumps(delivered["detail"])).type == delivered["detail-type"]
+        assert delivered["detail-type"] in stack.of("Events::Rule")["InventorySettleRule"]["EventPattern"]["detail-type"]
+
+
+@pytest.mark.parametrize("name", of("operations/sweep", "inventory/expire"))
+def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: str) -> None:
+    functions = stack.of("Lambda::Function")
+    [schedule] = [
+        one
+        for one in stack.of("Scheduler::Schedule").values()
+        if folder(stack, target := referred(one["Target"]["Arn"])) == name.rpartition("/")[0] and target in functions
+    ]
     assert sample(name) == json.loads(schedule["Target"]["Input"])
 
 

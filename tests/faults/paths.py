@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import shipping.steps
 from fraud import rules, screen
+from inventory import expire
 from operations import sweep
 from orderflow import commands, log
 from orders import place, pricing
@@ -35,7 +36,8 @@ type Patch = Callable[[Any, str, Any], None]
 class Path:
     """What a customer asks for, what is broken all the time, and how the order ends.
 
-    `approved` has a person let a held order go on, `cancelled` is the state in which the customer cancels it.
+    `approved` has a person let a held order go on, after its reservation has `expired`; `cancelled` is the state in which
+    the customer cancels it.
     `postal_code` says how the carrier behaves.
     """
 
@@ -45,6 +47,7 @@ class Path:
     token: str = "tok_approved"
     rules: Any = LENIENT
     broken: frozenset[str] = frozenset()
+    expired: bool = False
     approved: bool = False
     cancelled: str = ""
     postal_code: str = "LS1 1AA"
@@ -59,6 +62,7 @@ PATHS = (
     Path("declined", "rejected", token="tok_declined"),
     Path("held for review", "held", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},)),
     Path("let go by a person", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), approved=True),
+    Path("expired while held", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), expired=True, approved=True),
     Path("cancelled at once", "cancelled", cancelled="placed"),
     Path("cancelled while held", "cancelled", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), cancelled="held"),
     Path("cancelled after confirmation", "cancelled", cancelled="confirmed"),
@@ -97,10 +101,11 @@ class Stage:
     functions: Functions = field(default_factory=real)
 
     def __post_init__(self) -> None:
-        """Wait for nothing, and have the sweeper take every open order for stuck."""
+        """Wait for nothing, and have every open order taken for stuck and every reservation for old."""
         self.patch.setattr(log.time, "sleep", lambda _: None)
         self.patch.setattr(sandbox.time, "sleep", lambda _: None)
         self.patch.setattr(sweep, "STUCK_AFTER", timedelta(days=-1))
+        self.patch.setattr(expire, "KEPT_FOR", timedelta(days=-1))
 
     def world(self, path: Path, disturbance: Disturbance | None = None, attempts: int = 1) -> World:
         """Return a world in which a run of the path can begin."""
@@ -129,6 +134,8 @@ def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -
     if path.cancelled == "placed":
         world.cancel(cancellation(order_id, customer))
     world.settle()
+    if path.expired:
+        world.expire()
     if path.approved:
         let_go(world, order_id)
     if path.cancelled and path.cancelled != "placed":

@@ -185,6 +185,22 @@ def test_two_customers_race_for_the_last_item(stage: Stage, tally: Tally, tokens
     nothing_wrong(failures)
 
 
+@pytest.mark.parametrize("name", ["confirmed", "lost answer of the provider", "declined"])
+def test_a_saga_and_the_expiry_of_its_reservation_take_turns(stage: Stage, tally: Tally, name: str) -> None:
+    failures: dict[str, list[str]] = {}
+    (path,) = (path for path in PATHS if path.name == name)
+    calls = length(stage, path)
+    for first_stop in range(calls):
+        for second_stop in (*range(16, 19), 99):
+            world = placed(stage, path)
+            alternate(world, Runner(first_stop, saga(world)), Runner(second_stop, world.expire))
+            finish(world, path)
+            tally(path.name, "saga and expiry take turns")
+            if found := wrong(world, path, ends={path.ends}):
+                failures[f"stops before {first_stop} and {second_stop}"] = found
+    nothing_wrong(failures)
+
+
 def _saga_of(world: World, order: int) -> Callable[[], None]:
     return lambda: world.saga(world.placed(order))
 

@@ -215,3 +215,52 @@ def _giving_up(world: World, function: str) -> Callable[[], Any]:
             world.saga(world.placed())
 
     return act
+
+
+@every_path
+def test_the_reservation_expires_at_any_moment(stage: Stage, tally: Tally, path: Path) -> None:
+    """It is made again, or was no longer needed: the order ends as it would have, whatever was authorized meanwhile."""
+    failures: dict[str, list[str]] = {}
+    calls = recorded(stage, path)
+    for number in range(len(calls) + 1):
+        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
+        world = stage.world(path, disturbance)
+        disturbance.act = world.expire
+        begin(world, path)
+        if number == len(calls):
+            world.expire()
+        finish(world, path)
+        tally(path.name, "reservation expires")
+        if found := wrong(world, path, ends={path.ends}):
+            failures[f"before {number} {calls[number] if number < len(calls) else 'nothing more'}"] = found
+    nothing_wrong(failures)
+
+
+def test_somebody_else_buys_what_expired_at_any_moment(stage: Stage, tally: Tally) -> None:
+    """One of the two has the last item, and the other nothing, nor is anything held for it at the provider."""
+    failures: dict[str, list[str]] = {}
+    path = Path("the last item", "confirmed", lines=({"sku": "LAST-ITEM-CLOCK", "quantity": 1},))
+    calls = recorded(stage, path)
+    first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
+    for number in range(first, len(calls)):
+        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
+        world = stage.world(path, disturbance)
+        disturbance.act = _bought_by_bob(world, path)
+        begin(world, path)
+        finish(world, path)
+        tally(path.name, "expires, and is sold")
+        found = wrong(world, path, ends={"confirmed", "rejected"}, orders=2)
+        if dict(states(world)) != {"confirmed": 1, "rejected": 1}:
+            found.append(f"the orders are {dict(states(world))}")
+        if found:
+            failures[f"before {number} {calls[number]}"] = found
+    nothing_wrong(failures)
+
+
+def _bought_by_bob(world: World, path: Path) -> Callable[[], Any]:
+    def act() -> None:
+        world.expire()
+        world.post(request(path, "bob"))
+        world.saga(world.placed(1))
+
+    return act

@@ -11,7 +11,7 @@ import importlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,7 +50,10 @@ STEPS = {
     "OrdersClose": "orders.close",
 }
 
-CONSUMERS = {"ShippingRequest": ("shipping.request", {"OrderConfirmed", "CancellationFailed"})}
+CONSUMERS = {
+    "ShippingRequest": ("shipping.request", {"OrderConfirmed", "CancellationFailed"}),
+    "InventorySettle": ("inventory.settle", {"ShipmentDispatched", "ReturnReceived"}),
+}
 
 type Handler = Callable[[Any, Any], Any]
 
@@ -75,6 +78,7 @@ def real() -> Functions:
         "OrdersPlace": "orders.place",
         "OrdersCancel": "orders.cancel",
         "OrdersPublish": "orders.publish",
+        "InventoryExpire": "inventory.expire",
         "OperationsSweep": "operations.sweep",
     }
     return Functions({name: importlib.import_module(module).handler for name, module in modules.items()})
@@ -283,6 +287,13 @@ class World:
                 self.saga(given)
             self.settle()
         return run
+
+    def expire(self) -> None:
+        """Let the schedule look for old reservations until it has looked, or it does not help."""
+        for _ in range(ATTEMPTS):
+            with suppress(TaskFailed):
+                self.invoke("InventoryExpire", {})
+                return
 
     @contextmanager
     def breaking(self, name: str) -> Iterator[None]:

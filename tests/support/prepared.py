@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from orderflow.commands import (
     CancelOrder,
     Command,
     ConfirmOrder,
+    ExpireReservation,
     FailFulfilment,
     RecordAuthorization,
     RecordDecline,
@@ -72,6 +74,11 @@ def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Call
             order = log.load(order_id)
             log.record(order, _COMMANDS[step](order), source=step.partition(".")[0])
     return log.load(order_id)
+
+
+def expire(log: OrderLog, order_id: str) -> Order:
+    """Let the order's reservation expire on the log, however young it is."""
+    return log.record(log.load(order_id), ExpireReservation(datetime.max.replace(tzinfo=UTC)), source="inventory")
 
 
 def prepare(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Callable[[str], object]] | None = None) -> Order:

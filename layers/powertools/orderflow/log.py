@@ -200,7 +200,7 @@ class OrderLog:
         if len(puts) == 1 and not mark and not alongside:
             self._append_one(puts[0])
         else:
-            self._transact([*({"Put": put} for put in puts), *mark], alongside, own=len(puts))
+            transact(self._client, [*({"Put": put} for put in puts), *mark], alongside, own=len(puts))
         return after
 
     def _append_one(self, put: PutTypeDef) -> None:
@@ -215,23 +215,6 @@ class OrderLog:
             try:
                 self._client.put_item(**request)
             except self._client.exceptions.TransactionConflictException:
-                _wait(attempt)
-            else:
-                return
-        raise Contention
-
-    def _transact(self, items: Sequence[TransactWriteItemTypeDef], alongside: Sequence[TransactWriteItemTypeDef], own: int) -> None:
-        for attempt in range(_ATTEMPTS):
-            try:
-                self._client.transact_write_items(TransactItems=[*items, *alongside])
-            except self._client.exceptions.TransactionCanceledException as cancelled:
-                reasons = _reasons(cancelled)
-                if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons[:own]):
-                    raise Conflict from None
-                if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons[len(items) :]):
-                    raise AlongsideFailed(reasons[len(items) :]) from None
-                if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):
-                    raise
                 _wait(attempt)
             else:
                 return
@@ -280,6 +263,33 @@ class OrderLog:
 
     def _put_of(self, item: dict[str, Any]) -> PutTypeDef:
         return {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(order_id)"}
+
+
+def transact(
+    client: DynamoDBClient, items: Sequence[TransactWriteItemTypeDef], alongside: Sequence[TransactWriteItemTypeDef], *, own: int
+) -> None:
+    """Write `items` and `alongside` in one transaction, again while other transactions hold some of them.
+
+    Raises:
+        Conflict: a condition of the first `own` of `items` did not hold.
+        AlongsideFailed: a condition of `alongside` did not hold.
+        Contention: other transactions kept getting in the way.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            client.transact_write_items(TransactItems=[*items, *alongside])
+        except client.exceptions.TransactionCanceledException as cancelled:
+            reasons = _reasons(cancelled)
+            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons[:own]):
+                raise Conflict from None
+            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons[len(items) :]):
+                raise AlongsideFailed(reasons[len(items) :]) from None
+            if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):
+                raise
+            _wait(attempt)
+        else:
+            return
+    raise Contention
 
 
 def _same_request(item: dict[str, Any], order_id: str, fingerprint: str) -> events.Event:

@@ -38,6 +38,7 @@ State = Literal[
     "cancelled",
 ]
 Standing = Literal["held", "failing", "cancelling", "ended"]
+Obstacle = Standing | Literal["unreserved"]
 Mark = Literal["open", "held"]
 
 
@@ -185,6 +186,11 @@ def standing(order: Order) -> Standing | None:
             return None
         case _:
             return "ended"
+
+
+def obstacle(order: Order) -> Obstacle | None:
+    """Tell what keeps a step that comes after reserving from going forward: `standing`, or that nothing is set aside (any more)."""
+    return standing(order) or ("unreserved" if order.reservation == "none" else None)
 
 
 def stock_lines(order: Order) -> tuple[StockLine, ...]:

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from fraud import screen
-from fraud.screening import NotScreenable
 from orderflow.commands import ApproveReview
 from orderflow.events import OrderHeldForReview, OrderScreened
 from orderflow.log import OrderNotFound, timestamp
 from tests.support.dynamodb import Crash, crash_at, server_error, throttled
-from tests.support.prepared import advance, place, prepare
+from tests.support.prepared import advance, expire, place, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "fraud" / "screen"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
@@ -208,11 +207,16 @@ def test_rows_are_kept_half_a_year_and_a_margin(aws: Any, call: Callable[..., st
     assert int(row["expires_at"]["N"]) == int((placed_at + timedelta(days=194)).timestamp())
 
 
-def test_an_order_without_reservation_is_a_fault(call: Callable[..., str]) -> None:
-    place(screen.LOG)
-
-    with pytest.raises(NotScreenable, match="reserve comes before screen"):
+@pytest.mark.parametrize("screened", [False, True])
+def test_an_order_whose_reservation_is_gone_has_to_be_reserved_first(call: Callable[..., str], *, screened: bool) -> None:
+    reserved()
+    if screened:
         call()
+    expire(screen.LOG, "ord_1")
+    before = screen.LOG.load("ord_1")
+
+    assert call() == "unreserved"
+    assert screen.LOG.load("ord_1") == before
 
 
 def test_an_unknown_order_is_a_fault(call: Callable[..., str]) -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from devtools.seed import PRODUCTS
 from inventory import release, reservations, reserve, rules
-from inventory.rules import Level
+from inventory.rules import Holding, Level
 from inventory.steps import INVENTORY, LOG
+from inventory.store import Inventory, NoReservation
 from orderflow import log as orderlog
 from orderflow.commands import FailFulfilment, RecordDispatch
 from orderflow.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
@@ -70,7 +71,15 @@ def level(database: FakeDynamoDB, sku: str) -> Level:
 
 
 def levels(database: FakeDynamoDB) -> dict[str, Level]:
-    return {item["sku"]["S"]: Level(int(item["available"]["N"]), int(item["reserved"]["N"])) for item in database.items("Stock")}
+    return {
+        item["sku"]["S"]: Level(*(int(item.get(part, {}).get("N", 0)) for part in ("available", "reserved", "shipped")))
+        for item in database.items("Stock")
+    }
+
+
+def row(order_id: str, lines: dict[str, int]) -> dict[str, Any]:
+    items = [{"M": {"sku": {"S": sku}, "quantity": {"N": str(quantity)}}} for sku, quantity in lines.items()]
+    return {"order_id": {"S": order_id}, "state": {"S": "held"}, "lines": {"L": items}, "reserved_at": {"S": "2026-01-15T10:30:00.000000Z"}}
 
 
 def fail(order_id: str) -> None:
@@ -336,6 +345,9 @@ def test_stock_that_does_not_hold_what_was_reserved_is_a_fault(database: FakeDyn
     place(LOG)
     advance(LOG, "ord_1", "inventory.reserve", "orders.fail")
 
+    with pytest.raises(NoReservation):
+        do_release("ord_1")
+    database.seed("Reservations", row("ord_1", {"MUG-BLUE": 2}))
     with pytest.raises(AlongsideFailed):
         do_release("ord_1")
     assert level(database, "MUG-BLUE").reserved == 0
@@ -403,14 +415,14 @@ ORDERS = st.lists(
 @given(st.dictionaries(st.sampled_from(["MUG-BLUE", "MUG-WHITE", "TRAY-BIRCH"]), st.integers(0, 6)), ORDERS)
 def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tuple[dict[str, int], bool]]) -> None:
     database = FakeDynamoDB(*TABLES)
-    log = OrderLog("OrderLog", database.client)
+    log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", database.client)
     fill(database, available)
     expected: rules.Stock = levels(database)
     for number, (lines, given_up) in enumerate(wanted):
         order_id = f"ord_{number}"
         order = place(log, order_id, lines=lines)
         after = rules.reserve(expected, stock_lines(order))
-        outcome = reservations.reserve(log, INVENTORY, order_id)
+        outcome = reservations.reserve(log, inventory, order_id)
         if isinstance(after, tuple):
             assert outcome == "out_of_stock"
             assert cast("StockReservationFailed", log.history(order_id)[-1].data).shortages == after
@@ -419,7 +431,7 @@ def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tup
         expected = after
         if given_up:
             log.record(log.load(order_id), FailFulfilment("authorize", "x"), source="orders")
-            assert reservations.release(log, INVENTORY, order_id) == "released"
-            expected = rules.release(expected, stock_lines(order))
+            assert reservations.release(log, inventory, order_id) == "released"
+            expected = rules.moved(expected, rules.moves(Holding(stock_lines(order)), Holding()))
         assert levels(database) == expected
     assert {sku: found.available + found.reserved for sku, found in levels(database).items()} == available

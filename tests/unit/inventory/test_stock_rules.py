@@ -7,18 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory import rules
-from inventory.rules import Level
+from inventory.rules import Holding, Level, Overdrawn
 from orderflow.events import Shortage, StockLine
+from tests.support import orders
 
 SKUS = ("A", "B", "C", "D")
-STOCK = st.dictionaries(st.sampled_from(SKUS), st.builds(Level, st.integers(0, 2000), st.integers(0, 2000)), min_size=1)
+STOCK = st.dictionaries(st.sampled_from(SKUS), st.builds(Level, *[st.integers(0, 2000)] * 3), min_size=1)
 LINES = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 999), min_size=1).map(
     lambda quantities: [StockLine(sku, quantity) for sku, quantity in quantities.items()]
 )
 
 
 def totals(stock: rules.Stock) -> dict[str, int]:
-    return {sku: level.available + level.reserved for sku, level in stock.items()}
+    return {sku: level.available + level.reserved + level.shipped for sku, level in stock.items()}
 
 
 def covering(stock: rules.Stock, lines: list[StockLine]) -> rules.Stock:
@@ -26,7 +27,7 @@ def covering(stock: rules.Stock, lines: list[StockLine]) -> rules.Stock:
     more = {line.sku: line.quantity for line in lines}
     skus = stock.keys() | more.keys()
     old = {sku: stock.get(sku, Level()) for sku in skus}
-    return {sku: Level(old[sku].available + more.get(sku, 0), old[sku].reserved) for sku in skus}
+    return {sku: Level(old[sku].available + more.get(sku, 0), old[sku].reserved, old[sku].shipped) for sku in skus}
 
 
 @given(STOCK, LINES)
@@ -54,25 +55,70 @@ def test_reserving_keeps_what_there_is_and_never_goes_below_zero(stock: rules.St
     assert all(level.available >= 0 and level.reserved >= 0 for level in after.values())
 
 
-@given(STOCK, LINES)
-def test_releasing_undoes_reserving(stock: rules.Stock, lines: list[StockLine]) -> None:
-    plenty = covering(stock, lines)
+HOLDING = st.builds(
+    Holding,
+    *[
+        st.dictionaries(st.sampled_from(SKUS), st.integers(1, 999)).map(
+            lambda quantities: tuple(StockLine(sku, quantity) for sku, quantity in quantities.items())
+        )
+    ]
+    * 2,
+)
 
-    after = rules.reserve(plenty, lines)
 
-    assert not isinstance(after, tuple)
-    assert rules.release(after, lines) == plenty
+@given(STOCK, HOLDING, HOLDING)
+def test_whatever_an_order_has_nothing_appears_or_disappears(stock: rules.Stock, before: Holding, after: Holding) -> None:
+    changes = rules.moves(before, after)
+
+    assert all(move.available + move.reserved + move.shipped == 0 for move in changes)
+    assert all(move.reserved or move.shipped for move in changes)
+    try:
+        moved = rules.moved(stock, changes)
+    except Overdrawn:
+        return
+    assert totals(moved) == {sku: totals(stock).get(sku, 0) for sku in moved}
+    assert all(min(level.available, level.reserved, level.shipped) >= 0 for level in moved.values())
+    assert {sku: moved[sku] for sku in stock} == dict(stock) or changes
 
 
-@given(STOCK, LINES)
-def test_no_more_is_released_than_is_reserved(stock: rules.Stock, lines: list[StockLine]) -> None:
-    covered = all(stock.get(line.sku, Level()).reserved >= line.quantity for line in lines)
+@given(HOLDING, HOLDING, HOLDING)
+def test_it_makes_no_difference_by_which_steps_a_holding_is_reached(first: Holding, second: Holding, third: Holding) -> None:
+    plenty: rules.Stock = {sku: Level(9999, 9999, 9999) for sku in SKUS}
+    by_steps = rules.moved(rules.moved(plenty, rules.moves(first, second)), rules.moves(second, third))
 
-    if covered:
-        assert totals(rules.release(stock, lines)) == totals(stock)
-    else:
-        with pytest.raises(rules.Overdrawn):
-            rules.release(stock, lines)
+    assert by_steps == rules.moved(plenty, rules.moves(first, third))
+    assert rules.moves(third, third) == ()
+
+
+def test_no_more_is_moved_than_is_there() -> None:
+    with pytest.raises(Overdrawn):
+        rules.moved({"A": Level(5, 1, 0)}, rules.moves(Holding(reserved=(StockLine("A", 2),)), Holding()))
+
+
+# What an order that was brought to each state of the tests' own has of the stock: two mugs and one pack of filters.
+DUE = {
+    "placed": ({}, {}),
+    "reserved": ({"MUG-BLUE": 2, "FILTER-100": 1}, {}),
+    "held": ({"MUG-BLUE": 2, "FILTER-100": 1}, {}),
+    "expired": ({}, {}),
+    "released": ({}, {}),
+    "confirmed": ({"MUG-BLUE": 2, "FILTER-100": 1}, {}),
+    "partly dispatched": ({"MUG-BLUE": 1, "FILTER-100": 1}, {"MUG-BLUE": 1}),
+    "cancelling the rest": ({"MUG-BLUE": 1, "FILTER-100": 1}, {"MUG-BLUE": 1}),
+    "rest cancelled": ({}, {"MUG-BLUE": 1}),
+    "dispatched": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
+    "delivered": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
+    "all lost": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
+    "return on its way": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
+    "partly returned": ({}, {"MUG-BLUE": 1, "FILTER-100": 1}),
+}
+
+
+@pytest.mark.parametrize("state", DUE)
+def test_what_an_order_has_of_the_stock_follows_from_its_events(state: str) -> None:
+    holding = rules.due(orders.after(*orders.STATES[state]))
+
+    assert tuple({line.sku: line.quantity for line in lines} for lines in (holding.reserved, holding.shipped)) == DUE[state]
 
 
 def test_a_product_without_stock_counts_as_none() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from operations import recovery, sweep
-from operations.open_orders import OpenOrder
 from orderflow.commands import FailFulfilment
 from orderflow.log import open_shard, timestamp
+from orderflow.open_orders import OpenOrder
 from tests.conftest import Aws
 from tests.support.dynamodb import throttled
 from tests.support.prepared import advance, place

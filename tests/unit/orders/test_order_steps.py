@@ -25,7 +25,7 @@ FAULT = "RuntimeError"
 
 # What each step answers for an order in a state, and which event it adds; a fault is for the saga to retry.
 OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
-    "placed": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
+    "placed": {"confirm": ("unreserved", None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
     "reserved": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
     "screened": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
     "held": {"confirm": ("held", None), "fail": ("ended", None), "close": (FAULT, None)},
@@ -45,7 +45,7 @@ OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
     "rest cancelled": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
     "cancellation failed": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
     "turned down": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
-    "expired": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
+    "expired": {"confirm": ("unreserved", None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
     "dispatched": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
     "rejected": {"confirm": ("ended", None), "fail": ("ended", None), "close": ("rejected", None)},
 }

@@ -21,7 +21,7 @@ from payments.providers import UnknownProvider, provider
 from payments.sandbox import Sandbox
 from payments.service import NotPossible, payment_key
 from tests.support.dynamodb import Crash, answer_lost, server_error, throttled
-from tests.support.prepared import advance, place, prepare
+from tests.support.prepared import advance, expire, place, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("[av]*/*.json") if ".answer" not in path.name)
@@ -367,14 +367,34 @@ def test_a_payment_voided_for_an_order_that_goes_on_is_a_fault(run_authorize: St
         run_authorize()
 
 
-@pytest.mark.parametrize("steps", [(), ("inventory.reserve",)])
-def test_nothing_is_charged_before_reserving_and_screening(steps: tuple[str, ...], run_authorize: Step, aws: Any) -> None:
+def test_nothing_is_charged_before_screening(run_authorize: Step, aws: Any) -> None:
     place(LOG)
-    advance(LOG, "ord_1", *steps)
+    advance(LOG, "ord_1", "inventory.reserve")
 
-    with pytest.raises(NotPossible, match="reserve and screen come before authorize"):
+    with pytest.raises(NotPossible, match="screen comes before authorize"):
         run_authorize()
     assert aws.dynamodb.items("SandboxPayments") == []
+
+
+def test_nothing_is_charged_for_an_order_whose_reservation_is_gone(run_authorize: Step, aws: Any) -> None:
+    screened()
+    expire(LOG, "ord_1")
+
+    assert run_authorize() == "unreserved"
+    assert aws.dynamodb.items("SandboxPayments") == []
+
+
+def test_an_authorization_that_comes_after_the_reservation_expired_is_recorded_once_there_is_another(
+    run_authorize: Step, sandbox: Sandbox
+) -> None:
+    screened()
+    sandbox.authorize(KEY, "tok_approved", LOG.load("ord_1").total)
+    expire(LOG, "ord_1")
+    assert run_authorize() == "unreserved"
+
+    advance(LOG, "ord_1", "inventory.reserve")
+
+    assert run_authorize() == "authorized"
 
 
 @pytest.mark.parametrize("name", ["authorize", "void"])

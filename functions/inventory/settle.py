@@ -1,0 +1,23 @@
+"""Brings stock in line with the parcels that left and the returns that came.
+
+The event only says which order to look at: what its stock should be follows from all of its events. So it makes no
+difference how often an event comes, or in which order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inventory import reservations
+from inventory.steps import INVENTORY, LOG
+from orderflow.batch import PartialFailures, each_order
+from orderflow.observability import observed
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
+    """Settle the order of each message; answer with those that failed, which the queue brings again."""
+    return each_order(event, lambda order_id: reservations.settle(LOG, INVENTORY, order_id))

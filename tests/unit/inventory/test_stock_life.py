@@ -1,0 +1,401 @@
+"""Stock after it was set aside: it expires, leaves, comes back, or is given back, and always adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inventory import expire, expiry, reservations, rules, settle
+from inventory.rules import Level
+from inventory.steps import INVENTORY, LOG
+from inventory.store import Inventory, NoReservation
+from orderflow import log as orderlog
+from orderflow.commands import (
+    CancelOrder,
+    Command,
+    RecordCapture,
+    RecordDelivery,
+    RecordDispatch,
+    RecordLoss,
+    RecordRecall,
+    RecordReturn,
+    RecordShipment,
+    RecordVoid,
+    RequestCancellation,
+    RequestReturn,
+)
+from orderflow.events import ReservationExpired, StockLine, StockReleased
+from orderflow.log import OrderLog
+from orderflow.order import Order, remaining, returnable
+from tests.conftest import TABLES, Aws
+from tests.support.dynamodb import Crash, FakeDynamoDB, crash_at, throttled
+from tests.support.prepared import PREPARED, advance, place, prepare
+from tests.support.samples import expected, names, sample, waking
+
+RECEIVED = {"MUG-BLUE": 10, "TRAY-BIRCH": 5}
+LINES = {"MUG-BLUE": 3, "TRAY-BIRCH": 1}
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+SAGA = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orderlog.time, "sleep", lambda _: None)
+
+
+@pytest.fixture
+def database(aws: Aws) -> FakeDynamoDB:
+    fill(aws.dynamodb)
+    return aws.dynamodb
+
+
+@pytest.fixture
+def run(context: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Let the schedule come, when reservations are too old after this time."""
+
+    def once(kept_for: timedelta = timedelta(days=-1)) -> dict[str, Any]:
+        monkeypatch.setattr(expire, "KEPT_FOR", kept_for)
+        return expire.handler({}, context)
+
+    return once
+
+
+@pytest.fixture
+def wake(context: Any) -> Callable[..., list[str]]:
+    """Bring messages about orders to the consumer and return for which of them it failed."""
+
+    def bring(*order_ids: str) -> list[str]:
+        failed = settle.handler(waking(*order_ids), context)["batchItemFailures"]
+        return [order_ids[int(str(item["itemIdentifier"]).removeprefix("message-")) - 1] for item in failed]
+
+    return bring
+
+
+def fill(database: FakeDynamoDB) -> None:
+    database.seed(
+        "Stock", *({"sku": {"S": sku}, "available": {"N": str(count)}, "reserved": {"N": "0"}} for sku, count in RECEIVED.items())
+    )
+
+
+def levels(database: FakeDynamoDB) -> dict[str, Level]:
+    return {
+        item["sku"]["S"]: Level(*(int(item.get(part, {}).get("N", 0)) for part in ("available", "reserved", "shipped")))
+        for item in database.items("Stock")
+    }
+
+
+def mugs(database: FakeDynamoDB) -> Level:
+    return levels(database)["MUG-BLUE"]
+
+
+def on_shelf() -> dict[str, Level]:
+    return {sku: Level(count) for sku, count in RECEIVED.items()}
+
+
+def through(*steps: str, order_id: str = "ord_1", **order: Any) -> Order:
+    """Put an order on the log for which stock is really set aside, and that has come through these steps."""
+    place(LOG, order_id, **{"lines": LINES, **order})
+    return advance(LOG, order_id, *steps, really={"inventory.reserve": lambda one: reservations.reserve(LOG, INVENTORY, one)})
+
+
+def happen(*commands: Command, order_id: str = "ord_1") -> None:
+    for command in commands:
+        LOG.record(LOG.load(order_id), command, source="tests")
+
+
+def types(order_id: str = "ord_1") -> list[str]:
+    return [event.type for event in LOG.history(order_id)]
+
+
+def parcel(number: int, **lines: int) -> RecordDispatch:
+    return RecordDispatch(f"parcel_{number}", tuple(StockLine(sku.replace("_", "-"), count) for sku, count in lines.items()))
+
+
+SHIPPED = (RecordShipment("ship_1"), parcel(1, MUG_BLUE=1))
+
+
+@pytest.mark.parametrize("name", names("inventory/expire"))
+def test_every_sample_of_the_schedule_has_its_answer(name: str, aws: Aws, context: Any) -> None:
+    assert expire.handler(sample(name), context).items() >= expected(name).items()
+
+
+@pytest.mark.parametrize("steps", [SAGA[:1], SAGA[:2], SAGA[:3]], ids=["reserved", "screened", "authorized"])
+def test_what_is_set_aside_too_long_is_for_sale_again_and_can_be_set_aside_anew(
+    steps: tuple[str, ...], database: FakeDynamoDB, run: Callable[..., dict[str, Any]]
+) -> None:
+    through(*steps)
+
+    assert run() == {"outcome": "expired", "expired": 1}
+
+    assert levels(database) == on_shelf()
+    assert database.items("Reservations") == []
+    event = LOG.history("ord_1")[-1]
+    assert (event.source, event.data) == ("inventory", ReservationExpired((StockLine("MUG-BLUE", 3), StockLine("TRAY-BIRCH", 1))))
+    assert reservations.reserve(LOG, INVENTORY, "ord_1") == "reserved"
+    assert mugs(database) == Level(7, 3)
+    assert run()["expired"] == 1
+
+
+def test_an_order_that_waits_for_a_person_keeps_waiting_without_its_stock(
+    database: FakeDynamoDB, run: Callable[..., dict[str, Any]]
+) -> None:
+    database.seed("Stock", {"sku": {"S": "ESPRESSO-PRO"}, "available": {"N": "1"}, "reserved": {"N": "0"}})
+    through(*SAGA[:2], lines={"ESPRESSO-PRO": 1})
+
+    assert run()["expired"] == 1
+
+    assert LOG.load("ord_1").state == "held"
+    assert levels(database)["ESPRESSO-PRO"] == Level(1)
+    database.calls.clear()
+    assert run()["expired"] == 0
+    assert database.calls == {"Query": 16, "BatchGetItem": 1}, "its log is not read again while it waits"
+
+
+@pytest.mark.parametrize(("kept_for", "steps"), [(timedelta(minutes=30), SAGA[:3]), (timedelta(days=-1), SAGA)], ids=["young", "confirmed"])
+def test_a_young_reservation_and_a_confirmed_order_keep_their_stock(
+    kept_for: timedelta, steps: tuple[str, ...], database: FakeDynamoDB, run: Callable[..., dict[str, Any]]
+) -> None:
+    through(*steps)
+
+    assert run(kept_for) == {"outcome": "expired", "expired": 0}
+    assert mugs(database) == Level(7, 3)
+
+
+def test_a_reservation_younger_than_its_order_is_kept(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
+    through("inventory.reserve")
+    database.client.update_item(
+        TableName="OrderLog",
+        Key={"order_id": {"S": "ord_1"}, "version": {"N": "1"}},
+        UpdateExpression="SET open_since = :since",
+        ExpressionAttributeValues={":since": {"S": orderlog.timestamp(LONG_AGO)}},
+    )
+
+    assert run(timedelta(minutes=30))["expired"] == 0
+    assert types() == ["OrderPlaced", "StockReserved"]
+
+
+def test_of_confirming_and_expiring_one_wins(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
+    through(*SAGA[:3])
+
+    def confirm_first(name: str, _: dict[str, Any]) -> None:
+        if name == "TransactWriteItems":
+            database.before = None
+            advance(LOG, "ord_1", "orders.confirm")
+
+    database.before = confirm_first
+
+    assert run()["expired"] == 0
+    assert types()[-1] == "OrderConfirmed"
+    assert mugs(database) == Level(7, 3)
+
+
+def test_one_order_that_cannot_expire_keeps_no_other_from_it(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
+    through("inventory.reserve")
+    through("inventory.reserve", order_id="ord_2")
+    [row] = [row for row in database.items("Stock") if row["sku"]["S"] == "MUG-BLUE"]
+    through("inventory.reserve", order_id="ord_3", lines={"TRAY-BIRCH": 1})
+    database.seed("Stock", {**row, "reserved": {"N": "3"}})
+
+    with pytest.raises(expiry.NotAllExpired, match="1 of 3"):
+        run()
+    assert sorted(types(order_id)[-1] for order_id in ("ord_1", "ord_2", "ord_3")) == ["ReservationExpired"] * 2 + ["StockReserved"]
+
+
+def test_more_than_a_run_can_do_are_done_by_the_next_ones(database: FakeDynamoDB) -> None:
+    for number in range(6):
+        through("inventory.reserve", order_id=f"ord_{number}", lines={"MUG-BLUE": 1})
+    later = datetime.now(UTC) + timedelta(days=1)
+
+    done = [expiry.expire_all(LOG, expire.OPEN_ORDERS, INVENTORY, later, most=2).expired for _ in range(4)]
+
+    assert done == [2, 2, 2, 0]
+    assert levels(database) == on_shelf()
+
+
+def test_98_lines_fit_into_the_one_transaction() -> None:
+    lines = tuple(StockLine(f"SKU-{number}", 1) for number in range(98))
+    assert len(INVENTORY.freeing("ord_1", lines)) == 99
+
+
+@pytest.mark.parametrize("name", names("inventory/settle"))
+def test_every_sample_of_the_queue_has_its_answer(name: str, database: FakeDynamoDB, context: Any) -> None:
+    for order_id in (order_id for order_id in PREPARED if "settle" in order_id):
+        prepare(LOG, order_id, really={"inventory.reserve": lambda one: reservations.reserve(LOG, INVENTORY, one)})
+
+    assert settle.handler(sample(name), context) == expected(name)
+
+
+def test_what_leaves_is_gone_and_what_comes_back_is_for_sale(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+    through(*SAGA)
+    happen(*SHIPPED)
+    assert wake("ord_1") == []
+    assert levels(database) == {"MUG-BLUE": Level(7, 2, 1), "TRAY-BIRCH": Level(4, 1)}
+
+    happen(parcel(2, MUG_BLUE=2, TRAY_BIRCH=1), RecordDelivery("parcel_1"), RecordLoss("parcel_2"))
+    assert wake("ord_1") == []
+    assert levels(database) == {"MUG-BLUE": Level(7, 0, 3), "TRAY-BIRCH": Level(4, 0, 1)}
+
+    happen(RequestReturn("ret_1", (StockLine("MUG-BLUE", 1),), "too small", LONG_AGO), RecordReturn("ret_1"))
+    assert wake("ord_1", "ord_1") == []
+    assert levels(database) == {"MUG-BLUE": Level(8, 0, 2), "TRAY-BIRCH": Level(4, 0, 1)}
+
+
+def test_an_event_that_comes_late_or_again_changes_nothing(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+    through(*SAGA)
+    happen(
+        *SHIPPED,
+        RecordDelivery("parcel_1"),
+        RequestReturn("ret_1", (StockLine("MUG-BLUE", 1),), "too small", LONG_AGO),
+        RecordReturn("ret_1"),
+    )
+    wake("ord_1")
+    settled = levels(database)
+    database.calls.clear()
+
+    assert wake("ord_1", "ord_1") == []
+    assert levels(database) == settled == {"MUG-BLUE": Level(8, 2), "TRAY-BIRCH": Level(4, 1)}
+    assert set(database.calls) == {"GetItem", "Query"}
+
+
+@pytest.mark.parametrize("settled_before", [False, True])
+def test_of_a_partly_dispatched_order_only_what_remains_is_given_back(
+    database: FakeDynamoDB, wake: Callable[..., list[str]], *, settled_before: bool
+) -> None:
+    through(*SAGA)
+    happen(*SHIPPED)
+    if settled_before:
+        wake("ord_1")
+    happen(RequestCancellation("customer"), RecordRecall("ship_1"), RecordCapture("parcel_1", "cap_1"), RecordVoid("auth_1"))
+
+    assert reservations.release(LOG, INVENTORY, "ord_1") == "released"
+
+    assert LOG.history("ord_1")[-1].data == StockReleased((StockLine("MUG-BLUE", 2), StockLine("TRAY-BIRCH", 1)))
+    assert levels(database) == {"MUG-BLUE": Level(9, 0, 1), "TRAY-BIRCH": Level(5)}
+    assert wake("ord_1") == []
+    assert levels(database) == {"MUG-BLUE": Level(9, 0, 1), "TRAY-BIRCH": Level(5)}
+
+
+@pytest.mark.parametrize("first", ["settle", "release"])
+def test_settling_and_releasing_at_once_both_have_their_effect_once(first: str, database: FakeDynamoDB) -> None:
+    through(*SAGA)
+    happen(*SHIPPED, RequestCancellation("customer"), RecordRecall("ship_1"), RecordCapture("parcel_1", "cap_1"), RecordVoid("auth_1"))
+    work = {"settle": reservations.settle, "release": reservations.release}
+    other = next(name for name in work if name != first)
+
+    def meanwhile(name: str, _: dict[str, Any]) -> None:
+        if name == "TransactWriteItems":
+            database.before = None
+            work[other](LOG, INVENTORY, "ord_1")
+
+    database.before = meanwhile
+    work[first](LOG, INVENTORY, "ord_1")
+
+    assert levels(database) == {"MUG-BLUE": Level(9, 0, 1), "TRAY-BIRCH": Level(5)}
+    assert types().count("StockReleased") == 1
+
+
+def test_a_settlement_that_dies_anywhere_is_made_good_by_the_message_coming_again(
+    database: FakeDynamoDB, wake: Callable[..., list[str]]
+) -> None:
+    through(*SAGA)
+    happen(*SHIPPED)
+    for when in ("before", "after"):
+        for operation in ("GetItem", "Query", "TransactWriteItems"):
+            setattr(database, when, crash_at(operation))
+            with pytest.raises(Crash):
+                reservations.settle(LOG, INVENTORY, "ord_1")
+            setattr(database, when, None)
+            wake("ord_1")
+            assert levels(database) == {"MUG-BLUE": Level(7, 2, 1), "TRAY-BIRCH": Level(4, 1)}
+            back_to_reserved(database)
+
+
+def back_to_reserved(database: FakeDynamoDB) -> None:
+    row = INVENTORY.row("ord_1")
+    INVENTORY.bring(row, rules.Holding(tuple(StockLine(sku, count) for sku, count in LINES.items())))
+    assert mugs(database) == Level(7, 3)
+
+
+def test_a_message_that_fails_comes_again_alone(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+    through(*SAGA)
+    happen(*SHIPPED)
+
+    assert wake("ord_none", "ord_1") == ["ord_none"]
+    assert mugs(database) == Level(7, 2, 1)
+
+
+def test_a_service_that_does_not_answer_is_tried_again_by_the_queue(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+    through(*SAGA)
+    happen(*SHIPPED)
+
+    def hook(name: str, _: dict[str, Any]) -> None:
+        if name == "GetItem":
+            database.before = None
+            raise throttled(name)
+
+    database.before = hook
+    assert wake("ord_1") == ["ord_1"]
+    assert wake("ord_1") == []
+    assert mugs(database) == Level(7, 2, 1)
+
+
+def test_an_order_without_a_reservation_cannot_be_settled(aws: Aws) -> None:
+    place(LOG)
+    with pytest.raises(NoReservation):
+        reservations.settle(LOG, INVENTORY, "ord_1")
+
+
+def choose(draw: st.DrawFn, order: Order, number: int) -> Command | None:
+    """Draw something that may happen to an order next."""
+    rest, back = remaining(order), returnable(order)
+    under_way = [parcel.parcel_id for parcel in order.parcels if parcel.state == "dispatched"]
+    announced = [one.return_id for one in order.returns if one.amount is None]
+    possible: list[Command] = [
+        *(command(parcel_id) for parcel_id in under_way for command in (RecordDelivery, RecordLoss)),
+        *(RecordReturn(return_id) for return_id in announced),
+        *([RecordDispatch(f"parcel_{number}", (draw(st.sampled_from(rest)),))] if rest and order.reservation == "held" else []),
+        *([RequestReturn(f"ret_{number}", (draw(st.sampled_from(back)),), "", LONG_AGO)] if back else []),
+    ]
+    return draw(st.sampled_from(possible)) if possible else None
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, Any]]]:
+    """Draw what is ordered, and seeds of what happens, between which messages come, or do not."""
+    lines = draw(st.dictionaries(st.sampled_from(sorted(RECEIVED)), st.integers(1, 5), min_size=1))
+    return lines, draw(st.lists(st.tuples(st.sampled_from(["happen", "happen", "settle", "cancel"]), st.integers(0, 99)), max_size=12))
+
+
+@settings(max_examples=30, deadline=None)
+@given(lives(), st.data())
+def test_whatever_happens_stock_adds_up_and_follows_the_log(
+    life: tuple[dict[str, int], list[tuple[str, int]]], data: st.DataObject
+) -> None:
+    database = FakeDynamoDB(*TABLES)
+    log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", database.client)
+    fill(database)
+    place(log, lines=life[0])
+    advance(log, "ord_1", *SAGA, really={"inventory.reserve": lambda one: reservations.reserve(log, inventory, one)})
+    log.record(log.load("ord_1"), RecordShipment("ship_1"), source="tests")
+    for number, (what, _) in enumerate(life[1]):
+        order = log.load("ord_1")
+        if what == "settle":
+            reservations.settle(log, inventory, "ord_1")
+        elif what == "cancel" and remaining(order) and order.reservation == "held":
+            captures = [RecordCapture(one.parcel_id, f"cap_{one.parcel_id}") for one in order.parcels]
+            for command in (RequestCancellation("customer"), RecordRecall("ship_1"), *captures, RecordVoid("auth_1")):
+                log.record(log.load("ord_1"), command, source="tests")
+            reservations.release(log, inventory, "ord_1")
+            log.record(log.load("ord_1"), CancelOrder(), source="tests")
+        elif command := data.draw(st.composite(lambda draw, order=order, number=number: choose(draw, order, number))()):
+            log.record(order, command, source="tests")
+        assert all(min(level.available, level.reserved, level.shipped) >= 0 for level in levels(database).values())
+        assert {sku: level.available + level.reserved + level.shipped for sku, level in levels(database).items()} == RECEIVED
+    reservations.settle(log, inventory, "ord_1")
+    holding = rules.due(log.load("ord_1"))
+    assert levels(database) == rules.moved(on_shelf(), rules.moves(rules.Holding(), holding))
