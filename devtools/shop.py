@@ -11,7 +11,7 @@ from devtools import issuer, seed, web
 from devtools.target import Target
 from devtools.web import Answer
 
-ENDED = frozenset({"confirmed", "rejected", "held"})
+ENDED = frozenset({"confirmed", "rejected", "cancelled", "held"})
 ADDRESS = {"name": "Ann Lee", "street": "1 High St", "city": "Leeds", "postal_code": "LS1 1AA", "country": "GB"}
 
 
@@ -53,6 +53,16 @@ class Shop:
         headers = {} if key == "" else {"Idempotency_Key": key or str(uuid4())}
         return self.call("POST", "/orders", customer, body=raw, **headers)
 
+    def cancel(self, customer: str, order_id: str, body: dict[str, Any] | bytes | None = None) -> Answer:
+        """POST /orders/{order_id}/cancellation."""
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        return self.call("POST", f"/orders/{order_id}/cancellation", customer, body=raw)
+
+    def send_back(self, customer: str, order_id: str, body: dict[str, Any], key: str | None = None) -> Answer:
+        """POST /orders/{order_id}/returns with an Idempotency-Key, a new one unless given."""
+        raw = json.dumps(body).encode()
+        return self.call("POST", f"/orders/{order_id}/returns", customer, body=raw, Idempotency_Key=key or str(uuid4()))
+
     def order(self, customer: str, order_id: str) -> Answer:
         """GET /orders/{order_id}."""
         return self.call("GET", f"/orders/{order_id}", customer)
@@ -64,11 +74,15 @@ class Shop:
 
 
 def state_of(events: list[dict[str, Any]]) -> str:
-    """What an order's events come to: placed, held, confirmed or `rejected: reason`."""
+    """What an order's events come to: placed, held, confirmed, cancelling, cancelled or `rejected: reason`."""
     for event in reversed(events):
         match event["type"]:
-            case "OrderConfirmed":
+            case "OrderConfirmed" | "CancellationFailed" | "OrderLinesCancelled":
                 return "confirmed"
+            case "CancellationRequested":
+                return "cancelling"
+            case "OrderCancelled":
+                return "cancelled"
             case "OrderRejected":
                 return f"rejected: {event['data'].get('reason', '?')}"
             case "OrderHeldForReview":

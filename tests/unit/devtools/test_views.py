@@ -59,6 +59,9 @@ def test_no_events_make_an_empty_timeline() -> None:
         (["OrderPlaced", "OrderHeldForReview", "OrderReviewApproved"], "placed", False),
         (["OrderPlaced", "OrderConfirmed"], "confirmed", True),
         (["OrderPlaced", "OrderRejected"], "rejected: ?", True),
+        (["OrderPlaced", "OrderConfirmed", "CancellationRequested"], "cancelling", False),
+        (["OrderPlaced", "OrderConfirmed", "CancellationRequested", "CancellationFailed"], "confirmed", True),
+        (["OrderPlaced", "CancellationRequested", "OrderCancelled"], "cancelled", True),
     ],
 )
 def test_the_state_is_what_the_events_come_to(kinds: list[str], state: str, ended: bool) -> None:

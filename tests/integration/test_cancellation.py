@@ -1,0 +1,191 @@
+"""Orders that are cancelled and sent back by their customers: whatever the saga is doing meanwhile, everything adds up."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from devtools.shop import order_body
+from devtools.web import Answer
+from orderflow.commands import RecordDelivery, RecordDispatch
+from orderflow.log import OrderLog
+from orderflow.order import remaining
+from orders import pricing
+from tests.integration.world import World, eventually, order_types
+
+STOCK = 10
+# An amount that the fraud rules want a person to look at.
+HELD = 289_900
+
+
+def _cancelled(world: World, customer: str, order_id: str, skus: list[str]) -> None:
+    """The order ends as cancelled, and nothing is held for it any more."""
+    assert world.outcome(customer, order_id) == "cancelled"
+    assert world.shop.order(customer, order_id).json()["state"] == "cancelled"
+    types = order_types(world.shop.events(customer, order_id))
+    assert types.count("CancellationRequested") == types.count("OrderCancelled") == 1
+    assert types[-1] == "OrderCancelled"
+    assert {world.stock(sku) for sku in skus} == {(STOCK, 0)}
+    assert world.charges(order_id) == []
+
+
+def _reached(world: World, order_id: str, event: str) -> None:
+    eventually(lambda: [one.type for one in world.log(order_id)], lambda types: event in types, within=world.patience, what=event)
+
+
+def test_an_order_that_waits_for_a_person_is_cancelled(world: World):
+    customer, sku = world.customer(), world.product(STOCK, price=HELD)
+    order_id = world.buy(customer, sku)
+    assert world.outcome(customer, order_id) == "held"
+
+    answer = world.shop.cancel(customer, order_id, {"reason": "it takes too long"})
+
+    assert (answer.status, answer.json()["state"]) == (202, "cancelling")
+    _cancelled(world, customer, order_id, [sku])
+    mails = eventually(
+        lambda: [mail["Subject"] for mail in world.sent(order_id)], lambda found: len(found) > 1, within=world.patience, what="two mails"
+    )
+    assert sorted(mails) == [f"We are checking your order {order_id}", f"Your order {order_id} is cancelled"]
+
+
+@pytest.mark.needs("isolated-transactions")
+@pytest.mark.parametrize("moment", ["OrderPlaced", "StockReserved", "OrderScreened", "PaymentAuthorized", "OrderConfirmed"])
+def test_an_order_is_cancelled_whatever_the_saga_is_doing(world: World, moment: str):
+    customer, sku = world.customer(), world.product(STOCK)
+    order_id = world.buy(customer, sku, 2)
+    _reached(world, order_id, moment)
+
+    assert world.shop.cancel(customer, order_id).status == 202
+
+    _cancelled(world, customer, order_id, [sku])
+
+
+@pytest.mark.needs("isolated-transactions")
+def test_orders_that_are_placed_and_cancelled_at_once_end_in_one_way_each(world: World):
+    """The id of an order is known before it is placed: a cancellation may even come too early, and is repeated then."""
+    customer, sku, keys = world.customer(), world.product(STOCK), [str(uuid4()) for _ in range(4)]
+
+    def cancel(key: str) -> Answer:
+        order_id = pricing.order_id(customer, key)
+        return eventually(
+            lambda: world.shop.cancel(customer, order_id), lambda answer: answer.status != 404, within=world.patience, what="an order"
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        placing = [pool.submit(world.accept, customer, order_body((sku, 1)), key) for key in keys]
+        answers = list(pool.map(cancel, keys))
+        orders = [placed.result() for placed in placing]
+
+    assert [answer.status for answer in answers] == [202] * len(keys)
+    for order_id in orders:
+        assert world.outcome(customer, order_id) == "cancelled"
+        assert world.charges(order_id) == []
+    assert world.stock(sku) == (STOCK, 0)
+
+
+def test_cancelling_again_changes_nothing(world: World):
+    customer, sku = world.customer(), world.product(STOCK)
+    order_id = world.buy(customer, sku)
+
+    answers = [world.shop.cancel(customer, order_id, {"reason": reason}) for reason in ("first", "second")]
+    _cancelled(world, customer, order_id, [sku])
+    answers.append(world.shop.cancel(customer, order_id))
+
+    assert [answer.status for answer in answers] == [202, 202, 202]
+    assert answers[-1].json()["state"] == "cancelled"
+    assert [event["data"]["reason"] for event in world.shop.events(customer, order_id) if "by" in event["data"]] == ["first", "first"]
+
+
+def test_a_strangers_order_is_not_there_to_be_cancelled_or_sent_back(world: World):
+    customer, stranger = world.customer(), world.customer("stranger")
+    order_id = world.buy(customer, world.product(STOCK))
+    lines = {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]}
+
+    answers = [world.shop.cancel(stranger, order_id), world.shop.send_back(stranger, order_id, lines)]
+
+    assert [(answer.status, answer.json()["type"]) for answer in answers] == [(404, "urn:order-pipeline:problem:order-not-found")] * 2
+    assert world.outcome(customer, order_id) == "confirmed"
+
+
+def test_a_rejected_order_is_not_cancelled(world: World):
+    customer = world.customer()
+    order_id = world.buy(customer, world.product(STOCK), payment="tok_declined")
+    assert world.outcome(customer, order_id) == "rejected: payment_declined"
+    before = world.log(order_id)
+
+    answer = world.shop.cancel(customer, order_id)
+
+    assert (answer.status, answer.json()["type"]) == (409, "urn:order-pipeline:problem:not-cancellable")
+    assert answer.json()["detail"] == "this order was rejected: it is not charged or sent"
+    assert world.log(order_id) == before
+
+
+WRONG: dict[str, tuple[bytes, int, str]] = {
+    "no JSON": (b"{", 400, "malformed-json"),
+    "a form": (b"reason=late", 400, "malformed-json"),
+    "no UTF-8": (b'{"reason": "\xff"}', 400, "malformed-json"),
+    "a list": (b"[]", 422, "invalid-request"),
+    "a reason that is none": (b'{"reason": 1}', 422, "invalid-request"),
+    "an overlong reason": (json.dumps({"reason": "x" * 501}).encode(), 422, "invalid-request"),
+    "an unknown field": (b'{"by": "operator"}', 422, "invalid-request"),
+    "too large": (b" " * 65_537, 413, "body-too-large"),
+}
+
+
+@pytest.fixture(scope="module")
+def untouched(world: World) -> Any:
+    """A customer's order that no wrong request may change."""
+    customer = world.customer()
+    order_id = world.buy(customer, world.product(STOCK))
+    yield customer, order_id
+    assert world.outcome(customer, order_id) == "confirmed"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_cancellation_is_refused(world: World, untouched: tuple[str, str], name: str):
+    body, status, problem = WRONG[name]
+
+    answer = world.shop.cancel(*untouched, body)
+
+    assert (answer.status, answer.json()["type"]) == (status, f"urn:order-pipeline:problem:{problem}")
+
+
+def _delivered(world: World, customer: str, sku: str, quantity: int) -> str:
+    """The id of an order that the carrier has brought."""
+    order_id = world.buy(customer, sku, quantity)
+    assert world.outcome(customer, order_id) == "confirmed"
+    log = OrderLog(world.table("OrderLog"), world.dynamodb)
+    order = log.load(order_id)
+    for command in (RecordDispatch("parcel_1", remaining(order)), RecordDelivery("parcel_1")):
+        order = log.record(order, command, source="shipping")
+    return order_id
+
+
+def test_what_was_delivered_is_sent_back_once(world: World):
+    customer, sku, key = world.customer(), world.product(STOCK), str(uuid4())
+    order_id = _delivered(world, customer, sku, 2)
+    body = {"lines": [{"sku": sku, "quantity": 1}, {"sku": sku, "quantity": 1}], "reason": "too small"}
+
+    first, again = (world.shop.send_back(customer, order_id, body, key) for _ in range(2))
+    other = world.shop.send_back(customer, order_id, body | {"reason": "too big"}, key)
+    beyond = world.shop.send_back(customer, order_id, body)
+
+    assert (first.status, first.body) == (201, again.body)
+    assert first.json()["lines"] == [{"sku": sku, "quantity": 2}]
+    assert "location" not in first.headers
+    assert (other.status, other.json()["type"]) == (422, "urn:order-pipeline:problem:idempotency-key-reused")
+    assert (beyond.status, beyond.json()["type"]) == (409, "urn:order-pipeline:problem:not-returnable")
+    order = world.shop.order(customer, order_id).json()
+    assert order["state"] == "delivered"
+    assert [parcel["state"] for parcel in order["parcels"]] == ["delivered"]
+    assert order["returns"] == [first.json()]
+
+
+def test_what_was_not_delivered_is_not_sent_back(world: World, untouched: tuple[str, str]):
+    answer = world.shop.send_back(*untouched, {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]})
+
+    assert (answer.status, answer.json()["type"]) == (409, "urn:order-pipeline:problem:not-returnable")
