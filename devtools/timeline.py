@@ -20,6 +20,11 @@ WORDS = {
     "StockReleased": ("released", "yellow"),
     "OrderConfirmed": ("confirmed", "green"),
     "OrderRejected": ("rejected", "red"),
+    "CancellationRequested": ("cancelling", "yellow"),
+    "CancellationFailed": ("too late", "yellow"),
+    "OrderCancelled": ("cancelled", "red"),
+    "OrderLinesCancelled": ("rest cancelled", "yellow"),
+    "ReturnRequested": ("to be returned", "yellow"),
 }
 
 

@@ -77,6 +77,7 @@ def real() -> Functions:
         **consumers,
         "OrdersPlace": "orders.place",
         "OrdersCancel": "orders.cancel",
+        "OrdersSendBack": "orders.send_back",
         "OrdersPublish": "orders.publish",
         "InventoryExpire": "inventory.expire",
         "OperationsSweep": "operations.sweep",
