@@ -87,6 +87,9 @@ redrive: runtime ## Send the messages of a dead-letter queue back, or run held-u
 rebuild-view: runtime ## Make the customers' lists of orders again from the order log
 	@$(PY) -m devtools.rebuild
 
+balance: runtime ## Prove the ledger and print its balances; 1 where something does not add up
+	@$(PY) -m devtools.balance
+
 stop: runtime ## Stop the emulator
 	@$(PY) -m devtools.stop
 
@@ -189,6 +192,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token redrive rebuild-view stop invoke bench test unit providers faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token redrive rebuild-view balance stop invoke bench test unit providers faults integration check format format-check lint \
   types imports template states security generated openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

@@ -57,6 +57,9 @@ FLOW = (
     "inventory.settle",
     "inventory.expire",
     "notifications.mail",
+    # The orders of the samples to be posted are on no log, which a proof after them would find.
+    "ledger.prove",
+    "ledger.post",
     "operations.sweep",
     "operations.redrive",
 )

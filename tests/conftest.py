@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "SANDBOX_PAYMENTS_TABLE": "SandboxPayments",
     "SANDBOX_SHIPMENTS_TABLE": "SandboxShipments",
     "IDEMPOTENCY_TABLE": "MailIdempotency",
+    "LEDGER_ENTRIES_TABLE": "LedgerEntries",
+    "LEDGER_BALANCES_TABLE": "LedgerBalances",
     "EVENT_BUS": "orders",
     "SAGA_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
     "PUBLISH_DEAD_LETTERS_URL": "https://sqs.invalid/publish-dead-letters",
@@ -70,6 +72,16 @@ ENVIRONMENT = {
                 "kind": "queue",
                 "target": "https://sqs.invalid/inventory-settle",
             },
+            "ledger": {
+                "queue_url": "https://sqs.invalid/ledger-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/ledger",
+            },
+            "ledger-rule": {
+                "queue_url": "https://sqs.invalid/ledger-rule-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/ledger",
+            },
             "saga-rule": {
                 "queue_url": "https://sqs.invalid/saga-dead-letters",
                 "kind": "saga",
@@ -96,6 +108,7 @@ ENVIRONMENT = {
     "JWT_AUDIENCE": "order-pipeline",
     "JWKS_URL": "https://issuer.example.com/jwks.json",
     "FRAUD_RULES": "{}",
+    "PROVIDER_FEES": '{"basis_points": 140, "fixed": {"EUR": 25}}',
     "CATALOGUE_TTL_SECONDS": "60",
     "STUCK_AFTER_SECONDS": "300",
     "RESERVATION_SECONDS": "1800",

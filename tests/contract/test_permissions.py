@@ -230,6 +230,11 @@ def every_call(observed: Observed) -> None:
         observed.run("operations.sweep", {})
     for name in ("confirmed", "confirmed", "rejected"):
         observed.run("notifications.mail", sample(f"notifications/mail/{name}"))
+    for name in ("captured", "delivered-twice", "poison-among-good"):
+        observed.run("ledger.post", sample(f"ledger/post/{name}"))
+    # These orders are on no log, which is a difference to be told of.
+    observed.lend(put_events={"FailedEntryCount": 0, "Entries": []})
+    observed.run("ledger.prove", sample("ledger/prove/by-hand"))
     observed.lend(send_email=client_error("SendEmail", "MessageRejected", "no"))
     observed.run("notifications.mail", sample("notifications/mail/held"))
     body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})

@@ -1,14 +1,18 @@
 """Which event goes where: the rules' patterns against every event that there is."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from ledger import rules
 from orderflow.events import FACTS
 from orders import listing
 from tests.contract.stack import Stack, referred
+from tests.support.orders import STATES, history
 
 ROUTES = {
+    "LedgerRule": {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"},
     "FulfilmentRule": {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
     "PaymentsSettleRule": {"ShipmentDispatched", "ShipmentLost", "ReturnReceived", "OrderLinesCancelled"},
     "NotificationsRule": {
@@ -24,8 +28,8 @@ ROUTES = {
     "OrderViewRule": set(listing.SHOWN),
     "InventorySettleRule": {"ShipmentDispatched", "ReturnReceived"},
 }
-# What these lead to is made again from the log at any time, so a replay does no harm.
-REPLAYED = {"OrderViewRule"}
+# What these lead to is made again from the log at any time, or has happened once for all: a replay does no harm.
+REPLAYED = {"LedgerRule", "OrderViewRule"}
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
@@ -62,6 +66,20 @@ def test_a_rule_takes_its_events_and_no_other(stack: Stack, rule: str) -> None:
 def test_a_replay_reaches_nothing_that_acts_outside(stack: Stack, rule: str, fact: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
     assert not matches(pattern, delivered(fact, **{"replay-name": "rebuild"}))
+
+
+def test_the_ledger_is_sent_what_it_has_an_entry_for(stack: Stack) -> None:
+    posted = set[str]()
+    for event in (event for commands in STATES.values() for event in history(*commands)):
+        with suppress(rules.Unpostable):
+            posted.add(rules.entry(event, rules.Fees()).type)
+    assert posted == ROUTES["LedgerRule"]
+
+
+def test_the_proof_may_only_speak_for_the_ledger(stack: Stack) -> None:
+    role = referred(stack.of("Lambda::Function")["LedgerProve"]["Role"])
+    [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]
+    assert statement["Condition"] == {"ForAllValues:StringEquals": {"events:source": ["ledger"]}}
 
 
 def test_the_mail_queue_is_sent_what_leads_to_a_mail(stack: Stack) -> None:

@@ -140,6 +140,18 @@ def test_a_message_that_wakes_a_consumer_carries_an_event_of_its_rule(stack: Sta
             assert delivered["detail-type"] in pattern
 
 
+@pytest.mark.parametrize("name", of("ledger/post"))
+def test_a_message_that_is_posted_carries_an_event_of_the_ledgers_rule(stack: Stack, name: str) -> None:
+    failed = {item["itemIdentifier"] for item in answer(name)["batchItemFailures"]}
+    pattern = stack.of("Events::Rule")["LedgerRule"]["EventPattern"]["detail-type"]
+    for record in sample(name)["Records"]:
+        assert record["eventSource"] == "aws:sqs"
+        if record["messageId"] not in failed:
+            delivered = json.loads(record["body"])
+            assert events.decode(json.dumps(delivered["detail"])).type == delivered["detail-type"]
+            assert delivered["detail-type"] in pattern
+
+
 @pytest.mark.parametrize("name", of("identity/authorize"))
 def test_the_authorizer_is_asked_as_api_gateway_asks(name: str) -> None:
     assert set(sample(name)) == {"type", "authorizationToken", "methodArn"}
@@ -163,6 +175,11 @@ def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: s
         if folder(stack, target := referred(one["Target"]["Arn"])) == name.rpartition("/")[0] and target in functions
     ]
     assert sample(name) == json.loads(schedule["Target"]["Input"])
+
+
+def test_the_proof_gets_what_the_schedule_sends(stack: Stack) -> None:
+    [schedule] = [s for s in stack.of("Scheduler::Schedule").values() if referred(s["Target"]["Arn"]) == "LedgerProve"]
+    assert sample("ledger/prove/scheduled") == json.loads(schedule["Target"]["Input"])
 
 
 def test_no_sample_holds_a_key_or_a_token_that_works() -> None:

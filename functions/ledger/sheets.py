@@ -1,0 +1,59 @@
+"""The sheets of the ledger: each hour (UTC) has a few of them, and an entry is written on one. No AWS, no clock.
+
+One row of balances for everything would be written by every event of every order: DynamoDB takes 1,000 write units a
+second for an item, and transactions that meet on it cancel each other. So an hour's rows are spread by the event's id, and
+whoever wants a balance adds them up. The number of sheets is part of what is stored: a change would need an hour in
+which nothing is posted.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+SHEETS = 8
+_HOUR = timedelta(hours=1)
+
+
+def sheet(event_id: str, moment: datetime) -> str:
+    """Return the sheet on which an event's entry is written at a moment."""
+    return _name(_hour(moment), zlib.crc32(event_id.encode()) % SHEETS)
+
+
+def first(moment: datetime) -> str:
+    """Return the first sheet of the hour that a moment is in."""
+    return _name(_hour(moment), 0)
+
+
+def following(name: str) -> str:
+    """Return the sheet after this one."""
+    hour, number = _read(name)
+    return _name(hour, number + 1) if number + 1 < SHEETS else _name(hour + _HOUR, 0)
+
+
+def between(begin: str, end: str) -> Iterator[str]:
+    """Yield the sheets from `begin` up to, and without, `end`."""
+    name = begin
+    # Names sort as the sheets follow each other.
+    while name < end:
+        yield name
+        name = following(name)
+
+
+def hour_of(name: str) -> datetime:
+    """Return when the hour of a sheet begins."""
+    return _read(name)[0]
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _name(hour: datetime, number: int) -> str:
+    return f"{hour:%Y-%m-%dT%H}#{number}"
+
+
+def _read(name: str) -> tuple[datetime, int]:
+    hour, _, number = name.partition("#")
+    return datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=UTC), int(number)

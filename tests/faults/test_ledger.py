@@ -1,0 +1,171 @@
+"""Posting goes wrong at every call in every way, in any order of events and with each delivered twice: the books add up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from ledger import rules, sheets
+from ledger.books import added
+from ledger.post import BOOKS, FEES, handler
+from orderflow import events
+from orderflow.events import Event
+from tests.faults.conftest import Tally
+from tests.faults.faults import LASTING, ONCE, Call, Disturbance, lasts, takes, target_of
+from tests.faults.paths import Stage
+from tests.faults.test_sweep import nothing_wrong
+from tests.faults.world import CONTEXT
+from tests.support.aws import TABLES, Aws
+from tests.support.dynamodb import Crash, FakeDynamoDB
+from tests.support.orders import STATES, history
+
+BATCH = 3
+RECEIVES = 5
+LIVES = ("rest cancelled", "return refunded", "dispute won")
+ORDERS: dict[str, Callable[[list[Event]], list[Event]]] = {
+    "in order": list,
+    "backwards": lambda happened: happened[::-1],
+    "each twice": lambda happened: [one for one in happened for _ in range(2)],
+    "all again later": lambda happened: [*happened, *happened],
+}
+
+every_life = pytest.mark.parametrize("life", LIVES)
+every_order = pytest.mark.parametrize("order", ORDERS)
+
+
+@dataclass
+class Queue:
+    """The ledger's queue and its function: a batch whose worker dies comes again as a whole, what failed comes again alone."""
+
+    happened: list[Event]
+    disturbance: Disturbance
+    attempts: int = 1
+    aws: Aws = field(init=False)
+    waiting: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def __post_init__(self) -> None:
+        """Send one message for every event."""
+        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=self.attempts))
+        self.aws.dynamodb.before = lambda operation, given: self.disturbance.before(_call(operation, given), given)
+        self.aws.dynamodb.after = lambda operation, given: self.disturbance.after(_call(operation, given), given)
+        self.aws.lend()
+        self.waiting = [_message(number, one) for number, one in enumerate(self.happened)]
+
+    def work(self, rounds: int = RECEIVES) -> None:
+        """Deliver what is waiting until nothing is, or everything came `rounds` times."""
+        for _ in range(rounds):
+            batches = [self.waiting[begin : begin + BATCH] for begin in range(0, len(self.waiting), BATCH)]
+            self.waiting = [message for batch in batches for message in self.deliver(batch)]
+
+    def deliver(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Deliver a batch once, and return what of it comes again."""
+        try:
+            answer: Any = handler({"Records": batch}, cast("Any", CONTEXT))
+        except Crash:
+            return batch
+        failed = {item["itemIdentifier"] for item in answer["batchItemFailures"]}
+        return [message for message in batch if message["messageId"] in failed]
+
+    def wrong(self) -> list[str]:
+        """Return what is wrong with the books."""
+        posted = {item["event_id"]["S"] for item in self.aws.dynamodb.items("LedgerEntries")}
+        wanted = {one.event_id: rules.entry(one, FEES) for one in self.happened}
+        found = [f"{len(self.waiting)} messages are still there"] if self.waiting else []
+        found += [f"posted {sorted(posted)}, not {sorted(wanted)}"] if posted != set(wanted) else []
+        hours = sheets.between(sheets.first(NOW - timedelta(hours=1)), sheets.first(NOW + timedelta(hours=2)))
+        balances = added(BOOKS.balances(name) for name in hours)
+        sums = {currency: _not_zero(one.accounts) for currency, one in balances.items()}
+        by_hand = {currency: _not_zero(accounts) for currency, accounts in rules.balances(wanted.values()).items()}
+        found += [f"balances are {sums}, entries come to {by_hand}"] if sums != by_hand else []
+        found += [f"{currency} comes to {rules.total(accounts)}" for currency, accounts in sums.items() if rules.total(accounts)]
+        counted = sum(one.entries for one in balances.values())
+        return [*found, *([f"{counted} entries are counted of {len(wanted)}"] if counted != len(wanted) else [])]
+
+
+NOW = datetime.now(UTC)
+
+
+def _call(operation: str, given: Any) -> Call:
+    return Call("LedgerPost", "dynamodb", operation, target_of(given))
+
+
+def _not_zero(accounts: Any) -> dict[str, int]:
+    return {account: sum_ for account, sum_ in accounts.items() if sum_}
+
+
+def _message(number: int, event: Event) -> dict[str, Any]:
+    body = json.dumps({"detail-type": event.type, "detail": json.loads(events.encode(event))})
+    return {"messageId": f"m{number}", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
+
+
+def moving(life: str, order: str) -> list[Event]:
+    """Return the events of a life that move money, as they are delivered."""
+    return ORDERS[order]([one for one in history(*STATES[life]) if one.type.startswith("Payment") or one.type == "DisputeClosed"])
+
+
+def recorded(happened: list[Event]) -> list[Call]:
+    """Return the calls of a run in which nothing goes wrong, after making sure that nothing did."""
+    queue = Queue(happened, Disturbance())
+    queue.work()
+    calls = list(queue.disturbance.calls)
+    assert queue.wrong() == []
+    return calls
+
+
+@every_life
+@every_order
+def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, life: str, order: str) -> None:
+    failures: dict[str, list[str]] = {}
+    happened = moving(life, order)
+    for number, call in enumerate(recorded(happened)):
+        for kind in (kind for kind in ONCE if takes(kind, call)):
+            disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
+            queue = Queue(happened, disturbance, attempts=2 if kind.retried else 1)
+            queue.work()
+            tally("the ledger", kind.name)
+            found = queue.wrong()
+            if disturbance.hits != 1:
+                found.append(f"the fault was met {disturbance.hits} times")
+            if found:
+                failures[f"{number} {call}, {kind.name}"] = found
+    nothing_wrong(failures)
+
+
+@every_life
+@every_order
+def test_posting_goes_wrong_until_the_queue_gives_up_and_is_redriven(stage: Stage, tally: Tally, life: str, order: str) -> None:
+    failures: dict[str, list[str]] = {}
+    happened = moving(life, order)
+    for call in dict.fromkeys(recorded(happened)):
+        for kind in (kind for kind in LASTING if lasts(kind, call)):
+            disturbance = Disturbance(kind, match=lambda _number, made, call=call: made == call)
+            queue = Queue(happened, disturbance)
+            queue.work()
+            disturbance.match = lambda _number, _call: False
+            queue.work()
+            tally("the ledger", f"lasting {kind.name}")
+            if found := queue.wrong():
+                failures[f"{call}, {kind.name}"] = found
+    nothing_wrong(failures)
+
+
+@every_life
+def test_a_message_comes_again_at_any_moment(stage: Stage, tally: Tally, life: str) -> None:
+    """Another worker has the same batch between any two calls of the first."""
+    failures: dict[str, list[str]] = {}
+    happened = moving(life, "in order")
+    for number in range(len(recorded(happened))):
+        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
+        queue = Queue(happened, disturbance)
+        every = list(queue.waiting)
+        disturbance.act = lambda queue=queue, every=every: queue.deliver(every)
+        queue.work()
+        tally("the ledger", "batch twice at once")
+        if found := queue.wrong():
+            failures[f"before {number}"] = found
+    nothing_wrong(failures)

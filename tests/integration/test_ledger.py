@@ -1,0 +1,239 @@
+"""The ledger: what moves an order's money is posted, once; poison goes aside alone; and the proof finds what was falsified."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from devtools import balance
+from orderflow import events
+from orderflow.commands import CloseDispute, Command, RecordCapture, RecordDispatch, RecordDispute, RecordLoss, RecordRefund
+from orderflow.events import Event
+from orderflow.log import OrderLog
+from orderflow.money import Money
+from orderflow.order import remaining
+from tests.integration.world import World, eventually
+
+MOVES = {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}
+PRICE = 1250
+# The template's 180 s times five deliveries would be fifteen minutes.
+VISIBILITY_SECONDS = 2
+
+
+def _entries(world: World, order_id: str) -> dict[str, dict[str, Any]]:
+    """The entries of an order by event id."""
+    answer = world.dynamodb.query(
+        TableName=world.table("LedgerEntries"),
+        IndexName="by-order",
+        KeyConditionExpression="order_id = :id",
+        ExpressionAttributeValues={":id": {"S": order_id}},
+    )
+    return {item["event_id"]["S"]: item for item in answer["Items"]}
+
+
+def _moves(world: World, order_id: str) -> list[Event]:
+    return [event for event in world.log(order_id) if event.type in MOVES]
+
+
+def _posted(world: World, order_id: str) -> dict[str, dict[str, Any]]:
+    """The entries of an order, once there is one for everything on its log that moved money."""
+    return eventually(
+        lambda: _entries(world, order_id),
+        lambda found: found.keys() == {event.event_id for event in _moves(world, order_id)},
+        within=world.patience,
+        what=f"the entries of {order_id}",
+    )
+
+
+def _postings(entry: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(one["M"]["account"]["S"], int(one["M"]["amount"]["N"])) for one in entry["postings"]["L"]]
+
+
+def _delivery(event: Event) -> str:
+    """The event as the bus hands it to the queue."""
+    frame = {"version": "0", "id": str(uuid4()), "detail-type": event.type, "source": event.source, "account": "000000000000"}
+    frame |= {"time": f"{event.occurred_at:%Y-%m-%dT%H:%M:%SZ}", "region": "us-east-1", "resources": []}
+    return json.dumps(frame | {"detail": json.loads(events.encode(event))})
+
+
+def _send(world: World, bodies: list[str]) -> None:
+    entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
+    url = world.target.resources["LedgerQueueUrl"]
+    assert not world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
+
+
+def _authorized() -> Event:
+    """An authorization of an order that nobody placed."""
+    order_id = f"ord_{uuid4().hex[:26]}"
+    return Event(
+        event_id=f"{order_id}:4",
+        type="PaymentAuthorized",
+        schema_version=1,
+        occurred_at=datetime.now(UTC),
+        source="payments",
+        correlation_id=f"test-{order_id}",
+        causation_id=f"{order_id}:3",
+        order_id=order_id,
+        order_version=4,
+        data=events.PaymentAuthorized("auth_test", Money(PRICE, "EUR")),
+    )
+
+
+@pytest.fixture
+def confirmed(world: World) -> str:
+    """A confirmed order of two products at 12.50."""
+    customer = world.customer()
+    order_id = world.buy(customer, world.product(price=PRICE), 2)
+    assert world.outcome(customer, order_id) == "confirmed"
+    return order_id
+
+
+@pytest.fixture
+def impatient_queue(world: World) -> Iterator[None]:
+    """The ledger's queue, whose failed messages come again after seconds instead of minutes."""
+    url, sqs = world.target.resources["LedgerQueueUrl"], world.target.client("sqs")
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
+    try:
+        yield
+    finally:
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+
+
+def test_a_confirmed_order_posts_its_hold(world: World, confirmed: str):
+    entries = _posted(world, confirmed)
+    (hold,) = [entry for entry in entries.values() if entry["type"]["S"] == "PaymentAuthorized"]
+    assert _postings(hold) == [("authorizations", 2 * PRICE), ("holds", -2 * PRICE)]
+
+
+def test_an_order_that_is_undone_holds_nothing(world: World):
+    customer, sku = world.customer(), world.product(price=PRICE)
+    order_id = world.buy(customer, sku, payment="tok_declined")
+    assert world.outcome(customer, order_id) == "rejected: payment_declined"
+    assert sum(amount for entry in _posted(world, order_id).values() for account, amount in _postings(entry) if account == "holds") == 0
+
+
+def test_what_happens_to_an_orders_money_is_posted(world: World, confirmed: str):
+    """Whoever else works on the order at the same time may be first with a fact; the books follow the log either way."""
+    log = OrderLog(world.table("OrderLog"), world.dynamodb)
+
+    def do(command: Callable[[str], Command]) -> None:
+        order = log.load(confirmed)
+        parcel = order.parcels[0].parcel_id if order.parcels else "parcel_1"
+        log.record(order, command(parcel), source="payments")
+
+    do(lambda parcel: RecordDispatch(parcel, remaining(log.load(confirmed))))
+    do(lambda parcel: RecordCapture(parcel, "cap_test"))
+    do(lambda _: RecordDispute("dp_test", Money(PRICE, "EUR"), "not received"))
+    do(lambda _: CloseDispute("dp_test", "won"))
+    do(RecordLoss)
+    do(lambda parcel: RecordRefund("ref_test", f"parcel:{parcel}"))
+
+    entries = _posted(world, confirmed)
+    assert {entry["type"]["S"] for entry in entries.values()} == MOVES - {"PaymentVoided"}
+    assert all(sum(amount for _, amount in _postings(entry)) == 0 for entry in entries.values())
+    assert sum(amount for entry in entries.values() for account, amount in _postings(entry) if account in {"revenue", "refunds"}) == 0
+
+
+def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirmed: str):
+    before = _posted(world, confirmed)
+    marker = _authorized()
+
+    _send(world, [_delivery(event) for event in _moves(world, confirmed) for _ in range(3)])
+    _send(world, [_delivery(marker)])
+    eventually(lambda: _entries(world, marker.order_id), within=world.patience, what="the entry of the marker")
+    world.queue_drained("LedgerQueueUrl")
+
+    assert _entries(world, confirmed) == before
+    assert _settled(world)["differences"] == []
+
+
+def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None):
+    good, poison = [_authorized() for _ in range(8)], f"not JSON {uuid4()}"
+    bodies = [_delivery(event) for event in good]
+
+    _send(world, [*bodies[:4], poison, *bodies[4:]])
+
+    for event in good:
+        eventually(lambda event=event: _entries(world, event.order_id), within=world.patience, what=f"the entry of {event.order_id}")
+    eventually(
+        lambda: poison in world.waiting("LedgerDeadLettersUrl"),
+        within=world.patience + 10 * VISIBILITY_SECONDS,
+        what="the poison is in the dead-letter queue",
+    )
+    waiting = "".join(world.waiting("LedgerDeadLettersUrl"))
+    assert not [event for event in good if event.order_id in waiting]
+
+
+def test_the_books_add_up_and_a_falsified_balance_is_found(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
+    (hold,) = _posted(world, confirmed).values()
+    sheet = hold["sheet"]["S"]
+    answer = _settled(world)
+    assert (answer["outcome"], answer["differences"]) == ("proven", [])
+    assert answer["balances"]["EUR"]["sum"] == 0
+    assert balance.main() == 0
+
+    with _heard(world, "LedgerDifferenceFound") as heard, _falsified(world, sheet):
+        found = [one for one in _settled(world)["differences"] if one["kind"] == "balance"]
+        assert [(one["place"], one["account"], one["found"] - one["expected"]) for one in found] == [(sheet, "holds", 1)]
+        assert balance.main() == 1
+        eventually(
+            lambda: any(event["data"].items() >= {"place": sheet, "account": "holds"}.items() for event in heard()),
+            within=world.patience,
+            what="the event of the difference",
+        )
+    assert "trial balance" in capsys.readouterr().out
+    assert _settled(world)["differences"] == []
+
+
+def _settled(world: World) -> dict[str, Any]:
+    """What the proof answers when nothing moves while it looks."""
+    return eventually(
+        lambda: balance.proof(world.target), lambda answer: not answer["unsettled"], within=world.patience, what="a proof of every sheet"
+    )
+
+
+@contextmanager
+def _falsified(world: World, sheet: str) -> Iterator[None]:
+    """Have a cent too much on an account of a sheet."""
+
+    def add(amount: int) -> None:
+        world.dynamodb.update_item(
+            TableName=world.table("LedgerBalances"),
+            Key={"sheet": {"S": sheet}, "currency": {"S": "EUR"}},
+            UpdateExpression="ADD holds :amount",
+            ExpressionAttributeValues={":amount": {"N": str(amount)}},
+        )
+
+    add(1)
+    try:
+        yield
+    finally:
+        add(-1)
+
+
+@contextmanager
+def _heard(world: World, detail_type: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Listen on the bus with a queue of the test's own; what is returned tells what came since it was asked last."""
+    sqs, rules, bus, name = world.target.client("sqs"), world.target.client("events"), world.target.resources["EventBus"], f"test-{uuid4()}"
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    rules.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"detail-type": [detail_type]}))
+    rules.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "test", "Arn": arn}])
+
+    def received() -> list[dict[str, Any]]:
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
+        return [json.loads(message["Body"])["detail"] for message in messages]
+
+    try:
+        yield received
+    finally:
+        rules.remove_targets(Rule=name, EventBusName=bus, Ids=["test"])
+        rules.delete_rule(Name=name, EventBusName=bus)
+        sqs.delete_queue(QueueUrl=url)

@@ -1,0 +1,334 @@
+"""The proof: it is silent about books that add up, finds each way in which they do not, and reads nothing twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ledger import prove, rules, sheets
+from ledger.books import Balances, added
+from ledger.events import Difference, LedgerDifferenceFound, found
+from ledger.proof import SETTLED, Proof, Prover
+from ledger.prove import BOOKS, LOG, handler
+from orderflow.events import Event, encode
+from tests.conftest import ENVIRONMENT, TABLES, Aws
+from tests.support import samples
+from tests.support.dynamodb import FakeDynamoDB
+from tests.support.orders import STATES, history
+from tests.support.services import FakeBus
+
+FEES = rules.Fees(140, {"EUR": 25})
+POSTED = datetime(2026, 1, 15, 10, 40, tzinfo=UTC)
+OVER = datetime(2026, 1, 15, 11, 15, tzinfo=UTC)
+LATER = OVER + timedelta(hours=1)
+MOVES = {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}
+
+
+@pytest.fixture
+def database(aws: Aws) -> FakeDynamoDB:
+    return aws.dynamodb
+
+
+@pytest.fixture
+def bus(aws: Aws) -> FakeBus:
+    return aws.events
+
+
+def happen(database: FakeDynamoDB, state: str, order_id: str, *, posted_at: datetime = POSTED, without: Sequence[str] = ()) -> list[Event]:
+    """Put an order on the log, and what moves its money into the books but for some types of events."""
+    happened = history(*STATES[state], order_id=order_id)
+    rows = [
+        {
+            "order_id": {"S": order_id},
+            "version": {"N": str(one.order_version)},
+            "event": {"S": encode(one).decode()},
+            "type": {"S": one.type},
+        }
+        for one in happened
+    ]
+    database.seed("OrderLog", *rows)
+    for one in happened:
+        if one.type in MOVES and one.type not in without:
+            BOOKS.post(rules.entry(one, FEES), posted_at)
+    return happened
+
+
+def proven(now: datetime = OVER) -> tuple[Proof, list[Difference], dict[str, Balances]]:
+    told: list[Difference] = []
+    prover = Prover(BOOKS, LOG, told.extend)
+    result = prover.prove(now)
+    return result, told, prover.balances(result, now)
+
+
+def looked(now: datetime) -> Proof:
+    prover = Prover(BOOKS, LOG, lambda _: None)
+    result = prover.prove(now)
+    prover.look(result, now)
+    return result
+
+
+def falsify(database: FakeDynamoDB, **accounts: int) -> str:
+    """Change the first row of balances, and return its sheet."""
+    row = next(row for row in database.items("LedgerBalances") if "#" in row["sheet"]["S"])
+    database.seed(
+        "LedgerBalances", {**row, **{name: {"N": str(int(row.get(name, {"N": "0"})["N"]) + by)} for name, by in accounts.items()}}
+    )
+    return row["sheet"]["S"]
+
+
+def test_books_that_add_up_are_proven_and_carried(database: FakeDynamoDB) -> None:
+    happen(database, "return refunded", "ord_1")
+    happen(database, "dispute lost", "ord_2")
+    before = added(BOOKS.balances(name) for name in sheets.between(sheets.first(POSTED), sheets.first(LATER)))
+    result, told, balances = proven()
+    assert (result.differences, told) == ([], [])
+    assert (result.entries, result.until) == (9, datetime(2026, 1, 15, 11, tzinfo=UTC))
+    assert balances == before == BOOKS.carried()
+    assert rules.total(balances["EUR"].accounts) == 0
+
+
+def test_an_hour_is_proven_when_it_has_been_over_for_a_while(database: FakeDynamoDB) -> None:
+    happen(database, "paid", "ord_1")
+    too_early, _, balances = proven(OVER - timedelta(seconds=1))
+    assert (too_early.entries, BOOKS.carried()) == (0, {})
+    assert balances["EUR"].entries == 3
+    assert proven(OVER)[0].entries == 3
+
+
+def test_what_is_proven_is_not_read_again_and_its_balance_stays(database: FakeDynamoDB) -> None:
+    happen(database, "paid", "ord_1")
+    proven()
+    happen(database, "authorized", "ord_2", posted_at=OVER)
+    again, _, _ = proven(OVER)
+    assert (again.sheets, again.entries) == (0, 0)
+    next_one, told, balances = proven(LATER)
+    assert (next_one.sheets, next_one.entries, told) == (sheets.SHEETS, 1, [])
+    assert balances["EUR"].entries == 4
+
+
+def test_a_proof_that_runs_out_of_time_goes_on_with_the_next_sheet(database: FakeDynamoDB) -> None:
+    for number in range(20):
+        happen(database, "authorized", f"ord_{number}")
+    runs = 0
+    while (mark := BOOKS.proven()) is None or mark < sheets.first(OVER):
+        steps = iter([True, True, True])
+        Prover(BOOKS, LOG, lambda _: None).prove(OVER, goes_on=lambda steps=steps: next(steps, False))
+        runs += 1
+    assert runs > 60
+    assert BOOKS.carried()["EUR"].entries == 20
+
+
+def test_two_proofs_at_once_carry_once(database: FakeDynamoDB) -> None:
+    happen(database, "paid", "ord_1")
+
+    def meanwhile(operation: str, _parameters: Any) -> None:
+        if operation == "TransactWriteItems":
+            database.before = None
+            proven()
+
+    database.before = meanwhile
+    proven()
+    assert BOOKS.carried()["EUR"].entries == 3
+    assert proven()[2]["EUR"].entries == 3
+
+
+def test_a_falsified_balance_is_found_and_what_the_entries_say_is_carried(database: FakeDynamoDB) -> None:
+    happen(database, "authorized", "ord_1")
+    sheet = falsify(database, clearing=100, revenue=-100)
+    result, told, balances = proven()
+    assert told == result.differences
+    assert told == [
+        Difference("balance", sheet, "EUR", 0, 100, "clearing"),
+        Difference("balance", sheet, "EUR", 0, -100, "revenue"),
+    ]
+    assert balances["EUR"].accounts == {"authorizations": 2990, "holds": -2990}
+
+
+def test_a_falsified_balance_of_this_hour_is_found_by_looking(database: FakeDynamoDB) -> None:
+    happen(database, "authorized", "ord_1")
+    falsify(database, holds=1)
+    result = looked(POSTED)
+    assert [(found.kind, found.account, found.found - found.expected) for found in result.differences] == [("balance", "holds", 1)]
+    assert not proven(POSTED)[0].entries
+
+
+def test_a_whole_that_does_not_sum_to_zero_is_found(database: FakeDynamoDB) -> None:
+    happen(database, "authorized", "ord_1")
+    falsify(database, losses=7)
+    assert proven(POSTED)[1] == [Difference("trial_balance", "all", "EUR", 0, 7)]
+
+
+def test_an_entry_that_does_not_sum_to_zero_is_found(database: FakeDynamoDB) -> None:
+    happen(database, "authorized", "ord_1")
+    (row,) = database.items("LedgerEntries")
+    row["postings"]["L"][0]["M"]["amount"] = {"N": "2991"}
+    database.seed("LedgerEntries", row)
+    kinds = {(found.kind, found.place) for found in proven()[1]}
+    assert ("entry", row["event_id"]["S"]) in kinds
+    assert ("trial_balance", "all") in kinds
+
+
+def test_an_entry_that_is_gone_is_found(database: FakeDynamoDB) -> None:
+    happen(database, "authorized", "ord_1")
+    happen(database, "authorized", "ord_2")
+    gone = database.items("LedgerEntries")[0]
+    database.client.delete_item(TableName="LedgerEntries", Key={"event_id": gone["event_id"]})
+    assert {found.account for found in proven()[1]} == {"entries", "authorizations", "holds"}
+
+
+@pytest.mark.parametrize(
+    ("state", "missing", "expected", "found"),
+    [("paid", "PaymentCaptured", 2990, 0), ("return refunded", "PaymentRefunded", 1740, 2990)],
+)
+def test_an_order_that_disagrees_with_its_log_is_found(database: FakeDynamoDB, state: str, missing: str, expected: int, found: int) -> None:
+    happen(database, state, "ord_1", without=[missing])
+    assert set(_orders(proven()[1])) == {Difference("order", "ord_1", "EUR", expected, found)}
+
+
+def test_an_entry_of_an_order_that_nobody_knows_is_found(database: FakeDynamoDB) -> None:
+    happen(database, "paid", "ord_1")
+    for item in database.items("OrderLog"):
+        database.client.delete_item(TableName="OrderLog", Key={"order_id": item["order_id"], "version": item["version"]})
+    assert set(_orders(proven()[1])) == {Difference("order", "ord_1", "EUR", 0, 2990)}
+
+
+def test_what_happened_just_now_need_not_have_been_posted(database: FakeDynamoDB) -> None:
+    happened = happen(database, "paid", "ord_1", without=["PaymentCaptured"])
+    just_now = happened[-1].occurred_at + SETTLED
+    assert looked(just_now - timedelta(seconds=2)).differences == []
+    assert _orders(looked(just_now + timedelta(seconds=2)).differences)
+
+
+def _orders(found: list[Difference]) -> list[Difference]:
+    return [one for one in found if one.kind == "order"]
+
+
+def test_a_sheet_that_changes_while_it_is_looked_at_is_left_for_later(database: FakeDynamoDB) -> None:
+    happen(database, "authorized", "ord_0")
+    busy = database.items("LedgerEntries")[0]["sheet"]["S"]
+    others = (order_id for order_id in map("ord_{}".format, range(1, 1000)) if sheets.sheet(f"{order_id}:4", POSTED) == busy)
+
+    def post_on(_operation: str, given: Any) -> None:
+        if given.get("IndexName") == "by-sheet" and given["ExpressionAttributeValues"][":value"] == {"S": busy}:
+            database.after = None
+            happen(database, "authorized", next(others))
+            database.after = post_on
+
+    database.after = post_on
+    result = looked(POSTED)
+    assert (result.unsettled, result.differences) == (1, [])
+
+
+class TestHandler:
+    @pytest.mark.parametrize("name", samples.names("ledger/prove"))
+    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
+        context.get_remaining_time_in_millis = lambda: 600_000
+        assert samples.agrees(handler(samples.sample(name), context), samples.expected(name))
+
+    def test_it_answers_with_every_balance(self, database: FakeDynamoDB, context: Any) -> None:
+        happen(database, "paid", "ord_1", posted_at=datetime.now(UTC))
+        answer = handler({"open": True}, context)
+        assert answer["balances"]["EUR"]["accounts"]["revenue"] == -2990
+        assert (answer["balances"]["EUR"]["sum"], answer["balances"]["EUR"]["entries"]) == (0, 3)
+        json.dumps(answer)
+
+    def test_a_difference_is_told_on_the_log_as_a_metric_and_on_the_bus(
+        self,
+        database: FakeDynamoDB,
+        bus: FakeBus,
+        context: Any,
+        logged: Callable[[], list[dict[str, Any]]],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        happen(database, "authorized", "ord_1", posted_at=datetime.now(UTC))
+        sheet = falsify(database, holds=5)
+        answer = handler({"open": True}, context)
+        assert answer["outcome"] == "different"
+        (first, second) = bus.entries
+        assert (first["Source"], first["DetailType"], first["EventBusName"]) == (
+            "ledger",
+            "LedgerDifferenceFound",
+            ENVIRONMENT["EVENT_BUS"],
+        )
+        assert json.loads(first["Detail"])["data"] == {
+            "kind": "balance", "place": sheet, "currency": "EUR", "expected": -2990, "found": -2985, "account": "holds",
+        }  # fmt: skip
+        assert json.loads(second["Detail"])["data"]["kind"] == "trial_balance"
+        assert [line["kind"] for line in logged() if line["level"] == "ERROR"] == ["balance", "trial_balance"]
+        measured = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "LedgerDifferences" in line)
+        assert sum(measured["LedgerDifferences"]) == 2
+
+    def test_the_same_difference_has_the_same_id_whenever_it_is_found(self, database: FakeDynamoDB, bus: FakeBus, context: Any) -> None:
+        happen(database, "authorized", "ord_1", posted_at=datetime.now(UTC))
+        falsify(database, holds=5)
+        for _ in range(2):
+            handler({"open": True}, context)
+        assert len({detail["event_id"] for detail in bus.details}) == 2
+        assert len(bus.details) == 4
+
+    def test_what_the_bus_refuses_is_told_again_and_nothing_is_carried_before(
+        self,
+        database: FakeDynamoDB,
+        bus: FakeBus,
+        context: Any,
+        logged: Callable[[], list[dict[str, Any]]],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        happen(database, "authorized", "ord_1", posted_at=datetime.now(UTC) - timedelta(hours=3))
+        falsify(database, holds=5)
+        context.get_remaining_time_in_millis = lambda: 600_000
+        bus.refuse = {0}
+        with pytest.raises(prove.NotReported):
+            handler({}, context)
+        assert BOOKS.carried() == {}
+        assert any(line["level"] == "ERROR" for line in logged())
+        assert "LedgerDifferences" in capsys.readouterr().out
+        handler({}, context)
+        assert [detail["data"]["kind"] for detail in bus.details] == ["balance"]
+        assert BOOKS.carried()["EUR"].entries == 1
+
+    def test_of_very_many_differences_a_hundred_are_told(self, bus: FakeBus, aws: Aws) -> None:
+        prove.report([Difference("entry", f"ord_{number}:4", "EUR", 0, 1) for number in range(250)])
+        assert (len(bus.entries), bus.batches) == (100, [10] * 10)
+
+    @pytest.mark.parametrize("request_", [{"close": True}, {"open": "yes"}])
+    def test_what_is_no_request_is_refused(self, aws: Aws, context: Any, request_: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"open|close"):
+            handler(request_, context)
+
+
+def test_the_event_of_a_difference_is_of_its_schema() -> None:
+    told = found(Difference("order", "ord_1", "EUR", 1, 2), OVER)
+    assert isinstance(told, LedgerDifferenceFound)
+    assert (told.type, told.schema_version, told.source) == ("LedgerDifferenceFound", 1, "ledger")
+
+
+# The state of an order, the minute in which its entries are posted, and whether a proof runs before that.
+PLANS = st.lists(st.tuples(st.sampled_from(sorted(STATES)), st.integers(0, 90), st.booleans()), max_size=12)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PLANS)
+def test_whenever_proofs_run_nothing_is_found_and_every_balance_is_its_entries(aws: Aws, plan: list[tuple[str, int, bool]]) -> None:
+    aws.dynamodb = FakeDynamoDB(*TABLES)
+    aws.lend()
+    entries: list[rules.Entry] = []
+    for number, (state, minutes, first) in enumerate(sorted(plan, key=lambda one: one[1])):
+        at = POSTED + timedelta(minutes=minutes)
+        if first:
+            assert proven(at)[1] == []
+        happened = happen(aws.dynamodb, state, f"ord_{number}", posted_at=at)
+        entries += [rules.entry(one, FEES) for one in happened if one.type in MOVES]
+    result, told, balances = proven(POSTED + timedelta(minutes=100))
+    assert (result.differences, told) == ([], [])
+    assert _not_zero({name: one.accounts for name, one in balances.items()}) == _not_zero(rules.balances(entries))
+
+
+def _not_zero(balances: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    return {currency: {account: sum_ for account, sum_ in accounts.items() if sum_} for currency, accounts in balances.items()}
