@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orderflow.commands import Refusal, RequestCancellation, decide
 from orderflow.http import ApiEvent, Problem, Response, answer, api
-from orders import owned, requests, views
+from orders import owned, requests, shown
 
 if TYPE_CHECKING:
     from orderflow.order import Order, State
@@ -31,7 +31,7 @@ _WHY: dict[State, str] = {
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with 202 and the order, which is being cancelled or was before."""
     order = owned.order(event)
-    return answer(202, views.order(cancel(order, requests.cancellation(event).reason)))
+    return answer(202, shown.order(cancel(order, requests.cancellation(event).reason)))
 
 
 def cancel(order: Order, reason: str) -> Order:

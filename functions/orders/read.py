@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orderflow.http import ApiEvent, Response, answer, api
 from orderflow.order import fold
-from orders import owned, views
+from orders import owned, shown
 
 
 @api
@@ -13,5 +13,5 @@ def handler(event: ApiEvent) -> Response:
     history = owned.history(event)
     order_id = history[0].order_id
     if event["resource"].endswith("/events"):
-        return answer(200, views.timeline(order_id, history))
-    return answer(200, views.order(fold(order_id, history)))
+        return answer(200, shown.timeline(order_id, history))
+    return answer(200, shown.order(fold(order_id, history)))

@@ -9,7 +9,7 @@ from orderflow import settings
 from orderflow.commands import Refusal, RequestReturn, decide
 from orderflow.events import StockLine
 from orderflow.http import ApiEvent, Problem, Response, answer, api
-from orders import owned, pricing, requests, views
+from orders import owned, pricing, requests, shown
 
 if TYPE_CHECKING:
     from orderflow.order import Order, Return
@@ -21,7 +21,7 @@ WINDOW = timedelta(days=settings.optional_int("RETURN_WINDOW_DAYS", 30))
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with 201 and the return, the same for the same Idempotency-Key."""
     order, key = owned.order(event), requests.idempotency_key(event)
-    return answer(201, views.announced(send_back(order, pricing.return_id(order.order_id, key), requests.sending_back(event))))
+    return answer(201, shown.announced(send_back(order, pricing.return_id(order.order_id, key), requests.sending_back(event))))
 
 
 def send_back(order: Order, return_id: str, request: requests.SendBackRequest) -> Return:
