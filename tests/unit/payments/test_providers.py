@@ -1,0 +1,59 @@
+"""Which provider the environment names, and the keys it works with."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orderflow.settings import MissingSetting
+from payments.providers import StripeSecret, provider, stripe_secret
+from payments.stripe_provider import Stripe
+from tests.support import clients
+
+
+class Secrets:
+    """A Secrets Manager with one secret; it counts how often it is asked."""
+
+    asked = 0
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - botocore's name
+        self.asked += 1
+        return {"SecretString": json.dumps({"api_key": f"sk_of_{SecretId.rpartition(':')[2]}", "webhook_secret": "whsec_1"})}
+
+
+@pytest.fixture
+def secrets(aws: Any) -> Secrets:
+    found = Secrets()
+    clients.lend(dynamodb=aws.dynamodb.client, secretsmanager=found)
+    return found
+
+
+def test_stripes_keys_are_read_from_the_secret(secrets: Secrets) -> None:
+    assert stripe_secret() == StripeSecret("sk_of_stripe", "whsec_1")
+
+
+def test_stripe_reads_its_key_with_the_first_request_and_once(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[str] = []
+    connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))))
+    monkeypatch.setattr("payments.stripe_provider.connected", lambda key, base: used.append(f"{key} {base}") or connection)
+    stripe = provider("stripe")
+    assert isinstance(stripe, Stripe)
+    assert secrets.asked == 0
+
+    for _ in range(2):
+        assert list(stripe.recent(date(2026, 1, 1))) == []
+
+    assert used == ["sk_of_stripe https://stripe.invalid"]
+    assert secrets.asked == 1
+
+
+@pytest.mark.parametrize("name", ["STRIPE_API_BASE", "STRIPE_PAYMENTS_TABLE"])
+def test_stripe_names_the_setting_that_it_lacks(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+
+    with pytest.raises(MissingSetting, match=name):
+        provider("stripe")
