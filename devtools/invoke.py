@@ -51,6 +51,8 @@ FLOW = (
     "orders.close",
     "shipping.request",
     "payments.settle",
+    "payments.notice",
+    "payments.reconcile",
     "orders.project",
     "orders.browse",
     "orders.rebuild",

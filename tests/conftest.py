@@ -52,6 +52,11 @@ ENVIRONMENT = {
                 "kind": "queue",
                 "target": "https://sqs.invalid/mail",
             },
+            "payments-notice": {
+                "queue_url": "https://sqs.invalid/payments-notice-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/payments-notice",
+            },
             "payments-settle": {
                 "queue_url": "https://sqs.invalid/payments-settle-dead-letters",
                 "kind": "queue",

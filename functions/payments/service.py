@@ -35,6 +35,12 @@ def payment_key(order_id: str) -> str:
     return f"{order_id}:authorize"
 
 
+def order_of(payment_key: str) -> str | None:
+    """Return whose payment has this key, None for a key that is none of ours."""
+    order_id, _, step = payment_key.rpartition(":")
+    return order_id if order_id and step == "authorize" else None
+
+
 def capture_key(order_id: str, parcel_id: str) -> str:
     """Return the provider's idempotency key for taking the money for a parcel."""
     return f"{order_id}:capture:{parcel_id}"
@@ -43,6 +49,13 @@ def capture_key(order_id: str, parcel_id: str) -> str:
 def refund_key(order_id: str, cause: str) -> str:
     """Return the provider's idempotency key for giving back what a lost parcel or a return made due."""
     return f"{order_id}:refund:{cause}"
+
+
+def refund_keys(order: Order) -> set[str]:
+    """Return the provider's keys of everything that the log has as given back."""
+    causes = [f"parcel:{parcel.parcel_id}" for parcel in order.parcels if parcel.refunded]
+    causes += [f"return:{one.return_id}" for one in order.returns if one.refunded]
+    return {refund_key(order.order_id, cause) for cause in causes}
 
 
 def authorize(log: OrderLog, provider: PaymentProvider, order_id: str) -> AuthorizeOutcome:

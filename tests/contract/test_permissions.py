@@ -20,6 +20,7 @@ from orderflow.events import StockLine
 from orderflow.log import OrderLog
 from orderflow.order import stock_lines
 from orders import pricing
+from payments.sandbox import Sandbox as PaymentSandbox
 from shipping.carrier import Parcel
 from shipping.sandbox import Sandbox
 from shipping.shipments import shipment_id
@@ -171,6 +172,24 @@ def every_payment(observed: Observed, steps: tuple[str, ...]) -> None:
         observed.step(order_id, *steps)
         prepared.advance(observed.log, order_id, "carrier.dispatches", "carrier.loses")
         observed.run("payments.settle", messages({"detail": {"order_id": order_id, "correlation_id": "c", "event_id": "e"}}))
+        told: dict[str, Any] = {"message_id": "evt_1", "payment": f"{order_id}:authorize"}
+        disputed = {"type": "dispute.created", "dispute_id": "dp_1", "amount": {"amount": 100, "currency": "EUR"}, "reason": ""}
+        observed.run("payments.notice", messages(told | disputed, told | {"type": "authorization.expired"}))
+    unsettled(observed, steps)
+
+
+def unsettled(observed: Observed, steps: tuple[str, ...]) -> None:
+    """Have a parcel leave and get lost of which only the night's comparison, or the provider, tells; a hold lapses."""
+    for order_id in ("ord_told", "ord_compared", "ord_lapsed"):
+        prepared.place(observed.log, order_id, payment_token="tok_approved")
+        observed.step(order_id, *steps)
+        if order_id == "ord_lapsed":
+            PaymentSandbox("SandboxPayments", observed.aws.dynamodb.client).expire(f"{order_id}:authorize")
+        else:
+            prepared.advance(observed.log, order_id, "carrier.dispatches", "carrier.loses")
+    for order_id, kind in (("ord_told", {"type": "payment.refunded", "key": "k"}), ("ord_lapsed", {"type": "authorization.expired"})):
+        observed.run("payments.notice", messages({"message_id": "evt_1", "payment": f"{order_id}:authorize"} | kind))
+    observed.run("payments.reconcile", {})
 
 
 def messages(*bodies: Any) -> Any:

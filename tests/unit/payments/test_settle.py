@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import Command, RecordDispatch, RecordLoss, RecordRecall, RequestCancellation
+from orderflow.commands import RecordDispatch, RecordLoss, RecordRecall, RequestCancellation
 from orderflow.events import StockLine
 from orderflow.money import Money
 from orderflow.order import Order
-from payments import service, settle, void
+from payments import service, settle
 from payments.provider import Authorized, Moved, ProviderRefused, ProviderTimeout, ProviderUnavailable, Voided
 from payments.sandbox import Sandbox
 from payments.service import NotPossible, capture_key, payment_key, refund_key
 from tests.support.dynamodb import Crash, answer_lost, server_error, throttled
-from tests.support.prepared import PREPARED, advance, place, prepare
+from tests.support.prepared import PREPARED, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("settle/*.json") if ".answer" not in path.name)
@@ -35,40 +35,13 @@ type Run = Callable[[], list[Any]]
 FAULTS = [Crash, throttled, server_error, lambda _: answer_lost()]
 
 
-@pytest.fixture(autouse=True)
-def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    provider = Sandbox("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
-    for module in (settle, void):
-        monkeypatch.setattr(module, "PROVIDER", provider)
-    return provider
-
-
 @pytest.fixture
-def confirmed(sandbox: Sandbox) -> Confirmed:
-    def brought(*commands: Command, token: str = "tok_approved") -> Order:
-        place(LOG, payment_token=token, lines={"MUG-BLUE": 1, "FILTER-100": 1})
-        advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
-        service.authorize(LOG, sandbox, "ord_1")
-        advance(LOG, "ord_1", "orders.confirm")
-        return record(*commands)
-
-    return brought
-
-
-@pytest.fixture
-def run(context: Any) -> Run:
+def run(sandbox: Sandbox, context: Any) -> Run:
     """Bring the consumer a message about the order, and return what has to come back."""
     body = {"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:6"}}
     attributes = {"ApproximateReceiveCount": "1"}
     record = {"messageId": "m-1", "body": json.dumps(body), "eventSource": "aws:sqs", "attributes": attributes}
     return lambda: [one["itemIdentifier"] for one in settle.handler({"Records": [record]}, context)["batchItemFailures"]]
-
-
-def record(*commands: Command) -> Order:
-    order = LOG.load("ord_1")
-    for command in commands:
-        order = LOG.record(order, command, source="shipping")
-    return order
 
 
 def moved(provider: Sandbox) -> tuple[dict[str, int], dict[str, int]]:
@@ -92,7 +65,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any
     assert settle.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_what_left_is_captured_parcel_by_parcel(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+def test_what_left_is_captured_parcel_by_parcel(confirmed: Confirmed, record: Confirmed, run: Run, sandbox: Sandbox) -> None:
     confirmed(FIRST)
     assert run() == []
     assert moved(sandbox)[0] == {capture_key("ord_1", "parcel_1"): 1250}

@@ -1,0 +1,60 @@
+"""What the payment provider tells about payments, as it is in a message's body.
+
+`payment` is the key under which the payment was authorized, so every message names its order by itself. Amounts are in
+minor units. docs/webhooks.md shows one of each.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from orderflow.events import DisputeOutcome
+from orderflow.money import Money
+
+Id = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class Message(Struct, frozen=True, tag_field="type"):
+    """The base of every message; `message_id` is the same however often it is sent."""
+
+    message_id: Id
+    payment: Id
+
+
+class Captured(Message, frozen=True, tag="payment.captured"):
+    """Money was taken under `capture_id`."""
+
+    capture_id: Id
+
+
+class Refunded(Message, frozen=True, tag="payment.refunded"):
+    """Money was given back, asked for under the idempotency key `key`."""
+
+    key: Id
+
+
+class Disputed(Message, frozen=True, tag="dispute.created"):
+    """The customer's bank took money back."""
+
+    dispute_id: Id
+    amount: Money
+    reason: Annotated[str, Meta(max_length=200)]
+
+
+class Decided(Message, frozen=True, tag="dispute.closed"):
+    """A dispute was decided for us (`won`) or for the customer (`lost`)."""
+
+    dispute_id: Id
+    outcome: DisputeOutcome
+
+
+class Expired(Message, frozen=True, tag="authorization.expired"):
+    """What was not captured is no longer held."""
+
+
+type Notice = Captured | Refunded | Disputed | Decided | Expired
+
+notices: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)

@@ -1,0 +1,31 @@
+"""Works off what the payment provider tells, after payments.webhook made sure that the provider did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orderflow.batch import PartialFailures, each_record
+from orderflow.observability import identify, observed
+from payments import messages, notices, service
+from payments.steps import LOG, PROVIDER
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
+    """Answer a batch of SQS messages with those that have to come back."""
+    return each_record(event, notice)
+
+
+def notice(body: str) -> None:
+    """Take one message of the provider.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+        Exception: what notices.take raises; the message comes again.
+    """
+    told = messages.notices.decode(body)
+    identify(event_id=told.message_id, order_id=service.order_of(told.payment))
+    notices.take(LOG, PROVIDER, told)

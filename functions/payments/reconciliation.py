@@ -1,0 +1,96 @@
+"""Comparing what the provider has of recent payments with what their orders have, and mending what can be mended safely.
+
+A payment is looked at on the day of its order, a day, a week and thirty days later: while its saga ran, when most parcels
+have left, when a hold is about to lapse, and when returns are over. That is four looks for each order, however long orders
+live. What is due is done as if an event had said so; what differs after that is for a person.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from orderflow.log import OrderNotFound
+from orderflow.observability import logger
+from payments import rules, service
+from payments.comparison import IN_WORK, Difference, differences
+from payments.provider import ProviderRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import date
+
+    from orderflow.log import OrderLog
+    from payments.provider import PaymentProvider
+
+DAYS_AGO = (0, 1, 7, 30)
+
+
+class NotAllCompared(RuntimeError):
+    """Some payments could not be compared."""
+
+
+class Reconciled(Struct, frozen=True):
+    """How many payments were compared, how many orders of them mended, differ still, and could not be looked at."""
+
+    compared: int
+    repaired: int
+    different: int
+    failed: int
+
+
+def reconcile(log: OrderLog, provider: PaymentProvider, today: date) -> Reconciled:
+    """Compare the payments of the days that are looked at on `today` (UTC).
+
+    One that cannot be compared is logged and counted, the others go on.
+
+    Raises:
+        ProviderUnavailable: the provider does not list its payments.
+    """
+    results = [_reconciled(log, provider, order_id) for order_id in _orders(provider, today)]
+    return Reconciled(len(results), results.count("repaired"), results.count("different"), results.count("failed"))
+
+
+def _orders(provider: PaymentProvider, today: date) -> Iterator[str]:
+    for days in DAYS_AGO:
+        yield from _known(provider.recent(today - timedelta(days=days)))
+
+
+def _known(keys: Iterable[str]) -> Iterator[str]:
+    """Yield whose payments these are; an account at a provider may have others that are none of ours."""
+    yield from (order_id for key in keys if (order_id := service.order_of(key)))
+
+
+def _reconciled(log: OrderLog, provider: PaymentProvider, order_id: str) -> str:
+    try:
+        before = _differing(log, provider, order_id)
+        if before is None:
+            return "same"
+        _repair(log, provider, order_id)
+        left = _differing(log, provider, order_id) or ()
+    except OrderNotFound:
+        left = (Difference("order", order_id, None),)
+    except Exception:  # noqa: BLE001 - whatever is wrong with one order must not keep the others waiting
+        logger.exception("payment not compared", order_id=order_id)
+        return "failed"
+    for one in left:
+        logger.error("payment differs", order_id=order_id, what=one.what, provider=one.provider, log=one.log)
+    if not left:
+        logger.warning("payment repaired", order_id=order_id)
+    return "different" if left else "repaired"
+
+
+def _repair(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
+    try:
+        service.settle(log, provider, order_id)
+    except (ProviderRefused, service.NotPossible) as error:
+        logger.error("payment not repaired", order_id=order_id, error=str(error))
+
+
+def _differing(log: OrderLog, provider: PaymentProvider, order_id: str) -> tuple[Difference, ...] | None:
+    """Return in what provider and log differ, None where they do not and nothing is due."""
+    order = log.load(order_id)
+    found = differences(order, provider.look_up(service.payment_key(order_id)))
+    return found if found or (rules.due(order) and order.state not in IN_WORK) else None

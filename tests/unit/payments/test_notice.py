@@ -1,0 +1,162 @@
+"""What the payment provider tells: twice, late, and before the order's own events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orderflow.commands import RecordDispatch, RecordLoss
+from orderflow.events import StockLine
+from orderflow.money import Money
+from orderflow.order import Order
+from payments import notice, service
+from payments.provider import Authorized
+from payments.sandbox import Sandbox
+from payments.service import capture_key, payment_key, refund_key
+from tests.support.prepared import PREPARED, prepare
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
+SAMPLES = sorted(path.stem for path in EVENTS.glob("notice/*.json") if ".answer" not in path.name)
+LOG = notice.LOG
+KEY = payment_key("ord_1")
+ALL = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1)))
+PART = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))
+LOSE = RecordLoss("parcel_1")
+DISPUTED = {"type": "dispute.created", "dispute_id": "dp_1", "amount": {"amount": 1740, "currency": "EUR"}, "reason": "not_received"}
+WON = {"type": "dispute.closed", "dispute_id": "dp_1", "outcome": "won"}
+LOST = WON | {"outcome": "lost"}
+EXPIRED = {"type": "authorization.expired"}
+type Confirmed = Callable[..., Order]
+type Tell = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def tell(sandbox: Sandbox, context: Any) -> Tell:
+    """Bring messages about the order, and return which of them have to come back."""
+
+    def told(*messages: dict[str, Any]) -> list[Any]:
+        of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
+        bodies = [{"message_id": f"evt_{number}", "payment": KEY} | message for number, message in enumerate(messages)]
+        records = [{"messageId": str(number), "body": json.dumps(body), **of_sqs} for number, body in enumerate(bodies)]
+        return [one["itemIdentifier"] for one in notice.handler({"Records": records}, context)["batchItemFailures"]]
+
+    return told
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
+    event = json.loads((EVENTS / "notice" / f"{sample}.json").read_text())
+    orders = {json.loads(one["body"])["payment"].partition(":")[0] for one in event["Records"] if one["body"].startswith("{")}
+    really = {
+        "payments.authorize": lambda order_id: service.authorize(LOG, sandbox, order_id),
+        "payments.settle": lambda order_id: service.settle(LOG, sandbox, order_id),
+    }
+    for order_id in orders & set(PREPARED):
+        prepare(LOG, order_id, really=really)
+
+    assert notice.handler(event, context) == json.loads((EVENTS / "notice" / f"{sample}.answer.json").read_text())
+
+
+def types() -> list[str]:
+    return [event.type for event in LOG.history("ord_1")]
+
+
+def test_a_dispute_is_recorded_once_and_decided_once(confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+
+    assert tell(DISPUTED, DISPUTED, WON, DISPUTED, WON) == []
+    assert types()[-3:] == ["PaymentCaptured", "PaymentDisputed", "DisputeClosed"]
+
+
+def test_a_dispute_cannot_be_decided_twice_in_different_ways(confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+
+    assert tell(DISPUTED, WON, LOST) == ["2"]
+
+
+def test_messages_that_come_before_what_they_are_about_come_again(confirmed: Confirmed, tell: Tell, record: Confirmed) -> None:
+    captured = {"type": "payment.captured", "capture_id": "cap_1"}
+    assert tell(DISPUTED, captured, EXPIRED) == ["0", "1", "2"]
+    confirmed()
+    assert tell(WON, DISPUTED, captured) == ["0", "1", "2"]
+    record(ALL)
+
+    assert tell(WON, DISPUTED, WON) == ["0"]
+
+
+def test_a_message_that_money_moved_is_good_once_the_log_has_it(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    """Even where the message overtakes the consumer that moves money: it moves what is due itself."""
+    confirmed(ALL, LOSE)
+    capture = sandbox.capture(KEY, capture_key("ord_1", "parcel_1"), Money(1740, "EUR"))
+    refunded = {"type": "payment.refunded", "key": refund_key("ord_1", "parcel:parcel_1")}
+
+    assert tell({"type": "payment.captured", "capture_id": capture.capture_id}, refunded) == []
+    assert types()[-2:] == ["PaymentCaptured", "PaymentRefunded"]
+
+
+def test_money_that_somebody_moved_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+
+    assert tell({"type": "payment.captured", "capture_id": "by hand"}, {"type": "payment.refunded", "key": "by hand"}) == ["0", "1"]
+
+
+def test_an_order_that_nothing_is_held_for_any_more_is_cancelled(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed()
+    sandbox.expire(KEY)
+
+    assert tell(EXPIRED, EXPIRED) == []
+    order = LOG.load("ord_1")
+    assert order.cancellation
+    assert (order.state, order.cancellation.by) == ("cancelling", "operator")
+
+
+def test_what_left_before_its_money_lapsed_is_left_to_a_person(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed(PART)
+    sandbox.expire(KEY)
+
+    assert tell(EXPIRED) == ["0"]
+    assert LOG.load("ord_1").state == "partly_dispatched"
+
+
+def test_the_rest_of_a_captured_payment_lapses_without_harm(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed(ALL)
+    service.settle(LOG, sandbox, "ord_1")
+
+    assert tell(EXPIRED) == []
+    assert LOG.load("ord_1").state == "dispatched"
+
+
+def test_an_expiry_that_the_provider_does_not_show_changes_nothing(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed()
+
+    assert tell(EXPIRED) == []
+    assert LOG.load("ord_1").state == "confirmed"
+    assert isinstance(sandbox.look_up(KEY), Authorized)
+
+
+@pytest.mark.parametrize("payment", ["ord_1", "ord_1:capture:parcel_1", ":authorize", "somebody else's"])
+def test_a_payment_that_is_none_of_ours_is_left_to_a_person(payment: str, confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+
+    assert tell(DISPUTED | {"payment": payment}) == ["0"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "payment.celebrated"},
+        DISPUTED | {"amount": {"amount": 12.5, "currency": "EUR"}},
+        DISPUTED | {"amount": {"amount": 1741, "currency": "EUR"}},
+        DISPUTED | {"amount": {"amount": 100, "currency": "USD"}},
+        WON | {"outcome": "draw"},
+        DISPUTED | {"message_id": ""},
+    ],
+)
+def test_a_message_that_cannot_be_true_is_left_to_a_person(wrong: dict[str, Any], confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+
+    assert tell(wrong, DISPUTED) == ["0"]

@@ -1,0 +1,138 @@
+"""The daily comparison: what both sides have alike passes, what is due is done, what differs is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orderflow.commands import FailFulfilment, RecordDispatch, RecordLoss
+from orderflow.events import StockLine
+from orderflow.money import Money
+from orderflow.order import Order
+from payments import reconcile, reconciliation, service
+from payments.provider import ProviderUnavailable
+from payments.reconciliation import NotAllCompared
+from payments.sandbox import Sandbox
+from payments.service import payment_key
+from tests.support.prepared import place
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments" / "reconcile"
+LOG = reconcile.LOG
+KEY = payment_key("ord_1")
+PART = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))
+LOSE = RecordLoss("parcel_1")
+type Confirmed = Callable[..., Order]
+type Run = Callable[[], dict[str, Any]]
+type Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def run(sandbox: Sandbox, context: Any) -> Run:
+    return lambda: reconcile.handler({}, context)
+
+
+def counted(answer: dict[str, Any]) -> tuple[int, int, int]:
+    return answer["compared"], answer["repaired"], answer["different"]
+
+
+def test_the_sample_has_its_answer(run: Run) -> None:
+    assert json.loads((EVENTS / "scheduled.json").read_text()) == {}
+    assert json.loads((EVENTS / "scheduled.answer.json").read_text())["outcome"] == run()["outcome"]
+
+
+def test_what_both_sides_have_alike_passes(run: Run, confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(PART, LOSE)
+    service.settle(LOG, sandbox, "ord_1")
+
+    assert counted(run()) == (1, 0, 0)
+
+
+def test_what_is_due_is_done_though_no_event_came(run: Run, confirmed: Confirmed) -> None:
+    confirmed(PART, LOSE)
+
+    assert counted(run()) == (1, 1, 0)
+    order = LOG.load("ord_1")
+    assert (order.captured, order.refunded) == (1250, 1250)
+    assert counted(run()) == (1, 0, 0)
+
+
+def test_a_capture_that_the_log_never_heard_of_is_recorded(run: Run, confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(PART)
+    sandbox.capture(KEY, service.capture_key("ord_1", "parcel_1"), Money(1250, "EUR"))
+
+    assert counted(run()) == (1, 1, 0)
+    assert LOG.load("ord_1").captured == 1250
+
+
+def test_money_that_somebody_moved_by_hand_is_told(run: Run, confirmed: Confirmed, sandbox: Sandbox, logged: Lines) -> None:
+    confirmed()
+    sandbox.capture(KEY, "by hand", Money(100, "EUR"))
+    sandbox.refund(KEY, "by hand, back", Money(40, "EUR"))
+
+    assert counted(run()) == (1, 0, 1)
+    told = {line["what"]: (line["provider"], line["log"]) for line in logged() if line["message"] == "payment differs"}
+    assert told == {"captured": (100, 0), "refunded": (40, 0)}
+
+
+def test_a_hold_that_lapsed_is_told(run: Run, confirmed: Confirmed, sandbox: Sandbox, logged: Lines) -> None:
+    confirmed(PART)
+    sandbox.expire(KEY)
+
+    assert counted(run()) == (1, 0, 1)
+    assert [line["what"] for line in logged() if line["message"] == "payment differs"] == ["held"]
+
+
+def test_an_order_that_the_saga_has_in_hand_is_left_to_it(run: Run, sandbox: Sandbox) -> None:
+    order = place(LOG)
+    sandbox.authorize(KEY, "tok_approved", order.total)
+    assert counted(run()) == (1, 0, 0)
+
+    LOG.record(order, FailFulfilment("reserve", "States.Timeout"), source="orders")
+    assert counted(run()) == (1, 0, 0)
+
+
+def test_a_payment_without_an_order_is_told_and_one_of_somebody_else_passed_over(run: Run, sandbox: Sandbox) -> None:
+    sandbox.authorize(payment_key("ord_gone"), "tok_approved", Money(100, "EUR"))
+    sandbox.authorize("another shop's", "tok_approved", Money(100, "EUR"))
+
+    assert counted(run()) == (1, 0, 1)
+
+
+def test_one_that_cannot_be_compared_does_not_keep_the_others_waiting(
+    run: Run, confirmed: Confirmed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed(PART)
+    sandbox.authorize(payment_key("ord_0"), "tok_approved", Money(100, "EUR"))
+    real = sandbox.look_up
+
+    def look_up(key: str) -> Any:
+        if key == KEY:
+            raise ProviderUnavailable
+        return real(key)
+
+    monkeypatch.setattr(sandbox, "look_up", look_up)
+    with pytest.raises(NotAllCompared, match="1 of 2 payments"):
+        run()
+
+
+def test_a_payment_is_looked_at_four_times(sandbox: Sandbox, confirmed: Confirmed) -> None:
+    confirmed()
+    placed = datetime.now(UTC).date()
+    looks = [days for days in range(60) if reconciliation.reconcile(LOG, sandbox, placed + timedelta(days=days)).compared]
+
+    assert looks == [0, 1, 7, 30]
+
+
+def test_the_metrics_tell_how_many(run: Run, confirmed: Confirmed, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    confirmed()
+    sandbox.capture(KEY, "by hand", Money(100, "EUR"))
+
+    run()
+
+    [metrics] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    assert (metrics["PaymentsCompared"], metrics["PaymentsDifferent"]) == ([1.0], [1.0])
