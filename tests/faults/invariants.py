@@ -13,7 +13,7 @@ from orderflow.events import Event
 from orderflow.log import open_shard
 from orderflow.order import Order, fold, mark
 from payments.accounts import Account
-from payments.provider import Authorized
+from payments.provider import Authorized, Moved
 from shipping.consignments import Consignment
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
@@ -28,11 +28,14 @@ ONCE = {
     "OrderConfirmed",
     "OrderRejected",
     "OrderCancelled",
+    "OrderLinesCancelled",
+    "ShipmentDispatched",
     "ShipmentRequested",
     "ShipmentRecalled",
 }
 ENDS = {"OrderRejected", "OrderCancelled"}
-RESTS = {"confirmed", "rejected", "cancelled", "held"}
+CANCELLED = {"OrderCancelled", "OrderLinesCancelled"}
+RESTS = {"confirmed", "rejected", "cancelled", "held", "dispatched"}
 
 _accounts = msgspec.json.Decoder(Account)
 _consignments = msgspec.json.Decoder(Consignment)
@@ -112,7 +115,7 @@ def _api(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
 
 def _cancellations(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
     """The customer is told the truth: what was accepted is cancelled, and what was refused is not."""
-    cancelled = {order_id for order_id, log in logs.items() if any(event.type == "OrderCancelled" for _, event in log)}
+    cancelled = {order_id for order_id, log in logs.items() if any(event.type in CANCELLED for _, event in log)}
     asked = {msgspec.json.decode(answer["body"])["order_id"] for answer in world.cancellations if answer["statusCode"] == 202}
     if asked - cancelled:
         yield Violation("a cancellation that was accepted takes place", f"{len(asked)} asked, {len(cancelled)} cancelled")
@@ -138,8 +141,13 @@ def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     held: dict[str, list[Authorized]] = {}
     for item in world.aws.dynamodb.items("SandboxPayments"):
         payment = _accounts.decode(item["account"]["S"]).payment
+        order_id = item["key"]["S"].partition(":")[0]
         if isinstance(payment, Authorized):
-            held.setdefault(item["key"]["S"].partition(":")[0], []).append(payment)
+            held.setdefault(order_id, []).append(payment)
+        taken = payment.captured if isinstance(payment, Moved) else 0
+        left = sum(parcel.amount.amount for parcel in orders[order_id].parcels) if order_id in orders else 0
+        if taken != left:
+            yield Violation("what left is paid for, and nothing else", f"{taken} for {left}")
     for order_id, order in orders.items():
         there = held.pop(order_id, [])
         wanted = 1 if order.state == "confirmed" else 0
@@ -174,7 +182,7 @@ def _shipments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     rows = {row["shipment_id"]["S"]: _consignments.decode(row["consignment"]["S"]) for row in world.aws.dynamodb.items("SandboxShipments")}
     for order_id, order in orders.items():
         there = rows.get(shipment_id(order_id))
-        stopped = order.state == "cancelled" and order.confirmed_at is not None
+        stopped = bool(order.cancelled) or (order.state == "cancelled" and order.confirmed_at is not None)
         if order.state == "confirmed" and (order.shipment != "requested" or there is None or not there.taken):
             yield Violation("a confirmed order is shipped", f"{order_id}: {order.shipment}, {there}")
         if stopped != (there is not None and there.recalled):

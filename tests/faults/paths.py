@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import ModuleType
@@ -14,11 +15,14 @@ from fraud import rules, screen
 from inventory import expire
 from operations import sweep
 from orderflow import commands, log
+from orderflow.events import StockLine
 from orders import place, pricing
 from orders.catalogue import Catalogue
 from payments import authorize, sandbox, steps, void
 from shipping import recall
 from shipping import request as shipping_request
+from shipping.carrier import CarrierRefused, Parcel
+from shipping.shipments import shipment_id
 from tests.faults.faults import Disturbance, Watched
 from tests.faults.world import Functions, World, real
 from tests.support import samples
@@ -38,7 +42,7 @@ class Path:
 
     `approved` has a person let a held order go on, after its reservation has `expired`; `cancelled` is the state in which
     the customer cancels it.
-    `postal_code` says how the carrier behaves.
+    Of what the carrier has fetched then, `left` is on its way, and nobody knows yet. `postal_code` says how the carrier behaves.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Path:
     expired: bool = False
     approved: bool = False
     cancelled: str = ""
+    left: tuple[StockLine, ...] = ()
     postal_code: str = "LS1 1AA"
 
 
@@ -66,6 +71,7 @@ PATHS = (
     Path("cancelled at once", "cancelled", cancelled="placed"),
     Path("cancelled while held", "cancelled", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), cancelled="held"),
     Path("cancelled after confirmation", "cancelled", cancelled="confirmed"),
+    Path("cancelled after a part left", "dispatched", cancelled="confirmed", left=(StockLine("MUG-BLUE", 1),)),
     Path("lost request to the carrier", "confirmed", postal_code="TIMEOUT-BEFORE"),
     Path("lost answer of the carrier, cancelled", "cancelled", cancelled="confirmed", postal_code="RECALL-TIMEOUT-AFTER"),
     Path("provider unavailable", "rejected", token="tok_unavailable"),
@@ -124,7 +130,7 @@ class Stage:
 
 
 PROVIDER = steps.PROVIDER
-CARRIER = shipping.steps.CARRIER
+CARRIER: Any = shipping.steps.CARRIER
 
 
 def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -> str:
@@ -138,6 +144,8 @@ def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -
         world.expire()
     if path.approved:
         let_go(world, order_id)
+    if path.left:
+        leave(world, order_id, path.left)
     if path.cancelled and path.cancelled != "placed":
         cancel(world, order_id, path.cancelled, customer)
     return order_id
@@ -150,6 +158,14 @@ def let_go(world: World, order_id: str) -> None:
     orders.record(orders.load(order_id), commands.ApproveReview("rex"), source="tests")
     world.disturbance = disturbance
     world.settle()
+
+
+def leave(world: World, order_id: str, lines: tuple[StockLine, ...]) -> None:
+    """Have the carrier bring these lines on their way, if it was asked to."""
+    disturbance, world.disturbance = world.disturbance, Disturbance()
+    with suppress(CarrierRefused):
+        CARRIER.dispatch(shipment_id(order_id), Parcel("parcel_1", lines))
+    world.disturbance = disturbance
 
 
 def cancel(world: World, order_id: str, state: str, customer: str = "ann") -> None:

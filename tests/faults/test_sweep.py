@@ -82,7 +82,7 @@ def test_a_kind_of_call_goes_wrong_until_everything_has_given_up(stage: Stage, t
                     begin(world, path)
                 finish(world, path)
                 tally(path.name, f"lasting {kind.name}")
-                found = wrong(world, path, ends={path.ends, "rejected", "confirmed"})
+                found = wrong(world, path, ends={path.ends, "rejected", "confirmed", *({"cancelled"} if path.left else ())})
                 if call.function not in ASKS and kind.before and not disturbance.hits:
                     found.append("the fault was never met")
                 if found and not (call.function == "OrdersPlace" and states(world).total() == 0):
