@@ -102,6 +102,22 @@ def test_an_intent_whose_number_was_lost_never_holds_anything(
     assert [intent.status for intent in intents(account, key)] == ["requires_payment_method"]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_void_in_the_midst_of_authorizing_leaves_nothing_held(
+    through_stripe: Stripe, account: stripe.V1Services, wire: Wire, key: str, number: int
+) -> None:
+    def void(_: str, __: str) -> None:
+        wire.before = wire.after = lambda _, __: None
+        through_stripe.void(key)
+
+    # Before it is written down, and before it is confirmed.
+    setattr(wire, "after" if number == 1 else "before", once(number, void))
+
+    assert through_stripe.authorize(key, VISA, TOTAL) == Voided()
+    assert through_stripe.look_up(key) == Voided()
+    assert "requires_capture" not in [intent.status for intent in intents(account, key)]
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_lost_answer_leaves_one_capture(through_stripe: Stripe, wire: Wire, key: str, moment: str, number: int) -> None:
@@ -279,5 +295,6 @@ def test_tokens_are_in_no_log_line_no_error_and_no_table(
 
     assert refused.value.code == Contradiction.NOT_ACCEPTED
     assert refused.value.__suppress_context__
+    assert refused.value.__cause__ is None
     assert logged()
     assert "pm_secret" not in json.dumps(logged()) + json.dumps(database.items("payments"))

@@ -104,4 +104,5 @@ def test_a_body_that_is_no_event_is_not_from_stripe(raw: bytes) -> None:
     signature = signed(raw) if raw != b"\xff" else "t=1,v1=0"
     with pytest.raises(NotFromStripe) as refused:
         notice(raw, signature, SECRET)
+    assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__
