@@ -81,6 +81,9 @@ logs: runtime ## Print the functions' logs
 token: runtime ## Print a bearer token for curl: make token CUSTOMER=ann
 	@$(PY) -m devtools.tokens $(if $(CUSTOMER),"$(CUSTOMER)")
 
+carrier: runtime ## Play the carrier of an order: make carrier ORDER=ord_… DO=dispatch|deliver|lose|return|readings
+	@PYTHONPATH=functions $(PY) -m devtools.carrier
+
 redrive: runtime ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
 	@$(PY) -m devtools.redrive $(if $(QUEUE),"$(QUEUE)")
 
@@ -192,6 +195,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token redrive rebuild-view balance stop invoke bench test unit providers faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view balance stop invoke bench test unit providers faults integration check format format-check lint \
   types imports template states security generated openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

@@ -58,6 +58,9 @@ FLOW = (
     "orders.rebuild",
     "inventory.settle",
     "inventory.expire",
+    "shipping.webhook",
+    "shipping.record",
+    "shipping.track",
     "notifications.mail",
     # The orders of the samples to be posted are on no log, which a proof after them would find.
     "ledger.prove",

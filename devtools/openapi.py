@@ -12,6 +12,7 @@ import msgspec
 
 from devtools import cli
 from devtools.target import ROOT
+from orderflow import webhooks
 from orderflow.http import PROBLEM_BASE
 from orders.requests import (
     DEFAULT_LIMIT,
@@ -87,6 +88,14 @@ TIMELINE = {
             "data": {"lines": [{"sku": "MUG-BLUE", "quantity": 2}]},
         }
     ],
+}
+
+TOLD = {
+    "message_id": "msg_01",
+    "type": "delivered",
+    "shipment_id": f"{ORDER_ID}:shipment",
+    "parcel_id": "parcel_1",
+    "at": "2026-01-17T09:30:00Z",
 }
 
 
@@ -179,10 +188,18 @@ LISTING = (
         "send the `next` of the page before, with the same token and the same `state`, or no cursor to begin anew",
     ),
 )
+UNSIGNED = Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret")
+SIGNED = (
+    Problem("malformed-body", 400, "Malformed body", "the body is not base64: Incorrect padding"),
+    Problem("malformed-json", 400, "Malformed JSON", "the body must be JSON in UTF-8: JSON is malformed: invalid character (byte 1)"),
+    UNSIGNED,
+    Problem("body-too-large", 413, "Body too large", f"a message may have {webhooks.MAX_BODY_BYTES} bytes at most"),
+    Problem("invalid-request", 422, "Invalid request", "object missing required field `message_id`", (("field", "$"),)),
+)
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
 # API Gateway's own answer for a route that there is not; so it belongs to no route.
 ELSEWHERE = (Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),)
-PROBLEMS = (*PLACING, *LISTING, *READING, *CANCELLING, *RETURNING, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *LISTING, *READING, *CANCELLING, *RETURNING, UNSIGNED, *GENERAL, *ELSEWHERE)
 
 
 def document() -> dict[str, Any]:
@@ -196,13 +213,14 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": ".", "description": "Where this document was read from."}],
         "security": [{"jwt": []}],
-        "tags": [{"name": "orders"}, {"name": "description"}],
+        "tags": [{"name": "orders"}, {"name": "webhooks"}, {"name": "description"}],
         "paths": {
             "/orders": {"get": _list(), "post": _place()},
             "/orders/{order_id}": {"parameters": [_ref("parameters", "OrderId")], "get": _read()},
             "/orders/{order_id}/events": {"parameters": [_ref("parameters", "OrderId")], "get": _timeline()},
             "/orders/{order_id}/cancellation": {"parameters": [_ref("parameters", "OrderId")], "post": _cancel()},
             "/orders/{order_id}/returns": {"parameters": [_ref("parameters", "OrderId")], "post": _send_back()},
+            "/webhooks/carrier": {"post": _carrier()},
             "/openapi.json": {"get": _describe()},
         },
         "components": {
@@ -306,6 +324,47 @@ def _send_back() -> dict[str, Any]:
         "requestBody": _request("SendBackRequest", {"mug": lines}),
         "responses": {"201": _answer("It was announced, now or when it was sent before with this key.", "ReturnAnswer", {"mug": RETURN})}
         | _problems(*KEYED, *SENDING, *QUANTITIES, *REUSED, *READING, *RETURNING, *GENERAL),
+    }
+
+
+def _carrier() -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in ("message_id", "type")},
+        "required": ["message_id", "type"],
+    }
+    taken = {"type": "object", "properties": {"message_id": {"type": "string"}}, "required": ["message_id"]}
+    return {
+        "operationId": "tellOfShipment",
+        "tags": ["webhooks"],
+        "summary": "Tell what happened to a shipment",
+        "description": (
+            "For the carrier, which signs each message; docs/webhooks.md has every message with an example. "
+            "202 says that the message is kept and will be worked off; the same message may be sent again."
+        ),
+        "security": [],
+        "parameters": [
+            {
+                "name": webhooks.HEADER,
+                "in": "header",
+                "required": True,
+                "description": (
+                    "The time in Unix seconds, and HMAC-SHA256 under the shared secret, in hexadecimal, of time, a dot and the body; "
+                    f"no more than {webhooks.TOLERANCE_SECONDS} seconds old."
+                ),
+                "schema": {"type": "string", "pattern": "^t=[0-9]{1,12},v1=[0-9a-f]{64}$"},
+            },
+            _ref("parameters", "CorrelationId"),
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": {"delivered": {"value": TOLD}}}}},
+        "responses": {
+            "202": {
+                "description": "The message is kept.",
+                "headers": {"X-Correlation-Id": _ref("headers", "CorrelationId")},
+                "content": {"application/json": {"schema": taken, "examples": {"kept": {"value": {"message_id": TOLD["message_id"]}}}}},
+            }
+        }
+        | _problems(*SIGNED, *(problem for problem in GENERAL if problem.status >= 429)),
     }
 
 

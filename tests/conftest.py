@@ -101,6 +101,16 @@ ENVIRONMENT = {
                 for name in ("shipping-request", "order-view")
                 for rule in ("", "-rule")
             },
+            "shipping-record": {
+                "queue_url": "https://sqs.invalid/shipping-record-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/shipping-record",
+            },
+            "shipping-track": {
+                "queue_url": "https://sqs.invalid/shipping-track-dead-letters",
+                "kind": "queue",
+                "target": "https://sqs.invalid/shipping-track",
+            },
             "operations": {
                 "queue_url": "https://sqs.invalid/operations",
                 "kind": "saga",
@@ -122,6 +132,10 @@ ENVIRONMENT = {
     "STRIPE_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe",
     "STRIPE_PAYMENTS_TABLE": "StripePayments",
     "CARRIER": "sandbox",
+    "CARRIER_WEBHOOK_SECRET": "arn:aws:secretsmanager:us-east-1:000000000000:secret:CarrierWebhookSecret",
+    "SHIPPING_RECORD_QUEUE_URL": "https://sqs.invalid/shipping-record",
+    "SHIPPING_TRACK_QUEUE_URL": "https://sqs.invalid/shipping-track",
+    "TRACKING_TABLE": "Tracking",
     "LOG_LEVEL": "INFO",
     "POWERTOOLS_SERVICE_NAME": "tests",
     "POWERTOOLS_METRICS_NAMESPACE": "OrderPipeline/tests",

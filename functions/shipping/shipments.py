@@ -26,9 +26,25 @@ class NotPossible(RuntimeError):
     """The order or its shipment is not where it has to be: a step was left out, or the two disagree."""
 
 
+class UnknownShipment(ValueError):
+    """An id is not one of our shipments."""
+
+
 def shipment_id(order_id: str) -> str:
     """Return the id under which the carrier has the order's shipment."""
     return f"{order_id}:shipment"
+
+
+def order_of(shipment: str) -> str:
+    """Return the id of the order whose shipment has this id.
+
+    Raises:
+        UnknownShipment: it is no id of a shipment that we ask for.
+    """
+    order_id, _, kind = shipment.rpartition(":")
+    if kind != "shipment" or not order_id:
+        raise UnknownShipment(shipment)
+    return order_id
 
 
 def request(log: OrderLog, carrier: Carrier, order_id: str) -> None:

@@ -36,7 +36,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 def raised() -> set[tuple[int, str, str]]:
     """Return status, code and title of every problem that the functions raise."""
-    files = [*(ROOT / "functions/orders").glob("*.py"), ROOT / "layers/powertools/orderflow/http.py"]
+    files = [*(ROOT / "functions").glob("*/*.py"), *(ROOT / "layers/powertools/orderflow").glob("*.py")]
     calls = [
         node
         for path in files

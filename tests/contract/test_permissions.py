@@ -6,6 +6,7 @@ calls is compared with its role. What Lambda itself needs to feed a function fol
 
 import importlib
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from orderflow import webhooks
 from orderflow.commands import ApproveReview, RecordDispatch, RecordShipment
 from orderflow.events import StockLine
 from orderflow.log import OrderLog
@@ -72,6 +74,7 @@ class Observed:
             "events": lambda _, given: self._note(("events:PutEvents", _bus(entry)) for entry in given["Entries"]),
             "sqs": lambda operation, given: self._note([(f"sqs:{operation}", _queue(given["QueueUrl"]))]),
             "sns": lambda operation, given: self._note([(f"sns:{operation}", "Notifications")]),
+            "secretsmanager": lambda operation, given: self._note([(f"secretsmanager:{operation}", given["SecretId"].rpartition(":")[2])]),
             "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", "Fulfilment")]),
             "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
         }
@@ -229,6 +232,19 @@ def every_move_of_stock(observed: Observed) -> None:
         observed.run("inventory.expire", {})
 
 
+def every_message_of_the_carrier(observed: Observed) -> None:
+    """Have the carrier tell something of an order, and of where its parcel is."""
+    prepared.prepare(observed.log, f"ord_{'recorddispatched':0>26}")
+    observed.lend(get_secret_value={"SecretString": "secret"})
+    for name in ("shipping/record/dispatched", "shipping/track/readings"):
+        batch = sample(name)
+        observed.run(name.replace("/", ".").rpartition(".")[0], batch)
+        body = batch["Records"][-1]["body"]
+        signature = webhooks.sign("secret", body.encode(), int(time.time()))
+        request = sample("shipping/webhook/unsigned") | {"headers": {webhooks.HEADER: signature}, "body": body}
+        observed.run("shipping.webhook", request)
+
+
 def every_call(observed: Observed) -> None:
     """Call the functions that are no step of the saga, with their samples and with what can go wrong."""
     for path in sorted(EVENTS.glob("orders/place/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
@@ -261,6 +277,7 @@ def every_call(observed: Observed) -> None:
     for queue in json.loads(ENVIRONMENT["REDRIVE_TARGETS"]):
         observed.lend(receive_message=[{"Messages": [waiting]}])
         observed.run("operations.redrive", {"queue": queue, "max": 1})
+    every_message_of_the_carrier(observed)
 
 
 @pytest.fixture(scope="module")

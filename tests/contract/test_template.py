@@ -14,7 +14,7 @@ from tests.contract.stack import Stack, listed, referred
 
 # Their loss costs a customer, or the shop, something; the others hold what runs out by itself.
 KEPT = {"OrderLog", "Catalogue", "Stock", "Reservations", "Fraud", "LedgerEntries", "LedgerBalances", "StripePayments"}
-DISPOSABLE = {"SandboxPayments", "SandboxShipments", "MailIdempotency", "OrderView"}
+DISPOSABLE = {"SandboxPayments", "SandboxShipments", "Tracking", "MailIdempotency", "OrderView"}
 # Where IAM offers no resource to name, or the policy is attached to the one resource that it speaks of.
 UNBOUNDED = {
     "TracingPolicy": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},

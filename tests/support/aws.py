@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support import clients
 from tests.support.dynamodb import FakeDynamoDB, tables_of
-from tests.support.services import FakeBus, FakeQueues, FakeWorkflows
+from tests.support.services import FakeBus, FakeQueues, FakeSecrets, FakeWorkflows
 
 TABLES = tables_of(Path(__file__).resolve().parents[2] / "template.yaml")
 
@@ -21,6 +21,14 @@ class Aws:
     sqs: FakeQueues = field(default_factory=FakeQueues)
     stepfunctions: FakeWorkflows = field(default_factory=FakeWorkflows)
 
+    secretsmanager: FakeSecrets = field(default_factory=FakeSecrets)
+
     def lend(self) -> None:
         """Put these services behind the functions' clients."""
-        clients.lend(dynamodb=self.dynamodb, events=self.events, sqs=self.sqs, stepfunctions=self.stepfunctions)
+        clients.lend(
+            dynamodb=self.dynamodb,
+            events=self.events,
+            sqs=self.sqs,
+            stepfunctions=self.stepfunctions,
+            secretsmanager=self.secretsmanager,
+        )

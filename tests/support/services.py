@@ -104,6 +104,19 @@ class FakeQueues(FakeService):
         return {"MessageId": f"message-{len(self.sent[url])}"}
 
 
+class FakeSecrets(FakeService):
+    """Secrets Manager: one text for every secret."""
+
+    def __init__(self, attempts: int = 1) -> None:
+        """Hold the text `secret`."""
+        super().__init__(attempts)
+        self.text = "secret"
+
+    def get_secret_value(self, *, SecretId: str) -> dict[str, str]:  # noqa: N803 - botocore's name
+        """Tell the text."""
+        return self._call("GetSecretValue", {"SecretId": SecretId}, lambda: {"SecretString": self.text})
+
+
 class FakeWorkflows(FakeService):
     """Step Functions: the executions that were started and not yet run."""
 

@@ -1,0 +1,49 @@
+"""Works off the readings of parcels on their way: a batch of them is one write for each parcel, and none of the order log."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orderflow import settings
+from orderflow.clients import client
+from orderflow.observability import logger, observed
+from shipping import messages
+from shipping.store import Contention, Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from orderflow.batch import PartialFailures
+
+TRACKS = Tracks(settings.required("TRACKING_TABLE"), client("dynamodb"))
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
+    """Answer a batch of SQS messages with those that have to come back."""
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in _failed(event["Records"])]}
+
+
+def _failed(records: list[dict[str, Any]]) -> Iterator[str]:
+    """Take the readings and yield the ids of the messages that were none, or whose parcel's track could not be written."""
+    parcels: dict[tuple[str, str], dict[str, messages.InTransit]] = defaultdict(dict)
+    for record in records:
+        try:
+            reading = messages.readings.decode(record["body"])
+        except msgspec.DecodeError as error:
+            logger.warning("no reading", message_id=record["messageId"], why=str(error))
+            yield record["messageId"]
+        else:
+            parcels[reading.shipment_id, reading.parcel_id][record["messageId"]] = reading
+    for (shipment_id, parcel_id), readings in parcels.items():
+        try:
+            TRACKS.add(shipment_id, parcel_id, list(readings.values()))
+        except (Contention, ClientError, BotoCoreError):
+            logger.exception("readings not taken", shipment_id=shipment_id, parcel_id=parcel_id)
+            yield from readings

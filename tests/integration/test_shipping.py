@@ -1,0 +1,161 @@
+"""From a confirmed order to its parcels' arrival: what the carrier is asked for, and what it tells."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from devtools.carrier import Carrier
+from devtools.shop import order_body
+from orderflow import events
+from orderflow.commands import RequestCancellation
+from orderflow.log import OrderLog
+from orderflow.webhooks import sign
+from shipping.carrier import CarrierRefused
+from shipping.shipments import shipment_id
+from shipping.store import Tracks
+from tests.integration.world import World, eventually
+
+# A message that came before its time is hidden for a minute before it comes again.
+COMES_AGAIN_SECONDS = 150.0
+
+
+@pytest.fixture
+def carrier(world: World) -> Carrier:
+    return Carrier(world.target, timeout=60)
+
+
+def types(world: World, order_id: str) -> list[str]:
+    return [event.type for event in world.log(order_id)]
+
+
+def has(world: World, order_id: str, *wanted: str, within: float | None = None) -> list[events.Event]:
+    """Wait until all of these events are on the order's log, and return it."""
+    return eventually(
+        lambda: world.log(order_id),
+        lambda log: set(wanted) <= {event.type for event in log},
+        within=within or world.patience,
+        what=f"{', '.join(wanted)} of {order_id}",
+    )
+
+
+def requested(world: World, *lines: tuple[str, int]) -> str:
+    """An order of these lines that the carrier was asked for."""
+    order_id = world.accept(world.customer(), order_body(*lines))
+    has(world, order_id, "ShipmentRequested")
+    return order_id
+
+
+def cancel(world: World, order_id: str) -> None:
+    log = OrderLog(world.table("OrderLog"), world.dynamodb)
+    log.record(log.load(order_id), RequestCancellation("operator", "test"), source="orders")
+
+
+def test_an_order_arrives_in_two_parcels(world: World, carrier: Carrier):
+    sku, other = world.product(), world.product()
+    order_id = requested(world, (sku, 2), (other, 1))
+
+    first = carrier.dispatch(order_id, [(sku, 1)])
+    has(world, order_id, "ShipmentDispatched")
+    second = carrier.dispatch(order_id)
+    eventually(lambda: types(world, order_id).count("ShipmentDispatched"), lambda n: n == 2, within=world.patience, what="two parcels")
+    carrier.deliver(order_id, first)
+    carrier.deliver(order_id, second)
+
+    eventually(lambda: types(world, order_id).count("ShipmentDelivered"), lambda n: n == 2, within=world.patience, what="two arrivals")
+    state = OrderLog(world.table("OrderLog"), world.dynamodb).load(order_id)
+    assert state.state == "delivered"
+    assert [parcel.parcel_id for parcel in state.parcels] == [first, second]
+
+
+def test_only_the_carrier_can_tell(world: World, carrier: Carrier):
+    order_id = requested(world, (world.product(), 1))
+    carrier.dispatch(order_id)
+    has(world, order_id, "ShipmentDispatched")
+    [body] = carrier.sent
+
+    assert carrier.post(body, "").status == 401
+    assert carrier.post(body, sign("another secret", body, int(time.time()))).status == 401
+    assert "300 seconds" in carrier.post(body, sign(carrier.secret, body, int(time.time()) - 400)).json()["detail"]
+    assert carrier.post(b"x" * 70_000).status == 413
+
+
+def test_a_message_that_is_sent_again_changes_nothing(world: World, carrier: Carrier):
+    order_id = requested(world, (world.product(), 1))
+    carrier.dispatch(order_id)
+    has(world, order_id, "ShipmentDispatched")
+
+    for _ in range(3):
+        assert carrier.post(carrier.sent[0]).status == 202
+    world.queue_drained("ShippingRecordQueueUrl")
+
+    assert types(world, order_id).count("ShipmentDispatched") == 1
+
+
+def test_a_delivery_that_overtook_its_dispatch_is_recorded_after_it(world: World, carrier: Carrier):
+    sku = world.product()
+    order_id = requested(world, (sku, 1))
+    parcel = carrier.dispatch(order_id, tell=False)
+
+    carrier.deliver(order_id, parcel)
+    carrier.tell(order_id, "dispatched", parcel_id=parcel, lines=[{"sku": sku, "quantity": 1}])
+
+    log = has(world, order_id, "ShipmentDelivered", within=world.patience + COMES_AGAIN_SECONDS)
+    told = [event.type for event in log if event.source == "shipping"]
+    assert told == ["ShipmentRequested", "ShipmentDispatched", "ShipmentDelivered"]
+
+
+def test_a_confirmed_order_that_is_cancelled_never_leaves(world: World, carrier: Carrier):
+    sku = world.product(10)
+    order_id = requested(world, (sku, 2))
+
+    cancel(world, order_id)
+
+    has(world, order_id, "OrderCancelled", within=world.patience + 60)
+    assert world.stock(sku) == (10, 0)
+    assert world.charges(order_id) == []
+    with pytest.raises(CarrierRefused, match="recalled"):
+        carrier.dispatch(order_id)
+
+
+def test_what_left_before_it_was_cancelled_is_found_out(world: World, carrier: Carrier):
+    order_id = requested(world, (world.product(), 1))
+    parcel = carrier.dispatch(order_id, tell=False)
+
+    cancel(world, order_id)
+
+    log = has(world, order_id, "CancellationFailed", within=world.patience + 60)
+    [dispatched] = [event.data for event in log if isinstance(event.data, events.ShipmentDispatched)]
+    assert dispatched.parcel_id == parcel
+    assert carrier.post(_dispatched(order_id, dispatched)).status == 202
+    world.queue_drained("ShippingRecordQueueUrl")
+    assert types(world, order_id).count("ShipmentDispatched") == 1
+
+
+def _dispatched(order_id: str, fact: events.ShipmentDispatched) -> bytes:
+    lines = [{"sku": line.sku, "quantity": line.quantity} for line in fact.lines]
+    message = {"message_id": "msg_late", "type": "dispatched", "shipment_id": shipment_id(order_id), "at": "2026-01-16T09:00:00Z"}
+    return json.dumps(message | {"parcel_id": fact.parcel_id, "lines": lines}).encode()
+
+
+def test_readings_are_summed_up_and_do_not_lengthen_the_log(world: World, carrier: Carrier):
+    order_id = requested(world, (world.product(), 1))
+    parcel = carrier.dispatch(order_id)
+    has(world, order_id, "ShipmentDispatched")
+    tracks = Tracks(world.table("Tracking"), world.dynamodb)
+
+    carrier.readings(order_id, parcel, range(30, 60))
+
+    track = eventually(
+        lambda: tracks.load(shipment_id(order_id), parcel),
+        lambda found: found is not None and found.temperature == 59,
+        within=world.patience,
+        what="the last reading",
+    )
+    assert track
+    assert (track.highest, track.position.lat) == (59, 53.7997)
+    assert 1 <= track.readings <= 30
+    assert "ShipmentDelivered" not in types(world, order_id)
+    assert len([one for one in types(world, order_id) if one.startswith("Shipment")]) == 2

@@ -1,0 +1,148 @@
+"""Readings of parcels on their way: one item a parcel, however they come, and nothing on the order log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shipping import track
+from shipping.messages import InTransit, Position
+from shipping.store import Tracks
+from shipping.tracking import Track, follow
+from tests.support.dynamodb import throttled
+
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "track"
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
+START = datetime(2026, 1, 16, 9, tzinfo=UTC)
+SHIPMENT = "ord_1:shipment"
+
+
+def reading(minute: int, temperature: int = 40, parcel: str = "parcel_1") -> InTransit:
+    return InTransit(
+        message_id=f"msg_{minute}",
+        shipment_id=SHIPMENT,
+        at=START + timedelta(minutes=minute),
+        parcel_id=parcel,
+        position=Position(53.8, -1.5),
+        temperature=temperature,
+    )
+
+
+def batch(*bodies: str) -> Any:
+    return {"Records": [{"messageId": f"m{number}", "body": body} for number, body in enumerate(bodies)]}
+
+
+def body(one: InTransit) -> str:
+    return json.dumps(
+        {
+            "message_id": one.message_id,
+            "type": "in_transit",
+            "shipment_id": one.shipment_id,
+            "at": one.at.isoformat(),
+            "parcel_id": one.parcel_id,
+            "position": {"lat": one.position.lat, "lon": one.position.lon},
+            "temperature": one.temperature,
+        }
+    )
+
+
+@pytest.fixture
+def tracks(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Tracks:
+    store = Tracks("Tracking", aws.dynamodb.client)
+    monkeypatch.setattr(track, "TRACKS", store)
+    return store
+
+
+@pytest.fixture
+def take(tracks: Tracks, context: Any) -> Callable[..., list[str]]:
+    return lambda *bodies: [str(one["itemIdentifier"]) for one in track.handler(batch(*bodies), context)["batchItemFailures"]]
+
+
+READINGS = st.lists(st.builds(reading, st.integers(0, 30), st.integers(-1000, 1000)), max_size=20, unique_by=lambda one: one.at)
+
+
+@given(READINGS)
+def test_a_track_sums_its_readings_up(readings: list[InTransit]) -> None:
+    result = follow(None, readings)
+    if not readings:
+        assert result is None
+        return
+    assert result
+    latest = max(readings, key=lambda one: one.at)
+    temperatures = [one.temperature for one in readings]
+    assert (result.at, result.temperature) == (latest.at, latest.temperature)
+    assert (result.lowest, result.highest, result.readings) == (min(temperatures), max(temperatures), len(readings))
+
+
+@given(READINGS, st.data())
+def test_readings_that_come_again_change_nothing(readings: list[InTransit], data: st.DataObject) -> None:
+    once = follow(None, readings)
+    again = data.draw(st.lists(st.sampled_from(readings))) if readings else []
+    assert follow(once, again) == once
+    assert follow(None, [*readings, *again]) == once
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_sample_has_its_answer(sample: str, tracks: Tracks, context: Any) -> None:
+    answer = track.handler(json.loads((EVENTS / f"{sample}.json").read_text()), context)
+    assert answer == json.loads((EVENTS / f"{sample}.answer.json").read_text())
+
+
+def test_a_batch_is_one_write_for_each_parcel(take: Callable[..., list[str]], tracks: Tracks, aws: Any) -> None:
+    bodies = [body(reading(minute, 40 + minute, parcel)) for minute in range(20) for parcel in ("parcel_1", "parcel_2")]
+
+    assert take(*bodies) == []
+    assert aws.dynamodb.calls == {"GetItem": 2, "PutItem": 2}
+    known = tracks.load(SHIPMENT, "parcel_2")
+    assert known
+    assert (known.lowest, known.highest, known.readings) == (40, 59, 20)
+    assert aws.dynamodb.items("OrderLog") == []
+
+
+def test_a_batch_that_comes_again_writes_nothing(take: Callable[..., list[str]], aws: Any) -> None:
+    take(body(reading(1)), body(reading(2)))
+    aws.dynamodb.calls.clear()
+
+    assert take(body(reading(2)), body(reading(1))) == []
+    assert aws.dynamodb.calls == {"GetItem": 1}
+
+
+def test_what_is_no_reading_comes_back_alone(take: Callable[..., list[str]], tracks: Tracks) -> None:
+    assert take("no json", body(reading(1)), json.dumps({"type": "picked"})) == ["m0", "m2"]
+    assert tracks.load(SHIPMENT, "parcel_1")
+
+
+def test_readings_of_a_track_that_cannot_be_written_come_back(take: Callable[..., list[str]], aws: Any) -> None:
+    def refuse(operation: str, parameters: Any) -> None:
+        if parameters.get("Item", {}).get("parcel_id") == {"S": "parcel_1"}:
+            raise throttled(operation)
+
+    aws.dynamodb.before = refuse
+    assert take(body(reading(1)), body(reading(1, parcel="parcel_2")), body(reading(2))) == ["m0", "m2"]
+
+
+def test_two_batches_at_once_are_both_counted(tracks: Tracks, aws: Any) -> None:
+    def meanwhile(operation: str, _parameters: Any) -> None:
+        if operation == "PutItem":
+            aws.dynamodb.before = None
+            tracks.add(SHIPMENT, "parcel_1", [reading(1, 10)])
+
+    aws.dynamodb.before = meanwhile
+    tracks.add(SHIPMENT, "parcel_1", [reading(2, 50)])
+
+    known = tracks.load(SHIPMENT, "parcel_1")
+    assert isinstance(known, Track)
+    assert (known.lowest, known.highest, known.readings) == (10, 50, 2)
+
+
+def test_a_track_is_forgotten_after_three_months(tracks: Tracks, aws: Any) -> None:
+    tracks.add(SHIPMENT, "parcel_1", [reading(0)])
+    [item] = aws.dynamodb.items("Tracking")
+    assert int(item["expires_at"]["N"]) == int((START + timedelta(days=90)).timestamp())
