@@ -58,6 +58,7 @@ FLOW = (
     "orders.rebuild",
     "inventory.settle",
     "inventory.expire",
+    "inventory.reconcile",
     "shipping.webhook",
     "shipping.record",
     "shipping.track",

@@ -75,6 +75,14 @@ def moved(stock: Stock, changes: Iterable[Move]) -> Stock:
     return after
 
 
+def differences(reserved: Mapping[str, int], held: Iterable[StockLine]) -> dict[str, int]:
+    """Return the products of which not as much is reserved as is held, with by how much it is more (or, below 0, less)."""
+    left = dict(reserved)
+    for line in held:
+        left[line.sku] = left.get(line.sku, 0) - line.quantity
+    return {sku: by for sku, by in left.items() if by}
+
+
 def shortages(lines: Iterable[StockLine], available: Mapping[str, int]) -> tuple[Shortage, ...]:
     """Return the lines that `available` cannot cover; a product that is not in it counts as 0."""
     return tuple(

@@ -32,11 +32,25 @@ if TYPE_CHECKING:
     from orderflow.events import Shortage
 
 HELD_SHARDS = 4
+INDEX = "held"
+# Of a shard, of 1 MB each: some hundred thousand reservations in all.
+MOST_PAGES = 50
 _KEYS_AT_ONCE = 100
 
 
 class NoReservation(LookupError):
     """There is no reservation of this order."""
+
+
+class TooManyHeld(RuntimeError):
+    """More is held than can be read at once."""
+
+
+class Held(Struct, frozen=True):
+    """What is set aside for an order, as the index has it, which follows the table with a delay."""
+
+    order_id: str
+    lines: tuple[StockLine, ...]
 
 
 class Row(Struct, frozen=True):
@@ -108,6 +122,50 @@ class Inventory:
             rows = answer.get("Responses", {}).get(self._reservations, [])
             found |= {row["order_id"]["S"] for row in rows if row["state"] == {"S": "held"}}  # pyright: ignore[reportTypedDictNotRequiredAccess]
         return found
+
+    def all_held(self) -> Iterator[Held]:
+        """Give everything that is set aside.
+
+        Raises:
+            TooManyHeld: it is more than `MOST_PAGES` pages of a shard of the index.
+        """
+        for shard in range(HELD_SHARDS):
+            for item in self._of_shard(str(shard)):
+                yield Held(item["order_id"]["S"], _lines(item["lines"]))
+
+    def reserved(self) -> dict[str, int]:
+        """Return how much of each product is reserved; those of which nothing is are left out."""
+        found: dict[str, int] = {}
+        start: dict[str, Any] = {}
+        while True:
+            page = self._client.scan(
+                TableName=self._stock,
+                FilterExpression="reserved <> :nothing",
+                ExpressionAttributeValues={":nothing": {"N": "0"}},
+                ProjectionExpression="sku, reserved",
+                **start,
+            )
+            found |= {item["sku"]["S"]: int(item["reserved"]["N"]) for item in page["Items"]}  # pyright: ignore[reportTypedDictNotRequiredAccess]
+            if "LastEvaluatedKey" not in page:
+                return found
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _of_shard(self, shard: str) -> Iterator[dict[str, Any]]:
+        start: dict[str, Any] = {}
+        for _ in range(MOST_PAGES):
+            page = self._client.query(
+                TableName=self._reservations,
+                IndexName=INDEX,
+                KeyConditionExpression="held_shard = :shard",
+                ExpressionAttributeValues={":shard": {"S": shard}},
+                **start,
+            )
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        message = f"more than {MOST_PAGES} pages of shard {shard}"
+        raise TooManyHeld(message)
 
     def shortages(self, lines: Sequence[StockLine], reasons: Sequence[Mapping[str, Any]]) -> tuple[Shortage, ...]:
         """Return which lines were short, from the reasons why the writes of `reserving` were cancelled.

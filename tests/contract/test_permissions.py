@@ -219,14 +219,16 @@ def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
 
 
 def every_move_of_stock(observed: Observed) -> None:
-    """Let a reservation expire, and settle an order of which a parcel left."""
+    """Let a reservation expire, and settle an order of which parcels left."""
     prepared.place(observed.log, "ord_expiring")
     observed.step("ord_expiring", "inventory.reserve")
     prepared.place(observed.log, "ord_leaving")
     observed.step("ord_leaving", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
-    for command in (RecordShipment("ship_1"), RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))):
-        observed.log.record(observed.log.load("ord_leaving"), command, source="shipping")
-    observed.run("inventory.settle", samples.waking("ord_leaving"))
+    observed.log.record(observed.log.load("ord_leaving"), RecordShipment("ship_1"), source="shipping")
+    for parcel_id, module, event in (("1", "inventory.reconcile", {}), ("2", "inventory.settle", samples.waking("ord_leaving"))):
+        left = RecordDispatch(parcel_id, (StockLine("MUG-BLUE", 1),))
+        observed.log.record(observed.log.load("ord_leaving"), left, source="shipping")
+        observed.run(module, event)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("inventory.expire.KEPT_FOR", timedelta(0))
         observed.run("inventory.expire", {})

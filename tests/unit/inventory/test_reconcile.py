@@ -1,0 +1,146 @@
+"""The hourly comparison tells of stock that nobody accounts for, and mends what the log explains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inventory import reconcile, reconciliation, reservations, store
+from inventory.reconciliation import NotReconciled
+from inventory.steps import INVENTORY, LOG
+from inventory.store import TooManyHeld
+from orderflow.commands import RecordDispatch, RecordShipment
+from orderflow.events import StockLine
+from tests.conftest import Aws
+from tests.support.dynamodb import FakeDynamoDB
+from tests.support.prepared import advance, place
+from tests.support.samples import expected, names, sample
+
+SAGA = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+
+
+@pytest.fixture
+def database(aws: Aws) -> FakeDynamoDB:
+    aws.dynamodb.seed("Stock", {"sku": {"S": "MUG-BLUE"}, "available": {"N": "50"}, "reserved": {"N": "0"}})
+    return aws.dynamodb
+
+
+@pytest.fixture
+def run(context: Any) -> Callable[[], dict[str, Any]]:
+    return lambda: reconcile.handler({}, context)
+
+
+def confirmed(order_id: str) -> None:
+    place(LOG, order_id, lines={"MUG-BLUE": 2})
+    advance(LOG, order_id, *SAGA, really={"inventory.reserve": lambda one: reservations.reserve(LOG, INVENTORY, one)})
+
+
+def dispatched(order_id: str) -> None:
+    """Let a parcel leave whose event nobody hears of."""
+    confirmed(order_id)
+    for command in (RecordShipment("ship_1"), RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))):
+        LOG.record(LOG.load(order_id), command, source="tests")
+
+
+def change(database: FakeDynamoDB, reserved: int) -> None:
+    """Change the stock as only a person can."""
+    database.client.update_item(
+        TableName="Stock",
+        Key={"sku": {"S": "MUG-BLUE"}},
+        UpdateExpression="ADD reserved :by",
+        ExpressionAttributeValues={":by": {"N": str(reserved)}},
+    )
+
+
+def stock(database: FakeDynamoDB) -> tuple[int, ...]:
+    [row] = database.items("Stock")
+    return tuple(int(row.get(part, {}).get("N", 0)) for part in ("available", "reserved", "shipped"))
+
+
+def metric(lines: str, name: str) -> list[float]:
+    emitted = (json.loads(line) for line in lines.splitlines() if line.startswith("{"))
+    return [value for line in emitted if "_aws" in line for value in line.get(name, [])]
+
+
+@pytest.mark.parametrize("name", names("inventory/reconcile"))
+def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
+    assert reconcile.handler(sample(name), context).items() >= expected(name).items()
+
+
+def test_tables_that_agree_are_left_alone(
+    database: FakeDynamoDB, run: Callable[[], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        confirmed(f"ord_{number}")
+    database.calls.clear()
+
+    assert run() == {"outcome": "reconciled", "differences": 0, "looked_at": 3, "repaired": 0}
+    assert set(database.calls) == {"Scan", "Query", "GetItem"}
+    assert metric(capsys.readouterr().out, "StockDifferences") == [0]
+
+
+def test_a_parcel_of_which_stock_never_heard_is_settled(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
+    confirmed("ord_1")
+    dispatched("ord_2")
+
+    assert run()["repaired"] == 1
+    assert stock(database) == (46, 3, 1)
+    assert run()["repaired"] == 0
+
+
+@pytest.mark.parametrize("by", [2, -1])
+def test_stock_that_nobody_accounts_for_is_told_and_not_touched(
+    by: int,
+    database: FakeDynamoDB,
+    run: Callable[[], dict[str, Any]],
+    logged: Callable[[], list[dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    confirmed("ord_1")
+    change(database, by)
+
+    assert run()["differences"] == 1
+    assert stock(database) == (48, 2 + by, 0)
+    [line] = [line for line in logged() if line["level"] == "ERROR"]
+    assert (line["sku"], line["reserved_too_much"]) == ("MUG-BLUE", by)
+    assert metric(capsys.readouterr().out, "StockDifferences") == [1]
+
+
+def test_an_order_that_reserves_while_it_is_looked_makes_no_difference(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
+    confirmed("ord_1")
+
+    def reserve_another(name: str, _: dict[str, Any]) -> None:
+        if name == "Scan":
+            database.before = None
+            confirmed("ord_2")
+
+    database.before = reserve_another
+    assert run()["differences"] == 0
+
+
+def test_one_reservation_that_cannot_be_compared_keeps_no_other_from_it(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
+    dispatched("ord_1")
+    nowhere = {"held_shard": {"S": "0"}, "reserved_at": {"S": "2026-01-15T10:30:00.000000Z"}, "lines": {"L": []}}
+    database.seed("Reservations", {"order_id": {"S": "ord_none"}, "state": {"S": "held"}, **nowhere})
+
+    with pytest.raises(NotReconciled, match="1 of 2"):
+        run()
+    assert stock(database) == (48, 1, 1)
+
+
+def test_a_run_is_bounded_and_begins_where_stock_differs(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.seed("Stock", {"sku": {"S": "TRAY-BIRCH"}, "available": {"N": "5"}, "reserved": {"N": "1"}})
+    for number in range(5):
+        confirmed(f"ord_{number}")
+    change(database, 1)
+    place(LOG, "ord_tray", lines={"TRAY-BIRCH": 1})
+
+    done = reconciliation.reconcile(LOG, INVENTORY, most=2)
+
+    assert (dict(done.differences), done.looked_at) == ({"MUG-BLUE": 1, "TRAY-BIRCH": 1}, 2)
+    monkeypatch.setattr(store, "MOST_PAGES", 0)
+    with pytest.raises(TooManyHeld):
+        reconciliation.reconcile(LOG, INVENTORY)
