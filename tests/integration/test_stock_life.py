@@ -1,0 +1,91 @@
+"""Stock after an order was placed: it expires while a person is waited for, leaves with a parcel, and comes back."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from orderflow.commands import ApproveReview, Command, RecordDelivery, RecordDispatch, RecordReturn, RequestReturn
+from orderflow.events import StockLine
+from orderflow.log import OrderLog, timestamp
+from tests.integration.world import World, eventually
+
+EXPENSIVE = 289_900
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+
+
+def _happen(world: World, order_id: str, *commands: Command) -> None:
+    log = OrderLog(world.table("OrderLog"), world.dynamodb)
+    for command in commands:
+        log.record(log.load(order_id), command, source="shipping")
+
+
+def _shipped(world: World, sku: str) -> int:
+    row = world.dynamodb.get_item(TableName=world.table("Stock"), Key={"sku": {"S": sku}}, ConsistentRead=True)["Item"]
+    return int(row.get("shipped", {}).get("N", 0))
+
+
+def _levels(world: World, sku: str, expected: tuple[int, int, int], what: str) -> None:
+    eventually(lambda: (*world.stock(sku), _shipped(world, sku)), lambda found: found == expected, within=world.patience, what=what)
+
+
+def _comes(world: World, order_id: str, kind: str) -> None:
+    eventually(lambda: [event.type for event in world.log(order_id)], lambda types: kind in types, within=world.patience, what=kind)
+
+
+def _reserved_yesterday(world: World, order_id: str) -> None:
+    """Make a held order's reservation one of yesterday."""
+    table, [reserved] = world.table("OrderLog"), [event for event in world.log(order_id) if event.type == "StockReserved"]
+    key = {"order_id": {"S": order_id}, "version": {"N": str(reserved.order_version)}}
+    item = world.dynamodb.get_item(TableName=table, Key=key)["Item"]
+    document = json.loads(item["event"]["S"]) | {"occurred_at": timestamp(YESTERDAY)}
+    world.dynamodb.put_item(TableName=table, Item={**item, "event": {"S": json.dumps(document)}})
+    world.dynamodb.update_item(
+        TableName=table,
+        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        UpdateExpression="SET open_since = :since",
+        ExpressionAttributeValues={":since": {"S": timestamp(YESTERDAY)}},
+    )
+
+
+def test_what_a_held_order_keeps_expires_and_is_reserved_again_once_a_person_lets_it_go(world: World):
+    customer, sku = world.customer(), world.product(stock=5, price=EXPENSIVE)
+    order_id = world.buy(customer, sku)
+    _comes(world, order_id, "OrderHeldForReview")
+    assert world.stock(sku) == (4, 1)
+    _reserved_yesterday(world, order_id)
+
+    world.invoke("InventoryExpire", {})
+    _levels(world, sku, (5, 0, 0), "the reservation's end")
+
+    _happen(world, order_id, ApproveReview("rex"))
+    _comes(world, order_id, "OrderConfirmed")
+    assert [event.type for event in world.log(order_id)].count("StockReserved") == 2
+    assert world.stock(sku) == (4, 1)
+
+
+def test_what_leaves_is_gone_and_what_comes_back_is_for_sale(world: World):
+    customer, sku = world.customer(), world.product(stock=10)
+    order_id = world.buy(customer, sku, quantity=3)
+    world.ended(customer, order_id)
+    two, one = (StockLine(sku, 2),), (StockLine(sku, 1),)
+
+    _happen(world, order_id, RecordDispatch("parcel_1", two))
+    _levels(world, sku, (7, 1, 2), "the first parcel's leaving")
+    _happen(world, order_id, RecordDispatch("parcel_2", one), RecordDelivery("parcel_1"))
+    _levels(world, sku, (7, 0, 3), "the second parcel's leaving")
+    _happen(world, order_id, RequestReturn("ret_1", one, "too small", YESTERDAY), RecordReturn("ret_1"))
+    _levels(world, sku, (8, 0, 2), "the return")
+
+
+def test_stock_that_nobody_accounts_for_is_told(world: World):
+    customer, sku = world.customer(), world.product(stock=10)
+    world.ended(customer, world.buy(customer, sku))
+    for by, least in (("2", 1), ("-2", 0)):
+        world.dynamodb.update_item(
+            TableName=world.table("Stock"),
+            Key={"sku": {"S": sku}},
+            UpdateExpression="ADD reserved :by",
+            ExpressionAttributeValues={":by": {"N": by}},
+        )
+        assert world.invoke("InventoryReconcile", {})["differences"] >= least
