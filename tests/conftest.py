@@ -87,6 +87,11 @@ ENVIRONMENT = {
                 "kind": "queue",
                 "target": "https://sqs.invalid/ledger",
             },
+            "publish": {
+                "queue_url": "https://sqs.invalid/publish-dead-letters",
+                "kind": "bus",
+                "target": "orders",
+            },
             "saga-rule": {
                 "queue_url": "https://sqs.invalid/saga-dead-letters",
                 "kind": "saga",

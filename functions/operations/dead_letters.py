@@ -13,7 +13,9 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta, Struct
 
+from operations.outbox import Unpublishable
 from operations.saga import Saga
+from orderflow.bus import NotPublished
 from orderflow.observability import logger
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
     from mypy_boto3_stepfunctions import SFNClient
+
+    from operations.outbox import Outbox
 
 ATTEMPTS = "redrive_attempts"
 _BATCH = 10
@@ -42,10 +46,10 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Route(Struct, frozen=True):
-    """Where messages lie, and where they go: to a queue (URL), a topic or a saga (ARN)."""
+    """Where messages lie, and where they go: to a queue (URL), a topic or a saga (ARN), or as events to the bus (name)."""
 
     queue_url: str
-    kind: Literal["queue", "topic", "saga"]
+    kind: Literal["queue", "topic", "saga", "bus"]
     target: str
 
 
@@ -103,9 +107,10 @@ def request(event: object, routes: Mapping[str, Route]) -> Request:
 class DeadLetters:
     """Passes on what lies in the queues of `routes`."""
 
-    def __init__(self, routes: Mapping[str, Route], *, sqs: SQSClient, sns: SNSClient, workflows: SFNClient) -> None:
-        """Use these clients for what the routes name."""
+    def __init__(self, routes: Mapping[str, Route], *, sqs: SQSClient, sns: SNSClient, workflows: SFNClient, outbox: Outbox) -> None:
+        """Use these clients for what the routes name, and the outbox for events that did not reach the bus."""
         self._routes = routes
+        self._outbox = outbox
         self._sqs = sqs
         self._sns = sns
         self._workflows = workflows
@@ -140,7 +145,7 @@ class DeadLetters:
         try:
             forward(message)
             self._sqs.delete_message(QueueUrl=route.queue_url, ReceiptHandle=message.get("ReceiptHandle", ""))
-        except (BotoCoreError, ClientError, msgspec.MsgspecError) as error:
+        except (BotoCoreError, ClientError, msgspec.MsgspecError, Unpublishable, NotPublished) as error:
             logger.warning("not moved", message_id=message.get("MessageId"), error=type(error).__name__)
             return False
         logger.info("moved", message_id=message.get("MessageId"))
@@ -154,6 +159,8 @@ class DeadLetters:
                 return lambda message: self._publish(route.target, message)
             case "saga":
                 return Runs(Saga(route.target, self._workflows))
+            case "bus":
+                return lambda message: self._outbox.publish(route.target, message.get("Body", ""))
 
     def _send(self, url: str, message: MessageTypeDef) -> None:
         self._sqs.send_message(QueueUrl=url, MessageBody=message.get("Body", ""), MessageAttributes=_counted_attributes(message))

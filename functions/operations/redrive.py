@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from operations import dead_letters
+from operations.outbox import Outbox
 from orderflow import settings
 from orderflow.clients import client
 from orderflow.observability import observed
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 ROUTES = dead_letters.parse_routes(settings.required("REDRIVE_TARGETS"))
-DEAD_LETTERS = dead_letters.DeadLetters(ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"))
+OUTBOX = Outbox(
+    settings.required("ORDER_LOG_TABLE"), dynamodb=client("dynamodb"), streams=client("dynamodbstreams"), events=client("events")
+)
+DEAD_LETTERS = dead_letters.DeadLetters(ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=OUTBOX)
 # Enough for the batch in hand, so that a run never ends between passing a message on and deleting it.
 _RESERVE_MILLISECONDS = 15_000
 

@@ -76,6 +76,7 @@ class Observed:
             "sns": lambda operation, given: self._note([(f"sns:{operation}", "Notifications")]),
             "secretsmanager": lambda operation, given: self._note([(f"secretsmanager:{operation}", given["SecretId"].rpartition(":")[2])]),
             "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", "Fulfilment")]),
+            "dynamodbstreams": lambda operation, _: self._note([(f"dynamodb:{operation}", "OrderLog")]),
             "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
         }
         others = {name: Answering(seen, answers) for name, seen in services.items()}
@@ -279,6 +280,15 @@ def every_call(observed: Observed) -> None:
     for queue in json.loads(ENVIRONMENT["REDRIVE_TARGETS"]):
         observed.lend(receive_message=[{"Messages": [waiting]}])
         observed.run("operations.redrive", {"queue": queue, "max": 1})
+    note = {"streamArn": "arn:aws:dynamodb:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
+    keys = {"order_id": {"S": "ord_good"}, "version": {"N": "1"}}
+    observed.lend(
+        receive_message=[{"Messages": [{**waiting, "Body": json.dumps({"DDBStreamBatchInfo": note})}]}],
+        get_shard_iterator={"ShardIterator": "i"},
+        get_records={"Records": [{"eventName": "INSERT", "dynamodb": {"Keys": keys, "SequenceNumber": "1"}}]},
+        put_events={"FailedEntryCount": 0, "Entries": []},
+    )
+    observed.run("operations.redrive", {"queue": "publish", "max": 1})
     every_message_of_the_carrier(observed)
 
 

@@ -94,8 +94,9 @@ def test_the_stream_carries_new_events_and_not_their_marks(stack: Stack) -> None
     assert [entry["Pattern"] for entry in mapping["FilterCriteria"]["Filters"]] == ['{"eventName": ["INSERT"]}']
 
 
-def test_the_publisher_may_only_speak_for_the_contexts_that_append(stack: Stack) -> None:
-    role = referred(stack.of("Lambda::Function")["OrdersPublish"]["Role"])
+@pytest.mark.parametrize("function", ["OrdersPublish", "OperationsRedrive"])
+def test_what_publishes_the_log_may_only_speak_for_the_contexts_that_append(stack: Stack, function: str) -> None:
+    role = referred(stack.of("Lambda::Function")[function]["Role"])
     [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]
     assert statement["Condition"] == {
         "ForAllValues:StringEquals": {"events:source": ["orders", "inventory", "fraud", "payments", "shipping"]}

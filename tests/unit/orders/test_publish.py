@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orderflow.bus import MAX_BYTES, NotPublished
 from orders import publish
-from orders.publish import MAX_BYTES, NotPublished
 from tests.conftest import ENVIRONMENT
 from tests.support import samples
 from tests.support.dynamodb import Crash
@@ -83,7 +83,7 @@ def test_sizes_are_counted_in_bytes(aws: Aws, context: Any) -> None:
 def test_an_event_larger_than_the_bus_takes_is_parked(aws: Aws, context: Any) -> None:
     assert publish_all(context, record(1, padding=MAX_BYTES), record(2)) == {"published": 1}
     assert versions(aws) == [2]
-    assert [letter["error"] for letter in aws.sqs.sent[PARKED]] == ["ValueError"]
+    assert [letter["error"] for letter in aws.sqs.sent[PARKED]] == ["TooLarge"]
 
 
 def test_an_empty_batch_calls_nothing(aws: Aws, context: Any) -> None:

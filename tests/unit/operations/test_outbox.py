@@ -1,0 +1,123 @@
+"""What the publisher gave up on is published from the log, be it named by its key or by the stream's own note."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from operations import redrive
+from orderflow.log import OrderLog
+from tests.conftest import Aws
+from tests.support import clients
+from tests.support.dynamodb import client_error
+from tests.support.prepared import advance, place
+
+LOG = OrderLog("OrderLog", redrive.OUTBOX._dynamodb)  # pyright: ignore[reportPrivateUsage]
+STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/OrderLog/stream/1"
+
+
+class Letters:
+    """SQS as far as a redrive needs it: the messages of one queue."""
+
+    def __init__(self, *bodies: str) -> None:
+        self.left = {str(number): body for number, body in enumerate(bodies)}
+        self.given = False
+
+    def receive_message(self, **_: Any) -> Any:
+        given, self.given = self.given, True
+        found = [{"MessageId": number, "ReceiptHandle": number, "Body": body} for number, body in self.left.items()]
+        return {} if given else {"Messages": found}
+
+    def delete_message(self, **given: Any) -> None:
+        del self.left[given["ReceiptHandle"]]
+
+
+class Stream:
+    """A shard with records of these keys, numbered from 1, a page of two at a time; `None` is a change of a mark."""
+
+    def __init__(self, *keys: tuple[str, int] | None) -> None:
+        self.keys = keys
+        self.trimmed = False
+
+    def get_shard_iterator(self, **given: Any) -> Any:
+        assert (given["StreamArn"], given["ShardId"], given["ShardIteratorType"]) == (STREAM, "shard-1", "AT_SEQUENCE_NUMBER")
+        if self.trimmed:
+            raise client_error("GetShardIterator", "TrimmedDataAccessException", "gone")
+        return {"ShardIterator": given["SequenceNumber"]}
+
+    def get_records(self, *, ShardIterator: str) -> Any:  # noqa: N803 - botocore's name
+        first = int(ShardIterator)
+        page = list(enumerate(self.keys, 1))[first - 1 : first + 1]
+        more = {"NextShardIterator": str(first + 2)} if first + 2 <= len(self.keys) else {}
+        return {"Records": [self._record(number, key) for number, key in page], **more}
+
+    def _record(self, number: int, key: tuple[str, int] | None) -> Any:
+        order_id, version = key or ("ord_1", 1)
+        keys = {"order_id": {"S": order_id}, "version": {"N": str(version)}}
+        return {"eventName": "INSERT" if key else "MODIFY", "dynamodb": {"Keys": keys, "SequenceNumber": str(number)}}
+
+
+def parked(order_id: str, version: int) -> str:
+    return json.dumps({"key": {"order_id": {"S": order_id}, "version": {"N": str(version)}}, "error": "ValueError"})
+
+
+def note(start: int, end: int) -> str:
+    stretch = {"shardId": "shard-1", "startSequenceNumber": str(start), "endSequenceNumber": str(end), "batchSize": 9, "streamArn": STREAM}
+    return json.dumps({"requestContext": {"condition": "RetryAttemptsExhausted"}, "version": "1.0", "DDBStreamBatchInfo": stretch})
+
+
+@pytest.fixture
+def run(aws: Aws, context: Any) -> Callable[..., tuple[Any, list[str], list[str]]]:
+    """Redrive these dead letters; return the answer, the events that reached the bus, and what is left."""
+    place(LOG, "ord_1")
+    advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
+    place(LOG, "ord_2")
+
+    def move(*bodies: str, stream: Stream | None = None) -> tuple[Any, list[str], list[str]]:
+        letters = Letters(*bodies)
+        clients.lend(dynamodb=aws.dynamodb, events=aws.events, sqs=letters, dynamodbstreams=stream or Stream())
+        answer = redrive.handler({"queue": "publish"}, context)
+        return answer, [detail["event_id"] for detail in aws.events.details], list(letters.left.values())
+
+    return move
+
+
+def test_an_event_that_was_parked_is_published_as_it_is_in_the_log(run: Callable[..., Any], aws: Aws) -> None:
+    answer, published, left = run(parked("ord_1", 2), parked("ord_2", 1))
+
+    assert (answer, published, left) == ({"queue": "publish", "moved": 2, "failed": 0}, ["ord_1:2", "ord_2:1"], [])
+    assert (aws.events.entries[0]["Source"], aws.events.entries[0]["DetailType"]) == ("inventory", "StockReserved")
+
+
+def test_the_events_of_a_note_are_those_between_its_ends(run: Callable[..., Any]) -> None:
+    stream = Stream(("ord_2", 1), ("ord_1", 1), None, ("ord_1", 2), ("ord_1", 3))
+
+    _, published, left = run(note(2, 4), stream=stream)
+
+    assert (published, left) == (["ord_1:1", "ord_1:2"], [])
+
+
+@pytest.mark.parametrize(
+    "body", [parked("ord_1", 9), note(1, 7), "{}", "nonsense", '{"key": {"order_id": {"S": "ord_1"}, "version": {"N": "x"}}}']
+)
+def test_what_cannot_be_published_stays_and_the_others_go_on(run: Callable[..., Any], body: str) -> None:
+    answer, published, left = run(body, parked("ord_1", 1), stream=Stream(("ord_2", 1)))
+
+    assert (answer["moved"], answer["failed"], left) == (1, 1, [body])
+    assert published == ["ord_1:1"]
+
+
+def test_a_note_that_the_stream_forgot_stays(run: Callable[..., Any]) -> None:
+    stream = Stream(("ord_1", 1))
+    stream.trimmed = True
+
+    assert run(note(1, 1), stream=stream) == ({"queue": "publish", "moved": 0, "failed": 1}, [], [note(1, 1)])
+
+
+def test_what_the_bus_refuses_stays(run: Callable[..., Any], aws: Aws) -> None:
+    aws.events.refuse = {0}
+
+    assert run(parked("ord_1", 1)) == ({"queue": "publish", "moved": 0, "failed": 1}, [], [parked("ord_1", 1)])
