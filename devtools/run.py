@@ -1,4 +1,4 @@
-"""`make run`: the whole pipeline on this machine, an order for every outcome followed to its end."""
+"""`make run`: the whole pipeline on this machine, an order for every outcome followed to its end and beyond."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from devtools import cli, scenarios, timeline, ui, up
+from devtools import cli, lives, scenarios, timeline, ui, up
 from devtools import target as targets
 from devtools.scenarios import REQUESTS, SCENARIOS, Scenario, Visit
 from devtools.shop import Shop, has_ended, mails, state_of, wait_until
@@ -89,7 +89,11 @@ def main() -> int:
     _follow(shop, orders)
     requests = _requests(shop, orders)
     sent = _mails(target, orders)
-    rows = [*map(_row, orders), *requests, Row("a mail for each order", f"{len(orders)} mails", f"{len(sent)} mails")]
+    ui.headline("What comes after: people, the carrier, and the books")
+    afterwards = _lives(target, shop)
+    books = Row("trial balance of the ledger", "0, 0 differences", lives.trial_balance(target))
+    mailed = Row("a mail for each order", f"{len(orders)} mails", f"{len(sent)} mails")
+    rows = [*map(_row, orders), *requests, mailed, *afterwards, books]
     ui.headline("What came of it")
     ui.console.print(result(rows))
     _show_mails(orders, sent)
@@ -101,11 +105,30 @@ def main() -> int:
 
 
 def _planned(target: Target) -> list[Followed]:
-    # Customers are new in each run: orders of earlier runs would count against them.
-    run = f"{int(time.time()):x}"[-6:]
+    run = _run()
     names = {scenario.customer: f"{scenario.customer}-{run}" for scenario in SCENARIOS}
     scenarios.prepare(target, names)
     return [Followed(scenario, names[scenario.customer], f"{run}/{scenario.what}") for scenario in SCENARIOS]
+
+
+def _lives(target: Target, shop: Shop) -> list[Row]:
+    """Let the stories happen, a few at a time, and print each when it is over."""
+    rows: list[Row] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        told = pool.map(lambda life: (*life, life[0].happens(life[1])), lives.lives(target, shop, _run()))
+        for story, life, actual in told:
+            events = life.events
+            row = Row(story.what, story.expected, actual, timeline.duration(timeline.milliseconds(events)[-1]) if events else "")
+            mark = ("✓", "green") if row.right else ("✗", "red")
+            shown = timeline.fitted(events, ui.console.width - COLUMN - 6)
+            ui.console.print(Text.assemble("  ", mark, f" {story.what:<{COLUMN}} ", shown))
+            rows.append(row)
+    return rows
+
+
+def _run() -> str:
+    # Customers are new in each run: orders of earlier runs would count against them.
+    return f"{int(time.time()):x}"[-6:]
 
 
 def _requests(shop: Shop, orders: Sequence[Followed]) -> list[Row]:
@@ -217,6 +240,8 @@ def _next_steps(target: Target, orders: list[Followed]) -> None:
     steps = {
         f"make order FILE={sample}": "place the order of a sample event",
         f"make trace ORDER={traced}": "what caused what, and when",
+        f"make carrier ORDER={traced} DO=dispatch": "what the carrier does, told to the webhook",
+        "make balance": "the ledger's trial balance",
         "make logs": "the functions' log lines, merged",
         "make token CUSTOMER=ann": "a bearer token, for curl",
         "make redrive": "the dead-letter queues, and how to empty them",

@@ -24,7 +24,20 @@ WORDS = {
     "CancellationFailed": ("too late", "yellow"),
     "OrderCancelled": ("cancelled", "red"),
     "OrderLinesCancelled": ("rest cancelled", "yellow"),
+    "OrderReviewRejected": ("turned down", "yellow"),
+    "ReservationExpired": ("reservation expired", "yellow"),
+    "ShipmentRequested": ("to be shipped", "cyan"),
+    "ShipmentRecalled": ("recalled", "yellow"),
+    "ShipmentDispatched": ("left", "cyan"),
+    "ShipmentDelivered": ("arrived", "green"),
+    "ShipmentLost": ("lost", "red"),
+    "PaymentCaptured": ("paid", "green"),
+    "PaymentRefunded": ("refunded", "yellow"),
+    "PaymentDisputed": ("disputed", "red"),
+    "DisputeClosed": ("dispute closed", "yellow"),
+    "InvoiceIssued": ("invoiced", "cyan"),
     "ReturnRequested": ("to be returned", "yellow"),
+    "ReturnReceived": ("came back", "yellow"),
 }
 
 
