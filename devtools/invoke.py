@@ -62,6 +62,10 @@ FLOW = (
     "shipping.webhook",
     "shipping.record",
     "shipping.track",
+    "invoices.issue",
+    "invoices.read",
+    "loyalty.award",
+    "loyalty.balance",
     "notifications.mail",
     # The orders of the samples to be posted are on no log, which a proof after them would find.
     "ledger.prove",

@@ -12,6 +12,7 @@ import msgspec
 
 from devtools import cli
 from devtools.target import ROOT
+from loyalty.answers import PointsAnswer
 from orderflow import webhooks
 from orderflow.http import PROBLEM_BASE
 from orders.requests import (
@@ -197,9 +198,10 @@ SIGNED = (
     Problem("invalid-request", 422, "Invalid request", "object missing required field `message_id`", (("field", "$"),)),
 )
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
+INVOICING = (Problem("invoice-not-found", 404, "Invoice not found", "an order has its invoice soon after it was confirmed"),)
 # API Gateway's own answer for a route that there is not; so it belongs to no route.
 ELSEWHERE = (Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),)
-PROBLEMS = (*PLACING, *LISTING, *READING, *CANCELLING, *RETURNING, UNSIGNED, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CANCELLING, *RETURNING, UNSIGNED, *GENERAL, *ELSEWHERE)
 
 
 def document() -> dict[str, Any]:
@@ -213,7 +215,7 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": ".", "description": "Where this document was read from."}],
         "security": [{"jwt": []}],
-        "tags": [{"name": "orders"}, {"name": "webhooks"}, {"name": "description"}],
+        "tags": [{"name": "orders"}, {"name": "loyalty"}, {"name": "webhooks"}, {"name": "description"}],
         "paths": {
             "/orders": {"get": _list(), "post": _place()},
             "/orders/{order_id}": {"parameters": [_ref("parameters", "OrderId")], "get": _read()},
@@ -221,6 +223,8 @@ def document() -> dict[str, Any]:
             "/orders/{order_id}/cancellation": {"parameters": [_ref("parameters", "OrderId")], "post": _cancel()},
             "/orders/{order_id}/returns": {"parameters": [_ref("parameters", "OrderId")], "post": _send_back()},
             "/webhooks/carrier": {"post": _carrier()},
+            "/orders/{order_id}/invoice": {"parameters": [_ref("parameters", "OrderId")], "get": _invoice()},
+            "/points": {"get": _points()},
             "/openapi.json": {"get": _describe()},
         },
         "components": {
@@ -368,6 +372,32 @@ def _carrier() -> dict[str, Any]:
     }
 
 
+def _invoice() -> dict[str, Any]:
+    page = {
+        "description": "The invoice, a page with everything in it.",
+        "headers": {"X-Correlation-Id": _ref("headers", "CorrelationId")},
+        "content": {"text/html": {"schema": {"type": "string"}}},
+    }
+    return {
+        "operationId": "readInvoice",
+        "tags": ["orders"],
+        "summary": "Read the invoice of an order of yours",
+        "parameters": [_ref("parameters", "CorrelationId")],
+        "responses": {"200": page} | _problems(*READING, *INVOICING, *GENERAL),
+    }
+
+
+def _points() -> dict[str, Any]:
+    return {
+        "operationId": "readPoints",
+        "tags": ["loyalty"],
+        "summary": "Read how many loyalty points you have",
+        "description": "They follow what happens to your orders with a delay of a second or so.",
+        "parameters": [_ref("parameters", "CorrelationId")],
+        "responses": {"200": _answer("Your points.", "PointsAnswer", {"some": {"points": 25}})} | _problems(*GENERAL),
+    }
+
+
 def _describe() -> dict[str, Any]:
     plain = {"200": {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}}
     return {
@@ -415,7 +445,7 @@ def _problems(*problems: Problem) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
+    models = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline, PointsAnswer)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
         "title": "Problem",

@@ -27,6 +27,10 @@ ENVIRONMENT = {
     "RESERVATIONS_TABLE": "Reservations",
     "FRAUD_TABLE": "Fraud",
     "ORDER_VIEW_TABLE": "OrderView",
+    "INVOICES_TABLE": "Invoices",
+    "INVOICE_DOCUMENTS_BUCKET": "InvoiceDocuments",
+    "LOYALTY_POINTS_TABLE": "LoyaltyPoints",
+    "POINTS_PER_UNIT": "1",
     "SANDBOX_PAYMENTS_TABLE": "SandboxPayments",
     "SANDBOX_SHIPMENTS_TABLE": "SandboxShipments",
     "IDEMPOTENCY_TABLE": "MailIdempotency",
@@ -103,7 +107,7 @@ ENVIRONMENT = {
                     "kind": "queue",
                     "target": f"https://sqs.invalid/{name}",
                 }
-                for name in ("shipping-request", "order-view")
+                for name in ("shipping-request", "order-view", "invoices-issue", "loyalty-award")
                 for rule in ("", "-rule")
             },
             "shipping-record": {

@@ -12,13 +12,14 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from devtools import openapi
 from devtools.target import ROOT
+from loyalty.answers import PointsAnswer
 from orderflow.http import PROBLEM_BASE
 from orders.requests import CancelOrderRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, SendBackRequest, Timeline
 from tests.contract.stack import Stack
 
 MODELS = {
     model.__name__: model
-    for model in (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
+    for model in (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline, PointsAnswer)
 }
 
 

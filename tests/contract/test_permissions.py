@@ -77,6 +77,7 @@ class Observed:
             "secretsmanager": lambda operation, given: self._note([(f"secretsmanager:{operation}", given["SecretId"].rpartition(":")[2])]),
             "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", "Fulfilment")]),
             "dynamodbstreams": lambda operation, _: self._note([(f"dynamodb:{operation}", "OrderLog")]),
+            "s3": lambda operation, given: self._note([(f"s3:{operation}", f"{given['Bucket']}/*")]),
             "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
         }
         others = {name: Answering(seen, answers) for name, seen in services.items()}
@@ -262,6 +263,10 @@ def every_call(observed: Observed) -> None:
     prepared.prepare(observed.log, "ord_0000000000projectconfirmed")
     for name in ("project/confirmed", "browse/first-page", "browse/of-a-state", "rebuild/from-the-beginning"):
         observed.run(f"orders.{name.partition('/')[0]}", sample(f"orders/{name}"))
+    for order_id in ("ord_0000000000invoiceconfirmed", "ord_000000000000awardconfirmed"):
+        prepared.prepare(observed.log, order_id)
+    for name in ("invoices/issue/confirmed", "invoices/read/invoice", "loyalty/award/confirmed", "loyalty/balance/points"):
+        observed.run(".".join(name.split("/")[:2]), sample(name))
     observed.run("orders.describe", sample("orders/describe/document"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("operations.sweep.STUCK_AFTER", timedelta(0))

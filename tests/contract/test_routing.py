@@ -27,9 +27,11 @@ ROUTES = {
     "ShippingRequestRule": {"OrderConfirmed", "CancellationFailed"},
     "OrderViewRule": set(listing.SHOWN),
     "InventorySettleRule": {"ShipmentDispatched", "ReturnReceived"},
+    "InvoicesIssueRule": {"OrderConfirmed"},
+    "LoyaltyAwardRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
 }
 # What these lead to is made again from the log at any time, or has happened once for all: a replay does no harm.
-REPLAYED = {"LedgerRule", "OrderViewRule"}
+REPLAYED = {"LedgerRule", "OrderViewRule", "LoyaltyAwardRule"}
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
@@ -99,5 +101,5 @@ def test_what_publishes_the_log_may_only_speak_for_the_contexts_that_append(stac
     role = referred(stack.of("Lambda::Function")[function]["Role"])
     [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]
     assert statement["Condition"] == {
-        "ForAllValues:StringEquals": {"events:source": ["orders", "inventory", "fraud", "payments", "shipping"]}
+        "ForAllValues:StringEquals": {"events:source": ["orders", "inventory", "fraud", "payments", "shipping", "invoices"]}
     }

@@ -16,8 +16,23 @@ from tests.contract.stack import Stack, referred
 EVENTS = ROOT / "events"
 WORKFLOW = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
-REQUESTS = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe", "shipping/webhook")
-WOKEN = {"shipping/request": "ShippingRequestRule", "orders/project": "OrderViewRule"}
+REQUESTS = (
+    "orders/place",
+    "orders/read",
+    "orders/browse",
+    "invoices/read",
+    "loyalty/balance",
+    "orders/cancel",
+    "orders/send_back",
+    "orders/describe",
+    "shipping/webhook",
+)
+WOKEN = {
+    "shipping/request": "ShippingRequestRule",
+    "orders/project": "OrderViewRule",
+    "invoices/issue": "InvoicesIssueRule",
+    "loyalty/award": "LoyaltyAwardRule",
+}
 STEPS = {
     state["Parameters"]["FunctionName"].strip("${}"): state
     for state in WORKFLOW["States"].values()

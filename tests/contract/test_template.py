@@ -13,7 +13,18 @@ from devtools.target import ROOT
 from tests.contract.stack import Stack, listed, referred
 
 # Their loss costs a customer, or the shop, something; the others hold what runs out by itself.
-KEPT = {"OrderLog", "Catalogue", "Stock", "Reservations", "Fraud", "LedgerEntries", "LedgerBalances", "StripePayments"}
+KEPT = {
+    "OrderLog",
+    "Invoices",
+    "LoyaltyPoints",
+    "Catalogue",
+    "Stock",
+    "Reservations",
+    "Fraud",
+    "LedgerEntries",
+    "LedgerBalances",
+    "StripePayments",
+}
 DISPOSABLE = {"SandboxPayments", "SandboxShipments", "Tracking", "MailIdempotency", "OrderView"}
 # Where IAM offers no resource to name, or the policy is attached to the one resource that it speaks of.
 UNBOUNDED = {
@@ -29,6 +40,8 @@ UNBOUNDED = {
         "logs:DescribeResourcePolicies",
         "logs:DescribeLogGroups",
     },
+    # A denial, of everything that is not encrypted on its way.
+    "InvoiceDocumentsPolicy": {"s3:*"},
     # Not on AWS, where it is limited by identity and sender.
     "NotificationsMailRole": {"ses:SendEmail"},
 }
@@ -321,6 +334,17 @@ class TestData:
             assert stack.resources[name]["UpdateReplacePolicy"] == "Retain", name
             assert stack.of("DynamoDB::Table")[name]["DeletionProtectionEnabled"] == {"Fn::If": ["IsProtected", True, False]}
         assert stack.resources["UserPool"]["DeletionPolicy"] == "Retain"
+
+    def test_documents_are_private_encrypted_and_not_lost(self, stack: Stack) -> None:
+        for name, bucket in stack.of("S3::Bucket").items():
+            assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
+            assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"], name
+            assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}, name
+            assert all(rule["Status"] == "Enabled" and "Expiration" not in rule for rule in bucket["LifecycleConfiguration"]["Rules"]), name
+            assert stack.resources[name]["DeletionPolicy"] == "RetainExceptOnCreate", name
+            [policy] = [p for p in stack.of("S3::BucketPolicy").values() if referred(p["Bucket"]) == name]
+            [statement] = policy["PolicyDocument"]["Statement"]
+            assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}}), name
 
     def test_what_may_be_lost_says_so(self, stack: Stack) -> None:
         for name in DISPOSABLE:

@@ -53,7 +53,7 @@ ONCE = (
 )
 LASTING = (CRASH_BEFORE, CRASH_AFTER, LOST, THROTTLED, BROKEN_AFTER)
 LASTING_READS = (CRASH_BEFORE, LOST, THROTTLED)
-READS = {"BatchGetItem", "GetItem", "Query", "look_up"}
+READS = {"BatchGetItem", "GetItem", "GetObject", "Query", "look_up"}
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def target_of(parameters: Parameters) -> str:
         return "+".join(dict.fromkeys(tables))
     if "RequestItems" in parameters:
         return "+".join(parameters["RequestItems"])
-    return str(parameters.get("TableName") or parameters.get("QueueUrl", "").rpartition("/")[2])
+    return str(parameters.get("TableName") or parameters.get("Bucket") or parameters.get("QueueUrl", "").rpartition("/")[2])
 
 
 class Watched:

@@ -44,9 +44,13 @@ def eventually[T](look: Callable[[], T], holds: Callable[[T], object] = bool, *,
     return seen
 
 
+# What follows a confirmed order by itself, beside the saga and at any time.
+BESIDE = {"ShipmentRequested", "InvoiceIssued"}
+
+
 def order_types(history: Sequence[dict[str, Any]]) -> list[str]:
-    """The names of an order's events, oldest first."""
-    return [event["type"] for event in history]
+    """The names of the events that the saga brings about, oldest first."""
+    return [event["type"] for event in history if event["type"] not in BESIDE]
 
 
 class World:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support import clients
 from tests.support.dynamodb import FakeDynamoDB, tables_of
-from tests.support.services import FakeBus, FakeQueues, FakeSecrets, FakeWorkflows
+from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeSecrets, FakeWorkflows
 
 TABLES = tables_of(Path(__file__).resolve().parents[2] / "template.yaml")
 
@@ -20,7 +20,7 @@ class Aws:
     events: FakeBus = field(default_factory=FakeBus)
     sqs: FakeQueues = field(default_factory=FakeQueues)
     stepfunctions: FakeWorkflows = field(default_factory=FakeWorkflows)
-
+    s3: FakeObjects = field(default_factory=FakeObjects)
     secretsmanager: FakeSecrets = field(default_factory=FakeSecrets)
 
     def lend(self) -> None:
@@ -31,4 +31,5 @@ class Aws:
             sqs=self.sqs,
             stepfunctions=self.stepfunctions,
             secretsmanager=self.secretsmanager,
+            s3=self.s3,
         )

@@ -6,6 +6,7 @@ around every call, as those of `FakeDynamoDB` are.
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -115,6 +116,40 @@ class FakeSecrets(FakeService):
     def get_secret_value(self, *, SecretId: str) -> dict[str, str]:  # noqa: N803 - botocore's name
         """Tell the text."""
         return self._call("GetSecretValue", {"SecretId": SecretId}, lambda: {"SecretString": self.text})
+
+
+class FakeObjects(FakeService):
+    """S3: what was put, by bucket and key; of what was put again, the last."""
+
+    class exceptions:  # noqa: N801 - botocore's name
+        """The errors that are named."""
+
+        class NoSuchKey(Exception):
+            """There is no such object."""
+
+    def __init__(self, attempts: int = 1) -> None:
+        """Start with empty buckets."""
+        super().__init__(attempts)
+        self.objects: dict[tuple[str, str], bytes] = {}
+
+    def put_object(self, **parameters: Any) -> dict[str, Any]:
+        """Keep an object."""
+        return self._call("PutObject", parameters, lambda: self._put(parameters))
+
+    def get_object(self, **parameters: Any) -> dict[str, Any]:
+        """Give an object back."""
+        return self._call("GetObject", parameters, lambda: self._get(parameters))
+
+    def _put(self, parameters: Parameters) -> dict[str, Any]:
+        assert parameters["ServerSideEncryption"] == "AES256"
+        self.objects[parameters["Bucket"], parameters["Key"]] = parameters["Body"]
+        return {}
+
+    def _get(self, parameters: Parameters) -> dict[str, Any]:
+        place = parameters["Bucket"], parameters["Key"]
+        if place not in self.objects:
+            raise self.exceptions.NoSuchKey
+        return {"Body": io.BytesIO(self.objects[place])}
 
 
 class FakeWorkflows(FakeService):

@@ -1,0 +1,1 @@
+"""Invoices: numbered without a gap, and kept as documents."""

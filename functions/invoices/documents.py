@@ -1,0 +1,48 @@
+"""The bucket of invoice documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class DocumentMissing(LookupError):
+    """The bucket does not have the document."""
+
+
+class Documents:
+    """Puts and gets documents; each is under its order and its number, so what is there is never another invoice."""
+
+    def __init__(self, bucket: str, client: S3Client) -> None:
+        """Work on the S3 bucket named `bucket`."""
+        self._bucket = bucket
+        self._client = client
+
+    def put(self, key: str, document: str) -> None:
+        """Store an HTML document; the same one again changes nothing."""
+        self._client.put_object(
+            Bucket=self._bucket,
+            Key=key,
+            Body=document.encode(),
+            ContentType="text/html; charset=utf-8",
+            CacheControl="private, no-store",
+            ServerSideEncryption="AES256",
+        )
+
+    def get(self, key: str) -> str:
+        """Return a document.
+
+        Raises:
+            DocumentMissing: it is not there.
+        """
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read().decode()
+        except self._client.exceptions.NoSuchKey:
+            raise DocumentMissing(key) from None
+
+
+def key_of(order_id: str, number: str) -> str:
+    """Return the key of the document of an order's invoice."""
+    return f"{order_id}/{number}.html"

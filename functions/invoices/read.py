@@ -1,0 +1,47 @@
+"""`GET /orders/{order_id}/invoice`: the invoice of an order, as HTML, for its owner."""
+
+from __future__ import annotations
+
+from invoices.documents import Documents, key_of
+from orderflow import settings
+from orderflow.clients import client
+from orderflow.http import ApiEvent, Problem, Response, api, caller
+from orderflow.log import OrderLog, OrderNotFound
+from orderflow.order import Order
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+DOCUMENTS = Documents(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3"))
+_LONGEST_ID = 64
+# The document brings its own style, and nothing else may come with it.
+_HEADERS = {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "cache-control": "private, no-store",
+}
+
+
+@api
+def handler(event: ApiEvent) -> Response:
+    """Answer an API Gateway event with the document."""
+    order = owned((event.get("pathParameters") or {})["order_id"], caller(event).customer_id)
+    if order.invoice is None:
+        raise Problem(404, "invoice-not-found", "Invoice not found", "an order has its invoice soon after it was confirmed")
+    number = order.invoice
+    headers = _HEADERS | {"content-disposition": f'inline; filename="invoice-{number}.html"'}
+    return {"statusCode": 200, "headers": headers, "body": DOCUMENTS.get(key_of(order.order_id, number))}
+
+
+def owned(order_id: str, customer_id: str) -> Order:
+    """Return the customer's order.
+
+    Raises:
+        Problem: 404 when there is no such order, and the very same when it is somebody else's.
+    """
+    try:
+        order = LOG.load(order_id) if len(order_id) <= _LONGEST_ID else None
+    except OrderNotFound:
+        order = None
+    if order is None or order.customer.id != customer_id:
+        raise Problem(404, "order-not-found", "Order not found", "you have no order of this id")
+    return order

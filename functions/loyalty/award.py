@@ -1,0 +1,43 @@
+"""Gives a customer the points of a confirmed order, and takes back what is cancelled or paid back of it.
+
+An event only wakes it. It looks at the order as it is now and brings the customer's points in line, so
+deliveries may come twice, late and in any order, and a replay from the archive does no harm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from loyalty import rules
+from loyalty.store import Award, Points
+from orderflow import settings
+from orderflow.batch import PartialFailures, each_order
+from orderflow.clients import client
+from orderflow.log import OrderLog
+from orderflow.observability import logger, observed
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+POINTS = Points(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"))
+POINTS_PER_UNIT = settings.optional_int("POINTS_PER_UNIT", 1)
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
+    """Answer a batch of SQS messages with those that have to come back."""
+    return each_order(event, award)
+
+
+def award(order_id: str) -> None:
+    """Let the order's points be what it is worth now.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        Contention: other orders of the customer kept getting in the way.
+    """
+    order = LOG.load(order_id)
+    earned = Award(rules.due(order, POINTS_PER_UNIT), order.version)
+    change = POINTS.award(order.customer.id, order_id, earned)
+    logger.info("points are in line", points=earned.points, change=change)

@@ -1,0 +1,33 @@
+"""How many points an order earns: pure rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow.money import Money, unit
+from orderflow.order import price
+
+if TYPE_CHECKING:
+    from orderflow.order import Order
+
+
+def due(order: Order, points_per_unit: int) -> int:
+    """Return how many points the order is worth as it is now: so many for each whole unit of money that the customer keeps spent.
+
+    An order that is not confirmed, or was cancelled, is worth none. What was cancelled of it later, and
+    what was paid back, is not counted; parts of a whole unit never are.
+    """
+    if not order.confirmed_at or order.state == "cancelled":
+        return 0
+    return points(spent(order), points_per_unit)
+
+
+def spent(order: Order) -> Money:
+    """Return what the order costs its customer by now. Never less than nothing."""
+    kept = order.total.amount - price(order, order.cancelled).amount - order.refunded
+    return Money(max(0, kept), order.total.currency)
+
+
+def points(money: Money, points_per_unit: int) -> int:
+    """Return the points for an amount of money."""
+    return money.amount // unit(money.currency) * points_per_unit

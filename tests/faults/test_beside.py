@@ -1,0 +1,135 @@
+"""Invoices and points, beside the saga: every call of their consumers goes wrong in every way, and the queue brings the message again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from invoices import issue, issuing
+from loyalty import award, store
+from orderflow.events import InvoiceIssued
+from orderflow.log import OrderLog
+from tests.faults.conftest import Tally
+from tests.faults.faults import ONCE, Call, Disturbance, takes, target_of
+from tests.faults.paths import Stage
+from tests.faults.test_sweep import nothing_wrong
+from tests.support import samples
+from tests.support.aws import TABLES, Aws
+from tests.support.dynamodb import Crash, FakeDynamoDB
+from tests.support.prepared import prepare
+from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeWorkflows
+
+CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+ORDERS = ("ord_1", "ord_2", "ord_3")
+ATTEMPTS = 4
+CONSUMERS: dict[str, Callable[[Any, Any], Any]] = {"InvoicesIssue": issue.handler, "LoyaltyAward": award.handler}
+
+
+def begin(attempts: int = 1) -> Aws:
+    """Return services with confirmed orders of one customer, none of them invoiced or rewarded."""
+    aws = Aws(FakeDynamoDB(*TABLES, attempts=attempts), FakeBus(), FakeQueues(), FakeWorkflows(), FakeObjects(attempts))
+    aws.lend()
+    for order_id in ORDERS:
+        prepare(OrderLog("OrderLog", aws.dynamodb.client), order_id, *CONFIRM)
+    return aws
+
+
+def disturbed(aws: Aws, function: str, disturbance: Disturbance) -> None:
+    """Have the calls of the function go through the disturbance from now on."""
+    for name, service in {"dynamodb": aws.dynamodb, "s3": aws.s3}.items():
+
+        def before(operation: str, given: Any, name: str = name) -> None:
+            disturbance.before(Call(function, name, operation, target_of(given)), given)
+
+        def after(operation: str, given: Any, name: str = name) -> None:
+            disturbance.after(Call(function, name, operation, target_of(given)), given)
+
+        service.before, service.after = before, after
+
+
+def deliver(function: str, context: Any) -> None:
+    """Bring the messages to the consumer until it has worked them all off, as SQS does."""
+    left = {record["messageId"]: record for record in samples.waking(*ORDERS)["Records"]}
+    for _ in range(ATTEMPTS):
+        try:
+            answer = CONSUMERS[function]({"Records": list(left.values())}, context)
+        except Crash:
+            continue
+        left = {failed["itemIdentifier"]: left[failed["itemIdentifier"]] for failed in answer["batchItemFailures"]}
+        if not left:
+            return
+    raise AssertionError(f"{function} still fails for {sorted(left)}")
+
+
+def wrong(aws: Aws, function: str) -> list[str]:
+    """Return what is wrong with what the consumer left behind."""
+    aws.dynamodb.before = aws.dynamodb.after = aws.s3.before = aws.s3.after = None
+    return _invoices(aws) if function == "InvoicesIssue" else _points(aws)
+
+
+def _invoices(aws: Aws) -> list[str]:
+    rows = {item["order_id"]["S"]: item for item in aws.dynamodb.items("Invoices") if item["position"]["N"] != "0"}
+    found: list[str] = []
+    if sorted(int(row["position"]["N"]) for row in rows.values()) != [1, 2, 3]:
+        found.append(f"numbers {[row['number']['S'] for row in rows.values()]}")
+    for order_id in ORDERS:
+        issued = [event.data for event in issue.LOG.history(order_id) if isinstance(event.data, InvoiceIssued)]
+        if [fact.number for fact in issued] != [rows[order_id]["number"]["S"]]:
+            found.append(f"{order_id} was told {issued}")
+        if not issued or issued[0].number not in aws.s3.objects["InvoiceDocuments", issued[0].document].decode():
+            found.append(f"{order_id} has not its own document")
+    return found
+
+
+def _points(aws: Aws) -> list[str]:
+    entries = {item["entry"]["S"]: int(item["points"]["N"]) for item in aws.dynamodb.items("LoyaltyPoints")}
+    return [] if entries == dict.fromkeys(ORDERS, 25) | {"balance": 75} else [json.dumps(entries)]
+
+
+@pytest.mark.parametrize("function", CONSUMERS)
+def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, context: Any, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    for module in (issuing, store):
+        monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    recorded = Disturbance()
+    disturbed(aws := begin(), function, recorded)
+    deliver(function, context)
+    assert wrong(aws, function) == []
+
+    failures: dict[str, list[str]] = {}
+    for number, call in enumerate(recorded.calls):
+        for kind in (kind for kind in ONCE if takes(kind, call)):
+            disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
+            disturbed(aws := begin(2 if kind.retried else 1), function, disturbance)
+            deliver(function, context)
+            tally(function, kind.name)
+            found = wrong(aws, function)
+            if disturbance.hits != 1:
+                found.append(f"the fault was met {disturbance.hits} times")
+            if found:
+                failures[f"{number} {call}, {kind.name}"] = found
+    nothing_wrong(failures)
+
+
+@pytest.mark.parametrize("function", CONSUMERS)
+def test_a_message_comes_again_at_any_moment(
+    stage: Stage, tally: Tally, context: Any, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    for module in (issuing, store):
+        monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    recorded = Disturbance()
+    disturbed(begin(), function, recorded)
+    deliver(function, context)
+
+    failures: dict[str, list[str]] = {}
+    for number in range(len(recorded.calls)):
+        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
+        disturbance.act = lambda: deliver(function, context)
+        disturbed(aws := begin(), function, disturbance)
+        deliver(function, context)
+        tally(function, "messages twice")
+        if found := wrong(aws, function):
+            failures[f"before {number} {recorded.calls[number]}"] = found
+    nothing_wrong(failures)

@@ -1,0 +1,119 @@
+"""What follows a confirmed order goes on side by side: each part on its own, retried alone, and nothing waits for another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.integration.world import World, eventually
+
+# Seconds after which a message whose first delivery failed, such as in a burst of cold starts, was there a second time.
+CATCHES_UP = 240.0
+VISIBILITY_SECONDS = 2
+
+
+def _points(world: World, customer: str) -> int:
+    answer = world.shop.call("GET", "/points", customer)
+    assert answer.status == 200, answer
+    return answer.json()["points"]
+
+
+def _invoice(world: World, customer: str, order_id: str) -> Any:
+    return world.shop.call("GET", f"/orders/{order_id}/invoice", customer)
+
+
+def _listed(world: World, customer: str) -> dict[str, str]:
+    orders = world.shop.call("GET", "/orders", customer).json()["orders"]
+    return {order["order_id"]: order["state"] for order in orders}
+
+
+def _invoiced(world: World, customer: str, order_id: str) -> str:
+    answer = eventually(
+        lambda: _invoice(world, customer, order_id), lambda answer: answer.status == 200, within=CATCHES_UP, what="the invoice is there"
+    )
+    return answer.body.decode()
+
+
+def _earned(world: World, customer: str, points: int) -> None:
+    eventually(lambda: _points(world, customer), lambda found: found == points, within=CATCHES_UP, what=f"{points} points")
+
+
+def test_a_confirmed_order_is_invoiced_listed_and_earns_points(world: World):
+    customer, stranger, sku = world.customer(), world.customer("stranger"), world.product(price=1250)
+    order_id = world.buy(customer, sku, 3)
+    assert world.outcome(customer, order_id) == "confirmed"
+
+    page = _invoiced(world, customer, order_id)
+    _earned(world, customer, 37)
+
+    (number,) = [event["data"]["number"] for event in world.shop.events(customer, order_id) if event["type"] == "InvoiceIssued"]
+    for part in (number, order_id, sku, "EUR 12.50", "EUR 37.50"):
+        assert part in page
+    assert _invoice(world, customer, order_id).headers["content-type"].startswith("text/html")
+    assert _invoice(world, stranger, order_id).status == 404
+    assert _points(world, stranger) == 0
+
+
+def test_numbers_have_no_gap_and_no_double(world: World):
+    customer, sku = world.customer(), world.product()
+    bought = [world.buy(customer, sku) for _ in range(4)]
+    for order_id in bought:
+        _invoiced(world, customer, order_id)
+
+    rows = [item for item in world.scan("Invoices") if item["position"]["N"] != "0"]
+
+    for series in {row["series"]["S"] for row in rows}:
+        positions = sorted(int(row["position"]["N"]) for row in rows if row["series"]["S"] == series)
+        assert positions == list(range(1, len(positions) + 1))
+    assert {row["order_id"]["S"] for row in rows} >= set(bought)
+    assert len({row["order_id"]["S"] for row in rows}) == len(rows)
+
+
+@contextmanager
+def _denied(world: World, function: str, queue: str) -> Iterator[None]:
+    """Take a function's permissions away; its failed messages come again after seconds, and soon go to the dead letters."""
+    iam, sqs, url = world.target.client("iam"), world.target.client("sqs"), world.target.resources[f"{queue}QueueUrl"]
+    arn = world.target.client("lambda").get_function_configuration(FunctionName=world.target.resources[f"{function}Function"])["Role"]
+    role = arn.rpartition("/")[2]
+    policy = iam.get_role_policy(RoleName=role, PolicyName="own")["PolicyDocument"]
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
+    allowed = [statement for statement in policy["Statement"] if not any(action.startswith("dynamodb:") for action in statement["Action"])]
+    iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=json.dumps(policy | {"Statement": allowed}))
+    try:
+        yield
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=json.dumps(policy))
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+
+
+@pytest.mark.needs("iam")
+@pytest.mark.parametrize(
+    ("function", "queue", "redrive"),
+    [("LoyaltyAward", "LoyaltyAward", "loyalty-award"), ("InvoicesIssue", "InvoicesIssue", "invoices-issue")],
+)
+def test_one_that_is_broken_keeps_none_of_the_others_waiting(world: World, function: str, queue: str, redrive: str):
+    customer, sku = world.customer(), world.product(price=1000)
+    with _denied(world, function, queue):
+        order_id = world.buy(customer, sku)
+
+        assert world.outcome(customer, order_id) == "confirmed"
+        eventually(lambda: _listed(world, customer), lambda seen: seen == {order_id: "confirmed"}, within=CATCHES_UP, what="it is listed")
+        assert len(world.mails(order_id)) == 1
+        if function == "LoyaltyAward":
+            _invoiced(world, customer, order_id)
+        else:
+            _earned(world, customer, 10)
+        eventually(
+            lambda: any(order_id in body for body in world.waiting(f"{queue}DeadLettersUrl")), within=CATCHES_UP, what="it is a dead letter"
+        )
+        assert _points(world, customer) == (0 if function == "LoyaltyAward" else 10)
+        assert _invoice(world, customer, order_id).status == (200 if function == "LoyaltyAward" else 404)
+
+    assert world.invoke("OperationsRedrive", {"queue": redrive, "max": 100})["moved"] >= 1
+    _invoiced(world, customer, order_id)
+    _earned(world, customer, 10)

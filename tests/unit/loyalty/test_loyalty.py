@@ -1,0 +1,129 @@
+"""Points follow what a customer keeps bought, whatever order the events come in; the balance is always the sum."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loyalty import award, balance, rules
+from loyalty.store import Award, Contention, Points
+from orderflow.money import Money, unit
+from tests.support import orders, samples
+from tests.support.aws import Aws
+from tests.support.dynamodb import conflict
+from tests.support.prepared import prepare
+
+CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+# The orders of tests.support.orders cost EUR 29.90: a mug EUR 12.50, filters EUR 4.90.
+WORTH = {
+    "placed": 0,
+    "authorized": 0,
+    "rejected": 0,
+    "cancelled": 0,
+    "confirmed": 29,
+    "cancelling shipping": 29,
+    "paid": 29,
+    "rest cancelled": 12,
+    "part lost": 29,
+    "lost refunded": 17,
+    "partly returned": 29,
+    "return refunded": 17,
+}
+amounts = st.integers(0, 10**12)
+currencies = st.sampled_from(["EUR", "JPY", "KWD", "CLF"])
+
+
+def points_of(aws: Aws, customer: str = "ann") -> int:
+    return Points("LoyaltyPoints", aws.dynamodb.client).balance(customer)
+
+
+def is_the_sum(aws: Aws) -> bool:
+    items = aws.dynamodb.items("LoyaltyPoints")
+    entries = [int(item["points"]["N"]) for item in items if item["entry"]["S"] != "balance"]
+    return sum(entries) == sum(int(item["points"]["N"]) for item in items if item["entry"]["S"] == "balance")
+
+
+@pytest.mark.parametrize("state", WORTH)
+def test_an_order_is_worth_what_its_customer_keeps_bought(state: str) -> None:
+    assert rules.due(orders.after(*orders.STATES[state]), 1) == WORTH[state]
+
+
+@pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
+def test_no_order_is_worth_less_than_nothing(state: str) -> None:
+    assert 0 <= rules.due(orders.after(*orders.STATES[state]), 3) <= 3 * 29
+
+
+@given(amounts, currencies, st.integers(0, 100))
+def test_only_whole_units_count(amount: int, currency: str, rate: int) -> None:
+    points = rules.points(Money(amount, currency), rate)
+    assert points % max(rate, 1) == 0
+    assert points * unit(currency) <= amount * rate < (points + max(rate, 1)) * unit(currency) or rate == 0
+
+
+@given(amounts, amounts, currencies)
+def test_who_spends_more_never_gets_less(one: int, two: int, currency: str) -> None:
+    low, high = sorted((one, two))
+    assert rules.points(Money(low, currency), 1) <= rules.points(Money(high, currency), 1)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ord_1", "ord_2"]), st.integers(0, 5)), max_size=12))
+def test_whatever_order_awards_come_in_the_newest_counts(deliveries: list[tuple[str, int]]) -> None:
+    """The worth of an order by version; a worker may write what it found out long ago."""
+    worth = [0, 0, 25, 25, 10, 0]
+    aws = Aws()
+    points = Points("LoyaltyPoints", aws.dynamodb.client)
+    for order_id, version in deliveries:
+        points.award("ann", order_id, Award(worth[version], version))
+        assert is_the_sum(aws)
+    newest = {order_id: max(version for name, version in deliveries if name == order_id) for order_id, _ in deliveries}
+    assert points.balance("ann") == sum(worth[version] for version in newest.values())
+
+
+def test_an_order_that_is_cancelled_while_a_worker_is_slow_earns_nothing(aws: Aws) -> None:
+    points = Points("LoyaltyPoints", aws.dynamodb.client)
+
+    def cancelled_meanwhile(operation: str, _: Any) -> None:
+        if operation == "TransactWriteItems":
+            aws.dynamodb.before = None
+            points.award("ann", "ord_1", Award(0, 9))
+
+    aws.dynamodb.before = cancelled_meanwhile
+    assert points.award("ann", "ord_1", Award(25, 5)) == 0
+    assert points_of(aws) == 0
+
+
+def test_who_keeps_being_in_the_way_is_given_way_to(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loyalty.store.time.sleep", lambda _: None)
+
+    def in_the_way(operation: str, given: Any) -> None:
+        if operation == "TransactWriteItems":
+            raise conflict(given)
+
+    aws.dynamodb.before = in_the_way
+    with pytest.raises(Contention):
+        Points("LoyaltyPoints", aws.dynamodb.client).award("ann", "ord_1", Award(25, 5))
+
+
+def test_an_order_counts_once_however_often_it_is_delivered(aws: Aws, context: Any) -> None:
+    for order_id in ("ord_1", "ord_2"):
+        prepare(award.LOG, order_id, *CONFIRM)
+    for _ in range(3):
+        assert award.handler(samples.waking("ord_1", "ord_2", "ord_1"), context) == {"batchItemFailures": []}
+    assert (points_of(aws), points_of(aws, "bob")) == (50, 0)
+
+
+@pytest.mark.parametrize("name", samples.names("loyalty/award"))
+def test_the_samples_have_the_answers_that_stand_beside_them(name: str, aws: Aws, context: Any) -> None:
+    for order_id in ("ord_000000000000awardconfirmed", "ord_000000000000awardcancelled"):
+        prepare(award.LOG, order_id)
+    assert award.handler(samples.sample(name), context) == samples.expected(name)
+
+
+def test_everybody_reads_their_own_points(aws: Aws, context: Any) -> None:
+    Points("LoyaltyPoints", aws.dynamodb.client).award("ann", "ord_1", Award(25, 5))
+    answers = [balance.handler(samples.sample(name), context) for name in ("loyalty/balance/points", "loyalty/balance/none-yet")]
+    assert [json.loads(answer["body"]) for answer in answers] == [{"points": 25}, {"points": 0}]
