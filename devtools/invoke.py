@@ -66,6 +66,12 @@ FLOW = (
     "invoices.read",
     "loyalty.award",
     "loyalty.balance",
+    "reviews.open",
+    "reviews.wait",
+    "reviews.read",
+    "reviews.expire",
+    "reviews.decide",
+    "reviews.close",
     "notifications.mail",
     # The orders of the samples to be posted are on no log, which a proof after them would find.
     "ledger.prove",

@@ -14,10 +14,9 @@ from devtools import cli
 from devtools.target import ROOT
 from loyalty.answers import PointsAnswer
 from orderflow import webhooks
-from orderflow.http import PROBLEM_BASE
+from orderflow.http import MAX_BODY_BYTES, PROBLEM_BASE
 from orders.requests import (
     DEFAULT_LIMIT,
-    MAX_BODY_BYTES,
     MAX_KEY_LENGTH,
     MAX_LIMIT,
     CancelOrderRequest,
@@ -29,6 +28,8 @@ from orders.requests import (
     ShownState,
     Timeline,
 )
+from reviews.requests import DecisionRequest, OpenReviews
+from reviews.rules import GROUP, Verdict
 
 DOCUMENT = ROOT / "functions" / "orders" / "openapi.json"
 
@@ -197,11 +198,36 @@ SIGNED = (
     Problem("body-too-large", 413, "Body too large", f"a message may have {webhooks.MAX_BODY_BYTES} bytes at most"),
     Problem("invalid-request", 422, "Invalid request", "object missing required field `message_id`", (("field", "$"),)),
 )
+DECIDED_AT = "2026-01-15T12:00:00.123456Z"
+VERDICT = {"order_id": ORDER_ID, "decision": "approve", "reviewer": "rex", "note": "known customer", "decided_at": DECIDED_AT}
+REVIEWS = {
+    "reviews": [
+        {
+            "order_id": ORDER_ID,
+            "opened_at": "2026-01-15T10:30:01.123456Z",
+            "total": {"amount": 289900, "currency": "EUR"},
+            "score": 60,
+            "reasons": ["amount_large"],
+        }
+    ],
+    "next": "WyJvcmRfMSIsIjIwMjYtMDEtMTUiXQ",
+}
+DECIDING = (
+    Problem("own-order", 403, "Own order", "somebody else has to decide on an order of yours"),
+    Problem("not-held", 409, "Not held", "the order is cancelled and waits for no decision", (("state", "cancelled"),)),
+    Problem(
+        "already-decided",
+        409,
+        "Already decided",
+        "reject was decided; a decision cannot be changed",
+        (("decision", "reject"), ("decided_at", DECIDED_AT), ("timed_out", False)),
+    ),
+)
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
 INVOICING = (Problem("invoice-not-found", 404, "Invoice not found", "an order has its invoice soon after it was confirmed"),)
 # API Gateway's own answer for a route that there is not; so it belongs to no route.
 ELSEWHERE = (Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),)
-PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CANCELLING, *RETURNING, UNSIGNED, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CANCELLING, *RETURNING, *DECIDING, UNSIGNED, *GENERAL, *ELSEWHERE)
 
 
 def document() -> dict[str, Any]:
@@ -215,7 +241,7 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": ".", "description": "Where this document was read from."}],
         "security": [{"jwt": []}],
-        "tags": [{"name": "orders"}, {"name": "loyalty"}, {"name": "webhooks"}, {"name": "description"}],
+        "tags": [{"name": "orders"}, {"name": "reviews"}, {"name": "loyalty"}, {"name": "webhooks"}, {"name": "description"}],
         "paths": {
             "/orders": {"get": _list(), "post": _place()},
             "/orders/{order_id}": {"parameters": [_ref("parameters", "OrderId")], "get": _read()},
@@ -225,6 +251,8 @@ def document() -> dict[str, Any]:
             "/webhooks/carrier": {"post": _carrier()},
             "/orders/{order_id}/invoice": {"parameters": [_ref("parameters", "OrderId")], "get": _invoice()},
             "/points": {"get": _points()},
+            "/reviews": {"get": _list_reviews()},
+            "/reviews/{order_id}/decision": {"parameters": [_ref("parameters", "OrderId")], "post": _decide()},
             "/openapi.json": {"get": _describe()},
         },
         "components": {
@@ -398,6 +426,34 @@ def _points() -> dict[str, Any]:
     }
 
 
+def _list_reviews() -> dict[str, Any]:
+    return {
+        "operationId": "listReviews",
+        "tags": ["reviews"],
+        "summary": "Read which orders wait for a decision",
+        "description": f"For members of the group {GROUP}. Oldest first; what was just decided may still be there for a moment.",
+        "parameters": [_ref("parameters", "Limit"), _ref("parameters", "Cursor"), _ref("parameters", "CorrelationId")],
+        "responses": {"200": _answer("A page of them.", "OpenReviews", {"page": REVIEWS})} | _problems(*LISTING, *GENERAL),
+    }
+
+
+def _decide() -> dict[str, Any]:
+    decision = {"decision": "approve", "note": "known customer"}
+    return {
+        "operationId": "decideOnOrder",
+        "tags": ["reviews"],
+        "summary": "Let a held order go on, or refuse it",
+        "description": (
+            f"For members of the group {GROUP}, not for orders of their own. The first decision stands; whoever decides the same has "
+            "the same answer."
+        ),
+        "parameters": [_ref("parameters", "CorrelationId")],
+        "requestBody": _request("DecisionRequest", {"approve": decision}),
+        "responses": {"200": _answer("The decision that stands.", "Verdict", {"approved": VERDICT})}
+        | _problems(*SENDING, *READING, *DECIDING, *GENERAL),
+    }
+
+
 def _describe() -> dict[str, Any]:
     plain = {"200": {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}}
     return {
@@ -445,7 +501,8 @@ def _problems(*problems: Problem) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline, PointsAnswer)
+    orders = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
+    models = (*orders, DecisionRequest, OpenReviews, Verdict, PointsAnswer)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
         "title": "Problem",
@@ -458,6 +515,10 @@ def _schemas() -> dict[str, Any]:
             "detail": {"type": "string", "description": "What to do about it."},
             "field": {"type": "string", "description": "JSONPath of the part that is wrong (invalid-request), or the parameter's name."},
             "skus": {"type": "array", "items": {"type": "string"}, "description": "Products that cannot be ordered (unknown-sku)."},
+            "state": {"type": "string", "description": "The state of the order (not-held)."},
+            "decision": {"type": "string", "enum": ["approve", "reject"], "description": "What was decided (already-decided)."},
+            "decided_at": {"type": "string", "format": "date-time", "description": "When that was (already-decided)."},
+            "timed_out": {"type": "boolean", "description": "Whether the time decided, and no person (already-decided)."},
         },
         "required": ["type", "title", "status", "detail"],
     }

@@ -87,7 +87,7 @@ def state_of(events: list[dict[str, Any]]) -> str:
                 return f"rejected: {event['data'].get('reason', '?')}"
             case "OrderHeldForReview":
                 return "held"
-            case "OrderReviewApproved":
+            case "OrderReviewApproved" | "OrderReviewRejected":
                 return "placed"
             case _:
                 pass

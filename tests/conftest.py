@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "INVOICE_DOCUMENTS_BUCKET": "InvoiceDocuments",
     "LOYALTY_POINTS_TABLE": "LoyaltyPoints",
     "POINTS_PER_UNIT": "1",
+    "REVIEWS_TABLE": "Reviews",
     "SANDBOX_PAYMENTS_TABLE": "SandboxPayments",
     "SANDBOX_SHIPMENTS_TABLE": "SandboxShipments",
     "IDEMPOTENCY_TABLE": "MailIdempotency",
@@ -101,13 +102,18 @@ ENVIRONMENT = {
                 "kind": "saga",
                 "target": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
             },
+            "review-rule": {
+                "queue_url": "https://sqs.invalid/review-rule-dead-letters",
+                "kind": "saga",
+                "target": "arn:aws:states:us-east-1:000000000000:stateMachine:review",
+            },
             **{
                 f"{name}{rule}": {
                     "queue_url": f"https://sqs.invalid/{name}{rule}-dead-letters",
                     "kind": "queue",
                     "target": f"https://sqs.invalid/{name}",
                 }
-                for name in ("shipping-request", "order-view", "invoices-issue", "loyalty-award")
+                for name in ("shipping-request", "order-view", "reviews-close", "invoices-issue", "loyalty-award")
                 for rule in ("", "-rule")
             },
             "shipping-record": {
@@ -124,6 +130,7 @@ ENVIRONMENT = {
                 "queue_url": "https://sqs.invalid/operations",
                 "kind": "saga",
                 "target": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
+                "workflows": {"review": "arn:aws:states:us-east-1:000000000000:stateMachine:review"},
             },
         }
     ),

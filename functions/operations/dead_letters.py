@@ -46,11 +46,15 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Route(Struct, frozen=True):
-    """Where messages lie, and where they go: to a queue (URL), a topic or a saga (ARN), or as events to the bus (name)."""
+    """Where messages lie, and where they go: to a queue (URL), a topic or a saga (ARN), or as events to the bus (name).
+
+    `workflows` are other state machines, by the name that a message from one of them gives.
+    """
 
     queue_url: str
     kind: Literal["queue", "topic", "saga", "bus"]
     target: str
+    workflows: dict[str, str] = {}
 
 
 class Moved(Struct, frozen=True):
@@ -67,6 +71,7 @@ class Ids(Struct, frozen=True):
     order_id: str
     correlation_id: str
     event_id: str = ""
+    workflow: str = ""
 
 
 class _BusEvent(Struct, frozen=True):
@@ -158,7 +163,8 @@ class DeadLetters:
             case "topic":
                 return lambda message: self._publish(route.target, message)
             case "saga":
-                return Runs(Saga(route.target, self._workflows))
+                sagas = {name: Saga(arn, self._workflows) for name, arn in {"": route.target, **route.workflows}.items()}
+                return Runs(sagas)
             case "bus":
                 return lambda message: self._outbox.publish(route.target, message.get("Body", ""))
 
@@ -170,20 +176,23 @@ class DeadLetters:
 
 
 class Runs:
-    """Passes a message on by running the saga of the order that it is about."""
+    """Passes a message on by running the saga, or the other workflow, of the order that it is about."""
 
-    def __init__(self, saga: Saga) -> None:
-        """Run this saga."""
-        self._saga = saga
+    def __init__(self, sagas: Mapping[str, Saga]) -> None:
+        """Run one of these, by the name of the workflow that a message came from; most messages give none."""
+        self._sagas = sagas
 
     def __call__(self, message: MessageTypeDef) -> None:
-        """Run the saga once.
+        """Run it once.
 
         Raises:
-            msgspec.DecodeError: the message is not about an order.
+            msgspec.MsgspecError: the message is not about an order, or from no workflow that is known.
         """
         ids = ids_of(message.get("Body", ""))
-        self._saga.run(ids.order_id, ids.correlation_id, ids.event_id)
+        if ids.workflow not in self._sagas:
+            unknown = f"there is no workflow {ids.workflow!r}"
+            raise msgspec.ValidationError(unknown)
+        self._sagas[ids.workflow].run(ids.order_id, ids.correlation_id, ids.event_id)
 
 
 def ids_of(body: str) -> Ids:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,10 +10,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from orderflow.events import Address, Country, Line, Quantity, Sku, StockLine
-from orderflow.http import ApiEvent, Problem, header, invalid
+from orderflow.http import ApiEvent, Problem, body_of, decoded, header
 from orderflow.money import Money
 
-MAX_BODY_BYTES = 64 * 1024
 MAX_LINES = 98  # a reservation writes each line, its own row and its event in one transaction of 100
 MAX_KEY_LENGTH = 255
 MAX_REASON_LENGTH = 500
@@ -163,29 +161,18 @@ def parse(event: ApiEvent) -> PlaceOrderRequest:
     Raises:
         Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON, 422 for another shape.
     """
-    return _decoded(_body(event), _order)
+    return decoded(body_of(event), _order)
 
 
 def cancellation(event: ApiEvent) -> CancelOrderRequest:
     """Return why an API Gateway event asks to cancel an order. Raises what `parse` raises."""
-    body = _body(event)
-    return _decoded(body, _cancellation) if body else CancelOrderRequest()
+    body = body_of(event)
+    return decoded(body, _cancellation) if body else CancelOrderRequest()
 
 
 def sending_back(event: ApiEvent) -> SendBackRequest:
     """Return what an API Gateway event asks to send back. Raises what `parse` raises."""
-    return _decoded(_body(event), _return)
-
-
-def _decoded[A](body: bytes, decoder: msgspec.json.Decoder[A]) -> A:
-    if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, "body-too-large", "Body too large", f"a body may have {MAX_BODY_BYTES} bytes at most")
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise invalid(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "malformed-json", "Malformed JSON", f"the body must be JSON in UTF-8: {error}") from None
+    return decoded(body_of(event), _return)
 
 
 def idempotency_key(event: ApiEvent) -> str:
@@ -207,13 +194,3 @@ def idempotency_key(event: ApiEvent) -> str:
 def fingerprint(request: PlaceOrderRequest) -> str:
     """Return the SHA-256 (hex) of the request's contents, whatever its white space and field order."""
     return hashlib.sha256(_canonical.encode(request)).hexdigest()
-
-
-def _body(event: ApiEvent) -> bytes:
-    body: str = event.get("body") or ""
-    if not event.get("isBase64Encoded"):
-        return body.encode("utf-8", "surrogatepass")
-    try:
-        return base64.b64decode(body, validate=True)
-    except ValueError as error:
-        raise Problem(400, "malformed-body", "Malformed body", f"the body is not base64: {error}") from None

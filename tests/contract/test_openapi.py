@@ -15,12 +15,12 @@ from devtools.target import ROOT
 from loyalty.answers import PointsAnswer
 from orderflow.http import PROBLEM_BASE
 from orders.requests import CancelOrderRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, SendBackRequest, Timeline
+from reviews.requests import DecisionRequest, OpenReviews
+from reviews.rules import Verdict
 from tests.contract.stack import Stack
 
-MODELS = {
-    model.__name__: model
-    for model in (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline, PointsAnswer)
-}
+ORDERS = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
+MODELS = {model.__name__: model for model in (*ORDERS, DecisionRequest, OpenReviews, Verdict, PointsAnswer)}
 
 
 @pytest.fixture(scope="module")

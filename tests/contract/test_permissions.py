@@ -34,6 +34,7 @@ from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 EVENTS = ROOT / "events"
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 type Grant = tuple[str, str]
+REVIEW = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:%s:${AWS::StackName}-review"
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
 
 
@@ -75,7 +76,7 @@ class Observed:
             "sqs": lambda operation, given: self._note([(f"sqs:{operation}", _queue(given["QueueUrl"]))]),
             "sns": lambda operation, given: self._note([(f"sns:{operation}", "Notifications")]),
             "secretsmanager": lambda operation, given: self._note([(f"secretsmanager:{operation}", given["SecretId"].rpartition(":")[2])]),
-            "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", "Fulfilment")]),
+            "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", _workflow(given))]),
             "dynamodbstreams": lambda operation, _: self._note([(f"dynamodb:{operation}", "OrderLog")]),
             "s3": lambda operation, given: self._note([(f"s3:{operation}", f"{given['Bucket']}/*")]),
             "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
@@ -128,6 +129,13 @@ def _tables(operation: str, given: Parameters) -> Iterator[Grant]:
 def _queue(url: str) -> str:
     name = "".join(map(str.title, url.rpartition("/")[2].split("-")))
     return name if name.endswith("DeadLetters") else f"{name}Queue"
+
+
+def _workflow(given: dict[str, Any]) -> str:
+    """Return the state machine, or where only its name can be known the pattern, that a call is about."""
+    if "stateMachineArn" in given:
+        return given["stateMachineArn"].rpartition(":")[2].title()
+    return REVIEW % "execution" + ":*" if "executionArn" in given else REVIEW % "stateMachine"
 
 
 def _bus(entry: dict[str, Any]) -> str:
@@ -249,6 +257,26 @@ def every_message_of_the_carrier(observed: Observed) -> None:
         observed.run("shipping.webhook", request)
 
 
+def every_review(observed: Observed) -> None:
+    """Have held orders wait for people: with a second execution, with a decision, and with none."""
+    for order_id in ("ord_decided", "ord_expired"):
+        prepared.place(observed.log, order_id, lines={"ESPRESSO-PRO": 1})
+        prepared.advance(observed.log, order_id, "inventory.reserve", "fraud.screen")
+        for execution in ("one", "two"):
+            step = {"order_id": order_id, "correlation_id": "c", "execution": execution, "token": f"token-{execution}"}
+            observed.lend(describe_execution={"status": "FAILED"})
+            observed.run("reviews.open", step)
+            observed.run("reviews.wait", step)
+        observed.run("reviews.wait", {**step, "execution": "one"})
+    observed.run("reviews.read", sample("reviews/read/first-page"))
+    observed.run("reviews.decide", {**sample("reviews/decide/approve"), "pathParameters": {"order_id": "ord_decided"}})
+    observed.run("reviews.expire", {"order_id": "ord_expired", "correlation_id": "c"})
+    ended = sample("reviews/close/timed-out")
+    body = json.loads(ended["Records"][0]["body"])
+    ended["Records"][0]["body"] = json.dumps({**body, "detail": {**body["detail"], "order_id": "ord_expired"}})
+    observed.run("reviews.close", ended)
+
+
 def every_call(observed: Observed) -> None:
     """Call the functions that are no step of the saga, with their samples and with what can go wrong."""
     for path in sorted(EVENTS.glob("orders/place/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
@@ -282,6 +310,7 @@ def every_call(observed: Observed) -> None:
     observed.run("notifications.mail", sample("notifications/mail/held"))
     body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})
     waiting = {"MessageId": "m", "ReceiptHandle": "r", "Body": body}
+    failed = {**waiting, "Body": json.dumps({**json.loads(body), "workflow": "review"})}
     for queue in json.loads(ENVIRONMENT["REDRIVE_TARGETS"]):
         observed.lend(receive_message=[{"Messages": [waiting]}])
         observed.run("operations.redrive", {"queue": queue, "max": 1})
@@ -294,7 +323,10 @@ def every_call(observed: Observed) -> None:
         put_events={"FailedEntryCount": 0, "Entries": []},
     )
     observed.run("operations.redrive", {"queue": "publish", "max": 1})
+    observed.lend(receive_message=[{"Messages": [failed]}])
+    observed.run("operations.redrive", {"queue": "operations", "max": 1})
     every_message_of_the_carrier(observed)
+    every_review(observed)
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,8 @@ ROUTES = {
     "InventorySettleRule": {"ShipmentDispatched", "ReturnReceived"},
     "InvoicesIssueRule": {"OrderConfirmed"},
     "LoyaltyAwardRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
+    "ReviewRule": {"OrderHeldForReview"},
+    "ReviewsCloseRule": {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
 }
 # What these lead to is made again from the log at any time, or has happened once for all: a replay does no harm.
 REPLAYED = {"LedgerRule", "OrderViewRule", "LoyaltyAwardRule"}
@@ -101,5 +103,5 @@ def test_what_publishes_the_log_may_only_speak_for_the_contexts_that_append(stac
     role = referred(stack.of("Lambda::Function")[function]["Role"])
     [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]
     assert statement["Condition"] == {
-        "ForAllValues:StringEquals": {"events:source": ["orders", "inventory", "fraud", "payments", "shipping", "invoices"]}
+        "ForAllValues:StringEquals": {"events:source": ["orders", "inventory", "fraud", "payments", "shipping", "invoices", "reviews"]}
     }

@@ -14,29 +14,22 @@ from orders.requests import PlaceOrderRequest
 from tests.contract.stack import Stack, referred
 
 EVENTS = ROOT / "events"
-WORKFLOW = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
+WORKFLOWS = [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "workflows").glob("*.asl.json"))]
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
-REQUESTS = (
-    "orders/place",
-    "orders/read",
-    "orders/browse",
-    "invoices/read",
-    "loyalty/balance",
-    "orders/cancel",
-    "orders/send_back",
-    "orders/describe",
-    "shipping/webhook",
-)
+ASKED = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe")
+REQUESTS = (*ASKED, "invoices/read", "loyalty/balance", "shipping/webhook", "reviews/read", "reviews/decide")
 WOKEN = {
     "shipping/request": "ShippingRequestRule",
     "orders/project": "OrderViewRule",
     "invoices/issue": "InvoicesIssueRule",
     "loyalty/award": "LoyaltyAwardRule",
 }
+# The state that invokes a function, and the states that it is one of.
 STEPS = {
-    state["Parameters"]["FunctionName"].strip("${}"): state
-    for state in WORKFLOW["States"].values()
-    if state.get("Resource", "").endswith(":lambda:invoke")
+    state["Parameters"]["FunctionName"].strip("${}"): (state, workflow["States"])
+    for workflow in WORKFLOWS
+    for state in workflow["States"].values()
+    if ":lambda:invoke" in state.get("Resource", "")
 }
 
 
@@ -99,11 +92,11 @@ def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
 
 @pytest.mark.parametrize("name", of(*(re.sub(r"(?<=[a-z])(?=[A-Z])", "/", function).lower() for function in STEPS)))
 def test_a_step_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
-    state = next(state for function, state in STEPS.items() if folder(stack, function) == name.rpartition("/")[0])
+    state, states = next(step for function, step in STEPS.items() if folder(stack, function) == name.rpartition("/")[0])
     assert set(sample(name)) == {key.removesuffix(".$") for key in state["Parameters"]["Payload"]}
     expected = answer(name)
     if "errorType" not in expected:
-        choice = WORKFLOW["States"][state["Next"]]
+        choice = states[state["Next"]]
         assert expected["outcome"] in known_outcomes(choice) or choice["Type"] != "Choice"
 
 
@@ -144,7 +137,10 @@ def test_a_message_that_wakes_a_consumer_is_one_of_its_rule(stack: Stack, name: 
         assert delivered["detail-type"] in pattern
 
 
-@pytest.mark.parametrize(("name", "rule"), [(name, "PaymentsSettleRule") for name in of("payments/settle")])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [(name, "PaymentsSettleRule") for name in of("payments/settle")] + [(name, "ReviewsCloseRule") for name in of("reviews/close")],
+)
 def test_a_message_that_wakes_a_consumer_carries_an_event_of_its_rule(stack: Stack, name: str, rule: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]["detail-type"]
     for record in sample(name)["Records"]:

@@ -20,30 +20,36 @@ KEPT = {
     "Catalogue",
     "Stock",
     "Reservations",
+    "Reviews",
     "Fraud",
     "LedgerEntries",
     "LedgerBalances",
     "StripePayments",
 }
 DISPOSABLE = {"SandboxPayments", "SandboxShipments", "Tracking", "MailIdempotency", "OrderView"}
+LOG_DELIVERY = {
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+}
 # Where IAM offers no resource to name, or the policy is attached to the one resource that it speaks of.
 UNBOUNDED = {
     "TracingPolicy": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
     "TopicKey": {"kms:*", "kms:GenerateDataKey", "kms:Decrypt"},
-    "FulfilmentRole": {
-        "logs:CreateLogDelivery",
-        "logs:GetLogDelivery",
-        "logs:UpdateLogDelivery",
-        "logs:DeleteLogDelivery",
-        "logs:ListLogDeliveries",
-        "logs:PutResourcePolicy",
-        "logs:DescribeResourcePolicies",
-        "logs:DescribeLogGroups",
-    },
+    "FulfilmentRole": LOG_DELIVERY,
+    "ReviewRole": LOG_DELIVERY,
     # A denial, of everything that is not encrypted on its way.
     "InvoiceDocumentsPolicy": {"s3:*"},
     # Not on AWS, where it is limited by identity and sender.
     "NotificationsMailRole": {"ses:SendEmail"},
+    # Not on AWS, which knows whose a token is.
+    "ReviewsWaitRole": {"states:SendTaskSuccess"},
+    "ReviewsCloseRole": {"states:SendTaskSuccess"},
 }
 
 
@@ -188,24 +194,53 @@ class TestSources:
             }
 
 
+MACHINES = {"Fulfilment": "fulfilment", "Review": "review"}
+
+
+def workflow(machine: str) -> dict[str, Any]:
+    return json.loads((ROOT / f"workflows/{MACHINES[machine]}.asl.json").read_text("utf-8"))
+
+
+def invoking(source: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the states of a workflow that invoke a function: the state's name, the function, the state."""
+    for name, state in source["States"].items():
+        if ":lambda:invoke" in state.get("Resource", ""):
+            yield name, state["Parameters"]["FunctionName"].strip("${}"), state
+
+
 class TestWorkflows:
-    def test_its_role_may_invoke_the_steps_that_it_has_and_nothing_else(self, stack: Stack) -> None:
-        source = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
-        steps = {
-            state["Parameters"]["FunctionName"].strip("${}")
-            for state in source["States"].values()
-            if state.get("Resource", "").endswith(":lambda:invoke")
-        }
-        invoked = {name for action, name in stack.grants("FulfilmentRole") if action == "lambda:InvokeFunction"}
+    def test_every_state_machine_is_looked_at_here(self, stack: Stack) -> None:
+        assert set(stack.of("StepFunctions::StateMachine")) == set(MACHINES)
+
+    @pytest.mark.parametrize("machine", MACHINES)
+    def test_its_role_may_invoke_the_steps_that_it_has_and_nothing_else(self, stack: Stack, machine: str) -> None:
+        steps = {function for _, function, _ in invoking(workflow(machine))}
+        invoked = {name for action, name in stack.grants(f"{machine}Role") if action == "lambda:InvokeFunction"}
         assert invoked == steps
         assert steps <= set(stack.of("Lambda::Function"))
 
-    def test_a_step_that_runs_out_of_time_is_ended_by_the_function_first(self, stack: Stack) -> None:
-        source = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
-        for name, state in source["States"].items():
-            if state.get("Resource", "").endswith(":lambda:invoke"):
-                function = stack.of("Lambda::Function")[state["Parameters"]["FunctionName"].strip("${}")]
-                assert function["Timeout"] < state["TimeoutSeconds"] <= source["TimeoutSeconds"], name
+    @pytest.mark.parametrize("machine", MACHINES)
+    def test_its_role_may_reach_the_queue_and_the_topic_that_it_names(self, stack: Stack, machine: str) -> None:
+        reached = {state["Resource"].rpartition(":::")[2] for state in workflow(machine)["States"].values() if "Resource" in state}
+        granted = stack.grants(f"{machine}Role")
+        assert ("sqs:SendMessage", "OperationsQueue") in granted
+        assert (("sns:Publish", "ReviewRequests") in granted) is ("sns:publish" in reached)
+        assert (("kms:GenerateDataKey", "TopicKey") in granted) is ("sns:publish" in reached)
+
+    @pytest.mark.parametrize("machine", MACHINES)
+    def test_a_step_that_runs_out_of_time_is_ended_by_the_function_first(self, stack: Stack, machine: str) -> None:
+        source = workflow(machine)
+        for name, function, state in invoking(source):
+            if not state["Resource"].endswith(".waitForTaskToken"):
+                timeout = stack.of("Lambda::Function")[function]["Timeout"]
+                assert timeout < state["TimeoutSeconds"] <= source.get("TimeoutSeconds", 3600), name
+
+    def test_a_wait_for_a_person_ends_and_its_end_is_not_retried(self) -> None:
+        [wait] = [state for _, _, state in invoking(workflow("Review")) if state["Resource"].endswith(".waitForTaskToken")]
+        assert wait["TimeoutSecondsPath"] == "$.wait.seconds"
+        # This name stands for every error but a timeout.
+        assert [retrier["ErrorEquals"] for retrier in wait["Retry"]] == [["States.TaskFailed"]]
+        assert wait["Catch"][0]["ErrorEquals"] == ["States.Timeout"]
 
     def test_it_is_traced_and_logs_no_data_of_customers(self, stack: Stack) -> None:
         for name, machine in stack.of("StepFunctions::StateMachine").items():

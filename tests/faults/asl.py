@@ -1,14 +1,16 @@
 """Runs a state machine's definition, as much of the States Language as our workflows use.
 
-Waiting is left out, everything else counts: attempts of each retrier, what a catcher passes on, and
-where a path points. A field that is not known here raises, so a workflow cannot come to rely on
-something that the tests ignore.
+Pauses between attempts are left out, everything else counts: attempts of each retrier, what a catcher
+passes on, where a path points, and that a task may wait for its token. A field that is not known here
+raises, so a workflow cannot come to rely on something that the tests ignore.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import re
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,17 +28,24 @@ _FIELDS = {
         "ResultSelector",
         "ResultPath",
         "TimeoutSeconds",
+        "TimeoutSecondsPath",
         "Retry",
         "Catch",
         "Next",
     },
-    "Choice": {"Type", "Choices", "Default"},
+    "Choice": {"Type", "Comment", "Choices", "Default"},
     "Succeed": {"Type"},
     "Fail": {"Type", "Error", "Cause"},
 }
 _RETRIER = {"ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy"}
 _CATCHER = {"ErrorEquals", "ResultPath", "Next"}
+_COMPARISONS: dict[str, Callable[[Document, Document], bool]] = {
+    "StringEquals": lambda value, wanted: value == wanted,
+    "NumericLessThanEquals": lambda value, wanted: value <= wanted,
+}
 _LONGEST = 500
+_WAITS = ".waitForTaskToken"
+_PART = re.compile(r"\s*(?:'((?:[^'\\]|\\.)*)'|(States\.\w+)\(|(\$[\w.$]*)|([,)]))")
 
 
 class TaskFailed(Exception):
@@ -58,14 +67,17 @@ class ExecutionFailed(Exception):
 
 
 class Machine:
-    """A state machine whose tasks are done by `call`, given the resource and its resolved parameters."""
+    """A state machine, and the executions of it."""
 
-    def __init__(self, definition: Path) -> None:
-        """Read the definition, and refuse what is not understood."""
-        document = json.loads(definition.read_text("utf-8"))
-        self._start: str = document["StartAt"]
-        self._states: dict[str, Any] = document["States"]
-        for name, state in self._states.items():
+    def __init__(self, definition: Path, **substitutions: str) -> None:
+        """Read the definition, with these of its ${names} filled in, and refuse what is not understood."""
+        text = definition.read_text("utf-8")
+        for name, value in substitutions.items():
+            text = text.replace(f"${{{name}}}", value)
+        document = json.loads(text)
+        self.start: str = document["StartAt"]
+        self.states: dict[str, Any] = document["States"]
+        for name, state in self.states.items():
             _only(name, state, _FIELDS[state["Type"]])
             for retrier in state.get("Retry", ()):
                 _only(name, retrier, _RETRIER)
@@ -73,46 +85,100 @@ class Machine:
                 _only(name, catcher, _CATCHER)
 
     def run(self, given: Document, call: Call, execution: str = "arn:execution") -> Document:
-        """Run an execution to its end and return its output.
+        """Run an execution that waits for nobody to its end and return its output; `call` as for `Execution`.
 
         Raises:
             ExecutionFailed: it did not succeed.
         """
-        context = {"Execution": {"Id": execution}}
-        data, name = copy.deepcopy(given), self._start
+        run = Execution(self, given, call, execution)
+        run.go_on()
+        assert run.token is None, "the execution waits for somebody"
+        return run.data
+
+
+class Execution:
+    """One execution; its tasks are done by `call`, given the resource and its resolved parameters.
+
+    `token` is what it waits for, if it does: it goes on with `succeed` or `time_out`.
+    """
+
+    def __init__(self, machine: Machine, given: Document, call: Call, execution: str) -> None:
+        """Stand before the first state."""
+        self._machine = machine
+        self._call = call
+        self._context: dict[str, Any] = {"Execution": {"Id": execution}}
+        self._name = machine.start
+        self._retries: list[int] | None = None
+        self.data = copy.deepcopy(given)
+        self.token: str | None = None
+
+    def go_on(self) -> None:
+        """Run to the end, or to where it waits.
+
+        Raises:
+            ExecutionFailed: it did not succeed.
+        """
         for _ in range(_LONGEST):
-            state = self._states[name]
+            state = self._machine.states[self._name]
             match state["Type"]:
                 case "Succeed":
-                    return data
+                    return
                 case "Fail":
                     raise ExecutionFailed(state["Error"])
                 case "Choice":
-                    name = _chosen(state, data)
+                    self._name = _chosen(state, self.data)
                 case "Pass":
-                    data = _with_result(data, state, _passed(state, data, context))
-                    name = state["Next"]
+                    self._next(state, _passed(state, self.data, self._context))
                 case _:
-                    data, name = self._task(state, data, context, call)
+                    self._task(state)
+                    if self.token:
+                        return
         raise AssertionError("the execution goes round in circles")
 
-    def _task(self, state: Document, data: Document, context: Document, call: Call) -> tuple[Document, str]:
-        retries = [int(retrier["MaxAttempts"]) for retrier in state.get("Retry", ())]
-        while True:
-            try:
-                answer = call(state["Resource"], _resolved(state["Parameters"], data, context))
-                result = _resolved(state["ResultSelector"], answer, context) if "ResultSelector" in state else answer
-                return _with_result(data, state, result), state["Next"]
-            except TaskFailed as failed:
-                number = _first_match(state.get("Retry", ()), failed.error)
-                if number is not None and retries[number] > 0:
-                    retries[number] -= 1
-                    continue
-                number = _first_match(state.get("Catch", ()), failed.error)
-                if number is None:
-                    raise ExecutionFailed(failed.error) from None
-                catcher = state["Catch"][number]
-                return _with_result(data, catcher, {"Error": failed.error, "Cause": ""}), catcher["Next"]
+    def succeed(self, output: Document) -> None:
+        """Go on with the answer that it waited for. Raises ExecutionFailed as `go_on` does."""
+        self.token = None
+        self._next(self._machine.states[self._name], output)
+        self.go_on()
+
+    def time_out(self) -> None:
+        """Go on without an answer. Raises ExecutionFailed as `go_on` does."""
+        self.token = None
+        self._failed(self._machine.states[self._name], "States.Timeout")
+        self.go_on()
+
+    def _task(self, state: Document) -> None:
+        """Make one attempt."""
+        waits = state["Resource"].endswith(_WAITS)
+        token = self._context.setdefault("Task", {})["Token"] = str(uuid.uuid4())
+        try:
+            answer = self._call(state["Resource"], _resolved(state["Parameters"], self.data, self._context))
+        except TaskFailed as failed:
+            self._failed(state, failed.error)
+        else:
+            if waits:
+                assert _at(state["TimeoutSecondsPath"], self.data, {}) > 0
+                self.token = token
+            else:
+                self._next(state, _resolved(state["ResultSelector"], answer, self._context) if "ResultSelector" in state else answer)
+
+    def _failed(self, state: Document, error: str) -> None:
+        """Make ready for the next attempt, or follow the catcher."""
+        if self._retries is None:
+            self._retries = [int(retrier["MaxAttempts"]) for retrier in state.get("Retry", ())]
+        number = _first_match(state.get("Retry", ()), error)
+        if number is not None and self._retries[number] > 0:
+            self._retries[number] -= 1
+            return
+        number = _first_match(state.get("Catch", ()), error)
+        if number is None:
+            raise ExecutionFailed(error)
+        self._next(state["Catch"][number], {"Error": error, "Cause": ""})
+
+    def _next(self, state: Document, result: Document) -> None:
+        self.data = _with_result(self.data, state, result)
+        self._name = state["Next"]
+        self._retries = None
 
 
 def _only(name: str, fields: Mapping[str, Any], known: set[str]) -> None:
@@ -122,7 +188,8 @@ def _only(name: str, fields: Mapping[str, Any], known: set[str]) -> None:
 
 def _first_match(handlers: Any, error: str) -> int | None:
     for number, handler in enumerate(handlers):
-        if {"States.ALL", error} & set(handler["ErrorEquals"]):
+        known = {"States.ALL", error} | ({"States.TaskFailed"} if error != "States.Timeout" else set())
+        if known & set(handler["ErrorEquals"]):
             return number
     return None
 
@@ -138,8 +205,8 @@ def _chosen(state: Document, data: Document) -> str:
 def _holds(rule: Document, data: Document) -> bool:
     if "Or" in rule:
         return any(_holds(part, data) for part in rule["Or"])
-    _only("a choice", rule, {"Variable", "StringEquals", "Next"})
-    return _at(rule["Variable"], data, {}) == rule["StringEquals"]
+    _only("a choice", rule, {"Variable", *_COMPARISONS, "Next"})
+    return all(holds(_at(rule["Variable"], data, {}), rule[name]) for name, holds in _COMPARISONS.items() if name in rule)
 
 
 def _resolved(template: Document, data: Document, context: Document) -> Document:
@@ -148,10 +215,45 @@ def _resolved(template: Document, data: Document, context: Document) -> Document
     resolved: dict[str, Any] = {}
     for name, value in template.items():
         if name.endswith(".$"):
-            resolved[name[:-2]] = _at(value, data, context)
+            resolved[name[:-2]] = _computed(value, data, context)
         else:
             resolved[name] = _resolved(value, data, context)
     return resolved
+
+
+def _computed(expression: str, data: Document, context: Document) -> Document:
+    if expression.startswith("$"):
+        return _at(expression, data, context)
+    value, end = _intrinsic(expression, 0, data, context)
+    assert end == len(expression), expression
+    return value
+
+
+def _intrinsic(text: str, start: int, data: Document, context: Document) -> tuple[Document, int]:
+    """Return the value of the part that starts there, a literal, a path or a call of a function, and where it ends."""
+    part = _PART.match(text, start)
+    assert part, text[start:]
+    literal, function, path, _ = part.groups()
+    if literal is not None:
+        return literal, part.end()
+    if path is not None:
+        return _at(path, data, context), part.end()
+    values: list[Document] = []
+    end = part.end()
+    while text[end - 1] != ")":
+        value, end = _intrinsic(text, end, data, context)
+        values.append(value)
+        separator = _PART.match(text, end)
+        assert separator, text[end:]
+        end = separator.end()
+    return _FUNCTIONS[function](*values), end
+
+
+_FUNCTIONS: dict[str, Callable[..., Document]] = {
+    "States.StringToJson": json.loads,
+    "States.MathAdd": lambda one, other: one + other,
+    "States.Format": lambda template, *values: template.format(*values),
+}
 
 
 def _at(path: str, data: Document, context: Document) -> Document:

@@ -14,6 +14,7 @@ from orderflow.log import open_shard
 from orderflow.order import Order, fold, mark
 from payments.accounts import Account
 from payments.provider import Authorized, Moved
+from reviews.rules import Verdict, verdict
 from shipping.consignments import Consignment
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
@@ -53,7 +54,7 @@ def violations(world: World) -> list[Violation]:
     logs = _logs(world)
     found = [*_log(world, logs), *_api(world, logs)]
     orders = {order_id: order for order_id, log in logs.items() if (order := _folded(order_id, log))}
-    found += [*_ends(world, orders), *_payments(world, orders), *_stock(world, orders), *_bus(world, logs)]
+    found += [*_ends(world, orders), *_payments(world, orders), *_stock(world, orders), *_bus(world, logs), *_reviews(world, logs, orders)]
     found += _shipments(world, orders)
     return [*found, *_executions(world)]
 
@@ -204,3 +205,23 @@ def _bus(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
         yield Violation("every event reaches the bus", f"{sorted(written - published)} not, {sorted(published - written)} for nothing")
     if world.aws.sqs.sent.get(ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]):
         yield Violation("no event is parked", "")
+
+
+def _reviews(world: World, logs: dict[str, list[tuple[int, Event]]], orders: dict[str, Order]) -> Iterator[Violation]:
+    held = {order.order_id for order in orders.values() if order.state == "held"}
+    listed = {row["order_id"]["S"]: row.get("token", {}).get("S") for row in world.aws.dynamodb.items("Reviews") if "list" in row}
+    if set(listed) != held:
+        yield Violation("held orders, and no others, are on the list", f"{sorted(listed)} of {sorted(held)}")
+    if world.reviews.waiting != set(listed.values()):
+        yield Violation("for each an execution waits, under the token that is known", f"{len(world.reviews.waiting)} for {len(listed)}")
+    for decision, answer in world.reviews.verdicts:
+        document = msgspec.json.decode(answer["body"])
+        if answer["statusCode"] == 200:
+            standing = verdict(event for _, event in logs[document["order_id"]])
+            if standing is None or decision != standing.decision or document["decided_at"] != rfc3339(standing):
+                yield Violation("a decision that was answered stands", f"{document} and {standing}")
+
+
+def rfc3339(standing: Verdict) -> str:
+    """Return when something was decided, as answers have it."""
+    return msgspec.to_builtins(standing)["decided_at"]

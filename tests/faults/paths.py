@@ -14,7 +14,7 @@ import shipping.steps
 from fraud import rules, screen
 from inventory import expire
 from operations import sweep
-from orderflow import commands, log
+from orderflow import log
 from orderflow.events import StockLine
 from orders import place, pricing
 from orders.catalogue import Catalogue
@@ -40,8 +40,8 @@ type Patch = Callable[[Any, str, Any], None]
 class Path:
     """What a customer asks for, what is broken all the time, and how the order ends.
 
-    `approved` has a person let a held order go on, after its reservation has `expired`; `cancelled` is the state in which
-    the customer cancels it.
+    `decided` is what a person says to a held order, maybe after its reservation has `expired`: approve, reject, or nothing
+    until the time is over. `cancelled` is the state in which the customer cancels it.
     Of what the carrier has fetched then, `left` is on its way, and nobody knows yet. `postal_code` says how the carrier behaves.
     """
 
@@ -52,7 +52,7 @@ class Path:
     rules: Any = LENIENT
     broken: frozenset[str] = frozenset()
     expired: bool = False
-    approved: bool = False
+    decided: str = ""
     cancelled: str = ""
     left: tuple[StockLine, ...] = ()
     postal_code: str = "LS1 1AA"
@@ -66,8 +66,10 @@ PATHS = (
     Path("refused by fraud rules", "rejected", rules=REFUSING),
     Path("declined", "rejected", token="tok_declined"),
     Path("held for review", "held", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},)),
-    Path("let go by a person", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), approved=True),
-    Path("expired while held", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), expired=True, approved=True),
+    Path("let go by a person", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="approve"),
+    Path("expired while held", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), expired=True, decided="approve"),
+    Path("turned down by a person", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="reject"),
+    Path("nobody decides", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="nothing"),
     Path("cancelled at once", "cancelled", cancelled="placed"),
     Path("cancelled while held", "cancelled", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), cancelled="held"),
     Path("cancelled after confirmation", "cancelled", cancelled="confirmed"),
@@ -142,8 +144,8 @@ def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -
     world.settle()
     if path.expired:
         world.expire()
-    if path.approved:
-        let_go(world, order_id)
+    if path.decided:
+        decide(world, order_id, path.decided)
     if path.left:
         leave(world, order_id, path.left)
     if path.cancelled and path.cancelled != "placed":
@@ -151,12 +153,13 @@ def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -
     return order_id
 
 
-def let_go(world: World, order_id: str) -> None:
-    """Have a person approve a held order, and let everything follow."""
-    disturbance, world.disturbance = world.disturbance, Disturbance()
-    orders = log.OrderLog("OrderLog", world.aws.dynamodb.client)
-    orders.record(orders.load(order_id), commands.ApproveReview("rex"), source="tests")
-    world.disturbance = disturbance
+def decide(world: World, order_id: str, decision: str) -> None:
+    """Have a person decide on a held order, or nobody until the time is over, and let everything follow."""
+    if decision == "nothing":
+        world.reviews.time_out()
+        world.reviews.time_out()
+    else:
+        world.reviews.decide(order_id, decision)
     world.settle()
 
 
@@ -185,10 +188,12 @@ def finish(world: World, path: Path) -> None:
     world.publish()
     world.settle()
     world.redrive()
+    world.reviews.redrive()
+    world.settle()
     world.sweep()
     for item in world.aws.dynamodb.items("OrderLog"):
-        if item["version"]["N"] == "1" and path.approved:
-            let_go(world, item["order_id"]["S"])
+        if item["version"]["N"] == "1" and path.decided:
+            decide(world, item["order_id"]["S"], path.decided)
         if item["version"]["N"] == "1" and path.cancelled:
             cancel(world, item["order_id"]["S"], path.cancelled)
     world.sweep()

@@ -6,10 +6,10 @@ from typing import Any
 from devtools import invoke
 from orderflow.log import OrderLog
 from tests.faults.paths import PATHS, Stage
-from tests.faults.world import STEPS
+from tests.faults.world import REVIEW_STEPS, STEPS
 
 ALSO = {"OrdersPlace": ("accepted",)}
-ON_ORDERS = {*STEPS, "OrdersCancel", "OrdersSendBack"}
+ON_ORDERS = {*STEPS, *REVIEW_STEPS, "OrdersCancel", "OrdersSendBack", "ReviewsDecide", "ReviewsClose"}
 
 
 def test_every_step_answers_its_samples_in_their_order(stage: Stage) -> None:

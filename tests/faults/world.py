@@ -20,9 +20,10 @@ from typing import Any
 from orderflow.log import open_shards
 from tests.faults.asl import ExecutionFailed, Machine, TaskFailed
 from tests.faults.faults import CARRIER, PROVIDER, Call, Disturbance, target_of
+from tests.faults.reviews import Reviews
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB, Parameters
-from tests.support.services import FakeBus, FakeQueues, FakeWorkflows
+from tests.support.services import FakeBus, FakeQueues, FakeTopics, FakeWorkflows
 
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json")
 STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
@@ -49,10 +50,12 @@ STEPS = {
     "InventoryRelease": "inventory.release",
     "OrdersClose": "orders.close",
 }
+REVIEW_STEPS = {"ReviewsOpen": "reviews.open", "ReviewsWait": "reviews.wait", "ReviewsExpire": "reviews.expire"}
 
 CONSUMERS = {
     "ShippingRequest": ("shipping.request", {"OrderConfirmed", "CancellationFailed"}),
     "InventorySettle": ("inventory.settle", {"ShipmentDispatched", "ReturnReceived"}),
+    "ReviewsClose": ("reviews.close", {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}),
 }
 
 type Handler = Callable[[Any, Any], Any]
@@ -74,6 +77,7 @@ def real() -> Functions:
     consumers = {name: module for name, (module, _) in CONSUMERS.items()}
     modules = {
         **STEPS,
+        **REVIEW_STEPS,
         **consumers,
         "OrdersPlace": "orders.place",
         "OrdersCancel": "orders.cancel",
@@ -81,6 +85,7 @@ def real() -> Functions:
         "OrdersPublish": "orders.publish",
         "InventoryExpire": "inventory.expire",
         "OperationsSweep": "operations.sweep",
+        "ReviewsDecide": "reviews.decide",
     }
     return Functions({name: importlib.import_module(module).handler for name, module in modules.items()})
 
@@ -103,6 +108,7 @@ class World:
     invoked: list[str] = field(default_factory=list[str])
     failed: list[str] = field(default_factory=list[str])
     dead_letters: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    reviews: Reviews = field(init=False)
     _published: int = 0
     _seen: int = 0
     _local: threading.local = field(default_factory=threading.local)
@@ -110,7 +116,8 @@ class World:
     def __post_init__(self) -> None:
         """Stock the shelves."""
         times = self.attempts
-        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), FakeBus(times), FakeQueues(times), FakeWorkflows(times))
+        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), FakeBus(times), FakeQueues(times), FakeWorkflows(times), FakeTopics(times))
+        self.reviews = Reviews(self)
         for sku, available in STOCK.items():
             row = {"name": {"S": sku}, "unit_price": {"N": str(PRICES[sku])}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
             self.aws.dynamodb.seed("Catalogue", {"sku": {"S": sku}, **row})
@@ -120,6 +127,7 @@ class World:
             "events": self.aws.events,
             "sqs": self.aws.sqs,
             "stepfunctions": self.aws.stepfunctions,
+            "sns": self.aws.sns,
         }
         for name, service in services.items():
             service.before, service.after = self._hooks(name)
@@ -229,6 +237,7 @@ class World:
             for name, (_, types) in CONSUMERS.items():
                 if entry["DetailType"] in types:
                     self.wake(name, entry["Detail"])
+            self.reviews.react(entry["DetailType"], json.loads(entry["Detail"]))
             self.publish()
 
     def wake(self, name: str, detail: str) -> None:
@@ -253,18 +262,23 @@ class World:
     def saga(self, detail: Any) -> None:
         """Run the fulfilment workflow once; how it fails is kept."""
         try:
-            WORKFLOW.run(detail, self._task)
+            WORKFLOW.run(detail, self.task)
         except ExecutionFailed as failed:
             self.failed.append(failed.error)
 
-    def _task(self, resource: str, parameters: Any) -> Any:
-        if resource.endswith("lambda:invoke"):
+    def task(self, resource: str, parameters: Any, workflow: str = "Fulfilment") -> Any:
+        """Do a task of a workflow. Raises TaskFailed."""
+        if ":lambda:invoke" in resource:
             name = parameters["FunctionName"].removeprefix("${").removesuffix("}")
             return {"Payload": self.invoke(name, parameters["Payload"])}
-        assert resource.endswith("sqs:sendMessage"), resource
-        before, self._local.current = self.current, "Fulfilment"
+        before, self._local.current = self.current, workflow
         try:
-            return self.aws.sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
+            match resource.rpartition(":::")[2]:
+                case "sqs:sendMessage":
+                    return self.aws.sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
+                case _:
+                    assert resource.endswith("sns:publish"), resource
+                    return self.aws.sns.publish(**parameters)
         except (Exception, Crash) as error:
             raise TaskFailed(type(error).__name__) from error
         finally:

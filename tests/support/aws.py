@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support import clients
 from tests.support.dynamodb import FakeDynamoDB, tables_of
-from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeSecrets, FakeWorkflows
+from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeSecrets, FakeTopics, FakeWorkflows
 
 TABLES = tables_of(Path(__file__).resolve().parents[2] / "template.yaml")
 
@@ -21,6 +21,8 @@ class Aws:
     sqs: FakeQueues = field(default_factory=FakeQueues)
     stepfunctions: FakeWorkflows = field(default_factory=FakeWorkflows)
     s3: FakeObjects = field(default_factory=FakeObjects)
+    sns: FakeTopics = field(default_factory=FakeTopics)
+
     secretsmanager: FakeSecrets = field(default_factory=FakeSecrets)
 
     def lend(self) -> None:
@@ -32,4 +34,5 @@ class Aws:
             stepfunctions=self.stepfunctions,
             secretsmanager=self.secretsmanager,
             s3=self.s3,
+            sns=self.sns,
         )

@@ -20,6 +20,14 @@ BUS_ENTRIES = 10
 BUS_BYTES = 256 * 1024
 
 
+class Refused(ClientError):
+    """The service says no: botocore does not ask again."""
+
+    def __init__(self, operation: str, code: str, message: str) -> None:
+        """Refuse an operation."""
+        super().__init__({"Error": {"Code": code, "Message": message}}, operation)
+
+
 class FakeService:
     """What the services have in common: calls are counted and can be disturbed.
 
@@ -37,6 +45,8 @@ class FakeService:
         for attempt in range(1, self._attempts + 1):
             try:
                 return self._attempt(operation, parameters, run)
+            except Refused:
+                raise
             except (ClientError, ReadTimeoutError):
                 if attempt == self._attempts:
                     raise
@@ -46,10 +56,11 @@ class FakeService:
         self.calls[operation] += 1
         if self.before:
             self.before(operation, parameters)
-        answer = run()
-        if self.after:
-            self.after(operation, parameters)
-        return answer
+        try:
+            return run()
+        finally:
+            if self.after:
+                self.after(operation, parameters)
 
 
 class FakeBus(FakeService):
@@ -152,17 +163,58 @@ class FakeObjects(FakeService):
         return {"Body": io.BytesIO(self.objects[place])}
 
 
+class FakeTopics(FakeService):
+    """SNS: what was published, by the ARN of the topic."""
+
+    def __init__(self, attempts: int = 1) -> None:
+        """Start with nothing published."""
+        super().__init__(attempts)
+        self.published: dict[str, list[str]] = {}
+
+    def publish(self, **parameters: Any) -> dict[str, str]:
+        """Keep a message."""
+        return self._call("Publish", parameters, lambda: self._publish(parameters))
+
+    def _publish(self, parameters: Parameters) -> dict[str, str]:
+        messages = self.published.setdefault(parameters["TopicArn"], [])
+        messages.append(parameters["Message"])
+        return {"MessageId": f"message-{len(messages)}"}
+
+
 class FakeWorkflows(FakeService):
-    """Step Functions: the executions that were started and not yet run."""
+    """Step Functions: the executions that were started and not yet run, and those that wait.
+
+    `running` are executions (ARNs) that have not ended; `waiting` are the tokens that tasks wait for,
+    `answered` those that were answered, with the output.
+    """
 
     def __init__(self, attempts: int = 1) -> None:
         """Start with nothing started."""
         super().__init__(attempts)
         self.started: list[dict[str, Any]] = []
+        self.running: set[str] = set()
+        self.waiting: set[str] = set()
+        self.answered: dict[str, Any] = {}
 
     def start_execution(self, **parameters: Any) -> dict[str, str]:
         """Remember an execution's input."""
         return self._call("StartExecution", parameters, lambda: self._start(parameters))
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, str]:  # noqa: N803 - botocore's name
+        """Tell whether an execution is running."""
+        status = "RUNNING" if executionArn in self.running else "FAILED"
+        return self._call("DescribeExecution", {"executionArn": executionArn}, lambda: {"status": status})
+
+    def send_task_success(self, *, taskToken: str, output: str) -> dict[str, str]:  # noqa: N803 - botocore's names
+        """Answer a task that waits for its token."""
+        return self._call("SendTaskSuccess", {"taskToken": taskToken}, lambda: self._succeed(taskToken, output))
+
+    def _succeed(self, token: str, output: str) -> dict[str, str]:
+        if token not in self.waiting:
+            raise Refused("SendTaskSuccess", "TaskTimedOut", "Provided task does not exist anymore")
+        self.waiting.remove(token)
+        self.answered[token] = json.loads(output)
+        return {}
 
     def _start(self, parameters: Parameters) -> dict[str, str]:
         self.started.append(json.loads(parameters["input"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import re
 import time
@@ -47,6 +48,7 @@ class ApiEvent(TypedDict):
 
 
 PROBLEM_BASE = "urn:order-pipeline:problem:"
+MAX_BODY_BYTES = 64 * 1024
 
 
 class Response(TypedDict):
@@ -108,6 +110,37 @@ def header(event: ApiEvent, name: str) -> str | None:
         if key.lower() == name.lower():
             return value
     return None
+
+
+def body_of(event: ApiEvent) -> bytes:
+    """Return a request's body as it was sent; empty where there is none.
+
+    Raises:
+        Problem: 400 for what arrives as base64 and is none.
+    """
+    body: str = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return body.encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except ValueError as error:
+        raise Problem(400, "malformed-body", "Malformed body", f"the body is not base64: {error}") from None
+
+
+def decoded[A](body: bytes, decoder: msgspec.json.Decoder[A]) -> A:
+    """Return the document that a body holds.
+
+    Raises:
+        Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON, 422 for another shape.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise Problem(413, "body-too-large", "Body too large", f"a body may have {MAX_BODY_BYTES} bytes at most")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "malformed-json", "Malformed JSON", f"the body must be JSON in UTF-8: {error}") from None
 
 
 def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaContext], Response]:

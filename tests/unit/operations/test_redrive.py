@@ -187,6 +187,17 @@ def test_a_failed_compensation_runs_the_saga_again(messaging: Messaging, move: C
     assert messaging.started == [IDS]
 
 
+def test_a_failed_review_is_started_again_and_not_the_saga(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+    machines: list[str] = []
+    messaging.before = lambda operation, given: machines.append(given["stateMachineArn"]) if operation == "StartExecution" else None
+    messaging.put(OPERATIONS.queue_url, FAILED_STEP | {"workflow": "review"})
+    messaging.put(OPERATIONS.queue_url, FAILED_STEP | {"workflow": "unheard of"})
+
+    assert move("operations") == {"queue": "operations", "moved": 1, "failed": 1}
+    assert messaging.started == [IDS]
+    assert machines == [OPERATIONS.workflows["review"]]
+
+
 @pytest.mark.parametrize("body", ["", "not json", "[]", '{"order_id": "ord_1"}', '{"detail": {"order_id": 7}}'])
 def test_a_message_that_is_about_no_order_stays_and_the_others_go_on(
     body: str, messaging: Messaging, move: Callable[..., dict[str, Any]]

@@ -9,9 +9,10 @@ import pytest
 
 from orderflow import events
 from orderflow.commands import Command
+from orderflow.http import MAX_BODY_BYTES
 from orderflow.log import OrderLog
 from orders import cancel
-from orders.requests import MAX_BODY_BYTES, MAX_REASON_LENGTH
+from orders.requests import MAX_REASON_LENGTH
 from tests.support import orders, samples
 from tests.support.dynamodb import Crash, answer_lost, crash_at
 from tests.support.prepared import prepare

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orderflow.http import MAX_BODY_BYTES
 from orders import place
-from orders.requests import MAX_BODY_BYTES
 from tests.support import samples
 from tests.support.dynamodb import Crash, answer_lost, crash_at
 from tests.unit.orders.conftest import BODY, Post, changed, opened, order_id, product, request

@@ -1,0 +1,1 @@
+"""Held orders, each of which waits for a person's decision."""

@@ -1,0 +1,122 @@
+"""Held orders in a world: the executions that wait for a person, the queue that ends them, and the reviewer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.faults.asl import Execution, ExecutionFailed, Machine, TaskFailed
+from tests.support.samples import sample
+
+if TYPE_CHECKING:
+    from tests.faults.world import World
+
+SECONDS = {"ReviewReminderSeconds": "43200", "ReviewTimeoutSeconds": "86400"}
+WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "review.asl.json", **SECONDS)
+OPERATIONS = "${OperationsQueueUrl}"
+ATTEMPTS = 8
+
+
+class Reviews:
+    """What of a world has to do with reviews. `verdicts` are the answers that reviewers got, by decision."""
+
+    def __init__(self, world: World) -> None:
+        """Start with no order held."""
+        self._world = world
+        self._executions: dict[str, Execution] = {}
+        self._redriven = 0
+        self.verdicts: list[tuple[str, Any]] = []
+
+    def react(self, kind: str, event: Any) -> None:
+        """Start an execution for an order that is held, and let those go on that were answered."""
+        if kind == "OrderHeldForReview":
+            self.start(event)
+        self._resume()
+
+    def start(self, event: Any) -> None:
+        """Start an execution for an order and run it to where it waits."""
+        arn = f"arn:review:{len(self._executions)}"
+        execution = Execution(WORKFLOW, event, self._task, arn)
+        self._executions[arn] = execution
+        self._running.add(arn)
+        with self._followed(arn):
+            execution.go_on()
+        self._resume()
+
+    def close(self, event: Any) -> None:
+        """Bring an event to the function that ends reviews."""
+        self._world.wake("ReviewsClose", json.dumps(event))
+        self._resume()
+
+    def decide(self, order_id: str, decision: str, reviewer: str = "rex") -> Any:
+        """Send a decision as a client does, which repeats it until the answer is no 5xx; nothing if it never is."""
+        request = sample("reviews/decide/approve")
+        request["pathParameters"]["order_id"] = order_id
+        request["requestContext"]["authorizer"]["customer_id"] = reviewer
+        request["body"] = json.dumps({"decision": decision})
+        for _ in range(ATTEMPTS):
+            try:
+                answer = self._world.invoke("ReviewsDecide", request)
+            except TaskFailed:
+                continue
+            if answer["statusCode"] < 500:
+                self.verdicts.append((decision, answer))
+                return answer
+        return None
+
+    def time_out(self) -> None:
+        """Let the time pass that waiting executions wait at a stretch; a reminder makes them wait again."""
+        for arn, execution in list(self._executions.items()):
+            if execution.token in self._world.aws.stepfunctions.waiting:
+                self._world.aws.stepfunctions.waiting.discard(execution.token)
+                with self._followed(arn):
+                    execution.time_out()
+        self._resume()
+
+    def redrive(self) -> None:
+        """Start the reviews again that failed, and let those go on that were answered."""
+        messages = self._world.aws.sqs.sent.get(OPERATIONS, [])
+        found, self._redriven = messages[self._redriven :], len(messages)
+        for message in found:
+            if message.get("workflow") == "review":
+                self.start(message)
+        self._resume()
+
+    @property
+    def waiting(self) -> set[str]:
+        """The tokens that executions wait for."""
+        return {execution.token for execution in self._executions.values() if execution.token}
+
+    @property
+    def _running(self) -> set[str]:
+        return self._world.aws.stepfunctions.running
+
+    def _task(self, resource: str, given: Any) -> Any:
+        if resource.endswith(".waitForTaskToken"):
+            self._world.aws.stepfunctions.waiting.add(given["Payload"]["token"])
+        try:
+            return self._world.task(resource, given, "Review")
+        except TaskFailed:
+            self._world.aws.stepfunctions.waiting.discard(given.get("Payload", {}).get("token"))
+            raise
+
+    def _resume(self) -> None:
+        """Let every execution go on whose token was answered."""
+        answered = self._world.aws.stepfunctions.answered
+        for arn, execution in list(self._executions.items()):
+            while execution.token in answered:
+                with self._followed(arn):
+                    execution.succeed(answered.pop(execution.token))
+
+    @contextmanager
+    def _followed(self, arn: str) -> Iterator[None]:
+        """Keep how an execution ends, if it does."""
+        try:
+            yield
+        except ExecutionFailed as failed:
+            self._world.failed.append(failed.error)
+        if not self._executions[arn].token:
+            self._running.discard(arn)

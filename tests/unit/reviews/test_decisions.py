@@ -1,0 +1,198 @@
+"""A person's decision on a held order: who may, what is answered, and that the first one stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orderflow.commands import RejectReview, RequestCancellation
+from orderflow.events import OrderReviewApproved, OrderReviewRejected
+from orderflow.http import MAX_BODY_BYTES
+from orderflow.order import mark
+from reviews import decide, rules
+from tests.support import orders, samples
+from tests.support.dynamodb import Crash, crash_at
+from tests.support.prepared import advance, place
+
+ORDER_ID = "ord_1"
+type Post = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def post(aws: Any, context: Any) -> Post:
+    def send(body: Any = "approve", *, who: str = "rex", groups: str = "reviewers,staff", order_id: str = ORDER_ID) -> tuple[int, Any]:
+        request = samples.sample("reviews/decide/approve")
+        request["pathParameters"]["order_id"] = order_id
+        request["requestContext"]["authorizer"] |= {"customer_id": who, "groups": groups}
+        request["body"] = body if body.startswith("{") or not body.isalpha() else json.dumps({"decision": body})
+        answer = decide.handler(request, context)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    return send
+
+
+def hold(customer: str = "ann") -> None:
+    place(decide.LOG, ORDER_ID, customer=customer, lines={"ESPRESSO-PRO": 1})
+    assert advance(decide.LOG, ORDER_ID, "inventory.reserve", "fraud.screen").state == "held"
+
+
+def record(command: Any) -> None:
+    decide.LOG.record(decide.LOG.load(ORDER_ID), command, source="tests")
+
+
+def code(document: dict[str, Any]) -> str:
+    return document["type"].rpartition(":")[2]
+
+
+def test_an_approval_is_an_event_that_names_who_and_why(post: Post) -> None:
+    hold()
+
+    status, answer = post('{"decision": "approve", "note": "known customer"}')
+
+    last = decide.LOG.history(ORDER_ID)[-1]
+    assert last.data == OrderReviewApproved("rex", "known customer")
+    assert last.source == "reviews"
+    assert (status, answer) == (
+        200,
+        {
+            "order_id": ORDER_ID,
+            "decision": "approve",
+            "reviewer": "rex",
+            "note": "known customer",
+            "decided_at": last.occurred_at.isoformat().replace("+00:00", "Z"),
+        },
+    )
+    assert mark(decide.LOG.load(ORDER_ID)) == "open"
+
+
+def test_a_rejection_leaves_the_order_to_be_unwound(post: Post) -> None:
+    hold()
+
+    assert post("reject")[0] == 200
+
+    assert decide.LOG.history(ORDER_ID)[-1].data == OrderReviewRejected("rex", "", timed_out=False)
+    assert decide.LOG.load(ORDER_ID).state == "failing"
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_the_same_decision_has_the_same_answer_whoever_sends_it(post: Post, decision: str) -> None:
+    hold()
+
+    first = post(decision)
+
+    assert post(decision, who="sue") == first
+    assert post(decision) == first
+    assert decide.LOG.load(ORDER_ID).version == 4
+
+
+@pytest.mark.parametrize(("first", "second"), [("approve", "reject"), ("reject", "approve")])
+def test_the_other_decision_comes_too_late_and_hears_what_stands(post: Post, first: str, second: str) -> None:
+    hold()
+    _, standing = post(first)
+
+    status, problem = post(second, who="sue")
+
+    assert (status, code(problem)) == (409, "already-decided")
+    assert (problem["decision"], problem["decided_at"], problem["timed_out"]) == (first, standing["decided_at"], False)
+    assert decide.LOG.load(ORDER_ID).version == 4
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_when_the_time_is_over_no_decision_is_taken(post: Post, decision: str) -> None:
+    hold()
+    record(RejectReview("", timed_out=True))
+
+    status, problem = post(decision)
+
+    assert (status, code(problem), problem["timed_out"]) == (409, "already-decided", True)
+
+
+def test_a_cancelled_order_waits_for_no_decision(post: Post) -> None:
+    hold()
+    record(RequestCancellation("customer"))
+
+    status, problem = post("approve")
+
+    assert (status, code(problem), problem["state"]) == (409, "not-held", "cancelling")
+
+
+def test_an_order_that_was_never_held_waits_for_no_decision(post: Post) -> None:
+    place(decide.LOG, ORDER_ID)
+
+    assert (post("approve")[0], code(post("approve")[1])) == (409, "not-held")
+
+
+def test_an_approved_order_that_was_cancelled_later_still_says_what_was_decided(post: Post) -> None:
+    hold()
+    first = post("approve")
+    record(RequestCancellation("customer"))
+
+    assert post("approve") == first
+
+
+def test_there_is_no_such_order(post: Post) -> None:
+    status, problem = post("approve", order_id="ord_2")
+
+    assert (status, code(problem)) == (404, "order-not-found")
+
+
+@pytest.mark.parametrize("groups", ["", "staff", "Reviewers", "reviewers2"])
+def test_who_is_no_reviewer_learns_nothing_of_the_order(post: Post, groups: str) -> None:
+    hold()
+
+    refused, unknown = post("approve", groups=groups), post("approve", groups=groups, order_id="ord_2")
+
+    assert (refused[0], code(refused[1])) == (403, "forbidden")
+    assert refused == unknown
+    assert decide.LOG.load(ORDER_ID).state == "held"
+
+
+def test_nobody_decides_on_an_order_of_their_own(post: Post) -> None:
+    hold(customer="rex")
+
+    assert (post("approve")[0], code(post("approve")[1])) == (403, "own-order")
+    assert decide.LOG.load(ORDER_ID).state == "held"
+    assert post("approve", who="sue")[0] == 200
+
+
+WRONG = {
+    "another decision": ('{"decision": "maybe"}', 422, "invalid-request"),
+    "no decision": ('{"note": "x"}', 422, "invalid-request"),
+    "an unknown field": ('{"decision": "approve", "amount": 1}', 422, "invalid-request"),
+    "a long note": (json.dumps({"decision": "approve", "note": "x" * 1001}), 422, "invalid-request"),
+    "no JSON": ("{", 400, "malformed-json"),
+    "more than 64 KB": ('{"decision": "approve"}' + " " * MAX_BODY_BYTES, 413, "body-too-large"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_decision_is_refused(post: Post, name: str) -> None:
+    hold()
+    body, status, problem = WRONG[name]
+
+    answer = post(body)
+
+    assert (answer[0], code(answer[1])) == (status, problem)
+    assert decide.LOG.load(ORDER_ID).state == "held"
+
+
+def test_who_died_after_the_decision_was_written_repeats_it_and_has_the_answer(post: Post, aws: Any) -> None:
+    hold()
+    aws.dynamodb.after = crash_at("TransactWriteItems")
+    with pytest.raises(Crash):
+        post("approve")
+    aws.dynamodb.after = None
+
+    assert post("approve")[0] == 200
+    assert decide.LOG.load(ORDER_ID).version == 4
+
+
+@pytest.mark.parametrize("state", orders.STATES)
+def test_only_orders_that_somebody_decided_on_have_a_verdict(state: str) -> None:
+    happened = orders.history(*orders.STATES[state])
+    decided = {event.type for event in happened} & {"OrderReviewApproved", "OrderReviewRejected"}
+
+    assert (rules.verdict(happened) is not None) is bool(decided)
