@@ -16,7 +16,16 @@ from tests.contract.stack import Stack, referred
 EVENTS = ROOT / "events"
 WORKFLOW = json.loads((ROOT / "workflows/fulfilment.asl.json").read_text("utf-8"))
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
-REQUESTS = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe", "shipping/webhook")
+REQUESTS = (
+    "orders/place",
+    "orders/read",
+    "orders/browse",
+    "orders/cancel",
+    "orders/send_back",
+    "orders/describe",
+    "shipping/webhook",
+    "payments/webhook",
+)
 WOKEN = {"shipping/request": "ShippingRequestRule", "orders/project": "OrderViewRule"}
 STEPS = {
     state["Parameters"]["FunctionName"].strip("${}"): state
