@@ -167,4 +167,4 @@ def test_the_description_is_a_document_that_names_every_route(context: Any) -> N
     answer = describe.handler(samples.sample(name), context)
     assert samples.agrees(answer, samples.expected(name))
     of_an_order = {f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns")}
-    assert set(json.loads(answer["body"])["paths"]) == {"/orders", "/openapi.json", "/webhooks/carrier", *of_an_order}
+    assert set(json.loads(answer["body"])["paths"]) == {"/orders", "/openapi.json", "/webhooks/carrier", "/webhooks/payments", *of_an_order}
