@@ -51,6 +51,7 @@ FLOW = (
     "orders.close",
     "shipping.request",
     "payments.settle",
+    "payments.webhook",
     "payments.notice",
     "payments.reconcile",
     "orders.project",

@@ -113,7 +113,12 @@ def _settled(life: Life, amount: str) -> str:
     """Wait until the provider's part, which follows, is on the log too."""
     total = life.order["total"]["amount"]
     wanted = {"captured": total, "refunded": 1250 if life.order["state"] == "partly_returned" else total}[amount]
-    wait_until(lambda: (life.order.get(amount) or {}).get("amount") == wanted, STEP_SECONDS, 0.15)
+
+    def there() -> bool:
+        money: dict[str, Any] = life.order.get(amount) or {}
+        return money.get("amount") == wanted
+
+    wait_until(there, STEP_SECONDS, 0.15)
     return life.told(amount)
 
 
@@ -141,6 +146,12 @@ def lives(target: Target, shop: Shop, run: str) -> list[tuple[Story, Life]]:
     found = [(story, Life(shop, Carrier(target), f"{story.customer}-{run}")) for story in STORIES]
     seed.known(target, [life.customer for _, life in found])
     return found
+
+
+def tell(told: tuple[Story, Life]) -> str:
+    """Let a story happen and return what came of it."""
+    story, life = told
+    return story.happens(life)
 
 
 def trial_balance(target: Target) -> str:

@@ -92,6 +92,8 @@ TIMELINE = {
     ],
 }
 
+TOLD_OF_PAYMENT = {"message_id": "evt_01", "type": "authorization.expired", "payment": f"{ORDER_ID}:authorize"}
+
 TOLD = {
     "message_id": "msg_01",
     "type": "delivered",
@@ -253,6 +255,7 @@ def document() -> dict[str, Any]:
             "/points": {"get": _points()},
             "/reviews": {"get": _list_reviews()},
             "/reviews/{order_id}/decision": {"parameters": [_ref("parameters", "OrderId")], "post": _decide()},
+            "/webhooks/payments": {"post": _provider()},
             "/openapi.json": {"get": _describe()},
         },
         "components": {
@@ -360,18 +363,28 @@ def _send_back() -> dict[str, Any]:
 
 
 def _carrier() -> dict[str, Any]:
+    return _told("tellOfShipment", "Tell what happened to a shipment", "the carrier", {"delivered": TOLD})
+
+
+def _provider() -> dict[str, Any]:
+    return _told("tellOfPayment", "Tell what happened to a payment", "the payment provider", {"expired": TOLD_OF_PAYMENT})
+
+
+def _told(operation: str, summary: str, sender: str, examples: dict[str, Any]) -> dict[str, Any]:
     schema = {
         "type": "object",
         "properties": {name: {"type": "string"} for name in ("message_id", "type")},
         "required": ["message_id", "type"],
     }
+    shown = {name: {"value": value} for name, value in examples.items()}
+    kept = next(iter(examples.values()))["message_id"]
     taken = {"type": "object", "properties": {"message_id": {"type": "string"}}, "required": ["message_id"]}
     return {
-        "operationId": "tellOfShipment",
+        "operationId": operation,
         "tags": ["webhooks"],
-        "summary": "Tell what happened to a shipment",
+        "summary": summary,
         "description": (
-            "For the carrier, which signs each message; docs/webhooks.md has every message with an example. "
+            f"For {sender}, which signs each message; docs/webhooks.md has every message with an example. "
             "202 says that the message is kept and will be worked off; the same message may be sent again."
         ),
         "security": [],
@@ -388,12 +401,12 @@ def _carrier() -> dict[str, Any]:
             },
             _ref("parameters", "CorrelationId"),
         ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": {"delivered": {"value": TOLD}}}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": shown}}},
         "responses": {
             "202": {
                 "description": "The message is kept.",
                 "headers": {"X-Correlation-Id": _ref("headers", "CorrelationId")},
-                "content": {"application/json": {"schema": taken, "examples": {"kept": {"value": {"message_id": TOLD["message_id"]}}}}},
+                "content": {"application/json": {"schema": taken, "examples": {"kept": {"value": {"message_id": kept}}}}},
             }
         }
         | _problems(*SIGNED, *(problem for problem in GENERAL if problem.status >= 429)),

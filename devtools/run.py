@@ -113,10 +113,10 @@ def _planned(target: Target) -> list[Followed]:
 
 def _lives(target: Target, shop: Shop) -> list[Row]:
     """Let the stories happen, a few at a time, and print each when it is over."""
+    told = lives.lives(target, shop, _run())
     rows: list[Row] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        told = pool.map(lambda life: (*life, life[0].happens(life[1])), lives.lives(target, shop, _run()))
-        for story, life, actual in told:
+        for (story, life), actual in zip(told, pool.map(lives.tell, told), strict=True):
             events = life.events
             row = Row(story.what, story.expected, actual, timeline.duration(timeline.milliseconds(events)[-1]) if events else "")
             mark = ("✓", "green") if row.right else ("✗", "red")

@@ -149,6 +149,8 @@ ENVIRONMENT = {
     "STRIPE_PAYMENTS_TABLE": "StripePayments",
     "CARRIER": "sandbox",
     "CARRIER_WEBHOOK_SECRET": "arn:aws:secretsmanager:us-east-1:000000000000:secret:CarrierWebhookSecret",
+    "PAYMENTS_WEBHOOK_SECRET": "arn:aws:secretsmanager:us-east-1:000000000000:secret:PaymentsWebhookSecret",
+    "PAYMENTS_NOTICE_QUEUE_URL": "https://sqs.invalid/payments-notice",
     "SHIPPING_RECORD_QUEUE_URL": "https://sqs.invalid/shipping-record",
     "SHIPPING_TRACK_QUEUE_URL": "https://sqs.invalid/shipping-track",
     "TRACKING_TABLE": "Tracking",

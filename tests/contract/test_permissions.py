@@ -244,8 +244,8 @@ def every_move_of_stock(observed: Observed) -> None:
         observed.run("inventory.expire", {})
 
 
-def every_message_of_the_carrier(observed: Observed) -> None:
-    """Have the carrier tell something of an order, and of where its parcel is."""
+def every_message_of_others(observed: Observed) -> None:
+    """Have the carrier tell something of an order, and of where its parcel is, and the provider something of a payment."""
     prepared.prepare(observed.log, f"ord_{'recorddispatched':0>26}")
     observed.lend(get_secret_value={"SecretString": "secret"})
     for name in ("shipping/record/dispatched", "shipping/track/readings"):
@@ -255,6 +255,9 @@ def every_message_of_the_carrier(observed: Observed) -> None:
         signature = webhooks.sign("secret", body.encode(), int(time.time()))
         request = sample("shipping/webhook/unsigned") | {"headers": {webhooks.HEADER: signature}, "body": body}
         observed.run("shipping.webhook", request)
+    expired = '{"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}'
+    signature = webhooks.sign("secret", expired.encode(), int(time.time()))
+    observed.run("payments.webhook", sample("payments/webhook/unsigned") | {"headers": {webhooks.HEADER: signature}, "body": expired})
 
 
 def every_review(observed: Observed) -> None:
@@ -325,7 +328,7 @@ def every_call(observed: Observed) -> None:
     observed.run("operations.redrive", {"queue": "publish", "max": 1})
     observed.lend(receive_message=[{"Messages": [failed]}])
     observed.run("operations.redrive", {"queue": "operations", "max": 1})
-    every_message_of_the_carrier(observed)
+    every_message_of_others(observed)
     every_review(observed)
 
 

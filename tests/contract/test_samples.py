@@ -17,7 +17,8 @@ EVENTS = ROOT / "events"
 WORKFLOWS = [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "workflows").glob("*.asl.json"))]
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
 ASKED = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe")
-REQUESTS = (*ASKED, "invoices/read", "loyalty/balance", "shipping/webhook", "reviews/read", "reviews/decide")
+TOLD = ("shipping/webhook", "payments/webhook")
+REQUESTS = (*ASKED, *TOLD, "invoices/read", "loyalty/balance", "reviews/read", "reviews/decide")
 WOKEN = {
     "shipping/request": "ShippingRequestRule",
     "orders/project": "OrderViewRule",

@@ -116,7 +116,10 @@ class World:
     def __post_init__(self) -> None:
         """Stock the shelves."""
         times = self.attempts
-        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), FakeBus(times), FakeQueues(times), FakeWorkflows(times), FakeTopics(times))
+        bus, queues, workflows, topics = FakeBus(times), FakeQueues(times), FakeWorkflows(times), FakeTopics(times)
+        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), bus, queues, workflows, sns=topics)
+            FakeDynamoDB(*TABLES, attempts=times), FakeBus(times), FakeQueues(times), FakeWorkflows(times), sns=FakeTopics(times)
+        )
         self.reviews = Reviews(self)
         for sku, available in STOCK.items():
             row = {"name": {"S": sku}, "unit_price": {"N": str(PRICES[sku])}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}

@@ -22,7 +22,6 @@ class Aws:
     stepfunctions: FakeWorkflows = field(default_factory=FakeWorkflows)
     s3: FakeObjects = field(default_factory=FakeObjects)
     sns: FakeTopics = field(default_factory=FakeTopics)
-
     secretsmanager: FakeSecrets = field(default_factory=FakeSecrets)
 
     def lend(self) -> None:

@@ -166,12 +166,14 @@ def test_the_description_is_a_document_that_names_every_route(context: Any) -> N
     (name,) = samples.names("orders/describe")
     answer = describe.handler(samples.sample(name), context)
     assert samples.agrees(answer, samples.expected(name))
-    of_an_order = {f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns")}
+    of_an_order = {f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns", "/invoice")}
     assert set(json.loads(answer["body"])["paths"]) == {
         "/orders",
         "/openapi.json",
         "/webhooks/carrier",
+        "/webhooks/payments",
         *of_an_order,
+        "/points",
         "/reviews",
         "/reviews/{order_id}/decision",
     }

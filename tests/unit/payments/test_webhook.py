@@ -1,0 +1,75 @@
+"""The door for the payment provider's messages: only what it signed just now gets to the queue, as it was sent."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orderflow.webhooks import HEADER, Secret, sign
+from payments import messages, webhook
+from tests.conftest import ENVIRONMENT, ROOT
+
+SAMPLES = sorted(path for path in (ROOT / "events/payments/webhook").glob("*.json") if not path.stem.endswith(".answer"))
+TOLD = {"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}
+type Post = Callable[..., Any]
+
+
+@pytest.fixture
+def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
+    monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
+
+    def call(body: bytes, at: float | None = None) -> Any:
+        headers = {HEADER: sign("secret", body, int(at or time.time()))}
+        event: Any = {"headers": headers, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+        return webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)
+
+    return call
+
+
+def queued(aws: Any) -> list[Any]:
+    return aws.sqs.sent.get(ENVIRONMENT["PAYMENTS_NOTICE_QUEUE_URL"], [])
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_a_sample_has_its_answer(path: Any, post: Post, aws: Any, context: Any) -> None:
+    answer, wanted = webhook.handler(json.loads(path.read_text()), context), json.loads(path.with_suffix(".answer.json").read_text())
+
+    assert (answer["statusCode"], json.loads(answer["body"])) == (wanted["statusCode"], wanted["body"])
+    assert queued(aws) == []
+
+
+def test_what_is_signed_is_kept_as_it_was_sent(post: Post, aws: Any) -> None:
+    body = json.dumps(TOLD, indent=1).encode()
+
+    answer = post(body)
+
+    assert (answer["statusCode"], json.loads(answer["body"])) == (202, {"message_id": "evt_1"})
+    assert len(queued(aws)) == 1
+
+
+@pytest.mark.parametrize("seconds", [-400, 400])
+def test_what_was_signed_at_another_time_is_not(seconds: int, post: Post, aws: Any) -> None:
+    assert post(json.dumps(TOLD).encode(), time.time() + seconds)["statusCode"] == 401
+    assert queued(aws) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"{", 400), (b"\xff", 400), (b"{}", 422), (json.dumps(TOLD | {"type": "gift"}).encode(), 422)]
+)
+def test_what_nobody_could_work_off_is_answered_at_once(body: bytes, status: int, post: Post, aws: Any) -> None:
+    assert post(body)["statusCode"] == status
+    assert queued(aws) == []
+
+
+def test_the_docs_show_every_message_as_it_is_read() -> None:
+    text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## What the payment provider tells")[2]
+    shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+
+    assert [one["type"] for one in shown] == re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE)
+    assert [messages.notices.decode(json.dumps(one)).message_id for one in shown] == [one["message_id"] for one in shown]
