@@ -118,8 +118,6 @@ class World:
         times = self.attempts
         bus, queues, workflows, topics = FakeBus(times), FakeQueues(times), FakeWorkflows(times), FakeTopics(times)
         self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), bus, queues, workflows, sns=topics)
-            FakeDynamoDB(*TABLES, attempts=times), FakeBus(times), FakeQueues(times), FakeWorkflows(times), sns=FakeTopics(times)
-        )
         self.reviews = Reviews(self)
         for sku, available in STOCK.items():
             row = {"name": {"S": sku}, "unit_price": {"N": str(PRICES[sku])}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
