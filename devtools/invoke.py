@@ -78,6 +78,7 @@ FLOW = (
     "ledger.prove",
     "ledger.post",
     "operations.sweep",
+    "operations.reconcile",
     "operations.redrive",
 )
 

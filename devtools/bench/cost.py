@@ -32,6 +32,7 @@ MAIL_TABLE = "MailIdempotencyTable"
 SANDBOX_TABLE = "SandboxPaymentsTable"
 EVENT_CHUNK = 64 * 1024
 LOG_OVERHEAD = 26  # bytes that CloudWatch adds to every line
+_BY_THE_CLOCK = {"OperationsSweep", "OperationsReconcile"}
 ACCESS_LINE = 330  # bytes of API Gateway's own line for a request, which the emulator does not write
 EXPRESS_GB = 0.0625
 EXPRESS_STEP = 0.1  # seconds
@@ -165,9 +166,9 @@ def _count_functions(target: Target, since: int, times: Times, counted: Counted)
 
 
 def _functions(target: Target) -> list[tuple[str, str]]:
-    """Return logical id and name of the functions that an order can reach; the sweeper runs by the clock."""
+    """Return logical id and name of the functions that an order can reach; others run by the clock."""
     functions = [(output.removesuffix("Function"), name) for output, name in target.resources.items() if output.endswith("Function")]
-    return sorted(function for function in functions if function[0] != "OperationsSweep")
+    return sorted(function for function in functions if function[0] not in _BY_THE_CLOCK)
 
 
 def _lines(target: Target, name: str, since: int) -> list[str]:

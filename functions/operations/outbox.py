@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -59,13 +59,43 @@ _parked = msgspec.json.Decoder(_Parked)
 _notes = msgspec.json.Decoder(_Note)
 
 
+class Written:
+    """The events of the order log, as what has to reach the bus."""
+
+    def __init__(self, table: str, dynamodb: DynamoDBClient) -> None:
+        """Read the log's table."""
+        self._table = table
+        self._dynamodb = dynamodb
+
+    def publish(self, bus: Bus, keys: Iterable[tuple[str, int]]) -> None:
+        """Put the events with these keys (order id, version) on the bus.
+
+        Raises:
+            Unpublishable: one is not in the log, or none that the bus takes.
+            NotPublished: the bus refused some.
+            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the log cannot be read.
+        """
+        try:
+            bus.put([bus.entry(self._document(*key)) for key in keys])
+        except (UnknownEvent, TooLarge, msgspec.DecodeError) as error:
+            message = f"{type(error).__name__}: {error}"
+            raise Unpublishable(message) from None
+
+    def _document(self, order_id: str, version: int) -> str:
+        item = {"order_id": {"S": order_id}, "version": {"N": str(version)}}
+        found = self._dynamodb.get_item(TableName=self._table, Key=item, ConsistentRead=True).get("Item", {})
+        if "event" not in found:
+            message = f"{order_id}:{version} is not in the log"
+            raise Unpublishable(message)
+        return found["event"]["S"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
+
+
 class Outbox:
-    """The order log, as what has to reach the bus."""
+    """What the publisher gave up on."""
 
     def __init__(self, table: str, *, dynamodb: DynamoDBClient, streams: Any, events: EventBridgeClient) -> None:
         """Read the events from the log's table, and from its stream which of them a note is about."""
-        self._table = table
-        self._dynamodb = dynamodb
+        self._written = Written(table, dynamodb)
         self._streams = streams
         self._events = events
 
@@ -78,25 +108,13 @@ class Outbox:
             NotPublished: the bus refused some.
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: log or stream cannot be read.
         """
-        target = Bus(bus, self._events)
-        try:
-            target.put([target.entry(self._document(key)) for key in self._keys(body)])
-        except (UnknownEvent, TooLarge) as error:
-            raise Unpublishable(str(error)) from None
+        self._written.publish(Bus(bus, self._events), [(key.order_id.value, int(key.version.value)) for key in self._keys(body)])
 
     def _keys(self, body: str) -> list[Key]:
         try:
             return [_parked.decode(body).key]
         except msgspec.ValidationError:
             return list(self._in(_notes.decode(body).stretch))
-
-    def _document(self, key: Key) -> str:
-        item = {"order_id": {"S": key.order_id.value}, "version": {"N": key.version.value}}
-        found = self._dynamodb.get_item(TableName=self._table, Key=item, ConsistentRead=True).get("Item", {})
-        if "event" not in found:
-            message = f"{key.order_id.value}:{key.version.value} is not in the log"
-            raise Unpublishable(message)
-        return found["event"]["S"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
 
     def _in(self, stretch: _Stretch) -> Iterator[Key]:
         iterator = self._streams.get_shard_iterator(

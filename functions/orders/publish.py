@@ -3,7 +3,8 @@
 At least once, and in no promised order: what the bus refused comes after what it took with it. A
 batch whose events did not all arrive raises, so the stream brings it again; consumers take
 duplicates by event id and order by version. A record that no retry can help is parked in the
-dead-letter queue, so that its shard goes on.
+dead-letter queue, so that its shard goes on. Of the sampled orders it is noted what the bus has taken,
+for operations.reconcile.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
 from orderflow import settings
 from orderflow.bus import Bus, TooLarge
 from orderflow.clients import client
 from orderflow.events import UnknownEvent
 from orderflow.observability import logger, observed
+from orderflow.unpublished import Unpublished
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 BUS = Bus(settings.required("EVENT_BUS"), client("events"))
 DEAD_LETTERS = settings.required("PUBLISH_DEAD_LETTERS_URL")
+UNPUBLISHED = Unpublished(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 _sqs = client("sqs")
 
 
@@ -31,9 +35,11 @@ _sqs = client("sqs")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     """Publish a batch of the table's stream and answer how many events it had."""
     logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])
-    entries = [entry for record in event["Records"] if (entry := _entry(record))]
-    BUS.put(entries)
-    return {"published": len(entries)}
+    found = [(record, entry) for record in event["Records"] if (entry := _entry(record))]
+    BUS.put([entry for _, entry in found])
+    for record, _ in found:
+        _note(record)
+    return {"published": len(found)}
 
 
 def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef | None:
@@ -42,6 +48,17 @@ def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef | None:
     except (KeyError, msgspec.DecodeError, UnknownEvent, TooLarge) as error:
         _park(record, error)
         return None
+
+
+def _note(record: dict[str, Any]) -> None:
+    """Note that an event of a sampled order is published. Where that fails, it is published again: no reason to stop the stream."""
+    if "outbox" not in record["dynamodb"]["NewImage"]:
+        return
+    key = record["dynamodb"]["Keys"]
+    try:
+        UNPUBLISHED.clear(key["order_id"]["S"], int(key["version"]["N"]))
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("not noted as published", key=key, error=type(error).__name__)
 
 
 def _event_id(record: dict[str, Any]) -> str | None:

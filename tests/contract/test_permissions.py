@@ -280,6 +280,18 @@ def every_review(observed: Observed) -> None:
     observed.run("reviews.close", ended)
 
 
+def every_look_at_the_bus(observed: Observed) -> None:
+    """Publish an event of a sampled order, and find one that was not published."""
+    record = sample("orders/publish/appended")["Records"][0]
+    record["dynamodb"]["NewImage"]["outbox"] = {"S": "waiting"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("orderflow.log.SAMPLE", 1)
+        patch.setattr("operations.reconcile.OVERDUE_AFTER", timedelta(0))
+        prepared.place(observed.log, "ord_sampled")
+        observed.run("orders.publish", {"Records": [record]})
+        observed.run("operations.reconcile", {})
+
+
 def every_call(observed: Observed) -> None:
     """Call the functions that are no step of the saga, with their samples and with what can go wrong."""
     for path in sorted(EVENTS.glob("orders/place/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
@@ -302,6 +314,7 @@ def every_call(observed: Observed) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("operations.sweep.STUCK_AFTER", timedelta(0))
         observed.run("operations.sweep", {})
+    every_look_at_the_bus(observed)
     for name in ("confirmed", "confirmed", "rejected"):
         observed.run("notifications.mail", sample(f"notifications/mail/{name}"))
     for name in ("captured", "delivered-twice", "poison-among-good"):

@@ -98,7 +98,7 @@ def test_the_stream_carries_new_events_and_not_their_marks(stack: Stack) -> None
     assert [entry["Pattern"] for entry in mapping["FilterCriteria"]["Filters"]] == ['{"eventName": ["INSERT"]}']
 
 
-@pytest.mark.parametrize("function", ["OrdersPublish", "OperationsRedrive"])
+@pytest.mark.parametrize("function", ["OrdersPublish", "OperationsReconcile", "OperationsRedrive"])
 def test_what_publishes_the_log_may_only_speak_for_the_contexts_that_append(stack: Stack, function: str) -> None:
     role = referred(stack.of("Lambda::Function")[function]["Role"])
     [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]

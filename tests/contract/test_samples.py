@@ -178,7 +178,9 @@ def test_a_message_that_wakes_a_consumer_carries_an_event_that_its_rule_takes(st
         assert delivered["detail-type"] in stack.of("Events::Rule")["InventorySettleRule"]["EventPattern"]["detail-type"]
 
 
-@pytest.mark.parametrize("name", of("operations/sweep", "inventory/expire", "inventory/reconcile", "payments/reconcile"))
+@pytest.mark.parametrize(
+    "name", of("operations/sweep", "operations/reconcile", "inventory/expire", "inventory/reconcile", "payments/reconcile")
+)
 def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: str) -> None:
     functions = stack.of("Lambda::Function")
     [schedule] = [

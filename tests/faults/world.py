@@ -86,6 +86,7 @@ def real() -> Functions:
         "InventoryExpire": "inventory.expire",
         "OperationsSweep": "operations.sweep",
         "ReviewsDecide": "reviews.decide",
+        "OperationsReconcile": "operations.reconcile",
     }
     return Functions({name: importlib.import_module(module).handler for name, module in modules.items()})
 

@@ -3,7 +3,8 @@
 Appending is a conditional write of the next version, so of two writers one wins and the other
 reloads. The table's stream carries what was written to the publisher: nobody writes and then
 publishes. The first item of an order in work also carries the keys of the sparse index `open-orders`,
-by which the sweeper finds orders that stand still, and others those that wait for a person.
+by which the sweeper finds orders that stand still, and others those that wait for a person. Every event
+of a sampled order is on the sparse index `unpublished` until the publisher has seen it on the bus.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
 
 OPEN_SHARDS = 8
+# Of one order in so many it is written down which of its events are not on the bus yet.
+SAMPLE = 64
+WAITING = "waiting"
 _ATTEMPTS = 5
 
 
@@ -259,6 +263,7 @@ class OrderLog:
             **_key(event.order_id, event.order_version),
             "type": {"S": event.type},
             "event": {"S": events.encode(event).decode()},
+            **_waiting(event),
         }
 
     def _put_of(self, item: dict[str, Any]) -> PutTypeDef:
@@ -317,6 +322,13 @@ def _mark_of(event: events.Event, marked: Mark) -> dict[str, Any]:
         "open_shard": {"S": open_shard(event.order_id, marked)},
         "open_since": {"S": timestamp(event.occurred_at)},
     }
+
+
+def _waiting(event: events.Event) -> dict[str, Any]:
+    """Return the keys of the index `unpublished` for an event of a sampled order."""
+    if zlib.crc32(event.order_id.encode()) % SAMPLE:
+        return {}
+    return {"outbox": {"S": WAITING}, "outbox_since": {"S": timestamp(event.occurred_at)}}
 
 
 def timestamp(moment: datetime) -> str:

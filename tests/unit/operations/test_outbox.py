@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from operations import redrive
+from orderflow.clients import client
 from orderflow.log import OrderLog
 from tests.conftest import Aws
 from tests.support import clients
 from tests.support.dynamodb import client_error
 from tests.support.prepared import advance, place
 
-LOG = OrderLog("OrderLog", redrive.OUTBOX._dynamodb)  # pyright: ignore[reportPrivateUsage]
+LOG = OrderLog("OrderLog", client("dynamodb"))
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/OrderLog/stream/1"
 
 

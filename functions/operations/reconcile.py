@@ -1,0 +1,37 @@
+"""Scheduled: compares the order log with the bus: an event that was written and did not get there is told of, and published."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from operations import reconciliation
+from operations.outbox import Written
+from orderflow import settings
+from orderflow.bus import Bus
+from orderflow.clients import client
+from orderflow.observability import metrics, observed
+from orderflow.unpublished import Unpublished
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+UNPUBLISHED = Unpublished(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+WRITTEN = Written(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+BUS = Bus(settings.required("EVENT_BUS"), client("events"))
+# Far longer than the publisher takes, also when a batch comes to it again a few times.
+OVERDUE_AFTER = timedelta(minutes=10)
+
+
+@observed
+def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """Answer how many sampled events were overdue and published; fail at the end if any could not be tried."""
+    done = reconciliation.reconcile(UNPUBLISHED, WRITTEN, BUS, now=datetime.now(UTC), overdue_after=OVERDUE_AFTER)
+    metrics.add_metric("OverdueEvents", MetricUnit.Count, done.overdue)
+    metrics.add_metric("OldestOverdueEventSeconds", MetricUnit.Seconds, done.oldest_seconds)
+    if done.failed:
+        message = f"{done.failed} of {done.overdue} overdue events could not be published; the log names them"
+        raise reconciliation.NotReconciled(message)
+    return {"outcome": "reconciled", "overdue": done.overdue, "published": done.published}

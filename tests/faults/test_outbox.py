@@ -1,0 +1,95 @@
+"""An event that the stream never brought is published by the comparison of log and bus, whatever goes wrong with that."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from operations import reconcile
+from orderflow import log
+from tests.faults.asl import TaskFailed
+from tests.faults.faults import ONCE, Disturbance, takes
+from tests.faults.paths import PATHS, Path, Stage, begin, finish
+from tests.faults.test_sweep import nothing_wrong, wrong
+from tests.faults.world import World
+
+CONFIRMED = PATHS[0]
+RUNS = 4
+
+
+@pytest.fixture(autouse=True)
+def every_order_is_sampled_and_overdue_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "SAMPLE", 1)
+    monkeypatch.setattr(reconcile, "OVERDUE_AFTER", timedelta(0))
+
+
+def losing(world: World, nth: int) -> list[int]:
+    """Let the stream lose the n-th event; the list has its number once it is lost."""
+    lost: list[int] = []
+    seen = [0]
+    deliver = world.deliver
+
+    def thinned(batch: list[Any]) -> None:
+        start, seen[0] = seen[0], seen[0] + len(batch)
+        lost.extend(number for number in range(start, seen[0]) if number == nth)
+        deliver([record for number, record in enumerate(batch, start) if number != nth])
+
+    world.deliver = thinned
+    return lost
+
+
+def compare(world: World) -> None:
+    """Let the schedule compare a few times, and let everything follow."""
+    for _ in range(RUNS):
+        with suppress(TaskFailed):
+            world.invoke("OperationsReconcile", {})
+        world.settle()
+
+
+def missing(world: World) -> list[str]:
+    """Return the events of the log that the bus never had, and those that still count as missing."""
+    there = {detail["event_id"] for detail in world.aws.events.details}
+    items = world.aws.dynamodb.items("OrderLog")
+    ids = [f"{item['order_id']['S']}:{item['version']['N']}" for item in items]
+    return [f"{one} is not on the bus" for one in ids if one not in there] + [
+        f"{one} still counts as missing" for one, item in zip(ids, items, strict=True) if "outbox" in item
+    ]
+
+
+def lose(stage: Stage, path: Path, nth: int, disturbance: Disturbance | None = None) -> tuple[World, bool]:
+    """Run a path of which the n-th event is lost, compare, and tell whether there was such an event."""
+    world = stage.world(path, disturbance)
+    lost = losing(world, nth)
+    begin(world, path)
+    compare(world)
+    return world, bool(lost)
+
+
+def test_whatever_event_is_lost_the_order_ends_as_it_would_have(stage: Stage) -> None:
+    failures: dict[str, list[str]] = {}
+    number, more = 0, True
+    while more:
+        world, more = lose(stage, CONFIRMED, number)
+        found = missing(world)
+        finish(world, CONFIRMED)
+        if found := found + wrong(world, CONFIRMED, ends={CONFIRMED.ends}):
+            failures[f"event {number} lost"] = found
+        number += 1
+    nothing_wrong(failures)
+    assert number > 4
+
+
+def test_whatever_goes_wrong_with_comparing_and_noting_the_next_run_makes_up_for_it(stage: Stage) -> None:
+    calls, _ = lose(stage, CONFIRMED, 1)
+    failures: dict[str, list[str]] = {}
+    for number, call in enumerate(calls.disturbance.calls):
+        noting = call.function == "OrdersPublish" and call.operation == "UpdateItem"
+        for kind in (kind for kind in ONCE if takes(kind, call) and (noting or call.function == "OperationsReconcile")):
+            disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
+            world, _ = lose(stage, CONFIRMED, 1, disturbance)
+            if found := missing(world):
+                failures[f"{kind.name} at {call}"] = found
+    nothing_wrong(failures)

@@ -1,0 +1,157 @@
+"""An event of a sampled order that is in the log and not on the bus is told of and published; a published one is left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from operations import reconcile, reconciliation
+from operations.reconciliation import NotReconciled
+from orderflow import log
+from orderflow.clients import client
+from orderflow.log import OrderLog
+from orders import publish
+from tests.conftest import Aws
+from tests.support.dynamodb import throttled
+from tests.support.prepared import advance, place
+from tests.support.samples import expected, names, sample
+
+LOG = OrderLog("OrderLog", client("dynamodb"))
+
+type Run = Callable[[], dict[str, Any]]
+type Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def run(aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Reconcile, with every order sampled and every event overdue at once."""
+    monkeypatch.setattr(log, "SAMPLE", 1)
+    monkeypatch.setattr(reconcile, "OVERDUE_AFTER", timedelta(0))
+    return lambda: reconcile.handler({}, context)
+
+
+def carry(aws: Aws, context: Any, *versions: int) -> None:
+    """Bring the publisher what the stream has of these versions."""
+    records = [record for record in aws.dynamodb.changes["OrderLog"] if record["eventName"] == "INSERT"]
+    publish.handler({"Records": [r for r in records if int(r["dynamodb"]["Keys"]["version"]["N"]) in versions]}, context)
+
+
+def published(aws: Aws) -> list[str]:
+    return [detail["event_id"] for detail in aws.events.details]
+
+
+def rewrite(aws: Aws, order_id: str, document: str) -> None:
+    aws.dynamodb.client.update_item(
+        TableName="OrderLog",
+        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        UpdateExpression="SET #event = :document",
+        ExpressionAttributeNames={"#event": "event"},
+        ExpressionAttributeValues={":document": {"S": document}},
+    )
+
+
+def metrics(text: str) -> dict[str, Any]:
+    return next(json.loads(line) for line in text.splitlines() if '"_aws"' in line)
+
+
+@pytest.mark.parametrize("name", names("operations/reconcile"))
+def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
+    assert reconcile.handler(sample(name), context).items() >= expected(name).items()
+
+
+def test_what_the_publisher_carried_is_left_alone(run: Run, aws: Aws, context: Any) -> None:
+    place(LOG, "ord_1")
+    advance(LOG, "ord_1", "inventory.reserve")
+    carry(aws, context, 1, 2)
+    before = published(aws)
+
+    assert run() == {"outcome": "reconciled", "overdue": 0, "published": 0}
+    assert published(aws) == before == ["ord_1:1", "ord_1:2"]
+
+
+def test_what_never_reached_the_bus_is_published_once_and_told(run: Run, aws: Aws, context: Any, logged: Lines, capsys: Any) -> None:
+    place(LOG, "ord_1")
+    advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
+    carry(aws, context, 1, 3)
+
+    assert run() == {"outcome": "reconciled", "overdue": 1, "published": 1}
+    assert published(aws)[2:] == ["ord_1:2"]
+    [line] = [line for line in logged() if line["level"] == "ERROR"]
+    assert (line["order_id"], line["version"]) == ("ord_1", 2)
+    assert metrics(capsys.readouterr().out)["OverdueEvents"] == [1.0]
+
+    assert run()["overdue"] == 0
+
+
+def test_what_happened_just_now_is_not_overdue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "OVERDUE_AFTER", timedelta(minutes=10))
+    place(LOG, "ord_1")
+
+    assert run()["overdue"] == 0
+
+
+def test_orders_outside_the_sample_cost_neither_an_index_entry_nor_a_call(
+    run: Run, aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "SAMPLE", 64)
+    orders = [f"ord_{number}" for number in range(300)]
+    for order_id in orders:
+        place(LOG, order_id)
+    sampled = [item for item in aws.dynamodb.items("OrderLog") if "outbox" in item]
+    aws.dynamodb.calls.clear()
+
+    carry(aws, context, 1)
+
+    assert 0 < len(sampled) < 20
+    assert aws.dynamodb.calls == {"UpdateItem": len(sampled)}
+    assert len(published(aws)) == len(orders)
+
+
+def test_a_note_that_cannot_be_written_does_not_hold_the_stream_up(run: Run, aws: Aws, context: Any) -> None:
+    place(LOG, "ord_1")
+    aws.dynamodb.before = lambda operation, _: throw() if operation == "UpdateItem" else None
+
+    carry(aws, context, 1)
+    aws.dynamodb.before = None
+
+    assert (run()["published"], published(aws)) == (1, ["ord_1:1", "ord_1:1"])
+
+
+def throw() -> None:
+    raise throttled("UpdateItem")
+
+
+def test_what_the_bus_can_never_take_stays_overdue_and_the_others_go_on(run: Run, aws: Aws, logged: Lines) -> None:
+    place(LOG, "ord_1")
+    place(LOG, "ord_2")
+    rewrite(aws, "ord_1", "{")
+
+    assert run() == {"outcome": "reconciled", "overdue": 2, "published": 1}
+    assert run() == {"outcome": "reconciled", "overdue": 1, "published": 0}
+    assert published(aws) == ["ord_2:1"]
+    assert {line["order_id"] for line in logged() if line["message"] == "event cannot be published"} == {"ord_1"}
+
+
+def test_what_the_bus_refuses_now_fails_the_run_and_is_tried_again(run: Run, aws: Aws) -> None:
+    place(LOG, "ord_1")
+    place(LOG, "ord_2")
+    aws.events.refuse = {0}
+
+    with pytest.raises(NotReconciled, match="1 of 2"):
+        run()
+
+    assert run()["published"] == 1
+    assert sorted(published(aws)) == ["ord_1:1", "ord_2:1"]
+
+
+def test_a_run_is_bounded_and_begins_with_the_oldest(run: Run, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciliation, "MOST", 2)
+    for number in range(3):
+        place(LOG, f"ord_{number}")
+
+    assert [run()["overdue"] for _ in range(3)] == [2, 1, 0]
+    assert published(aws) == ["ord_0:1", "ord_1:1", "ord_2:1"]
