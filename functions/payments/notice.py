@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orderflow.batch import PartialFailures, each_record
 from orderflow.observability import identify, observed
-from payments import messages, notices, service
+from payments import notices, service
 from payments.steps import LOG, PROVIDER
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
 
 
 def notice(body: str) -> None:
-    """Take one message of the provider.
+    """Take one message of the provider; one that says nothing of a payment of ours is well.
 
     Raises:
         msgspec.DecodeError: it is none.
-        Exception: what notices.take raises; the message comes again.
+        Exception: what PaymentProvider.told and notices.take raise; the message comes again.
     """
-    told = messages.notices.decode(body)
-    identify(event_id=told.message_id, order_id=service.order_of(told.payment))
-    notices.take(LOG, PROVIDER, told)
+    for told in PROVIDER.told(body):
+        identify(event_id=told.message_id, order_id=service.order_of(told.payment))
+        notices.take(LOG, PROVIDER, told)

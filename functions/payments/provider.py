@@ -15,8 +15,10 @@ from msgspec import Struct
 from orderflow.money import Money
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import date
+
+    from payments.messages import Notice
 
 
 class ProviderTimeout(RuntimeError):
@@ -143,6 +145,14 @@ class PaymentProvider(Protocol):
 
     def look_up(self, payment_key: str) -> Payment | None:
         """Return the payment as it stands now, with its captures and refunds; None when nothing took effect under the key."""
+        ...
+
+    def told(self, body: str) -> Sequence[Notice]:
+        """Return what the body of one of its messages, taken in by payments.webhook, says of payments of ours.
+
+        Raises:
+            msgspec.DecodeError: it is no message.
+        """
         ...
 
     def recent(self, day: date) -> Iterable[str]:

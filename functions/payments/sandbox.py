@@ -33,7 +33,7 @@ import msgspec
 from botocore.exceptions import HTTPClientError
 from msgspec import Struct
 
-from payments import accounts
+from payments import accounts, messages
 from payments.accounts import Account
 from payments.provider import Capture, Contradiction, Payment, ProviderRefused, ProviderTimeout, ProviderUnavailable, Refund, Voided
 
@@ -111,6 +111,10 @@ class Sandbox:
         """Return the payment as it stands now, as PaymentProvider.look_up says."""
         account = self._read(payment_key).account
         return account.payment if account else None
+
+    def told(self, body: str) -> list[messages.Notice]:
+        """Return the one message that a body is, as PaymentProvider.told says."""
+        return [messages.notices.decode(body)]
 
     def recent(self, day: date) -> Iterator[str]:
         """Return the keys of a day's payments, as PaymentProvider.recent says.

@@ -16,6 +16,8 @@ from orderflow.money import Money
 from payments.stripe_objects import BY_HAND, PAYMENT_KEY, REFUND_KEY, from_stripe
 
 TOLERANCE_SECONDS = 300
+# Why Stripe cancels an intent that nobody asked it to: what it held has lapsed.
+_BY_ITSELF = {"automatic", "expired"}
 
 
 class NotFromStripe(ValueError):
@@ -27,11 +29,11 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     `message_id` is the same when it is told again. `authorization_id` names the payment, `payment_key` is ours where it
     is told. `reference` is the capture's, refund's or dispute's own id. `amount` is what all captures took together, what
-    this refund gave back, or what is disputed.
+    this refund gave back, what is disputed, or what was held.
     """
 
     message_id: str
-    type: Literal["payment.captured", "payment.refunded", "dispute.created", "dispute.closed"]
+    type: Literal["payment.captured", "payment.refunded", "dispute.created", "dispute.closed", "authorization.expired"]
     authorization_id: str
     payment_key: str | None
     reference: str
@@ -50,6 +52,8 @@ class Thing(Struct, frozen=True):
     payment_intent: str | None = None
     amount_received: int = 0
     reason: str | None = None
+    cancellation_reason: str | None = None
+    balance_transaction: str | None = None
     metadata: dict[str, str] = {}
 
 
@@ -86,7 +90,8 @@ def notice(raw: bytes, signature: str, secret: str) -> Notice | None:
 def notice_of(event: StripeEvent) -> Notice | None:
     """Return what an event says, or None where it says nothing that concerns us.
 
-    A dispute counts once it costs money: an inquiry of the bank, which Stripe calls a warning, does not.
+    A dispute counts once it costs money: an inquiry of the bank, which Stripe calls a warning, does not. Of canceled
+    intents those count that Stripe canceled by itself. A refund that moved nothing, of what was only held, does not.
 
     Raises:
         ValidationError: (msgspec's) the object is not what the type of the event promises.
@@ -94,6 +99,8 @@ def notice_of(event: StripeEvent) -> Notice | None:
     match event.type:
         case "payment_intent.amount_capturable_updated" | "payment_intent.succeeded":
             return _captured(event, _thing(event))
+        case "payment_intent.canceled":
+            return _expired(event, _thing(event))
         case "refund.created":
             return _refunded(event, _thing(event))
         case "charge.dispute.created" | "charge.dispute.closed":
@@ -119,8 +126,22 @@ def _captured(event: StripeEvent, intent: Thing) -> Notice | None:
     )
 
 
+def _expired(event: StripeEvent, intent: Thing) -> Notice | None:
+    if intent.cancellation_reason not in _BY_ITSELF:
+        return None
+    return Notice(
+        message_id=event.id,
+        type="authorization.expired",
+        authorization_id=intent.id,
+        payment_key=intent.metadata.get(PAYMENT_KEY),
+        reference=intent.id,
+        amount=from_stripe(intent.amount, intent.currency),
+    )
+
+
 def _refunded(event: StripeEvent, refund: Thing) -> Notice | None:
-    if refund.payment_intent is None:
+    moved = REFUND_KEY in refund.metadata or refund.balance_transaction
+    if refund.payment_intent is None or not moved:
         return None
     return Notice(
         message_id=event.id,

@@ -19,11 +19,13 @@ from botocore.exceptions import HTTPClientError
 from msgspec import Struct
 
 from orderflow.observability import logger
+from payments import messages
 from payments.provider import (
     Authorized,
     Capture,
     Contradiction,
     Declined,
+    Moved,
     Payment,
     ProviderRefused,
     ProviderTimeout,
@@ -31,6 +33,7 @@ from payments.provider import (
     Refund,
     Voided,
 )
+from payments.stripe_notices import StripeEvent, notice_of
 from payments.stripe_objects import (
     DECLINED,
     INVALID_TOKEN,
@@ -170,6 +173,33 @@ class Stripe:
             for intent in map(_intent, page.auto_paging_iter()):
                 if intent.metadata.get(_PIPELINE) == self._table:
                     yield intent.metadata[PAYMENT_KEY]
+
+    def told(self, body: str) -> list[messages.Notice]:
+        """Return what an event of Stripe's says of a payment of this pipeline, as PaymentProvider.told says.
+
+        Of captures Stripe tells the sum only: all of them are returned, as they are found there now.
+        """
+        said = notice_of(msgspec.json.decode(body, type=StripeEvent))
+        payment = self.key_of(said.authorization_id) if said else None
+        if said is None or payment is None:
+            logger.info("concerns no payment of ours", event=said and said.message_id)
+            return []
+        about = (said.message_id, payment)
+        match said.type:
+            case "payment.captured":
+                return [messages.Captured(*about, capture.capture_id) for capture in self._captures(payment)]
+            case "payment.refunded":
+                return [messages.Refunded(*about, said.reason)]
+            case "dispute.created":
+                return [messages.Disputed(*about, said.reference, said.amount, said.reason)]
+            case "dispute.closed":
+                return [messages.Decided(*about, said.reference, "won" if said.outcome == "won" else "lost")]
+            case "authorization.expired":
+                return [messages.Expired(*about)]
+
+    def _captures(self, payment_key: str) -> tuple[Capture, ...]:
+        payment = self.look_up(payment_key)
+        return payment.captures if isinstance(payment, Moved) else ()
 
     def key_of(self, authorization_id: str) -> str | None:
         """Return the key of the payment behind a PaymentIntent, or None for one that is not of this pipeline.

@@ -19,6 +19,7 @@ class Stack:
         """Look at `template`, whose serverless resources are expanded."""
         self.resources: dict[str, dict[str, Any]] = template["Resources"]
         self.outputs: dict[str, dict[str, Any]] = template["Outputs"]
+        self.conditions: dict[str, Any] = template["Conditions"]
 
     def of(self, *kinds: str) -> dict[str, Properties]:
         """Return the properties of all resources of these types by logical id."""

@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import ENVIRONMENT, ROOT
 from tests.contract.stack import Stack, referred
 
-ONLY_WITH_STRIPE = {"StripePolicy", "StripePayments"}
+ONLY_WITH_STRIPE = {"StripePolicy", "StripeSecretPolicy", "StripePayments"}
+DOOR = "PaymentsWebhook"
 SETTINGS = ("STRIPE_API_BASE", "STRIPE_SECRET_ARN", "STRIPE_PAYMENTS_TABLE")
 
 
@@ -24,7 +25,14 @@ def with_stripe(values: list[Any]) -> set[str]:
 def asking(stack: Stack) -> dict[str, dict[str, Any]]:
     """Return the functions that ask a payment provider."""
     functions = stack.of("Lambda::Function").items()
-    return {name: function for name, function in functions if "PAYMENT_PROVIDER" in function["Environment"]["Variables"]}
+    named = {name: function for name, function in functions if "PAYMENT_PROVIDER" in function["Environment"]["Variables"]}
+    return {name: function for name, function in named.items() if name != DOOR}
+
+
+def attached(stack: Stack, policy: str) -> set[tuple[str, str]]:
+    """Return what a policy allows: pairs of action and the resource's logical id."""
+    statements = stack.resources[policy]["Properties"]["PolicyDocument"]["Statement"]
+    return {(action, referred(statement["Resource"])) for statement in statements for action in statement["Action"]}
 
 
 def test_functions_that_ask_a_provider_have_the_sdk_the_settings_and_the_permissions(stack: Stack) -> None:
@@ -39,9 +47,28 @@ def test_functions_that_ask_a_provider_have_the_sdk_the_settings_and_the_permiss
 
 def test_no_other_function_has_the_sdk_or_the_permissions(stack: Stack) -> None:
     for name, function in stack.of("Lambda::Function").items():
-        if name not in asking(stack):
+        if name not in {*asking(stack), DOOR}:
             role = stack.resources[referred(function["Role"])]["Properties"]
             assert with_stripe(function["Layers"] + role["ManagedPolicyArns"]) == set(), name
+
+
+def test_the_door_has_the_sdk_and_one_secret_stripes_or_its_own(stack: Stack) -> None:
+    door = stack.of("Lambda::Function")[DOOR]
+    role = stack.resources[referred(door["Role"])]["Properties"]
+    [layer] = with_stripe(door["Layers"])
+    of_stripe, own = door["Environment"]["Variables"]["PAYMENTS_WEBHOOK_SECRET"]["Fn::If"][1:]
+    [statement] = [one["Fn::If"] for one in role["Policies"][0]["PolicyDocument"]["Statement"] if "Fn::If" in one]
+
+    assert layer.startswith("StripeLayer")
+    assert with_stripe(role["ManagedPolicyArns"]) == {"StripeSecretPolicy"}
+    assert attached(stack, "StripeSecretPolicy") == {("secretsmanager:GetSecretValue", "StripeSecretArn")}
+    assert (referred(of_stripe), referred(own)) == ("StripeSecretArn", "PaymentsWebhookSecret")
+    assert (statement[0], referred(statement[1]["Resource"]), referred(statement[2])) == (
+        "UseOurSignature",
+        "PaymentsWebhookSecret",
+        "AWS::NoValue",
+    )
+    assert stack.conditions["UseOurSignature"] == {"Fn::Not": [stack.conditions["UseStripe"]]}
 
 
 def test_another_provider_leaves_nothing_of_stripe_behind(stack: Stack) -> None:
@@ -53,8 +80,7 @@ def test_another_provider_leaves_nothing_of_stripe_behind(stack: Stack) -> None:
 def test_the_permissions_are_the_secret_and_the_table_of_intents(stack: Stack) -> None:
     [role] = {referred(function["Role"]) for name, function in asking(stack).items() if name == "PaymentsAuthorize"}
     before = stack.grants(role)
-    attached = stack.resources["StripePolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    grants = {(action, referred(statement["Resource"])) for statement in attached for action in statement["Action"]}
+    grants = attached(stack, "StripePolicy")
 
     assert grants == {
         ("secretsmanager:GetSecretValue", "StripeSecretArn"),
@@ -64,9 +90,10 @@ def test_the_permissions_are_the_secret_and_the_table_of_intents(stack: Stack) -
     assert not before & grants
 
 
+@pytest.mark.parametrize("module", ["payments.authorize", "payments.webhook"])
 @pytest.mark.parametrize(("provider", "imported"), [("sandbox", False), ("stripe", True)])
-def test_the_sdk_is_imported_by_those_alone_who_use_it(provider: str, imported: bool) -> None:
-    program = "import sys, payments.authorize; sys.exit(int('stripe' in sys.modules))"
+def test_the_sdk_is_imported_by_those_alone_who_use_it(module: str, provider: str, imported: bool) -> None:
+    program = f"import sys, {module}; sys.exit(int('stripe' in sys.modules))"
     path = os.pathsep.join([str(ROOT / "functions"), str(ROOT / "layers/powertools")])
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path, "PAYMENT_PROVIDER": provider}
 

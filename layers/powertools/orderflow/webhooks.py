@@ -87,9 +87,7 @@ def signed_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
     Raises:
         Problem: 413 over 64 KB, 400 for a body that API Gateway did not hand on as it should, 401 without a good signature.
     """
-    body = _body(event)
-    if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, "body-too-large", "Body too large", f"a message may have {MAX_BODY_BYTES} bytes at most")
+    body = sent_body(event)
     try:
         verify(secret(), body, header(event, HEADER), time.time())
     except BadSignature as bad:
@@ -98,7 +96,19 @@ def signed_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
     return body
 
 
-def _body(event: ApiEvent) -> bytes:
+def sent_body(event: ApiEvent) -> bytes:
+    """Return the body of a request as it was sent, whoever sent it.
+
+    Raises:
+        Problem: 413 over 64 KB, 400 for a body that API Gateway did not hand on as it should.
+    """
+    body = _bytes(event)
+    if len(body) > MAX_BODY_BYTES:
+        raise Problem(413, "body-too-large", "Body too large", f"a message may have {MAX_BODY_BYTES} bytes at most")
+    return body
+
+
+def _bytes(event: ApiEvent) -> bytes:
     body = event.get("body") or ""
     if not event.get("isBase64Encoded"):
         return body.encode("utf-8", "surrogatepass")

@@ -14,7 +14,15 @@ from payments.stripe_notices import NotFromStripe, Notice, notice
 
 SECRET = "whsec_test"
 INTENT = {"id": "pi_1", "amount": 2500, "currency": "eur", "amount_received": 900, "metadata": {"payment_key": "ord_1:authorize"}}
-REFUND = {"id": "re_1", "amount": 300, "currency": "jpy", "status": "succeeded", "payment_intent": "pi_1", "metadata": {}}
+REFUND = {
+    "id": "re_1",
+    "amount": 300,
+    "currency": "jpy",
+    "status": "succeeded",
+    "payment_intent": "pi_1",
+    "balance_transaction": "txn_1",
+    "metadata": {},
+}
 DISPUTE = {"id": "dp_1", "amount": 900, "currency": "eur", "payment_intent": "pi_1", "reason": "fraudulent", "metadata": {}}
 
 
@@ -54,6 +62,14 @@ def test_a_refund_says_whether_it_was_ours(metadata: dict[str, str], key: str | 
     assert found.amount == Money(300, "JPY")
 
 
+@pytest.mark.parametrize("reason", ["automatic", "expired"])
+def test_what_stripe_canceled_by_itself_has_lapsed(reason: str) -> None:
+    found = told(event("payment_intent.canceled", INTENT, status="canceled", cancellation_reason=reason))
+
+    assert found
+    assert (found.type, found.authorization_id, found.amount) == ("authorization.expired", "pi_1", Money(2500, "EUR"))
+
+
 def test_a_dispute_has_its_reason_and_later_its_outcome() -> None:
     created = told(event("charge.dispute.created", DISPUTE, status="needs_response"))
     closed = [told(event("charge.dispute.closed", DISPUTE, status=status)) for status in ("won", "lost")]
@@ -68,7 +84,10 @@ def test_a_dispute_has_its_reason_and_later_its_outcome() -> None:
     [
         event("customer.created", {"id": "cus_1"}),
         event("payment_intent.amount_capturable_updated", INTENT, amount_received=0),
+        event("payment_intent.canceled", INTENT, status="canceled", cancellation_reason=None),
+        event("payment_intent.canceled", INTENT, status="canceled", cancellation_reason="requested_by_customer"),
         event("refund.created", REFUND, payment_intent=None),
+        event("refund.created", REFUND, balance_transaction=None),
         event("charge.dispute.created", DISPUTE, status="warning_needs_response"),
         event("charge.dispute.closed", DISPUTE, status="warning_closed"),
         event("charge.dispute.closed", DISPUTE, status="prevented"),

@@ -1,0 +1,246 @@
+"""Where Stripe is the provider, its own signature opens the door, and its own events are worked off."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import stripe
+
+from orderflow.commands import RecordDispatch, RequestCancellation
+from orderflow.events import StockLine
+from orderflow.order import Order
+from orderflow.webhooks import HEADER, MAX_BODY_BYTES, Secret, sign
+from payments import notice, service, webhook
+from payments.sandbox import Sandbox
+from payments.stripe_provider import Stripe
+from tests.conftest import ENVIRONMENT
+
+KEY = service.payment_key("ord_1")
+ALL = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1)))
+LOG = notice.LOG
+MARK = {"payment_key": KEY, "pipeline": "StripePayments"}
+# As Stripe documents these objects, less what nobody here reads.
+INTENT = {
+    "id": "pi_1",
+    "object": "payment_intent",
+    "amount": 1740,
+    "amount_capturable": 0,
+    "amount_received": 1740,
+    "canceled_at": None,
+    "cancellation_reason": None,
+    "capture_method": "manual",
+    "currency": "eur",
+    "latest_charge": "ch_1",
+    "livemode": False,
+    "metadata": MARK,
+    "status": "succeeded",
+}
+REFUND = {
+    "id": "re_1",
+    "object": "refund",
+    "amount": 100,
+    "balance_transaction": "txn_1",
+    "charge": "ch_1",
+    "currency": "eur",
+    "metadata": {},
+    "payment_intent": "pi_1",
+    "reason": None,
+    "status": "succeeded",
+}
+DISPUTE = {
+    "id": "du_1",
+    "object": "dispute",
+    "amount": 1740,
+    "charge": "ch_1",
+    "currency": "eur",
+    "evidence_details": {"due_by": 1768953599, "has_evidence": False, "past_due": False, "submission_count": 0},
+    "is_charge_refundable": False,
+    "metadata": {},
+    "payment_intent": "pi_1",
+    "reason": "product_not_received",
+    "status": "needs_response",
+}
+WON = DISPUTE | {"status": "won"}
+LAPSED = INTENT | {"amount_received": 0, "status": "canceled", "canceled_at": 1768473000, "cancellation_reason": "automatic"}
+
+type Confirmed = Callable[..., Order]
+type Post = Callable[..., Any]
+type Tell = Callable[..., list[Any]]
+
+
+def event(kind: str, about: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": "evt_1",
+        "object": "event",
+        "api_version": "2025-09-30.clover",
+        "created": 1768473001,
+        "data": {"object": about},
+        "livemode": False,
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": kind,
+    }
+
+
+@pytest.fixture
+def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
+    """Send a body to the door as Stripe does, signed with a secret at a time."""
+    aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": "whsec_1"})
+    monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
+    monkeypatch.setattr(webhook, "ACCEPT", webhook.stripes())
+
+    def send(body: bytes, secret: str = "whsec_1", age: float = 0) -> Any:
+        signature = stripe.WebhookSignature.generate_signature_header(body.decode(), secret, int(time.time() - age))
+        request: Any = {"headers": {"stripe-signature": signature}, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+        answer = webhook.handler(request | {"requestContext": {"requestId": "r"}}, context)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    return send
+
+
+def queued(aws: Any) -> list[Any]:
+    return aws.sqs.sent.get(ENVIRONMENT["PAYMENTS_NOTICE_QUEUE_URL"], [])
+
+
+@pytest.fixture
+def intents() -> dict[str, dict[str, Any]]:
+    """What Stripe has, by the intent's id."""
+    return {"pi_1": INTENT}
+
+
+@pytest.fixture
+def tell(aws: Any, sandbox: Sandbox, context: Any, intents: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Tell:
+    """Bring Stripe's events to the consumer and return which have to come back.
+
+    Stripe translates them; money moves at the sandbox, which captures under Stripe's names.
+    """
+
+    class Retrieved(SimpleNamespace):
+        def to_dict(self) -> dict[str, Any]:
+            return vars(self)
+
+    def retrieve(intent_id: str, *_: Any) -> Retrieved:
+        if intent_id not in intents:
+            raise stripe.InvalidRequestError("No such payment_intent", "intent", code="resource_missing", http_status=404)
+        return Retrieved(**intents[intent_id])
+
+    connection: Any = SimpleNamespace(v1=SimpleNamespace(payment_intents=SimpleNamespace(retrieve=retrieve)))
+    through_stripe = Stripe(lambda: connection, "StripePayments", aws.dynamodb.client)
+    monkeypatch.setattr(through_stripe, "look_up", sandbox.look_up)
+    monkeypatch.setattr(sandbox, "told", through_stripe.told)
+
+    def told(*events: dict[str, Any]) -> list[Any]:
+        of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
+        records = [{"messageId": str(number), "body": json.dumps(one), **of_sqs} for number, one in enumerate(events)]
+        return [one["itemIdentifier"] for one in notice.handler({"Records": records}, context)["batchItemFailures"]]
+
+    return told
+
+
+def types() -> list[str]:
+    return [event.type for event in LOG.history("ord_1")]
+
+
+def test_what_stripe_signed_is_kept_as_it_was_sent(post: Post, aws: Any) -> None:
+    body = json.dumps(event("payment_intent.succeeded", INTENT), indent=2).encode()
+
+    assert post(body) == (202, {"message_id": "evt_1"})
+    assert queued(aws) == [json.loads(body)]
+
+
+def test_what_concerns_no_payment_is_accepted_and_not_kept(post: Post, aws: Any) -> None:
+    assert post(json.dumps(event("customer.created", {"id": "cus_1", "object": "customer"})).encode()) == (202, {"message_id": "evt_1"})
+    assert queued(aws) == []
+
+
+@pytest.mark.parametrize(("secret", "age"), [("whsec_2", 0), ("", 0), ("whsec_1", 301)])
+def test_what_stripe_did_not_sign_just_now_is_refused(secret: str, age: float, post: Post, aws: Any) -> None:
+    status, problem = post(json.dumps(event("payment_intent.succeeded", INTENT)).encode(), secret, age)
+
+    assert (status, problem["type"]) == (401, "urn:order-pipeline:problem:signature-invalid")
+    assert queued(aws) == []
+
+
+def test_our_own_signature_does_not_open_stripes_door(post: Post, context: Any) -> None:
+    body = json.dumps(event("payment_intent.succeeded", INTENT))
+    headers = {HEADER: sign("whsec_1", body.encode(), int(time.time()))}
+    request: Any = {"headers": headers, "body": body, "requestContext": {"requestId": "r"}}
+
+    assert webhook.handler(request, context)["statusCode"] == 401
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_looked_at(post: Post) -> None:
+    assert post(b"x" * (MAX_BODY_BYTES + 1))[0] == 413
+
+
+def test_without_a_webhook_secret_nothing_gets_in(post: Post, aws: Any) -> None:
+    aws.secretsmanager.text = json.dumps({"api_key": "sk_test"})
+
+    assert post(json.dumps(event("payment_intent.succeeded", INTENT)).encode(), "")[0] == 401
+
+
+def test_a_capture_that_the_log_has_or_can_have_is_well(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed(ALL)
+    sandbox.capture(KEY, service.capture_key("ord_1", "parcel_1"), LOG.load("ord_1").total)
+
+    assert tell(event("payment_intent.succeeded", INTENT)) == []
+    assert types()[-1] == "PaymentCaptured"
+
+
+def test_a_capture_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed()
+    sandbox.capture(KEY, "by_hand", LOG.load("ord_1").total)
+
+    assert tell(event("payment_intent.succeeded", INTENT)) == ["0"]
+
+
+def test_a_refund_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+
+    assert tell(event("refund.created", REFUND)) == ["0"]
+
+
+def test_a_dispute_finds_its_order_by_the_intent(confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+    created, closed = event("charge.dispute.created", DISPUTE), event("charge.dispute.closed", WON)
+
+    assert tell(created, created, closed, closed) == []
+    assert types()[-3:] == ["PaymentCaptured", "PaymentDisputed", "DisputeClosed"]
+
+
+def test_a_hold_that_stripe_let_lapse_cancels_the_order(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed()
+    sandbox.expire(KEY)
+
+    assert tell(event("payment_intent.canceled", LAPSED)) == []
+    assert LOG.load("ord_1").state == "cancelling"
+
+
+@pytest.mark.parametrize("reason", [None, "requested_by_customer"])
+def test_a_cancellation_that_we_asked_for_says_nothing_new(reason: str | None, confirmed: Confirmed, tell: Tell) -> None:
+    confirmed()
+    LOG.record(LOG.load("ord_1"), RequestCancellation("customer"), source="orders")
+    before = types()
+
+    assert tell(event("payment_intent.canceled", LAPSED | {"cancellation_reason": reason})) == []
+    assert types() == before
+
+
+def test_payments_of_others_on_the_same_account_are_well(confirmed: Confirmed, tell: Tell, intents: dict[str, dict[str, Any]]) -> None:
+    confirmed(ALL)
+    intents["pi_1"] = INTENT | {"metadata": {"payment_key": KEY, "pipeline": "another"}}
+    before = types()
+
+    told = [event("payment_intent.succeeded", INTENT), event("charge.dispute.created", DISPUTE)]
+    assert tell(*told, event("charge.dispute.created", DISPUTE | {"payment_intent": "pi_unknown"})) == []
+    assert types() == before
+
+
+def test_what_is_no_event_of_stripes_is_left_to_a_person(tell: Tell) -> None:
+    assert tell({"id": 1}, event("refund.created", {"id": "re_1"})) == ["0", "1"]
