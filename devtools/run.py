@@ -237,10 +237,11 @@ def _next_steps(target: Target, orders: list[Followed]) -> None:
     samples = sorted(path for path in (ROOT / "events/orders/place").glob("*.json") if ".answer" not in path.name)
     sample = samples[0].relative_to(ROOT) if samples else "events/orders/place/….json"
     traced = next((order.order_id for order in orders if order.order_id), "ord_…")
+    shipped = next((order.order_id for order in orders if order.actual == "confirmed"), "ord_…")
     steps = {
         f"make order FILE={sample}": "place the order of a sample event",
         f"make trace ORDER={traced}": "what caused what, and when",
-        f"make carrier ORDER={traced} DO=dispatch": "what the carrier does, told to the webhook",
+        f"make carrier ORDER={shipped} DO=dispatch": "what the carrier does, told to the webhook",
         "make balance": "the ledger's trial balance",
         "make logs": "the functions' log lines, merged",
         "make token CUSTOMER=ann": "a bearer token, for curl",

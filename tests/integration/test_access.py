@@ -1,0 +1,108 @@
+"""Who may do what: every route, asked by the owner of an order, a stranger, a reviewer, nobody, and with a token that ran out."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+from uuid import uuid4
+
+import pytest
+
+from devtools import issuer
+from devtools.shop import order_body
+from devtools.web import Answer
+from tests.integration.world import World, eventually, order_types
+
+CALLERS = ("owner", "stranger", "reviewer", "nobody", "expired")
+# The status that each caller gets, in the order of CALLERS.
+TABLE = """
+GET  /orders                            | 200 200 200 401 401
+POST /orders                            | 201 201 201 401 401
+GET  /orders/{order_id}                 | 200 404 404 401 401
+GET  /orders/{order_id}/events          | 200 404 404 401 401
+GET  /orders/{order_id}/invoice         | 200 404 404 401 401
+POST /orders/{order_id}/returns         | 409 404 404 401 401
+POST /orders/{order_id}/cancellation    | 202 404 404 401 401
+GET  /points                            | 200 200 200 401 401
+GET  /reviews                           | 403 403 200 401 401
+POST /reviews/{order_id}/decision       | 403 403 409 401 401
+POST /webhooks/carrier                  | 401 401 401 401 401
+POST /webhooks/payments                 | 401 401 401 401 401
+GET  /openapi.json                      | 200 200 200 200 200
+"""
+
+
+class Order(NamedTuple):
+    """A confirmed order with its invoice, and who placed it."""
+
+    owner: str
+    sku: str
+    order_id: str
+
+
+def _rows() -> list[tuple[str, str, str, int]]:
+    lines = (line.partition("|") for line in TABLE.strip().splitlines())
+    return [
+        (*route.split(), caller, int(status))  # pyright: ignore[reportReturnType]
+        for route, _, statuses in lines
+        for caller, status in zip(CALLERS, statuses.split(), strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def order(world: World) -> Order:
+    owner, sku = world.customer("owner"), world.product()
+    order_id = world.buy(owner, sku)
+    eventually(
+        lambda: {event.type for event in world.log(order_id)},
+        lambda types: "InvoiceIssued" in types,
+        within=world.patience,
+        what=f"the invoice of {order_id}",
+    )
+    return Order(owner, sku, order_id)
+
+
+def _ask(world: World, order: Order, method: str, path: str, caller: str) -> Answer:
+    bodies = {
+        "/orders": order_body((order.sku, 1)),
+        "/orders/{order_id}/returns": {"lines": [{"sku": order.sku, "quantity": 1}], "reason": "too small"},
+        "/reviews/{order_id}/decision": {"decision": "approve"},
+    }
+    raw = json.dumps(bodies.get(path, {})).encode() if method == "POST" else None
+    headers = {"Idempotency_Key": str(uuid4())}
+    if caller != "nobody":
+        who = {"owner": order.owner, "expired": order.owner}.get(caller, f"{caller}-{uuid4().hex[:8]}")
+        groups = ("reviewers",) if caller == "reviewer" else ()
+        headers["Authorization"] = f"Bearer {issuer.token(world.target, who, groups, -60 if caller == 'expired' else 600)}"
+    return world.shop.call(method, path.format(order_id=order.order_id), None, body=raw, **headers)
+
+
+@pytest.mark.parametrize(("method", "path", "caller", "status"), _rows())
+def test_every_route_knows_who_asks(world: World, order: Order, method: str, path: str, caller: str, status: int):
+    if (path, caller) == ("/orders/{order_id}/cancellation", "owner"):
+        # Its own: the others are asked about one that is not cancelled.
+        order = order._replace(order_id=world.buy(order.owner, order.sku))
+
+    answer = _ask(world, order, method, path, caller)
+
+    assert answer.status == status, answer
+    if caller != "owner":
+        assert order.order_id not in answer.body.decode()
+
+
+def test_every_route_is_in_the_table(world: World):
+    document = world.shop.call("GET", "/openapi.json", None).json()
+    routes = {
+        (method.upper(), path) for path, item in document["paths"].items() for method in item if method in {"get", "post", "put", "delete"}
+    }
+    assert routes == {(method, path) for method, path, _, _ in _rows()}
+
+
+def test_whatever_strangers_ask_leaves_an_order_as_it_was(world: World, order: Order):
+    before = order_types(world.shop.events(order.owner, order.order_id))
+    for method, path, caller, _ in _rows():
+        if caller != "owner":
+            _ask(world, order, method, path, caller)
+    after = order_types(world.shop.events(order.owner, order.order_id))
+    assert after[: len(before)] == before
+    assert "CancellationRequested" not in after
