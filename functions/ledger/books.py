@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 BY_SHEET = "by-sheet"
-BY_ORDER = "by-order"
 _CARRIED = "carried"
 _PROOF = {"sheet": {"S": "proof"}, "currency": {"S": "-"}}
 _ATTEMPTS = 5
@@ -69,11 +68,11 @@ class Books:
 
     def of_sheet(self, sheet: str) -> list[Entry]:
         """Return the entries of a sheet. The index follows the table with a delay of a moment."""
-        return list(self._query(BY_SHEET, "sheet", sheet))
+        return list(self._query("sheet", sheet, IndexName=BY_SHEET))
 
     def of_order(self, order_id: str) -> list[Entry]:
-        """Return the entries of an order, with the same delay."""
-        return list(self._query(BY_ORDER, "order_id", order_id))
+        """Return the entries of an order."""
+        return list(self._query("order_id", order_id, ConsistentRead=True))
 
     def balances(self, sheet: str) -> dict[Currency, Balances]:
         """Return the balances of a sheet by currency."""
@@ -166,12 +165,12 @@ class Books:
             }
         }
 
-    def _query(self, index: str, key: str, value: str) -> Iterator[Entry]:
+    def _query(self, key: str, value: str, **more: Any) -> Iterator[Entry]:
         pages = self._pages(
             TableName=self._entries,
-            IndexName=index,
             KeyConditionExpression=f"{key} = :value",
             ExpressionAttributeValues={":value": {"S": value}},
+            **more,
         )
         return (_entry_of(item) for item in pages)
 

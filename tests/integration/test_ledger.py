@@ -30,9 +30,9 @@ def _entries(world: World, order_id: str) -> dict[str, dict[str, Any]]:
     """The entries of an order by event id."""
     answer = world.dynamodb.query(
         TableName=world.table("LedgerEntries"),
-        IndexName="by-order",
         KeyConditionExpression="order_id = :id",
         ExpressionAttributeValues={":id": {"S": order_id}},
+        ConsistentRead=True,
     )
     return {item["event_id"]["S"]: item for item in answer["Items"]}
 

@@ -178,7 +178,7 @@ def test_an_entry_that_is_gone_is_found(database: FakeDynamoDB) -> None:
     happen(database, "authorized", "ord_1")
     happen(database, "authorized", "ord_2")
     gone = database.items("LedgerEntries")[0]
-    database.client.delete_item(TableName="LedgerEntries", Key={"event_id": gone["event_id"]})
+    database.client.delete_item(TableName="LedgerEntries", Key={"order_id": gone["order_id"], "event_id": gone["event_id"]})
     assert {found.account for found in proven()[1]} == {"entries", "authorizations", "holds"}
 
 
