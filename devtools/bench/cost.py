@@ -1,4 +1,4 @@
-"""What a confirmed order costs: every call, invocation, event and byte counted on the emulator, at list prices."""
+"""What an order costs, placed to confirmed and placed to delivered: everything counted on the emulator, at list prices."""
 
 import math
 import re
@@ -8,51 +8,86 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import batched
 from typing import Any
 from uuid import uuid4
 
 from devtools import ui
+from devtools.bench import lives, parts
+from devtools.bench.parts import CONFIRMED, PUBLISHER, Routes
 from devtools.bench.proxy import Call, Recorder
-from devtools.bench.units import Meter
-from devtools.cli import UserError
-from devtools.shop import Shop, mails, order_body, state_of, wait_until
+from devtools.bench.units import Index, Meter, Schema
+from devtools.shop import Shop
 from devtools.target import ROOT, Target
 
 ORDERS = 50
 WARM_UP = 8
+ALONE = 12
 AT_ONCE = 2
 STRANGERS = 20
-END_SECONDS = 60.0
 PRICES = ROOT / "devtools" / "prices.toml"
 
-MAIL_FUNCTION = "NotificationsMail"
-MAIL_TABLE = "MailIdempotencyTable"
-# Stands in for a payment provider, whose bill is its own.
-SANDBOX_TABLE = "SandboxPaymentsTable"
+SANDBOX_TABLES = {"SandboxPaymentsTable": parts.PAYMENT_SANDBOX, "SandboxShipmentsTable": parts.CARRIER_SANDBOX}
+CARRIER_MESSAGES = 2  # the parcel left, and it arrived
 EVENT_CHUNK = 64 * 1024
 LOG_OVERHEAD = 26  # bytes that CloudWatch adds to every line
-_BY_THE_CLOCK = {"OperationsSweep", "OperationsReconcile"}
 ACCESS_LINE = 330  # bytes of API Gateway's own line for a request, which the emulator does not write
 EXPRESS_GB = 0.0625
 EXPRESS_STEP = 0.1  # seconds
 SAMPLED = 0.05  # of all requests are traced by X-Ray's default rule
-POLLS = 2  # requests of Lambda to SQS for a message: one receives it, one deletes it
+# Requests to SQS for a message that nothing is batched with: it is sent, and Lambda receives and deletes it.
+SENT = 1
+POLLS = 2
+
+OTHERS = "others"
+GROUPS: dict[str, tuple[str, ...]] = {
+    "DynamoDB": ("DynamoDB write units", "DynamoDB read units"),
+    "events": ("events",),
+    "API": ("API requests", "API bytes out"),
+    "SQS": ("SQS requests",),
+    "Lambda": ("invocations", "Lambda GB-seconds"),
+    "logs": ("log bytes",),
+    OTHERS: (),
+}
 
 _REPORT = re.compile(r"REPORT RequestId: \S+\s+Duration: ([\d.]+) ms.*?Memory Size: (\d+) MB", re.DOTALL)
 
 
 @dataclass
 class Counted:
-    """What `orders` confirmed orders used; `calls` by service and operation, the mail's apart."""
+    """What `orders` delivered orders used: calls by service and operation, and usage by what is paid for, both by part.
+
+    Invocations, and the messages that were sent to queues, are by function.
+    """
 
     orders: int
-    calls: Counter[str] = field(default_factory=Counter[str])
-    mail_calls: Counter[str] = field(default_factory=Counter[str])
-    usage: dict[str, float] = field(default_factory=dict[str, float])
-    mail_usage: dict[str, float] = field(default_factory=dict[str, float])
-    sandbox_usage: dict[str, float] = field(default_factory=dict[str, float])
+    calls: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    usage: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    batches: Mapping[str, int] = field(default_factory=dict[str, int])
     invocations: Counter[str] = field(default_factory=Counter[str])
+    messages: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, part: str, what: str, quantity: float) -> None:
+        """Add to what a part used."""
+        used = self.usage.setdefault(part, {})
+        used[what] = used.get(what, 0.0) + quantity
+
+    def whole(self) -> dict[str, float]:
+        """Return what all parts used that are an order's own."""
+        sums: dict[str, float] = {}
+        for part, used in self.usage.items():
+            for what, quantity in used.items() if part not in parts.APART else ():
+                sums[what] = sums.get(what, 0.0) + quantity
+        return sums
+
+    def at_load(self) -> dict[str, float]:
+        """Return what `whole` would be if every batch were as full as `batches` allows, by function."""
+        sums = self.whole()
+        for function, size in self.batches.items():
+            if parts.of_function(function) not in parts.APART:
+                saved = self.messages[function] * (1 - 1 / size)
+                sums["SQS requests"] -= POLLS * saved
+                sums["invocations"] -= max(0.0, self.invocations[function] - self.messages[function] / size)
+        return sums
 
 
 @dataclass(frozen=True)
@@ -73,102 +108,107 @@ class Item:
 
 
 def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS) -> Counted:
-    """Place orders that are confirmed, each by a customer of its own, and count what they use until their mails are sent."""
+    """Have orders delivered, each of a customer of its own, and count what they use until nothing is under way any more."""
+    functions = _functions(target)
+    _name_callers(target, functions)
+    routes, schemas = parts.routes(target, functions), _schemas(target)
     shop = Shop(target)
     with ui.stage("counting") as step:
-        _confirm(shop, WARM_UP, step)
+        lives.live(shop, WARM_UP, AT_ONCE, step)
         recorder.take()
         since = int(time.time() * 1000)
         began = time.time()
-        answered = _confirm(shop, orders, step)
-        calls = [call for call in recorder.take() if "IndexName" not in call.parameters]
-    counted = Counted(orders)
-    _count_calls(target, calls, counted)
-    _count_functions(target, since, times, counted)
+        answered = lives.live(shop, orders, AT_ONCE, step)
+        calls = [call for call in recorder.take() if call.caller in functions]
+    counted = Counted(orders, batches=routes.batches)
+    tables = {target.resources[output]: part for output, part in SANDBOX_TABLES.items()}
+    count_calls(calls, Meter(schemas), routes, tables, counted)
+    _count_functions(target, since, times, parts.published(calls), counted)
     _count_sagas(target, began, times, counted)
-    counted.usage |= {
-        "API requests": orders,
-        "API bytes out": answered,
-        "X-Ray traces": orders * SAMPLED,
-        "log bytes": counted.usage.get("log bytes", 0.0) + orders * ACCESS_LINE,
-    }
+    for part, requests, sent in ((CONFIRMED, orders, answered[0]), ("shipping", CARRIER_MESSAGES * orders, answered[1])):
+        counted.add(part, "API requests", requests)
+        counted.add(part, "API bytes out", sent)
+        counted.add(part, "X-Ray traces", requests * SAMPLED)
+        counted.add(part, "log bytes", requests * ACCESS_LINE)
     return counted
 
 
-def _confirm(shop: Shop, orders: int, step: ui.Stage) -> int:
-    """Have orders confirmed and their mails sent; return the bytes of the API's answers."""
-    answered = 0
-    sent = len(mails(shop.target))
-    for done, group in enumerate(batched((f"bench-{uuid4().hex[:12]}" for _ in range(orders)), AT_ONCE, strict=False)):
-        step.detail = f"{done * AT_ONCE} of {orders}"
-        answers = {customer: shop.place(customer, order_body(("MUG-BLUE", 2), ("FILTER-100", 1))) for customer in group}
-        answered += sum(len(answer.body) for answer in answers.values())
-        for customer, answer in answers.items():
-            order_id = answer.json().get("order_id", "")
-            if not wait_until(lambda c=customer, o=order_id: _ended(shop.target, c, o), END_SECONDS, 0.05):
-                raise UserError(f"order {order_id} was not confirmed within {END_SECONDS:.0f} s")
-    if not wait_until(lambda: len(mails(shop.target)) >= sent + orders, END_SECONDS):
-        raise UserError(f"not every mail was sent within {END_SECONDS:.0f} s")
-    time.sleep(1.0)  # records of the mails are completed, log lines arrive
-    return answered
+def _name_callers(target: Target, functions: Mapping[str, str]) -> None:
+    """Have every function say in its calls which one it is."""
+    client = target.client("lambda")
+    for function, name in functions.items():
+        known = client.get_function_configuration(FunctionName=name).get("Environment", {}).get("Variables", {})
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": known | {"AWS_SDK_UA_APP_ID": function}})
 
 
-def _ended(target: Target, _customer: str, order_id: str) -> bool:
-    """Read the log itself: asking the API would be counted."""
-    found = target.client("dynamodb").query(
-        TableName=target.resources["OrderLogTable"],
-        KeyConditionExpression="order_id = :order_id",
-        ExpressionAttributeValues={":order_id": {"S": order_id}},
-        ProjectionExpression="#type",
-        ExpressionAttributeNames={"#type": "type"},
-    )
-    return state_of([{"type": item["type"]["S"], "data": {}} for item in found["Items"]]) == "confirmed"
+def _schemas(target: Target) -> dict[str, Schema]:
+    client = target.client("dynamodb")
+    names = [name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]]
+    return {name: _schema(client.describe_table(TableName=name)["Table"]) for name in names}
 
 
-def _count_calls(target: Target, calls: Iterable[Call], counted: Counted) -> None:
-    meter = Meter()
-    usage, mail, sandbox = Counter[str](), Counter[str](), Counter[str]()
+def _schema(table: Mapping[str, Any]) -> Schema:
+    indexes = [Index(_keys(one), one["Projection"]["ProjectionType"] == "ALL") for one in table.get("GlobalSecondaryIndexes", [])]
+    return Schema(_keys(table), tuple(indexes))
+
+
+def _keys(described: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(key["AttributeName"] for key in described["KeySchema"])
+
+
+def count_calls(calls: Iterable[Call], meter: Meter, routes: Routes, sandboxes: Mapping[str, str], counted: Counted) -> None:
+    """Add what calls use, and what they lead to, each to the part whose it is."""
     for call in calls:
-        is_mail = call.service in {"ses", "email"} or call.parameters.get("TableName") == target.resources[MAIL_TABLE]
-        (counted.mail_calls if is_mail else counted.calls)[f"{call.service} {call.operation}"] += 1
-        writes, reads = meter.units(call) if call.service == "dynamodb" else (0.0, 0.0)
-        is_sandbox = call.parameters.get("TableName") == target.resources[SANDBOX_TABLE]
-        used = mail if is_mail else sandbox if is_sandbox else usage
-        used["DynamoDB write units"] += writes  # pyright: ignore[reportArgumentType]
-        used["DynamoDB read units"] += reads  # pyright: ignore[reportArgumentType]
-        if call.operation == "PutEvents":
-            usage["events"] += sum(_chunks(entry) for entry in call.parameters["Entries"])
-        if call.operation == "SendEmail":
-            # One event, one topic message, one queue message.
-            mail.update({"mails": 1, "SNS requests": 1, "SQS requests": POLLS})
-    counted.usage |= usage
-    counted.mail_usage |= mail
-    counted.sandbox_usage |= sandbox
+        part = parts.of_call(call, sandboxes)
+        counted.calls.setdefault(part, Counter())[f"{call.service} {call.operation}"] += 1
+        match call.service:
+            case "dynamodb":
+                writes, reads = meter.units(call)
+                counted.add(part, "DynamoDB write units", writes)
+                counted.add(part, "DynamoDB read units", reads)
+            case "s3":
+                counted.add(part, "S3 PUT requests" if call.operation == "PUT" else "S3 GET requests", 1)
+            case "secretsmanager":
+                counted.add(part, "Secrets Manager calls", 1)
+            case "ses" | "email":
+                # Before it came one topic message, and one queue message.
+                for what, quantity in (("mails", 1), ("SNS requests", 1), ("SQS requests", SENT + POLLS)):
+                    counted.add(part, what, quantity)
+            case "events":
+                for entry in call.parameters["Entries"]:
+                    counted.add(parts.of_event(entry), "events", _chunks(entry))
+            case _:
+                pass
+        for consumer in routes.consumers(call):
+            counted.add(parts.of_function(consumer), "SQS requests", SENT + POLLS)
+            counted.messages[consumer] += 1
 
 
 def _chunks(entry: Mapping[str, Any]) -> int:
     return math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK)
 
 
-def _count_functions(target: Target, since: int, times: Times, counted: Counted) -> None:
+def _count_functions(target: Target, since: int, times: Times, published: Mapping[str, float], counted: Counted) -> None:
     """Read invocations, memory and the bytes logged from the functions' logs; each is billed for its usual time."""
-    for function, name in _functions(target):
+    for function, name in _functions(target).items():
         lines = _lines(target, name, since)
-        usage = counted.mail_usage if function == MAIL_FUNCTION else counted.usage
         memory = [int(report[2]) for line in lines if (report := _REPORT.search(line))]
-        counted.invocations[function] += len(memory)
+        if memory:
+            counted.invocations[function] = len(memory)
         for what, quantity in (
             ("invocations", len(memory)),
             ("Lambda GB-seconds", sum(mb / 1024 * times.functions.get(function, 0.0) for mb in memory)),
             ("log bytes", sum(len(line.encode()) + LOG_OVERHEAD for line in lines)),
         ):
-            usage[what] = usage.get(what, 0.0) + quantity
+            for part, share in (published if function == PUBLISHER else {parts.of_function(function): 1.0}).items():
+                counted.add(part, what, quantity * share)
 
 
-def _functions(target: Target) -> list[tuple[str, str]]:
-    """Return logical id and name of the functions that an order can reach; others run by the clock."""
-    functions = [(output.removesuffix("Function"), name) for output, name in target.resources.items() if output.endswith("Function")]
-    return sorted(function for function in functions if function[0] not in _BY_THE_CLOCK)
+def _functions(target: Target) -> dict[str, str]:
+    """Return the names of the functions that an order can reach, by logical id."""
+    clock = parts.scheduled()
+    names = {output.removesuffix("Function"): name for output, name in target.resources.items() if output.endswith("Function")}
+    return {function: names[function] for function in sorted(names) if function not in clock}
 
 
 def _lines(target: Target, name: str, since: int) -> list[str]:
@@ -177,16 +217,18 @@ def _lines(target: Target, name: str, since: int) -> list[str]:
 
 
 def usual_times(target: Target) -> Times:
-    """Return how long functions and workflow usually take: medians of what ran on a target so far.
+    """Return how long functions and workflow usually take: medians of what ran on a target so far, and of single orders' lives.
 
     Other programs on this machine make single runs longer; on Lambda nothing else has a part of a function's processor.
     """
     shop = Shop(target)
+    with ui.stage("single orders") as step:
+        lives.live(shop, ALONE, 1, step)
     for _ in range(STRANGERS):
         # The authorizer's answers are remembered by customer: only for new ones does it run.
         shop.order(f"stranger-{uuid4().hex[:12]}", "ord_none")
     functions: dict[str, float] = {}
-    for function, name in _functions(target):
+    for function, name in _functions(target).items():
         durations = [float(report[1]) for line in _lines(target, name, 0) if (report := _REPORT.search(line))]
         if durations:
             functions[function] = math.ceil(statistics.median(durations)) / 1000
@@ -201,8 +243,8 @@ def _runs(target: Target, began: float = 0.0) -> list[dict[str, Any]]:
 
 def _count_sagas(target: Target, began: float, times: Times, counted: Counted) -> None:
     runs = len(_runs(target, began))
-    counted.usage["Express requests"] = runs
-    counted.usage["Express GB-seconds"] = runs * max(1, math.ceil(times.saga / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB
+    counted.add(CONFIRMED, "Express requests", runs)
+    counted.add(CONFIRMED, "Express GB-seconds", runs * max(1, math.ceil(times.saga / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB)
 
 
 def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
@@ -223,7 +265,25 @@ def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
         "X-Ray traces": prices["xray"]["traces_million"] / million,
         "SNS requests": prices["sns"]["requests_million"] / million,
         "SQS requests": prices["sqs"]["requests_million"] / million,
+        "S3 PUT requests": prices["s3"]["put_requests_million"] / million,
+        "S3 GET requests": prices["s3"]["get_requests_million"] / million,
+        "Secrets Manager calls": prices["secretsmanager"]["calls_million"] / million,
         "mails": prices["ses"]["mails_million"] / million,
     }
     items = [Item(what, usage[what] / orders, usage[what] / orders * rate * million) for what, rate in rates.items() if usage.get(what)]
     return sorted(items, key=lambda item: -item.dollars)
+
+
+def by_part(counted: Counted) -> dict[str, dict[str, float]]:
+    """Return dollars for a million orders by part, dearest first, and in it by group of what is paid for."""
+    sums: dict[str, dict[str, float]] = {}
+    for part, used in counted.usage.items():
+        if part not in parts.APART and any(used.values()):
+            sums[part] = dict.fromkeys(GROUPS, 0.0)
+            for item in bill(used, counted.orders):
+                sums[part][_group(item.what)] += item.dollars
+    return dict(sorted(sums.items(), key=lambda one: -sum(one[1].values())))
+
+
+def _group(what: str) -> str:
+    return next((group for group, members in GROUPS.items() if what in members), OTHERS)

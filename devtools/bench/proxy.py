@@ -4,7 +4,7 @@ import http.client
 import json
 import re
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,18 +13,23 @@ from urllib.parse import parse_qs, urlsplit
 
 TIMEOUT = 30.0
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([a-z0-9-]+)/aws4_request")
+_CALLER = re.compile(r"\bapp/([A-Za-z0-9]+)")
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call that a function made: service, operation, its JSON parameters (empty for other protocols), and the answer's."""
+    """A call that a function made: service, operation, its JSON parameters (empty for other protocols), and the answer's.
+
+    The operation is the HTTP method where the protocol has nothing else. `caller` is what AWS_SDK_UA_APP_ID was in the function.
+    """
 
     service: str
     operation: str
     parameters: dict[str, Any]
     answer: dict[str, Any]
     status: int
+    caller: str = ""
 
 
 class Recorder:
@@ -79,7 +84,7 @@ def _handler(recorder: Recorder, upstream: str) -> type[BaseHTTPRequestHandler]:
                 answer = response.read()
             finally:
                 connection.close()
-            recorder.add(_call(dict(self.headers.items()), body, answer, response.status))
+            recorder.add(call_of(self.command, dict(self.headers.items()), body, answer, response.status))
             self.send_response(response.status)
             for name, value in response.getheaders():
                 if name.lower() not in _HOP_BY_HOP:
@@ -96,12 +101,15 @@ def _handler(recorder: Recorder, upstream: str) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _call(headers: dict[str, str], body: bytes, answer: bytes, status: int) -> Call:
+def call_of(method: str, headers: Mapping[str, str], body: bytes, answer: bytes, status: int) -> Call:
+    """Return the call that an HTTP request is, with its answer."""
     lowered = {name.lower(): value for name, value in headers.items()}
     scope = _SCOPE.search(lowered.get("authorization", ""))
     target = lowered.get("x-amz-target", "").rpartition(".")[2]
-    form = "" if target else parse_qs(body.decode(errors="replace")).get("Action", ["?"])[0]
-    return Call(scope.group(1) if scope else "?", target or form, _json(body), _json(answer), status)
+    form = "" if target else parse_qs(body.decode(errors="replace")).get("Action", [method])[0]
+    caller = _CALLER.search(lowered.get("user-agent", ""))
+    service = scope.group(1) if scope else "?"
+    return Call(service, target or form, _json(body), _json(answer), status, caller.group(1) if caller else "")
 
 
 def _json(text: bytes) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """What DynamoDB bills for a call: write and read units, from the call itself and the size of the items it touches."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from devtools.bench.proxy import Call
@@ -9,14 +11,30 @@ type Item = dict[str, Any]
 type Key = tuple[str, ...]
 
 KB = 1024
-_KEYS = ("order_id", "version", "sku", "customer_id", "placed", "key", "id")
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index of a table: the attributes that an item has to have to be in it, and whether it holds whole items."""
+
+    keys: tuple[str, ...]
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A table's key attributes and its indexes."""
+
+    keys: tuple[str, ...]
+    indexes: tuple[Index, ...] = ()
 
 
 class Meter:
     """Adds up units. It remembers what was put, because an update is billed for the whole item that it changes."""
 
-    def __init__(self) -> None:
-        """Start at nothing."""
+    def __init__(self, schemas: Mapping[str, Schema]) -> None:
+        """Start at nothing, with the schemas of the tables by name."""
+        self._schemas = schemas
         self._sizes: dict[Key, int] = {}
 
     def units(self, call: Call) -> tuple[float, float]:
@@ -24,11 +42,12 @@ class Meter:
         parameters = call.parameters
         match call.operation:
             case "PutItem" | "UpdateItem" | "DeleteItem":
-                return float(self._write(parameters)), 0.0
+                table, indexes = self._write(parameters)
+                return float(table + indexes), 0.0
             case "TransactWriteItems":
                 # Each item is written twice, prepared and committed; indexes are written once.
-                writes = [write for item in parameters["TransactItems"] for write in item.values()]
-                return float(sum(2 * self._write(write) - self._index(write) for write in writes)), 0.0
+                writes = [self._write(write) for item in parameters["TransactItems"] for write in item.values()]
+                return float(sum(2 * table + indexes for table, indexes in writes)), 0.0
             case "Query" | "GetItem":
                 return 0.0, _read(_items(call), consistent=bool(parameters.get("ConsistentRead")))
             case "BatchGetItem":
@@ -36,16 +55,23 @@ class Meter:
             case _:
                 return 0.0, 0.0
 
-    def _write(self, write: dict[str, Any]) -> int:
+    def _write(self, write: Item) -> tuple[int, int]:
+        """Return the units of a write to the table, and to its indexes."""
+        schema = self._schemas[write["TableName"]]
         item: Item = write.get("Item") or write.get("Key") or {}
-        key = (write["TableName"], *(str(item[name]) for name in _KEYS if name in item))
+        key = (write["TableName"], *(str(item[name]) for name in schema.keys))
         size = max(size_of(write["Item"]), self._sizes.get(key, 0)) if "Item" in write else self._sizes.get(key, KB)
         self._sizes[key] = size
-        return max(1, math.ceil(size / KB)) + self._index(write)
+        units = max(1, math.ceil(size / KB))
+        return units, sum(units if index.whole else 1 for index in schema.indexes if _touches(write, index))
 
-    def _index(self, write: dict[str, Any]) -> int:
-        """Return 1 where the write puts the order on the index of open orders or takes it off."""
-        return int("open_shard" in write.get("Item", {}) or "open_shard" in write.get("UpdateExpression", ""))
+
+def _touches(write: Item, index: Index) -> bool:
+    """Whether a write puts an item into an index, moves it there or takes it off."""
+    if "Item" in write:
+        return all(name in write["Item"] for name in index.keys)
+    expression = write.get("UpdateExpression", "")
+    return bool(expression) and (index.whole or any(name in expression for name in index.keys))
 
 
 def size_of(item: Item) -> int:

@@ -1,0 +1,136 @@
+"""Whose part of an order's cost a call, an invocation, an event or a message is.
+
+Consumers run beside each other and beside the saga, so not the time but the function that did something says which part
+it belongs to; for the publisher, which works for all, the events do.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from devtools.bench.proxy import Call
+from devtools.cli import UserError
+from devtools.target import Target
+from devtools.template import source
+
+CONFIRMED = "placed to confirmed"
+MAIL = "mail"
+PAYMENT_SANDBOX = "payment sandbox"
+CARRIER_SANDBOX = "carrier sandbox"
+# What is on somebody else's bill, or as good as: no part of what an order costs.
+APART = (MAIL, PAYMENT_SANDBOX, CARRIER_SANDBOX)
+
+RECEIVED = 10  # messages that one request to SQS brings, or deletes, at most
+
+PUBLISHER = "OrdersPublish"
+_SAGA = frozenset({"IdentityAuthorize", "OrdersPlace", "InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm"})
+_SAGA_EVENTS = frozenset({"OrderPlaced", "StockReserved", "OrderScreened", "PaymentAuthorized", "OrderConfirmed"})
+_CONTEXTS = (
+    "orders",
+    "inventory",
+    "fraud",
+    "payments",
+    "shipping",
+    "ledger",
+    "invoices",
+    "loyalty",
+    "reviews",
+    "notifications",
+    "identity",
+)
+# Conditions on an event that hold for every order of the bench: nothing is replayed.
+_ALWAYS = {"replay-name": [{"exists": False}]}
+
+
+def of_function(function: str) -> str:
+    """Return the part of a function, given by its logical id."""
+    if function in _SAGA:
+        return CONFIRMED
+    context = next((context for context in _CONTEXTS if function.lower().startswith(context)), "others")
+    return MAIL if context == "notifications" else context
+
+
+def of_call(call: Call, sandboxes: Mapping[str, str]) -> str:
+    """Return the part of a call; `sandboxes` are the parts of tables that stand in for somebody else's."""
+    return sandboxes.get(call.parameters.get("TableName", "")) or of_function(call.caller)
+
+
+def of_event(entry: Mapping[str, Any]) -> str:
+    """Return the part of an entry of PutEvents: the saga's, or that of the context which said it."""
+    return CONFIRMED if entry["DetailType"] in _SAGA_EVENTS else entry["Source"]
+
+
+def published(calls: Iterable[Call]) -> dict[str, float]:
+    """Return which share of what was published is each part's."""
+    parts = [of_event(entry) for call in calls if call.operation == "PutEvents" for entry in call.parameters["Entries"]]
+    return {part: parts.count(part) / len(parts) for part in dict.fromkeys(parts)}
+
+
+def scheduled(template: Mapping[str, Any] | None = None) -> set[str]:
+    """Return the functions that run by the clock, whether there are orders or not."""
+    resources = (template or source())["Resources"].values()
+    schedules = [resource["Properties"]["Target"]["Arn"] for resource in resources if resource["Type"] == "AWS::Scheduler::Schedule"]
+    return {_resource(arn) for arn in schedules}
+
+
+def _resource(arn: Mapping[str, Any]) -> str:
+    [got] = arn.values()
+    return got[0] if isinstance(got, list) else str(got).partition(".")[0]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Which functions get a message for an event, by detail-type, and which one works off a queue, by the queue's name.
+
+    `batches` is how many messages at most are received at once, by function.
+    """
+
+    events: Mapping[str, list[str]]
+    queues: Mapping[str, str]
+    batches: Mapping[str, int]
+
+    def consumers(self, call: Call) -> list[str]:
+        """Return the functions that get a message because of a call, once for each message."""
+        match call.operation:
+            case "PutEvents":
+                return [function for entry in call.parameters["Entries"] for function in self.events.get(entry["DetailType"], [])]
+            case "SendMessage":
+                return [self.queues[name]] if (name := _name(call.parameters["QueueUrl"], "/")) in self.queues else []
+            case _:
+                return []
+
+
+def routes(target: Target, functions: Mapping[str, str]) -> Routes:
+    """Read the routes that are deployed; `functions` are names by logical id."""
+    ids = {name: function for function, name in functions.items()}
+    mappings = target.client("lambda").get_paginator("list_event_source_mappings").paginate()
+    sources = [mapping for page in mappings for mapping in page["EventSourceMappings"] if ":sqs:" in mapping["EventSourceArn"]]
+    queues = {_name(one["EventSourceArn"]): ids[name] for one in sources if (name := _name(one["FunctionArn"])) in ids}
+    batches = {
+        queues[_name(one["EventSourceArn"])]: min(one["BatchSize"], RECEIVED) for one in sources if _name(one["EventSourceArn"]) in queues
+    }
+    bus, events = target.resources["EventBus"], target.client("events")
+    reached: dict[str, list[str]] = {}
+    for rule in events.list_rules(EventBusName=bus)["Rules"]:
+        arns = [one["Arn"] for one in events.list_targets_by_rule(EventBusName=bus, Rule=rule["Name"])["Targets"]]
+        woken = [queues[name] for arn in arns if ":sqs:" in arn and (name := _name(arn)) in queues]
+        for kind in kinds(rule["EventPattern"]) if woken else ():
+            reached.setdefault(kind, []).extend(woken)
+    return Routes(reached, queues, batches)
+
+
+def kinds(pattern: str) -> list[str]:
+    """Return the detail-types that an event pattern takes.
+
+    Raises:
+        UserError: it has conditions of which it is not known here that they always hold.
+    """
+    conditions = json.loads(pattern)
+    if any(name != "detail-type" and _ALWAYS.get(name) != wanted for name, wanted in conditions.items()):
+        raise UserError(f"the bench cannot tell how often this pattern matches: {pattern}")
+    return conditions["detail-type"]
+
+
+def _name(address: str, separator: str = ":") -> str:
+    return address.rpartition(separator)[2]

@@ -1,0 +1,126 @@
+"""What an order costs: whose part something is, and what it comes to."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from devtools.bench import cost, parts
+from devtools.bench.cost import Counted
+from devtools.bench.parts import CONFIRMED, Routes
+from devtools.bench.proxy import Call, call_of
+from devtools.bench.units import Index, Meter, Schema
+from devtools.cli import UserError
+
+LOG = Schema(("order_id", "version"), (Index(("open_shard", "open_since")),))
+ENTRIES = Schema(("event_id",), (Index(("sheet", "event_id"), whole=True), Index(("order_id", "event_id"), whole=True)))
+POINTS = Schema(("customer_id",))
+METER = {"log": LOG, "entries": ENTRIES, "points": POINTS, "sandbox": POINTS}
+ROUTES = Routes({"OrderConfirmed": ["OrdersProject", "ShippingRequest"]}, {"record": "ShippingRecord"}, {"OrdersProject": 10})
+
+
+def call(caller: str, service: str, operation: str, **parameters: Any) -> Call:
+    return Call(service, operation, parameters, {}, 200, caller)
+
+
+def event(kind: str, source: str) -> dict[str, Any]:
+    return {"DetailType": kind, "Source": source, "Detail": "{}"}
+
+
+def put(table: str, size: int, **attributes: str) -> dict[str, Any]:
+    keys = {name: {"S": value} for name, value in attributes.items()}
+    return {"TableName": table, "Item": keys | {"data": {"S": "x" * size}}}
+
+
+class TestUnits:
+    def test_an_index_that_an_item_is_in_is_written_with_it(self) -> None:
+        meter = Meter(METER)
+        assert meter.units(call("", "dynamodb", "PutItem", **put("log", 10, order_id="o", version="1"))) == (1.0, 0.0)
+        marked = put("log", 10, order_id="o", version="2", open_shard="1", open_since="t")
+        assert meter.units(call("", "dynamodb", "PutItem", **marked)) == (2.0, 0.0)
+
+    def test_an_index_of_whole_items_costs_what_the_item_costs(self) -> None:
+        written = put("entries", 1500, event_id="e", order_id="o", sheet="s")
+        assert Meter(METER).units(call("", "dynamodb", "PutItem", **written)) == (6.0, 0.0)
+
+    def test_a_transaction_writes_tables_twice_and_indexes_once(self) -> None:
+        update = {"TableName": "points", "Key": {"customer_id": {"S": "c"}}, "UpdateExpression": "ADD points :points"}
+        items = [{"Put": put("entries", 10, event_id="e", order_id="o", sheet="s")}, {"Update": update}]
+        assert Meter(METER).units(call("", "dynamodb", "TransactWriteItems", TransactItems=items)) == (6.0, 0.0)
+
+    def test_taking_an_order_off_an_index_is_a_write_to_it(self) -> None:
+        key = {"order_id": {"S": "o"}, "version": {"N": "1"}}
+        update = {"TableName": "log", "Key": key, "UpdateExpression": "REMOVE open_shard, open_since"}
+        assert Meter(METER).units(call("", "dynamodb", "UpdateItem", **update)) == (2.0, 0.0)
+
+
+class TestParts:
+    def test_steps_are_the_sagas_and_what_it_wakes_is_its_own_contexts(self) -> None:
+        assert {parts.of_function(name) for name in ("OrdersPlace", "PaymentsAuthorize", "OrdersConfirm")} == {CONFIRMED}
+        assert parts.of_function("PaymentsSettle") == "payments"
+        assert parts.of_function("NotificationsMail") == parts.MAIL
+
+    def test_the_publisher_is_shared_by_what_it_published(self) -> None:
+        entries = [event("OrderConfirmed", "orders"), event("ShipmentRequested", "shipping"), event("OrderScreened", "fraud")]
+        assert parts.published([call("OrdersPublish", "events", "PutEvents", Entries=entries)]) == pytest.approx(
+            {CONFIRMED: 2 / 3, "shipping": 1 / 3}
+        )
+
+    def test_functions_that_run_by_the_clock_are_not_an_orders(self) -> None:
+        assert {"OperationsSweep", "LedgerProve"} <= parts.scheduled()
+        assert "OrdersPlace" not in parts.scheduled()
+
+    def test_a_pattern_of_which_it_is_not_known_how_often_it_matches_is_refused(self) -> None:
+        replays = {"detail-type": ["OrderConfirmed"], "replay-name": [{"exists": False}]}
+        assert parts.kinds(json.dumps(replays)) == ["OrderConfirmed"]
+        with pytest.raises(UserError):
+            parts.kinds(json.dumps({"detail-type": ["OrderConfirmed"], "detail": {"data": {"total": [0]}}}))
+
+
+def counted(*calls: Call) -> Counted:
+    result = Counted(1, batches=ROUTES.batches)
+    cost.count_calls(calls, Meter(METER), ROUTES, {"sandbox": parts.PAYMENT_SANDBOX}, result)
+    return result
+
+
+class TestCosts:
+    def test_an_event_is_paid_by_who_says_it_and_its_messages_by_who_hears_it(self) -> None:
+        published = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
+        used = counted(published).usage
+        assert used == {CONFIRMED: {"events": 1}, "orders": {"SQS requests": 3}, "shipping": {"SQS requests": 3}}
+
+    def test_a_message_that_a_function_sends_is_paid_for_as_one_of_the_bus(self) -> None:
+        sent = call("ShippingWebhook", "sqs", "SendMessage", QueueUrl="http://127.0.0.1:1/000000000000/record")
+        assert counted(sent).usage == {"shipping": {"SQS requests": 3}}
+
+    def test_somebody_elses_store_is_no_part_of_the_sum(self) -> None:
+        written = call("PaymentsSettle", "dynamodb", "PutItem", **put("sandbox", 10, customer_id="c"))
+        result = counted(written)
+        assert result.usage[parts.PAYMENT_SANDBOX]["DynamoDB write units"] == 1
+        assert result.whole() == {}
+
+    def test_full_batches_share_receives_deletes_and_invocations(self) -> None:
+        result = Counted(10, batches={"OrdersProject": 10}, messages=Counter(OrdersProject=10), invocations=Counter(OrdersProject=10))
+        result.usage = {"orders": {"SQS requests": 30.0, "invocations": 10.0}}
+        assert result.at_load() == {"SQS requests": 12.0, "invocations": 1.0}
+
+    def test_documents_and_secrets_have_their_price(self) -> None:
+        used = counted(call("InvoicesIssue", "s3", "PUT"), call("ShippingWebhook", "secretsmanager", "GetSecretValue")).whole()
+        assert [(item.what, item.dollars) for item in cost.bill(used, 1)] == [
+            ("S3 PUT requests", pytest.approx(5.0)),
+            ("Secrets Manager calls", pytest.approx(5.0)),
+        ]
+
+    def test_the_contexts_come_to_the_whole(self) -> None:
+        published = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
+        result = counted(published, call("InvoicesIssue", "s3", "PUT"))
+        dollars = sum(sum(groups.values()) for groups in cost.by_part(result).values())
+        assert dollars == pytest.approx(sum(item.dollars for item in cost.bill(result.whole(), 1)))
+
+
+def test_a_call_tells_who_made_it_and_what_it_is() -> None:
+    signed = "AWS4-HMAC-SHA256 Credential=key/20260115/us-east-1/s3/aws4_request, Signature=x"
+    agent = "Botocore/1.43 ua/2.1 os/linux app/InvoicesIssue"
+    made = call_of("PUT", {"Authorization": signed, "User-Agent": agent}, b"<p>", b"", 200)
+    assert (made.service, made.operation, made.caller) == ("s3", "PUT", "InvoicesIssue")
