@@ -18,23 +18,12 @@ from orderflow.events import Event
 from orderflow.log import OrderLog
 from orderflow.money import Money
 from orderflow.order import remaining
-from tests.integration.world import World, eventually
+from tests.integration.world import World, eventually, postings
 
 MOVES = {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}
 PRICE = 1250
 # The template's 180 s times five deliveries would be fifteen minutes.
 VISIBILITY_SECONDS = 2
-
-
-def _entries(world: World, order_id: str) -> dict[str, dict[str, Any]]:
-    """The entries of an order by event id."""
-    answer = world.dynamodb.query(
-        TableName=world.table("LedgerEntries"),
-        KeyConditionExpression="order_id = :id",
-        ExpressionAttributeValues={":id": {"S": order_id}},
-        ConsistentRead=True,
-    )
-    return {item["event_id"]["S"]: item for item in answer["Items"]}
 
 
 def _moves(world: World, order_id: str) -> list[Event]:
@@ -44,15 +33,11 @@ def _moves(world: World, order_id: str) -> list[Event]:
 def _posted(world: World, order_id: str) -> dict[str, dict[str, Any]]:
     """The entries of an order, once there is one for everything on its log that moved money."""
     return eventually(
-        lambda: _entries(world, order_id),
+        lambda: world.entries(order_id),
         lambda found: found.keys() == {event.event_id for event in _moves(world, order_id)},
         within=world.patience,
         what=f"the entries of {order_id}",
     )
-
-
-def _postings(entry: dict[str, Any]) -> list[tuple[str, int]]:
-    return [(one["M"]["account"]["S"], int(one["M"]["amount"]["N"])) for one in entry["postings"]["L"]]
 
 
 def _delivery(event: Event) -> str:
@@ -97,26 +82,21 @@ def confirmed(world: World) -> str:
 @pytest.fixture
 def impatient_queue(world: World) -> Iterator[None]:
     """The ledger's queue, whose failed messages come again after seconds instead of minutes."""
-    url, sqs = world.target.resources["LedgerQueueUrl"], world.target.client("sqs")
-    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
-    try:
+    with world.impatient("LedgerQueueUrl", VISIBILITY_SECONDS):
         yield
-    finally:
-        sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
 
 def test_a_confirmed_order_posts_its_hold(world: World, confirmed: str):
     entries = _posted(world, confirmed)
     (hold,) = [entry for entry in entries.values() if entry["type"]["S"] == "PaymentAuthorized"]
-    assert _postings(hold) == [("authorizations", 2 * PRICE), ("holds", -2 * PRICE)]
+    assert postings(hold) == [("authorizations", 2 * PRICE), ("holds", -2 * PRICE)]
 
 
 def test_an_order_that_is_undone_holds_nothing(world: World):
     customer, sku = world.customer(), world.product(price=PRICE)
     order_id = world.buy(customer, sku, payment="tok_declined")
     assert world.outcome(customer, order_id) == "rejected: payment_declined"
-    assert sum(amount for entry in _posted(world, order_id).values() for account, amount in _postings(entry) if account == "holds") == 0
+    assert sum(amount for entry in _posted(world, order_id).values() for account, amount in postings(entry) if account == "holds") == 0
 
 
 def test_what_happens_to_an_orders_money_is_posted(world: World, confirmed: str):
@@ -137,8 +117,8 @@ def test_what_happens_to_an_orders_money_is_posted(world: World, confirmed: str)
 
     entries = _posted(world, confirmed)
     assert {entry["type"]["S"] for entry in entries.values()} == MOVES - {"PaymentVoided"}
-    assert all(sum(amount for _, amount in _postings(entry)) == 0 for entry in entries.values())
-    assert sum(amount for entry in entries.values() for account, amount in _postings(entry) if account in {"revenue", "refunds"}) == 0
+    assert all(sum(amount for _, amount in postings(entry)) == 0 for entry in entries.values())
+    assert sum(amount for entry in entries.values() for account, amount in postings(entry) if account in {"revenue", "refunds"}) == 0
 
 
 def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirmed: str):
@@ -147,10 +127,10 @@ def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirme
 
     _send(world, [_delivery(event) for event in _moves(world, confirmed) for _ in range(3)])
     _send(world, [_delivery(marker)])
-    eventually(lambda: _entries(world, marker.order_id), within=world.patience, what="the entry of the marker")
+    eventually(lambda: world.entries(marker.order_id), within=world.patience, what="the entry of the marker")
     world.queue_drained("LedgerQueueUrl")
 
-    assert _entries(world, confirmed) == before
+    assert world.entries(confirmed) == before
     assert _settled(world)["differences"] == []
 
 
@@ -161,7 +141,7 @@ def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None)
     _send(world, [*bodies[:4], poison, *bodies[4:]])
 
     for event in good:
-        eventually(lambda event=event: _entries(world, event.order_id), within=world.patience, what=f"the entry of {event.order_id}")
+        eventually(lambda event=event: world.entries(event.order_id), within=world.patience, what=f"the entry of {event.order_id}")
     eventually(
         lambda: poison in world.waiting("LedgerDeadLettersUrl"),
         within=world.patience + 10 * VISIBILITY_SECONDS,

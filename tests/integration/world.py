@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -139,6 +139,16 @@ class World:
         )
         return [events.decode(item["event"]["S"]) for item in answer["Items"]]
 
+    def entries(self, order_id: str) -> dict[str, dict[str, Any]]:
+        """The ledger's entries of an order by event id, as they are stored."""
+        answer = self.dynamodb.query(
+            TableName=self.table("LedgerEntries"),
+            KeyConditionExpression="order_id = :id",
+            ExpressionAttributeValues={":id": {"S": order_id}},
+            ConsistentRead=True,
+        )
+        return {item["event_id"]["S"]: item for item in answer["Items"]}
+
     def stock(self, sku: str) -> tuple[int, int]:
         """How many of a product are available, and how many reserved."""
         item = self.dynamodb.get_item(TableName=self.table("Stock"), Key={"sku": {"S": sku}}, ConsistentRead=True)["Item"]
@@ -182,6 +192,17 @@ class World:
         attributes = self.target.client("sqs").get_queue_attributes(QueueUrl=self.target.resources[output], AttributeNames=names)
         return sum(map(int, attributes["Attributes"].values()))
 
+    @contextmanager
+    def impatient(self, output: str, seconds: int) -> Iterator[None]:
+        """Have a queue bring failed messages again after seconds instead of minutes."""
+        url, sqs = self.target.resources[output], self.target.client("sqs")
+        before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
+        try:
+            yield
+        finally:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+
     def queue_drained(self, output: str) -> None:
         """Wait until a queue has nothing left to deliver."""
         eventually(lambda: self.queue_depth(output), lambda depth: depth == 0, within=self.patience, what=f"{output} is empty")
@@ -214,17 +235,26 @@ class World:
         saga = self.target.resources["SagaArn"]
         self.target.client("stepfunctions").start_execution(stateMachineArn=saga, input=json.dumps(ids))
 
-    @contextmanager
-    def sagas_not_started(self) -> Iterator[None]:
+    def sagas_not_started(self) -> AbstractContextManager[None]:
         """Have the rule that starts sagas switched off."""
+        return self.switched_off("FulfilmentRule")
+
+    @contextmanager
+    def switched_off(self, rule_id: str) -> Iterator[None]:
+        """Have a rule of the bus, named by its logical id, switched off."""
         bus = self.target.resources["EventBus"]
         client = self.target.client("events")
-        (rule,) = [rule["Name"] for rule in client.list_rules(EventBusName=bus)["Rules"] if "FulfilmentRule" in rule["Name"]]
+        (rule,) = [rule["Name"] for rule in client.list_rules(EventBusName=bus)["Rules"] if rule_id in rule["Name"]]
         client.disable_rule(Name=rule, EventBusName=bus)
         try:
             yield
         finally:
             client.enable_rule(Name=rule, EventBusName=bus)
+
+
+def postings(entry: dict[str, Any]) -> list[tuple[str, int]]:
+    """The accounts of a ledger entry, each with its minor units."""
+    return [(one["M"]["account"]["S"], int(one["M"]["amount"]["N"])) for one in entry["postings"]["L"]]
 
 
 def same_answers(answers: Sequence[Answer]) -> bool:

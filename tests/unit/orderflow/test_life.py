@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ledger import rules
 from orderflow import commands, events
 from orderflow.commands import Command, Refusal, decide
 from orderflow.events import Event, StockLine
@@ -19,6 +21,7 @@ from tests.support import orders
 
 SKUS = tuple(line.sku for line in orders.LINES)
 RECEIVED = 10
+FEES = rules.Fees(basis_points=140, fixed={"EUR": 25})
 GIVE_BACK = (orders.RECALL, orders.TOO_LATE, orders.VOID, orders.RELEASE, orders.REJECT, orders.CANCELLED)
 
 names = st.sampled_from(("one", "two", "three"))
@@ -28,7 +31,7 @@ some_lines = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 3), min_size=
 
 
 class Life(RuleBasedStateMachine):
-    """One order, the shelves that it takes from, and the provider that holds its money."""
+    """One order, the shelves that it takes from, the provider that holds its money, and the books."""
 
     def __init__(self) -> None:
         """Begin with full shelves and nothing ordered."""
@@ -39,6 +42,7 @@ class Life(RuleBasedStateMachine):
         self.reserved, self.gone = Counter[str](), Counter[str]()
         self.held = 0
         self.sent: list[Command] = []
+        self.entries: list[rules.Entry] = []
 
     @initialize()
     def place(self) -> None:
@@ -56,6 +60,8 @@ class Life(RuleBasedStateMachine):
             self.log.append(event)
             self.order = evolve(self.order, event)
             self.follow(event.data)
+            with suppress(rules.Unpostable):
+                self.entries.append(rules.entry(event, FEES))
         if facts:
             assert decide(self.order, command) == ()
         return bool(facts)
@@ -190,6 +196,17 @@ class Life(RuleBasedStateMachine):
         assert self.held >= 0
         if self.order.state in {"rejected", "cancelled"}:
             assert self.held == 0
+
+    @invariant()
+    def the_books_add_up(self) -> None:
+        """Every entry and all of them come to nothing, and the accounts say of the money what the order and the provider do."""
+        assert all(rules.total(rules.net(entry.postings)) == 0 for entry in self.entries)
+        accounts = rules.balances(self.entries).get("EUR", Counter())
+        assert rules.total(accounts) == 0
+        assert (accounts["holds"], accounts["authorizations"]) == (-self.held, self.held)
+        assert (accounts["revenue"], accounts["refunds"]) == (-self.order.captured, self.order.refunded)
+        for account, outcome in (("disputes", None), ("losses", "lost")):
+            assert accounts[account] == sum(one.amount.amount for one in self.order.disputes if one.outcome == outcome)
 
     @invariant()
     def what_left_was_ordered(self) -> None:

@@ -1,0 +1,264 @@
+"""The money of an order follows what left, was lost and came back, and what the provider tells of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from uuid import uuid4
+
+import pytest
+
+from devtools import functionlogs, web
+from devtools.carrier import Carrier
+from devtools.shop import order_body
+from devtools.target import Target
+from devtools.web import Answer
+from orderflow import events
+from orderflow.events import Fact
+from orderflow.money import Money
+from orderflow.webhooks import HEADER, sign
+from payments import service
+from payments.provider import Authorized, Voided
+from payments.sandbox import Sandbox
+from tests.integration.world import World, eventually, postings
+
+PRICE, OTHER_PRICE = 1250, 490
+# The template's 180 s would make a test of a message that comes too early last as long.
+VISIBILITY_SECONDS = 8
+SAGA_SECONDS = 60.0
+
+
+@dataclass
+class Provider:
+    """The payment provider's side of a target: what it knows, and what it tells."""
+
+    target: Target
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        return Sandbox(self.target.resources["SandboxPaymentsTable"], self.target.client("dynamodb"))
+
+    @cached_property
+    def secret(self) -> str:
+        name = self.target.resources["PaymentsWebhookSecret"]
+        return self.target.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+
+    def payment(self, order_id: str) -> Authorized | Voided:
+        """What the provider has of an order whose payment it once held."""
+        payment = self.sandbox.look_up(service.payment_key(order_id))
+        assert isinstance(payment, Authorized | Voided), payment
+        return payment
+
+    def moved(self, order_id: str) -> tuple[int, int]:
+        """What was captured for an order, and what of that was refunded."""
+        payment = self.payment(order_id)
+        return payment.captured, payment.refunded
+
+    def tell(self, order_id: str, kind: str, **more: object) -> bytes:
+        """Post a message about an order's payment, which has to be taken, and return it."""
+        message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "payment": service.payment_key(order_id)}
+        body = json.dumps(message | more).encode()
+        answer = self.post(body)
+        assert answer.status == 202, answer
+        return body
+
+    def post(self, body: bytes, signature: str | None = None) -> Answer:
+        """Post a body as it is, signed now unless another signature is given."""
+        headers = {"Content-Type": "application/json", HEADER: signature or sign(self.secret, body, int(time.time()))}
+        return web.call("POST", self.target.api_url("/webhooks/payments"), headers=headers, body=body, timeout=60)
+
+
+@pytest.fixture
+def carrier(world: World) -> Carrier:
+    return Carrier(world.target, timeout=60)
+
+
+@pytest.fixture
+def provider(world: World) -> Provider:
+    return Provider(world.target)
+
+
+def happened[T: Fact](world: World, order_id: str, kind: type[T], count: int = 1, *, within: float | None = None) -> list[T]:
+    """Wait until a kind of fact is on the order's log so many times, and return them."""
+    return eventually(
+        lambda: [event.data for event in world.log(order_id) if isinstance(event.data, kind)],
+        lambda found: len(found) == count,
+        within=within or world.patience,
+        what=f"{count} {kind.__name__} of {order_id}",
+    )
+
+
+def requested(world: World, customer: str, *lines: tuple[str, int]) -> str:
+    """An order of these lines that the carrier was asked for."""
+    order_id = world.accept(customer, order_body(*lines))
+    happened(world, order_id, events.ShipmentRequested, within=world.patience + SAGA_SECONDS)
+    return order_id
+
+
+def posted(world: World, order_id: str, kind: str) -> list[tuple[str, int]]:
+    """The postings of the order's one entry for a kind of event, once it is there."""
+    (entry,) = eventually(
+        lambda: [one for one in world.entries(order_id).values() if one["type"]["S"] == kind],
+        within=world.patience,
+        what=f"the entry of {kind}",
+    )
+    return postings(entry)
+
+
+def said(world: World, function: str, order_id: str) -> set[str]:
+    """What a function, named by its logical id, logged about an order."""
+    lines = functionlogs.read(world.target, [world.target.resources[f"{function}Function"]])
+    return {line.fields.get("message", "") for line in lines if order_id in line.text}
+
+
+def mentioned(world: World, order_id: str, what: str) -> None:
+    """Wait until the nightly comparison has said something of an order."""
+    eventually(lambda: said(world, "PaymentsReconcile", order_id), lambda lines: what in lines, within=world.patience, what=what)
+
+
+def test_an_order_in_two_parcels_is_paid_for_in_two_parts(world: World, carrier: Carrier, provider: Provider):
+    sku, other = world.product(price=PRICE), world.product(price=OTHER_PRICE)
+    order_id = requested(world, world.customer(), (sku, 2), (other, 1))
+
+    first = carrier.dispatch(order_id, [(sku, 1)])
+    happened(world, order_id, events.PaymentCaptured)
+    assert provider.moved(order_id) == (PRICE, 0)
+    second = carrier.dispatch(order_id)
+
+    captures = happened(world, order_id, events.PaymentCaptured, 2)
+    assert [(one.parcel_id, one.amount.amount) for one in captures] == [(first, PRICE), (second, PRICE + OTHER_PRICE)]
+    payment = provider.payment(order_id)
+    assert isinstance(payment, Authorized)
+    assert payment.captured == payment.amount.amount == 2 * PRICE + OTHER_PRICE
+    assert {one.capture_id for one in payment.captures} == {one.capture_id for one in captures}
+
+
+def test_a_parcel_that_is_lost_is_paid_back(world: World, carrier: Carrier, provider: Provider):
+    sku = world.product(price=PRICE)
+    order_id = requested(world, world.customer(), (sku, 2))
+    lost, _ = carrier.dispatch(order_id, [(sku, 1)]), carrier.dispatch(order_id)
+    happened(world, order_id, events.PaymentCaptured, 2)
+
+    carrier.lose(order_id, lost)
+
+    [refund] = happened(world, order_id, events.PaymentRefunded)
+    assert (refund.cause, refund.amount) == (f"parcel:{lost}", Money(PRICE, "EUR"))
+    assert provider.moved(order_id) == (2 * PRICE, PRICE)
+
+
+def test_what_comes_back_is_paid_back_and_no_more(world: World, carrier: Carrier, provider: Provider):
+    customer, sku = world.customer(), world.product(price=PRICE)
+    order_id = requested(world, customer, (sku, 3))
+    carrier.deliver(order_id, carrier.dispatch(order_id))
+    happened(world, order_id, events.ShipmentDelivered, within=world.patience + SAGA_SECONDS)
+    answer = world.shop.send_back(customer, order_id, {"lines": [{"sku": sku, "quantity": 1}], "reason": "too small"})
+    assert answer.status == 201, answer
+
+    carrier.bring_back(order_id, return_id := answer.json()["return_id"])
+
+    [refund] = happened(world, order_id, events.PaymentRefunded)
+    assert (refund.cause, refund.amount) == (f"return:{return_id}", Money(PRICE, "EUR"))
+    assert provider.moved(order_id) == (3 * PRICE, PRICE)
+
+
+def test_what_is_cancelled_after_a_part_left_is_no_longer_held(world: World, carrier: Carrier, provider: Provider):
+    customer, sku, other = world.customer(), world.product(price=PRICE), world.product(price=OTHER_PRICE)
+    order_id = requested(world, customer, (sku, 2), (other, 1))
+    carrier.dispatch(order_id, [(sku, 1)])
+    happened(world, order_id, events.ShipmentDispatched)
+
+    assert world.shop.cancel(customer, order_id).status == 202
+
+    happened(world, order_id, events.OrderLinesCancelled, within=world.patience + SAGA_SECONDS)
+    [voided] = happened(world, order_id, events.PaymentVoided)
+    assert voided.amount == Money(PRICE + OTHER_PRICE, "EUR")
+    payment = provider.payment(order_id)
+    assert isinstance(payment, Voided)
+    assert (payment.captured, payment.refunded) == (PRICE, 0)
+    assert posted(world, order_id, "PaymentVoided") == [("holds", PRICE + OTHER_PRICE), ("authorizations", -PRICE - OTHER_PRICE)]
+
+
+def test_a_dispute_is_on_the_log_and_in_the_books(world: World, carrier: Carrier, provider: Provider):
+    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+    carrier.dispatch(order_id)
+    happened(world, order_id, events.PaymentCaptured)
+    amount = {"amount": PRICE, "currency": "EUR"}
+
+    created = provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount=amount, reason="not received")
+    [dispute] = happened(world, order_id, events.PaymentDisputed)
+    provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="lost")
+    [closed] = happened(world, order_id, events.DisputeClosed)
+    assert provider.post(created).status == 202
+    world.queue_drained("PaymentsNoticeQueueUrl")
+
+    assert (dispute.amount, dispute.reason, closed.outcome) == (Money(PRICE, "EUR"), "not received", "lost")
+    assert posted(world, order_id, "PaymentDisputed") == [("disputes", PRICE), ("clearing", -PRICE)]
+    assert posted(world, order_id, "DisputeClosed") == [("losses", PRICE), ("disputes", -PRICE)]
+    assert len(happened(world, order_id, events.PaymentDisputed)) == 1
+
+
+def test_only_the_provider_can_tell(provider: Provider):
+    message = {"message_id": "msg_1", "type": "authorization.expired", "payment": service.payment_key("ord_1")}
+    body = json.dumps(message).encode()
+
+    assert provider.post(body, sign("another secret", body, int(time.time()))).status == 401
+    assert provider.post(body, sign(provider.secret, body + b" ", int(time.time()))).status == 401
+    assert "300 seconds" in provider.post(body, sign(provider.secret, body, int(time.time()) - 400)).json()["detail"]
+
+
+def test_a_message_that_overtook_what_it_is_about_is_taken_after_it(world: World, carrier: Carrier, provider: Provider):
+    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+    amount = {"amount": PRICE, "currency": "EUR"}
+
+    with world.impatient("PaymentsNoticeQueueUrl", VISIBILITY_SECONDS):
+        provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount=amount, reason="not received")
+        eventually(
+            lambda: said(world, "PaymentsNotice", order_id),
+            lambda lines: "message failed" in lines,
+            within=world.patience,
+            what="the message came too early",
+        )
+        carrier.dispatch(order_id)
+        happened(world, order_id, events.PaymentDisputed, within=world.patience + 5 * VISIBILITY_SECONDS)
+
+    types = [event.type for event in world.log(order_id)]
+    assert types.index("PaymentCaptured") < types.index("PaymentDisputed")
+
+
+def test_the_nightly_comparison_has_nothing_to_say_of_an_order_in_line(world: World, carrier: Carrier):
+    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+    carrier.lose(order_id, carrier.dispatch(order_id))
+    happened(world, order_id, events.PaymentRefunded, within=world.patience + SAGA_SECONDS)
+
+    assert world.invoke("PaymentsReconcile", {})["compared"] >= 1
+
+    assert said(world, "PaymentsReconcile", order_id) == set()
+
+
+def test_the_nightly_comparison_mends_what_the_provider_took_and_nobody_heard_of(world: World, carrier: Carrier, provider: Provider):
+    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+    with world.switched_off("PaymentsSettleRule"):
+        parcel = carrier.dispatch(order_id)
+        happened(world, order_id, events.ShipmentDispatched)
+        key = service.capture_key(order_id, parcel)
+        taken = provider.sandbox.capture(service.payment_key(order_id), key, Money(PRICE, "EUR"))
+        assert not [event for event in world.log(order_id) if event.type == "PaymentCaptured"]
+
+        assert world.invoke("PaymentsReconcile", {})["repaired"] >= 1
+
+    [captured] = happened(world, order_id, events.PaymentCaptured)
+    assert (captured.capture_id, captured.amount) == (taken.capture_id, Money(PRICE, "EUR"))
+    assert provider.moved(order_id) == (PRICE, 0)
+    mentioned(world, order_id, "payment repaired")
+
+
+def test_the_nightly_comparison_tells_of_money_that_nothing_left_for(world: World, provider: Provider):
+    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+    provider.sandbox.capture(service.payment_key(order_id), f"{order_id}:by-hand", Money(PRICE, "EUR"))
+
+    assert world.invoke("PaymentsReconcile", {})["different"] >= 1
+
+    mentioned(world, order_id, "payment differs")
+    assert "PaymentCaptured" not in {event.type for event in world.log(order_id)}
