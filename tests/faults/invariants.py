@@ -11,8 +11,8 @@ import msgspec
 from orderflow import events
 from orderflow.events import Event
 from orderflow.log import open_shard
-from orderflow.order import Order, fold, mark
-from payments.accounts import Account
+from orderflow.order import Order, fold, mark, remaining
+from payments.accounts import Account, holds
 from payments.provider import Authorized, Moved
 from reviews.rules import Verdict, verdict
 from shipping.consignments import Consignment
@@ -30,13 +30,13 @@ ONCE = {
     "OrderRejected",
     "OrderCancelled",
     "OrderLinesCancelled",
-    "ShipmentDispatched",
     "ShipmentRequested",
     "ShipmentRecalled",
 }
 ENDS = {"OrderRejected", "OrderCancelled"}
 CANCELLED = {"OrderCancelled", "OrderLinesCancelled"}
-RESTS = {"confirmed", "rejected", "cancelled", "held", "dispatched"}
+RESTS = {"confirmed", "rejected", "cancelled", "held", "dispatched", "delivered", "lost", "partly_returned"}
+HOLDING = {"confirmed", "partly_dispatched"}
 
 _accounts = msgspec.json.Decoder(Account)
 _consignments = msgspec.json.Decoder(Consignment)
@@ -92,6 +92,8 @@ def _log(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
         yield from (
             Violation(f"{kind} at most once", f"{types[kind]} of {order_id}") for kind in sorted(ONCE) if types[kind] > 1 + again[kind]
         )
+        of_parcels = Counter(about for _, event in log if (about := _about(event)))
+        yield from (Violation("once for each parcel and return", f"{about}: {count}") for about, count in of_parcels.items() if count > 1)
         if types["OrderPlaced"] != 1:
             yield Violation("one OrderPlaced", f"{order_id}: {types['OrderPlaced']}")
         if any(event.type in ENDS for _, event in log[:-1]):
@@ -101,6 +103,19 @@ def _log(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
     written = [record for record in world.aws.dynamodb.changes["OrderLog"] if record["eventName"] != "INSERT"]
     if any(record["dynamodb"]["NewImage"]["event"] != record["dynamodb"]["OldImage"]["event"] for record in written):
         yield Violation("an event is never written over", str(len(written)))
+
+
+def _about(event: Event) -> tuple[str, str] | None:
+    """Return the kind of an event that may come once for each parcel or return, and for which one it came."""
+    match event.data:
+        case events.ShipmentDispatched() | events.ShipmentDelivered() | events.ShipmentLost() | events.PaymentCaptured():
+            return event.type, event.data.parcel_id
+        case events.ReturnRequested() | events.ReturnReceived():
+            return event.type, event.data.return_id
+        case events.PaymentRefunded(cause=cause):
+            return event.type, cause
+        case _:
+            return None
 
 
 def _api(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
@@ -143,15 +158,12 @@ def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     for item in world.aws.dynamodb.items("SandboxPayments"):
         payment = _accounts.decode(item["account"]["S"]).payment
         order_id = item["key"]["S"].partition(":")[0]
-        if isinstance(payment, Authorized):
+        if isinstance(payment, Authorized) and holds(payment):
             held.setdefault(order_id, []).append(payment)
-        taken = payment.captured if isinstance(payment, Moved) else 0
-        left = sum(parcel.amount.amount for parcel in orders[order_id].parcels) if order_id in orders else 0
-        if taken != left:
-            yield Violation("what left is paid for, and nothing else", f"{taken} for {left}")
+        yield from _moved(payment if isinstance(payment, Moved) else Moved(), orders.get(order_id, Order(order_id=order_id)))
     for order_id, order in orders.items():
         there = held.pop(order_id, [])
-        wanted = 1 if order.state == "confirmed" else 0
+        wanted = 1 if order.state in HOLDING else 0
         if len(there) > wanted:
             yield Violation("never more than one authorization, and none that nobody needs", f"{order.state}: {len(there)}")
         if len(there) < wanted:
@@ -162,16 +174,34 @@ def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
         yield Violation("never more than one authorization, and none that nobody needs", f"of unknown orders: {sorted(held)}")
 
 
+def _moved(payment: Moved, order: Order) -> Iterator[Violation]:
+    left = sum(parcel.amount.amount for parcel in order.parcels)
+    back = sum(parcel.amount.amount for parcel in order.parcels if parcel.state == "lost")
+    back += sum(one.amount.amount for one in order.returns if one.amount)
+    if not payment.captured == order.captured == left:
+        yield Violation("what left is paid for, and nothing else", f"{payment.captured}, on the log {order.captured}, for {left}")
+    if not payment.refunded == order.refunded == back:
+        yield Violation("what was lost or came back is refunded, and nothing else", f"{payment.refunded}, {order.refunded} for {back}")
+    if not payment.refunded <= payment.captured <= (order.total.amount if order.placed else 0):
+        yield Violation("refunded is at most captured, and that at most authorized", f"{payment.refunded}, {payment.captured}")
+
+
 def _stock(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
-    holders = [order for order in orders.values() if order.state == "confirmed" or (order.state == "held" and order.reservation == "held")]
-    needed = Counter[str]()
-    for line in (line for order in holders for line in order.lines):
+    holders = [order for order in orders.values() if order.state in HOLDING or (order.state == "held" and order.reservation == "held")]
+    needed, gone = Counter[str](), Counter[str]()
+    for line in (line for order in holders for line in remaining(order)):
         needed[line.sku] += line.quantity
+    for line in (line for order in orders.values() for parcel in order.parcels for line in parcel.lines):
+        gone[line.sku] += line.quantity
+    for line in (line for order in orders.values() for one in order.returns if one.amount for line in one.lines):
+        gone[line.sku] -= line.quantity
     for row in world.aws.dynamodb.items("Stock"):
         sku, available, reserved = row["sku"]["S"], int(row["available"]["N"]), int(row["reserved"]["N"])
         shipped = int(row.get("shipped", {}).get("N", 0))
         if available + reserved + shipped != STOCK[sku] or available < 0:
             yield Violation("stock is neither made nor lost", f"{sku}: {available} + {reserved} + {shipped} of {STOCK[sku]}")
+        if shipped != gone[sku]:
+            yield Violation("what left and did not come back is shipped", f"{sku}: {shipped} for {gone[sku]}")
         if reserved != needed[sku]:
             yield Violation("what is reserved is what orders hold", f"{sku}: {reserved} for {needed[sku]}")
     rows = {row["order_id"]["S"] for row in world.aws.dynamodb.items("Reservations") if row["state"]["S"] == "held"}

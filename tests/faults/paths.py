@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 import shipping.steps
 from fraud import rules, screen
@@ -18,10 +20,11 @@ from orderflow import log
 from orderflow.events import StockLine
 from orders import place, pricing
 from orders.catalogue import Catalogue
-from payments import authorize, sandbox, steps, void
+from payments import authorize, sandbox, settle, steps, void
 from shipping import recall
 from shipping import request as shipping_request
 from shipping.carrier import CarrierRefused, Parcel
+from shipping.messages import Delivered, Dispatched, Lost, Returned, Told
 from shipping.shipments import shipment_id
 from tests.faults.faults import Disturbance, Watched
 from tests.faults.world import Functions, World, real
@@ -34,6 +37,7 @@ MUGS = ({"sku": "MUG-BLUE", "quantity": 2}, {"sku": "FILTER-100", "quantity": 1}
 LENIENT = rules.parse('{"weights": {"new_customer": 0}}')
 REFUSING = rules.parse('{"hold_score": 5, "refuse_score": 10}')
 type Patch = Callable[[Any, str, Any], None]
+type Happens = Callable[[World, str], None]
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Path:
     `decided` is what a person says to a held order, maybe after its reservation has `expired`: approve, reject, or nothing
     until the time is over. `cancelled` is the state in which the customer cancels it.
     Of what the carrier has fetched then, `left` is on its way, and nobody knows yet. `postal_code` says how the carrier behaves.
+    Before a cancellation comes `life`, what happens to a confirmed order, one after the other; each step can be done again.
     """
 
     name: str
@@ -56,7 +61,43 @@ class Path:
     cancelled: str = ""
     left: tuple[StockLine, ...] = ()
     postal_code: str = "LS1 1AA"
+    life: tuple[Happens, ...] = ()
 
+
+def leaves(parcel_id: str, *lines: StockLine) -> Happens:
+    """Have a parcel with these lines leave, and the carrier tell it."""
+
+    def happen(world: World, order_id: str) -> None:
+        leave(world, order_id, lines, parcel_id)
+        tell(world, order_id, Dispatched, parcel_id, lines=lines)
+
+    return happen
+
+
+def arrives(parcel_id: str) -> Happens:
+    """Have the carrier tell that a parcel arrived."""
+    return lambda world, order_id: tell(world, order_id, Delivered, parcel_id)
+
+
+def is_lost(parcel_id: str) -> Happens:
+    """Have the carrier tell that a parcel will not arrive."""
+    return lambda world, order_id: tell(world, order_id, Lost, parcel_id)
+
+
+def comes_back(*lines: StockLine) -> Happens:
+    """Have the customer announce a return, and the carrier bring it."""
+
+    def happen(world: World, order_id: str) -> None:
+        answer = world.send_back(returning(order_id, lines))
+        if answer["statusCode"] == 201:
+            return_id = json.loads(answer["body"])["return_id"]
+            bring(world, Returned(message_id=f"msg_{return_id}", shipment_id=shipment_id(order_id), at=LATER, return_id=return_id))
+
+    return happen
+
+
+LATER = datetime(2030, 1, 1, tzinfo=UTC)
+MUG, BOTH_MUGS, FILTERS = StockLine("MUG-BLUE", 1), StockLine("MUG-BLUE", 2), StockLine("FILTER-100", 1)
 
 PATHS = (
     Path("confirmed", "confirmed"),
@@ -79,6 +120,21 @@ PATHS = (
     Path("provider unavailable", "rejected", token="tok_unavailable"),
     Path("screening broken", "rejected", broken=frozenset({"FraudScreen"})),
     Path("confirming broken", "rejected", broken=frozenset({"OrdersConfirm"})),
+    Path(
+        "delivered in two parcels",
+        "delivered",
+        life=(leaves("parcel_1", MUG), leaves("parcel_2", MUG, FILTERS), arrives("parcel_2"), arrives("parcel_1")),
+    ),
+    Path(
+        "lost and refunded", "lost", token="tok_capture_timeout_after", life=(leaves("parcel_1", BOTH_MUGS, FILTERS), is_lost("parcel_1"))
+    ),
+    Path(
+        "sent back and refunded",
+        "partly_returned",
+        token="tok_refund_timeout_before",
+        life=(leaves("parcel_1", BOTH_MUGS, FILTERS), arrives("parcel_1"), comes_back(MUG)),
+    ),
+    Path("rest cancelled after a part left", "dispatched", cancelled="partly_dispatched", life=(leaves("parcel_1", MUG),)),
 )
 
 
@@ -101,12 +157,22 @@ def cancellation(order_id: str, customer: str = "ann") -> Any:
     return event
 
 
+def returning(order_id: str, lines: tuple[StockLine, ...]) -> Any:
+    """Return the request that announces a return."""
+    event = samples.sample("orders/send_back/announced")
+    event["pathParameters"]["order_id"] = order_id
+    event["requestContext"]["authorizer"] |= {"customer_id": "ann"}
+    event["body"] = json.dumps({"lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines], "reason": "too small"})
+    return event
+
+
 @dataclass
 class Stage:
     """Makes worlds for runs and sets the functions up as each run needs them."""
 
     patch: pytest.MonkeyPatch
     functions: Functions = field(default_factory=real)
+    lives_from: int = 0
 
     def __post_init__(self) -> None:
         """Wait for nothing, and have every open order taken for stuck and every reservation for old."""
@@ -121,7 +187,7 @@ class Stage:
         self.patch.setattr(place, "CATALOGUE", Catalogue("Catalogue", world.aws.dynamodb.client, 60))
         self.patch.setattr(screen, "THRESHOLDS", path.rules)
         watched = Watched(PROVIDER, world.around_provider)
-        for module in (authorize, void):
+        for module in (authorize, settle, void):
             self._replace(module, watched)
         for module in (recall, shipping_request):
             self.patch.setattr(module, "CARRIER", Watched(CARRIER, world.around_carrier))
@@ -146,6 +212,7 @@ def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -
         world.expire()
     if path.decided:
         decide(world, order_id, path.decided)
+    live(world, path, order_id)
     if path.left:
         leave(world, order_id, path.left)
     if path.cancelled and path.cancelled != "placed":
@@ -163,11 +230,34 @@ def decide(world: World, order_id: str, decision: str) -> None:
     world.settle()
 
 
-def leave(world: World, order_id: str, lines: tuple[StockLine, ...]) -> None:
+def live(world: World, path: Path, order_id: str) -> None:
+    """Have everything happen to the order that does on its path, as far as it came so far, and let everything follow."""
+    world.lives_from = len(world.disturbance.calls)
+    for happens in path.life:
+        happens(world, order_id)
+        world.settle()
+
+
+def tell(world: World, order_id: str, kind: type[Dispatched | Delivered | Lost], parcel_id: str, **more: Any) -> None:
+    """Have the carrier tell of a parcel that left, if it did."""
+    disturbance, world.disturbance = world.disturbance, Disturbance()
+    shipment = CARRIER.look_up(shipment_id(order_id))
+    world.disturbance = disturbance
+    if shipment and parcel_id in {parcel.parcel_id for parcel in shipment.parcels}:
+        message_id = f"msg_{kind.__name__}_{parcel_id}"
+        bring(world, kind(message_id=message_id, shipment_id=shipment_id(order_id), at=LATER, parcel_id=parcel_id, **more))
+
+
+def bring(world: World, message: Told) -> None:
+    """Bring the carrier's message to what works it off, as its queue does."""
+    world.bring("ShippingRecord", msgspec.json.encode(message).decode())
+
+
+def leave(world: World, order_id: str, lines: tuple[StockLine, ...], parcel_id: str = "parcel_1") -> None:
     """Have the carrier bring these lines on their way, if it was asked to."""
     disturbance, world.disturbance = world.disturbance, Disturbance()
     with suppress(CarrierRefused):
-        CARRIER.dispatch(shipment_id(order_id), Parcel("parcel_1", lines))
+        CARRIER.dispatch(shipment_id(order_id), Parcel(parcel_id, lines))
     world.disturbance = disturbance
 
 
@@ -194,6 +284,8 @@ def finish(world: World, path: Path) -> None:
     for item in world.aws.dynamodb.items("OrderLog"):
         if item["version"]["N"] == "1" and path.decided:
             decide(world, item["order_id"]["S"], path.decided)
+        if item["version"]["N"] == "1":
+            live(world, path, item["order_id"]["S"])
         if item["version"]["N"] == "1" and path.cancelled:
             cancel(world, item["order_id"]["S"], path.cancelled)
     world.sweep()

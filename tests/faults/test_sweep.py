@@ -16,10 +16,11 @@ from tests.faults.conftest import Tally
 from tests.faults.faults import LASTING, ONCE, REFUSED, Call, Disturbance, Kind, lasts, takes
 from tests.faults.invariants import states, violations
 from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, finish, request
+from tests.faults.world import CONSUMERS as CONSUMED
 from tests.faults.world import NeverAnswered, World
 
 COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersClose")
-CONSUMERS = ("ShippingRequest",)
+CONSUMERS = ("ShippingRequest", "ShippingRecord", "InventorySettle", "PaymentsSettle")
 FORWARD = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
 ASKS = ("OrdersPlace", "OrdersCancel", "OrdersPublish")
 
@@ -30,10 +31,16 @@ def recorded(stage: Stage, path: Path) -> list[Call]:
     """Return the calls of a run in which nothing goes wrong, after making sure that nothing did."""
     world = stage.world(path)
     begin(world, path)
-    calls = list(world.disturbance.calls)
+    calls, stage.lives_from = list(world.disturbance.calls), world.lives_from
     finish(world, path)
     assert wrong(world, path, ends={path.ends}) == []
     return calls
+
+
+def own(stage: Stage, path: Path) -> dict[int, Call]:
+    """Return such calls with their numbers, less what a path with a life has in common with the first one, which stands for all."""
+    calls = recorded(stage, path)
+    return {number: call for number, call in enumerate(calls) if number >= (stage.lives_from if path.life else 0)}
 
 
 def wrong(world: World, path: Path, ends: set[str] | None = None, orders: int = 1) -> list[str]:
@@ -54,7 +61,7 @@ def nothing_wrong(failures: dict[str, list[str]]) -> None:
 def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: Path) -> None:
     """What goes wrong once changes nothing: the order ends as it would have without."""
     failures: dict[str, list[str]] = {}
-    for number, call in enumerate(recorded(stage, path)):
+    for number, call in own(stage, path).items():
         for kind in (kind for kind in ONCE if takes(kind, call)):
             disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
             world = stage.world(path, disturbance, attempts=2 if kind.retried else 1)
@@ -73,10 +80,10 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: Path) -> Non
 def test_a_kind_of_call_goes_wrong_until_everything_has_given_up(stage: Stage, tally: Tally, path: Path) -> None:
     """The order may be rejected then, but whole; what was left standing, the sweeper brings to its end."""
     failures: dict[str, list[str]] = {}
-    for call in dict.fromkeys(recorded(stage, path)):
+    for call in dict.fromkeys(own(stage, path).values()):
         for kind in (kind for kind in LASTING if lasts(kind, call)):
             for queue_too in (False, True)[: 1 + (call.function in COMPENSATIONS)]:
-                disturbance = Disturbance(kind, match=_same(call, queue_too=queue_too))
+                disturbance = Disturbance(kind, match=_same(call, since=stage.lives_from if path.life else 0, queue_too=queue_too))
                 world = stage.world(path, disturbance)
                 with suppress(NeverAnswered):
                     begin(world, path)
@@ -90,14 +97,17 @@ def test_a_kind_of_call_goes_wrong_until_everything_has_given_up(stage: Stage, t
     nothing_wrong(failures)
 
 
-def _same(call: Call, *, queue_too: bool) -> Callable[[int, Call], bool]:
-    return lambda _number, made: made == call or (queue_too and made.function == "Fulfilment")
+def _same(call: Call, *, since: int, queue_too: bool) -> Callable[[int, Call], bool]:
+    return lambda number, made: number >= since and (made == call or (queue_too and made.function == "Fulfilment"))
 
 
 @every_path
 def test_a_function_does_not_work_at_all_for_a_while(stage: Stage, tally: Tally, path: Path) -> None:
     failures: dict[str, list[str]] = {}
+    called = {call.function for call in own(stage, path).values()}
     for function in (*FORWARD, *COMPENSATIONS, *CONSUMERS):
+        if function not in called:
+            continue
         world = stage.world(path)
         world.broken.add(function)
         begin(world, path)
@@ -120,10 +130,18 @@ def _request_again(world: World, path: Path) -> None:
     world.post(request(path))
 
 
+def _events_again(world: World, path: Path) -> None:
+    for entry in list(world.aws.events.entries):
+        for name, (_, types) in CONSUMED.items():
+            if entry["DetailType"] in types:
+                world.wake(name, entry["Detail"])
+
+
 AGAIN: dict[str, Callable[[World, Path], None]] = {
     "saga twice": _saga_again,
     "stream batch twice": _stream_again,
     "request twice": _request_again,
+    "events twice": _events_again,
 }
 
 
@@ -132,13 +150,16 @@ AGAIN: dict[str, Callable[[World, Path], None]] = {
 def test_a_message_comes_again_at_any_moment(stage: Stage, tally: Tally, path: Path, what: str) -> None:
     """Between any two calls of the run, and after its end.
 
-    The publisher and the API keep nothing between their calls, so for them one path stands for all.
+    The publisher and the API keep nothing between their calls, so for them one path stands for all. A path's life is for those
+    that an event wakes.
     """
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
     first = next(number for number, call in enumerate(calls) if call.function != "OrdersPlace")
     begins = 0 if what == "request twice" else first
-    if what != "saga twice" and path is not PATHS[0]:
+    if path.life:
+        begins = stage.lives_from if what == "events twice" else len(calls)
+    elif what != "saga twice" and path is not PATHS[0]:
         begins = len(calls)
     for number in range(begins, len(calls) + 1):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
@@ -222,7 +243,7 @@ def test_the_reservation_expires_at_any_moment(stage: Stage, tally: Tally, path:
     """It is made again, or was no longer needed: the order ends as it would have, whatever was authorized meanwhile."""
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
-    for number in range(len(calls) + 1):
+    for number in range(len(calls) if path.life else 0, len(calls) + 1):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
         world = stage.world(path, disturbance)
         disturbance.act = world.expire

@@ -55,6 +55,7 @@ REVIEW_STEPS = {"ReviewsOpen": "reviews.open", "ReviewsWait": "reviews.wait", "R
 CONSUMERS = {
     "ShippingRequest": ("shipping.request", {"OrderConfirmed", "CancellationFailed"}),
     "InventorySettle": ("inventory.settle", {"ShipmentDispatched", "ReturnReceived"}),
+    "PaymentsSettle": ("payments.settle", {"ShipmentDispatched", "ShipmentLost", "ReturnReceived", "OrderLinesCancelled"}),
     "ReviewsClose": ("reviews.close", {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}),
 }
 
@@ -87,6 +88,7 @@ def real() -> Functions:
         "OperationsSweep": "operations.sweep",
         "ReviewsDecide": "reviews.decide",
         "OperationsReconcile": "operations.reconcile",
+        "ShippingRecord": "shipping.record",
     }
     return Functions({name: importlib.import_module(module).handler for name, module in modules.items()})
 
@@ -97,7 +99,10 @@ class NeverAnswered(AssertionError):
 
 @dataclass
 class World:
-    """One run. `broken` functions fail whenever they are invoked; `attempts` is botocore's."""
+    """One run. `broken` functions fail whenever they are invoked; `attempts` is botocore's.
+
+    `lives_from` is the number of the first call after what a path's order has in common with every other confirmed one.
+    """
 
     functions: Functions
     disturbance: Disturbance = field(default_factory=Disturbance)
@@ -110,6 +115,7 @@ class World:
     failed: list[str] = field(default_factory=list[str])
     dead_letters: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     reviews: Reviews = field(init=False)
+    lives_from: int = 0
     _published: int = 0
     _seen: int = 0
     _local: threading.local = field(default_factory=threading.local)
@@ -200,6 +206,10 @@ class World:
         self.cancellations.append(answer)
         return answer
 
+    def send_back(self, request: Any) -> Any:
+        """Send `POST /orders/{order_id}/returns` in the same way."""
+        return self._answer("OrdersSendBack", request)
+
     def _answer(self, function: str, request: Any) -> Any:
         for _ in range(ATTEMPTS):
             try:
@@ -244,7 +254,10 @@ class World:
 
     def wake(self, name: str, detail: str) -> None:
         """Bring an event to a consumer until it takes it, as its queue does; in the end to its dead letters."""
-        body = json.dumps({"detail": json.loads(detail)})
+        self.bring(name, json.dumps({"detail": json.loads(detail)}))
+
+    def bring(self, name: str, body: str) -> None:
+        """Bring a message of any kind to a consumer in the same way."""
         message = {"messageId": "message-1", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
         for _ in range(ATTEMPTS):
             try:
@@ -252,13 +265,13 @@ class World:
                     return
             except TaskFailed:
                 continue
-        self.dead_letters.append((name, detail))
+        self.dead_letters.append((name, body))
 
     def redrive(self) -> None:
         """Bring every dead letter to its consumer again."""
         letters, self.dead_letters = self.dead_letters, []
-        for name, detail in letters:
-            self.wake(name, detail)
+        for name, body in letters:
+            self.bring(name, body)
         self.settle()
 
     def saga(self, detail: Any) -> None:
