@@ -63,6 +63,11 @@ class Path:
     postal_code: str = "LS1 1AA"
     life: tuple[Happens, ...] = ()
 
+    @property
+    def begins_as_every(self) -> bool:
+        """Whether its order is confirmed as that of the first path is before anything else happens to it."""
+        return bool(self.life) or self.cancelled == "confirmed"
+
 
 def leaves(parcel_id: str, *lines: StockLine) -> Happens:
     """Have a parcel with these lines leave, and the carrier tell it."""

@@ -38,9 +38,9 @@ def recorded(stage: Stage, path: Path) -> list[Call]:
 
 
 def own(stage: Stage, path: Path) -> dict[int, Call]:
-    """Return such calls with their numbers, less what a path with a life has in common with the first one, which stands for all."""
+    """Return such calls with their numbers, without the confirming that a path has in common with the first, which stands for all."""
     calls = recorded(stage, path)
-    return {number: call for number, call in enumerate(calls) if number >= (stage.lives_from if path.life else 0)}
+    return {number: call for number, call in enumerate(calls) if number >= stage.lives_from or not path.begins_as_every}
 
 
 def wrong(world: World, path: Path, ends: set[str] | None = None, orders: int = 1) -> list[str]:
@@ -78,12 +78,17 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: Path) -> Non
 
 @every_path
 def test_a_kind_of_call_goes_wrong_until_everything_has_given_up(stage: Stage, tally: Tally, path: Path) -> None:
-    """The order may be rejected then, but whole; what was left standing, the sweeper brings to its end."""
+    """The order may be rejected then, but whole; what was left standing, the sweeper brings to its end.
+
+    Where an order with a life is cancelled, the shorter path on which that happens stands for the saga's steps.
+    """
     failures: dict[str, list[str]] = {}
-    for call in dict.fromkeys(own(stage, path).values()):
+    calls = [call for call in own(stage, path).values() if not path.life or call.function not in COMPENSATIONS]
+    since = stage.lives_from if path.begins_as_every else 0
+    for call in dict.fromkeys(calls):
         for kind in (kind for kind in LASTING if lasts(kind, call)):
             for queue_too in (False, True)[: 1 + (call.function in COMPENSATIONS)]:
-                disturbance = Disturbance(kind, match=_same(call, since=stage.lives_from if path.life else 0, queue_too=queue_too))
+                disturbance = Disturbance(kind, match=_same(call, since=since, queue_too=queue_too))
                 world = stage.world(path, disturbance)
                 with suppress(NeverAnswered):
                     begin(world, path)
@@ -104,7 +109,7 @@ def _same(call: Call, *, since: int, queue_too: bool) -> Callable[[int, Call], b
 @every_path
 def test_a_function_does_not_work_at_all_for_a_while(stage: Stage, tally: Tally, path: Path) -> None:
     failures: dict[str, list[str]] = {}
-    called = {call.function for call in own(stage, path).values()}
+    called = {call.function for call in recorded(stage, path)}
     for function in (*FORWARD, *COMPENSATIONS, *CONSUMERS):
         if function not in called:
             continue
