@@ -67,7 +67,7 @@ lock: .venv-tools ## Resolve every lock in requirements/ anew, to the newest ver
 ##@ The pipeline on this machine
 
 run: runtime ## Start the emulator, deploy, and watch an order of every outcome to its end
-	@PYTHONPATH=functions $(PY) -m devtools.run
+	@PYTHONPATH=functions LIVES=$(LIVES) $(PY) -m devtools.run
 
 order: runtime ## Place the order of a file and follow it: make order FILE=events/orders/place/accepted.json
 	@$(PY) -m devtools.order $(if $(FILE),"$(FILE)")

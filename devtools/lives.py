@@ -1,4 +1,4 @@
-"""The second part of `make run`: what comes after the saga. A reviewer, customers and the carrier act, and each order is followed."""
+"""The second part of `make run LIVES=1`: after the saga a reviewer, customers and the carrier act, and each order is followed."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from devtools.target import Target
 from orderflow.money import Money, written
 
 REVIEWER = "rex"
-STEP_SECONDS = 60.0
+STEP_SECONDS = 180.0
 
 
 @dataclass
