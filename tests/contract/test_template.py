@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from devtools.target import ROOT
+from devtools.template import source
 from tests.contract.stack import Stack, listed, referred
 
 # Their loss costs a customer, or the shop, something; the others hold what runs out by itself.
@@ -319,6 +320,14 @@ class TestFunctions:
             properties = stack.of("Logs::LogGroup")[group]
             named = functions[name]["FunctionName"]["Fn::Sub"]
             assert properties["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/{named}"}, name
+
+    def test_lambda_itself_logs_failures_only_and_drops_no_metrics(self, stack: Stack) -> None:
+        assert source()["Parameters"]["SystemLogLevel"]["Default"] == "WARN"
+        for name, function in stack.of("Lambda::Function").items():
+            levels = {key: value for key, value in function["LoggingConfig"].items() if key != "LogGroup"}
+            # A line of metrics has no level, so Lambda takes it for INFO.
+            own = {"Fn::If": ["LogsDebug", "DEBUG", "INFO"]}
+            assert levels == {"LogFormat": "JSON", "SystemLogLevel": {"Ref": "SystemLogLevel"}, "ApplicationLogLevel": own}, name
 
     def test_every_log_group_forgets(self, stack: Stack) -> None:
         assert all(group["RetentionInDays"] for group in stack.of("Logs::LogGroup").values())

@@ -1,12 +1,15 @@
 """Logging, tracing and metrics, the same in every function.
 
 Every line carries the correlation id, and the order and event ids as soon as they are known. Keys of
-one invocation never reach the next one of the same warm process.
+one invocation never reach the next one of the same warm process. Logs are paid for by the byte, so what
+the message says already, or the name of the log group, is on no line.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,19 +18,42 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics
 from aws_lambda_powertools.tracing import Tracer
 
+from orderflow import settings
+
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger()
+# Lambda reads level and time of a line itself, and knows the time in this format alone.
+logger = Logger(location=None, utc=True, use_rfc3339=True)
+# Powertools prefers Lambda's own level, which is never above INFO.
+logging.getLogger(logger.name).setLevel(settings.optional("LOG_LEVEL", "INFO"))
 metrics = Metrics()
 # Patching everything imports every library that the X-Ray SDK knows; AWS calls are what matters here.
 tracer = Tracer(auto_patch=False)
 
-# What the log group says already, or the function's configuration: a log is paid for by the byte.
+# What the log group says already, or the function's configuration.
 _KNOWN = ("function_name", "function_arn", "function_memory_size")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 type Handler[E, A] = Callable[[E, LambdaContext], A]
+
+
+class _Told(logging.Filter):
+    """Lets every line through, and remembers which messages of a batch have one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - the keys are the logger's
+        keys = logger.get_current_keys()
+        if message := keys.get("message_id") or keys.get("event_id"):
+            self.messages.add(message)
+        return True
+
+
+_told = _Told()
+logger.addFilter(_told)
 
 
 def identify(**keys: str | None) -> None:
@@ -53,15 +79,17 @@ def correlation_of(event: Mapping[str, Any]) -> str | None:
 
 
 def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
-    """Wrap a Lambda handler: fresh log keys, a trace segment, flushed metrics, one line a call.
+    """Wrap a Lambda handler: fresh log keys, a trace segment, flushed metrics, a line for what was done.
 
-    Neither the event nor the answer is logged or traced: they hold names, addresses and tokens.
+    A batch of messages that each have a line of their own needs none for all of them. Neither the event
+    nor the answer is logged or traced: they hold names, addresses and tokens.
     """
 
     @functools.wraps(handler)
     def invoke(event: E, context: LambdaContext) -> A:
         path: dict[str, str] = event.get("pathParameters") or {}
-        logger.remove_keys(_KNOWN)
+        _shorten()
+        _told.messages.clear()
         identify(
             correlation_id=correlation_of(event),
             order_id=event.get("order_id") or path.get("order_id"),
@@ -76,11 +104,27 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
             # Without a metric there is nothing to flush, and Powertools would warn about it.
             if metrics.provider.metric_set:
                 metrics.flush_metrics()
-        logger.info("done", outcome=_outcome(answer))
+        if not _all_told(event, answer):
+            logger.info("done", outcome=_outcome(answer))
         return answer
 
     traced = tracer.capture_lambda_handler(invoke, capture_response=False, capture_error=False)
     return logger.inject_lambda_context(traced, clear_state=True)
+
+
+def _shorten() -> None:
+    """Take from the lines of an invocation what says nothing: that it was warm, and the id of a trace that is not kept."""
+    logger.remove_keys(_KNOWN)
+    if not logger.get_current_keys().get("cold_start"):
+        logger.remove_keys(["cold_start"])
+    if "Sampled=1" not in os.environ.get("_X_AMZN_TRACE_ID", ""):
+        logger.append_keys(xray_trace_id=None)
+
+
+def _all_told(event: Mapping[str, Any], answer: object) -> bool:
+    """Say whether every message of a batch was worked off and has a line of its own."""
+    failed = isinstance(answer, dict) and answer.get("batchItemFailures")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return not failed and 0 < len(event.get("Records") or ()) == len(_told.messages)
 
 
 def _outcome(answer: object) -> object:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.metrics import MetricUnit
 
-from orderflow.batch import each_record
+import orderflow
+from orderflow.batch import PartialFailures, each_record
 from orderflow.observability import identify, logger, metrics, observed
 
 type Lines = Callable[[], list[dict[str, Any]]]
+LAYER = Path(orderflow.__file__).parent.parent
 STEP = {"order_id": "ord_1", "correlation_id": "request-1", "execution": "arn:1"}
 
 
@@ -84,6 +91,53 @@ def test_metrics_are_written_once_and_only_where_there_are_some(context: Any, ca
     assert [line["Counted"] for line in written] == [[1.0]]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "of_lambda", "levels"),
+    [("WARNING", "INFO", ["WARNING"]), ("INFO", "INFO", ["INFO", "WARNING"]), ("DEBUG", "DEBUG", ["DEBUG", "INFO", "WARNING"])],
+)
+def test_the_level_is_what_was_asked_for_whatever_lambda_lets_through(wanted: str, of_lambda: str, levels: list[str]) -> None:
+    program = "from orderflow.observability import logger as l; l.debug('a'); l.info('b'); l.warning('c')"
+    environment = os.environ | {"LOG_LEVEL": wanted, "AWS_LAMBDA_LOG_LEVEL": of_lambda, "PYTHONPATH": str(LAYER)}
+    done = subprocess.run([sys.executable, "-Werror", "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert [json.loads(line)["level"] for line in done.stdout.splitlines()] == levels
+
+
+class TestLength:
+    """Logs are paid for by the byte."""
+
+    @pytest.fixture
+    def trace(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+        root = "Root=1-6b017a95-b3a90b35c44edb8c38275eaa;Parent=53995c3f42cd8ad8"
+        return lambda sampled: monkeypatch.setenv("_X_AMZN_TRACE_ID", f"{root};Sampled={sampled}")
+
+    def test_a_line_has_these_fields_and_no_more(self, context: Any, logged: Lines, trace: Callable[[str], None]) -> None:
+        trace("0")
+        step({}, context)  # the first one of a process may say that it was cold
+        step({**STEP, "event_id": "ord_1:1"}, context)
+        line = logged()[-1]
+        own = {"level", "message", "timestamp", "service", "function_request_id"}
+        assert set(line) == own | {"correlation_id", "order_id", "event_id", "outcome"}
+
+    def test_the_time_is_in_the_format_that_lambda_reads(self, context: Any, logged: Lines) -> None:
+        step(STEP, context)
+        assert datetime.fromisoformat(logged()[-1]["timestamp"]).utcoffset() == timedelta(0)
+        assert "T" in logged()[-1]["timestamp"]
+
+    def test_a_trace_is_named_where_it_is_kept(self, context: Any, logged: Lines, trace: Callable[[str], None]) -> None:
+        trace("1")
+        step(STEP, context)
+        assert {line["xray_trace_id"] for line in logged()} == {"1-6b017a95-b3a90b35c44edb8c38275eaa"}
+        trace("0")
+        step(STEP, context)
+        assert "xray_trace_id" not in logged()[-1]
+
+    def test_a_cold_start_is_told_of(self, context: Any, logged: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("aws_lambda_powertools.logging.logger.is_cold_start", True)
+        step(STEP, context)
+        step(STEP, context)
+        assert [line.get("cold_start") for line in logged() if line["message"] == "done"] == [True, None]
+
+
 class TestBatches:
     def batch(self, *bodies: str) -> dict[str, Any]:
         return {"Records": [self.message(number, body) for number, body in enumerate(bodies)]}
@@ -124,3 +178,32 @@ class TestBatches:
         assert (first["order_id"], first["event_id"], first["correlation_id"]) == ("ord_1", "ord_1:1", "request-1")
         assert not {"order_id", "event_id", "correlation_id"} & set(second)
         assert second["message_id"] == "m1"
+
+    @pytest.mark.parametrize(
+        ("bodies", "lines"),
+        [
+            (["told"], ["worked off"]),
+            (["told", "told"], ["worked off", "worked off"]),
+            (["silent"], ["done"]),
+            (["told", "silent"], ["worked off", "done"]),
+            (["twice", "silent"], ["worked off", "worked off", "done"]),
+            (["told", "poison"], ["worked off", "message failed", "done"]),
+        ],
+    )
+    def test_a_batch_has_a_line_of_its_own_unless_every_message_has(
+        self, bodies: list[str], lines: list[str], context: Any, logged: Lines
+    ) -> None:
+        def work(body: str) -> None:
+            for _ in range({"told": 1, "twice": 2}.get(body, 0)):
+                logger.info("worked off")
+            if body == "poison":
+                raise ValueError(body)
+
+        @observed
+        def consumer(event: dict[str, Any], _context: Any) -> PartialFailures:
+            return each_record(event, work)
+
+        consumer(self.batch(*bodies), context)
+        assert [line["message"] for line in logged()] == lines
+        consumer(self.batch("silent"), context)
+        assert logged()[-1]["message"] == "done"
