@@ -82,7 +82,7 @@ def _priced(customer: Caller, request: requests.PlaceOrderRequest) -> OrderPlace
         customer=Customer(customer.customer_id, customer.email),
         lines=lines,
         total=total,
-        shipping_address=request.shipping_address,
+        shipping_address=request.shipping_address.known(),
         payment_country=request.payment.country,
     )
 

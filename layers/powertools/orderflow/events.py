@@ -7,17 +7,21 @@ Readers ignore fields that they do not know, so a new optional field needs no ne
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from orderflow.money import Money
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Python's `$` also matches before a line break at the end, other languages' does not.
 Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)")]
 Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", description="ISO 3166-1 alpha-2 code")]
 Quantity = Annotated[int, Meta(ge=1, le=999)]
+Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC")]
 
 RejectionReason = Literal["out_of_stock", "fraud_refused", "payment_declined", "fulfilment_failed", "review_rejected", "review_timed_out"]
 CancelledBy = Literal["customer", "operator"]
@@ -25,7 +29,7 @@ DisputeOutcome = Literal["won", "lost"]
 
 
 class UnknownEvent(ValueError):
-    """The envelope names an event type that this code does not know."""
+    """The envelope names an event type, or a version of one, that this code does not know."""
 
 
 class Customer(Struct, frozen=True):
@@ -35,7 +39,7 @@ class Customer(Struct, frozen=True):
     email: str
 
 
-class Address(Struct, frozen=True, forbid_unknown_fields=True):
+class Address(Struct, frozen=True):
     """A postal address; the country decides what the other parts mean."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
@@ -360,24 +364,23 @@ FACTS: dict[str, type[Fact]] = {
 }
 
 
+# What makes data of a type's version (the key's) into data of the next one, all as JSON's own types: no field is lost,
+# and what the older version did not say is made up from what it did. Every version that was ever published has its own.
+UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+
 class Event(Struct, frozen=True, kw_only=True):
-    """A fact with its circumstances.
+    """A fact with its circumstances, in the present version of its type."""
 
-    `event_id` is unique and the same however often the event is written or delivered.
-    `occurred_at` is UTC. `correlation_id` is that of the request which placed the order;
-    `causation_id` is the event that led to this one, or nothing for the first. `order_version`
-    counts the events of one order from 1 without a gap.
-    """
-
-    event_id: str
-    type: str
-    schema_version: int
-    occurred_at: datetime
-    source: str
-    correlation_id: str
-    causation_id: str | None
-    order_id: str
-    order_version: int
+    event_id: Annotated[str, Meta(description="Unique, and the same however often the event is written or delivered")]
+    type: Annotated[str, Meta(description="What happened; on the bus, the detail type as well")]
+    schema_version: Annotated[int, Meta(description="Version of the type's contract")]
+    occurred_at: Moment
+    source: Annotated[str, Meta(description="Context that says so; on the bus, the source as well")]
+    correlation_id: Annotated[str, Meta(description="That of the request which placed the order")]
+    causation_id: Annotated[str | None, Meta(description="The event that led to this one; nothing for the first")]
+    order_id: Annotated[str, Meta(description="The order that it is about")]
+    order_version: Annotated[int, Meta(description="Counts the events of one order from 1 without a gap")]
     data: Fact
 
 
@@ -385,7 +388,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     event_id: str
     type: str
     schema_version: int
-    occurred_at: datetime
+    occurred_at: Moment
     source: str
     correlation_id: str
     causation_id: str | None
@@ -404,21 +407,24 @@ def encode(event: Event) -> bytes:
 
 
 def decode(raw: bytes | str) -> Event:
-    """Read an event from its JSON document.
+    """Read an event from its JSON document; one of an older version is read as the present one.
 
     Raises:
-        UnknownEvent: its type is not known here.
+        UnknownEvent: its type, or this version of it, is not known here.
         msgspec.DecodeError: it is not JSON, or not of the event's shape (ValidationError).
     """
     envelope = _envelopes.decode(raw)
     fact = FACTS.get(envelope.type)
     if fact is None:
         raise UnknownEvent(envelope.type)
-    data = msgspec.json.decode(envelope.data, type=fact)
+    if envelope.schema_version == fact.schema_version:
+        data = msgspec.json.decode(envelope.data, type=fact)
+    else:
+        data = msgspec.convert(_upcast(envelope, fact.schema_version), fact)
     return Event(
         event_id=envelope.event_id,
         type=envelope.type,
-        schema_version=envelope.schema_version,
+        schema_version=fact.schema_version,
         occurred_at=envelope.occurred_at,
         source=envelope.source,
         correlation_id=envelope.correlation_id,
@@ -427,3 +433,19 @@ def decode(raw: bytes | str) -> Event:
         order_version=envelope.order_version,
         data=data,
     )
+
+
+def _upcast(envelope: _Envelope, present: int) -> dict[str, Any]:
+    data = msgspec.json.decode(envelope.data, type=dict[str, Any])
+    version = envelope.schema_version
+    while version != present:
+        step = UPCASTERS.get((envelope.type, version))
+        if step is None:
+            message = f"{envelope.type} of version {envelope.schema_version}"
+            raise UnknownEvent(message)
+        try:
+            data, version = step(data), version + 1
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            message = f"the data is none of {envelope.type} of version {version}"
+            raise msgspec.ValidationError(message) from error
+    return data

@@ -55,3 +55,15 @@ def test_data_of_another_shape_is_refused() -> None:
     document["data"]["lines"][0]["quantity"] = "two"
     with pytest.raises(msgspec.ValidationError, match="quantity"):
         events.decode(json.dumps(document))
+
+
+def test_an_address_may_get_more_fields_as_everything_may() -> None:
+    document = json.loads(events.encode(EVERY[0]))
+    document["data"]["shipping_address"]["region"] = "Yorkshire"
+    assert events.decode(json.dumps(document)) == EVERY[0]
+
+
+def test_a_time_without_its_offset_is_refused() -> None:
+    document = json.loads(events.encode(EVERY[0])) | {"occurred_at": "2026-01-15T10:30:00"}
+    with pytest.raises(msgspec.ValidationError, match="occurred_at"):
+        events.decode(json.dumps(document))

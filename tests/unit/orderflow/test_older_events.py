@@ -1,0 +1,88 @@
+"""Events of older versions are read as the present one; shown on a type that has had three versions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from orderflow import events
+from orderflow.events import Event, Fact
+from orderflow.money import Money
+from tests.support import orders
+
+
+class ParcelWeighed(Fact, frozen=True):
+    """Version 1 had `kilograms`, version 2 `grams`, version 3 says what a gram cost too."""
+
+    schema_version: ClassVar[int] = 3
+
+    grams: int
+    price: Money
+
+
+def _in_grams(data: dict[str, Any]) -> dict[str, Any]:
+    return {"grams": data["kilograms"] * 1000}
+
+
+def _with_a_price(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "price": {"amount": 0, "currency": "EUR"}}
+
+
+@pytest.fixture(autouse=True)
+def _published_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(events.FACTS, "ParcelWeighed", ParcelWeighed)
+    monkeypatch.setitem(events.UPCASTERS, ("ParcelWeighed", 1), _in_grams)
+    monkeypatch.setitem(events.UPCASTERS, ("ParcelWeighed", 2), _with_a_price)
+
+
+def document(version: int, data: Any) -> str:
+    [placed] = orders.history(orders.PLACE)
+    weighed = json.loads(events.encode(placed)) | {"type": "ParcelWeighed", "schema_version": version, "data": data}
+    return json.dumps(weighed)
+
+
+PRICED = {"grams": 2000, "price": {"amount": 0, "currency": "EUR"}}
+
+
+@pytest.mark.parametrize(("version", "data"), [(1, {"kilograms": 2}), (2, {"grams": 2000}), (3, PRICED)])
+def test_every_version_is_read_as_the_present_one(version: int, data: dict[str, Any]) -> None:
+    event = events.decode(document(version, data))
+    assert event.data == ParcelWeighed(2000, Money(0, "EUR"))
+    assert event.schema_version == 3
+
+
+def test_what_was_read_is_written_in_the_present_version() -> None:
+    event = events.decode(document(1, {"kilograms": 2}))
+    assert json.loads(events.encode(event))["data"] == PRICED
+    assert events.decode(events.encode(event)) == event
+
+
+@pytest.mark.parametrize("version", [-1, 0, 4, 2**40])
+def test_a_version_that_is_not_known_is_not_guessed_at(version: int) -> None:
+    with pytest.raises(events.UnknownEvent, match=f"ParcelWeighed of version {version}"):
+        events.decode(document(version, PRICED))
+
+
+def test_a_newer_version_of_a_real_event_is_not_read_as_this_one() -> None:
+    [placed] = orders.history(orders.PLACE)
+    newer = json.loads(events.encode(placed)) | {"schema_version": 2}
+    with pytest.raises(events.UnknownEvent, match="OrderPlaced of version 2"):
+        events.decode(json.dumps(newer))
+
+
+@pytest.mark.parametrize("data", [{}, {"kilograms": None}, [], "heavy", {"kilograms": "2"}])
+def test_data_that_is_not_of_its_version_is_a_decode_error(data: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        events.decode(document(1, data))
+
+
+def test_an_event_of_the_present_version_meets_no_upcaster(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: dict[str, Any]) -> dict[str, Any]:
+        raise AssertionError
+
+    for version in (1, 2, 3):
+        monkeypatch.setitem(events.UPCASTERS, ("ParcelWeighed", version), fail)
+    assert isinstance(events.decode(document(3, PRICED)), Event)
