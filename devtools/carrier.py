@@ -30,9 +30,13 @@ LEEDS = {"lat": 53.7997, "lon": -1.5492}
 
 @dataclass
 class Carrier:
-    """The carrier's side of a target's sandbox: what it does with parcels, and what it tells of them."""
+    """The carrier's side of a target's sandbox: what it does with parcels, and what it tells of them.
+
+    `by_url` sends to the webhook's function URL, which is the address that a carrier is given, otherwise to the API's route.
+    """
 
     target: Target
+    by_url: bool = False
     timeout: float = web.TIMEOUT
     sent: list[bytes] = field(default_factory=list[bytes])
 
@@ -104,7 +108,8 @@ class Carrier:
         """Post a body as it is, signed now unless another signature is given; an empty one sends no header."""
         signed = sign(self.secret, body, int(time.time())) if signature is None else signature
         headers = {"Content-Type": "application/json"} | ({HEADER: signed} if signed else {})
-        return web.call("POST", self.target.api_url(PATH), headers=headers, body=body, timeout=self.timeout)
+        url, host = self.target.function_url("CarrierWebhookUrl") if self.by_url else (self.target.api_url(PATH), {})
+        return web.call("POST", url, headers=headers | host, body=body, timeout=self.timeout)
 
 
 def lines_of(text: str) -> list[tuple[str, int]]:

@@ -227,8 +227,11 @@ DECIDING = (
 )
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
 INVOICING = (Problem("invoice-not-found", 404, "Invoice not found", "an order has its invoice soon after it was confirmed"),)
-# API Gateway's own answer for a route that there is not; so it belongs to no route.
-ELSEWHERE = (Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),)
+# API Gateway's own answer for a route that there is not, and what is answered at function URLs; so they belong to no route.
+ELSEWHERE = (
+    Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),
+    Problem("method-not-allowed", 405, "Method not allowed", "send messages by POST"),
+)
 PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CANCELLING, *RETURNING, *DECIDING, UNSIGNED, *GENERAL, *ELSEWHERE)
 
 

@@ -130,6 +130,10 @@ class Target:
         """The URL of a path of the API, for instance "/orders"."""
         return f"{self.endpoint}/_aws/execute-api/{self.resources['ApiId']}/{self.resources['ApiStage']}{path}"
 
+    def function_url(self, output: str) -> tuple[str, dict[str, str]]:
+        """Where the function URL of a stack output is reached here, and the Host header by which the target tells which it is."""
+        return f"{self.endpoint}/", {"Host": urlsplit(self.resources[output]).netloc}
+
     def aws_environment(self) -> dict[str, str]:
         """This process's environment with every AWS setting replaced, for programs that must reach the target only."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_CLI_"))}

@@ -18,6 +18,7 @@ WORKFLOWS = [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "wor
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
 ASKED = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe")
 TOLD = ("shipping/webhook", "payments/webhook")
+BY_URL = [name for name in SAMPLES if name.rpartition("/")[2].startswith("by-url-")]
 REQUESTS = (*ASKED, *TOLD, "invoices/read", "loyalty/balance", "reviews/read", "reviews/decide")
 WOKEN = {
     "shipping/request": "ShippingRequestRule",
@@ -47,6 +48,11 @@ def of(*functions: str) -> list[str]:
     return [name for name in SAMPLES if name.rpartition("/")[0] in functions]
 
 
+def requests() -> list[str]:
+    """Return the samples of requests that come by the API."""
+    return [name for name in of(*REQUESTS) if name not in BY_URL]
+
+
 def folder(stack: Stack, function: str) -> str:
     return stack.of("Lambda::Function")[function]["Handler"].removesuffix(".handler").replace(".", "/")
 
@@ -65,7 +71,7 @@ def test_every_answer_belongs_to_a_sample() -> None:
     assert answers == set(SAMPLES)
 
 
-@pytest.mark.parametrize("name", of(*REQUESTS))
+@pytest.mark.parametrize("name", requests())
 def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) -> None:
     request = sample(name)
     [api] = stack.of("ApiGateway::RestApi").values()
@@ -78,13 +84,27 @@ def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) ->
     assert all(isinstance(value, str) for name, value in known.items() if name != "integrationLatency")
 
 
+def test_every_function_with_a_url_has_samples_of_it(stack: Stack) -> None:
+    urls = stack.of("Lambda::Url").values()
+    assert {folder(stack, referred(url["TargetFunctionArn"])) for url in urls} == {name.rpartition("/")[0] for name in BY_URL}
+
+
+@pytest.mark.parametrize("name", BY_URL)
+def test_a_request_to_a_url_is_as_lambda_hands_it_on(name: str) -> None:
+    request = sample(name)
+    assert request["version"] == "2.0"
+    assert request["rawPath"] == request["requestContext"]["http"]["path"]
+    assert all(header == header.lower() for header in request["headers"])
+    assert {"resource", "httpMethod", "multiValueHeaders"}.isdisjoint(request)
+
+
 @pytest.mark.parametrize("name", of("orders/place"))
 def test_an_order_that_is_accepted_is_of_the_model(name: str) -> None:
     if answer(name)["statusCode"] == 201:
         msgspec.json.decode(sample(name)["body"], type=PlaceOrderRequest)
 
 
-@pytest.mark.parametrize("name", of(*REQUESTS))
+@pytest.mark.parametrize("name", requests())
 def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
     request, document = sample(name), json.loads((ROOT / "functions/orders/openapi.json").read_text("utf-8"))
     operation = document["paths"][request["resource"]][request["httpMethod"].lower()]

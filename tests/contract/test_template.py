@@ -365,6 +365,49 @@ class TestFunctions:
         assert told == {f"{name}Function": {"Ref": name} for name in stack.of("Lambda::Function")}
 
 
+# The functions that take nothing but signed messages, and the outputs that tell their URLs.
+SIGNED = {"ShippingWebhook": "CarrierWebhookUrl", "PaymentsWebhook": "PaymentsWebhookUrl"}
+
+
+class TestUrls:
+    def test_only_doors_for_signed_messages_have_one(self, stack: Stack) -> None:
+        urls = stack.of("Lambda::Url")
+        assert {referred(url["TargetFunctionArn"]) for url in urls.values()} == set(SIGNED)
+        assert all("Cors" not in url for url in urls.values())
+        for function in SIGNED:
+            source = (
+                ROOT / "functions" / f"{stack.of('Lambda::Function')[function]['Handler'].removesuffix('.handler').replace('.', '/')}.py"
+            )
+            assert re.search(r"\b(signed_body|stripes)\(", source.read_text("utf-8")), function
+
+    def test_each_is_told_to_those_who_are_to_have_it(self, stack: Stack) -> None:
+        for name, url in stack.of("Lambda::Url").items():
+            output = SIGNED[referred(url["TargetFunctionArn"])]
+            assert stack.outputs[output]["Value"] == {"Fn::GetAtt": [name, "FunctionUrl"]}
+
+    def test_anybody_may_call_the_url_and_nobody_the_function_otherwise(self, stack: Stack) -> None:
+        everybody = [one for one in stack.of("Lambda::Permission").values() if one["Principal"] == "*"]
+        for function in SIGNED:
+            granted = {one["Action"]: one for one in everybody if referred(one["FunctionName"]) == function}
+            assert set(granted) == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}, function
+            assert granted["lambda:InvokeFunctionUrl"]["FunctionUrlAuthType"] == "NONE", function
+            assert granted["lambda:InvokeFunction"]["InvokedViaFunctionUrl"] is True, function
+        assert len(everybody) == 2 * len(SIGNED)
+
+    def test_what_it_can_cost_is_bounded(self, stack: Stack) -> None:
+        for function in SIGNED:
+            reserved = stack.of("Lambda::Function")[function]["ReservedConcurrentExecutions"]
+            assert reserved == {"Fn::If": ["BoundWebhooks", {"Ref": "WebhookConcurrency"}, {"Ref": "AWS::NoValue"}]}, function
+
+    def test_its_faults_raise_an_alarm(self, stack: Stack) -> None:
+        watched = {
+            referred(alarm["Dimensions"][0]["Value"])
+            for alarm in stack.of("CloudWatch::Alarm").values()
+            if (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Url5xxCount")
+        }
+        assert watched == set(SIGNED)
+
+
 class TestData:
     def test_every_table_can_be_put_back_to_any_minute(self, stack: Stack) -> None:
         tables = stack.of("DynamoDB::Table")

@@ -28,15 +28,25 @@ class Authorizer(TypedDict, total=False):
     expires_at: str
 
 
+class Http(TypedDict):
+    """How a function URL was called."""
+
+    method: str
+
+
 class RequestContext(TypedDict):
-    """The part of a request's context that is used here."""
+    """The part of a request's context that is used here; only that of a function URL has `http`."""
 
     requestId: str
     authorizer: NotRequired[Authorizer | None]
+    http: NotRequired[Http]
 
 
 class ApiEvent(TypedDict):
-    """The request of a proxy integration, as far as it is used here."""
+    """The request of a proxy integration, as far as it is used here.
+
+    What a function URL hands on is the same as far as doors for messages need it: headers, body, requestId.
+    """
 
     resource: str
     headers: dict[str, str] | None
@@ -71,6 +81,7 @@ class Problem(Exception):
         """Describe one problem."""
         super().__init__(detail)
         self.status = status
+        self.headers: dict[str, str] = {}
         self.document = {"type": PROBLEM_BASE + code, "title": title, "status": status, "detail": detail, **members}
 
 
@@ -112,6 +123,19 @@ def header(event: ApiEvent, name: str) -> str | None:
     return None
 
 
+def only_post(event: ApiEvent) -> None:
+    """Refuse what a function URL, which takes any method, hands on beside POST; each of API Gateway's routes is of one method.
+
+    Raises:
+        Problem: 405.
+    """
+    http = event["requestContext"].get("http")
+    if http and http["method"] != "POST":
+        refused = Problem(405, "method-not-allowed", "Method not allowed", "send messages by POST")
+        refused.headers["allow"] = "POST"
+        raise refused
+
+
 def body_of(event: ApiEvent) -> bytes:
     """Return a request's body as it was sent; empty where there is none.
 
@@ -144,7 +168,7 @@ def decoded[A](body: bytes, decoder: msgspec.json.Decoder[A]) -> A:
 
 
 def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaContext], Response]:
-    """Make a Lambda handler of a function from an API Gateway event to an answer.
+    """Make a Lambda handler of a function from the event of API Gateway, or of a function URL, to an answer.
 
     A `Problem` becomes its document. Anything else that is raised becomes a 500 that tells nothing
     but the correlation id; the log line has the rest.
@@ -179,7 +203,7 @@ def invalid(error: msgspec.ValidationError) -> Problem:
 
 
 def _problem(problem: Problem) -> Response:
-    return _response(problem.status, problem.document, "application/problem+json", {})
+    return _response(problem.status, problem.document, "application/problem+json", problem.headers)
 
 
 def _response(status: int, body: Any, content_type: str, headers: dict[str, str]) -> Response:

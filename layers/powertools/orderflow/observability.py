@@ -68,7 +68,7 @@ def correlation_of(event: Mapping[str, Any]) -> str | None:
     """Return the correlation id that a trigger brings.
 
     A saga step names it; for an HTTP request it is the client's X-Correlation-Id if that is well
-    formed, otherwise the request id that API Gateway gave.
+    formed, otherwise the request id that API Gateway, or the function URL, gave.
     """
     context: dict[str, str] | None = event.get("requestContext")
     if context is None:

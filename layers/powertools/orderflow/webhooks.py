@@ -6,14 +6,13 @@ secret that both sides hold, over the time's digits, a dot and the body's bytes 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
 import time
 from typing import TYPE_CHECKING
 
-from orderflow.http import ApiEvent, Problem, header
+from orderflow.http import ApiEvent, Problem, body_of, header, only_post
 from orderflow.observability import logger
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def signed_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
     """Return the body of a request as it was sent, after making sure that the holder of the secret sent it just now.
 
     Raises:
-        Problem: 413 over 64 KB, 400 for a body that API Gateway did not hand on as it should, 401 without a good signature.
+        Problem: 405, 413 and 400 as `sent_body`, 401 without a good signature.
     """
     body = sent_body(event)
     try:
@@ -100,22 +99,13 @@ def sent_body(event: ApiEvent) -> bytes:
     """Return the body of a request as it was sent, whoever sent it.
 
     Raises:
-        Problem: 413 over 64 KB, 400 for a body that API Gateway did not hand on as it should.
+        Problem: 405 for anything but a POST, 413 over 64 KB, 400 for a body that was not handed on to us as it should.
     """
-    body = _bytes(event)
+    only_post(event)
+    body = body_of(event)
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, "body-too-large", "Body too large", f"a message may have {MAX_BODY_BYTES} bytes at most")
     return body
-
-
-def _bytes(event: ApiEvent) -> bytes:
-    body = event.get("body") or ""
-    if not event.get("isBase64Encoded"):
-        return body.encode("utf-8", "surrogatepass")
-    try:
-        return base64.b64decode(body, validate=True)
-    except ValueError as error:
-        raise Problem(400, "malformed-body", "Malformed body", f"the body is not base64: {error}") from None
 
 
 def _digest(secret: str, body: bytes, at: str) -> str:

@@ -23,6 +23,14 @@ def request(body: bytes, signature: str | None, *, name: str = HEADER) -> Any:
     return {"headers": headers, "body": base64.b64encode(body).decode(), "isBase64Encoded": True, "requestContext": {"requestId": "r"}}
 
 
+def by_url(body: bytes | None, method: str = "POST", **headers: str) -> Any:
+    """Return a request as a function URL hands it on: a text as it is, names of headers in lower case, no body where none was sent."""
+    sent = {} if body is None else {"body": body.decode()}
+    http = {"method": method, "path": "/", "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "carrier/1.0"}
+    context = {"requestId": "r", "http": http}
+    return {"version": "2.0", "rawPath": "/", "headers": headers, "requestContext": context, "isBase64Encoded": False, **sent}
+
+
 def refused(event: Any) -> Problem:
     with pytest.raises(Problem) as caught:
         signed_body(event, lambda: "secret")
@@ -85,6 +93,32 @@ def test_the_header_may_be_in_any_case() -> None:
 def test_what_is_not_signed_is_answered_401() -> None:
     problem = refused(request(BODY, None))
     assert (problem.status, problem.document["title"]) == (401, "Signature invalid")
+
+
+class TestUrl:
+    """A function URL takes any method and path, from anybody."""
+
+    def test_a_signed_message_is_accepted(self) -> None:
+        signature = {HEADER.lower(): sign("secret", BODY, int(time.time()))}
+        assert signed_body(by_url(BODY, **signature), lambda: "secret") == BODY
+
+    def test_an_unsigned_one_and_one_of_another_time_are_not(self) -> None:
+        assert refused(by_url(BODY)).status == 401
+        old = {HEADER.lower(): sign("secret", BODY, int(time.time()) - TOLERANCE_SECONDS - 1)}
+        assert refused(by_url(BODY, **old)).status == 401
+
+    def test_two_signatures_in_one_header_are_none(self) -> None:
+        signature = sign("secret", BODY, int(time.time()))
+        assert refused(by_url(BODY, **{HEADER.lower(): f"{signature},{signature}"})).status == 401
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post"])
+    def test_anything_but_a_post_is_refused_before_anything_else(self, method: str) -> None:
+        signature = {HEADER.lower(): sign("secret", BODY, int(time.time()))}
+        problem = refused(by_url(BODY, method, **signature))
+        assert (problem.status, problem.headers) == (405, {"allow": "POST"})
+
+    def test_a_post_of_nothing_is_not_signed(self) -> None:
+        assert refused(by_url(None)).status == 401
 
 
 def test_what_is_too_large_is_answered_413_before_anything_is_computed() -> None:
