@@ -38,7 +38,8 @@ class Swept(Struct, frozen=True):
 def sweep(log: OrderLog, saga: Saga, found: Sequence[OpenOrder], *, now: datetime, stuck_after: timedelta, most: int = MOST) -> Swept:
     """Run the saga of every order of `found`, oldest first, that has been open for longer than `stuck_after`.
 
-    At most `most` are run. Of more than that a random choice is, so that orders which nothing helps
+    One that the saga has no work with was marked when its last writer died: it loses the mark. At most `most`
+    orders are looked at. Of more than that a random choice is, so that orders which nothing helps
     cannot keep the others waiting for ever. One that fails is logged and counted, the others go on.
     """
     stuck = [order for order in found if now - order.since > stuck_after]
@@ -57,6 +58,7 @@ def _run(log: OrderLog, saga: Saga, order_id: str) -> str:
     try:
         order = log.load(order_id)
         if not is_open(order):
+            log.unmark(order)
             return "ended"
         saga.run(order_id, order.correlation_id, order.last_event_id or "")
     except Exception:  # noqa: BLE001 - whatever is wrong with one order must not keep the others waiting

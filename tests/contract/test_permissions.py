@@ -280,6 +280,13 @@ def every_review(observed: Observed) -> None:
     observed.run("reviews.close", ended)
 
 
+def marked_still(observed: Observed) -> None:
+    """Confirm an order whose mark is not taken off."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observed.aws.dynamodb, "update_item", lambda **_: {})
+        prepared.prepare(observed.log, "ord_marked", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+
+
 def every_look_at_the_bus(observed: Observed) -> None:
     """Publish an event of a sampled order, and find one that was not published."""
     record = sample("orders/publish/appended")["Records"][0]
@@ -313,6 +320,7 @@ def every_call(observed: Observed) -> None:
     observed.run("orders.describe", sample("orders/describe/document"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("operations.sweep.STUCK_AFTER", timedelta(0))
+        marked_still(observed)
         observed.run("operations.sweep", {})
     every_look_at_the_bus(observed)
     for name in ("confirmed", "confirmed", "rejected"):

@@ -3,8 +3,10 @@
 Appending is a conditional write of the next version, so of two writers one wins and the other
 reloads. The table's stream carries what was written to the publisher: nobody writes and then
 publishes. The first item of an order in work also carries the keys of the sparse index `open-orders`,
-by which the sweeper finds orders that stand still, and others those that wait for a person. Every event
-of a sampled order is on the sparse index `unpublished` until the publisher has seen it on the bus.
+by which the sweeper finds orders that stand still, and others those that wait for a person. That mark is
+never too late: it is put on together with the event that gives the saga work. It may be taken off, or
+moved, a little after the event that ends the work. Every event of a sampled order is on the sparse index
+`unpublished` until the publisher has seen it on the bus.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from orderflow import events
 from orderflow.commands import Command, Refusal, decide
-from orderflow.order import Mark, Order, evolve, fold, mark
+from orderflow.observability import logger
+from orderflow.order import Mark, Order, evolve, fold, is_open, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +89,7 @@ class OrderLog:
         item = self._item(event) | {
             "fingerprint": {"S": fingerprint},
             "payment_token": {"S": payment_token},
-            **_mark_of(event, "open"),
+            **_mark_of(event),
         }
         try:
             self._put(**{**self._put_of(item), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
@@ -186,7 +189,8 @@ class OrderLog:
         """Append `facts` as the next events of `order` and return the order after them.
 
         `alongside` are writes to the context's own tables that take effect together with the events
-        or not at all.
+        or not at all. So does the mark of an order that the saga has work with again; that of one with which
+        it has none any more comes off afterwards, or stays until the sweeper sees it.
 
         Raises:
             Conflict: the log has gone on since `order` was loaded.
@@ -199,13 +203,44 @@ class OrderLog:
             event = _event(after, fact, source, after.last_event_id)
             new.append(event)
             after = evolve(after, event)
-        mark = self._mark(order, after, new[-1])
         puts = [self._put_of(self._item(event)) for event in new]
-        if len(puts) == 1 and not mark and not alongside:
+        opening = [] if is_open(order) or not is_open(after) else [self._opening(new[-1])]
+        if len(puts) == 1 and not opening and not alongside:
             self._append_one(puts[0])
         else:
-            transact(self._client, [*({"Put": put} for put in puts), *mark], alongside, own=len(puts))
+            transact(self._client, [*({"Put": put} for put in puts), *opening], alongside, own=len(puts))
+        if is_open(order) and not is_open(after):
+            self._try_to_unmark(after, new[-1].occurred_at)
         return after
+
+    def unmark(self, order: Order, since: datetime | None = None) -> None:
+        """Take the mark off an order that the saga has no work with; one that waits for a person keeps another, `since` (UTC) if given.
+
+        A mark that came with a later event than the last of `order` stays as it is, so this can be done late and again.
+        """
+        waits = mark(order)
+        update = "REMOVE open_shard, open_since, open_version"
+        values: dict[str, Any] = {":version": {"N": str(order.version)}}
+        if waits:
+            update = "SET open_shard = :shard, open_version = :version" + (", open_since = :since" if since else "")
+            values |= {":shard": {"S": open_shard(order.order_id, waits)}, **({":since": {"S": timestamp(since)}} if since else {})}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(order.order_id, 1),
+                UpdateExpression=update,
+                # The mark that an order is placed with has no version.
+                ConditionExpression="attribute_exists(open_shard) AND (attribute_not_exists(open_version) OR open_version < :version)",
+                ExpressionAttributeValues=values,
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return
+
+    def _try_to_unmark(self, order: Order, since: datetime) -> None:
+        try:
+            self.unmark(order, since)
+        except Exception:  # noqa: BLE001 - the event is written, which is what counts; the sweeper mends the mark
+            logger.warning("mark not taken off", order_id=order.order_id, exc_info=True)
 
     def _append_one(self, put: PutTypeDef) -> None:
         try:
@@ -214,7 +249,7 @@ class OrderLog:
             raise Conflict from None
 
     def _put(self, **request: Any) -> None:
-        """Put an item, again while a transaction, such as one that takes the order's mark off, holds it."""
+        """Put an item, again while a transaction, such as one that puts the order's mark on, holds it."""
         for attempt in range(_ATTEMPTS):
             try:
                 self._client.put_item(**request)
@@ -224,18 +259,21 @@ class OrderLog:
                 return
         raise Contention
 
-    def _mark(self, before: Order, after: Order, last: events.Event) -> list[TransactWriteItemTypeDef]:
-        """Return the write that puts the order on the index of orders in work, moves it there, or takes it off."""
-        if mark(before) == mark(after):
-            return []
-        update: Any = {"TableName": self._table, "Key": _key(after.order_id, 1)}
-        if marked := mark(after):
-            values = _mark_of(last, marked)
-            update["UpdateExpression"] = "SET open_shard = :shard, open_since = :since"
-            update["ExpressionAttributeValues"] = {":shard": values["open_shard"], ":since": values["open_since"]}
-        else:
-            update["UpdateExpression"] = "REMOVE open_shard, open_since"
-        return [{"Update": update}]
+    def _opening(self, event: events.Event) -> TransactWriteItemTypeDef:
+        """Return the write that puts the order on the index, since this event, whatever mark it has."""
+        marked = _mark_of(event)
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(event.order_id, 1),
+                "UpdateExpression": "SET open_shard = :shard, open_since = :since, open_version = :version",
+                "ExpressionAttributeValues": {
+                    ":shard": marked["open_shard"],
+                    ":since": marked["open_since"],
+                    ":version": {"N": str(event.order_version)},
+                },
+            }
+        }
 
     def _items(self, order_id: str, attribute: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
@@ -317,9 +355,9 @@ def _shard(number: int, marked: Mark) -> str:
     return str(number) if marked == "open" else f"{marked}-{number}"
 
 
-def _mark_of(event: events.Event, marked: Mark) -> dict[str, Any]:
+def _mark_of(event: events.Event) -> dict[str, Any]:
     return {
-        "open_shard": {"S": open_shard(event.order_id, marked)},
+        "open_shard": {"S": open_shard(event.order_id)},
         "open_since": {"S": timestamp(event.occurred_at)},
     }
 

@@ -166,6 +166,29 @@ def test_a_young_reservation_and_a_confirmed_order_keep_their_stock(
     assert mugs(database) == Level(7, 3)
 
 
+def test_an_order_that_is_confirmed_but_still_marked_as_open_keeps_its_stock(
+    database: FakeDynamoDB, run: Callable[..., dict[str, Any]]
+) -> None:
+    through(*SAGA[:3])
+    database.before = crash_at("UpdateItem")
+    with pytest.raises(Crash):
+        advance(LOG, "ord_1", "orders.confirm")
+
+    assert run()["expired"] == 0
+    assert mugs(database) == Level(7, 3)
+
+
+def test_an_order_that_is_held_but_still_marked_as_open_loses_its_stock(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
+    database.seed("Stock", {"sku": {"S": "ESPRESSO-PRO"}, "available": {"N": "1"}, "reserved": {"N": "0"}})
+    through("inventory.reserve", lines={"ESPRESSO-PRO": 1})
+    database.before = crash_at("UpdateItem")
+    with pytest.raises(Crash):
+        advance(LOG, "ord_1", "fraud.screen")
+
+    assert run()["expired"] == 1
+    assert (LOG.load("ord_1").state, levels(database)["ESPRESSO-PRO"]) == ("held", Level(1))
+
+
 def test_a_reservation_younger_than_its_order_is_kept(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
     through("inventory.reserve")
     database.client.update_item(

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from operations import recovery, sweep
-from orderflow.commands import FailFulfilment
+from orderflow.commands import FailFulfilment, RequestCancellation
 from orderflow.log import open_shard, timestamp
 from orderflow.open_orders import OpenOrder
 from tests.conftest import Aws
-from tests.support.dynamodb import throttled
+from tests.support.dynamodb import Crash, Hook, crash_at, throttled
 from tests.support.prepared import advance, place
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "sweep"
@@ -32,6 +32,29 @@ def stand_still(aws: Aws, order_id: str, *steps: str, since: timedelta = LONG) -
     """Place an order that has been open for some time."""
     place(sweep.LOG, order_id)
     advance(sweep.LOG, order_id, *steps)
+    mark_long_ago(aws, order_id, since)
+
+
+def stand_still_confirmed(aws: Aws) -> None:
+    """Confirm an order whose mark could not be taken off then, which is long ago."""
+    place(sweep.LOG, "ord_1")
+    aws.dynamodb.before = failing("UpdateItem")
+    advance(sweep.LOG, "ord_1", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    aws.dynamodb.before = None
+    mark_long_ago(aws, "ord_1")
+
+
+def failing(operation: str) -> Hook:
+    """Return a hook by which every call of an operation is throttled."""
+
+    def hook(name: str, _parameters: dict[str, Any]) -> None:
+        if name == operation:
+            raise throttled(operation)
+
+    return hook
+
+
+def mark_long_ago(aws: Aws, order_id: str, since: timedelta = LONG) -> None:
     aws.dynamodb.client.update_item(
         TableName="OrderLog",
         Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
@@ -110,6 +133,62 @@ def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) ->
 
     assert (swept.stuck, swept.run, swept.failed) == (1, 0, 0)
     assert started(aws) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "marked"),
+    [
+        (("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm"), None),
+        (("orders.fail", "orders.close"), None),
+        (("inventory.reserve", "fraud.screen"), open_shard("ord_1", "held")),
+    ],
+)
+def test_a_mark_whose_writer_died_is_mended(
+    aws: Aws, run: Callable[[], dict[str, Any]], steps: tuple[str, ...], marked: str | None
+) -> None:
+    *before, last = steps
+    place(sweep.LOG, "ord_1", lines={"ESPRESSO-PRO" if marked else "MUG-BLUE": 1})
+    advance(sweep.LOG, "ord_1", *before)
+    aws.dynamodb.before = crash_at("UpdateItem")
+    with pytest.raises(Crash):
+        advance(sweep.LOG, "ord_1", last)
+    aws.dynamodb.before = None
+    mark_long_ago(aws, "ord_1")
+
+    assert run() == {"outcome": "swept", "open": 1, "stuck": 1, "run": 0}
+
+    assert started(aws) == []
+    assert aws.dynamodb.items("OrderLog")[0].get("open_shard", {}).get("S") == marked
+    assert run() == {"outcome": "swept", "open": 0, "stuck": 0, "run": 0}
+
+
+def test_a_mark_that_cannot_be_mended_fails_the_sweep_and_stays(
+    aws: Aws, run: Callable[[], dict[str, Any]], logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    stand_still_confirmed(aws)
+    aws.dynamodb.before = failing("UpdateItem")
+
+    with pytest.raises(recovery.NotAllRun):
+        run()
+
+    assert [line["order_id"] for line in logged() if line["message"] == "saga not run"] == ["ord_1"]
+    aws.dynamodb.before = None
+    assert run()["stuck"] == 1
+    assert run()["stuck"] == 0
+
+
+def test_an_order_that_was_cancelled_while_its_old_mark_was_mended_is_run(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    stand_still_confirmed(aws)
+
+    def cancelled_first(operation: str, _parameters: dict[str, Any]) -> None:
+        if operation == "UpdateItem":
+            aws.dynamodb.before = None
+            sweep.LOG.record(sweep.LOG.load("ord_1"), RequestCancellation("customer", "x"), source="orders")
+
+    aws.dynamodb.before = cancelled_first
+    assert run()["run"] == 0
+    mark_long_ago(aws, "ord_1")
+    assert run()["run"] == 1
 
 
 def test_one_order_that_cannot_be_run_does_not_stop_the_others_but_fails_the_sweep(

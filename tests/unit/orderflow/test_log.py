@@ -14,7 +14,7 @@ from orderflow.commands import Command
 from orderflow.log import AlongsideFailed, Conflict, Contention, OrderLog, OrderNotFound, RequestMismatch, open_shard
 from orderflow.order import Order
 from tests.support import orders
-from tests.support.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at
+from tests.support.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at, throttled
 from tests.support.orders import ORDER_ID
 
 if TYPE_CHECKING:
@@ -227,17 +227,15 @@ class TestOpenMark:
             (orders.SHORTAGE, orders.REJECT),
         ],
     )
-    def test_it_goes_with_the_last_event_in_one_transaction(
-        self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]
-    ) -> None:
+    def test_it_goes_right_after_the_last_event(self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]) -> None:
         place(orderlog)
         *before, last = commands
         record(orderlog, *before)
         assert self.mark(database) != (None, None)
         record(orderlog, last)
         assert self.mark(database) == (None, None)
-        assert database.calls["TransactWriteItems"] == 1
-        assert database.calls["UpdateItem"] == 0
+        assert database.calls["TransactWriteItems"] == 0
+        assert database.calls["UpdateItem"] == 1
 
     def test_an_order_that_waits_for_a_person_is_in_partitions_of_its_own(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
@@ -252,6 +250,88 @@ class TestOpenMark:
         record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO)
         decided = orderlog.history(ORDER_ID)[-1]
         assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": log.timestamp(decided.occurred_at)})
+
+    @pytest.mark.parametrize(
+        "commands",
+        [
+            (orders.RESERVE, orders.HOLD, orders.LET_GO),
+            (orders.RESERVE, orders.HOLD, orders.CANCEL),
+            (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM, orders.CANCEL),
+        ],
+    )
+    def test_what_gives_the_saga_work_brings_the_mark_with_it(
+        self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]
+    ) -> None:
+        place(orderlog)
+        *before, last = commands
+        record(orderlog, *before)
+        assert self.mark(database)[0] != {"S": open_shard(ORDER_ID)}
+        database.before = crash_at("UpdateItem")
+        record(orderlog, last)
+        assert self.mark(database)[0] == {"S": open_shard(ORDER_ID)}
+        assert database.calls["TransactWriteItems"] == 1
+
+    @pytest.mark.parametrize(
+        "error", [throttled("UpdateItem"), answer_lost(), client_error("UpdateItem", "TransactionConflictException", "x")]
+    )
+    @pytest.mark.parametrize("last", [orders.HOLD, orders.CONFIRM])
+    def test_an_event_counts_although_the_mark_cannot_be_moved(
+        self, orderlog: OrderLog, database: FakeDynamoDB, error: Exception, last: Command
+    ) -> None:
+        place(orderlog)
+        record(orderlog, orders.RESERVE, *((orders.APPROVE, orders.AUTHORIZE) if last is orders.CONFIRM else ()))
+        marked = self.mark(database)
+        database.before = _only("UpdateItem", error)
+        after = record(orderlog, last)
+        assert orderlog.load(ORDER_ID) == after
+        assert self.mark(database) == marked
+
+    def test_a_process_that_dies_between_the_event_and_the_mark_leaves_the_mark(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        confirmed, marked = self.confirm_and_die(orderlog, database)
+        assert confirmed.state == "confirmed"
+        orderlog.unmark(confirmed)
+        assert marked != self.mark(database) == (None, None)
+
+    def test_a_mark_that_came_later_is_left(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        confirmed, _ = self.confirm_and_die(orderlog, database)
+        cancelling = record(orderlog, orders.CANCEL)
+        orderlog.unmark(confirmed)
+        assert self.mark(database)[0] == {"S": open_shard(ORDER_ID)}
+        ended = record(orderlog, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
+        assert self.mark(database) == (None, None)
+        for late in (confirmed, cancelling, ended):
+            orderlog.unmark(late)
+        assert self.mark(database) == (None, None)
+
+    def test_an_order_that_was_held_and_is_no_more_is_not_put_back_to_those_that_wait(
+        self, orderlog: OrderLog, database: FakeDynamoDB
+    ) -> None:
+        place(orderlog)
+        held = record(orderlog, orders.RESERVE, orders.HOLD)
+        record(orderlog, orders.CANCEL)
+        orderlog.unmark(held)
+        assert self.mark(database)[0] == {"S": open_shard(ORDER_ID)}
+        record(orderlog, orders.RELEASE, orders.CANCELLED)
+        orderlog.unmark(held)
+        assert self.mark(database) == (None, None)
+
+    def test_late_a_held_order_keeps_since_when_it_is_marked(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        event = place(orderlog)
+        record(orderlog, orders.RESERVE)
+        database.before = crash_at("UpdateItem")
+        with pytest.raises(Crash):
+            record(orderlog, orders.HOLD)
+        orderlog.unmark(orderlog.load(ORDER_ID))
+        assert self.mark(database) == ({"S": open_shard(ORDER_ID, "held")}, {"S": log.timestamp(event.occurred_at)})
+
+    def confirm_and_die(self, orderlog: OrderLog, database: FakeDynamoDB) -> tuple[Order, tuple[Any, Any]]:
+        place(orderlog)
+        record(orderlog, orders.RESERVE, orders.APPROVE, orders.AUTHORIZE)
+        database.before = crash_at("UpdateItem")
+        with pytest.raises(Crash):
+            record(orderlog, orders.CONFIRM)
+        database.before = None
+        return orderlog.load(ORDER_ID), self.mark(database)
 
     def test_the_mark_touches_nothing_else_of_the_first_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orderflow import events
 from orderflow.commands import Command, Refusal, decide
 from orderflow.events import Event
-from orderflow.order import Order, evolve, fold, is_open, standing
+from orderflow.order import Order, evolve, fold, is_open, mark, standing
 from tests.support import orders
 from tests.support.orders import COMMANDS, ORDER_ID, STATES
 
@@ -91,6 +91,15 @@ def test_a_rejection_tells_the_first_reason(state: str, reason: str, details: tu
 def test_what_the_saga_has_to_do_with_an_order(state: str, open_: bool, stands: str | None) -> None:
     order = orders.after(*STATES[state])
     assert (is_open(order), standing(order)) == (open_, stands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_whom_a_person_let_wait_the_saga_has_next(command: str) -> None:
+    """So a mark that is late is always one of orders in work, where the sweeper sees it."""
+    order = orders.after(*STATES["held"])
+    facts = decide(order, COMMANDS[command])
+    if not isinstance(facts, Refusal):
+        assert mark(fold(ORDER_ID, orders.history(*STATES["held"], COMMANDS[command]))) in {"held", "open"}
 
 
 def test_an_order_that_was_never_placed_has_no_contents() -> None:
