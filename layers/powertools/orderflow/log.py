@@ -110,21 +110,35 @@ class OrderLog:
             raise OrderNotFound(order_id)
         return _same_request(answer["Item"], order_id, fingerprint)
 
-    def history(self, order_id: str) -> list[events.Event]:
-        """Return all events of the order, oldest first.
+    def history(self, order_id: str, at_least: int | None = None) -> list[events.Event]:
+        """Return all events of the order, oldest first; with `at_least`, maybe without the latest, but at least so many.
+
+        `at_least` is for whoever was woken by an event and has its version. It is read at half the price then, from a copy
+        of the log that may lag behind, and once more from the log itself only where that event is not in the copy yet. What it
+        may lack came after the event, and wakes somebody on its own: a consumer that looks at all of the order's events
+        and finds nothing due is as right as if it had looked a moment earlier. What is written because of it is conditional on
+        the version that was read, or on the row that it changes. Where nothing comes later that would put it right, read without.
 
         Raises:
             OrderNotFound: there are none.
         """
-        return [events.decode(item["event"]["S"]) for item in self._items(order_id, "event")]
+        if at_least is not None:
+            found = self._events(order_id, consistent=False)
+            # Events that were written together may come into view one by one.
+            if found and len(found) >= at_least and found[-1].order_version == len(found):
+                return found
+        found = self._events(order_id, consistent=True)
+        if not found:
+            raise OrderNotFound(order_id)
+        return found
 
-    def load(self, order_id: str) -> Order:
-        """Return the order as its events make it.
+    def load(self, order_id: str, at_least: int | None = None) -> Order:
+        """Return the order as its events make it; with `at_least`, maybe not the latest of them, as `history` explains.
 
         Raises:
             OrderNotFound: there are none.
         """
-        return fold(order_id, self.history(order_id))
+        return fold(order_id, self.history(order_id, at_least))
 
     def orders(self, at_once: int, after: tuple[str, int] | None) -> tuple[list[str], tuple[str, int] | None]:
         """Read the next `at_once` events of the whole log and return the orders that begin there, and after which event to go on.
@@ -275,26 +289,23 @@ class OrderLog:
             }
         }
 
-    def _items(self, order_id: str, attribute: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
+    def _events(self, order_id: str, *, consistent: bool) -> list[events.Event]:
+        found: list[events.Event] = []
         start: dict[str, Any] = {}
         while True:
             page = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="order_id = :order_id",
-                ExpressionAttributeNames={"#attribute": attribute},
+                ExpressionAttributeNames={"#event": "event"},
                 ExpressionAttributeValues={":order_id": {"S": order_id}},
-                ProjectionExpression="#attribute",
-                ConsistentRead=True,
+                ProjectionExpression="#event",
+                ConsistentRead=consistent,
                 **start,
             )
-            items += page["Items"]
+            found += (events.decode(item["event"]["S"]) for item in page["Items"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
             if "LastEvaluatedKey" not in page:
-                break
+                return found
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        if not items:
-            raise OrderNotFound(order_id)
-        return items
 
     def _item(self, event: events.Event) -> dict[str, Any]:
         return {

@@ -125,6 +125,33 @@ def _first(times: int, error: Any) -> Any:
     return hook
 
 
+class Lagging:
+    """Makes a log with three events whose copy has only some of them; `queries` has how it was read since."""
+
+    def __init__(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._orderlog, self._database, self._monkeypatch = orderlog, database, monkeypatch
+        self.queries: list[dict[str, Any]] = []
+
+    def __call__(self, seen: tuple[int, ...]) -> OrderLog:
+        place(self._orderlog)
+        record(self._orderlog, orders.RESERVE, orders.APPROVE)
+        whole = self._database.query
+
+        def query(**given: Any) -> dict[str, Any]:
+            self.queries.append(given)
+            answer = whole(**given)
+            there = [item for version, item in enumerate(answer["Items"], 1) if version in seen]
+            return answer if given["ConsistentRead"] else {**answer, "Items": there}
+
+        self._monkeypatch.setattr(self._database, "query", query)
+        return self._orderlog
+
+
+@pytest.fixture
+def lagging(orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> Lagging:
+    return Lagging(orderlog, database, monkeypatch)
+
+
 class TestReading:
     def test_history_and_load_agree(self, orderlog: OrderLog) -> None:
         place(orderlog)
@@ -145,6 +172,39 @@ class TestReading:
         record(orderlog, orders.FAIL, orders.VOID, orders.RELEASE, orders.REJECT)
         versions = [event.order_version for event in orderlog.history(ORDER_ID)]
         assert versions == list(range(1, 10))
+
+    @pytest.mark.parametrize(
+        ("at_least", "seen", "consistent"),
+        [
+            (None, (1, 2, 3), [True]),
+            (3, (1, 2, 3), [False]),
+            (1, (1, 2, 3), [False]),
+            (2, (1, 2), [False]),
+            (3, (1, 2), [False, True]),
+            (2, (1, 3), [False, True]),
+            (1, (), [False, True]),
+        ],
+        ids=["not asked for", "all", "more", "later than", "behind", "with a gap", "none yet"],
+    )
+    def test_who_knows_a_version_reads_a_copy_that_has_it(
+        self, lagging: Lagging, at_least: int | None, seen: tuple[int, ...], consistent: list[bool]
+    ) -> None:
+        orderlog = lagging(seen)
+        order = orderlog.load(ORDER_ID, at_least)
+        assert [given["ConsistentRead"] for given in lagging.queries] == consistent
+        assert order.version == (3 if consistent[-1] else len(seen))
+        assert order.version >= (at_least or 3)
+
+    def test_what_was_decided_on_a_copy_that_lags_behind_is_decided_again(self, lagging: Lagging) -> None:
+        orderlog = lagging((1, 2))
+        stale = orderlog.load(ORDER_ID, 2)
+        assert orderlog.record(stale, orders.APPROVE, source="fraud").version == 3
+        assert [event.type for event in orderlog.history(ORDER_ID)] == ["OrderPlaced", "StockReserved", "OrderScreened"]
+        assert [given["ConsistentRead"] for given in lagging.queries] == [False, True, True]
+
+    def test_an_unknown_order_is_not_found_in_the_log_itself(self, orderlog: OrderLog) -> None:
+        with pytest.raises(OrderNotFound):
+            orderlog.load(ORDER_ID, 1)
 
     @pytest.mark.parametrize("read", ["load", "history", "payment_token"])
     def test_an_unknown_order_is_not_found(self, orderlog: OrderLog, read: str) -> None:
