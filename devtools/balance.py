@@ -61,8 +61,7 @@ def main() -> int:
     answer = proof(targets.from_environment())
     ui.console.print(table(answer["balances"]))
     looked = f"{answer['entries']:,} entries of {answer['orders']:,} orders looked at, proven up to {answer['until']}"
-    moving = f", {answer['unsettled']} sheets in motion: ask again" if answer["unsettled"] else ""
-    ui.console.print(f"\n  {looked}{moving}", style="dim")
+    ui.console.print(f"\n  {looked}", style="dim")
     for found in answer["differences"]:
         ui.console.print(f"  ✗ {difference(found)}", style="red", markup=False)
     return 1 if answer["differences"] else 0

@@ -160,7 +160,7 @@ def trial_balance(target: Target) -> str:
 
     def proven() -> bool:
         answer.update(balance.proof(target))
-        return not answer["unsettled"] and not answer["differences"]
+        return not answer["differences"]
 
     wait_until(proven, STEP_SECONDS, 0.5)
     sums: Sequence[int] = [one["sum"] for one in answer["balances"].values()]

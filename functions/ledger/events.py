@@ -12,7 +12,7 @@ from orderflow.money import Currency
 
 SOURCE = "ledger"
 
-Kind = Literal["entry", "balance", "trial_balance", "order"]
+Kind = Literal["entry", "event", "order", "sheet", "trial_balance"]
 
 
 class Difference(Struct, frozen=True):
@@ -21,9 +21,11 @@ class Difference(Struct, frozen=True):
     | kind | place | account | expected | found |
     |---|---|---|---|---|
     | `entry` | event id | - | 0 | what the entry's postings come to |
-    | `balance` | sheet | account, or `entries` for their number | by the entries | in the row of balances |
-    | `trial_balance` | `all` | - | 0 | what all accounts come to |
+    | `event` | event id | - | the event's amount, by the order log (0: no such event) | the entry's (0: none, or of another currency) |
+    | `event` | event id | account | what the rules make of the event | what the entry's postings come to |
     | `order` | order id | - | captured less refunded, by the order log | the same by the entries |
+    | `sheet` | sheet | account, or `entries` for their number | what was carried of it | what its entries come to a day later |
+    | `trial_balance` | `all` | - | 0 | what all accounts come to |
     """
 
     kind: Kind

@@ -1,7 +1,7 @@
 """Posts an entry for every event that moves money, once per event.
 
-Entry and balances are one transaction under the event's id, so deliveries may come twice, late, in any order, or out of
-the archive. A message that leads to no entry fails alone and ends in the dead-letter queue.
+An entry is one item under the event's id, so deliveries may come twice, late, in any order, or out of the archive. A message
+that leads to no entry fails alone and ends in the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ledger import rules
-from ledger.books import Books
+from ledger.entries import Entries
 from orderflow import events, settings
 from orderflow.batch import PartialFailures, each_record
 from orderflow.clients import client
@@ -21,7 +21,7 @@ from orderflow.observability import identify, logger, observed
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-BOOKS = Books(settings.required("LEDGER_ENTRIES_TABLE"), settings.required("LEDGER_BALANCES_TABLE"), client("dynamodb"))
+ENTRIES = Entries(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
 FEES = rules.parse_fees(settings.required("PROVIDER_FEES"))
 
 
@@ -42,10 +42,9 @@ def post(body: str) -> None:
 
     Raises:
         msgspec.DecodeError, UnknownEvent, Unpostable, Contradiction: the message will never lead to an entry.
-        Contention: other transactions kept getting in the way.
     """
     delivered = msgspec.json.decode(body, type=BusEvent)
     event = events.decode(bytes(delivered.detail))
     identify(correlation_id=event.correlation_id, order_id=event.order_id, event_id=event.event_id)
-    new = BOOKS.post(rules.entry(event, FEES), datetime.now(UTC))
+    new = ENTRIES.post(rules.entry(event, FEES), datetime.now(UTC))
     logger.info("posted" if new else "posted before", type=event.type)

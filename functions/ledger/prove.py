@@ -11,6 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from ledger import rules
 from ledger.books import Books
+from ledger.entries import Entries
 from ledger.events import SOURCE, Difference, LedgerDifferenceFound, found
 from ledger.proof import Prover
 from orderflow import settings
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 BUS = settings.required("EVENT_BUS")
-BOOKS = Books(settings.required("LEDGER_ENTRIES_TABLE"), settings.required("LEDGER_BALANCES_TABLE"), client("dynamodb"))
+ENTRIES = Entries(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
+BOOKS = Books(settings.required("LEDGER_BALANCES_TABLE"), client("dynamodb"))
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 _events = client("events")
 _MAX_ENTRIES = 10
@@ -45,7 +47,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer what was looked at, every balance, and what does not add up.
+    """Answer what was looked at, the balances of it and all before, and what does not add up.
 
     Raises:
         msgspec.ValidationError: the event is no such request.
@@ -55,11 +57,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     now = datetime.now(UTC)
     # An alarm on what is never measured would never go back.
     metrics.add_metric("LedgerDifferences", MetricUnit.Count, 0)
-    prover = Prover(BOOKS, LOG, report)
+    prover = Prover(ENTRIES, BOOKS, LOG, report)
     proof = prover.prove(now, goes_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
-    if wanted.open:
-        prover.look(proof, now)
-    balances = prover.balances(proof, now)
+    balances = prover.look(proof, now) if wanted.open else prover.carried(proof)
     metrics.add_metric("LedgerUnprovenSeconds", MetricUnit.Seconds, (now - proof.until).total_seconds())
     return {
         "outcome": "different" if proof.differences else "proven",

@@ -47,7 +47,7 @@ class Posting(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """What one event does to the books; `amount` is the event's own, and `occurred_at` (UTC) its time."""
+    """What one event does to the books; `amount` is the event's own, `occurred_at` (UTC) its time, `fees` what a fee was reckoned by."""
 
     event_id: str
     order_id: str
@@ -55,6 +55,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     occurred_at: datetime
     amount: Money
     postings: tuple[Posting, ...]
+    fees: Fees = Fees()
 
 
 def parse_fees(text: str) -> Fees:
@@ -84,7 +85,14 @@ def entry(event: Event, fees: Fees) -> Entry:
         occurred_at=event.occurred_at,
         amount=amount,
         postings=tuple(posting for posting in postings if posting.amount),
+        fees=terms(fees, amount.currency) if any(posting.account == "fees" for posting in postings) else Fees(),
     )
+
+
+def terms(fees: Fees, currency: Currency) -> Fees:
+    """Return what of the provider's fees counts for a currency."""
+    fixed = fees.fixed.get(currency, 0)
+    return Fees(fees.basis_points, {currency: fixed} if fixed else {})
 
 
 def fee(amount: Money, fees: Fees) -> int:

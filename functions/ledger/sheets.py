@@ -1,9 +1,8 @@
 """The sheets of the ledger: each hour (UTC) has a few of them, and an entry is written on one. No AWS, no clock.
 
-One row of balances for everything would be written by every event of every order: DynamoDB takes 1,000 write units a
-second for an item, and transactions that meet on it cancel each other. So an hour's rows are spread by the event's id, and
-whoever wants a balance adds them up. The number of sheets is part of what is stored: a change would need an hour in
-which nothing is posted.
+A sheet is a partition of the index by which the proof reads entries, and DynamoDB takes 1,000 write units a second for one
+partition key. So an hour's entries are spread by the event's id. The number of sheets is part of what is stored: a change
+would need an hour in which nothing is posted.
 """
 
 from __future__ import annotations
@@ -30,6 +29,12 @@ def following(name: str) -> str:
     """Return the sheet after this one."""
     hour, number = _read(name)
     return _name(hour, number + 1) if number + 1 < SHEETS else _name(hour + _HOUR, 0)
+
+
+def earlier(name: str, ago: timedelta) -> str:
+    """Return the sheet of the same number so much earlier, in whole hours."""
+    hour, number = _read(name)
+    return _name(hour - ago, number)
 
 
 def between(begin: str, end: str) -> Iterator[str]:

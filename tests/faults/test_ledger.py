@@ -11,8 +11,7 @@ from typing import Any, cast
 import pytest
 
 from ledger import rules, sheets
-from ledger.books import added
-from ledger.post import BOOKS, FEES, handler
+from ledger.post import ENTRIES, FEES, handler
 from orderflow import events
 from orderflow.events import Event
 from tests.faults.conftest import Tally
@@ -78,13 +77,14 @@ class Queue:
         found = [f"{len(self.waiting)} messages are still there"] if self.waiting else []
         found += [f"posted {sorted(posted)}, not {sorted(wanted)}"] if posted != set(wanted) else []
         hours = sheets.between(sheets.first(NOW - timedelta(hours=1)), sheets.first(NOW + timedelta(hours=2)))
-        balances = added(BOOKS.balances(name) for name in hours)
-        sums = {currency: _not_zero(one.accounts) for currency, one in balances.items()}
+        entries = [entry for name in hours for entry in ENTRIES.of_sheet(name)]
+        sums = {currency: _not_zero(accounts) for currency, accounts in rules.balances(entries).items()}
         by_hand = {currency: _not_zero(accounts) for currency, accounts in rules.balances(wanted.values()).items()}
         found += [f"balances are {sums}, entries come to {by_hand}"] if sums != by_hand else []
         found += [f"{currency} comes to {rules.total(accounts)}" for currency, accounts in sums.items() if rules.total(accounts)]
-        counted = sum(one.entries for one in balances.values())
-        return [*found, *([f"{counted} entries are counted of {len(wanted)}"] if counted != len(wanted) else [])]
+        differing = [entry.event_id for entry in entries if entry != wanted.get(entry.event_id)]
+        found += [f"{event_id} was not posted as the rules have it" for event_id in differing]
+        return [*found, *([f"{len(entries)} entries are on sheets, not {len(wanted)}"] if len(entries) != len(wanted) else [])]
 
 
 NOW = datetime.now(UTC)

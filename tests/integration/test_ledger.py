@@ -53,8 +53,22 @@ def _send(world: World, bodies: list[str]) -> None:
     assert not world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
 
+@pytest.fixture
+def strangers(world: World) -> Iterator[Callable[[], Event]]:
+    """Makes authorizations of orders that nobody placed, whose entries are taken out of the books afterwards."""
+    made: list[Event] = []
+
+    def make() -> Event:
+        made.append(_authorized())
+        return made[-1]
+
+    yield make
+    for event in made:
+        key = {"order_id": {"S": event.order_id}, "event_id": {"S": event.event_id}}
+        world.dynamodb.delete_item(TableName=world.table("LedgerEntries"), Key=key)
+
+
 def _authorized() -> Event:
-    """An authorization of an order that nobody placed."""
     order_id = f"ord_{uuid4().hex[:26]}"
     return Event(
         event_id=f"{order_id}:4",
@@ -121,9 +135,9 @@ def test_what_happens_to_an_orders_money_is_posted(world: World, confirmed: str)
     assert sum(amount for entry in entries.values() for account, amount in postings(entry) if account in {"revenue", "refunds"}) == 0
 
 
-def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirmed: str):
+def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirmed: str, strangers: Callable[[], Event]):
     before = _posted(world, confirmed)
-    marker = _authorized()
+    marker = strangers()
 
     _send(world, [_delivery(event) for event in _moves(world, confirmed) for _ in range(3)])
     _send(world, [_delivery(marker)])
@@ -131,11 +145,11 @@ def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirme
     world.queue_drained("LedgerQueueUrl")
 
     assert world.entries(confirmed) == before
-    assert _settled(world)["differences"] == []
+    assert {found["place"] for found in balance.proof(world.target)["differences"]} == {marker.event_id}
 
 
-def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None):
-    good, poison = [_authorized() for _ in range(8)], f"not JSON {uuid4()}"
+def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None, strangers: Callable[[], Event]):
+    good, poison = [strangers() for _ in range(8)], f"not JSON {uuid4()}"
     bodies = [_delivery(event) for event in good]
 
     _send(world, [*bodies[:4], poison, *bodies[4:]])
@@ -151,51 +165,52 @@ def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None)
     assert not [event for event in good if event.order_id in waiting]
 
 
-def test_the_books_add_up_and_a_falsified_balance_is_found(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
+def test_the_books_add_up_and_a_falsified_entry_is_found(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
     (hold,) = _posted(world, confirmed).values()
-    sheet = hold["sheet"]["S"]
-    answer = _settled(world)
+    event_id = hold["event_id"]["S"]
+    answer = balance.proof(world.target)
     assert (answer["outcome"], answer["differences"]) == ("proven", [])
     assert answer["balances"]["EUR"]["sum"] == 0
     assert balance.main() == 0
 
-    with _heard(world, "LedgerDifferenceFound") as heard, _falsified(world, sheet):
-        found = [one for one in _settled(world)["differences"] if one["kind"] == "balance"]
-        assert [(one["place"], one["account"], one["found"] - one["expected"]) for one in found] == [(sheet, "holds", 1)]
+    with _heard(world, "LedgerDifferenceFound") as heard, _falsified(world, hold):
+        found = _differences(world, bool)
+        assert {(one["kind"], one["place"], one["account"], one["found"] - one["expected"]) for one in found} == {
+            ("event", event_id, "authorizations", 1),
+            ("event", event_id, "holds", -1),
+        }
         assert balance.main() == 1
         eventually(
-            lambda: any(event["data"].items() >= {"place": sheet, "account": "holds"}.items() for event in heard()),
+            lambda: any(event["data"].items() >= {"place": event_id, "account": "holds"}.items() for event in heard()),
             within=world.patience,
             what="the event of the difference",
         )
     assert "trial balance" in capsys.readouterr().out
-    assert _settled(world)["differences"] == []
+    assert _differences(world, lambda found: not found) == []
 
 
-def _settled(world: World) -> dict[str, Any]:
-    """What the proof answers when nothing moves while it looks."""
+def _differences(world: World, wanted: Callable[[list[Any]], bool]) -> list[dict[str, Any]]:
+    """What the proof finds, once the index by which it reads has followed the table."""
     return eventually(
-        lambda: balance.proof(world.target), lambda answer: not answer["unsettled"], within=world.patience, what="a proof of every sheet"
+        lambda: balance.proof(world.target)["differences"], wanted, within=world.patience, what="a proof of what is there now"
     )
 
 
 @contextmanager
-def _falsified(world: World, sheet: str) -> Iterator[None]:
-    """Have a cent too much on an account of a sheet."""
+def _falsified(world: World, entry: dict[str, Any]) -> Iterator[None]:
+    """Have a hold come to a cent more than its event says, on both of its accounts."""
 
-    def add(amount: int) -> None:
-        world.dynamodb.update_item(
-            TableName=world.table("LedgerBalances"),
-            Key={"sheet": {"S": sheet}, "currency": {"S": "EUR"}},
-            UpdateExpression="ADD holds :amount",
-            ExpressionAttributeValues={":amount": {"N": str(amount)}},
-        )
+    def put(item: dict[str, Any]) -> None:
+        world.dynamodb.put_item(TableName=world.table("LedgerEntries"), Item=item)
 
-    add(1)
+    wrong = [
+        {"M": {"account": {"S": account}, "amount": {"N": str(amount + (1 if amount > 0 else -1))}}} for account, amount in postings(entry)
+    ]
+    put(entry | {"postings": {"L": wrong}})
     try:
         yield
     finally:
-        add(-1)
+        put(entry)
 
 
 @contextmanager

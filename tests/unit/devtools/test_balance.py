@@ -23,6 +23,6 @@ def test_the_table_has_every_account_of_every_currency_and_what_they_come_to() -
 
 
 def test_a_difference_is_one_line_that_says_where_and_what() -> None:
-    found = {"kind": "balance", "place": "2026-01-15T10#3", "currency": "EUR", "expected": -2990, "found": -2985, "account": "holds"}
-    assert balance.difference(found) == "balance 2026-01-15T10#3 holds: -2,985 EUR, expected -2,990"
+    found = {"kind": "sheet", "place": "2026-01-15T10#3", "currency": "EUR", "expected": -2990, "found": -2985, "account": "holds"}
+    assert balance.difference(found) == "sheet 2026-01-15T10#3 holds: -2,985 EUR, expected -2,990"
     assert balance.difference(found | {"kind": "order", "place": "ord_1", "account": None}).startswith("order ord_1: ")

@@ -1,31 +1,27 @@
-"""Posting: one entry per event and what it adds to the balances, together or not at all, however the event is delivered."""
+"""Posting: one entry per event with all its postings, or none, however the event is delivered."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from ledger import books, rules, sheets
-from ledger.books import Contradiction, added
-from ledger.post import BOOKS, FEES, handler
-from orderflow.log import Contention
-from tests.conftest import Aws
+from ledger import rules, sheets
+from ledger.entries import Contradiction
+from ledger.post import ENTRIES, FEES, handler
+from tests.conftest import TABLES, Aws
 from tests.support import samples
-from tests.support.dynamodb import FakeDynamoDB, conflict
+from tests.support.dynamodb import FakeDynamoDB, answer_lost, throttled
+from tests.support.expressions import size
 from tests.support.orders import RETURNED, STATES, history
 
 NOW = datetime(2026, 1, 15, 10, 59, 59, tzinfo=UTC)
 FINISHED = {"batchItemFailures": []}
-ENTRIES = [rules.entry(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(books.time, "sleep", lambda _: None)
+PAID_BACK = [rules.entry(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
 
 
 @pytest.fixture
@@ -34,11 +30,13 @@ def database(aws: Aws) -> FakeDynamoDB:
 
 
 def state(database: FakeDynamoDB) -> Any:
-    return database.items("LedgerEntries"), database.items("LedgerBalances")
+    return database.items("LedgerEntries")
 
 
-def whole(database: FakeDynamoDB) -> dict[str, books.Balances]:
-    return added(BOOKS.balances(name) for name in {row["sheet"]["S"] for row in database.items("LedgerBalances")})
+def accounts(database: FakeDynamoDB) -> dict[str, int]:
+    """Return what the entries on all sheets come to."""
+    names = {item["sheet"]["S"] for item in database.items("LedgerEntries")}
+    return rules.balances(entry for name in names for entry in ENTRIES.of_sheet(name))["EUR"]
 
 
 @pytest.mark.parametrize("name", samples.names("ledger/post"))
@@ -46,14 +44,22 @@ def test_the_samples_have_the_answers_that_stand_beside_them(name: str, database
     assert handler(samples.sample(name), context) == samples.expected(name)
 
 
-def test_a_capture_is_an_entry_and_a_row_of_balances_in_one_call(database: FakeDynamoDB, context: Any) -> None:
+def test_a_capture_is_one_item_with_all_its_postings_in_one_call(database: FakeDynamoDB, context: Any) -> None:
     handler(samples.sample("ledger/post/captured"), context)
-    assert database.calls == {"TransactWriteItems": 1}
-    ((entry,), (row,)) = state(database)
+    assert database.calls == {"PutItem": 1}
+    (entry,) = state(database)
     assert (entry["type"], entry["amount"], entry["currency"]) == ({"S": "PaymentCaptured"}, {"N": "1250"}, {"S": "EUR"})
-    accounts = {account: int(row[account]["N"]) for account in rules.ACCOUNTS if account in row}
-    assert accounts == {"authorizations": -1250, "holds": 1250, "clearing": 1250 - 43, "revenue": -1250, "fees": 43}
-    assert (row["sheet"], row["entries"]) == (entry["sheet"], {"N": "1"})
+    assert accounts(database) == {"authorizations": -1250, "holds": 1250, "clearing": 1250 - 43, "revenue": -1250, "fees": 43}
+    assert database.items("LedgerBalances") == []
+
+
+def test_an_entry_with_every_posting_is_one_write_unit(database: FakeDynamoDB, context: Any) -> None:
+    """Ids of the length that orders have."""
+    order_id = "ord_" + 26 * "a"
+    for one in history(*STATES["dispute lost"], order_id=order_id):
+        if one.type.startswith("Payment"):
+            ENTRIES.post(rules.entry(one, rules.Fees(140, {"EUR": 10**6})), NOW)
+    assert max(size({"M": item}) for item in state(database)) < 1024
 
 
 @pytest.mark.parametrize("again", ["authorized", "delivered-twice", "replayed"])
@@ -62,22 +68,22 @@ def test_an_event_that_comes_again_changes_nothing(again: str, database: FakeDyn
     before = state(database)
     assert handler(samples.sample(f"ledger/post/{again}"), context) == FINISHED
     assert state(database) == before
-    assert [entry["type"]["S"] for entry in before[0]] == ["PaymentAuthorized", "PaymentCaptured"]
+    assert [entry["type"]["S"] for entry in before] == ["PaymentAuthorized", "PaymentCaptured"]
 
 
 def test_an_event_that_comes_again_in_another_hour_changes_nothing(database: FakeDynamoDB) -> None:
-    assert BOOKS.post(ENTRIES[0], NOW)
+    assert ENTRIES.post(PAID_BACK[0], NOW)
     before = state(database)
-    assert not BOOKS.post(ENTRIES[0], NOW + timedelta(hours=30))
+    assert not ENTRIES.post(PAID_BACK[0], NOW + timedelta(hours=30))
     assert state(database) == before
 
 
 def test_an_event_id_that_comes_with_another_amount_is_refused(database: FakeDynamoDB) -> None:
-    BOOKS.post(ENTRIES[0], NOW)
+    ENTRIES.post(PAID_BACK[0], NOW)
     before = state(database)
     forged = rules.entry(history(*STATES["dispute lost"])[-1], FEES)
     with pytest.raises(Contradiction):
-        BOOKS.post(rules.Entry(**{**_fields(forged), "event_id": ENTRIES[0].event_id}), NOW)
+        ENTRIES.post(rules.Entry(**{**_fields(forged), "event_id": PAID_BACK[0].event_id}), NOW)
     assert state(database) == before
 
 
@@ -87,47 +93,57 @@ def _fields(entry: rules.Entry) -> dict[str, Any]:
 
 def test_other_fees_do_not_make_an_event_another_one(database: FakeDynamoDB) -> None:
     captured = next(one for one in history(*STATES["paid"]) if one.type == "PaymentCaptured")
-    assert BOOKS.post(rules.entry(captured, FEES), NOW)
-    assert not BOOKS.post(rules.entry(captured, rules.Fees(200)), NOW)
+    assert ENTRIES.post(rules.entry(captured, FEES), NOW)
+    assert not ENTRIES.post(rules.entry(captured, rules.Fees(200)), NOW)
 
 
 def test_poison_fails_alone_and_its_neighbours_are_posted(database: FakeDynamoDB, context: Any) -> None:
     handler(samples.sample("ledger/post/poison-among-good"), context)
     assert [entry["type"]["S"] for entry in database.items("LedgerEntries")] == ["PaymentAuthorized", "PaymentCaptured"]
-    assert whole(database)["EUR"].accounts["holds"] == 1250 - 2990
+    assert accounts(database)["holds"] == 1250 - 2990
 
 
-def test_a_transaction_that_meets_another_is_tried_again(database: FakeDynamoDB) -> None:
-    met: list[str] = []
+def test_an_answer_that_is_lost_is_asked_for_again_and_posts_once(aws: Aws) -> None:
+    aws.dynamodb = database = FakeDynamoDB(*TABLES, attempts=2)
+    aws.lend()
+    lost: list[str] = []
 
-    def meet(operation: str, parameters: Any) -> None:
-        if len(met) < 3:
-            met.append(operation)
-            raise conflict(parameters)
+    def lose(operation: str, _parameters: Any) -> None:
+        if not lost:
+            lost.append(operation)
+            raise answer_lost()
 
-    database.before = meet
-    assert BOOKS.post(ENTRIES[0], NOW)
-    assert len(database.items("LedgerEntries")) == 1
+    database.after = lose
+    ENTRIES.post(PAID_BACK[0], NOW)
+    assert (lost, len(state(database))) == (["PutItem"], 1)
 
 
-def test_one_that_keeps_meeting_others_comes_back(database: FakeDynamoDB, context: Any) -> None:
-    def meet(_operation: str, parameters: Any) -> None:
-        raise conflict(parameters)
+def test_what_the_table_does_not_take_comes_back(database: FakeDynamoDB, context: Any) -> None:
+    def refuse(operation: str, _parameters: Any) -> None:
+        raise throttled(operation)
 
-    database.before = meet
-    with pytest.raises(Contention):
-        BOOKS.post(ENTRIES[0], NOW)
+    database.before = refuse
     batch = samples.sample("ledger/post/authorized")
     assert handler(batch, context)["batchItemFailures"] == [{"itemIdentifier": record["messageId"]} for record in batch["Records"]]
-    assert state(database) == ([], [])
+    assert state(database) == []
 
 
 def test_entries_are_read_as_they_were_posted(database: FakeDynamoDB) -> None:
-    for entry in ENTRIES:
-        BOOKS.post(entry, NOW)
-    assert sorted(BOOKS.of_order(ENTRIES[0].order_id), key=lambda one: one.occurred_at) == ENTRIES
+    for entry in PAID_BACK:
+        ENTRIES.post(entry, NOW)
+    assert sorted(ENTRIES.of_order(PAID_BACK[0].order_id), key=lambda one: one.occurred_at) == PAID_BACK
     hour = sheets.between(sheets.first(NOW), sheets.first(NOW + timedelta(hours=1)))
-    assert {one.event_id for name in hour for one in BOOKS.of_sheet(name)} == {entry.event_id for entry in ENTRIES}
+    assert {one.event_id for name in hour for one in ENTRIES.of_sheet(name)} == {entry.event_id for entry in PAID_BACK}
+
+
+def test_an_entry_from_before_fees_stood_on_it_is_taken_at_its_word(database: FakeDynamoDB) -> None:
+    captured = next(entry for entry in PAID_BACK if entry.type == "PaymentCaptured")
+    ENTRIES.post(captured, NOW)
+    (item,) = state(database)
+    database.seed("LedgerEntries", {name: value for name, value in item.items() if name != "fees"})
+    (there,) = ENTRIES.of_order(captured.order_id)
+    (fee,) = (posting.amount for posting in captured.postings if posting.account == "fees")
+    assert (there.postings, there.fees) == (captured.postings, rules.Fees(0, {"EUR": fee}))
 
 
 def test_many_events_are_spread_over_the_sheets_of_their_hour(database: FakeDynamoDB) -> None:
@@ -135,11 +151,11 @@ def test_many_events_are_spread_over_the_sheets_of_their_hour(database: FakeDyna
         [entry] = [
             rules.entry(one, FEES) for one in history(*STATES["authorized"], order_id=f"ord_{number}") if one.source and "Auth" in one.type
         ]
-        BOOKS.post(entry, NOW)
-    rows = database.items("LedgerBalances")
-    assert len(rows) == sheets.SHEETS
-    assert max(int(row["entries"]["N"]) for row in rows) < 30
-    assert whole(database)["EUR"] == books.Balances({"authorizations": 299_000, "holds": -299_000}, 100)
+        ENTRIES.post(entry, NOW)
+    on = Counter(item["sheet"]["S"] for item in state(database))
+    assert len(on) == sheets.SHEETS
+    assert max(on.values()) < 30
+    assert accounts(database) == {"authorizations": 299_000, "holds": -299_000}
 
 
 def test_every_line_has_the_ids_of_its_event_and_nothing_of_the_customer(
@@ -154,5 +170,5 @@ def test_every_line_has_the_ids_of_its_event_and_nothing_of_the_customer(
 def test_the_whole_life_of_an_order_is_one_entry_for_each_movement(database: FakeDynamoDB) -> None:
     for one in history(*RETURNED):
         if one.type.startswith("Payment"):
-            BOOKS.post(rules.entry(one, FEES), NOW)
-    assert whole(database)["EUR"].entries == 3
+            ENTRIES.post(rules.entry(one, FEES), NOW)
+    assert len(state(database)) == 3
