@@ -35,9 +35,8 @@ def award(order_id: str) -> None:
 
     Raises:
         OrderNotFound: there is no such order.
-        Contention: other orders of the customer kept getting in the way.
     """
     order = LOG.load(order_id)
     earned = Award(rules.due(order, POINTS_PER_UNIT), order.version)
-    change = POINTS.award(order.customer.id, order_id, earned)
-    logger.info("points are in line", points=earned.points, change=change)
+    new = POINTS.award(order.customer.id, order_id, earned)
+    logger.info("points are in line" if new else "points were in line", points=earned.points)
