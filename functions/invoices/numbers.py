@@ -1,7 +1,7 @@
-"""The table Invoices: by year, the invoices under their numbers, and under number 0 the last one that was given.
+"""The table Invoices: by year, the invoices under their numbers.
 
-Number, invoice and the order's event are written in one transaction, on condition that the last number
-is still the one that was read. So no number is given twice, and none without an invoice.
+The number after the last one is taken by writing the invoice under it, in one transaction with the order's event, on condition
+that nothing is there. Nobody deletes a row, so no number is given twice, and none without an invoice.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     from orderflow.order import Order
-
-_COUNTER = 0
 
 
 class Number(Struct, frozen=True):
@@ -43,23 +41,23 @@ class Invoices:
 
     def next(self, year: int) -> Number:
         """Return the number that comes next in a year; somebody else may take it first."""
-        answer: Any = self._client.get_item(TableName=self._table, Key=_key(Number(year, _COUNTER)), ConsistentRead=True)
-        last = int(answer["Item"]["last"]["N"]) if "Item" in answer else 0
+        answer: Any = self._client.query(
+            TableName=self._table,
+            # What an older version counted by is at position 0.
+            KeyConditionExpression="series = :series AND #position >= :first",
+            ExpressionAttributeNames={"#position": "position"},
+            ExpressionAttributeValues={":series": {"S": str(year)}, ":first": {"N": "1"}},
+            ProjectionExpression="#position",
+            ScanIndexForward=False,
+            Limit=1,
+            ConsistentRead=True,
+        )
+        last = int(answer["Items"][0]["position"]["N"]) if answer["Items"] else 0
         return Number(year, last + 1)
 
     def numbering(self, order: Order, number: Number, document: str, issued_at: datetime) -> list[TransactWriteItemTypeDef]:
         """Return the writes that give an order this number; they fail when another order has it."""
         return [
-            {
-                "Update": {
-                    "TableName": self._table,
-                    "Key": _key(Number(number.year, _COUNTER)),
-                    "UpdateExpression": "SET #last = :this",
-                    "ConditionExpression": "#last = :before" if number.position > 1 else "attribute_not_exists(#last)",
-                    "ExpressionAttributeNames": {"#last": "last"},
-                    "ExpressionAttributeValues": _counted(number),
-                }
-            },
             {
                 "Put": {
                     "TableName": self._table,
@@ -74,13 +72,8 @@ class Invoices:
                     },
                     "ConditionExpression": "attribute_not_exists(series)",
                 }
-            },
+            }
         ]
-
-
-def _counted(number: Number) -> dict[str, Any]:
-    this = {":this": {"N": str(number.position)}}
-    return this | {":before": {"N": str(number.position - 1)}} if number.position > 1 else this
 
 
 def _key(number: Number) -> dict[str, Any]:

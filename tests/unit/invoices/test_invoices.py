@@ -25,7 +25,7 @@ FINISHED = {"batchItemFailures": []}
 
 def numbers(aws: Aws) -> dict[str, str]:
     """Return which order has which number, after making sure that log, table and bucket say the same."""
-    rows = [item for item in aws.dynamodb.items("Invoices") if item["position"]["N"] != "0"]
+    rows = aws.dynamodb.items("Invoices")
     found = {row["order_id"]["S"]: row["number"]["S"] for row in rows}
     assert len(found) == len(rows)
     assert [int(row["position"]["N"]) for row in rows] == list(range(1, len(rows) + 1))
@@ -64,6 +64,29 @@ class TestNumbers:
         prepare(issue.LOG, "ord_1", *CONFIRM[:3])
         assert issue.handler(samples.waking("ord_1"), context) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
         assert aws.dynamodb.items("Invoices") == []
+
+    def test_a_number_is_taken_by_writing_the_invoice_under_it(self, aws: Aws) -> None:
+        prepare(issue.LOG, "ord_1", *CONFIRM)
+        written: list[str] = []
+
+        def note(operation: str, given: Any) -> None:
+            if operation == "TransactWriteItems":
+                written.extend(next(iter(item.values()))["TableName"] for item in given["TransactItems"])
+
+        aws.dynamodb.before = note
+        issue.issue("ord_1")
+        assert sorted(written) == ["Invoices", "OrderLog"]
+
+    def test_what_an_older_version_counted_by_is_no_invoice(self, aws: Aws) -> None:
+        prepare(issue.LOG, "ord_1", *CONFIRM)
+        prepare(issue.LOG, "ord_2", *CONFIRM)
+        year = (issue.LOG.load("ord_1").confirmed_at or orders.START).year
+        counter = {"series": {"S": str(year)}, "position": {"N": "0"}, "last": {"N": "0"}}
+        aws.dynamodb.seed("Invoices", counter)
+        issue.issue("ord_1")
+        issue.issue("ord_2")
+        assert aws.dynamodb.items("Invoices")[0] == counter
+        assert [item["number"]["S"] for item in aws.dynamodb.items("Invoices")[1:]] == [f"{year}-000001", f"{year}-000002"]
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=5))
