@@ -134,8 +134,10 @@ def _cost(report: Report, counted: cost.Counted) -> None:
         f"Counted over {counted.orders} orders of two lines, {cost.AT_ONCE} at a time, each by a customer of its own so that the "
         "authorizer's cache never helps, and with hardly anything to batch for the publisher; at list prices "
         "([prices.toml](../devtools/prices.toml)). Lambda's and the workflow's time is the median of single orders on the emulator's "
-        "host. It is the API's, the saga's and the publisher's share, by function and event: what an event wakes beside the saga is "
-        f"below. From placed to confirmed a million orders cost ${total:.2f} (at most ${DOLLARS_TARGET:.0f} wanted: {reached})."
+        "host. Of log lines those count that AWS would keep: none of Lambda's own for an invocation that did not fail, and the id of a "
+        "trace only on one of twenty, which is how many are kept. An invocation by a stream may begin a trace, as a request does. "
+        "It is the API's, the saga's and the publisher's share, by function and event: what an event wakes beside the saga is below. "
+        f"From placed to confirmed a million orders cost ${total:.2f} (at most ${DOLLARS_TARGET:.0f} wanted: {reached})."
     )
     report.table("Placed to confirmed", note, ("paid for", "an order", "$ a million orders"), _lines(items))
     _life(report, counted)
@@ -159,8 +161,9 @@ def _life(report: Report, counted: cost.Counted) -> None:
         "The same orders to their end: invoiced, points awarded, asked of the carrier, left in one parcel, captured, entered in the "
         "ledger, delivered, and current in the customer's list all the way. Each of the carrier's two messages is an API request. Every "
         "message of a queue counts three requests to SQS, one to send, receive and delete it, and consumers are invoked as often as "
-        f"they were here, hardly ever for two at once; where every batch is full, as at load, the sum is ${loaded:.2f}. Polls of empty "
-        "queues, and what runs by the clock whether there are orders or not, are not in it, nor are a customer's own looks at the order. "
+        "they were here, hardly ever for two at once; where every batch from a queue is full, as at load, the sum is "
+        f"${loaded:.2f}. Reading a stream costs nothing. What is there whether there are orders or not is not in it: the hours of a "
+        "stream's shards, polls of empty queues, what runs by the clock; nor are a customer's own looks at the order. "
         f"From placed to delivered a million orders cost ${total:.2f} (at most ${LIFE_TARGET:.0f} wanted: {reached})."
     )
     report.table("Placed to delivered", note, ("paid for", "an order", "$ a million orders"), _lines(items))

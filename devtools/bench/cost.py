@@ -1,12 +1,17 @@
-"""What an order costs, placed to confirmed and placed to delivered: everything counted on the emulator, at list prices."""
+"""What an order costs, placed to confirmed and placed to delivered: everything counted on the emulator, at list prices.
 
+What the emulator does otherwise than AWS is counted as AWS would bill it. It writes Lambda's START, END and REPORT lines whatever
+a function's logging is set to, keeps every trace, and so has the trace's id on every line of a function.
+"""
+
+import base64
 import math
 import re
 import statistics
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -16,6 +21,7 @@ from devtools.bench import lives, parts
 from devtools.bench.parts import CONFIRMED, PUBLISHER, Routes
 from devtools.bench.proxy import Call, Recorder
 from devtools.bench.units import Index, Meter, Schema
+from devtools.functionlogs import PLATFORM
 from devtools.shop import Shop
 from devtools.target import ROOT, Target
 
@@ -29,11 +35,12 @@ PRICES = ROOT / "devtools" / "prices.toml"
 SANDBOX_TABLES = {"SandboxPaymentsTable": parts.PAYMENT_SANDBOX, "SandboxShipmentsTable": parts.CARRIER_SANDBOX}
 CARRIER_MESSAGES = 2  # the parcel left, and it arrived
 EVENT_CHUNK = 64 * 1024
+RECORD_CHUNK = 25 * 1024
 LOG_OVERHEAD = 26  # bytes that CloudWatch adds to every line
 ACCESS_LINE = 330  # bytes of API Gateway's own line for a request, which the emulator does not write
 EXPRESS_GB = 0.0625
 EXPRESS_STEP = 0.1  # seconds
-SAMPLED = 0.05  # of all requests are traced by X-Ray's default rule
+SAMPLED = 0.05  # of what comes without a trace is traced, by X-Ray's default rule and by Lambda's
 # Requests to SQS for a message that nothing is batched with: it is sent, and Lambda receives and deletes it.
 SENT = 1
 POLLS = 2
@@ -41,8 +48,8 @@ POLLS = 2
 OTHERS = "others"
 GROUPS: dict[str, tuple[str, ...]] = {
     "DynamoDB": ("DynamoDB write units", "DynamoDB read units"),
-    "events": ("events",),
-    "API": ("API requests", "API bytes out"),
+    "events": ("events", "stream units"),
+    "API": ("API requests", "bytes out"),
     "SQS": ("SQS requests",),
     "Lambda": ("invocations", "Lambda GB-seconds"),
     "logs": ("log bytes",),
@@ -50,6 +57,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 _REPORT = re.compile(r"REPORT RequestId: \S+\s+Duration: ([\d.]+) ms.*?Memory Size: (\d+) MB", re.DOTALL)
+_TRACE = re.compile(rb',"xray_trace_id":"[^"]*"')
 
 
 @dataclass
@@ -123,14 +131,26 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
     counted = Counted(orders, batches=routes.batches)
     tables = {target.resources[output]: part for output, part in SANDBOX_TABLES.items()}
     count_calls(calls, Meter(schemas), routes, tables, counted)
-    _count_functions(target, since, times, parts.published(calls), counted)
+    published = parts.published(calls)
+    _count_functions(target, since, times, published, counted)
+    _count_traces(target, routes.streams, published, counted)
     _count_sagas(target, began, times, counted)
-    for part, requests, sent in ((CONFIRMED, orders, answered[0]), ("shipping", CARRIER_MESSAGES * orders, answered[1])):
-        counted.add(part, "API requests", requests)
-        counted.add(part, "API bytes out", sent)
-        counted.add(part, "X-Ray traces", requests * SAMPLED)
-        counted.add(part, "log bytes", requests * ACCESS_LINE)
+    messages = CARRIER_MESSAGES * orders
+    count_requests(CONFIRMED, orders, answered[0], counted, by_url=False)
+    count_requests("shipping", messages, answered[1], counted, by_url=False)
     return counted
+
+
+def count_requests(part: str, requests: int, sent: int, counted: Counted, *, by_url: bool) -> None:
+    """Add what requests cost beside the function that answers them; `sent` is the bytes of all answers.
+
+    A function URL costs nothing, and writes no line of its own. Whichever takes a request decides whether it is traced.
+    """
+    counted.add(part, "bytes out", sent)
+    counted.add(part, "X-Ray traces", requests * SAMPLED)
+    if not by_url:
+        counted.add(part, "API requests", requests)
+        counted.add(part, "log bytes", requests * ACCESS_LINE)
 
 
 def _name_callers(target: Target, functions: Mapping[str, str]) -> None:
@@ -174,9 +194,8 @@ def count_calls(calls: Iterable[Call], meter: Meter, routes: Routes, sandboxes: 
                 # Before it came one topic message, and one queue message.
                 for what, quantity in (("mails", 1), ("SNS requests", 1), ("SQS requests", SENT + POLLS)):
                     counted.add(part, what, quantity)
-            case "events":
-                for entry in call.parameters["Entries"]:
-                    counted.add(parts.of_event(entry), "events", _chunks(entry))
+            case "events" | "kinesis":
+                _count_published(call, counted)
             case _:
                 pass
         for consumer in routes.consumers(call):
@@ -184,12 +203,22 @@ def count_calls(calls: Iterable[Call], meter: Meter, routes: Routes, sandboxes: 
             counted.messages[consumer] += 1
 
 
-def _chunks(entry: Mapping[str, Any]) -> int:
-    return math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK)
+def _count_published(call: Call, counted: Counted) -> None:
+    if call.service == "events":
+        what, sizes = "events", [math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK) for entry in call.parameters["Entries"]]
+    else:
+        what, sizes = "stream units", [math.ceil(_size(record) / RECORD_CHUNK) for record in call.parameters["Records"]]
+    for event, size in zip(parts.events(call), sizes, strict=True):
+        counted.add(parts.of_event(event), what, size)
+
+
+def _size(record: Mapping[str, Any]) -> int:
+    return len(base64.b64decode(record["Data"])) + len(record["PartitionKey"].encode())
 
 
 def _count_functions(target: Target, since: int, times: Times, published: Mapping[str, float], counted: Counted) -> None:
     """Read invocations, memory and the bytes logged from the functions' logs; each is billed for its usual time."""
+    client = target.client("lambda")
     for function, name in _functions(target).items():
         lines = _lines(target, name, since)
         memory = [int(report[2]) for line in lines if (report := _REPORT.search(line))]
@@ -198,10 +227,31 @@ def _count_functions(target: Target, since: int, times: Times, published: Mappin
         for what, quantity in (
             ("invocations", len(memory)),
             ("Lambda GB-seconds", sum(mb / 1024 * times.functions.get(function, 0.0) for mb in memory)),
-            ("log bytes", sum(len(line.encode()) + LOG_OVERHEAD for line in lines)),
+            ("log bytes", logged(lines, client.get_function_configuration(FunctionName=name).get("LoggingConfig", {}))),
         ):
-            for part, share in (published if function == PUBLISHER else {parts.of_function(function): 1.0}).items():
-                counted.add(part, what, quantity * share)
+            _share(function, published, what, quantity, counted)
+
+
+def _count_traces(target: Target, streams: Collection[str], published: Mapping[str, float], counted: Counted) -> None:
+    """Count the traces that invocations by a stream begin, because none comes with what is on it."""
+    client = target.client("lambda")
+    for function, name in _functions(target).items():
+        tracing = client.get_function_configuration(FunctionName=name).get("TracingConfig", {})
+        if function in streams and tracing.get("Mode") == "Active":
+            _share(function, published, "X-Ray traces", counted.invocations[function] * SAMPLED, counted)
+
+
+def _share(function: str, published: Mapping[str, float], what: str, quantity: float, counted: Counted) -> None:
+    for part, share in (published if function == PUBLISHER else {parts.of_function(function): 1.0}).items():
+        counted.add(part, what, quantity * share)
+
+
+def logged(lines: Iterable[str], logging: Mapping[str, Any]) -> float:
+    """Return how many bytes of a function's lines are billed, with its LoggingConfig."""
+    failures_only = logging.get("LogFormat") == "JSON" and logging.get("SystemLogLevel") == "WARN"
+    kept = [line.encode() for line in lines if not (failures_only and line.startswith(PLATFORM))]
+    traces = sum(len(found[0]) for line in kept if (found := _TRACE.search(line)))
+    return sum(len(line) + LOG_OVERHEAD for line in kept) - traces * (1 - SAMPLED)
 
 
 def _functions(target: Target) -> dict[str, str]:
@@ -253,12 +303,13 @@ def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
     million, gb = 1e6, 1024.0**3
     rates = {
         "API requests": prices["api"]["rest_requests_million"] / million,
-        "API bytes out": prices["api"]["transfer_out_gb"] / gb,
+        "bytes out": prices["transfer"]["out_gb"] / gb,
         "invocations": prices["lambda"]["requests_million"] / million,
         "Lambda GB-seconds": prices["lambda"]["gb_second"],
         "DynamoDB write units": prices["dynamodb"]["write_units_million"] / million,
         "DynamoDB read units": prices["dynamodb"]["read_units_million"] / million,
         "events": prices["events"]["custom_events_million"] / million,
+        "stream units": prices["kinesis"]["put_units_million"] / million,
         "Express requests": prices["states"]["express_requests_million"] / million,
         "Express GB-seconds": prices["states"]["express_gb_second"],
         "log bytes": prices["logs"]["ingested_gb"] / gb,

@@ -4,6 +4,7 @@ Consumers run beside each other and beside the saga, so not the time but the fun
 it belongs to; for the publisher, which works for all, the events do.
 """
 
+import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,8 +40,9 @@ _CONTEXTS = (
     "notifications",
     "identity",
 )
-# Conditions on an event that hold for every order of the bench: nothing is replayed.
+# Conditions on an event that hold for every order of the bench, and those that hold for none: nothing is replayed.
 _ALWAYS = {"replay-name": [{"exists": False}]}
+_NEVER = {"replay-name": [{"exists": True}]}
 
 
 def of_function(function: str) -> str:
@@ -56,14 +58,26 @@ def of_call(call: Call, sandboxes: Mapping[str, str]) -> str:
     return sandboxes.get(call.parameters.get("TableName", "")) or of_function(call.caller)
 
 
-def of_event(entry: Mapping[str, Any]) -> str:
-    """Return the part of an entry of PutEvents: the saga's, or that of the context which said it."""
-    return CONFIRMED if entry["DetailType"] in _SAGA_EVENTS else entry["Source"]
+def of_event(event: Mapping[str, Any]) -> str:
+    """Return the part of an event: the saga's, or that of the context which said it."""
+    return CONFIRMED if event["type"] in _SAGA_EVENTS else event["source"]
+
+
+def events(call: Call) -> list[dict[str, Any]]:
+    """Return the events that a call puts on the bus or on a stream."""
+    match call.operation:
+        case "PutEvents":
+            return [json.loads(entry["Detail"]) for entry in call.parameters["Entries"]]
+        case "PutRecords":
+            return [json.loads(base64.b64decode(record["Data"])) for record in call.parameters["Records"]]
+        case _:
+            return []
 
 
 def published(calls: Iterable[Call]) -> dict[str, float]:
-    """Return which share of what was published is each part's."""
-    parts = [of_event(entry) for call in calls if call.operation == "PutEvents" for entry in call.parameters["Entries"]]
+    """Return which share of the events that were published is each part's, whether on the bus, on a stream or on both."""
+    known = {event["event_id"]: of_event(event) for call in calls for event in events(call)}
+    parts = list(known.values())
     return {part: parts.count(part) / len(parts) for part in dict.fromkeys(parts)}
 
 
@@ -83,12 +97,14 @@ def _resource(arn: Mapping[str, Any]) -> str:
 class Routes:
     """Which functions get a message for an event, by detail-type, and which one works off a queue, by the queue's name.
 
-    `batches` is how many messages at most are received at once, by function.
+    `batches` is how many messages at most are received at once, by function that nothing but a queue wakes. `streams` are the
+    functions that a stream wakes: reading it costs nothing, and no trace comes with what is on it.
     """
 
     events: Mapping[str, list[str]]
     queues: Mapping[str, str]
     batches: Mapping[str, int]
+    streams: frozenset[str] = frozenset()
 
     def consumers(self, call: Call) -> list[str]:
         """Return the functions that get a message because of a call, once for each message."""
@@ -105,11 +121,12 @@ def routes(target: Target, functions: Mapping[str, str]) -> Routes:
     """Read the routes that are deployed; `functions` are names by logical id."""
     ids = {name: function for function, name in functions.items()}
     mappings = target.client("lambda").get_paginator("list_event_source_mappings").paginate()
-    sources = [mapping for page in mappings for mapping in page["EventSourceMappings"] if ":sqs:" in mapping["EventSourceArn"]]
-    queues = {_name(one["EventSourceArn"]): ids[name] for one in sources if (name := _name(one["FunctionArn"])) in ids}
-    batches = {
-        queues[_name(one["EventSourceArn"])]: min(one["BatchSize"], RECEIVED) for one in sources if _name(one["EventSourceArn"]) in queues
-    }
+    known = [one for page in mappings for one in page["EventSourceMappings"] if _name(one["FunctionArn"]) in ids]
+    sources = [one for one in known if ":sqs:" in one["EventSourceArn"]]
+    streams = frozenset(ids[_name(one["FunctionArn"])] for one in known if one not in sources)
+    queues = {_name(one["EventSourceArn"]): ids[_name(one["FunctionArn"])] for one in sources}
+    sizes = {ids[_name(one["FunctionArn"])]: min(one["BatchSize"], RECEIVED) for one in sources}
+    batches = {function: size for function, size in sizes.items() if function not in streams}
     bus, events = target.resources["EventBus"], target.client("events")
     reached: dict[str, list[str]] = {}
     for rule in events.list_rules(EventBusName=bus)["Rules"]:
@@ -117,16 +134,18 @@ def routes(target: Target, functions: Mapping[str, str]) -> Routes:
         woken = [queues[name] for arn in arns if ":sqs:" in arn and (name := _name(arn)) in queues]
         for kind in kinds(rule["EventPattern"]) if woken else ():
             reached.setdefault(kind, []).extend(woken)
-    return Routes(reached, queues, batches)
+    return Routes(reached, queues, batches, streams)
 
 
 def kinds(pattern: str) -> list[str]:
-    """Return the detail-types that an event pattern takes.
+    """Return the detail-types that an event pattern takes, none where it is for replays.
 
     Raises:
-        UserError: it has conditions of which it is not known here that they always hold.
+        UserError: it has conditions of which it is not known here whether they hold.
     """
     conditions = json.loads(pattern)
+    if any(_NEVER.get(name) == wanted for name, wanted in conditions.items()):
+        return []
     if any(name != "detail-type" and _ALWAYS.get(name) != wanted for name, wanted in conditions.items()):
         raise UserError(f"the bench cannot tell how often this pattern matches: {pattern}")
     return conditions["detail-type"]

@@ -1,5 +1,6 @@
 """What an order costs: whose part something is, and what it comes to."""
 
+import base64
 import json
 from collections import Counter
 from typing import Any
@@ -24,8 +25,15 @@ def call(caller: str, service: str, operation: str, **parameters: Any) -> Call:
     return Call(service, operation, parameters, {}, 200, caller)
 
 
-def event(kind: str, source: str) -> dict[str, Any]:
-    return {"DetailType": kind, "Source": source, "Detail": "{}"}
+def event(kind: str, source: str, **more: str) -> dict[str, Any]:
+    """Return an entry of the bus."""
+    detail = {"event_id": f"ord_1:{kind}", "type": kind, "source": source} | more
+    return {"DetailType": kind, "Source": source, "Detail": json.dumps(detail)}
+
+
+def record(kind: str, source: str, **more: str) -> dict[str, Any]:
+    """Return an entry of the stream."""
+    return {"PartitionKey": "ord_1", "Data": base64.b64encode(event(kind, source, **more)["Detail"].encode()).decode()}
 
 
 def put(table: str, size: int, **attributes: str) -> dict[str, Any]:
@@ -67,6 +75,12 @@ class TestParts:
             {CONFIRMED: 2 / 3, "shipping": 1 / 3}
         )
 
+    def test_an_event_on_bus_and_stream_is_one(self) -> None:
+        both = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
+        records = [record("OrderConfirmed", "orders"), record("ShipmentRequested", "shipping")]
+        streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=records)
+        assert parts.published([both, streamed]) == pytest.approx({CONFIRMED: 1 / 2, "shipping": 1 / 2})
+
     def test_functions_that_run_by_the_clock_are_not_an_orders(self) -> None:
         assert {"OperationsSweep", "LedgerProve"} <= parts.scheduled()
         assert "OrdersPlace" not in parts.scheduled()
@@ -74,6 +88,7 @@ class TestParts:
     def test_a_pattern_of_which_it_is_not_known_how_often_it_matches_is_refused(self) -> None:
         replays = {"detail-type": ["OrderConfirmed"], "replay-name": [{"exists": False}]}
         assert parts.kinds(json.dumps(replays)) == ["OrderConfirmed"]
+        assert parts.kinds(json.dumps(replays | {"replay-name": [{"exists": True}]})) == []
         with pytest.raises(UserError):
             parts.kinds(json.dumps({"detail-type": ["OrderConfirmed"], "detail": {"data": {"total": [0]}}}))
 
@@ -93,6 +108,35 @@ class TestCosts:
     def test_a_message_that_a_function_sends_is_paid_for_as_one_of_the_bus(self) -> None:
         sent = call("ShippingWebhook", "sqs", "SendMessage", QueueUrl="http://127.0.0.1:1/000000000000/record")
         assert counted(sent).usage == {"shipping": {"SQS requests": 3}}
+
+    def test_each_25_kb_of_a_streams_record_count(self) -> None:
+        # With its key of five bytes one byte too long for one unit, or just not.
+        [small, large] = [record("OrderConfirmed", "orders", filler="x" * (25 * 1024 - 5 - 96 + more)) for more in (0, 1)]
+        assert len(base64.b64decode(small["Data"])) == 25 * 1024 - 5
+        streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=[small, large, record("StockReserved", "inventory")])
+        assert counted(streamed).usage == {CONFIRMED: {"stream units": 4}}
+        assert [item.dollars for item in cost.bill({"stream units": 1}, 1)] == [pytest.approx(0.014)]
+
+    def test_a_function_url_costs_what_it_sends_out(self) -> None:
+        result = Counted(1)
+        cost.count_requests("shipping", 2, 60, result, by_url=True)
+        cost.count_requests("orders", 2, 60, result, by_url=False)
+        by_url, by_api = (result.usage[part] for part in ("shipping", "orders"))
+        assert by_url == {"bytes out": 60, "X-Ray traces": pytest.approx(0.1)}
+        assert by_api == by_url | {"API requests": 2, "log bytes": 2 * cost.ACCESS_LINE}
+
+    def test_lambdas_own_lines_count_where_they_are_written(self) -> None:
+        ours = '{"level":"INFO","message":"done"}'
+        lines = ["INIT_START Runtime", "START RequestId: 1", ours, "END RequestId: 1", "REPORT RequestId: 1"]
+        own = len(ours) + cost.LOG_OVERHEAD
+        assert cost.logged(lines, {"LogFormat": "JSON", "SystemLogLevel": "WARN"}) == own
+        assert cost.logged(lines, {"LogFormat": "Text"}) == sum(len(line) + cost.LOG_OVERHEAD for line in lines)
+        assert cost.logged(lines, {"LogFormat": "JSON", "SystemLogLevel": "INFO"}) > own
+
+    def test_the_id_of_a_trace_is_on_the_lines_of_those_that_are_kept(self) -> None:
+        trace = ',"xray_trace_id":"1-6b017a95-b3a90b35c44edb8c38275eaa"'
+        plain, kept = '{"message":"done"}', f'{{"message":"done"{trace}}}'
+        assert cost.logged([kept], {}) == pytest.approx(cost.logged([plain], {}) + cost.SAMPLED * len(trace))
 
     def test_somebody_elses_store_is_no_part_of_the_sum(self) -> None:
         written = call("PaymentsSettle", "dynamodb", "PutItem", **put("sandbox", 10, customer_id="c"))
