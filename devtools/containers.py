@@ -7,6 +7,7 @@ refused here.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import docker  # pyright: ignore[reportMissingTypeStubs]
 from docker.errors import DockerException, ImageNotFound  # pyright: ignore[reportMissingTypeStubs]
+from samcli.lib.providers.provider import LayerVersion  # pyright: ignore[reportMissingTypeStubs]
 
 from devtools import deploy, template, web
 from devtools import target as targets
@@ -31,7 +33,7 @@ from devtools.target import REGION, ROOT, Target
 IMAGES = "public.ecr.aws"
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
-# The first call of a function includes its image with the layer, which is built then.
+# The first call of all includes the image with the layers, which is built then.
 CALL_SECONDS = 120.0
 
 
@@ -101,27 +103,45 @@ def free_port() -> int:
 
 
 def resolved(target: Target, endpoint: str) -> dict[str, Any]:
-    """A template of nothing but the built functions and their layers, in which every reference is resolved.
+    """A template of nothing but the built functions, in which every reference is resolved.
 
     SAM resolves few references itself, and passes only variables on that its template declares. `endpoint` is the
     target as containers reach it.
     """
     built: dict[str, Any] = template.source(targets.local_folder() / "build" / "template.yaml")["Resources"]
-    layers = {name: _layer(found) for name, found in built.items() if found["Type"] == "AWS::Serverless::LayerVersion"}
-    used = [{"Ref": name} for name in layers]
+    found = [Path(_built(one["Properties"]["ContentUri"])) for one in built.values() if one["Type"] == "AWS::Serverless::LayerVersion"]
+    layers = downloaded(found, _layers())
     functions = {
-        name: _function(found["Properties"], used, _environment(target, name, endpoint))
+        name: _function(found["Properties"], layers, _environment(target, name, endpoint))
         for name, found in built.items()
         if found["Type"] == "AWS::Serverless::Function"
     }
-    return {"AWSTemplateFormatVersion": "2010-09-09", "Transform": "AWS::Serverless-2016-10-31", "Resources": layers | functions}
+    return {"AWSTemplateFormatVersion": "2010-09-09", "Transform": "AWS::Serverless-2016-10-31", "Resources": functions}
 
 
-def _layer(found: dict[str, Any]) -> dict[str, Any]:
-    return {"Type": found["Type"], "Properties": {"ContentUri": _built(found["Properties"]["ContentUri"])}}
+def downloaded(layers: Sequence[Path], cache: Path) -> list[str]:
+    """Put built layers where SAM keeps those that it downloaded; return their ARNs, which say what is in them.
+
+    With a layer of its own template, SAM makes the image anew for the first call of every function. With these it makes
+    one for all, and none where it has made it before.
+    """
+    shutil.rmtree(cache, ignore_errors=True)
+    cache.mkdir()
+    arns = [f"arn:aws:lambda:{REGION}:000000000000:layer:{layer.name}-{_content(layer)}:1" for layer in layers]
+    for layer, arn in zip(layers, arns, strict=True):
+        (cache / LayerVersion(arn, None).name).symlink_to(layer)
+    return arns
 
 
-def _function(properties: dict[str, Any], layers: list[dict[str, str]], environment: dict[str, str]) -> dict[str, Any]:
+def _content(layer: Path) -> str:
+    return deploy.fingerprint(layer, [""])[:16]
+
+
+def _layers() -> Path:
+    return targets.local_folder() / "layers"
+
+
+def _function(properties: dict[str, Any], layers: list[str], environment: dict[str, str]) -> dict[str, Any]:
     kept = {name: properties[name] for name in ("Handler", "MemorySize", "Timeout")}
     own = {
         "CodeUri": _built(properties["CodeUri"]),
@@ -166,7 +186,8 @@ def running(resources: dict[str, Any], *, skip_pull: bool) -> Generator[Lambda]:
     path.write_text(json.dumps(resources, indent=2))
     port = free_port()
     arguments = [
-        *("local", "start-lambda", "--template", str(path), "--port", str(port), "--warm-containers", "LAZY"),
+        *("local", "start-lambda", "--template", str(path), "--port", str(port), "--warm-containers", "LAZY", "--no-watch"),
+        *("--layer-cache-basedir", str(_layers())),
         *(["--skip-pull-image"] if skip_pull else []),
     ]
     with _log().open("wb") as file:

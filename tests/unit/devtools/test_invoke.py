@@ -70,6 +70,19 @@ def test_every_sample_and_answer_is_json_and_every_answer_has_its_sample() -> No
             assert path.with_name(path.name.replace(".answer.json", ".json")).exists(), path
 
 
+def test_a_layer_has_an_address_of_its_own_for_what_is_in_it(tmp_path: Path) -> None:
+    """By it SAM knows whether it has the image already."""
+    layer, cache = tmp_path / "Layer", tmp_path / "cache"
+    layer.mkdir()
+    arns: list[str] = []
+    for content in ("a = 1", "a = 2", "a = 1"):
+        (layer / "module.py").write_text(content)
+        arns += containers.downloaded([layer], cache)
+        [kept] = cache.iterdir()
+        assert (kept / "module.py").read_text() == content
+    assert arns[0] == arns[2] != arns[1]
+
+
 def test_without_a_docker_engine_there_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(UserError, match=r"https://docs\.docker\.com") as raised:
