@@ -130,8 +130,8 @@ integration: runtime ## Orders through HTTP on the deployed stack
 
 ##@ Checks
 
-CHECKS := format-check lint types imports template states security generated
-check: setup ## Format, lint, types, imports, template, state machines, security, generated files
+CHECKS := format-check lint types imports template states security generated contracts-check
+check: setup ## Format, lint, types, imports, template, state machines, security, generated files, contracts
 	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
 
 # $(call step,name,command): says nothing but its name and time, unless something was found.
@@ -168,6 +168,12 @@ security: .venv .venv-security ## checkov, on the template and on what SAM makes
 generated: .venv ## Files that are generated are current
 	$(call step,generated,PYTHONPATH=functions $(PY) -m devtools.openapi --check && $(PY) -m devtools.diagram --check)
 
+contracts-check: .venv
+	$(call step,contracts,PYTHONPATH=functions $(PY) -m devtools.contracts --check)
+
+contracts: .venv ## Write the events' schemas and docs/events.md; say what changed since the last release, fail on what breaks somebody
+	@PYTHONPATH=functions RELEASE=$(RELEASE) $(PY) -m devtools.contracts
+
 openapi: .venv ## Write the OpenAPI document from the models
 	@PYTHONPATH=functions $(PY) -m devtools.openapi
 
@@ -196,5 +202,5 @@ help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view balance stop invoke bench test unit providers faults integration check format format-check lint \
-  types imports template states security generated openapi diagram build deploy clean help \
+  types imports template states security generated contracts-check contracts openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

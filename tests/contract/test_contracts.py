@@ -1,0 +1,219 @@
+"""The events' contracts: what is published of them is what the models say, and what is sent and stored keeps to it."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from openapi_schema_validator import OAS30Validator
+from openapi_spec_validator import OpenAPIV30SpecValidator
+
+from devtools.contracts import __main__ as command
+from devtools.contracts import catalogue, registry, releases, routes
+from devtools.target import ROOT
+from ledger.events import LedgerDifferenceFound
+from orderflow import commands, events
+from tests.support import orders
+from tests.support.contracts import DATES, UNNAMED, VERSIONS, carried, problems, validator
+
+TYPES = (*events.FACTS, UNNAMED)
+HAPPENED = list({(one.type, one.order_version): one for done in orders.STATES.values() for one in orders.history(*done)}.values())
+EXAMPLES = {f"{name} {version}": catalogue.example(name, version) for name, version in VERSIONS}
+SAMPLES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "events").rglob("*.json"))
+# What no contract has, on purpose: it shows that one event nobody can read stops no other.
+POISON = "no contract: ('OrderTeleported', 1)"
+
+
+def read(document: dict[str, Any]) -> Any:
+    """Return what a consumer reads from an event as it is on the bus."""
+    raw = json.dumps(document)
+    return events.decode(raw) if "type" in document else msgspec.json.decode(raw, type=LedgerDifferenceFound)
+
+
+# What is published.
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[Any, str]:
+    known = catalogue.contracts()
+    return command.rendered(known, releases.read(command.RELEASED).version)
+
+
+def test_what_is_published_is_what_the_models_and_the_template_say(files: dict[Any, str]) -> None:
+    assert command.stale(files) == []
+
+
+def test_the_same_models_make_the_same_files(files: dict[Any, str]) -> None:
+    assert command.rendered(catalogue.contracts(), releases.read(command.RELEASED).version) == files
+
+
+def test_nothing_changed_incompatibly_since_the_last_release() -> None:
+    now = catalogue.catalogue(catalogue.contracts())
+    found = releases.differences(releases.read(command.RELEASED).events, now, events.UPCASTERS)
+    assert [str(finding) for finding in found if not finding.change.compatible] == []
+
+
+def test_every_event_has_a_contract_of_each_of_its_versions() -> None:
+    present = {name: fact.schema_version for name, fact in events.FACTS.items()} | {UNNAMED: 1}
+    assert [(name, n) for name in sorted(present) for n in range(1, present[name] + 1)] == VERSIONS
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS)
+def test_a_schema_is_one_and_open(name: str, version: int) -> None:
+    schema = catalogue.schema(name, version)
+    Draft202012Validator.check_schema(schema)
+    assert "additionalProperties" not in json.dumps(schema), "consumers take fields that they do not know"
+    assert schema["$id"].endswith(f":{name}:{version}")
+    assert schema["description"]
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS)
+def test_the_registrys_entry_is_openapi_and_means_the_same(name: str, version: int) -> None:
+    document = registry.openapi(name, version, catalogue.schema(name, version))
+    OpenAPIV30SpecValidator(document).validate()
+    parts = document["components"]["schemas"]
+    entry = OAS30Validator({"$ref": f"#/components/schemas/{name}Event", "components": document["components"]}, format_checker=DATES)
+    assert parts["AWSEvent"]["x-amazon-events-detail-type"] == name
+    for changed in [EXAMPLES[f"{name} {version}"], *mutations(EXAMPLES[f"{name} {version}"])]:
+        assert entry.is_valid(changed) is (problems_of(name, version, changed) == []), changed
+
+
+def test_the_registry_takes_what_is_in_its_template() -> None:
+    resources = yaml.safe_load((ROOT / "schemas/registry.yaml").read_text("utf-8"))["Resources"]
+    contents = {name: entry["Properties"]["Content"] for name, entry in resources.items() if name != "Registry"}
+    assert set(contents) == {f"{name}{version}" for name, version in VERSIONS}
+    # Its quota for one schema.
+    assert max(map(len, contents.values())) <= 100_000
+
+
+def test_the_asyncapi_document_leads_to_every_schema_and_example() -> None:
+    document = yaml.safe_load((ROOT / "schemas/asyncapi.yaml").read_text("utf-8"))
+    assert set(document["components"]["messages"]) == set(TYPES)
+    for name, message in document["components"]["messages"].items():
+        path = ROOT / "schemas" / message["payload"]["schema"]["$ref"]
+        assert json.loads(path.read_text("utf-8"))["title"] == name
+        assert message["examples"][0]["payload"] == EXAMPLES[f"{name} {path.stem}"]
+    for reference in references(document):
+        target = document
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part]
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+    elif isinstance(value, dict):
+        yield from (value["$ref"] for _ in range(1) if str(value.get("$ref", "")).startswith("#/"))
+        for item in value.values():
+            yield from references(item)
+
+
+# What the models read is what the schemas allow.
+
+
+def problems_of(name: str, version: int, document: Any) -> list[str]:
+    return [error.message for error in validator(name, version).iter_errors(document)]
+
+
+@pytest.mark.parametrize("event", HAPPENED, ids=lambda event: f"{event.type}-{event.order_version}")
+def test_what_the_rules_bring_about_keeps_to_its_contract(event: events.Event) -> None:
+    assert problems(json.loads(events.encode(event))) == []
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_keeps_to_its_contract_and_is_read(name: str) -> None:
+    assert problems(EXAMPLES[name]) == []
+    assert type(read(EXAMPLES[name])).__name__ in {"Event", UNNAMED}
+
+
+@pytest.mark.parametrize("name", [f"{name} {version}" for name, version in VERSIONS if name in events.FACTS])
+def test_an_example_of_any_version_is_read_as_the_present_one(name: str) -> None:
+    event = read(EXAMPLES[name])
+    assert problems(json.loads(events.encode(event))) == []
+    assert event.schema_version == events.FACTS[event.type].schema_version
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_the_schema_refuses_no_consumer_reads_and_what_it_allows_every_consumer_does(name: str) -> None:
+    kind, _, version = name.partition(" ")
+    # The ledger's model leaves its envelope's constants to who publishes.
+    changed = [one for one in mutations(EXAMPLES[name]) if kind in events.FACTS or {**one, "data": 0} == {**EXAMPLES[name], "data": 0}]
+    for document in changed:
+        assert readable(document) is (problems_of(kind, int(version), document) == []), document
+    assert any(readable(document) for document in changed)
+    assert not all(readable(document) for document in changed)
+
+
+def readable(document: Any) -> bool:
+    try:
+        read(document)
+    except (msgspec.DecodeError, events.UnknownEvent):
+        return False
+    return True
+
+
+def mutations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the document with one thing in it changed: left out, null, of another type, empty, or joined by an unknown field."""
+    for path in paths(document):
+        *above, last = path
+        if isinstance(last, str) and path != ["type"]:
+            yield changed(document, above, lambda holder, key=last: holder.pop(key))
+        if isinstance(last, str):
+            yield changed(document, above, lambda holder: holder.update(of_a_later_version={"x": 1}))
+        for value in (None, [], {}, "", "?", -1, 1.5, True):
+            if not (isinstance(value, str) and path == ["type"]):
+                yield changed(document, above, lambda holder, key=last, value=value: holder.__setitem__(key, value))
+
+
+def paths(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[list[str | int]]:
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield [*above, key]
+        yield from paths(part, (*above, key))
+
+
+def changed(document: dict[str, Any], above: list[str | int], change: Callable[[Any], object]) -> dict[str, Any]:
+    whole = copy.deepcopy(document)
+    holder: Any = whole
+    for key in above:
+        holder = holder[key]
+    change(holder)
+    return whole
+
+
+# What is sent keeps to it, and who says what.
+
+
+@pytest.mark.parametrize("path", SAMPLES)
+def test_an_event_of_a_sample_keeps_to_its_contract(path: str) -> None:
+    found = [problem for event in carried(json.loads((ROOT / path).read_text("utf-8"))) for problem in problems(event)]
+    assert set(found) <= ({POISON} if "poison" in path else set())
+
+
+def test_the_samples_carry_events() -> None:
+    assert any(any(carried(json.loads((ROOT / path).read_text("utf-8")))) for path in SAMPLES)
+
+
+def test_a_context_says_what_it_asks_of_the_rules() -> None:
+    asked = defaultdict[str, set[str]](set)
+    for path in (ROOT / "functions").glob("*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                asked[node.func.id].add(path.parent.name)
+    said = defaultdict[str, set[str]](set)
+    for done in orders.STATES.values():
+        for number, last in enumerate(done):
+            for event in orders.history(*done[: number + 1])[len(orders.history(*done[:number])) :]:
+                said[event.type] |= asked[type(last).__name__] | asked[event.type]
+    said |= {UNNAMED: {"ledger"}}
+    assert {name: tuple(sorted(contexts)) for name, contexts in said.items()} == routes.PRODUCERS
+    assert not hasattr(commands, UNNAMED)
