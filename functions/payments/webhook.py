@@ -1,4 +1,4 @@
-"""POST /webhooks/payments: takes what the payment provider tells, if the provider signed it, and leaves the work to a queue.
+"""The door for what the payment provider tells: takes what it signed, and leaves the work to a queue.
 
 Stripe signs and words its messages in its own way; the sandbox, and what is written for this door, in ours.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 from orderflow import settings
 from orderflow.clients import client
-from orderflow.http import ApiEvent, Problem, Response, answer, api, header, invalid
+from orderflow.http import ApiEvent, Problem, Response, answer, api, decoded, header
 from orderflow.observability import logger
 from orderflow.webhooks import Secret, sent_body, signed_body
 from payments import messages
@@ -36,7 +36,7 @@ def handler(event: ApiEvent) -> Response:
 def ours(event: ApiEvent) -> Response:
     """Keep a message that is signed and worded in our way."""
     body = signed_body(event, SECRET)
-    return _kept(body, _read(body).message_id)
+    return _kept(body, decoded(body, messages.notices).message_id)
 
 
 def stripes() -> Callable[[ApiEvent], Response]:
@@ -64,12 +64,3 @@ ACCEPT = stripes() if settings.required("PAYMENT_PROVIDER") == "stripe" else our
 def _kept(body: bytes, message_id: str) -> Response:
     SQS.send_message(QueueUrl=QUEUE_URL, MessageBody=body.decode())
     return answer(202, {"message_id": message_id})
-
-
-def _read(body: bytes) -> messages.Notice:
-    try:
-        return messages.notices.decode(body)
-    except msgspec.ValidationError as error:
-        raise invalid(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "malformed-json", "Malformed JSON", f"the body must be JSON in UTF-8: {error}") from None

@@ -36,11 +36,20 @@ def record(log: OrderLog, message: Told) -> None:
     if command is None:
         logger.info("told by the carrier", what=type(message).__name__)
         return
-    order = log.record(log.load(order_id), command, source="shipping")
-    if isinstance(refusal := decide(order, command), Refusal):
-        raise NotAllowed(refusal.why)
+    order = _recorded(log, log.load(order_id, at_least=1), command)
+    if isinstance(order, Refusal):
+        # What was read was maybe not the latest.
+        order = _recorded(log, log.load(order_id), command)
+    if isinstance(order, Refusal):
+        raise NotAllowed(order.why)
     if isinstance(message, Dispatched):
         _same_lines(order, message)
+
+
+def _recorded(log: OrderLog, order: Order, command: Command) -> Order | Refusal:
+    order = log.record(order, command, source="shipping")
+    decided = decide(order, command)
+    return decided if isinstance(decided, Refusal) else order
 
 
 def _command(message: Told) -> Command | None:

@@ -1,35 +1,46 @@
-"""POST /webhooks/carrier: takes what the carrier tells, if the carrier signed it, and leaves the work to a queue."""
+"""The door for what the carrier tells: what it signed is recorded at once, and left to a queue where that cannot be.
+
+The carrier sends again what was not answered with 202, so a message is answered so only when the order's log, or a queue, has it.
+"""
 
 from __future__ import annotations
 
-import msgspec
-
 from orderflow import settings
 from orderflow.clients import client
-from orderflow.http import ApiEvent, Problem, Response, answer, api, invalid
+from orderflow.http import ApiEvent, Response, answer, api, decoded
+from orderflow.log import OrderLog
+from orderflow.observability import logger
 from orderflow.webhooks import Secret, signed_body
-from shipping import messages
+from shipping import messages, parcels
 
 SQS = client("sqs")
 SECRET = Secret(settings.required("CARRIER_WEBHOOK_SECRET"), client("secretsmanager"))
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 RECORD_QUEUE_URL = settings.required("SHIPPING_RECORD_QUEUE_URL")
 TRACK_QUEUE_URL = settings.required("SHIPPING_TRACK_QUEUE_URL")
 
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer 202 as soon as a queue has the message; the readings of parcels have a queue of their own."""
+    """Answer 202 as soon as the message is recorded or kept; the readings of parcels, which are many, have a queue of their own."""
     body = signed_body(event, SECRET)
-    kind = _kind(body)
-    url = TRACK_QUEUE_URL if kind.type == messages.READING else RECORD_QUEUE_URL
-    SQS.send_message(QueueUrl=url, MessageBody=body.decode())
+    kind = decoded(body, messages.kinds)
+    if kind.type == messages.READING:
+        _keep(body, TRACK_QUEUE_URL)
+    elif not _recorded(body):
+        _keep(body, RECORD_QUEUE_URL)
     return answer(202, {"message_id": kind.message_id})
 
 
-def _kind(body: bytes) -> messages.Kind:
+def _recorded(body: bytes) -> bool:
+    """Record what the carrier tells, unless something keeps that from happening now; says whether nothing is left to do."""
     try:
-        return messages.kinds.decode(body)
-    except msgspec.ValidationError as error:
-        raise invalid(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "malformed-json", "Malformed JSON", f"the body must be JSON in UTF-8: {error}") from None
+        parcels.record(LOG, messages.told.decode(body))
+    except Exception:  # noqa: BLE001 - early, unreadable, contended or AWS's fault: what comes from the queue is tried again
+        logger.warning("left to the queue", exc_info=True)
+        return False
+    return True
+
+
+def _keep(body: bytes, url: str) -> None:
+    SQS.send_message(QueueUrl=url, MessageBody=body.decode())

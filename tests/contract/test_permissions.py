@@ -208,7 +208,11 @@ def unsettled(observed: Observed, steps: tuple[str, ...]) -> None:
 def messages(*bodies: Any) -> Any:
     """Return what a consumer of a queue is given."""
     of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
-    return {"Records": [{"messageId": str(number), "body": json.dumps(body), **of_sqs} for number, body in enumerate(bodies)]}
+    return {
+        "Records": [
+            {"messageId": str(number), "receiptHandle": "r", "body": json.dumps(body), **of_sqs} for number, body in enumerate(bodies)
+        ]
+    }
 
 
 def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
@@ -246,15 +250,17 @@ def every_move_of_stock(observed: Observed) -> None:
 
 def every_message_of_others(observed: Observed) -> None:
     """Have the carrier tell something of an order, and of where its parcel is, and the provider something of a payment."""
-    prepared.prepare(observed.log, f"ord_{'recorddispatched':0>26}")
+    order_id = f"ord_{'recorddispatched':0>26}"
+    prepared.prepare(observed.log, order_id)
     observed.lend(get_secret_value={"SecretString": "secret"})
-    for name in ("shipping/record/dispatched", "shipping/track/readings"):
-        batch = sample(name)
-        observed.run(name.replace("/", ".").rpartition(".")[0], batch)
-        body = batch["Records"][-1]["body"]
+    dispatched, reading = (sample(f"shipping/{name}")["Records"][-1]["body"] for name in ("record/dispatched", "track/readings"))
+    early = json.dumps(json.loads(dispatched) | {"type": "delivered", "parcel_id": "parcel_9"})
+    for body in (dispatched, reading, early):
         signature = webhooks.sign("secret", body.encode(), int(time.time()))
-        request = sample("shipping/webhook/unsigned") | {"headers": {webhooks.HEADER: signature}, "body": body}
+        request = sample("shipping/webhook/by-url-unsigned") | {"headers": {webhooks.HEADER.lower(): signature}, "body": body}
         observed.run("shipping.webhook", request)
+    observed.run("shipping.record", messages(json.loads(dispatched) | {"type": "lost"}, json.loads(early)))
+    observed.run("shipping.track", sample("shipping/track/readings"))
     expired = '{"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}'
     signature = webhooks.sign("secret", expired.encode(), int(time.time()))
     observed.run("payments.webhook", sample("payments/webhook/unsigned") | {"headers": {webhooks.HEADER: signature}, "body": expired})

@@ -254,8 +254,8 @@ def tell(world: World, order_id: str, kind: type[Dispatched | Delivered | Lost],
 
 
 def bring(world: World, message: Told) -> None:
-    """Bring the carrier's message to what works it off, as its queue does."""
-    world.bring("ShippingRecord", msgspec.json.encode(message).decode())
+    """Have the carrier send the message, until it is taken."""
+    world.tell(msgspec.json.encode(message))
 
 
 def leave(world: World, order_id: str, lines: tuple[StockLine, ...], parcel_id: str = "parcel_1") -> None:

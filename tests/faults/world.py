@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,17 +19,21 @@ from types import SimpleNamespace
 from typing import Any
 
 from orderflow.log import open_shards
+from orderflow.webhooks import HEADER, sign
+from tests.conftest import ENVIRONMENT
 from tests.faults.asl import ExecutionFailed, Machine, TaskFailed
 from tests.faults.faults import CARRIER, PROVIDER, Call, Disturbance, target_of
 from tests.faults.reviews import Reviews
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB, Parameters
+from tests.support.samples import sample
 from tests.support.services import FakeBus, FakeQueues, FakeTopics, FakeWorkflows
 
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json")
 STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
 ATTEMPTS = 8
 OPEN = open_shards("open")
+RECORD_QUEUE = ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]
 CONTEXT = SimpleNamespace(
     function_name="function",
     memory_limit_in_mb=512,
@@ -89,6 +94,7 @@ def real() -> Functions:
         "ReviewsDecide": "reviews.decide",
         "OperationsReconcile": "operations.reconcile",
         "ShippingRecord": "shipping.record",
+        "ShippingWebhook": "shipping.webhook",
     }
     return Functions({name: importlib.import_module(module).handler for name, module in modules.items()})
 
@@ -210,6 +216,18 @@ class World:
         """Send `POST /orders/{order_id}/returns` in the same way."""
         return self._answer("OrdersSendBack", request)
 
+    def send(self, body: bytes) -> None:
+        """Send the carrier's message to its function URL in the same way."""
+        request = sample("shipping/webhook/by-url-unsigned") | {"body": body.decode()}
+        request["headers"][HEADER.lower()] = sign("secret", body, int(time.time()))
+        self._answer("ShippingWebhook", request)
+
+    def tell(self, body: bytes) -> None:
+        """Send the carrier's message, and bring what is left to the queue to what works it off."""
+        self.send(body)
+        for left in self.aws.sqs.sent.pop(RECORD_QUEUE, []):
+            self.bring("ShippingRecord", json.dumps(left))
+
     def _answer(self, function: str, request: Any) -> Any:
         for _ in range(ATTEMPTS):
             try:
@@ -258,14 +276,17 @@ class World:
 
     def bring(self, name: str, body: str) -> None:
         """Bring a message of any kind to a consumer in the same way."""
-        message = {"messageId": "message-1", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
-        for _ in range(ATTEMPTS):
-            try:
-                if not self.invoke(name, {"Records": [message]})["batchItemFailures"]:
-                    return
-            except TaskFailed:
-                continue
-        self.dead_letters.append((name, body))
+        if not any(self.try_once(name, body, receive) for receive in range(1, ATTEMPTS + 1)):
+            self.dead_letters.append((name, body))
+
+    def try_once(self, name: str, body: str, receive: int = 1) -> bool:
+        """Bring a message to a consumer once; says whether it took it."""
+        attributes = {"ApproximateReceiveCount": str(receive)}
+        message = {"messageId": "message-1", "receiptHandle": "r", "body": body, "attributes": attributes, "eventSource": "aws:sqs"}
+        try:
+            return not self.invoke(name, {"Records": [message]})["batchItemFailures"]
+        except TaskFailed:
+            return False
 
     def redrive(self) -> None:
         """Bring every dead letter to its consumer again."""

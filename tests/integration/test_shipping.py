@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from devtools import web
 from devtools.carrier import Carrier
 from devtools.shop import order_body
 from orderflow import events
@@ -18,13 +19,18 @@ from shipping.shipments import shipment_id
 from shipping.store import Tracks
 from tests.integration.world import World, eventually
 
-# A message that came before its time is hidden for a minute before it comes again.
-COMES_AGAIN_SECONDS = 150.0
+# A message that came before its time is hidden for two seconds, then for four, and so on, before it comes again.
+COMES_AGAIN_SECONDS = 60.0
 
 
 @pytest.fixture
 def carrier(world: World) -> Carrier:
     return Carrier(world.target, timeout=60)
+
+
+@pytest.fixture
+def by_url(world: World) -> Carrier:
+    return Carrier(world.target, by_url=True, timeout=60)
 
 
 def types(world: World, order_id: str) -> list[str]:
@@ -80,6 +86,26 @@ def test_only_the_carrier_can_tell(world: World, carrier: Carrier):
     assert carrier.post(body, sign("another secret", body, int(time.time()))).status == 401
     assert "300 seconds" in carrier.post(body, sign(carrier.secret, body, int(time.time()) - 400)).json()["detail"]
     assert carrier.post(b"x" * 70_000).status == 413
+
+
+@pytest.mark.needs("function-urls")
+def test_only_the_carrier_can_tell_by_the_function_url(world: World, by_url: Carrier):
+    order_id = requested(world, (world.product(), 1))
+    by_url.dispatch(order_id)
+    [body] = by_url.sent
+    # It is recorded before it is answered.
+    assert types(world, order_id).count("ShipmentDispatched") == 1
+
+    assert by_url.post(body, "").status == 401
+    assert by_url.post(body, sign("another secret", body, int(time.time()))).status == 401
+    assert "300 seconds" in by_url.post(body, sign(by_url.secret, body, int(time.time()) - 400)).json()["detail"]
+    assert by_url.post(body).status == 202
+    assert types(world, order_id).count("ShipmentDispatched") == 1
+    for output in ("CarrierWebhookUrl", "PaymentsWebhookUrl"):
+        url, host = world.target.function_url(output)
+        refused = web.call("GET", url, headers=host, timeout=60)
+        assert (refused.status, refused.headers["allow"]) == (405, "POST")
+        assert web.call("POST", f"{url}any/path", headers=host, body=body, timeout=60).status == 401
 
 
 def test_a_message_that_is_sent_again_changes_nothing(world: World, carrier: Carrier):

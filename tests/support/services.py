@@ -18,6 +18,7 @@ from tests.support.dynamodb import Hook, Parameters
 
 BUS_ENTRIES = 10
 BUS_BYTES = 256 * 1024
+HIDDEN_SECONDS = 12 * 3600
 
 
 class Refused(ClientError):
@@ -99,17 +100,28 @@ class FakeBus(FakeService):
 
 
 class FakeQueues(FakeService):
-    """SQS: what was sent, by the URL of the queue."""
+    """SQS: what was sent, by the URL of the queue, and for how many seconds messages were hidden, by their receipt handle."""
 
     def __init__(self, attempts: int = 1) -> None:
         """Start with empty queues."""
         super().__init__(attempts)
         self.sent: dict[str, list[Any]] = {}
+        self.hidden: dict[str, int] = {}
 
     def send_message(self, *, QueueUrl: str, MessageBody: str) -> dict[str, str]:  # noqa: N803 - botocore's names
         """Keep a JSON document that is sent to a queue."""
         parameters = {"QueueUrl": QueueUrl, "MessageBody": MessageBody}
         return self._call("SendMessage", parameters, lambda: self._send(QueueUrl, json.loads(MessageBody)))
+
+    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> dict[str, Any]:  # noqa: N803 - botocore's names
+        """Hide a message that was received for so long."""
+        parameters = {"QueueUrl": QueueUrl, "ReceiptHandle": ReceiptHandle, "VisibilityTimeout": VisibilityTimeout}
+        return self._call("ChangeMessageVisibility", parameters, lambda: self._hide(ReceiptHandle, VisibilityTimeout))
+
+    def _hide(self, receipt: str, seconds: int) -> dict[str, Any]:
+        assert 0 <= seconds <= HIDDEN_SECONDS, "SQS hides a message for 12 hours at most"
+        self.hidden[receipt] = seconds
+        return {}
 
     def _send(self, url: str, document: Any) -> dict[str, str]:
         self.sent.setdefault(url, []).append(document)

@@ -17,6 +17,7 @@ from orderflow.webhooks import HEADER, Secret, sign
 from shipping import messages, record, webhook
 from shipping.shipments import UnknownShipment, order_of, shipment_id
 from tests.conftest import ENVIRONMENT, ROOT
+from tests.support.dynamodb import throttled
 from tests.support.orders import START
 from tests.support.prepared import PREPARED, advance, place, prepare
 
@@ -26,6 +27,7 @@ LOG = record.LOG
 ONE = [{"sku": "MUG-BLUE", "quantity": 1}]
 TWO = [{"sku": "MUG-BLUE", "quantity": 2}]
 type Tell = Callable[..., bool]
+type Post = Callable[[bytes], Any]
 
 
 def samples(function: str) -> list[Path]:
@@ -33,11 +35,25 @@ def samples(function: str) -> list[Path]:
 
 
 def message(kind: str, **more: Any) -> dict[str, Any]:
-    return {"message_id": "msg_1", "type": kind, "shipment_id": shipment_id("ord_1"), "at": "2026-01-16T09:00:00Z", **more}
+    return {"message_id": "msg_1", "type": kind, "shipment_id": shipment_id("ord_1"), "at": "2026-01-16T09:00:00Z"} | more
+
+
+def told(kind: str, **more: Any) -> bytes:
+    return json.dumps(message(kind, **more)).encode()
+
+
+def failing(operation: str) -> Callable[[str, Any], None]:
+    """Return a hook by which every call of this operation fails."""
+
+    def before(called: str, _: Any) -> None:
+        if called == operation:
+            raise throttled(operation)
+
+    return before
 
 
 @pytest.fixture
-def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Any]:
+def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
     monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
 
     def call(body: bytes) -> Any:
@@ -50,9 +66,10 @@ def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[b
 
 @pytest.fixture
 def tell(aws: Any, context: Any) -> Tell:
-    def call(kind: str, **more: Any) -> bool:
+    def call(kind: str, receives: int = 1, **more: Any) -> bool:
         body = json.dumps(message(kind, **more))
-        one = {"messageId": "m", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
+        attributes = {"ApproximateReceiveCount": str(receives)}
+        one = {"messageId": "m", "receiptHandle": "r", "body": body, "attributes": attributes, "eventSource": "aws:sqs"}
         return not record.handler({"Records": [one]}, context)["batchItemFailures"]
 
     return call
@@ -76,23 +93,87 @@ class TestDoor:
         assert (answer["statusCode"], json.loads(answer["body"])) == (expected["statusCode"], expected["body"])
         assert aws.sqs.sent == {}
 
-    def test_a_signed_message_is_kept_as_it_was_sent_in_one_call(self, post: Callable[[bytes], Any], aws: Any) -> None:
-        post(json.dumps(message("picked")).encode())
-        aws.sqs.calls.clear()
+    def test_a_signed_message_is_recorded_at_once_by_one_read_and_one_write(self, post: Post, aws: Any) -> None:
+        confirmed()
+        post(told("dispatched", parcel_id="parcel_1", lines=TWO))
+        aws.dynamodb.calls.clear()
         aws.secretsmanager.calls.clear()
 
-        answer = post(json.dumps(message("delivered", parcel_id="parcel_1")).encode())
+        answer = post(told("delivered", parcel_id="parcel_1"))
 
         assert (answer["statusCode"], json.loads(answer["body"])) == (202, {"message_id": "msg_1"})
-        assert (aws.sqs.calls, aws.secretsmanager.calls) == ({"SendMessage": 1}, {})
-        assert aws.sqs.sent[ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]][-1] == message("delivered", parcel_id="parcel_1")
+        assert (aws.dynamodb.calls, aws.sqs.calls, aws.secretsmanager.calls) == ({"Query": 1, "PutItem": 1}, {}, {})
+        assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
-    def test_readings_have_a_queue_of_their_own(self, post: Callable[[bytes], Any], aws: Any) -> None:
-        post(json.dumps(message("in_transit")).encode())
+    def test_one_that_comes_again_changes_nothing(self, post: Post, aws: Any) -> None:
+        confirmed()
+        body = told("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert [post(body)["statusCode"] for _ in range(3)] == [202, 202, 202]
+        assert (types(), aws.sqs.calls) == (["ShipmentDispatched"], {})
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            told("delivered", parcel_id="parcel_1"),
+            told("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 9}]),
+            told("dispatched", parcel_id="parcel_1"),
+            told("stolen", parcel_id="parcel_1"),
+            told("lost", parcel_id="parcel_1", shipment_id=shipment_id("ord_2")),
+            told("lost", parcel_id="parcel_1", shipment_id="somebody-elses"),
+        ],
+        ids=["early", "not-allowed", "incomplete", "unknown-type", "unknown-order", "unknown-shipment"],
+    )
+    def test_what_cannot_be_recorded_now_is_kept_as_it_was_sent(self, post: Post, aws: Any, body: bytes) -> None:
+        confirmed()
+        assert post(body)["statusCode"] == 202
+        assert aws.sqs.sent == {ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]: [json.loads(body)]}
+        assert types() == []
+
+    @pytest.mark.parametrize("operation", ["Query", "PutItem"])
+    def test_a_log_that_does_not_work_leaves_it_to_the_queue(self, post: Post, aws: Any, operation: str) -> None:
+        confirmed()
+        aws.dynamodb.before = failing(operation)
+        assert post(told("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 202
+        assert len(aws.sqs.sent[ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]]) == 1
+
+    def test_it_is_not_accepted_where_neither_log_nor_queue_has_it(self, post: Post, aws: Any) -> None:
+        confirmed()
+        aws.dynamodb.before, aws.sqs.before = failing("Query"), failing("SendMessage")
+        assert post(told("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 500
+        aws.dynamodb.before = aws.sqs.before = None
+        assert (types(), aws.sqs.sent) == ([], {})
+
+    def test_what_is_not_signed_touches_nothing(self, post: Post, aws: Any, context: Any) -> None:
+        confirmed()
+        aws.dynamodb.calls.clear()
+        event: Any = {"headers": {}, "body": told("dispatched", parcel_id="parcel_1", lines=TWO).decode()}
+        assert webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)["statusCode"] == 401
+        assert (aws.dynamodb.calls, aws.sqs.calls) == ({}, {})
+
+    def test_it_takes_what_a_function_url_hands_on(self, post: Post, aws: Any, context: Any) -> None:
+        confirmed()
+        event: Any = json.loads((EVENTS / "webhook" / "by-url-unsigned.json").read_text())
+        event["body"] = told("dispatched", parcel_id="parcel_1", lines=TWO).decode()
+        event["headers"]["webhook-signature"] = sign("secret", event["body"].encode(), int(time.time()))
+        assert webhook.handler(event, context)["statusCode"] == 202
+        assert types() == ["ShipmentDispatched"]
+
+    def test_readings_have_a_queue_of_their_own(self, post: Post, aws: Any) -> None:
+        post(told("in_transit"))
         assert list(aws.sqs.sent) == [ENVIRONMENT["SHIPPING_TRACK_QUEUE_URL"]]
+        assert aws.dynamodb.calls == {}
 
-    @pytest.mark.parametrize(("body", "status"), [(b"no json", 400), (b"\xff", 400), (b"[]", 422), (b'{"type": "picked"}', 422)])
-    def test_what_is_no_message_is_refused(self, post: Callable[[bytes], Any], aws: Any, body: bytes, status: int) -> None:
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [
+            (b"no json", 400),
+            (b"\xff", 400),
+            (b'{"message_id": "1", "type": "picked", "x": "\xff"}', 400),
+            (b"[]", 422),
+            (b'{"type": "picked"}', 422),
+        ],
+    )
+    def test_what_is_no_message_is_refused(self, post: Post, aws: Any, body: bytes, status: int) -> None:
         assert post(body)["statusCode"] == status
         assert aws.sqs.sent == {}
 
@@ -129,6 +210,28 @@ class TestRecord:
         assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
         assert tell("delivered", parcel_id="parcel_1")
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
+
+    def test_what_comes_again_is_put_off_for_longer_each_time(self, tell: Tell, aws: Any) -> None:
+        confirmed()
+        seconds: list[int] = []
+        for receives in range(1, 11):
+            assert not tell("delivered", receives=receives, parcel_id="parcel_1")
+            seconds.append(aws.sqs.hidden.pop("r"))
+        assert seconds == sorted(seconds)
+        assert seconds[0] <= 5
+        # The last receive is followed by the dead letters.
+        assert 540 <= sum(seconds[:-1]) <= 660
+
+    def test_it_comes_again_also_where_it_cannot_be_put_off(self, tell: Tell, aws: Any) -> None:
+        confirmed()
+        aws.sqs.before = failing("ChangeMessageVisibility")
+        assert not tell("delivered", parcel_id="parcel_1")
+        aws.sqs.before = None
+
+    def test_what_was_recorded_is_not_put_off(self, tell: Tell, aws: Any) -> None:
+        confirmed()
+        assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert aws.sqs.calls == {}
 
     def test_what_cannot_be_is_refused(self, tell: Tell) -> None:
         confirmed()
