@@ -159,9 +159,10 @@ def _life(report: Report, counted: cost.Counted) -> None:
     reached = report.target(what, reached=total <= LIFE_TARGET)
     note = (
         "The same orders to their end: invoiced, points awarded, asked of the carrier, left in one parcel, captured, entered in the "
-        "ledger, delivered, and current in the customer's list all the way. Each of the carrier's two messages is an API request. Every "
-        "message of a queue counts three requests to SQS, one to send, receive and delete it, and consumers are invoked as often as "
-        "they were here, hardly ever for two at once; where every batch from a queue is full, as at load, the sum is "
+        "ledger, delivered, and current in the customer's list all the way. The carrier sends its two messages to the webhook's "
+        "function URL, which costs nothing but the function. Every message of a queue counts three requests to SQS, one to send, receive "
+        "and delete it, and consumers are invoked as often as they were here, hardly ever for two at once; where every batch from a queue "
+        "is full, as at load, the sum is "
         f"${loaded:.2f}. Reading a stream costs nothing. What is there whether there are orders or not is not in it: the hours of a "
         "stream's shards, polls of empty queues, what runs by the clock; nor are a customer's own looks at the order. "
         f"From placed to delivered a million orders cost ${total:.2f} (at most ${LIFE_TARGET:.0f} wanted: {reached})."

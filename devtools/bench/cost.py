@@ -137,7 +137,7 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
     _count_sagas(target, began, times, counted)
     messages = CARRIER_MESSAGES * orders
     count_requests(CONFIRMED, orders, answered[0], counted, by_url=False)
-    count_requests("shipping", messages, answered[1], counted, by_url=False)
+    count_requests("shipping", messages, answered[1], counted, by_url=True)
     return counted
 
 
