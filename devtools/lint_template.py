@@ -1,4 +1,4 @@
-"""`python -m devtools.lint_template`: cfn-lint on the template and on what SAM makes of it.
+"""`python -m devtools.lint_template`: cfn-lint on the template, on what SAM makes of it, and on the schema registry's.
 
 The template alone is not enough: linters do not look into AWS::Serverless::Function, and accept any Runtime there.
 """
@@ -28,9 +28,9 @@ def write_translated() -> Path:
 
 
 def main() -> int:
-    """Lint both; return cfn-lint's exit code."""
+    """Lint them; return cfn-lint's exit code."""
     linter = Path(sys.executable).parent / "cfn-lint"
-    files = [target.ROOT / "template.yaml", write_translated()]
+    files = [target.ROOT / "template.yaml", write_translated(), target.ROOT / "schemas" / "registry.yaml"]
     return subprocess.run([linter, *files], cwd=target.ROOT, check=False).returncode
 
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 # Where `sam build` would have put the code: the translator takes nothing that is still on disk.
 _UPLOADED = "s3://artifacts/uploaded"
-_LOCAL = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+_LOCAL = {
+    "AWS::Serverless::Function": ("CodeUri", _UPLOADED),
+    "AWS::Serverless::LayerVersion": ("ContentUri", _UPLOADED),
+    "AWS::CloudFormation::Stack": ("TemplateURL", "https://artifacts.s3.amazonaws.com/uploaded"),
+}
 
 
 @cache
@@ -55,8 +59,9 @@ def translated(parameters: Mapping[str, str] | None = None, path: Path = ROOT / 
 
 def _upload(resource: dict[str, Any], folder: Path) -> None:
     properties = resource.get("Properties", {})
-    if attribute := _LOCAL.get(resource["Type"]):
-        properties[attribute] = _UPLOADED
+    if resource["Type"] in _LOCAL:
+        attribute, address = _LOCAL[resource["Type"]]
+        properties[attribute] = address
     if resource["Type"] == "AWS::Serverless::StateMachine" and isinstance(properties.get("DefinitionUri"), str):
         definition = folder / properties.pop("DefinitionUri")
         properties["Definition"] = json.loads(definition.read_text("utf-8"))

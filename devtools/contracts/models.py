@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from ledger.events import LedgerDifferenceFound
+from orderflow.books import LedgerDifferenceFound
 from orderflow.events import FACTS, Event, Fact
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -19,8 +19,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from devtools.contracts import __main__ as command
 from devtools.contracts import catalogue, registry, releases, routes
 from devtools.target import ROOT
-from ledger.events import LedgerDifferenceFound
 from orderflow import commands, events
+from orderflow.books import LedgerDifferenceFound
 from tests.support import orders
 from tests.support.contracts import DATES, UNNAMED, VERSIONS, carried, problems, validator
 
