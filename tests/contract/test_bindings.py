@@ -1,0 +1,94 @@
+"""The package on its own, as another team installs it: it reads events, with types, and needs nothing of AWS for that."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from devtools.target import ROOT
+from tests.support.contracts import UNNAMED, VERSIONS
+
+PACKAGE = ROOT / "layers" / "powertools"
+UV = ROOT / ".venv-tools" / "bin" / "uv"
+PYRIGHT = Path(sys.executable).parent / "pyright"
+EXAMPLE = ROOT / "schemas" / "OrderConfirmed" / "1.example.json"
+PURE = ("orderflow.books", "orderflow.commands", "orderflow.events", "orderflow.money", "orderflow.order")
+
+TYPED = """
+from orderflow import events
+from orderflow.money import Money
+
+def paid(document: str) -> Money | None:
+    match events.decode(document).data:
+        case events.PaymentCaptured(amount=amount, capture_id=capture):
+            shouted: str = capture.upper()
+            print(shouted)
+            return amount
+        case _:
+            return None
+"""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the interpreter of a new environment that has the package, and what it asks for, alone."""
+    place = tmp_path_factory.mktemp("consumer") / "venv"
+    run(UV, "venv", "--no-config", "--python", sys.executable, place)
+    install = (UV, "pip", "install", "--no-config", "--python", place / "bin" / "python", PACKAGE)
+    # What `make setup` got is mostly there still; where it is not, the index has it.
+    if subprocess.run([*install, "--offline"], check=False, capture_output=True).returncode:
+        run(*install)
+    return place / "bin" / "python"
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_it_brings_only_what_reading_takes(python: Path) -> None:
+    listed = json.loads(run(UV, "pip", "list", "--no-config", "--format", "json", "--python", python))
+    assert {package["name"] for package in listed} == {"orderflow", "msgspec"}
+
+
+def test_it_reads_every_event_that_was_ever_published(python: Path) -> None:
+    documents = [(ROOT / "schemas" / name / f"{version}.example.json").read_text("utf-8") for name, version in VERSIONS if name != UNNAMED]
+    read = f"from orderflow import events; print(*[events.decode(text).type for text in {documents!r}])"
+    assert run(python, "-c", read).split() == [name for name, _ in VERSIONS if name != UNNAMED]
+    difference = (ROOT / "schemas" / UNNAMED / "1.example.json").read_text("utf-8")
+    read = f"import msgspec, orderflow.books as b; print(msgspec.json.decode({difference!r}, type=b.LedgerDifferenceFound).data.expected)"
+    assert run(python, "-c", read).strip() == str(json.loads(difference)["data"]["expected"])
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_rules_are_there_without_aws(python: Path, module: str) -> None:
+    run(python, "-c", f"import {module}")
+
+
+def test_its_readme_shows_what_works(python: Path) -> None:
+    [code] = re.findall(r"^```python\n(.*?)^```", (PACKAGE / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    total = json.loads(EXAMPLE.read_text("utf-8"))["data"]["total"]
+    assert run(python, "-c", f"document = {EXAMPLE.read_text('utf-8')!r}\n{code}").split() == [str(total["amount"]), total["currency"]]
+
+
+def test_it_brings_its_types(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text(TYPED)
+    (tmp_path / "wrong.py").write_text(TYPED.replace("capture.upper()", "len(capture)"))
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    checked = subprocess.run(
+        [PYRIGHT, "--outputjson", "--pythonpath", python, tmp_path], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    said = json.loads(checked.stdout)["generalDiagnostics"]
+    assert {(Path(one["file"]).name, one.get("rule")) for one in said} == {("wrong.py", "reportAssignmentType")}
+
+
+def test_it_has_the_version_of_the_project() -> None:
+    versions = {tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]["version"] for folder in (ROOT, PACKAGE)}
+    assert len(versions) == 1
