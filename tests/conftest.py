@@ -38,6 +38,9 @@ ENVIRONMENT = {
     "LEDGER_ENTRIES_TABLE": "LedgerEntries",
     "LEDGER_BALANCES_TABLE": "LedgerBalances",
     "EVENT_BUS": "orders",
+    "EVENT_STREAM": "events",
+    "STREAM_ONLY_EVENTS": "StockReserved,OrderScreened,ShipmentRequested,InvoiceIssued",
+    "RETRY_QUEUE_URL": "https://sqs.invalid/retry",
     "SAGA_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
     "PUBLISH_DEAD_LETTERS_URL": "https://sqs.invalid/publish-dead-letters",
     "REDRIVE_TARGETS": json.dumps(
@@ -77,11 +80,6 @@ ENVIRONMENT = {
                 "kind": "queue",
                 "target": "https://sqs.invalid/inventory-settle",
             },
-            "inventory-settle-rule": {
-                "queue_url": "https://sqs.invalid/inventory-settle-rule-dead-letters",
-                "kind": "queue",
-                "target": "https://sqs.invalid/inventory-settle",
-            },
             "ledger": {
                 "queue_url": "https://sqs.invalid/ledger-dead-letters",
                 "kind": "queue",
@@ -96,6 +94,12 @@ ENVIRONMENT = {
                 "queue_url": "https://sqs.invalid/publish-dead-letters",
                 "kind": "bus",
                 "target": "orders",
+            },
+            "stream": {
+                "queue_url": "https://sqs.invalid/stream-dead-letters",
+                "kind": "stream",
+                "target": "events",
+                "consumers": {"ledger-post": {"queue_url": "https://sqs.invalid/ledger", "types": ["PaymentAuthorized"]}},
             },
             "saga-rule": {
                 "queue_url": "https://sqs.invalid/saga-dead-letters",

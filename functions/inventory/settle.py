@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from inventory import reservations
 from inventory.steps import INVENTORY, LOG
-from orderflow.batch import PartialFailures, each_order
+from orderflow import settings
+from orderflow.batch import PartialFailures, RetryQueue, each_order
 from orderflow.observability import observed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
+
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Settle the order of each message; answer with those that failed, which the queue brings again."""
-    return each_order(event, lambda order_id: reservations.settle(LOG, INVENTORY, order_id))
+    """Settle the orders that a batch of the stream, or of the queue, is about; answer with the messages that have to come back."""
+    return each_order(event, lambda order_id: reservations.settle(LOG, INVENTORY, order_id), RETRIES)

@@ -14,7 +14,7 @@ import msgspec
 from ledger import rules
 from ledger.entries import Entries
 from orderflow import events, settings
-from orderflow.batch import PartialFailures, each_record
+from orderflow.batch import PartialFailures, RetryQueue, each_record
 from orderflow.clients import client
 from orderflow.observability import identify, logger, observed
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ENTRIES = Entries(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
 FEES = rules.parse_fees(settings.required("PROVIDER_FEES"))
+RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 
 
 class BusEvent(msgspec.Struct):
@@ -33,8 +34,8 @@ class BusEvent(msgspec.Struct):
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
-    return each_record(event, post)
+    """Post what a batch of the stream, or of the queue, brings; answer with the messages that have to come back."""
+    return each_record(event, post, RETRIES)
 
 
 def post(body: str) -> None:

@@ -13,8 +13,10 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta, Struct
 
+from operations.given_up import Consumer, UnknownConsumer
 from operations.outbox import Unpublishable
 from operations.saga import Saga
+from operations.stretches import Gone
 from orderflow.bus import NotPublished
 from orderflow.observability import logger
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
     from mypy_boto3_stepfunctions import SFNClient
 
+    from operations.given_up import GivenUp
     from operations.outbox import Outbox
 
 ATTEMPTS = "redrive_attempts"
@@ -48,13 +51,15 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
 class Route(Struct, frozen=True):
     """Where messages lie, and where they go: to a queue (URL), a topic or a saga (ARN), or as events to the bus (name).
 
-    `workflows` are other state machines, by the name that a message from one of them gives.
+    `workflows` are other state machines, by the name that a message from one of them gives. Notes about a `stream`
+    lead to the queues of its `consumers`, which are by the name of the function.
     """
 
     queue_url: str
-    kind: Literal["queue", "topic", "saga", "bus"]
+    kind: Literal["queue", "topic", "saga", "bus", "stream"]
     target: str
     workflows: dict[str, str] = {}
+    consumers: dict[str, Consumer] = {}
 
 
 class Moved(Struct, frozen=True):
@@ -112,10 +117,13 @@ def request(event: object, routes: Mapping[str, Route]) -> Request:
 class DeadLetters:
     """Passes on what lies in the queues of `routes`."""
 
-    def __init__(self, routes: Mapping[str, Route], *, sqs: SQSClient, sns: SNSClient, workflows: SFNClient, outbox: Outbox) -> None:
-        """Use these clients for what the routes name, and the outbox for events that did not reach the bus."""
+    def __init__(
+        self, routes: Mapping[str, Route], *, sqs: SQSClient, sns: SNSClient, workflows: SFNClient, outbox: Outbox, given_up: GivenUp
+    ) -> None:
+        """Use these clients for what the routes name, and for what streams did not carry the outbox and `given_up`."""
         self._routes = routes
         self._outbox = outbox
+        self._given_up = given_up
         self._sqs = sqs
         self._sns = sns
         self._workflows = workflows
@@ -150,7 +158,7 @@ class DeadLetters:
         try:
             forward(message)
             self._sqs.delete_message(QueueUrl=route.queue_url, ReceiptHandle=message.get("ReceiptHandle", ""))
-        except (BotoCoreError, ClientError, msgspec.MsgspecError, Unpublishable, NotPublished) as error:
+        except (BotoCoreError, ClientError, msgspec.MsgspecError, Unpublishable, NotPublished, UnknownConsumer, Gone) as error:
             logger.warning("not moved", message_id=message.get("MessageId"), error=type(error).__name__)
             return False
         logger.info("moved", message_id=message.get("MessageId"))
@@ -166,7 +174,9 @@ class DeadLetters:
                 sagas = {name: Saga(arn, self._workflows) for name, arn in {"": route.target, **route.workflows}.items()}
                 return Runs(sagas)
             case "bus":
-                return lambda message: self._outbox.publish(route.target, message.get("Body", ""))
+                return lambda message: self._outbox.publish(message.get("Body", ""))
+            case "stream":
+                return lambda message: self._given_up.pass_on(message.get("Body", ""), route.consumers)
 
     def _send(self, url: str, message: MessageTypeDef) -> None:
         self._sqs.send_message(QueueUrl=url, MessageBody=message.get("Body", ""), MessageAttributes=_counted_attributes(message))

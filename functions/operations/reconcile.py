@@ -9,8 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from operations import reconciliation
 from operations.outbox import Written
-from orderflow import settings
-from orderflow.bus import Bus
+from orderflow import outlets, settings
 from orderflow.clients import client
 from orderflow.observability import metrics, observed
 from orderflow.unpublished import Unpublished
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 UNPUBLISHED = Unpublished(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 WRITTEN = Written(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-BUS = Bus(settings.required("EVENT_BUS"), client("events"))
+OUTLETS = outlets.of_this_function()
 # Far longer than the publisher takes, also when a batch comes to it again a few times.
 OVERDUE_AFTER = timedelta(minutes=10)
 
@@ -28,7 +27,7 @@ OVERDUE_AFTER = timedelta(minutes=10)
 @observed
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many sampled events were overdue and published; fail at the end if any could not be tried."""
-    done = reconciliation.reconcile(UNPUBLISHED, WRITTEN, BUS, now=datetime.now(UTC), overdue_after=OVERDUE_AFTER)
+    done = reconciliation.reconcile(UNPUBLISHED, WRITTEN, OUTLETS, now=datetime.now(UTC), overdue_after=OVERDUE_AFTER)
     metrics.add_metric("OverdueEvents", MetricUnit.Count, done.overdue)
     metrics.add_metric("OldestOverdueEventSeconds", MetricUnit.Seconds, done.oldest_seconds)
     if done.failed:

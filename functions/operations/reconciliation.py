@@ -12,7 +12,7 @@ from orderflow.observability import logger
 
 if TYPE_CHECKING:
     from operations.outbox import Written
-    from orderflow.bus import Bus
+    from orderflow.outlets import Outlets
     from orderflow.unpublished import Unpublished, Waiting
 
 # So many are published well within the function's time; the others wait for the next run.
@@ -32,14 +32,14 @@ class Reconciled(Struct, frozen=True):
     oldest_seconds: int
 
 
-def reconcile(unpublished: Unpublished, written: Written, bus: Bus, *, now: datetime, overdue_after: timedelta) -> Reconciled:
+def reconcile(unpublished: Unpublished, written: Written, outlets: Outlets, *, now: datetime, overdue_after: timedelta) -> Reconciled:
     """Publish every sampled event that has waited for longer than `overdue_after`, oldest first, and log each.
 
-    At most MOST are found. Whoever gets one that did reach the bus takes it as the duplicate that it is. One that
-    the bus can never take stays and counts as overdue until somebody mends it.
+    At most MOST are found. Whoever gets one that was published takes it as the duplicate that it is. One that
+    never can be stays and counts as overdue until somebody mends it.
     """
     found = unpublished.oldest_first(now - overdue_after, MOST)
-    results = [_publish(unpublished, written, bus, event) for event in found]
+    results = [_publish(unpublished, written, outlets, event) for event in found]
     return Reconciled(
         overdue=len(found),
         published=results.count("published"),
@@ -48,10 +48,10 @@ def reconcile(unpublished: Unpublished, written: Written, bus: Bus, *, now: date
     )
 
 
-def _publish(unpublished: Unpublished, written: Written, bus: Bus, event: Waiting) -> str:
+def _publish(unpublished: Unpublished, written: Written, outlets: Outlets, event: Waiting) -> str:
     about: dict[str, Any] = {"order_id": event.order_id, "version": event.version, "since": event.since.isoformat()}
     try:
-        written.publish(bus, [(event.order_id, event.version)])
+        written.publish(outlets, [(event.order_id, event.version)])
         unpublished.clear(event.order_id, event.version)
     except Unpublishable as error:
         logger.error("event cannot be published", **about, why=str(error))
@@ -59,5 +59,5 @@ def _publish(unpublished: Unpublished, written: Written, bus: Bus, event: Waitin
     except Exception:  # noqa: BLE001 - whatever is wrong with one event must not keep the others waiting
         logger.exception("overdue event not published", **about)
         return "failed"
-    logger.error("event was not on the bus, published again", **about)
+    logger.error("event was not published, published again", **about)
     return "published"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from operations import dead_letters
+from operations.given_up import GivenUp
 from operations.outbox import Outbox
-from orderflow import settings
+from orderflow import outlets, settings
 from orderflow.clients import client
 from orderflow.observability import observed
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 ROUTES = dead_letters.parse_routes(settings.required("REDRIVE_TARGETS"))
-OUTBOX = Outbox(
-    settings.required("ORDER_LOG_TABLE"), dynamodb=client("dynamodb"), streams=client("dynamodbstreams"), events=client("events")
+OUTLETS = outlets.of_this_function()
+OUTBOX = Outbox(settings.required("ORDER_LOG_TABLE"), OUTLETS, dynamodb=client("dynamodb"), streams=client("dynamodbstreams"))
+GIVEN_UP = GivenUp(kinesis=client("kinesis"), table_streams=client("dynamodbstreams"), sqs=client("sqs"))
+DEAD_LETTERS = dead_letters.DeadLetters(
+    ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=OUTBOX, given_up=GIVEN_UP
 )
-DEAD_LETTERS = dead_letters.DeadLetters(ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=OUTBOX)
 # Enough for the batch in hand, so that a run never ends between passing a message on and deleting it.
 _RESERVE_MILLISECONDS = 15_000
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orderflow import settings
-from orderflow.batch import PartialFailures, each_order
+from orderflow.batch import PartialFailures, RetryQueue, each_order
 from orderflow.clients import client
 from orderflow.log import OrderLog
 from orderflow.observability import logger, observed
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 VIEW = OrderView(settings.required("ORDER_VIEW_TABLE"), client("dynamodb"))
+RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
-    return each_order(event, project)
+    """Project the orders that a batch of the log's stream, or of the queue, is about; answer with the messages that have to come back."""
+    return each_order(event, project, RETRIES)
 
 
 def project(order_id: str) -> None:

@@ -1,10 +1,9 @@
-"""The outbox: carries every event of the order log's stream to the event bus.
+"""The outbox: carries every event of the order log's own stream to the event stream, and most of them to the event bus.
 
-At least once, and in no promised order: what the bus refused comes after what it took with it. A
-batch whose events did not all arrive raises, so the stream brings it again; consumers take
-duplicates by event id and order by version. A record that no retry can help is parked in the
-dead-letter queue, so that its shard goes on. Of the sampled orders it is noted what the bus has taken,
-for operations.reconcile.
+At least once, and in no promised order: what was refused comes after what was taken with it. A
+batch whose events did not all arrive raises, so it comes again; consumers take duplicates by event
+id and order by version. A record that no retry can help is parked in the dead-letter queue, so that
+its shard goes on. Of the sampled orders it is noted what is published, for operations.reconcile.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orderflow import settings
-from orderflow.bus import Bus, TooLarge
+from orderflow import outlets, settings
+from orderflow.bus import TooLarge
 from orderflow.clients import client
 from orderflow.events import UnknownEvent
 from orderflow.observability import logger, observed
@@ -23,9 +22,10 @@ from orderflow.unpublished import Unpublished
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
-BUS = Bus(settings.required("EVENT_BUS"), client("events"))
+    from orderflow.outlets import Letter
+
+OUTLETS = outlets.of_this_function()
 DEAD_LETTERS = settings.required("PUBLISH_DEAD_LETTERS_URL")
 UNPUBLISHED = Unpublished(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 _sqs = client("sqs")
@@ -35,16 +35,16 @@ _sqs = client("sqs")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     """Publish a batch of the table's stream and answer how many events it had."""
     logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])
-    found = [(record, entry) for record in event["Records"] if (entry := _entry(record))]
-    BUS.put([entry for _, entry in found])
+    found = [(record, letter) for record in event["Records"] if (letter := _letter(record))]
+    OUTLETS.put([letter for _, letter in found])
     for record, _ in found:
         _note(record)
     return {"published": len(found)}
 
 
-def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef | None:
+def _letter(record: dict[str, Any]) -> Letter | None:
     try:
-        return BUS.entry(record["dynamodb"]["NewImage"]["event"]["S"])
+        return OUTLETS.letter(record["dynamodb"]["NewImage"]["event"]["S"])
     except (KeyError, msgspec.DecodeError, UnknownEvent, TooLarge) as error:
         _park(record, error)
         return None

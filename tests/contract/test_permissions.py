@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from orderflow import webhooks
+from orderflow.batch import RetryQueue
 from orderflow.commands import ApproveReview, RecordDispatch, RecordShipment
 from orderflow.events import StockLine
 from orderflow.log import OrderLog
@@ -33,6 +34,7 @@ from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 
 EVENTS = ROOT / "events"
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+STREAM_CONSUMERS = ("ledger.post", "loyalty.award", "inventory.settle", "orders.project")
 type Grant = tuple[str, str]
 REVIEW = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:%s:${AWS::StackName}-review"
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
@@ -77,6 +79,7 @@ class Observed:
             "sns": lambda operation, given: self._note([(f"sns:{operation}", "Notifications")]),
             "secretsmanager": lambda operation, given: self._note([(f"secretsmanager:{operation}", given["SecretId"].rpartition(":")[2])]),
             "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", _workflow(given))]),
+            "kinesis": lambda operation, _: self._note([(f"kinesis:{operation}", "EventStream")]),
             "dynamodbstreams": lambda operation, _: self._note([(f"dynamodb:{operation}", "OrderLog")]),
             "s3": lambda operation, given: self._note([(f"s3:{operation}", f"{given['Bucket']}/*")]),
             "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
@@ -355,8 +358,27 @@ def every_call(observed: Observed) -> None:
     observed.run("operations.redrive", {"queue": "publish", "max": 1})
     observed.lend(receive_message=[{"Messages": [failed]}])
     observed.run("operations.redrive", {"queue": "operations", "max": 1})
+    every_failure_of_a_stream(observed)
     every_message_of_others(observed)
     every_review(observed)
+
+
+def every_failure_of_a_stream(observed: Observed) -> None:
+    """Have consumers of streams fail for a record, and the function of the redrive read a batch that was given up on."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in STREAM_CONSUMERS:
+            consumer = importlib.import_module(module)
+            queue = "order-view" if module == "orders.project" else module.replace(".", "-").removesuffix("-post")
+            patch.setattr(consumer, "RETRIES", RetryQueue(f"https://sqs.invalid/{queue}"))
+            observed.run(module, {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": ""}}]})
+    note = {"streamArn": "arn:aws:kinesis:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
+    body = {"requestContext": {"functionArn": "arn:aws:lambda:r:a:function:ledger-post"}, "KinesisBatchInfo": note}
+    observed.lend(
+        receive_message=[{"Messages": [{"MessageId": "m", "ReceiptHandle": "r", "Body": json.dumps(body)}]}],
+        get_shard_iterator={"ShardIterator": "i"},
+        get_records={"Records": [{"SequenceNumber": "1", "Data": b'{"type": "PaymentAuthorized"}'}]},
+    )
+    observed.run("operations.redrive", {"queue": "stream", "max": 1})
 
 
 @pytest.fixture(scope="module")
@@ -394,6 +416,9 @@ def fed(stack: Stack, function: str) -> set[Grant]:
 def _source(stack: Stack, source: str) -> set[Grant]:
     if stack.kind(source) == "SQS::Queue":
         return {(f"sqs:{action}", source) for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")}
+    if stack.kind(source) == "Kinesis::Stream":
+        actions = ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
+        return {(f"kinesis:{action}", source) for action in actions}
     reading = {(f"dynamodb:{action}", source) for action in ("DescribeStream", "GetRecords", "GetShardIterator")}
     return reading | {("dynamodb:ListStreams", f"{source}/stream/*")}
 

@@ -1,10 +1,12 @@
 """Which event goes where: the rules' patterns against every event that there is."""
 
+import json
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from devtools.template import source
 from ledger import rules
 from orderflow.events import FACTS
 from orders import listing
@@ -26,14 +28,22 @@ ROUTES = {
     },
     "ShippingRequestRule": {"OrderConfirmed", "CancellationFailed"},
     "OrderViewRule": set(listing.SHOWN),
-    "InventorySettleRule": {"ShipmentDispatched", "ReturnReceived"},
     "InvoicesIssueRule": {"OrderConfirmed"},
     "LoyaltyAwardRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
     "ReviewRule": {"OrderHeldForReview"},
     "ReviewsCloseRule": {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
 }
-# What these lead to is made again from the log at any time, or has happened once for all: a replay does no harm.
+# What these lead to is made again from the log at any time, or has happened once for all: a replay does no harm. They take
+# nothing else, because what happens comes to them by a stream.
 REPLAYED = {"LedgerRule", "OrderViewRule", "LoyaltyAwardRule"}
+# What a stream brings to a consumer: the mapping, and the events that its filter lets through.
+STREAMED = {
+    "LedgerPostStreamed": ROUTES["LedgerRule"],
+    "LoyaltyAwardStreamed": ROUTES["LoyaltyAwardRule"],
+    "OrdersProjectAppended": ROUTES["OrderViewRule"],
+    "InventorySettleStreamed": {"ShipmentDispatched", "ReturnReceived"},
+}
+REPLAY = {"replay-name": "rebuild"}
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
@@ -62,7 +72,60 @@ def test_every_rule_is_listed_here(stack: Stack) -> None:
 @pytest.mark.parametrize("rule", ROUTES)
 def test_a_rule_takes_its_events_and_no_other(stack: Stack, rule: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
-    assert {fact for fact in FACTS if matches(pattern, delivered(fact))} == ROUTES[rule]
+    taken = {fact for fact in FACTS if matches(pattern, delivered(fact, **(REPLAY if rule in REPLAYED else {})))}
+    assert taken == ROUTES[rule]
+
+
+@pytest.mark.parametrize("rule", sorted(REPLAYED))
+@pytest.mark.parametrize("fact", FACTS)
+def test_what_a_stream_brings_does_not_come_by_the_bus_as_well(stack: Stack, rule: str, fact: str) -> None:
+    assert not matches(stack.of("Events::Rule")[rule]["EventPattern"], delivered(fact))
+
+
+def test_every_mapping_of_a_stream_is_listed_here(stack: Stack) -> None:
+    sources = {name: stack.kind(referred(m["EventSourceArn"])) for name, m in stack.of("Lambda::EventSourceMapping").items()}
+    assert {name for name, kind in sources.items() if kind != "SQS::Queue"} == {"OrdersPublishAppended", *STREAMED}
+
+
+@pytest.mark.parametrize("mapping", STREAMED)
+def test_a_stream_brings_its_events_and_no_other(stack: Stack, mapping: str) -> None:
+    [one] = stack.of("Lambda::EventSourceMapping")[mapping]["FilterCriteria"]["Filters"]
+    pattern = json.loads(one["Pattern"])
+    if stack.kind(referred(stack.of("Lambda::EventSourceMapping")[mapping]["EventSourceArn"])) == "Kinesis::Stream":
+        taken = pattern["data"]["type"]
+        assert pattern == {"data": {"type": taken}}
+    else:
+        taken = pattern["dynamodb"]["NewImage"]["type"]["S"]
+        assert pattern == {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"type": {"S": taken}}}}
+    assert set(taken) == STREAMED[mapping]
+
+
+@pytest.mark.parametrize("mapping", STREAMED)
+def test_what_a_consumer_of_a_stream_cannot_work_off_comes_again_from_the_queue_that_feeds_it(stack: Stack, mapping: str) -> None:
+    function = referred(stack.of("Lambda::EventSourceMapping")[mapping]["FunctionName"])
+    queue = referred(stack.of("Lambda::Function")[function]["Environment"]["Variables"]["RETRY_QUEUE_URL"])
+    feeding = [
+        referred(m["EventSourceArn"]) for m in stack.of("Lambda::EventSourceMapping").values() if referred(m["FunctionName"]) == function
+    ]
+    assert queue in feeding
+
+
+@pytest.mark.parametrize("mapping", STREAMED)
+def test_a_batch_that_was_given_up_on_is_passed_on_by_what_the_stream_brings(stack: Stack, mapping: str) -> None:
+    function = referred(stack.of("Lambda::EventSourceMapping")[mapping]["FunctionName"])
+    consumer = redrive_routes(stack)["stream"]["consumers"][f"${{{function}}}"]
+    variables = stack.of("Lambda::Function")[function]["Environment"]["Variables"]
+    assert (consumer["queue_url"], set(consumer["types"])) == (f"${{{referred(variables['RETRY_QUEUE_URL'])}}}", STREAMED[mapping])
+
+
+def test_no_rule_waits_for_an_event_that_stays_off_the_bus() -> None:
+    kept_off = set(source()["Parameters"]["StreamOnlyEvents"]["Default"].split(","))
+    assert kept_off <= set(FACTS)
+    assert not kept_off & set().union(*ROUTES.values())
+
+
+def redrive_routes(stack: Stack) -> dict[str, Any]:
+    return json.loads(stack.of("Lambda::Function")["OperationsRedrive"]["Environment"]["Variables"]["REDRIVE_TARGETS"]["Fn::Sub"])
 
 
 @pytest.mark.parametrize("rule", sorted(set(ROUTES) - REPLAYED))

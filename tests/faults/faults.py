@@ -78,7 +78,7 @@ class Call:
 def takes(kind: Kind, call: Call) -> bool:
     """Tell whether this can go wrong with that call, and is no other case than one that is tried anyway."""
     if kind is REFUSED:
-        return call.operation == "PutEvents"
+        return call.operation in {"PutEvents", "PutRecords"}
     if kind is LOST_FORGOTTEN:
         return call.operation == "TransactWriteItems"
     return not kind.retried or not (call.service in {PROVIDER, CARRIER} or call.reads)
@@ -103,7 +103,7 @@ class Disturbance:
     kind: Kind | None = None
     match: Match = field(default=lambda _number, _call: False)
     act: Callable[[], object] | None = None
-    refuse: Callable[[], object] = field(default=lambda: None)
+    refuse: Callable[[Call], object] = field(default=lambda _call: None)
     calls: list[Call] = field(default_factory=list[Call])
     hits: int = 0
     _open: dict[int, int] = field(default_factory=dict[int, int])
@@ -121,7 +121,7 @@ class Disturbance:
             act()
         elif self.kind is REFUSED:
             self.hits += 1
-            self.refuse()
+            self.refuse(call)
         elif self.kind and self.kind.before:
             self.hits += 1
             raise _error(self.kind, call)

@@ -23,10 +23,13 @@ from payments.provider import Authorized, Declined
 from payments.sandbox import Sandbox
 from shipping.sandbox import Sandbox as SandboxCarrier
 from shipping.shipments import shipment_id
+from tests.conftest import ENVIRONMENT
 from tests.faults.world import Functions
 
 DYNAMODB: Any = clients.client("dynamodb")
 BUS: Any = clients.client("events")
+STREAM: Any = clients.client("kinesis")
+STREAM_ONLY = set(ENVIRONMENT["STREAM_ONLY_EVENTS"].split(","))
 PROVIDER = Sandbox("SandboxPayments", DYNAMODB)
 CARRIER = SandboxCarrier("SandboxShipments", DYNAMODB)
 
@@ -178,7 +181,9 @@ def _write(order: Order, fact: Fact, source: str, beside: Any = None) -> None:
     )
     document = events.encode(event).decode()
     DYNAMODB.put_item(TableName="OrderLog", Item={**_key(order.order_id, version), "event": {"S": document}, **(beside or {})})
-    BUS.put_events(Entries=[{"EventBusName": "orders", "Source": source, "DetailType": event.type, "Detail": document}])
+    if event.type not in STREAM_ONLY:
+        BUS.put_events(Entries=[{"EventBusName": "orders", "Source": source, "DetailType": event.type, "Detail": document}])
+    STREAM.put_records(StreamName="events", Records=[{"PartitionKey": order.order_id, "Data": document.encode()}])
 
 
 def _open(order_id: str) -> Any:

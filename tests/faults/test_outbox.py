@@ -50,11 +50,11 @@ def compare(world: World) -> None:
 
 
 def missing(world: World) -> list[str]:
-    """Return the events of the log that the bus never had, and those that still count as missing."""
-    there = {detail["event_id"] for detail in world.aws.events.details}
+    """Return the events of the log that the stream never had, and those that still count as missing."""
+    there = {detail["event_id"] for detail in world.aws.kinesis.details}
     items = world.aws.dynamodb.items("OrderLog")
     ids = [f"{item['order_id']['S']}:{item['version']['N']}" for item in items]
-    return [f"{one} is not on the bus" for one in ids if one not in there] + [
+    return [f"{one} is not on the stream" for one in ids if one not in there] + [
         f"{one} still counts as missing" for one, item in zip(ids, items, strict=True) if "outbox" in item
     ]
 

@@ -5,6 +5,7 @@ A run without faults records the calls first, so that a new call of any function
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,7 +18,7 @@ from tests.faults.faults import LASTING, ONCE, REFUSED, Call, Disturbance, Kind,
 from tests.faults.invariants import states, violations
 from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, finish, request
 from tests.faults.world import CONSUMERS as CONSUMED
-from tests.faults.world import NeverAnswered, World
+from tests.faults.world import STREAMED, NeverAnswered, World
 
 COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersClose")
 CONSUMERS = ("ShippingRequest", "ShippingWebhook", "InventorySettle", "PaymentsSettle")
@@ -141,6 +142,10 @@ def _events_again(world: World, path: Path) -> None:
         for name, (_, types) in CONSUMED.items():
             if entry["DetailType"] in types:
                 world.wake(name, entry["Detail"])
+    for record in list(world.aws.kinesis.records):
+        for name, (_, types) in STREAMED.items():
+            if json.loads(record["Data"])["type"] in types:
+                world.stream(name, record)
 
 
 AGAIN: dict[str, Callable[[World, Path], None]] = {

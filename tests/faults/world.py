@@ -7,6 +7,7 @@ task; at the end the sweeper runs until nothing is open.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import threading
@@ -27,7 +28,7 @@ from tests.faults.reviews import Reviews
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB, Parameters
 from tests.support.samples import sample
-from tests.support.services import FakeBus, FakeQueues, FakeTopics, FakeWorkflows
+from tests.support.services import FakeBus, FakeQueues, FakeStreams, FakeTopics, FakeWorkflows
 
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json")
 STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
@@ -59,10 +60,12 @@ REVIEW_STEPS = {"ReviewsOpen": "reviews.open", "ReviewsWait": "reviews.wait", "R
 
 CONSUMERS = {
     "ShippingRequest": ("shipping.request", {"OrderConfirmed", "CancellationFailed"}),
-    "InventorySettle": ("inventory.settle", {"ShipmentDispatched", "ReturnReceived"}),
     "PaymentsSettle": ("payments.settle", {"ShipmentDispatched", "ShipmentLost", "ReturnReceived", "OrderLinesCancelled"}),
     "ReviewsClose": ("reviews.close", {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}),
 }
+
+# What the stream brings instead of the bus; what they cannot work off comes again from their queue.
+STREAMED = {"InventorySettle": ("inventory.settle", {"ShipmentDispatched", "ReturnReceived"})}
 
 type Handler = Callable[[Any, Any], Any]
 
@@ -80,7 +83,7 @@ class Functions:
 
 def real() -> Functions:
     """Return the pipeline's own handlers."""
-    consumers = {name: module for name, (module, _) in CONSUMERS.items()}
+    consumers = {name: module for name, (module, _) in (CONSUMERS | STREAMED).items()}
     modules = {
         **STEPS,
         **REVIEW_STEPS,
@@ -124,13 +127,15 @@ class World:
     lives_from: int = 0
     _published: int = 0
     _seen: int = 0
+    _streamed: int = 0
+    _parked: int = 0
     _local: threading.local = field(default_factory=threading.local)
 
     def __post_init__(self) -> None:
         """Stock the shelves."""
         times = self.attempts
         bus, queues, workflows, topics = FakeBus(times), FakeQueues(times), FakeWorkflows(times), FakeTopics(times)
-        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), bus, queues, workflows, sns=topics)
+        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), bus, queues, workflows, sns=topics, kinesis=FakeStreams(times))
         self.reviews = Reviews(self)
         for sku, available in STOCK.items():
             row = {"name": {"S": sku}, "unit_price": {"N": str(PRICES[sku])}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
@@ -142,6 +147,7 @@ class World:
             "sqs": self.aws.sqs,
             "stepfunctions": self.aws.stepfunctions,
             "sns": self.aws.sns,
+            "kinesis": self.aws.kinesis,
         }
         for name, service in services.items():
             service.before, service.after = self._hooks(name)
@@ -157,8 +163,9 @@ class World:
 
         return before, after
 
-    def _refuse_entry(self) -> None:
-        self.aws.events.refuse = {self.aws.events.arrived}
+    def _refuse_entry(self, call: Call) -> None:
+        service = self.aws.events if call.service == "events" else self.aws.kinesis
+        service.refuse = {service.arrived}
 
     @property
     def current(self) -> str:
@@ -259,7 +266,21 @@ class World:
     def settle(self) -> None:
         """Publish what was written, run the sagas that the bus starts and wake its consumers, until nothing is new."""
         self.publish()
-        while self._seen < len(self.aws.events.entries):
+        while self._flow():
+            self.publish()
+
+    def _flow(self) -> bool:
+        """Let everything follow from the next event on the bus, and from the next one on the stream; tell whether there was any."""
+        found = False
+        if self._streamed < len(self.aws.kinesis.records):
+            record = self.aws.kinesis.records[self._streamed]
+            self._streamed += 1
+            found = True
+            for name, (_, types) in STREAMED.items():
+                if json.loads(record["Data"])["type"] in types:
+                    self.stream(name, record)
+        if self._seen < len(self.aws.events.entries):
+            found = True
             entry = self.aws.events.entries[self._seen]
             self._seen += 1
             if entry["DetailType"] in STARTS_SAGA:
@@ -268,7 +289,22 @@ class World:
                 if entry["DetailType"] in types:
                     self.wake(name, entry["Detail"])
             self.reviews.react(entry["DetailType"], json.loads(entry["Detail"]))
-            self.publish()
+        return found
+
+    def stream(self, name: str, record: Any) -> None:
+        """Bring a record of the stream to a consumer until it takes it; what it cannot work off comes again from its queue."""
+        data = base64.b64encode(record["Data"]).decode()
+        for _ in range(ATTEMPTS):
+            with suppress(TaskFailed):
+                self.invoke(name, {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": data}}]})
+                break
+        else:
+            # A redrive sends to the consumer's queue what Lambda's note is about.
+            self.dead_letters.append((name, json.dumps({"detail": json.loads(record["Data"])})))
+        parked = self.aws.sqs.sent.get(ENVIRONMENT["RETRY_QUEUE_URL"], [])
+        while self._parked < len(parked):
+            self._parked += 1
+            self.bring(name, json.dumps(parked[self._parked - 1]))
 
     def wake(self, name: str, detail: str) -> None:
         """Bring an event to a consumer until it takes it, as its queue does; in the end to its dead letters."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support import clients
 from tests.support.dynamodb import FakeDynamoDB, tables_of
-from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeSecrets, FakeTopics, FakeWorkflows
+from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeSecrets, FakeStreams, FakeTopics, FakeWorkflows
 
 TABLES = tables_of(Path(__file__).resolve().parents[2] / "template.yaml")
 
@@ -23,6 +23,7 @@ class Aws:
     s3: FakeObjects = field(default_factory=FakeObjects)
     sns: FakeTopics = field(default_factory=FakeTopics)
     secretsmanager: FakeSecrets = field(default_factory=FakeSecrets)
+    kinesis: FakeStreams = field(default_factory=FakeStreams)
 
     def lend(self) -> None:
         """Put these services behind the functions' clients."""
@@ -34,4 +35,5 @@ class Aws:
             secretsmanager=self.secretsmanager,
             s3=self.s3,
             sns=self.sns,
+            kinesis=self.kinesis,
         )

@@ -1,7 +1,8 @@
-"""Working off a batch of SQS messages, each on its own."""
+"""Working off a batch of events, each on its own: SQS messages, or records of a stream."""
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,14 +13,15 @@ from aws_lambda_powertools.utilities.batch import (
 )
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse as PartialFailures
 
+from orderflow.clients import client
 from orderflow.observability import identify, logger, tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-__all__ = ["PartialFailures", "each_order", "each_record"]
+__all__ = ["PartialFailures", "RetryQueue", "each_order", "each_record"]
 
 _KEYS = ("message_id", "correlation_id", "order_id", "event_id")
 
@@ -34,13 +36,27 @@ class _BusEvent(msgspec.Struct, frozen=True):
     detail: _Ids
 
 
+_raw: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
 _bus_events: msgspec.json.Decoder[_BusEvent] = msgspec.json.Decoder(_BusEvent)
 
 
-def each_order(event: dict[str, Any], work: Callable[[str], object]) -> PartialFailures:
-    """Call `work` with the id of the order that each message's event is about, as `each_record` does with its body.
+class RetryQueue:
+    """The queue of a consumer that a stream wakes: what it could not work off comes again from there, or lies there for a person."""
 
-    For consumers that an event only wakes: they look at the order as it is now, whatever happened to it.
+    def __init__(self, url: str) -> None:
+        """Send to the queue of this URL."""
+        self._url = url
+
+    def put(self, message: str) -> None:
+        """Have a message come again. Hardly ever needed, so the client is made only then."""
+        client("sqs").send_message(QueueUrl=self._url, MessageBody=message)
+
+
+def each_order(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:
+    """Call `work` with the id of the order that each event is about, as `each_record` does with its message.
+
+    For consumers that an event only wakes: they look at the order as it is now, whatever happened to it. So an
+    order of which a stream brings several events at once is worked off once.
     """
 
     def wake(body: str) -> None:
@@ -48,33 +64,83 @@ def each_order(event: dict[str, Any], work: Callable[[str], object]) -> PartialF
         identify(correlation_id=ids.correlation_id, order_id=ids.order_id, event_id=ids.event_id)
         work(ids.order_id)
 
+    if retries and _is_of_stream(event):
+        return _each_of_stream(_last_of_each_order(event), wake, retries)
     return each_record(event, wake)
 
 
-def each_record(event: dict[str, Any], work: Callable[[str], object]) -> PartialFailures:
-    """Call `work` with the body of every SQS message of `event`; answer with those that failed.
+def each_record(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:
+    """Call `work` with every message of `event`; answer with those that failed.
 
-    SQS delivers what failed again, on its own, and in the end to the dead-letter queue. Log keys of
-    one message never show on the next one's lines. A batch that failed as a whole is answered the
-    same way and is no error of the function: the queue's own alarms speak for its messages.
+    Where the batch comes from SQS, a message is the body, and SQS delivers what failed again, on its own, and in the
+    end to the dead-letter queue. Log keys of one message never show on the next one's lines. A batch that failed as a
+    whole is answered the same way and is no error of the function: the queue's own alarms speak for its messages.
+
+    Where it comes from Kinesis, or from the order log's table, a message is the event as the bus would deliver it, and
+    what failed goes to the queue `retries`. So one event never holds up those behind it on its shard. Only where that
+    fails as well the batch does, and comes again.
     """
+    if retries and _is_of_stream(event):
+        return _each_of_stream(map(_message, event["Records"]), work, retries)
     # A processor keeps what it handled, so each call has its own.
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
     def one(record: SQSRecord) -> None:
-        _one(record, work)
+        _one(record.body, work, message_id=record.message_id, receives=record.attributes.approximate_receive_count)
 
     return process_partial_response(event, one, processor)
 
 
+def _each_of_stream(messages: Iterable[str], work: Callable[[str], object], retries: RetryQueue) -> PartialFailures:
+    for message in messages:
+        try:
+            _one(message, work)
+        except Exception:  # noqa: BLE001 - logged, and whatever it is, the queue brings it again
+            retries.put(message)
+    return {"batchItemFailures": []}
+
+
 @tracer.capture_method(capture_response=False, capture_error=False)
-def _one(record: SQSRecord, work: Callable[[str], object]) -> None:
+def _one(message: str, work: Callable[[str], object], *, message_id: str | None = None, receives: str | None = None) -> None:
     logger.remove_keys(_KEYS)
-    identify(message_id=record.message_id)
+    identify(message_id=message_id)
     try:
-        work(record.body)
+        work(message)
     except Exception:
-        logger.exception("message failed", receives=record.attributes.approximate_receive_count)
+        logger.exception("message failed", receives=receives)
         raise
     finally:
         logger.remove_keys(_KEYS)
+
+
+def _is_of_stream(event: dict[str, Any]) -> bool:
+    return any("kinesis" in record or "dynamodb" in record for record in event["Records"])
+
+
+def _message(record: dict[str, Any]) -> str:
+    """Return what the bus would deliver for a stream's record; of one that holds no event, which one it is and no more."""
+    try:
+        return msgspec.json.encode({"detail": _raw.decode(_document(record))}).decode()
+    except (KeyError, ValueError):
+        return msgspec.json.encode({"no_event": record.get("eventID"), "of": record.get("eventSourceARN")}).decode()
+
+
+def _document(record: dict[str, Any]) -> bytes:
+    if "kinesis" in record:
+        return base64.b64decode(record["kinesis"]["data"], validate=True)
+    return record["dynamodb"]["NewImage"]["event"]["S"].encode()
+
+
+def _last_of_each_order(event: dict[str, Any]) -> list[str]:
+    """Return the messages of a stream's records without those after which another one is about the same order."""
+    last: dict[str, str] = {}
+    for message in map(_message, event["Records"]):
+        last[_order_of(message)] = message
+    return list(last.values())
+
+
+def _order_of(message: str) -> str:
+    try:
+        return _bus_events.decode(message).detail.order_id
+    except msgspec.DecodeError:
+        return message

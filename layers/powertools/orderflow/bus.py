@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow import events
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+    from orderflow.events import Event
 
 MAX_ENTRIES = 10
 MAX_BYTES = 256 * 1024  # of one PutEvents call, all its entries together
@@ -22,7 +22,7 @@ class TooLarge(ValueError):
 
 
 class NotPublished(RuntimeError):
-    """The bus did not take every event; they have to come again."""
+    """The bus, or the stream, did not take every event; they have to come again."""
 
 
 class Bus:
@@ -33,13 +33,12 @@ class Bus:
         self._name = name
         self._client = client
 
-    def entry(self, document: str) -> PutEventsRequestEntryTypeDef:
-        """Return what the bus is given for an event's JSON document, which becomes its detail as it is.
+    def entry(self, event: Event, document: str) -> PutEventsRequestEntryTypeDef:
+        """Return what the bus is given for an event, whose JSON document becomes its detail as it is.
 
         Raises:
-            msgspec.DecodeError, UnknownEvent, TooLarge: it can never be published.
+            TooLarge: it can never be published.
         """
-        event = events.decode(document)
         entry: PutEventsRequestEntryTypeDef = {
             "EventBusName": self._name,
             "Source": event.source,
@@ -57,7 +56,7 @@ class Bus:
         Raises:
             NotPublished: the bus refused some of them; those before are published, those after may be.
         """
-        for batch in _batches(entries):
+        for batch in cut(entries, _weight, most=MAX_ENTRIES, most_bytes=MAX_BYTES):
             answer = self._client.put_events(Entries=batch)
             if answer["FailedEntryCount"]:
                 codes = sorted({code for entry in answer["Entries"] if (code := entry.get("ErrorCode"))})
@@ -65,13 +64,13 @@ class Bus:
                 raise NotPublished(message)
 
 
-def _batches(entries: Sequence[PutEventsRequestEntryTypeDef]) -> Iterable[list[PutEventsRequestEntryTypeDef]]:
-    """Cut entries into calls of at most 10 entries and 256 KB, keeping their order."""
-    batch: list[PutEventsRequestEntryTypeDef] = []
+def cut[A](entries: Sequence[A], weigh: Callable[[A], int], *, most: int, most_bytes: int) -> Iterable[list[A]]:
+    """Cut entries into calls of at most so many entries, which weigh at most so many bytes together, keeping their order."""
+    batch: list[A] = []
     size = 0
     for entry in entries:
-        weight = _weight(entry)
-        if batch and (len(batch) == MAX_ENTRIES or size + weight > MAX_BYTES):
+        weight = weigh(entry)
+        if batch and (len(batch) == most or size + weight > most_bytes):
             yield batch
             batch, size = [], 0
         batch.append(entry)

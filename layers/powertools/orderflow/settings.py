@@ -39,3 +39,8 @@ def optional_int(name: str, default: int) -> int:
     except ValueError:
         message = f"environment variable {name} must be a whole number, not {value!r}"
         raise MissingSetting(message) from None
+
+
+def listed(name: str) -> frozenset[str]:
+    """Return the names that stand in the environment variable `name` with commas between; none where it is unset or empty."""
+    return frozenset(filter(None, map(str.strip, os.environ.get(name, "").split(","))))

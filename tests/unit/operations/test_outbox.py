@@ -72,16 +72,16 @@ def note(start: int, end: int) -> str:
 
 @pytest.fixture
 def run(aws: Aws, context: Any) -> Callable[..., tuple[Any, list[str], list[str]]]:
-    """Redrive these dead letters; return the answer, the events that reached the bus, and what is left."""
+    """Redrive these dead letters; return the answer, the events that reached the stream, and what is left."""
     place(LOG, "ord_1")
     advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
     place(LOG, "ord_2")
 
     def move(*bodies: str, stream: Stream | None = None) -> tuple[Any, list[str], list[str]]:
         letters = Letters(*bodies)
-        clients.lend(dynamodb=aws.dynamodb, events=aws.events, sqs=letters, dynamodbstreams=stream or Stream())
+        clients.lend(dynamodb=aws.dynamodb, events=aws.events, kinesis=aws.kinesis, sqs=letters, dynamodbstreams=stream or Stream())
         answer = redrive.handler({"queue": "publish"}, context)
-        return answer, [detail["event_id"] for detail in aws.events.details], list(letters.left.values())
+        return answer, [detail["event_id"] for detail in aws.kinesis.details], list(letters.left.values())
 
     return move
 
@@ -90,7 +90,7 @@ def test_an_event_that_was_parked_is_published_as_it_is_in_the_log(run: Callable
     answer, published, left = run(parked("ord_1", 2), parked("ord_2", 1))
 
     assert (answer, published, left) == ({"queue": "publish", "moved": 2, "failed": 0}, ["ord_1:2", "ord_2:1"], [])
-    assert (aws.events.entries[0]["Source"], aws.events.entries[0]["DetailType"]) == ("inventory", "StockReserved")
+    assert [(entry["Source"], entry["DetailType"]) for entry in aws.events.entries] == [("orders", "OrderPlaced")]
 
 
 def test_the_events_of_a_note_are_those_between_its_ends(run: Callable[..., Any]) -> None:

@@ -41,7 +41,7 @@ def carry(aws: Aws, context: Any, *versions: int) -> None:
 
 
 def published(aws: Aws) -> list[str]:
-    return [detail["event_id"] for detail in aws.events.details]
+    return [detail["event_id"] for detail in aws.kinesis.details]
 
 
 def rewrite(aws: Aws, order_id: str, document: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
-from orderflow.batch import each_order
+import pytest
+
+from orderflow.batch import RetryQueue, each_order, each_record
 from orderflow.observability import logger
+from tests.conftest import ENVIRONMENT, Aws
 
 
 def message(number: int, body: Any) -> dict[str, Any]:
@@ -35,3 +39,81 @@ def test_its_ids_are_on_every_line(logged: Callable[[], list[dict[str, Any]]]) -
     (line,) = logged()
 
     assert (line["order_id"], line["correlation_id"], line["event_id"]) == ("ord_1", "c", "ord_1:5")
+
+
+class TestStreams:
+    RETRIES = RetryQueue(ENVIRONMENT["RETRY_QUEUE_URL"])
+
+    def event(self, order_id: str, version: int = 5) -> dict[str, Any]:
+        return {"order_id": order_id, "correlation_id": "c", "event_id": f"{order_id}:{version}"}
+
+    def kinesis(self, document: Any) -> dict[str, Any]:
+        text = document if isinstance(document, bytes) else json.dumps(document).encode()
+        return {"eventID": "shard:1", "eventSource": "aws:kinesis", "kinesis": {"data": base64.b64encode(text).decode()}}
+
+    def table(self, document: Any) -> dict[str, Any]:
+        return {"eventSource": "aws:dynamodb", "dynamodb": {"NewImage": {"event": {"S": json.dumps(document)}}}}
+
+    def parked(self, aws: Aws) -> list[Any]:
+        return aws.sqs.sent.get(ENVIRONMENT["RETRY_QUEUE_URL"], [])
+
+    def test_a_record_is_worked_off_as_the_message_that_the_bus_would_send(self, aws: Aws) -> None:
+        seen: list[Any] = []
+        batch = {"Records": [self.kinesis(self.event("ord_1")), self.table(self.event("ord_2"))]}
+
+        assert each_record(batch, lambda body: seen.append(json.loads(body)), self.RETRIES) == {"batchItemFailures": []}
+
+        assert seen == [{"detail": self.event("ord_1")}, {"detail": self.event("ord_2")}]
+        assert self.parked(aws) == []
+
+    def test_what_fails_comes_again_from_the_queue_and_its_neighbours_go_through(self, aws: Aws) -> None:
+        seen: list[str] = []
+
+        def work(order_id: str) -> None:
+            if order_id == "ord_2":
+                raise RuntimeError
+            seen.append(order_id)
+
+        batch = {"Records": [self.kinesis(self.event(f"ord_{number}")) for number in (1, 2, 3)]}
+        assert each_order(batch, work, self.RETRIES) == {"batchItemFailures": []}
+
+        assert (seen, self.parked(aws)) == (["ord_1", "ord_3"], [{"detail": self.event("ord_2")}])
+        again = {"Records": [message(1, self.parked(aws)[0])]}
+        assert each_order(again, seen.append, self.RETRIES) == {"batchItemFailures": []}
+        assert seen == ["ord_1", "ord_3", "ord_2"]
+
+    def test_an_order_of_which_several_events_come_at_once_is_worked_off_once(self, aws: Aws) -> None:
+        seen: list[str] = []
+        orders = ["ord_1", "ord_2", "ord_1", "ord_1"]
+
+        each_order({"Records": [self.kinesis(self.event(one, number)) for number, one in enumerate(orders)]}, seen.append, self.RETRIES)
+
+        assert sorted(seen) == ["ord_1", "ord_2"]
+
+    @pytest.mark.parametrize("poison", [b"", b"\xff", b"{", b"[]", b'{"order_id": 1}'])
+    def test_what_is_no_event_comes_to_the_queue_alone(self, aws: Aws, poison: bytes) -> None:
+        seen: list[str] = []
+
+        each_order({"Records": [self.kinesis(poison), self.kinesis(self.event("ord_1"))]}, seen.append, self.RETRIES)
+
+        assert (seen, len(self.parked(aws))) == (["ord_1"], 1)
+        failed = each_order({"Records": [message(1, self.parked(aws)[0])]}, seen.append, self.RETRIES)
+        assert failed == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+
+    def test_a_log_record_without_its_event_gives_nothing_of_itself_away(self, aws: Aws) -> None:
+        record = {"eventID": "1", "eventSourceARN": "arn", "dynamodb": {"NewImage": {"payment_token": {"S": "tok_secret"}}}}
+
+        each_order({"Records": [record]}, lambda _: None, self.RETRIES)
+
+        assert self.parked(aws) == [{"no_event": "1", "of": "arn"}]
+
+    def test_where_the_queue_does_not_take_it_the_batch_comes_again(self, aws: Aws) -> None:
+        def refuse(_name: str, _given: Any) -> None:
+            raise ConnectionError
+
+        def work(_: str) -> None:
+            raise RuntimeError
+
+        aws.sqs.before = refuse
+        with pytest.raises(ConnectionError):
+            each_order({"Records": [self.kinesis(self.event("ord_1"))]}, work, self.RETRIES)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 type Lines = Callable[[], list[dict[str, Any]]]
 PARKED = ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]
+STREAM_ONLY = set(ENVIRONMENT["STREAM_ONLY_EVENTS"].split(","))
 
 
 def record(version: int = 1, *, padding: int = 0) -> Any:
@@ -40,20 +41,49 @@ def versions(aws: Aws) -> list[int]:
     return [detail["order_version"] for detail in aws.events.details]
 
 
+def streamed(aws: Aws) -> list[int]:
+    return [detail["order_version"] for detail in aws.kinesis.details]
+
+
 def test_an_event_is_on_the_bus_as_it_is_in_the_log(aws: Aws, context: Any) -> None:
     appended = samples.sample("orders/publish/appended")
     publish.handler(appended, context)
-    for entry, source in zip(aws.events.entries, appended["Records"], strict=True):
-        image = source["dynamodb"]["NewImage"]
+    images = [record["dynamodb"]["NewImage"] for record in appended["Records"]]
+    for entry, image in zip(aws.events.entries, [image for image in images if image["type"]["S"] not in STREAM_ONLY], strict=True):
         event = json.loads(image["event"]["S"])
         assert entry["Detail"] == image["event"]["S"]
         assert (entry["EventBusName"], entry["Source"], entry["DetailType"]) == ("orders", event["source"], event["type"])
         assert entry["Time"].isoformat().replace("+00:00", "Z") == event["occurred_at"]
 
 
+def test_every_event_is_on_the_stream_as_it_is_in_the_log(aws: Aws, context: Any) -> None:
+    appended = samples.sample("orders/publish/appended")
+    publish.handler(appended, context)
+    images = [record["dynamodb"]["NewImage"] for record in appended["Records"]]
+    assert {image["type"]["S"] for image in images} & STREAM_ONLY
+    assert [(record["PartitionKey"], record["Data"].decode()) for record in aws.kinesis.records] == [
+        (image["order_id"]["S"], image["event"]["S"]) for image in images
+    ]
+
+
+def test_a_call_to_the_stream_has_five_megabytes_at_most(aws: Aws, context: Any) -> None:
+    publish_all(context, *(record(version, padding=200_000) for version in range(1, 31)))
+    assert versions(aws) == list(range(1, 31))
+    assert aws.kinesis.batches == [26, 4]
+
+
+def test_a_record_that_the_stream_refuses_brings_the_batch_again(aws: Aws, context: Any) -> None:
+    aws.kinesis.refuse = {1}
+    with pytest.raises(NotPublished, match=r"1 of 3 .* ProvisionedThroughputExceededException"):
+        publish_all(context, record(1), record(2), record(3))
+    aws.kinesis.refuse = set()
+    publish_all(context, record(1), record(2), record(3))
+    assert set(streamed(aws)) == {1, 2, 3}
+
+
 def test_what_stands_beside_the_event_is_not_published(aws: Aws, context: Any) -> None:
     publish.handler(samples.sample("orders/publish/appended"), context)
-    text = json.dumps(aws.events.entries, default=str)
+    text = json.dumps([aws.events.entries, aws.kinesis.records], default=str)
     assert "tok_approved" not in text
     assert "fingerprint" not in text
 
@@ -61,7 +91,8 @@ def test_what_stands_beside_the_event_is_not_published(aws: Aws, context: Any) -
 @pytest.mark.parametrize("count", [1, 10, 11, 25, 100])
 def test_a_call_has_ten_entries_at_most_and_their_order_is_kept(aws: Aws, context: Any, count: int) -> None:
     assert publish_all(context, *map(record, range(1, count + 1))) == {"published": count}
-    assert versions(aws) == list(range(1, count + 1))
+    assert versions(aws) == list(range(1, count + 1)) == streamed(aws)
+    assert aws.kinesis.batches == [count]
     assert aws.events.batches == [10] * (count // 10) + [count % 10] * bool(count % 10)
 
 
@@ -99,7 +130,7 @@ def test_a_refused_entry_brings_the_batch_again(aws: Aws, context: Any, refused:
         publish_all(context, *batch)
     aws.events.refuse = set()
     publish_all(context, *batch)
-    assert set(versions(aws)) == set(range(1, 13))
+    assert set(versions(aws)) == set(range(1, 13)) == set(streamed(aws))
 
 
 def test_a_publisher_that_dies_after_the_call_publishes_again_and_loses_nothing(aws: Aws, context: Any) -> None:
@@ -111,7 +142,7 @@ def test_a_publisher_that_dies_after_the_call_publishes_again_and_loses_nothing(
         publish_all(context, record(1), record(2))
     aws.events.after = None
     publish_all(context, record(1), record(2))
-    assert versions(aws) == [1, 2, 1, 2]
+    assert (versions(aws), streamed(aws)) == ([1, 2, 1, 2], [1, 2])
 
 
 class TestPoison:
@@ -131,7 +162,7 @@ class TestPoison:
 
     def test_it_is_parked_alone_by_its_key(self, aws: Aws, context: Any) -> None:
         assert publish.handler(samples.sample("orders/publish/poison-among-good"), context) == {"published": 2}
-        assert versions(aws) == [1, 2]
+        assert streamed(aws) == [1, 2]
         assert [(letter["key"]["version"], letter["error"]) for letter in aws.sqs.sent[PARKED]] == [
             ({"N": "3"}, "UnknownEvent"),
             ({"N": "4"}, "DecodeError"),
