@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty import rules
 from loyalty.store import Award, Points
 from orderflow import settings
-from orderflow.batch import PartialFailures, RetryQueue, each_order
+from orderflow.batch import PartialFailures, RetryQueue, each_change
 from orderflow.clients import client
 from orderflow.log import OrderLog
 from orderflow.observability import logger, observed
@@ -28,16 +28,16 @@ RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Look at the orders that a batch of the stream, or of the queue, is about; answer with the messages that have to come back."""
-    return each_order(event, award, RETRIES)
+    return each_change(event, award, RETRIES)
 
 
-def award(order_id: str) -> None:
-    """Let the order's points be what it is worth now.
+def award(order_id: str, version: int | None = None) -> None:
+    """Let the order's points be what it is worth now, or was at `version` at the least.
 
     Raises:
         OrderNotFound: there is no such order.
     """
-    order = LOG.load(order_id)
+    order = LOG.load(order_id, version)
     earned = Award(rules.due(order, POINTS_PER_UNIT), order.version)
     new = POINTS.award(order.customer.id, order_id, earned)
     logger.info("points are in line" if new else "points were in line", points=earned.points)

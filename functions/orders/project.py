@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orderflow import settings
-from orderflow.batch import PartialFailures, RetryQueue, each_order
+from orderflow.batch import PartialFailures, RetryQueue, each_change
 from orderflow.clients import client
 from orderflow.log import OrderLog
 from orderflow.observability import logger, observed
@@ -26,14 +26,14 @@ RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Project the orders that a batch of the log's stream, or of the queue, is about; answer with the messages that have to come back."""
-    return each_order(event, project, RETRIES)
+    return each_change(event, project, RETRIES)
 
 
-def project(order_id: str) -> None:
-    """Write the order's row, unless a newer one is there.
+def project(order_id: str, version: int | None = None) -> None:
+    """Write the order's row as it is now, or was at `version` at the least, unless a newer one is there.
 
     Raises:
         OrderNotFound: there is no such order.
     """
-    row = listing.row(order_id, LOG.history(order_id))
+    row = listing.row(order_id, LOG.history(order_id, version))
     logger.info("listed" if VIEW.put(row) else "listed before", state=row.state, order_version=row.version)

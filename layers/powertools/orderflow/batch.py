@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-__all__ = ["PartialFailures", "RetryQueue", "each_order", "each_record"]
+__all__ = ["PartialFailures", "RetryQueue", "each_change", "each_order", "each_record"]
 
 _KEYS = ("message_id", "correlation_id", "order_id", "event_id")
 
@@ -30,6 +30,7 @@ class _Ids(msgspec.Struct, frozen=True):
     order_id: str
     correlation_id: str
     event_id: str
+    order_version: int | None = None
 
 
 class _BusEvent(msgspec.Struct, frozen=True):
@@ -58,14 +59,22 @@ def each_order(event: dict[str, Any], work: Callable[[str], object], retries: Re
     For consumers that an event only wakes: they look at the order as it is now, whatever happened to it. So an
     order of which a stream brings several events at once is worked off once.
     """
+    return each_change(event, lambda order_id, _: work(order_id), retries)
+
+
+def each_change(event: dict[str, Any], work: Callable[[str, int | None], object], retries: RetryQueue | None = None) -> PartialFailures:
+    """Call `work` with the order's id and the version that the event made it, as `each_order` does with the id.
+
+    For consumers that can do with a copy of the log which has that event. No version, where the message gives none.
+    """
 
     def wake(body: str) -> None:
         ids = _bus_events.decode(body).detail
         identify(correlation_id=ids.correlation_id, order_id=ids.order_id, event_id=ids.event_id)
-        work(ids.order_id)
+        work(ids.order_id, ids.order_version)
 
     if retries and _is_of_stream(event):
-        return _each_of_stream(_last_of_each_order(event), wake, retries)
+        return _each_of_stream(_latest_of_each_order(event), wake, retries)
     return each_record(event, wake)
 
 
@@ -131,16 +140,19 @@ def _document(record: dict[str, Any]) -> bytes:
     return record["dynamodb"]["NewImage"]["event"]["S"].encode()
 
 
-def _last_of_each_order(event: dict[str, Any]) -> list[str]:
-    """Return the messages of a stream's records without those after which another one is about the same order."""
-    last: dict[str, str] = {}
+def _latest_of_each_order(event: dict[str, Any]) -> list[str]:
+    """Return the messages of a stream's records without those of which there is a later one about the same order."""
+    latest: dict[str, tuple[int, str]] = {}
     for message in map(_message, event["Records"]):
-        last[_order_of(message)] = message
-    return list(last.values())
+        order, version = _place(message)
+        if order not in latest or version >= latest[order][0]:
+            latest[order] = version, message
+    return [message for _, message in latest.values()]
 
 
-def _order_of(message: str) -> str:
+def _place(message: str) -> tuple[str, int]:
     try:
-        return _bus_events.decode(message).detail.order_id
+        ids = _bus_events.decode(message).detail
     except msgspec.DecodeError:
-        return message
+        return message, 0
+    return ids.order_id, ids.order_version or 0

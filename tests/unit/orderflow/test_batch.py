@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orderflow.batch import RetryQueue, each_order, each_record
+from orderflow.batch import RetryQueue, each_change, each_order, each_record
 from orderflow.observability import logger
 from tests.conftest import ENVIRONMENT, Aws
 
@@ -45,7 +45,7 @@ class TestStreams:
     RETRIES = RetryQueue(ENVIRONMENT["RETRY_QUEUE_URL"])
 
     def event(self, order_id: str, version: int = 5) -> dict[str, Any]:
-        return {"order_id": order_id, "correlation_id": "c", "event_id": f"{order_id}:{version}"}
+        return {"order_id": order_id, "correlation_id": "c", "event_id": f"{order_id}:{version}", "order_version": version}
 
     def kinesis(self, document: Any) -> dict[str, Any]:
         text = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -83,12 +83,12 @@ class TestStreams:
         assert seen == ["ord_1", "ord_3", "ord_2"]
 
     def test_an_order_of_which_several_events_come_at_once_is_worked_off_once(self, aws: Aws) -> None:
-        seen: list[str] = []
-        orders = ["ord_1", "ord_2", "ord_1", "ord_1"]
+        seen: list[tuple[str, int | None]] = []
+        came = [("ord_1", 3), ("ord_2", 1), ("ord_1", 5), ("ord_1", 4)]
 
-        each_order({"Records": [self.kinesis(self.event(one, number)) for number, one in enumerate(orders)]}, seen.append, self.RETRIES)
+        each_change({"Records": [self.kinesis(self.event(*one)) for one in came]}, lambda *given: seen.append(given), self.RETRIES)
 
-        assert sorted(seen) == ["ord_1", "ord_2"]
+        assert sorted(seen) == [("ord_1", 5), ("ord_2", 1)]
 
     @pytest.mark.parametrize("poison", [b"", b"\xff", b"{", b"[]", b'{"order_id": 1}'])
     def test_what_is_no_event_comes_to_the_queue_alone(self, aws: Aws, poison: bytes) -> None:
