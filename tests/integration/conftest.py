@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from devtools import cli, up
 from devtools import target as targets
 from tests.integration.capabilities import missing
 from tests.integration.world import World
+from tests.support import contracts
 
 _skipped: Counter[str] = Counter()
 
@@ -34,8 +37,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(request: pytest.FixtureRequest) -> World:
-    """The stack, with the present sources deployed and the catalogue seeded."""
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """The stack, with the present sources deployed and the catalogue seeded; in the end every event of it keeps to its contract."""
     capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     try:
         # Deploying takes its time: show how far it is.
@@ -46,4 +49,13 @@ def world(request: pytest.FixtureRequest) -> World:
         if line := cli.explain(error):
             pytest.exit(f"error: {line}", returncode=1)
         raise
-    return World(target)
+    deployed = World(target)
+    yield deployed
+    _keep_to_their_contracts(deployed)
+
+
+def _keep_to_their_contracts(world: World) -> None:
+    """Check what every producer put on the log, which the bus and the stream have as it is."""
+    stored = [json.loads(item["event"]["S"]) for item in world.scan("OrderLog") if "event" in item]
+    found = Counter(problem for event in stored for problem in contracts.problems(event))
+    assert not found, f"of {len(stored)} events: {found}"

@@ -19,6 +19,7 @@ from orderflow.log import OrderLog
 from orderflow.money import Money
 from orderflow.order import remaining
 from tests.integration.world import World, eventually, postings
+from tests.support import contracts
 
 MOVES = {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}
 PRICE = 1250
@@ -180,11 +181,12 @@ def test_the_books_add_up_and_a_falsified_entry_is_found(world: World, confirmed
             ("event", event_id, "holds", -1),
         }
         assert balance.main() == 1
-        eventually(
-            lambda: any(event["data"].items() >= {"place": event_id, "account": "holds"}.items() for event in heard()),
+        told = eventually(
+            lambda: [event for event in heard() if event["data"].items() >= {"place": event_id, "account": "holds"}.items()],
             within=world.patience,
             what="the event of the difference",
         )
+        assert [problem for event in told for problem in contracts.problems(event)] == []
     assert "trial balance" in capsys.readouterr().out
     assert _differences(world, lambda found: not found) == []
 

@@ -19,7 +19,7 @@ from ledger.proof import SETTLED, Proof, Prover
 from ledger.prove import BOOKS, ENTRIES, LOG, handler
 from orderflow.events import Event, encode
 from tests.conftest import ENVIRONMENT, TABLES, Aws
-from tests.support import samples
+from tests.support import contracts, samples
 from tests.support.dynamodb import Crash, FakeDynamoDB
 from tests.support.orders import STATES, history
 from tests.support.services import FakeBus
@@ -375,6 +375,7 @@ class TestHandler:
             ENVIRONMENT["EVENT_BUS"],
         )
         assert json.loads(first["Detail"])["data"]["kind"] == "entry"
+        assert [problem for entry in (first, second, third) for problem in contracts.problems(json.loads(entry["Detail"]))] == []
         assert json.loads(second["Detail"])["data"] == {
             "kind": "event", "place": "ord_1:4", "currency": "EUR", "expected": -2990, "found": -2985, "account": "holds",
         }  # fmt: skip
