@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -72,7 +73,9 @@ def channels(name: str, routes: Routes) -> list[str]:
 
 
 def _section(name: str, contract: Contract, routes: Routes) -> str:
-    taken = [f"{consumer.name} ({consumer.by})" for consumer in routes.consumers[name]]
+    taken = [
+        f"{consumer} ({'; '.join(way.by for way in ways)})" for consumer, ways in groupby(routes.consumers[name], key=lambda way: way.name)
+    ]
     schemas = ", ".join(f"[{version}](../schemas/{name}/{version}.json)" for version in contract.versions)
     example = json.dumps(contract.example["data"], indent=2, ensure_ascii=False)
     return (

@@ -86,7 +86,11 @@ def _by_rules(resources: Resources) -> Iterator[tuple[set[str], Consumer]]:
         types = set(properties["EventPattern"]["detail-type"])
         for target in properties["Targets"]:
             for some, name in _reached(resources, _id(target["Arn"]), types):
-                yield some, Consumer(name, f"rule `{rule}`")
+                yield some, Consumer(name, f"rule `{rule}`{_when(properties['EventPattern'])}")
+
+
+def _when(pattern: dict[str, Any]) -> str:
+    return ", replays alone" if pattern.get("replay-name") == [{"exists": True}] else ""
 
 
 def _reached(resources: Resources, target: str, types: set[str]) -> Iterator[tuple[set[str], str]]:

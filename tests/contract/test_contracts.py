@@ -7,7 +7,7 @@ import copy
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
+from devtools.cli import UserError
 from devtools.contracts import __main__ as command
 from devtools.contracts import catalogue, registry, releases, routes
 from devtools.target import ROOT
@@ -59,6 +60,66 @@ def test_nothing_changed_incompatibly_since_the_last_release() -> None:
     now = catalogue.catalogue(catalogue.contracts())
     found = releases.differences(releases.read(command.RELEASED).events, now, events.UPCASTERS)
     assert [str(finding) for finding in found if not finding.change.compatible] == []
+
+
+def changed_model(kind: str, **fields: Any) -> type[events.Fact]:
+    """Return a model of an event as somebody might have changed it: without what is None, with what is new."""
+    kept: list[Any] = [
+        (field.name, fields.pop(field.name, field.type), *(() if field.required else (field.default,)))
+        for field in msgspec.structs.fields(events.FACTS[kind])
+        if fields.get(field.name, ...) is not None
+    ]
+    added = [(name, *(given if isinstance(given, tuple) else (given,))) for name, given in fields.items() if given is not None]
+    made = msgspec.defstruct(kind, [*kept, *added], bases=(events.Fact,), frozen=True, namespace={"__doc__": "Changed."})
+    return cast("type[events.Fact]", made)
+
+
+BREAKING = {
+    "field removed": ("PaymentVoided", {"amount": None}, "amount: required field removed"),
+    "required field added": ("PaymentVoided", {"reason": str}, "reason: required field added"),
+    "another type": ("PaymentVoided", {"authorization_id": int}, "authorization_id: type changed from string to integer"),
+    "narrowed": ("PaymentVoided", {"authorization_id": Annotated[str, msgspec.Meta(max_length=9)]}, "authorization_id: maxLength 9 added"),
+    "null": ("PaymentVoided", {"authorization_id": str | None}, "authorization_id: type widened from string to null or string"),
+    "value removed": ("DisputeClosed", {"outcome": Literal["won"]}, 'outcome: value "lost" removed'),
+    "value added": ("DisputeClosed", {"outcome": Literal["won", "lost", "open"]}, 'outcome: value "open" added'),
+}
+
+
+@pytest.mark.parametrize("change", BREAKING)
+def test_a_model_that_breaks_somebody_fails_the_check(
+    change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind, fields, said = BREAKING[change]
+    monkeypatch.setitem(events.FACTS, kind, changed_model(kind, **fields))
+    monkeypatch.setattr("sys.argv", ["contracts", "--check"])
+    with pytest.raises(UserError, match="new schema_version"):
+        command.main()
+    assert f"{kind} 1 data.{said} - INCOMPATIBLE" in capsys.readouterr().out
+
+
+def test_a_new_optional_field_is_told_and_only_asks_to_be_written_down(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(events.FACTS, "PaymentVoided", changed_model("PaymentVoided", reason=(str, "")))
+    monkeypatch.setattr("sys.argv", ["contracts", "--check"])
+    with pytest.raises(UserError, match="make contracts"):
+        command.main()
+    assert "PaymentVoided 1 data.reason: optional field added - compatible" in capsys.readouterr().out
+
+
+def test_a_new_version_asks_for_its_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = changed_model("PaymentVoided", amount=None)
+    monkeypatch.setattr(newer, "schema_version", 2)
+    monkeypatch.setitem(events.FACTS, "PaymentVoided", newer)
+    with pytest.raises(UserError, match=r"schemas/PaymentVoided/2\.example\.json is missing"):
+        command.main()
+
+
+@pytest.mark.parametrize("name", ["1.0.0", "0.9.9", "next"])
+def test_a_release_follows_the_one_before(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELEASE", name)
+    with pytest.raises(UserError, match=r"does not follow|is called like"):
+        command.main()
 
 
 def test_every_event_has_a_contract_of_each_of_its_versions() -> None:
