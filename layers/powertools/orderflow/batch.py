@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse as PartialFailures
 
 from orderflow.clients import client
-from orderflow.observability import identify, logger, tracer
+from orderflow.observability import identify, lines, logger, tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -114,7 +114,8 @@ def _one(message: str, work: Callable[[str], object], *, message_id: str | None 
     logger.remove_keys(_KEYS)
     identify(message_id=message_id)
     try:
-        work(message)
+        with lines.of_message():
+            work(message)
     except Exception:
         logger.exception("message failed", receives=receives)
         raise

@@ -11,7 +11,8 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging import Logger
@@ -38,22 +39,36 @@ _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 type Handler[E, A] = Callable[[E, LambdaContext], A]
 
 
-class _Told(logging.Filter):
-    """Lets every line through, and remembers which messages of a batch have one."""
+class Lines(logging.Filter):
+    """Lets every line through and counts: the lines of an invocation, the messages of its batch, and those that have no line."""
 
     def __init__(self) -> None:
+        """Start at nothing."""
         super().__init__()
-        self.messages: set[str] = set()
+        self.forget()
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - the keys are the logger's
-        keys = logger.get_current_keys()
-        if message := keys.get("message_id") or keys.get("event_id"):
-            self.messages.add(message)
+    def forget(self) -> None:
+        """Start again at nothing."""
+        self.written = self.messages = self.silent = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - which line it is does not matter
+        """Count a line."""
+        self.written += 1
         return True
 
+    @contextmanager
+    def of_message(self) -> Generator[None]:
+        """Count a message, with whose work the block is concerned."""
+        before = self.written
+        try:
+            yield
+        finally:
+            self.messages += 1
+            self.silent += self.written == before
 
-_told = _Told()
-logger.addFilter(_told)
+
+lines = Lines()
+logger.addFilter(lines)
 
 
 def identify(**keys: str | None) -> None:
@@ -89,7 +104,7 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
     def invoke(event: E, context: LambdaContext) -> A:
         path: dict[str, str] = event.get("pathParameters") or {}
         _shorten()
-        _told.messages.clear()
+        lines.forget()
         identify(
             correlation_id=correlation_of(event),
             order_id=event.get("order_id") or path.get("order_id"),
@@ -104,7 +119,7 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
             # Without a metric there is nothing to flush, and Powertools would warn about it.
             if metrics.provider.metric_set:
                 metrics.flush_metrics()
-        if not _all_told(event, answer):
+        if not _all_told(answer):
             logger.info("done", outcome=_outcome(answer))
         return answer
 
@@ -121,10 +136,10 @@ def _shorten() -> None:
         logger.append_keys(xray_trace_id=None)
 
 
-def _all_told(event: Mapping[str, Any], answer: object) -> bool:
-    """Say whether every message of a batch was worked off and has a line of its own."""
+def _all_told(answer: object) -> bool:
+    """Say whether there was a batch, and each of its messages was worked off and has a line of its own."""
     failed = isinstance(answer, dict) and answer.get("batchItemFailures")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return not failed and 0 < len(event.get("Records") or ()) == len(_told.messages)
+    return bool(lines.messages) and not lines.silent and not failed
 
 
 def _outcome(answer: object) -> object:

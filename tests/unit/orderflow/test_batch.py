@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from orderflow.batch import RetryQueue, each_change, each_order, each_record
-from orderflow.observability import logger
+from orderflow.batch import PartialFailures, RetryQueue, each_change, each_order, each_record
+from orderflow.observability import logger, observed
 from tests.conftest import ENVIRONMENT, Aws
 
 
@@ -117,3 +117,16 @@ class TestStreams:
         aws.sqs.before = refuse
         with pytest.raises(ConnectionError):
             each_order({"Records": [self.kinesis(self.event("ord_1"))]}, work, self.RETRIES)
+
+    @pytest.mark.parametrize(("told", "lines"), [(True, ["worked", "worked"]), (False, ["done"])])
+    def test_a_batch_has_a_line_of_its_own_where_its_orders_have_none(
+        self, told: bool, lines: list[str], context: Any, logged: Callable[[], list[dict[str, Any]]]
+    ) -> None:
+        @observed
+        def consumer(event: dict[str, Any], _context: Any) -> PartialFailures:
+            return each_order(event, lambda _: logger.info("worked") if told else None, self.RETRIES)
+
+        documents = [self.event("ord_1", 4), self.event("ord_2"), self.event("ord_1", 5)]
+        consumer({"Records": [self.kinesis(document) for document in documents]}, context)
+
+        assert [line["message"] for line in logged()] == lines
