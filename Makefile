@@ -66,8 +66,8 @@ lock: .venv-tools ## Resolve every lock in requirements/ anew, to the newest ver
 
 ##@ The pipeline on this machine
 
-run: runtime ## Start the emulator, deploy, and watch an order of every outcome to its end
-	@PYTHONPATH=functions LIVES=$(LIVES) $(PY) -m devtools.run
+run: runtime ## Start the emulator, deploy, and watch orders of every outcome to their end and beyond
+	@PYTHONPATH=functions $(PY) -m devtools.run
 
 order: runtime ## Place the order of a file and follow it: make order FILE=events/orders/place/accepted.json
 	@$(PY) -m devtools.order $(if $(FILE),"$(FILE)")

@@ -33,11 +33,13 @@ class Carrier:
     """The carrier's side of a target's sandbox: what it does with parcels, and what it tells of them.
 
     `by_url` sends to the webhook's function URL, which is the address that a carrier is given, otherwise to the API's route.
+    What gets no answer, or a 5xx, is signed and sent again for `patience` seconds.
     """
 
     target: Target
     by_url: bool = False
     timeout: float = web.TIMEOUT
+    patience: float = 0.0
     sent: list[bytes] = field(default_factory=list[bytes])
 
     @cached_property
@@ -106,10 +108,14 @@ class Carrier:
 
     def post(self, body: bytes, signature: str | None = None) -> Answer:
         """Post a body as it is, signed now unless another signature is given; an empty one sends no header."""
-        signed = sign(self.secret, body, int(time.time())) if signature is None else signature
-        headers = {"Content-Type": "application/json"} | ({HEADER: signed} if signed else {})
         url, host = self.target.function_url("CarrierWebhookUrl") if self.by_url else (self.target.api_url(PATH), {})
-        return web.call("POST", url, headers=headers | host, body=body, timeout=self.timeout)
+
+        def send() -> Answer:
+            signed = sign(self.secret, body, int(time.time())) if signature is None else signature
+            headers = {"Content-Type": "application/json"} | ({HEADER: signed} if signed else {}) | host
+            return web.call("POST", url, headers=headers, body=body, timeout=self.timeout)
+
+        return web.patiently(send, self.patience)
 
 
 def lines_of(text: str) -> list[tuple[str, int]]:

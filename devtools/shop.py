@@ -26,10 +26,14 @@ def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: 
 
 @dataclass
 class Shop:
-    """The API of a target. Every call has a time limit in seconds and raises OSError or HTTPException when nothing answers."""
+    """The API of a target. Every call has a time limit in seconds and raises OSError or HTTPException when nothing answers.
+
+    A call that gets no answer, or a 5xx, is repeated as it is for `patience` seconds.
+    """
 
     target: Target
     timeout: float = web.TIMEOUT
+    patience: float = 0.0
     _tokens: dict[str, str] = field(default_factory=dict[str, str])
 
     def token(self, customer: str) -> str:
@@ -45,7 +49,8 @@ class Shop:
             sent["Authorization"] = f"Bearer {self.token(customer)}"
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
-        return web.call(method, self.target.api_url(path), headers=sent, body=body, timeout=self.timeout)
+        url = self.target.api_url(path)
+        return web.patiently(lambda: web.call(method, url, headers=sent, body=body, timeout=self.timeout), self.patience)
 
     def place(self, customer: str | None, body: dict[str, Any] | bytes, key: str | None = None) -> Answer:
         """POST /orders with an Idempotency-Key, a new one unless given; an empty key sends no header."""
@@ -102,7 +107,8 @@ def has_ended(state: str) -> bool:
 def mails(target: Target) -> list[dict[str, Any]]:
     """The mails that the target's SES took: each with Source, To (addresses), Subject, BodyText."""
     if target.backend == "embedded":
-        boxes = web.call("GET", f"{target.endpoint}/_ministack/ses/messages").json().get("messages", {})
+        inbox = f"{target.endpoint}/_ministack/ses/messages"
+        boxes = web.patiently(lambda: web.call("GET", inbox), web.TIMEOUT).json().get("messages", {})
         return [mail for box in boxes.values() for mail in box]
     sent = web.call("GET", f"{target.endpoint}/_aws/ses").json().get("messages", [])
     return [_mail(mail) for mail in sent]

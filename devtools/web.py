@@ -2,12 +2,14 @@
 
 import http.client
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT = 15.0
+PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,18 @@ def call(
         return Answer(response.status, response.read(), {name.lower(): value for name, value in response.getheaders()})
     finally:
         connection.close()
+
+
+def patiently(ask: Callable[[], Answer], seconds: float) -> Answer:
+    """Ask, and again for so many seconds while no answer comes or a 5xx; with 0, once. Returns or raises what came of the last time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            answer = ask()
+        except (OSError, http.client.HTTPException):
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            if answer.status < 500 or time.monotonic() >= deadline:
+                return answer
+        time.sleep(PAUSE_SECONDS)

@@ -1,0 +1,109 @@
+"""Tools that wait for a slow machine: what is repeated, for how long, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from devtools import web
+from devtools.carrier import Carrier
+from devtools.cli import UserError
+from devtools.lives import Life, Story, Told
+from devtools.target import Target
+from devtools.web import Answer, patiently
+from orderflow.webhooks import HEADER, verify
+
+OK, BUSY, REFUSED = Answer(200, b""), Answer(503, b""), Answer(422, b"")
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(web.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(web.time, "sleep", sleep)
+    return now
+
+
+def answering(*given: Answer | OSError) -> tuple[Callable[[], Answer], list[int]]:
+    """Return a call with these answers, the last one for ever, and how it counts."""
+    left: Iterator[Answer | OSError] = iter(given)
+    count = [0]
+
+    def ask() -> Answer:
+        count[0] += 1
+        answer = next(left, given[-1])
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    return ask, count
+
+
+@pytest.mark.parametrize("first", [BUSY, TimeoutError(), ConnectionRefusedError()])
+def test_what_is_not_answered_is_asked_again(first: Answer | OSError) -> None:
+    ask, count = answering(first, first, OK)
+    assert patiently(ask, 60) is OK
+    assert count == [3]
+
+
+def test_an_answer_is_one_also_where_it_refuses() -> None:
+    ask, count = answering(REFUSED)
+    assert patiently(ask, 60) is REFUSED
+    assert count == [1]
+
+
+def test_without_patience_it_is_asked_once() -> None:
+    ask, count = answering(BUSY)
+    assert patiently(ask, 0) is BUSY
+    assert count == [1]
+
+
+def test_patience_ends(clock: list[float]) -> None:
+    ask, _ = answering(TimeoutError())
+    with pytest.raises(TimeoutError):
+        patiently(ask, 60)
+    assert 1060 <= clock[0] <= 1061
+
+
+@pytest.mark.parametrize("by_url", [False, True])
+def test_the_carrier_signs_every_attempt_and_sends_it_to_its_address(monkeypatch: pytest.MonkeyPatch, by_url: bool) -> None:
+    target = Target("embedded", "http://127.0.0.1:4566", managed=False)
+    outputs = {"ApiId": "api", "ApiStage": "local", "CarrierWebhookUrl": "https://abc.lambda-url.us-east-1.on.aws/"}
+    target.__dict__["resources"] = outputs
+    carrier = Carrier(target, by_url=by_url, patience=60)
+    carrier.__dict__["secret"] = "secret"
+    monkeypatch.setattr("devtools.carrier.time.time", web.time.monotonic)
+    sent: list[tuple[str, dict[str, str]]] = []
+
+    def call(_: str, url: str, *, headers: dict[str, str], **__: Any) -> Answer:
+        sent.append((url, headers))
+        return OK if len(sent) == 3 else BUSY
+
+    monkeypatch.setattr(web, "call", call)
+    carrier.post(b"{}")
+
+    path = "/" if by_url else "/_aws/execute-api/api/local/webhooks/carrier"
+    assert {url for url, _ in sent} == {f"http://127.0.0.1:4566{path}"}
+    assert {headers.get("Host") for _, headers in sent} == ({"abc.lambda-url.us-east-1.on.aws"} if by_url else {None})
+    for number, (_, headers) in enumerate(sent):
+        verify("secret", b"{}", headers[HEADER], 1000 + number * web.PAUSE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"), [(UserError("held after 600 s, not confirmed"), "held after 600 s, not confirmed"), (OSError(), "OSError")]
+)
+def test_a_story_that_breaks_off_differs_and_breaks_nothing_else(error: Exception, shown: str) -> None:
+    def happens(_: Life) -> str:
+        raise error
+
+    life: Any = None
+    told = Told(Story("held", "una", happens, "confirmed"), life)
+    told.tell()
+    assert (told.actual, told.ended) == (shown, True)
+    assert told.actual != told.expected
