@@ -7,13 +7,14 @@ raises, so a workflow cannot come to rely on something that the tests ignore.
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.support.expressions import copied
 
 type Document = Any
 type Call = Callable[[str, Document], Document]
@@ -109,7 +110,7 @@ class Execution:
         self._context: dict[str, Any] = {"Execution": {"Id": execution}}
         self._name = machine.start
         self._retries: list[int] | None = None
-        self.data = copy.deepcopy(given)
+        self.data = copied(given)
         self.token: str | None = None
 
     def go_on(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import shipping.steps
 from fraud import rules, screen
 from inventory import expire
 from operations import sweep
-from orderflow import log
+from orderflow import events, log
 from orderflow.events import StockLine
 from orders import place, pricing
 from orders.catalogue import Catalogue
@@ -181,6 +182,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Wait for nothing, and have every open order taken for stuck and every reservation for old."""
+        # Events never change, so one that was read before is known.
+        self.patch.setattr(events, "decode", lru_cache(1000)(events.decode))
         self.patch.setattr(log.time, "sleep", lambda _: None)
         self.patch.setattr(sandbox.time, "sleep", lambda _: None)
         self.patch.setattr(sweep, "STUCK_AFTER", timedelta(days=-1))

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from orderflow.log import open_shards
 from orderflow.webhooks import HEADER, sign
 from tests.conftest import ENVIRONMENT
@@ -199,7 +201,7 @@ class World:
         self.invoked.append(name)
         before, self._local.current = self.current, name
         try:
-            return self.functions[name](json.loads(json.dumps(event, default=str)), CONTEXT)
+            return self.functions[name](msgspec.json.decode(msgspec.json.encode(event, enc_hook=str)), CONTEXT)
         except Crash:
             raise TaskFailed("Lambda.Unknown") from None
         except Exception as error:

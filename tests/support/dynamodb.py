@@ -33,7 +33,6 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 from tests.support.expressions import (
-    Action,
     Between,
     Both,
     Call,
@@ -116,6 +115,7 @@ class _Write:
     key: Key
     new: Item | None
     old: Item | None
+    size: int = 0
 
 
 class FakeDynamoDB:
@@ -132,6 +132,7 @@ class FakeDynamoDB:
         self._tables = {table.name: table for table in tables}
         self._items: dict[str, dict[Key, Item]] = {table.name: {} for table in tables}
         self._tokens: dict[str, str] = {}
+        self._largest: dict[str, int] = {table.name: 0 for table in tables}
         self._lock = threading.RLock()
 
     @property
@@ -202,7 +203,7 @@ class FakeDynamoDB:
         refusal: ClientError | None = None
         try:
             with self._lock:
-                answer = run(copied(parameters))
+                answer = run({**parameters})
         except ExpressionError as error:
             refusal = client_error(operation, "ValidationException", str(error))
         except _Refused as refused:
@@ -227,9 +228,9 @@ class FakeDynamoDB:
     def _get_item(self, given: Parameters) -> Answer:
         _only(given, "TableName Key ConsistentRead ProjectionExpression ExpressionAttributeNames")
         table = self._table(given["TableName"])
-        project = _projection(given)
+        expressions = _expressions(given)
         item = self._there(table, _exact_key(table, given["Key"]))
-        return {} if item is None else {"Item": project(item)}
+        return {} if item is None else {"Item": expressions.project(item)}
 
     def _batch_get_item(self, given: Parameters) -> Answer:
         _only(given, "RequestItems")
@@ -240,7 +241,7 @@ class FakeDynamoDB:
 
     def _batch_of(self, name: str, request: Parameters) -> list[Item]:
         _only(request, "Keys ConsistentRead ProjectionExpression ExpressionAttributeNames")
-        table, project = self._table(name), _projection(request)
+        table, project = self._table(name), _expressions(request).project
         keys = [_exact_key(table, key) for key in request["Keys"]]
         if len(set(keys)) < len(keys):
             raise ExpressionError("Provided list of item keys contains duplicates")
@@ -262,37 +263,35 @@ class FakeDynamoDB:
     def _planned_put(self, table: Table, given: Parameters) -> _Write:
         _only(given, f"Item {_CONDITIONAL}")
         item = {name: normalized(value) for name, value in given["Item"].items()}
-        _check_item(table, item)
+        bytes_ = _checked_size(table, item)
         key = _key_of(table.key, item)
-        expressions = _Expressions(given)
-        return _Write(table, key, item, self._checked(table, key, expressions))
+        return _Write(table, key, item, self._checked(table, key, given), bytes_)
 
     def _planned_update(self, table: Table, given: Parameters) -> _Write:
         _only(given, f"Key UpdateExpression {_CONDITIONAL}")
         key = _exact_key(table, given["Key"])
-        expressions = _Expressions(given)
-        old = self._checked(table, key, expressions)
-        if any(action.path.steps[0] in table.key for action in expressions.update):
+        update = _expressions(given).update
+        old = self._checked(table, key, given)
+        if any(action.path.steps[0] in table.key for action in update):
             raise ExpressionError("Cannot update attribute; this attribute is part of the key")
-        new = updated(expressions.update, old or {name: normalized(value) for name, value in given["Key"].items()})
-        _check_item(table, new)
-        return _Write(table, key, new, old)
+        new = updated(update, old or {name: normalized(value) for name, value in given["Key"].items()})
+        return _Write(table, key, new, old, _checked_size(table, new))
 
     def _planned_delete(self, table: Table, given: Parameters) -> _Write:
         _only(given, f"Key {_CONDITIONAL}")
         key = _exact_key(table, given["Key"])
-        return _Write(table, key, None, self._checked(table, key, _Expressions(given)))
+        return _Write(table, key, None, self._checked(table, key, given))
 
     def _planned_check(self, table: Table, given: Parameters) -> _Write:
         _only(given, f"Key {_CONDITIONAL}")
         key = _exact_key(table, given["Key"])
-        there = self._checked(table, key, _Expressions(given))
+        there = self._checked(table, key, given)
         return _Write(table, key, there, there)
 
-    def _checked(self, table: Table, key: Key, expressions: _Expressions) -> Item | None:
+    def _checked(self, table: Table, key: Key, given: Parameters) -> Item | None:
         there = self._there(table, key)
-        if not holds(expressions.condition, there or {}):
-            raise _Refused(there if expressions.returns_old else None)
+        if not holds(_expressions(given).condition, there or {}):
+            raise _Refused(there if given.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" else None)
         return there
 
     def _commit(self, writes: Sequence[_Write]) -> None:
@@ -301,6 +300,7 @@ class FakeDynamoDB:
                 self._items[write.table.name].pop(write.key, None)
             else:
                 self._items[write.table.name][write.key] = write.new
+                self._largest[write.table.name] = max(self._largest[write.table.name], write.size)
             if write.new != write.old:
                 self.changes[write.table.name].append(_stream_record(write))
 
@@ -327,7 +327,7 @@ class FakeDynamoDB:
         if any(reason["Code"] != "None" for reason in reasons):
             raise _FailureError("TransactionCanceledException", _cancelled(reasons), CancellationReasons=reasons)
         writes = [plan for plan in plans if isinstance(plan, _Write)]
-        if sum(_item_size(write.new) for write in writes if write.new) > TRANSACTION_BYTES:
+        if sum(write.size for write in writes) > TRANSACTION_BYTES:
             raise ExpressionError("Member must have a total size of at most 4 MB")
         return writes
 
@@ -351,16 +351,31 @@ class FakeDynamoDB:
         _only(given, f"KeyConditionExpression ScanIndexForward {_READING}")
         table, index = self._source(given)
         key = index.key if index else table.key
-        placeholders = _placeholders(given)
-        condition = Parser(given["KeyConditionExpression"], placeholders).condition()
+        condition = _expressions(given).key_condition
         _check_key_condition(condition, list(key))
         found = [item for item in self._indexed(table, index) if holds(condition, item)]
-        return _page(table, index, found, given, placeholders)
+        return self._page(table, index, found, given)
 
     def _scan(self, given: Parameters) -> Answer:
         _only(given, _READING)
         table, index = self._source(given)
-        return _page(table, index, self._indexed(table, index), given, _placeholders(given))
+        return self._page(table, index, self._indexed(table, index), given)
+
+    def _page(self, table: Table, index: Index | None, found: Sequence[Item], given: Parameters) -> Answer:
+        expressions = _expressions(given)
+        keys, backwards = _keys(table, index), not given.get("ScanIndexForward", True)
+        rest = _after(found[::-1] if backwards else found, given.get("ExclusiveStartKey"), keys, backwards=backwards)
+        read = list(rest[: given.get("Limit")])
+        if len(read) * self._largest[table.name] > PAGE_BYTES:
+            read = list(_one_page(read))
+        kept = [item for item in read if holds(expressions.filter, item)]
+        answer: Answer = {"Count": len(kept), "ScannedCount": len(read)}
+        if given.get("Select") != "COUNT":
+            answer["Items"] = [expressions.project(item) for item in kept]
+        # As in the service, a page that the limit ended names its last key even if nothing follows.
+        if read and (len(read) < len(rest) or len(read) == given.get("Limit")):
+            answer["LastEvaluatedKey"] = {name: read[-1][name] for name in keys}
+        return answer
 
     def _source(self, given: Parameters) -> tuple[Table, Index | None]:
         table, name = self._table(given["TableName"]), given.get("IndexName")
@@ -396,19 +411,53 @@ class _FailureError(Exception):
 
 
 class _Expressions:
-    """The condition and the update of one write, with all placeholders accounted for."""
-
-    condition: Condition | None = None
-    update: tuple[Action, ...] = ()
+    """The expressions of one request, with all placeholders accounted for."""
 
     def __init__(self, given: Parameters) -> None:
-        placeholders = _placeholders(given)
-        if "ConditionExpression" in given:
-            self.condition = Parser(given["ConditionExpression"], placeholders).condition()
-        if "UpdateExpression" in given:
-            self.update = Parser(given["UpdateExpression"], placeholders).update()
+        placeholders = Placeholders(given.get("ExpressionAttributeNames"), given.get("ExpressionAttributeValues"))
+
+        def condition(name: str) -> Condition | None:
+            return Parser(given[name], placeholders).condition() if name in given else None
+
+        self.key_condition = condition("KeyConditionExpression")
+        self.condition = condition("ConditionExpression")
+        self.filter = condition("FilterExpression")
+        self.update = Parser(given["UpdateExpression"], placeholders).update() if "UpdateExpression" in given else ()
+        projection = "ProjectionExpression" in given
+        self.projection = Parser(given["ProjectionExpression"], placeholders).projection() if projection else None
         placeholders.check_all_used()
-        self.returns_old = given.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+        if any(len(path.steps) > 1 for path in self.projection or ()):
+            raise NotImplementedError("the in-memory DynamoDB projects whole attributes only")
+
+    def project(self, item: Item) -> Item:
+        """Return what was asked for of an item."""
+        if self.projection is None:
+            return item
+        return {str(path.steps[0]): value for path in self.projection if (value := find(item, path.steps))}
+
+
+def _expressions(given: Parameters) -> _Expressions:
+    """Read the expressions of a request; those of one like it are read once."""
+    key = tuple([(name, part if isinstance(part, str) else repr(part)) for name in _EXPRESSIONS if (part := given.get(name)) is not None])
+    if key not in _known_expressions:
+        if len(_known_expressions) >= _MOST_KNOWN:
+            _known_expressions.clear()
+        _known_expressions[key] = _Expressions(given)
+    return _known_expressions[key]
+
+
+_EXPRESSIONS = (
+    "KeyConditionExpression",
+    "ConditionExpression",
+    "FilterExpression",
+    "UpdateExpression",
+    "ProjectionExpression",
+    "ExpressionAttributeNames",
+    "ExpressionAttributeValues",
+)
+_MOST_KNOWN = 10_000
+_known_expressions: dict[Any, _Expressions] = {}
+_known_forms: set[Any] = set()
 
 
 def client_error(operation: str, code: str, message: str, *, status: int = 400, **details: Any) -> ClientError:
@@ -460,11 +509,11 @@ def tables_of(template: FilePath) -> list[Table]:
     return [_table_of(name, resource["Properties"]) for name, resource in resources.items() if resource["Type"] == "AWS::DynamoDB::Table"]
 
 
-class _TemplateLoader(yaml.SafeLoader):
+class _TemplateLoader(yaml.CSafeLoader):
     """Reads the short forms of intrinsic functions as their plain arguments."""
 
 
-def _intrinsic(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> Any:
+def _intrinsic(loader: yaml.CSafeLoader, _: str, node: yaml.Node) -> Any:
     if isinstance(node, yaml.MappingNode):
         return loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
@@ -505,9 +554,28 @@ def _exceptions() -> Any:
 
 
 def _validate(operation: str, parameters: Parameters) -> None:
+    form = operation, _form(parameters)
+    if form in _known_forms:
+        return
     report = ParamValidator().validate(parameters, _model().operation_model(operation).input_shape)
     if report.has_errors():
         raise ParamValidationError(report=report.generate_report())
+    _known_forms.add(form)
+
+
+def _form(value: Any) -> Any:
+    """Return what botocore's validation looks at: names and types, numbers, and lengths up to the longest that a text must have."""
+    kind = type(value)
+    if kind is str:
+        return min(len(value), _LONGEST_MINIMUM)
+    if kind is dict:
+        return tuple(value), tuple([min(len(part), _LONGEST_MINIMUM) if type(part) is str else _form(part) for part in value.values()])
+    if kind is list:
+        return tuple([_form(part) for part in value])
+    return kind, value if kind in {int, float, bool} else id(kind)
+
+
+_LONGEST_MINIMUM = 3
 
 
 def _is_retried(error: Exception) -> bool:
@@ -517,13 +585,14 @@ def _is_retried(error: Exception) -> bool:
 
 
 def _only(given: Parameters, known: str) -> None:
-    unknown = set(given) - set(known.split())
+    unknown = given.keys() - _names(known)
     if unknown:
         raise NotImplementedError(f"the in-memory DynamoDB does not know {', '.join(sorted(unknown))} here")
 
 
-def _placeholders(given: Parameters) -> Placeholders:
-    return Placeholders(given.get("ExpressionAttributeNames"), given.get("ExpressionAttributeValues"))
+@cache
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 def _single(item: Parameters) -> tuple[str, Parameters]:
@@ -544,19 +613,22 @@ def _key_of(key: Mapping[str, str], item: Item) -> Key:
             raise ExpressionError(f"One of the required keys was not given a value, or not of type {kind}: {name}")
         if item[name][kind] in {"", b""}:
             raise ExpressionError(f"The AttributeValue for a key attribute cannot contain an empty string value: {name}")
-    return tuple(ordering(normalized(item[name])) for name in key)
+    return tuple([ordering(item[name]) for name in key])
 
 
-def _check_item(table: Table, item: Item) -> None:
+def _checked_size(table: Table, item: Item) -> int:
+    """Return how large an item is that may be put into the table."""
     _key_of(table.key, item)
     for index in table.indexes.values():
         _key_of({name: kind for name, kind in index.key.items() if name in item}, item)
-    if _item_size(item) > ITEM_BYTES:
+    found = _item_size(item)
+    if found > ITEM_BYTES:
         raise ExpressionError("Item size has exceeded the maximum allowed size")
+    return found
 
 
 def _item_size(item: Item) -> int:
-    return sum(len(name.encode()) + size(value) for name, value in item.items())
+    return sum([len(name.encode()) + size(value) for name, value in item.items()])
 
 
 def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> str:
@@ -565,10 +637,10 @@ def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _returned(wanted: str, write: _Write, given: Parameters) -> Answer:
-    changed = {action.path.steps[0] for action in _Expressions(given).update}
+    if wanted == "NONE":
+        return {}
+    changed = {action.path.steps[0] for action in _expressions(given).update}
     match wanted:
-        case "NONE":
-            return {}
         case "ALL_OLD":
             attributes = write.old
         case "ALL_NEW" if "UpdateExpression" in given:
@@ -583,24 +655,13 @@ def _returned(wanted: str, write: _Write, given: Parameters) -> Answer:
 
 
 def _stream_record(write: _Write) -> dict[str, Any]:
-    """Return the change as the table's stream would show it."""
+    """Return the change as the table's stream would show it; what is in a table is never changed in place, so it is not copied."""
     item = cast("Item", write.new or write.old)
     images = {"NewImage": write.new, "OldImage": write.old}
-    present = {name: copied(image) for name, image in images.items() if image is not None}
+    present = {name: image for name, image in images.items() if image is not None}
     kind = "REMOVE" if write.new is None else "INSERT" if write.old is None else "MODIFY"
     keys = {name: item[name] for name in write.table.key}
-    return {"eventName": kind, "dynamodb": {"Keys": copied(keys), **present}}
-
-
-def _projection(given: Parameters, placeholders: Placeholders | None = None) -> Callable[[Item], Item]:
-    known = placeholders or _placeholders(given)
-    paths = Parser(given["ProjectionExpression"], known).projection() if "ProjectionExpression" in given else None
-    known.check_all_used()
-    if paths is None:
-        return lambda item: item
-    if any(len(path.steps) > 1 for path in paths):
-        raise NotImplementedError("the in-memory DynamoDB projects whole attributes only")
-    return lambda item: {str(path.steps[0]): value for path in paths if (value := find(item, path.steps))}
+    return {"eventName": kind, "dynamodb": {"Keys": keys, **present}}
 
 
 def _projected(table: Table, index: Index, item: Item) -> Item:
@@ -611,7 +672,7 @@ def _projected(table: Table, index: Index, item: Item) -> Item:
     return {name: value for name, value in item.items() if name in kept}
 
 
-def _check_key_condition(condition: Condition, key: Sequence[str]) -> None:
+def _check_key_condition(condition: Condition | None, key: Sequence[str]) -> None:
     """Refuse anything but the partition key's value, then at most one condition on the sort key."""
     conditions = [condition.left, condition.right] if isinstance(condition, Both) else [condition]
     by_name = dict(_key_part(part) for part in conditions)
@@ -622,7 +683,7 @@ def _check_key_condition(condition: Condition, key: Sequence[str]) -> None:
         raise ExpressionError("Query key condition not supported")
 
 
-def _key_part(condition: Condition) -> tuple[str | int, str]:
+def _key_part(condition: Condition | None) -> tuple[str | int, str]:
     match condition:
         case Comparison(sign, Path((name,)), Literally()):
             return name, sign
@@ -632,22 +693,6 @@ def _key_part(condition: Condition) -> tuple[str | int, str]:
             return name, function
         case _:
             raise ExpressionError("Query key condition not supported")
-
-
-def _page(table: Table, index: Index | None, found: Sequence[Item], given: Parameters, placeholders: Placeholders) -> Answer:
-    filtering = Parser(given["FilterExpression"], placeholders).condition() if "FilterExpression" in given else None
-    project = _projection(given, placeholders)
-    keys, backwards = _keys(table, index), not given.get("ScanIndexForward", True)
-    rest = _after(found[::-1] if backwards else found, given.get("ExclusiveStartKey"), keys, backwards=backwards)
-    read = list(_one_page(rest, given.get("Limit")))
-    kept = [item for item in read if holds(filtering, item)]
-    answer: Answer = {"Count": len(kept), "ScannedCount": len(read)}
-    if given.get("Select") != "COUNT":
-        answer["Items"] = [project(item) for item in kept]
-    # As in the service, a page that the limit ended names its last key even if nothing follows.
-    if read and (len(read) < len(rest) or len(read) == given.get("Limit")):
-        answer["LastEvaluatedKey"] = {name: read[-1][name] for name in keys}
-    return answer
 
 
 def _keys(table: Table, index: Index | None) -> dict[str, str]:
@@ -665,9 +710,9 @@ def _after(found: Sequence[Item], start: Item | None, keys: Mapping[str, str], *
     return [item for item in found if (_key_of(keys, item) < last if backwards else _key_of(keys, item) > last)]
 
 
-def _one_page(items: Sequence[Item], limit: int | None) -> Iterator[Item]:
+def _one_page(items: Sequence[Item]) -> Iterator[Item]:
     taken = 0
-    for item in items[:limit]:
+    for item in items:
         taken += _item_size(item)
         yield item
         if taken > PAGE_BYTES:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 
 
 def sample(path: str) -> Any:
     """Return a sample event, such as `orders/place/accepted`."""
-    return json.loads((EVENTS / f"{path}.json").read_text("utf-8"))
+    return msgspec.json.decode(_contents(path))
+
+
+@cache
+def _contents(path: str) -> bytes:
+    return (EVENTS / f"{path}.json").read_bytes()
 
 
 def expected(path: str) -> Any:
