@@ -30,7 +30,7 @@ SHAPES = {
     "AWS::SNS::Topic": '(["{0}"])',
     "AWS::Scheduler::Schedule": '(("{0}"))',
 }
-_SENDS = ("PutItem", "UpdateItem", "PutEvents", "SendMessage", "Publish", "StartExecution")
+_SENDS = ("PutItem", "UpdateItem", "DeleteItem", "PutEvents", "SendMessage", "Publish", "StartExecution")
 
 
 def drawing() -> str:

@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "CATALOGUE_TABLE": "Catalogue",
     "STOCK_TABLE": "Stock",
     "RESERVATIONS_TABLE": "Reservations",
+    "RETURNED_STOCK_TABLE": "ReturnedStock",
     "FRAUD_TABLE": "Fraud",
     "ORDER_VIEW_TABLE": "OrderView",
     "INVOICES_TABLE": "Invoices",

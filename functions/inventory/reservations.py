@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from inventory import rules
-from inventory.rules import Holding
+from inventory.rules import Aside, Back, NotAside
 from orderflow.commands import ExpireReservation, RecordRelease, RecordReservation, RecordShortage, Refusal, decide
 from orderflow.log import AlongsideFailed, Conflict
 from orderflow.order import remaining, standing, stock_lines
@@ -53,7 +53,7 @@ def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
     Raises:
         OrderNotFound: there is no such order.
         RuntimeError: the order holds stock but is not being undone, so the stock is still its own.
-        NoReservation, AlongsideFailed: the tables do not hold what the order's events say is reserved.
+        NotAside, AlongsideFailed: the tables do not hold what the order's events say is reserved.
         Conflict, Contention: others kept getting in the way.
     """
     order = log.load(order_id)
@@ -65,6 +65,11 @@ def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
             order = _give_back(log, inventory, order)
         except Conflict:
             order = log.load(order_id)
+        except NotAside:
+            # Somebody else may have given it back since the order was read.
+            before, order = order, log.load(order_id)
+            if order.version == before.version:
+                raise
     raise Conflict(order_id)
 
 
@@ -89,25 +94,30 @@ def expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime)
     return True
 
 
-def settle(log: OrderLog, inventory: Inventory, order_id: str) -> Settled:
+def settle(log: OrderLog, inventory: Inventory, order_id: str, at_least: int | None = None) -> Settled:
     """Bring stock and the order's reservation in line with what has left and come back, whatever they were told before.
+
+    `at_least` is the version of the event that is the reason, if there is one. What is read of an order may be no newer than that:
+    rows never go back to what was before.
 
     Raises:
         OrderNotFound: there is no such order.
-        NoReservation, AlongsideFailed: the tables do not hold what the order's events say.
+        NotAside, AlongsideFailed: the tables do not hold what the order's events say.
         Conflict, Contention: others kept getting in the way.
     """
-    for _ in range(_ATTEMPTS):
-        # The row first: whatever changes it afterwards with an event makes the write fail, so the order is never too old for it.
-        row = inventory.row(order_id)
-        due = rules.due(log.load(order_id))
-        if not rules.moves(row.holding, due):
-            return "nothing_to_settle"
+    for attempt in range(_ATTEMPTS):
+        # The row first: one that is gone says nothing about what leaves later.
+        aside = inventory.aside(order_id)
+        order = log.load(order_id, None if attempt else at_least)
+        back = inventory.back(order_id) if rules.back(order).returns else Back()
         try:
-            inventory.bring(row, due)
+            plan = rules.settlement(order, aside, back)
+            return "settled" if inventory.settle(order_id, aside, back, plan) else "nothing_to_settle"
+        except NotAside:
+            if attempt or at_least is None:
+                raise
         except Conflict:
             continue
-        return "settled"
     raise Conflict(order_id)
 
 
@@ -144,8 +154,13 @@ def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
 
 def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:
     facts = _facts(order, RecordRelease())
+    row = inventory.aside(order.order_id)
+    if row is None:
+        raise NotAside(order.order_id)
     # What has left may still count as set aside; it is settled with the rest.
-    writes = inventory.bringing(inventory.row(order.order_id), Holding(shipped=rules.due(order).shipped))
+    gone = Aside(parcels=len(order.parcels))
+    moves = rules.moves(rules.holding(order, row, Back()), rules.holding(order, gone, Back()))
+    writes = inventory.releasing(order.order_id, row, moves)
     try:
         return log.append(order, facts, source="inventory", alongside=writes)
     except AlongsideFailed as failed:

@@ -32,6 +32,28 @@ class Holding(Struct, frozen=True):
     shipped: tuple[StockLine, ...] = ()
 
 
+class Aside(Struct, frozen=True):
+    """What is set aside for an order, when so many of its parcels have left and are not part of it any more."""
+
+    lines: tuple[StockLine, ...] = ()
+    parcels: int = 0
+
+
+class Back(Struct, frozen=True):
+    """What came back of an order and is for sale again: the lines of so many of its returns."""
+
+    lines: tuple[StockLine, ...] = ()
+    returns: int = 0
+
+
+class Settlement(Struct, frozen=True):
+    """How stock changes so that it follows an order, and what is known of the order after that."""
+
+    moves: tuple[Move, ...]
+    aside: Aside
+    back: Back
+
+
 class Move(Struct, frozen=True):
     """By how much each part of one product's stock changes; the three add up to nothing."""
 
@@ -41,15 +63,51 @@ class Move(Struct, frozen=True):
     shipped: int
 
 
+class NotAside(LookupError):
+    """Nothing is set aside for an order that should have something."""
+
+
 class Overdrawn(ValueError):
     """More would be taken from a part of the stock than is in it."""
 
 
+def aside(order: Order) -> Aside:
+    """Return what should be set aside for an order by its events."""
+    return Aside(remaining(order) if order.reservation == "held" else (), len(order.parcels))
+
+
+def back(order: Order) -> Back:
+    """Return what should have come back of an order by its events."""
+    came = [one for one in order.returns if one.amount]
+    return Back(subtract(line for one in came for line in one.lines), len(came))
+
+
+def holding(order: Order, aside: Aside, back: Back) -> Holding:
+    """Return what an order has of the stock when this is set aside and that has come back; a parcel that was lost is gone as well."""
+    return Holding(aside.lines, subtract((line for parcel in order.parcels[: aside.parcels] for line in parcel.lines), back.lines))
+
+
 def due(order: Order) -> Holding:
-    """Return what an order has of the stock by its events; a parcel that was lost is gone as one that arrived is."""
-    left = [line for parcel in order.parcels for line in parcel.lines]
-    came_back = [line for one in order.returns if one.amount for line in one.lines]
-    return Holding(remaining(order) if order.reservation == "held" else (), subtract(left, came_back))
+    """Return what an order has of the stock by its events."""
+    return holding(order, aside(order), back(order))
+
+
+def settlement(order: Order, was_aside: Aside | None, was_back: Back) -> Settlement:
+    """Return what brings stock in line with the order.
+
+    Without a row (None) nothing is set aside, and all parcels of the order have left: a row is gone only when that is so, and
+    nothing leaves afterwards. What counts more parcels or returns than the order has is ahead of what was read of it, and stays.
+
+    Raises:
+        NotAside: there is no row, but something should be set aside.
+    """
+    should_aside, should_back = aside(order), back(order)
+    if was_aside is None and should_aside.lines:
+        raise NotAside(order.order_id)
+    before = was_aside or should_aside
+    after = should_aside if should_aside.parcels >= before.parcels else before
+    after_back = should_back if should_back.returns > was_back.returns else was_back
+    return Settlement(moves(holding(order, before, was_back), holding(order, after, after_back)), after, after_back)
 
 
 def moves(before: Holding, after: Holding) -> tuple[Move, ...]:

@@ -10,7 +10,9 @@ from orderflow.clients import client
 from orderflow.log import OrderLog
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-INVENTORY = Inventory(settings.required("STOCK_TABLE"), settings.required("RESERVATIONS_TABLE"), client("dynamodb"))
+INVENTORY = Inventory(
+    settings.required("STOCK_TABLE"), settings.required("RESERVATIONS_TABLE"), settings.required("RETURNED_STOCK_TABLE"), client("dynamodb")
+)
 
 
 class Step(TypedDict):

@@ -1,10 +1,11 @@
-"""The tables Stock and Reservations, as writes that go into one transaction with an order's event.
+"""The tables Stock, Reservations and ReturnedStock, as writes that go into one transaction with an order's event.
 
 Stock (key `sku`): `available`, `reserved` and `shipped` count pieces, and add up to what was ever received.
 
-Reservations (key `order_id`): `lines` is what is set aside for the order now, `shipped` what has left and not come
-back, `state` whether anything is `held`, was `released`, or all of it `shipped`; `reserved_at` is UTC. `changes` counts
-what was changed since. A row that is held is on the sparse index `held`, by `held_shard` and `reserved_at`.
+Reservations (key `order_id`): `lines` is what is set aside for the order now, `parcels` how many of its parcels have
+left since; `reserved_at` is UTC. There is a row as long as something is set aside, and no longer.
+
+ReturnedStock (key `order_id`): `lines` is what came back of the order and is for sale again, of so many `returns`.
 
 Stock changes only together with the row of the order it is for, so the reserved amount of a product is always the sum
 of what the rows have set aside.
@@ -12,7 +13,6 @@ of what the rows have set aside.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import batched
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from inventory import rules
-from inventory.rules import Holding, Move
+from inventory.rules import Aside, Back, Holding, Move, Settlement
 from orderflow.events import StockLine
 from orderflow.log import timestamp, transact
 
@@ -31,15 +31,9 @@ if TYPE_CHECKING:
 
     from orderflow.events import Shortage
 
-HELD_SHARDS = 4
-INDEX = "held"
-# Of a shard, of 1 MB each: some hundred thousand reservations in all.
-MOST_PAGES = 50
+# Of 1 MB each: some hundred thousand reservations.
+MOST_PAGES = 200
 _KEYS_AT_ONCE = 100
-
-
-class NoReservation(LookupError):
-    """There is no reservation of this order."""
 
 
 class TooManyHeld(RuntimeError):
@@ -47,28 +41,20 @@ class TooManyHeld(RuntimeError):
 
 
 class Held(Struct, frozen=True):
-    """What is set aside for an order, as the index has it, which follows the table with a delay."""
+    """What is set aside for an order."""
 
     order_id: str
     lines: tuple[StockLine, ...]
 
 
-class Row(Struct, frozen=True):
-    """An order's reservation as it was read; `changes` and `reserved_at` tell it from what it was before and will be."""
-
-    order_id: str
-    holding: Holding
-    reserved_at: str
-    changes: int = 0
-
-
 class Inventory:
     """Knows the tables' names and how their items look."""
 
-    def __init__(self, stock: str, reservations: str, client: DynamoDBClient) -> None:
-        """Work on the DynamoDB tables `stock` and `reservations`."""
+    def __init__(self, stock: str, reservations: str, returned: str, client: DynamoDBClient) -> None:
+        """Work on the DynamoDB tables `stock`, `reservations` and `returned`."""
         self._stock = stock
         self._reservations = reservations
+        self._returned = returned
         self._client = client
 
     def reserving(self, order_id: str, lines: Sequence[StockLine]) -> list[TransactWriteItemTypeDef]:
@@ -81,57 +67,76 @@ class Inventory:
 
     def freeing(self, order_id: str, lines: Sequence[StockLine]) -> list[TransactWriteItemTypeDef]:
         """Return the writes that give back a reservation of these lines so that it can be made again."""
-        return [*self._moving(rules.moves(Holding(tuple(lines)), Holding())), self._remove(order_id)]
+        before = Aside(tuple(lines))
+        return [*self._moving(rules.moves(Holding(before.lines), Holding())), self._change(order_id, before, Aside())]
 
-    def bringing(self, row: Row, due: Holding) -> list[TransactWriteItemTypeDef]:
-        """Return the writes after which the order has `due` of the stock, the row's own last."""
-        return [*self._moving(rules.moves(row.holding, due)), self._change(row, due)]
+    def releasing(self, order_id: str, row: Aside, moves: Iterable[Move]) -> list[TransactWriteItemTypeDef]:
+        """Return the writes after which nothing is set aside for the order, its row's own last."""
+        return [*self._moving(moves), self._change(order_id, row, Aside())]
 
     def was_changed(self, reasons: Sequence[Mapping[str, Any]]) -> bool:
-        """Tell from the reasons why the writes of `bringing` were cancelled whether the row is not as it was read."""
+        """Tell from the reasons why the writes of `releasing` were cancelled whether the row is not as it was read."""
         return _is_refused(reasons[-1])
 
-    def bring(self, row: Row, due: Holding) -> None:
-        """Change stock and row so that the order has `due`.
+    def settle(self, order_id: str, aside: Aside | None, back: Back, settlement: Settlement) -> bool:
+        """Change stock and rows as settled, where these are as they were read; tell whether anything had to change.
 
         Raises:
-            Conflict: the row is not as it was read.
-            AlongsideFailed: the stock does not hold what the row says.
+            Conflict: a row is not as it was read.
+            AlongsideFailed: the stock does not hold what the rows say.
             Contention: other transactions kept getting in the way.
         """
-        *moving, change = self.bringing(row, due)
-        transact(self._client, [change], moving, own=1)
+        rows: list[TransactWriteItemTypeDef] = []
+        if aside and aside != settlement.aside:
+            rows.append(self._change(order_id, aside, settlement.aside))
+        if back != settlement.back:
+            rows.append(self._put_back(order_id, back, settlement.back))
+        if rows:
+            transact(self._client, rows, list(self._moving(settlement.moves)), own=len(rows))
+        return bool(rows)
 
-    def row(self, order_id: str) -> Row:
-        """Return the order's reservation.
+    def aside(self, order_id: str) -> Aside | None:
+        """Return what is set aside for the order, or None where nothing is."""
+        item = self._row(self._reservations, order_id)
+        return Aside(_lines(item["lines"]), int(item.get("parcels", {}).get("N", 0))) if item else None
 
-        Raises:
-            NoReservation: it has none.
-        """
-        answer = self._client.get_item(TableName=self._reservations, Key={"order_id": {"S": order_id}}, ConsistentRead=True)
-        if "Item" not in answer:
-            raise NoReservation(order_id)
-        return _row(answer["Item"])
+    def back(self, order_id: str) -> Back:
+        """Return what came back of the order and is for sale again."""
+        item = self._row(self._returned, order_id)
+        return Back(_lines(item["lines"]), int(item["returns"]["N"])) if item else Back()
 
     def held(self, order_ids: Iterable[str]) -> set[str]:
-        """Return those of the orders that have a reservation which is held; now and then not all of them, under load."""
+        """Return those of the orders for which something is set aside; now and then not all of them, under load."""
         found: set[str] = set()
         for some in batched(order_ids, _KEYS_AT_ONCE, strict=False):
             keys = [{"order_id": {"S": order_id}} for order_id in some]
-            answer = self._client.batch_get_item(RequestItems={self._reservations: {"Keys": keys}})
+            request: Any = {"Keys": keys, "ProjectionExpression": "order_id"}
+            answer = self._client.batch_get_item(RequestItems={self._reservations: request})
             rows = answer.get("Responses", {}).get(self._reservations, [])
-            found |= {row["order_id"]["S"] for row in rows if row["state"] == {"S": "held"}}  # pyright: ignore[reportTypedDictNotRequiredAccess]
+            found |= {row["order_id"]["S"] for row in rows}  # pyright: ignore[reportTypedDictNotRequiredAccess]
         return found
 
     def all_held(self) -> Iterator[Held]:
         """Give everything that is set aside.
 
         Raises:
-            TooManyHeld: it is more than `MOST_PAGES` pages of a shard of the index.
+            TooManyHeld: it is more than `MOST_PAGES` pages of the table.
         """
-        for shard in range(HELD_SHARDS):
-            for item in self._of_shard(str(shard)):
-                yield Held(item["order_id"]["S"], _lines(item["lines"]))
+        start: dict[str, Any] = {}
+        for _ in range(MOST_PAGES):
+            page = self._client.scan(
+                TableName=self._reservations,
+                ProjectionExpression="order_id, #lines",
+                ExpressionAttributeNames={"#lines": "lines"},
+                **start,
+            )
+            items: list[Any] = page["Items"]
+            yield from (Held(item["order_id"]["S"], _lines(item["lines"])) for item in items)
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        message = f"more than {MOST_PAGES} pages"
+        raise TooManyHeld(message)
 
     def reserved(self) -> dict[str, int]:
         """Return how much of each product is reserved; those of which nothing is are left out."""
@@ -149,23 +154,6 @@ class Inventory:
             if "LastEvaluatedKey" not in page:
                 return found
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-
-    def _of_shard(self, shard: str) -> Iterator[dict[str, Any]]:
-        start: dict[str, Any] = {}
-        for _ in range(MOST_PAGES):
-            page = self._client.query(
-                TableName=self._reservations,
-                IndexName=INDEX,
-                KeyConditionExpression="held_shard = :shard",
-                ExpressionAttributeValues={":shard": {"S": shard}},
-                **start,
-            )
-            yield from page["Items"]
-            if "LastEvaluatedKey" not in page:
-                return
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        message = f"more than {MOST_PAGES} pages of shard {shard}"
-        raise TooManyHeld(message)
 
     def shortages(self, lines: Sequence[StockLine], reasons: Sequence[Mapping[str, Any]]) -> tuple[Shortage, ...]:
         """Return which lines were short, from the reasons why the writes of `reserving` were cancelled.
@@ -211,64 +199,43 @@ class Inventory:
                 "TableName": self._reservations,
                 "Item": {
                     "order_id": {"S": order_id},
-                    "state": {"S": "held"},
                     "lines": _list(lines),
                     "reserved_at": {"S": timestamp(datetime.now(UTC))},
-                    "held_shard": {"S": _shard(order_id)},
                 },
                 "ConditionExpression": "attribute_not_exists(order_id)",
             }
         }
 
-    def _remove(self, order_id: str) -> TransactWriteItemTypeDef:
-        return {
-            "Delete": {
-                "TableName": self._reservations,
-                "Key": {"order_id": {"S": order_id}},
-                "ConditionExpression": "#state = :held",
-                "ExpressionAttributeNames": {"#state": "state"},
-                "ExpressionAttributeValues": {":held": {"S": "held"}},
-            }
+    def _change(self, order_id: str, before: Aside, after: Aside) -> TransactWriteItemTypeDef:
+        """Return the write of an order's row, which goes with the last of what is set aside."""
+        known = {":before": {"N": str(before.parcels)}} if before.parcels else {}
+        change: Any = {
+            "TableName": self._reservations,
+            "Key": {"order_id": {"S": order_id}},
+            "ConditionExpression": "parcels = :before" if known else "attribute_exists(order_id) AND attribute_not_exists(parcels)",
         }
+        if not after.lines:
+            return {"Delete": change | ({"ExpressionAttributeValues": known} if known else {})}
+        change["UpdateExpression"] = "SET #lines = :lines, parcels = :parcels"
+        change["ExpressionAttributeNames"] = {"#lines": "lines"}
+        change["ExpressionAttributeValues"] = {":lines": _list(after.lines), ":parcels": {"N": str(after.parcels)}, **known}
+        return {"Update": change}
 
-    def _change(self, row: Row, due: Holding) -> TransactWriteItemTypeDef:
-        known = "changes = :changes" if row.changes else "attribute_not_exists(changes)"
-        before = {":changes": {"N": str(row.changes)}} if row.changes else {}
-        return {
-            "Update": {
-                "TableName": self._reservations,
-                "Key": {"order_id": {"S": row.order_id}},
-                "UpdateExpression": "SET #state = :state, #lines = :lines, shipped = :shipped, changes = :next"
-                + ("" if due.reserved else " REMOVE held_shard"),
-                "ConditionExpression": f"reserved_at = :reserved_at AND {known}",
-                "ExpressionAttributeNames": {"#state": "state", "#lines": "lines"},
-                "ExpressionAttributeValues": {
-                    ":state": {"S": _state(due)},
-                    ":lines": _list(due.reserved),
-                    ":shipped": _list(due.shipped),
-                    ":next": {"N": str(row.changes + 1)},
-                    ":reserved_at": {"S": row.reserved_at},
-                    **before,
-                },
-            }
+    def _put_back(self, order_id: str, before: Back, after: Back) -> TransactWriteItemTypeDef:
+        put: Any = {
+            "TableName": self._returned,
+            "Item": {"order_id": {"S": order_id}, "lines": _list(after.lines), "returns": {"N": str(after.returns)}},
+            "ConditionExpression": "attribute_not_exists(order_id)",
         }
+        if before.returns:
+            put["ConditionExpression"] = "#returns = :before"
+            put["ExpressionAttributeNames"] = {"#returns": "returns"}
+            put["ExpressionAttributeValues"] = {":before": {"N": str(before.returns)}}
+        return {"Put": put}
 
-
-def _shard(order_id: str) -> str:
-    return str(zlib.crc32(order_id.encode()) % HELD_SHARDS)
-
-
-def _state(holding: Holding) -> str:
-    if holding.reserved:
-        return "held"
-    return "shipped" if holding.shipped else "released"
-
-
-def _row(item: Mapping[str, Any]) -> Row:
-    # What was released before rows said what they hold still names its lines.
-    reserved = _lines(item["lines"]) if item["state"]["S"] == "held" else ()
-    holding = Holding(reserved, _lines(item.get("shipped", {"L": []})))
-    return Row(item["order_id"]["S"], holding, item["reserved_at"]["S"], int(item.get("changes", {}).get("N", 0)))
+    def _row(self, table: str, order_id: str) -> dict[str, Any] | None:
+        answer = self._client.get_item(TableName=table, Key={"order_id": {"S": order_id}}, ConsistentRead=True)
+        return answer.get("Item")
 
 
 def _lines(value: Mapping[str, Any]) -> tuple[StockLine, ...]:

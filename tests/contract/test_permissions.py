@@ -9,7 +9,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 
 from orderflow import webhooks
 from orderflow.batch import RetryQueue
-from orderflow.commands import ApproveReview, RecordDispatch, RecordShipment
+from orderflow.commands import ApproveReview, RecordDelivery, RecordDispatch, RecordReturn, RecordShipment, RequestReturn
 from orderflow.events import StockLine
 from orderflow.log import OrderLog
 from orderflow.order import stock_lines
@@ -236,15 +236,17 @@ def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
 
 
 def every_move_of_stock(observed: Observed) -> None:
-    """Let a reservation expire, and settle an order of which parcels left."""
+    """Let a reservation expire, and settle an order of which parcels left and came back, until all of it has left."""
     prepared.place(observed.log, "ord_expiring")
     observed.step("ord_expiring", "inventory.reserve")
-    prepared.place(observed.log, "ord_leaving")
+    prepared.place(observed.log, "ord_leaving", lines={"MUG-BLUE": 3})
     observed.step("ord_leaving", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
     observed.log.record(observed.log.load("ord_leaving"), RecordShipment("ship_1"), source="shipping")
-    for parcel_id, module, event in (("1", "inventory.reconcile", {}), ("2", "inventory.settle", samples.waking("ord_leaving"))):
-        left = RecordDispatch(parcel_id, (StockLine("MUG-BLUE", 1),))
-        observed.log.record(observed.log.load("ord_leaving"), left, source="shipping")
+    mug, long_ago, woken = (StockLine("MUG-BLUE", 1),), datetime(2020, 1, 1, tzinfo=UTC), samples.waking("ord_leaving")
+    for one, module, event in (("1", "inventory.reconcile", {}), ("2", "inventory.settle", woken), ("3", "inventory.settle", woken)):
+        back = RequestReturn(one, mug, "too small", long_ago), RecordReturn(one)
+        for command in (RecordDispatch(one, mug), RecordDelivery(one), *back):
+            observed.log.record(observed.log.load("ord_leaving"), command, source="shipping")
         observed.run(module, event)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("inventory.expire.KEPT_FOR", timedelta(0))

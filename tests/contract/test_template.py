@@ -21,6 +21,7 @@ KEPT = {
     "Catalogue",
     "Stock",
     "Reservations",
+    "ReturnedStock",
     "Reviews",
     "Fraud",
     "LedgerEntries",

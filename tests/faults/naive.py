@@ -62,7 +62,7 @@ def reserve(event: Any, _context: Any) -> Any:
         return {"outcome": "out_of_stock"}
     for line in order.lines:
         _move(rows[line.sku], line.quantity)
-    _reservation(order, "held")
+    _reservation(order)
     _write(order, events.StockReserved(stock_lines(order)), "inventory")
     return {"outcome": "reserved"}
 
@@ -120,7 +120,7 @@ def release(event: Any, _context: Any) -> Any:
     order = _load(event)
     for line in order.lines:
         _move(_stock(line.sku), -line.quantity)
-    _reservation(order, "released")
+    DYNAMODB.delete_item(TableName="Reservations", Key={"order_id": {"S": order.order_id}})
     _write(order, events.StockReleased(stock_lines(order)), "inventory")
     return {"outcome": "released"}
 
@@ -207,6 +207,6 @@ def _move(row: Any, quantity: int) -> None:
     DYNAMODB.put_item(TableName="Stock", Item={**row, "available": {"N": str(available)}, "reserved": {"N": str(reserved)}})
 
 
-def _reservation(order: Order, state: str) -> None:
+def _reservation(order: Order) -> None:
     lines = {"L": [{"M": {"sku": {"S": line.sku}, "quantity": {"N": str(line.quantity)}}} for line in order.lines]}
-    DYNAMODB.put_item(TableName="Reservations", Item={"order_id": {"S": order.order_id}, "state": {"S": state}, "lines": lines})
+    DYNAMODB.put_item(TableName="Reservations", Item={"order_id": {"S": order.order_id}, "lines": lines})

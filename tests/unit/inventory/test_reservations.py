@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from devtools.seed import PRODUCTS
 from inventory import release, reservations, reserve, rules
-from inventory.rules import Holding, Level
+from inventory.rules import Holding, Level, NotAside
 from inventory.steps import INVENTORY, LOG
-from inventory.store import Inventory, NoReservation
+from inventory.store import Inventory
 from orderflow import log as orderlog
 from orderflow.commands import FailFulfilment, RecordDispatch
 from orderflow.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
@@ -79,7 +79,7 @@ def levels(database: FakeDynamoDB) -> dict[str, Level]:
 
 def row(order_id: str, lines: dict[str, int]) -> dict[str, Any]:
     items = [{"M": {"sku": {"S": sku}, "quantity": {"N": str(quantity)}}} for sku, quantity in lines.items()]
-    return {"order_id": {"S": order_id}, "state": {"S": "held"}, "lines": {"L": items}, "reserved_at": {"S": "2026-01-15T10:30:00.000000Z"}}
+    return {"order_id": {"S": order_id}, "lines": {"L": items}, "reserved_at": {"S": "2026-01-15T10:30:00.000000Z"}}
 
 
 def fail(order_id: str) -> None:
@@ -134,7 +134,7 @@ def test_reserving_moves_every_line_and_writes_the_row_and_the_event(database: F
     lines = (StockLine("MUG-BLUE", 2), StockLine("TRAY-BIRCH", 1))
     assert levels(database) == rules.reserve(before, lines)
     (row,) = database.items("Reservations")
-    assert (row["order_id"], row["state"]) == ({"S": "ord_1"}, {"S": "held"})
+    assert row["order_id"] == {"S": "ord_1"}
     assert [line["M"]["quantity"]["N"] for line in row["lines"]["L"]] == ["2", "1"]
     event = LOG.history("ord_1")[-1]
     assert (event.source, event.data) == ("inventory", StockReserved(lines))
@@ -223,7 +223,7 @@ def test_an_order_given_up_while_it_is_reserved_gets_nothing(database: FakeDynam
     assert database.items("Reservations") == []
 
 
-def test_releasing_puts_everything_back_and_marks_the_row(
+def test_releasing_puts_everything_back_and_takes_the_row_away(
     database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
 ) -> None:
     place(LOG, lines={"MUG-BLUE": 2, "LAST-ITEM-CLOCK": 1})
@@ -233,7 +233,7 @@ def test_releasing_puts_everything_back_and_marks_the_row(
 
     assert do_release("ord_1") == "released"
     assert levels(database) == before
-    assert database.items("Reservations")[0]["state"] == {"S": "released"}
+    assert database.items("Reservations") == []
     event = LOG.history("ord_1")[-1]
     assert (event.source, event.data) == (
         "inventory",
@@ -334,7 +334,7 @@ def test_an_unknown_order_is_a_fault(step: str, aws: Aws, request: pytest.Fixtur
 
 def test_a_reservation_that_the_events_do_not_know_is_a_fault(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG)
-    database.seed("Reservations", {"order_id": {"S": "ord_1"}, "state": {"S": "held"}})
+    database.seed("Reservations", {"order_id": {"S": "ord_1"}})
 
     with pytest.raises(AlongsideFailed):
         do_reserve("ord_1")
@@ -345,13 +345,28 @@ def test_stock_that_does_not_hold_what_was_reserved_is_a_fault(database: FakeDyn
     place(LOG)
     advance(LOG, "ord_1", "inventory.reserve", "orders.fail")
 
-    with pytest.raises(NoReservation):
+    with pytest.raises(NotAside):
         do_release("ord_1")
     database.seed("Reservations", row("ord_1", {"MUG-BLUE": 2}))
     with pytest.raises(AlongsideFailed):
         do_release("ord_1")
     assert level(database, "MUG-BLUE").reserved == 0
     assert facts("ord_1")[-1] == "FulfilmentFailed"
+
+
+@pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
+def test_of_two_releases_at_once_one_has_its_effect(
+    operation: str, database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
+) -> None:
+    place(LOG)
+    before = levels(database)
+    do_reserve("ord_1")
+    fail("ord_1")
+    first(operation, lambda: do_release("ord_1"))(database)
+
+    assert do_release("ord_1") == "released"
+    assert levels(database) == before
+    assert facts("ord_1").count("StockReleased") == 1
 
 
 def conflicts(times: int) -> Hook:
@@ -415,7 +430,7 @@ ORDERS = st.lists(
 @given(st.dictionaries(st.sampled_from(["MUG-BLUE", "MUG-WHITE", "TRAY-BIRCH"]), st.integers(0, 6)), ORDERS)
 def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tuple[dict[str, int], bool]]) -> None:
     database = FakeDynamoDB(*TABLES)
-    log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", database.client)
+    log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
     fill(database, available)
     expected: rules.Stock = levels(database)
     for number, (lines, given_up) in enumerate(wanted):

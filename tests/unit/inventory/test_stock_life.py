@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inventory import expire, expiry, reservations, rules, settle
-from inventory.rules import Level
+from inventory.rules import Aside, Back, Level, NotAside, Settlement
 from inventory.steps import INVENTORY, LOG
-from inventory.store import Inventory, NoReservation
+from inventory.store import Inventory
 from orderflow import log as orderlog
 from orderflow.commands import (
     CancelOrder,
@@ -339,8 +339,12 @@ def test_a_settlement_that_dies_anywhere_is_made_good_by_the_message_coming_agai
 
 
 def back_to_reserved(database: FakeDynamoDB) -> None:
-    row = INVENTORY.row("ord_1")
-    INVENTORY.bring(row, rules.Holding(tuple(StockLine(sku, count) for sku, count in LINES.items())))
+    row, whole = INVENTORY.aside("ord_1"), Aside(tuple(StockLine(sku, count) for sku, count in LINES.items()))
+    order = LOG.load("ord_1")
+    undo = rules.moves(rules.due(order), rules.holding(order, whole, Back()))
+    assert INVENTORY.settle("ord_1", row, Back(), Settlement(undo, whole, Back()))
+    [row_] = database.items("Reservations")
+    database.seed("Reservations", {name: value for name, value in row_.items() if name != "parcels"})
     assert mugs(database) == Level(7, 3)
 
 
@@ -367,10 +371,134 @@ def test_a_service_that_does_not_answer_is_tried_again_by_the_queue(database: Fa
     assert mugs(database) == Level(7, 2, 1)
 
 
-def test_an_order_without_a_reservation_cannot_be_settled(aws: Aws) -> None:
+def test_an_order_without_its_reservation_cannot_be_settled(aws: Aws) -> None:
     place(LOG)
-    with pytest.raises(NoReservation):
+    assert reservations.settle(LOG, INVENTORY, "ord_1") == "nothing_to_settle"
+    advance(LOG, "ord_1", "inventory.reserve")
+    for at_least in (None, 1):
+        with pytest.raises(NotAside):
+            reservations.settle(LOG, INVENTORY, "ord_1", at_least)
+
+
+ALL = parcel(1, MUG_BLUE=3, TRAY_BIRCH=1)
+
+
+def returned(number: int, **lines: int) -> tuple[Command, Command]:
+    return_id = f"ret_{number}"
+    what = tuple(StockLine(sku.replace("_", "-"), count) for sku, count in lines.items())
+    return RequestReturn(return_id, what, "too small", LONG_AGO), RecordReturn(return_id)
+
+
+def rows(database: FakeDynamoDB) -> tuple[int, int]:
+    return len(database.items("Reservations")), len(database.items("ReturnedStock"))
+
+
+def test_what_has_left_altogether_leaves_no_row(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+    through(*SAGA)
+    happen(RecordShipment("ship_1"), ALL)
+    assert rows(database) == (1, 0)
+
+    assert wake("ord_1") == []
+    assert rows(database) == (0, 0)
+    gone = {"MUG-BLUE": Level(7, 0, 3), "TRAY-BIRCH": Level(4, 0, 1)}
+    assert levels(database) == gone
+    database.calls.clear()
+    assert wake("ord_1", "ord_1") == []
+    assert levels(database) == gone
+    assert set(database.calls) == {"GetItem", "Query"}
+
+
+@pytest.mark.parametrize("settled", [(True, True), (True, False), (False, True), (False, False)])
+def test_what_came_back_counts_once_whether_the_parcels_were_settled_before_or_not(
+    settled: tuple[bool, bool], database: FakeDynamoDB, wake: Callable[..., list[str]]
+) -> None:
+    through(*SAGA)
+    happen(RecordShipment("ship_1"), ALL)
+    if settled[0]:
+        wake("ord_1")
+    happen(RecordDelivery("parcel_1"), *returned(1, MUG_BLUE=1))
+    if settled[1]:
+        wake("ord_1", "ord_1")
+        assert levels(database) == {"MUG-BLUE": Level(8, 0, 2), "TRAY-BIRCH": Level(4, 0, 1)}
+    happen(*returned(2, MUG_BLUE=2, TRAY_BIRCH=1))
+
+    assert wake("ord_1", "ord_1") == []
+    assert levels(database) == on_shelf()
+    assert rows(database) == (0, 1)
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_came_back_of_an_order_whose_rest_was_cancelled_counts_once(
+    settled: bool, database: FakeDynamoDB, wake: Callable[..., list[str]]
+) -> None:
+    through(*SAGA)
+    happen(*SHIPPED)
+    if settled:
+        wake("ord_1")
+    happen(RecordDelivery("parcel_1"), *returned(1, MUG_BLUE=1))
+    if settled:
+        wake("ord_1")
+    happen(RequestCancellation("customer"), RecordRecall("ship_1"), RecordCapture("parcel_1", "cap_1"), RecordVoid("auth_1"))
+
+    assert reservations.release(LOG, INVENTORY, "ord_1") == "released"
+    assert rows(database) == (0, int(settled))
+    assert wake("ord_1", "ord_1") == []
+    assert levels(database) == on_shelf()
+
+
+@pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("back", [(), returned(1, MUG_BLUE=1)], ids=["left", "came back"])
+def test_of_two_settlements_at_once_one_has_its_effect(
+    operation: str, when: str, back: tuple[Command, ...], database: FakeDynamoDB
+) -> None:
+    through(*SAGA)
+    happen(*SHIPPED)
+    reservations.settle(LOG, INVENTORY, "ord_1")
+    happen(parcel(2, MUG_BLUE=2, TRAY_BIRCH=1), RecordDelivery("parcel_1"), *back)
+
+    def other(name: str, _: dict[str, Any]) -> None:
+        if name == operation:
+            setattr(database, when, None)
+            reservations.settle(LOG, INVENTORY, "ord_1")
+
+    setattr(database, when, other)
+    reservations.settle(LOG, INVENTORY, "ord_1")
+
+    came = 1 if back else 0
+    assert levels(database) == {"MUG-BLUE": Level(7 + came, 0, 3 - came), "TRAY-BIRCH": Level(4, 0, 1)}
+    assert rows(database) == (0, came)
+
+
+@pytest.mark.parametrize(
+    ("then", "settled"),
+    [
+        ((), False),
+        ((parcel(2, MUG_BLUE=1),), False),
+        ((parcel(2, MUG_BLUE=1),), True),
+        ((parcel(2, MUG_BLUE=2, TRAY_BIRCH=1),), True),
+        ((parcel(2, MUG_BLUE=2, TRAY_BIRCH=1), RecordDelivery("parcel_1"), *returned(1, MUG_BLUE=1)), True),
+        ((parcel(2, MUG_BLUE=2, TRAY_BIRCH=1), RecordDelivery("parcel_1"), *returned(1, MUG_BLUE=1)), False),
+    ],
+)
+def test_whoever_reads_no_more_than_its_own_event_undoes_nothing(
+    then: tuple[Command, ...], settled: bool, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through(*SAGA)
+    happen(*SHIPPED)
+    early = LOG.load("ord_1")
+    happen(*then)
+    if settled:
         reservations.settle(LOG, INVENTORY, "ord_1")
+    load = OrderLog.load
+    monkeypatch.setattr(OrderLog, "load", lambda log, order_id, at_least=None: early if at_least else load(log, order_id))
+
+    reservations.settle(LOG, INVENTORY, "ord_1", early.version)
+
+    if not settled:
+        assert levels(database) == {"MUG-BLUE": Level(7, 2, 1), "TRAY-BIRCH": Level(4, 1)}
+        reservations.settle(LOG, INVENTORY, "ord_1")
+    assert levels(database) == rules.moved(on_shelf(), rules.moves(rules.Holding(), rules.due(LOG.load("ord_1"))))
 
 
 def choose(draw: st.DrawFn, order: Order, number: int) -> Command | None:
@@ -400,7 +528,7 @@ def test_whatever_happens_stock_adds_up_and_follows_the_log(
     life: tuple[dict[str, int], list[tuple[str, int]]], data: st.DataObject
 ) -> None:
     database = FakeDynamoDB(*TABLES)
-    log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", database.client)
+    log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
     fill(database)
     place(log, lines=life[0])
     advance(log, "ord_1", *SAGA, really={"inventory.reserve": lambda one: reservations.reserve(log, inventory, one)})

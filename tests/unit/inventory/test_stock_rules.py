@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory import rules
-from inventory.rules import Holding, Level, Overdrawn
+from inventory.rules import Aside, Back, Holding, Level, NotAside, Overdrawn
+from orderflow.commands import Refusal, decide
 from orderflow.events import Shortage, StockLine
 from tests.support import orders
 
@@ -119,6 +120,40 @@ def test_what_an_order_has_of_the_stock_follows_from_its_events(state: str) -> N
     holding = rules.due(orders.after(*orders.STATES[state]))
 
     assert tuple({line.sku: line.quantity for line in lines} for lines in (holding.reserved, holding.shipped)) == DUE[state]
+
+
+@pytest.mark.parametrize("state", DUE)
+def test_an_order_without_a_row_has_nothing_aside_and_all_that_left_is_gone(state: str) -> None:
+    order = orders.after(*orders.STATES[state])
+    if rules.due(order).reserved:
+        with pytest.raises(NotAside):
+            rules.settlement(order, None, Back())
+        return
+    before = rules.holding(order, Aside((), len(order.parcels)), Back())
+    settled = rules.settlement(order, None, Back())
+    assert settled.moves == rules.moves(before, rules.due(order))
+    assert settled == rules.settlement(order, settled.aside, Back())
+    assert rules.settlement(order, None, settled.back).moves == ()
+
+
+def test_nothing_leaves_an_order_whose_row_is_gone() -> None:
+    """Otherwise such a parcel would count as settled before it is."""
+    for name, commands in orders.STATES.items():
+        order = orders.after(*commands)
+        if order.placed and not rules.aside(order).lines:
+            facts = decide(order, orders.DISPATCH_REST)
+            assert isinstance(facts, Refusal) or not facts, name
+
+
+@pytest.mark.parametrize("state", DUE)
+@pytest.mark.parametrize("later", DUE)
+def test_rows_that_are_ahead_of_an_order_stay(state: str, later: str) -> None:
+    known, ahead = orders.after(*orders.STATES[state]), orders.after(*orders.STATES[later])
+    aside, back = rules.aside(ahead), rules.back(ahead)
+    if aside.parcels <= len(known.parcels) or not aside.lines:
+        return
+    settled = rules.settlement(known, aside, back)
+    assert (settled.moves, settled.aside, settled.back) == ((), aside, back)
 
 
 def test_a_product_without_stock_counts_as_none() -> None:
