@@ -122,9 +122,12 @@ def test_an_order_that_ended_is_no_longer_looked_after(world: World):
     world.ended(customer, order_id)
 
     key = {"order_id": {"S": order_id}, "version": {"N": "1"}}
-    first = world.dynamodb.get_item(TableName=world.table("OrderLog"), Key=key, ConsistentRead=True)["Item"]
 
-    assert not {"open_shard", "open_since"} & first.keys()
+    def marks() -> set[str]:
+        first = world.dynamodb.get_item(TableName=world.table("OrderLog"), Key=key, ConsistentRead=True)["Item"]
+        return {"open_shard", "open_since"} & first.keys()
+
+    eventually(marks, lambda found: not found, within=world.patience, what="the mark is off")
 
 
 @pytest.mark.needs("worker-processes")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from orderflow.commands import ApproveReview, Command, RecordDelivery, RecordDispatch, RecordReturn, RequestReturn
 from orderflow.events import StockLine
-from orderflow.log import OrderLog, timestamp
+from orderflow.log import OrderLog, open_shards, timestamp
 from tests.integration.world import World, eventually
 
 EXPENSIVE = 289_900
@@ -40,9 +40,16 @@ def _reserved_yesterday(world: World, order_id: str) -> None:
     item = world.dynamodb.get_item(TableName=table, Key=key)["Item"]
     document = json.loads(item["event"]["S"]) | {"occurred_at": timestamp(YESTERDAY)}
     world.dynamodb.put_item(TableName=table, Item={**item, "event": {"S": json.dumps(document)}})
+    first = {"order_id": {"S": order_id}, "version": {"N": "1"}}
+    eventually(
+        lambda: world.dynamodb.get_item(TableName=table, Key=first, ConsistentRead=True)["Item"]["open_shard"]["S"],
+        open_shards("held").__contains__,
+        within=world.patience,
+        what="the mark of a held order",
+    )
     world.dynamodb.update_item(
         TableName=table,
-        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        Key=first,
         UpdateExpression="SET open_since = :since",
         ExpressionAttributeValues={":since": {"S": timestamp(YESTERDAY)}},
     )

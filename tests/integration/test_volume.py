@@ -52,7 +52,7 @@ def test_five_hundred_orders_at_eight_at_a_time(world: World):
     assert world.stock(sold_out) == (0, 0)
     mine = {order.order_id for order in followed}
     assert Counter(key.partition(":")[0] for key, _ in world.authorized() if key.partition(":")[0] in mine) == Counter(confirmed)
-    assert not _open(world) & mine
+    eventually(lambda: _open(world) & mine, lambda left: not left, within=SECONDS, what="no order that ended is marked as open")
     eventually(lambda: _mailed(world, mine), lambda mails: mails == Counter(mine), within=SECONDS, what="one mail for each order")
 
 

@@ -117,7 +117,8 @@ class OrderLog:
         of the log that may lag behind, and once more from the log itself only where that event is not in the copy yet. What it
         may lack came after the event, and wakes somebody on its own: a consumer that looks at all of the order's events
         and finds nothing due is as right as if it had looked a moment earlier. What is written because of it is conditional on
-        the version that was read, or on the row that it changes. Where nothing comes later that would put it right, read without.
+        the version that was read, or on the row that it changes. A row of one's own may know of more events than what was read
+        here: it must tell so, or read without. So must the steps of the saga, after which nothing else may look again.
 
         Raises:
             OrderNotFound: there are none.
