@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inventory import reservations
 from inventory.steps import INVENTORY, LOG
 from orderflow import settings
-from orderflow.batch import PartialFailures, RetryQueue, each_order
+from orderflow.batch import PartialFailures, RetryQueue, each_change
 from orderflow.observability import observed
 
 if TYPE_CHECKING:
@@ -23,4 +23,4 @@ RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Settle the orders that a batch of the stream, or of the queue, is about; answer with the messages that have to come back."""
-    return each_order(event, lambda order_id: reservations.settle(LOG, INVENTORY, order_id), RETRIES)
+    return each_change(event, lambda order_id, version: reservations.settle(LOG, INVENTORY, order_id, version), RETRIES)
