@@ -227,12 +227,13 @@ DECIDING = (
 )
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
 INVOICING = (Problem("invoice-not-found", 404, "Invoice not found", "an order has its invoice soon after it was confirmed"),)
+CREDITING = (Problem("credit-note-not-found", 404, "Credit note not found", "the order's events name its credit notes"),)
 # API Gateway's own answer for a route that there is not, and what is answered at function URLs; so they belong to no route.
 ELSEWHERE = (
     Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),
     Problem("method-not-allowed", 405, "Method not allowed", "send messages by POST"),
 )
-PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CANCELLING, *RETURNING, *DECIDING, UNSIGNED, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, UNSIGNED, *GENERAL, *ELSEWHERE)
 
 
 def document() -> dict[str, Any]:
@@ -255,6 +256,10 @@ def document() -> dict[str, Any]:
             "/orders/{order_id}/returns": {"parameters": [_ref("parameters", "OrderId")], "post": _send_back()},
             "/webhooks/carrier": {"post": _carrier()},
             "/orders/{order_id}/invoice": {"parameters": [_ref("parameters", "OrderId")], "get": _invoice()},
+            "/orders/{order_id}/credit-notes/{number}": {
+                "parameters": [_ref("parameters", "OrderId"), _ref("parameters", "CreditNote")],
+                "get": _credit_note(),
+            },
             "/points": {"get": _points()},
             "/reviews": {"get": _list_reviews()},
             "/reviews/{order_id}/decision": {"parameters": [_ref("parameters", "OrderId")], "post": _decide()},
@@ -417,17 +422,30 @@ def _told(operation: str, summary: str, sender: str, examples: dict[str, Any]) -
 
 
 def _invoice() -> dict[str, Any]:
-    page = {
-        "description": "The invoice, a page with everything in it.",
-        "headers": {"X-Correlation-Id": _ref("headers", "CorrelationId")},
-        "content": {"text/html": {"schema": {"type": "string"}}},
-    }
     return {
         "operationId": "readInvoice",
         "tags": ["orders"],
         "summary": "Read the invoice of an order of yours",
         "parameters": [_ref("parameters", "CorrelationId")],
-        "responses": {"200": page} | _problems(*READING, *INVOICING, *GENERAL),
+        "responses": {"200": _page("The invoice")} | _problems(*READING, *INVOICING, *GENERAL),
+    }
+
+
+def _credit_note() -> dict[str, Any]:
+    return {
+        "operationId": "readCreditNote",
+        "tags": ["orders"],
+        "summary": "Read a credit note for something of an order of yours that was cancelled or paid back after it was invoiced",
+        "parameters": [_ref("parameters", "CorrelationId")],
+        "responses": {"200": _page("The credit note")} | _problems(*READING, *CREDITING, *GENERAL),
+    }
+
+
+def _page(what: str) -> dict[str, Any]:
+    return {
+        "description": f"{what}, a page with everything in it.",
+        "headers": {"X-Correlation-Id": _ref("headers", "CorrelationId")},
+        "content": {"text/html": {"schema": {"type": "string"}}},
     }
 
 
@@ -581,6 +599,13 @@ def _parameters() -> dict[str, Any]:
             "required": True,
             "schema": {"type": "string", "pattern": "^ord_[a-z2-7]{26}$"},
             "example": ORDER_ID,
+        },
+        "CreditNote": {
+            "name": "number",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^CN-[0-9]{4}-[0-9]{6,}$"},
+            "example": "CN-2026-000001",
         },
     }
 

@@ -36,6 +36,7 @@ WORDS = {
     "PaymentDisputed": ("disputed", "red"),
     "DisputeClosed": ("dispute closed", "yellow"),
     "InvoiceIssued": ("invoiced", "cyan"),
+    "CreditNoteIssued": ("credited", "cyan"),
     "ReturnRequested": ("to be returned", "yellow"),
     "ReturnReceived": ("came back", "yellow"),
 }

@@ -46,6 +46,7 @@ PRODUCERS: dict[str, tuple[str, ...]] = {
     "ReturnRequested": ("orders",),
     "ReturnReceived": ("shipping",),
     "InvoiceIssued": ("invoices",),
+    "CreditNoteIssued": ("invoices",),
     "LedgerDifferenceFound": ("ledger",),
 }
 

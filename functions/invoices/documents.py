@@ -13,7 +13,7 @@ class DocumentMissing(LookupError):
 
 
 class Documents:
-    """Puts and gets documents; each is under its order and its number, so what is there is never another invoice."""
+    """Puts and gets documents; each is under its order and its number, so what is there is never another one."""
 
     def __init__(self, bucket: str, client: S3Client) -> None:
         """Work on the S3 bucket named `bucket`."""
@@ -44,5 +44,5 @@ class Documents:
 
 
 def key_of(order_id: str, number: str) -> str:
-    """Return the key of the document of an order's invoice."""
+    """Return the key of a document of an order."""
     return f"{order_id}/{number}.html"

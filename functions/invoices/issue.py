@@ -1,9 +1,9 @@
-"""Writes the invoice of a confirmed order: its document first, then its number, its row and its event in one transaction.
+"""Writes the invoice of a confirmed order, and credit notes for what is cancelled or paid back of it since.
 
-An event only wakes it: an order that has its invoice, or was cancelled before, is left alone. The
-document depends on nothing but the order and the number, so writing it again writes the same. Where
-another order takes the number first, the next one is tried, and the document under the lost number
-stays behind, named by nobody.
+Of each the document comes first, then its number, its row and its event in one transaction. An event only wakes it: an order
+that has what is due is left alone. A document depends on nothing but the order and the number, so writing it again writes the
+same. Where another order takes the number first, the next one is tried, and the document under the lost number stays behind,
+named by nobody.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-INVOICES = Invoices(settings.required("INVOICES_TABLE"), client("dynamodb"))
-DOCUMENTS = Documents(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3"))
+STORES = issuing.Stores(
+    LOG,
+    Invoices(settings.required("INVOICES_TABLE"), client("dynamodb")),
+    Documents(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3")),
+)
 
 
 @observed
@@ -34,6 +37,6 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
 
 
 def issue(order_id: str) -> None:
-    """Have the order invoiced. Raises what `issuing.issue` raises."""
-    order = issuing.issue(LOG, INVOICES, DOCUMENTS, order_id)
+    """Have the order invoiced, and credited what it is to be. Raises what `issuing.issue` raises."""
+    order = issuing.issue(STORES, order_id)
     logger.info("invoiced" if order.invoice else "not to be invoiced", number=order.invoice, state=order.state)

@@ -1,7 +1,7 @@
-"""The table Invoices: by year, the invoices under their numbers.
+"""The table Invoices: by year, the invoices under their numbers, and in a series of their own the credit notes.
 
-The number after the last one is taken by writing the invoice under it, in one transaction with the order's event, on condition
-that nothing is there. Nobody deletes a row, so no number is given twice, and none without an invoice.
+The number after the last one is taken by writing the document's row under it, in one transaction with the order's event, on
+condition that nothing is there. Nobody deletes a row, so no number is given twice, and none without a document.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
+    from orderflow.money import Money
     from orderflow.order import Order
 
 
-class Number(Struct, frozen=True):
-    """An invoice's number in the series of its year, from 1."""
+INVOICES = ""
+CREDIT_NOTES = "CN-"
 
-    year: int
+
+class Number(Struct, frozen=True):
+    """A document's number: of a series, which is a prefix and a year, and its position there, from 1."""
+
+    series: str
     position: int
 
     def __str__(self) -> str:
-        """Return the number as it stands on the invoice: 2026-000042."""
-        return f"{self.year}-{self.position:06}"
+        """Return the number as it stands on the document: 2026-000042, or CN-2026-000042."""
+        return f"{self.series}-{self.position:06}"
 
 
 class Invoices:
@@ -39,24 +44,25 @@ class Invoices:
         self._table = table
         self._client = client
 
-    def next(self, year: int) -> Number:
-        """Return the number that comes next in a year; somebody else may take it first."""
+    def next(self, prefix: str, year: int) -> Number:
+        """Return the number that comes next of `INVOICES` or `CREDIT_NOTES` in a year; somebody else may take it first."""
+        series = f"{prefix}{year}"
         answer: Any = self._client.query(
             TableName=self._table,
             # What an older version counted by is at position 0.
             KeyConditionExpression="series = :series AND #position >= :first",
             ExpressionAttributeNames={"#position": "position"},
-            ExpressionAttributeValues={":series": {"S": str(year)}, ":first": {"N": "1"}},
+            ExpressionAttributeValues={":series": {"S": series}, ":first": {"N": "1"}},
             ProjectionExpression="#position",
             ScanIndexForward=False,
             Limit=1,
             ConsistentRead=True,
         )
         last = int(answer["Items"][0]["position"]["N"]) if answer["Items"] else 0
-        return Number(year, last + 1)
+        return Number(series, last + 1)
 
-    def numbering(self, order: Order, number: Number, document: str, issued_at: datetime) -> list[TransactWriteItemTypeDef]:
-        """Return the writes that give an order this number; they fail when another order has it."""
+    def numbering(self, order: Order, number: Number, document: str, amount: Money, issued_at: datetime) -> list[TransactWriteItemTypeDef]:
+        """Return the writes that give a document of an order this number; they fail when another one has it."""
         return [
             {
                 "Put": {
@@ -66,8 +72,8 @@ class Invoices:
                         "number": {"S": str(number)},
                         "order_id": {"S": order.order_id},
                         "document": {"S": document},
-                        "amount": {"N": str(order.total.amount)},
-                        "currency": {"S": order.total.currency},
+                        "amount": {"N": str(amount.amount)},
+                        "currency": {"S": amount.currency},
                         "issued_at": {"S": timestamp(issued_at)},
                     },
                     "ConditionExpression": "attribute_not_exists(series)",
@@ -77,4 +83,4 @@ class Invoices:
 
 
 def _key(number: Number) -> dict[str, Any]:
-    return {"series": {"S": str(number.year)}, "position": {"N": str(number.position)}}
+    return {"series": {"S": number.series}, "position": {"N": str(number.position)}}

@@ -1,6 +1,8 @@
-"""`GET /orders/{order_id}/invoice`: the invoice of an order, as HTML, for its owner."""
+"""`GET /orders/{order_id}/invoice` and `/credit-notes/{number}`: the documents of an order, as HTML, for its owner."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from invoices.documents import Documents, key_of
 from orderflow import settings
@@ -24,12 +26,34 @@ _HEADERS = {
 @api
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with the document."""
-    order = owned((event.get("pathParameters") or {})["order_id"], caller(event).customer_id)
+    asked: Any = event.get("pathParameters") or {}
+    order = owned(asked["order_id"], caller(event).customer_id)
+    number = credited(order, asked["number"]) if "number" in asked else invoiced(order)
+    name = f"{'credit-note' if 'number' in asked else 'invoice'}-{number}.html"
+    headers = _HEADERS | {"content-disposition": f'inline; filename="{name}"'}
+    return {"statusCode": 200, "headers": headers, "body": DOCUMENTS.get(key_of(order.order_id, number))}
+
+
+def invoiced(order: Order) -> str:
+    """Return the number of the order's invoice.
+
+    Raises:
+        Problem: 404 when there is none.
+    """
     if order.invoice is None:
         raise Problem(404, "invoice-not-found", "Invoice not found", "an order has its invoice soon after it was confirmed")
-    number = order.invoice
-    headers = _HEADERS | {"content-disposition": f'inline; filename="invoice-{number}.html"'}
-    return {"statusCode": 200, "headers": headers, "body": DOCUMENTS.get(key_of(order.order_id, number))}
+    return order.invoice
+
+
+def credited(order: Order, number: str) -> str:
+    """Return the number of a credit note, if it is one of the order's.
+
+    Raises:
+        Problem: 404 when it is not.
+    """
+    if all(one.credit_note != number for one in order.corrections):
+        raise Problem(404, "credit-note-not-found", "Credit note not found", "the order's events name its credit notes")
+    return number
 
 
 def owned(order_id: str, customer_id: str) -> Order:

@@ -25,6 +25,7 @@ _INSIDE = {
     "FulfilmentFailed": ("step", "reason"),
     "CancellationFailed": ("reason",),
     "InvoiceIssued": ("document",),
+    "CreditNoteIssued": ("document",),
 }
 
 

@@ -28,7 +28,7 @@ ROUTES = {
     },
     "ShippingRequestRule": {"OrderConfirmed", "CancellationFailed"},
     "OrderViewRule": set(listing.SHOWN),
-    "InvoicesIssueRule": {"OrderConfirmed"},
+    "InvoicesIssueRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
     "LoyaltyAwardRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
     "ReviewRule": {"OrderHeldForReview"},
     "ReviewsCloseRule": {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},

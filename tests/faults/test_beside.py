@@ -1,4 +1,4 @@
-"""Invoices and points, beside the saga: every call of their consumers goes wrong in every way, and the queue brings the message again."""
+"""Invoices, credit notes and points, beside the saga: every call goes wrong in every way, and the queue brings the message again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 
 from invoices import issue, issuing
 from loyalty import award
-from orderflow.events import InvoiceIssued
+from orderflow.commands import RecordCapture, RecordDispatch, RecordLoss, RecordRefund
+from orderflow.events import CreditNoteIssued, InvoiceIssued
 from orderflow.log import OrderLog
+from orderflow.order import remaining
 from tests.faults.conftest import Tally
 from tests.faults.faults import ONCE, Call, Disturbance, takes, target_of
 from tests.faults.paths import Stage
@@ -25,15 +27,24 @@ from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeWorkflo
 CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
 ORDERS = ("ord_1", "ord_2", "ord_3")
 ATTEMPTS = 4
-CONSUMERS: dict[str, Callable[[Any, Any], Any]] = {"InvoicesIssue": issue.handler, "LoyaltyAward": award.handler}
+CREDITING = "InvoicesIssue, paid back"
+CONSUMERS: dict[str, Callable[[Any, Any], Any]] = {
+    "InvoicesIssue": issue.handler,
+    CREDITING: issue.handler,
+    "LoyaltyAward": award.handler,
+}
 
 
-def begin(attempts: int = 1) -> Aws:
-    """Return services with confirmed orders of one customer, none of them invoiced or rewarded."""
+def begin(function: str, attempts: int = 1) -> Aws:
+    """Return services with confirmed orders of one customer, none of them invoiced or rewarded; for credit notes they are paid back."""
     aws = Aws(FakeDynamoDB(*TABLES, attempts=attempts), FakeBus(), FakeQueues(), FakeWorkflows(), FakeObjects(attempts))
     aws.lend()
     for order_id in ORDERS:
-        prepare(OrderLog("OrderLog", aws.dynamodb.client), order_id, *CONFIRM)
+        order = prepare(log := OrderLog("OrderLog", aws.dynamodb.client), order_id, *CONFIRM)
+        if function == CREDITING:
+            lost = RecordDispatch("parcel_1", remaining(order)), RecordCapture("parcel_1", "cap_1"), RecordLoss("parcel_1")
+            for command in (*lost, RecordRefund("ref_1", "parcel:parcel_1")):
+                order = log.record(order, command, source="payments")
     return aws
 
 
@@ -67,16 +78,19 @@ def deliver(function: str, context: Any) -> None:
 def wrong(aws: Aws, function: str) -> list[str]:
     """Return what is wrong with what the consumer left behind."""
     aws.dynamodb.before = aws.dynamodb.after = aws.s3.before = aws.s3.after = None
-    return _invoices(aws) if function == "InvoicesIssue" else _points(aws)
+    if function == "LoyaltyAward":
+        return _points(aws)
+    kinds = {"2": InvoiceIssued} | ({"CN-": CreditNoteIssued} if function == CREDITING else {})
+    return [line for series, kind in kinds.items() for line in _documents(aws, series, kind)]
 
 
-def _invoices(aws: Aws) -> list[str]:
-    rows = {item["order_id"]["S"]: item for item in aws.dynamodb.items("Invoices")}
+def _documents(aws: Aws, series: str, kind: type[InvoiceIssued | CreditNoteIssued]) -> list[str]:
+    rows = {item["order_id"]["S"]: item for item in aws.dynamodb.items("Invoices") if item["series"]["S"].startswith(series)}
     found: list[str] = []
     if sorted(int(row["position"]["N"]) for row in rows.values()) != [1, 2, 3]:
         found.append(f"numbers {[row['number']['S'] for row in rows.values()]}")
     for order_id in ORDERS:
-        issued = [event.data for event in issue.LOG.history(order_id) if isinstance(event.data, InvoiceIssued)]
+        issued = [event.data for event in issue.LOG.history(order_id) if isinstance(event.data, kind)]
         if [fact.number for fact in issued] != [rows[order_id]["number"]["S"]]:
             found.append(f"{order_id} was told {issued}")
         if not issued or issued[0].number not in aws.s3.objects["InvoiceDocuments", issued[0].document].decode():
@@ -93,7 +107,7 @@ def _points(aws: Aws) -> list[str]:
 def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, context: Any, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     monkeypatch.setattr(issuing.time, "sleep", lambda _: None)
     recorded = Disturbance()
-    disturbed(aws := begin(), function, recorded)
+    disturbed(aws := begin(function), function, recorded)
     deliver(function, context)
     assert wrong(aws, function) == []
 
@@ -101,7 +115,7 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, context: Any, monk
     for number, call in enumerate(recorded.calls):
         for kind in (kind for kind in ONCE if takes(kind, call)):
             disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
-            disturbed(aws := begin(2 if kind.retried else 1), function, disturbance)
+            disturbed(aws := begin(function, 2 if kind.retried else 1), function, disturbance)
             deliver(function, context)
             tally(function, kind.name)
             found = wrong(aws, function)
@@ -118,14 +132,14 @@ def test_a_message_comes_again_at_any_moment(
 ) -> None:
     monkeypatch.setattr(issuing.time, "sleep", lambda _: None)
     recorded = Disturbance()
-    disturbed(begin(), function, recorded)
+    disturbed(begin(function), function, recorded)
     deliver(function, context)
 
     failures: dict[str, list[str]] = {}
     for number in range(len(recorded.calls)):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
         disturbance.act = lambda: deliver(function, context)
-        disturbed(aws := begin(), function, disturbance)
+        disturbed(aws := begin(function), function, disturbance)
         deliver(function, context)
         tally(function, "messages twice")
         if found := wrong(aws, function):

@@ -70,7 +70,32 @@ def test_numbers_have_no_gap_and_no_double(world: World):
         positions = sorted(int(row["position"]["N"]) for row in rows if row["series"]["S"] == series)
         assert positions == list(range(1, len(positions) + 1))
     assert {row["order_id"]["S"] for row in rows} >= set(bought)
-    assert len({row["order_id"]["S"] for row in rows}) == len(rows)
+    invoices = [row["order_id"]["S"] for row in rows if not row["series"]["S"].startswith("CN-")]
+    assert len(set(invoices)) == len(invoices)
+
+
+def test_an_invoiced_order_that_is_cancelled_is_credited(world: World):
+    customer, stranger, sku = world.customer(), world.customer("stranger"), world.product(price=1250)
+    order_id = world.buy(customer, sku, 2)
+    assert world.outcome(customer, order_id) == "confirmed"
+    invoice = _invoiced(world, customer, order_id)
+
+    assert world.shop.cancel(customer, order_id).status == 202
+    assert world.outcome(customer, order_id) == "cancelled"
+
+    (note,) = eventually(
+        lambda: [event["data"] for event in world.shop.events(customer, order_id) if event["type"] == "CreditNoteIssued"],
+        within=CATCHES_UP,
+        what="the credit note is there",
+    )
+    assert (note["cause"], note["amount"]) == ("cancelled", {"amount": 2500, "currency": "EUR"})
+    path = f"/orders/{order_id}/credit-notes/{note['number']}"
+    answer = world.shop.call("GET", path, customer)
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/html")
+    for part in (note["number"], note["invoice"], order_id, sku, "EUR 25.00"):
+        assert part in answer.body.decode()
+    assert world.shop.call("GET", path, stranger).status == 404
+    assert _invoiced(world, customer, order_id) == invoice
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def eventually[T](look: Callable[[], T], holds: Callable[[T], object] = bool, *,
 
 
 # What follows a confirmed order by itself, beside the saga and at any time.
-BESIDE = {"ShipmentRequested", "InvoiceIssued"}
+BESIDE = {"ShipmentRequested", "InvoiceIssued", "CreditNoteIssued"}
 
 
 def order_types(history: Sequence[dict[str, Any]]) -> list[str]:

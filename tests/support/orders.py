@@ -18,6 +18,7 @@ from orderflow.commands import (
     PlaceOrder,
     RecordAuthorization,
     RecordCapture,
+    RecordCreditNote,
     RecordDecline,
     RecordDelivery,
     RecordDispatch,
@@ -97,6 +98,7 @@ DISPUTE = RecordDispute("dp_1", Money(1250, "EUR"), "not received")
 WIN = CloseDispute("dp_1", "won")
 LOSE = CloseDispute("dp_1", "lost")
 INVOICE = RecordInvoice("2026-000001", "invoices/2026-000001.html")
+CREDIT = RecordCreditNote("CN-2026-000001", "invoices/CN-2026-000001.html", "cancelled")
 
 COMMANDS: dict[str, Command] = {
     "place": PLACE,
@@ -136,6 +138,7 @@ COMMANDS: dict[str, Command] = {
     "win": WIN,
     "lose": LOSE,
     "invoice": INVOICE,
+    "credit": CREDIT,
 }
 
 
@@ -236,4 +239,6 @@ STATES: dict[str, tuple[Command, ...]] = {
     "dispute won": (*PAID, DISPUTE, WIN),
     "dispute lost": (*PAID, DISPUTE, LOSE),
     "invoiced": (*CONFIRMED, INVOICE),
+    "cancelled invoiced": (*CONFIRMED, INVOICE, CANCEL, RECALL, VOID, RELEASE, CANCELLED),
+    "credited": (*CONFIRMED, INVOICE, CANCEL, RECALL, VOID, RELEASE, CANCELLED, CREDIT),
 }

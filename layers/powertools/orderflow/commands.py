@@ -212,6 +212,14 @@ class RecordInvoice(Struct, frozen=True):
     document: str
 
 
+class RecordCreditNote(Struct, frozen=True):
+    """The credit note for one of the order's corrections, named by its cause, was written."""
+
+    number: str
+    document: str
+    cause: str
+
+
 Command = (
     PlaceOrder
     | RecordReservation
@@ -242,6 +250,7 @@ Command = (
     | RequestReturn
     | RecordReturn
     | RecordInvoice
+    | RecordCreditNote
 )
 
 SHIPPABLE: frozenset[State] = frozenset({"confirmed", "partly_dispatched", "cancelling"})
@@ -274,6 +283,15 @@ def _decide_invoice(order: Order, command: RecordInvoice) -> Decision:
     if not order.confirmed_at or order.state == "cancelled":
         return refuse(order, command)
     return (events.InvoiceIssued(command.number, command.document, order.total),)
+
+
+def _decide_credit_note(order: Order, command: RecordCreditNote) -> Decision:
+    due = next((one for one in order.corrections if one.cause == command.cause), None)
+    if due is None or order.invoice is None:
+        return refuse(order, command)
+    if due.credit_note:
+        return ()
+    return (events.CreditNoteIssued(command.number, command.document, order.invoice, due.cause, due.amount),)
 
 
 def _decide_stock(order: Order, command: RecordReservation | RecordShortage | RecordRelease | ExpireReservation) -> Decision:
@@ -577,4 +595,5 @@ _RULES: dict[type, Any] = {
     RequestReturn: _decide_return,
     RecordReturn: _decide_return,
     RecordInvoice: _decide_invoice,
+    RecordCreditNote: _decide_credit_note,
 }

@@ -326,6 +326,16 @@ class InvoiceIssued(Fact, frozen=True):
     total: Money
 
 
+class CreditNoteIssued(Fact, frozen=True):
+    """What was cancelled or paid back of an invoiced order, `amount`, is taken off its invoice by a document of its own number."""
+
+    number: str
+    document: str
+    invoice: str
+    cause: str
+    amount: Money
+
+
 FACTS: dict[str, type[Fact]] = {
     fact.__name__: fact
     for fact in (
@@ -360,6 +370,7 @@ FACTS: dict[str, type[Fact]] = {
         ReturnRequested,
         ReturnReceived,
         InvoiceIssued,
+        CreditNoteIssued,
     )
 }
 

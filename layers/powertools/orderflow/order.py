@@ -95,6 +95,16 @@ class Dispute(Struct, frozen=True):
     outcome: DisputeOutcome | None = None
 
 
+class Correction(Struct, frozen=True, kw_only=True):
+    """What the customer need not pay of what was confirmed: `cause` is `cancelled`, or that of a refund. `credit_note` is its number."""
+
+    cause: str
+    lines: tuple[StockLine, ...]
+    amount: Money
+    since: datetime
+    credit_note: str | None = None
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """The state of one order after the first `version` events of its log. `captured` and `refunded` are minor units."""
 
@@ -122,6 +132,7 @@ class Order(Struct, frozen=True, kw_only=True):
     returns: tuple[Return, ...] = ()
     disputes: tuple[Dispute, ...] = ()
     invoice: str | None = None
+    corrections: tuple[Correction, ...] = ()
 
     @property
     def customer(self) -> Customer:
@@ -342,10 +353,12 @@ def _captured(order: Order, fact: events.PaymentCaptured, _event: Event) -> Orde
     )
 
 
-def _paid_back(order: Order, fact: events.PaymentRefunded, _event: Event) -> Order:
+def _paid_back(order: Order, fact: events.PaymentRefunded, event: Event) -> Order:
     kind, _, name = fact.cause.partition(":")
+    lost = (line for parcel in order.parcels if (kind, parcel.parcel_id) == ("parcel", name) for line in parcel.lines)
+    came_back = (line for one in order.returns if (kind, one.return_id) == ("return", name) for line in one.lines)
     return replace(
-        order,
+        _corrected(order, fact.cause, (*lost, *came_back), fact.amount, event),
         refunded=order.refunded + fact.amount.amount,
         parcels=_parcels(order, name, refunded=True) if kind == "parcel" else order.parcels,
         returns=tuple(replace(one, refunded=True) if kind == "return" and one.return_id == name else one for one in order.returns),
@@ -377,12 +390,19 @@ def _cancelling(order: Order, fact: events.CancellationRequested, _event: Event)
     return replace(order, state="cancelling", cancellation=Cancellation(fact.by, fact.reason))
 
 
-def _cancelled(order: Order, _fact: events.OrderCancelled, _event: Event) -> Order:
-    return replace(order, state="cancelled")
+def _cancelled(order: Order, _fact: events.OrderCancelled, event: Event) -> Order:
+    ended = replace(order, state="cancelled")
+    return _corrected(ended, "cancelled", stock_lines(order), order.total, event) if order.confirmed_at else ended
 
 
-def _lines_cancelled(order: Order, fact: events.OrderLinesCancelled, _event: Event) -> Order:
-    return _shipping(replace(order, cancelled=(*order.cancelled, *fact.lines)))
+def _lines_cancelled(order: Order, fact: events.OrderLinesCancelled, event: Event) -> Order:
+    less = _corrected(order, "cancelled", fact.lines, fact.amount, event)
+    return _shipping(replace(less, cancelled=(*order.cancelled, *fact.lines)))
+
+
+def _corrected(order: Order, cause: str, lines: tuple[StockLine, ...], amount: Money, event: Event) -> Order:
+    due = Correction(cause=cause, lines=lines, amount=amount, since=event.occurred_at)
+    return replace(order, corrections=(*order.corrections, due))
 
 
 def _not_cancelled(order: Order, _fact: events.CancellationFailed, _event: Event) -> Order:
@@ -423,6 +443,11 @@ def _invoiced(order: Order, fact: events.InvoiceIssued, _event: Event) -> Order:
     return replace(order, invoice=fact.number)
 
 
+def _credited(order: Order, fact: events.CreditNoteIssued, _event: Event) -> Order:
+    numbered = (replace(one, credit_note=fact.number) if one.cause == fact.cause else one for one in order.corrections)
+    return replace(order, corrections=tuple(numbered))
+
+
 _APPLY: dict[type[events.Fact], Any] = {
     events.OrderPlaced: _placed,
     events.StockReserved: _reserved,
@@ -455,4 +480,5 @@ _APPLY: dict[type[events.Fact], Any] = {
     events.ReturnRequested: _return_requested,
     events.ReturnReceived: _return_received,
     events.InvoiceIssued: _invoiced,
+    events.CreditNoteIssued: _credited,
 }

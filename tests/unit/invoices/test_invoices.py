@@ -1,4 +1,4 @@
-"""Every confirmed order gets one invoice; numbers have no gap and no double, whoever is at work at the same time."""
+"""Every confirmed order gets one invoice, and credit notes; numbers have no gap and no double, whoever is at work at the same time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from invoices import document, issue, read
-from orderflow.events import Address, InvoiceIssued, Line
+from orderflow.commands import Command
+from orderflow.events import Address, CreditNoteIssued, InvoiceIssued, Line
 from orderflow.money import Money
 from tests.support import clients, orders, samples
 from tests.support.aws import Aws
-from tests.support.prepared import PREPARED, prepare
+from tests.support.prepared import PREPARED, place, prepare
 
 CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
 FINISHED = {"batchItemFailures": []}
@@ -140,6 +141,108 @@ class TestNumbers:
             assert order_id in PREPARED
             prepare(issue.LOG, order_id)
         assert issue.handler(samples.sample(name), context) == samples.expected(name)
+
+
+def live(*commands: Command, order_id: str = "ord_1") -> None:
+    """Give an order commands, after those by which `prepare` placed it."""
+    order = issue.LOG.load(order_id)
+    for command in commands:
+        order = issue.LOG.record(order, command, source="test")
+
+
+def placed(order_id: str = "ord_1") -> None:
+    """Place an order of the lines that the commands of tests.support.orders are about."""
+    place(issue.LOG, order_id, lines={line.sku: line.quantity for line in orders.LINES})
+    live(*orders.CONFIRMED[1:], order_id=order_id)
+
+
+def credited(aws: Aws, order_id: str = "ord_1") -> list[tuple[str, str, int]]:
+    """Return number, cause and amount of the order's credit notes, after making sure that table and bucket have them."""
+    notes = [event.data for event in issue.LOG.history(order_id) if isinstance(event.data, CreditNoteIssued)]
+    rows = {item["number"]["S"]: item for item in aws.dynamodb.items("Invoices") if item["series"]["S"].startswith("CN-")}
+    for note in notes:
+        row = rows[note.number]
+        assert (row["order_id"]["S"], row["document"]["S"], int(row["amount"]["N"])) == (order_id, note.document, note.amount.amount)
+        text = aws.s3.objects["InvoiceDocuments", note.document].decode()
+        assert all(part in text for part in (note.number, note.invoice, order_id))
+    return [(note.number[7:], note.cause, note.amount.amount) for note in notes]
+
+
+class TestCreditNotes:
+    def test_an_invoiced_order_that_is_cancelled_is_credited_in_full(self, aws: Aws, context: Any) -> None:
+        placed()
+        issue.issue("ord_1")
+        live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
+        for _ in range(2):
+            assert issue.handler(samples.waking("ord_1", "ord_1"), context) == FINISHED
+        assert credited(aws) == [("-000001", "cancelled", 2990)]
+
+    def test_one_that_was_cancelled_before_it_was_invoiced_has_neither(self, aws: Aws) -> None:
+        placed()
+        live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
+        issue.issue("ord_1")
+        assert aws.dynamodb.items("Invoices") == []
+
+    def test_what_is_cancelled_paid_back_and_sent_back_is_credited_each_once(self, aws: Aws) -> None:
+        placed()
+        rest = (orders.CAPTURE_PART, orders.VOID, orders.RELEASE, orders.CANCELLED)
+        live(orders.SHIP, orders.DISPATCH_PART, orders.CANCEL, orders.RECALL, *rest)
+        issue.issue("ord_1")
+        assert credited(aws) == [("-000001", "cancelled", 1740)]
+        live(orders.DELIVER_PART, orders.RETURN, orders.CAME_BACK)
+        issue.issue("ord_1")
+        assert len(credited(aws)) == 1
+        live(orders.REFUND_RETURN)
+        issue.issue("ord_1")
+        issue.issue("ord_1")
+        assert credited(aws) == [("-000001", "cancelled", 1740), ("-000002", "return:ret_1", 1250)]
+
+    def test_invoice_and_credit_note_come_of_one_message_where_the_first_was_late(self, aws: Aws) -> None:
+        placed()
+        live(*orders.PAID[len(orders.CONFIRMED) :], orders.LOSE_PART, orders.REFUND_LOST)
+        issue.issue("ord_1")
+        order = issue.LOG.load("ord_1")
+        assert order.invoice
+        assert credited(aws) == [("-000001", "parcel:parcel_1", 1250)]
+
+    def test_they_have_a_series_of_their_own_without_a_gap(self, aws: Aws) -> None:
+        names = [f"ord_{number}" for number in range(3)]
+        for name in names:
+            placed(name)
+            issue.issue(name)
+            live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=name)
+        for name in reversed(names):
+            issue.issue(name)
+        assert [credited(aws, name)[0][0] for name in names] == ["-000003", "-000002", "-000001"]
+        assert {item["position"]["N"] for item in aws.dynamodb.items("Invoices")} == {"1", "2", "3"}
+
+    def test_the_page_says_what_is_taken_off_which_invoice(self) -> None:
+        order = orders.after(*orders.DELIVERED, orders.INVOICE, orders.RETURN, orders.CAME_BACK, orders.REFUND_RETURN)
+        (correction,) = order.corrections
+        page = Page(document.render_credit_note(order, correction, "CN-2026-000007"))
+        for part in ("Credit note CN-2026-000007", "For invoice 2026-000001", orders.ORDER_ID, "Blue mug MUG-BLUE 1", "EUR 12.50"):
+            assert part in page.shown
+        assert "EUR 29.90" not in page.shown
+        assert not page.loads
+
+    def test_the_owner_reads_it_and_nobody_a_number_that_is_not_the_orders(self, aws: Aws, context: Any) -> None:
+        placed()
+        issue.issue("ord_1")
+        live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
+        issue.issue("ord_1")
+        (note,) = (one.credit_note for one in issue.LOG.load("ord_1").corrections)
+        event = samples.sample("invoices/read/no-credit-note")
+
+        def answer(order_id: str, number: Any, customer: str = "ann") -> Any:
+            event["pathParameters"] = {"order_id": order_id, "number": number}
+            event["requestContext"]["authorizer"]["customer_id"] = customer
+            return read.handler(event, context)
+
+        found = answer("ord_1", note)
+        assert (found["statusCode"], note in found["body"]) == (200, True)
+        assert found["headers"]["content-disposition"] == f'inline; filename="credit-note-{note}.html"'
+        assert answer("ord_1", note, "bob")["statusCode"] == 404
+        assert all(answer("ord_1", number)["statusCode"] == 404 for number in ("2026-000001", "../ord_2/CN-2026-000001", ""))
 
 
 LOADING = {"src", "href", "srcset", "action", "style"}

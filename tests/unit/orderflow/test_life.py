@@ -16,7 +16,7 @@ from ledger import rules
 from orderflow import commands, events
 from orderflow.commands import Command, Refusal, decide
 from orderflow.events import Event, StockLine
-from orderflow.order import Order, evolve, fold, remaining, stock_lines
+from orderflow.order import Order, covers, evolve, fold, price, remaining, stock_lines
 from tests.support import orders
 
 SKUS = tuple(line.sku for line in orders.LINES)
@@ -170,10 +170,17 @@ class Life(RuleBasedStateMachine):
         self.give(commands.RecordDispute("dp_1", orders.events.Money(amount, "EUR"), "not received"))
         self.give(commands.CloseDispute("dp_1", outcome))
 
-    @rule(command=st.sampled_from((orders.SHIP, orders.INVOICE)))
+    @rule(command=st.sampled_from((orders.SHIP, orders.INVOICE, orders.CREDIT)))
     def side_by_side(self, command: Command) -> None:
         """Do what follows a confirmed order."""
         self.give(command)
+
+    @precondition(lambda self: self.order.corrections)
+    @rule(data=st.data())
+    def credit(self, data: st.DataObject) -> None:
+        """Write a credit note that is due, or was."""
+        correction = data.draw(st.sampled_from(self.order.corrections))
+        self.give(commands.RecordCreditNote(f"CN-{correction.cause}", "CN.html", correction.cause))
 
     @precondition(lambda self: self.log)
     @rule(data=st.data())
@@ -187,6 +194,20 @@ class Life(RuleBasedStateMachine):
         for sku in SKUS:
             assert min(self.available[sku], self.reserved[sku], self.gone[sku]) >= 0
             assert self.available[sku] + self.reserved[sku] + self.gone[sku] == RECEIVED
+
+    @invariant()
+    def nothing_is_credited_twice(self) -> None:
+        """Every part of the invoice is taken off at most once, by the price of its lines, and only where there is one."""
+        corrections = self.order.corrections
+        assert len({one.cause for one in corrections}) == len(corrections)
+        assert all(price(self.order, one.lines) == one.amount for one in corrections)
+        assert sum(one.amount.amount for one in corrections) <= (self.order.total.amount if self.log else 0)
+        assert covers(stock_lines(self.order) if self.log else (), [line for one in corrections for line in one.lines])
+        noted = [event.data for event in self.log if isinstance(event.data, events.CreditNoteIssued)]
+        assert {(fact.cause, fact.amount, fact.number) for fact in noted} == {
+            (one.cause, one.amount, one.credit_note) for one in corrections if one.credit_note
+        }
+        assert not noted or self.order.invoice
 
     @invariant()
     def money_is_in_bounds(self) -> None:
@@ -220,12 +241,14 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def there_is_one_end(self) -> None:
-        """An order is rejected, or cancelled, or neither; nothing but money's afterlife follows an end."""
+        """An order is rejected, or cancelled, or neither; nothing follows an end but the credit note for one that was invoiced."""
         kinds = [event.type for event in self.log]
         assert len([kind for kind in kinds if kind in {"OrderRejected", "OrderCancelled"}]) <= 1
-        for end in ("OrderRejected", "OrderCancelled"):
-            if end in kinds:
-                assert kinds[-1] == end
+        if "OrderRejected" in kinds:
+            assert kinds[-1] == "OrderRejected"
+        if "OrderCancelled" in kinds:
+            after = kinds[kinds.index("OrderCancelled") + 1 :]
+            assert not after or (after == ["CreditNoteIssued"] and "InvoiceIssued" in kinds)
         assert kinds.count("OrderConfirmed") <= 1
 
     @invariant()

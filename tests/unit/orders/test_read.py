@@ -166,7 +166,9 @@ def test_the_description_is_a_document_that_names_every_route(context: Any) -> N
     (name,) = samples.names("orders/describe")
     answer = describe.handler(samples.sample(name), context)
     assert samples.agrees(answer, samples.expected(name))
-    of_an_order = {f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns", "/invoice")}
+    of_an_order = {
+        f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns", "/invoice", "/credit-notes/{number}")
+    }
     assert set(json.loads(answer["body"])["paths"]) == {
         "/orders",
         "/openapi.json",
