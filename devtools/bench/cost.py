@@ -133,7 +133,7 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
     count_calls(calls, Meter(schemas), routes, tables, counted)
     published = parts.published(calls)
     _count_functions(target, since, times, published, counted)
-    _count_traces(target, routes.streams, published, counted)
+    _count_traces(target, routes.fed, published, counted)
     _count_sagas(target, began, times, counted)
     messages = CARRIER_MESSAGES * orders
     count_requests(CONFIRMED, orders, answered[0], counted, by_url=False)
@@ -232,12 +232,12 @@ def _count_functions(target: Target, since: int, times: Times, published: Mappin
             _share(function, published, what, quantity, counted)
 
 
-def _count_traces(target: Target, streams: Collection[str], published: Mapping[str, float], counted: Counted) -> None:
-    """Count the traces that invocations by a stream begin, because none comes with what is on it."""
+def _count_traces(target: Target, fed: Collection[str], published: Mapping[str, float], counted: Counted) -> None:
+    """Count the traces that invocations by a queue or a stream begin, because none comes with what is on it."""
     client = target.client("lambda")
     for function, name in _functions(target).items():
         tracing = client.get_function_configuration(FunctionName=name).get("TracingConfig", {})
-        if function in streams and tracing.get("Mode") == "Active":
+        if function in fed and tracing.get("Mode") == "Active":
             _share(function, published, "X-Ray traces", counted.invocations[function] * SAMPLED, counted)
 
 
@@ -294,6 +294,8 @@ def _runs(target: Target, began: float = 0.0) -> list[dict[str, Any]]:
 def _count_sagas(target: Target, began: float, times: Times, counted: Counted) -> None:
     runs = len(_runs(target, began))
     counted.add(CONFIRMED, "Express requests", runs)
+    # The event that starts a saga brings no trace along: the publisher's is none of its own.
+    counted.add(CONFIRMED, "X-Ray traces", runs * SAMPLED)
     counted.add(CONFIRMED, "Express GB-seconds", runs * max(1, math.ceil(times.saga / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB)
 
 

@@ -98,13 +98,18 @@ class Routes:
     """Which functions get a message for an event, by detail-type, and which one works off a queue, by the queue's name.
 
     `batches` is how many messages at most are received at once, by function that nothing but a queue wakes. `streams` are the
-    functions that a stream wakes: reading it costs nothing, and no trace comes with what is on it.
+    functions that a stream wakes: reading it costs nothing.
     """
 
     events: Mapping[str, list[str]]
     queues: Mapping[str, str]
     batches: Mapping[str, int]
     streams: frozenset[str] = frozenset()
+
+    @property
+    def fed(self) -> frozenset[str]:
+        """The functions that a queue or a stream wakes."""
+        return self.streams | frozenset(self.queues.values())
 
     def consumers(self, call: Call) -> list[str]:
         """Return the functions that get a message because of a call, once for each message."""

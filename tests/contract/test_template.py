@@ -55,6 +55,9 @@ UNBOUNDED = {
 }
 
 
+STREAMS = ("DynamoDB::Table", "Kinesis::Stream")
+
+
 def rule_targets(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
     for rule, properties in stack.of("Events::Rule").items():
         for target in properties["Targets"]:
@@ -162,7 +165,7 @@ class TestQueues:
 
 class TestSources:
     def test_every_stream_gives_up_on_a_record_in_the_end_and_parks_it(self, stack: Stack) -> None:
-        streams = [*consumers(stack, "DynamoDB::Table"), *consumers(stack, "Kinesis::Stream")]
+        streams = [one for source in STREAMS for one in consumers(stack, source)]
         assert streams
         for name, mapping in streams:
             assert 0 < mapping["MaximumRetryAttempts"] <= 10_000, name
@@ -341,8 +344,11 @@ class TestFunctions:
             assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}, name
 
     def test_each_is_traced(self, stack: Stack) -> None:
+        """What a queue or a stream feeds goes on with the trace that comes along, and begins none."""
+        fed = {referred(mapping["FunctionName"]) for mapping in stack.of("Lambda::EventSourceMapping").values()}
+        assert fed
         for name, function in stack.of("Lambda::Function").items():
-            assert function["TracingConfig"] == {"Mode": "Active"}, name
+            assert function["TracingConfig"] == {"Mode": "PassThrough" if name in fed else "Active"}, name
             assert ("xray:PutTraceSegments", "*") in stack.grants(referred(function["Role"])), name
         assert all(stage["TracingEnabled"] for stage in stack.of("ApiGateway::Stage").values())
 
