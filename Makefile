@@ -123,7 +123,7 @@ providers: .venv .venv-localstripe ## What every payment provider has to do, on 
 	@$(PYTEST) tests/providers
 
 faults: .venv ## Fail every AWS and provider call of an order in every way, in process
-	@$(PYTEST) tests/faults -n 2
+	@$(PYTEST) tests/faults -n 2 --dist worksteal
 
 integration: runtime ## Orders through HTTP on the deployed stack
 	@$(PYTEST) tests/integration
