@@ -46,7 +46,7 @@ def _saying(envelope: dict[str, Any], said: dict[str, dict[str, Any]]) -> dict[s
 
 def _document(name: str, version: int, envelope: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
     head = {"$schema": DIALECT, "$id": identifier(name, version), "title": name, "description": envelope["description"]}
-    return _unwrapped({**head, **{key: envelope[key] for key in ("type", "properties", "required")}, "$defs": dict(sorted(parts.items()))})
+    return _plain({**head, **{key: envelope[key] for key in ("type", "properties", "required")}, "$defs": dict(sorted(parts.items()))})
 
 
 def identifier(name: str, version: int) -> str:
@@ -54,13 +54,23 @@ def identifier(name: str, version: int) -> str:
     return f"urn:order-pipeline:event:{name}:{version}"
 
 
-def _unwrapped(value: Any) -> Any:
-    """Return a document whose descriptions have one line a paragraph, as far as they are no tables."""
+def _plain(value: Any) -> Any:
+    """Return a document in words that every tool takes: a line for each paragraph of a description, and no lookahead in a pattern.
+
+    Without it `$` is the end of the text everywhere but in Python, where the models mean it to be.
+    """
     if isinstance(value, list):
-        return [_unwrapped(item) for item in cast("list[Any]", value)]
+        return [_plain(item) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
-    return {
-        key: re.sub(r"(?<!\n)\n(?![\n|])", " ", item) if key == "description" and isinstance(item, str) else _unwrapped(item)
-        for key, item in cast("dict[str, Any]", value).items()
-    }
+    return {key: _worded(key, item) for key, item in cast("dict[str, Any]", value).items()}
+
+
+def _worded(key: str, value: Any) -> Any:
+    match key, value:
+        case "description", str():
+            return re.sub(r"(?<!\n)\n(?![\n|])", " ", value)
+        case "pattern", str():
+            return value.removesuffix(r"(?!\n)")
+        case _:
+            return _plain(value)

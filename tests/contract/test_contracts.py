@@ -22,6 +22,8 @@ from devtools.contracts import catalogue, registry, releases, routes
 from devtools.target import ROOT
 from orderflow import commands, events
 from orderflow.books import LedgerDifferenceFound
+from tests.contract.stack import Stack, referred
+from tests.contract.test_routing import ROUTES, STREAMED
 from tests.support import orders
 from tests.support.contracts import DATES, UNNAMED, VERSIONS, carried, problems, validator
 
@@ -132,6 +134,7 @@ def test_a_schema_is_one_and_open(name: str, version: int) -> None:
     schema = catalogue.schema(name, version)
     Draft202012Validator.check_schema(schema)
     assert "additionalProperties" not in json.dumps(schema), "consumers take fields that they do not know"
+    assert "(?" not in json.dumps(schema), "not every language's patterns look ahead"
     assert schema["$id"].endswith(f":{name}:{version}")
     assert schema["description"]
 
@@ -262,6 +265,26 @@ def test_an_event_of_a_sample_keeps_to_its_contract(path: str) -> None:
 
 def test_the_samples_carry_events() -> None:
     assert any(any(carried(json.loads((ROOT / path).read_text("utf-8")))) for path in SAMPLES)
+
+
+def test_the_page_names_as_consumers_whom_rules_and_streams_lead_to(stack: Stack) -> None:
+    consumers = routes.routes(TYPES).consumers
+    by_rule = {(by.split("`")[1], name) for name in TYPES for by in (way.by for way in consumers[name]) if by.startswith("rule")}
+    assert by_rule == {(rule, name) for rule, names in ROUTES.items() for name in names}
+    streamed = {(way.name.strip("`"), name) for name in TYPES for way in consumers[name] if way.by.startswith("stream")}
+    functions = stack.of("Lambda::Function")
+    handlers = {
+        mapping: functions[referred(stack.of("Lambda::EventSourceMapping")[mapping]["FunctionName"])]["Handler"] for mapping in STREAMED
+    }
+    assert streamed == {
+        (handlers[mapping].removesuffix(".handler").replace(".", "/"), name) for mapping, names in STREAMED.items() for name in names
+    }
+
+
+def test_what_is_only_on_the_stream_is_taken_by_no_rule() -> None:
+    found = routes.routes(TYPES)
+    assert found.stream_only <= set(events.FACTS)
+    assert not [way for name in found.stream_only for way in found.consumers[name] if way.by.startswith("rule")]
 
 
 def test_a_context_says_what_it_asks_of_the_rules() -> None:
