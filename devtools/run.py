@@ -27,6 +27,8 @@ MAIL_SECONDS = 300.0
 CALL_SECONDS = 60.0
 POLL_SECONDS = 0.15
 AT_ONCE = 3
+# How many events the first order has before others follow: placed, reserved, screened.
+AHEAD = 3
 STORIES_AT_ONCE = 2
 COLUMN = 28
 
@@ -163,8 +165,9 @@ def _drive(shop: Shop, orders: list[Followed], stories: list[Told], ended: Calla
     begun = False
     with ThreadPoolExecutor(AT_ONCE) as pool, ThreadPoolExecutor(STORIES_AT_ONCE) as others:
         while (waiting or going_on) and time.monotonic() < deadline:
-            # Each function starts a process for every order that is at it, and these would all start at once.
-            list(pool.map(Followed.step, waiting[:AT_ONCE], repeat(shop)))
+            # Each function starts a process for every order that is at it: the first order goes ahead and starts one of each.
+            at_once = AT_ONCE if any(len(order.events) >= AHEAD for order in orders) else 1
+            list(pool.map(Followed.step, waiting[:at_once], repeat(shop)))
             over: list[Followed | Told] = [one for one in [*waiting, *going_on] if one.ended]
             waiting = [order for order in waiting if order not in over]
             going_on = [told for told in going_on if told not in over]
