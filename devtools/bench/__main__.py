@@ -135,7 +135,7 @@ def _cost(report: Report, counted: cost.Counted) -> None:
         "authorizer's cache never helps, and with hardly anything to batch for the publisher; at list prices "
         "([prices.toml](../devtools/prices.toml)). Lambda's and the workflow's time is the median of single orders on the emulator's "
         "host. Of log lines those count that AWS would keep: none of Lambda's own for an invocation that did not fail, and the id of a "
-        "trace only on one of twenty, which is how many are kept. An invocation by a stream may begin a trace, as a request does. "
+        "trace only on one of twenty, which is how many are kept. Traces count where they begin, at requests and sagas. "
         "It is the API's, the saga's and the publisher's share, by function and event: what an event wakes beside the saga is below. "
         f"From placed to confirmed a million orders cost ${total:.2f} (at most ${DOLLARS_TARGET:.0f} wanted: {reached})."
     )
