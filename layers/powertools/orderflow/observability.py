@@ -31,6 +31,8 @@ logging.getLogger(logger.name).setLevel(settings.optional("LOG_LEVEL", "INFO"))
 metrics = Metrics()
 # Patching everything imports every library that the X-Ray SDK knows; AWS calls are what matters here.
 tracer = Tracer(auto_patch=False)
+# It warns of every segment that belongs to no trace, which is no fault: a trace begins where somebody waits.
+logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
 
 # What the log group says already, or the function's configuration.
 _KNOWN = ("function_name", "function_arn", "function_memory_size")
