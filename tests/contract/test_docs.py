@@ -55,3 +55,10 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
 def test_the_readme_tells_what_a_newcomer_types_first() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     assert {"make run", "make test", "make invoke"} <= set(commands(text))
+
+
+def test_every_decision_has_a_number_of_its_own_and_says_it() -> None:
+    found = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [int(path.name[:4]) for path in found] == list(range(1, len(found) + 1))
+    for path in found:
+        assert path.read_text("utf-8").startswith(f"# {int(path.name[:4])}. "), path.name
