@@ -93,6 +93,12 @@ rebuild-view: runtime ## Make the customers' lists of orders again from the orde
 balance: runtime ## Prove the ledger and print its balances; 1 where something does not add up
 	@$(PY) -m devtools.balance
 
+audit: runtime ## Ask the archive of all events: make audit SQL='select …', or QUERY=timeline ORDER=ord_…
+	@$(PY) -m devtools.audit
+
+audit-proof: runtime ## Prove that the archive has every event of the log once, and nothing else: make audit-proof WAIT=60
+	@$(PY) -m devtools.audit_proof
+
 stop: runtime ## Stop the emulator
 	@$(PY) -m devtools.stop
 
@@ -201,6 +207,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view balance stop invoke bench test unit providers faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view balance audit audit-proof stop invoke bench test unit providers faults integration check format format-check lint \
   types imports template states security generated contracts-check contracts openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

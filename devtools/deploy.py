@@ -52,6 +52,8 @@ def parameters(target: Target) -> dict[str, str]:
         "Architecture": architecture(),
         "JwtIssuer": issuer.issuer(target),
         "JwksUrl": issuer.jwks_url(target),
+        # Nobody pays for objects here.
+        "AuditBufferSeconds": "60",
     }
 
 

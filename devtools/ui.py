@@ -11,6 +11,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 WIDTH = 26
+BAR = 24
 
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
@@ -25,16 +26,19 @@ def seconds(value: float) -> str:
 
 @dataclass
 class Stage:
-    """One long step. `detail` is what it is at, and in the end what it came to."""
+    """One long step. `detail` is what it is at, and in the end what it came to; `share`, how much of it is done, draws a bar."""
 
     title: str
     detail: str = ""
+    share: float | None = None
     began: float = field(default_factory=time.monotonic)
     _spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
     def line(self, mark: str, style: str) -> Text:
         """The stage as one line of text."""
-        return Text.assemble((f"  {mark} ", style), f"{self.title:<{WIDTH}}", (f"{self._elapsed():>12}  ", "dim"), (self.detail, "dim"))
+        drawn = "" if self.share is None else f"{'━' * round(self.share * BAR):<{BAR}}  "
+        parts = [(f"  {mark} ", style), f"{self.title:<{WIDTH}}", (f"{self._elapsed():>12}  ", "dim"), (drawn, style), (self.detail, "dim")]
+        return Text.assemble(*parts)
 
     def _elapsed(self) -> str:
         return seconds(time.monotonic() - self.began)

@@ -1,6 +1,7 @@
 """The documents: what they tell a reader to type exists, and their links lead somewhere."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def commands(text: str) -> list[str]:
 def test_every_make_command_is_one_of_the_makefile(path: Path) -> None:
     for command in commands(path.read_text("utf-8")):
         if command.startswith("make "):
-            words = command.split()[1:]
+            words = shlex.split(command)[1:]
             targets = [word for word in words if "=" not in word]
             given = [word.partition("=")[0] for word in words if "=" in word]
             assert set(targets) <= TARGETS, command

@@ -11,6 +11,7 @@ import pytest
 
 from devtools.target import ROOT
 from devtools.template import source
+from orderflow.events import FACTS, Event
 from tests.contract.stack import Stack, listed, referred
 
 # Their loss costs a customer, or the shop, something; the others hold what runs out by itself.
@@ -47,6 +48,7 @@ UNBOUNDED = {
     "ReviewRole": LOG_DELIVERY,
     # A denial, of everything that is not encrypted on its way.
     "InvoiceDocumentsPolicy": {"s3:*"},
+    "AuditArchivePolicy": {"s3:*"},
     # Not on AWS, where it is limited by identity and sender.
     "NotificationsMailRole": {"ses:SendEmail"},
     # Not on AWS, which knows whose a token is.
@@ -292,8 +294,22 @@ def _is_measured(stack: Stack, alarm: dict[str, Any]) -> bool:
         case "AWS/ApiGateway":
             [api], [stage] = stack.of("ApiGateway::RestApi").values(), stack.of("ApiGateway::Stage").values()
             return dimensions == {"ApiName": api["Name"], "Stage": stage["StageName"]}
+        case "AWS/Firehose":
+            stream = referred(dimensions["DeliveryStreamName"])
+            return dimensions == {"DeliveryStreamName": {"Ref": stream}} and stack.kind(stream) == "KinesisFirehose::DeliveryStream"
+        case namespace if not dimensions:
+            return any(
+                (measured["MetricNamespace"], measured["MetricName"]) == (namespace, alarm["MetricName"]) for measured in _filtered(stack)
+            )
         case namespace:
             return _is_emitted(stack, namespace, alarm["MetricName"], dimensions)
+
+
+def _filtered(stack: Stack) -> Iterator[dict[str, Any]]:
+    """Return the metrics that are counted from the lines of a log."""
+    for found in stack.of("Logs::MetricFilter").values():
+        assert stack.kind(referred(found["LogGroupName"])) == "Logs::LogGroup"
+        yield from found["MetricTransformations"]
 
 
 def _is_emitted(stack: Stack, namespace: Any, metric: str, dimensions: dict[str, Any]) -> bool:
@@ -461,6 +477,79 @@ class TestData:
             for principal in listed(statement["Principal"]["Service"])
         }
         assert set(statement["Principal"]["Service"]) == publishers
+
+
+class TestArchive:
+    @pytest.fixture
+    def delivery(self, stack: Stack) -> dict[str, Any]:
+        """The one way into the archive."""
+        [stream] = stack.of("KinesisFirehose::DeliveryStream").values()
+        return stream
+
+    def test_nobody_changes_what_is_in_it(self, stack: Stack) -> None:
+        bucket = stack.of("S3::Bucket")["AuditArchive"]
+        assert bucket["ObjectLockEnabled"] is True
+        retention = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+        assert retention == {"Mode": "GOVERNANCE", "Days": {"Ref": "AuditLockDays"}}
+        assert stack.resources["AuditArchive"]["UpdateReplacePolicy"] == "Retain"
+        writers = [role for role in stack.of("IAM::Role") if any(name.startswith("AuditArchive") for _, name in stack.grants(role))]
+        assert writers == ["AuditDeliveryRole"]
+
+    def test_it_takes_every_event_of_the_stream(self, delivery: dict[str, Any]) -> None:
+        assert delivery["DeliveryStreamType"] == "KinesisStreamAsSource"
+        assert referred(delivery["KinesisStreamSourceConfiguration"]["KinesisStreamARN"]) == "EventStream"
+        assert "DeliveryStreamName" in delivery
+
+    def test_objects_are_compressed_lines_by_day_and_type_of_their_events(self, delivery: dict[str, Any]) -> None:
+        destination = delivery["ExtendedS3DestinationConfiguration"]
+        assert referred(destination["BucketARN"]) == "AuditArchive"
+        assert destination["CompressionFormat"] == "GZIP"
+        assert destination["Prefix"] == "events/date=!{partitionKeyFromQuery:date}/type=!{partitionKeyFromQuery:type}/"
+        assert destination["DynamicPartitioningConfiguration"]["Enabled"] is True
+        # AWS takes no fewer where objects are partitioned.
+        assert destination["BufferingHints"]["SizeInMBs"] >= 64
+        [query, delimiter] = [
+            {one["ParameterName"]: one["ParameterValue"] for one in processor["Parameters"]}
+            for processor in destination["ProcessingConfiguration"]["Processors"]
+        ]
+        assert query == {"MetadataExtractionQuery": "{date: .occurred_at[0:10], type: .type}", "JsonParsingEngine": "JQ-1.6"}
+        assert delimiter == {"Delimiter": r"\n"}
+
+    def test_its_way_in_may_read_the_stream_write_objects_and_log_and_nothing_else(self, stack: Stack, delivery: dict[str, Any]) -> None:
+        roles = {referred(delivery[name]["RoleARN"]) for name in ("KinesisStreamSourceConfiguration", "ExtendedS3DestinationConfiguration")}
+        assert roles == {"AuditDeliveryRole"}
+        assert stack.grants("AuditDeliveryRole") == {
+            *((f"kinesis:{action}", "EventStream") for action in ("DescribeStream", "ListShards", "GetShardIterator", "GetRecords")),
+            *((f"s3:{action}", "AuditArchive") for action in ("GetBucketLocation", "ListBucket", "ListBucketMultipartUploads")),
+            *((f"s3:{action}", "AuditArchive/*") for action in ("PutObject", "AbortMultipartUpload")),
+            ("logs:PutLogEvents", "AuditDeliveryLogs"),
+        }
+        [statement] = stack.resources["AuditDeliveryRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "firehose.amazonaws.com"}
+
+    def test_it_tells_when_events_do_not_get_there(self, stack: Stack, delivery: dict[str, Any]) -> None:
+        logging = delivery["ExtendedS3DestinationConfiguration"]["CloudWatchLoggingOptions"]
+        assert logging["Enabled"] is True
+        counted = [referred(one["LogGroupName"]) for one in stack.of("Logs::MetricFilter").values()]
+        assert counted == [referred(logging["LogGroupName"])]
+        watched = {alarm["MetricName"] for name, alarm in stack.of("CloudWatch::Alarm").items() if name.startswith("Audit")}
+        assert watched == {"DeliveryToS3.DataFreshness", "KinesisMillisBehindLatest", "AuditDeliveryErrors"}
+
+    def test_athena_finds_every_day_and_type(self, stack: Stack, delivery: dict[str, Any]) -> None:
+        table = stack.of("Glue::Table")["AuditTable"]["TableInput"]
+        parameters = table["Parameters"]
+        assert parameters["projection.type.values"].split(",") == list(FACTS)
+        assert parameters["storage.location.template"] == {"Fn::Sub": "s3://${AuditArchive}/events/date=${!date}/type=${!type}/"}
+        columns = [column["Name"] for column in (*table["StorageDescriptor"]["Columns"], *table["PartitionKeys"])]
+        assert sorted(columns) == sorted(["date", *Event.__struct_fields__])
+
+    def test_questions_are_asked_in_a_workgroup_that_bounds_what_they_cost(self, stack: Stack) -> None:
+        [workgroup] = stack.of("Athena::WorkGroup").values()
+        configuration = workgroup["WorkGroupConfiguration"]
+        assert configuration["EnforceWorkGroupConfiguration"] is True
+        assert configuration["BytesScannedCutoffPerQuery"] > 0
+        for query in stack.of("Athena::NamedQuery").values():
+            assert (referred(query["Database"]), referred(query["WorkGroup"])) == ("AuditCatalogue", "AuditQueries")
 
 
 class TestPolicies:

@@ -15,6 +15,7 @@ CAPABILITIES = {
     "volume": "hundreds of orders come to their end within a minute or two",
     "remembered-authorizer": "what the authorizer said of a token is remembered",
     "function-urls": "a function URL is served at the endpoint, by its name in the Host header",
+    "archive": "a delivery stream takes what is on a stream to objects by day and type",
 }
 
 LACKS = {
@@ -26,6 +27,7 @@ LACKS = {
         "volume": "its queues hand functions about eight messages a second",
         "remembered-authorizer": "every request starts the authorizer, and where it cannot start another the answer is a 401",
         "function-urls": "its function URLs have names of its own, and the suite was not run on them",
+        "archive": "its delivery streams were not tried",
     },
 }
 

@@ -1,0 +1,88 @@
+"""`make audit SQL='select …'`: asks the archive of events; QUERY=name asks one of the template's questions for Athena.
+
+Without either it tells how many events there are by day and type. The tables are `archive` and `events`, see docs/audit.md.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+from rich.table import Table
+from rich.text import Text
+
+from devtools import cli, template, ui
+from devtools import target as targets
+from devtools.archive import Archive, rows
+from devtools.cli import UserError
+
+DEFAULT = "events-by-day"
+
+
+def queries() -> dict[str, str]:
+    """The questions that the template has for Athena, by their names."""
+    resources = template.source()["Resources"].values()
+    named = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::Athena::NamedQuery"]
+    return {query["Name"]: query["QueryString"] for query in named}
+
+
+def lock(database: duckdb.DuckDBPyConnection) -> None:
+    """Keep what is asked from this machine's files and from the network."""
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
+
+
+def table(columns: list[str], found: list[tuple[Any, ...]]) -> Table:
+    """An answer for people; numbers stand on the right."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2))
+    for number, column in enumerate(columns):
+        counted = all(isinstance(row[number], int | float) for row in found)
+        shown.add_column(column, header_style="dim", justify="right" if found and counted else "left", overflow="fold")
+    for row in found:
+        shown.add_row(*(Text(_text(value)) for value in row))
+    return shown
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case int() if not isinstance(value, bool):
+            return f"{value:,}"
+        case _:
+            return str(value)
+
+
+def _question() -> tuple[str, list[str]]:
+    """What is asked, and what is put in place of its question mark. Raises UserError for a name that the template does not have."""
+    sql = cli.argument("SQL")
+    if sql:
+        return sql, []
+    known, name = queries(), cli.option("QUERY", DEFAULT)
+    if name not in known:
+        raise UserError(f"QUERY must be one of {', '.join(sorted(known))}, not {name!r}")
+    if "?" not in known[name]:
+        return known[name], []
+    order = cli.option("ORDER")
+    if not order:
+        raise UserError(f"QUERY={name} needs ORDER=ord_…")
+    return known[name], [order]
+
+
+def main() -> None:
+    """Read the archive, ask, and print the answer."""
+    question, given = _question()
+    with TemporaryDirectory() as folder:
+        archive = Archive(targets.from_environment(), Path(folder))
+        with ui.stage("archive") as step:
+            archive.read(step)
+        lock(archive.database)
+        with ui.stage("answer") as step:
+            columns, found = rows(archive.database, question, given)
+            step.detail = f"{len(found):,} rows"
+        ui.console.print(table(columns, found))
+        archive.database.close()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,232 @@
+"""The archive of events: read into tables, asked, and proven to be the order log."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from devtools import audit, audit_proof, ui
+from devtools.archive import Archive, rows
+from devtools.cli import UserError
+from devtools.target import ROOT, Target
+from orderflow.events import FACTS
+
+BUCKET, LOG, STREAM = "archive", "log", "audit"
+GATHERED = 900
+# One event of each type, as if all were of one order.
+EXAMPLES: list[dict[str, Any]] = [
+    json.loads((ROOT / "schemas" / name / "1.example.json").read_text("utf-8")) | {"event_id": f"ord_1:{version}", "order_id": "ord_1"}
+    for version, name in enumerate(FACTS, 1)
+]
+
+
+def _key(event: dict[str, Any], name: str = "object") -> str:
+    return f"events/date={event['occurred_at'][:10]}/type={event['type']}/2026/11/21/12/{name}"
+
+
+class FakeAws:
+    """A bucket, a delivery stream that gathers, and a log."""
+
+    def __init__(self, logged: list[dict[str, Any]], objects: dict[str, bytes]) -> None:
+        """Start with these events and objects."""
+        self.logged, self.objects = logged, objects
+        # What is delivered while somebody waits.
+        self.late: dict[str, bytes] = {}
+        self.readings = 0
+
+    def client(self, _service: str) -> Any:
+        return self
+
+    @property
+    def resources(self) -> dict[str, str]:
+        return {"AuditArchiveBucket": BUCKET, "AuditDeliveryStream": STREAM, "OrderLogTable": LOG}
+
+    def get_paginator(self, operation: str) -> Any:
+        return SimpleNamespace(paginate=self._objects if operation == "list_objects_v2" else self._events)
+
+    def _objects(self, *, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: N803 - botocore's names
+        assert Bucket == BUCKET
+        if Prefix == "events/":
+            self.readings += 1
+            self.objects |= self.late if self.readings > 1 else {}
+        yield {}
+        yield {"Contents": [{"Key": key} for key in list(self.objects) if key.startswith(Prefix)]}
+
+    def _events(self, *, TableName: str, **_options: Any) -> Iterator[dict[str, Any]]:  # noqa: N803 - botocore's names
+        assert TableName == LOG
+        for event in self.logged:
+            yield {"Items": [{"event": {"S": json.dumps(event)}}]}
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - botocore's names
+        assert Bucket == BUCKET
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+    def describe_table(self, **_named: str) -> dict[str, Any]:
+        return {"Table": {"ItemCount": 0}}
+
+    def describe_delivery_stream(self, **_named: str) -> dict[str, Any]:
+        destination = {"BufferingHints": {"IntervalInSeconds": str(GATHERED)}}
+        return {"DeliveryStreamDescription": {"Destinations": [{"ExtendedS3DestinationDescription": destination}]}}
+
+
+def _delivered(events: list[dict[str, Any]], name: str = "object") -> dict[str, bytes]:
+    """Objects with lines by day and type, compressed as the delivery stream does it."""
+    objects: dict[str, bytes] = {}
+    for event in events:
+        key = _key(event, name)
+        objects[key] = objects.get(key, b"") + json.dumps(event).encode() + b"\n"
+    return {key: gzip.compress(content) for key, content in objects.items()}
+
+
+@contextmanager
+def _read(aws: FakeAws, folder: Path) -> Iterator[Archive]:
+    archive = Archive(cast("Target", aws), folder)
+    archive.read(ui.Stage("archive"))
+    try:
+        yield archive
+    finally:
+        archive.database.close()
+
+
+def _prove(aws: FakeAws, wait: float = 0) -> audit_proof.Proof:
+    return audit_proof.prove(cast("Target", aws), wait)
+
+
+def _young(event: dict[str, Any]) -> dict[str, Any]:
+    """The event as of a second ago, of an order of its own."""
+    moment = datetime.now(UTC) - timedelta(seconds=1)
+    return event | {"occurred_at": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}", "event_id": "ord_young:1"}
+
+
+@pytest.fixture
+def captured() -> dict[str, Any]:
+    return next(event for event in EXAMPLES if event["type"] == "PaymentCaptured")
+
+
+class TestArchive:
+    def test_an_event_that_was_delivered_again_is_one_event_and_two_records(self, tmp_path: Path) -> None:
+        aws = FakeAws([], _delivered(EXAMPLES) | _delivered(EXAMPLES[:3], "again"))
+        with _read(aws, tmp_path) as archive:
+            counted = rows(archive.database, "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM archive)")[1]
+        assert counted == [(len(EXAMPLES), len(EXAMPLES) + 3)]
+
+    def test_an_object_of_one_record_that_is_neither_compressed_nor_ended_is_read_as_well(
+        self, tmp_path: Path, captured: dict[str, Any]
+    ) -> None:
+        objects = {_key(captured, name): json.dumps(captured | {"event_id": name}).encode() for name in ("a", "b")}
+        with _read(FakeAws([], objects), tmp_path) as archive:
+            assert rows(archive.database, "SELECT event_id FROM events ORDER BY 1")[1] == [("a",), ("b",)]
+
+    def test_columns_are_those_of_the_table_in_athena(self, tmp_path: Path) -> None:
+        with _read(FakeAws([], {}), tmp_path) as archive:
+            (columns, _), (again, _) = rows(archive.database, "SELECT * FROM archive"), rows(archive.database, "SELECT * FROM events")
+        table = audit.template.source()["Resources"]["AuditTable"]["Properties"]["TableInput"]
+        assert columns == again == [one["Name"] for one in (*table["StorageDescriptor"]["Columns"], *table["PartitionKeys"])]
+
+    def test_an_object_of_no_day_and_type_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="no day and type: events/stray"):
+            Archive(cast("Target", FakeAws([], {"events/stray": b"{}"})), tmp_path).read(ui.Stage("archive"))
+
+    def test_a_second_reading_takes_only_what_is_new(self, tmp_path: Path, captured: dict[str, Any]) -> None:
+        aws = FakeAws([], _delivered([captured]))
+        aws.late = _delivered([captured | {"event_id": "late"}], "late")
+        with _read(aws, tmp_path) as archive:
+            assert archive.read(ui.Stage("archive")) == 1
+            assert rows(archive.database, "SELECT count(*) FROM archive")[1] == [(2,)]
+
+
+class TestQuestions:
+    @pytest.mark.parametrize("name", audit.queries())
+    def test_what_athena_is_asked_has_an_answer_here(self, name: str, tmp_path: Path) -> None:
+        question = audit.queries()[name]
+        with _read(FakeAws([], _delivered(EXAMPLES) | _delivered(EXAMPLES, "again")), tmp_path) as archive:
+            audit.lock(archive.database)
+            columns, found = rows(archive.database, question, [EXAMPLES[0]["order_id"]] if "?" in question else [])
+        assert columns
+        assert found
+
+    def test_money_is_counted_once_however_often_its_event_was_delivered(self, tmp_path: Path, captured: dict[str, Any]) -> None:
+        aws = FakeAws([], _delivered([captured]) | _delivered([captured], "again"))
+        with _read(aws, tmp_path) as archive:
+            _, found = rows(archive.database, audit.queries()["captured-by-day"])
+        amount = captured["data"]["amount"]
+        assert found == [(captured["occurred_at"][:10], amount["currency"], amount["amount"])]
+
+    @pytest.mark.parametrize(
+        ("question", "told"),
+        [
+            ("selec", "syntax error"),
+            ("select nothing from events", "nothing"),
+            ("select * from orders", "orders"),
+            ("select * from read_text('/etc/hostname')", "file system operations are disabled"),
+        ],
+    )
+    def test_a_question_that_cannot_be_answered_is_one_line(self, question: str, told: str, tmp_path: Path) -> None:
+        with _read(FakeAws([], {}), tmp_path) as archive:
+            audit.lock(archive.database)
+            with pytest.raises(UserError, match=told) as refused:
+                rows(archive.database, question)
+        assert "\n" not in str(refused.value)
+
+    def test_an_answer_is_a_table(self) -> None:
+        console = Console(width=100, color_system=None)
+        with console.capture() as captured:
+            console.print(audit.table(["type", "events"], [("OrderPlaced", 1234), ("[bold]", None)]))
+        assert [line.split() for line in captured.get().splitlines()] == [["type", "events"], ["OrderPlaced", "1,234"], ["[bold]", "null"]]
+
+
+class TestProof:
+    def test_it_holds_where_every_event_was_delivered_whatever_came_twice(self) -> None:
+        proof = _prove(FakeAws(EXAMPLES, _delivered(EXAMPLES) | _delivered(EXAMPLES[:2], "again")))
+        assert proof.holds
+        assert (proof.logged, proof.archived, proof.records) == (len(EXAMPLES), len(EXAMPLES), len(EXAMPLES) + 2)
+
+    def test_an_event_that_was_not_delivered_is_named(self) -> None:
+        proof = _prove(FakeAws(EXAMPLES, _delivered(EXAMPLES[1:])))
+        assert not proof.holds
+        assert proof.missing == [EXAMPLES[0]["event_id"]]
+        assert any(EXAMPLES[0]["event_id"] in line.plain for line in audit_proof.report(proof))
+
+    def test_an_event_that_nobody_logged_is_named(self) -> None:
+        proof = _prove(FakeAws(EXAMPLES[1:], _delivered(EXAMPLES)))
+        assert not proof.holds
+        assert proof.strange == [EXAMPLES[0]["event_id"]]
+
+    def test_an_event_that_says_something_else_is_named_even_beside_the_right_one(self, captured: dict[str, Any]) -> None:
+        other = captured | {"order_version": 99}
+        proof = _prove(FakeAws([captured], _delivered([captured]) | _delivered([other], "other")))
+        assert not proof.holds
+        assert proof.changed == [captured["event_id"]]
+
+    def test_an_event_under_another_day_is_named(self, captured: dict[str, Any]) -> None:
+        objects = {f"events/date=2020-01-01/type={captured['type']}/object": json.dumps(captured).encode()}
+        assert _prove(FakeAws([captured], objects)).changed == [captured["event_id"]]
+
+    def test_what_is_still_gathered_is_under_way_and_no_difference(self, captured: dict[str, Any]) -> None:
+        proof = _prove(FakeAws([captured, _young(captured)], _delivered([captured])))
+        assert proof.holds
+        assert (proof.missing, proof.under_way) == ([], ["ord_young:1"])
+
+    def test_what_is_under_way_is_waited_for(self, monkeypatch: pytest.MonkeyPatch, captured: dict[str, Any]) -> None:
+        monkeypatch.setattr(audit_proof, "PAUSE_SECONDS", 0)
+        young, newer = _young(captured), _young(captured) | {"event_id": "ord_newer:1"}
+        aws = FakeAws([young], {})
+        # Together with it comes what was written after the log had been read.
+        aws.late = _delivered([young, newer])
+        proof = _prove(aws, wait=60)
+        assert proof.holds
+        assert (proof.under_way, proof.archived) == ([], 2)
+
+    def test_what_could_not_be_delivered_is_counted(self, captured: dict[str, Any]) -> None:
+        objects = _delivered([captured]) | {"errors/processing-failed/date=2026-11-21/object": b"{}"}
+        assert _prove(FakeAws([captured], objects)).refused == 1
