@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from orderflow import events
-from orderflow.commands import Command, Refusal, decide
 from orderflow.observability import logger
 from orderflow.order import Mark, Order, evolve, fold, is_open, mark
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
+
+    from orderflow.commands import Command
 
 OPEN_SHARDS = 8
 # Of one order in so many it is written down which of its events are not on the bus yet.
@@ -183,6 +184,9 @@ class OrderLog:
         Raises:
             Conflict: others were first in every attempt.
         """
+        # The commands take a while to import, and the order API, which has a cold start to keep short, does without them.
+        from orderflow.commands import Refusal, decide  # noqa: PLC0415
+
         for _ in range(_ATTEMPTS):
             facts = decide(order, command)
             if isinstance(facts, Refusal) or not facts:
