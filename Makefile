@@ -90,6 +90,12 @@ redrive: runtime ## Send the messages of a dead-letter queue back, or run held-u
 rebuild-view: runtime ## Make the customers' lists of orders again from the order log
 	@$(PY) -m devtools.rebuild
 
+replay: runtime ## Send archived events again to what takes replays: make replay FROM=1h TO=2026-11-21T12:00:00Z RULE=OrderViewRule
+	@$(PY) -m devtools.replay
+
+compare: runtime ## What a consumer here does otherwise than before, given captured events: make compare FUNCTION=LedgerPost BASE=HEAD EVENTS=file
+	@PYTHONPATH=functions $(PY) -m devtools.compare
+
 balance: runtime ## Prove the ledger and print its balances; 1 where something does not add up
 	@$(PY) -m devtools.balance
 
@@ -207,6 +213,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view balance audit audit-proof stop invoke bench test unit providers faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare balance audit audit-proof stop invoke bench test unit providers faults integration check format format-check lint \
   types imports template states security generated contracts-check contracts openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Timer
 
-from devtools import issuer, ui
+from devtools import busarchive, issuer, ui
 from devtools import target as targets
 from devtools.cli import UserError
 from devtools.target import ROOT, STACK, Target
@@ -89,6 +89,7 @@ def ensure(target: Target) -> bool:
     log.write_text("")
     _build(target, chosen, sources, log)
     _deploy(target, chosen, log)
+    busarchive.ensure(target)
     target.client("ssm").put_parameter(Name=REMEMBERED, Value=wanted, Type="String", Overwrite=True)
     target.__dict__.pop("resources", None)
     return True

@@ -15,6 +15,7 @@ from orderflow.batch import PartialFailures, RetryQueue, each_change
 from orderflow.clients import client
 from orderflow.log import OrderLog
 from orderflow.observability import logger, observed
+from orderflow.order import fold
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -37,7 +38,8 @@ def award(order_id: str, version: int | None = None) -> None:
     Raises:
         OrderNotFound: there is no such order.
     """
-    order = LOG.load(order_id, version)
-    earned = Award(rules.due(order, POINTS_PER_UNIT), order.version)
+    history = LOG.history(order_id, version)
+    order = fold(order_id, history)
+    earned = Award(rules.due(order, POINTS_PER_UNIT), rules.version(history))
     new = POINTS.award(order.customer.id, order_id, earned)
     logger.info("points are in line" if new else "points were in line", points=earned.points)

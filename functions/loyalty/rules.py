@@ -8,7 +8,13 @@ from orderflow.money import Money, unit
 from orderflow.order import price
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orderflow.events import Event
     from orderflow.order import Order
+
+# The events that change what an order is worth; the filter that wakes the consumer takes these.
+MOVING = frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"})
 
 
 def due(order: Order, points_per_unit: int) -> int:
@@ -20,6 +26,11 @@ def due(order: Order, points_per_unit: int) -> int:
     if not order.confirmed_at or order.state == "cancelled":
         return 0
     return points(spent(order), points_per_unit)
+
+
+def version(history: Sequence[Event]) -> int:
+    """Return the version of the last event that changed what the order is worth, 0 where none has; the same one whatever else happened."""
+    return max((event.order_version for event in history if event.type in MOVING), default=0)
 
 
 def spent(order: Order) -> Money:

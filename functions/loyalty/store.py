@@ -14,7 +14,7 @@ _BALANCE = "balance"
 
 
 class Award(Struct, frozen=True):
-    """The points that an order had earned as of its event `version`."""
+    """The points that an order had earned as of its event `version`, the last that changed them."""
 
     points: int
     version: int

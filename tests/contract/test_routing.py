@@ -8,6 +8,7 @@ import pytest
 
 from devtools.template import source
 from ledger import rules
+from loyalty import rules as points
 from orderflow.events import FACTS
 from orders import listing
 from tests.contract.stack import Stack, referred
@@ -29,7 +30,7 @@ ROUTES = {
     "ShippingRequestRule": {"OrderConfirmed", "CancellationFailed"},
     "OrderViewRule": set(listing.SHOWN),
     "InvoicesIssueRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
-    "LoyaltyAwardRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
+    "LoyaltyAwardRule": set(points.MOVING),
     "ReviewRule": {"OrderHeldForReview"},
     "ReviewsCloseRule": {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
 }
@@ -133,6 +134,14 @@ def redrive_routes(stack: Stack) -> dict[str, Any]:
 def test_a_replay_reaches_nothing_that_acts_outside(stack: Stack, rule: str, fact: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
     assert not matches(pattern, delivered(fact, **{"replay-name": "rebuild"}))
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_the_archive_keeps_every_event_and_no_replay_of_it(stack: Stack, fact: str) -> None:
+    [archive] = stack.of("Events::Archive").values()
+    assert referred(archive["SourceArn"]) == "EventBus"
+    assert matches(archive["EventPattern"], delivered(fact))
+    assert not matches(archive["EventPattern"], delivered(fact, **REPLAY))
 
 
 def test_the_ledger_is_sent_what_it_has_an_entry_for(stack: Stack) -> None:

@@ -14,6 +14,7 @@ CAPABILITIES = {
     "worker-processes": "the functions' workers are processes that the suite started and may kill",
     "volume": "hundreds of orders come to their end within a minute or two",
     "remembered-authorizer": "what the authorizer said of a token is remembered",
+    "replay": "archived events can be replayed",
     "function-urls": "a function URL is served at the endpoint, by its name in the Host header",
     "archive": "a delivery stream takes what is on a stream to objects by day and type",
 }
@@ -26,6 +27,7 @@ LACKS = {
         "worker-processes": "functions run in containers, which belong to it",
         "volume": "its queues hand functions about eight messages a second",
         "remembered-authorizer": "every request starts the authorizer, and where it cannot start another the answer is a 401",
+        "replay": "its archives keep events and replay none",
         "function-urls": "its function URLs have names of its own, and the suite was not run on them",
         "archive": "its delivery streams were not tried",
     },

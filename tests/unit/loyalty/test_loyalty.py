@@ -51,6 +51,18 @@ def test_no_order_is_worth_less_than_nothing(state: str) -> None:
     assert 0 <= rules.due(orders.after(*orders.STATES[state]), 3) <= 3 * 29
 
 
+@pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
+def test_what_an_order_is_worth_changes_with_the_events_that_wake_and_no_other(state: str) -> None:
+    history = orders.history(*orders.STATES[state])
+    worth = [rules.due(orders.folded(history[:number]), 1) for number in range(1, len(history) + 1)]
+    for number, event in enumerate(history):
+        before = worth[number - 1] if number else 0
+        assert worth[number] == before or event.type in rules.MOVING
+        assert rules.version(history[: number + 1]) == (
+            event.order_version if event.type in rules.MOVING else rules.version(history[:number])
+        )
+
+
 @given(amounts, currencies, st.integers(0, 100))
 def test_only_whole_units_count(amount: int, currency: str, rate: int) -> None:
     points = rules.points(Money(amount, currency), rate)

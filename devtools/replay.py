@@ -1,0 +1,140 @@
+"""Sends events of the bus's archive again to what takes replays: FROM=since when, TO=until when, RULE=to one rule alone.
+
+FROM and TO are times as in RFC 3339, or how long ago: 90s, 30m, 12h, 7d. Without FROM it is all since there is an archive,
+without TO all until now, without RULE it goes to every rule that takes replays.
+"""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from devtools import cli, ui
+from devtools import target as targets
+from devtools.cli import UserError
+from devtools.target import STACK, Target
+
+TAKES_REPLAYS = [{"exists": True}]
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED"})
+PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The archive of a bus, and since when there is one."""
+
+    arn: str
+    bus: str
+    since: datetime
+
+
+def replay(target: Target, start: datetime | None = None, end: datetime | None = None, rule: str = "") -> dict[str, Any]:
+    """Replay what happened from start to end, whole seconds both; return the replay as it ended.
+
+    Raises UserError for a rule that takes no replays, for a time that is none, and for a replay that did not get through.
+    """
+    arns = chosen(takers(target), rule)
+    archive = archive_of(target)
+    now = datetime.now(UTC).replace(microsecond=0)
+    start, end = (start or archive.since).replace(microsecond=0), (end or now).replace(microsecond=0)
+    if not start <= end <= now:
+        raise UserError(f"FROM must not be after TO, and TO not after now; this is {shown(start)} to {shown(end)}")
+    name = f"{STACK}-{end:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
+    with ui.stage("replay") as stage:
+        stage.detail = f"{shown(start)} to {shown(end)}"
+        client = target.client("events")
+        client.start_replay(
+            ReplayName=name,
+            EventSourceArn=archive.arn,
+            EventStartTime=start,
+            EventEndTime=end,
+            Destination={"Arn": archive.bus, "FilterArns": list(arns.values())},
+        )
+        while (seen := client.describe_replay(ReplayName=name))["State"] not in ENDED:
+            reached = seen.get("EventLastReplayedTime")
+            stage.detail = f"{seen['State'].lower()}{f', up to {shown(reached)}' if reached else ''}"
+            time.sleep(PAUSE_SECONDS)
+        if seen["State"] != "COMPLETED":
+            raise UserError(f"{name} is {seen['State'].lower()}: {seen.get('StateReason') or 'no reason is given'}")
+        stage.detail = f"{shown(start)} to {shown(end)}, to {', '.join(arns)}"
+    return seen
+
+
+def takers(target: Target) -> dict[str, str]:
+    """The ARNs of the bus's rules that take replays, by their logical ids."""
+    client = target.client("events")
+    pages = client.get_paginator("list_rules").paginate(EventBusName=target.resources["EventBus"])
+    arns = {
+        rule["Name"]: rule["Arn"]
+        for page in pages
+        for rule in page["Rules"]
+        if json.loads(rule.get("EventPattern") or "{}").get("replay-name") == TAKES_REPLAYS
+    }
+    names = _logical_ids(target)
+    return {names[name]: arn for name, arn in sorted(arns.items()) if name in names}
+
+
+def _logical_ids(target: Target) -> dict[str, str]:
+    pages = target.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
+    summaries = [summary for page in pages for summary in page["StackResourceSummaries"]]
+    # A rule of a bus of its own is known to CloudFormation as bus|rule.
+    return {
+        one["PhysicalResourceId"].rpartition("|")[2]: one["LogicalResourceId"]
+        for one in summaries
+        if one["ResourceType"] == "AWS::Events::Rule"
+    }
+
+
+def chosen(rules: dict[str, str], wanted: str) -> dict[str, str]:
+    """All rules, or the one that is wanted. Raises UserError where it takes no replays."""
+    if not rules:
+        raise UserError("no rule of the deployed stack takes replays; run `make run` to deploy the present one")
+    if wanted and wanted not in rules:
+        raise UserError(f"RULE must be one that takes replays ({', '.join(rules)}), not {wanted!r}")
+    return {wanted: rules[wanted]} if wanted else rules
+
+
+def archive_of(target: Target) -> Archive:
+    """The archive of the deployed bus. Raises UserError where it has none."""
+    client = target.client("events")
+    bus = client.describe_event_bus(Name=target.resources["EventBus"])["Arn"]
+    found = client.list_archives(EventSourceArn=bus)["Archives"]
+    if not found:
+        raise UserError("the deployed bus has no archive; run `make run` to deploy the present one")
+    there = client.describe_archive(ArchiveName=found[0]["ArchiveName"])
+    return Archive(there["ArchiveArn"], bus, there["CreationTime"].astimezone(UTC))
+
+
+def moment(name: str, now: datetime) -> datetime | None:
+    """The time that an option says, or None where it is not given. Raises UserError for what is none."""
+    text = cli.option(name)
+    if not text:
+        return None
+    try:
+        if ago := re.fullmatch(r"(\d{1,9})([smhd])", text, re.ASCII):
+            return now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        if (time_of := datetime.fromisoformat(text)).tzinfo:
+            return time_of.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise UserError(f"{name} must be a time such as {shown(now)}, or how long ago, as 90s, 30m, 12h or 7d, not {text!r}")
+
+
+def shown(time_of: datetime) -> str:
+    """A time as in RFC 3339, in UTC."""
+    return f"{time_of.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def main() -> None:
+    """Replay, and wait until it is through."""
+    now = datetime.now(UTC)
+    start, end = moment("FROM", now), moment("TO", now)
+    replay(targets.from_environment(), start, end, cli.option("RULE"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

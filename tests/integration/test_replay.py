@@ -1,0 +1,153 @@
+"""A replay from the archive: what is kept current is as it was, nobody is told, charged or sent anything again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from devtools import replay
+from devtools.carrier import Carrier
+from devtools.cli import UserError
+from devtools.shop import order_body
+from orderflow import events
+from tests.integration.world import World, eventually
+
+PRICE, STOCK = 1250, 100
+QUEUES = ("OrderViewQueueUrl", "LedgerQueueUrl", "LoyaltyAwardQueueUrl")
+# What only an event that is no replay wakes.
+SILENT_QUEUES = ("MailQueueUrl", "InvoicesIssueQueueUrl", "PaymentsSettleQueueUrl", "ShippingRequestQueueUrl", "ReviewsCloseQueueUrl")
+# A whole life, or a message whose first delivery failed.
+SECONDS = 240.0
+
+
+@dataclass(frozen=True)
+class Lives:
+    """Orders of one product by one customer, each at another end, and when the first was placed."""
+
+    customer: str
+    sku: str
+    orders: tuple[str, ...]
+    since: datetime
+
+
+@pytest.fixture(scope="module")
+def lives(world: World) -> Lives:
+    """An order that was refused, one that was confirmed, one on its way, and one of which a parcel was lost and paid back."""
+    since = datetime.now(UTC)
+    customer, sku, carrier = world.customer(), world.product(STOCK, price=PRICE), Carrier(world.target, timeout=60)
+    refused = world.buy(customer, sku, payment="tok_declined")
+    confirmed, shipped, lost = (world.accept(customer, order_body((sku, quantity))) for quantity in (1, 2, 3))
+    _has(world, refused, "OrderRejected")
+    for order_id in (confirmed, shipped, lost):
+        _has(world, order_id, "ShipmentRequested", "InvoiceIssued")
+    parcels = {order_id: carrier.dispatch(order_id) for order_id in (shipped, lost)}
+    for order_id in (shipped, lost):
+        _has(world, order_id, "PaymentCaptured")
+    carrier.lose(lost, parcels[lost])
+    _has(world, lost, "PaymentRefunded", "CreditNoteIssued")
+    found = Lives(customer, sku, (refused, confirmed, shipped, lost), since)
+    _waited_for(world, found, {refused: "rejected", confirmed: "confirmed", shipped: "dispatched", lost: "lost"})
+    return found
+
+
+def _waited_for(world: World, lives: Lives, states: dict[str, str]) -> None:
+    """Wait until all that follows the orders beside their log has come about."""
+
+    def expect(what: str, expected: object, look: Callable[[], object]) -> None:
+        eventually(look, lambda seen: seen == expected, within=SECONDS, what=what)
+
+    expect("the list", states, lambda: {order["order_id"]: order["state"] for order in _list(world, lives.customer)})
+    expect("the books", set[str](), lambda: set[str]().union(*(_unposted(world, order_id) for order_id in lives.orders)))
+    expect("the points", PRICE // 100 + 2 * PRICE // 100, lambda: _points(world, lives.customer))
+    # What is left to ship of the confirmed order; the parcels are gone.
+    expect("the stock", (STOCK - 1 - 2 - 3, 1), lambda: world.stock(lives.sku))
+    # Rejected; confirmed; confirmed and left; confirmed, left and paid back.
+    expect("the mails", [1, 1, 2, 3], lambda: [len(world.sent(order_id)) for order_id in lives.orders])
+
+
+def _has(world: World, order_id: str, *wanted: str) -> None:
+    eventually(
+        lambda: {event.type for event in world.log(order_id)},
+        lambda types: set(wanted) <= types,
+        within=SECONDS,
+        what=f"{', '.join(wanted)} of {order_id}",
+    )
+
+
+def _unposted(world: World, order_id: str) -> set[str]:
+    moves = {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded"}
+    return {event.event_id for event in world.log(order_id) if event.type in moves} - world.entries(order_id).keys()
+
+
+def _list(world: World, customer: str) -> list[dict[str, Any]]:
+    answer = world.shop.call("GET", "/orders", customer)
+    assert answer.status == 200, answer
+    return answer.json()["orders"]
+
+
+def _points(world: World, customer: str) -> int:
+    return world.shop.call("GET", "/points", customer).json()["points"]
+
+
+def _items(world: World, table: str, of: str, among: tuple[str, ...]) -> list[str]:
+    """The rows of a table in which an attribute begins with one of these."""
+    rows = (item for item in world.scan(table) if item.get(of, {}).get("S", "").startswith(among))
+    return sorted(json.dumps(row, sort_keys=True) for row in rows)
+
+
+def _state(world: World, lives: Lives) -> dict[str, Any]:
+    """All that the stack, the payment provider and the carrier have of these orders."""
+    return {
+        "log": [events.encode(event) for order_id in lives.orders for event in world.log(order_id)],
+        "list": _items(world, "OrderView", "customer_id", (lives.customer,)),
+        "points": _items(world, "LoyaltyPoints", "customer_id", (lives.customer,)),
+        "books": _items(world, "LedgerEntries", "order_id", lives.orders),
+        "invoices": _items(world, "Invoices", "order_id", lives.orders),
+        "payments": _items(world, "SandboxPayments", "key", lives.orders),
+        "shipments": _items(world, "SandboxShipments", "shipment_id", lives.orders),
+        "stock": world.stock(lives.sku),
+        "mails": sorted(mail["Subject"] for order_id in lives.orders for mail in world.sent(order_id)),
+    }
+
+
+def _replayed(world: World, lives: Lives, rule: str = "") -> None:
+    """Replay what happened since the orders were placed, and wait until all of it was worked off."""
+    replay.replay(world.target, lives.since, rule=rule)
+    for queue in (*QUEUES, *SILENT_QUEUES):
+        eventually(lambda queue=queue: world.queue_depth(queue), lambda depth: depth == 0, within=SECONDS, what=f"{queue} is empty")
+
+
+@pytest.mark.needs("replay")
+def test_everything_replayed_twice_changes_nothing_and_tells_nobody(world: World, lives: Lives):
+    before = _state(world, lives)
+    assert all(before.values()), before
+
+    _replayed(world, lives)
+    _replayed(world, lives)
+
+    assert _state(world, lives) == before
+
+
+@pytest.mark.needs("replay")
+def test_a_dropped_list_of_orders_is_there_again_after_a_replay(world: World, lives: Lives):
+    before, answered = _items(world, "OrderView", "customer_id", (lives.customer,)), _list(world, lives.customer)
+    for row in map(json.loads, before):
+        key = {name: row[name] for name in ("customer_id", "place")}
+        world.dynamodb.delete_item(TableName=world.table("OrderView"), Key=key)
+    assert _list(world, lives.customer) == []
+
+    _replayed(world, lives, "OrderViewRule")
+
+    assert _items(world, "OrderView", "customer_id", (lives.customer,)) == before
+    assert _list(world, lives.customer) == answered
+
+
+@pytest.mark.needs("replay")
+def test_only_what_takes_replays_can_be_replayed_to(world: World, lives: Lives):
+    with pytest.raises(UserError, match=r"LedgerRule, LoyaltyAwardRule, .*OrderViewRule.*not .NotificationsRule."):
+        replay.replay(world.target, lives.since, rule="NotificationsRule")

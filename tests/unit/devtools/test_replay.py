@@ -1,0 +1,96 @@
+"""`make replay`: when it begins and ends, and to which rules it goes."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from devtools import busarchive, replay
+from devtools.cli import UserError
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+RULES = {"LedgerRule": "arn:1", "OrderViewRule": "arn:2"}
+# Two rules, one for replays and one for all others, and one beside the stack, as CloudFormation and EventBridge tell of them.
+PAGES: dict[str, dict[str, Any]] = {
+    "list_rules": {
+        "Rules": [
+            {"Name": "stack-Ledger-1", "Arn": "arn:ledger", "EventPattern": '{"replay-name": [{"exists": true}]}'},
+            {"Name": "stack-Mail-2", "Arn": "arn:mail", "EventPattern": '{"replay-name": [{"exists": false}]}'},
+            {"Name": "every-minute", "Arn": "arn:clock"},
+        ]
+    },
+    "list_stack_resources": {
+        "StackResourceSummaries": [
+            {"ResourceType": "AWS::Events::Rule", "PhysicalResourceId": "bus|stack-Ledger-1", "LogicalResourceId": "LedgerRule"},
+            {"ResourceType": "AWS::Events::Rule", "PhysicalResourceId": "bus|stack-Mail-2", "LogicalResourceId": "MailRule"},
+            {"ResourceType": "AWS::SQS::Queue", "PhysicalResourceId": "stack-Ledger-1", "LogicalResourceId": "LedgerQueue"},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", NOW - timedelta(seconds=90)),
+        ("30m", NOW - timedelta(minutes=30)),
+        ("12h", NOW - timedelta(hours=12)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2026-11-21T11:00:00Z", NOW - timedelta(hours=1)),
+        ("2026-11-21T12:30:00+01:00", NOW - timedelta(minutes=30)),
+        ("", None),
+    ],
+)
+def test_a_time_is_given_as_it_is_or_as_how_long_ago(monkeypatch: pytest.MonkeyPatch, text: str, expected: datetime | None):
+    monkeypatch.setenv("FROM", text)
+    assert replay.moment("FROM", NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["yesterday", "1w", "-1h", "2026-11-21T11:00:00", "2026-13-01T00:00:00Z", "999999999d"])
+def test_what_is_no_time_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, text: str):
+    monkeypatch.setenv("TO", text)
+    with pytest.raises(UserError, match=r"^TO must be a time such as 2026-11-21T12:00:00Z"):
+        replay.moment("TO", NOW)
+
+
+def test_a_rule_that_takes_no_replays_is_refused_with_those_that_do():
+    assert replay.chosen(RULES, "") == RULES
+    assert replay.chosen(RULES, "LedgerRule") == {"LedgerRule": "arn:1"}
+    with pytest.raises(UserError, match=r"\(LedgerRule, OrderViewRule\), not 'NotificationsRule'"):
+        replay.chosen(RULES, "NotificationsRule")
+
+
+def test_the_rules_that_take_replays_are_found_by_their_logical_ids():
+    assert replay.takers(Deployed()) == {"LedgerRule": "arn:ledger"}  # pyright: ignore[reportArgumentType]
+
+
+def test_the_archive_of_a_local_target_is_that_of_the_template():
+    assert busarchive.described() | {"Description": ""} == {
+        "ArchiveName": "order-pipeline-orders",
+        "Description": "",
+        "RetentionDays": 90,
+        "EventPattern": '{"replay-name": [{"exists": false}]}',
+    }
+
+
+class Deployed:
+    """A target that answers with these pages."""
+
+    def __init__(self) -> None:
+        self.resources = {"EventBus": "bus"}
+
+    def client(self, _service: str) -> "Deployed":
+        return self
+
+    def get_paginator(self, operation: str) -> "Pages":
+        return Pages(PAGES[operation])
+
+
+class Pages:
+    """One page, whatever is asked for."""
+
+    def __init__(self, page: dict[str, Any]) -> None:
+        self._page = page
+
+    def paginate(self, **_: str) -> list[dict[str, Any]]:
+        return [self._page]
