@@ -25,8 +25,8 @@ class Aws:
     secretsmanager: FakeSecrets = field(default_factory=FakeSecrets)
     kinesis: FakeStreams = field(default_factory=FakeStreams)
 
-    def lend(self) -> None:
-        """Put these services behind the functions' clients."""
+    def lend(self, **others: object) -> None:
+        """Put these services, and others by their names, behind the functions' clients."""
         clients.lend(
             dynamodb=self.dynamodb,
             events=self.events,
@@ -36,4 +36,5 @@ class Aws:
             s3=self.s3,
             sns=self.sns,
             kinesis=self.kinesis,
+            **others,
         )

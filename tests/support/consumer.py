@@ -1,0 +1,86 @@
+"""Has one function consume events on services in memory, for `make compare`: whose code it is, PYTHONPATH says.
+
+Standard input is JSON: the `module` of the function, all `events` as they were published, and which `types` of them it takes.
+The last line of standard output is, by place and then by name, what came of it: its answers, the rows that there are, and what it sent.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+from tests.conftest import TABLES, Aws
+
+CONTEXT = SimpleNamespace(
+    function_name="function",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
+    aws_request_id="request-1",
+    get_remaining_time_in_millis=lambda: 30_000,
+)
+
+type Found = dict[str, dict[str, Any]]
+
+
+class Mails:
+    """SES: keeps what it is given."""
+
+    def __init__(self) -> None:
+        """Start with nothing sent."""
+        self.sent: list[dict[str, Any]] = []
+
+    def send_email(self, **request: Any) -> dict[str, str]:
+        """Take a mail."""
+        self.sent.append(request)
+        return {"MessageId": f"mail-{len(self.sent)}"}
+
+
+def consume(module: str, events: list[dict[str, Any]], types: list[str]) -> Found:
+    """Hand the function each event of these types, alone in a message of SQS, with all events on the order log."""
+    aws, mails = Aws(), Mails()
+    aws.lend(ses=mails)
+    aws.dynamodb.seed("OrderLog", *map(_logged, events))
+    handler = importlib.import_module(module).handler
+    answers = {event["event_id"]: _answer(handler, event) for event in events if event["type"] in types}
+    tables = {table.name: {_name(row, table.key): row for row in aws.dynamodb.items(table.name)} for table in TABLES}
+    return {
+        "answers": answers,
+        **tables,
+        "queues": dict(aws.sqs.sent),
+        "topics": dict(aws.sns.published),
+        "workflows": {str(number): one for number, one in enumerate(aws.stepfunctions.started)},
+        "bus": {str(number): one for number, one in enumerate(aws.events.details)},
+        "objects": {f"{bucket}/{key}": body.decode(errors="replace") for (bucket, key), body in aws.s3.objects.items()},
+        "mails": {str(number): mail for number, mail in enumerate(mails.sent)},
+    }
+
+
+def _logged(event: dict[str, Any]) -> dict[str, Any]:
+    keys = {"order_id": {"S": event["order_id"]}, "version": {"N": str(event["order_version"])}}
+    return keys | {"type": {"S": event["type"]}, "event": {"S": json.dumps(event)}}
+
+
+def _answer(handler: Any, event: dict[str, Any]) -> Any:
+    body = json.dumps({"detail-type": event["type"], "source": event["source"], "detail": event})
+    record = {"messageId": event["event_id"], "body": body, "eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
+    try:
+        return handler({"Records": [record]}, CONTEXT)
+    except Exception as error:  # noqa: BLE001 - an error is an answer as well
+        return {"raised": f"{type(error).__name__}: {error}"}
+
+
+def _name(row: dict[str, Any], key: Any) -> str:
+    return "/".join(value for name in key for value in row[name].values())
+
+
+def main() -> None:
+    """Consume what standard input says."""
+    given = json.load(sys.stdin)
+    print(json.dumps(consume(given["module"], given["events"], given["types"]), default=str))
+
+
+if __name__ == "__main__":
+    main()
