@@ -23,6 +23,9 @@ SHAPES = {
     "AWS::Serverless::Api": '[/"{0}"\\]',
     "AWS::Serverless::Function": '["λ {0}"]',
     "AWS::DynamoDB::Table": '[("{0}")]',
+    "AWS::S3::Bucket": '[("{0}")]',
+    "AWS::Kinesis::Stream": '[["{0}"]]',
+    "AWS::KinesisFirehose::DeliveryStream": '["{0}"]',
     "AWS::Events::EventBus": '{{{{"{0}"}}}}',
     "AWS::Events::Rule": '>"{0}"]',
     "AWS::Serverless::StateMachine": '[["{0}"]]',
@@ -30,7 +33,7 @@ SHAPES = {
     "AWS::SNS::Topic": '(["{0}"])',
     "AWS::Scheduler::Schedule": '(("{0}"))',
 }
-_SENDS = ("PutItem", "UpdateItem", "DeleteItem", "PutEvents", "SendMessage", "Publish", "StartExecution")
+_SENDS = ("PutItem", "UpdateItem", "DeleteItem", "PutObject", "PutEvents", "PutRecords", "SendMessage", "Publish", "StartExecution")
 
 
 def drawing() -> str:
@@ -40,7 +43,8 @@ def drawing() -> str:
     for title, names in _sections(resources):
         lines += [f'  subgraph "{title}"', *(f"    {name}{_shape(resources[name], name)}" for name in names), "  end"]
     known = {name for name, resource in resources.items() if resource["Type"] in SHAPES}
-    edges = sorted({edge for edge in _edges(resources) if edge[0] in known and edge[2] in known and edge[0] != edge[2]})
+    found = {*_edges(resources), *_deliveries(resources)}
+    edges = sorted(edge for edge in found if edge[0] in known and edge[2] in known and edge[0] != edge[2])
     return "\n".join([*lines, *(f"  {source} {arrow} {target}" for source, arrow, target in edges)])
 
 
@@ -84,6 +88,14 @@ def _edges(resources: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
                 pass
 
 
+def _deliveries(resources: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::KinesisFirehose::DeliveryStream":
+            properties = resource["Properties"]
+            yield _id(properties["KinesisStreamSourceConfiguration"]["KinesisStreamARN"]), "-->", name
+            yield name, "-->", _id(properties["ExtendedS3DestinationConfiguration"]["BucketARN"])
+
+
 def _of_function(name: str, properties: dict[str, Any], resources: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     dead: set[str] = set()
     for event in properties.get("Events", {}).values():
@@ -113,6 +125,8 @@ def _id(value: Any) -> str:
     match value:
         case {"Ref": str() as name} | {"Fn::GetAtt": [str() as name, *_]}:
             return name
+        case {"Fn::Sub": str() as text} if found := re.fullmatch(r"\$\{(\w+)\.Arn\}/\*", text):
+            return found[1]
         case _:
             return ""
 

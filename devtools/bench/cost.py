@@ -36,6 +36,7 @@ SANDBOX_TABLES = {"SandboxPaymentsTable": parts.PAYMENT_SANDBOX, "SandboxShipmen
 CARRIER_MESSAGES = 2  # the parcel left, and it arrived
 EVENT_CHUNK = 64 * 1024
 RECORD_CHUNK = 25 * 1024
+ARCHIVED_CHUNK = 5 * 1024
 LOG_OVERHEAD = 26  # bytes that CloudWatch adds to every line
 ACCESS_LINE = 330  # bytes of API Gateway's own line for a request, which the emulator does not write
 EXPRESS_GB = 0.0625
@@ -48,7 +49,7 @@ POLLS = 2
 OTHERS = "others"
 GROUPS: dict[str, tuple[str, ...]] = {
     "DynamoDB": ("DynamoDB write units", "DynamoDB read units"),
-    "events": ("events", "stream units"),
+    "events": ("events", "stream units", "bytes archived", "bytes partitioned"),
     "API": ("API requests", "bytes out"),
     "SQS": ("SQS requests",),
     "Lambda": ("invocations", "Lambda GB-seconds"),
@@ -208,6 +209,11 @@ def _count_published(call: Call, counted: Counted) -> None:
         what, sizes = "events", [math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK) for entry in call.parameters["Entries"]]
     else:
         what, sizes = "stream units", [math.ceil(_size(record) / RECORD_CHUNK) for record in call.parameters["Records"]]
+        # The archive's delivery stream reads all that is on the stream.
+        for record in call.parameters["Records"]:
+            size = len(base64.b64decode(record["Data"]))
+            counted.add(parts.ARCHIVE, "bytes archived", math.ceil(size / ARCHIVED_CHUNK) * ARCHIVED_CHUNK)
+            counted.add(parts.ARCHIVE, "bytes partitioned", size)
     for event, size in zip(parts.events(call), sizes, strict=True):
         counted.add(parts.of_event(event), what, size)
 
@@ -312,6 +318,8 @@ def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
         "DynamoDB read units": prices["dynamodb"]["read_units_million"] / million,
         "events": prices["events"]["custom_events_million"] / million,
         "stream units": prices["kinesis"]["put_units_million"] / million,
+        "bytes archived": prices["firehose"]["ingested_gb"] / gb,
+        "bytes partitioned": prices["firehose"]["partitioned_gb"] / gb,
         "Express requests": prices["states"]["express_requests_million"] / million,
         "Express GB-seconds": prices["states"]["express_gb_second"],
         "log bytes": prices["logs"]["ingested_gb"] / gb,

@@ -16,6 +16,7 @@ from devtools.target import Target
 from devtools.template import source
 
 CONFIRMED = "placed to confirmed"
+ARCHIVE = "archive"
 MAIL = "mail"
 PAYMENT_SANDBOX = "payment sandbox"
 CARRIER_SANDBOX = "carrier sandbox"

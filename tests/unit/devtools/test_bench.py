@@ -114,8 +114,14 @@ class TestCosts:
         [small, large] = [record("OrderConfirmed", "orders", filler="x" * (25 * 1024 - 5 - 96 + more)) for more in (0, 1)]
         assert len(base64.b64decode(small["Data"])) == 25 * 1024 - 5
         streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=[small, large, record("StockReserved", "inventory")])
-        assert counted(streamed).usage == {CONFIRMED: {"stream units": 4}}
+        assert counted(streamed).usage[CONFIRMED] == {"stream units": 4}
         assert [item.dollars for item in cost.bill({"stream units": 1}, 1)] == [pytest.approx(0.014)]
+
+    def test_the_archive_pays_each_5_kb_of_a_record_and_what_it_sorts(self) -> None:
+        [small, large] = [record("OrderConfirmed", "orders", filler="x" * (5 * 1024 - 96 + more)) for more in (0, 1)]
+        streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=[small, large])
+        assert counted(streamed).usage[parts.ARCHIVE] == {"bytes archived": 15 * 1024, "bytes partitioned": 10 * 1024 + 1}
+        assert [item.dollars for item in cost.bill({"bytes archived": 1024**3}, 10**6)] == [pytest.approx(0.029)]
 
     def test_a_function_url_costs_what_it_sends_out(self) -> None:
         result = Counted(1)
