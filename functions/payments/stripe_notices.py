@@ -87,6 +87,14 @@ def notice(raw: bytes, signature: str, secret: str) -> Notice | None:
         raise NotFromStripe(type(error).__name__) from None
 
 
+def essence(raw: bytes) -> bytes:
+    """Return an event that says something to us without what says nothing to us: names, addresses and evidence of customers."""
+    event = msgspec.json.decode(raw, type=StripeEvent)
+    thing = _thing(event)
+    ours = {name: thing.metadata[name] for name in (PAYMENT_KEY, REFUND_KEY) if name in thing.metadata}
+    return msgspec.json.encode(msgspec.structs.replace(event, data=Data(msgspec.structs.replace(thing, metadata=ours))))
+
+
 def notice_of(event: StripeEvent) -> Notice | None:
     """Return what an event says, or None where it says nothing that concerns us.
 

@@ -41,7 +41,7 @@ def ours(event: ApiEvent) -> Response:
 
 def stripes() -> Callable[[ApiEvent], Response]:
     """Return what keeps an event that Stripe signed, if it concerns a payment."""
-    from payments.stripe_notices import NotFromStripe, StripeEvent, notice  # noqa: PLC0415 - 0.5 s that only its users shall pay
+    from payments.stripe_notices import NotFromStripe, StripeEvent, essence, notice  # noqa: PLC0415 - 0.5 s that only its users shall pay
 
     def keep(event: ApiEvent) -> Response:
         body = sent_body(event)
@@ -53,7 +53,7 @@ def stripes() -> Callable[[ApiEvent], Response]:
             raise Problem(401, "signature-invalid", "Signature invalid", "this is no event that Stripe signed just now") from None
         if told is None:
             return answer(202, {"message_id": msgspec.json.decode(body, type=StripeEvent).id})
-        return _kept(body, told.message_id)
+        return _kept(essence(body), told.message_id)
 
     return keep
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import stripe
 
@@ -18,6 +19,7 @@ from orderflow.order import Order
 from orderflow.webhooks import HEADER, MAX_BODY_BYTES, Secret, sign
 from payments import notice, service, webhook
 from payments.sandbox import Sandbox
+from payments.stripe_notices import StripeEvent, notice_of
 from payments.stripe_provider import Stripe
 from tests.conftest import ENVIRONMENT
 
@@ -147,11 +149,34 @@ def types() -> list[str]:
     return [event.type for event in LOG.history("ord_1")]
 
 
-def test_what_stripe_signed_is_kept_as_it_was_sent(post: Post, aws: Any) -> None:
-    body = json.dumps(event("payment_intent.succeeded", INTENT), indent=2).encode()
+@pytest.mark.parametrize(
+    ("kind", "about"),
+    [
+        ("payment_intent.succeeded", INTENT),
+        ("payment_intent.canceled", LAPSED),
+        ("refund.created", REFUND),
+        ("charge.dispute.created", DISPUTE),
+        ("charge.dispute.closed", WON),
+    ],
+)
+def test_what_stripe_signed_is_kept_without_what_it_says_of_the_customer(post: Post, aws: Any, kind: str, about: dict[str, Any]) -> None:
+    personal = {
+        "receipt_email": "ann@example.com",
+        "shipping": {"name": "Ann Lee"},
+        "evidence": {"customer_email_address": "ann@example.com", "billing_address": "1 High St"},
+        "metadata": about["metadata"] | {"note": "Ann Lee"},
+    }
+    sent = event(kind, about | personal)
 
-    assert post(body) == (202, {"message_id": "evt_1"})
-    assert queued(aws) == [json.loads(body)]
+    assert post(json.dumps(sent, indent=2).encode()) == (202, {"message_id": "evt_1"})
+
+    [kept] = queued(aws)
+    assert not {word for word in ("ann@example.com", "Ann Lee", "High St") if word in json.dumps(kept)}
+    assert said(kept) == said(sent) is not None
+
+
+def said(one: Any) -> Any:
+    return notice_of(msgspec.json.decode(json.dumps(one), type=StripeEvent))
 
 
 def test_what_concerns_no_payment_is_accepted_and_not_kept(post: Post, aws: Any) -> None:
