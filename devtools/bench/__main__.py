@@ -142,11 +142,18 @@ def _cost(report: Report, counted: cost.Counted) -> None:
     report.table("Placed to confirmed", note, ("paid for", "an order", "$ a million orders"), _lines(items))
     _life(report, counted)
     notes = {
+        parts.ARCHIVE: (
+            "What keeping every event of these orders costs beside their lives: delivered in records that count 5 KB each at least. "
+            "The objects themselves are few, and not in it."
+        ),
+        parts.ANALYTICS: "What counting them for analytics costs, beside their lives as well.",
         parts.PAYMENT_SANDBOX: "The sandbox's own store, which is no part of the sums above: a real payment provider sends its own bill.",
         parts.CARRIER_SANDBOX: "The same for the carrier.",
         parts.MAIL: "The mails that the customer gets, when the order is confirmed and when it leaves. SES is nearly all of it.",
     }
     for part, note in notes.items():
+        if part not in counted.usage:
+            continue
         after = cost.bill(counted.usage.get(part, {}), counted.orders)
         report.table(f"The {part}", note, ("paid for", "an order", "$ a million orders"), _lines(after))
 

@@ -17,11 +17,12 @@ from devtools.template import source
 
 CONFIRMED = "placed to confirmed"
 ARCHIVE = "archive"
+ANALYTICS = "analytics"
 MAIL = "mail"
 PAYMENT_SANDBOX = "payment sandbox"
 CARRIER_SANDBOX = "carrier sandbox"
-# What is on somebody else's bill, or as good as: no part of what an order costs.
-APART = (MAIL, PAYMENT_SANDBOX, CARRIER_SANDBOX)
+# What is on somebody else's bill, or as good as, and what others make of the events: no part of what an order's life costs.
+APART = (ARCHIVE, ANALYTICS, MAIL, PAYMENT_SANDBOX, CARRIER_SANDBOX)
 
 RECEIVED = 10  # messages that one request to SQS brings, or deletes, at most
 
@@ -40,6 +41,7 @@ _CONTEXTS = (
     "reviews",
     "notifications",
     "identity",
+    ANALYTICS,
 )
 # Conditions on an event that hold for every order of the bench, and those that hold for none: nothing is replayed.
 _ALWAYS = {"replay-name": [{"exists": False}]}
