@@ -96,6 +96,9 @@ replay: runtime ## Send archived events again to what takes replays: make replay
 compare: runtime ## What a consumer here does otherwise than before, given captured events: make compare FUNCTION=LedgerPost BASE=HEAD EVENTS=file
 	@PYTHONPATH=functions $(PY) -m devtools.compare
 
+sold: runtime ## What sells best, and the revenue by the minute
+	@$(PY) -m devtools.sold
+
 balance: runtime ## Prove the ledger and print its balances; 1 where something does not add up
 	@$(PY) -m devtools.balance
 
@@ -213,6 +216,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare balance audit audit-proof stop invoke bench test unit providers faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare sold balance audit audit-proof stop invoke bench test unit providers faults integration check format format-check lint \
   types imports template states security generated contracts-check contracts openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

@@ -10,6 +10,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from analytics.requests import GROUP as STAFF
+from analytics.requests import USUAL, LeaderboardAnswer, SalesAnswer
+from analytics.rules import TOP
 from devtools import cli
 from devtools.target import ROOT
 from loyalty.answers import PointsAnswer
@@ -193,6 +196,24 @@ LISTING = (
     ),
 )
 UNSIGNED = Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret")
+SALES = {
+    "per": "day",
+    "sales": [
+        {
+            "period": "2026-01-15",
+            "orders": 120,
+            "outcomes": [
+                {"outcome": "confirmed", "orders": 114, "basis_points": 9500},
+                {"outcome": "payment_declined", "orders": 6, "basis_points": 500},
+            ],
+            "revenue": [{"amount": 285000, "currency": "EUR"}],
+            "refunds": [{"amount": 1250, "currency": "EUR"}],
+            "stock_outs": 0,
+        }
+    ],
+}
+LEADERBOARD = {"products": [{"sku": "MUG-BLUE", "units": 42}, {"sku": "FILTER-100", "units": 17}], "day": "2026-01-15"}
+ANALYSING = (Problem("parameter-invalid", 400, "Parameter invalid", "per: minute or day", (("field", "per"),)),)
 SIGNED = (
     Problem("malformed-body", 400, "Malformed body", "the body is not base64: Incorrect padding"),
     Problem("malformed-json", 400, "Malformed JSON", "the body must be JSON in UTF-8: JSON is malformed: invalid character (byte 1)"),
@@ -247,7 +268,14 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": ".", "description": "Where this document was read from."}],
         "security": [{"jwt": []}],
-        "tags": [{"name": "orders"}, {"name": "reviews"}, {"name": "loyalty"}, {"name": "webhooks"}, {"name": "description"}],
+        "tags": [
+            {"name": "orders"},
+            {"name": "reviews"},
+            {"name": "loyalty"},
+            {"name": "analytics"},
+            {"name": "webhooks"},
+            {"name": "description"},
+        ],
         "paths": {
             "/orders": {"get": _list(), "post": _place()},
             "/orders/{order_id}": {"parameters": [_ref("parameters", "OrderId")], "get": _read()},
@@ -261,6 +289,8 @@ def document() -> dict[str, Any]:
                 "get": _credit_note(),
             },
             "/points": {"get": _points()},
+            "/analytics/sales": {"get": _sales()},
+            "/analytics/leaderboard": {"get": _leaderboard()},
             "/reviews": {"get": _list_reviews()},
             "/reviews/{order_id}/decision": {"parameters": [_ref("parameters", "OrderId")], "post": _decide()},
             "/webhooks/payments": {"post": _provider()},
@@ -460,6 +490,31 @@ def _points() -> dict[str, Any]:
     }
 
 
+def _sales() -> dict[str, Any]:
+    return {
+        "operationId": "readSales",
+        "tags": ["analytics"],
+        "summary": "Read what minutes or days come to",
+        "description": (
+            f"For members of the group {STAFF}. Minutes and days are of UTC, and named 2026-01-15T10:30 and 2026-01-15; one in which "
+            "nothing happened is left out. The last two minutes may still grow, and any minute when events come late."
+        ),
+        "parameters": [*(_ref("parameters", name) for name in ("Per", "From", "To", "CorrelationId"))],
+        "responses": {"200": _answer("Earliest first.", "SalesAnswer", {"days": SALES})} | _problems(*ANALYSING, *GENERAL),
+    }
+
+
+def _leaderboard() -> dict[str, Any]:
+    return {
+        "operationId": "readLeaderboard",
+        "tags": ["analytics"],
+        "summary": "Read what sells best",
+        "description": f"For members of the group {STAFF}. By units of confirmed orders, ranked anew every minute.",
+        "parameters": [*(_ref("parameters", name) for name in ("Day", "Category", "Top", "CorrelationId"))],
+        "responses": {"200": _answer("Best first.", "LeaderboardAnswer", {"day": LEADERBOARD})} | _problems(*ANALYSING, *GENERAL),
+    }
+
+
 def _list_reviews() -> dict[str, Any]:
     return {
         "operationId": "listReviews",
@@ -536,7 +591,7 @@ def _problems(*problems: Problem) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     orders = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
-    models = (*orders, DecisionRequest, OpenReviews, Verdict, PointsAnswer)
+    models = (*orders, DecisionRequest, OpenReviews, Verdict, PointsAnswer, SalesAnswer, LeaderboardAnswer)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
         "title": "Problem",
@@ -593,6 +648,12 @@ def _parameters() -> dict[str, Any]:
             "description": "The `next` of the page before, as it is.",
             "schema": {"type": "string"},
         },
+        "Per": _query("per", "Which periods.", {"type": "string", "enum": ["minute", "day"], "default": "day"}),
+        "From": _query("from", "The first period, a minute or day. Without one, 60 minutes or 30 days.", {"type": "string"}),
+        "To": _query("to", "The last period; at most 1,440 minutes or 366 days. Without one, the present one.", {"type": "string"}),
+        "Day": _query("day", "Only what was confirmed on this day (UTC).", {"type": "string", "format": "date"}),
+        "Category": _query("category", "Only products of this category.", {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"}),
+        "Top": _query("limit", "How many products.", {"type": "integer", "minimum": 1, "maximum": TOP, "default": USUAL}),
         "OrderId": {
             "name": "order_id",
             "in": "path",
@@ -608,6 +669,10 @@ def _parameters() -> dict[str, Any]:
             "example": "CN-2026-000001",
         },
     }
+
+
+def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def _ref(section: str, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from devtools import cli, lives, scenarios, timeline, ui, up
+from devtools import cli, lives, scenarios, sold, timeline, ui, up
 from devtools import target as targets
 from devtools.lives import Told
 from devtools.scenarios import REQUESTS, SCENARIOS, Scenario, Visit
@@ -115,6 +115,7 @@ def main() -> int:
     ui.headline("What came of it")
     ui.console.print(result(rows))
     _show_mails(orders, sent)
+    sold.show(target, sum(bool(one.events) for one in [*orders, *stories]))
     _next_steps(target, orders)
     wrong = sum(not row.right for row in rows)
     verdict = f"{wrong} of {len(rows)} differ" if wrong else f"all {len(rows)} as expected"
@@ -261,6 +262,7 @@ def _next_steps(target: Target, orders: list[Followed]) -> None:
         f"make trace ORDER={traced}": "what caused what, and when",
         f"make carrier ORDER={shipped} DO=dispatch": "what the carrier does, told to the webhook",
         "make balance": "the ledger's trial balance",
+        "make sold": "what sells best, and the revenue by the minute",
         "make logs": "the functions' log lines, merged",
         "make token CUSTOMER=ann": "a bearer token, for curl",
         "make redrive": "the dead-letter queues, and how to empty them",

@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "INVOICES_TABLE": "Invoices",
     "INVOICE_DOCUMENTS_BUCKET": "InvoiceDocuments",
     "LOYALTY_POINTS_TABLE": "LoyaltyPoints",
+    "ANALYTICS_TABLE": "AnalyticsSums",
     "POINTS_PER_UNIT": "1",
     "REVIEWS_TABLE": "Reviews",
     "SANDBOX_PAYMENTS_TABLE": "SandboxPayments",
@@ -118,7 +119,7 @@ ENVIRONMENT = {
                     "kind": "queue",
                     "target": f"https://sqs.invalid/{name}",
                 }
-                for name in ("shipping-request", "order-view", "reviews-close", "invoices-issue", "loyalty-award")
+                for name in ("shipping-request", "order-view", "reviews-close", "invoices-issue", "loyalty-award", "analytics-count")
                 for rule in ("", "-rule")
             },
             "shipping-record": {

@@ -38,6 +38,7 @@ _CONTEXTS = (
     "ledger",
     "invoices",
     "loyalty",
+    "analytics",
     "reviews",
     "notifications",
     "identity",

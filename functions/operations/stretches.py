@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-# A note is about one batch, which is 100 records at most; empty pages come on the way to it.
+# A note is about one batch, which is 500 records at most; empty pages come on the way to it.
 _MOST_PAGES = 50
 
 

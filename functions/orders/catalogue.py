@@ -68,4 +68,5 @@ def _product(item: dict[str, Any]) -> Product:
         name=item["name"]["S"],
         unit_price=Money(int(item["unit_price"]["N"]), item["currency"]["S"]),
         active=item["active"]["BOOL"],
+        category=item["category"]["S"] if "category" in item else None,
     )

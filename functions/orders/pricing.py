@@ -25,6 +25,7 @@ class Product(Struct, frozen=True):
     name: str
     unit_price: Money
     active: bool = True
+    category: str | None = None
 
 
 class UnknownProducts(ValueError):
@@ -103,5 +104,9 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
     if len(currencies) > 1:
         message = f"one order has one currency, not {' and '.join(currencies)}"
         raise MixedCurrencies(message)
-    lines = tuple(Line(line.sku, products[line.sku].name, line.quantity, products[line.sku].unit_price) for line in requested)
+    lines = tuple(_line(products[line.sku], line.quantity) for line in requested)
     return lines, reduce(add, (line.unit_price.times(line.quantity) for line in lines))
+
+
+def _line(product: Product, quantity: int) -> Line:
+    return Line(product.sku, product.name, quantity, product.unit_price, product.category)

@@ -34,7 +34,7 @@ from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 
 EVENTS = ROOT / "events"
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
-STREAM_CONSUMERS = ("ledger.post", "loyalty.award", "inventory.settle", "orders.project")
+STREAM_CONSUMERS = ("ledger.post", "loyalty.award", "inventory.settle", "orders.project", "analytics.count")
 type Grant = tuple[str, str]
 REVIEW = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:%s:${AWS::StackName}-review"
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
@@ -113,7 +113,7 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=512,
     invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
     aws_request_id="request-1",
-    get_remaining_time_in_millis=lambda: 30_000,
+    get_remaining_time_in_millis=lambda: 90_000,
 )
 
 
@@ -360,9 +360,16 @@ def every_call(observed: Observed) -> None:
     observed.run("operations.redrive", {"queue": "publish", "max": 1})
     observed.lend(receive_message=[{"Messages": [failed]}])
     observed.run("operations.redrive", {"queue": "operations", "max": 1})
+    every_count(observed)
     every_failure_of_a_stream(observed)
     every_message_of_others(observed)
     every_review(observed)
+
+
+def every_count(observed: Observed) -> None:
+    """Count events, sum them up, and look at what they come to."""
+    for name in ("count/life", "recalculate/schedule", "sales/minutes", "leaderboard/all"):
+        observed.run(f"analytics.{name.partition('/')[0]}", sample(f"analytics/{name}"))
 
 
 def every_failure_of_a_stream(observed: Observed) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import analytics.rules
 from devtools.template import source
 from ledger import rules
 from loyalty import rules as points
@@ -31,16 +32,18 @@ ROUTES = {
     "OrderViewRule": set(listing.SHOWN),
     "InvoicesIssueRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
     "LoyaltyAwardRule": set(points.MOVING),
+    "AnalyticsCountRule": {"OrderPlaced", "OrderConfirmed", "OrderRejected", "OrderCancelled", "StockReservationFailed", "PaymentRefunded"},
     "ReviewRule": {"OrderHeldForReview"},
     "ReviewsCloseRule": {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
 }
 # What these lead to is made again from the log at any time, or has happened once for all: a replay does no harm. They take
 # nothing else, because what happens comes to them by a stream.
-REPLAYED = {"LedgerRule", "OrderViewRule", "LoyaltyAwardRule"}
+REPLAYED = {"LedgerRule", "OrderViewRule", "LoyaltyAwardRule", "AnalyticsCountRule"}
 # What a stream brings to a consumer: the mapping, and the events that its filter lets through.
 STREAMED = {
     "LedgerPostStreamed": ROUTES["LedgerRule"],
     "LoyaltyAwardStreamed": ROUTES["LoyaltyAwardRule"],
+    "AnalyticsCountStreamed": ROUTES["AnalyticsCountRule"],
     "OrdersProjectAppended": ROUTES["OrderViewRule"],
     "InventorySettleStreamed": {"ShipmentDispatched", "ReturnReceived"},
 }
@@ -150,6 +153,11 @@ def test_the_ledger_is_sent_what_it_has_an_entry_for(stack: Stack) -> None:
         with suppress(rules.Unpostable):
             posted.add(rules.entry(event, rules.Fees()).type)
     assert posted == ROUTES["LedgerRule"]
+
+
+def test_analytics_are_sent_what_counts(stack: Stack) -> None:
+    every = [event for commands in STATES.values() for event in history(*commands)]
+    assert {event.type for event in every if analytics.rules.count(event).counters} == ROUTES["AnalyticsCountRule"]
 
 
 def test_the_proof_may_only_speak_for_the_ledger(stack: Stack) -> None:

@@ -21,12 +21,13 @@ SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENT
 ASKED = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe")
 TOLD = ("shipping/webhook", "payments/webhook")
 BY_URL = [name for name in SAMPLES if name.rpartition("/")[2].startswith("by-url-")]
-REQUESTS = (*ASKED, *TOLD, "invoices/read", "loyalty/balance", "reviews/read", "reviews/decide")
+REQUESTS = (*ASKED, *TOLD, "invoices/read", "loyalty/balance", "analytics/sales", "analytics/leaderboard", "reviews/read", "reviews/decide")
 WOKEN = {
     "shipping/request": ROUTES["ShippingRequestRule"],
     "orders/project": ROUTES["OrderViewRule"],
     "invoices/issue": ROUTES["InvoicesIssueRule"],
     "loyalty/award": ROUTES["LoyaltyAwardRule"],
+    "analytics/count": ROUTES["AnalyticsCountRule"],
     "payments/settle": ROUTES["PaymentsSettleRule"],
     "reviews/close": ROUTES["ReviewsCloseRule"],
     "ledger/post": ROUTES["LedgerRule"],
@@ -187,7 +188,10 @@ def test_the_authorizer_is_asked_as_api_gateway_asks(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", of("operations/sweep", "operations/reconcile", "inventory/expire", "inventory/reconcile", "payments/reconcile")
+    "name",
+    of(
+        "operations/sweep", "operations/reconcile", "inventory/expire", "inventory/reconcile", "payments/reconcile", "analytics/recalculate"
+    ),
 )
 def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: str) -> None:
     functions = stack.of("Lambda::Function")

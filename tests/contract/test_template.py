@@ -29,7 +29,7 @@ KEPT = {
     "LedgerBalances",
     "StripePayments",
 }
-DISPOSABLE = {"SandboxPayments", "SandboxShipments", "Tracking", "MailIdempotency", "OrderView"}
+DISPOSABLE = {"SandboxPayments", "SandboxShipments", "Tracking", "MailIdempotency", "OrderView", "AnalyticsSums"}
 LOG_DELIVERY = {
     "logs:CreateLogDelivery",
     "logs:GetLogDelivery",

@@ -1,4 +1,4 @@
-"""Who may do what: every route, asked by the owner of an order, a stranger, a reviewer, nobody, and with a token that ran out."""
+"""Who may do what: every route, asked by the owner of an order, a stranger, a reviewer, staff, nobody, and with a token that ran out."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from devtools.shop import order_body
 from devtools.web import Answer
 from tests.integration.world import World, eventually, order_types
 
-CALLERS = ("owner", "stranger", "reviewer", "nobody", "expired")
+CALLERS = ("owner", "stranger", "reviewer", "staff", "nobody", "expired")
 # The status that each caller gets, in the order of CALLERS.
 TABLE = """
-GET  /orders                                  | 200 200 200 401 401
-POST /orders                                  | 201 201 201 401 401
-GET  /orders/{order_id}                       | 200 404 404 401 401
-GET  /orders/{order_id}/events                | 200 404 404 401 401
-GET  /orders/{order_id}/invoice               | 200 404 404 401 401
-GET  /orders/{order_id}/credit-notes/{number} | 404 404 404 401 401
-POST /orders/{order_id}/returns               | 409 404 404 401 401
-POST /orders/{order_id}/cancellation          | 202 404 404 401 401
-GET  /points                                  | 200 200 200 401 401
-GET  /reviews                                 | 403 403 200 401 401
-POST /reviews/{order_id}/decision             | 403 403 409 401 401
-POST /webhooks/carrier                        | 401 401 401 401 401
-POST /webhooks/payments                       | 401 401 401 401 401
-GET  /openapi.json                            | 200 200 200 200 200
+GET  /orders                                  | 200 200 200 200 401 401
+POST /orders                                  | 201 201 201 201 401 401
+GET  /orders/{order_id}                       | 200 404 404 404 401 401
+GET  /orders/{order_id}/events                | 200 404 404 404 401 401
+GET  /orders/{order_id}/invoice               | 200 404 404 404 401 401
+GET  /orders/{order_id}/credit-notes/{number} | 404 404 404 404 401 401
+POST /orders/{order_id}/returns               | 409 404 404 404 401 401
+POST /orders/{order_id}/cancellation          | 202 404 404 404 401 401
+GET  /points                                  | 200 200 200 200 401 401
+GET  /analytics/sales                         | 403 403 403 200 401 401
+GET  /analytics/leaderboard                   | 403 403 403 200 401 401
+GET  /reviews                                 | 403 403 200 403 401 401
+POST /reviews/{order_id}/decision             | 403 403 409 403 401 401
+POST /webhooks/carrier                        | 401 401 401 401 401 401
+POST /webhooks/payments                       | 401 401 401 401 401 401
+GET  /openapi.json                            | 200 200 200 200 200 200
 """
 
 
@@ -73,7 +75,7 @@ def _ask(world: World, order: Order, method: str, path: str, caller: str) -> Ans
     headers = {"Idempotency_Key": str(uuid4())}
     if caller != "nobody":
         who = {"owner": order.owner, "expired": order.owner}.get(caller, f"{caller}-{uuid4().hex[:8]}")
-        groups = ("reviewers",) if caller == "reviewer" else ()
+        groups = {"reviewer": ("reviewers",), "staff": ("staff",)}.get(caller, ())
         headers["Authorization"] = f"Bearer {issuer.token(world.target, who, groups, -60 if caller == 'expired' else 600)}"
     return world.shop.call(method, path.format(order_id=order.order_id, number="CN-2026-000001"), None, body=raw, **headers)
 

@@ -18,7 +18,7 @@ from orderflow import events
 from tests.integration.world import World, eventually
 
 PRICE, STOCK = 1250, 100
-QUEUES = ("OrderViewQueueUrl", "LedgerQueueUrl", "LoyaltyAwardQueueUrl")
+QUEUES = ("OrderViewQueueUrl", "LedgerQueueUrl", "LoyaltyAwardQueueUrl", "AnalyticsCountQueueUrl")
 # What only an event that is no replay wakes.
 SILENT_QUEUES = ("MailQueueUrl", "InvoicesIssueQueueUrl", "PaymentsSettleQueueUrl", "ShippingRequestQueueUrl", "ReviewsCloseQueueUrl")
 # A whole life, or a message whose first delivery failed.

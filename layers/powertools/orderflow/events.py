@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Python's `$` also matches before a line break at the end, other languages' does not.
 Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)")]
 Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", description="ISO 3166-1 alpha-2 code")]
+Category = Annotated[
+    str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$(?!\n)", description="What kind of product it is")
+]
 Quantity = Annotated[int, Meta(ge=1, le=999)]
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC")]
 
@@ -49,13 +52,14 @@ class Address(Struct, frozen=True):
     country: Country
 
 
-class Line(Struct, frozen=True):
-    """One product of an order with the price that the catalogue had when it was placed."""
+class Line(Struct, frozen=True, omit_defaults=True):
+    """One product of an order with the price, and the category if any, that the catalogue had when it was placed."""
 
     sku: Sku
     name: str
     quantity: Quantity
     unit_price: Money
+    category: Category | None = None
 
 
 class StockLine(Struct, frozen=True):

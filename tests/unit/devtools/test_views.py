@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from devtools import functionlogs, logs, run, shop, timeline, trace
+from devtools import functionlogs, logs, run, shop, sold, timeline, trace
 from devtools.cli import UserError
 from devtools.functionlogs import Line
 
@@ -118,3 +118,21 @@ def test_the_result_marks_what_differs() -> None:
     shown = _shown(run.result([run.Row("one", "201", "201", "5 ms"), run.Row("two", "404", "200")])).splitlines()
     assert "✓" in shown[1]
     assert "✗" in shown[2]
+
+
+def test_bars_are_as_long_as_what_they_stand_for():
+    assert [len(sold.bar(amount, 100)) for amount in (100, 50, 0)] == [sold.BAR, sold.BAR // 2, 0]
+    assert sold.bar(1, 320) == "▏"
+    assert (sold.bar(0, 0), sold.bar(-5, 10)) == ("", "")
+
+
+def test_revenue_has_a_row_for_each_minute_and_a_chart_for_each_currency():
+    euros, dollars = {"amount": 1250, "currency": "EUR"}, {"amount": 1900, "currency": "USD"}
+    sales = [{"period": "2026-01-15T10:30", "revenue": [euros]}, {"period": "2026-01-15T10:31", "revenue": [euros, dollars]}]
+    rows = [line.split() for line in _shown(sold.revenue(sales)).splitlines()]
+    assert [row[:3] for row in rows] == [
+        ["10:30", "EUR", "12.50"],
+        ["10:31", "EUR", "12.50"],
+        ["10:30", "USD", "0.00"],
+        ["10:31", "USD", "19.00"],
+    ]

@@ -1,0 +1,1 @@
+"""What is sold: sums by minute and day, and what sells best."""

@@ -1,0 +1,302 @@
+"""What is sold comes to the same whatever order, number and batches its events arrive in, and whatever fails on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from analytics import count, leaderboard, recalculate, recalculation, requests, rules, sales
+from analytics.store import Analytics
+from orderflow import events
+from orderflow.events import Event
+from orderflow.money import Money
+from tests.support import orders, samples
+from tests.support.aws import Aws
+from tests.support.dynamodb import Crash, crash_at
+
+BEGIN = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)
+SKUS = st.sampled_from(["MUG", "CUP", "TEA"])
+CATEGORIES = {"MUG": "tableware", "CUP": "tableware", "TEA": None}
+CUSTOMER = events.Customer("ann", "ann@example.com")
+ADDRESS = events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
+CONTEXT: Any = SimpleNamespace(
+    function_name="function",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
+    aws_request_id="request-1",
+    get_remaining_time_in_millis=lambda: 90_000,
+)
+
+
+def event(number: int, fact: events.Fact, seconds: int = 0) -> Event:
+    return Event(
+        event_id=f"ord_{number}:1",
+        type=type(fact).__name__,
+        schema_version=1,
+        occurred_at=BEGIN + timedelta(seconds=seconds),
+        source="tests",
+        correlation_id="c",
+        causation_id=None,
+        order_id=f"ord_{number}",
+        order_version=1,
+        data=fact,
+    )
+
+
+def lines(quantities: dict[str, int]) -> tuple[events.Line, ...]:
+    return tuple(events.Line(sku, sku, quantity, Money(100, "EUR"), CATEGORIES[sku]) for sku, quantity in quantities.items())
+
+
+def placed() -> events.Fact:
+    return events.OrderPlaced(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), ADDRESS, "GB")
+
+
+def confirmed(quantities: dict[str, int], currency: str = "EUR") -> events.Fact:
+    total = Money(100 * sum(quantities.values()), currency)
+    return events.OrderConfirmed(CUSTOMER, lines(quantities), total, ADDRESS, "auth_1")
+
+
+def rejected(reason: Any) -> events.Fact:
+    return events.OrderRejected(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), reason, ())
+
+
+FACTS = st.one_of(
+    st.builds(placed),
+    st.builds(confirmed, st.dictionaries(SKUS, st.integers(1, 9), min_size=1), st.sampled_from(["EUR", "JPY"])),
+    st.builds(rejected, st.sampled_from(["out_of_stock", "fraud_refused"])),
+    st.just(events.StockReservationFailed((events.Shortage("MUG", 1, 0),))),
+    st.builds(lambda amount: events.PaymentRefunded(CUSTOMER, "ref", "return:1", Money(amount, "EUR")), st.integers(1, 10**9)),
+    st.just(events.CancellationFailed("too late")),
+)
+# Six hours about the end of a month: minutes, hours, days and months that are others.
+HAPPENED = st.lists(st.tuples(FACTS, st.integers(-10_800, 10_800)), max_size=12).map(
+    lambda facts: [event(number, *fact) for number, fact in enumerate(facts)]
+)
+
+
+def streamed(*some: Event) -> Any:
+    """Return a batch of the stream."""
+    data = [base64.b64encode(events.encode(one)).decode() for one in some]
+    return {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": one, "partitionKey": "k"}} for one in data]}
+
+
+def store(aws: Aws) -> Analytics:
+    return Analytics("AnalyticsSums", aws.dynamodb.client)
+
+
+def sums(aws: Aws) -> dict[str, Any]:
+    """Return all sums and leaderboards there are, by place, and that nothing waits to be summed up."""
+    assert store(aws).new(1) == []
+    found: dict[str, Any] = {}
+    for item in aws.dynamodb.items("AnalyticsSums"):
+        if item["period"]["S"] == "board":
+            period, _, category = item["place"]["S"].partition("/")
+            found[item["place"]["S"]] = store(aws).leaderboard(period, category)
+        elif "changes" in item:
+            found[item["place"]["S"]] = store(aws).sum(item["place"]["S"]).counters
+    return found
+
+
+def told(*batches: list[Event]) -> dict[str, Any]:
+    """Return what there is after batches, each summed up when it came."""
+    aws = Aws()
+    aws.lend()
+    for batch in filter(None, batches):
+        assert count.handler(streamed(*batch), CONTEXT) == {"batchItemFailures": []}
+        recalculate.handler({}, CONTEXT)
+    return sums(aws)
+
+
+@given(HAPPENED)
+def test_all_levels_come_to_the_same_and_to_what_happened(happened: list[Event]) -> None:
+    found = told(happened)
+    counts = [rules.count(one) for one in happened]
+    for period, counters in found.items():
+        if "/" not in period:
+            assert counters == rules.added(one.counters for one in counts if period in {"all", one.minute[: len(period)]})
+    assert {one.minute for one in counts if one.counters} <= found.keys()
+
+
+@given(HAPPENED, st.data())
+def test_order_duplicates_and_batches_make_no_difference(happened: list[Event], data: st.DataObject) -> None:
+    again = data.draw(st.lists(st.sampled_from(happened), max_size=6)) if happened else []
+    shuffled = data.draw(st.permutations([*happened, *again]))
+    at = sorted(data.draw(st.lists(st.integers(0, len(shuffled)), max_size=4)))
+    batches = [shuffled[begin:end] for begin, end in zip([0, *at], [*at, len(shuffled)], strict=True)]
+    assert told(*batches) == told(happened)
+
+
+def test_what_each_event_counts_as() -> None:
+    def counted(fact: events.Fact) -> rules.Counters:
+        return rules.count(event(1, fact)).counters
+
+    assert counted(placed()) == {"orders": 1}
+    assert counted(confirmed({"MUG": 2, "TEA": 1})) == {
+        "outcome/confirmed": 1,
+        "revenue/EUR": 300,
+        "units/tableware/MUG": 2,
+        "units//TEA": 1,
+    }
+    assert counted(rejected("fraud_refused")) == {"outcome/fraud_refused": 1}
+    assert counted(events.OrderCancelled(CUSTOMER, (), Money(100, "EUR"), "customer", "")) == {"outcome/cancelled": 1}
+    assert counted(events.StockReservationFailed(())) == {"stock_outs": 1}
+    assert counted(events.PaymentRefunded(CUSTOMER, "ref", "return:1", Money(7, "JPY"))) == {"refunds/JPY": 7}
+    assert counted(events.StockReserved(())) == {}
+
+
+def test_an_event_counts_in_its_own_minute_of_utc() -> None:
+    late = replace(event(1, placed()), occurred_at=datetime.fromisoformat("2026-02-01T01:00:59.999999+02:00"))
+    assert rules.count(late).minute == "2026-01-31T23:00"
+
+
+@pytest.mark.parametrize("state", sorted(orders.STATES))
+def test_whatever_becomes_of_an_order_it_is_placed_once_and_has_no_two_ends_but_confirmed_and_cancelled(state: str) -> None:
+    counters = rules.totals(map(rules.count, orders.history(*orders.STATES[state])))
+    assert counters.get("orders", 0) == (state != "new")
+    outcomes = rules.part(counters, "outcome")
+    assert set(outcomes.values()) <= {1}
+    assert len(outcomes) < 2 or set(outcomes) == {"confirmed", "cancelled"}
+
+
+def test_a_leaderboard_has_the_hundred_best_of_all_and_of_each_category() -> None:
+    counters = {f"units/c{number % 2}/SKU-{number:03}": 1000 - number // 2 for number in range(250)}
+    boards = rules.leaderboards({**counters, "units//OTHER": 5000, "orders": 7})
+    assert [len(boards[name]) for name in ("", "c0", "c1")] == [100, 100, 100]
+    assert boards[""][:3] == (rules.Rank("OTHER", 5000), rules.Rank("SKU-000", 1000), rules.Rank("SKU-001", 1000))
+    assert boards["c1"][0] == rules.Rank("SKU-001", 1000)
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "GetItem", "Query"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_wherever_summing_up_dies_the_next_run_makes_up_for_it(aws: Aws, operation: str, when: str) -> None:
+    happened = [event(number, confirmed({"MUG": 1}), 40 * number) for number in range(5)]
+    wanted, died = told(happened), 0
+    for call in range(1, 30):
+        aws = Aws()
+        aws.lend()
+        count.handler(streamed(*happened[:3]), CONTEXT)
+        count.handler(streamed(*happened[2:]), CONTEXT)
+        setattr(aws.dynamodb, when, crash_at(operation, call=call))
+        try:
+            recalculate.handler({}, CONTEXT)
+        except Crash:
+            died += 1
+        aws.dynamodb.before = aws.dynamodb.after = None
+        recalculate.handler({}, CONTEXT)
+        assert sums(aws) == wanted
+    assert died
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "Query", "GetItem"])
+def test_who_sums_up_while_another_does_never_takes_from_what_it_found(aws: Aws, operation: str) -> None:
+    """The other one brings in an event more, at any moment."""
+    first, second = (event(number, confirmed({"MUG": 1})) for number in (1, 2))
+    wanted = told([first, second])
+    for moment in range(1, 25):
+        aws = Aws()
+        aws.lend()
+        count.handler(streamed(first), CONTEXT)
+        seen = 0
+
+        def meanwhile(name: str, _: Any, moment: int = moment, aws: Aws = aws) -> None:
+            nonlocal seen
+            seen += name == operation
+            if seen == moment:
+                aws.dynamodb.before = None
+                count.handler(streamed(second), CONTEXT)
+                recalculation.run(store(aws), lambda: True)
+
+        aws.dynamodb.before = meanwhile
+        recalculation.run(store(aws), lambda: True)
+        if seen >= moment:
+            recalculation.run(store(aws), lambda: True)
+            assert sums(aws) == wanted
+
+
+def test_a_batch_is_one_write(aws: Aws, context: Any) -> None:
+    count.handler(streamed(*(event(number, placed(), number) for number in range(500))), context)
+    assert aws.dynamodb.calls == {"PutItem": 1}
+
+
+def test_a_batch_that_cannot_be_written_comes_again_as_a_whole(aws: Aws, context: Any) -> None:
+    aws.dynamodb.before = crash_at("PutItem")
+    with pytest.raises(Crash):
+        count.handler(streamed(event(1, placed())), context)
+
+
+def test_poison_goes_to_the_queue_and_the_others_count(aws: Aws, context: Any) -> None:
+    batch = streamed(event(1, placed()))
+    batch["Records"].append({"eventSource": "aws:kinesis", "kinesis": {"data": base64.b64encode(b"poison").decode()}})
+    assert count.handler(batch, context) == {"batchItemFailures": []}
+    assert [len(sent) for sent in aws.sqs.sent.values()] == [1]
+    assert recalculate.handler({}, CONTEXT)["events"] == 1
+
+
+def test_very_many_minutes_are_summed_up_in_several_rounds(aws: Aws) -> None:
+    """As a replay brings them; a run that has no time left stops between rounds."""
+    for begin in range(0, 600, 150):
+        count.handler(streamed(*(event(number, placed(), 60 * number) for number in range(begin, begin + 150))), CONTEXT)
+    left = iter([True, True, False])
+    assert recalculation.run(store(aws), lambda: next(left)).minutes == 300
+    assert recalculation.run(store(aws), lambda: True).minutes == 300
+    assert store(aws).sum("all").counters == {"orders": 600}
+
+
+@pytest.mark.parametrize("name", samples.names("analytics/count"))
+def test_the_samples_are_counted(name: str, aws: Aws, context: Any) -> None:
+    assert count.handler(samples.sample(name), context) == samples.expected(name)
+
+
+@pytest.mark.parametrize("module", [sales, leaderboard])
+def test_the_samples_of_requests_have_their_answers(module: Any, aws: Aws, context: Any) -> None:
+    count.handler(samples.sample("analytics/count/life"), context)
+    recalculate.handler(samples.sample("analytics/recalculate/schedule"), CONTEXT)
+    for name in samples.names(module.__name__.replace(".", "/")):
+        answer = module.handler(samples.sample(name), context)
+        assert samples.agrees({**answer, "body": json.loads(answer["body"])}, samples.expected(name)), name
+
+
+def asked(**query: str) -> Any:
+    return {"queryStringParameters": query or None}
+
+
+def test_without_ends_the_latest_periods_are_meant() -> None:
+    now = datetime(2026, 3, 1, 0, 10, 59, tzinfo=UTC)
+    days, minutes = requests.stretch(asked(), now), requests.stretch(asked(per="minute"), now)
+    assert (days.first, days.last, days.wholes) == ("2026-01-31", "2026-03-01", ["2026-01", "2026-02", "2026-03"])
+    assert (minutes.first, minutes.last) == ("2026-02-28T23:11", "2026-03-01T00:10")
+    assert minutes.wholes == ["2026-02-28T23", "2026-03-01T00"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"per": "hour"},
+        {"from": "2026-1-01"},
+        {"from": "2026-02-30"},
+        {"to": "tomorrow"},
+        {"from": "2026-02-02", "to": "2026-02-01"},
+        {"from": "2024-01-01", "to": "2026-01-01"},
+        {"per": "minute", "from": "2026-01-01"},
+        {"per": "minute", "from": "2026-01-01T00:00", "to": "2026-01-02T00:00"},
+    ],
+)
+def test_what_is_no_stretch_of_time_is_refused(query: dict[str, str]) -> None:
+    with pytest.raises(requests.Problem) as refused:
+        requests.stretch(asked(**query), BEGIN)
+    assert refused.value.document["field"] in query
+
+
+@pytest.mark.parametrize("query", [{"day": "2026-02-30"}, {"category": "A b"}, {"limit": "0"}, {"limit": "101"}, {"limit": "x"}])
+def test_what_is_no_leaderboard_is_refused(query: dict[str, str]) -> None:
+    with pytest.raises(requests.Problem) as refused:
+        requests.board(asked(**query))
+    assert refused.value.document["field"] in query
