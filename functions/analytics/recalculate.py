@@ -25,4 +25,4 @@ def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer how many events were brought into the sums of how many minutes."""
     done = recalculation.run(ANALYTICS, lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     logger.info("summed up", events=done.events, minutes=done.minutes)
-    return msgspec.to_builtins(done)
+    return {"outcome": "summed up", **msgspec.to_builtins(done)}
