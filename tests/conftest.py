@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -169,7 +168,7 @@ for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
 from orderflow.observability import logger  # noqa: E402 - it reads the environment when it is imported
-from tests.support import clients, report  # noqa: E402
+from tests.support import clients, report, runtime  # noqa: E402
 from tests.support.aws import TABLES, Aws  # noqa: E402
 
 clients.install()
@@ -187,13 +186,7 @@ def aws() -> Iterator[Aws]:
 @pytest.fixture
 def context() -> Any:
     """The Lambda context of an invocation."""
-    return SimpleNamespace(
-        function_name="function",
-        memory_limit_in_mb=512,
-        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
-        aws_request_id="request-1",
-        get_remaining_time_in_millis=lambda: 30_000,
-    )
+    return runtime.context()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What DynamoDB bills for a call: write and read units, from the call itself and the size of the items it touches."""
 
+import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def _value(value: dict[str, Any]) -> int:
             return len(content.encode())
         case "N":
             return len(content) // 2 + 2
+        case "B":
+            return len(base64.b64decode(content))
         case "M":
             return 3 + size_of(content) + len(content)
         case "L":

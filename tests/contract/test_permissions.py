@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +30,7 @@ from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, referred
 from tests.support import clients, prepared, samples
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
+from tests.support.runtime import CONTEXT
 
 EVENTS = ROOT / "events"
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
@@ -106,15 +106,6 @@ class Observed:
     def _note(self, grants: Any) -> None:
         if self.function:
             self.grants[self.function] |= set(grants)
-
-
-CONTEXT = SimpleNamespace(
-    function_name="function",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
-    aws_request_id="request-1",
-    get_remaining_time_in_millis=lambda: 90_000,
-)
 
 
 def _tables(operation: str, given: Parameters) -> Iterator[Grant]:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -29,6 +28,7 @@ from tests.faults.faults import CARRIER, PROVIDER, Call, Disturbance, target_of
 from tests.faults.reviews import Reviews
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB, Parameters
+from tests.support.runtime import CONTEXT
 from tests.support.samples import sample
 from tests.support.services import FakeBus, FakeQueues, FakeStreams, FakeTopics, FakeWorkflows
 
@@ -37,13 +37,6 @@ STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "Can
 ATTEMPTS = 8
 OPEN = open_shards("open")
 RECORD_QUEUE = ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]
-CONTEXT = SimpleNamespace(
-    function_name="function",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
-    aws_request_id="request-1",
-    get_remaining_time_in_millis=lambda: 30_000,
-)
 STOCK = {"MUG-BLUE": 100, "FILTER-100": 100, "ESPRESSO-PRO": 10, "SOLD-OUT-LAMP": 0, "LAST-ITEM-CLOCK": 1}
 PRICES = {"MUG-BLUE": 1250, "FILTER-100": 490, "ESPRESSO-PRO": 289_900, "SOLD-OUT-LAMP": 8900, "LAST-ITEM-CLOCK": 4590}
 

@@ -9,18 +9,10 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 from tests.conftest import TABLES, Aws
-
-CONTEXT = SimpleNamespace(
-    function_name="function",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
-    aws_request_id="request-1",
-    get_remaining_time_in_millis=lambda: 30_000,
-)
+from tests.support.runtime import CONTEXT
 
 type Found = dict[str, dict[str, Any]]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,19 +20,13 @@ from orderflow.money import Money
 from tests.support import orders, samples
 from tests.support.aws import Aws
 from tests.support.dynamodb import Crash, crash_at
+from tests.support.runtime import CONTEXT
 
 BEGIN = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)
 SKUS = st.sampled_from(["MUG", "CUP", "TEA"])
 CATEGORIES = {"MUG": "tableware", "CUP": "tableware", "TEA": None}
 CUSTOMER = events.Customer("ann", "ann@example.com")
 ADDRESS = events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
-CONTEXT: Any = SimpleNamespace(
-    function_name="function",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
-    aws_request_id="request-1",
-    get_remaining_time_in_millis=lambda: 90_000,
-)
 
 
 def event(number: int, fact: events.Fact, seconds: int = 0) -> Event:

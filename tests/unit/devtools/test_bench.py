@@ -52,6 +52,11 @@ class TestUnits:
         written = put("entries", 1500, event_id="e", order_id="o", sheet="s")
         assert Meter(METER).units(call("", "dynamodb", "PutItem", **written)) == (6.0, 0.0)
 
+    def test_packed_attributes_count_with_the_bytes_they_are_stored_in(self) -> None:
+        packed = put("entries", 0, event_id="e", order_id="o")
+        packed["Item"]["packed"] = {"B": base64.b64encode(b"\0" * 1500).decode()}
+        assert Meter(METER).units(call("", "dynamodb", "PutItem", **packed))[0] == 4.0
+
     def test_a_transaction_writes_tables_twice_and_indexes_once(self) -> None:
         update = {"TableName": "points", "Key": {"customer_id": {"S": "c"}}, "UpdateExpression": "ADD points :points"}
         items = [{"Put": put("entries", 10, event_id="e", order_id="o", sheet="s")}, {"Update": update}]

@@ -8,7 +8,6 @@ import json
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -25,6 +24,7 @@ os.environ.setdefault("JWT_AUDIENCE", "order-pipeline")
 from identity import authorize
 from identity.keys import Keys, KeysUnavailable
 from orderflow.observability import logger
+from tests.support import runtime
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "identity" / "authorize"
 ISSUER, AUDIENCE = "https://issuer.example.com", "order-pipeline"
@@ -36,12 +36,7 @@ JWKS = {
         json.loads(ECAlgorithm.to_jwk(EC_KEY.public_key())) | {"kid": "ec", "use": "sig", "alg": "ES256"},
     ]
 }
-CONTEXT: Any = SimpleNamespace(
-    function_name="authorize",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:authorize",
-    aws_request_id="request-1",
-)
+CONTEXT = runtime.context("authorize")
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 os.environ.setdefault("MAIL_FROM", "orders@example.com")
@@ -20,6 +19,7 @@ import pytest
 from notifications import mail
 from orderflow.idempotency import OncePerEvent
 from orderflow.observability import logger
+from tests.support import runtime
 from tests.support.dynamodb import Crash, FakeDynamoDB, Table, client_error, crash_at, throttled
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "notifications" / "mail"
@@ -88,14 +88,7 @@ def changed(batch: Batch, **changes: Any) -> Batch:
 
 
 def deliver(batch: Batch, *, milliseconds_left: int = 30_000) -> Any:
-    context = SimpleNamespace(
-        function_name="mail",
-        memory_limit_in_mb=512,
-        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:mail",
-        aws_request_id="request-1",
-        get_remaining_time_in_millis=lambda: milliseconds_left,
-    )
-    return mail.handler(batch, cast("Any", context))
+    return mail.handler(batch, runtime.context("mail", milliseconds_left=milliseconds_left))
 
 
 def comes_back(answer: Any, batch: Batch) -> bool:

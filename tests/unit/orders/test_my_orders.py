@@ -15,7 +15,7 @@ from orderflow import events
 from orderflow.commands import RequestCancellation, decide
 from orderflow.order import fold
 from orders import browse, listing, project, rebuild, rebuilding
-from tests.support import orders, samples
+from tests.support import orders, runtime, samples
 from tests.support.aws import Aws
 from tests.support.dynamodb import Crash, throttled
 from tests.support.prepared import advance, place, prepare
@@ -280,8 +280,7 @@ class TestRebuild:
             services.dynamodb.before = between
 
         services.dynamodb.before = between
-        context = type("Context", (), {"function_name": "f", "memory_limit_in_mb": 1, "invoked_function_arn": "a", "aws_request_id": "r"})()
-        pieces(context)
+        pieces(runtime.context())
         services.dynamodb.before = None
         while waiting:
             a_worker_writes()

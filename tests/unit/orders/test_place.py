@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from devtools.bench.units import KB, size_of
 from orderflow.http import MAX_BODY_BYTES
 from orders import place
 from tests.support import samples
@@ -57,6 +58,14 @@ class TestAccepted:
         assert post(key="warm")["statusCode"] == 201
         assert dict(shop.dynamodb.calls) == {"PutItem": 1}
         assert not shop.events.calls + shop.sqs.calls + shop.stepfunctions.calls
+
+    def test_a_usual_order_is_billed_as_one_kilobyte(self, post: Post, shop: Aws) -> None:
+        kinds = [{**product(sku), "category": {"S": "coffee-and-tableware"}} for sku in ("MUG-BLUE", "FILTER-100")]
+        shop.dynamodb.seed("Catalogue", *kinds)
+        post()
+        (item,) = appended(shop)
+        assert "coffee-and-tableware" in item["event"]["S"]
+        assert size_of(item) <= KB
 
     def test_nothing_that_is_logged_tells_who_where_or_how_it_is_paid(self, post: Post, logged: Lines) -> None:
         post()
