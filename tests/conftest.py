@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import hypothesis
 import pytest
 
 __all__ = ["ENVIRONMENT", "ROOT", "TABLES", "Aws"]
@@ -166,6 +167,10 @@ ENVIRONMENT = {
 }
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 from orderflow.observability import logger  # noqa: E402 - it reads the environment when it is imported
 from tests.support import clients, report, runtime  # noqa: E402

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from uuid import uuid4
 
-from devtools.shop import order_body
+from devtools.shop import Shop, order_body
 from devtools.web import Answer
-from tests.integration.world import World, eventually, same_answers
+from tests.integration.world import ANSWER_SECONDS, World, eventually, same_answers
 
 AT_ONCE = 50
 
@@ -52,12 +52,14 @@ def test_two_customers_may_use_the_same_key(world: World):
 def test_fifty_requests_at_once_with_one_key_are_one_order(world: World):
     customer, key, sku = world.customer(), str(uuid4()), world.product()
     body, together = order_body((sku, 1)), Barrier(AT_ONCE)
-    # A customer who has looked around before: what the authorizer said of the token is remembered.
-    world.shop.order(customer, "ord_none")
+    # A customer who has looked around before: what the authorizer said of the token is remembered. And one who repeats what has a
+    # 5xx for an answer, as docs/problems.md says: fifty cold starts leave a table no time to answer within a client's patience.
+    shop = Shop(world.target, timeout=ANSWER_SECONDS, patience=ANSWER_SECONDS)
+    shop.order(customer, "ord_none")
 
     def place(_: int) -> Answer:
         together.wait()
-        answer = world.shop.place(customer, body, key)
+        answer = shop.place(customer, body, key)
         if answer.status != 201 and world.lacks("remembered-authorizer"):
             return eventually(
                 lambda: world.shop.place(customer, body, key), lambda again: again.status == 201, within=60, what="a free authorizer"

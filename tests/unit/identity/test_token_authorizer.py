@@ -148,7 +148,7 @@ def test_a_deeply_nested_header_is_unauthorized() -> None:
     assert refused(f"Bearer {deep}.{deep}.{deep}")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(
     st.dictionaries(
         st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jku"]), st.none() | st.booleans() | st.text() | st.lists(st.text())

@@ -426,7 +426,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["MUG-BLUE", "MUG-WHITE", "TRAY-BIRCH"]), st.integers(0, 6)), ORDERS)
 def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tuple[dict[str, int], bool]]) -> None:
     database = FakeDynamoDB(*TABLES)

@@ -522,7 +522,7 @@ def lives(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, Any]]]:
     return lines, draw(st.lists(st.tuples(st.sampled_from(["happen", "happen", "settle", "cancel"]), st.integers(0, 99)), max_size=12))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lives(), st.data())
 def test_whatever_happens_stock_adds_up_and_follows_the_log(
     life: tuple[dict[str, int], list[tuple[str, int]]], data: st.DataObject

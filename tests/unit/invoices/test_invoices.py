@@ -89,7 +89,7 @@ class TestNumbers:
         assert aws.dynamodb.items("Invoices")[0] == counter
         assert [item["number"]["S"] for item in aws.dynamodb.items("Invoices")[1:]] == [f"{year}-000001", f"{year}-000002"]
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=5))
     def test_no_gap_and_no_double_whoever_comes_in_between(self, meetings: list[tuple[int, int]]) -> None:
         """Before the n-th call of a worker another one issues an invoice, of another order or of the same."""

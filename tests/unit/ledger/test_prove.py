@@ -433,7 +433,7 @@ def test_the_event_of_a_difference_is_of_its_schema() -> None:
 PLANS = st.lists(st.tuples(st.sampled_from(sorted(STATES)), st.integers(0, 90), st.booleans()), max_size=12)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PLANS, st.integers(0, 2))
 def test_whenever_proofs_run_nothing_is_found_and_every_balance_is_its_entries(
     aws: Aws, plan: list[tuple[str, int, bool]], late: int
