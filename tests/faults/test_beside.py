@@ -15,9 +15,9 @@ from orderflow.events import CreditNoteIssued, InvoiceIssued
 from orderflow.log import OrderLog
 from orderflow.order import remaining
 from tests.faults.conftest import Tally
-from tests.faults.faults import ONCE, Call, Disturbance, takes, target_of
+from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
-from tests.faults.test_sweep import nothing_wrong
+from tests.faults.sweeps import Sweep
 from tests.support import samples
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB
@@ -111,19 +111,12 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, context: Any, monk
     deliver(function, context)
     assert wrong(aws, function) == []
 
-    failures: dict[str, list[str]] = {}
-    for number, call in enumerate(recorded.calls):
-        for kind in (kind for kind in ONCE if takes(kind, call)):
-            disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
-            disturbed(aws := begin(function, 2 if kind.retried else 1), function, disturbance)
-            deliver(function, context)
-            tally(function, kind.name)
-            found = wrong(aws, function)
-            if disturbance.hits != 1:
-                found.append(f"the fault was met {disturbance.hits} times")
-            if found:
-                failures[f"{number} {call}, {kind.name}"] = found
-    nothing_wrong(failures)
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        disturbed(aws := begin(function, attempts), function, disturbance)
+        deliver(function, context)
+        return wrong(aws, function)
+
+    Sweep(function, tally).once(enumerate(recorded.calls), run)
 
 
 @pytest.mark.parametrize("function", CONSUMERS)
@@ -135,13 +128,10 @@ def test_a_message_comes_again_at_any_moment(
     disturbed(begin(function), function, recorded)
     deliver(function, context)
 
-    failures: dict[str, list[str]] = {}
-    for number in range(len(recorded.calls)):
-        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
         disturbance.act = lambda: deliver(function, context)
-        disturbed(aws := begin(function), function, disturbance)
+        disturbed(aws := begin(function, attempts), function, disturbance)
         deliver(function, context)
-        tally(function, "messages twice")
-        if found := wrong(aws, function):
-            failures[f"before {number} {recorded.calls[number]}"] = found
-    nothing_wrong(failures)
+        return wrong(aws, function)
+
+    Sweep(function, tally).between(enumerate(recorded.calls), "messages twice", run)

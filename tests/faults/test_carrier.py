@@ -13,12 +13,13 @@ from orderflow.log import OrderLog
 from orderflow.order import stock_lines
 from shipping.shipments import shipment_id
 from tests.faults.conftest import Tally
-from tests.faults.faults import LASTING, ONCE, Call, Disturbance, lasts, takes
+from tests.faults.faults import Call, Disturbance
 from tests.faults.paths import Path, Stage
-from tests.faults.test_sweep import nothing_wrong
+from tests.faults.sweeps import Sweep
 from tests.faults.world import ATTEMPTS, RECORD_QUEUE, NeverAnswered, World
 from tests.support.prepared import prepare
 
+PATH = "told by the carrier"
 CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
 ORDERS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "in order": list,
@@ -55,7 +56,7 @@ class Door:
 
 def opened(stage: Stage, disturbance: Disturbance, attempts: int = 1) -> Door:
     """Return a door to a world in which the order of the test is confirmed and shipped for."""
-    world = stage.world(Path("told by the carrier", "lost"), Disturbance(), attempts)
+    world = stage.world(Path(PATH, "lost"), Disturbance(), attempts)
     prepare(OrderLog("OrderLog", world.aws.dynamodb.client), "ord_1", *CONFIRM)
     world.disturbance = disturbance
     return Door(world)
@@ -97,37 +98,24 @@ def recorded(stage: Stage, order: str) -> list[Call]:
 
 @every_order
 def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, order: str) -> None:
-    failures: dict[str, list[str]] = {}
-    for number, call in enumerate(recorded(stage, order)):
-        for kind in (kind for kind in ONCE if takes(kind, call)):
-            disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
-            door = opened(stage, disturbance, attempts=2 if kind.retried else 1)
-            door.tell(told(order, door))
-            door.work()
-            tally("told by the carrier", kind.name)
-            found = [f"not taken: {body!r}" for body in door.refused] + wrong(door)
-            if disturbance.hits != 1:
-                found.append(f"the fault was met {disturbance.hits} times")
-            if found:
-                failures[f"{number} {call}, {kind.name}"] = found
-    nothing_wrong(failures)
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        door = opened(stage, disturbance, attempts)
+        door.tell(told(order, door))
+        door.work()
+        return [f"not taken: {body!r}" for body in door.refused] + wrong(door)
+
+    Sweep(PATH, tally).once(enumerate(recorded(stage, order)), run)
 
 
 @every_order
 @pytest.mark.parametrize("beside", ["", "SendMessage", "ShippingRecord"])
 def test_a_kind_of_call_goes_wrong_for_long(stage: Stage, tally: Tally, order: str, beside: str) -> None:
     """The log at the door, and with it the queue behind the door, or what works the queue off: nothing that was answered 202 is lost."""
-    failures: dict[str, list[str]] = {}
-    for call in dict.fromkeys(recorded(stage, order)):
-        for kind in (kind for kind in LASTING if lasts(kind, call)):
 
-            def match(_: int, made: Call, call: Call = call) -> bool:
-                return made == call or (bool(beside) and beside in {made.operation, made.function})
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        door = opened(stage, disturbance, attempts)
+        door.tell(told(order, door))
+        door.work()
+        return wrong(door)
 
-            door = opened(stage, Disturbance(kind, match))
-            door.tell(told(order, door))
-            door.work()
-            tally("told by the carrier", f"lasting {kind.name}")
-            if found := wrong(door):
-                failures[f"{call}, {kind.name}"] = found
-    nothing_wrong(failures)
+    Sweep(PATH, tally).lasting(recorded(stage, order), run, beside)

@@ -15,9 +15,9 @@ from ledger.post import ENTRIES, FEES, handler
 from orderflow import events
 from orderflow.events import Event
 from tests.faults.conftest import Tally
-from tests.faults.faults import LASTING, ONCE, Call, Disturbance, lasts, takes, target_of
+from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
-from tests.faults.test_sweep import nothing_wrong
+from tests.faults.sweeps import Sweep
 from tests.faults.world import CONTEXT
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB
@@ -120,52 +120,41 @@ def recorded(happened: list[Event]) -> list[Call]:
 @every_life
 @every_order
 def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, life: str, order: str) -> None:
-    failures: dict[str, list[str]] = {}
     happened = moving(life, order)
-    for number, call in enumerate(recorded(happened)):
-        for kind in (kind for kind in ONCE if takes(kind, call)):
-            disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
-            queue = Queue(happened, disturbance, attempts=2 if kind.retried else 1)
-            queue.work()
-            tally("the ledger", kind.name)
-            found = queue.wrong()
-            if disturbance.hits != 1:
-                found.append(f"the fault was met {disturbance.hits} times")
-            if found:
-                failures[f"{number} {call}, {kind.name}"] = found
-    nothing_wrong(failures)
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        queue = Queue(happened, disturbance, attempts)
+        queue.work()
+        return queue.wrong()
+
+    Sweep("the ledger", tally).once(enumerate(recorded(happened)), run)
 
 
 @every_life
 @every_order
 def test_posting_goes_wrong_until_the_queue_gives_up_and_is_redriven(stage: Stage, tally: Tally, life: str, order: str) -> None:
-    failures: dict[str, list[str]] = {}
     happened = moving(life, order)
-    for call in dict.fromkeys(recorded(happened)):
-        for kind in (kind for kind in LASTING if lasts(kind, call)):
-            disturbance = Disturbance(kind, match=lambda _number, made, call=call: made == call)
-            queue = Queue(happened, disturbance)
-            queue.work()
-            disturbance.match = lambda _number, _call: False
-            queue.work()
-            tally("the ledger", f"lasting {kind.name}")
-            if found := queue.wrong():
-                failures[f"{call}, {kind.name}"] = found
-    nothing_wrong(failures)
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        queue = Queue(happened, disturbance, attempts)
+        queue.work()
+        disturbance.match = lambda _number, _call: False
+        queue.work()
+        return queue.wrong()
+
+    Sweep("the ledger", tally).lasting(recorded(happened), run)
 
 
 @every_life
 def test_a_message_comes_again_at_any_moment(stage: Stage, tally: Tally, life: str) -> None:
     """Another worker has the same batch between any two calls of the first."""
-    failures: dict[str, list[str]] = {}
     happened = moving(life, "in order")
-    for number in range(len(recorded(happened))):
-        disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
-        queue = Queue(happened, disturbance)
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        queue = Queue(happened, disturbance, attempts)
         every = list(queue.waiting)
-        disturbance.act = lambda queue=queue, every=every: queue.deliver(every)
+        disturbance.act = lambda: queue.deliver(every)
         queue.work()
-        tally("the ledger", "batch twice at once")
-        if found := queue.wrong():
-            failures[f"before {number}"] = found
-    nothing_wrong(failures)
+        return queue.wrong()
+
+    Sweep("the ledger", tally).between(enumerate(recorded(happened)), "batch twice at once", run)

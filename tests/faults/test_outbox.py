@@ -13,7 +13,8 @@ from orderflow import log
 from tests.faults.asl import TaskFailed
 from tests.faults.faults import ONCE, Disturbance, takes
 from tests.faults.paths import PATHS, Path, Stage, begin, finish
-from tests.faults.test_sweep import nothing_wrong, wrong
+from tests.faults.sweeps import nothing_wrong
+from tests.faults.test_sweep import wrong
 from tests.faults.world import World
 
 CONFIRMED = PATHS[0]

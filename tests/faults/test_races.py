@@ -12,7 +12,8 @@ from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance
 from tests.faults.invariants import states
 from tests.faults.paths import LENIENT, PATHS, Path, Stage, cancellation, finish, request
-from tests.faults.test_sweep import nothing_wrong, wrong
+from tests.faults.sweeps import nothing_wrong
+from tests.faults.test_sweep import wrong
 from tests.faults.world import World
 from tests.support.dynamodb import Parameters
 

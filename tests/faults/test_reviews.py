@@ -12,8 +12,9 @@ from tests.faults.conftest import Tally
 from tests.faults.faults import THROTTLED, Disturbance
 from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, decide, finish
 from tests.faults.reviews import OPERATIONS
+from tests.faults.sweeps import nothing_wrong
 from tests.faults.test_races import Runner, alternate
-from tests.faults.test_sweep import nothing_wrong, recorded, wrong
+from tests.faults.test_sweep import recorded, wrong
 from tests.faults.world import World
 
 HELD = next(path for path in PATHS if path.name == "held for review")

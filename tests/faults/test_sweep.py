@@ -17,6 +17,7 @@ from tests.faults.conftest import Tally
 from tests.faults.faults import LASTING, ONCE, REFUSED, Call, Disturbance, Kind, lasts, takes
 from tests.faults.invariants import states, violations
 from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, finish, request
+from tests.faults.sweeps import Sweep, nothing_wrong
 from tests.faults.world import CONSUMERS as CONSUMED
 from tests.faults.world import STREAMED, NeverAnswered, World
 
@@ -52,29 +53,17 @@ def wrong(world: World, path: Path, ends: set[str] | None = None, orders: int = 
     return found
 
 
-def nothing_wrong(failures: dict[str, list[str]]) -> None:
-    """Fail with the first few of the runs that went wrong."""
-    report = "\n".join(f"{run}\n    " + "\n    ".join(found) for run, found in list(failures.items())[:10])
-    assert not failures, f"{len(failures)} runs went wrong:\n{report}"
-
-
 @every_path
 def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: Path) -> None:
     """What goes wrong once changes nothing: the order ends as it would have without."""
-    failures: dict[str, list[str]] = {}
-    for number, call in own(stage, path).items():
-        for kind in (kind for kind in ONCE if takes(kind, call)):
-            disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
-            world = stage.world(path, disturbance, attempts=2 if kind.retried else 1)
-            begin(world, path)
-            finish(world, path)
-            tally(path.name, kind.name)
-            found = wrong(world, path, ends={path.ends})
-            if disturbance.hits != 1:
-                found.append(f"the fault was met {disturbance.hits} times")
-            if found:
-                failures[f"{number} {call}, {kind.name}"] = found
-    nothing_wrong(failures)
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        world = stage.world(path, disturbance, attempts)
+        begin(world, path)
+        finish(world, path)
+        return wrong(world, path, ends={path.ends})
+
+    Sweep(path.name, tally).once(own(stage, path).items(), run)
 
 
 @every_path
