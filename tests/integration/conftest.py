@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devtools import cli, up
+from devtools import audit_proof, cli, up
 from devtools import target as targets
 from tests.integration.capabilities import missing
 from tests.integration.world import World
@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """The stack, with the present sources deployed and the catalogue seeded; in the end every event of it keeps to its contract."""
+    """The stack, with the present sources deployed and the catalogue seeded; in the end every event of it keeps to its contract and is archived."""
     capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     try:
         # Deploying takes its time: show how far it is.
@@ -52,6 +52,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     deployed = World(target)
     yield deployed
     _keep_to_their_contracts(deployed)
+    if not deployed.lacks("archive"):
+        _are_archived(deployed)
 
 
 def _keep_to_their_contracts(world: World) -> None:
@@ -59,3 +61,10 @@ def _keep_to_their_contracts(world: World) -> None:
     stored = [json.loads(item["event"]["S"]) for item in world.scan("OrderLog") if "event" in item]
     found = Counter(problem for event in stored for problem in contracts.problems(event))
     assert not found, f"of {len(stored)} events: {found}"
+
+
+def _are_archived(world: World) -> None:
+    """Prove, as an operator would, that whatever happened is in the archive as it is on the log, and that nothing else is."""
+    proof = audit_proof.prove(world.target, world.patience)
+    assert proof.holds, proof
+    assert not proof.under_way, proof

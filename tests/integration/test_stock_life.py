@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
 from orderflow.commands import ApproveReview, Command, RecordDelivery, RecordDispatch, RecordReturn, RequestReturn
 from orderflow.events import StockLine
-from orderflow.log import OrderLog, open_shards, timestamp
+from orderflow.log import OrderLog
 from tests.integration.world import World, eventually
 
 EXPENSIVE = 289_900
@@ -33,36 +32,14 @@ def _comes(world: World, order_id: str, kind: str) -> None:
     eventually(lambda: [event.type for event in world.log(order_id)], lambda types: kind in types, within=world.patience, what=kind)
 
 
-def _reserved_yesterday(world: World, order_id: str) -> None:
-    """Make a held order's reservation one of yesterday."""
-    table, [reserved] = world.table("OrderLog"), [event for event in world.log(order_id) if event.type == "StockReserved"]
-    key = {"order_id": {"S": order_id}, "version": {"N": str(reserved.order_version)}}
-    item = world.dynamodb.get_item(TableName=table, Key=key)["Item"]
-    document = json.loads(item["event"]["S"]) | {"occurred_at": timestamp(YESTERDAY)}
-    world.dynamodb.put_item(TableName=table, Item={**item, "event": {"S": json.dumps(document)}})
-    first = {"order_id": {"S": order_id}, "version": {"N": "1"}}
-    eventually(
-        lambda: world.dynamodb.get_item(TableName=table, Key=first, ConsistentRead=True)["Item"]["open_shard"]["S"],
-        open_shards("held").__contains__,
-        within=world.patience,
-        what="the mark of a held order",
-    )
-    world.dynamodb.update_item(
-        TableName=table,
-        Key=first,
-        UpdateExpression="SET open_since = :since",
-        ExpressionAttributeValues={":since": {"S": timestamp(YESTERDAY)}},
-    )
-
-
 def test_what_a_held_order_keeps_expires_and_is_reserved_again_once_a_person_lets_it_go(world: World):
     customer, sku = world.customer(), world.product(stock=5, price=EXPENSIVE)
     order_id = world.buy(customer, sku)
     _comes(world, order_id, "OrderHeldForReview")
     assert world.stock(sku) == (4, 1)
-    _reserved_yesterday(world, order_id)
 
-    world.invoke("InventoryExpire", {})
+    with world.configured("InventoryExpire", RESERVATION_SECONDS="0"):
+        world.invoke("InventoryExpire", {})
     _levels(world, sku, (5, 0, 0), "the reservation's end")
 
     _happen(world, order_id, ApproveReview("rex"))

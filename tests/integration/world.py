@@ -228,6 +228,21 @@ class World:
         assert "FunctionError" not in answer, payload
         return payload
 
+    @contextmanager
+    def configured(self, function: str, **variables: str) -> Iterator[None]:
+        """Have a function, named by its logical id, run with other values of these environment variables."""
+        client, name = self.target.client("lambda"), self.target.resources[f"{function}Function"]
+        before = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        try:
+            self._configure(client, name, before | variables)
+            yield
+        finally:
+            self._configure(client, name, before)
+
+    def _configure(self, client: Any, name: str, variables: dict[str, str]) -> None:
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+
     def run_saga(self, order_id: str) -> None:
         """Start the saga for an order, as a rule's second delivery would."""
         first, *_ = self.log(order_id)
