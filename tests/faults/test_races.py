@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pytest
 
@@ -63,6 +64,12 @@ class Runner:
         self.stood.release()
 
 
+class Disturbed(Protocol):
+    """What makes calls that can be disturbed."""
+
+    disturbance: Disturbance
+
+
 @dataclass
 class TwoRuns(Disturbance):
     """Lets the threads that are runners stop at their calls."""
@@ -77,7 +84,7 @@ class TwoRuns(Disturbance):
         super().before(call, parameters)
 
 
-def alternate(world: World, one: Runner, two: Runner) -> None:
+def alternate(world: Disturbed, one: Runner, two: Runner) -> None:
     """Run the first to its stop, the second to its stop, the first to its end and the second to its end."""
     world.disturbance = TwoRuns(runners=(one, two))
     one.go()

@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """The stack, with the present sources deployed and the catalogue seeded; in the end every event of it keeps to its contract and is archived."""
+    """The stack, with the present sources deployed and seeded; in the end every event of it keeps to its contract and is archived."""
     capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     try:
         # Deploying takes its time: show how far it is.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,64 +20,23 @@ from tests.support import orders, samples
 from tests.support.aws import Aws
 from tests.support.dynamodb import Crash, crash_at
 from tests.support.runtime import CONTEXT
+from tests.support.sales import BEGIN, CUSTOMER, confirmed, event, paid_back, placed, record, rejected, short, streamed
 
-BEGIN = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)
 SKUS = st.sampled_from(["MUG", "CUP", "TEA"])
-CATEGORIES = {"MUG": "tableware", "CUP": "tableware", "TEA": None}
-CUSTOMER = events.Customer("ann", "ann@example.com")
-ADDRESS = events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
-
-
-def event(number: int, fact: events.Fact, seconds: int = 0) -> Event:
-    return Event(
-        event_id=f"ord_{number}:1",
-        type=type(fact).__name__,
-        schema_version=1,
-        occurred_at=BEGIN + timedelta(seconds=seconds),
-        source="tests",
-        correlation_id="c",
-        causation_id=None,
-        order_id=f"ord_{number}",
-        order_version=1,
-        data=fact,
-    )
-
-
-def lines(quantities: dict[str, int]) -> tuple[events.Line, ...]:
-    return tuple(events.Line(sku, sku, quantity, Money(100, "EUR"), CATEGORIES[sku]) for sku, quantity in quantities.items())
-
-
-def placed() -> events.Fact:
-    return events.OrderPlaced(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), ADDRESS, "GB")
-
-
-def confirmed(quantities: dict[str, int], currency: str = "EUR") -> events.Fact:
-    total = Money(100 * sum(quantities.values()), currency)
-    return events.OrderConfirmed(CUSTOMER, lines(quantities), total, ADDRESS, "auth_1")
-
-
-def rejected(reason: Any) -> events.Fact:
-    return events.OrderRejected(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), reason, ())
 
 
 FACTS = st.one_of(
     st.builds(placed),
     st.builds(confirmed, st.dictionaries(SKUS, st.integers(1, 9), min_size=1), st.sampled_from(["EUR", "JPY"])),
     st.builds(rejected, st.sampled_from(["out_of_stock", "fraud_refused"])),
-    st.just(events.StockReservationFailed((events.Shortage("MUG", 1, 0),))),
-    st.builds(lambda amount: events.PaymentRefunded(CUSTOMER, "ref", "return:1", Money(amount, "EUR")), st.integers(1, 10**9)),
+    st.just(short()),
+    st.builds(paid_back, st.integers(1, 10**9)),
     st.just(events.CancellationFailed("too late")),
 )
 # Six hours about the end of a month: minutes, hours, days and months that are others.
 HAPPENED = st.lists(st.tuples(FACTS, st.integers(-10_800, 10_800)), max_size=12).map(
     lambda facts: [event(number, *fact) for number, fact in enumerate(facts)]
 )
-
-
-def streamed(*some: Event) -> Any:
-    """Return a batch of the stream."""
-    data = [base64.b64encode(events.encode(one)).decode() for one in some]
-    return {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": one, "partitionKey": "k"}} for one in data]}
 
 
 def store(aws: Aws) -> Analytics:
@@ -140,8 +98,8 @@ def test_what_each_event_counts_as() -> None:
     }
     assert counted(rejected("fraud_refused")) == {"outcome/fraud_refused": 1}
     assert counted(events.OrderCancelled(CUSTOMER, (), Money(100, "EUR"), "customer", "")) == {"outcome/cancelled": 1}
-    assert counted(events.StockReservationFailed(())) == {"stock_outs": 1}
-    assert counted(events.PaymentRefunded(CUSTOMER, "ref", "return:1", Money(7, "JPY"))) == {"refunds/JPY": 7}
+    assert counted(short()) == {"stock_outs": 1}
+    assert counted(paid_back(7, "JPY")) == {"refunds/JPY": 7}
     assert counted(events.StockReserved(())) == {}
 
 
@@ -227,7 +185,7 @@ def test_a_batch_that_cannot_be_written_comes_again_as_a_whole(aws: Aws, context
 
 def test_poison_goes_to_the_queue_and_the_others_count(aws: Aws, context: Any) -> None:
     batch = streamed(event(1, placed()))
-    batch["Records"].append({"eventSource": "aws:kinesis", "kinesis": {"data": base64.b64encode(b"poison").decode()}})
+    batch["Records"].append(record(b"poison"))
     assert count.handler(batch, context) == {"batchItemFailures": []}
     assert [len(sent) for sent in aws.sqs.sent.values()] == [1]
     assert recalculate.handler({}, CONTEXT)["events"] == 1

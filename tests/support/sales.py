@@ -1,0 +1,74 @@
+"""Events that count, of orders that were placed, sold, refused and paid back: for tests of analytics."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from orderflow import events
+from orderflow.events import Event
+from orderflow.money import Money
+
+# Two minutes before another day and month.
+BEGIN = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)
+CATEGORIES = {"MUG": "tableware", "CUP": "tableware", "TEA": None}
+CUSTOMER = events.Customer("ann", "ann@example.com")
+ADDRESS = events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
+
+
+def event(number: int, fact: events.Fact, seconds: int = 0) -> Event:
+    """Return the event with which the n-th order begins, so many seconds after `BEGIN`."""
+    return Event(
+        event_id=f"ord_{number}:1",
+        type=type(fact).__name__,
+        schema_version=1,
+        occurred_at=BEGIN + timedelta(seconds=seconds),
+        source="tests",
+        correlation_id="c",
+        causation_id=None,
+        order_id=f"ord_{number}",
+        order_version=1,
+        data=fact,
+    )
+
+
+def lines(quantities: dict[str, int]) -> tuple[events.Line, ...]:
+    """Return lines of products (sku: quantity), each in its category."""
+    return tuple(events.Line(sku, sku, quantity, Money(100, "EUR"), CATEGORIES[sku]) for sku, quantity in quantities.items())
+
+
+def placed() -> events.Fact:
+    """Return that an order was placed."""
+    return events.OrderPlaced(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), ADDRESS, "GB")
+
+
+def confirmed(quantities: dict[str, int], currency: str = "EUR") -> events.Fact:
+    """Return that an order of these products was confirmed, at 1.00 each."""
+    total = Money(100 * sum(quantities.values()), currency)
+    return events.OrderConfirmed(CUSTOMER, lines(quantities), total, ADDRESS, "auth_1")
+
+
+def rejected(reason: Any) -> events.Fact:
+    """Return that an order was rejected for this reason."""
+    return events.OrderRejected(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), reason, ())
+
+
+def short() -> events.Fact:
+    """Return that stock could not cover an order."""
+    return events.StockReservationFailed((events.Shortage("MUG", 1, 0),))
+
+
+def paid_back(amount: int, currency: str = "EUR") -> events.Fact:
+    """Return that so many minor units were paid back."""
+    return events.PaymentRefunded(CUSTOMER, "ref", "return:1", Money(amount, currency))
+
+
+def record(document: bytes) -> dict[str, Any]:
+    """Return a record of the stream that holds a document."""
+    return {"eventSource": "aws:kinesis", "kinesis": {"data": base64.b64encode(document).decode(), "partitionKey": "k"}}
+
+
+def streamed(*some: Event) -> Any:
+    """Return a batch of the stream."""
+    return {"Records": [record(events.encode(one)) for one in some]}
