@@ -14,6 +14,7 @@ from orderflow.events import FACTS
 from orders import listing
 from tests.contract.stack import Stack, referred
 from tests.support.orders import STATES, history
+from tests.support.patterns import matches
 
 ROUTES = {
     "LedgerRule": {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"},
@@ -48,21 +49,6 @@ STREAMED = {
     "InventorySettleStreamed": {"ShipmentDispatched", "ReturnReceived"},
 }
 REPLAY = {"replay-name": "rebuild"}
-
-
-def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
-    """Tell whether EventBridge's pattern takes an event; knows literals and `exists`, and refuses to guess at more."""
-    return all(any(_takes(condition, event, field) for condition in conditions) for field, conditions in pattern.items())
-
-
-def _takes(condition: Any, event: dict[str, Any], field: str) -> bool:
-    match condition:
-        case {"exists": bool() as wanted}:
-            return (field in event) is wanted
-        case str():
-            return event.get(field) == condition
-        case _:
-            raise NotImplementedError(condition)
 
 
 def delivered(fact: str, **more: str) -> dict[str, Any]:

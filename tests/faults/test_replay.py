@@ -1,0 +1,298 @@
+"""A replay goes wrong at every call in every way: what takes it comes to the same, on what is there or anew, and nobody else is woken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import pytest
+
+from analytics import count, recalculate
+from analytics.store import Analytics
+from devtools import template
+from ledger import post
+from loyalty import award
+from orderflow.commands import Command, RecordCapture, RecordDispatch, RecordLoss, RecordRefund
+from orderflow.log import OrderLog
+from orderflow.order import remaining
+from orders import project
+from tests.faults.conftest import Tally
+from tests.faults.faults import Call, Disturbance, target_of
+from tests.faults.paths import Stage
+from tests.faults.sweeps import Sweep
+from tests.faults.world import ATTEMPTS
+from tests.support import sales
+from tests.support.aws import TABLES, Aws
+from tests.support.dynamodb import Crash, FakeDynamoDB, Item
+from tests.support.patterns import matches
+from tests.support.prepared import advance, place, prepare
+from tests.support.runtime import CONTEXT
+
+PATH = "replayed"
+BATCH = 5
+CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+# What the rules that take replays lead to.
+TAKERS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
+    "OrderViewRule": ("OrdersProject", project.handler),
+    "LedgerRule": ("LedgerPost", post.handler),
+    "LoyaltyAwardRule": ("LoyaltyAward", award.handler),
+    "AnalyticsCountRule": ("AnalyticsCount", count.handler),
+}
+KEPT = ("OrderView", "LedgerEntries", "LoyaltyPoints", "AnalyticsSums")
+# When an entry was posted is no part of what it says.
+OF_THE_POSTING = ("posted_at", "sheet")
+SOURCE = template.source()
+RULES = {name: one["Properties"]["EventPattern"] for name, one in SOURCE["Resources"].items() if one["Type"] == "AWS::Events::Rule"}
+STREAM_ONLY = set(SOURCE["Parameters"]["StreamOnlyEvents"]["Default"].split(","))
+
+type Tables = dict[str, list[Item]]
+type Events = list[dict[str, Any]]
+
+
+@dataclass
+class Replay:
+    """The archive's events on the bus again, in batches of a queue for each rule that takes them; `tables` are as they were before."""
+
+    archived: Events
+    tables: Tables
+    disturbance: Disturbance
+    attempts: int = 1
+    aws: Aws = field(init=False)
+    woken: list[str] = field(default_factory=list[str])
+    waiting: list[tuple[str, Events]] = field(default_factory=list[tuple[str, Events]])
+    _current: str = ""
+
+    def __post_init__(self) -> None:
+        """Have every call go through the disturbance, and every event to the rules that take it."""
+        database = FakeDynamoDB(*TABLES, attempts=self.attempts)
+        for table, items in self.tables.items():
+            database.seed(table, *items)
+        self.aws = Aws(database)
+        for name, service in {"dynamodb": database, "sqs": self.aws.sqs, "events": self.aws.events, "sns": self.aws.sns}.items():
+            service.before, service.after = self._hooks(name)
+        self.aws.lend()
+        sent = [{"detail-type": one["type"], "source": one["source"], "replay-name": "again", "detail": one} for one in self.archived]
+        for name, pattern in RULES.items():
+            taken = [one for one in sent if matches(pattern, one)]
+            if name in TAKERS:
+                self.waiting += [(name, taken[begin : begin + BATCH]) for begin in range(0, len(taken), BATCH)]
+            else:
+                self.woken += [f"{name} takes {one['detail-type']}" for one in taken]
+
+    def _hooks(self, service: str) -> tuple[Any, Any]:
+        def call(operation: str, given: Any) -> Call:
+            return Call(self._current, service, operation, target_of(given))
+
+        return (
+            lambda operation, given: self.disturbance.before(call(operation, given), given),
+            lambda operation, given: self.disturbance.after(call(operation, given), given),
+        )
+
+    def work(self) -> None:
+        """Deliver every batch until it is taken, or came often enough, and let the schedule sum up once."""
+        for _ in range(ATTEMPTS):
+            self.waiting = [(rule, left) for rule, batch in self.waiting if (left := self._left(rule, batch))]
+        self._current = "AnalyticsRecalculate"
+        try:
+            recalculate.handler({}, CONTEXT)
+        except (Crash, Exception):  # noqa: BLE001 - whatever it was, it is made up for a minute later
+            recalculate.handler({}, CONTEXT)
+
+    def _left(self, rule: str, batch: Events) -> Events:
+        """Deliver a batch once, and return what of it comes again."""
+        self._current, handler = TAKERS[rule]
+        known = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
+        records = [{**known, "messageId": str(number), "body": json.dumps(one)} for number, one in enumerate(batch)]
+        try:
+            answer = handler({"Records": records}, CONTEXT)
+        except (Crash, Exception):  # noqa: BLE001 - the whole batch comes again
+            return batch
+        return [batch[int(item["itemIdentifier"])] for item in answer["batchItemFailures"]]
+
+    def wrong(self, wanted: dict[str, Any]) -> list[str]:
+        """Return how what is kept differs from what is wanted, and who else was told anything."""
+        self.disturbance = Disturbance()
+        found = [*self.woken, *(f"{rule} is left with {[one['detail']['event_id'] for one in batch]}" for rule, batch in self.waiting)]
+        there = state(self.aws)
+        found += [f"{what}: {there[what]}, not {wanted[what]}" for what in wanted if there[what] != wanted[what]]
+        posted = [one for one in self.tables.get("LedgerEntries", []) if one not in self.aws.dynamodb.items("LedgerEntries")]
+        found += [f"{one['event_id']['S']} was posted again" for one in posted]
+        others = {table.name for table in TABLES} - set(KEPT)
+        found += [f"{table} was changed" for table in others if self.aws.dynamodb.items(table) != self.tables.get(table, [])]
+        outside = {"bus": self.aws.events.entries, "topics": self.aws.sns.published, "queues": self.aws.sqs.sent, "s3": self.aws.s3.objects}
+        return found + [f"{name}: {told}" for name, told in {**outside, "sagas": self.aws.stepfunctions.started}.items() if told]
+
+
+def state(aws: Aws) -> dict[str, Any]:
+    """Return all that is kept of what was replayed, by what it says."""
+    store = Analytics("AnalyticsSums", aws.dynamodb.client)
+    found: dict[str, Any] = {
+        "list": aws.dynamodb.items("OrderView"),
+        "points": aws.dynamodb.items("LoyaltyPoints"),
+        "books": [{name: of for name, of in one.items() if name not in OF_THE_POSTING} for one in aws.dynamodb.items("LedgerEntries")],
+    }
+    sums: dict[str, Any] = {}
+    for item in aws.dynamodb.items("AnalyticsSums"):
+        period, name = item["period"]["S"], item["place"]["S"]
+        if period == "board":
+            sums[name] = store.leaderboard(*name.split("/"))
+        elif period == "new":
+            sums["not summed up"] = name
+        elif "changes" in item:
+            sums[name] = store.sum(name).counters
+    return {**found, "what is sold": sums}
+
+
+def tables_of(aws: Aws, *without: str) -> Tables:
+    """Return what is in all tables."""
+    return {table.name: aws.dynamodb.items(table.name) for table in TABLES if table.name not in without}
+
+
+def on_the_bus(aws: Aws) -> Events:
+    """Return the events of the log that the archive has, oldest first."""
+    logged = [record["dynamodb"]["NewImage"] for record in aws.dynamodb.changes["OrderLog"] if record["eventName"] == "INSERT"]
+    return [json.loads(item["event"]["S"]) for item in logged if item["type"]["S"] not in STREAM_ONLY]
+
+
+@dataclass(frozen=True)
+class Lived:
+    """What came of a few orders: what was archived, all tables, and what is kept of it."""
+
+    archived: Events
+    tables: Tables
+    kept: dict[str, Any]
+
+    @property
+    def dropped(self) -> Tables:
+        """The tables without all that is kept of the events."""
+        return {table: items for table, items in self.tables.items() if table not in KEPT}
+
+
+@cache
+def lived() -> Lived:
+    """Let one order be confirmed, lost on its way and paid back, and another one find no stock; streams bring all of it as it happens."""
+    aws = Aws()
+    aws.lend()
+    log = OrderLog("OrderLog", aws.dynamodb.client)
+    order = prepare(log, "ord_1", *CONFIRM)
+    happens: list[Command] = [RecordDispatch("parcel_1", remaining(order)), RecordCapture("parcel_1", "cap_1"), RecordLoss("parcel_1")]
+    for command in (*happens, RecordRefund("ref_1", "parcel:parcel_1")):
+        order = log.record(order, command, source="payments")
+    place(log, "ord_2", customer="bob", lines={"SOLD-OUT-LAMP": 1})
+    advance(log, "ord_2", "inventory.reserve", "orders.close")
+    archived = on_the_bus(aws)
+    for rule, (_, handler) in TAKERS.items():
+        taken = [one for one in archived if one["type"] in RULES[rule]["detail-type"]]
+        assert handler({"Records": [sales.record(json.dumps(one).encode()) for one in taken]}, CONTEXT) == {"batchItemFailures": []}
+    recalculate.handler({}, CONTEXT)
+    return Lived(archived, tables_of(aws), state(aws))
+
+
+def of_the_replay(calls: list[Call]) -> list[tuple[int, Call]]:
+    """Return the calls with their numbers, without those of summing up, which has a sweep of its own."""
+    return [(number, call) for number, call in enumerate(calls) if call.function != "AnalyticsRecalculate"]
+
+
+def recorded(archived: Events, tables: Tables) -> list[Call]:
+    """Return the calls of a replay in which nothing goes wrong, after making sure that nothing did."""
+    replay = Replay(archived, tables, Disturbance())
+    replay.work()
+    calls = list(replay.disturbance.calls)
+    assert replay.wrong(lived().kept) == []
+    return calls
+
+
+def test_there_is_something_to_replay_to_everything_that_takes_it(stage: Stage) -> None:
+    assert all(lived().kept.values())
+    assert {name for name, pattern in RULES.items() if pattern.get("replay-name") == [{"exists": True}]} == set(TAKERS)
+
+
+ONTO: dict[str, Callable[[Lived], Tables]] = {"what is there": lambda lived: lived.tables, "nothing": lambda lived: lived.dropped}
+every_state = pytest.mark.parametrize("onto", ONTO)
+
+
+@every_state
+def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, onto: str) -> None:
+    archived, tables = lived().archived[::-1], ONTO[onto](lived())
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        replay = Replay(archived, tables, disturbance, attempts)
+        replay.work()
+        return replay.wrong(lived().kept)
+
+    Sweep(PATH, tally).once(of_the_replay(recorded(archived, tables)), run)
+
+
+@every_state
+def test_a_kind_of_call_goes_wrong_until_the_queues_give_up_and_are_redriven(stage: Stage, tally: Tally, onto: str) -> None:
+    archived, tables = lived().archived, ONTO[onto](lived())
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        replay = Replay(archived, tables, disturbance, attempts)
+        replay.work()
+        disturbance.match = lambda _number, _call: False
+        replay.work()
+        return replay.wrong(lived().kept)
+
+    Sweep(PATH, tally).lasting([call for _, call in of_the_replay(recorded(archived, tables))], run)
+
+
+@every_state
+def test_two_replays_meet_at_any_moment(stage: Stage, tally: Tally, onto: str) -> None:
+    """The second one brings the events in the other order, between any two calls of the first."""
+    archived, tables = lived().archived, ONTO[onto](lived())
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        replay = Replay(archived, tables, disturbance, attempts)
+        second = [(rule, batch[::-1]) for rule, batch in replay.waiting[::-1]]
+
+        def meanwhile() -> None:
+            first, replay.waiting = replay.waiting, second
+            replay.work()
+            replay.waiting = first
+
+        disturbance.act = meanwhile
+        replay.work()
+        return replay.wrong(lived().kept)
+
+    Sweep(PATH, tally).between(of_the_replay(recorded(archived, tables)), "replayed twice at once", run)
+
+
+@every_state
+def test_what_happens_meanwhile_is_kept(stage: Stage, tally: Tally, onto: str) -> None:
+    """An order goes on at any moment of a replay of what it was before; its latest events are brought as they happen."""
+    later = [one for one in lived().archived if one["type"] in {"ShipmentLost", "PaymentRefunded"}]
+    earlier = [one for one in lived().archived if one not in later]
+    written = [item for item in lived().tables["OrderLog"] if item["type"]["S"] in {"ShipmentLost", "PaymentRefunded"}]
+    without = {**lived().dropped, "OrderLog": [item for item in lived().tables["OrderLog"] if item not in written]}
+    if onto != "nothing":
+        first = Replay(earlier, without, Disturbance())
+        first.work()
+        without = tables_of(first.aws)
+
+    def brought(disturbance: Disturbance, attempts: int = 1) -> Replay:
+        replay = Replay(earlier, without, disturbance, attempts)
+        latest = Replay(later, {}, Disturbance()).waiting
+        replay.aws.lend()
+
+        def goes_on() -> None:
+            replay.aws.dynamodb.seed("OrderLog", *written)
+            replay.tables = {**replay.tables, "OrderLog": lived().tables["OrderLog"]}
+            replay.waiting, ours = latest, replay.waiting
+            replay.work()
+            replay.waiting = ours
+
+        disturbance.act = goes_on
+        return replay
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        replay = brought(disturbance, attempts)
+        replay.work()
+        return replay.wrong(lived().kept)
+
+    undisturbed = brought(Disturbance())
+    undisturbed.work()
+    Sweep(PATH, tally).between(of_the_replay(undisturbed.disturbance.calls), "an order goes on meanwhile", run)

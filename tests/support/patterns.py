@@ -1,0 +1,20 @@
+"""EventBridge's patterns, as far as this project writes any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
+    """Tell whether EventBridge's pattern takes an event; knows literals and `exists`, and refuses to guess at more."""
+    return all(any(_takes(condition, event, field) for condition in conditions) for field, conditions in pattern.items())
+
+
+def _takes(condition: Any, event: dict[str, Any], field: str) -> bool:
+    match condition:
+        case {"exists": bool() as wanted}:
+            return (field in event) is wanted
+        case str():
+            return event.get(field) == condition
+        case _:
+            raise NotImplementedError(condition)
