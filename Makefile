@@ -99,6 +99,9 @@ compare: runtime ## What a consumer here does otherwise than before, given captu
 sold: runtime ## What sells best, and the revenue by the minute
 	@$(PY) -m devtools.sold
 
+dashboard: runtime ## A page with live plots of orders, revenue, best sellers and queues; OUT=file.html or .png keeps this moment
+	@PYTHONPATH=functions $(PY) -m devtools.dashboard
+
 balance: runtime ## Prove the ledger and print its balances; 1 where something does not add up
 	@$(PY) -m devtools.balance
 
@@ -125,6 +128,7 @@ else
 test: setup
 	@$(MAKE) check
 	@$(MAKE) unit
+	@$(MAKE) browser
 	@$(MAKE) providers
 	@$(MAKE) faults
 	@$(MAKE) integration
@@ -133,6 +137,9 @@ endif
 PYTEST := $(PY) -m pytest -q
 unit: .venv ## Unit and contract tests: rules, handlers, template; no network
 	@$(PYTEST) tests/unit tests/contract
+
+browser: .venv ## The dashboard's page as a browser shows it; needs a Chromium
+	@$(PYTEST) tests/browser
 
 providers: .venv .venv-localstripe ## What every payment provider has to do, on the sandbox and on Stripe's SDK against localstripe
 	@$(PYTEST) tests/providers
@@ -216,6 +223,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare sold balance audit audit-proof stop invoke bench test unit providers faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare sold dashboard balance audit audit-proof stop invoke bench test unit browser providers faults integration check format format-check lint \
   types imports template states security generated contracts-check contracts openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

@@ -16,11 +16,16 @@ from devtools.target import STACK, Target
 ENDINGS = ("dead-letters", "operations")
 
 
+def urls(target: Target, prefix: str) -> dict[str, str]:
+    """The URLs of the queues whose full names begin so, by name."""
+    pages = target.client("sqs").get_paginator("list_queues").paginate(QueueNamePrefix=prefix)
+    return {_name(url): url for page in pages for url in page.get("QueueUrls", [])}
+
+
 def depths(target: Target) -> dict[str, int]:
     """How many messages lie in each queue that waits for an operator, by the queue's full name."""
     sqs = target.client("sqs")
-    urls = [url for page in sqs.get_paginator("list_queues").paginate(QueueNamePrefix=STACK) for url in page.get("QueueUrls", [])]
-    return {_name(url): _depth(sqs, url) for url in urls if url.endswith(ENDINGS)}
+    return {name: _depth(sqs, url) for name, url in urls(target, STACK).items() if name.endswith(ENDINGS)}
 
 
 def names(target: Target, function: str) -> dict[str, str]:

@@ -262,6 +262,7 @@ def _next_steps(target: Target, orders: list[Followed]) -> None:
         f"make trace ORDER={traced}": "what caused what, and when",
         f"make carrier ORDER={shipped} DO=dispatch": "what the carrier does, told to the webhook",
         "make balance": "the ledger's trial balance",
+        "make dashboard": "all of this as plots, live",
         "make sold": "what sells best, and the revenue by the minute",
         "make logs": "the functions' log lines, merged",
         "make token CUSTOMER=ann": "a bearer token, for curl",

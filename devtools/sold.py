@@ -7,15 +7,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from devtools import cli, issuer, ui
+from devtools import cli, ui
 from devtools import target as targets
 from devtools.cli import UserError
 from devtools.shop import Shop, wait_until
 from devtools.target import Target
 from orderflow.money import Money, written
 
+# One of the staff: `seed.GROUPS`.
 WHO = "sue"
-GROUP = "staff"
 BEST = 5
 MINUTES = 10
 BAR = 40
@@ -24,9 +24,9 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 COUNTED_SECONDS = 20.0
 
 
-def _ask(target: Target, path: str) -> dict[str, Any]:
-    token = issuer.token(target, WHO, (GROUP,))
-    answer = Shop(target).call("GET", f"/analytics/{path}", None, Authorization=f"Bearer {token}")
+def ask(shop: Shop, path: str) -> dict[str, Any]:
+    """What staff are answered below `/analytics`. Raises UserError for anything but 200."""
+    answer = shop.call("GET", f"/analytics/{path}", WHO)
     if answer.status != 200:
         raise UserError(f"GET /analytics/{path} answered {answer.status}: {answer.body.decode(errors='replace')}")
     return answer.json()
@@ -35,10 +35,11 @@ def _ask(target: Target, path: str) -> dict[str, Any]:
 def summed_up(target: Target, orders: int) -> list[dict[str, Any]]:
     """What the last minutes come to, as soon as so many orders are counted in them or it takes too long."""
     found: list[dict[str, Any]] = []
+    shop = Shop(target)
 
     def counted() -> bool:
         target.client("lambda").invoke(FunctionName=target.resources["AnalyticsRecalculateFunction"], Payload=b"{}")
-        found[:] = _ask(target, "sales?per=minute")["sales"]
+        found[:] = ask(shop, "sales?per=minute")["sales"]
         return sum(one["orders"] for one in found) >= orders
 
     wait_until(counted, COUNTED_SECONDS, pause=1.0)
@@ -84,7 +85,7 @@ def show(target: Target, orders: int = 0) -> None:
         sales = summed_up(target, orders)
         stage.detail = f"{sum(one['orders'] for one in sales):,} in the last hour"
     ui.headline("Best sellers")
-    ui.console.print(leaderboard(_ask(target, f"leaderboard?limit={BEST}")["products"]))
+    ui.console.print(leaderboard(ask(Shop(target), f"leaderboard?limit={BEST}")["products"]))
     ui.headline("Revenue by the minute (UTC)")
     ui.console.print(revenue(sales))
 

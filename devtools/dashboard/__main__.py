@@ -1,0 +1,60 @@
+"""`make dashboard`: serves the page until Ctrl-C; with OUT= a file, writes one that shows this moment, or a picture of it (.png)."""
+
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+from rich.text import Text
+
+from devtools import cli, ui
+from devtools import target as targets
+from devtools.cli import UserError
+from devtools.dashboard import page, picture, server
+from devtools.dashboard.reading import Source
+
+
+def write(source: Source, path: Path) -> None:
+    """Write the page as it is now to a file that works from disk, or a picture of it, by the file's ending."""
+    if path.suffix not in (".html", ".png"):
+        raise UserError(f"OUT must end in .html or .png, not {path.name!r}")
+    try:
+        if path.suffix == ".html":
+            path.write_text(page.html(reading=source.read()), "utf-8")
+        else:
+            picture.write(page.html(reading=source.read()), path)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def serve(source: Source) -> None:
+    """Serve the page, open it where there is a screen, and return after Ctrl-C."""
+    with server.listening(source.read) as listener:
+        ui.console.print(Text.assemble("  ", (listener.url, "bold cyan"), "  every few seconds anew; Ctrl-C ends it"))
+        if _has_screen():
+            webbrowser.open(listener.url)
+        try:
+            listener.serve_forever()
+        except KeyboardInterrupt:
+            ui.console.print("\n  ended")
+
+
+def _has_screen() -> bool:
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def main() -> None:
+    """Serve, or write."""
+    targets.from_environment()
+    source = Source(targets.from_environment)
+    if out := cli.option("OUT"):
+        write(source, Path(out))
+        ui.console.print(f"  [green]✓[/] {out}")
+    else:
+        serve(source)
+
+
+if __name__ == "__main__":
+    cli.run(main)

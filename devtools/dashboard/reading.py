@@ -1,0 +1,206 @@
+"""What the dashboard shows, as it was at one moment, and how it is read from the target: nothing is changed by it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+from devtools import redrive, sold
+from devtools.cli import UserError
+from devtools.shop import Shop
+from devtools.target import STACK, Target
+from orderflow.money import Money, unit, written
+from orders.requests import ShownState
+
+# As many as `GET /analytics/sales?per=minute` answers.
+MINUTES = 60
+BEST = 10
+# The bearer token is good for an hour.
+CONNECTION_SECONDS = 1800.0
+MINUTE = "%Y-%m-%dT%H:%M"
+WAITING = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
+IN_WORK = "ApproximateNumberOfMessagesNotVisible"
+
+
+@dataclass(frozen=True)
+class State:
+    """How many orders are in a state."""
+
+    state: str
+    orders: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many orders came to an outcome, and which share of all outcomes that is, in hundredths of a per cent."""
+
+    outcome: str
+    orders: int
+    basis_points: int
+
+
+@dataclass(frozen=True)
+class Amount:
+    """What a minute (UTC) came to, in minor units, and as people write it."""
+
+    minute: str
+    amount: int
+    written: str
+
+
+@dataclass(frozen=True)
+class Revenue:
+    """What was confirmed in a currency, whose whole unit has `unit` minor ones, in each minute, and together."""
+
+    currency: str
+    unit: int
+    minutes: tuple[Amount, ...]
+    total: str
+
+
+@dataclass(frozen=True)
+class Product:
+    """How many units of a product were confirmed."""
+
+    sku: str
+    units: int
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue with what waits in it and what is being worked on; `redrive` is what `make redrive` calls a dead-letter queue."""
+
+    name: str
+    waiting: int
+    in_work: int
+    dead_letters: bool
+    redrive: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything that the page shows. Times are UTC; revenue is of the last hour, outcomes are of the last 30 days."""
+
+    taken_at: str
+    endpoint: str
+    states: tuple[State, ...]
+    outcomes: tuple[Outcome, ...]
+    revenue: tuple[Revenue, ...]
+    products: tuple[Product, ...]
+    queues: tuple[Queue, ...]
+
+
+def states(found: Iterable[str]) -> tuple[State, ...]:
+    """Count orders by state, in the order in which an order comes through them; a state that is new to this tool comes last."""
+    counted = Counter(found)
+    known = get_args(ShownState)
+    return tuple(State(state, counted[state]) for state in [*known, *sorted(counted.keys() - set(known))] if counted[state])
+
+
+def outcomes(periods: Iterable[Mapping[str, Any]]) -> tuple[Outcome, ...]:
+    """Add up the outcomes of the periods of `GET /analytics/sales`, the most frequent one first."""
+    counted = Counter[str]()
+    for period in periods:
+        counted.update({one["outcome"]: one["orders"] for one in period["outcomes"]})
+    decided = counted.total()
+    ranked = sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+    return tuple(Outcome(name, orders, orders * 10_000 // decided) for name, orders in ranked)
+
+
+def revenue(periods: Sequence[Mapping[str, Any]], now: datetime) -> tuple[Revenue, ...]:
+    """Return what each of the last minutes came to by currency, zeros included, from those in which something happened."""
+    minutes = [(now - timedelta(minutes=ago)).strftime(MINUTE) for ago in reversed(range(MINUTES))]
+    amounts: dict[str, Counter[str]] = {}
+    for period in periods:
+        for money in period["revenue"]:
+            amounts.setdefault(money["currency"], Counter())[period["period"]] += money["amount"]
+    return tuple(_revenue(currency, amounts[currency], minutes) for currency in sorted(amounts))
+
+
+def _revenue(currency: str, amounts: Mapping[str, int], minutes: Sequence[str]) -> Revenue:
+    told = tuple(Amount(minute, amounts.get(minute, 0), written(Money(amounts.get(minute, 0), currency))) for minute in minutes)
+    total = sum(one.amount for one in told)
+    return Revenue(currency, unit(currency), told, written(Money(total, currency)))
+
+
+def queue(name: str, attributes: Mapping[str, str], routes: Mapping[str, str]) -> Queue:
+    """Return a queue of the stack by its full name, its attributes, and what `make redrive` calls which queue."""
+    return Queue(
+        name=name.removeprefix(f"{STACK}-"),
+        waiting=sum(int(attributes.get(one, 0)) for one in WAITING),
+        in_work=int(attributes.get(IN_WORK, 0)),
+        dead_letters=name.endswith(redrive.ENDINGS),
+        redrive=routes.get(name, ""),
+    )
+
+
+@dataclass(frozen=True)
+class _Connection:
+    target: Target
+    shop: Shop
+    queues: Mapping[str, str]
+    routes: Mapping[str, str]
+    since: float
+
+
+class Source:
+    """Reads a target. What it learns of the stack it keeps, until something fails: then the stack may be another one."""
+
+    def __init__(self, connect: Callable[[], Target]) -> None:
+        """Read the target that `connect` returns, which is asked for a new one after a failure."""
+        self._connect = connect
+        self._connection: _Connection | None = None
+
+    def read(self) -> Reading:
+        """Return what there is now.
+
+        Raises:
+            UserError: nothing is deployed, or what is deployed lacks what this tool asks.
+            OSError, HTTPException, BotoCoreError, ClientError: the target does not answer, or not as it should.
+        """
+        connection = self._connection
+        if not connection or time.monotonic() - connection.since > CONNECTION_SECONDS:
+            connection = _connected(self._connect())
+        self._connection = None
+        found = _read(connection, datetime.now(UTC))
+        self._connection = connection
+        return found
+
+
+def _connected(target: Target) -> _Connection:
+    function = _resource(target, "OperationsRedriveFunction")
+    urls = redrive.urls(target, f"{STACK}-")
+    return _Connection(target, Shop(target), urls, redrive.names(target, function), time.monotonic())
+
+
+def _resource(target: Target, output: str) -> str:
+    try:
+        return target.resources[output]
+    except KeyError:
+        raise UserError(f"the deployed stack has no {output}; run `make run` to deploy the present one") from None
+
+
+def _read(connection: _Connection, now: datetime) -> Reading:
+    target, shop = connection.target, connection.shop
+    return Reading(
+        taken_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        endpoint=target.endpoint,
+        states=states(_order_states(target)),
+        outcomes=outcomes(sold.ask(shop, "sales?per=day")["sales"]),
+        revenue=revenue(sold.ask(shop, "sales?per=minute")["sales"], now),
+        products=tuple(Product(one["sku"], one["units"]) for one in sold.ask(shop, f"leaderboard?limit={BEST}")["products"]),
+        queues=tuple(queue(name, _attributes(target, url), connection.routes) for name, url in sorted(connection.queues.items())),
+    )
+
+
+def _order_states(target: Target) -> Iterable[str]:
+    # The view that customers' lists are read from has a small row for each order; the log has some twenty events.
+    asked: dict[str, Any] = {"ProjectionExpression": "#state", "ExpressionAttributeNames": {"#state": "state"}}
+    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=_resource(target, "OrderViewTable"), **asked)
+    return (row["state"]["S"] for page in pages for row in page["Items"])
+
+
+def _attributes(target: Target, url: str) -> dict[str, str]:
+    return target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[*WAITING, IN_WORK])["Attributes"]

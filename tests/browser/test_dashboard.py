@@ -1,0 +1,312 @@
+"""The dashboard's page as somebody sees it in a browser, with readings of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from devtools.cli import UserError
+from devtools.dashboard import page as pages
+from devtools.dashboard import picture
+from devtools.dashboard.reading import Amount, Outcome, Product, Queue, Reading, Revenue, State
+from tests.support import browser as browsers
+from tests.support.browser import Looked, looking, serving
+
+REFRESH_SECONDS = 0.2
+QUEUES = (
+    Queue("ledger", waiting=2, in_work=1, dead_letters=False),
+    Queue("ledger-dead-letters", waiting=0, in_work=0, dead_letters=True, redrive="ledger"),
+    Queue("mail", waiting=0, in_work=0, dead_letters=False),
+    Queue("mail-dead-letters", waiting=0, in_work=0, dead_letters=True, redrive="mail"),
+    Queue("sweep-dead-letters", waiting=0, in_work=0, dead_letters=True),
+)
+
+
+def _revenue(currency: str, unit: int, amount: int, written: str) -> Revenue:
+    minutes = tuple(Amount(f"2026-01-15T09:{minute:02}", 0, f"{currency} 0") for minute in range(59))
+    return Revenue(currency, unit, (*minutes, Amount("2026-01-15T09:59", amount, written)), written)
+
+
+READING = Reading(
+    taken_at="2026-01-15T10:00:30Z",
+    endpoint="http://127.0.0.1:4566",
+    states=(State("placed", 2), State("partly_dispatched", 1), State("rejected", 1234)),
+    outcomes=(Outcome("confirmed", 3, 7500), Outcome("payment_declined", 1, 2500)),
+    revenue=(_revenue("EUR", 100, 125_000, "EUR 1,250.00"), _revenue("JPY", 1, 900, "JPY 900")),
+    products=(Product("MUG-BLUE", 41), Product("FILTER-100", 20)),
+    queues=QUEUES,
+)
+EMPTY = replace(READING, states=(), outcomes=(), revenue=(), products=())
+
+
+class Shown:
+    """What the server has to show; an exception is raised instead."""
+
+    def __init__(self) -> None:
+        self.now: Reading | UserError = READING
+
+    def read(self) -> Reading:
+        """Return it."""
+        if isinstance(self.now, UserError):
+            raise self.now
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser of this machine."""
+    yield from browsers.started()
+
+
+@pytest.fixture
+def shown() -> Shown:
+    """What the page is to show."""
+    return Shown()
+
+
+@contextmanager
+def _open(browser: Browser, shown: Shown, **how: Any) -> Iterator[Looked]:
+    with serving(shown.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, **how) as looked:
+        looked.page.locator("main[data-drawn]").wait_for(state="attached")
+        yield looked
+
+
+@pytest.fixture(scope="module")
+def still(browser: Browser) -> Iterator[Page]:
+    """A page on which nothing changes, for tests that only read it."""
+    with _open(browser, Shown()) as looked:
+        yield looked.page
+
+
+def _labels(page: Page, card: str) -> list[str]:
+    return page.locator(f"#{card} .ytick text").all_text_contents()
+
+
+def _bars(page: Page, card: str) -> Locator:
+    return page.locator(f"#{card} .plot .bars path")
+
+
+def _widths(page: Page, card: str) -> list[float]:
+    return [box["width"] for bar in _bars(page, card).all() if (box := bar.bounding_box())]
+
+
+def _colours(trace: Locator) -> set[str]:
+    return {path.evaluate("(one) => one.style.stroke || one.style.fill") for path in trace.locator("path").all()}
+
+
+def _table(page: Page, card: str) -> list[list[str]]:
+    page.locator(f"#{card} details:not([open]) summary").click()
+    rows = page.locator(f"#{card} tbody tr")
+    expect(rows.first).to_be_visible()
+    return [row.locator("th, td").all_text_contents() for row in rows.all()]
+
+
+def test_plots_have_a_bar_for_each_number_with_its_label(still: Page) -> None:
+    assert _labels(still, "states") == ["placed", "partly dispatched", "rejected"]
+    assert still.locator("#states .bartext").all_text_contents() == ["2", "1", "1,234"]
+    assert _labels(still, "outcomes") == ["confirmed", "payment declined"]
+    assert still.locator("#outcomes .bartext").all_text_contents() == ["3 · 75.0 %", "1 · 25.0 %"]
+    assert _labels(still, "products") == ["MUG-BLUE", "FILTER-100"]
+    first, second = _widths(still, "products")
+    assert first / second == pytest.approx(41 / 20, rel=0.02)
+    assert _labels(still, "queues") == ["ledger", "mail"]
+    expect(still.locator("#queues .note")).to_have_text("All 3 dead-letter queues are empty.")
+    expect(still.locator("#as-of")).to_contain_text("10:00:30 UTC")
+
+
+def test_the_tiles_sum_up(still: Page) -> None:
+    assert still.locator("#tiles dd").all_text_contents() == ["1,237", "EUR 1,250.00JPY 900", "75.0 %", "3", "none"]
+
+
+def test_each_currency_has_an_axis_of_its_own_in_whole_units(still: Page) -> None:
+    assert still.locator("#revenue .annotation-text").all_text_contents() == [
+        "EUR, together EUR 1,250.00",
+        "JPY, together JPY 900",
+    ]
+    euros, yen = (still.locator(f"#revenue .{axis} text").all_text_contents() for axis in ("ytick", "y2tick"))
+    assert (euros[-1], yen[-1]) == ("1,000", "500")
+    expect(still.locator("#revenue .xtitle")).to_have_text("minute (UTC)")
+
+
+def test_behind_each_plot_is_a_table(still: Page) -> None:
+    assert _table(still, "states") == [["placed", "2"], ["partly dispatched", "1"], ["rejected", "1,234"]]
+    assert _table(still, "outcomes") == [["confirmed", "3", "75.0 %"], ["payment declined", "1", "25.0 %"]]
+    assert _table(still, "products") == [["MUG-BLUE", "41"], ["FILTER-100", "20"]]
+    assert _table(still, "revenue") == [["2026-01-15 09:59", "EUR 1,250.00", "JPY 900"]]
+    queues = _table(still, "queues")
+    assert queues[0] == ["ledger", "2", "1", ""]
+    assert {row[0] for row in queues} == {one.name for one in QUEUES}
+
+
+def test_every_plot_tells_a_screen_reader_what_it_shows(still: Page) -> None:
+    names = [one.get_attribute("aria-label") for one in still.locator(".plot[role=img]").all()]
+    assert names == [
+        "Revenue of the last hour: EUR 1,250.00, JPY 900",
+        "Orders by state: placed 2, partly dispatched 1, rejected 1,234",
+        "Orders by outcome: confirmed 3 · 75.0 %, payment declined 1 · 25.0 %",
+        "Units sold: MUG-BLUE 41, FILTER-100 20",
+        "Messages in queues: ledger 3, mail 0",
+    ]
+    expect(still.get_by_role("region", name="Orders by state")).to_be_visible()
+
+
+def test_the_page_follows_what_changes_and_leaves_the_rest_alone(browser: Browser, shown: Shown) -> None:
+    with _open(browser, shown) as looked:
+        page = looked.page
+        page.locator("#states summary").click()
+        page.evaluate("document.querySelectorAll('svg.main-svg, .bars path').forEach((one) => { one.dataset.before = '' })")
+        kept = page.locator("[data-before]").count()
+        assert kept
+
+        shown.now = replace(READING, taken_at="2026-01-15T10:00:33Z")
+        expect(page.locator("#as-of")).to_contain_text("10:00:33 UTC")
+        assert page.locator("[data-before]").count() == kept
+
+        shown.now = replace(READING, states=(State("placed", 2), State("confirmed", 7)))
+        expect(page.locator("#states .bartext")).to_have_text(["2", "7"])
+        expect(page.locator("#states tbody tr")).to_have_text(["placed2", "confirmed7"])
+        expect(page.locator("#tile-orders")).to_have_text("9")
+        expect(page.locator("#states svg.main-svg[data-before]").first).to_be_attached()
+
+
+def test_dead_letters_stand_out_until_they_are_gone(browser: Browser, shown: Shown) -> None:
+    with _open(browser, shown) as looked:
+        page = looked.page
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+        dead = {"mail-dead-letters": 2, "sweep-dead-letters": 1}
+        shown.now = replace(READING, queues=tuple(replace(one, waiting=dead.get(one.name, one.waiting)) for one in QUEUES))
+        alarm = page.get_by_role("alert")
+        expect(alarm).to_be_visible()
+        expect(alarm.locator("h2")).to_have_text("⚠ 3 dead letters")
+        expect(alarm.locator("li")).to_have_text(
+            [
+                "mail-dead-letters: 2 messages, back to work with make redrive QUEUE=mail",
+                "sweep-dead-letters: 1 message, to be looked at by hand",
+            ]
+        )
+        expect(page).to_have_title("⚠ 3 dead letters · Order pipeline")
+        expect(page.locator("#tile-dead")).to_have_text("⚠ 3")
+        expect(page.locator("#queues .note")).to_have_text("2 of 3 dead-letter queues hold messages.")
+        assert _labels(page, "queues") == ["mail-dead-letters", "sweep-dead-letters", "ledger", "mail"]
+        dead_ones, *others = (_colours(trace) for trace in page.locator("#queues .trace.bars").all())
+        assert len(dead_ones) == 1
+        assert not dead_ones.intersection(*others)
+
+        shown.now = READING
+        expect(alarm).to_be_hidden()
+        expect(page).to_have_title("Order pipeline")
+        expect(page.locator("#tile-dead")).to_have_text("none")
+
+
+def test_while_the_target_is_gone_the_last_numbers_stay_and_the_page_recovers(browser: Browser, shown: Shown) -> None:
+    with _open(browser, shown, without_errors=False) as looked:
+        page = looked.page
+        shown.now = UserError("nothing answers at http://127.0.0.1:4566; run `make run` first")
+        trouble = page.get_by_role("status")
+        expect(trouble).to_have_text(
+            "Nothing answers at http://127.0.0.1:4566; run `make run` first. This page goes on trying. What is below is of 10:00:30 UTC."
+        )
+        expect(page.locator("main")).to_have_class("stale")
+        expect(page.locator("#tile-orders")).to_have_text("1,237")
+
+        shown.now = replace(READING, states=(State("placed", 5),))
+        expect(trouble).to_be_hidden()
+        expect(page.locator("main")).not_to_have_class("stale")
+        expect(page.locator("#tile-orders")).to_have_text("5")
+        assert all("503" in error for error in looked.errors)
+
+
+def test_a_page_that_is_opened_before_there_is_a_target_waits_for_it(browser: Browser, shown: Shown) -> None:
+    shown.now = UserError("nothing is deployed at http://127.0.0.1:4566; run `make run` first")
+    with serving(shown.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, without_errors=False) as looked:
+        expect(looked.page.get_by_role("status")).to_contain_text("Nothing is deployed")
+        expect(looked.page.locator("#as-of")).to_have_text("no data yet")
+        shown.now = READING
+        expect(looked.page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
+
+
+def test_a_page_whose_server_was_ended_says_so(browser: Browser, shown: Shown) -> None:
+    with serving(shown.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, without_errors=False) as looked:
+        expect(looked.page.locator("#tile-orders")).to_have_text("1,237")
+        listener.shutdown()
+        listener.server_close()
+        expect(looked.page.get_by_role("status")).to_contain_text("start it again with make dashboard")
+
+
+def test_before_the_first_order_the_page_says_what_to_do(browser: Browser, shown: Shown) -> None:
+    shown.now = EMPTY
+    with _open(browser, shown) as looked:
+        page = looked.page
+        expect(page.locator("#empty")).to_have_text("No orders yet. Place some: make run")
+        expect(page.locator("#states")).to_be_hidden()
+        assert _labels(page, "queues") == ["ledger", "mail"]
+        shown.now = READING
+        expect(page.locator("#empty")).to_be_hidden()
+        expect(page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
+
+
+def test_orders_that_are_not_summed_up_yet_are_no_error(browser: Browser, shown: Shown) -> None:
+    shown.now = replace(EMPTY, states=READING.states)
+    with _open(browser, shown) as looked:
+        page = looked.page
+        expect(page.locator("#products .plot")).to_be_hidden()
+        expect(page.locator("#products .none")).to_be_visible()
+        assert page.locator("#tiles dd").all_text_contents() == ["1,237", "-", "-", "3", "none"]
+
+
+def test_what_a_catalogue_has_is_shown_as_text(browser: Browser, shown: Shown) -> None:
+    name = "</script><img src=x onerror=alert(1)><b>&"
+    shown.now = replace(READING, products=(Product(name, 1),))
+    with _open(browser, shown) as looked:
+        assert _table(looked.page, "products") == [[name, "1"]]
+        assert looked.page.locator("#products img, #products b").count() == 0
+
+
+def test_the_page_fits_a_narrow_window(browser: Browser, shown: Shown) -> None:
+    with _open(browser, shown, viewport={"width": 400, "height": 800}) as looked:
+        page = looked.page
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        for text in page.locator(".plot .bartext, .plot .ytick text").all():
+            box, card = text.bounding_box(), text.locator("xpath=ancestor::section").bounding_box()
+            assert box
+            assert card
+            assert card["x"] <= box["x"] <= box["x"] + box["width"] <= card["x"] + card["width"]
+
+
+def test_the_page_is_dark_where_the_system_is(browser: Browser, shown: Shown) -> None:
+    with _open(browser, shown, color_scheme="dark") as looked:
+        page = looked.page
+        ink = "getComputedStyle(document.querySelector('#states .bartext')).fill"
+        dark = (page.evaluate("getComputedStyle(document.body).backgroundColor"), page.evaluate(ink))
+        page.emulate_media(color_scheme="light")
+        expect(page.locator("#states .bartext").first).not_to_have_css("fill", dark[1])
+        light = (page.evaluate("getComputedStyle(document.body).backgroundColor"), page.evaluate(ink))
+
+    def lightness(colour: str) -> int:
+        return sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+
+    # Of 765, the sum of white.
+    assert [lightness(one) < 150 for one in (*dark, *light)] == [True, False, False, True]
+    assert [lightness(one) > 600 for one in (*dark, *light)] == [False, True, True, False]
+
+
+def test_a_page_for_keeping_works_from_disk_and_asks_nobody(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(pages.html(reading=READING), "utf-8")
+    with looking(browser, file.as_uri()) as looked:
+        expect(looked.page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
+        expect(looked.page.locator("#as-of")).to_have_text("http://127.0.0.1:4566, 2026-01-15 10:00:30 UTC")
+    assert looked.asked == [file.as_uri()]
+
+
+def test_without_a_browser_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
+    with pytest.raises(UserError, match="apt-get install chromium"), picture.browser():
+        pass

@@ -1,0 +1,81 @@
+"""The dashboard's server and a real browser to look at its page with."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from devtools.cli import UserError
+from devtools.dashboard import picture
+from devtools.dashboard.reading import Reading
+from devtools.dashboard.server import Server
+
+# A busy machine draws slowly; what takes this long is broken.
+PATIENCE_SECONDS = 30.0
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
+
+
+def started() -> Iterator[Browser]:
+    """The browser of this machine. Where there is none the test is skipped, and in CI it fails."""
+    try:
+        opened = picture.browser()
+        browser = opened.__enter__()
+    except UserError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    try:
+        yield browser
+    finally:
+        opened.__exit__(None, None, None)
+
+
+@dataclass
+class Looked:
+    """A page, what its console told as errors, and the addresses that it asked for."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list[str])
+    asked: list[str] = field(default_factory=list[str])
+
+
+@contextmanager
+def looking(browser: Browser, url: str, *, without_errors: bool = True, **how: Any) -> Iterator[Looked]:
+    """Open a page, and in the end hold it against the promise: no error, and nothing asked of anybody but its own server.
+
+    `how` is what a new page of the browser takes: viewport, color_scheme.
+    """
+    page = browser.new_page(**how)
+    page.set_default_timeout(PATIENCE_SECONDS * 1000)
+    looked = Looked(page)
+    page.on("console", lambda message: looked.errors.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: looked.errors.append(str(error)))
+    page.on("request", lambda request: looked.asked.append(request.url))
+    try:
+        page.goto(url)
+        yield looked
+        assert [one for one in looked.asked if not one.startswith((url, "data:"))] == []
+        if without_errors:
+            assert looked.errors == []
+    finally:
+        page.close()
+
+
+@contextmanager
+def serving(read: Callable[[], Reading], refresh_seconds: float = 0.0) -> Iterator[Server]:
+    """The dashboard's server, answering while the block runs."""
+    with Server(0, read, refresh_seconds) as listener:
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield listener
+        finally:
+            listener.shutdown()
+            thread.join()

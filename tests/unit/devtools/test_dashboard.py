@@ -1,0 +1,174 @@
+"""What the dashboard makes of what it reads, and how it serves it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtools import web
+from devtools.cli import UserError
+from devtools.dashboard import __main__ as command
+from devtools.dashboard import reading, server
+from devtools.dashboard.reading import Reading, Source, State
+from devtools.target import Target
+from tests.support.browser import serving
+
+NOW = datetime(2026, 1, 15, 10, 0, 30, tzinfo=UTC)
+READING = Reading("2026-01-15T10:00:30Z", "http://127.0.0.1:4566", (State("placed", 1),), (), (), (), ())
+
+
+def _closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_orders_are_counted_by_state_in_the_order_of_their_life() -> None:
+    found = reading.states(["rejected", "confirmed", "teleported", "placed", "confirmed"])
+
+    assert [(one.state, one.orders) for one in found] == [("placed", 1), ("confirmed", 2), ("rejected", 1), ("teleported", 1)]
+
+
+def test_outcomes_of_all_periods_are_added_up_with_their_shares() -> None:
+    first = {"outcomes": [{"outcome": "confirmed", "orders": 1}, {"outcome": "out_of_stock", "orders": 1}]}
+    second = {"outcomes": [{"outcome": "confirmed", "orders": 1}]}
+
+    assert [(one.outcome, one.orders, one.basis_points) for one in reading.outcomes([first, second])] == [
+        ("confirmed", 2, 6666),
+        ("out_of_stock", 1, 3333),
+    ]
+    assert reading.outcomes([]) == ()
+
+
+def test_revenue_has_every_minute_of_the_hour_and_is_written_as_its_currency_is() -> None:
+    periods = [
+        {"period": "2026-01-15T09:58", "revenue": [{"amount": 1250, "currency": "EUR"}, {"amount": 1500, "currency": "JPY"}]},
+        {"period": "2026-01-15T10:00", "revenue": [{"amount": 5, "currency": "EUR"}, {"amount": 1500, "currency": "KWD"}]},
+    ]
+
+    euros, yen, dinars = reading.revenue(periods, NOW)
+
+    assert [len(one.minutes) for one in (euros, yen, dinars)] == [60, 60, 60]
+    assert (euros.minutes[0].minute, euros.minutes[-1].minute) == ("2026-01-15T09:01", "2026-01-15T10:00")
+    assert [one.written for one in euros.minutes[-3:]] == ["EUR 12.50", "EUR 0.00", "EUR 0.05"]
+    assert [(one.unit, one.total) for one in (euros, yen, dinars)] == [(100, "EUR 12.55"), (1, "JPY 1,500"), (1000, "KWD 1.500")]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "dead_letters", "redrive"),
+    [
+        ("order-pipeline-mail", "mail", False, ""),
+        ("order-pipeline-mail-dead-letters", "mail-dead-letters", True, "mail"),
+        ("order-pipeline-sweep-dead-letters", "sweep-dead-letters", True, ""),
+        ("order-pipeline-operations", "operations", True, "operations"),
+    ],
+)
+def test_a_queue_is_told_from_one_of_dead_letters(name: str, shown: str, dead_letters: bool, redrive: str) -> None:
+    depths = {
+        "ApproximateNumberOfMessages": "3",
+        "ApproximateNumberOfMessagesDelayed": "2",
+        "ApproximateNumberOfMessagesNotVisible": "1",
+    }
+    routes = {"order-pipeline-mail-dead-letters": "mail", "order-pipeline-operations": "operations"}
+
+    assert reading.queue(name, depths, routes) == reading.Queue(shown, 5, 1, dead_letters, redrive)
+
+
+def test_the_data_is_the_reading_as_json() -> None:
+    with serving(lambda: READING) as listener:
+        answer = web.call("GET", f"{listener.url}data")
+
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["states"] == [{"state": "placed", "orders": 1}]
+
+
+def test_a_target_that_does_not_answer_is_a_problem_in_one_line_and_asked_again() -> None:
+    port = _closed_port()
+    source = Source(lambda: Target("embedded", f"http://127.0.0.1:{port}", managed=False))
+    with serving(source.read) as listener:
+        answers = [web.call("GET", f"{listener.url}data") for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [503, 503]
+    assert answers[0].headers["content-type"] == "application/problem+json"
+    assert answers[0].json()["detail"] == f"nothing answers at http://127.0.0.1:{port}; run `make run` first"
+
+
+def test_the_target_is_asked_once_however_many_pages_there_are() -> None:
+    asked: list[int] = []
+
+    def read() -> Reading:
+        asked.append(1)
+        return READING
+
+    with serving(read, refresh_seconds=600) as listener:
+        bodies = {web.call("GET", f"{listener.url}data").body for _ in range(5)}
+
+    assert (len(asked), len(bodies)) == (1, 1)
+
+
+def test_a_foreign_name_for_this_machine_is_refused() -> None:
+    with serving(lambda: READING) as listener:
+        answers = [
+            web.call("GET", f"{listener.url}{path}", headers={"Host": host})
+            for path in ("", "data")
+            for host in ("evil.example", f"evil.example:{listener.server_port}")
+        ]
+
+    assert {answer.status for answer in answers} == {403}
+
+
+def test_it_listens_on_loopback_only_and_knows_no_other_path() -> None:
+    with serving(lambda: READING) as listener:
+        assert listener.server_address[0] == "127.0.0.1"
+        assert web.call("GET", f"{listener.url}etc/passwd").status == 404
+
+
+def test_a_port_that_is_taken_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda: READING) as listener:
+        monkeypatch.setattr(server, "FIRST_PORT", listener.server_port)
+        with server.listening(lambda: READING) as second:
+            assert listener.server_port < second.server_port < listener.server_port + server.PORTS
+
+
+def test_when_every_port_is_taken_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda: READING) as listener:
+        monkeypatch.setattr(server, "FIRST_PORT", listener.server_port)
+        monkeypatch.setattr(server, "PORTS", 1)
+        with pytest.raises(UserError, match="are all taken"):
+            server.listening(lambda: READING)
+
+
+def test_an_endpoint_that_is_not_this_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENDPOINT", "https://sqs.us-east-1.amazonaws.com")
+
+    with pytest.raises(UserError, match="not this machine"):
+        command.main()
+
+
+class _Fixed(Source):
+    def __init__(self) -> None:
+        super().__init__(lambda: pytest.fail("no target is asked"))
+
+    def read(self) -> Reading:
+        return READING
+
+
+def test_a_page_for_keeping_has_its_data_in_it(tmp_path: Path) -> None:
+    command.write(_Fixed(), tmp_path / "page.html")
+
+    text = (tmp_path / "page.html").read_text("utf-8")
+    start = text.index(mark := '<script type="application/json" id="reading">') + len(mark)
+    kept: dict[str, Any] = json.loads(text[start : text.index("</script>", start)])
+    assert kept["states"] == [{"state": "placed", "orders": 1}]
+
+
+def test_where_it_cannot_be_kept_one_line_says_why(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must end in \.html or \.png"):
+        command.write(_Fixed(), tmp_path / "page.pdf")
+    with pytest.raises(UserError, match="No such file or directory"):
+        command.write(_Fixed(), tmp_path / "missing" / "page.html")
