@@ -1,4 +1,7 @@
-"""A replay goes wrong at every call in every way: what takes it comes to the same, on what is there or anew, and nobody else is woken."""
+"""A replay goes wrong at every call in every way: what takes it comes to the same, on what is there or anew, and nobody else is woken.
+
+So does what streams bring as it happens, to the same functions.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from orderflow.commands import Command, RecordCapture, RecordDispatch, RecordLos
 from orderflow.log import OrderLog
 from orderflow.order import remaining
 from orders import project
+from tests.conftest import ENVIRONMENT
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
@@ -31,7 +35,6 @@ from tests.support.patterns import matches
 from tests.support.prepared import advance, place, prepare
 from tests.support.runtime import CONTEXT
 
-PATH = "replayed"
 BATCH = 5
 CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
 # What the rules that take replays lead to.
@@ -50,19 +53,25 @@ STREAM_ONLY = set(SOURCE["Parameters"]["StreamOnlyEvents"]["Default"].split(",")
 
 type Tables = dict[str, list[Item]]
 type Events = list[dict[str, Any]]
+# Of a rule's consumer: from a stream, or else from its queue.
+type Batch = tuple[str, bool, Events]
 
 
 @dataclass
 class Replay:
-    """The archive's events on the bus again, in batches of a queue for each rule that takes them; `tables` are as they were before."""
+    """The archive's events on the bus again, in batches of a queue for each rule that takes them; `tables` are as they were before.
+
+    Or, where they are `streamed`, on the stream for the first time.
+    """
 
     archived: Events
     tables: Tables
     disturbance: Disturbance
     attempts: int = 1
+    streamed: bool = False
     aws: Aws = field(init=False)
     woken: list[str] = field(default_factory=list[str])
-    waiting: list[tuple[str, Events]] = field(default_factory=list[tuple[str, Events]])
+    waiting: list[Batch] = field(default_factory=list[Batch])
     _current: str = ""
 
     def __post_init__(self) -> None:
@@ -78,8 +87,8 @@ class Replay:
         for name, pattern in RULES.items():
             taken = [one for one in sent if matches(pattern, one)]
             if name in TAKERS:
-                self.waiting += [(name, taken[begin : begin + BATCH]) for begin in range(0, len(taken), BATCH)]
-            else:
+                self.waiting += [(name, self.streamed, taken[begin : begin + BATCH]) for begin in range(0, len(taken), BATCH)]
+            elif not self.streamed:
                 self.woken += [f"{name} takes {one['detail-type']}" for one in taken]
 
     def _hooks(self, service: str) -> tuple[Any, Any]:
@@ -94,28 +103,32 @@ class Replay:
     def work(self) -> None:
         """Deliver every batch until it is taken, or came often enough, and let the schedule sum up once."""
         for _ in range(ATTEMPTS):
-            self.waiting = [(rule, left) for rule, batch in self.waiting if (left := self._left(rule, batch))]
+            self.waiting = [left for batch in self.waiting for left in self._left(*batch) if left[2]]
         self._current = "AnalyticsRecalculate"
         try:
             recalculate.handler({}, CONTEXT)
         except (Crash, Exception):  # noqa: BLE001 - whatever it was, it is made up for a minute later
             recalculate.handler({}, CONTEXT)
 
-    def _left(self, rule: str, batch: Events) -> Events:
-        """Deliver a batch once, and return what of it comes again."""
+    def _left(self, rule: str, streamed: bool, batch: Events) -> list[Batch]:
+        """Deliver a batch once, and return what of it comes again: as a whole, or what failed alone, which is on the queue then."""
         self._current, handler = TAKERS[rule]
-        known = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
-        records = [{**known, "messageId": str(number), "body": json.dumps(one)} for number, one in enumerate(batch)]
+        documents = [one["detail"] if streamed else one for one in batch]
         try:
-            answer = handler({"Records": records}, CONTEXT)
+            answer = handler({"Records": [(_record if streamed else _message)(*one) for one in enumerate(documents)]}, CONTEXT)
         except (Crash, Exception):  # noqa: BLE001 - the whole batch comes again
-            return batch
-        return [batch[int(item["itemIdentifier"])] for item in answer["batchItemFailures"]]
+            parked = self._parked(rule)
+            return [*parked, (rule, streamed, batch)]
+        return [*self._parked(rule), (rule, False, [batch[int(item["itemIdentifier"])] for item in answer["batchItemFailures"]])]
+
+    def _parked(self, rule: str) -> list[Batch]:
+        """Return what a consumer sent to its queue, since a stream brings nothing alone."""
+        return [(rule, False, [left]) for left in self.aws.sqs.sent.pop(ENVIRONMENT["RETRY_QUEUE_URL"], [])]
 
     def wrong(self, wanted: dict[str, Any]) -> list[str]:
         """Return how what is kept differs from what is wanted, and who else was told anything."""
         self.disturbance = Disturbance()
-        found = [*self.woken, *(f"{rule} is left with {[one['detail']['event_id'] for one in batch]}" for rule, batch in self.waiting)]
+        found = [*self.woken, *(f"{rule} is left with {[one['detail']['event_id'] for one in batch]}" for rule, _, batch in self.waiting)]
         there = state(self.aws)
         found += [f"{what}: {there[what]}, not {wanted[what]}" for what in wanted if there[what] != wanted[what]]
         posted = [one for one in self.tables.get("LedgerEntries", []) if one not in self.aws.dynamodb.items("LedgerEntries")]
@@ -124,6 +137,15 @@ class Replay:
         found += [f"{table} was changed" for table in others if self.aws.dynamodb.items(table) != self.tables.get(table, [])]
         outside = {"bus": self.aws.events.entries, "topics": self.aws.sns.published, "queues": self.aws.sqs.sent, "s3": self.aws.s3.objects}
         return found + [f"{name}: {told}" for name, told in {**outside, "sagas": self.aws.stepfunctions.started}.items() if told]
+
+
+def _message(number: int, event: dict[str, Any]) -> dict[str, Any]:
+    known = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
+    return {**known, "messageId": str(number), "body": json.dumps(event)}
+
+
+def _record(_: int, event: dict[str, Any]) -> dict[str, Any]:
+    return sales.record(json.dumps(event).encode())
 
 
 def state(aws: Aws) -> dict[str, Any]:
@@ -184,25 +206,10 @@ def lived() -> Lived:
     place(log, "ord_2", customer="bob", lines={"SOLD-OUT-LAMP": 1})
     advance(log, "ord_2", "inventory.reserve", "orders.close")
     archived = on_the_bus(aws)
-    for rule, (_, handler) in TAKERS.items():
-        taken = [one for one in archived if one["type"] in RULES[rule]["detail-type"]]
-        assert handler({"Records": [sales.record(json.dumps(one).encode()) for one in taken]}, CONTEXT) == {"batchItemFailures": []}
-    recalculate.handler({}, CONTEXT)
-    return Lived(archived, tables_of(aws), state(aws))
-
-
-def of_the_replay(calls: list[Call]) -> list[tuple[int, Call]]:
-    """Return the calls with their numbers, without those of summing up, which has a sweep of its own."""
-    return [(number, call) for number, call in enumerate(calls) if call.function != "AnalyticsRecalculate"]
-
-
-def recorded(archived: Events, tables: Tables) -> list[Call]:
-    """Return the calls of a replay in which nothing goes wrong, after making sure that nothing did."""
-    replay = Replay(archived, tables, Disturbance())
-    replay.work()
-    calls = list(replay.disturbance.calls)
-    assert replay.wrong(lived().kept) == []
-    return calls
+    happened = Replay(archived, tables_of(aws), Disturbance(), streamed=True)
+    happened.work()
+    assert not happened.waiting
+    return Lived(archived, tables_of(happened.aws), state(happened.aws))
 
 
 def test_there_is_something_to_replay_to_everything_that_takes_it(stage: Stage) -> None:
@@ -210,44 +217,69 @@ def test_there_is_something_to_replay_to_everything_that_takes_it(stage: Stage) 
     assert {name for name, pattern in RULES.items() if pattern.get("replay-name") == [{"exists": True}]} == set(TAKERS)
 
 
-ONTO: dict[str, Callable[[Lived], Tables]] = {"what is there": lambda lived: lived.tables, "nothing": lambda lived: lived.dropped}
-every_state = pytest.mark.parametrize("onto", ONTO)
+@dataclass(frozen=True)
+class Case:
+    """What is in the tables before, and whether a stream brings the events or a replay does."""
+
+    before: Callable[[Lived], Tables]
+    streamed: bool = False
+
+    def run(self, archived: Events, disturbance: Disturbance, attempts: int = 1) -> Replay:
+        """Return all in place, and nothing worked off yet."""
+        return Replay(archived, self.before(lived()), disturbance, attempts, self.streamed)
+
+    def calls(self, archived: Events) -> list[tuple[int, Call]]:
+        """Return the calls when nothing goes wrong with their numbers, without those of summing up, which has a sweep of its own."""
+        replay = self.run(archived, Disturbance())
+        replay.work()
+        calls = list(enumerate(replay.disturbance.calls))
+        assert replay.wrong(lived().kept) == []
+        return [(number, call) for number, call in calls if call.function != "AnalyticsRecalculate"]
 
 
-@every_state
-def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, onto: str) -> None:
-    archived, tables = lived().archived[::-1], ONTO[onto](lived())
+CASES = {
+    "replayed onto what is there": Case(lambda lived: lived.tables),
+    "replayed onto nothing": Case(lambda lived: lived.dropped),
+    "streamed": Case(lambda lived: lived.dropped, streamed=True),
+}
+every_case = pytest.mark.parametrize("path", CASES)
+
+
+@every_case
+def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: str) -> None:
+    case, archived = CASES[path], lived().archived[::-1]
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        replay = Replay(archived, tables, disturbance, attempts)
+        replay = case.run(archived, disturbance, attempts)
         replay.work()
         return replay.wrong(lived().kept)
 
-    Sweep(PATH, tally).once(of_the_replay(recorded(archived, tables)), run)
+    Sweep(path, tally).once(case.calls(archived), run)
 
 
-@every_state
-def test_a_kind_of_call_goes_wrong_until_the_queues_give_up_and_are_redriven(stage: Stage, tally: Tally, onto: str) -> None:
-    archived, tables = lived().archived, ONTO[onto](lived())
+@every_case
+@pytest.mark.parametrize("beside", ["", "SendMessage"])
+def test_a_kind_of_call_goes_wrong_until_all_is_given_up_and_redriven(stage: Stage, tally: Tally, path: str, beside: str) -> None:
+    case, archived = CASES[path], lived().archived
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        replay = Replay(archived, tables, disturbance, attempts)
+        replay = case.run(archived, disturbance, attempts)
         replay.work()
         disturbance.match = lambda _number, _call: False
         replay.work()
         return replay.wrong(lived().kept)
 
-    Sweep(PATH, tally).lasting([call for _, call in of_the_replay(recorded(archived, tables))], run)
+    Sweep(path, tally).lasting([call for _, call in case.calls(archived)], run, beside)
 
 
-@every_state
-def test_two_replays_meet_at_any_moment(stage: Stage, tally: Tally, onto: str) -> None:
-    """The second one brings the events in the other order, between any two calls of the first."""
-    archived, tables = lived().archived, ONTO[onto](lived())
+@every_case
+def test_all_of_it_comes_again_at_any_moment(stage: Stage, tally: Tally, path: str) -> None:
+    """In the other order, between any two calls."""
+    case, archived = CASES[path], lived().archived
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        replay = Replay(archived, tables, disturbance, attempts)
-        second = [(rule, batch[::-1]) for rule, batch in replay.waiting[::-1]]
+        replay = case.run(archived, disturbance, attempts)
+        second = [(rule, streamed, batch[::-1]) for rule, streamed, batch in replay.waiting[::-1]]
 
         def meanwhile() -> None:
             first, replay.waiting = replay.waiting, second
@@ -258,10 +290,10 @@ def test_two_replays_meet_at_any_moment(stage: Stage, tally: Tally, onto: str) -
         replay.work()
         return replay.wrong(lived().kept)
 
-    Sweep(PATH, tally).between(of_the_replay(recorded(archived, tables)), "replayed twice at once", run)
+    Sweep(path, tally).between(case.calls(archived), "twice at once", run)
 
 
-@every_state
+@pytest.mark.parametrize("onto", ["what is there", "nothing"])
 def test_what_happens_meanwhile_is_kept(stage: Stage, tally: Tally, onto: str) -> None:
     """An order goes on at any moment of a replay of what it was before; its latest events are brought as they happen."""
     later = [one for one in lived().archived if one["type"] in {"ShipmentLost", "PaymentRefunded"}]
@@ -295,4 +327,4 @@ def test_what_happens_meanwhile_is_kept(stage: Stage, tally: Tally, onto: str) -
 
     undisturbed = brought(Disturbance())
     undisturbed.work()
-    Sweep(PATH, tally).between(of_the_replay(undisturbed.disturbance.calls), "an order goes on meanwhile", run)
+    Sweep(f"replayed onto {onto}", tally).between(enumerate(undisturbed.disturbance.calls), "an order goes on meanwhile", run)
