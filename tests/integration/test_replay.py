@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from analytics import rules
+from analytics.store import Analytics
 from devtools import replay
 from devtools.carrier import Carrier
 from devtools.cli import UserError
@@ -31,6 +34,7 @@ class Lives:
 
     customer: str
     sku: str
+    category: str
     orders: tuple[str, ...]
     since: datetime
 
@@ -38,8 +42,9 @@ class Lives:
 @pytest.fixture(scope="module")
 def lives(world: World) -> Lives:
     """An order that was refused, one that was confirmed, one on its way, and one of which a parcel was lost and paid back."""
-    since = datetime.now(UTC)
+    since, category = datetime.now(UTC), f"c-{uuid4().hex[:12]}"
     customer, sku, carrier = world.customer(), world.product(STOCK, price=PRICE), Carrier(world.target, timeout=60)
+    world.categorize(category, sku)
     refused = world.buy(customer, sku, payment="tok_declined")
     confirmed, shipped, lost = (world.accept(customer, order_body((sku, quantity))) for quantity in (1, 2, 3))
     _has(world, refused, "OrderRejected")
@@ -50,7 +55,7 @@ def lives(world: World) -> Lives:
         _has(world, order_id, "PaymentCaptured")
     carrier.lose(lost, parcels[lost])
     _has(world, lost, "PaymentRefunded", "CreditNoteIssued")
-    found = Lives(customer, sku, (refused, confirmed, shipped, lost), since)
+    found = Lives(customer, sku, category, (refused, confirmed, shipped, lost), since)
     _waited_for(world, found, {refused: "rejected", confirmed: "confirmed", shipped: "dispatched", lost: "lost"})
     return found
 
@@ -64,6 +69,8 @@ def _waited_for(world: World, lives: Lives, states: dict[str, str]) -> None:
     expect("the list", states, lambda: {order["order_id"]: order["state"] for order in _list(world, lives.customer)})
     expect("the books", set[str](), lambda: set[str]().union(*(_unposted(world, order_id) for order_id in lives.orders)))
     expect("the points", PRICE // 100 + 2 * PRICE // 100, lambda: _points(world, lives.customer))
+    expect("the best seller", [(lives.sku, 1 + 2 + 3)], lambda: _summed_up(world, lives)[0])
+    expect("what is counted", _counting(world, lives), lambda: _summed_up(world, lives)[1])
     # What is left to ship of the confirmed order; the parcels are gone.
     expect("the stock", (STOCK - 1 - 2 - 3, 1), lambda: world.stock(lives.sku))
     # Rejected; confirmed; confirmed and left; confirmed, left and paid back.
@@ -94,6 +101,34 @@ def _points(world: World, customer: str) -> int:
     return world.shop.call("GET", "/points", customer).json()["points"]
 
 
+def _summed_up(world: World, lives: Lives) -> tuple[list[tuple[str, int]], dict[str, Any]]:
+    """What sells best of the category, and what is counted by event id, once everything that was counted is summed up."""
+    world.invoke("AnalyticsRecalculate", {})
+    counted = {
+        one.event_id: one
+        for minute in _minutes(world, lives)
+        for one in Analytics(world.table("AnalyticsSums"), world.dynamodb).counted(minute)
+    }
+    own = {event_id: one for event_id, one in counted.items() if event_id.startswith(lives.orders)}
+    return world.best_sellers(category=lives.category), own
+
+
+def _counting(world: World, lives: Lives) -> dict[str, Any]:
+    """What the events count as by their ids, those that count."""
+    counts = [rules.count(event) for order_id in lives.orders for event in world.log(order_id)]
+    return {one.event_id: one for one in counts if one.counters}
+
+
+def _minutes(world: World, lives: Lives) -> list[str]:
+    return sorted({one.minute for one in _counting(world, lives).values()})
+
+
+def _sums(world: World, lives: Lives) -> list[dict[str, Any]]:
+    """What the minutes of these orders come to, other orders of the same minutes included."""
+    minutes = _minutes(world, lives)
+    return world.analytics("sales", **{"per": "minute", "from": minutes[0], "to": minutes[-1]})["sales"]
+
+
 def _items(world: World, table: str, of: str, among: tuple[str, ...]) -> list[str]:
     """The rows of a table in which an attribute begins with one of these."""
     rows = (item for item in world.scan(table) if item.get(of, {}).get("S", "").startswith(among))
@@ -111,13 +146,19 @@ def _state(world: World, lives: Lives) -> dict[str, Any]:
         "payments": _items(world, "SandboxPayments", "key", lives.orders),
         "shipments": _items(world, "SandboxShipments", "shipment_id", lives.orders),
         "stock": world.stock(lives.sku),
+        "what is sold": _summed_up(world, lives),
+        "what the minutes come to": _sums(world, lives),
         "mails": sorted(mail["Subject"] for order_id in lives.orders for mail in world.sent(order_id)),
     }
 
 
-def _replayed(world: World, lives: Lives, rule: str = "") -> None:
+def _replayed(world: World, lives: Lives) -> None:
     """Replay what happened since the orders were placed, and wait until all of it was worked off."""
-    replay.replay(world.target, lives.since, rule=rule)
+    replay.replay(world.target, lives.since)
+    _worked_off(world)
+
+
+def _worked_off(world: World) -> None:
     for queue in (*QUEUES, *SILENT_QUEUES):
         eventually(lambda queue=queue: world.queue_depth(queue), lambda depth: depth == 0, within=SECONDS, what=f"{queue} is empty")
 
@@ -134,17 +175,26 @@ def test_everything_replayed_twice_changes_nothing_and_tells_nobody(world: World
 
 
 @pytest.mark.needs("replay")
-def test_a_dropped_list_of_orders_is_there_again_after_a_replay(world: World, lives: Lives):
-    before, answered = _items(world, "OrderView", "customer_id", (lives.customer,)), _list(world, lives.customer)
-    for row in map(json.loads, before):
-        key = {name: row[name] for name in ("customer_id", "place")}
-        world.dynamodb.delete_item(TableName=world.table("OrderView"), Key=key)
-    assert _list(world, lives.customer) == []
+def test_make_replay_makes_again_from_the_archive_what_was_dropped(world: World, lives: Lives, monkeypatch: pytest.MonkeyPatch):
+    before, answered, points = _state(world, lives), _list(world, lives.customer), _points(world, lives.customer)
+    _drop(world, "OrderView", ("customer_id", "place"), lambda row: row["customer_id"]["S"] == lives.customer)
+    _drop(world, "LoyaltyPoints", ("customer_id", "entry"), lambda row: row["customer_id"]["S"] == lives.customer)
+    _drop(world, "AnalyticsSums", ("period", "place"), lambda row: row["period"]["S"] in _minutes(world, lives))
+    assert (_list(world, lives.customer), _points(world, lives.customer)) == ([], 0)
+    assert _summed_up(world, lives)[1] == {}
 
-    _replayed(world, lives, "OrderViewRule")
+    # Other orders were placed in the same minute.
+    monkeypatch.setenv("FROM", f"{lives.since:%Y-%m-%dT%H:%M}:00Z")
+    replay.main()
+    _worked_off(world)
 
-    assert _items(world, "OrderView", "customer_id", (lives.customer,)) == before
-    assert _list(world, lives.customer) == answered
+    assert _state(world, lives) == before
+    assert (_list(world, lives.customer), _points(world, lives.customer)) == (answered, points)
+
+
+def _drop(world: World, table: str, key: tuple[str, str], dropped: Callable[[dict[str, Any]], bool]) -> None:
+    for row in list(filter(dropped, world.scan(table))):
+        world.dynamodb.delete_item(TableName=world.table(table), Key={name: row[name] for name in key})
 
 
 @pytest.mark.needs("replay")

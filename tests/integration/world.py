@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
-from devtools import seed, web
+from devtools import issuer, seed, web
 from devtools.shop import Shop, has_ended, mails, order_body, state_of
 from devtools.target import Target
 from devtools.web import Answer
@@ -102,6 +102,16 @@ class World:
             TableName=self.table("Stock"), Item={"sku": {"S": sku}, "available": {"N": str(stock)}, "reserved": {"N": "0"}}
         )
 
+    def categorize(self, category: str, *skus: str) -> None:
+        """Have products be of a category from now on."""
+        for sku in skus:
+            self.dynamodb.update_item(
+                TableName=self.table("Catalogue"),
+                Key={"sku": {"S": sku}},
+                UpdateExpression="SET category = :category",
+                ExpressionAttributeValues={":category": {"S": category}},
+            )
+
     # What a customer does.
 
     def accept(self, customer: str, body: dict[str, Any], key: str | None = None) -> str:
@@ -148,6 +158,17 @@ class World:
             ConsistentRead=True,
         )
         return {item["event_id"]["S"]: item for item in answer["Items"]}
+
+    def analytics(self, path: str, **query: str) -> dict[str, Any]:
+        """What staff are answered: `sales` or `leaderboard`."""
+        token = issuer.token(self.target, "sue", ("staff",))
+        answer = self.shop.call("GET", f"/analytics/{path}?{urlencode(query)}", None, Authorization=f"Bearer {token}")
+        assert answer.status == 200, answer
+        return answer.json()
+
+    def best_sellers(self, **query: str) -> list[tuple[str, int]]:
+        """The products of a leaderboard, best first, each with its units."""
+        return [(one["sku"], one["units"]) for one in self.analytics("leaderboard", **query)["products"]]
 
     def stock(self, sku: str) -> tuple[int, int]:
         """How many of a product are available, and how many reserved."""

@@ -34,8 +34,12 @@ def event(number: int, fact: events.Fact, seconds: int = 0) -> Event:
 
 
 def lines(quantities: dict[str, int]) -> tuple[events.Line, ...]:
-    """Return lines of products (sku: quantity), each in its category."""
-    return tuple(events.Line(sku, sku, quantity, Money(100, "EUR"), CATEGORIES[sku]) for sku, quantity in quantities.items())
+    """Return lines of products (sku: quantity), each in its category; one that is not known has that of its name, CATEGORY-SKU."""
+    return tuple(events.Line(sku, sku, quantity, Money(100, "EUR"), _category(sku)) for sku, quantity in quantities.items())
+
+
+def _category(sku: str) -> str | None:
+    return CATEGORIES[sku] if sku in CATEGORIES else sku.partition("-")[0].lower()
 
 
 def placed() -> events.Fact:

@@ -125,6 +125,62 @@ def test_a_leaderboard_has_the_hundred_best_of_all_and_of_each_category() -> Non
     assert boards["c1"][0] == rules.Rank("SKU-001", 1000)
 
 
+def asked_for(module: Any, context: Any, **query: str) -> Any:
+    """Return what staff are answered."""
+    request = samples.sample(samples.names(module.__name__.replace(".", "/"))[0])
+    request["requestContext"]["authorizer"]["groups"] = requests.GROUP
+    answer = module.handler({**request, "queryStringParameters": query}, context)
+    assert answer["statusCode"] == 200, answer
+    return json.loads(answer["body"])
+
+
+def test_the_hundred_best_are_answered_of_all_times_and_a_day_and_of_a_category_in_each(aws: Aws, context: Any) -> None:
+    sold = {f"{category}-{number:03}": 300 - number for category in ("CUPS", "TEAS") for number in range(120)}
+    days = {"2026-01-31": sold, "2026-02-01": {sku: 1000 - units for sku, units in sold.items()}}
+    for number, units in enumerate(days.values()):
+        for part in range(0, 240, 40):
+            ordered = confirmed(dict(list(units.items())[part : part + 40]))
+            count.handler(streamed(event(1000 * number + part, ordered, 86_400 * number)), context)
+    recalculate.handler({}, context)
+
+    def best(**query: str) -> list[tuple[str, int]]:
+        return [(one["sku"], one["units"]) for one in asked_for(leaderboard, context, limit="100", **query)["products"]]
+
+    every = {sku: days["2026-01-31"][sku] + days["2026-02-01"][sku] for sku in sold}
+    for period, units in {"": every, **days}.items():
+        for category in ("", "cups", "teas"):
+            wanted = sorted((one for one in units.items() if one[0].lower().startswith(category)), key=lambda one: (-one[1], one[0]))
+            query = {name: value for name, value in {"day": period, "category": category}.items() if value}
+            assert best(**query) == wanted[:100]
+
+
+def test_a_minute_and_a_day_have_orders_revenue_outcomes_refunds_and_stock_outs(aws: Aws, context: Any) -> None:
+    happened = [placed(), placed(), placed(), confirmed({"MUG": 3}), confirmed({"TEA": 2}, "JPY"), short(), rejected("out_of_stock")]
+    batch = [event(number, fact, number) for number, fact in enumerate([*happened, paid_back(100), paid_back(7, "JPY")])]
+    late = [event(100, placed(), -60), event(101, rejected("fraud_refused"), 180)]
+    for delivered in (batch[::-1], late, batch):
+        count.handler(streamed(*delivered), context)
+        recalculate.handler({}, context)
+    of_the_minute = {
+        "orders": 3,
+        "outcomes": [
+            {"outcome": "confirmed", "orders": 2, "basis_points": 6666},
+            {"outcome": "out_of_stock", "orders": 1, "basis_points": 3333},
+        ],
+        "revenue": [{"amount": 300, "currency": "EUR"}, {"amount": 200, "currency": "JPY"}],
+        "refunds": [{"amount": 100, "currency": "EUR"}, {"amount": 7, "currency": "JPY"}],
+        "stock_outs": 1,
+    }
+
+    minutes = asked_for(sales, context, per="minute", **{"from": "2026-01-31T23:58", "to": "2026-02-01T00:01"})["sales"]
+    days = asked_for(sales, context, **{"from": "2026-01-31", "to": "2026-02-01"})["sales"]
+
+    assert minutes[0] == {"period": "2026-01-31T23:58", **of_the_minute}
+    assert [one["period"] for one in minutes] == ["2026-01-31T23:58", "2026-02-01T00:01"]
+    assert days[0] == {"period": "2026-01-31", **of_the_minute, "orders": 4}
+    assert [one["outcome"] for one in days[1]["outcomes"]] == ["fraud_refused"]
+
+
 @pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "GetItem", "Query"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_wherever_summing_up_dies_the_next_run_makes_up_for_it(aws: Aws, operation: str, when: str) -> None:

@@ -42,6 +42,14 @@ def test_a_version_that_does_otherwise_is_told_apart_from_one_that_does_the_same
     assert " points N: " in line
 
 
+def test_what_is_packed_in_a_row_is_told_as_what_it_says():
+    module, types = compare.consumers()["AnalyticsCount"]
+    pages = compare.consumed(ROOT, module, types, LIFE)["AnalyticsSums"]
+    texts = [packed for page in pages.values() for packed in page["packed"].values()]
+    counted = {one["event_id"] for text in texts for one in json.loads(text)}
+    assert counted == {event["event_id"] for event in LIFE if event["type"] in types}
+
+
 def test_what_differs_between_two_runs_of_the_same_code_is_no_difference():
     known = compare.settled({"at": "10:00", "body": '{"id": 1, "n": 5}'}, {"at": "10:01", "body": '{"id": 2, "n": 5}'})
     assert list(compare.differences(known, {"at": "11:00", "body": '{"id": 3, "n": 5}'}, "row")) == []
