@@ -111,6 +111,9 @@ audit: runtime ## Ask the archive of all events: make audit SQL='select …', or
 audit-proof: runtime ## Prove that the archive has every event of the log once, and nothing else: make audit-proof WAIT=60
 	@$(PY) -m devtools.audit_proof
 
+flags: runtime ## Show the feature flags, or change them: make flags SET='hold_every_order=true' STACK=order-pipeline-prod NOW=1
+	@PYTHONPATH=functions $(PY) -m devtools.flags
+
 stop: runtime ## Stop the emulator
 	@$(PY) -m devtools.stop
 
@@ -223,6 +226,6 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare sold dashboard balance audit audit-proof stop invoke bench test unit browser providers faults integration check format format-check lint \
+.PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare sold dashboard balance audit audit-proof flags stop invoke bench test unit browser providers faults integration check format format-check lint \
   types imports template states security generated contracts-check contracts openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

@@ -54,6 +54,8 @@ def parameters(target: Target) -> dict[str, str]:
         "JwksUrl": issuer.jwks_url(target),
         # Nobody pays for objects here.
         "AuditBufferSeconds": "60",
+        # A change of the feature flags is waited for.
+        "FlagsTtlSeconds": "15",
     }
 
 

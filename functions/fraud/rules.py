@@ -10,6 +10,13 @@
 
 From `hold_score` on a person decides, from `refuse_score` on the order is refused. By default no rule
 reaches `refuse_score` alone: it takes a very large amount, another country and velocity together.
+
+Two feature flags have a person decide whatever the score is; their names are reasons without points:
+
+| reason | when |
+|---|---|
+| `hold_every_order` | it is on |
+| `hold_countries` | the order goes to one of them |
 """
 
 from __future__ import annotations
@@ -79,6 +86,14 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
         _ordered("hold_score", self.hold_score, "refuse_score", self.refuse_score)
 
 
+class Flags(Struct, frozen=True):
+    """What of the feature flags is this context's; what is left out of a document keeps its default."""
+
+    hold_every_order: bool = False
+    hold_countries: frozenset[Country] = frozenset()
+    fraud: Thresholds = msgspec.field(default_factory=Thresholds)
+
+
 class Facts(Struct, frozen=True):
     """What the rules look at. `preceding` are the times of the customer's orders before this one."""
 
@@ -102,13 +117,32 @@ def parse(document: str) -> Thresholds:
         raise WrongRules(message) from None
 
 
-def screen(facts: Facts, thresholds: Thresholds) -> Screening:
-    """Score an order; the reasons are the names of the rules that added points."""
-    hits = tuple(_hits(facts, thresholds))
+def parse_flags(document: bytes) -> Flags:
+    """Read the flags from JSON.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or one of them has a value that makes no sense.
+    """
+    return msgspec.json.decode(document, type=Flags)
+
+
+def screen(facts: Facts, flags: Flags) -> Screening:
+    """Score an order; the reasons are the names of the rules that added points, and of the flags that hold it."""
+    thresholds = flags.fraud
+    hits, holds = tuple(_hits(facts, thresholds)), tuple(_holds(facts, flags))
     score = sum(getattr(thresholds.weights, reason) for reason in hits)
+    if holds:
+        return Screening("hold", score, hits + holds)
     if score >= thresholds.refuse_score:
         return Screening("refuse", score, hits)
     return Screening("hold" if score >= thresholds.hold_score else "approve", score, hits)
+
+
+def _holds(facts: Facts, flags: Flags) -> Iterator[str]:
+    if flags.hold_every_order:
+        yield "hold_every_order"
+    if facts.shipping_country in flags.hold_countries:
+        yield "hold_countries"
 
 
 def _hits(facts: Facts, thresholds: Thresholds) -> Iterator[str]:

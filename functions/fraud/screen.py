@@ -8,6 +8,7 @@ from fraud import rules, screening
 from fraud.store import OrderTimes
 from orderflow import settings
 from orderflow.clients import client
+from orderflow.flags import Flags
 from orderflow.log import OrderLog
 from orderflow.observability import observed
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 TIMES = OrderTimes(settings.required("FRAUD_TABLE"), client("dynamodb"))
-THRESHOLDS = rules.parse(settings.optional("FRAUD_RULES", "{}"))
+FLAGS = Flags(rules.parse_flags, rules.Flags(fraud=rules.parse(settings.optional("FRAUD_RULES", "{}"))))
 
 
 class Step(TypedDict):
@@ -35,4 +36,4 @@ class Result(TypedDict):
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
     """Answer `approved`, `held` or `refused`, also for an order screened before."""
-    return {"outcome": screening.screen(LOG, TIMES, THRESHOLDS, event["order_id"])}
+    return {"outcome": screening.screen(LOG, TIMES, FLAGS, event["order_id"])}

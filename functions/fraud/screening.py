@@ -9,6 +9,8 @@ from orderflow.commands import RecordScreening, Refusal, decide
 from orderflow.order import Order, Screening, obstacle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fraud.store import OrderTimes
     from orderflow.log import OrderLog
 
@@ -19,8 +21,8 @@ class NotScreenable(RuntimeError):
     """The order is not at the point where it can be screened."""
 
 
-def screen(log: OrderLog, times: OrderTimes, thresholds: rules.Thresholds, order_id: str) -> Outcome:
-    """Screen the order and return what came of it; the same again for an order screened before.
+def screen(log: OrderLog, times: OrderTimes, flags: Callable[[], rules.Flags], order_id: str) -> Outcome:
+    """Screen the order and return what came of it; the same again for an order screened before, whatever the flags are now.
 
     Raises:
         OrderNotFound: there is no such order.
@@ -30,7 +32,8 @@ def screen(log: OrderLog, times: OrderTimes, thresholds: rules.Thresholds, order
     order = log.load(order_id)
     if known := outcome(order):
         return known
-    command = RecordScreening(rules.screen(_facts(order, times, thresholds), thresholds))
+    in_force = flags()
+    command = RecordScreening(rules.screen(_facts(order, times, in_force.fraud), in_force))
     after = log.record(order, command, source="fraud")
     return outcome(after) or _not_screenable(after)
 

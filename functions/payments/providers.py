@@ -1,4 +1,4 @@
-"""The payment providers that exist; PAYMENT_PROVIDER names the one in use."""
+"""The payment providers that exist; PAYMENT_PROVIDER names the stack's. Beside Stripe there is a choice: the sandbox is always set up."""
 
 from __future__ import annotations
 
@@ -25,6 +25,21 @@ def _sandbox() -> PaymentProvider:
     return Sandbox(settings.required("SANDBOX_PAYMENTS_TABLE"), client("dynamodb"))
 
 
+def _routed() -> PaymentProvider:
+    from payments.routing import Flags, Routed, Routes, parse_flags  # noqa: PLC0415 - where there is no choice, nothing is paid for one
+
+    def undecided() -> Flags:
+        return Flags()
+
+    flags = undecided
+    if settings.optional("FLAGS", ""):
+        from orderflow import flags as feature_flags  # noqa: PLC0415 - as above
+
+        flags = feature_flags.Flags(parse_flags, Flags())
+    routes = Routes(settings.required("PAYMENT_ROUTES_TABLE"), client("dynamodb"))
+    return Routed({"stripe": _stripe(), "sandbox": _sandbox()}, "stripe", flags, routes)
+
+
 def _stripe() -> PaymentProvider:
     from payments.stripe_provider import Stripe, connected  # noqa: PLC0415 - 0.6 s that only its users shall pay
 
@@ -45,11 +60,11 @@ def stripe_secret() -> StripeSecret:
     return msgspec.json.decode(answer["SecretString"], type=StripeSecret)
 
 
-FACTORIES: dict[str, Callable[[], PaymentProvider]] = {"sandbox": _sandbox, "stripe": _stripe}
+FACTORIES: dict[str, Callable[[], PaymentProvider]] = {"sandbox": _sandbox, "stripe": _routed}
 
 
 def provider(name: str) -> PaymentProvider:
-    """Return the provider of that name, set up from the environment.
+    """Return the provider of that name, set up from the environment; with Stripe it is all that are set up, as one.
 
     Raises:
         UnknownProvider: there is none of that name.

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from fraud import rules, screen
 from orderflow import webhooks
 from orderflow.batch import RetryQueue
 from orderflow.commands import ApproveReview, RecordDelivery, RecordDispatch, RecordReturn, RecordShipment, RequestReturn
 from orderflow.events import StockLine
+from orderflow.flags import Flags
 from orderflow.log import OrderLog
 from orderflow.order import stock_lines
 from orders import pricing
@@ -29,6 +31,7 @@ from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, referred
 from tests.support import clients, prepared, samples
+from tests.support.appconfig import FakeAppConfig
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 from tests.support.runtime import CONTEXT
 
@@ -37,6 +40,10 @@ WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "Con
 STREAM_CONSUMERS = ("ledger.post", "loyalty.award", "inventory.settle", "orders.project", "analytics.count")
 type Grant = tuple[str, str]
 REVIEW = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:%s:${AWS::StackName}-review"
+FLAGS = (
+    "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}"
+    ":application/${Flags}/environment/${FlagsEnvironment}/configuration/${FlagsProfile}"
+)
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
 
 
@@ -84,8 +91,10 @@ class Observed:
             "s3": lambda operation, given: self._note([(f"s3:{operation}", f"{given['Bucket']}/*")]),
             "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
         }
+        flags = FakeAppConfig()
+        flags.before = lambda operation, _: self._note([(f"appconfig:{operation}", FLAGS)])
         others = {name: Answering(seen, answers) for name, seen in services.items()}
-        clients.lend(dynamodb=self.aws.dynamodb, **others)
+        clients.lend(dynamodb=self.aws.dynamodb, appconfigdata=flags, **others)
 
     def run(self, module: str, event: Any) -> Any:
         """Run the handler of a module (orders.place) on an event, and return its answer or the exception."""
@@ -391,6 +400,7 @@ def used() -> dict[str, set[Grant]]:
     )
     product = {"name": {"S": "x"}, "unit_price": {"N": "1250"}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
     observed.aws.dynamodb.seed("Catalogue", *({"sku": {"S": sku}, **product} for sku, _ in stock))
+    screen.FLAGS = Flags(rules.parse_flags, rules.Flags())
     every_life(observed)
     every_move_of_stock(observed)
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})

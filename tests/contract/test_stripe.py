@@ -12,9 +12,10 @@ import pytest
 from tests.conftest import ENVIRONMENT, ROOT
 from tests.contract.stack import Stack, referred
 
-ONLY_WITH_STRIPE = {"StripePolicy", "StripeSecretPolicy", "StripePayments"}
+ONLY_WITH_STRIPE = {"StripePolicy", "StripeSecretPolicy", "StripePayments", "PaymentRoutes", "ProviderChoicePolicy"}
+CHOOSES = "PaymentsAuthorize"
 DOOR = "PaymentsWebhook"
-SETTINGS = ("STRIPE_API_BASE", "STRIPE_SECRET_ARN", "STRIPE_PAYMENTS_TABLE")
+SETTINGS = ("STRIPE_API_BASE", "STRIPE_SECRET_ARN", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE")
 
 
 def with_stripe(values: list[Any]) -> set[str]:
@@ -42,7 +43,19 @@ def test_functions_that_ask_a_provider_have_the_sdk_the_settings_and_the_permiss
         role = stack.resources[referred(function["Role"])]["Properties"]
         assert layer.startswith("StripeLayer"), name
         assert set(SETTINGS) <= set(function["Environment"]["Variables"]), name
-        assert with_stripe(role["ManagedPolicyArns"]) == {"StripePolicy"}, name
+        assert with_stripe(role["ManagedPolicyArns"]) == {"StripePolicy"} | ({"ProviderChoicePolicy"} if name == CHOOSES else set()), name
+
+
+def test_what_chooses_a_provider_is_told_of_the_flags_and_may_read_them(stack: Stack) -> None:
+    told = {name for name, function in asking(stack).items() if "FLAGS" in function["Environment"]["Variables"]}
+    condition, flags, nothing = stack.of("Lambda::Function")[CHOOSES]["Environment"]["Variables"]["FLAGS"]["Fn::If"]
+    actions = {action for action, _ in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
+    [resource] = {resource for action, resource in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
+
+    assert told == {CHOOSES}
+    assert (condition, nothing) == ("UseStripe", "")
+    assert flags == stack.of("Lambda::Function")["FraudScreen"]["Environment"]["Variables"]["FLAGS"]
+    assert attached(stack, "ProviderChoicePolicy") == {(action, resource) for action in actions}
 
 
 def test_no_other_function_has_the_sdk_or_the_permissions(stack: Stack) -> None:
@@ -77,7 +90,7 @@ def test_another_provider_leaves_nothing_of_stripe_behind(stack: Stack) -> None:
         assert stack.resources[name]["Condition"] == "UseStripe"
 
 
-def test_the_permissions_are_the_secret_and_the_table_of_intents(stack: Stack) -> None:
+def test_the_permissions_are_the_secret_and_the_tables_of_intents_and_routes(stack: Stack) -> None:
     [role] = {referred(function["Role"]) for name, function in asking(stack).items() if name == "PaymentsAuthorize"}
     before = stack.grants(role)
     grants = attached(stack, "StripePolicy")
@@ -86,6 +99,8 @@ def test_the_permissions_are_the_secret_and_the_table_of_intents(stack: Stack) -
         ("secretsmanager:GetSecretValue", "StripeSecretArn"),
         ("dynamodb:GetItem", "StripePayments"),
         ("dynamodb:PutItem", "StripePayments"),
+        ("dynamodb:GetItem", "PaymentRoutes"),
+        ("dynamodb:PutItem", "PaymentRoutes"),
     }
     assert not before & grants
 

@@ -28,6 +28,7 @@ KEPT = {
     "LedgerEntries",
     "LedgerBalances",
     "StripePayments",
+    "PaymentRoutes",
 }
 DISPOSABLE = {"SandboxPayments", "SandboxShipments", "Tracking", "MailIdempotency", "OrderView", "AnalyticsSums"}
 LOG_DELIVERY = {
@@ -44,6 +45,8 @@ LOG_DELIVERY = {
 UNBOUNDED = {
     "TracingPolicy": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
     "TopicKey": {"kms:*", "kms:GenerateDataKey", "kms:Decrypt"},
+    # AppConfig takes no role that may not describe every alarm.
+    "FlagsAlarmsRole": {"cloudwatch:DescribeAlarms"},
     "FulfilmentRole": LOG_DELIVERY,
     "ReviewRole": LOG_DELIVERY,
     # A denial, of everything that is not encrypted on its way.
@@ -286,8 +289,9 @@ def _is_measured(stack: Stack, alarm: dict[str, Any]) -> bool:
             queue = referred(dimensions["QueueName"])
             return dimensions == {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}} and stack.kind(queue) == "SQS::Queue"
         case "AWS/Lambda":
+            named = {name for name, one in stack.of("Lambda::Function").items() if one["FunctionName"] == dimensions["FunctionName"]}
             function = referred(dimensions["FunctionName"])
-            return dimensions == {"FunctionName": {"Ref": function}} and stack.kind(function) == "Lambda::Function"
+            return bool(named) or (dimensions == {"FunctionName": {"Ref": function}} and stack.kind(function) == "Lambda::Function")
         case "AWS/States":
             machine = referred(dimensions["StateMachineArn"])
             return dimensions == {"StateMachineArn": {"Ref": machine}} and stack.kind(machine) == "StepFunctions::StateMachine"

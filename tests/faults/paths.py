@@ -15,6 +15,7 @@ import msgspec
 
 import shipping.steps
 from fraud import rules, screen
+from fraud.rules import Flags
 from inventory import expire
 from operations import sweep
 from orderflow import events, log
@@ -193,7 +194,8 @@ class Stage:
         """Return a world in which a run of the path can begin."""
         world = World(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
         self.patch.setattr(place, "CATALOGUE", Catalogue("Catalogue", world.aws.dynamodb.client, 60))
-        self.patch.setattr(screen, "THRESHOLDS", path.rules)
+        # Read before, as they are in all but one of thousands of orders; test_flags has them read.
+        self.patch.setattr(screen, "FLAGS", lambda: Flags(fraud=path.rules))
         watched = Watched(PROVIDER, world.around_provider)
         for module in (authorize, settle, void):
             self._replace(module, watched)

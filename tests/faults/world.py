@@ -145,11 +145,13 @@ class World:
             "kinesis": self.aws.kinesis,
         }
         for name, service in services.items():
-            service.before, service.after = self._hooks(name)
+            service.before, service.after = self.hooks(name)
         self.disturbance.refuse = self._refuse_entry
         self.aws.lend()
 
-    def _hooks(self, service: str) -> tuple[Any, Any]:
+    def hooks(self, service: str) -> tuple[Any, Any]:
+        """Return what is called before and after the calls of a service, so that they can go wrong."""
+
         def before(operation: str, parameters: Any) -> None:
             self.disturbance.before(Call(self.current, service, operation, target_of(parameters)), parameters)
 

@@ -16,6 +16,7 @@ CAPABILITIES = {
     "remembered-authorizer": "what the authorizer said of a token is remembered",
     "replay": "archived events can be replayed",
     "function-urls": "a function URL is served at the endpoint, by its name in the Host header",
+    "flags": "feature flags can be deployed, and functions read them",
     "archive": "a delivery stream takes what is on a stream to objects by day and type",
 }
 
@@ -29,6 +30,7 @@ LACKS = {
         "remembered-authorizer": "every request starts the authorizer, and where it cannot start another the answer is a 401",
         "replay": "its archives keep events and replay none",
         "function-urls": "its function URLs have names of its own, and the suite was not run on them",
+        "flags": "its AppConfig was not tried; functions follow their defaults where it does not answer",
         "archive": "its delivery streams were not tried",
     },
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support import clients
+from tests.support.appconfig import FakeAppConfig
 from tests.support.dynamodb import FakeDynamoDB, tables_of
 from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeSecrets, FakeStreams, FakeTopics, FakeWorkflows
 
@@ -24,6 +25,7 @@ class Aws:
     sns: FakeTopics = field(default_factory=FakeTopics)
     secretsmanager: FakeSecrets = field(default_factory=FakeSecrets)
     kinesis: FakeStreams = field(default_factory=FakeStreams)
+    appconfigdata: FakeAppConfig = field(default_factory=FakeAppConfig)
 
     def lend(self, **others: object) -> None:
         """Put these services, and others by their names, behind the functions' clients."""
@@ -36,5 +38,6 @@ class Aws:
             s3=self.s3,
             sns=self.sns,
             kinesis=self.kinesis,
+            appconfigdata=self.appconfigdata,
             **others,
         )

@@ -36,8 +36,18 @@ _once = Config(
     retries={"mode": "standard", "total_max_attempts": 1},
     tcp_keepalive=True,
 )
+# An order waits for the feature flags, and goes on without them.
+_briefly = Config(
+    connect_timeout=0.5,
+    read_timeout=0.5,
+    retries={"mode": "standard", "total_max_attempts": 1},
+    tcp_keepalive=True,
+)
+_configs = {"ses": _once, "appconfigdata": _briefly}
 
 
+@overload
+def client(service: Literal["appconfigdata"]) -> Any: ...
 @overload
 def client(service: Literal["dynamodb"]) -> DynamoDBClient: ...
 @overload
@@ -63,4 +73,4 @@ def client(service: Literal["stepfunctions"]) -> SFNClient: ...
 @cache
 def client(service: str) -> Any:
     """Return the process's client of an AWS service; endpoint and region come from the environment."""
-    return _session.create_client(service, config=_once if service == "ses" else _config)
+    return _session.create_client(service, config=_configs.get(service, _config))

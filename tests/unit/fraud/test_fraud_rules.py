@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud.rules import AmountLimits, Facts, Thresholds, Weights, WrongRules, parse, screen
+from fraud.rules import AmountLimits, Facts, Flags, Thresholds, Weights, WrongRules, parse, screen
 from orderflow.money import Money
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
@@ -55,7 +55,7 @@ def facts(**changes: Any) -> Facts:
     ],
 )
 def test_the_default_rules(changes: dict[str, Any], decision: str, reasons: tuple[str, ...]) -> None:
-    screening = screen(facts(**changes), DEFAULTS)
+    screening = screen(facts(**changes), Flags())
 
     assert (screening.decision, screening.reasons) == (decision, reasons)
 
@@ -65,8 +65,8 @@ def test_velocity_counts_only_orders_within_its_window() -> None:
     within = [NOW - hour] * 5
     one_too_old = [*within[1:], NOW - hour - timedelta(microseconds=1)]
 
-    assert screen(facts(preceding=within), DEFAULTS).reasons == ("velocity",)
-    assert screen(facts(preceding=one_too_old), DEFAULTS).reasons == ()
+    assert screen(facts(preceding=within), Flags()).reasons == ("velocity",)
+    assert screen(facts(preceding=one_too_old), Flags()).reasons == ()
 
 
 @given(
@@ -85,7 +85,7 @@ def test_a_larger_amount_never_scores_less(amount: int, more: int, earlier: int,
             payment_country=payment,
             preceding=[NOW - timedelta(minutes=1)] * earlier,
         )
-        return screen(order, DEFAULTS).score
+        return screen(order, Flags()).score
 
     assert score(amount) <= score(amount + more)
 
@@ -101,12 +101,36 @@ def test_the_score_is_the_sum_of_the_reasons_and_makes_the_decision(
     weights: Weights, scores: list[int], total: int, country: str, earlier: int
 ) -> None:
     hold, refuse = scores
-    thresholds = Thresholds(hold_score=hold, refuse_score=refuse, weights=weights)
+    flags = Flags(fraud=Thresholds(hold_score=hold, refuse_score=refuse, weights=weights))
 
-    screening = screen(facts(total=Money(total, "EUR"), shipping_country=country, preceding=[NOW] * earlier), thresholds)
+    screening = screen(facts(total=Money(total, "EUR"), shipping_country=country, preceding=[NOW] * earlier), flags)
 
     assert screening.score == sum(getattr(weights, reason) for reason in screening.reasons)
     assert screening.decision == ("refuse" if screening.score >= refuse else "hold" if screening.score >= hold else "approve")
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes", "reasons"),
+    [
+        (Flags(hold_every_order=True), {}, ("hold_every_order",)),
+        (Flags(hold_every_order=True), {"preceding": []}, ("new_customer", "hold_every_order")),
+        (Flags(hold_countries=frozenset({"GB", "FR"})), {}, ("hold_countries",)),
+        (
+            Flags(hold_every_order=True, hold_countries=frozenset({"US"})),
+            {"total": Money(869_700, "EUR"), "shipping_country": "US", "preceding": MINUTES_AGO},
+            ("amount_very_large", "velocity", "country_mismatch", "hold_every_order", "hold_countries"),
+        ),
+    ],
+)
+def test_flags_have_a_person_decide_whatever_the_score_is(flags: Flags, changes: dict[str, Any], reasons: tuple[str, ...]) -> None:
+    plain, flagged = screen(facts(**changes), Flags()), screen(facts(**changes), flags)
+
+    assert (flagged.decision, flagged.reasons) == ("hold", reasons)
+    assert flagged.score == plain.score
+
+
+def test_a_country_that_is_not_held_goes_on() -> None:
+    assert screen(facts(), Flags(hold_countries=frozenset({"FR"}))).decision == "approve"
 
 
 def test_what_the_configuration_leaves_out_keeps_its_default() -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from fraud import screen
+from fraud import rules, screen
 from orderflow.commands import ApproveReview
 from orderflow.events import OrderHeldForReview, OrderScreened
+from orderflow.flags import Flags, version
 from orderflow.log import OrderNotFound, timestamp
 from tests.support.dynamodb import Crash, crash_at, server_error, throttled
 from tests.support.prepared import advance, expire, place, prepare
@@ -217,6 +218,81 @@ def test_an_order_whose_reservation_is_gone_has_to_be_reserved_first(call: Calla
 
     assert call() == "unreserved"
     assert screen.LOG.load("ord_1") == before
+
+
+@pytest.fixture
+def unread(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that knows no flags yet."""
+    monkeypatch.setattr(screen, "FLAGS", Flags(rules.parse_flags, rules.Flags()))
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcome", "reasons"),
+    [
+        ({"hold_every_order": True}, "held", ("new_customer", "hold_every_order")),
+        ({"hold_countries": ["GB"]}, "held", ("new_customer", "hold_countries")),
+        ({"hold_countries": ["FR"]}, "approved", ("new_customer",)),
+        ({"fraud": {"hold_score": 10}}, "held", ("new_customer",)),
+        ({"fraud": {"weights": {"new_customer": 0}}}, "approved", ("new_customer",)),
+        ({"fraud": {"hold_score": 5, "refuse_score": 10}}, "refused", ("new_customer",)),
+    ],
+)
+@pytest.mark.usefixtures("unread")
+def test_the_flags_in_force_decide_and_the_reasons_tell(
+    flags: dict[str, Any], outcome: str, reasons: tuple[str, ...], aws: Any, call: Callable[..., str]
+) -> None:
+    aws.appconfigdata.deploy(**flags)
+    reserved()
+
+    assert call() == outcome
+    assert last_fact().reasons == reasons
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("fraud", [{"hold_score": -1}, {"hold_score": 200}, {"weights": {"velocity": "40"}}, {"hold": 1}])
+def test_thresholds_that_make_no_sense_are_not_followed(fraud: dict[str, Any], aws: Any, call: Callable[..., str]) -> None:
+    aws.appconfigdata.deploy(fraud=fraud, hold_every_order=True)
+    reserved()
+
+    assert call() == "approved"
+
+
+@pytest.mark.usefixtures("unread")
+def test_an_order_that_was_screened_keeps_its_decision_whatever_the_flags_are_now(aws: Any, call: Callable[..., str]) -> None:
+    aws.appconfigdata.deploy(hold_every_order=True)
+    reserved("ord_before")
+    assert call("ord_before") == "held"
+    screen.FLAGS = Flags(rules.parse_flags, rules.Flags())
+    aws.appconfigdata.deploy()
+    reserved("ord_after")
+
+    assert (call("ord_before"), call("ord_after")) == ("held", "approved")
+    screen.LOG.record(screen.LOG.load("ord_before"), ApproveReview("rex"), source="operations")
+    screen.FLAGS = Flags(rules.parse_flags, rules.Flags(hold_every_order=True))
+    assert call("ord_before") == "approved"
+
+
+@pytest.mark.usefixtures("unread")
+def test_an_order_that_was_screened_needs_no_flags(aws: Any, call: Callable[..., str]) -> None:
+    reserved()
+    call()
+    screen.FLAGS = Flags(rules.parse_flags, rules.Flags())
+    aws.appconfigdata.calls.clear()
+    call()
+
+    assert not aws.appconfigdata.calls
+
+
+@pytest.mark.usefixtures("unread")
+def test_the_line_of_a_screened_order_names_its_flags(
+    aws: Any, call: Callable[..., str], logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    aws.appconfigdata.deploy(hold_every_order=True)
+    reserved()
+    call()
+
+    [line] = logged()
+    assert (line["outcome"], line["flags"]) == ("held", version(aws.appconfigdata.document))
 
 
 def test_an_unknown_order_is_a_fault(call: Callable[..., str]) -> None:

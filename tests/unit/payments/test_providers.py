@@ -11,7 +11,7 @@ import pytest
 
 from orderflow.settings import MissingSetting
 from payments.providers import StripeSecret, provider, stripe_secret
-from payments.stripe_provider import Stripe
+from payments.routing import Routed
 from tests.support import clients
 
 
@@ -41,7 +41,7 @@ def test_stripe_reads_its_key_with_the_first_request_and_once(secrets: Secrets, 
     connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))))
     monkeypatch.setattr("payments.stripe_provider.connected", lambda key, base: used.append(f"{key} {base}") or connection)
     stripe = provider("stripe")
-    assert isinstance(stripe, Stripe)
+    assert isinstance(stripe, Routed)
     assert secrets.asked == 0
 
     for _ in range(2):
@@ -51,7 +51,7 @@ def test_stripe_reads_its_key_with_the_first_request_and_once(secrets: Secrets, 
     assert secrets.asked == 1
 
 
-@pytest.mark.parametrize("name", ["STRIPE_API_BASE", "STRIPE_PAYMENTS_TABLE"])
+@pytest.mark.parametrize("name", ["STRIPE_API_BASE", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE"])
 def test_stripe_names_the_setting_that_it_lacks(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
 

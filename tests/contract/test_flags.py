@@ -1,0 +1,166 @@
+"""The feature flags of the template: what can be deployed, how, and that the functions agree."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft4Validator
+
+from fraud import rules
+from tests.contract.stack import Stack, referred
+
+READERS = {"FraudScreen"}
+ALL: dict[str, Any] = {
+    "hold_every_order": True,
+    "hold_countries": ["FR", "GB"],
+    "payment_provider": "sandbox",
+    "fraud": {
+        "hold_score": 40,
+        "refuse_score": 200,
+        "amounts": {"EUR": {"large": 5, "very_large": 9}},
+        "other_amounts": {"large": 7},
+        "velocity": {"orders": 3, "window_seconds": 60},
+        "weights": {"amount_large": 0, "amount_very_large": 1, "velocity": 2, "country_mismatch": 3, "new_customer": 4},
+    },
+}
+NONSENSE: list[dict[str, Any]] = [
+    {"hold_every_order": "true"},
+    {"hold_every_order": 1},
+    {"hold_countries": "FR"},
+    {"hold_countries": ["France"]},
+    {"hold_countries": ["fr"]},
+    {"fraud": []},
+    {"fraud": {"hold_score": -50}},
+    {"fraud": {"hold_score": 0}},
+    {"fraud": {"hold_score": 1.5}},
+    {"fraud": {"refuse_score": "130"}},
+    {"fraud": {"threshold": 50}},
+    {"fraud": {"amounts": {"euro": {}}}},
+    {"fraud": {"amounts": {"EUR": {"large": -1}}}},
+    {"fraud": {"other_amounts": {"huge": 1}}},
+    {"fraud": {"velocity": {"orders": 0}}},
+    {"fraud": {"weights": {"velocity": -1}}},
+    {"fraud": {"weights": {"weather": 1}}},
+]
+# What a schema cannot say: the functions do not follow it.
+ONLY_FUNCTIONS_SEE: list[dict[str, Any]] = [
+    {"fraud": {"hold_score": 200}},
+    {"fraud": {"amounts": {"EUR": {"large": 9, "very_large": 5}}}},
+]
+
+
+def only(stack: Stack, kind: str) -> dict[str, Any]:
+    [found] = stack.of(f"AppConfig::{kind}").values()
+    return found
+
+
+def schema(stack: Stack, providers: str = '["sandbox", "stripe"]') -> Any:
+    [validator] = only(stack, "ConfigurationProfile")["Validators"]
+    text, given = validator["Content"]["Fn::Sub"]
+    assert validator["Type"] == "JSON_SCHEMA"
+    assert given == {"Providers": {"Fn::If": ["UseStripe", '["sandbox", "stripe"]', '["sandbox"]']}}
+    return json.loads(text.replace("${Providers}", providers))
+
+
+def refused(stack: Stack, document: Any, **given: str) -> bool:
+    return not Draft4Validator(schema(stack, **given)).is_valid(document)
+
+
+def ignored(document: Any) -> bool:
+    try:
+        rules.parse_flags(json.dumps(document).encode())
+    except msgspec.DecodeError:
+        return True
+    return False
+
+
+def test_the_schema_is_one(stack: Stack) -> None:
+    Draft4Validator.check_schema(schema(stack))
+
+
+def test_every_flag_can_be_set(stack: Stack) -> None:
+    assert not refused(stack, ALL)
+    assert rules.parse_flags(json.dumps(ALL).encode()) == rules.Flags(
+        hold_every_order=True, hold_countries=frozenset({"FR", "GB"}), fraud=rules.parse(json.dumps(ALL["fraud"]))
+    )
+
+
+@pytest.mark.parametrize("document", NONSENSE, ids=json.dumps)
+def test_nonsense_cannot_be_deployed_and_would_not_be_followed(stack: Stack, document: Any) -> None:
+    assert refused(stack, document)
+    assert ignored(document)
+
+
+@pytest.mark.parametrize("document", ONLY_FUNCTIONS_SEE, ids=json.dumps)
+def test_what_no_schema_can_say_is_not_followed(stack: Stack, document: Any) -> None:
+    assert not refused(stack, document)
+    assert ignored(document)
+
+
+def test_a_flag_that_nobody_reads_cannot_be_deployed(stack: Stack) -> None:
+    assert refused(stack, {"hold_all": True})
+
+
+def test_a_provider_can_be_chosen_where_it_is_set_up(stack: Stack) -> None:
+    assert not refused(stack, {"payment_provider": "stripe"})
+    assert refused(stack, {"payment_provider": "stripe"}, providers='["sandbox"]')
+    assert refused(stack, {"payment_provider": "paypal"})
+
+
+def test_the_schema_and_the_functions_have_the_same_thresholds(stack: Stack) -> None:
+    fraud = schema(stack)["properties"]["fraud"]["properties"]
+
+    assert set(fraud) == set(rules.Thresholds.__struct_fields__)
+    assert set(fraud["weights"]["properties"]) == set(rules.Weights.__struct_fields__)
+    assert set(fraud["velocity"]["properties"]) == set(rules.Velocity.__struct_fields__)
+    assert set(schema(stack)["definitions"]["amounts"]["properties"]) == set(rules.AmountLimits.__struct_fields__)
+
+
+@pytest.mark.parametrize("fraud", ["{}", '{"hold_score": 20}'])
+def test_the_flags_begin_with_the_parameters(stack: Stack, fraud: str) -> None:
+    content = only(stack, "HostedConfigurationVersion")["Content"]["Fn::Sub"]
+    document = json.loads(content.replace("${FraudRules}", fraud).replace("${PaymentProvider}", "sandbox"))
+
+    assert not refused(stack, document)
+    assert set(document) == set(schema(stack)["properties"])
+    assert rules.parse_flags(json.dumps(document).encode()) == rules.Flags(fraud=rules.parse(fraud))
+
+
+def test_the_version_is_deployed_to_the_environment_at_once(stack: Stack) -> None:
+    deployment = only(stack, "Deployment")
+    at_once = stack.resources[referred(deployment["DeploymentStrategyId"])]["Properties"]
+
+    assert stack.kind(referred(deployment["ConfigurationVersion"])) == "AppConfig::HostedConfigurationVersion"
+    assert stack.kind(referred(deployment["EnvironmentId"])) == "AppConfig::Environment"
+    assert (at_once["DeploymentDurationInMinutes"], at_once["FinalBakeTimeInMinutes"]) == (0, 0)
+
+
+def test_a_change_with_care_is_watched_by_alarms_of_the_functions_that_read(stack: Stack) -> None:
+    with_care = stack.resources["FlagsWithCare"]["Properties"]
+    watched = only(stack, "Environment")["Monitors"]
+    alarms = [stack.resources[referred(monitor["AlarmArn"])]["Properties"] for monitor in watched]
+    metrics = {(alarm["MetricName"], alarm["Dimensions"][0]["Value"]["Fn::Sub"]) for alarm in alarms}
+
+    assert with_care["FinalBakeTimeInMinutes"] > 0
+    assert metrics == {("Errors", "${AWS::StackName}-fraud-screen"), ("Errors", "${AWS::StackName}-payments-authorize")}
+    for monitor in watched:
+        [statement] = stack.statements(referred(monitor["AlarmRoleArn"]))
+        assert statement["Action"] == ["cloudwatch:DescribeAlarms"]
+
+
+def test_only_readers_may_read(stack: Stack) -> None:
+    may = {
+        name
+        for name, function in stack.of("Lambda::Function").items()
+        if any(action.startswith("appconfig:") for action, _ in stack.grants(referred(function["Role"])))
+    }
+    told = {
+        name
+        for name, function in stack.of("Lambda::Function").items()
+        if "Fn::Sub" in function["Environment"]["Variables"].get("FLAGS", {})  # where there is Stripe another is, as test_stripe says
+    }
+
+    assert may == told == READERS

@@ -1,0 +1,89 @@
+"""AppConfig fails while an order runs, and flags change between the attempts at a step."""
+
+from __future__ import annotations
+
+import pytest
+
+from fraud import rules, screen
+from orderflow.flags import Flags
+from orderflow.log import OrderLog
+from tests.faults.conftest import Tally
+from tests.faults.faults import CRASH_AFTER, LASTING, ONCE, Call, Disturbance, Match, takes
+from tests.faults.paths import PATHS, Path, Stage, begin, finish
+from tests.faults.test_sweep import nothing_wrong, wrong
+from tests.faults.world import World
+
+APPCONFIG = "appconfigdata"
+READ = [path for path in PATHS if path.name in {"confirmed", "held for review"}]
+CONFIRMED = next(path for path in PATHS if path.name == "confirmed")
+
+
+def unread(path: Path) -> Flags[rules.Flags]:
+    """Return the flags of a new process."""
+    return Flags(rules.parse_flags, rules.Flags(fraud=path.rules))
+
+
+def cold(stage: Stage, path: Path, disturbance: Disturbance) -> World:
+    """Return a world whose screening step knows no flags yet, and whose AppConfig can go wrong."""
+    world = stage.world(path, disturbance)
+    world.aws.appconfigdata.before, world.aws.appconfigdata.after = world.hooks(APPCONFIG)
+    stage.patch.setattr(screen, "FLAGS", unread(path))
+    return world
+
+
+@pytest.mark.parametrize("path", READ, ids=lambda path: path.name.replace(" ", "-"))
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
+def test_an_order_ends_as_with_the_defaults_whatever_becomes_of_appconfig(stage: Stage, tally: Tally, path: Path, *, lasting: bool) -> None:
+    calls = ("StartConfigurationSession", "GetLatestConfiguration")
+    failures: dict[str, list[str]] = {}
+    for operation in calls:
+        call = Call("FraudScreen", APPCONFIG, operation)
+        for kind in LASTING if lasting else [kind for kind in ONCE if takes(kind, call) and not kind.retried]:
+            disturbance = Disturbance(kind, match=_calls_of(operation, 10 if lasting else 1))
+            world = cold(stage, path, disturbance)
+            begin(world, path)
+            finish(world, path)
+            tally(path.name, f"AppConfig, {'lasting ' * lasting}{kind.name}")
+            # A process that dies at every call screens nothing; the order is given up, and whole.
+            ends = {path.ends, "rejected"} if lasting and "crash" in kind.name else {path.ends}
+            if found := wrong(world, path, ends=ends) + ([] if disturbance.hits else ["the fault was never met"]):
+                failures[f"{operation}, {kind.name}"] = found
+    nothing_wrong(failures)
+
+
+def _calls_of(operation: str, times: int) -> Match:
+    """Match the first calls of an operation; each is looked at before and after."""
+    seen: list[int] = []
+
+    def match(number: int, call: Call) -> bool:
+        if (call.service, call.operation) == (APPCONFIG, operation) and number not in seen:
+            seen.append(number)
+        return number in seen[:times]
+
+    return match
+
+
+@pytest.mark.parametrize(("number", "decided"), [(1, "held"), (2, "held"), (3, "held"), (4, "confirmed")])
+def test_flags_that_change_between_two_attempts_never_decide_an_order_twice(stage: Stage, tally: Tally, number: int, decided: str) -> None:
+    """The step's process dies after one of its calls to DynamoDB, and from then on every order is to be held: what is recorded stays."""
+    made: list[int] = []
+
+    def change(at: int, call: Call) -> bool:
+        if (call.function, call.service) == ("FraudScreen", "dynamodb") and at not in made:
+            made.append(at)
+        if made[number - 1 : number] != [at]:
+            return False
+        world.aws.appconfigdata.deploy(hold_every_order=True)
+        stage.patch.setattr(screen, "FLAGS", unread(CONFIRMED))
+        return True
+
+    disturbance = Disturbance(CRASH_AFTER, match=change)
+    world = cold(stage, CONFIRMED, disturbance)
+    order_id = begin(world, CONFIRMED)
+    finish(world, CONFIRMED)
+    tally(CONFIRMED.name, "flags change")
+
+    history = OrderLog("OrderLog", world.aws.dynamodb.client).history(order_id)
+    assert wrong(world, CONFIRMED, ends={decided}) == []
+    assert disturbance.hits == 1
+    assert len([event for event in history if event.type in {"OrderScreened", "OrderHeldForReview"}]) == 1

@@ -1,0 +1,168 @@
+"""`make flags`: what it takes, what it refuses, and what it does at AppConfig."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from devtools import flags, template
+from devtools.cli import UserError
+from devtools.flags import Place
+
+OUTPUTS = {
+    "FlagsApplication": "app",
+    "FlagsEnvironment": "env",
+    "FlagsProfile": "profile",
+    "FlagsAtOnce": "at-once",
+    "FlagsWithCare": "with-care",
+}
+BEFORE: dict[str, Any] = {"hold_every_order": False, "hold_countries": [], "payment_provider": "sandbox", "fraud": {}}
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    """The template's schema, where Stripe is not set up."""
+    [validator] = template.translated()["Resources"]["FlagsProfile"]["Properties"]["Validators"]
+    return json.loads(validator["Content"]["Fn::Sub"][0].replace("${Providers}", '["sandbox"]'))
+
+
+class AppConfig:
+    """AppConfig's control plane with one profile; a deployment at once is complete, one with care is under way until it is stopped."""
+
+    class exceptions:  # noqa: N801 - botocore's name
+        """The errors that are named."""
+
+        class ConflictException(Exception):
+            """Something is under way."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.schema = schema
+        self.versions = [json.dumps(BEFORE).encode()]
+        self.states = [{"DeploymentNumber": 1, "State": "COMPLETE", "ConfigurationVersion": "1"}]
+        self.raced = False
+
+    def get_configuration_profile(self, **_: str) -> dict[str, Any]:
+        return {"Validators": [{"Type": "JSON_SCHEMA", "Content": json.dumps(self.schema)}]}
+
+    def get_paginator(self, name: str) -> Any:
+        assert name == "list_deployments"
+        return self
+
+    def paginate(self, **_: str) -> list[dict[str, Any]]:
+        return [{"Items": [one]} for one in self.states]
+
+    def get_hosted_configuration_version(self, VersionNumber: int, **_: str) -> dict[str, Any]:  # noqa: N803 - botocore's name
+        return {"Content": io.BytesIO(self.versions[VersionNumber - 1])}
+
+    def create_hosted_configuration_version(self, Content: bytes, **_: str) -> dict[str, Any]:  # noqa: N803 - botocore's name
+        self.versions.append(Content)
+        return {"VersionNumber": len(self.versions)}
+
+    def start_deployment(self, **given: str) -> dict[str, Any]:
+        if self.raced:
+            raise self.exceptions.ConflictException
+        state = "COMPLETE" if given["DeploymentStrategyId"] == "at-once" else "DEPLOYING"
+        self.states.append(
+            {"DeploymentNumber": len(self.states) + 1, "State": state, "ConfigurationVersion": given["ConfigurationVersion"]}
+        )
+        return self.states[-1]
+
+    def stop_deployment(self, DeploymentNumber: int, **_: Any) -> None:  # noqa: N803 - botocore's name
+        self.states[DeploymentNumber - 1]["State"] = "ROLLED_BACK"
+
+    def get_deployment(self, DeploymentNumber: int, **_: str) -> dict[str, Any]:  # noqa: N803 - botocore's name
+        return self.states[DeploymentNumber - 1]
+
+
+@pytest.fixture
+def appconfig(schema: dict[str, Any]) -> AppConfig:
+    return AppConfig(schema)
+
+
+@pytest.fixture
+def place(appconfig: AppConfig) -> Place:
+    return Place(appconfig, OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "after"),
+    [
+        ("hold_every_order=true", {"hold_every_order": True}),
+        ("hold_every_order=True", {"hold_every_order": True}),
+        ("hold_countries=FR,GB", {"hold_countries": ["FR", "GB"]}),
+        ("hold_countries=FR", {"hold_countries": ["FR"]}),
+        ('hold_countries=["FR"]', {"hold_countries": ["FR"]}),
+        ("fraud.hold_score=40 fraud.weights.velocity=0", {"fraud": {"hold_score": 40, "weights": {"velocity": 0}}}),
+        ("fraud.amounts.EUR.large=5", {"fraud": {"amounts": {"EUR": {"large": 5}}}}),
+        ("", {}),
+    ],
+)
+def test_a_change_leaves_everything_else_as_it_is(schema: dict[str, Any], changes: str, after: dict[str, Any]):
+    assert flags.changed(BEFORE, changes, schema) == BEFORE | after
+
+
+def test_without_a_value_a_flag_has_its_default_again(schema: dict[str, Any]):
+    document = BEFORE | {"fraud": {"hold_score": 40, "refuse_score": 140}}
+    assert flags.changed(document, "fraud.hold_score= hold_countries=", schema) == {
+        "hold_every_order": False,
+        "payment_provider": "sandbox",
+        "fraud": {"refuse_score": 140},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ("hold_every_order", "SET takes name=value, not 'hold_every_order'; the names are hold_every_order, hold_countries"),
+        ("=true", "SET takes name=value, not '=true'"),
+        ("hold_every_order=maybe", "hold_every_order: 'maybe' is not of type 'boolean'"),
+        ("hold_all=true", "Additional properties are not allowed ('hold_all' was unexpected)"),
+        ("hold_countries=France", "hold_countries.0: 'France' does not match"),
+        ("fraud.hold_score=-50", "fraud.hold_score: -50 is less than the minimum of 1"),
+        ("fraud.hold_score=200", "`hold_score` (200) must not be above `refuse_score` (130)"),
+        ("fraud.hold_score.high=1 ", "fraud.hold_score.high is no flag; hold_score has nothing in it"),
+        ("payment_provider=stripe", "payment_provider: 'stripe' is not one of ['sandbox']"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(schema: dict[str, Any], changes: str, line: str):
+    with pytest.raises(UserError) as refused:
+        flags.changed(BEFORE | {"fraud": {"hold_score": 50}}, changes, schema)
+    assert line in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_change_at_once_is_in_force(place: Place):
+    first = place.in_force()
+    assert place.deploy(BEFORE | {"hold_every_order": True}, at_once=True)["State"] == "COMPLETE"
+    seen = place.in_force()
+    assert (first.document, seen.document["hold_every_order"]) == (BEFORE, True)
+    assert seen.version != first.version
+    assert seen.under_way is None
+
+
+def test_a_change_with_care_is_under_way_and_bars_another(place: Place):
+    place.deploy(BEFORE | {"hold_every_order": True}, at_once=False)
+    seen = place.in_force()
+    assert seen.document == BEFORE
+    assert seen.under_way
+    with pytest.raises(UserError, match="deployment 2 is under way; wait for it, or take it back with NOW=1"):
+        place.deploy(BEFORE | {"hold_countries": ["FR"]}, at_once=False)
+
+
+def test_a_change_at_once_takes_back_what_is_under_way(place: Place, appconfig: AppConfig):
+    place.deploy(BEFORE | {"hold_countries": ["FR"]}, at_once=False)
+    place.deploy(BEFORE | {"hold_every_order": True}, at_once=True)
+    assert [one["State"] for one in appconfig.states] == ["COMPLETE", "ROLLED_BACK", "COMPLETE"]
+    assert place.in_force().document == BEFORE | {"hold_every_order": True}
+
+
+def test_somebody_else_at_the_same_moment_is_told_of(place: Place, appconfig: AppConfig):
+    appconfig.raced = True
+    with pytest.raises(UserError, match="somebody else deployed flags"):
+        place.deploy(BEFORE | {"hold_every_order": True}, at_once=True)
+
+
+def test_a_stack_of_an_older_template_is_told_apart(appconfig: AppConfig):
+    with pytest.raises(UserError, match="FlagsApplication"):
+        Place(appconfig, {})

@@ -1,0 +1,238 @@
+"""Feature flags as functions read them: remembered, and never worth an order."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+
+from orderflow.flags import Flags, version
+from tests.support import clients
+from tests.support.appconfig import FakeAppConfig
+from tests.support.aws import Aws
+from tests.support.dynamodb import client_error
+
+SECONDS = 60
+type Logged = Callable[[], list[dict[str, Any]]]
+
+
+class Clock:
+    """A clock that a test puts forward."""
+
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def forward(self, seconds: float = SECONDS) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def appconfig(aws: Aws) -> FakeAppConfig:
+    return aws.appconfigdata
+
+
+def parsed(document: bytes) -> Any:
+    found = msgspec.json.decode(document, type=dict[str, Any])
+    if found.get("hold_every_order") == "nonsense":
+        message = "`hold_every_order` is nonsense"
+        raise ValueError(message)
+    return found["hold_every_order"]
+
+
+@pytest.fixture
+def flags(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Flags[Any]:
+    monkeypatch.setenv("FLAGS_TTL_SECONDS", str(SECONDS))
+    return Flags(parsed, "default", clock)
+
+
+def failing(appconfig: FakeAppConfig, error: Exception | None) -> None:
+    def fail(_operation: str, _parameters: Any) -> None:
+        if error:
+            raise error
+
+    appconfig.before = fail
+
+
+def test_what_is_deployed_is_in_force(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
+    appconfig.deploy(hold_every_order=True)
+
+    assert flags() is True
+    [asked] = appconfig.asked
+    assert asked == {
+        "ApplicationIdentifier": "application",
+        "EnvironmentIdentifier": "environment",
+        "ConfigurationProfileIdentifier": "profile",
+        "RequiredMinimumPollIntervalInSeconds": SECONDS,
+    }
+
+
+def test_a_thousand_orders_ask_once(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
+    for _ in range(1000):
+        flags()
+
+    assert appconfig.calls == {"StartConfigurationSession": 1, "GetLatestConfiguration": 1}
+
+
+def test_a_change_is_in_force_when_what_is_remembered_is_too_old(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+    assert flags() is False
+    appconfig.deploy(hold_every_order=True)
+
+    clock.forward(SECONDS - 1)
+    assert flags() is False
+    clock.forward(1)
+    assert flags() is True
+    assert appconfig.calls == {"StartConfigurationSession": 1, "GetLatestConfiguration": 2}
+
+
+def test_what_has_not_changed_stays(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+    appconfig.deploy(hold_every_order=True)
+    for _ in range(3):
+        assert flags() is True
+        clock.forward()
+
+
+def test_nobody_asks_more_often_than_appconfig_allows(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+    flags._seconds = 1
+    flags()
+    clock.forward(59)
+    flags()
+
+    assert appconfig.calls["GetLatestConfiguration"] == 1
+    assert appconfig.asked[0]["RequiredMinimumPollIntervalInSeconds"] == 15
+
+
+UNREACHABLE = [
+    EndpointConnectionError(endpoint_url="https://appconfigdata.invalid"),
+    ConnectTimeoutError(endpoint_url="https://appconfigdata.invalid"),
+    ReadTimeoutError(endpoint_url="https://appconfigdata.invalid"),
+    client_error("StartConfigurationSession", "ThrottlingException", "slow down"),
+    client_error("StartConfigurationSession", "AccessDeniedException", "no"),
+    client_error("StartConfigurationSession", "ResourceNotFoundException", "there is no such profile"),
+]
+
+
+@pytest.mark.parametrize("error", UNREACHABLE, ids=lambda error: type(error).__name__)
+def test_while_appconfig_cannot_be_reached_the_default_is_in_force_and_one_line_says_so(
+    flags: Flags[Any], appconfig: FakeAppConfig, logged: Logged, error: Exception
+) -> None:
+    failing(appconfig, error)
+
+    assert [flags() for _ in range(10)] == ["default"] * 10
+    assert sum(appconfig.calls.values()) == 1
+    [line] = logged()
+    assert (line["level"], line["message"], line["flags"]) == ("WARNING", "flags not read, so they stay as they were", "default")
+    assert line["why"] == str(error)
+
+
+def test_what_was_in_force_stays_in_force_while_appconfig_cannot_be_reached(
+    flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock
+) -> None:
+    appconfig.deploy(hold_every_order=True)
+    flags()
+    failing(appconfig, UNREACHABLE[0])
+    clock.forward()
+
+    assert flags() is True
+
+
+def test_flags_come_back_when_appconfig_does(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+    flags()
+    failing(appconfig, UNREACHABLE[2])
+    clock.forward()
+    flags()
+    failing(appconfig, None)
+    appconfig.deploy(hold_every_order=True)
+
+    assert flags() is False
+    clock.forward()
+    assert flags() is True
+
+
+def test_an_answer_that_is_lost_costs_no_change(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+    """The session told the document to nobody; a new one tells it again."""
+    flags()
+    appconfig.deploy(hold_every_order=True)
+    clock.forward()
+
+    def lose(_operation: str, _parameters: Any) -> None:
+        raise UNREACHABLE[2]
+
+    appconfig.after = lose
+    assert flags() is False
+    appconfig.after = None
+    clock.forward()
+    assert flags() is True
+
+
+@pytest.mark.parametrize("document", [b"{", b"[]", b"null", b'{"hold_every_order": "nonsense"}'])
+def test_a_document_that_makes_no_sense_counts_as_not_reached(
+    flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock, logged: Logged, document: bytes
+) -> None:
+    appconfig.deploy(hold_every_order=True)
+    flags()
+    appconfig.deploy(document)
+    clock.forward()
+
+    assert flags() is True
+    clock.forward()
+    assert flags() is True
+    [line] = logged()
+    assert line["message"] == "flags not read, so they stay as they were"
+
+    appconfig.deploy(hold_every_order=False)
+    clock.forward()
+    assert flags() is False
+
+
+def test_nonsense_from_the_beginning_leaves_the_default(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
+    appconfig.deploy(b"{")
+
+    assert flags() == "default"
+
+
+def test_lines_tell_by_which_flags_an_order_was_decided(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock, logged: Logged) -> None:
+    from orderflow.observability import logger  # noqa: PLC0415 - as the function's own lines
+
+    flags()
+    logger.info("one")
+    first = version(appconfig.document)
+    appconfig.deploy(hold_every_order=True)
+    clock.forward()
+    flags()
+    logger.info("other")
+    logger.remove_keys(["flags"])
+
+    assert [line["flags"] for line in logged()] == [first, version(appconfig.document)]
+    assert first != version(appconfig.document)
+
+
+def test_an_appconfig_that_never_answers_is_waited_for_once_and_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a listener that accepts and is silent, one connection is made."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        real: Any = clients.REAL
+        client = real.__wrapped__("appconfigdata")
+        clients.lend(appconfigdata=client)
+        flags = Flags(parsed, "default", time.monotonic)
+
+        assert [flags(), flags()] == ["default", "default"]
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        limits = client.meta.config
+        assert (limits.connect_timeout, limits.read_timeout, limits.retries["total_max_attempts"]) == (0.5, 0.5, 1)
+        client.close()
+        clients.lend()

@@ -1,0 +1,219 @@
+"""Two payment providers and a flag: new payments go where it says, and each stays where it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from orderflow.commands import RecordDispatch
+from orderflow.order import remaining
+from payments import service
+from payments.provider import Authorized, PaymentProvider, ProviderTimeout, ProviderUnavailable, Voided
+from payments.routing import Flags, Routed, Routes, parse_flags
+from payments.sandbox import Sandbox
+from payments.steps import LOG
+from tests.support.aws import TABLES, Aws
+from tests.support.dynamodb import Crash, FakeDynamoDB, crash_at
+from tests.support.prepared import advance, place
+
+KEY = "ord_1:authorize"
+
+
+class Providers:
+    """Providers a and b, each with books of its own; `chosen` is what the flag says."""
+
+    def __init__(self) -> None:
+        self.routes = FakeDynamoDB(*TABLES)
+        self.books = {"a": FakeDynamoDB(*TABLES), "b": FakeDynamoDB(*TABLES)}
+        self.sandboxes = {name: Sandbox("SandboxPayments", books.client, slow_seconds=0) for name, books in self.books.items()}
+        self.chosen = "a"
+
+    def routed(self) -> Routed:
+        """Return what a process of a function has."""
+        providers: dict[str, PaymentProvider] = {**self.sandboxes}
+        return Routed(providers, "a", lambda: Flags(self.chosen), Routes("PaymentRoutes", self.routes.client))
+
+    def holding(self) -> list[str]:
+        """Return which of them hold money of the payment."""
+        return [name for name, one in self.sandboxes.items() if isinstance(one.look_up(KEY), Authorized)]
+
+    def knowing(self) -> list[str]:
+        """Return which of them know of the payment."""
+        return [name for name, one in self.sandboxes.items() if one.look_up(KEY)]
+
+
+@pytest.fixture
+def providers() -> Providers:
+    return Providers()
+
+
+@pytest.fixture
+def order(aws: Aws) -> None:
+    """An order that is to be paid."""
+    place(LOG)
+    advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
+
+
+@pytest.mark.parametrize("chosen", ["a", "b"])
+@pytest.mark.usefixtures("order")
+def test_the_money_of_a_new_order_is_held_by_the_provider_that_is_chosen(providers: Providers, chosen: str) -> None:
+    providers.chosen = chosen
+
+    assert service.authorize(LOG, providers.routed(), "ord_1") == "authorized"
+    assert providers.knowing() == [chosen]
+
+
+@pytest.mark.parametrize("chosen", ["", "paypal"])
+@pytest.mark.usefixtures("order")
+def test_without_a_choice_that_can_be_followed_it_is_the_stacks_provider(
+    providers: Providers, chosen: str, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    providers.chosen = chosen
+
+    service.authorize(LOG, providers.routed(), "ord_1")
+
+    assert providers.holding() == ["a"]
+    warnings = [line for line in logged() if line["level"] == "WARNING"]
+    assert [(line["chosen"], line["instead"]) for line in warnings] == ([("paypal", "a")] if chosen else [])
+
+
+@pytest.mark.parametrize("operation", ["GetItem", "PutItem"])
+@pytest.mark.parametrize("where", ["routes", "a", "b"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.usefixtures("order")
+def test_an_authorization_that_died_is_tried_again_with_the_same_provider_whatever_is_chosen_now(
+    providers: Providers, operation: str, where: str, moment: str
+) -> None:
+    database = providers.routes if where == "routes" else providers.books[where]
+    setattr(database, moment, crash_at(operation))
+    died = True
+    try:
+        service.authorize(LOG, providers.routed(), "ord_1")
+        died = False
+    except Crash:
+        pass
+    setattr(database, moment, None)
+    claimed = Routes("PaymentRoutes", providers.routes.client).of(KEY)
+    providers.chosen = "b"
+
+    assert service.authorize(LOG, providers.routed(), "ord_1") == "authorized"
+    assert providers.holding() == [claimed or "b"]
+    assert providers.knowing() == providers.holding()
+    assert died or claimed == "a"
+
+
+@pytest.mark.usefixtures("order")
+def test_a_lost_answer_is_looked_up_where_it_was_asked(providers: Providers) -> None:
+    place(LOG, "ord_lost", payment_token="tok_timeout_after")
+    advance(LOG, "ord_lost", "inventory.reserve", "fraud.screen")
+    providers.chosen = "b"
+
+    assert service.authorize(LOG, providers.routed(), "ord_lost") == "authorized"
+    assert providers.sandboxes["a"].look_up("ord_lost:authorize") is None
+
+
+@pytest.mark.usefixtures("order")
+def test_captures_refunds_and_voids_go_to_who_has_the_payment(providers: Providers) -> None:
+    providers.chosen = "b"
+    service.authorize(LOG, providers.routed(), "ord_1")
+    advance(LOG, "ord_1", "orders.confirm")
+    providers.chosen = "a"
+    order = LOG.load("ord_1")
+    LOG.record(order, RecordDispatch("parcel_1", remaining(order)), source="shipping")
+
+    settled = service.settle(LOG, providers.routed(), "ord_1")
+
+    held = providers.sandboxes["b"].look_up(KEY)
+    assert isinstance(held, Authorized)
+    assert held.captured == settled.captured > 0
+    assert providers.knowing() == ["b"]
+
+
+@pytest.mark.usefixtures("order")
+def test_a_payment_that_nobody_recorded_is_voided_where_it_is_held(providers: Providers) -> None:
+    providers.chosen = "b"
+    providers.routed().authorize(KEY, "tok_approved", LOG.load("ord_1").total)
+    providers.chosen = "a"
+    advance(LOG, "ord_1", "orders.fail")
+
+    assert service.void(LOG, providers.routed(), "ord_1") == "voided"
+    assert isinstance(providers.sandboxes["b"].look_up(KEY), Voided)
+    assert providers.knowing() == ["b"]
+
+
+@pytest.mark.usefixtures("order")
+def test_an_authorization_that_comes_after_its_void_holds_nothing_anywhere(providers: Providers) -> None:
+    providers.routed().void(KEY)
+    providers.chosen = "b"
+
+    assert isinstance(providers.routed().authorize(KEY, "tok_approved", LOG.load("ord_1").total), Voided)
+    assert providers.holding() == []
+
+
+@pytest.mark.usefixtures("order")
+def test_of_two_at_the_same_moment_with_different_flags_one_provider_is_asked(providers: Providers) -> None:
+    """Between the look whether the payment is anybody's and the claim another process gets it."""
+
+    def other(operation: str, _parameters: Any) -> None:
+        if operation == "PutItem":
+            providers.routes.before = None
+            providers.chosen = "b"
+            service.authorize(LOG, providers.routed(), "ord_1")
+
+    first = providers.routed()
+    providers.routes.before = other
+
+    first.authorize(KEY, "tok_approved", LOG.load("ord_1").total)
+    assert providers.knowing() == ["b"]
+
+
+@pytest.mark.parametrize("holder", ["a", "b"])
+@pytest.mark.usefixtures("order")
+def test_a_payment_from_before_there_was_a_choice_stays_where_it_is(providers: Providers, holder: str) -> None:
+    total = LOG.load("ord_1").total
+    providers.sandboxes[holder].authorize(KEY, "tok_approved", total)
+    providers.chosen = "b" if holder == "a" else "a"
+    routed = providers.routed()
+
+    assert isinstance(routed.look_up(KEY), Authorized)
+    routed.authorize(KEY, "tok_approved", total)
+    routed.capture(KEY, "ord_1:capture:parcel_1", total)
+    routed.refund(KEY, "ord_1:refund:parcel_1", total)
+    assert providers.knowing() == [holder]
+
+
+def test_nobody_is_asked_of_a_payment_that_nobody_has(providers: Providers) -> None:
+    assert providers.routed().look_up(KEY) is None
+    assert providers.routes.items("PaymentRoutes") == []
+
+
+@pytest.mark.usefixtures("order")
+def test_the_payments_of_a_day_are_those_of_every_provider(providers: Providers) -> None:
+    total = LOG.load("ord_1").total
+    for name in ("a", "b"):
+        providers.sandboxes[name].authorize(f"ord_{name}:authorize", "tok_approved", total)
+
+    assert sorted(providers.routed().recent(datetime.now(UTC).date())) == ["ord_a:authorize", "ord_b:authorize"]
+
+
+@pytest.mark.usefixtures("order")
+@pytest.mark.parametrize("operation", ["GetItem", "PutItem"])
+def test_where_no_answer_comes_about_whose_a_payment_is_nobody_is_asked_for_it(providers: Providers, operation: str) -> None:
+    def lost(made: str, _parameters: Any) -> None:
+        if made == operation:
+            raise ReadTimeoutError(endpoint_url="https://dynamodb.invalid")
+
+    providers.routes.before = lost
+    with pytest.raises(ProviderUnavailable) as refused:
+        providers.routed().authorize(KEY, "tok_approved", LOG.load("ord_1").total)
+    assert not isinstance(refused.value, ProviderTimeout)
+    assert providers.knowing() == []
+
+
+def test_flags_of_others_are_left_alone() -> None:
+    assert parse_flags(b'{"payment_provider": "b", "fraud": {"hold_score": -1}}') == Flags("b")
+    assert parse_flags(b"{}") == Flags()
