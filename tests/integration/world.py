@@ -91,10 +91,11 @@ class World:
         """The skus of several such products."""
         skus = [f"T-{uuid4().hex[:12].upper()}" for _ in range(count)]
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda sku: self._shelve(sku, stock, price, currency, active=active), skus))
+            list(pool.map(lambda sku: self.shelve(sku, stock, price=price, currency=currency, active=active), skus))
         return skus
 
-    def _shelve(self, sku: str, stock: int, price: int, currency: str, *, active: bool) -> None:
+    def shelve(self, sku: str, stock: int, *, price: int, currency: str, active: bool = True) -> None:
+        """Put a product of that sku into the catalogue, and so many of it on the shelf."""
         row = {"sku": {"S": sku}, "name": {"S": f"Product {sku}"}, "unit_price": {"N": str(price)}}
         row |= {"currency": {"S": currency}, "active": {"BOOL": active}}
         self.dynamodb.put_item(TableName=self.table("Catalogue"), Item=row)

@@ -15,6 +15,7 @@ from devtools.cli import UserError
 from devtools.dashboard import __main__ as command
 from devtools.dashboard import reading, server
 from devtools.dashboard.reading import Reading, Source, State
+from devtools.dashboard.server import Server
 from devtools.target import Target
 from tests.support.browser import serving
 
@@ -148,6 +149,29 @@ def test_an_endpoint_that_is_not_this_machine_is_refused(monkeypatch: pytest.Mon
 
     with pytest.raises(UserError, match="not this machine"):
         command.main()
+
+
+@pytest.mark.parametrize(("screen", "opened"), [({"DISPLAY": ":0"}, 1), ({"WAYLAND_DISPLAY": "wayland-0"}, 1), ({}, 0)])
+def test_the_page_is_opened_where_there_is_a_screen_and_ctrl_c_ends_it_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], screen: dict[str, str], opened: int
+) -> None:
+    pages: list[str] = []
+    monkeypatch.setattr(command.webbrowser, "open", pages.append)
+    monkeypatch.setattr(command.sys, "platform", "linux")
+    monkeypatch.setattr(Server, "serve_forever", lambda _: _raise(KeyboardInterrupt()))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in screen.items():
+        monkeypatch.setenv(name, value)
+
+    command.serve(_Fixed())
+
+    assert len(pages) == opened
+    assert capsys.readouterr().out.split("\n")[1:] == ["", "  ended", ""]
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 class _Fixed(Source):
