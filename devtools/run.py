@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
 
@@ -107,15 +108,18 @@ def main() -> int:
     shop = Shop(target, CALL_SECONDS, FOLLOW_SECONDS)
     ui.headline("Placing orders, and following each to its end and beyond: people, the carrier, the books")
     orders, stories = _planned(target)
+    since = datetime.now(UTC)
     _follow(shop, orders, stories)
     requests = _requests(shop, orders)
     sent = _mails(target, orders)
     mailed = Row("a mail for each order", f"{len(orders)} mails", f"{len(sent)} mails")
-    rows = [*map(_row, orders), *map(_row, stories), *requests, mailed, _books(target)]
+    placed = sum(bool(one.events) for one in [*orders, *stories])
+    sales = sold.summed_up(target, placed, since)
+    rows = [*map(_row, orders), *map(_row, stories), *requests, mailed, _books(target), counted(placed, sold.orders_of(sales))]
     ui.headline("What came of it")
     ui.console.print(result(rows))
     _show_mails(orders, sent)
-    sold.show(target, sum(bool(one.events) for one in [*orders, *stories]))
+    sold.show(target, sales)
     _next_steps(target, orders)
     wrong = sum(not row.right for row in rows)
     verdict = f"{wrong} of {len(rows)} differ" if wrong else f"all {len(rows)} as expected"
@@ -134,6 +138,11 @@ def _books(target: Target) -> Row:
     with ui.stage("books") as step:
         step.detail = lives.trial_balance(target)
     return Row("trial balance of the ledger", "0, 0 differences", step.detail)
+
+
+def counted(placed: int, found: int) -> Row:
+    """Whether analytics counted these orders; somebody else may have placed others meanwhile."""
+    return Row("what is sold, by the stream", f"{placed} orders", f"{min(found, placed)} orders")
 
 
 def _run() -> str:

@@ -120,6 +120,11 @@ def test_the_result_marks_what_differs() -> None:
     assert "✗" in shown[2]
 
 
+@pytest.mark.parametrize(("found", "right"), [(6, False), (7, True), (9, True)])
+def test_a_run_differs_where_analytics_missed_an_order(found: int, right: bool) -> None:
+    assert run.counted(7, found).right is right
+
+
 def test_bars_are_as_long_as_what_they_stand_for():
     assert [len(sold.bar(amount, 100)) for amount in (100, 50, 0)] == [sold.BAR, sold.BAR // 2, 0]
     assert sold.bar(1, 320) == "▏"
