@@ -1,12 +1,14 @@
 """Which event goes where: the rules' patterns against every event that there is."""
 
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
 import analytics.rules
+from devtools.target import ROOT
 from devtools.template import source
 from ledger import rules
 from loyalty import rules as points
@@ -123,6 +125,11 @@ def redrive_routes(stack: Stack) -> dict[str, Any]:
 def test_a_replay_reaches_nothing_that_acts_outside(stack: Stack, rule: str, fact: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
     assert not matches(pattern, delivered(fact, **{"replay-name": "rebuild"}))
+
+
+def test_operators_are_told_which_rules_take_replays() -> None:
+    [told] = re.findall(r"rules that take replays: (.*?), or all", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", told)) == REPLAYED
 
 
 @pytest.mark.parametrize("fact", FACTS)

@@ -53,7 +53,7 @@ def test_fifty_requests_at_once_with_one_key_are_one_order(world: World):
     customer, key, sku = world.customer(), str(uuid4()), world.product()
     body, together = order_body((sku, 1)), Barrier(AT_ONCE)
     # A customer who has looked around before: what the authorizer said of the token is remembered. And one who repeats what has a
-    # 5xx for an answer, as docs/problems.md says: fifty cold starts leave a table no time to answer within a client's patience.
+    # 5xx for an answer, as docs/problems.md says: of fifty functions that start at once some may fail to, as docs/fidelity.md tells.
     shop = Shop(world.target, timeout=ANSWER_SECONDS, patience=ANSWER_SECONDS)
     shop.order(customer, "ord_none")
 
