@@ -24,7 +24,7 @@ from payments.provider import Authorized
 from tests.integration.capabilities import missing
 
 # Seconds that an order without a fault may take, by target, on a busy machine: LocalStack starts a container for each function.
-PATIENCE = {"embedded": 40.0, "localstack": 180.0}
+PATIENCE = {"embedded": 120.0, "localstack": 180.0}
 # A burst of requests starts a worker for each: fifty cold starts on two cores.
 ANSWER_SECONDS = 180.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
