@@ -85,7 +85,7 @@ carrier: runtime ## Play the carrier of an order: make carrier ORDER=ord_… DO=
 	@PYTHONPATH=functions $(PY) -m devtools.carrier
 
 redrive: runtime ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
-	@$(PY) -m devtools.redrive $(if $(QUEUE),"$(QUEUE)")
+	@PYTHONPATH=functions $(PY) -m devtools.redrive $(if $(QUEUE),"$(QUEUE)")
 
 rebuild-view: runtime ## Make the customers' lists of orders again from the order log
 	@$(PY) -m devtools.rebuild

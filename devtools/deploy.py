@@ -1,5 +1,6 @@
 """`sam build` and `sam deploy` to the local target, each only when something changed since the target last got it."""
 
+import json
 import os
 import platform
 import re
@@ -10,6 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from threading import Timer
+from typing import Any, cast
+
+from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from devtools import busarchive, issuer, ui
 from devtools import target as targets
@@ -125,9 +129,12 @@ def _build(target: Target, chosen: dict[str, str], sources: str, log: Path) -> N
 def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
     with ui.stage("sam deploy") as step:
         target.client("s3").create_bucket(Bucket=ARTIFACTS)
+        built = targets.local_folder() / "build" / "template.yaml"
+        if target.backend == "localstack":
+            built = for_localstack(built)
         arguments = [
             *("deploy", "--config-env", CONFIG[target.backend], "--stack-name", STACK, "--region", targets.REGION),
-            *("--template-file", str(targets.local_folder() / "build" / "template.yaml"), "--s3-bucket", ARTIFACTS),
+            *("--template-file", str(built), "--s3-bucket", ARTIFACTS),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
             *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
             *("--parameter-overrides", *_overrides(chosen)),
@@ -138,6 +145,27 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
             done |= {resource.group(1)} if resource else set()
             step.detail = f"{len(done)} resources" if done else "uploading and planning"
         step.detail = f"{len(done)} resources changed" if done else "no change"
+
+
+def for_localstack(built: Path) -> Path:
+    """Write the built template as LocalStack's code takes it beside it, and return where.
+
+    Its state machines take no numbers to put into their definitions, and a number is what it makes of a parameter
+    that is one. Joined with nothing it is text.
+    """
+    template = cast("dict[str, Any]", yaml_parse(built.read_text("utf-8")))
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::StateMachine":
+            values = resource["Properties"].get("DefinitionSubstitutions", {})
+            values |= {name: {"Fn::Join": ["", [value]]} for name, value in values.items() if _is_number(template, value)}
+    changed = built.with_name("localstack.yaml")
+    changed.write_text(json.dumps(template), "utf-8")
+    return changed
+
+
+def _is_number(template: dict[str, Any], value: Any) -> bool:
+    named = cast("dict[str, Any]", value).get("Ref") if isinstance(value, dict) else None
+    return named in template["Parameters"] and template["Parameters"][named]["Type"] == "Number"
 
 
 def _overrides(chosen: dict[str, str]) -> list[str]:

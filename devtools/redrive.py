@@ -12,6 +12,7 @@ from devtools import cli, ui
 from devtools import target as targets
 from devtools.cli import UserError
 from devtools.target import STACK, Target
+from operations import routes
 
 ENDINGS = ("dead-letters", "operations")
 
@@ -28,10 +29,10 @@ def depths(target: Target) -> dict[str, int]:
     return {name: _depth(sqs, url) for name, url in urls(target, STACK).items() if name.endswith(ENDINGS)}
 
 
-def names(target: Target, function: str) -> dict[str, str]:
+def names() -> dict[str, str]:
     """What the redrive function calls the queues that it can empty, by their full names."""
-    variables = target.client("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
-    return {_name(route["queue_url"]): name for name, route in json.loads(variables.get("REDRIVE_TARGETS", "{}")).items()}
+    known = routes.routes(f"{STACK}-{routes.OPERATIONS}", topic="", saga="", review="")
+    return {route.queue_url: name for name, route in known.items()}
 
 
 def _name(url: str) -> str:
@@ -52,7 +53,7 @@ def main() -> int:
     if not function:
         raise UserError("the deployed stack has no redrive function; run `make run` to deploy the present one")
     if not wanted:
-        _list(depths(target), names(target, function))
+        _list(depths(target), names())
         return 0
     return _report(_invoke(target, function, {"queue": wanted, "max": most}))
 

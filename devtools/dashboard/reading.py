@@ -140,6 +140,7 @@ def queue(name: str, attributes: Mapping[str, str], routes: Mapping[str, str]) -
 class _Connection:
     target: Target
     shop: Shop
+    orders: str
     queues: Mapping[str, str]
     routes: Mapping[str, str]
     since: float
@@ -170,16 +171,11 @@ class Source:
 
 
 def _connected(target: Target) -> _Connection:
-    function = _resource(target, "OperationsRedriveFunction")
-    urls = redrive.urls(target, f"{STACK}-")
-    return _Connection(target, Shop(target), urls, redrive.names(target, function), time.monotonic())
-
-
-def _resource(target: Target, output: str) -> str:
     try:
-        return target.resources[output]
-    except KeyError:
-        raise UserError(f"the deployed stack has no {output}; run `make run` to deploy the present one") from None
+        orders = target.resources["OrderViewTable"]
+    except KeyError as missing:
+        raise UserError(f"the deployed stack has no {missing}; run `make run` to deploy the present one") from None
+    return _Connection(target, Shop(target), orders, redrive.urls(target, f"{STACK}-"), redrive.names(), time.monotonic())
 
 
 def _read(connection: _Connection, now: datetime) -> Reading:
@@ -187,7 +183,7 @@ def _read(connection: _Connection, now: datetime) -> Reading:
     return Reading(
         taken_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         endpoint=target.endpoint,
-        states=states(_order_states(target)),
+        states=states(_order_states(connection)),
         outcomes=outcomes(sold.ask(shop, "sales?per=day")["sales"]),
         revenue=revenue(sold.ask(shop, "sales?per=minute")["sales"], now),
         products=tuple(Product(one["sku"], one["units"]) for one in sold.ask(shop, f"leaderboard?limit={BEST}")["products"]),
@@ -195,10 +191,10 @@ def _read(connection: _Connection, now: datetime) -> Reading:
     )
 
 
-def _order_states(target: Target) -> Iterable[str]:
+def _order_states(connection: _Connection) -> Iterable[str]:
     # The view that customers' lists are read from has a small row for each order; the log has some twenty events.
     asked: dict[str, Any] = {"ProjectionExpression": "#state", "ExpressionAttributeNames": {"#state": "state"}}
-    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=_resource(target, "OrderViewTable"), **asked)
+    pages = connection.target.client("dynamodb").get_paginator("scan").paginate(TableName=connection.orders, **asked)
     return (row["state"]["S"] for page in pages for row in page["Items"])
 
 

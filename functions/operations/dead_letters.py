@@ -7,14 +7,15 @@ consumer takes. One that cannot be passed on stays where it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta, Struct
 
-from operations.given_up import Consumer, UnknownConsumer
+from operations.given_up import UnknownConsumer
 from operations.outbox import Unpublishable
+from operations.routes import Route
 from operations.saga import Saga
 from operations.stretches import Gone
 from orderflow.bus import NotPublished
@@ -48,20 +49,6 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
     max: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-class Route(Struct, frozen=True):
-    """Where messages lie, and where they go: to a queue (URL), a topic or a saga (ARN), or as events to the bus (name).
-
-    `workflows` are other state machines, by the name that a message from one of them gives. Notes about a `stream`
-    lead to the queues of its `consumers`, which are by the name of the function.
-    """
-
-    queue_url: str
-    kind: Literal["queue", "topic", "saga", "bus", "stream"]
-    target: str
-    workflows: dict[str, str] = {}
-    consumers: dict[str, Consumer] = {}
-
-
 class Moved(Struct, frozen=True):
     """How many messages were moved, and how many were left because they could not be."""
 
@@ -85,16 +72,6 @@ class _BusEvent(Struct, frozen=True):
 
 _ids: msgspec.json.Decoder[Ids] = msgspec.json.Decoder(Ids)
 _bus_events: msgspec.json.Decoder[_BusEvent] = msgspec.json.Decoder(_BusEvent)
-_routes = msgspec.json.Decoder(dict[str, Route])
-
-
-def parse_routes(text: str) -> dict[str, Route]:
-    """Read the routes by short name from their JSON document.
-
-    Raises:
-        msgspec.DecodeError: it is not such a document.
-    """
-    return _routes.decode(text)
 
 
 def request(event: object, routes: Mapping[str, Route]) -> Request:

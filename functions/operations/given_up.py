@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from operations import stretches
+from operations.routes import Consumer
 from operations.stretches import Stretch
 
 if TYPE_CHECKING:
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 
 class UnknownConsumer(LookupError):
     """The note is about a function that is no consumer of a stream."""
-
-
-class Consumer(Struct, frozen=True):
-    """The queue (URL) of a consumer, and the types of the events that the stream brings it."""
-
-    queue_url: str
-    types: frozenset[str]
 
 
 class _Context(Struct, frozen=True, rename="camel"):

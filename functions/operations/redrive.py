@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from operations import dead_letters
+from operations import dead_letters, routes
 from operations.given_up import GivenUp
 from operations.outbox import Outbox
 from orderflow import outlets, settings
@@ -16,7 +16,12 @@ from orderflow.observability import observed
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-ROUTES = dead_letters.parse_routes(settings.required("REDRIVE_TARGETS"))
+ROUTES = routes.routes(
+    settings.required("OPERATIONS_QUEUE_URL"),
+    topic=settings.required("NOTIFICATIONS_TOPIC"),
+    saga=settings.required("SAGA_ARN"),
+    review=settings.required("REVIEW_ARN"),
+)
 OUTLETS = outlets.of_this_function()
 OUTBOX = Outbox(settings.required("ORDER_LOG_TABLE"), OUTLETS, dynamodb=client("dynamodb"), streams=client("dynamodbstreams"))
 GIVEN_UP = GivenUp(kinesis=client("kinesis"), table_streams=client("dynamodbstreams"), sqs=client("sqs"))

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fraud import rules, screen
+from operations import routes
 from orderflow import webhooks
 from orderflow.batch import RetryQueue
 from orderflow.commands import ApproveReview, RecordDelivery, RecordDispatch, RecordReturn, RecordShipment, RequestReturn
@@ -346,7 +347,7 @@ def every_call(observed: Observed) -> None:
     body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})
     waiting = {"MessageId": "m", "ReceiptHandle": "r", "Body": body}
     failed = {**waiting, "Body": json.dumps({**json.loads(body), "workflow": "review"})}
-    for queue in json.loads(ENVIRONMENT["REDRIVE_TARGETS"]):
+    for queue in routes.routes("operations", topic="", saga="", review=""):
         observed.lend(receive_message=[{"Messages": [waiting]}])
         observed.run("operations.redrive", {"queue": queue, "max": 1})
     note = {"streamArn": "arn:aws:dynamodb:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}

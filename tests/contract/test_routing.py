@@ -12,6 +12,7 @@ from devtools.target import ROOT
 from devtools.template import source
 from ledger import rules
 from loyalty import rules as points
+from operations import routes as redrive
 from orderflow.events import FACTS
 from orders import listing
 from tests.contract.stack import Stack, referred
@@ -51,6 +52,15 @@ STREAMED = {
     "InventorySettleStreamed": {"ShipmentDispatched", "ReturnReceived"},
 }
 REPLAY = {"replay-name": "rebuild"}
+# Where what lies in queues goes back to, by logical ids of topic and workflows and short names of queues.
+REDRIVEN = redrive.routes("operations", topic="Notifications", saga="Fulfilment", review="Review")
+# What ran by the clock, and did not do all of its work: the next run does.
+BY_HAND = {"reconcile", "prove", "sweep"}
+
+
+def short(name: Any) -> str:
+    """Return a name of the template without the stack's."""
+    return name["Fn::Sub"].removeprefix("${AWS::StackName}-")
 
 
 def delivered(fact: str, **more: str) -> dict[str, Any]:
@@ -105,19 +115,43 @@ def test_what_a_consumer_of_a_stream_cannot_work_off_comes_again_from_the_queue_
 @pytest.mark.parametrize("mapping", STREAMED)
 def test_a_batch_that_was_given_up_on_is_passed_on_by_what_the_stream_brings(stack: Stack, mapping: str) -> None:
     function = referred(stack.of("Lambda::EventSourceMapping")[mapping]["FunctionName"])
-    consumer = redrive_routes(stack)["stream"]["consumers"][f"${{{function}}}"]
-    variables = stack.of("Lambda::Function")[function]["Environment"]["Variables"]
-    assert (consumer["queue_url"], set(consumer["types"])) == (f"${{{referred(variables['RETRY_QUEUE_URL'])}}}", STREAMED[mapping])
+    named = stack.of("Lambda::Function")[function]
+    consumer = REDRIVEN["stream"].consumers[short(named["FunctionName"])]
+    queue = stack.of("SQS::Queue")[referred(named["Environment"]["Variables"]["RETRY_QUEUE_URL"])]
+    assert (consumer.queue_url, consumer.types) == (short(queue["QueueName"]), STREAMED[mapping])
+
+
+def test_every_queue_that_waits_for_an_operator_is_emptied_by_a_redrive_or_by_hand(stack: Stack) -> None:
+    waiting = {short(queue["QueueName"]) for queue in stack.of("SQS::Queue").values()}
+    waiting = {name for name in waiting if name.endswith("-dead-letters") or name == "operations"}
+    assert waiting == {route.queue_url for route in REDRIVEN.values()} | {f"{name}-dead-letters" for name in BY_HAND}
+
+
+def test_dead_letters_of_a_queue_go_back_to_it_and_those_of_a_rule_to_what_it_sends_to(stack: Stack) -> None:
+    queues = stack.of("SQS::Queue")
+    back = {
+        referred(queue["RedrivePolicy"]["deadLetterTargetArn"]): short(queue["QueueName"])
+        for queue in queues.values()
+        if "RedrivePolicy" in queue
+    }
+    for rule in stack.of("Events::Rule").values():
+        for target in rule["Targets"]:
+            to = referred(target["Arn"])
+            back[referred(target["DeadLetterConfig"]["Arn"])] = short(queues[to]["QueueName"]) if to in queues else to
+    subscribed = (one for one in stack.of("SNS::Subscription").values() if one["Protocol"] == "sqs")
+    for subscription in subscribed:
+        back[referred(subscription["RedrivePolicy"]["deadLetterTargetArn"])] = short(
+            queues[referred(subscription["Endpoint"])]["QueueName"]
+        )
+    expected = {short(queues[queue]["QueueName"]): to for queue, to in back.items()}
+    addressed = {name: route for name, route in REDRIVEN.items() if name not in {"publish", "stream", "operations"}}
+    assert {route.queue_url: route.target for route in addressed.values()} == expected
 
 
 def test_no_rule_waits_for_an_event_that_stays_off_the_bus() -> None:
     kept_off = set(source()["Parameters"]["StreamOnlyEvents"]["Default"].split(","))
     assert kept_off <= set(FACTS)
     assert not kept_off & set().union(*ROUTES.values())
-
-
-def redrive_routes(stack: Stack) -> dict[str, Any]:
-    return json.loads(stack.of("Lambda::Function")["OperationsRedrive"]["Environment"]["Variables"]["REDRIVE_TARGETS"]["Fn::Sub"])
 
 
 @pytest.mark.parametrize("rule", sorted(set(ROUTES) - REPLAYED))

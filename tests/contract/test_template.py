@@ -603,3 +603,30 @@ def test_every_function_has_a_rule_to_build_it(stack: Stack) -> None:
     for name, function in stack.of("Lambda::Function").items():
         context = function["Handler"].partition(".")[0]
         assert [context] == [folder for prefix, folder in built if name.startswith(prefix)], name
+
+
+def test_no_environment_of_a_function_is_larger_than_lambda_takes(stack: Stack) -> None:
+    defaults = {name: str(given.get("Default", "")) for name, given in source()["Parameters"].items()}
+
+    def written(value: Any) -> str:
+        match value:
+            case {"Fn::Sub": str() as text}:
+                return re.sub(r"\$\{([\w.:]+)\}", lambda found: named(found[1]), text)
+            case {"Fn::If": [_, chosen, other]}:
+                return max(written(chosen), written(other), key=len)
+            case {"Ref": name}:
+                return named(name)
+            case dict():
+                return named("")
+            case _:
+                return str(value)
+
+    def named(name: str) -> str:
+        # The address of a resource with a long name, in an account of a region with a long name.
+        return defaults.get(name) or "x" * 128
+
+    sizes = {
+        name: sum(len(key) + len(written(value)) + 6 for key, value in function["Environment"]["Variables"].items())
+        for name, function in stack.of("Lambda::Function").items()
+    }
+    assert {name: size for name, size in sizes.items() if size > 4096} == {}

@@ -1,5 +1,6 @@
 """What is deployed again, and for which processor."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,27 @@ def test_functions_run_on_the_machines_own_processor(machine: str, architecture:
 def test_a_processor_that_lambda_lacks_is_refused() -> None:
     with pytest.raises(UserError, match="riscv64"):
         deploy.architecture("riscv64")
+
+
+def test_for_localstack_numbers_in_state_machines_are_text(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text(
+        """
+Parameters: {Wait: {Type: Number, Default: 5}, Name: {Type: String}}
+Resources:
+  Review:
+    Type: AWS::Serverless::StateMachine
+    Properties:
+      DefinitionUri: review.asl.json
+      DefinitionSubstitutions: {Wait: !Ref Wait, Name: !Ref Name, Open: !GetAtt Open.Arn}
+  Queue: {Type: 'AWS::SQS::Queue', Properties: {DelaySeconds: !Ref Wait}}
+"""
+    )
+    resources = json.loads(deploy.for_localstack(tmp_path / "template.yaml").read_text())["Resources"]
+    review = resources["Review"]["Properties"]
+    assert review["DefinitionUri"] == "review.asl.json"
+    assert review["DefinitionSubstitutions"] == {
+        "Wait": {"Fn::Join": ["", [{"Ref": "Wait"}]]},
+        "Name": {"Ref": "Name"},
+        "Open": {"Fn::GetAtt": ["Open", "Arn"]},
+    }
+    assert resources["Queue"]["Properties"] == {"DelaySeconds": {"Ref": "Wait"}}

@@ -98,10 +98,6 @@ type Run = Callable[..., tuple[Any, Queues]]
 @pytest.fixture
 def run(context: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Redrive these notes; return the answer, and the queues afterwards."""
-    route = {"stream": {"queue_url": "https://sqs.invalid/stream", "kind": "stream", "target": "events", "consumers": CONSUMERS}}
-    routes = redrive.dead_letters.parse_routes(json.dumps(route))
-    monkeypatch.setattr(redrive, "ROUTES", routes)
-    monkeypatch.setattr(redrive.DEAD_LETTERS, "_routes", routes)
 
     def move(*bodies: str, kinesis: Shard | None = None, table: Shard | None = None, refuse: bool = False) -> tuple[Any, Queues]:
         queues = Queues(*bodies)
