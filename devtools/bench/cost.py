@@ -191,6 +191,8 @@ def count_calls(calls: Iterable[Call], meter: Meter, routes: Routes, sandboxes: 
                 counted.add(part, "S3 PUT requests" if call.operation == "PUT" else "S3 GET requests", 1)
             case "secretsmanager":
                 counted.add(part, "Secrets Manager calls", 1)
+            case "appconfig":
+                counted.add(part, "AppConfig requests", 1)
             case "ses" | "email":
                 # Before it came one topic message, and one queue message.
                 for what, quantity in (("mails", 1), ("SNS requests", 1), ("SQS requests", SENT + POLLS)):
@@ -329,6 +331,7 @@ def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
         "S3 PUT requests": prices["s3"]["put_requests_million"] / million,
         "S3 GET requests": prices["s3"]["get_requests_million"] / million,
         "Secrets Manager calls": prices["secretsmanager"]["calls_million"] / million,
+        "AppConfig requests": prices["appconfig"]["requests_million"] / million,
         "mails": prices["ses"]["mails_million"] / million,
     }
     items = [Item(what, usage[what] / orders, usage[what] / orders * rate * million) for what, rate in rates.items() if usage.get(what)]
