@@ -123,6 +123,10 @@ invoke: runtime ## Run every function with its sample events in Lambda container
 bench: runtime ## Measure cold start, latency, throughput and the cost of an order, as ratios
 	@PYTHONPATH=functions $(PY) -m devtools.bench $(if $(RECORD),--record)
 
+.PHONY: load
+load: .venv ## What one product that everybody wants does to orders, simulated: make load HOT=1
+	@PYTHONPATH=functions $(PY) -m tests.load $(if $(RECORD),--record)
+
 ##@ Tests
 
 ifeq ($(BACKEND),localstack)

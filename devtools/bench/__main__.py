@@ -15,13 +15,11 @@ from pathlib import Path
 from rich.table import Table
 
 from devtools import cli, ui
-from devtools.bench import build, cost, imports, latency, parts, proxy, stage, throughput
+from devtools.bench import build, cost, imports, latency, page, parts, proxy, stage, throughput
 from devtools.bench.parts import CONFIRMED
 from devtools.cli import UserError
 from devtools.target import ROOT
 
-DOCUMENT = ROOT / "docs" / "performance.md"
-MARK = "<!-- written by `make bench RECORD=1` -->"
 IMPORT_TARGET = 4.0
 POST_TARGET = 1.6
 DOLLARS_TARGET = 30.0
@@ -46,8 +44,7 @@ class Report:
         for row in rows:
             shown.add_row(*row)
         ui.console.print(shown)
-        lines = ["| " + " | ".join(row) + " |" for row in (columns, ("---",) + ("--:",) * (len(columns) - 1), *rows)]
-        self.sections.append("\n".join([f"## {title}", "", note, "", *lines]))
+        self.sections.append(f"## {title}\n\n{note}\n\n{page.table(columns, rows)}")
 
     def target(self, what: str, *, reached: bool) -> str:
         """Note whether a target was reached; return the word for it."""
@@ -72,8 +69,8 @@ def main() -> int:
         _throughput(report, throughput.measure(target))
     _cost(report, _counted(times))
     if "--record" in sys.argv[1:]:
-        DOCUMENT.write_text(document(report.sections), "utf-8")
-        ui.console.print(f"  wrote {DOCUMENT.relative_to(ROOT)}")
+        page.write(page.BENCH, document(report.sections))
+        ui.console.print(f"  wrote {page.DOCUMENT.relative_to(ROOT)}")
     for missed in report.missed:
         print(f"missed: {missed}", file=sys.stderr)
     return 1 if report.missed else 0
@@ -217,13 +214,9 @@ def _ms(seconds: float) -> str:
 
 
 def document(sections: list[str]) -> str:
-    """Return docs/performance.md with these sections."""
+    """Return this command's part of docs/performance.md with these sections."""
     machine = f"{os.cpu_count()} cores, {_processor()}, {platform.system()}, Python {platform.python_version()}"
     head = [
-        "# Performance",
-        "",
-        MARK,
-        "",
         f"Measured with `make bench RECORD=1` on {datetime.now(UTC):%d %B %Y}: {machine}; botocore {version('botocore')}.",
         "Times differ from machine to machine, and other programs on it lengthen them; ratios and counts hardly do.",
         "",

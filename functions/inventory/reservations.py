@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Literal
 
 from inventory import rules
 from inventory.rules import Aside, Back, NotAside
+from inventory.shelves import Short
 from orderflow.commands import ExpireReservation, RecordRelease, RecordReservation, RecordShortage, Refusal, decide
-from orderflow.log import AlongsideFailed, Conflict
+from orderflow.log import Conflict
 from orderflow.order import remaining, standing, stock_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from inventory.store import Inventory
+    from inventory.store import Inventory, Write
     from orderflow.events import Fact
     from orderflow.log import OrderLog
     from orderflow.order import Order
@@ -88,7 +90,7 @@ def expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime)
     if isinstance(facts, Refusal) or not facts:
         return False
     try:
-        log.append(order, facts, source="inventory", alongside=inventory.freeing(order_id, stock_lines(order)))
+        inventory.freeing(order_id, stock_lines(order), _appending(log, order, facts))
     except Conflict:
         return False
     return True
@@ -144,9 +146,9 @@ def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
     lines = stock_lines(order)
     facts = _facts(order, RecordReservation())
     try:
-        return log.append(order, facts, source="inventory", alongside=inventory.reserving(order.order_id, lines))
-    except AlongsideFailed as failed:
-        shortages = inventory.shortages(lines, failed.reasons)
+        return inventory.reserving(order.order_id, lines, _appending(log, order, facts))
+    except Short as short:
+        shortages = rules.shortages([line for line in lines if line.sku in short.available], short.available)
         if not shortages:
             raise
         return log.record(order, RecordShortage(shortages), source="inventory")
@@ -160,13 +162,11 @@ def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:
     # What has left may still count as set aside; it is settled with the rest.
     gone = Aside(parcels=len(order.parcels))
     moves = rules.moves(rules.holding(order, row, Back()), rules.holding(order, gone, Back()))
-    writes = inventory.releasing(order.order_id, row, moves)
-    try:
-        return log.append(order, facts, source="inventory", alongside=writes)
-    except AlongsideFailed as failed:
-        if inventory.was_changed(failed.reasons):
-            raise Conflict(order.order_id) from None
-        raise
+    return inventory.releasing(order.order_id, row, moves, _appending(log, order, facts))
+
+
+def _appending(log: OrderLog, order: Order, facts: Sequence[Fact]) -> Write[Order]:
+    return lambda writes: log.append(order, facts, source="inventory", alongside=writes, attempts=1)
 
 
 def _facts(order: Order, command: RecordReservation | RecordRelease) -> tuple[Fact, ...]:

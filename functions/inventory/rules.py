@@ -3,10 +3,14 @@
 What is set aside moves from `available` to `reserved`, and from there to `shipped` when it leaves or back when it
 does not. What comes back moves from `shipped` to `available`; what is lost on the way stays shipped. So the sum of
 the three is what was ever received, and nothing that happens to an order changes it.
+
+A product lies on one shelf, or, when many orders want it at once, on `SHELVES` of them. Over its shelves each of the
+three adds up to what it is of the product; which piece lies where means nothing.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -15,6 +19,12 @@ from orderflow.events import Shortage, StockLine
 from orderflow.order import Order, remaining, subtract
 
 type Stock = Mapping[str, Level]
+type Shelves = Mapping[int, Level]
+
+# Keys of what is stored follow from it: a change has to leave shelves that there are.
+SHELVES = 16
+# A product is spread when each of its shelves gets so many pieces: of fewer the shelves would soon be empty one by one.
+LEAST_ON_A_SHELF = 8
 
 
 class Level(Struct, frozen=True):
@@ -61,6 +71,9 @@ class Move(Struct, frozen=True):
     available: int
     reserved: int
     shipped: int
+
+
+_PARTS = ("available", "reserved", "shipped")
 
 
 class NotAside(LookupError):
@@ -131,6 +144,43 @@ def moved(stock: Stock, changes: Iterable[Move]) -> Stock:
         message = "more would be taken than is there"
         raise Overdrawn(message)
     return after
+
+
+def shelf(order_id: str, sku: str) -> int:
+    """Return on which of its shelves an order looks for a product that is spread."""
+    return zlib.crc32(f"{order_id}/{sku}".encode()) % SHELVES
+
+
+def share(level: Level) -> int:
+    """Return how many pieces each further shelf gets of a product on one shelf; 0 where it stays on that."""
+    each = level.available // SHELVES
+    return each if each >= LEAST_ON_A_SHELF else 0
+
+
+def drawn(move: Move, shelves: Shelves, own: int) -> dict[int, Move]:
+    """Return a move as moves of single shelves: what it takes comes from the shelf `own` first, then from those that have most.
+
+    What it gives is put on `own`.
+
+    Raises:
+        Overdrawn: all shelves together do not have what it takes.
+    """
+    changes = {own: dict.fromkeys(_PARTS, 0)}
+    for part in _PARTS:
+        change: int = getattr(move, part)
+        if change >= 0:
+            changes[own][part] += change
+            continue
+        there: dict[int, int] = {number: getattr(level, part) for number, level in shelves.items()}
+        for number in sorted(there, key=lambda number: (number != own, -there[number], number)):
+            taken = min(there[number], -change)
+            if taken:
+                changes.setdefault(number, dict.fromkeys(_PARTS, 0))[part] -= taken
+                change += taken
+        if change:
+            message = f"{-change} more {part} than there are would be taken"
+            raise Overdrawn(message)
+    return {number: Move(move.sku, **parts) for number, parts in changes.items() if any(parts.values())}
 
 
 def differences(reserved: Mapping[str, int], held: Iterable[StockLine]) -> dict[str, int]:

@@ -1,6 +1,4 @@
-"""The tables Stock, Reservations and ReturnedStock, as writes that go into one transaction with an order's event.
-
-Stock (key `sku`): `available`, `reserved` and `shipped` count pieces, and add up to what was ever received.
+"""The tables Stock (see `inventory.shelves`), Reservations and ReturnedStock, in one transaction with an order's event.
 
 Reservations (key `order_id`): `lines` is what is set aside for the order now, `parcels` how many of its parcels have
 left since; `reserved_at` is UTC. There is a row as long as something is set aside, and no longer.
@@ -13,7 +11,7 @@ of what the rows have set aside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -22,14 +20,16 @@ from msgspec import Struct
 
 from inventory import rules
 from inventory.rules import Aside, Back, Holding, Move, Settlement
+from inventory.shelves import Shelves, Short
 from orderflow.events import StockLine
-from orderflow.log import timestamp, transact
+from orderflow.log import AlongsideFailed, Conflict, timestamp, transact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-    from orderflow.events import Shortage
+# Carries out an order's event in one transaction with the writes that it is given, which it tries once.
+type Write[A] = Callable[[list[TransactWriteItemTypeDef]], A]
 
 # Of 1 MB each: some hundred thousand reservations.
 MOST_PAGES = 200
@@ -52,31 +52,49 @@ class Inventory:
 
     def __init__(self, stock: str, reservations: str, returned: str, client: DynamoDBClient) -> None:
         """Work on the DynamoDB tables `stock`, `reservations` and `returned`."""
-        self._stock = stock
+        self._shelves = Shelves(stock, client)
         self._reservations = reservations
         self._returned = returned
         self._client = client
 
-    def reserving(self, order_id: str, lines: Sequence[StockLine]) -> list[TransactWriteItemTypeDef]:
-        """Return the writes that set every line aside for an order which has no reservation yet.
+    def reserving[A](self, order_id: str, lines: Sequence[StockLine], write: Write[A]) -> A:
+        """Have `write` set every line aside for an order which has no reservation yet.
 
-        One for each line and one more: with the order's event they fit into a transaction of 100
-        for up to 98 lines.
+        It is given one write for each line, hardly ever more, and another: with the order's event they fit into a
+        transaction of 100 for up to 98 lines.
+
+        Raises:
+            Short: stock cannot cover every line.
+            AlongsideFailed: there is a reservation.
+            Contention: other transactions kept getting in the way.
         """
-        return [*(self._taking(line) for line in lines), self._hold(order_id, lines)]
+        return self._changing(order_id, rules.moves(Holding(), Holding(tuple(lines))), self._hold(order_id, lines), write)
 
-    def freeing(self, order_id: str, lines: Sequence[StockLine]) -> list[TransactWriteItemTypeDef]:
-        """Return the writes that give back a reservation of these lines so that it can be made again."""
+    def freeing[A](self, order_id: str, lines: Sequence[StockLine], write: Write[A]) -> A:
+        """Have `write` give back a reservation of these lines so that it can be made again.
+
+        Raises:
+            AlongsideFailed: the tables do not hold it.
+            Contention: other transactions kept getting in the way.
+        """
         before = Aside(tuple(lines))
-        return [*self._moving(rules.moves(Holding(before.lines), Holding())), self._change(order_id, before, Aside())]
+        moves = rules.moves(Holding(before.lines), Holding())
+        return self._changing(order_id, moves, self._change(order_id, before, Aside()), write)
 
-    def releasing(self, order_id: str, row: Aside, moves: Iterable[Move]) -> list[TransactWriteItemTypeDef]:
-        """Return the writes after which nothing is set aside for the order, its row's own last."""
-        return [*self._moving(moves), self._change(order_id, row, Aside())]
+    def releasing[A](self, order_id: str, row: Aside, moves: Iterable[Move], write: Write[A]) -> A:
+        """Have `write` bring about that nothing is set aside for the order.
 
-    def was_changed(self, reasons: Sequence[Mapping[str, Any]]) -> bool:
-        """Tell from the reasons why the writes of `releasing` were cancelled whether the row is not as it was read."""
-        return _is_refused(reasons[-1])
+        Raises:
+            Conflict: the row is not as it was read.
+            AlongsideFailed: the stock does not hold what the row says.
+            Contention: other transactions kept getting in the way.
+        """
+        try:
+            return self._changing(order_id, moves, self._change(order_id, row, Aside()), write)
+        except AlongsideFailed as failed:
+            if not isinstance(failed, Short):
+                raise Conflict(order_id) from None
+            raise
 
     def settle(self, order_id: str, aside: Aside | None, back: Back, settlement: Settlement) -> bool:
         """Change stock and rows as settled, where these are as they were read; tell whether anything had to change.
@@ -92,7 +110,9 @@ class Inventory:
         if back != settlement.back:
             rows.append(self._put_back(order_id, back, settlement.back))
         if rows:
-            transact(self._client, rows, list(self._moving(settlement.moves)), own=len(rows))
+            self._shelves.carry_out(
+                order_id, settlement.moves, lambda moving: transact(self._client, rows, moving, own=len(rows), attempts=1)
+            )
         return bool(rows)
 
     def aside(self, order_id: str) -> Aside | None:
@@ -140,58 +160,10 @@ class Inventory:
 
     def reserved(self) -> dict[str, int]:
         """Return how much of each product is reserved; those of which nothing is are left out."""
-        found: dict[str, int] = {}
-        start: dict[str, Any] = {}
-        while True:
-            page = self._client.scan(
-                TableName=self._stock,
-                FilterExpression="reserved <> :nothing",
-                ExpressionAttributeValues={":nothing": {"N": "0"}},
-                ProjectionExpression="sku, reserved",
-                **start,
-            )
-            found |= {item["sku"]["S"]: int(item["reserved"]["N"]) for item in page["Items"]}  # pyright: ignore[reportTypedDictNotRequiredAccess]
-            if "LastEvaluatedKey" not in page:
-                return found
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        return self._shelves.reserved()
 
-    def shortages(self, lines: Sequence[StockLine], reasons: Sequence[Mapping[str, Any]]) -> tuple[Shortage, ...]:
-        """Return which lines were short, from the reasons why the writes of `reserving` were cancelled.
-
-        Empty where stock was not the reason.
-        """
-        refused = {line.sku: reason for line, reason in zip(lines, reasons, strict=False) if _is_refused(reason)}
-        available = {sku: _available(reason.get("Item", {})) for sku, reason in refused.items()}
-        return rules.shortages([line for line in lines if line.sku in refused], available)
-
-    def _taking(self, line: StockLine) -> TransactWriteItemTypeDef:
-        return {
-            "Update": {
-                "TableName": self._stock,
-                "Key": {"sku": {"S": line.sku}},
-                "UpdateExpression": "SET available = available - :quantity, reserved = reserved + :quantity",
-                "ConditionExpression": "available >= :quantity",
-                "ExpressionAttributeValues": {":quantity": {"N": str(line.quantity)}},
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
-    def _moving(self, changes: Iterable[Move]) -> Iterator[TransactWriteItemTypeDef]:
-        for move in changes:
-            parts = {"available": move.available, "reserved": move.reserved, "shipped": move.shipped}
-            taken = [name for name, change in parts.items() if change < 0]
-            yield {
-                "Update": {
-                    "TableName": self._stock,
-                    "Key": {"sku": {"S": move.sku}},
-                    "UpdateExpression": "ADD available :available, reserved :reserved, shipped :shipped",
-                    "ConditionExpression": " AND ".join(f"{name} >= :least_{name}" for name in taken),
-                    "ExpressionAttributeValues": {
-                        **{f":{name}": {"N": str(change)} for name, change in parts.items()},
-                        **{f":least_{name}": {"N": str(-parts[name])} for name in taken},
-                    },
-                }
-            }
+    def _changing[A](self, order_id: str, moves: Iterable[Move], row: TransactWriteItemTypeDef, write: Write[A]) -> A:
+        return self._shelves.carry_out(order_id, moves, lambda moving: write([*moving, row]))
 
     def _hold(self, order_id: str, lines: Sequence[StockLine]) -> TransactWriteItemTypeDef:
         return {
@@ -244,11 +216,3 @@ def _lines(value: Mapping[str, Any]) -> tuple[StockLine, ...]:
 
 def _list(lines: Iterable[StockLine]) -> dict[str, Any]:
     return {"L": [{"M": {"sku": {"S": line.sku}, "quantity": {"N": str(line.quantity)}}} for line in lines]}
-
-
-def _is_refused(reason: Mapping[str, Any]) -> bool:
-    return reason.get("Code") == "ConditionalCheckFailed"
-
-
-def _available(item: Mapping[str, Any]) -> int:
-    return int(item.get("available", {}).get("N", 0))

@@ -9,6 +9,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 import pytest
 
 from fraud import rules, screen
+from inventory.rules import SHELVES, shelf
+from inventory.shelves import Shelves
+from inventory.steps import INVENTORY
 from operations import routes
 from orderflow import webhooks
 from orderflow.batch import RetryQueue
@@ -31,7 +35,7 @@ from shipping.sandbox import Sandbox
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, referred
-from tests.support import clients, prepared, samples
+from tests.support import clients, prepared, samples, shelves
 from tests.support.appconfig import FakeAppConfig
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 from tests.support.runtime import CONTEXT
@@ -40,6 +44,8 @@ EVENTS = ROOT / "events"
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 STREAM_CONSUMERS = ("ledger.post", "loyalty.award", "inventory.settle", "orders.project", "analytics.count")
 type Grant = tuple[str, str]
+# Of which the others have nothing: that it was spread is remembered by the process.
+APRON = "APRON-GREY"
 REVIEW = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:%s:${AWS::StackName}-review"
 FLAGS = (
     "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}"
@@ -112,6 +118,20 @@ class Observed:
         """Run steps of the saga on an order."""
         for module in modules:
             self.run(module, {"order_id": order_id, "correlation_id": "c", "step": "authorize", "error": "States.Timeout"})
+
+    @contextmanager
+    def meeting(self, times: int) -> Iterator[None]:
+        """Let so many transactions meet others at stock meanwhile."""
+        noted, meets = self.aws.dynamodb.before, shelves.meeting(times)
+
+        def hook(operation: str, given: Parameters) -> None:
+            if noted:
+                noted(operation, given)
+            meets(operation, given)
+
+        self.aws.dynamodb.before = hook
+        yield
+        self.aws.dynamodb.before = noted
 
     def _note(self, grants: Any) -> None:
         if self.function:
@@ -252,6 +272,41 @@ def every_move_of_stock(observed: Observed) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("inventory.expire.KEPT_FOR", timedelta(0))
         observed.run("inventory.expire", {})
+
+
+def every_shelf(observed: Observed) -> None:
+    """Let every function that moves stock meet others at it, and look for it on other shelves than its order's own."""
+    apron = (StockLine(APRON, 1),)
+    steps = {
+        "inventory.reserve": ("inventory.reserve", lambda order_id: {"order_id": order_id}),
+        "inventory.release": ("inventory.release", lambda order_id: {"order_id": order_id}),
+        "inventory.expire": ("inventory.expire", lambda _: {}),
+        "inventory.reconcile": ("inventory.reconcile", lambda _: {}),
+        "inventory.settle": ("inventory.settle", samples.waking),
+    }
+    for how in ("meets", "seeks"):
+        for name, (module, event) in steps.items():
+            order_id = f"ord_{how}_{name}"
+            prepared.place(observed.log, order_id, lines={APRON: 2})
+            if name != "inventory.reserve":
+                observed.step(order_id, "inventory.reserve")
+            if name == "inventory.release":
+                observed.step(order_id, "orders.fail")
+            if name in {"inventory.reconcile", "inventory.settle"}:
+                observed.step(order_id, "fraud.screen", "payments.authorize", "orders.confirm")
+                for command in (RecordShipment("ship_1"), RecordDispatch("parcel_1", apron)):
+                    observed.log.record(observed.log.load(order_id), command, source="shipping")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("inventory.expire.KEPT_FOR", timedelta(0))
+                # A process that knows of no product yet.
+                patch.setattr(INVENTORY, "_shelves", Shelves("Stock", observed.aws.dynamodb.client))
+                if how == "seeks":
+                    elsewhere = shelf(order_id, APRON) % (SHELVES - 1) + 1
+                    shelves.scatter(observed.aws.dynamodb, APRON, lambda elsewhere=elsewhere: elsewhere)
+                    observed.run(module, event(order_id))
+                else:
+                    with observed.meeting(2):
+                        observed.run(module, event(order_id))
 
 
 def every_message_of_others(observed: Observed) -> None:
@@ -395,7 +450,7 @@ def every_failure_of_a_stream(observed: Observed) -> None:
 def used() -> dict[str, set[Grant]]:
     """What every handler was seen to call."""
     observed = Observed()
-    stock = [("MUG-BLUE", 1000), ("ESPRESSO-PRO", 1000), ("SOLD-OUT-LAMP", 0)]
+    stock = [("MUG-BLUE", 1000), ("ESPRESSO-PRO", 1000), (APRON, 1000), ("SOLD-OUT-LAMP", 0)]
     observed.aws.dynamodb.seed(
         "Stock", *({"sku": {"S": sku}, "available": {"N": str(count)}, "reserved": {"N": "0"}} for sku, count in stock)
     )
@@ -404,6 +459,7 @@ def used() -> dict[str, set[Grant]]:
     screen.FLAGS = Flags(rules.parse_flags, rules.Flags())
     every_life(observed)
     every_move_of_stock(observed)
+    every_shelf(observed)
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})
     every_call(observed)
     clients.lend()

@@ -19,6 +19,7 @@ from shipping.consignments import Consignment
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
 from tests.faults.world import STOCK, World
+from tests.support.shelves import levels
 
 ONCE = {
     "OrderPlaced",
@@ -196,9 +197,8 @@ def _stock(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
         gone[line.sku] += line.quantity
     for line in (line for order in orders.values() for one in order.returns if one.amount for line in one.lines):
         gone[line.sku] -= line.quantity
-    for row in world.aws.dynamodb.items("Stock"):
-        sku, available, reserved = row["sku"]["S"], int(row["available"]["N"]), int(row["reserved"]["N"])
-        shipped = int(row.get("shipped", {}).get("N", 0))
+    for sku, level in levels(world.aws.dynamodb).items():
+        available, reserved, shipped = level.available, level.reserved, level.shipped
         if available + reserved + shipped != STOCK[sku] or available < 0:
             yield Violation("stock is neither made nor lost", f"{sku}: {available} + {reserved} + {shipped} of {STOCK[sku]}")
         if shipped != gone[sku]:

@@ -10,12 +10,16 @@ from uuid import uuid4
 import pytest
 
 from devtools.shop import order_body
+from inventory.rules import SHELVES
 from tests.integration.world import BESIDE, World, eventually
 
 ORDERS = 500
 AT_ONCE = 8
 CUSTOMERS = 20
 SECONDS = 120.0
+# For one product, of which there are fewer pieces.
+EAGER = 80
+PIECES = 48
 # Of eleven orders, one each is declined or sold out.
 KINDS = ("tok_approved",) * 9 + ("tok_declined", "sold-out")
 EXPECTED = {"tok_approved": "OrderConfirmed", "tok_declined": "OrderRejected", "sold-out": "OrderRejected"}
@@ -54,6 +58,24 @@ def test_five_hundred_orders_at_eight_at_a_time(world: World):
     assert Counter(key.partition(":")[0] for key, _ in world.authorized() if key.partition(":")[0] in mine) == Counter(confirmed)
     eventually(lambda: _open(world) & mine, lambda left: not left, within=SECONDS, what="no order that ended is marked as open")
     eventually(lambda: _mailed(world, mine), lambda mails: mails == Counter(mine), within=SECONDS, what="one mail for each order")
+
+
+@pytest.mark.needs("volume")
+def test_orders_for_one_product_at_once_get_every_piece_once(world: World):
+    """It lies on several shelves, a few pieces on each: the last ones have to be looked for."""
+    sku = world.product(stock=0)
+    world.spread(sku, [PIECES // SHELVES] * SHELVES)
+    customers = [world.customer("eager") for _ in range(CUSTOMERS)]
+
+    def follow(number: int) -> str:
+        order_id = _place(world, customers[number % CUSTOMERS], order_body((sku, 1)))
+        return eventually(lambda: _last(world, order_id), ENDS.__contains__, within=SECONDS, what=f"{order_id} ends")
+
+    with ThreadPoolExecutor(2 * AT_ONCE) as pool:
+        ends = Counter(pool.map(follow, range(EAGER)))
+
+    assert ends == {"OrderConfirmed": PIECES, "OrderRejected": EAGER - PIECES}
+    assert world.stock(sku) == (0, PIECES)
 
 
 def _last(world: World, order_id: str) -> str:

@@ -18,6 +18,7 @@ from devtools import issuer, seed, web
 from devtools.shop import Shop, has_ended, mails, order_body, state_of
 from devtools.target import Target
 from devtools.web import Answer
+from inventory.rules import SHELVES
 from orderflow import events
 from payments.accounts import Account
 from payments.provider import Authorized
@@ -172,9 +173,22 @@ class World:
         return [(one["sku"], one["units"]) for one in self.analytics("leaderboard", **query)["products"]]
 
     def stock(self, sku: str) -> tuple[int, int]:
-        """How many of a product are available, and how many reserved."""
-        item = self.dynamodb.get_item(TableName=self.table("Stock"), Key={"sku": {"S": sku}}, ConsistentRead=True)["Item"]
-        return int(item["available"]["N"]), int(item["reserved"]["N"])
+        """How many of a product are available, and how many reserved, on all its shelves."""
+        shelves = [{"sku": {"S": f"{sku}#{number}" if number else sku}} for number in range(SHELVES)]
+        request: Any = {self.table("Stock"): {"Keys": shelves, "ConsistentRead": True}}
+        items = self.dynamodb.batch_get_item(RequestItems=request)["Responses"][self.table("Stock")]
+        available, reserved = (sum(int(item[part]["N"]) for item in items) for part in ("available", "reserved"))
+        return available, reserved
+
+    def spread(self, sku: str, pieces: Sequence[int]) -> None:
+        """Have a product lie on several shelves, with so many pieces on each."""
+        for number, available in enumerate(pieces):
+            row: dict[str, Any] = {
+                "sku": {"S": f"{sku}#{number}" if number else sku},
+                "available": {"N": str(available)},
+                "reserved": {"N": "0"},
+            }
+            self.dynamodb.put_item(TableName=self.table("Stock"), Item=row if number else row | {"shelves": {"N": str(len(pieces))}})
 
     def charges(self, order_id: str) -> list[Authorized]:
         """What the payment provider holds for an order, under whatever key: it has a store of its own."""

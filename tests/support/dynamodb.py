@@ -353,8 +353,14 @@ class FakeDynamoDB:
         key = index.key if index else table.key
         condition = _expressions(given).key_condition
         _check_key_condition(condition, list(key))
-        found = [item for item in self._indexed(table, index) if holds(condition, item)]
+        items = self._indexed(table, index) if index else self._partition(table, condition)
+        found = [item for item in items if holds(condition, item)]
         return self._page(table, index, found, given)
+
+    def _partition(self, table: Table, condition: Condition | None) -> list[Item]:
+        """Return the items of a table with the partition key that a key condition asks for, in the order of their keys."""
+        items, value = self._items[table.name], _partition_value(condition, next(iter(table.key)))
+        return [items[key] for key in sorted([key for key in items if key[0] == value])]
 
     def _scan(self, given: Parameters) -> Answer:
         _only(given, _READING)
@@ -681,6 +687,17 @@ def _check_key_condition(condition: Condition | None, key: Sequence[str]) -> Non
         raise ExpressionError(f"Query condition missed key schema element: {key[0]}")
     if not set(by_name) <= set(key) or not set(by_name.values()) <= signs:
         raise ExpressionError("Query key condition not supported")
+
+
+def _partition_value(condition: Condition | None, name: str) -> Any:
+    parts = [condition.left, condition.right] if isinstance(condition, Both) else [condition]
+    for part in parts:
+        match part:
+            case Comparison("=", Path((found,)), Literally(value)) if found == name:
+                return ordering(value)
+            case _:
+                pass
+    raise AssertionError(name)
 
 
 def _key_part(condition: Condition | None) -> tuple[str | int, str]:

@@ -34,7 +34,7 @@ OPEN_SHARDS = 8
 # Of one order in so many it is written down which of its events are not on the bus yet.
 SAMPLE = 64
 WAITING = "waiting"
-_ATTEMPTS = 5
+ATTEMPTS = 5
 
 
 class OrderNotFound(LookupError):
@@ -46,7 +46,15 @@ class Conflict(RuntimeError):
 
 
 class Contention(RuntimeError):
-    """Other transactions kept holding the same items; trying later helps."""
+    """Other transactions kept holding the same items; trying later helps.
+
+    `reasons` has one entry per item of `alongside`, as that of `AlongsideFailed`, from the last attempt; none where that is not known.
+    """
+
+    def __init__(self, reasons: Sequence[dict[str, Any]] = ()) -> None:
+        """Keep the reasons, one per item."""
+        super().__init__([reason.get("Code") for reason in reasons])
+        self.reasons = reasons
 
 
 class RequestMismatch(ValueError):
@@ -187,7 +195,7 @@ class OrderLog:
         # The commands take a while to import, and the order API, which has a cold start to keep short, does without them.
         from orderflow.commands import Refusal, decide  # noqa: PLC0415
 
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             facts = decide(order, command)
             if isinstance(facts, Refusal) or not facts:
                 return order
@@ -204,6 +212,7 @@ class OrderLog:
         *,
         source: str,
         alongside: Sequence[TransactWriteItemTypeDef] = (),
+        attempts: int = ATTEMPTS,
     ) -> Order:
         """Append `facts` as the next events of `order` and return the order after them.
 
@@ -227,7 +236,7 @@ class OrderLog:
         if len(puts) == 1 and not opening and not alongside:
             self._append_one(puts[0])
         else:
-            transact(self._client, [*({"Put": put} for put in puts), *opening], alongside, own=len(puts))
+            transact(self._client, [*({"Put": put} for put in puts), *opening], alongside, own=len(puts), attempts=attempts)
         if is_open(order) and not is_open(after):
             self._try_to_unmark(after, new[-1].occurred_at)
         return after
@@ -269,11 +278,11 @@ class OrderLog:
 
     def _put(self, **request: Any) -> None:
         """Put an item, again while a transaction, such as one that puts the order's mark on, holds it."""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 self._client.put_item(**request)
             except self._client.exceptions.TransactionConflictException:
-                _wait(attempt)
+                pause(attempt + 1)
             else:
                 return
         raise Contention
@@ -325,16 +334,24 @@ class OrderLog:
 
 
 def transact(
-    client: DynamoDBClient, items: Sequence[TransactWriteItemTypeDef], alongside: Sequence[TransactWriteItemTypeDef], *, own: int
+    client: DynamoDBClient,
+    items: Sequence[TransactWriteItemTypeDef],
+    alongside: Sequence[TransactWriteItemTypeDef],
+    *,
+    own: int,
+    attempts: int = ATTEMPTS,
 ) -> None:
-    """Write `items` and `alongside` in one transaction, again while other transactions hold some of them.
+    """Write `items` and `alongside` in one transaction, tried so many times while other transactions hold some of them.
 
     Raises:
         Conflict: a condition of the first `own` of `items` did not hold.
         AlongsideFailed: a condition of `alongside` did not hold.
         Contention: other transactions kept getting in the way.
     """
-    for attempt in range(_ATTEMPTS):
+    reasons: list[dict[str, Any]] = []
+    for attempt in range(attempts):
+        if attempt:
+            pause(attempt)
         try:
             client.transact_write_items(TransactItems=[*items, *alongside])
         except client.exceptions.TransactionCanceledException as cancelled:
@@ -345,10 +362,9 @@ def transact(
                 raise AlongsideFailed(reasons[len(items) :]) from None
             if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):
                 raise
-            _wait(attempt)
         else:
             return
-    raise Contention
+    raise Contention(reasons[len(items) :])
 
 
 def _same_request(item: dict[str, Any], order_id: str, fingerprint: str) -> events.Event:
@@ -410,8 +426,9 @@ def _event(order: Order, fact: events.Fact, source: str, cause: str | None) -> e
     )
 
 
-def _wait(attempt: int) -> None:
-    time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311 - jitter, not a secret
+def pause(attempts: int) -> None:
+    """Wait after so many attempts that met other transactions: longer after more, and never equally long."""
+    time.sleep(random.uniform(0.01, 0.05) * attempts)  # noqa: S311 - jitter, not a secret
 
 
 def _reasons(cancelled: ClientError) -> list[dict[str, Any]]:

@@ -3,11 +3,12 @@
 import base64
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devtools.bench import cost, parts
+from devtools.bench import cost, page, parts
 from devtools.bench.cost import Counted
 from devtools.bench.parts import CONFIRMED, Routes
 from devtools.bench.proxy import Call, call_of
@@ -179,3 +180,12 @@ def test_a_call_tells_who_made_it_and_what_it_is() -> None:
     agent = "Botocore/1.43 ua/2.1 os/linux app/InvoicesIssue"
     made = call_of("PUT", {"Authorization": signed, "User-Agent": agent}, b"<p>", b"", 200)
     assert (made.service, made.operation, made.caller) == ("s3", "PUT", "InvoicesIssue")
+
+
+def test_a_part_of_the_page_that_is_written_again_leaves_the_others(tmp_path: Path) -> None:
+    document = tmp_path / "performance.md"
+    page.write(page.HOT, "## Hot\n\n1", document)
+    page.write(page.BENCH, "Measured.\n", document)
+    page.write(page.HOT, "## Hot\n\n2", document)
+
+    assert document.read_text() == f"# Performance\n\n{page.BENCH}\n\nMeasured.\n\n{page.HOT}\n\n## Hot\n\n2\n"

@@ -24,6 +24,7 @@ from orderflow.order import stock_lines
 from tests.conftest import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB, Hook, conflict, crash_at
 from tests.support.prepared import advance, place, prepare
+from tests.support.shelves import levels
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "inventory"
 
@@ -68,13 +69,6 @@ def fill(database: FakeDynamoDB, available: dict[str, int]) -> None:
 
 def level(database: FakeDynamoDB, sku: str) -> Level:
     return levels(database)[sku]
-
-
-def levels(database: FakeDynamoDB) -> dict[str, Level]:
-    return {
-        item["sku"]["S"]: Level(*(int(item.get(part, {}).get("N", 0)) for part in ("available", "reserved", "shipped")))
-        for item in database.items("Stock")
-    }
 
 
 def row(order_id: str, lines: dict[str, int]) -> dict[str, Any]:
@@ -165,7 +159,10 @@ def test_98_lines_fit_into_the_one_transaction(aws: Aws) -> None:
     fill(aws.dynamodb, {line.sku: 1 for line in lines})
     order = place(LOG)
 
-    LOG.append(order, [StockReserved(tuple(lines))], source="inventory", alongside=INVENTORY.reserving("ord_1", lines))
+    def append(writes: list[Any]) -> None:
+        LOG.append(order, [StockReserved(tuple(lines))], source="inventory", alongside=writes)
+
+    INVENTORY.reserving("ord_1", lines, append)
 
     assert all(found == Level(0, 1) for found in levels(aws.dynamodb).values())
 

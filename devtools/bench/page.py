@@ -1,0 +1,31 @@
+"""docs/performance.md: parts of it are written by commands of their own, each beginning with its mark, and stay when another is written."""
+
+from itertools import pairwise
+from pathlib import Path
+
+from devtools.target import ROOT
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+BENCH = "<!-- written by `make bench RECORD=1` -->"
+LOAD = "<!-- written by `make load RECORD=1` -->"
+HOT = "<!-- written by `make load HOT=1 RECORD=1` -->"
+# In the order of the page.
+_MARKS = (BENCH, LOAD, HOT)
+_TITLE = "# Performance"
+
+
+def write(mark: str, text: str, path: Path = DOCUMENT) -> None:
+    """Put a part into the page in the place of the one with this mark."""
+    parts = _parts(path.read_text("utf-8") if path.exists() else "") | {mark: text.strip()}
+    written = [f"{one}\n\n{parts[one]}" for one in _MARKS if one in parts]
+    path.write_text("\n\n".join([_TITLE, *written]) + "\n", "utf-8")
+
+
+def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a table, whose first column is text and the others numbers."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, ("---",) + ("--:",) * (len(columns) - 1), *rows))
+
+
+def _parts(page: str) -> dict[str, str]:
+    places = [*sorted((page.index(mark), mark) for mark in _MARKS if mark in page), (len(page), "")]
+    return {mark: page[place + len(mark) : end].strip() for (place, mark), (end, _) in pairwise(places)}

@@ -1,0 +1,91 @@
+"""`make load`: how the pipeline does with many orders, and with many for one product.
+
+HOT=1 simulates the latter. --record writes what was found into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.table import Table
+
+from devtools import cli, ui
+from devtools.bench import page
+from devtools.cli import UserError
+
+type Rows = list[tuple[str, ...]]
+
+
+def show(title: str, columns: tuple[str, ...], rows: Rows) -> None:
+    """Print a table."""
+    shown = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        shown.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        shown.add_row(*row)
+    ui.console.print(shown)
+
+
+def hot_product() -> int:
+    """Simulate orders for one product at several rates, as it is and as it would be on one row; 1 where too many are tried again."""
+    from tests.load import hot  # noqa: PLC0415 - the services' stand-ins take a while to import
+
+    rows: Rows = []
+    missed: list[str] = []
+    with ui.stage("one product") as step:
+        for number, rate in enumerate(hot.RATES):
+            step.share, step.detail = number / len(hot.RATES), f"{rate} orders a second"
+            one_row, spread, slow = (
+                hot.simulate(case) for case in (hot.Case(rate, spreads=False), hot.Case(rate), hot.Case(rate, slowness=2))
+            )
+            rows.append(
+                (
+                    str(rate),
+                    f"{one_row.attempts_per_order:.2f}",
+                    str(one_row.ends["given up"]),
+                    f"{spread.attempts_per_order:.2f}",
+                    str(spread.ends["given up"]),
+                    f"{slow.attempts_per_order:.2f}",
+                )
+            )
+            step.share = (number + 1) / len(hot.RATES)
+            if rate == hot.WANTED_RATE and (spread.attempts_per_order > hot.MOST_ATTEMPTS or spread.ends["reserved"] < spread.ends.total()):
+                missed.append(f"{spread.attempts_per_order:.2f} attempts an order at {rate} orders a second, {hot.MOST_ATTEMPTS} allowed")
+    columns = ("orders a second", "one row", "given up", "as it is", "given up", "as it is, AWS twice as slow")
+    show(f"Attempts an order, of {hot.Case(1).orders:,} orders for one product", columns, rows)
+    if "--record" in sys.argv[1:]:
+        page.write(page.HOT, _hot_part(columns, rows, reached=not missed))
+        ui.console.print(f"  wrote {page.DOCUMENT.name}")
+    return _ended(missed)
+
+
+def _hot_part(columns: tuple[str, ...], rows: Rows, *, reached: bool) -> str:
+    note = (
+        "1,000 orders for one product, of which there are 2,000 pieces: transactions for each order, those that spread the product "
+        "included, in a simulation of the real code with DynamoDB's documented conflicts (`tests/load/hot.py` says what is assumed; "
+        "`make load HOT=1`). A product that is wanted by many lies on 16 shelves "
+        "([decision 31](decisions/0031-a-product-that-many-want-lies-on-several-shelves.md)); in the first columns it would stay on "
+        "one row. What is given up after the workflow's retries ends rejected. At most 1.7 attempts an order "
+        f"are wanted at 125 a second: {'reached' if reached else 'missed'}."
+    )
+    return f"## One product that everybody wants\n\n{note}\n\n{page.table(columns, rows)}"
+
+
+def _ended(missed: list[str]) -> int:
+    for one in missed:
+        print(f"missed: {one}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def main() -> int:
+    """Do what the options say."""
+    if cli.option("HOT"):
+        return hot_product()
+    raise UserError("HOT=1 simulates orders for one product")
+
+
+if __name__ == "__main__":
+    # Before any of the functions is imported: what they log is not what this is about.
+    os.environ["LOG_LEVEL"] = "CRITICAL"
+    cli.run(main)

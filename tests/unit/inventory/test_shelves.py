@@ -1,0 +1,229 @@
+"""A product on several shelves is what it would be on one: nothing oversold, nothing stranded, and orders in each other's way spread it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inventory import reservations, rules
+from inventory.rules import SHELVES, Level, Move, Overdrawn
+from inventory.store import Inventory
+from orderflow import log as orderlog
+from orderflow.commands import FailFulfilment
+from orderflow.events import Shortage, StockReservationFailed
+from orderflow.log import Contention, OrderLog
+from orderflow.order import stock_lines
+from tests.load.hot import Case, simulate
+from tests.support.aws import TABLES
+from tests.support.dynamodb import FakeDynamoDB, Parameters
+from tests.support.prepared import place
+from tests.support.shelves import levels, meeting, scatter
+
+SKU = "MUG-BLUE"
+LEVELS = st.builds(Level, *[st.integers(0, 20)] * 3)
+SHELF = st.integers(0, SHELVES - 1)
+PARTS = ("available", "reserved", "shipped")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orderlog.time, "sleep", lambda _: None)
+
+
+def shop(pieces: int) -> tuple[FakeDynamoDB, OrderLog, Inventory]:
+    database = FakeDynamoDB(*TABLES)
+    database.seed("Stock", {"sku": {"S": SKU}, "available": {"N": str(pieces)}, "reserved": {"N": "0"}})
+    return database, OrderLog("OrderLog", database.client), process(database)
+
+
+def process(database: FakeDynamoDB) -> Inventory:
+    """Return what a new process works with, which knows of no product yet."""
+    return Inventory("Stock", "Reservations", "ReturnedStock", database.client)
+
+
+def rows(database: FakeDynamoDB) -> int:
+    return len(database.items("Stock"))
+
+
+@given(st.integers(-30, 0), st.integers(-30, 0), st.integers(-30, 0), st.dictionaries(SHELF, LEVELS, min_size=1), st.data())
+def test_what_is_drawn_is_the_move_and_leaves_no_shelf_below_zero(
+    available: int, reserved: int, shipped: int, shelves: dict[int, Level], data: st.DataObject
+) -> None:
+    own = data.draw(st.sampled_from(sorted(shelves)))
+    taken = {"available": available, "reserved": reserved, "shipped": shipped}
+    given_to = data.draw(st.sampled_from(PARTS))
+    parts = {**taken, given_to: -sum(change for part, change in taken.items() if part != given_to)}
+    there = {part: sum(getattr(level, part) for level in shelves.values()) for part in PARTS}
+    try:
+        moves = rules.drawn(Move(SKU, **parts), shelves, own)
+    except Overdrawn:
+        assert any(there[part] + change < 0 for part, change in parts.items())
+        return
+    for part, change in parts.items():
+        assert there[part] + change >= 0
+        assert sum(getattr(move, part) for move in moves.values()) == change
+        assert all(getattr(shelves[number], part) + getattr(move, part) >= 0 for number, move in moves.items())
+        enough = getattr(shelves[own], part) + change >= 0
+        assert not enough or all(getattr(move, part) == 0 for number, move in moves.items() if number != own)
+
+
+@given(st.builds(Level, *[st.integers(0, 10_000)] * 3))
+def test_a_product_is_spread_in_equal_parts_or_not_at_all(level: Level) -> None:
+    share = rules.share(level)
+
+    assert share == 0 or share >= rules.LEAST_ON_A_SHELF
+    assert level.available - share * (SHELVES - 1) >= share
+
+
+def test_an_order_that_meets_others_twice_spreads_the_product() -> None:
+    database, log, inventory = shop(1000)
+    place(log, lines={SKU: 3})
+    database.before = meeting(2)
+
+    assert reservations.reserve(log, inventory, "ord_1") == "reserved"
+    assert rows(database) == SHELVES
+    assert levels(database) == {SKU: Level(997, 3)}
+
+
+@pytest.mark.parametrize(("pieces", "times"), [(1000, 1), (SHELVES * rules.LEAST_ON_A_SHELF - 1, 4)])
+def test_one_that_meets_others_once_or_of_which_there_is_little_stays_where_it_is(pieces: int, times: int) -> None:
+    database, log, inventory = shop(pieces)
+    place(log, lines={SKU: 3})
+    database.before = meeting(times)
+
+    assert reservations.reserve(log, inventory, "ord_1") == "reserved"
+    assert rows(database) == 1
+
+
+def test_a_product_is_spread_once_however_many_want_to() -> None:
+    database, log, _ = shop(1000)
+    for number in range(5):
+        place(log, f"ord_{number}", lines={SKU: 1})
+        database.before = meeting(2)
+        assert reservations.reserve(log, process(database), f"ord_{number}") == "reserved"
+
+    assert rows(database) == SHELVES
+    assert levels(database) == {SKU: Level(995, 5)}
+    assert [item["sku"] for item in database.items("Stock") if "shelves" in item] == [{"S": SKU}]
+
+
+def test_while_nobody_is_in_the_way_an_order_reads_no_stock_and_writes_once() -> None:
+    database, log, inventory = shop(1000)
+    place(log, lines={SKU: 1})
+    database.calls.clear()
+
+    reservations.reserve(log, inventory, "ord_1")
+
+    assert database.calls == {"Query": 1, "TransactWriteItems": 1}
+
+
+def test_who_keeps_meeting_others_fails_and_changes_nothing() -> None:
+    database, log, inventory = shop(10)
+    place(log, lines={SKU: 1})
+    database.before = meeting(99)
+
+    with pytest.raises(Contention):
+        reservations.reserve(log, inventory, "ord_1")
+    assert levels(database) == {SKU: Level(10)}
+
+
+@pytest.mark.parametrize("asked", [1, 7, SHELVES])
+def test_the_last_pieces_are_found_wherever_they_lie(asked: int) -> None:
+    database, log, inventory = shop(SHELVES)
+    scatter(database, SKU, iter(range(SHELVES)).__next__)
+    place(log, lines={SKU: asked})
+
+    assert reservations.reserve(log, inventory, "ord_1") == "reserved"
+    assert levels(database) == {SKU: Level(SHELVES - asked, asked)}
+
+
+def test_what_is_short_counts_all_shelves() -> None:
+    database, log, inventory = shop(SHELVES)
+    scatter(database, SKU, iter(range(SHELVES)).__next__)
+    place(log, lines={SKU: SHELVES + 1})
+
+    assert reservations.reserve(log, inventory, "ord_1") == "out_of_stock"
+    assert log.history("ord_1")[-1].data == StockReservationFailed((Shortage(SKU, SHELVES + 1, SHELVES),))
+    assert levels(database) == {SKU: Level(SHELVES)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 12), st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=8), st.randoms(use_true_random=False))
+def test_wherever_pieces_lie_orders_get_what_they_would_get_from_one_shelf(
+    pieces: int, wanted: list[tuple[int, bool]], chance: random.Random
+) -> None:
+    database, log, _ = shop(pieces)
+    expected: rules.Stock = levels(database)
+    for number, (quantity, given_up) in enumerate(wanted):
+        scatter(database, SKU, lambda: chance.randrange(SHELVES))
+        order_id = f"ord_{number}"
+        order = place(log, order_id, lines={SKU: quantity})
+        after = rules.reserve(expected, stock_lines(order))
+        outcome = reservations.reserve(log, process(database), order_id)
+        assert outcome == ("out_of_stock" if isinstance(after, tuple) else "reserved")
+        if isinstance(after, tuple):
+            continue
+        scatter(database, SKU, lambda: chance.randrange(SHELVES))
+        if given_up:
+            log.record(log.load(order_id), FailFulfilment("authorize", "States.Timeout"), source="tests")
+            assert reservations.release(log, process(database), order_id) == "released"
+        else:
+            expected = after
+        assert levels(database) == expected
+
+
+def test_a_thousand_orders_at_once_get_every_piece_once() -> None:
+    """Threads on a DynamoDB where transactions meet now and then; some come back as the workflow's retries do."""
+    database, log, _ = shop(700)
+    chance, orders = random.Random(7), [f"ord_{number:04d}" for number in range(1000)]
+    for order_id in orders:
+        place(log, order_id, lines={SKU: 1})
+    processes = [process(database) for _ in range(8)]
+
+    def hook(name: str, given: Parameters) -> None:
+        if name == "TransactWriteItems" and chance.random() < 0.2:
+            meeting(1)(name, given)
+
+    def reserve(number: int) -> str:
+        for _ in range(20):
+            try:
+                return reservations.reserve(log, processes[number % len(processes)], orders[number])
+            except Contention:
+                continue
+        return "given up"
+
+    database.before = hook
+    with ThreadPoolExecutor(len(processes)) as pool:
+        ends = Counter(pool.map(reserve, range(len(orders))))
+
+    assert ends == {"reserved": 700, "out_of_stock": 300}
+    assert levels(database) == {SKU: Level(0, 700)}
+    assert len(database.items("Reservations")) == 700
+
+
+def test_at_125_orders_a_second_for_one_product_an_order_hardly_tries_again() -> None:
+    outcome = simulate(Case(125))
+
+    assert outcome.ends == {"reserved": 1000}
+    assert outcome.attempts_per_order <= 1.7
+    assert (outcome.available, outcome.reserved) == (1000, 1000)
+
+
+def test_when_it_is_sold_out_in_the_middle_nothing_is_oversold_and_nobody_forgotten() -> None:
+    outcome = simulate(Case(125, pieces=500))
+
+    assert outcome.ends == {"reserved": 500, "out_of_stock": 500}
+    assert (outcome.available, outcome.reserved) == (0, 500)
+    assert outcome.attempts_per_order <= 1.7
+
+
+def test_on_one_row_orders_would_be_in_each_others_way() -> None:
+    outcome = simulate(Case(125, orders=300, pieces=600, spreads=False))
+
+    assert outcome.attempts_per_order > 3
+    assert outcome.available + outcome.reserved == 600
