@@ -124,7 +124,7 @@ bench: runtime ## Measure cold start, latency, throughput and the cost of an ord
 	@PYTHONPATH=functions $(PY) -m devtools.bench $(if $(RECORD),--record)
 
 .PHONY: load
-load: .venv ## What one product that everybody wants does to orders, simulated: make load HOT=1
+load: runtime ## Many orders: make load ORDERS=100000, TARGET=emulator through an emulator, HOT=1 for one product, simulated
 	@PYTHONPATH=functions $(PY) -m tests.load $(if $(RECORD),--record)
 
 ##@ Tests

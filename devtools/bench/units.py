@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +33,10 @@ class Schema:
 class Meter:
     """Adds up units. It remembers what was put, because an update is billed for the whole item that it changes."""
 
-    def __init__(self, schemas: Mapping[str, Schema]) -> None:
-        """Start at nothing, with the schemas of the tables by name."""
+    def __init__(self, schemas: Mapping[str, Schema], sizes: MutableMapping[Key, int] | None = None) -> None:
+        """Start at nothing, with the schemas of the tables by name; `sizes` is where it remembers."""
         self._schemas = schemas
-        self._sizes: dict[Key, int] = {}
+        self._sizes: MutableMapping[Key, int] = {} if sizes is None else sizes
 
     def units(self, call: Call) -> tuple[float, float]:
         """Return the write units and the read units of a call."""
@@ -85,6 +85,9 @@ def _value(value: dict[str, Any]) -> int:
     match kind:
         case "S":
             return len(content.encode())
+        case "B":
+            # Base64 as it is sent, bytes as the functions have it.
+            return len(base64.b64decode(content)) if isinstance(content, str) else len(content)
         case "N":
             return len(content) // 2 + 2
         case "B":

@@ -1,16 +1,21 @@
 """`make load`: how the pipeline does with many orders, and with many for one product.
 
-HOT=1 simulates the latter. --record writes what was found into docs/performance.md.
+ORDERS=100000 is how many go through publisher, stream, analytics and ledger in this process; TARGET=emulator sends them, 5000
+unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one product. --record writes what was found into
+docs/performance.md.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
 from devtools import cli, ui
+from devtools import target as targets
 from devtools.bench import page
 from devtools.cli import UserError
 
@@ -72,6 +77,50 @@ def _hot_part(columns: tuple[str, ...], rows: Rows, *, reached: bool) -> str:
     return f"## One product that everybody wants\n\n{note}\n\n{page.table(columns, rows)}"
 
 
+def in_process(orders: int) -> int:
+    """Bring orders through the pipeline in this process; 1 where they cost more with their number, or something does not add up."""
+    # The functions' environment and stand-ins have to be there before the functions.
+    import tests.conftest  # noqa: F401, PLC0415
+    from tests.load import flatness  # noqa: PLC0415
+
+    with ui.stage("orders in process") as step, TemporaryDirectory() as folder:
+
+        def progress(done: int, of: int, each_second: float, megabytes: float) -> None:
+            step.share = done / of
+            step.detail = f"{done:,} of {of:,} orders, {each_second:,.0f} a second, {megabytes:.0f} MB"
+
+        found = flatness.measure(orders, Path(folder), progress)
+        step.detail = f"{found.events:,} events, {found.twice:,} twice, {found.late:,} late"
+    columns, rows = flatness.table(found)
+    show("Orders since the row before", columns, rows)
+    missed = [*flatness.growing(found), *found.differences]
+    for verdict in flatness.verdicts(found):
+        ui.console.print(f"  {verdict}", highlight=False)
+    if "--record" in sys.argv[1:]:
+        page.write(page.LOAD, flatness.part(found))
+        ui.console.print(f"  wrote {page.DOCUMENT.name}")
+    return _ended(missed)
+
+
+def on_an_emulator(orders: int) -> int:
+    """Bring orders through what is deployed on an emulator of their own; 1 where something is lost, twice, or does not add up."""
+    import tests.conftest  # noqa: F401, PLC0415
+    from devtools.bench import stage  # noqa: PLC0415
+    from tests.load import emulated  # noqa: PLC0415
+
+    port = targets.port_number(cli.option("PORT")) if cli.option("PORT") else None
+    with stage.pipeline(port=port) as target, ui.stage("orders on the emulator") as step:
+
+        def progress(detail: str, share: float) -> None:
+            step.detail, step.share = detail, share
+
+        came = emulated.bring(target, orders, progress)
+        step.detail = f"{came.events:,} events, {came.twice:,} twice, {orders / came.seconds:.0f} orders a second"
+    if not came.differences:
+        ui.console.print("  none lost, none twice; ledger and analytics are what the orders come to")
+    return _ended(came.differences)
+
+
 def _ended(missed: list[str]) -> int:
     for one in missed:
         print(f"missed: {one}", file=sys.stderr)
@@ -82,7 +131,11 @@ def main() -> int:
     """Do what the options say."""
     if cli.option("HOT"):
         return hot_product()
-    raise UserError("HOT=1 simulates orders for one product")
+    if cli.option("TARGET", "process") == "process":
+        return in_process(cli.whole_number("ORDERS", 100_000))
+    if cli.option("TARGET") == "emulator":
+        return on_an_emulator(cli.whole_number("ORDERS", 5000))
+    raise UserError(f"TARGET must be process or emulator, not {cli.option('TARGET')!r}")
 
 
 if __name__ == "__main__":

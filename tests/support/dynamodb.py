@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path as FilePath
@@ -121,8 +121,14 @@ class _Write:
 class FakeDynamoDB:
     """A set of tables and the client to use them. All operations are atomic and safe for threads."""
 
-    def __init__(self, *tables: Table, attempts: int = 1) -> None:
-        """Start with empty tables; `attempts` is how often botocore would send a call that fails."""
+    def __init__(
+        self, *tables: Table, attempts: int = 1, storage: Callable[[], MutableMapping[Key, Item]] = dict, keeps_changes: bool = True
+    ) -> None:
+        """Start with empty tables; `attempts` is how often botocore would send a call that fails.
+
+        The items of each table are in a mapping that `storage` makes; every change is on `changes`, as a stream has it, unless that
+        would be too many.
+        """
         self.calls: Counter[str] = Counter()
         self.before: Hook | None = None
         self.after: Hook | None = None
@@ -130,7 +136,8 @@ class FakeDynamoDB:
         self.exceptions = _exceptions()
         self._attempts = attempts
         self._tables = {table.name: table for table in tables}
-        self._items: dict[str, dict[Key, Item]] = {table.name: {} for table in tables}
+        self._items: dict[str, MutableMapping[Key, Item]] = {table.name: storage() for table in tables}
+        self._keeps_changes = keeps_changes
         self._tokens: dict[str, str] = {}
         self._largest: dict[str, int] = {table.name: 0 for table in tables}
         self._lock = threading.RLock()
@@ -144,6 +151,10 @@ class FakeDynamoDB:
         """Return copies of all items of a table, sorted by key, without counting as a call."""
         with self._lock:
             return copied([self._items[table][key] for key in sorted(self._items[table])])
+
+    def each(self, table: str) -> Iterator[Item]:
+        """Yield the items of a table in no order, without counting as a call; nothing may be written meanwhile."""
+        yield from self._items[table].values()
 
     def seed(self, table: str, *items: Item) -> None:
         """Put items without conditions, calls counted or hooks."""
@@ -301,7 +312,7 @@ class FakeDynamoDB:
             else:
                 self._items[write.table.name][write.key] = write.new
                 self._largest[write.table.name] = max(self._largest[write.table.name], write.size)
-            if write.new != write.old:
+            if self._keeps_changes and write.new != write.old:
                 self.changes[write.table.name].append(_stream_record(write))
 
     def _transact(self, given: Parameters) -> Answer:
@@ -450,6 +461,12 @@ def _expressions(given: Parameters) -> _Expressions:
             _known_expressions.clear()
         _known_expressions[key] = _Expressions(given)
     return _known_expressions[key]
+
+
+def forget() -> None:
+    """Forget the requests that were read before: for whoever looks at how much a process has in memory."""
+    _known_expressions.clear()
+    _known_forms.clear()
 
 
 _EXPRESSIONS = (
@@ -745,6 +762,7 @@ __all__ = [
     "client_error",
     "conflict",
     "crash_at",
+    "forget",
     "server_error",
     "tables_of",
     "throttled",

@@ -189,3 +189,11 @@ def test_a_part_of_the_page_that_is_written_again_leaves_the_others(tmp_path: Pa
     page.write(page.HOT, "## Hot\n\n2", document)
 
     assert document.read_text() == f"# Performance\n\n{page.BENCH}\n\nMeasured.\n\n{page.HOT}\n\n## Hot\n\n2\n"
+
+
+def test_what_is_packed_is_billed_for_its_size() -> None:
+    packed = b"x" * 3000
+    as_sent = base64.b64encode(packed).decode()
+    for value in (packed, as_sent):
+        put = {"TableName": "points", "Item": {"customer_id": {"S": "ann"}, "packed": {"B": value}}}
+        assert Meter(METER).units(call("AnalyticsCount", "dynamodb", "PutItem", **put)) == (3.0, 0.0)

@@ -1,0 +1,53 @@
+"""Whether analytics and ledger are what the orders come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from analytics.rules import ALL, TOP, Rank
+from analytics.store import Analytics
+from ledger.rules import ACCOUNTS
+from tests.load.synthetic import Truth
+
+
+def analytics(sums: Analytics, truth: Truth) -> Iterator[str]:
+    """Yield what is counted otherwise of all times, and leaderboards that are others."""
+    counters = sums.sum(ALL).counters
+    for name in sorted({*counters, *truth.counters}):
+        if counters.get(name, 0) != truth.counters[name]:
+            yield f"analytics count {counters.get(name, 0)} {name}, there were {truth.counters[name]}"
+    for category, units in _units(truth.counters).items():
+        best = tuple(Rank(sku, number) for sku, number in sorted(units.items(), key=lambda one: (-one[1], one[0]))[:TOP])
+        if sums.leaderboard(ALL, category) != best:
+            yield f"the leaderboard of {category or 'all products'} is another"
+
+
+def ledger(entries: Iterable[Any], truth: Truth) -> Iterator[str]:
+    """Yield in what entries, as they lie in the table, are not those of the events: their number, and what each account comes to."""
+    number, balances = 0, dict[str, Counter[str]]()
+    for item in entries:
+        number += 1
+        accounts = balances.setdefault(item["currency"]["S"], Counter())
+        for one in item["postings"]["L"]:
+            accounts[one["M"]["account"]["S"]] += int(one["M"]["amount"]["N"])
+    if number != truth.entries:
+        yield f"{number} entries in the ledger for {truth.entries} events"
+    for currency, expected in truth.balances().items():
+        accounts = balances.get(currency, Counter[str]())
+        if sum(accounts.values()):
+            yield f"the ledger sums to {sum(accounts.values())} {currency}, not to zero"
+        if any(accounts[name] != expected[name] for name in ACCOUNTS):
+            yield f"the accounts in {currency} are {dict(accounts)}, not {expected}"
+
+
+def _units(counters: Counter[str]) -> dict[str, Counter[str]]:
+    """Return the units of each product by category, and under "" all of them."""
+    found: dict[str, Counter[str]] = {}
+    for name, number in counters.items():
+        if name.startswith("units/"):
+            _, category, sku = name.split("/")
+            for board in {category, ""}:
+                found.setdefault(board, Counter())[sku] += number
+    return found

@@ -1,0 +1,181 @@
+"""Whether an order costs the same however many there were before it, and whether the process stays as large as it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devtools.bench import page
+from tests.load.pipeline import Pipeline, Tally, memory
+from tests.load.synthetic import PER_MINUTE, PRODUCTS
+
+FIRST = 100
+ALLOWED = 0.05
+# The process has seen everything once by then.
+WARM = 1000
+# Progress is told, and memory looked at, every so many orders.
+EVERY = 200
+LOOK = 5000
+
+type Progress = Callable[[int, int, float, float], None]
+type Rows = list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The orders up to one of their number, since the stretch before: what they used, and what ran by the clock meanwhile."""
+
+    until: int
+    orders: int
+    used: Tally
+    clock: Tally
+    minutes: int
+    megabytes: float
+    seconds: float
+
+    @property
+    def calls(self) -> float:
+        """Calls to AWS and invocations of an order."""
+        return self.used.calls.total() / self.orders
+
+    @property
+    def dollars(self) -> float:
+        """Dollars for a million orders."""
+        return self.used.dollars(self.orders)
+
+    @property
+    def clock_dollars(self) -> float:
+        """Dollars for summing up a million minutes."""
+        return self.clock.dollars(self.minutes)
+
+
+@dataclass
+class Found:
+    """What was measured."""
+
+    stretches: list[Stretch] = field(default_factory=list[Stretch])
+    differences: list[str] = field(default_factory=list[str])
+    events: int = 0
+    twice: int = 0
+    late: int = 0
+
+
+def decades(orders: int) -> Iterator[int]:
+    """Yield 100, 1,000 and so on, and in the end the number itself."""
+    until = FIRST
+    while until < orders:
+        yield until
+        until *= 10
+    yield orders
+
+
+def measure(orders: int, folder: Path, progress: Progress = lambda *_: None) -> Found:
+    """Bring so many orders through the pipeline, to their end at each decade."""
+    with Pipeline(folder) as pipeline:
+        return _measured(pipeline, orders, progress)
+
+
+def _measured(pipeline: Pipeline, orders: int, progress: Progress) -> Found:
+    found = Found()
+    used, clock, minutes, before, size = Tally(), Tally(), 0, 0, memory()
+    for until in decades(orders):
+        began = time.monotonic()
+
+        def told(done: int, before: int = before, began: float = began) -> None:
+            nonlocal size
+            if done % LOOK == 0:
+                size = memory()
+            if done % EVERY == 0:
+                progress(before + done, orders, done / max(time.monotonic() - began, 1e-9), size)
+
+        pipeline.bring(until - before, told)
+        found.stretches.append(
+            Stretch(
+                until=until,
+                orders=until - before,
+                used=pipeline.used.since(used),
+                clock=pipeline.clock.since(clock),
+                minutes=pipeline.minutes - minutes,
+                megabytes=memory(),
+                seconds=time.monotonic() - began,
+            )
+        )
+        used, clock, minutes, before = pipeline.used.copy(), pipeline.clock.copy(), pipeline.minutes, until
+    found.differences = pipeline.differences()
+    found.events, found.twice, found.late = pipeline.orders.truth.events, pipeline.twice, pipeline.late
+    return found
+
+
+def growth(values: list[float]) -> float:
+    """Return how much more the largest is than the smallest, as a share of it."""
+    return max(values) / min(values) - 1
+
+
+def growing(found: Found) -> list[str]:
+    """Return what is not flat: calls and cost of an order, and from a thousand on the size of the process."""
+    flat = {
+        "calls of an order": [one.calls for one in found.stretches],
+        "cost of an order": [one.dollars for one in found.stretches],
+        "memory": [one.megabytes for one in found.stretches if one.until >= WARM],
+    }
+    return [
+        f"{what} differ by {growth(values):.1%}, {ALLOWED:.0%} allowed"
+        for what, values in flat.items()
+        if values and growth(values) > ALLOWED
+    ]
+
+
+def verdicts(found: Found) -> Iterator[str]:
+    """Yield what is so, a line each."""
+    several = found.stretches
+    warm = [one.megabytes for one in several if one.until >= WARM]
+    calls, dollars = growth([one.calls for one in several]), growth([one.dollars for one in several])
+    yield f"calls of an order differ by {calls:.1%}, its cost by {dollars:.1%}"
+    if warm:
+        yield f"memory differs by {growth(warm):.1%}"
+    yield "ledger and analytics are what the orders come to" if not found.differences else "something does not add up"
+
+
+def table(found: Found) -> tuple[tuple[str, ...], Rows]:
+    """Return a row for each stretch."""
+    columns = (
+        "orders",
+        "calls an order",
+        "$ a million orders",
+        "write units",
+        "by the clock, $ a million minutes",
+        "MB",
+        "orders a second",
+    )
+    rows = [
+        (
+            f"{one.until:,}",
+            f"{one.calls:.3f}",
+            f"{one.dollars:.2f}",
+            f"{one.used.usage['DynamoDB write units'] / one.orders:.2f}",
+            f"{one.clock_dollars:.0f}",
+            f"{one.megabytes:.0f}",
+            f"{one.orders / one.seconds:,.0f}",
+        )
+        for one in found.stretches
+    ]
+    return columns, rows
+
+
+def part(found: Found) -> str:
+    """Return this part of docs/performance.md."""
+    columns, rows = table(found)
+    reached = "missed" if growing(found) or found.differences else "reached"
+    note = (
+        f"{found.stretches[-1].until:,} synthetic orders of every outcome, {PER_MINUTE} a minute, {PRODUCTS:,} products, through the real "
+        "publisher, and by the stream through analytics and ledger, in one process with AWS in memory (`make load`). Of "
+        f"{found.events:,} events {found.twice:,} come twice and {found.late:,} minutes late. A row is of the orders since the row before, "
+        "to their end; calls count invocations; dollars are without processor time and log lines. What sums analytics up by the clock "
+        "costs the same however many orders there are, and more with every product sold in a period, until all were: it is apart. "
+        "Memory is the process's, its tables being on disk. In the end the ledger sums to zero and is what the orders come to by account, "
+        "so are analytics by counter and leaderboard. At most 5% more are wanted from the first row to the last, of memory from "
+        f"the second on: {reached}."
+    )
+    return f"## Many orders\n\n{note}\n\n{page.table(columns, rows)}"

@@ -1,0 +1,327 @@
+"""Many orders through the real publisher and the stream's consumers, analytics and ledger, in one process.
+
+Events reach the publisher as the order log's stream brings them, and the consumers as Kinesis does: in batches as large as the
+template allows, only of the types that its filters let through. One record of `TWICE` comes again in the next batch, one of
+`LATE` minutes later from the consumer's queue, and every other batch in another order. What AWS would bill is counted call by
+call by the meter of `make bench`; processor time and log lines are not. What runs by the clock is counted apart.
+
+Rows are on disk, so the memory is that of the process alone: what the operating system says it has.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import heapq
+import json
+import logging
+import math
+import random
+import resource
+import sys
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+from analytics import count as analytics_count
+from analytics import recalculate
+from analytics.store import Analytics
+from devtools import compare, template
+from devtools.bench.cost import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT, bill
+from devtools.bench.proxy import Call
+from devtools.bench.units import Index, Key, Meter, Schema
+from ledger import post
+from orderflow import events
+from orderflow.observability import logger
+from orders import publish
+from tests.load import checks
+from tests.load.disk import OnDisk
+from tests.load.synthetic import PER_MINUTE, START, Orders, logged
+from tests.support import clients, runtime
+from tests.support.aws import TABLES, Aws
+from tests.support.dynamodb import FakeDynamoDB, forget
+
+TWICE = 25
+LATE = 100
+LATE_FOR = timedelta(minutes=4)
+REMEMBERED = 10_000
+MINUTE = timedelta(minutes=1)
+CONTEXT = runtime.context()
+HANDLERS = {"AnalyticsCount": analytics_count.handler, "LedgerPost": post.handler}
+
+
+class _Recent(OrderedDict[Key, int]):
+    """The sizes of the latest items: older ones are not written again here."""
+
+    def __setitem__(self, key: Key, value: int) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        if len(self) > REMEMBERED:
+            self.popitem(last=False)
+
+
+@dataclass
+class Tally:
+    """What was used: calls by service and operation, with invocations, and usage by what is paid for."""
+
+    calls: Counter[str] = field(default_factory=Counter[str])
+    usage: dict[str, float] = field(default_factory=dict[str, float])
+
+    def add(self, what: str, quantity: float) -> None:
+        """Count what is paid for."""
+        self.usage[what] = self.usage.get(what, 0.0) + quantity
+
+    def since(self, before: Tally) -> Tally:
+        """Return what was used since."""
+        usage = {what: quantity - before.usage.get(what, 0.0) for what, quantity in self.usage.items()}
+        return Tally(self.calls - before.calls, usage)
+
+    def copy(self) -> Tally:
+        """Return what was used so far."""
+        return Tally(Counter(self.calls), dict(self.usage))
+
+    def dollars(self, number: int) -> float:
+        """Return what it costs for a million of what there were so many of."""
+        return sum(item.dollars for item in bill(self.usage, number))
+
+
+class _Metered:
+    """A client whose calls are counted."""
+
+    def __init__(self, client: Any, service: str, called: Callable[[Call], None]) -> None:
+        self._client = client
+        self._service = service
+        self._called = called
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if name == "exceptions":
+            return found
+        operation = "".join(map(str.title, name.split("_")))
+
+        def call(**given: Any) -> Any:
+            answer: dict[str, Any] = {}
+            try:
+                answer = found(**given)
+            finally:
+                self._called(Call(self._service, operation, given, answer, 200))
+            return answer
+
+        return call
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A function that the stream wakes: for which types, with how many at once."""
+
+    name: str
+    handler: Any
+    types: frozenset[str]
+    at_once: int
+
+
+class Pipeline:
+    """Publisher, stream and consumers on services in memory, their tables in files of a folder."""
+
+    def __init__(self, folder: Path, seed: int = 1) -> None:
+        """Begin with nothing stored; what is goes into files of `folder`. To be entered before anything is brought."""
+        self._folder = folder
+        self._files: list[OnDisk] = []
+        self._aws = Aws(FakeDynamoDB(*TABLES, storage=self._file, keeps_changes=False))
+        self.orders = Orders(seed, post.FEES.basis_points, post.FEES.fixed)
+        self.used, self.clock = Tally(), Tally()
+        self.minutes = self.twice = self.late = 0
+        self._into = self.used
+        self._meter = Meter({table.name: _schema(table) for table in TABLES}, _Recent())
+        self._consumers = [Consumer(name, handler, compare.consumers()[name][1], _at_once(name)) for name, handler in HANDLERS.items()]
+        self._publishes = _at_once("OrdersPublish")
+        self._batch: list[Any] = []
+        self._waiting: dict[str, list[bytes]] = {one.name: [] for one in self._consumers}
+        self._due: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._numbers, self._records, self._arrivals, self._batches = count(), count(1), count(1), count(1)
+        self._minute = START + MINUTE
+        self._chance = random.Random(seed)
+        self._loggers = {logging.getLogger(name): logging.CRITICAL for name in (logger.name, "samtranslator")}
+
+    def __enter__(self) -> Self:
+        """Lend the services to the functions, and have these log nothing, nor what translates the template."""
+        aws = self._aws
+        services = {"dynamodb": aws.dynamodb, "events": aws.events, "kinesis": aws.kinesis, "sqs": aws.sqs}
+        clients.lend(**{name: _Metered(client, name, self._called) for name, client in services.items()})
+        self._set_levels()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the services back, and close the files."""
+        clients.lend()
+        self._set_levels()
+        for file in self._files:
+            file.close()
+
+    def _set_levels(self) -> None:
+        for one, level in self._loggers.items():
+            self._loggers[one] = one.level
+            one.setLevel(level)
+
+    def _file(self) -> OnDisk:
+        self._files.append(OnDisk(self._folder / f"table-{len(self._files)}"))
+        return self._files[-1]
+
+    def bring(self, orders: int, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Have so many more orders live to their end, and everything that follows from them be done."""
+        for number in range(orders):
+            for event in self.orders.next():
+                self._at(event.occurred_at, lambda event=event: self._appended(event))
+            self._pass(until=START + timedelta(minutes=self.orders.made / PER_MINUTE))
+            progress(number + 1)
+        while self._due or self._batch or any(self._waiting.values()):
+            self._pass()
+            self._publish()
+            for consumer in self._consumers:
+                self._hand_over(consumer)
+        self._sum_up()
+
+    def differences(self) -> list[str]:
+        """Return in what the sums and the books are not what the orders come to; nothing where all is right."""
+        database, truth = self._aws.dynamodb, self.orders.truth
+        found = [
+            *checks.analytics(Analytics("AnalyticsSums", database.client), truth),
+            *checks.ledger(database.each("LedgerEntries"), truth),
+        ]
+        if self._aws.sqs.sent:
+            found.append(f"{sum(map(len, self._aws.sqs.sent.values()))} messages could not be worked off")
+        return found
+
+    def _at(self, moment: datetime, work: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (moment, next(self._numbers), work))
+
+    def _pass(self, until: datetime | None = None) -> None:
+        """Let time pass until a moment, or until nothing more is due."""
+        while self._due and (until is None or self._due[0][0] < until):
+            moment, _, work = heapq.heappop(self._due)
+            while moment >= self._minute:
+                self._sum_up()
+                self._minute += MINUTE
+            work()
+
+    def _appended(self, event: events.Event) -> None:
+        """Bring an event to the publisher with the next batch; some come with the one after that as well."""
+        again, record = next(self._records) % TWICE == 0, _record(event)
+        self._add(record)
+        if again:
+            self.twice += 1
+            self._at(event.occurred_at + timedelta(seconds=2), lambda: self._add(record))
+
+    def _add(self, record: Any) -> None:
+        self._batch.append(record)
+        if len(self._batch) >= self._publishes:
+            self._publish()
+
+    def _publish(self) -> None:
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, []
+        self._invoke("OrdersPublish", publish.handler, {"Records": batch})
+        streamed, self._aws.kinesis.records = self._aws.kinesis.records, []
+        # Whoever the bus wakes is no part of this.
+        self._aws.events.entries.clear()
+        for batches in (self._aws.kinesis.batches, self._aws.events.batches):
+            batches.clear()
+        for record in streamed:
+            kind = json.loads(record["Data"])["type"]
+            for consumer in self._consumers:
+                if kind in consumer.types:
+                    self._arrived(consumer, record["Data"])
+
+    def _arrived(self, consumer: Consumer, document: bytes) -> None:
+        if next(self._arrivals) % LATE == 0:
+            self.late += 1
+            moment = self._due[0][0] if self._due else self._minute
+            self._at(moment + self._chance.random() * LATE_FOR, lambda: self._queued(consumer, document))
+            return
+        self._waiting[consumer.name].append(document)
+        if len(self._waiting[consumer.name]) >= consumer.at_once:
+            self._hand_over(consumer)
+
+    def _hand_over(self, consumer: Consumer) -> None:
+        batch, self._waiting[consumer.name] = self._waiting[consumer.name], []
+        if not batch:
+            return
+        if next(self._batches) % 2 == 0:
+            self._chance.shuffle(batch)
+        records = [{"eventSource": "aws:kinesis", "kinesis": {"data": base64.b64encode(one).decode()}} for one in batch]
+        self._invoke(consumer.name, consumer.handler, {"Records": records})
+
+    def _queued(self, consumer: Consumer, document: bytes) -> None:
+        self._into.add("SQS requests", SENT + POLLS)
+        message = {
+            "messageId": "message",
+            "eventSource": "aws:sqs",
+            "body": json.dumps({"detail": json.loads(document)}),
+            "attributes": {"ApproximateReceiveCount": "1"},
+        }
+        self._invoke(consumer.name, consumer.handler, {"Records": [message]})
+
+    def _sum_up(self) -> None:
+        self._into = self.clock
+        self.minutes += 1
+        self._invoke("AnalyticsRecalculate", recalculate.handler, {})
+        self._into = self.used
+
+    def _invoke(self, name: str, handler: Any, event: Any) -> None:
+        self._into.calls[f"Lambda {name}"] += 1
+        self._into.add("invocations", 1)
+        answer = handler(event, CONTEXT)
+        if answer.get("batchItemFailures"):
+            message = f"{name} could not work off {answer}"
+            raise AssertionError(message)
+
+    def _called(self, call: Call) -> None:
+        self._into.calls[f"{call.service} {call.operation}"] += 1
+        match call.service:
+            case "dynamodb":
+                writes, reads = self._meter.units(call)
+                self._into.add("DynamoDB write units", writes)
+                self._into.add("DynamoDB read units", reads)
+            case "events":
+                for entry in call.parameters["Entries"]:
+                    self._into.add("events", math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK))
+            case "kinesis":
+                for record in call.parameters["Records"]:
+                    self._into.add("stream units", math.ceil((len(record["Data"]) + len(record["PartitionKey"])) / RECORD_CHUNK))
+            case _:
+                pass
+
+
+def memory() -> float:
+    """Return the megabytes that the process has in memory now; where the system does not tell, the most that it had.
+
+    What the stand-ins remember of requests is no part of it.
+    """
+    forget()
+    gc.collect()
+    try:
+        return int(Path("/proc/self/statm").read_text("utf-8").split()[1]) * resource.getpagesize() / 2**20
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _record(event: events.Event) -> Any:
+    """Return a new item of the order log as the table's stream shows it."""
+    image = logged(event)
+    return {"eventName": "INSERT", "dynamodb": {"Keys": {name: image[name] for name in ("order_id", "version")}, "NewImage": image}}
+
+
+def _schema(table: Any) -> Schema:
+    return Schema(tuple(table.key), tuple(Index(tuple(one.key), one.projection == "ALL") for one in table.indexes.values()))
+
+
+def _at_once(function: str) -> int:
+    """Return how many records of a stream a function gets at most, by the template."""
+    triggers = template.source()["Resources"][function]["Properties"]["Events"].values()
+    [size] = [one["Properties"]["BatchSize"] for one in triggers if one["Type"] in {"DynamoDB", "Kinesis"}]
+    return size

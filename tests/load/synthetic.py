@@ -1,0 +1,323 @@
+"""Synthetic orders: the events of whole lives by the real rules, the same ones for a seed, and what they come to.
+
+Of every hundred orders each kind of life has its share, so a hundred are as a hundred thousand. Products are wanted as Zipf has
+it, in three currencies. What the events come to is counted here plainly, fact by fact, and by no code of the pipeline.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import accumulate
+from typing import Any
+
+from orderflow import commands as do
+from orderflow import events
+from orderflow.commands import Command, Refusal, decide
+from orderflow.events import Address, Customer, Event, Fact, Line, OrderPlaced, Shortage, StockLine
+from orderflow.log import SAMPLE, WAITING, timestamp
+from orderflow.money import Money
+from orderflow.order import Order, Screening, evolve, stock_lines
+
+START = datetime(2026, 3, 31, 22, 0, tzinfo=UTC)
+PER_MINUTE = 600
+PRODUCTS = 2000
+CATEGORIES = 12
+CURRENCIES = {"EUR": 70, "USD": 25, "JPY": 5}
+ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
+# An event follows the one before within so many seconds.
+STEP = 3.0
+
+type Life = Callable[[Order], Iterator[Command]]
+
+
+@dataclass(frozen=True)
+class Product:
+    """What can be ordered."""
+
+    sku: str
+    price: Money
+    category: str | None
+
+
+@dataclass
+class Truth:
+    """What the events come to: analytics' counters, what moved by currency, and how many events moved money."""
+
+    counters: Counter[str] = field(default_factory=Counter[str])
+    moved: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    entries: int = 0
+    events: int = 0
+
+    def add(self, fact: Fact, basis_points: int, fixed: dict[str, int]) -> None:  # noqa: C901 - a case for each fact
+        """Count a fact."""
+        self.events += 1
+        match fact:
+            case events.OrderPlaced():
+                self.counters["orders"] += 1
+            case events.OrderConfirmed():
+                self.counters["outcome/confirmed"] += 1
+                self.counters[f"revenue/{fact.total.currency}"] += fact.total.amount
+                for line in fact.lines:
+                    self.counters[f"units/{line.category or ''}/{line.sku}"] += line.quantity
+            case events.OrderRejected():
+                self.counters[f"outcome/{fact.reason}"] += 1
+            case events.OrderCancelled():
+                self.counters["outcome/cancelled"] += 1
+            case events.StockReservationFailed():
+                self.counters["stock_outs"] += 1
+            case events.PaymentAuthorized():
+                self._move("authorized", fact.amount)
+            case events.PaymentVoided():
+                self._move("voided", fact.amount)
+            case events.PaymentCaptured():
+                self._move("captured", fact.amount)
+                share = Decimal(fact.amount.amount * basis_points) / 10_000
+                fee = int(share.quantize(Decimal(1), ROUND_HALF_EVEN)) + fixed.get(fact.amount.currency, 0)
+                self.moved[fact.amount.currency]["fees"] += fee
+            case events.PaymentRefunded():
+                self.counters[f"refunds/{fact.amount.currency}"] += fact.amount.amount
+                self._move("refunded", fact.amount)
+            case events.PaymentDisputed():
+                self._move("disputed", fact.amount)
+            case events.DisputeClosed():
+                self._move(fact.outcome, fact.amount)
+            case _:
+                pass
+
+    def _move(self, what: str, amount: Money) -> None:
+        self.moved.setdefault(amount.currency, Counter())[what] += amount.amount
+        self.entries += 1
+
+    def balances(self) -> dict[str, dict[str, int]]:
+        """Return what each account has to come to, by currency."""
+        return {currency: _accounts(moved) for currency, moved in self.moved.items()}
+
+
+def _accounts(moved: Counter[str]) -> dict[str, int]:
+    held = moved["authorized"] - moved["voided"] - moved["captured"]
+    return {
+        "authorizations": held,
+        "holds": -held,
+        "clearing": moved["captured"] - moved["fees"] - moved["refunded"] - moved["disputed"] + moved["won"],
+        "revenue": -moved["captured"],
+        "fees": moved["fees"],
+        "refunds": moved["refunded"],
+        "disputes": moved["disputed"] - moved["won"] - moved["lost"],
+        "losses": moved["lost"],
+    }
+
+
+def _saga(order: Order) -> Iterator[Command]:
+    yield do.RecordReservation()
+    yield do.RecordScreening(Screening("approve", 10, ()))
+    yield do.RecordAuthorization(f"auth_{order.order_id}")
+    yield do.ConfirmOrder()
+    yield do.RecordShipment(f"ship_{order.order_id}")
+
+
+def _confirmed(order: Order) -> Iterator[Command]:
+    yield from _saga(order)
+
+
+def _delivered(order: Order) -> Iterator[Command]:
+    yield from _saga(order)
+    yield do.RecordDispatch("parcel_1", stock_lines(order))
+    yield do.RecordCapture("parcel_1", "cap_1")
+    yield do.RecordDelivery("parcel_1")
+
+
+def _in_two_parcels(order: Order) -> Iterator[Command]:
+    yield from _saga(order)
+    first, *rest = stock_lines(order)
+    for number, lines in (("1", (first,)), ("2", tuple(rest))):
+        yield do.RecordDispatch(f"parcel_{number}", lines)
+        yield do.RecordCapture(f"parcel_{number}", f"cap_{number}")
+    yield do.RecordDelivery("parcel_2")
+    yield do.RecordDelivery("parcel_1")
+
+
+def _returned(order: Order) -> Iterator[Command]:
+    yield from _delivered(order)
+    first = stock_lines(order)[0]
+    yield do.RequestReturn("ret_1", (StockLine(first.sku, 1),), "too small", START)
+    yield do.RecordReturn("ret_1")
+    yield do.RecordRefund("ref_1", "return:ret_1")
+
+
+def _lost(order: Order) -> Iterator[Command]:
+    yield from _saga(order)
+    yield do.RecordDispatch("parcel_1", stock_lines(order))
+    yield do.RecordCapture("parcel_1", "cap_1")
+    yield do.RecordLoss("parcel_1")
+    yield do.RecordRefund("ref_1", "parcel:parcel_1")
+
+
+def _disputed(outcome: events.DisputeOutcome) -> Life:
+    def life(order: Order) -> Iterator[Command]:
+        yield from _delivered(order)
+        yield do.RecordDispute("dp_1", order.total, "not received")
+        yield do.CloseDispute("dp_1", outcome)
+
+    return life
+
+
+def _cancelled(order: Order) -> Iterator[Command]:
+    yield from _saga(order)
+    yield do.RequestCancellation("customer", "changed my mind")
+    yield do.RecordRecall(f"ship_{order.order_id}")
+    yield do.RecordVoid(f"auth_{order.order_id}")
+    yield do.RecordRelease()
+    yield do.CancelOrder()
+
+
+def _rest_cancelled(order: Order) -> Iterator[Command]:
+    yield from _saga(order)
+    yield do.RecordDispatch("parcel_1", stock_lines(order)[:1])
+    yield do.RequestCancellation("customer", "changed my mind")
+    yield do.RecordRecall(f"ship_{order.order_id}")
+    yield do.RecordCapture("parcel_1", "cap_1")
+    yield do.RecordVoid(f"auth_{order.order_id}")
+    yield do.RecordRelease()
+    yield do.CancelOrder()
+
+
+def _declined(_: Order) -> Iterator[Command]:
+    yield do.RecordReservation()
+    yield do.RecordScreening(Screening("approve", 10, ()))
+    yield do.RecordDecline("card_declined")
+    yield do.RecordRelease()
+    yield do.RejectOrder()
+
+
+def _refused(_: Order) -> Iterator[Command]:
+    yield do.RecordReservation()
+    yield do.RecordScreening(Screening("refuse", 150, ("velocity",)))
+    yield do.RecordRelease()
+    yield do.RejectOrder()
+
+
+def _sold_out(order: Order) -> Iterator[Command]:
+    yield do.RecordShortage(tuple(Shortage(line.sku, line.quantity, 0) for line in stock_lines(order)[:1]))
+    yield do.RejectOrder()
+
+
+# Of a hundred.
+LIVES: tuple[tuple[Life, int], ...] = (
+    (_delivered, 40),
+    (_in_two_parcels, 15),
+    (_returned, 10),
+    (_declined, 8),
+    (_cancelled, 6),
+    (_sold_out, 5),
+    (_confirmed, 4),
+    (_refused, 4),
+    (_rest_cancelled, 3),
+    (_lost, 3),
+    (_disputed("won"), 1),
+    (_disputed("lost"), 1),
+)
+BLOCK = tuple(life for life, share in LIVES for _ in range(share))
+
+
+class Orders:
+    """Makes orders one after the other, and counts what they come to."""
+
+    def __init__(self, seed: int, basis_points: int, fixed: dict[str, int]) -> None:
+        """Begin with no order; the fees are those of the pipeline's configuration."""
+        self.truth = Truth()
+        self.made = 0
+        self._chance = random.Random(seed)
+        self._fees = basis_points, fixed
+        self._block: list[Life] = []
+        self._products = _products()
+        self._weights = {name: list(accumulate(1 / (rank + 1) for rank in range(len(some)))) for name, some in self._products.items()}
+
+    def next(self) -> list[Event]:
+        """Return the events of another order's whole life, in their order."""
+        if not self._block:
+            self._block = self._chance.sample(BLOCK, len(BLOCK))
+        life, number = self._block.pop(), self.made
+        self.made += 1
+        order_id = self._order_id(sampled=number % SAMPLE == 0)
+        moment = START + timedelta(minutes=number / PER_MINUTE)
+        order, happened = Order(order_id=order_id), list[Event]()
+        placed = do.PlaceOrder(self._placed(number, least=2 if life in {_in_two_parcels, _rest_cancelled} else 1))
+
+        def tell(command: Command) -> None:
+            nonlocal order, moment
+            facts = decide(order, command)
+            if isinstance(facts, Refusal):
+                raise TypeError(facts.why)
+            for fact in facts:
+                event = _event(order, fact, moment)
+                happened.append(event)
+                order = evolve(order, event)
+                self.truth.add(fact, *self._fees)
+                moment += timedelta(seconds=self._chance.uniform(0, STEP))
+
+        tell(placed)
+        for command in life(order):
+            tell(command)
+        return happened
+
+    def _order_id(self, *, sampled: bool) -> str:
+        """Return an id of which the outbox is looked after, or not: of so many orders one is, however few there are."""
+        while True:
+            order_id = f"ord_{self._chance.getrandbits(104):026x}"
+            if (zlib.crc32(order_id.encode()) % SAMPLE == 0) == sampled:
+                return order_id
+
+    def _placed(self, number: int, least: int) -> OrderPlaced:
+        [currency] = self._chance.choices(list(CURRENCIES), list(CURRENCIES.values()))
+        chosen = self._chance.choices(self._products[currency], cum_weights=self._weights[currency], k=self._chance.randint(least, 4))
+        products = list(dict.fromkeys(chosen))
+        while len(products) < least:
+            products = list(dict.fromkeys([*products, self._chance.choice(self._products[currency])]))
+        lines = tuple(Line(one.sku, f"Product {one.sku}", self._chance.randint(1, 3), one.price, one.category) for one in products)
+        total = sum((line.unit_price.times(line.quantity) for line in lines), Money(0, currency))
+        customer = f"customer-{number % 997}"
+        return OrderPlaced(Customer(customer, f"{customer}@example.com"), lines, total, ADDRESS, "GB")
+
+
+def logged(event: Event) -> dict[str, Any]:
+    """Return an event as an item of the order log; that of a sampled order waits to be ticked off."""
+    sampled = (
+        {}
+        if zlib.crc32(event.order_id.encode()) % SAMPLE
+        else {"outbox": {"S": WAITING}, "outbox_since": {"S": timestamp(event.occurred_at)}}
+    )
+    keys = {"order_id": {"S": event.order_id}, "version": {"N": str(event.order_version)}}
+    return {**keys, "type": {"S": event.type}, "event": {"S": events.encode(event).decode()}, **sampled}
+
+
+def _products() -> dict[str, list[Product]]:
+    found: dict[str, list[Product]] = {}
+    for currency, share in CURRENCIES.items():
+        found[currency] = [
+            Product(
+                f"{currency}-{rank:04d}", Money(490 + 37 * (rank % 211), currency), f"category-{rank % CATEGORIES}" if rank % 7 else None
+            )
+            for rank in range(PRODUCTS * share // 100)
+        ]
+    return found
+
+
+def _event(order: Order, fact: Fact, moment: datetime) -> Event:
+    return Event(
+        event_id=f"{order.order_id}:{order.version + 1}",
+        type=type(fact).__name__,
+        schema_version=fact.schema_version,
+        occurred_at=moment,
+        source="load",
+        correlation_id=order.order_id,
+        causation_id=order.last_event_id,
+        order_id=order.order_id,
+        order_version=order.version + 1,
+        data=fact,
+    )

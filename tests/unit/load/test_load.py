@@ -1,0 +1,90 @@
+"""`make load` in small: an order costs the same however many came before it, and all adds up though some comes twice or late."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from orderflow import events
+from orderflow.order import fold
+from tests.load import checks, flatness
+from tests.load.disk import OnDisk
+from tests.load.flatness import Found, Stretch
+from tests.load.pipeline import Pipeline, Tally
+from tests.load.synthetic import BLOCK, Orders
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return flatness.measure(1000, tmp_path_factory.mktemp("load"))
+
+
+def test_a_thousandth_order_costs_what_the_hundredth_did(thousand: Found) -> None:
+    assert [one.until for one in thousand.stretches] == [100, 1000]
+    assert flatness.growing(thousand) == []
+    assert thousand.stretches[-1].calls < 4
+
+
+def test_everything_is_counted_once_though_some_comes_twice_or_late(thousand: Found) -> None:
+    assert thousand.twice > 300
+    assert thousand.late > 30
+    assert thousand.differences == []
+
+
+def test_what_is_lost_is_noticed(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.bring(100)
+        assert pipeline.differences() == []
+
+        pipeline.orders.truth.counters["orders"] += 1
+        pipeline.orders.truth.moved["EUR"]["refunded"] += 1
+        pipeline.orders.truth.entries += 1
+
+        assert len(pipeline.differences()) == 3
+
+
+def test_a_ledger_that_does_not_sum_to_zero_is_noticed() -> None:
+    posting = {"M": {"account": {"S": "revenue"}, "amount": {"N": "-5"}}}
+    orders = Orders(1, 0, {})
+    while "EUR" not in orders.truth.moved:
+        orders.next()
+
+    found = list(checks.ledger([{"currency": {"S": "EUR"}, "postings": {"L": [posting]}}], orders.truth))
+
+    assert any("sums to -5 EUR" in one for one in found)
+
+
+def stretch(until: int, calls: int, megabytes: float) -> Stretch:
+    return Stretch(until, 100, Tally(Counter(call=calls), {"events": 600}), Tally(), 1, megabytes, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("calls", "megabytes", "said"),
+    [(300, 100.0, []), (320, 100.0, ["calls of an order differ by 6.7%, 5% allowed"]), (300, 107.0, ["memory differ by 7.0%, 5% allowed"])],
+)
+def test_what_grows_with_the_orders_is_said(calls: int, megabytes: float, said: list[str]) -> None:
+    assert flatness.growing(Found([stretch(1000, 300, 100.0), stretch(10_000, calls, megabytes)])) == said
+
+
+def test_the_same_seed_makes_the_same_orders_of_every_kind() -> None:
+    one, other = (Orders(7, 140, {"EUR": 25}) for _ in range(2))
+    lives = [one.next() for _ in range(len(BLOCK))]
+
+    assert lives == [other.next() for _ in range(len(BLOCK))]
+    assert one.truth == other.truth
+    ends = Counter(fold(life[0].order_id, life).state for life in lives)
+    assert ends.keys() >= {"delivered", "rejected", "cancelled", "lost", "confirmed"}
+    assert [event for life in lives for event in life] == [events.decode(events.encode(event)) for life in lives for event in life]
+
+
+def test_a_mapping_on_disk_is_a_mapping(tmp_path: Path) -> None:
+    mapping = OnDisk(tmp_path / "one")
+    mapping[b"a", 1] = {"S": "x"}
+    mapping[b"a", 1] = {"S": "y"}
+
+    assert mapping == {(b"a", 1): {"S": "y"}}
+    assert mapping.pop((b"a", 1)) == {"S": "y"}
+    assert (len(mapping), mapping.get((b"a", 1))) == (0, None)
+    mapping.close()
