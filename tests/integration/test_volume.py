@@ -60,7 +60,7 @@ def test_five_hundred_orders_at_eight_at_a_time(world: World):
     eventually(lambda: _mailed(world, mine), lambda mails: mails == Counter(mine), within=SECONDS, what="one mail for each order")
 
 
-@pytest.mark.needs("volume")
+@pytest.mark.needs("volume", "isolated-transactions")
 def test_orders_for_one_product_at_once_get_every_piece_once(world: World):
     """It lies on several shelves, a few pieces on each: the last ones have to be looked for."""
     sku = world.product(stock=0)

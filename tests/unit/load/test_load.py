@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from devtools.cli import UserError
 from orderflow import events
 from orderflow.order import fold
+from tests.load import __main__ as command
 from tests.load import checks, flatness
 from tests.load.disk import OnDisk
 from tests.load.flatness import Found, Stretch
@@ -88,3 +90,19 @@ def test_a_mapping_on_disk_is_a_mapping(tmp_path: Path) -> None:
     assert mapping.pop((b"a", 1)) == {"S": "y"}
     assert (len(mapping), mapping.get((b"a", 1))) == (0, None)
     mapping.close()
+
+
+def test_the_command_shows_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ORDERS", "100")
+    monkeypatch.setattr("sys.argv", ["load"])
+
+    assert command.main() == 0
+    assert "ledger and analytics are what the orders come to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "value"), [("ORDERS", "many"), ("TARGET", "moon")])
+def test_an_option_that_is_none_is_said(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(UserError, match=name):
+        command.main()
