@@ -7,6 +7,7 @@ docs/performance.md.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -79,6 +80,8 @@ def _hot_part(columns: tuple[str, ...], rows: Rows, *, reached: bool) -> str:
 
 def in_process(orders: int) -> int:
     """Bring orders through the pipeline in this process; 1 where they cost more with their number, or something does not add up."""
+    # Otherwise it says that nobody asked what it counted.
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
     # The functions' environment and stand-ins have to be there before the functions.
     import tests.conftest  # noqa: F401, PLC0415
     from tests.load import flatness  # noqa: PLC0415

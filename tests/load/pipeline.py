@@ -145,27 +145,27 @@ class Pipeline:
         self._numbers, self._records, self._arrivals, self._batches = count(), count(1), count(1), count(1)
         self._minute = START + MINUTE
         self._chance = random.Random(seed)
-        self._loggers = {logging.getLogger(name): logging.CRITICAL for name in (logger.name, "samtranslator")}
+        self._level = logging.CRITICAL
 
     def __enter__(self) -> Self:
-        """Lend the services to the functions, and have these log nothing, nor what translates the template."""
+        """Lend the services to the functions, and have these log nothing."""
         aws = self._aws
         services = {"dynamodb": aws.dynamodb, "events": aws.events, "kinesis": aws.kinesis, "sqs": aws.sqs}
         clients.lend(**{name: _Metered(client, name, self._called) for name, client in services.items()})
-        self._set_levels()
+        self._swap_level()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Take the services back, and close the files."""
         clients.lend()
-        self._set_levels()
+        self._swap_level()
         for file in self._files:
             file.close()
 
-    def _set_levels(self) -> None:
-        for one, level in self._loggers.items():
-            self._loggers[one] = one.level
-            one.setLevel(level)
+    def _swap_level(self) -> None:
+        functions = logging.getLogger(logger.name)
+        level, self._level = self._level, functions.level
+        functions.setLevel(level)
 
     def _file(self) -> OnDisk:
         self._files.append(OnDisk(self._folder / f"table-{len(self._files)}"))
