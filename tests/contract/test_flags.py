@@ -61,7 +61,9 @@ def schema(stack: Stack, providers: str = '["sandbox", "stripe"]') -> Any:
     [validator] = only(stack, "ConfigurationProfile")["Validators"]
     text, given = validator["Content"]["Fn::Sub"]
     assert validator["Type"] == "JSON_SCHEMA"
-    assert given == {"Providers": {"Fn::If": ["UseStripe", '["sandbox", "stripe"]', '["sandbox"]']}}
+    with_stripe = {"Fn::If": ["IsProduction", '["stripe"]', '["sandbox", "stripe"]']}
+    assert given == {"Providers": {"Fn::If": ["UseStripe", with_stripe, '["sandbox"]']}}
+    assert stack.conditions["IsProduction"] == {"Fn::Equals": [{"Ref": "Stage"}, "prod"]}
     return json.loads(text.replace("${Providers}", providers))
 
 
