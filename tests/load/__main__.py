@@ -41,13 +41,14 @@ def hot_product() -> int:
     missed: list[str] = []
     with ui.stage("one product") as step:
         for number, rate in enumerate(hot.RATES):
-            step.share, step.detail = number / len(hot.RATES), f"{rate} orders a second"
+            called = "all at once" if rate == hot.AT_ONCE else str(rate)
+            step.share, step.detail = number / len(hot.RATES), f"orders a second: {called}"
             one_row, spread, slow = (
                 hot.simulate(case) for case in (hot.Case(rate, spreads=False), hot.Case(rate), hot.Case(rate, slowness=2))
             )
             rows.append(
                 (
-                    str(rate),
+                    called,
                     f"{one_row.attempts_per_order:.2f}",
                     str(one_row.ends["given up"]),
                     f"{spread.attempts_per_order:.2f}",

@@ -37,7 +37,9 @@ from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 SAGA = Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json"
 SKU, OTHER = "HOT-RECORD", "MUG-BLUE"
 LEAST, MOST = 0.003, 0.009
-RATES = (25, 50, 125, 250, 500)
+# So many a second are all at once.
+AT_ONCE = 1_000_000
+RATES = (25, 50, 125, 250, 500, AT_ONCE)
 WANTED_RATE = 125
 MOST_ATTEMPTS = 1.7
 ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")

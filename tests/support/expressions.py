@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, DecimalException
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 type Value = dict[str, Any]
@@ -544,7 +544,7 @@ def ordering(value: Value) -> Any:
     return value["S"].encode() if kind == "S" else bytes(value[kind])
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _decimal(text: str) -> Decimal:
     return Decimal(_number(text))
 
@@ -573,7 +573,7 @@ def _type(value: Value) -> str:
     return next(iter(value))
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _number(text: str) -> str:
     try:
         number = Decimal(text)

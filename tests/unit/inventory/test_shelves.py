@@ -18,7 +18,7 @@ from orderflow.commands import FailFulfilment
 from orderflow.events import Shortage, StockReservationFailed
 from orderflow.log import Contention, OrderLog
 from orderflow.order import stock_lines
-from tests.load.hot import Case, simulate
+from tests.load.hot import AT_ONCE, Case, simulate
 from tests.support.aws import TABLES
 from tests.support.dynamodb import FakeDynamoDB, Parameters
 from tests.support.prepared import place
@@ -220,6 +220,13 @@ def test_when_it_is_sold_out_in_the_middle_nothing_is_oversold_and_nobody_forgot
     assert outcome.ends == {"reserved": 500, "out_of_stock": 500}
     assert (outcome.available, outcome.reserved) == (0, 500)
     assert outcome.attempts_per_order <= 1.7
+
+
+def test_of_orders_that_come_all_at_once_none_is_lost() -> None:
+    outcome = simulate(Case(AT_ONCE, orders=200, pieces=150))
+
+    assert outcome.ends == {"reserved": 150, "out_of_stock": 50}
+    assert (outcome.available, outcome.reserved) == (0, 150)
 
 
 def test_on_one_row_orders_would_be_in_each_others_way() -> None:
