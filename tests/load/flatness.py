@@ -176,6 +176,7 @@ def part(found: Found) -> str:
         "costs the same however many orders there are, and more with every product sold in a period, until all were: it is apart. "
         "Memory is the process's, its tables being on disk. In the end the ledger sums to zero and is what the orders come to by account, "
         "so are analytics by counter and leaderboard. At most 5% more are wanted from the first row to the last, of memory from "
-        f"the second on: {reached}."
+        f"the second on: {reached}. `make load TARGET=emulator` brings 5,000 of them, some twice, through what is deployed on an emulator, "
+        "in about four minutes, and compares the same."
     )
     return f"## Many orders\n\n{note}\n\n{page.table(columns, rows)}"
