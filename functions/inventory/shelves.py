@@ -166,11 +166,24 @@ class Shelves:
         return True
 
     def _levels(self, sku: str) -> dict[int, Level]:
-        """Return what is on each shelf of a product, by its number."""
+        """Return what is on each shelf of a product, by its number.
+
+        Raises:
+            Contention: under load not all of them were read.
+        """
         keys = {self._name(sku, number): number for number in range(rules.SHELVES)}
-        request: Any = {"Keys": [{"sku": {"S": name}} for name in keys], "ConsistentRead": True}
-        answer: Any = self._client.batch_get_item(RequestItems={self._table: request})
-        return {keys[item["sku"]["S"]]: _level(item) for item in answer["Responses"].get(self._table, [])}
+        asked: Any = {self._table: {"Keys": [{"sku": {"S": name}} for name in keys], "ConsistentRead": True}}
+        found: dict[int, Level] = {}
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                pause(attempt)
+            answer: Any = self._client.batch_get_item(RequestItems=asked)
+            found |= {keys[item["sku"]["S"]]: _level(item) for item in answer["Responses"].get(self._table, [])}
+            asked = answer.get("UnprocessedKeys")
+            if not asked:
+                return found
+        # Of the rest nobody knows: the order is not short.
+        raise Contention
 
     def _writing(self, place: _Place) -> TransactWriteItemTypeDef:
         parts = {"available": place.move.available, "reserved": place.move.reserved, "shipped": place.move.shipped}

@@ -15,7 +15,8 @@ from orderflow.events import Country, Line, Quantity, Sku, StockLine
 from orderflow.http import ApiEvent, Problem, body_of, decoded, header
 from orderflow.money import Money
 
-MAX_LINES = 98  # a reservation writes each line, its own row and its event in one transaction of 100
+# A reservation writes each line, its own row and its event in one transaction of 100; half of them is for lines on several shelves.
+MAX_LINES = 50
 MAX_KEY_LENGTH = 255
 MAX_REASON_LENGTH = 500
 MAX_LIMIT = 50

@@ -42,7 +42,7 @@ class Dispatched(Message, frozen=True, kw_only=True, tag="dispatched"):
     """A parcel with these lines left."""
 
     parcel_id: Name
-    lines: Annotated[tuple[StockLine, ...], Meta(min_length=1, max_length=98)]
+    lines: Annotated[tuple[StockLine, ...], Meta(min_length=1, max_length=50)]
 
 
 class Position(Struct, frozen=True):

@@ -131,6 +131,7 @@ class FakeDynamoDB:
         """
         self.calls: Counter[str] = Counter()
         self.before: Hook | None = None
+        self.unprocessed = 0
         self.after: Hook | None = None
         self.changes: dict[str, list[dict[str, Any]]] = {table.name: [] for table in tables}
         self.exceptions = _exceptions()
@@ -187,7 +188,7 @@ class FakeDynamoDB:
         return self._call("Scan", parameters, self._scan)
 
     def batch_get_item(self, **parameters: Any) -> Answer:
-        """BatchGetItem; everything is always processed."""
+        """BatchGetItem; the last `unprocessed` keys are left for another call."""
         return self._call("BatchGetItem", parameters, self._batch_get_item)
 
     def transact_write_items(self, **parameters: Any) -> Answer:
@@ -247,8 +248,14 @@ class FakeDynamoDB:
         _only(given, "RequestItems")
         if sum(len(request["Keys"]) for request in given["RequestItems"].values()) > BATCH_KEYS:
             raise ExpressionError("Too many items requested for the BatchGetItem call")
-        responses = {name: self._batch_of(name, request) for name, request in given["RequestItems"].items()}
-        return {"Responses": responses, "UnprocessedKeys": {}}
+        responses: dict[str, list[Item]] = {}
+        left: dict[str, Parameters] = {}
+        for name, request in given["RequestItems"].items():
+            done = max(0, len(request["Keys"]) - self.unprocessed)
+            responses[name] = self._batch_of(name, {**request, "Keys": request["Keys"][:done]})
+            if self.unprocessed:
+                left[name] = {**request, "Keys": request["Keys"][done:]}
+        return {"Responses": responses, "UnprocessedKeys": left}
 
     def _batch_of(self, name: str, request: Parameters) -> list[Item]:
         _only(request, "Keys ConsistentRead ProjectionExpression ExpressionAttributeNames")

@@ -152,6 +152,39 @@ def test_what_is_short_counts_all_shelves() -> None:
     assert levels(database) == {SKU: Level(SHELVES)}
 
 
+def leaving_out(database: FakeDynamoDB, *keys: int) -> None:
+    """Have BatchGetItem leave out so many keys of each call in turn, as it does under load."""
+    left = iter(keys)
+
+    def hook(name: str, _: Parameters) -> None:
+        if name == "BatchGetItem":
+            database.unprocessed = next(left, 0)
+
+    database.before = hook
+
+
+def test_shelves_that_a_busy_table_leaves_out_are_asked_for_again() -> None:
+    database, log, inventory = shop(SHELVES)
+    scatter(database, SKU, iter(range(SHELVES)).__next__)
+    place(log, lines={SKU: SHELVES})
+    leaving_out(database, SHELVES - 1, SHELVES, 3)
+
+    assert reservations.reserve(log, inventory, "ord_1") == "reserved"
+    assert levels(database) == {SKU: Level(0, SHELVES)}
+
+
+def test_an_order_is_not_short_because_a_table_is_busy() -> None:
+    database, log, inventory = shop(SHELVES)
+    scatter(database, SKU, iter(range(SHELVES)).__next__)
+    place(log, lines={SKU: SHELVES})
+    leaving_out(database, *[1] * 9)
+
+    with pytest.raises(Contention):
+        reservations.reserve(log, inventory, "ord_1")
+    assert levels(database) == {SKU: Level(SHELVES)}
+    assert reservations.reserve(log, inventory, "ord_1") == "reserved"
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 12), st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=8), st.randoms(use_true_random=False))
 def test_wherever_pieces_lie_orders_get_what_they_would_get_from_one_shelf(

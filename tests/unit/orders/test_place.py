@@ -84,7 +84,7 @@ class TestAccepted:
         lines = post(changed(lines=twice))["body"]["lines"]
         assert [(line["sku"], line["quantity"]) for line in lines] == [("MUG-BLUE", 999), ("FILTER-100", 1)]
 
-    @pytest.mark.parametrize("lines", [1, 98])
+    @pytest.mark.parametrize("lines", [1, 50])
     def test_as_many_lines_as_are_allowed(self, post: Post, lines: int) -> None:
         asked = [{"sku": f"SKU-{number:03}", "quantity": 999} for number in range(lines)]
         assert len(post(changed(lines=asked))["body"]["lines"]) == lines

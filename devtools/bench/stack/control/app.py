@@ -46,7 +46,7 @@ class Payment(BaseModel):
 class Order(BaseModel):
     """The request's body."""
 
-    lines: list[Line] = Field(min_length=1, max_length=98)
+    lines: list[Line] = Field(min_length=1, max_length=50)
     shipping_address: Address
     payment: Payment
 
