@@ -31,10 +31,6 @@ class Instance:
     port: int
 
 
-# An emulator outlives the tool that started it, and Python complains of a child that is forgotten while it runs.
-_left_running: list[subprocess.Popen[bytes]] = []
-
-
 def log_file(port: int) -> Path:
     """Where the emulator on that port writes its log."""
     return target.local_folder() / ("emulator.log" if port == target.DEFAULT_PORT else f"emulator-{port}.log")
@@ -149,7 +145,8 @@ def _launch(port: int, functions_endpoint: str) -> Instance:
             env=environment | settings,
             start_new_session=True,
         )
-    _left_running.append(process)
+    # It outlives the tool that started it. Python complains of a child that is forgotten unless it is known to have ended.
+    process.returncode = 0
     instance = Instance(process.pid, birth(process.pid) or "", port)
     _record(port).write_text(json.dumps(asdict(instance)))
     return instance

@@ -34,14 +34,19 @@ def browser() -> Iterator[Browser]:
 
 def _command(world: World, **options: str) -> subprocess.Popen[str]:
     settings = {"BACKEND": world.target.backend, "ENDPOINT": world.target.endpoint, "PYTHONPATH": "functions"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "devtools.dashboard"],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "DISPLAY"} | settings | options,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # What a script runs in the background ignores Ctrl-C, and hands that on to what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "devtools.dashboard"],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name != "DISPLAY"} | settings | options,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,12 @@ def url(world: World) -> Iterator[str]:
     assert found, process.communicate()
     yield found[0]
     process.send_signal(signal.SIGINT)
-    told, errors = process.communicate(timeout=world.patience)
+    try:
+        told, errors = process.communicate(timeout=world.patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     assert (process.returncode, told.split(), errors) == (0, ["ended"], "")
 
 
