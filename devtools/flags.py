@@ -205,7 +205,7 @@ def main() -> None:
         ui.console.print("  nothing changes: these flags are in force")
         return
     deployed = place.deploy(document, at_once=not stack or bool(cli.option("NOW")), why=changes)
-    ui.console.print(f"  deployment {deployed['DeploymentNumber']} is {deployed['State'].lower()}")
+    ui.console.print(f"  deployment {deployed['DeploymentNumber']} is {deployed['State'].lower()}; functions follow within FlagsTtlSeconds")
     show(place.in_force())
 
 
