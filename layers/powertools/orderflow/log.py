@@ -160,10 +160,10 @@ class OrderLog:
             TableName=self._table,
             Limit=at_once,
             ConsistentRead=True,
-            FilterExpression="#version = :first",
+            FilterExpression="#type = :placed",
             ProjectionExpression="order_id",
-            ExpressionAttributeNames={"#version": "version"},
-            ExpressionAttributeValues={":first": {"N": "1"}},
+            ExpressionAttributeNames={"#type": "type"},
+            ExpressionAttributeValues={":placed": {"S": "OrderPlaced"}},
             **start,
         )
         items: list[Any] = page["Items"]
