@@ -30,7 +30,7 @@ LACKS = {
         "remembered-authorizer": "every request starts the authorizer, and where it cannot start another the answer is a 401",
         "replay": "its archives keep events and replay none",
         "function-urls": "its function URLs have names of its own, and the suite was not run on them",
-        "flags": "its AppConfig was not tried; functions follow their defaults where it does not answer",
+        "flags": "its AppConfig hands out no flags; functions go by their defaults",
         "archive": "its delivery streams put events into no folders by type, and no line breaks between them",
     },
 }
