@@ -192,7 +192,7 @@ LISTING = (
         "cursor-invalid",
         400,
         "Cursor invalid",
-        "send the `next` of the page before, with the same token and the same `state`, or no cursor to begin anew",
+        "send the `next` of the page before, with the same token and filter, or no cursor for the first page",
     ),
 )
 UNSIGNED = Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret")
@@ -658,7 +658,7 @@ def _parameters() -> dict[str, Any]:
             "name": "order_id",
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "pattern": "^ord_[a-z2-7]{26}$"},
+            "schema": {"type": "string", "pattern": "^ord_[a-z0-9]{26}$"},
             "example": ORDER_ID,
         },
         "CreditNote": {

@@ -8,12 +8,12 @@ from invoices.documents import Documents, key_of
 from orderflow import settings
 from orderflow.clients import client
 from orderflow.http import ApiEvent, Problem, Response, api, caller
+from orderflow.ids import is_order_id
 from orderflow.log import OrderLog, OrderNotFound
 from orderflow.order import Order
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 DOCUMENTS = Documents(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3"))
-_LONGEST_ID = 64
 # The document brings its own style, and nothing else may come with it.
 _HEADERS = {
     "content-type": "text/html; charset=utf-8",
@@ -63,7 +63,7 @@ def owned(order_id: str, customer_id: str) -> Order:
         Problem: 404 when there is no such order, and the very same when it is somebody else's.
     """
     try:
-        order = LOG.load(order_id) if len(order_id) <= _LONGEST_ID else None
+        order = LOG.load(order_id) if is_order_id(order_id) else None
     except OrderNotFound:
         order = None
     if order is None or order.customer.id != customer_id:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from orderflow import settings
+from orderflow import cursor, settings
 from orderflow.clients import client
 from orderflow.http import ApiEvent, Problem, Response, answer, api, caller
-from orders import listing
 from orders.requests import DEFAULT_LIMIT, MAX_LIMIT, OrderList, OrderSummary, ShownState
 from orders.view import OrderView
 
@@ -27,8 +26,10 @@ def handler(event: ApiEvent) -> Response:
     customer_id = caller(event).customer_id
     asked = event.get("queryStringParameters") or {}
     state, limit = _state(asked.get("state")), _limit(asked.get("limit"))
-    rows, place = VIEW.page(customer_id, state=state, limit=limit, after=_place(customer_id, state, asked.get("cursor")))
-    following = listing.cursor(customer_id, state, place) if place else None
+    scope = ("orders", customer_id, state)
+    after = cursor.decode(asked["cursor"], *scope) if "cursor" in asked else None
+    rows, last = VIEW.page(customer_id, state=state, limit=limit, after=after)
+    following = cursor.encode(last, *scope) if last else None
     return answer(200, OrderList(tuple(map(_summary, rows)), following))
 
 
@@ -44,16 +45,6 @@ def _limit(given: str | None) -> int:
     if not (given.isascii() and given.isdecimal() and len(given) <= len(str(MAX_LIMIT)) and 1 <= int(given) <= MAX_LIMIT):
         raise _invalid("limit", f"limit: a whole number from 1 to {MAX_LIMIT}")
     return int(given)
-
-
-def _place(customer_id: str, state: str | None, given: str | None) -> str | None:
-    if given is None:
-        return None
-    try:
-        return listing.place_of(customer_id, state, given)
-    except listing.BadCursor:
-        detail = "send the `next` of the page before, with the same token and the same `state`, or no cursor to begin anew"
-        raise Problem(400, "cursor-invalid", "Cursor invalid", detail) from None
 
 
 def _invalid(parameter: str, detail: str) -> Problem:

@@ -1,10 +1,7 @@
-"""What the list of a customer's orders shows of each, and how it is read page by page. No AWS here."""
+"""What the list of a customer's orders shows of each. No AWS here."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
@@ -39,11 +36,6 @@ SHOWN = frozenset(
         "ReturnReceived",
     }
 )
-_DIGEST_BYTES = 12
-
-
-class BadCursor(ValueError):
-    """A cursor that this list never gave to this customer."""
 
 
 class Row(Struct, frozen=True):
@@ -78,32 +70,3 @@ def row(order_id: str, history: Sequence[Event]) -> Row:
 def shown(order: Order) -> ShownState:
     """Return the state of an order as its owner sees it; one that is being unwound is still `placed`."""
     return "placed" if order.state in {"new", "failing"} else cast("ShownState", order.state)
-
-
-def cursor(customer_id: str, state: str | None, place: str) -> str:
-    """Return what a customer sends back to go on after `place`, the key of the last order that they saw."""
-    return base64.urlsafe_b64encode(_digest(customer_id, state, place) + place.encode()).decode().rstrip("=")
-
-
-def place_of(customer_id: str, state: str | None, given: str) -> str:
-    """Return the place that a cursor names.
-
-    A cursor carries no customer: whose orders are read is never its to say. What it holds beside the
-    place binds it to the customer and the filter that it was made for.
-
-    Raises:
-        BadCursor: it is broken, or was made for somebody else or for another filter.
-    """
-    try:
-        raw = base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
-        place = raw[_DIGEST_BYTES:].decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise BadCursor from None
-    if not place or cursor(customer_id, state, place) != given:
-        raise BadCursor
-    return place
-
-
-def _digest(customer_id: str, state: str | None, place: str) -> bytes:
-    text = f"{len(customer_id)}:{customer_id}:{state or ''}:{place}"
-    return hashlib.sha256(text.encode()).digest()[:_DIGEST_BYTES]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from orderflow import settings
 from orderflow.clients import client
 from orderflow.http import ApiEvent, Problem, caller
+from orderflow.ids import is_order_id
 from orderflow.log import OrderLog, OrderNotFound
 from orderflow.order import fold
-from orders.pricing import is_order_id
 
 if TYPE_CHECKING:
     from orderflow.events import Event

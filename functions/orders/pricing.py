@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
@@ -46,7 +45,6 @@ class QuantityTooLarge(ValueError):
 
 
 MAX_QUANTITY = 999
-_ORDER_ID = re.compile(r"ord_[a-z2-7]{26}")
 
 
 def order_id(customer_id: str, idempotency_key: str) -> str:
@@ -57,11 +55,6 @@ def order_id(customer_id: str, idempotency_key: str) -> str:
 def return_id(order: str, idempotency_key: str) -> str:
     """Return the id of the return that is announced for an order with a key: always the same one."""
     return "ret_" + _identifier(order, idempotency_key)
-
-
-def is_order_id(text: str) -> bool:
-    """Tell whether `order_id` could have returned this text."""
-    return _ORDER_ID.fullmatch(text) is not None
 
 
 def _identifier(owner: str, idempotency_key: str) -> str:

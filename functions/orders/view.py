@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from orderflow.cursor import Position
 from orderflow.log import timestamp
 from orderflow.money import Money
 from orders.listing import Row
@@ -41,8 +42,8 @@ class OrderView:
             return False
         return True
 
-    def page(self, customer_id: str, *, state: str | None, limit: int, after: str | None) -> tuple[list[Row], str | None]:
-        """Return up to `limit` of a customer's orders, newest first, and the place to go on from.
+    def page(self, customer_id: str, *, state: str | None, limit: int, after: Position | None) -> tuple[list[Row], Position | None]:
+        """Return up to `limit` of a customer's orders, newest first, and the position to go on from.
 
         A filtered page may have fewer, or none, though there is more to come: reading a customer's orders
         ends after a bounded number of them.
@@ -52,7 +53,7 @@ class OrderView:
             items, after = self._read(customer_id, state, _READ_AT_ONCE if state else limit + 1, after)
             found += map(_row, items)
             if len(found) > limit:
-                return found[:limit], _place(found[limit - 1])
+                return found[:limit], _position(found[limit - 1])
             if after is None:
                 break
         return found, after
@@ -64,28 +65,34 @@ class OrderView:
             self._client.delete_item(TableName=self._table, Key=key)
         return len(items)
 
-    def _read(self, customer_id: str, state: str | None, at_once: int, after: str | None) -> tuple[list[dict[str, Any]], str | None]:
+    def _read(
+        self, customer_id: str, state: str | None, at_once: int, after: Position | None
+    ) -> tuple[list[dict[str, Any]], Position | None]:
         wanted: Any = {"Limit": at_once, "ExpressionAttributeValues": {":customer": {"S": customer_id}}}
         if state:
             wanted |= {"FilterExpression": "#state = :state", "ExpressionAttributeNames": {"#state": "state"}}
             wanted["ExpressionAttributeValues"][":state"] = {"S": state}
         if after:
-            wanted["ExclusiveStartKey"] = {"customer_id": {"S": customer_id}, "place": {"S": after}}
+            wanted["ExclusiveStartKey"] = {"customer_id": {"S": customer_id}, "place": {"S": _place(after)}}
         answer = self._client.query(
             TableName=self._table, KeyConditionExpression="customer_id = :customer", ScanIndexForward=False, **wanted
         )
         last: Key = answer.get("LastEvaluatedKey") or {}
-        return answer["Items"], last["place"]["S"] if last else None
+        return answer["Items"], Position(*last["place"]["S"].split("#", 1)) if last else None
 
 
-def _place(row: Row) -> str:
-    return f"{timestamp(row.placed_at)}#{row.order_id}"
+def _position(row: Row) -> Position:
+    return Position(timestamp(row.placed_at), row.order_id)
+
+
+def _place(position: Position) -> str:
+    return f"{position.moment}#{position.order_id}"
 
 
 def _item(row: Row) -> dict[str, Any]:
     return {
         "customer_id": {"S": row.customer_id},
-        "place": {"S": _place(row)},
+        "place": {"S": _place(_position(row))},
         "order_id": {"S": row.order_id},
         "placed_at": {"S": timestamp(row.placed_at)},
         "state": {"S": row.state},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orderflow import settings
 from orderflow.clients import client
 from orderflow.http import ApiEvent, Problem, Response, answer, api, body_of, decoded
+from orderflow.ids import is_order_id
 from orderflow.log import OrderLog, OrderNotFound
 from orderflow.order import fold
 from reviews import requests, rules
@@ -51,9 +52,12 @@ def decide(order_id: str, reviewer: str, asked: requests.DecisionRequest) -> rul
 
 def _history(order_id: str) -> list[Event]:
     try:
-        return LOG.history(order_id)
+        history = LOG.history(order_id) if is_order_id(order_id) else []
     except OrderNotFound:
-        raise Problem(404, "order-not-found", "Order not found", "there is no order of this id") from None
+        history = []
+    if not history:
+        raise Problem(404, "order-not-found", "Order not found", "there is no order of this id")
+    return history
 
 
 def _decided(standing: rules.Verdict) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orderflow import settings
+from orderflow import cursor, settings
 from orderflow.clients import client
 from orderflow.http import ApiEvent, Response, answer, api
 from reviews import requests
@@ -16,4 +16,4 @@ def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with a page of open reviews, oldest first."""
     requests.reviewer(event)
     found, last = REVIEWS.page(*requests.page(event))
-    return answer(200, requests.OpenReviews(tuple(found), requests.cursor(last) if last else None))
+    return answer(200, requests.OpenReviews(tuple(found), cursor.encode(last, "reviews") if last else None))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
+from orderflow import cursor
 from orderflow.http import ApiEvent, Caller, Problem, caller
 from reviews.rules import GROUP, Choice
-from reviews.store import Position, Review
+from reviews.store import Review
 
 MOST = 50
 USUAL = 20
@@ -46,7 +45,7 @@ def reviewer(event: ApiEvent) -> Caller:
     return person
 
 
-def page(event: ApiEvent) -> tuple[int, Position | None]:
+def page(event: ApiEvent) -> tuple[int, cursor.Position | None]:
     """Return how many reviews a request asks for, and after which position.
 
     Raises:
@@ -56,17 +55,4 @@ def page(event: ApiEvent) -> tuple[int, Position | None]:
     limit = asked.get("limit", str(USUAL))
     if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(MOST)) and 1 <= int(limit) <= MOST):
         raise Problem(400, "parameter-invalid", "Parameter invalid", f"limit: a whole number from 1 to {MOST}", field="limit")
-    return int(limit), _position(asked["cursor"]) if "cursor" in asked else None
-
-
-def cursor(position: Position) -> str:
-    """Return a position as text that is safe in a URL."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
-
-
-def _position(text: str) -> Position:
-    try:
-        return msgspec.json.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True), type=Position)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
-        detail = "send the cursor exactly as the page before gave it, or none for the first page"
-        raise Problem(400, "cursor-invalid", "Cursor invalid", detail) from None
+    return int(limit), cursor.decode(asked["cursor"], "reviews") if "cursor" in asked else None

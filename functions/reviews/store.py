@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
+from orderflow.cursor import Position
 from orderflow.log import timestamp
 from orderflow.money import Money
 
@@ -34,13 +35,6 @@ class Review(Struct, frozen=True):
     total: Money
     score: int
     reasons: tuple[str, ...]
-
-
-class Position(Struct, frozen=True, array_like=True):
-    """A place in the list of open reviews: that of the order it names."""
-
-    order_id: str
-    opened_at: str
 
 
 class Reviews:
@@ -139,11 +133,11 @@ class Reviews:
 
 
 def _key_of(position: Position) -> dict[str, Any]:
-    return {"order_id": {"S": position.order_id}, "list": {"S": _LIST}, "opened_at": {"S": position.opened_at}}
+    return {"order_id": {"S": position.order_id}, "list": {"S": _LIST}, "opened_at": {"S": position.moment}}
 
 
 def _position(key: Mapping[str, Any]) -> Position:
-    return Position(key["order_id"]["S"], key["opened_at"]["S"])
+    return Position(key["opened_at"]["S"], key["order_id"]["S"])
 
 
 def _review(item: Mapping[str, Any]) -> Review:

@@ -329,7 +329,7 @@ def every_message_of_others(observed: Observed) -> None:
 
 def every_review(observed: Observed) -> None:
     """Have held orders wait for people: with a second execution, with a decision, and with none."""
-    for order_id in ("ord_decided", "ord_expired"):
+    for order_id in ("ord_0000000000000000000decided", "ord_expired"):
         prepared.place(observed.log, order_id, lines={"ESPRESSO-PRO": 1})
         prepared.advance(observed.log, order_id, "inventory.reserve", "fraud.screen")
         for execution in ("one", "two"):
@@ -339,7 +339,7 @@ def every_review(observed: Observed) -> None:
             observed.run("reviews.wait", step)
         observed.run("reviews.wait", {**step, "execution": "one"})
     observed.run("reviews.read", sample("reviews/read/first-page"))
-    observed.run("reviews.decide", {**sample("reviews/decide/approve"), "pathParameters": {"order_id": "ord_decided"}})
+    observed.run("reviews.decide", {**sample("reviews/decide/approve"), "pathParameters": {"order_id": "ord_0000000000000000000decided"}})
     observed.run("reviews.expire", {"order_id": "ord_expired", "correlation_id": "c"})
     ended = sample("reviews/close/timed-out")
     body = json.loads(ended["Records"][0]["body"])

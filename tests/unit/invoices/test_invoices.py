@@ -226,11 +226,11 @@ class TestCreditNotes:
         assert not page.loads
 
     def test_the_owner_reads_it_and_nobody_a_number_that_is_not_the_orders(self, aws: Aws, context: Any) -> None:
-        placed()
-        issue.issue("ord_1")
-        live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
-        issue.issue("ord_1")
-        (note,) = (one.credit_note for one in issue.LOG.load("ord_1").corrections)
+        placed(orders.ORDER_ID)
+        issue.issue(orders.ORDER_ID)
+        live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=orders.ORDER_ID)
+        issue.issue(orders.ORDER_ID)
+        (note,) = (one.credit_note for one in issue.LOG.load(orders.ORDER_ID).corrections)
         event = samples.sample("invoices/read/no-credit-note")
 
         def answer(order_id: str, number: Any, customer: str = "ann") -> Any:
@@ -238,11 +238,11 @@ class TestCreditNotes:
             event["requestContext"]["authorizer"]["customer_id"] = customer
             return read.handler(event, context)
 
-        found = answer("ord_1", note)
+        found = answer(orders.ORDER_ID, note)
         assert (found["statusCode"], note in found["body"]) == (200, True)
         assert found["headers"]["content-disposition"] == f'inline; filename="credit-note-{note}.html"'
-        assert answer("ord_1", note, "bob")["statusCode"] == 404
-        assert all(answer("ord_1", number)["statusCode"] == 404 for number in ("2026-000001", "../ord_2/CN-2026-000001", ""))
+        assert answer(orders.ORDER_ID, note, "bob")["statusCode"] == 404
+        assert all(answer(orders.ORDER_ID, number)["statusCode"] == 404 for number in ("2026-000001", "../ord_2/CN-2026-000001", ""))
 
 
 LOADING = {"src", "href", "srcset", "action", "style"}
@@ -284,7 +284,16 @@ texts = st.text(min_size=1, max_size=60)
 class TestDocument:
     def test_it_says_what_was_bought_for_how_much_and_when(self) -> None:
         shown = Page(document.render(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)).shown
-        for part in ("Invoice 2026-000042", orders.ORDER_ID, "2026-01-15", "Blue mug MUG-BLUE", "2", "EUR 12.50", "EUR 25.00", "EUR 29.90"):
+        for part in (
+            "Invoice 2026-000042",
+            orders.ORDER_ID,
+            "2026-01-15",
+            "Blue mug MUG-BLUE",
+            "2",
+            "EUR 12.50",
+            "EUR 25.00",
+            "EUR 29.90",
+        ):
             assert part in shown
         assert "Ann Lee" in shown
         assert "ann@example.com" not in shown

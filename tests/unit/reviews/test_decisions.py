@@ -17,7 +17,7 @@ from tests.support import orders, samples
 from tests.support.dynamodb import Crash, crash_at
 from tests.support.prepared import advance, place
 
-ORDER_ID = "ord_1"
+ORDER_ID = f"ord_{1:026}"
 type Post = Callable[..., tuple[int, dict[str, Any]]]
 
 
@@ -134,7 +134,7 @@ def test_an_approved_order_that_was_cancelled_later_still_says_what_was_decided(
 
 
 def test_there_is_no_such_order(post: Post) -> None:
-    status, problem = post("approve", order_id="ord_2")
+    status, problem = post("approve", order_id=f"ord_{2:026}")
 
     assert (status, code(problem)) == (404, "order-not-found")
 
@@ -143,7 +143,7 @@ def test_there_is_no_such_order(post: Post) -> None:
 def test_who_is_no_reviewer_learns_nothing_of_the_order(post: Post, groups: str) -> None:
     hold()
 
-    refused, unknown = post("approve", groups=groups), post("approve", groups=groups, order_id="ord_2")
+    refused, unknown = post("approve", groups=groups), post("approve", groups=groups, order_id=f"ord_{2:026}")
 
     assert (refused[0], code(refused[1])) == (403, "forbidden")
     assert refused == unknown
