@@ -163,6 +163,13 @@ PLACING = (
     Problem("unknown-sku", 422, "Unknown sku", "not in the catalogue: MUG-GREEN", (("skus", ["MUG-GREEN"]),)),
     Problem("mixed-currencies", 422, "Mixed currencies", "one order has one currency, not EUR and USD"),
     Problem(
+        "price-not-chargeable",
+        422,
+        "Price not chargeable",
+        "VASE at MGA 100.50: providers charge multiples of MGA 1.00",
+        (("skus", ["VASE"]),),
+    ),
+    Problem(
         "idempotency-key-reused",
         422,
         "Idempotency-Key reused",
@@ -209,6 +216,7 @@ SALES = {
             "revenue": [{"amount": 285000, "currency": "EUR"}],
             "refunds": [{"amount": 1250, "currency": "EUR"}],
             "stock_outs": 0,
+            "cancelled_later": 3,
         }
     ],
 }

@@ -57,7 +57,10 @@ class Outcome(Struct, frozen=True):
 
 
 class Sales(Struct, frozen=True):
-    """What a minute or day (UTC) comes to; `revenue` is of orders confirmed in it, whatever became of them."""
+    """What a minute or day (UTC) comes to; `revenue` is of orders confirmed in it, whatever became of them.
+
+    `outcomes` has each order once, by its first outcome; `cancelled_later` counts those cancelled after their confirmation.
+    """
 
     period: str
     orders: int
@@ -65,6 +68,7 @@ class Sales(Struct, frozen=True):
     revenue: tuple[Money, ...]
     refunds: tuple[Money, ...]
     stock_outs: int
+    cancelled_later: int
 
 
 class SalesAnswer(Struct, frozen=True):
@@ -138,6 +142,7 @@ def sales(one: Sum) -> Sales:
         revenue=_money(one, "revenue"),
         refunds=_money(one, "refunds"),
         stock_outs=one.counters.get("stock_outs", 0),
+        cancelled_later=one.counters.get("cancelled_later", 0),
     )
 
 

@@ -6,7 +6,8 @@ depends on another one. So the events may come in any order, and only which ones
 | counter | counts |
 |---|---|
 | `orders` | orders that were placed |
-| `outcome/<outcome>` | orders that were confirmed, cancelled, or rejected for this reason; `confirmed` and later `cancelled` are two |
+| `outcome/<outcome>` | orders that were confirmed, cancelled before that, or rejected for this reason: each order once |
+| `cancelled_later` | orders that were cancelled after they had been confirmed |
 | `revenue/<currency>` | minor units of what was confirmed, whatever becomes of it |
 | `refunds/<currency>` | minor units of what was paid back |
 | `stock_outs` | orders that stock could not cover |
@@ -64,7 +65,7 @@ def _counters(fact: Fact) -> Counters:
         case events.OrderRejected():
             return {f"outcome/{fact.reason}": 1}
         case events.OrderCancelled():
-            return {"outcome/cancelled": 1}
+            return {"cancelled_later": 1} if fact.confirmed else {"outcome/cancelled": 1}
         case events.StockReservationFailed():
             return {"stock_outs": 1}
         case events.PaymentRefunded():

@@ -2,8 +2,8 @@
 
 | reason | points by default | when |
 |---|---|---|
-| `amount_large` | 50 | the total reaches `large` of its currency |
-| `amount_very_large` | 80 | the total reaches `very_large` of its currency (instead of `amount_large`) |
+| `amount_large` | 50 | the total reaches `large`, 1,000 US dollars or about as much in its currency |
+| `amount_very_large` | 80 | the total reaches `very_large`, 5,000 US dollars or about as much (instead of `amount_large`) |
 | `velocity` | 40 | the customer placed `orders` or more within `window_seconds` before this order |
 | `country_mismatch` | 30 | the order goes to another country than the means of payment is from |
 | `new_customer` | 10 | no earlier order of the customer is known |
@@ -29,11 +29,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from orderflow.events import Country
-from orderflow.money import Currency, Money
+from orderflow.money import Currency, Money, worth
 from orderflow.order import Screening
 
 Points = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+
+
+def _ordered(lower: str, low: int, upper: str, high: int) -> None:
+    if low > high:
+        message = f"`{lower}` ({low}) must not be above `{upper}` ({high})"
+        raise ValueError(message)
 
 
 class WrongRules(ValueError):
@@ -41,7 +47,14 @@ class WrongRules(ValueError):
 
 
 class AmountLimits(Struct, frozen=True, forbid_unknown_fields=True):
-    """From which totals an order is unusual, in minor units of one currency."""
+    """The totals from which an order in one currency is unusual, in its minor units; one that is left out follows `other_amounts`."""
+
+    large: Positive | None = None
+    very_large: Positive | None = None
+
+
+class ValueLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """The totals from which an order in any other currency is unusual: what is worth so many US cents."""
 
     large: Positive = 100_000
     very_large: Positive = 500_000
@@ -71,19 +84,29 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration; what is left out keeps its default.
 
-    `amounts` has the limits of single currencies, `other_amounts` those of all others.
+    `amounts` has the limits of single currencies in their minor units. Every other currency has the limits of
+    `other_amounts`, converted by its rough value (`orderflow.money.worth`).
     """
 
     hold_score: Positive = 50
     refuse_score: Positive = 130
-    amounts: dict[Currency, AmountLimits] = msgspec.field(default_factory=lambda: {"JPY": AmountLimits(large=150_000, very_large=750_000)})
-    other_amounts: AmountLimits = msgspec.field(default_factory=AmountLimits)
+    amounts: dict[Currency, AmountLimits] = {}
+    other_amounts: ValueLimits = ValueLimits()
     velocity: Velocity = Velocity()
     weights: Weights = Weights()
 
     def __post_init__(self) -> None:
-        """Hold the scores in their order."""
+        """Hold the scores, and the limits of each currency, in their order."""
         _ordered("hold_score", self.hold_score, "refuse_score", self.refuse_score)
+        for currency in self.amounts:
+            large, very_large = self.limits(currency)
+            _ordered("large", large, "very_large", very_large)
+
+    def limits(self, currency: Currency) -> tuple[int, int]:
+        """Return from which totals an order is large and very large, in minor units of its currency."""
+        own = self.amounts.get(currency, AmountLimits())
+        large, very_large = worth(self.other_amounts.large, currency), worth(self.other_amounts.very_large, currency)
+        return own.large or large, own.very_large or very_large
 
 
 class Flags(Struct, frozen=True):
@@ -146,9 +169,9 @@ def _holds(facts: Facts, flags: Flags) -> Iterator[str]:
 
 
 def _hits(facts: Facts, thresholds: Thresholds) -> Iterator[str]:
-    limits = thresholds.amounts.get(facts.total.currency, thresholds.other_amounts)
-    if facts.total.amount >= limits.large:
-        yield "amount_very_large" if facts.total.amount >= limits.very_large else "amount_large"
+    large, very_large = thresholds.limits(facts.total.currency)
+    if facts.total.amount >= large:
+        yield "amount_very_large" if facts.total.amount >= very_large else "amount_large"
     if _in_window(facts, thresholds.velocity) >= thresholds.velocity.orders:
         yield "velocity"
     if facts.shipping_country != facts.payment_country:
@@ -160,9 +183,3 @@ def _hits(facts: Facts, thresholds: Thresholds) -> Iterator[str]:
 def _in_window(facts: Facts, velocity: Velocity) -> int:
     start = facts.placed_at - timedelta(seconds=velocity.window_seconds)
     return sum(start <= moment <= facts.placed_at for moment in facts.preceding)
-
-
-def _ordered(lower: str, low: int, upper: str, high: int) -> None:
-    if low > high:
-        message = f"`{lower}` ({low}) must not be above `{upper}` ({high})"
-        raise ValueError(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow.money import Money, unit
+from orderflow.money import Money, whole_dollars
 from orderflow.order import price
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ MOVING = frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "
 
 
 def due(order: Order, points_per_unit: int) -> int:
-    """Return how many points the order is worth as it is now: so many for each whole unit of money that the customer keeps spent.
+    """Return how many points the order is worth as it is now: `points_per_unit` for each whole dollar's worth.
 
     An order that is not confirmed, or was cancelled, is worth none. What was cancelled of it later, and
-    what was paid back, is not counted; parts of a whole unit never are.
+    what was paid back, is not counted; parts of a dollar never are.
     """
     if not order.confirmed_at or order.state == "cancelled":
         return 0
@@ -40,5 +40,5 @@ def spent(order: Order) -> Money:
 
 
 def points(money: Money, points_per_unit: int) -> int:
-    """Return the points for an amount of money."""
-    return money.amount // unit(money.currency) * points_per_unit
+    """Return the points for an amount of money: so many for each US dollar that it is worth, about (`orderflow.money.whole_dollars`)."""
+    return whole_dollars(money) * points_per_unit

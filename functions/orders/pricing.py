@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from orderflow.events import Line, StockLine
-from orderflow.money import Money
+from orderflow.money import Money, charge_step, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +38,17 @@ class UnknownProducts(ValueError):
 
 class MixedCurrencies(ValueError):
     """The products of one order are priced in more than one currency."""
+
+
+class NotChargeable(ValueError):
+    """Products have prices that no payment provider can charge or refund piece by piece."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        """Name the products, and what their prices have to be multiples of."""
+        prices = ", ".join(f"{product.sku} at {written(product.unit_price)}" for product in products)
+        currency = products[0].unit_price.currency
+        super().__init__(f"{prices}: providers charge multiples of {written(Money(charge_step(currency), currency))}")
+        self.skus = tuple(product.sku for product in products)
 
 
 class QuantityTooLarge(ValueError):
@@ -87,6 +98,8 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
     Raises:
         UnknownProducts: the catalogue has no such product, or does not sell it any more.
         MixedCurrencies: the products are priced in several currencies.
+        NotChargeable: a price is not a multiple of what payment providers charge. What holds for every price
+            holds for every parcel and every refund, which are sums of prices.
     """
     offered = {line.sku: catalogue.get(line.sku) for line in requested}
     unknown = [sku for sku, product in offered.items() if product is None or not product.active]
@@ -97,6 +110,9 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
     if len(currencies) > 1:
         message = f"one order has one currency, not {' and '.join(currencies)}"
         raise MixedCurrencies(message)
+    odd = [product for product in products.values() if product.unit_price.amount % charge_step(product.unit_price.currency)]
+    if odd:
+        raise NotChargeable(odd)
     lines = tuple(_line(products[line.sku], line.quantity) for line in requested)
     return lines, reduce(add, (line.unit_price.times(line.quantity) for line in lines))
 

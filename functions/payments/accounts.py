@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from orderflow.money import Money
+from orderflow.money import Money, charge_step
 from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, ProviderUnavailable, Refund, Voided
 
 TIMEOUT_BEFORE = "tok_timeout_before"
@@ -48,9 +48,9 @@ def authorize(account: Account | None, key: str, token: str, amount: Money) -> A
     """Return the account after a request to hold `amount`.
 
     Raises:
-        ProviderRefused: idempotency_key_reused, or amount_invalid when it is negative.
+        ProviderRefused: idempotency_key_reused, or amount_invalid when it is negative or no multiple of `charge_step`.
     """
-    if amount.amount < 0:
+    if amount.amount < 0 or amount.amount % charge_step(amount.currency):
         raise ProviderRefused(Contradiction.AMOUNT_INVALID)
     request = _digest(token, str(amount.amount), amount.currency)
     if account is None and token == TIMEOUT_BEFORE:
@@ -167,7 +167,7 @@ def _repeated(account: Account, kind: Kind, key: str, amount: Money) -> Account:
 def _check(amount: Money, currency: str, most: int) -> None:
     if amount.currency != currency:
         raise ProviderRefused(Contradiction.CURRENCY_MISMATCH)
-    if amount.amount <= 0:
+    if amount.amount <= 0 or amount.amount % charge_step(amount.currency):
         raise ProviderRefused(Contradiction.AMOUNT_INVALID)
     if amount.amount > most:
         raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)

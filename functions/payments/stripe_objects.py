@@ -11,7 +11,7 @@ import hashlib
 
 from msgspec import Struct
 
-from orderflow.money import Money, unit
+from orderflow.money import Money, charge_step, unit
 from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, Voided
 
 PAYMENT_KEY = "payment_key"
@@ -91,11 +91,9 @@ def to_stripe(money: Money) -> int:
     Raises:
         ProviderRefused: amount_invalid, for one that is not positive or that Stripe cannot express.
     """
-    units, rest = divmod(money.amount * _unit(money.currency), unit(money.currency))
-    # Of three decimals Stripe takes two.
-    if money.amount <= 0 or rest or (_unit(money.currency) == 1000 and units % 10):  # noqa: PLR2004 - thousandths
+    if money.amount <= 0 or money.amount % charge_step(money.currency):
         raise ProviderRefused(Contradiction.AMOUNT_INVALID)
-    return units
+    return money.amount * _unit(money.currency) // unit(money.currency)
 
 
 def from_stripe(amount: int, currency: str) -> Money:

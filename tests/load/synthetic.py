@@ -68,7 +68,7 @@ class Truth:
             case events.OrderRejected():
                 self.counters[f"outcome/{fact.reason}"] += 1
             case events.OrderCancelled():
-                self.counters["outcome/cancelled"] += 1
+                self.counters["cancelled_later" if fact.confirmed else "outcome/cancelled"] += 1
             case events.StockReservationFailed():
                 self.counters["stock_outs"] += 1
             case events.PaymentAuthorized():

@@ -506,7 +506,7 @@ def _screened(order: Order, screening: Screening) -> Fact:
 
 def _cancelled(order: Order, by: CancelledBy, reason: str) -> Fact:
     if not order.parcels:
-        return events.OrderCancelled(order.customer, order.lines, order.total, by, reason)
+        return events.OrderCancelled(order.customer, order.lines, order.total, by, reason, confirmed=order.confirmed_at is not None)
     rest = remaining(order)
     return events.OrderLinesCancelled(order.customer, rest, price(order, rest), by, reason)
 

@@ -204,14 +204,18 @@ class CancellationRequested(Fact, frozen=True):
     reason: str
 
 
-class OrderCancelled(Fact, frozen=True):
-    """The order ended because somebody cancelled it before anything left; nothing is held any more."""
+class OrderCancelled(Fact, frozen=True, omit_defaults=True):
+    """The order ended because somebody cancelled it before anything left; nothing is held any more.
+
+    `confirmed` tells whether it had been confirmed before; events from before there was this field do not say so.
+    """
 
     customer: Customer
     lines: tuple[Line, ...]
     total: Money
     by: CancelledBy
     reason: str
+    confirmed: bool = False
 
 
 class OrderLinesCancelled(Fact, frozen=True):

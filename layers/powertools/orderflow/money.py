@@ -6,16 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from orderflow.currencies import EXPONENTS, PER_HUNDRED_DOLLARS, STEPS
+
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217 code", examples=["EUR"])]
-
-
-# ISO 4217: currencies whose minor unit is not a hundredth.
-_EXPONENTS = {
-    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
-    **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-    **dict.fromkeys(("CLF", "UYW"), 4),
-}
 
 
 class CurrencyMismatch(ValueError):
@@ -61,13 +54,31 @@ class Money(Struct, frozen=True):
 
 def unit(currency: str) -> int:
     """Return how many minor units a whole unit of the currency has: 100 for EUR, 1 for JPY."""
-    return 10 ** _EXPONENTS.get(currency, 2)
+    return 10 ** EXPONENTS.get(currency, 2)
+
+
+def charge_step(currency: str) -> int:
+    """Return the smallest amount, in minor units, of which payment providers move whole multiples: 1 for EUR, 10 for KWD, 100 for MGA."""
+    return STEPS.get(currency, 1)
+
+
+def worth(cents: int, currency: str) -> int:
+    """Return the minor units of `currency` that are worth about so many US cents: 150,000 for 100,000 cents in JPY.
+
+    The rates are rough and fixed: good for limits and points, not for prices.
+    """
+    return cents * PER_HUNDRED_DOLLARS.get(currency, 100) * unit(currency) // 10_000
+
+
+def whole_dollars(money: Money) -> int:
+    """Return how many US dollars an amount is worth, about and rounded down; of EUR, GBP and others near a dollar its whole units."""
+    return money.amount * 100 // (PER_HUNDRED_DOLLARS.get(money.currency, 100) * unit(money.currency))
 
 
 def written(money: Money) -> str:
     """Return an amount as people write it: `EUR 1,250.00`, `JPY 1,250`."""
     whole, minor = divmod(abs(money.amount), unit(money.currency))
     sign = "-" if money.amount < 0 else ""
-    exponent = _EXPONENTS.get(money.currency, 2)
+    exponent = EXPONENTS.get(money.currency, 2)
     fraction = f".{minor:0{exponent}}" if exponent else ""
     return f"{money.currency} {sign}{whole:,}{fraction}"

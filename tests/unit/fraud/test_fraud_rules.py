@@ -52,6 +52,15 @@ def facts(**changes: Any) -> Facts:
         ),
         ({"total": Money(149_999, "JPY")}, "approve", ()),
         ({"total": Money(150_000, "JPY")}, "hold", ("amount_large",)),
+        # About 20 and 325 dollars.
+        ({"total": Money(500_000, "VND")}, "approve", ()),
+        ({"total": Money(100_000, "KWD")}, "approve", ()),
+        ({"total": Money(25_000_000, "VND")}, "hold", ("amount_large",)),
+        ({"total": Money(310_000, "KWD")}, "hold", ("amount_large",)),
+        ({"total": Money(125_000_000, "VND")}, "hold", ("amount_very_large",)),
+        # A code that no table has.
+        ({"total": Money(99_999, "XXX")}, "approve", ()),
+        ({"total": Money(100_000, "XXX")}, "hold", ("amount_large",)),
     ],
 )
 def test_the_default_rules(changes: dict[str, Any], decision: str, reasons: tuple[str, ...]) -> None:
@@ -139,7 +148,16 @@ def test_what_the_configuration_leaves_out_keeps_its_default() -> None:
     assert configured.weights == Weights(velocity=15)
     assert configured.amounts == {"EUR": AmountLimits(large=5)}
     assert (configured.hold_score, configured.refuse_score) == (20, DEFAULTS.refuse_score)
+    assert configured.limits("EUR") == (5, 500_000)
     assert parse("{}") == DEFAULTS
+
+
+def test_limits_of_other_currencies_are_given_in_us_cents() -> None:
+    configured = parse('{"other_amounts": {"large": 50000}, "amounts": {"JPY": {"very_large": 1000000}}}')
+
+    assert configured.limits("EUR") == (50_000, 500_000)
+    assert configured.limits("VND") == (12_500_000, 125_000_000)
+    assert configured.limits("JPY") == (75_000, 1_000_000)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loyalty import award, balance, rules
 from loyalty.store import Award, Points
-from orderflow.money import Money, unit
+from orderflow.money import Money, whole_dollars
 from tests.support import orders, samples
 from tests.support.aws import Aws
 from tests.support.dynamodb import PAGE_BYTES
@@ -64,10 +64,15 @@ def test_what_an_order_is_worth_changes_with_the_events_that_wake_and_no_other(s
 
 
 @given(amounts, currencies, st.integers(0, 100))
-def test_only_whole_units_count(amount: int, currency: str, rate: int) -> None:
+def test_only_whole_dollars_count(amount: int, currency: str, rate: int) -> None:
     points = rules.points(Money(amount, currency), rate)
     assert points % max(rate, 1) == 0
-    assert points * unit(currency) <= amount * rate < (points + max(rate, 1)) * unit(currency) or rate == 0
+    assert points == whole_dollars(Money(amount, currency)) * rate
+
+
+@pytest.mark.parametrize("money", [Money(2_000, "EUR"), Money(500_000, "VND"), Money(6_200, "KWD"), Money(3_000, "JPY")])
+def test_equal_value_earns_equal_points_in_every_currency(money: Money) -> None:
+    assert rules.points(money, 1) == 20
 
 
 @given(amounts, amounts, currencies)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.money import CurrencyMismatch, Money, unit, written
+from orderflow.money import CurrencyMismatch, Money, charge_step, unit, whole_dollars, worth, written
 
 amounts = st.integers(-(10**15), 10**15)
 euros = amounts.map(lambda amount: Money(amount, "EUR"))
@@ -72,3 +72,22 @@ def test_no_amount_loses_a_minor_unit(minor: int, currency: str) -> None:
 
 def test_a_whole_unit_is_what_stands_before_the_point() -> None:
     assert [unit(currency) for currency in ("EUR", "JPY", "KWD", "CLF")] == [100, 1, 1000, 10_000]
+
+
+def test_providers_charge_multiples_of_the_currencys_step() -> None:
+    assert [charge_step(currency) for currency in ("EUR", "JPY", "UGX", "KWD", "MGA")] == [1, 1, 1, 10, 100]
+
+
+@pytest.mark.parametrize(
+    ("currency", "minor"),
+    [("EUR", 100_000), ("GBP", 100_000), ("JPY", 150_000), ("VND", 25_000_000), ("KWD", 310_000), ("MGA", 450_000_000), ("CLF", 300_000)],
+)
+def test_a_thousand_dollars_are_converted_by_value(currency: str, minor: int) -> None:
+    assert worth(100_000, currency) == minor
+    assert whole_dollars(Money(minor, currency)) == 1_000
+
+
+@given(st.integers(0, 10**9), st.sampled_from(["EUR", "JPY", "VND", "KWD", "CLF"]))
+def test_whole_dollars_are_worth_no_more_than_the_amount(minor: int, currency: str) -> None:
+    dollars = whole_dollars(Money(minor, currency))
+    assert worth(dollars * 100, currency) <= minor

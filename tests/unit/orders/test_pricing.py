@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow.events import StockLine
-from orderflow.money import Money
-from orders.pricing import MixedCurrencies, Product, QuantityTooLarge, UnknownProducts, merge, order_id, price
+from orderflow.money import Money, charge_step
+from orders.pricing import MixedCurrencies, NotChargeable, Product, QuantityTooLarge, UnknownProducts, merge, order_id, price
 
 CATALOGUE = {
     "MUG": Product("MUG", "Mug", Money(1250, "EUR")),
@@ -69,3 +69,20 @@ def test_products_that_are_not_sold_are_named_in_the_order_they_were_asked_for()
 def test_two_currencies_are_no_total() -> None:
     with pytest.raises(MixedCurrencies, match="EUR and USD"):
         price([StockLine("SHIRT", 1), StockLine("MUG", 1)], CATALOGUE)
+
+
+@pytest.mark.parametrize(("amount", "currency"), [(10_050, "MGA"), (1_234, "KWD")])
+def test_price_that_cannot_be_charged_in_parts_is_refused(amount: int, currency: str) -> None:
+    """Two of MGA 100.50 cost MGA 201.00, which a provider charges, but not one of them alone."""
+    catalogue = {"VASE": Product("VASE", "Vase", Money(amount, currency))}
+    with pytest.raises(NotChargeable, match=f"VASE at {currency}") as refused:
+        price([StockLine("VASE", 2)], catalogue)
+    assert refused.value.skus == ("VASE",)
+
+
+@given(st.sampled_from(["EUR", "JPY", "KWD", "MGA"]), st.integers(0, 10_000), st.integers(1, 50))
+def test_every_part_of_an_accepted_order_can_be_charged(currency: str, steps: int, quantity: int) -> None:
+    product = Product("VASE", "Vase", Money(steps * charge_step(currency), currency))
+    [line], total = price([StockLine("VASE", quantity)], {"VASE": product})
+    assert not any(line.unit_price.times(part).amount % charge_step(currency) for part in range(quantity + 1))
+    assert total.amount % charge_step(currency) == 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow.money import Money
+from payments import accounts
 from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, Voided
 from payments.stripe_objects import (
     BY_HAND,
@@ -26,6 +27,9 @@ from payments.stripe_objects import (
     several_captures,
     to_stripe,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHARGE = Charge("ch_1")
 
@@ -49,6 +53,21 @@ def intent(status: str, **more: Any) -> Intent:
 def test_amounts_are_in_stripes_units(money: Money, units: int) -> None:
     assert to_stripe(money) == units
     assert from_stripe(units, money.currency.lower()) == money
+
+
+# Amounts near the currency's step: Stripe and the sandbox agree on which can be charged.
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "UGX", "ISK", "MGA", "KWD", "TND"])
+@pytest.mark.parametrize("amount", [1, 5, 10, 99, 100, 101, 10_050, 20_100])
+def test_sandbox_and_stripe_charge_the_same_amounts(currency: str, amount: int) -> None:
+    def refused(request: Callable[[], object]) -> bool:
+        try:
+            request()
+        except ProviderRefused as refusal:
+            return refusal.code == Contradiction.AMOUNT_INVALID
+        return False
+
+    money = Money(amount, currency)
+    assert refused(lambda: to_stripe(money)) == refused(lambda: accounts.authorize(None, "key", "tok_approved", money))
 
 
 @pytest.mark.parametrize("money", [Money(0, "EUR"), Money(-1, "EUR"), Money(1234, "KWD"), Money(550, "MGA") + Money(1, "MGA")])
