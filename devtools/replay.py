@@ -17,7 +17,7 @@ from devtools import target as targets
 from devtools.cli import UserError
 from devtools.target import STACK, Target
 
-TAKES_REPLAYS = [{"exists": True}]
+REFUSES_REPLAYS = [{"exists": False}]
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED"})
 PAUSE_SECONDS = 0.5
@@ -72,7 +72,7 @@ def takers(target: Target) -> dict[str, str]:
         rule["Name"]: rule["Arn"]
         for page in pages
         for rule in page["Rules"]
-        if json.loads(rule.get("EventPattern") or "{}").get("replay-name") == TAKES_REPLAYS
+        if (pattern := json.loads(rule.get("EventPattern") or "{}")) and pattern.get("replay-name") != REFUSES_REPLAYS
     }
     names = _logical_ids(target)
     return {names[name]: arn for name, arn in sorted(arns.items()) if name in names}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty import rules
 from loyalty.store import Award, Points
 from orderflow import settings
-from orderflow.batch import PartialFailures, RetryQueue, each_change
+from orderflow.batch import PartialFailures, each_change
 from orderflow.clients import client
 from orderflow.log import OrderLog
 from orderflow.observability import logger, observed
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 POINTS = Points(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"))
 POINTS_PER_UNIT = settings.optional_int("POINTS_PER_UNIT", 1)
-RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Look at the orders that a batch of the stream, or of the queue, is about; answer with the messages that have to come back."""
-    return each_change(event, award, RETRIES)
+    """Bring the points of each order in the batch up to date; answer with the messages that failed."""
+    return each_change(event, award)
 
 
 def award(order_id: str, version: int | None = None) -> None:

@@ -44,7 +44,6 @@ CONSUMERS: dict[str, tuple[str, frozenset[str]]] = {
         "ledger",
         frozenset({"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}),
     ),
-    "loyalty-award": ("loyalty-award", frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"})),
     "analytics-count": (
         "analytics-count",
         frozenset({"OrderPlaced", "OrderConfirmed", "OrderRejected", "OrderCancelled", "StockReservationFailed", "PaymentRefunded"}),

@@ -42,7 +42,7 @@ from tests.support.runtime import CONTEXT
 
 EVENTS = ROOT / "events"
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
-STREAM_CONSUMERS = ("ledger.post", "loyalty.award", "inventory.settle", "orders.project", "analytics.count")
+STREAM_CONSUMERS = ("ledger.post", "inventory.settle", "orders.project", "analytics.count")
 type Grant = tuple[str, str]
 # Of which the others have nothing: that it was spread is remembered by the process.
 APRON = "APRON-GREY"

@@ -40,13 +40,13 @@ ROUTES = {
     "ReviewRule": {"OrderHeldForReview"},
     "ReviewsCloseRule": {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
 }
-# What these lead to is made again from the log at any time, or has happened once for all: a replay does no harm. They take
-# nothing else, because what happens comes to them by a stream.
+# Rules of consumers that absorb a replay: their writes are keyed by event or guarded by version.
 REPLAYED = {"LedgerRule", "OrderViewRule", "LoyaltyAwardRule", "AnalyticsCountRule"}
+# Of these, the rules that take replays alone: a stream brings their consumers the events when they happen.
+REPLAYED_ALONE = REPLAYED - {"LoyaltyAwardRule"}
 # What a stream brings to a consumer: the mapping, and the events that its filter lets through.
 STREAMED = {
     "LedgerPostStreamed": ROUTES["LedgerRule"],
-    "LoyaltyAwardStreamed": ROUTES["LoyaltyAwardRule"],
     "AnalyticsCountStreamed": ROUTES["AnalyticsCountRule"],
     "OrdersProjectAppended": ROUTES["OrderViewRule"],
     "InventorySettleStreamed": {"ShipmentDispatched", "ReturnReceived"},
@@ -56,6 +56,22 @@ REPLAY = {"replay-name": "rebuild"}
 REDRIVEN = redrive.routes("operations", topic="Notifications", saga="Fulfilment", review="Review")
 # What ran by the clock, and did not do all of its work: the next run does.
 BY_HAND = {"reconcile", "prove", "sweep"}
+
+
+# Readers that share a shard. Kinesis: five reads a second, and each reader polls once a second, so four leave one for a redrive
+# (https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html). DynamoDB: no more than two processes
+# (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html).
+LIMITS = {"Kinesis::Stream": 4, "DynamoDB::Table": 2}
+
+
+def readers(stack: Stack, stream: str) -> set[str]:
+    """Return the event source mappings and delivery streams that read a stream; a consumer with enhanced fan-out has reads of its own."""
+    mapped = {name for name, one in stack.of("Lambda::EventSourceMapping").items() if referred(one["EventSourceArn"]) == stream}
+    return mapped | {
+        name
+        for name, one in stack.of("KinesisFirehose::DeliveryStream").items()
+        if referred(one.get("KinesisStreamSourceConfiguration", {}).get("KinesisStreamARN")) == stream
+    }
 
 
 def short(name: Any) -> str:
@@ -78,7 +94,7 @@ def test_a_rule_takes_its_events_and_no_other(stack: Stack, rule: str) -> None:
     assert taken == ROUTES[rule]
 
 
-@pytest.mark.parametrize("rule", sorted(REPLAYED))
+@pytest.mark.parametrize("rule", sorted(REPLAYED_ALONE))
 @pytest.mark.parametrize("fact", FACTS)
 def test_what_a_stream_brings_does_not_come_by_the_bus_as_well(stack: Stack, rule: str, fact: str) -> None:
     assert not matches(stack.of("Events::Rule")[rule]["EventPattern"], delivered(fact))
@@ -87,6 +103,14 @@ def test_what_a_stream_brings_does_not_come_by_the_bus_as_well(stack: Stack, rul
 def test_every_mapping_of_a_stream_is_listed_here(stack: Stack) -> None:
     sources = {name: stack.kind(referred(m["EventSourceArn"])) for name, m in stack.of("Lambda::EventSourceMapping").items()}
     assert {name for name, kind in sources.items() if kind != "SQS::Queue"} == {"OrdersPublishAppended", *STREAMED}
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_no_stream_has_more_readers_than_a_shard_serves(stack: Stack, kind: str) -> None:
+    streams = [name for name, one in stack.of(kind).items() if kind == "Kinesis::Stream" or "StreamSpecification" in one]
+    assert streams
+    for stream in streams:
+        assert len(readers(stack, stream)) <= LIMITS[kind], stream
 
 
 @pytest.mark.parametrize("mapping", STREAMED)

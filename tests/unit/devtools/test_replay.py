@@ -10,12 +10,13 @@ from devtools.cli import UserError
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 RULES = {"LedgerRule": "arn:1", "OrderViewRule": "arn:2"}
-# Two rules, one for replays and one for all others, and one beside the stack, as CloudFormation and EventBridge tell of them.
+# As CloudFormation and EventBridge answer: a rule for replays alone, one without replays, one for both, and one of another stack.
 PAGES: dict[str, dict[str, Any]] = {
     "list_rules": {
         "Rules": [
             {"Name": "stack-Ledger-1", "Arn": "arn:ledger", "EventPattern": '{"replay-name": [{"exists": true}]}'},
             {"Name": "stack-Mail-2", "Arn": "arn:mail", "EventPattern": '{"replay-name": [{"exists": false}]}'},
+            {"Name": "stack-Points-3", "Arn": "arn:points", "EventPattern": '{"detail-type": ["OrderConfirmed"]}'},
             {"Name": "every-minute", "Arn": "arn:clock"},
         ]
     },
@@ -23,6 +24,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "StackResourceSummaries": [
             {"ResourceType": "AWS::Events::Rule", "PhysicalResourceId": "bus|stack-Ledger-1", "LogicalResourceId": "LedgerRule"},
             {"ResourceType": "AWS::Events::Rule", "PhysicalResourceId": "bus|stack-Mail-2", "LogicalResourceId": "MailRule"},
+            {"ResourceType": "AWS::Events::Rule", "PhysicalResourceId": "bus|stack-Points-3", "LogicalResourceId": "PointsRule"},
             {"ResourceType": "AWS::SQS::Queue", "PhysicalResourceId": "stack-Ledger-1", "LogicalResourceId": "LedgerQueue"},
         ]
     },
@@ -61,7 +63,7 @@ def test_a_rule_that_takes_no_replays_is_refused_with_those_that_do():
 
 
 def test_the_rules_that_take_replays_are_found_by_their_logical_ids():
-    assert replay.takers(Deployed()) == {"LedgerRule": "arn:ledger"}  # pyright: ignore[reportArgumentType]
+    assert replay.takers(Deployed()) == {"LedgerRule": "arn:ledger", "PointsRule": "arn:points"}  # pyright: ignore[reportArgumentType]
 
 
 def test_the_archive_of_a_local_target_is_that_of_the_template():
