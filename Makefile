@@ -123,6 +123,9 @@ invoke: runtime ## Run every function with its sample events in Lambda container
 bench: runtime ## Measure cold start, latency, throughput and the cost of an order, as ratios
 	@PYTHONPATH=functions $(PY) -m devtools.bench $(if $(RECORD),--record)
 
+idle-cost: .venv ## What a stack costs in a month without orders, item by item: make idle-cost ENV=prod
+	@$(PY) -m devtools.idle $(if $(RECORD),--record)
+
 .PHONY: load
 load: runtime ## Many orders: make load ORDERS=100000, TARGET=emulator through an emulator, HOT=1 for one product, simulated
 	@PYTHONPATH=functions $(PY) -m tests.load $(if $(RECORD),--record)

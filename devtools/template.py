@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REGION = "us-east-1"
+# The translator collects metrics for SAM CLI and warns when its process ends that nobody took them.
+logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 # Where `sam build` would have put the code: the translator takes nothing that is still on disk.
 _UPLOADED = "s3://artifacts/uploaded"
 _LOCAL = {

@@ -23,7 +23,8 @@ from devtools.target import ROOT
 IMPORT_TARGET = 4.0
 POST_TARGET = 1.6
 DOLLARS_TARGET = 30.0
-LIFE_TARGET = 60.0
+# $60, and $1.20 for the message to the loyalty points since a shard serves no fifth reader (decision 25).
+LIFE_TARGET = 61.2
 
 type Rows = list[tuple[str, ...]]
 
@@ -159,7 +160,7 @@ def _life(report: Report, counted: cost.Counted) -> None:
     items = cost.bill(counted.whole(), counted.orders)
     total = sum(item.dollars for item in items)
     loaded = sum(item.dollars for item in cost.bill(counted.at_load(), counted.orders))
-    what = f"${total:.2f} for a million whole lives, ${LIFE_TARGET:.0f} allowed"
+    what = f"${total:.2f} for a million whole lives, ${LIFE_TARGET:.2f} allowed"
     reached = report.target(what, reached=total <= LIFE_TARGET)
     note = (
         "The same orders to their end: invoiced, points awarded, asked of the carrier, left in one parcel, captured, entered in the "
@@ -169,7 +170,7 @@ def _life(report: Report, counted: cost.Counted) -> None:
         "is full, as at load, the sum is "
         f"${loaded:.2f}. Reading a stream costs nothing. What is there whether there are orders or not is not in it: the hours of a "
         "stream's shards, polls of empty queues, what runs by the clock; nor are a customer's own looks at the order. "
-        f"From placed to delivered a million orders cost ${total:.2f} (at most ${LIFE_TARGET:.0f} wanted: {reached})."
+        f"From placed to delivered a million orders cost ${total:.2f} (at most ${LIFE_TARGET:.2f} wanted: {reached})."
     )
     report.table("Placed to delivered", note, ("paid for", "an order", "$ a million orders"), _lines(items))
     note = (

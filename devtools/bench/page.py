@@ -7,10 +7,11 @@ from devtools.target import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 BENCH = "<!-- written by `make bench RECORD=1` -->"
+IDLE = "<!-- written by `make idle-cost RECORD=1` -->"
 LOAD = "<!-- written by `make load RECORD=1` -->"
 HOT = "<!-- written by `make load HOT=1 RECORD=1` -->"
 # In the order of the page.
-_MARKS = (BENCH, LOAD, HOT)
+_MARKS = (BENCH, IDLE, LOAD, HOT)
 _TITLE = "# Performance"
 
 

@@ -11,7 +11,7 @@ from inventory import expiry
 from inventory.steps import INVENTORY, LOG
 from orderflow import settings
 from orderflow.clients import client
-from orderflow.observability import metrics, observed
+from orderflow.observability import add_nonzero_metric, observed
 from orderflow.open_orders import OpenOrders
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ KEPT_FOR = timedelta(seconds=settings.optional_int("RESERVATION_SECONDS", 1800))
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many reservations were given up; fail at the end if any could not be."""
     done = expiry.expire_all(LOG, OPEN_ORDERS, INVENTORY, datetime.now(UTC) - KEPT_FOR)
-    if done.expired:
-        metrics.add_metric("ExpiredReservations", MetricUnit.Count, done.expired)
+    add_nonzero_metric("ExpiredReservations", MetricUnit.Count, done.expired)
     if done.failed:
         message = f"{done.failed} of {done.old} reservations could not be given up; the log names them"
         raise expiry.NotAllExpired(message)

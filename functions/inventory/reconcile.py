@@ -8,7 +8,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from inventory import reconciliation
 from inventory.steps import INVENTORY, LOG
-from orderflow.observability import metrics, observed
+from orderflow.observability import add_nonzero_metric, observed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many products differ and how many reservations were looked at and mended; fail at the end if any could not be."""
     done = reconciliation.reconcile(LOG, INVENTORY)
-    metrics.add_metric("StockDifferences", MetricUnit.Count, len(done.differences))
-    metrics.add_metric("RepairedReservations", MetricUnit.Count, done.repaired)
+    add_nonzero_metric("StockDifferences", MetricUnit.Count, len(done.differences))
+    add_nonzero_metric("RepairedReservations", MetricUnit.Count, done.repaired)
     if done.failed:
         message = f"{done.failed} of {done.looked_at} reservations could not be compared with the log; the log lines name them"
         raise reconciliation.NotReconciled(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from ledger.proof import Prover
 from orderflow import settings
 from orderflow.clients import client
 from orderflow.log import OrderLog
-from orderflow.observability import logger, metrics, observed
+from orderflow.observability import add_nonzero_metric, logger, observed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -28,6 +28,8 @@ ENTRIES = Entries(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
 BOOKS = Books(settings.required("LEDGER_BALANCES_TABLE"), client("dynamodb"))
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 _events = client("events")
+# An hourly proof that keeps up leaves at most an hour and what it waits for an hour's last entries.
+LATE = timedelta(hours=2)
 _MAX_ENTRIES = 10
 # Of one call: where everything is wrong, a person need not be told a million times.
 _TOLD = 100
@@ -55,12 +57,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     wanted = msgspec.convert(event, Request)
     now = datetime.now(UTC)
-    # An alarm on what is never measured would never go back.
-    metrics.add_metric("LedgerDifferences", MetricUnit.Count, 0)
     prover = Prover(ENTRIES, BOOKS, LOG, report)
     proof = prover.prove(now, goes_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     balances = prover.look(proof, now) if wanted.open else prover.carried(proof)
-    metrics.add_metric("LedgerUnprovenSeconds", MetricUnit.Seconds, (now - proof.until).total_seconds())
+    if (unproven := now - proof.until) > LATE:
+        add_nonzero_metric("LedgerUnprovenSeconds", MetricUnit.Seconds, unproven.total_seconds())
     return {
         "outcome": "different" if proof.differences else "proven",
         **msgspec.to_builtins(proof),
@@ -78,7 +79,7 @@ def report(differences: list[Difference]) -> None:
         NotReported: the bus refused some of them.
     """
     now = datetime.now(UTC)
-    metrics.add_metric("LedgerDifferences", MetricUnit.Count, len(differences))
+    add_nonzero_metric("LedgerDifferences", MetricUnit.Count, len(differences))
     for difference in differences[:_TOLD]:
         logger.error("the books do not add up", **msgspec.to_builtins(difference))
     if len(differences) > _TOLD:

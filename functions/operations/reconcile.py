@@ -11,7 +11,7 @@ from operations import reconciliation
 from operations.outbox import Written
 from orderflow import outlets, settings
 from orderflow.clients import client
-from orderflow.observability import metrics, observed
+from orderflow.observability import add_nonzero_metric, observed
 from orderflow.unpublished import Unpublished
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ OVERDUE_AFTER = timedelta(minutes=10)
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many sampled events were overdue and published; fail at the end if any could not be tried."""
     done = reconciliation.reconcile(UNPUBLISHED, WRITTEN, OUTLETS, now=datetime.now(UTC), overdue_after=OVERDUE_AFTER)
-    metrics.add_metric("OverdueEvents", MetricUnit.Count, done.overdue)
-    metrics.add_metric("OldestOverdueEventSeconds", MetricUnit.Seconds, done.oldest_seconds)
+    add_nonzero_metric("OverdueEvents", MetricUnit.Count, done.overdue)
+    add_nonzero_metric("OldestOverdueEventSeconds", MetricUnit.Seconds, done.oldest_seconds)
     if done.failed:
         message = f"{done.failed} of {done.overdue} overdue events could not be published; the log names them"
         raise reconciliation.NotReconciled(message)

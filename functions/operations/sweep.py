@@ -17,7 +17,7 @@ from operations.saga import Saga
 from orderflow import settings
 from orderflow.clients import client
 from orderflow.log import OrderLog
-from orderflow.observability import metrics, observed
+from orderflow.observability import add_nonzero_metric, observed
 from orderflow.open_orders import OpenOrders
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ STUCK_AFTER = timedelta(seconds=settings.optional_int("STUCK_AFTER_SECONDS", 300
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many orders are open, stuck and run again; fail at the end if any could not be run."""
     swept = recovery.sweep(LOG, SAGA, OPEN_ORDERS.oldest_first(), now=datetime.now(UTC), stuck_after=STUCK_AFTER)
-    metrics.add_metric("OpenOrders", MetricUnit.Count, swept.open)
-    metrics.add_metric("OldestOpenOrderSeconds", MetricUnit.Seconds, swept.oldest_seconds)
+    add_nonzero_metric("OpenOrders", MetricUnit.Count, swept.open)
+    add_nonzero_metric("OldestOpenOrderSeconds", MetricUnit.Seconds, swept.oldest_seconds)
     if swept.failed:
         message = f"the sagas of {swept.failed} of {swept.stuck} stuck orders could not be run; the log names them"
         raise recovery.NotAllRun(message)

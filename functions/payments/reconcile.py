@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from orderflow.observability import metrics, observed
+from orderflow.observability import add_nonzero_metric, observed
 from payments import reconciliation
 from payments.steps import LOG, PROVIDER
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many payments were compared, repaired and differ; fail at the end if any could not be compared."""
     found = reconciliation.reconcile(LOG, PROVIDER, datetime.now(UTC).date())
-    metrics.add_metric("PaymentsCompared", MetricUnit.Count, found.compared)
-    metrics.add_metric("PaymentsRepaired", MetricUnit.Count, found.repaired)
-    metrics.add_metric("PaymentsDifferent", MetricUnit.Count, found.different)
+    add_nonzero_metric("PaymentsCompared", MetricUnit.Count, found.compared)
+    add_nonzero_metric("PaymentsRepaired", MetricUnit.Count, found.repaired)
+    add_nonzero_metric("PaymentsDifferent", MetricUnit.Count, found.different)
     if found.failed:
         message = f"{found.failed} of {found.compared} payments could not be compared; the log names them"
         raise reconciliation.NotAllCompared(message)

@@ -271,6 +271,13 @@ class TestAlarms:
             dimensions = [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
             assert json.dumps(dimensions) in alarmed, queue
 
+    def test_alarms_that_only_notify_exist_where_someone_is_notified(self, stack: Stack) -> None:
+        assert stack.conditions["HasAlarms"] == {"Fn::Or": [{"Condition": "TellAlarms"}, {"Condition": "IsProtected"}]}
+        [environment] = stack.of("AppConfig::Environment").values()
+        monitors = {referred(monitor["AlarmArn"]) for monitor in environment["Monitors"]}
+        for name in stack.of("CloudWatch::Alarm"):
+            assert stack.resources[name].get("Condition") == (None if name in monitors else "HasAlarms"), name
+
     def test_every_alarm_tells_somebody(self, stack: Stack) -> None:
         for name, alarm in stack.of("CloudWatch::Alarm").items():
             topics = [stack.kind(referred(action)) for action in alarm["AlarmActions"]]
@@ -329,8 +336,8 @@ def _is_emitted(stack: Stack, namespace: Any, metric: str, dimensions: dict[str,
 
 def _recorded(handler: str) -> set[str]:
     tree = ast.parse((ROOT / "functions" / (handler.removesuffix(".handler").replace(".", "/") + ".py")).read_text("utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    added = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add_metric"]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    added = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "add_nonzero_metric"]
     arguments = [argument for call in added for argument in (*call.args, *(keyword.value for keyword in call.keywords))]
     return {argument.value for argument in arguments if isinstance(argument, ast.Constant) and isinstance(argument.value, str)}
 
@@ -364,9 +371,9 @@ class TestFunctions:
             assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}, name
 
     def test_each_is_traced(self, stack: Stack) -> None:
-        """What a queue or a stream feeds goes on with the trace that comes along, and begins none."""
+        """A function that a queue, a stream or a schedule invokes continues the trace that comes along, and begins none."""
         fed = {referred(mapping["FunctionName"]) for mapping in stack.of("Lambda::EventSourceMapping").values()}
-        assert fed
+        fed |= {referred(schedule["Target"]["Arn"]) for schedule in stack.of("Scheduler::Schedule").values()}
         for name, function in stack.of("Lambda::Function").items():
             assert function["TracingConfig"] == {"Mode": "PassThrough" if name in fed else "Active"}, name
             assert ("xray:PutTraceSegments", "*") in stack.grants(referred(function["Role"])), name

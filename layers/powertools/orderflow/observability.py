@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.metrics import Metrics
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from aws_lambda_powertools.tracing import Tracer
 
 from orderflow import settings
@@ -71,6 +71,16 @@ class Lines(logging.Filter):
 
 lines = Lines()
 logger.addFilter(lines)
+
+
+def add_nonzero_metric(name: str, unit: MetricUnit, value: float) -> None:
+    """Add a metric to the invocation's, unless its value is 0.
+
+    A custom metric is billed for every hour in which it has data, $0.30 a month (https://aws.amazon.com/cloudwatch/pricing/).
+    Missing data is no breach to any alarm of the template, so zeros from a schedule would only be paid for.
+    """
+    if value:
+        metrics.add_metric(name, unit, value)
 
 
 def identify(**keys: str | None) -> None:

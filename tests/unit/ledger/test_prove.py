@@ -384,6 +384,12 @@ class TestHandler:
         measured = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "LedgerDifferences" in line)
         assert sum(measured["LedgerDifferences"]) == 3
 
+    @pytest.mark.parametrize(("left", "late"), [(600_000, False), (0, True)], ids=["keeps up", "out of time"])
+    def test_a_late_proof_is_a_metric(self, aws: Aws, context: Any, capsys: pytest.CaptureFixture[str], left: int, late: bool) -> None:
+        context.get_remaining_time_in_millis = lambda: left
+        handler({}, context)
+        assert ("LedgerUnprovenSeconds" in capsys.readouterr().out) is late
+
     def test_the_same_difference_has_the_same_id_whenever_it_is_found(self, database: FakeDynamoDB, bus: FakeBus, context: Any) -> None:
         happen(database, "authorized", "ord_1", posted_at=datetime.now(UTC))
         falsify(database, "ord_1:4", holds=5)

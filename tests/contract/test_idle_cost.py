@@ -1,0 +1,179 @@
+"""What a stack costs without orders: the sum of the template, and the assumptions behind it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+import pytest
+
+from devtools import idle
+from devtools.bench import page
+from devtools.cli import UserError
+from devtools.target import ROOT
+from tests.contract.stack import Stack, referred
+from tests.support.aws import TABLES, Aws
+from tests.support.dynamodb import FakeDynamoDB
+
+DEV_DOLLARS = 18.0
+STRIPE = {"PaymentProvider": "stripe", "StripeSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe"}
+
+
+def dollars(parameters: dict[str, str]) -> float:
+    return idle.total(idle.bill(idle.deployed(parameters)))
+
+
+def scheduled(stack: Stack) -> Iterator[tuple[str, str, Any]]:
+    """Yield the functions that a schedule invokes, with their handlers and the event that they get."""
+    for schedule in stack.of("Scheduler::Schedule").values():
+        function = referred(schedule["Target"]["Arn"])
+        yield function, stack.of("Lambda::Function")[function]["Handler"], json.loads(schedule["Target"]["Input"])
+
+
+def test_an_idle_dev_stack_stays_below_its_limit() -> None:
+    assert dollars(idle.environments()["default"]) < DEV_DOLLARS
+
+
+@pytest.mark.parametrize("env", idle.environments())
+@pytest.mark.parametrize("more", [{}, STRIPE], ids=["sandbox", "stripe"])
+def test_every_resource_type_is_priced_or_known_to_be_free(env: str, more: dict[str, str]) -> None:
+    assert idle.bill(idle.deployed(idle.environments()[env] | more))
+
+
+def test_an_unknown_resource_type_is_an_error_not_free() -> None:
+    with pytest.raises(UserError, match=r"^Gateway: what AWS::EC2::NatGateway costs is not known"):
+        idle.bill({"Gateway": {"Type": "AWS::EC2::NatGateway", "Properties": {}}})
+
+
+def test_no_type_is_both_priced_and_free() -> None:
+    assert not set(idle.PRICED) & set(idle.FREE)
+
+
+def test_alarms_cost_where_someone_is_notified_and_in_protected_stacks() -> None:
+    def alarms(parameters: dict[str, str]) -> float:
+        return sum(item.quantity for item in idle.bill(idle.deployed(parameters)) if item.what.startswith("alarms"))
+
+    assert alarms({"Stage": "dev"}) == 2
+    assert alarms({"Stage": "dev", "AlarmMail": "ops@example.com"}) == alarms({"Stage": "prod"}) > 2
+
+
+def test_maximum_concurrency_on_a_queue_costs_three_more_pollers() -> None:
+    mapping = {"EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}}
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {}}
+
+    def requests(**more: Any) -> float:
+        resources = {"Queue": queue, "Mapping": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": mapping | more}}
+        [item] = idle.bill(resources)
+        return item.quantity
+
+    # 730 hours of long polls of 20 seconds.
+    assert requests() == 2 * 131_400
+    assert requests(ScalingConfig={"MaximumConcurrency": 2}) == 5 * 131_400
+
+
+def test_dev_bounds_only_consumers_that_call_others_or_contend() -> None:
+    resources = idle.deployed({"Stage": "dev"})
+    bound = {name for name, one in resources.items() if "MaximumConcurrency" in one["Properties"].get("ScalingConfig", {})}
+    functions = {resources[name]["Properties"]["FunctionName"]["Ref"] for name in bound}
+    assert functions == {"ShippingRequest", "PaymentsSettle", "PaymentsNotice", "NotificationsMail", "InvoicesIssue", "AnalyticsCount"}
+
+
+def test_a_protected_stack_bounds_what_every_queue_may_take_of_the_account() -> None:
+    resources = idle.deployed({"Stage": "prod"})
+    queues = [
+        one["Properties"]
+        for one in resources.values()
+        if one["Type"] == "AWS::Lambda::EventSourceMapping"
+        and resources[referred(one["Properties"]["EventSourceArn"])]["Type"] == "AWS::SQS::Queue"
+    ]
+    assert queues
+    assert all("MaximumConcurrency" in mapping.get("ScalingConfig", {}) for mapping in queues)
+
+
+def test_the_api_has_no_detailed_metrics(stack: Stack) -> None:
+    """They are custom metrics, five for each method; alarms use those of the stage."""
+    assert all(one["MetricsEnabled"] is False for stage in stack.of("ApiGateway::Stage").values() for one in stage["MethodSettings"])
+
+
+@pytest.mark.parametrize(
+    ("expression", "runs"),
+    [
+        ("rate(1 minute)", 43_800),
+        ("rate(5 minutes)", 8_760),
+        ("rate(1 hour)", 730),
+        ("cron(30 3 * * ? *)", 730 / 24),
+        ("cron(0/15 * * * ? *)", 2_920),
+        ("cron(0 6,18 * * ? *)", 730 / 12),
+    ],
+)
+def test_runs_of_a_schedule_are_counted(expression: str, runs: float) -> None:
+    assert idle.runs_a_month(expression) == pytest.approx(runs)
+
+
+@pytest.mark.parametrize("expression", ["cron(0 9 ? * MON-FRI *)", "at(2026-11-21T12:00:00)"])
+def test_a_schedule_that_cannot_be_counted_is_an_error(expression: str) -> None:
+    with pytest.raises(UserError, match="is not known here"):
+        idle.runs_a_month(expression)
+
+
+def test_the_cost_of_a_run_is_listed_for_every_scheduled_function(stack: Stack) -> None:
+    assert {function for function, *_ in scheduled(stack)} == set(idle.RUN_READ_UNITS)
+
+
+class AnHourLater(datetime):
+    """The clock of a run that comes an hour after the one before."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        """Return the time in an hour."""
+        return datetime.now(tz) + timedelta(hours=1)
+
+
+def test_a_scheduled_run_without_work_costs_no_more_than_assumed(
+    stack: Stack, context: Any, capsys: pytest.CaptureFixture[str], logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.get_remaining_time_in_millis = lambda: 600_000
+    for function, handler, event in scheduled(stack):
+        aws = Aws(FakeDynamoDB(*TABLES))
+        aws.lend()
+        module = importlib.import_module(handler.removesuffix(".handler"))
+        module.handler(event, context)
+        if hasattr(module, "datetime"):
+            monkeypatch.setattr(module, "datetime", AnHourLater)
+        units: list[float] = []
+        aws.dynamodb.after = lambda _, given, units=units: units.append(1.0 if given.get("ConsistentRead") else 0.5)
+        aws.dynamodb.calls.clear()
+        before = len(logged())
+        module.handler(event, context)
+
+        writes = [call for call in aws.dynamodb.calls if call not in {"Query", "Scan", "GetItem", "BatchGetItem"}]
+        assert writes == (["TransactWriteItems"] if function == "LedgerProve" else []), function
+        assert sum(units) <= idle.RUN_READ_UNITS[function], function
+        assert sum(len(json.dumps(line)) + 26 for line in logged()[before:]) <= idle.RUN_LOG_BYTES, function
+        assert '"_aws"' not in capsys.readouterr().out, function
+
+
+@pytest.mark.parametrize("env", ["default", "prod"])
+def test_the_documented_command_prints_the_sum(env: str) -> None:
+    command = [sys.executable, "-m", "devtools.idle"]
+    printed = subprocess.run(command, cwd=ROOT, env=os.environ | {"ENV": env}, capture_output=True, text=True, check=True)
+    [line] = [line for line in printed.stdout.splitlines() if "total" in line]
+    assert f"{dollars(idle.environments()[env]):.2f}" in line
+    assert not printed.stderr
+
+
+def test_an_unknown_environment_is_refused_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENV", "production")
+    monkeypatch.setattr(sys, "argv", ["idle"])
+    with pytest.raises(UserError, match=r"^ENV must be an environment of samconfig.toml \(default, .*prod\), not 'production'$"):
+        idle.main()
+
+
+def test_the_document_has_the_present_sums() -> None:
+    assert idle.part() in page.DOCUMENT.read_text("utf-8"), "run `make idle-cost RECORD=1`"
