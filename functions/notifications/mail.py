@@ -1,15 +1,20 @@
 """Mails customers when their order is confirmed, held, rejected, cancelled, sent or paid back, once per event.
 
-A topic fans the events out to a queue, and this function works it off. Deliveries come more than
-once; the record of Powertools Idempotency under the event's id makes all but one of them do nothing.
-A delivery that finds another one at work fails and comes back later: by then the other one has either
-finished, and nothing is left to do, or died, and its claim has run out.
+A topic fans the events out to a queue, which this function reads. Deliveries are repeated; the record
+of Powertools Idempotency under the event's id makes all but one of them do nothing. A delivery that
+finds another one in progress fails and comes back later: by then the other one has either finished, and
+nothing is left to do, or died, and its claim has expired.
 
-What remains: SES offers no way to ask whether it took a mail. When the process dies, or SES's answer
-is lost, after SES took the mail and before the record says so, the message comes back and the same
-mail is sent a second time. The other choice would be that some customers never hear of their order.
-The mails are equal, and their tags (order_id, order_version) tell such a pair in SES's own events.
-Only the record failing is not such a case: the mail counts as sent, and an error is logged.
+SES has no idempotency key and no way to ask whether it took a mail. So these repetitions remain:
+
+- the process dies after SES took the mail and before the record says so;
+- SES takes the mail and its answer is lost, or is an error of the server;
+- the record could not be written until the invocation ended nor by this process later, and the message
+  is delivered again although it was deleted from the queue. An error is logged then.
+
+The message comes back in the first two cases, and the same mail is sent a second time. The alternative
+is that some customers never hear of their order. The mails are equal, and their tags (order_id,
+order_version) identify such a pair in SES's own events.
 
 A message that cannot be read, or has no address, fails alone and ends in the dead-letter queue.
 Events replayed from the archive send nothing.
@@ -34,7 +39,9 @@ if TYPE_CHECKING:
 
 MAIL_FROM = settings.required("MAIL_FROM")
 SES = client("ses")
-ONCE = OncePerEvent[str]("mail", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"))
+# `orderflow.clients` gives SES one attempt: 1 s to connect, 10 s to answer.
+SES_SECONDS = 11
+ONCE = OncePerEvent[str]("mail", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"), effect_seconds=SES_SECONDS)
 
 
 class NotSent(RuntimeError):
@@ -60,6 +67,7 @@ def notify(body: str, context: LambdaContext) -> None:
     Raises:
         msgspec.DecodeError, UnknownEvent, Unmailable: the message will never lead to a mail.
         IdempotencyAlreadyInProgressError: another delivery of it is being worked on.
+        TooLittleTimeError: the invocation may end while SES is asked.
         NotSent: SES refused it.
     """
     delivered = msgspec.json.decode(body, type=BusEvent)

@@ -13,6 +13,7 @@ from tests.support.dynamodb import Crash, Parameters, answer_lost, server_error,
 
 PROVIDER = "provider"
 CARRIER = "carrier"
+MAIL = "ses"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def takes(kind: Kind, call: Call) -> bool:
         return call.operation in {"PutEvents", "PutRecords"}
     if kind is LOST_FORGOTTEN:
         return call.operation == "TransactWriteItems"
-    return not kind.retried or not (call.service in {PROVIDER, CARRIER} or call.reads)
+    return not kind.retried or not (call.service in {PROVIDER, CARRIER, MAIL} or call.reads)
 
 
 def lasts(kind: Kind, call: Call) -> bool:

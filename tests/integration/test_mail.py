@@ -112,7 +112,7 @@ def _claim(world: World, event: events.Event) -> str:
         raise _Died
 
     before = _claims(world)
-    once = OncePerEvent[str]("mail", world.table("MailIdempotency"), world.dynamodb)
+    once = OncePerEvent[str]("mail", world.table("MailIdempotency"), world.dynamodb, effect_seconds=1)
     with pytest.raises(_Died):
         once.perform(event, die, cast("Any", _Hour()))
     (claim,) = _claims(world) - before

@@ -230,6 +230,29 @@ class FakeTopics(FakeService):
         return {"MessageId": f"message-{len(messages)}"}
 
 
+class FakeMail(FakeService):
+    """SES: mails are kept in the order in which they were taken."""
+
+    def __init__(self) -> None:
+        """Start with no mail. `orderflow.clients` gives SES one attempt."""
+        super().__init__(attempts=1)
+        self.sent: list[Parameters] = []
+
+    def send_email(self, **request: Any) -> dict[str, str]:
+        """Take a mail and name it."""
+
+        def take() -> dict[str, str]:
+            self.sent.append(request)
+            return {"MessageId": f"ses-{len(self.sent)}"}
+
+        return self._call("SendEmail", request, take)
+
+    @property
+    def subjects(self) -> list[str]:
+        """The subjects of the mails."""
+        return [request["Message"]["Subject"]["Data"] for request in self.sent]
+
+
 class FakeWorkflows(FakeService):
     """Step Functions: the executions that were started and not yet run, and those that wait.
 

@@ -17,10 +17,11 @@ os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
 import pytest
 
 from notifications import mail
-from orderflow.idempotency import OncePerEvent
+from orderflow.idempotency import WRITE_SECONDS, OncePerEvent
 from orderflow.observability import logger
 from tests.support import runtime
 from tests.support.dynamodb import Crash, FakeDynamoDB, Table, client_error, crash_at, throttled
+from tests.support.services import FakeMail
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "notifications" / "mail"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
@@ -28,28 +29,9 @@ FINISHED = {"batchItemFailures": []}
 type Batch = dict[str, Any]
 
 
-class FakeSES:
-    """Takes mails; `before` and `after` may raise around the moment at which one is accepted."""
-
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
-        self.before: Callable[[], None] = lambda: None
-        self.after: Callable[[], None] = lambda: None
-
-    def send_email(self, **request: Any) -> dict[str, str]:
-        self.before()
-        self.sent.append(request)
-        self.after()
-        return {"MessageId": f"ses-{len(self.sent)}"}
-
-    @property
-    def subjects(self) -> list[str]:
-        return [request["Message"]["Subject"]["Data"] for request in self.sent]
-
-
 @pytest.fixture
-def ses(monkeypatch: pytest.MonkeyPatch) -> FakeSES:
-    fake = FakeSES()
+def ses(monkeypatch: pytest.MonkeyPatch) -> FakeMail:
+    fake = FakeMail()
     monkeypatch.setattr(mail, "SES", fake)
     return fake
 
@@ -57,8 +39,56 @@ def ses(monkeypatch: pytest.MonkeyPatch) -> FakeSES:
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
     database = FakeDynamoDB(Table("mail", {"id": "S"}))
-    monkeypatch.setattr(mail, "ONCE", OncePerEvent[str]("mail", "mail", database.client))
+    start_process(monkeypatch, database)
     return database
+
+
+def start_process(monkeypatch: pytest.MonkeyPatch, table: FakeDynamoDB) -> None:
+    """Have the function run in a new process, which knows of no delivery yet."""
+    monkeypatch.setattr(mail, "ONCE", OncePerEvent[str]("mail", "mail", table.client, effect_seconds=mail.SES_SECONDS))
+
+
+class Clock:
+    """The time that is left of an invocation; sleeping takes it."""
+
+    def __init__(self) -> None:
+        """Start with a quarter of a minute more than the longest send and record."""
+        self.seconds = 36.0
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.seconds -= seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr("orderflow.idempotency.time.sleep", found.sleep)
+    return found
+
+
+def refuse_updates(times: float = float("inf")) -> Callable[[str, Any], None]:
+    """Return a hook that throttles so many calls of UpdateItem, or all of them."""
+    left = times
+
+    def hook(operation: str, _parameters: Any) -> None:
+        nonlocal left
+        if operation == "UpdateItem" and left > 0:
+            left -= 1
+            raise throttled(operation)
+
+    return hook
+
+
+def expire_claims(table: FakeDynamoDB) -> None:
+    """Let the time of every claim be over."""
+    for item in table.items("mail"):
+        table.client.update_item(
+            TableName="mail",
+            Key={"id": item["id"]},
+            UpdateExpression="SET in_progress_expiration = :past",
+            ExpressionAttributeValues={":past": {"N": "1"}},
+        )
 
 
 @pytest.fixture
@@ -87,8 +117,11 @@ def changed(batch: Batch, **changes: Any) -> Batch:
     return {"Records": [record | {"body": json.dumps(body)}]}
 
 
-def deliver(batch: Batch, *, milliseconds_left: int = 30_000) -> Any:
-    return mail.handler(batch, runtime.context("mail", milliseconds_left=milliseconds_left))
+def deliver(batch: Batch, *, milliseconds_left: int = 30_000, clock: Clock | None = None) -> Any:
+    context = runtime.context("mail", milliseconds_left=milliseconds_left)
+    if clock:
+        context.get_remaining_time_in_millis = lambda: int(clock.seconds * 1000)
+    return mail.handler(batch, context)
 
 
 def comes_back(answer: Any, batch: Batch) -> bool:
@@ -97,12 +130,12 @@ def comes_back(answer: Any, batch: Batch) -> bool:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, ses: FakeSES) -> None:
+def test_the_samples_have_the_answers_that_stand_beside_them(name: str, ses: FakeMail) -> None:
     assert deliver(sample(name)) == json.loads((EVENTS / f"{name}.answer.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["confirmed", "rejected", "held"])
-def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses: FakeSES) -> None:
+def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses: FakeMail) -> None:
     deliver(sample(name))
     (request,) = ses.sent
     customer = json.loads(sample(name)["Records"][0]["body"])["detail"]["data"]["customer"]
@@ -112,32 +145,32 @@ def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses:
     assert {tag["Name"] for tag in request["Tags"]} == {"type", "order_id", "order_version"}
 
 
-def test_an_event_delivered_in_one_batch_and_again_later_is_one_mail(ses: FakeSES) -> None:
+def test_an_event_delivered_in_one_batch_and_again_later_is_one_mail(ses: FakeMail) -> None:
     twice = sample("delivered-twice")
     for batch in (twice, twice, other_delivery(twice), other_delivery(other_delivery(twice))):
         assert deliver(batch) == FINISHED
     assert len(ses.sent) == 1
 
 
-def test_different_events_of_one_order_are_each_a_mail(ses: FakeSES) -> None:
+def test_different_events_of_one_order_are_each_a_mail(ses: FakeMail) -> None:
     held = sample("held")
     deliver(held)
     deliver(changed(sample("confirmed"), order_id="ord_held", event_id="ord_held:7"))
     assert len(ses.sent) == 2
 
 
-def test_a_replay_from_the_archive_sends_nothing_and_remembers_nothing(ses: FakeSES, table: FakeDynamoDB) -> None:
+def test_a_replay_from_the_archive_sends_nothing_and_remembers_nothing(ses: FakeMail, table: FakeDynamoDB) -> None:
     assert deliver(sample("replayed")) == FINISHED
     assert not ses.sent
     assert not table.items("mail")
 
 
-def test_poison_fails_alone_and_its_neighbours_go_through(ses: FakeSES) -> None:
+def test_poison_fails_alone_and_its_neighbours_go_through(ses: FakeMail) -> None:
     deliver(sample("poison-among-good"))
     assert [subject[:8] for subject in ses.subjects] == ["Your ord", "We are c"]
 
 
-def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_refused(ses: FakeSES) -> None:
+def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_refused(ses: FakeMail) -> None:
     deliver(sample("confirmed"))
     forged = changed(sample("confirmed"), type="OrderRejected", data=json.loads(sample("rejected")["Records"][0]["body"])["detail"]["data"])
     assert comes_back(deliver(forged), forged)
@@ -145,18 +178,18 @@ def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_r
 
 
 @pytest.mark.filterwarnings("ignore")  # Powertools would only warn, and go on
-def test_an_event_without_id_is_not_mailed_unguarded(ses: FakeSES) -> None:
+def test_an_event_without_id_is_not_mailed_unguarded(ses: FakeMail) -> None:
     unnamed = changed(sample("confirmed"), event_id="")
     assert comes_back(deliver(unnamed), unnamed)
     assert not ses.sent
 
 
-def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_does_nothing(ses: FakeSES) -> None:
+def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_does_nothing(ses: FakeMail) -> None:
     batch = sample("confirmed")
     answers: list[Any] = []
 
-    def meanwhile() -> None:
-        ses.before = lambda: None
+    def meanwhile(_operation: str, _parameters: Any) -> None:
+        ses.before = None
         answers.append(deliver(other_delivery(batch)))
 
     ses.before = meanwhile
@@ -166,8 +199,8 @@ def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_doe
     assert len(ses.sent) == 1
 
 
-def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeSES, lines: io.StringIO) -> None:
-    def refuse() -> None:
+def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeMail, lines: io.StringIO) -> None:
+    def refuse(_operation: str, _parameters: Any) -> None:
         raise client_error("SendEmail", "MessageRejected", "Email address is not verified: ann@example.com")
 
     ses.before = refuse
@@ -175,54 +208,92 @@ def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeSES, lines: io.St
     assert comes_back(deliver(batch), batch)
     assert "MessageRejected" in lines.getvalue()
     assert "ann@example.com" not in lines.getvalue()
-    ses.before = lambda: None
+    ses.before = None
     assert deliver(batch) == FINISHED
     assert len(ses.sent) == 1
 
 
-def test_a_worker_that_dies_before_sending_leaves_the_mail_to_the_next(ses: FakeSES) -> None:
-    def die() -> None:
-        raise Crash
-
-    ses.before = die
+def test_a_worker_that_dies_before_sending_leaves_the_mail_to_the_next(ses: FakeMail, table: FakeDynamoDB) -> None:
+    ses.before = crash_at("SendEmail")
     with pytest.raises(Crash):
-        deliver(sample("confirmed"), milliseconds_left=-1000)
-    ses.before = lambda: None
+        deliver(sample("confirmed"))
+    ses.before = None
+    expire_claims(table)
     assert deliver(sample("confirmed")) == FINISHED
     assert len(ses.sent) == 1
 
 
-def test_while_a_dead_workers_claim_lasts_the_message_comes_back(ses: FakeSES, table: FakeDynamoDB) -> None:
+def test_while_a_dead_workers_claim_lasts_the_message_comes_back(ses: FakeMail, table: FakeDynamoDB) -> None:
     table.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
         deliver(sample("confirmed"), milliseconds_left=30_000)
-    table.before = lambda _name, _parameters: None
+    table.before = None
     assert comes_back(deliver(sample("confirmed")), sample("confirmed"))
     assert len(ses.sent) == 1
 
 
-def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: FakeSES, table: FakeDynamoDB) -> None:
+def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: FakeMail, table: FakeDynamoDB) -> None:
     table.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
-        deliver(sample("confirmed"), milliseconds_left=-1000)
-    table.before = lambda _name, _parameters: None
+        deliver(sample("confirmed"))
+    table.before = None
+    expire_claims(table)
     assert deliver(sample("confirmed")) == FINISHED
     first, second = ses.sent
     assert first == second
 
 
-def test_a_record_that_cannot_be_completed_does_not_send_the_mail_again(ses: FakeSES, table: FakeDynamoDB, lines: io.StringIO) -> None:
-    def refuse(operation: str, _parameters: Any) -> None:
-        if operation == "UpdateItem":
-            raise throttled(operation)
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_completing_the_record_is_retried_within_the_invocation(ses: FakeMail, table: FakeDynamoDB, clock: Clock, times: int) -> None:
+    table.before = refuse_updates(times)
+    assert deliver(sample("confirmed"), clock=clock) == FINISHED
+    (record,) = table.items("mail")
+    assert (record["status"]["S"], json.loads(record["data"]["S"])) == ("COMPLETED", "ses-1")
 
-    table.before = refuse
-    assert deliver(sample("confirmed")) == FINISHED
+
+def test_a_record_that_cannot_be_completed_ends_in_time_and_is_logged(
+    ses: FakeMail, table: FakeDynamoDB, clock: Clock, lines: io.StringIO
+) -> None:
+    table.before = refuse_updates()
+    assert deliver(sample("confirmed"), clock=clock) == FINISHED
     assert "performed, but not recorded" in lines.getvalue()
+    assert len(ses.sent) == 1
+    assert WRITE_SECONDS <= clock.seconds < WRITE_SECONDS + 2
+
+
+def test_a_mail_without_record_is_not_sent_again_by_its_process(ses: FakeMail, table: FakeDynamoDB, clock: Clock) -> None:
+    table.before = refuse_updates()
+    deliver(sample("confirmed"), clock=clock)
+    table.before = None
+    expire_claims(table)
+    table.before = refuse_updates()
+    clock.seconds = 30
+    assert deliver(other_delivery(sample("confirmed")), clock=clock) == FINISHED
     assert len(ses.sent) == 1
 
 
-def test_without_the_table_nothing_is_sent(ses: FakeSES, table: FakeDynamoDB) -> None:
+def test_a_late_record_is_written_with_the_next_mail_of_the_process(
+    ses: FakeMail, table: FakeDynamoDB, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.before = refuse_updates()
+    deliver(sample("confirmed"), clock=clock)
+    table.before = None
+    deliver(sample("held"))
+    start_process(monkeypatch, table)
+    expire_claims(table)
+    assert deliver(other_delivery(sample("confirmed"))) == FINISHED
+    assert len(ses.sent) == 2
+    assert {record["status"]["S"] for record in table.items("mail")} == {"COMPLETED"}
+
+
+def test_a_mail_is_not_begun_when_the_invocation_may_end_before_its_record(ses: FakeMail, table: FakeDynamoDB) -> None:
+    batch = sample("confirmed")
+    assert comes_back(deliver(batch, milliseconds_left=(mail.SES_SECONDS + WRITE_SECONDS) * 1000 - 1), batch)
+    assert not ses.sent
+    assert not table.items("mail")
+
+
+def test_without_the_table_nothing_is_sent(ses: FakeMail, table: FakeDynamoDB) -> None:
     def refuse(operation: str, _parameters: Any) -> None:
         raise throttled(operation)
 
@@ -231,13 +302,13 @@ def test_without_the_table_nothing_is_sent(ses: FakeSES, table: FakeDynamoDB) ->
     assert not ses.sent
 
 
-def test_a_record_outlives_every_queue_and_redrive(ses: FakeSES, table: FakeDynamoDB) -> None:
+def test_a_record_outlives_every_queue_and_redrive(ses: FakeMail, table: FakeDynamoDB) -> None:
     deliver(sample("confirmed"))
     (record,) = table.items("mail")
     assert int(record["expiration"]["N"]) > time.time() + 28 * 24 * 3600
 
 
-def test_every_line_has_the_ids_of_its_own_message_and_no_personal_data(ses: FakeSES, lines: io.StringIO) -> None:
+def test_every_line_has_the_ids_of_its_own_message_and_no_personal_data(ses: FakeMail, lines: io.StringIO) -> None:
     deliver(sample("poison-among-good"))
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]
     sent = [line for line in logged if line["message"] == "mail sent"]

@@ -1,0 +1,144 @@
+"""Mails: every call goes wrong in every way, the queue brings the message again, and each event is one mail."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MAIL_FROM", "orders@example.com")
+os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
+
+import pytest
+
+from notifications import mail
+from orderflow.idempotency import OncePerEvent
+from tests.faults.conftest import Tally
+from tests.faults.faults import (
+    BROKEN_AFTER,
+    CRASH_AFTER,
+    CRASH_BEFORE,
+    LOST,
+    MAIL,
+    Call,
+    Disturbance,
+    target_of,
+)
+from tests.faults.paths import Stage
+from tests.faults.sweeps import Sweep
+from tests.support import runtime
+from tests.support.dynamodb import Crash, FakeDynamoDB, Table
+from tests.support.services import FakeMail
+
+SAMPLES = Path(__file__).resolve().parents[2] / "events" / "notifications" / "mail"
+BATCHES = ("confirmed", "delivered-twice")
+ATTEMPTS = 5
+# When nobody can know that SES took the mail: it is sent again then. There is no other such moment.
+UNKNOWN = {("SendEmail", CRASH_AFTER), ("SendEmail", LOST), ("SendEmail", BROKEN_AFTER), ("UpdateItem", CRASH_BEFORE)}
+
+
+class Shop:
+    """The mail function with its table, SES and a batch of messages, in one process after the other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, batch: str, disturbance: Disturbance, attempts: int = 1) -> None:
+        self._records: list[dict[str, Any]] = json.loads((SAMPLES / f"{batch}.json").read_text())["Records"]
+        self.table, self.ses = FakeDynamoDB(Table("mail", {"id": "S"}), attempts=attempts), FakeMail()
+        self._patch = monkeypatch.setattr
+        self._patch(mail, "SES", self.ses)
+        self.start_process()
+        for name, service in {"dynamodb": self.table, MAIL: self.ses}.items():
+
+            def before(operation: str, given: Any, name: str = name) -> None:
+                disturbance.before(Call("NotificationsMail", name, operation, target_of(given)), given)
+
+            def after(operation: str, given: Any, name: str = name) -> None:
+                disturbance.after(Call("NotificationsMail", name, operation, target_of(given)), given)
+
+            service.before, service.after = before, after
+
+    def start_process(self) -> None:
+        """Forget what the process had in memory."""
+        self._patch(mail, "ONCE", OncePerEvent[str]("mail", "mail", self.table.client, effect_seconds=mail.SES_SECONDS))
+
+    def expire_claims(self) -> None:
+        """Let the time of every claim be over, as it is when SQS delivers a message again."""
+        hooks, self.table.before, self.table.after = (self.table.before, self.table.after), None, None
+        for item in self.table.items("mail"):
+            self.table.client.update_item(
+                TableName="mail",
+                Key={"id": item["id"]},
+                UpdateExpression="SET in_progress_expiration = :past",
+                ExpressionAttributeValues={":past": {"N": "1"}},
+            )
+        self.table.before, self.table.after = hooks
+
+    def deliver_once(self, messages: list[dict[str, Any]] | None = None) -> list[str]:
+        """Deliver messages, or all of them, and return the ids of those that come back."""
+        answer = mail.handler({"Records": messages or self._records}, runtime.context("mail", milliseconds_left=30_000))
+        return [str(failed["itemIdentifier"]) for failed in answer["batchItemFailures"]]
+
+    def deliver(self) -> None:
+        """Deliver the messages until all of them are done."""
+        left = self._records
+        for _ in range(ATTEMPTS):
+            try:
+                failed = self.deliver_once(left)
+            except Crash:
+                self.start_process()
+            else:
+                left = [record for record in left if record["messageId"] in failed]
+                if not left:
+                    return
+            self.expire_claims()
+        raise AssertionError(f"mail still fails for {left}")
+
+    def wrong(self, *, unknown: bool) -> list[str]:
+        """Return what is wrong with the mails that were sent."""
+        if any(one != self.ses.sent[0] for one in self.ses.sent):
+            return ["two different mails"]
+        return [] if len(self.ses.sent) == 1 + unknown else [f"{len(self.ses.sent)} mails"]
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orderflow.idempotency.time.sleep", lambda _: None)
+
+
+def calls_of_a_run(monkeypatch: pytest.MonkeyPatch, batch: str) -> list[Call]:
+    recorded = Disturbance()
+    shop = Shop(monkeypatch, batch, recorded)
+    shop.deliver()
+    assert shop.wrong(unknown=False) == []
+    return recorded.calls
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("next_process", [False, True])
+def test_one_failing_call_leads_to_one_mail(
+    stage: Stage, tally: Tally, monkeypatch: pytest.MonkeyPatch, batch: str, *, next_process: bool
+) -> None:
+    """The messages come once more at the end, though they were deleted, to the same process or to a new one."""
+
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        shop = Shop(monkeypatch, batch, disturbance, attempts)
+        shop.deliver()
+        shop.expire_claims()
+        if next_process:
+            shop.start_process()
+        shop.deliver()
+        (met,) = [call for number, call in enumerate(disturbance.calls) if disturbance.match(number, call)]
+        return shop.wrong(unknown=(met.operation, disturbance.kind) in UNKNOWN)
+
+    Sweep(f"mail, {batch}", tally).once(enumerate(calls_of_a_run(monkeypatch, batch)), run)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_delivery_at_any_moment_sends_nothing_more(stage: Stage, tally: Tally, monkeypatch: pytest.MonkeyPatch, batch: str) -> None:
+    def run(disturbance: Disturbance, attempts: int) -> list[str]:
+        shop = Shop(monkeypatch, batch, disturbance, attempts)
+        disturbance.act = shop.deliver_once
+        shop.deliver()
+        return shop.wrong(unknown=False)
+
+    Sweep(f"mail, {batch}", tally).between(enumerate(calls_of_a_run(monkeypatch, batch)), "messages twice", run)
