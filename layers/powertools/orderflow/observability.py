@@ -20,6 +20,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from aws_lambda_powertools.tracing import Tracer
 
 from orderflow import settings
+from orderflow.ids import is_order_id
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -37,6 +38,7 @@ logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
 # What the log group says already, or the function's configuration.
 _KNOWN = ("function_name", "function_arn", "function_memory_size")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 type Handler[E, A] = Callable[[E, LambdaContext], A]
 
@@ -84,8 +86,12 @@ def add_nonzero_metric(name: str, unit: MetricUnit, value: float) -> None:
 
 
 def identify(**keys: str | None) -> None:
-    """Put ids (`order_id`, `event_id`, `correlation_id`) on all further log lines and on the trace."""
-    known = {name: value for name, value in keys.items() if value}
+    """Put ids (`order_id`, `event_id`, `correlation_id`) on all further log lines and on the trace.
+
+    Ids come from outside as well. Text that is no id is logged as `invalid`: it could hold personal data, or control
+    characters for the terminal of an operator.
+    """
+    known = {name: value if _ID.fullmatch(value) else "invalid" for name, value in keys.items() if value}
     logger.append_keys(**known)
     for name, value in known.items():
         tracer.put_annotation(name, value)
@@ -115,11 +121,12 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
     @functools.wraps(handler)
     def invoke(event: E, context: LambdaContext) -> A:
         path: dict[str, str] = event.get("pathParameters") or {}
+        path_id = path.get("order_id", "")
         _shorten()
         lines.forget()
         identify(
             correlation_id=correlation_of(event),
-            order_id=event.get("order_id") or path.get("order_id"),
+            order_id=event.get("order_id") or (path_id if is_order_id(path_id) else None),
             event_id=event.get("event_id"),
         )
         try:

@@ -43,12 +43,27 @@ def test_every_line_names_order_and_request(context: Any, logged: Lines) -> None
 
 def test_an_http_request_brings_them_in_its_path_and_headers(context: Any, logged: Lines) -> None:
     event = {
-        "pathParameters": {"order_id": "ord_9"},
+        "pathParameters": {"order_id": "ord_" + "a" * 26},
         "headers": {"x-correlation-id": "client-1"},
         "requestContext": {"requestId": "gateway-1"},
     }
     step(event, context)
-    assert {(line["correlation_id"], line["order_id"]) for line in logged()} == {("client-1", "ord_9")}
+    assert {(line["correlation_id"], line["order_id"]) for line in logged()} == {("client-1", "ord_" + "a" * 26)}
+
+
+@pytest.mark.parametrize(
+    "text", ["ord_9", "ann@example.com", "\x1b[2J", "ord_" + "a" * 26 + "\n", "../x", "ord_" + "A" * 26, "", "x" * 5000]
+)
+def test_path_text_that_is_no_order_id_is_not_logged(context: Any, logged: Lines, text: str) -> None:
+    step({"pathParameters": {"order_id": text}, "headers": None, "requestContext": {"requestId": "gateway-1"}}, context)
+    assert not any("order_id" in line for line in logged())
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "ann@example.com", "a\nb", "\u202e", "x" * 129, "1 High St"])
+def test_an_id_of_another_form_is_logged_as_invalid(context: Any, logged: Lines, text: str) -> None:
+    step({**STEP, "order_id": text, "correlation_id": text, "found": text}, context)
+    last = logged()[-1]
+    assert (last["order_id"], last["correlation_id"], last["event_id"]) == ("invalid", "invalid", "invalid")
 
 
 def test_keys_do_not_outlive_their_invocation(context: Any, logged: Lines) -> None:
