@@ -6,12 +6,18 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
-BIN := .venv/bin
-UV := .venv-tools/bin/uv
-PY := $(BIN)/python
+# No variable of the command line reaches a shell as code. The tools read them from the environment (`cli.option`), so recipes
+# name none of them; what recipes do name is `override`, and the values are taken as they are, not expanded.
+$(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),\
+  $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+
+override BIN := .venv/bin
+override UV := .venv-tools/bin/uv
+override PY := $(BIN)/python
 BACKEND ?= embedded
-export BACKEND
-export ENDPOINT
+# An environment of samconfig.toml.
+ENV ?= default
+export BACKEND ENV
 export SAM_CLI_TELEMETRY := 0
 # `sam build` looks for python3.13 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
@@ -23,8 +29,8 @@ setup: .venv .venv-emulator .venv-localstripe .venv-security ## Create the Pytho
 runtime: .venv .venv-emulator
 
 # $(call sync,lock,options): makes the environment $@ what its lock says, unless it is that already.
-sum = $$(cksum < $(1))
-define sync
+override sum = $$(cksum < $(1))
+override define sync
 @[ "$$(cat $@/.lock 2>/dev/null)" = "$(call sum,$(1))" ] || { \
   echo "setup  $@"; \
   { [ -x $@/bin/python ] || $(UV) venv --quiet --no-config --python "$$(devtools/find-python)" $@; } && \
@@ -52,7 +58,7 @@ endef
 	  echo "$(call sum,requirements/tools.txt)" > $@/.lock; }
 
 # $(call compile-lock,group,options)
-compile-lock = $(UV) pip compile --quiet --no-config --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate --group $(1) $(2) -o requirements/$(1).txt
+override compile-lock = $(UV) pip compile --quiet --no-config --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate --group $(1) $(2) -o requirements/$(1).txt
 lock: .venv-tools ## Resolve every lock in requirements/ anew, to the newest versions
 	$(call compile-lock,dev)
 	@# What is shipped is what was tested.
@@ -70,22 +76,22 @@ run: runtime ## Start the emulator, deploy, and watch orders of every outcome to
 	@PYTHONPATH=functions $(PY) -m devtools.run
 
 order: runtime ## Place the order of a file and follow it: make order FILE=events/orders/place/accepted.json
-	@$(PY) -m devtools.order $(if $(FILE),"$(FILE)")
+	@$(PY) -m devtools.order
 
 trace: runtime ## Show what caused what in an order, with times: make trace ORDER=ord_…
-	@$(PY) -m devtools.trace $(if $(ORDER),"$(ORDER)")
+	@$(PY) -m devtools.trace
 
 logs: runtime ## Print the functions' logs
 	@$(PY) -m devtools.logs
 
 token: runtime ## Print a bearer token for curl: make token CUSTOMER=ann
-	@$(PY) -m devtools.tokens $(if $(CUSTOMER),"$(CUSTOMER)")
+	@$(PY) -m devtools.tokens
 
 carrier: runtime ## Play the carrier of an order: make carrier ORDER=ord_… DO=dispatch|deliver|lose|return|readings
 	@PYTHONPATH=functions $(PY) -m devtools.carrier
 
 redrive: runtime ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
-	@PYTHONPATH=functions $(PY) -m devtools.redrive $(if $(QUEUE),"$(QUEUE)")
+	@PYTHONPATH=functions $(PY) -m devtools.redrive
 
 rebuild-view: runtime ## Make the customers' lists of orders again from the order log
 	@$(PY) -m devtools.rebuild
@@ -121,18 +127,18 @@ invoke: runtime ## Run every function with its sample events in Lambda container
 	@$(PY) -m devtools.invoke
 
 bench: runtime ## Measure cold start, latency, throughput and the cost of an order, as ratios
-	@PYTHONPATH=functions $(PY) -m devtools.bench $(if $(RECORD),--record)
+	@PYTHONPATH=functions $(PY) -m devtools.bench
 
 idle-cost: .venv ## What a stack costs in a month without orders, item by item: make idle-cost ENV=prod
-	@$(PY) -m devtools.idle $(if $(RECORD),--record)
+	@$(PY) -m devtools.idle
 
 .PHONY: load
 load: runtime ## Many orders: make load ORDERS=100000, TARGET=emulator through an emulator, HOT=1 for one product, simulated
-	@PYTHONPATH=functions $(PY) -m tests.load $(if $(RECORD),--record)
+	@PYTHONPATH=functions $(PY) -m tests.load
 
 ##@ Tests
 
-ifeq ($(BACKEND),localstack)
+ifeq ($(value BACKEND),localstack)
 test: integration ## Check, unit tests, fault sweep, integration tests; BACKEND=localstack ENDPOINT=http://… runs the last there
 else
 test: setup
@@ -144,7 +150,7 @@ test: setup
 	@$(MAKE) integration
 endif
 
-PYTEST := $(PY) -m pytest -q
+override PYTEST := $(PY) -m pytest -q
 unit: .venv ## Unit and contract tests: rules, handlers, template; no network
 	@$(PYTEST) tests/unit tests/contract
 
@@ -162,12 +168,12 @@ integration: runtime ## Orders through HTTP on the deployed stack
 
 ##@ Checks
 
-CHECKS := format-check lint types imports template states security generated contracts-check
+override CHECKS := format-check lint types imports template states security generated contracts-check
 check: setup ## Format, lint, types, imports, template, state machines, security, generated files, contracts
 	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
 
 # $(call step,name,command): says nothing but its name and time, unless something was found.
-define step
+override define step
 @start=$$(date +%s); if out=$$({ $(2); } 2>&1); then printf 'ok     %-12s %3ss\n' "$(1)" "$$(($$(date +%s) - start))"; \
 else printf '%s\nFAILED %s\n' "$$out" "$(1)" >&2; exit 1; fi
 endef
@@ -204,7 +210,7 @@ contracts-check: .venv
 	$(call step,contracts,PYTHONPATH=functions $(PY) -m devtools.contracts --check)
 
 contracts: .venv ## Write the events' schemas and docs/events.md; say what changed since the last release, fail on what breaks somebody
-	@PYTHONPATH=functions RELEASE=$(RELEASE) $(PY) -m devtools.contracts
+	@PYTHONPATH=functions $(PY) -m devtools.contracts
 
 openapi: .venv ## Write the OpenAPI document from the models
 	@PYTHONPATH=functions $(PY) -m devtools.openapi
@@ -214,14 +220,13 @@ diagram: .venv ## Draw docs/architecture.md's diagram from the template
 
 ##@ AWS
 
-# ENV is an environment of samconfig.toml. What Python leaves beside its sources would count as a change of them.
-ENV ?= default
+# What Python leaves beside its sources would count as a change of them. The makefiles that `sam build` runs get no variables.
 build: .venv ## Build what is deployed: make build ENV=prod
 	@find functions layers -name __pycache__ -prune -exec rm -rf {} +
-	@sam build --config-env $(ENV)
+	@MAKEFLAGS= sam build --config-env "$$ENV"
 
 deploy: build ## Deploy to AWS, asking before it changes anything: make deploy ENV=staging
-	@env -u AWS_ENDPOINT_URL sam deploy --config-env $(ENV) $(if $(filter default,$(ENV)),--guided)
+	@env -u AWS_ENDPOINT_URL sam deploy --config-env "$$ENV" $(if $(filter default,$(value ENV)),--guided)
 
 ##@ The rest
 
@@ -231,7 +236,7 @@ clean: ## Stop the emulator; remove the environments and everything that was bui
 	find functions layers devtools tests -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## List what there is
-	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare sold dashboard balance audit audit-proof flags stop invoke bench test unit browser providers faults integration check format format-check lint \
   types imports template states security generated contracts-check contracts openapi diagram build deploy clean help \

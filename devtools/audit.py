@@ -55,7 +55,7 @@ def _text(value: Any) -> str:
 
 def _question() -> tuple[str, list[str]]:
     """What is asked, and what is put in place of its question mark. Raises UserError for a name that the template does not have."""
-    sql = cli.argument("SQL")
+    sql = cli.option("SQL")
     if sql:
         return sql, []
     known, name = queries(), cli.option("QUERY", DEFAULT)

@@ -50,13 +50,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def option(name: str, default: str = "") -> str:
-    """A variable of make's command line (`make trace ORDER=…`), stripped; the default when absent or empty."""
+    """A variable of make's command line (`make trace ORDER=…`), stripped; the default when absent or empty.
+
+    Make passes it in the environment: on a command line, a shell would run what stands in it.
+    """
     return os.environ.get(name, "").strip() or default
-
-
-def argument(name: str, default: str = "") -> str:
-    """What a tool is about: its first argument, or else the option of that name."""
-    return (sys.argv[1].strip() if len(sys.argv) > 1 else "") or option(name, default)
 
 
 def whole_number(name: str, default: int) -> int:

@@ -69,7 +69,9 @@ def _ordered(documents: Sequence[str]) -> list[dict[str, Any]]:
 
 def checked_out(revision: str, folder: Path) -> None:
     """Put the functions and the layer of a revision into a folder. Raises UserError where there is no such revision."""
-    packed = subprocess.run(["git", "archive", revision, "functions", "layers/powertools"], cwd=ROOT, capture_output=True, check=False)
+    # A revision that looks like an option of git is none.
+    command = ["git", "archive", "--end-of-options", revision, "functions", "layers/powertools"]
+    packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if packed.returncode:
         raise UserError(f"BASE={revision} is no revision with functions: {packed.stderr.decode(errors='replace').splitlines()[-1]}")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:

@@ -6,7 +6,6 @@ error, so that no new type goes unnoticed.
 """
 
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -364,8 +363,8 @@ def part() -> str:
 
 
 def main() -> None:
-    """Print the sum of an environment, and which resource types are free while idle; with --record write docs/performance.md."""
-    if "--record" in sys.argv[1:]:
+    """Print the sum of an environment, and which resource types are free while idle; with RECORD=1 write docs/performance.md."""
+    if cli.option("RECORD"):
         page.write(page.IDLE, part())
         ui.console.print(f"  wrote {page.DOCUMENT.relative_to(ROOT)}")
         return

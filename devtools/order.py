@@ -44,7 +44,7 @@ def _unpack(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
 
 def main() -> int:
     """Place it and print the answer; 0 when it was accepted and came to an end."""
-    file = cli.argument("FILE")
+    file = cli.option("FILE")
     if not file:
         raise UserError("say which: make order FILE=events/orders/place/….json")
     body, headers = request_of(Path(file))

@@ -49,7 +49,7 @@ def main() -> int:
     """List the queues, or redrive one; 1 when something could not be moved."""
     target = targets.from_environment()
     function = target.resources.get("OperationsRedriveFunction")
-    wanted, most = cli.argument("QUEUE"), cli.whole_number("MAX", 100)
+    wanted, most = cli.option("QUEUE"), cli.whole_number("MAX", 100)
     if not function:
         raise UserError("the deployed stack has no redrive function; run `make run` to deploy the present one")
     if not wanted:

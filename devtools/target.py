@@ -136,7 +136,8 @@ class Target:
 
     def aws_environment(self) -> dict[str, str]:
         """This process's environment with every AWS setting replaced, for programs that must reach the target only."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_CLI_"))}
+        # MAKEFLAGS: the makefiles that `sam build` runs would take over variables of the command line.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_CLI_", "MAKE"))}
         hosts = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "localhost,127.0.0.1,::1"]))
         return kept | {
             "AWS_ENDPOINT_URL": self.endpoint,

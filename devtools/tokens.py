@@ -6,7 +6,7 @@ from devtools import target as targets
 
 def main() -> None:
     """Print the token."""
-    customer = cli.argument("CUSTOMER", "ann")
+    customer = cli.option("CUSTOMER", "ann")
     print(issuer.token(targets.from_environment(), customer, seed.GROUPS.get(customer, ())))
 
 

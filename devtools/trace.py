@@ -108,7 +108,7 @@ def view(events: Sequence[dict[str, Any]], lines: Sequence[Line]) -> RenderableT
 
 def main() -> None:
     """Print the tree."""
-    order_id = cli.argument("ORDER")
+    order_id = cli.option("ORDER")
     if not order_id:
         raise UserError("say which: make trace ORDER=ord_…")
     target = targets.from_environment()

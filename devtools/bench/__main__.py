@@ -1,6 +1,6 @@
 """`make bench`: cold start, latency, the cost of an order, and throughput, as ratios and medians of one run.
 
---record writes docs/performance.md.
+RECORD=1 writes docs/performance.md.
 """
 
 import os
@@ -55,7 +55,7 @@ class Report:
 
 
 def main() -> int:
-    """Measure everything, print it, and with --record write it down; 1 when a target was missed."""
+    """Measure everything, print it, and with RECORD=1 write it down; 1 when a target was missed."""
     if os.environ.get("BACKEND", "embedded") != "embedded":
         raise UserError("the bench runs on the embedded emulator only")
     if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
@@ -69,7 +69,7 @@ def main() -> int:
         _latency(report, {"POST /orders": posts, **latency.invocations(target)})
         _throughput(report, throughput.measure(target))
     _cost(report, _counted(times))
-    if "--record" in sys.argv[1:]:
+    if cli.option("RECORD"):
         page.write(page.BENCH, document(report.sections))
         ui.console.print(f"  wrote {page.DOCUMENT.relative_to(ROOT)}")
     for missed in report.missed:

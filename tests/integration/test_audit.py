@@ -59,7 +59,6 @@ def test_an_orders_events_are_archived_as_they_are_in_the_log(world: World, conf
 
 
 def test_the_archive_answers_questions(world: World, confirmed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sys.argv", ["audit"])
     monkeypatch.setenv("QUERY", "timeline")
     monkeypatch.setenv("ORDER", confirmed)
     audit.main()

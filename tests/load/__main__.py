@@ -1,7 +1,7 @@
 """`make load`: how the pipeline does with many orders, and with many for one product.
 
 ORDERS=100000 is how many go through publisher, stream, analytics and ledger in this process; TARGET=emulator sends them, 5000
-unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one product. --record writes what was found into
+unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one product. RECORD=1 writes what was found into
 docs/performance.md.
 """
 
@@ -61,7 +61,7 @@ def hot_product() -> int:
                 missed.append(f"{spread.attempts_per_order:.2f} attempts an order at {rate} orders a second, {hot.MOST_ATTEMPTS} allowed")
     columns = ("orders a second", "one row", "given up", "as it is", "given up", "as it is, AWS twice as slow")
     show(f"Attempts an order, of {hot.Case(1).orders:,} orders for one product", columns, rows)
-    if "--record" in sys.argv[1:]:
+    if cli.option("RECORD"):
         page.write(page.HOT, _hot_part(columns, rows, reached=not missed))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
     return _ended(missed)
@@ -100,7 +100,7 @@ def in_process(orders: int) -> int:
     missed = [*flatness.growing(found), *found.differences]
     for verdict in flatness.verdicts(found):
         ui.console.print(f"  {verdict}", highlight=False)
-    if "--record" in sys.argv[1:]:
+    if cli.option("RECORD"):
         page.write(page.LOAD, flatness.part(found))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
     return _ended(missed)

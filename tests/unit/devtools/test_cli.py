@@ -54,12 +54,11 @@ def test_the_answer_is_the_exit_code(answer: int | None, code: int) -> None:
     assert end.value.code == code
 
 
-def test_an_argument_goes_before_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ORDER", "ord_option")
-    monkeypatch.setattr("sys.argv", ["trace"])
-    assert cli.argument("ORDER") == "ord_option"
-    monkeypatch.setattr("sys.argv", ["trace", "ord_argument"])
-    assert cli.argument("ORDER") == "ord_argument"
+def test_an_option_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER", " ord_option ")
+    assert cli.option("ORDER", "other") == "ord_option"
+    monkeypatch.setenv("ORDER", " ")
+    assert cli.option("ORDER", "other") == "other"
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "²"])

@@ -75,3 +75,9 @@ def test_a_file_of_events_is_read_in_the_order_in_which_they_happened(tmp_path: 
     path.write_text("not an event", "utf-8")
     with pytest.raises(UserError, match="one event, a JSON object, on each line"):
         compare.read(path)
+
+
+def test_a_revision_is_never_an_option_of_git(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no revision"):
+        compare.checked_out(f"--output={tmp_path}/written", tmp_path)
+    assert not (tmp_path / "written").exists()

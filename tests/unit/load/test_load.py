@@ -94,7 +94,6 @@ def test_a_mapping_on_disk_is_a_mapping(tmp_path: Path) -> None:
 
 def test_the_command_shows_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("ORDERS", "100")
-    monkeypatch.setattr("sys.argv", ["load"])
 
     assert command.main() == 0
     assert "ledger and analytics are what the orders come to" in capsys.readouterr().out
