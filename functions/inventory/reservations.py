@@ -45,7 +45,7 @@ def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> Reserved:
         try:
             order = _take(log, inventory, order)
         except Conflict:
-            order = log.load(order_id)
+            order = log.refresh(order)
     raise Conflict(order_id)
 
 
@@ -66,10 +66,10 @@ def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
         try:
             order = _give_back(log, inventory, order)
         except Conflict:
-            order = log.load(order_id)
+            order = log.refresh(order)
         except NotAside:
             # Somebody else may have given it back since the order was read.
-            before, order = order, log.load(order_id)
+            before, order = order, log.refresh(order)
             if order.version == before.version:
                 raise
     raise Conflict(order_id)

@@ -36,10 +36,11 @@ def record(log: OrderLog, message: Told) -> None:
     if command is None:
         logger.info("told by the carrier", what=type(message).__name__)
         return
-    order = _recorded(log, log.load(order_id, at_least=1), command)
+    read = log.load(order_id, at_least=1)
+    order = _recorded(log, read, command)
     if isinstance(order, Refusal):
         # What was read was maybe not the latest.
-        order = _recorded(log, log.load(order_id), command)
+        order = _recorded(log, log.refresh(read), command)
     if isinstance(order, Refusal):
         raise NotAllowed(order.why)
     if isinstance(message, Dispatched):

@@ -253,6 +253,12 @@ Command = (
     | RecordCreditNote
 )
 
+# Far above what orders have, so that an order stays small enough to be folded, answered and listed. A return beyond it is answered
+# with 409; a parcel or dispute beyond it stays in the dead-letter queue of its webhook, which has an alarm.
+MAX_PARCELS = 500
+MAX_RETURNS = 250
+MAX_DISPUTES = 50
+
 SHIPPABLE: frozenset[State] = frozenset({"confirmed", "partly_dispatched", "cancelling"})
 
 
@@ -262,7 +268,22 @@ def decide(order: Order, command: Command) -> Decision:
     No facts means that the command has had its effect already.
     """
     rule: Callable[[Order, Any], Decision] = _RULES[type(command)]
-    return rule(order, command)
+    decision = rule(order, command)
+    full = None if isinstance(decision, Refusal) else next(filter(None, (_limit(order, fact) for fact in decision)), None)
+    return refuse(order, command, full) if full else decision
+
+
+def _limit(order: Order, fact: Fact) -> str | None:
+    """Return why an order takes no more facts of a kind, or None if it does."""
+    match fact:
+        case events.ShipmentDispatched() if len(order.parcels) >= MAX_PARCELS:
+            return f"an order has at most {MAX_PARCELS} parcels"
+        case events.ReturnRequested() if len(order.returns) >= MAX_RETURNS:
+            return f"an order has at most {MAX_RETURNS} returns; send several products back with one return"
+        case events.PaymentDisputed() if len(order.disputes) >= MAX_DISPUTES:
+            return f"an order has at most {MAX_DISPUTES} disputes"
+        case _:
+            return None
 
 
 def refuse(order: Order, command: Command, why: str = "") -> Refusal:
@@ -286,7 +307,7 @@ def _decide_invoice(order: Order, command: RecordInvoice) -> Decision:
 
 
 def _decide_credit_note(order: Order, command: RecordCreditNote) -> Decision:
-    due = next((one for one in order.corrections if one.cause == command.cause), None)
+    due = order.corrections.get(command.cause)
     if due is None or order.invoice is None:
         return refuse(order, command)
     if due.credit_note:
@@ -457,8 +478,7 @@ def _decide_arrival(order: Order, command: RecordDelivery | RecordLoss, parcel: 
         case (RecordDelivery(), "delivered") | (RecordLoss(), "lost"):
             return ()
         case RecordDelivery(), "dispatched":
-            others = [other for other in order.parcels if other != parcel]
-            complete = not remaining(order) and all(other.state != "dispatched" for other in others)
+            complete = not remaining(order) and order.under_way == 1
             return (events.ShipmentDelivered(order.customer, parcel.parcel_id, parcel.lines, complete),)
         case RecordLoss(), "dispatched":
             return (events.ShipmentLost(order.customer, parcel.parcel_id, parcel.lines, parcel.amount),)
@@ -529,11 +549,11 @@ def _owed(order: Order, cause: str) -> Money | str:
 
 
 def _parcel(order: Order, parcel_id: str) -> Parcel | None:
-    return next((parcel for parcel in order.parcels if parcel.parcel_id == parcel_id), None)
+    return order.parcels.get(parcel_id)
 
 
 def _return(order: Order, return_id: str) -> Return | None:
-    return next((one for one in order.returns if one.return_id == return_id), None)
+    return order.returns.get(return_id)
 
 
 def _is_unreserved(order: Order) -> bool:

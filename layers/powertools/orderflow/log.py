@@ -14,12 +14,13 @@ from __future__ import annotations
 import random
 import time
 import zlib
+from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from orderflow import events
 from orderflow.observability import logger
-from orderflow.order import Mark, Order, evolve, fold, is_open, mark
+from orderflow.order import Mark, Order, after_events, evolve, is_open, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,9 @@ OPEN_SHARDS = 8
 SAMPLE = 64
 WAITING = "waiting"
 ATTEMPTS = 5
+# An order of so many events is kept in the process, so that the next load reads only the events since; at most so many orders are.
+LONG = 100
+MOST_KEPT = 32
 
 
 class OrderNotFound(LookupError):
@@ -81,6 +85,7 @@ class OrderLog:
         """Work on the DynamoDB table named `table`."""
         self._table = table
         self._client = client
+        self._long = OrderedDict[str, Order]()
 
     def place(
         self, order_id: str, placed: events.OrderPlaced, *, correlation_id: str, fingerprint: str, payment_token: str
@@ -132,12 +137,7 @@ class OrderLog:
         Raises:
             OrderNotFound: there are none.
         """
-        if at_least is not None:
-            found = self._events(order_id, consistent=False)
-            # Events that were written together may come into view one by one.
-            if found and len(found) >= at_least and found[-1].order_version == len(found):
-                return found
-        found = self._events(order_id, consistent=True)
+        found = self._since(order_id, 0, at_least)
         if not found:
             raise OrderNotFound(order_id)
         return found
@@ -148,7 +148,27 @@ class OrderLog:
         Raises:
             OrderNotFound: there are none.
         """
-        return fold(order_id, self.history(order_id, at_least))
+        return self.refresh(self._long.get(order_id) or Order(order_id=order_id), at_least)
+
+    def refresh(self, order: Order, at_least: int | None = None) -> Order:
+        """Return `order` after the events that were appended since it was loaded, which are all that is read; `at_least` as in `history`.
+
+        Raises:
+            OrderNotFound: there are no events.
+        """
+        after = after_events(order, self._since(order.order_id, order.version, at_least))
+        if not after.version:
+            raise OrderNotFound(order.order_id)
+        return self._kept(after)
+
+    def _kept(self, order: Order) -> Order:
+        """Keep a long order, whose events never change, for the next load, in place of the one that was longest not loaded."""
+        if order.version >= LONG:
+            self._long[order.order_id] = order
+            self._long.move_to_end(order.order_id)
+            if len(self._long) > MOST_KEPT:
+                self._long.popitem(last=False)
+        return order
 
     def orders(self, at_once: int, after: tuple[str, int] | None) -> tuple[list[str], tuple[str, int] | None]:
         """Read the next `at_once` events of the whole log and return the orders that begin there, and after which event to go on.
@@ -202,7 +222,7 @@ class OrderLog:
             try:
                 return self.append(order, facts, source=source)
             except Conflict:
-                order = self.load(order.order_id)
+                order = self.refresh(order)
         raise Conflict(order.order_id)
 
     def append(
@@ -239,7 +259,7 @@ class OrderLog:
             transact(self._client, [*({"Put": put} for put in puts), *opening], alongside, own=len(puts), attempts=attempts)
         if is_open(order) and not is_open(after):
             self._try_to_unmark(after, new[-1].occurred_at)
-        return after
+        return self._kept(after)
 
     def unmark(self, order: Order, since: datetime | None = None) -> None:
         """Take the mark off an order that the saga has no work with; one that waits for a person keeps another, `since` (UTC) if given.
@@ -303,15 +323,25 @@ class OrderLog:
             }
         }
 
-    def _events(self, order_id: str, *, consistent: bool) -> list[events.Event]:
+    def _since(self, order_id: str, version: int, at_least: int | None) -> list[events.Event]:
+        """Return the order's events after a version, as `history` returns all of them; none where there are none."""
+        if at_least is not None:
+            found = self._events(order_id, version, consistent=False)
+            last = found[-1].order_version if found else version
+            # Events that were written together may come into view one by one.
+            if last >= at_least and last == version + len(found):
+                return found
+        return self._events(order_id, version, consistent=True)
+
+    def _events(self, order_id: str, after: int, *, consistent: bool) -> list[events.Event]:
         found: list[events.Event] = []
         start: dict[str, Any] = {}
         while True:
             page = self._client.query(
                 TableName=self._table,
-                KeyConditionExpression="order_id = :order_id",
-                ExpressionAttributeNames={"#event": "event"},
-                ExpressionAttributeValues={":order_id": {"S": order_id}},
+                KeyConditionExpression="order_id = :order_id AND #version > :after",
+                ExpressionAttributeNames={"#event": "event", "#version": "version"},
+                ExpressionAttributeValues={":order_id": {"S": order_id}, ":after": {"N": str(after)}},
                 ProjectionExpression="#event",
                 ConsistentRead=consistent,
                 **start,

@@ -7,6 +7,7 @@ is reserved, what was authorized and taken, what left, arrived and came back. `s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from orderflow import events
 from orderflow.events import Address, CancelledBy, Country, Customer, DisputeOutcome, Event, Line, RejectionReason, StockLine
 from orderflow.money import Money
+from orderflow.parts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +108,12 @@ class Correction(Struct, frozen=True, kw_only=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """The state of one order after the first `version` events of its log. `captured` and `refunded` are minor units."""
+    """The state of one order after the first `version` events of its log. `captured` and `refunded` are minor units.
+
+    The last five fields sum up parcels and returns, so that applying an event costs the same however many there are. Pieces by
+    sku: `left` were neither dispatched nor cancelled, `delivered` arrived, `returnable` are those of which no return was
+    announced, `kept` those that have not come back. `under_way` counts parcels that are neither delivered nor lost.
+    """
 
     order_id: str
     version: int = 0
@@ -127,12 +134,17 @@ class Order(Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     cancellation: Cancellation | None = None
     shipment: Literal["none", "requested", "recalled"] = "none"
-    parcels: tuple[Parcel, ...] = ()
+    parcels: Parts[Parcel] = Parts[Parcel]()
     cancelled: tuple[StockLine, ...] = ()
-    returns: tuple[Return, ...] = ()
+    returns: Parts[Return] = Parts[Return]()
     disputes: tuple[Dispute, ...] = ()
     invoice: str | None = None
-    corrections: tuple[Correction, ...] = ()
+    corrections: Parts[Correction] = Parts[Correction]()
+    left: Mapping[str, int] = {}
+    delivered: Mapping[str, int] = {}
+    returnable: Mapping[str, int] = {}
+    kept: Mapping[str, int] = {}
+    under_way: int = 0
 
     @property
     def customer(self) -> Customer:
@@ -169,7 +181,12 @@ class Order(Struct, frozen=True, kw_only=True):
 
 def fold(order_id: str, history: Iterable[Event]) -> Order:
     """Return the state of the order after `history`, its events in order of version."""
-    return reduce(evolve, history, Order(order_id=order_id))
+    return after_events(Order(order_id=order_id), history)
+
+
+def after_events(order: Order, following: Iterable[Event]) -> Order:
+    """Return the order after more events, which follow its version in order."""
+    return reduce(evolve, following, order)
 
 
 def mark(order: Order) -> Mark | None:
@@ -211,13 +228,12 @@ def stock_lines(order: Order) -> tuple[StockLine, ...]:
 
 def remaining(order: Order) -> tuple[StockLine, ...]:
     """Return what has neither left nor been cancelled."""
-    return subtract(stock_lines(order), *(parcel.lines for parcel in order.parcels), order.cancelled)
+    return _lines(order.left)
 
 
 def returnable(order: Order) -> tuple[StockLine, ...]:
     """Return what arrived and was not announced as a return, whenever it arrived."""
-    arrived = [line for parcel in order.parcels if parcel.state == "delivered" for line in parcel.lines]
-    return subtract(arrived, *(one.lines for one in order.returns))
+    return _lines(order.returnable)
 
 
 def price(order: Order, lines: Iterable[StockLine]) -> Money:
@@ -232,12 +248,10 @@ def price(order: Order, lines: Iterable[StockLine]) -> Money:
 
 def subtract(lines: Iterable[StockLine], *taken: Iterable[StockLine]) -> tuple[StockLine, ...]:
     """Return what is left of `lines`, one line for each product, in their order; what falls to nothing is left out."""
-    quantities: dict[str, int] = {}
-    for line in lines:
-        quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
-    for line in (line for some in taken for line in some):
-        quantities[line.sku] = quantities.get(line.sku, 0) - line.quantity
-    return tuple(StockLine(sku, quantity) for sku, quantity in quantities.items() if quantity > 0)
+    quantities = _more({}, lines)
+    for some in taken:
+        quantities = _less(quantities, some)
+    return _lines(quantities)
 
 
 def covers(lines: Iterable[StockLine], wanted: Iterable[StockLine]) -> bool:
@@ -271,31 +285,54 @@ def _shipping(order: Order) -> Order:
 def _shipping_state(order: Order) -> State:
     if not order.parcels:
         return "confirmed"
-    if remaining(order):
+    if any(quantity > 0 for quantity in order.left.values()):
         return "partly_dispatched"
-    if any(parcel.state == "dispatched" for parcel in order.parcels):
+    if order.under_way:
         return "dispatched"
-    delivered = [line for parcel in order.parcels if parcel.state == "delivered" for line in parcel.lines]
-    if not delivered:
+    if not order.delivered:
         return "lost"
-    came_back = [one.lines for one in order.returns if one.amount is not None]
-    if not came_back:
+    if order.kept == order.delivered:
         return "delivered"
-    return "partly_returned" if subtract(delivered, *came_back) else "returned"
+    return "partly_returned" if any(order.kept.values()) else "returned"
 
 
-def _moved(order: Order, parcels: tuple[Parcel, ...] | None = None, returns: tuple[Return, ...] | None = None) -> Order:
-    """Return the order with other parcels or returns; one that is being cancelled stays so until that is over."""
-    changed = replace(order, parcels=parcels or order.parcels, returns=returns or order.returns)
+def _moved(order: Order, **changes: Any) -> Order:
+    """Return the order with changed parcels or returns; one that is being cancelled stays so until that is over."""
+    changed = replace(order, **changes)
     return changed if order.state == "cancelling" else _shipping(changed)
 
 
-def _parcels(order: Order, parcel_id: str, **changes: object) -> tuple[Parcel, ...]:
-    return tuple(replace(parcel, **changes) if parcel.parcel_id == parcel_id else parcel for parcel in order.parcels)
+def _parcels(order: Order, parcel_id: str, **changes: Any) -> Parts[Parcel]:
+    known = order.parcels.get(parcel_id)
+    return order.parcels.put(parcel_id, replace(known, **changes)) if known else order.parcels
+
+
+def _returns(order: Order, return_id: str, **changes: Any) -> Parts[Return]:
+    known = order.returns.get(return_id)
+    return order.returns.put(return_id, replace(known, **changes)) if known else order.returns
+
+
+def _more(quantities: Mapping[str, int], lines: Iterable[StockLine]) -> dict[str, int]:
+    after = dict(quantities)
+    for line in lines:
+        after[line.sku] = after.get(line.sku, 0) + line.quantity
+    return after
+
+
+def _less(quantities: Mapping[str, int], lines: Iterable[StockLine]) -> dict[str, int]:
+    after = dict(quantities)
+    for line in lines:
+        after[line.sku] = after.get(line.sku, 0) - line.quantity
+    return after
+
+
+def _lines(quantities: Mapping[str, int]) -> tuple[StockLine, ...]:
+    return tuple(StockLine(sku, quantity) for sku, quantity in quantities.items() if quantity > 0)
 
 
 def _placed(order: Order, fact: events.OrderPlaced, event: Event) -> Order:
-    return replace(order, state="placed", correlation_id=event.correlation_id, placed_at=event.occurred_at, placed=fact)
+    placed = replace(order, state="placed", correlation_id=event.correlation_id, placed_at=event.occurred_at, placed=fact)
+    return replace(placed, left=_more({}, stock_lines(placed)))
 
 
 def _reserved(order: Order, _fact: events.StockReserved, event: Event) -> Order:
@@ -355,13 +392,12 @@ def _captured(order: Order, fact: events.PaymentCaptured, _event: Event) -> Orde
 
 def _paid_back(order: Order, fact: events.PaymentRefunded, event: Event) -> Order:
     kind, _, name = fact.cause.partition(":")
-    lost = (line for parcel in order.parcels if (kind, parcel.parcel_id) == ("parcel", name) for line in parcel.lines)
-    came_back = (line for one in order.returns if (kind, one.return_id) == ("return", name) for line in one.lines)
+    due = {"parcel": order.parcels, "return": order.returns}[kind].get(name) if kind in {"parcel", "return"} else None
     return replace(
-        _corrected(order, fact.cause, (*lost, *came_back), fact.amount, event),
+        _corrected(order, fact.cause, due.lines if due else (), fact.amount, event),
         refunded=order.refunded + fact.amount.amount,
         parcels=_parcels(order, name, refunded=True) if kind == "parcel" else order.parcels,
-        returns=tuple(replace(one, refunded=True) if kind == "return" and one.return_id == name else one for one in order.returns),
+        returns=_returns(order, name, refunded=True) if kind == "return" else order.returns,
     )
 
 
@@ -397,12 +433,12 @@ def _cancelled(order: Order, _fact: events.OrderCancelled, event: Event) -> Orde
 
 def _lines_cancelled(order: Order, fact: events.OrderLinesCancelled, event: Event) -> Order:
     less = _corrected(order, "cancelled", fact.lines, fact.amount, event)
-    return _shipping(replace(less, cancelled=(*order.cancelled, *fact.lines)))
+    return _shipping(replace(less, cancelled=(*order.cancelled, *fact.lines), left=_less(order.left, fact.lines)))
 
 
 def _corrected(order: Order, cause: str, lines: tuple[StockLine, ...], amount: Money, event: Event) -> Order:
     due = Correction(cause=cause, lines=lines, amount=amount, since=event.occurred_at)
-    return replace(order, corrections=(*order.corrections, due))
+    return replace(order, corrections=order.corrections.put(cause, due))
 
 
 def _not_cancelled(order: Order, _fact: events.CancellationFailed, _event: Event) -> Order:
@@ -418,25 +454,34 @@ def _recalled(order: Order, _fact: events.ShipmentRecalled, _event: Event) -> Or
 
 
 def _dispatched(order: Order, fact: events.ShipmentDispatched, _event: Event) -> Order:
-    return _moved(order, (*order.parcels, Parcel(parcel_id=fact.parcel_id, lines=fact.lines, amount=fact.amount)))
+    parcel = Parcel(parcel_id=fact.parcel_id, lines=fact.lines, amount=fact.amount)
+    parcels, left = order.parcels.put(fact.parcel_id, parcel), _less(order.left, fact.lines)
+    return _moved(order, parcels=parcels, left=left, under_way=order.under_way + 1)
 
 
 def _delivered(order: Order, fact: events.ShipmentDelivered, event: Event) -> Order:
-    return _moved(order, _parcels(order, fact.parcel_id, state="delivered", delivered_at=event.occurred_at))
+    return _moved(
+        order,
+        parcels=_parcels(order, fact.parcel_id, state="delivered", delivered_at=event.occurred_at),
+        under_way=order.under_way - 1,
+        delivered=_more(order.delivered, fact.lines),
+        returnable=_more(order.returnable, fact.lines),
+        kept=_more(order.kept, fact.lines),
+    )
 
 
 def _lost(order: Order, fact: events.ShipmentLost, _event: Event) -> Order:
-    return _moved(order, _parcels(order, fact.parcel_id, state="lost"))
+    return _moved(order, parcels=_parcels(order, fact.parcel_id, state="lost"), under_way=order.under_way - 1)
 
 
 def _return_requested(order: Order, fact: events.ReturnRequested, event: Event) -> Order:
     announced = Return(return_id=fact.return_id, lines=fact.lines, reason=fact.reason, requested_at=event.occurred_at)
-    return replace(order, returns=(*order.returns, announced))
+    returns = order.returns.put(fact.return_id, announced)
+    return replace(order, returns=returns, returnable=_less(order.returnable, fact.lines))
 
 
 def _return_received(order: Order, fact: events.ReturnReceived, _event: Event) -> Order:
-    came = (replace(one, amount=fact.amount) if one.return_id == fact.return_id else one for one in order.returns)
-    return _moved(order, returns=tuple(came))
+    return _moved(order, returns=_returns(order, fact.return_id, amount=fact.amount), kept=_less(order.kept, fact.lines))
 
 
 def _invoiced(order: Order, fact: events.InvoiceIssued, _event: Event) -> Order:
@@ -444,8 +489,10 @@ def _invoiced(order: Order, fact: events.InvoiceIssued, _event: Event) -> Order:
 
 
 def _credited(order: Order, fact: events.CreditNoteIssued, _event: Event) -> Order:
-    numbered = (replace(one, credit_note=fact.number) if one.cause == fact.cause else one for one in order.corrections)
-    return replace(order, corrections=tuple(numbered))
+    due = order.corrections.get(fact.cause)
+    if due is None:
+        return order
+    return replace(order, corrections=order.corrections.put(fact.cause, replace(due, credit_note=fact.number)))
 
 
 _APPLY: dict[type[events.Fact], Any] = {

@@ -257,7 +257,7 @@ class TestAppend:
         place(orderlog)
         stale = orderlog.load(ORDER_ID)
         record(orderlog, orders.RESERVE)
-        monkeypatch.setattr(orderlog, "load", lambda _: stale)
+        monkeypatch.setattr(orderlog, "refresh", lambda _: stale)
         with pytest.raises(Conflict):
             orderlog.record(stale, orders.RESERVE, source="inventory")
 

@@ -1,0 +1,89 @@
+"""Orders of many events: piece by piece dispatched, captured, delivered, sent back, refunded and credited."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from orderflow import commands as do
+from orderflow.commands import Command, Refusal, decide
+from orderflow.events import Address, Customer, Event, Line, OrderPlaced, StockLine
+from orderflow.money import Money
+from orderflow.order import Order, Screening, evolve, fold
+
+ORDER_ID = "ord_long"
+LINES = 50
+# Events of each piece; as many come before the first one.
+OF_A_PIECE = 7
+EVENTS = (150, 500, 1500)
+REPETITIONS = 7
+START = datetime(2026, 1, 15, tzinfo=UTC)
+ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
+
+
+def history(events: int) -> list[Event]:
+    """Return the first `events` of an order that has so many, each by the order's own rules."""
+    pieces = -(-events // OF_A_PIECE)
+    order, happened = Order(order_id=ORDER_ID, correlation_id="long"), list[Event]()
+    for command in _commands(pieces):
+        facts = decide(order, command)
+        if isinstance(facts, Refusal):
+            raise TypeError(facts.why)
+        for fact in facts:
+            event = Event(
+                event_id=f"{ORDER_ID}:{order.version + 1}",
+                type=type(fact).__name__,
+                schema_version=fact.schema_version,
+                occurred_at=START + timedelta(seconds=order.version),
+                source="test",
+                correlation_id="long",
+                causation_id=order.last_event_id,
+                order_id=ORDER_ID,
+                order_version=order.version + 1,
+                data=fact,
+            )
+            happened.append(event)
+            order = evolve(order, event)
+    return happened[:events]
+
+
+def times() -> dict[int, float]:
+    """Return the seconds of processor time that folding orders of `EVENTS` events takes, the least of several attempts each."""
+    return {number: min(_folded(history(number)) for _ in range(REPETITIONS)) for number in EVENTS}
+
+
+def _folded(happened: list[Event]) -> float:
+    began = time.process_time()
+    fold(ORDER_ID, happened)
+    return time.process_time() - began
+
+
+def _commands(pieces: int) -> list[Command]:
+    each = -(-pieces // LINES)
+    lines = tuple(Line(f"SKU-{number:02}", "Part", each, Money(100, "EUR")) for number in range(LINES))
+    total = Money(100 * each * LINES, "EUR")
+    commands: list[Command] = [
+        do.PlaceOrder(OrderPlaced(Customer("ann", "ann@example.com"), lines, total, ADDRESS, "GB")),
+        do.RecordReservation(),
+        do.RecordScreening(Screening("approve", 1, ())),
+        do.RecordAuthorization("auth_1"),
+        do.ConfirmOrder(),
+        do.RecordShipment("ship_1"),
+        do.RecordInvoice("2026-000001", "document"),
+    ]
+    for number in range(pieces):
+        commands += _of_a_piece(number, (StockLine(f"SKU-{number % LINES:02}", 1),))
+    return commands
+
+
+def _of_a_piece(number: int, lines: tuple[StockLine, ...]) -> list[Command]:
+    parcel_id, return_id = f"parcel_{number}", f"ret_{number}"
+    return [
+        do.RecordDispatch(parcel_id, lines),
+        do.RecordCapture(parcel_id, f"cap_{number}"),
+        do.RecordDelivery(parcel_id),
+        do.RequestReturn(return_id, lines, "", START - timedelta(days=1)),
+        do.RecordReturn(return_id),
+        do.RecordRefund(f"ref_{number}", f"return:{return_id}"),
+        do.RecordCreditNote(f"CN-2026-{number:06}", "document", f"return:{return_id}"),
+    ]
