@@ -160,6 +160,12 @@ PLACING = (
     *SENDING,
     *QUANTITIES,
     Problem("email-missing", 403, "Email missing", "sign in with a token that names an email address: mail about the order goes there"),
+    Problem(
+        "email-undeliverable",
+        403,
+        "Email undeliverable",
+        "email about the order could not be sent: the part after the @ is no domain name",
+    ),
     Problem("unknown-sku", 422, "Unknown sku", "not in the catalogue: MUG-GREEN", (("skus", ["MUG-GREEN"]),)),
     Problem("mixed-currencies", 422, "Mixed currencies", "one order has one currency, not EUR and USD"),
     Problem(

@@ -27,6 +27,7 @@ _STEPS: dict[Per, timedelta] = {"minute": timedelta(minutes=1), "day": timedelta
 # So many periods at most, and so many where nothing is said.
 _MOST: dict[Per, int] = {"minute": 24 * 60, "day": 366}
 _FEW: dict[Per, int] = {"minute": 60, "day": 30}
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _CATEGORY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -158,8 +159,8 @@ def _moment(asked: Mapping[str, str], name: str, per: Per) -> datetime | None:
         moment = datetime.strptime(text, form).replace(tzinfo=UTC)
     except ValueError:
         moment = None
-    # strptime is content with a month of one digit.
-    if moment is None or moment.strftime(form) != text:
+    # strptime is content with a month of one digit. At the ends of the calendar there is no period before or after.
+    if moment is None or moment.strftime(form) != text or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise _invalid(name, "2026-11-21" if per == "day" else "2026-11-21T12:46, in UTC")
     return moment
 

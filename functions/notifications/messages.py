@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from orderflow import email_address
 from orderflow.events import (
     CancelledBy,
     Event,
@@ -144,8 +145,8 @@ def _counted(lines: Sequence[StockLine]) -> str:
 
 
 def _address(email: str) -> str:
-    local, at, domain = email.rpartition("@")
-    if not (local and at and domain) or any(char.isspace() for char in email):
-        message = "the customer has no mail address"
-        raise Unmailable(message)
-    return email
+    try:
+        return email_address.for_ses(email)
+    except email_address.Undeliverable as error:
+        message = f"the customer's email address cannot be sent to: {error}"
+        raise Unmailable(message) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow import settings
+from orderflow import email_address, settings
 from orderflow.clients import client
 from orderflow.events import Customer, OrderPlaced, StockLine
 from orderflow.http import ApiEvent, Caller, Problem, Response, answer, api, caller
@@ -29,20 +29,24 @@ def handler(event: ApiEvent) -> Response:
         raise Problem(
             403, "email-missing", "Email missing", "sign in with a token that names an email address: mail about the order goes there"
         )
+    try:
+        email_address.for_ses(customer.email)
+    except email_address.Undeliverable as error:
+        raise Problem(403, "email-undeliverable", "Email undeliverable", f"email about the order could not be sent: {error}") from None
     order_id = pricing.order_id(customer.customer_id, key)
     identify(order_id=order_id)
-    placed = place(order_id, customer, requests.parse(event), correlation_of(event) or order_id)
+    request, fingerprint = requests.parse(event)
+    placed = place(order_id, customer, request, fingerprint, correlation_of(event) or order_id)
     return answer(201, _view(placed), location=f"/orders/{order_id}")
 
 
-def place(order_id: str, customer: Caller, request: requests.PlaceOrderRequest, correlation_id: str) -> Event:
+def place(order_id: str, customer: Caller, request: requests.PlaceOrderRequest, fingerprint: str, correlation_id: str) -> Event:
     """Append the order and return its first event, or the one it had when it was placed before.
 
     Raises:
         Problem: 422 for products or quantities that cannot be ordered, or when the id belongs to a
             request with other contents.
     """
-    fingerprint = requests.fingerprint(request)
     try:
         try:
             placed = _priced(customer, request)

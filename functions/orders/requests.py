@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,8 +12,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from orderflow import events
-from orderflow.events import Country, Line, Quantity, Sku, StockLine
-from orderflow.http import ApiEvent, Problem, body_of, decoded, header
+from orderflow.countries import POSTAL_CODE_REQUIRED, Country
+from orderflow.events import Line, Quantity, Sku, StockLine
+from orderflow.http import ApiEvent, Problem, body_of, decoded, document_of, header, shaped
 from orderflow.money import Money
 
 # A reservation writes each line, its own row and its event in one transaction of 100; half of them is for lines on several shelves.
@@ -39,29 +41,50 @@ ShownState = Literal[
 ]
 
 
-class RequestedLine(Struct, frozen=True, forbid_unknown_fields=True):
+class RequestedLine(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How many of which product; the price is never the client's to say."""
 
     sku: Sku
     quantity: Quantity
 
 
-class Address(events.Address, frozen=True, forbid_unknown_fields=True):
-    """A postal address; the country decides what the other parts mean."""
+class Address(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A postal address. Of `postal_code`, `street2` and `region` (state or province) an address has what its country uses."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    street: Annotated[str, Meta(min_length=1, max_length=200)]
+    city: Annotated[str, Meta(min_length=1, max_length=100)]
+    postal_code: Annotated[str, Meta(max_length=20)] = ""
+    country: Country
+    street2: Annotated[str, Meta(max_length=200)] = ""
+    region: Annotated[str, Meta(max_length=100)] = ""
+
+    def __post_init__(self) -> None:
+        """Hold the address to what its country needs."""
+        for field, what in self.missing({"country": self.country, "postal_code": self.postal_code}):
+            message = f"{field}: {what}"
+            raise ValueError(message)
+
+    @staticmethod
+    def missing(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the fields that the country asks for and the address does not have, with why."""
+        country = document.get("country")
+        if isinstance(country, str) and country in POSTAL_CODE_REQUIRED and not document.get("postal_code"):
+            yield "postal_code", f"an address in {country} has one"
 
     def known(self) -> events.Address:
         """Return it as events carry it, whose readers take fields that they do not know."""
-        return msgspec.convert(self, events.Address, from_attributes=True)
+        return events.Address(self.name, self.street, self.city, self.postal_code, self.country, street2=self.street2, region=self.region)
 
 
-class Payment(Struct, frozen=True, forbid_unknown_fields=True):
+class Payment(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The provider's one-time token for a means of payment, and the country that issued it."""
 
     token: Annotated[str, Meta(min_length=1, max_length=255)]
     country: Country
 
 
-class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True):
+class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The body of `POST /orders`."""
 
     lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
@@ -160,30 +183,29 @@ class Timeline(Struct, frozen=True):
     events: tuple[TimelineEntry, ...]
 
 
-_order = msgspec.json.Decoder(PlaceOrderRequest)
-_cancellation = msgspec.json.Decoder(CancelOrderRequest)
-_return = msgspec.json.Decoder(SendBackRequest)
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-def parse(event: ApiEvent) -> PlaceOrderRequest:
-    """Return the order that an API Gateway event asks for.
+def parse(event: ApiEvent) -> tuple[PlaceOrderRequest, str]:
+    """Return the order that an API Gateway event asks for, and the fingerprint of the request.
 
     Raises:
         Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON, 422 for another shape.
     """
-    return decoded(body_of(event), _order)
+    document = document_of(body_of(event))
+    request = shaped(document, PlaceOrderRequest)
+    return request, fingerprint(_as_sent(document, request))
 
 
 def cancellation(event: ApiEvent) -> CancelOrderRequest:
     """Return why an API Gateway event asks to cancel an order. Raises what `parse` raises."""
     body = body_of(event)
-    return decoded(body, _cancellation) if body else CancelOrderRequest()
+    return decoded(body, CancelOrderRequest) if body else CancelOrderRequest()
 
 
 def sending_back(event: ApiEvent) -> SendBackRequest:
     """Return what an API Gateway event asks to send back. Raises what `parse` raises."""
-    return decoded(body_of(event), _return)
+    return decoded(body_of(event), SendBackRequest)
 
 
 def idempotency_key(event: ApiEvent) -> str:
@@ -202,9 +224,19 @@ def idempotency_key(event: ApiEvent) -> str:
     return key
 
 
+def _as_sent(document: Any, request: PlaceOrderRequest) -> PlaceOrderRequest:
+    """Return the request without its texts being trimmed: so does the fingerprint of an order that is stored already."""
+    try:
+        return msgspec.convert(document, PlaceOrderRequest)
+    except msgspec.ValidationError:
+        return request
+
+
 def fingerprint(request: PlaceOrderRequest) -> str:
     """Return what tells the contents of a request from others', whatever their white space and field order.
 
-    192 bits of their SHA-256 in 32 characters, because what an order's first item has over 1 KB is billed twice.
+    It takes fields in the order in which they are defined and leaves out defaults: an optional field that is added
+    at the end of a model changes no fingerprint that is stored. 192 bits of their SHA-256
+    in 32 characters, because what an order's first item has over 1 KB is billed twice.
     """
     return base64.urlsafe_b64encode(hashlib.sha256(_canonical.encode(request)).digest()[:24]).decode()

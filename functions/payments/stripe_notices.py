@@ -82,7 +82,7 @@ def notice(raw: bytes, signature: str, secret: str) -> Notice | None:
     try:
         stripe.WebhookSignature.verify_header(raw, signature, secret, TOLERANCE_SECONDS)  # pyright: ignore[reportUnknownMemberType]
         return notice_of(msgspec.json.decode(raw, type=StripeEvent))
-    except (stripe.SignatureVerificationError, UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (stripe.SignatureVerificationError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         # The SDK's error holds the body.
         raise NotFromStripe(type(error).__name__) from None
 

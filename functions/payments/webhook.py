@@ -5,13 +5,13 @@ Stripe signs and words its messages in its own way; the sandbox, and what is wri
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orderflow import settings
+from orderflow import documents, settings
 from orderflow.clients import client
-from orderflow.http import ApiEvent, Problem, Response, answer, api, decoded, header
+from orderflow.http import ApiEvent, Problem, Response, answer, api, document_of, header, shaped
 from orderflow.observability import logger
 from orderflow.webhooks import Secret, sent_body, signed_body
 from payments import messages
@@ -35,8 +35,9 @@ def handler(event: ApiEvent) -> Response:
 
 def ours(event: ApiEvent) -> Response:
     """Keep a message that is signed and worded in our way."""
-    body = signed_body(event, SECRET)
-    return _kept(body, decoded(body, messages.notices).message_id)
+    document = documents.cleaned(document_of(signed_body(event, SECRET)))
+    # An alias has to be named: it is a union of messages.
+    return _kept(document, shaped(document, messages.Notice.__value__).message_id)
 
 
 def stripes() -> Callable[[ApiEvent], Response]:
@@ -53,7 +54,7 @@ def stripes() -> Callable[[ApiEvent], Response]:
             raise Problem(401, "signature-invalid", "Signature invalid", "this is no event that Stripe signed just now") from None
         if told is None:
             return answer(202, {"message_id": msgspec.json.decode(body, type=StripeEvent).id})
-        return _kept(essence(body), told.message_id)
+        return _kept(documents.cleaned(msgspec.json.decode(essence(body))), told.message_id)
 
     return keep
 
@@ -61,6 +62,6 @@ def stripes() -> Callable[[ApiEvent], Response]:
 ACCEPT = stripes() if settings.required("PAYMENT_PROVIDER") == "stripe" else ours
 
 
-def _kept(body: bytes, message_id: str) -> Response:
-    SQS.send_message(QueueUrl=QUEUE_URL, MessageBody=body.decode())
+def _kept(document: Any, message_id: str) -> Response:
+    SQS.send_message(QueueUrl=QUEUE_URL, MessageBody=documents.written(document))
     return answer(202, {"message_id": message_id})

@@ -26,7 +26,7 @@ LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with the decision that stands, the same for whoever decides the same."""
     person = requests.reviewer(event)
-    asked = decoded(body_of(event), requests.DECISION)
+    asked = decoded(body_of(event), requests.DecisionRequest)
     return answer(200, decide((event.get("pathParameters") or {})["order_id"], person.customer_id, asked))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
 from orderflow import cursor
@@ -28,9 +27,6 @@ class OpenReviews(Struct, frozen=True, omit_defaults=True):
 
     reviews: tuple[Review, ...]
     next: str | None = None
-
-
-DECISION = msgspec.json.Decoder(DecisionRequest)
 
 
 def reviewer(event: ApiEvent) -> Caller:

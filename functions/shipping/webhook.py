@@ -5,9 +5,9 @@ The carrier sends again what was not answered with 202, so a message is answered
 
 from __future__ import annotations
 
-from orderflow import settings
+from orderflow import documents, settings
 from orderflow.clients import client
-from orderflow.http import ApiEvent, Response, answer, api, decoded
+from orderflow.http import ApiEvent, Response, answer, api, document_of, shaped
 from orderflow.log import OrderLog
 from orderflow.observability import logger
 from orderflow.webhooks import Secret, signed_body
@@ -23,8 +23,8 @@ TRACK_QUEUE_URL = settings.required("SHIPPING_TRACK_QUEUE_URL")
 @api
 def handler(event: ApiEvent) -> Response:
     """Answer 202 as soon as the message is recorded or kept; the readings of parcels, which are many, have a queue of their own."""
-    body = signed_body(event, SECRET)
-    kind = decoded(body, messages.kinds)
+    document = documents.cleaned(document_of(signed_body(event, SECRET)))
+    kind, body = shaped(document, messages.Kind), documents.written(document)
     if kind.type == messages.READING:
         _keep(body, TRACK_QUEUE_URL)
     elif not _recorded(body):
@@ -32,7 +32,7 @@ def handler(event: ApiEvent) -> Response:
     return answer(202, {"message_id": kind.message_id})
 
 
-def _recorded(body: bytes) -> bool:
+def _recorded(body: str) -> bool:
     """Record what the carrier tells, unless something keeps that from happening now; says whether nothing is left to do."""
     try:
         parcels.record(LOG, messages.told.decode(body))
@@ -42,5 +42,5 @@ def _recorded(body: bytes) -> bool:
     return True
 
 
-def _keep(body: bytes, url: str) -> None:
-    SQS.send_message(QueueUrl=url, MessageBody=body.decode())
+def _keep(body: str, url: str) -> None:
+    SQS.send_message(QueueUrl=url, MessageBody=body)

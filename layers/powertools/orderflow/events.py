@@ -42,14 +42,19 @@ class Customer(Struct, frozen=True):
     email: str
 
 
-class Address(Struct, frozen=True):
-    """A postal address; the country decides what the other parts mean."""
+class Address(Struct, frozen=True, omit_defaults=True):
+    """A postal address; the country decides what the other parts mean.
+
+    `postal_code` is empty where the country has none, `street2` and `region` (state or province) where there is none.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     street: Annotated[str, Meta(min_length=1, max_length=200)]
     city: Annotated[str, Meta(min_length=1, max_length=100)]
-    postal_code: Annotated[str, Meta(min_length=1, max_length=20)]
+    postal_code: Annotated[str, Meta(max_length=20)]
     country: Country
+    street2: Annotated[str, Meta(max_length=200)] = ""
+    region: Annotated[str, Meta(max_length=100)] = ""
 
 
 class Line(Struct, frozen=True, omit_defaults=True):
@@ -85,6 +90,9 @@ class Fact(Struct, frozen=True):
 
 class OrderPlaced(Fact, frozen=True):
     """A customer's order was accepted, priced from the catalogue."""
+
+    # Since 2 an address may be without a postal code.
+    schema_version: ClassVar[int] = 2
 
     customer: Customer
     lines: tuple[Line, ...]
@@ -179,6 +187,9 @@ class StockReleased(Fact, frozen=True):
 
 class OrderConfirmed(Fact, frozen=True):
     """Stock is reserved and payment authorized: the order will be shipped."""
+
+    # As that of OrderPlaced.
+    schema_version: ClassVar[int] = 2
 
     customer: Customer
     lines: tuple[Line, ...]
@@ -385,7 +396,10 @@ FACTS: dict[str, type[Fact]] = {
 
 # What makes data of a type's version (the key's) into data of the next one, all as JSON's own types: no field is lost,
 # and what the older version did not say is made up from what it did. Every version that was ever published has its own.
-UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ("OrderPlaced", 1): lambda data: data,
+    ("OrderConfirmed", 1): lambda data: data,
+}
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -417,12 +431,20 @@ class _Envelope(Struct, frozen=True, kw_only=True):
 
 
 _encoder = msgspec.json.Encoder()
+_UNDELIVERABLE = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
 _envelopes = msgspec.json.Decoder(_Envelope)
 
 
 def encode(event: Event) -> bytes:
-    """Return the event as a JSON document, times as RFC 3339 in UTC."""
-    return _encoder.encode(event)
+    """Return the event as a JSON document, times as RFC 3339 in UTC.
+
+    U+FFFE and U+FFFF become U+FFFD: EventBridge would take them, but could not deliver the event to any queue.
+    """
+    document = _encoder.encode(event)
+    for character in _UNDELIVERABLE:
+        if character in document:
+            document = document.replace(character, b"\xef\xbf\xbd")
+    return document
 
 
 def decode(raw: bytes | str) -> Event:

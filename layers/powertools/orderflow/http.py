@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import functools
-import re
 import time
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Struct
 
+from orderflow import documents
 from orderflow.observability import correlation_of, logger, observed
 
 if TYPE_CHECKING:
@@ -151,21 +151,38 @@ def body_of(event: ApiEvent) -> bytes:
         raise Problem(400, "malformed-body", "Malformed body", f"the body is not base64: {error}") from None
 
 
-def decoded[A](body: bytes, decoder: msgspec.json.Decoder[A]) -> A:
-    """Return the document that a body holds.
+def decoded[A](body: bytes, kind: type[A]) -> A:
+    """Return the document of type `kind` that a body holds, as `document_of` and `shaped` do, and raise what they raise."""
+    return shaped(document_of(body), kind)
+
+
+def document_of(body: bytes) -> Any:
+    """Return the parsed document that a body holds.
 
     Raises:
-        Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON, 422 for another shape.
+        Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON with one meaning (`orderflow.documents`).
     """
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, "body-too-large", "Body too large", f"a body may have {MAX_BODY_BYTES} bytes at most")
     try:
-        # As text: the decoder looks at no bytes of fields that it does not know.
-        return decoder.decode(body.decode())
-    except msgspec.ValidationError as error:
-        raise invalid(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return documents.parse(body.decode())
+    except (documents.Malformed, UnicodeDecodeError) as error:
         raise Problem(400, "malformed-json", "Malformed JSON", f"the body must be JSON in UTF-8: {error}") from None
+
+
+def shaped[A](document: Any, kind: type[A]) -> A:
+    """Return a parsed document as a `kind`, its texts trimmed and in NFC.
+
+    Raises:
+        Problem: 422 for another shape, or characters that are no text. `errors` has every field that is wrong, by its JSONPath;
+            `field` and `detail` are of the first.
+    """
+    try:
+        return documents.converted(documents.cleaned(document), kind, documents.unreadable(document))
+    except documents.Invalid as invalid:
+        errors = [{"field": field, "detail": what} for field, what in invalid.errors]
+        field, what = invalid.errors[0]
+        raise Problem(422, "invalid-request", "Invalid request", f"{field}: {what}", field=field, errors=errors) from None
 
 
 def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaContext], Response]:
@@ -190,17 +207,6 @@ def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaCo
         return response
 
     return observed(respond)
-
-
-def invalid(error: msgspec.ValidationError) -> Problem:
-    """Return the problem of a document that is JSON, but not of the shape that is asked for.
-
-    `field` is the JSONPath of the part that is wrong, for a program to use.
-    """
-    what, _, path = str(error).partition(" - at `")
-    field = path.rstrip("`") or "$"
-    detail = f"{field}: {re.sub('^O', 'o', re.sub('^E', 'e', what))}"
-    return Problem(422, "invalid-request", "Invalid request", detail, field=field)
 
 
 def _problem(problem: Problem) -> Response:

@@ -198,7 +198,7 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "an empty sku": (line(sku=""), 422, "invalid-request"),
     "an overlong sku": (line(sku="S" * 65), 422, "invalid-request"),
     "a strange sku": (line(sku="MUG BLUE\n"), 422, "invalid-request"),
-    "a sku that ends a line": (line(sku="MUG-BLUE\n"), 422, "invalid-request"),
+    "a sku of two lines": (line(sku="MUG\nBLUE"), 422, "invalid-request"),
     "a sku that is a number": (line(sku=1), 422, "invalid-request"),
     "two currencies": (changed(lines=[{"sku": sku, "quantity": 1} for sku in ("MUG-BLUE", "TSHIRT-USD")]), 422, "mixed-currencies"),
     "a price that cannot be charged": (line(sku="VASE-MGA"), 422, "price-not-chargeable"),
@@ -209,7 +209,16 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "an overlong postal code": (address(postal_code="1" * 21), 422, "invalid-request"),
     "a country in words": (address(country="England"), 422, "invalid-request"),
     "a country in small letters": (address(country="gb"), 422, "invalid-request"),
-    "a country that ends a line": (address(country="GB\n"), 422, "invalid-request"),
+    "a country that does not exist": (address(country="ZZ"), 422, "invalid-request"),
+    "a blank name": (address(name=" \u200b\ufeff"), 422, "invalid-request"),
+    "a name with a NUL": (address(name="Ann\x00"), 422, "invalid-request"),
+    "a name with a noncharacter": (address(name="Ann\uffff"), 422, "invalid-request"),
+    "a name that overrides the direction": (address(name="Ann \u202eeeL"), 422, "invalid-request"),
+    "a key twice": (json.dumps(BODY)[:-1] + ', "lines": []}', 400, "malformed-json"),
+    "a number that is none": (json.dumps(line(quantity=1)).replace('"quantity": 1', '"quantity": NaN'), 400, "malformed-json"),
+    "half a piece": (line(quantity=1.5), 422, "invalid-request"),
+    "no postal code where there are some": (address(postal_code=""), 422, "invalid-request"),
+    "a payment from a country that does not exist": (changed(payment={"token": "tok_approved", "country": "ZZ"}), 422, "invalid-request"),
     "an unknown part of an address": (address(planet="Earth"), 422, "invalid-request"),
     "no address": (changed(shipping_address=None), 422, "invalid-request"),
     "an overlong token": (changed(payment={"token": "t" * 256, "country": "GB"}), 422, "invalid-request"),
@@ -224,9 +233,9 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "half a body": ('{"lines": [', 400, "malformed-json"),
     "two bodies": (json.dumps(BODY) * 2, 400, "malformed-json"),
     "no JSON": ("lines=1", 400, "malformed-json"),
-    "a depth without bottom": (DEEP, 422, "invalid-request"),
-    "a depth inside": ('{"lines": ' + DEEP, 422, "invalid-request"),
-    "half a surrogate pair": (json.dumps(address()).replace("Leeds", "\\ud800"), 400, "malformed-json"),
+    "a depth without bottom": (DEEP, 400, "malformed-json"),
+    "a depth inside": ('{"lines": ' + DEEP, 400, "malformed-json"),
+    "half a surrogate pair": (json.dumps(address()).replace("Leeds", "\\ud800"), 422, "invalid-request"),
     "a bare surrogate": (json.dumps(address()).replace("Leeds", "\ud800"), 400, "malformed-json"),
     "more than 64 KB": (json.dumps(BODY) + " " * MAX_BODY_BYTES, 413, "body-too-large"),
     "more than 64 KB in characters of three bytes": (json.dumps(BODY) + "€" * 30_000, 413, "body-too-large"),
@@ -247,6 +256,19 @@ class TestRefused:
     def test_an_answer_says_which_part_was_wrong(self, post: Post) -> None:
         answer = post(changed(lines=[{"sku": "MUG-BLUE", "quantity": 1}, {"sku": "MUG-BLUE", "quantity": "x"}]))
         assert answer["body"]["field"] == "$.lines[1].quantity"
+
+    def test_every_invalid_field_is_told_at_once(self, post: Post) -> None:
+        answer = post(address(name=" ", country="ZZ") | {"lines": [{"sku": "", "quantity": 0}]})
+        wrong = ["$.lines[0].sku", "$.lines[0].quantity", "$.shipping_address.name", "$.shipping_address.country"]
+        assert [error["field"] for error in answer["body"]["errors"]] == wrong
+
+    @pytest.mark.parametrize("email", ["ann", "ann@localhost", "änn@example.com", "ann@exa mple.com"])
+    def test_email_that_could_not_be_sent_is_refused(self, shop: Aws, context: Any, email: str) -> None:
+        event = request()
+        event["requestContext"]["authorizer"]["email"] = email
+        answer = opened(place.handler(event, context))
+        assert (answer["statusCode"], answer["body"]["type"]) == (403, "urn:order-pipeline:problem:email-undeliverable")
+        assert appended(shop) == []
 
     def test_unknown_products_are_all_named(self, post: Post) -> None:
         answer = post(changed(lines=[{"sku": sku, "quantity": 1} for sku in ("NOPE", "MUG-BLUE", "RETIRED-RADIO")]))

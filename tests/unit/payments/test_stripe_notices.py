@@ -106,6 +106,7 @@ def test_what_does_not_concern_us_is_nothing(raw: bytes) -> None:
         signed(event("refund.created", REFUND), age=301),
         signed(event("refund.created", REFUND, amount=1)),
     ],
+    ids=["missing", "malformed", "other secret", "too old", "other body"],
 )
 def test_what_stripe_did_not_sign_just_now_is_not_from_stripe(signature: str) -> None:
     with pytest.raises(NotFromStripe):

@@ -53,6 +53,11 @@ def test_what_is_signed_is_kept_as_it_was_sent(post: Post, aws: Any) -> None:
     assert len(queued(aws)) == 1
 
 
+def test_text_that_no_queue_takes_is_replaced(post: Post, aws: Any) -> None:
+    assert post(json.dumps(TOLD | {"note": "a\x00b\uffff"}).encode())["statusCode"] == 202
+    assert [kept["note"] for kept in queued(aws)] == ["a\ufffdb\ufffd"]
+
+
 @pytest.mark.parametrize("seconds", [-400, 400])
 def test_what_was_signed_at_another_time_is_not(seconds: int, post: Post, aws: Any) -> None:
     assert post(json.dumps(TOLD).encode(), time.time() + seconds)["statusCode"] == 401
@@ -60,7 +65,8 @@ def test_what_was_signed_at_another_time_is_not(seconds: int, post: Post, aws: A
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [(b"{", 400), (b"\xff", 400), (b"{}", 422), (json.dumps(TOLD | {"type": "gift"}).encode(), 422)]
+    ("body", "status"),
+    [(b"{", 400), (b"\xff", 400), (b"[" * 20_000, 400), (b"{}", 422), (json.dumps(TOLD | {"type": "gift"}).encode(), 422)],
 )
 def test_what_nobody_could_work_off_is_answered_at_once(body: bytes, status: int, post: Post, aws: Any) -> None:
     assert post(body)["statusCode"] == status

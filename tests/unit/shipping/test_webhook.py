@@ -163,9 +163,28 @@ class TestDoor:
         assert list(aws.sqs.sent) == [ENVIRONMENT["SHIPPING_TRACK_QUEUE_URL"]]
         assert aws.dynamodb.calls == {}
 
+    @pytest.mark.parametrize("kind", ["in_transit", "delivered"])
+    def test_text_that_no_queue_takes_is_replaced(self, post: Post, aws: Any, kind: str) -> None:
+        body = json.dumps(message(kind, parcel_id="p", driver="Z\x00o\ufffe\ud800"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        escaped = json.dumps(message(kind, parcel_id="p", driver="Z\x00o\uffff\ud800")).encode()
+        assert post(body)["statusCode"] == 400  # half a surrogate pair is no UTF-8
+        assert post(escaped)["statusCode"] == 202
+        [[kept]] = aws.sqs.sent.values()
+        assert kept["driver"] == "Z\ufffdo\ufffd\ufffd"
+
+    @pytest.mark.parametrize("quantity", ["2.0", "2e0"])
+    def test_whole_quantities_are_taken_however_written(self, post: Post, aws: Any, quantity: str) -> None:
+        confirmed()
+        body = told("dispatched", parcel_id="parcel_1", lines=TWO).replace(b'"quantity": 2', b'"quantity": ' + quantity.encode())
+        assert quantity.encode() in body
+        assert post(body)["statusCode"] == 202
+        assert types() == ["ShipmentDispatched"]
+
     @pytest.mark.parametrize(
         ("body", "status"),
         [
+            (b'{"message_id": ' + b"[" * 20_000, 400),
+            (told("picked").replace(b"{", b'{"type": "lost", ', 1), 400),
             (b"no json", 400),
             (b"\xff", 400),
             (b'{"message_id": "1", "type": "picked", "x": "\xff"}', 400),

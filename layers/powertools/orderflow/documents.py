@@ -1,0 +1,210 @@
+"""JSON documents of others: parsed strictly, their text cleaned, and every field that is wrong told at once. No AWS here.
+
+| what JSON permits | what becomes of it |
+|---|---|
+| a key twice in one object, `NaN`, nesting beyond what the parser takes | refused: `Malformed` |
+| `2.0` and `2e0` for a whole number | the integer 2: JSON Schema, Validation 6.1.1, counts it as one |
+| white space and zero-width characters around a text | trimmed; a text of nothing else is empty |
+| the same text composed in two ways | Unicode NFC |
+| characters that are no text: controls, bidirectional overrides, noncharacters, lone surrogates | told as invalid, or replaced by U+FFFD |
+
+SQS, SES and EventBridge refuse some of these characters, and a message that holds one could never be delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Tab, line feed and carriage return are text. So are the marks U+200E, U+200F and U+061C, which right-to-left names may need.
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
+_MOST_ERRORS = 50
+# Beyond this a float does not hold every integer.
+_EXACT = 2**53
+
+
+class Malformed(ValueError):
+    """The text is no JSON, or no JSON that has one meaning."""
+
+
+class Invalid(ValueError):
+    """The document is JSON, but not of the shape that is asked for.
+
+    `errors` has the JSONPath of each field that is wrong, and what is wrong with it, in the document's order.
+    """
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        """Keep the errors; there is at least one."""
+        super().__init__("; ".join(f"{path}: {what}" for path, what in errors))
+        self.errors = errors
+
+
+def read[A](text: str, kind: type[A]) -> A:
+    """Return the document of type `kind` that a JSON text holds, its texts trimmed and in NFC.
+
+    Raises:
+        Malformed: it is no JSON, has a key twice, or is nested too deeply.
+        Invalid: it is of another shape, or has characters that are no text.
+    """
+    document = parse(text)
+    return converted(cleaned(document), kind, unreadable(document))
+
+
+def parse(text: str) -> Any:
+    """Return what a JSON text holds, as `json.loads` does, with whole numbers as integers.
+
+    Raises:
+        Malformed: it is no JSON, has a key twice, or is nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
+    except RecursionError:
+        message = "nested too deeply"
+        raise Malformed(message) from None
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+
+
+def cleaned(document: Any) -> Any:
+    """Return a parsed document with its texts trimmed, in NFC, and characters that are no text replaced by U+FFFD."""
+    match document:
+        case str():
+            return _clean(document)
+        case list():
+            return [cleaned(item) for item in cast("list[Any]", document)]
+        case dict():
+            return {_NO_TEXT.sub("\ufffd", key): cleaned(value) for key, value in cast("dict[str, Any]", document).items()}
+        case _:
+            return document
+
+
+def unreadable(document: Any) -> list[tuple[str, str]]:
+    """Return the fields of a parsed document that hold characters that are no text, each with what is wrong."""
+    return [
+        (path, f"U+{ord(found[0]):04X} is not allowed in a text")
+        for path, text in _texts(document, "$")
+        if (found := _NO_TEXT.search(text))
+    ]
+
+
+def converted[A](document: Any, kind: type[A], known: list[tuple[str, str]] | None = None) -> A:
+    """Return a parsed document as a `kind`; `known` are errors that were found before.
+
+    Raises:
+        Invalid: it is of another shape, or `known` has errors.
+    """
+    try:
+        shaped = msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        errors = dict([*(known or []), *_errors(document, kind, "$")])
+        raise Invalid(list(errors.items())[:_MOST_ERRORS] or [_error(error, "$")]) from None
+    if known:
+        raise Invalid(known[:_MOST_ERRORS])
+    return shaped
+
+
+def written(document: Any) -> str:
+    """Return a parsed document as JSON in ASCII, which every queue takes."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        message = f"the key {twice!a} is there twice in one object"
+        raise Malformed(message)
+    return found
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+
+
+def _constant(name: str) -> object:
+    message = f"{name} is no JSON"
+    raise Malformed(message)
+
+
+def _clean(text: str) -> str:
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    while (trimmed := text.strip().strip(_ZERO_WIDTH)) != text:
+        text = trimmed
+    return _NO_TEXT.sub("\ufffd", text)
+
+
+def _texts(document: Any, path: str) -> Iterator[tuple[str, str]]:
+    match document:
+        case str():
+            yield path, document
+        case list():
+            for number, item in enumerate(cast("list[Any]", document)):
+                yield from _texts(item, f"{path}[{number}]")
+        case dict():
+            for key, value in cast("dict[str, Any]", document).items():
+                yield path, key
+                yield from _texts(value, f"{path}.{_NO_TEXT.sub('\ufffd', key)}")
+        case _:
+            return
+
+
+def _errors(document: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with each part of a document by itself; without an error in a part, what is wrong with the whole."""
+    found = list(_errors_of_parts(document, _bare(kind), path))
+    yield from found
+    if not found:
+        try:
+            msgspec.convert(document, kind)
+        except msgspec.ValidationError as error:
+            yield _error(error, path)
+
+
+def _errors_of_parts(document: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(document, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__struct_config__.tag:
+        yield from _errors_of_fields(cast("dict[str, Any]", document), kind, path)
+    elif isinstance(document, list) and get_origin(kind) is tuple and (of := get_args(kind))[1:] == (...,):
+        for number, item in enumerate(cast("list[Any]", document)):
+            yield from _errors(item, of[0], f"{path}[{number}]")
+
+
+def _errors_of_fields(document: dict[str, Any], kind: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str]]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in fields.items():
+        if name in document:
+            yield from _errors(document[name], field.type, f"{path}.{name}")
+        elif field.required:
+            yield f"{path}.{name}", "this field is missing"
+    yield from ((f"{path}.{name}", what) for name, what in getattr(kind, "missing", _nothing)(document))
+    if kind.__struct_config__.forbid_unknown_fields:
+        yield from ((f"{path}.{name}", "there is no such field") for name in document if name not in fields)
+
+
+def _nothing(_document: object) -> tuple[()]:
+    return ()
+
+
+def _bare(kind: Any) -> Any:
+    """Return a type without its constraints, and what an alias stands for."""
+    while True:
+        if hasattr(kind, "__value__"):
+            kind = kind.__value__
+        elif hasattr(kind, "__metadata__"):
+            kind = kind.__origin__
+        else:
+            return kind
+
+
+def _error(error: msgspec.ValidationError, path: str) -> tuple[str, str]:
+    what, _, below = str(error).partition(" - at `")
+    return path + below.rstrip("`").removeprefix("$"), what[:1].lower() + what[1:]

@@ -1,0 +1,42 @@
+"""Email addresses, as far as SES sends to them. No AWS here."""
+
+from __future__ import annotations
+
+import re
+
+# RFC 5321, 4.5.3.1: octets of a local part and of a path without its brackets.
+_LOCAL_LENGTH, _LENGTH = 64, 254
+# RFC 5322, 3.2.3: a dot-atom. SES takes neither quoted local parts nor characters beyond ASCII there.
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"({_LABEL}\.)+(?![0-9]+$){_LABEL}")
+
+
+class Undeliverable(ValueError):
+    """SES cannot send to this address. The text says why, without the address."""
+
+
+def for_ses(address: str) -> str:
+    """Return an email address as SES takes it: an internationalized domain as Punycode (IDNA 2008, UTS 46).
+
+    Raises:
+        Undeliverable: the local part is not an ASCII dot-atom of 64 characters at most, or the domain is none of the public DNS.
+    """
+    local, _, domain = address.rpartition("@")
+    if len(local) > _LOCAL_LENGTH or not _LOCAL.fullmatch(local):
+        message = "the part before the @ has to be letters, digits and signs of ASCII, 64 at most"
+        raise Undeliverable(message)
+    domain = domain if domain.isascii() else _punycode(domain)
+    if not _DOMAIN.fullmatch(domain) or len(local) + 1 + len(domain) > _LENGTH:
+        message = "the part after the @ is no domain name"
+        raise Undeliverable(message)
+    return f"{local}@{domain}"
+
+
+def _punycode(domain: str) -> str:
+    import idna  # noqa: PLC0415 - its tables are large, and hardly an address needs them
+
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        return ""

@@ -1,0 +1,120 @@
+"""Documents of others: parsed strictly, texts cleaned, every invalid field told."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta, Struct
+
+from orderflow.documents import Invalid, Malformed, cleaned, parse, read, unreadable, written
+
+texts = st.text(max_size=20)
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+class Item(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=5)]
+    count: Annotated[int, Meta(ge=1, le=9)]
+    weight: float = 0.0
+
+
+class Basket(Struct, frozen=True):
+    items: Annotated[tuple[Item, ...], Meta(max_length=3)]
+    note: str = ""
+
+
+def errors(document: Any) -> list[tuple[str, str]]:
+    with pytest.raises(Invalid) as refused:
+        read(json.dumps(document), Basket)
+    return refused.value.errors
+
+
+@given(documents)
+def test_sound_json_is_what_the_standard_library_makes_of_it(document: Any) -> None:
+    assert parse(json.dumps(document)) == document
+
+
+@given(documents)
+def test_cleaned_document_reaches_every_queue(document: Any) -> None:
+    clean = cleaned(document)
+    assert written(clean).isascii()
+    assert unreadable(clean) == []
+    assert cleaned(clean) == clean
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 20_000, '{"a": ' * 20_000, '{"a": 1, "a": 1}', "NaN", "Infinity", "[1] [2]", "1" * 5_000])
+def test_text_without_one_meaning_is_malformed(text: str) -> None:
+    with pytest.raises(Malformed):
+        parse(text)
+
+
+@pytest.mark.parametrize("number", ["2", "2.0", "2e0", "20E-1"])
+def test_whole_numbers_are_integers_however_written(number: str) -> None:
+    basket = read(f'{{"items": [{{"name": "a", "count": {number}, "weight": {number}}}]}}', Basket)
+    assert (basket.items[0].count, basket.items[0].weight) == (2, 2.0)
+
+
+@pytest.mark.parametrize("number", ["2.5", "1e400", "1e30", "true", '"2"'])
+def test_other_numbers_are_not(number: str) -> None:
+    with pytest.raises(Invalid, match="count"):
+        read(f'{{"items": [{{"name": "a", "count": {number}}}]}}', Basket)
+
+
+@pytest.mark.parametrize("text", [" é ", "\u200bé\ufeff", "\te\u0301\n", "\ufeff é"])
+def test_texts_are_trimmed_and_composed(text: str) -> None:
+    assert cleaned({"note": [text]}) == {"note": ["é"]}
+
+
+def test_joiners_and_marks_inside_a_text_stay() -> None:
+    text = "a\u200cb\u200dc\u200fd"
+    assert cleaned(text) == text
+
+
+@given(texts)
+def test_text_keeps_its_characters(text: str) -> None:
+    assert unicodedata.normalize("NFC", text).find(cleaned(text).partition("\ufffd")[0]) >= 0
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\x85", "\u202e", "\u2066", "\ud800", "\ufdd0", "\ufffe", "\uffff"])
+def test_characters_that_are_no_text_are_told(character: str) -> None:
+    assert errors({"items": [], "note": f"a{character}b"}) == [("$.note", f"U+{ord(character):04X} is not allowed in a text")]
+    assert cleaned(f"a{character}b") == "a\ufffdb"
+
+
+def test_every_invalid_field_is_told_at_once() -> None:
+    wrong = {"items": [{"name": " ", "count": 0}, {"count": 1, "colour": "red"}, 7], "note": 5}
+    assert errors(wrong) == [
+        ("$.items[0].name", "expected `str` of length >= 1"),
+        ("$.items[0].count", "expected `int` >= 1"),
+        ("$.items[1].name", "this field is missing"),
+        ("$.items[1].colour", "there is no such field"),
+        ("$.items[2]", "expected `object`, got `int`"),
+        ("$.note", "expected `str`, got `int`"),
+    ]
+
+
+def test_too_many_items_are_told_of_the_list() -> None:
+    assert errors({"items": [{"name": "a", "count": 1}] * 4}) == [("$.items", "expected `array` of length <= 3")]
+
+
+@given(documents)
+def test_errors_are_told_exactly_for_what_is_refused(document: Any) -> None:
+    try:
+        msgspec.convert(cleaned(document), Basket)
+        fits = not unreadable(document)
+    except msgspec.ValidationError:
+        fits = False
+    if fits:
+        read(json.dumps(document), Basket)
+    else:
+        assert errors(document)
