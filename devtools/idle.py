@@ -95,6 +95,7 @@ FREE: dict[str, str] = {
     "AWS::SQS::Queue": "billed by request; what polls it is counted",
     "AWS::SQS::QueuePolicy": _NO_CHARGE,
     "AWS::StepFunctions::StateMachine": "billed by execution",
+    "AWS::WAFv2::WebACLAssociation": _NO_CHARGE,
 }
 
 type Resources = Mapping[str, Mapping[str, Any]]
@@ -278,6 +279,11 @@ def _api_stage(name: str, stage: Mapping[str, Any], _: Resources) -> Quantities:
     yield from ()
 
 
+def _web_acl(_: str, acl: Mapping[str, Any], __: Resources) -> Quantities:
+    yield "web ACLs", 1.0
+    yield "web ACL rules", float(len(acl["Rules"]))
+
+
 def _one(what: str) -> Callable[[str, Mapping[str, Any], Resources], Quantities]:
     def once(_: str, __: Mapping[str, Any], ___: Resources) -> Quantities:
         yield what, 1.0
@@ -295,6 +301,7 @@ PRICED: dict[str, Callable[[str, Mapping[str, Any], Resources], Quantities]] = {
     "AWS::Lambda::Function": _function,
     "AWS::Scheduler::Schedule": _schedule,
     "AWS::SecretsManager::Secret": _one("secrets"),
+    "AWS::WAFv2::WebACL": _web_acl,
 }
 
 
@@ -317,6 +324,8 @@ def rates(path: Path = PRICES) -> dict[str, float]:
         "DynamoDB read units": prices["dynamodb"]["read_units_million"] / million,
         "log bytes": prices["logs"]["ingested_gb"] / 1024**3,
         "X-Ray traces": prices["xray"]["traces_million"] / million,
+        "web ACLs": prices["waf"]["acl_month"],
+        "web ACL rules": prices["waf"]["rule_month"],
     }
 
 

@@ -46,6 +46,16 @@ def test_every_resource_type_is_priced_or_known_to_be_free(env: str, more: dict[
     assert idle.bill(idle.deployed(idle.environments()[env] | more))
 
 
+def test_a_resource_under_any_condition_is_priced_or_known_to_be_free(stack: Stack) -> None:
+    types = {resource["Type"] for resource in stack.resources.values()}
+    assert types - {"AWS::CloudFormation::Stack"} <= set(idle.PRICED) | set(idle.FREE)
+
+
+def test_a_web_acl_costs_itself_and_its_rules() -> None:
+    acl = {"Type": "AWS::WAFv2::WebACL", "Properties": {"Rules": [{"Name": "requests"}, {"Name": "description"}]}}
+    assert idle.total(idle.bill({"Firewall": acl})) == 7.0
+
+
 def test_an_unknown_resource_type_is_an_error_not_free() -> None:
     with pytest.raises(UserError, match=r"^Gateway: what AWS::EC2::NatGateway costs is not known"):
         idle.bill({"Gateway": {"Type": "AWS::EC2::NatGateway", "Properties": {}}})
