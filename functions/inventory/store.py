@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 # Carries out an order's event in one transaction with the writes that it is given, which it tries once.
 type Write[A] = Callable[[list[TransactWriteItemTypeDef]], A]
 
-# Of 1 MB each: some hundred thousand reservations.
-MOST_PAGES = 200
 _KEYS_AT_ONCE = 100
-
-
-class TooManyHeld(RuntimeError):
-    """More is held than can be read at once."""
 
 
 class Held(Struct, frozen=True):
@@ -137,13 +131,9 @@ class Inventory:
         return found
 
     def all_held(self) -> Iterator[Held]:
-        """Give everything that is set aside.
-
-        Raises:
-            TooManyHeld: it is more than `MOST_PAGES` pages of the table.
-        """
+        """Yield everything that is set aside, page by page."""
         start: dict[str, Any] = {}
-        for _ in range(MOST_PAGES):
+        while True:
             page = self._client.scan(
                 TableName=self._reservations,
                 ProjectionExpression="order_id, #lines",
@@ -155,8 +145,6 @@ class Inventory:
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        message = f"more than {MOST_PAGES} pages"
-        raise TooManyHeld(message)
 
     def reserved(self) -> dict[str, int]:
         """Return how much of each product is reserved; those of which nothing is are left out."""

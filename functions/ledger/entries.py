@@ -6,19 +6,21 @@ not at all, and an event that comes again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import batched
 from typing import TYPE_CHECKING, Any, cast
 
 from ledger import rules, sheets
 from ledger.rules import Entry, Fees, Posting
-from orderflow.log import timestamp
+from orderflow.log import ATTEMPTS, Contention, pause, timestamp
 from orderflow.money import Money
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 BY_SHEET = "by-sheet"
+_KEYS_AT_ONCE = 100
 
 
 class Contradiction(RuntimeError):
@@ -61,6 +63,26 @@ class Entries:
     def of_order(self, order_id: str) -> list[Entry]:
         """Return the entries of an order."""
         return list(self._query("order_id", order_id, ConsistentRead=True))
+
+    def of_events(self, order_id: str, event_ids: Iterable[str]) -> list[Entry]:
+        """Return the entries of some events of an order.
+
+        Raises:
+            Contention: DynamoDB kept leaving some of them out of its answers.
+        """
+        keys: list[Any] = [{"order_id": {"S": order_id}, "event_id": {"S": event_id}} for event_id in dict.fromkeys(event_ids)]
+        return [_entry_of(item) for some in batched(keys, _KEYS_AT_ONCE, strict=False) for item in self._got(list(some))]
+
+    def _got(self, keys: list[Any]) -> Iterator[dict[str, Any]]:
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                pause(attempt)
+            answer: Any = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
+            yield from answer["Responses"].get(self._table, [])
+            keys = answer["UnprocessedKeys"].get(self._table, {}).get("Keys", [])
+            if not keys:
+                return
+        raise Contention
 
     def _query(self, key: str, value: str, **more: Any) -> Iterator[Entry]:
         request: dict[str, Any] = {

@@ -10,7 +10,7 @@ difference was reported before that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -36,6 +36,11 @@ SETTLED = timedelta(minutes=15)
 SECOND_LOOK = timedelta(hours=24)
 # Where the first proof of all begins: it runs within the hour in which the books are opened.
 LOOK_BACK = timedelta(hours=24)
+# An entry is compared with its order from so many events before it on, at least, which is the whole of all but very long orders. An
+# order whose events move money at least that often is compared without a gap, and each of its events a bounded number of times.
+WINDOW = 64
+# An order is compared once a run, as far as so many orders are remembered.
+_MOST_REMEMBERED = 200_000
 
 type Report = Callable[[list[Difference]], None]
 
@@ -59,6 +64,7 @@ class Prover:
         self._books = books
         self._log = log
         self._report = report
+        self._compared: dict[str, int] = {}
 
     def prove(self, now: datetime, *, goes_on: Callable[[], bool] = lambda: True) -> Proof:
         """Prove the sheets that are complete and not proven yet, for as long as `goes_on` says.
@@ -128,14 +134,34 @@ class Prover:
         proof.differences += found
 
     def _orders(self, proof: Proof, entries: Iterable[Entry], now: datetime) -> Iterator[Difference]:
-        orders = {entry.order_id: entry.amount.currency for entry in entries}
-        proof.orders += len(orders)
-        return (difference for one in orders.items() for difference in self._order(*one, now - SETTLED))
+        orders: dict[str, list[Entry]] = {}
+        for entry in entries:
+            orders.setdefault(entry.order_id, []).append(entry)
+        for order_id, some in orders.items():
+            # The same for entries close to each other, which are on several sheets.
+            after = max(0, (min(_version(entry.event_id) for entry in some) - 1) // WINDOW - 1) * WINDOW
+            if self._is_new(order_id, after):
+                proof.orders += 1
+                yield from self._order(order_id, some, after, now - SETTLED)
 
-    def _order(self, order_id: str, currency: Currency, horizon: datetime) -> Iterator[Difference]:
-        """Yield in what an order's entries disagree with its log; events after `horizon` need not have come here yet."""
-        posted = {entry.event_id: entry for entry in self._entries.of_order(order_id)}
-        happened = [event for event in self._history(order_id) if event.event_id in posted or event.occurred_at < horizon]
+    def _is_new(self, order_id: str, after: int) -> bool:
+        """Tell whether this run has not compared the order from this version on yet, and note that it does now."""
+        if self._compared.get(order_id, after + 1) <= after:
+            return False
+        if len(self._compared) >= _MOST_REMEMBERED:
+            self._compared.clear()
+        self._compared[order_id] = after
+        return True
+
+    def _order(self, order_id: str, entries: Sequence[Entry], after: int, horizon: datetime) -> Iterator[Difference]:
+        """Yield in what an order's entries disagree with its log, from the event after a version on.
+
+        `entries` are some of them. Events after `horizon` need not have come here yet.
+        """
+        currency = entries[0].amount.currency
+        history = self._history(order_id, after)
+        posted = {entry.event_id: entry for entry in self._posted(order_id, entries, history, after)}
+        happened = [event for event in history if event.event_id in posted or event.occurred_at < horizon]
         wanted = {entry.event_id: entry for entry in _due(happened, posted)}
         expected, found = (rules.kept((entry.type, entry.amount) for entry in each.values()) for each in (wanted, posted))
         if expected != found:
@@ -143,11 +169,22 @@ class Prover:
         for event_id in sorted({*wanted, *posted}):
             yield from _other(event_id, wanted.get(event_id), posted.get(event_id))
 
-    def _history(self, order_id: str) -> list[Event]:
+    def _posted(self, order_id: str, entries: Sequence[Entry], history: Iterable[Event], after: int) -> list[Entry]:
+        if not after:
+            return self._entries.of_order(order_id)
+        return self._entries.of_events(order_id, [one.event_id for one in (*entries, *_due(history, {}))])
+
+    def _history(self, order_id: str, after: int) -> list[Event]:
         try:
-            return self._log.history(order_id)
+            return self._log.history(order_id, after=after)
         except OrderNotFound:
             return []
+
+
+def _version(event_id: str) -> int:
+    """Return the version that an event made its order, by its id; 0 for an id that has none."""
+    version = event_id.rpartition(":")[2]
+    return int(version) if version.isascii() and version.isdecimal() else 0
 
 
 def _due(happened: Iterable[Event], posted: Mapping[str, Entry]) -> Iterator[Entry]:

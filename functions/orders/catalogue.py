@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from orderflow.money import Money
@@ -22,7 +23,10 @@ class CatalogueUnavailable(RuntimeError):
 
 
 class Catalogue:
-    """Products by sku, each at most `ttl_seconds` old; that a product is missing is remembered too."""
+    """Products by sku, each at most `ttl_seconds` old; that a product is missing is remembered too.
+
+    At most `_MAX_REMEMBERED` are, and those asked for longest ago are forgotten first.
+    """
 
     def __init__(self, table: str, client: DynamoDBClient, ttl_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Read from the DynamoDB table named `table`."""
@@ -30,7 +34,7 @@ class Catalogue:
         self._client = client
         self._ttl = ttl_seconds
         self._clock = clock
-        self._known: dict[str, tuple[float, Product | None]] = {}
+        self._known = OrderedDict[str, tuple[float, Product | None]]()
 
     def products(self, skus: Iterable[str]) -> dict[str, Product]:
         """Return the products that exist of at most 100 `skus`.
@@ -39,13 +43,16 @@ class Catalogue:
             CatalogueUnavailable: the table did not give them all in several attempts.
         """
         asked = set(skus)
-        if len(self._known) > _MAX_REMEMBERED:
-            self._known.clear()
         now = self._clock()
         stale = [sku for sku in asked if self._known.get(sku, (0.0, None))[0] <= now]
         if stale:
             self._read(stale, now + self._ttl)
-        return {sku: product for sku in asked if (product := self._known[sku][1])}
+        found = {sku: product for sku in asked if (product := self._known[sku][1])}
+        for sku in asked:
+            self._known.move_to_end(sku)
+        while len(self._known) > _MAX_REMEMBERED:
+            self._known.popitem(last=False)
+        return found
 
     def _read(self, skus: list[str], good_until: float) -> None:
         found: dict[str, Product] = {}

@@ -397,6 +397,10 @@ def every_call(observed: Observed) -> None:
     # These orders are on no log, which is a difference to be told of.
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []})
     observed.run("ledger.prove", sample("ledger/prove/by-hand"))
+    # Orders longer than the window are compared from where it begins.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ledger.proof.WINDOW", 1)
+        observed.run("ledger.prove", sample("ledger/prove/by-hand"))
     observed.lend(send_email=client_error("SendEmail", "MessageRejected", "no"))
     observed.run("notifications.mail", sample("notifications/mail/held"))
     body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})

@@ -124,8 +124,10 @@ class OrderLog:
             raise OrderNotFound(order_id)
         return _same_request(answer["Item"], order_id, fingerprint)
 
-    def history(self, order_id: str, at_least: int | None = None) -> list[events.Event]:
-        """Return all events of the order, oldest first; with `at_least`, maybe without the latest, but at least so many.
+    def history(self, order_id: str, at_least: int | None = None, *, after: int = 0) -> list[events.Event]:
+        """Return all events of the order, or those after a version, oldest first.
+
+        With `at_least`, maybe without the latest, but at least so many of the order.
 
         `at_least` is for whoever was woken by an event and has its version. It is read at half the price then, from a copy
         of the log that may lag behind, and once more from the log itself only where that event is not in the copy yet. What it
@@ -137,7 +139,7 @@ class OrderLog:
         Raises:
             OrderNotFound: there are none.
         """
-        found = self._since(order_id, 0, at_least)
+        found = self._since(order_id, after, at_least)
         if not found:
             raise OrderNotFound(order_id)
         return found

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import random
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from inventory import reconcile, reconciliation, reservations, store
+from inventory import reconcile, reconciliation, reservations
 from inventory.reconciliation import NotReconciled
 from inventory.steps import INVENTORY, LOG
-from inventory.store import TooManyHeld
+from inventory.store import Held
 from orderflow.commands import RecordDispatch, RecordShipment
 from orderflow.events import StockLine
 from tests.conftest import Aws
@@ -131,7 +134,7 @@ def test_one_reservation_that_cannot_be_compared_keeps_no_other_from_it(database
     assert stock(database) == (48, 1, 1)
 
 
-def test_a_run_is_bounded_and_begins_where_stock_differs(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_bounded_and_begins_where_stock_differs(database: FakeDynamoDB) -> None:
     database.seed("Stock", {"sku": {"S": "TRAY-BIRCH"}, "available": {"N": "5"}, "reserved": {"N": "1"}})
     for number in range(5):
         confirmed(f"ord_{number}")
@@ -141,6 +144,46 @@ def test_a_run_is_bounded_and_begins_where_stock_differs(database: FakeDynamoDB,
     done = reconciliation.reconcile(LOG, INVENTORY, most=2)
 
     assert (dict(done.differences), done.looked_at) == ({"MUG-BLUE": 1, "TRAY-BIRCH": 1}, 2)
-    monkeypatch.setattr(store, "MOST_PAGES", 0)
-    with pytest.raises(TooManyHeld):
-        reconciliation.reconcile(LOG, INVENTORY)
+
+
+class Endless:
+    """An inventory of so many reservations of one piece each, which nobody could hold in memory."""
+
+    def __init__(self, reservations: int) -> None:
+        self.reservations = reservations
+
+    def reserved(self) -> dict[str, int]:
+        return {"MUG-BLUE": self.reservations + 1}
+
+    def all_held(self) -> Iterator[Held]:
+        for number in range(self.reservations):
+            yield Held(f"ord_{number}", (StockLine("MUG-BLUE", 1),))
+
+
+def test_reservations_are_counted_as_they_are_read_however_many(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory: Any = Endless(100_000)
+    monkeypatch.setattr(reservations, "settle", lambda *_: "nothing_to_settle")
+    tracemalloc.start()
+    done = reconciliation.reconcile(LOG, inventory, most=10)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (dict(done.differences), done.looked_at) == ({"MUG-BLUE": 1}, 10)
+    assert most < 1_000_000
+
+
+def test_a_run_that_has_no_time_left_fails_and_says_what_helps(database: FakeDynamoDB) -> None:
+    confirmed("ord_1")
+    with pytest.raises(NotReconciled, match="more memory"):
+        reconciliation.reconcile(LOG, INVENTORY, goes_on=lambda: False)
+
+
+def test_each_order_has_the_same_chance_to_be_compared() -> None:
+    chosen = Counter[str]()
+    random.seed(7)
+    for _ in range(2000):
+        sample = reconciliation._Sample(2)
+        for number in range(5):
+            sample.see(Held(f"ord_{number}", ()))
+        chosen.update(sample.chosen)
+    assert all(abs(times - 800) < 120 for times in chosen.values())
+    assert len(chosen) == 5

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from devtools.bench import long_orders
 from ledger import prove, rules, sheets
 from ledger.books import Balances
 from ledger.events import Difference, LedgerDifferenceFound, found
-from ledger.proof import SETTLED, Proof, Prover
+from ledger.proof import SETTLED, WINDOW, Proof, Prover
 from ledger.prove import BOOKS, ENTRIES, LOG, handler
 from orderflow.events import Event, encode
+from orderflow.log import OrderLog
 from tests.conftest import ENVIRONMENT, TABLES, Aws
 from tests.support import contracts, samples
 from tests.support.dynamodb import Crash, FakeDynamoDB
@@ -427,6 +429,61 @@ class TestHandler:
     def test_what_is_no_request_is_refused(self, aws: Aws, context: Any, request_: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"open|close"):
             handler(request_, context)
+
+
+class Reading(OrderLog):
+    """A log that counts the events that are read."""
+
+    read = 0
+
+    def history(self, order_id: str, at_least: int | None = None, *, after: int = 0) -> list[Event]:
+        found = super().history(order_id, at_least, after=after)
+        self.read += len(found)
+        return found
+
+
+class TestLongOrders:
+    """An order of 1,400 events whose money moves over 100 hours."""
+
+    HOURS = 100
+    HAPPENED = long_orders.history(1400)
+
+    def post(self, database: FakeDynamoDB, hour: int) -> None:
+        """Have the events of an hour happen, and their entries written."""
+        each = len(self.HAPPENED) // self.HOURS
+        for one in self.HAPPENED[hour * each : (hour + 1) * each]:
+            keys = {"order_id": {"S": one.order_id}, "version": {"N": str(one.order_version)}}
+            database.seed("OrderLog", {**keys, "event": {"S": encode(one).decode()}, "type": {"S": one.type}})
+            if one.type in MOVES:
+                ENTRIES.post(rules.entry(one, FEES), POSTED + timedelta(hours=hour))
+
+    def test_each_event_is_compared_a_bounded_number_of_times(self, database: FakeDynamoDB) -> None:
+        log = Reading("OrderLog", database.client)
+        for hour in range(self.HOURS):
+            self.post(database, hour)
+            now = OVER + timedelta(hours=hour)
+            assert Prover(ENTRIES, BOOKS, log, lambda _: None).prove(now).differences == []
+        assert log.read <= self.HOURS * 3 * WINDOW
+        assert rules.total(BOOKS.carried()["EUR"].accounts) == 0
+
+    @pytest.mark.parametrize("ago", [1, 4])
+    def test_a_missing_entry_is_found_by_an_entry_less_than_a_window_later(self, database: FakeDynamoDB, ago: int) -> None:
+        for hour in range(60):
+            self.post(database, hour)
+        proven(OVER + timedelta(hours=59))
+        missing = next(one for one in self.HAPPENED[(60 - ago) * 14 :] if one.type in MOVES)
+        remove(database, missing.event_id)
+        self.post(database, 60)
+        # Without the second look of a day later, which finds it in the sums.
+        differences = [one for one in proven(OVER + timedelta(hours=60))[1] if one.kind == "event"]
+        assert [one.place for one in differences] == [missing.event_id]
+
+    def test_an_order_on_several_sheets_is_compared_once_a_run(self, database: FakeDynamoDB) -> None:
+        happen(database, "return refunded", "ord_1")
+        happen(database, "dispute lost", "ord_2")
+        database.calls.clear()
+        result = proven()[0]
+        assert (result.entries, result.orders) == (9, 2)
 
 
 def test_the_event_of_a_difference_is_of_its_schema() -> None:

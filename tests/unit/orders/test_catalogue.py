@@ -77,7 +77,27 @@ def test_asking_for_much_that_does_not_exist_neither_fills_the_memory_nor_breaks
     for number in range(30):
         found = products.products(["MUG-BLUE", *(f"NOPE-{number}-{part}" for part in range(4))])
         assert set(found) == {"MUG-BLUE"}
-        assert len(products._known) <= 10 + 5
+        assert len(products._known) <= 10
+
+
+def test_the_product_asked_for_longest_ago_is_forgotten_first(products: Catalogue, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
+    skus = [f"SKU-{number:03}" for number in range(12)]
+    for sku in skus[:10]:
+        products.products([sku])
+    products.products(skus[:1])
+    products.products(skus[10:])
+    shop.dynamodb.calls.clear()
+    products.products([skus[0], *skus[3:]])
+    assert reads(shop) == 0
+    products.products([skus[1]])
+    products.products([skus[2]])
+    assert reads(shop) == 2
+
+
+def test_an_order_of_more_products_than_are_remembered_is_priced(products: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
+    assert len(products.products([f"SKU-{number:03}" for number in range(50)])) == 50
 
 
 class Forgetful:
