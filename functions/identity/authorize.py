@@ -16,7 +16,7 @@ from identity import claims
 from identity.keys import Keys, fetch_from
 from identity.tokens import InvalidToken, bearer, verify
 from orderflow import settings
-from orderflow.observability import logger, observed
+from orderflow.observability import observed, refused
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -33,7 +33,7 @@ def decide(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any] | N
         verified = verify(bearer(event["authorizationToken"]), keys=KEYS, issuer=ISSUER, audiences=AUDIENCES)
         return claims.allow(claims.identity_of(verified), event["methodArn"])
     except (InvalidToken, claims.ClaimsRefused) as refusal:
-        logger.info("refused", reason=str(refusal))
+        refused(reason=str(refusal))
         return None
 
 

@@ -22,8 +22,9 @@ class Identity(NamedTuple):
 def identity_of(claims: Mapping[str, Any]) -> Identity:
     """Return whose token this is, from claims whose signature, times, issuer and audience were verified.
 
-    The email is empty where the token names none. Cognito puts groups into `cognito:groups`, other
-    issuers into `groups`.
+    The email is empty where the token names none, or does not say that it is verified: `email_verified` must be true
+    (some issuers send the text "true"). OpenID Connect Core 5.1 defines the claim; an issuer that leaves it out has not said
+    that the address belongs to the customer. Cognito puts groups into `cognito:groups`, other issuers into `groups`.
 
     Raises:
         ClaimsRefused: it is an access token of Cognito, which names no email, or names no subject.
@@ -34,7 +35,8 @@ def identity_of(claims: Mapping[str, Any]) -> Identity:
     if not claims.get("sub"):
         message = "no subject"
         raise ClaimsRefused(message)
-    email = claims.get("email")
+    verified = claims.get("email_verified")
+    email = claims.get("email") if verified is True or verified == "true" else ""
     groups = _groups(claims.get("cognito:groups") or claims.get("groups"))
     return Identity(claims["sub"], email if isinstance(email, str) else "", groups, int(claims["exp"]))
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import jwt
 
 from identity.keys import Keys, UnknownKey
 
+if TYPE_CHECKING:
+    from jwt.types import Options
+
 ALGORITHMS = ("RS256", "ES256")
 LEEWAY_SECONDS = 10
-REQUIRED = ("exp", "iat", "iss", "aud", "sub")
+REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
+CLAIMS_ONLY: Options = {
+    "verify_signature": False,
+    "verify_exp": True,
+    "verify_nbf": True,
+    "verify_iat": True,
+    "verify_aud": True,
+    "verify_iss": True,
+    "verify_sub": True,
+    "require": REQUIRED,
+}
 
 
 class InvalidToken(ValueError):
@@ -33,23 +47,20 @@ def bearer(header: str) -> str:
 def verify(token: str, *, keys: Keys, issuer: str, audiences: list[str]) -> dict[str, Any]:
     """Return the claims of a token after checking signature, issuer, audience and times.
 
-    Clocks may differ by `LEEWAY_SECONDS`. `nbf` counts where it is given; Cognito gives none.
+    Algorithm, key id and claims are checked first, as they stand: a token that fails there reaches neither the issuer's
+    keys nor the signature's arithmetic. Clocks may differ by `LEEWAY_SECONDS`. `nbf` counts where it is given; Cognito gives none.
 
     Raises:
         InvalidToken: any of that does not hold.
         KeysUnavailable: the issuer's keys cannot be read.
     """
     try:
-        key = keys.find(jwt.get_unverified_header(token).get("kid"))
-        return jwt.decode(
-            token,
-            key=key,
-            algorithms=ALGORITHMS,
-            issuer=issuer,
-            audience=audiences,
-            leeway=LEEWAY_SECONDS,
-            options={"require": list(REQUIRED)},
-        )
+        head = jwt.get_unverified_header(token)
+        if head.get("alg") not in ALGORITHMS:
+            raise jwt.InvalidAlgorithmError
+        decode = partial(jwt.decode, token, issuer=issuer, audience=audiences, leeway=LEEWAY_SECONDS)
+        decode(options=CLAIMS_ONLY)
+        return decode(key=keys.find(head.get("kid")), algorithms=ALGORITHMS, options={"require": REQUIRED})
     except (jwt.PyJWTError, UnknownKey, ValueError, TypeError, RecursionError) as error:
         # Libraries quote the token in some messages: only the kind of error goes on.
         raise InvalidToken(type(error).__name__) from None

@@ -8,7 +8,7 @@ import pytest
 
 from identity.claims import ClaimsRefused, Identity, allow, identity_of
 
-CLAIMS: dict[str, Any] = {"sub": "ann", "email": "ann@example.com", "exp": 2_000_000_000}
+CLAIMS: dict[str, Any] = {"sub": "ann", "email": "ann@example.com", "email_verified": True, "exp": 2_000_000_000}
 
 
 def test_an_id_token_of_cognito_names_its_groups_its_own_way() -> None:
@@ -40,7 +40,21 @@ def test_an_access_token_or_one_of_nobody_is_refused(claims: dict[str, Any]) -> 
 
 
 def test_a_token_without_email_has_an_empty_one() -> None:
-    assert identity_of({"sub": "ann", "exp": 1}).email == ""
+    assert identity_of({"sub": "ann", "email_verified": True, "exp": 1}).email == ""
+
+
+@pytest.mark.parametrize("verified", [True, "true"])
+def test_a_verified_email_is_the_address(verified: object) -> None:
+    assert identity_of(CLAIMS | {"email_verified": verified}).email == "ann@example.com"
+
+
+@pytest.mark.parametrize("verified", [False, "false", "True", "", "yes", 1, 0, None, [True]])
+def test_an_unverified_email_is_no_address(verified: object) -> None:
+    assert identity_of(CLAIMS | {"email_verified": verified}).email == ""
+
+
+def test_an_email_that_the_issuer_does_not_vouch_for_is_no_address() -> None:
+    assert identity_of({"sub": "ann", "email": "ann@example.com", "exp": 1}).email == ""
 
 
 def test_the_answer_covers_the_stage_because_it_is_kept_for_every_route() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def claims(**changed: Any) -> dict[str, Any]:
     """The claims of a good token; a claim changed to nothing is left out."""
     now = int(time.time())
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "email": "ann@example.com", "iat": now, "exp": now + 600}
+    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "email": "ann@example.com", "email_verified": True, "iat": now, "exp": now + 600}
     return {name: value for name, value in (good | changed).items() if value is not None}
 
 
@@ -160,6 +161,31 @@ def test_no_header_of_a_token_is_anything_but_unauthorized(head: dict[str, Any],
     assert refused("Bearer " + ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts))
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: token(exp=1),
+        lambda: token(iss="https://other.example.com"),
+        lambda: token(aud="another-api"),
+        lambda: token(sub=None),
+        lambda: token(nbf=int(time.time()) + 600),
+        lambda: token(RSA_KEY, "PS256"),
+        lambda: jwt.encode(claims(), "", "none", headers={"kid": "rsa"}),
+    ],
+)
+def test_a_token_of_wrong_claims_never_reaches_the_keys(monkeypatch: pytest.MonkeyPatch, bad: Callable[[], str]) -> None:
+    def unasked() -> Any:
+        pytest.fail("the issuer was asked for its keys")
+
+    monkeypatch.setattr(authorize, "KEYS", Keys(unasked))
+    assert refused(f"Bearer {bad()}")
+
+
+def test_an_unverified_address_is_not_passed_on() -> None:
+    assert ask(f"Bearer {token()}")["context"]["email"] == "ann@example.com"
+    assert ask(f"Bearer {token(email_verified=False)}")["context"]["email"] == ""
+
+
 def test_keys_that_cannot_be_read_are_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable() -> Any:
         raise TimeoutError
@@ -183,9 +209,8 @@ def test_no_part_of_a_token_is_logged(lines: io.StringIO) -> None:
 
 def test_a_bad_token_is_one_quiet_line_and_no_error(lines: io.StringIO) -> None:
     assert refused(f"Bearer {token(exp=1)}")
-    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert {line["level"] for line in logged} == {"INFO"}
-    assert [line["reason"] for line in logged if line["message"] == "refused"] == ["ExpiredSignatureError"]
+    [line] = map(json.loads, lines.getvalue().splitlines())
+    assert (line["level"], line["message"], line["reason"]) == ("INFO", "refused", "ExpiredSignatureError")
 
 
 @pytest.mark.parametrize("sample", sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer")))
