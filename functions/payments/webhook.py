@@ -11,9 +11,8 @@ import msgspec
 
 from orderflow import documents, settings
 from orderflow.clients import client
-from orderflow.http import ApiEvent, Problem, Response, answer, api, document_of, header, shaped
-from orderflow.observability import logger
-from orderflow.webhooks import Secret, sent_body, signed_body
+from orderflow.http import ApiEvent, Response, answer, api, document_of, header, shaped
+from orderflow.webhooks import Secret, sent_body, signed_body, unsigned
 from payments import messages
 from payments.providers import StripeSecret
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STRIPES_HEADER = "Stripe-Signature"
+REFUSED = "this is no event that Stripe signed just now"
 
 SQS = client("sqs")
 SECRET = Secret(settings.required("PAYMENTS_WEBHOOK_SECRET"), client("secretsmanager"))
@@ -46,12 +46,15 @@ def stripes() -> Callable[[ApiEvent], Response]:
 
     def keep(event: ApiEvent) -> Response:
         body = sent_body(event)
+        signature = header(event, STRIPES_HEADER)
+        if not signature:
+            # Before the secret is fetched, which an unsigned message is not worth.
+            raise unsigned(REFUSED, f"the header {STRIPES_HEADER} is missing")
         secret = msgspec.json.decode(SECRET(), type=StripeSecret).webhook_secret
         try:
-            told = notice(body, header(event, STRIPES_HEADER) or "", secret)
+            told = notice(body, signature, secret)
         except NotFromStripe as refused:
-            logger.warning("message not accepted", why=str(refused))
-            raise Problem(401, "signature-invalid", "Signature invalid", "this is no event that Stripe signed just now") from None
+            raise unsigned(REFUSED, str(refused)) from None
         if told is None:
             return answer(202, {"message_id": msgspec.json.decode(body, type=StripeEvent).id})
         return _kept(documents.cleaned(msgspec.json.decode(essence(body))), told.message_id)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from orderflow import documents
-from orderflow.observability import correlation_of, logger, observed
+from orderflow.observability import correlation_of, logger, observed, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,13 +74,14 @@ class Problem(Exception):
     """An answer that says what was wrong with a request.
 
     `code` names the kind of problem and never changes; `detail` says what to do about this one;
-    `members` are further fields of the document.
+    `members` are further fields of the document. With a `reason` its log line is a warning that names it.
     """
 
     def __init__(self, status: int, code: str, title: str, detail: str, **members: Any) -> None:
         """Describe one problem."""
         super().__init__(detail)
         self.status = status
+        self.reason = ""
         self.headers: dict[str, str] = {}
         self.document = {"type": PROBLEM_BASE + code, "title": title, "status": status, "detail": detail, **members}
 
@@ -198,7 +199,8 @@ def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaCo
         try:
             response = handler(event)
         except Problem as problem:
-            logger.info("refused", problem=problem.document["type"])
+            fields = {"reason": problem.reason} if problem.reason else {}
+            refused(warn=bool(problem.reason), problem=problem.document["type"], outcome=problem.status, **fields)
             response = _problem(problem)
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and we a log line
             logger.exception("failed")

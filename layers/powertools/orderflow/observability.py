@@ -54,6 +54,7 @@ class Lines(logging.Filter):
     def forget(self) -> None:
         """Start again at nothing."""
         self.written = self.messages = self.silent = 0
+        self.refused = False
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - which line it is does not matter
         """Count a line."""
@@ -97,6 +98,12 @@ def identify(**keys: str | None) -> None:
         tracer.put_annotation(name, value)
 
 
+def refused(*, warn: bool = False, **fields: Any) -> None:
+    """Write that a request is refused: the one line of its invocation, since nobody has to pay for being refused."""
+    (logger.warning if warn else logger.info)("refused", **fields)
+    lines.refused = True
+
+
 def correlation_of(event: Mapping[str, Any]) -> str | None:
     """Return the correlation id that a trigger brings.
 
@@ -114,7 +121,7 @@ def correlation_of(event: Mapping[str, Any]) -> str | None:
 def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
     """Wrap a Lambda handler: fresh log keys, a trace segment, flushed metrics, a line for what was done.
 
-    A batch of messages that each have a line of their own needs none for all of them. Neither the event
+    A batch of messages that each have a line of their own needs none for all of them, nor does a refused request. Neither the event
     nor the answer is logged or traced: they hold names, addresses and tokens.
     """
 
@@ -138,7 +145,7 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
             # Without a metric there is nothing to flush, and Powertools would warn about it.
             if metrics.provider.metric_set:
                 metrics.flush_metrics()
-        if not _all_told(answer):
+        if not lines.refused and not _all_told(answer):
             logger.info("done", outcome=_outcome(answer))
         return answer
 

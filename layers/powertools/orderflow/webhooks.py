@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING
 
 from orderflow.http import ApiEvent, Problem, body_of, header, only_post
-from orderflow.observability import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,14 +63,7 @@ def verify(secret: str, body: bytes, signature: str | None, now: float) -> None:
     Raises:
         BadSignature: the header is missing or malformed, its time is too far from now, or it is not of this body.
     """
-    if not signature:
-        message = f"the header {HEADER} is missing"
-        raise BadSignature(message)
-    found = _SIGNATURE.fullmatch(signature.strip())
-    if found is None:
-        message = f"the header {HEADER} has to be t=<unix seconds>,v1=<64 hexadecimal digits>"
-        raise BadSignature(message)
-    at, digest = found.groups()
+    at, digest = _parts(signature)
     if not hmac.compare_digest(digest, _digest(secret, body, at)):
         message = "the signature is not of this body and time under our secret"
         raise BadSignature(message)
@@ -87,12 +79,21 @@ def signed_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
         Problem: 405, 413 and 400 as `sent_body`, 401 without a good signature.
     """
     body = sent_body(event)
+    signature = header(event, HEADER)
     try:
-        verify(secret(), body, header(event, HEADER), time.time())
+        # Before the secret is fetched, which an unsigned message is not worth.
+        _parts(signature)
+        verify(secret(), body, signature, time.time())
     except BadSignature as bad:
-        logger.warning("message not accepted", why=str(bad))
-        raise Problem(401, "signature-invalid", "Signature invalid", str(bad)) from None
+        raise unsigned(str(bad), str(bad)) from None
     return body
+
+
+def unsigned(detail: str, reason: str) -> Problem:
+    """Return the refusal of a message that its sender did not sign: what the sender is told, and the reason for the log."""
+    problem = Problem(401, "signature-invalid", "Signature invalid", detail)
+    problem.reason = reason
+    return problem
 
 
 def sent_body(event: ApiEvent) -> bytes:
@@ -106,6 +107,18 @@ def sent_body(event: ApiEvent) -> bytes:
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, "body-too-large", "Body too large", f"a message may have {MAX_BODY_BYTES} bytes at most")
     return body
+
+
+def _parts(signature: str | None) -> tuple[str, str]:
+    """Return time and digest of the header's value. Raises BadSignature where it is missing or malformed."""
+    if not signature:
+        message = f"the header {HEADER} is missing"
+        raise BadSignature(message)
+    found = _SIGNATURE.fullmatch(signature.strip())
+    if found is None:
+        message = f"the header {HEADER} has to be t=<unix seconds>,v1=<64 hexadecimal digits>"
+        raise BadSignature(message)
+    return found[1], found[2]
 
 
 def _digest(secret: str, body: bytes, at: str) -> str:

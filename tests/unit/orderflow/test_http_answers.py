@@ -60,6 +60,24 @@ class TestApi:
         }
         assert "ERROR" not in {line["level"] for line in logged()}
 
+    def test_a_refused_request_is_one_line(self, context: Any, logged: Lines) -> None:
+        raising(Problem(422, "unknown-sku", "Unknown sku", "not in the catalogue: X"))(request(), context)
+        [line] = logged()
+        assert (line["level"], line["message"], line["outcome"]) == ("INFO", "refused", 422)
+        assert (line["problem"], line["correlation_id"]) == ("urn:order-pipeline:problem:unknown-sku", "gateway-1")
+
+    def test_a_problem_with_a_reason_is_one_warning_that_names_it(self, context: Any, logged: Lines) -> None:
+        problem = Problem(401, "signature-invalid", "Signature invalid", "the header is missing")
+        problem.reason = "no header"
+        raising(problem)(request(), context)
+        [line] = logged()
+        assert (line["level"], line["reason"]) == ("WARNING", "no header")
+
+    def test_the_line_of_a_refused_request_belongs_to_that_request_alone(self, context: Any, logged: Lines) -> None:
+        raising(Problem(422, "unknown-sku", "Unknown sku", "not in the catalogue: X"))(request(), context)
+        fine(request(), context)
+        assert [(line["message"], line["outcome"]) for line in logged()] == [("refused", 422), ("done", 201)]
+
     def test_anything_else_is_a_500_that_gives_nothing_away(self, context: Any, logged: Lines) -> None:
         response = raising(RuntimeError("password=hunter2"))(request(), context)
         document = json.loads(response["body"])

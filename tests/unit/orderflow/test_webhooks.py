@@ -90,6 +90,16 @@ def test_the_header_may_be_in_any_case() -> None:
     assert signed_body(request(BODY, sign("secret", BODY, int(time.time())), name=HEADER.lower()), lambda: "secret") == BODY
 
 
+@pytest.mark.parametrize("signature", [None, "", "sha256=0", "t=1"])
+def test_an_unsigned_message_is_not_worth_reading_the_secret(signature: str | None) -> None:
+    def unread() -> str:
+        pytest.fail("the secret was read")
+
+    with pytest.raises(Problem) as caught:
+        signed_body(request(BODY, signature), unread)
+    assert caught.value.reason == caught.value.document["detail"]
+
+
 def test_what_is_not_signed_is_answered_401() -> None:
     problem = refused(request(BODY, None))
     assert (problem.status, problem.document["title"]) == (401, "Signature invalid")

@@ -110,6 +110,15 @@ def queued(aws: Any) -> list[Any]:
     return aws.sqs.sent.get(ENVIRONMENT["PAYMENTS_NOTICE_QUEUE_URL"], [])
 
 
+def test_an_unsigned_event_is_one_line_and_reads_no_secret(post: Post, aws: Any, context: Any, logged: Callable[[], list[Any]]) -> None:
+    request: Any = {"headers": {}, "body": "{}", "requestContext": {"requestId": "r"}}
+    answer = webhook.handler(request, context)
+    assert answer["statusCode"] == 401
+    assert aws.secretsmanager.calls == {}
+    [line] = logged()
+    assert (line["level"], line["reason"]) == ("WARNING", "the header Stripe-Signature is missing")
+
+
 @pytest.fixture
 def intents() -> dict[str, dict[str, Any]]:
     """What Stripe has, by the intent's id."""

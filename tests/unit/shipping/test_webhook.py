@@ -28,6 +28,7 @@ ONE = [{"sku": "MUG-BLUE", "quantity": 1}]
 TWO = [{"sku": "MUG-BLUE", "quantity": 2}]
 type Tell = Callable[..., bool]
 type Post = Callable[[bytes], Any]
+type Lines = Callable[[], list[dict[str, Any]]]
 
 
 def samples(function: str) -> list[Path]:
@@ -143,16 +144,19 @@ class TestDoor:
         aws.dynamodb.before = aws.sqs.before = None
         assert (types(), aws.sqs.sent) == ([], {})
 
-    def test_what_is_not_signed_touches_nothing(self, post: Post, aws: Any, context: Any) -> None:
+    def test_an_unsigned_message_touches_nothing_and_is_one_line(self, post: Post, aws: Any, context: Any, logged: Lines) -> None:
         confirmed()
         aws.dynamodb.calls.clear()
         event: Any = {"headers": {}, "body": told("dispatched", parcel_id="parcel_1", lines=TWO).decode()}
         assert webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)["statusCode"] == 401
-        assert (aws.dynamodb.calls, aws.sqs.calls) == ({}, {})
+        assert (aws.dynamodb.calls, aws.sqs.calls, aws.secretsmanager.calls) == ({}, {}, {})
+        [line] = logged()
+        assert (line["level"], line["reason"]) == ("WARNING", f"the header {HEADER} is missing")
+        assert "parcel_1" not in json.dumps(line)
 
     def test_it_takes_what_a_function_url_hands_on(self, post: Post, aws: Any, context: Any) -> None:
         confirmed()
-        event: Any = json.loads((EVENTS / "webhook" / "by-url-unsigned.json").read_text())
+        event: Any = json.loads((EVENTS / "webhook" / "unsigned.json").read_text())
         event["body"] = told("dispatched", parcel_id="parcel_1", lines=TWO).decode()
         event["headers"]["webhook-signature"] = sign("secret", event["body"].encode(), int(time.time()))
         assert webhook.handler(event, context)["statusCode"] == 202
