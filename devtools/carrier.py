@@ -24,7 +24,6 @@ from shipping.carrier import CarrierRefused, Parcel
 from shipping.sandbox import Sandbox
 from shipping.shipments import shipment_id
 
-PATH = "/webhooks/carrier"
 LEEDS = {"lat": 53.7997, "lon": -1.5492}
 
 
@@ -32,12 +31,10 @@ LEEDS = {"lat": 53.7997, "lon": -1.5492}
 class Carrier:
     """The carrier's side of a target's sandbox: what it does with parcels, and what it tells of them.
 
-    `by_url` sends to the webhook's function URL, which is the address that a carrier is given, otherwise to the API's route.
-    What gets no answer, or a 5xx, is signed and sent again for `patience` seconds.
+    Messages that get no answer, or a 5xx, are signed and sent again for `patience` seconds.
     """
 
     target: Target
-    by_url: bool = False
     timeout: float = web.TIMEOUT
     patience: float = 0.0
     sent: list[bytes] = field(default_factory=list[bytes])
@@ -108,7 +105,7 @@ class Carrier:
 
     def post(self, body: bytes, signature: str | None = None) -> Answer:
         """Post a body as it is, signed now unless another signature is given; an empty one sends no header."""
-        url, host = self.target.function_url("CarrierWebhookUrl") if self.by_url else (self.target.api_url(PATH), {})
+        url, host = self.target.function_url("CarrierWebhookUrl")
 
         def send() -> Answer:
             signed = sign(self.secret, body, int(time.time())) if signature is None else signature

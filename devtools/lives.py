@@ -206,7 +206,7 @@ class Told:
 def lives(target: Target, run: str) -> list[Told]:
     """The stories with an order each, their customers known to the shop since long."""
     shop = Shop(target, CALL_SECONDS, STEP_SECONDS)
-    carrier = Carrier(target, by_url=target.backend == "embedded", timeout=CALL_SECONDS, patience=STEP_SECONDS)
+    carrier = Carrier(target, timeout=CALL_SECONDS, patience=STEP_SECONDS)
     found = [Told(story, Life(shop, carrier, f"{story.customer}-{run}")) for story in STORIES]
     seed.known(target, [told.life.customer for told in found])
     return found

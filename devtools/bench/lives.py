@@ -18,7 +18,7 @@ def live(shop: Shop, orders: int, at_once: int, step: ui.Stage) -> tuple[int, in
 
     Returns how many bytes the customers were answered, and how many the carrier.
     """
-    target, carrier = shop.target, Carrier(shop.target, by_url=True)
+    target, carrier = shop.target, Carrier(shop.target)
     answered, told, sent = 0, 0, len(mails(target))
     for done, group in enumerate(batched((f"bench-{uuid4().hex[:12]}" for _ in range(orders)), at_once, strict=False)):
         step.detail = f"{done * at_once} of {orders}"

@@ -1,5 +1,7 @@
 """The template, translated once for all contract tests."""
 
+from typing import Any
+
 import pytest
 
 from devtools import template
@@ -7,6 +9,12 @@ from tests.contract.stack import Stack
 
 
 @pytest.fixture(scope="session")
-def stack() -> Stack:
+def translated() -> dict[str, Any]:
+    """Return the template that CloudFormation would be given; nobody changes it."""
+    return template.translated()
+
+
+@pytest.fixture(scope="session")
+def stack(translated: dict[str, Any]) -> Stack:
     """Return the resources that CloudFormation would be given."""
-    return Stack(template.translated())
+    return Stack(translated)

@@ -318,13 +318,14 @@ def every_message_of_others(observed: Observed) -> None:
     early = json.dumps(json.loads(dispatched) | {"type": "delivered", "parcel_id": "parcel_9"})
     for body in (dispatched, reading, early):
         signature = webhooks.sign("secret", body.encode(), int(time.time()))
-        request = sample("shipping/webhook/by-url-unsigned") | {"headers": {webhooks.HEADER.lower(): signature}, "body": body}
+        request = sample("shipping/webhook/unsigned") | {"headers": {webhooks.HEADER.lower(): signature}, "body": body}
         observed.run("shipping.webhook", request)
     observed.run("shipping.record", messages(json.loads(dispatched) | {"type": "lost"}, json.loads(early)))
     observed.run("shipping.track", sample("shipping/track/readings"))
     expired = '{"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}'
     signature = webhooks.sign("secret", expired.encode(), int(time.time()))
-    observed.run("payments.webhook", sample("payments/webhook/unsigned") | {"headers": {webhooks.HEADER: signature}, "body": expired})
+    request = sample("payments/webhook/unsigned") | {"headers": {webhooks.HEADER.lower(): signature}, "body": expired}
+    observed.run("payments.webhook", request)
 
 
 def every_review(observed: Observed) -> None:

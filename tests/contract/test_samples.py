@@ -20,8 +20,7 @@ WORKFLOWS = [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "wor
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
 ASKED = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe")
 TOLD = ("shipping/webhook", "payments/webhook")
-BY_URL = [name for name in SAMPLES if name.rpartition("/")[2].startswith("by-url-")]
-REQUESTS = (*ASKED, *TOLD, "invoices/read", "loyalty/balance", "analytics/sales", "analytics/leaderboard", "reviews/read", "reviews/decide")
+REQUESTS = (*ASKED, "invoices/read", "loyalty/balance", "analytics/sales", "analytics/leaderboard", "reviews/read", "reviews/decide")
 WOKEN = {
     "shipping/request": ROUTES["ShippingRequestRule"],
     "orders/project": ROUTES["OrderViewRule"],
@@ -75,7 +74,7 @@ def of(*functions: str) -> list[str]:
 
 def requests() -> list[str]:
     """Return the samples of requests that come by the API."""
-    return [name for name in of(*REQUESTS) if name not in BY_URL]
+    return of(*REQUESTS)
 
 
 def folder(stack: Stack, function: str) -> str:
@@ -109,12 +108,12 @@ def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) ->
     assert all(isinstance(value, str) for name, value in known.items() if name != "integrationLatency")
 
 
-def test_every_function_with_a_url_has_samples_of_it(stack: Stack) -> None:
+def test_the_webhooks_have_function_urls_and_no_other_function_has(stack: Stack) -> None:
     urls = stack.of("Lambda::Url").values()
-    assert {folder(stack, referred(url["TargetFunctionArn"])) for url in urls} == {name.rpartition("/")[0] for name in BY_URL}
+    assert {folder(stack, referred(url["TargetFunctionArn"])) for url in urls} == set(TOLD)
 
 
-@pytest.mark.parametrize("name", BY_URL)
+@pytest.mark.parametrize("name", of(*TOLD))
 def test_a_request_to_a_url_is_as_lambda_hands_it_on(name: str) -> None:
     request = sample(name)
     assert request["version"] == "2.0"

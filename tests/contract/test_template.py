@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from devtools.target import ROOT
 from devtools.template import source
@@ -440,6 +442,95 @@ class TestUrls:
             if (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Url5xxCount")
         }
         assert watched == set(SIGNED)
+
+
+class TestFloods:
+    """Requests without a token or a signature must cost little, and must not use up what others need."""
+
+    def test_no_route_reaches_the_concurrency_of_a_webhook(self, stack: Stack) -> None:
+        [api] = stack.of("ApiGateway::RestApi").values()
+        assert not [function for function in SIGNED if f"${{{function}.Arn}}" in json.dumps(api["Body"])]
+        invokers = {referred(one["FunctionName"]) for one in stack.of("Lambda::Permission").values() if one["Principal"] != "*"}
+        assert invokers.isdisjoint(SIGNED)
+
+    def test_every_route_without_a_token_has_a_throttle_of_its_own(self, stack: Stack) -> None:
+        [api] = stack.of("ApiGateway::RestApi").values()
+        public = {
+            (path.replace("/", "~1"), method.upper())
+            for path, methods in api["Body"]["paths"].items()
+            for method, route in methods.items()
+            if route["security"] == [{"NONE": []}]
+        }
+        assert public
+        for stage in stack.of("ApiGateway::Stage").values():
+            of_all, *others = stage["MethodSettings"]
+            settings = {(one["ResourcePath"], one["HttpMethod"]): one for one in others}
+            # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-apigateway-stage-methodsetting.html
+            assert set(settings) == {(f"/{path}", method) for path, method in public}
+            for one in settings.values():
+                assert one["ThrottlingRateLimit"] <= of_all["ThrottlingRateLimit"] / 10
+                assert {name: one[name] for name in one if "Throttl" not in name and name not in ("ResourcePath", "HttpMethod")} == {
+                    name: of_all[name] for name in of_all if "Throttl" not in name and name not in ("ResourcePath", "HttpMethod")
+                }
+
+    @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+    def test_tokens_pass_the_gateway_and_other_headers_do_not(self, stack: Stack, algorithm: str) -> None:
+        key: Any = rsa.generate_private_key(65537, 2048) if algorithm == "RS256" else ec.generate_private_key(ec.SECP256R1())
+        claims = {"sub": "a" * 40, "email": f"{'a' * 64}@example.com", "groups": [f"group-{number}" for number in range(100)]}
+        token = jwt.encode(claims, key, algorithm, headers={"kid": "k"})
+        head, body, signature = token.split(".")
+        assert self.passes(stack, f"Bearer {token}")
+        assert self.passes(stack, f"bearer {token}")
+        for other in (token, f"Basic {token}", "Bearer a.b.c", f"Bearer {head}.{body}", f"Bearer {head}.{body}.", f"Bearer x{token}"):
+            assert not self.passes(stack, other)
+        assert not self.passes(stack, f"Bearer {head}.{body}.{signature[:85]}")
+        assert not self.passes(stack, f"Bearer {head}.{body * 99}.{signature}")
+        assert not self.passes(stack, f"Bearer {jwt.encode(claims, '', 'none')}")
+
+    def passes(self, stack: Stack, header: str) -> bool:
+        [api] = stack.of("ApiGateway::RestApi").values()
+        [scheme] = [one["x-amazon-apigateway-authorizer"] for one in _schemes(api["Body"])]
+        return bool(re.fullmatch(scheme["identityValidationExpression"], header))
+
+    def test_the_firewall_is_there_where_it_is_asked_for(self, translated: dict[str, Any]) -> None:
+        firewall = {name for name, one in translated["Resources"].items() if one["Type"].startswith("AWS::WAFv2::")}
+        assert {translated["Resources"][name]["Condition"] for name in firewall} == {"UseWaf"}
+        assert not Stack(translated).holds({"Condition": "UseWaf"})
+        assert not Stack(translated, WafRequestsPer5Minutes="2000", Target="emulator").holds({"Condition": "UseWaf"})
+        assert Stack(translated, WafRequestsPer5Minutes="2000").holds({"Condition": "UseWaf"})
+
+    @pytest.mark.parametrize(("value", "good"), [("0", True), ("10", True), ("2000", True), ("9", False), ("-1", False), ("", False)])
+    def test_a_rate_that_waf_would_refuse_is_refused_at_once(self, translated: dict[str, Any], value: str, good: bool) -> None:
+        assert bool(re.fullmatch(translated["Parameters"]["WafRequestsPer5Minutes"]["AllowedPattern"], value)) is good
+
+    def test_the_firewall_blocks_addresses_by_their_rate_and_samples_no_tokens(self, stack: Stack) -> None:
+        [firewall] = stack.of("WAFv2::WebACL").values()
+        assert firewall["DefaultAction"] == {"Allow": {}}
+        for one in (firewall, *firewall["Rules"]):
+            assert one["VisibilityConfig"]["SampledRequestsEnabled"] is False
+        rates = [rule["Statement"]["RateBasedStatement"] for rule in firewall["Rules"]]
+        assert [rule["Action"] for rule in firewall["Rules"]] == [{"Block": {}}] * len(rates)
+        assert {rate["AggregateKeyType"] for rate in rates} == {"IP"}
+        assert [rate["Limit"] for rate in rates if "ScopeDownStatement" not in rate] == [{"Ref": "WafRequestsPer5Minutes"}]
+        [association] = stack.of("WAFv2::WebACLAssociation").values()
+        [stage] = stack.of("ApiGateway::Stage")
+        assert association["ResourceArn"]["Fn::Sub"].endswith(f"::/restapis/${{Api}}/stages/${{{stage}}}")
+
+
+def _schemes(body: dict[str, Any]) -> list[Any]:
+    return list((body.get("securityDefinitions") or body["components"]["securitySchemes"]).values())
+
+
+class TestCustomers:
+    def test_a_new_address_is_confirmed_before_it_replaces_the_old_one(self, stack: Stack) -> None:
+        [pool] = stack.of("Cognito::UserPool").values()
+        assert pool["AutoVerifiedAttributes"] == ["email"]
+        assert pool["UserAttributeUpdateSettings"] == {"AttributesRequireVerificationBeforeUpdate": ["email"]}
+
+    def test_sign_in_emails_come_from_ses_where_its_identity_is_given(self, stack: Stack) -> None:
+        [pool] = stack.of("Cognito::UserPool").values()
+        ses = {"EmailSendingAccount": "DEVELOPER", "SourceArn": {"Ref": "SignInMailIdentityArn"}, "From": {"Ref": "MailFrom"}}
+        assert pool["EmailConfiguration"] == {"Fn::If": ["UseSesForSignIn", ses, {"Ref": "AWS::NoValue"}]}
 
 
 class TestData:

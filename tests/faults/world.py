@@ -222,7 +222,7 @@ class World:
 
     def send(self, body: bytes) -> None:
         """Send the carrier's message to its function URL in the same way."""
-        request = sample("shipping/webhook/by-url-unsigned") | {"body": body.decode()}
+        request = sample("shipping/webhook/unsigned") | {"body": body.decode()}
         request["headers"][HEADER.lower()] = sign("secret", body, int(time.time()))
         self._answer("ShippingWebhook", request)
 

@@ -15,7 +15,6 @@ CAPABILITIES = {
     "volume": "hundreds of orders come to their end within a minute or two",
     "remembered-authorizer": "what the authorizer said of a token is remembered",
     "replay": "archived events can be replayed",
-    "function-urls": "a function URL is served at the endpoint, by its name in the Host header",
     "flags": "feature flags can be deployed, and functions read them",
     "archive": "a delivery stream takes what is on a stream to objects by day and type",
 }
@@ -29,7 +28,6 @@ LACKS = {
         "volume": "its queues hand functions about eight messages a second",
         "remembered-authorizer": "every request starts the authorizer, and where it cannot start another the answer is a 401",
         "replay": "its archives keep events and replay none",
-        "function-urls": "its function URLs have names of its own, and the suite was not run on them",
         "flags": "its AppConfig hands out no flags; functions go by their defaults",
         "archive": "its delivery streams put events into no folders by type, and no line breaks between them",
     },

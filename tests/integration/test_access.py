@@ -29,8 +29,6 @@ GET  /analytics/sales                         | 403 403 403 200 401 401
 GET  /analytics/leaderboard                   | 403 403 403 200 401 401
 GET  /reviews                                 | 403 403 200 403 401 401
 POST /reviews/{order_id}/decision             | 403 403 409 403 401 401
-POST /webhooks/carrier                        | 401 401 401 401 401 401
-POST /webhooks/payments                       | 401 401 401 401 401 401
 GET  /openapi.json                            | 200 200 200 200 200 200
 """
 

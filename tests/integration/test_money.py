@@ -66,8 +66,9 @@ class Provider:
 
     def post(self, body: bytes, signature: str | None = None) -> Answer:
         """Post a body as it is, signed now unless another signature is given."""
+        url, host = self.target.function_url("PaymentsWebhookUrl")
         headers = {"Content-Type": "application/json", HEADER: signature or sign(self.secret, body, int(time.time()))}
-        return web.call("POST", self.target.api_url("/webhooks/payments"), headers=headers, body=body, timeout=60)
+        return web.call("POST", url, headers=headers | host, body=body, timeout=60)
 
 
 @pytest.fixture

@@ -71,12 +71,10 @@ def test_patience_ends(clock: list[float]) -> None:
     assert 1060 <= clock[0] <= 1061
 
 
-@pytest.mark.parametrize("by_url", [False, True])
-def test_the_carrier_signs_every_attempt_and_sends_it_to_its_address(monkeypatch: pytest.MonkeyPatch, by_url: bool) -> None:
+def test_the_carrier_signs_every_attempt_and_sends_it_to_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     target = Target("embedded", "http://127.0.0.1:4566", managed=False)
-    outputs = {"ApiId": "api", "ApiStage": "local", "CarrierWebhookUrl": "https://abc.lambda-url.us-east-1.on.aws/"}
-    target.__dict__["resources"] = outputs
-    carrier = Carrier(target, by_url=by_url, patience=60)
+    target.__dict__["resources"] = {"CarrierWebhookUrl": "https://abc.lambda-url.us-east-1.on.aws/"}
+    carrier = Carrier(target, patience=60)
     carrier.__dict__["secret"] = "secret"
     monkeypatch.setattr("devtools.carrier.time.time", web.time.monotonic)
     sent: list[tuple[str, dict[str, str]]] = []
@@ -88,9 +86,8 @@ def test_the_carrier_signs_every_attempt_and_sends_it_to_its_address(monkeypatch
     monkeypatch.setattr(web, "call", call)
     carrier.post(b"{}")
 
-    path = "/" if by_url else "/_aws/execute-api/api/local/webhooks/carrier"
-    assert {url for url, _ in sent} == {f"http://127.0.0.1:4566{path}"}
-    assert {headers.get("Host") for _, headers in sent} == ({"abc.lambda-url.us-east-1.on.aws"} if by_url else {None})
+    assert {url for url, _ in sent} == {"http://127.0.0.1:4566/"}
+    assert {headers.get("Host") for _, headers in sent} == {"abc.lambda-url.us-east-1.on.aws"}
     for number, (_, headers) in enumerate(sent):
         verify("secret", b"{}", headers[HEADER], 1000 + number * web.PAUSE_SECONDS)
 
