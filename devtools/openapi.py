@@ -16,7 +16,6 @@ from analytics.rules import TOP
 from devtools import cli
 from devtools.target import ROOT
 from loyalty.answers import PointsAnswer
-from orderflow import webhooks
 from orderflow.http import MAX_BODY_BYTES, PROBLEM_BASE
 from orders.requests import (
     DEFAULT_LIMIT,
@@ -95,16 +94,6 @@ TIMELINE = {
     ],
 }
 
-TOLD_OF_PAYMENT = {"message_id": "evt_01", "type": "authorization.expired", "payment": f"{ORDER_ID}:authorize"}
-
-TOLD = {
-    "message_id": "msg_01",
-    "type": "delivered",
-    "shipment_id": f"{ORDER_ID}:shipment",
-    "parcel_id": "parcel_1",
-    "at": "2026-01-17T09:30:00Z",
-}
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -159,7 +148,7 @@ PLACING = (
     *KEYED,
     *SENDING,
     *QUANTITIES,
-    Problem("email-missing", 403, "Email missing", "sign in with a token that names an email address: mail about the order goes there"),
+    Problem("email-missing", 403, "Email missing", "sign in with a token that names a verified email address: order mail goes there"),
     Problem(
         "email-undeliverable",
         403,
@@ -208,7 +197,6 @@ LISTING = (
         "send the `next` of the page before, with the same token and filter, or no cursor for the first page",
     ),
 )
-UNSIGNED = Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret")
 SALES = {
     "per": "day",
     "sales": [
@@ -228,13 +216,6 @@ SALES = {
 }
 LEADERBOARD = {"products": [{"sku": "MUG-BLUE", "units": 42}, {"sku": "FILTER-100", "units": 17}], "day": "2026-01-15"}
 ANALYSING = (Problem("parameter-invalid", 400, "Parameter invalid", "per: minute or day", (("field", "per"),)),)
-SIGNED = (
-    Problem("malformed-body", 400, "Malformed body", "the body is not base64: Incorrect padding"),
-    Problem("malformed-json", 400, "Malformed JSON", "the body must be JSON in UTF-8: JSON is malformed: invalid character (byte 1)"),
-    UNSIGNED,
-    Problem("body-too-large", 413, "Body too large", f"a message may have {webhooks.MAX_BODY_BYTES} bytes at most"),
-    Problem("invalid-request", 422, "Invalid request", "object missing required field `message_id`", (("field", "$"),)),
-)
 DECIDED_AT = "2026-01-15T12:00:00.123456Z"
 VERDICT = {"order_id": ORDER_ID, "decision": "approve", "reviewer": "rex", "note": "known customer", "decided_at": DECIDED_AT}
 REVIEWS = {
@@ -265,10 +246,11 @@ INVOICING = (Problem("invoice-not-found", 404, "Invoice not found", "an order ha
 CREDITING = (Problem("credit-note-not-found", 404, "Credit note not found", "the order's events name its credit notes"),)
 # API Gateway's own answer for a route that there is not, and what is answered at function URLs; so they belong to no route.
 ELSEWHERE = (
+    Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret"),
     Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),
     Problem("method-not-allowed", 405, "Method not allowed", "send messages by POST"),
 )
-PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, UNSIGNED, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)
 
 
 def document() -> dict[str, Any]:
@@ -287,7 +269,6 @@ def document() -> dict[str, Any]:
             {"name": "reviews"},
             {"name": "loyalty"},
             {"name": "analytics"},
-            {"name": "webhooks"},
             {"name": "description"},
         ],
         "paths": {
@@ -296,7 +277,6 @@ def document() -> dict[str, Any]:
             "/orders/{order_id}/events": {"parameters": [_ref("parameters", "OrderId")], "get": _timeline()},
             "/orders/{order_id}/cancellation": {"parameters": [_ref("parameters", "OrderId")], "post": _cancel()},
             "/orders/{order_id}/returns": {"parameters": [_ref("parameters", "OrderId")], "post": _send_back()},
-            "/webhooks/carrier": {"post": _carrier()},
             "/orders/{order_id}/invoice": {"parameters": [_ref("parameters", "OrderId")], "get": _invoice()},
             "/orders/{order_id}/credit-notes/{number}": {
                 "parameters": [_ref("parameters", "OrderId"), _ref("parameters", "CreditNote")],
@@ -307,7 +287,6 @@ def document() -> dict[str, Any]:
             "/analytics/leaderboard": {"get": _leaderboard()},
             "/reviews": {"get": _list_reviews()},
             "/reviews/{order_id}/decision": {"parameters": [_ref("parameters", "OrderId")], "post": _decide()},
-            "/webhooks/payments": {"post": _provider()},
             "/openapi.json": {"get": _describe()},
         },
         "components": {
@@ -414,57 +393,6 @@ def _send_back() -> dict[str, Any]:
     }
 
 
-def _carrier() -> dict[str, Any]:
-    return _told("tellOfShipment", "Tell what happened to a shipment", "the carrier", {"delivered": TOLD})
-
-
-def _provider() -> dict[str, Any]:
-    return _told("tellOfPayment", "Tell what happened to a payment", "the payment provider", {"expired": TOLD_OF_PAYMENT})
-
-
-def _told(operation: str, summary: str, sender: str, examples: dict[str, Any]) -> dict[str, Any]:
-    schema = {
-        "type": "object",
-        "properties": {name: {"type": "string"} for name in ("message_id", "type")},
-        "required": ["message_id", "type"],
-    }
-    shown = {name: {"value": value} for name, value in examples.items()}
-    kept = next(iter(examples.values()))["message_id"]
-    taken = {"type": "object", "properties": {"message_id": {"type": "string"}}, "required": ["message_id"]}
-    return {
-        "operationId": operation,
-        "tags": ["webhooks"],
-        "summary": summary,
-        "description": (
-            f"For {sender}, which signs each message; docs/webhooks.md has every message with an example. "
-            "202 says that the message is kept and will be worked off; the same message may be sent again."
-        ),
-        "security": [],
-        "parameters": [
-            {
-                "name": webhooks.HEADER,
-                "in": "header",
-                "required": True,
-                "description": (
-                    "The time in Unix seconds, and HMAC-SHA256 under the shared secret, in hexadecimal, of time, a dot and the body; "
-                    f"no more than {webhooks.TOLERANCE_SECONDS} seconds old."
-                ),
-                "schema": {"type": "string", "pattern": "^t=[0-9]{1,12},v1=[0-9a-f]{64}$"},
-            },
-            _ref("parameters", "CorrelationId"),
-        ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": shown}}},
-        "responses": {
-            "202": {
-                "description": "The message is kept.",
-                "headers": {"X-Correlation-Id": _ref("headers", "CorrelationId")},
-                "content": {"application/json": {"schema": taken, "examples": {"kept": {"value": {"message_id": kept}}}}},
-            }
-        }
-        | _problems(*SIGNED, *(problem for problem in GENERAL if problem.status >= 429)),
-    }
-
-
 def _invoice() -> dict[str, Any]:
     return {
         "operationId": "readInvoice",
@@ -558,7 +486,14 @@ def _decide() -> dict[str, Any]:
 
 
 def _describe() -> dict[str, Any]:
-    plain = {"200": {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+    plain = {
+        "200": {
+            "description": "This document, gzip-encoded for clients that accept it.",
+            "headers": {"ETag": {"description": "For If-None-Match.", "schema": {"type": "string"}}},
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        },
+        "304": {"description": "The client has this document already: If-None-Match names its ETag."},
+    }
     return {
         "operationId": "readDescription",
         "tags": ["description"],

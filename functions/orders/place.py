@@ -27,7 +27,7 @@ def handler(event: ApiEvent) -> Response:
     customer, key = caller(event), requests.idempotency_key(event)
     if not customer.email:
         raise Problem(
-            403, "email-missing", "Email missing", "sign in with a token that names an email address: mail about the order goes there"
+            403, "email-missing", "Email missing", "sign in with a token that names a verified email address: order mail goes there"
         )
     try:
         email_address.for_ses(customer.email)

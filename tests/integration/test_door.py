@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -194,4 +195,8 @@ def test_anybody_may_read_what_the_api_is(world: World):
     answer = world.shop.call("GET", "/openapi.json", None)
 
     assert answer.status == 200
+    compressed = world.shop.call("GET", "/openapi.json", None, Accept="*/*", Accept_Encoding="gzip")
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert answer.json() == json.loads(gzip.decompress(compressed.body))
+    assert world.shop.call("GET", "/openapi.json", None, If_None_Match=answer.headers["etag"]).status == 304
     assert set(answer.json()["paths"]) >= {"/orders", "/orders/{order_id}", "/orders/{order_id}/events"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -162,18 +164,64 @@ def test_the_samples_have_the_answers_that_stand_beside_them(name: str, placed: 
     assert samples.agrees(read.handler(samples.sample(name), context), samples.expected(name))
 
 
+def description(context: Any, **headers: str) -> Any:
+    """Return the answer to a request for the API's description with further headers."""
+    event: Any = samples.sample("orders/describe/document")
+    event["headers"] |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return describe.handler(event, context)
+
+
+@pytest.mark.parametrize("name", samples.names("orders/describe"))
+def test_the_samples_of_the_description_have_their_answers(name: str, context: Any) -> None:
+    assert samples.agrees(describe.handler(samples.sample(name), context), samples.expected(name))
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "gzip, deflate, br", "br;q=1.0, GZIP ; q=0.5", "x-gzip"])
+def test_the_description_is_compressed_for_clients_that_accept_it(context: Any, accepted: str) -> None:
+    plain, answer = description(context), description(context, Accept_Encoding=accepted)
+    body = base64.b64decode(answer["body"])
+    assert (answer["isBase64Encoded"], answer["headers"]["content-encoding"]) == (True, "gzip")
+    assert gzip.decompress(body).decode() == plain["body"]
+    assert len(body) < 16_384 < len(plain["body"])
+
+
+@pytest.mark.parametrize("accepted", ["", "identity", "gzip;q=0", "br, gzip; q=0.000", "deflate", "notgzip"])
+def test_the_description_is_plain_for_other_clients(context: Any, accepted: str) -> None:
+    answer = description(context, Accept_Encoding=accepted)
+    assert "content-encoding" not in answer["headers"]
+    assert "isBase64Encoded" not in answer
+    assert json.loads(answer["body"])["openapi"]
+
+
+def test_a_client_that_accepts_gzip_and_no_type_gets_text(context: Any) -> None:
+    answer = description(context, Accept="", Accept_Encoding="gzip")
+    assert ("content-encoding" in answer["headers"], "isBase64Encoded" in answer) == (False, False)
+
+
+@pytest.mark.parametrize("accepted", ["", "gzip"])
+def test_a_client_that_has_the_description_gets_304(context: Any, accepted: str) -> None:
+    headers = description(context, Accept_Encoding=accepted)["headers"]
+    tag = headers["etag"]
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        answer = description(context, Accept_Encoding=accepted, If_None_Match=known)
+        assert (answer["statusCode"], answer["body"]) == (304, "")
+        assert {answer["headers"][name] == headers[name] for name in ("etag", "cache-control", "vary")} == {True}
+    assert description(context, Accept_Encoding=accepted, If_None_Match='"other"')["statusCode"] == 200
+
+
+def test_the_tags_of_plain_and_compressed_differ(context: Any) -> None:
+    tags = [description(context, Accept_Encoding=accepted)["headers"]["etag"] for accepted in ("", "gzip")]
+    assert len(set(tags)) == 2
+
+
 def test_the_description_is_a_document_that_names_every_route(context: Any) -> None:
-    (name,) = samples.names("orders/describe")
-    answer = describe.handler(samples.sample(name), context)
-    assert samples.agrees(answer, samples.expected(name))
+    answer = describe.handler(samples.sample("orders/describe/document"), context)
     of_an_order = {
         f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns", "/invoice", "/credit-notes/{number}")
     }
     assert set(json.loads(answer["body"])["paths"]) == {
         "/orders",
         "/openapi.json",
-        "/webhooks/carrier",
-        "/webhooks/payments",
         *of_an_order,
         "/points",
         "/analytics/sales",
