@@ -6,6 +6,11 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
+# The makefiles that `sam build` runs find each other by MAKEFILE_LIST, which separates paths by spaces.
+ifneq ($(words $(CURDIR)),1)
+$(error the path of this folder has a space in it, which make cannot work with: move it to another one than $(CURDIR))
+endif
+
 # No variable of the command line reaches a shell as code. The tools read them from the environment (`cli.option`), so recipes
 # name none of them; what recipes do name is `override`, and the values are taken as they are, not expanded.
 $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),\

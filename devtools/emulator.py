@@ -95,7 +95,8 @@ def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance
         return found, False
     _clear(port)
     if _answers(port):
-        raise UserError(f"port {port} is taken by another program; stop that one, or choose another: make run PORT={port + 1}")
+        free = next((other for other in range(port + 1, port + 100) if not _answers(other)), port + 1)
+        raise UserError(f"port {port} is taken by another program; stop that one, or choose another: make run PORT={free}")
     instance = _launch(port, functions_endpoint or endpoint)
     if not _wait_healthy(endpoint, instance):
         last = (log_file(port).read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
@@ -167,6 +168,7 @@ def stop(port: int) -> bool:
     if found:
         _end(found)
     _clear(port)
+    target.forget_port(port)
     return found is not None
 
 

@@ -293,7 +293,10 @@ def document() -> dict[str, Any]:
             "schemas": _schemas(),
             "parameters": _parameters(),
             "headers": {
-                "CorrelationId": {"description": "Found again on every log line and event of this request.", "schema": {"type": "string"}}
+                "CorrelationId": {
+                    "description": "Found again on every log line and event of this request.",
+                    "schema": {"type": "string", "format": "uri-reference"},
+                }
             },
             "securitySchemes": {
                 "jwt": {
@@ -309,7 +312,11 @@ def document() -> dict[str, Any]:
 
 def _place() -> dict[str, Any]:
     created = _answer("The order was accepted, now or when it was sent before with this key.", "OrderAnswer", {"placed": ORDER})
-    created["headers"]["Location"] = {"description": "Path of the order.", "required": True, "schema": {"type": "string"}}
+    created["headers"]["Location"] = {
+        "description": "Where the order is, relative to this request's URL.",
+        "required": True,
+        "schema": {"type": "string"},
+    }
     return {
         "operationId": "placeOrder",
         "tags": ["orders"],

@@ -1,7 +1,7 @@
 """Which local target the tools and tests work on: the embedded emulator, or a LocalStack that is up.
 
 BACKEND   embedded (default) or localstack
-PORT      where the embedded emulator listens, 4566 unless given
+PORT      where the embedded emulator listens; without it the port that was started last, or 4566
 ENDPOINT  a target that is already up; nothing is started or stopped then
 """
 
@@ -161,8 +161,27 @@ def from_environment(settings: Mapping[str, str] = os.environ) -> Target:
     if backend not in BACKENDS:
         raise UserError(f"BACKEND must be {' or '.join(BACKENDS)}, not {backend!r}")
     given = settings.get("ENDPOINT") or ""
-    endpoint = given or f"http://127.0.0.1:{port_number(settings.get('PORT') or str(DEFAULT_PORT))}"
+    endpoint = given or f"http://127.0.0.1:{port_number(settings.get('PORT') or str(last_port()))}"
     return Target(backend, require_loopback(endpoint), managed=backend == "embedded" and not given)
+
+
+def last_port() -> int:
+    """The port on which the embedded emulator was started last, 4566 when none was or it was stopped."""
+    try:
+        return port_number((LOCAL / "port").read_text().strip())
+    except (OSError, UserError):
+        return DEFAULT_PORT
+
+
+def remember_port(port: int) -> None:
+    """Have commands without PORT use this port from now on."""
+    (local_folder() / "port").write_text(f"{port}\n")
+
+
+def forget_port(port: int) -> None:
+    """Have commands without PORT use the usual port again, if they use this one."""
+    if last_port() == port:
+        (LOCAL / "port").unlink(missing_ok=True)
 
 
 def local_folder() -> Path:

@@ -37,7 +37,7 @@ def handler(event: ApiEvent) -> Response:
     identify(order_id=order_id)
     request, fingerprint = requests.parse(event)
     placed = place(order_id, customer, request, fingerprint, correlation_of(event) or order_id)
-    return answer(201, _view(placed), location=f"/orders/{order_id}")
+    return answer(201, _view(placed), location=f"orders/{order_id}")
 
 
 def place(order_id: str, customer: Caller, request: requests.PlaceOrderRequest, fingerprint: str, correlation_id: str) -> Event:

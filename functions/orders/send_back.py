@@ -32,7 +32,7 @@ def send_back(order: Order, return_id: str, request: requests.SendBackRequest) -
             for a quantity that no order has, or when the id belongs to a return with other contents.
         Conflict: others kept appending to the order.
     """
-    command = RequestReturn(return_id, _merged(request), request.reason, datetime.now(UTC) - WINDOW)
+    command = RequestReturn(return_id, _merged(request), request.reason, delivered_since(datetime.now(UTC)))
     after = owned.LOG.record(order, command, source="orders")
     known = {one.return_id: one for one in after.returns}
     refused = decide(after, command)
@@ -42,6 +42,14 @@ def send_back(order: Order, return_id: str, request: requests.SendBackRequest) -
         detail = "this Idempotency-Key belongs to a return with other contents; use a new key for a new return"
         raise Problem(422, "idempotency-key-reused", "Idempotency-Key reused", detail)
     raise Problem(409, "not-returnable", "Not returnable", refused.why)
+
+
+def delivered_since(now: datetime) -> datetime:
+    """Return from when on a delivery can be returned at `now`: from the first moment of the day (UTC) that lies WINDOW back.
+
+    So the window of a delivery ends with the end of a day, as people read "within 30 days".
+    """
+    return (now - WINDOW).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _merged(request: requests.SendBackRequest) -> tuple[StockLine, ...]:

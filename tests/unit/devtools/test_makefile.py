@@ -114,3 +114,14 @@ def test_recipes_use_only_variables_of_the_makefile_itself() -> None:
 def test_the_makefiles_of_the_build_take_no_variable_of_the_command_line(repository: Path) -> None:
     (repository / ".venv" / "bin" / "sam").write_text('#!/bin/sh\necho "flags <$MAKEFLAGS>"\n')
     assert "flags <>" in make(repository, "build", "root=x; touch pwned").stdout
+
+
+def test_a_path_with_a_space_is_refused_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "my shop"
+    folder.mkdir()
+    (folder / "Makefile").write_text(MAKEFILE)
+    refused = subprocess.run(["make", "run"], cwd=folder, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    [line] = refused.stderr.strip().splitlines()
+    assert "has a space in it" in line
+    assert str(folder) in line

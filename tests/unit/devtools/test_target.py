@@ -1,5 +1,7 @@
 """Local tools work on this machine only."""
 
+from pathlib import Path
+
 import pytest
 
 from devtools import target
@@ -68,7 +70,8 @@ def test_a_function_may_be_given_the_bridge_to_its_host() -> None:
     assert target.require_loopback("http://172.17.0.1:4567", also=target.CONTAINER_HOSTS) == "http://172.17.0.1:4567"
 
 
-def test_the_default_is_the_embedded_emulator() -> None:
+def test_the_default_is_the_embedded_emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(target, "LOCAL", tmp_path)
     found = target.from_environment({})
     assert (found.backend, found.endpoint, found.managed) == ("embedded", "http://127.0.0.1:4566", True)
 
@@ -98,3 +101,20 @@ def test_programs_get_nothing_of_the_users_aws_settings(monkeypatch: pytest.Monk
     assert given["AWS_ACCESS_KEY_ID"] == "test"
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"} & given.keys()
     assert "127.0.0.1" in given["NO_PROXY"]
+
+
+def test_commands_without_a_port_use_the_last_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(target, "LOCAL", tmp_path)
+    target.remember_port(4570)
+    assert target.from_environment({}).port == 4570
+    assert target.from_environment({"PORT": "4571"}).port == 4571
+    target.forget_port(4571)
+    assert target.from_environment({}).port == 4570
+    target.forget_port(4570)
+    assert target.from_environment({}).port == 4566
+
+
+def test_a_broken_note_of_the_port_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(target, "LOCAL", tmp_path)
+    (tmp_path / "port").write_text("80; rm -rf /")
+    assert target.from_environment({}).port == 4566

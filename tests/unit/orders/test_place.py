@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -30,7 +31,7 @@ class TestAccepted:
     def test_the_answer_is_the_order_with_prices_from_the_catalogue(self, post: Post) -> None:
         answer = post()
         assert answer["statusCode"] == 201
-        assert answer["headers"]["location"] == f"/orders/{order_id()}"
+        assert answer["headers"]["location"] == f"orders/{order_id()}"
         body = answer["body"]
         assert body.pop("placed_at").endswith("Z")
         assert body == {
@@ -42,6 +43,18 @@ class TestAccepted:
             ],
             "total": {"amount": 2990, "currency": "EUR"},
         }
+
+    @pytest.mark.parametrize(
+        "api",
+        [
+            "https://abc123.execute-api.eu-west-1.amazonaws.com/prod",
+            "https://shop.example.com",
+            "https://shop.example.com/api/v1",
+            "http://127.0.0.1:4566/_aws/execute-api/abc123/local",
+        ],
+    )
+    def test_location_resolves_wherever_the_api_is_served(self, post: Post, api: str) -> None:
+        assert urljoin(f"{api}/orders", post()["headers"]["location"]) == f"{api}/orders/{order_id()}"
 
     def test_the_event_has_whose_order_it_is_and_nothing_secret(self, post: Post, shop: Aws) -> None:
         post()

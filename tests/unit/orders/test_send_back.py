@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -117,6 +117,18 @@ def test_what_was_not_ordered_does_not_come_back(delivered: OrderLog, context: A
     assert announced(delivered) == []
 
 
+@pytest.mark.parametrize(
+    ("now", "since"),
+    [
+        ("2026-03-31T00:00:00Z", "2026-03-01T00:00:00Z"),
+        ("2026-03-31T23:59:59.999999Z", "2026-03-01T00:00:00Z"),
+        ("2026-04-01T00:00:00Z", "2026-03-02T00:00:00Z"),
+    ],
+)
+def test_return_window_ends_with_the_end_of_its_last_day(now: str, since: str) -> None:
+    assert send_back.delivered_since(datetime.fromisoformat(now)) == datetime.fromisoformat(since)
+
+
 @pytest.mark.parametrize("state", ["placed", "held", "confirmed", "partly dispatched", "dispatched", "cancelled", "rejected", "all lost"])
 def test_what_did_not_arrive_does_not_come_back(post: Post, log: OrderLog, context: Any, state: str) -> None:
     post(key="sample-order-1")
@@ -129,7 +141,7 @@ def test_when_its_time_is_over_nothing_comes_back_but_what_was_announced(
     delivered: OrderLog, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = ask(context)
-    monkeypatch.setattr(send_back, "WINDOW", timedelta(0))
+    monkeypatch.setattr(send_back, "WINDOW", timedelta(days=-1))
     late = ask(context, key="return-2")
     assert (late["statusCode"], late["body"]["detail"]) == (409, "the time for returns is over")
     assert ask(context) == first
