@@ -6,7 +6,7 @@ Every message is signed with the stack's secret and posted to its webhook, as do
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -19,7 +19,7 @@ from devtools.cli import UserError
 from devtools.target import Target
 from devtools.web import Answer
 from orderflow.events import StockLine
-from orderflow.webhooks import HEADER, sign
+from orderflow.webhooks import signed_headers
 from shipping.carrier import CarrierRefused, Parcel
 from shipping.sandbox import Sandbox
 from shipping.shipments import shipment_id
@@ -103,13 +103,14 @@ class Carrier:
             raise UserError(f"the webhook answered {answer.status}: {answer.body.decode(errors='replace')}")
         return answer
 
-    def post(self, body: bytes, signature: str | None = None) -> Answer:
-        """Post a body as it is, signed now unless another signature is given; an empty one sends no header."""
+    def post(self, body: bytes, signature: Mapping[str, str] | None = None) -> Answer:
+        """Post a body as it is, signed anew for each attempt unless the headers of a signature are given; the id stays the same."""
+        message_id = f"msg_{uuid4().hex}"
         url, host = self.target.function_url("CarrierWebhookUrl")
 
         def send() -> Answer:
-            signed = sign(self.secret, body, int(time.time())) if signature is None else signature
-            headers = {"Content-Type": "application/json"} | ({HEADER: signed} if signed else {}) | host
+            signed = signed_headers(self.secret, message_id, body, int(time.time())) if signature is None else signature
+            headers = {"Content-Type": "application/json", **signed, **host}
             return web.call("POST", url, headers=headers, body=body, timeout=self.timeout)
 
         return web.patiently(send, self.patience)

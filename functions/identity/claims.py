@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
+# How far the clocks of the issuer, the authorizer and the functions may be apart.
+LEEWAY_SECONDS = 10
+
 
 class ClaimsRefused(ValueError):
     """The token is genuine, but not one that this API takes."""
 
 
 class Identity(NamedTuple):
-    """The bearer of a token. `expires_at` is in epoch seconds, UTC."""
+    """The bearer of a token. `expires_at` is in epoch seconds, UTC, and includes the leeway."""
 
     customer_id: str
     email: str
@@ -38,7 +41,7 @@ def identity_of(claims: Mapping[str, Any]) -> Identity:
     verified = claims.get("email_verified")
     email = claims.get("email") if verified is True or verified == "true" else ""
     groups = _groups(claims.get("cognito:groups") or claims.get("groups"))
-    return Identity(claims["sub"], email if isinstance(email, str) else "", groups, int(claims["exp"]))
+    return Identity(claims["sub"], email if isinstance(email, str) else "", groups, int(claims["exp"]) + LEEWAY_SECONDS)
 
 
 def allow(identity: Identity, method_arn: str) -> dict[str, Any]:

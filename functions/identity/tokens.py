@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
+from identity.claims import LEEWAY_SECONDS
 from identity.keys import Keys, UnknownKey
 
 if TYPE_CHECKING:
     from jwt.types import Options
 
 ALGORITHMS = ("RS256", "ES256")
-LEEWAY_SECONDS = 10
 REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 CLAIMS_ONLY: Options = {
     "verify_signature": False,

@@ -6,7 +6,7 @@ key where Stripe's object carries that; a dispute does not, and Stripe.key_of fi
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import stripe
@@ -14,6 +14,9 @@ from msgspec import Struct
 
 from orderflow.money import Money
 from payments.stripe_objects import BY_HAND, PAYMENT_KEY, REFUND_KEY, from_stripe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TOLERANCE_SECONDS = 300
 # Why Stripe cancels an intent that nobody asked it to: what it held has lapsed.
@@ -71,20 +74,32 @@ class StripeEvent(Struct, frozen=True):
     data: Data
 
 
-def notice(raw: bytes, signature: str, secret: str) -> Notice | None:
+def notice(raw: bytes, signature: str, secrets: Sequence[str]) -> Notice | None:
     """Return what the body of a webhook says, or None where it says nothing that concerns us.
 
-    `signature` is the header Stripe-Signature, `secret` the endpoint's (whsec_…).
+    `signature` is the header Stripe-Signature, `secrets` are the endpoint's (whsec_…), two while one replaces the other.
 
     Raises:
         NotFromStripe: the signature is missing, wrong or too old, or the body is no event.
     """
     try:
-        stripe.WebhookSignature.verify_header(raw, signature, secret, TOLERANCE_SECONDS)  # pyright: ignore[reportUnknownMemberType]
+        _verify(raw, signature, secrets)
         return notice_of(msgspec.json.decode(raw, type=StripeEvent))
     except (stripe.SignatureVerificationError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         # The SDK's error holds the body.
         raise NotFromStripe(type(error).__name__) from None
+
+
+def _verify(raw: bytes, signature: str, secrets: Sequence[str]) -> None:
+    refused = stripe.SignatureVerificationError("no secret", signature, raw)  # pyright: ignore[reportUnknownMemberType]
+    for secret in secrets:
+        try:
+            stripe.WebhookSignature.verify_header(raw, signature, secret, TOLERANCE_SECONDS)  # pyright: ignore[reportUnknownMemberType]
+        except stripe.SignatureVerificationError as error:
+            refused = error
+        else:
+            return
+    raise refused
 
 
 def essence(raw: bytes) -> bytes:

@@ -12,7 +12,7 @@ import msgspec
 from orderflow import documents, settings
 from orderflow.clients import client
 from orderflow.http import ApiEvent, Response, answer, api, document_of, header, shaped
-from orderflow.webhooks import Secret, sent_body, signed_body, unsigned
+from orderflow.webhooks import Secret, secrets_of, sent_body, signed_body, unsigned
 from payments import messages
 from payments.providers import StripeSecret
 
@@ -52,7 +52,7 @@ def stripes() -> Callable[[ApiEvent], Response]:
             raise unsigned(REFUSED, f"the header {STRIPES_HEADER} is missing")
         secret = msgspec.json.decode(SECRET(), type=StripeSecret).webhook_secret
         try:
-            told = notice(body, signature, secret)
+            told = notice(body, signature, secrets_of(secret))
         except NotFromStripe as refused:
             raise unsigned(REFUSED, str(refused)) from None
         if told is None:

@@ -6,7 +6,6 @@ calls is compared with its role. What Lambda itself needs to feed a function fol
 
 import importlib
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from inventory.rules import SHELVES, shelf
 from inventory.shelves import Shelves
 from inventory.steps import INVENTORY
 from operations import routes
-from orderflow import webhooks
 from orderflow.batch import RetryQueue
 from orderflow.commands import ApproveReview, RecordDelivery, RecordDispatch, RecordReturn, RecordShipment, RequestReturn
 from orderflow.events import StockLine
@@ -35,7 +33,7 @@ from shipping.sandbox import Sandbox
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, referred
-from tests.support import clients, prepared, samples, shelves
+from tests.support import clients, prepared, samples, shelves, webhooks
 from tests.support.appconfig import FakeAppConfig
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 from tests.support.runtime import CONTEXT
@@ -317,14 +315,12 @@ def every_message_of_others(observed: Observed) -> None:
     dispatched, reading = (sample(f"shipping/{name}")["Records"][-1]["body"] for name in ("record/dispatched", "track/readings"))
     early = json.dumps(json.loads(dispatched) | {"type": "delivered", "parcel_id": "parcel_9"})
     for body in (dispatched, reading, early):
-        signature = webhooks.sign("secret", body.encode(), int(time.time()))
-        request = sample("shipping/webhook/unsigned") | {"headers": {webhooks.HEADER.lower(): signature}, "body": body}
+        request = sample("shipping/webhook/unsigned") | {"headers": webhooks.headers(body.encode()), "body": body}
         observed.run("shipping.webhook", request)
     observed.run("shipping.record", messages(json.loads(dispatched) | {"type": "lost"}, json.loads(early)))
     observed.run("shipping.track", sample("shipping/track/readings"))
     expired = '{"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}'
-    signature = webhooks.sign("secret", expired.encode(), int(time.time()))
-    request = sample("payments/webhook/unsigned") | {"headers": {webhooks.HEADER.lower(): signature}, "body": expired}
+    request = sample("payments/webhook/unsigned") | {"headers": webhooks.headers(expired.encode()), "body": expired}
     observed.run("payments.webhook", request)
 
 

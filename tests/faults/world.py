@@ -11,7 +11,6 @@ import base64
 import importlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,11 +20,11 @@ from typing import Any
 import msgspec
 
 from orderflow.log import open_shards
-from orderflow.webhooks import HEADER, sign
 from tests.conftest import ENVIRONMENT
 from tests.faults.asl import ExecutionFailed, Machine, TaskFailed
 from tests.faults.faults import CARRIER, PROVIDER, Call, Disturbance, target_of
 from tests.faults.reviews import Reviews
+from tests.support import webhooks
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB, Parameters
 from tests.support.runtime import CONTEXT
@@ -223,7 +222,7 @@ class World:
     def send(self, body: bytes) -> None:
         """Send the carrier's message to its function URL in the same way."""
         request = sample("shipping/webhook/unsigned") | {"body": body.decode()}
-        request["headers"][HEADER.lower()] = sign("secret", body, int(time.time()))
+        request["headers"] |= webhooks.headers(body)
         self._answer("ShippingWebhook", request)
 
     def tell(self, body: bytes) -> None:

@@ -13,7 +13,7 @@ from devtools.shop import order_body
 from orderflow import events
 from orderflow.commands import RequestCancellation
 from orderflow.log import OrderLog
-from orderflow.webhooks import sign
+from orderflow.webhooks import signed_headers
 from shipping.carrier import CarrierRefused
 from shipping.shipments import shipment_id
 from shipping.store import Tracks
@@ -78,9 +78,9 @@ def test_only_the_carrier_can_tell(world: World, carrier: Carrier):
     # It is recorded before it is answered.
     assert types(world, order_id).count("ShipmentDispatched") == 1
 
-    assert carrier.post(body, "").status == 401
-    assert carrier.post(body, sign("another secret", body, int(time.time()))).status == 401
-    assert "300 seconds" in carrier.post(body, sign(carrier.secret, body, int(time.time()) - 400)).json()["detail"]
+    assert carrier.post(body, {}).status == 401
+    assert carrier.post(body, signed_headers("another secret", "msg_1", body, int(time.time()))).status == 401
+    assert "300 seconds" in carrier.post(body, signed_headers(carrier.secret, "msg_1", body, int(time.time()) - 400)).json()["detail"]
     assert carrier.post(b"x" * 70_000).status == 413
     assert carrier.post(body).status == 202
     assert types(world, order_id).count("ShipmentDispatched") == 1

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from identity.claims import ClaimsRefused, Identity, allow, identity_of
+from identity.claims import LEEWAY_SECONDS, ClaimsRefused, Identity, allow, identity_of
 
 CLAIMS: dict[str, Any] = {"sub": "ann", "email": "ann@example.com", "email_verified": True, "exp": 2_000_000_000}
 
 
 def test_an_id_token_of_cognito_names_its_groups_its_own_way() -> None:
     claims = CLAIMS | {"token_use": "id", "cognito:groups": ["reviewer", "staff"]}
-    assert identity_of(claims) == Identity("ann", "ann@example.com", ("reviewer", "staff"), 2_000_000_000)
+    assert identity_of(claims) == Identity("ann", "ann@example.com", ("reviewer", "staff"), 2_000_000_000 + LEEWAY_SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def signed(raw: bytes, *, secret: str = SECRET, age: float = 0) -> str:
 
 
 def told(raw: bytes) -> Notice | None:
-    return notice(raw, signed(raw), SECRET)
+    return notice(raw, signed(raw), [SECRET])
 
 
 @pytest.mark.parametrize("kind", ["payment_intent.amount_capturable_updated", "payment_intent.succeeded"])
@@ -110,19 +110,32 @@ def test_what_does_not_concern_us_is_nothing(raw: bytes) -> None:
 )
 def test_what_stripe_did_not_sign_just_now_is_not_from_stripe(signature: str) -> None:
     with pytest.raises(NotFromStripe):
-        notice(event("refund.created", REFUND), signature, SECRET)
+        notice(event("refund.created", REFUND), signature, [SECRET])
 
 
 def test_without_a_secret_nothing_is_from_stripe() -> None:
     raw = event("refund.created", REFUND)
     with pytest.raises(NotFromStripe):
-        notice(raw, signed(raw, secret=""), "")
+        notice(raw, signed(raw, secret=""), [])
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b"[]", b"{}", event("refund.created", {"id": "re_1"}), b'{"id": 1}'])
 def test_a_body_that_is_no_event_is_not_from_stripe(raw: bytes) -> None:
     signature = signed(raw) if raw != b"\xff" else "t=1,v1=0"
     with pytest.raises(NotFromStripe) as refused:
-        notice(raw, signature, SECRET)
+        notice(raw, signature, [SECRET])
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize("secret", ["whsec_old", "whsec_new"])
+def test_two_secrets_are_valid_while_one_replaces_the_other(secret: str) -> None:
+    raw = event("refund.created", REFUND)
+    assert notice(raw, signed(raw, secret=secret), ["whsec_new", "whsec_old"])
+
+
+def test_every_signature_of_stripes_header_is_tried() -> None:
+    raw = event("refund.created", REFUND)
+    head, _, tail = signed(raw).partition(",")
+    assert notice(raw, f"{head},v1={'0' * 64},{tail},v0=1", [SECRET])
+    assert notice(raw, f"{tail},v1={'0' * 64},{head}", [SECRET])

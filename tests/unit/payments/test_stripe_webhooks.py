@@ -16,12 +16,13 @@ import stripe
 from orderflow.commands import RecordDispatch, RequestCancellation
 from orderflow.events import StockLine
 from orderflow.order import Order
-from orderflow.webhooks import HEADER, MAX_BODY_BYTES, Secret, sign
+from orderflow.webhooks import MAX_BODY_BYTES, Secret
 from payments import notice, service, webhook
 from payments.sandbox import Sandbox
 from payments.stripe_notices import StripeEvent, notice_of
 from payments.stripe_provider import Stripe
 from tests.conftest import ENVIRONMENT
+from tests.support import webhooks
 
 KEY = service.payment_key("ord_1")
 ALL = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1)))
@@ -203,8 +204,7 @@ def test_what_stripe_did_not_sign_just_now_is_refused(secret: str, age: float, p
 
 def test_our_own_signature_does_not_open_stripes_door(post: Post, context: Any) -> None:
     body = json.dumps(event("payment_intent.succeeded", INTENT))
-    headers = {HEADER: sign("whsec_1", body.encode(), int(time.time()))}
-    request: Any = {"headers": headers, "body": body, "requestContext": {"requestId": "r"}}
+    request: Any = {"headers": webhooks.headers(body.encode()), "body": body, "requestContext": {"requestId": "r"}}
 
     assert webhook.handler(request, context)["statusCode"] == 401
 

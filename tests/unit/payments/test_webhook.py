@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from orderflow.webhooks import HEADER, Secret, sign
+from orderflow.webhooks import Secret
 from payments import messages, webhook
 from tests.conftest import ENVIRONMENT, ROOT
+from tests.support import webhooks
 
 SAMPLES = sorted(path for path in (ROOT / "events/payments/webhook").glob("*.json") if not path.stem.endswith(".answer"))
 TOLD = {"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}
@@ -25,8 +26,8 @@ def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
     monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
 
     def call(body: bytes, at: float | None = None) -> Any:
-        headers = {HEADER: sign("secret", body, int(at or time.time()))}
-        event: Any = {"headers": headers, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+        age = time.time() - at if at else 0
+        event: Any = {"headers": webhooks.headers(body, age=age), "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
         return webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)
 
     return call

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from typing import Any
 import pytest
 
 from orderflow.commands import RequestReturn
-from orderflow.webhooks import HEADER, Secret, sign
+from orderflow.webhooks import Secret
 from shipping import messages, record, webhook
 from shipping.shipments import UnknownShipment, order_of, shipment_id
 from tests.conftest import ENVIRONMENT, ROOT
+from tests.support import webhooks
 from tests.support.dynamodb import throttled
 from tests.support.orders import START
 from tests.support.prepared import PREPARED, advance, place, prepare
@@ -58,8 +58,7 @@ def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
     monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
 
     def call(body: bytes) -> Any:
-        headers = {HEADER: sign("secret", body, int(time.time()))}
-        event: Any = {"headers": headers, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+        event: Any = {"headers": webhooks.headers(body), "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
         return webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)
 
     return call
@@ -151,14 +150,14 @@ class TestDoor:
         assert webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)["statusCode"] == 401
         assert (aws.dynamodb.calls, aws.sqs.calls, aws.secretsmanager.calls) == ({}, {}, {})
         [line] = logged()
-        assert (line["level"], line["reason"]) == ("WARNING", f"the header {HEADER} is missing")
+        assert (line["level"], line["reason"]) == ("WARNING", "the headers webhook-id, webhook-timestamp and webhook-signature are missing")
         assert "parcel_1" not in json.dumps(line)
 
     def test_it_takes_what_a_function_url_hands_on(self, post: Post, aws: Any, context: Any) -> None:
         confirmed()
         event: Any = json.loads((EVENTS / "webhook" / "unsigned.json").read_text())
         event["body"] = told("dispatched", parcel_id="parcel_1", lines=TWO).decode()
-        event["headers"]["webhook-signature"] = sign("secret", event["body"].encode(), int(time.time()))
+        event["headers"] |= webhooks.headers(event["body"].encode())
         assert webhook.handler(event, context)["statusCode"] == 202
         assert types() == ["ShipmentDispatched"]
 
