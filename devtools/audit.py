@@ -50,7 +50,7 @@ def _text(value: Any) -> str:
         case int() if not isinstance(value, bool):
             return f"{value:,}"
         case _:
-            return str(value)
+            return ui.one_line(str(value))
 
 
 def _question() -> tuple[str, list[str]]:

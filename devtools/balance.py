@@ -63,7 +63,7 @@ def main() -> int:
     looked = f"{answer['entries']:,} entries of {answer['orders']:,} orders looked at, proven up to {answer['until']}"
     ui.console.print(f"\n  {looked}", style="dim")
     for found in answer["differences"]:
-        ui.console.print(f"  ✗ {difference(found)}", style="red", markup=False)
+        ui.console.print(f"  ✗ {difference(found)}", style="red")
     return 1 if answer["differences"] else 0
 
 

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+from devtools import ui
+
 
 class UserError(Exception):
     """Something the person at the keyboard can put right. Its text is one line and says how."""
@@ -44,7 +46,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         line = explain(error)
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {ui.one_line(line)}", file=sys.stderr)
         code = 1
     sys.exit(code)
 

@@ -163,7 +163,7 @@ def main() -> int:
     events = read(Path(path)) if path else captured(targets.from_environment())
     found = compare(cli.option("FUNCTION"), cli.option("BASE", "HEAD"), events)
     for line in found[:SHOWN]:
-        ui.console.print(f"  ✗ {line}", style="red", markup=False)
+        ui.console.print(f"  ✗ {line}", style="red")
     if len(found) > SHOWN:
         ui.console.print(f"  and {len(found) - SHOWN} more", style="dim")
     return 1 if found else 0

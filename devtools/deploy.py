@@ -208,5 +208,5 @@ def _sam(target: Target, arguments: Sequence[str], log: Path, limit: float) -> I
             watchdog.cancel()
             process.kill()
     if failed:
-        ui.console.print("\n".join(f"    {line}" for line in last), style="dim", markup=False)
+        ui.console.print("\n".join(f"    {line}" for line in last), style="dim")
         raise UserError(f"sam {arguments[0]} failed; the whole output is in .local/{log.name}")

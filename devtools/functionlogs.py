@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from rich.text import Text
 
+from devtools import ui
 from devtools.target import STACK, Target
 
 PLATFORM = ("START ", "END ", "REPORT ", "INIT_START ")
@@ -91,13 +92,13 @@ def shown(line: Line, *, width: int = 0, hidden: frozenset[str] = frozenset(), b
     text = Text.assemble((f"{moment:%H:%M:%S.%f}"[:-3], "dim"), f"  {line.function:<{width}}  ")
     fields = line.fields
     if not fields:
-        return text.append(line.text)
-    level = str(fields.pop("level", ""))
-    text.append(f"{level:<8}", LEVELS.get(level, "")).append(str(fields.pop("message", "")))
+        return text.append("\n    ".join(line.text.splitlines()))
+    level = ui.one_line(str(fields.pop("level", "")))
+    text.append(f"{level:<8}", LEVELS.get(level, "")).append(ui.one_line(str(fields.pop("message", ""))))
     trace = str(fields.pop("exception", ""))
     for name, value in fields.items():
         if name not in KNOWN | hidden and value is not None:
-            text.append(f"  {name}=", "dim").append(_value(value))
+            text.append(f"  {ui.one_line(name)}=", "dim").append(_value(value))
     return text.append(_exception(trace, brief=brief), "red")
 
 
@@ -107,4 +108,4 @@ def _exception(trace: str, *, brief: bool) -> str:
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return ui.one_line(value if isinstance(value, str) else json.dumps(value))

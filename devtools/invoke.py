@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from rich.text import Text
+
 from devtools import bridge, cli, containers, deploy, emulator, issuer, seed, template, ui, up
 from devtools.cli import UserError
 from devtools.containers import Lambda
@@ -260,11 +262,10 @@ def run(function: Function, lambdas: Lambda, values: Mapping[str, str]) -> bool:
 
 
 def _print_row(module: str, sample: str, took: float, wrong: list[str], answer: Any) -> None:
-    mark = "[red]✗[/]" if wrong else "[green]✓[/]"
-    shown = _summary(answer).replace("[", "\\[")
-    ui.console.print(f"  {mark} {module:<20} {sample:<32} {took * 1000:>7.0f} ms  [dim]{shown}[/]")
+    mark = ("✗", "red") if wrong else ("✓", "green")
+    ui.console.print(Text.assemble("  ", mark, f" {module:<20} {sample:<32} {took * 1000:>7.0f} ms  ", (_summary(answer), "dim")))
     for line in wrong:
-        ui.console.print(f"      {line}", style="red", markup=False)
+        ui.console.print(f"      {line}", style="red")
 
 
 def _summary(answer: Any) -> str:

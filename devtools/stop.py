@@ -10,7 +10,7 @@ def main() -> None:
     ports = [targets.port_number(port)] if port else emulator.started_ports()
     stopped = [number for number in ports if emulator.stop(number)]
     for number in stopped:
-        ui.console.print(f"  [green]✓[/] stopped the emulator on port {number}")
+        ui.done(f"stopped the emulator on port {number}")
     if not stopped:
         ui.console.print("  nothing of ours is running")
 

@@ -83,7 +83,7 @@ def _label(event: dict[str, Any], passed: int, before: int) -> Text:
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return ui.one_line(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
 
 
 def log_lines(lines: Sequence[Line], began: int) -> list[Text]:

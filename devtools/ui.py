@@ -1,19 +1,49 @@
-"""The screen: stages with their elapsed time, live where the output is a terminal, plain lines where it is not."""
+"""The screen: stages with their elapsed time, live where the output is a terminal, plain lines where it is not.
 
+What it shows comes from logs, events and customers. So nothing in a text is markup, and control characters are escaped.
+"""
+
+import re
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
+from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
 WIDTH = 26
 BAR = 24
 
-console = Console(highlight=False, soft_wrap=True)
+# Control characters (C0 but tab and line feed, C1), those that change the direction of text or are not seen, surrogates.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def escaped(text: str) -> str:
+    """Text with control and other invisible characters as Python's escapes; tabs and line feeds stay."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """Text as `escaped` returns it, with tabs and line feeds as escapes too: it cannot look like several lines."""
+    return escaped(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+class SafeConsole(Console):
+    """A console that escapes the text of everything it renders. Its own colors and cursor movements are no text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(escaped(segment.text), segment.style)
+
+
+console = SafeConsole(highlight=False, soft_wrap=True, markup=False, emoji=False)
 if not console.is_terminal:
     # A file or a pipe has no width: nothing is to be cut off there.
     console.width = 200
@@ -71,3 +101,12 @@ def _nothing() -> Generator[None]:
 def headline(text: str) -> None:
     """A line that opens a part of the screen."""
     console.print(Text(f"\n{text}", style="bold"))
+
+
+def done(title: str, detail: str = "") -> None:
+    """A line for a step that took no time."""
+    console.print(
+        Text.assemble("  ", ("✓", "green"), f" {title:<{WIDTH}}", (detail, "dim"))
+        if detail
+        else Text.assemble("  ", ("✓", "green"), f" {title}")
+    )

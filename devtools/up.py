@@ -18,7 +18,7 @@ def ready(target: Target | None = None) -> Target:
         issuer.publish(target)
         deployed = deploy.ensure(target)
         if not deployed:
-            ui.console.print("  [green]✓[/] stack                     [dim]unchanged since it was deployed[/]")
+            ui.done("stack", "unchanged since it was deployed")
         seed.seed(target)
     return target
 

@@ -51,7 +51,7 @@ def main() -> None:
     source = Source(targets.from_environment)
     if out := cli.option("OUT"):
         write(source, Path(out))
-        ui.console.print(f"  [green]✓[/] {out}")
+        ui.done(out)
     else:
         serve(source)
 
