@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import msgspec
+import pytest
+
+from devtools.target import ROOT
+from orderflow import events
 from tests.contract.stack import Stack
 
 # `path` has what the client wrote, `authorizer` and `identity` say who it is.
 LOGGED = re.compile(r"\$context\.(requestId|httpMethod|resourcePath|status|responseLatency|error\.\w+|integration\.\w+|authorizer\.error)")
+
+# The log folds the order from it, and later events get the address from there.
+SOURCE = {"OrderPlaced"}
 
 
 def test_the_access_log_names_no_customer_and_no_client_text(stack: Stack) -> None:
@@ -17,3 +26,34 @@ def test_the_access_log_names_no_customer_and_no_client_text(stack: Stack) -> No
         used = re.findall(r"\$context[\w.]*", stage["AccessLogSetting"]["Format"])
         assert [variable for variable in used if not LOGGED.fullmatch(variable)] == [], name
         assert "$context.requestId" in used, name
+
+
+def test_only_events_that_lead_to_a_mail_have_the_email(stack: Stack) -> None:
+    mailed = set(stack.of("Events::Rule")["NotificationsRule"]["EventPattern"]["detail-type"])
+    named = {name for name, fact in events.FACTS.items() if "email" in json.dumps(msgspec.json.schema(fact))}
+    assert named == mailed | SOURCE
+
+
+def test_only_events_that_lead_to_a_parcel_have_the_address() -> None:
+    named = {name for name, fact in events.FACTS.items() if "postal_code" in json.dumps(msgspec.json.schema(fact))}
+    assert named == {"OrderConfirmed"} | SOURCE
+
+
+@pytest.mark.parametrize("name", ["ShipmentDelivered", "ShipmentLost", "ReturnRequested"])
+def test_the_email_of_an_older_event_is_dropped_when_it_is_read(name: str) -> None:
+    event = events.decode((ROOT / "schemas" / name / "1.example.json").read_bytes())
+    assert event.schema_version == 2
+    assert b"@" not in events.encode(event)
+
+
+def test_workflows_get_ids_only(stack: Stack) -> None:
+    rules = stack.of("Events::Rule").values()
+    targets = [target for rule in rules for target in rule["Targets"] if "RoleArn" in target]
+    assert targets
+    for target in targets:
+        assert set(json.loads(re.sub(r"<\w+>", '""', target["InputTransformer"]["InputTemplate"]))) <= {
+            "id",
+            "order_id",
+            "correlation_id",
+            "event_id",
+        }

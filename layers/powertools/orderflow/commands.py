@@ -479,9 +479,9 @@ def _decide_arrival(order: Order, command: RecordDelivery | RecordLoss, parcel: 
             return ()
         case RecordDelivery(), "dispatched":
             complete = not remaining(order) and order.under_way == 1
-            return (events.ShipmentDelivered(order.customer, parcel.parcel_id, parcel.lines, complete),)
+            return (events.ShipmentDelivered(events.CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, complete),)
         case RecordLoss(), "dispatched":
-            return (events.ShipmentLost(order.customer, parcel.parcel_id, parcel.lines, parcel.amount),)
+            return (events.ShipmentLost(events.CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, parcel.amount),)
         case _:
             return refuse(order, command, f"parcel {parcel.parcel_id} is {parcel.state}")
 
@@ -505,7 +505,7 @@ def _decide_new_return(order: Order, command: RequestReturn) -> Decision:
         return refuse(order, command, "only what was delivered, and is not coming back already, can be returned")
     if not covers(_recent(order, command.delivered_since), command.lines):
         return refuse(order, command, "the time for returns is over")
-    return (events.ReturnRequested(order.customer, command.return_id, command.lines, command.reason),)
+    return (events.ReturnRequested(events.CustomerId(order.customer.id), command.return_id, command.lines, command.reason),)
 
 
 def _recent(order: Order, since: datetime) -> tuple[StockLine, ...]:

@@ -42,6 +42,12 @@ class Customer(Struct, frozen=True):
     email: str
 
 
+class CustomerId(Struct, frozen=True):
+    """Who ordered, in events that lead to no mail."""
+
+    id: str
+
+
 class Address(Struct, frozen=True, omit_defaults=True):
     """A postal address; the country decides what the other parts mean.
 
@@ -271,7 +277,9 @@ class ShipmentDispatched(Fact, frozen=True):
 class ShipmentDelivered(Fact, frozen=True):
     """A parcel arrived; `complete` says whether nothing of the order is under way or still to leave."""
 
-    customer: Customer
+    schema_version: ClassVar[int] = 2
+
+    customer: CustomerId
     parcel_id: str
     lines: tuple[StockLine, ...]
     complete: bool
@@ -280,7 +288,9 @@ class ShipmentDelivered(Fact, frozen=True):
 class ShipmentLost(Fact, frozen=True):
     """A parcel will not arrive; what its lines cost, `amount`, is owed to the customer."""
 
-    customer: Customer
+    schema_version: ClassVar[int] = 2
+
+    customer: CustomerId
     parcel_id: str
     lines: tuple[StockLine, ...]
     amount: Money
@@ -323,7 +333,9 @@ class DisputeClosed(Fact, frozen=True):
 class ReturnRequested(Fact, frozen=True):
     """The customer will send these lines back."""
 
-    customer: Customer
+    schema_version: ClassVar[int] = 2
+
+    customer: CustomerId
     return_id: str
     lines: tuple[StockLine, ...]
     reason: str
@@ -394,9 +406,17 @@ FACTS: dict[str, type[Fact]] = {
 }
 
 
-# What makes data of a type's version (the key's) into data of the next one, all as JSON's own types: no field is lost,
-# and what the older version did not say is made up from what it did. Every version that was ever published has its own.
+def _without_email(data: dict[str, Any]) -> dict[str, Any]:
+    """Return data whose customer has an id alone."""
+    return {**data, "customer": {"id": msgspec.convert(data["customer"], Customer).id}}
+
+
+# What makes data of a type's version (the key's) into data of the next one, all as JSON's own types: no field is lost but
+# personal data, and what the older version did not say is made up from what it did. Every version that was ever published has its own.
 UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ("ShipmentDelivered", 1): _without_email,
+    ("ShipmentLost", 1): _without_email,
+    ("ReturnRequested", 1): _without_email,
     ("OrderPlaced", 1): lambda data: data,
     ("OrderConfirmed", 1): lambda data: data,
 }

@@ -70,7 +70,7 @@ def test_it_is_announced_and_described(delivered: OrderLog, context: Any) -> Non
     assert answer["body"].pop("requested_at").endswith("Z")
     return_id = pricing.return_id(ORDER, "return-1")
     assert answer["body"] == {"return_id": return_id, "state": "requested", "lines": [MUG], "reason": "too small"}
-    assert announced(delivered) == [events.ReturnRequested(orders.ANN, return_id, (StockLine("MUG-BLUE", 1),), "too small")]
+    assert announced(delivered) == [events.ReturnRequested(events.CustomerId("ann"), return_id, (StockLine("MUG-BLUE", 1),), "too small")]
 
 
 def test_it_takes_one_read_and_one_write(delivered: OrderLog, aws: Aws, context: Any) -> None:
