@@ -1,7 +1,7 @@
 """`make flags`: the feature flags in force, and with SET='name=value …' a changed version of them, checked and deployed.
 
-A name may go into a flag (fraud.hold_score=40). A value is JSON without spaces, a word, or words with commas between; none is the
-default.
+A name may go into a flag (fraud.hold_score=40). A value is JSON without spaces, a word, or words with commas between; without a
+value the stack's parameter applies again, as it does for every flag until it is set.
 STACK is a stack in the account and region of the environment's credentials, without one it is the local target. There, and with
 NOW=1, a change goes to everybody at once; otherwise with care: step by step, and back where an alarm goes off meanwhile.
 """
@@ -23,7 +23,7 @@ from devtools import cli, ui
 from devtools import target as targets
 from devtools.cli import UserError
 from fraud import rules
-from orderflow.flags import version
+from orderflow.flags import DEFAULT, version
 
 UNDER_WAY = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
 SERVED = frozenset({"COMPLETE", "BAKING"})
@@ -35,7 +35,10 @@ MEANT = {"True": "true", "False": "false"}
 
 @dataclass(frozen=True)
 class InForce:
-    """The document that functions are given, its version and deployment; what is being deployed meanwhile, where something is."""
+    """The document that functions are given, its version and deployment; what is being deployed meanwhile, where something is.
+
+    Before the first deployment there are no flags, and the deployment is 0.
+    """
 
     document: dict[str, Any]
     version: str
@@ -53,6 +56,7 @@ class Place:
             self.profile = {"ApplicationId": outputs["FlagsApplication"], "ConfigurationProfileId": outputs["FlagsProfile"]}
             self.environment = {"ApplicationId": outputs["FlagsApplication"], "EnvironmentId": outputs["FlagsEnvironment"]}
             self.at_once, self.with_care = outputs["FlagsAtOnce"], outputs["FlagsWithCare"]
+            self.rules = outputs["FraudRules"]
         except KeyError as missing:
             raise UserError(f"the stack has no output {missing}; deploy the present template first") from None
 
@@ -67,13 +71,13 @@ class Place:
         return sorted((one for page in pages for one in page["Items"]), key=lambda one: -one["DeploymentNumber"])
 
     def in_force(self) -> InForce:
-        """What functions are given now. Raises UserError where nothing was ever deployed."""
+        """What functions are given now."""
         deployments = self.deployments()
         served = next((one for one in deployments if one["State"] in SERVED), None)
-        if served is None:
-            raise UserError("no flags were ever deployed; functions follow their defaults")
-        content = self._content(served)
         under_way = next((one for one in deployments if one["State"] in UNDER_WAY), None)
+        if served is None:
+            return InForce({}, DEFAULT, 0, under_way)
+        content = self._content(served)
         return InForce(json.loads(content), version(content), served["DeploymentNumber"], under_way)
 
     def _content(self, deployment: dict[str, Any]) -> bytes:
@@ -121,8 +125,8 @@ class Place:
         return seen
 
 
-def changed(document: dict[str, Any], changes: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The document with changes such as `hold_every_order=true fraud.hold_score=40`.
+def changed(document: dict[str, Any], changes: str, schema: dict[str, Any], fraud: str = "{}") -> dict[str, Any]:
+    """The document with changes such as `hold_every_order=true fraud.hold_score=40`; `fraud` is the stack's parameter FraudRules.
 
     Raises UserError for what is no change, and for flags that make no sense afterwards.
     """
@@ -132,7 +136,7 @@ def changed(document: dict[str, Any], changes: str, schema: dict[str, Any]) -> d
         if not (name and equals):
             raise UserError(f"SET takes name=value, not {word!r}; the names are {', '.join(schema['properties'])}")
         _put(after, name.split("."), text, schema)
-    check(after, schema)
+    check(after, schema, fraud)
     return after
 
 
@@ -155,14 +159,14 @@ def _value(text: str, *, listed: bool) -> Any:
         return text.split(",") if listed else text
 
 
-def check(document: dict[str, Any], schema: dict[str, Any]) -> None:
+def check(document: dict[str, Any], schema: dict[str, Any], fraud: str) -> None:
     """Refuse what AppConfig would refuse, and what the functions would not follow, with a UserError of one line."""
     validator: Any = Draft4Validator(cast("Any", schema))
     for error in sorted(validator.iter_errors(document), key=lambda error: list(map(str, error.absolute_path))):
         place = ".".join(map(str, error.absolute_path))
         raise UserError(f"{f'{place}: ' if place else ''}{error.message}")
     try:
-        rules.parse_flags(json.dumps(document).encode())
+        rules.parse_flags(json.dumps(document).encode(), fraud)
     except msgspec.DecodeError as error:
         raise UserError(str(error)) from None
 
@@ -185,8 +189,11 @@ def place_of(stack: str) -> Place:
 
 def show(seen: InForce) -> None:
     """Print the flags in force, with nothing left out, and what is being deployed."""
-    ui.console.print(f"  flags {seen.version}, deployment {seen.number}", style="bold")
-    ui.console.print_json(json.dumps(seen.document), indent=2)
+    if seen.number:
+        ui.console.print(f"  flags {seen.version}, deployment {seen.number}", style="bold")
+        ui.console.print_json(json.dumps(seen.document), indent=2)
+    else:
+        ui.console.print("  no flags are deployed; the stack's parameters FraudRules and PaymentProvider apply")
     if seen.under_way:
         at = seen.under_way
         ui.console.print(f"  deployment {at['DeploymentNumber']} is {at['State'].lower()}, {at.get('PercentageComplete', 0):.0f} %")
@@ -200,7 +207,7 @@ def main() -> None:
     if not changes:
         show(seen)
         return
-    document = changed(seen.document, changes, place.schema())
+    document = changed(seen.document, changes, place.schema(), place.rules)
     if document == seen.document:
         ui.console.print("  nothing changes: these flags are in force")
         return

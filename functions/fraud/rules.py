@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -110,7 +110,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flags(Struct, frozen=True):
-    """What of the feature flags is this context's; what is left out of a document keeps its default."""
+    """What of the feature flags is this context's; what is left out of a document is as the stack's parameters say."""
 
     hold_every_order: bool = False
     hold_countries: frozenset[Country] = frozenset()
@@ -140,13 +140,22 @@ def parse(document: str) -> Thresholds:
         raise WrongRules(message) from None
 
 
-def parse_flags(document: bytes) -> Flags:
-    """Read the flags from JSON.
+def parse_flags(document: bytes, fraud: str = "{}") -> Flags:
+    """Read the flags from JSON; thresholds that they leave out are those of `fraud`, the stack's rules as JSON.
 
     Raises:
         msgspec.DecodeError: it is not JSON, or one of them has a value that makes no sense.
     """
-    return msgspec.json.decode(document, type=Flags)
+    flags = msgspec.json.decode(document, type=dict[str, Any])
+    thresholds = _merged(msgspec.json.decode(fraud), flags.get("fraud", {}))
+    return msgspec.convert(flags | {"fraud": thresholds}, Flags)
+
+
+def _merged(below: Any, above: Any) -> Any:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    kept, changed = cast("dict[str, Any]", below), cast("dict[str, Any]", above)
+    return kept | {name: _merged(kept.get(name), value) for name, value in changed.items()}
 
 
 def screen(facts: Facts, flags: Flags) -> Screening:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from fraud import rules, screening
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 TIMES = OrderTimes(settings.required("FRAUD_TABLE"), client("dynamodb"))
-FLAGS = Flags(rules.parse_flags, rules.Flags(fraud=rules.parse(settings.optional("FRAUD_RULES", "{}"))))
+RULES = settings.optional("FRAUD_RULES", "{}")
+FLAGS = Flags(partial(rules.parse_flags, fraud=RULES), rules.Flags(fraud=rules.parse(RULES)))
 
 
 class Step(TypedDict):

@@ -121,22 +121,21 @@ def test_the_schema_and_the_functions_have_the_same_thresholds(stack: Stack) -> 
     assert set(schema(stack)["definitions"]["amounts"]["properties"]) == set(rules.AmountLimits.__struct_fields__)
 
 
-@pytest.mark.parametrize("fraud", ["{}", '{"hold_score": 20}'])
-def test_the_flags_begin_with_the_parameters(stack: Stack, fraud: str) -> None:
-    content = only(stack, "HostedConfigurationVersion")["Content"]["Fn::Sub"]
-    document = json.loads(content.replace("${FraudRules}", fraud).replace("${PaymentProvider}", "sandbox"))
-
-    assert not refused(stack, document)
-    assert set(document) == set(schema(stack)["properties"])
-    assert rules.parse_flags(json.dumps(document).encode()) == rules.Flags(fraud=rules.parse(fraud))
+def test_no_flags_can_be_set(stack: Stack) -> None:
+    assert not refused(stack, {})
 
 
-def test_the_version_is_deployed_to_the_environment_at_once(stack: Stack) -> None:
-    deployment = only(stack, "Deployment")
-    at_once = stack.resources[referred(deployment["DeploymentStrategyId"])]["Properties"]
+@pytest.mark.parametrize("fraud", ["{}", '{"hold_score": 20, "weights": {"velocity": 1}}'])
+def test_what_flags_leave_out_follows_the_parameters(fraud: str) -> None:
+    assert rules.parse_flags(b"{}", fraud) == rules.Flags(fraud=rules.parse(fraud))
+    given = json.loads(fraud)
+    expected = given | {"refuse_score": 140, "weights": given.get("weights", {}) | {"new_customer": 2}}
+    document = {"fraud": {"refuse_score": 140, "weights": {"new_customer": 2}}}
+    assert rules.parse_flags(json.dumps(document).encode(), fraud).fraud == rules.parse(json.dumps(expected))
 
-    assert stack.kind(referred(deployment["ConfigurationVersion"])) == "AppConfig::HostedConfigurationVersion"
-    assert stack.kind(referred(deployment["EnvironmentId"])) == "AppConfig::Environment"
+
+def test_a_change_at_once_takes_no_time(stack: Stack) -> None:
+    at_once = stack.resources["FlagsAtOnce"]["Properties"]
     assert (at_once["DeploymentDurationInMinutes"], at_once["FinalBakeTimeInMinutes"]) == (0, 0)
 
 

@@ -1,7 +1,8 @@
 """The feature flags in force, read from AppConfig and remembered; while it cannot be reached the last ones, at first the default.
 
 AppConfig is asked at most once in FLAGS_TTL_SECONDS and process, whatever comes of it, and waited for about a second: flags
-are not worth an order. A document that makes no sense counts as not reached.
+are not worth an order. A document that makes no sense counts as not reached. Until flags are deployed for the first time, the
+default applies.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Flags[T]:
             if document:
                 self._value, self._version = self._parse(document), version(document)
         except (BotoCoreError, ClientError, DecodeError, ValueError) as error:
+            if _nothing_deployed(error):
+                return
             logger.warning("flags not read, so they stay as they were", why=str(error), flags=self._version)
 
     def _latest(self) -> bytes:
@@ -72,6 +75,11 @@ class Flags[T]:
             ApplicationIdentifier=application, EnvironmentIdentifier=environment, ConfigurationProfileIdentifier=profile, **asked
         )
         return session["InitialConfigurationToken"]
+
+
+def _nothing_deployed(error: Exception) -> bool:
+    """Tell whether profile and environment exist, and only their first deployment is missing."""
+    return isinstance(error, ClientError) and error.response.get("ResourceType") in {"Deployment", "Configuration"}
 
 
 def version(document: bytes) -> str:

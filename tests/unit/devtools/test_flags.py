@@ -16,6 +16,7 @@ OUTPUTS = {
     "FlagsProfile": "profile",
     "FlagsAtOnce": "at-once",
     "FlagsWithCare": "with-care",
+    "FraudRules": "{}",
 }
 BEFORE: dict[str, Any] = {"hold_every_order": False, "hold_countries": [], "payment_provider": "sandbox", "fraud": {}}
 
@@ -130,6 +131,27 @@ def test_nonsense_is_refused_in_one_line(schema: dict[str, Any], changes: str, l
         flags.changed(BEFORE | {"fraud": {"hold_score": 50}}, changes, schema)
     assert line in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_threshold_is_compared_with_the_stacks_other_ones(schema: dict[str, Any]):
+    with pytest.raises(UserError, match=r"`hold_score` \(200\) must not be above `refuse_score` \(150\)"):
+        flags.changed({}, "fraud.hold_score=200", schema, '{"refuse_score": 150}')
+    assert flags.changed({}, "fraud.hold_score=140", schema, '{"refuse_score": 150}') == {"fraud": {"hold_score": 140}}
+
+
+def test_a_new_stack_has_no_flags_and_takes_the_first(place: Place, appconfig: AppConfig):
+    appconfig.versions.clear()
+    appconfig.states.clear()
+    seen = place.in_force()
+    assert (seen.document, seen.version, seen.number, seen.under_way) == ({}, "default", 0, None)
+    place.deploy({"hold_every_order": True}, at_once=True)
+    assert place.in_force().document == {"hold_every_order": True}
+
+
+def test_before_the_first_flags_it_says_that_parameters_apply(place: Place, appconfig: AppConfig, capsys: pytest.CaptureFixture[str]):
+    appconfig.states.clear()
+    flags.show(place.in_force())
+    assert "no flags are deployed; the stack's parameters" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_change_at_once_is_in_force(place: Place):

@@ -136,6 +136,22 @@ def test_while_appconfig_cannot_be_reached_the_default_is_in_force_and_one_line_
     assert line["why"] == str(error)
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "Configuration"])
+def test_before_the_first_deployment_the_default_applies_quietly(
+    flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock, logged: Logged, kind: str
+) -> None:
+    missing: Any = client_error("GetLatestConfiguration", "ResourceNotFoundException", "there is no deployment")
+    missing.response["ResourceType"] = kind
+    failing(appconfig, missing)
+
+    assert flags() == "default"
+    assert logged() == []
+    failing(appconfig, None)
+    appconfig.deploy(hold_every_order=True)
+    clock.forward()
+    assert flags() is True
+
+
 def test_what_was_in_force_stays_in_force_while_appconfig_cannot_be_reached(
     flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock
 ) -> None:
