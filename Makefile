@@ -116,7 +116,7 @@ dashboard: runtime ## A page with live plots of orders, revenue, best sellers an
 balance: runtime ## Prove the ledger and print its balances; 1 where something does not add up
 	@$(PY) -m devtools.balance
 
-audit: runtime ## Ask the archive of all events: make audit SQL='select …', or QUERY=timeline ORDER=ord_…
+audit: runtime ## Ask the archive of all events: make audit SQL='select …', or QUERY=timeline ORDER=ord_… FROM=2026-11-01
 	@$(PY) -m devtools.audit
 
 audit-proof: runtime ## Prove that the archive has every event of the log once, and nothing else: make audit-proof WAIT=60

@@ -1,8 +1,10 @@
 """`make audit SQL='select …'`: asks the archive of events; QUERY=name asks one of the template's questions for Athena.
 
-Without either it tells how many events there are by day and type. The tables are `archive` and `events`, see docs/audit.md.
+Without either it tells how many events there are by day and type. The template's questions are about the days FROM to TO
+(as 2026-11-21, UTC), which are the last 30 where they are not given. The tables are `archive` and `events`, see docs/audit.md.
 """
 
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +19,7 @@ from devtools.archive import Archive, rows
 from devtools.cli import UserError
 
 DEFAULT = "events-by-day"
+DEFAULT_DAYS = 30
 
 
 def queries() -> dict[str, str]:
@@ -53,20 +56,38 @@ def _text(value: Any) -> str:
             return ui.one_line(str(value))
 
 
+def days(today: date) -> list[str]:
+    """Return the days FROM and TO, by default the last 30. Raises UserError for anything but two days in order."""
+    last = _day("TO", today)
+    first = _day("FROM", last - timedelta(days=DEFAULT_DAYS - 1))
+    if first > last:
+        raise UserError(f"FROM={first} is after TO={last}; give the earlier day first")
+    return [str(first), str(last)]
+
+
+def _day(name: str, default: date) -> date:
+    text = cli.option(name, str(default))
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{name} must be a day such as 2026-11-21, not {text!r}") from None
+
+
 def _question() -> tuple[str, list[str]]:
-    """What is asked, and what is put in place of its question mark. Raises UserError for a name that the template does not have."""
+    """Return what is asked and its parameters. Raises UserError for a name that the template does not have, and for wrong options."""
     sql = cli.option("SQL")
     if sql:
         return sql, []
     known, name = queries(), cli.option("QUERY", DEFAULT)
     if name not in known:
         raise UserError(f"QUERY must be one of {', '.join(sorted(known))}, not {name!r}")
-    if "?" not in known[name]:
-        return known[name], []
-    order = cli.option("ORDER")
-    if not order:
-        raise UserError(f"QUERY={name} needs ORDER=ord_…")
-    return known[name], [order]
+    given = days(datetime.now(UTC).date())
+    if known[name].count("?") > len(given):
+        order = cli.option("ORDER")
+        if not order:
+            raise UserError(f"QUERY={name} needs ORDER=ord_…")
+        given.append(order)
+    return known[name], given
 
 
 def main() -> None:

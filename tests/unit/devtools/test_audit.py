@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +21,7 @@ from devtools.cli import UserError
 from devtools.target import ROOT, Target
 from orderflow.events import FACTS
 
+ALWAYS = ["2000-01-01", "2099-12-31"]
 BUCKET, LOG, STREAM = "archive", "log", "audit"
 GATHERED = 900
 # One event of each type, as if all were of one order.
@@ -151,14 +152,51 @@ class TestQuestions:
         question = audit.queries()[name]
         with _read(FakeAws([], _delivered(EXAMPLES) | _delivered(EXAMPLES, "again")), tmp_path) as archive:
             audit.lock(archive.database)
-            columns, found = rows(archive.database, question, [EXAMPLES[0]["order_id"]] if "?" in question else [])
+            columns, found = rows(archive.database, question, [*ALWAYS, EXAMPLES[0]["order_id"]][: question.count("?")])
         assert columns
         assert found
+
+    @pytest.mark.parametrize("name", audit.queries())
+    def test_other_days_are_not_asked_about(self, name: str, tmp_path: Path) -> None:
+        question = audit.queries()[name]
+        given = ["2000-01-01", "2000-01-31", EXAMPLES[0]["order_id"]][: question.count("?")]
+        with _read(FakeAws([], _delivered(EXAMPLES) | _delivered(EXAMPLES, "again")), tmp_path) as archive:
+            assert rows(archive.database, question, given)[1] == []
+
+    @pytest.mark.parametrize(
+        ("options", "asked"),
+        [
+            ({}, ["2026-10-30", "2026-11-28"]),
+            ({"FROM": "2026-11-01"}, ["2026-11-01", "2026-11-28"]),
+            ({"TO": "2026-03-01"}, ["2026-01-31", "2026-03-01"]),
+            ({"FROM": "2026-11-02", "TO": "2026-11-02"}, ["2026-11-02", "2026-11-02"]),
+        ],
+    )
+    def test_by_default_it_is_about_the_last_30_days(
+        self, options: dict[str, str], asked: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("FROM", "TO"):
+            monkeypatch.setenv(name, options.get(name, ""))
+        assert audit.days(date(2026, 11, 28)) == asked
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ({"FROM": "2d"}, "FROM must be a day such as 2026-11-21, not '2d'"),
+            ({"TO": "2026-02-30"}, "TO must be a day such as 2026-11-21, not '2026-02-30'"),
+            ({"FROM": "2026-11-03", "TO": "2026-11-02"}, "FROM=2026-11-03 is after TO=2026-11-02"),
+        ],
+    )
+    def test_wrong_days_are_refused_in_one_line(self, options: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("FROM", "TO"):
+            monkeypatch.setenv(name, options.get(name, ""))
+        with pytest.raises(UserError, match=told):
+            audit.days(date(2026, 11, 28))
 
     def test_money_is_counted_once_however_often_its_event_was_delivered(self, tmp_path: Path, captured: dict[str, Any]) -> None:
         aws = FakeAws([], _delivered([captured]) | _delivered([captured], "again"))
         with _read(aws, tmp_path) as archive:
-            _, found = rows(archive.database, audit.queries()["captured-by-day"])
+            _, found = rows(archive.database, audit.queries()["captured-by-day"], ALWAYS)
         amount = captured["data"]["amount"]
         assert found == [(captured["occurred_at"][:10], amount["currency"], amount["amount"])]
 
