@@ -21,9 +21,9 @@ from orderflow.observability import observed, refused
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-ISSUER = settings.required("JWT_ISSUER")
+ISSUER = settings.address("JWT_ISSUER")
 AUDIENCES = settings.required("JWT_AUDIENCE").split(",")
-KEYS = Keys(fetch_from(settings.optional("JWKS_URL", ISSUER.rstrip("/") + "/.well-known/jwks.json")))
+KEYS = Keys(fetch_from(settings.address("JWKS_URL", ISSUER.rstrip("/") + "/.well-known/jwks.json")))
 
 
 @observed

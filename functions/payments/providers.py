@@ -43,7 +43,7 @@ def _routed() -> PaymentProvider:
 def _stripe() -> PaymentProvider:
     from payments.stripe_provider import Stripe, connected  # noqa: PLC0415 - 0.6 s that only its users shall pay
 
-    base = settings.required("STRIPE_API_BASE")
+    base = settings.address("STRIPE_API_BASE")
     return Stripe(lambda: connected(stripe_secret().api_key, base), settings.required("STRIPE_PAYMENTS_TABLE"), client("dynamodb"))
 
 

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+
+# The template's parameters allow the same: HTTPS anywhere, HTTP on this machine and where a container finds it.
+ADDRESS = (
+    r"https://[^\s/@]+(/\S*)?"
+    r"|http://(localhost|127(\.\d{1,3}){3}|\[::1\]|172\.17\.0\.1|host\.docker\.internal|localhost\.localstack\.cloud)(:\d+)?(/\S*)?"
+)
 
 
 class MissingSetting(RuntimeError):
@@ -39,6 +46,19 @@ def optional_int(name: str, default: int) -> int:
     except ValueError:
         message = f"environment variable {name} must be a whole number, not {value!r}"
         raise MissingSetting(message) from None
+
+
+def address(name: str, default: str = "") -> str:
+    """Return the URL in the environment variable `name`, or `default` where it is unset or empty.
+
+    Raises:
+        MissingSetting: there is neither, or the URL is not HTTPS and leaves this machine.
+    """
+    value = optional(name, default) or required(name)
+    if not re.fullmatch(ADDRESS, value):
+        message = f"environment variable {name} must be an https:// address, not {value!r}; http:// is for this machine only"
+        raise MissingSetting(message)
+    return value
 
 
 def listed(name: str) -> frozenset[str]:

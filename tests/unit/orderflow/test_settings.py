@@ -34,6 +34,29 @@ def test_one_that_is_no_number(monkeypatch: pytest.MonkeyPatch, value: str) -> N
         settings.optional_int("SOME_SECONDS", 60)
 
 
+@pytest.mark.parametrize("value", ["https://issuer.example.com/keys", "http://127.0.0.1:4566/keys", "http://172.17.0.1:4567"])
+def test_an_encrypted_or_local_address_is_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SOME_URL", value)
+    assert settings.address("SOME_URL") == value
+    monkeypatch.delenv("SOME_URL")
+    assert settings.address("SOME_URL", value) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["http://issuer.example.com", "http://localhost@example.com", "http://127.0.0.1.example.com", "file:///keys"]
+)
+def test_an_unencrypted_address_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SOME_URL", value)
+    with pytest.raises(settings.MissingSetting, match="SOME_URL must be an https:// address"):
+        settings.address("SOME_URL")
+
+
+def test_a_missing_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOME_URL", raising=False)
+    with pytest.raises(settings.MissingSetting, match="SOME_URL is not set"):
+        settings.address("SOME_URL")
+
+
 def test_a_client_gives_up_before_its_function_does() -> None:
     """The shortest time-out of a function in the template is 10 seconds."""
     config: Any = REAL("dynamodb").meta.config
