@@ -1,0 +1,247 @@
+"""What AWS documents of stages, deployments, deletion and settings, checked on the template as CloudFormation gets it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from devtools import deploy, issuer, template
+from devtools.target import CONTAINER_HOSTS, ROOT, Target
+from orderflow import settings
+from tests.contract.stack import Stack, listed, referred
+
+PARAMETERS = template.source()["Parameters"]
+RULES = template.source()["Rules"]
+
+
+def holds(expression: Any, given: dict[str, str]) -> bool:
+    """Evaluate a condition or a rule's assertion with these parameters; the others have their defaults."""
+    values = {name: str(spec.get("Default", "")) for name, spec in PARAMETERS.items()} | given
+
+    def value(operand: Any) -> Any:
+        return values[operand["Ref"]] if isinstance(operand, dict) else str(operand)
+
+    [(operator, operands)] = expression.items()
+    match operator:
+        case "Condition":
+            return holds(template.source()["Conditions"][operands], given)
+        case "Fn::Equals":
+            return value(operands[0]) == value(operands[1])
+        case "Fn::Not":
+            return not holds(operands[0], given)
+        case "Fn::And":
+            return all(holds(one, given) for one in operands)
+        case "Fn::Or":
+            return any(holds(one, given) for one in operands)
+        case _:
+            raise AssertionError(operator)
+
+
+def refusals(**given: str) -> list[str]:
+    """Return what CloudFormation answers where rules refuse these parameters."""
+    return [
+        assertion["AssertDescription"]
+        for rule in RULES.values()
+        if holds(rule["RuleCondition"], given)
+        for assertion in rule["Assertions"]
+        if not holds(assertion["Assert"], given)
+    ]
+
+
+class TestApi:
+    def test_there_is_one_stage_with_throttle_log_and_tracing(self, stack: Stack) -> None:
+        [stage] = stack.of("ApiGateway::Stage").values()
+        assert stage["StageName"] == {"Ref": "Stage"}
+        assert stage["TracingEnabled"] is True
+        assert referred(stage["AccessLogSetting"]["DestinationArn"]) == "ApiLogs"
+        assert ("/*", "*") in [(settings["ResourcePath"], settings["HttpMethod"]) for settings in stage["MethodSettings"]]
+        for settings in stage["MethodSettings"]:
+            assert settings["ThrottlingRateLimit"] > 0
+            assert settings["ThrottlingBurstLimit"] > 0
+
+    def test_a_deployment_makes_no_stage_of_its_own(self, stack: Stack) -> None:
+        [deployment] = stack.of("ApiGateway::Deployment").values()
+        assert "StageName" not in deployment
+        assert "StageDescription" not in deployment
+
+    def test_the_definition_keeps_authorizer_answers_and_binary_bodies(self, stack: Stack) -> None:
+        body = stack.of("ApiGateway::RestApi")["Api"]["Body"]
+        written = template.source()["Resources"]["Api"]["Properties"]
+        assert body["openapi"].startswith("3.")
+        assert "swagger" not in body
+        assert set(body["components"]["securitySchemes"]) == {"Jwt"}
+        assert set(body["x-amazon-apigateway-gateway-responses"]) == set(written["GatewayResponses"])
+        assert body["x-amazon-apigateway-binary-media-types"] == ["*/*"]
+
+    def test_its_stage_waits_for_the_accounts_logging_role(self, stack: Stack) -> None:
+        """A stage with an access log is refused where the account has no role for logs."""
+        assert "ApiLogsAccount" in listed(stack.resources["Api"]["DependsOn"])
+        [stage] = stack.of("ApiGateway::Stage").values()
+        assert referred(stage["RestApiId"]) == "Api"
+
+    @pytest.mark.parametrize("given", ["-", "403", "FORBIDDEN"])
+    def test_a_line_of_the_access_log_is_json(self, stack: Stack, given: str) -> None:
+        """A variable that has no value is written as a hyphen, also where a number is expected."""
+        [stage] = stack.of("ApiGateway::Stage").values()
+        line = re.sub(r"\$context\.[\w.]+", given, stage["AccessLogSetting"]["Format"])
+        assert "$" not in line
+        assert set(json.loads(line).values()) == {given}
+
+    def test_an_access_log_holds_no_text_that_could_break_its_line(self, stack: Stack) -> None:
+        """API Gateway quotes and escapes nothing, so texts of clients and of error messages are left out."""
+        [stage] = stack.of("ApiGateway::Stage").values()
+        named = re.findall(r"\$context\.([\w.]+)", stage["AccessLogSetting"]["Format"])
+        assert set(named) <= {
+            "requestId",
+            "integration.requestId",
+            "httpMethod",
+            "resourcePath",
+            "status",
+            "responseLatency",
+            "error.responseType",
+        }
+
+
+class TestFlags:
+    def test_the_stack_deploys_no_flags(self, stack: Stack) -> None:
+        """An alarm that a new stack just made has no data, which takes a deployment back, and the stack with it."""
+        assert stack.of("AppConfig::Deployment", "AppConfig::HostedConfigurationVersion") == {}
+
+    def test_alarms_without_data_take_no_change_back(self, stack: Stack) -> None:
+        [environment] = stack.of("AppConfig::Environment").values()
+        for monitor in environment["Monitors"]:
+            alarm = stack.of("CloudWatch::Alarm")[referred(monitor["AlarmArn"])]
+            assert alarm["TreatMissingData"] == "notBreaching"
+
+
+class TestConcurrency:
+    def test_the_defaults_reserve_none_of_an_accounts_concurrency(self) -> None:
+        """Lambda keeps 100 executions unreserved, and a new account has 10 in all."""
+        assert PARAMETERS["WebhookConcurrency"]["Default"] == 0
+
+    def test_production_reserves_some_for_webhooks(self) -> None:
+        text = (ROOT / "samconfig.toml").read_text("utf-8")
+        [production] = re.findall(r"^\[prod\.deploy\.parameters\]\n(?:.+\n)*", text, re.MULTILINE)
+        assert re.search(r'"WebhookConcurrency=[1-9]\d*"', production)
+
+
+# The account's setting names this role also after the stack is gone, so all APIs there log by it.
+KEPT_ALWAYS = {"ApiLogsAccount", "ApiLogsRole"}
+
+
+class TestDeletion:
+    def test_a_failed_first_deployment_leaves_nothing_empty_behind(self, stack: Stack) -> None:
+        policies = {name: one["DeletionPolicy"] for name, one in stack.resources.items() if "DeletionPolicy" in one}
+        assert {name for name, policy in policies.items() if policy == "Retain"} == KEPT_ALWAYS
+
+    def test_what_is_deleted_with_the_stack_is_not_protected(self, stack: Stack) -> None:
+        deleted = [one for one in stack.resources.values() if one.get("DeletionPolicy", "Delete") == "Delete"]
+        protected = [one for one in deleted if {"DeletionProtectionEnabled", "DeletionProtection"} & set(one.get("Properties", {}))]
+        assert deleted
+        assert protected == []
+
+    def test_a_workgroup_goes_with_its_history(self, stack: Stack) -> None:
+        assert all(group["RecursiveDeleteOption"] is True for group in stack.of("Athena::WorkGroup").values())
+
+    @pytest.mark.parametrize(
+        ("stage", "wanted", "protected"),
+        [
+            *[(stage, "auto", False) for stage in ("dev", "local")],
+            *[(stage, "auto", True) for stage in ("staging", "prod", "production", "live", "qa")],
+            ("dev", "enabled", True),
+            ("prod", "disabled", False),
+        ],
+    )
+    def test_every_stage_but_dev_and_local_is_protected(self, stage: str, wanted: str, protected: bool) -> None:
+        given = {"Stage": stage, "DeletionProtection": wanted}
+        assert PARAMETERS["DeletionProtection"]["Default"] == "auto"
+        assert holds({"Condition": "IsProtected"}, given) is protected
+
+    def test_the_archive_is_locked_for_long_where_data_is_protected(self, stack: Stack) -> None:
+        retention = stack.of("S3::Bucket")["AuditArchive"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+        assert retention == {"Mode": "GOVERNANCE", "Days": {"Fn::If": ["IsProtected", {"Ref": "AuditLockDays"}, 1]}}
+        assert PARAMETERS["AuditLockDays"]["Default"] == 365
+
+
+class TestNamespace:
+    def test_stacks_of_one_stage_do_not_count_into_each_others_metrics(self, stack: Stack) -> None:
+        own = {"Fn::Sub": "OrderPipeline/${AWS::StackName}"}
+        functions = stack.of("Lambda::Function").values()
+        used = [one["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] for one in functions]
+        used += [alarm["Namespace"] for alarm in stack.of("CloudWatch::Alarm").values() if not str(alarm["Namespace"]).startswith("AWS/")]
+        used += [one["MetricNamespace"] for found in stack.of("Logs::MetricFilter").values() for one in found["MetricTransformations"]]
+        assert all(namespace == own for namespace in used)
+
+
+class TestParameters:
+    def test_production_needs_a_payment_provider(self) -> None:
+        stripe = {"PaymentProvider": "stripe", "StripeSecretArn": "arn:aws:secretsmanager:us-east-1:1:secret:stripe"}
+        [refusal] = refusals(Stage="prod")
+        assert "AllowSandboxInProduction" in refusal
+        assert refusals(Stage="prod", AllowSandboxInProduction="true") == []
+        assert refusals(Stage="prod", **stripe) == []
+        assert refusals(Stage="staging") == []
+        assert refusals() == []
+
+    def test_stripe_needs_its_secret(self) -> None:
+        [refusal] = refusals(PaymentProvider="stripe")
+        assert "StripeSecretArn" in refusal
+
+    @pytest.mark.parametrize("name", ["JwtIssuer", "JwksUrl", "StripeApiBase"])
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "http://issuer.example.com",
+            "http://127.0.0.1.example.com/keys",
+            "http://localhost@example.com",
+            "http://localhost:1@example.com",
+            "http://10.0.0.1/",
+            "http:issuer.example.com",
+            "ftp://127.0.0.1/",
+            "issuer.example.com",
+            "https://",
+        ],
+    )
+    def test_an_unencrypted_address_off_this_machine_is_refused(self, name: str, address: str) -> None:
+        assert not re.fullmatch(PARAMETERS[name]["AllowedPattern"], address)
+
+    @pytest.mark.parametrize("name", ["JwtIssuer", "JwksUrl", "StripeApiBase"])
+    def test_encrypted_addresses_and_local_targets_are_taken(self, name: str) -> None:
+        pattern = PARAMETERS[name]["AllowedPattern"]
+        local = [f"http://{host}:4566/keys/jwks.json" for host in ("127.0.0.1", "127.0.0.2", "localhost", "[::1]", *CONTAINER_HOSTS)]
+        for address in ("https://issuer.example.com", "https://issuer.example.com/a/b?c=d", *local):
+            assert re.fullmatch(pattern, address), address
+
+    def test_the_local_issuer_is_taken(self) -> None:
+        target = Target("embedded", "http://127.0.0.1:4566", managed=True)
+        chosen = {"JwtIssuer": issuer.issuer(target), "JwksUrl": issuer.jwks_url(target)}
+        assert all(re.fullmatch(PARAMETERS[name]["AllowedPattern"], value) for name, value in chosen.items())
+        assert set(chosen) <= set(deploy.parameters(target))
+
+    def test_functions_and_template_take_the_same_addresses(self) -> None:
+        assert PARAMETERS["StripeApiBase"]["AllowedPattern"] == settings.ADDRESS
+        assert PARAMETERS["JwtIssuer"]["AllowedPattern"] == PARAMETERS["JwksUrl"]["AllowedPattern"] == f"({settings.ADDRESS})?"
+
+    def test_no_issuer_is_the_user_pool(self) -> None:
+        assert re.fullmatch(PARAMETERS["JwtIssuer"]["AllowedPattern"], "")
+        assert re.fullmatch(PARAMETERS["JwksUrl"]["AllowedPattern"], "")
+
+
+class TestTracing:
+    @pytest.mark.parametrize("machine", ["Fulfilment", "Review"])
+    def test_a_workflow_may_send_traces_and_ask_which_to_sample(self, stack: Stack, machine: str) -> None:
+        actions = ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
+        assert {(f"xray:{action}", "*") for action in actions} <= stack.grants(f"{machine}Role")
+
+    def test_no_function_asks_which_traces_to_sample(self, stack: Stack) -> None:
+        for function in stack.of("Lambda::Function").values():
+            assert ("xray:GetSamplingRules", "*") not in stack.grants(referred(function["Role"]))
+
+
+class TestQueries:
+    def test_every_saved_query_reads_only_some_days(self, stack: Stack) -> None:
+        for query in stack.of("Athena::NamedQuery").values():
+            assert query["QueryString"].count("archive") == query["QueryString"].count("date BETWEEN ? AND ?") == 1, query["Name"]
