@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REGION = "us-east-1"
+# Of each OpenApiVersion it warns that a switch of AWS's own, which only AWS can set, is not set.
+logging.getLogger("samtranslator.feature_toggle.feature_toggle").setLevel(logging.ERROR)
 # The translator collects metrics for SAM CLI and warns when its process ends that nobody took them.
 logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 # Where `sam build` would have put the code: the translator takes nothing that is still on disk.

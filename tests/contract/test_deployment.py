@@ -57,10 +57,10 @@ class TestApi:
         assert stage["StageName"] == {"Ref": "Stage"}
         assert stage["TracingEnabled"] is True
         assert referred(stage["AccessLogSetting"]["DestinationArn"]) == "ApiLogs"
-        assert ("/*", "*") in [(settings["ResourcePath"], settings["HttpMethod"]) for settings in stage["MethodSettings"]]
-        for settings in stage["MethodSettings"]:
-            assert settings["ThrottlingRateLimit"] > 0
-            assert settings["ThrottlingBurstLimit"] > 0
+        assert ("/*", "*") in [(method["ResourcePath"], method["HttpMethod"]) for method in stage["MethodSettings"]]
+        for method in stage["MethodSettings"]:
+            assert method["ThrottlingRateLimit"] > 0
+            assert method["ThrottlingBurstLimit"] > 0
 
     def test_a_deployment_makes_no_stage_of_its_own(self, stack: Stack) -> None:
         [deployment] = stack.of("ApiGateway::Deployment").values()
