@@ -24,6 +24,8 @@ from payments.provider import Authorized, Voided
 from payments.sandbox import Sandbox
 from tests.integration.world import World, eventually, postings
 
+# A secret of Standard Webhooks is base64.
+ANOTHER_SECRET = "YW5vdGhlciBzZWNyZXQ="
 PRICE, OTHER_PRICE = 1250, 490
 # The template's 180 s would make a test of a message that comes too early last as long.
 VISIBILITY_SECONDS = 8
@@ -204,7 +206,7 @@ def test_only_the_provider_can_tell(provider: Provider):
     message = {"message_id": "msg_1", "type": "authorization.expired", "payment": service.payment_key("ord_1")}
     body = json.dumps(message).encode()
 
-    assert provider.post(body, "another secret").status == 401
+    assert provider.post(body, ANOTHER_SECRET).status == 401
     assert "300 seconds" in provider.post(body, age=400).json()["detail"]
 
 

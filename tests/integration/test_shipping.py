@@ -19,6 +19,8 @@ from shipping.shipments import shipment_id
 from shipping.store import Tracks
 from tests.integration.world import World, eventually
 
+# A secret of Standard Webhooks is base64.
+ANOTHER_SECRET = "YW5vdGhlciBzZWNyZXQ="
 # A message that came before its time is hidden for two seconds, then for four, and so on, before it comes again.
 COMES_AGAIN_SECONDS = 60.0
 
@@ -79,7 +81,7 @@ def test_only_the_carrier_can_tell(world: World, carrier: Carrier):
     assert types(world, order_id).count("ShipmentDispatched") == 1
 
     assert carrier.post(body, {}).status == 401
-    assert carrier.post(body, signed_headers("another secret", "msg_1", body, int(time.time()))).status == 401
+    assert carrier.post(body, signed_headers(ANOTHER_SECRET, "msg_1", body, int(time.time()))).status == 401
     assert "300 seconds" in carrier.post(body, signed_headers(carrier.secret, "msg_1", body, int(time.time()) - 400)).json()["detail"]
     assert carrier.post(b"x" * 70_000).status == 413
     assert carrier.post(body).status == 202
