@@ -27,8 +27,8 @@ _GZIP = b"\x1f\x8b"
 _SCHEMA = """
 CREATE TABLE records (
   reading INTEGER, record VARCHAR,
-  event_id VARCHAR, schema_version INTEGER, occurred_at VARCHAR, source VARCHAR, correlation_id VARCHAR, causation_id VARCHAR,
-  order_id VARCHAR, order_version INTEGER, data JSON, date VARCHAR, type VARCHAR
+  event_id VARCHAR, schema_version INTEGER, occurred_at VARCHAR, recorded_at VARCHAR, source VARCHAR,
+  correlation_id VARCHAR, causation_id VARCHAR, order_id VARCHAR, order_version INTEGER, data JSON, date VARCHAR, type VARCHAR
 );
 CREATE VIEW archive AS SELECT * EXCLUDE (reading, record) FROM records;
 CREATE VIEW events AS SELECT DISTINCT ON (event_id) * FROM archive;
@@ -39,8 +39,8 @@ CREATE MACRO from_iso8601_timestamp(moment) AS CAST(moment AS TIMESTAMPTZ);
 _LOAD = """
 INSERT INTO records
 SELECT ?, json::VARCHAR,
-  json->>'$.event_id', (json->>'$.schema_version')::INTEGER, json->>'$.occurred_at', json->>'$.source', json->>'$.correlation_id',
-  json->>'$.causation_id', json->>'$.order_id', (json->>'$.order_version')::INTEGER, json->'$.data', date, type
+  json->>'$.event_id', (json->>'$.schema_version')::INTEGER, json->>'$.occurred_at', json->>'$.recorded_at', json->>'$.source',
+  json->>'$.correlation_id', json->>'$.causation_id', json->>'$.order_id', (json->>'$.order_version')::INTEGER, json->'$.data', date, type
 FROM read_json_objects(?, format = 'newline_delimited', hive_partitioning = true, hive_types_autocast = false)
 """
 

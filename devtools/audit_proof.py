@@ -24,8 +24,10 @@ PAUSE_SECONDS = 1.0
 MARGIN_SECONDS = 120
 SHOWN = 20
 
-_LOG = "CREATE TABLE log AS SELECT json::VARCHAR AS record, json->>'$.event_id' AS event_id, json->>'$.occurred_at' AS occurred_at FROM "
-_MISSING = "SELECT event_id FROM log ANTI JOIN records USING (event_id) WHERE occurred_at {0} ? ORDER BY occurred_at"
+_LOG = """
+CREATE TABLE log AS SELECT json::VARCHAR AS record, json->>'$.event_id' AS event_id,
+  coalesce(json->>'$.recorded_at', json->>'$.occurred_at') AS appended_at FROM """
+_MISSING = "SELECT event_id FROM log ANTI JOIN records USING (event_id) WHERE appended_at {0} ? ORDER BY appended_at"
 # What was archived after the log was read may not have been in it yet.
 _STRANGE = "SELECT DISTINCT event_id FROM records ANTI JOIN log USING (event_id) WHERE reading = 1 ORDER BY event_id"
 _CHANGED = """

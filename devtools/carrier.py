@@ -1,6 +1,7 @@
 """Plays the carrier of an order: ORDER=id DO=dispatch|deliver|lose|return|readings, of all parcels or of PARCEL=id.
 
 LINES=SKU=1,OTHER=2 (dispatch) sends a part, otherwise everything that has not left; RETURN=id (return) names an announced return.
+AT=2026-11-23T09:00:00Z says that it happened then, as a message does that comes late.
 Every message is signed with the stack's secret and posted to its webhook, as docs/webhooks.md describes.
 """
 
@@ -31,12 +32,13 @@ LEEDS = {"lat": 53.7997, "lon": -1.5492}
 class Carrier:
     """The carrier's side of a target's sandbox: what it does with parcels, and what it tells of them.
 
-    Messages that get no answer, or a 5xx, are signed and sent again for `patience` seconds.
+    Messages that get no answer, or a 5xx, are signed and sent again for `patience` seconds. `at` is when everything happens, now if empty.
     """
 
     target: Target
     timeout: float = web.TIMEOUT
     patience: float = 0.0
+    at: str = ""
     sent: list[bytes] = field(default_factory=list[bytes])
 
     @cached_property
@@ -96,7 +98,7 @@ class Carrier:
             UserError: it was not taken.
         """
         message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "shipment_id": shipment_id(order_id)}
-        body = json.dumps(message | {"at": datetime.now(UTC).isoformat()} | more).encode()
+        body = json.dumps(message | {"at": self.at or datetime.now(UTC).isoformat()} | more).encode()
         self.sent.append(body)
         answer = self.post(body)
         if answer.status != 202:
@@ -154,7 +156,7 @@ def main() -> None:
     if not order_id:
         raise UserError("say which: make carrier ORDER=ord_… DO=dispatch")
     try:
-        done = act(Carrier(targets.from_environment()), order_id, cli.option("DO", "dispatch"))
+        done = act(Carrier(targets.from_environment(), at=cli.option("AT")), order_id, cli.option("DO", "dispatch"))
     except CarrierRefused as refused:
         raise UserError(f"the carrier refuses: {refused.code}") from None
     ui.console.print(f"  {done}\n\n  make trace ORDER={order_id}", highlight=False)

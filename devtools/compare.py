@@ -64,7 +64,10 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def _ordered(documents: Sequence[str]) -> list[dict[str, Any]]:
-    return sorted(map(json.loads, documents), key=lambda event: (event["occurred_at"], event["order_id"], event["order_version"]))
+    return sorted(
+        map(json.loads, documents),
+        key=lambda event: (event.get("recorded_at", event["occurred_at"]), event["order_id"], event["order_version"]),
+    )
 
 
 def checked_out(revision: str, folder: Path) -> None:

@@ -78,4 +78,4 @@ def _short(events: Sequence[Mapping[str, Any]], left_out: int) -> Text:
     for number, event in enumerate(events[left_out:]):
         word, style = WORDS.get(event["type"], (event["type"], "white"))
         text.append(" ─ " if number else "", "dim").append(word, style)
-    return text.append(f" {duration(milliseconds(events)[-1])}", "dim")
+    return text.append(f" {duration(max(milliseconds(events)))}", "dim")

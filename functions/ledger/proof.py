@@ -161,7 +161,7 @@ class Prover:
         currency = entries[0].amount.currency
         history = self._history(order_id, after)
         posted = {entry.event_id: entry for entry in self._posted(order_id, entries, history, after)}
-        happened = [event for event in history if event.event_id in posted or event.occurred_at < horizon]
+        happened = [event for event in history if event.event_id in posted or event.appended_at < horizon]
         wanted = {entry.event_id: entry for entry in _due(happened, posted)}
         expected, found = (rules.kept((entry.type, entry.amount) for entry in each.values()) for each in (wanted, posted))
         if expected != found:

@@ -63,7 +63,7 @@ def row(order_id: str, history: Sequence[Event]) -> Row:
         total=order.total,
         items=sum(line.quantity for line in order.lines),
         version=last.order_version,
-        updated_at=last.occurred_at,
+        updated_at=last.appended_at,
     )
 
 

@@ -164,8 +164,8 @@ class OrderList(Struct, frozen=True, omit_defaults=True):
     next: str | None = None
 
 
-class TimelineEntry(Struct, frozen=True):
-    """One event of an order as its owner sees it."""
+class TimelineEntry(Struct, frozen=True, omit_defaults=True):
+    """One event of an order as its owner sees it; `recorded_at` where what is reported occurred at another time than it was recorded."""
 
     version: int
     type: str
@@ -174,6 +174,7 @@ class TimelineEntry(Struct, frozen=True):
     event_id: str
     causation_id: str | None
     data: dict[str, Any]
+    recorded_at: datetime | None = None
 
 
 class Timeline(Struct, frozen=True):

@@ -81,4 +81,6 @@ def _entry(event: Event) -> TimelineEntry:
     data = msgspec.to_builtins(event.data, builtin_types=(datetime,))
     for hidden in _INSIDE.get(event.type, ()):
         data.pop(hidden)
-    return TimelineEntry(event.order_version, event.type, event.occurred_at, event.source, event.event_id, event.causation_id, data)
+    return TimelineEntry(
+        event.order_version, event.type, event.occurred_at, event.source, event.event_id, event.causation_id, data, event.recorded_at
+    )

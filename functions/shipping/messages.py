@@ -27,11 +27,19 @@ class Kind(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Something happened to a shipment at `at`, with a UTC offset."""
+    """Something happened to a shipment at `at`, in RFC 3339; what happened is recorded also where that is no such time."""
 
     message_id: Name
     shipment_id: Name
-    at: Moment
+    at: str
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        """When it happened by the carrier's clock, with any offset; None for what is no time with an offset."""
+        try:
+            return msgspec.convert(self.at, Moment)
+        except msgspec.ValidationError:
+            return None
 
 
 class Picked(Message, frozen=True, tag="picked"):
@@ -52,9 +60,12 @@ class Position(Struct, frozen=True):
     lon: Annotated[float, Meta(ge=-180, le=180)]
 
 
-class InTransit(Message, frozen=True, kw_only=True, tag=READING):
+class InTransit(Struct, frozen=True, kw_only=True, tag_field="type", tag=READING):
     """A reading of a parcel on its way; the temperature is in tenths of a degree Celsius."""
 
+    message_id: Name
+    shipment_id: Name
+    at: Moment
     parcel_id: Name
     position: Position
     temperature: Annotated[int, Meta(ge=-1000, le=1000)]

@@ -15,6 +15,8 @@ from shipping.messages import Delivered, Dispatched, Lost, Picked, Returned, Tol
 from shipping.shipments import order_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orderflow.log import OrderLog
     from orderflow.order import Order
 
@@ -24,7 +26,7 @@ class NotAllowed(RuntimeError):
 
 
 def record(log: OrderLog, message: Told) -> None:
-    """Record what the carrier tells, unless the order knows of it.
+    """Record what the carrier tells, as of when it says, unless the order knows of it.
 
     Raises:
         UnknownShipment, OrderNotFound: the shipment is not one of ours.
@@ -36,19 +38,21 @@ def record(log: OrderLog, message: Told) -> None:
     if command is None:
         logger.info("told by the carrier", what=type(message).__name__)
         return
+    if message.occurred_at is None:
+        logger.warning("reported_time_unreadable", order_id=order_id, type=type(message).__name__, reported=message.at)
     read = log.load(order_id, at_least=1)
-    order = _recorded(log, read, command)
+    order = _recorded(log, read, command, message.occurred_at)
     if isinstance(order, Refusal):
         # What was read was maybe not the latest.
-        order = _recorded(log, log.refresh(read), command)
+        order = _recorded(log, log.refresh(read), command, message.occurred_at)
     if isinstance(order, Refusal):
         raise NotAllowed(order.why)
     if isinstance(message, Dispatched):
         _same_lines(order, message)
 
 
-def _recorded(log: OrderLog, order: Order, command: Command) -> Order | Refusal:
-    order = log.record(order, command, source="shipping")
+def _recorded(log: OrderLog, order: Order, command: Command, occurred_at: datetime | None) -> Order | Refusal:
+    order = log.record(order, command, source="shipping", occurred_at=occurred_at)
     decided = decide(order, command)
     return decided if isinstance(decided, Refusal) else order
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shipping.tracking import Track, follow
+from shipping.tracking import KEPT, Track, follow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from shipping.messages import InTransit
 
-KEPT = timedelta(days=90)
 _ATTEMPTS = 5
 _tracks = msgspec.json.Decoder(Track)
 

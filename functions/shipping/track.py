@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from orderflow.clients import client
 from orderflow.observability import logger, observed
 from shipping import messages
 from shipping.store import Contention, Tracks
+from shipping.tracking import received
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +32,17 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in _failed(event["Records"])]}
 
 
+def _sent_at(record: dict[str, Any]) -> datetime:
+    """Return when the webhook kept a message (UTC): the same however often it comes."""
+    return datetime.fromtimestamp(int(record["attributes"]["SentTimestamp"]) / 1000, UTC)
+
+
 def _failed(records: list[dict[str, Any]]) -> Iterator[str]:
     """Take the readings and yield the ids of the messages that were none, or whose parcel's track could not be written."""
     parcels: dict[tuple[str, str], dict[str, messages.InTransit]] = defaultdict(dict)
     for record in records:
         try:
-            reading = messages.readings.decode(record["body"])
+            reading = received(messages.readings.decode(record["body"]), _sent_at(record))
         except msgspec.DecodeError as error:
             logger.warning("no reading", message_id=record["messageId"], why=str(error))
             yield record["messageId"]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from orderflow.reported_time import bounded
 from shipping.messages import InTransit, Moment, Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
+
+KEPT = timedelta(days=90)
 
 
 class Track(Struct, frozen=True, kw_only=True):
@@ -21,6 +27,11 @@ class Track(Struct, frozen=True, kw_only=True):
     lowest: int
     highest: int
     readings: int
+
+
+def received(reading: InTransit, at: datetime) -> InTransit:
+    """Return a reading that was received at `at` (UTC), as of then where its own time cannot be: one to come would hide all later ones."""
+    return replace(reading, at=bounded(reading.at, at - KEPT, at) or at)
 
 
 def follow(track: Track | None, readings: Iterable[InTransit]) -> Track | None:

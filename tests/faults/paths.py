@@ -98,12 +98,16 @@ def comes_back(*lines: StockLine) -> Happens:
         answer = world.send_back(returning(order_id, lines))
         if answer["statusCode"] == 201:
             return_id = json.loads(answer["body"])["return_id"]
-            bring(world, Returned(message_id=f"msg_{return_id}", shipment_id=shipment_id(order_id), at=LATER, return_id=return_id))
+            bring(world, Returned(message_id=f"msg_{return_id}", shipment_id=shipment_id(order_id), at=just_now(), return_id=return_id))
 
     return happen
 
 
-LATER = datetime(2030, 1, 1, tzinfo=UTC)
+def just_now() -> str:
+    """Return what a carrier's clock shows."""
+    return datetime.now(UTC).isoformat()
+
+
 MUG, BOTH_MUGS, FILTERS = StockLine("MUG-BLUE", 1), StockLine("MUG-BLUE", 2), StockLine("FILTER-100", 1)
 
 PATHS = (
@@ -255,7 +259,7 @@ def tell(world: World, order_id: str, kind: type[Dispatched | Delivered | Lost],
     world.disturbance = disturbance
     if shipment and parcel_id in {parcel.parcel_id for parcel in shipment.parcels}:
         message_id = f"msg_{kind.__name__}_{parcel_id}"
-        bring(world, kind(message_id=message_id, shipment_id=shipment_id(order_id), at=LATER, parcel_id=parcel_id, **more))
+        bring(world, kind(message_id=message_id, shipment_id=shipment_id(order_id), at=just_now(), parcel_id=parcel_id, **more))
 
 
 def bring(world: World, message: Told) -> None:

@@ -44,7 +44,7 @@ class Bus:
             "Source": event.source,
             "DetailType": event.type,
             "Detail": document,
-            "Time": event.occurred_at,
+            "Time": event.appended_at,
         }
         if _weight(entry) > MAX_BYTES:
             raise TooLarge(event.event_id)

@@ -422,19 +422,27 @@ UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A fact with its circumstances, in the present version of its type."""
 
     event_id: Annotated[str, Meta(description="Unique, and the same however often the event is written or delivered")]
     type: Annotated[str, Meta(description="What happened; on the bus, the detail type as well")]
     schema_version: Annotated[int, Meta(description="Version of the type's contract")]
-    occurred_at: Moment
+    occurred_at: Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC; what a carrier reports has the time that it says")]
     source: Annotated[str, Meta(description="Context that says so; on the bus, the source as well")]
     correlation_id: Annotated[str, Meta(description="That of the request which placed the order")]
     causation_id: Annotated[str | None, Meta(description="The event that led to this one; nothing for the first")]
     order_id: Annotated[str, Meta(description="The order that it is about")]
     order_version: Annotated[int, Meta(description="Counts the events of one order from 1 without a gap")]
     data: Fact
+    recorded_at: Annotated[
+        Moment | None, Meta(description="When it was recorded, where its sender says that it occurred at another time")
+    ] = None
+
+    @property
+    def appended_at(self) -> datetime:
+        """When (UTC) the log took it. Unlike `occurred_at`, it does not go back from one version to the next."""
+        return self.recorded_at or self.occurred_at
 
 
 class _Envelope(Struct, frozen=True, kw_only=True):
@@ -448,6 +456,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     order_id: str
     order_version: int
     data: msgspec.Raw
+    recorded_at: Moment | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -493,6 +502,7 @@ def decode(raw: bytes | str) -> Event:
         order_id=envelope.order_id,
         order_version=envelope.order_version,
         data=data,
+        recorded_at=envelope.recorded_at,
     )
 
 

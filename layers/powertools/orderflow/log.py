@@ -18,7 +18,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from orderflow import events
+from orderflow import events, reported_time
 from orderflow.observability import logger
 from orderflow.order import Mark, Order, after_events, evolve, is_open, mark
 
@@ -205,8 +205,8 @@ class OrderLog:
             raise OrderNotFound(order_id)
         return answer["Item"]["payment_token"]["S"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
 
-    def record(self, order: Order, command: Command, *, source: str) -> Order:
-        """Carry out `command` on the order, reloading it as often as somebody else was first.
+    def record(self, order: Order, command: Command, *, source: str, occurred_at: datetime | None = None) -> Order:
+        """Carry out `command` on the order, reloading it as often as somebody else was first; `occurred_at` as in `append`.
 
         Returns the order afterwards: unchanged where the command had its effect already or is not
         allowed any more, which the caller sees in the order's state.
@@ -222,7 +222,7 @@ class OrderLog:
             if isinstance(facts, Refusal) or not facts:
                 return order
             try:
-                return self.append(order, facts, source=source)
+                return self.append(order, facts, source=source, occurred_at=occurred_at)
             except Conflict:
                 order = self.refresh(order)
         raise Conflict(order.order_id)
@@ -233,11 +233,13 @@ class OrderLog:
         facts: Sequence[events.Fact],
         *,
         source: str,
+        occurred_at: datetime | None = None,
         alongside: Sequence[TransactWriteItemTypeDef] = (),
         attempts: int = ATTEMPTS,
     ) -> Order:
         """Append `facts` as the next events of `order` and return the order after them.
 
+        `occurred_at` is when their sender says that they occurred, with any offset: it counts as far as `orderflow.reported_time` lets it.
         `alongside` are writes to the context's own tables that take effect together with the events
         or not at all. So does the mark of an order that the saga has work with again; that of one with which
         it has none any more comes off afterwards, or stays until the sweeper sees it.
@@ -250,7 +252,7 @@ class OrderLog:
         new: list[events.Event] = []
         after = order
         for fact in facts:
-            event = _event(after, fact, source, after.last_event_id)
+            event = _event(after, fact, source, after.last_event_id, occurred_at)
             new.append(event)
             after = evolve(after, event)
         puts = [self._put_of(self._item(event)) for event in new]
@@ -260,7 +262,7 @@ class OrderLog:
         else:
             transact(self._client, [*({"Put": put} for put in puts), *opening], alongside, own=len(puts), attempts=attempts)
         if is_open(order) and not is_open(after):
-            self._try_to_unmark(after, new[-1].occurred_at)
+            self._try_to_unmark(after, new[-1].appended_at)
         return self._kept(after)
 
     def unmark(self, order: Order, since: datetime | None = None) -> None:
@@ -422,7 +424,7 @@ def _shard(number: int, marked: Mark) -> str:
 def _mark_of(event: events.Event) -> dict[str, Any]:
     return {
         "open_shard": {"S": open_shard(event.order_id)},
-        "open_since": {"S": timestamp(event.occurred_at)},
+        "open_since": {"S": timestamp(event.appended_at)},
     }
 
 
@@ -430,7 +432,7 @@ def _waiting(event: events.Event) -> dict[str, Any]:
     """Return the keys of the index `unpublished` for an event of a sampled order."""
     if zlib.crc32(event.order_id.encode()) % SAMPLE:
         return {}
-    return {"outbox": {"S": WAITING}, "outbox_since": {"S": timestamp(event.occurred_at)}}
+    return {"outbox": {"S": WAITING}, "outbox_since": {"S": timestamp(event.appended_at)}}
 
 
 def timestamp(moment: datetime) -> str:
@@ -442,19 +444,24 @@ def _key(order_id: str, version: int) -> dict[str, Any]:
     return {"order_id": {"S": order_id}, "version": {"N": str(version)}}
 
 
-def _event(order: Order, fact: events.Fact, source: str, cause: str | None) -> events.Event:
+def _event(order: Order, fact: events.Fact, source: str, cause: str | None, said: datetime | None = None) -> events.Event:
     version = order.version + 1
+    now = datetime.now(UTC)
+    occurred_at = reported_time.occurred_at(order, fact, said, now) if said else now
+    if said and abs(said - occurred_at) > reported_time.CLOCK_SKEW:
+        logger.warning("reported_time_not_taken", order_id=order.order_id, type=type(fact).__name__, reported=said.isoformat())
     return events.Event(
         event_id=f"{order.order_id}:{version}",
         type=type(fact).__name__,
         schema_version=fact.schema_version,
-        occurred_at=datetime.now(UTC),
+        occurred_at=occurred_at,
         source=source,
         correlation_id=order.correlation_id,
         causation_id=cause,
         order_id=order.order_id,
         order_version=version,
         data=fact,
+        recorded_at=now if occurred_at != now else None,
     )
 
 

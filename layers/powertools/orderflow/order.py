@@ -67,12 +67,16 @@ class Cancellation(Struct, frozen=True):
 
 
 class Parcel(Struct, frozen=True, kw_only=True):
-    """A part of the order that left; `capture_id` once its money was taken, `refunded` once it was lost and paid back."""
+    """A part of the order that left, at `left_at` where the carrier says when.
+
+    `capture_id` once its money was taken, `refunded` once it was lost and paid back.
+    """
 
     parcel_id: str
     lines: tuple[StockLine, ...]
     amount: Money
     state: Literal["dispatched", "delivered", "lost"] = "dispatched"
+    left_at: datetime | None = None
     delivered_at: datetime | None = None
     capture_id: str | None = None
     refunded: bool = False
@@ -437,7 +441,7 @@ def _lines_cancelled(order: Order, fact: events.OrderLinesCancelled, event: Even
 
 
 def _corrected(order: Order, cause: str, lines: tuple[StockLine, ...], amount: Money, event: Event) -> Order:
-    due = Correction(cause=cause, lines=lines, amount=amount, since=event.occurred_at)
+    due = Correction(cause=cause, lines=lines, amount=amount, since=event.appended_at)
     return replace(order, corrections=order.corrections.put(cause, due))
 
 
@@ -453,8 +457,9 @@ def _recalled(order: Order, _fact: events.ShipmentRecalled, _event: Event) -> Or
     return replace(order, shipment="recalled")
 
 
-def _dispatched(order: Order, fact: events.ShipmentDispatched, _event: Event) -> Order:
-    parcel = Parcel(parcel_id=fact.parcel_id, lines=fact.lines, amount=fact.amount)
+def _dispatched(order: Order, fact: events.ShipmentDispatched, event: Event) -> Order:
+    left_at = event.occurred_at if event.recorded_at else None
+    parcel = Parcel(parcel_id=fact.parcel_id, lines=fact.lines, amount=fact.amount, left_at=left_at)
     parcels, left = order.parcels.put(fact.parcel_id, parcel), _less(order.left, fact.lines)
     return _moved(order, parcels=parcels, left=left, under_way=order.under_way + 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -108,6 +108,11 @@ def test_what_each_event_counts_as() -> None:
 def test_an_event_counts_in_its_own_minute_of_utc() -> None:
     late = replace(event(1, placed()), occurred_at=datetime.fromisoformat("2026-02-01T01:00:59.999999+02:00"))
     assert rules.count(late).minute == "2026-01-31T23:00"
+
+
+def test_a_late_report_counts_in_the_minute_that_its_sender_says() -> None:
+    late = replace(event(1, placed()), occurred_at=orders.START, recorded_at=orders.START + timedelta(days=3))
+    assert rules.count(late).minute == "2026-01-15T10:30"
 
 
 @pytest.mark.parametrize("state", sorted(orders.STATES))

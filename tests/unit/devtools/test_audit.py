@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -101,6 +101,12 @@ def _read(aws: FakeAws, folder: Path) -> Iterator[Archive]:
 
 def _prove(aws: FakeAws, wait: float = 0) -> audit_proof.Proof:
     return audit_proof.prove(cast("Target", aws), wait)
+
+
+def _late(event: dict[str, Any]) -> dict[str, Any]:
+    """The event of an order of its own, which was recorded a second ago."""
+    young = _young(event)
+    return event | {"recorded_at": young["occurred_at"], "event_id": young["event_id"]}
 
 
 def _young(event: dict[str, Any]) -> dict[str, Any]:
@@ -250,8 +256,9 @@ class TestProof:
         objects = {f"events/date=2020-01-01/type={captured['type']}/object": json.dumps(captured).encode()}
         assert _prove(FakeAws([captured], objects)).changed == [captured["event_id"]]
 
-    def test_what_is_still_gathered_is_under_way_and_no_difference(self, captured: dict[str, Any]) -> None:
-        proof = _prove(FakeAws([captured, _young(captured)], _delivered([captured])))
+    @pytest.mark.parametrize("young", [_young, _late])
+    def test_what_is_still_gathered_is_under_way_and_no_difference(self, captured: dict[str, Any], young: Callable[..., Any]) -> None:
+        proof = _prove(FakeAws([captured, young(captured)], _delivered([captured])))
         assert proof.holds
         assert (proof.missing, proof.under_way) == ([], ["ord_young:1"])
 

@@ -72,6 +72,9 @@ def test_a_file_of_events_is_read_in_the_order_in_which_they_happened(tmp_path: 
     path = tmp_path / "events.jsonl"
     path.write_text("\n".join(json.dumps(event) for event in reversed(LIFE)), "utf-8")
     assert [event["event_id"] for event in compare.read(path)] == [event["event_id"] for event in LIFE]
+    late = [LIFE[0], LIFE[2] | {"recorded_at": LIFE[1]["occurred_at"]}, LIFE[1] | {"recorded_at": LIFE[2]["occurred_at"]}]
+    path.write_text("\n".join(json.dumps(event) for event in reversed(late)), "utf-8")
+    assert compare.read(path) == late
     path.write_text("not an event", "utf-8")
     with pytest.raises(UserError, match="one event, a JSON object, on each line"):
         compare.read(path)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from devtools.bench import long_orders
 from ledger import prove, rules, sheets
@@ -321,6 +322,17 @@ def test_an_entry_of_an_order_that_nobody_knows_is_found(database: FakeDynamoDB)
 def test_what_happened_just_now_need_not_have_been_posted(database: FakeDynamoDB) -> None:
     happened = happen(database, "paid", "ord_1", without=["PaymentCaptured"])
     just_now = happened[-1].occurred_at + SETTLED
+    assert looked(just_now - timedelta(seconds=2))[0].differences == []
+    assert _orders(looked(just_now + timedelta(seconds=2))[0].differences)
+
+
+def test_a_late_report_need_not_have_been_posted_before_it_was_recorded(database: FakeDynamoDB) -> None:
+    happened = happen(database, "paid", "ord_1", without=["PaymentCaptured"])
+    recorded_at = happened[-1].occurred_at + timedelta(minutes=10)
+    for row, event in zip(database.items("OrderLog"), happened, strict=True):
+        if event.type == "PaymentCaptured":
+            database.seed("OrderLog", row | {"event": {"S": encode(replace(event, recorded_at=recorded_at)).decode()}})
+    just_now = recorded_at + SETTLED
     assert looked(just_now - timedelta(seconds=2))[0].differences == []
     assert _orders(looked(just_now + timedelta(seconds=2))[0].differences)
 

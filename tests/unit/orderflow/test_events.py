@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -21,6 +22,14 @@ def test_an_event_comes_back_as_it_was_written(event: events.Event) -> None:
 
 def test_every_kind_of_event_is_covered_here() -> None:
     assert {event.type for event in EVERY} == set(events.FACTS)
+
+
+def test_recording_time_is_written_only_beside_another_time() -> None:
+    assert "recorded_at" not in json.loads(events.encode(EVERY[0]))
+    late = msgspec.structs.replace(EVERY[0], recorded_at=EVERY[0].occurred_at + timedelta(days=3))
+    assert json.loads(events.encode(late))["recorded_at"] == "2026-01-18T10:30:00Z"
+    assert events.decode(events.encode(late)) == late
+    assert (EVERY[0].appended_at, late.appended_at) == (EVERY[0].occurred_at, late.recorded_at)
 
 
 def test_times_are_written_in_utc_and_money_in_minor_units() -> None:

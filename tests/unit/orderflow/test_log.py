@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import zlib
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from orderflow.commands import Command
 from orderflow.log import AlongsideFailed, Conflict, Contention, OrderLog, OrderNotFound, RequestMismatch, open_shard
 from orderflow.order import Order
 from tests.support import orders
+from tests.support.clock import recorded_at
 from tests.support.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at, throttled
 from tests.support.orders import ORDER_ID
 
@@ -269,6 +271,31 @@ class TestAppend:
         order = orderlog.load(ORDER_ID)
         database.before = _first(2, lambda name: client_error(name, "TransactionConflictException", "in progress"))
         assert orderlog.record(order, command, source="orders").version == 2
+
+
+class TestReportedTime:
+    def test_an_event_has_the_time_that_its_sender_says(self, orderlog: OrderLog) -> None:
+        said = datetime.now(UTC) - timedelta(days=1)
+        with recorded_at(said - timedelta(days=1)):
+            place(orderlog)
+            record(orderlog, *orders.CONFIRMED[1:])
+        order = orderlog.record(orderlog.load(ORDER_ID), orders.DISPATCH_REST, source="shipping", occurred_at=said)
+        last = orderlog.history(ORDER_ID)[-1]
+        assert (last.occurred_at, order.parcels[0].left_at) == (said, said)
+        assert last.appended_at > said
+
+    def test_time_in_the_log_is_counted_from_recording(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        order_id = next(one for one in map("ord_{}".format, range(1000)) if not zlib.crc32(one.encode()) % log.SAMPLE)
+        with recorded_at(orders.START):
+            orderlog.place(order_id, orders.PLACED, correlation_id="r", fingerprint="f", payment_token=APPROVED)
+        said = orders.START + timedelta(hours=1)
+        for command in (orders.RESERVE, orders.HOLD, orders.LET_GO):
+            orderlog.record(orderlog.load(order_id), command, source="tests", occurred_at=said)
+        first, *_, last = items(database)
+        event = events.decode(last["event"]["S"])
+        assert event.occurred_at == said
+        assert event.recorded_at
+        assert first["open_since"] == last["outbox_since"] == {"S": log.timestamp(event.recorded_at)}
 
 
 class TestOpenMark:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from orderflow import events
 from orderflow.commands import RequestCancellation, decide
@@ -83,6 +84,12 @@ class TestRow:
         row = listing.row(orders.ORDER_ID, orders.history(*orders.CONFIRMED, orders.SHIP))
         assert (row.items, row.state, row.version) == (3, "confirmed", 5)
         assert (row.placed_at, row.updated_at) == (orders.START, orders.START + timedelta(seconds=4))
+
+    def test_a_late_report_changes_it_when_it_is_recorded(self) -> None:
+        happened = orders.history(*orders.STATES["delivered"])
+        now = orders.START + timedelta(days=3)
+        late = replace(happened[-1], recorded_at=now)
+        assert listing.row(orders.ORDER_ID, [*happened[:-1], late]).updated_at == now
 
 
 class TestProjection:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from orderflow.bus import MAX_BYTES, NotPublished
+from orderflow.events import encode
 from orders import publish
 from tests.conftest import ENVIRONMENT
-from tests.support import samples
+from tests.support import orders, samples
 from tests.support.dynamodb import Crash
 
 if TYPE_CHECKING:
@@ -54,6 +57,14 @@ def test_an_event_is_on_the_bus_as_it_is_in_the_log(aws: Aws, context: Any) -> N
         assert entry["Detail"] == image["event"]["S"]
         assert (entry["EventBusName"], entry["Source"], entry["DetailType"]) == ("orders", event["source"], event["type"])
         assert entry["Time"].isoformat().replace("+00:00", "Z") == event["occurred_at"]
+
+
+def test_a_late_report_is_on_the_bus_as_of_its_recording() -> None:
+    happened = orders.history(*orders.STATES["delivered"])[-1]
+    late = replace(happened, recorded_at=happened.occurred_at + timedelta(days=3))
+    letter = publish.OUTLETS.letter(encode(late).decode())
+    assert letter.entry
+    assert letter.entry.get("Time") == late.recorded_at
 
 
 def test_every_event_is_on_the_stream_as_it_is_in_the_log(aws: Aws, context: Any) -> None:

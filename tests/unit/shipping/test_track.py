@@ -21,6 +21,7 @@ from tests.support.dynamodb import throttled
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "track"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
 START = datetime(2026, 1, 16, 9, tzinfo=UTC)
+SENT = str(int((START + timedelta(hours=1)).timestamp() * 1000))
 SHIPMENT = "ord_1:shipment"
 
 
@@ -36,7 +37,8 @@ def reading(minute: int, temperature: int = 40, parcel: str = "parcel_1") -> InT
 
 
 def batch(*bodies: str) -> Any:
-    return {"Records": [{"messageId": f"m{number}", "body": body} for number, body in enumerate(bodies)]}
+    sent = {"attributes": {"SentTimestamp": SENT}}
+    return {"Records": [sent | {"messageId": f"m{number}", "body": body} for number, body in enumerate(bodies)]}
 
 
 def body(one: InTransit) -> str:
@@ -63,6 +65,23 @@ def tracks(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Tracks:
 @pytest.fixture
 def take(tracks: Tracks, context: Any) -> Callable[..., list[str]]:
     return lambda *bodies: [str(one["itemIdentifier"]) for one in track.handler(batch(*bodies), context)["batchItemFailures"]]
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+14:00", "2026-01-17T09:00:00Z"])
+def test_a_reading_of_a_time_that_cannot_be_hides_no_later_one(
+    take: Callable[..., list[str]], tracks: Tracks, context: Any, at: str
+) -> None:
+    wrong, later = json.loads(body(reading(1, 10))) | {"at": at}, json.loads(body(reading(2, 20)))
+    assert take(json.dumps(wrong)) == []
+    track_of = tracks.load(SHIPMENT, "parcel_1")
+    assert track_of
+    assert track_of.at == START + timedelta(hours=1)
+    later_on = batch(json.dumps(later | {"at": (START + timedelta(minutes=61)).isoformat()}))
+    later_on["Records"][0]["attributes"] = {"SentTimestamp": str(int(SENT) + 3_600_000)}
+    assert track.handler(later_on, context) == {"batchItemFailures": []}
+    latest = tracks.load(SHIPMENT, "parcel_1")
+    assert latest
+    assert (latest.temperature, latest.readings) == (20, 2)
 
 
 READINGS = st.lists(st.builds(reading, st.integers(0, 30), st.integers(-1000, 1000)), max_size=20, unique_by=lambda one: one.at)

@@ -6,17 +6,19 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orderflow.commands import RequestReturn
+from orderflow.commands import RequestReturn, decide
 from orderflow.webhooks import Secret
 from shipping import messages, record, webhook
 from shipping.shipments import UnknownShipment, order_of, shipment_id
 from tests.conftest import ENVIRONMENT, ROOT
 from tests.support import webhooks
+from tests.support.clock import recorded_at
 from tests.support.dynamodb import throttled
 from tests.support.orders import START
 from tests.support.prepared import PREPARED, advance, place, prepare
@@ -198,6 +200,65 @@ class TestDoor:
     def test_what_is_no_message_is_refused(self, post: Post, aws: Any, body: bytes, status: int) -> None:
         assert post(body)["statusCode"] == status
         assert aws.sqs.sent == {}
+
+
+class TestTime:
+    """A fact has the time that the carrier says, however late it comes; one that cannot be keeps nothing from being recorded."""
+
+    def test_late_delivery_counts_as_of_when_it_was_made(self, post: Post) -> None:
+        now = datetime.now(UTC)
+        with recorded_at(now - timedelta(days=10)):
+            confirmed()
+        left, arrived = now - timedelta(days=9), now - timedelta(days=8)
+        post(told("dispatched", parcel_id="parcel_1", lines=TWO, at=left.isoformat()))
+        post(told("delivered", parcel_id="parcel_1", at=arrived.astimezone(timezone(timedelta(hours=9))).isoformat()))
+
+        last = LOG.history("ord_1")[-1]
+        assert (last.occurred_at, last.occurred_at.utcoffset()) == (arrived, timedelta())
+        assert last.recorded_at
+        assert now <= last.recorded_at <= datetime.now(UTC)
+        assert LOG.load("ord_1").parcels[0].delivered_at == arrived
+
+    def test_return_window_begins_with_the_delivery_not_its_message(self, post: Post) -> None:
+        now = datetime.now(UTC)
+        with recorded_at(now - timedelta(days=10)):
+            confirmed()
+        post(told("dispatched", parcel_id="parcel_1", lines=TWO, at=(now - timedelta(days=9)).isoformat()))
+        post(told("delivered", parcel_id="parcel_1", at=(now - timedelta(days=8)).isoformat()))
+
+        order = LOG.load("ord_1")
+        for days, allowed in ((7, False), (9, True)):
+            command = RequestReturn("ret_1", order.parcels[0].lines, "too small", now - timedelta(days=days))
+            assert isinstance(decide(order, command), tuple) is allowed
+
+    def test_a_message_from_the_queue_has_its_time_as_well(self, tell: Tell) -> None:
+        now = datetime.now(UTC)
+        with recorded_at(now - timedelta(days=2)):
+            confirmed()
+        assert tell("dispatched", parcel_id="parcel_1", lines=TWO, at=(now - timedelta(days=1)).isoformat())
+        assert LOG.history("ord_1")[-1].occurred_at == now - timedelta(days=1)
+
+    @pytest.mark.parametrize(
+        "at",
+        [
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59.999999-12:00",
+            "0000-01-01T00:00:00Z",
+            "1970-01-01T00:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "2026-01-16T09:00:00",
+            "yesterday",
+            "",
+        ],
+    )
+    def test_time_that_cannot_be_is_that_of_receipt(self, post: Post, aws: Any, caplog: pytest.LogCaptureFixture, at: str) -> None:
+        confirmed()
+        before = datetime.now(UTC)
+        assert post(told("dispatched", parcel_id="parcel_1", lines=TWO, at=at))["statusCode"] == 202
+        last = LOG.history("ord_1")[-1]
+        assert (last.type, last.recorded_at, aws.sqs.sent) == ("ShipmentDispatched", None, {})
+        assert before <= last.occurred_at <= datetime.now(UTC)
+        assert any(record.getMessage().startswith("reported_time") for record in caplog.records)
 
 
 class TestRecord:

@@ -1,0 +1,25 @@
+"""Another time for what the order log records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+
+import pytest
+
+from orderflow import log
+
+
+@contextmanager
+def recorded_at(moment: datetime) -> Iterator[None]:
+    """Let it be `moment` (UTC) for the order log."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return moment.astimezone(tz)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "datetime", Clock)
+        yield

@@ -1,0 +1,96 @@
+"""A fact occurred when its sender says, unless that cannot be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from orderflow import events
+from orderflow.events import CustomerId
+from orderflow.order import Order, evolve, fold
+from orderflow.reported_time import CLOCK_SKEW, bounded, occurred_at
+from tests.support import orders
+
+NOW = orders.START + timedelta(days=10)
+SECOND = timedelta(seconds=1)
+FIRST, LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001 - the offset is added
+OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+DELIVERED = events.ShipmentDelivered(CustomerId("ann"), "parcel_2", orders.REST, complete=False)
+
+
+@given(st.datetimes(timezones=OFFSETS, allow_imaginary=False), st.datetimes(datetime(2026, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+@example(FIRST.replace(tzinfo=timezone(timedelta(hours=14))), NOW)
+@example(LAST.replace(tzinfo=timezone(-timedelta(hours=12))), NOW)
+def test_any_time_is_bounded_in_utc_or_not_taken(said: datetime, now: datetime) -> None:
+    earliest = now - timedelta(days=3)
+    result = bounded(said, earliest, now)
+    if result is None:
+        assert said < earliest or said > now
+    else:
+        assert earliest <= result <= now
+        assert result.utcoffset() == timedelta()
+        assert abs(result - said) <= CLOCK_SKEW
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=3)), OFFSETS)
+def test_what_lies_between_the_bounds_is_taken_as_it_is(ago: timedelta, offset: timezone) -> None:
+    assert bounded((NOW - ago).astimezone(offset), NOW - timedelta(days=3), NOW) == NOW - ago
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (NOW + CLOCK_SKEW, NOW),
+        (NOW + CLOCK_SKEW + SECOND, None),
+        (orders.START - CLOCK_SKEW, orders.START),
+        (orders.START - CLOCK_SKEW - SECOND, None),
+    ],
+)
+def test_clocks_may_be_off_by_five_minutes(said: datetime, expected: datetime | None) -> None:
+    assert bounded(said, orders.START, NOW) == expected
+
+
+def dispatched(**when: Any) -> Order:
+    """Return an order, confirmed 4 s after START, of which a parcel left an hour later."""
+    order = fold(orders.ORDER_ID, orders.history(*orders.CONFIRMED))
+    event = orders.history(*orders.CONFIRMED, orders.DISPATCH_REST)[-1]
+    return evolve(order, replace(event, **{"occurred_at": orders.START + timedelta(hours=1)} | when))
+
+
+LATE = {"recorded_at": orders.START + timedelta(days=9)}
+
+
+@pytest.mark.parametrize(
+    ("when", "said", "expected"),
+    [
+        (LATE, timedelta(hours=2), timedelta(hours=2)),
+        (LATE, timedelta(minutes=58), timedelta(hours=1)),
+        (LATE, timedelta(minutes=30), timedelta(days=10)),
+        # Nobody said when the parcel left, so it may have arrived before that was recorded.
+        ({}, timedelta(minutes=30), timedelta(minutes=30)),
+        ({}, timedelta(days=-1), timedelta(days=10)),
+    ],
+)
+def test_a_parcel_arrives_after_it_left(when: Any, said: timedelta, expected: timedelta) -> None:
+    assert occurred_at(dispatched(**when), DELIVERED, orders.START + said, NOW) == orders.START + expected
+
+
+def test_a_return_comes_back_after_it_was_announced() -> None:
+    order = fold(orders.ORDER_ID, orders.history(*orders.STATES["return on its way"]))
+    fact = events.ReturnReceived("ret_1", orders.ONE_MUG, orders.TOTAL)
+    announced = order.returns[0].requested_at
+    assert occurred_at(order, fact, announced + SECOND, NOW) == announced + SECOND
+    assert occurred_at(order, fact, announced - timedelta(hours=1), NOW) == NOW
+
+
+def test_a_correction_is_dated_when_it_was_recorded() -> None:
+    """Its credit note has a number of that year, which no longer goes back to one that is over."""
+    happened = orders.history(*orders.STATES["lost refunded"])
+    late = replace(happened[-1], recorded_at=happened[-1].occurred_at + timedelta(days=3))
+    assert late.type == "PaymentRefunded"
+    assert fold(orders.ORDER_ID, [*happened[:-1], late]).corrections[0].since == late.recorded_at
