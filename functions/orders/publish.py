@@ -4,6 +4,8 @@ At least once, and in no promised order: what was refused comes after what was t
 batch whose events did not all arrive raises, so it comes again; consumers take duplicates by event
 id and order by version. A record that no retry can help is parked in the dead-letter queue, so that
 its shard goes on. Of the sampled orders it is noted what is published, for operations.reconcile.
+
+An item of the log that was overwritten or deleted, which no code here does, is reported and never published.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orderflow import outlets, settings
 from orderflow.bus import TooLarge
 from orderflow.clients import client
 from orderflow.events import UnknownEvent
-from orderflow.observability import logger, observed
+from orderflow.log import UPDATE_MARKERS
+from orderflow.observability import logger, metrics, observed
 from orderflow.unpublished import Unpublished
 
 if TYPE_CHECKING:
@@ -35,11 +39,22 @@ _sqs = client("sqs")
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     """Publish a batch of the table's stream and answer how many events it had."""
     logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])
-    found = [(record, letter) for record in event["Records"] if (letter := _letter(record))]
+    found = [(record, letter) for record in event["Records"] if _is_insert(record) and (letter := _letter(record))]
     OUTLETS.put([letter for _, letter in found])
     for record, _ in found:
         _note(record)
     return {"published": len(found)}
+
+
+def _is_insert(record: dict[str, Any]) -> bool:
+    """Tell whether a record is of an appended event; one that changed or deleted an event is reported."""
+    if record["eventName"] == "INSERT":
+        return True
+    changed = record["dynamodb"]
+    if not any(marker in changed.get("NewImage", {}) for marker in UPDATE_MARKERS):
+        logger.error("order_log_overwritten", key=changed["Keys"], change=record["eventName"])
+        metrics.add_metric("OrderLogOverwrites", MetricUnit.Count, 1)
+    return False
 
 
 def _letter(record: dict[str, Any]) -> Letter | None:

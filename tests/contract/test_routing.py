@@ -14,8 +14,13 @@ from ledger import rules
 from loyalty import rules as points
 from operations import routes as redrive
 from orderflow.events import FACTS
+from orderflow.log import ITEM_ATTRIBUTES, OrderLog
+from orderflow.unpublished import Unpublished
 from orders import listing
 from tests.contract.stack import Stack, referred
+from tests.support import prepared
+from tests.support.aws import TABLES
+from tests.support.dynamodb import FakeDynamoDB
 from tests.support.orders import STATES, history
 from tests.support.patterns import matches
 
@@ -224,9 +229,30 @@ def test_the_mail_queue_is_sent_what_leads_to_a_mail(stack: Stack) -> None:
     assert taken == ROUTES["NotificationsRule"]
 
 
-def test_the_stream_carries_new_events_and_not_their_marks(stack: Stack) -> None:
-    mapping = stack.of("Lambda::EventSourceMapping")["OrdersPublishAppended"]
-    assert [entry["Pattern"] for entry in mapping["FilterCriteria"]["Filters"]] == ['{"eventName": ["INSERT"]}']
+def test_the_publisher_is_invoked_for_new_and_for_overwritten_events(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    filters = stack.of("Lambda::EventSourceMapping")["OrdersPublishAppended"]["FilterCriteria"]["Filters"]
+    patterns = [json.loads(entry["Pattern"]) for entry in filters]
+    monkeypatch.setattr("orderflow.log.SAMPLE", 1)
+    database = FakeDynamoDB(*TABLES)
+    log = OrderLog("OrderLog", database.client)
+    order = prepared.place(log)
+    Unpublished("OrderLog", database.client).clear(order.order_id, 1)
+    prepared.advance(log, order.order_id, "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    Unpublished("OrderLog", database.client).clear(order.order_id, 3)
+    normal = list(database.changes["OrderLog"])
+    first, *_, last = database.items("OrderLog")
+    for content in ({**last, "event": first["event"]}, first):
+        item = {name: value for name, value in content.items() if name in ITEM_ATTRIBUTES}
+        database.client.put_item(TableName="OrderLog", Item=item)
+    database.client.delete_item(TableName="OrderLog", Key={name: last[name] for name in ("order_id", "version")})
+
+    def invoked(record: dict[str, Any]) -> bool:
+        return any(matches(pattern, record) for pattern in patterns)
+
+    assert [record["eventName"] for record in normal if invoked(record)] == ["INSERT"] * 5
+    assert len(normal) == 8
+    overwritten = database.changes["OrderLog"][8:]
+    assert [(record["eventName"], invoked(record)) for record in overwritten] == [("MODIFY", True), ("MODIFY", True), ("REMOVE", True)]
 
 
 @pytest.mark.parametrize("function", ["OrdersPublish", "OperationsReconcile", "OperationsRedrive"])

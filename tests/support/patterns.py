@@ -6,8 +6,16 @@ from typing import Any
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
-    """Tell whether EventBridge's pattern takes an event; knows literals and `exists`, and refuses to guess at more."""
-    return all(any(_takes(condition, event, field) for condition in conditions) for field, conditions in pattern.items())
+    """Tell whether EventBridge's pattern takes an event; knows literals and `exists`, and refuses to guess at more.
+
+    A path of which a part is missing does not exist.
+    """
+    return all(
+        matches(conditions, event.get(field, {}))
+        if isinstance(conditions, dict)
+        else any(_takes(condition, event, field) for condition in conditions)
+        for field, conditions in pattern.items()
+    )
 
 
 def _takes(condition: Any, event: dict[str, Any], field: str) -> bool:

@@ -7,6 +7,9 @@ by which the sweeper finds orders that stand still, and others those that wait f
 never too late: it is put on together with the event that gives the saga work. It may be taken off, or
 moved, a little after the event that ends the work. Every event of a sampled order is on the sparse index
 `unpublished` until the publisher has seen it on the bus.
+
+An item is inserted once. Later updates change its markers only, and each sets one of `UPDATE_MARKERS`, which no
+insert may set: a changed item on the table's stream that has neither was overwritten.
 """
 
 from __future__ import annotations
@@ -39,6 +42,22 @@ ATTEMPTS = 5
 # An order of so many events is kept in the process, so that the next load reads only the events since; at most so many orders are.
 LONG = 100
 MOST_KEPT = 32
+# A customer's concurrent requests meet at one row; all attempts together wait 2.3 seconds at most.
+PLACE_ATTEMPTS = 10
+# What an insert may write, and what an update may name. The roles' policies carry the same two lists.
+ITEM_ATTRIBUTES = (
+    "order_id",
+    "version",
+    "type",
+    "event",
+    "fingerprint",
+    "open_shard",
+    "open_since",
+    "outbox",
+    "outbox_since",
+)
+UPDATE_MARKERS = ("open_version", "published")
+MARKER_ATTRIBUTES = ("order_id", "version", "open_shard", "open_since", "outbox", "outbox_since", *UPDATE_MARKERS)
 
 
 class OrderNotFound(LookupError):
@@ -271,7 +290,7 @@ class OrderLog:
         A mark that came with a later event than the last of `order` stays as it is, so this can be done late and again.
         """
         waits = mark(order)
-        update = "REMOVE open_shard, open_since, open_version"
+        update = "SET open_version = :version REMOVE open_shard, open_since"
         values: dict[str, Any] = {":version": {"N": str(order.version)}}
         if waits:
             update = "SET open_shard = :shard, open_version = :version" + (", open_since = :since" if since else "")

@@ -51,8 +51,9 @@ class Unpublished:
             self._client.update_item(
                 TableName=self._table,
                 Key={"order_id": {"S": order_id}, "version": {"N": str(version)}},
-                UpdateExpression="REMOVE outbox, outbox_since",
+                UpdateExpression="SET published = :true REMOVE outbox, outbox_since",
                 ConditionExpression="attribute_exists(outbox)",
+                ExpressionAttributeValues={":true": {"BOOL": True}},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return

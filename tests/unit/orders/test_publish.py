@@ -95,7 +95,6 @@ def test_a_record_that_the_stream_refuses_brings_the_batch_again(aws: Aws, conte
 def test_what_stands_beside_the_event_is_not_published(aws: Aws, context: Any) -> None:
     publish.handler(samples.sample("orders/publish/appended"), context)
     text = json.dumps([aws.events.entries, aws.kinesis.records], default=str)
-    assert "tok_approved" not in text
     assert "fingerprint" not in text
 
 
@@ -205,6 +204,35 @@ class TestPoison:
         aws.sqs.before = refuse
         with pytest.raises(ConnectionError):
             publish_all(context, self.with_document("null"), record(1))
+
+
+class TestOverwritten:
+    def changed(self, kind: str, **attributes: Any) -> Any:
+        """Return a record of an item that was there before."""
+        one = record(2) | {"eventName": kind}
+        one["dynamodb"]["NewImage"] |= attributes
+        return one
+
+    def test_an_overwritten_event_is_reported_and_not_published(
+        self, aws: Aws, context: Any, logged: Lines, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert publish_all(context, record(1), self.changed("MODIFY"), record(3)) == {"published": 2}
+        assert versions(aws) == streamed(aws) == [1, 3]
+        (line,) = [line for line in logged() if line["level"] == "ERROR"]
+        assert (line["message"], line["change"], line["key"]["version"]) == ("order_log_overwritten", "MODIFY", {"N": "2"})
+        assert '"OrderLogOverwrites":[1.0]' in capsys.readouterr().out
+
+    def test_a_deleted_event_is_reported(self, aws: Aws, context: Any, logged: Lines) -> None:
+        gone = self.changed("REMOVE")
+        del gone["dynamodb"]["NewImage"]
+        assert publish_all(context, gone) == {"published": 0}
+        assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["order_log_overwritten"]
+        assert not aws.sqs.calls
+
+    @pytest.mark.parametrize("marker", [{"open_version": {"N": "3"}}, {"published": {"BOOL": True}}])
+    def test_an_updated_marker_is_no_overwrite(self, aws: Aws, context: Any, logged: Lines, marker: dict[str, Any]) -> None:
+        assert publish_all(context, self.changed("MODIFY", **marker)) == {"published": 0}
+        assert "ERROR" not in {line["level"] for line in logged()}
 
 
 @pytest.mark.parametrize("name", samples.names("orders/publish"))
