@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from orderflow.commands import Command, RecordDelivery, RecordDispatch, RecordLo
 from orderflow.log import OrderLog
 from orderflow.money import Money
 from orderflow.order import Order, remaining
+from orderflow.payment_tokens import PaymentTokens
 
 EVENTS = ROOT / "events"
 PREPARED = EVENTS / "prepared.json"
@@ -204,7 +206,7 @@ def deployed(target: Target) -> Callable[[str, str], Any]:
     return call
 
 
-def prepare(log: OrderLog, call: Callable[[str, str], Any]) -> None:
+def prepare(log: OrderLog, tokens: PaymentTokens, call: Callable[[str, str], Any]) -> None:
     """Have the orders of events/prepared.json on the log, each with the steps behind it that it names.
 
     `call` invokes a function, by its logical id, with an event (JSON) and returns its answer.
@@ -214,8 +216,8 @@ def prepare(log: OrderLog, call: Callable[[str, str], Any]) -> None:
     with ui.stage("orders for the samples") as stage:
         for order_id, order in orders.items():
             stage.detail = order_id
-            token = order["payment_token"]
-            log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", payment_token=token)
+            storing = tokens.storing(order_id, order["payment_token"], datetime.now(UTC) + timedelta(days=1))
+            log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", alongside=[storing])
             for step in order.get("steps", []):
                 if step in OUTSIDE:
                     order_so_far = log.load(order_id)
@@ -284,7 +286,9 @@ def main() -> int:
     began = time.monotonic()
     skip_pull = containers.require_engine(deploy.architecture())
     with fresh_target() as target, bridge.open_for_containers(target.port) as endpoint:
-        prepare(OrderLog(target.resources["OrderLogTable"], target.client("dynamodb")), deployed(target))
+        client = target.client("dynamodb")
+        tokens = PaymentTokens(target.resources["PaymentTokensTable"], client)
+        prepare(OrderLog(target.resources["OrderLogTable"], client), tokens, deployed(target))
         with containers.running(containers.resolved(target, endpoint), skip_pull=skip_pull) as lambdas:
             ui.headline(f"    {'function':<20} {'sample':<32} {'time':>10}  answer")
             good = [run(function, lambdas, _values(target)) for function in functions()]

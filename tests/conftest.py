@@ -23,6 +23,9 @@ ENVIRONMENT = {
     # Tables bear the names of their resources in the template, as `tables_of` reads them.
     "ORDER_LOG_TABLE": "OrderLog",
     "CATALOGUE_TABLE": "Catalogue",
+    "PAYMENT_TOKENS_TABLE": "PaymentTokens",
+    "ALLOWANCES_TABLE": "Allowances",
+    "REVIEW_TIMEOUT_SECONDS": "86400",
     "STOCK_TABLE": "Stock",
     "RESERVATIONS_TABLE": "Reservations",
     "RETURNED_STOCK_TABLE": "ReturnedStock",

@@ -1,16 +1,21 @@
-"""Saga step: end an order after everything it held has been given back, as rejected or as cancelled."""
+"""Saga step: end an order after everything it held has been given back, as rejected or as cancelled, and delete its payment token."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orderflow import settings
+from orderflow.clients import client
 from orderflow.commands import CancelOrder, RejectOrder
 from orderflow.observability import observed
 from orderflow.order import standing
+from orderflow.payment_tokens import PaymentTokens
 from orders.steps import LOG, Result, Step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamodb"))
 
 
 @observed
@@ -21,6 +26,7 @@ def handler(event: Step, _context: LambdaContext) -> Result:
     order = LOG.record(order, command, source="orders")
     match order.state:
         case "rejected" | "cancelled" as outcome:
+            TOKENS.delete(order.order_id)
             return {"outcome": outcome}
         case _ if standing(order) == "ended":
             return {"outcome": "ended"}

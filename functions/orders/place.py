@@ -1,24 +1,35 @@
-"""`POST /orders`: price an order and append it to the log, in one write."""
+"""`POST /orders`: price an order and append it to the log, in one transaction with its payment token and the customer's allowance."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from orderflow import email_address, settings
 from orderflow.clients import client
 from orderflow.events import Customer, OrderPlaced, StockLine
 from orderflow.http import ApiEvent, Caller, Problem, Response, answer, api, caller
-from orderflow.log import OrderLog, OrderNotFound, RequestMismatch
+from orderflow.log import AlongsideFailed, Contention, OrderLog, OrderNotFound, RequestMismatch
 from orderflow.observability import correlation_of, identify
-from orders import pricing, requests
+from orderflow.payment_tokens import PaymentTokens
+from orders import pricing, requests, unpaid
+from orders.allowances import Allowances, Row
 from orders.catalogue import Catalogue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orderflow.events import Event
+    from orderflow.order import Order
 
 _client = client("dynamodb")
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), _client)
 CATALOGUE = Catalogue(settings.required("CATALOGUE_TABLE"), _client, settings.optional_int("CATALOGUE_TTL_SECONDS", 60))
+TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), _client)
+ALLOWANCES = Allowances(settings.required("ALLOWANCES_TABLE"))
+# How long an order may wait for its payment: the longest review, and a week for the saga before and after it.
+KEPT_FOR = timedelta(seconds=settings.optional_int("REVIEW_TIMEOUT_SECONDS", 30 * 86_400), days=7)
+RECOUNTS = 4
 
 
 @api
@@ -45,27 +56,56 @@ def place(order_id: str, customer: Caller, request: requests.PlaceOrderRequest, 
 
     Raises:
         Problem: 422 for products or quantities that cannot be ordered, or when the id belongs to a
-            request with other contents.
+            request with other contents; 409 where the customer has too much that is not paid.
+        Contention: concurrent requests of the customer kept getting in the way.
     """
     try:
         try:
             placed = _priced(customer, request)
+            return _append(order_id, placed, correlation_id, fingerprint, request.payment.token)
         except Problem as problem:
             return _placed_before(order_id, fingerprint, problem)
-        return LOG.place(
-            order_id,
-            placed,
-            correlation_id=correlation_id,
-            fingerprint=fingerprint,
-            payment_token=request.payment.token,
-        )
     except RequestMismatch:
         detail = "this Idempotency-Key belongs to an order with other contents; use a new key for a new order"
         raise Problem(422, "idempotency-key-reused", "Idempotency-Key reused", detail) from None
 
 
+def _append(order_id: str, placed: OrderPlaced, correlation_id: str, fingerprint: str, token: str) -> Event:
+    """Append the order together with its token and its share of the customer's allowance.
+
+    Where the allowance says that a limit is reached, the orders that it counts are read, and counted again.
+    """
+    expires_at = datetime.now(UTC) + KEPT_FOR
+    customer, lines = placed.customer.id, [StockLine(line.sku, line.quantity) for line in placed.lines]
+    storing = TOKENS.storing(order_id, token, expires_at)
+    counting = ALLOWANCES.adding(customer, order_id, lines, expires_at)
+    for _ in range(RECOUNTS):
+        try:
+            return LOG.place(order_id, placed, correlation_id=correlation_id, fingerprint=fingerprint, alongside=(counting, storing))
+        except AlongsideFailed as refused:
+            row = Row.of(refused.reasons[0].get("Item", {}))
+        still_unpaid = [order for order in _orders(row.orders) if unpaid.is_unpaid(order)]
+        try:
+            unpaid.check(lines, still_unpaid)
+        except unpaid.UnpaidLimitReached as reached:
+            members = {"unpaid_orders": reached.orders, "skus": reached.skus}
+            raise Problem(409, "unpaid-limit-reached", "Unpaid limit reached", str(reached), **members) from None
+        counting = ALLOWANCES.replacing(customer, row, still_unpaid, order_id=order_id, lines=lines, expires_at=expires_at)
+    raise Contention
+
+
+def _orders(order_ids: Iterable[str]) -> list[Order]:
+    found: list[Order] = []
+    for order_id in order_ids:
+        try:
+            found.append(LOG.load(order_id))
+        except OrderNotFound:  # the log was restored from a backup that is older than the row
+            continue
+    return found
+
+
 def _placed_before(order_id: str, fingerprint: str, problem: Problem) -> Event:
-    """Return what a repeated request placed while its products were still for sale, or raise `problem`."""
+    """Return what a repeated request placed while that was still possible, or raise `problem`."""
     try:
         return LOG.placed(order_id, fingerprint)
     except OrderNotFound:
@@ -74,7 +114,7 @@ def _placed_before(order_id: str, fingerprint: str, problem: Problem) -> Event:
 
 def _priced(customer: Caller, request: requests.PlaceOrderRequest) -> OrderPlaced:
     try:
-        merged = pricing.merge([StockLine(line.sku, line.quantity) for line in request.lines])
+        merged = pricing.merge([StockLine(line.sku, line.quantity) for line in request.lines], unpaid.MAX_UNITS)
         lines, total = pricing.price(merged, CATALOGUE.products(line.sku for line in merged))
     except pricing.UnknownProducts as error:
         raise Problem(422, "unknown-sku", "Unknown sku", str(error), skus=error.skus) from None

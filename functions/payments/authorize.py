@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
+from orderflow import settings
+from orderflow.clients import client
 from orderflow.observability import observed
+from orderflow.payment_tokens import PaymentTokens
 from payments import service
 from payments.steps import LOG, PROVIDER, Step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamodb"))
 
 
 class Result(TypedDict):
@@ -21,4 +26,4 @@ class Result(TypedDict):
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
     """Answer `authorized` or `declined`, also for an order that was before; otherwise what it is instead."""
-    return {"outcome": service.authorize(LOG, PROVIDER, event["order_id"])}
+    return {"outcome": service.authorize(LOG, TOKENS, PROVIDER, event["order_id"])}

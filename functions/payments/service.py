@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 from orderflow.commands import RecordAuthorization, RecordCapture, RecordDecline, RecordRefund, RecordVoid, Refusal, decide
 from orderflow.observability import logger
 from orderflow.order import Order, obstacle, standing
+from orderflow.payment_tokens import TokenNotFound
 from payments import rules
 from payments.provider import Authorized, Declined, Moved, Payment, PaymentProvider, ProviderTimeout, Voided
 
 if TYPE_CHECKING:
     from orderflow.log import OrderLog
     from orderflow.money import Money
+    from orderflow.payment_tokens import PaymentTokens
 
 AuthorizeOutcome = Literal["authorized", "declined", "failing", "cancelling", "held", "ended", "unreserved"]
 VoidOutcome = Literal["voided", "nothing_to_void", "ended"]
@@ -58,23 +60,31 @@ def refund_keys(order: Order) -> set[str]:
     return {refund_key(order.order_id, cause) for cause in causes}
 
 
-def authorize(log: OrderLog, provider: PaymentProvider, order_id: str) -> AuthorizeOutcome:
-    """Hold the order's total, record what came of it, and return where that leaves the order.
+def authorize(log: OrderLog, tokens: PaymentTokens, provider: PaymentProvider, order_id: str) -> AuthorizeOutcome:
+    """Hold the order's total, record what came of it, delete the payment token, and return where that leaves the order.
 
     Raises:
         OrderNotFound: there is no such order.
-        NotPossible: it is not screened, or was voided without being sealed.
+        NotPossible: it is not screened, was voided without being sealed, or its payment token has expired.
         ProviderTimeout: no answer, and the provider knows nothing of the payment.
         ProviderUnavailable: the provider takes no requests.
     """
     order = log.load(order_id)
-    if known := _outcome(order):
-        return known
-    if isinstance(decide(order, RecordAuthorization("")), Refusal):
-        _not_possible(order, "screen comes before authorize")
-    payment = _authorized(provider, order, log.payment_token(order_id))
-    after = _recorded(log, order, payment)
-    return _outcome(after) or _not_possible(after, "the provider voided its payment")
+    known = _outcome(order)
+    if not known:
+        if isinstance(decide(order, RecordAuthorization("")), Refusal):
+            _not_possible(order, "screen comes before authorize")
+        try:
+            token = tokens.read(order_id)
+        except TokenNotFound:
+            # A concurrent run of the saga records the outcome before it deletes the token.
+            order = log.load(order_id)
+            return _outcome(order) or _not_possible(order, "its payment token has expired")
+        order = _recorded(log, order, _authorized(provider, order, token))
+        known = _outcome(order) or _not_possible(order, "the provider voided its payment")
+    if order.payment in {"authorized", "declined"}:
+        tokens.delete(order_id)
+    return known
 
 
 def settle(log: OrderLog, provider: PaymentProvider, order_id: str) -> Order:

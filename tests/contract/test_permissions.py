@@ -20,6 +20,7 @@ from inventory.rules import SHELVES, shelf
 from inventory.shelves import Shelves
 from inventory.steps import INVENTORY
 from operations import routes
+from orderflow import log
 from orderflow.batch import RetryQueue
 from orderflow.commands import ApproveReview, RecordDelivery, RecordDispatch, RecordReturn, RecordShipment, RequestReturn
 from orderflow.events import StockLine
@@ -27,12 +28,13 @@ from orderflow.flags import Flags
 from orderflow.log import OrderLog
 from orderflow.order import stock_lines
 from orders import pricing
+from orders.unpaid import MAX_ORDERS
 from payments.sandbox import Sandbox as PaymentSandbox
 from shipping.carrier import Parcel
 from shipping.sandbox import Sandbox
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
-from tests.contract.stack import Stack, referred
+from tests.contract.stack import Stack, listed, referred
 from tests.support import clients, prepared, samples, shelves, webhooks
 from tests.support.appconfig import FakeAppConfig
 from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
@@ -351,6 +353,17 @@ def marked_still(observed: Observed) -> None:
         prepared.prepare(observed.log, "ord_marked", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
 
 
+def counted_again(observed: Observed) -> None:
+    """Place an order of a customer whose unpaid orders have to be counted again, as one of them is confirmed."""
+    asked = sample("orders/place/accepted")
+    asked["headers"]["Idempotency-Key"] = "counted-again"
+    asked["body"] = json.dumps(json.loads(asked["body"]) | {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]})
+    customer = asked["requestContext"]["authorizer"]["customer_id"]
+    orders = {"SS": ["ord_good", *(f"ord_{number}" for number in range(MAX_ORDERS))]}
+    observed.aws.dynamodb.seed("Allowances", {"customer_id": {"S": customer}, "orders": orders, "revision": {"N": "1"}})
+    assert observed.run("orders.place", asked)["statusCode"] == 201
+
+
 def every_look_at_the_bus(observed: Observed) -> None:
     """Publish an event of a sampled order, and find one that was not published."""
     record = sample("orders/publish/appended")["Records"][0]
@@ -368,6 +381,7 @@ def every_call(observed: Observed) -> None:
     for path in sorted(EVENTS.glob("orders/place/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
         if not path.stem.endswith(".answer"):
             observed.run(f"orders.{path.parent.name}", json.loads(path.read_text("utf-8")))
+    counted_again(observed)
     order = prepared.place(observed.log, pricing.order_id("ann", "read")).order_id
     reading = sample("orders/read/order")
     observed.run("orders.read", {**reading, "pathParameters": {"order_id": order}})
@@ -507,6 +521,43 @@ FUNCTIONS = sorted(
     for path in Path(ROOT / "functions").glob("*/*.py")
     if "\ndef handler(" in path.read_text("utf-8")
 )
+
+
+def on(stack: Stack, table: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return everything that any role may do with a table: the role, the action, and the condition."""
+    return [
+        (role, action.removeprefix("dynamodb:"), statement.get("Condition", {}))
+        for role in stack.of("IAM::Role")
+        for statement in stack.statements(role)
+        if table in {referred(resource).partition("/")[0] for resource in listed(statement["Resource"])}
+        for action in listed(statement["Action"])
+        if action.startswith("dynamodb:")
+    ]
+
+
+def test_writers_of_the_order_log_may_only_append_events_and_move_markers(stack: Stack) -> None:
+    conditions = {
+        "PutItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(log.ITEM_ATTRIBUTES)}},
+        "UpdateItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(log.MARKER_ATTRIBUTES)}},
+    }
+    reading = {"GetItem", "Query", "Scan", "DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"}
+    writing = [(action, condition) for _, action, condition in on(stack, "OrderLog") if action not in reading]
+    assert {action for action, _ in writing} == set(conditions)
+    assert all(condition == conditions[action] for action, condition in writing)
+
+
+def test_an_update_cannot_name_the_content_of_an_event() -> None:
+    assert not {"event", "type", "fingerprint"} & set(log.MARKER_ATTRIBUTES)
+    assert not set(log.UPDATE_MARKERS) & set(log.ITEM_ATTRIBUTES)
+
+
+def test_one_function_may_read_payment_tokens(stack: Stack) -> None:
+    assert {(role, action) for role, action, _ in on(stack, "PaymentTokens")} == {
+        ("OrdersPlaceRole", "PutItem"),
+        ("PaymentsAuthorizeRole", "GetItem"),
+        ("PaymentsAuthorizeRole", "DeleteItem"),
+        ("OrdersCloseRole", "DeleteItem"),
+    }
 
 
 @pytest.mark.parametrize("handler", FUNCTIONS)

@@ -32,7 +32,16 @@ KEPT = {
     "StripePayments",
     "PaymentRoutes",
 }
-DISPOSABLE = {"SandboxPayments", "SandboxShipments", "Tracking", "MailIdempotency", "OrderView", "AnalyticsSums"}
+DISPOSABLE = {
+    "PaymentTokens",
+    "Allowances",
+    "SandboxPayments",
+    "SandboxShipments",
+    "Tracking",
+    "MailIdempotency",
+    "OrderView",
+    "AnalyticsSums",
+}
 LOG_DELIVERY = {
     "logs:CreateLogDelivery",
     "logs:GetLogDelivery",
@@ -539,7 +548,9 @@ class TestData:
         tables = stack.of("DynamoDB::Table")
         assert set(tables) == KEPT | DISPOSABLE
         for name, table in tables.items():
-            assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
+            # A payment token that was deleted must not live on in a backup.
+            recovered = name != "PaymentTokens"
+            assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": recovered}, name
 
     def test_no_stack_operation_loses_orders_or_stock(self, stack: Stack) -> None:
         for name in KEPT:

@@ -12,6 +12,7 @@ from orderflow import events
 from orderflow.events import Event
 from orderflow.log import open_shard
 from orderflow.order import Order, fold, mark, remaining
+from orders.unpaid import MAX_ORDERS, MAX_UNITS, is_unpaid, units
 from payments.accounts import Account, holds
 from payments.provider import Authorized, Moved
 from reviews.rules import Verdict, verdict
@@ -57,7 +58,7 @@ def violations(world: World) -> list[Violation]:
     found = [*_log(world, logs), *_api(world, logs)]
     orders = {order_id: order for order_id, log in logs.items() if (order := _folded(order_id, log))}
     found += [*_ends(world, orders), *_payments(world, orders), *_stock(world, orders), *_bus(world, logs), *_reviews(world, logs, orders)]
-    found += _shipments(world, orders)
+    found += [*_shipments(world, orders), *_tokens(world, orders), *_unpaid(world, orders)]
     return [*found, *_executions(world)]
 
 
@@ -105,6 +106,39 @@ def _log(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
     written = [record for record in world.aws.dynamodb.changes["OrderLog"] if record["eventName"] != "INSERT"]
     if any(record["dynamodb"]["NewImage"]["event"] != record["dynamodb"]["OldImage"]["event"] for record in written):
         yield Violation("an event is never written over", str(len(written)))
+
+
+def _tokens(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+    stored = {item["order_id"]["S"] for item in world.aws.dynamodb.items("PaymentTokens")}
+    needed = {order_id for order_id, order in orders.items() if order.payment == "none" and order.state in {"placed", "held"}}
+    if needed - stored:
+        yield Violation("an order that is to be authorized has its payment token", f"{sorted(needed - stored)}")
+    # Where its deletion failed, a token expires.
+    disturbance = world.disturbance
+    failed = any(
+        (call.operation, call.target) == ("DeleteItem", "PaymentTokens") and disturbance.match(number, call)
+        for number, call in enumerate(disturbance.calls)
+    )
+    if stored - needed and not failed:
+        yield Violation("a payment token is gone once it was used", f"{sorted(stored - needed)}")
+
+
+def _unpaid(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+    by_customer: dict[str, list[Order]] = {}
+    for order in orders.values():
+        if is_unpaid(order):
+            by_customer.setdefault(order.customer.id, []).append(order)
+    for customer, unpaid in by_customer.items():
+        most = max(units(unpaid).values())
+        if len(unpaid) > MAX_ORDERS or most > MAX_UNITS:
+            yield Violation("no customer holds more than the limits unpaid", f"{customer}: {len(unpaid)} orders, {most} of a product")
+    for row in world.aws.dynamodb.items("Allowances"):
+        counted = {order.order_id: order for order in by_customer.get(row["customer_id"]["S"], [])}
+        if not counted.keys() <= set(row["orders"]["SS"]):
+            yield Violation("every unpaid order is counted", f"{sorted(counted.keys() - set(row['orders']['SS']))}")
+        for sku, quantity in units(counted.values()).items():
+            if int(row[f"units:{sku}"]["N"]) < quantity:
+                yield Violation("every unpaid unit is counted", f"{sku}: {row[f'units:{sku}']['N']} of {quantity}")
 
 
 def _about(event: Event) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from devtools import invoke
 from orderflow.log import OrderLog
+from orderflow.payment_tokens import PaymentTokens
 from tests.faults.paths import PATHS, Stage
 from tests.faults.world import REVIEW_STEPS, STEPS
 
@@ -18,7 +19,8 @@ def test_every_step_answers_its_samples_in_their_order(stage: Stage) -> None:
     def call(function: str, event: str) -> Any:
         return world.invoke(function, json.loads(event))
 
-    invoke.prepare(OrderLog("OrderLog", world.aws.dynamodb.client), call)
+    client = world.aws.dynamodb.client
+    invoke.prepare(OrderLog("OrderLog", client), PaymentTokens("PaymentTokens", client), call)
     wrong = [
         f"{sample.parent.name}/{sample.stem}: {line}"
         for function in invoke.functions()

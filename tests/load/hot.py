@@ -196,7 +196,7 @@ def _place(database: FakeDynamoDB, order_id: str) -> None:
     price = Money(1999, "EUR")
     placed = OrderPlaced(Customer("ann", "ann@example.com"), (Line(SKU, "Record", 1, price),), price, ADDRESS, "GB")
     log = OrderLog("OrderLog", database.client)
-    log.place(order_id, placed, correlation_id="c", fingerprint="f", payment_token="tok_approved")
+    log.place(order_id, placed, correlation_id="c", fingerprint="f")
 
 
 def _retry() -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devtools.invoke import OUTSIDE
 from devtools.seed import PRODUCTS
+from orderflow.clients import client
 from orderflow.commands import (
     CancelOrder,
     Command,
@@ -29,6 +30,7 @@ from orderflow.commands import (
 from orderflow.events import Address, Customer, Line, OrderPlaced, Shortage
 from orderflow.money import Money
 from orderflow.order import Order, Screening
+from orderflow.payment_tokens import PaymentTokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from orderflow.log import OrderLog
 
 PREPARED: dict[str, dict[str, Any]] = json.loads((Path(__file__).resolve().parents[2] / "events" / "prepared.json").read_text())
+
+TOKENS = PaymentTokens("PaymentTokens", client("dynamodb"))
 
 
 def place(
@@ -58,7 +62,8 @@ def place(
     total = sum((line.unit_price.times(line.quantity) for line in priced[1:]), priced[0].unit_price.times(priced[0].quantity))
     address = Address("Ann Lee", "1 High St", "Leeds", postal_code, country)
     placed = OrderPlaced(Customer(customer, f"{customer}@example.com"), priced, total, address, payment_country or country)
-    log.place(order_id, placed, correlation_id="correlation-1", fingerprint="fingerprint", payment_token=payment_token)
+    storing = TOKENS.storing(order_id, payment_token, datetime.now(UTC) + timedelta(days=8))
+    log.place(order_id, placed, correlation_id="correlation-1", fingerprint="fingerprint", alongside=[storing])
     return log.load(order_id)
 
 

@@ -19,7 +19,7 @@ import time
 import zlib
 from collections import OrderedDict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from orderflow import events, reported_time
 from orderflow.observability import logger
@@ -65,7 +65,15 @@ class OrderNotFound(LookupError):
 
 
 class Conflict(RuntimeError):
-    """Somebody else appended first; load the order and decide again."""
+    """Somebody else appended first; load the order and decide again.
+
+    `item` is the item that is there, where the write asked for it.
+    """
+
+    def __init__(self, order_id: str = "", item: dict[str, Any] | None = None) -> None:
+        """Keep the item."""
+        super().__init__(order_id)
+        self.item = item
 
 
 class Contention(RuntimeError):
@@ -107,28 +115,32 @@ class OrderLog:
         self._long = OrderedDict[str, Order]()
 
     def place(
-        self, order_id: str, placed: events.OrderPlaced, *, correlation_id: str, fingerprint: str, payment_token: str
+        self,
+        order_id: str,
+        placed: events.OrderPlaced,
+        *,
+        correlation_id: str,
+        fingerprint: str,
+        alongside: Sequence[TransactWriteItemTypeDef] = (),
     ) -> events.Event:
         """Append an order's first event in one call and return it.
 
-        When the order exists already and came from the same request, its first event is returned as
-        it was written then, so a repeated request has the same answer.
+        `alongside` are writes that take effect together with the event or not at all. When the order exists
+        already and came from the same request, nothing is written and its first event is returned as it was
+        written then, so a repeated request has the same answer.
 
         Raises:
             RequestMismatch: the order exists with another `fingerprint`.
-            Contention: transactions on the order kept getting in the way.
+            AlongsideFailed: a condition of `alongside` did not hold.
+            Contention: transactions on the same items kept getting in the way.
         """
         event = _event(Order(order_id=order_id, correlation_id=correlation_id), placed, "orders", None)
-        item = self._item(event) | {
-            "fingerprint": {"S": fingerprint},
-            "payment_token": {"S": payment_token},
-            **_mark_of(event),
-        }
+        put = self._put_of(self._item(event) | {"fingerprint": {"S": fingerprint}, **_mark_of(event)})
+        put["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
-            self._put(**{**self._put_of(item), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
-        except self._client.exceptions.ConditionalCheckFailedException as refused:
-            there = cast("dict[str, Any]", refused.response).get("Item", {})
-            return _same_request(there, order_id, fingerprint)
+            transact(self._client, [{"Put": put}], alongside, own=1, attempts=PLACE_ATTEMPTS)
+        except Conflict as conflict:
+            return _same_request(conflict.item or {}, order_id, fingerprint)
         return event
 
     def placed(self, order_id: str, fingerprint: str) -> events.Event:
@@ -210,19 +222,6 @@ class OrderLog:
         items: list[Any] = page["Items"]
         last: Any = page.get("LastEvaluatedKey")
         return [item["order_id"]["S"] for item in items], (last["order_id"]["S"], int(last["version"]["N"])) if last else None
-
-    def payment_token(self, order_id: str) -> str:
-        """Return the payment token that came with the order; it is kept beside the events, never in one.
-
-        Raises:
-            OrderNotFound: there is no such order.
-        """
-        answer = self._client.get_item(
-            TableName=self._table, Key=_key(order_id, 1), ProjectionExpression="payment_token", ConsistentRead=True
-        )
-        if "Item" not in answer:
-            raise OrderNotFound(order_id)
-        return answer["Item"]["payment_token"]["S"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
 
     def record(self, order: Order, command: Command, *, source: str, occurred_at: datetime | None = None) -> Order:
         """Carry out `command` on the order, reloading it as often as somebody else was first; `occurred_at` as in `append`.
@@ -409,8 +408,9 @@ def transact(
             client.transact_write_items(TransactItems=[*items, *alongside])
         except client.exceptions.TransactionCanceledException as cancelled:
             reasons = _reasons(cancelled)
-            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons[:own]):
-                raise Conflict from None
+            refused = next((reason for reason in reasons[:own] if reason.get("Code") == "ConditionalCheckFailed"), None)
+            if refused:
+                raise Conflict(item=refused.get("Item")) from None
             if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons[len(items) :]):
                 raise AlongsideFailed(reasons[len(items) :]) from None
             if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):

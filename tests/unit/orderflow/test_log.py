@@ -12,8 +12,19 @@ from botocore.exceptions import ClientError
 
 from orderflow import events, log
 from orderflow.commands import Command
-from orderflow.log import AlongsideFailed, Conflict, Contention, OrderLog, OrderNotFound, RequestMismatch, open_shard
+from orderflow.log import (
+    ITEM_ATTRIBUTES,
+    UPDATE_MARKERS,
+    AlongsideFailed,
+    Conflict,
+    Contention,
+    OrderLog,
+    OrderNotFound,
+    RequestMismatch,
+    open_shard,
+)
 from orderflow.order import Order
+from orderflow.unpublished import Unpublished
 from tests.support import orders
 from tests.support.clock import recorded_at
 from tests.support.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at, throttled
@@ -23,7 +34,6 @@ if TYPE_CHECKING:
     from tests.support.aws import Aws
 
 OTHER_TABLE = "Stock"
-APPROVED = "tok_approved"
 
 
 @pytest.fixture
@@ -37,8 +47,13 @@ def orderlog(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> OrderLo
     return OrderLog("OrderLog", database.client)
 
 
-def place(orderlog: OrderLog, *, fingerprint: str = "f1", token: str = APPROVED) -> events.Event:
-    return orderlog.place(ORDER_ID, orders.PLACED, correlation_id="request-7", fingerprint=fingerprint, payment_token=token)
+def place(orderlog: OrderLog, *alongside: Any, fingerprint: str = "f1") -> events.Event:
+    return orderlog.place(ORDER_ID, orders.PLACED, correlation_id="request-7", fingerprint=fingerprint, alongside=alongside)
+
+
+def other(condition: str = "attribute_not_exists(sku)") -> Any:
+    """Return a write to another table."""
+    return {"Put": {"TableName": OTHER_TABLE, "Item": {"sku": {"S": "MUG"}}, "ConditionExpression": condition}}
 
 
 def record(orderlog: OrderLog, *commands: Command) -> Order:
@@ -64,8 +79,8 @@ def lose(operation: str) -> Any:
 
 class TestPlace:
     def test_makes_one_call_and_one_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        event = place(orderlog)
-        assert dict(database.calls) == {"PutItem": 1}
+        event = place(orderlog, other())
+        assert dict(database.calls) == {"TransactWriteItems": 1}
         assert (event.event_id, event.order_version, event.type) == (f"{ORDER_ID}:1", 1, "OrderPlaced")
         assert (event.correlation_id, event.causation_id, event.source) == ("request-7", None, "orders")
         (item,) = items(database)
@@ -85,7 +100,7 @@ class TestPlace:
         assert items(database) == before
 
     def test_a_lost_answer_is_made_good_by_asking_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        database.after = lose("PutItem")
+        database.after = lose("TransactWriteItems")
         with pytest.raises(Exception, match="Read timeout"):
             place(orderlog)
         database.after = None
@@ -93,26 +108,63 @@ class TestPlace:
         assert len(items(database)) == 1
 
     def test_a_worker_that_dies_after_the_write_leaves_the_order(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        database.after = crash_at("PutItem")
+        database.after = crash_at("TransactWriteItems")
         with pytest.raises(Crash):
             place(orderlog)
         assert orderlog.load(ORDER_ID).state == "placed"
 
-    def test_the_payment_token_is_beside_the_events_and_in_none(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        place(orderlog, token="tok_secret")
-        record(orderlog, orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM)
-        assert all("tok_secret" not in item["event"]["S"] for item in items(database))
-        assert orderlog.payment_token(ORDER_ID) == "tok_secret"
+    def test_other_writes_take_effect_with_the_event_and_once(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog, other())
+        assert database.items(OTHER_TABLE) == [{"sku": {"S": "MUG"}}]
+        database.seed(OTHER_TABLE, {"sku": {"S": "MUG"}, "changed": {"BOOL": True}})
+        place(orderlog, other("attribute_exists(sku)"))
+        assert "changed" in database.items(OTHER_TABLE)[0]
+
+    def test_a_refused_other_write_leaves_no_order(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        with pytest.raises(AlongsideFailed):
+            place(orderlog, other("attribute_exists(sku)"))
+        assert items(database) == []
+
+    def test_a_repeated_request_has_its_answer_though_another_write_would_be_refused(
+        self, orderlog: OrderLog, database: FakeDynamoDB
+    ) -> None:
+        first = place(orderlog, other())
+        assert place(orderlog, other()) == first
 
     def test_a_transaction_in_the_way_is_waited_for(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        first = place(orderlog)
-        database.before = _first(2, lambda name: client_error(name, "TransactionConflictException", "in progress"))
-        assert place(orderlog) == first
+        database.before = _conflicts(9)
+        assert place(orderlog) == orderlog.history(ORDER_ID)[0]
 
     def test_a_transaction_that_stays_in_the_way_is_contention(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        database.before = _first(99, lambda name: client_error(name, "TransactionConflictException", "in progress"))
+        database.before = _conflicts(99)
         with pytest.raises(Contention):
             place(orderlog)
+
+
+class TestAppendOnly:
+    def test_an_insert_writes_the_attributes_that_its_policy_names(
+        self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log, "SAMPLE", 1)
+        place(orderlog)
+        record(orderlog, orders.RESERVE)
+        assert {name for item in items(database) for name in item} == set(ITEM_ATTRIBUTES)
+
+    def test_every_update_sets_a_marker_that_no_insert_may_set(
+        self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log, "SAMPLE", 1)
+        place(orderlog)
+        Unpublished("OrderLog", database.client).clear(ORDER_ID, 1)
+        record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO, orders.AUTHORIZE, orders.CONFIRM)
+        Unpublished("OrderLog", database.client).clear(ORDER_ID, 3)
+        changes = database.changes["OrderLog"]
+        inserted = [change["dynamodb"]["NewImage"] for change in changes if change["eventName"] == "INSERT"]
+        updated = [change["dynamodb"]["NewImage"] for change in changes if change["eventName"] == "MODIFY"]
+        assert len(updated) == 5
+        assert not any(marker in image for image in inserted for marker in UPDATE_MARKERS)
+        assert all(any(marker in image for marker in UPDATE_MARKERS) for image in updated)
+        assert not set(UPDATE_MARKERS) & set(ITEM_ATTRIBUTES)
 
 
 def _first(times: int, error: Any) -> Any:
@@ -208,7 +260,7 @@ class TestReading:
         with pytest.raises(OrderNotFound):
             orderlog.load(ORDER_ID, 1)
 
-    @pytest.mark.parametrize("read", ["load", "history", "payment_token"])
+    @pytest.mark.parametrize("read", ["load", "history"])
     def test_an_unknown_order_is_not_found(self, orderlog: OrderLog, read: str) -> None:
         with pytest.raises(OrderNotFound):
             getattr(orderlog, read)(ORDER_ID)
@@ -321,7 +373,7 @@ class TestOpenMark:
         assert self.mark(database) != (None, None)
         record(orderlog, last)
         assert self.mark(database) == (None, None)
-        assert database.calls["TransactWriteItems"] == 0
+        assert database.calls["TransactWriteItems"] == 1  # that which placed it
         assert database.calls["UpdateItem"] == 1
 
     def test_an_order_that_waits_for_a_person_is_in_partitions_of_its_own(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
@@ -356,7 +408,7 @@ class TestOpenMark:
         database.before = crash_at("UpdateItem")
         record(orderlog, last)
         assert self.mark(database)[0] == {"S": open_shard(ORDER_ID)}
-        assert database.calls["TransactWriteItems"] == 1
+        assert database.calls["TransactWriteItems"] == 2
 
     @pytest.mark.parametrize(
         "error", [throttled("UpdateItem"), answer_lost(), client_error("UpdateItem", "TransactionConflictException", "x")]
@@ -424,7 +476,7 @@ class TestOpenMark:
         place(orderlog)
         kept = {name: value for name, value in items(database)[0].items() if not name.startswith("open_")}
         record(orderlog, orders.SHORTAGE, orders.REJECT)
-        assert items(database)[0] == kept
+        assert items(database)[0] == {**kept, "open_version": {"N": "3"}}
 
     def test_marks_sort_by_time_as_strings(self) -> None:
         moments = [orders.START + timedelta(microseconds=step) for step in (0, 1, 999_999, 1_000_000, 10**11)]
@@ -499,6 +551,7 @@ class TestAlongside:
 
     def test_several_events_are_appended_as_one(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         facts = [events.StockReserved(orders.STOCK), events.OrderScreened("approve", 1, ())]
+        database.calls.clear()
         order = orderlog.append(orderlog.load(ORDER_ID), facts, source="inventory")
         assert order.version == 3
         assert database.calls["TransactWriteItems"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,15 @@ def test_the_rest_of_an_order_is_closed_as_cancelled_and_the_order_goes_on(aws: 
     last = log.history(orders.ORDER_ID)[-1]
     assert last.data == events.OrderLinesCancelled(orders.ANN, orders.REST, Money(1740, "EUR"), "customer", "changed my mind")
     assert log.load(orders.ORDER_ID).state == "dispatched"
+
+
+@pytest.mark.parametrize(("state", "left"), [("released", 0), ("cancelling placed", 0), ("rejected", 0), ("confirmed", 1), ("recalled", 1)])
+def test_closing_an_order_deletes_its_payment_token(aws: Aws, context: Any, state: str, left: int) -> None:
+    write(aws, orders.STATES[state])
+    aws.dynamodb.seed("PaymentTokens", {"order_id": {"S": orders.ORDER_ID}, "payment_token": {"S": "tok_approved"}})
+    with contextlib.suppress(RuntimeError):
+        close.handler(STEP, context)
+    assert len(aws.dynamodb.items("PaymentTokens")) == left
 
 
 @pytest.mark.parametrize("step", HANDLERS)

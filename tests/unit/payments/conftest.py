@@ -11,7 +11,7 @@ from orderflow.commands import Command
 from orderflow.order import Order
 from payments import notice, reconcile, service, settle, void
 from payments.sandbox import Sandbox
-from tests.support.prepared import advance, place
+from tests.support.prepared import TOKENS, advance, place
 
 LOG = settle.LOG
 type Confirmed = Callable[..., Order]
@@ -46,7 +46,7 @@ def confirmed(sandbox: Sandbox, record: Callable[..., Order]) -> Confirmed:
     def brought(*commands: Command, token: str = "tok_approved") -> Order:
         place(LOG, payment_token=token, lines={"MUG-BLUE": 1, "FILTER-100": 1})
         advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
-        service.authorize(LOG, sandbox, "ord_1")
+        service.authorize(LOG, TOKENS, sandbox, "ord_1")
         advance(LOG, "ord_1", "orders.confirm")
         return record(*commands)
 

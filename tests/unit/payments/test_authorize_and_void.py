@@ -34,6 +34,7 @@ BEFORE = {
 LOG = authorize.LOG
 KEY = payment_key("ord_1")
 type Step = Callable[[], str]
+type Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
@@ -116,16 +117,58 @@ def test_authorizing_again_answers_from_the_log(run_authorize: Step, aws: Any) -
     aws.dynamodb.calls.clear()
 
     assert run_authorize() == "authorized"
-    assert aws.dynamodb.calls == {"Query": 1}
+    assert aws.dynamodb.calls == {"Query": 1, "DeleteItem": 1}
 
 
-def test_the_usual_authorization_takes_four_calls(run_authorize: Step, aws: Any) -> None:
+def test_the_usual_authorization_takes_five_calls(run_authorize: Step, aws: Any) -> None:
     screened()
     aws.dynamodb.calls.clear()
 
     run_authorize()
 
-    assert aws.dynamodb.calls == {"Query": 1, "GetItem": 1, "PutItem": 2}
+    assert aws.dynamodb.calls == {"Query": 1, "GetItem": 1, "PutItem": 2, "DeleteItem": 1}
+
+
+@pytest.mark.parametrize("token", ["tok_approved", "tok_declined"])
+def test_a_token_is_deleted_once_it_was_used(token: str, run_authorize: Step, aws: Any) -> None:
+    screened(token)
+    assert len(aws.dynamodb.items("PaymentTokens")) == 1
+    run_authorize()
+    assert aws.dynamodb.items("PaymentTokens") == []
+
+
+def test_a_token_that_cannot_be_deleted_changes_no_outcome(run_authorize: Step, aws: Any, logged: Lines) -> None:
+    screened()
+
+    def refuse(operation: str, _: Any) -> None:
+        if operation == "DeleteItem":
+            raise throttled(operation)
+
+    aws.dynamodb.before = refuse
+    assert run_authorize() == "authorized"
+    assert "payment_token_not_deleted" in {line["message"] for line in logged()}
+
+
+def test_a_token_that_a_concurrent_run_has_used_and_deleted_is_no_fault(run_authorize: Step, aws: Any) -> None:
+    screened()
+
+    def overtake(operation: str, _: Any) -> None:
+        if operation == "GetItem":
+            aws.dynamodb.before = None
+            assert run_authorize() == "authorized"
+
+    aws.dynamodb.before = overtake
+    assert run_authorize() == "authorized"
+    assert types() == ["PaymentAuthorized"]
+
+
+def test_an_order_whose_token_has_expired_is_not_authorized(run_authorize: Step, run_void: Step, aws: Any) -> None:
+    screened()
+    aws.dynamodb.client.delete_item(TableName="PaymentTokens", Key={"order_id": {"S": "ord_1"}})
+    with pytest.raises(NotPossible, match="its payment token has expired"):
+        run_authorize()
+    give_up()
+    assert run_void() == "nothing_to_void"
 
 
 def test_an_answer_that_was_lost_is_looked_up(run_authorize: Step) -> None:
@@ -169,7 +212,7 @@ def test_two_executions_at_once_make_one_authorization(token: str, invoke: Calla
 @pytest.mark.parametrize("token", ["tok_approved", "tok_declined", "tok_timeout_after"])
 @pytest.mark.parametrize("fault", [Crash, throttled, server_error, lambda _: answer_lost()])
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("number", range(1, 5))
+@pytest.mark.parametrize("number", range(1, 6))
 def test_a_fault_at_any_call_leaves_one_authorization_after_the_rerun(
     token: str, fault: Any, moment: str, number: int, run_authorize: Step, aws: Any
 ) -> None:
@@ -189,6 +232,7 @@ def test_a_fault_at_any_call_leaves_one_authorization_after_the_rerun(
     assert run_authorize() == ("declined" if token == "tok_declined" else "authorized")
     assert types() == ["PaymentDeclined" if token == "tok_declined" else "PaymentAuthorized"]
     assert len(aws.dynamodb.items("SandboxPayments")) == 1
+    assert aws.dynamodb.items("PaymentTokens") == []
 
 
 @pytest.mark.parametrize("fault", [Crash, throttled, server_error, lambda _: answer_lost()])

@@ -17,7 +17,7 @@ from payments import notice, service
 from payments.provider import Authorized
 from payments.sandbox import Sandbox
 from payments.service import capture_key, payment_key, refund_key
-from tests.support.prepared import PREPARED, prepare
+from tests.support.prepared import PREPARED, TOKENS, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("notice/*.json") if ".answer" not in path.name)
@@ -52,7 +52,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any
     event = json.loads((EVENTS / "notice" / f"{sample}.json").read_text())
     orders = {json.loads(one["body"])["payment"].partition(":")[0] for one in event["Records"] if one["body"].startswith("{")}
     really = {
-        "payments.authorize": lambda order_id: service.authorize(LOG, sandbox, order_id),
+        "payments.authorize": lambda order_id: service.authorize(LOG, TOKENS, sandbox, order_id),
         "payments.settle": lambda order_id: service.settle(LOG, sandbox, order_id),
     }
     for order_id in orders & set(PREPARED):

@@ -18,7 +18,7 @@ from payments.sandbox import Sandbox
 from payments.steps import LOG
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import Crash, FakeDynamoDB, crash_at
-from tests.support.prepared import advance, place
+from tests.support.prepared import TOKENS, advance, place
 
 KEY = "ord_1:authorize"
 
@@ -63,7 +63,7 @@ def order(aws: Aws) -> None:
 def test_the_money_of_a_new_order_is_held_by_the_provider_that_is_chosen(providers: Providers, chosen: str) -> None:
     providers.chosen = chosen
 
-    assert service.authorize(LOG, providers.routed(), "ord_1") == "authorized"
+    assert service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
     assert providers.knowing() == [chosen]
 
 
@@ -74,7 +74,7 @@ def test_without_a_choice_that_can_be_followed_it_is_the_stacks_provider(
 ) -> None:
     providers.chosen = chosen
 
-    service.authorize(LOG, providers.routed(), "ord_1")
+    service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
 
     assert providers.holding() == ["a"]
     warnings = [line for line in logged() if line["level"] == "WARNING"]
@@ -92,7 +92,7 @@ def test_an_authorization_that_died_is_tried_again_with_the_same_provider_whatev
     setattr(database, moment, crash_at(operation))
     died = True
     try:
-        service.authorize(LOG, providers.routed(), "ord_1")
+        service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
         died = False
     except Crash:
         pass
@@ -100,7 +100,7 @@ def test_an_authorization_that_died_is_tried_again_with_the_same_provider_whatev
     claimed = Routes("PaymentRoutes", providers.routes.client).of(KEY)
     providers.chosen = "b"
 
-    assert service.authorize(LOG, providers.routed(), "ord_1") == "authorized"
+    assert service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
     assert providers.holding() == [claimed or "b"]
     assert providers.knowing() == providers.holding()
     assert died or claimed == "a"
@@ -112,14 +112,14 @@ def test_a_lost_answer_is_looked_up_where_it_was_asked(providers: Providers) -> 
     advance(LOG, "ord_lost", "inventory.reserve", "fraud.screen")
     providers.chosen = "b"
 
-    assert service.authorize(LOG, providers.routed(), "ord_lost") == "authorized"
+    assert service.authorize(LOG, TOKENS, providers.routed(), "ord_lost") == "authorized"
     assert providers.sandboxes["a"].look_up("ord_lost:authorize") is None
 
 
 @pytest.mark.usefixtures("order")
 def test_captures_refunds_and_voids_go_to_who_has_the_payment(providers: Providers) -> None:
     providers.chosen = "b"
-    service.authorize(LOG, providers.routed(), "ord_1")
+    service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
     advance(LOG, "ord_1", "orders.confirm")
     providers.chosen = "a"
     order = LOG.load("ord_1")
@@ -162,7 +162,7 @@ def test_of_two_at_the_same_moment_with_different_flags_one_provider_is_asked(pr
         if operation == "PutItem":
             providers.routes.before = None
             providers.chosen = "b"
-            service.authorize(LOG, providers.routed(), "ord_1")
+            service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
 
     first = providers.routed()
     providers.routes.before = other

@@ -20,7 +20,7 @@ from payments.provider import Authorized, Moved, ProviderRefused, ProviderTimeou
 from payments.sandbox import Sandbox
 from payments.service import NotPossible, capture_key, payment_key, refund_key
 from tests.support.dynamodb import Crash, answer_lost, server_error, throttled
-from tests.support.prepared import PREPARED, prepare
+from tests.support.prepared import PREPARED, TOKENS, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("settle/*.json") if ".answer" not in path.name)
@@ -60,7 +60,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any
     event = json.loads((EVENTS / f"{sample}.json").read_text())
     orders = {json.loads(one["body"])["detail"]["order_id"] for one in event["Records"] if one["body"].startswith("{")}
     for order_id in orders & set(PREPARED):
-        prepare(LOG, order_id, really={"payments.authorize": lambda order_id: service.authorize(LOG, sandbox, order_id)})
+        prepare(LOG, order_id, really={"payments.authorize": lambda order_id: service.authorize(LOG, TOKENS, sandbox, order_id)})
 
     assert settle.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
