@@ -74,18 +74,18 @@ def _identifier(owner: str, idempotency_key: str) -> str:
     return base64.b32encode(digest).decode().rstrip("=").lower()
 
 
-def merge(requested: Sequence[StockLine]) -> tuple[StockLine, ...]:
+def merge(requested: Sequence[StockLine], most: int = MAX_QUANTITY) -> tuple[StockLine, ...]:
     """Return one line per product, in the order of first mention, quantities added up.
 
     Raises:
-        QuantityTooLarge: a product is asked for more than 999 times.
+        QuantityTooLarge: a product is asked for more than `most` times.
     """
     quantities: dict[str, int] = {}
     for line in requested:
         quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
     for sku, quantity in quantities.items():
-        if quantity > MAX_QUANTITY:
-            message = f"{sku} is asked for {quantity} times; {MAX_QUANTITY} is the most"
+        if quantity > most:
+            message = f"{sku} is asked for {quantity} times; {most} is the most"
             raise QuantityTooLarge(message)
     return tuple(StockLine(sku, quantity) for sku, quantity in quantities.items())
 

@@ -1,0 +1,98 @@
+"""One row per customer: which orders count as unpaid, and how many units of each product they have.
+
+Placing an order changes the row in the same transaction, and reads nothing. The row is only ever too high: nothing is
+subtracted when an order is paid or ends. Where it says that a limit is reached, its orders are read from the log and
+the row is replaced by what still counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from orders.unpaid import MAX_ORDERS, MAX_UNITS, units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
+
+    from orderflow.events import StockLine
+    from orderflow.order import Order
+
+_UNITS = "units:"
+
+
+class Row(NamedTuple):
+    """The orders of a customer's row, and its revision; none and 0 where there is no row."""
+
+    orders: tuple[str, ...]
+    revision: int
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Row:
+        """Read an item of the table, or an empty one."""
+        return cls(tuple(sorted(item.get("orders", {}).get("SS", ()))), int(item.get("revision", {}).get("N", 0)))
+
+
+class Allowances:
+    """Builds the writes for the table; what is there comes back with a write that was refused."""
+
+    def __init__(self, table: str) -> None:
+        """Write to the DynamoDB table named `table`."""
+        self._table = table
+
+    def adding(self, customer_id: str, order_id: str, lines: Sequence[StockLine], expires_at: datetime) -> TransactWriteItemTypeDef:
+        """Return the write that adds an order, refused where the row would be over a limit.
+
+        `lines` has one line per product, none of more than `MAX_UNITS`. The row is deleted some time after `expires_at` (UTC).
+        """
+        numbers = range(len(lines))
+        most = [f"(attribute_not_exists(#units{n}) OR #units{n} <= :most{n})" for n in numbers]
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": {"customer_id": {"S": customer_id}},
+                "UpdateExpression": "SET expires_at = :expires_at ADD orders :order, revision :one, "
+                + ", ".join(f"#units{n} :units{n}" for n in numbers),
+                "ConditionExpression": " AND ".join(["(attribute_not_exists(orders) OR size(orders) < :most_orders)", *most]),
+                "ExpressionAttributeNames": {f"#units{n}": _UNITS + line.sku for n, line in enumerate(lines)},
+                "ExpressionAttributeValues": {
+                    ":expires_at": _seconds(expires_at),
+                    ":order": {"SS": [order_id]},
+                    ":one": {"N": "1"},
+                    ":most_orders": {"N": str(MAX_ORDERS)},
+                    **{f":units{n}": {"N": str(line.quantity)} for n, line in enumerate(lines)},
+                    **{f":most{n}": {"N": str(MAX_UNITS - line.quantity)} for n, line in enumerate(lines)},
+                },
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+
+    def replacing(
+        self, customer_id: str, row: Row, unpaid: Sequence[Order], *, order_id: str, lines: Sequence[StockLine], expires_at: datetime
+    ) -> TransactWriteItemTypeDef:
+        """Return the write that replaces `row` by one of the orders `unpaid` and a new one, refused where the row has changed since."""
+        counted = units(unpaid)
+        for line in lines:
+            counted[line.sku] = counted.get(line.sku, 0) + line.quantity
+        item: dict[str, Any] = {
+            "customer_id": {"S": customer_id},
+            "orders": {"SS": [*(order.order_id for order in unpaid), order_id]},
+            "revision": {"N": str(row.revision + 1)},
+            "expires_at": _seconds(expires_at),
+            **{_UNITS + sku: {"N": str(quantity)} for sku, quantity in counted.items()},
+        }
+        put: PutTypeDef = {
+            "TableName": self._table,
+            "Item": item,
+            "ConditionExpression": "revision = :revision" if row.revision else "attribute_not_exists(revision)",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        if row.revision:
+            put["ExpressionAttributeValues"] = {":revision": {"N": str(row.revision)}}
+        return {"Put": put}
+
+
+def _seconds(moment: datetime) -> dict[str, str]:
+    return {"N": str(int(moment.timestamp()))}

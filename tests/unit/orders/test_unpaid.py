@@ -1,0 +1,212 @@
+"""What one customer may hold unpaid: the rule, and the limit at `POST /orders`."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orderflow import log
+from orders import place, pricing
+from orders.unpaid import MAX_ORDERS, MAX_UNITS, UnpaidLimitReached, check, is_unpaid
+from tests.support import orders
+from tests.support.dynamodb import conflict
+from tests.support.prepared import advance
+from tests.unit.orders.conftest import Post, changed, request
+
+if TYPE_CHECKING:
+    from tests.support.aws import Aws
+
+PAID = ("inventory.reserve", "fraud.screen", "payments.authorize")
+CONFIRMED = (*PAID, "orders.confirm")
+REJECTED = ("inventory.reserve", "fraud.screen", "payments.decline", "inventory.release", "orders.close")
+CANCELLED = ("customer.cancels", "orders.close")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log.time, "sleep", lambda _: None)
+
+
+def one(quantity: int = 1, sku: str = "MUG-BLUE") -> dict[str, Any]:
+    return changed(lines=[{"sku": sku, "quantity": quantity}])
+
+
+def row(shop: Aws) -> dict[str, Any]:
+    (found,) = shop.dynamodb.items("Allowances")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("commands", "unpaid"),
+    [
+        ((orders.PLACE,), True),
+        (orders.RESERVED, True),
+        (orders.SCREENED, True),
+        ((*orders.RESERVED, orders.HOLD), True),
+        ((*orders.RESERVED, orders.HOLD, orders.EXPIRE), True),
+        ((*orders.RESERVED, orders.EXPIRE), True),
+        ((*orders.SCREENED, orders.DECLINE), True),
+        ((*orders.RESERVED, orders.CANCEL), True),
+        ((*orders.SCREENED, orders.DECLINE, orders.RELEASE), False),
+        ((*orders.SCREENED, orders.DECLINE, orders.RELEASE, orders.REJECT), False),
+        ((orders.PLACE, orders.SHORTAGE), False),
+        ((orders.PLACE, orders.CANCEL), False),
+        (orders.AUTHORIZED, False),
+        (orders.CONFIRMED, False),
+        (orders.RETURNED, False),
+    ],
+)
+def test_an_order_counts_while_it_holds_stock_without_payment(commands: tuple[Any, ...], unpaid: bool) -> None:
+    assert is_unpaid(orders.after(*commands)) is unpaid
+
+
+def test_the_limits_are_inclusive() -> None:
+    mugs = orders.after(orders.PLACE)  # two mugs and a pack of filters
+    check(orders.STOCK, [mugs] * (MAX_ORDERS - 1))
+    with pytest.raises(UnpaidLimitReached, match=f"you have {MAX_ORDERS} unpaid orders, {MAX_ORDERS} is the most"):
+        check(orders.STOCK, [mugs] * MAX_ORDERS)
+
+
+class TestLimit:
+    def test_unpaid_orders_are_limited(self, post: Post, shop: Aws) -> None:
+        placed = [post(key=f"key-{number}")["body"]["order_id"] for number in range(MAX_ORDERS)]
+        refused = post(key="one-more")
+        assert (refused["statusCode"], refused["body"]["type"]) == (409, "urn:order-pipeline:problem:unpaid-limit-reached")
+        assert sorted(refused["body"]["unpaid_orders"]) == sorted(placed)
+        assert "cancel" in refused["body"]["detail"]
+        assert len(shop.dynamodb.items("OrderLog")) == len(shop.dynamodb.items("PaymentTokens")) == MAX_ORDERS
+
+    def test_unpaid_units_of_a_product_are_limited(self, post: Post, shop: Aws) -> None:
+        assert post(one(MAX_UNITS - 1), key="key-1")["statusCode"] == 201
+        refused = post(one(2), key="key-2")
+        assert (refused["statusCode"], refused["body"]["skus"]) == (409, ["MUG-BLUE"])
+        assert f"MUG-BLUE ({MAX_UNITS - 1} unpaid, 2 more asked for)" in refused["body"]["detail"]
+        assert post(one(1), key="key-3")["statusCode"] == 201
+        assert post(one(MAX_UNITS, "FILTER-100"), key="key-4")["statusCode"] == 201
+        assert row(shop)["units:MUG-BLUE"] == row(shop)["units:FILTER-100"] == {"N": str(MAX_UNITS)}
+
+    def test_one_order_over_the_limit_says_how_many_are_allowed(self, post: Post) -> None:
+        refused = post(one(MAX_UNITS + 1))
+        assert (refused["statusCode"], refused["body"]["type"]) == (422, "urn:order-pipeline:problem:quantity-too-large")
+        assert refused["body"]["detail"] == f"MUG-BLUE is asked for {MAX_UNITS + 1} times; {MAX_UNITS} is the most"
+
+    def test_other_customers_have_limits_of_their_own(self, post: Post) -> None:
+        assert [post(one(MAX_UNITS), customer=name)["statusCode"] for name in ("ann", "bob")] == [201, 201]
+
+    @pytest.mark.parametrize("steps", [PAID, CONFIRMED, REJECTED, CANCELLED])
+    def test_orders_that_are_paid_or_ended_make_room(self, post: Post, shop: Aws, steps: tuple[str, ...]) -> None:
+        first = post(one(MAX_UNITS), key="key-1")["body"]["order_id"]
+        assert post(one(1), key="key-2")["statusCode"] == 409
+        advance(place.LOG, first, *steps)
+        second = post(one(MAX_UNITS), key="key-2")
+        assert second["statusCode"] == 201
+        assert row(shop)["orders"] == {"SS": [second["body"]["order_id"]]}
+        assert row(shop)["units:MUG-BLUE"] == {"N": str(MAX_UNITS)}
+        assert post(one(1), key="key-3")["statusCode"] == 409
+
+    def test_counting_again_keeps_what_is_still_unpaid(self, post: Post, shop: Aws) -> None:
+        first = post(one(60), key="key-1")["body"]["order_id"]
+        second = post(one(40), key="key-2")["body"]["order_id"]
+        advance(place.LOG, first, *CONFIRMED)
+        third = post(one(60), key="key-3")["body"]["order_id"]
+        assert sorted(row(shop)["orders"]["SS"]) == sorted([second, third])
+        assert post(one(1), key="key-4")["statusCode"] == 409
+
+    def test_an_order_that_the_log_does_not_have_does_not_count(self, post: Post, shop: Aws) -> None:
+        post(one(MAX_UNITS), key="key-1")
+        (order_id,) = row(shop)["orders"]["SS"]
+        shop.dynamodb.client.delete_item(TableName="OrderLog", Key={"order_id": {"S": order_id}, "version": {"N": "1"}})
+        assert post(one(MAX_UNITS), key="key-2")["statusCode"] == 201
+
+
+class TestRepeated:
+    def test_a_repeated_request_counts_once(self, post: Post, shop: Aws) -> None:
+        first = post(one(MAX_UNITS))
+        assert [post(one(MAX_UNITS)) for _ in range(3)] == [first] * 3
+        assert row(shop)["units:MUG-BLUE"] == {"N": str(MAX_UNITS)}
+
+    def test_at_the_limit_a_repeated_request_has_its_old_answer(self, post: Post) -> None:
+        answers = {key: post(key=key) for key in (f"key-{number}" for number in range(MAX_ORDERS))}
+        assert post(key="one-more")["statusCode"] == 409
+        assert {key: post(key=key) for key in answers} == answers
+        assert post(one(1), key="key-0")["body"]["type"] == "urn:order-pipeline:problem:idempotency-key-reused"
+
+    def test_a_refused_request_may_be_repeated_once_there_is_room(self, post: Post) -> None:
+        first = post(one(MAX_UNITS), key="key-1")["body"]["order_id"]
+        assert post(one(1), key="key-2")["statusCode"] == 409
+        advance(place.LOG, first, *CONFIRMED)
+        assert post(one(1), key="key-2")["statusCode"] == 201
+
+
+class TestConcurrent:
+    def place_all(self, context: Any, quantities: list[int]) -> list[int]:
+        def send(number: int, quantity: int) -> int:
+            return place.handler(request(one(quantity), key=f"key-{number}"), context)["statusCode"]
+
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(send, range(len(quantities)), quantities))
+
+    def test_concurrent_orders_never_exceed_a_limit(self, shop: Aws, context: Any) -> None:
+        statuses = self.place_all(context, [30] * 16)
+        assert sorted(set(statuses)) == [201, 409]
+        assert statuses.count(201) == MAX_UNITS // 30
+        assert row(shop)["units:MUG-BLUE"] == {"N": "90"}
+
+    def test_a_row_that_changed_meanwhile_is_read_again(self, post: Post, shop: Aws) -> None:
+        first = post(one(60), key="key-1")["body"]["order_id"]
+        post(one(30), key="key-2")
+        advance(place.LOG, first, *CONFIRMED)
+        seen: list[str] = []
+
+        def race(operation: str, _given: Any) -> None:
+            if operation == "Query" and not seen:  # counting again has read the row
+                seen.append(operation)
+                assert post(one(5), key="key-3")["statusCode"] == 201
+
+        shop.dynamodb.before = race
+        assert post(one(60), key="key-4")["statusCode"] == 201
+        shop.dynamodb.before = None
+        assert row(shop)["units:MUG-BLUE"] == {"N": "95"}
+        assert len(row(shop)["orders"]["SS"]) == 3
+
+    def test_transactions_in_the_way_are_waited_for(self, post: Post, shop: Aws) -> None:
+        met: list[str] = []
+
+        def meets(operation: str, given: Any) -> None:
+            if operation == "TransactWriteItems" and len(met) < 5:
+                met.append(operation)
+                raise conflict(given)
+
+        shop.dynamodb.before = meets
+        assert post()["statusCode"] == 201
+
+
+def test_fifty_lines_are_counted_in_one_request(post: Post, shop: Aws) -> None:
+    lines = [{"sku": f"SKU-{number:03}", "quantity": MAX_UNITS} for number in range(50)]
+    assert post(changed(lines=lines))["statusCode"] == 201
+    assert len([name for name in row(shop) if name.startswith("units:")]) == 50
+
+
+def test_a_row_has_no_personal_data_but_the_customer_id(post: Post, shop: Aws) -> None:
+    post()
+    assert set(row(shop)) == {"customer_id", "orders", "revision", "expires_at", "units:MUG-BLUE", "units:FILTER-100"}
+
+
+def test_rows_and_tokens_outlive_the_longest_wait_for_a_payment(post: Post, shop: Aws) -> None:
+    post()
+    (token,) = shop.dynamodb.items("PaymentTokens")
+    placed = json.loads(shop.dynamodb.items("OrderLog")[0]["event"]["S"])["occurred_at"]
+    for item in (token, row(shop)):
+        lived = int(item["expires_at"]["N"]) - place.datetime.fromisoformat(placed).timestamp()
+        assert lived == pytest.approx(86_400 + 7 * 86_400, abs=5)
+
+
+def test_the_token_is_in_its_own_table_and_nowhere_else(post: Post, shop: Aws) -> None:
+    post(changed(payment={"token": "tok_secret", "country": "GB"}))
+    (token,) = shop.dynamodb.items("PaymentTokens")
+    assert (token["order_id"]["S"], token["payment_token"]["S"]) == (pricing.order_id("ann", "key-1"), "tok_secret")
+    others = [shop.dynamodb.items(table) for table in ("OrderLog", "Allowances")]
+    assert "tok_secret" not in json.dumps([others, shop.dynamodb.changes["OrderLog"]])
