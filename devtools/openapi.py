@@ -148,7 +148,15 @@ QUANTITIES = (Problem("quantity-too-large", 422, "Quantity too large", "MUG-BLUE
 PLACING = (
     *KEYED,
     *SENDING,
-    *QUANTITIES,
+    Problem("quantity-too-large", 422, "Quantity too large", f"MUG-BLUE is asked for 150 times; {MAX_UNITS} is the most"),
+    Problem(
+        "unpaid-limit-reached",
+        409,
+        "Unpaid limit reached",
+        f"at most {MAX_UNITS} of a product may be unpaid: MUG-BLUE (80 unpaid, 40 more asked for); ask for fewer, wait until your "
+        "orders are paid, or cancel some",
+        (("unpaid_orders", ["ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"]), ("skus", ["MUG-BLUE"])),
+    ),
     Problem("email-missing", 403, "Email missing", "sign in with a token that names a verified email address: order mail goes there"),
     Problem(
         "email-undeliverable",
@@ -156,14 +164,6 @@ PLACING = (
         "Email undeliverable",
         "email about the order could not be sent: the part after the @ is no domain name",
     ),
-    Problem("quantity-too-large", 422, "Quantity too large", f"MUG-BLUE is asked for 150 times; {MAX_UNITS} is the most"),
-    "unpaid-limit-reached",
-    409,
-    "Unpaid limit reached",
-    f"at most {MAX_UNITS} of a product may be unpaid: MUG-BLUE (80 unpaid, 40 more asked for); ask for fewer, wait until your "
-    "orders are paid, or cancel some",
-    (("unpaid_orders", ["ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"]), ("skus", ["MUG-BLUE"])),
-    Problem("email-missing", 403, "Email missing", "sign in with a token that names an email address: mail about the order goes there"),
     Problem("unknown-sku", 422, "Unknown sku", "not in the catalogue: MUG-GREEN", (("skus", ["MUG-GREEN"]),)),
     Problem("mixed-currencies", 422, "Mixed currencies", "one order has one currency, not EUR and USD"),
     Problem(

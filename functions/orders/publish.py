@@ -21,7 +21,7 @@ from orderflow.bus import TooLarge
 from orderflow.clients import client
 from orderflow.events import UnknownEvent
 from orderflow.log import UPDATE_MARKERS
-from orderflow.observability import logger, metrics, observed
+from orderflow.observability import add_nonzero_metric, logger, observed
 from orderflow.unpublished import Unpublished
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _is_insert(record: dict[str, Any]) -> bool:
     changed = record["dynamodb"]
     if not any(marker in changed.get("NewImage", {}) for marker in UPDATE_MARKERS):
         logger.error("order_log_overwritten", key=changed["Keys"], change=record["eventName"])
-        metrics.add_metric("OrderLogOverwrites", MetricUnit.Count, 1)
+        add_nonzero_metric("OrderLogOverwrites", MetricUnit.Count, 1)
     return False
 
 
