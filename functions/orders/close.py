@@ -22,11 +22,13 @@ TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamo
 def handler(event: Step, _context: LambdaContext) -> Result:
     """Answer `rejected` or `cancelled`, also for an order that was before, or `ended` for one that goes on."""
     order = LOG.load(event["order_id"])
+    if order.state in {"failing", "cancelling"}:
+        # Nothing authorizes it any more. Once it has ended, nothing would repeat a deletion that a crash prevented.
+        TOKENS.delete(order.order_id)
     command = CancelOrder() if order.cancellation else RejectOrder()
     order = LOG.record(order, command, source="orders")
     match order.state:
         case "rejected" | "cancelled" as outcome:
-            TOKENS.delete(order.order_id)
             return {"outcome": outcome}
         case _ if standing(order) == "ended":
             return {"outcome": "ended"}

@@ -98,7 +98,7 @@ class Disturbance:
     """The calls of a run as they come, one or some of which go wrong.
 
     `match` picks them by number (from 0) and call; `act`, where given, is done instead of a fault,
-    before the first call that matches.
+    before the first call that matches. `struck` are the calls that failed.
     """
 
     kind: Kind | None = None
@@ -107,6 +107,7 @@ class Disturbance:
     refuse: Callable[[Call], object] = field(default=lambda _call: None)
     calls: list[Call] = field(default_factory=list[Call])
     hits: int = 0
+    struck: list[Call] = field(default_factory=list[Call])
     _open: dict[int, int] = field(default_factory=dict[int, int])
 
     def before(self, call: Call, parameters: Parameters) -> None:
@@ -125,6 +126,7 @@ class Disturbance:
             self.refuse(call)
         elif self.kind and self.kind.before:
             self.hits += 1
+            self.struck.append(call)
             raise _error(self.kind, call)
 
     def after(self, call: Call, parameters: Parameters) -> None:
@@ -132,6 +134,7 @@ class Disturbance:
         number = self._open.pop(id(parameters))
         if self.kind and not self.kind.before and self.match(number, call):
             self.hits += 1
+            self.struck.append(call)
             if self.kind.forgotten:
                 parameters["ClientRequestToken"] = str(uuid.uuid4())
             raise _error(self.kind, call)

@@ -114,11 +114,7 @@ def _tokens(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     if needed - stored:
         yield Violation("an order that is to be authorized has its payment token", f"{sorted(needed - stored)}")
     # Where its deletion failed, a token expires.
-    disturbance = world.disturbance
-    failed = any(
-        (call.operation, call.target) == ("DeleteItem", "PaymentTokens") and disturbance.match(number, call)
-        for number, call in enumerate(disturbance.calls)
-    )
+    failed = any((call.operation, call.target) == ("DeleteItem", "PaymentTokens") for call in world.disturbance.struck)
     if stored - needed and not failed:
         yield Violation("a payment token is gone once it was used", f"{sorted(stored - needed)}")
 

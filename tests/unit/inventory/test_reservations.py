@@ -379,6 +379,7 @@ def conflicts(times: int) -> Hook:
 
 def test_transactions_that_meet_are_tried_again(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG)
+    database.calls.clear()
     database.before = conflicts(2)
 
     assert do_reserve("ord_1") == "reserved"
