@@ -129,9 +129,7 @@ def _build(target: Target, chosen: dict[str, str], sources: str, log: Path) -> N
 def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
     with ui.stage("sam deploy") as step:
         target.client("s3").create_bucket(Bucket=ARTIFACTS)
-        built = targets.local_folder() / "build" / "template.yaml"
-        if target.backend == "localstack":
-            built = for_localstack(built)
+        built = for_local_target(targets.local_folder() / "build" / "template.yaml", target.backend)
         arguments = [
             *("deploy", "--config-env", CONFIG[target.backend], "--stack-name", STACK, "--region", targets.REGION),
             *("--template-file", str(built), "--s3-bucket", ARTIFACTS),
@@ -147,20 +145,30 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
         step.detail = f"{len(done)} resources changed" if done else "no change"
 
 
-def for_localstack(built: Path) -> Path:
-    """Write the built template as LocalStack's code takes it beside it, and return where.
+def for_local_target(built: Path, backend: str) -> Path:
+    """Write the built template beside it as a local target needs it, and return where.
 
-    Its state machines take no numbers to put into their definitions, and a number is what it makes of a parameter
-    that is one. Joined with nothing it is text.
+    Local targets use plain HTTP, so statements that deny it are left out, and policies that say nothing else. LocalStack's
+    state machines take no numbers to put into their definitions; joined with nothing, a number is text.
     """
     template = cast("dict[str, Any]", yaml_parse(built.read_text("utf-8")))
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::StateMachine":
+    resources = cast("dict[str, dict[str, Any]]", template["Resources"])
+    for name, resource in list(resources.items()):
+        policy = resource.get("Properties", {}).get("PolicyDocument")
+        if policy:
+            policy["Statement"] = [statement for statement in policy["Statement"] if not _requires_tls(statement)]
+            if not policy["Statement"]:
+                del resources[name]
+        if backend == "localstack" and resource["Type"] == "AWS::Serverless::StateMachine":
             values = resource["Properties"].get("DefinitionSubstitutions", {})
             values |= {name: {"Fn::Join": ["", [value]]} for name, value in values.items() if _is_number(template, value)}
-    changed = built.with_name("localstack.yaml")
+    changed = built.with_name(f"{backend}.yaml")
     changed.write_text(json.dumps(template), "utf-8")
     return changed
+
+
+def _requires_tls(statement: dict[str, Any]) -> bool:
+    return statement.get("Effect") == "Deny" and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def _is_number(template: dict[str, Any], value: Any) -> bool:

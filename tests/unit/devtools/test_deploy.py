@@ -64,7 +64,7 @@ Resources:
   Queue: {Type: 'AWS::SQS::Queue', Properties: {DelaySeconds: !Ref Wait}}
 """
     )
-    resources = json.loads(deploy.for_localstack(tmp_path / "template.yaml").read_text())["Resources"]
+    resources = json.loads(deploy.for_local_target(tmp_path / "template.yaml", "localstack").read_text())["Resources"]
     review = resources["Review"]["Properties"]
     assert review["DefinitionUri"] == "review.asl.json"
     assert review["DefinitionSubstitutions"] == {
@@ -73,3 +73,20 @@ Resources:
         "Open": {"Fn::GetAtt": ["Open", "Arn"]},
     }
     assert resources["Queue"]["Properties"] == {"DelaySeconds": {"Ref": "Wait"}}
+
+
+def test_a_local_target_without_tls_gets_no_policy_that_requires_it(tmp_path: Path) -> None:
+    denial = "{Effect: Deny, Principal: '*', Action: 'sqs:*', Resource: '*', Condition: {Bool: {'aws:SecureTransport': 'false'}}}"
+    allowed = "{Effect: Allow, Principal: {Service: sns.amazonaws.com}, Action: 'sqs:SendMessage', Resource: '*'}"
+    (tmp_path / "template.yaml").write_text(
+        f"""
+Resources:
+  MailPolicy: {{Type: 'AWS::SQS::QueuePolicy', Properties: {{PolicyDocument: {{Statement: [{allowed}, {denial}]}}}}}}
+  OtherPolicy: {{Type: 'AWS::SQS::QueuePolicy', Properties: {{PolicyDocument: {{Statement: [{denial}]}}}}}}
+  Queue: {{Type: 'AWS::SQS::Queue'}}
+"""
+    )
+    resources = json.loads(deploy.for_local_target(tmp_path / "template.yaml", "embedded").read_text())["Resources"]
+    assert set(resources) == {"MailPolicy", "Queue"}
+    [statement] = resources["MailPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Allow"

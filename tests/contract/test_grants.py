@@ -1,0 +1,489 @@
+"""Every policy of the template: what AWS services are granted and under which conditions, and what a policy may look like at all.
+
+Which condition keys a service sends is not ours to decide; grants.toml lists it with its sources.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from devtools.target import ROOT
+from tests.contract.stack import Stack, listed, referred
+
+TABLE: list[dict[str, Any]] = tomllib.loads((ROOT / "tests/contract/grants.toml").read_text("utf-8"))["grant"]
+# The property of each kind of resource in which a policy stands.
+POLICIES = {
+    ("IAM::Role", "AssumeRolePolicyDocument"),
+    ("IAM::Role", "Policies"),
+    ("IAM::ManagedPolicy", "PolicyDocument"),
+    ("KMS::Key", "KeyPolicy"),
+    ("SNS::TopicPolicy", "PolicyDocument"),
+    ("SQS::QueuePolicy", "PolicyDocument"),
+    ("S3::BucketPolicy", "PolicyDocument"),
+}
+# Kinds of resources that carry no policy here, or whose permissions (Lambda::Permission, Lambda::Url) are tested otherwise.
+# An entry for a new kind says that its policies were looked for.
+WITHOUT_POLICY = {
+    "ApiGateway::Account",
+    "ApiGateway::Deployment",
+    "ApiGateway::RestApi",
+    "ApiGateway::Stage",
+    "AppConfig::Application",
+    "AppConfig::ConfigurationProfile",
+    "AppConfig::Deployment",
+    "AppConfig::DeploymentStrategy",
+    "AppConfig::Environment",
+    "AppConfig::HostedConfigurationVersion",
+    "Athena::NamedQuery",
+    "Athena::WorkGroup",
+    "CloudFormation::Stack",
+    "CloudWatch::Alarm",
+    "Cognito::UserPool",
+    "Cognito::UserPoolClient",
+    "Cognito::UserPoolGroup",
+    "DynamoDB::Table",
+    "Events::Archive",
+    "Events::EventBus",
+    "Events::Rule",
+    "Glue::Database",
+    "Glue::Table",
+    "Kinesis::Stream",
+    "KinesisFirehose::DeliveryStream",
+    "Lambda::EventInvokeConfig",
+    "Lambda::EventSourceMapping",
+    "Lambda::Function",
+    "Lambda::LayerVersion",
+    "Lambda::Permission",
+    "Lambda::Url",
+    "Logs::LogGroup",
+    "Logs::LogStream",
+    "Logs::MetricFilter",
+    "S3::Bucket",
+    "SNS::Subscription",
+    "SNS::Topic",
+    "SQS::Queue",
+    "Scheduler::Schedule",
+    "SecretsManager::Secret",
+    "StepFunctions::StateMachine",
+    "WAFv2::WebACL",
+    "WAFv2::WebACLAssociation",
+}
+# The kinds of policies that are attached to resources: the property that lists these, their kind, and what needs TLS.
+ATTACHED = {
+    "SNS::TopicPolicy": ("Topics", "SNS::Topic", "sns:Publish"),
+    "SQS::QueuePolicy": ("Queues", "SQS::Queue", "sqs:*"),
+    "S3::BucketPolicy": ("Bucket", "S3::Bucket", "s3:*"),
+}
+# Which service assumes the roles that a kind of resource names.
+ASSUMED_BY = {
+    "Lambda::Function": "lambda.amazonaws.com",
+    "StepFunctions::StateMachine": "states.amazonaws.com",
+    "Scheduler::Schedule": "scheduler.amazonaws.com",
+    "Events::Rule": "events.amazonaws.com",
+    "KinesisFirehose::DeliveryStream": "firehose.amazonaws.com",
+    "AppConfig::Environment": "appconfig.amazonaws.com",
+    "ApiGateway::Account": "apigateway.amazonaws.com",
+}
+AWS_MANAGED = {"ApiLogsRole": {"service-role/AmazonAPIGatewayPushToCloudWatchLogs"}}
+ACCOUNT = {"Ref": "AWS::AccountId"}
+NAMES = {"SNS::Topic": "TopicName", "StepFunctions::StateMachine": "StateMachineName"}
+# What each function that publishes may say that an event comes from.
+APPENDING = ["orders", "inventory", "fraud", "payments", "shipping", "invoices", "reviews"]
+SOURCES = {
+    "OrdersPublishRole": APPENDING,
+    "OperationsReconcileRole": APPENDING,
+    "OperationsRedriveRole": APPENDING,
+    "LedgerProveRole": ["ledger"],
+}
+# What emulators cannot bound.
+OFF_AWS = {
+    "NotificationsMailRole": {("ses:SendEmail", "*")},
+    "ReviewsWaitRole": {("states:SendTaskSuccess", "*")},
+    "ReviewsCloseRole": {("states:SendTaskSuccess", "*")},
+}
+# Conditions that narrow what a role may read or write of a table.
+OF_TABLES = {"dynamodb:Attributes", "dynamodb:LeadingKeys", "dynamodb:ReturnValues", "dynamodb:Select"}
+
+
+class Statement(NamedTuple):
+    """A statement of a policy, with the resource and the property that hold it."""
+
+    owner: str
+    kind: str
+    place: str
+    body: dict[str, Any]
+
+    @property
+    def actions(self) -> list[str]:
+        return listed(self.body["Action"])
+
+    @property
+    def services(self) -> list[str]:
+        principal = self.body.get("Principal", {})
+        return listed(principal["Service"]) if isinstance(principal, dict) and "Service" in principal else []
+
+
+class Grant(NamedTuple):
+    """What one policy allows a service, or anybody."""
+
+    principal: str
+    to: str
+    owner: str
+    actions: list[str]
+    keys: set[str]
+
+
+def documents(stack: Stack) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Return everything in the template that looks like a policy document: resource, kind, property, document."""
+    for name, resource in stack.resources.items():
+        for place, value in resource.get("Properties", {}).items():
+            for document in _documents(value):
+                yield name, stack.kind(name), place, document
+
+
+def _documents(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _documents(item)
+    elif isinstance(value, dict):
+        # A rule of a web ACL has a statement as well, which grants nothing.
+        if any("Effect" in statement for statement in branches(value.get("Statement", []))):
+            yield value
+        for item in value.values():
+            yield from _documents(item)
+
+
+def statements(stack: Stack) -> Iterator[Statement]:
+    """Return every statement of every policy, all branches of Fn::If included."""
+    for owner, kind, place, document in documents(stack):
+        for body in branches(document["Statement"]):
+            yield Statement(owner, kind, place, body)
+
+
+def branches(value: Any) -> Iterator[Any]:
+    """Return the elements of a list, all branches of Fn::If included."""
+    for one in listed(value):
+        if "Fn::If" in one:
+            yield from branches(one["Fn::If"][1:])
+        elif one != {"Ref": "AWS::NoValue"}:
+            yield one
+
+
+def is_identity(statement: Statement) -> bool:
+    return statement.place == "Policies" or statement.kind == "IAM::ManagedPolicy"
+
+
+def keys(body: dict[str, Any]) -> set[str]:
+    return {key for operands in body.get("Condition", {}).values() for key in operands}
+
+
+def grants(stack: Stack) -> Iterator[Grant]:
+    """Return what is granted to services, and to anybody."""
+    for statement in statements(stack):
+        if statement.body["Effect"] == "Allow":
+            kind = ATTACHED[statement.kind][1] if statement.kind in ATTACHED else statement.kind
+            for principal in statement.services:
+                yield Grant(principal, kind, statement.owner, statement.actions, keys(statement.body))
+    sent = {"SourceArn": "aws:SourceArn", "SourceAccount": "aws:SourceAccount"}
+    sent |= {name: f"lambda:{name}" for name in ("FunctionUrlAuthType", "InvokedViaFunctionUrl")}
+    for owner, permission in stack.of("Lambda::Permission").items():
+        used = {sent[name] for name in permission if name not in {"Action", "FunctionName", "Principal"}}
+        yield Grant(permission["Principal"], "Lambda::Function", owner, [permission["Action"]], used)
+
+
+def row(grant: Grant) -> dict[str, Any]:
+    """Return the table's row for a grant."""
+    [found] = [
+        one for one in TABLE if (one["principal"], one["to"]) == (grant.principal, grant.to) and set(grant.actions) <= set(one["actions"])
+    ] or [None]
+    assert found is not None, f"{grant.owner}: grants.toml does not say which condition keys {grant.principal} sends to {grant.to}"
+    return found
+
+
+class TestTable:
+    def test_every_grant_to_a_service_uses_the_condition_keys_that_it_sends(self, stack: Stack) -> None:
+        for grant in grants(stack):
+            known = row(grant)
+            missing, unknown = set(known["keys"]) - grant.keys, grant.keys - {*known["keys"], *known.get("also", [])}
+            assert (missing, unknown) == (set(), set()), f"{grant.owner}: (missing, not sent); see {known['source']}"
+
+    def test_every_row_is_used(self, stack: Stack) -> None:
+        used = [row(grant) for grant in grants(stack)]
+        assert [one for one in TABLE if one not in used] == []
+
+    @pytest.mark.parametrize("one", TABLE, ids=lambda one: f"{one['principal']}-{one['to']}-{one['actions'][0]}")
+    def test_every_row_names_its_source(self, one: dict[str, Any]) -> None:
+        assert set(one) - {"also"} == {"principal", "to", "actions", "keys", "source", "fact"}
+        assert one["source"].startswith("https://docs.aws.amazon.com/")
+        assert len(one["fact"]) > 40
+
+    def test_a_condition_on_the_account_names_this_account(self, stack: Stack) -> None:
+        for statement in statements(stack):
+            for key in ("aws:SourceAccount", "sts:ExternalId"):
+                if key in keys(statement.body):
+                    assert statement.body["Condition"]["StringEquals"][key] == ACCOUNT, statement.owner
+
+
+class TestShape:
+    def test_policies_stand_only_where_they_are_looked_at(self, stack: Stack) -> None:
+        assert {(kind, place) for _, kind, place, _ in documents(stack)} <= POLICIES
+
+    def test_every_kind_of_resource_was_searched_for_policies(self, stack: Stack) -> None:
+        known = WITHOUT_POLICY | {kind for kind, _ in POLICIES}
+        assert {stack.kind(name) for name in stack.resources} - known == set(), "look for its policies, then list it in test_grants.py"
+
+    def test_a_statement_says_what_it_is_about_and_not_what_it_is_not(self, stack: Stack) -> None:
+        """NotAction, NotResource and NotPrincipal would grant what nobody has listed."""
+        for statement in statements(stack):
+            assert set(statement.body) <= {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}, statement.owner
+            assert statement.body["Effect"] in {"Allow", "Deny"}, statement.owner
+
+    def test_policies_of_roles_only_allow(self, stack: Stack) -> None:
+        """What is not granted is denied; a denial would hide a grant that is too wide."""
+        for statement in statements(stack):
+            if is_identity(statement):
+                assert statement.body["Effect"] == "Allow", statement.owner
+                assert "Principal" not in statement.body, statement.owner
+
+    def test_roles_name_their_policies_and_no_policy_attaches_itself(self, stack: Stack) -> None:
+        for name, policy in stack.of("IAM::ManagedPolicy").items():
+            assert not {"Roles", "Users", "Groups"} & set(policy), name
+
+    def test_roles_use_policies_of_the_template(self, stack: Stack) -> None:
+        managed: dict[str, set[str]] = {}
+        for name, role in stack.of("IAM::Role").items():
+            assert "PermissionsBoundary" not in role, name
+            for policy in branches(role.get("ManagedPolicyArns", [])):
+                if stack.kind(referred(policy)) != "IAM::ManagedPolicy":
+                    managed.setdefault(name, set()).add(policy["Fn::Sub"].partition(":policy/")[2])
+        assert managed == AWS_MANAGED
+
+    def test_no_parameter_grants_a_role_more_than_it_has_on_aws(self, stack: Stack) -> None:
+        """What Stripe's policies grant is tested with Stripe."""
+        more: dict[str, set[tuple[str, str]]] = {}
+        for role, properties in stack.of("IAM::Role").items():
+            own = {
+                (action, referred(resource))
+                for policy in branches(properties.get("Policies", []))
+                for statement in branches(policy["PolicyDocument"]["Statement"])
+                for action in listed(statement["Action"])
+                for resource in listed(statement["Resource"])
+            }
+            if own - stack.grants(role):
+                more[role] = own - stack.grants(role)
+            chosen = {referred(one) for policy in properties.get("ManagedPolicyArns", []) if "Fn::If" in policy for one in branches(policy)}
+            assert chosen <= {"StripePolicy", "StripeSecretPolicy", "ProviderChoicePolicy"}, role
+        assert more == OFF_AWS
+
+    def test_conditions_of_roles_are_those_that_were_meant(self, stack: Stack) -> None:
+        for statement in statements(stack):
+            if not is_identity(statement):
+                continue
+            if all(action.startswith("dynamodb:") for action in statement.actions):
+                assert keys(statement.body) <= OF_TABLES, statement.owner
+            else:
+                assert statement.body.get("Condition") == _condition(statement), statement.owner
+
+
+def _condition(statement: Statement) -> dict[str, Any] | None:
+    if "events:PutEvents" in statement.actions:
+        # One call carries entries of several sources: the key has several values.
+        return {"ForAllValues:StringEquals": {"events:source": SOURCES[statement.owner]}}
+    if "ses:SendEmail" in statement.actions and statement.body["Resource"] != "*":
+        return {"StringEquals": {"ses:FromAddress": {"Ref": "MailFrom"}}}
+    return None
+
+
+class TestTrust:
+    def test_a_role_is_assumed_by_the_one_service_that_uses_it(self, stack: Stack) -> None:
+        for role, users in role_users(stack).items():
+            [statement] = trust(stack, role)
+            [service] = {ASSUMED_BY[stack.kind(user)] for user in users}
+            assert (statement["Effect"], statement["Principal"], statement["Action"]) == (
+                "Allow",
+                {"Service": service},
+                "sts:AssumeRole",
+            ), role
+
+    def test_a_role_is_assumed_only_on_behalf_of_what_uses_it(self, stack: Stack) -> None:
+        for role, users in role_users(stack).items():
+            [statement] = trust(stack, role)
+            [expected] = {repr(_on_behalf_of(stack, user)) for user in users}
+            assert repr(_plain(statement.get("Condition"))) == expected, role
+
+
+def trust(stack: Stack, role: str) -> list[dict[str, Any]]:
+    return listed(stack.resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"])
+
+
+def role_users(stack: Stack) -> dict[str, list[str]]:
+    """Return for every role the resources that name it."""
+    users: dict[str, list[str]] = {role: [] for role in stack.of("IAM::Role")}
+    for name, resource in stack.resources.items():
+        for role in {referred(value) for value in _references(resource.get("Properties", {}))} & set(users):
+            users[role].append(name)
+    return users
+
+
+def _references(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+    elif isinstance(value, dict):
+        if set(value) <= {"Ref", "Fn::GetAtt"}:
+            yield value
+        for item in value.values():
+            yield from _references(item)
+
+
+def _plain(value: Any) -> Any:
+    return {key: _plain(item) for key, item in sorted(value.items())} if isinstance(value, dict) else value
+
+
+def _on_behalf_of(stack: Stack, user: str) -> dict[str, Any] | None:
+    """Return the condition under which a service may assume the role of a resource."""
+    account = {"aws:SourceAccount": ACCOUNT}
+    match stack.kind(user):
+        case "StepFunctions::StateMachine":
+            condition = {"StringEquals": account, "ArnEquals": {"aws:SourceArn": arn(stack, user)}}
+        case "Scheduler::Schedule":
+            # No schedule names a group, so all are in the default one.
+            assert "GroupName" not in stack.of("Scheduler::Schedule")[user], user
+            condition = {"StringEquals": account, "ArnEquals": {"aws:SourceArn": _arn("scheduler", "schedule-group/default")}}
+        case "Events::Rule":
+            # The rule names the role, so the role cannot name the rule, but its bus.
+            bus = referred(stack.of("Events::Rule")[user]["EventBusName"])
+            condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("events", f"rule/${{{bus}}}/*")}}
+        case "KinesisFirehose::DeliveryStream":
+            condition = {"StringEquals": {"sts:ExternalId": ACCOUNT}}
+        case _:
+            return None
+    return _plain(condition)
+
+
+def arn(stack: Stack, name: str) -> dict[str, str]:
+    """Return the ARN of a topic or a state machine, spelled out by its name where naming the resource would be circular."""
+    kind = stack.kind(name)
+    named = stack.resources[name]["Properties"][NAMES[kind]]["Fn::Sub"]
+    return _arn("sns", named) if kind == "SNS::Topic" else _arn("states", f"stateMachine:{named}")
+
+
+def _arn(service: str, resource: str) -> dict[str, str]:
+    return {"Fn::Sub": f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}"}
+
+
+def attached(stack: Stack, kind: str) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Return the policies of a kind with every resource that they are attached to: policy, resource, statements."""
+    attribute = ATTACHED[kind][0]
+    for name, policy in stack.of(kind).items():
+        for resource in listed(policy[attribute]):
+            yield name, referred(resource), listed(policy["PolicyDocument"]["Statement"])
+
+
+@pytest.mark.parametrize("kind", ATTACHED)
+class TestAttachedPolicies:
+    def test_every_topic_queue_and_bucket_has_exactly_one_policy(self, stack: Stack, kind: str) -> None:
+        """SQS and SNS keep one policy for a resource: a second one would replace the first."""
+        policies = [resource for _, resource, _ in attached(stack, kind)]
+        assert sorted(policies) == sorted(stack.of(ATTACHED[kind][1]))
+
+    def test_nothing_is_sent_or_read_without_tls(self, stack: Stack, kind: str) -> None:
+        for policy, resource, found in attached(stack, kind):
+            [denial] = [statement for statement in found if statement["Effect"] == "Deny"]
+            assert (denial["Principal"], denial["Action"]) == ("*", ATTACHED[kind][2]), policy
+            assert denial["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}, policy
+            covered = set(map(referred, listed(denial["Resource"])))
+            assert covered == {resource, f"{resource}/*"} if kind == "S3::BucketPolicy" else covered in ({resource}, {"*"}), policy
+
+    def test_what_they_allow_they_allow_services_and_for_named_resources(self, stack: Stack, kind: str) -> None:
+        for policy, resource, found in attached(stack, kind):
+            for statement in (one for one in found if one["Effect"] == "Allow"):
+                assert set(statement["Principal"]) == {"Service"}, policy
+                assert resource in map(referred, listed(statement["Resource"])), policy
+                assert {stack.kind(referred(one)) for one in listed(statement["Resource"])} == {ATTACHED[kind][1]}, policy
+
+
+class TestSenders:
+    def test_a_queue_takes_messages_of_its_own_rule_or_topic_only(self, stack: Stack) -> None:
+        expected = {
+            (referred(queue), "events.amazonaws.com", rule)
+            for rule, properties in stack.of("Events::Rule").items()
+            for target in properties["Targets"]
+            for queue in (target["Arn"], target["DeadLetterConfig"]["Arn"])
+            if stack.kind(referred(queue)) == "SQS::Queue"
+        } | {
+            (referred(queue), "sns.amazonaws.com", referred(one["TopicArn"]))
+            for one in stack.of("SNS::Subscription").values()
+            if one["Protocol"] == "sqs"
+            for queue in (one["Endpoint"], one["RedrivePolicy"]["deadLetterTargetArn"])
+        }
+        allowed = {
+            (queue, statement["Principal"]["Service"], referred(statement["Condition"]["ArnEquals"]["aws:SourceArn"]))
+            for queue in stack.of("SQS::Queue")
+            for statement in stack.queue_policies(queue)
+        }
+        assert allowed == expected
+
+    def test_a_topic_takes_messages_of_services_that_publish_to_it_only(self, stack: Stack) -> None:
+        rules = {
+            (referred(target["Arn"]), "events.amazonaws.com")
+            for rule in stack.of("Events::Rule").values()
+            for target in rule["Targets"]
+            if stack.kind(referred(target["Arn"])) == "SNS::Topic"
+        }
+        actions = (action for alarm in stack.of("CloudWatch::Alarm").values() for action in alarm["AlarmActions"])
+        alarms = {(referred(action), "cloudwatch.amazonaws.com") for action in actions}
+        assert topic_publishers(stack) == rules | alarms
+
+
+def topic_publishers(stack: Stack) -> set[tuple[str, str]]:
+    """Return the services that may publish to topics: pairs of topic and service."""
+    return {
+        (topic, service)
+        for _, topic, found in attached(stack, "SNS::TopicPolicy")
+        for statement in found
+        if statement["Effect"] == "Allow"
+        for service in listed(statement["Principal"]["Service"])
+    }
+
+
+class TestKeys:
+    def test_a_key_belongs_to_the_account(self, stack: Stack) -> None:
+        for name, key in stack.of("KMS::Key").items():
+            [owner] = [one for one in key["KeyPolicy"]["Statement"] if "Service" not in one["Principal"]]
+            assert owner["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}, name
+            assert (owner["Effect"], owner["Action"]) == ("Allow", "kms:*"), name
+            assert "Condition" not in owner, name
+
+    def test_services_use_the_key_for_the_topics_that_they_publish_to(self, stack: Stack) -> None:
+        """EventBridge sends neither its account nor its rule to KMS; the topic is in the encryption context of every call."""
+        topics = {name: referred(topic["KmsMasterKeyId"]) for name, topic in stack.of("SNS::Topic").items()}
+        named = {arn(stack, name)["Fn::Sub"]: name for name in topics}
+        allowed = {
+            (key, named[statement["Condition"]["StringEquals"]["kms:EncryptionContext:aws:sns:topicArn"]["Fn::Sub"]], service)
+            for key, properties in stack.of("KMS::Key").items()
+            for statement in properties["KeyPolicy"]["Statement"]
+            if "Service" in statement["Principal"]
+            for service in listed(statement["Principal"]["Service"])
+            if (statement["Effect"], sorted(statement["Action"])) == ("Allow", ["kms:Decrypt", "kms:GenerateDataKey"])
+        }
+        assert allowed == {(topics[topic], topic, service) for topic, service in topic_publishers(stack)}
+
+
+class TestInvocation:
+    def test_api_gateway_invokes_functions_for_our_api_only(self, stack: Stack) -> None:
+        for name, permission in stack.of("Lambda::Permission").items():
+            if permission["Principal"] == "apigateway.amazonaws.com":
+                text, given = permission["SourceArn"]["Fn::Sub"]
+                assert re.match(r"arn:aws:execute-api:\$\{AWS::Region}:\$\{AWS::AccountId}:\$\{__ApiId__}/", text), name
+                assert given["__ApiId__"] == {"Ref": "Api"}, name
+
+    def test_a_public_url_has_no_other_kind_of_authorization(self, stack: Stack) -> None:
+        for name, permission in stack.of("Lambda::Permission").items():
+            if permission["Principal"] == "*":
+                assert permission.get("FunctionUrlAuthType", "NONE") == "NONE", name
+                assert permission.get("InvokedViaFunctionUrl", True) is True, name
+        assert all(url["AuthType"] == "NONE" for url in stack.of("Lambda::Url").values())
