@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from devtools import template
+from tests.contract import test_permissions
 from tests.contract.stack import Stack
 
 
@@ -18,3 +19,9 @@ def translated() -> dict[str, Any]:
 def stack(translated: dict[str, Any]) -> Stack:
     """Return the resources that CloudFormation would be given."""
     return Stack(translated)
+
+
+@pytest.fixture(scope="session")
+def used() -> dict[str, set[tuple[str, str]]]:
+    """Return what every handler was seen to call in an order's life."""
+    return test_permissions.observe()

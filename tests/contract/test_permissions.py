@@ -461,9 +461,8 @@ def every_failure_of_a_stream(observed: Observed) -> None:
     observed.run("operations.redrive", {"queue": "stream", "max": 1})
 
 
-@pytest.fixture(scope="module")
-def used() -> dict[str, set[Grant]]:
-    """What every handler was seen to call."""
+def observe() -> dict[str, set[Grant]]:
+    """Return what every handler was seen to call."""
     observed = Observed()
     stock = [("MUG-BLUE", 1000), ("ESPRESSO-PRO", 1000), (APRON, 1000), ("SOLD-OUT-LAMP", 0)]
     observed.aws.dynamodb.seed(

@@ -1,0 +1,107 @@
+"""What callers reach without a token, and what logs, workflows and streams hold of customers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.contract.stack import Stack, referred
+
+# The description of the API needs no token. Webhooks have URLs of their own, and their messages are signed.
+PUBLIC = {("/openapi.json", "get")}
+# What a workflow is given of an event.
+IDS = {"$.id", "$.detail.order_id", "$.detail.correlation_id", "$.detail.event_id"}
+
+
+def api(stack: Stack) -> dict[str, Any]:
+    """Return the definition of the API."""
+    [found] = stack.of("ApiGateway::RestApi").values()
+    return found["Body"]
+
+
+def authorizers(stack: Stack) -> dict[str, Any]:
+    """Return how callers are authorized, by name; Swagger and OpenAPI have different places for it."""
+    body = api(stack)
+    return body.get("securityDefinitions") or body["components"]["securitySchemes"]
+
+
+class TestApi:
+    def test_every_route_but_the_public_ones_needs_a_token(self, stack: Stack) -> None:
+        routes = {(path, method): route for path, methods in api(stack)["paths"].items() for method, route in methods.items()}
+        open_routes = {key for key, route in routes.items() if route["security"] != [{"Jwt": []}]}
+        assert open_routes == PUBLIC
+
+    def test_every_token_is_checked_by_the_authorizer_and_for_five_minutes_at_most(self, stack: Stack) -> None:
+        assert set(authorizers(stack)) == {"Jwt"}
+        scheme = authorizers(stack)["Jwt"]
+        authorizer = scheme["x-amazon-apigateway-authorizer"]
+        assert (scheme["in"], scheme["name"], authorizer["type"]) == ("header", "Authorization", "token")
+        assert 0 < authorizer["authorizerResultTtlInSeconds"] <= 300
+        assert authorizer["authorizerUri"]["Fn::Sub"][1] == {"__FunctionArn__": {"Fn::GetAtt": ["IdentityAuthorize", "Arn"]}}
+        assert authorizer["identityValidationExpression"].startswith("^[Bb]earer ")
+        assert authorizer["identityValidationExpression"].endswith("$")
+
+    def test_no_body_or_header_is_logged(self, stack: Stack) -> None:
+        for stage in stack.of("ApiGateway::Stage").values():
+            for settings in stage["MethodSettings"]:
+                assert settings["DataTraceEnabled"] is False
+                assert settings["LoggingLevel"] in {"ERROR", "OFF"}
+
+    def test_calls_are_throttled(self, stack: Stack) -> None:
+        for stage in stack.of("ApiGateway::Stage").values():
+            [of_all] = [one for one in stage["MethodSettings"] if (one["ResourcePath"], one["HttpMethod"]) == ("/*", "*")]
+            assert 0 < of_all["ThrottlingRateLimit"] <= 500
+            assert 0 < of_all["ThrottlingBurstLimit"] <= 1000
+
+
+class TestWorkflows:
+    def test_a_rule_gives_a_workflow_ids_and_nothing_else(self, stack: Stack) -> None:
+        """An execution keeps its input, and is no place for names and addresses."""
+        for rule in stack.of("Events::Rule").values():
+            for target in rule["Targets"]:
+                if stack.kind(referred(target["Arn"])) == "StepFunctions::StateMachine":
+                    assert set(target["InputTransformer"]["InputPathsMap"].values()) <= IDS
+                    assert not {"Input", "InputPath"} & set(target)
+
+
+class TestEvents:
+    def test_no_role_deletes_what_must_not_be_lost(self, stack: Stack) -> None:
+        """Events, entries and invoices are appended; nobody may delete one."""
+        for table in ("OrderLog", "LedgerEntries", "Invoices", "Catalogue"):
+            assert _may(stack, table) & {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLDelete"} == set(), table
+
+    def test_events_are_encrypted_where_they_wait(self, stack: Stack) -> None:
+        for name, stream in stack.of("Kinesis::Stream").items():
+            assert stream["StreamEncryption"] == {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"}, name
+
+
+def _may(stack: Stack, table: str) -> set[str]:
+    return {action for role in stack.of("IAM::Role") for action, name in stack.grants(role) if name == table}
+
+
+class TestUsers:
+    def test_a_password_is_never_sent_and_accounts_cannot_be_guessed(self, stack: Stack) -> None:
+        for client in stack.of("Cognito::UserPoolClient").values():
+            assert set(client["ExplicitAuthFlows"]) == {"ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"}
+            assert client["PreventUserExistenceErrors"] == "ENABLED"
+
+    def test_passwords_are_long(self, stack: Stack) -> None:
+        for pool in stack.of("Cognito::UserPool").values():
+            assert pool["Policies"]["PasswordPolicy"]["MinimumLength"] >= 12
+
+
+class TestSecrets:
+    def test_secrets_are_generated_and_in_no_environment(self, stack: Stack) -> None:
+        for name, secret in stack.of("SecretsManager::Secret").items():
+            assert "SecretString" not in secret, name
+        for name, function in stack.of("Lambda::Function").items():
+            assert not [value for value in _texts(function["Environment"]) if "resolve:" in value], name
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
