@@ -339,7 +339,7 @@ class TestReportedTime:
     def test_time_in_the_log_is_counted_from_recording(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         order_id = next(one for one in map("ord_{}".format, range(1000)) if not zlib.crc32(one.encode()) % log.SAMPLE)
         with recorded_at(orders.START):
-            orderlog.place(order_id, orders.PLACED, correlation_id="r", fingerprint="f", payment_token=APPROVED)
+            orderlog.place(order_id, orders.PLACED, correlation_id="r", fingerprint="f")
         said = orders.START + timedelta(hours=1)
         for command in (orders.RESERVE, orders.HOLD, orders.LET_GO):
             orderlog.record(orderlog.load(order_id), command, source="tests", occurred_at=said)
