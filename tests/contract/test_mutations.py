@@ -152,6 +152,13 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "a new condition on a grant": lambda d: own(d, "FulfilmentRole")[0].update(
         Condition={"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
     ),
+    "every attribute of an event written": lambda d: _writing(d, "dynamodb:PutItem").pop("Condition"),
+    "an event's content updated": lambda d: _writing(d, "dynamodb:UpdateItem")["Condition"]["ForAllValues:StringEquals"][
+        "dynamodb:Attributes"
+    ].append("event"),
+    "the payment token read by one more function": lambda d: own(d, "OrdersReadRole").append(
+        allow("dynamodb:GetItem", {"Fn::GetAtt": ["PaymentTokens", "Arn"]})["Statement"][0]
+    ),
     "every workflow started": lambda d: own(d, "FulfilmentRuleRole")[0].update(Resource="*"),
     "every function invoked": lambda d: own(d, "FulfilmentRole")[0].update(Resource="*"),
     "an IAM user": lambda d: add(d, "Somebody", "IAM::User", Policies=[{"PolicyName": "x", "PolicyDocument": allow("s3:GetObject", "*")}]),
@@ -216,6 +223,18 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
 
 def _put_events(document: Document, role: str) -> dict[str, Any]:
     [found] = [one for one in own(document, role) if "events:PutEvents" in one["Action"]]
+    return found
+
+
+def _writing(document: Document, action: str) -> dict[str, Any]:
+    """Return the statement of the managed policy that writes the order log by an action."""
+    [found] = [
+        statement
+        for resource in document["Resources"].values()
+        if resource["Type"] == "AWS::IAM::ManagedPolicy"
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Action"] == [action] and statement["Resource"] == LOG
+    ]
     return found
 
 
