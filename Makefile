@@ -138,7 +138,7 @@ idle-cost: .venv ## What a stack costs in a month without orders, item by item: 
 	@$(PY) -m devtools.idle
 
 .PHONY: load
-load: runtime ## Many orders: make load ORDERS=100000, TARGET=emulator through an emulator, HOT=1 for one product, simulated
+load: runtime ## Many orders: make load ORDERS=100000 PRODUCTS=2000, TARGET=emulator; simulated: HOT=1 one product, INVOICES=1 numbering
 	@PYTHONPATH=functions $(PY) -m tests.load
 
 ##@ Tests

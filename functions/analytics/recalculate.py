@@ -1,7 +1,10 @@
-"""Invoked by a schedule: sums up what was counted since, and ranks what sells best."""
+"""Invoked by a schedule: sums up what was counted since, and ranks what sells best. By people: makes all sums again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,14 +18,38 @@ from orderflow.observability import logger, observed
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-ANALYTICS = Analytics(settings.required("ANALYTICS_TABLE"), client("dynamodb"))
+# At most as many as the client has connections.
+_POOL = ThreadPoolExecutor(8)
+_WORTH_IT = 16
+
+
+def side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
+    """Return the results of `work` for every item, in their order; many are worked on by several threads."""
+    some = list(items)
+    return _POOL.map(work, some) if len(some) >= _WORTH_IT else map(work, some)
+
+
+ANALYTICS = Analytics(settings.required("ANALYTICS_TABLE"), client("dynamodb"), side_by_side)
 # Enough for what is summed up at once.
 _RESERVE_MILLISECONDS = 60_000
 
 
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sum up; with `recount`, have the next invocations make all sums again."""
+
+    recount: bool = False
+
+
 @observed
-def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer how many events were brought into the sums of how many minutes."""
-    done = recalculation.run(ANALYTICS, lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer how many events were brought into the sums of how many minutes.
+
+    Raises:
+        msgspec.ValidationError: the event is no such request.
+    """
+    now = datetime.now(UTC)
+    if msgspec.convert(event, Request).recount:
+        return {"outcome": "recounting" if recalculation.recount(ANALYTICS, now) else "busy"}
+    done = recalculation.run(ANALYTICS, now, lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     logger.info("summed up", events=done.events, minutes=done.minutes)
     return {"outcome": "summed up", **msgspec.to_builtins(done)}

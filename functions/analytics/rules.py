@@ -16,7 +16,7 @@ depends on another one. So the events may come in any order, and only which ones
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from orderflow.events import Event, Fact
 
 type Counters = dict[str, int]
+# Units by product and category.
+type Units = dict[str, Counters]
 
 ALL = "all"
 TOP = 100
@@ -83,22 +85,18 @@ def added(some: Iterable[Mapping[str, int]]) -> Counters:
     return sums
 
 
-def totals(counts: Iterable[Count]) -> Counters:
-    """Return what events come to, each counted once however often it is among them."""
-    return added({one.event_id: one.counters for one in counts}.values())
-
-
 def parent(period: str) -> str:
-    """Return the period that one is a part of: of a minute its hour, and so on up to `all`."""
-    return period[: {MINUTE: HOUR, HOUR: DAY, DAY: MONTH}[len(period)]] if len(period) > MONTH else ALL
+    """Return the period that lists a minute or day: its hour, its month."""
+    return period[: {MINUTE: HOUR, DAY: MONTH}[len(period)]]
 
 
-def with_parents(minutes: Iterable[str]) -> Iterator[str]:
-    """Yield minutes and every period that they are in, parts before the whole."""
-    level = sorted(set(minutes))
-    while level:
-        yield from level
-        level = sorted({parent(period) for period in level if period != ALL})
+def by_period(counts: Iterable[Count]) -> dict[str, Counters]:
+    """Return what events come to in each of their minutes and days, and in all."""
+    found: dict[str, list[Counters]] = {}
+    for one in counts:
+        for period in (one.minute, one.minute[:DAY], ALL):
+            found.setdefault(period, []).append(one.counters)
+    return {period: added(some) for period, some in sorted(found.items())}
 
 
 def part(counters: Mapping[str, int], name: str) -> Counters:
@@ -106,17 +104,36 @@ def part(counters: Mapping[str, int], name: str) -> Counters:
     return {rest: value for key, value in counters.items() if (rest := key.removeprefix(f"{name}/")) != key}
 
 
-def leaderboards(counters: Mapping[str, int]) -> dict[str, tuple[Rank, ...]]:
-    """Return the best sellers of each category, and under "" those of all, most units first; of equal ones by name."""
-    boards: dict[str, Counters] = {"": {}}
-    for name, units in part(counters, "units").items():
+def without_units(counters: Mapping[str, int]) -> Counters:
+    """Return the counters that are not of products."""
+    return {name: value for name, value in counters.items() if not name.startswith("units/")}
+
+
+def units(counters: Mapping[str, int]) -> Units:
+    """Return the counters of products."""
+    found: Units = {}
+    for name, number in part(counters, "units").items():
         category, _, sku = name.partition("/")
-        for board in {category, ""}:
-            place = boards.setdefault(board, {})
-            place[sku] = place.get(sku, 0) + units
-    return {category: _ranked(board) for category, board in boards.items()}
+        found.setdefault(sku, {})[category] = number
+    return found
 
 
-def _ranked(board: Counters) -> tuple[Rank, ...]:
-    best = sorted(board.items(), key=lambda one: (-one[1], one[0]))
-    return tuple(Rank(sku, units) for sku, units in best[:TOP])
+def by_category(sold: Units) -> dict[str, Counters]:
+    """Return the units of products in each category that they were sold in, and under "" in all."""
+    found: dict[str, Counters] = {"": {sku: sum(units.values()) for sku, units in sold.items()}}
+    for sku, some in sold.items():
+        for category, number in some.items():
+            if category:
+                found.setdefault(category, {})[sku] = number
+    return found
+
+
+def best(before: Iterable[Rank], sold: Mapping[str, int]) -> tuple[Rank, ...]:
+    """Return the best sellers after some products were sold, of which these are all units; of equal ones by name.
+
+    Units never become fewer, so a product that is not among the best and was not sold since cannot be among them now.
+    """
+    known = {one.sku: one.units for one in before}
+    board = known | {sku: max(number, known.get(sku, 0)) for sku, number in sold.items()}
+    ranked = sorted(board.items(), key=lambda one: (-one[1], one[0]))
+    return tuple(Rank(sku, number) for sku, number in ranked[:TOP])

@@ -191,9 +191,10 @@ def test_the_authorizer_is_asked_as_api_gateway_asks(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    of(
-        "operations/sweep", "operations/reconcile", "inventory/expire", "inventory/reconcile", "payments/reconcile", "analytics/recalculate"
-    ),
+    [
+        *of("operations/sweep", "operations/reconcile", "inventory/expire", "inventory/reconcile", "payments/reconcile"),
+        "analytics/recalculate/schedule",
+    ],
 )
 def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: str) -> None:
     functions = stack.of("Lambda::Function")

@@ -186,45 +186,52 @@ def _not_counted(aws: Aws) -> list[str]:
 
 
 def _not_summed_up(aws: Aws) -> list[str]:
-    """Return how sums and leaderboards differ from a recount of what happened, each event once."""
+    """Return how sums, units and leaderboards differ from a recount of what happened, each event once."""
     store = Analytics("AnalyticsSums", aws.dynamodb.client)
+    sold = {period: {sku: units for one in store.ranges(period) for sku, units in one.units.items()} for period in SOLD}
     sums = {item["place"]["S"]: store.sum(item["place"]["S"]).counters for item in _items(aws) if item["period"]["S"] in _PARENTS}
     boards = {
         item["place"]["S"]: [(one.sku, one.units) for one in store.leaderboard(*item["place"]["S"].split("/"))]
         for item in _items(aws)
         if item["period"]["S"] == "board"
     }
-    return [
-        f"{what}: {there}, not {wanted}" for what, there, wanted in (("sums", sums, SUMMED), ("boards", boards, BOARDS)) if there != wanted
-    ]
+    compared = (("sums", sums, SUMMED), ("units", sold, SOLD), ("boards", boards, BOARDS))
+    return [f"{what}: {there}, not {wanted}" for what, there, wanted in compared if there != wanted]
 
 
 def _periods(event: Event) -> list[str]:
     minute = f"{event.occurred_at:%Y-%m-%dT%H:%M}"
-    return [minute, minute[:13], minute[:10], minute[:7], "all"]
+    return [minute, minute[:10], "all"]
 
 
 def _recounted() -> dict[str, dict[str, int]]:
     sums: dict[str, Counter[str]] = {}
     for one in HAPPENED:
         for period in _periods(one):
-            sums.setdefault(period, Counter()).update(rules.count(one).counters)
+            sums.setdefault(period, Counter()).update(rules.without_units(rules.count(one).counters))
     return {period: dict(counted) for period, counted in sums.items()}
+
+
+def _sold() -> dict[str, rules.Units]:
+    sold: dict[str, Counter[str]] = {}
+    for one in HAPPENED:
+        for period in _periods(one)[1:]:
+            sold.setdefault(period, Counter()).update(rules.count(one).counters)
+    return {period: rules.units(counted) for period, counted in sold.items()}
 
 
 def _ranked() -> dict[str, list[tuple[str, int]]]:
     sold: dict[str, Counter[str]] = {}
     for one in HAPPENED:
-        _, _, day, _, every = _periods(one)
-        sold.setdefault(f"{day}/", Counter())
+        _, day, every = _periods(one)
         for line in one.data.lines if isinstance(one.data, OrderConfirmed) else ():
             for board in {f"{period}/{category}" for period in (day, every) for category in ("", line.category or "")}:
                 sold.setdefault(board, Counter())[line.sku] += line.quantity
     return {board: sorted(units.items(), key=lambda one: (-one[1], one[0])) for board, units in sold.items()}
 
 
-SUMMED, BOARDS = _recounted(), _ranked()
-# Where sums lie: with the period that theirs is a part of, that of all times with none.
+SUMMED, SOLD, BOARDS = _recounted(), _sold(), _ranked()
+# Where sums are: with the hour of a minute, the month of a day, and that of all times with none.
 _PARENTS = {*(rules.parent(period) for period in SUMMED if period != "all"), "top"}
 
 

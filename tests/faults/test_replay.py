@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from analytics import count, recalculate
+from analytics.rules import MINUTE
 from analytics.store import Analytics
 from devtools import template
 from ledger import post
@@ -164,7 +165,9 @@ def state(aws: Aws) -> dict[str, Any]:
             sums[name] = store.leaderboard(*name.split("/"))
         elif period == "new":
             sums["not summed up"] = name
-        elif "changes" in item:
+        elif period.startswith("products/"):
+            sums[period] = [one.units for one in store.ranges(period.removeprefix("products/"))]
+        elif period != "batch" and len(period) != MINUTE:
             sums[name] = store.sum(name).counters
     return {**found, "what is sold": sums}
 

@@ -1,8 +1,8 @@
 """`make load`: how the pipeline does with many orders, and with many for one product.
 
-ORDERS=100000 is how many go through publisher, stream, analytics and ledger in this process; TARGET=emulator sends them, 5000
-unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one product. RECORD=1 writes what was found into
-docs/performance.md.
+ORDERS=100000 is how many go through publisher, stream, analytics and ledger in this process, for PRODUCTS=2000 products;
+TARGET=emulator sends them, 5000 unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one product,
+INVOICES=1 the numbering of invoices. RECORD=1 writes what was found into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def _hot_part(columns: tuple[str, ...], rows: Rows, *, reached: bool) -> str:
     return f"## One product that everybody wants\n\n{note}\n\n{page.table(columns, rows)}"
 
 
-def in_process(orders: int) -> int:
+def in_process(orders: int, products: int) -> int:
     """Bring orders through the pipeline in this process; 1 where they cost more with their number, or something does not add up."""
     # Otherwise it says that nobody asked what it counted.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     # The functions' environment and stand-ins have to be there before the functions.
     import tests.conftest  # noqa: F401, PLC0415
-    from tests.load import flatness  # noqa: PLC0415
+    from tests.load import flatness, synthetic  # noqa: PLC0415
 
     with ui.stage("orders in process") as step, TemporaryDirectory() as folder:
 
@@ -93,7 +93,7 @@ def in_process(orders: int) -> int:
             step.share = done / of
             step.detail = f"{done:,} of {of:,} orders, {each_second:,.0f} a second, {megabytes:.0f} MB"
 
-        found = flatness.measure(orders, Path(folder), progress)
+        found = flatness.measure(orders, Path(folder), progress, products)
         step.detail = f"{found.events:,} events, {found.twice:,} twice, {found.late:,} late"
     columns, rows = flatness.table(found)
     show("Orders since the row before", columns, rows)
@@ -101,7 +101,8 @@ def in_process(orders: int) -> int:
     for verdict in flatness.verdicts(found):
         ui.console.print(f"  {verdict}", highlight=False)
     if cli.option("RECORD"):
-        page.write(page.LOAD, flatness.part(found))
+        many = products > synthetic.PRODUCTS
+        page.write(page.PRODUCTS if many else page.LOAD, flatness.many_products(found, products) if many else flatness.part(found))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
     return _ended(missed)
 
@@ -136,7 +137,7 @@ def main() -> int:
     if cli.option("HOT"):
         return hot_product()
     if cli.option("TARGET", "process") == "process":
-        return in_process(cli.whole_number("ORDERS", 100_000))
+        return in_process(cli.whole_number("ORDERS", 100_000), cli.whole_number("PRODUCTS", 2000))
     if cli.option("TARGET") == "emulator":
         return on_an_emulator(cli.whole_number("ORDERS", 5000))
     raise UserError(f"TARGET must be process or emulator, not {cli.option('TARGET')!r}")

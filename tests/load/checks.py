@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from analytics.rules import ALL, TOP, Rank
+from analytics.rules import ALL, TOP, Rank, units, without_units
 from analytics.store import Analytics
 from ledger.rules import ACCOUNTS
 from tests.load.synthetic import Truth
@@ -14,12 +14,15 @@ from tests.load.synthetic import Truth
 
 def analytics(sums: Analytics, truth: Truth) -> Iterator[str]:
     """Yield what is counted otherwise of all times, and leaderboards that are others."""
-    counters = sums.sum(ALL).counters
-    for name in sorted({*counters, *truth.counters}):
-        if counters.get(name, 0) != truth.counters[name]:
-            yield f"analytics count {counters.get(name, 0)} {name}, there were {truth.counters[name]}"
-    for category, units in _units(truth.counters).items():
-        best = tuple(Rank(sku, number) for sku, number in sorted(units.items(), key=lambda one: (-one[1], one[0]))[:TOP])
+    counters, wanted = sums.sum(ALL).counters, without_units(truth.counters)
+    for name in sorted({*counters, *wanted}):
+        if counters.get(name, 0) != wanted.get(name, 0):
+            yield f"analytics count {counters.get(name, 0)} {name}, there were {wanted.get(name, 0)}"
+    sold = {sku: units for one in sums.ranges(ALL) for sku, units in one.units.items()}
+    if sold != units(truth.counters):
+        yield f"analytics count units of {len(sold)} products otherwise than they were sold"
+    for category, sales in _units(truth.counters).items():
+        best = tuple(Rank(sku, number) for sku, number in sorted(sales.items(), key=lambda one: (-one[1], one[0]))[:TOP])
         if sums.leaderboard(ALL, category) != best:
             yield f"the leaderboard of {category or 'all products'} is another"
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tests.support.dynamodb import Ordered
 
-class OnDisk(MutableMapping[Any, Any]):
-    """A mapping in a file, which goes with its folder: values come back as copies."""
+# The sort key of a table that has none.
+_NONE = ""
+
+
+class OnDisk(Ordered):
+    """A mapping in a file, which goes with its folder, by keys of one or two parts, bytes or whole numbers: values come back as copies."""
 
     def __init__(self, path: Path) -> None:
         """Begin empty, in a file that is not there yet."""
@@ -18,33 +24,57 @@ class OnDisk(MutableMapping[Any, Any]):
         # Nobody opens it again.
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA synchronous = OFF")
-        self._database.execute("CREATE TABLE items (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE items (partition BLOB, sort BLOB, value BLOB, PRIMARY KEY (partition, sort)) WITHOUT ROWID")
 
     def __getitem__(self, key: Any) -> Any:
         """Return a value."""
-        found = self._database.execute("SELECT value FROM items WHERE key = ?", (pickle.dumps(key),)).fetchone()
+        found = self._database.execute("SELECT value FROM items WHERE partition = ? AND sort = ?", _columns(key)).fetchone()
         if found is None:
             raise KeyError(key)
-        return pickle.loads(found[0])  # noqa: S301 - what this process wrote itself
+        return _value(found)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Keep a value."""
-        self._database.execute("INSERT OR REPLACE INTO items VALUES (?, ?)", (pickle.dumps(key), pickle.dumps(value)))
+        self._database.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", (*_columns(key), pickle.dumps(value)))
 
     def __delitem__(self, key: Any) -> None:
         """Forget a value."""
-        if not self._database.execute("DELETE FROM items WHERE key = ?", (pickle.dumps(key),)).rowcount:
+        if not self._database.execute("DELETE FROM items WHERE partition = ? AND sort = ?", _columns(key)).rowcount:
             raise KeyError(key)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the keys."""
-        for [key] in self._database.execute("SELECT key FROM items"):
-            yield pickle.loads(key)  # noqa: S301
+        for parts in self._database.execute("SELECT partition, sort FROM items"):
+            yield tuple(Decimal(part) if isinstance(part, int) else part for part in parts if part != _NONE)
 
     def __len__(self) -> int:
         """Return how many there are."""
         return self._database.execute("SELECT count(*) FROM items").fetchone()[0]
 
+    def between(self, partition: Any, low: Any, high: Any, most: int | None, *, backwards: bool) -> list[Any]:
+        """Return, in their order, at most so many values between two sort keys, the last ones if `backwards`."""
+        bounds = [(sign, _column(bound)) for sign, bound in ((">=", low), ("<=", high)) if bound is not None]
+        conditions = "".join(f" AND sort {sign} ?" for sign, _ in bounds)
+        order = "DESC" if backwards else "ASC"
+        rows = self._database.execute(
+            f"SELECT value FROM items WHERE partition = ?{conditions} ORDER BY sort {order} LIMIT ?",  # noqa: S608 - no value is in it
+            (_column(partition), *(bound for _, bound in bounds), -1 if most is None else most),
+        )
+        found = list(map(_value, rows))
+        return found[::-1] if backwards else found
+
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+
+
+def _columns(key: Any) -> tuple[Any, Any]:
+    return _column(key[0]), _column(key[1]) if len(key) > 1 else _NONE
+
+
+def _column(part: Any) -> Any:
+    return int(part) if isinstance(part, Decimal) else part
+
+
+def _value(row: Any) -> Any:
+    return pickle.loads(row[0])  # noqa: S301 - what this process wrote itself

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import batched
 from typing import Any
 
-from analytics.rules import ALL
+from analytics.rules import ALL, without_units
 from analytics.store import Analytics
 from devtools.cli import UserError
 from devtools.target import Target
@@ -78,7 +78,7 @@ def _wait(target: Target, sums: Analytics, orders: Orders, began: float, progres
         progress(
             f"{entries:,} of {truth.entries:,} entries, {counted.get('orders', 0):,} orders counted", 0.5 + entries / truth.entries / 2
         )
-        if entries >= truth.entries and all(counted.get(name, 0) >= value for name, value in truth.counters.items()):
+        if entries >= truth.entries and all(counted.get(name, 0) >= value for name, value in without_units(truth.counters).items()):
             return
         if time.monotonic() - began > PATIENCE:
             raise UserError(

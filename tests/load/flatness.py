@@ -60,6 +60,8 @@ class Found:
     events: int = 0
     twice: int = 0
     late: int = 0
+    products: int = 0
+    largest: int = 0
 
 
 def decades(orders: int) -> Iterator[int]:
@@ -71,9 +73,9 @@ def decades(orders: int) -> Iterator[int]:
     yield orders
 
 
-def measure(orders: int, folder: Path, progress: Progress = lambda *_: None) -> Found:
-    """Bring so many orders through the pipeline, to their end at each decade."""
-    with Pipeline(folder) as pipeline:
+def measure(orders: int, folder: Path, progress: Progress = lambda *_: None, products: int = PRODUCTS) -> Found:
+    """Bring so many orders, for so many products, through the pipeline, to their end at each decade."""
+    with Pipeline(folder, products=products) as pipeline:
         return _measured(pipeline, orders, progress)
 
 
@@ -105,6 +107,7 @@ def _measured(pipeline: Pipeline, orders: int, progress: Progress) -> Found:
         used, clock, minutes, before = pipeline.used.copy(), pipeline.clock.copy(), pipeline.minutes, until
     found.differences = pipeline.differences()
     found.events, found.twice, found.late = pipeline.orders.truth.events, pipeline.twice, pipeline.late
+    found.products, found.largest = pipeline.products, pipeline.largest
     return found
 
 
@@ -164,6 +167,20 @@ def table(found: Found) -> tuple[tuple[str, ...], Rows]:
     return columns, rows
 
 
+def many_products(found: Found, products: int) -> str:
+    """Return the part of docs/performance.md about many products."""
+    columns, rows = table(found)
+    reached = "missed" if growing(found) or found.differences else "reached"
+    note = (
+        f"The same with {products:,} products, of which one line of each order is for the next (`make load PRODUCTS={products}`): "
+        f"{found.products:,} of them were sold, and no item of analytics has more than {found.largest / 1000:.1f} KB. Each minute some "
+        "1,200 products are sold and summed up, by day and of all times. At first many of them are in one item; when there are more, "
+        "nearly each is in another, which is the most that it costs. Analytics have to be what the orders come to by product, and "
+        f"calls, cost and memory as flat as above: {reached}."
+    )
+    return f"## Many products\n\n{note}\n\n{page.table(columns, rows)}"
+
+
 def part(found: Found) -> str:
     """Return this part of docs/performance.md."""
     columns, rows = table(found)
@@ -173,7 +190,7 @@ def part(found: Found) -> str:
         "publisher, and by the stream through analytics and ledger, in one process with AWS in memory (`make load`). Of "
         f"{found.events:,} events {found.twice:,} come twice and {found.late:,} minutes late. A row is of the orders since the row before, "
         "to their end; calls count invocations; dollars are without processor time and log lines. What sums analytics up by the clock "
-        "costs the same however many orders there are, and more with every product sold in a period, until all were: it is apart. "
+        "costs the same however many orders and products there are, and more with every product sold in a minute: it is apart. "
         "Memory is the process's, its tables being on disk. In the end the ledger sums to zero and is what the orders come to by account, "
         "so are analytics by counter and leaderboard. At most 5% more are wanted from the first row to the last, of memory from "
         f"the second on: {reached}. `make load TARGET=emulator` brings 5,000 of them, some twice, through what is deployed on an emulator, "

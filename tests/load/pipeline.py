@@ -19,6 +19,7 @@ import math
 import random
 import resource
 import sys
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ from orderflow.observability import logger
 from orders import publish
 from tests.load import checks
 from tests.load.disk import OnDisk
-from tests.load.synthetic import PER_MINUTE, START, Orders, logged
+from tests.load.synthetic import PER_MINUTE, PRODUCTS, START, Orders, logged
 from tests.support import clients, runtime
 from tests.support.aws import TABLES, Aws
 from tests.support.dynamodb import FakeDynamoDB, forget
@@ -127,12 +128,12 @@ class Consumer:
 class Pipeline:
     """Publisher, stream and consumers on services in memory, their tables in files of a folder."""
 
-    def __init__(self, folder: Path, seed: int = 1) -> None:
+    def __init__(self, folder: Path, seed: int = 1, products: int = PRODUCTS) -> None:
         """Begin with nothing stored; what is goes into files of `folder`. To be entered before anything is brought."""
         self._folder = folder
         self._files: list[OnDisk] = []
         self._aws = Aws(FakeDynamoDB(*TABLES, storage=self._file, keeps_changes=False))
-        self.orders = Orders(seed, post.FEES.basis_points, post.FEES.fixed)
+        self.orders = Orders(seed, post.FEES.basis_points, post.FEES.fixed, products)
         self.used, self.clock = Tally(), Tally()
         self.minutes = self.twice = self.late = 0
         self._into = self.used
@@ -146,6 +147,7 @@ class Pipeline:
         self._minute = START + MINUTE
         self._chance = random.Random(seed)
         self._level = logging.CRITICAL
+        self._counting = threading.Lock()
 
     def __enter__(self) -> Self:
         """Lend the services to the functions, and have these log nothing."""
@@ -195,6 +197,16 @@ class Pipeline:
         if self._aws.sqs.sent:
             found.append(f"{sum(map(len, self._aws.sqs.sent.values()))} messages could not be worked off")
         return found
+
+    @property
+    def products(self) -> int:
+        """How many products were sold."""
+        return sum(name.startswith("units/") for name in self.orders.truth.counters)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest item of analytics, without its key."""
+        return max(len(item["packed"]["B"]) for item in self._aws.dynamodb.each("AnalyticsSums") if "packed" in item)
 
     def _at(self, moment: datetime, work: Callable[[], None]) -> None:
         heapq.heappush(self._due, (moment, next(self._numbers), work))
@@ -281,6 +293,11 @@ class Pipeline:
             raise AssertionError(message)
 
     def _called(self, call: Call) -> None:
+        # Summing up makes several calls at once.
+        with self._counting:
+            self._count(call)
+
+    def _count(self, call: Call) -> None:
         self._into.calls[f"{call.service} {call.operation}"] += 1
         match call.service:
             case "dynamodb":

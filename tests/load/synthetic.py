@@ -30,6 +30,7 @@ PRODUCTS = 2000
 CATEGORIES = 12
 CURRENCIES = {"EUR": 70, "USD": 25, "JPY": 5}
 ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
+STRIDE = 7919
 # An event follows the one before within so many seconds.
 STEP = 3.0
 
@@ -228,14 +229,18 @@ BLOCK = tuple(life for life, share in LIVES for _ in range(share))
 class Orders:
     """Makes orders one after the other, and counts what they come to."""
 
-    def __init__(self, seed: int, basis_points: int, fixed: dict[str, int]) -> None:
-        """Begin with no order; the fees are those of the pipeline's configuration."""
+    def __init__(self, seed: int, basis_points: int, fixed: dict[str, int], products: int = PRODUCTS) -> None:
+        """Begin with no order; the fees are those of the pipeline's configuration.
+
+        With more products than usual one line of each order is for another product, in turn.
+        """
         self.truth = Truth()
         self.made = 0
         self._chance = random.Random(seed)
         self._fees = basis_points, fixed
         self._block: list[Life] = []
-        self._products = _products()
+        self._products = _products(products)
+        self._in_turn = products > PRODUCTS
         self._weights = {name: list(accumulate(1 / (rank + 1) for rank in range(len(some)))) for name, some in self._products.items()}
 
     def next(self) -> list[Event]:
@@ -276,6 +281,9 @@ class Orders:
     def _placed(self, number: int, least: int) -> OrderPlaced:
         [currency] = self._chance.choices(list(CURRENCIES), list(CURRENCIES.values()))
         chosen = self._chance.choices(self._products[currency], cum_weights=self._weights[currency], k=self._chance.randint(least, 4))
+        if self._in_turn:
+            # Far from the one before, so that they are in no order.
+            chosen.append(self._products[currency][number * STRIDE % len(self._products[currency])])
         products = list(dict.fromkeys(chosen))
         while len(products) < least:
             products = list(dict.fromkeys([*products, self._chance.choice(self._products[currency])]))
@@ -296,14 +304,14 @@ def logged(event: Event) -> dict[str, Any]:
     return {**keys, "type": {"S": event.type}, "event": {"S": events.encode(event).decode()}, **sampled}
 
 
-def _products() -> dict[str, list[Product]]:
+def _products(number: int) -> dict[str, list[Product]]:
     found: dict[str, list[Product]] = {}
     for currency, share in CURRENCIES.items():
         found[currency] = [
             Product(
                 f"{currency}-{rank:04d}", Money(490 + 37 * (rank % 211), currency), f"category-{rank % CATEGORIES}" if rank % 7 else None
             )
-            for rank in range(PRODUCTS * share // 100)
+            for rank in range(number * share // 100)
         ]
     return found
 

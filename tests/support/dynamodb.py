@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -107,6 +108,14 @@ class _Refused(Exception):
     def __init__(self, there: Item | None) -> None:
         super().__init__()
         self.there = there
+
+
+class Ordered(MutableMapping[Key, Item]):
+    """A mapping of items that finds those of a partition in the order of their sort keys, without looking at the others."""
+
+    @abstractmethod
+    def between(self, partition: Any, low: Any, high: Any, most: int | None, *, backwards: bool) -> list[Item]:
+        """Return, in their order, at most so many items between two sort keys, the last ones if `backwards`."""
 
 
 @dataclass(frozen=True)
@@ -371,13 +380,17 @@ class FakeDynamoDB:
         key = index.key if index else table.key
         condition = _expressions(given).key_condition
         _check_key_condition(condition, list(key))
-        items = self._indexed(table, index) if index else self._partition(table, condition)
+        items = self._indexed(table, index) if index else self._partition(table, condition, given)
         found = [item for item in items if holds(condition, item)]
         return self._page(table, index, found, given)
 
-    def _partition(self, table: Table, condition: Condition | None) -> list[Item]:
+    def _partition(self, table: Table, condition: Condition | None, given: Parameters) -> list[Item]:
         """Return the items of a table with the partition key that a key condition asks for, in the order of their keys."""
         items, value = self._items[table.name], _partition_value(condition, next(iter(table.key)))
+        if isinstance(items, Ordered):
+            # Some more than are asked for, so that it shows that there are more.
+            most = given["Limit"] + 2 if "Limit" in given and "ExclusiveStartKey" not in given else None
+            return items.between(value, *_bounds(condition, list(table.key)[-1]), most, backwards=not given.get("ScanIndexForward", True))
         return [items[key] for key in sorted([key for key in items if key[0] == value])]
 
     def _scan(self, given: Parameters) -> Answer:
@@ -722,6 +735,21 @@ def _partition_value(condition: Condition | None, name: str) -> Any:
             case _:
                 pass
     raise AssertionError(name)
+
+
+def _bounds(condition: Condition | None, name: str) -> tuple[Any, Any]:
+    """Return the least and the greatest sort key that a key condition allows, ends included, and None for an open end."""
+    for part in [condition.left, condition.right] if isinstance(condition, Both) else [condition]:
+        match part:
+            case Comparison("<" | "<=", Path((found,)), Literally(value)) if found == name:
+                return None, ordering(value)
+            case Comparison(">" | ">=", Path((found,)), Literally(value)) if found == name:
+                return ordering(value), None
+            case Between(Path((found,)), Literally(low), Literally(high)) if found == name:
+                return ordering(low), ordering(high)
+            case _:
+                pass
+    return None, None
 
 
 def _key_part(condition: Condition | None) -> tuple[str | int, str]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from analytics import count, leaderboard, recalculate, recalculation, requests, rules, sales
-from analytics.store import Analytics
+from analytics import store as stores
+from analytics.store import Analytics, Range
 from orderflow import events
 from orderflow.events import Event
 from orderflow.money import Money
@@ -22,6 +29,7 @@ from tests.support.dynamodb import Crash, crash_at
 from tests.support.runtime import CONTEXT
 from tests.support.sales import BEGIN, CUSTOMER, confirmed, event, paid_back, placed, record, rejected, short, streamed
 
+PARENTS = {"top"}
 SKUS = st.sampled_from(["MUG", "CUP", "TEA"])
 
 
@@ -44,16 +52,32 @@ def store(aws: Aws) -> Analytics:
 
 
 def sums(aws: Aws) -> dict[str, Any]:
-    """Return all sums and leaderboards there are, by place, and that nothing waits to be summed up."""
+    """Return all sums, units and leaderboards there are, by place, after making sure that nothing waits to be summed up."""
     assert store(aws).new(1) == []
+    assert store(aws).head().pages == ()
     found: dict[str, Any] = {}
     for item in aws.dynamodb.items("AnalyticsSums"):
+        place = item["place"]["S"]
         if item["period"]["S"] == "board":
-            period, _, category = item["place"]["S"].partition("/")
-            found[item["place"]["S"]] = store(aws).leaderboard(period, category)
-        elif "changes" in item:
-            found[item["place"]["S"]] = store(aws).sum(item["place"]["S"]).counters
-    return found
+            period, _, category = place.partition("/")
+            found[place] = store(aws).leaderboard(period, category)
+        elif item["period"]["S"] in PARENTS or len(item["period"]["S"]) in {rules.HOUR, rules.MONTH}:
+            found[place] = store(aws).sum(place).counters
+    return found | units(aws)
+
+
+def ranges(aws: Aws, period: str) -> list[Range]:
+    """Return the ranges of products, after making sure that each ends where the next one begins."""
+    some = list(store(aws).ranges(period))
+    assert [one.end for one in some] == [*(one.first for one in some[1:]), None][: len(some)]
+    assert not some or some[0].first == ""
+    return some
+
+
+def units(aws: Aws) -> dict[str, Any]:
+    """Return the units of products that there are, by period."""
+    periods = {item["period"]["S"] for item in aws.dynamodb.items("AnalyticsSums") if item["period"]["S"].startswith("products/")}
+    return {one: {sku: sold for part in ranges(aws, one.removeprefix("products/")) for sku, sold in part.units.items()} for one in periods}
 
 
 def told(*batches: list[Event]) -> dict[str, Any]:
@@ -70,9 +94,15 @@ def told(*batches: list[Event]) -> dict[str, Any]:
 def test_all_levels_come_to_the_same_and_to_what_happened(happened: list[Event]) -> None:
     found = told(happened)
     counts = [rules.count(one) for one in happened]
-    for period, counters in found.items():
-        if "/" not in period:
-            assert counters == rules.added(one.counters for one in counts if period in {"all", one.minute[: len(period)]})
+
+    def wanted(period: str) -> rules.Counters:
+        return rules.added(one.counters for one in counts if period in {"all", one.minute[: len(period)]})
+
+    for period, content in found.items():
+        if period.startswith("products/"):
+            assert content == rules.units(wanted(period.removeprefix("products/")))
+        elif "/" not in period:
+            assert content == rules.without_units(wanted(period))
     assert {one.minute for one in counts if one.counters} <= found.keys()
 
 
@@ -117,7 +147,7 @@ def test_a_late_report_counts_in_the_minute_that_its_sender_says() -> None:
 
 @pytest.mark.parametrize("state", sorted(orders.STATES))
 def test_order_has_at_most_one_outcome(state: str) -> None:
-    counters = rules.totals(map(rules.count, orders.history(*orders.STATES[state])))
+    counters = rules.added(rules.count(one).counters for one in orders.history(*orders.STATES[state]))
     assert counters.get("orders", 0) == (state != "new")
     outcomes = rules.part(counters, "outcome")
     assert set(outcomes.values()) <= {1}
@@ -126,10 +156,21 @@ def test_order_has_at_most_one_outcome(state: str) -> None:
 
 def test_a_leaderboard_has_the_hundred_best_of_all_and_of_each_category() -> None:
     counters = {f"units/c{number % 2}/SKU-{number:03}": 1000 - number // 2 for number in range(250)}
-    boards = rules.leaderboards({**counters, "units//OTHER": 5000, "orders": 7})
+    sold = rules.by_category(rules.units({**counters, "units//OTHER": 5000, "orders": 7}))
+    boards = {category: rules.best((), some) for category, some in sold.items()}
     assert [len(boards[name]) for name in ("", "c0", "c1")] == [100, 100, 100]
     assert boards[""][:3] == (rules.Rank("OTHER", 5000), rules.Rank("SKU-000", 1000), rules.Rank("SKU-001", 1000))
     assert boards["c1"][0] == rules.Rank("SKU-001", 1000)
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 400).map("SKU-{}".format), st.integers(1, 50), max_size=80), max_size=8))
+def test_a_leaderboard_that_only_hears_of_what_was_sold_is_that_of_everything(batches: list[dict[str, int]]) -> None:
+    board: tuple[rules.Rank, ...] = ()
+    every = Counter[str]()
+    for batch in batches:
+        every.update(batch)
+        board = rules.best(board, {sku: every[sku] for sku in batch})
+    assert board == rules.best((), every)
 
 
 def asked_for(module: Any, context: Any, **query: str) -> Any:
@@ -189,7 +230,7 @@ def test_a_minute_and_a_day_have_orders_revenue_outcomes_refunds_and_stock_outs(
     assert [one["outcome"] for one in days[1]["outcomes"]] == ["fraud_refused"]
 
 
-@pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "GetItem", "Query"])
+@pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "GetItem", "Query", "TransactWriteItems"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_wherever_summing_up_dies_the_next_run_makes_up_for_it(aws: Aws, operation: str, when: str) -> None:
     happened = [event(number, confirmed({"MUG": 1}), 40 * number) for number in range(5)]
@@ -210,7 +251,7 @@ def test_wherever_summing_up_dies_the_next_run_makes_up_for_it(aws: Aws, operati
     assert died
 
 
-@pytest.mark.parametrize("operation", ["PutItem", "Query", "GetItem"])
+@pytest.mark.parametrize("operation", ["PutItem", "Query", "GetItem", "TransactWriteItems"])
 def test_who_sums_up_while_another_does_never_takes_from_what_it_found(aws: Aws, operation: str) -> None:
     """The other one brings in an event more, at any moment."""
     first, second = (event(number, confirmed({"MUG": 1})) for number in (1, 2))
@@ -227,12 +268,12 @@ def test_who_sums_up_while_another_does_never_takes_from_what_it_found(aws: Aws,
             if seen == moment:
                 aws.dynamodb.before = None
                 count.handler(streamed(second), CONTEXT)
-                recalculation.run(store(aws), lambda: True)
+                recalculation.run(store(aws), BEGIN, lambda: True)
 
         aws.dynamodb.before = meanwhile
-        recalculation.run(store(aws), lambda: True)
+        recalculation.run(store(aws), BEGIN, lambda: True)
         if seen >= moment:
-            recalculation.run(store(aws), lambda: True)
+            recalculation.run(store(aws), BEGIN, lambda: True)
             assert sums(aws) == wanted
 
 
@@ -259,10 +300,213 @@ def test_very_many_minutes_are_summed_up_in_several_rounds(aws: Aws) -> None:
     """As a replay brings them; a run that has no time left stops between rounds."""
     for begin in range(0, 600, 150):
         count.handler(streamed(*(event(number, placed(), 60 * number) for number in range(begin, begin + 150))), CONTEXT)
-    left = iter([True, True, False])
-    assert recalculation.run(store(aws), lambda: next(left)).minutes == 300
-    assert recalculation.run(store(aws), lambda: True).minutes == 300
+    left = iter([True, True, True, False])
+    assert recalculation.run(store(aws), BEGIN, lambda: next(left, False)).minutes == 80
+    assert recalculation.run(store(aws), BEGIN, lambda: True).minutes == 520
     assert store(aws).sum("all").counters == {"orders": 600}
+
+
+class TestManyProducts:
+    """Units of more products than an item could hold: 20,000, as often as the machine has time for."""
+
+    PRODUCTS = tuple(f"SKU-{number:07}" for number in range(20_000))
+
+    def sell(self, aws: Aws, batch: int, units: rules.Units, *, side_by_side: bool = False) -> rules.Units:
+        """Add units to those of all times, as a batch."""
+        if not side_by_side:
+            return store(aws).add_units(batch, "all", units)
+        with ThreadPoolExecutor(4) as pool:
+            return Analytics("AnalyticsSums", aws.dynamodb.client, pool.map).add_units(batch, "all", units)
+
+    @pytest.mark.parametrize("side_by_side", [False, True])
+    def test_all_of_them_at_once_are_counted_and_no_item_is_large(self, aws: Aws, side_by_side: bool) -> None:
+        sold = self.sell(aws, 1, {sku: {"cups": 2} for sku in self.PRODUCTS}, side_by_side=side_by_side)
+        assert sold == units(aws)["products/all"] == {sku: {"cups": 2} for sku in self.PRODUCTS}
+        assert max(len(item["packed"]["B"]) for item in aws.dynamodb.items("AnalyticsSums")) <= stores._RANGE_BYTES
+
+    def test_what_a_change_costs_depends_on_the_change_alone(self, aws: Aws) -> None:
+        calls = []
+        for batch, exist in enumerate((1000, 5000, 20_000)):
+            self.sell(aws, 2 * batch + 1, {sku: {"": 1} for sku in self.PRODUCTS[:exist]})
+            aws.dynamodb.calls.clear()
+            self.sell(aws, 2 * batch + 2, {sku: {"": 1} for sku in self.PRODUCTS[:exist:999]})
+            calls.append((aws.dynamodb.calls.total(), len(self.PRODUCTS[:exist:999])))
+        assert all(made <= 2 * changed for made, changed in calls)
+
+    @pytest.mark.parametrize("side_by_side", [False, True])
+    def test_a_batch_that_is_added_again_changes_nothing_and_finds_the_same_units(self, aws: Aws, side_by_side: bool) -> None:
+        self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[::2]})
+        batch = {sku: {"": 5} for sku in self.PRODUCTS[:3000:3]}
+        first = self.sell(aws, 2, batch, side_by_side=side_by_side)
+        before = aws.dynamodb.items("AnalyticsSums")
+        assert self.sell(aws, 2, batch, side_by_side=side_by_side) == first
+        assert aws.dynamodb.items("AnalyticsSums") == before
+
+    @pytest.mark.parametrize("operation", ["PutItem", "TransactWriteItems"])
+    def test_a_batch_that_was_added_in_part_is_completed(self, aws: Aws, operation: str) -> None:
+        self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[:4000]})
+        batch = {sku: {"": 1} for sku in self.PRODUCTS[1000:3000]} | {f"NEW-{number}": {"": 1} for number in range(3000)}
+        wanted = units(aws)["products/all"]
+        wanted |= {sku: rules.added([wanted.get(sku, {}), sold]) for sku, sold in batch.items()}
+        aws.dynamodb.after = crash_at(operation, call=1)
+        with pytest.raises(Crash):
+            self.sell(aws, 2, batch)
+        aws.dynamodb.after = None
+        assert units(aws)["products/all"] != wanted
+        assert self.sell(aws, 2, batch) == {sku: wanted[sku] for sku in batch}
+        assert units(aws)["products/all"] == wanted
+
+    def test_two_that_add_the_same_batch_at_once_add_it_once(self, aws: Aws) -> None:
+        self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[:4000]})
+        batch = {sku: {"": 1} for sku in self.PRODUCTS[::5]}
+
+        def work() -> None:
+            for _ in range(200):
+                try:
+                    self.sell(aws, 2, batch)
+                except stores.Changed:
+                    continue
+                return
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        found = units(aws)["products/all"]
+        assert {sku for sku, sold in found.items() if sold == {"": 2}} == set(self.PRODUCTS[:4000:5])
+        assert {sku for sku, sold in found.items() if sold == {"": 1}} == (set(self.PRODUCTS[:4000]) | set(batch)) - set(
+            self.PRODUCTS[:4000:5]
+        )
+
+    def test_a_product_is_in_each_category_that_it_was_sold_in(self, aws: Aws) -> None:
+        self.sell(aws, 1, {"MUG": {"cups": 2}})
+        assert self.sell(aws, 2, {"MUG": {"gifts": 3}}) == {"MUG": {"cups": 2, "gifts": 3}}
+
+
+class TestRecount:
+    """Everything is counted again from the pages: of an older version, or where something was damaged."""
+
+    HAPPENED = tuple(event(number, confirmed({"MUG": 1, f"CUP-{number}": 2}), 3600 * number) for number in range(30))
+
+    def counted(self) -> Aws:
+        aws = Aws()
+        aws.lend()
+        for begin in range(0, 30, 10):
+            count.handler(streamed(*self.HAPPENED[begin : begin + 10]), CONTEXT)
+            recalculate.handler({}, CONTEXT)
+        return aws
+
+    def recount(self, aws: Aws) -> None:
+        assert recalculate.handler({"recount": True}, CONTEXT) == {"outcome": "recounting"}
+        recalculation.run(store(aws), datetime.now(UTC) + recalculation.WAIT, lambda: True)
+
+    def test_it_comes_to_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recalculation, "_ITEMS", 7)
+        aws = self.counted()
+        wanted = sums(aws)
+        self.recount(aws)
+        assert sums(aws) == wanted
+
+    def test_it_mends_what_was_damaged_or_lost(self) -> None:
+        aws = self.counted()
+        wanted = sums(aws)
+        for item in aws.dynamodb.items("AnalyticsSums"):
+            if item["period"]["S"] in {"top", "board", "products/all"}:
+                aws.dynamodb.client.delete_item(TableName="AnalyticsSums", Key={"period": item["period"], "place": item["place"]})
+        assert sums(aws) != wanted
+        self.recount(aws)
+        assert sums(aws) == wanted
+
+    def test_what_an_older_version_wrote_is_read_and_after_a_recount_is_as_written_now(self) -> None:
+        wanted = sums(self.counted())
+        aws = Aws()
+        aws.lend()
+        first, rest = self.HAPPENED[:20], self.HAPPENED[20:]
+        as_before(aws, first)
+        count.handler(streamed(*rest, *first[:3]), CONTEXT)
+        recalculate.handler({}, CONTEXT)
+        assert {place: store(aws).sum(place).counters for place in ("all", "2026-01-31", "2026-02-01")} == {
+            place: wanted[place] for place in ("all", "2026-01-31", "2026-02-01")
+        }
+        assert store(aws).leaderboard("all", "")[0] == rules.Rank("MUG", 20)
+        self.recount(aws)
+        assert sums(aws) == wanted
+
+    def test_it_waits_until_runs_that_know_nothing_of_it_are_over(self) -> None:
+        aws = self.counted()
+        recalculate.handler({"recount": True}, CONTEXT)
+        before = aws.dynamodb.items("AnalyticsSums")
+        count.handler(streamed(event(99, placed())), CONTEXT)
+        assert recalculate.handler({}, CONTEXT)["events"] == 0
+        assert [item for item in aws.dynamodb.items("AnalyticsSums") if item["period"]["S"] != "new"] == [
+            item for item in before if item["period"]["S"] != "new"
+        ]
+
+    @pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "Scan", "TransactWriteItems"])
+    def test_wherever_it_dies_the_next_run_goes_on(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recalculation, "_ITEMS", 20)
+        wanted, died = sums(self.counted()), 0
+        for call in range(1, 60, 7):
+            aws = self.counted()
+            recalculate.handler({"recount": True}, CONTEXT)
+            later = datetime.now(UTC) + recalculation.WAIT
+            aws.dynamodb.after = crash_at(operation, call=call)
+            try:
+                recalculation.run(store(aws), later, lambda: True)
+            except Crash:
+                died += 1
+            aws.dynamodb.after = None
+            recalculation.run(store(aws), later, lambda: True)
+            assert sums(aws) == wanted
+        assert died
+
+    def test_one_that_was_slow_takes_nothing_from_what_was_counted_again(self) -> None:
+        aws = self.counted()
+        wanted = sums(aws)
+        recalculate.handler({"recount": True}, CONTEXT)
+        later = datetime.now(UTC) + recalculation.WAIT
+
+        def meanwhile(name: str, _: Any) -> None:
+            if name == "DeleteItem":
+                aws.dynamodb.before = None
+                recalculation.run(store(aws), later, lambda: True)
+
+        aws.dynamodb.before = meanwhile
+        recalculation.run(store(aws), later, lambda: True)
+        recalculation.run(store(aws), later, lambda: True)
+        assert sums(aws) == wanted
+
+
+def as_before(aws: Aws, happened: Sequence[Event]) -> None:
+    """Write what the version before, which had units in its sums and no batches, would have."""
+    counts = [rules.count(one) for one in happened]
+
+    def put(period: str, place: str, content: Any, **more: Any) -> None:
+        packed = zlib.compress(msgspec.json.encode(content))
+        aws.dynamodb.seed("AnalyticsSums", {"period": {"S": period}, "place": {"S": place}, "packed": {"B": packed}, **more})
+
+    changes = {"changes": {"N": "3"}}
+    for one in counts:
+        put(one.minute, f"digest of {one.event_id}", [one])
+    every = {"top": ("all", ""), **{one.minute[:n]: (one.minute[:m], one.minute[:m]) for one in counts for n, m in ((13, 16), (10, 13))}}
+    for period, (place, begin) in every.items():
+        put(period, place, rules.added(one.counters for one in counts if one.minute.startswith(begin)), **changes)
+    for day in {one.minute[:10] for one in counts}:
+        put(day[:7], day, rules.added(one.counters for one in counts if one.minute.startswith(day)), **changes)
+    for month in {one.minute[:7] for one in counts}:
+        put("all", month, rules.added(one.counters for one in counts if one.minute.startswith(month)), **changes)
+    sold = rules.by_category(rules.units(rules.added(one.counters for one in counts)))
+    put("board", "all/", rules.best((), sold[""]), **changes)
+
+
+def test_events_that_are_replayed_leave_no_further_pages(aws: Aws) -> None:
+    happened = [event(number, placed(), number) for number in range(50)]
+    for number in range(3):
+        count.handler(streamed(*happened[number:]), CONTEXT)
+        recalculate.handler({}, CONTEXT)
+    kept = [item for item in aws.dynamodb.items("AnalyticsSums") if len(item["period"]["S"]) == rules.MINUTE]
+    assert len(kept) == 1
 
 
 @pytest.mark.parametrize("name", samples.names("analytics/count"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,30 @@ def test_a_mapping_on_disk_is_a_mapping(tmp_path: Path) -> None:
     assert mapping.pop((b"a", 1)) == {"S": "y"}
     assert (len(mapping), mapping.get((b"a", 1))) == (0, None)
     mapping.close()
+
+
+def test_a_mapping_on_disk_finds_what_is_between_two_sort_keys(tmp_path: Path) -> None:
+    mapping: Any = OnDisk(tmp_path / "one")
+    mapping.update({(part, sort): {"S": f"{part}{sort}"} for part in (b"a", b"b") for sort in (b"1", b"2", b"3", b"4")})
+    mapping.update({(b"n", Decimal(number)): {"N": str(number)} for number in (10, 9, 100)})
+    mapping[(b"alone",)] = {"S": "one"}
+
+    def between(*given: Any, backwards: bool = False) -> list[Any]:
+        return [next(iter(item.values())) for item in mapping.between(*given, backwards=backwards)]
+
+    assert between(b"a", b"2", b"3", None) == ["b'a'b'2'", "b'a'b'3'"]
+    assert between(b"b", None, b"3", 1, backwards=True) == ["b'b'b'3'"]
+    assert between(b"n", Decimal(10), None, None) == ["10", "100"]
+    assert between(b"alone", None, None, None) == ["one"]
+    assert set(mapping) >= {(b"a", b"1"), (b"n", Decimal(9)), (b"alone",)}
+    mapping.close()
+
+
+def test_with_many_products_nearly_each_order_is_for_another_one() -> None:
+    orders = Orders(7, 140, {"EUR": 25}, products=50_000)
+    placed = [event.data for _ in range(500) for event in orders.next() if isinstance(event.data, events.OrderPlaced)]
+    skus = {line.sku for one in placed for line in one.lines}
+    assert len(skus) > 450
 
 
 def test_the_command_shows_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
