@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +12,10 @@ from analytics.store import Analytics
 from orderflow import settings
 from orderflow.clients import client
 from orderflow.observability import logger, observed
+from orderflow.sidebyside import side_by_side
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-# At most as many as the client has connections.
-_POOL = ThreadPoolExecutor(8)
-_WORTH_IT = 16
-
-
-def side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
-    """Return the results of `work` for every item, in their order; many are worked on by several threads."""
-    some = list(items)
-    return _POOL.map(work, some) if len(some) >= _WORTH_IT else map(work, some)
-
 
 ANALYTICS = Analytics(settings.required("ANALYTICS_TABLE"), client("dynamodb"), side_by_side)
 # Enough for what is summed up at once.

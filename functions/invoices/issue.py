@@ -1,9 +1,9 @@
-"""Writes the invoice of a confirmed order, and credit notes for what is cancelled or paid back of it since.
+"""Writes the invoices of confirmed orders, and credit notes for what is cancelled or paid back of them since.
 
-Of each the document comes first, then its number, its row and its event in one transaction. An event only wakes it: an order
-that has what is due is left alone. A document depends on nothing but the order and the number, so writing it again writes the
-same. Where another order takes the number first, the next one is tried, and the document under the lost number stays behind,
-named by nobody.
+The documents of a batch come first, then their numbers, their rows and the orders' events in one transaction. An event only wakes
+it: an order that has what is due is left alone. A document depends on nothing but the order and the number, so writing it again
+writes the same. Where other orders take the numbers first, the next ones are tried, and the documents under the lost numbers stay
+behind, named by nobody.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from invoices import issuing
 from invoices.documents import Documents
 from invoices.numbers import Invoices
 from orderflow import settings
-from orderflow.batch import PartialFailures, each_order
+from orderflow.batch import PartialFailures, all_orders
 from orderflow.clients import client
 from orderflow.log import OrderLog
 from orderflow.observability import logger, observed
+from orderflow.order import Order
+from orderflow.sidebyside import side_by_side
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -27,16 +29,21 @@ STORES = issuing.Stores(
     LOG,
     Invoices(settings.required("INVOICES_TABLE"), client("dynamodb")),
     Documents(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3")),
+    side_by_side,
 )
 
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Answer a batch of SQS messages with those that have to come back."""
-    return each_order(event, issue)
+    return all_orders(event, issue)
 
 
-def issue(order_id: str) -> None:
-    """Have the order invoiced, and credited what it is to be. Raises what `issuing.issue` raises."""
-    order = issuing.issue(STORES, order_id)
-    logger.info("invoiced" if order.invoice else "not to be invoiced", number=order.invoice, state=order.state)
+def issue(order_ids: list[str]) -> dict[str, Exception]:
+    """Have orders invoiced, and credited what they are to be; return what keeps some of them from that."""
+    outcomes = issuing.issue(STORES, order_ids)
+    for order_id, order in outcomes.items():
+        if isinstance(order, Order):
+            line = "invoiced" if order.invoice else "not to be invoiced"
+            logger.info(line, order_id=order_id, correlation_id=order.correlation_id, number=order.invoice, state=order.state)
+    return {order_id: error for order_id, error in outcomes.items() if isinstance(error, Exception)}

@@ -1,25 +1,40 @@
-"""Issuing invoices and credit notes: whoever is first to a number has it, and the others try the next one."""
+"""Issuing invoices and credit notes: a batch of orders takes the numbers after the last one, all in one transaction.
+
+Of several at work whoever is first to a number has it, and the others take the numbers after it.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import batched
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from invoices import document
 from invoices.documents import Documents, key_of
-from invoices.numbers import CREDIT_NOTES, INVOICES, Invoices
+from invoices.numbers import CREDIT_NOTES, INVOICES, Invoices, Number
 from orderflow.commands import RecordCreditNote, RecordInvoice, Refusal, decide
-from orderflow.log import AlongsideFailed, Conflict, OrderLog
+from orderflow.log import AlongsideFailed, Conflict, Contention, OrderLog
+from orderflow.observability import logger
+from orderflow.order import Correction, Order
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orderflow.commands import Command
     from orderflow.events import Fact
-    from orderflow.order import Correction, Order
+    from orderflow.money import Money
 
+# Each is an event and a row in a transaction of 100.
+MOST = 40
 _ATTEMPTS = 8
+
+# Applies a function to every item of a list, maybe to several at once; as `map`.
+type Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+type Outcomes = dict[str, Order | Exception]
 
 
 class NotConfirmed(RuntimeError):
@@ -31,59 +46,153 @@ class NumbersContended(RuntimeError):
 
 
 class Stores(Struct, frozen=True):
-    """Where events, numbers and documents are kept."""
+    """Where events, numbers and documents are kept; `each` may read orders and write documents side by side."""
 
     log: OrderLog
     invoices: Invoices
     documents: Documents
+    each: Each = map
 
 
-def issue(stores: Stores, order_id: str) -> Order:
-    """Give the order its invoice, unless it was cancelled before, and a credit note for each of its corrections; return it afterwards.
+class Due(Struct, frozen=True):
+    """A document that an order is to have: an invoice, or the credit note for a correction."""
 
-    Raises:
-        OrderNotFound: there is no such order.
-        NotConfirmed: it is not confirmed.
-        NumbersContended, Contention: others kept getting in the way.
+    order: Order
+    correction: Correction | None = None
+
+    @property
+    def dated(self) -> datetime:
+        """When (UTC) the order was confirmed or the correction came about. Raises NotConfirmed."""
+        if self.correction:
+            return self.correction.since
+        if self.order.confirmed_at is None:
+            raise NotConfirmed(self.order.order_id)
+        return self.order.confirmed_at
+
+    @property
+    def amount(self) -> Money:
+        """What the document is about."""
+        return self.correction.amount if self.correction else self.order.total
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of its series."""
+        return CREDIT_NOTES if self.correction else INVOICES
+
+    def facts(self, number: Number, key: str) -> tuple[Fact, ...]:
+        """Return what the order's log says of it."""
+        if self.correction:
+            return _facts(self.order, RecordCreditNote(str(number), key, self.correction.cause))
+        return _facts(self.order, RecordInvoice(str(number), key))
+
+    def rendered(self, number: Number) -> str:
+        """Return the document."""
+        if self.correction:
+            return document.render_credit_note(self.order, self.correction, str(number))
+        return document.render(self.order, str(number), self.dated)
+
+
+def issue(stores: Stores, order_ids: Iterable[str]) -> Outcomes:
+    """Give orders their invoices, unless they were cancelled before, and a credit note for each of their corrections.
+
+    Return each order afterwards, or what keeps it from that: OrderNotFound, NotConfirmed; NumbersContended where
+    others kept getting in the way; and what the stores raise.
     """
+    outcomes: Outcomes = {}
+    for some in batched(dict.fromkeys(order_ids), MOST, strict=False):
+        outcomes |= _together(stores, some)
+    return outcomes
+
+
+def _together(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
+    """Work on orders together; where that fails, one after the other, so that none of them keeps the others from their documents."""
+    try:
+        return _issued(stores, order_ids)
+    except Exception as error:  # noqa: BLE001 - told of the orders one by one
+        if len(order_ids) == 1:
+            return {order_ids[0]: error}
+        logger.warning("orders_invoiced_one_by_one", orders=len(order_ids), exc_info=True)
+        return {order_id: outcome for one in order_ids for order_id, outcome in _together(stores, [one]).items()}
+
+
+def _issued(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
+    outcomes: Outcomes = {}
+    orders: dict[str, Order] = {}
     for attempt in range(_ATTEMPTS):
-        order = stores.log.load(order_id)
+        if attempt:
+            # Briefly: the others begin their next batch now, and have to load its orders first.
+            time.sleep(random.uniform(0, 0.005))  # noqa: S311 - jitter, not a secret
+        left = [order_id for order_id in order_ids if order_id not in orders and order_id not in outcomes]
+        for order_id, order in zip(left, stores.each(lambda order_id: _caught(_loaded, stores.log, order_id), left), strict=True):
+            if isinstance(order, Exception):
+                outcomes[order_id] = order
+            else:
+                orders[order_id] = order
         try:
-            return _credited(stores, _invoiced(stores, order))
-        except (AlongsideFailed, Conflict):
-            time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311 - jitter, not a secret
-    raise NumbersContended(order_id)
+            if failed := _number(stores, orders):
+                outcomes |= failed
+                orders = {order_id: order for order_id, order in orders.items() if order_id not in failed}
+            else:
+                return outcomes | orders
+        except Conflict:
+            # Something else happened to one of them.
+            orders.clear()
+        except (AlongsideFailed, Contention):
+            continue
+    return outcomes | {order_id: NumbersContended(order_id) for order_id in order_ids if order_id not in outcomes}
 
 
-def _invoiced(stores: Stores, order: Order) -> Order:
-    """Write the invoice under the next number of the year of the order's confirmation (UTC), which is its date."""
-    if order.invoice or order.state in {"rejected", "cancelled"}:
-        return order
-    if order.confirmed_at is None:
-        raise NotConfirmed(order.order_id)
-    number = stores.invoices.next(INVOICES, order.confirmed_at.year)
-    key = key_of(order.order_id, str(number))
-    facts = _facts(order, RecordInvoice(str(number), key))
-    stores.documents.put(key, document.render(order, str(number), order.confirmed_at))
-    alongside = stores.invoices.numbering(order, number, key, order.total, order.confirmed_at)
-    return stores.log.append(order, facts, source="invoices", alongside=alongside)
-
-
-def _credited(stores: Stores, order: Order) -> Order:
-    """Write the credit notes that are due, each dated when its correction came about; none where there is no invoice."""
-    for correction in order.corrections if order.invoice else ():
-        if correction.credit_note is None:
-            order = _credit(stores, order, correction)
+def _loaded(log: OrderLog, order_id: str) -> Order:
+    order = log.load(order_id)
+    if order.confirmed_at is None and _due(order):
+        raise NotConfirmed(order_id)
     return order
 
 
-def _credit(stores: Stores, order: Order, correction: Correction) -> Order:
-    number = stores.invoices.next(CREDIT_NOTES, correction.since.year)
-    key = key_of(order.order_id, str(number))
-    facts = _facts(order, RecordCreditNote(str(number), key, correction.cause))
-    stores.documents.put(key, document.render_credit_note(order, correction, str(number)))
-    alongside = stores.invoices.numbering(order, number, key, correction.amount, correction.since)
-    return stores.log.append(order, facts, source="invoices", alongside=alongside)
+def _number(stores: Stores, orders: dict[str, Order]) -> Outcomes:
+    """Number what is due of orders until nothing is, and keep them in `orders` as they are then.
+
+    Return what keeps some of them from that; the numbers of those with them are not taken then.
+    """
+    while dues := [due for order in orders.values() if (due := _due(order))]:
+        numbered = list(_numbered(stores.invoices, dues))
+        written = stores.each(lambda one: _caught(_document, stores, *one), numbered)
+        if failed := {due.order.order_id: error for (due, *_), error in zip(numbered, written, strict=True) if error}:
+            return failed
+        facts = [(due.order, due.facts(number, key)) for due, number, key in numbered]
+        rows = [stores.invoices.row(due.order, number, key, due.amount, due.dated) for due, number, key in numbered]
+        after = stores.log.append_together(facts, source="invoices", alongside=rows, attempts=1)
+        orders |= {order.order_id: order for order in after}
+    return {}
+
+
+def _due(order: Order) -> Due | None:
+    """Return the next document that an order is to have; none where there is no invoice for what is credited."""
+    if not order.invoice:
+        return None if order.state in {"rejected", "cancelled"} else Due(order)
+    return next((Due(order, correction) for correction in order.corrections if correction.credit_note is None), None)
+
+
+def _numbered(invoices: Invoices, dues: Iterable[Due]) -> Iterator[tuple[Due, Number, str]]:
+    """Yield documents with the numbers and the keys that are next, of the year (UTC) of the document's date."""
+    last: dict[tuple[str, int], Number] = {}
+    for due in dues:
+        series = due.prefix, due.dated.year
+        number = last[series].following() if series in last else invoices.next(*series)
+        last[series] = number
+        yield due, number, key_of(due.order.order_id, str(number))
+
+
+def _document(stores: Stores, due: Due, number: Number, key: str) -> None:
+    stores.documents.put(key, due.rendered(number))
+
+
+def _caught[A](work: Callable[..., A], *given: Any) -> A | Exception:
+    """Return what a call returns or raises."""
+    try:
+        return work(*given)
+    except Exception as error:  # noqa: BLE001 - it is of one order, and its message's
+        return error
 
 
 def _facts(order: Order, command: Command) -> tuple[Fact, ...]:

@@ -1,6 +1,6 @@
 """The table Invoices: by year, the invoices under their numbers, and in a series of their own the credit notes.
 
-The number after the last one is taken by writing the document's row under it, in one transaction with the order's event, on
+The numbers after the last one are taken by writing the documents' rows under them, in one transaction with the orders' events, on
 condition that nothing is there. Nobody deletes a row, so no number is given twice, and none without a document.
 """
 
@@ -35,6 +35,10 @@ class Number(Struct, frozen=True):
         """Return the number as it stands on the document: 2026-000042, or CN-2026-000042."""
         return f"{self.series}-{self.position:06}"
 
+    def following(self) -> Number:
+        """Return the number after this one."""
+        return Number(self.series, self.position + 1)
+
 
 class Invoices:
     """Reads and writes the table."""
@@ -45,7 +49,10 @@ class Invoices:
         self._client = client
 
     def next(self, prefix: str, year: int) -> Number:
-        """Return the number that comes next of `INVOICES` or `CREDIT_NOTES` in a year; somebody else may take it first."""
+        """Return the number that comes next of `INVOICES` or `CREDIT_NOTES` in a year; somebody else may take it first.
+
+        One item is read, the last of the year, by its place in the order of the keys.
+        """
         series = f"{prefix}{year}"
         answer: Any = self._client.query(
             TableName=self._table,
@@ -61,25 +68,23 @@ class Invoices:
         last = int(answer["Items"][0]["position"]["N"]) if answer["Items"] else 0
         return Number(series, last + 1)
 
-    def numbering(self, order: Order, number: Number, document: str, amount: Money, issued_at: datetime) -> list[TransactWriteItemTypeDef]:
-        """Return the writes that give a document of an order this number; they fail when another one has it."""
-        return [
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": {
-                        **_key(number),
-                        "number": {"S": str(number)},
-                        "order_id": {"S": order.order_id},
-                        "document": {"S": document},
-                        "amount": {"N": str(amount.amount)},
-                        "currency": {"S": amount.currency},
-                        "issued_at": {"S": timestamp(issued_at)},
-                    },
-                    "ConditionExpression": "attribute_not_exists(series)",
-                }
+    def row(self, order: Order, number: Number, document: str, amount: Money, issued_at: datetime) -> TransactWriteItemTypeDef:
+        """Return the write that gives a document of an order this number; it fails when another one has it."""
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": {
+                    **_key(number),
+                    "number": {"S": str(number)},
+                    "order_id": {"S": order.order_id},
+                    "document": {"S": document},
+                    "amount": {"N": str(amount.amount)},
+                    "currency": {"S": amount.currency},
+                    "issued_at": {"S": timestamp(issued_at)},
+                },
+                "ConditionExpression": "attribute_not_exists(series)",
             }
-        ]
+        }
 
 
 def _key(number: Number) -> dict[str, Any]:

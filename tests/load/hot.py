@@ -42,6 +42,7 @@ AT_ONCE = 1_000_000
 RATES = (25, 50, 125, 250, 500, AT_ONCE)
 WANTED_RATE = 125
 MOST_ATTEMPTS = 1.7
+_KEYS = {table.name: tuple(table.key) for table in TABLES}
 ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 
 
@@ -176,7 +177,7 @@ def simulate(case: Case) -> Outcome:
         _place(database, order_id)
         moment += chance.expovariate(case.rate)
         clock.at(moment, lambda order_id=order_id: order(order_id))
-    with _simulated(clock, chance):
+    with simulated(clock, chance):
         clock.run()
     rows = database.items("Stock")
     outcome.attempts, outcome.reads = client.transactions, database.calls["BatchGetItem"]
@@ -207,15 +208,17 @@ def _retry() -> dict[str, Any]:
 
 
 @contextmanager
-def _simulated(clock: Clock, chance: random.Random) -> Iterator[None]:
-    """Have the code under test pause on this clock, by this generator."""
-    real = orderlog.time, orderlog.random
-    setattr(orderlog, "time", SimpleNamespace(sleep=clock.sleep))  # noqa: B010 - modules, for the type checker
-    setattr(orderlog, "random", chance)  # noqa: B010
+def simulated(clock: Clock, chance: random.Random, *others: Any) -> Iterator[None]:
+    """Have the code under test, the order log and other modules, pause on this clock, by this generator."""
+    modules: tuple[Any, ...] = (orderlog, *others)
+    real = [(module, module.time, module.random) for module in modules]
+    for module in modules:
+        module.time, module.random = SimpleNamespace(sleep=clock.sleep), chance
     try:
         yield
     finally:
-        orderlog.time, orderlog.random = real
+        for module, time, generator in real:
+            module.time, module.random = time, generator
 
 
 def _conflict(met: list[bool]) -> Exception:
@@ -225,5 +228,5 @@ def _conflict(met: list[bool]) -> Exception:
 
 
 def _key(request: Parameters) -> Any:
-    key = request.get("Key") or {name: request["Item"][name] for name in ("order_id", "version") if name in request["Item"]}
+    key = request.get("Key") or {name: request["Item"][name] for name in _KEYS[request["TableName"]]}
     return request["TableName"], tuple(sorted((name, *value.values()) for name, value in key.items()))

@@ -135,7 +135,8 @@ class Pipeline:
         self._aws = Aws(FakeDynamoDB(*TABLES, storage=self._file, keeps_changes=False))
         self.orders = Orders(seed, post.FEES.basis_points, post.FEES.fixed, products)
         self.used, self.clock = Tally(), Tally()
-        self.minutes = self.twice = self.late = 0
+        self.minutes = self.twice = self.late = self.sold = 0
+        self._skus = set[str]()
         self._into = self.used
         self._meter = Meter({table.name: _schema(table) for table in TABLES}, _Recent())
         self._consumers = [Consumer(name, handler, compare.consumers()[name][1], _at_once(name)) for name, handler in HANDLERS.items()]
@@ -222,6 +223,8 @@ class Pipeline:
 
     def _appended(self, event: events.Event) -> None:
         """Bring an event to the publisher with the next batch; some come with the one after that as well."""
+        if isinstance(event.data, events.OrderConfirmed):
+            self._skus |= {line.sku for line in event.data.lines}
         again, record = next(self._records) % TWICE == 0, _record(event)
         self._add(record)
         if again:
@@ -281,6 +284,8 @@ class Pipeline:
     def _sum_up(self) -> None:
         self._into = self.clock
         self.minutes += 1
+        self.sold += len(self._skus)
+        self._skus.clear()
         self._invoke("AnalyticsRecalculate", recalculate.handler, {})
         self._into = self.used
 

@@ -18,11 +18,11 @@ from orderflow.clients import client
 from orderflow.observability import identify, lines, logger, tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-__all__ = ["PartialFailures", "RetryQueue", "each_change", "each_order", "each_record"]
+__all__ = ["PartialFailures", "RetryQueue", "all_orders", "each_change", "each_order", "each_record"]
 
 _KEYS = ("message_id", "correlation_id", "order_id", "event_id")
 
@@ -77,6 +77,33 @@ def each_change(event: dict[str, Any], work: Callable[[str, int | None], object]
     if retries and _is_of_stream(event):
         return _each_of_stream(_latest_of_each_order(event), wake, retries)
     return each_record(event, wake)
+
+
+def all_orders(event: dict[str, Any], work: Callable[[list[str]], Mapping[str, Exception]]) -> PartialFailures:
+    """Call `work` once with the ids of all the orders that the messages of an SQS batch are about; answer with those that failed.
+
+    For consumers that work on many orders at once. `work` answers what keeps some of the orders from their end, and logs a line for each
+    of the others. A malformed message fails alone.
+    """
+    messages: dict[str, list[str]] = {}
+    about: dict[str, _Ids] = {}
+    failed: list[str] = []
+    for record in event["Records"]:
+        try:
+            ids = _bus_events.decode(record["body"]).detail
+        except msgspec.DecodeError:
+            logger.exception("message failed", message_id=record["messageId"])
+            failed.append(record["messageId"])
+        else:
+            messages.setdefault(ids.order_id, []).append(record["messageId"])
+            about[ids.order_id] = ids
+    errors: Mapping[str, Exception] = {}
+    with lines.of_message():
+        errors = work(list(messages)) if messages else {}
+        for order_id, error in errors.items():
+            logger.error("message failed", order_id=order_id, correlation_id=about[order_id].correlation_id, exc_info=error)
+            failed += messages[order_id]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
 def each_record(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _session = get_session()
+# As many calls at once as `orderflow.sidebyside` makes; a connection is only made when it is needed.
+CONNECTIONS = 16
 _config = Config(
     connect_timeout=1,
     read_timeout=2,
+    max_pool_connections=CONNECTIONS,
     retries={"mode": "standard", "total_max_attempts": 3},
     tcp_keepalive=True,
 )

@@ -267,21 +267,37 @@ class OrderLog:
             AlongsideFailed: a condition of `alongside` did not hold.
             Contention: other transactions kept getting in the way.
         """
-        new: list[events.Event] = []
-        after = order
-        for fact in facts:
-            event = _event(after, fact, source, after.last_event_id, occurred_at)
-            new.append(event)
-            after = evolve(after, event)
-        puts = [self._put_of(self._item(event)) for event in new]
-        opening = [] if is_open(order) or not is_open(after) else [self._opening(new[-1])]
+        [after] = self.append_together([(order, facts)], source=source, alongside=alongside, attempts=attempts, occurred_at=occurred_at)
+        return after
+
+    def append_together(
+        self,
+        appends: Sequence[tuple[Order, Sequence[events.Fact]]],
+        *,
+        source: str,
+        alongside: Sequence[TransactWriteItemTypeDef] = (),
+        attempts: int = ATTEMPTS,
+        occurred_at: datetime | None = None,
+    ) -> list[Order]:
+        """Append facts to several orders, to all of them or to none, as `append` does to one; return the orders after them.
+
+        A transaction takes 100 writes: an event each, `alongside`, and the marks of orders that the saga has work with again.
+
+        Raises:
+            Conflict: one of the logs has gone on since its order was loaded.
+            AlongsideFailed, Contention: as `append`.
+        """
+        changes = [_change(order, facts, source, occurred_at) for order, facts in appends]
+        puts = [self._put_of(self._item(event)) for _, new, _ in changes for event in new]
+        opening = [self._opening(new[-1]) for order, new, after in changes if not is_open(order) and is_open(after)]
         if len(puts) == 1 and not opening and not alongside:
             self._append_one(puts[0])
         else:
             transact(self._client, [*({"Put": put} for put in puts), *opening], alongside, own=len(puts), attempts=attempts)
-        if is_open(order) and not is_open(after):
-            self._try_to_unmark(after, new[-1].appended_at)
-        return self._kept(after)
+        for order, new, after in changes:
+            if is_open(order) and not is_open(after):
+                self._try_to_unmark(after, new[-1].appended_at)
+        return [self._kept(after) for _, _, after in changes]
 
     def unmark(self, order: Order, since: datetime | None = None) -> None:
         """Take the mark off an order that the saga has no work with; one that waits for a person keeps another, `since` (UTC) if given.
@@ -461,6 +477,17 @@ def timestamp(moment: datetime) -> str:
 
 def _key(order_id: str, version: int) -> dict[str, Any]:
     return {"order_id": {"S": order_id}, "version": {"N": str(version)}}
+
+
+def _change(order: Order, facts: Sequence[events.Fact], source: str, said: datetime | None) -> tuple[Order, list[events.Event], Order]:
+    """Return an order, the events that facts are, and the order after them."""
+    new: list[events.Event] = []
+    after = order
+    for fact in facts:
+        event = _event(after, fact, source, after.last_event_id, said)
+        new.append(event)
+        after = evolve(after, event)
+    return order, new, after
 
 
 def _event(order: Order, fact: events.Fact, source: str, cause: str | None, said: datetime | None = None) -> events.Event:

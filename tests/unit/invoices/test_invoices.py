@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from html.parser import HTMLParser
@@ -12,16 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from invoices import document, issue, read
+from invoices import document, issue, issuing, read
 from orderflow.commands import Command
 from orderflow.events import Address, CreditNoteIssued, InvoiceIssued, Line
 from orderflow.money import Money
 from tests.support import clients, orders, samples
 from tests.support.aws import Aws
+from tests.support.dynamodb import client_error
 from tests.support.prepared import PREPARED, place, prepare
 
 CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
 FINISHED = {"batchItemFailures": []}
+
+
+def invoice(*order_ids: str) -> None:
+    """Have orders invoiced and credited; raises what keeps one of them from it."""
+    for error in issue.issue(list(order_ids)).values():
+        raise error
 
 
 def numbers(aws: Aws) -> dict[str, str]:
@@ -75,7 +83,7 @@ class TestNumbers:
                 written.extend(next(iter(item.values()))["TableName"] for item in given["TransactItems"])
 
         aws.dynamodb.before = note
-        issue.issue("ord_1")
+        invoice("ord_1")
         assert sorted(written) == ["Invoices", "OrderLog"]
 
     def test_what_an_older_version_counted_by_is_no_invoice(self, aws: Aws) -> None:
@@ -84,8 +92,8 @@ class TestNumbers:
         year = (issue.LOG.load("ord_1").confirmed_at or orders.START).year
         counter = {"series": {"S": str(year)}, "position": {"N": "0"}, "last": {"N": "0"}}
         aws.dynamodb.seed("Invoices", counter)
-        issue.issue("ord_1")
-        issue.issue("ord_2")
+        invoice("ord_1")
+        invoice("ord_2")
         assert aws.dynamodb.items("Invoices")[0] == counter
         assert [item["number"]["S"] for item in aws.dynamodb.items("Invoices")[1:]] == [f"{year}-000001", f"{year}-000002"]
 
@@ -104,13 +112,13 @@ class TestNumbers:
             nonlocal made
             made += 1
             if left and made > left[0][0]:
-                issue.issue(names[left.pop(0)[1]])
+                invoice(names[left.pop(0)[1]])
 
         aws.dynamodb.before = aws.s3.before = meet
-        issue.issue(names[0])
+        invoice(names[0])
         aws.dynamodb.before = aws.s3.before = None
         for name in names:
-            issue.issue(name)
+            invoice(name)
         assert set(numbers(aws)) == set(names)
         clients.lend()
 
@@ -123,7 +131,7 @@ class TestNumbers:
             for name in mine:
                 while True:
                     try:
-                        issue.issue(name)
+                        invoice(name)
                     except Exception:  # noqa: BLE001, S112 - as the queue does: again
                         continue
                     break
@@ -141,6 +149,96 @@ class TestNumbers:
             assert order_id in PREPARED
             prepare(issue.LOG, order_id)
         assert issue.handler(samples.sample(name), context) == samples.expected(name)
+
+
+class TestBatches:
+    NAMES = tuple(f"ord_{number:02}" for number in range(issuing.MOST))
+
+    @pytest.fixture
+    def confirmed(self, aws: Aws) -> Aws:
+        for name in self.NAMES:
+            prepare(issue.LOG, name, *CONFIRM)
+        aws.dynamodb.calls.clear()
+        return aws
+
+    def test_a_batch_is_numbered_in_one_transaction_after_one_look_at_the_last_number(self, confirmed: Aws) -> None:
+        asked: list[Any] = []
+        confirmed.dynamodb.before = lambda operation, given: asked.append(given) if given.get("TableName") == "Invoices" else None
+        invoice(*self.NAMES)
+        assert confirmed.dynamodb.calls == {"Query": len(self.NAMES) + 1, "TransactWriteItems": 1}
+        assert [(one["Limit"], one["ScanIndexForward"]) for one in asked] == [(1, False)]
+        assert list(numbers(confirmed)) == list(self.NAMES)
+
+    def test_more_orders_than_a_transaction_takes_are_several_batches(self, aws: Aws) -> None:
+        names = [f"ord_{number:03}" for number in range(2 * issuing.MOST + 3)]
+        for name in names:
+            prepare(issue.LOG, name, *CONFIRM)
+        aws.dynamodb.calls.clear()
+        invoice(*names)
+        assert aws.dynamodb.calls["TransactWriteItems"] == 3
+        assert set(numbers(aws)) == set(names)
+
+    def test_what_keeps_one_order_from_its_invoice_keeps_no_other(self, confirmed: Aws, context: Any) -> None:
+        prepare(issue.LOG, "ord_placed")
+        poison = samples.waking("ord_poison")["Records"][0] | {"messageId": "poison", "body": "poison"}
+        event = samples.waking(*self.NAMES[:3], "ord_placed", "ord_none", self.NAMES[3], self.NAMES[0])
+        event["Records"].insert(1, poison)
+        answer = issue.handler(event, context)
+        failed = {one["itemIdentifier"] for one in answer["batchItemFailures"]}
+        assert failed == {
+            "poison",
+            *(one["messageId"] for one in event["Records"] if "ord_placed" in one["body"] or "ord_none" in one["body"]),
+        }
+        assert set(numbers(confirmed)) == set(self.NAMES[:4])
+
+    def test_an_order_whose_document_cannot_be_stored_leaves_no_gap(self, confirmed: Aws) -> None:
+        def refuse(_: str, given: Any) -> None:
+            if given["Key"].startswith(self.NAMES[2]):
+                raise client_error("PutObject", "SlowDown", "Please reduce your request rate.")
+
+        confirmed.s3.before = refuse
+        assert set(issue.issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
+        confirmed.s3.before = None
+        assert set(numbers(confirmed)) == {*self.NAMES[:2], *self.NAMES[3:5]}
+
+    def test_an_order_that_no_transaction_takes_is_left_alone_by_the_others(self, confirmed: Aws) -> None:
+        def refuse(operation: str, given: Any) -> None:
+            if operation == "TransactWriteItems" and self.NAMES[2] in json.dumps(given):
+                raise client_error("TransactWriteItems", "ValidationException", "Item size has exceeded the maximum allowed size")
+
+        confirmed.dynamodb.before = refuse
+        assert set(issue.issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
+        confirmed.dynamodb.before = None
+        assert set(numbers(confirmed)) == {*self.NAMES[:2], *self.NAMES[3:5]}
+
+    @settings(max_examples=30)
+    @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 3), st.integers(1, 4)), max_size=4))
+    def test_no_gap_and_no_double_whichever_batches_come_in_between(self, meetings: list[tuple[int, int, int]]) -> None:
+        """Before the n-th call of a worker another one issues the invoices of some of the same orders and of others."""
+        aws = Aws()
+        aws.lend()
+        names = [f"ord_{number}" for number in range(8)]
+        for name in names:
+            prepare(issue.LOG, name, *CONFIRM)
+        made, left = 0, sorted(meetings)
+
+        def meet(_operation: str, _given: Any) -> None:
+            nonlocal made
+            made += 1
+            if left and made > left[0][0]:
+                _, begin, number = left.pop(0)
+                issue.issue(names[begin : begin + number])
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(issuing.time, "sleep", lambda _: None)
+            # One after the other, so that the calls have an order.
+            patch.setattr(issue, "STORES", replace(issue.STORES, each=map))
+            aws.dynamodb.before = aws.s3.before = meet
+            issue.issue(names[:5])
+            aws.dynamodb.before = aws.s3.before = None
+            invoice(*names)
+        assert set(numbers(aws)) == set(names)
+        clients.lend()
 
 
 def live(*commands: Command, order_id: str = "ord_1") -> None:
@@ -171,7 +269,7 @@ def credited(aws: Aws, order_id: str = "ord_1") -> list[tuple[str, str, int]]:
 class TestCreditNotes:
     def test_an_invoiced_order_that_is_cancelled_is_credited_in_full(self, aws: Aws, context: Any) -> None:
         placed()
-        issue.issue("ord_1")
+        invoice("ord_1")
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
         for _ in range(2):
             assert issue.handler(samples.waking("ord_1", "ord_1"), context) == FINISHED
@@ -180,27 +278,27 @@ class TestCreditNotes:
     def test_one_that_was_cancelled_before_it_was_invoiced_has_neither(self, aws: Aws) -> None:
         placed()
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
-        issue.issue("ord_1")
+        invoice("ord_1")
         assert aws.dynamodb.items("Invoices") == []
 
     def test_what_is_cancelled_paid_back_and_sent_back_is_credited_each_once(self, aws: Aws) -> None:
         placed()
         rest = (orders.CAPTURE_PART, orders.VOID, orders.RELEASE, orders.CANCELLED)
         live(orders.SHIP, orders.DISPATCH_PART, orders.CANCEL, orders.RECALL, *rest)
-        issue.issue("ord_1")
+        invoice("ord_1")
         assert credited(aws) == [("-000001", "cancelled", 1740)]
         live(orders.DELIVER_PART, orders.RETURN, orders.CAME_BACK)
-        issue.issue("ord_1")
+        invoice("ord_1")
         assert len(credited(aws)) == 1
         live(orders.REFUND_RETURN)
-        issue.issue("ord_1")
-        issue.issue("ord_1")
+        invoice("ord_1")
+        invoice("ord_1")
         assert credited(aws) == [("-000001", "cancelled", 1740), ("-000002", "return:ret_1", 1250)]
 
     def test_invoice_and_credit_note_come_of_one_message_where_the_first_was_late(self, aws: Aws) -> None:
         placed()
         live(*orders.PAID[len(orders.CONFIRMED) :], orders.LOSE_PART, orders.REFUND_LOST)
-        issue.issue("ord_1")
+        invoice("ord_1")
         order = issue.LOG.load("ord_1")
         assert order.invoice
         assert credited(aws) == [("-000001", "parcel:parcel_1", 1250)]
@@ -209,10 +307,10 @@ class TestCreditNotes:
         names = [f"ord_{number}" for number in range(3)]
         for name in names:
             placed(name)
-            issue.issue(name)
+            invoice(name)
             live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=name)
         for name in reversed(names):
-            issue.issue(name)
+            invoice(name)
         assert [credited(aws, name)[0][0] for name in names] == ["-000003", "-000002", "-000001"]
         assert {item["position"]["N"] for item in aws.dynamodb.items("Invoices")} == {"1", "2", "3"}
 
@@ -227,9 +325,9 @@ class TestCreditNotes:
 
     def test_the_owner_reads_it_and_nobody_a_number_that_is_not_the_orders(self, aws: Aws, context: Any) -> None:
         placed(orders.ORDER_ID)
-        issue.issue(orders.ORDER_ID)
+        invoice(orders.ORDER_ID)
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=orders.ORDER_ID)
-        issue.issue(orders.ORDER_ID)
+        invoice(orders.ORDER_ID)
         (note,) = (one.credit_note for one in issue.LOG.load(orders.ORDER_ID).corrections)
         event = samples.sample("invoices/read/no-credit-note")
 
@@ -322,7 +420,7 @@ class TestReading:
     def invoiced(self, aws: Aws) -> Aws:
         prepare(issue.LOG, "ord_0000000000invoiceconfirmed")
         prepare(issue.LOG, "ord_000000000000awardconfirmed")
-        issue.issue("ord_0000000000invoiceconfirmed")
+        invoice("ord_0000000000invoiceconfirmed")
         return aws
 
     @pytest.mark.parametrize("name", samples.names("invoices/read"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from devtools.cli import UserError
 from orderflow import events
 from orderflow.order import fold
 from tests.load import __main__ as command
-from tests.load import checks, flatness
+from tests.load import checks, flatness, invoices
 from tests.load.disk import OnDisk
 from tests.load.flatness import Found, Stretch
 from tests.load.pipeline import Pipeline, Tally
@@ -116,6 +117,26 @@ def test_with_many_products_nearly_each_order_is_for_another_one() -> None:
     placed = [event.data for _ in range(500) for event in orders.next() if isinstance(event.data, events.OrderPlaced)]
     skus = {line.sku for one in placed for line in one.lines}
     assert len(skus) > 450
+
+
+@pytest.mark.parametrize(("rate", "together"), [(200, True), (invoices.AT_ONCE, True), (invoices.AT_ONCE, False)])
+def test_invoices_of_two_functions_have_no_gap_and_in_batches_200_a_second_are_numbered(rate: float, *, together: bool) -> None:
+    case = invoices.Case(rate, orders=400 if together else 40, together=together)
+    found = invoices.simulate(case)
+    assert found.gapless
+    assert not together or (invoices.missed(case, found), found.failed) == ([], 0)
+    # Of each look at the last number one item is read, however many there are.
+    assert found.read <= found.transactions
+
+
+def test_more_write_units_for_a_product_or_a_larger_item_are_missed() -> None:
+    flat = replace(stretch(1000, 300, 100.0), sold=1000, clock=Tally(Counter(), {"DynamoDB write units": 3000.0}))
+    assert flatness.growing(Found([flat], largest=5000), products=10**6) == []
+    dear = replace(flat, clock=Tally(Counter(), {"DynamoDB write units": 5000.0}))
+    assert [text.partition(",")[0] for text in flatness.growing(Found([dear], largest=400_000), products=10**6)] == [
+        "5.0 write units for a product sold in a minute",
+        "an item of analytics has 400",
+    ]
 
 
 def test_the_command_shows_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

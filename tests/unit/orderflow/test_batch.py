@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orderflow.batch import PartialFailures, RetryQueue, each_change, each_order, each_record
+from orderflow.batch import PartialFailures, RetryQueue, all_orders, each_change, each_order, each_record
 from orderflow.observability import logger, observed
 from tests.conftest import ENVIRONMENT, Aws
 
@@ -39,6 +39,31 @@ def test_its_ids_are_on_every_line(logged: Callable[[], list[dict[str, Any]]]) -
     (line,) = logged()
 
     assert (line["order_id"], line["correlation_id"], line["event_id"]) == ("ord_1", "c", "ord_1:5")
+
+
+def test_all_orders_of_a_batch_are_worked_on_at_once_and_fail_each_on_its_own(logged: Callable[[], list[dict[str, Any]]]) -> None:
+    seen: list[list[str]] = []
+    bodies = [delivered("ord_1"), "{", delivered("ord_2"), delivered("ord_1"), delivered("ord_3")]
+
+    def work(order_ids: list[str]) -> dict[str, Exception]:
+        seen.append(order_ids)
+        return {"ord_1": RuntimeError("not now")}
+
+    failed = all_orders({"Records": [message(number, body) for number, body in enumerate(bodies)]}, work)
+
+    assert seen == [["ord_1", "ord_2", "ord_3"]]
+    assert failed == {"batchItemFailures": [{"itemIdentifier": f"message-{number}"} for number in (1, 0, 3)]}
+    assert [(line["message"], line.get("order_id"), line.get("correlation_id")) for line in logged()] == [
+        ("message failed", None, None),
+        ("message failed", "ord_1", "c"),
+    ]
+
+
+def test_a_batch_of_malformed_messages_works_on_no_order() -> None:
+    def work(_: list[str]) -> dict[str, Exception]:
+        raise AssertionError
+
+    assert all_orders({"Records": [message(1, "{")]}, work) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
 
 
 class TestStreams:

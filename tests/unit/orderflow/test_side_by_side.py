@@ -1,0 +1,30 @@
+"""Calls that wait for their answers are made side by side, and answered in their order."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from orderflow.clients import CONNECTIONS
+from orderflow.sidebyside import side_by_side
+
+
+def test_many_are_worked_on_at_once_and_keep_their_order() -> None:
+    meeting = threading.Barrier(CONNECTIONS, timeout=10)
+
+    def work(number: int) -> int:
+        meeting.wait()
+        return number * number
+
+    assert list(side_by_side(work, range(CONNECTIONS))) == [number * number for number in range(CONNECTIONS)]
+
+
+def test_few_need_no_thread() -> None:
+    assert set(side_by_side(lambda _: threading.current_thread(), range(3))) == {threading.current_thread()}
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_what_is_raised_comes_to_the_caller(number: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(side_by_side(lambda one: 1 // one, range(number)))
