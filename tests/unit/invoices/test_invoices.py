@@ -184,7 +184,7 @@ class TestBatches:
         event = samples.waking(*self.NAMES[:3], "ord_placed", "ord_none", self.NAMES[3], self.NAMES[0])
         event["Records"].insert(1, poison)
         answer = issue.handler(event, context)
-        failed = {one["itemIdentifier"] for one in answer["batchItemFailures"]}
+        failed = {str(one["itemIdentifier"]) for one in answer["batchItemFailures"]}
         assert failed == {
             "poison",
             *(one["messageId"] for one in event["Records"] if "ord_placed" in one["body"] or "ord_none" in one["body"]),
