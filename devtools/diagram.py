@@ -104,8 +104,11 @@ def _of_function(name: str, properties: dict[str, Any], resources: dict[str, Any
         dead |= _failures(given)
     dead |= _failures(properties.get("EventInvokeConfig", {}))
     yield from ((name, "-.->", target) for target in dead)
-    for statement in resources[f"{name}Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
-        yield from ((name, "-->", target) for target in _targets(statement) - dead)
+    role = resources[f"{name}Role"]["Properties"]
+    shared = [resources[_id(policy)]["Properties"] for policy in role.get("ManagedPolicyArns", []) if "Ref" in policy]
+    for granted in (role["Policies"][0], *shared):
+        for statement in granted["PolicyDocument"]["Statement"]:
+            yield from ((name, "-->", target) for target in _targets(statement) - dead)
 
 
 def _targets(statement: dict[str, Any]) -> set[str]:
