@@ -166,6 +166,7 @@ PLACING = (
     ),
     Problem("unknown-sku", 422, "Unknown sku", "not in the catalogue: MUG-GREEN", (("skus", ["MUG-GREEN"]),)),
     Problem("mixed-currencies", 422, "Mixed currencies", "one order has one currency, not EUR and USD"),
+    Problem("nothing-to-pay", 422, "Nothing to pay", "the order costs EUR 0.00; add a product that costs something"),
     Problem(
         "price-not-chargeable",
         422,

@@ -120,6 +120,8 @@ def _priced(customer: Caller, request: requests.PlaceOrderRequest) -> OrderPlace
         raise Problem(422, "unknown-sku", "Unknown sku", str(error), skus=error.skus) from None
     except pricing.MixedCurrencies as error:
         raise Problem(422, "mixed-currencies", "Mixed currencies", str(error)) from None
+    except pricing.NothingToPay as error:
+        raise Problem(422, "nothing-to-pay", "Nothing to pay", str(error)) from None
     except pricing.NotChargeable as error:
         raise Problem(422, "price-not-chargeable", "Price not chargeable", str(error), skus=error.skus) from None
     except pricing.QuantityTooLarge as error:

@@ -51,6 +51,10 @@ class NotChargeable(ValueError):
         self.skus = tuple(product.sku for product in products)
 
 
+class NothingToPay(ValueError):
+    """The order costs nothing, and there is no payment of nothing to confirm it by."""
+
+
 class QuantityTooLarge(ValueError):
     """The lines of one product add up to more than one line may have."""
 
@@ -98,6 +102,7 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
     Raises:
         UnknownProducts: the catalogue has no such product, or does not sell it any more.
         MixedCurrencies: the products are priced in several currencies.
+        NothingToPay: the total is zero.
         NotChargeable: a price is not a multiple of what payment providers charge. What holds for every price
             holds for every parcel and every refund, which are sums of prices.
     """
@@ -114,7 +119,11 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
     if odd:
         raise NotChargeable(odd)
     lines = tuple(_line(products[line.sku], line.quantity) for line in requested)
-    return lines, reduce(add, (line.unit_price.times(line.quantity) for line in lines))
+    total = reduce(add, (line.unit_price.times(line.quantity) for line in lines))
+    if total.amount <= 0:
+        message = f"the order costs {written(total)}; add a product that costs something"
+        raise NothingToPay(message)
+    return lines, total
 
 
 def _line(product: Product, quantity: int) -> Line:

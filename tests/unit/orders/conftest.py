@@ -20,6 +20,7 @@ PRODUCTS = {
     "MUG-BLUE": ("Blue mug", 1250, "EUR", True),
     "FILTER-100": ("Paper filters, 100", 490, "EUR", True),
     "TSHIRT-USD": ("T-shirt", 1900, "USD", True),
+    "SAMPLE": ("Sample", 0, "EUR", True),
     "VASE-MGA": ("Vase", 10_050, "MGA", True),
     "RETIRED-RADIO": ("Kitchen radio", 5900, "EUR", False),
     **{f"SKU-{number:03}": (f"Thing {number}", 100 + number, "EUR", True) for number in range(120)},

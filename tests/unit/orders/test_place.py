@@ -215,6 +215,7 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "a sku of two lines": (line(sku="MUG\nBLUE"), 422, "invalid-request"),
     "a sku that is a number": (line(sku=1), 422, "invalid-request"),
     "two currencies": (changed(lines=[{"sku": sku, "quantity": 1} for sku in ("MUG-BLUE", "TSHIRT-USD")]), 422, "mixed-currencies"),
+    "a total of nothing": (line(sku="SAMPLE"), 422, "nothing-to-pay"),
     "a price that cannot be charged": (line(sku="VASE-MGA"), 422, "price-not-chargeable"),
     "a name of 101 characters": (address(name="n" * 101), 422, "invalid-request"),
     "an empty name": (address(name=""), 422, "invalid-request"),
