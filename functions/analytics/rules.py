@@ -9,7 +9,7 @@ depends on another one. So the events may come in any order, and only which ones
 | `outcome/<outcome>` | orders that were confirmed, cancelled before that, or rejected for this reason: each order once |
 | `cancelled_later` | orders that were cancelled after they had been confirmed |
 | `revenue/<currency>` | minor units of what was confirmed, whatever becomes of it |
-| `refunds/<currency>` | minor units of what was paid back |
+| `refunds/<currency>` | minor units of what was paid back, less refunds that failed later |
 | `stock_outs` | orders that stock could not cover |
 | `units/<category>/<sku>` | units of a product that were confirmed |
 """
@@ -72,6 +72,8 @@ def _counters(fact: Fact) -> Counters:
             return {"stock_outs": 1}
         case events.PaymentRefunded():
             return {f"refunds/{fact.amount.currency}": fact.amount.amount}
+        case events.PaymentRefundReversed():
+            return {f"refunds/{fact.amount.currency}": -fact.amount.amount}
         case _:
             return {}
 

@@ -22,6 +22,8 @@ Account = Literal["authorizations", "holds", "clearing", "revenue", "fees", "ref
 ACCOUNTS: tuple[Account, ...] = get_args(Account)
 
 _WHOLE = 10_000
+# Where a disputed amount is booked while the dispute is open, and once it is decided.
+_DISPUTED: dict[events.DisputeStanding, Account] = {"open": "disputes", "won": "clearing", "lost": "losses"}
 
 
 class WrongFees(ValueError):
@@ -120,7 +122,7 @@ def balances(entries: Iterable[Entry]) -> dict[Currency, Counter[str]]:
 
 def kept(amounts: Iterable[tuple[str, Money]]) -> int:
     """Return what was captured less what was refunded, in minor units, of pairs of event type and amount."""
-    signs = {"PaymentCaptured": 1, "PaymentRefunded": -1}
+    signs = {"PaymentCaptured": 1, "PaymentRefunded": -1, "PaymentRefundReversed": 1}
     return sum(signs.get(kind, 0) * amount.amount for kind, amount in amounts)
 
 
@@ -143,12 +145,14 @@ def _postings(event: Event, fees: Fees) -> tuple[Money, tuple[Posting, ...]]:
             )
         case events.PaymentRefunded(amount=amount):
             return amount, _moved(amount, debit="refunds", credit="clearing")
+        case events.PaymentRefundReversed(amount=amount):
+            return amount, _moved(amount, debit="clearing", credit="refunds")
         case events.PaymentDisputed(amount=amount):
             return amount, _moved(amount, debit="disputes", credit="clearing")
-        case events.DisputeClosed(amount=amount, outcome="won"):
-            return amount, _moved(amount, debit="clearing", credit="disputes")
-        case events.DisputeClosed(amount=amount):
-            return amount, _moved(amount, debit="losses", credit="disputes")
+        case events.DisputeClosed(amount=amount, outcome=outcome):
+            return amount, _moved(amount, debit=_DISPUTED[outcome], credit=_DISPUTED["open"])
+        case events.DisputeOutcomeChanged(amount=amount, before=before, after=after):
+            return amount, _moved(amount, debit=_DISPUTED[after], credit=_DISPUTED[before])
         case _:
             message = f"{event.type} moves no money"
             raise Unpostable(message)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orderflow.order import Order
 
 # The events that change what an order is worth; the filter that wakes the consumer takes these.
-MOVING = frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"})
+MOVING = frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded", "PaymentRefundReversed"})
 
 
 def due(order: Order, points_per_unit: int) -> int:

@@ -42,11 +42,36 @@ QUEUES = {
 CONSUMERS: dict[str, tuple[str, frozenset[str]]] = {
     "ledger-post": (
         "ledger",
-        frozenset({"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}),
+        frozenset(
+            {
+                "PaymentAuthorized",
+                "PaymentVoided",
+                "PaymentCaptured",
+                "PaymentRefunded",
+                "PaymentRefundReversed",
+                "PaymentDisputed",
+                "DisputeClosed",
+                "DisputeOutcomeChanged",
+            }
+        ),
+    ),
+    "loyalty-award": (
+        "loyalty-award",
+        frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded", "PaymentRefundReversed"}),
     ),
     "analytics-count": (
         "analytics-count",
-        frozenset({"OrderPlaced", "OrderConfirmed", "OrderRejected", "OrderCancelled", "StockReservationFailed", "PaymentRefunded"}),
+        frozenset(
+            {
+                "OrderPlaced",
+                "OrderConfirmed",
+                "OrderRejected",
+                "OrderCancelled",
+                "StockReservationFailed",
+                "PaymentRefunded",
+                "PaymentRefundReversed",
+            }
+        ),
     ),
     "inventory-settle": ("inventory-settle", frozenset({"ShipmentDispatched", "ReturnReceived"})),
     "orders-project": (

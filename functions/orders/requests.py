@@ -128,8 +128,9 @@ class ReturnAnswer(Struct, frozen=True, omit_defaults=True):
 class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     """An order as its owner sees it.
 
-    `captured` is the money that was taken for what left, `refunded` what was given back of it. `cancelled`
-    are the lines that will not leave although others did.
+    `captured` is the money that was taken for what left, `refunded` what was given back of it, and `charged_back` what
+    the customer's bank took back by disputes that are open or lost. `cancelled` are the lines that will not leave
+    although others did.
     """
 
     order_id: str
@@ -144,6 +145,7 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     returns: tuple[ReturnAnswer, ...] = ()
     captured: Money | None = None
     refunded: Money | None = None
+    charged_back: Money | None = None
 
 
 class OrderSummary(Struct, frozen=True):

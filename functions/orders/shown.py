@@ -47,6 +47,7 @@ def order(order: Order) -> OrderAnswer:
             "returns": tuple(map(returned, order.returns)),
             "captured": _money(order, order.captured),
             "refunded": _money(order, order.refunded),
+            "charged_back": _money(order, order.charged_back),
         },
         OrderAnswer,
         from_attributes=True,
@@ -65,7 +66,8 @@ def timeline(order_id: str, history: list[Event]) -> Timeline:
 
 def returned(sent_back: Return) -> ReturnAnswer:
     """Return a return as it is now."""
-    state = "refunded" if sent_back.refunded else "requested" if sent_back.amount is None else "received"
+    amount = sent_back.amount
+    state = "requested" if amount is None else "refunded" if sent_back.refunded >= amount.amount else "received"
     return msgspec.structs.replace(announced(sent_back), state=state, amount=sent_back.amount)
 
 

@@ -14,20 +14,45 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orderflow.money import Money, charge_step
-from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, ProviderUnavailable, Refund, Voided
+from payments import minimums
+from payments.provider import (
+    Authorized,
+    Capture,
+    Contradiction,
+    Declined,
+    Payment,
+    ProviderRefused,
+    ProviderUnavailable,
+    Refund,
+    RefundStatus,
+    Voided,
+)
 
 TIMEOUT_BEFORE = "tok_timeout_before"
 TIMEOUT_AFTER = "tok_timeout_after"
 SLOW = "tok_slow"
 UNAVAILABLE = "tok_unavailable"
 EXPIRES = "tok_expires"
+REFUND_PENDING = "tok_refund_pending"
+REFUND_FAILS = "tok_refund_fails"
+REFUND_FAILS_ONCE = "tok_refund_fails_once"
+REFUND_FAILS_LATER = "tok_refund_fails_later"
 
 type Kind = Literal["capture", "refund"]
 
 _KINDS = ("capture", "refund", "void")
-_TROUBLES = {f"tok_{kind}_{what}" for kind in _KINDS for what in ("timeout_before", "timeout_after", "unavailable")} | {EXPIRES}
+_TROUBLES = {
+    *(f"tok_{kind}_{what}" for kind in _KINDS for what in ("timeout_before", "timeout_after", "unavailable")),
+    *(EXPIRES, REFUND_PENDING, REFUND_FAILS, REFUND_FAILS_ONCE, REFUND_FAILS_LATER),
+}
 _GOOD = {"tok_approved", TIMEOUT_BEFORE, TIMEOUT_AFTER, SLOW} | _TROUBLES
-_DECLINES = {"tok_declined": "card_declined", "tok_insufficient_funds": "insufficient_funds"}
+# What Stripe answers, with 402 or with 400, for means of payment that cannot be charged.
+_DECLINES = {
+    "tok_declined": "card_declined",
+    "tok_insufficient_funds": "insufficient_funds",
+    "tok_unsupported": "payment_method_unsupported_type",
+    "tok_wrong_currency": "payment_method_currency_mismatch",
+}
 
 
 class Account(Struct, frozen=True):
@@ -48,9 +73,9 @@ def authorize(account: Account | None, key: str, token: str, amount: Money) -> A
     """Return the account after a request to hold `amount`.
 
     Raises:
-        ProviderRefused: idempotency_key_reused, or amount_invalid when it is negative or no multiple of `charge_step`.
+        ProviderRefused: idempotency_key_reused, or amount_invalid when it is negative.
     """
-    if amount.amount < 0 or amount.amount % charge_step(amount.currency):
+    if amount.amount < 0:
         raise ProviderRefused(Contradiction.AMOUNT_INVALID)
     request = _digest(token, str(amount.amount), amount.currency)
     if account is None and token == TIMEOUT_BEFORE:
@@ -122,9 +147,39 @@ def refund(account: Account | None, key: str, amount: Money) -> Account:
         return _repeated(account, "refund", key, amount)
     if not payment.captures:
         raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)
-    _check(amount, payment.captures[0].amount.currency, payment.captured - payment.refunded)
-    given = replace(payment, refunds=(*payment.refunds, Refund(key, _identifier("ref", key), amount)))
+    _check(amount, payment.captures[0].amount.currency, payment.refundable)
+    status = _refund_status(account, payment)
+    new = Refund(key, _identifier("ref", key), amount, status, "declined" if status == "failed" else "")
+    given = replace(payment, refunds=(*payment.refunds, new))
     return _attempt_lost(account, "refund", key) or replace(account, payment=given)
+
+
+def _refund_status(account: Account, payment: Authorized | Voided) -> RefundStatus:
+    match account.trouble:
+        case "refund_pending":
+            return "pending"
+        case "refund_fails":
+            return "failed"
+        case "refund_fails_once" if not payment.refunds:
+            return "failed"
+        case _:
+            return "succeeded"
+
+
+def conclude_refunds(account: Account | None) -> Account:
+    """Return the account after its bank dealt with its refunds: pending ones succeed, and those of `tok_refund_fails_later` fail.
+
+    Raises:
+        ProviderRefused: unknown_payment or not_authorized.
+    """
+    account, payment = _movable(account)
+    return replace(account, payment=replace(payment, refunds=tuple(_concluded(account, one) for one in payment.refunds)))
+
+
+def _concluded(account: Account, refund: Refund) -> Refund:
+    if account.trouble == REFUND_FAILS_LATER.removeprefix("tok_"):
+        return replace(refund, status="failed", reason="expired_or_canceled_card")
+    return replace(refund, status="succeeded") if refund.status == "pending" else refund
 
 
 def movement(account: Account | None, key: str) -> Capture | Refund | None:
@@ -140,6 +195,8 @@ def holds(payment: Payment) -> bool:
 
 
 def _judge(key: str, token: str, amount: Money) -> Payment:
+    if refused := minimums.refusal(amount):
+        return Declined(refused)
     if token in _GOOD:
         return Authorized(_identifier("auth", key), amount)
     return Declined(_DECLINES.get(token, "invalid_token"))

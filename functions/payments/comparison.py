@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from payments import rules
 from payments.provider import Authorized, Moved, Payment
 
 if TYPE_CHECKING:
@@ -29,6 +30,18 @@ def differences(order: Order, payment: Payment | None) -> tuple[Difference, ...]
         return ()
     there, here = _of_provider(payment), _of_log(order)
     return tuple(Difference(what, there[what], here[what]) for what in here if there[what] != here[what])
+
+
+def unpaid(order: Order, payment: Payment | None) -> tuple[Difference, ...]:
+    """Return what is owed to the customer and not refunded, after everything due was done: pending, failed, or beyond a bound.
+
+    While a dispute is open that is as it should be.
+    """
+    owed = rules.unpaid(order) + sum(one.amount.amount for one in rules.due(order) if isinstance(one, rules.Refund))
+    if order.state in IN_WORK or not owed:
+        return ()
+    pending = payment.refunds if isinstance(payment, Moved) else ()
+    return (Difference("owed", sum(one.amount.amount for one in pending if one.status == "pending"), owed),)
 
 
 def _of_provider(payment: Payment | None) -> dict[str, str | int | bool | None]:

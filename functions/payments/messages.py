@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from orderflow.events import DisputeOutcome
+from orderflow.events import DisputeOutcome, Moment
 from orderflow.money import Money
 
 Id = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -36,25 +36,48 @@ class Refunded(Message, frozen=True, tag="payment.refunded"):
     key: Id
 
 
+class RefundFailed(Message, frozen=True, tag="refund.failed"):
+    """A refund under the idempotency key `key`, which was accepted, failed: the customer does not have the money."""
+
+    key: Id
+
+
 class Disputed(Message, frozen=True, tag="dispute.created"):
-    """The customer's bank took money back."""
+    """The customer's bank took money back, in whatever currency."""
 
     dispute_id: Id
     amount: Money
     reason: Annotated[str, Meta(max_length=200)]
 
+    def __post_init__(self) -> None:
+        """Refuse an amount that cannot be disputed."""
+        if self.amount.amount <= 0:
+            message = f"amount is {self.amount.amount}, but has to be above zero"
+            raise ValueError(message)
+
 
 class Decided(Message, frozen=True, tag="dispute.closed"):
-    """A dispute was decided for us (`won`) or for the customer (`lost`)."""
+    """A dispute was decided for us (`won`) or for the customer (`lost`), at last if there are several decisions.
+
+    Decisions that name the time `at` which they were made can arrive in any order; without it the last to arrive counts.
+    """
 
     dispute_id: Id
     outcome: DisputeOutcome
+    at: Moment | None = None
+
+
+class Reopened(Message, frozen=True, tag="dispute.reopened"):
+    """A decided dispute is undecided again, because of an appeal."""
+
+    dispute_id: Id
+    at: Moment | None = None
 
 
 class Expired(Message, frozen=True, tag="authorization.expired"):
     """What was not captured is no longer held."""
 
 
-type Notice = Captured | Refunded | Disputed | Decided | Expired
+type Notice = Captured | Refunded | RefundFailed | Disputed | Decided | Reopened | Expired
 
 notices: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)

@@ -1,17 +1,19 @@
-"""What follows from what the payment provider tells: disputes are recorded, everything else only leads to a look at the order.
+"""What follows from the payment provider's messages: disputes and failed refunds are recorded, the others lead to settling.
 
 A message may come twice, late, and before the order's own events. What it says is there already, or can be had by
-settling, is well; what is not there yet raises, so that the message comes again.
+settling, is well; what is not there yet raises, so that the message comes again. A dispute is a fact of the bank: it is
+recorded whatever its amount and currency, and a person is told of one that does not fit the payment.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orderflow.commands import CloseDispute, Command, RecordDispute, Refusal, RequestCancellation, decide
+from orderflow.commands import CloseDispute, Command, RecordDispute, Refusal, ReopenDispute, RequestCancellation, decide
 from orderflow.observability import logger
-from payments import service
-from payments.messages import Captured, Decided, Disputed, Expired, Notice, Refunded
+from payments import attention, service
+from payments.messages import Captured, Decided, Disputed, Expired, Notice, Refunded, RefundFailed, Reopened
 from payments.provider import Voided
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def take(log: OrderLog, provider: PaymentProvider, notice: Notice) -> None:
     Raises:
         NotYet: the order is not where the message takes it to be, or the payment is none of ours.
         OrderNotFound: the order is not there.
-        service.NotPossible, ProviderRefused, ProviderTimeout, ProviderUnavailable: as service.settle.
+        service.NotPossible, service.RefundFailed, ProviderRefused, ProviderTimeout, ProviderUnavailable: as service.settle.
     """
     order_id = service.order_of(notice.payment)
     if order_id is None:
@@ -41,13 +43,34 @@ def take(log: OrderLog, provider: PaymentProvider, notice: Notice) -> None:
     match notice:
         case Captured() | Refunded():
             _moved(service.settle(log, provider, order_id), notice)
-        case Disputed(dispute_id=dispute_id, amount=amount, reason=reason):
-            _record(log, service.settle(log, provider, order_id), RecordDispute(dispute_id, amount, reason))
-        case Decided(dispute_id=dispute_id, outcome=outcome):
-            _record(log, log.load(order_id), CloseDispute(dispute_id, outcome))
+        case RefundFailed():
+            service.record_failed_refunds(log, provider, order_id)
+            service.settle(log, provider, order_id)
+        case Disputed() | Reopened():
+            record_dispute(log, order_id, notice)
+        case Decided():
+            record_dispute(log, order_id, notice)
             service.settle(log, provider, order_id)
         case Expired():
             _expired(log, provider, order_id)
+
+
+def record_dispute(log: OrderLog, order_id: str, notice: Notice) -> None:
+    """Record a dispute, or its outcome; other messages have no effect.
+
+    Raises:
+        NotYet: the order had no payment, or does not know the dispute.
+        OrderNotFound: the order is not there.
+    """
+    match notice:
+        case Disputed():
+            _disputed(log, log.load(order_id), notice)
+        case Decided(dispute_id=dispute_id, outcome=outcome, at=at):
+            _record(log, log.load(order_id), CloseDispute(dispute_id, outcome, _past(at)), at)
+        case Reopened(dispute_id=dispute_id, at=at):
+            _record(log, log.load(order_id), ReopenDispute(dispute_id, _past(at)), at)
+        case _:
+            pass
 
 
 def _moved(order: Order, notice: Captured | Refunded) -> None:
@@ -61,11 +84,25 @@ def _moved(order: Order, notice: Captured | Refunded) -> None:
         raise NotYet(message)
 
 
-def _record(log: OrderLog, order: Order, command: Command) -> None:
-    after = log.record(order, command, source="payments")
+def _disputed(log: OrderLog, order: Order, notice: Disputed) -> None:
+    left = order.net_captured
+    after = _record(log, order, RecordDispute(notice.dispute_id, notice.amount, notice.reason))
+    fits = notice.amount.currency == order.total.currency and notice.amount.amount <= left
+    if after.version != order.version and not fits:
+        attention.needed("dispute_exceeds_payment", dispute_id=notice.dispute_id, disputed=notice.amount, left=left)
+
+
+def _past(at: datetime | None) -> datetime | None:
+    """Return when a decision was made, now at the latest: one of the year 9999 would count before all later ones."""
+    return min(at, datetime.now(UTC)) if at else None
+
+
+def _record(log: OrderLog, order: Order, command: Command, at: datetime | None = None) -> Order:
+    after = log.record(order, command, source="payments", occurred_at=at)
     facts = decide(after, command)
     if isinstance(facts, Refusal):
         raise NotYet(facts.why)
+    return after
 
 
 def _expired(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:

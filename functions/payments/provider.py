@@ -8,7 +8,7 @@ own, under which looking the payment up shows them. Amounts are in minor units.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 
@@ -58,16 +58,25 @@ class Capture(Struct, frozen=True):
     amount: Money
 
 
+RefundStatus = Literal["succeeded", "pending", "failed"]
+
+
 class Refund(Struct, frozen=True):
-    """Captured money that was given back, under the `key` of the request."""
+    """A refund that the provider accepted under the `key` of the request.
+
+    The customer has the money once it `succeeded`. One that is `pending` may still fail, and so may one that succeeded;
+    `failed` is final, `reason` says why.
+    """
 
     key: str
     refund_id: str
     amount: Money
+    status: RefundStatus = "succeeded"
+    reason: str = ""
 
 
 class Moved(Struct, frozen=True, kw_only=True):
-    """The money of a payment that moved, in the order in which it did."""
+    """The money of a payment that moved, in the order in which it did; its refunds are among them whatever their status."""
 
     captures: tuple[Capture, ...] = ()
     refunds: tuple[Refund, ...] = ()
@@ -79,8 +88,13 @@ class Moved(Struct, frozen=True, kw_only=True):
 
     @property
     def refunded(self) -> int:
-        """What all refunds gave back, in minor units."""
-        return sum(refund.amount.amount for refund in self.refunds)
+        """What refunds gave back, in minor units; pending and failed ones do not count."""
+        return sum(refund.amount.amount for refund in self.refunds if refund.status == "succeeded")
+
+    @property
+    def refundable(self) -> int:
+        """What can be refunded yet, in minor units: captured less refunds that succeeded or are pending."""
+        return self.captured - sum(refund.amount.amount for refund in self.refunds if refund.status != "failed")
 
 
 class Authorized(Moved, frozen=True, tag=True):
@@ -119,7 +133,8 @@ class PaymentProvider(Protocol):
     def authorize(self, key: str, token: str, amount: Money) -> Payment:
         """Hold `amount` on the means of payment behind `token`.
 
-        Returns the payment as it stands now: Voided where a void of this key came first.
+        Returns the payment as it stands now: Voided where a void of this key came first, Declined where the means of payment
+        or the amount cannot be charged, which is the customer's to solve.
         """
         ...
 
@@ -140,7 +155,10 @@ class PaymentProvider(Protocol):
         ...
 
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
-        """Give back a part of what was captured, also after a void; all refunds together at most that."""
+        """Give back a part of what was captured, also after a void; all refunds together at most that.
+
+        Returns the refund of this key as it stands now. A failed one is tried again under another key.
+        """
         ...
 
     def look_up(self, payment_key: str) -> Payment | None:
@@ -155,6 +173,13 @@ class PaymentProvider(Protocol):
         """
         ...
 
+    def disputes(self, payment_key: str) -> Sequence[Notice]:
+        """Return what the provider knows of a payment's disputes, as the messages about them would say it."""
+        ...
+
     def recent(self, day: date) -> Iterable[str]:
-        """Return the keys of the payments that were first asked for on a day (UTC), in any order; declined ones may be among them."""
+        """Return the keys of the payments that were first asked for, refunded or disputed on a day (UTC), in any order.
+
+        A key may come twice, and declined payments may be among them.
+        """
         ...

@@ -1,8 +1,9 @@
 """Comparing what the provider has of recent payments with what their orders have, and mending what can be mended safely.
 
 A payment is looked at on the day of its order, a day, a week and thirty days later: while its saga ran, when most parcels
-have left, when a hold is about to lapse, and when returns are over. That is four looks for each order, however long orders
-live. What is due is done as if an event had said so; what differs after that is for a person.
+have left, when a hold is about to lapse, and when returns are over. So is one that was refunded or disputed, by the day of
+that: a refund can fail weeks after its order. That is a few looks for each order, however long orders live. What is due is
+done as if an event had said so, disputes and failed refunds are recorded; what differs after that is for a person.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from msgspec import Struct
 
 from orderflow.log import OrderNotFound
 from orderflow.observability import logger
-from payments import rules, service
-from payments.comparison import IN_WORK, Difference, differences
+from payments import notices, rules, service
+from payments.comparison import IN_WORK, Difference, differences, unpaid
 from payments.provider import ProviderRefused
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def reconcile(log: OrderLog, provider: PaymentProvider, today: date) -> Reconcil
     return Reconciled(len(results), results.count("repaired"), results.count("different"), results.count("failed"))
 
 
-def _orders(provider: PaymentProvider, today: date) -> Iterator[str]:
-    for days in DAYS_AGO:
-        yield from _known(provider.recent(today - timedelta(days=days)))
+def _orders(provider: PaymentProvider, today: date) -> Iterable[str]:
+    keys = (key for days in DAYS_AGO for key in provider.recent(today - timedelta(days=days)))
+    return dict.fromkeys(_known(keys))
 
 
 def _known(keys: Iterable[str]) -> Iterator[str]:
@@ -65,6 +66,7 @@ def _known(keys: Iterable[str]) -> Iterator[str]:
 
 def _reconciled(log: OrderLog, provider: PaymentProvider, order_id: str) -> str:
     try:
+        _record_disputes(log, provider, order_id)
         before = _differing(log, provider, order_id)
         if before is None:
             return "same"
@@ -82,15 +84,22 @@ def _reconciled(log: OrderLog, provider: PaymentProvider, order_id: str) -> str:
     return "different" if left else "repaired"
 
 
+def _record_disputes(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
+    """Take what the provider says of disputes now, in case a message about them was lost."""
+    for said in provider.disputes(service.payment_key(order_id)):
+        notices.record_dispute(log, order_id, said)
+
+
 def _repair(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
     try:
+        service.record_failed_refunds(log, provider, order_id)
         service.settle(log, provider, order_id)
-    except (ProviderRefused, service.NotPossible) as error:
+    except (ProviderRefused, service.NotPossible, service.RefundFailed) as error:
         logger.error("payment not repaired", order_id=order_id, error=str(error))
 
 
 def _differing(log: OrderLog, provider: PaymentProvider, order_id: str) -> tuple[Difference, ...] | None:
     """Return in what provider and log differ, None where they do not and nothing is due."""
-    order = log.load(order_id)
-    found = differences(order, provider.look_up(service.payment_key(order_id)))
+    order, payment = log.load(order_id), provider.look_up(service.payment_key(order_id))
+    found = (*differences(order, payment), *unpaid(order, payment))
     return found if found or (rules.due(order) and order.state not in IN_WORK) else None

@@ -119,6 +119,11 @@ class Routed:
         """Return what a message of the default provider says, as PaymentProvider.told says: the door takes no other's."""
         return self._providers[self._default].told(body)
 
+    def disputes(self, payment_key: str) -> Sequence[Notice]:
+        """Return what is known of a payment's disputes, as PaymentProvider.disputes says."""
+        name = self._routes.of(payment_key) or self._knowing(payment_key)
+        return self._providers[name].disputes(payment_key) if name else ()
+
     def recent(self, day: date) -> Iterator[str]:
         """Return the keys of a day's payments at every provider, as PaymentProvider.recent says."""
         for provider in self._providers.values():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from orderflow.commands import Command, RecordCapture, RecordRefund, RecordVoid, Refusal, decide
-from orderflow.money import Money
+from orderflow.commands import Command, RecordCapture, RecordVoid, Refusal, decide, owed_for
+from orderflow.money import Money, charge_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +24,14 @@ class Capture(Struct, frozen=True):
 
 
 class Refund(Struct, frozen=True):
-    """What was taken for a parcel that was lost, or for a return that came, is the customer's; `cause` is as in RecordRefund."""
+    """Money for a lost parcel or a received return is owed to the customer; `cause` is as in RecordRefund.
+
+    `number` counts the refunds requested for the cause from 1: each failed or partial one is followed by another.
+    """
 
     cause: str
     amount: Money
+    number: int = 1
 
 
 class VoidRest(Struct, frozen=True):
@@ -37,15 +42,36 @@ class VoidRest(Struct, frozen=True):
 
 type Due = Capture | Refund | VoidRest
 
+# Failed refunds of one cause after which a person takes over.
+REFUND_ATTEMPTS = 3
+
 
 def due(order: Order) -> tuple[Due, ...]:
     """Return what can be done now to bring the order's money in line with what left, was lost and came back.
 
     Doing it may make more due: a lost parcel is paid for before that is given back. Nothing is due that the order's
-    rules would not have recorded. While a dispute is open nothing is refunded, and after a lost one only what the bank
-    left: it may be the same money.
+    rules would not have recorded. While a dispute is open nothing is refunded. After a lost one, refunds are paid up to
+    what the bank left, and `unpaid` is the rest: it may be the same money.
     """
     return (*_captures(order), *_refunds(order), *_rest(order))
+
+
+def unpaid(order: Order) -> int:
+    """Return the minor units that are owed to the customer and that `due` will not refund, for a person to look at.
+
+    The bound of the captured money, a bank that kept it, or repeated failures of the provider leave them. Zero while a
+    dispute is open: what is owed then waits for its outcome.
+    """
+    if _is_disputed(order):
+        return 0
+    owed = sum(amount.amount for _, amount in _owed(order))
+    return owed - sum(refund.amount.amount for refund in _refunds(order))
+
+
+def refund_causes(order: Order) -> Iterator[str]:
+    """Yield the causes for which a refund may be owed, or was."""
+    yield from (f"parcel:{parcel.parcel_id}" for parcel in order.parcels if parcel.state == "lost")
+    yield from (f"return:{one.return_id}" for one in order.returns)
 
 
 def _captures(order: Order) -> Iterator[Capture]:
@@ -55,23 +81,26 @@ def _captures(order: Order) -> Iterator[Capture]:
 
 
 def _refunds(order: Order) -> Iterator[Refund]:
-    left = _refundable(order)
-    for cause, amount in _owed(order):
-        if amount.amount <= left and _is_taken(order, RecordRefund("", cause)):
-            left -= amount.amount
-            yield Refund(cause, amount)
+    left = 0 if _is_disputed(order) else max(0, order.net_captured)
+    attempts = Counter(attempt.cause for attempt in order.refunds)
+    failures = Counter(attempt.cause for attempt in order.refunds if not attempt.refunded)
+    for cause, owed in _owed(order):
+        amount = min(owed.amount, left)
+        amount -= amount % charge_step(owed.currency)
+        if amount and failures[cause] < REFUND_ATTEMPTS:
+            left -= amount
+            yield Refund(cause, Money(amount, owed.currency), attempts[cause] + 1)
 
 
 def _owed(order: Order) -> Iterator[tuple[str, Money]]:
-    yield from ((f"parcel:{parcel.parcel_id}", parcel.amount) for parcel in order.parcels)
-    yield from ((f"return:{one.return_id}", one.amount) for one in order.returns if one.amount is not None)
+    for cause in refund_causes(order):
+        owed = owed_for(order, cause)
+        if isinstance(owed, Money) and owed.amount:
+            yield cause, owed
 
 
-def _refundable(order: Order) -> int:
-    if any(dispute.outcome is None for dispute in order.disputes):
-        return -1
-    charged_back = sum(dispute.amount.amount for dispute in order.disputes if dispute.outcome == "lost")
-    return order.captured - order.refunded - charged_back
+def _is_disputed(order: Order) -> bool:
+    return any(dispute.outcome is None for dispute in order.disputes)
 
 
 def _rest(order: Order) -> Iterator[VoidRest]:

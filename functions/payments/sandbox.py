@@ -4,13 +4,18 @@
 |---|---|
 | `tok_approved` | the amount is held |
 | `tok_declined`, `tok_insufficient_funds` | declined with `card_declined`, `insufficient_funds` |
+| `tok_unsupported`, `tok_wrong_currency` | declined with `payment_method_unsupported_type`, `payment_method_currency_mismatch` |
 | `tok_timeout_before` | the first attempt is lost without effect (ProviderTimeout), the next one succeeds |
 | `tok_timeout_after` | the amount is held, but the answer is lost (ProviderTimeout); the next one arrives |
 | `tok_slow` | the amount is held after two seconds |
 | `tok_unavailable` | ProviderUnavailable, always |
 | `tok_capture_…`, `tok_refund_…`, `tok_void_…` | the amount is held; what later becomes of those requests tells the next table |
 | `tok_expires` | the amount is held, but the hold has lapsed by the first capture, which is refused as `not_authorized` |
+| `tok_refund_pending` | the amount is held; refunds are pending until `conclude_refunds` |
+| `tok_refund_fails`, `tok_refund_fails_once` | the amount is held; all refunds fail, or the first one |
+| `tok_refund_fails_later` | the amount is held; refunds succeed, and fail with `conclude_refunds` |
 | anything else | declined with `invalid_token` |
+| any of these, below the minimum of the currency | declined with `amount_too_small` |
 
 | ending | what comes of a capture, a refund or a void |
 |---|---|
@@ -20,7 +25,8 @@
 
 Tokens are not stored, only a digest of the whole request and which trouble a test token has in store. Every
 write names the revision that it replaces, so of two concurrent requests one takes effect and the other sees
-what it made. The index `by-day` lists the payments by the day on which they were first asked for.
+what it made. The index `by-day` lists the payments by the day on which they were first asked for, and by
+those of their refunds.
 """
 
 from __future__ import annotations
@@ -45,6 +51,8 @@ if TYPE_CHECKING:
     from orderflow.money import Money
 
 BY_DAY = "by-day"
+# Separates a payment's key from the day of a refund in the rows that list it under that day.
+_ON = "@"
 _ATTEMPTS = 10
 _accounts = msgspec.json.Decoder(Account)
 
@@ -90,6 +98,7 @@ class Sandbox:
 
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
         """Give captured money back, as PaymentProvider.refund says."""
+        self._list(payment_key)
         after = self._request(payment_key, "refund", lambda account: accounts.refund(account, key, amount))
         given = accounts.movement(after, key)
         if not isinstance(given, Refund):
@@ -107,6 +116,11 @@ class Sandbox:
         """Let a hold lapse, as a bank does after about a week; for tests and trials, no provider offers it."""
         self._change(payment_key, self._read(payment_key), accounts.expire)
 
+    def conclude_refunds(self, payment_key: str) -> None:
+        """Have the bank deal with the refunds of a payment, as `accounts.conclude_refunds` says; for tests and trials."""
+        self._list(payment_key)
+        self._change(payment_key, self._read(payment_key), accounts.conclude_refunds)
+
     def look_up(self, payment_key: str) -> Payment | None:
         """Return the payment as it stands now, as PaymentProvider.look_up says."""
         account = self._read(payment_key).account
@@ -115,6 +129,10 @@ class Sandbox:
     def told(self, body: str) -> list[messages.Notice]:
         """Return the one message that a body is, as PaymentProvider.told says."""
         return [messages.notices.decode(body)]
+
+    def disputes(self, payment_key: str) -> list[messages.Notice]:  # noqa: ARG002 - PaymentProvider's signature
+        """Return nothing: the sandbox is no bank, and disputes are known by its messages alone."""
+        return []
 
     def recent(self, day: date) -> Iterator[str]:
         """Return the keys of a day's payments, as PaymentProvider.recent says.
@@ -125,10 +143,18 @@ class Sandbox:
         start: dict[str, Any] = {}
         while True:
             page = self._page(day, start)
-            yield from (item["key"]["S"] for item in page["Items"])
+            yield from (item["key"]["S"].partition(_ON)[0] for item in page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _list(self, payment_key: str) -> None:
+        """List a payment under today as well, however old it is. Raises ProviderUnavailable where the store does not answer."""
+        today = datetime.now(UTC).date().isoformat()
+        try:
+            self._client.put_item(TableName=self._table, Item={"key": {"S": f"{payment_key}{_ON}{today}"}, "day": {"S": today}})
+        except HTTPClientError as lost:
+            raise ProviderUnavailable from lost
 
     def _page(self, day: date, start: dict[str, Any]) -> Any:
         try:

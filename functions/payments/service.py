@@ -8,18 +8,39 @@ under way comes back voided, and is not recorded.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from orderflow.commands import RecordAuthorization, RecordCapture, RecordDecline, RecordRefund, RecordVoid, Refusal, decide
+from orderflow.commands import (
+    RecordAuthorization,
+    RecordCapture,
+    RecordDecline,
+    RecordRefund,
+    RecordRefundFailure,
+    RecordVoid,
+    Refusal,
+    decide,
+)
+from orderflow.money import Money, charge_step
 from orderflow.observability import logger
 from orderflow.order import Order, obstacle, standing
 from orderflow.payment_tokens import TokenNotFound
-from payments import rules
-from payments.provider import Authorized, Declined, Moved, Payment, PaymentProvider, ProviderTimeout, Voided
+from payments import attention, rules
+from payments.provider import (
+    Authorized,
+    Contradiction,
+    Declined,
+    Moved,
+    Payment,
+    PaymentProvider,
+    ProviderRefused,
+    ProviderTimeout,
+    Refund,
+    Voided,
+)
 
 if TYPE_CHECKING:
     from orderflow.log import OrderLog
-    from orderflow.money import Money
     from orderflow.payment_tokens import PaymentTokens
 
 AuthorizeOutcome = Literal["authorized", "declined", "failing", "cancelling", "held", "ended", "unreserved"]
@@ -30,6 +51,10 @@ _SOURCE = "payments"
 
 class NotPossible(RuntimeError):
     """The order or its payment is not where the step needs it: a step was left out, or the two disagree."""
+
+
+class RefundFailed(RuntimeError):
+    """A refund failed at the provider and was not tried for the last time; trying later may help."""
 
 
 def payment_key(order_id: str) -> str:
@@ -48,16 +73,19 @@ def capture_key(order_id: str, parcel_id: str) -> str:
     return f"{order_id}:capture:{parcel_id}"
 
 
-def refund_key(order_id: str, cause: str) -> str:
-    """Return the provider's idempotency key for giving back what a lost parcel or a return made due."""
-    return f"{order_id}:refund:{cause}"
+def refund_key(order_id: str, cause: str, number: int = 1) -> str:
+    """Return the provider's idempotency key for the refund of this number that a lost parcel or a return made due."""
+    return f"{order_id}:refund:{cause}" if number == 1 else f"{order_id}:refund-{number}:{cause}"
 
 
-def refund_keys(order: Order) -> set[str]:
-    """Return the provider's keys of everything that the log has as given back."""
-    causes = [f"parcel:{parcel.parcel_id}" for parcel in order.parcels if parcel.refunded]
-    causes += [f"return:{one.return_id}" for one in order.returns if one.refunded]
-    return {refund_key(order.order_id, cause) for cause in causes}
+def refund_keys(order: Order) -> dict[str, str]:
+    """Return the provider's keys of all refunds that the log knows, failed ones among them, with their causes."""
+    keys: dict[str, str] = {}
+    counts = Counter[str]()
+    for attempt in order.refunds:
+        counts[attempt.cause] += 1
+        keys[refund_key(order.order_id, attempt.cause, counts[attempt.cause])] = attempt.cause
+    return keys
 
 
 def authorize(log: OrderLog, tokens: PaymentTokens, provider: PaymentProvider, order_id: str) -> AuthorizeOutcome:
@@ -90,14 +118,39 @@ def authorize(log: OrderLog, tokens: PaymentTokens, provider: PaymentProvider, o
 def settle(log: OrderLog, provider: PaymentProvider, order_id: str) -> Order:
     """Take, give back and let go of money until nothing of it is due, and return the order then.
 
+    A refund that the provider accepted and has not carried out stays due, and no event says that it was paid.
+
     Raises:
         OrderNotFound: there is no such order.
         NotPossible: the provider and the log disagree on what was captured.
+        RefundFailed: the provider did not carry out a refund, and another attempt is left.
         ProviderRefused: it contradicts what the provider has, as where its hold lapsed.
         ProviderTimeout: no answer, and the provider does not show the effect.
         ProviderUnavailable: the provider takes no requests.
     """
-    return _settled(log, provider, log.load(order_id))
+    before = log.load(order_id)
+    order = _settled(log, provider, before)
+    if unpaid := rules.unpaid(order):
+        attention.needed("refund_not_paid", order_id=order_id, unpaid=unpaid, currency=order.total.currency)
+    failures = [sum(not attempt.refunded for attempt in one.refunds) for one in (before, order)]
+    if failures[0] < failures[1] and any(isinstance(one, rules.Refund) for one in rules.due(order)):
+        message = f"{order_id} has a refund that failed; it is tried again"
+        raise RefundFailed(message)
+    return order
+
+
+def record_failed_refunds(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
+    """Record refunds that failed at the provider after the log had them as paid, so that they are due again.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        ProviderUnavailable: the provider takes no requests.
+    """
+    order = log.load(order_id)
+    causes = refund_keys(order)
+    for refund in _there(provider, payment_key(order_id)).refunds:
+        if refund.status == "failed" and refund.key in causes:
+            order = _refund_failed(log, order, causes[refund.key], refund)
 
 
 def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome:
@@ -155,17 +208,40 @@ def _recorded(log: OrderLog, order: Order, payment: Payment) -> Order:
 
 
 def _settled(log: OrderLog, provider: PaymentProvider, order: Order) -> Order:
-    while due := rules.due(order):
+    """Do what is due; a refund is requested once for each cause, and is left due where it is pending or failed."""
+    requested: set[str] = set()
+    while due := [one for one in rules.due(order) if getattr(one, "cause", None) not in requested]:
         match due[0]:
             case rules.Capture(parcel_id, amount):
                 capture_id = _captured(provider, order.order_id, parcel_id, amount)
                 order = log.record(order, RecordCapture(parcel_id, capture_id), source=_SOURCE)
-            case rules.Refund(cause, amount):
-                refund_id = _refunded(provider, order.order_id, cause, amount)
-                order = log.record(order, RecordRefund(refund_id, cause), source=_SOURCE)
+            case rules.Refund() as owed:
+                requested.add(owed.cause)
+                order = _refund(log, provider, order, owed)
             case rules.VoidRest():
                 order = _unwound(log, order, _voided(provider, order))
     return order
+
+
+def _refund(log: OrderLog, provider: PaymentProvider, order: Order, owed: rules.Refund) -> Order:
+    refund = _refunded(provider, order.order_id, owed)
+    match refund:
+        case Refund(status="succeeded"):
+            return log.record(order, RecordRefund(refund.refund_id, owed.cause, refund.amount), source=_SOURCE)
+        case Refund(status="failed"):
+            return _refund_failed(log, order, owed.cause, refund)
+        case Refund():
+            logger.info("refund_pending", refund_id=refund.refund_id, cause=owed.cause)
+        case None:
+            attention.needed("refund_exceeds_payment", order_id=order.order_id, cause=owed.cause, owed=owed.amount.amount)
+    return order
+
+
+def _refund_failed(log: OrderLog, order: Order, cause: str, refund: Refund) -> Order:
+    after = log.record(order, RecordRefundFailure(refund.refund_id, cause, refund.amount, refund.reason), source=_SOURCE)
+    if after.version != order.version:
+        attention.needed("refund_failed", order_id=order.order_id, refund_id=refund.refund_id, cause=cause, reason=refund.reason)
+    return after
 
 
 def _captured(provider: PaymentProvider, order_id: str, parcel_id: str, amount: Money) -> str:
@@ -179,15 +255,29 @@ def _captured(provider: PaymentProvider, order_id: str, parcel_id: str, amount: 
         return _known(there)
 
 
-def _refunded(provider: PaymentProvider, order_id: str, cause: str, amount: Money) -> str:
-    key, payment = refund_key(order_id, cause), payment_key(order_id)
-    if amount.amount == 0:
-        return key
+def _refunded(provider: PaymentProvider, order_id: str, owed: rules.Refund) -> Refund | None:
+    """Request a refund and return it, as the provider has it; None where nothing is left of the payment to refund.
+
+    What was refunded by hand is not ours to refund again: then it is what is left. An earlier attempt under the same key, made
+    when another amount was due, is taken as it is.
+    """
+    key, payment = refund_key(order_id, owed.cause, owed.number), payment_key(order_id)
     try:
-        return provider.refund(payment, key, amount).refund_id
+        return provider.refund(payment, key, owed.amount)
     except ProviderTimeout:
-        there = next((one.refund_id for one in _there(provider, payment).refunds if one.key == key), None)
-        return _known(there)
+        return _known(_refund_under(provider, payment, key))
+    except ProviderRefused as refused:
+        there = _there(provider, payment)
+        if refused.code == Contradiction.KEY_REUSED and (known := _refund_under(provider, payment, key)):
+            return known
+        left = there.refundable - there.refundable % charge_step(owed.amount.currency)
+        if refused.code != Contradiction.AMOUNT_EXCEEDED or left >= owed.amount.amount:
+            raise
+        return provider.refund(payment, key, Money(left, owed.amount.currency)) if left > 0 else None
+
+
+def _refund_under(provider: PaymentProvider, payment_key: str, key: str) -> Refund | None:
+    return next((one for one in _there(provider, payment_key).refunds if one.key == key), None)
 
 
 def _there(provider: PaymentProvider, payment_key: str) -> Moved:
@@ -195,7 +285,7 @@ def _there(provider: PaymentProvider, payment_key: str) -> Moved:
     return payment if isinstance(payment, Moved) else Moved()
 
 
-def _known(there: str | None) -> str:
+def _known[T: str | Refund](there: T | None) -> T:
     """Return what a lost answer would have named; raises ProviderTimeout where the provider does not show it either."""
     logger.warning("no answer from the payment provider", known_there=there is not None)
     if there is None:

@@ -13,18 +13,23 @@ import stripe
 from msgspec import Struct
 
 from orderflow.money import Money
-from payments.stripe_objects import BY_HAND, PAYMENT_KEY, REFUND_KEY, from_stripe
+from payments.provider import RefundStatus
+from payments.stripe_objects import PAYMENT_KEY, REFUND_KEY, StripeRefund, from_stripe, refund_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOLERANCE_SECONDS = 300
-# Why Stripe cancels an intent that nobody asked it to: what it held has lapsed.
-_BY_ITSELF = {"automatic", "expired"}
+# Reasons of cancellations that somebody requested; for any other, Stripe canceled the intent by itself, and nothing is held.
+_REQUESTED = {None, "abandoned", "duplicate", "fraudulent", "requested_by_customer"}
 
 
 class NotFromStripe(ValueError):
     """A body that is not signed with our secret in the last five minutes, or is no event of Stripe's."""
+
+
+type Kind = Literal["payment.captured", "payment.refunded", "refund.failed", "refund.pending", "dispute", "authorization.expired"]
+_REFUNDS: dict[RefundStatus, Kind] = {"succeeded": "payment.refunded", "failed": "refund.failed", "pending": "refund.pending"}
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -32,17 +37,17 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     `message_id` is the same when it is told again. `authorization_id` names the payment, `payment_key` is ours where it
     is told. `reference` is the capture's, refund's or dispute's own id. `amount` is what all captures took together, what
-    this refund gave back, what is disputed, or what was held.
+    this refund gives back, what is disputed, or what was held. `reason` is the key of a refund, `status` its status at Stripe.
     """
 
     message_id: str
-    type: Literal["payment.captured", "payment.refunded", "dispute.created", "dispute.closed", "authorization.expired"]
+    type: Kind
     authorization_id: str
     payment_key: str | None
     reference: str
     amount: Money
     reason: str = ""
-    outcome: Literal["won", "lost"] | None = None
+    status: str | None = None
 
 
 class Thing(Struct, frozen=True):
@@ -113,8 +118,9 @@ def essence(raw: bytes) -> bytes:
 def notice_of(event: StripeEvent) -> Notice | None:
     """Return what an event says, or None where it says nothing that concerns us.
 
-    A dispute counts once it costs money: an inquiry of the bank, which Stripe calls a warning, does not. Of canceled
-    intents those count that Stripe canceled by itself. A refund that moved nothing, of what was only held, does not.
+    Every event about a dispute or a refund counts, also of a type that Stripe does not have yet: what it means is in the
+    object. Of canceled intents those count that Stripe canceled by itself. A refund that moved nothing, of what was only
+    held, does not.
 
     Raises:
         ValidationError: (msgspec's) the object is not what the type of the event promises.
@@ -124,9 +130,9 @@ def notice_of(event: StripeEvent) -> Notice | None:
             return _captured(event, _thing(event))
         case "payment_intent.canceled":
             return _expired(event, _thing(event))
-        case "refund.created":
+        case kind if kind.startswith(("refund.", "charge.refund.")):
             return _refunded(event, _thing(event))
-        case "charge.dispute.created" | "charge.dispute.closed":
+        case kind if kind.startswith("charge.dispute."):
             return _disputed(event, _thing(event))
         case _:
             return None
@@ -150,7 +156,7 @@ def _captured(event: StripeEvent, intent: Thing) -> Notice | None:
 
 
 def _expired(event: StripeEvent, intent: Thing) -> Notice | None:
-    if intent.cancellation_reason not in _BY_ITSELF:
+    if intent.cancellation_reason in _REQUESTED:
         return None
     return Notice(
         message_id=event.id,
@@ -166,29 +172,28 @@ def _refunded(event: StripeEvent, refund: Thing) -> Notice | None:
     moved = REFUND_KEY in refund.metadata or refund.balance_transaction
     if refund.payment_intent is None or not moved:
         return None
+    known = refund_of(StripeRefund(refund.id, refund.amount, refund.currency, refund.status, metadata=refund.metadata))
     return Notice(
         message_id=event.id,
-        type="payment.refunded",
+        type=_REFUNDS[known.status],
         authorization_id=refund.payment_intent,
         payment_key=refund.metadata.get(PAYMENT_KEY),
         reference=refund.id,
-        amount=from_stripe(refund.amount, refund.currency),
-        reason=refund.metadata.get(REFUND_KEY, BY_HAND),
+        amount=known.amount,
+        reason=known.key,
+        status=refund.status,
     )
 
 
 def _disputed(event: StripeEvent, dispute: Thing) -> Notice | None:
-    created = event.type == "charge.dispute.created"
-    status = dispute.status or ""
-    if dispute.payment_intent is None or status.startswith("warning_") or not (created or status in {"won", "lost"}):
+    if dispute.payment_intent is None:
         return None
     return Notice(
         message_id=event.id,
-        type="dispute.created" if created else "dispute.closed",
+        type="dispute",
         authorization_id=dispute.payment_intent,
         payment_key=None,
         reference=dispute.id,
         amount=from_stripe(dispute.amount, dispute.currency),
         reason=dispute.reason or "",
-        outcome=None if created else "won" if status == "won" else "lost",
     )

@@ -8,11 +8,15 @@ under our keys for as long as Stripe keeps the payment.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
+from typing import Literal
 
 from msgspec import Struct
 
+from orderflow.events import DisputeStanding
 from orderflow.money import Money, charge_step, unit
-from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, Voided
+from payments.minimums import AMOUNT_TOO_SMALL
+from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, RefundStatus, Voided
 
 PAYMENT_KEY = "payment_key"
 REFUND_KEY = "refund_key"
@@ -25,6 +29,57 @@ _CAPTURE = "capture_"
 _NEEDS_PERSON = "authentication_required"
 # Stripe's smallest unit is ISO's minor unit but for these: how many there are in a whole unit.
 _UNITS = {"UGX": 100, "ISK": 100, "MGA": 1}
+# https://docs.stripe.com/payments/paymentintents/lifecycle.
+_PAYMENTS = {
+    *("requires_payment_method", "requires_confirmation", "requires_action", "processing"),
+    *("requires_capture", "succeeded", "canceled"),
+}
+# https://docs.stripe.com/api/refunds/object: money that is accepted for refunding has not arrived.
+_REFUNDS: dict[str, RefundStatus] = {
+    "succeeded": "succeeded",
+    "pending": "pending",
+    "requires_action": "pending",
+    "failed": "failed",
+    "canceled": "failed",
+}
+# https://docs.stripe.com/api/disputes/object. None: no money is disputed, unless balance transactions say otherwise.
+_DISPUTES: dict[str, DisputeStanding | None] = {
+    "warning_needs_response": None,
+    "warning_under_review": None,
+    "warning_closed": None,
+    "prevented": None,
+    "needs_response": "open",
+    "under_review": "open",
+    "appeal_needs_response": "open",
+    "appeal_under_review": "open",
+    "won": "won",
+    "lost": "lost",
+}
+type Kind = Literal["payment", "refund", "dispute"]
+_KNOWN: dict[Kind, Collection[str]] = {"payment": _PAYMENTS, "refund": _REFUNDS, "dispute": _DISPUTES}
+# Codes of Stripe's 400 for a means of payment that cannot be charged (https://docs.stripe.com/error-codes). The customer
+# can use another one. Not among them: what our account or our requests lack.
+_CUSTOMERS = {
+    "card_decline_rate_limit_exceeded",
+    "charge_exceeds_source_limit",
+    "charge_exceeds_transaction_limit",
+    "expired_payment_method",
+    "invalid_source_usage",
+    "payment_intent_authentication_failure",
+    "payment_intent_incompatible_payment_method",
+    "payment_method_billing_details_address_missing",
+    "payment_method_currency_mismatch",
+    "payment_method_customer_decline",
+    "payment_method_invalid_parameter",
+    "payment_method_not_available",
+    "payment_method_provider_decline",
+    "payment_method_restricted",
+    "payment_method_unexpected_state",
+    "payment_method_unsupported_type",
+    "token_already_used",
+    "token_in_use",
+}
+_AMOUNTS = {AMOUNT_TOO_SMALL, "amount_too_large", "invalid_charge_amount"}
 # Nobody tells the holder of a stolen card that it is known to be stolen.
 _UNTOLD = {"generic_decline", "fraudulent", "lost_card", "stolen_card", "pickup_card", "merchant_blacklist", "security_violation"}
 
@@ -83,6 +138,25 @@ class StripeRefund(Struct, frozen=True):
     status: str | None = None
     metadata: dict[str, str] = {}
     balance_transaction: str | None = None
+    failure_reason: str | None = None
+
+
+class BalanceTransaction(Struct, frozen=True):
+    """What moved on our balance at Stripe: a negative amount was withdrawn from it."""
+
+    amount: int
+
+
+class StripeDispute(Struct, frozen=True):
+    """A Dispute; `balance_transactions` are what was withdrawn for it and reinstated."""
+
+    id: str
+    amount: int
+    currency: str
+    status: str
+    payment_intent: str | None = None
+    reason: str | None = None
+    balance_transactions: list[BalanceTransaction] = []
 
 
 def to_stripe(money: Money) -> int:
@@ -105,6 +179,48 @@ def from_stripe(amount: int, currency: str) -> Money:
 def decline_code(code: str | None, detail: str | None) -> str:
     """Return why a payment was declined, as far as the customer may know: the card's reason, or else Stripe's code."""
     return detail if detail and detail not in _UNTOLD else code or "card_declined"
+
+
+def customers_refusal(code: str | None, param: str | None) -> str | None:
+    """Return why a payment is declined where Stripe's 400 at its confirmation is the customer's to solve; None for a fault of ours.
+
+    Of what the request says only the PaymentMethod is the customer's. Stripe refuses a used or detached one without any code.
+    """
+    if code in _CUSTOMERS | _AMOUNTS:
+        return code
+    about_method = param is not None and param.partition("[")[0] == "payment_method"
+    about_nothing = code is None and param is None
+    return INVALID_TOKEN if about_nothing or (about_method and code in {None, "resource_missing"}) else None
+
+
+def amount_refusal(code: str | None) -> str | None:
+    """Return why a payment is declined where Stripe refuses its amount; None for another refusal."""
+    return code if code in _AMOUNTS else None
+
+
+def is_known(kind: Kind, status: str | None) -> bool:
+    """Tell whether the status of an object of Stripe's is one of those that its documentation names."""
+    return status in _KNOWN[kind]
+
+
+def dispute_standing(dispute: StripeDispute) -> DisputeStanding | None:
+    """Return how a dispute stands, None where no money is disputed, as in an inquiry.
+
+    The money decides where the status does not: what was withdrawn for an unknown status is disputed, for an inquiry or a
+    prevented dispute it is lost.
+    """
+    withdrawn = sum(one.amount for one in dispute.balance_transactions) < 0
+    if not is_known("dispute", dispute.status):
+        return "open" if withdrawn else None
+    return _DISPUTES[dispute.status] or ("lost" if withdrawn else None)
+
+
+def refund_of(refund: StripeRefund) -> Refund:
+    """Return a refund of ours; one of an unknown status counts as pending, so that nobody is told that it was paid."""
+    status = _REFUNDS.get(refund.status or "", "pending")
+    reason = (refund.failure_reason or refund.status or "") if status == "failed" else ""
+    key, amount = refund.metadata.get(REFUND_KEY, BY_HAND), from_stripe(refund.amount, refund.currency)
+    return Refund(key, refund.id, amount, status, reason)
 
 
 def capture_name(key: str) -> str:
@@ -165,11 +281,7 @@ def _marked(intent: Intent) -> list[tuple[int, Capture]]:
 
 def _refunds(refunds: list[StripeRefund]) -> tuple[Refund, ...]:
     """Return the refunds, oldest first; Stripe lists the newest first."""
-    return tuple(
-        Refund(refund.metadata.get(REFUND_KEY, BY_HAND), refund.id, from_stripe(refund.amount, refund.currency))
-        for refund in reversed(refunds)
-        if refund.status not in {"failed", "canceled"} and (REFUND_KEY in refund.metadata or refund.balance_transaction)
-    )
+    return tuple(refund_of(refund) for refund in reversed(refunds) if REFUND_KEY in refund.metadata or refund.balance_transaction)
 
 
 def _unit(currency: str) -> int:

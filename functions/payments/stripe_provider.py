@@ -19,7 +19,8 @@ from botocore.exceptions import HTTPClientError
 from msgspec import Struct
 
 from orderflow.observability import logger
-from payments import messages
+from payments import attention, messages
+from payments.minimums import AMOUNT_INVALID, AMOUNT_TOO_SMALL
 from payments.provider import (
     Authorized,
     Capture,
@@ -36,15 +37,21 @@ from payments.provider import (
 from payments.stripe_notices import StripeEvent, notice_of
 from payments.stripe_objects import (
     DECLINED,
-    INVALID_TOKEN,
     PAYMENT_KEY,
     REFUND_KEY,
     Intent,
+    Kind,
+    StripeDispute,
     StripeRefund,
+    amount_refusal,
     capture_mark,
+    customers_refusal,
     decline_code,
+    dispute_standing,
     from_stripe,
+    is_known,
     payment_of,
+    refund_of,
     several_captures,
     to_stripe,
 )
@@ -72,11 +79,22 @@ _CONTRADICTIONS = {
 }
 
 
+# Events about money that moved later than its payment was made.
+_LATER = [
+    *(f"refund.{what}" for what in ("created", "updated", "failed")),
+    *(f"charge.dispute.{what}" for what in ("created", "updated", "closed", "funds_withdrawn", "funds_reinstated")),
+]
+
+
 class Row(Struct, frozen=True):
-    """What is written down of a payment: its intent, and a digest of what was asked for. Closed before it began: neither."""
+    """What is written down of a payment: its intent, and a digest of what was asked for. Closed before it began: neither.
+
+    `declined` is why there is no intent where Stripe takes no amount like this.
+    """
 
     intent: str = ""
     request: str = ""
+    declined: str = ""
 
 
 def connected(key: str, base: str, http: stripe.HTTPClient | None = None) -> stripe.StripeClient:
@@ -98,15 +116,18 @@ class Stripe:
     def authorize(self, key: str, token: str, amount: Money) -> Payment:
         """Hold `amount`, as PaymentProvider.authorize says; `token` names a PaymentMethod."""
         request = hashlib.sha256("\0".join((token, str(amount.amount), amount.currency)).encode()).hexdigest()
-        units = to_stripe(amount)
+        if amount.amount < 0:
+            raise ProviderRefused(Contradiction.AMOUNT_INVALID)
         row = self._read(key)
         began = row is None
         if row is None:
-            row = self._begin(key, request, units, amount.currency)
-        if not row.intent:
+            row = self._begin(key, request, amount)
+        if not row.intent and not row.declined:
             return Voided()
         if row.request != request:
             raise ProviderRefused(Contradiction.KEY_REUSED)
+        if row.declined:
+            return Declined(row.declined)
         known = None if began else self._payment(row.intent)
         return known or self._confirm(row.intent, token)
 
@@ -127,7 +148,7 @@ class Stripe:
         """Give back what is still held, as PaymentProvider.void says."""
         row = self._read(payment_key) or self._put(payment_key, Row())
         if not row.intent:
-            return Voided()
+            return _without_intent(row)
         intent, payment = self._found(row.intent)
         match payment:
             case Authorized(amount=amount) if not payment.captures:
@@ -145,7 +166,7 @@ class Stripe:
         for refund in payment.refunds:
             if refund.key == key:
                 return _repeated(refund, amount)
-        _check(amount, intent.currency.upper(), payment.captured - payment.refunded)
+        _check(amount, intent.currency.upper(), payment.refundable)
         with self._asking():
             given = self._api.refunds.create(
                 {
@@ -155,29 +176,47 @@ class Stripe:
                 },
                 {"idempotency_key": self._own(key)},
             )
-        return Refund(key, given.id, from_stripe(given.amount, given.currency))
+        return refund_of(_refund(given))
 
     def look_up(self, payment_key: str) -> Payment | None:
         """Return the payment as it stands now, as PaymentProvider.look_up says."""
         row = self._read(payment_key)
         if row is None:
             return None
-        return self._payment(row.intent) if row.intent else Voided()
+        return self._payment(row.intent) if row.intent else _without_intent(row)
+
+    def disputes(self, payment_key: str) -> list[messages.Notice]:
+        """Return what Stripe knows of the payment's disputes, as PaymentProvider.disputes says."""
+        row = self._read(payment_key)
+        if row is None or not row.intent:
+            return []
+        now = datetime.now(UTC)
+        with self._asking(effect=False):
+            page = self._api.disputes.list({"payment_intent": row.intent, "limit": 100})
+            found = [_dispute(one) for one in page.auto_paging_iter()]
+        return [notice for one in found for notice in _said(one, (f"{one.id}:{one.status}", payment_key), now)]
 
     def recent(self, day: date) -> Iterator[str]:
         """Return the keys of a day's payments, as PaymentProvider.recent says."""
         start = datetime.combine(day, time_of_day(), UTC)
         end = start + timedelta(days=1)
+        created: Any = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
         with self._asking(effect=False):
-            page = self._api.payment_intents.list({"created": {"gte": int(start.timestamp()), "lt": int(end.timestamp())}, "limit": 100})
-            for intent in map(_intent, page.auto_paging_iter()):
+            intents = self._api.payment_intents.list({"created": created, "limit": 100})
+            for intent in map(_intent, intents.auto_paging_iter()):
                 if intent.metadata.get(_PIPELINE) == self._table:
                     yield intent.metadata[PAYMENT_KEY]
+            events = self._api.events.list({"created": created, "types": _LATER, "limit": 100})
+            later: set[str | None] = {event.to_dict()["data"]["object"].get("payment_intent") for event in events.auto_paging_iter()}
+        for intent_id in sorted(one for one in later if one):
+            if key := self.key_of(intent_id):
+                yield key
 
     def told(self, body: str) -> list[messages.Notice]:
         """Return what an event of Stripe's says of a payment of this pipeline, as PaymentProvider.told says.
 
-        Of captures Stripe tells the sum only: all of them are returned, as they are found there now.
+        Of captures Stripe tells the sum only: all of them are returned, as they are found there now. A dispute is returned as
+        it stands now, whatever the event says of it: events may come late and out of order.
         """
         said = notice_of(msgspec.json.decode(body, type=StripeEvent))
         payment = self.key_of(said.authorization_id) if said else None
@@ -190,10 +229,17 @@ class Stripe:
                 return [messages.Captured(*about, capture.capture_id) for capture in self._captures(payment)]
             case "payment.refunded":
                 return [messages.Refunded(*about, said.reason)]
-            case "dispute.created":
-                return [messages.Disputed(*about, said.reference, said.amount, said.reason)]
-            case "dispute.closed":
-                return [messages.Decided(*about, said.reference, "won" if said.outcome == "won" else "lost")]
+            case "refund.failed":
+                return [messages.RefundFailed(*about, said.reason)]
+            case "refund.pending":
+                _check_known("refund", said.reference, said.status)
+                logger.info("refund_pending", refund_id=said.reference)
+                return []
+            case "dispute":
+                now = datetime.now(UTC)
+                with self._asking(effect=False):
+                    dispute = _dispute(self._api.disputes.retrieve(said.reference))
+                return _said(dispute, about, now)
             case "authorization.expired":
                 return [messages.Expired(*about)]
 
@@ -223,20 +269,32 @@ class Stripe:
     def _own(self, key: str) -> str:
         return f"{self._table}:{key}"
 
-    def _begin(self, key: str, request: str, units: int, currency: str) -> Row:
-        """Make an intent that holds nothing yet and write it down; return what is written, which may be another's."""
-        with self._asking():
-            intent = self._api.payment_intents.create(
-                {
-                    "amount": units,
-                    "currency": currency.lower(),
-                    "capture_method": "manual",
-                    "allowed_payment_method_types": ["card"],
-                    "payment_method_options": {"card": {"request_multicapture": "if_available"}},
-                    "metadata": {PAYMENT_KEY: key, _PIPELINE: self._table},
-                },
-                {"idempotency_key": self._own(key)},
-            )
+    def _begin(self, key: str, request: str, amount: Money) -> Row:
+        """Make an intent that holds nothing yet and write it down; return what is written, which may be another's.
+
+        An amount that Stripe takes from nobody is written down as declined.
+        """
+        try:
+            units = to_stripe(amount)
+        except ProviderRefused:
+            return self._put(key, Row("", request, AMOUNT_INVALID if amount.amount else AMOUNT_TOO_SMALL))
+        try:
+            with self._asking():
+                intent = self._api.payment_intents.create(
+                    {
+                        "amount": units,
+                        "currency": amount.currency.lower(),
+                        "capture_method": "manual",
+                        "allowed_payment_method_types": ["card"],
+                        "payment_method_options": {"card": {"request_multicapture": "if_available"}},
+                        "metadata": {PAYMENT_KEY: key, _PIPELINE: self._table},
+                    },
+                    {"idempotency_key": self._own(key)},
+                )
+        except _NotAccepted as refused:
+            if code := amount_refusal(refused.reason):
+                return self._put(key, Row("", request, code))
+            raise
         return self._put(key, Row(intent.id, request))
 
     def _confirm(self, intent_id: str, token: str) -> Payment:
@@ -248,14 +306,15 @@ class Stripe:
                 )
         except _Declined as declined:
             return Declined(declined.code)
-        except _NoSuchToken:
-            with self._asking():
-                self._api.payment_intents.update(intent_id, {"metadata": {DECLINED: INVALID_TOKEN}})
-            return Declined(INVALID_TOKEN)
-        except ProviderRefused as refused:
-            if refused.code != Contradiction.NOT_AUTHORIZED:
+        except _NotAccepted as refused:
+            if refused.code == Contradiction.NOT_AUTHORIZED:
+                return self._settled(self._payment(intent_id))
+            code = customers_refusal(refused.reason, refused.param)
+            if code is None:
                 raise
-            return self._settled(self._payment(intent_id))
+            with self._asking():
+                self._api.payment_intents.update(intent_id, {"metadata": {DECLINED: code}})
+            return Declined(code)
         return self._settled(payment_of(_intent(confirmed), []))
 
     def _settled(self, payment: Payment | None) -> Payment:
@@ -309,7 +368,7 @@ class Stripe:
             refunds: list[StripeRefund] = []
             if intent.amount_received:
                 listed = self._api.refunds.list({"payment_intent": intent_id, "limit": 100})
-                refunds = [msgspec.convert(refund.to_dict(), StripeRefund) for refund in listed.auto_paging_iter()]
+                refunds = [_refund(refund) for refund in listed.auto_paging_iter()]
         return intent, payment_of(intent, refunds)
 
     def _read(self, key: str) -> Row | None:
@@ -324,7 +383,12 @@ class Stripe:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item={"key": {"S": key}, "intent": {"S": row.intent}, "request": {"S": row.request}},
+                Item={
+                    "key": {"S": key},
+                    "intent": {"S": row.intent},
+                    "request": {"S": row.request},
+                    **({"declined": {"S": row.declined}} if row.declined else {}),
+                },
                 ConditionExpression="attribute_not_exists(intent)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -355,8 +419,13 @@ class _Declined(RuntimeError):
         self.code = code
 
 
-class _NoSuchToken(RuntimeError):
-    pass
+class _NotAccepted(ProviderRefused):
+    """Stripe's 400: `reason` is its code, `param` the parameter that it is about."""
+
+    def __init__(self, code: Contradiction, reason: str | None, param: str | None) -> None:
+        super().__init__(code)
+        self.reason = reason
+        self.param = param
 
 
 def _meaning(error: stripe.StripeError, *, effect: bool) -> Exception:
@@ -365,14 +434,29 @@ def _meaning(error: stripe.StripeError, *, effect: bool) -> Exception:
             return _Declined(decline_code(error.code, getattr(error.error, "decline_code", None)))
         case stripe.IdempotencyError():
             return ProviderRefused(Contradiction.KEY_REUSED)
-        case stripe.InvalidRequestError(code="resource_missing", param="payment_method"):
-            return _NoSuchToken()
         case stripe.InvalidRequestError():
-            return ProviderRefused(_CONTRADICTIONS.get(error.code or "", Contradiction.NOT_ACCEPTED))
+            code = _CONTRADICTIONS.get(error.code or "", Contradiction.NOT_ACCEPTED)
+            return _NotAccepted(code, error.code, error.param)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         case stripe.RateLimitError() | stripe.PermissionError():
             return ProviderUnavailable()
         case _:
             return ProviderTimeout() if effect else ProviderUnavailable()
+
+
+def _said(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[messages.Notice]:
+    """Return a dispute as it stands `at` a moment (UTC): that there is one, and how it was decided or that it is open again."""
+    standing = dispute_standing(dispute)
+    if standing is None or dispute.amount <= 0:
+        logger.info("no_money_disputed", dispute_id=dispute.id, status=dispute.status)
+        return []
+    disputed = messages.Disputed(*about, dispute.id, from_stripe(dispute.amount, dispute.currency), (dispute.reason or "")[:200])
+    if standing == "open":
+        return [disputed, messages.Reopened(*about, dispute.id, at)]
+    return [disputed, messages.Decided(*about, dispute.id, standing, at)]
+
+
+def _without_intent(row: Row) -> Payment:
+    return Declined(row.declined) if row.declined else Voided()
 
 
 def _log(error: stripe.StripeError) -> None:
@@ -395,8 +479,25 @@ def _check(amount: Money, currency: str, most: int) -> None:
 
 
 def _intent(intent: stripe.PaymentIntent) -> Intent:
+    _check_known("payment", intent.id, intent.status)
     return msgspec.convert(intent.to_dict(), Intent)
 
 
+def _refund(refund: stripe.Refund) -> StripeRefund:
+    _check_known("refund", refund.id, refund.status)
+    return msgspec.convert(refund.to_dict(), StripeRefund)
+
+
+def _dispute(dispute: stripe.Dispute) -> StripeDispute:
+    _check_known("dispute", dispute.id, dispute.status)
+    return msgspec.convert(dispute.to_dict(), StripeDispute)
+
+
+def _check_known(kind: Kind, stripe_id: str, status: str | None) -> None:
+    """Call a person to an object of Stripe's with a status that is new; what is done about it is the safe thing meanwhile."""
+    if not is_known(kind, status):
+        attention.needed(f"{kind}_status_unknown", stripe_id=stripe_id, status=status)
+
+
 def _row(item: Any) -> Row:
-    return Row(item["intent"]["S"], item["request"]["S"])
+    return Row(item["intent"]["S"], item["request"]["S"], item.get("declined", {}).get("S", ""))

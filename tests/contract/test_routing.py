@@ -25,7 +25,16 @@ from tests.support.orders import STATES, history
 from tests.support.patterns import matches
 
 ROUTES = {
-    "LedgerRule": {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"},
+    "LedgerRule": {
+        "PaymentAuthorized",
+        "PaymentVoided",
+        "PaymentCaptured",
+        "PaymentRefunded",
+        "PaymentRefundReversed",
+        "PaymentDisputed",
+        "DisputeClosed",
+        "DisputeOutcomeChanged",
+    },
     "FulfilmentRule": {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
     "PaymentsSettleRule": {"ShipmentDispatched", "ShipmentLost", "ReturnReceived", "OrderLinesCancelled"},
     "NotificationsRule": {
@@ -41,7 +50,15 @@ ROUTES = {
     "OrderViewRule": set(listing.SHOWN),
     "InvoicesIssueRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
     "LoyaltyAwardRule": set(points.MOVING),
-    "AnalyticsCountRule": {"OrderPlaced", "OrderConfirmed", "OrderRejected", "OrderCancelled", "StockReservationFailed", "PaymentRefunded"},
+    "AnalyticsCountRule": {
+        "OrderPlaced",
+        "OrderConfirmed",
+        "OrderRejected",
+        "OrderCancelled",
+        "StockReservationFailed",
+        "PaymentRefunded",
+        "PaymentRefundReversed",
+    },
     "ReviewRule": {"OrderHeldForReview"},
     "ReviewsCloseRule": {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"},
 }

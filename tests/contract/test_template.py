@@ -347,8 +347,9 @@ def _is_emitted(stack: Stack, namespace: Any, metric: str, dimensions: dict[str,
 
 
 def _recorded(handler: str) -> set[str]:
-    tree = ast.parse((ROOT / "functions" / (handler.removesuffix(".handler").replace(".", "/") + ".py")).read_text("utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    context = ROOT / "functions" / handler.partition(".")[0]
+    trees = [ast.parse(path.read_text("utf-8")) for path in context.rglob("*.py")]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     added = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "add_nonzero_metric"]
     arguments = [argument for call in added for argument in (*call.args, *(keyword.value for keyword in call.keywords))]
     return {argument.value for argument in arguments if isinstance(argument, ast.Constant) and isinstance(argument.value, str)}

@@ -188,6 +188,8 @@ def _shard(order: Order) -> str | None:
 def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     held: dict[str, list[Authorized]] = {}
     for item in world.aws.dynamodb.items("SandboxPayments"):
+        if "account" not in item:
+            continue
         payment = _accounts.decode(item["account"]["S"]).payment
         order_id = item["key"]["S"].partition(":")[0]
         if isinstance(payment, Authorized) and holds(payment):

@@ -145,6 +145,12 @@ PATHS = (
         token="tok_refund_timeout_before",
         life=(leaves("parcel_1", BOTH_MUGS, FILTERS), arrives("parcel_1"), comes_back(MUG)),
     ),
+    Path(
+        "lost, and the first refund fails",
+        "lost",
+        token="tok_refund_fails_once",
+        life=(leaves("parcel_1", BOTH_MUGS, FILTERS), is_lost("parcel_1")),
+    ),
     Path("rest cancelled after a part left", "dispatched", cancelled="partly_dispatched", life=(leaves("parcel_1", MUG),)),
 )
 

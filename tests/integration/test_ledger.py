@@ -13,7 +13,16 @@ import pytest
 
 from devtools import balance
 from orderflow import events
-from orderflow.commands import CloseDispute, Command, RecordCapture, RecordDispatch, RecordDispute, RecordLoss, RecordRefund
+from orderflow.commands import (
+    CloseDispute,
+    Command,
+    RecordCapture,
+    RecordDispatch,
+    RecordDispute,
+    RecordLoss,
+    RecordRefund,
+    RecordRefundFailure,
+)
 from orderflow.events import Event
 from orderflow.log import OrderLog
 from orderflow.money import Money
@@ -21,7 +30,16 @@ from orderflow.order import remaining
 from tests.integration.world import World, eventually, postings
 from tests.support import contracts
 
-MOVES = {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}
+MOVES = {
+    "PaymentAuthorized",
+    "PaymentVoided",
+    "PaymentCaptured",
+    "PaymentRefunded",
+    "PaymentRefundReversed",
+    "PaymentDisputed",
+    "DisputeClosed",
+    "DisputeOutcomeChanged",
+}
 PRICE = 1250
 # The template's 180 s times five deliveries would be fifteen minutes.
 VISIBILITY_SECONDS = 2
@@ -127,8 +145,13 @@ def test_what_happens_to_an_orders_money_is_posted(world: World, confirmed: str)
     do(lambda parcel: RecordCapture(parcel, "cap_test"))
     do(lambda _: RecordDispute("dp_test", Money(PRICE, "EUR"), "not received"))
     do(lambda _: CloseDispute("dp_test", "won"))
+    do(lambda _: CloseDispute("dp_test", "lost"))
+    do(lambda _: CloseDispute("dp_test", "won"))
     do(RecordLoss)
     do(lambda parcel: RecordRefund("ref_test", f"parcel:{parcel}"))
+    [refund] = log.load(confirmed).refunds
+    do(lambda _: RecordRefundFailure(refund.refund_id, refund.cause, refund.amount, "declined"))
+    do(lambda parcel: RecordRefund("ref_again", f"parcel:{parcel}"))
 
     entries = _posted(world, confirmed)
     assert {entry["type"]["S"] for entry in entries.values()} == MOVES - {"PaymentVoided"}

@@ -93,9 +93,9 @@ def happened[T: Fact](world: World, order_id: str, kind: type[T], count: int = 1
     )
 
 
-def requested(world: World, customer: str, *lines: tuple[str, int]) -> str:
+def requested(world: World, customer: str, *lines: tuple[str, int], token: str = "tok_approved") -> str:
     """An order of these lines that the carrier was asked for."""
-    order_id = world.accept(customer, order_body(*lines))
+    order_id = world.accept(customer, order_body(*lines, payment=token))
     happened(world, order_id, events.ShipmentRequested, within=world.patience + SAGA_SECONDS)
     return order_id
 
@@ -215,18 +215,47 @@ def test_a_message_that_overtook_what_it_is_about_is_taken_after_it(world: World
     amount = {"amount": PRICE, "currency": "EUR"}
 
     with world.impatient("PaymentsNoticeQueueUrl", VISIBILITY_SECONDS):
-        provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount=amount, reason="not received")
+        provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="won")
         eventually(
             lambda: said(world, "PaymentsNotice", order_id),
             lambda lines: "message failed" in lines,
             within=world.patience,
             what="the message came too early",
         )
-        carrier.dispatch(order_id)
-        happened(world, order_id, events.PaymentDisputed, within=world.patience + 5 * VISIBILITY_SECONDS)
+        provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount=amount, reason="not received")
+        happened(world, order_id, events.DisputeClosed, within=world.patience + 5 * VISIBILITY_SECONDS)
 
-    types = [event.type for event in world.log(order_id)]
-    assert types.index("PaymentCaptured") < types.index("PaymentDisputed")
+
+def test_dispute_in_another_currency_that_is_lost_on_appeal_is_booked(world: World, carrier: Carrier, provider: Provider):
+    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+    carrier.dispatch(order_id)
+    happened(world, order_id, events.PaymentCaptured)
+
+    provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount={"amount": 1420, "currency": "USD"}, reason="fraudulent")
+    [dispute] = happened(world, order_id, events.PaymentDisputed)
+    provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="won", at="2026-02-02T09:00:00Z")
+    happened(world, order_id, events.DisputeClosed)
+    provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="lost", at="2026-03-02T09:00:00Z")
+    [changed] = happened(world, order_id, events.DisputeOutcomeChanged)
+
+    assert (dispute.amount, dispute.disputed) == (Money(PRICE, "EUR"), Money(1420, "USD"))
+    assert (changed.before, changed.after) == ("won", "lost")
+    assert posted(world, order_id, "DisputeOutcomeChanged") == [("losses", PRICE), ("clearing", -PRICE)]
+
+
+def test_refund_that_fails_later_is_owed_again_and_paid(world: World, carrier: Carrier, provider: Provider):
+    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1), token="tok_refund_fails_later")
+    parcel = carrier.dispatch(order_id)
+    carrier.lose(order_id, parcel)
+    happened(world, order_id, events.PaymentRefunded, within=world.patience + SAGA_SECONDS)
+    provider.sandbox.conclude_refunds(service.payment_key(order_id))
+
+    provider.tell(order_id, "refund.failed", key=service.refund_key(order_id, f"parcel:{parcel}"))
+
+    happened(world, order_id, events.PaymentRefunded, 2)
+    assert [event.type for event in world.log(order_id)][-3:] == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
+    assert posted(world, order_id, "PaymentRefundReversed") == [("clearing", PRICE), ("refunds", -PRICE)]
+    assert provider.moved(order_id) == (PRICE, PRICE)
 
 
 def test_the_nightly_comparison_has_nothing_to_say_of_an_order_in_line(world: World, carrier: Carrier):

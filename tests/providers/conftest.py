@@ -25,11 +25,15 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Subject:
-    """A provider under test, with its test tokens by what becomes of them, and a way past its memory of idempotency keys."""
+    """A provider under test, with its test tokens by what becomes of them.
+
+    `a_day_passes` makes it forget idempotency keys; `refunds_conclude` has the bank deal with the refunds of a payment.
+    """
 
     provider: PaymentProvider
     tokens: dict[str, str]
     a_day_passes: Callable[[], object]
+    refunds_conclude: Callable[[str], object]
 
 
 class Wire(stripe.RequestsClient):
@@ -85,17 +89,36 @@ def through_stripe(localstripe: str, wire: Wire, database: FakeDynamoDB) -> Stri
 def subject(request: pytest.FixtureRequest, database: FakeDynamoDB) -> Subject:
     """Each provider in turn."""
     if request.param == "sandbox":
-        tokens = {"good": "tok_approved", "declined": "tok_declined", "poor": "tok_insufficient_funds", "unknown": "4111"}
-        return Subject(Sandbox("payments", database.client), tokens, lambda: None)
+        tokens = {
+            "good": "tok_approved",
+            "declined": "tok_declined",
+            "poor": "tok_insufficient_funds",
+            "unknown": "4111",
+            "used": "4112",
+            "unsupported": "tok_unsupported",
+            "wrong_currency": "tok_wrong_currency",
+            "refund_pending": "tok_refund_pending",
+            "refund_fails": "tok_refund_fails",
+            "refund_fails_later": "tok_refund_fails_later",
+        }
+        sandbox = Sandbox("payments", database.client)
+        return Subject(sandbox, tokens, lambda: None, sandbox.conclude_refunds)
     address = request.getfixturevalue("localstripe")
     tokens = {
         "good": "pm_card_visa",
         "declined": "pm_card_visa_chargeDeclined",
         "poor": "pm_card_visa_chargeDeclinedInsufficientFunds",
         "unknown": "4111",
+        "used": "pm_card_used",
+        "unsupported": "pm_usBankAccount",
+        "wrong_currency": "pm_card_wrongCurrency",
+        "refund_pending": "pm_card_pendingRefund",
+        "refund_fails": "pm_card_refundFailAtOnce",
+        "refund_fails_later": "pm_card_refundFail",
     }
+    conclude: Callable[[str], object] = lambda _: requests.post(f"{address}/_config/refunds", timeout=10)  # noqa: E731
     forget: Callable[[], object] = lambda: requests.delete(f"{address}/_config/idempotency", timeout=10)  # noqa: E731
-    return Subject(request.getfixturevalue("through_stripe"), tokens, forget)
+    return Subject(request.getfixturevalue("through_stripe"), tokens, forget, conclude)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """localstripe on a free port of the loopback, and what it lacks of the Stripe that the pipeline talks to.
 
 Run by the interpreter of .venv-localstripe; it prints its port and serves until it is ended. Added here, after
-Stripe's documentation: idempotency keys, captures in parts, metadata of a capture, limits of refunds, reasons of
-declines, and what newer versions of the API call their parameters. docs/fidelity.md lists it.
+Stripe's documentation: idempotency keys, captures in parts, metadata of a capture, limits and statuses of refunds, reasons
+of declines, refusals of a means of payment or an amount, disputes, events by type, and what newer versions of the API call
+their parameters. docs/fidelity.md lists it.
 """
 
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
@@ -15,7 +16,7 @@ from typing import Any
 from aiohttp import web
 from localstripe import resources
 from localstripe.errors import UserError
-from localstripe.resources import PaymentIntent, PaymentMethod, Refund
+from localstripe.resources import Event, List, PaymentIntent, PaymentMethod, Refund, StripeObject
 
 DECLINES = {
     "pm_card_visa_chargeDeclined": ("card_declined", "generic_decline"),
@@ -23,14 +24,29 @@ DECLINES = {
     "pm_card_visa_chargeDeclinedStolenCard": ("card_declined", "stolen_card"),
     "pm_card_authenticationRequired": ("authentication_required", "authentication_required"),
 }
+# 400 at the confirmation: code and parameter.
+REFUSED = {
+    "pm_usBankAccount": ("payment_method_unsupported_type", "payment_method"),
+    "pm_card_wrongCurrency": ("payment_method_currency_mismatch", "payment_method"),
+    "pm_card_used": (None, None),
+    "pm_card_ours": ("parameter_unknown", "off_session"),
+}
+# Refunds of these cards: the status they begin with, and what becomes of it. The first two are among Stripe's test cards.
+REFUNDS = {
+    "pm_card_pendingRefund": ("pending", "succeeded"),
+    "pm_card_refundFail": ("succeeded", "failed"),
+    "pm_card_refundFailAtOnce": ("failed", "failed"),
+}
+MINIMUM = 50
 SINGLE_CAPTURE = "pm_card_credit_disableEnterpriseCardFeatures"
 
 answered: dict[str, tuple[tuple[str, bytes], int, str]] = {}
 listing = PaymentIntent._api_list_all.__func__
+events = Event._api_list_all.__func__
 
 
-def refused(code: str, status: int = 400, **more: Any) -> UserError:
-    return UserError(status, code, {"code": code, **more})
+def refused(code: str | None, status: int = 400, **more: Any) -> UserError:
+    return UserError(status, code or "refused", {name: value for name, value in {"code": code, **more}.items() if value})
 
 
 class Intent(PaymentIntent):
@@ -38,11 +54,14 @@ class Intent(PaymentIntent):
 
     def __init__(self, **data: Any) -> None:
         data.pop("allowed_payment_method_types", None)
+        if int(data["amount"]) < MINIMUM:
+            raise refused("amount_too_small", param="amount")
         super().__init__(**data)
         self.amount_received = 0
         self._closed = False
         self._last_error: dict[str, Any] | None = None
         self._single = False
+        self._refunds = ("succeeded", "succeeded")
 
     @property
     def amount_capturable(self) -> int:
@@ -67,9 +86,14 @@ class Intent(PaymentIntent):
             code, detail = DECLINES[payment_method]
             intent._last_error = {"code": code, "decline_code": detail, "type": "card_error"}
             raise refused(code, 402, decline_code=detail)
+        if payment_method in REFUSED:
+            code, param = REFUSED[payment_method]
+            raise refused(code, param=param)
         intent._single = payment_method == SINGLE_CAPTURE
+        intent._refunds = REFUNDS.get(payment_method or "", intent._refunds)
+        plain = intent._single or payment_method in REFUNDS
         try:
-            intent.payment_method = PaymentMethod._api_retrieve("pm_card_visa" if intent._single else payment_method).id
+            intent.payment_method = PaymentMethod._api_retrieve("pm_card_visa" if plain else payment_method).id
         except UserError:
             raise refused("resource_missing", param="payment_method") from None
         intent._confirm(on_failure_now=intent._report_failure)
@@ -111,10 +135,66 @@ class BoundedRefund(Refund):
 
     def __init__(self, payment_intent: str, amount: Any, metadata: Any = None) -> None:
         intent = Intent._api_retrieve(payment_intent)
-        given = sum(one.amount for one in resources.store.values() if isinstance(one, Refund) and one.payment_intent == payment_intent)
+        refunds = [one for one in resources.store.values() if isinstance(one, Refund) and one.payment_intent == payment_intent]
+        given = sum(one.amount for one in refunds if one.status != "failed")
         if int(amount) > intent.amount_received - given:
             raise refused("charge_already_refunded")
         super().__init__(payment_intent=payment_intent, amount=amount, metadata=metadata)
+        self.status, self._later = intent._refunds
+        self.failure_reason = "declined" if self.status == "failed" else None
+        Event("refund.created", self)
+
+    def _conclude(self) -> None:
+        if self.status != self._later:
+            self.status = self._later
+            self.failure_reason = "expired_or_canceled_card" if self.status == "failed" else None
+            Event("refund.failed" if self.status == "failed" else "refund.updated", self)
+
+
+class Dispute(StripeObject):
+    """What the bank of a payment's card took back; `withdrawn` is what left our balance for it."""
+
+    object = "dispute"
+    _id_prefix = "dp_"
+
+    def __init__(self, payment_intent: str) -> None:
+        super().__init__()
+        self.payment_intent = payment_intent
+        self.reason = "fraudulent"
+
+    @classmethod
+    def _change(
+        cls, status: str, dispute: str = "", payment_intent: str = "", amount: Any = 0, currency: str = "eur", withdrawn: Any = 0
+    ) -> Dispute:
+        """Dispute money of an intent, or (by its id) let a dispute come to another status."""
+        changed = cls._api_retrieve(dispute) if dispute else cls(payment_intent)
+        if not dispute:
+            changed.amount, changed.currency = int(amount), currency
+        changed.status = status
+        changed.balance_transactions = [{"amount": -int(withdrawn)}] if int(withdrawn) else []
+        Event("charge.dispute.updated" if dispute else "charge.dispute.created", changed)
+        return changed
+
+    @classmethod
+    def _of(cls, payment_intent: str, limit: Any = None, starting_after: str | None = None) -> List:
+        found = cls._api_list_all("/v1/disputes", limit=limit, starting_after=starting_after)
+        found._list = [one for one in found._list if one.payment_intent == payment_intent]
+        return found
+
+
+def conclude_refunds() -> List:
+    """Let what is to become of refunds take place."""
+    refunds = [one for one in resources.store.values() if isinstance(one, BoundedRefund)]
+    for refund in refunds:
+        refund._conclude()
+    return List("/_config/refunds")
+
+
+def listed_events(url: str, types: list[str], created: dict[str, str], **given: Any) -> List:
+    """Return the events of some types and a time."""
+    found = events(Event, url, **given)
+    found._list = [one for one in found._list if one.type in types and int(created["gte"]) <= one.created < int(created["lt"])]
+    return found
 
 
 @web.middleware
@@ -148,7 +228,14 @@ def main() -> None:
     here = {f"/v1/payment_intents/{{id}}/{name}": getattr(Intent, f"_api_{name}") for name in ("confirm", "capture", "cancel")}
     routes = [route for route in resources.extra_apis if isinstance(route[0], str)]
     resources.extra_apis[:] = [(method, url, here.get(url, answer)) for method, url, answer in routes]
+    resources.extra_apis += [
+        ("GET", "/v1/disputes", Dispute._of),
+        ("GET", "/v1/disputes/{id}", Dispute._api_retrieve),
+        ("POST", "/_config/disputes", Dispute._change),
+        ("POST", "/_config/refunds", conclude_refunds),
+    ]
     PaymentIntent._api_list_all = Intent._api_list_all
+    Event._api_list_all = listed_events
     PaymentIntent._api_create = classmethod(lambda _, **data: Intent(**data))
     Refund._api_create = classmethod(lambda _, **data: BoundedRefund(**data))
     from localstripe import server  # noqa: PLC0415 - it makes its routes when it is imported

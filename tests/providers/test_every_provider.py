@@ -46,7 +46,15 @@ class TestAuthorizing:
         assert provider.look_up(key) == held
 
     @pytest.mark.parametrize(
-        ("token", "code"), [("declined", "card_declined"), ("poor", "insufficient_funds"), ("unknown", "invalid_token")]
+        ("token", "code"),
+        [
+            ("declined", "card_declined"),
+            ("poor", "insufficient_funds"),
+            ("unknown", "invalid_token"),
+            ("used", "invalid_token"),
+            ("unsupported", "payment_method_unsupported_type"),
+            ("wrong_currency", "payment_method_currency_mismatch"),
+        ],
     )
     def test_a_decline_has_a_code_and_stays(self, subject: Subject, key: str, token: str, code: str) -> None:
         for _ in range(2):
@@ -75,6 +83,24 @@ class TestAuthorizing:
         assert isinstance(payment, Authorized)
         assert payment.amount == Money(1250, "JPY")
         assert capture.amount == Money(250, "JPY")
+
+    @pytest.mark.parametrize("amount", [euros(0), euros(49), Money(49, "JPY")])
+    def test_amount_below_the_minimum_is_declined(self, subject: Subject, key: str, amount: Money) -> None:
+        for _ in range(2):
+            assert subject.provider.authorize(key, subject.tokens["good"], amount) == Declined("amount_too_small")
+            subject.a_day_passes()
+        assert subject.provider.look_up(key) == Declined("amount_too_small")
+        assert subject.provider.void(key) == Declined("amount_too_small")
+        assert contradiction(lambda: subject.provider.authorize(key, subject.tokens["good"], TOTAL)) == Contradiction.KEY_REUSED
+        assert contradiction(lambda: subject.provider.capture(key, f"{key}:c", euros(1))) == Contradiction.NOT_AUTHORIZED
+
+    @pytest.mark.parametrize("amount", [Money(1234, "KWD"), Money(10_050, "MGA")])
+    def test_amount_that_is_no_multiple_of_the_step_is_declined(self, subject: Subject, key: str, amount: Money) -> None:
+        assert subject.provider.authorize(key, subject.tokens["good"], amount) == Declined("amount_invalid")
+        assert subject.provider.look_up(key) == Declined("amount_invalid")
+
+    def test_the_least_amount_is_held(self, subject: Subject, key: str) -> None:
+        assert isinstance(subject.provider.authorize(key, subject.tokens["good"], euros(50)), Authorized)
 
     def test_a_negative_amount_is_refused(self, subject: Subject, key: str) -> None:
         assert contradiction(lambda: subject.provider.authorize(key, subject.tokens["good"], euros(-1))) == Contradiction.AMOUNT_INVALID
@@ -205,6 +231,50 @@ class TestRefunding:
 
         assert contradiction(lambda: provider.refund(key, f"{key}:r1", amount)) == code
 
+    @pytest.mark.parametrize(
+        ("token", "before", "after"),
+        [
+            ("good", "succeeded", "succeeded"),
+            ("refund_pending", "pending", "succeeded"),
+            ("refund_fails_later", "succeeded", "failed"),
+            ("refund_fails", "failed", "failed"),
+        ],
+    )
+    def test_refund_is_done_when_its_status_says_so(self, subject: Subject, key: str, token: str, before: str, after: str) -> None:
+        provider = subject.provider
+        provider.authorize(key, subject.tokens[token], TOTAL)
+        provider.capture(key, f"{key}:c1", euros(1000))
+
+        statuses = [provider.refund(key, f"{key}:r1", euros(400)).status]
+        subject.refunds_conclude(key)
+        for _ in range(2):
+            statuses.append(provider.refund(key, f"{key}:r1", euros(400)).status)
+            subject.a_day_passes()
+
+        assert statuses == [before, after, after]
+        payment = standing(provider, key)
+        assert [(one.status, bool(one.reason)) for one in payment.refunds] == [(after, after == "failed")]
+        assert payment.refunded == (400 if after == "succeeded" else 0)
+
+    def test_failed_refund_leaves_its_amount_to_another_one(self, subject: Subject, key: str) -> None:
+        provider = subject.provider
+        provider.authorize(key, subject.tokens["refund_fails_later"], TOTAL)
+        provider.capture(key, f"{key}:c1", euros(1000))
+        provider.refund(key, f"{key}:r1", euros(1000))
+        assert contradiction(lambda: provider.refund(key, f"{key}:r2", euros(1))) == Contradiction.AMOUNT_EXCEEDED
+        subject.refunds_conclude(key)
+
+        assert standing(provider, key).refundable == 1000
+        assert provider.refund(key, f"{key}:r2", euros(1000)).status == "succeeded"
+
+    def test_pending_refund_cannot_be_refunded_again(self, subject: Subject, key: str) -> None:
+        provider = subject.provider
+        provider.authorize(key, subject.tokens["refund_pending"], TOTAL)
+        provider.capture(key, f"{key}:c1", euros(1000))
+        provider.refund(key, f"{key}:r1", euros(1000))
+
+        assert contradiction(lambda: provider.refund(key, f"{key}:r2", euros(1))) == Contradiction.AMOUNT_EXCEEDED
+
 
 class TestRecent:
     def test_a_day_has_the_keys_of_its_payments(self, subject: Subject, key: str) -> None:
@@ -215,3 +285,12 @@ class TestRecent:
 
         assert key in found
         assert key not in {*subject.provider.recent(today - timedelta(days=7))}
+
+    def test_day_has_the_keys_of_payments_refunded_on_it(self, subject: Subject, key: str) -> None:
+        subject.provider.authorize(key, subject.tokens["good"], TOTAL)
+        subject.provider.capture(key, f"{key}:c1", euros(1000))
+        today = datetime.now(UTC).date()
+        before = [*subject.provider.recent(today)].count(key)
+        subject.provider.refund(key, f"{key}:r1", euros(400))
+
+        assert (before, [*subject.provider.recent(today)].count(key)) == (1, 2)

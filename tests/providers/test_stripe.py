@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import requests
 import stripe
 
 from orderflow.money import Money
+from payments import messages
 from payments.provider import (
     Authorized,
     Contradiction,
@@ -207,6 +210,90 @@ def test_a_decline_says_what_the_customer_may_know(through_stripe: Stripe, key: 
     assert through_stripe.look_up(key) == Declined(code)
 
 
+def test_refusal_of_our_own_parameters_is_a_fault(through_stripe: Stripe, key: str) -> None:
+    with pytest.raises(ProviderRefused, match="not_accepted"):
+        through_stripe.authorize(key, "pm_card_ours", TOTAL)
+    assert through_stripe.look_up(key) is None
+
+
+@pytest.fixture
+def bank(localstripe: str, through_stripe: Stripe, key: str) -> Callable[..., dict[str, Any]]:
+    """Dispute a captured payment, or decide on a dispute (by its id), and return it."""
+    payment = through_stripe.authorize(key, VISA, TOTAL)
+    assert isinstance(payment, Authorized)
+    through_stripe.capture(key, f"{key}:c", TOTAL)
+
+    def disputed(status: str, **more: Any) -> dict[str, Any]:
+        about = {"status": status, **({} if "dispute" in more else {"payment_intent": payment.authorization_id, "amount": 2500}), **more}
+        return requests.post(f"{localstripe}/_config/disputes", json=about, timeout=10).json()
+
+    return disputed
+
+
+def said(through_stripe: Stripe, dispute: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
+    """Return what an event about a dispute tells: the kinds of messages, and the outcome."""
+    event = {"id": "evt_1", "type": f"charge.dispute.{kind}", "data": {"object": {**dispute, "metadata": {}}}}
+    return [(type(one).__name__, getattr(one, "outcome", None)) for one in through_stripe.told(json.dumps(event))]
+
+
+OPEN: list[tuple[str, Any]] = [("Disputed", None), ("Reopened", None)]
+
+
+def test_event_about_a_dispute_tells_how_it_stands_now(through_stripe: Stripe, bank: Callable[..., dict[str, Any]]) -> None:
+    inquiry = bank("warning_needs_response")
+    assert said(through_stripe, inquiry, "created") == []
+    escalated = bank("needs_response", dispute=inquiry["id"], withdrawn=2500)
+    # Late, and of a type that says less than the dispute.
+    assert said(through_stripe, inquiry, "created") == said(through_stripe, escalated, "funds_withdrawn") == OPEN
+    lost = bank("lost", dispute=inquiry["id"], withdrawn=2500)
+    assert said(through_stripe, escalated, "updated") == said(through_stripe, lost, "closed") == [("Disputed", None), ("Decided", "lost")]
+    appeal = bank("appeal_under_review", dispute=inquiry["id"], withdrawn=2500)
+    assert said(through_stripe, appeal, "updated") == OPEN
+    won = bank("won", dispute=inquiry["id"])
+    assert said(through_stripe, won, "funds_reinstated") == [("Disputed", None), ("Decided", "won")]
+    assert said(through_stripe, won, "invented") == [("Disputed", None), ("Decided", "won")]
+
+
+@pytest.mark.parametrize(
+    ("status", "withdrawn", "told"),
+    [
+        ("warning_closed", 0, []),
+        ("prevented", 0, []),
+        ("prevented", 2500, [("Disputed", None), ("Decided", "lost")]),
+        ("arbitration", 0, []),
+        ("arbitration", 2500, OPEN),
+    ],
+)
+def test_money_decides_where_the_status_of_a_dispute_does_not(
+    through_stripe: Stripe,
+    bank: Callable[..., dict[str, Any]],
+    status: str,
+    withdrawn: int,
+    told: list[Any],
+    logged: Callable[[], list[Any]],
+) -> None:
+    assert said(through_stripe, bank(status, withdrawn=withdrawn), "created") == told
+    assert ("dispute_status_unknown" in [line["message"] for line in logged()]) == (status == "arbitration")
+
+
+def test_all_disputes_of_a_payment_are_found(through_stripe: Stripe, bank: Callable[..., dict[str, Any]], key: str) -> None:
+    first, second = bank("lost", withdrawn=2600, amount=2600, currency="usd"), bank("needs_response", withdrawn=100, amount=100)
+
+    found = through_stripe.disputes(key)
+
+    disputed = {one.dispute_id: one.amount for one in found if isinstance(one, messages.Disputed)}
+    assert disputed == {first["id"]: Money(2600, "USD"), second["id"]: euros(100)}
+    assert [one.outcome for one in found if isinstance(one, messages.Decided)] == ["lost"]
+    assert through_stripe.disputes("ord_unknown:authorize") == []
+
+
+def test_disputed_payment_is_among_those_of_the_day(through_stripe: Stripe, bank: Callable[..., dict[str, Any]], key: str) -> None:
+    today = datetime.now(UTC).date()
+    bank("needs_response", withdrawn=2500)
+
+    assert [*through_stripe.recent(today)].count(key) == 2
+
+
 def test_what_was_done_by_hand_is_seen(through_stripe: Stripe, account: stripe.V1Services, key: str) -> None:
     through_stripe.authorize(key, VISA, TOTAL)
     [intent] = intents(account, key)
@@ -247,7 +334,6 @@ def test_a_payment_is_found_by_its_number_at_stripe(through_stripe: Stripe, loca
         (409, {"code": "idempotency_key_in_use"}, ProviderTimeout),
         (500, {"type": "api_error"}, ProviderTimeout),
         (400, {"type": "idempotency_error"}, ProviderRefused),
-        (400, {"type": "invalid_request_error", "code": "amount_too_small"}, ProviderRefused),
         (400, {"type": "invalid_request_error", "code": "country_unsupported"}, ProviderRefused),
     ],
 )

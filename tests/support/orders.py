@@ -27,6 +27,7 @@ from orderflow.commands import (
     RecordLoss,
     RecordRecall,
     RecordRefund,
+    RecordRefundFailure,
     RecordRelease,
     RecordReservation,
     RecordReturn,
@@ -37,6 +38,7 @@ from orderflow.commands import (
     Refusal,
     RejectOrder,
     RejectReview,
+    ReopenDispute,
     RequestCancellation,
     RequestReturn,
     decide,
@@ -94,9 +96,11 @@ RETURN = RequestReturn("ret_1", ONE_MUG, "too small", START)
 CAME_BACK = RecordReturn("ret_1")
 REFUND_RETURN = RecordRefund("ref_1", "return:ret_1")
 REFUND_LOST = RecordRefund("ref_2", "parcel:parcel_1")
+REFUND_FAILS = RecordRefundFailure("ref_2", "parcel:parcel_1", Money(1250, "EUR"), "declined")
 DISPUTE = RecordDispute("dp_1", Money(1250, "EUR"), "not received")
 WIN = CloseDispute("dp_1", "won")
 LOSE = CloseDispute("dp_1", "lost")
+REOPEN = ReopenDispute("dp_1")
 INVOICE = RecordInvoice("2026-000001", "invoices/2026-000001.html")
 CREDIT = RecordCreditNote("CN-2026-000001", "invoices/CN-2026-000001.html", "cancelled")
 
@@ -134,9 +138,11 @@ COMMANDS: dict[str, Command] = {
     "came back": CAME_BACK,
     "refund return": REFUND_RETURN,
     "refund lost": REFUND_LOST,
+    "refund fails": REFUND_FAILS,
     "dispute": DISPUTE,
     "win": WIN,
     "lose": LOSE,
+    "reopen": REOPEN,
     "invoice": INVOICE,
     "credit": CREDIT,
 }
@@ -232,12 +238,15 @@ STATES: dict[str, tuple[Command, ...]] = {
     "part lost": (*PAID, LOSE_PART, DELIVER_REST),
     "all lost": (*PAID, LOSE_PART, LOSE_REST),
     "lost refunded": (*PAID, LOSE_PART, DELIVER_REST, REFUND_LOST),
+    "refund failed": (*PAID, LOSE_PART, DELIVER_REST, REFUND_FAILS),
+    "refund reversed": (*PAID, LOSE_PART, DELIVER_REST, REFUND_LOST, REFUND_FAILS),
     "return on its way": (*DELIVERED, RETURN),
     "partly returned": RETURNED,
     "return refunded": (*RETURNED, REFUND_RETURN),
     "disputed": (*PAID, DISPUTE),
     "dispute won": (*PAID, DISPUTE, WIN),
     "dispute lost": (*PAID, DISPUTE, LOSE),
+    "dispute reopened": (*PAID, DISPUTE, LOSE, REOPEN),
     "invoiced": (*CONFIRMED, INVOICE),
     "cancelled invoiced": (*CONFIRMED, INVOICE, CANCEL, RECALL, VOID, RELEASE, CANCELLED),
     "credited": (*CONFIRMED, INVOICE, CANCEL, RECALL, VOID, RELEASE, CANCELLED, CREDIT),

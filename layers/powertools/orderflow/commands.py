@@ -17,7 +17,19 @@ from msgspec import Struct
 from orderflow import events
 from orderflow.events import CancelledBy, DisputeOutcome, Fact, Shortage, StockLine
 from orderflow.money import Money
-from orderflow.order import Order, Parcel, Return, Screening, State, covers, price, remaining, returnable, stock_lines, subtract
+from orderflow.order import (
+    Order,
+    Parcel,
+    Return,
+    Screening,
+    State,
+    covers,
+    price,
+    remaining,
+    returnable,
+    stock_lines,
+    subtract,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,14 +118,24 @@ class RecordCapture(Struct, frozen=True):
 
 
 class RecordRefund(Struct, frozen=True):
-    """The provider gave back the money for a lost parcel (`parcel:…`) or a return that came (`return:…`)."""
+    """The provider paid back money for a lost parcel (`parcel:…`) or a received return (`return:…`): `amount`, or all that is owed."""
 
     refund_id: str
     cause: str
+    amount: Money | None = None
+
+
+class RecordRefundFailure(Struct, frozen=True):
+    """The provider did not carry out a refund that it had accepted, or took it back after it was recorded."""
+
+    refund_id: str
+    cause: str
+    amount: Money
+    reason: str
 
 
 class RecordDispute(Struct, frozen=True):
-    """The customer's bank took captured money back."""
+    """The customer's bank took captured money back: `amount` as the bank reports it, in any currency."""
 
     dispute_id: str
     amount: Money
@@ -121,10 +143,18 @@ class RecordDispute(Struct, frozen=True):
 
 
 class CloseDispute(Struct, frozen=True):
-    """A dispute was decided."""
+    """A dispute was decided, or decided otherwise; a decision older than the recorded one has no effect."""
 
     dispute_id: str
     outcome: DisputeOutcome
+    decided_at: datetime | None = None
+
+
+class ReopenDispute(Struct, frozen=True):
+    """A decided dispute is undecided again, because of an appeal."""
+
+    dispute_id: str
+    reopened_at: datetime | None = None
 
 
 class FailFulfilment(Struct, frozen=True):
@@ -234,8 +264,10 @@ Command = (
     | RecordVoid
     | RecordCapture
     | RecordRefund
+    | RecordRefundFailure
     | RecordDispute
     | CloseDispute
+    | ReopenDispute
     | FailFulfilment
     | ConfirmOrder
     | RejectOrder
@@ -386,25 +418,63 @@ def _decide_capture(order: Order, command: RecordCapture) -> Decision:
 
 
 def _decide_refund(order: Order, command: RecordRefund) -> Decision:
-    owed = _owed(order, command.cause)
-    if isinstance(owed, Money):
-        return (events.PaymentRefunded(order.customer, command.refund_id, command.cause, owed),)
-    return () if owed == "paid" else refuse(order, command, owed)
+    if order.refunds.get(command.refund_id):
+        return ()
+    owed = owed_for(order, command.cause)
+    if isinstance(owed, str):
+        return refuse(order, command, owed)
+    if not owed.amount:
+        return ()
+    # The provider's amount is a fact; without it, no more is refunded than was captured.
+    amount = command.amount or Money(min(owed.amount, order.captured - order.refunded), owed.currency)
+    if amount.amount <= 0:
+        return refuse(order, command, f"no more than the {order.captured} captured can be refunded")
+    return (events.PaymentRefunded(order.customer, command.refund_id, command.cause, amount),)
 
 
-def _decide_dispute(order: Order, command: RecordDispute | CloseDispute) -> Decision:
-    known = next((one for one in order.disputes if one.dispute_id == command.dispute_id), None)
-    match command:
-        case RecordDispute() if known:
-            return ()
-        case RecordDispute(dispute_id=dispute_id, amount=amount, reason=reason):
-            if not 0 < amount.amount <= order.captured or amount.currency != order.total.currency:
-                return refuse(order, command, f"no more than the {order.captured} captured can be disputed")
-            return (events.PaymentDisputed(dispute_id, amount, reason),)
-        case CloseDispute(dispute_id=dispute_id, outcome=outcome) if known and known.outcome in {None, outcome}:
-            return () if known.outcome else (events.DisputeClosed(dispute_id, known.amount, outcome),)
-        case _:
-            return refuse(order, command)
+def _decide_refund_failure(order: Order, command: RecordRefundFailure) -> Decision:
+    known = order.refunds.get(command.refund_id)
+    if known:
+        reversed_ = events.PaymentRefundReversed(known.refund_id, known.cause, known.amount, command.reason)
+        return (reversed_,) if known.refunded else ()
+    owed = owed_for(order, command.cause)
+    if isinstance(owed, str):
+        return refuse(order, command, owed)
+    return (events.PaymentRefundFailed(command.refund_id, command.cause, command.amount, command.reason),)
+
+
+def _decide_dispute(order: Order, command: RecordDispute) -> Decision:
+    """Record what a bank reports whatever the order's state: once there was a payment, a dispute is a fact."""
+    if order.disputes.get(command.dispute_id):
+        return ()
+    if order.authorization_id is None or command.amount.amount <= 0:
+        return refuse(order, command, "only money of a payment can be disputed")
+    booked = _booked(order, command.amount)
+    return (events.PaymentDisputed(command.dispute_id, booked, command.amount, command.reason),)
+
+
+def _booked(order: Order, disputed: Money) -> Money:
+    """Return a dispute's amount in the order's currency.
+
+    The bank's exchange rate is unknown, so an amount in another currency counts as all that is left of the payment.
+    """
+    currency = order.total.currency
+    if disputed.currency == currency:
+        return disputed
+    return Money(max(0, order.net_captured if order.captured else order.total.amount), currency)
+
+
+def _decide_dispute_outcome(order: Order, command: CloseDispute | ReopenDispute) -> Decision:
+    known = order.disputes.get(command.dispute_id)
+    if known is None:
+        return refuse(order, command, f"dispute {command.dispute_id} is unknown")
+    after, moment = (command.outcome, command.decided_at) if isinstance(command, CloseDispute) else ("open", command.reopened_at)
+    stale = known.decided_at is not None and moment is not None and moment <= known.decided_at
+    if after == known.standing or stale:
+        return ()
+    if known.outcome is None and after != "open":
+        return (events.DisputeClosed(known.dispute_id, known.amount, after, moment),)
+    return (events.DisputeOutcomeChanged(known.dispute_id, known.amount, known.standing, after, moment),)
 
 
 def _decide_end(order: Order, command: FailFulfilment | ConfirmOrder | RejectOrder) -> Decision:
@@ -531,21 +601,17 @@ def _cancelled(order: Order, by: CancelledBy, reason: str) -> Fact:
     return events.OrderLinesCancelled(order.customer, rest, price(order, rest), by, reason)
 
 
-def _owed(order: Order, cause: str) -> Money | str:
-    """Return what is owed for a cause, `paid`, or why nothing is."""
+def owed_for(order: Order, cause: str) -> Money | str:
+    """Return what is owed for a lost parcel or a received return and not refunded, or why nothing is."""
     kind, _, name = cause.partition(":")
     due: Parcel | Return | None = _parcel(order, name) if kind == "parcel" else _return(order, name) if kind == "return" else None
     if due is None:
         return f"the order has no {cause}"
-    if due.refunded:
-        return "paid"
     if isinstance(due, Parcel) and (due.state != "lost" or due.capture_id is None):
         return f"parcel {name} is not lost, or was never paid for"
     if due.amount is None:
         return f"return {name} has not come yet"
-    if order.refunded + due.amount.amount > order.captured:
-        return f"no more than the {order.captured} captured can be refunded"
-    return due.amount
+    return Money(max(0, due.amount.amount - due.refunded), due.amount.currency)
 
 
 def _parcel(order: Order, parcel_id: str) -> Parcel | None:
@@ -599,8 +665,10 @@ _RULES: dict[type, Any] = {
     RecordVoid: _decide_payment,
     RecordCapture: _decide_capture,
     RecordRefund: _decide_refund,
+    RecordRefundFailure: _decide_refund_failure,
     RecordDispute: _decide_dispute,
-    CloseDispute: _decide_dispute,
+    CloseDispute: _decide_dispute_outcome,
+    ReopenDispute: _decide_dispute_outcome,
     FailFulfilment: _decide_end,
     ConfirmOrder: _decide_end,
     RejectOrder: _decide_end,

@@ -29,6 +29,7 @@ Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC")]
 RejectionReason = Literal["out_of_stock", "fraud_refused", "payment_declined", "fulfilment_failed", "review_rejected", "review_timed_out"]
 CancelledBy = Literal["customer", "operator"]
 DisputeOutcome = Literal["won", "lost"]
+DisputeStanding = Literal["open", "won", "lost"]
 
 
 class UnknownEvent(ValueError):
@@ -314,20 +315,55 @@ class PaymentRefunded(Fact, frozen=True):
     amount: Money
 
 
-class PaymentDisputed(Fact, frozen=True):
-    """The customer's bank took captured money back until the dispute is decided."""
+class PaymentRefundFailed(Fact, frozen=True):
+    """The provider accepted a refund and did not carry it out. No money moved, and `amount` is still owed for `cause`."""
 
-    dispute_id: str
+    refund_id: str
+    cause: str
     amount: Money
     reason: str
 
 
+class PaymentRefundReversed(Fact, frozen=True):
+    """A recorded refund failed later: the provider returned `amount` to us, and it is owed to the customer again."""
+
+    refund_id: str
+    cause: str
+    amount: Money
+    reason: str
+
+
+class PaymentDisputed(Fact, frozen=True):
+    """The customer's bank took captured money back until the dispute is decided.
+
+    `disputed` is what the bank reports, in the bank's currency; `amount` is what is booked for it, in the order's currency.
+    """
+
+    schema_version: ClassVar[int] = 2
+
+    dispute_id: str
+    amount: Money
+    disputed: Money
+    reason: str
+
+
 class DisputeClosed(Fact, frozen=True):
-    """A dispute was decided: `won` gives the money back to us, `lost` leaves it with the customer."""
+    """An open dispute was decided: `won` returns the money to us, `lost` leaves it with the customer."""
 
     dispute_id: str
     amount: Money
     outcome: DisputeOutcome
+    decided_at: Moment | None = None
+
+
+class DisputeOutcomeChanged(Fact, frozen=True):
+    """A decided dispute was reopened (`after` is `open`), or decided otherwise on appeal."""
+
+    dispute_id: str
+    amount: Money
+    before: DisputeStanding
+    after: DisputeStanding
+    decided_at: Moment | None = None
 
 
 class ReturnRequested(Fact, frozen=True):
@@ -396,8 +432,11 @@ FACTS: dict[str, type[Fact]] = {
         ShipmentLost,
         PaymentCaptured,
         PaymentRefunded,
+        PaymentRefundFailed,
+        PaymentRefundReversed,
         PaymentDisputed,
         DisputeClosed,
+        DisputeOutcomeChanged,
         ReturnRequested,
         ReturnReceived,
         InvoiceIssued,
@@ -419,6 +458,8 @@ UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
     ("ReturnRequested", 1): _without_email,
     ("OrderPlaced", 1): lambda data: data,
     ("OrderConfirmed", 1): lambda data: data,
+    # Version 1 accepted disputes in the order's currency only.
+    ("PaymentDisputed", 1): lambda data: {**data, "disputed": data["amount"]},
 }
 
 

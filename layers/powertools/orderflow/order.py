@@ -16,7 +16,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orderflow import events
-from orderflow.events import Address, CancelledBy, Country, Customer, DisputeOutcome, Event, Line, RejectionReason, StockLine
+from orderflow.events import (
+    Address,
+    CancelledBy,
+    Country,
+    Customer,
+    DisputeOutcome,
+    DisputeStanding,
+    Event,
+    Line,
+    RejectionReason,
+    StockLine,
+)
 from orderflow.money import Money
 from orderflow.parts import Parts
 
@@ -69,7 +80,7 @@ class Cancellation(Struct, frozen=True):
 class Parcel(Struct, frozen=True, kw_only=True):
     """A part of the order that left, at `left_at` where the carrier says when.
 
-    `capture_id` once its money was taken, `refunded` once it was lost and paid back.
+    `capture_id` once its money was taken, `refunded` minor units paid back for its loss.
     """
 
     parcel_id: str
@@ -79,26 +90,41 @@ class Parcel(Struct, frozen=True, kw_only=True):
     left_at: datetime | None = None
     delivered_at: datetime | None = None
     capture_id: str | None = None
-    refunded: bool = False
+    refunded: int = 0
 
 
 class Return(Struct, frozen=True, kw_only=True):
-    """Lines that the customer sends back; `amount` is known once they came."""
+    """Lines that the customer sends back; `amount` is known once they came, `refunded` minor units were paid back for them."""
 
     return_id: str
     lines: tuple[StockLine, ...]
     reason: str
     requested_at: datetime
     amount: Money | None = None
-    refunded: bool = False
+    refunded: int = 0
+
+
+class RefundAttempt(Struct, frozen=True):
+    """A refund that was requested for `cause`, and whether the customer has the money."""
+
+    refund_id: str
+    cause: str
+    amount: Money
+    refunded: bool
 
 
 class Dispute(Struct, frozen=True):
-    """Money that the customer's bank took back, and how that was decided."""
+    """Money that the customer's bank took back, as it is booked, and how that was decided; `decided_at` (UTC) if the bank said when."""
 
     dispute_id: str
     amount: Money
     outcome: DisputeOutcome | None = None
+    decided_at: datetime | None = None
+
+    @property
+    def standing(self) -> DisputeStanding:
+        """The outcome, or `open`."""
+        return self.outcome or "open"
 
 
 class Correction(Struct, frozen=True, kw_only=True):
@@ -141,7 +167,8 @@ class Order(Struct, frozen=True, kw_only=True):
     parcels: Parts[Parcel] = Parts[Parcel]()
     cancelled: tuple[StockLine, ...] = ()
     returns: Parts[Return] = Parts[Return]()
-    disputes: tuple[Dispute, ...] = ()
+    refunds: Parts[RefundAttempt] = Parts[RefundAttempt]()
+    disputes: Parts[Dispute] = Parts[Dispute]()
     invoice: str | None = None
     corrections: Parts[Correction] = Parts[Correction]()
     left: Mapping[str, int] = {}
@@ -174,6 +201,16 @@ class Order(Struct, frozen=True, kw_only=True):
     def payment_country(self) -> Country:
         """Where the means of payment is from. Raises ValueError for an order never placed."""
         return self._request.payment_country
+
+    @property
+    def charged_back(self) -> int:
+        """Minor units that banks hold or kept: disputes that are open or lost."""
+        return sum(dispute.amount.amount for dispute in self.disputes if dispute.outcome != "won")
+
+    @property
+    def net_captured(self) -> int:
+        """Minor units that are left of what was captured; below zero where a bank took more than that."""
+        return self.captured - self.refunded - self.charged_back
 
     @property
     def _request(self) -> events.OrderPlaced:
@@ -397,21 +434,52 @@ def _captured(order: Order, fact: events.PaymentCaptured, _event: Event) -> Orde
 def _paid_back(order: Order, fact: events.PaymentRefunded, event: Event) -> Order:
     kind, _, name = fact.cause.partition(":")
     due = {"parcel": order.parcels, "return": order.returns}[kind].get(name) if kind in {"parcel", "return"} else None
+    # However many refunds it takes, the goods are credited once and in full.
+    if order.corrections.get(fact.cause) is None:
+        amount = due.amount if due and due.amount else fact.amount
+        order = _corrected(order, fact.cause, due.lines if due else (), amount, event)
+    attempt = RefundAttempt(fact.refund_id, fact.cause, fact.amount, refunded=True)
+    return _refunded(order, attempt, fact.amount.amount)
+
+
+def _refunded(order: Order, attempt: RefundAttempt, amount: int) -> Order:
+    """Return the order with this attempt, and `amount` minor units more (or less) refunded for its cause."""
+    kind, _, name = attempt.cause.partition(":")
+    parcel = order.parcels.get(name) if kind == "parcel" else None
+    sent_back = order.returns.get(name) if kind == "return" else None
     return replace(
-        _corrected(order, fact.cause, due.lines if due else (), fact.amount, event),
-        refunded=order.refunded + fact.amount.amount,
-        parcels=_parcels(order, name, refunded=True) if kind == "parcel" else order.parcels,
-        returns=_returns(order, name, refunded=True) if kind == "return" else order.returns,
+        order,
+        refunded=order.refunded + amount,
+        refunds=order.refunds.put(attempt.refund_id, attempt),
+        parcels=_parcels(order, name, refunded=parcel.refunded + amount) if parcel else order.parcels,
+        returns=_returns(order, name, refunded=sent_back.refunded + amount) if sent_back else order.returns,
     )
 
 
+def _refund_failed(order: Order, fact: events.PaymentRefundFailed, _event: Event) -> Order:
+    return _refunded(order, RefundAttempt(fact.refund_id, fact.cause, fact.amount, refunded=False), 0)
+
+
+def _refund_reversed(order: Order, fact: events.PaymentRefundReversed, _event: Event) -> Order:
+    return _refunded(order, RefundAttempt(fact.refund_id, fact.cause, fact.amount, refunded=False), -fact.amount.amount)
+
+
 def _disputed(order: Order, fact: events.PaymentDisputed, _event: Event) -> Order:
-    return replace(order, disputes=(*order.disputes, Dispute(fact.dispute_id, fact.amount)))
+    return replace(order, disputes=order.disputes.put(fact.dispute_id, Dispute(fact.dispute_id, fact.amount)))
 
 
 def _dispute_closed(order: Order, fact: events.DisputeClosed, _event: Event) -> Order:
-    closed = (replace(one, outcome=fact.outcome) if one.dispute_id == fact.dispute_id else one for one in order.disputes)
-    return replace(order, disputes=tuple(closed))
+    return _decided(order, fact.dispute_id, fact.outcome, fact.decided_at)
+
+
+def _dispute_changed(order: Order, fact: events.DisputeOutcomeChanged, _event: Event) -> Order:
+    return _decided(order, fact.dispute_id, None if fact.after == "open" else fact.after, fact.decided_at)
+
+
+def _decided(order: Order, dispute_id: str, outcome: DisputeOutcome | None, decided_at: datetime | None) -> Order:
+    known = order.disputes.get(dispute_id)
+    decided = order.disputes.put(dispute_id, replace(known, outcome=outcome, decided_at=decided_at)) if known else order.disputes
+    return replace(order, disputes=decided)
 
 
 def _failed(order: Order, fact: events.FulfilmentFailed, _event: Event) -> Order:
@@ -515,8 +583,11 @@ _APPLY: dict[type[events.Fact], Any] = {
     events.PaymentVoided: _voided,
     events.PaymentCaptured: _captured,
     events.PaymentRefunded: _paid_back,
+    events.PaymentRefundFailed: _refund_failed,
+    events.PaymentRefundReversed: _refund_reversed,
     events.PaymentDisputed: _disputed,
     events.DisputeClosed: _dispute_closed,
+    events.DisputeOutcomeChanged: _dispute_changed,
     events.FulfilmentFailed: _failed,
     events.OrderConfirmed: _confirmed,
     events.OrderRejected: _rejected,

@@ -19,7 +19,7 @@ from orderflow.commands import Command
 from orderflow.events import FACTS, Customer, Event, Fact
 from orderflow.money import Money
 from orderflow.order import Order
-from tests.support.orders import CAPTURE_PART, CAPTURE_REST, PAID, REFUND_LOST, START, STATES, event, history
+from tests.support.orders import CAPTURE_PART, CAPTURE_REST, DISPUTE, LOSE, PAID, REFUND_LOST, REOPEN, START, STATES, WIN, event, history
 
 FEES = Fees(basis_points=140, fixed={"EUR": 25, "USD": 30})
 ANN = Customer("ann", "ann@example.com")
@@ -33,9 +33,11 @@ facts: st.SearchStrategy[Fact] = amounts.flatmap(
             events.PaymentVoided("auth_1", amount),
             events.PaymentCaptured("auth_1", "cap_1", "parcel_1", amount),
             events.PaymentRefunded(ANN, "ref_1", "parcel:parcel_1", amount),
-            events.PaymentDisputed("dp_1", amount, ""),
+            events.PaymentRefundReversed("ref_1", "parcel:parcel_1", amount, "declined"),
+            events.PaymentDisputed("dp_1", amount, amount, ""),
             events.DisputeClosed("dp_1", amount, "won"),
             events.DisputeClosed("dp_1", amount, "lost"),
+            events.DisputeOutcomeChanged("dp_1", amount, "won", "lost"),
         ]
     )
 )
@@ -49,7 +51,16 @@ def of(fact: Fact) -> Event:
     return event(Order(order_id="ord_1", version=3), fact)
 
 
-MOVES = {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}
+MOVES = {
+    "PaymentAuthorized",
+    "PaymentVoided",
+    "PaymentCaptured",
+    "PaymentRefunded",
+    "PaymentRefundReversed",
+    "PaymentDisputed",
+    "DisputeClosed",
+    "DisputeOutcomeChanged",
+}
 
 
 @given(st.lists(facts), st.builds(Fees, st.integers(0, 10_000), st.dictionaries(st.sampled_from(["EUR", "JPY"]), st.integers(0, 500))))
@@ -100,11 +111,31 @@ def test_a_fee_is_a_rate_and_a_fixed_part_of_the_currency(amount: Money, fee: in
         ("disputed", {"clearing": 1740 - 92, "revenue": -2990, "fees": 92, "disputes": 1250}),
         ("dispute won", {"clearing": 2990 - 92, "revenue": -2990, "fees": 92}),
         ("dispute lost", {"clearing": 1740 - 92, "revenue": -2990, "fees": 92, "losses": 1250}),
+        ("dispute reopened", {"clearing": 1740 - 92, "revenue": -2990, "fees": 92, "disputes": 1250}),
+        ("lost refunded", {"clearing": 1740 - 92, "revenue": -2990, "fees": 92, "refunds": 1250}),
+        ("refund failed", {"clearing": 2990 - 92, "revenue": -2990, "fees": 92}),
+        ("refund reversed", {"clearing": 2990 - 92, "revenue": -2990, "fees": 92}),
     ],
 )
 def test_the_accounts_of_an_order_at_the_stations_of_its_life(state: str, wanted: dict[str, int]) -> None:
     balances = rules.balances(posted(history(*STATES[state])))
     assert {account: sum_ for account, sum_ in balances["EUR"].items() if sum_} == wanted
+
+
+@pytest.mark.parametrize(
+    ("decisions", "wanted"),
+    [
+        ((LOSE, WIN), {}),
+        ((WIN, LOSE), {"losses": 1250}),
+        ((WIN, LOSE, WIN, LOSE), {"losses": 1250}),
+        ((LOSE, REOPEN, WIN), {}),
+        ((WIN, REOPEN), {"disputes": 1250}),
+    ],
+)
+def test_a_dispute_decided_otherwise_is_booked_from_outcome_to_outcome(decisions: tuple[Command, ...], wanted: dict[str, int]) -> None:
+    accounts = rules.balances(posted(history(*PAID, DISPUTE, *decisions)))["EUR"]
+    assert {account: accounts[account] for account in ("disputes", "losses") if accounts[account]} == wanted
+    assert accounts["clearing"] == 2990 - 92 - sum(wanted.values())
 
 
 @pytest.mark.parametrize("state", sorted(STATES))

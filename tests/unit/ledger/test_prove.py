@@ -31,7 +31,16 @@ FEES = rules.Fees(140, {"EUR": 25})
 POSTED = datetime(2026, 1, 15, 10, 40, tzinfo=UTC)
 OVER = datetime(2026, 1, 15, 11, 15, tzinfo=UTC)
 LATER = OVER + timedelta(hours=1)
-MOVES = {"PaymentAuthorized", "PaymentVoided", "PaymentCaptured", "PaymentRefunded", "PaymentDisputed", "DisputeClosed"}
+MOVES = {
+    "PaymentAuthorized",
+    "PaymentVoided",
+    "PaymentCaptured",
+    "PaymentRefunded",
+    "PaymentRefundReversed",
+    "PaymentDisputed",
+    "DisputeClosed",
+    "DisputeOutcomeChanged",
+}
 
 
 @pytest.fixture

@@ -149,10 +149,11 @@ class Life(RuleBasedStateMachine):
         """Have the provider take the money for a parcel."""
         self.give(commands.RecordCapture(name, f"cap_{name}"))
 
-    @rule(name=names, kind=st.sampled_from(("parcel", "return")))
-    def refund(self, name: str, kind: str) -> None:
-        """Have the provider pay back a lost parcel or a return."""
-        self.give(commands.RecordRefund(f"ref_{kind}_{name}", f"{kind}:{name}"))
+    @rule(name=names, kind=st.sampled_from(("parcel", "return")), number=st.integers(1, 2), part=st.booleans())
+    def refund(self, name: str, kind: str, number: int, part: bool) -> None:
+        """Have the provider pay back a lost parcel or a return, in full or in part."""
+        amount = orders.events.Money(1, "EUR") if part else None
+        self.give(commands.RecordRefund(f"ref_{kind}_{name}_{number}", f"{kind}:{name}", amount))
 
     @rule(name=names, lines=some_lines, days=st.integers(-1, 1))
     def announce(self, name: str, lines: tuple[StockLine, ...], days: int) -> None:
@@ -164,11 +165,23 @@ class Life(RuleBasedStateMachine):
         """Have the carrier report that a return came."""
         self.give(commands.RecordReturn(name))
 
-    @rule(amount=st.integers(-1, 4000), outcome=st.sampled_from(("won", "lost")))
-    def dispute(self, amount: int, outcome: Any) -> None:
-        """Dispute some money, and decide on it."""
-        self.give(commands.RecordDispute("dp_1", orders.events.Money(amount, "EUR"), "not received"))
-        self.give(commands.CloseDispute("dp_1", outcome))
+    @rule(name=names, kind=st.sampled_from(("parcel", "return")), number=st.integers(1, 2))
+    def fail_refund(self, name: str, kind: str, number: int) -> None:
+        """Have the provider report a refund as failed, before or after it was recorded."""
+        amount = orders.events.Money(1250, "EUR")
+        self.give(commands.RecordRefundFailure(f"ref_{kind}_{name}_{number}", f"{kind}:{name}", amount, "declined"))
+
+    @rule(
+        name=names,
+        amount=st.integers(-1, 4000),
+        currency=st.sampled_from(("EUR", "USD")),
+        outcomes=st.lists(st.sampled_from(("won", "lost", "open")), max_size=3),
+    )
+    def dispute(self, name: str, amount: int, currency: str, outcomes: list[Any]) -> None:
+        """Dispute some money, and decide on it, several times and in any currency."""
+        self.give(commands.RecordDispute(name, orders.events.Money(amount, currency), "not received"))
+        for outcome in outcomes:
+            self.give(commands.ReopenDispute(name) if outcome == "open" else commands.CloseDispute(name, outcome))
 
     @rule(command=st.sampled_from((orders.SHIP, orders.INVOICE, orders.CREDIT)))
     def side_by_side(self, command: Command) -> None:
@@ -241,8 +254,8 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def there_is_one_end(self) -> None:
-        """An order is rejected, or cancelled, or neither; nothing follows an end but the credit note for one that was invoiced."""
-        kinds = [event.type for event in self.log]
+        """An order is rejected, or cancelled, or neither; nothing follows an end but a credit note where it was invoiced, and disputes."""
+        kinds = [event.type for event in self.log if "Dispute" not in event.type]
         assert len([kind for kind in kinds if kind in {"OrderRejected", "OrderCancelled"}]) <= 1
         if "OrderRejected" in kinds:
             assert kinds[-1] == "OrderRejected"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow import events
-from orderflow.commands import Command, Refusal, decide
+from orderflow.commands import CloseDispute, Command, RecordDispute, RecordRefund, Refusal, ReopenDispute, decide
 from orderflow.events import Event
+from orderflow.money import Money
 from orderflow.order import Order, evolve, fold, is_open, mark, standing
 from tests.support import orders
 from tests.support.orders import COMMANDS, ORDER_ID, STATES
@@ -115,6 +117,63 @@ def test_only_the_next_event_of_the_same_order_is_folded(change: str) -> None:
         fold("ord_other" if change == "other order" else ORDER_ID, wrong)
 
 
+def disputed(amount: Money, *happened: Command) -> events.PaymentDisputed:
+    decided = decide(orders.after(*orders.PAID, *happened), RecordDispute("dp_2", amount, "fraudulent"))
+    assert not isinstance(decided, Refusal)
+    [fact] = decided
+    assert isinstance(fact, events.PaymentDisputed)
+    return fact
+
+
+@pytest.mark.parametrize("amount", [Money(1250, "EUR"), Money(2990, "EUR"), Money(3105, "EUR")])
+def test_dispute_in_the_orders_currency_is_booked_as_the_bank_reports_it(amount: Money) -> None:
+    assert disputed(amount) == events.PaymentDisputed("dp_2", amount, amount, "fraudulent")
+
+
+def test_dispute_in_another_currency_is_booked_as_all_that_is_left() -> None:
+    dollars = Money(3400, "USD")
+    assert disputed(dollars) == events.PaymentDisputed("dp_2", Money(2990, "EUR"), dollars, "fraudulent")
+    assert disputed(dollars, orders.LOSE_PART, orders.REFUND_LOST).amount == Money(1740, "EUR")
+    assert disputed(dollars, orders.DISPUTE).amount == Money(1740, "EUR")
+    assert disputed(dollars, RecordDispute("dp_3", dollars, "")).amount == Money(0, "EUR")
+
+
+def test_several_disputes_on_one_payment_are_all_recorded() -> None:
+    order = orders.after(*orders.PAID, orders.DISPUTE, RecordDispute("dp_2", Money(2990, "EUR"), ""), orders.WIN)
+    assert [(one.dispute_id, one.standing) for one in order.disputes] == [("dp_1", "won"), ("dp_2", "open")]
+    assert (order.charged_back, order.net_captured) == (2990, 0)
+
+
+MONDAY, TUESDAY = orders.START, orders.START + timedelta(days=1)
+
+
+def decided(*decisions: Command) -> list[str]:
+    order = orders.after(*orders.PAID, orders.DISPUTE, *decisions)
+    return [one.standing for one in order.disputes]
+
+
+def test_decision_older_than_the_recorded_one_has_no_effect() -> None:
+    won, lost = CloseDispute("dp_1", "won", MONDAY), CloseDispute("dp_1", "lost", TUESDAY)
+    assert decided(won, lost) == decided(lost, won) == decided(won, lost, won) == ["lost"]
+    assert decided(lost, ReopenDispute("dp_1", MONDAY)) == ["lost"]
+    assert decided(won, ReopenDispute("dp_1", TUESDAY)) == ["open"]
+
+
+def test_failed_refund_is_owed_again_and_credited_once() -> None:
+    order = orders.after(*STATES["refund reversed"])
+    assert (order.refunded, order.parcels[0].refunded) == (0, 0)
+    again = orders.after(*STATES["refund reversed"], RecordRefund("ref_3", "parcel:parcel_1"))
+    assert (again.refunded, again.parcels[0].refunded) == (1250, 1250)
+    assert [one.cause for one in again.corrections] == ["parcel:parcel_1"]
+
+
+def test_refund_in_parts_is_credited_in_full_once() -> None:
+    parts = [RecordRefund(f"part_{number}", "return:ret_1", Money(amount, "EUR")) for number, amount in enumerate((1000, 250))]
+    order = orders.after(*orders.RETURNED, *parts)
+    assert (order.refunded, order.returns[0].refunded) == (1250, 1250)
+    assert [one.amount for one in order.corrections] == [Money(1250, "EUR")]
+
+
 END = {"OrderConfirmed", "OrderRejected"}
 commands = st.lists(st.sampled_from(sorted(COMMANDS)), max_size=40)
 
@@ -142,7 +201,9 @@ def test_versions_have_no_gap_and_the_fold_of_the_log_is_the_order(names: list[s
 
 @given(commands)
 def test_an_order_ends_once_and_nothing_follows_its_end(names: list[str]) -> None:
-    log = [event.type for *_, added in _carried_out(["place", *names]) for event in added]
+    types = [event.type for *_, added in _carried_out(["place", *names]) for event in added]
+    # A bank can take money back whatever became of the order.
+    log = [kind for kind in types if "Dispute" not in kind]
     assert all(kind not in END for kind in log[:-1])
 
 

@@ -29,6 +29,8 @@ LOSE = RecordLoss("parcel_1")
 DISPUTED = {"type": "dispute.created", "dispute_id": "dp_1", "amount": {"amount": 1740, "currency": "EUR"}, "reason": "not_received"}
 WON = {"type": "dispute.closed", "dispute_id": "dp_1", "outcome": "won"}
 LOST = WON | {"outcome": "lost"}
+REOPENED = {"type": "dispute.reopened", "dispute_id": "dp_1"}
+MONDAY, TUESDAY = {"at": "2026-03-02T09:00:00Z"}, {"at": "2026-03-03T09:00:00+01:00"}
 EXPIRED = {"type": "authorization.expired"}
 type Confirmed = Callable[..., Order]
 type Tell = Callable[..., list[Any]]
@@ -69,20 +71,61 @@ def test_a_dispute_is_recorded_once_and_decided_once(confirmed: Confirmed, tell:
     confirmed(ALL)
 
     assert tell(DISPUTED, DISPUTED, WON, DISPUTED, WON) == []
-    assert types()[-3:] == ["PaymentCaptured", "PaymentDisputed", "DisputeClosed"]
+    assert types()[-3:] == ["PaymentDisputed", "DisputeClosed", "PaymentCaptured"]
 
 
-def test_a_dispute_cannot_be_decided_twice_in_different_ways(confirmed: Confirmed, tell: Tell) -> None:
+@pytest.mark.parametrize(
+    ("decisions", "outcome"),
+    [
+        ((WON, LOST), "lost"),
+        ((LOST, WON), "won"),
+        ((WON | MONDAY, LOST | TUESDAY, WON | MONDAY), "lost"),
+        ((LOST | TUESDAY, WON | MONDAY), "lost"),
+        ((LOST | MONDAY, REOPENED | TUESDAY), None),
+        ((LOST | TUESDAY, REOPENED | MONDAY), "lost"),
+        ((LOST, REOPENED, WON), "won"),
+        ((WON | {"at": "9999-12-31T23:59:59Z"}, LOST | {"at": "9999-12-31T23:59:59Z"}), "lost"),
+    ],
+)
+def test_decision_on_appeal_replaces_the_one_before(decisions: Any, outcome: str | None, confirmed: Confirmed, tell: Tell) -> None:
     confirmed(ALL)
 
-    assert tell(DISPUTED, WON, LOST) == ["2"]
+    assert tell(DISPUTED, *decisions) == []
+    assert [dispute.outcome for dispute in LOG.load("ord_1").disputes] == [outcome]
+
+
+@pytest.mark.parametrize(("amount", "currency", "booked"), [(1741, "EUR", 1741), (99_999, "EUR", 99_999), (1900, "USD", 1740)])
+def test_dispute_beyond_the_payment_is_recorded_and_alarmed(
+    amount: int, currency: str, booked: int, confirmed: Confirmed, tell: Tell, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    confirmed(ALL)
+    service.settle(LOG, notice.PROVIDER, "ord_1")
+
+    dispute = DISPUTED | {"amount": {"amount": amount, "currency": currency}}
+    assert tell(dispute, dispute, LOST) == []
+    assert LOG.load("ord_1").charged_back == booked
+    assert len([line for line in logged() if line["message"] == "dispute_exceeds_payment"]) == 1
+
+
+def test_several_disputes_on_one_payment_are_recorded(confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+
+    assert tell(DISPUTED, DISPUTED | {"dispute_id": "dp_2"}, WON, LOST | {"dispute_id": "dp_2"}) == []
+    assert [dispute.standing for dispute in LOG.load("ord_1").disputes] == ["won", "lost"]
+
+
+def test_dispute_is_recorded_although_nothing_can_be_settled(confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL, token="tok_expires")
+
+    assert tell(DISPUTED) == []
+    assert types()[-1] == "PaymentDisputed"
 
 
 def test_messages_that_come_before_what_they_are_about_come_again(confirmed: Confirmed, tell: Tell, record: Confirmed) -> None:
     captured = {"type": "payment.captured", "capture_id": "cap_1"}
     assert tell(DISPUTED, captured, EXPIRED) == ["0", "1", "2"]
     confirmed()
-    assert tell(WON, DISPUTED, captured) == ["0", "1", "2"]
+    assert tell(WON, captured, REOPENED) == ["0", "1", "2"]
     record(ALL)
 
     assert tell(WON, DISPUTED, WON) == ["0"]
@@ -150,8 +193,8 @@ def test_a_payment_that_is_none_of_ours_is_left_to_a_person(payment: str, confir
     [
         {"type": "payment.celebrated"},
         DISPUTED | {"amount": {"amount": 12.5, "currency": "EUR"}},
-        DISPUTED | {"amount": {"amount": 1741, "currency": "EUR"}},
-        DISPUTED | {"amount": {"amount": 100, "currency": "USD"}},
+        DISPUTED | {"amount": {"amount": 0, "currency": "EUR"}},
+        DISPUTED | {"amount": {"amount": -1, "currency": "EUR"}},
         WON | {"outcome": "draw"},
         DISPUTED | {"message_id": ""},
     ],
@@ -160,3 +203,46 @@ def test_a_message_that_cannot_be_true_is_left_to_a_person(wrong: dict[str, Any]
     confirmed(ALL)
 
     assert tell(wrong, DISPUTED) == ["0"]
+
+
+FAILED = {"type": "refund.failed", "key": refund_key("ord_1", "parcel:parcel_1")}
+
+
+def refunds(sandbox: Sandbox) -> list[tuple[str, str]]:
+    payment = sandbox.look_up(KEY)
+    assert isinstance(payment, Authorized)
+    return [(one.key, one.status) for one in payment.refunds]
+
+
+def test_refund_that_fails_later_is_owed_again_and_tried_again(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed(ALL, LOSE, token="tok_refund_fails_later")
+    assert service.settle(LOG, sandbox, "ord_1").refunded == 1740
+    sandbox.conclude_refunds(KEY)
+
+    assert tell(FAILED) == []
+    assert types()[-3:] == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
+    assert LOG.load("ord_1").refunded == 1740
+    assert refunds(sandbox) == [
+        (refund_key("ord_1", "parcel:parcel_1"), "failed"),
+        (refund_key("ord_1", "parcel:parcel_1", 2), "succeeded"),
+    ]
+    assert tell(FAILED, FAILED) == []
+    assert types()[-1] == "PaymentRefunded"
+
+
+def test_refund_that_was_pending_is_recorded_once_it_succeeded(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+    confirmed(ALL, LOSE, token="tok_refund_pending")
+    done = {"type": "payment.refunded", "key": refund_key("ord_1", "parcel:parcel_1")}
+    assert tell(done) == ["0"]
+    assert LOG.load("ord_1").refunded == 0
+
+    sandbox.conclude_refunds(KEY)
+    assert tell(done, done) == []
+    assert types()[-2:] == ["PaymentCaptured", "PaymentRefunded"]
+
+
+def test_failure_of_a_refund_of_somebody_else_changes_nothing(confirmed: Confirmed, tell: Tell) -> None:
+    confirmed(ALL)
+
+    assert tell(FAILED | {"key": "by_hand"}) == []
+    assert types()[-1] == "PaymentCaptured"

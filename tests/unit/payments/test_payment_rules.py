@@ -6,10 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.commands import Command, RecordCapture, RecordRefund, RecordVoid, Refusal, decide
+from orderflow.commands import (
+    Command,
+    RecordCapture,
+    RecordDispute,
+    RecordRefund,
+    RecordRefundFailure,
+    RecordVoid,
+    Refusal,
+    decide,
+)
 from orderflow.money import Money
 from orderflow.order import Order, evolve
-from payments.rules import Capture, Due, Refund, VoidRest, due
+from payments.rules import REFUND_ATTEMPTS, Capture, Due, Refund, VoidRest, due, unpaid
 from tests.support.orders import (
     AUTHORIZATION,
     COMMANDS,
@@ -31,6 +40,8 @@ DUE: dict[str, tuple[Due, ...]] = {
     "cancelling the rest": (Capture("parcel_1", PART),),
     "dispatched": (Capture("parcel_1", PART), Capture("parcel_2", REST)),
     "part lost": (Refund("parcel:parcel_1", PART),),
+    "refund failed": (Refund("parcel:parcel_1", PART, 2),),
+    "refund reversed": (Refund("parcel:parcel_1", PART, 2),),
     "all lost": (Refund("parcel:parcel_1", PART), Refund("parcel:parcel_2", REST)),
     "partly returned": (Refund("return:ret_1", PART),),
     "failed authorized": (VoidRest(Money(2990, "EUR")),),
@@ -65,15 +76,60 @@ def test_nothing_is_refunded_while_a_bank_has_the_money_back() -> None:
     assert due(after(*disputed, COMMANDS["win"])) == (Refund("return:ret_1", PART),)
     # Of 2990 the bank has left 1740, which covers the return.
     assert due(after(*disputed, COMMANDS["lose"])) == (Refund("return:ret_1", PART),)
-    assert due(after(*STATES["all lost"], COMMANDS["dispute"], COMMANDS["lose"])) == (Refund("parcel:parcel_1", PART),)
+
+
+def left_by_bank(amount: int) -> Order:
+    """Return an order lost on its way, 29.90 owed, of which a lost dispute left this much."""
+    return after(*STATES["all lost"], RecordDispute("dp_1", Money(2990 - amount, "EUR"), ""), COMMANDS["lose"])
+
+
+@pytest.mark.parametrize(
+    ("left", "refunds", "rest"),
+    [
+        (2989, (Refund("parcel:parcel_1", PART), Refund("parcel:parcel_2", Money(1739, "EUR"))), 1),
+        (1740, (Refund("parcel:parcel_1", PART), Refund("parcel:parcel_2", Money(490, "EUR"))), 1250),
+        (300, (Refund("parcel:parcel_1", Money(300, "EUR")),), 2690),
+        (0, (), 2990),
+        (-500, (), 2990),
+    ],
+)
+def test_refunds_are_paid_up_to_what_the_bank_left(left: int, refunds: tuple[Due, ...], rest: int) -> None:
+    order = left_by_bank(left)
+
+    assert due(order) == refunds
+    assert unpaid(order) == rest
+    assert settled(order).refunded == max(0, left)
+    assert unpaid(settled(order)) == rest
+
+
+def test_rest_of_a_refund_is_due_once_the_bank_gives_the_money_back() -> None:
+    partly = settled(left_by_bank(300))
+    won = carried_out(partly, COMMANDS["win"])
+
+    assert due(partly) == ()
+    assert due(won) == (Refund("parcel:parcel_1", Money(950, "EUR"), 2), Refund("parcel:parcel_2", REST))
+    assert (settled(won).refunded, unpaid(settled(won))) == (2990, 0)
+
+
+def test_nothing_counts_as_unpaid_while_a_dispute_is_open() -> None:
+    assert unpaid(after(*STATES["all lost"], COMMANDS["dispute"])) == 0
+
+
+def test_repeated_failures_leave_a_refund_to_a_person() -> None:
+    order = after(*STATES["part lost"])
+    for number in range(1, REFUND_ATTEMPTS + 1):
+        assert due(order) == (Refund("parcel:parcel_1", PART, number),)
+        order = carried_out(order, RecordRefundFailure(f"ref_{number}", "parcel:parcel_1", PART, "declined"))
+
+    assert (due(order), unpaid(order)) == ((), 1250)
 
 
 def done(order: Order, one: Due) -> Order:
     match one:
         case Capture(parcel_id):
             return carried_out(order, RecordCapture(parcel_id, f"cap_{parcel_id}"))
-        case Refund(cause):
-            return carried_out(order, RecordRefund(f"ref_{cause}", cause))
+        case Refund(cause, amount, number):
+            return carried_out(order, RecordRefund(f"ref_{cause}_{number}", cause, amount))
         case VoidRest():
             return carried_out(order, RecordVoid(AUTHORIZATION))
 
@@ -128,11 +184,11 @@ def test_what_was_settled_took_what_left_and_gave_back_what_was_lost_or_returned
     returned = sum(one.amount.amount for one in order.returns if one.amount)
     assert order.captured == left
     assert order.refunded <= lost + returned
-    if not order.disputes:
-        assert order.refunded == lost + returned
     if all(dispute.outcome for dispute in order.disputes):
-        charged_back = sum(dispute.amount.amount for dispute in order.disputes if dispute.outcome == "lost")
-        assert order.refunded + charged_back <= order.captured or not order.refunded
+        assert order.refunded + unpaid(order) == lost + returned
+        if not any(attempt.cause for attempt in order.refunds if not attempt.refunded):
+            # All that the bank left was paid, and no more; what was paid before it took the money is paid.
+            assert unpaid(order) == 0 or order.net_captured <= 0
 
 
 @given(lives)

@@ -38,7 +38,8 @@ def test_stripes_keys_are_read_from_the_secret(secrets: Secrets) -> None:
 
 def test_stripe_reads_its_key_with_the_first_request_and_once(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[str] = []
-    connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))))
+    nothing = SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))
+    connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=nothing, events=nothing))
     monkeypatch.setattr("payments.stripe_provider.connected", lambda key, base: used.append(f"{key} {base}") or connection)
     stripe = provider("stripe")
     assert isinstance(stripe, Routed)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import FailFulfilment, RecordDispatch, RecordLoss
+from orderflow.commands import CloseDispute, FailFulfilment, RecordDispatch, RecordDispute, RecordLoss
 from orderflow.events import StockLine
 from orderflow.money import Money
 from orderflow.order import Order
-from payments import reconcile, reconciliation, service
+from payments import messages, reconcile, reconciliation, service
 from payments.provider import ProviderUnavailable
 from payments.reconciliation import NotAllCompared
 from payments.sandbox import Sandbox
@@ -118,6 +118,74 @@ def test_one_that_cannot_be_compared_does_not_keep_the_others_waiting(
     monkeypatch.setattr(sandbox, "look_up", look_up)
     with pytest.raises(NotAllCompared, match="1 of 2 payments"):
         run()
+
+
+def told(lines: Lines) -> dict[str, tuple[Any, Any]]:
+    return {line["what"]: (line["provider"], line["log"]) for line in lines() if line["message"] == "payment differs"}
+
+
+def test_pending_refund_is_told_until_it_is_done(run: Run, confirmed: Confirmed, sandbox: Sandbox, logged: Lines) -> None:
+    confirmed(PART, LOSE, token="tok_refund_pending")
+    service.settle(LOG, sandbox, "ord_1")
+
+    assert counted(run()) == (1, 0, 1)
+    assert told(logged) == {"owed": (1250, 1250)}
+    sandbox.conclude_refunds(KEY)
+    assert counted(run()) == (1, 1, 0)
+    assert LOG.load("ord_1").refunded == 1250
+
+
+def test_refund_that_failed_after_it_was_recorded_is_found_and_tried_again(run: Run, confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(PART, LOSE, token="tok_refund_fails_later")
+    service.settle(LOG, sandbox, "ord_1")
+    sandbox.conclude_refunds(KEY)
+
+    assert counted(run()) == (1, 1, 0)
+    assert [event.type for event in LOG.history("ord_1")][-2:] == ["PaymentRefundReversed", "PaymentRefunded"]
+
+
+def test_refund_that_keeps_failing_is_told_every_night(run: Run, confirmed: Confirmed, logged: Lines) -> None:
+    confirmed(PART, LOSE, token="tok_refund_fails")
+
+    assert [counted(run()) for _ in range(4)] == 4 * [(1, 0, 1)]
+    assert told(logged) == {"owed": (0, 1250)}
+
+
+def test_refund_beyond_what_a_bank_left_is_told(run: Run, confirmed: Confirmed, sandbox: Sandbox, logged: Lines) -> None:
+    confirmed(PART, LOSE, RecordDispute("dp_1", Money(1000, "EUR"), ""))
+    assert counted(run()) == (1, 1, 0)
+    LOG.record(LOG.load("ord_1"), CloseDispute("dp_1", "lost"), source="payments")
+
+    assert counted(run()) == (1, 0, 1)
+    assert LOG.load("ord_1").refunded == 250
+    assert told(logged) == {"owed": (0, 1000)}
+
+
+def test_failed_refund_is_looked_at_on_the_day_of_its_failure(confirmed: Confirmed, sandbox: Sandbox, aws: Any) -> None:
+    confirmed(PART, LOSE, token="tok_refund_fails_later")
+    service.settle(LOG, sandbox, "ord_1")
+    for item in aws.dynamodb.items("SandboxPayments"):
+        item["day"]["S"] = "2026-01-01"
+        aws.dynamodb.client.put_item(TableName="SandboxPayments", Item=item)
+    today = datetime.now(UTC).date()
+    assert reconciliation.reconcile(LOG, sandbox, today).compared == 0
+
+    sandbox.conclude_refunds(KEY)
+
+    assert reconciliation.reconcile(LOG, sandbox, today + timedelta(days=1)).repaired == 1
+
+
+def test_dispute_that_no_message_told_of_is_recorded(
+    run: Run, confirmed: Confirmed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed(PART)
+    service.settle(LOG, sandbox, "ord_1")
+    about = ("du_1:lost", KEY)
+    found = [messages.Disputed(*about, "du_1", Money(1300, "USD"), "fraudulent"), messages.Decided(*about, "du_1", "lost")]
+    monkeypatch.setattr(sandbox, "disputes", lambda _: found)
+
+    assert counted(run()) == counted(run()) == (1, 0, 0)
+    assert [(one.amount, one.outcome) for one in LOG.load("ord_1").disputes] == [(Money(1250, "EUR"), "lost")]
 
 
 def test_a_payment_is_looked_at_four_times(sandbox: Sandbox, confirmed: Confirmed) -> None:

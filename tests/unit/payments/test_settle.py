@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orderflow.commands import RecordDispatch, RecordLoss, RecordRecall, RequestCancellation
-from orderflow.events import StockLine
+from orderflow.events import PaymentRefunded, StockLine
 from orderflow.money import Money
 from orderflow.order import Order
 from payments import service, settle
@@ -155,7 +155,64 @@ def test_what_costs_nothing_is_not_asked_for(confirmed: Confirmed, sandbox: Sand
     monkeypatch.setattr(sandbox, "capture", lambda *_: pytest.fail("nothing to take"))
 
     assert service._captured(sandbox, "ord_1", "parcel_1", Money(0, "EUR")) == capture_key("ord_1", "parcel_1")
-    assert service._refunded(sandbox, "ord_1", "return:r", Money(0, "EUR")) == refund_key("ord_1", "return:r")
+
+
+def test_pending_refund_is_no_refund_until_it_succeeds(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+    confirmed(FIRST, SECOND, LOSE, token="tok_refund_pending")
+
+    for _ in range(2):
+        assert run() == []
+    assert LOG.load("ord_1").refunded == 0
+    assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured"]
+    sandbox.conclude_refunds(KEY)
+    assert run() == []
+    assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured", "PaymentRefunded"]
+    assert [one.status for one in look_up(sandbox).refunds] == ["succeeded"]
+
+
+def test_failed_refund_is_tried_under_new_keys_and_then_left_to_a_person(
+    confirmed: Confirmed, run: Run, sandbox: Sandbox, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    confirmed(FIRST, SECOND, LOSE, token="tok_refund_fails")
+
+    assert [run() for _ in range(4)] == [["m-1"], ["m-1"], [], []]
+    assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured", *3 * ["PaymentRefundFailed"]]
+    keys = [refund_key("ord_1", "parcel:parcel_1", number) for number in (1, 2, 3)]
+    assert [(one.key, one.status) for one in look_up(sandbox).refunds] == [(key, "failed") for key in keys]
+    said = [line["message"] for line in logged()]
+    assert (said.count("refund_failed"), said.count("refund_not_paid")) == (3, 2)
+
+
+def test_failing_refund_does_not_keep_a_cancellation_waiting(confirmed: Confirmed, sandbox: Sandbox) -> None:
+    confirmed(FIRST, LOSE, CANCEL, RECALL, token="tok_refund_fails")
+
+    assert service.void(LOG, sandbox, "ord_1") == "voided"
+    assert sum(event.type == "PaymentRefundFailed" for event in LOG.history("ord_1")) == 1
+
+
+@pytest.mark.parametrize(("by_hand", "refunded"), [(490, 1250), (1000, 740), (1740, 0)])
+def test_refund_by_hand_leaves_the_rest_to_be_refunded(
+    by_hand: int, refunded: int, confirmed: Confirmed, run: Run, sandbox: Sandbox, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    confirmed(FIRST, SECOND)
+    run()
+    sandbox.refund(KEY, "by hand", Money(by_hand, "EUR"))
+    LOG.record(LOG.load("ord_1"), LOSE, source="shipping")
+
+    assert [run(), run()] == [[], []]
+    assert LOG.load("ord_1").refunded == refunded
+    assert ("refund_exceeds_payment" in [line["message"] for line in logged()]) == (refunded < 1250)
+
+
+def test_refund_requested_before_another_amount_was_due_is_recorded_as_it_is(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+    confirmed(FIRST, SECOND)
+    run()
+    sandbox.refund(KEY, refund_key("ord_1", "parcel:parcel_1"), Money(300, "EUR"))
+    LOG.record(LOG.load("ord_1"), LOSE, source="shipping")
+
+    assert [run(), run()] == [[], []]
+    assert [event.data.amount.amount for event in LOG.history("ord_1") if isinstance(event.data, PaymentRefunded)] == [300, 950]
+    assert moved(sandbox)[1] == {refund_key("ord_1", "parcel:parcel_1", number): amount for number, amount in ((1, 300), (2, 950))}
 
 
 def test_two_at_once_take_everything_once(confirmed: Confirmed, sandbox: Sandbox) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import stripe
@@ -62,7 +63,7 @@ def test_a_refund_says_whether_it_was_ours(metadata: dict[str, str], key: str | 
     assert found.amount == Money(300, "JPY")
 
 
-@pytest.mark.parametrize("reason", ["automatic", "expired"])
+@pytest.mark.parametrize("reason", ["automatic", "expired", "void_invoice", "invented"])
 def test_what_stripe_canceled_by_itself_has_lapsed(reason: str) -> None:
     found = told(event("payment_intent.canceled", INTENT, status="canceled", cancellation_reason=reason))
 
@@ -70,13 +71,41 @@ def test_what_stripe_canceled_by_itself_has_lapsed(reason: str) -> None:
     assert (found.type, found.authorization_id, found.amount) == ("authorization.expired", "pi_1", Money(2500, "EUR"))
 
 
-def test_a_dispute_has_its_reason_and_later_its_outcome() -> None:
-    created = told(event("charge.dispute.created", DISPUTE, status="needs_response"))
-    closed = [told(event("charge.dispute.closed", DISPUTE, status=status)) for status in ("won", "lost")]
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("succeeded", "payment.refunded"),
+        ("pending", "refund.pending"),
+        ("requires_action", "refund.pending"),
+        ("failed", "refund.failed"),
+        ("canceled", "refund.failed"),
+        ("invented", "refund.pending"),
+        (None, "refund.pending"),
+    ],
+)
+@pytest.mark.parametrize("event_type", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated", "refund.invented"])
+def test_refund_is_told_by_its_status_whatever_the_event(event_type: str, status: str | None, kind: str) -> None:
+    found = told(event(event_type, REFUND, status=status))
 
-    assert created
-    assert (created.type, created.authorization_id, created.reference, created.reason) == ("dispute.created", "pi_1", "dp_1", "fraudulent")
-    assert [(found.type, found.outcome) for found in closed if found] == [("dispute.closed", "won"), ("dispute.closed", "lost")]
+    assert found
+    assert (found.type, found.authorization_id, found.reference) == (kind, "pi_1", "re_1")
+
+
+@pytest.mark.parametrize("kind", ["created", "updated", "closed", "funds_withdrawn", "funds_reinstated", "invented"])
+def test_every_event_about_a_dispute_counts(kind: str) -> None:
+    found = told(event(f"charge.dispute.{kind}", DISPUTE, status="warning_needs_response"))
+
+    assert found
+    assert (found.type, found.authorization_id, found.reference, found.reason) == ("dispute", "pi_1", "dp_1", "fraudulent")
+
+
+def test_every_event_of_the_sdk_about_refunds_and_disputes_counts() -> None:
+    types = get_args(inspect.get_annotations(stripe.Event)["type"])
+    about = [kind for kind in types if kind.startswith(("refund.", "charge.dispute.", "charge.refund."))]
+
+    assert {"refund.failed", "charge.dispute.funds_reinstated"} <= set(about)
+    for kind in about:
+        assert told(event(kind, DISPUTE if "dispute" in kind else REFUND, status="needs_response")), kind
 
 
 @pytest.mark.parametrize(
@@ -88,9 +117,7 @@ def test_a_dispute_has_its_reason_and_later_its_outcome() -> None:
         event("payment_intent.canceled", INTENT, status="canceled", cancellation_reason="requested_by_customer"),
         event("refund.created", REFUND, payment_intent=None),
         event("refund.created", REFUND, balance_transaction=None),
-        event("charge.dispute.created", DISPUTE, status="warning_needs_response"),
-        event("charge.dispute.closed", DISPUTE, status="warning_closed"),
-        event("charge.dispute.closed", DISPUTE, status="prevented"),
+        event("charge.dispute.created", DISPUTE, payment_intent=None),
     ],
 )
 def test_what_does_not_concern_us_is_nothing(raw: bytes) -> None:

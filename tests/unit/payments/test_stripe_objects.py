@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import inspect
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,17 +17,23 @@ from payments import accounts
 from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, Voided
 from payments.stripe_objects import (
     BY_HAND,
+    BalanceTransaction,
     Card,
     Charge,
     Details,
     Feature,
     Intent,
     Refusal,
+    StripeDispute,
     StripeRefund,
     capture_mark,
+    customers_refusal,
     decline_code,
+    dispute_standing,
     from_stripe,
+    is_known,
     payment_of,
+    refund_of,
     several_captures,
     to_stripe,
 )
@@ -67,7 +77,8 @@ def test_sandbox_and_stripe_charge_the_same_amounts(currency: str, amount: int) 
         return False
 
     money = Money(amount, currency)
-    assert refused(lambda: to_stripe(money)) == refused(lambda: accounts.authorize(None, "key", "tok_approved", money))
+    declined = accounts.authorize(None, "key", "tok_approved", money).payment == Declined("amount_invalid")
+    assert refused(lambda: to_stripe(money)) == declined
 
 
 @pytest.mark.parametrize("money", [Money(0, "EUR"), Money(-1, "EUR"), Money(1234, "KWD"), Money(550, "MGA") + Money(1, "MGA")])
@@ -131,7 +142,7 @@ def test_captures_are_read_from_the_metadata_in_their_order(amounts: list[int], 
     assert all(len(name) <= 40 for name in there.metadata)
 
 
-def test_refunds_are_those_that_moved_money_oldest_first() -> None:
+def test_refunds_are_ours_and_those_that_moved_money_oldest_first() -> None:
     listed = [
         StripeRefund("re_5", 50, "eur", "failed", {"refund_key": "five"}),
         StripeRefund("re_4", 40, "eur", "succeeded"),
@@ -145,9 +156,11 @@ def test_refunds_are_those_that_moved_money_oldest_first() -> None:
     assert isinstance(payment, Authorized)
     assert payment.refunds == (
         Refund("one", "re_1", Money(10, "EUR")),
-        Refund("two", "re_2", Money(20, "EUR")),
+        Refund("two", "re_2", Money(20, "EUR"), "pending"),
         Refund(BY_HAND, "re_3", Money(30, "EUR")),
+        Refund("five", "re_5", Money(50, "EUR"), "failed", "failed"),
     )
+    assert (payment.refunded, payment.refundable) == (40, 140)
 
 
 @pytest.mark.parametrize(
@@ -178,3 +191,102 @@ def test_a_decline_tells_what_the_customer_may_know(code: str | None, detail: st
 )
 def test_whether_a_card_takes_captures_in_parts(charge: Charge | str | None, several: bool) -> None:
     assert several_captures(intent("requires_capture", latest_charge=charge)) == several
+
+
+def listed(of: type, field: str) -> tuple[str, ...]:
+    """Return the statuses that the SDK lists for a field."""
+    literal, _ = get_args(inspect.get_annotations(of)[field])
+    return get_args(literal)
+
+
+def test_every_status_of_a_payment_intent_is_known() -> None:
+    statuses = listed(stripe.PaymentIntent, "status")
+    assert "requires_capture" in statuses
+    assert all(is_known("payment", status) for status in statuses)
+    assert not is_known("payment", "invented")
+    assert payment_of(intent("invented"), []) is None
+
+
+def test_every_status_of_a_refund_is_known() -> None:
+    # The SDK's type is a plain string; its documentation names the values.
+    [text] = re.findall(r"Status of the refund\. This can be (.*?)\. ", inspect.getsource(inspect.getmodule(stripe.Refund) or stripe))
+    statuses = re.findall("`(.*?)`", text)
+    assert {status: refund_of(StripeRefund("re_1", 1, "eur", status)).status for status in statuses} == {
+        "pending": "pending",
+        "requires_action": "pending",
+        "succeeded": "succeeded",
+        "failed": "failed",
+        "canceled": "failed",
+    }
+    assert all(is_known("refund", status) for status in statuses)
+    for status in ("invented", None):
+        assert not is_known("refund", status)
+        assert refund_of(StripeRefund("re_1", 1, "eur", status)).status == "pending"
+
+
+def dispute(status: str, *moved: int) -> StripeDispute:
+    return StripeDispute("dp_1", 2500, "eur", status, balance_transactions=[BalanceTransaction(amount) for amount in moved])
+
+
+def test_every_status_of_a_dispute_is_known() -> None:
+    statuses = listed(stripe.Dispute, "status")
+    assert {status: dispute_standing(dispute(status)) for status in statuses} == {
+        "warning_needs_response": None,
+        "warning_under_review": None,
+        "warning_closed": None,
+        "prevented": None,
+        "needs_response": "open",
+        "under_review": "open",
+        "appeal_needs_response": "open",
+        "appeal_under_review": "open",
+        "won": "won",
+        "lost": "lost",
+    }
+    assert all(is_known("dispute", status) for status in statuses)
+
+
+def test_money_says_how_a_dispute_of_an_unknown_status_stands() -> None:
+    moved = [(), (-2500,), (-2500, 2500)]
+    assert not is_known("dispute", "invented")
+    assert [dispute_standing(dispute("invented", *amounts)) for amounts in moved] == [None, "open", None]
+    assert [dispute_standing(dispute("prevented", *amounts)) for amounts in moved] == [None, "lost", None]
+
+
+# Of the codes that Stripe gives to a refused confirmation, those that another card, or another amount, solves.
+OTHERS = {
+    "payment_method_unactivated",  # our account lacks the method
+    "payment_method_configuration_failures",
+    "payment_method_provider_timeout",
+    "payment_method_invalid_parameter_testmode",
+    "payment_method_bank_account_already_verified",
+    "payment_method_bank_account_blocked",
+}
+
+
+def test_every_code_about_a_means_of_payment_is_decided_on() -> None:
+    literal = get_args(inspect.get_annotations(stripe.PaymentIntent.LastPaymentError)["code"])[0]
+    codes = [code for code in get_args(literal) if code.startswith("payment_method_") and "microdeposit" not in code]
+    assert len(codes) > 10
+    for code in codes:
+        assert customers_refusal(code, None) == (None if code in OTHERS else code), code
+
+
+@pytest.mark.parametrize(
+    ("code", "param", "reason"),
+    [
+        ("resource_missing", "payment_method", "invalid_token"),
+        (None, "payment_method", "invalid_token"),
+        (None, None, "invalid_token"),
+        ("token_already_used", None, "token_already_used"),
+        ("amount_too_small", "amount", "amount_too_small"),
+        ("amount_too_large", "amount", "amount_too_large"),
+        ("resource_missing", "intent", None),
+        ("parameter_unknown", "off_session", None),
+        ("parameter_unknown", "payment_method", None),
+        (None, "off_session", None),
+        ("payment_method_unactivated", "payment_method", None),
+        ("country_unsupported", None, None),
+    ],
+)
+def test_refusal_is_the_customers_or_a_fault_of_ours(code: str | None, param: str | None, reason: str | None) -> None:
+    assert customers_refusal(code, param) == reason

@@ -127,7 +127,20 @@ def intents() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def tell(aws: Any, sandbox: Sandbox, context: Any, intents: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Tell:
+def disputes() -> dict[str, dict[str, Any]]:
+    """The disputes at Stripe, by their id."""
+    return {"du_1": DISPUTE}
+
+
+@pytest.fixture
+def tell(
+    aws: Any,
+    sandbox: Sandbox,
+    context: Any,
+    intents: dict[str, dict[str, Any]],
+    disputes: dict[str, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Tell:
     """Bring Stripe's events to the consumer and return which have to come back.
 
     Stripe translates them; money moves at the sandbox, which captures under Stripe's names.
@@ -142,7 +155,11 @@ def tell(aws: Any, sandbox: Sandbox, context: Any, intents: dict[str, dict[str, 
             raise stripe.InvalidRequestError("No such payment_intent", "intent", code="resource_missing", http_status=404)
         return Retrieved(**intents[intent_id])
 
-    connection: Any = SimpleNamespace(v1=SimpleNamespace(payment_intents=SimpleNamespace(retrieve=retrieve)))
+    def dispute(dispute_id: str) -> Retrieved:
+        return Retrieved(**disputes[dispute_id])
+
+    services = SimpleNamespace(payment_intents=SimpleNamespace(retrieve=retrieve), disputes=SimpleNamespace(retrieve=dispute))
+    connection: Any = SimpleNamespace(v1=services)
     through_stripe = Stripe(lambda: connection, "StripePayments", aws.dynamodb.client)
     monkeypatch.setattr(through_stripe, "look_up", sandbox.look_up)
     monkeypatch.setattr(sandbox, "told", through_stripe.told)
@@ -167,6 +184,8 @@ def types() -> list[str]:
         ("refund.created", REFUND),
         ("charge.dispute.created", DISPUTE),
         ("charge.dispute.closed", WON),
+        ("charge.dispute.funds_reinstated", WON),
+        ("refund.failed", REFUND | {"status": "failed"}),
     ],
 )
 def test_what_stripe_signed_is_kept_without_what_it_says_of_the_customer(post: Post, aws: Any, kind: str, about: dict[str, Any]) -> None:
@@ -240,12 +259,58 @@ def test_a_refund_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell) 
     assert tell(event("refund.created", REFUND)) == ["0"]
 
 
-def test_a_dispute_finds_its_order_by_the_intent(confirmed: Confirmed, tell: Tell) -> None:
+def test_a_dispute_finds_its_order_by_the_intent(confirmed: Confirmed, tell: Tell, disputes: dict[str, dict[str, Any]]) -> None:
     confirmed(ALL)
     created, closed = event("charge.dispute.created", DISPUTE), event("charge.dispute.closed", WON)
 
-    assert tell(created, created, closed, closed) == []
-    assert types()[-3:] == ["PaymentCaptured", "PaymentDisputed", "DisputeClosed"]
+    assert tell(created, created) == []
+    assert types()[-1] == "PaymentDisputed"
+    disputes["du_1"] = WON
+    assert tell(closed, created, closed) == []
+    assert types()[-2:] == ["DisputeClosed", "PaymentCaptured"]
+
+
+def test_inquiry_counts_once_it_escalates(confirmed: Confirmed, tell: Tell, disputes: dict[str, dict[str, Any]]) -> None:
+    confirmed(ALL)
+    disputes["du_1"] = DISPUTE | {"status": "warning_needs_response"}
+    assert tell(event("charge.dispute.created", disputes["du_1"])) == []
+    assert "PaymentDisputed" not in types()
+
+    disputes["du_1"] = DISPUTE
+    assert tell(event("charge.dispute.updated", DISPUTE)) == []
+    assert types()[-1] == "PaymentDisputed"
+
+
+def test_lost_dispute_that_is_won_on_appeal(confirmed: Confirmed, tell: Tell, disputes: dict[str, dict[str, Any]]) -> None:
+    confirmed(ALL)
+    for status in ("lost", "appeal_under_review", "won"):
+        disputes["du_1"] = DISPUTE | {"status": status}
+        assert tell(event("charge.dispute.updated", disputes["du_1"])) == []
+
+    assert [kind for kind in types() if "Dispute" in kind] == ["PaymentDisputed", "DisputeClosed", "DisputeOutcomeChanged", "DisputeClosed"]
+    assert LOG.load("ord_1").charged_back == 0
+
+
+def test_dispute_of_an_unknown_status_is_alarmed_and_not_tried_again(
+    confirmed: Confirmed, tell: Tell, disputes: dict[str, dict[str, Any]], logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    confirmed(ALL)
+    disputes["du_1"] = DISPUTE | {"status": "invented"}
+
+    assert tell(event("charge.dispute.updated", disputes["du_1"])) == []
+    assert "dispute_status_unknown" in [line["message"] for line in logged()]
+
+
+@pytest.mark.parametrize("status", ["pending", "requires_action", "invented"])
+def test_refund_that_is_not_done_is_no_refund(
+    status: str, confirmed: Confirmed, tell: Tell, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    confirmed(ALL)
+    about = REFUND | {"status": status, "metadata": {"refund_key": service.refund_key("ord_1", "parcel:parcel_1")}}
+
+    assert tell(event("refund.created", about)) == []
+    assert "PaymentRefunded" not in types()
+    assert ("refund_status_unknown" in [line["message"] for line in logged()]) == (status == "invented")
 
 
 def test_a_hold_that_stripe_let_lapse_cancels_the_order(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:

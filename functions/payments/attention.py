@@ -1,0 +1,15 @@
+"""What a person has to look at: one log line each that names it, and the metric that raises the alarm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from orderflow.observability import add_nonzero_metric, logger
+
+
+def needed(event: str, **fields: Any) -> None:
+    """Log `event`, a name in the past tense, as an error, and count it in PaymentsNeedAttention."""
+    logger.error(event, **fields)
+    add_nonzero_metric("PaymentsNeedAttention", MetricUnit.Count, 1)
