@@ -2,7 +2,7 @@
 
 | what JSON permits | what becomes of it |
 |---|---|
-| a key twice in one object, `NaN`, nesting beyond what the parser takes | refused: `Malformed` |
+| a key twice in one object, `NaN`, numbers beyond a double's (`1e400`), nesting of more than `MOST_LEVELS` | refused: `Malformed` |
 | `2.0` and `2e0` for a whole number | the integer 2: JSON Schema, Validation 6.1.1, counts it as one |
 | white space and zero-width characters around a text | trimmed; a text of nothing else is empty |
 | the same text composed in two ways | Unicode NFC |
@@ -14,6 +14,7 @@ SQS, SES and EventBridge refuse some of these characters, and a message that hol
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
@@ -21,12 +22,15 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # Tab, line feed and carriage return are text. So are the marks U+200E, U+200F and U+061C, which right-to-left names may need.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 _MOST_ERRORS = 50
+# Far more than any document here has, and far less than Python's recursion takes.
+MOST_LEVELS = 64
+_TOO_DEEP = f"nested in more than {MOST_LEVELS} levels"
 # Beyond this a float does not hold every integer.
 _EXACT = 2**53
 
@@ -65,12 +69,14 @@ def parse(text: str) -> Any:
         Malformed: it is no JSON, has a key twice, or is nested too deeply.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
+        document = json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
     except RecursionError:
-        message = "nested too deeply"
-        raise Malformed(message) from None
+        raise Malformed(_TOO_DEEP) from None
     except ValueError as error:
         raise Malformed(str(error)) from None
+    if _levels_exceed(document, MOST_LEVELS):
+        raise Malformed(_TOO_DEEP)
+    return document
 
 
 def cleaned(document: Any) -> Any:
@@ -119,8 +125,8 @@ def written(document: Any) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        seen = set[str]()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         message = f"the key {twice!a} is there twice in one object"
         raise Malformed(message)
     return found
@@ -128,12 +134,32 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _number(text: str) -> int | float:
     value = float(text)
+    if math.isinf(value):
+        message = f"{text[:40]} is beyond what a number can be"
+        raise Malformed(message)
     return int(value) if value.is_integer() and abs(value) <= _EXACT else value
 
 
 def _constant(name: str) -> object:
     message = f"{name} is no JSON"
     raise Malformed(message)
+
+
+def _levels_exceed(document: Any, most: int) -> bool:
+    level = [document]
+    for _ in range(most):
+        level = [part for one in level for part in _parts(one)]
+    return any(isinstance(one, list | dict) for one in level)
+
+
+def _parts(document: Any) -> Iterable[Any]:
+    match document:
+        case list():
+            return cast("list[Any]", document)
+        case dict():
+            return cast("dict[str, Any]", document).values()
+        case _:
+            return ()
 
 
 def _clean(text: str) -> str:
