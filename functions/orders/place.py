@@ -36,6 +36,19 @@ RECOUNTS = 4
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with 201 and the order, the same for the same Idempotency-Key."""
     customer, key = caller(event), requests.idempotency_key(event)
+    order_id = pricing.order_id(customer.customer_id, key)
+    identify(order_id=order_id)
+    try:
+        _reachable(customer)
+        request, fingerprint = requests.parse(event)
+    except Problem as problem:
+        placed = _accepted_before(order_id, event, problem)
+    else:
+        placed = place(order_id, customer, request, fingerprint, correlation_of(event) or order_id)
+    return answer(201, _view(placed), location=f"orders/{order_id}")
+
+
+def _reachable(customer: Caller) -> None:
     if not customer.email:
         raise Problem(
             403, "email-missing", "Email missing", "sign in with a token that names a verified email address: order mail goes there"
@@ -44,11 +57,6 @@ def handler(event: ApiEvent) -> Response:
         email_address.for_ses(customer.email)
     except email_address.Undeliverable as error:
         raise Problem(403, "email-undeliverable", "Email undeliverable", f"email about the order could not be sent: {error}") from None
-    order_id = pricing.order_id(customer.customer_id, key)
-    identify(order_id=order_id)
-    request, fingerprint = requests.parse(event)
-    placed = place(order_id, customer, request, fingerprint, correlation_of(event) or order_id)
-    return answer(201, _view(placed), location=f"orders/{order_id}")
 
 
 def place(order_id: str, customer: Caller, request: requests.PlaceOrderRequest, fingerprint: str, correlation_id: str) -> Event:
@@ -109,6 +117,17 @@ def _placed_before(order_id: str, fingerprint: str, problem: Problem) -> Event:
     try:
         return LOG.placed(order_id, fingerprint)
     except OrderNotFound:
+        raise problem from None
+
+
+def _accepted_before(order_id: str, event: ApiEvent, problem: Problem) -> Event:
+    """Return what a repeated request placed before a deployment that refuses it now, or raise `problem`."""
+    fingerprint = requests.former_fingerprint(event)
+    if fingerprint is None:
+        raise problem
+    try:
+        return _placed_before(order_id, fingerprint, problem)
+    except RequestMismatch:
         raise problem from None
 
 

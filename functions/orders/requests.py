@@ -92,6 +92,21 @@ class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     payment: Payment
 
 
+class FormerPayment(Struct, frozen=True, forbid_unknown_fields=True):
+    """A `Payment` as it was checked up to version 1.0."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=255)]
+    country: events.Country
+
+
+class FormerRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A `PlaceOrderRequest` as it was checked up to version 1.0: texts of any characters, countries of any two letters."""
+
+    lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
+    shipping_address: events.Address
+    payment: FormerPayment
+
+
 class CancelOrderRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /orders/{order_id}/cancellation`; there may be none."""
 
@@ -200,6 +215,14 @@ def parse(event: ApiEvent) -> tuple[PlaceOrderRequest, str]:
     return request, fingerprint(_as_sent(document, request))
 
 
+def former_fingerprint(event: ApiEvent) -> str | None:
+    """Return the fingerprint of a request that version 1.0 took, whatever is wrong with it today; None for one that it did not take."""
+    try:
+        return fingerprint(msgspec.convert(document_of(body_of(event)), FormerRequest))
+    except (Problem, msgspec.ValidationError, UnicodeEncodeError):
+        return None
+
+
 def cancellation(event: ApiEvent) -> CancelOrderRequest:
     """Return why an API Gateway event asks to cancel an order. Raises what `parse` raises."""
     body = body_of(event)
@@ -235,7 +258,7 @@ def _as_sent(document: Any, request: PlaceOrderRequest) -> PlaceOrderRequest:
         return request
 
 
-def fingerprint(request: PlaceOrderRequest) -> str:
+def fingerprint(request: PlaceOrderRequest | FormerRequest) -> str:
     """Return what tells the contents of a request from others', whatever their white space and field order.
 
     It takes fields in the order in which they are defined and leaves out defaults: an optional field that is added

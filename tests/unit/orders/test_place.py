@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urljoin
 
 import pytest
 
 from devtools.bench.units import KB, size_of
+from orderflow import events
 from orderflow.http import MAX_BODY_BYTES
+from orderflow.money import Money
 from orders import place
 from tests.support import samples
 from tests.support.dynamodb import Crash, answer_lost, crash_at
@@ -177,6 +180,47 @@ class TestRepeated:
         assert len(appended(shop)) == 2
 
 
+class TestRepeatedAfterADeployment:
+    """A client repeats what an earlier version took and this one would refuse: the order exists, so it is answered as then."""
+
+    FORMER: ClassVar[dict[str, Any]] = {
+        "a country that does not exist": {"country": "UK"},
+        "a blank name": {"name": "  "},
+        "a noncharacter": {"city": "Leeds\uffff"},
+        "a blank postal code": {"postal_code": " "},
+    }
+
+    @staticmethod
+    def placed_by_version_1(shop: Aws, body: Any) -> None:
+        """Append the order of a request as version 1.0 fingerprinted it: its fields as sent, in the order of the model."""
+        document = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        fingerprint = base64.urlsafe_b64encode(hashlib.sha256(document).digest()[:24]).decode()
+        data = events.OrderPlaced(
+            customer=events.Customer("ann", "ann@example.com"),
+            lines=(events.Line("MUG-BLUE", "Blue mug", 2, Money(1250, "EUR")),),
+            total=Money(2500, "EUR"),
+            shipping_address=events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB"),
+            payment_country="GB",
+        )
+        place.LOG.place(order_id(), data, correlation_id="c", fingerprint=fingerprint)
+
+    @pytest.mark.parametrize("what", FORMER)
+    def test_refused_contents_have_the_answer_that_they_had(self, post: Post, shop: Aws, what: str) -> None:
+        body = changed(shipping_address=BODY["shipping_address"] | self.FORMER[what])
+        assert post(body)["statusCode"] == 422
+        self.placed_by_version_1(shop, body)
+        assert (post(body)["statusCode"], post(body)["body"]["order_id"]) == (201, order_id())
+        assert post(changed(shipping_address=body["shipping_address"] | {"city": "York"}))["statusCode"] == 422
+
+    @pytest.mark.parametrize("email", ["", "ann@localhost"])
+    def test_email_that_is_refused_now_has_the_answer_that_it_had(self, shop: Aws, context: Any, email: str) -> None:
+        event = request()
+        event["requestContext"]["authorizer"]["email"] = email
+        assert place.handler(event, context)["statusCode"] == 403
+        self.placed_by_version_1(shop, BODY)
+        assert place.handler(event, context)["statusCode"] == 201
+
+
 DEEP = "[" * 30_000
 ADDRESS = BODY["shipping_address"]
 
@@ -205,7 +249,9 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "nothing": (line(quantity=None), 422, "invalid-request"),
     "an enormous number": (line(quantity=10**40), 422, "invalid-request"),
     "not a number": ('{"lines": [{"sku": "MUG-BLUE", "quantity": NaN}]}', 400, "malformed-json"),
-    "a number out of range": (json.dumps(line()).replace('"quantity": 1', '"quantity": 1e999'), 422, "invalid-request"),
+    "a number out of range": (json.dumps(line()).replace('"quantity": 1', '"quantity": 1e999'), 400, "malformed-json"),
+    "a number out of range in an unknown field": (json.dumps(BODY)[:-1] + ', "x": -1e999}', 400, "malformed-json"),
+    "a depth with a bottom": ('{"lines": ' + "[" * 2_000 + "]" * 2_000 + "}", 400, "malformed-json"),
     "a price": (line(unit_price={"amount": 1, "currency": "EUR"}), 422, "invalid-request"),
     "an unknown sku": (line(sku="NOPE"), 422, "unknown-sku"),
     "a product that is not sold any more": (line(sku="RETIRED-RADIO"), 422, "unknown-sku"),
