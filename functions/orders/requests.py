@@ -234,6 +234,15 @@ def sending_back(event: ApiEvent) -> SendBackRequest:
     return decoded(body_of(event), SendBackRequest)
 
 
+def sending_back_as_sent(event: ApiEvent) -> SendBackRequest:
+    """Return the same, its texts neither trimmed nor checked for characters that are no text.
+
+    Raises:
+        Problem, ValidationError (msgspec's): it is no such request.
+    """
+    return msgspec.convert(document_of(body_of(event)), SendBackRequest)
+
+
 def idempotency_key(event: ApiEvent) -> str:
     """Return the request's Idempotency-Key.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from msgspec import ValidationError
+
 from orderflow import settings
 from orderflow.commands import Refusal, RequestReturn, decide
 from orderflow.events import StockLine
@@ -21,7 +23,11 @@ WINDOW = timedelta(days=settings.optional_int("RETURN_WINDOW_DAYS", 30))
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with 201 and the return, the same for the same Idempotency-Key."""
     order, key = owned.order(event), requests.idempotency_key(event)
-    return answer(201, shown.announced(send_back(order, pricing.return_id(order.order_id, key), requests.sending_back(event))))
+    return_id = pricing.return_id(order.order_id, key)
+    known = order.returns.get(return_id)
+    if known is None or not _is_repeated(known, event):
+        known = send_back(order, return_id, requests.sending_back(event))
+    return answer(201, shown.announced(known))
 
 
 def send_back(order: Order, return_id: str, request: requests.SendBackRequest) -> Return:
@@ -42,6 +48,15 @@ def send_back(order: Order, return_id: str, request: requests.SendBackRequest) -
         detail = "this Idempotency-Key belongs to a return with other contents; use a new key for a new return"
         raise Problem(422, "idempotency-key-reused", "Idempotency-Key reused", detail)
     raise Problem(409, "not-returnable", "Not returnable", refused.why)
+
+
+def _is_repeated(known: Return, event: ApiEvent) -> bool:
+    """Tell whether a return is that of a request whose texts are taken as they were sent: so did versions up to 1.0."""
+    try:
+        sent = requests.sending_back_as_sent(event)
+        return sent.reason == known.reason and _merged(sent) == known.lines
+    except (Problem, ValidationError):
+        return False
 
 
 def delivered_since(now: datetime) -> datetime:

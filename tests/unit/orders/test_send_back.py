@@ -90,6 +90,20 @@ def test_the_same_request_has_the_same_answer_whatever_became_of_the_return(deli
     assert len(announced(delivered)) == 1
 
 
+@pytest.mark.parametrize("reason", [" too small\n", "zu gro\u0308\u00df", "\u202etoo small", "too\x00small", "\u200b"])
+def test_reason_stored_as_it_was_sent_is_still_that_of_the_request(delivered: OrderLog, context: Any, reason: str) -> None:
+    return_id = pricing.return_id(ORDER, "return-1")
+    # Versions up to 1.0 neither trimmed nor checked it.
+    since = datetime.fromisoformat("2026-01-01T00:00:00Z")
+    command = orders.RequestReturn(return_id, (StockLine("MUG-BLUE", 1),), reason, since)
+    delivered.record(delivered.load(ORDER), command, source="orders")
+    answers = [ask(context, {"lines": [MUG], "reason": reason}) for _ in range(2)]
+    assert [(answer["statusCode"], answer["body"]["return_id"]) for answer in answers] == [(201, return_id)] * 2
+    assert ask(context, {"lines": [MUG], "reason": "another"})["statusCode"] == 422
+    assert ask(context, {"lines": [MUG, MUG], "reason": reason})["statusCode"] == 422
+    assert len(announced(delivered)) == 1
+
+
 @pytest.mark.parametrize("other", [BODY | {"lines": [MUG | {"quantity": 2}]}, BODY | {"reason": "too big"}, {"lines": [MUG]}])
 def test_other_contents_under_the_same_key_are_refused(delivered: OrderLog, context: Any, other: Any) -> None:
     ask(context)
