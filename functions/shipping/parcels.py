@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from orderflow import documents
 from orderflow.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RecordReturn, Refusal, decide
 from orderflow.observability import identify, logger
 from shipping.messages import Delivered, Dispatched, Lost, Picked, Returned, Told
@@ -34,13 +37,14 @@ def record(log: OrderLog, message: Told) -> None:
     """
     order_id = order_of(message.shipment_id)
     identify(order_id=order_id)
-    command = _command(message)
-    if command is None:
+    if isinstance(message, Picked):
         logger.info("told by the carrier", what=type(message).__name__)
         return
     if message.occurred_at is None:
         logger.warning("reported_time_unreadable", order_id=order_id, type=type(message).__name__, reported=message.at)
     read = log.load(order_id, at_least=1)
+    message = _as_recorded(read, message)
+    command = _command(message)
     order = _recorded(log, read, command, message.occurred_at)
     if isinstance(order, Refusal):
         # What was read was maybe not the latest.
@@ -57,10 +61,17 @@ def _recorded(log: OrderLog, order: Order, command: Command, occurred_at: dateti
     return decided if isinstance(decided, Refusal) else order
 
 
-def _command(message: Told) -> Command | None:
+def _as_recorded(order: Order, message: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:
+    """Return a message with the id of its parcel as the order has it: versions up to 1.0 did not trim ids."""
+    if isinstance(message, Returned) or order.parcels.get(message.parcel_id):
+        return message
+    wanted = documents.cleaned(message.parcel_id)
+    known = (parcel.parcel_id for parcel in order.parcels if documents.cleaned(parcel.parcel_id) == wanted)
+    return replace(message, parcel_id=next(known, message.parcel_id))
+
+
+def _command(message: Dispatched | Delivered | Lost | Returned) -> Command:
     match message:
-        case Picked():
-            return None
         case Dispatched(parcel_id=parcel_id, lines=lines):
             return RecordDispatch(parcel_id, lines)
         case Delivered(parcel_id=parcel_id):

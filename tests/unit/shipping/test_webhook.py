@@ -287,6 +287,16 @@ class TestRecord:
         assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
+    @pytest.mark.parametrize("stored", [" parcel_1", "parcel_1\n", "parce\u0301l_1", "parcel\uffff1"])
+    def test_parcel_recorded_under_an_untrimmed_id_is_known(self, tell: Tell, post: Post, stored: str) -> None:
+        confirmed()
+        # Versions up to 1.0 took ids as they were sent, and so do messages that wait in the queue over the deployment.
+        assert tell("dispatched", parcel_id=stored, lines=ONE)
+        for body in (told("dispatched", parcel_id=stored, lines=ONE), told("delivered", parcel_id=stored)):
+            assert post(body)["statusCode"] == 202
+        assert tell("delivered", parcel_id=stored)
+        assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
+
     def test_a_delivery_before_its_dispatch_comes_again(self, tell: Tell) -> None:
         confirmed()
         assert not tell("delivered", parcel_id="parcel_1")
