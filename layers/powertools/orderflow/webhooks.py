@@ -20,8 +20,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from orderflow.http import ApiEvent, Problem, body_of, header, only_post
+from orderflow.observability import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,7 +70,7 @@ class Secret:
 
 def secrets_of(text: str) -> list[str]:
     """Return the secrets that are valid at the same time: the lines of a secret's text."""
-    return text.split()
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def signed_headers(secret: str, message_id: str, body: bytes, at: int) -> dict[str, str]:
@@ -126,7 +128,13 @@ def _verify(event: ApiEvent, body: bytes, secret: Callable[[], str]) -> None:
     headers = {ID: header(event, ID) or "", TIMESTAMP: at, SIGNATURE: " ".join(signatures)}
     for one in secrets_of(secret()):
         try:
-            Webhook(one).verify(body, headers, json_parse=False)
+            webhook = Webhook(one)
+        except (ValueError, EmptyWebhookSecretError):
+            # It may be one of the old format; other formats than Base64 cannot sign in this one.
+            logger.warning("webhook_secret_unusable", expected="Base64, `whsec_` before it or not")
+            continue
+        try:
+            webhook.verify(body, headers, json_parse=False)
         except (WebhookVerificationError, UnicodeDecodeError):
             continue
         return

@@ -160,6 +160,21 @@ def test_an_unsigned_message_is_not_worth_reading_the_secret(headers: dict[str, 
     assert caught.value.reason == caught.value.document["detail"]
 
 
+@pytest.mark.parametrize("secret", ["abcde", "whsec_", "!!!", "schl\u00fcssel", ""])
+def test_secret_that_is_no_base64_signs_nothing_and_breaks_nothing(secret: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert not accepted(webhooks.headers(BODY), secret=secret)
+    assert not accepted(webhooks.headers(BODY, secret="AAAA"), secret=secret)
+    assert accepted(webhooks.headers(BODY, secret=NEW), secret=f"{secret}\n{NEW}")
+    assert any(record.getMessage() == "webhook_secret_unusable" for record in caplog.records) == bool(secret)
+
+
+@pytest.mark.parametrize("secret", ["abcde", "of several words", "schl\u00fcssel"])
+def test_secret_that_is_no_base64_is_valid_in_the_old_format(secret: str) -> None:
+    headers = old(webhooks.old_signature(secret, BODY, int(time.time())))
+    assert accepted(headers, secret=secret)
+    assert accepted(headers, secret=f"{NEW}\r\n{secret}\n")
+
+
 def test_names_of_headers_have_no_case() -> None:
     assert accepted({name.upper(): value for name, value in webhooks.headers(BODY).items()})
 
