@@ -6,7 +6,10 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from orderflow.money import Money
+from msgspec import ValidationError, convert
+
+from orderflow import documents
+from orderflow.observability import logger
 from orders.pricing import Product
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ class Catalogue:
         keys: list[Any] = [{"sku": {"S": sku}} for sku in skus]
         for _ in range(_READ_ATTEMPTS):
             answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys}})
-            found |= {product.sku: product for product in map(_product, answer["Responses"].get(self._table, ()))}
+            found |= {product.sku: product for product in map(_product, answer["Responses"].get(self._table, ())) if product}
             left_over = answer["UnprocessedKeys"].get(self._table)
             keys = list(left_over["Keys"]) if left_over else []
             if not keys:
@@ -69,11 +72,17 @@ class Catalogue:
         self._known |= {sku: (good_until, found.get(sku)) for sku in skus}
 
 
-def _product(item: dict[str, Any]) -> Product:
-    return Product(
-        sku=item["sku"]["S"],
-        name=item["name"]["S"],
-        unit_price=Money(int(item["unit_price"]["N"]), item["currency"]["S"]),
-        active=item["active"]["BOOL"],
-        category=item["category"]["S"] if "category" in item else None,
-    )
+def _product(item: dict[str, Any]) -> Product | None:
+    """Return the product of a row, its name cleaned; None for a row of which no event could be made, which is logged."""
+    try:
+        row = {
+            "sku": item["sku"]["S"],
+            "name": documents.cleaned(item["name"]["S"]),
+            "unit_price": {"amount": int(item["unit_price"]["N"]), "currency": item["currency"]["S"]},
+            "active": item["active"]["BOOL"],
+            "category": item["category"]["S"] if "category" in item else None,
+        }
+        return convert(row, Product)
+    except (LookupError, ValueError, ValidationError) as error:
+        logger.error("catalogue_row_unusable", sku=item["sku"]["S"], error=repr(error))
+        return None

@@ -6,25 +6,35 @@ import base64
 import hashlib
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from orderflow.events import Line, StockLine
+from orderflow.events import Category, Line, Sku, StockLine
 from orderflow.money import Money, charge_step, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Product(Struct, frozen=True):
-    """A product as the catalogue offers it."""
+MAX_QUANTITY = 999
+MAX_PRICE = 10**11
 
-    sku: str
-    name: str
+
+class Product(Struct, frozen=True):
+    """A product as the catalogue offers it, such that events can carry it."""
+
+    sku: Sku
+    name: Annotated[str, Meta(min_length=1)]
     unit_price: Money
     active: bool = True
-    category: str | None = None
+    category: Category | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the price to what can be charged, and be exact in any reader's numbers."""
+        if not 0 <= self.unit_price.amount <= MAX_PRICE:
+            message = f"a price is 0 to {MAX_PRICE} minor units, not {self.unit_price.amount}"
+            raise ValueError(message)
 
 
 class UnknownProducts(ValueError):
@@ -57,9 +67,6 @@ class NothingToPay(ValueError):
 
 class QuantityTooLarge(ValueError):
     """The lines of one product add up to more than one line may have."""
-
-
-MAX_QUANTITY = 999
 
 
 def order_id(customer_id: str, idempotency_key: str) -> str:

@@ -180,6 +180,44 @@ class TestRepeated:
         assert len(appended(shop)) == 2
 
 
+class TestCatalogue:
+    """Rows are written by others: an event that no consumer could read is worse than a product that is not sold."""
+
+    UNUSABLE: ClassVar[dict[str, dict[str, Any]]] = {
+        "a price in parts of a cent": {"unit_price": {"N": "12.5"}},
+        "a price that is a text": {"unit_price": {"S": "1250"}},
+        "a negative price": {"unit_price": {"N": "-1250"}},
+        "a price beyond all bounds": {"unit_price": {"N": "9" * 30}},
+        "no price": {"unit_price": {"NULL": True}},
+        "a currency in small letters": {"currency": {"S": "eur"}},
+        "a currency in words": {"currency": {"S": "euro"}},
+        "a category in words": {"category": {"S": "Kitchen ware"}},
+        "a truth that is a text": {"active": {"S": "true"}},
+        "a blank name": {"name": {"S": " \u200b"}},
+    }
+
+    @pytest.mark.parametrize("what", UNUSABLE)
+    def test_row_that_makes_no_event_is_not_sold_and_logged(self, post: Post, shop: Aws, logged: Lines, what: str) -> None:
+        shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | self.UNUSABLE[what])
+        answer = post()
+        assert (answer["statusCode"], answer["body"]["type"]) == (422, "urn:order-pipeline:problem:unknown-sku")
+        assert answer["body"]["skus"] == ["MUG-BLUE"]
+        [line] = [line for line in logged() if line["message"] == "catalogue_row_unusable"]
+        assert (line["level"], line["sku"]) == ("ERROR", "MUG-BLUE")
+
+    def test_row_without_an_attribute_is_not_sold(self, post: Post, shop: Aws) -> None:
+        for name in ("name", "unit_price", "currency", "active"):
+            shop.dynamodb.seed("Catalogue", {key: value for key, value in product("MUG-BLUE").items() if key != name})
+            place.CATALOGUE._known.clear()
+            assert post()["statusCode"] == 422
+
+    def test_name_is_text_that_every_consumer_takes(self, post: Post, shop: Aws) -> None:
+        shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | {"name": {"S": " Blue\x00 mu\uffffg \u202eX\n"}})
+        post()
+        (item,) = appended(shop)
+        assert json.loads(item["event"]["S"])["data"]["lines"][0]["name"] == "Blue\ufffd mu\ufffdg \ufffdX"
+
+
 class TestRepeatedAfterADeployment:
     """A client repeats what an earlier version took and this one would refuse: the order exists, so it is answered as then."""
 
