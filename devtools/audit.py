@@ -59,7 +59,7 @@ def _text(value: Any) -> str:
 def days(today: date) -> list[str]:
     """Return the days FROM and TO, by default the last 30. Raises UserError for anything but two days in order."""
     last = _day("TO", today)
-    first = _day("FROM", last - timedelta(days=DEFAULT_DAYS - 1))
+    first = _day("FROM", last - min(timedelta(days=DEFAULT_DAYS - 1), last - date.min))
     if first > last:
         raise UserError(f"FROM={first} is after TO={last}; give the earlier day first")
     return [str(first), str(last)]

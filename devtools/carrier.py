@@ -20,7 +20,7 @@ from devtools.cli import UserError
 from devtools.target import Target
 from devtools.web import Answer
 from orderflow.events import StockLine
-from orderflow.webhooks import signed_headers
+from orderflow.webhooks import secrets_of, signed_headers
 from shipping.carrier import CarrierRefused, Parcel
 from shipping.sandbox import Sandbox
 from shipping.shipments import shipment_id
@@ -48,9 +48,9 @@ class Carrier:
 
     @cached_property
     def secret(self) -> str:
-        """What its messages are signed with."""
+        """What its messages are signed with: the first of the secrets that are valid."""
         name = self.target.resources["CarrierWebhookSecret"]
-        return self.target.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+        return secrets_of(self.target.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])[0]
 
     def parcels(self, order_id: str) -> list[str]:
         """The parcels of an order that have left."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import boto3
 import msgspec
@@ -23,6 +23,7 @@ from devtools import cli, ui
 from devtools import target as targets
 from devtools.cli import UserError
 from fraud import rules
+from orderflow.countries import Country
 from orderflow.flags import DEFAULT, version
 
 UNDER_WAY = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
@@ -166,9 +167,12 @@ def check(document: dict[str, Any], schema: dict[str, Any], fraud: str) -> None:
         place = ".".join(map(str, error.absolute_path))
         raise UserError(f"{f'{place}: ' if place else ''}{error.message}")
     try:
-        rules.parse_flags(json.dumps(document).encode(), fraud)
+        asked = rules.parse_flags(json.dumps(document).encode(), fraud)
     except msgspec.DecodeError as error:
         raise UserError(str(error)) from None
+    # Functions take any two letters: flags that were deployed before this check stay in force.
+    for country in sorted(asked.hold_countries - set(get_args(Country))):
+        raise UserError(f"hold_countries: {country} is no country of ISO 3166-1")
 
 
 def place_of(stack: str) -> Place:

@@ -67,8 +67,8 @@ class ValueLimits(Struct, frozen=True, forbid_unknown_fields=True):
 class Velocity(Struct, frozen=True, forbid_unknown_fields=True):
     """How many orders of one customer before this one, within which time, are too many."""
 
-    orders: Positive = 5
-    window_seconds: Positive = 3600
+    orders: Annotated[int, Meta(ge=1, le=1_000)] = 5
+    window_seconds: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 3600
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):

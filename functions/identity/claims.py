@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 # How far the clocks of the issuer, the authorizer and the functions may be apart.
 LEEWAY_SECONDS = 10
+_MAX_SUBJECT = 255
 
 
 class ClaimsRefused(ValueError):
@@ -30,18 +31,20 @@ def identity_of(claims: Mapping[str, Any]) -> Identity:
     that the address belongs to the customer. Cognito puts groups into `cognito:groups`, other issuers into `groups`.
 
     Raises:
-        ClaimsRefused: it is an access token of Cognito, which names no email, or names no subject.
+        ClaimsRefused: it is an access token of Cognito, which names no email, or names no usable subject.
     """
     if claims.get("token_use", "id") != "id":
         message = "not an ID token"
         raise ClaimsRefused(message)
-    if not claims.get("sub"):
-        message = "no subject"
+    subject = claims.get("sub")
+    # It is part of keys and events; noncharacters, for one, reach no queue. OpenID Connect Core 2 allows 255 ASCII characters.
+    if not isinstance(subject, str) or not subject.strip() or not subject.isprintable() or len(subject) > _MAX_SUBJECT:
+        message = "no subject of printable characters, 255 at most"
         raise ClaimsRefused(message)
     verified = claims.get("email_verified")
     email = claims.get("email") if verified is True or verified == "true" else ""
     groups = _groups(claims.get("cognito:groups") or claims.get("groups"))
-    return Identity(claims["sub"], email if isinstance(email, str) else "", groups, int(claims["exp"]) + LEEWAY_SECONDS)
+    return Identity(subject, email if isinstance(email, str) else "", groups, int(claims["exp"]) + LEEWAY_SECONDS)
 
 
 def allow(identity: Identity, method_arn: str) -> dict[str, Any]:

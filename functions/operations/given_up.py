@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from operations import stretches
 from operations.routes import Consumer
 from operations.stretches import Stretch
+from orderflow import documents
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -67,7 +68,7 @@ class GivenUp:
         consumer = consumers[function[0]]
         for document in list(self._documents(note)):
             if _types.decode(document).type in consumer.types:
-                message = msgspec.json.encode({"detail": msgspec.Raw(document)}).decode()
+                message = documents.written({"detail": msgspec.json.decode(document)})
                 self._sqs.send_message(QueueUrl=consumer.queue_url, MessageBody=message)
 
     def _documents(self, note: _Note) -> Iterator[bytes]:

@@ -172,6 +172,9 @@ def test_limits_of_other_currencies_are_given_in_us_cents() -> None:
         ('{"amounts": {"euro": {}}}', "$.amounts"),
         ('{"amounts": {"EUR": {"large": 2, "very_large": 1}}}', "`large` (2) must not be above `very_large` (1)"),
         ('{"velocity": {"orders": 0}}', "$.velocity.orders"),
+        # More than DynamoDB reads at once, and a time before the calendar begins.
+        ('{"velocity": {"orders": 3000000000}}', "$.velocity.orders"),
+        ('{"velocity": {"window_seconds": 100000000000}}', "$.velocity.window_seconds"),
         ('{"velocity": {"window_seconds": 1.5}}', "$.velocity.window_seconds"),
     ],
 )

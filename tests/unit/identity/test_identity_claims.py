@@ -39,6 +39,17 @@ def test_an_access_token_or_one_of_nobody_is_refused(claims: dict[str, Any]) -> 
         identity_of(claims)
 
 
+@pytest.mark.parametrize("subject", ["a\uffffb", "ann\x00", "ann\n", " ", "\ud800", "a" * 256, 7, ["ann"]])
+def test_subject_that_cannot_be_stored_or_sent_is_refused(subject: object) -> None:
+    with pytest.raises(ClaimsRefused):
+        identity_of(CLAIMS | {"sub": subject})
+
+
+@pytest.mark.parametrize("subject", ["a" * 255, "änn", "auth0|5f7c", "0b6c8c1e-2a", "ann@example.com", "CN=Ann Lee"])
+def test_printable_subject_is_the_customers_id(subject: str) -> None:
+    assert identity_of(CLAIMS | {"sub": subject}).customer_id == subject
+
+
 def test_a_token_without_email_has_an_empty_one() -> None:
     assert identity_of({"sub": "ann", "email_verified": True, "exp": 1}).email == ""
 

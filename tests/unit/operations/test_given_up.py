@@ -30,6 +30,7 @@ class Queues:
         self.given = False
         self.sent: dict[str, list[Any]] = {}
         self.refuse = False
+        self.bodies = ""
 
     def receive_message(self, **_: Any) -> Any:
         given, self.given = self.given, True
@@ -41,6 +42,7 @@ class Queues:
     def send_message(self, **given: Any) -> None:
         if self.refuse:
             raise client_error("SendMessage", "ThrottlingException", "later")
+        self.bodies += given["MessageBody"]
         self.sent.setdefault(given["QueueUrl"], []).append(json.loads(given["MessageBody"]))
 
 
@@ -66,7 +68,8 @@ class Shard:
 
 
 def event(kind: str, order_id: str = "ord_1") -> dict[str, str]:
-    return {"event_id": f"{order_id}:1", "type": kind, "order_id": order_id}
+    # SQS takes neither of these characters.
+    return {"event_id": f"{order_id}:1", "type": kind, "order_id": order_id, "name": "\uffff\ufffe"}
 
 
 def of_kinesis(*events: dict[str, str]) -> Shard:
@@ -78,7 +81,7 @@ def of_table(*events: dict[str, str] | None) -> Shard:
     records = [
         {
             "eventName": "INSERT" if one else "MODIFY",
-            "dynamodb": {"SequenceNumber": str(number), "NewImage": {"event": {"S": json.dumps(one)}}},
+            "dynamodb": {"SequenceNumber": str(number), "NewImage": {"event": {"S": json.dumps(one, ensure_ascii=False)}}},
         }
         for number, one in enumerate(events, 1)
     ]
@@ -123,6 +126,7 @@ def test_the_events_between_the_ends_that_the_consumer_takes_go_to_its_queue(run
 def test_a_note_about_the_logs_own_stream(run: Run) -> None:
     answer, queues = run(note("orders-project", 1, 3, source=TABLE), table=of_table(event("OrderPlaced"), None, event("OrderScreened")))
 
+    assert queues.bodies.isascii()
     assert answer["moved"] == 1
     assert queues.sent == {VIEW: [{"detail": event("OrderPlaced")}]}
 
