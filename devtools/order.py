@@ -2,11 +2,13 @@
 
 import base64
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
+import msgspec
 from rich.text import Text
 
 from devtools import cli, timeline, ui
@@ -28,18 +30,29 @@ def request_of(path: Path) -> tuple[bytes, dict[str, str]]:
         raise UserError(f"there is no file {path}; samples are in events/orders/place/") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give one of its files") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(event, dict) or not {"httpMethod", "body"} <= event.keys():
         raise UserError(f"{path} is no API Gateway event: it has no httpMethod and body")
-    return _unpack(cast("dict[str, Any]", event))
+    try:
+        return _unpack(cast("dict[str, Any]", event))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is no API Gateway event: {error}") from None
 
 
 def _unpack(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
-    raw: str = event["body"] or ""
-    headers: dict[str, str] = event.get("headers") or {}
-    body = base64.b64decode(raw) if event.get("isBase64Encoded") else raw.encode()
+    raw: object = event["body"] or ""
+    if not isinstance(raw, str):
+        raise TypeError("its body is no text")
+    headers = msgspec.convert(event.get("headers") or {}, dict[str, str])
+    if not all(_is_header(*header) for header in headers.items()):
+        raise ValueError("its headers are not those of HTTP")
+    body = base64.b64decode(raw, validate=True) if event.get("isBase64Encoded") else raw.encode("utf-8", "surrogatepass")
     return body, {name: value for name, value in headers.items() if name.lower() not in REPLACED}
+
+
+def _is_header(name: str, value: str) -> bool:
+    return bool(re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)) and value.isascii() and value.isprintable()
 
 
 def main() -> int:

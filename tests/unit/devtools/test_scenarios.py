@@ -42,12 +42,30 @@ def test_a_sample_event_gives_its_body_and_headers_without_its_token(tmp_path: P
     assert order.request_of(file) == (b'{"}', {"Idempotency-Key": "k"})
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"Records": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", '{"Records": []}', "[" * 100_000, '{"httpMethod": "POST", "body": {"lines": []}}'),
+        '{"httpMethod": "POST", "body": "%", "isBase64Encoded": true}',
+        '{"httpMethod": "POST", "body": "{}", "headers": ["a"]}',
+        '{"httpMethod": "POST", "body": "{}", "headers": {"a": null}}',
+        '{"httpMethod": "POST", "body": "{}", "headers": {"a": "line\\nbreak"}}',
+        '{"httpMethod": "POST", "body": "{}", "headers": {"a b": "c"}}',
+        '{"httpMethod": "POST", "body": "{}", "headers": {"a": "\\uffff"}}',
+    ],
+    ids=range(13),
+)
 def test_a_file_that_is_no_api_event_is_refused(content: str, tmp_path: Path) -> None:
     file = tmp_path / "event.json"
     file.write_text(content)
     with pytest.raises(UserError, match=r"event\.json"):
         order.request_of(file)
+
+
+def test_body_is_sent_as_it_is_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    file.write_text('{"httpMethod": "POST", "headers": null, "body": "\\ud800\\uffff"}')
+    assert order.request_of(file) == (b"\xed\xa0\x80\xef\xbf\xbf", {})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
