@@ -15,7 +15,6 @@ from orderflow.batch import PartialFailures, each_change
 from orderflow.clients import client
 from orderflow.log import OrderLog
 from orderflow.observability import logger, observed
-from orderflow.order import fold
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -37,8 +36,7 @@ def award(order_id: str, version: int | None = None) -> None:
     Raises:
         OrderNotFound: there is no such order.
     """
-    history = LOG.history(order_id, version)
-    order = fold(order_id, history)
-    earned = Award(rules.due(order, POINTS_PER_UNIT), rules.version(history))
+    order = LOG.load(order_id, version)
+    earned = Award(rules.due(order, POINTS_PER_UNIT), rules.version(order))
     new = POINTS.award(order.customer.id, order_id, earned)
     logger.info("points are in line" if new else "points were in line", points=earned.points)

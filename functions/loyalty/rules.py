@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orderflow.money import Money, whole_dollars
-from orderflow.order import price
+from orderflow.order import latest, price
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from orderflow.events import Event
     from orderflow.order import Order
 
 # The events that change what an order is worth; the filter that wakes the consumer takes these.
@@ -28,9 +25,10 @@ def due(order: Order, points_per_unit: int) -> int:
     return points(spent(order), points_per_unit)
 
 
-def version(history: Sequence[Event]) -> int:
+def version(order: Order) -> int:
     """Return the version of the last event that changed what the order is worth, 0 where none has; the same one whatever else happened."""
-    return max((event.order_version for event in history if event.type in MOVING), default=0)
+    last = latest(order, MOVING)
+    return last.version if last else 0
 
 
 def spent(order: Order) -> Money:

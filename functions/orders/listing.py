@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, cast
 from msgspec import Struct
 
 from orderflow.money import Money
-from orderflow.order import fold
+from orderflow.order import latest
 from orders.requests import ShownState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from orderflow.events import Event
     from orderflow.order import Order
 
 # The events that change what the list shows; the rule that wakes the projection takes these.
@@ -51,18 +48,24 @@ class Row(Struct, frozen=True):
     updated_at: datetime
 
 
-def row(order_id: str, history: Sequence[Event]) -> Row:
-    """Return the row that an order's events make; the same one whatever else has happened since."""
-    order = fold(order_id, history)
-    last = next(event for event in reversed(history) if event.type in SHOWN)
+def row(order: Order) -> Row:
+    """Return the row of an order; the same one whatever else has happened since an event that changes it.
+
+    Raises:
+        ValueError: it was never placed.
+    """
+    last = latest(order, SHOWN)
+    if last is None or order.placed_at is None:
+        message = f"{order.order_id} was never placed"
+        raise ValueError(message)
     return Row(
         customer_id=order.customer.id,
-        order_id=order_id,
-        placed_at=history[0].occurred_at,
+        order_id=order.order_id,
+        placed_at=order.placed_at,
         state=shown(order),
         total=order.total,
         items=sum(line.quantity for line in order.lines),
-        version=last.order_version,
+        version=last.version,
         updated_at=last.appended_at,
     )
 

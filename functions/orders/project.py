@@ -35,5 +35,5 @@ def project(order_id: str, version: int | None = None) -> None:
     Raises:
         OrderNotFound: there is no such order.
     """
-    row = listing.row(order_id, LOG.history(order_id, version))
+    row = listing.row(LOG.load(order_id, version))
     logger.info("listed" if VIEW.put(row) else "listed before", state=row.state, order_version=row.version)

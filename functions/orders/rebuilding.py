@@ -76,7 +76,7 @@ class Rebuilding:
     def _build(self, done: Progress, piece: Piece) -> Progress:
         orders, after = self._log.orders(_AT_ONCE, piece.after)
         for order_id in orders:
-            self._view.put(listing.row(order_id, self._log.history(order_id)))
+            self._view.put(listing.row(self._log.load(order_id)))
         listed = done.listed + len(orders)
         if after is None:
             return Progress("rebuilt", done.dropped, listed)

@@ -137,12 +137,20 @@ class Correction(Struct, frozen=True, kw_only=True):
     credit_note: str | None = None
 
 
+class Latest(Struct, frozen=True):
+    """The last event of a type: its version, and when (UTC) the log took it."""
+
+    version: int
+    appended_at: datetime
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """The state of one order after the first `version` events of its log. `captured` and `refunded` are minor units.
 
-    The last five fields sum up parcels and returns, so that applying an event costs the same however many there are. Pieces by
+    Five fields sum up parcels and returns, so that applying an event costs the same however many there are. Pieces by
     sku: `left` were neither dispatched nor cancelled, `delivered` arrived, `returnable` are those of which no return was
-    announced, `kept` those that have not come back. `under_way` counts parcels that are neither delivered nor lost.
+    announced, `kept` those that have not come back. `under_way` counts parcels that are neither delivered nor lost. `latest` has the
+    last event of each type.
     """
 
     order_id: str
@@ -176,6 +184,7 @@ class Order(Struct, frozen=True, kw_only=True):
     returnable: Mapping[str, int] = {}
     kept: Mapping[str, int] = {}
     under_way: int = 0
+    latest: Mapping[str, Latest] = {}
 
     @property
     def customer(self) -> Customer:
@@ -228,6 +237,11 @@ def fold(order_id: str, history: Iterable[Event]) -> Order:
 def after_events(order: Order, following: Iterable[Event]) -> Order:
     """Return the order after more events, which follow its version in order."""
     return reduce(evolve, following, order)
+
+
+def latest(order: Order, types: Iterable[str]) -> Latest | None:
+    """Return the last event of any of these types, or None where there was none."""
+    return max((order.latest[name] for name in types if name in order.latest), key=lambda one: one.version, default=None)
 
 
 def mark(order: Order) -> Mark | None:
@@ -309,7 +323,8 @@ def evolve(order: Order, event: Event) -> Order:
     if event.order_id != order.order_id or event.order_version != order.version + 1:
         message = f"{event.event_id} does not follow version {order.version} of {order.order_id}"
         raise ValueError(message)
-    changed = replace(order, version=event.order_version, last_event_id=event.event_id)
+    latest = {**order.latest, event.type: Latest(event.order_version, event.appended_at)}
+    changed = replace(order, version=event.order_version, last_event_id=event.event_id, latest=latest)
     apply = _APPLY.get(type(event.data))
     return apply(changed, event.data, event) if apply else changed
 

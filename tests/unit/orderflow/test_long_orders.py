@@ -15,7 +15,7 @@ from orderflow import commands, events, log
 from orderflow.commands import RecordDispatch, RecordDispute, RecordShipment, Refusal, RequestReturn, decide
 from orderflow.log import OrderLog
 from orderflow.money import Money
-from orderflow.order import Dispute, Order, Return, fold
+from orderflow.order import Dispute, Latest, Order, Return, fold, latest
 from orderflow.parts import Parts
 from tests.support import orders
 from tests.support.aws import Aws
@@ -188,3 +188,11 @@ def test_an_order_takes_a_bounded_number_and_says_which(field: str) -> None:
         assert isinstance(decided, Refusal) is not taken
         assert taken or f"at most {most} {field}" in decided.why  # pyright: ignore[reportAttributeAccessIssue]
     assert decide(full("disputes", most), LIMITED["disputes"][1]("d0")) == ()
+
+
+def test_the_last_event_of_some_types_is_known() -> None:
+    happened = orders.history(*orders.DELIVERED)
+    order = fold(orders.ORDER_ID, happened)
+    wanted = next(one for one in reversed(happened) if one.type in {"OrderConfirmed", "PaymentAuthorized"})
+    assert latest(order, {"PaymentAuthorized", "OrderConfirmed", "OrderRejected"}) == Latest(wanted.order_version, wanted.appended_at)
+    assert latest(order, {"OrderRejected"}) is None

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orderflow import events
 from orderflow.commands import RequestCancellation, decide
-from orderflow.order import fold
+from orderflow.order import Order, fold
 from orders import browse, listing, project, rebuild, rebuilding
 from tests.support import orders, runtime, samples
 from tests.support.aws import Aws
@@ -72,16 +71,17 @@ class TestRow:
     @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
     def test_nothing_changes_it_but_the_events_that_wake_the_projection(self, state: str) -> None:
         happened = orders.history(*orders.STATES[state])
-        order, before = fold(orders.ORDER_ID, happened), listing.row(orders.ORDER_ID, happened)
+        order = fold(orders.ORDER_ID, happened)
+        before = listing.row(order)
         for command in orders.COMMANDS.values():
             facts = decide(order, command)
             follows = orders.history(*orders.STATES[state], command)[len(happened) :] if isinstance(facts, tuple) else []
             woken = any(event.type in listing.SHOWN for event in follows)
-            after = listing.row(orders.ORDER_ID, [*happened, *follows])
+            after = listing.row(fold(orders.ORDER_ID, [*happened, *follows]))
             assert (after != before) is woken, command
 
     def test_it_counts_pieces_and_tells_when_it_last_changed(self) -> None:
-        row = listing.row(orders.ORDER_ID, orders.history(*orders.CONFIRMED, orders.SHIP))
+        row = listing.row(orders.after(*orders.CONFIRMED, orders.SHIP))
         assert (row.items, row.state, row.version) == (3, "confirmed", 5)
         assert (row.placed_at, row.updated_at) == (orders.START, orders.START + timedelta(seconds=4))
 
@@ -89,7 +89,7 @@ class TestRow:
         happened = orders.history(*orders.STATES["delivered"])
         now = orders.START + timedelta(days=3)
         late = replace(happened[-1], recorded_at=now)
-        assert listing.row(orders.ORDER_ID, [*happened[:-1], late]).updated_at == now
+        assert listing.row(fold(orders.ORDER_ID, [*happened[:-1], late])).updated_at == now
 
 
 class TestProjection:
@@ -220,7 +220,7 @@ def pieces(context: Any, milliseconds: int = 0) -> list[dict[str, Any]]:
 
 def expected_rows(aws: Aws) -> dict[str, tuple[str, int]]:
     found = {item["order_id"]["S"] for item in aws.dynamodb.items("OrderLog")}
-    rows = {order_id: listing.row(order_id, project.LOG.history(order_id)) for order_id in found}
+    rows = {order_id: listing.row(project.LOG.load(order_id)) for order_id in found}
     return {order_id: (row.state, row.version) for order_id, row in rows.items()}
 
 
@@ -260,7 +260,7 @@ class TestRebuild:
         services.lend()
         names = [named(number) for number in range(6)]
         buy(*names[:3])
-        waiting: list[tuple[str, list[events.Event]]] = []
+        waiting = list[Order]()
 
         def something_happens() -> None:
             name = data.draw(st.sampled_from(names))
@@ -269,12 +269,12 @@ class TestRebuild:
             else:
                 order = project.LOG.load(name)
                 project.LOG.record(order, data.draw(st.sampled_from([RequestCancellation("customer"), orders.RESERVE])), source="tests")
-            waiting.append((name, project.LOG.history(name)))
+            waiting.append(project.LOG.load(name))
 
         def a_worker_writes() -> None:
             if waiting:
-                name, read_before = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
-                project.VIEW.put(listing.row(name, read_before))
+                read_before = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
+                project.VIEW.put(listing.row(read_before))
 
         def between(operation: str, _: Any) -> None:
             services.dynamodb.before = None
