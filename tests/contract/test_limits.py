@@ -33,22 +33,22 @@ def consumers() -> set[str]:
     return woken | {arn["Fn::GetAtt"][0] for arn in schedules}
 
 
-def told() -> set[str]:
+def documented() -> set[str]:
     """Return the names in the first columns of the tables of limits."""
     text = page.DOCUMENT.read_text("utf-8").partition(page.LIMITS)[2]
     return {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split("|")[1])}
 
 
 @pytest.mark.parametrize("name", sorted(stores() | consumers()))
-def test_the_limit_of_each_store_and_consumer_is_documented(name: str) -> None:
-    assert name in told()
+def test_limit_of_each_store_and_consumer_is_documented(name: str) -> None:
+    assert name in documented()
 
 
-def test_no_limit_is_documented_of_what_is_not_there() -> None:
-    assert told() <= RESOURCES.keys()
+def test_each_documented_limit_belongs_to_a_resource() -> None:
+    assert documented() <= RESOURCES.keys()
 
 
-def test_each_limit_says_what_happens_beyond_it_and_how_to_raise_it() -> None:
+def test_each_limit_tells_the_outcome_and_the_remedy() -> None:
     text = page.DOCUMENT.read_text("utf-8").partition(page.LIMITS)[2]
     rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
     assert rows

@@ -164,7 +164,7 @@ def test_a_leaderboard_has_the_hundred_best_of_all_and_of_each_category() -> Non
 
 
 @given(st.lists(st.dictionaries(st.integers(0, 400).map("SKU-{}".format), st.integers(1, 50), max_size=80), max_size=8))
-def test_a_leaderboard_that_only_hears_of_what_was_sold_is_that_of_everything(batches: list[dict[str, int]]) -> None:
+def test_leaderboard_merged_from_sold_products_equals_full_ranking(batches: list[dict[str, int]]) -> None:
     board: tuple[rules.Rank, ...] = ()
     every = Counter[str]()
     for batch in batches:
@@ -319,12 +319,12 @@ class TestManyProducts:
             return Analytics("AnalyticsSums", aws.dynamodb.client, pool.map).add_units(batch, "all", units)
 
     @pytest.mark.parametrize("side_by_side", [False, True])
-    def test_all_of_them_at_once_are_counted_and_no_item_is_large(self, aws: Aws, side_by_side: bool) -> None:
+    def test_bulk_units_are_counted_in_small_items(self, aws: Aws, side_by_side: bool) -> None:
         sold = self.sell(aws, 1, {sku: {"cups": 2} for sku in self.PRODUCTS}, side_by_side=side_by_side)
         assert sold == units(aws)["products/all"] == {sku: {"cups": 2} for sku in self.PRODUCTS}
         assert max(len(item["packed"]["B"]) for item in aws.dynamodb.items("AnalyticsSums")) <= stores._RANGE_BYTES
 
-    def test_what_a_change_costs_depends_on_the_change_alone(self, aws: Aws) -> None:
+    def test_cost_of_a_change_is_independent_of_the_product_count(self, aws: Aws) -> None:
         calls = []
         for batch, exist in enumerate((1000, 5000, 20_000)):
             self.sell(aws, 2 * batch + 1, {sku: {"": 1} for sku in self.PRODUCTS[:exist]})
@@ -334,7 +334,7 @@ class TestManyProducts:
         assert all(made <= 2 * changed for made, changed in calls)
 
     @pytest.mark.parametrize("side_by_side", [False, True])
-    def test_a_batch_that_is_added_again_changes_nothing_and_finds_the_same_units(self, aws: Aws, side_by_side: bool) -> None:
+    def test_adding_a_batch_again_changes_nothing(self, aws: Aws, side_by_side: bool) -> None:
         self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[::2]})
         batch = {sku: {"": 5} for sku in self.PRODUCTS[:3000:3]}
         first = self.sell(aws, 2, batch, side_by_side=side_by_side)
@@ -343,7 +343,7 @@ class TestManyProducts:
         assert aws.dynamodb.items("AnalyticsSums") == before
 
     @pytest.mark.parametrize("operation", ["PutItem", "TransactWriteItems"])
-    def test_a_batch_that_was_added_in_part_is_completed(self, aws: Aws, operation: str) -> None:
+    def test_partly_added_batch_is_completed(self, aws: Aws, operation: str) -> None:
         self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[:4000]})
         batch = {sku: {"": 1} for sku in self.PRODUCTS[1000:3000]} | {f"NEW-{number}": {"": 1} for number in range(3000)}
         wanted = units(aws)["products/all"]
@@ -356,7 +356,7 @@ class TestManyProducts:
         assert self.sell(aws, 2, batch) == {sku: wanted[sku] for sku in batch}
         assert units(aws)["products/all"] == wanted
 
-    def test_two_that_add_the_same_batch_at_once_add_it_once(self, aws: Aws) -> None:
+    def test_concurrent_workers_add_a_batch_once(self, aws: Aws) -> None:
         self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[:4000]})
         batch = {sku: {"": 1} for sku in self.PRODUCTS[::5]}
 
@@ -379,7 +379,7 @@ class TestManyProducts:
             self.PRODUCTS[:4000:5]
         )
 
-    def test_a_product_is_in_each_category_that_it_was_sold_in(self, aws: Aws) -> None:
+    def test_product_counts_in_each_category_it_was_sold_in(self, aws: Aws) -> None:
         self.sell(aws, 1, {"MUG": {"cups": 2}})
         assert self.sell(aws, 2, {"MUG": {"gifts": 3}}) == {"MUG": {"cups": 2, "gifts": 3}}
 
@@ -401,14 +401,14 @@ class TestRecount:
         assert recalculate.handler({"recount": True}, CONTEXT) == {"outcome": "recounting"}
         recalculation.run(store(aws), datetime.now(UTC) + recalculation.WAIT, lambda: True)
 
-    def test_it_comes_to_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_recount_reproduces_all_sums(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recalculation, "_ITEMS", 7)
         aws = self.counted()
         wanted = sums(aws)
         self.recount(aws)
         assert sums(aws) == wanted
 
-    def test_it_mends_what_was_damaged_or_lost(self) -> None:
+    def test_recount_restores_lost_sums(self) -> None:
         aws = self.counted()
         wanted = sums(aws)
         for item in aws.dynamodb.items("AnalyticsSums"):
@@ -418,7 +418,7 @@ class TestRecount:
         self.recount(aws)
         assert sums(aws) == wanted
 
-    def test_what_an_older_version_wrote_is_read_and_after_a_recount_is_as_written_now(self) -> None:
+    def test_older_layout_is_read_and_migrated_by_recount(self) -> None:
         wanted = sums(self.counted())
         aws = Aws()
         aws.lend()
@@ -433,7 +433,7 @@ class TestRecount:
         self.recount(aws)
         assert sums(aws) == wanted
 
-    def test_it_waits_until_runs_that_know_nothing_of_it_are_over(self) -> None:
+    def test_recount_waits_for_invocations_in_progress(self) -> None:
         aws = self.counted()
         recalculate.handler({"recount": True}, CONTEXT)
         before = aws.dynamodb.items("AnalyticsSums")
@@ -444,7 +444,7 @@ class TestRecount:
         ]
 
     @pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "Scan", "TransactWriteItems"])
-    def test_wherever_it_dies_the_next_run_goes_on(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_recount_resumes_after_a_crash(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recalculation, "_ITEMS", 20)
         wanted, died = sums(self.counted()), 0
         for call in range(1, 60, 7):
@@ -461,7 +461,7 @@ class TestRecount:
             assert sums(aws) == wanted
         assert died
 
-    def test_one_that_was_slow_takes_nothing_from_what_was_counted_again(self) -> None:
+    def test_slow_recount_deletes_nothing_new(self) -> None:
         aws = self.counted()
         wanted = sums(aws)
         recalculate.handler({"recount": True}, CONTEXT)
@@ -500,7 +500,7 @@ def as_before(aws: Aws, happened: Sequence[Event]) -> None:
     put("board", "all/", rules.best((), sold[""]), **changes)
 
 
-def test_events_that_are_replayed_leave_no_further_pages(aws: Aws) -> None:
+def test_replayed_events_add_no_pages(aws: Aws) -> None:
     happened = [event(number, placed(), number) for number in range(50)]
     for number in range(3):
         count.handler(streamed(*happened[number:]), CONTEXT)

@@ -160,7 +160,7 @@ class Endless:
             yield Held(f"ord_{number}", (StockLine("MUG-BLUE", 1),))
 
 
-def test_reservations_are_counted_as_they_are_read_however_many(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reservations_are_streamed_in_bounded_memory(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     inventory: Any = Endless(100_000)
     monkeypatch.setattr(reservations, "settle", lambda *_: "nothing_to_settle")
     tracemalloc.start()
@@ -171,13 +171,13 @@ def test_reservations_are_counted_as_they_are_read_however_many(aws: Aws, monkey
     assert most < 1_000_000
 
 
-def test_a_run_that_has_no_time_left_fails_and_says_what_helps(database: FakeDynamoDB) -> None:
+def test_run_without_time_left_fails_with_advice(database: FakeDynamoDB) -> None:
     confirmed("ord_1")
     with pytest.raises(NotReconciled, match="more memory"):
         reconciliation.reconcile(LOG, INVENTORY, goes_on=lambda: False)
 
 
-def test_each_order_has_the_same_chance_to_be_compared() -> None:
+def test_sample_of_orders_is_uniform() -> None:
     chosen = Counter[str]()
     random.seed(7)
     for _ in range(2000):

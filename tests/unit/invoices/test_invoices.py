@@ -161,7 +161,7 @@ class TestBatches:
         aws.dynamodb.calls.clear()
         return aws
 
-    def test_a_batch_is_numbered_in_one_transaction_after_one_look_at_the_last_number(self, confirmed: Aws) -> None:
+    def test_batch_is_numbered_in_one_transaction(self, confirmed: Aws) -> None:
         asked: list[Any] = []
         confirmed.dynamodb.before = lambda operation, given: asked.append(given) if given.get("TableName") == "Invoices" else None
         invoice(*self.NAMES)
@@ -178,7 +178,7 @@ class TestBatches:
         assert aws.dynamodb.calls["TransactWriteItems"] == 3
         assert set(numbers(aws)) == set(names)
 
-    def test_what_keeps_one_order_from_its_invoice_keeps_no_other(self, confirmed: Aws, context: Any) -> None:
+    def test_failed_order_does_not_fail_its_neighbors(self, confirmed: Aws, context: Any) -> None:
         prepare(issue.LOG, "ord_placed")
         poison = samples.waking("ord_poison")["Records"][0] | {"messageId": "poison", "body": "poison"}
         event = samples.waking(*self.NAMES[:3], "ord_placed", "ord_none", self.NAMES[3], self.NAMES[0])
@@ -201,7 +201,7 @@ class TestBatches:
         confirmed.s3.before = None
         assert set(numbers(confirmed)) == {*self.NAMES[:2], *self.NAMES[3:5]}
 
-    def test_an_order_that_no_transaction_takes_is_left_alone_by_the_others(self, confirmed: Aws) -> None:
+    def test_unwritable_order_does_not_fail_its_neighbors(self, confirmed: Aws) -> None:
         def refuse(operation: str, given: Any) -> None:
             if operation == "TransactWriteItems" and self.NAMES[2] in json.dumps(given):
                 raise client_error("TransactWriteItems", "ValidationException", "Item size has exceeded the maximum allowed size")
@@ -213,7 +213,7 @@ class TestBatches:
 
     @settings(max_examples=30)
     @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 3), st.integers(1, 4)), max_size=4))
-    def test_no_gap_and_no_double_whichever_batches_come_in_between(self, meetings: list[tuple[int, int, int]]) -> None:
+    def test_concurrent_batches_leave_no_gap_and_no_duplicate(self, meetings: list[tuple[int, int, int]]) -> None:
         """Before the n-th call of a worker another one issues the invoices of some of the same orders and of others."""
         aws = Aws()
         aws.lend()

@@ -488,7 +488,7 @@ class TestLongOrders:
         assert rules.total(BOOKS.carried()["EUR"].accounts) == 0
 
     @pytest.mark.parametrize("ago", [1, 4])
-    def test_a_missing_entry_is_found_by_an_entry_less_than_a_window_later(self, database: FakeDynamoDB, ago: int) -> None:
+    def test_missing_entry_is_found_by_a_later_entry_in_the_window(self, database: FakeDynamoDB, ago: int) -> None:
         for hour in range(60):
             self.post(database, hour)
         proven(OVER + timedelta(hours=59))

@@ -95,7 +95,7 @@ def test_a_mapping_on_disk_is_a_mapping(tmp_path: Path) -> None:
     mapping.close()
 
 
-def test_a_mapping_on_disk_finds_what_is_between_two_sort_keys(tmp_path: Path) -> None:
+def test_mapping_on_disk_returns_a_sort_key_range(tmp_path: Path) -> None:
     mapping: Any = OnDisk(tmp_path / "one")
     mapping.update({(part, sort): {"S": f"{part}{sort}"} for part in (b"a", b"b") for sort in (b"1", b"2", b"3", b"4")})
     mapping.update({(b"n", Decimal(number)): {"N": str(number)} for number in (10, 9, 100)})
@@ -112,7 +112,7 @@ def test_a_mapping_on_disk_finds_what_is_between_two_sort_keys(tmp_path: Path) -
     mapping.close()
 
 
-def test_with_many_products_nearly_each_order_is_for_another_one() -> None:
+def test_orders_for_many_products_differ() -> None:
     orders = Orders(7, 140, {"EUR": 25}, products=50_000)
     placed = [event.data for _ in range(500) for event in orders.next() if isinstance(event.data, events.OrderPlaced)]
     skus = {line.sku for one in placed for line in one.lines}
@@ -120,7 +120,7 @@ def test_with_many_products_nearly_each_order_is_for_another_one() -> None:
 
 
 @pytest.mark.parametrize(("rate", "together"), [(200, True), (invoices.AT_ONCE, True), (invoices.AT_ONCE, False)])
-def test_invoices_of_two_functions_have_no_gap_and_in_batches_200_a_second_are_numbered(rate: float, *, together: bool) -> None:
+def test_two_functions_number_200_invoices_a_second_without_gap(rate: float, *, together: bool) -> None:
     case = invoices.Case(rate, orders=400 if together else 40, together=together)
     found = invoices.simulate(case)
     assert found.gapless
@@ -129,7 +129,7 @@ def test_invoices_of_two_functions_have_no_gap_and_in_batches_200_a_second_are_n
     assert found.read <= found.transactions
 
 
-def test_more_write_units_for_a_product_or_a_larger_item_are_missed() -> None:
+def test_costly_product_and_large_item_are_reported() -> None:
     flat = replace(stretch(1000, 300, 100.0), sold=1000, clock=Tally(Counter(), {"DynamoDB write units": 3000.0}))
     assert flatness.growing(Found([flat], largest=5000), products=10**6) == []
     dear = replace(flat, clock=Tally(Counter(), {"DynamoDB write units": 5000.0}))

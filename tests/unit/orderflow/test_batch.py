@@ -41,7 +41,7 @@ def test_its_ids_are_on_every_line(logged: Callable[[], list[dict[str, Any]]]) -
     assert (line["order_id"], line["correlation_id"], line["event_id"]) == ("ord_1", "c", "ord_1:5")
 
 
-def test_all_orders_of_a_batch_are_worked_on_at_once_and_fail_each_on_its_own(logged: Callable[[], list[dict[str, Any]]]) -> None:
+def test_batch_of_orders_fails_message_by_message(logged: Callable[[], list[dict[str, Any]]]) -> None:
     seen: list[list[str]] = []
     bodies = [delivered("ord_1"), "{", delivered("ord_2"), delivered("ord_1"), delivered("ord_3")]
 
@@ -59,7 +59,7 @@ def test_all_orders_of_a_batch_are_worked_on_at_once_and_fail_each_on_its_own(lo
     ]
 
 
-def test_a_batch_of_malformed_messages_works_on_no_order() -> None:
+def test_batch_of_malformed_messages_calls_no_work() -> None:
     def work(_: list[str]) -> dict[str, Exception]:
         raise AssertionError
 

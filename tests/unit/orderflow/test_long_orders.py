@@ -66,7 +66,7 @@ def test_sums_of_an_order_are_those_of_its_parcels_and_returns(state: str) -> No
     assert dict(order.left) == {line.sku: line.quantity - gone.get(line.sku, 0) for line in ordered}
 
 
-def test_parts_are_found_added_and_replaced_without_changing_the_parts_before() -> None:
+def test_parts_are_immutable() -> None:
     first = Parts[int]().put("a", 1).put("b", 2)
     after = first.put("a", 3)
     assert (list(first), list(after)) == ([1, 2], [3, 2])

@@ -10,7 +10,7 @@ from orderflow.clients import CONNECTIONS
 from orderflow.sidebyside import side_by_side
 
 
-def test_many_are_worked_on_at_once_and_keep_their_order() -> None:
+def test_many_calls_run_concurrently_and_keep_their_order() -> None:
     meeting = threading.Barrier(CONNECTIONS, timeout=10)
 
     def work(number: int) -> int:
@@ -20,11 +20,11 @@ def test_many_are_worked_on_at_once_and_keep_their_order() -> None:
     assert list(side_by_side(work, range(CONNECTIONS))) == [number * number for number in range(CONNECTIONS)]
 
 
-def test_few_need_no_thread() -> None:
+def test_few_calls_use_no_thread() -> None:
     assert set(side_by_side(lambda _: threading.current_thread(), range(3))) == {threading.current_thread()}
 
 
 @pytest.mark.parametrize("number", [1, 20])
-def test_what_is_raised_comes_to_the_caller(number: int) -> None:
+def test_exception_of_a_call_reaches_the_caller(number: int) -> None:
     with pytest.raises(ZeroDivisionError):
         list(side_by_side(lambda one: 1 // one, range(number)))

@@ -80,7 +80,7 @@ def test_asking_for_much_that_does_not_exist_neither_fills_the_memory_nor_breaks
         assert len(products._known) <= 10
 
 
-def test_the_product_asked_for_longest_ago_is_forgotten_first(products: Catalogue, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_least_recently_used_product_is_evicted_first(products: Catalogue, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
     skus = [f"SKU-{number:03}" for number in range(12)]
     for sku in skus[:10]:
@@ -95,7 +95,7 @@ def test_the_product_asked_for_longest_ago_is_forgotten_first(products: Catalogu
     assert reads(shop) == 2
 
 
-def test_an_order_of_more_products_than_are_remembered_is_priced(products: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_larger_than_the_cache_is_priced(products: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
     assert len(products.products([f"SKU-{number:03}" for number in range(50)])) == 50
 
