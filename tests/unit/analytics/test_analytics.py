@@ -418,6 +418,18 @@ class TestRecount:
         self.recount(aws)
         assert sums(aws) == wanted
 
+    def test_replay_and_recount_restore_lost_pages(self) -> None:
+        aws = self.counted()
+        wanted = sums(aws)
+        for item in aws.dynamodb.items("AnalyticsSums"):
+            if item["period"]["S"].startswith("2026-02-01T"):
+                aws.dynamodb.client.delete_item(TableName="AnalyticsSums", Key={"period": item["period"], "place": item["place"]})
+        count.handler(streamed(*self.HAPPENED), CONTEXT)
+        recalculate.handler({}, CONTEXT)
+        assert sums(aws) != wanted
+        self.recount(aws)
+        assert sums(aws) == wanted
+
     def test_older_layout_is_read_and_migrated_by_recount(self) -> None:
         wanted = sums(self.counted())
         aws = Aws()
