@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -149,6 +150,20 @@ def _dispatched(order_id: str, fact: events.ShipmentDispatched) -> bytes:
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in fact.lines]
     message = {"message_id": "msg_late", "type": "dispatched", "shipment_id": shipment_id(order_id), "at": "2026-01-16T09:00:00Z"}
     return json.dumps(message | {"parcel_id": fact.parcel_id, "lines": lines}).encode()
+
+
+def test_a_delivery_has_the_time_that_the_carrier_says(world: World, carrier: Carrier):
+    order_id = requested(world, (world.product(), 1))
+    parcel = carrier.dispatch(order_id)
+    has(world, order_id, "ShipmentDispatched")
+    arrived = datetime.now(UTC)
+    has(world, order_id, "PaymentCaptured")
+
+    Carrier(world.target, timeout=60, at=arrived.isoformat()).deliver(order_id, parcel)
+
+    (delivered,) = [event for event in has(world, order_id, "ShipmentDelivered") if event.type == "ShipmentDelivered"]
+    assert delivered.occurred_at == arrived
+    assert delivered.appended_at > arrived
 
 
 def test_readings_are_summed_up_and_do_not_lengthen_the_log(world: World, carrier: Carrier):
