@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from devtools import busarchive, issuer, ui
+from devtools import busarchive, issuer, ui, webhook_secrets
 from devtools import target as targets
 from devtools.cli import UserError
 from devtools.target import ROOT, STACK, Target
@@ -96,6 +96,7 @@ def ensure(target: Target) -> bool:
     _build(target, chosen, sources, log)
     _deploy(target, chosen, log)
     busarchive.ensure(target)
+    webhook_secrets.ensure(target)
     target.client("ssm").put_parameter(Name=REMEMBERED, Value=wanted, Type="String", Overwrite=True)
     target.__dict__.pop("resources", None)
     return True

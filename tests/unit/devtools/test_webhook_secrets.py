@@ -1,0 +1,31 @@
+"""Local targets have webhook secrets as AWS would generate them."""
+
+import re
+from typing import Any
+
+from devtools import webhook_secrets
+from devtools.target import Target
+from orderflow.webhooks import signed_headers
+
+
+class Secrets:
+    def __init__(self, **texts: str) -> None:
+        self.texts = texts
+
+    def get_secret_value(self, *, SecretId: str) -> dict[str, str]:  # noqa: N803 - botocore's name
+        return {"SecretString": self.texts[SecretId]}
+
+    def put_secret_value(self, *, SecretId: str, SecretString: str) -> None:  # noqa: N803 - botocore's names
+        self.texts[SecretId] = SecretString
+
+
+def test_secret_with_punctuation_is_replaced_and_a_usable_one_kept(monkeypatch: Any) -> None:
+    client = Secrets(carrier="#ZZ}^g$OBK.J.", payments="a1B2" * 16)
+    monkeypatch.setattr(Target, "client", lambda *_: client)
+    monkeypatch.setattr(Target, "outputs", lambda _: {"CarrierWebhookSecret": "carrier", "PaymentsWebhookSecret": "payments"})
+
+    webhook_secrets.ensure(Target("embedded", "http://127.0.0.1:4566", managed=True))
+
+    assert re.fullmatch("[A-Za-z0-9]{64}", client.texts["carrier"])
+    assert client.texts["payments"] == "a1B2" * 16
+    assert signed_headers(client.texts["carrier"], "msg_1", b"{}", 0)
