@@ -33,7 +33,7 @@ example that is read by a test for as long as there are events of its version.
 - **Stream.** A record of the Kinesis stream is the event's JSON document; the partition key is the order's id, so an order's
   events are on one shard.
 - **At least once, in no promised order.** Know an event by `event_id`; put an order's events in order by `order_version`.
-- **Two times.** `occurred_at` is when it happened; what a carrier reports has the carrier's time, which may be days before it is
+- **Two times.** `occurred_at` is when it happened; what a carrier or bank reports has its sender's time, which may be days before it is
   published, and before that of an earlier `order_version`. Then `recorded_at` tells when it was recorded.
 - **Be tolerant.** Ignore fields that you do not know: they may be added at any time. Anything else comes as a new
   `schema_version` ([decision](decisions/{{decision}})).

@@ -43,11 +43,12 @@ class RefundFailed(Message, frozen=True, tag="refund.failed"):
 
 
 class Disputed(Message, frozen=True, tag="dispute.created"):
-    """The customer's bank took money back, in whatever currency."""
+    """The customer's bank took money back, in whatever currency, at the time `at` where that is known."""
 
     dispute_id: Id
     amount: Money
     reason: Annotated[str, Meta(max_length=200)]
+    at: Moment | None = None
 
     def __post_init__(self) -> None:
         """Refuse an amount that cannot be disputed."""

@@ -86,7 +86,7 @@ def _moved(order: Order, notice: Captured | Refunded) -> None:
 
 def _disputed(log: OrderLog, order: Order, notice: Disputed) -> None:
     left = order.net_captured
-    after = _record(log, order, RecordDispute(notice.dispute_id, notice.amount, notice.reason))
+    after = _record(log, order, RecordDispute(notice.dispute_id, notice.amount, notice.reason), notice.at)
     fits = notice.amount.currency == order.total.currency and notice.amount.amount <= left
     if after.version != order.version and not fits:
         attention.needed("dispute_exceeds_payment", dispute_id=notice.dispute_id, disputed=notice.amount, left=left)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import Struct
@@ -142,9 +143,10 @@ class StripeRefund(Struct, frozen=True):
 
 
 class BalanceTransaction(Struct, frozen=True):
-    """What moved on our balance at Stripe: a negative amount was withdrawn from it."""
+    """What moved on our balance at Stripe, `created` in Unix seconds: a negative amount was withdrawn from it."""
 
     amount: int
+    created: int | None = None
 
 
 class StripeDispute(Struct, frozen=True):
@@ -157,6 +159,7 @@ class StripeDispute(Struct, frozen=True):
     payment_intent: str | None = None
     reason: str | None = None
     balance_transactions: list[BalanceTransaction] = []
+    created: int | None = None
 
 
 def to_stripe(money: Money) -> int:
@@ -213,6 +216,13 @@ def dispute_standing(dispute: StripeDispute) -> DisputeStanding | None:
     if not is_known("dispute", dispute.status):
         return "open" if withdrawn else None
     return _DISPUTES[dispute.status] or ("lost" if withdrawn else None)
+
+
+def disputed_at(dispute: StripeDispute) -> datetime | None:
+    """Return when (UTC) the bank took the money: of an inquiry that became a dispute, later than Stripe made the object."""
+    withdrawn = [one.created for one in dispute.balance_transactions if one.amount < 0 and one.created]
+    seconds = min(withdrawn, default=dispute.created)
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 def refund_of(refund: StripeRefund) -> Refund:

@@ -48,6 +48,7 @@ from payments.stripe_objects import (
     customers_refusal,
     decline_code,
     dispute_standing,
+    disputed_at,
     from_stripe,
     is_known,
     payment_of,
@@ -449,7 +450,8 @@ def _said(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[
     if standing is None or dispute.amount <= 0:
         logger.info("no_money_disputed", dispute_id=dispute.id, status=dispute.status)
         return []
-    disputed = messages.Disputed(*about, dispute.id, from_stripe(dispute.amount, dispute.currency), (dispute.reason or "")[:200])
+    amount = from_stripe(dispute.amount, dispute.currency)
+    disputed = messages.Disputed(*about, dispute.id, amount, (dispute.reason or "")[:200], disputed_at(dispute))
     if standing == "open":
         return [disputed, messages.Reopened(*about, dispute.id, at)]
     return [disputed, messages.Decided(*about, dispute.id, standing, at)]

@@ -469,7 +469,9 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     event_id: Annotated[str, Meta(description="Unique, and the same however often the event is written or delivered")]
     type: Annotated[str, Meta(description="What happened; on the bus, the detail type as well")]
     schema_version: Annotated[int, Meta(description="Version of the type's contract")]
-    occurred_at: Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC; what a carrier reports has the time that it says")]
+    occurred_at: Annotated[
+        datetime, Meta(tz=True, description="RFC 3339, in UTC; what a carrier or bank reports has the time that it says")
+    ]
     source: Annotated[str, Meta(description="Context that says so; on the bus, the source as well")]
     correlation_id: Annotated[str, Meta(description="That of the request which placed the order")]
     causation_id: Annotated[str | None, Meta(description="The event that led to this one; nothing for the first")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from payments import notice, service
 from payments.provider import Authorized
 from payments.sandbox import Sandbox
 from payments.service import capture_key, payment_key, refund_key
+from tests.support.clock import recorded_at
 from tests.support.prepared import PREPARED, TOKENS, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
@@ -72,6 +74,18 @@ def test_a_dispute_is_recorded_once_and_decided_once(confirmed: Confirmed, tell:
 
     assert tell(DISPUTED, DISPUTED, WON, DISPUTED, WON) == []
     assert types()[-3:] == ["PaymentDisputed", "DisputeClosed", "PaymentCaptured"]
+
+
+def test_disputes_have_the_time_that_the_bank_says(confirmed: Confirmed, tell: Tell) -> None:
+    now = datetime.now(UTC)
+    with recorded_at(now - timedelta(days=10)):
+        confirmed(ALL)
+    said = [now - timedelta(days=5), now - timedelta(days=2)]
+
+    assert tell(DISPUTED | {"at": said[0].isoformat()}, LOST | {"at": said[1].isoformat()}) == []
+    reported = [event for event in LOG.history("ord_1") if event.type in {"PaymentDisputed", "DisputeClosed"}]
+    assert [event.occurred_at for event in reported] == said
+    assert min(event.appended_at for event in reported) >= now
 
 
 @pytest.mark.parametrize(

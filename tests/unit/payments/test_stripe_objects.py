@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 import pytest
 import stripe
 from hypothesis import given
@@ -30,6 +32,7 @@ from payments.stripe_objects import (
     customers_refusal,
     decline_code,
     dispute_standing,
+    disputed_at,
     from_stripe,
     is_known,
     payment_of,
@@ -250,6 +253,14 @@ def test_money_says_how_a_dispute_of_an_unknown_status_stands() -> None:
     assert not is_known("dispute", "invented")
     assert [dispute_standing(dispute("invented", *amounts)) for amounts in moved] == [None, "open", None]
     assert [dispute_standing(dispute("prevented", *amounts)) for amounts in moved] == [None, "lost", None]
+
+
+def test_a_dispute_began_when_the_money_was_withdrawn() -> None:
+    inquiry = msgspec.structs.replace(dispute("warning_needs_response"), created=1_768_554_000)
+    assert disputed_at(inquiry) == datetime(2026, 1, 16, 9, tzinfo=UTC)
+    moved = [BalanceTransaction(2500, 1_768_640_500), BalanceTransaction(-2500, 1_768_640_400)]
+    assert disputed_at(msgspec.structs.replace(inquiry, balance_transactions=moved)) == datetime(2026, 1, 17, 9, tzinfo=UTC)
+    assert disputed_at(dispute("lost", -2500)) is None
 
 
 # Of the codes that Stripe gives to a refused confirmation, those that another card, or another amount, solves.
