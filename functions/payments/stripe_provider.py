@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 # Seconds to connect and to wait for an answer. An idle connection that was closed is worth one more attempt.
 _TIMEOUT = (1.0, 4.0)
 _RETRIES = 1
+# https://docs.stripe.com/api/idempotent_requests
+_LONGEST_KEY = 255
 # One account of Stripe may serve several stacks; the table's name tells whose payment it is.
 _PIPELINE = "pipeline"
 _CONTRADICTIONS = {
@@ -268,7 +270,10 @@ class Stripe:
         return self._connection.v1
 
     def _own(self, key: str) -> str:
-        return f"{self._table}:{key}"
+        """Return Stripe's idempotency key: a header of at most 255 characters, of which a carrier's id of a parcel may not be made."""
+        own = f"{self._table}:{key}"
+        fits = own.isascii() and own.isprintable() and len(own) <= _LONGEST_KEY
+        return own if fits else f"{self._table}:{hashlib.sha256(key.encode()).hexdigest()}"
 
     def _begin(self, key: str, request: str, amount: Money) -> Row:
         """Make an intent that holds nothing yet and write it down; return what is written, which may be another's.

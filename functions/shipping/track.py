@@ -43,7 +43,7 @@ def _failed(records: list[dict[str, Any]]) -> Iterator[str]:
     for record in records:
         try:
             reading = received(messages.readings.decode(record["body"]), _sent_at(record))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             logger.warning("no reading", message_id=record["messageId"], why=str(error))
             yield record["messageId"]
         else:

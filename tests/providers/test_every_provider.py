@@ -106,6 +106,17 @@ class TestAuthorizing:
         assert contradiction(lambda: subject.provider.authorize(key, subject.tokens["good"], euros(-1))) == Contradiction.AMOUNT_INVALID
         assert subject.provider.look_up(key) is None
 
+    @pytest.mark.parametrize("parcel", ["p\ufffdrcel", "パーセル" * 32, "pärcel", "a b\nc", "p" * 128])
+    def test_parcel_may_have_any_id_that_carriers_give(self, subject: Subject, key: str, held: Authorized, parcel: str) -> None:
+        for _ in range(2):
+            assert subject.provider.capture(key, f"{key}:capture:{parcel}", euros(1000)).amount == euros(1000)
+            assert subject.provider.refund(key, f"{key}:refund:parcel:{parcel}", euros(1000)).amount == euros(1000)
+        payment = standing(subject.provider, key)
+        assert ([one.key for one in payment.captures], [one.key for one in payment.refunds]) == (
+            [f"{key}:capture:{parcel}"],
+            [f"{key}:refund:parcel:{parcel}"],
+        )
+
     def test_nothing_is_known_of_a_key_that_nothing_was_asked_under(self, provider: PaymentProvider, key: str) -> None:
         assert provider.look_up(key) is None
         assert contradiction(lambda: provider.capture(key, f"{key}:c", euros(1))) == Contradiction.UNKNOWN_PAYMENT

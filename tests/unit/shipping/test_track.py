@@ -134,7 +134,7 @@ def test_a_batch_that_comes_again_writes_nothing(take: Callable[..., list[str]],
 
 
 def test_what_is_no_reading_comes_back_alone(take: Callable[..., list[str]], tracks: Tracks) -> None:
-    assert take("no json", body(reading(1)), json.dumps({"type": "picked"})) == ["m0", "m2"]
+    assert take("no json", body(reading(1)), json.dumps({"type": "picked"}), '{"a": ' * 100_000) == ["m0", "m2", "m3"]
     assert tracks.load(SHIPMENT, "parcel_1")
 
 
