@@ -21,10 +21,12 @@ from devtools.cli import UserError
 from devtools.target import ROOT
 
 IMPORT_TARGET = 4.0
-POST_TARGET = 1.6
+# 1.6 for one conditional write; on the emulator the transaction with the token and the limit takes 2 ms more (decisions 6, 38).
+POST_TARGET = 1.8
 DOLLARS_TARGET = 30.0
-# $60, and $1.20 for the message to the loyalty points since a shard serves no fifth reader (decision 25).
-LIFE_TARGET = 61.2
+# $60, and $1.20 for the message to the loyalty points since a shard serves no fifth reader (decision 25). $3.75 for six write units:
+# placing is a transaction (1) that stores the payment token (2) and counts unpaid orders (2), and the token is deleted (1).
+LIFE_TARGET = 64.95
 FOLD_TARGET = 0.015
 
 type Rows = list[tuple[str, ...]]
