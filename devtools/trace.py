@@ -76,7 +76,7 @@ def _grow(branch: Tree, cause: str | None, children: dict[str | None, list[dict[
 
 def _label(event: dict[str, Any], passed: int, before: int) -> Text:
     _, style = timeline.WORDS.get(event["type"], ("", "white"))
-    text = Text.assemble((f"{passed:>6} ms ", "bold"), (f"{f'+{passed - before}':>6}  ", "dim"), (event["type"], style))
+    text = Text.assemble((f"{passed:>6} ms ", "bold"), (f"{passed - before:>+6}  ", "dim"), (event["type"], style))
     text.append(f"  v{event['order_version']} by {event['source']}", "dim")
     told = [f"{name}={_short(event['data'][name])}" for name in TOLD if event["data"].get(name) not in (None, [], "")]
     return text.append(f"  {' '.join(told)}" if told else "")

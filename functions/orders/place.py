@@ -45,7 +45,12 @@ def handler(event: ApiEvent) -> Response:
         placed = _accepted_before(order_id, event, problem)
     else:
         placed = place(order_id, customer, request, fingerprint, correlation_of(event) or order_id)
-    return answer(201, _view(placed), location=f"orders/{order_id}")
+    return answer(201, _view(placed), location=_location(event, order_id))
+
+
+def _location(event: ApiEvent, order_id: str) -> str:
+    """Return where the order is, relative to the request: its path has the stage and what a custom domain puts before it, ours has not."""
+    return order_id if event.get("path", "").endswith("/") else f"orders/{order_id}"
 
 
 def _reachable(customer: Caller) -> None:

@@ -49,6 +49,7 @@ class ApiEvent(TypedDict):
     """
 
     resource: str
+    path: NotRequired[str]
     headers: dict[str, str] | None
     pathParameters: NotRequired[dict[str, str] | None]
     queryStringParameters: NotRequired[dict[str, str] | None]

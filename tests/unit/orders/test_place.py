@@ -59,6 +59,11 @@ class TestAccepted:
     def test_location_resolves_wherever_the_api_is_served(self, post: Post, api: str) -> None:
         assert urljoin(f"{api}/orders", post()["headers"]["location"]) == f"{api}/orders/{order_id()}"
 
+    def test_location_resolves_where_the_path_ends_with_a_slash(self, shop: Aws, context: Any) -> None:
+        # API Gateway takes `/orders/` for `/orders`.
+        answer: Any = place.handler(request() | {"path": "/orders/"}, context)
+        assert urljoin("https://shop.example.com/orders/", answer["headers"]["location"]) == f"https://shop.example.com/orders/{order_id()}"
+
     def test_the_event_has_whose_order_it_is_and_nothing_secret(self, post: Post, shop: Aws) -> None:
         post()
         (item,) = appended(shop)
