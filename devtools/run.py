@@ -105,6 +105,8 @@ def main() -> int:
     target = targets.from_environment()
     ui.headline("Bringing the pipeline up")
     up.ready(target)
+    if target.managed:
+        targets.remember_port(target.port)
     shop = Shop(target, CALL_SECONDS, FOLLOW_SECONDS)
     ui.headline("Placing orders, and following each to its end and beyond: people, the carrier, the books")
     orders, stories = _planned(target)

@@ -37,7 +37,6 @@ def start(target: Target) -> None:
     with ui.stage(title) as step:
         if target.managed:
             instance, new = emulator.start(target.port)
-            targets.remember_port(target.port)
             step.detail = f"{target.endpoint}, pid {instance.pid}{'' if new else ', already up'}"
         else:
             _check(target)
