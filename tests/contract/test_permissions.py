@@ -444,7 +444,7 @@ def every_count(observed: Observed) -> None:
         for name in (
             "count/life",
             "recalculate/schedule",
-            "recalculate/recount",
+            "recalculate/start-recount",
             "recalculate/schedule",
             "sales/minutes",
             "leaderboard/all",
