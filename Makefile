@@ -78,64 +78,64 @@ lock: .venv-tools ## Resolve every lock in requirements/ anew, to the newest ver
 ##@ The pipeline on this machine
 
 run: runtime ## Start the emulator, deploy, and watch orders of every outcome to their end and beyond
-	@PYTHONPATH=functions $(PY) -m devtools.run
+	@PYTHONPATH=functions $(PY) -m devtools.local.demo
 
-order: runtime ## Place the order of a file and follow it: make order FILE=events/orders/place/accepted.json
-	@$(PY) -m devtools.order
+order: runtime ## Place the order of a file and follow it: make order FILE=events/orders/place_order/accepted.json
+	@$(PY) -m devtools.local.order
 
 trace: runtime ## Show what caused what in an order, with times: make trace ORDER=ord_…
-	@$(PY) -m devtools.trace
+	@$(PY) -m devtools.ops.trace
 
 logs: runtime ## Print the functions' logs
-	@$(PY) -m devtools.logs
+	@$(PY) -m devtools.ops.logs
 
 token: runtime ## Print a bearer token for curl: make token CUSTOMER=ann
-	@$(PY) -m devtools.tokens
+	@$(PY) -m devtools.local.token
 
 carrier: runtime ## Play the carrier of an order: make carrier ORDER=ord_… DO=dispatch|deliver|lose|return|readings
-	@PYTHONPATH=functions $(PY) -m devtools.carrier
+	@PYTHONPATH=functions $(PY) -m devtools.local.carrier
 
 redrive: runtime ## Send the messages of a dead-letter queue back, or run held-up sagas again: make redrive QUEUE=operations
-	@PYTHONPATH=functions $(PY) -m devtools.redrive
+	@PYTHONPATH=functions $(PY) -m devtools.ops.redrive
 
 rebuild-view: runtime ## Make the customers' lists of orders again from the order log
-	@$(PY) -m devtools.rebuild
+	@$(PY) -m devtools.ops.rebuild_view
 
 replay: runtime ## Send archived events again to what takes replays: make replay FROM=1h TO=2026-11-21T12:00:00Z RULE=OrderViewRule
-	@$(PY) -m devtools.replay
+	@$(PY) -m devtools.ops.replay
 
 compare: runtime ## What a consumer here does otherwise than before, given captured events: make compare FUNCTION=LedgerPost BASE=HEAD EVENTS=file
-	@PYTHONPATH=functions $(PY) -m devtools.compare
+	@PYTHONPATH=functions $(PY) -m devtools.ops.compare
 
 sold: runtime ## What sells best, and the revenue by the minute
-	@$(PY) -m devtools.sold
+	@$(PY) -m devtools.ops.sales_report
 
 dashboard: runtime ## A page with live plots of orders, revenue, best sellers and queues; OUT=file.html or .png keeps this moment
 	@PYTHONPATH=functions $(PY) -m devtools.dashboard
 
 balance: runtime ## Prove the ledger and print its balances; 1 where something does not add up
-	@$(PY) -m devtools.balance
+	@$(PY) -m devtools.ops.trial_balance
 
 audit: runtime ## Ask the archive of all events: make audit SQL='select …', or QUERY=timeline ORDER=ord_… FROM=2026-11-01
-	@$(PY) -m devtools.audit
+	@$(PY) -m devtools.ops.audit
 
 audit-proof: runtime ## Prove that the archive has every event of the log once, and nothing else: make audit-proof WAIT=60
-	@$(PY) -m devtools.audit_proof
+	@$(PY) -m devtools.ops.audit_proof
 
 flags: runtime ## Show the feature flags, or change them: make flags SET='hold_every_order=true' STACK=order-pipeline-prod NOW=1
-	@PYTHONPATH=functions $(PY) -m devtools.flags
+	@PYTHONPATH=functions $(PY) -m devtools.ops.flags
 
 stop: runtime ## Stop the emulator
-	@$(PY) -m devtools.stop
+	@$(PY) -m devtools.local.stop
 
 invoke: runtime ## Run every function with its sample events in Lambda containers; needs a Docker engine
-	@$(PY) -m devtools.invoke
+	@$(PY) -m devtools.local.invoke
 
 bench: runtime ## Measure cold start, latency, throughput and the cost of an order, as ratios
 	@PYTHONPATH=functions $(PY) -m devtools.bench
 
 idle-cost: .venv ## What a stack costs in a month without orders, item by item: make idle-cost ENV=prod
-	@$(PY) -m devtools.idle
+	@$(PY) -m devtools.checks.idle_cost
 
 .PHONY: load
 load: runtime ## Many orders: make load ORDERS=100000 PRODUCTS=2000, TARGET=emulator; simulated: HOT=1 one product, INVOICES=1 numbering
@@ -200,28 +200,28 @@ imports: .venv ## What may import what
 	$(call step,imports,PYTHONPATH=functions:layers/powertools:. $(BIN)/lint-imports --no-cache)
 
 template: .venv ## cfn-lint with its serverless rules, on the template and on what SAM makes of it
-	$(call step,template,$(PY) -m devtools.lint_template)
+	$(call step,template,$(PY) -m devtools.checks.lint_template)
 
 states: .venv ## State machines: every state reachable, every transition leading somewhere
-	$(call step,states,$(PY) -m devtools.lint_states)
+	$(call step,states,$(PY) -m devtools.checks.lint_workflows)
 
 security: .venv .venv-security ## checkov, on the template and on what SAM makes of it
-	$(call step,security,$(PY) -m devtools.lint_security)
+	$(call step,security,$(PY) -m devtools.checks.lint_security)
 
 generated: .venv ## Files that are generated are current
-	$(call step,generated,PYTHONPATH=functions $(PY) -m devtools.openapi --check && $(PY) -m devtools.diagram --check)
+	$(call step,generated,PYTHONPATH=functions $(PY) -m devtools.checks.openapi --check && $(PY) -m devtools.checks.diagram --check)
 
 contracts-check: .venv
-	$(call step,contracts,PYTHONPATH=functions $(PY) -m devtools.contracts --check)
+	$(call step,contracts,PYTHONPATH=functions $(PY) -m devtools.checks.contracts --check)
 
 contracts: .venv ## Write the events' schemas and docs/events.md; say what changed since the last release, fail on what breaks somebody
-	@PYTHONPATH=functions $(PY) -m devtools.contracts
+	@PYTHONPATH=functions $(PY) -m devtools.checks.contracts
 
 openapi: .venv ## Write the OpenAPI document from the models
-	@PYTHONPATH=functions $(PY) -m devtools.openapi
+	@PYTHONPATH=functions $(PY) -m devtools.checks.openapi
 
 diagram: .venv ## Draw docs/architecture.md's diagram from the template
-	@$(PY) -m devtools.diagram
+	@$(PY) -m devtools.checks.diagram
 
 ##@ AWS
 
@@ -236,7 +236,7 @@ deploy: build ## Deploy to AWS, asking before it changes anything: make deploy E
 ##@ The rest
 
 clean: ## Stop the emulator; remove the environments and everything that was built
-	@[ ! -x $(PY) ] || $(PY) -m devtools.stop || true
+	@[ ! -x $(PY) ] || $(PY) -m devtools.local.stop || true
 	rm -rf .venv .venv-emulator .venv-localstripe .venv-security .venv-tools .aws-sam .local .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find functions layers devtools tests -name __pycache__ -prune -exec rm -rf {} +
 

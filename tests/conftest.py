@@ -86,9 +86,10 @@ for name, value in ENVIRONMENT.items():
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
-from orderflow.observability import logger  # noqa: E402 - it reads the environment when it is imported
-from tests.support import clients, report, runtime  # noqa: E402
-from tests.support.aws import TABLES, Aws  # noqa: E402
+from orderflow.aws.observability import logger  # noqa: E402 - it reads the environment when it is imported
+from tests.fakes.aws import clients  # noqa: E402
+from tests.fakes.aws.environment import TABLES, Aws  # noqa: E402
+from tests.support import report, runtime  # noqa: E402
 
 clients.install()
 

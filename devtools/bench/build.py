@@ -11,7 +11,7 @@ from pathlib import Path
 from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
-from devtools.deploy import architecture
+from devtools.local.deploy import architecture
 from devtools.target import ROOT, Target
 
 STACK = Path(__file__).parent / "stack" / "template.yaml"
@@ -43,7 +43,7 @@ def build(target: Target) -> dict[str, Artifact]:
         runtime = _runtime()
     pipeline, control = folder() / "pipeline", folder() / "control"
     return {
-        "order API": Artifact("orders.place", (pipeline / "OrdersPlace", pipeline / "PowertoolsLayer" / "python", runtime)),
+        "order API": Artifact("orders.handlers.place_order", (pipeline / "OrdersPlace", pipeline / "PowertoolsLayer" / "python", runtime)),
         "control": Artifact("app", (control / "Control", control / "ControlLayer" / "python", runtime)),
         "bare": Artifact("app", (control / "Bare", runtime)),
     }

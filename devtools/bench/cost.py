@@ -17,12 +17,12 @@ from typing import Any
 from uuid import uuid4
 
 from devtools import ui
-from devtools.bench import lives, parts
+from devtools.bench import full_life, parts
 from devtools.bench.parts import CONFIRMED, PUBLISHER, Routes
 from devtools.bench.proxy import Call, Recorder
 from devtools.bench.units import Index, Meter, Schema
-from devtools.functionlogs import PLATFORM
-from devtools.shop import Shop
+from devtools.local.api_client import Shop
+from devtools.ops.function_logs import PLATFORM
 from devtools.target import ROOT, Target
 
 ORDERS = 50
@@ -123,11 +123,11 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
     routes, schemas = parts.routes(target, functions), _schemas(target)
     shop = Shop(target)
     with ui.stage("counting") as step:
-        lives.live(shop, WARM_UP, AT_ONCE, step)
+        full_life.live(shop, WARM_UP, AT_ONCE, step)
         recorder.take()
         since = int(time.time() * 1000)
         began = time.time()
-        answered = lives.live(shop, orders, AT_ONCE, step)
+        answered = full_life.live(shop, orders, AT_ONCE, step)
         calls = [call for call in recorder.take() if call.caller in functions]
     counted = Counted(orders, batches=routes.batches)
     tables = {target.resources[output]: part for output, part in SANDBOX_TABLES.items()}
@@ -281,7 +281,7 @@ def usual_times(target: Target) -> Times:
     """
     shop = Shop(target)
     with ui.stage("single orders") as step:
-        lives.live(shop, ALONE, 1, step)
+        full_life.live(shop, ALONE, 1, step)
     for _ in range(STRANGERS):
         # The authorizer's answers are remembered by customer: only for new ones does it run.
         shop.order(f"stranger-{uuid4().hex[:12]}", "ord_none")

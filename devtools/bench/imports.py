@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from devtools import ui
 from devtools.bench.build import Artifact
 from devtools.cli import UserError
-from devtools.deploy import architecture
+from devtools.local.deploy import architecture
 
 ROUNDS = 15
 _MEASURE = """

@@ -9,7 +9,7 @@ from uuid import uuid4
 from devtools import ui, web
 from devtools.bench.build import folder, sam
 from devtools.cli import UserError
-from devtools.shop import Shop, order_body, wait_until
+from devtools.local.api_client import Shop, order_body, wait_until
 from devtools.target import ROOT, Target
 
 STACK = "order-pipeline-bench"
@@ -99,7 +99,7 @@ def _settle(target: Target) -> None:
 
 
 def _invoke(target: Target, function: str) -> float:
-    event = json.loads((ROOT / "events/orders/place/accepted.json").read_text("utf-8"))
+    event = json.loads((ROOT / "events/orders/place_order/accepted.json").read_text("utf-8"))
     event["headers"]["Idempotency-Key"] = str(uuid4())
     payload = json.dumps(event).encode()
     began = time.perf_counter()

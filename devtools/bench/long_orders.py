@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from orderflow import commands as do
-from orderflow.commands import Command, Refusal, decide
-from orderflow.events import Address, Customer, Event, Line, OrderPlaced, StockLine
-from orderflow.money import Money
-from orderflow.order import Order, Screening, evolve, fold
+from orderflow.domain import commands as do
+from orderflow.domain.commands import Command, Refusal, decide
+from orderflow.domain.events import Address, Customer, Event, Line, OrderPlaced, StockLine
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order, Screening, evolve, fold
 
 ORDER_ID = "ord_long"
 LINES = 50

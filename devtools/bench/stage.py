@@ -4,7 +4,7 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from devtools import emulator, up
+from devtools.local import bootstrap, emulator
 from devtools.target import Target
 
 
@@ -24,6 +24,6 @@ def pipeline(functions_endpoint: str | None = None, port: int | None = None) -> 
     port = port or free_port()
     emulator.start(port, functions_endpoint=functions_endpoint)
     try:
-        yield up.ready(Target("embedded", f"http://127.0.0.1:{port}", managed=True))
+        yield bootstrap.ready(Target("embedded", f"http://127.0.0.1:{port}", managed=True))
     finally:
         emulator.stop(port)

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from devtools import ui
 from devtools.cli import UserError
-from devtools.shop import Shop, has_ended, mails, order_body, state_of, wait_until
+from devtools.local.api_client import Shop, has_ended, mails, order_body, state_of, wait_until
 from devtools.target import Target
 
 ORDERS = 500

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from devtools import redrive, sold
 from devtools.cli import UserError
-from devtools.shop import Shop
+from devtools.local.api_client import Shop
+from devtools.ops import redrive, sales_report
 from devtools.target import STACK, Target
-from orderflow.money import Money, unit, written
-from orders.requests import ShownState
+from orderflow.domain.money import Money, unit, written
+from orders.api_models import ShownState
 
 # As many as `GET /analytics/sales?per=minute` answers.
 MINUTES = 60
@@ -184,9 +184,9 @@ def _read(connection: _Connection, now: datetime) -> Reading:
         taken_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         endpoint=target.endpoint,
         states=states(_order_states(connection)),
-        outcomes=outcomes(sold.ask(shop, "sales?per=day")["sales"]),
-        revenue=revenue(sold.ask(shop, "sales?per=minute")["sales"], now),
-        products=tuple(Product(one["sku"], one["units"]) for one in sold.ask(shop, f"leaderboard?limit={BEST}")["products"]),
+        outcomes=outcomes(sales_report.ask(shop, "sales?per=day")["sales"]),
+        revenue=revenue(sales_report.ask(shop, "sales?per=minute")["sales"], now),
+        products=tuple(Product(one["sku"], one["units"]) for one in sales_report.ask(shop, f"leaderboard?limit={BEST}")["products"]),
         queues=tuple(queue(name, _attributes(target, url), connection.routes) for name, url in sorted(connection.queues.items())),
     )
 

@@ -34,10 +34,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from analytics import rules
-from analytics.rules import Count, Counters, Rank, Units
-from orderflow.bus import cut
-from orderflow.log import Conflict, Contention, transact
+from analytics.domain import counting_rules
+from analytics.domain.counting_rules import Count, Counters, Rank, Units
+from orderflow.aws.event_bus import cut
+from orderflow.aws.order_log import Conflict, Contention, transact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -228,7 +228,7 @@ class Analytics:
         """
         before = self.sum(period)
         if before.batch < batch:
-            self._replace(_place(period), before.batch, batch, rules.added([before.counters, counters]))
+            self._replace(_place(period), before.batch, batch, counting_rules.added([before.counters, counters]))
 
     def ranges(self, period: str) -> Iterator[Range]:
         """Yield the ranges of products that were sold in `all` times or a day."""
@@ -261,7 +261,7 @@ class Analytics:
         """
         item = self._item(_board(period, category))
         before, last = (_unpacked(item, _ranks), _batch(item)) if item else ((), NEVER)
-        ranks = rules.best(before, sold)
+        ranks = counting_rules.best(before, sold)
         if last < batch and ranks != before:
             self._replace(_board(period, category), last, batch, ranks)
 
@@ -269,7 +269,7 @@ class Analytics:
         period = item["period"]["S"]
         if period in {_NEW, _BATCH}:
             return
-        if len(period) == rules.MINUTE:
+        if len(period) == counting_rules.MINUTE:
             page = {"period": {"S": _NEW}, "place": item["place"], "packed": item["packed"]}
             self._client.put_item(TableName=self._table, Item=page)
         with suppress(self._client.exceptions.ConditionalCheckFailedException):
@@ -318,7 +318,7 @@ class Analytics:
             some, skus = skus[:_MOST_CHANGES], skus[_MOST_CHANGES:]
             rest = _from(found, skus[0]) if skus else None
             units = {sku: sold for sku, sold in units.items() if rest is None or sku < rest.first}
-            after |= {sku: rules.added([units.get(sku, {}), changes[sku]]) for sku in some}
+            after |= {sku: counting_rules.added([units.get(sku, {}), changes[sku]]) for sku in some}
             pieces = _split(Range(found.first, rest.first if rest else found.end, b"", batch), units | {sku: after[sku] for sku in some})
             self._put_ranges(period, found.batch, [*pieces, rest] if rest else pieces)
             found = rest or found
@@ -432,7 +432,7 @@ def _range_item(period: str, one: Range) -> dict[str, Any]:
 
 
 def _place(period: str) -> dict[str, Any]:
-    return {"period": {"S": _TOP if period == rules.ALL else rules.parent(period)}, "place": {"S": period}}
+    return {"period": {"S": _TOP if period == counting_rules.ALL else counting_rules.parent(period)}, "place": {"S": period}}
 
 
 def _board(period: str, category: str) -> dict[str, Any]:
@@ -457,4 +457,4 @@ def _unpacked[A](item: dict[str, Any], decoder: msgspec.json.Decoder[A]) -> A:
 
 def _sum(item: dict[str, Any]) -> Sum:
     # Those of an older version have units as well, and no batch.
-    return Sum(item["place"]["S"], rules.without_units(_unpacked(item, _counters)), _batch(item))
+    return Sum(item["place"]["S"], counting_rules.without_units(_unpacked(item, _counters)), _batch(item))

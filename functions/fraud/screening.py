@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from fraud import rules
-from orderflow.commands import RecordScreening, Refusal, decide
-from orderflow.order import Order, Screening, obstacle
+from fraud.domain import rules
+from orderflow.domain.commands import RecordScreening, Refusal, decide
+from orderflow.domain.order import Order, Screening, obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fraud.store import OrderTimes
-    from orderflow.log import OrderLog
+    from orderflow.aws.order_log import OrderLog
 
 Outcome = Literal["approved", "held", "refused", "failing", "cancelling", "ended", "unreserved"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from orderflow.log import timestamp
+from orderflow.aws.order_log import timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from orderflow.order import Order
+    from orderflow.domain.order import Order
 
 # How long a customer counts as known after an order.
 KNOWN = timedelta(days=180)

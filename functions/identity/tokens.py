@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from identity.claims import LEEWAY_SECONDS
+from identity.domain.claims import LEEWAY_SECONDS
 from identity.keys import Keys, UnknownKey
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from inventory import reservations
-from orderflow.observability import logger
+from orderflow.aws.observability import logger
 
 if TYPE_CHECKING:
     from inventory.store import Inventory
-    from orderflow.log import OrderLog
-    from orderflow.open_orders import OpenOrders
+    from orderflow.aws.active_orders import OpenOrders
+    from orderflow.aws.order_log import OrderLog
 
 # So many are done well within the function's time; the others wait for the next run.
 MOST_LOOKED_AT = 5000

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from inventory import reservations, rules
-from orderflow.observability import logger
+from inventory import reservations
+from inventory.domain import stock_rules
+from orderflow.aws.observability import logger
 
 if TYPE_CHECKING:
     from inventory.store import Held, Inventory
-    from orderflow.events import StockLine
-    from orderflow.log import OrderLog
+    from orderflow.aws.order_log import OrderLog
+    from orderflow.domain.events import StockLine
 
 # So many are compared with their logs well within the function's time; a random choice, so that in time all are.
 MOST = 500
@@ -89,7 +90,7 @@ def _differences(inventory: Inventory, goes_on: Callable[[], bool], sample: _Sam
             sample.see(one)
             yield from one.lines
 
-    return rules.differences(inventory.reserved(), lines())
+    return stock_rules.differences(inventory.reserved(), lines())
 
 
 def _settle(log: OrderLog, inventory: Inventory, order_id: str) -> str:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from inventory import rules
-from inventory.rules import Aside, Back, NotAside
-from inventory.shelves import Short
-from orderflow.commands import ExpireReservation, RecordRelease, RecordReservation, RecordShortage, Refusal, decide
-from orderflow.log import Conflict
-from orderflow.order import remaining, standing, stock_lines
+from inventory.domain import stock_rules
+from inventory.domain.stock_rules import Aside, Back, NotAside
+from inventory.stock_shards import Short
+from orderflow.aws.order_log import Conflict
+from orderflow.domain.commands import ExpireReservation, RecordRelease, RecordReservation, RecordShortage, Refusal, decide
+from orderflow.domain.order import remaining, standing, stock_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from inventory.store import Inventory, Write
-    from orderflow.events import Fact
-    from orderflow.log import OrderLog
-    from orderflow.order import Order
+    from orderflow.aws.order_log import OrderLog
+    from orderflow.domain.events import Fact
+    from orderflow.domain.order import Order
 
 Reserved = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "ended"]
 Released = Literal["released", "nothing_to_release", "ended"]
@@ -111,9 +111,9 @@ def settle(log: OrderLog, inventory: Inventory, order_id: str, at_least: int | N
         # The row first: one that is gone says nothing about what leaves later.
         aside = inventory.aside(order_id)
         order = log.load(order_id, None if attempt else at_least)
-        back = inventory.back(order_id) if rules.back(order).returns else Back()
+        back = inventory.back(order_id) if stock_rules.back(order).returns else Back()
         try:
-            plan = rules.settlement(order, aside, back)
+            plan = stock_rules.settlement(order, aside, back)
             return "settled" if inventory.settle(order_id, aside, back, plan) else "nothing_to_settle"
         except NotAside:
             if attempt or at_least is None:
@@ -148,7 +148,7 @@ def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
     try:
         return inventory.reserving(order.order_id, lines, _appending(log, order, facts))
     except Short as short:
-        shortages = rules.shortages([line for line in lines if line.sku in short.available], short.available)
+        shortages = stock_rules.shortages([line for line in lines if line.sku in short.available], short.available)
         if not shortages:
             raise
         return log.record(order, RecordShortage(shortages), source="inventory")
@@ -161,7 +161,7 @@ def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:
         raise NotAside(order.order_id)
     # What has left may still count as set aside; it is settled with the rest.
     gone = Aside(parcels=len(order.parcels))
-    moves = rules.moves(rules.holding(order, row, Back()), rules.holding(order, gone, Back()))
+    moves = stock_rules.moves(stock_rules.holding(order, row, Back()), stock_rules.holding(order, gone, Back()))
     return inventory.releasing(order.order_id, row, moves, _appending(log, order, facts))
 
 

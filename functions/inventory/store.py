@@ -1,4 +1,4 @@
-"""The tables Stock (see `inventory.shelves`), Reservations and ReturnedStock, in one transaction with an order's event.
+"""The tables Stock (see `inventory.stock_shards`), Reservations and ReturnedStock, in one transaction with an order's event.
 
 Reservations (key `order_id`): `lines` is what is set aside for the order now, `parcels` how many of its parcels have
 left since; `reserved_at` is UTC. There is a row as long as something is set aside, and no longer.
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from inventory import rules
-from inventory.rules import Aside, Back, Holding, Move, Settlement
-from inventory.shelves import Shelves, Short
-from orderflow.events import StockLine
-from orderflow.log import AlongsideFailed, Conflict, timestamp, transact
+from inventory.domain import stock_rules
+from inventory.domain.stock_rules import Aside, Back, Holding, Move, Settlement
+from inventory.stock_shards import Shelves, Short
+from orderflow.aws.order_log import AlongsideFailed, Conflict, timestamp, transact
+from orderflow.domain.events import StockLine
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -62,7 +62,7 @@ class Inventory:
             AlongsideFailed: there is a reservation.
             Contention: other transactions kept getting in the way.
         """
-        return self._changing(order_id, rules.moves(Holding(), Holding(tuple(lines))), self._hold(order_id, lines), write)
+        return self._changing(order_id, stock_rules.moves(Holding(), Holding(tuple(lines))), self._hold(order_id, lines), write)
 
     def freeing[A](self, order_id: str, lines: Sequence[StockLine], write: Write[A]) -> A:
         """Have `write` give back a reservation of these lines so that it can be made again.
@@ -72,7 +72,7 @@ class Inventory:
             Contention: other transactions kept getting in the way.
         """
         before = Aside(tuple(lines))
-        moves = rules.moves(Holding(before.lines), Holding())
+        moves = stock_rules.moves(Holding(before.lines), Holding())
         return self._changing(order_id, moves, self._change(order_id, before, Aside()), write)
 
     def releasing[A](self, order_id: str, row: Aside, moves: Iterable[Move], write: Write[A]) -> A:

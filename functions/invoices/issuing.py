@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from invoices import document
-from invoices.documents import Documents, key_of
-from invoices.numbers import CREDIT_NOTES, INVOICES, Invoices, Number
-from orderflow.commands import RecordCreditNote, RecordInvoice, Refusal, decide
-from orderflow.log import AlongsideFailed, Conflict, Contention, OrderLog
-from orderflow.observability import logger
-from orderflow.order import Correction, Order
+from invoices.document_store import Documents, key_of
+from invoices.domain import document
+from invoices.invoice_store import CREDIT_NOTES, INVOICES, Invoices, Number
+from orderflow.aws.observability import logger
+from orderflow.aws.order_log import AlongsideFailed, Conflict, Contention, OrderLog
+from orderflow.domain.commands import RecordCreditNote, RecordInvoice, Refusal, decide
+from orderflow.domain.order import Correction, Order
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orderflow.commands import Command
-    from orderflow.events import Fact
-    from orderflow.money import Money
+    from orderflow.domain.commands import Command
+    from orderflow.domain.events import Fact
+    from orderflow.domain.money import Money
 
 # Each is an event and a row in a transaction of 100.
 MOST = 40

@@ -13,13 +13,13 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta, Struct
 
-from operations.given_up import UnknownConsumer
-from operations.outbox import Unpublishable
-from operations.routes import Route
+from operations.failed_batches import UnknownConsumer
+from operations.key_ranges import Gone
+from operations.redrive_routes import Route
+from operations.republisher import Unpublishable
 from operations.saga import Saga
-from operations.stretches import Gone
-from orderflow.bus import NotPublished
-from orderflow.observability import logger
+from orderflow.aws.event_bus import NotPublished
+from orderflow.aws.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
     from mypy_boto3_stepfunctions import SFNClient
 
-    from operations.given_up import GivenUp
-    from operations.outbox import Outbox
+    from operations.failed_batches import GivenUp
+    from operations.republisher import Outbox
 
 ATTEMPTS = "redrive_attempts"
 _BATCH = 10

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from orderflow.observability import logger
-from orderflow.order import is_open
+from orderflow.aws.observability import logger
+from orderflow.domain.order import is_open
 
 if TYPE_CHECKING:
     from operations.saga import Saga
-    from orderflow.log import OrderLog
-    from orderflow.open_orders import OpenOrder
+    from orderflow.aws.active_orders import OpenOrder
+    from orderflow.aws.order_log import OrderLog
 
 # So many executions are started well within the function's time; the others wait for the next run.
 MOST = 500

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orders.unpaid import MAX_ORDERS, MAX_UNITS, units
+from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
 
-    from orderflow.events import StockLine
-    from orderflow.order import Order
+    from orderflow.domain.events import StockLine
+    from orderflow.domain.order import Order
 
 _UNITS = "units:"
 

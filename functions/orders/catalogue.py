@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import ValidationError, convert
 
-from orderflow import documents
-from orderflow.observability import logger
-from orders.pricing import Product
+from orderflow.aws.observability import logger
+from orderflow.domain import documents
+from orders.domain.pricing import Product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

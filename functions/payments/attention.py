@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from orderflow.observability import add_nonzero_metric, logger
+from orderflow.aws.observability import add_nonzero_metric, logger
 
 
 def needed(event: str, **fields: Any) -> None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 
-from orderflow.money import Money
+from orderflow.domain.money import Money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
-    from payments.messages import Notice
+    from payments.domain.webhook_events import Notice
 
 
 class ProviderTimeout(RuntimeError):
@@ -166,7 +166,7 @@ class PaymentProvider(Protocol):
         ...
 
     def told(self, body: str) -> Sequence[Notice]:
-        """Return what the body of one of its messages, taken in by payments.webhook, says of payments of ours.
+        """Return what the body of one of its messages, taken in by payments.handlers.receive_webhook, says of payments of ours.
 
         Raises:
             msgspec.DecodeError: it is no message.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from orderflow import settings
-from orderflow.clients import client
-from payments.sandbox import Sandbox
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from payments.sandbox.provider import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,14 +26,14 @@ def _sandbox() -> PaymentProvider:
 
 
 def _routed() -> PaymentProvider:
-    from payments.routing import Flags, Routed, Routes, parse_flags  # noqa: PLC0415 - where there is no choice, nothing is paid for one
+    from payments.provider_router import Flags, Routed, Routes, parse_flags  # noqa: PLC0415 - where there is no choice, nothing is paid for one
 
     def undecided() -> Flags:
         return Flags()
 
     flags = undecided
     if settings.optional("FLAGS", ""):
-        from orderflow import flags as feature_flags  # noqa: PLC0415 - as above
+        from orderflow.aws import flags as feature_flags  # noqa: PLC0415 - as above
 
         flags = feature_flags.Flags(parse_flags, Flags())
     routes = Routes(settings.required("PAYMENT_ROUTES_TABLE"), client("dynamodb"))
@@ -41,7 +41,7 @@ def _routed() -> PaymentProvider:
 
 
 def _stripe() -> PaymentProvider:
-    from payments.stripe_provider import Stripe, connected  # noqa: PLC0415 - 0.6 s that only its users shall pay
+    from payments.stripe.provider import Stripe, connected  # noqa: PLC0415 - 0.6 s that only its users shall pay
 
     base = settings.address("STRIPE_API_BASE")
     return Stripe(lambda: connected(stripe_secret().api_key, base), settings.required("STRIPE_PAYMENTS_TABLE"), client("dynamodb"))

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from orderflow.log import OrderNotFound
-from orderflow.observability import logger
-from payments import notices, rules, service
-from payments.comparison import IN_WORK, Difference, differences, unpaid
+from orderflow.aws.observability import logger
+from orderflow.aws.order_log import OrderNotFound
+from payments import settlement_service, webhook_consumer
+from payments.domain import settlement
+from payments.domain.comparison import IN_WORK, Difference, differences, unpaid
 from payments.provider import ProviderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-    from orderflow.log import OrderLog
+    from orderflow.aws.order_log import OrderLog
     from payments.provider import PaymentProvider
 
 DAYS_AGO = (0, 1, 7, 30)
@@ -61,7 +62,7 @@ def _orders(provider: PaymentProvider, today: date) -> Iterable[str]:
 
 def _known(keys: Iterable[str]) -> Iterator[str]:
     """Yield whose payments these are; an account at a provider may have others that are none of ours."""
-    yield from (order_id for key in keys if (order_id := service.order_of(key)))
+    yield from (order_id for key in keys if (order_id := settlement_service.order_of(key)))
 
 
 def _reconciled(log: OrderLog, provider: PaymentProvider, order_id: str) -> str:
@@ -86,20 +87,20 @@ def _reconciled(log: OrderLog, provider: PaymentProvider, order_id: str) -> str:
 
 def _record_disputes(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
     """Take what the provider says of disputes now, in case a message about them was lost."""
-    for said in provider.disputes(service.payment_key(order_id)):
-        notices.record_dispute(log, order_id, said)
+    for said in provider.disputes(settlement_service.payment_key(order_id)):
+        webhook_consumer.record_dispute(log, order_id, said)
 
 
 def _repair(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
     try:
-        service.record_failed_refunds(log, provider, order_id)
-        service.settle(log, provider, order_id)
-    except (ProviderRefused, service.NotPossible, service.RefundFailed) as error:
+        settlement_service.record_failed_refunds(log, provider, order_id)
+        settlement_service.settle(log, provider, order_id)
+    except (ProviderRefused, settlement_service.NotPossible, settlement_service.RefundFailed) as error:
         logger.error("payment not repaired", order_id=order_id, error=str(error))
 
 
 def _differing(log: OrderLog, provider: PaymentProvider, order_id: str) -> tuple[Difference, ...] | None:
     """Return in what provider and log differ, None where they do not and nothing is due."""
-    order, payment = log.load(order_id), provider.look_up(service.payment_key(order_id))
+    order, payment = log.load(order_id), provider.look_up(settlement_service.payment_key(order_id))
     found = (*differences(order, payment), *unpaid(order, payment))
-    return found if found or (rules.due(order) and order.state not in IN_WORK) else None
+    return found if found or (settlement.due(order) and order.state not in IN_WORK) else None

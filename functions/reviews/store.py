@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
-from orderflow.cursor import Position
-from orderflow.log import timestamp
-from orderflow.money import Money
+from orderflow.aws.cursor import Position
+from orderflow.aws.order_log import timestamp
+from orderflow.domain.money import Money
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from orderflow.events import Address, StockLine
+from orderflow.domain.events import Address, StockLine
 
 
 class CarrierTimeout(RuntimeError):

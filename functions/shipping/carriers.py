@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow import settings
-from orderflow.clients import client
-from shipping.sandbox import Sandbox
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from shipping.sandbox.carrier import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

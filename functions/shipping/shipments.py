@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from orderflow.commands import FailCancellation, RecordDispatch, RecordRecall, RecordShipment
-from orderflow.observability import logger
-from orderflow.order import Order, remaining, standing, stock_lines
+from orderflow.aws.observability import logger
+from orderflow.domain.commands import FailCancellation, RecordDispatch, RecordRecall, RecordShipment
+from orderflow.domain.order import Order, remaining, standing, stock_lines
 from shipping.carrier import Carrier, CarrierTimeout, Parcel, Shipment
 
 if TYPE_CHECKING:
-    from orderflow.log import OrderLog
+    from orderflow.aws.order_log import OrderLog
 
 RecallOutcome = Literal["recalled", "nothing_to_recall", "too_late", "ended"]
 

@@ -18,11 +18,17 @@ PACKAGE = ROOT / "layers" / "powertools"
 UV = ROOT / ".venv-tools" / "bin" / "uv"
 PYRIGHT = Path(sys.executable).parent / "pyright"
 EXAMPLE = ROOT / "schemas" / "OrderConfirmed" / "1.example.json"
-PURE = ("orderflow.books", "orderflow.commands", "orderflow.events", "orderflow.money", "orderflow.order")
+PURE = (
+    "orderflow.domain.ledger_events",
+    "orderflow.domain.commands",
+    "orderflow.domain.events",
+    "orderflow.domain.money",
+    "orderflow.domain.order",
+)
 
 TYPED = """
-from orderflow import events
-from orderflow.money import Money
+from orderflow.domain import events
+from orderflow.domain.money import Money
 
 def paid(document: str) -> Money | None:
     match events.decode(document).data:
@@ -60,10 +66,11 @@ def test_it_brings_only_what_reading_takes(python: Path) -> None:
 
 def test_it_reads_every_event_that_was_ever_published(python: Path) -> None:
     documents = [(ROOT / "schemas" / name / f"{version}.example.json").read_text("utf-8") for name, version in VERSIONS if name != UNNAMED]
-    read = f"from orderflow import events; print(*[events.decode(text).type for text in {documents!r}])"
+    read = f"from orderflow.domain import events; print(*[events.decode(text).type for text in {documents!r}])"
     assert run(python, "-c", read).split() == [name for name, _ in VERSIONS if name != UNNAMED]
     difference = (ROOT / "schemas" / UNNAMED / "1.example.json").read_text("utf-8")
-    read = f"import msgspec, orderflow.books as b; print(msgspec.json.decode({difference!r}, type=b.LedgerDifferenceFound).data.expected)"
+    decoded = f"msgspec.json.decode({difference!r}, type=LedgerDifferenceFound)"
+    read = f"import msgspec; from orderflow.domain.ledger_events import LedgerDifferenceFound; print({decoded}.data.expected)"
     assert run(python, "-c", read).strip() == str(json.loads(difference)["data"]["expected"])
 
 

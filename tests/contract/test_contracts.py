@@ -16,12 +16,12 @@ from jsonschema import Draft202012Validator
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
+from devtools.checks.contracts import __main__ as command
+from devtools.checks.contracts import catalogue, registry, releases, routes
 from devtools.cli import UserError
-from devtools.contracts import __main__ as command
-from devtools.contracts import catalogue, registry, releases, routes
 from devtools.target import ROOT
-from orderflow import commands, events
-from orderflow.books import LedgerDifferenceFound
+from orderflow.domain import commands, events
+from orderflow.domain.ledger_events import LedgerDifferenceFound
 from tests.contract.stack import Stack, referred
 from tests.contract.test_routing import ROUTES, STREAMED
 from tests.support import orders
@@ -280,7 +280,9 @@ def test_the_page_names_as_consumers_whom_rules_and_streams_lead_to(stack: Stack
         mapping: functions[referred(stack.of("Lambda::EventSourceMapping")[mapping]["FunctionName"])]["Handler"] for mapping in STREAMED
     }
     assert streamed == {
-        (handlers[mapping].removesuffix(".handler").replace(".", "/"), name) for mapping, names in STREAMED.items() for name in names
+        (handlers[mapping].removesuffix(".handler").replace(".handlers.", "/"), name)
+        for mapping, names in STREAMED.items()
+        for name in names
     }
 
 
@@ -292,10 +294,10 @@ def test_what_is_only_on_the_stream_is_taken_by_no_rule() -> None:
 
 def test_a_context_says_what_it_asks_of_the_rules() -> None:
     asked = defaultdict[str, set[str]](set)
-    for path in (ROOT / "functions").glob("*/*.py"):
+    for path in (ROOT / "functions").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                asked[node.func.id].add(path.parent.name)
+                asked[node.func.id].add(path.relative_to(ROOT / "functions").parts[0])
     said = defaultdict[str, set[str]](set)
     for done in orders.STATES.values():
         for number, last in enumerate(done):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from devtools import deploy, issuer, template
+from devtools import template
+from devtools.local import deploy, issuer
 from devtools.target import CONTAINER_HOSTS, ROOT, Target
-from orderflow import settings
+from orderflow.aws import settings
 from tests.contract.stack import Stack, listed, referred
 
 PARAMETERS = template.source()["Parameters"]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from jsonschema import Draft4Validator
 
-from fraud import rules
+from fraud.domain import rules
 from tests.contract.stack import Stack, referred
 
 READERS = {"FraudScreen"}

@@ -96,7 +96,7 @@ SOURCES = {
     "OrdersPublishRole": APPENDING,
     "OperationsReconcileRole": APPENDING,
     "OperationsRedriveRole": APPENDING,
-    "LedgerProveRole": ["ledger"],
+    "LedgerAuditRole": ["ledger"],
 }
 # What emulators cannot bound.
 OFF_AWS = {

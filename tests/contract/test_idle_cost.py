@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from devtools import idle
 from devtools.bench import page
+from devtools.checks import idle_cost
 from devtools.cli import UserError
 from devtools.target import ROOT
 from tests.contract.stack import Stack, referred
-from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import FakeDynamoDB
+from tests.fakes.aws.dynamodb import FakeDynamoDB
+from tests.fakes.aws.environment import TABLES, Aws
 
 DEV_DOLLARS = 18.0
 STRIPE = {"PaymentProvider": "stripe", "StripeSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe"}
 
 
 def dollars(parameters: dict[str, str]) -> float:
-    return idle.total(idle.bill(idle.deployed(parameters)))
+    return idle_cost.total(idle_cost.bill(idle_cost.deployed(parameters)))
 
 
 def scheduled(stack: Stack) -> Iterator[tuple[str, str, Any]]:
@@ -37,37 +37,37 @@ def scheduled(stack: Stack) -> Iterator[tuple[str, str, Any]]:
 
 
 def test_an_idle_dev_stack_stays_below_its_limit() -> None:
-    assert dollars(idle.environments()["default"]) < DEV_DOLLARS
+    assert dollars(idle_cost.environments()["default"]) < DEV_DOLLARS
 
 
-@pytest.mark.parametrize("env", idle.environments())
+@pytest.mark.parametrize("env", idle_cost.environments())
 @pytest.mark.parametrize("more", [{}, STRIPE], ids=["sandbox", "stripe"])
 def test_every_resource_type_is_priced_or_known_to_be_free(env: str, more: dict[str, str]) -> None:
-    assert idle.bill(idle.deployed(idle.environments()[env] | more))
+    assert idle_cost.bill(idle_cost.deployed(idle_cost.environments()[env] | more))
 
 
 def test_a_resource_under_any_condition_is_priced_or_known_to_be_free(stack: Stack) -> None:
     types = {resource["Type"] for resource in stack.resources.values()}
-    assert types - {"AWS::CloudFormation::Stack"} <= set(idle.PRICED) | set(idle.FREE)
+    assert types - {"AWS::CloudFormation::Stack"} <= set(idle_cost.PRICED) | set(idle_cost.FREE)
 
 
 def test_a_web_acl_costs_itself_and_its_rules() -> None:
     acl = {"Type": "AWS::WAFv2::WebACL", "Properties": {"Rules": [{"Name": "requests"}, {"Name": "description"}]}}
-    assert idle.total(idle.bill({"Firewall": acl})) == 7.0
+    assert idle_cost.total(idle_cost.bill({"Firewall": acl})) == 7.0
 
 
 def test_an_unknown_resource_type_is_an_error_not_free() -> None:
     with pytest.raises(UserError, match=r"^Gateway: what AWS::EC2::NatGateway costs is not known"):
-        idle.bill({"Gateway": {"Type": "AWS::EC2::NatGateway", "Properties": {}}})
+        idle_cost.bill({"Gateway": {"Type": "AWS::EC2::NatGateway", "Properties": {}}})
 
 
 def test_no_type_is_both_priced_and_free() -> None:
-    assert not set(idle.PRICED) & set(idle.FREE)
+    assert not set(idle_cost.PRICED) & set(idle_cost.FREE)
 
 
 def test_alarms_cost_where_someone_is_notified_and_in_protected_stacks() -> None:
     def alarms(parameters: dict[str, str]) -> float:
-        return sum(item.quantity for item in idle.bill(idle.deployed(parameters)) if item.what.startswith("alarms"))
+        return sum(item.quantity for item in idle_cost.bill(idle_cost.deployed(parameters)) if item.what.startswith("alarms"))
 
     assert alarms({"Stage": "dev"}) == 2
     assert alarms({"Stage": "dev", "AlarmMail": "ops@example.com"}) == alarms({"Stage": "prod"}) > 2
@@ -79,7 +79,7 @@ def test_maximum_concurrency_on_a_queue_costs_three_more_pollers() -> None:
 
     def requests(**more: Any) -> float:
         resources = {"Queue": queue, "Mapping": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": mapping | more}}
-        [item] = idle.bill(resources)
+        [item] = idle_cost.bill(resources)
         return item.quantity
 
     # 730 hours of long polls of 20 seconds.
@@ -88,14 +88,14 @@ def test_maximum_concurrency_on_a_queue_costs_three_more_pollers() -> None:
 
 
 def test_dev_bounds_only_consumers_that_call_others_or_contend() -> None:
-    resources = idle.deployed({"Stage": "dev"})
+    resources = idle_cost.deployed({"Stage": "dev"})
     bound = {name for name, one in resources.items() if "MaximumConcurrency" in one["Properties"].get("ScalingConfig", {})}
     functions = {resources[name]["Properties"]["FunctionName"]["Ref"] for name in bound}
     assert functions == {"ShippingRequest", "PaymentsSettle", "PaymentsNotice", "NotificationsMail", "InvoicesIssue", "AnalyticsCount"}
 
 
 def test_a_protected_stack_bounds_what_every_queue_may_take_of_the_account() -> None:
-    resources = idle.deployed({"Stage": "prod"})
+    resources = idle_cost.deployed({"Stage": "prod"})
     queues = [
         one["Properties"]
         for one in resources.values()
@@ -123,17 +123,17 @@ def test_the_api_has_no_detailed_metrics(stack: Stack) -> None:
     ],
 )
 def test_runs_of_a_schedule_are_counted(expression: str, runs: float) -> None:
-    assert idle.runs_a_month(expression) == pytest.approx(runs)
+    assert idle_cost.runs_a_month(expression) == pytest.approx(runs)
 
 
 @pytest.mark.parametrize("expression", ["cron(0 9 ? * MON-FRI *)", "at(2026-11-21T12:00:00)"])
 def test_a_schedule_that_cannot_be_counted_is_an_error(expression: str) -> None:
     with pytest.raises(UserError, match="is not known here"):
-        idle.runs_a_month(expression)
+        idle_cost.runs_a_month(expression)
 
 
 def test_the_cost_of_a_run_is_listed_for_every_scheduled_function(stack: Stack) -> None:
-    assert {function for function, *_ in scheduled(stack)} == set(idle.RUN_READ_UNITS)
+    assert {function for function, *_ in scheduled(stack)} == set(idle_cost.RUN_READ_UNITS)
 
 
 class AnHourLater(datetime):
@@ -163,18 +163,18 @@ def test_a_scheduled_run_without_work_costs_no_more_than_assumed(
         module.handler(event, context)
 
         writes = [call for call in aws.dynamodb.calls if call not in {"Query", "Scan", "GetItem", "BatchGetItem"}]
-        assert writes == (["TransactWriteItems"] if function == "LedgerProve" else []), function
-        assert sum(units) <= idle.RUN_READ_UNITS[function], function
-        assert sum(len(json.dumps(line)) + 26 for line in logged()[before:]) <= idle.RUN_LOG_BYTES, function
+        assert writes == (["TransactWriteItems"] if function == "LedgerAudit" else []), function
+        assert sum(units) <= idle_cost.RUN_READ_UNITS[function], function
+        assert sum(len(json.dumps(line)) + 26 for line in logged()[before:]) <= idle_cost.RUN_LOG_BYTES, function
         assert '"_aws"' not in capsys.readouterr().out, function
 
 
 @pytest.mark.parametrize("env", ["default", "prod"])
 def test_the_documented_command_prints_the_sum(env: str) -> None:
-    command = [sys.executable, "-m", "devtools.idle"]
+    command = [sys.executable, "-m", "devtools.checks.idle_cost"]
     printed = subprocess.run(command, cwd=ROOT, env=os.environ | {"ENV": env}, capture_output=True, text=True, check=True)
     [line] = [line for line in printed.stdout.splitlines() if "total" in line]
-    assert f"{dollars(idle.environments()[env]):.2f}" in line
+    assert f"{dollars(idle_cost.environments()[env]):.2f}" in line
     assert not printed.stderr
 
 
@@ -182,8 +182,8 @@ def test_an_unknown_environment_is_refused_with_those_there_are(monkeypatch: pyt
     monkeypatch.setenv("ENV", "production")
     monkeypatch.setattr(sys, "argv", ["idle"])
     with pytest.raises(UserError, match=r"^ENV must be an environment of samconfig.toml \(default, .*prod\), not 'production'$"):
-        idle.main()
+        idle_cost.main()
 
 
 def test_the_document_has_the_present_sums() -> None:
-    assert idle.part() in page.DOCUMENT.read_text("utf-8"), "run `make idle-cost RECORD=1`"
+    assert idle_cost.part() in page.DOCUMENT.read_text("utf-8"), "run `make idle-cost RECORD=1`"

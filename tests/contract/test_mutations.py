@@ -123,29 +123,29 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     ),
     # Policies of roles.
     "events deleted by a policy that attaches itself": lambda d: add(
-        d, "AnotherPolicy", "IAM::ManagedPolicy", Roles=[{"Ref": "OrdersReadRole"}], PolicyDocument=allow("dynamodb:DeleteItem", LOG)
+        d, "AnotherPolicy", "IAM::ManagedPolicy", Roles=[{"Ref": "OrdersGetRole"}], PolicyDocument=allow("dynamodb:DeleteItem", LOG)
     ),
     "events deleted by a policy of a kind that was not here": lambda d: add(
         d,
         "AnotherPolicy",
         "IAM::Policy",
         PolicyName="x",
-        Roles=[{"Ref": "OrdersReadRole"}],
+        Roles=[{"Ref": "OrdersGetRole"}],
         PolicyDocument=allow("dynamodb:DeleteItem", LOG),
     ),
-    "events deleted in the second branch of a condition": lambda d: own(d, "OrdersReadRole").append(
+    "events deleted in the second branch of a condition": lambda d: own(d, "OrdersGetRole").append(
         {"Fn::If": ["UseStripe", allow("dynamodb:DeleteItem", LOG)["Statement"][0], {"Ref": "AWS::NoValue"}]}
     ),
-    "a policy that only some parameters attach": lambda d: properties(d, "OrdersReadRole")["ManagedPolicyArns"].append(
+    "a policy that only some parameters attach": lambda d: properties(d, "OrdersGetRole")["ManagedPolicyArns"].append(
         {"Fn::If": ["UseStripe", {"Ref": "TracingPolicy"}, {"Ref": "AWS::NoValue"}]}
     ),
-    "an AWS managed policy": lambda d: properties(d, "OrdersReadRole")["ManagedPolicyArns"].append(
+    "an AWS managed policy": lambda d: properties(d, "OrdersGetRole")["ManagedPolicyArns"].append(
         {"Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/AdministratorAccess"}
     ),
-    "NotAction": lambda d: own(d, "OrdersReadRole").append({"Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}),
+    "NotAction": lambda d: own(d, "OrdersGetRole").append({"Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}),
     "Allow turned into Deny": lambda d: own(d, "OrdersPlaceRole")[1].update(Effect="Deny"),
-    "events of every source": lambda d: _put_events(d, "LedgerProveRole").pop("Condition"),
-    "events of another source": lambda d: _put_events(d, "LedgerProveRole")["Condition"]["ForAllValues:StringEquals"].update(
+    "events of every source": lambda d: _put_events(d, "LedgerAuditRole").pop("Condition"),
+    "events of another source": lambda d: _put_events(d, "LedgerAuditRole")["Condition"]["ForAllValues:StringEquals"].update(
         {"events:source": ["ledger", "payments"]}
     ),
     "email from any sender": lambda d: _branch(d, "NotificationsMailRole", "ses:SendEmail").pop("Condition"),
@@ -156,7 +156,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "an event's content updated": lambda d: _writing(d, "dynamodb:UpdateItem")["Condition"]["ForAllValues:StringEquals"][
         "dynamodb:Attributes"
     ].append("event"),
-    "the payment token read by one more function": lambda d: own(d, "OrdersReadRole").append(
+    "the payment token read by one more function": lambda d: own(d, "OrdersGetRole").append(
         allow("dynamodb:GetItem", {"Fn::GetAtt": ["PaymentTokens", "Arn"]})["Statement"][0]
     ),
     "every workflow started": lambda d: own(d, "FulfilmentRuleRole")[0].update(Resource="*"),
@@ -188,7 +188,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
         authorizerResultTtlInSeconds=3600
     ),
     "another function as authorizer": lambda d: scheme(d)["x-amazon-apigateway-authorizer"]["authorizerUri"]["Fn::Sub"][1].update(
-        __FunctionArn__={"Fn::GetAtt": ["OrdersRead", "Arn"]}
+        __FunctionArn__={"Fn::GetAtt": ["OrdersGet", "Arn"]}
     ),
     "a route without an authorizer": lambda d: properties(d, "Api")["Body"]["paths"]["/orders"]["get"].update(security=[{"NONE": []}]),
     "the API open to everybody by its policy": lambda d: properties(d, "Api")["Body"].update(
@@ -196,10 +196,10 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     ),
     "a function that every API may invoke": lambda d: _permission(d, "OrdersPlace").pop("SourceArn"),
     "a function that anybody may invoke": lambda d: add(
-        d, "Public", "Lambda::Permission", Action="lambda:InvokeFunction", FunctionName={"Ref": "OrdersRead"}, Principal="*"
+        d, "Public", "Lambda::Permission", Action="lambda:InvokeFunction", FunctionName={"Ref": "OrdersGet"}, Principal="*"
     ),
     "a URL for a function that checks no signature": lambda d: add(
-        d, "Url", "Lambda::Url", AuthType="NONE", TargetFunctionArn={"Ref": "OrdersRead"}
+        d, "Url", "Lambda::Url", AuthType="NONE", TargetFunctionArn={"Ref": "OrdersGet"}
     ),
     "a webhook without reserved concurrency": lambda d: properties(d, "ShippingWebhook").pop("ReservedConcurrentExecutions"),
     "a function not traced": lambda d: properties(d, "OrdersPlace").pop("TracingConfig"),

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from devtools import openapi
+from devtools.checks import openapi
 from devtools.target import ROOT
-from loyalty.answers import PointsAnswer
-from orderflow.http import PROBLEM_BASE
-from orders.requests import CancelOrderRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, SendBackRequest, Timeline
-from reviews.requests import DecisionRequest, OpenReviews
-from reviews.rules import Verdict
+from loyalty.api_models import PointsAnswer
+from orderflow.aws.http import PROBLEM_BASE
+from orders.api_models import CancelOrderRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, SendBackRequest, Timeline
+from reviews.api_models import DecisionRequest, OpenReviews
+from reviews.domain.decisions import Verdict
 from tests.contract.stack import Stack
 
 ORDERS = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
@@ -37,7 +37,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 def raised() -> set[tuple[int, str, str]]:
     """Return status, code and title of every problem that the functions raise."""
-    files = [*(ROOT / "functions").glob("*/*.py"), *(ROOT / "layers/powertools/orderflow").glob("*.py")]
+    files = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "layers/powertools/orderflow").rglob("*.py")]
     calls = [
         node
         for path in files

@@ -15,34 +15,42 @@ from typing import Any
 
 import pytest
 
-from fraud import rules, screen
-from inventory.rules import SHELVES, shelf
-from inventory.shelves import Shelves
-from inventory.steps import INVENTORY
-from operations import routes
-from orderflow import log
-from orderflow.batch import RetryQueue
-from orderflow.commands import ApproveReview, RecordDelivery, RecordDispatch, RecordReturn, RecordShipment, RequestReturn
-from orderflow.events import StockLine
-from orderflow.flags import Flags
-from orderflow.log import OrderLog
-from orderflow.order import stock_lines
-from orders import pricing
-from orders.unpaid import MAX_ORDERS
-from payments.sandbox import Sandbox as PaymentSandbox
+from fraud.domain import rules
+from fraud.handlers import screen_order
+from inventory.domain.stock_rules import SHELVES, shelf
+from inventory.saga_step import INVENTORY
+from inventory.stock_shards import Shelves
+from operations import redrive_routes
+from orderflow.aws import order_log
+from orderflow.aws.batch import RetryQueue
+from orderflow.aws.flags import Flags
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.commands import ApproveReview, RecordDelivery, RecordDispatch, RecordReturn, RecordShipment, RequestReturn
+from orderflow.domain.events import StockLine
+from orderflow.domain.order import stock_lines
+from orders.domain import pricing
+from orders.domain.unpaid_limits import MAX_ORDERS
+from payments.sandbox.provider import Sandbox as PaymentSandbox
 from shipping.carrier import Parcel
-from shipping.sandbox import Sandbox
+from shipping.sandbox.carrier import Sandbox
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, listed, referred
-from tests.support import clients, prepared, samples, shelves, webhooks
-from tests.support.appconfig import FakeAppConfig
-from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
+from tests.fakes.aws import clients
+from tests.fakes.aws.appconfig import FakeAppConfig
+from tests.fakes.aws.dynamodb import FakeDynamoDB, Parameters, client_error
+from tests.support import prepared, samples, stock_shards, webhooks
 from tests.support.runtime import CONTEXT
 
 EVENTS = ROOT / "events"
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
-STREAM_CONSUMERS = ("ledger.post", "inventory.settle", "orders.project", "analytics.count")
+# Each consumer of a stream, and the queue of its failed records.
+STREAM_CONSUMERS = {
+    "ledger.handlers.post_entries": "ledger",
+    "inventory.handlers.sync_stock": "inventory-settle",
+    "orders.handlers.project": "order-view",
+    "analytics.handlers.count_events": "analytics-count",
+}
 type Grant = tuple[str, str]
 # Of which the others have nothing: that it was spread is remembered by the process.
 APRON = "APRON-GREY"
@@ -104,7 +112,7 @@ class Observed:
         clients.lend(dynamodb=self.aws.dynamodb, appconfigdata=flags, **others)
 
     def run(self, module: str, event: Any) -> Any:
-        """Run the handler of a module (orders.place) on an event, and return its answer or the exception."""
+        """Run the handler of a module (orders.handlers.place_order) on an event, and return its answer or the exception."""
         handler = importlib.import_module(module).handler
         self.function = f"{module}.handler"
         try:
@@ -122,7 +130,7 @@ class Observed:
     @contextmanager
     def meeting(self, times: int) -> Iterator[None]:
         """Let so many transactions meet others at stock meanwhile."""
-        noted, meets = self.aws.dynamodb.before, shelves.meeting(times)
+        noted, meets = self.aws.dynamodb.before, stock_shards.meeting(times)
 
         def hook(operation: str, given: Parameters) -> None:
             if noted:
@@ -179,8 +187,18 @@ def sample(path: str) -> Any:
 
 def every_life(observed: Observed) -> None:
     """Take orders through everything that the saga can make of them."""
-    whole = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
-    undo = ("orders.fail", "payments.void", "inventory.release", "orders.close")
+    whole = (
+        "inventory.handlers.reserve_stock",
+        "fraud.handlers.screen_order",
+        "payments.handlers.authorize_payment",
+        "orders.handlers.confirm_order",
+    )
+    undo = (
+        "orders.handlers.record_failure",
+        "payments.handlers.void_payment",
+        "inventory.handlers.release_stock",
+        "orders.handlers.finalize_order",
+    )
     lives: dict[str, dict[str, Any]] = {
         "ord_good": {},
         "ord_held": {"lines": {"ESPRESSO-PRO": 1}, "customer": "bob"},
@@ -208,10 +226,12 @@ def every_payment(observed: Observed, steps: tuple[str, ...]) -> None:
         prepared.place(observed.log, order_id, payment_token=f"tok_{token}")
         observed.step(order_id, *steps)
         prepared.advance(observed.log, order_id, "carrier.dispatches", "carrier.loses")
-        observed.run("payments.settle", messages({"detail": {"order_id": order_id, "correlation_id": "c", "event_id": "e"}}))
+        observed.run(
+            "payments.handlers.settle_payment", messages({"detail": {"order_id": order_id, "correlation_id": "c", "event_id": "e"}})
+        )
         told: dict[str, Any] = {"message_id": "evt_1", "payment": f"{order_id}:authorize"}
         disputed = {"type": "dispute.created", "dispute_id": "dp_1", "amount": {"amount": 100, "currency": "EUR"}, "reason": ""}
-        observed.run("payments.notice", messages(told | disputed, told | {"type": "authorization.expired"}))
+        observed.run("payments.handlers.process_webhook_event", messages(told | disputed, told | {"type": "authorization.expired"}))
     unsettled(observed, steps)
 
 
@@ -225,8 +245,10 @@ def unsettled(observed: Observed, steps: tuple[str, ...]) -> None:
         else:
             prepared.advance(observed.log, order_id, "carrier.dispatches", "carrier.loses")
     for order_id, kind in (("ord_told", {"type": "payment.refunded", "key": "k"}), ("ord_lapsed", {"type": "authorization.expired"})):
-        observed.run("payments.notice", messages({"message_id": "evt_1", "payment": f"{order_id}:authorize"} | kind))
-    observed.run("payments.reconcile", {})
+        observed.run(
+            "payments.handlers.process_webhook_event", messages({"message_id": "evt_1", "payment": f"{order_id}:authorize"} | kind)
+        )
+    observed.run("payments.handlers.reconcile_payments", {})
 
 
 def messages(*bodies: Any) -> Any:
@@ -245,7 +267,7 @@ def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
     for postal_code in ("LS1 1AA", "TIMEOUT-BEFORE"):
         prepared.place(observed.log, f"ord_{postal_code}", postal_code=postal_code)
         observed.step(f"ord_{postal_code}", *steps)
-        observed.run("shipping.request", {"Records": [message(f"ord_{postal_code}")]})
+        observed.run("shipping.handlers.request_shipment", {"Records": [message(f"ord_{postal_code}")]})
     for order_id in ("ord_stopped", "ord_left"):
         order = prepared.place(observed.log, order_id)
         observed.step(order_id, *steps)
@@ -253,56 +275,74 @@ def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
             carrier.request(shipment_id(order_id), stock_lines(order), order.shipping_address)
             carrier.dispatch(shipment_id(order_id), Parcel("parcel_1", stock_lines(order)))
         prepared.advance(observed.log, order_id, "customer.cancels")
-        observed.step(order_id, "shipping.recall", "payments.void", "inventory.release", "orders.close")
+        observed.step(
+            order_id,
+            "shipping.handlers.recall_shipment",
+            "payments.handlers.void_payment",
+            "inventory.handlers.release_stock",
+            "orders.handlers.finalize_order",
+        )
 
 
 def every_move_of_stock(observed: Observed) -> None:
     """Let a reservation expire, and settle an order of which parcels left and came back, until all of it has left."""
     prepared.place(observed.log, "ord_expiring")
-    observed.step("ord_expiring", "inventory.reserve")
+    observed.step("ord_expiring", "inventory.handlers.reserve_stock")
     prepared.place(observed.log, "ord_leaving", lines={"MUG-BLUE": 3})
-    observed.step("ord_leaving", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    observed.step(
+        "ord_leaving",
+        "inventory.handlers.reserve_stock",
+        "fraud.handlers.screen_order",
+        "payments.handlers.authorize_payment",
+        "orders.handlers.confirm_order",
+    )
     observed.log.record(observed.log.load("ord_leaving"), RecordShipment("ship_1"), source="shipping")
     mug, long_ago, woken = (StockLine("MUG-BLUE", 1),), datetime(2020, 1, 1, tzinfo=UTC), samples.waking("ord_leaving")
-    for one, module, event in (("1", "inventory.reconcile", {}), ("2", "inventory.settle", woken), ("3", "inventory.settle", woken)):
+    for one, module, event in (
+        ("1", "inventory.handlers.reconcile_stock", {}),
+        ("2", "inventory.handlers.sync_stock", woken),
+        ("3", "inventory.handlers.sync_stock", woken),
+    ):
         back = RequestReturn(one, mug, "too small", long_ago), RecordReturn(one)
         for command in (RecordDispatch(one, mug), RecordDelivery(one), *back):
             observed.log.record(observed.log.load("ord_leaving"), command, source="shipping")
         observed.run(module, event)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inventory.expire.KEPT_FOR", timedelta(0))
-        observed.run("inventory.expire", {})
+        patch.setattr("inventory.handlers.expire_reservations.KEPT_FOR", timedelta(0))
+        observed.run("inventory.handlers.expire_reservations", {})
 
 
 def every_shelf(observed: Observed) -> None:
     """Let every function that moves stock meet others at it, and look for it on other shelves than its order's own."""
     apron = (StockLine(APRON, 1),)
     steps = {
-        "inventory.reserve": ("inventory.reserve", lambda order_id: {"order_id": order_id}),
-        "inventory.release": ("inventory.release", lambda order_id: {"order_id": order_id}),
-        "inventory.expire": ("inventory.expire", lambda _: {}),
-        "inventory.reconcile": ("inventory.reconcile", lambda _: {}),
-        "inventory.settle": ("inventory.settle", samples.waking),
+        "inventory.handlers.reserve_stock": ("inventory.handlers.reserve_stock", lambda order_id: {"order_id": order_id}),
+        "inventory.handlers.release_stock": ("inventory.handlers.release_stock", lambda order_id: {"order_id": order_id}),
+        "inventory.handlers.expire_reservations": ("inventory.handlers.expire_reservations", lambda _: {}),
+        "inventory.handlers.reconcile_stock": ("inventory.handlers.reconcile_stock", lambda _: {}),
+        "inventory.handlers.sync_stock": ("inventory.handlers.sync_stock", samples.waking),
     }
     for how in ("meets", "seeks"):
         for name, (module, event) in steps.items():
             order_id = f"ord_{how}_{name}"
             prepared.place(observed.log, order_id, lines={APRON: 2})
-            if name != "inventory.reserve":
-                observed.step(order_id, "inventory.reserve")
-            if name == "inventory.release":
-                observed.step(order_id, "orders.fail")
-            if name in {"inventory.reconcile", "inventory.settle"}:
-                observed.step(order_id, "fraud.screen", "payments.authorize", "orders.confirm")
+            if name != "inventory.handlers.reserve_stock":
+                observed.step(order_id, "inventory.handlers.reserve_stock")
+            if name == "inventory.handlers.release_stock":
+                observed.step(order_id, "orders.handlers.record_failure")
+            if name in {"inventory.handlers.reconcile_stock", "inventory.handlers.sync_stock"}:
+                observed.step(
+                    order_id, "fraud.handlers.screen_order", "payments.handlers.authorize_payment", "orders.handlers.confirm_order"
+                )
                 for command in (RecordShipment("ship_1"), RecordDispatch("parcel_1", apron)):
                     observed.log.record(observed.log.load(order_id), command, source="shipping")
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("inventory.expire.KEPT_FOR", timedelta(0))
+                patch.setattr("inventory.handlers.expire_reservations.KEPT_FOR", timedelta(0))
                 # A process that knows of no product yet.
                 patch.setattr(INVENTORY, "_shelves", Shelves("Stock", observed.aws.dynamodb.client))
                 if how == "seeks":
                     elsewhere = shelf(order_id, APRON) % (SHELVES - 1) + 1
-                    shelves.scatter(observed.aws.dynamodb, APRON, lambda elsewhere=elsewhere: elsewhere)
+                    stock_shards.scatter(observed.aws.dynamodb, APRON, lambda elsewhere=elsewhere: elsewhere)
                     observed.run(module, event(order_id))
                 else:
                     with observed.meeting(2):
@@ -314,54 +354,66 @@ def every_message_of_others(observed: Observed) -> None:
     order_id = f"ord_{'recorddispatched':0>26}"
     prepared.prepare(observed.log, order_id)
     observed.lend(get_secret_value={"SecretString": "secret"})
-    dispatched, reading = (sample(f"shipping/{name}")["Records"][-1]["body"] for name in ("record/dispatched", "track/readings"))
+    dispatched, reading = (
+        sample(f"shipping/{name}")["Records"][-1]["body"] for name in ("retry_carrier_events/dispatched", "track_parcels/readings")
+    )
     early = json.dumps(json.loads(dispatched) | {"type": "delivered", "parcel_id": "parcel_9"})
     for body in (dispatched, reading, early):
-        request = sample("shipping/webhook/unsigned") | {"headers": webhooks.headers(body.encode()), "body": body}
-        observed.run("shipping.webhook", request)
-    observed.run("shipping.record", messages(json.loads(dispatched) | {"type": "lost"}, json.loads(early)))
-    observed.run("shipping.track", sample("shipping/track/readings"))
+        request = sample("shipping/receive_webhook/unsigned") | {"headers": webhooks.headers(body.encode()), "body": body}
+        observed.run("shipping.handlers.receive_webhook", request)
+    observed.run("shipping.handlers.retry_carrier_events", messages(json.loads(dispatched) | {"type": "lost"}, json.loads(early)))
+    observed.run("shipping.handlers.track_parcels", sample("shipping/track_parcels/readings"))
     expired = '{"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}'
-    request = sample("payments/webhook/unsigned") | {"headers": webhooks.headers(expired.encode()), "body": expired}
-    observed.run("payments.webhook", request)
+    request = sample("payments/receive_webhook/unsigned") | {"headers": webhooks.headers(expired.encode()), "body": expired}
+    observed.run("payments.handlers.receive_webhook", request)
 
 
 def every_review(observed: Observed) -> None:
     """Have held orders wait for people: with a second execution, with a decision, and with none."""
     for order_id in ("ord_0000000000000000000decided", "ord_expired"):
         prepared.place(observed.log, order_id, lines={"ESPRESSO-PRO": 1})
-        prepared.advance(observed.log, order_id, "inventory.reserve", "fraud.screen")
+        prepared.advance(observed.log, order_id, "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
         for execution in ("one", "two"):
             step = {"order_id": order_id, "correlation_id": "c", "execution": execution, "token": f"token-{execution}"}
             observed.lend(describe_execution={"status": "FAILED"})
-            observed.run("reviews.open", step)
-            observed.run("reviews.wait", step)
-        observed.run("reviews.wait", {**step, "execution": "one"})
-    observed.run("reviews.read", sample("reviews/read/first-page"))
-    observed.run("reviews.decide", {**sample("reviews/decide/approve"), "pathParameters": {"order_id": "ord_0000000000000000000decided"}})
-    observed.run("reviews.expire", {"order_id": "ord_expired", "correlation_id": "c"})
-    ended = sample("reviews/close/timed-out")
+            observed.run("reviews.handlers.open_review", step)
+            observed.run("reviews.handlers.store_task_token", step)
+        observed.run("reviews.handlers.store_task_token", {**step, "execution": "one"})
+    observed.run("reviews.handlers.list_reviews", sample("reviews/list_reviews/first-page"))
+    observed.run(
+        "reviews.handlers.decide_review",
+        {**sample("reviews/decide_review/approve"), "pathParameters": {"order_id": "ord_0000000000000000000decided"}},
+    )
+    observed.run("reviews.handlers.expire_review", {"order_id": "ord_expired", "correlation_id": "c"})
+    ended = sample("reviews/close_review/timed-out")
     body = json.loads(ended["Records"][0]["body"])
     ended["Records"][0]["body"] = json.dumps({**body, "detail": {**body["detail"], "order_id": "ord_expired"}})
-    observed.run("reviews.close", ended)
+    observed.run("reviews.handlers.close_review", ended)
 
 
 def marked_still(observed: Observed) -> None:
     """Confirm an order whose mark is not taken off."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observed.aws.dynamodb, "update_item", lambda **_: {})
-        prepared.prepare(observed.log, "ord_marked", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+        prepared.prepare(
+            observed.log,
+            "ord_marked",
+            "inventory.handlers.reserve_stock",
+            "fraud.handlers.screen_order",
+            "payments.handlers.authorize_payment",
+            "orders.handlers.confirm_order",
+        )
 
 
 def counted_again(observed: Observed) -> None:
     """Place an order of a customer whose unpaid orders have to be counted again, as one of them is confirmed."""
-    asked = sample("orders/place/accepted")
+    asked = sample("orders/place_order/accepted")
     asked["headers"]["Idempotency-Key"] = "counted-again"
     asked["body"] = json.dumps(json.loads(asked["body"]) | {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]})
     customer = asked["requestContext"]["authorizer"]["customer_id"]
     orders = {"SS": ["ord_good", *(f"ord_{number}" for number in range(MAX_ORDERS))]}
     observed.aws.dynamodb.seed("Allowances", {"customer_id": {"S": customer}, "orders": orders, "revision": {"N": "1"}})
-    assert observed.run("orders.place", asked)["statusCode"] == 201
+    assert observed.run("orders.handlers.place_order", asked)["statusCode"] == 201
 
 
 def every_look_at_the_bus(observed: Observed) -> None:
@@ -369,57 +421,62 @@ def every_look_at_the_bus(observed: Observed) -> None:
     record = sample("orders/publish/appended")["Records"][0]
     record["dynamodb"]["NewImage"]["outbox"] = {"S": "waiting"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orderflow.log.SAMPLE", 1)
-        patch.setattr("operations.reconcile.OVERDUE_AFTER", timedelta(0))
+        patch.setattr("orderflow.aws.order_log.SAMPLE", 1)
+        patch.setattr("operations.handlers.publish_missing_events.OVERDUE_AFTER", timedelta(0))
         prepared.place(observed.log, "ord_sampled")
-        observed.run("orders.publish", {"Records": [record]})
-        observed.run("operations.reconcile", {})
+        observed.run("orders.handlers.publish", {"Records": [record]})
+        observed.run("operations.handlers.publish_missing_events", {})
 
 
 def every_call(observed: Observed) -> None:
     """Call the functions that are no step of the saga, with their samples and with what can go wrong."""
-    for path in sorted(EVENTS.glob("orders/place/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
+    for path in sorted(EVENTS.glob("orders/place_order/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
         if not path.stem.endswith(".answer"):
-            observed.run(f"orders.{path.parent.name}", json.loads(path.read_text("utf-8")))
+            observed.run(f"orders.handlers.{path.parent.name}", json.loads(path.read_text("utf-8")))
     counted_again(observed)
     order = prepared.place(observed.log, pricing.order_id("ann", "read")).order_id
-    reading = sample("orders/read/order")
-    observed.run("orders.read", {**reading, "pathParameters": {"order_id": order}})
-    for asked in (sample("orders/cancel/placed"), sample("orders/cancel/confirmed"), sample("orders/send_back/announced")):
+    reading = sample("orders/get_order/order")
+    observed.run("orders.handlers.get_order", {**reading, "pathParameters": {"order_id": order}})
+    for asked in (sample("orders/cancel_order/placed"), sample("orders/cancel_order/confirmed"), sample("orders/create_return/announced")):
         prepared.prepare(observed.log, asked["pathParameters"]["order_id"])
-        observed.run("orders.send_back" if "Idempotency-Key" in asked["headers"] else "orders.cancel", asked)
+        observed.run("orders.handlers.create_return" if "Idempotency-Key" in asked["headers"] else "orders.handlers.cancel_order", asked)
     prepared.prepare(observed.log, "ord_0000000000projectconfirmed")
-    for name in ("project/confirmed", "browse/first-page", "browse/of-a-state", "rebuild/from-the-beginning"):
-        observed.run(f"orders.{name.partition('/')[0]}", sample(f"orders/{name}"))
+    for name in ("project/confirmed", "list_orders/first-page", "list_orders/of-a-state", "rebuild_view/from-the-beginning"):
+        observed.run(f"orders.handlers.{name.partition('/')[0]}", sample(f"orders/{name}"))
     for order_id in ("ord_0000000000invoiceconfirmed", "ord_000000000000awardconfirmed"):
         prepared.prepare(observed.log, order_id)
-    for name in ("invoices/issue/confirmed", "invoices/read/invoice", "loyalty/award/confirmed", "loyalty/balance/points"):
-        observed.run(".".join(name.split("/")[:2]), sample(name))
-    observed.run("orders.describe", sample("orders/describe/document"))
+    for name in (
+        "invoices/issue_invoices/confirmed",
+        "invoices/get_invoice/invoice",
+        "loyalty/award_points/confirmed",
+        "loyalty/get_points/points",
+    ):
+        observed.run(".handlers.".join(name.split("/")[:2]), sample(name))
+    observed.run("orders.handlers.get_openapi", sample("orders/get_openapi/document"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("operations.sweep.STUCK_AFTER", timedelta(0))
+        patch.setattr("operations.handlers.recover_orders.STUCK_AFTER", timedelta(0))
         marked_still(observed)
-        observed.run("operations.sweep", {})
+        observed.run("operations.handlers.recover_orders", {})
     every_look_at_the_bus(observed)
     for name in ("confirmed", "confirmed", "rejected"):
-        observed.run("notifications.mail", sample(f"notifications/mail/{name}"))
+        observed.run("notifications.handlers.send_emails", sample(f"notifications/send_emails/{name}"))
     for name in ("captured", "delivered-twice", "poison-among-good"):
-        observed.run("ledger.post", sample(f"ledger/post/{name}"))
+        observed.run("ledger.handlers.post_entries", sample(f"ledger/post_entries/{name}"))
     # These orders are on no log, which is a difference to be told of.
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []})
-    observed.run("ledger.prove", sample("ledger/prove/by-hand"))
+    observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/by-hand"))
     # Orders longer than the window are compared from where it begins.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ledger.proof.WINDOW", 1)
-        observed.run("ledger.prove", sample("ledger/prove/by-hand"))
+        patch.setattr("ledger.audit.WINDOW", 1)
+        observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/by-hand"))
     observed.lend(send_email=client_error("SendEmail", "MessageRejected", "no"))
-    observed.run("notifications.mail", sample("notifications/mail/held"))
+    observed.run("notifications.handlers.send_emails", sample("notifications/send_emails/held"))
     body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})
     waiting = {"MessageId": "m", "ReceiptHandle": "r", "Body": body}
     failed = {**waiting, "Body": json.dumps({**json.loads(body), "workflow": "review"})}
-    for queue in routes.routes("operations", topic="", saga="", review=""):
+    for queue in redrive_routes.routes("operations", topic="", saga="", review=""):
         observed.lend(receive_message=[{"Messages": [waiting]}])
-        observed.run("operations.redrive", {"queue": queue, "max": 1})
+        observed.run("operations.handlers.redrive", {"queue": queue, "max": 1})
     note = {"streamArn": "arn:aws:dynamodb:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
     keys = {"order_id": {"S": "ord_good"}, "version": {"N": "1"}}
     observed.lend(
@@ -428,9 +485,9 @@ def every_call(observed: Observed) -> None:
         get_records={"Records": [{"eventName": "INSERT", "dynamodb": {"Keys": keys, "SequenceNumber": "1"}}]},
         put_events={"FailedEntryCount": 0, "Entries": []},
     )
-    observed.run("operations.redrive", {"queue": "publish", "max": 1})
+    observed.run("operations.handlers.redrive", {"queue": "publish", "max": 1})
     observed.lend(receive_message=[{"Messages": [failed]}])
-    observed.run("operations.redrive", {"queue": "operations", "max": 1})
+    observed.run("operations.handlers.redrive", {"queue": "operations", "max": 1})
     every_count(observed)
     every_failure_of_a_stream(observed)
     every_message_of_others(observed)
@@ -440,24 +497,23 @@ def every_call(observed: Observed) -> None:
 def every_count(observed: Observed) -> None:
     """Count events, sum them up, and look at what they come to."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analytics.recalculation.WAIT", timedelta(0))
+        patch.setattr("analytics.aggregation.WAIT", timedelta(0))
         for name in (
-            "count/life",
-            "recalculate/schedule",
-            "recalculate/start-recount",
-            "recalculate/schedule",
-            "sales/minutes",
-            "leaderboard/all",
+            "count_events/life",
+            "aggregate/schedule",
+            "aggregate/start-recount",
+            "aggregate/schedule",
+            "get_sales/minutes",
+            "get_leaderboard/all",
         ):
-            observed.run(f"analytics.{name.partition('/')[0]}", sample(f"analytics/{name}"))
+            observed.run(f"analytics.handlers.{name.partition('/')[0]}", sample(f"analytics/{name}"))
 
 
 def every_failure_of_a_stream(observed: Observed) -> None:
     """Have consumers of streams fail for a record, and the function of the redrive read a batch that was given up on."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in STREAM_CONSUMERS:
+        for module, queue in STREAM_CONSUMERS.items():
             consumer = importlib.import_module(module)
-            queue = "order-view" if module == "orders.project" else module.replace(".", "-").removesuffix("-post")
             patch.setattr(consumer, "RETRIES", RetryQueue(f"https://sqs.invalid/{queue}"))
             observed.run(module, {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": ""}}]})
     note = {"streamArn": "arn:aws:kinesis:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
@@ -467,7 +523,7 @@ def every_failure_of_a_stream(observed: Observed) -> None:
         get_shard_iterator={"ShardIterator": "i"},
         get_records={"Records": [{"SequenceNumber": "1", "Data": b'{"type": "PaymentAuthorized"}'}]},
     )
-    observed.run("operations.redrive", {"queue": "stream", "max": 1})
+    observed.run("operations.handlers.redrive", {"queue": "stream", "max": 1})
 
 
 def observe() -> dict[str, set[Grant]]:
@@ -479,7 +535,7 @@ def observe() -> dict[str, set[Grant]]:
     )
     product = {"name": {"S": "x"}, "unit_price": {"N": "1250"}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
     observed.aws.dynamodb.seed("Catalogue", *({"sku": {"S": sku}, **product} for sku, _ in stock))
-    screen.FLAGS = Flags(rules.parse_flags, rules.Flags())
+    screen_order.FLAGS = Flags(rules.parse_flags, rules.Flags())
     every_life(observed)
     every_move_of_stock(observed)
     every_shelf(observed)
@@ -525,8 +581,8 @@ def encrypting(grants: set[Grant]) -> set[Grant]:
 
 
 FUNCTIONS = sorted(
-    f"{path.parent.name}.{path.stem}.handler"
-    for path in Path(ROOT / "functions").glob("*/*.py")
+    f"{path.parents[1].name}.handlers.{path.stem}.handler"
+    for path in Path(ROOT / "functions").glob("*/handlers/*.py")
     if "\ndef handler(" in path.read_text("utf-8")
 )
 
@@ -545,8 +601,8 @@ def on(stack: Stack, table: str) -> list[tuple[str, str, dict[str, Any]]]:
 
 def test_writers_of_the_order_log_may_only_append_events_and_move_markers(stack: Stack) -> None:
     conditions = {
-        "PutItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(log.ITEM_ATTRIBUTES)}},
-        "UpdateItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(log.MARKER_ATTRIBUTES)}},
+        "PutItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(order_log.ITEM_ATTRIBUTES)}},
+        "UpdateItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(order_log.MARKER_ATTRIBUTES)}},
     }
     reading = {"GetItem", "Query", "Scan", "DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"}
     writing = [(action, condition) for _, action, condition in on(stack, "OrderLog") if action not in reading]
@@ -555,8 +611,8 @@ def test_writers_of_the_order_log_may_only_append_events_and_move_markers(stack:
 
 
 def test_an_update_cannot_name_the_content_of_an_event() -> None:
-    assert not {"event", "type", "fingerprint"} & set(log.MARKER_ATTRIBUTES)
-    assert not set(log.UPDATE_MARKERS) & set(log.ITEM_ATTRIBUTES)
+    assert not {"event", "type", "fingerprint"} & set(order_log.MARKER_ATTRIBUTES)
+    assert not set(order_log.UPDATE_MARKERS) & set(order_log.ITEM_ATTRIBUTES)
 
 
 def test_one_function_may_read_payment_tokens(stack: Stack) -> None:
@@ -564,7 +620,7 @@ def test_one_function_may_read_payment_tokens(stack: Stack) -> None:
         ("OrdersPlaceRole", "PutItem"),
         ("PaymentsAuthorizeRole", "GetItem"),
         ("PaymentsAuthorizeRole", "DeleteItem"),
-        ("OrdersCloseRole", "DeleteItem"),
+        ("OrdersFinalizeRole", "DeleteItem"),
     }
 
 

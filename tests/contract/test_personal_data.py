@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from devtools.target import ROOT
-from orderflow import events
+from orderflow.domain import events
 from tests.contract.stack import Stack
 
 # `path` has what the client wrote, `authorizer` and `identity` say who it is.

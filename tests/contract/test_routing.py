@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-import analytics.rules
+import analytics.domain.counting_rules
 from devtools.target import ROOT
 from devtools.template import source
-from ledger import rules
-from loyalty import rules as points
-from operations import routes as redrive
-from orderflow.events import FACTS
-from orderflow.log import ITEM_ATTRIBUTES, OrderLog
-from orderflow.unpublished import Unpublished
-from orders import listing
+from ledger.domain import posting_rules
+from loyalty.domain import point_rules as points
+from operations import redrive_routes as redrive
+from orderflow.aws.order_log import ITEM_ATTRIBUTES, OrderLog
+from orderflow.aws.outbox_index import Unpublished
+from orderflow.domain.events import FACTS
+from orders import summaries
 from tests.contract.stack import Stack, referred
+from tests.fakes.aws.dynamodb import FakeDynamoDB
+from tests.fakes.aws.environment import TABLES
+from tests.fakes.aws.event_patterns import matches
 from tests.support import prepared
-from tests.support.aws import TABLES
-from tests.support.dynamodb import FakeDynamoDB
 from tests.support.orders import STATES, history
-from tests.support.patterns import matches
 
 ROUTES = {
     "LedgerRule": {
@@ -47,7 +47,7 @@ ROUTES = {
         "PaymentRefunded",
     },
     "ShippingRequestRule": {"OrderConfirmed", "CancellationFailed"},
-    "OrderViewRule": set(listing.SHOWN),
+    "OrderViewRule": set(summaries.SHOWN),
     "InvoicesIssueRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
     "LoyaltyAwardRule": set(points.MOVING),
     "AnalyticsCountRule": {
@@ -223,18 +223,18 @@ def test_the_archive_keeps_every_event_and_no_replay_of_it(stack: Stack, fact: s
 def test_the_ledger_is_sent_what_it_has_an_entry_for(stack: Stack) -> None:
     posted = set[str]()
     for event in (event for commands in STATES.values() for event in history(*commands)):
-        with suppress(rules.Unpostable):
-            posted.add(rules.entry(event, rules.Fees()).type)
+        with suppress(posting_rules.Unpostable):
+            posted.add(posting_rules.entry(event, posting_rules.Fees()).type)
     assert posted == ROUTES["LedgerRule"]
 
 
 def test_analytics_are_sent_what_counts(stack: Stack) -> None:
     every = [event for commands in STATES.values() for event in history(*commands)]
-    assert {event.type for event in every if analytics.rules.count(event).counters} == ROUTES["AnalyticsCountRule"]
+    assert {event.type for event in every if analytics.domain.counting_rules.count(event).counters} == ROUTES["AnalyticsCountRule"]
 
 
 def test_the_proof_may_only_speak_for_the_ledger(stack: Stack) -> None:
-    role = referred(stack.of("Lambda::Function")["LedgerProve"]["Role"])
+    role = referred(stack.of("Lambda::Function")["LedgerAudit"]["Role"])
     [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]
     assert statement["Condition"] == {"ForAllValues:StringEquals": {"events:source": ["ledger"]}}
 
@@ -249,12 +249,19 @@ def test_the_mail_queue_is_sent_what_leads_to_a_mail(stack: Stack) -> None:
 def test_the_publisher_is_invoked_for_new_and_for_overwritten_events(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     filters = stack.of("Lambda::EventSourceMapping")["OrdersPublishAppended"]["FilterCriteria"]["Filters"]
     patterns = [json.loads(entry["Pattern"]) for entry in filters]
-    monkeypatch.setattr("orderflow.log.SAMPLE", 1)
+    monkeypatch.setattr("orderflow.aws.order_log.SAMPLE", 1)
     database = FakeDynamoDB(*TABLES)
     log = OrderLog("OrderLog", database.client)
     order = prepared.place(log)
     Unpublished("OrderLog", database.client).clear(order.order_id, 1)
-    prepared.advance(log, order.order_id, "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    prepared.advance(
+        log,
+        order.order_id,
+        "inventory.handlers.reserve_stock",
+        "fraud.handlers.screen_order",
+        "payments.handlers.authorize_payment",
+        "orders.handlers.confirm_order",
+    )
     Unpublished("OrderLog", database.client).clear(order.order_id, 3)
     normal = list(database.changes["OrderLog"])
     first, *_, last = database.items("OrderLog")

@@ -2,35 +2,50 @@
 
 import base64
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
+from devtools import template
 from devtools.target import ROOT
-from orderflow import events
-from orders.requests import PlaceOrderRequest
+from orderflow.domain import events
+from orders.api_models import PlaceOrderRequest
 from tests.contract.stack import Stack, referred
 from tests.contract.test_routing import ROUTES, STREAMED
 
 EVENTS = ROOT / "events"
 WORKFLOWS = [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "workflows").glob("*.asl.json"))]
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
-ASKED = ("orders/place", "orders/read", "orders/browse", "orders/cancel", "orders/send_back", "orders/describe")
-TOLD = ("shipping/webhook", "payments/webhook")
-REQUESTS = (*ASKED, "invoices/read", "loyalty/balance", "analytics/sales", "analytics/leaderboard", "reviews/read", "reviews/decide")
+ASKED = (
+    "orders/place_order",
+    "orders/get_order",
+    "orders/list_orders",
+    "orders/cancel_order",
+    "orders/create_return",
+    "orders/get_openapi",
+)
+TOLD = ("shipping/receive_webhook", "payments/receive_webhook")
+REQUESTS = (
+    *ASKED,
+    "invoices/get_invoice",
+    "loyalty/get_points",
+    "analytics/get_sales",
+    "analytics/get_leaderboard",
+    "reviews/list_reviews",
+    "reviews/decide_review",
+)
 WOKEN = {
-    "shipping/request": ROUTES["ShippingRequestRule"],
+    "shipping/request_shipment": ROUTES["ShippingRequestRule"],
     "orders/project": ROUTES["OrderViewRule"],
-    "invoices/issue": ROUTES["InvoicesIssueRule"],
-    "loyalty/award": ROUTES["LoyaltyAwardRule"],
-    "analytics/count": ROUTES["AnalyticsCountRule"],
-    "payments/settle": ROUTES["PaymentsSettleRule"],
-    "reviews/close": ROUTES["ReviewsCloseRule"],
-    "ledger/post": ROUTES["LedgerRule"],
-    "inventory/settle": STREAMED["InventorySettleStreamed"],
+    "invoices/issue_invoices": ROUTES["InvoicesIssueRule"],
+    "loyalty/award_points": ROUTES["LoyaltyAwardRule"],
+    "analytics/count_events": ROUTES["AnalyticsCountRule"],
+    "payments/settle_payment": ROUTES["PaymentsSettleRule"],
+    "reviews/close_review": ROUTES["ReviewsCloseRule"],
+    "ledger/post_entries": ROUTES["LedgerRule"],
+    "inventory/sync_stock": STREAMED["InventorySettleStreamed"],
 }
 # The state that invokes a function, and the states that it is one of.
 STEPS = {
@@ -38,6 +53,12 @@ STEPS = {
     for workflow in WORKFLOWS
     for state in workflow["States"].values()
     if ":lambda:invoke" in state.get("Resource", "")
+}
+# The folder of each function's samples.
+FOLDERS = {
+    name: resource["Properties"]["Handler"].removesuffix(".handler").replace(".handlers.", "/")
+    for name, resource in template.source()["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::Function"
 }
 
 
@@ -78,7 +99,7 @@ def requests() -> list[str]:
 
 
 def folder(stack: Stack, function: str) -> str:
-    return stack.of("Lambda::Function")[function]["Handler"].removesuffix(".handler").replace(".", "/")
+    return stack.of("Lambda::Function")[function]["Handler"].removesuffix(".handler").replace(".handlers.", "/")
 
 
 def test_every_function_has_a_sample_and_every_folder_a_function(stack: Stack) -> None:
@@ -122,7 +143,7 @@ def test_a_request_to_a_url_is_as_lambda_hands_it_on(name: str) -> None:
     assert {"resource", "httpMethod", "multiValueHeaders"}.isdisjoint(request)
 
 
-@pytest.mark.parametrize("name", of("orders/place"))
+@pytest.mark.parametrize("name", of("orders/place_order"))
 def test_an_order_that_is_accepted_is_of_the_model(name: str) -> None:
     if answer(name)["statusCode"] == 201:
         msgspec.json.decode(sample(name)["body"], type=PlaceOrderRequest)
@@ -135,7 +156,7 @@ def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
     assert str(answer(name)["statusCode"]) in operation["responses"]
 
 
-@pytest.mark.parametrize("name", of(*(re.sub(r"(?<=[a-z])(?=[A-Z])", "/", function).lower() for function in STEPS)))
+@pytest.mark.parametrize("name", of(*(FOLDERS[function] for function in STEPS)))
 def test_a_step_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
     state, states = next(step for function, step in STEPS.items() if folder(stack, function) == name.rpartition("/")[0])
     assert set(sample(name)) == {key.removesuffix(".$") for key in state["Parameters"]["Payload"]}
@@ -163,7 +184,7 @@ def test_a_record_of_the_stream_is_an_append(name: str) -> None:
         assert (image["order_id"]["S"], int(image["version"]["N"]), image["type"]["S"]) == (event.order_id, event.order_version, event.type)
 
 
-@pytest.mark.parametrize("name", of("notifications/mail"))
+@pytest.mark.parametrize("name", of("notifications/send_emails"))
 def test_a_message_that_is_worked_off_carries_an_event(stack: Stack, name: str) -> None:
     failed = {item["itemIdentifier"] for item in answer(name)["batchItemFailures"]}
     pattern = stack.of("SNS::Subscription")["MailSubscription"]["FilterPolicy"]["detail-type"]
@@ -183,7 +204,7 @@ def test_what_wakes_a_consumer_carries_an_event_that_it_is_sent(name: str) -> No
             assert events.decode(json.dumps(event)).type in WOKEN[name.rpartition("/")[0]]
 
 
-@pytest.mark.parametrize("name", of("identity/authorize"))
+@pytest.mark.parametrize("name", of("identity/authorize_request"))
 def test_the_authorizer_is_asked_as_api_gateway_asks(name: str) -> None:
     assert set(sample(name)) == {"type", "authorizationToken", "methodArn"}
     assert sample(name)["type"] == "TOKEN"
@@ -192,8 +213,14 @@ def test_the_authorizer_is_asked_as_api_gateway_asks(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *of("operations/sweep", "operations/reconcile", "inventory/expire", "inventory/reconcile", "payments/reconcile"),
-        "analytics/recalculate/schedule",
+        *of(
+            "operations/recover_orders",
+            "operations/publish_missing_events",
+            "inventory/expire_reservations",
+            "inventory/reconcile_stock",
+            "payments/reconcile_payments",
+        ),
+        "analytics/aggregate/schedule",
     ],
 )
 def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: str) -> None:
@@ -207,8 +234,8 @@ def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: s
 
 
 def test_the_proof_gets_what_the_schedule_sends(stack: Stack) -> None:
-    [schedule] = [s for s in stack.of("Scheduler::Schedule").values() if referred(s["Target"]["Arn"]) == "LedgerProve"]
-    assert sample("ledger/prove/scheduled") == json.loads(schedule["Target"]["Input"])
+    [schedule] = [s for s in stack.of("Scheduler::Schedule").values() if referred(s["Target"]["Arn"]) == "LedgerAudit"]
+    assert sample("ledger/audit_ledger/scheduled") == json.loads(schedule["Target"]["Input"])
 
 
 def test_no_sample_holds_a_key_or_a_token_that_works() -> None:

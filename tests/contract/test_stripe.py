@@ -105,7 +105,7 @@ def test_the_permissions_are_the_secret_and_the_tables_of_intents_and_routes(sta
     assert not before & grants
 
 
-@pytest.mark.parametrize("module", ["payments.authorize", "payments.webhook"])
+@pytest.mark.parametrize("module", ["payments.handlers.authorize_payment", "payments.handlers.receive_webhook"])
 @pytest.mark.parametrize(("provider", "imported"), [("sandbox", False), ("stripe", True)])
 def test_the_sdk_is_imported_by_those_alone_who_use_it(module: str, provider: str, imported: bool) -> None:
     program = f"import sys, {module}; sys.exit(int('stripe' in sys.modules))"

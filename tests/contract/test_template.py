@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from devtools.target import ROOT
 from devtools.template import source
-from orderflow.events import FACTS, Event
+from orderflow.domain.events import FACTS, Event
 from tests.contract.stack import Stack, listed, referred
 
 # Their loss costs a customer, or the shop, something; the others hold what runs out by itself.
@@ -401,8 +401,8 @@ class TestFunctions:
     def test_every_module_with_a_handler_is_deployed(self, stack: Stack) -> None:
         deployed = {function["Handler"] for function in stack.of("Lambda::Function").values()}
         written = {
-            f"{path.parent.name}.{path.stem}.handler"
-            for path in (ROOT / "functions").glob("*/*.py")
+            f"{path.parents[1].name}.handlers.{path.stem}.handler"
+            for path in (ROOT / "functions").glob("*/handlers/*.py")
             if any(isinstance(node, ast.FunctionDef) and node.name == "handler" for node in ast.parse(path.read_text("utf-8")).body)
         }
         assert deployed == written

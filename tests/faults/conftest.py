@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import clients
+from tests.fakes.aws import clients
 from tests.support.report import RUNS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from payments.provider import ProviderTimeout, ProviderUnavailable
 from shipping.carrier import CarrierTimeout, CarrierUnavailable
-from tests.support.dynamodb import Crash, Parameters, answer_lost, server_error, throttled
+from tests.fakes.aws.dynamodb import Crash, Parameters, answer_lost, server_error, throttled
 
 PROVIDER = "provider"
 CARRIER = "carrier"

@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from orderflow import events
-from orderflow.events import Event
-from orderflow.log import open_shard
-from orderflow.order import Order, fold, mark, remaining
-from orders.unpaid import MAX_ORDERS, MAX_UNITS, is_unpaid, units
-from payments.accounts import Account, holds
+from orderflow.aws.order_log import open_shard
+from orderflow.domain import events
+from orderflow.domain.events import Event
+from orderflow.domain.order import Order, fold, mark, remaining
+from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, is_unpaid, units
 from payments.provider import Authorized, Moved
-from reviews.rules import Verdict, verdict
-from shipping.consignments import Consignment
+from payments.sandbox.accounts import Account, holds
+from reviews.domain.decisions import Verdict, verdict
+from shipping.sandbox.rules import Consignment
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
 from tests.faults.world import STOCK, World
-from tests.support.shelves import levels
+from tests.support.stock_shards import levels
 
 ONCE = {
     "OrderPlaced",

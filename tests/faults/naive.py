@@ -12,16 +12,18 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from operations import sweep
-from orderflow import clients, events, log
-from orderflow.events import Customer, Event, Fact, OrderPlaced, StockLine
-from orderflow.http import answer
-from orderflow.order import Order, fold, stock_lines
-from orders import pricing, requests
+from operations.handlers import recover_orders
+from orderflow.aws import clients, order_log
+from orderflow.aws.http import answer
+from orderflow.domain import events
+from orderflow.domain.events import Customer, Event, Fact, OrderPlaced, StockLine
+from orderflow.domain.order import Order, fold, stock_lines
+from orders import api_models
 from orders.catalogue import Catalogue
+from orders.domain import pricing
 from payments.provider import Authorized, Declined
-from payments.sandbox import Sandbox
-from shipping.sandbox import Sandbox as SandboxCarrier
+from payments.sandbox.provider import Sandbox
+from shipping.sandbox.carrier import Sandbox as SandboxCarrier
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
 from tests.faults.world import Functions
@@ -37,7 +39,7 @@ CARRIER = SandboxCarrier("SandboxShipments", DYNAMODB)
 def place(event: Any, _context: Any) -> Any:
     """Price the order, write it, publish it, answer."""
     customer = event["requestContext"]["authorizer"]
-    request, _ = requests.parse(event)
+    request, _ = api_models.parse(event)
     merged = pricing.merge([StockLine(line.sku, line.quantity) for line in request.lines])
     lines, total = pricing.price(merged, Catalogue("Catalogue", DYNAMODB, 60).products(line.sku for line in merged))
     order_id = pricing.order_id(customer["customer_id"], event["headers"]["Idempotency-Key"])
@@ -154,15 +156,15 @@ FUNCTIONS = Functions(
         "OrdersFail": fail,
         "PaymentsVoid": void,
         "InventoryRelease": release,
-        "OrdersClose": reject,
+        "OrdersFinalize": reject,
         "ShippingRequest": ship,
-        "OperationsSweep": sweep.handler,
+        "OperationsRecover": recover_orders.handler,
     }
 )
 
 
 def _load(event: Any) -> Order:
-    return fold(event["order_id"], log.OrderLog("OrderLog", DYNAMODB).history(event["order_id"]))
+    return fold(event["order_id"], order_log.OrderLog("OrderLog", DYNAMODB).history(event["order_id"]))
 
 
 def _write(order: Order, fact: Fact, source: str, beside: Any = None) -> None:
@@ -187,7 +189,7 @@ def _write(order: Order, fact: Fact, source: str, beside: Any = None) -> None:
 
 
 def _open(order_id: str) -> Any:
-    return {"open_shard": {"S": log.open_shard(order_id)}, "open_since": {"S": log.timestamp(datetime.now(UTC))}}
+    return {"open_shard": {"S": order_log.open_shard(order_id)}, "open_since": {"S": order_log.timestamp(datetime.now(UTC))}}
 
 
 def _close(order: Order) -> None:

@@ -13,20 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-import shipping.steps
-from fraud import rules, screen
-from fraud.rules import Flags
-from inventory import expire
-from operations import sweep
-from orderflow import events, log
-from orderflow.events import StockLine
-from orders import place, pricing
+import shipping.saga_step
+from fraud.domain import rules
+from fraud.domain.rules import Flags
+from fraud.handlers import screen_order
+from inventory.handlers import expire_reservations
+from operations.handlers import recover_orders
+from orderflow.aws import order_log
+from orderflow.domain import events
+from orderflow.domain.events import StockLine
 from orders.catalogue import Catalogue
-from payments import authorize, sandbox, settle, steps, void
-from shipping import recall
-from shipping import request as shipping_request
+from orders.domain import pricing
+from orders.handlers import place_order
+from payments import saga_step
+from payments.handlers import authorize_payment, settle_payment, void_payment
+from payments.sandbox import provider
 from shipping.carrier import CarrierRefused, Parcel
-from shipping.messages import Delivered, Dispatched, Lost, Returned, Told
+from shipping.domain.carrier_events import Delivered, Dispatched, Lost, Returned, Told
+from shipping.handlers import recall_shipment
+from shipping.handlers import request_shipment as shipping_request
 from shipping.shipments import shipment_id
 from tests.faults.faults import Disturbance, Watched
 from tests.faults.world import Functions, World, real
@@ -157,7 +162,7 @@ PATHS = (
 
 def request(path: Path, customer: str = "ann", key: str = "key-1") -> Any:
     """Return the path's `POST /orders`."""
-    event = samples.sample("orders/place/accepted")
+    event = samples.sample("orders/place_order/accepted")
     event["headers"]["Idempotency-Key"] = key
     event["requestContext"]["authorizer"] |= {"customer_id": customer, "email": f"{customer}@example.com"}
     body = json.loads(event["body"]) | {"lines": path.lines, "payment": {"token": path.token, "country": "GB"}}
@@ -168,7 +173,7 @@ def request(path: Path, customer: str = "ann", key: str = "key-1") -> Any:
 
 def cancellation(order_id: str, customer: str = "ann") -> Any:
     """Return the request that cancels an order."""
-    event = samples.sample("orders/cancel/placed")
+    event = samples.sample("orders/cancel_order/placed")
     event["pathParameters"]["order_id"] = order_id
     event["requestContext"]["authorizer"] |= {"customer_id": customer}
     return event
@@ -176,7 +181,7 @@ def cancellation(order_id: str, customer: str = "ann") -> Any:
 
 def returning(order_id: str, lines: tuple[StockLine, ...]) -> Any:
     """Return the request that announces a return."""
-    event = samples.sample("orders/send_back/announced")
+    event = samples.sample("orders/create_return/announced")
     event["pathParameters"]["order_id"] = order_id
     event["requestContext"]["authorizer"] |= {"customer_id": "ann"}
     event["body"] = json.dumps({"lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines], "reason": "too small"})
@@ -195,21 +200,21 @@ class Stage:
         """Wait for nothing, and have every open order taken for stuck and every reservation for old."""
         # Events never change, so one that was read before is known.
         self.patch.setattr(events, "decode", lru_cache(1000)(events.decode))
-        self.patch.setattr(log.time, "sleep", lambda _: None)
-        self.patch.setattr(sandbox.time, "sleep", lambda _: None)
-        self.patch.setattr(sweep, "STUCK_AFTER", timedelta(days=-1))
-        self.patch.setattr(expire, "KEPT_FOR", timedelta(days=-1))
+        self.patch.setattr(order_log.time, "sleep", lambda _: None)
+        self.patch.setattr(provider.time, "sleep", lambda _: None)
+        self.patch.setattr(recover_orders, "STUCK_AFTER", timedelta(days=-1))
+        self.patch.setattr(expire_reservations, "KEPT_FOR", timedelta(days=-1))
 
     def world(self, path: Path, disturbance: Disturbance | None = None, attempts: int = 1) -> World:
         """Return a world in which a run of the path can begin."""
         world = World(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
-        self.patch.setattr(place, "CATALOGUE", Catalogue("Catalogue", world.aws.dynamodb.client, 60))
+        self.patch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", world.aws.dynamodb.client, 60))
         # Read before, as they are in all but one of thousands of orders; test_flags has them read.
-        self.patch.setattr(screen, "FLAGS", lambda: Flags(fraud=path.rules))
+        self.patch.setattr(screen_order, "FLAGS", lambda: Flags(fraud=path.rules))
         watched = Watched(PROVIDER, world.around_provider)
-        for module in (authorize, settle, void):
+        for module in (authorize_payment, settle_payment, void_payment):
             self._replace(module, watched)
-        for module in (recall, shipping_request):
+        for module in (recall_shipment, shipping_request):
             self.patch.setattr(module, "CARRIER", Watched(CARRIER, world.around_carrier))
         return world
 
@@ -217,8 +222,8 @@ class Stage:
         self.patch.setattr(module, "PROVIDER", provider)
 
 
-PROVIDER = steps.PROVIDER
-CARRIER: Any = shipping.steps.CARRIER
+PROVIDER = saga_step.PROVIDER
+CARRIER: Any = shipping.saga_step.CARRIER
 
 
 def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -> str:
@@ -284,7 +289,7 @@ def leave(world: World, order_id: str, lines: tuple[StockLine, ...], parcel_id: 
 def cancel(world: World, order_id: str, state: str, customer: str = "ann") -> None:
     """Have the customer cancel an order that is in this state, and let everything follow."""
     disturbance, world.disturbance = world.disturbance, Disturbance()
-    order = log.OrderLog("OrderLog", world.aws.dynamodb.client).load(order_id)
+    order = order_log.OrderLog("OrderLog", world.aws.dynamodb.client).load(order_id)
     world.disturbance = disturbance
     if order.state == state:
         world.cancel(cancellation(order_id, customer))

@@ -53,7 +53,7 @@ class Reviews:
 
     def decide(self, order_id: str, decision: str, reviewer: str = "rex") -> Any:
         """Send a decision as a client does, which repeats it until the answer is no 5xx; nothing if it never is."""
-        request = sample("reviews/decide/approve")
+        request = sample("reviews/decide_review/approve")
         request["pathParameters"]["order_id"] = order_id
         request["requestContext"]["authorizer"]["customer_id"] = reviewer
         request["body"] = json.dumps({"decision": decision})

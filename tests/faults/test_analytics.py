@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
-from analytics import count, recalculate, rules
-from analytics.rules import Count
+from analytics.domain import counting_rules
+from analytics.domain.counting_rules import Count
+from analytics.handlers import aggregate, count_events
 from analytics.store import Analytics
-from orderflow import events
-from orderflow.events import Event, OrderConfirmed
+from orderflow.domain import events
+from orderflow.domain.events import Event, OrderConfirmed
 from tests.conftest import ENVIRONMENT
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB
+from tests.fakes.aws.environment import TABLES, Aws
+from tests.fakes.aws.services import FakeQueues
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
@@ -25,10 +29,7 @@ from tests.faults.sweeps import Sweep, nothing_wrong
 from tests.faults.test_races import Runner, alternate
 from tests.faults.world import ATTEMPTS
 from tests.support import sales
-from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB
 from tests.support.runtime import CONTEXT
-from tests.support.services import FakeQueues
 
 PATH = "what is sold"
 # Of two that meet, each stops before every second call.
@@ -90,7 +91,7 @@ class Counting:
         """Bring a batch until it is taken; of one that never is, a redrive has what Lambda's note is about sent to the queue."""
         for _ in range(ATTEMPTS):
             with suppress(Failed):
-                self.invoke("AnalyticsCount", count.handler, {"Records": records})
+                self.invoke("AnalyticsCount", count_events.handler, {"Records": records})
                 break
         else:
             self.letters += [_message(record) for record in records]
@@ -110,7 +111,7 @@ class Counting:
         known = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": str(receive)}}
         batch = [{**known, "messageId": str(number), "body": body} for number, body in enumerate(waiting)]
         try:
-            answer = self.invoke("AnalyticsCount", count.handler, {"Records": batch})
+            answer = self.invoke("AnalyticsCount", count_events.handler, {"Records": batch})
         except Failed:
             return waiting
         return [waiting[int(item["itemIdentifier"])] for item in answer["batchItemFailures"]]
@@ -118,7 +119,7 @@ class Counting:
     def sum_up(self) -> None:
         """Let the schedule come once; whatever happens, it comes again only with the next minute."""
         with suppress(Failed):
-            self.invoke("AnalyticsRecalculate", recalculate.handler, {})
+            self.invoke("AnalyticsAggregate", aggregate.handler, {})
 
     def invoke(self, function: str, handler: Any, event: Any) -> Any:
         """Invoke a function.
@@ -176,12 +177,12 @@ def _not_counted(aws: Aws) -> list[str]:
     """Return how what is kept of the minutes differs from what happened, by event id."""
     kept: dict[str, Count] = {}
     found: list[str] = []
-    for minute in {item["period"]["S"] for item in _items(aws) if len(item["period"]["S"]) == rules.MINUTE}:
+    for minute in {item["period"]["S"] for item in _items(aws) if len(item["period"]["S"]) == counting_rules.MINUTE}:
         for one in Analytics("AnalyticsSums", aws.dynamodb.client).counted(minute):
             found += [f"{one.event_id} is counted as {one} and as {kept[one.event_id]}"] if kept.get(one.event_id, one) != one else []
             found += [f"{one.event_id} of {one.minute} is kept with {minute}"] if one.minute != minute else []
             kept[one.event_id] = one
-    wanted = {one.event_id: rules.count(one) for one in HAPPENED}
+    wanted = {one.event_id: counting_rules.count(one) for one in HAPPENED}
     return found if kept == wanted else [*found, f"counted {sorted(kept)}, not {sorted(wanted)}"]
 
 
@@ -208,16 +209,16 @@ def _recounted() -> dict[str, dict[str, int]]:
     sums: dict[str, Counter[str]] = {}
     for one in HAPPENED:
         for period in _periods(one):
-            sums.setdefault(period, Counter()).update(rules.without_units(rules.count(one).counters))
+            sums.setdefault(period, Counter()).update(counting_rules.without_units(counting_rules.count(one).counters))
     return {period: dict(counted) for period, counted in sums.items()}
 
 
-def _sold() -> dict[str, rules.Units]:
+def _sold() -> dict[str, counting_rules.Units]:
     sold: dict[str, Counter[str]] = {}
     for one in HAPPENED:
         for period in _periods(one)[1:]:
-            sold.setdefault(period, Counter()).update(rules.count(one).counters)
-    return {period: rules.units(counted) for period, counted in sold.items()}
+            sold.setdefault(period, Counter()).update(counting_rules.count(one).counters)
+    return {period: counting_rules.units(counted) for period, counted in sold.items()}
 
 
 def _ranked() -> dict[str, list[tuple[str, int]]]:
@@ -232,7 +233,7 @@ def _ranked() -> dict[str, list[tuple[str, int]]]:
 
 SUMMED, SOLD, BOARDS = _recounted(), _sold(), _ranked()
 # Where sums are: with the hour of a minute, the month of a day, and that of all times with none.
-_PARENTS = {*(rules.parent(period) for period in SUMMED if period != "all"), "top"}
+_PARENTS = {*(counting_rules.parent(period) for period in SUMMED if period != "all"), "top"}
 
 
 def brought(order: str, disturbance: Disturbance, attempts: int = 1) -> Counting:

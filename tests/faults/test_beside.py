@@ -8,30 +8,36 @@ from typing import Any
 
 import pytest
 
-from invoices import issue, issuing
-from loyalty import award
-from orderflow.commands import RecordCapture, RecordDispatch, RecordLoss, RecordRefund
-from orderflow.events import CreditNoteIssued, InvoiceIssued
-from orderflow.log import OrderLog
-from orderflow.order import remaining
+from invoices import issuing
+from invoices.handlers import issue_invoices
+from loyalty.handlers import award_points
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.commands import RecordCapture, RecordDispatch, RecordLoss, RecordRefund
+from orderflow.domain.events import CreditNoteIssued, InvoiceIssued
+from orderflow.domain.order import remaining
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB
+from tests.fakes.aws.environment import TABLES, Aws
+from tests.fakes.aws.services import FakeBus, FakeObjects, FakeQueues, FakeWorkflows
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
 from tests.faults.sweeps import Sweep
 from tests.support import samples
-from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB
 from tests.support.prepared import prepare
-from tests.support.services import FakeBus, FakeObjects, FakeQueues, FakeWorkflows
 
-CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+CONFIRM = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
 ORDERS = ("ord_1", "ord_2", "ord_3")
 ATTEMPTS = 4
 CREDITING = "InvoicesIssue, paid back"
 CONSUMERS: dict[str, Callable[[Any, Any], Any]] = {
-    "InvoicesIssue": issue.handler,
-    CREDITING: issue.handler,
-    "LoyaltyAward": award.handler,
+    "InvoicesIssue": issue_invoices.handler,
+    CREDITING: issue_invoices.handler,
+    "LoyaltyAward": award_points.handler,
 }
 
 
@@ -90,7 +96,7 @@ def _documents(aws: Aws, series: str, kind: type[InvoiceIssued | CreditNoteIssue
     if sorted(int(row["position"]["N"]) for row in rows.values()) != [1, 2, 3]:
         found.append(f"numbers {[row['number']['S'] for row in rows.values()]}")
     for order_id in ORDERS:
-        issued = [event.data for event in issue.LOG.history(order_id) if isinstance(event.data, kind)]
+        issued = [event.data for event in issue_invoices.LOG.history(order_id) if isinstance(event.data, kind)]
         if [fact.number for fact in issued] != [rows[order_id]["number"]["S"]]:
             found.append(f"{order_id} was told {issued}")
         if not issued or issued[0].number not in aws.s3.objects["InvoiceDocuments", issued[0].document].decode():

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from orderflow.log import OrderLog
-from orderflow.order import stock_lines
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.order import stock_lines
 from shipping.shipments import shipment_id
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance
@@ -20,7 +20,12 @@ from tests.faults.world import ATTEMPTS, RECORD_QUEUE, NeverAnswered, World
 from tests.support.prepared import prepare
 
 PATH = "told by the carrier"
-CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+CONFIRM = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
 ORDERS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "in order": list,
     "backwards": lambda told: told[::-1],

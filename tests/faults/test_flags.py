@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fraud import rules, screen
-from orderflow.flags import Flags
-from orderflow.log import OrderLog
+from fraud.domain import rules
+from fraud.handlers import screen_order
+from orderflow.aws.flags import Flags
+from orderflow.aws.order_log import OrderLog
 from tests.faults.conftest import Tally
 from tests.faults.faults import CRASH_AFTER, LASTING, ONCE, Call, Disturbance, Match, takes
 from tests.faults.paths import PATHS, Path, Stage, begin, finish
@@ -27,7 +28,7 @@ def cold(stage: Stage, path: Path, disturbance: Disturbance) -> World:
     """Return a world whose screening step knows no flags yet, and whose AppConfig can go wrong."""
     world = stage.world(path, disturbance)
     world.aws.appconfigdata.before, world.aws.appconfigdata.after = world.hooks(APPCONFIG)
-    stage.patch.setattr(screen, "FLAGS", unread(path))
+    stage.patch.setattr(screen_order, "FLAGS", unread(path))
     return world
 
 
@@ -74,7 +75,7 @@ def test_flags_that_change_between_two_attempts_never_decide_an_order_twice(stag
         if made[number - 1 : number] != [at]:
             return False
         world.aws.appconfigdata.deploy(hold_every_order=True)
-        stage.patch.setattr(screen, "FLAGS", unread(CONFIRMED))
+        stage.patch.setattr(screen_order, "FLAGS", unread(CONFIRMED))
         return True
 
     disturbance = Disturbance(CRASH_AFTER, match=change)

@@ -10,17 +10,17 @@ from typing import Any, cast
 
 import pytest
 
-from ledger import rules, sheets
-from ledger.post import ENTRIES, FEES, handler
-from orderflow import events
-from orderflow.events import Event
+from ledger.domain import period_shards, posting_rules
+from ledger.handlers.post_entries import ENTRIES, FEES, handler
+from orderflow.domain import events
+from orderflow.domain.events import Event
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB
+from tests.fakes.aws.environment import TABLES, Aws
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
 from tests.faults.sweeps import Sweep
 from tests.faults.world import CONTEXT
-from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB
 from tests.support.orders import STATES, history
 
 BATCH = 3
@@ -73,15 +73,17 @@ class Queue:
     def wrong(self) -> list[str]:
         """Return what is wrong with the books."""
         posted = {item["event_id"]["S"] for item in self.aws.dynamodb.items("LedgerEntries")}
-        wanted = {one.event_id: rules.entry(one, FEES) for one in self.happened}
+        wanted = {one.event_id: posting_rules.entry(one, FEES) for one in self.happened}
         found = [f"{len(self.waiting)} messages are still there"] if self.waiting else []
         found += [f"posted {sorted(posted)}, not {sorted(wanted)}"] if posted != set(wanted) else []
-        hours = sheets.between(sheets.first(NOW - timedelta(hours=1)), sheets.first(NOW + timedelta(hours=2)))
+        hours = period_shards.between(period_shards.first(NOW - timedelta(hours=1)), period_shards.first(NOW + timedelta(hours=2)))
         entries = [entry for name in hours for entry in ENTRIES.of_sheet(name)]
-        sums = {currency: _not_zero(accounts) for currency, accounts in rules.balances(entries).items()}
-        by_hand = {currency: _not_zero(accounts) for currency, accounts in rules.balances(wanted.values()).items()}
+        sums = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(entries).items()}
+        by_hand = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(wanted.values()).items()}
         found += [f"balances are {sums}, entries come to {by_hand}"] if sums != by_hand else []
-        found += [f"{currency} comes to {rules.total(accounts)}" for currency, accounts in sums.items() if rules.total(accounts)]
+        found += [
+            f"{currency} comes to {posting_rules.total(accounts)}" for currency, accounts in sums.items() if posting_rules.total(accounts)
+        ]
         differing = [entry.event_id for entry in entries if entry != wanted.get(entry.event_id)]
         found += [f"{event_id} was not posted as the rules have it" for event_id in differing]
         return [*found, *([f"{len(entries)} entries are on sheets, not {len(wanted)}"] if len(entries) != len(wanted) else [])]

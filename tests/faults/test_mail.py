@@ -12,8 +12,10 @@ os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
 
 import pytest
 
-from notifications import mail
-from orderflow.idempotency import OncePerEvent
+from notifications.handlers import send_emails
+from orderflow.aws.idempotency import OncePerEvent
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Table
+from tests.fakes.aws.services import FakeMail
 from tests.faults.conftest import Tally
 from tests.faults.faults import (
     BROKEN_AFTER,
@@ -28,10 +30,8 @@ from tests.faults.faults import (
 from tests.faults.paths import Stage
 from tests.faults.sweeps import Sweep
 from tests.support import runtime
-from tests.support.dynamodb import Crash, FakeDynamoDB, Table
-from tests.support.services import FakeMail
 
-SAMPLES = Path(__file__).resolve().parents[2] / "events" / "notifications" / "mail"
+SAMPLES = Path(__file__).resolve().parents[2] / "events" / "notifications" / "send_emails"
 BATCHES = ("confirmed", "delivered-twice")
 ATTEMPTS = 5
 # When nobody can know that SES took the mail: it is sent again then. There is no other such moment.
@@ -45,7 +45,7 @@ class Shop:
         self._records: list[dict[str, Any]] = json.loads((SAMPLES / f"{batch}.json").read_text())["Records"]
         self.table, self.ses = FakeDynamoDB(Table("mail", {"id": "S"}), attempts=attempts), FakeMail()
         self._patch = monkeypatch.setattr
-        self._patch(mail, "SES", self.ses)
+        self._patch(send_emails, "SES", self.ses)
         self.start_process()
         for name, service in {"dynamodb": self.table, MAIL: self.ses}.items():
 
@@ -59,7 +59,7 @@ class Shop:
 
     def start_process(self) -> None:
         """Forget what the process had in memory."""
-        self._patch(mail, "ONCE", OncePerEvent[str]("mail", "mail", self.table.client, effect_seconds=mail.SES_SECONDS))
+        self._patch(send_emails, "ONCE", OncePerEvent[str]("mail", "mail", self.table.client, effect_seconds=send_emails.SES_SECONDS))
 
     def expire_claims(self) -> None:
         """Let the time of every claim be over, as it is when SQS delivers a message again."""
@@ -75,7 +75,7 @@ class Shop:
 
     def deliver_once(self, messages: list[dict[str, Any]] | None = None) -> list[str]:
         """Deliver messages, or all of them, and return the ids of those that come back."""
-        answer = mail.handler({"Records": messages or self._records}, runtime.context("mail", milliseconds_left=30_000))
+        answer = send_emails.handler({"Records": messages or self._records}, runtime.context("mail", milliseconds_left=30_000))
         return [str(failed["itemIdentifier"]) for failed in answer["batchItemFailures"]]
 
     def deliver(self) -> None:
@@ -102,7 +102,7 @@ class Shop:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orderflow.idempotency.time.sleep", lambda _: None)
+    monkeypatch.setattr("orderflow.aws.idempotency.time.sleep", lambda _: None)
 
 
 def calls_of_a_run(monkeypatch: pytest.MonkeyPatch, batch: str) -> list[Call]:

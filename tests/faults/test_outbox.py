@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from operations import reconcile
-from orderflow import log
+from operations.handlers import publish_missing_events
+from orderflow.aws import order_log
 from tests.faults.asl import TaskFailed
 from tests.faults.faults import ONCE, Disturbance, takes
 from tests.faults.paths import PATHS, Path, Stage, begin, finish
@@ -23,8 +23,8 @@ RUNS = 4
 
 @pytest.fixture(autouse=True)
 def every_order_is_sampled_and_overdue_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "SAMPLE", 1)
-    monkeypatch.setattr(reconcile, "OVERDUE_AFTER", timedelta(0))
+    monkeypatch.setattr(order_log, "SAMPLE", 1)
+    monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(0))
 
 
 def losing(world: World, nth: int) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.fakes.aws.dynamodb import Parameters
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance
 from tests.faults.invariants import states
@@ -16,7 +17,6 @@ from tests.faults.paths import LENIENT, PATHS, Path, Stage, cancellation, finish
 from tests.faults.sweeps import nothing_wrong
 from tests.faults.test_sweep import wrong
 from tests.faults.world import World
-from tests.support.dynamodb import Parameters
 
 PATIENCE = 20
 # It reads the order and writes; where it comes second, once more.

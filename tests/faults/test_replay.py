@@ -13,37 +13,42 @@ from typing import Any
 
 import pytest
 
-from analytics import count, recalculate
-from analytics.rules import MINUTE
+from analytics.domain.counting_rules import MINUTE
+from analytics.handlers import aggregate, count_events
 from analytics.store import Analytics
 from devtools import template
-from ledger import post
-from loyalty import award
-from orderflow.commands import Command, RecordCapture, RecordDispatch, RecordLoss, RecordRefund
-from orderflow.log import OrderLog
-from orderflow.order import remaining
-from orders import project
+from ledger.handlers import post_entries
+from loyalty.handlers import award_points
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.commands import Command, RecordCapture, RecordDispatch, RecordLoss, RecordRefund
+from orderflow.domain.order import remaining
+from orders.handlers import project
 from tests.conftest import ENVIRONMENT
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Item
+from tests.fakes.aws.environment import TABLES, Aws
+from tests.fakes.aws.event_patterns import matches
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
 from tests.faults.sweeps import Sweep
 from tests.faults.world import ATTEMPTS
 from tests.support import sales
-from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB, Item
-from tests.support.patterns import matches
 from tests.support.prepared import advance, place, prepare
 from tests.support.runtime import CONTEXT
 
 BATCH = 5
-CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+CONFIRM = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
 # What the rules that take replays lead to.
 TAKERS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "OrderViewRule": ("OrdersProject", project.handler),
-    "LedgerRule": ("LedgerPost", post.handler),
-    "LoyaltyAwardRule": ("LoyaltyAward", award.handler),
-    "AnalyticsCountRule": ("AnalyticsCount", count.handler),
+    "LedgerRule": ("LedgerPost", post_entries.handler),
+    "LoyaltyAwardRule": ("LoyaltyAward", award_points.handler),
+    "AnalyticsCountRule": ("AnalyticsCount", count_events.handler),
 }
 KEPT = ("OrderView", "LedgerEntries", "LoyaltyPoints", "AnalyticsSums")
 # When an entry was posted is no part of what it says.
@@ -106,11 +111,11 @@ class Replay:
         """Deliver every batch until it is taken, or came often enough, and let the schedule sum up once."""
         for _ in range(ATTEMPTS):
             self.waiting = [left for batch in self.waiting for left in self._left(*batch) if left[2]]
-        self._current = "AnalyticsRecalculate"
+        self._current = "AnalyticsAggregate"
         try:
-            recalculate.handler({}, CONTEXT)
+            aggregate.handler({}, CONTEXT)
         except (Crash, Exception):  # noqa: BLE001 - whatever it was, it is made up for a minute later
-            recalculate.handler({}, CONTEXT)
+            aggregate.handler({}, CONTEXT)
 
     def _left(self, rule: str, streamed: bool, batch: Events) -> list[Batch]:
         """Deliver a batch once, and return what of it comes again: as a whole, or what failed alone, which is on the queue then."""
@@ -208,7 +213,7 @@ def lived() -> Lived:
     for command in (*happens, RecordRefund("ref_1", "parcel:parcel_1")):
         order = log.record(order, command, source="payments")
     place(log, "ord_2", customer="bob", lines={"SOLD-OUT-LAMP": 1})
-    advance(log, "ord_2", "inventory.reserve", "orders.close")
+    advance(log, "ord_2", "inventory.handlers.reserve_stock", "orders.handlers.finalize_order")
     archived = on_the_bus(aws)
     happened = Replay(archived, tables_of(aws), Disturbance(), streamed=True)
     happened.work()
@@ -238,7 +243,7 @@ class Case:
         replay.work()
         calls = list(enumerate(replay.disturbance.calls))
         assert replay.wrong(lived().kept) == []
-        return [(number, call) for number, call in calls if call.function != "AnalyticsRecalculate"]
+        return [(number, call) for number, call in calls if call.function != "AnalyticsAggregate"]
 
 
 CASES = {

@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-from devtools import invoke
-from orderflow.log import OrderLog
-from orderflow.payment_tokens import PaymentTokens
+from devtools.local import invoke
+from orderflow.aws.order_log import OrderLog
+from orderflow.aws.payment_tokens import PaymentTokens
 from tests.faults.paths import PATHS, Stage
 from tests.faults.world import REVIEW_STEPS, STEPS
 
 ALSO = {"OrdersPlace": ("accepted",)}
-ON_ORDERS = {*STEPS, *REVIEW_STEPS, "OrdersCancel", "OrdersSendBack", "ReviewsDecide", "ReviewsClose"}
+ON_ORDERS = {*STEPS, *REVIEW_STEPS, "OrdersCancel", "OrdersCreateReturn", "ReviewsDecide", "ReviewsClose"}
 
 
 def test_every_step_answers_its_samples_in_their_order(stage: Stage) -> None:

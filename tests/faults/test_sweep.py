@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orders import pricing
+from orders.domain import pricing
 from tests.faults.conftest import Tally
 from tests.faults.faults import LASTING, ONCE, REFUSED, Call, Disturbance, Kind, lasts, takes
 from tests.faults.invariants import states, violations
@@ -21,7 +21,7 @@ from tests.faults.sweeps import Sweep, nothing_wrong
 from tests.faults.world import CONSUMERS as CONSUMED
 from tests.faults.world import STREAMED, NeverAnswered, World
 
-COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersClose")
+COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersFinalize")
 CONSUMERS = ("ShippingRequest", "ShippingWebhook", "InventorySettle", "PaymentsSettle")
 FORWARD = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
 ASKS = ("OrdersPlace", "OrdersCancel", "OrdersPublish", "ShippingWebhook")

@@ -19,17 +19,17 @@ from typing import Any
 
 import msgspec
 
-from orderflow.log import open_shards
+from orderflow.aws.order_log import open_shards
 from tests.conftest import ENVIRONMENT
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Parameters
+from tests.fakes.aws.environment import TABLES, Aws
+from tests.fakes.aws.services import FakeBus, FakeQueues, FakeStreams, FakeTopics, FakeWorkflows
 from tests.faults.asl import ExecutionFailed, Machine, TaskFailed
 from tests.faults.faults import CARRIER, PROVIDER, Call, Disturbance, target_of
 from tests.faults.reviews import Reviews
 from tests.support import webhooks
-from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB, Parameters
 from tests.support.runtime import CONTEXT
 from tests.support.samples import sample
-from tests.support.services import FakeBus, FakeQueues, FakeStreams, FakeTopics, FakeWorkflows
 
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json")
 STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
@@ -40,26 +40,30 @@ STOCK = {"MUG-BLUE": 100, "FILTER-100": 100, "ESPRESSO-PRO": 10, "SOLD-OUT-LAMP"
 PRICES = {"MUG-BLUE": 1250, "FILTER-100": 490, "ESPRESSO-PRO": 289_900, "SOLD-OUT-LAMP": 8900, "LAST-ITEM-CLOCK": 4590}
 
 STEPS = {
-    "InventoryReserve": "inventory.reserve",
-    "FraudScreen": "fraud.screen",
-    "PaymentsAuthorize": "payments.authorize",
-    "OrdersConfirm": "orders.confirm",
-    "OrdersFail": "orders.fail",
-    "ShippingRecall": "shipping.recall",
-    "PaymentsVoid": "payments.void",
-    "InventoryRelease": "inventory.release",
-    "OrdersClose": "orders.close",
+    "InventoryReserve": "inventory.handlers.reserve_stock",
+    "FraudScreen": "fraud.handlers.screen_order",
+    "PaymentsAuthorize": "payments.handlers.authorize_payment",
+    "OrdersConfirm": "orders.handlers.confirm_order",
+    "OrdersFail": "orders.handlers.record_failure",
+    "ShippingRecall": "shipping.handlers.recall_shipment",
+    "PaymentsVoid": "payments.handlers.void_payment",
+    "InventoryRelease": "inventory.handlers.release_stock",
+    "OrdersFinalize": "orders.handlers.finalize_order",
 }
-REVIEW_STEPS = {"ReviewsOpen": "reviews.open", "ReviewsWait": "reviews.wait", "ReviewsExpire": "reviews.expire"}
+REVIEW_STEPS = {
+    "ReviewsOpen": "reviews.handlers.open_review",
+    "ReviewsWait": "reviews.handlers.store_task_token",
+    "ReviewsExpire": "reviews.handlers.expire_review",
+}
 
 CONSUMERS = {
-    "ShippingRequest": ("shipping.request", {"OrderConfirmed", "CancellationFailed"}),
-    "PaymentsSettle": ("payments.settle", {"ShipmentDispatched", "ShipmentLost", "ReturnReceived", "OrderLinesCancelled"}),
-    "ReviewsClose": ("reviews.close", {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}),
+    "ShippingRequest": ("shipping.handlers.request_shipment", {"OrderConfirmed", "CancellationFailed"}),
+    "PaymentsSettle": ("payments.handlers.settle_payment", {"ShipmentDispatched", "ShipmentLost", "ReturnReceived", "OrderLinesCancelled"}),
+    "ReviewsClose": ("reviews.handlers.close_review", {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}),
 }
 
 # What the stream brings instead of the bus; what they cannot work off comes again from their queue.
-STREAMED = {"InventorySettle": ("inventory.settle", {"ShipmentDispatched", "ReturnReceived"})}
+STREAMED = {"InventorySettle": ("inventory.handlers.sync_stock", {"ShipmentDispatched", "ReturnReceived"})}
 
 type Handler = Callable[[Any, Any], Any]
 
@@ -82,16 +86,16 @@ def real() -> Functions:
         **STEPS,
         **REVIEW_STEPS,
         **consumers,
-        "OrdersPlace": "orders.place",
-        "OrdersCancel": "orders.cancel",
-        "OrdersSendBack": "orders.send_back",
-        "OrdersPublish": "orders.publish",
-        "InventoryExpire": "inventory.expire",
-        "OperationsSweep": "operations.sweep",
-        "ReviewsDecide": "reviews.decide",
-        "OperationsReconcile": "operations.reconcile",
-        "ShippingRecord": "shipping.record",
-        "ShippingWebhook": "shipping.webhook",
+        "OrdersPlace": "orders.handlers.place_order",
+        "OrdersCancel": "orders.handlers.cancel_order",
+        "OrdersCreateReturn": "orders.handlers.create_return",
+        "OrdersPublish": "orders.handlers.publish",
+        "InventoryExpire": "inventory.handlers.expire_reservations",
+        "OperationsRecover": "operations.handlers.recover_orders",
+        "ReviewsDecide": "reviews.handlers.decide_review",
+        "OperationsReconcile": "operations.handlers.publish_missing_events",
+        "ShippingRecord": "shipping.handlers.retry_carrier_events",
+        "ShippingWebhook": "shipping.handlers.receive_webhook",
     }
     return Functions({name: importlib.import_module(module).handler for name, module in modules.items()})
 
@@ -217,11 +221,11 @@ class World:
 
     def send_back(self, request: Any) -> Any:
         """Send `POST /orders/{order_id}/returns` in the same way."""
-        return self._answer("OrdersSendBack", request)
+        return self._answer("OrdersCreateReturn", request)
 
     def send(self, body: bytes) -> None:
         """Send the carrier's message to its function URL in the same way."""
-        request = sample("shipping/webhook/unsigned") | {"body": body.decode()}
+        request = sample("shipping/receive_webhook/unsigned") | {"body": body.decode()}
         request["headers"] |= webhooks.headers(body)
         self._answer("ShippingWebhook", request)
 
@@ -363,7 +367,7 @@ class World:
         for _ in range(ATTEMPTS):
             if not any(item.get("open_shard", {}).get("S") in OPEN for item in self.aws.dynamodb.items("OrderLog")):
                 break
-            self.invoke("OperationsSweep", {})
+            self.invoke("OperationsRecover", {})
             started, self.aws.stepfunctions.started = self.aws.stepfunctions.started, []
             for given in started:
                 run += 1

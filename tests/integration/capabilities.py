@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from devtools import emulator
+from devtools.local import emulator
 from devtools.target import Target
 
 # Every capability that a test of this suite names.

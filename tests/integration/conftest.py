@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from devtools import audit_proof, cli, up
+from devtools import cli
 from devtools import target as targets
+from devtools.local import bootstrap
+from devtools.ops import audit_proof
 from tests.integration.capabilities import missing
 from tests.integration.world import World
 from tests.support import contracts
@@ -44,7 +46,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         # Deploying takes its time: show how far it is.
         with capture.global_and_fixture_disabled():
             print()
-            target = up.ready(targets.from_environment())
+            target = bootstrap.ready(targets.from_environment())
     except Exception as error:
         if line := cli.explain(error):
             pytest.exit(f"error: {line}", returncode=1)

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from devtools import issuer
-from devtools.shop import order_body
+from devtools.local import issuer
+from devtools.local.api_client import order_body
 from devtools.web import Answer
 from tests.integration.world import World, eventually, order_types
 

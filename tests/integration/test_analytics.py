@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from orderflow import events
-from orderflow.log import timestamp
+from orderflow.aws.order_log import timestamp
+from orderflow.domain import events
 from tests.integration.world import World, eventually
 
 PRICE = 1250
@@ -29,7 +29,7 @@ def _day(world: World) -> dict[str, Any]:
 
 def _summed_up[T](world: World, look: Callable[[], T], holds: Callable[[T], object], what: str) -> T:
     def found() -> T:
-        world.invoke("AnalyticsRecalculate", {})
+        world.invoke("AnalyticsAggregate", {})
         return look()
 
     return eventually(found, holds, within=world.patience, what=what)
@@ -49,7 +49,7 @@ def test_what_is_sold_is_ranked_and_summed_up_once(world: World):
     best, second, declined = world.products(3, price=PRICE, currency=CURRENCY)
     [short] = world.products(1, stock=4, price=PRICE, currency=CURRENCY)
     world.categorize(category, best, second, declined)
-    world.invoke("AnalyticsRecalculate", {})
+    world.invoke("AnalyticsAggregate", {})
     before = _day(world)
 
     order_ids = [world.buy(customer, best, 2), world.buy(customer, second), world.buy(customer, best)]
@@ -75,7 +75,7 @@ def test_what_is_sold_is_ranked_and_summed_up_once(world: World):
 
     _deliver_again(world, order_ids)
     world.queue_drained("AnalyticsCountQueueUrl")
-    world.invoke("AnalyticsRecalculate", {})
+    world.invoke("AnalyticsAggregate", {})
     assert world.best_sellers(category=category) == wanted
     assert _day(world)["revenue"] == after["revenue"]
     assert world.waiting("AnalyticsCountDeadLettersUrl") == []

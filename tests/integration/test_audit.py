@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from devtools import audit, audit_proof, ui
-from devtools.archive import Archive, rows
-from orderflow import events
+from devtools import ui
+from devtools.ops import audit, audit_proof
+from devtools.ops.audit_archive import Archive, rows
+from orderflow.domain import events
 from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.needs("archive")

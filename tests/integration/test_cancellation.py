@@ -9,12 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from devtools.shop import order_body
+from devtools.local.api_client import order_body
 from devtools.web import Answer
-from orderflow.commands import RecordDelivery, RecordDispatch
-from orderflow.log import OrderLog
-from orderflow.order import remaining
-from orders import pricing
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.commands import RecordDelivery, RecordDispatch
+from orderflow.domain.order import remaining
+from orders.domain import pricing
 from tests.integration.world import World, eventually, order_types
 
 STOCK = 10

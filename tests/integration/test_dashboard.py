@@ -104,7 +104,7 @@ def test_the_page_follows_an_order(world: World, browser: Browser, url: str) -> 
 
         def summed_up() -> int:
             # They are summed up every minute, or when somebody asks for it.
-            world.invoke("AnalyticsRecalculate", {})
+            world.invoke("AnalyticsAggregate", {})
             return _units(page, SKU)
 
         eventually(summed_up, lambda seen: seen >= units + UNITS, within=2 * world.patience, what="the units on the page")

@@ -12,8 +12,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from devtools import issuer
-from devtools.shop import order_body
+from devtools.local import issuer
+from devtools.local.api_client import order_body
 from devtools.web import Answer
 from tests.integration.world import World
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from devtools import flags
 from devtools.cli import UserError
-from devtools.flags import Place
-from orderflow.events import OrderHeldForReview
+from devtools.ops import flags
+from devtools.ops.flags import Place
+from orderflow.domain.events import OrderHeldForReview
 from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.needs("flags")

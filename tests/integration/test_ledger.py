@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from devtools import balance
-from orderflow import events
-from orderflow.commands import (
+from devtools.ops import trial_balance
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain import events
+from orderflow.domain.commands import (
     CloseDispute,
     Command,
     RecordCapture,
@@ -23,10 +24,9 @@ from orderflow.commands import (
     RecordRefund,
     RecordRefundFailure,
 )
-from orderflow.events import Event
-from orderflow.log import OrderLog
-from orderflow.money import Money
-from orderflow.order import remaining
+from orderflow.domain.events import Event
+from orderflow.domain.money import Money
+from orderflow.domain.order import remaining
 from tests.integration.world import World, eventually, postings
 from tests.support import contracts
 
@@ -169,7 +169,7 @@ def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirme
     world.queue_drained("LedgerQueueUrl")
 
     assert world.entries(confirmed) == before
-    assert {found["place"] for found in balance.proof(world.target)["differences"]} == {marker.event_id}
+    assert {found["place"] for found in trial_balance.proof(world.target)["differences"]} == {marker.event_id}
 
 
 def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None, strangers: Callable[[], Event]):
@@ -193,10 +193,10 @@ def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None,
 def test_the_books_add_up_and_a_falsified_entry_is_found(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
     (hold,) = _posted(world, confirmed).values()
     event_id = hold["event_id"]["S"]
-    answer = balance.proof(world.target)
+    answer = trial_balance.proof(world.target)
     assert (answer["outcome"], answer["differences"]) == ("proven", [])
     assert answer["balances"]["EUR"]["sum"] == 0
-    assert balance.main() == 0
+    assert trial_balance.main() == 0
 
     with _heard(world, "LedgerDifferenceFound") as heard, _falsified(world, hold):
         found = _differences(world, bool)
@@ -204,7 +204,7 @@ def test_the_books_add_up_and_a_falsified_entry_is_found(world: World, confirmed
             ("event", event_id, "authorizations", 1),
             ("event", event_id, "holds", -1),
         }
-        assert balance.main() == 1
+        assert trial_balance.main() == 1
         told = eventually(
             lambda: [event for event in heard() if event["data"].items() >= {"place": event_id, "account": "holds"}.items()],
             within=world.patience,
@@ -218,7 +218,7 @@ def test_the_books_add_up_and_a_falsified_entry_is_found(world: World, confirmed
 def _differences(world: World, wanted: Callable[[list[Any]], bool]) -> list[dict[str, Any]]:
     """What the proof finds, once the index by which it reads has followed the table."""
     return eventually(
-        lambda: balance.proof(world.target)["differences"], wanted, within=world.patience, what="a proof of what is there now"
+        lambda: trial_balance.proof(world.target)["differences"], wanted, within=world.patience, what="a proof of what is there now"
     )
 
 

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from orderflow import events
-from orderflow.idempotency import OncePerEvent
-from orderflow.money import Money
+from orderflow.aws.idempotency import OncePerEvent
+from orderflow.domain import events
+from orderflow.domain.money import Money
 from tests.integration.world import World, eventually
 
 BATCH = 10

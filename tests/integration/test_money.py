@@ -10,18 +10,19 @@ from uuid import uuid4
 
 import pytest
 
-from devtools import functionlogs, web
-from devtools.carrier import Carrier
-from devtools.shop import order_body
+from devtools import web
+from devtools.local.api_client import order_body
+from devtools.local.carrier import Carrier
+from devtools.ops import function_logs
 from devtools.target import Target
 from devtools.web import Answer
-from orderflow import events
-from orderflow.events import Fact
-from orderflow.money import Money
-from orderflow.webhooks import signed_headers
-from payments import service
+from orderflow.aws.webhooks import signed_headers
+from orderflow.domain import events
+from orderflow.domain.events import Fact
+from orderflow.domain.money import Money
+from payments import settlement_service
 from payments.provider import Authorized, Voided
-from payments.sandbox import Sandbox
+from payments.sandbox.provider import Sandbox
 from tests.integration.world import World, eventually, postings
 
 # A secret of Standard Webhooks is base64.
@@ -49,7 +50,7 @@ class Provider:
 
     def payment(self, order_id: str) -> Authorized | Voided:
         """What the provider has of an order whose payment it once held."""
-        payment = self.sandbox.look_up(service.payment_key(order_id))
+        payment = self.sandbox.look_up(settlement_service.payment_key(order_id))
         assert isinstance(payment, Authorized | Voided), payment
         return payment
 
@@ -60,7 +61,7 @@ class Provider:
 
     def tell(self, order_id: str, kind: str, **more: object) -> bytes:
         """Post a message about an order's payment, which has to be taken, and return it."""
-        message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "payment": service.payment_key(order_id)}
+        message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "payment": settlement_service.payment_key(order_id)}
         body = json.dumps(message | more).encode()
         answer = self.post(body)
         assert answer.status == 202, answer
@@ -112,7 +113,7 @@ def posted(world: World, order_id: str, kind: str) -> list[tuple[str, int]]:
 
 def said(world: World, function: str, order_id: str) -> set[str]:
     """What a function, named by its logical id, logged about an order."""
-    lines = functionlogs.read(world.target, [world.target.resources[f"{function}Function"]])
+    lines = function_logs.read(world.target, [world.target.resources[f"{function}Function"]])
     return {line.fields.get("message", "") for line in lines if order_id in line.text}
 
 
@@ -203,7 +204,7 @@ def test_a_dispute_is_on_the_log_and_in_the_books(world: World, carrier: Carrier
 
 
 def test_only_the_provider_can_tell(provider: Provider):
-    message = {"message_id": "msg_1", "type": "authorization.expired", "payment": service.payment_key("ord_1")}
+    message = {"message_id": "msg_1", "type": "authorization.expired", "payment": settlement_service.payment_key("ord_1")}
     body = json.dumps(message).encode()
 
     assert provider.post(body, ANOTHER_SECRET).status == 401
@@ -248,9 +249,9 @@ def test_refund_that_fails_later_is_owed_again_and_paid(world: World, carrier: C
     parcel = carrier.dispatch(order_id)
     carrier.lose(order_id, parcel)
     happened(world, order_id, events.PaymentRefunded, within=world.patience + SAGA_SECONDS)
-    provider.sandbox.conclude_refunds(service.payment_key(order_id))
+    provider.sandbox.conclude_refunds(settlement_service.payment_key(order_id))
 
-    provider.tell(order_id, "refund.failed", key=service.refund_key(order_id, f"parcel:{parcel}"))
+    provider.tell(order_id, "refund.failed", key=settlement_service.refund_key(order_id, f"parcel:{parcel}"))
 
     happened(world, order_id, events.PaymentRefunded, 2)
     assert [event.type for event in world.log(order_id)][-3:] == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
@@ -273,8 +274,8 @@ def test_the_nightly_comparison_mends_what_the_provider_took_and_nobody_heard_of
     with world.switched_off("PaymentsSettleRule"):
         parcel = carrier.dispatch(order_id)
         happened(world, order_id, events.ShipmentDispatched)
-        key = service.capture_key(order_id, parcel)
-        taken = provider.sandbox.capture(service.payment_key(order_id), key, Money(PRICE, "EUR"))
+        key = settlement_service.capture_key(order_id, parcel)
+        taken = provider.sandbox.capture(settlement_service.payment_key(order_id), key, Money(PRICE, "EUR"))
         assert not [event for event in world.log(order_id) if event.type == "PaymentCaptured"]
 
         assert world.invoke("PaymentsReconcile", {})["repaired"] >= 1
@@ -287,7 +288,7 @@ def test_the_nightly_comparison_mends_what_the_provider_took_and_nobody_heard_of
 
 def test_the_nightly_comparison_tells_of_money_that_nothing_left_for(world: World, provider: Provider):
     order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
-    provider.sandbox.capture(service.payment_key(order_id), f"{order_id}:by-hand", Money(PRICE, "EUR"))
+    provider.sandbox.capture(settlement_service.payment_key(order_id), f"{order_id}:by-hand", Money(PRICE, "EUR"))
 
     assert world.invoke("PaymentsReconcile", {})["different"] >= 1
 

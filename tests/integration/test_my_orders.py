@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 
-from devtools import rebuild
+from devtools.ops import rebuild_view
 from tests.integration.world import World, eventually
 
 # Seconds after which a message whose first delivery failed, such as in a burst of cold starts, was there a second time.
@@ -70,7 +70,7 @@ def test_it_is_right_again_after_a_rebuild_while_orders_go_on(world: World):
     )
 
     with ThreadPoolExecutor(2) as pool:
-        rebuilding = pool.submit(rebuild.rebuild, world.target)
+        rebuilding = pool.submit(rebuild_view.rebuild, world.target)
         meanwhile = [world.buy(customer, sku) for _ in range(3)]
         dropped, listed = rebuilding.result()
 

@@ -10,8 +10,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from localstack_client.session import Session  # pyright: ignore[reportMissingTypeStubs]
 
-from devtools import functionlogs
-from devtools.shop import ADDRESS, order_body
+from devtools.local.api_client import ADDRESS, order_body
+from devtools.ops import function_logs
 from devtools.target import STACK
 from tests.integration.world import World, eventually
 
@@ -23,8 +23,8 @@ def test_every_line_about_an_order_carries_its_correlation_id(world: World):
     order_id = _place(world, customer, correlation_id)
     world.mails(order_id)
 
-    def about() -> list[functionlogs.Line]:
-        lines = functionlogs.read(world.target, functionlogs.functions(world.target))
+    def about() -> list[function_logs.Line]:
+        lines = function_logs.read(world.target, function_logs.functions(world.target))
         # A batch of the outbox holds events of several orders: its one line names them all, and belongs to none.
         return [line for line in lines if order_id in line.text and "event_ids" not in line.fields]
 
@@ -40,7 +40,7 @@ def test_no_line_tells_who_the_customer_is_or_how_they_pay(world: World):
     order_id = _place(world, customer, "correlation")
     world.mails(order_id)
 
-    lines = functionlogs.read(world.target, functionlogs.functions(world.target))
+    lines = function_logs.read(world.target, function_logs.functions(world.target))
 
     text = "\n".join(line.text for line in lines)
     assert order_id in text

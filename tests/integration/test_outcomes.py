@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from devtools import seed
-from devtools.shop import order_body
+from devtools.local import seed
+from devtools.local.api_client import order_body
 from tests.integration.world import World, order_types
 
 RESERVED = ["OrderPlaced", "StockReserved"]

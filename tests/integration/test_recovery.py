@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from devtools import emulator, functionlogs
+from devtools.local import emulator
+from devtools.ops import function_logs
 from tests.integration.world import BESIDE, World, eventually, order_types
 
 AGES_AGO = timedelta(days=1)
@@ -78,7 +79,7 @@ def _by_the_saga(world: World, order_id: str) -> list[str]:
 
 def _reservations_tried(world: World, order_id: str) -> int:
     """How often the saga's first step came to an answer for an order."""
-    lines = functionlogs.read(world.target, [world.target.resources["InventoryReserveFunction"]])
+    lines = function_logs.read(world.target, [world.target.resources["InventoryReserveFunction"]])
     return sum(line.fields.get("order_id") == order_id and line.fields.get("message") == "done" for line in lines)
 
 
@@ -108,7 +109,7 @@ def test_the_sweeper_brings_an_order_to_its_end_whose_saga_never_ran(world: Worl
         _grow_old(world, order_id)
         swept_at = datetime.now(UTC)
 
-        world.invoke("OperationsSweep", {})
+        world.invoke("OperationsRecover", {})
 
         assert world.outcome(customer, order_id) == "confirmed"
     assert world.log(order_id)[1].occurred_at >= swept_at

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from uuid import uuid4
 
-from devtools.shop import Shop, order_body
+from devtools.local.api_client import Shop, order_body
 from devtools.web import Answer
 from tests.integration.world import ANSWER_SECONDS, World, eventually, same_answers
 

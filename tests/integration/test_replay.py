@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import pytest
 
-from analytics import rules
+from analytics.domain import counting_rules
 from analytics.store import Analytics
-from devtools import replay
-from devtools.carrier import Carrier
 from devtools.cli import UserError
-from devtools.shop import order_body
-from orderflow import events
+from devtools.local.api_client import order_body
+from devtools.local.carrier import Carrier
+from devtools.ops import replay
+from orderflow.domain import events
 from tests.integration.world import World, eventually
 
 PRICE, STOCK = 1250, 100
@@ -103,7 +103,7 @@ def _points(world: World, customer: str) -> int:
 
 def _summed_up(world: World, lives: Lives) -> tuple[list[tuple[str, int]], dict[str, Any]]:
     """What sells best of the category, and what is counted by event id, once everything that was counted is summed up."""
-    world.invoke("AnalyticsRecalculate", {})
+    world.invoke("AnalyticsAggregate", {})
     counted = {
         one.event_id: one
         for minute in _minutes(world, lives)
@@ -115,7 +115,7 @@ def _summed_up(world: World, lives: Lives) -> tuple[list[tuple[str, int]], dict[
 
 def _counting(world: World, lives: Lives) -> dict[str, Any]:
     """What the events count as by their ids, those that count."""
-    counts = [rules.count(event) for order_id in lives.orders for event in world.log(order_id)]
+    counts = [counting_rules.count(event) for order_id in lives.orders for event in world.log(order_id)]
     return {one.event_id: one for one in counts if one.counters}
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from devtools import issuer
+from devtools.local import issuer
 from devtools.web import Answer
 from tests.integration.world import World, eventually, order_types
 

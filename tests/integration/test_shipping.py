@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 import pytest
 
 from devtools import web
-from devtools.carrier import Carrier
-from devtools.shop import order_body
-from orderflow import events
-from orderflow.commands import RequestCancellation
-from orderflow.log import OrderLog
-from orderflow.webhooks import signed_headers
+from devtools.local.api_client import order_body
+from devtools.local.carrier import Carrier
+from orderflow.aws.order_log import OrderLog
+from orderflow.aws.webhooks import signed_headers
+from orderflow.domain import events
+from orderflow.domain.commands import RequestCancellation
 from shipping.carrier import CarrierRefused
 from shipping.shipments import shipment_id
-from shipping.store import Tracks
+from shipping.tracking_store import Tracks
 from tests.integration.world import World, eventually
 
 # A secret of Standard Webhooks is base64.

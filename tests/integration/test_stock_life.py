@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from orderflow.commands import ApproveReview, Command, RecordDelivery, RecordDispatch, RecordReturn, RequestReturn
-from orderflow.events import StockLine
-from orderflow.log import OrderLog
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.commands import ApproveReview, Command, RecordDelivery, RecordDispatch, RecordReturn, RequestReturn
+from orderflow.domain.events import StockLine
 from tests.integration.world import World, eventually
 
 EXPENSIVE = 289_900

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from devtools.shop import order_body
-from orders.unpaid import MAX_UNITS
+from devtools.local.api_client import order_body
+from orders.domain.unpaid_limits import MAX_UNITS
 from tests.integration.world import World, eventually
 
 # So many of it make an order that is held for a review.

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from devtools.shop import order_body
-from inventory.rules import SHELVES
+from devtools.local.api_client import order_body
+from inventory.domain.stock_rules import SHELVES
 from tests.integration.world import BESIDE, World, eventually
 
 ORDERS = 500

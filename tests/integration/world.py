@@ -14,14 +14,15 @@ from uuid import uuid4
 
 import msgspec
 
-from devtools import issuer, seed, web
-from devtools.shop import Shop, has_ended, mails, order_body, state_of
+from devtools import web
+from devtools.local import issuer, seed
+from devtools.local.api_client import Shop, has_ended, mails, order_body, state_of
 from devtools.target import Target
 from devtools.web import Answer
-from inventory.rules import SHELVES
-from orderflow import events
-from payments.accounts import Account
+from inventory.domain.stock_rules import SHELVES
+from orderflow.domain import events
 from payments.provider import Authorized
+from payments.sandbox.accounts import Account
 from tests.integration.capabilities import missing
 
 # Seconds that an order without a fault may take, by target, on a busy machine: LocalStack starts a container for each function.

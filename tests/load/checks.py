@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from analytics.rules import ALL, TOP, Rank, units, without_units
+from analytics.domain.counting_rules import ALL, TOP, Rank, units, without_units
 from analytics.store import Analytics
-from ledger.rules import ACCOUNTS
+from ledger.domain.posting_rules import ACCOUNTS
 from tests.load.synthetic import Truth
 
 

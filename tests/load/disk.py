@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.support.dynamodb import Ordered
+from tests.fakes.aws.dynamodb import Ordered
 
 # The sort key of a table that has none.
 _NONE = ""

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from itertools import batched
 from typing import Any
 
-from analytics.rules import ALL, without_units
+from analytics.domain.counting_rules import ALL, without_units
 from analytics.store import Analytics
 from devtools.cli import UserError
 from devtools.target import Target
-from ledger import rules
-from orderflow import events
-from orderflow.events import Event
+from ledger.domain import posting_rules
+from orderflow.domain import events
+from orderflow.domain.events import Event
 from tests.load import checks
 from tests.load.synthetic import Orders, logged
 
@@ -52,7 +52,7 @@ def bring(target: Target, number: int, progress: Progress) -> Came:
         UserError: they do not have them in `PATIENCE` seconds.
     """
     _only_feed(target)
-    fees = rules.parse_fees(_setting(target, "LedgerPost", "PROVIDER_FEES"))
+    fees = posting_rules.parse_fees(_setting(target, "LedgerPost", "PROVIDER_FEES"))
     orders, twice = Orders(1, fees.basis_points, fees.fixed), 0
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
@@ -71,7 +71,7 @@ def bring(target: Target, number: int, progress: Progress) -> Came:
 
 
 def _wait(target: Target, sums: Analytics, orders: Orders, began: float, progress: Progress) -> None:
-    truth, recalculate = orders.truth, target.resources["AnalyticsRecalculateFunction"]
+    truth, recalculate = orders.truth, target.resources["AnalyticsAggregateFunction"]
     while True:
         target.client("lambda").invoke(FunctionName=recalculate, Payload=b"{}")
         entries, counted = sum(1 for _ in _entries(target)), sums.sum(ALL).counters

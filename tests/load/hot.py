@@ -7,7 +7,7 @@ generator and conflicts of its own. What it takes from where:
   (`TransactionConflict`), a single write that meets one is refused (`TransactionConflictException`), a read sees what was committed
 - times: a call is there after a single-digit number of milliseconds, a transaction after two rounds of that, prepare and
   commit, and holds its items from the middle of the first to the end of the second; `slowness` makes all of it longer
-- pauses between attempts: those of the code, `orderflow.log.pause`, and of the workflow, read from its definition.
+- pauses between attempts: those of the code, `orderflow.aws.order_log.pause`, and of the workflow, read from its definition.
   botocore does not repeat a cancelled transaction
 - functions: an order goes to the process that was busy last, or to a new one, which knows of no product yet
 """
@@ -26,13 +26,13 @@ from typing import Any
 
 from inventory import reservations
 from inventory.store import Inventory
-from orderflow import log as orderlog
-from orderflow.events import Address, Customer, Line, OrderPlaced
-from orderflow.log import Contention, OrderLog
-from orderflow.money import Money
+from orderflow.aws import order_log as orderlog
+from orderflow.aws.order_log import Contention, OrderLog
+from orderflow.domain.events import Address, Customer, Line, OrderPlaced
+from orderflow.domain.money import Money
+from tests.fakes.aws.dynamodb import FakeDynamoDB, Parameters, client_error
+from tests.fakes.aws.environment import TABLES
 from tests.load.clock import Clock
-from tests.support.aws import TABLES
-from tests.support.dynamodb import FakeDynamoDB, Parameters, client_error
 
 SAGA = Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json"
 SKU, OTHER = "HOT-RECORD", "MUG-BLUE"

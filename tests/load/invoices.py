@@ -20,16 +20,16 @@ from typing import Any
 
 from devtools import template
 from invoices import issuing
-from invoices.documents import Documents
-from invoices.numbers import Invoices
-from orderflow.clients import CONNECTIONS
-from orderflow.events import encode
-from orderflow.log import OrderLog
+from invoices.document_store import Documents
+from invoices.invoice_store import Invoices
+from orderflow.aws.clients import CONNECTIONS
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.events import encode
+from tests.fakes.aws.dynamodb import FakeDynamoDB
+from tests.fakes.aws.environment import TABLES
 from tests.load import hot
 from tests.load.clock import Clock
 from tests.support import orders
-from tests.support.aws import TABLES
-from tests.support.dynamodb import FakeDynamoDB
 
 # So many a second are all at once.
 AT_ONCE = 1_000_000
@@ -169,7 +169,7 @@ def row(case: Case, found: Outcome) -> tuple[str, ...]:
 
 
 def _side_by_side(clock: Clock) -> Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]:
-    """Return what `orderflow.sidebyside` does, on this clock."""
+    """Return what `orderflow.aws.parallel` does, on this clock."""
 
     def each(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         some = list(items)

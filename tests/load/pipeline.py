@@ -28,23 +28,25 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-from analytics import count as analytics_count
-from analytics import recalculate
+from analytics.handlers import aggregate
+from analytics.handlers import count_events as analytics_count
 from analytics.store import Analytics
-from devtools import compare, template
+from devtools import template
 from devtools.bench.cost import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT, bill
 from devtools.bench.proxy import Call
 from devtools.bench.units import Index, Key, Meter, Schema
-from ledger import post
-from orderflow import events
-from orderflow.observability import logger
-from orders import publish
+from devtools.ops import compare
+from ledger.handlers import post_entries
+from orderflow.aws.observability import logger
+from orderflow.domain import events
+from orders.handlers import publish
+from tests.fakes.aws import clients
+from tests.fakes.aws.dynamodb import FakeDynamoDB, forget
+from tests.fakes.aws.environment import TABLES, Aws
 from tests.load import checks
 from tests.load.disk import OnDisk
 from tests.load.synthetic import PER_MINUTE, PRODUCTS, START, Orders, logged
-from tests.support import clients, runtime
-from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import FakeDynamoDB, forget
+from tests.support import runtime
 
 TWICE = 25
 LATE = 100
@@ -52,7 +54,7 @@ LATE_FOR = timedelta(minutes=4)
 REMEMBERED = 10_000
 MINUTE = timedelta(minutes=1)
 CONTEXT = runtime.context()
-HANDLERS = {"AnalyticsCount": analytics_count.handler, "LedgerPost": post.handler}
+HANDLERS = {"AnalyticsCount": analytics_count.handler, "LedgerPost": post_entries.handler}
 
 
 class _Recent(OrderedDict[Key, int]):
@@ -133,7 +135,7 @@ class Pipeline:
         self._folder = folder
         self._files: list[OnDisk] = []
         self._aws = Aws(FakeDynamoDB(*TABLES, storage=self._file, keeps_changes=False))
-        self.orders = Orders(seed, post.FEES.basis_points, post.FEES.fixed, products)
+        self.orders = Orders(seed, post_entries.FEES.basis_points, post_entries.FEES.fixed, products)
         self.used, self.clock = Tally(), Tally()
         self.minutes = self.twice = self.late = self.sold = 0
         self._skus = set[str]()
@@ -286,7 +288,7 @@ class Pipeline:
         self.minutes += 1
         self.sold += len(self._skus)
         self._skus.clear()
-        self._invoke("AnalyticsRecalculate", recalculate.handler, {})
+        self._invoke("AnalyticsAggregate", aggregate.handler, {})
         self._into = self.used
 
     def _invoke(self, name: str, handler: Any, event: Any) -> None:

@@ -16,13 +16,13 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import accumulate
 from typing import Any
 
-from orderflow import commands as do
-from orderflow import events
-from orderflow.commands import Command, Refusal, decide
-from orderflow.events import Address, Customer, Event, Fact, Line, OrderPlaced, Shortage, StockLine
-from orderflow.log import SAMPLE, WAITING, timestamp
-from orderflow.money import Money
-from orderflow.order import Order, Screening, evolve, stock_lines
+from orderflow.aws.order_log import SAMPLE, WAITING, timestamp
+from orderflow.domain import commands as do
+from orderflow.domain import events
+from orderflow.domain.commands import Command, Refusal, decide
+from orderflow.domain.events import Address, Customer, Event, Fact, Line, OrderPlaced, Shortage, StockLine
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order, Screening, evolve, stock_lines
 
 START = datetime(2026, 3, 31, 22, 0, tzinfo=UTC)
 PER_MINUTE = 600

@@ -15,9 +15,9 @@ import requests
 import stripe
 
 from payments.provider import PaymentProvider
-from payments.sandbox import Sandbox
-from payments.stripe_provider import Stripe, connected
-from tests.support.dynamodb import FakeDynamoDB, Index, Table
+from payments.sandbox.provider import Sandbox
+from payments.stripe.provider import Stripe, connected
+from tests.fakes.aws.dynamodb import FakeDynamoDB, Index, Table
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60

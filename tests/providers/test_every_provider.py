@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orderflow.money import Money
+from orderflow.domain.money import Money
 from payments.provider import Authorized, Contradiction, Declined, Payment, PaymentProvider, ProviderRefused, ProviderUnavailable, Voided
 from tests.providers.conftest import Subject
 

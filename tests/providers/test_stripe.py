@@ -11,8 +11,8 @@ import pytest
 import requests
 import stripe
 
-from orderflow.money import Money
-from payments import messages
+from orderflow.domain.money import Money
+from payments.domain import webhook_events
 from payments.provider import (
     Authorized,
     Contradiction,
@@ -23,10 +23,10 @@ from payments.provider import (
     ProviderUnavailable,
     Voided,
 )
-from payments.stripe_objects import BY_HAND
-from payments.stripe_provider import Stripe, connected
+from payments.stripe.mapping import BY_HAND
+from payments.stripe.provider import Stripe, connected
+from tests.fakes.aws.dynamodb import FakeDynamoDB, Table, answer_lost
 from tests.providers.conftest import Wire
-from tests.support.dynamodb import FakeDynamoDB, Table, answer_lost
 
 TOTAL = Money(2500, "EUR")
 VISA = "pm_card_visa"
@@ -281,9 +281,9 @@ def test_all_disputes_of_a_payment_are_found(through_stripe: Stripe, bank: Calla
 
     found = through_stripe.disputes(key)
 
-    disputed = {one.dispute_id: one.amount for one in found if isinstance(one, messages.Disputed)}
+    disputed = {one.dispute_id: one.amount for one in found if isinstance(one, webhook_events.Disputed)}
     assert disputed == {first["id"]: Money(2600, "USD"), second["id"]: euros(100)}
-    assert [one.outcome for one in found if isinstance(one, messages.Decided)] == ["lost"]
+    assert [one.outcome for one in found if isinstance(one, webhook_events.Decided)] == ["lost"]
     assert through_stripe.disputes("ord_unknown:authorize") == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from devtools.contracts.catalogue import SCHEMAS, schema
+from devtools.checks.contracts.catalogue import SCHEMAS, schema
 
 VERSIONS = sorted((path.parent.name, int(path.stem)) for path in SCHEMAS.glob("*/*.json") if path.stem.isdigit())
 ENVELOPE = {"event_id", "schema_version", "source", "data"}

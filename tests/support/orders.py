@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from orderflow import events
-from orderflow.commands import (
+from orderflow.domain import events
+from orderflow.domain.commands import (
     ApproveReview,
     CancelOrder,
     CloseDispute,
@@ -43,9 +43,9 @@ from orderflow.commands import (
     RequestReturn,
     decide,
 )
-from orderflow.events import Address, Customer, Event, Fact, Line, Shortage, StockLine
-from orderflow.money import Money
-from orderflow.order import Order, Screening, evolve
+from orderflow.domain.events import Address, Customer, Event, Fact, Line, Shortage, StockLine
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order, Screening, evolve
 
 ORDER_ID = "ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 CORRELATION_ID = "request-0001"

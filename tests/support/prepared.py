@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devtools.invoke import OUTSIDE
-from devtools.seed import PRODUCTS
-from orderflow.clients import client
-from orderflow.commands import (
+from devtools.local.invoke import OUTSIDE
+from devtools.local.seed import PRODUCTS
+from orderflow.aws.clients import client
+from orderflow.aws.payment_tokens import PaymentTokens
+from orderflow.domain.commands import (
     CancelOrder,
     Command,
     ConfirmOrder,
@@ -27,15 +28,14 @@ from orderflow.commands import (
     RecordVoid,
     RejectOrder,
 )
-from orderflow.events import Address, Customer, Line, OrderPlaced, Shortage
-from orderflow.money import Money
-from orderflow.order import Order, Screening
-from orderflow.payment_tokens import PaymentTokens
+from orderflow.domain.events import Address, Customer, Line, OrderPlaced, Shortage
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order, Screening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orderflow.log import OrderLog
+    from orderflow.aws.order_log import OrderLog
 
 PREPARED: dict[str, dict[str, Any]] = json.loads((Path(__file__).resolve().parents[2] / "events" / "prepared.json").read_text())
 
@@ -104,15 +104,15 @@ def _screened(order: Order) -> Command:
 
 
 _COMMANDS: dict[str, Callable[[Order], Command]] = {
-    "inventory.reserve": _reserved,
-    "fraud.screen": _screened,
-    "payments.authorize": lambda _order: RecordAuthorization("auth_1"),
+    "inventory.handlers.reserve_stock": _reserved,
+    "fraud.handlers.screen_order": _screened,
+    "payments.handlers.authorize_payment": lambda _order: RecordAuthorization("auth_1"),
     "payments.decline": lambda _order: RecordDecline("card_declined"),
-    "payments.void": lambda _order: RecordVoid("auth_1"),
-    "inventory.release": lambda _order: RecordRelease(),
-    "orders.confirm": lambda _order: ConfirmOrder(),
-    "orders.fail": lambda _order: FailFulfilment("authorize", "States.TaskFailed"),
-    "orders.close": lambda order: CancelOrder() if order.cancellation else RejectOrder(),
-    "shipping.recall": lambda order: RecordRecall(f"{order.order_id}:shipment"),
+    "payments.handlers.void_payment": lambda _order: RecordVoid("auth_1"),
+    "inventory.handlers.release_stock": lambda _order: RecordRelease(),
+    "orders.handlers.confirm_order": lambda _order: ConfirmOrder(),
+    "orders.handlers.record_failure": lambda _order: FailFulfilment("authorize", "States.TaskFailed"),
+    "orders.handlers.finalize_order": lambda order: CancelOrder() if order.cancellation else RejectOrder(),
+    "shipping.handlers.recall_shipment": lambda order: RecordRecall(f"{order.order_id}:shipment"),
     **OUTSIDE,
 }

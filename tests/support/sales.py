@@ -6,9 +6,9 @@ import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orderflow import events
-from orderflow.events import Event
-from orderflow.money import Money
+from orderflow.domain import events
+from orderflow.domain.events import Event
+from orderflow.domain.money import Money
 
 # Two minutes before another day and month.
 BEGIN = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)

@@ -14,7 +14,7 @@ EVENTS = Path(__file__).resolve().parents[2] / "events"
 
 
 def sample(path: str) -> Any:
-    """Return a sample event, such as `orders/place/accepted`."""
+    """Return a sample event, such as `orders/place_order/accepted`."""
     return msgspec.json.decode(_contents(path))
 
 
@@ -45,7 +45,7 @@ def waking(*order_ids: str) -> Any:
 
 
 def names(folder: str) -> list[str]:
-    """Return the sample events of a function, such as `orders/place`."""
+    """Return the sample events of a function, such as `orders/place_order`."""
     found = sorted(path.stem for path in (EVENTS / folder).glob("*.json") if not path.stem.endswith(".answer"))
     assert found, f"no sample events in {folder}"
     return [f"{folder}/{name}" for name in found]

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import time
 
-from orderflow.webhooks import SIGNATURE, signed_headers
+from orderflow.aws.webhooks import SIGNATURE, signed_headers
 
 
 def headers(body: bytes, *, secret: str = "secret", age: float = 0, message_id: str = "msg_1") -> dict[str, str]:

@@ -17,15 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from analytics import count, leaderboard, recalculate, recalculation, requests, rules, sales
+from analytics import aggregation, api_models
 from analytics import store as stores
+from analytics.domain import counting_rules
+from analytics.handlers import aggregate, count_events, get_leaderboard, get_sales
 from analytics.store import Analytics, Range
-from orderflow import events
-from orderflow.events import Event
-from orderflow.money import Money
+from orderflow.domain import events
+from orderflow.domain.events import Event
+from orderflow.domain.money import Money
+from tests.fakes.aws.dynamodb import Crash, crash_at
+from tests.fakes.aws.environment import Aws
 from tests.support import orders, samples
-from tests.support.aws import Aws
-from tests.support.dynamodb import Crash, crash_at
 from tests.support.runtime import CONTEXT
 from tests.support.sales import BEGIN, CUSTOMER, confirmed, event, paid_back, placed, record, rejected, short, streamed
 
@@ -61,7 +63,7 @@ def sums(aws: Aws) -> dict[str, Any]:
         if item["period"]["S"] == "board":
             period, _, category = place.partition("/")
             found[place] = store(aws).leaderboard(period, category)
-        elif item["period"]["S"] in PARENTS or len(item["period"]["S"]) in {rules.HOUR, rules.MONTH}:
+        elif item["period"]["S"] in PARENTS or len(item["period"]["S"]) in {counting_rules.HOUR, counting_rules.MONTH}:
             found[place] = store(aws).sum(place).counters
     return found | units(aws)
 
@@ -85,24 +87,24 @@ def told(*batches: list[Event]) -> dict[str, Any]:
     aws = Aws()
     aws.lend()
     for batch in filter(None, batches):
-        assert count.handler(streamed(*batch), CONTEXT) == {"batchItemFailures": []}
-        recalculate.handler({}, CONTEXT)
+        assert count_events.handler(streamed(*batch), CONTEXT) == {"batchItemFailures": []}
+        aggregate.handler({}, CONTEXT)
     return sums(aws)
 
 
 @given(HAPPENED)
 def test_all_levels_come_to_the_same_and_to_what_happened(happened: list[Event]) -> None:
     found = told(happened)
-    counts = [rules.count(one) for one in happened]
+    counts = [counting_rules.count(one) for one in happened]
 
-    def wanted(period: str) -> rules.Counters:
-        return rules.added(one.counters for one in counts if period in {"all", one.minute[: len(period)]})
+    def wanted(period: str) -> counting_rules.Counters:
+        return counting_rules.added(one.counters for one in counts if period in {"all", one.minute[: len(period)]})
 
     for period, content in found.items():
         if period.startswith("products/"):
-            assert content == rules.units(wanted(period.removeprefix("products/")))
+            assert content == counting_rules.units(wanted(period.removeprefix("products/")))
         elif "/" not in period:
-            assert content == rules.without_units(wanted(period))
+            assert content == counting_rules.without_units(wanted(period))
     assert {one.minute for one in counts if one.counters} <= found.keys()
 
 
@@ -116,8 +118,8 @@ def test_order_duplicates_and_batches_make_no_difference(happened: list[Event], 
 
 
 def test_what_each_event_counts_as() -> None:
-    def counted(fact: events.Fact) -> rules.Counters:
-        return rules.count(event(1, fact)).counters
+    def counted(fact: events.Fact) -> counting_rules.Counters:
+        return counting_rules.count(event(1, fact)).counters
 
     assert counted(placed()) == {"orders": 1}
     assert counted(confirmed({"MUG": 2, "TEA": 1})) == {
@@ -137,46 +139,50 @@ def test_what_each_event_counts_as() -> None:
 
 def test_an_event_counts_in_its_own_minute_of_utc() -> None:
     late = replace(event(1, placed()), occurred_at=datetime.fromisoformat("2026-02-01T01:00:59.999999+02:00"))
-    assert rules.count(late).minute == "2026-01-31T23:00"
+    assert counting_rules.count(late).minute == "2026-01-31T23:00"
 
 
 def test_a_late_report_counts_in_the_minute_that_its_sender_says() -> None:
     late = replace(event(1, placed()), occurred_at=orders.START, recorded_at=orders.START + timedelta(days=3))
-    assert rules.count(late).minute == "2026-01-15T10:30"
+    assert counting_rules.count(late).minute == "2026-01-15T10:30"
 
 
 @pytest.mark.parametrize("state", sorted(orders.STATES))
 def test_order_has_at_most_one_outcome(state: str) -> None:
-    counters = rules.added(rules.count(one).counters for one in orders.history(*orders.STATES[state]))
+    counters = counting_rules.added(counting_rules.count(one).counters for one in orders.history(*orders.STATES[state]))
     assert counters.get("orders", 0) == (state != "new")
-    outcomes = rules.part(counters, "outcome")
+    outcomes = counting_rules.part(counters, "outcome")
     assert set(outcomes.values()) <= {1}
     assert len(outcomes) < 2
 
 
 def test_a_leaderboard_has_the_hundred_best_of_all_and_of_each_category() -> None:
     counters = {f"units/c{number % 2}/SKU-{number:03}": 1000 - number // 2 for number in range(250)}
-    sold = rules.by_category(rules.units({**counters, "units//OTHER": 5000, "orders": 7}))
-    boards = {category: rules.best((), some) for category, some in sold.items()}
+    sold = counting_rules.by_category(counting_rules.units({**counters, "units//OTHER": 5000, "orders": 7}))
+    boards = {category: counting_rules.best((), some) for category, some in sold.items()}
     assert [len(boards[name]) for name in ("", "c0", "c1")] == [100, 100, 100]
-    assert boards[""][:3] == (rules.Rank("OTHER", 5000), rules.Rank("SKU-000", 1000), rules.Rank("SKU-001", 1000))
-    assert boards["c1"][0] == rules.Rank("SKU-001", 1000)
+    assert boards[""][:3] == (
+        counting_rules.Rank("OTHER", 5000),
+        counting_rules.Rank("SKU-000", 1000),
+        counting_rules.Rank("SKU-001", 1000),
+    )
+    assert boards["c1"][0] == counting_rules.Rank("SKU-001", 1000)
 
 
 @given(st.lists(st.dictionaries(st.integers(0, 400).map("SKU-{}".format), st.integers(1, 50), max_size=80), max_size=8))
 def test_leaderboard_merged_from_sold_products_equals_full_ranking(batches: list[dict[str, int]]) -> None:
-    board: tuple[rules.Rank, ...] = ()
+    board: tuple[counting_rules.Rank, ...] = ()
     every = Counter[str]()
     for batch in batches:
         every.update(batch)
-        board = rules.best(board, {sku: every[sku] for sku in batch})
-    assert board == rules.best((), every)
+        board = counting_rules.best(board, {sku: every[sku] for sku in batch})
+    assert board == counting_rules.best((), every)
 
 
 def asked_for(module: Any, context: Any, **query: str) -> Any:
     """Return what staff are answered."""
-    request = samples.sample(samples.names(module.__name__.replace(".", "/"))[0])
-    request["requestContext"]["authorizer"]["groups"] = requests.GROUP
+    request = samples.sample(samples.names(module.__name__.replace(".handlers.", "/"))[0])
+    request["requestContext"]["authorizer"]["groups"] = api_models.GROUP
     answer = module.handler({**request, "queryStringParameters": query}, context)
     assert answer["statusCode"] == 200, answer
     return json.loads(answer["body"])
@@ -188,11 +194,11 @@ def test_the_hundred_best_are_answered_of_all_times_and_a_day_and_of_a_category_
     for number, units in enumerate(days.values()):
         for part in range(0, 240, 40):
             ordered = confirmed(dict(list(units.items())[part : part + 40]))
-            count.handler(streamed(event(1000 * number + part, ordered, 86_400 * number)), context)
-    recalculate.handler({}, context)
+            count_events.handler(streamed(event(1000 * number + part, ordered, 86_400 * number)), context)
+    aggregate.handler({}, context)
 
     def best(**query: str) -> list[tuple[str, int]]:
-        return [(one["sku"], one["units"]) for one in asked_for(leaderboard, context, limit="100", **query)["products"]]
+        return [(one["sku"], one["units"]) for one in asked_for(get_leaderboard, context, limit="100", **query)["products"]]
 
     every = {sku: days["2026-01-31"][sku] + days["2026-02-01"][sku] for sku in sold}
     for period, units in {"": every, **days}.items():
@@ -207,8 +213,8 @@ def test_a_minute_and_a_day_have_orders_revenue_outcomes_refunds_and_stock_outs(
     batch = [event(number, fact, number) for number, fact in enumerate([*happened, paid_back(100), paid_back(7, "JPY")])]
     late = [event(100, placed(), -60), event(101, rejected("fraud_refused"), 180)]
     for delivered in (batch[::-1], late, batch):
-        count.handler(streamed(*delivered), context)
-        recalculate.handler({}, context)
+        count_events.handler(streamed(*delivered), context)
+        aggregate.handler({}, context)
     of_the_minute = {
         "orders": 3,
         "outcomes": [
@@ -221,8 +227,8 @@ def test_a_minute_and_a_day_have_orders_revenue_outcomes_refunds_and_stock_outs(
         "cancelled_later": 0,
     }
 
-    minutes = asked_for(sales, context, per="minute", **{"from": "2026-01-31T23:58", "to": "2026-02-01T00:01"})["sales"]
-    days = asked_for(sales, context, **{"from": "2026-01-31", "to": "2026-02-01"})["sales"]
+    minutes = asked_for(get_sales, context, per="minute", **{"from": "2026-01-31T23:58", "to": "2026-02-01T00:01"})["sales"]
+    days = asked_for(get_sales, context, **{"from": "2026-01-31", "to": "2026-02-01"})["sales"]
 
     assert minutes[0] == {"period": "2026-01-31T23:58", **of_the_minute}
     assert [one["period"] for one in minutes] == ["2026-01-31T23:58", "2026-02-01T00:01"]
@@ -238,15 +244,15 @@ def test_wherever_summing_up_dies_the_next_run_makes_up_for_it(aws: Aws, operati
     for call in range(1, 30):
         aws = Aws()
         aws.lend()
-        count.handler(streamed(*happened[:3]), CONTEXT)
-        count.handler(streamed(*happened[2:]), CONTEXT)
+        count_events.handler(streamed(*happened[:3]), CONTEXT)
+        count_events.handler(streamed(*happened[2:]), CONTEXT)
         setattr(aws.dynamodb, when, crash_at(operation, call=call))
         try:
-            recalculate.handler({}, CONTEXT)
+            aggregate.handler({}, CONTEXT)
         except Crash:
             died += 1
         aws.dynamodb.before = aws.dynamodb.after = None
-        recalculate.handler({}, CONTEXT)
+        aggregate.handler({}, CONTEXT)
         assert sums(aws) == wanted
     assert died
 
@@ -259,7 +265,7 @@ def test_who_sums_up_while_another_does_never_takes_from_what_it_found(aws: Aws,
     for moment in range(1, 25):
         aws = Aws()
         aws.lend()
-        count.handler(streamed(first), CONTEXT)
+        count_events.handler(streamed(first), CONTEXT)
         seen = 0
 
         def meanwhile(name: str, _: Any, moment: int = moment, aws: Aws = aws) -> None:
@@ -267,42 +273,42 @@ def test_who_sums_up_while_another_does_never_takes_from_what_it_found(aws: Aws,
             seen += name == operation
             if seen == moment:
                 aws.dynamodb.before = None
-                count.handler(streamed(second), CONTEXT)
-                recalculation.run(store(aws), BEGIN, lambda: True)
+                count_events.handler(streamed(second), CONTEXT)
+                aggregation.run(store(aws), BEGIN, lambda: True)
 
         aws.dynamodb.before = meanwhile
-        recalculation.run(store(aws), BEGIN, lambda: True)
+        aggregation.run(store(aws), BEGIN, lambda: True)
         if seen >= moment:
-            recalculation.run(store(aws), BEGIN, lambda: True)
+            aggregation.run(store(aws), BEGIN, lambda: True)
             assert sums(aws) == wanted
 
 
 def test_a_batch_is_one_write(aws: Aws, context: Any) -> None:
-    count.handler(streamed(*(event(number, placed(), number) for number in range(500))), context)
+    count_events.handler(streamed(*(event(number, placed(), number) for number in range(500))), context)
     assert aws.dynamodb.calls == {"PutItem": 1}
 
 
 def test_a_batch_that_cannot_be_written_comes_again_as_a_whole(aws: Aws, context: Any) -> None:
     aws.dynamodb.before = crash_at("PutItem")
     with pytest.raises(Crash):
-        count.handler(streamed(event(1, placed())), context)
+        count_events.handler(streamed(event(1, placed())), context)
 
 
 def test_poison_goes_to_the_queue_and_the_others_count(aws: Aws, context: Any) -> None:
     batch = streamed(event(1, placed()))
     batch["Records"].append(record(b"poison"))
-    assert count.handler(batch, context) == {"batchItemFailures": []}
+    assert count_events.handler(batch, context) == {"batchItemFailures": []}
     assert [len(sent) for sent in aws.sqs.sent.values()] == [1]
-    assert recalculate.handler({}, CONTEXT)["events"] == 1
+    assert aggregate.handler({}, CONTEXT)["events"] == 1
 
 
 def test_very_many_minutes_are_summed_up_in_several_rounds(aws: Aws) -> None:
     """As a replay brings them; a run that has no time left stops between rounds."""
     for begin in range(0, 600, 150):
-        count.handler(streamed(*(event(number, placed(), 60 * number) for number in range(begin, begin + 150))), CONTEXT)
+        count_events.handler(streamed(*(event(number, placed(), 60 * number) for number in range(begin, begin + 150))), CONTEXT)
     left = iter([True, True, True, False])
-    assert recalculation.run(store(aws), BEGIN, lambda: next(left, False)).minutes == 80
-    assert recalculation.run(store(aws), BEGIN, lambda: True).minutes == 520
+    assert aggregation.run(store(aws), BEGIN, lambda: next(left, False)).minutes == 80
+    assert aggregation.run(store(aws), BEGIN, lambda: True).minutes == 520
     assert store(aws).sum("all").counters == {"orders": 600}
 
 
@@ -311,7 +317,7 @@ class TestManyProducts:
 
     PRODUCTS = tuple(f"SKU-{number:07}" for number in range(20_000))
 
-    def sell(self, aws: Aws, batch: int, units: rules.Units, *, side_by_side: bool = False) -> rules.Units:
+    def sell(self, aws: Aws, batch: int, units: counting_rules.Units, *, side_by_side: bool = False) -> counting_rules.Units:
         """Add units to those of all times, as a batch."""
         if not side_by_side:
             return store(aws).add_units(batch, "all", units)
@@ -347,7 +353,7 @@ class TestManyProducts:
         self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[:4000]})
         batch = {sku: {"": 1} for sku in self.PRODUCTS[1000:3000]} | {f"NEW-{number}": {"": 1} for number in range(3000)}
         wanted = units(aws)["products/all"]
-        wanted |= {sku: rules.added([wanted.get(sku, {}), sold]) for sku, sold in batch.items()}
+        wanted |= {sku: counting_rules.added([wanted.get(sku, {}), sold]) for sku, sold in batch.items()}
         aws.dynamodb.after = crash_at(operation, call=1)
         with pytest.raises(Crash):
             self.sell(aws, 2, batch)
@@ -393,16 +399,16 @@ class TestRecount:
         aws = Aws()
         aws.lend()
         for begin in range(0, 30, 10):
-            count.handler(streamed(*self.HAPPENED[begin : begin + 10]), CONTEXT)
-            recalculate.handler({}, CONTEXT)
+            count_events.handler(streamed(*self.HAPPENED[begin : begin + 10]), CONTEXT)
+            aggregate.handler({}, CONTEXT)
         return aws
 
     def recount(self, aws: Aws) -> None:
-        assert recalculate.handler({"recount": True}, CONTEXT) == {"outcome": "recounting"}
-        recalculation.run(store(aws), datetime.now(UTC) + recalculation.WAIT, lambda: True)
+        assert aggregate.handler({"recount": True}, CONTEXT) == {"outcome": "recounting"}
+        aggregation.run(store(aws), datetime.now(UTC) + aggregation.WAIT, lambda: True)
 
     def test_recount_reproduces_all_sums(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recalculation, "_ITEMS", 7)
+        monkeypatch.setattr(aggregation, "_ITEMS", 7)
         aws = self.counted()
         wanted = sums(aws)
         self.recount(aws)
@@ -424,8 +430,8 @@ class TestRecount:
         for item in aws.dynamodb.items("AnalyticsSums"):
             if item["period"]["S"].startswith("2026-02-01T"):
                 aws.dynamodb.client.delete_item(TableName="AnalyticsSums", Key={"period": item["period"], "place": item["place"]})
-        count.handler(streamed(*self.HAPPENED), CONTEXT)
-        recalculate.handler({}, CONTEXT)
+        count_events.handler(streamed(*self.HAPPENED), CONTEXT)
+        aggregate.handler({}, CONTEXT)
         assert sums(aws) != wanted
         self.recount(aws)
         assert sums(aws) == wanted
@@ -436,63 +442,63 @@ class TestRecount:
         aws.lend()
         first, rest = self.HAPPENED[:20], self.HAPPENED[20:]
         as_before(aws, first)
-        count.handler(streamed(*rest, *first[:3]), CONTEXT)
-        recalculate.handler({}, CONTEXT)
+        count_events.handler(streamed(*rest, *first[:3]), CONTEXT)
+        aggregate.handler({}, CONTEXT)
         assert {place: store(aws).sum(place).counters for place in ("all", "2026-01-31", "2026-02-01")} == {
             place: wanted[place] for place in ("all", "2026-01-31", "2026-02-01")
         }
-        assert store(aws).leaderboard("all", "")[0] == rules.Rank("MUG", 20)
+        assert store(aws).leaderboard("all", "")[0] == counting_rules.Rank("MUG", 20)
         self.recount(aws)
         assert sums(aws) == wanted
 
     def test_recount_waits_for_invocations_in_progress(self) -> None:
         aws = self.counted()
-        recalculate.handler({"recount": True}, CONTEXT)
+        aggregate.handler({"recount": True}, CONTEXT)
         before = aws.dynamodb.items("AnalyticsSums")
-        count.handler(streamed(event(99, placed())), CONTEXT)
-        assert recalculate.handler({}, CONTEXT)["events"] == 0
+        count_events.handler(streamed(event(99, placed())), CONTEXT)
+        assert aggregate.handler({}, CONTEXT)["events"] == 0
         assert [item for item in aws.dynamodb.items("AnalyticsSums") if item["period"]["S"] != "new"] == [
             item for item in before if item["period"]["S"] != "new"
         ]
 
     @pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "Scan", "TransactWriteItems"])
     def test_recount_resumes_after_a_crash(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recalculation, "_ITEMS", 20)
+        monkeypatch.setattr(aggregation, "_ITEMS", 20)
         wanted, died = sums(self.counted()), 0
         for call in range(1, 60, 7):
             aws = self.counted()
-            recalculate.handler({"recount": True}, CONTEXT)
-            later = datetime.now(UTC) + recalculation.WAIT
+            aggregate.handler({"recount": True}, CONTEXT)
+            later = datetime.now(UTC) + aggregation.WAIT
             aws.dynamodb.after = crash_at(operation, call=call)
             try:
-                recalculation.run(store(aws), later, lambda: True)
+                aggregation.run(store(aws), later, lambda: True)
             except Crash:
                 died += 1
             aws.dynamodb.after = None
-            recalculation.run(store(aws), later, lambda: True)
+            aggregation.run(store(aws), later, lambda: True)
             assert sums(aws) == wanted
         assert died
 
     def test_slow_recount_deletes_nothing_new(self) -> None:
         aws = self.counted()
         wanted = sums(aws)
-        recalculate.handler({"recount": True}, CONTEXT)
-        later = datetime.now(UTC) + recalculation.WAIT
+        aggregate.handler({"recount": True}, CONTEXT)
+        later = datetime.now(UTC) + aggregation.WAIT
 
         def meanwhile(name: str, _: Any) -> None:
             if name == "DeleteItem":
                 aws.dynamodb.before = None
-                recalculation.run(store(aws), later, lambda: True)
+                aggregation.run(store(aws), later, lambda: True)
 
         aws.dynamodb.before = meanwhile
-        recalculation.run(store(aws), later, lambda: True)
-        recalculation.run(store(aws), later, lambda: True)
+        aggregation.run(store(aws), later, lambda: True)
+        aggregation.run(store(aws), later, lambda: True)
         assert sums(aws) == wanted
 
 
 def as_before(aws: Aws, happened: Sequence[Event]) -> None:
     """Write what the version before, which had units in its sums and no batches, would have."""
-    counts = [rules.count(one) for one in happened]
+    counts = [counting_rules.count(one) for one in happened]
 
     def put(period: str, place: str, content: Any, **more: Any) -> None:
         packed = zlib.compress(msgspec.json.encode(content))
@@ -503,34 +509,34 @@ def as_before(aws: Aws, happened: Sequence[Event]) -> None:
         put(one.minute, f"digest of {one.event_id}", [one])
     every = {"top": ("all", ""), **{one.minute[:n]: (one.minute[:m], one.minute[:m]) for one in counts for n, m in ((13, 16), (10, 13))}}
     for period, (place, begin) in every.items():
-        put(period, place, rules.added(one.counters for one in counts if one.minute.startswith(begin)), **changes)
+        put(period, place, counting_rules.added(one.counters for one in counts if one.minute.startswith(begin)), **changes)
     for day in {one.minute[:10] for one in counts}:
-        put(day[:7], day, rules.added(one.counters for one in counts if one.minute.startswith(day)), **changes)
+        put(day[:7], day, counting_rules.added(one.counters for one in counts if one.minute.startswith(day)), **changes)
     for month in {one.minute[:7] for one in counts}:
-        put("all", month, rules.added(one.counters for one in counts if one.minute.startswith(month)), **changes)
-    sold = rules.by_category(rules.units(rules.added(one.counters for one in counts)))
-    put("board", "all/", rules.best((), sold[""]), **changes)
+        put("all", month, counting_rules.added(one.counters for one in counts if one.minute.startswith(month)), **changes)
+    sold = counting_rules.by_category(counting_rules.units(counting_rules.added(one.counters for one in counts)))
+    put("board", "all/", counting_rules.best((), sold[""]), **changes)
 
 
 def test_replayed_events_add_no_pages(aws: Aws) -> None:
     happened = [event(number, placed(), number) for number in range(50)]
     for number in range(3):
-        count.handler(streamed(*happened[number:]), CONTEXT)
-        recalculate.handler({}, CONTEXT)
-    kept = [item for item in aws.dynamodb.items("AnalyticsSums") if len(item["period"]["S"]) == rules.MINUTE]
+        count_events.handler(streamed(*happened[number:]), CONTEXT)
+        aggregate.handler({}, CONTEXT)
+    kept = [item for item in aws.dynamodb.items("AnalyticsSums") if len(item["period"]["S"]) == counting_rules.MINUTE]
     assert len(kept) == 1
 
 
-@pytest.mark.parametrize("name", samples.names("analytics/count"))
+@pytest.mark.parametrize("name", samples.names("analytics/count_events"))
 def test_the_samples_are_counted(name: str, aws: Aws, context: Any) -> None:
-    assert count.handler(samples.sample(name), context) == samples.expected(name)
+    assert count_events.handler(samples.sample(name), context) == samples.expected(name)
 
 
-@pytest.mark.parametrize("module", [sales, leaderboard])
+@pytest.mark.parametrize("module", [get_sales, get_leaderboard])
 def test_the_samples_of_requests_have_their_answers(module: Any, aws: Aws, context: Any) -> None:
-    count.handler(samples.sample("analytics/count/life"), context)
-    recalculate.handler(samples.sample("analytics/recalculate/schedule"), CONTEXT)
-    for name in samples.names(module.__name__.replace(".", "/")):
+    count_events.handler(samples.sample("analytics/count_events/life"), context)
+    aggregate.handler(samples.sample("analytics/aggregate/schedule"), CONTEXT)
+    for name in samples.names(module.__name__.replace(".handlers.", "/")):
         answer = module.handler(samples.sample(name), context)
         assert samples.agrees({**answer, "body": json.loads(answer["body"])}, samples.expected(name)), name
 
@@ -541,7 +547,7 @@ def asked(**query: str) -> Any:
 
 def test_without_ends_the_latest_periods_are_meant() -> None:
     now = datetime(2026, 3, 1, 0, 10, 59, tzinfo=UTC)
-    days, minutes = requests.stretch(asked(), now), requests.stretch(asked(per="minute"), now)
+    days, minutes = api_models.stretch(asked(), now), api_models.stretch(asked(per="minute"), now)
     assert (days.first, days.last, days.wholes) == ("2026-01-31", "2026-03-01", ["2026-01", "2026-02", "2026-03"])
     assert (minutes.first, minutes.last) == ("2026-02-28T23:11", "2026-03-01T00:10")
     assert minutes.wholes == ["2026-02-28T23", "2026-03-01T00"]
@@ -567,13 +573,13 @@ def test_without_ends_the_latest_periods_are_meant() -> None:
     ],
 )
 def test_what_is_no_stretch_of_time_is_refused(query: dict[str, str]) -> None:
-    with pytest.raises(requests.Problem) as refused:
-        requests.stretch(asked(**query), BEGIN)
+    with pytest.raises(api_models.Problem) as refused:
+        api_models.stretch(asked(**query), BEGIN)
     assert refused.value.document["field"] in query
 
 
 @pytest.mark.parametrize("query", [{"day": "2026-02-30"}, {"category": "A b"}, {"limit": "0"}, {"limit": "101"}, {"limit": "x"}])
 def test_what_is_no_leaderboard_is_refused(query: dict[str, str]) -> None:
-    with pytest.raises(requests.Problem) as refused:
-        requests.board(asked(**query))
+    with pytest.raises(api_models.Problem) as refused:
+        api_models.board(asked(**query))
     assert refused.value.document["field"] in query

@@ -15,11 +15,12 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from devtools import audit, audit_proof, ui
-from devtools.archive import Archive, rows
+from devtools import ui
 from devtools.cli import UserError
+from devtools.ops import audit, audit_proof
+from devtools.ops.audit_archive import Archive, rows
 from devtools.target import ROOT, Target
-from orderflow.events import FACTS
+from orderflow.domain.events import FACTS
 
 ALWAYS = ["2000-01-01", "2099-12-31"]
 BUCKET, LOG, STREAM = "archive", "log", "audit"

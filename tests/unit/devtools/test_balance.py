@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
-from devtools import balance
-from ledger.rules import ACCOUNTS
+from devtools.ops import trial_balance
+from ledger.domain.posting_rules import ACCOUNTS
 
 BALANCES = {
     "EUR": {"accounts": {"clearing": 1_234_567, "revenue": -1_234_567}, "entries": 1200, "sum": 0},
@@ -14,7 +14,7 @@ BALANCES = {
 def test_the_table_has_every_account_of_every_currency_and_what_they_come_to() -> None:
     console = Console(width=120, color_system=None)
     with console.capture() as captured:
-        console.print(balance.table(BALANCES))
+        console.print(trial_balance.table(BALANCES))
     rows = {line.split("  ")[0].strip() or line.split()[0]: line.split()[-2:] for line in captured.get().splitlines() if line.strip()}
     assert set(ACCOUNTS) <= set(rows)
     assert rows["clearing"] == ["1,234,567", "0"]
@@ -24,5 +24,5 @@ def test_the_table_has_every_account_of_every_currency_and_what_they_come_to() -
 
 def test_a_difference_is_one_line_that_says_where_and_what() -> None:
     found = {"kind": "sheet", "place": "2026-01-15T10#3", "currency": "EUR", "expected": -2990, "found": -2985, "account": "holds"}
-    assert balance.difference(found) == "sheet 2026-01-15T10#3 holds: -2,985 EUR, expected -2,990"
-    assert balance.difference(found | {"kind": "order", "place": "ord_1", "account": None}).startswith("order ord_1: ")
+    assert trial_balance.difference(found) == "sheet 2026-01-15T10#3 holds: -2,985 EUR, expected -2,990"
+    assert trial_balance.difference(found | {"kind": "order", "place": "ord_1", "account": None}).startswith("order ord_1: ")

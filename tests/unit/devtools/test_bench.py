@@ -88,7 +88,7 @@ class TestParts:
         assert parts.published([both, streamed]) == pytest.approx({CONFIRMED: 1 / 2, "shipping": 1 / 2})
 
     def test_functions_that_run_by_the_clock_are_not_an_orders(self) -> None:
-        assert {"OperationsSweep", "LedgerProve"} <= parts.scheduled()
+        assert {"OperationsRecover", "LedgerAudit"} <= parts.scheduled()
         assert "OrdersPlace" not in parts.scheduled()
 
     def test_a_pattern_of_which_it_is_not_known_how_often_it_matches_is_refused(self) -> None:

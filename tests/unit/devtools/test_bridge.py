@@ -2,18 +2,18 @@
 
 import pytest
 
-from devtools import bridge
 from devtools.cli import UserError
+from devtools.local import container_proxy
 
 
 @pytest.mark.parametrize(
     ("address", "allowed"), [("172.17.0.2", True), ("172.17.0.1", True), ("192.168.1.9", False), ("172.18.0.2", False)]
 )
 def test_peers_outside_the_bridge_are_refused(address: str, allowed: bool) -> None:
-    assert bridge.from_bridge(address) is allowed
+    assert container_proxy.from_bridge(address) is allowed
 
 
 def test_a_machine_without_the_bridge_is_told_so() -> None:
     # 203.0.113.0/24 is reserved for documentation: no machine has it.
-    with pytest.raises(UserError, match="Docker"), bridge.open_for_containers(4566, "203.0.113.1"):
+    with pytest.raises(UserError, match="Docker"), container_proxy.open_for_containers(4566, "203.0.113.1"):
         pass

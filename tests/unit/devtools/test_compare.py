@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from devtools import compare
 from devtools.cli import UserError
+from devtools.ops import compare
 from devtools.target import ROOT
-from orderflow import events
+from orderflow.domain import events
 from tests.support.orders import STATES, history
 
 LIFE: list[dict[str, Any]] = [json.loads(events.encode(event)) for event in history(*STATES["lost refunded"])]
@@ -21,7 +21,7 @@ def changed(tmp_path: Path) -> Path:
     """A copy of the code in which an order earns twice the points."""
     for folder in ("functions", "layers/powertools"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    rules = tmp_path / "functions" / "loyalty" / "rules.py"
+    rules = tmp_path / "functions" / "loyalty" / "domain" / "point_rules.py"
     text = rules.read_text("utf-8")
     assert "* points_per_unit" in text
     rules.write_text(text.replace("* points_per_unit", "* points_per_unit * 2"), "utf-8")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from devtools.contracts.compatibility import BOTH, CONSUMERS, STORED, Change, Reader, compare
+from devtools.checks.contracts.compatibility import BOTH, CONSUMERS, STORED, Change, Reader, compare
 
 NOBODY: tuple[Reader, ...] = ()
 

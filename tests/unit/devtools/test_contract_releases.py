@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from devtools.contracts import releases
-from devtools.contracts.releases import Catalogue, Published, Release, differences, published
+from devtools.checks.contracts import releases
+from devtools.checks.contracts.releases import Catalogue, Published, Release, differences, published
 
 ORDERED: dict[str, Any] = {
     "title": "Ordered",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devtools import deploy
 from devtools.cli import UserError
+from devtools.local import deploy
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from devtools import flags, template
+from devtools import template
 from devtools.cli import UserError
-from devtools.flags import Place
+from devtools.ops import flags
+from devtools.ops.flags import Place
 
 OUTPUTS = {
     "FlagsApplication": "app",

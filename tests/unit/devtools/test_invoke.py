@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from devtools import containers, invoke
 from devtools.cli import UserError
+from devtools.local import containers, invoke
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from devtools import issuer
+from devtools.local import issuer
 
 ISSUER = "http://127.0.0.1:4566/order-pipeline-issuer"
 

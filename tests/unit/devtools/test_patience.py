@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from devtools import web
-from devtools.carrier import Carrier
 from devtools.cli import UserError
-from devtools.lives import Life, Story, Told
+from devtools.local.carrier import Carrier
+from devtools.local.post_fulfilment import Life, Story, Told
 from devtools.target import Target
 from devtools.web import Answer, patiently
-from orderflow.webhooks import ID, TIMESTAMP
+from orderflow.aws.webhooks import ID, TIMESTAMP
 
 OK, BUSY, REFUSED = Answer(200, b""), Answer(503, b""), Answer(422, b"")
 
@@ -76,7 +76,7 @@ def test_the_carrier_signs_every_attempt_and_sends_it_to_its_address(monkeypatch
     target.__dict__["resources"] = {"CarrierWebhookUrl": "https://abc.lambda-url.us-east-1.on.aws/"}
     carrier = Carrier(target, patience=60)
     carrier.__dict__["secret"] = "secret"
-    monkeypatch.setattr("devtools.carrier.time.time", web.time.monotonic)
+    monkeypatch.setattr("devtools.local.carrier.time.time", web.time.monotonic)
     sent: list[tuple[str, dict[str, str]]] = []
 
     def call(_: str, url: str, *, headers: dict[str, str], **__: Any) -> Answer:

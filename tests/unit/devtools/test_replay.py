@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from devtools import busarchive, replay
 from devtools.cli import UserError
+from devtools.local import event_archive
+from devtools.ops import replay
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 RULES = {"LedgerRule": "arn:1", "OrderViewRule": "arn:2"}
@@ -67,7 +68,7 @@ def test_the_rules_that_take_replays_are_found_by_their_logical_ids():
 
 
 def test_the_archive_of_a_local_target_is_that_of_the_template():
-    assert busarchive.described() | {"Description": ""} == {
+    assert event_archive.described() | {"Description": ""} == {
         "ArchiveName": "order-pipeline-orders",
         "Description": "",
         "RetentionDays": 90,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from devtools import order, seed
 from devtools.cli import UserError
-from devtools.scenarios import ORDINARY, SCENARIOS
+from devtools.local import order, seed
+from devtools.local.scenarios import ORDINARY, SCENARIOS
 
 BY_SKU = {product.sku: product for product in seed.PRODUCTS}
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from devtools import functionlogs, logs, run, shop, sold, timeline, trace
 from devtools.cli import UserError
-from devtools.functionlogs import Line
+from devtools.local import api_client, demo
+from devtools.ops import function_logs, logs, sales_report, timeline, trace
+from devtools.ops.function_logs import Line
 
 
 def _event(version: int, kind: str, milliseconds: int, cause: int | None = None, **data: Any) -> dict[str, Any]:
@@ -65,12 +66,12 @@ def test_no_events_make_an_empty_timeline() -> None:
     ],
 )
 def test_the_state_is_what_the_events_come_to(kinds: list[str], state: str, ended: bool) -> None:
-    found = shop.state_of([_event(version, kind, 0) for version, kind in enumerate(kinds, 1)])
-    assert (found, shop.has_ended(found)) == (state, ended)
+    found = api_client.state_of([_event(version, kind, 0) for version, kind in enumerate(kinds, 1)])
+    assert (found, api_client.has_ended(found)) == (state, ended)
 
 
 def test_a_rejection_says_why() -> None:
-    assert shop.state_of([PLACED, REJECTED]) == "rejected: payment_declined"
+    assert api_client.state_of([PLACED, REJECTED]) == "rejected: payment_declined"
 
 
 def test_a_trace_hangs_each_event_below_its_cause() -> None:
@@ -90,20 +91,20 @@ def test_a_trace_keeps_events_whose_cause_is_unknown_or_themselves() -> None:
 
 def test_a_log_line_is_shown_with_its_own_fields_only() -> None:
     text = json.dumps({"level": "INFO", "message": "done", "service": "fraud", "outcome": "approved", "order_id": "ord_1"})
-    shown = functionlogs.shown(Line(0, "fraud-screen", text)).plain
+    shown = function_logs.shown(Line(0, "fraud-screen", text)).plain
     assert shown.startswith("00:00:00.000  fraud-screen  INFO")
     assert "done  outcome=approved  order_id=ord_1" in shown
     assert "service" not in shown
 
 
 def test_a_line_that_is_no_json_is_shown_as_it_is() -> None:
-    assert functionlogs.shown(Line(0, "f", "Traceback [most] {recent")).plain.endswith("Traceback [most] {recent")
+    assert function_logs.shown(Line(0, "f", "Traceback [most] {recent")).plain.endswith("Traceback [most] {recent")
 
 
 def test_lines_belong_to_an_order_by_either_id() -> None:
-    belongs = functionlogs.about("ord_1", "cor_1")
+    belongs = function_logs.about("ord_1", "cor_1")
     assert [belongs(Line(0, "f", text)) for text in ("x ord_1", "x cor_1", "x ord_2")] == [True, True, False]
-    assert not functionlogs.about("ord_1")(Line(0, "f", "anything"))
+    assert not function_logs.about("ord_1")(Line(0, "f", "anything"))
 
 
 def test_functions_are_found_by_part_of_their_name() -> None:
@@ -115,26 +116,26 @@ def test_functions_are_found_by_part_of_their_name() -> None:
 
 
 def test_the_result_marks_what_differs() -> None:
-    shown = _shown(run.result([run.Row("one", "201", "201", "5 ms"), run.Row("two", "404", "200")])).splitlines()
+    shown = _shown(demo.result([demo.Row("one", "201", "201", "5 ms"), demo.Row("two", "404", "200")])).splitlines()
     assert "✓" in shown[1]
     assert "✗" in shown[2]
 
 
 @pytest.mark.parametrize(("found", "right"), [(6, False), (7, True), (9, True)])
 def test_a_run_differs_where_analytics_missed_an_order(found: int, right: bool) -> None:
-    assert run.counted(7, found).right is right
+    assert demo.counted(7, found).right is right
 
 
 def test_bars_are_as_long_as_what_they_stand_for():
-    assert [len(sold.bar(amount, 100)) for amount in (100, 50, 0)] == [sold.BAR, sold.BAR // 2, 0]
-    assert sold.bar(1, 320) == "▏"
-    assert (sold.bar(0, 0), sold.bar(-5, 10)) == ("", "")
+    assert [len(sales_report.bar(amount, 100)) for amount in (100, 50, 0)] == [sales_report.BAR, sales_report.BAR // 2, 0]
+    assert sales_report.bar(1, 320) == "▏"
+    assert (sales_report.bar(0, 0), sales_report.bar(-5, 10)) == ("", "")
 
 
 def test_revenue_has_a_row_for_each_minute_and_a_chart_for_each_currency():
     euros, dollars = {"amount": 1250, "currency": "EUR"}, {"amount": 1900, "currency": "USD"}
     sales = [{"period": "2026-01-15T10:30", "revenue": [euros]}, {"period": "2026-01-15T10:31", "revenue": [euros, dollars]}]
-    rows = [line.split() for line in _shown(sold.revenue(sales)).splitlines()]
+    rows = [line.split() for line in _shown(sales_report.revenue(sales)).splitlines()]
     assert [row[:3] for row in rows] == [
         ["10:30", "EUR", "12.50"],
         ["10:31", "EUR", "12.50"],

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from devtools import webhook_secrets
+from devtools.local import webhook_secrets
 from devtools.target import Target
-from orderflow.webhooks import signed_headers
+from orderflow.aws.webhooks import signed_headers
 
 
 class Secrets:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud.rules import AmountLimits, Facts, Flags, Thresholds, Weights, WrongRules, parse, screen
-from orderflow.money import Money
+from fraud.domain.rules import AmountLimits, Facts, Flags, Thresholds, Weights, WrongRules, parse, screen
+from orderflow.domain.money import Money
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=30)

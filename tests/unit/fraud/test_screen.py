@@ -10,43 +10,44 @@ from typing import Any
 
 import pytest
 
-from fraud import rules, screen
-from orderflow.commands import ApproveReview
-from orderflow.events import OrderHeldForReview, OrderScreened
-from orderflow.flags import Flags, version
-from orderflow.log import OrderNotFound, timestamp
-from tests.support.dynamodb import Crash, crash_at, server_error, throttled
+from fraud.domain import rules
+from fraud.handlers import screen_order
+from orderflow.aws.flags import Flags, version
+from orderflow.aws.order_log import OrderNotFound, timestamp
+from orderflow.domain.commands import ApproveReview
+from orderflow.domain.events import OrderHeldForReview, OrderScreened
+from tests.fakes.aws.dynamodb import Crash, crash_at, server_error, throttled
 from tests.support.prepared import advance, expire, place, prepare
 
-EVENTS = Path(__file__).resolve().parents[3] / "events" / "fraud" / "screen"
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "fraud" / "screen_order"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
-RESERVED = ("inventory.reserve",)
+RESERVED = ("inventory.handlers.reserve_stock",)
 
 
 @pytest.fixture
 def call(aws: Any, context: Any) -> Callable[..., str]:
     def invoke(order_id: str = "ord_1") -> str:
         event: Any = {"order_id": order_id, "correlation_id": "correlation-1", "execution": "execution-1"}
-        return screen.handler(event, context)["outcome"]
+        return screen_order.handler(event, context)["outcome"]
 
     return invoke
 
 
 def reserved(order_id: str = "ord_1", **order: Any) -> None:
-    place(screen.LOG, order_id, **order)
-    advance(screen.LOG, order_id, *RESERVED)
+    place(screen_order.LOG, order_id, **order)
+    advance(screen_order.LOG, order_id, *RESERVED)
 
 
 def last_fact(order_id: str = "ord_1") -> Any:
-    return screen.LOG.history(order_id)[-1].data
+    return screen_order.LOG.history(order_id)[-1].data
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_sample_has_its_answer(name: str, aws: Any, context: Any) -> None:
     event = json.loads((EVENTS / f"{name}.json").read_text())
-    prepare(screen.LOG, event["order_id"], *RESERVED)
+    prepare(screen_order.LOG, event["order_id"], *RESERVED)
 
-    assert screen.handler(event, context) == json.loads((EVENTS / f"{name}.answer.json").read_text())
+    assert screen_order.handler(event, context) == json.loads((EVENTS / f"{name}.answer.json").read_text())
 
 
 def test_a_new_customers_small_order_is_approved_with_its_score(call: Callable[..., str]) -> None:
@@ -63,7 +64,7 @@ def test_an_expensive_order_is_held_with_what_a_reviewer_needs(call: Callable[..
     held = last_fact()
     assert isinstance(held, OrderHeldForReview)
     assert (held.customer.id, held.total.amount, held.reasons) == ("ann", 289_900, ("amount_large", "new_customer"))
-    assert screen.LOG.load("ord_1").state == "held"
+    assert screen_order.LOG.load("ord_1").state == "held"
 
 
 def test_everything_suspicious_at_once_is_refused_and_seals_the_order(call: Callable[..., str]) -> None:
@@ -74,7 +75,7 @@ def test_everything_suspicious_at_once_is_refused_and_seals_the_order(call: Call
 
     assert call("ord_suspicious") == "refused"
     assert last_fact("ord_suspicious") == OrderScreened("refuse", 150, ("amount_very_large", "velocity", "country_mismatch"))
-    assert screen.LOG.load("ord_suspicious").state == "failing"
+    assert screen_order.LOG.load("ord_suspicious").state == "failing"
 
 
 def test_one_customers_orders_say_nothing_of_another_customer(call: Callable[..., str]) -> None:
@@ -92,25 +93,25 @@ def test_one_customers_orders_say_nothing_of_another_customer(call: Callable[...
 def test_screening_again_answers_from_the_log(order: dict[str, Any], outcome: str, aws: Any, call: Callable[..., str]) -> None:
     reserved(**order)
     call()
-    length = len(screen.LOG.history("ord_1"))
+    length = len(screen_order.LOG.history("ord_1"))
     aws.dynamodb.calls.clear()
 
     assert call() == outcome
     assert aws.dynamodb.calls == {"Query": 1}
-    assert len(screen.LOG.history("ord_1")) == length
+    assert len(screen_order.LOG.history("ord_1")) == length
 
 
 def test_an_order_that_a_person_let_go_on_is_approved(call: Callable[..., str]) -> None:
     reserved(lines={"ESPRESSO-PRO": 1})
     call()
-    screen.LOG.record(screen.LOG.load("ord_1"), ApproveReview("rex"), source="operations")
+    screen_order.LOG.record(screen_order.LOG.load("ord_1"), ApproveReview("rex"), source="operations")
 
     assert call() == "approved"
 
 
 def test_an_order_given_up_in_the_meantime_is_failing(call: Callable[..., str]) -> None:
     reserved()
-    advance(screen.LOG, "ord_1", "orders.fail")
+    advance(screen_order.LOG, "ord_1", "orders.handlers.record_failure")
 
     assert call() == "failing"
 
@@ -121,7 +122,7 @@ def test_an_order_given_up_while_it_is_screened_is_failing(aws: Any, call: Calla
     def give_up(operation: str, parameters: dict[str, Any]) -> None:
         if operation == "PutItem" and parameters["TableName"] == "Fraud":
             aws.dynamodb.after = None
-            advance(screen.LOG, "ord_1", "orders.fail")
+            advance(screen_order.LOG, "ord_1", "orders.handlers.record_failure")
 
     aws.dynamodb.after = give_up
 
@@ -131,7 +132,7 @@ def test_an_order_given_up_while_it_is_screened_is_failing(aws: Any, call: Calla
 def test_a_finished_order_is_left_alone(call: Callable[..., str]) -> None:
     reserved()
     call()
-    advance(screen.LOG, "ord_1", "payments.authorize", "orders.confirm")
+    advance(screen_order.LOG, "ord_1", "payments.handlers.authorize_payment", "orders.handlers.confirm_order")
 
     assert call() == "ended"
 
@@ -194,7 +195,7 @@ def test_a_fault_anywhere_leaves_one_screening_after_the_rerun(
     setattr(aws.dynamodb, moment, None)
 
     assert call() == "approved"
-    assert [event.type for event in screen.LOG.history("ord_1")] == ["OrderPlaced", "StockReserved", "OrderScreened"]
+    assert [event.type for event in screen_order.LOG.history("ord_1")] == ["OrderPlaced", "StockReserved", "OrderScreened"]
     assert len(aws.dynamodb.items("Fraud")) == 1
 
 
@@ -203,7 +204,7 @@ def test_rows_are_kept_half_a_year_and_a_margin(aws: Any, call: Callable[..., st
     call()
 
     [row] = aws.dynamodb.items("Fraud")
-    placed_at = screen.LOG.load("ord_1").placed_at
+    placed_at = screen_order.LOG.load("ord_1").placed_at
     assert placed_at
     assert int(row["expires_at"]["N"]) == int((placed_at + timedelta(days=194)).timestamp())
 
@@ -213,17 +214,17 @@ def test_an_order_whose_reservation_is_gone_has_to_be_reserved_first(call: Calla
     reserved()
     if screened:
         call()
-    expire(screen.LOG, "ord_1")
-    before = screen.LOG.load("ord_1")
+    expire(screen_order.LOG, "ord_1")
+    before = screen_order.LOG.load("ord_1")
 
     assert call() == "unreserved"
-    assert screen.LOG.load("ord_1") == before
+    assert screen_order.LOG.load("ord_1") == before
 
 
 @pytest.fixture
 def unread(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that knows no flags yet."""
-    monkeypatch.setattr(screen, "FLAGS", Flags(rules.parse_flags, rules.Flags()))
+    monkeypatch.setattr(screen_order, "FLAGS", Flags(rules.parse_flags, rules.Flags()))
 
 
 @pytest.mark.parametrize(
@@ -262,13 +263,13 @@ def test_an_order_that_was_screened_keeps_its_decision_whatever_the_flags_are_no
     aws.appconfigdata.deploy(hold_every_order=True)
     reserved("ord_before")
     assert call("ord_before") == "held"
-    screen.FLAGS = Flags(rules.parse_flags, rules.Flags())
+    screen_order.FLAGS = Flags(rules.parse_flags, rules.Flags())
     aws.appconfigdata.deploy()
     reserved("ord_after")
 
     assert (call("ord_before"), call("ord_after")) == ("held", "approved")
-    screen.LOG.record(screen.LOG.load("ord_before"), ApproveReview("rex"), source="operations")
-    screen.FLAGS = Flags(rules.parse_flags, rules.Flags(hold_every_order=True))
+    screen_order.LOG.record(screen_order.LOG.load("ord_before"), ApproveReview("rex"), source="operations")
+    screen_order.FLAGS = Flags(rules.parse_flags, rules.Flags(hold_every_order=True))
     assert call("ord_before") == "approved"
 
 
@@ -276,7 +277,7 @@ def test_an_order_that_was_screened_keeps_its_decision_whatever_the_flags_are_no
 def test_an_order_that_was_screened_needs_no_flags(aws: Any, call: Callable[..., str]) -> None:
     reserved()
     call()
-    screen.FLAGS = Flags(rules.parse_flags, rules.Flags())
+    screen_order.FLAGS = Flags(rules.parse_flags, rules.Flags())
     aws.appconfigdata.calls.clear()
     call()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from identity.claims import LEEWAY_SECONDS, ClaimsRefused, Identity, allow, identity_of
+from identity.domain.claims import LEEWAY_SECONDS, ClaimsRefused, Identity, allow, identity_of
 
 CLAIMS: dict[str, Any] = {"sub": "ann", "email": "ann@example.com", "email_verified": True, "exp": 2_000_000_000}
 

@@ -22,12 +22,12 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 os.environ.setdefault("JWT_ISSUER", "https://issuer.example.com")
 os.environ.setdefault("JWT_AUDIENCE", "order-pipeline")
 
-from identity import authorize
+from identity.handlers import authorize_request
 from identity.keys import Keys, KeysUnavailable
-from orderflow.observability import logger
+from orderflow.aws.observability import logger
 from tests.support import runtime
 
-EVENTS = Path(__file__).resolve().parents[3] / "events" / "identity" / "authorize"
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "identity" / "authorize_request"
 ISSUER, AUDIENCE = "https://issuer.example.com", "order-pipeline"
 RSA_KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -42,9 +42,9 @@ CONTEXT = runtime.context("authorize")
 
 @pytest.fixture(autouse=True)
 def issuer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authorize, "ISSUER", ISSUER)
-    monkeypatch.setattr(authorize, "AUDIENCES", [AUDIENCE])
-    monkeypatch.setattr(authorize, "KEYS", Keys(lambda: JWKS))
+    monkeypatch.setattr(authorize_request, "ISSUER", ISSUER)
+    monkeypatch.setattr(authorize_request, "AUDIENCES", [AUDIENCE])
+    monkeypatch.setattr(authorize_request, "KEYS", Keys(lambda: JWKS))
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def token(key: Any = RSA_KEY, algorithm: str = "RS256", key_id: str = "rsa", **c
 
 def ask(header: str) -> dict[str, Any]:
     arn = "arn:aws:execute-api:us-east-1:000000000000:sampleapi1/dev/POST/orders"
-    return authorize.handler({"type": "TOKEN", "authorizationToken": header, "methodArn": arn}, CONTEXT)
+    return authorize_request.handler({"type": "TOKEN", "authorizationToken": header, "methodArn": arn}, CONTEXT)
 
 
 def refused(header: str) -> bool:
@@ -177,7 +177,7 @@ def test_a_token_of_wrong_claims_never_reaches_the_keys(monkeypatch: pytest.Monk
     def unasked() -> Any:
         pytest.fail("the issuer was asked for its keys")
 
-    monkeypatch.setattr(authorize, "KEYS", Keys(unasked))
+    monkeypatch.setattr(authorize_request, "KEYS", Keys(unasked))
     assert refused(f"Bearer {bad()}")
 
 
@@ -190,7 +190,7 @@ def test_keys_that_cannot_be_read_are_another_error(monkeypatch: pytest.MonkeyPa
     def unreachable() -> Any:
         raise TimeoutError
 
-    monkeypatch.setattr(authorize, "KEYS", Keys(unreachable))
+    monkeypatch.setattr(authorize_request, "KEYS", Keys(unreachable))
     with pytest.raises(KeysUnavailable):
         ask(f"Bearer {token()}")
 
@@ -220,8 +220,8 @@ def test_the_samples_have_the_answers_that_stand_beside_them(sample: str) -> Non
     if "errorMessage" in expected:
         assert expected == {"errorMessage": "Unauthorized"}
         with pytest.raises(Exception, match=r"^Unauthorized$"):
-            authorize.handler(event, CONTEXT)
+            authorize_request.handler(event, CONTEXT)
     else:
-        answer = authorize.handler(event, CONTEXT)
+        answer = authorize_request.handler(event, CONTEXT)
         assert answer["policyDocument"] == expected["policyDocument"]
         assert answer["context"]["customer_id"] == expected["context"]["customer_id"]

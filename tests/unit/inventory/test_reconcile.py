@@ -11,18 +11,24 @@ from typing import Any
 
 import pytest
 
-from inventory import reconcile, reconciliation, reservations
+from inventory import reconciliation, reservations
+from inventory.handlers import reconcile_stock
 from inventory.reconciliation import NotReconciled
-from inventory.steps import INVENTORY, LOG
+from inventory.saga_step import INVENTORY, LOG
 from inventory.store import Held
-from orderflow.commands import RecordDispatch, RecordShipment
-from orderflow.events import StockLine
+from orderflow.domain.commands import RecordDispatch, RecordShipment
+from orderflow.domain.events import StockLine
 from tests.conftest import Aws
-from tests.support.dynamodb import FakeDynamoDB
+from tests.fakes.aws.dynamodb import FakeDynamoDB
 from tests.support.prepared import advance, place
 from tests.support.samples import expected, names, sample
 
-SAGA = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+SAGA = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
 
 
 @pytest.fixture
@@ -33,12 +39,12 @@ def database(aws: Aws) -> FakeDynamoDB:
 
 @pytest.fixture
 def run(context: Any) -> Callable[[], dict[str, Any]]:
-    return lambda: reconcile.handler({}, context)
+    return lambda: reconcile_stock.handler({}, context)
 
 
 def confirmed(order_id: str) -> None:
     place(LOG, order_id, lines={"MUG-BLUE": 2})
-    advance(LOG, order_id, *SAGA, really={"inventory.reserve": lambda one: reservations.reserve(LOG, INVENTORY, one)})
+    advance(LOG, order_id, *SAGA, really={"inventory.handlers.reserve_stock": lambda one: reservations.reserve(LOG, INVENTORY, one)})
 
 
 def dispatched(order_id: str) -> None:
@@ -68,9 +74,9 @@ def metric(lines: str, name: str) -> list[float]:
     return [value for line in emitted if "_aws" in line for value in line.get(name, [])]
 
 
-@pytest.mark.parametrize("name", names("inventory/reconcile"))
+@pytest.mark.parametrize("name", names("inventory/reconcile_stock"))
 def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
-    assert reconcile.handler(sample(name), context).items() >= expected(name).items()
+    assert reconcile_stock.handler(sample(name), context).items() >= expected(name).items()
 
 
 def test_tables_that_agree_are_left_alone(

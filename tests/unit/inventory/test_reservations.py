@@ -11,20 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devtools.seed import PRODUCTS
-from inventory import release, reservations, reserve, rules
-from inventory.rules import Holding, Level, NotAside
-from inventory.steps import INVENTORY, LOG
+from devtools.local.seed import PRODUCTS
+from inventory import reservations
+from inventory.domain import stock_rules
+from inventory.domain.stock_rules import Holding, Level, NotAside
+from inventory.handlers import release_stock, reserve_stock
+from inventory.saga_step import INVENTORY, LOG
 from inventory.store import Inventory
-from orderflow import log as orderlog
-from orderflow.commands import FailFulfilment, RecordDispatch
-from orderflow.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
-from orderflow.log import AlongsideFailed, Contention, OrderLog, OrderNotFound
-from orderflow.order import stock_lines
+from orderflow.aws import order_log as orderlog
+from orderflow.aws.order_log import AlongsideFailed, Contention, OrderLog, OrderNotFound
+from orderflow.domain.commands import FailFulfilment, RecordDispatch
+from orderflow.domain.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
+from orderflow.domain.order import stock_lines
 from tests.conftest import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB, Hook, conflict, crash_at
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Hook, conflict, crash_at
 from tests.support.prepared import advance, place, prepare
-from tests.support.shelves import levels
+from tests.support.stock_shards import levels
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "inventory"
 
@@ -49,17 +51,20 @@ def really(context: Any) -> dict[str, Callable[[str], str]]:
     def step(handler: Any) -> Callable[[str], str]:
         return lambda order_id: handler({"order_id": order_id, "correlation_id": "c", "execution": "e"}, context)["outcome"]
 
-    return {"inventory.reserve": step(reserve.handler), "inventory.release": step(release.handler)}
+    return {
+        "inventory.handlers.reserve_stock": step(reserve_stock.handler),
+        "inventory.handlers.release_stock": step(release_stock.handler),
+    }
 
 
 @pytest.fixture
 def do_reserve(really: dict[str, Callable[[str], str]]) -> Callable[[str], str]:
-    return really["inventory.reserve"]
+    return really["inventory.handlers.reserve_stock"]
 
 
 @pytest.fixture
 def do_release(really: dict[str, Callable[[str], str]]) -> Callable[[str], str]:
-    return really["inventory.release"]
+    return really["inventory.handlers.release_stock"]
 
 
 def fill(database: FakeDynamoDB, available: dict[str, int]) -> None:
@@ -98,25 +103,30 @@ def first(operation: str, meanwhile: Callable[[], object]) -> Callable[[FakeDyna
     return arm
 
 
-@pytest.mark.parametrize("name", samples("reserve"))
+@pytest.mark.parametrize("name", samples("reserve_stock"))
 def test_every_reserve_sample_has_its_answer(
     name: str, database: FakeDynamoDB, context: Any, really: dict[str, Callable[[str], str]]
 ) -> None:
-    event = json.loads((EVENTS / "reserve" / f"{name}.json").read_text())
+    event = json.loads((EVENTS / "reserve_stock" / f"{name}.json").read_text())
     prepare(LOG, event["order_id"], really=really)
 
-    assert reserve.handler(event, context) == json.loads((EVENTS / "reserve" / f"{name}.answer.json").read_text())
+    assert reserve_stock.handler(event, context) == json.loads((EVENTS / "reserve_stock" / f"{name}.answer.json").read_text())
 
 
-@pytest.mark.parametrize("name", samples("release"))
+@pytest.mark.parametrize("name", samples("release_stock"))
 def test_every_release_sample_has_its_answer(
     name: str, database: FakeDynamoDB, context: Any, really: dict[str, Callable[[str], str]]
 ) -> None:
-    event = json.loads((EVENTS / "release" / f"{name}.json").read_text())
-    steps = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    event = json.loads((EVENTS / "release_stock" / f"{name}.json").read_text())
+    steps = (
+        "inventory.handlers.reserve_stock",
+        "fraud.handlers.screen_order",
+        "payments.handlers.authorize_payment",
+        "orders.handlers.confirm_order",
+    )
     prepare(LOG, event["order_id"], *steps, really=really)
 
-    assert release.handler(event, context) == json.loads((EVENTS / "release" / f"{name}.answer.json").read_text())
+    assert release_stock.handler(event, context) == json.loads((EVENTS / "release_stock" / f"{name}.answer.json").read_text())
 
 
 def test_reserving_moves_every_line_and_writes_the_row_and_the_event(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
@@ -126,7 +136,7 @@ def test_reserving_moves_every_line_and_writes_the_row_and_the_event(database: F
     assert do_reserve("ord_1") == "reserved"
 
     lines = (StockLine("MUG-BLUE", 2), StockLine("TRAY-BIRCH", 1))
-    assert levels(database) == rules.reserve(before, lines)
+    assert levels(database) == stock_rules.reserve(before, lines)
     (row,) = database.items("Reservations")
     assert row["order_id"] == {"S": "ord_1"}
     assert [line["M"]["quantity"]["N"] for line in row["lines"]["L"]] == ["2", "1"]
@@ -285,7 +295,7 @@ def test_only_what_has_not_left_is_released(
     place(LOG, lines={"MUG-BLUE": 3, "LAST-ITEM-CLOCK": 1})
     before = levels(database)
     do_reserve("ord_1")
-    advance(LOG, "ord_1", "fraud.screen", "payments.authorize", "orders.confirm")
+    advance(LOG, "ord_1", "fraud.handlers.screen_order", "payments.handlers.authorize_payment", "orders.handlers.confirm_order")
     left = (StockLine("MUG-BLUE", 2), StockLine("LAST-ITEM-CLOCK", 1))
     LOG.record(LOG.load("ord_1"), RecordDispatch("parcel_1", left), source="shipping")
     advance(LOG, "ord_1", "customer.cancels")
@@ -293,7 +303,7 @@ def test_only_what_has_not_left_is_released(
         do_release("ord_1")
     assert level(database, "MUG-BLUE").reserved == 3
 
-    advance(LOG, "ord_1", "shipping.recall")
+    advance(LOG, "ord_1", "shipping.handlers.recall_shipment")
     assert do_release("ord_1") == "released"
     assert LOG.history("ord_1")[-1].data == StockReleased((StockLine("MUG-BLUE", 1),))
     assert level(database, "MUG-BLUE").available == before["MUG-BLUE"].available - 2
@@ -340,7 +350,7 @@ def test_a_reservation_that_the_events_do_not_know_is_a_fault(database: FakeDyna
 
 def test_stock_that_does_not_hold_what_was_reserved_is_a_fault(database: FakeDynamoDB, do_release: Callable[[str], str]) -> None:
     place(LOG)
-    advance(LOG, "ord_1", "inventory.reserve", "orders.fail")
+    advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "orders.handlers.record_failure")
 
     with pytest.raises(NotAside):
         do_release("ord_1")
@@ -430,11 +440,11 @@ def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tup
     database = FakeDynamoDB(*TABLES)
     log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
     fill(database, available)
-    expected: rules.Stock = levels(database)
+    expected: stock_rules.Stock = levels(database)
     for number, (lines, given_up) in enumerate(wanted):
         order_id = f"ord_{number}"
         order = place(log, order_id, lines=lines)
-        after = rules.reserve(expected, stock_lines(order))
+        after = stock_rules.reserve(expected, stock_lines(order))
         outcome = reservations.reserve(log, inventory, order_id)
         if isinstance(after, tuple):
             assert outcome == "out_of_stock"
@@ -445,6 +455,6 @@ def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tup
         if given_up:
             log.record(log.load(order_id), FailFulfilment("authorize", "x"), source="orders")
             assert reservations.release(log, inventory, order_id) == "released"
-            expected = rules.moved(expected, rules.moves(Holding(stock_lines(order)), Holding()))
+            expected = stock_rules.moved(expected, stock_rules.moves(Holding(stock_lines(order)), Holding()))
         assert levels(database) == expected
     assert {sku: found.available + found.reserved for sku, found in levels(database).items()} == available

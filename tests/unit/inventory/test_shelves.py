@@ -10,19 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory import reservations, rules
-from inventory.rules import SHELVES, Level, Move, Overdrawn
+from inventory import reservations
+from inventory.domain import stock_rules
+from inventory.domain.stock_rules import SHELVES, Level, Move, Overdrawn
 from inventory.store import Inventory
-from orderflow import log as orderlog
-from orderflow.commands import FailFulfilment
-from orderflow.events import Shortage, StockReservationFailed
-from orderflow.log import Contention, OrderLog
-from orderflow.order import stock_lines
+from orderflow.aws import order_log as orderlog
+from orderflow.aws.order_log import Contention, OrderLog
+from orderflow.domain.commands import FailFulfilment
+from orderflow.domain.events import Shortage, StockReservationFailed
+from orderflow.domain.order import stock_lines
+from tests.fakes.aws.dynamodb import FakeDynamoDB, Parameters
+from tests.fakes.aws.environment import TABLES
 from tests.load.hot import AT_ONCE, Case, simulate
-from tests.support.aws import TABLES
-from tests.support.dynamodb import FakeDynamoDB, Parameters
 from tests.support.prepared import place
-from tests.support.shelves import levels, meeting, scatter
+from tests.support.stock_shards import levels, meeting, scatter
 
 SKU = "MUG-BLUE"
 LEVELS = st.builds(Level, *[st.integers(0, 20)] * 3)
@@ -60,7 +61,7 @@ def test_what_is_drawn_is_the_move_and_leaves_no_shelf_below_zero(
     parts = {**taken, given_to: -sum(change for part, change in taken.items() if part != given_to)}
     there = {part: sum(getattr(level, part) for level in shelves.values()) for part in PARTS}
     try:
-        moves = rules.drawn(Move(SKU, **parts), shelves, own)
+        moves = stock_rules.drawn(Move(SKU, **parts), shelves, own)
     except Overdrawn:
         assert any(there[part] + change < 0 for part, change in parts.items())
         return
@@ -74,9 +75,9 @@ def test_what_is_drawn_is_the_move_and_leaves_no_shelf_below_zero(
 
 @given(st.builds(Level, *[st.integers(0, 10_000)] * 3))
 def test_a_product_is_spread_in_equal_parts_or_not_at_all(level: Level) -> None:
-    share = rules.share(level)
+    share = stock_rules.share(level)
 
-    assert share == 0 or share >= rules.LEAST_ON_A_SHELF
+    assert share == 0 or share >= stock_rules.LEAST_ON_A_SHELF
     assert level.available - share * (SHELVES - 1) >= share
 
 
@@ -90,7 +91,7 @@ def test_an_order_that_meets_others_twice_spreads_the_product() -> None:
     assert levels(database) == {SKU: Level(997, 3)}
 
 
-@pytest.mark.parametrize(("pieces", "times"), [(1000, 1), (SHELVES * rules.LEAST_ON_A_SHELF - 1, 4)])
+@pytest.mark.parametrize(("pieces", "times"), [(1000, 1), (SHELVES * stock_rules.LEAST_ON_A_SHELF - 1, 4)])
 def test_one_that_meets_others_once_or_of_which_there_is_little_stays_where_it_is(pieces: int, times: int) -> None:
     database, log, inventory = shop(pieces)
     place(log, lines={SKU: 3})
@@ -191,12 +192,12 @@ def test_wherever_pieces_lie_orders_get_what_they_would_get_from_one_shelf(
     pieces: int, wanted: list[tuple[int, bool]], chance: random.Random
 ) -> None:
     database, log, _ = shop(pieces)
-    expected: rules.Stock = levels(database)
+    expected: stock_rules.Stock = levels(database)
     for number, (quantity, given_up) in enumerate(wanted):
         scatter(database, SKU, lambda: chance.randrange(SHELVES))
         order_id = f"ord_{number}"
         order = place(log, order_id, lines={SKU: quantity})
-        after = rules.reserve(expected, stock_lines(order))
+        after = stock_rules.reserve(expected, stock_lines(order))
         outcome = reservations.reserve(log, process(database), order_id)
         assert outcome == ("out_of_stock" if isinstance(after, tuple) else "reserved")
         if isinstance(after, tuple):

@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory import expire, expiry, reservations, rules, settle
-from inventory.rules import Aside, Back, Level, NotAside, Settlement
-from inventory.steps import INVENTORY, LOG
+from inventory import expiry, reservations
+from inventory.domain import stock_rules
+from inventory.domain.stock_rules import Aside, Back, Level, NotAside, Settlement
+from inventory.handlers import expire_reservations, sync_stock
+from inventory.saga_step import INVENTORY, LOG
 from inventory.store import Inventory
-from orderflow import log as orderlog
-from orderflow.commands import (
+from orderflow.aws import order_log as orderlog
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.commands import (
     CancelOrder,
     Command,
     RecordCapture,
@@ -31,19 +34,23 @@ from orderflow.commands import (
     RequestCancellation,
     RequestReturn,
 )
-from orderflow.events import ReservationExpired, StockLine, StockReleased
-from orderflow.log import OrderLog
-from orderflow.order import Order, remaining, returnable
+from orderflow.domain.events import ReservationExpired, StockLine, StockReleased
+from orderflow.domain.order import Order, remaining, returnable
 from tests.conftest import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB, crash_at, throttled
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, crash_at, throttled
 from tests.support.prepared import PREPARED, advance, place, prepare
 from tests.support.samples import expected, names, sample, waking
-from tests.support.shelves import PARTS, levels, scatter
+from tests.support.stock_shards import PARTS, levels, scatter
 
 RECEIVED = {"MUG-BLUE": 10, "TRAY-BIRCH": 5}
 LINES = {"MUG-BLUE": 3, "TRAY-BIRCH": 1}
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-SAGA = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+SAGA = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +69,8 @@ def run(context: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str
     """Let the schedule come, when reservations are too old after this time."""
 
     def once(kept_for: timedelta = timedelta(days=-1)) -> dict[str, Any]:
-        monkeypatch.setattr(expire, "KEPT_FOR", kept_for)
-        return expire.handler({}, context)
+        monkeypatch.setattr(expire_reservations, "KEPT_FOR", kept_for)
+        return expire_reservations.handler({}, context)
 
     return once
 
@@ -73,7 +80,7 @@ def wake(context: Any) -> Callable[..., list[str]]:
     """Bring messages about orders to the consumer and return for which of them it failed."""
 
     def bring(*order_ids: str) -> list[str]:
-        failed = settle.handler(waking(*order_ids), context)["batchItemFailures"]
+        failed = sync_stock.handler(waking(*order_ids), context)["batchItemFailures"]
         return [order_ids[int(str(item["itemIdentifier"]).removeprefix("message-")) - 1] for item in failed]
 
     return bring
@@ -96,7 +103,9 @@ def on_shelf() -> dict[str, Level]:
 def through(*steps: str, order_id: str = "ord_1", **order: Any) -> Order:
     """Put an order on the log for which stock is really set aside, and that has come through these steps."""
     place(LOG, order_id, **{"lines": LINES, **order})
-    return advance(LOG, order_id, *steps, really={"inventory.reserve": lambda one: reservations.reserve(LOG, INVENTORY, one)})
+    return advance(
+        LOG, order_id, *steps, really={"inventory.handlers.reserve_stock": lambda one: reservations.reserve(LOG, INVENTORY, one)}
+    )
 
 
 def happen(*commands: Command, order_id: str = "ord_1") -> None:
@@ -115,9 +124,9 @@ def parcel(number: int, **lines: int) -> RecordDispatch:
 SHIPPED = (RecordShipment("ship_1"), parcel(1, MUG_BLUE=1))
 
 
-@pytest.mark.parametrize("name", names("inventory/expire"))
+@pytest.mark.parametrize("name", names("inventory/expire_reservations"))
 def test_every_sample_of_the_schedule_has_its_answer(name: str, aws: Aws, context: Any) -> None:
-    assert expire.handler(sample(name), context).items() >= expected(name).items()
+    assert expire_reservations.handler(sample(name), context).items() >= expected(name).items()
 
 
 @pytest.mark.parametrize("steps", [SAGA[:1], SAGA[:2], SAGA[:3]], ids=["reserved", "screened", "authorized"])
@@ -168,7 +177,7 @@ def test_an_order_that_is_confirmed_but_still_marked_as_open_keeps_its_stock(
     through(*SAGA[:3])
     database.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
-        advance(LOG, "ord_1", "orders.confirm")
+        advance(LOG, "ord_1", "orders.handlers.confirm_order")
 
     assert run()["expired"] == 0
     assert mugs(database) == Level(7, 3)
@@ -176,17 +185,17 @@ def test_an_order_that_is_confirmed_but_still_marked_as_open_keeps_its_stock(
 
 def test_an_order_that_is_held_but_still_marked_as_open_loses_its_stock(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
     database.seed("Stock", {"sku": {"S": "ESPRESSO-PRO"}, "available": {"N": "1"}, "reserved": {"N": "0"}})
-    through("inventory.reserve", lines={"ESPRESSO-PRO": 1})
+    through("inventory.handlers.reserve_stock", lines={"ESPRESSO-PRO": 1})
     database.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
-        advance(LOG, "ord_1", "fraud.screen")
+        advance(LOG, "ord_1", "fraud.handlers.screen_order")
 
     assert run()["expired"] == 1
     assert (LOG.load("ord_1").state, levels(database)["ESPRESSO-PRO"]) == ("held", Level(1))
 
 
 def test_a_reservation_younger_than_its_order_is_kept(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
-    through("inventory.reserve")
+    through("inventory.handlers.reserve_stock")
     database.client.update_item(
         TableName="OrderLog",
         Key={"order_id": {"S": "ord_1"}, "version": {"N": "1"}},
@@ -204,7 +213,7 @@ def test_of_confirming_and_expiring_one_wins(database: FakeDynamoDB, run: Callab
     def confirm_first(name: str, _: dict[str, Any]) -> None:
         if name == "TransactWriteItems":
             database.before = None
-            advance(LOG, "ord_1", "orders.confirm")
+            advance(LOG, "ord_1", "orders.handlers.confirm_order")
 
     database.before = confirm_first
 
@@ -214,10 +223,10 @@ def test_of_confirming_and_expiring_one_wins(database: FakeDynamoDB, run: Callab
 
 
 def test_one_order_that_cannot_expire_keeps_no_other_from_it(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
-    through("inventory.reserve")
-    through("inventory.reserve", order_id="ord_2")
+    through("inventory.handlers.reserve_stock")
+    through("inventory.handlers.reserve_stock", order_id="ord_2")
     [row] = [row for row in database.items("Stock") if row["sku"]["S"] == "MUG-BLUE"]
-    through("inventory.reserve", order_id="ord_3", lines={"TRAY-BIRCH": 1})
+    through("inventory.handlers.reserve_stock", order_id="ord_3", lines={"TRAY-BIRCH": 1})
     database.seed("Stock", {**row, "reserved": {"N": "3"}})
 
     with pytest.raises(expiry.NotAllExpired, match="1 of 3"):
@@ -227,10 +236,10 @@ def test_one_order_that_cannot_expire_keeps_no_other_from_it(database: FakeDynam
 
 def test_more_than_a_run_can_do_are_done_by_the_next_ones(database: FakeDynamoDB) -> None:
     for number in range(6):
-        through("inventory.reserve", order_id=f"ord_{number}", lines={"MUG-BLUE": 1})
+        through("inventory.handlers.reserve_stock", order_id=f"ord_{number}", lines={"MUG-BLUE": 1})
     later = datetime.now(UTC) + timedelta(days=1)
 
-    done = [expiry.expire_all(LOG, expire.OPEN_ORDERS, INVENTORY, later, most=2).expired for _ in range(4)]
+    done = [expiry.expire_all(LOG, expire_reservations.OPEN_ORDERS, INVENTORY, later, most=2).expired for _ in range(4)]
 
     assert done == [2, 2, 2, 0]
     assert levels(database) == on_shelf()
@@ -241,12 +250,12 @@ def test_98_lines_fit_into_the_one_transaction() -> None:
     assert INVENTORY.freeing("ord_1", lines, len) == 99
 
 
-@pytest.mark.parametrize("name", names("inventory/settle"))
+@pytest.mark.parametrize("name", names("inventory/sync_stock"))
 def test_every_sample_of_the_queue_has_its_answer(name: str, database: FakeDynamoDB, context: Any) -> None:
     for order_id in (order_id for order_id in PREPARED if "settle" in order_id):
-        prepare(LOG, order_id, really={"inventory.reserve": lambda one: reservations.reserve(LOG, INVENTORY, one)})
+        prepare(LOG, order_id, really={"inventory.handlers.reserve_stock": lambda one: reservations.reserve(LOG, INVENTORY, one)})
 
-    assert settle.handler(sample(name), context) == expected(name)
+    assert sync_stock.handler(sample(name), context) == expected(name)
 
 
 def test_what_leaves_is_gone_and_what_comes_back_is_for_sale(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
@@ -337,7 +346,7 @@ def test_a_settlement_that_dies_anywhere_is_made_good_by_the_message_coming_agai
 def back_to_reserved(database: FakeDynamoDB) -> None:
     row, whole = INVENTORY.aside("ord_1"), Aside(tuple(StockLine(sku, count) for sku, count in LINES.items()))
     order = LOG.load("ord_1")
-    undo = rules.moves(rules.due(order), rules.holding(order, whole, Back()))
+    undo = stock_rules.moves(stock_rules.due(order), stock_rules.holding(order, whole, Back()))
     assert INVENTORY.settle("ord_1", row, Back(), Settlement(undo, whole, Back()))
     [row_] = database.items("Reservations")
     database.seed("Reservations", {name: value for name, value in row_.items() if name != "parcels"})
@@ -370,7 +379,7 @@ def test_a_service_that_does_not_answer_is_tried_again_by_the_queue(database: Fa
 def test_an_order_without_its_reservation_cannot_be_settled(aws: Aws) -> None:
     place(LOG)
     assert reservations.settle(LOG, INVENTORY, "ord_1") == "nothing_to_settle"
-    advance(LOG, "ord_1", "inventory.reserve")
+    advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
     for at_least in (None, 1):
         with pytest.raises(NotAside):
             reservations.settle(LOG, INVENTORY, "ord_1", at_least)
@@ -494,7 +503,7 @@ def test_whoever_reads_no_more_than_its_own_event_undoes_nothing(
     if not settled:
         assert levels(database) == {"MUG-BLUE": Level(7, 2, 1), "TRAY-BIRCH": Level(4, 1)}
         reservations.settle(LOG, INVENTORY, "ord_1")
-    assert levels(database) == rules.moved(on_shelf(), rules.moves(rules.Holding(), rules.due(LOG.load("ord_1"))))
+    assert levels(database) == stock_rules.moved(on_shelf(), stock_rules.moves(stock_rules.Holding(), stock_rules.due(LOG.load("ord_1"))))
 
 
 def choose(draw: st.DrawFn, order: Order, number: int) -> Command | None:
@@ -529,13 +538,13 @@ def test_whatever_happens_stock_adds_up_and_follows_the_log(
     log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
     fill(database)
     place(log, lines=life[0])
-    advance(log, "ord_1", *SAGA, really={"inventory.reserve": lambda one: reservations.reserve(log, inventory, one)})
+    advance(log, "ord_1", *SAGA, really={"inventory.handlers.reserve_stock": lambda one: reservations.reserve(log, inventory, one)})
     log.record(log.load("ord_1"), RecordShipment("ship_1"), source="tests")
     for number, (what, seed) in enumerate(life[1]):
         order = log.load("ord_1")
         if what == "scatter":
             for sku in RECEIVED:
-                scatter(database, sku, partial(random.Random(seed).randrange, rules.SHELVES))
+                scatter(database, sku, partial(random.Random(seed).randrange, stock_rules.SHELVES))
         elif what == "settle":
             reservations.settle(log, inventory, "ord_1")
         elif what == "cancel" and remaining(order) and order.reservation == "held":
@@ -549,5 +558,5 @@ def test_whatever_happens_stock_adds_up_and_follows_the_log(
         assert all(int(row[part]["N"]) >= 0 for row in database.items("Stock") for part in PARTS if part in row)
         assert {sku: level.available + level.reserved + level.shipped for sku, level in levels(database).items()} == RECEIVED
     reservations.settle(log, inventory, "ord_1")
-    holding = rules.due(log.load("ord_1"))
-    assert levels(database) == rules.moved(on_shelf(), rules.moves(rules.Holding(), holding))
+    holding = stock_rules.due(log.load("ord_1"))
+    assert levels(database) == stock_rules.moved(on_shelf(), stock_rules.moves(stock_rules.Holding(), holding))

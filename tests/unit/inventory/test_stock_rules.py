@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventory import rules
-from inventory.rules import Aside, Back, Holding, Level, NotAside, Overdrawn
-from orderflow.commands import Refusal, decide
-from orderflow.events import Shortage, StockLine
+from inventory.domain import stock_rules
+from inventory.domain.stock_rules import Aside, Back, Holding, Level, NotAside, Overdrawn
+from orderflow.domain.commands import Refusal, decide
+from orderflow.domain.events import Shortage, StockLine
 from tests.support import orders
 
 SKUS = ("A", "B", "C", "D")
@@ -19,11 +19,11 @@ LINES = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 999), min_size=1).
 )
 
 
-def totals(stock: rules.Stock) -> dict[str, int]:
+def totals(stock: stock_rules.Stock) -> dict[str, int]:
     return {sku: level.available + level.reserved + level.shipped for sku, level in stock.items()}
 
 
-def covering(stock: rules.Stock, lines: list[StockLine]) -> rules.Stock:
+def covering(stock: stock_rules.Stock, lines: list[StockLine]) -> stock_rules.Stock:
     """Return the stock with as much more available as the lines ask for."""
     more = {line.sku: line.quantity for line in lines}
     skus = stock.keys() | more.keys()
@@ -32,8 +32,8 @@ def covering(stock: rules.Stock, lines: list[StockLine]) -> rules.Stock:
 
 
 @given(STOCK, LINES)
-def test_reserving_takes_every_line_or_says_which_are_short(stock: rules.Stock, lines: list[StockLine]) -> None:
-    after = rules.reserve(stock, lines)
+def test_reserving_takes_every_line_or_says_which_are_short(stock: stock_rules.Stock, lines: list[StockLine]) -> None:
+    after = stock_rules.reserve(stock, lines)
 
     if isinstance(after, tuple):
         levels = {line.sku: stock.get(line.sku, Level()).available for line in lines}
@@ -46,10 +46,10 @@ def test_reserving_takes_every_line_or_says_which_are_short(stock: rules.Stock, 
 
 
 @given(STOCK, LINES)
-def test_reserving_keeps_what_there_is_and_never_goes_below_zero(stock: rules.Stock, lines: list[StockLine]) -> None:
+def test_reserving_keeps_what_there_is_and_never_goes_below_zero(stock: stock_rules.Stock, lines: list[StockLine]) -> None:
     plenty = covering(stock, lines)
 
-    after = rules.reserve(plenty, lines)
+    after = stock_rules.reserve(plenty, lines)
 
     assert not isinstance(after, tuple)
     assert totals(after) == totals(plenty)
@@ -68,13 +68,13 @@ HOLDING = st.builds(
 
 
 @given(STOCK, HOLDING, HOLDING)
-def test_whatever_an_order_has_nothing_appears_or_disappears(stock: rules.Stock, before: Holding, after: Holding) -> None:
-    changes = rules.moves(before, after)
+def test_whatever_an_order_has_nothing_appears_or_disappears(stock: stock_rules.Stock, before: Holding, after: Holding) -> None:
+    changes = stock_rules.moves(before, after)
 
     assert all(move.available + move.reserved + move.shipped == 0 for move in changes)
     assert all(move.reserved or move.shipped for move in changes)
     try:
-        moved = rules.moved(stock, changes)
+        moved = stock_rules.moved(stock, changes)
     except Overdrawn:
         return
     assert totals(moved) == {sku: totals(stock).get(sku, 0) for sku in moved}
@@ -84,16 +84,16 @@ def test_whatever_an_order_has_nothing_appears_or_disappears(stock: rules.Stock,
 
 @given(HOLDING, HOLDING, HOLDING)
 def test_it_makes_no_difference_by_which_steps_a_holding_is_reached(first: Holding, second: Holding, third: Holding) -> None:
-    plenty: rules.Stock = {sku: Level(9999, 9999, 9999) for sku in SKUS}
-    by_steps = rules.moved(rules.moved(plenty, rules.moves(first, second)), rules.moves(second, third))
+    plenty: stock_rules.Stock = {sku: Level(9999, 9999, 9999) for sku in SKUS}
+    by_steps = stock_rules.moved(stock_rules.moved(plenty, stock_rules.moves(first, second)), stock_rules.moves(second, third))
 
-    assert by_steps == rules.moved(plenty, rules.moves(first, third))
-    assert rules.moves(third, third) == ()
+    assert by_steps == stock_rules.moved(plenty, stock_rules.moves(first, third))
+    assert stock_rules.moves(third, third) == ()
 
 
 def test_no_more_is_moved_than_is_there() -> None:
     with pytest.raises(Overdrawn):
-        rules.moved({"A": Level(5, 1, 0)}, rules.moves(Holding(reserved=(StockLine("A", 2),)), Holding()))
+        stock_rules.moved({"A": Level(5, 1, 0)}, stock_rules.moves(Holding(reserved=(StockLine("A", 2),)), Holding()))
 
 
 # What an order that was brought to each state of the tests' own has of the stock: two mugs and one pack of filters.
@@ -117,7 +117,7 @@ DUE = {
 
 @pytest.mark.parametrize("state", DUE)
 def test_what_an_order_has_of_the_stock_follows_from_its_events(state: str) -> None:
-    holding = rules.due(orders.after(*orders.STATES[state]))
+    holding = stock_rules.due(orders.after(*orders.STATES[state]))
 
     assert tuple({line.sku: line.quantity for line in lines} for lines in (holding.reserved, holding.shipped)) == DUE[state]
 
@@ -125,22 +125,22 @@ def test_what_an_order_has_of_the_stock_follows_from_its_events(state: str) -> N
 @pytest.mark.parametrize("state", DUE)
 def test_an_order_without_a_row_has_nothing_aside_and_all_that_left_is_gone(state: str) -> None:
     order = orders.after(*orders.STATES[state])
-    if rules.due(order).reserved:
+    if stock_rules.due(order).reserved:
         with pytest.raises(NotAside):
-            rules.settlement(order, None, Back())
+            stock_rules.settlement(order, None, Back())
         return
-    before = rules.holding(order, Aside((), len(order.parcels)), Back())
-    settled = rules.settlement(order, None, Back())
-    assert settled.moves == rules.moves(before, rules.due(order))
-    assert settled == rules.settlement(order, settled.aside, Back())
-    assert rules.settlement(order, None, settled.back).moves == ()
+    before = stock_rules.holding(order, Aside((), len(order.parcels)), Back())
+    settled = stock_rules.settlement(order, None, Back())
+    assert settled.moves == stock_rules.moves(before, stock_rules.due(order))
+    assert settled == stock_rules.settlement(order, settled.aside, Back())
+    assert stock_rules.settlement(order, None, settled.back).moves == ()
 
 
 def test_nothing_leaves_an_order_whose_row_is_gone() -> None:
     """Otherwise such a parcel would count as settled before it is."""
     for name, commands in orders.STATES.items():
         order = orders.after(*commands)
-        if order.placed and not rules.aside(order).lines:
+        if order.placed and not stock_rules.aside(order).lines:
             facts = decide(order, orders.DISPATCH_REST)
             assert isinstance(facts, Refusal) or not facts, name
 
@@ -149,12 +149,12 @@ def test_nothing_leaves_an_order_whose_row_is_gone() -> None:
 @pytest.mark.parametrize("later", DUE)
 def test_rows_that_are_ahead_of_an_order_stay(state: str, later: str) -> None:
     known, ahead = orders.after(*orders.STATES[state]), orders.after(*orders.STATES[later])
-    aside, back = rules.aside(ahead), rules.back(ahead)
+    aside, back = stock_rules.aside(ahead), stock_rules.back(ahead)
     if aside.parcels <= len(known.parcels) or not aside.lines:
         return
-    settled = rules.settlement(known, aside, back)
+    settled = stock_rules.settlement(known, aside, back)
     assert (settled.moves, settled.aside, settled.back) == ((), aside, back)
 
 
 def test_a_product_without_stock_counts_as_none() -> None:
-    assert rules.reserve({}, [StockLine("A", 1)]) == (Shortage("A", 1, 0),)
+    assert stock_rules.reserve({}, [StockLine("A", 1)]) == (Shortage("A", 1, 0),)

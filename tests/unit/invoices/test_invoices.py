@@ -13,22 +13,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from invoices import document, issue, issuing, read
-from orderflow.commands import Command
-from orderflow.events import Address, CreditNoteIssued, InvoiceIssued, Line
-from orderflow.money import Money
-from tests.support import clients, orders, samples
-from tests.support.aws import Aws
-from tests.support.dynamodb import client_error
+from invoices import issuing
+from invoices.domain import document
+from invoices.handlers import get_invoice, issue_invoices
+from orderflow.domain.commands import Command
+from orderflow.domain.events import Address, CreditNoteIssued, InvoiceIssued, Line
+from orderflow.domain.money import Money
+from tests.fakes.aws import clients
+from tests.fakes.aws.dynamodb import client_error
+from tests.fakes.aws.environment import Aws
+from tests.support import orders, samples
 from tests.support.prepared import PREPARED, place, prepare
 
-CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+CONFIRM = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
 FINISHED = {"batchItemFailures": []}
 
 
 def invoice(*order_ids: str) -> None:
     """Have orders invoiced and credited; raises what keeps one of them from it."""
-    for error in issue.issue(list(order_ids)).values():
+    for error in issue_invoices.issue(list(order_ids)).values():
         raise error
 
 
@@ -39,7 +47,7 @@ def numbers(aws: Aws) -> dict[str, str]:
     assert len(found) == len(rows)
     assert [int(row["position"]["N"]) for row in rows] == list(range(1, len(rows) + 1))
     for order_id, number in found.items():
-        (event,) = [event.data for event in issue.LOG.history(order_id) if isinstance(event.data, InvoiceIssued)]
+        (event,) = [event.data for event in issue_invoices.LOG.history(order_id) if isinstance(event.data, InvoiceIssued)]
         assert event.number == number
         text = aws.s3.objects["InvoiceDocuments", event.document].decode()
         assert number in text
@@ -50,32 +58,32 @@ def numbers(aws: Aws) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("invoices.issuing.time.sleep", lambda _: None)
-    monkeypatch.setattr("orderflow.log.time.sleep", lambda _: None)
+    monkeypatch.setattr("orderflow.aws.order_log.time.sleep", lambda _: None)
 
 
 class TestNumbers:
     def test_they_are_given_in_turn_and_once_for_an_order(self, aws: Aws, context: Any) -> None:
         names = [f"ord_{number}" for number in range(3)]
         for name in names:
-            prepare(issue.LOG, name, *CONFIRM)
-        assert issue.handler(samples.waking(*names, *names), context) == FINISHED
-        year = issue.LOG.load("ord_0").confirmed_at
+            prepare(issue_invoices.LOG, name, *CONFIRM)
+        assert issue_invoices.handler(samples.waking(*names, *names), context) == FINISHED
+        year = issue_invoices.LOG.load("ord_0").confirmed_at
         assert year
         assert numbers(aws) == {f"ord_{number}": f"{year.year}-{number + 1:06}" for number in range(3)}
 
     def test_an_order_that_was_cancelled_before_gets_none(self, aws: Aws, context: Any) -> None:
-        prepare(issue.LOG, "ord_1", "customer.cancels", "orders.close")
-        assert issue.handler(samples.waking("ord_1"), context) == FINISHED
+        prepare(issue_invoices.LOG, "ord_1", "customer.cancels", "orders.handlers.finalize_order")
+        assert issue_invoices.handler(samples.waking("ord_1"), context) == FINISHED
         assert aws.dynamodb.items("Invoices") == []
         assert aws.s3.objects == {}
 
     def test_an_order_that_is_not_confirmed_comes_back(self, aws: Aws, context: Any) -> None:
-        prepare(issue.LOG, "ord_1", *CONFIRM[:3])
-        assert issue.handler(samples.waking("ord_1"), context) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+        prepare(issue_invoices.LOG, "ord_1", *CONFIRM[:3])
+        assert issue_invoices.handler(samples.waking("ord_1"), context) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
         assert aws.dynamodb.items("Invoices") == []
 
     def test_a_number_is_taken_by_writing_the_invoice_under_it(self, aws: Aws) -> None:
-        prepare(issue.LOG, "ord_1", *CONFIRM)
+        prepare(issue_invoices.LOG, "ord_1", *CONFIRM)
         written: list[str] = []
 
         def note(operation: str, given: Any) -> None:
@@ -87,9 +95,9 @@ class TestNumbers:
         assert sorted(written) == ["Invoices", "OrderLog"]
 
     def test_what_an_older_version_counted_by_is_no_invoice(self, aws: Aws) -> None:
-        prepare(issue.LOG, "ord_1", *CONFIRM)
-        prepare(issue.LOG, "ord_2", *CONFIRM)
-        year = (issue.LOG.load("ord_1").confirmed_at or orders.START).year
+        prepare(issue_invoices.LOG, "ord_1", *CONFIRM)
+        prepare(issue_invoices.LOG, "ord_2", *CONFIRM)
+        year = (issue_invoices.LOG.load("ord_1").confirmed_at or orders.START).year
         counter = {"series": {"S": str(year)}, "position": {"N": "0"}, "last": {"N": "0"}}
         aws.dynamodb.seed("Invoices", counter)
         invoice("ord_1")
@@ -105,7 +113,7 @@ class TestNumbers:
         aws.lend()
         names = [f"ord_{number}" for number in range(4)]
         for name in names:
-            prepare(issue.LOG, name, *CONFIRM)
+            prepare(issue_invoices.LOG, name, *CONFIRM)
         made, left = 0, sorted(meetings)
 
         def meet(_operation: str, _given: Any) -> None:
@@ -125,7 +133,7 @@ class TestNumbers:
     def test_no_gap_and_no_double_among_threads(self, aws: Aws) -> None:
         names = [f"ord_{number:02}" for number in range(24)]
         for name in names:
-            prepare(issue.LOG, name, *CONFIRM)
+            prepare(issue_invoices.LOG, name, *CONFIRM)
 
         def work(mine: list[str]) -> None:
             for name in mine:
@@ -143,12 +151,12 @@ class TestNumbers:
             thread.join(60)
         assert set(numbers(aws)) == set(names)
 
-    @pytest.mark.parametrize("name", samples.names("invoices/issue"))
+    @pytest.mark.parametrize("name", samples.names("invoices/issue_invoices"))
     def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
         for order_id in ("ord_0000000000invoiceconfirmed", "ord_0000000000invoicecancelled"):
             assert order_id in PREPARED
-            prepare(issue.LOG, order_id)
-        assert issue.handler(samples.sample(name), context) == samples.expected(name)
+            prepare(issue_invoices.LOG, order_id)
+        assert issue_invoices.handler(samples.sample(name), context) == samples.expected(name)
 
 
 class TestBatches:
@@ -157,7 +165,7 @@ class TestBatches:
     @pytest.fixture
     def confirmed(self, aws: Aws) -> Aws:
         for name in self.NAMES:
-            prepare(issue.LOG, name, *CONFIRM)
+            prepare(issue_invoices.LOG, name, *CONFIRM)
         aws.dynamodb.calls.clear()
         return aws
 
@@ -172,18 +180,18 @@ class TestBatches:
     def test_more_orders_than_a_transaction_takes_are_several_batches(self, aws: Aws) -> None:
         names = [f"ord_{number:03}" for number in range(2 * issuing.MOST + 3)]
         for name in names:
-            prepare(issue.LOG, name, *CONFIRM)
+            prepare(issue_invoices.LOG, name, *CONFIRM)
         aws.dynamodb.calls.clear()
         invoice(*names)
         assert aws.dynamodb.calls["TransactWriteItems"] == 3
         assert set(numbers(aws)) == set(names)
 
     def test_failed_order_does_not_fail_its_neighbors(self, confirmed: Aws, context: Any) -> None:
-        prepare(issue.LOG, "ord_placed")
+        prepare(issue_invoices.LOG, "ord_placed")
         poison = samples.waking("ord_poison")["Records"][0] | {"messageId": "poison", "body": "poison"}
         event = samples.waking(*self.NAMES[:3], "ord_placed", "ord_none", self.NAMES[3], self.NAMES[0])
         event["Records"].insert(1, poison)
-        answer = issue.handler(event, context)
+        answer = issue_invoices.handler(event, context)
         failed = {str(one["itemIdentifier"]) for one in answer["batchItemFailures"]}
         assert failed == {
             "poison",
@@ -197,7 +205,7 @@ class TestBatches:
                 raise client_error("PutObject", "SlowDown", "Please reduce your request rate.")
 
         confirmed.s3.before = refuse
-        assert set(issue.issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
+        assert set(issue_invoices.issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
         confirmed.s3.before = None
         assert set(numbers(confirmed)) == {*self.NAMES[:2], *self.NAMES[3:5]}
 
@@ -207,7 +215,7 @@ class TestBatches:
                 raise client_error("TransactWriteItems", "ValidationException", "Item size has exceeded the maximum allowed size")
 
         confirmed.dynamodb.before = refuse
-        assert set(issue.issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
+        assert set(issue_invoices.issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
         confirmed.dynamodb.before = None
         assert set(numbers(confirmed)) == {*self.NAMES[:2], *self.NAMES[3:5]}
 
@@ -219,7 +227,7 @@ class TestBatches:
         aws.lend()
         names = [f"ord_{number}" for number in range(8)]
         for name in names:
-            prepare(issue.LOG, name, *CONFIRM)
+            prepare(issue_invoices.LOG, name, *CONFIRM)
         made, left = 0, sorted(meetings)
 
         def meet(_operation: str, _given: Any) -> None:
@@ -227,14 +235,14 @@ class TestBatches:
             made += 1
             if left and made > left[0][0]:
                 _, begin, number = left.pop(0)
-                issue.issue(names[begin : begin + number])
+                issue_invoices.issue(names[begin : begin + number])
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(issuing.time, "sleep", lambda _: None)
             # One after the other, so that the calls have an order.
-            patch.setattr(issue, "STORES", replace(issue.STORES, each=map))
+            patch.setattr(issue_invoices, "STORES", replace(issue_invoices.STORES, each=map))
             aws.dynamodb.before = aws.s3.before = meet
-            issue.issue(names[:5])
+            issue_invoices.issue(names[:5])
             aws.dynamodb.before = aws.s3.before = None
             invoice(*names)
         assert set(numbers(aws)) == set(names)
@@ -243,20 +251,20 @@ class TestBatches:
 
 def live(*commands: Command, order_id: str = "ord_1") -> None:
     """Give an order commands, after those by which `prepare` placed it."""
-    order = issue.LOG.load(order_id)
+    order = issue_invoices.LOG.load(order_id)
     for command in commands:
-        order = issue.LOG.record(order, command, source="test")
+        order = issue_invoices.LOG.record(order, command, source="test")
 
 
 def placed(order_id: str = "ord_1") -> None:
     """Place an order of the lines that the commands of tests.support.orders are about."""
-    place(issue.LOG, order_id, lines={line.sku: line.quantity for line in orders.LINES})
+    place(issue_invoices.LOG, order_id, lines={line.sku: line.quantity for line in orders.LINES})
     live(*orders.CONFIRMED[1:], order_id=order_id)
 
 
 def credited(aws: Aws, order_id: str = "ord_1") -> list[tuple[str, str, int]]:
     """Return number, cause and amount of the order's credit notes, after making sure that table and bucket have them."""
-    notes = [event.data for event in issue.LOG.history(order_id) if isinstance(event.data, CreditNoteIssued)]
+    notes = [event.data for event in issue_invoices.LOG.history(order_id) if isinstance(event.data, CreditNoteIssued)]
     rows = {item["number"]["S"]: item for item in aws.dynamodb.items("Invoices") if item["series"]["S"].startswith("CN-")}
     for note in notes:
         row = rows[note.number]
@@ -272,7 +280,7 @@ class TestCreditNotes:
         invoice("ord_1")
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
         for _ in range(2):
-            assert issue.handler(samples.waking("ord_1", "ord_1"), context) == FINISHED
+            assert issue_invoices.handler(samples.waking("ord_1", "ord_1"), context) == FINISHED
         assert credited(aws) == [("-000001", "cancelled", 2990)]
 
     def test_one_that_was_cancelled_before_it_was_invoiced_has_neither(self, aws: Aws) -> None:
@@ -299,7 +307,7 @@ class TestCreditNotes:
         placed()
         live(*orders.PAID[len(orders.CONFIRMED) :], orders.LOSE_PART, orders.REFUND_LOST)
         invoice("ord_1")
-        order = issue.LOG.load("ord_1")
+        order = issue_invoices.LOG.load("ord_1")
         assert order.invoice
         assert credited(aws) == [("-000001", "parcel:parcel_1", 1250)]
 
@@ -328,13 +336,13 @@ class TestCreditNotes:
         invoice(orders.ORDER_ID)
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=orders.ORDER_ID)
         invoice(orders.ORDER_ID)
-        (note,) = (one.credit_note for one in issue.LOG.load(orders.ORDER_ID).corrections)
-        event = samples.sample("invoices/read/no-credit-note")
+        (note,) = (one.credit_note for one in issue_invoices.LOG.load(orders.ORDER_ID).corrections)
+        event = samples.sample("invoices/get_invoice/no-credit-note")
 
         def answer(order_id: str, number: Any, customer: str = "ann") -> Any:
             event["pathParameters"] = {"order_id": order_id, "number": number}
             event["requestContext"]["authorizer"]["customer_id"] = customer
-            return read.handler(event, context)
+            return get_invoice.handler(event, context)
 
         found = answer(orders.ORDER_ID, note)
         assert (found["statusCode"], note in found["body"]) == (200, True)
@@ -418,23 +426,23 @@ class TestDocument:
 class TestReading:
     @pytest.fixture
     def invoiced(self, aws: Aws) -> Aws:
-        prepare(issue.LOG, "ord_0000000000invoiceconfirmed")
-        prepare(issue.LOG, "ord_000000000000awardconfirmed")
+        prepare(issue_invoices.LOG, "ord_0000000000invoiceconfirmed")
+        prepare(issue_invoices.LOG, "ord_000000000000awardconfirmed")
         invoice("ord_0000000000invoiceconfirmed")
         return aws
 
-    @pytest.mark.parametrize("name", samples.names("invoices/read"))
+    @pytest.mark.parametrize("name", samples.names("invoices/get_invoice"))
     def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, invoiced: Aws, context: Any) -> None:
-        assert samples.agrees(read.handler(samples.sample(name), context), samples.expected(name))
+        assert samples.agrees(get_invoice.handler(samples.sample(name), context), samples.expected(name))
 
     def test_the_owner_gets_the_document_and_nothing_may_be_loaded_with_it(self, invoiced: Aws, context: Any) -> None:
-        answer = read.handler(samples.sample("invoices/read/invoice"), context)
+        answer = get_invoice.handler(samples.sample("invoices/get_invoice/invoice"), context)
         assert "ord_0000000000invoiceconfirmed" in answer["body"]
         assert answer["headers"]["content-security-policy"].startswith("default-src 'none'")
         assert "no-store" in answer["headers"]["cache-control"]
 
     @pytest.mark.parametrize("order_id", ["x", "ord_" + "a" * 26, "a" * 3000])
     def test_what_is_not_there_is_not_found(self, invoiced: Aws, context: Any, order_id: str) -> None:
-        event = samples.sample("invoices/read/invoice")
+        event = samples.sample("invoices/get_invoice/invoice")
         event["pathParameters"]["order_id"] = order_id
-        assert read.handler(event, context)["statusCode"] == 404
+        assert get_invoice.handler(event, context)["statusCode"] == 404

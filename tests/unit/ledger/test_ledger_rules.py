@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devtools.target import ROOT
-from ledger import rules, sheets
-from ledger.rules import ACCOUNTS, Fees, Unpostable, WrongFees
-from orderflow import events
-from orderflow.commands import Command
-from orderflow.events import FACTS, Customer, Event, Fact
-from orderflow.money import Money
-from orderflow.order import Order
+from ledger.domain import period_shards, posting_rules
+from ledger.domain.posting_rules import ACCOUNTS, Fees, Unpostable, WrongFees
+from orderflow.domain import events
+from orderflow.domain.commands import Command
+from orderflow.domain.events import FACTS, Customer, Event, Fact
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order
 from tests.support.orders import CAPTURE_PART, CAPTURE_REST, DISPUTE, LOSE, PAID, REFUND_LOST, REOPEN, START, STATES, WIN, event, history
 
 FEES = Fees(basis_points=140, fixed={"EUR": 25, "USD": 30})
@@ -43,8 +43,8 @@ facts: st.SearchStrategy[Fact] = amounts.flatmap(
 )
 
 
-def posted(happened: list[Event], fees: Fees = FEES) -> list[rules.Entry]:
-    return [rules.entry(one, fees) for one in happened if one.type in MOVES]
+def posted(happened: list[Event], fees: Fees = FEES) -> list[posting_rules.Entry]:
+    return [posting_rules.entry(one, fees) for one in happened if one.type in MOVES]
 
 
 def of(fact: Fact) -> Event:
@@ -65,10 +65,10 @@ MOVES = {
 
 @given(st.lists(facts), st.builds(Fees, st.integers(0, 10_000), st.dictionaries(st.sampled_from(["EUR", "JPY"]), st.integers(0, 500))))
 def test_any_sequence_of_events_sums_to_zero_and_accounts_are_their_postings(sequence: list[Fact], fees: Fees) -> None:
-    entries = [rules.entry(of(fact), fees) for fact in sequence]
-    assert all(rules.total(rules.net(entry.postings)) == 0 for entry in entries)
-    balances = rules.balances(entries)
-    assert all(rules.total(accounts) == 0 for accounts in balances.values())
+    entries = [posting_rules.entry(of(fact), fees) for fact in sequence]
+    assert all(posting_rules.total(posting_rules.net(entry.postings)) == 0 for entry in entries)
+    balances = posting_rules.balances(entries)
+    assert all(posting_rules.total(accounts) == 0 for accounts in balances.values())
     by_hand: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         for posting in entry.postings:
@@ -80,7 +80,7 @@ def test_any_sequence_of_events_sums_to_zero_and_accounts_are_their_postings(seq
 
 @given(facts)
 def test_no_posting_is_empty_and_every_account_is_known(fact: Fact) -> None:
-    for posting in rules.entry(of(fact), FEES).postings:
+    for posting in posting_rules.entry(of(fact), FEES).postings:
         assert posting.amount
         assert posting.account in ACCOUNTS
 
@@ -88,7 +88,7 @@ def test_no_posting_is_empty_and_every_account_is_known(fact: Fact) -> None:
 @given(st.integers(0, 10**12), st.integers(0, 10_000))
 def test_a_fee_is_rounded_half_even(amount: int, basis_points: int) -> None:
     exact = Fraction(amount * basis_points, 10_000)
-    assert rules.fee(Money(amount, "EUR"), Fees(basis_points)) == round(exact)
+    assert posting_rules.fee(Money(amount, "EUR"), Fees(basis_points)) == round(exact)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_fee_is_rounded_half_even(amount: int, basis_points: int) -> None:
     [(Money(1250, "EUR"), 18 + 25), (Money(2500, "USD"), 35 + 30), (Money(2500, "JPY"), 35), (Money(0, "EUR"), 0), (Money(1, "EUR"), 25)],
 )
 def test_a_fee_is_a_rate_and_a_fixed_part_of_the_currency(amount: Money, fee: int) -> None:
-    assert rules.fee(amount, FEES) == fee
+    assert posting_rules.fee(amount, FEES) == fee
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_fee_is_a_rate_and_a_fixed_part_of_the_currency(amount: Money, fee: in
     ],
 )
 def test_the_accounts_of_an_order_at_the_stations_of_its_life(state: str, wanted: dict[str, int]) -> None:
-    balances = rules.balances(posted(history(*STATES[state])))
+    balances = posting_rules.balances(posted(history(*STATES[state])))
     assert {account: sum_ for account, sum_ in balances["EUR"].items() if sum_} == wanted
 
 
@@ -133,7 +133,7 @@ def test_the_accounts_of_an_order_at_the_stations_of_its_life(state: str, wanted
     ],
 )
 def test_a_dispute_decided_otherwise_is_booked_from_outcome_to_outcome(decisions: tuple[Command, ...], wanted: dict[str, int]) -> None:
-    accounts = rules.balances(posted(history(*PAID, DISPUTE, *decisions)))["EUR"]
+    accounts = posting_rules.balances(posted(history(*PAID, DISPUTE, *decisions)))["EUR"]
     assert {account: accounts[account] for account in ("disputes", "losses") if accounts[account]} == wanted
     assert accounts["clearing"] == 2990 - 92 - sum(wanted.values())
 
@@ -141,9 +141,9 @@ def test_a_dispute_decided_otherwise_is_booked_from_outcome_to_outcome(decisions
 @pytest.mark.parametrize("state", sorted(STATES))
 def test_what_is_held_is_what_was_authorized_and_neither_taken_nor_given_back(state: str) -> None:
     happened = history(*STATES[state])
-    accounts = rules.balances(posted(happened)).get("EUR", Counter())
+    accounts = posting_rules.balances(posted(happened)).get("EUR", Counter())
     assert accounts["holds"] == -accounts["authorizations"] <= 0
-    assert -accounts["revenue"] - accounts["refunds"] == rules.kept((one.type, one.data.amount) for one in posted_events(happened))
+    assert -accounts["revenue"] - accounts["refunds"] == posting_rules.kept((one.type, one.data.amount) for one in posted_events(happened))
 
 
 def posted_events(happened: list[Event]) -> list[Any]:
@@ -155,26 +155,26 @@ def test_an_event_that_moves_no_money_has_no_entry(state: str) -> None:
     for one in history(*STATES[state]):
         if one.type not in MOVES:
             with pytest.raises(Unpostable):
-                rules.entry(one, FEES)
+                posting_rules.entry(one, FEES)
 
 
 def test_an_entry_is_the_events_own_and_the_same_each_time() -> None:
     life: tuple[Command, ...] = (*PAID[:-2], CAPTURE_PART, CAPTURE_REST)
     captured = next(one for one in history(*life) if one.type == "PaymentCaptured")
-    entry = rules.entry(captured, FEES)
+    entry = posting_rules.entry(captured, FEES)
     assert (entry.event_id, entry.order_id, entry.occurred_at) == (captured.event_id, captured.order_id, captured.occurred_at)
-    assert entry == rules.entry(captured, FEES)
+    assert entry == posting_rules.entry(captured, FEES)
 
 
 def test_kept_is_captured_less_refunded() -> None:
     happened = history(*STATES["part lost"], REFUND_LOST)
-    assert rules.kept((one.type, one.amount) for one in posted(happened)) == 2990 - 1250
+    assert posting_rules.kept((one.type, one.amount) for one in posted(happened)) == 2990 - 1250
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"basis_points": 10001}', '{"basis_points": 1.5}', '{"fixed": {"euro": 1}}', '{"rate": 1}'])
 def test_fees_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(WrongFees):
-        rules.parse_fees(text)
+        posting_rules.parse_fees(text)
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
@@ -189,15 +189,15 @@ def test_the_table_of_events_is_the_rules(fact: str) -> None:
 
 @given(st.text(min_size=1), st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - it is given one
 def test_a_sheet_is_one_of_its_hour_and_never_changes_for_an_event(event_id: str, moment: datetime) -> None:
-    sheet = sheets.sheet(event_id, moment)
-    hour = list(sheets.between(sheets.first(moment), sheets.first(moment + timedelta(hours=1))))
+    sheet = period_shards.sheet(event_id, moment)
+    hour = list(period_shards.between(period_shards.first(moment), period_shards.first(moment + timedelta(hours=1))))
     assert sheet in hour
-    assert len(hour) == sheets.SHEETS
+    assert len(hour) == period_shards.SHEETS
     assert hour == sorted(hour)
-    assert timedelta(0) <= moment - sheets.hour_of(sheet) < timedelta(hours=1)
+    assert timedelta(0) <= moment - period_shards.hour_of(sheet) < timedelta(hours=1)
 
 
 def test_sheets_follow_each_other_over_midnight() -> None:
-    begin, end = sheets.first(START), sheets.first(START + timedelta(days=1))
-    assert len(list(sheets.between(begin, end))) == 24 * sheets.SHEETS
-    assert list(sheets.between(end, begin)) == []
+    begin, end = period_shards.first(START), period_shards.first(START + timedelta(days=1))
+    assert len(list(period_shards.between(begin, end))) == 24 * period_shards.SHEETS
+    assert list(period_shards.between(end, begin)) == []

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from ledger import rules, sheets
-from ledger.entries import Contradiction
-from ledger.post import ENTRIES, FEES, handler
+from ledger.domain import period_shards, posting_rules
+from ledger.entry_store import Contradiction
+from ledger.handlers.post_entries import ENTRIES, FEES, handler
 from tests.conftest import TABLES, Aws
+from tests.fakes.aws.dynamodb import FakeDynamoDB, answer_lost, throttled
+from tests.fakes.aws.expressions import size
 from tests.support import samples
-from tests.support.dynamodb import FakeDynamoDB, answer_lost, throttled
-from tests.support.expressions import size
 from tests.support.orders import RETURNED, STATES, history
 
 NOW = datetime(2026, 1, 15, 10, 59, 59, tzinfo=UTC)
 FINISHED = {"batchItemFailures": []}
-PAID_BACK = [rules.entry(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
+PAID_BACK = [posting_rules.entry(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
 
 
 @pytest.fixture
@@ -36,16 +36,16 @@ def state(database: FakeDynamoDB) -> Any:
 def accounts(database: FakeDynamoDB) -> dict[str, int]:
     """Return what the entries on all sheets come to."""
     names = {item["sheet"]["S"] for item in database.items("LedgerEntries")}
-    return rules.balances(entry for name in names for entry in ENTRIES.of_sheet(name))["EUR"]
+    return posting_rules.balances(entry for name in names for entry in ENTRIES.of_sheet(name))["EUR"]
 
 
-@pytest.mark.parametrize("name", samples.names("ledger/post"))
+@pytest.mark.parametrize("name", samples.names("ledger/post_entries"))
 def test_the_samples_have_the_answers_that_stand_beside_them(name: str, database: FakeDynamoDB, context: Any) -> None:
     assert handler(samples.sample(name), context) == samples.expected(name)
 
 
 def test_a_capture_is_one_item_with_all_its_postings_in_one_call(database: FakeDynamoDB, context: Any) -> None:
-    handler(samples.sample("ledger/post/captured"), context)
+    handler(samples.sample("ledger/post_entries/captured"), context)
     assert database.calls == {"PutItem": 1}
     (entry,) = state(database)
     assert (entry["type"], entry["amount"], entry["currency"]) == ({"S": "PaymentCaptured"}, {"N": "1250"}, {"S": "EUR"})
@@ -58,15 +58,15 @@ def test_an_entry_with_every_posting_is_one_write_unit(database: FakeDynamoDB, c
     order_id = "ord_" + 26 * "a"
     for one in history(*STATES["dispute lost"], order_id=order_id):
         if one.type.startswith("Payment"):
-            ENTRIES.post(rules.entry(one, rules.Fees(140, {"EUR": 10**6})), NOW)
+            ENTRIES.post(posting_rules.entry(one, posting_rules.Fees(140, {"EUR": 10**6})), NOW)
     assert max(size({"M": item}) for item in state(database)) < 1024
 
 
 @pytest.mark.parametrize("again", ["authorized", "delivered-twice", "replayed"])
 def test_an_event_that_comes_again_changes_nothing(again: str, database: FakeDynamoDB, context: Any) -> None:
-    handler(samples.sample("ledger/post/delivered-twice"), context)
+    handler(samples.sample("ledger/post_entries/delivered-twice"), context)
     before = state(database)
-    assert handler(samples.sample(f"ledger/post/{again}"), context) == FINISHED
+    assert handler(samples.sample(f"ledger/post_entries/{again}"), context) == FINISHED
     assert state(database) == before
     assert [entry["type"]["S"] for entry in before] == ["PaymentAuthorized", "PaymentCaptured"]
 
@@ -81,24 +81,24 @@ def test_an_event_that_comes_again_in_another_hour_changes_nothing(database: Fak
 def test_an_event_id_that_comes_with_another_amount_is_refused(database: FakeDynamoDB) -> None:
     ENTRIES.post(PAID_BACK[0], NOW)
     before = state(database)
-    forged = rules.entry(history(*STATES["dispute lost"])[-1], FEES)
+    forged = posting_rules.entry(history(*STATES["dispute lost"])[-1], FEES)
     with pytest.raises(Contradiction):
-        ENTRIES.post(rules.Entry(**{**_fields(forged), "event_id": PAID_BACK[0].event_id}), NOW)
+        ENTRIES.post(posting_rules.Entry(**{**_fields(forged), "event_id": PAID_BACK[0].event_id}), NOW)
     assert state(database) == before
 
 
-def _fields(entry: rules.Entry) -> dict[str, Any]:
+def _fields(entry: posting_rules.Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in entry.__struct_fields__}
 
 
 def test_other_fees_do_not_make_an_event_another_one(database: FakeDynamoDB) -> None:
     captured = next(one for one in history(*STATES["paid"]) if one.type == "PaymentCaptured")
-    assert ENTRIES.post(rules.entry(captured, FEES), NOW)
-    assert not ENTRIES.post(rules.entry(captured, rules.Fees(200)), NOW)
+    assert ENTRIES.post(posting_rules.entry(captured, FEES), NOW)
+    assert not ENTRIES.post(posting_rules.entry(captured, posting_rules.Fees(200)), NOW)
 
 
 def test_poison_fails_alone_and_its_neighbours_are_posted(database: FakeDynamoDB, context: Any) -> None:
-    handler(samples.sample("ledger/post/poison-among-good"), context)
+    handler(samples.sample("ledger/post_entries/poison-among-good"), context)
     assert [entry["type"]["S"] for entry in database.items("LedgerEntries")] == ["PaymentAuthorized", "PaymentCaptured"]
     assert accounts(database)["holds"] == 1250 - 2990
 
@@ -123,7 +123,7 @@ def test_what_the_table_does_not_take_comes_back(database: FakeDynamoDB, context
         raise throttled(operation)
 
     database.before = refuse
-    batch = samples.sample("ledger/post/authorized")
+    batch = samples.sample("ledger/post_entries/authorized")
     assert handler(batch, context)["batchItemFailures"] == [{"itemIdentifier": record["messageId"]} for record in batch["Records"]]
     assert state(database) == []
 
@@ -132,7 +132,7 @@ def test_entries_are_read_as_they_were_posted(database: FakeDynamoDB) -> None:
     for entry in PAID_BACK:
         ENTRIES.post(entry, NOW)
     assert sorted(ENTRIES.of_order(PAID_BACK[0].order_id), key=lambda one: one.occurred_at) == PAID_BACK
-    hour = sheets.between(sheets.first(NOW), sheets.first(NOW + timedelta(hours=1)))
+    hour = period_shards.between(period_shards.first(NOW), period_shards.first(NOW + timedelta(hours=1)))
     assert {one.event_id for name in hour for one in ENTRIES.of_sheet(name)} == {entry.event_id for entry in PAID_BACK}
 
 
@@ -143,17 +143,19 @@ def test_an_entry_from_before_fees_stood_on_it_is_taken_at_its_word(database: Fa
     database.seed("LedgerEntries", {name: value for name, value in item.items() if name != "fees"})
     (there,) = ENTRIES.of_order(captured.order_id)
     (fee,) = (posting.amount for posting in captured.postings if posting.account == "fees")
-    assert (there.postings, there.fees) == (captured.postings, rules.Fees(0, {"EUR": fee}))
+    assert (there.postings, there.fees) == (captured.postings, posting_rules.Fees(0, {"EUR": fee}))
 
 
 def test_many_events_are_spread_over_the_sheets_of_their_hour(database: FakeDynamoDB) -> None:
     for number in range(100):
         [entry] = [
-            rules.entry(one, FEES) for one in history(*STATES["authorized"], order_id=f"ord_{number}") if one.source and "Auth" in one.type
+            posting_rules.entry(one, FEES)
+            for one in history(*STATES["authorized"], order_id=f"ord_{number}")
+            if one.source and "Auth" in one.type
         ]
         ENTRIES.post(entry, NOW)
     on = Counter(item["sheet"]["S"] for item in state(database))
-    assert len(on) == sheets.SHEETS
+    assert len(on) == period_shards.SHEETS
     assert max(on.values()) < 30
     assert accounts(database) == {"authorizations": 299_000, "holds": -299_000}
 
@@ -161,7 +163,7 @@ def test_many_events_are_spread_over_the_sheets_of_their_hour(database: FakeDyna
 def test_every_line_has_the_ids_of_its_event_and_nothing_of_the_customer(
     database: FakeDynamoDB, context: Any, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    handler(samples.sample("ledger/post/poison-among-good"), context)
+    handler(samples.sample("ledger/post_entries/poison-among-good"), context)
     posted = [line for line in logged() if line["message"] == "posted"]
     assert [line["event_id"] for line in posted] == ["ord_0000000000000000000ledger1:4", "ord_0000000000000000000ledger1:8"]
     assert "ann@example.com" not in json.dumps(logged())
@@ -170,5 +172,5 @@ def test_every_line_has_the_ids_of_its_event_and_nothing_of_the_customer(
 def test_the_whole_life_of_an_order_is_one_entry_for_each_movement(database: FakeDynamoDB) -> None:
     for one in history(*RETURNED):
         if one.type.startswith("Payment"):
-            ENTRIES.post(rules.entry(one, FEES), NOW)
+            ENTRIES.post(posting_rules.entry(one, FEES), NOW)
     assert len(state(database)) == 3

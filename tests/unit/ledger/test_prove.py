@@ -14,20 +14,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from devtools.bench import long_orders
-from ledger import prove, rules, sheets
-from ledger.books import Balances
-from ledger.events import Difference, LedgerDifferenceFound, found
-from ledger.proof import SETTLED, WINDOW, Proof, Prover
-from ledger.prove import BOOKS, ENTRIES, LOG, handler
-from orderflow.events import Event, encode
-from orderflow.log import OrderLog
+from ledger.audit import SETTLED, WINDOW, Proof, Prover
+from ledger.balance_store import Balances
+from ledger.domain import period_shards, posting_rules
+from ledger.domain.events import Difference, LedgerDifferenceFound, found
+from ledger.handlers import audit_ledger
+from ledger.handlers.audit_ledger import BOOKS, ENTRIES, LOG, handler
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.events import Event, encode
 from tests.conftest import ENVIRONMENT, TABLES, Aws
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB
+from tests.fakes.aws.services import FakeBus
 from tests.support import contracts, samples
-from tests.support.dynamodb import Crash, FakeDynamoDB
 from tests.support.orders import STATES, history
-from tests.support.services import FakeBus
 
-FEES = rules.Fees(140, {"EUR": 25})
+FEES = posting_rules.Fees(140, {"EUR": 25})
 POSTED = datetime(2026, 1, 15, 10, 40, tzinfo=UTC)
 OVER = datetime(2026, 1, 15, 11, 15, tzinfo=UTC)
 LATER = OVER + timedelta(hours=1)
@@ -68,7 +69,7 @@ def happen(database: FakeDynamoDB, state: str, order_id: str, *, posted_at: date
     database.seed("OrderLog", *rows)
     for one in happened:
         if one.type in MOVES and one.type not in without:
-            ENTRIES.post(rules.entry(one, FEES), posted_at)
+            ENTRIES.post(posting_rules.entry(one, FEES), posted_at)
     return happened
 
 
@@ -119,7 +120,7 @@ def test_books_that_add_up_are_proven_and_carried(database: FakeDynamoDB) -> Non
     assert (result.differences, told) == ([], [])
     assert (result.entries, result.until) == (9, datetime(2026, 1, 15, 11, tzinfo=UTC))
     assert balances == before == BOOKS.carried()
-    assert rules.total(balances["EUR"].accounts) == 0
+    assert posting_rules.total(balances["EUR"].accounts) == 0
 
 
 def test_an_hour_is_proven_when_it_has_been_over_for_a_while(database: FakeDynamoDB) -> None:
@@ -136,10 +137,10 @@ def test_what_is_proven_is_not_read_again_and_its_balance_stays(database: FakeDy
     proven()
     happen(database, "authorized", "ord_2", posted_at=OVER)
     again, _, balances = proven(OVER)
-    assert (again.sheets, again.entries, balances["EUR"].entries) == (0, 0, 3)
+    assert (again.period_shards, again.entries, balances["EUR"].entries) == (0, 0, 3)
     assert looked(OVER)[1]["EUR"].entries == 4
     next_one, told, balances = proven(LATER)
-    assert (next_one.sheets, next_one.entries, told) == (sheets.SHEETS, 1, [])
+    assert (next_one.period_shards, next_one.entries, told) == (period_shards.SHEETS, 1, [])
     assert balances["EUR"].entries == 4
 
 
@@ -147,7 +148,7 @@ def test_a_proof_that_runs_out_of_time_goes_on_with_the_next_sheet(database: Fak
     for number in range(20):
         happen(database, "authorized", f"ord_{number}")
     runs = 0
-    while (mark := BOOKS.proven()) is None or mark < sheets.first(OVER):
+    while (mark := BOOKS.proven()) is None or mark < period_shards.first(OVER):
         steps = iter([True, True, True])
         Prover(ENTRIES, BOOKS, LOG, lambda _: None).prove(OVER, goes_on=lambda steps=steps: next(steps, False))
         runs += 1
@@ -241,7 +242,7 @@ def test_an_entry_that_is_not_there_is_found_by_one_that_its_order_has_later(dat
     happened = happen(database, "paid", "ord_1", without=["PaymentAuthorized", "PaymentCaptured"])
     authorized, captured, *_ = (one for one in happened if one.type in MOVES)
     assert proven()[1] == []
-    ENTRIES.post(rules.entry(captured, FEES), OVER)
+    ENTRIES.post(posting_rules.entry(captured, FEES), OVER)
     assert Difference("event", authorized.event_id, "EUR", 2990, 0) in proven(LATER)[1]
 
 
@@ -255,7 +256,7 @@ class TestSecondLook:
             _, told, balances = proven()
             assert (told, balances["EUR"].entries) == ([], 1)
         _, told, balances = proven(self.DAY_LATER)
-        sheet = sheets.sheet("ord_1:4", POSTED)
+        sheet = period_shards.sheet("ord_1:4", POSTED)
         assert {(one.kind, one.place, one.account, one.found - one.expected) for one in told} == {
             ("sheet", sheet, "authorizations", 2990),
             ("sheet", sheet, "holds", -2990),
@@ -353,7 +354,7 @@ def _orders(found: list[Difference]) -> list[Difference]:
 def test_what_is_posted_while_a_sheet_is_looked_at_is_no_difference(database: FakeDynamoDB) -> None:
     happen(database, "authorized", "ord_0")
     busy = database.items("LedgerEntries")[0]["sheet"]["S"]
-    others = (order_id for order_id in map("ord_{}".format, range(1, 1000)) if sheets.sheet(f"{order_id}:4", POSTED) == busy)
+    others = (order_id for order_id in map("ord_{}".format, range(1, 1000)) if period_shards.sheet(f"{order_id}:4", POSTED) == busy)
 
     def post_on(_operation: str, given: Any) -> None:
         if given.get("IndexName") == "by-sheet" and given["ExpressionAttributeValues"][":value"] == {"S": busy}:
@@ -363,11 +364,11 @@ def test_what_is_posted_while_a_sheet_is_looked_at_is_no_difference(database: Fa
 
     database.after = post_on
     result, balances = looked(POSTED)
-    assert (result.differences, rules.total(balances["EUR"].accounts)) == ([], 0)
+    assert (result.differences, posting_rules.total(balances["EUR"].accounts)) == ([], 0)
 
 
 class TestHandler:
-    @pytest.mark.parametrize("name", samples.names("ledger/prove"))
+    @pytest.mark.parametrize("name", samples.names("ledger/audit_ledger"))
     def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
         context.get_remaining_time_in_millis = lambda: 600_000
         assert samples.agrees(handler(samples.sample(name), context), samples.expected(name))
@@ -433,7 +434,7 @@ class TestHandler:
         database.seed("LedgerEntries", database.items("LedgerEntries")[0] | {"amount": {"N": "2989"}})
         context.get_remaining_time_in_millis = lambda: 600_000
         bus.refuse = {0}
-        with pytest.raises(prove.NotReported):
+        with pytest.raises(audit_ledger.NotReported):
             handler({}, context)
         assert BOOKS.carried() == {}
         assert any(line["level"] == "ERROR" for line in logged())
@@ -443,7 +444,7 @@ class TestHandler:
         assert BOOKS.carried()["EUR"].entries == 1
 
     def test_of_very_many_differences_a_hundred_are_told(self, bus: FakeBus, aws: Aws) -> None:
-        prove.report([Difference("entry", f"ord_{number}:4", "EUR", 0, 1) for number in range(250)])
+        audit_ledger.report([Difference("entry", f"ord_{number}:4", "EUR", 0, 1) for number in range(250)])
         assert (len(bus.entries), bus.batches) == (100, [10] * 10)
 
     @pytest.mark.parametrize("request_", [{"close": True}, {"open": "yes"}])
@@ -476,7 +477,7 @@ class TestLongOrders:
             keys = {"order_id": {"S": one.order_id}, "version": {"N": str(one.order_version)}}
             database.seed("OrderLog", {**keys, "event": {"S": encode(one).decode()}, "type": {"S": one.type}})
             if one.type in MOVES:
-                ENTRIES.post(rules.entry(one, FEES), POSTED + timedelta(hours=hour))
+                ENTRIES.post(posting_rules.entry(one, FEES), POSTED + timedelta(hours=hour))
 
     def test_each_event_is_compared_a_bounded_number_of_times(self, database: FakeDynamoDB) -> None:
         log = Reading("OrderLog", database.client)
@@ -485,7 +486,7 @@ class TestLongOrders:
             now = OVER + timedelta(hours=hour)
             assert Prover(ENTRIES, BOOKS, log, lambda _: None).prove(now).differences == []
         assert log.read <= self.HOURS * 3 * WINDOW
-        assert rules.total(BOOKS.carried()["EUR"].accounts) == 0
+        assert posting_rules.total(BOOKS.carried()["EUR"].accounts) == 0
 
     @pytest.mark.parametrize("ago", [1, 4])
     def test_missing_entry_is_found_by_a_later_entry_in_the_window(self, database: FakeDynamoDB, ago: int) -> None:
@@ -524,17 +525,17 @@ def test_whenever_proofs_run_nothing_is_found_and_every_balance_is_its_entries(
 ) -> None:
     aws.dynamodb = FakeDynamoDB(*TABLES)
     aws.lend()
-    entries: list[rules.Entry] = []
+    entries: list[posting_rules.Entry] = []
     proven(POSTED)
     for number, (state, minutes, first) in enumerate(sorted(plan, key=lambda one: one[1])):
         at = POSTED + timedelta(minutes=minutes)
         if first:
             assert proven(at)[1] == []
         happened = happen(aws.dynamodb, state, f"ord_{number}", posted_at=at)
-        entries += [rules.entry(one, FEES) for one in happened if one.type in MOVES]
+        entries += [posting_rules.entry(one, FEES) for one in happened if one.type in MOVES]
     result, told, balances = proven(POSTED + timedelta(minutes=180, days=late))
     assert (result.differences, told) == ([], [])
-    assert _not_zero({name: one.accounts for name, one in balances.items()}) == _not_zero(rules.balances(entries))
+    assert _not_zero({name: one.accounts for name, one in balances.items()}) == _not_zero(posting_rules.balances(entries))
 
 
 def _not_zero(balances: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from devtools.cli import UserError
-from orderflow import events
-from orderflow.order import fold
+from orderflow.domain import events
+from orderflow.domain.order import fold
 from tests.load import __main__ as command
 from tests.load import checks, flatness, invoices
 from tests.load.disk import OnDisk

@@ -9,15 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty import award, balance, rules
+from loyalty.domain import point_rules
+from loyalty.handlers import award_points, get_points
 from loyalty.store import Award, Points
-from orderflow.money import Money, whole_dollars
+from orderflow.domain.money import Money, whole_dollars
+from tests.fakes.aws.dynamodb import PAGE_BYTES
+from tests.fakes.aws.environment import Aws
 from tests.support import orders, samples
-from tests.support.aws import Aws
-from tests.support.dynamodb import PAGE_BYTES
 from tests.support.prepared import prepare
 
-CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+CONFIRM = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
 # The orders of tests.support.orders cost EUR 29.90: a mug EUR 12.50, filters EUR 4.90.
 WORTH = {
     "placed": 0,
@@ -43,41 +49,43 @@ def points_of(aws: Aws, customer: str = "ann") -> int:
 
 @pytest.mark.parametrize("state", WORTH)
 def test_an_order_is_worth_what_its_customer_keeps_bought(state: str) -> None:
-    assert rules.due(orders.after(*orders.STATES[state]), 1) == WORTH[state]
+    assert point_rules.due(orders.after(*orders.STATES[state]), 1) == WORTH[state]
 
 
 @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
 def test_no_order_is_worth_less_than_nothing(state: str) -> None:
-    assert 0 <= rules.due(orders.after(*orders.STATES[state]), 3) <= 3 * 29
+    assert 0 <= point_rules.due(orders.after(*orders.STATES[state]), 3) <= 3 * 29
 
 
 @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
 def test_what_an_order_is_worth_changes_with_the_events_that_wake_and_no_other(state: str) -> None:
     history = orders.history(*orders.STATES[state])
-    worth = [rules.due(orders.folded(history[:number]), 1) for number in range(1, len(history) + 1)]
+    worth = [point_rules.due(orders.folded(history[:number]), 1) for number in range(1, len(history) + 1)]
     for number, event in enumerate(history):
         before = worth[number - 1] if number else 0
-        assert worth[number] == before or event.type in rules.MOVING
-        known = rules.version(orders.folded(history[:number]))
-        assert rules.version(orders.folded(history[: number + 1])) == (event.order_version if event.type in rules.MOVING else known)
+        assert worth[number] == before or event.type in point_rules.MOVING
+        known = point_rules.version(orders.folded(history[:number]))
+        assert point_rules.version(orders.folded(history[: number + 1])) == (
+            event.order_version if event.type in point_rules.MOVING else known
+        )
 
 
 @given(amounts, currencies, st.integers(0, 100))
 def test_only_whole_dollars_count(amount: int, currency: str, rate: int) -> None:
-    points = rules.points(Money(amount, currency), rate)
+    points = point_rules.points(Money(amount, currency), rate)
     assert points % max(rate, 1) == 0
     assert points == whole_dollars(Money(amount, currency)) * rate
 
 
 @pytest.mark.parametrize("money", [Money(2_000, "EUR"), Money(500_000, "VND"), Money(6_200, "KWD"), Money(3_000, "JPY")])
 def test_equal_value_earns_equal_points_in_every_currency(money: Money) -> None:
-    assert rules.points(money, 1) == 20
+    assert point_rules.points(money, 1) == 20
 
 
 @given(amounts, amounts, currencies)
 def test_who_spends_more_never_gets_less(one: int, two: int, currency: str) -> None:
     low, high = sorted((one, two))
-    assert rules.points(Money(low, currency), 1) <= rules.points(Money(high, currency), 1)
+    assert point_rules.points(Money(low, currency), 1) <= point_rules.points(Money(high, currency), 1)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ord_1", "ord_2"]), st.integers(0, 5)), max_size=12))
@@ -106,9 +114,9 @@ def test_an_order_that_is_cancelled_while_a_worker_is_slow_earns_nothing(aws: Aw
 
 
 def test_an_award_is_one_plain_write_and_nobody_is_in_the_way(aws: Aws, context: Any) -> None:
-    prepare(award.LOG, "ord_1", *CONFIRM)
+    prepare(award_points.LOG, "ord_1", *CONFIRM)
     aws.dynamodb.calls.clear()
-    award.handler(samples.waking("ord_1"), context)
+    award_points.handler(samples.waking("ord_1"), context)
     assert aws.dynamodb.calls == {"Query": 1, "PutItem": 1}
 
 
@@ -133,20 +141,20 @@ def test_the_points_of_very_many_orders_are_all_counted(aws: Aws) -> None:
 
 def test_an_order_counts_once_however_often_it_is_delivered(aws: Aws, context: Any) -> None:
     for order_id in ("ord_1", "ord_2"):
-        prepare(award.LOG, order_id, *CONFIRM)
+        prepare(award_points.LOG, order_id, *CONFIRM)
     for _ in range(3):
-        assert award.handler(samples.waking("ord_1", "ord_2", "ord_1"), context) == {"batchItemFailures": []}
+        assert award_points.handler(samples.waking("ord_1", "ord_2", "ord_1"), context) == {"batchItemFailures": []}
     assert (points_of(aws), points_of(aws, "bob")) == (50, 0)
 
 
-@pytest.mark.parametrize("name", samples.names("loyalty/award"))
+@pytest.mark.parametrize("name", samples.names("loyalty/award_points"))
 def test_the_samples_have_the_answers_that_stand_beside_them(name: str, aws: Aws, context: Any) -> None:
     for order_id in ("ord_000000000000awardconfirmed", "ord_000000000000awardcancelled"):
-        prepare(award.LOG, order_id)
-    assert award.handler(samples.sample(name), context) == samples.expected(name)
+        prepare(award_points.LOG, order_id)
+    assert award_points.handler(samples.sample(name), context) == samples.expected(name)
 
 
 def test_everybody_reads_their_own_points(aws: Aws, context: Any) -> None:
     Points("LoyaltyPoints", aws.dynamodb.client).award("ann", "ord_1", Award(25, 5))
-    answers = [balance.handler(samples.sample(name), context) for name in ("loyalty/balance/points", "loyalty/balance/none-yet")]
+    answers = [get_points.handler(samples.sample(name), context) for name in ("loyalty/get_points/points", "loyalty/get_points/none-yet")]
     assert [json.loads(answer["body"]) for answer in answers] == [{"points": 25}, {"points": 0}]

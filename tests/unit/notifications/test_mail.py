@@ -16,14 +16,14 @@ os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
 
 import pytest
 
-from notifications import mail
-from orderflow.idempotency import WRITE_SECONDS, OncePerEvent
-from orderflow.observability import logger
+from notifications.handlers import send_emails
+from orderflow.aws.idempotency import WRITE_SECONDS, OncePerEvent
+from orderflow.aws.observability import logger
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Table, client_error, crash_at, throttled
+from tests.fakes.aws.services import FakeMail
 from tests.support import runtime
-from tests.support.dynamodb import Crash, FakeDynamoDB, Table, client_error, crash_at, throttled
-from tests.support.services import FakeMail
 
-EVENTS = Path(__file__).resolve().parents[3] / "events" / "notifications" / "mail"
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "notifications" / "send_emails"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
 FINISHED = {"batchItemFailures": []}
 type Batch = dict[str, Any]
@@ -32,7 +32,7 @@ type Batch = dict[str, Any]
 @pytest.fixture
 def ses(monkeypatch: pytest.MonkeyPatch) -> FakeMail:
     fake = FakeMail()
-    monkeypatch.setattr(mail, "SES", fake)
+    monkeypatch.setattr(send_emails, "SES", fake)
     return fake
 
 
@@ -45,7 +45,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
 
 def start_process(monkeypatch: pytest.MonkeyPatch, table: FakeDynamoDB) -> None:
     """Have the function run in a new process, which knows of no delivery yet."""
-    monkeypatch.setattr(mail, "ONCE", OncePerEvent[str]("mail", "mail", table.client, effect_seconds=mail.SES_SECONDS))
+    monkeypatch.setattr(send_emails, "ONCE", OncePerEvent[str]("mail", "mail", table.client, effect_seconds=send_emails.SES_SECONDS))
 
 
 class Clock:
@@ -63,7 +63,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr("orderflow.idempotency.time.sleep", found.sleep)
+    monkeypatch.setattr("orderflow.aws.idempotency.time.sleep", found.sleep)
     return found
 
 
@@ -121,7 +121,7 @@ def deliver(batch: Batch, *, milliseconds_left: int = 30_000, clock: Clock | Non
     context = runtime.context("mail", milliseconds_left=milliseconds_left)
     if clock:
         context.get_remaining_time_in_millis = lambda: int(clock.seconds * 1000)
-    return mail.handler(batch, context)
+    return send_emails.handler(batch, context)
 
 
 def comes_back(answer: Any, batch: Batch) -> bool:
@@ -288,7 +288,7 @@ def test_a_late_record_is_written_with_the_next_mail_of_the_process(
 
 def test_a_mail_is_not_begun_when_the_invocation_may_end_before_its_record(ses: FakeMail, table: FakeDynamoDB) -> None:
     batch = sample("confirmed")
-    assert comes_back(deliver(batch, milliseconds_left=(mail.SES_SECONDS + WRITE_SECONDS) * 1000 - 1), batch)
+    assert comes_back(deliver(batch, milliseconds_left=(send_emails.SES_SECONDS + WRITE_SECONDS) * 1000 - 1), batch)
     assert not ses.sent
     assert not table.items("mail")
 

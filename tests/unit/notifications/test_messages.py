@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from notifications.messages import Unmailable, compose
-from orderflow.events import (
+from notifications.domain.emails import Unmailable, compose
+from orderflow.domain.events import (
     Address,
     CancelledBy,
     Customer,
@@ -27,7 +27,7 @@ from orderflow.events import (
     StockLine,
     StockReserved,
 )
-from orderflow.money import Money
+from orderflow.domain.money import Money
 
 ANN = Customer("ann", "ann@example.com")
 LINES = (Line("MUG-BLUE", "Blue mug", 2, Money(1250, "EUR")), Line("JAR", "Glass jar", 1, Money(790, "EUR")))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from operations import redrive
-from tests.support import clients
-from tests.support.dynamodb import client_error
+from operations.handlers import redrive
+from tests.fakes.aws import clients
+from tests.fakes.aws.dynamodb import client_error
 
 KINESIS = "arn:aws:kinesis:us-east-1:000000000000:stream/events"
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/OrderLog/stream/1"

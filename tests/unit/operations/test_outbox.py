@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from operations import redrive
-from orderflow.clients import client
-from orderflow.log import OrderLog
+from operations.handlers import redrive
+from orderflow.aws.clients import client
+from orderflow.aws.order_log import OrderLog
 from tests.conftest import Aws
-from tests.support import clients
-from tests.support.dynamodb import client_error
+from tests.fakes.aws import clients
+from tests.fakes.aws.dynamodb import client_error
 from tests.support.prepared import advance, place
 
 LOG = OrderLog("OrderLog", client("dynamodb"))
@@ -74,7 +74,7 @@ def note(start: int, end: int) -> str:
 def run(aws: Aws, context: Any) -> Callable[..., tuple[Any, list[str], list[str]]]:
     """Redrive these dead letters; return the answer, the events that reached the stream, and what is left."""
     place(LOG, "ord_1")
-    advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
+    advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
     place(LOG, "ord_2")
 
     def move(*bodies: str, stream: Stream | None = None) -> tuple[Any, list[str], list[str]]:

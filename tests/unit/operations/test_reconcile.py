@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from operations import reconcile, reconciliation
-from operations.reconciliation import NotReconciled
-from orderflow import log
-from orderflow.clients import client
-from orderflow.log import OrderLog
-from orders import publish
+from operations import missing_events
+from operations.handlers import publish_missing_events
+from operations.missing_events import NotReconciled
+from orderflow.aws import order_log
+from orderflow.aws.clients import client
+from orderflow.aws.order_log import OrderLog
+from orders.handlers import publish
 from tests.conftest import Aws
-from tests.support.dynamodb import throttled
+from tests.fakes.aws.dynamodb import throttled
 from tests.support.prepared import advance, place
 from tests.support.samples import expected, names, sample
 
@@ -29,9 +30,9 @@ type Lines = Callable[[], list[dict[str, Any]]]
 @pytest.fixture
 def run(aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Reconcile, with every order sampled and every event overdue at once."""
-    monkeypatch.setattr(log, "SAMPLE", 1)
-    monkeypatch.setattr(reconcile, "OVERDUE_AFTER", timedelta(0))
-    return lambda: reconcile.handler({}, context)
+    monkeypatch.setattr(order_log, "SAMPLE", 1)
+    monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(0))
+    return lambda: publish_missing_events.handler({}, context)
 
 
 def carry(aws: Aws, context: Any, *versions: int) -> None:
@@ -58,14 +59,14 @@ def metrics(text: str) -> dict[str, Any]:
     return next(json.loads(line) for line in text.splitlines() if '"_aws"' in line)
 
 
-@pytest.mark.parametrize("name", names("operations/reconcile"))
+@pytest.mark.parametrize("name", names("operations/publish_missing_events"))
 def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
-    assert reconcile.handler(sample(name), context).items() >= expected(name).items()
+    assert publish_missing_events.handler(sample(name), context).items() >= expected(name).items()
 
 
 def test_what_the_publisher_carried_is_left_alone(run: Run, aws: Aws, context: Any) -> None:
     place(LOG, "ord_1")
-    advance(LOG, "ord_1", "inventory.reserve")
+    advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
     carry(aws, context, 1, 2)
     before = published(aws)
 
@@ -75,7 +76,7 @@ def test_what_the_publisher_carried_is_left_alone(run: Run, aws: Aws, context: A
 
 def test_what_never_reached_the_bus_is_published_once_and_told(run: Run, aws: Aws, context: Any, logged: Lines, capsys: Any) -> None:
     place(LOG, "ord_1")
-    advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
+    advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
     carry(aws, context, 1, 3)
 
     assert run() == {"outcome": "reconciled", "overdue": 1, "published": 1}
@@ -88,7 +89,7 @@ def test_what_never_reached_the_bus_is_published_once_and_told(run: Run, aws: Aw
 
 
 def test_what_happened_just_now_is_not_overdue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "OVERDUE_AFTER", timedelta(minutes=10))
+    monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(minutes=10))
     place(LOG, "ord_1")
 
     assert run()["overdue"] == 0
@@ -97,7 +98,7 @@ def test_what_happened_just_now_is_not_overdue(run: Run, monkeypatch: pytest.Mon
 def test_orders_outside_the_sample_cost_neither_an_index_entry_nor_a_call(
     run: Run, aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log, "SAMPLE", 64)
+    monkeypatch.setattr(order_log, "SAMPLE", 64)
     orders = [f"ord_{number}" for number in range(300)]
     for order_id in orders:
         place(LOG, order_id)
@@ -149,7 +150,7 @@ def test_what_the_bus_refuses_now_fails_the_run_and_is_tried_again(run: Run, aws
 
 
 def test_a_run_is_bounded_and_begins_with_the_oldest(run: Run, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciliation, "MOST", 2)
+    monkeypatch.setattr(missing_events, "MOST", 2)
     for number in range(3):
         place(LOG, f"ord_{number}")
 

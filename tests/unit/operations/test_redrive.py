@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError, ParamValidationError
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
-from operations import redrive
 from operations.dead_letters import InvalidRequest
-from tests.support import clients
-from tests.support.dynamodb import Crash, server_error, throttled
-from tests.support.services import FakeService
+from operations.handlers import redrive
+from tests.fakes.aws import clients
+from tests.fakes.aws.dynamodb import Crash, server_error, throttled
+from tests.fakes.aws.services import FakeService
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "redrive"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))

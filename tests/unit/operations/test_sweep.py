@@ -10,36 +10,44 @@ from typing import Any
 
 import pytest
 
-from operations import recovery, sweep
-from orderflow.commands import FailFulfilment, RequestCancellation
-from orderflow.log import open_shard, timestamp
-from orderflow.open_orders import OpenOrder
+from operations import recovery
+from operations.handlers import recover_orders
+from orderflow.aws.active_orders import OpenOrder
+from orderflow.aws.order_log import open_shard, timestamp
+from orderflow.domain.commands import FailFulfilment, RequestCancellation
 from tests.conftest import Aws
-from tests.support.dynamodb import Crash, Hook, crash_at, throttled
+from tests.fakes.aws.dynamodb import Crash, Hook, crash_at, throttled
 from tests.support.prepared import advance, place
 
-EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "sweep"
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "recover_orders"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
 LONG = timedelta(hours=1)
 
 
 @pytest.fixture
 def run(aws: Aws, context: Any) -> Callable[[], dict[str, Any]]:
-    return lambda: sweep.handler({}, context)
+    return lambda: recover_orders.handler({}, context)
 
 
 def stand_still(aws: Aws, order_id: str, *steps: str, since: timedelta = LONG) -> None:
     """Place an order that has been open for some time."""
-    place(sweep.LOG, order_id)
-    advance(sweep.LOG, order_id, *steps)
+    place(recover_orders.LOG, order_id)
+    advance(recover_orders.LOG, order_id, *steps)
     mark_long_ago(aws, order_id, since)
 
 
 def stand_still_confirmed(aws: Aws) -> None:
     """Confirm an order whose mark could not be taken off then, which is long ago."""
-    place(sweep.LOG, "ord_1")
+    place(recover_orders.LOG, "ord_1")
     aws.dynamodb.before = failing("UpdateItem")
-    advance(sweep.LOG, "ord_1", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    advance(
+        recover_orders.LOG,
+        "ord_1",
+        "inventory.handlers.reserve_stock",
+        "fraud.handlers.screen_order",
+        "payments.handlers.authorize_payment",
+        "orders.handlers.confirm_order",
+    )
     aws.dynamodb.before = None
     mark_long_ago(aws, "ord_1")
 
@@ -84,12 +92,12 @@ def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
     event = json.loads((EVENTS / f"{name}.json").read_text())
     expected = json.loads((EVENTS / f"{name}.answer.json").read_text())
 
-    assert expected.items() <= sweep.handler(event, context).items()
+    assert expected.items() <= recover_orders.handler(event, context).items()
 
 
 def test_only_orders_that_stood_still_are_run_oldest_first(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
     stand_still(aws, "ord_old", since=timedelta(minutes=6))
-    stand_still(aws, "ord_older", "inventory.reserve", "orders.fail", since=timedelta(days=2))
+    stand_still(aws, "ord_older", "inventory.handlers.reserve_stock", "orders.handlers.record_failure", since=timedelta(days=2))
     stand_still(aws, "ord_recent", since=timedelta(minutes=4))
 
     assert run() == {"outcome": "swept", "open": 3, "stuck": 2, "run": 2}
@@ -97,7 +105,7 @@ def test_only_orders_that_stood_still_are_run_oldest_first(aws: Aws, run: Callab
 
 
 def test_the_saga_gets_the_orders_own_correlation_id_and_its_last_event(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
-    stand_still(aws, "ord_1", "inventory.reserve")
+    stand_still(aws, "ord_1", "inventory.handlers.reserve_stock")
 
     run()
 
@@ -116,20 +124,36 @@ def test_orders_of_every_shard_are_found(aws: Aws, run: Callable[[], dict[str, A
 
 
 def test_ended_and_held_orders_are_left_alone(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
-    place(sweep.LOG, "ord_held", lines={"ESPRESSO-PRO": 1})
-    advance(sweep.LOG, "ord_held", "inventory.reserve", "fraud.screen")
-    place(sweep.LOG, "ord_confirmed")
-    advance(sweep.LOG, "ord_confirmed", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    place(recover_orders.LOG, "ord_held", lines={"ESPRESSO-PRO": 1})
+    advance(recover_orders.LOG, "ord_held", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
+    place(recover_orders.LOG, "ord_confirmed")
+    advance(
+        recover_orders.LOG,
+        "ord_confirmed",
+        "inventory.handlers.reserve_stock",
+        "fraud.handlers.screen_order",
+        "payments.handlers.authorize_payment",
+        "orders.handlers.confirm_order",
+    )
 
     assert run() == {"outcome": "swept", "open": 0, "stuck": 0, "run": 0}
 
 
 def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) -> None:
-    place(sweep.LOG, "ord_1")
-    advance(sweep.LOG, "ord_1", "inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+    place(recover_orders.LOG, "ord_1")
+    advance(
+        recover_orders.LOG,
+        "ord_1",
+        "inventory.handlers.reserve_stock",
+        "fraud.handlers.screen_order",
+        "payments.handlers.authorize_payment",
+        "orders.handlers.confirm_order",
+    )
     now = datetime.now(UTC)
 
-    swept = recovery.sweep(sweep.LOG, sweep.SAGA, [OpenOrder("ord_1", now - LONG)], now=now, stuck_after=timedelta(minutes=5))
+    swept = recovery.sweep(
+        recover_orders.LOG, recover_orders.SAGA, [OpenOrder("ord_1", now - LONG)], now=now, stuck_after=timedelta(minutes=5)
+    )
 
     assert (swept.stuck, swept.run, swept.failed) == (1, 0, 0)
     assert started(aws) == []
@@ -138,20 +162,28 @@ def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) ->
 @pytest.mark.parametrize(
     ("steps", "marked"),
     [
-        (("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm"), None),
-        (("orders.fail", "orders.close"), None),
-        (("inventory.reserve", "fraud.screen"), open_shard("ord_1", "held")),
+        (
+            (
+                "inventory.handlers.reserve_stock",
+                "fraud.handlers.screen_order",
+                "payments.handlers.authorize_payment",
+                "orders.handlers.confirm_order",
+            ),
+            None,
+        ),
+        (("orders.handlers.record_failure", "orders.handlers.finalize_order"), None),
+        (("inventory.handlers.reserve_stock", "fraud.handlers.screen_order"), open_shard("ord_1", "held")),
     ],
 )
 def test_a_mark_whose_writer_died_is_mended(
     aws: Aws, run: Callable[[], dict[str, Any]], steps: tuple[str, ...], marked: str | None
 ) -> None:
     *before, last = steps
-    place(sweep.LOG, "ord_1", lines={"ESPRESSO-PRO" if marked else "MUG-BLUE": 1})
-    advance(sweep.LOG, "ord_1", *before)
+    place(recover_orders.LOG, "ord_1", lines={"ESPRESSO-PRO" if marked else "MUG-BLUE": 1})
+    advance(recover_orders.LOG, "ord_1", *before)
     aws.dynamodb.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
-        advance(sweep.LOG, "ord_1", last)
+        advance(recover_orders.LOG, "ord_1", last)
     aws.dynamodb.before = None
     mark_long_ago(aws, "ord_1")
 
@@ -183,7 +215,7 @@ def test_an_order_that_was_cancelled_while_its_old_mark_was_mended_is_run(aws: A
     def cancelled_first(operation: str, _parameters: dict[str, Any]) -> None:
         if operation == "UpdateItem":
             aws.dynamodb.before = None
-            sweep.LOG.record(sweep.LOG.load("ord_1"), RequestCancellation("customer", "x"), source="orders")
+            recover_orders.LOG.record(recover_orders.LOG.load("ord_1"), RequestCancellation("customer", "x"), source="orders")
 
     aws.dynamodb.before = cancelled_first
     assert run()["run"] == 0
@@ -230,7 +262,7 @@ def test_a_run_is_bounded_and_takes_its_turn_with_everyone(aws: Aws) -> None:
         stand_still(aws, order.order_id)
 
     for _ in range(50):
-        swept = recovery.sweep(sweep.LOG, sweep.SAGA, found, now=now, stuck_after=timedelta(minutes=5), most=2)
+        swept = recovery.sweep(recover_orders.LOG, recover_orders.SAGA, found, now=now, stuck_after=timedelta(minutes=5), most=2)
         assert (swept.stuck, swept.run) == (6, 2)
 
     assert len(set(started(aws))) == 6
@@ -240,9 +272,9 @@ def test_open_orders_and_the_oldest_ones_age_are_metrics(
     aws: Aws, run: Callable[[], dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_still(aws, "ord_1", since=timedelta(minutes=1))
-    stand_still(aws, "ord_2", "inventory.reserve", since=timedelta(seconds=90))
+    stand_still(aws, "ord_2", "inventory.handlers.reserve_stock", since=timedelta(seconds=90))
     fail = FailFulfilment("screen", "x")
-    sweep.LOG.record(sweep.LOG.load("ord_2"), fail, source="orders")
+    recover_orders.LOG.record(recover_orders.LOG.load("ord_2"), fail, source="orders")
 
     run()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from orderflow.batch import PartialFailures, RetryQueue, all_orders, each_change, each_order, each_record
-from orderflow.observability import logger, observed
+from orderflow.aws.batch import PartialFailures, RetryQueue, all_orders, each_change, each_order, each_record
+from orderflow.aws.observability import logger, observed
 from tests.conftest import ENVIRONMENT, Aws
 
 

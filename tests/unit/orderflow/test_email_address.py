@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.email_address import Undeliverable, for_ses
+from orderflow.domain.email_address import Undeliverable, for_ses
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from orderflow import events
+from orderflow.domain import events
 from tests.support import orders
 
 EVERY = list({(one.type, one.order_version): one for commands in orders.STATES.values() for one in orders.history(*commands)}.values())

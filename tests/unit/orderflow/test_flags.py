@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
-from orderflow.flags import Flags, version
-from tests.support import clients
-from tests.support.appconfig import FakeAppConfig
-from tests.support.aws import Aws
-from tests.support.dynamodb import client_error
+from orderflow.aws.flags import Flags, version
+from tests.fakes.aws import clients
+from tests.fakes.aws.appconfig import FakeAppConfig
+from tests.fakes.aws.dynamodb import client_error
+from tests.fakes.aws.environment import Aws
 
 SECONDS = 60
 type Logged = Callable[[], list[dict[str, Any]]]
@@ -219,7 +219,7 @@ def test_nonsense_from_the_beginning_leaves_the_default(flags: Flags[Any], appco
 
 
 def test_lines_tell_by_which_flags_an_order_was_decided(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock, logged: Logged) -> None:
-    from orderflow.observability import logger  # noqa: PLC0415 - as the function's own lines
+    from orderflow.aws.observability import logger  # noqa: PLC0415 - as the function's own lines
 
     flags()
     logger.info("one")

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from orderflow import http
-from orderflow.http import ApiEvent, Caller, Problem, Response, answer, api, caller, decoded, header
+from orderflow.aws import http
+from orderflow.aws.http import ApiEvent, Caller, Problem, Response, answer, api, caller, decoded, header
 
 type Lines = Callable[[], list[dict[str, Any]]]
 SOON = str(int(time.time()) + 3600)

@@ -12,16 +12,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ledger import rules
-from orderflow import commands, events
-from orderflow.commands import Command, Refusal, decide
-from orderflow.events import Event, StockLine
-from orderflow.order import Order, covers, evolve, fold, price, remaining, stock_lines
+from ledger.domain import posting_rules
+from orderflow.domain import commands, events
+from orderflow.domain.commands import Command, Refusal, decide
+from orderflow.domain.events import Event, StockLine
+from orderflow.domain.order import Order, covers, evolve, fold, price, remaining, stock_lines
 from tests.support import orders
 
 SKUS = tuple(line.sku for line in orders.LINES)
 RECEIVED = 10
-FEES = rules.Fees(basis_points=140, fixed={"EUR": 25})
+FEES = posting_rules.Fees(basis_points=140, fixed={"EUR": 25})
 GIVE_BACK = (orders.RECALL, orders.TOO_LATE, orders.VOID, orders.RELEASE, orders.REJECT, orders.CANCELLED)
 
 names = st.sampled_from(("one", "two", "three"))
@@ -42,7 +42,7 @@ class Life(RuleBasedStateMachine):
         self.reserved, self.gone = Counter[str](), Counter[str]()
         self.held = 0
         self.sent: list[Command] = []
-        self.entries: list[rules.Entry] = []
+        self.entries: list[posting_rules.Entry] = []
 
     @initialize()
     def place(self) -> None:
@@ -60,8 +60,8 @@ class Life(RuleBasedStateMachine):
             self.log.append(event)
             self.order = evolve(self.order, event)
             self.follow(event.data)
-            with suppress(rules.Unpostable):
-                self.entries.append(rules.entry(event, FEES))
+            with suppress(posting_rules.Unpostable):
+                self.entries.append(posting_rules.entry(event, FEES))
         if facts:
             assert decide(self.order, command) == ()
         return bool(facts)
@@ -234,9 +234,9 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def the_books_add_up(self) -> None:
         """Every entry and all of them come to nothing, and the accounts say of the money what the order and the provider do."""
-        assert all(rules.total(rules.net(entry.postings)) == 0 for entry in self.entries)
-        accounts = rules.balances(self.entries).get("EUR", Counter())
-        assert rules.total(accounts) == 0
+        assert all(posting_rules.total(posting_rules.net(entry.postings)) == 0 for entry in self.entries)
+        accounts = posting_rules.balances(self.entries).get("EUR", Counter())
+        assert posting_rules.total(accounts) == 0
         assert (accounts["holds"], accounts["authorizations"]) == (-self.held, self.held)
         assert (accounts["revenue"], accounts["refunds"]) == (-self.order.captured, self.order.refunded)
         for account, outcome in (("disputes", None), ("losses", "lost")):

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from orderflow import events, log
-from orderflow.commands import Command
-from orderflow.log import (
+from orderflow.aws import order_log
+from orderflow.aws.order_log import (
     ITEM_ATTRIBUTES,
     UPDATE_MARKERS,
     AlongsideFailed,
@@ -23,15 +22,17 @@ from orderflow.log import (
     RequestMismatch,
     open_shard,
 )
-from orderflow.order import Order
-from orderflow.unpublished import Unpublished
+from orderflow.aws.outbox_index import Unpublished
+from orderflow.domain import events
+from orderflow.domain.commands import Command
+from orderflow.domain.order import Order
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at, throttled
 from tests.support import orders
 from tests.support.clock import recorded_at
-from tests.support.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at, throttled
 from tests.support.orders import ORDER_ID
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 OTHER_TABLE = "Stock"
 
@@ -43,7 +44,7 @@ def database(aws: Aws) -> FakeDynamoDB:
 
 @pytest.fixture
 def orderlog(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> OrderLog:
-    monkeypatch.setattr(log.time, "sleep", lambda _: None)
+    monkeypatch.setattr(order_log.time, "sleep", lambda _: None)
     return OrderLog("OrderLog", database.client)
 
 
@@ -145,7 +146,7 @@ class TestAppendOnly:
     def test_an_insert_writes_the_attributes_that_its_policy_names(
         self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(log, "SAMPLE", 1)
+        monkeypatch.setattr(order_log, "SAMPLE", 1)
         place(orderlog)
         record(orderlog, orders.RESERVE)
         assert {name for item in items(database) for name in item} == set(ITEM_ATTRIBUTES)
@@ -153,7 +154,7 @@ class TestAppendOnly:
     def test_every_update_sets_a_marker_that_no_insert_may_set(
         self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(log, "SAMPLE", 1)
+        monkeypatch.setattr(order_log, "SAMPLE", 1)
         place(orderlog)
         Unpublished("OrderLog", database.client).clear(ORDER_ID, 1)
         record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO, orders.AUTHORIZE, orders.CONFIRM)
@@ -337,7 +338,7 @@ class TestReportedTime:
         assert last.appended_at > said
 
     def test_time_in_the_log_is_counted_from_recording(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        order_id = next(one for one in map("ord_{}".format, range(1000)) if not zlib.crc32(one.encode()) % log.SAMPLE)
+        order_id = next(one for one in map("ord_{}".format, range(1000)) if not zlib.crc32(one.encode()) % order_log.SAMPLE)
         with recorded_at(orders.START):
             orderlog.place(order_id, orders.PLACED, correlation_id="r", fingerprint="f")
         said = orders.START + timedelta(hours=1)
@@ -347,7 +348,7 @@ class TestReportedTime:
         event = events.decode(last["event"]["S"])
         assert event.occurred_at == said
         assert event.recorded_at
-        assert first["open_since"] == last["outbox_since"] == {"S": log.timestamp(event.recorded_at)}
+        assert first["open_since"] == last["outbox_since"] == {"S": order_log.timestamp(event.recorded_at)}
 
 
 class TestOpenMark:
@@ -357,7 +358,7 @@ class TestOpenMark:
 
     def test_a_placed_order_is_on_the_index_since_it_was_placed(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         event = place(orderlog)
-        assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": log.timestamp(event.occurred_at)})
+        assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": order_log.timestamp(event.occurred_at)})
 
     @pytest.mark.parametrize(
         "commands",
@@ -380,15 +381,15 @@ class TestOpenMark:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD)
         held = orderlog.history(ORDER_ID)[-1]
-        assert self.mark(database) == ({"S": open_shard(ORDER_ID, "held")}, {"S": log.timestamp(held.occurred_at)})
-        assert open_shard(ORDER_ID, "held") in log.open_shards("held")
-        assert not {*log.open_shards("held")} & {*log.open_shards("open")}
+        assert self.mark(database) == ({"S": open_shard(ORDER_ID, "held")}, {"S": order_log.timestamp(held.occurred_at)})
+        assert open_shard(ORDER_ID, "held") in order_log.open_shards("held")
+        assert not {*order_log.open_shards("held")} & {*order_log.open_shards("open")}
 
     def test_a_decision_puts_it_on_again_from_then(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO)
         decided = orderlog.history(ORDER_ID)[-1]
-        assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": log.timestamp(decided.occurred_at)})
+        assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": order_log.timestamp(decided.occurred_at)})
 
     @pytest.mark.parametrize(
         "commands",
@@ -461,7 +462,7 @@ class TestOpenMark:
         with pytest.raises(Crash):
             record(orderlog, orders.HOLD)
         orderlog.unmark(orderlog.load(ORDER_ID))
-        assert self.mark(database) == ({"S": open_shard(ORDER_ID, "held")}, {"S": log.timestamp(event.occurred_at)})
+        assert self.mark(database) == ({"S": open_shard(ORDER_ID, "held")}, {"S": order_log.timestamp(event.occurred_at)})
 
     def confirm_and_die(self, orderlog: OrderLog, database: FakeDynamoDB) -> tuple[Order, tuple[Any, Any]]:
         place(orderlog)
@@ -480,13 +481,13 @@ class TestOpenMark:
 
     def test_marks_sort_by_time_as_strings(self) -> None:
         moments = [orders.START + timedelta(microseconds=step) for step in (0, 1, 999_999, 1_000_000, 10**11)]
-        stamps = [log.timestamp(moment) for moment in moments]
+        stamps = [order_log.timestamp(moment) for moment in moments]
         assert stamps == sorted(stamps)
         assert len({len(stamp) for stamp in stamps}) == 1
 
     def test_all_shards_are_used(self) -> None:
         shards = {open_shard(f"ord_{number}") for number in range(200)}
-        assert shards == {str(shard) for shard in range(log.OPEN_SHARDS)}
+        assert shards == {str(shard) for shard in range(order_log.OPEN_SHARDS)}
 
 
 def stock(available: int, sku: str = "MUG-BLUE") -> Any:

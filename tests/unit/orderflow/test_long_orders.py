@@ -11,14 +11,15 @@ from msgspec.structs import replace
 
 from devtools.bench import long_orders
 from devtools.bench.long_orders import ORDER_ID
-from orderflow import commands, events, log
-from orderflow.commands import RecordDispatch, RecordDispute, RecordShipment, Refusal, RequestReturn, decide
-from orderflow.log import OrderLog
-from orderflow.money import Money
-from orderflow.order import Dispute, Latest, Order, Return, fold, latest
-from orderflow.parts import Parts
+from orderflow.aws import order_log
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain import commands, events
+from orderflow.domain.commands import RecordDispatch, RecordDispute, RecordShipment, Refusal, RequestReturn, decide
+from orderflow.domain.money import Money
+from orderflow.domain.order import Dispute, Latest, Order, Return, fold, latest
+from orderflow.domain.parts import Parts
+from tests.fakes.aws.environment import Aws
 from tests.support import orders
-from tests.support.aws import Aws
 
 MONITOR = sys.monitoring.PROFILER_ID
 
@@ -117,7 +118,7 @@ def test_refresh_reads_only_the_events_appended_since(aws: Aws, orderlog: OrderL
     client.items = 0
     assert orderlog.refresh(order) == fold(ORDER_ID, happened)
     assert client.items == 10
-    with pytest.raises(log.OrderNotFound):
+    with pytest.raises(order_log.OrderNotFound):
         orderlog.refresh(Order(order_id="ord_none"))
 
 
@@ -128,7 +129,7 @@ def test_loads_over_the_life_of_a_long_order_read_each_event_about_once(aws: Aws
         assert orderlog.load(ORDER_ID, at_least=number).version == number
     assert orderlog.load(ORDER_ID) == fold(ORDER_ID, happened)
     # Up to a length of 100 each load reads everything.
-    assert client.items <= log.LONG * log.LONG / 2 + len(happened)
+    assert client.items <= order_log.LONG * order_log.LONG / 2 + len(happened)
 
 
 @pytest.mark.parametrize("at_least", [None, 3])
@@ -140,10 +141,10 @@ def test_a_short_order_is_read_as_a_whole_by_each_load(aws: Aws, orderlog: Order
 
 
 def test_the_process_keeps_a_bounded_number_of_long_orders(orderlog: OrderLog) -> None:
-    order = fold(ORDER_ID, long_orders.history(log.LONG))
-    for number in range(log.MOST_KEPT + 5):
+    order = fold(ORDER_ID, long_orders.history(order_log.LONG))
+    for number in range(order_log.MOST_KEPT + 5):
         orderlog._kept(replace(order, order_id=f"ord_{number}"))
-    assert list(orderlog._long) == [f"ord_{number}" for number in range(5, log.MOST_KEPT + 5)]
+    assert list(orderlog._long) == [f"ord_{number}" for number in range(5, order_log.MOST_KEPT + 5)]
 
 
 def test_an_append_after_another_writer_reads_only_what_is_new(aws: Aws, orderlog: OrderLog, client: Counted) -> None:

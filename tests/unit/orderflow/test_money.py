@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.money import CurrencyMismatch, Money, charge_step, unit, whole_dollars, worth, written
+from orderflow.domain.money import CurrencyMismatch, Money, charge_step, unit, whole_dollars, worth, written
 
 amounts = st.integers(-(10**15), 10**15)
 euros = amounts.map(lambda amount: Money(amount, "EUR"))

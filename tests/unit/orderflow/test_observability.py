@@ -15,8 +15,8 @@ import pytest
 from aws_lambda_powertools.metrics import MetricUnit
 
 import orderflow
-from orderflow.batch import PartialFailures, each_record
-from orderflow.observability import identify, logger, metrics, observed
+from orderflow.aws.batch import PartialFailures, each_record
+from orderflow.aws.observability import identify, logger, metrics, observed
 
 type Lines = Callable[[], list[dict[str, Any]]]
 LAYER = Path(orderflow.__file__).parent.parent
@@ -111,7 +111,7 @@ def test_metrics_are_written_once_and_only_where_there_are_some(context: Any, ca
     [("WARNING", "INFO", ["WARNING"]), ("INFO", "INFO", ["INFO", "WARNING"]), ("DEBUG", "DEBUG", ["DEBUG", "INFO", "WARNING"])],
 )
 def test_the_level_is_what_was_asked_for_whatever_lambda_lets_through(wanted: str, of_lambda: str, levels: list[str]) -> None:
-    program = "from orderflow.observability import logger as l; l.debug('a'); l.info('b'); l.warning('c')"
+    program = "from orderflow.aws.observability import logger as l; l.debug('a'); l.info('b'); l.warning('c')"
     environment = os.environ | {"LOG_LEVEL": wanted, "AWS_LAMBDA_LOG_LEVEL": of_lambda, "PYTHONPATH": str(LAYER)}
     done = subprocess.run([sys.executable, "-Werror", "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert [json.loads(line)["level"] for line in done.stdout.splitlines()] == levels

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from orderflow import events
-from orderflow.events import Event, Fact
-from orderflow.money import Money
+from orderflow.domain import events
+from orderflow.domain.events import Event, Fact
+from orderflow.domain.money import Money
 from tests.support import orders
 
 

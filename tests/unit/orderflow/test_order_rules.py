@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow import events
-from orderflow.commands import CloseDispute, Command, RecordDispute, RecordRefund, Refusal, ReopenDispute, decide
-from orderflow.events import Event
-from orderflow.money import Money
-from orderflow.order import Order, evolve, fold, is_open, mark, standing
+from orderflow.domain import events
+from orderflow.domain.commands import CloseDispute, Command, RecordDispute, RecordRefund, Refusal, ReopenDispute, decide
+from orderflow.domain.events import Event
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order, evolve, fold, is_open, mark, standing
 from tests.support import orders
 from tests.support.orders import COMMANDS, ORDER_ID, STATES
 

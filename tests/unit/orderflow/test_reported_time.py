@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orderflow import events
-from orderflow.events import CustomerId
-from orderflow.order import Order, evolve, fold
-from orderflow.reported_time import CLOCK_SKEW, bounded, occurred_at
+from orderflow.domain import events
+from orderflow.domain.events import CustomerId
+from orderflow.domain.order import Order, evolve, fold
+from orderflow.domain.reported_time import CLOCK_SKEW, bounded, occurred_at
 from tests.support import orders
 
 NOW = orders.START + timedelta(days=10)

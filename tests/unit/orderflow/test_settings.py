@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orderflow import settings
-from tests.support.clients import REAL
+from orderflow.aws import settings
+from tests.fakes.aws.clients import REAL
 
 
 def test_a_setting_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

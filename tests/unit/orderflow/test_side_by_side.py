@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from orderflow.clients import CONNECTIONS
-from orderflow.sidebyside import side_by_side
+from orderflow.aws.clients import CONNECTIONS
+from orderflow.aws.parallel import side_by_side
 
 
 def test_many_calls_run_concurrently_and_keep_their_order() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.http import Problem
-from orderflow.webhooks import (
+from orderflow.aws.http import Problem
+from orderflow.aws.webhooks import (
     ID,
     MAX_BODY_BYTES,
     MAX_SIGNATURES,
@@ -22,8 +22,8 @@ from orderflow.webhooks import (
     signed_body,
     signed_headers,
 )
+from tests.fakes.aws.services import FakeSecrets
 from tests.support import webhooks
-from tests.support.services import FakeSecrets
 
 NOW = 1_768_554_000
 BODY = b'{"type": "picked"}'
@@ -214,7 +214,7 @@ def test_what_is_no_base64_is_answered_400() -> None:
 def test_a_secret_is_read_once_and_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     client: Any = FakeSecrets()
     clock = [1000.0]
-    monkeypatch.setattr("orderflow.webhooks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("orderflow.aws.webhooks.time.monotonic", lambda: clock[0])
     secret = Secret("name", client, seconds=300)
     assert (secret(), secret()) == ("secret", "secret")
     assert client.calls == {"GetSecretValue": 1}

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orders import place, pricing
 from orders.catalogue import Catalogue
+from orders.domain import pricing
+from orders.handlers import place_order
 from tests.support import samples
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 PRODUCTS = {
     "MUG-BLUE": ("Blue mug", 1250, "EUR", True),
@@ -48,13 +49,13 @@ def product(sku: str) -> dict[str, Any]:
 def shop(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """AWS with a catalogue, of which the function remembers nothing yet."""
     aws.dynamodb.seed("Catalogue", *map(product, PRODUCTS))
-    monkeypatch.setattr(place, "CATALOGUE", Catalogue("Catalogue", aws.dynamodb.client, 60))
+    monkeypatch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", aws.dynamodb.client, 60))
     return aws
 
 
 def request(body: Any = None, *, key: str | None = "key-1", customer: str = "ann", expires_in: float = 3600) -> Any:
     """Return `POST /orders` as API Gateway hands it on; `body` is encoded unless it is a string."""
-    event = samples.sample("orders/place/accepted")
+    event = samples.sample("orders/place_order/accepted")
     event["headers"].pop("Idempotency-Key")
     if key is not None:
         event["headers"]["Idempotency-Key"] = key
@@ -77,7 +78,7 @@ def post(shop: Aws, context: Any) -> Post:
     """Place an order and return the answer with its body decoded."""
 
     def send(body: Any = None, **how: Any) -> Mapping[str, Any]:
-        return opened(place.handler(request(body, **how), context))
+        return opened(place_order.handler(request(body, **how), context))
 
     return send
 

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orderflow import events
-from orderflow.commands import Command
-from orderflow.http import MAX_BODY_BYTES
-from orderflow.log import OrderLog
-from orders import cancel
-from orders.requests import MAX_REASON_LENGTH
+from orderflow.aws.http import MAX_BODY_BYTES
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain import events
+from orderflow.domain.commands import Command
+from orders.api_models import MAX_REASON_LENGTH
+from orders.handlers import cancel_order
+from tests.fakes.aws.dynamodb import Crash, answer_lost, crash_at
 from tests.support import orders, samples
-from tests.support.dynamodb import Crash, answer_lost, crash_at
 from tests.support.prepared import prepare
 from tests.unit.orders.conftest import Post, opened, order_id
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 ORDER = order_id("sample-order-1")
 # What the API answers for an order in a state, and the state that it then shows or the reason why not.
@@ -49,7 +49,7 @@ ANSWERS = {
 
 
 def request(body: Any = None, *, customer: str = "ann", order: str = ORDER) -> Any:
-    event = samples.sample("orders/cancel/placed")
+    event = samples.sample("orders/cancel_order/placed")
     event["pathParameters"]["order_id"] = order
     event["requestContext"]["authorizer"] |= {"customer_id": customer}
     event["body"] = body if body is None or isinstance(body, str) else json.dumps(body)
@@ -57,7 +57,7 @@ def request(body: Any = None, *, customer: str = "ann", order: str = ORDER) -> A
 
 
 def ask(context: Any, body: Any = None, **how: Any) -> dict[str, Any]:
-    return opened(cancel.handler(request(body, **how), context))
+    return opened(cancel_order.handler(request(body, **how), context))
 
 
 @pytest.fixture
@@ -191,8 +191,8 @@ def test_a_process_that_dies_leaves_nothing_half_done(placed: Any, log: OrderLog
     assert [event.type for event in log.history(ORDER)] == ["OrderPlaced", "CancellationRequested"]
 
 
-@pytest.mark.parametrize("name", samples.names("orders/cancel"))
+@pytest.mark.parametrize("name", samples.names("orders/cancel_order"))
 def test_the_samples_have_the_answers_that_stand_beside_them(name: str, aws: Aws, log: OrderLog, context: Any) -> None:
     event = samples.sample(name)
     prepare(log, event["pathParameters"]["order_id"])
-    assert samples.agrees(cancel.handler(event, context), samples.expected(name))
+    assert samples.agrees(cancel_order.handler(event, context), samples.expected(name))

@@ -10,7 +10,7 @@ from orders import catalogue
 from orders.catalogue import Catalogue, CatalogueUnavailable
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 
 class Clock:

@@ -12,15 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orderflow.commands import RequestCancellation, decide
-from orderflow.order import Order, fold
-from orders import browse, listing, project, rebuild, rebuilding
+from orderflow.domain.commands import RequestCancellation, decide
+from orderflow.domain.order import Order, fold
+from orders import summaries, view_rebuild
+from orders.handlers import list_orders, project, rebuild_view
+from tests.fakes.aws.dynamodb import Crash, throttled
+from tests.fakes.aws.environment import Aws
 from tests.support import orders, runtime, samples
-from tests.support.aws import Aws
-from tests.support.dynamodb import Crash, throttled
 from tests.support.prepared import advance, place, prepare
 
-CONFIRM = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
+CONFIRM = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
 FINISHED = {"batchItemFailures": []}
 type Get = Callable[..., dict[str, Any]]
 
@@ -40,10 +46,10 @@ def get(aws: Aws, context: Any) -> Get:
     """Return how to ask for a page, and the answer with its body decoded."""
 
     def ask(customer: str = "ann", **query: str) -> dict[str, Any]:
-        event = samples.sample("orders/browse/first-page")
+        event = samples.sample("orders/list_orders/first-page")
         event["queryStringParameters"] = query or None
         event["requestContext"]["authorizer"]["customer_id"] = customer
-        answer = browse.handler(event, context)
+        answer = list_orders.handler(event, context)
         return {**answer, "body": json.loads(answer["body"])}
 
     return ask
@@ -72,16 +78,16 @@ class TestRow:
     def test_nothing_changes_it_but_the_events_that_wake_the_projection(self, state: str) -> None:
         happened = orders.history(*orders.STATES[state])
         order = fold(orders.ORDER_ID, happened)
-        before = listing.row(order)
+        before = summaries.row(order)
         for command in orders.COMMANDS.values():
             facts = decide(order, command)
             follows = orders.history(*orders.STATES[state], command)[len(happened) :] if isinstance(facts, tuple) else []
-            woken = any(event.type in listing.SHOWN for event in follows)
-            after = listing.row(fold(orders.ORDER_ID, [*happened, *follows]))
+            woken = any(event.type in summaries.SHOWN for event in follows)
+            after = summaries.row(fold(orders.ORDER_ID, [*happened, *follows]))
             assert (after != before) is woken, command
 
     def test_it_counts_pieces_and_tells_when_it_last_changed(self) -> None:
-        row = listing.row(orders.after(*orders.CONFIRMED, orders.SHIP))
+        row = summaries.row(orders.after(*orders.CONFIRMED, orders.SHIP))
         assert (row.items, row.state, row.version) == (3, "confirmed", 5)
         assert (row.placed_at, row.updated_at) == (orders.START, orders.START + timedelta(seconds=4))
 
@@ -89,7 +95,7 @@ class TestRow:
         happened = orders.history(*orders.STATES["delivered"])
         now = orders.START + timedelta(days=3)
         late = replace(happened[-1], recorded_at=now)
-        assert listing.row(fold(orders.ORDER_ID, [*happened[:-1], late])).updated_at == now
+        assert summaries.row(fold(orders.ORDER_ID, [*happened[:-1], late])).updated_at == now
 
 
 class TestProjection:
@@ -167,8 +173,8 @@ class TestPages:
         assert ids(get(state="held")) == []
 
     def test_a_needle_in_a_long_list_is_found_in_bounded_steps(self, aws: Aws, deliver: Any, get: Get, monkeypatch: Any) -> None:
-        monkeypatch.setattr("orders.view._READ_AT_ONCE", 2)
-        monkeypatch.setattr("orders.view._READS", 3)
+        monkeypatch.setattr("orders.summary_store._READ_AT_ONCE", 2)
+        monkeypatch.setattr("orders.summary_store._READS", 3)
         names = [named(number) for number in range(15)]
         buy(*names)
         advance(project.LOG, names[0], *CONFIRM)
@@ -200,9 +206,9 @@ class TestPages:
         for wrong in (get("eve", cursor=following), get(cursor=following, state="placed"), get(cursor=following[:-1]), get(cursor="")):
             assert (wrong["statusCode"], wrong["body"]["type"]) == (400, "urn:order-pipeline:problem:cursor-invalid")
 
-    @pytest.mark.parametrize("name", samples.names("orders/browse"))
+    @pytest.mark.parametrize("name", samples.names("orders/list_orders"))
     def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
-        answer = browse.handler(samples.sample(name), context)
+        answer = list_orders.handler(samples.sample(name), context)
         wanted = samples.expected(name)
         if "body" in wanted:
             wanted["body"] = json.dumps(wanted["body"], separators=(",", ":"))
@@ -214,13 +220,13 @@ def pieces(context: Any, milliseconds: int = 0) -> list[dict[str, Any]]:
     context.get_remaining_time_in_millis = lambda: milliseconds
     answers: list[dict[str, Any]] = [{"next": {}}]
     while "next" in answers[-1]:
-        answers.append(json.loads(json.dumps(rebuild.handler(answers[-1]["next"], context))))
+        answers.append(json.loads(json.dumps(rebuild_view.handler(answers[-1]["next"], context))))
     return answers[1:]
 
 
 def expected_rows(aws: Aws) -> dict[str, tuple[str, int]]:
     found = {item["order_id"]["S"] for item in aws.dynamodb.items("OrderLog")}
-    rows = {order_id: listing.row(project.LOG.load(order_id)) for order_id in found}
+    rows = {order_id: summaries.row(project.LOG.load(order_id)) for order_id in found}
     return {order_id: (row.state, row.version) for order_id, row in rows.items()}
 
 
@@ -231,7 +237,7 @@ def rows(aws: Aws) -> dict[str, tuple[str, int]]:
 class TestRebuild:
     @pytest.fixture(autouse=True)
     def small_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("orders.rebuilding._AT_ONCE", 2)
+        monkeypatch.setattr("orders.view_rebuild._AT_ONCE", 2)
 
     def test_what_was_wrong_or_missing_is_right_again(self, aws: Aws, deliver: Any, context: Any) -> None:
         names = [f"ord_{number}" for number in range(5)]
@@ -274,7 +280,7 @@ class TestRebuild:
         def a_worker_writes() -> None:
             if waiting:
                 read_before = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
-                project.VIEW.put(listing.row(read_before))
+                project.VIEW.put(summaries.row(read_before))
 
         def between(operation: str, _: Any) -> None:
             services.dynamodb.before = None
@@ -311,12 +317,12 @@ class TestRebuild:
             pieces(context)
             assert rows(aws) == expected_rows(aws)
 
-    @pytest.mark.parametrize("name", samples.names("orders/rebuild"))
+    @pytest.mark.parametrize("name", samples.names("orders/rebuild_view"))
     def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
         prepare(project.LOG, "ord_0000000000projectconfirmed")
         wanted = samples.expected(name)
         if "errorType" in wanted:
-            with pytest.raises(rebuilding.InvalidRequest):
-                rebuild.handler(samples.sample(name), context)
+            with pytest.raises(view_rebuild.InvalidRequest):
+                rebuild_view.handler(samples.sample(name), context)
         else:
-            assert samples.agrees(rebuild.handler(samples.sample(name), context), wanted)
+            assert samples.agrees(rebuild_view.handler(samples.sample(name), context), wanted)

@@ -9,46 +9,62 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orderflow import events
-from orderflow.commands import Command
-from orderflow.log import OrderLog, OrderNotFound
-from orderflow.money import Money
-from orders import close, confirm, fail
+from orderflow.aws.order_log import OrderLog, OrderNotFound
+from orderflow.domain import events
+from orderflow.domain.commands import Command
+from orderflow.domain.money import Money
+from orders.handlers import confirm_order, finalize_order, record_failure
 from tests.support import orders, samples
 from tests.support.prepared import prepare
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 STEP: Any = {"order_id": orders.ORDER_ID, "correlation_id": orders.CORRELATION_ID, "execution": "arn:1"}
-HANDLERS: dict[str, Any] = {"confirm": confirm.handler, "fail": fail.handler, "close": close.handler}
+HANDLERS: dict[str, Any] = {
+    "confirm_order": confirm_order.handler,
+    "record_failure": record_failure.handler,
+    "finalize_order": finalize_order.handler,
+}
 FAULT = "RuntimeError"
 
 # What each step answers for an order in a state, and which event it adds; a fault is for the saga to retry.
 OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
-    "placed": {"confirm": ("unreserved", None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
-    "reserved": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
-    "screened": {"confirm": (FAULT, None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
-    "held": {"confirm": ("held", None), "fail": ("ended", None), "close": (FAULT, None)},
-    "authorized": {"confirm": ("confirmed", "OrderConfirmed"), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
-    "confirmed": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
-    "short": {"confirm": ("failing", None), "fail": ("failing", None), "close": ("rejected", "OrderRejected")},
-    "declined": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
-    "failed authorized": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
-    "voided": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
-    "released": {"confirm": ("failing", None), "fail": ("failing", None), "close": ("rejected", "OrderRejected")},
-    "cancelling authorized": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
-    "cancelling placed": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": ("cancelled", "OrderCancelled")},
-    "cancelled": {"confirm": ("ended", None), "fail": ("ended", None), "close": ("cancelled", None)},
-    "cancelling shipping": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
-    "recalled": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
-    "cancelling the rest": {"confirm": ("cancelling", None), "fail": ("cancelling", None), "close": (FAULT, None)},
-    "rest cancelled": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
-    "cancellation failed": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
-    "turned down": {"confirm": ("failing", None), "fail": ("failing", None), "close": (FAULT, None)},
-    "expired": {"confirm": ("unreserved", None), "fail": ("failing", "FulfilmentFailed"), "close": (FAULT, None)},
-    "dispatched": {"confirm": ("confirmed", None), "fail": ("ended", None), "close": ("ended", None)},
-    "rejected": {"confirm": ("ended", None), "fail": ("ended", None), "close": ("rejected", None)},
+    "placed": {"confirm_order": ("unreserved", None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
+    "reserved": {"confirm_order": (FAULT, None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
+    "screened": {"confirm_order": (FAULT, None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
+    "held": {"confirm_order": ("held", None), "record_failure": ("ended", None), "finalize_order": (FAULT, None)},
+    "authorized": {
+        "confirm_order": ("confirmed", "OrderConfirmed"),
+        "record_failure": ("failing", "FulfilmentFailed"),
+        "finalize_order": (FAULT, None),
+    },
+    "confirmed": {"confirm_order": ("confirmed", None), "record_failure": ("ended", None), "finalize_order": ("ended", None)},
+    "short": {"confirm_order": ("failing", None), "record_failure": ("failing", None), "finalize_order": ("rejected", "OrderRejected")},
+    "declined": {"confirm_order": ("failing", None), "record_failure": ("failing", None), "finalize_order": (FAULT, None)},
+    "failed authorized": {"confirm_order": ("failing", None), "record_failure": ("failing", None), "finalize_order": (FAULT, None)},
+    "voided": {"confirm_order": ("failing", None), "record_failure": ("failing", None), "finalize_order": (FAULT, None)},
+    "released": {"confirm_order": ("failing", None), "record_failure": ("failing", None), "finalize_order": ("rejected", "OrderRejected")},
+    "cancelling authorized": {
+        "confirm_order": ("cancelling", None),
+        "record_failure": ("cancelling", None),
+        "finalize_order": (FAULT, None),
+    },
+    "cancelling placed": {
+        "confirm_order": ("cancelling", None),
+        "record_failure": ("cancelling", None),
+        "finalize_order": ("cancelled", "OrderCancelled"),
+    },
+    "cancelled": {"confirm_order": ("ended", None), "record_failure": ("ended", None), "finalize_order": ("cancelled", None)},
+    "cancelling shipping": {"confirm_order": ("cancelling", None), "record_failure": ("cancelling", None), "finalize_order": (FAULT, None)},
+    "recalled": {"confirm_order": ("cancelling", None), "record_failure": ("cancelling", None), "finalize_order": (FAULT, None)},
+    "cancelling the rest": {"confirm_order": ("cancelling", None), "record_failure": ("cancelling", None), "finalize_order": (FAULT, None)},
+    "rest cancelled": {"confirm_order": ("confirmed", None), "record_failure": ("ended", None), "finalize_order": ("ended", None)},
+    "cancellation failed": {"confirm_order": ("confirmed", None), "record_failure": ("ended", None), "finalize_order": ("ended", None)},
+    "turned down": {"confirm_order": ("failing", None), "record_failure": ("failing", None), "finalize_order": (FAULT, None)},
+    "expired": {"confirm_order": ("unreserved", None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
+    "dispatched": {"confirm_order": ("confirmed", None), "record_failure": ("ended", None), "finalize_order": ("ended", None)},
+    "rejected": {"confirm_order": ("ended", None), "record_failure": ("ended", None), "finalize_order": ("rejected", None)},
 }
 CASES = [(state, step, *outcome) for state, steps in OUTCOMES.items() for step, outcome in steps.items()]
 
@@ -68,7 +84,7 @@ def types(aws: Aws) -> list[str]:
 def test_every_step_in_every_state(aws: Aws, context: Any, state: str, step: str, outcome: str, added: str | None) -> None:
     write(aws, orders.STATES[state])
     before = types(aws)
-    event = {**STEP, "step": "authorize", "error": "States.Timeout"} if step == "fail" else STEP
+    event = {**STEP, "step": "authorize", "error": "States.Timeout"} if step == "record_failure" else STEP
     for _ in range(2):
         if outcome == FAULT:
             with pytest.raises(RuntimeError, match=f"{orders.ORDER_ID} is "):
@@ -80,8 +96,8 @@ def test_every_step_in_every_state(aws: Aws, context: Any, state: str, step: str
 
 def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws, context: Any) -> None:
     write(aws, orders.STATES["placed"])
-    HANDLERS["fail"]({**STEP, "step": "screen", "error": "Lambda.Unknown"}, context)
-    close.handler(STEP, context)
+    HANDLERS["record_failure"]({**STEP, "step": "screen", "error": "Lambda.Unknown"}, context)
+    finalize_order.handler(STEP, context)
     *_, failed, rejected = OrderLog("OrderLog", aws.dynamodb.client).history(orders.ORDER_ID)
     assert failed.data == events.FulfilmentFailed("screen", "Lambda.Unknown")
     assert isinstance(rejected.data, events.OrderRejected)
@@ -91,7 +107,7 @@ def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws
 
 def test_the_rest_of_an_order_is_closed_as_cancelled_and_the_order_goes_on(aws: Aws, context: Any) -> None:
     write(aws, (*orders.STATES["cancelling the rest"], orders.CAPTURE_PART, orders.VOID, orders.RELEASE))
-    assert [close.handler(STEP, context) for _ in range(2)] == [{"outcome": "ended"}] * 2
+    assert [finalize_order.handler(STEP, context) for _ in range(2)] == [{"outcome": "ended"}] * 2
     log = OrderLog("OrderLog", aws.dynamodb.client)
     last = log.history(orders.ORDER_ID)[-1]
     assert last.data == events.OrderLinesCancelled(orders.ANN, orders.REST, Money(1740, "EUR"), "customer", "changed my mind")
@@ -103,7 +119,7 @@ def test_closing_an_order_deletes_its_payment_token(aws: Aws, context: Any, stat
     write(aws, orders.STATES[state])
     aws.dynamodb.seed("PaymentTokens", {"order_id": {"S": orders.ORDER_ID}, "payment_token": {"S": "tok_approved"}})
     with contextlib.suppress(RuntimeError):
-        close.handler(STEP, context)
+        finalize_order.handler(STEP, context)
     assert len(aws.dynamodb.items("PaymentTokens")) == left
 
 

@@ -12,16 +12,16 @@ from urllib.parse import urljoin
 import pytest
 
 from devtools.bench.units import KB, size_of
-from orderflow import events
-from orderflow.http import MAX_BODY_BYTES
-from orderflow.money import Money
-from orders import place
+from orderflow.aws.http import MAX_BODY_BYTES
+from orderflow.domain import events
+from orderflow.domain.money import Money
+from orders.handlers import place_order
+from tests.fakes.aws.dynamodb import Crash, answer_lost, crash_at
 from tests.support import samples
-from tests.support.dynamodb import Crash, answer_lost, crash_at
 from tests.unit.orders.conftest import BODY, Post, changed, opened, order_id, product, request
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 type Lines = Callable[[], list[dict[str, Any]]]
 
@@ -61,7 +61,7 @@ class TestAccepted:
 
     def test_location_resolves_where_the_path_ends_with_a_slash(self, shop: Aws, context: Any) -> None:
         # API Gateway takes `/orders/` for `/orders`.
-        answer: Any = place.handler(request() | {"path": "/orders/"}, context)
+        answer: Any = place_order.handler(request() | {"path": "/orders/"}, context)
         assert urljoin("https://shop.example.com/orders/", answer["headers"]["location"]) == f"https://shop.example.com/orders/{order_id()}"
 
     def test_the_event_has_whose_order_it_is_and_nothing_secret(self, post: Post, shop: Aws) -> None:
@@ -113,7 +113,7 @@ class TestAccepted:
     def test_a_body_in_base64_is_a_body(self, shop: Aws, context: Any) -> None:
         event = request()
         event |= {"body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
-        assert place.handler(event, context)["statusCode"] == 201
+        assert place_order.handler(event, context)["statusCode"] == 201
 
     def test_a_body_of_64_kilobytes_is_taken(self, post: Post) -> None:
         body = json.dumps(BODY)
@@ -154,14 +154,14 @@ class TestRepeated:
     def test_a_price_that_changed_meanwhile_changes_no_answer(self, post: Post, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
         first = post()
         shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | {"unit_price": {"N": "9999"}})
-        place.CATALOGUE._known.clear()
+        place_order.CATALOGUE._known.clear()
         assert post() == first
 
     @pytest.mark.parametrize("change", [{"active": {"BOOL": False}}, {"currency": {"S": "USD"}}])
     def test_nor_does_a_product_that_is_not_sold_any_more(self, post: Post, shop: Aws, change: dict[str, Any]) -> None:
         first = post()
         shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | change)
-        place.CATALOGUE._known.clear()
+        place_order.CATALOGUE._known.clear()
         assert post() == first
         assert post(changed(lines=[*BODY["lines"][:1], {"sku": "SKU-001", "quantity": 1}]))["statusCode"] == 422
 
@@ -213,7 +213,7 @@ class TestCatalogue:
     def test_row_without_an_attribute_is_not_sold(self, post: Post, shop: Aws) -> None:
         for name in ("name", "unit_price", "currency", "active"):
             shop.dynamodb.seed("Catalogue", {key: value for key, value in product("MUG-BLUE").items() if key != name})
-            place.CATALOGUE._known.clear()
+            place_order.CATALOGUE._known.clear()
             assert post()["statusCode"] == 422
 
     def test_name_is_text_that_every_consumer_takes(self, post: Post, shop: Aws) -> None:
@@ -245,7 +245,7 @@ class TestRepeatedAfterADeployment:
             shipping_address=events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB"),
             payment_country="GB",
         )
-        place.LOG.place(order_id(), data, correlation_id="c", fingerprint=fingerprint)
+        place_order.LOG.place(order_id(), data, correlation_id="c", fingerprint=fingerprint)
 
     @pytest.mark.parametrize("what", FORMER)
     def test_refused_contents_have_the_answer_that_they_had(self, post: Post, shop: Aws, what: str) -> None:
@@ -259,9 +259,9 @@ class TestRepeatedAfterADeployment:
     def test_email_that_is_refused_now_has_the_answer_that_it_had(self, shop: Aws, context: Any, email: str) -> None:
         event = request()
         event["requestContext"]["authorizer"]["email"] = email
-        assert place.handler(event, context)["statusCode"] == 403
+        assert place_order.handler(event, context)["statusCode"] == 403
         self.placed_by_version_1(shop, BODY)
-        assert place.handler(event, context)["statusCode"] == 201
+        assert place_order.handler(event, context)["statusCode"] == 201
 
 
 DEEP = "[" * 30_000
@@ -370,7 +370,7 @@ class TestRefused:
     def test_email_that_could_not_be_sent_is_refused(self, shop: Aws, context: Any, email: str) -> None:
         event = request()
         event["requestContext"]["authorizer"]["email"] = email
-        answer = opened(place.handler(event, context))
+        answer = opened(place_order.handler(event, context))
         assert (answer["statusCode"], answer["body"]["type"]) == (403, "urn:order-pipeline:problem:email-undeliverable")
         assert appended(shop) == []
 
@@ -381,7 +381,7 @@ class TestRefused:
     @pytest.mark.parametrize("raw", [b"\xff\xfe\x00", b'{"lines": "\xc3\x28"}', json.dumps(BODY).encode("utf-16")])
     def test_what_is_not_utf_8_is_no_json(self, shop: Aws, context: Any, raw: bytes) -> None:
         event = request() | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
-        answer = opened(place.handler(event, context))
+        answer = opened(place_order.handler(event, context))
         assert answer["statusCode"] in {400, 422}
         assert answer["body"]["type"] in {f"urn:order-pipeline:problem:{kind}" for kind in ("malformed-json", "invalid-request")}
         assert appended(shop) == []
@@ -389,16 +389,16 @@ class TestRefused:
     def test_bytes_that_are_not_utf_8_inside_a_good_order(self, shop: Aws, context: Any) -> None:
         raw = json.dumps(BODY).encode().replace(b"Leeds", b"Le\xffds")
         event = request() | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
-        assert opened(place.handler(event, context))["statusCode"] == 400
+        assert opened(place_order.handler(event, context))["statusCode"] == 400
         assert appended(shop) == []
 
     @pytest.mark.parametrize("body", ["%%%", "abc", "ünïcode"])
     def test_what_is_not_base64_though_it_should_be(self, shop: Aws, context: Any, body: str) -> None:
         event = request() | {"body": body, "isBase64Encoded": True}
-        assert place.handler(event, context)["statusCode"] == 400
+        assert place_order.handler(event, context)["statusCode"] == 400
 
     def test_no_body_at_all(self, shop: Aws, context: Any) -> None:
-        assert place.handler(request() | {"body": None}, context)["statusCode"] == 400
+        assert place_order.handler(request() | {"body": None}, context)["statusCode"] == 400
 
     @pytest.mark.parametrize(
         ("key", "kind"),
@@ -431,17 +431,17 @@ class TestRefused:
         assert appended(shop) == []
 
 
-@pytest.mark.parametrize("name", samples.names("orders/place"))
+@pytest.mark.parametrize("name", samples.names("orders/place_order"))
 def test_the_samples_have_the_answers_that_stand_beside_them(name: str, shop: Aws, context: Any) -> None:
-    first = place.handler(samples.sample("orders/place/accepted"), context)
+    first = place_order.handler(samples.sample("orders/place_order/accepted"), context)
     assert first["statusCode"] == 201
-    assert samples.agrees(place.handler(samples.sample(name), context), samples.expected(name))
+    assert samples.agrees(place_order.handler(samples.sample(name), context), samples.expected(name))
     assert len(appended(shop)) == 1
 
 
 def test_an_order_by_a_token_that_names_no_email_is_refused_as_its_mails_would_go_nowhere(shop: Aws, context: Any) -> None:
     event = request()
     event["requestContext"]["authorizer"]["email"] = ""
-    answer = opened(place.handler(event, context))
+    answer = opened(place_order.handler(event, context))
     assert (answer["statusCode"], answer["body"]["type"].rpartition(":")[2]) == (403, "email-missing")
     assert not appended(shop)

@@ -8,9 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.events import StockLine
-from orderflow.money import Money, charge_step
-from orders.pricing import MixedCurrencies, NotChargeable, NothingToPay, Product, QuantityTooLarge, UnknownProducts, merge, order_id, price
+from orderflow.domain.events import StockLine
+from orderflow.domain.money import Money, charge_step
+from orders.domain.pricing import (
+    MixedCurrencies,
+    NotChargeable,
+    NothingToPay,
+    Product,
+    QuantityTooLarge,
+    UnknownProducts,
+    merge,
+    order_id,
+    price,
+)
 
 CATALOGUE = {
     "MUG": Product("MUG", "Mug", Money(1250, "EUR")),

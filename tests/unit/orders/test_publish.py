@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from orderflow.bus import MAX_BYTES, NotPublished
-from orderflow.events import encode
-from orders import publish
+from orderflow.aws.event_bus import MAX_BYTES, NotPublished
+from orderflow.domain.events import encode
+from orders.handlers import publish
 from tests.conftest import ENVIRONMENT
+from tests.fakes.aws.dynamodb import Crash
 from tests.support import orders, samples
-from tests.support.dynamodb import Crash
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 type Lines = Callable[[], list[dict[str, Any]]]
 PARKED = ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orderflow.commands import Command
-from orderflow.log import OrderLog
-from orders import describe, read
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain.commands import Command
+from orders.handlers import get_openapi, get_order
 from tests.support import orders, samples
 from tests.unit.orders.conftest import Post, opened, order_id
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 ORDER = order_id("sample-order-1")
 
 
 def get(context: Any, *, events: bool = False, customer: str = "ann", order: str = ORDER) -> dict[str, Any]:
-    event = samples.sample("orders/read/timeline" if events else "orders/read/order")
+    event = samples.sample("orders/get_order/timeline" if events else "orders/get_order/order")
     event["pathParameters"]["order_id"] = order
     event["requestContext"]["authorizer"]["customer_id"] = customer
-    return opened(read.handler(event, context))
+    return opened(get_order.handler(event, context))
 
 
 @pytest.fixture
@@ -159,21 +159,21 @@ def test_what_is_no_order_id_is_not_found_without_asking(aws: Aws, context: Any,
     assert not aws.dynamodb.calls
 
 
-@pytest.mark.parametrize("name", samples.names("orders/read"))
+@pytest.mark.parametrize("name", samples.names("orders/get_order"))
 def test_the_samples_have_the_answers_that_stand_beside_them(name: str, placed: Any, context: Any) -> None:
-    assert samples.agrees(read.handler(samples.sample(name), context), samples.expected(name))
+    assert samples.agrees(get_order.handler(samples.sample(name), context), samples.expected(name))
 
 
 def description(context: Any, **headers: str) -> Any:
     """Return the answer to a request for the API's description with further headers."""
-    event: Any = samples.sample("orders/describe/document")
+    event: Any = samples.sample("orders/get_openapi/document")
     event["headers"] |= {name.replace("_", "-"): value for name, value in headers.items()}
-    return describe.handler(event, context)
+    return get_openapi.handler(event, context)
 
 
-@pytest.mark.parametrize("name", samples.names("orders/describe"))
+@pytest.mark.parametrize("name", samples.names("orders/get_openapi"))
 def test_the_samples_of_the_description_have_their_answers(name: str, context: Any) -> None:
-    assert samples.agrees(describe.handler(samples.sample(name), context), samples.expected(name))
+    assert samples.agrees(get_openapi.handler(samples.sample(name), context), samples.expected(name))
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "gzip, deflate, br", "br;q=1.0, GZIP ; q=0.5", "x-gzip"])
@@ -215,7 +215,7 @@ def test_the_tags_of_plain_and_compressed_differ(context: Any) -> None:
 
 
 def test_the_description_is_a_document_that_names_every_route(context: Any) -> None:
-    answer = describe.handler(samples.sample("orders/describe/document"), context)
+    answer = get_openapi.handler(samples.sample("orders/get_openapi/document"), context)
     of_an_order = {
         f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns", "/invoice", "/credit-notes/{number}")
     }

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orderflow import events
-from orderflow.events import StockLine
-from orderflow.log import OrderLog
-from orders import pricing, read, send_back
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain import events
+from orderflow.domain.events import StockLine
+from orders.domain import pricing
+from orders.handlers import create_return, get_order
+from tests.fakes.aws.dynamodb import Crash, answer_lost, crash_at
 from tests.support import orders, samples
-from tests.support.dynamodb import Crash, answer_lost, crash_at
 from tests.support.prepared import prepare
 from tests.unit.orders.conftest import Post, opened, order_id
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
 ORDER = order_id("sample-order-1")
 MUG = {"sku": "MUG-BLUE", "quantity": 1}
@@ -26,7 +27,7 @@ BODY: dict[str, Any] = {"lines": [MUG], "reason": "too small"}
 
 
 def request(body: Any = BODY, *, key: str | None = "return-1", customer: str = "ann", order: str = ORDER) -> Any:
-    event = samples.sample("orders/send_back/announced")
+    event = samples.sample("orders/create_return/announced")
     event["pathParameters"]["order_id"] = order
     event["requestContext"]["authorizer"] |= {"customer_id": customer}
     event["headers"].pop("Idempotency-Key")
@@ -37,7 +38,7 @@ def request(body: Any = BODY, *, key: str | None = "return-1", customer: str = "
 
 
 def ask(context: Any, body: Any = BODY, **how: Any) -> dict[str, Any]:
-    return opened(send_back.handler(request(body, **how), context))
+    return opened(create_return.handler(request(body, **how), context))
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_what_was_not_ordered_does_not_come_back(delivered: OrderLog, context: A
     ],
 )
 def test_return_window_ends_with_the_end_of_its_last_day(now: str, since: str) -> None:
-    assert send_back.delivered_since(datetime.fromisoformat(now)) == datetime.fromisoformat(since)
+    assert create_return.delivered_since(datetime.fromisoformat(now)) == datetime.fromisoformat(since)
 
 
 @pytest.mark.parametrize("state", ["placed", "held", "confirmed", "partly dispatched", "dispatched", "cancelled", "rejected", "all lost"])
@@ -155,7 +156,7 @@ def test_when_its_time_is_over_nothing_comes_back_but_what_was_announced(
     delivered: OrderLog, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = ask(context)
-    monkeypatch.setattr(send_back, "WINDOW", timedelta(days=-1))
+    monkeypatch.setattr(create_return, "WINDOW", timedelta(days=-1))
     late = ask(context, key="return-2")
     assert (late["statusCode"], late["body"]["detail"]) == (409, "the time for returns is over")
     assert ask(context) == first
@@ -243,8 +244,8 @@ def test_a_return_that_was_written_without_an_answer_is_found_again(delivered: O
 
 def test_the_order_shows_it_and_what_became_of_it(delivered: OrderLog, context: Any) -> None:
     def shown() -> Any:
-        event = samples.sample("orders/read/order")
-        return opened(read.handler(event, context))["body"]
+        event = samples.sample("orders/get_order/order")
+        return opened(get_order.handler(event, context))["body"]
 
     answered = ask(context)["body"]
     return_id = answered["return_id"]
@@ -261,8 +262,8 @@ def test_the_order_shows_it_and_what_became_of_it(delivered: OrderLog, context: 
 
 def test_the_samples_have_the_answers_that_stand_beside_them(log: OrderLog, context: Any) -> None:
     """One after the other, as `make invoke` has them: those that repeat a request come after it."""
-    events_ = {name: samples.sample(name) for name in samples.names("orders/send_back")}
+    events_ = {name: samples.sample(name) for name in samples.names("orders/create_return")}
     for order in {event["pathParameters"]["order_id"] for event in events_.values()}:
         prepare(log, order)
     for name, event in events_.items():
-        assert samples.agrees(send_back.handler(event, context), samples.expected(name)), name
+        assert samples.agrees(create_return.handler(event, context), samples.expected(name)), name

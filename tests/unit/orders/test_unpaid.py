@@ -8,26 +8,33 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orderflow import log
-from orders import place, pricing
-from orders.unpaid import MAX_ORDERS, MAX_UNITS, UnpaidLimitReached, check, is_unpaid
+from orderflow.aws import order_log
+from orders.domain import pricing
+from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, UnpaidLimitReached, check, is_unpaid
+from orders.handlers import place_order
+from tests.fakes.aws.dynamodb import conflict
 from tests.support import orders
-from tests.support.dynamodb import conflict
 from tests.support.prepared import advance
 from tests.unit.orders.conftest import Post, changed, request
 
 if TYPE_CHECKING:
-    from tests.support.aws import Aws
+    from tests.fakes.aws.environment import Aws
 
-PAID = ("inventory.reserve", "fraud.screen", "payments.authorize")
-CONFIRMED = (*PAID, "orders.confirm")
-REJECTED = ("inventory.reserve", "fraud.screen", "payments.decline", "inventory.release", "orders.close")
-CANCELLED = ("customer.cancels", "orders.close")
+PAID = ("inventory.handlers.reserve_stock", "fraud.handlers.screen_order", "payments.handlers.authorize_payment")
+CONFIRMED = (*PAID, "orders.handlers.confirm_order")
+REJECTED = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.decline",
+    "inventory.handlers.release_stock",
+    "orders.handlers.finalize_order",
+)
+CANCELLED = ("customer.cancels", "orders.handlers.finalize_order")
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log.time, "sleep", lambda _: None)
+    monkeypatch.setattr(order_log.time, "sleep", lambda _: None)
 
 
 def one(quantity: int = 1, sku: str = "MUG-BLUE") -> dict[str, Any]:
@@ -100,7 +107,7 @@ class TestLimit:
     def test_orders_that_are_paid_or_ended_make_room(self, post: Post, shop: Aws, steps: tuple[str, ...]) -> None:
         first = post(one(MAX_UNITS), key="key-1")["body"]["order_id"]
         assert post(one(1), key="key-2")["statusCode"] == 409
-        advance(place.LOG, first, *steps)
+        advance(place_order.LOG, first, *steps)
         second = post(one(MAX_UNITS), key="key-2")
         assert second["statusCode"] == 201
         assert row(shop)["orders"] == {"SS": [second["body"]["order_id"]]}
@@ -110,7 +117,7 @@ class TestLimit:
     def test_counting_again_keeps_what_is_still_unpaid(self, post: Post, shop: Aws) -> None:
         first = post(one(60), key="key-1")["body"]["order_id"]
         second = post(one(40), key="key-2")["body"]["order_id"]
-        advance(place.LOG, first, *CONFIRMED)
+        advance(place_order.LOG, first, *CONFIRMED)
         third = post(one(60), key="key-3")["body"]["order_id"]
         assert sorted(row(shop)["orders"]["SS"]) == sorted([second, third])
         assert post(one(1), key="key-4")["statusCode"] == 409
@@ -137,14 +144,14 @@ class TestRepeated:
     def test_a_refused_request_may_be_repeated_once_there_is_room(self, post: Post) -> None:
         first = post(one(MAX_UNITS), key="key-1")["body"]["order_id"]
         assert post(one(1), key="key-2")["statusCode"] == 409
-        advance(place.LOG, first, *CONFIRMED)
+        advance(place_order.LOG, first, *CONFIRMED)
         assert post(one(1), key="key-2")["statusCode"] == 201
 
 
 class TestConcurrent:
     def place_all(self, context: Any, quantities: list[int]) -> list[int]:
         def send(number: int, quantity: int) -> int:
-            return place.handler(request(one(quantity), key=f"key-{number}"), context)["statusCode"]
+            return place_order.handler(request(one(quantity), key=f"key-{number}"), context)["statusCode"]
 
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(send, range(len(quantities)), quantities))
@@ -158,7 +165,7 @@ class TestConcurrent:
     def test_a_row_that_changed_meanwhile_is_read_again(self, post: Post, shop: Aws) -> None:
         first = post(one(60), key="key-1")["body"]["order_id"]
         post(one(30), key="key-2")
-        advance(place.LOG, first, *CONFIRMED)
+        advance(place_order.LOG, first, *CONFIRMED)
         seen: list[str] = []
 
         def race(operation: str, _given: Any) -> None:
@@ -200,7 +207,7 @@ def test_rows_and_tokens_outlive_the_longest_wait_for_a_payment(post: Post, shop
     (token,) = shop.dynamodb.items("PaymentTokens")
     placed = json.loads(shop.dynamodb.items("OrderLog")[0]["event"]["S"])["occurred_at"]
     for item in (token, row(shop)):
-        lived = int(item["expires_at"]["N"]) - place.datetime.fromisoformat(placed).timestamp()
+        lived = int(item["expires_at"]["N"]) - place_order.datetime.fromisoformat(placed).timestamp()
         assert lived == pytest.approx(86_400 + 7 * 86_400, abs=5)
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import Command
-from orderflow.order import Order
-from payments import notice, reconcile, service, settle, void
-from payments.sandbox import Sandbox
+from orderflow.domain.commands import Command
+from orderflow.domain.order import Order
+from payments import settlement_service
+from payments.handlers import process_webhook_event, reconcile_payments, settle_payment, void_payment
+from payments.sandbox.provider import Sandbox
 from tests.support.prepared import TOKENS, advance, place
 
-LOG = settle.LOG
+LOG = settle_payment.LOG
 type Confirmed = Callable[..., Order]
 
 
@@ -21,7 +22,7 @@ type Confirmed = Callable[..., Order]
 def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """The provider behind every handler."""
     provider = Sandbox("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
-    for module in (settle, void, notice, reconcile):
+    for module in (settle_payment, void_payment, process_webhook_event, reconcile_payments):
         monkeypatch.setattr(module, "PROVIDER", provider)
     return provider
 
@@ -45,9 +46,9 @@ def confirmed(sandbox: Sandbox, record: Callable[..., Order]) -> Confirmed:
 
     def brought(*commands: Command, token: str = "tok_approved") -> Order:
         place(LOG, payment_token=token, lines={"MUG-BLUE": 1, "FILTER-100": 1})
-        advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
-        service.authorize(LOG, TOKENS, sandbox, "ord_1")
-        advance(LOG, "ord_1", "orders.confirm")
+        advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
+        settlement_service.authorize(LOG, TOKENS, sandbox, "ord_1")
+        advance(LOG, "ord_1", "orders.handlers.confirm_order")
         return record(*commands)
 
     return brought

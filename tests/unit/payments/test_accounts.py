@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.money import Money
-from payments import accounts
-from payments.accounts import Account
+from orderflow.domain.money import Money
 from payments.provider import Authorized, Contradiction, Declined, ProviderRefused, Voided
+from payments.sandbox import accounts
+from payments.sandbox.accounts import Account
 
 HUNDRED = Money(100, "EUR")
 type Request = Callable[[Account | None, str, Money], Account]

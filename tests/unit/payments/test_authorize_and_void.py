@@ -11,27 +11,27 @@ from typing import Any
 
 import pytest
 
-from orderflow.events import PaymentVoided
-from orderflow.log import OrderNotFound
-from orderflow.money import Money
-from orderflow.order import Order
-from payments import authorize, void
+from orderflow.aws.order_log import OrderNotFound
+from orderflow.domain.events import PaymentVoided
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order
+from payments.handlers import authorize_payment, void_payment
 from payments.provider import Authorized, Payment, ProviderTimeout, ProviderUnavailable, Voided
 from payments.providers import UnknownProvider, provider
-from payments.sandbox import Sandbox
-from payments.service import NotPossible, payment_key
-from tests.support.dynamodb import Crash, answer_lost, server_error, throttled
+from payments.sandbox.provider import Sandbox
+from payments.settlement_service import NotPossible, payment_key
+from tests.fakes.aws.dynamodb import Crash, answer_lost, server_error, throttled
 from tests.support.prepared import advance, expire, place, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("[av]*/*.json") if ".answer" not in path.name)
-SCREENED = ("inventory.reserve", "fraud.screen")
+SCREENED = ("inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
 # What an order has come through before the sample that is one of a longer story.
 BEFORE = {
-    "authorize/approved": SCREENED,
-    "void/too-late": (*SCREENED, "payments.authorize", "orders.confirm"),
+    "authorize_payment/approved": SCREENED,
+    "void_payment/too-late": (*SCREENED, "payments.handlers.authorize_payment", "orders.handlers.confirm_order"),
 }
-LOG = authorize.LOG
+LOG = authorize_payment.LOG
 KEY = payment_key("ord_1")
 type Step = Callable[[], str]
 type Lines = Callable[[], list[dict[str, Any]]]
@@ -40,25 +40,25 @@ type Lines = Callable[[], list[dict[str, Any]]]
 @pytest.fixture(autouse=True)
 def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     provider = Sandbox("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
-    monkeypatch.setattr(authorize, "PROVIDER", provider)
-    monkeypatch.setattr(void, "PROVIDER", provider)
+    monkeypatch.setattr(authorize_payment, "PROVIDER", provider)
+    monkeypatch.setattr(void_payment, "PROVIDER", provider)
     return provider
 
 
 @pytest.fixture
 def invoke(context: Any) -> Callable[[str, Any], Any]:
-    handlers = {"authorize": authorize.handler, "void": void.handler}
+    handlers = {"authorize_payment": authorize_payment.handler, "void_payment": void_payment.handler}
     return lambda step, event: handlers[step](event, context)
 
 
 @pytest.fixture
 def run_authorize(invoke: Callable[[str, Any], Any]) -> Step:
-    return lambda: invoke("authorize", step("ord_1"))["outcome"]
+    return lambda: invoke("authorize_payment", step("ord_1"))["outcome"]
 
 
 @pytest.fixture
 def run_void(invoke: Callable[[str, Any], Any]) -> Step:
-    return lambda: invoke("void", step("ord_1"))["outcome"]
+    return lambda: invoke("void_payment", step("ord_1"))["outcome"]
 
 
 def step(order_id: str) -> Any:
@@ -71,7 +71,7 @@ def screened(token: str = "tok_approved", **order: Any) -> Order:
 
 
 def give_up() -> None:
-    advance(LOG, "ord_1", "orders.fail")
+    advance(LOG, "ord_1", "orders.handlers.record_failure")
 
 
 def types() -> list[str]:
@@ -81,7 +81,7 @@ def types() -> list[str]:
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_every_sample_has_its_answer(sample: str, invoke: Callable[[str, Any], Any]) -> None:
     event = json.loads((EVENTS / f"{sample}.json").read_text())
-    really = {"payments.authorize": lambda order_id: invoke("authorize", step(order_id))}
+    really = {"payments.handlers.authorize_payment": lambda order_id: invoke("authorize_payment", step(order_id))}
     prepare(LOG, event["order_id"], *BEFORE.get(sample, ()), really=really)
 
     answer = invoke(sample.partition("/")[0], event)
@@ -202,7 +202,7 @@ def test_a_provider_that_never_answers_ends_with_nothing_held(run_authorize: Ste
 def test_two_executions_at_once_make_one_authorization(token: str, invoke: Callable[[str, Any], Any], aws: Any) -> None:
     screened(token)
     with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(lambda _: invoke("authorize", step("ord_1"))["outcome"], range(6)))
+        outcomes = list(pool.map(lambda _: invoke("authorize_payment", step("ord_1"))["outcome"], range(6)))
 
     assert set(outcomes) == {"authorized"}
     assert types() == ["PaymentAuthorized"]
@@ -294,7 +294,7 @@ def test_an_order_given_up_while_it_is_authorized_ends_with_nothing_held(
 ) -> None:
     screened()
     provider = Meanwhile("SandboxPayments", aws.dynamodb.client)
-    monkeypatch.setattr(authorize, "PROVIDER", provider)
+    monkeypatch.setattr(authorize_payment, "PROVIDER", provider)
 
     def another_execution() -> None:
         give_up()
@@ -327,7 +327,7 @@ def test_a_void_whose_answer_was_lost_is_looked_up(run_authorize: Step, run_void
 def test_a_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
     screened()
     run_authorize()
-    advance(LOG, "ord_1", "orders.confirm")
+    advance(LOG, "ord_1", "orders.handlers.confirm_order")
 
     assert run_void() == "ended"
     assert run_authorize() == "ended"
@@ -361,7 +361,7 @@ def test_an_order_cancelled_while_it_is_authorized_ends_with_nothing_held(
 ) -> None:
     screened()
     provider = Meanwhile("SandboxPayments", aws.dynamodb.client)
-    monkeypatch.setattr(authorize, "PROVIDER", provider)
+    monkeypatch.setattr(authorize_payment, "PROVIDER", provider)
     provider.after = lambda: advance(LOG, "ord_1", "customer.cancels")
 
     assert run_authorize() == "cancelling"
@@ -373,12 +373,12 @@ def test_an_order_cancelled_while_it_is_authorized_ends_with_nothing_held(
 def test_a_confirmed_order_is_voided_only_after_the_carrier_stopped_it(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
     screened()
     run_authorize()
-    advance(LOG, "ord_1", "orders.confirm", "customer.cancels")
+    advance(LOG, "ord_1", "orders.handlers.confirm_order", "customer.cancels")
     with pytest.raises(NotPossible, match="what was confirmed is recalled"):
         run_void()
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
-    advance(LOG, "ord_1", "shipping.recall")
+    advance(LOG, "ord_1", "shipping.handlers.recall_shipment")
     assert run_void() == "voided"
     assert isinstance(sandbox.look_up(KEY), Voided)
 
@@ -413,7 +413,7 @@ def test_a_payment_voided_for_an_order_that_goes_on_is_a_fault(run_authorize: St
 
 def test_nothing_is_charged_before_screening(run_authorize: Step, aws: Any) -> None:
     place(LOG)
-    advance(LOG, "ord_1", "inventory.reserve")
+    advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
 
     with pytest.raises(NotPossible, match="screen comes before authorize"):
         run_authorize()
@@ -436,12 +436,12 @@ def test_an_authorization_that_comes_after_the_reservation_expired_is_recorded_o
     expire(LOG, "ord_1")
     assert run_authorize() == "unreserved"
 
-    advance(LOG, "ord_1", "inventory.reserve")
+    advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
 
     assert run_authorize() == "authorized"
 
 
-@pytest.mark.parametrize("name", ["authorize", "void"])
+@pytest.mark.parametrize("name", ["authorize_payment", "void_payment"])
 def test_an_unknown_order_is_a_fault(name: str, invoke: Callable[[str, Any], Any]) -> None:
     with pytest.raises(OrderNotFound):
         invoke(name, step("ord_unknown"))

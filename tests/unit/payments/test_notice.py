@@ -10,20 +10,21 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import RecordDispatch, RecordLoss
-from orderflow.events import StockLine
-from orderflow.money import Money
-from orderflow.order import Order
-from payments import notice, service
+from orderflow.domain.commands import RecordDispatch, RecordLoss
+from orderflow.domain.events import StockLine
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order
+from payments import settlement_service
+from payments.handlers import process_webhook_event
 from payments.provider import Authorized
-from payments.sandbox import Sandbox
-from payments.service import capture_key, payment_key, refund_key
+from payments.sandbox.provider import Sandbox
+from payments.settlement_service import capture_key, payment_key, refund_key
 from tests.support.clock import recorded_at
 from tests.support.prepared import PREPARED, TOKENS, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
-SAMPLES = sorted(path.stem for path in EVENTS.glob("notice/*.json") if ".answer" not in path.name)
-LOG = notice.LOG
+SAMPLES = sorted(path.stem for path in EVENTS.glob("process_webhook_event/*.json") if ".answer" not in path.name)
+LOG = process_webhook_event.LOG
 KEY = payment_key("ord_1")
 ALL = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1)))
 PART = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))
@@ -46,23 +47,25 @@ def tell(sandbox: Sandbox, context: Any) -> Tell:
         of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
         bodies = [{"message_id": f"evt_{number}", "payment": KEY} | message for number, message in enumerate(messages)]
         records = [{"messageId": str(number), "body": json.dumps(body), **of_sqs} for number, body in enumerate(bodies)]
-        return [one["itemIdentifier"] for one in notice.handler({"Records": records}, context)["batchItemFailures"]]
+        return [one["itemIdentifier"] for one in process_webhook_event.handler({"Records": records}, context)["batchItemFailures"]]
 
     return told
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
-    event = json.loads((EVENTS / "notice" / f"{sample}.json").read_text())
+    event = json.loads((EVENTS / "process_webhook_event" / f"{sample}.json").read_text())
     orders = {json.loads(one["body"])["payment"].partition(":")[0] for one in event["Records"] if one["body"].startswith("{")}
     really = {
-        "payments.authorize": lambda order_id: service.authorize(LOG, TOKENS, sandbox, order_id),
-        "payments.settle": lambda order_id: service.settle(LOG, sandbox, order_id),
+        "payments.handlers.authorize_payment": lambda order_id: settlement_service.authorize(LOG, TOKENS, sandbox, order_id),
+        "payments.handlers.settle_payment": lambda order_id: settlement_service.settle(LOG, sandbox, order_id),
     }
     for order_id in orders & set(PREPARED):
         prepare(LOG, order_id, really=really)
 
-    assert notice.handler(event, context) == json.loads((EVENTS / "notice" / f"{sample}.answer.json").read_text())
+    assert process_webhook_event.handler(event, context) == json.loads(
+        (EVENTS / "process_webhook_event" / f"{sample}.answer.json").read_text()
+    )
 
 
 def types() -> list[str]:
@@ -113,7 +116,7 @@ def test_dispute_beyond_the_payment_is_recorded_and_alarmed(
     amount: int, currency: str, booked: int, confirmed: Confirmed, tell: Tell, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(ALL)
-    service.settle(LOG, notice.PROVIDER, "ord_1")
+    settlement_service.settle(LOG, process_webhook_event.PROVIDER, "ord_1")
 
     dispute = DISPUTED | {"amount": {"amount": amount, "currency": currency}}
     assert tell(dispute, dispute, LOST) == []
@@ -181,7 +184,7 @@ def test_what_left_before_its_money_lapsed_is_left_to_a_person(confirmed: Confir
 
 def test_the_rest_of_a_captured_payment_lapses_without_harm(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
     confirmed(ALL)
-    service.settle(LOG, sandbox, "ord_1")
+    settlement_service.settle(LOG, sandbox, "ord_1")
 
     assert tell(EXPIRED) == []
     assert LOG.load("ord_1").state == "dispatched"
@@ -230,7 +233,7 @@ def refunds(sandbox: Sandbox) -> list[tuple[str, str]]:
 
 def test_refund_that_fails_later_is_owed_again_and_tried_again(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
     confirmed(ALL, LOSE, token="tok_refund_fails_later")
-    assert service.settle(LOG, sandbox, "ord_1").refunded == 1740
+    assert settlement_service.settle(LOG, sandbox, "ord_1").refunded == 1740
     sandbox.conclude_refunds(KEY)
 
     assert tell(FAILED) == []

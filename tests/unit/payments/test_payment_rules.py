@@ -6,19 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.commands import (
-    Command,
-    RecordCapture,
-    RecordDispute,
-    RecordRefund,
-    RecordRefundFailure,
-    RecordVoid,
-    Refusal,
-    decide,
-)
-from orderflow.money import Money
-from orderflow.order import Order, evolve
-from payments.rules import REFUND_ATTEMPTS, Capture, Due, Refund, VoidRest, due, unpaid
+from orderflow.domain.commands import Command, RecordCapture, RecordDispute, RecordRefund, RecordRefundFailure, RecordVoid, Refusal, decide
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order, evolve
+from payments.domain.settlement import REFUND_ATTEMPTS, Capture, Due, Refund, VoidRest, due, unpaid
 from tests.support.orders import (
     AUTHORIZATION,
     COMMANDS,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from orderflow.settings import MissingSetting
+from orderflow.aws.settings import MissingSetting
+from payments.provider_router import Routed
 from payments.providers import StripeSecret, provider, stripe_secret
-from payments.routing import Routed
-from tests.support import clients
+from tests.fakes.aws import clients
 
 
 class Secrets:
@@ -40,7 +40,7 @@ def test_stripe_reads_its_key_with_the_first_request_and_once(secrets: Secrets, 
     used: list[str] = []
     nothing = SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))
     connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=nothing, events=nothing))
-    monkeypatch.setattr("payments.stripe_provider.connected", lambda key, base: used.append(f"{key} {base}") or connection)
+    monkeypatch.setattr("payments.stripe.provider.connected", lambda key, base: used.append(f"{key} {base}") or connection)
     stripe = provider("stripe")
     assert isinstance(stripe, Routed)
     assert secrets.asked == 0

@@ -10,19 +10,21 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import CloseDispute, FailFulfilment, RecordDispatch, RecordDispute, RecordLoss
-from orderflow.events import StockLine
-from orderflow.money import Money
-from orderflow.order import Order
-from payments import messages, reconcile, reconciliation, service
+from orderflow.domain.commands import CloseDispute, FailFulfilment, RecordDispatch, RecordDispute, RecordLoss
+from orderflow.domain.events import StockLine
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order
+from payments import reconciliation, settlement_service
+from payments.domain import webhook_events
+from payments.handlers import reconcile_payments
 from payments.provider import ProviderUnavailable
 from payments.reconciliation import NotAllCompared
-from payments.sandbox import Sandbox
-from payments.service import payment_key
+from payments.sandbox.provider import Sandbox
+from payments.settlement_service import payment_key
 from tests.support.prepared import place
 
-EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments" / "reconcile"
-LOG = reconcile.LOG
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments" / "reconcile_payments"
+LOG = reconcile_payments.LOG
 KEY = payment_key("ord_1")
 PART = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))
 LOSE = RecordLoss("parcel_1")
@@ -33,7 +35,7 @@ type Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def run(sandbox: Sandbox, context: Any) -> Run:
-    return lambda: reconcile.handler({}, context)
+    return lambda: reconcile_payments.handler({}, context)
 
 
 def counted(answer: dict[str, Any]) -> tuple[int, int, int]:
@@ -47,7 +49,7 @@ def test_the_sample_has_its_answer() -> None:
 
 def test_what_both_sides_have_alike_passes(run: Run, confirmed: Confirmed, sandbox: Sandbox) -> None:
     confirmed(PART, LOSE)
-    service.settle(LOG, sandbox, "ord_1")
+    settlement_service.settle(LOG, sandbox, "ord_1")
 
     assert counted(run()) == (1, 0, 0)
 
@@ -63,7 +65,7 @@ def test_what_is_due_is_done_though_no_event_came(run: Run, confirmed: Confirmed
 
 def test_a_capture_that_the_log_never_heard_of_is_recorded(run: Run, confirmed: Confirmed, sandbox: Sandbox) -> None:
     confirmed(PART)
-    sandbox.capture(KEY, service.capture_key("ord_1", "parcel_1"), Money(1250, "EUR"))
+    sandbox.capture(KEY, settlement_service.capture_key("ord_1", "parcel_1"), Money(1250, "EUR"))
 
     assert counted(run()) == (1, 1, 0)
     assert LOG.load("ord_1").captured == 1250
@@ -126,7 +128,7 @@ def told(lines: Lines) -> dict[str, tuple[Any, Any]]:
 
 def test_pending_refund_is_told_until_it_is_done(run: Run, confirmed: Confirmed, sandbox: Sandbox, logged: Lines) -> None:
     confirmed(PART, LOSE, token="tok_refund_pending")
-    service.settle(LOG, sandbox, "ord_1")
+    settlement_service.settle(LOG, sandbox, "ord_1")
 
     assert counted(run()) == (1, 0, 1)
     assert told(logged) == {"owed": (1250, 1250)}
@@ -137,7 +139,7 @@ def test_pending_refund_is_told_until_it_is_done(run: Run, confirmed: Confirmed,
 
 def test_refund_that_failed_after_it_was_recorded_is_found_and_tried_again(run: Run, confirmed: Confirmed, sandbox: Sandbox) -> None:
     confirmed(PART, LOSE, token="tok_refund_fails_later")
-    service.settle(LOG, sandbox, "ord_1")
+    settlement_service.settle(LOG, sandbox, "ord_1")
     sandbox.conclude_refunds(KEY)
 
     assert counted(run()) == (1, 1, 0)
@@ -163,7 +165,7 @@ def test_refund_beyond_what_a_bank_left_is_told(run: Run, confirmed: Confirmed, 
 
 def test_failed_refund_is_looked_at_on_the_day_of_its_failure(confirmed: Confirmed, sandbox: Sandbox, aws: Any) -> None:
     confirmed(PART, LOSE, token="tok_refund_fails_later")
-    service.settle(LOG, sandbox, "ord_1")
+    settlement_service.settle(LOG, sandbox, "ord_1")
     for item in aws.dynamodb.items("SandboxPayments"):
         item["day"]["S"] = "2026-01-01"
         aws.dynamodb.client.put_item(TableName="SandboxPayments", Item=item)
@@ -179,9 +181,9 @@ def test_dispute_that_no_message_told_of_is_recorded(
     run: Run, confirmed: Confirmed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     confirmed(PART)
-    service.settle(LOG, sandbox, "ord_1")
+    settlement_service.settle(LOG, sandbox, "ord_1")
     about = ("du_1:lost", KEY)
-    found = [messages.Disputed(*about, "du_1", Money(1300, "USD"), "fraudulent"), messages.Decided(*about, "du_1", "lost")]
+    found = [webhook_events.Disputed(*about, "du_1", Money(1300, "USD"), "fraudulent"), webhook_events.Decided(*about, "du_1", "lost")]
     monkeypatch.setattr(sandbox, "disputes", lambda _: found)
 
     assert counted(run()) == counted(run()) == (1, 0, 0)

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from orderflow.commands import RecordDispatch
-from orderflow.order import remaining
-from payments import service
+from orderflow.domain.commands import RecordDispatch
+from orderflow.domain.order import remaining
+from payments import settlement_service
 from payments.provider import Authorized, PaymentProvider, ProviderTimeout, ProviderUnavailable, Voided
-from payments.routing import Flags, Routed, Routes, parse_flags
-from payments.sandbox import Sandbox
-from payments.steps import LOG
-from tests.support.aws import TABLES, Aws
-from tests.support.dynamodb import Crash, FakeDynamoDB, crash_at
+from payments.provider_router import Flags, Routed, Routes, parse_flags
+from payments.saga_step import LOG
+from payments.sandbox.provider import Sandbox
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, crash_at
+from tests.fakes.aws.environment import TABLES, Aws
 from tests.support.prepared import TOKENS, advance, place
 
 KEY = "ord_1:authorize"
@@ -55,7 +55,7 @@ def providers() -> Providers:
 def order(aws: Aws) -> None:
     """An order that is to be paid."""
     place(LOG)
-    advance(LOG, "ord_1", "inventory.reserve", "fraud.screen")
+    advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
 
 
 @pytest.mark.parametrize("chosen", ["a", "b"])
@@ -63,7 +63,7 @@ def order(aws: Aws) -> None:
 def test_the_money_of_a_new_order_is_held_by_the_provider_that_is_chosen(providers: Providers, chosen: str) -> None:
     providers.chosen = chosen
 
-    assert service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
+    assert settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
     assert providers.knowing() == [chosen]
 
 
@@ -74,7 +74,7 @@ def test_without_a_choice_that_can_be_followed_it_is_the_stacks_provider(
 ) -> None:
     providers.chosen = chosen
 
-    service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
+    settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
 
     assert providers.holding() == ["a"]
     warnings = [line for line in logged() if line["level"] == "WARNING"]
@@ -92,7 +92,7 @@ def test_an_authorization_that_died_is_tried_again_with_the_same_provider_whatev
     setattr(database, moment, crash_at(operation))
     died = True
     try:
-        service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
+        settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
         died = False
     except Crash:
         pass
@@ -100,7 +100,7 @@ def test_an_authorization_that_died_is_tried_again_with_the_same_provider_whatev
     claimed = Routes("PaymentRoutes", providers.routes.client).of(KEY)
     providers.chosen = "b"
 
-    assert service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
+    assert settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
     assert providers.holding() == [claimed or "b"]
     assert providers.knowing() == providers.holding()
     assert died or claimed == "a"
@@ -109,23 +109,23 @@ def test_an_authorization_that_died_is_tried_again_with_the_same_provider_whatev
 @pytest.mark.usefixtures("order")
 def test_a_lost_answer_is_looked_up_where_it_was_asked(providers: Providers) -> None:
     place(LOG, "ord_lost", payment_token="tok_timeout_after")
-    advance(LOG, "ord_lost", "inventory.reserve", "fraud.screen")
+    advance(LOG, "ord_lost", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
     providers.chosen = "b"
 
-    assert service.authorize(LOG, TOKENS, providers.routed(), "ord_lost") == "authorized"
+    assert settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_lost") == "authorized"
     assert providers.sandboxes["a"].look_up("ord_lost:authorize") is None
 
 
 @pytest.mark.usefixtures("order")
 def test_captures_refunds_and_voids_go_to_who_has_the_payment(providers: Providers) -> None:
     providers.chosen = "b"
-    service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
-    advance(LOG, "ord_1", "orders.confirm")
+    settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
+    advance(LOG, "ord_1", "orders.handlers.confirm_order")
     providers.chosen = "a"
     order = LOG.load("ord_1")
     LOG.record(order, RecordDispatch("parcel_1", remaining(order)), source="shipping")
 
-    settled = service.settle(LOG, providers.routed(), "ord_1")
+    settled = settlement_service.settle(LOG, providers.routed(), "ord_1")
 
     held = providers.sandboxes["b"].look_up(KEY)
     assert isinstance(held, Authorized)
@@ -138,9 +138,9 @@ def test_a_payment_that_nobody_recorded_is_voided_where_it_is_held(providers: Pr
     providers.chosen = "b"
     providers.routed().authorize(KEY, "tok_approved", LOG.load("ord_1").total)
     providers.chosen = "a"
-    advance(LOG, "ord_1", "orders.fail")
+    advance(LOG, "ord_1", "orders.handlers.record_failure")
 
-    assert service.void(LOG, providers.routed(), "ord_1") == "voided"
+    assert settlement_service.void(LOG, providers.routed(), "ord_1") == "voided"
     assert isinstance(providers.sandboxes["b"].look_up(KEY), Voided)
     assert providers.knowing() == ["b"]
 
@@ -162,7 +162,7 @@ def test_of_two_at_the_same_moment_with_different_flags_one_provider_is_asked(pr
         if operation == "PutItem":
             providers.routes.before = None
             providers.chosen = "b"
-            service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
+            settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
 
     first = providers.routed()
     providers.routes.before = other

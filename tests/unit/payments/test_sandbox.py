@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orderflow.money import Money
+from orderflow.domain.money import Money
 from payments.provider import (
     Authorized,
     Capture,
@@ -25,8 +25,8 @@ from payments.provider import (
     ProviderUnavailable,
     Voided,
 )
-from payments.sandbox import Sandbox
-from tests.support.dynamodb import FakeDynamoDB, Index, Table, answer_lost
+from payments.sandbox.provider import Sandbox
+from tests.fakes.aws.dynamodb import FakeDynamoDB, Index, Table, answer_lost
 
 TOTAL = Money(2500, "EUR")
 

@@ -11,20 +11,23 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import RecordDispatch, RecordLoss, RecordRecall, RequestCancellation
-from orderflow.events import PaymentRefunded, StockLine
-from orderflow.money import Money
-from orderflow.order import Order
-from payments import service, settle
+from orderflow.domain.commands import RecordDispatch, RecordLoss, RecordRecall, RequestCancellation
+from orderflow.domain.events import PaymentRefunded, StockLine
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order
+from payments import settlement_service
+from payments.handlers import settle_payment
 from payments.provider import Authorized, Moved, ProviderRefused, ProviderTimeout, ProviderUnavailable, Voided
-from payments.sandbox import Sandbox
-from payments.service import NotPossible, capture_key, payment_key, refund_key
-from tests.support.dynamodb import Crash, answer_lost, server_error, throttled
+from payments.sandbox.provider import Sandbox
+from payments.settlement_service import NotPossible, capture_key, payment_key, refund_key
+from tests.fakes.aws.dynamodb import Crash, answer_lost, server_error, throttled
 from tests.support.prepared import PREPARED, TOKENS, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
-SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("settle/*.json") if ".answer" not in path.name)
-LOG = settle.LOG
+SAMPLES = sorted(
+    str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("settle_payment/*.json") if ".answer" not in path.name
+)
+LOG = settle_payment.LOG
 KEY = payment_key("ord_1")
 MUG, FILTERS = (StockLine("MUG-BLUE", 1),), (StockLine("FILTER-100", 1),)
 FIRST, SECOND = RecordDispatch("parcel_1", MUG), RecordDispatch("parcel_2", FILTERS)
@@ -41,7 +44,7 @@ def run(sandbox: Sandbox, context: Any) -> Run:
     body = {"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:6"}}
     attributes = {"ApproximateReceiveCount": "1"}
     record = {"messageId": "m-1", "body": json.dumps(body), "eventSource": "aws:sqs", "attributes": attributes}
-    return lambda: [one["itemIdentifier"] for one in settle.handler({"Records": [record]}, context)["batchItemFailures"]]
+    return lambda: [one["itemIdentifier"] for one in settle_payment.handler({"Records": [record]}, context)["batchItemFailures"]]
 
 
 def moved(provider: Sandbox) -> tuple[dict[str, int], dict[str, int]]:
@@ -60,9 +63,13 @@ def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any
     event = json.loads((EVENTS / f"{sample}.json").read_text())
     orders = {json.loads(one["body"])["detail"]["order_id"] for one in event["Records"] if one["body"].startswith("{")}
     for order_id in orders & set(PREPARED):
-        prepare(LOG, order_id, really={"payments.authorize": lambda order_id: service.authorize(LOG, TOKENS, sandbox, order_id)})
+        prepare(
+            LOG,
+            order_id,
+            really={"payments.handlers.authorize_payment": lambda order_id: settlement_service.authorize(LOG, TOKENS, sandbox, order_id)},
+        )
 
-    assert settle.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
+    assert settle_payment.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
 def test_what_left_is_captured_parcel_by_parcel(confirmed: Confirmed, record: Confirmed, run: Run, sandbox: Sandbox) -> None:
@@ -154,7 +161,7 @@ def test_what_costs_nothing_is_not_asked_for(confirmed: Confirmed, sandbox: Sand
     confirmed(FIRST)
     monkeypatch.setattr(sandbox, "capture", lambda *_: pytest.fail("nothing to take"))
 
-    assert service._captured(sandbox, "ord_1", "parcel_1", Money(0, "EUR")) == capture_key("ord_1", "parcel_1")
+    assert settlement_service._captured(sandbox, "ord_1", "parcel_1", Money(0, "EUR")) == capture_key("ord_1", "parcel_1")
 
 
 def test_pending_refund_is_no_refund_until_it_succeeds(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
@@ -186,7 +193,7 @@ def test_failed_refund_is_tried_under_new_keys_and_then_left_to_a_person(
 def test_failing_refund_does_not_keep_a_cancellation_waiting(confirmed: Confirmed, sandbox: Sandbox) -> None:
     confirmed(FIRST, LOSE, CANCEL, RECALL, token="tok_refund_fails")
 
-    assert service.void(LOG, sandbox, "ord_1") == "voided"
+    assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"
     assert sum(event.type == "PaymentRefundFailed" for event in LOG.history("ord_1")) == 1
 
 
@@ -218,7 +225,7 @@ def test_refund_requested_before_another_amount_was_due_is_recorded_as_it_is(con
 def test_two_at_once_take_everything_once(confirmed: Confirmed, sandbox: Sandbox) -> None:
     confirmed(FIRST, SECOND, LOSE)
     with ThreadPoolExecutor(4) as pool:
-        orders = list(pool.map(lambda _: service.settle(LOG, sandbox, "ord_1"), range(8)))
+        orders = list(pool.map(lambda _: settlement_service.settle(LOG, sandbox, "ord_1"), range(8)))
 
     assert {(order.captured, order.refunded) for order in orders} == {(1740, 1250)}
     assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured", "PaymentRefunded"]
@@ -231,9 +238,9 @@ def test_a_fault_at_any_call_takes_and_gives_back_nothing_twice(
     fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: Sandbox, aws: Any
 ) -> None:
     confirmed(FIRST, SECOND, LOSE)
-    interrupted(aws, fault, moment, number, lambda: service.settle(LOG, sandbox, "ord_1"))
+    interrupted(aws, fault, moment, number, lambda: settlement_service.settle(LOG, sandbox, "ord_1"))
 
-    order = service.settle(LOG, sandbox, "ord_1")
+    order = settlement_service.settle(LOG, sandbox, "ord_1")
 
     assert (order.captured, order.refunded) == (1740, 1250)
     assert [sum(amounts.values()) for amounts in moved(sandbox)] == [1740, 1250]
@@ -261,7 +268,7 @@ def test_cancelling_captures_what_left_and_then_gives_back_the_rest(confirmed: C
     confirmed(FIRST, CANCEL, RECALL)
 
     for _ in range(2):
-        assert service.void(LOG, sandbox, "ord_1") == "voided"
+        assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"
     payment = sandbox.look_up(KEY)
     assert isinstance(payment, Voided)
     assert payment.captured == 1250
@@ -272,7 +279,7 @@ def test_nothing_is_given_back_while_something_may_still_leave(confirmed: Confir
     confirmed(FIRST, CANCEL)
 
     with pytest.raises(NotPossible, match="recalled before the rest is voided"):
-        service.void(LOG, sandbox, "ord_1")
+        settlement_service.void(LOG, sandbox, "ord_1")
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
 
@@ -283,9 +290,9 @@ def test_a_fault_at_any_call_of_cancelling_leaves_what_left_paid_for_and_nothing
     fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: Sandbox, aws: Any
 ) -> None:
     confirmed(FIRST, CANCEL, RECALL)
-    interrupted(aws, fault, moment, number, lambda: service.void(LOG, sandbox, "ord_1"))
+    interrupted(aws, fault, moment, number, lambda: settlement_service.void(LOG, sandbox, "ord_1"))
 
-    assert service.void(LOG, sandbox, "ord_1") == "voided"
+    assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"
     assert types("ShipmentRecalled") == ["PaymentCaptured", "PaymentVoided"]
     assert isinstance(sandbox.look_up(KEY), Voided)
 
@@ -304,9 +311,9 @@ def test_a_void_that_goes_wrong_at_the_provider(
     confirmed(FIRST, CANCEL, RECALL, token=token)
     for error in errors:
         with pytest.raises(error):
-            service.void(LOG, sandbox, "ord_1")
+            settlement_service.void(LOG, sandbox, "ord_1")
     if len(errors) < 2:
-        assert service.void(LOG, sandbox, "ord_1") == "voided"
+        assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"
 
 
 def test_money_that_somebody_else_captured_is_not_passed_over(confirmed: Confirmed, sandbox: Sandbox) -> None:
@@ -314,7 +321,7 @@ def test_money_that_somebody_else_captured_is_not_passed_over(confirmed: Confirm
     sandbox.capture(KEY, "by hand", Money(100, "EUR"))
 
     with pytest.raises(NotPossible, match="the provider captured 1350 of it, the log has 1250"):
-        service.void(LOG, sandbox, "ord_1")
+        settlement_service.void(LOG, sandbox, "ord_1")
 
 
 def test_cancelling_after_the_hold_lapsed_on_what_left_is_left_to_a_person(confirmed: Confirmed, sandbox: Sandbox) -> None:
@@ -322,11 +329,11 @@ def test_cancelling_after_the_hold_lapsed_on_what_left_is_left_to_a_person(confi
     sandbox.expire(KEY)
 
     with pytest.raises(ProviderRefused, match="not_authorized"):
-        service.void(LOG, sandbox, "ord_1")
+        settlement_service.void(LOG, sandbox, "ord_1")
 
 
 def test_an_order_of_which_nothing_left_is_cancelled_after_its_hold_lapsed(confirmed: Confirmed, sandbox: Sandbox) -> None:
     confirmed(CANCEL, RECALL)
     sandbox.expire(KEY)
 
-    assert service.void(LOG, sandbox, "ord_1") == "voided"
+    assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"

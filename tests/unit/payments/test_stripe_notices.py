@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pytest
 import stripe
 
-from orderflow.money import Money
-from payments.stripe_notices import NotFromStripe, Notice, notice
+from orderflow.domain.money import Money
+from payments.stripe.webhook_events import NotFromStripe, Notice, notice
 
 SECRET = "whsec_test"
 INTENT = {"id": "pi_1", "amount": 2500, "currency": "eur", "amount_received": 900, "metadata": {"payment_key": "ord_1:authorize"}}

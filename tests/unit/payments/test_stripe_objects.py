@@ -14,10 +14,10 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.money import Money
-from payments import accounts
+from orderflow.domain.money import Money
 from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, Voided
-from payments.stripe_objects import (
+from payments.sandbox import accounts
+from payments.stripe.mapping import (
     BY_HAND,
     BalanceTransaction,
     Card,

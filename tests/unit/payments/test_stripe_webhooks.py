@@ -13,20 +13,21 @@ import msgspec
 import pytest
 import stripe
 
-from orderflow.commands import RecordDispatch, RequestCancellation
-from orderflow.events import StockLine
-from orderflow.order import Order
-from orderflow.webhooks import MAX_BODY_BYTES, Secret
-from payments import notice, service, webhook
-from payments.sandbox import Sandbox
-from payments.stripe_notices import StripeEvent, notice_of
-from payments.stripe_provider import Stripe
+from orderflow.aws.webhooks import MAX_BODY_BYTES, Secret
+from orderflow.domain.commands import RecordDispatch, RequestCancellation
+from orderflow.domain.events import StockLine
+from orderflow.domain.order import Order
+from payments import settlement_service
+from payments.handlers import process_webhook_event, receive_webhook
+from payments.sandbox.provider import Sandbox
+from payments.stripe.provider import Stripe
+from payments.stripe.webhook_events import StripeEvent, notice_of
 from tests.conftest import ENVIRONMENT
 from tests.support import webhooks
 
-KEY = service.payment_key("ord_1")
+KEY = settlement_service.payment_key("ord_1")
 ALL = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1)))
-LOG = notice.LOG
+LOG = process_webhook_event.LOG
 MARK = {"payment_key": KEY, "pipeline": "StripePayments"}
 # As Stripe documents these objects, less what nobody here reads.
 INTENT = {
@@ -95,13 +96,13 @@ def event(kind: str, about: dict[str, Any]) -> dict[str, Any]:
 def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
     """Send a body to the door as Stripe does, signed with a secret at a time."""
     aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": "whsec_1"})
-    monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
-    monkeypatch.setattr(webhook, "ACCEPT", webhook.stripes())
+    monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
+    monkeypatch.setattr(receive_webhook, "ACCEPT", receive_webhook.stripes())
 
     def send(body: bytes, secret: str = "whsec_1", age: float = 0) -> Any:
         signature = stripe.WebhookSignature.generate_signature_header(body.decode(), secret, int(time.time() - age))
         request: Any = {"headers": {"stripe-signature": signature}, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
-        answer = webhook.handler(request | {"requestContext": {"requestId": "r"}}, context)
+        answer = receive_webhook.handler(request | {"requestContext": {"requestId": "r"}}, context)
         return answer["statusCode"], json.loads(answer["body"])
 
     return send
@@ -113,7 +114,7 @@ def queued(aws: Any) -> list[Any]:
 
 def test_an_unsigned_event_is_one_line_and_reads_no_secret(post: Post, aws: Any, context: Any, logged: Callable[[], list[Any]]) -> None:
     request: Any = {"headers": {}, "body": "{}", "requestContext": {"requestId": "r"}}
-    answer = webhook.handler(request, context)
+    answer = receive_webhook.handler(request, context)
     assert answer["statusCode"] == 401
     assert aws.secretsmanager.calls == {}
     [line] = logged()
@@ -167,7 +168,7 @@ def tell(
     def told(*events: dict[str, Any]) -> list[Any]:
         of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
         records = [{"messageId": str(number), "body": json.dumps(one), **of_sqs} for number, one in enumerate(events)]
-        return [one["itemIdentifier"] for one in notice.handler({"Records": records}, context)["batchItemFailures"]]
+        return [one["itemIdentifier"] for one in process_webhook_event.handler({"Records": records}, context)["batchItemFailures"]]
 
     return told
 
@@ -225,7 +226,7 @@ def test_our_own_signature_does_not_open_stripes_door(post: Post, context: Any) 
     body = json.dumps(event("payment_intent.succeeded", INTENT))
     request: Any = {"headers": webhooks.headers(body.encode()), "body": body, "requestContext": {"requestId": "r"}}
 
-    assert webhook.handler(request, context)["statusCode"] == 401
+    assert receive_webhook.handler(request, context)["statusCode"] == 401
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_looked_at(post: Post) -> None:
@@ -240,7 +241,7 @@ def test_without_a_webhook_secret_nothing_gets_in(post: Post, aws: Any) -> None:
 
 def test_a_capture_that_the_log_has_or_can_have_is_well(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
     confirmed(ALL)
-    sandbox.capture(KEY, service.capture_key("ord_1", "parcel_1"), LOG.load("ord_1").total)
+    sandbox.capture(KEY, settlement_service.capture_key("ord_1", "parcel_1"), LOG.load("ord_1").total)
 
     assert tell(event("payment_intent.succeeded", INTENT)) == []
     assert types()[-1] == "PaymentCaptured"
@@ -306,7 +307,7 @@ def test_refund_that_is_not_done_is_no_refund(
     status: str, confirmed: Confirmed, tell: Tell, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(ALL)
-    about = REFUND | {"status": status, "metadata": {"refund_key": service.refund_key("ord_1", "parcel:parcel_1")}}
+    about = REFUND | {"status": status, "metadata": {"refund_key": settlement_service.refund_key("ord_1", "parcel:parcel_1")}}
 
     assert tell(event("refund.created", about)) == []
     assert "PaymentRefunded" not in types()

@@ -11,24 +11,25 @@ from typing import Any
 
 import pytest
 
-from orderflow.webhooks import Secret
-from payments import messages, webhook
+from orderflow.aws.webhooks import Secret
+from payments.domain import webhook_events
+from payments.handlers import receive_webhook
 from tests.conftest import ENVIRONMENT, ROOT
 from tests.support import webhooks
 
-SAMPLES = sorted(path for path in (ROOT / "events/payments/webhook").glob("*.json") if not path.stem.endswith(".answer"))
+SAMPLES = sorted(path for path in (ROOT / "events/payments/receive_webhook").glob("*.json") if not path.stem.endswith(".answer"))
 TOLD = {"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}
 type Post = Callable[..., Any]
 
 
 @pytest.fixture
 def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
-    monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
+    monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
 
     def call(body: bytes, at: float | None = None) -> Any:
         age = time.time() - at if at else 0
         event: Any = {"headers": webhooks.headers(body, age=age), "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
-        return webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)
+        return receive_webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)
 
     return call
 
@@ -39,7 +40,10 @@ def queued(aws: Any) -> list[Any]:
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_a_sample_has_its_answer(path: Any, post: Post, aws: Any, context: Any) -> None:
-    answer, wanted = webhook.handler(json.loads(path.read_text()), context), json.loads(path.with_suffix(".answer.json").read_text())
+    answer, wanted = (
+        receive_webhook.handler(json.loads(path.read_text()), context),
+        json.loads(path.with_suffix(".answer.json").read_text()),
+    )
 
     assert (answer["statusCode"], json.loads(answer["body"])) == (wanted["statusCode"], wanted["body"])
     assert queued(aws) == []
@@ -79,4 +83,4 @@ def test_the_docs_show_every_message_as_it_is_read() -> None:
     shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
 
     assert [one["type"] for one in shown] == re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE)
-    assert [messages.notices.decode(json.dumps(one)).message_id for one in shown] == [one["message_id"] for one in shown]
+    assert [webhook_events.notices.decode(json.dumps(one)).message_id for one in shown] == [one["message_id"] for one in shown]

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import RejectReview, RequestCancellation
-from orderflow.events import OrderReviewApproved, OrderReviewRejected
-from orderflow.http import MAX_BODY_BYTES
-from orderflow.order import mark
-from reviews import decide, rules
+from orderflow.aws.http import MAX_BODY_BYTES
+from orderflow.domain.commands import RejectReview, RequestCancellation
+from orderflow.domain.events import OrderReviewApproved, OrderReviewRejected
+from orderflow.domain.order import mark
+from reviews.domain import decisions
+from reviews.handlers import decide_review
+from tests.fakes.aws.dynamodb import Crash, crash_at
 from tests.support import orders, samples
-from tests.support.dynamodb import Crash, crash_at
 from tests.support.prepared import advance, place
 
 ORDER_ID = f"ord_{1:026}"
@@ -24,23 +25,23 @@ type Post = Callable[..., tuple[int, dict[str, Any]]]
 @pytest.fixture
 def post(aws: Any, context: Any) -> Post:
     def send(body: Any = "approve", *, who: str = "rex", groups: str = "reviewers,staff", order_id: str = ORDER_ID) -> tuple[int, Any]:
-        request = samples.sample("reviews/decide/approve")
+        request = samples.sample("reviews/decide_review/approve")
         request["pathParameters"]["order_id"] = order_id
         request["requestContext"]["authorizer"] |= {"customer_id": who, "groups": groups}
         request["body"] = body if body.startswith("{") or not body.isalpha() else json.dumps({"decision": body})
-        answer = decide.handler(request, context)
+        answer = decide_review.handler(request, context)
         return answer["statusCode"], json.loads(answer["body"])
 
     return send
 
 
 def hold(customer: str = "ann") -> None:
-    place(decide.LOG, ORDER_ID, customer=customer, lines={"ESPRESSO-PRO": 1})
-    assert advance(decide.LOG, ORDER_ID, "inventory.reserve", "fraud.screen").state == "held"
+    place(decide_review.LOG, ORDER_ID, customer=customer, lines={"ESPRESSO-PRO": 1})
+    assert advance(decide_review.LOG, ORDER_ID, "inventory.handlers.reserve_stock", "fraud.handlers.screen_order").state == "held"
 
 
 def record(command: Any) -> None:
-    decide.LOG.record(decide.LOG.load(ORDER_ID), command, source="tests")
+    decide_review.LOG.record(decide_review.LOG.load(ORDER_ID), command, source="tests")
 
 
 def code(document: dict[str, Any]) -> str:
@@ -52,7 +53,7 @@ def test_an_approval_is_an_event_that_names_who_and_why(post: Post) -> None:
 
     status, answer = post('{"decision": "approve", "note": "known customer"}')
 
-    last = decide.LOG.history(ORDER_ID)[-1]
+    last = decide_review.LOG.history(ORDER_ID)[-1]
     assert last.data == OrderReviewApproved("rex", "known customer")
     assert last.source == "reviews"
     assert (status, answer) == (
@@ -65,7 +66,7 @@ def test_an_approval_is_an_event_that_names_who_and_why(post: Post) -> None:
             "decided_at": last.occurred_at.isoformat().replace("+00:00", "Z"),
         },
     )
-    assert mark(decide.LOG.load(ORDER_ID)) == "open"
+    assert mark(decide_review.LOG.load(ORDER_ID)) == "open"
 
 
 def test_a_rejection_leaves_the_order_to_be_unwound(post: Post) -> None:
@@ -73,8 +74,8 @@ def test_a_rejection_leaves_the_order_to_be_unwound(post: Post) -> None:
 
     assert post("reject")[0] == 200
 
-    assert decide.LOG.history(ORDER_ID)[-1].data == OrderReviewRejected("rex", "", timed_out=False)
-    assert decide.LOG.load(ORDER_ID).state == "failing"
+    assert decide_review.LOG.history(ORDER_ID)[-1].data == OrderReviewRejected("rex", "", timed_out=False)
+    assert decide_review.LOG.load(ORDER_ID).state == "failing"
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
@@ -85,7 +86,7 @@ def test_the_same_decision_has_the_same_answer_whoever_sends_it(post: Post, deci
 
     assert post(decision, who="sue") == first
     assert post(decision) == first
-    assert decide.LOG.load(ORDER_ID).version == 4
+    assert decide_review.LOG.load(ORDER_ID).version == 4
 
 
 @pytest.mark.parametrize(("first", "second"), [("approve", "reject"), ("reject", "approve")])
@@ -97,7 +98,7 @@ def test_the_other_decision_comes_too_late_and_hears_what_stands(post: Post, fir
 
     assert (status, code(problem)) == (409, "already-decided")
     assert (problem["decision"], problem["decided_at"], problem["timed_out"]) == (first, standing["decided_at"], False)
-    assert decide.LOG.load(ORDER_ID).version == 4
+    assert decide_review.LOG.load(ORDER_ID).version == 4
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
@@ -120,7 +121,7 @@ def test_a_cancelled_order_waits_for_no_decision(post: Post) -> None:
 
 
 def test_an_order_that_was_never_held_waits_for_no_decision(post: Post) -> None:
-    place(decide.LOG, ORDER_ID)
+    place(decide_review.LOG, ORDER_ID)
 
     assert (post("approve")[0], code(post("approve")[1])) == (409, "not-held")
 
@@ -147,14 +148,14 @@ def test_who_is_no_reviewer_learns_nothing_of_the_order(post: Post, groups: str)
 
     assert (refused[0], code(refused[1])) == (403, "forbidden")
     assert refused == unknown
-    assert decide.LOG.load(ORDER_ID).state == "held"
+    assert decide_review.LOG.load(ORDER_ID).state == "held"
 
 
 def test_nobody_decides_on_an_order_of_their_own(post: Post) -> None:
     hold(customer="rex")
 
     assert (post("approve")[0], code(post("approve")[1])) == (403, "own-order")
-    assert decide.LOG.load(ORDER_ID).state == "held"
+    assert decide_review.LOG.load(ORDER_ID).state == "held"
     assert post("approve", who="sue")[0] == 200
 
 
@@ -176,7 +177,7 @@ def test_what_is_no_decision_is_refused(post: Post, name: str) -> None:
     answer = post(body)
 
     assert (answer[0], code(answer[1])) == (status, problem)
-    assert decide.LOG.load(ORDER_ID).state == "held"
+    assert decide_review.LOG.load(ORDER_ID).state == "held"
 
 
 def test_who_died_after_the_decision_was_written_repeats_it_and_has_the_answer(post: Post, aws: Any) -> None:
@@ -187,7 +188,7 @@ def test_who_died_after_the_decision_was_written_repeats_it_and_has_the_answer(p
     aws.dynamodb.after = None
 
     assert post("approve")[0] == 200
-    assert decide.LOG.load(ORDER_ID).version == 4
+    assert decide_review.LOG.load(ORDER_ID).version == 4
 
 
 @pytest.mark.parametrize("state", orders.STATES)
@@ -195,4 +196,4 @@ def test_only_orders_that_somebody_decided_on_have_a_verdict(state: str) -> None
     happened = orders.history(*orders.STATES[state])
     decided = {event.type for event in happened} & {"OrderReviewApproved", "OrderReviewRejected"}
 
-    assert (rules.verdict(happened) is not None) is bool(decided)
+    assert (decisions.verdict(happened) is not None) is bool(decided)

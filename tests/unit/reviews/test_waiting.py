@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import ApproveReview, Refusal, RejectReview, RequestCancellation, decide
-from orderflow.money import Money
-from orderflow.order import evolve
-from reviews import close, expire, read, steps, wait
-from reviews import open as opening
+from orderflow.domain.commands import ApproveReview, Refusal, RejectReview, RequestCancellation, decide
+from orderflow.domain.money import Money
+from orderflow.domain.order import evolve
+from reviews import workflow_step
+from reviews.handlers import close_review, expire_review, list_reviews, store_task_token
+from reviews.handlers import open_review as opening
 from reviews.store import KEPT, Review, Reviews
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, crash_at
+from tests.fakes.aws.environment import TABLES
 from tests.support import orders, samples
-from tests.support.aws import TABLES
-from tests.support.dynamodb import Crash, FakeDynamoDB, crash_at
 from tests.support.prepared import advance, place
 
-LOG = steps.LOG
+LOG = workflow_step.LOG
 ENDS = {"approved": ApproveReview("rex"), "rejected": RejectReview("rex"), "cancelled": RequestCancellation("customer")}
 type Run = Callable[..., str]
 
@@ -29,7 +30,7 @@ type Run = Callable[..., str]
 @pytest.fixture
 def run(aws: Any, context: Any) -> Run:
     def invoke(step: ModuleType, execution: str = "one", token: str = "token-1", order_id: str = "ord_1") -> str:
-        if step is wait:
+        if step is store_task_token:
             aws.stepfunctions.waiting.add(token)
         event = {"order_id": order_id, "correlation_id": "correlation-1", "execution": execution, "token": token}
         return step.handler(event, context)["outcome"]
@@ -43,7 +44,7 @@ def named(number: int) -> str:
 
 def hold(order_id: str = "ord_1") -> None:
     place(LOG, order_id, lines={"ESPRESSO-PRO": 1})
-    advance(LOG, order_id, "inventory.reserve", "fraud.screen")
+    advance(LOG, order_id, "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
 
 
 def record(command: Any, order_id: str = "ord_1") -> None:
@@ -57,7 +58,7 @@ def listed(aws: Any) -> list[str]:
 def delivered(order_id: str = "ord_1") -> dict[str, Any]:
     event = LOG.history(order_id)[-1]
     detail = {"order_id": order_id, "correlation_id": event.correlation_id, "event_id": event.event_id}
-    message = samples.sample("reviews/close/timed-out")
+    message = samples.sample("reviews/close_review/timed-out")
     message["Records"][0]["body"] = json.dumps({"detail": detail})
     return message
 
@@ -85,7 +86,7 @@ class TestOpening:
         run(opening)
 
         assert run(opening, "two") == "taken"
-        assert run(wait, "two", "token-2") == "closed"
+        assert run(store_task_token, "two", "token-2") == "closed"
         assert aws.stepfunctions.answered == {"token-2": {"outcome": "closed"}}
         assert listed(aws) == ["ord_1"]
 
@@ -94,7 +95,7 @@ class TestOpening:
         run(opening)
 
         assert run(opening, "two") == "opened"
-        assert run(wait, "two", "token-2") == "waiting"
+        assert run(store_task_token, "two", "token-2") == "waiting"
 
     @pytest.mark.parametrize("how", ENDS)
     def test_an_order_that_is_not_held_any_more_is_not_listed(self, run: Run, aws: Any, how: str) -> None:
@@ -110,10 +111,10 @@ class TestClosing:
     def test_the_event_ends_the_wait_and_takes_the_order_off_the_list(self, run: Run, aws: Any, context: Any, how: str) -> None:
         hold()
         run(opening)
-        assert run(wait) == "waiting"
+        assert run(store_task_token) == "waiting"
         record(ENDS[how])
 
-        assert close.handler(delivered(), context) == {"batchItemFailures": []}
+        assert close_review.handler(delivered(), context) == {"batchItemFailures": []}
 
         assert aws.stepfunctions.answered == {"token-1": {"outcome": "closed"}}
         assert listed(aws) == []
@@ -123,9 +124,9 @@ class TestClosing:
         hold()
         run(opening)
         record(ENDS[how])
-        close.handler(delivered(), context)
+        close_review.handler(delivered(), context)
 
-        assert run(wait) == "closed"
+        assert run(store_task_token) == "closed"
         assert aws.stepfunctions.answered == {"token-1": {"outcome": "closed"}}
 
     def test_a_decision_whose_event_is_late_ends_the_wait_at_once(self, run: Run, aws: Any) -> None:
@@ -133,30 +134,30 @@ class TestClosing:
         run(opening)
         record(ApproveReview("rex"))
 
-        assert run(wait) == "closed"
+        assert run(store_task_token) == "closed"
         assert (listed(aws), list(aws.stepfunctions.answered)) == ([], ["token-1"])
 
     def test_a_second_delivery_does_no_harm(self, run: Run, aws: Any, context: Any) -> None:
         hold()
         run(opening)
-        run(wait)
+        run(store_task_token)
         record(ApproveReview("rex"))
 
-        answers = [close.handler(delivered(), context) for _ in range(2)]
+        answers = [close_review.handler(delivered(), context) for _ in range(2)]
 
         assert answers == [{"batchItemFailures": []}] * 2
 
     def test_who_died_before_the_answer_was_sent_sends_it_the_next_time(self, run: Run, aws: Any, context: Any) -> None:
         hold()
         run(opening)
-        run(wait)
+        run(store_task_token)
         record(ApproveReview("rex"))
         aws.stepfunctions.before = crash_at("SendTaskSuccess")
         with pytest.raises(Crash):
-            close.handler(delivered(), context)
+            close_review.handler(delivered(), context)
         aws.stepfunctions.before = None
 
-        close.handler(delivered(), context)
+        close_review.handler(delivered(), context)
 
         assert list(aws.stepfunctions.answered) == ["token-1"]
 
@@ -164,29 +165,29 @@ class TestClosing:
         place(LOG)
         record(RequestCancellation("customer"))
 
-        assert close.handler(delivered(), context) == {"batchItemFailures": []}
+        assert close_review.handler(delivered(), context) == {"batchItemFailures": []}
         assert aws.dynamodb.items("Reviews") == []
 
     def test_an_event_of_an_order_that_is_held_changes_nothing(self, run: Run, aws: Any, context: Any) -> None:
         hold()
         run(opening)
-        run(wait)
+        run(store_task_token)
 
-        close.handler(delivered(), context)
+        close_review.handler(delivered(), context)
 
         assert listed(aws) == ["ord_1"]
 
     def test_a_message_that_is_no_event_comes_back_alone(self, aws: Any, context: Any) -> None:
-        message = samples.sample("reviews/close/poison-among-good")
+        message = samples.sample("reviews/close_review/poison-among-good")
         place(LOG, json.loads(message["Records"][1]["body"])["detail"]["order_id"])
 
-        assert close.handler(message, context) == samples.expected("reviews/close/poison-among-good")
+        assert close_review.handler(message, context) == samples.expected("reviews/close_review/poison-among-good")
 
     def test_a_closed_row_is_forgotten_long_after_every_message(self, run: Run, aws: Any, context: Any) -> None:
         hold()
         run(opening)
         record(ApproveReview("rex"))
-        close.handler(delivered(), context)
+        close_review.handler(delivered(), context)
 
         [row] = aws.dynamodb.items("Reviews")
         kept = datetime.fromtimestamp(int(row["expires_at"]["N"]), UTC) - datetime.now(UTC)
@@ -207,7 +208,7 @@ class TestTheEndOfTheTime:
     def test_nobody_decided(self, run: Run) -> None:
         hold()
 
-        assert [run(expire), run(expire)] == ["timed_out", "timed_out"]
+        assert [run(expire_review), run(expire_review)] == ["timed_out", "timed_out"]
         assert LOG.load("ord_1").version == 4
 
     @pytest.mark.parametrize("how", ENDS)
@@ -215,21 +216,21 @@ class TestTheEndOfTheTime:
         hold()
         record(ENDS[how])
 
-        assert run(expire) == "decided"
+        assert run(expire_review) == "decided"
         assert LOG.load("ord_1").version == 4
 
 
 class TestTheList:
     def ask(self, context: Any, **query: str) -> tuple[int, dict[str, Any]]:
-        request: Any = {**samples.sample("reviews/read/first-page"), "queryStringParameters": query or None}
-        answer = read.handler(request, context)
+        request: Any = {**samples.sample("reviews/list_reviews/first-page"), "queryStringParameters": query or None}
+        answer = list_reviews.handler(request, context)
         return answer["statusCode"], json.loads(answer["body"])
 
     def fill(self, count: int) -> list[str]:
         start = datetime(2026, 1, 15, tzinfo=UTC)
         for number in reversed(range(count)):
             review = Review(named(number), start + timedelta(minutes=number), Money(289_900, "EUR"), 60, ("amount_large",))
-            read.REVIEWS.claim(review, "one")
+            list_reviews.REVIEWS.claim(review, "one")
         return [named(number) for number in range(count)]
 
     def test_nothing_waits(self, aws: Any, context: Any) -> None:
@@ -250,7 +251,7 @@ class TestTheList:
     def test_a_page_goes_on_where_the_one_before_ended_though_that_order_was_decided(self, aws: Any, context: Any) -> None:
         self.fill(4)
         _, first = self.ask(context, limit="2")
-        read.REVIEWS.close(named(1), datetime.now(UTC))
+        list_reviews.REVIEWS.close(named(1), datetime.now(UTC))
 
         _, second = self.ask(context, limit="2", cursor=first["next"])
 

@@ -10,20 +10,27 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from orderflow.commands import RecordDispatch
-from orderflow.events import ShipmentDispatched, StockLine
-from orderflow.log import OrderNotFound
-from orderflow.order import Order
-from shipping import recall
+from orderflow.aws.order_log import OrderNotFound
+from orderflow.domain.commands import RecordDispatch
+from orderflow.domain.events import ShipmentDispatched, StockLine
+from orderflow.domain.order import Order
 from shipping.carrier import CarrierTimeout, CarrierUnavailable, Parcel, Shipment
-from shipping.sandbox import Sandbox
+from shipping.handlers import recall_shipment
+from shipping.sandbox.carrier import Sandbox
 from shipping.shipments import NotPossible, shipment_id
 from tests.support.prepared import advance, place, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping"
-SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("recall/*.json") if ".answer" not in path.name)
-CONFIRMED = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
-LOG = recall.LOG
+SAMPLES = sorted(
+    str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("recall_shipment/*.json") if ".answer" not in path.name
+)
+CONFIRMED = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
+LOG = recall_shipment.LOG
 ID = shipment_id("ord_1")
 TWO = (StockLine("MUG-BLUE", 2),)
 ONE = (StockLine("MUG-BLUE", 1),)
@@ -34,13 +41,13 @@ type Step = Callable[[], str]
 @pytest.fixture
 def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     carrier = Sandbox("SandboxShipments", aws.dynamodb.client)
-    monkeypatch.setattr(recall, "CARRIER", carrier)
+    monkeypatch.setattr(recall_shipment, "CARRIER", carrier)
     return carrier
 
 
 @pytest.fixture
 def run(sandbox: Sandbox, context: Any) -> Step:
-    return lambda: recall.handler({"order_id": "ord_1", "correlation_id": "correlation-1"}, context)["outcome"]
+    return lambda: recall_shipment.handler({"order_id": "ord_1", "correlation_id": "correlation-1"}, context)["outcome"]
 
 
 def cancelled() -> Order:
@@ -66,7 +73,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any
     event = json.loads((EVENTS / f"{sample}.json").read_text())
     prepare(LOG, event["order_id"])
 
-    assert recall.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
+    assert recall_shipment.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
 def test_a_shipment_that_nobody_asked_for_yet_is_stopped_all_the_same(run: Step, sandbox: Sandbox) -> None:
@@ -188,7 +195,7 @@ def test_recalling_again_answers_from_the_log(run: Step, aws: Any) -> None:
     assert aws.dynamodb.calls == {"Query": 1}
 
 
-@pytest.mark.parametrize("steps", [(), CONFIRMED[:1], (*CONFIRMED[:2], "orders.fail")])
+@pytest.mark.parametrize("steps", [(), CONFIRMED[:1], (*CONFIRMED[:2], "orders.handlers.record_failure")])
 def test_an_order_that_nobody_cancelled_is_not_recalled(run: Step, steps: tuple[str, ...]) -> None:
     place(LOG)
     advance(LOG, "ord_1", *steps)

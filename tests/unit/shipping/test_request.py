@@ -9,17 +9,22 @@ from typing import Any
 
 import pytest
 
-from orderflow.events import StockLine
-from shipping import request
+from orderflow.domain.events import StockLine
 from shipping.carrier import Shipment
-from shipping.sandbox import Sandbox
+from shipping.handlers import request_shipment
+from shipping.sandbox.carrier import Sandbox
 from shipping.shipments import shipment_id
 from tests.support.prepared import PREPARED, advance, place, prepare
 
-EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "request"
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "request_shipment"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
-CONFIRMED = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
-LOG = request.LOG
+CONFIRMED = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
+LOG = request_shipment.LOG
 ID = shipment_id("ord_1")
 type Run = Callable[[], bool]
 
@@ -27,7 +32,7 @@ type Run = Callable[[], bool]
 @pytest.fixture
 def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     carrier = Sandbox("SandboxShipments", aws.dynamodb.client)
-    monkeypatch.setattr(request, "CARRIER", carrier)
+    monkeypatch.setattr(request_shipment, "CARRIER", carrier)
     return carrier
 
 
@@ -35,7 +40,7 @@ def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 def run(sandbox: Sandbox, context: Any) -> Run:
     body = json.dumps({"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:5"}})
     message = {"messageId": "m", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
-    return lambda: not request.handler({"Records": [message]}, context)["batchItemFailures"]
+    return lambda: not request_shipment.handler({"Records": [message]}, context)["batchItemFailures"]
 
 
 def ordered(postal_code: str = "LS1 1AA") -> None:
@@ -49,7 +54,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any
     for order_id in (one for one in PREPARED if one in text):
         prepare(LOG, order_id)
 
-    assert request.handler(json.loads(text), context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
+    assert request_shipment.handler(json.loads(text), context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
 def test_the_carrier_is_asked_for_what_was_ordered(run: Run, sandbox: Sandbox) -> None:

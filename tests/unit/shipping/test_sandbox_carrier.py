@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from msgspec.structs import replace
 
-from orderflow.events import StockLine
+from orderflow.domain.events import StockLine
 from shipping.carrier import CarrierRefused, CarrierTimeout, CarrierUnavailable, Contradiction, Parcel, Shipment
 from shipping.carriers import UnknownCarrier, carrier
-from shipping.sandbox import Sandbox
-from tests.support.dynamodb import FakeDynamoDB, Table, answer_lost
+from shipping.sandbox.carrier import Sandbox
+from tests.fakes.aws.dynamodb import FakeDynamoDB, Table, answer_lost
 from tests.support.orders import ADDRESS, ONE_MUG, REST, STOCK
 
 PART = Parcel("parcel_1", ONE_MUG)

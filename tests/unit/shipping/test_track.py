@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipping import track
-from shipping.messages import InTransit, Position
-from shipping.store import Tracks
-from shipping.tracking import Track, follow
-from tests.support.dynamodb import throttled
+from shipping.domain.carrier_events import InTransit, Position
+from shipping.domain.tracking import Track, follow
+from shipping.handlers import track_parcels
+from shipping.tracking_store import Tracks
+from tests.fakes.aws.dynamodb import throttled
 
-EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "track"
+EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "track_parcels"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
 START = datetime(2026, 1, 16, 9, tzinfo=UTC)
 SENT = str(int((START + timedelta(hours=1)).timestamp() * 1000))
@@ -58,13 +58,13 @@ def body(one: InTransit) -> str:
 @pytest.fixture
 def tracks(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Tracks:
     store = Tracks("Tracking", aws.dynamodb.client)
-    monkeypatch.setattr(track, "TRACKS", store)
+    monkeypatch.setattr(track_parcels, "TRACKS", store)
     return store
 
 
 @pytest.fixture
 def take(tracks: Tracks, context: Any) -> Callable[..., list[str]]:
-    return lambda *bodies: [str(one["itemIdentifier"]) for one in track.handler(batch(*bodies), context)["batchItemFailures"]]
+    return lambda *bodies: [str(one["itemIdentifier"]) for one in track_parcels.handler(batch(*bodies), context)["batchItemFailures"]]
 
 
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+14:00", "2026-01-17T09:00:00Z"])
@@ -78,7 +78,7 @@ def test_a_reading_of_a_time_that_cannot_be_hides_no_later_one(
     assert track_of.at == START + timedelta(hours=1)
     later_on = batch(json.dumps(later | {"at": (START + timedelta(minutes=61)).isoformat()}))
     later_on["Records"][0]["attributes"] = {"SentTimestamp": str(int(SENT) + 3_600_000)}
-    assert track.handler(later_on, context) == {"batchItemFailures": []}
+    assert track_parcels.handler(later_on, context) == {"batchItemFailures": []}
     latest = tracks.load(SHIPMENT, "parcel_1")
     assert latest
     assert (latest.temperature, latest.readings) == (20, 2)
@@ -110,7 +110,7 @@ def test_readings_that_come_again_change_nothing(readings: list[InTransit], data
 
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_every_sample_has_its_answer(sample: str, tracks: Tracks, context: Any) -> None:
-    answer = track.handler(json.loads((EVENTS / f"{sample}.json").read_text()), context)
+    answer = track_parcels.handler(json.loads((EVENTS / f"{sample}.json").read_text()), context)
     assert answer == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 

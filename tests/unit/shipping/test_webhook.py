@@ -12,20 +12,26 @@ from typing import Any
 
 import pytest
 
-from orderflow.commands import RequestReturn, decide
-from orderflow.webhooks import Secret
-from shipping import messages, record, webhook
+from orderflow.aws.webhooks import Secret
+from orderflow.domain.commands import RequestReturn, decide
+from shipping.domain import carrier_events
+from shipping.handlers import receive_webhook, retry_carrier_events
 from shipping.shipments import UnknownShipment, order_of, shipment_id
 from tests.conftest import ENVIRONMENT, ROOT
+from tests.fakes.aws.dynamodb import throttled
 from tests.support import webhooks
 from tests.support.clock import recorded_at
-from tests.support.dynamodb import throttled
 from tests.support.orders import START
 from tests.support.prepared import PREPARED, advance, place, prepare
 
 EVENTS = ROOT / "events" / "shipping"
-CONFIRMED = ("inventory.reserve", "fraud.screen", "payments.authorize", "orders.confirm")
-LOG = record.LOG
+CONFIRMED = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
+LOG = retry_carrier_events.LOG
 ONE = [{"sku": "MUG-BLUE", "quantity": 1}]
 TWO = [{"sku": "MUG-BLUE", "quantity": 2}]
 type Tell = Callable[..., bool]
@@ -57,11 +63,11 @@ def failing(operation: str) -> Callable[[str, Any], None]:
 
 @pytest.fixture
 def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
-    monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
+    monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
 
     def call(body: bytes) -> Any:
         event: Any = {"headers": webhooks.headers(body), "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
-        return webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)
+        return receive_webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)
 
     return call
 
@@ -72,7 +78,7 @@ def tell(aws: Any, context: Any) -> Tell:
         body = json.dumps(message(kind, **more))
         attributes = {"ApproximateReceiveCount": str(receives)}
         one = {"messageId": "m", "receiptHandle": "r", "body": body, "attributes": attributes, "eventSource": "aws:sqs"}
-        return not record.handler({"Records": [one]}, context)["batchItemFailures"]
+        return not retry_carrier_events.handler({"Records": [one]}, context)["batchItemFailures"]
 
     return call
 
@@ -87,10 +93,10 @@ def types() -> list[str]:
 
 
 class TestDoor:
-    @pytest.mark.parametrize("path", samples("webhook"), ids=lambda path: path.stem)
+    @pytest.mark.parametrize("path", samples("receive_webhook"), ids=lambda path: path.stem)
     def test_every_sample_has_its_answer(self, path: Path, aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(webhook, "SECRET", Secret("name", aws.secretsmanager))
-        answer: Any = webhook.handler(json.loads(path.read_text()), context)
+        monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
+        answer: Any = receive_webhook.handler(json.loads(path.read_text()), context)
         expected = json.loads(path.with_suffix(".answer.json").read_text())
         assert (answer["statusCode"], json.loads(answer["body"])) == (expected["statusCode"], expected["body"])
         assert aws.sqs.sent == {}
@@ -149,7 +155,7 @@ class TestDoor:
         confirmed()
         aws.dynamodb.calls.clear()
         event: Any = {"headers": {}, "body": told("dispatched", parcel_id="parcel_1", lines=TWO).decode()}
-        assert webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)["statusCode"] == 401
+        assert receive_webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)["statusCode"] == 401
         assert (aws.dynamodb.calls, aws.sqs.calls, aws.secretsmanager.calls) == ({}, {}, {})
         [line] = logged()
         assert (line["level"], line["reason"]) == ("WARNING", "the headers webhook-id, webhook-timestamp and webhook-signature are missing")
@@ -157,10 +163,10 @@ class TestDoor:
 
     def test_it_takes_what_a_function_url_hands_on(self, post: Post, aws: Any, context: Any) -> None:
         confirmed()
-        event: Any = json.loads((EVENTS / "webhook" / "unsigned.json").read_text())
+        event: Any = json.loads((EVENTS / "receive_webhook" / "unsigned.json").read_text())
         event["body"] = told("dispatched", parcel_id="parcel_1", lines=TWO).decode()
         event["headers"] |= webhooks.headers(event["body"].encode())
-        assert webhook.handler(event, context)["statusCode"] == 202
+        assert receive_webhook.handler(event, context)["statusCode"] == 202
         assert types() == ["ShipmentDispatched"]
 
     def test_readings_have_a_queue_of_their_own(self, post: Post, aws: Any) -> None:
@@ -262,12 +268,12 @@ class TestTime:
 
 
 class TestRecord:
-    @pytest.mark.parametrize("path", samples("record"), ids=lambda path: path.stem)
+    @pytest.mark.parametrize("path", samples("retry_carrier_events"), ids=lambda path: path.stem)
     def test_every_sample_has_its_answer(self, path: Path, aws: Any, context: Any) -> None:
         text = path.read_text()
         for order_id in (one for one in PREPARED if one in text):
             prepare(LOG, order_id)
-        assert record.handler(json.loads(text), context) == json.loads(path.with_suffix(".answer.json").read_text())
+        assert retry_carrier_events.handler(json.loads(text), context) == json.loads(path.with_suffix(".answer.json").read_text())
 
     def test_parcels_leave_and_arrive(self, tell: Tell) -> None:
         confirmed()
@@ -338,7 +344,7 @@ class TestRecord:
 
     def test_nothing_leaves_after_a_recall(self, tell: Tell) -> None:
         confirmed()
-        advance(LOG, "ord_1", "customer.cancels", "shipping.recall")
+        advance(LOG, "ord_1", "customer.cancels", "shipping.handlers.recall_shipment")
         assert not tell("dispatched", parcel_id="parcel_1", lines=TWO)
 
     def test_a_return_that_was_announced_comes_back(self, tell: Tell) -> None:
@@ -365,5 +371,5 @@ def test_the_docs_show_every_message_as_it_is_read() -> None:
     assert [one["type"] for one in shown] == rows
     for one in shown:
         raw = json.dumps(one).encode()
-        read = messages.readings.decode(raw) if one["type"] == messages.READING else messages.told.decode(raw)
+        read = carrier_events.readings.decode(raw) if one["type"] == carrier_events.READING else carrier_events.told.decode(raw)
         assert read.message_id == one["message_id"]

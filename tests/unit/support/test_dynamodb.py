@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError, ReadTimeoutError
 
-from tests.support import dynamodb
-from tests.support.dynamodb import Crash, FakeDynamoDB, Index, Table
+from tests.fakes.aws import dynamodb
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Index, Table
 
 STOCK = Table("stock", {"sku": "S"})
 LOG = Table(

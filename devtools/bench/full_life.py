@@ -1,0 +1,74 @@
+"""Orders through their whole life, placed to delivered, and not faster than one step after the other."""
+
+import time
+from itertools import batched
+from uuid import uuid4
+
+from devtools import ui
+from devtools.cli import UserError
+from devtools.local.api_client import Shop, mails, order_body, wait_until
+from devtools.local.carrier import Carrier
+from devtools.target import Target
+
+STEP_SECONDS = 60.0
+
+
+def live(shop: Shop, orders: int, at_once: int, step: ui.Stage) -> tuple[int, int]:
+    """Have orders placed, confirmed, shipped and delivered, and all that follows worked off.
+
+    Returns how many bytes the customers were answered, and how many the carrier.
+    """
+    target, carrier = shop.target, Carrier(shop.target)
+    answered, told, sent = 0, 0, len(mails(target))
+    for done, group in enumerate(batched((f"bench-{uuid4().hex[:12]}" for _ in range(orders)), at_once, strict=False)):
+        step.detail = f"{done * at_once} of {orders}"
+        answers = [shop.place(customer, order_body(("MUG-BLUE", 2), ("FILTER-100", 1))) for customer in group]
+        answered += sum(len(answer.body) for answer in answers)
+        ids = [answer.json()["order_id"] for answer in answers]
+        for order_id in ids:
+            _wait(target, order_id, "ShipmentRequested")
+            _wait(target, order_id, "InvoiceIssued")
+        parcels = {order_id: carrier.dispatch(order_id) for order_id in ids}
+        for order_id in ids:
+            _wait(target, order_id, "PaymentCaptured")
+        # The other message of each order, that its parcel left, was answered with as many bytes.
+        told += sum(2 * len(carrier.deliver(order_id, parcel).body) for order_id, parcel in parcels.items())
+        for order_id in ids:
+            _wait(target, order_id, "ShipmentDelivered")
+    # One when an order is confirmed, one when it leaves.
+    if not wait_until(lambda: len(mails(target)) >= sent + 2 * orders, STEP_SECONDS):
+        raise UserError(f"not every mail was sent within {STEP_SECONDS:.0f} s")
+    _idle(target)
+    return answered, told
+
+
+def _wait(target: Target, order_id: str, wanted: str) -> None:
+    if not wait_until(lambda: wanted in _types(target, order_id), STEP_SECONDS, 0.05):
+        raise UserError(f"order {order_id} has no {wanted} after {STEP_SECONDS:.0f} s")
+
+
+def _types(target: Target, order_id: str) -> set[str]:
+    """Read the log itself: asking the API would be counted."""
+    found = target.client("dynamodb").query(
+        TableName=target.resources["OrderLogTable"],
+        KeyConditionExpression="order_id = :order_id",
+        ExpressionAttributeValues={":order_id": {"S": order_id}},
+        ProjectionExpression="#type",
+        ExpressionAttributeNames={"#type": "type"},
+    )
+    return {item["type"]["S"] for item in found["Items"]}
+
+
+def _idle(target: Target) -> None:
+    """Wait until no queue holds anything but dead letters, and the last functions' lines are in their logs."""
+    queues = [url for name, url in target.resources.items() if name.endswith("QueueUrl")]
+    for _ in range(2):  # what came out of a queue may lead to an event, and that into the next one
+        if not wait_until(lambda: not any(_waiting(target, url) for url in queues), STEP_SECONDS, 0.5):
+            raise UserError(f"messages still wait in a queue after {STEP_SECONDS:.0f} s")
+        time.sleep(1.5)
+
+
+def _waiting(target: Target, url: str) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    counts = target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(count) for count in counts.values())

@@ -1,0 +1,82 @@
+"""`python -m devtools.checks.contracts [--check]`: writes the events' contracts, and tells what changed since the last release.
+
+RELEASE=1.2.3 makes what there is now the last release. Ends with 1 where a change would break a consumer, or events that are stored.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from devtools import cli
+from devtools.checks.contracts import documents, registry, releases
+from devtools.checks.contracts.catalogue import SCHEMAS, Contract, catalogue, contracts
+from devtools.checks.contracts.routes import routes
+from devtools.target import ROOT
+from orderflow.domain.events import UPCASTERS
+
+RELEASED = SCHEMAS / "released.json"
+DECISION = "0021-events-change-by-rules.md"
+
+
+def rendered(known: dict[str, Contract], release: str) -> dict[Path, str]:
+    """Return the text of every file that is generated, by its path."""
+    ways = routes(known)
+    return {
+        **{SCHEMAS / name / f"{contract.version}.json": _json(contract.schema) for name, contract in known.items()},
+        SCHEMAS / "asyncapi.yaml": documents.asyncapi(known, ways, release),
+        SCHEMAS / "registry.yaml": registry.template(known),
+        ROOT / "docs" / "events.md": documents.page(known, ways, DECISION),
+    }
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def stale(files: dict[Path, str]) -> list[str]:
+    """Return which of these files are not as they have to be, as paths below the project, and which folders belong to no event."""
+    outdated = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
+    left = {path for path in SCHEMAS.iterdir() if path.is_dir()} - {path.parent for path in files}
+    return [str(path.relative_to(ROOT)) for path in [*outdated, *sorted(left)]]
+
+
+def main() -> int:
+    """Write or check; print a line for every change since the last release."""
+    known, release = contracts(), releases.read(RELEASED)
+    now = catalogue(known)
+    found = releases.differences(release.events, now, UPCASTERS)
+    for finding in found:
+        print(finding)
+    broken = sum(not finding.change.compatible for finding in found)
+    print(f"{len(found)} changes since release {release.version}, {broken} of them incompatible")
+    if broken:
+        raise cli.UserError("give what changed incompatibly a new schema_version and an upcaster (docs/decisions/0021), or change it back")
+    if name := cli.option("RELEASE"):
+        release = _released(name, release, now)
+    files = rendered(known, release.version)
+    if "--check" not in sys.argv[1:]:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+        print(f"wrote {len(files)} files: schemas/, docs/events.md")
+    elif outdated := stale(files):
+        raise cli.UserError(f"not what the models and the template say: {', '.join(outdated)}; run `make contracts` and commit")
+    return 0
+
+
+def _released(name: str, before: releases.Release, now: releases.Catalogue) -> releases.Release:
+    try:
+        newer = releases.numbered(name) > releases.numbered(before.version)
+    except ValueError as error:
+        raise cli.UserError(str(error)) from None
+    if not newer:
+        raise cli.UserError(f"release {name} does not follow {before.version}")
+    release = releases.Release(name, now)
+    RELEASED.write_text(releases.written(release), "utf-8")
+    print(f"wrote {RELEASED.relative_to(ROOT)}: release {name}")
+    return release
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,38 @@
+"""`python -m devtools.checks.lint_template`: cfn-lint on the template, on what SAM makes of it, and on the schema registry's.
+
+The template alone is not enough: linters do not look into AWS::Serverless::Function, and accept any Runtime there.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from samtranslator.model.exceptions import InvalidDocumentException  # pyright: ignore[reportMissingTypeStubs]
+
+from devtools import cli, target, template
+
+
+def write_translated() -> Path:
+    """Write the translated template where linters can read it; return its path. UserError when SAM refuses the template."""
+    folder = target.local_folder() / "lint"
+    folder.mkdir(exist_ok=True)
+    path = folder / "translated.json"
+    try:
+        document = template.translated()
+    except InvalidDocumentException as error:
+        causes = "; ".join(str(cause.message) for cause in error.causes)
+        raise cli.UserError(f"template.yaml: {causes}") from error
+    path.write_text(json.dumps(document, indent=1, default=str))
+    return path
+
+
+def main() -> int:
+    """Lint them; return cfn-lint's exit code."""
+    linter = Path(sys.executable).parent / "cfn-lint"
+    files = [target.ROOT / "template.yaml", write_translated(), target.ROOT / "schemas" / "registry.yaml"]
+    return subprocess.run([linter, *files], cwd=target.ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""The pipeline on this machine: emulator, deployment, seed data, demo."""

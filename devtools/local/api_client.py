@@ -1,0 +1,137 @@
+"""The shop's API as a customer uses it, and the mails that it sends."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from devtools import web
+from devtools.local import issuer, seed
+from devtools.target import Target
+from devtools.web import Answer
+
+ENDED = frozenset({"confirmed", "rejected", "cancelled", "held"})
+ADDRESS = {"name": "Ann Lee", "street": "1 High St", "city": "Leeds", "postal_code": "LS1 1AA", "country": "GB"}
+
+
+def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: str = "GB", pay_from: str = "GB") -> dict[str, Any]:
+    """The body of an order: lines of sku and quantity, a payment token, the two countries."""
+    return {
+        "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
+        "shipping_address": ADDRESS | {"country": ship_to},
+        "payment": {"token": payment, "country": pay_from},
+    }
+
+
+@dataclass
+class Shop:
+    """The API of a target. Every call has a time limit in seconds and raises OSError or HTTPException when nothing answers.
+
+    A call that gets no answer, or a 5xx, is repeated as it is for `patience` seconds.
+    """
+
+    target: Target
+    timeout: float = web.TIMEOUT
+    patience: float = 0.0
+    _tokens: dict[str, str] = field(default_factory=dict[str, str])
+
+    def token(self, customer: str) -> str:
+        """A customer's bearer token, the same one for the life of this object."""
+        if customer not in self._tokens:
+            self._tokens[customer] = issuer.token(self.target, customer, seed.GROUPS.get(customer, ()))
+        return self._tokens[customer]
+
+    def call(self, method: str, path: str, customer: str | None, *, body: bytes | None = None, **headers: str) -> Answer:
+        """One request, as a customer or as nobody; header names are given with underscores for hyphens."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if customer:
+            sent["Authorization"] = f"Bearer {self.token(customer)}"
+        if body is not None:
+            sent.setdefault("Content-Type", "application/json")
+        url = self.target.api_url(path)
+        return web.patiently(lambda: web.call(method, url, headers=sent, body=body, timeout=self.timeout), self.patience)
+
+    def place(self, customer: str | None, body: dict[str, Any] | bytes, key: str | None = None) -> Answer:
+        """POST /orders with an Idempotency-Key, a new one unless given; an empty key sends no header."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {} if key == "" else {"Idempotency_Key": key or str(uuid4())}
+        return self.call("POST", "/orders", customer, body=raw, **headers)
+
+    def cancel(self, customer: str, order_id: str, body: dict[str, Any] | bytes | None = None) -> Answer:
+        """POST /orders/{order_id}/cancellation."""
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        return self.call("POST", f"/orders/{order_id}/cancellation", customer, body=raw)
+
+    def send_back(self, customer: str, order_id: str, body: dict[str, Any], key: str | None = None) -> Answer:
+        """POST /orders/{order_id}/returns with an Idempotency-Key, a new one unless given."""
+        raw = json.dumps(body).encode()
+        return self.call("POST", f"/orders/{order_id}/returns", customer, body=raw, Idempotency_Key=key or str(uuid4()))
+
+    def order(self, customer: str, order_id: str) -> Answer:
+        """GET /orders/{order_id}."""
+        return self.call("GET", f"/orders/{order_id}", customer)
+
+    def events(self, customer: str, order_id: str) -> list[dict[str, Any]]:
+        """The events of an order, oldest first; none while it cannot be read."""
+        answer = self.call("GET", f"/orders/{order_id}/events", customer)
+        return answer.json().get("events", []) if answer.status == 200 else []
+
+
+def state_of(events: list[dict[str, Any]]) -> str:
+    """What an order's events come to: placed, held, confirmed, cancelling, cancelled or `rejected: reason`."""
+    for event in reversed(events):
+        match event["type"]:
+            case "OrderConfirmed" | "CancellationFailed" | "OrderLinesCancelled":
+                return "confirmed"
+            case "CancellationRequested":
+                return "cancelling"
+            case "OrderCancelled":
+                return "cancelled"
+            case "OrderRejected":
+                return f"rejected: {event['data'].get('reason', '?')}"
+            case "OrderHeldForReview":
+                return "held"
+            case "OrderReviewApproved" | "OrderReviewRejected":
+                return "placed"
+            case _:
+                pass
+    return "placed"
+
+
+def has_ended(state: str) -> bool:
+    """Whether nothing more happens to an order in this state without a person."""
+    return state.partition(":")[0] in ENDED
+
+
+def mails(target: Target) -> list[dict[str, Any]]:
+    """The mails that the target's SES took: each with Source, To (addresses), Subject, BodyText."""
+    if target.backend == "embedded":
+        inbox = f"{target.endpoint}/_ministack/ses/messages"
+        boxes = web.patiently(lambda: web.call("GET", inbox), web.TIMEOUT).json().get("messages", {})
+        return [mail for box in boxes.values() for mail in box]
+    sent = web.call("GET", f"{target.endpoint}/_aws/ses").json().get("messages", [])
+    return [_mail(mail) for mail in sent]
+
+
+def _mail(sent: dict[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = sent.get("Body") or {}
+    destination: dict[str, Any] = sent.get("Destination") or {}
+    return {
+        "Source": sent.get("Source", ""),
+        "To": destination.get("ToAddresses", []),
+        "Subject": sent.get("Subject", ""),
+        "BodyText": body.get("text_part", ""),
+        "BodyHtml": body.get("html_part"),
+    }
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
+    """Ask until the condition holds or the time is over; says whether it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+    return True

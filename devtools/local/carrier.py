@@ -1,0 +1,166 @@
+"""Plays the carrier of an order: ORDER=id DO=dispatch|deliver|lose|return|readings, of all parcels or of PARCEL=id.
+
+LINES=SKU=1,OTHER=2 (dispatch) sends a part, otherwise everything that has not left; RETURN=id (return) names an announced return.
+AT=2026-11-23T09:00:00Z says that it happened then, as a message does that comes late.
+Every message is signed with the stack's secret and posted to its webhook, as docs/webhooks.md describes.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+from devtools import cli, ui, web
+from devtools import target as targets
+from devtools.cli import UserError
+from devtools.target import Target
+from devtools.web import Answer
+from orderflow.aws.webhooks import secrets_of, signed_headers
+from orderflow.domain.events import StockLine
+from shipping.carrier import CarrierRefused, Parcel
+from shipping.sandbox.carrier import Sandbox
+from shipping.shipments import shipment_id
+
+LEEDS = {"lat": 53.7997, "lon": -1.5492}
+
+
+@dataclass
+class Carrier:
+    """The carrier's side of a target's sandbox: what it does with parcels, and what it tells of them.
+
+    Messages that get no answer, or a 5xx, are signed and sent again for `patience` seconds. `at` is when everything happens, now if empty.
+    """
+
+    target: Target
+    timeout: float = web.TIMEOUT
+    patience: float = 0.0
+    at: str = ""
+    sent: list[bytes] = field(default_factory=list[bytes])
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        """What the carrier knows."""
+        return Sandbox(self.target.resources["SandboxShipmentsTable"], self.target.client("dynamodb"))
+
+    @cached_property
+    def secret(self) -> str:
+        """What its messages are signed with: the first of the secrets that are valid."""
+        name = self.target.resources["CarrierWebhookSecret"]
+        return secrets_of(self.target.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])[0]
+
+    def parcels(self, order_id: str) -> list[str]:
+        """The parcels of an order that have left."""
+        shipment = self.sandbox.look_up(shipment_id(order_id))
+        return [parcel.parcel_id for parcel in shipment.parcels] if shipment else []
+
+    def dispatch(self, order_id: str, lines: Sequence[tuple[str, int]] = (), *, tell: bool = True) -> str:
+        """Have a parcel with these lines (sku, quantity) leave, or with everything that is left; return its id.
+
+        Raises:
+            CarrierRefused: nothing of the order is there to leave, or it was recalled.
+        """
+        wanted = shipment_id(order_id)
+        held = tuple(StockLine(sku, quantity) for sku, quantity in lines) or self.sandbox.rest(wanted)
+        parcel = Parcel(f"parcel_{uuid4().hex[:12]}", held)
+        self.sandbox.dispatch(wanted, parcel)
+        if tell:
+            contents = [{"sku": line.sku, "quantity": line.quantity} for line in held]
+            self.tell(order_id, "dispatched", parcel_id=parcel.parcel_id, lines=contents)
+        return parcel.parcel_id
+
+    def deliver(self, order_id: str, parcel_id: str) -> Answer:
+        """Tell that a parcel arrived."""
+        return self.tell(order_id, "delivered", parcel_id=parcel_id)
+
+    def lose(self, order_id: str, parcel_id: str) -> Answer:
+        """Tell that a parcel will not arrive."""
+        return self.tell(order_id, "lost", parcel_id=parcel_id)
+
+    def bring_back(self, order_id: str, return_id: str) -> Answer:
+        """Tell that an announced return arrived."""
+        return self.tell(order_id, "returned", return_id=return_id)
+
+    def readings(self, order_id: str, parcel_id: str, temperatures: Sequence[int]) -> None:
+        """Tell where a parcel is and how warm, in tenths of a degree Celsius, once for each temperature and a second apart."""
+        start = datetime.now(UTC) - timedelta(seconds=len(temperatures))
+        for number, temperature in enumerate(temperatures):
+            at = (start + timedelta(seconds=number)).isoformat()
+            self.tell(order_id, "in_transit", parcel_id=parcel_id, position=LEEDS, temperature=temperature, at=at)
+
+    def tell(self, order_id: str, kind: str, **more: Any) -> Answer:
+        """Sign a message about an order's shipment and post it.
+
+        Raises:
+            UserError: it was not taken.
+        """
+        message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "shipment_id": shipment_id(order_id)}
+        body = json.dumps(message | {"at": self.at or datetime.now(UTC).isoformat()} | more).encode()
+        self.sent.append(body)
+        answer = self.post(body)
+        if answer.status != 202:
+            raise UserError(f"the webhook answered {answer.status}: {answer.body.decode(errors='replace')}")
+        return answer
+
+    def post(self, body: bytes, signature: Mapping[str, str] | None = None) -> Answer:
+        """Post a body as it is, signed anew for each attempt unless the headers of a signature are given; the id stays the same."""
+        message_id = f"msg_{uuid4().hex}"
+        url, host = self.target.function_url("CarrierWebhookUrl")
+
+        def send() -> Answer:
+            signed = signed_headers(self.secret, message_id, body, int(time.time())) if signature is None else signature
+            headers = {"Content-Type": "application/json", **signed, **host}
+            return web.call("POST", url, headers=headers, body=body, timeout=self.timeout)
+
+        return web.patiently(send, self.patience)
+
+
+def lines_of(text: str) -> list[tuple[str, int]]:
+    """The lines of `SKU=1,OTHER=2`. Raises UserError for what is none."""
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(sku.strip() and quantity.strip().isdecimal() for sku, _, quantity in parts):
+        raise UserError(f"LINES are SKU=quantity with commas between, not {text!r}")
+    return [(sku.strip(), int(quantity)) for sku, _, quantity in parts]
+
+
+def act(carrier: Carrier, order_id: str, what: str) -> str:
+    """Do what was asked and return how it went. Raises UserError for what the carrier does not do."""
+    parcels = [cli.option("PARCEL")] if cli.option("PARCEL") else carrier.parcels(order_id)
+    each: dict[str, Callable[[str], object]] = {
+        "deliver": lambda parcel: carrier.deliver(order_id, parcel),
+        "lose": lambda parcel: carrier.lose(order_id, parcel),
+        "readings": lambda parcel: carrier.readings(order_id, parcel, [41, 38, 44, 40]),
+    }
+    if what == "dispatch":
+        return f"{carrier.dispatch(order_id, lines_of(cli.option('LINES')))} left"
+    if what == "return":
+        if not cli.option("RETURN"):
+            raise UserError("say which: RETURN=ret_…")
+        carrier.bring_back(order_id, cli.option("RETURN"))
+        return f"{cli.option('RETURN')} came back"
+    if what not in each:
+        raise UserError(f"DO={what} is none of dispatch, return, {', '.join(each)}")
+    if not parcels:
+        raise UserError("nothing has left yet: DO=dispatch")
+    for parcel in parcels:
+        each[what](parcel)
+    return f"{what}: {', '.join(parcels)}"
+
+
+def main() -> None:
+    """Do it and print how it went."""
+    order_id = cli.option("ORDER")
+    if not order_id:
+        raise UserError("say which: make carrier ORDER=ord_… DO=dispatch")
+    try:
+        done = act(Carrier(targets.from_environment(), at=cli.option("AT")), order_id, cli.option("DO", "dispatch"))
+    except CarrierRefused as refused:
+        raise UserError(f"the carrier refuses: {refused.code}") from None
+    ui.console.print(f"  {done}\n\n  make trace ORDER={order_id}", highlight=False)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,222 @@
+"""`sam build` and `sam deploy` to the local target, each only when something changed since the target last got it."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from threading import Timer
+from typing import Any, cast
+
+from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+from devtools import target as targets
+from devtools import ui
+from devtools.cli import UserError
+from devtools.local import event_archive, issuer, webhook_secrets
+from devtools.target import ROOT, STACK, Target
+
+SOURCES = (
+    "template.yaml",
+    "samconfig.toml",
+    "workflows",
+    "functions",
+    "layers",
+    "requirements/layer.txt",
+    "requirements/identity.txt",
+)
+# The target itself remembers what it runs: a new or emptied one knows nothing, and gets everything.
+REMEMBERED = f"/{STACK}/deployed"
+ARTIFACTS = f"{STACK}-artifacts"
+# The environments of samconfig.toml.
+CONFIG = {"embedded": "local", "localstack": "localstack"}
+BUILD_SECONDS = 600
+DEPLOY_SECONDS = 600
+SHOWN_LINES = 30
+
+
+def architecture(machine: str | None = None) -> str:
+    """This machine's processor as Lambda names it: x86_64 or arm64. Raises UserError for any other."""
+    name = (machine or platform.machine()).lower()
+    known = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
+    if name not in known:
+        raise UserError(f"functions run on x86_64 and arm64; this machine is {name}")
+    return known[name]
+
+
+def parameters(target: Target) -> dict[str, str]:
+    """The template's parameters for a local target."""
+    return {
+        "Stage": "local",
+        "Target": "emulator" if target.backend == "embedded" else "localstack",
+        "Architecture": architecture(),
+        "JwtIssuer": issuer.issuer(target),
+        "JwksUrl": issuer.jwks_url(target),
+        # Nobody pays for objects here.
+        "AuditBufferSeconds": "60",
+        # A change of the feature flags is waited for.
+        "FlagsTtlSeconds": "15",
+    }
+
+
+def fingerprint(root: Path, sources: Iterable[str]) -> str:
+    """One hash over the names and contents of the sources below root; what building leaves behind does not count."""
+    digest = sha256()
+    for path in sorted(_files(root, sources)):
+        content = sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(root)}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(root: Path, sources: Iterable[str]) -> Iterator[Path]:
+    for source in sources:
+        start = root / source
+        found = start.rglob("*") if start.is_dir() else [start]
+        yield from (path for path in found if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc")
+
+
+def ensure(target: Target) -> bool:
+    """Have the present sources run on the target. Says whether anything had to be deployed.
+
+    Raises UserError when the template is missing, or when building or deploying fails (the end of the log is shown).
+    """
+    if not (ROOT / "template.yaml").exists():
+        raise UserError("there is no template.yaml here; run this from a full checkout")
+    chosen = parameters(target)
+    sources = fingerprint(ROOT, SOURCES)
+    wanted = sha256(f"{sources}{sorted(chosen.items())}".encode()).hexdigest()
+    if _remembered(target) == wanted and target.stack_outputs() is not None:
+        return False
+    log = targets.local_folder() / "deploy.log"
+    log.write_text("")
+    _build(target, chosen, sources, log)
+    _deploy(target, chosen, log)
+    event_archive.ensure(target)
+    webhook_secrets.ensure(target)
+    target.client("ssm").put_parameter(Name=REMEMBERED, Value=wanted, Type="String", Overwrite=True)
+    target.__dict__.pop("resources", None)
+    return True
+
+
+def _remembered(target: Target) -> str | None:
+    ssm = target.client("ssm")
+    try:
+        return ssm.get_parameter(Name=REMEMBERED)["Parameter"]["Value"]
+    except ssm.exceptions.ParameterNotFound:
+        return None
+
+
+def _build(target: Target, chosen: dict[str, str], sources: str, log: Path) -> None:
+    folder = targets.local_folder() / "build"
+    mark = targets.local_folder() / "build.sha256"
+    wanted = f"{sources} {chosen['Architecture']}"
+    with ui.stage("sam build") as step:
+        if (folder / "template.yaml").exists() and mark.exists() and mark.read_text() == wanted:
+            step.detail = "unchanged"
+            return
+        mark.unlink(missing_ok=True)
+        arguments = ["build", "--config-env", CONFIG[target.backend], "--build-dir", str(folder), "--parallel"]
+        for line in _sam(target, [*arguments, "--parameter-overrides", *_overrides(chosen)], log, BUILD_SECONDS):
+            built = re.search(r"Building (?:codeuri|layer).*?(?:functions?: |layer ')([^']+)", line) or re.search(r"(build-\w+)", line)
+            step.detail = built.group(1)[:50] if built else step.detail
+        mark.write_text(wanted)
+        step.detail = chosen["Architecture"]
+
+
+def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
+    with ui.stage("sam deploy") as step:
+        target.client("s3").create_bucket(Bucket=ARTIFACTS)
+        built = for_local_target(targets.local_folder() / "build" / "template.yaml", target.backend)
+        arguments = [
+            *("deploy", "--config-env", CONFIG[target.backend], "--stack-name", STACK, "--region", targets.REGION),
+            *("--template-file", str(built), "--s3-bucket", ARTIFACTS),
+            *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
+            *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
+            *("--parameter-overrides", *_overrides(chosen)),
+        ]
+        done: set[str] = set()
+        for line in _sam(target, arguments, log, DEPLOY_SECONDS):
+            resource = re.match(r"(?:CREATE|UPDATE)_COMPLETE\s+AWS::\S+\s+(\w+)", line)
+            done |= {resource.group(1)} if resource else set()
+            step.detail = f"{len(done)} resources" if done else "uploading and planning"
+        step.detail = f"{len(done)} resources changed" if done else "no change"
+
+
+def for_local_target(built: Path, backend: str) -> Path:
+    """Write the built template beside it as a local target needs it, and return where.
+
+    Local targets use plain HTTP, so statements that deny it are left out, and policies that say nothing else. LocalStack's
+    state machines take no numbers to put into their definitions; joined with nothing, a number is text.
+    """
+    template = cast("dict[str, Any]", yaml_parse(built.read_text("utf-8")))
+    resources = cast("dict[str, dict[str, Any]]", template["Resources"])
+    for name, resource in list(resources.items()):
+        policy = resource.get("Properties", {}).get("PolicyDocument")
+        if policy:
+            policy["Statement"] = [statement for statement in policy["Statement"] if not _requires_tls(statement)]
+            if not policy["Statement"]:
+                del resources[name]
+        if backend == "localstack" and resource["Type"] == "AWS::Serverless::StateMachine":
+            values = resource["Properties"].get("DefinitionSubstitutions", {})
+            values |= {name: {"Fn::Join": ["", [value]]} for name, value in values.items() if _is_number(template, value)}
+    changed = built.with_name(f"{backend}.yaml")
+    changed.write_text(json.dumps(template), "utf-8")
+    return changed
+
+
+def _requires_tls(statement: dict[str, Any]) -> bool:
+    return statement.get("Effect") == "Deny" and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def _is_number(template: dict[str, Any], value: Any) -> bool:
+    named = cast("dict[str, Any]", value).get("Ref") if isinstance(value, dict) else None
+    return named in template["Parameters"] and template["Parameters"][named]["Type"] == "Number"
+
+
+def _overrides(chosen: dict[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in chosen.items()]
+
+
+def _sam(target: Target, arguments: Sequence[str], log: Path, limit: float) -> Iterator[str]:
+    """The lines that sam prints, as they come. Raises UserError when it fails or is ended after `limit` seconds."""
+    beside = Path(sys.executable).parent
+    # The makefile builders look for the interpreter on the PATH.
+    environment = target.aws_environment() | {
+        "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    # Its tables would break names that do not fit, and it would look at a local target every five seconds only.
+    environment |= {"COLUMNS": "240", "SAM_CLI_POLL_DELAY": "0.5"}
+    last: deque[str] = deque(maxlen=SHOWN_LINES)
+    with (
+        log.open("a") as file,
+        subprocess.Popen(
+            [str(beside / "sam"), *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        watchdog = Timer(limit, process.kill)
+        watchdog.start()
+        try:
+            for line in process.stdout or ():
+                file.write(line)
+                last.append(line.rstrip())
+                yield line.strip()
+            failed = process.wait() != 0
+        finally:
+            watchdog.cancel()
+            process.kill()
+    if failed:
+        ui.console.print("\n".join(f"    {line}" for line in last), style="dim")
+        raise UserError(f"sam {arguments[0]} failed; the whole output is in .local/{log.name}")

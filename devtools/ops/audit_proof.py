@@ -1,0 +1,169 @@
+"""`make audit-proof`: proves that the archive has every event of the order log, once after duplicates, and nothing else.
+
+WAIT=seconds is how long to wait for events that are still on their way (60); what does not come by then is named, and is no
+difference.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.text import Text
+
+from devtools import cli, ui
+from devtools import target as targets
+from devtools.ops.audit_archive import REFUSED, Archive, rows
+from devtools.target import Target
+
+WAIT_SECONDS = 60
+PAUSE_SECONDS = 1.0
+# An event is published after it was written, and delivered after it was gathered.
+MARGIN_SECONDS = 120
+SHOWN = 20
+
+_LOG = """
+CREATE TABLE log AS SELECT json::VARCHAR AS record, json->>'$.event_id' AS event_id,
+  coalesce(json->>'$.recorded_at', json->>'$.occurred_at') AS appended_at FROM """
+_MISSING = "SELECT event_id FROM log ANTI JOIN records USING (event_id) WHERE appended_at {0} ? ORDER BY appended_at"
+# What was archived after the log was read may not have been in it yet.
+_STRANGE = "SELECT DISTINCT event_id FROM records ANTI JOIN log USING (event_id) WHERE reading = 1 ORDER BY event_id"
+_CHANGED = """
+SELECT DISTINCT event_id FROM records JOIN log USING (event_id)
+WHERE records.record <> log.record OR date <> left(records.occurred_at, 10) OR type <> records.record->>'$.type'
+ORDER BY event_id
+"""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How log and archive compare: counts, and ids of events.
+
+    `missing` are old enough to be in the archive, `under_way` are not; `strange` are not in the log; `changed` say something
+    else in the archive, or lie under another day or type. `refused` counts objects of what could not be delivered.
+    """
+
+    logged: int
+    archived: int
+    records: int
+    missing: list[str]
+    under_way: list[str]
+    strange: list[str]
+    changed: list[str]
+    refused: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong, as far as events are not under way."""
+        return not (self.missing or self.strange or self.changed)
+
+
+def prove(target: Target, wait: float) -> Proof:
+    """Compare all of the log with all of the archive, waiting so many seconds for what is under way. Raises UserError."""
+    gathering = timedelta(seconds=_buffering(target) + MARGIN_SECONDS)
+    with TemporaryDirectory() as folder:
+        archive = Archive(target, Path(folder))
+        # The archive first: whatever it has by now was in the log before.
+        with ui.stage("archive") as step:
+            archive.read(step)
+        with ui.stage("order log") as step:
+            _read_log(target, archive, Path(folder) / "log.ndjson", step)
+        proof = _compare(archive, datetime.now(UTC) - gathering)
+        if proof.under_way and proof.holds:
+            with ui.stage("under way") as step:
+                proof = _wait(archive, gathering, time.monotonic() + wait, proof, step)
+        archive.database.close()
+    return proof
+
+
+def _wait(archive: Archive, gathering: timedelta, deadline: float, proof: Proof, step: ui.Stage) -> Proof:
+    unread = ui.Stage("")
+    while proof.under_way and proof.holds and time.monotonic() < deadline:
+        step.detail = f"{len(proof.under_way):,} events"
+        time.sleep(PAUSE_SECONDS)
+        archive.read(unread)
+        proof = _compare(archive, datetime.now(UTC) - gathering)
+    step.detail = f"{len(proof.under_way):,} events"
+    return proof
+
+
+def _buffering(target: Target) -> int:
+    """How many seconds the delivery stream gathers events."""
+    name = target.resources["AuditDeliveryStream"]
+    (described,) = target.client("firehose").describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]["Destinations"]
+    return int(described["ExtendedS3DestinationDescription"]["BufferingHints"]["IntervalInSeconds"])
+
+
+def _read_log(target: Target, archive: Archive, path: Path, step: ui.Stage) -> None:
+    client, name = target.client("dynamodb"), target.resources["OrderLogTable"]
+    # A table counts its items every few hours only.
+    expected = client.describe_table(TableName=name)["Table"]["ItemCount"]
+    pages: Any = client.get_paginator("scan").paginate(
+        TableName=name, ConsistentRead=True, ProjectionExpression="#event", ExpressionAttributeNames={"#event": "event"}
+    )
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for page in pages:
+            for item in page["Items"]:
+                file.write(item["event"]["S"] + "\n")
+            count += len(page["Items"])
+            step.share, step.detail = min(1.0, count / max(expected, 1)), f"{count:,} of about {max(expected, count):,} events"
+    step.share, step.detail = None, f"{count:,} events"
+    archive.database.execute(f"{_LOG} read_json_objects(?, format = 'newline_delimited')", [str(path)])
+
+
+def _compare(archive: Archive, since: datetime) -> Proof:
+    young = f"{since:%Y-%m-%dT%H:%M:%S}"
+
+    def ids(question: str, *given: str) -> list[str]:
+        return [row[0] for row in rows(archive.database, question, given)[1]]
+
+    ((logged, archived, records),) = rows(
+        archive.database,
+        "SELECT (SELECT count(*) FROM log), (SELECT count(DISTINCT event_id) FROM records), (SELECT count(*) FROM records)",
+    )[1]
+    return Proof(
+        logged,
+        archived,
+        records,
+        missing=ids(_MISSING.format("<"), young),
+        under_way=ids(_MISSING.format(">="), young),
+        strange=ids(_STRANGE),
+        changed=ids(_CHANGED),
+        refused=sum(1 for _ in archive.keys(REFUSED)),
+    )
+
+
+def report(proof: Proof) -> list[Text]:
+    """The proof as lines for people."""
+    again = proof.records - proof.archived
+    counts = f"{proof.logged:,} events in the log, {proof.archived:,} in the archive, {again:,} records of them delivered again"
+    lines = [Text(f"  {counts}", "green" if proof.holds else "red")]
+    for what, ids in (
+        ("missing in the archive", proof.missing),
+        ("in the archive and not in the log", proof.strange),
+        ("not in the archive as they are in the log", proof.changed),
+    ):
+        if ids:
+            lines.append(Text(f"  ✗ {len(ids):,} {what}", "red"))
+            lines += [Text(f"      {event_id}") for event_id in ids[:SHOWN]]
+            lines += [Text(f"      and {len(ids) - SHOWN:,} more", "dim")] if len(ids) > SHOWN else []
+    if proof.under_way:
+        lines.append(Text(f"  {len(proof.under_way):,} events are under way; nothing is proven of them yet", "yellow"))
+    if proof.refused:
+        lines.append(Text(f"  {proof.refused:,} objects of what could not be delivered, below {REFUSED}", "yellow"))
+    return lines
+
+
+def main() -> int:
+    """Prove it, and print what there is; 1 where log and archive differ."""
+    proof = prove(targets.from_environment(), cli.whole_number("WAIT", WAIT_SECONDS))
+    for line in report(proof):
+        ui.console.print(line)
+    return 0 if proof.holds else 1
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,224 @@
+"""`make flags`: the feature flags in force, and with SET='name=value …' a changed version of them, checked and deployed.
+
+A name may go into a flag (fraud.hold_score=40). A value is JSON without spaces, a word, or words with commas between; without a
+value the stack's parameter applies again, as it does for every flag until it is set.
+STACK is a stack in the account and region of the environment's credentials, without one it is the local target. There, and with
+NOW=1, a change goes to everybody at once; otherwise with care: step by step, and back where an alarm goes off meanwhile.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, cast, get_args
+
+import boto3
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from jsonschema import Draft4Validator
+
+from devtools import cli, ui
+from devtools import target as targets
+from devtools.cli import UserError
+from fraud.domain import rules
+from orderflow.aws.flags import DEFAULT, version
+from orderflow.domain.countries import Country
+
+UNDER_WAY = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
+SERVED = frozenset({"COMPLETE", "BAKING"})
+DEPLOY_SECONDS = 120.0
+PAUSE_SECONDS = 0.5
+# Words that are easily mistaken for a JSON value.
+MEANT = {"True": "true", "False": "false"}
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The document that functions are given, its version and deployment; what is being deployed meanwhile, where something is.
+
+    Before the first deployment there are no flags, and the deployment is 0.
+    """
+
+    document: dict[str, Any]
+    version: str
+    number: int
+    under_way: dict[str, Any] | None
+
+
+class Place:
+    """Where the flags of a stack are; `outputs` are the stack's."""
+
+    def __init__(self, client: Any, outputs: Mapping[str, str]) -> None:
+        """Use an AppConfig client."""
+        self.client = client
+        try:
+            self.profile = {"ApplicationId": outputs["FlagsApplication"], "ConfigurationProfileId": outputs["FlagsProfile"]}
+            self.environment = {"ApplicationId": outputs["FlagsApplication"], "EnvironmentId": outputs["FlagsEnvironment"]}
+            self.at_once, self.with_care = outputs["FlagsAtOnce"], outputs["FlagsWithCare"]
+            self.rules = outputs["FraudRules"]
+        except KeyError as missing:
+            raise UserError(f"the stack has no output {missing}; deploy the present template first") from None
+
+    def schema(self) -> dict[str, Any]:
+        """What AppConfig itself checks documents against."""
+        [validator] = self.client.get_configuration_profile(**self.profile)["Validators"]
+        return json.loads(validator["Content"])
+
+    def deployments(self) -> list[dict[str, Any]]:
+        """The deployments of the flags, latest first."""
+        pages = self.client.get_paginator("list_deployments").paginate(**self.environment)
+        return sorted((one for page in pages for one in page["Items"]), key=lambda one: -one["DeploymentNumber"])
+
+    def in_force(self) -> InForce:
+        """What functions are given now."""
+        deployments = self.deployments()
+        served = next((one for one in deployments if one["State"] in SERVED), None)
+        under_way = next((one for one in deployments if one["State"] in UNDER_WAY), None)
+        if served is None:
+            return InForce({}, DEFAULT, 0, under_way)
+        content = self._content(served)
+        return InForce(json.loads(content), version(content), served["DeploymentNumber"], under_way)
+
+    def _content(self, deployment: dict[str, Any]) -> bytes:
+        number = int(deployment["ConfigurationVersion"])
+        return self.client.get_hosted_configuration_version(**self.profile, VersionNumber=number)["Content"].read()
+
+    def deploy(self, document: dict[str, Any], *, at_once: bool, why: str = "") -> dict[str, Any]:
+        """Deploy a document, which must be valid; at once it is waited for, and what is under way is taken back first.
+
+        Raises UserError where something else is under way, or AppConfig did not deploy it.
+        """
+        under_way = self.in_force().under_way
+        if under_way and not at_once:
+            raise UserError(f"deployment {under_way['DeploymentNumber']} is under way; wait for it, or take it back with NOW=1")
+        if under_way:
+            self._take_back(under_way["DeploymentNumber"])
+        content = json.dumps(document, indent=2).encode()
+        made = self.client.create_hosted_configuration_version(
+            **self.profile, Content=content, ContentType="application/json", Description=why[:1024]
+        )
+        try:
+            started = self.client.start_deployment(
+                **self.environment,
+                ConfigurationProfileId=self.profile["ConfigurationProfileId"],
+                ConfigurationVersion=str(made["VersionNumber"]),
+                DeploymentStrategyId=self.at_once if at_once else self.with_care,
+                Description=why[:1024],
+            )
+        except self.client.exceptions.ConflictException:
+            raise UserError("somebody else deployed flags at the same moment; look at `make flags` and try again") from None
+        return self._ended(started["DeploymentNumber"], {"COMPLETE"}) if at_once else started
+
+    def _take_back(self, number: int) -> None:
+        self.client.stop_deployment(**self.environment, DeploymentNumber=number, AllowRevert=True)
+        self._ended(number, {"ROLLED_BACK", "REVERTED"})
+
+    def _ended(self, number: int, expected: set[str]) -> dict[str, Any]:
+        deadline = time.monotonic() + DEPLOY_SECONDS
+        while (seen := self.client.get_deployment(**self.environment, DeploymentNumber=number))["State"] in UNDER_WAY:
+            if time.monotonic() > deadline:
+                raise UserError(f"deployment {number} is still {seen['State'].lower()}; look at `make flags` later")
+            time.sleep(PAUSE_SECONDS)
+        if seen["State"] not in expected:
+            raise UserError(f"deployment {number} is {seen['State'].lower().replace('_', ' ')}")
+        return seen
+
+
+def changed(document: dict[str, Any], changes: str, schema: dict[str, Any], fraud: str = "{}") -> dict[str, Any]:
+    """The document with changes such as `hold_every_order=true fraud.hold_score=40`; `fraud` is the stack's parameter FraudRules.
+
+    Raises UserError for what is no change, and for flags that make no sense afterwards.
+    """
+    after = deepcopy(document)
+    for word in changes.split():
+        name, equals, text = word.partition("=")
+        if not (name and equals):
+            raise UserError(f"SET takes name=value, not {word!r}; the names are {', '.join(schema['properties'])}")
+        _put(after, name.split("."), text, schema)
+    check(after, schema, fraud)
+    return after
+
+
+def _put(document: dict[str, Any], path: list[str], text: str, schema: dict[str, Any]) -> None:
+    *into, last = path
+    for step in into:
+        document = document.setdefault(step, {})
+        if not isinstance(document, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - what somebody else deployed
+            raise UserError(f"{'.'.join(path)} is no flag; {step} has nothing in it")
+    if text:
+        document[last] = _value(text, listed=schema["properties"].get(".".join(path), {}).get("type") == "array")
+    else:
+        document.pop(last, None)
+
+
+def _value(text: str, *, listed: bool) -> Any:
+    try:
+        return json.loads(MEANT.get(text, text))
+    except ValueError:
+        return text.split(",") if listed else text
+
+
+def check(document: dict[str, Any], schema: dict[str, Any], fraud: str) -> None:
+    """Refuse what AppConfig would refuse, and what the functions would not follow, with a UserError of one line."""
+    validator: Any = Draft4Validator(cast("Any", schema))
+    for error in sorted(validator.iter_errors(document), key=lambda error: list(map(str, error.absolute_path))):
+        place = ".".join(map(str, error.absolute_path))
+        raise UserError(f"{f'{place}: ' if place else ''}{error.message}")
+    try:
+        asked = rules.parse_flags(json.dumps(document).encode(), fraud)
+    except msgspec.DecodeError as error:
+        raise UserError(str(error)) from None
+    # Functions take any two letters: flags that were deployed before this check stay in force.
+    for country in sorted(asked.hold_countries - set(get_args(Country))):
+        raise UserError(f"hold_countries: {country} is no country of ISO 3166-1")
+
+
+def place_of(stack: str) -> Place:
+    """The flags of the local target, or of a stack on AWS. Raises UserError where there is no such stack."""
+    if not stack:
+        target = targets.from_environment()
+        return Place(target.client("appconfig"), target.outputs())
+    # A local endpoint of the environment is none for a stack that was named.
+    clients: Any = boto3.Session()
+    config = Config(ignore_configured_endpoint_urls=True)  # pyright: ignore[reportCallIssue] - the stub does not know the option
+    try:
+        [found] = clients.client("cloudformation", config=config).describe_stacks(StackName=stack)["Stacks"]
+    except (BotoCoreError, ClientError) as error:
+        raise UserError(f"stack {stack}: {error}") from None
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    return Place(clients.client("appconfig", config=config), outputs)
+
+
+def show(seen: InForce) -> None:
+    """Print the flags in force, with nothing left out, and what is being deployed."""
+    if seen.number:
+        ui.console.print(f"  flags {seen.version}, deployment {seen.number}", style="bold")
+        ui.console.print_json(json.dumps(seen.document), indent=2)
+    else:
+        ui.console.print("  no flags are deployed; the stack's parameters FraudRules and PaymentProvider apply")
+    if seen.under_way:
+        at = seen.under_way
+        ui.console.print(f"  deployment {at['DeploymentNumber']} is {at['State'].lower()}, {at.get('PercentageComplete', 0):.0f} %")
+
+
+def main() -> None:
+    """Show the flags, or change them."""
+    stack, changes = cli.option("STACK"), cli.option("SET")
+    place = place_of(stack)
+    seen = place.in_force()
+    if not changes:
+        show(seen)
+        return
+    document = changed(seen.document, changes, place.schema(), place.rules)
+    if document == seen.document:
+        ui.console.print("  nothing changes: these flags are in force")
+        return
+    deployed = place.deploy(document, at_once=not stack or bool(cli.option("NOW")), why=changes)
+    ui.console.print(f"  deployment {deployed['DeploymentNumber']} is {deployed['State'].lower()}; functions follow within FlagsTtlSeconds")
+    show(place.in_force())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,169 @@
+"""What staff ask and get: the shapes of the HTTP API, and who counts as staff."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from analytics.domain import counting_rules
+from analytics.domain.counting_rules import Rank
+from orderflow.aws.http import ApiEvent, Problem, caller
+from orderflow.domain.money import Money
+
+if TYPE_CHECKING:
+    from analytics.store import Sum
+
+GROUP = "staff"
+USUAL = 10
+
+type Per = Literal["minute", "day"]
+
+_FORMATS: dict[Per, str] = {"minute": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d"}
+_STEPS: dict[Per, timedelta] = {"minute": timedelta(minutes=1), "day": timedelta(days=1)}
+# So many periods at most, and so many where nothing is said.
+_MOST: dict[Per, int] = {"minute": 24 * 60, "day": 366}
+_FEW: dict[Per, int] = {"minute": 60, "day": 30}
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+_CATEGORY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+class Stretch(Struct, frozen=True):
+    """The periods that are asked for, ends included, by their names."""
+
+    per: Per
+    first: str
+    last: str
+
+    @property
+    def wholes(self) -> list[str]:
+        """The periods that these are parts of: the hours of minutes, the months of days."""
+        found = dict[str, None]()
+        moment, last = (datetime.strptime(name, _FORMATS[self.per]).replace(tzinfo=UTC) for name in (self.first, self.last))
+        while moment <= last:
+            found[counting_rules.parent(moment.strftime(_FORMATS[self.per]))] = None
+            moment += _STEPS[self.per]
+        return list(found)
+
+
+class Outcome(Struct, frozen=True):
+    """How many orders came to an outcome, and which share of all outcomes of the period that is, in hundredths of a per cent."""
+
+    outcome: str
+    orders: int
+    basis_points: int
+
+
+class Sales(Struct, frozen=True):
+    """What a minute or day (UTC) comes to; `revenue` is of orders confirmed in it, whatever became of them.
+
+    `outcomes` has each order once, by its first outcome; `cancelled_later` counts those cancelled after their confirmation.
+    """
+
+    period: str
+    orders: int
+    outcomes: tuple[Outcome, ...]
+    revenue: tuple[Money, ...]
+    refunds: tuple[Money, ...]
+    stock_outs: int
+    cancelled_later: int
+
+
+class SalesAnswer(Struct, frozen=True):
+    """The periods in which something happened, earliest first."""
+
+    per: Literal["minute", "day"]
+    sales: tuple[Sales, ...]
+
+
+class LeaderboardAnswer(Struct, frozen=True, omit_defaults=True):
+    """What sells best by units of confirmed orders: of a day (UTC) or, without one, of all times; of a category, or of all."""
+
+    products: tuple[Rank, ...]
+    day: str | None = None
+    category: str | None = None
+
+
+def staff(event: ApiEvent) -> None:
+    """Let members of the staff pass.
+
+    Raises:
+        Problem: 401 when nobody is known, 403 when it is none of the staff.
+    """
+    if GROUP not in caller(event).groups:
+        raise Problem(403, "forbidden", "Forbidden", f"only members of the group {GROUP} may do this")
+
+
+def stretch(event: ApiEvent, now: datetime) -> Stretch:
+    """Return the periods that a request asks for; the latest ones where it does not say.
+
+    Raises:
+        Problem: 400 for a `per` that is neither minute nor day, ends that are no such periods, or too many of them.
+    """
+    asked = event.get("queryStringParameters") or {}
+    per = asked.get("per", "day")
+    if per != "day" and per != "minute":  # noqa: PLR1714 - the type checker follows this
+        raise _invalid("per", "minute or day")
+    step = _STEPS[per]
+    last = _moment(asked, "to", per) or now
+    first = _moment(asked, "from", per) or last - (_FEW[per] - 1) * step
+    if not timedelta(0) <= last - first < _MOST[per] * step:
+        raise _invalid("from", f"not after `to`, and for {_MOST[per]} of them at most")
+    return Stretch(per, first.strftime(_FORMATS[per]), last.strftime(_FORMATS[per]))
+
+
+def board(event: ApiEvent) -> tuple[str, str, int]:
+    """Return the period, the category (empty for all), and how many products a request asks for.
+
+    Raises:
+        Problem: 400 for a day that is none, a category that cannot be one, or a limit that is not 1 to 100.
+    """
+    asked = event.get("queryStringParameters") or {}
+    day = _moment(asked, "day", "day")
+    category = asked.get("category", "")
+    if category and not _CATEGORY.fullmatch(category):
+        raise _invalid("category", "small letters, digits and hyphens, 64 at most")
+    limit = asked.get("limit", str(USUAL))
+    if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(counting_rules.TOP)) and 1 <= int(limit) <= counting_rules.TOP):
+        raise _invalid("limit", f"a whole number from 1 to {counting_rules.TOP}")
+    return day.strftime(_FORMATS["day"]) if day else counting_rules.ALL, category, int(limit)
+
+
+def sales(one: Sum) -> Sales:
+    """Return a period's sum as it is answered."""
+    outcomes = counting_rules.part(one.counters, "outcome")
+    decided = sum(outcomes.values())
+    return Sales(
+        period=one.period,
+        orders=one.counters.get("orders", 0),
+        outcomes=tuple(Outcome(name, orders, orders * 10_000 // decided) for name, orders in sorted(outcomes.items())),
+        revenue=_money(one, "revenue"),
+        refunds=_money(one, "refunds"),
+        stock_outs=one.counters.get("stock_outs", 0),
+        cancelled_later=one.counters.get("cancelled_later", 0),
+    )
+
+
+def _money(one: Sum, name: str) -> tuple[Money, ...]:
+    return tuple(Money(amount, currency) for currency, amount in sorted(counting_rules.part(one.counters, name).items()))
+
+
+def _moment(asked: Mapping[str, str], name: str, per: Per) -> datetime | None:
+    if name not in asked:
+        return None
+    text, form = asked[name], _FORMATS[per]
+    try:
+        moment = datetime.strptime(text, form).replace(tzinfo=UTC)
+    except ValueError:
+        moment = None
+    # strptime is content with a month of one digit. At the ends of the calendar there is no period before or after.
+    if moment is None or moment.strftime(form) != text or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise _invalid(name, "2026-11-21" if per == "day" else "2026-11-21T12:46, in UTC")
+    return moment
+
+
+def _invalid(field: str, wanted: str) -> Problem:
+    return Problem(400, "parameter-invalid", "Parameter invalid", f"{field}: {wanted}", field=field)

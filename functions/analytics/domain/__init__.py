@@ -1,0 +1,1 @@
+"""Rules of the analytics context: pure functions without AWS."""

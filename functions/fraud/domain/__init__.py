@@ -1,0 +1,1 @@
+"""Rules of the fraud context: pure functions without AWS."""

@@ -1,0 +1,1 @@
+"""Rules of the identity context: pure functions without AWS."""

@@ -1,0 +1,1 @@
+"""Rules of the inventory context: pure functions without AWS."""

@@ -1,0 +1,1 @@
+"""Rules of the invoices context: pure functions without AWS."""

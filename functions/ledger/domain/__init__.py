@@ -1,0 +1,1 @@
+"""Rules of the ledger context: pure functions without AWS."""

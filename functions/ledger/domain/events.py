@@ -1,0 +1,20 @@
+"""What the ledger itself has to tell. It is about the books and no step of an order's life, so it is on no order's log."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from orderflow.domain.ledger_events import SOURCE, Difference, Kind, LedgerDifferenceFound
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["SOURCE", "Difference", "Kind", "LedgerDifferenceFound", "found"]
+
+
+def found(difference: Difference, moment: datetime) -> LedgerDifferenceFound:
+    """Return the event that tells of a difference."""
+    parts = (difference.kind, difference.place, difference.currency, difference.account, difference.expected, difference.found)
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+    return LedgerDifferenceFound(event_id=f"ledger:{digest[:26]}", found_at=moment, data=difference)

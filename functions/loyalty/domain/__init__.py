@@ -1,0 +1,1 @@
+"""Rules of the loyalty context: pure functions without AWS."""

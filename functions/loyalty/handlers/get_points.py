@@ -1,0 +1,17 @@
+"""`GET /points`: how many points the caller has."""
+
+from __future__ import annotations
+
+from loyalty.api_models import PointsAnswer
+from loyalty.store import Points
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from orderflow.aws.http import ApiEvent, Response, answer, api, caller
+
+POINTS = Points(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"))
+
+
+@api
+def handler(event: ApiEvent) -> Response:
+    """Answer an API Gateway event with the caller's points."""
+    return answer(200, PointsAnswer(POINTS.balance(caller(event).customer_id)))

@@ -1,0 +1,1 @@
+"""Rules of the notifications context: pure functions without AWS."""

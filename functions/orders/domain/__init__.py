@@ -1,0 +1,1 @@
+"""Rules of the orders context: pure functions without AWS."""

@@ -1,0 +1,137 @@
+"""What an order costs and what it is called: pure rules."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta, Struct
+
+from orderflow.domain.events import Category, Line, Sku, StockLine
+from orderflow.domain.money import Money, charge_step, written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+MAX_QUANTITY = 999
+MAX_PRICE = 10**11
+
+
+class Product(Struct, frozen=True):
+    """A product as the catalogue offers it, such that events can carry it."""
+
+    sku: Sku
+    name: Annotated[str, Meta(min_length=1)]
+    unit_price: Money
+    active: bool = True
+    category: Category | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the price to what can be charged, and be exact in any reader's numbers."""
+        if not 0 <= self.unit_price.amount <= MAX_PRICE:
+            message = f"a price is 0 to {MAX_PRICE} minor units, not {self.unit_price.amount}"
+            raise ValueError(message)
+
+
+class UnknownProducts(ValueError):
+    """The catalogue does not offer these products."""
+
+    def __init__(self, skus: Sequence[str]) -> None:
+        """Name the products, in the order in which they were asked for."""
+        super().__init__(f"not in the catalogue: {', '.join(skus)}")
+        self.skus = tuple(skus)
+
+
+class MixedCurrencies(ValueError):
+    """The products of one order are priced in more than one currency."""
+
+
+class NotChargeable(ValueError):
+    """Products have prices that no payment provider can charge or refund piece by piece."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        """Name the products, and what their prices have to be multiples of."""
+        prices = ", ".join(f"{product.sku} at {written(product.unit_price)}" for product in products)
+        currency = products[0].unit_price.currency
+        super().__init__(f"{prices}: providers charge multiples of {written(Money(charge_step(currency), currency))}")
+        self.skus = tuple(product.sku for product in products)
+
+
+class NothingToPay(ValueError):
+    """The order costs nothing, and there is no payment of nothing to confirm it by."""
+
+
+class QuantityTooLarge(ValueError):
+    """The lines of one product add up to more than one line may have."""
+
+
+def order_id(customer_id: str, idempotency_key: str) -> str:
+    """Return the id of the order that a customer places with a key: always the same one."""
+    return "ord_" + _identifier(customer_id, idempotency_key)
+
+
+def return_id(order: str, idempotency_key: str) -> str:
+    """Return the id of the return that is announced for an order with a key: always the same one."""
+    return "ret_" + _identifier(order, idempotency_key)
+
+
+def _identifier(owner: str, idempotency_key: str) -> str:
+    """Return 128 bits of SHA-256 over both, with the length of the first between so that no two pairs run together into one text."""
+    digest = hashlib.sha256(f"{len(owner)}:{owner}:{idempotency_key}".encode()).digest()[:16]
+    return base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+def merge(requested: Sequence[StockLine], most: int = MAX_QUANTITY) -> tuple[StockLine, ...]:
+    """Return one line per product, in the order of first mention, quantities added up.
+
+    Raises:
+        QuantityTooLarge: a product is asked for more than `most` times.
+    """
+    quantities: dict[str, int] = {}
+    for line in requested:
+        quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
+    for sku, quantity in quantities.items():
+        if quantity > most:
+            message = f"{sku} is asked for {quantity} times; {most} is the most"
+            raise QuantityTooLarge(message)
+    return tuple(StockLine(sku, quantity) for sku, quantity in quantities.items())
+
+
+def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> tuple[tuple[Line, ...], Money]:
+    """Return the priced lines and their total, in minor units of their one currency.
+
+    `requested` has one line per product and at least one.
+
+    Raises:
+        UnknownProducts: the catalogue has no such product, or does not sell it any more.
+        MixedCurrencies: the products are priced in several currencies.
+        NothingToPay: the total is zero.
+        NotChargeable: a price is not a multiple of what payment providers charge. What holds for every price
+            holds for every parcel and every refund, which are sums of prices.
+    """
+    offered = {line.sku: catalogue.get(line.sku) for line in requested}
+    unknown = [sku for sku, product in offered.items() if product is None or not product.active]
+    if unknown:
+        raise UnknownProducts(unknown)
+    products = {sku: product for sku, product in offered.items() if product}
+    currencies = sorted({product.unit_price.currency for product in products.values()})
+    if len(currencies) > 1:
+        message = f"one order has one currency, not {' and '.join(currencies)}"
+        raise MixedCurrencies(message)
+    odd = [product for product in products.values() if product.unit_price.amount % charge_step(product.unit_price.currency)]
+    if odd:
+        raise NotChargeable(odd)
+    lines = tuple(_line(products[line.sku], line.quantity) for line in requested)
+    total = reduce(add, (line.unit_price.times(line.quantity) for line in lines))
+    if total.amount <= 0:
+        message = f"the order costs {written(total)}; add a product that costs something"
+        raise NothingToPay(message)
+    return lines, total
+
+
+def _line(product: Product, quantity: int) -> Line:
+    return Line(product.sku, product.name, quantity, product.unit_price, product.category)

@@ -1,0 +1,27 @@
+"""Saga step: confirm the order once stock is reserved and payment authorized."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow.aws.observability import observed
+from orderflow.domain.commands import ConfirmOrder
+from orderflow.domain.order import obstacle
+from orders.saga_step import Result, Step, carry_out
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@observed
+def handler(event: Step, _context: LambdaContext) -> Result:
+    """Answer `confirmed`, also for an order that was confirmed before; otherwise what it is instead."""
+    order = carry_out(event["order_id"], ConfirmOrder())
+    match obstacle(order):
+        case "held" | "failing" | "cancelling" | "unreserved" as outcome:
+            return {"outcome": outcome}
+        case "ended":
+            return {"outcome": "confirmed" if order.confirmed_at else "ended"}
+        case None:
+            message = f"{order.order_id} is {order.state}: authorize comes before confirm"
+            raise RuntimeError(message)

@@ -1,0 +1,37 @@
+"""Saga step: end an order after everything it held has been given back, as rejected or as cancelled, and delete its payment token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from orderflow.aws.observability import observed
+from orderflow.aws.payment_tokens import PaymentTokens
+from orderflow.domain.commands import CancelOrder, RejectOrder
+from orderflow.domain.order import standing
+from orders.saga_step import LOG, Result, Step
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamodb"))
+
+
+@observed
+def handler(event: Step, _context: LambdaContext) -> Result:
+    """Answer `rejected` or `cancelled`, also for an order that was before, or `ended` for one that goes on."""
+    order = LOG.load(event["order_id"])
+    if order.state in {"failing", "cancelling"}:
+        # Nothing authorizes it any more. Once it has ended, nothing would repeat a deletion that a crash prevented.
+        TOKENS.delete(order.order_id)
+    command = CancelOrder() if order.cancellation else RejectOrder()
+    order = LOG.record(order, command, source="orders")
+    match order.state:
+        case "rejected" | "cancelled" as outcome:
+            return {"outcome": outcome}
+        case _ if standing(order) == "ended":
+            return {"outcome": "ended"}
+        case state:
+            message = f"{order.order_id} is {state} and still holds something: void and release come before close"
+            raise RuntimeError(message)

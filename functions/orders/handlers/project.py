@@ -1,0 +1,39 @@
+"""Keeps the list of orders current: an event wakes it, and the order as the log has it now becomes its row.
+
+So deliveries may come twice, late and in any order, and a replay from the archive does no harm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orderflow.aws import settings
+from orderflow.aws.batch import PartialFailures, RetryQueue, each_change
+from orderflow.aws.clients import client
+from orderflow.aws.observability import logger, observed
+from orderflow.aws.order_log import OrderLog
+from orders import summaries
+from orders.summary_store import OrderView
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+VIEW = OrderView(settings.required("ORDER_VIEW_TABLE"), client("dynamodb"))
+RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
+    """Project the orders that a batch of the log's stream, or of the queue, is about; answer with the messages that have to come back."""
+    return each_change(event, project, RETRIES)
+
+
+def project(order_id: str, version: int | None = None) -> None:
+    """Write the order's row as it is now, or was at `version` at the least, unless a newer one is there.
+
+    Raises:
+        OrderNotFound: there is no such order.
+    """
+    row = summaries.row(LOG.load(order_id, version))
+    logger.info("listed" if VIEW.put(row) else "listed before", state=row.state, order_version=row.version)

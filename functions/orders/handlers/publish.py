@@ -1,0 +1,92 @@
+"""The outbox: carries every event of the order log's own stream to the event stream, and most of them to the event bus.
+
+At least once, and in no promised order: what was refused comes after what was taken with it. A
+batch whose events did not all arrive raises, so it comes again; consumers take duplicates by event
+id and order by version. A record that no retry can help is parked in the dead-letter queue, so that
+its shard goes on. Of the sampled orders it is noted what is published, for operations.handlers.publish_missing_events.
+
+An item of the log that was overwritten or deleted, which no code here does, is reported and never published.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orderflow.aws import publisher, settings
+from orderflow.aws.clients import client
+from orderflow.aws.event_bus import TooLarge
+from orderflow.aws.observability import add_nonzero_metric, logger, observed
+from orderflow.aws.order_log import UPDATE_MARKERS
+from orderflow.aws.outbox_index import Unpublished
+from orderflow.domain.events import UnknownEvent
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from orderflow.aws.publisher import Letter
+
+OUTLETS = publisher.of_this_function()
+DEAD_LETTERS = settings.required("PUBLISH_DEAD_LETTERS_URL")
+UNPUBLISHED = Unpublished(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+_sqs = client("sqs")
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
+    """Publish a batch of the table's stream and answer how many events it had."""
+    logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])
+    found = [(record, letter) for record in event["Records"] if _is_insert(record) and (letter := _letter(record))]
+    OUTLETS.put([letter for _, letter in found])
+    for record, _ in found:
+        _note(record)
+    return {"published": len(found)}
+
+
+def _is_insert(record: dict[str, Any]) -> bool:
+    """Tell whether a record is of an appended event; one that changed or deleted an event is reported."""
+    if record["eventName"] == "INSERT":
+        return True
+    changed = record["dynamodb"]
+    if not any(marker in changed.get("NewImage", {}) for marker in UPDATE_MARKERS):
+        logger.error("order_log_overwritten", key=changed["Keys"], change=record["eventName"])
+        add_nonzero_metric("OrderLogOverwrites", MetricUnit.Count, 1)
+    return False
+
+
+def _letter(record: dict[str, Any]) -> Letter | None:
+    try:
+        return OUTLETS.letter(record["dynamodb"]["NewImage"]["event"]["S"])
+    except (KeyError, msgspec.DecodeError, UnknownEvent, TooLarge) as error:
+        _park(record, error)
+        return None
+
+
+def _note(record: dict[str, Any]) -> None:
+    """Note that an event of a sampled order is published. Where that fails, it is published again: no reason to stop the stream."""
+    if "outbox" not in record["dynamodb"]["NewImage"]:
+        return
+    key = record["dynamodb"]["Keys"]
+    try:
+        UNPUBLISHED.clear(key["order_id"]["S"], int(key["version"]["N"]))
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("not noted as published", key=key, error=type(error).__name__)
+
+
+def _event_id(record: dict[str, Any]) -> str | None:
+    try:
+        key = record["dynamodb"]["Keys"]
+        return f"{key['order_id']['S']}:{key['version']['N']}"
+    except KeyError:
+        return None
+
+
+def _park(record: dict[str, Any], error: Exception) -> None:
+    """Send the record's key, never its contents, to the dead-letter queue."""
+    key = record.get("dynamodb", {}).get("Keys", {})
+    logger.error("parked a record that cannot be published", key=key, error=type(error).__name__)
+    body = msgspec.json.encode({"key": key, "error": type(error).__name__}).decode()
+    _sqs.send_message(QueueUrl=DEAD_LETTERS, MessageBody=body)

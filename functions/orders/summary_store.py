@@ -1,0 +1,117 @@
+"""The table OrderView: a row for each order, by customer and newest first. It can be made again from the log at any time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from orderflow.aws.cursor import Position
+from orderflow.aws.order_log import timestamp
+from orderflow.domain.money import Money
+from orders.summaries import Row
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Key = dict[str, Any]
+
+# Of a filtered list so many rows are read at once, and so many times for one request.
+_READ_AT_ONCE = 250
+_READS = 8
+
+
+class OrderView:
+    """Reads and writes the rows."""
+
+    def __init__(self, table: str, client: DynamoDBClient) -> None:
+        """Work on the DynamoDB table named `table`."""
+        self._table = table
+        self._client = client
+
+    def put(self, row: Row) -> bool:
+        """Write an order's row, and say whether it was news: an older one never replaces a newer one."""
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=_item(row),
+                ConditionExpression="attribute_not_exists(customer_id) OR #version < :version",
+                ExpressionAttributeNames={"#version": "version"},
+                ExpressionAttributeValues={":version": {"N": str(row.version)}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def page(self, customer_id: str, *, state: str | None, limit: int, after: Position | None) -> tuple[list[Row], Position | None]:
+        """Return up to `limit` of a customer's orders, newest first, and the position to go on from.
+
+        A filtered page may have fewer, or none, though there is more to come: reading a customer's orders
+        ends after a bounded number of them.
+        """
+        found: list[Row] = []
+        for _ in range(_READS):
+            items, after = self._read(customer_id, state, _READ_AT_ONCE if state else limit + 1, after)
+            found += map(_row, items)
+            if len(found) > limit:
+                return found[:limit], _position(found[limit - 1])
+            if after is None:
+                break
+        return found, after
+
+    def drop(self, at_once: int) -> int:
+        """Delete up to so many rows, whichever they are, and return how many there were."""
+        items = self._client.scan(TableName=self._table, Limit=at_once, ProjectionExpression="customer_id, place")["Items"]
+        for key in items:
+            self._client.delete_item(TableName=self._table, Key=key)
+        return len(items)
+
+    def _read(
+        self, customer_id: str, state: str | None, at_once: int, after: Position | None
+    ) -> tuple[list[dict[str, Any]], Position | None]:
+        wanted: Any = {"Limit": at_once, "ExpressionAttributeValues": {":customer": {"S": customer_id}}}
+        if state:
+            wanted |= {"FilterExpression": "#state = :state", "ExpressionAttributeNames": {"#state": "state"}}
+            wanted["ExpressionAttributeValues"][":state"] = {"S": state}
+        if after:
+            wanted["ExclusiveStartKey"] = {"customer_id": {"S": customer_id}, "place": {"S": _place(after)}}
+        answer = self._client.query(
+            TableName=self._table, KeyConditionExpression="customer_id = :customer", ScanIndexForward=False, **wanted
+        )
+        last: Key = answer.get("LastEvaluatedKey") or {}
+        return answer["Items"], Position(*last["place"]["S"].split("#", 1)) if last else None
+
+
+def _position(row: Row) -> Position:
+    return Position(timestamp(row.placed_at), row.order_id)
+
+
+def _place(position: Position) -> str:
+    return f"{position.moment}#{position.order_id}"
+
+
+def _item(row: Row) -> dict[str, Any]:
+    return {
+        "customer_id": {"S": row.customer_id},
+        "place": {"S": _place(_position(row))},
+        "order_id": {"S": row.order_id},
+        "placed_at": {"S": timestamp(row.placed_at)},
+        "state": {"S": row.state},
+        "amount": {"N": str(row.total.amount)},
+        "currency": {"S": row.total.currency},
+        "items": {"N": str(row.items)},
+        "version": {"N": str(row.version)},
+        "updated_at": {"S": timestamp(row.updated_at)},
+    }
+
+
+def _row(item: dict[str, Any]) -> Row:
+    return Row(
+        customer_id=item["customer_id"]["S"],
+        order_id=item["order_id"]["S"],
+        placed_at=datetime.fromisoformat(item["placed_at"]["S"]),
+        state=item["state"]["S"],
+        total=Money(int(item["amount"]["N"]), item["currency"]["S"]),
+        items=int(item["items"]["N"]),
+        version=int(item["version"]["N"]),
+        updated_at=datetime.fromisoformat(item["updated_at"]["S"]),
+    )

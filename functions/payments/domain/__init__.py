@@ -1,0 +1,1 @@
+"""Rules of the payments context: pure functions without AWS."""

@@ -1,0 +1,33 @@
+"""Amounts that cannot be charged, and the least that can, by currency: Stripe's minimums (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
+
+The sandbox declines what is below. Stripe itself decides by the currency in which the account settles.
+"""
+
+from __future__ import annotations
+
+from orderflow.domain.money import Money, charge_step
+
+AMOUNT_TOO_SMALL = "amount_too_small"
+AMOUNT_INVALID = "amount_invalid"
+
+# Minor units.
+_MINIMUMS = {
+    **dict.fromkeys(("AUD", "BRL", "CAD", "CHF", "EUR", "INR", "NZD", "SGD", "USD", "JPY"), 50),
+    **dict.fromkeys(("AED", "MYR", "PLN", "RON"), 200),
+    **dict.fromkeys(("NOK", "SEK"), 300),
+    **dict.fromkeys(("MXN", "THB"), 1000),
+    "BGN": 100,
+    "COP": 200_000,
+    "CZK": 1500,
+    "DKK": 250,
+    "GBP": 30,
+    "HKD": 400,
+    "HUF": 17_500,
+}
+
+
+def refusal(amount: Money) -> str | None:
+    """Return why an amount cannot be charged, None for one that can be; where no minimum is published, for anything above zero."""
+    if amount.amount < _MINIMUMS.get(amount.currency, 1):
+        return AMOUNT_TOO_SMALL
+    return AMOUNT_INVALID if amount.amount % charge_step(amount.currency) else None

@@ -1,0 +1,1 @@
+"""Lambda entry points of the payments context, one file per use case."""

@@ -1,0 +1,71 @@
+"""The door for what the payment provider tells: takes what it signed, and leaves the work to a queue.
+
+Stripe signs and words its messages in its own way; the sandbox, and what is written for this door, in ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from orderflow.aws.http import ApiEvent, Response, answer, api, document_of, header, shaped
+from orderflow.aws.webhooks import Secret, secrets_of, sent_body, signed_body, unsigned
+from orderflow.domain import documents
+from payments.domain import webhook_events
+from payments.providers import StripeSecret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STRIPES_HEADER = "Stripe-Signature"
+REFUSED = "this is no event that Stripe signed just now"
+
+SQS = client("sqs")
+SECRET = Secret(settings.required("PAYMENTS_WEBHOOK_SECRET"), client("secretsmanager"))
+QUEUE_URL = settings.required("PAYMENTS_NOTICE_QUEUE_URL")
+
+
+@api
+def handler(event: ApiEvent) -> Response:
+    """Answer 202 as soon as the queue has the message, or it concerns nobody here."""
+    return ACCEPT(event)
+
+
+def ours(event: ApiEvent) -> Response:
+    """Keep a message that is signed and worded in our way."""
+    document = documents.cleaned(document_of(signed_body(event, SECRET)))
+    # An alias has to be named: it is a union of messages.
+    return _kept(document, shaped(document, webhook_events.Notice.__value__).message_id)
+
+
+def stripes() -> Callable[[ApiEvent], Response]:
+    """Return what keeps an event that Stripe signed, if it concerns a payment."""
+    from payments.stripe.webhook_events import NotFromStripe, StripeEvent, essence, notice  # noqa: PLC0415 - 0.5 s that only its users shall pay
+
+    def keep(event: ApiEvent) -> Response:
+        body = sent_body(event)
+        signature = header(event, STRIPES_HEADER)
+        if not signature:
+            # Before the secret is fetched, which an unsigned message is not worth.
+            raise unsigned(REFUSED, f"the header {STRIPES_HEADER} is missing")
+        secret = msgspec.json.decode(SECRET(), type=StripeSecret).webhook_secret
+        try:
+            told = notice(body, signature, secrets_of(secret))
+        except NotFromStripe as refused:
+            raise unsigned(REFUSED, str(refused)) from None
+        if told is None:
+            return answer(202, {"message_id": msgspec.json.decode(body, type=StripeEvent).id})
+        return _kept(documents.cleaned(msgspec.json.decode(essence(body))), told.message_id)
+
+    return keep
+
+
+ACCEPT = stripes() if settings.required("PAYMENT_PROVIDER") == "stripe" else ours
+
+
+def _kept(document: Any, message_id: str) -> Response:
+    SQS.send_message(QueueUrl=QUEUE_URL, MessageBody=documents.written(document))
+    return answer(202, {"message_id": message_id})

@@ -1,0 +1,24 @@
+"""Saga step of the compensation: give back what is held for the order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from orderflow.aws.observability import observed
+from payments import settlement_service
+from payments.saga_step import LOG, PROVIDER, Step
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Result(TypedDict):
+    """What the step answers; the saga's Choice reads it."""
+
+    outcome: settlement_service.VoidOutcome
+
+
+@observed
+def handler(event: Step, _context: LambdaContext) -> Result:
+    """Answer `voided`, `nothing_to_void`, or `ended` for an order that came to its end."""
+    return {"outcome": settlement_service.void(LOG, PROVIDER, event["order_id"])}

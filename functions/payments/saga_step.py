@@ -1,0 +1,20 @@
+"""What the saga's steps of this context share."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from orderflow.aws.order_log import OrderLog
+from payments.providers import provider
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+PROVIDER = provider(settings.required("PAYMENT_PROVIDER"))
+
+
+class Step(TypedDict):
+    """What the saga gives a step."""
+
+    order_id: str
+    correlation_id: str

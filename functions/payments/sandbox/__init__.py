@@ -1,0 +1,1 @@
+"""The sandbox payment provider, for local stacks and trials."""

@@ -1,0 +1,247 @@
+"""The sandbox provider's rules: what a request makes of an account. No AWS, no clock.
+
+An account is all that the provider knows under one key. The functions take the account as it is
+(None when there is none) and return it as it is afterwards; returning it unchanged means that the
+request has had its effect already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from orderflow.domain.money import Money, charge_step
+from payments.domain import minimums
+from payments.provider import (
+    Authorized,
+    Capture,
+    Contradiction,
+    Declined,
+    Payment,
+    ProviderRefused,
+    ProviderUnavailable,
+    Refund,
+    RefundStatus,
+    Voided,
+)
+
+TIMEOUT_BEFORE = "tok_timeout_before"
+TIMEOUT_AFTER = "tok_timeout_after"
+SLOW = "tok_slow"
+UNAVAILABLE = "tok_unavailable"
+EXPIRES = "tok_expires"
+REFUND_PENDING = "tok_refund_pending"
+REFUND_FAILS = "tok_refund_fails"
+REFUND_FAILS_ONCE = "tok_refund_fails_once"
+REFUND_FAILS_LATER = "tok_refund_fails_later"
+
+type Kind = Literal["capture", "refund"]
+
+_KINDS = ("capture", "refund", "void")
+_TROUBLES = {
+    *(f"tok_{kind}_{what}" for kind in _KINDS for what in ("timeout_before", "timeout_after", "unavailable")),
+    *(EXPIRES, REFUND_PENDING, REFUND_FAILS, REFUND_FAILS_ONCE, REFUND_FAILS_LATER),
+}
+_GOOD = {"tok_approved", TIMEOUT_BEFORE, TIMEOUT_AFTER, SLOW} | _TROUBLES
+# What Stripe answers, with 402 or with 400, for means of payment that cannot be charged.
+_DECLINES = {
+    "tok_declined": "card_declined",
+    "tok_insufficient_funds": "insufficient_funds",
+    "tok_unsupported": "payment_method_unsupported_type",
+    "tok_wrong_currency": "payment_method_currency_mismatch",
+}
+
+
+class Account(Struct, frozen=True):
+    """What the provider knows under one key.
+
+    `payment` is None while an attempt was lost before it took effect. `request` fingerprints the
+    parameters of the authorization; it is empty where a void came first. `trouble` is what a test token
+    has in store for later requests, and `lost` names those whose first attempt was lost because of it.
+    """
+
+    payment: Payment | None
+    request: str = ""
+    trouble: str = ""
+    lost: tuple[str, ...] = ()
+
+
+def authorize(account: Account | None, key: str, token: str, amount: Money) -> Account:
+    """Return the account after a request to hold `amount`.
+
+    Raises:
+        ProviderRefused: idempotency_key_reused, or amount_invalid when it is negative.
+    """
+    if amount.amount < 0:
+        raise ProviderRefused(Contradiction.AMOUNT_INVALID)
+    request = _digest(token, str(amount.amount), amount.currency)
+    if account is None and token == TIMEOUT_BEFORE:
+        return Account(None, request)
+    if account is None or account.payment is None:
+        return Account(_judge(key, token, amount), request, token.removeprefix("tok_") if token in _TROUBLES else "")
+    if account.request not in {"", request}:
+        raise ProviderRefused(Contradiction.KEY_REUSED)
+    return account
+
+
+def void(account: Account | None) -> Account:
+    """Return the account with nothing held; for an unknown key, one that can never hold anything.
+
+    Raises:
+        ProviderUnavailable: the token says so.
+    """
+    match account:
+        case None | Account(payment=None):
+            return Account(Voided(), account.request if account else "")
+        case Account(payment=Authorized() as payment) if holds(payment):
+            return _attempt_lost(account, "void", "void") or replace(account, payment=_given_back(payment))
+        case _:
+            return account
+
+
+def expire(account: Account | None) -> Account:
+    """Return the account after its hold lapsed.
+
+    Raises:
+        ProviderRefused: unknown_payment or not_authorized.
+    """
+    if account is None or account.payment is None:
+        raise ProviderRefused(Contradiction.UNKNOWN_PAYMENT)
+    if not isinstance(account.payment, Authorized) or not holds(account.payment):
+        raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
+    return replace(account, payment=_given_back(account.payment))
+
+
+def capture(account: Account | None, key: str, amount: Money) -> Account:
+    """Return the account after a capture under its own `key`; without the capture where the attempt was lost or the hold lapsed.
+
+    Raises:
+        ProviderRefused: unknown_payment, not_authorized, idempotency_key_reused, amount_invalid,
+            amount_exceeded or currency_mismatch.
+        ProviderUnavailable: the token says so.
+    """
+    account, payment = _movable(account)
+    if movement(account, key):
+        return _repeated(account, "capture", key, amount)
+    if not isinstance(payment, Authorized):
+        raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
+    _check(amount, payment.amount.currency, payment.amount.amount - payment.captured)
+    if account.trouble == EXPIRES.removeprefix("tok_"):
+        return expire(account)
+    taken = replace(payment, captures=(*payment.captures, Capture(key, _identifier("cap", key), amount)))
+    return _attempt_lost(account, "capture", key) or replace(account, payment=taken)
+
+
+def refund(account: Account | None, key: str, amount: Money) -> Account:
+    """Return the account after a refund under its own `key`; without it where the attempt was lost.
+
+    Raises:
+        ProviderRefused: as for a capture; amount_exceeded where more would be given back than was captured.
+        ProviderUnavailable: the token says so.
+    """
+    account, payment = _movable(account)
+    if movement(account, key):
+        return _repeated(account, "refund", key, amount)
+    if not payment.captures:
+        raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)
+    _check(amount, payment.captures[0].amount.currency, payment.refundable)
+    status = _refund_status(account, payment)
+    new = Refund(key, _identifier("ref", key), amount, status, "declined" if status == "failed" else "")
+    given = replace(payment, refunds=(*payment.refunds, new))
+    return _attempt_lost(account, "refund", key) or replace(account, payment=given)
+
+
+def _refund_status(account: Account, payment: Authorized | Voided) -> RefundStatus:
+    match account.trouble:
+        case "refund_pending":
+            return "pending"
+        case "refund_fails":
+            return "failed"
+        case "refund_fails_once" if not payment.refunds:
+            return "failed"
+        case _:
+            return "succeeded"
+
+
+def conclude_refunds(account: Account | None) -> Account:
+    """Return the account after its bank dealt with its refunds: pending ones succeed, and those of `tok_refund_fails_later` fail.
+
+    Raises:
+        ProviderRefused: unknown_payment or not_authorized.
+    """
+    account, payment = _movable(account)
+    return replace(account, payment=replace(payment, refunds=tuple(_concluded(account, one) for one in payment.refunds)))
+
+
+def _concluded(account: Account, refund: Refund) -> Refund:
+    if account.trouble == REFUND_FAILS_LATER.removeprefix("tok_"):
+        return replace(refund, status="failed", reason="expired_or_canceled_card")
+    return replace(refund, status="succeeded") if refund.status == "pending" else refund
+
+
+def movement(account: Account | None, key: str) -> Capture | Refund | None:
+    """Return the capture or refund that took place under its own `key`."""
+    if account is None or not isinstance(account.payment, Authorized | Voided):
+        return None
+    return next((one for one in (*account.payment.captures, *account.payment.refunds) if one.key == key), None)
+
+
+def holds(payment: Payment) -> bool:
+    """Tell whether a payment holds anything that was not captured."""
+    return isinstance(payment, Authorized) and (not payment.captures or payment.captured < payment.amount.amount)
+
+
+def _judge(key: str, token: str, amount: Money) -> Payment:
+    if refused := minimums.refusal(amount):
+        return Declined(refused)
+    if token in _GOOD:
+        return Authorized(_identifier("auth", key), amount)
+    return Declined(_DECLINES.get(token, "invalid_token"))
+
+
+def _given_back(payment: Authorized) -> Voided:
+    return Voided(payment.authorization_id, captures=payment.captures, refunds=payment.refunds)
+
+
+def _movable(account: Account | None) -> tuple[Account, Authorized | Voided]:
+    if account is None or account.payment is None:
+        raise ProviderRefused(Contradiction.UNKNOWN_PAYMENT)
+    if isinstance(account.payment, Declined):
+        raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
+    return account, account.payment
+
+
+def _repeated(account: Account, kind: Kind, key: str, amount: Money) -> Account:
+    there = movement(account, key)
+    if there is None or there.amount != amount or isinstance(there, Capture) != (kind == "capture"):
+        raise ProviderRefused(Contradiction.KEY_REUSED)
+    return account
+
+
+def _check(amount: Money, currency: str, most: int) -> None:
+    if amount.currency != currency:
+        raise ProviderRefused(Contradiction.CURRENCY_MISMATCH)
+    if amount.amount <= 0 or amount.amount % charge_step(amount.currency):
+        raise ProviderRefused(Contradiction.AMOUNT_INVALID)
+    if amount.amount > most:
+        raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)
+
+
+def _attempt_lost(account: Account, kind: str, key: str) -> Account | None:
+    """Return the account with nothing but a note of the attempt where the token has it lost, otherwise None."""
+    if account.trouble == f"{kind}_unavailable":
+        raise ProviderUnavailable
+    if account.trouble != f"{kind}_timeout_before" or key in account.lost:
+        return None
+    return replace(account, lost=(*account.lost, key))
+
+
+def _identifier(prefix: str, key: str) -> str:
+    return f"{prefix}_{_digest(key)[:24]}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,235 @@
+"""The embedded payment provider: behaves as a real one, with a store of its own and test tokens.
+
+| token | what comes of authorizing with it |
+|---|---|
+| `tok_approved` | the amount is held |
+| `tok_declined`, `tok_insufficient_funds` | declined with `card_declined`, `insufficient_funds` |
+| `tok_unsupported`, `tok_wrong_currency` | declined with `payment_method_unsupported_type`, `payment_method_currency_mismatch` |
+| `tok_timeout_before` | the first attempt is lost without effect (ProviderTimeout), the next one succeeds |
+| `tok_timeout_after` | the amount is held, but the answer is lost (ProviderTimeout); the next one arrives |
+| `tok_slow` | the amount is held after two seconds |
+| `tok_unavailable` | ProviderUnavailable, always |
+| `tok_capture_…`, `tok_refund_…`, `tok_void_…` | the amount is held; what later becomes of those requests tells the next table |
+| `tok_expires` | the amount is held, but the hold has lapsed by the first capture, which is refused as `not_authorized` |
+| `tok_refund_pending` | the amount is held; refunds are pending until `conclude_refunds` |
+| `tok_refund_fails`, `tok_refund_fails_once` | the amount is held; all refunds fail, or the first one |
+| `tok_refund_fails_later` | the amount is held; refunds succeed, and fail with `conclude_refunds` |
+| anything else | declined with `invalid_token` |
+| any of these, below the minimum of the currency | declined with `amount_too_small` |
+
+| ending | what comes of a capture, a refund or a void |
+|---|---|
+| `…_timeout_before` | the first attempt under each key is lost without effect (ProviderTimeout), the next one succeeds |
+| `…_timeout_after` | it takes effect, but the answer is lost (ProviderTimeout); the next one arrives |
+| `…_unavailable` | ProviderUnavailable, always |
+
+Tokens are not stored, only a digest of the whole request and which trouble a test token has in store. Every
+write names the revision that it replaces, so of two concurrent requests one takes effect and the other sees
+what it made. The index `by-day` lists the payments by the day on which they were first asked for, and by
+those of their refunds.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import HTTPClientError
+from msgspec import Struct
+
+from payments.domain import webhook_events
+from payments.provider import Capture, Contradiction, Payment, ProviderRefused, ProviderTimeout, ProviderUnavailable, Refund, Voided
+from payments.sandbox import accounts
+from payments.sandbox.accounts import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from orderflow.domain.money import Money
+
+BY_DAY = "by-day"
+# Separates a payment's key from the day of a refund in the rows that list it under that day.
+_ON = "@"
+_ATTEMPTS = 10
+_accounts = msgspec.json.Decoder(Account)
+
+
+class Stored(Struct, frozen=True):
+    """An account with the number of its revision and the day of its first one; revision 0 is a key that nothing is known of."""
+
+    account: Account | None = None
+    revision: int = 0
+    day: str = ""
+
+
+class Sandbox:
+    """A PaymentProvider on a DynamoDB table."""
+
+    def __init__(self, table: str, client: DynamoDBClient, *, slow_seconds: float = 2) -> None:
+        """Work on the table named `table`; `tok_slow` takes `slow_seconds`."""
+        self._table = table
+        self._client = client
+        self._slow_seconds = slow_seconds
+
+    def authorize(self, key: str, token: str, amount: Money) -> Payment:
+        """Hold `amount`, as PaymentProvider.authorize says."""
+        if token == accounts.UNAVAILABLE:
+            raise ProviderUnavailable
+        if token == accounts.SLOW:
+            time.sleep(self._slow_seconds)
+        before, after = self._change(key, Stored(), lambda account: accounts.authorize(account, key, token, amount))
+        if after.payment is None or (token == accounts.TIMEOUT_AFTER and before is None):
+            raise ProviderTimeout
+        return after.payment
+
+    def capture(self, payment_key: str, key: str, amount: Money) -> Capture:
+        """Take a part of the payment, as PaymentProvider.capture says."""
+        after = self._request(payment_key, "capture", lambda account: accounts.capture(account, key, amount))
+        match accounts.movement(after, key), after.payment:
+            case Capture() as capture, _:
+                return capture
+            case _, Voided():
+                raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
+            case _:
+                raise ProviderTimeout
+
+    def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
+        """Give captured money back, as PaymentProvider.refund says."""
+        self._list(payment_key)
+        after = self._request(payment_key, "refund", lambda account: accounts.refund(account, key, amount))
+        given = accounts.movement(after, key)
+        if not isinstance(given, Refund):
+            raise ProviderTimeout
+        return given
+
+    def void(self, payment_key: str) -> Payment:
+        """Give back what is still held, as PaymentProvider.void says."""
+        after = self._request(payment_key, "void", accounts.void)
+        if after.payment is None or accounts.holds(after.payment):
+            raise ProviderTimeout
+        return after.payment
+
+    def expire(self, payment_key: str) -> None:
+        """Let a hold lapse, as a bank does after about a week; for tests and trials, no provider offers it."""
+        self._change(payment_key, self._read(payment_key), accounts.expire)
+
+    def conclude_refunds(self, payment_key: str) -> None:
+        """Have the bank deal with the refunds of a payment, as `accounts.conclude_refunds` says; for tests and trials."""
+        self._list(payment_key)
+        self._change(payment_key, self._read(payment_key), accounts.conclude_refunds)
+
+    def look_up(self, payment_key: str) -> Payment | None:
+        """Return the payment as it stands now, as PaymentProvider.look_up says."""
+        account = self._read(payment_key).account
+        return account.payment if account else None
+
+    def told(self, body: str) -> list[webhook_events.Notice]:
+        """Return the one message that a body is, as PaymentProvider.told says."""
+        return [webhook_events.notices.decode(body)]
+
+    def disputes(self, payment_key: str) -> list[webhook_events.Notice]:  # noqa: ARG002 - PaymentProvider's signature
+        """Return nothing: the sandbox is no bank, and disputes are known by its messages alone."""
+        return []
+
+    def recent(self, day: date) -> Iterator[str]:
+        """Return the keys of a day's payments, as PaymentProvider.recent says.
+
+        Raises:
+            ProviderUnavailable: no answer from the store.
+        """
+        start: dict[str, Any] = {}
+        while True:
+            page = self._page(day, start)
+            yield from (item["key"]["S"].partition(_ON)[0] for item in page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _list(self, payment_key: str) -> None:
+        """List a payment under today as well, however old it is. Raises ProviderUnavailable where the store does not answer."""
+        today = datetime.now(UTC).date().isoformat()
+        try:
+            self._client.put_item(TableName=self._table, Item={"key": {"S": f"{payment_key}{_ON}{today}"}, "day": {"S": today}})
+        except HTTPClientError as lost:
+            raise ProviderUnavailable from lost
+
+    def _page(self, day: date, start: dict[str, Any]) -> Any:
+        try:
+            return self._client.query(
+                TableName=self._table,
+                IndexName=BY_DAY,
+                KeyConditionExpression="#day = :day",
+                ExpressionAttributeNames={"#day": "day"},
+                ExpressionAttributeValues={":day": {"S": day.isoformat()}},
+                **start,
+            )
+        except HTTPClientError as lost:
+            raise ProviderUnavailable from lost
+
+    def _request(self, payment_key: str, kind: str, decide: Callable[[Account | None], Account]) -> Account:
+        """Change an account and return it, or lose the answer to a change where the token says so."""
+        before, after = self._change(payment_key, self._read(payment_key), decide)
+        if after.trouble == f"{kind}_timeout_after" and after != before:
+            raise ProviderTimeout
+        return after
+
+    def _change(self, key: str, stored: Stored, decide: Callable[[Account | None], Account]) -> tuple[Account | None, Account]:
+        """Bring the account to what `decide` makes of it and return it as it was and as it is.
+
+        `stored` may be a guess: a wrong one costs one refused write.
+
+        Raises:
+            ProviderTimeout: no answer from the store; the change may have taken effect.
+            ProviderUnavailable: others changed the account first in every attempt.
+        """
+        for _ in range(_ATTEMPTS):
+            after = decide(stored.account)
+            if after == stored.account:
+                return stored.account, after
+            there = self._write(key, after, stored)
+            if there is None:
+                return stored.account, after
+            stored = there
+        raise ProviderUnavailable
+
+    def _read(self, key: str) -> Stored:
+        try:
+            answer = self._client.get_item(TableName=self._table, Key={"key": {"S": key}}, ConsistentRead=True)
+        except HTTPClientError as lost:
+            raise ProviderUnavailable from lost
+        return _stored(answer["Item"]) if "Item" in answer else Stored()
+
+    def _write(self, key: str, account: Account, over: Stored) -> Stored | None:
+        """Replace the revision `over` and return None, or return what is there when that is another revision."""
+        item: dict[str, Any] = {
+            "key": {"S": key},
+            "revision": {"N": str(over.revision + 1)},
+            "day": {"S": over.day or datetime.now(UTC).date().isoformat()},
+            "account": {"S": msgspec.json.encode(account).decode()},
+        }
+        try:
+            self._client.put_item(TableName=self._table, Item=item, **_only_over(over.revision))
+        except self._client.exceptions.ConditionalCheckFailedException as refused:
+            return _stored(refused.response["Item"])  # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
+        except HTTPClientError as lost:
+            raise ProviderTimeout from lost
+        return None
+
+
+def _only_over(revision: int) -> dict[str, Any]:
+    condition: dict[str, Any] = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    if revision == 0:
+        return {"ConditionExpression": "attribute_not_exists(revision)", **condition}
+    return {
+        "ConditionExpression": "revision = :revision",
+        "ExpressionAttributeValues": {":revision": {"N": str(revision)}},
+        **condition,
+    }
+
+
+def _stored(item: Any) -> Stored:
+    return Stored(_accounts.decode(item["account"]["S"]), int(item["revision"]["N"]), item["day"]["S"])

@@ -1,0 +1,298 @@
+"""What Stripe's objects mean to the pipeline, and the other way round. Neither Stripe's SDK nor AWS, no clock.
+
+A PaymentIntent is made before anything is held, with our key in its metadata. Each capture leaves its own key
+there, in the same request that takes the money, and each refund carries its key itself: so what moved is known
+under our keys for as long as Stripe keeps the payment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from orderflow.domain.events import DisputeStanding
+from orderflow.domain.money import Money, charge_step, unit
+from payments.domain.minimums import AMOUNT_TOO_SMALL
+from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, RefundStatus, Voided
+
+PAYMENT_KEY = "payment_key"
+REFUND_KEY = "refund_key"
+DECLINED = "declined"
+INVALID_TOKEN = "invalid_token"  # noqa: S105 - the code of a decline
+# The key of money that moved without us: captured or refunded by hand, on Stripe's pages.
+BY_HAND = "by_hand"
+
+_CAPTURE = "capture_"
+_NEEDS_PERSON = "authentication_required"
+# Stripe's smallest unit is ISO's minor unit but for these: how many there are in a whole unit.
+_UNITS = {"UGX": 100, "ISK": 100, "MGA": 1}
+# https://docs.stripe.com/payments/paymentintents/lifecycle.
+_PAYMENTS = {
+    *("requires_payment_method", "requires_confirmation", "requires_action", "processing"),
+    *("requires_capture", "succeeded", "canceled"),
+}
+# https://docs.stripe.com/api/refunds/object: money that is accepted for refunding has not arrived.
+_REFUNDS: dict[str, RefundStatus] = {
+    "succeeded": "succeeded",
+    "pending": "pending",
+    "requires_action": "pending",
+    "failed": "failed",
+    "canceled": "failed",
+}
+# https://docs.stripe.com/api/disputes/object. None: no money is disputed, unless balance transactions say otherwise.
+_DISPUTES: dict[str, DisputeStanding | None] = {
+    "warning_needs_response": None,
+    "warning_under_review": None,
+    "warning_closed": None,
+    "prevented": None,
+    "needs_response": "open",
+    "under_review": "open",
+    "appeal_needs_response": "open",
+    "appeal_under_review": "open",
+    "won": "won",
+    "lost": "lost",
+}
+type Kind = Literal["payment", "refund", "dispute"]
+_KNOWN: dict[Kind, Collection[str]] = {"payment": _PAYMENTS, "refund": _REFUNDS, "dispute": _DISPUTES}
+# Codes of Stripe's 400 for a means of payment that cannot be charged (https://docs.stripe.com/error-codes). The customer
+# can use another one. Not among them: what our account or our requests lack.
+_CUSTOMERS = {
+    "card_decline_rate_limit_exceeded",
+    "charge_exceeds_source_limit",
+    "charge_exceeds_transaction_limit",
+    "expired_payment_method",
+    "invalid_source_usage",
+    "payment_intent_authentication_failure",
+    "payment_intent_incompatible_payment_method",
+    "payment_method_billing_details_address_missing",
+    "payment_method_currency_mismatch",
+    "payment_method_customer_decline",
+    "payment_method_invalid_parameter",
+    "payment_method_not_available",
+    "payment_method_provider_decline",
+    "payment_method_restricted",
+    "payment_method_unexpected_state",
+    "payment_method_unsupported_type",
+    "token_already_used",
+    "token_in_use",
+}
+_AMOUNTS = {AMOUNT_TOO_SMALL, "amount_too_large", "invalid_charge_amount"}
+# Nobody tells the holder of a stolen card that it is known to be stolen.
+_UNTOLD = {"generic_decline", "fraudulent", "lost_card", "stolen_card", "pickup_card", "merchant_blacklist", "security_violation"}
+
+
+class Feature(Struct, frozen=True):
+    """Whether a card can do something: `available` or `unavailable`."""
+
+    status: str
+
+
+class Card(Struct, frozen=True):
+    """What a card can do."""
+
+    multicapture: Feature | None = None
+
+
+class Details(Struct, frozen=True):
+    """The means of payment of a charge."""
+
+    card: Card | None = None
+
+
+class Charge(Struct, frozen=True):
+    """The attempt to hold the amount."""
+
+    id: str
+    payment_method_details: Details | None = None
+
+
+class Refusal(Struct, frozen=True):
+    """Why the last attempt was declined."""
+
+    code: str | None = None
+    decline_code: str | None = None
+
+
+class Intent(Struct, frozen=True):
+    """A PaymentIntent. Amounts are in Stripe's units, the currency is in lower case."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    amount_received: int = 0
+    metadata: dict[str, str] = {}
+    latest_charge: Charge | str | None = None
+    last_payment_error: Refusal | None = None
+
+
+class StripeRefund(Struct, frozen=True):
+    """A Refund; without a balance transaction it may be what Stripe makes of an amount that was held and not captured."""
+
+    id: str
+    amount: int
+    currency: str
+    status: str | None = None
+    metadata: dict[str, str] = {}
+    balance_transaction: str | None = None
+    failure_reason: str | None = None
+
+
+class BalanceTransaction(Struct, frozen=True):
+    """What moved on our balance at Stripe, `created` in Unix seconds: a negative amount was withdrawn from it."""
+
+    amount: int
+    created: int | None = None
+
+
+class StripeDispute(Struct, frozen=True):
+    """A Dispute; `balance_transactions` are what was withdrawn for it and reinstated."""
+
+    id: str
+    amount: int
+    currency: str
+    status: str
+    payment_intent: str | None = None
+    reason: str | None = None
+    balance_transactions: list[BalanceTransaction] = []
+    created: int | None = None
+
+
+def to_stripe(money: Money) -> int:
+    """Return an amount in Stripe's units.
+
+    Raises:
+        ProviderRefused: amount_invalid, for one that is not positive or that Stripe cannot express.
+    """
+    if money.amount <= 0 or money.amount % charge_step(money.currency):
+        raise ProviderRefused(Contradiction.AMOUNT_INVALID)
+    return money.amount * _unit(money.currency) // unit(money.currency)
+
+
+def from_stripe(amount: int, currency: str) -> Money:
+    """Return an amount of Stripe's as ours."""
+    code = currency.upper()
+    return Money(amount * unit(code) // _unit(code), code)
+
+
+def decline_code(code: str | None, detail: str | None) -> str:
+    """Return why a payment was declined, as far as the customer may know: the card's reason, or else Stripe's code."""
+    return detail if detail and detail not in _UNTOLD else code or "card_declined"
+
+
+def customers_refusal(code: str | None, param: str | None) -> str | None:
+    """Return why a payment is declined where Stripe's 400 at its confirmation is the customer's to solve; None for a fault of ours.
+
+    Of what the request says only the PaymentMethod is the customer's. Stripe refuses a used or detached one without any code.
+    """
+    if code in _CUSTOMERS | _AMOUNTS:
+        return code
+    about_method = param is not None and param.partition("[")[0] == "payment_method"
+    about_nothing = code is None and param is None
+    return INVALID_TOKEN if about_nothing or (about_method and code in {None, "resource_missing"}) else None
+
+
+def amount_refusal(code: str | None) -> str | None:
+    """Return why a payment is declined where Stripe refuses its amount; None for another refusal."""
+    return code if code in _AMOUNTS else None
+
+
+def is_known(kind: Kind, status: str | None) -> bool:
+    """Tell whether the status of an object of Stripe's is one of those that its documentation names."""
+    return status in _KNOWN[kind]
+
+
+def dispute_standing(dispute: StripeDispute) -> DisputeStanding | None:
+    """Return how a dispute stands, None where no money is disputed, as in an inquiry.
+
+    The money decides where the status does not: what was withdrawn for an unknown status is disputed, for an inquiry or a
+    prevented dispute it is lost.
+    """
+    withdrawn = sum(one.amount for one in dispute.balance_transactions) < 0
+    if not is_known("dispute", dispute.status):
+        return "open" if withdrawn else None
+    return _DISPUTES[dispute.status] or ("lost" if withdrawn else None)
+
+
+def disputed_at(dispute: StripeDispute) -> datetime | None:
+    """Return when (UTC) the bank took the money: of an inquiry that became a dispute, later than Stripe made the object."""
+    withdrawn = [one.created for one in dispute.balance_transactions if one.amount < 0 and one.created]
+    seconds = min(withdrawn, default=dispute.created)
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def refund_of(refund: StripeRefund) -> Refund:
+    """Return a refund of ours; one of an unknown status counts as pending, so that nobody is told that it was paid."""
+    status = _REFUNDS.get(refund.status or "", "pending")
+    reason = (refund.failure_reason or refund.status or "") if status == "failed" else ""
+    key, amount = refund.metadata.get(REFUND_KEY, BY_HAND), from_stripe(refund.amount, refund.currency)
+    return Refund(key, refund.id, amount, status, reason)
+
+
+def capture_name(key: str) -> str:
+    """Return the name under which an intent's metadata remember the capture of that key."""
+    return _CAPTURE + hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+def capture_mark(intent: Intent, key: str, amount: Money) -> dict[str, str]:
+    """Return what the metadata shall say of a capture; it goes into the request that captures."""
+    return {capture_name(key): f"{len(_marked(intent)) + 1} {amount.amount} {key}"}
+
+
+def payment_of(intent: Intent, refunds: list[StripeRefund]) -> Payment | None:
+    """Return the payment that an intent stands for; None while nothing was held or declined."""
+    match intent.status:
+        case "requires_capture":
+            return Authorized(intent.id, from_stripe(intent.amount, intent.currency), captures=_captures(intent), refunds=_refunds(refunds))
+        case "succeeded" if intent.amount_received == intent.amount:
+            return Authorized(intent.id, from_stripe(intent.amount, intent.currency), captures=_captures(intent), refunds=_refunds(refunds))
+        case "succeeded" | "canceled":
+            held = intent.id if intent.latest_charge else None
+            return Voided(held, captures=_captures(intent), refunds=_refunds(refunds))
+        case _:
+            return _not_held(intent)
+
+
+def several_captures(intent: Intent) -> bool:
+    """Tell whether the card lets an amount be captured in parts."""
+    charge = intent.latest_charge
+    details = charge.payment_method_details if isinstance(charge, Charge) else None
+    card = details.card if details else None
+    return card is not None and card.multicapture is not None and card.multicapture.status == "available"
+
+
+def _not_held(intent: Intent) -> Declined | None:
+    if DECLINED in intent.metadata:
+        return Declined(intent.metadata[DECLINED])
+    if intent.last_payment_error:
+        return Declined(decline_code(intent.last_payment_error.code, intent.last_payment_error.decline_code))
+    return Declined(_NEEDS_PERSON) if intent.status == "requires_action" else None
+
+
+def _captures(intent: Intent) -> tuple[Capture, ...]:
+    marked = tuple(capture for _, capture in sorted(_marked(intent), key=lambda one: one[0]))
+    received = from_stripe(intent.amount_received, intent.currency)
+    rest = received.amount - sum(capture.amount.amount for capture in marked)
+    return (*marked, Capture(BY_HAND, intent.id, Money(rest, received.currency))) if rest > 0 else marked
+
+
+def _marked(intent: Intent) -> list[tuple[int, Capture]]:
+    found: list[tuple[int, Capture]] = []
+    for name, value in intent.metadata.items():
+        if name.startswith(_CAPTURE):
+            number, amount, key = value.split(" ", 2)
+            found.append((int(number), Capture(key, f"{intent.id}/{name}", Money(int(amount), intent.currency.upper()))))
+    return found
+
+
+def _refunds(refunds: list[StripeRefund]) -> tuple[Refund, ...]:
+    """Return the refunds, oldest first; Stripe lists the newest first."""
+    return tuple(refund_of(refund) for refund in reversed(refunds) if REFUND_KEY in refund.metadata or refund.balance_transaction)
+
+
+def _unit(currency: str) -> int:
+    return _UNITS.get(currency, unit(currency))

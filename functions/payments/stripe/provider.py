@@ -1,0 +1,511 @@
+"""Payments by Stripe: one PaymentIntent for each payment, captured by hand, through Stripe's own SDK.
+
+Which intent belongs to a payment is in a table of ours before the intent can hold anything: it is made, written
+down, and only then confirmed. An intent whose number was lost on the way is never confirmed. So a payment is
+found at once and for ever, also when Stripe has forgotten the idempotency key, which it does after a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import stripe
+from botocore.exceptions import HTTPClientError
+from msgspec import Struct
+
+from orderflow.aws.observability import logger
+from payments import attention
+from payments.domain import webhook_events
+from payments.domain.minimums import AMOUNT_INVALID, AMOUNT_TOO_SMALL
+from payments.provider import (
+    Authorized,
+    Capture,
+    Contradiction,
+    Declined,
+    Moved,
+    Payment,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+    Refund,
+    Voided,
+)
+from payments.stripe.mapping import (
+    DECLINED,
+    PAYMENT_KEY,
+    REFUND_KEY,
+    Intent,
+    Kind,
+    StripeDispute,
+    StripeRefund,
+    amount_refusal,
+    capture_mark,
+    customers_refusal,
+    decline_code,
+    dispute_standing,
+    disputed_at,
+    from_stripe,
+    is_known,
+    payment_of,
+    refund_of,
+    several_captures,
+    to_stripe,
+)
+from payments.stripe.webhook_events import StripeEvent, notice_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from datetime import date
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from orderflow.domain.money import Money
+
+# Seconds to connect and to wait for an answer. An idle connection that was closed is worth one more attempt.
+_TIMEOUT = (1.0, 4.0)
+_RETRIES = 1
+# https://docs.stripe.com/api/idempotent_requests
+_LONGEST_KEY = 255
+# One account of Stripe may serve several stacks; the table's name tells whose payment it is.
+_PIPELINE = "pipeline"
+_CONTRADICTIONS = {
+    "payment_intent_unexpected_state": Contradiction.NOT_AUTHORIZED,
+    "resource_missing": Contradiction.UNKNOWN_PAYMENT,
+    "amount_too_large": Contradiction.AMOUNT_INVALID,
+    "amount_too_small": Contradiction.AMOUNT_INVALID,
+    "parameter_invalid_integer": Contradiction.AMOUNT_INVALID,
+    "charge_already_refunded": Contradiction.AMOUNT_EXCEEDED,
+}
+
+
+# Events about money that moved later than its payment was made.
+_LATER = [
+    *(f"refund.{what}" for what in ("created", "updated", "failed")),
+    *(f"charge.dispute.{what}" for what in ("created", "updated", "closed", "funds_withdrawn", "funds_reinstated")),
+]
+
+
+class Row(Struct, frozen=True):
+    """What is written down of a payment: its intent, and a digest of what was asked for. Closed before it began: neither.
+
+    `declined` is why there is no intent where Stripe takes no amount like this.
+    """
+
+    intent: str = ""
+    request: str = ""
+    declined: str = ""
+
+
+def connected(key: str, base: str, http: stripe.HTTPClient | None = None) -> stripe.StripeClient:
+    """Return Stripe's client under the secret key, at the API's address."""
+    transport = http or stripe.RequestsClient(timeout=_TIMEOUT)
+    return stripe.StripeClient(key, base_addresses={"api": base}, max_network_retries=_RETRIES, http_client=transport)
+
+
+class Stripe:
+    """A PaymentProvider on Stripe."""
+
+    def __init__(self, connect: Callable[[], stripe.StripeClient], table: str, client: DynamoDBClient) -> None:
+        """Keep intents in the table named `table`; `connect` is called with the first request, and after a key was refused."""
+        self._connect = connect
+        self._connection: stripe.StripeClient | None = None
+        self._table = table
+        self._client = client
+
+    def authorize(self, key: str, token: str, amount: Money) -> Payment:
+        """Hold `amount`, as PaymentProvider.authorize says; `token` names a PaymentMethod."""
+        request = hashlib.sha256("\0".join((token, str(amount.amount), amount.currency)).encode()).hexdigest()
+        if amount.amount < 0:
+            raise ProviderRefused(Contradiction.AMOUNT_INVALID)
+        row = self._read(key)
+        began = row is None
+        if row is None:
+            row = self._begin(key, request, amount)
+        if not row.intent and not row.declined:
+            return Voided()
+        if row.request != request:
+            raise ProviderRefused(Contradiction.KEY_REUSED)
+        if row.declined:
+            return Declined(row.declined)
+        known = None if began else self._payment(row.intent)
+        return known or self._confirm(row.intent, token)
+
+    def capture(self, payment_key: str, key: str, amount: Money) -> Capture:
+        """Take a part of the payment, as PaymentProvider.capture says."""
+        intent, payment = self._movable(payment_key)
+        for capture in payment.captures:
+            if capture.key == key:
+                return _repeated(capture, amount)
+        if not isinstance(payment, Authorized):
+            raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
+        _check(amount, payment.amount.currency, payment.amount.amount - payment.captured)
+        after = self._take(intent, key, amount, final=payment.captured + amount.amount == payment.amount.amount)
+        taken = payment_of(after, [])
+        return next(one for one in getattr(taken, "captures", ()) if one.key == key)
+
+    def void(self, payment_key: str) -> Payment:
+        """Give back what is still held, as PaymentProvider.void says."""
+        row = self._read(payment_key) or self._put(payment_key, Row())
+        if not row.intent:
+            return _without_intent(row)
+        intent, payment = self._found(row.intent)
+        match payment:
+            case Authorized(amount=amount) if not payment.captures:
+                return self._given_back(intent, release=False)
+            case Authorized(amount=amount) if payment.captured < amount.amount:
+                return self._given_back(intent, release=True)
+            case None:
+                return self._given_back(intent, release=False)
+            case _:
+                return payment
+
+    def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
+        """Give captured money back, as PaymentProvider.refund says."""
+        intent, payment = self._movable(payment_key)
+        for refund in payment.refunds:
+            if refund.key == key:
+                return _repeated(refund, amount)
+        _check(amount, intent.currency.upper(), payment.refundable)
+        with self._asking():
+            given = self._api.refunds.create(
+                {
+                    "payment_intent": intent.id,
+                    "amount": to_stripe(amount),
+                    "metadata": {PAYMENT_KEY: payment_key, REFUND_KEY: key},
+                },
+                {"idempotency_key": self._own(key)},
+            )
+        return refund_of(_refund(given))
+
+    def look_up(self, payment_key: str) -> Payment | None:
+        """Return the payment as it stands now, as PaymentProvider.look_up says."""
+        row = self._read(payment_key)
+        if row is None:
+            return None
+        return self._payment(row.intent) if row.intent else _without_intent(row)
+
+    def disputes(self, payment_key: str) -> list[webhook_events.Notice]:
+        """Return what Stripe knows of the payment's disputes, as PaymentProvider.disputes says."""
+        row = self._read(payment_key)
+        if row is None or not row.intent:
+            return []
+        now = datetime.now(UTC)
+        with self._asking(effect=False):
+            page = self._api.disputes.list({"payment_intent": row.intent, "limit": 100})
+            found = [_dispute(one) for one in page.auto_paging_iter()]
+        return [notice for one in found for notice in _said(one, (f"{one.id}:{one.status}", payment_key), now)]
+
+    def recent(self, day: date) -> Iterator[str]:
+        """Return the keys of a day's payments, as PaymentProvider.recent says."""
+        start = datetime.combine(day, time_of_day(), UTC)
+        end = start + timedelta(days=1)
+        created: Any = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
+        with self._asking(effect=False):
+            intents = self._api.payment_intents.list({"created": created, "limit": 100})
+            for intent in map(_intent, intents.auto_paging_iter()):
+                if intent.metadata.get(_PIPELINE) == self._table:
+                    yield intent.metadata[PAYMENT_KEY]
+            events = self._api.events.list({"created": created, "types": _LATER, "limit": 100})
+            later: set[str | None] = {event.to_dict()["data"]["object"].get("payment_intent") for event in events.auto_paging_iter()}
+        for intent_id in sorted(one for one in later if one):
+            if key := self.key_of(intent_id):
+                yield key
+
+    def told(self, body: str) -> list[webhook_events.Notice]:
+        """Return what an event of Stripe's says of a payment of this pipeline, as PaymentProvider.told says.
+
+        Of captures Stripe tells the sum only: all of them are returned, as they are found there now. A dispute is returned as
+        it stands now, whatever the event says of it: events may come late and out of order.
+        """
+        said = notice_of(msgspec.json.decode(body, type=StripeEvent))
+        payment = self.key_of(said.authorization_id) if said else None
+        if said is None or payment is None:
+            logger.info("concerns no payment of ours", event=said and said.message_id)
+            return []
+        about = (said.message_id, payment)
+        match said.type:
+            case "payment.captured":
+                return [webhook_events.Captured(*about, capture.capture_id) for capture in self._captures(payment)]
+            case "payment.refunded":
+                return [webhook_events.Refunded(*about, said.reason)]
+            case "refund.failed":
+                return [webhook_events.RefundFailed(*about, said.reason)]
+            case "refund.pending":
+                _check_known("refund", said.reference, said.status)
+                logger.info("refund_pending", refund_id=said.reference)
+                return []
+            case "dispute":
+                now = datetime.now(UTC)
+                with self._asking(effect=False):
+                    dispute = _dispute(self._api.disputes.retrieve(said.reference))
+                return _said(dispute, about, now)
+            case "authorization.expired":
+                return [webhook_events.Expired(*about)]
+
+    def _captures(self, payment_key: str) -> tuple[Capture, ...]:
+        payment = self.look_up(payment_key)
+        return payment.captures if isinstance(payment, Moved) else ()
+
+    def key_of(self, authorization_id: str) -> str | None:
+        """Return the key of the payment behind a PaymentIntent, or None for one that is not of this pipeline.
+
+        Raises:
+            ProviderUnavailable: no answer.
+        """
+        try:
+            with self._asking(effect=False):
+                intent = _intent(self._api.payment_intents.retrieve(authorization_id))
+        except ProviderRefused:
+            return None
+        return intent.metadata.get(PAYMENT_KEY) if intent.metadata.get(_PIPELINE) == self._table else None
+
+    @property
+    def _api(self) -> stripe.V1Services:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection.v1
+
+    def _own(self, key: str) -> str:
+        """Return Stripe's idempotency key: a header of at most 255 characters, of which a carrier's id of a parcel may not be made."""
+        own = f"{self._table}:{key}"
+        fits = own.isascii() and own.isprintable() and len(own) <= _LONGEST_KEY
+        return own if fits else f"{self._table}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+    def _begin(self, key: str, request: str, amount: Money) -> Row:
+        """Make an intent that holds nothing yet and write it down; return what is written, which may be another's.
+
+        An amount that Stripe takes from nobody is written down as declined.
+        """
+        try:
+            units = to_stripe(amount)
+        except ProviderRefused:
+            return self._put(key, Row("", request, AMOUNT_INVALID if amount.amount else AMOUNT_TOO_SMALL))
+        try:
+            with self._asking():
+                intent = self._api.payment_intents.create(
+                    {
+                        "amount": units,
+                        "currency": amount.currency.lower(),
+                        "capture_method": "manual",
+                        "allowed_payment_method_types": ["card"],
+                        "payment_method_options": {"card": {"request_multicapture": "if_available"}},
+                        "metadata": {PAYMENT_KEY: key, _PIPELINE: self._table},
+                    },
+                    {"idempotency_key": self._own(key)},
+                )
+        except _NotAccepted as refused:
+            if code := amount_refusal(refused.reason):
+                return self._put(key, Row("", request, code))
+            raise
+        return self._put(key, Row(intent.id, request))
+
+    def _confirm(self, intent_id: str, token: str) -> Payment:
+        """Hold the amount of an intent that is written down. Stripe confirms an intent once, whatever is asked at the same time."""
+        try:
+            with self._asking():
+                confirmed = self._api.payment_intents.confirm(
+                    intent_id, {"payment_method": token, "off_session": True, "expand": ["latest_charge"]}
+                )
+        except _Declined as declined:
+            return Declined(declined.code)
+        except _NotAccepted as refused:
+            if refused.code == Contradiction.NOT_AUTHORIZED:
+                return self._settled(self._payment(intent_id))
+            code = customers_refusal(refused.reason, refused.param)
+            if code is None:
+                raise
+            with self._asking():
+                self._api.payment_intents.update(intent_id, {"metadata": {DECLINED: code}})
+            return Declined(code)
+        return self._settled(payment_of(_intent(confirmed), []))
+
+    def _settled(self, payment: Payment | None) -> Payment:
+        if payment is None:
+            raise ProviderTimeout
+        return payment
+
+    def _take(self, intent: Intent, key: str, amount: Money, *, final: bool) -> Intent:
+        with self._asking():
+            taken = self._api.payment_intents.capture(
+                intent.id,
+                {
+                    "amount_to_capture": to_stripe(amount),
+                    "metadata": capture_mark(intent, key, amount),
+                    "expand": ["latest_charge"],
+                    "final_capture": final or not several_captures(intent),
+                },
+                {"idempotency_key": self._own(key)},
+            )
+        return _intent(taken)
+
+    def _given_back(self, intent: Intent, *, release: bool) -> Payment:
+        """Cancel an intent, or release what its captures left; where it changed meanwhile, the next attempt sees it."""
+        try:
+            with self._asking():
+                if release:
+                    self._api.payment_intents.capture(intent.id, {"amount_to_capture": 0, "final_capture": True})
+                else:
+                    self._api.payment_intents.cancel(intent.id)
+        except ProviderRefused as refused:
+            raise ProviderUnavailable from refused
+        return self._settled(self._payment(intent.id))
+
+    def _movable(self, payment_key: str) -> tuple[Intent, Authorized | Voided]:
+        row = self._read(payment_key)
+        if row is None or not row.intent:
+            raise ProviderRefused(Contradiction.NOT_AUTHORIZED if row else Contradiction.UNKNOWN_PAYMENT)
+        intent, payment = self._found(row.intent)
+        if payment is None:
+            raise ProviderRefused(Contradiction.UNKNOWN_PAYMENT)
+        if isinstance(payment, Declined):
+            raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
+        return intent, payment
+
+    def _payment(self, intent_id: str) -> Payment | None:
+        return self._found(intent_id)[1]
+
+    def _found(self, intent_id: str) -> tuple[Intent, Payment | None]:
+        with self._asking(effect=False):
+            intent = _intent(self._api.payment_intents.retrieve(intent_id, {"expand": ["latest_charge"]}))
+            refunds: list[StripeRefund] = []
+            if intent.amount_received:
+                listed = self._api.refunds.list({"payment_intent": intent_id, "limit": 100})
+                refunds = [_refund(refund) for refund in listed.auto_paging_iter()]
+        return intent, payment_of(intent, refunds)
+
+    def _read(self, key: str) -> Row | None:
+        try:
+            answer = self._client.get_item(TableName=self._table, Key={"key": {"S": key}}, ConsistentRead=True)
+        except HTTPClientError as lost:
+            raise ProviderUnavailable from lost
+        return _row(answer["Item"]) if "Item" in answer else None
+
+    def _put(self, key: str, row: Row) -> Row:
+        """Write a row down unless the key has one already; return the one that is there."""
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item={
+                    "key": {"S": key},
+                    "intent": {"S": row.intent},
+                    "request": {"S": row.request},
+                    **({"declined": {"S": row.declined}} if row.declined else {}),
+                },
+                ConditionExpression="attribute_not_exists(intent)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as refused:
+            return _row(refused.response["Item"])  # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
+        except HTTPClientError as lost:
+            raise ProviderUnavailable from lost
+        return row
+
+    @contextmanager
+    def _asking(self, *, effect: bool = True) -> Generator[None]:
+        """Turn what Stripe's SDK raises into what a PaymentProvider raises; a request without effect never leaves one in doubt."""
+        try:
+            yield
+        except stripe.AuthenticationError as error:
+            self._connection = None
+            _log(error)
+            raise ProviderUnavailable from None
+        except stripe.StripeError as error:
+            _log(error)
+            # Stripe's texts can quote the token.
+            raise _meaning(error, effect=effect) from None
+
+
+class _Declined(RuntimeError):
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class _NotAccepted(ProviderRefused):
+    """Stripe's 400: `reason` is its code, `param` the parameter that it is about."""
+
+    def __init__(self, code: Contradiction, reason: str | None, param: str | None) -> None:
+        super().__init__(code)
+        self.reason = reason
+        self.param = param
+
+
+def _meaning(error: stripe.StripeError, *, effect: bool) -> Exception:
+    match error:
+        case stripe.CardError():
+            return _Declined(decline_code(error.code, getattr(error.error, "decline_code", None)))
+        case stripe.IdempotencyError():
+            return ProviderRefused(Contradiction.KEY_REUSED)
+        case stripe.InvalidRequestError():
+            code = _CONTRADICTIONS.get(error.code or "", Contradiction.NOT_ACCEPTED)
+            return _NotAccepted(code, error.code, error.param)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        case stripe.RateLimitError() | stripe.PermissionError():
+            return ProviderUnavailable()
+        case _:
+            return ProviderTimeout() if effect else ProviderUnavailable()
+
+
+def _said(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[webhook_events.Notice]:
+    """Return a dispute as it stands `at` a moment (UTC): that there is one, and how it was decided or that it is open again."""
+    standing = dispute_standing(dispute)
+    if standing is None or dispute.amount <= 0:
+        logger.info("no_money_disputed", dispute_id=dispute.id, status=dispute.status)
+        return []
+    amount = from_stripe(dispute.amount, dispute.currency)
+    disputed = webhook_events.Disputed(*about, dispute.id, amount, (dispute.reason or "")[:200], disputed_at(dispute))
+    if standing == "open":
+        return [disputed, webhook_events.Reopened(*about, dispute.id, at)]
+    return [disputed, webhook_events.Decided(*about, dispute.id, standing, at)]
+
+
+def _without_intent(row: Row) -> Payment:
+    return Declined(row.declined) if row.declined else Voided()
+
+
+def _log(error: stripe.StripeError) -> None:
+    logger.warning("stripe", error=type(error).__name__, status=error.http_status, code=error.code, request_id=error.request_id)
+
+
+def _repeated[T: Capture | Refund](there: T, amount: Money) -> T:
+    if there.amount != amount:
+        raise ProviderRefused(Contradiction.KEY_REUSED)
+    return there
+
+
+def _check(amount: Money, currency: str, most: int) -> None:
+    if amount.currency != currency:
+        raise ProviderRefused(Contradiction.CURRENCY_MISMATCH)
+    if amount.amount <= 0:
+        raise ProviderRefused(Contradiction.AMOUNT_INVALID)
+    if amount.amount > most:
+        raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)
+
+
+def _intent(intent: stripe.PaymentIntent) -> Intent:
+    _check_known("payment", intent.id, intent.status)
+    return msgspec.convert(intent.to_dict(), Intent)
+
+
+def _refund(refund: stripe.Refund) -> StripeRefund:
+    _check_known("refund", refund.id, refund.status)
+    return msgspec.convert(refund.to_dict(), StripeRefund)
+
+
+def _dispute(dispute: stripe.Dispute) -> StripeDispute:
+    _check_known("dispute", dispute.id, dispute.status)
+    return msgspec.convert(dispute.to_dict(), StripeDispute)
+
+
+def _check_known(kind: Kind, stripe_id: str, status: str | None) -> None:
+    """Call a person to an object of Stripe's with a status that is new; what is done about it is the safe thing meanwhile."""
+    if not is_known(kind, status):
+        attention.needed(f"{kind}_status_unknown", stripe_id=stripe_id, status=status)
+
+
+def _row(item: Any) -> Row:
+    return Row(item["intent"]["S"], item["request"]["S"], item.get("declined", {}).get("S", ""))

@@ -1,0 +1,199 @@
+"""What Stripe tells us by webhook, as notices of ours. No AWS; Stripe's SDK only checks the signature.
+
+A notice only wakes: whoever gets it looks the payment up. It names the payment by its PaymentIntent, and by our
+key where Stripe's object carries that; a dispute does not, and Stripe.key_of finds the key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import stripe
+from msgspec import Struct
+
+from orderflow.domain.money import Money
+from payments.provider import RefundStatus
+from payments.stripe.mapping import PAYMENT_KEY, REFUND_KEY, StripeRefund, from_stripe, refund_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOLERANCE_SECONDS = 300
+# Reasons of cancellations that somebody requested; for any other, Stripe canceled the intent by itself, and nothing is held.
+_REQUESTED = {None, "abandoned", "duplicate", "fraudulent", "requested_by_customer"}
+
+
+class NotFromStripe(ValueError):
+    """A body that is not signed with our secret in the last five minutes, or is no event of Stripe's."""
+
+
+type Kind = Literal["payment.captured", "payment.refunded", "refund.failed", "refund.pending", "dispute", "authorization.expired"]
+_REFUNDS: dict[RefundStatus, Kind] = {"succeeded": "payment.refunded", "failed": "refund.failed", "pending": "refund.pending"}
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """Something happened to a payment at the provider.
+
+    `message_id` is the same when it is told again. `authorization_id` names the payment, `payment_key` is ours where it
+    is told. `reference` is the capture's, refund's or dispute's own id. `amount` is what all captures took together, what
+    this refund gives back, what is disputed, or what was held. `reason` is the key of a refund, `status` its status at Stripe.
+    """
+
+    message_id: str
+    type: Kind
+    authorization_id: str
+    payment_key: str | None
+    reference: str
+    amount: Money
+    reason: str = ""
+    status: str | None = None
+
+
+class Thing(Struct, frozen=True):
+    """The object that an event is about: a PaymentIntent, a Refund or a Dispute."""
+
+    id: str
+    amount: int
+    currency: str
+    status: str | None = None
+    payment_intent: str | None = None
+    amount_received: int = 0
+    reason: str | None = None
+    cancellation_reason: str | None = None
+    balance_transaction: str | None = None
+    metadata: dict[str, str] = {}
+
+
+class Data(Struct, frozen=True):
+    """What an event carries."""
+
+    object: Any
+
+
+class StripeEvent(Struct, frozen=True):
+    """An event of Stripe's."""
+
+    id: str
+    type: str
+    data: Data
+
+
+def notice(raw: bytes, signature: str, secrets: Sequence[str]) -> Notice | None:
+    """Return what the body of a webhook says, or None where it says nothing that concerns us.
+
+    `signature` is the header Stripe-Signature, `secrets` are the endpoint's (whsec_…), two while one replaces the other.
+
+    Raises:
+        NotFromStripe: the signature is missing, wrong or too old, or the body is no event.
+    """
+    try:
+        _verify(raw, signature, secrets)
+        return notice_of(msgspec.json.decode(raw, type=StripeEvent))
+    except (stripe.SignatureVerificationError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        # The SDK's error holds the body.
+        raise NotFromStripe(type(error).__name__) from None
+
+
+def _verify(raw: bytes, signature: str, secrets: Sequence[str]) -> None:
+    refused = stripe.SignatureVerificationError("no secret", signature, raw)  # pyright: ignore[reportUnknownMemberType]
+    for secret in secrets:
+        try:
+            stripe.WebhookSignature.verify_header(raw, signature, secret, TOLERANCE_SECONDS)  # pyright: ignore[reportUnknownMemberType]
+        except stripe.SignatureVerificationError as error:
+            refused = error
+        else:
+            return
+    raise refused
+
+
+def essence(raw: bytes) -> bytes:
+    """Return an event that says something to us without what says nothing to us: names, addresses and evidence of customers."""
+    event = msgspec.json.decode(raw, type=StripeEvent)
+    thing = _thing(event)
+    ours = {name: thing.metadata[name] for name in (PAYMENT_KEY, REFUND_KEY) if name in thing.metadata}
+    return msgspec.json.encode(msgspec.structs.replace(event, data=Data(msgspec.structs.replace(thing, metadata=ours))))
+
+
+def notice_of(event: StripeEvent) -> Notice | None:
+    """Return what an event says, or None where it says nothing that concerns us.
+
+    Every event about a dispute or a refund counts, also of a type that Stripe does not have yet: what it means is in the
+    object. Of canceled intents those count that Stripe canceled by itself. A refund that moved nothing, of what was only
+    held, does not.
+
+    Raises:
+        ValidationError: (msgspec's) the object is not what the type of the event promises.
+    """
+    match event.type:
+        case "payment_intent.amount_capturable_updated" | "payment_intent.succeeded":
+            return _captured(event, _thing(event))
+        case "payment_intent.canceled":
+            return _expired(event, _thing(event))
+        case kind if kind.startswith(("refund.", "charge.refund.")):
+            return _refunded(event, _thing(event))
+        case kind if kind.startswith("charge.dispute."):
+            return _disputed(event, _thing(event))
+        case _:
+            return None
+
+
+def _thing(event: StripeEvent) -> Thing:
+    return msgspec.convert(event.data.object, Thing)
+
+
+def _captured(event: StripeEvent, intent: Thing) -> Notice | None:
+    if not intent.amount_received:
+        return None
+    return Notice(
+        message_id=event.id,
+        type="payment.captured",
+        authorization_id=intent.id,
+        payment_key=intent.metadata.get(PAYMENT_KEY),
+        reference=intent.id,
+        amount=from_stripe(intent.amount_received, intent.currency),
+    )
+
+
+def _expired(event: StripeEvent, intent: Thing) -> Notice | None:
+    if intent.cancellation_reason in _REQUESTED:
+        return None
+    return Notice(
+        message_id=event.id,
+        type="authorization.expired",
+        authorization_id=intent.id,
+        payment_key=intent.metadata.get(PAYMENT_KEY),
+        reference=intent.id,
+        amount=from_stripe(intent.amount, intent.currency),
+    )
+
+
+def _refunded(event: StripeEvent, refund: Thing) -> Notice | None:
+    moved = REFUND_KEY in refund.metadata or refund.balance_transaction
+    if refund.payment_intent is None or not moved:
+        return None
+    known = refund_of(StripeRefund(refund.id, refund.amount, refund.currency, refund.status, metadata=refund.metadata))
+    return Notice(
+        message_id=event.id,
+        type=_REFUNDS[known.status],
+        authorization_id=refund.payment_intent,
+        payment_key=refund.metadata.get(PAYMENT_KEY),
+        reference=refund.id,
+        amount=known.amount,
+        reason=known.key,
+        status=refund.status,
+    )
+
+
+def _disputed(event: StripeEvent, dispute: Thing) -> Notice | None:
+    if dispute.payment_intent is None:
+        return None
+    return Notice(
+        message_id=event.id,
+        type="dispute",
+        authorization_id=dispute.payment_intent,
+        payment_key=None,
+        reference=dispute.id,
+        amount=from_stripe(dispute.amount, dispute.currency),
+        reason=dispute.reason or "",
+    )

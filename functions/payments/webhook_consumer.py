@@ -1,0 +1,120 @@
+"""What follows from the payment provider's messages: disputes and failed refunds are recorded, the others lead to settling.
+
+A message may come twice, late, and before the order's own events. What it says is there already, or can be had by
+settling, is well; what is not there yet raises, so that the message comes again. A dispute is a fact of the bank: it is
+recorded whatever its amount and currency, and a person is told of one that does not fit the payment.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from orderflow.aws.observability import logger
+from orderflow.domain.commands import CloseDispute, Command, RecordDispute, Refusal, ReopenDispute, RequestCancellation, decide
+from payments import attention, settlement_service
+from payments.domain.webhook_events import Captured, Decided, Disputed, Expired, Notice, Refunded, RefundFailed, Reopened
+from payments.provider import Voided
+
+if TYPE_CHECKING:
+    from orderflow.aws.order_log import OrderLog
+    from orderflow.domain.order import Order
+    from payments.provider import PaymentProvider
+
+EXPIRED = "the payment's authorization expired"
+
+
+class NotYet(RuntimeError):
+    """The order does not have what the message is about; it may later."""
+
+
+def take(log: OrderLog, provider: PaymentProvider, notice: Notice) -> None:
+    """Bring the order in line with a message about its payment.
+
+    Raises:
+        NotYet: the order is not where the message takes it to be, or the payment is none of ours.
+        OrderNotFound: the order is not there.
+        service.NotPossible, service.RefundFailed, ProviderRefused, ProviderTimeout, ProviderUnavailable: as service.settle.
+    """
+    order_id = settlement_service.order_of(notice.payment)
+    if order_id is None:
+        message = f"{notice.payment} is no payment of an order"
+        raise NotYet(message)
+    match notice:
+        case Captured() | Refunded():
+            _moved(settlement_service.settle(log, provider, order_id), notice)
+        case RefundFailed():
+            settlement_service.record_failed_refunds(log, provider, order_id)
+            settlement_service.settle(log, provider, order_id)
+        case Disputed() | Reopened():
+            record_dispute(log, order_id, notice)
+        case Decided():
+            record_dispute(log, order_id, notice)
+            settlement_service.settle(log, provider, order_id)
+        case Expired():
+            _expired(log, provider, order_id)
+
+
+def record_dispute(log: OrderLog, order_id: str, notice: Notice) -> None:
+    """Record a dispute, or its outcome; other messages have no effect.
+
+    Raises:
+        NotYet: the order had no payment, or does not know the dispute.
+        OrderNotFound: the order is not there.
+    """
+    match notice:
+        case Disputed():
+            _disputed(log, log.load(order_id), notice)
+        case Decided(dispute_id=dispute_id, outcome=outcome, at=at):
+            _record(log, log.load(order_id), CloseDispute(dispute_id, outcome, _past(at)), at)
+        case Reopened(dispute_id=dispute_id, at=at):
+            _record(log, log.load(order_id), ReopenDispute(dispute_id, _past(at)), at)
+        case _:
+            pass
+
+
+def _moved(order: Order, notice: Captured | Refunded) -> None:
+    known = (
+        any(parcel.capture_id == notice.capture_id for parcel in order.parcels)
+        if isinstance(notice, Captured)
+        else notice.key in settlement_service.refund_keys(order)
+    )
+    if not known:
+        message = f"{order.order_id} has nothing of {notice.payment} that was moved as message {notice.message_id} says"
+        raise NotYet(message)
+
+
+def _disputed(log: OrderLog, order: Order, notice: Disputed) -> None:
+    left = order.net_captured
+    after = _record(log, order, RecordDispute(notice.dispute_id, notice.amount, notice.reason), notice.at)
+    fits = notice.amount.currency == order.total.currency and notice.amount.amount <= left
+    if after.version != order.version and not fits:
+        attention.needed("dispute_exceeds_payment", dispute_id=notice.dispute_id, disputed=notice.amount, left=left)
+
+
+def _past(at: datetime | None) -> datetime | None:
+    """Return when a decision was made, now at the latest: one of the year 9999 would count before all later ones."""
+    return min(at, datetime.now(UTC)) if at else None
+
+
+def _record(log: OrderLog, order: Order, command: Command, at: datetime | None = None) -> Order:
+    after = log.record(order, command, source="payments", occurred_at=at)
+    facts = decide(after, command)
+    if isinstance(facts, Refusal):
+        raise NotYet(facts.why)
+    return after
+
+
+def _expired(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
+    """Stop an order that nothing is held for any more: what has not left does not leave unpaid."""
+    order = log.load(order_id)
+    if not isinstance(provider.look_up(settlement_service.payment_key(order_id)), Voided):
+        logger.info("nothing expired")
+        return
+    if order.payment == "none" and order.state == "placed":
+        message = f"{order_id} does not know yet what was authorized for it"
+        raise NotYet(message)
+    order = settlement_service.settle(log, provider, order_id)
+    if order.payment == "authorized":
+        logger.warning("what was held expired, so the order is cancelled", state=order.state)
+        log.record(order, RequestCancellation("operator", EXPIRED), source="payments")

@@ -1,0 +1,1 @@
+"""Rules of the reviews context: pure functions without AWS."""

@@ -1,0 +1,19 @@
+"""`GET /reviews`: the orders that wait for a decision, for reviewers."""
+
+from __future__ import annotations
+
+from orderflow.aws import cursor, settings
+from orderflow.aws.clients import client
+from orderflow.aws.http import ApiEvent, Response, answer, api
+from reviews import api_models
+from reviews.store import Reviews
+
+REVIEWS = Reviews(settings.required("REVIEWS_TABLE"), client("dynamodb"))
+
+
+@api
+def handler(event: ApiEvent) -> Response:
+    """Answer an API Gateway event with a page of open reviews, oldest first."""
+    api_models.reviewer(event)
+    found, last = REVIEWS.page(*api_models.page(event))
+    return answer(200, api_models.OpenReviews(tuple(found), cursor.encode(last, "reviews") if last else None))

@@ -1,0 +1,22 @@
+"""What the functions that the workflow and its queue invoke share."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from orderflow.aws.order_log import OrderLog
+from reviews.review_service import Desk, Executions
+from reviews.store import Reviews
+
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+DESK = Desk(LOG, Reviews(settings.required("REVIEWS_TABLE"), client("dynamodb")), Executions(client("stepfunctions")))
+
+
+class Step(TypedDict):
+    """What the workflow gives a step."""
+
+    order_id: str
+    correlation_id: str
+    execution: str

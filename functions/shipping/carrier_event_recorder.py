@@ -1,0 +1,89 @@
+"""Putting on an order's log what the carrier tells of its parcels and returns.
+
+The log's own rules make a message that comes twice do nothing. One that the order does not allow,
+such as the delivery of a parcel that nobody dispatched, is raised: its queue brings it again, when
+what was missing may have come, and in the end leaves it to a person.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from orderflow.aws.observability import identify, logger
+from orderflow.domain import documents
+from orderflow.domain.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RecordReturn, Refusal, decide
+from shipping.domain.carrier_events import Delivered, Dispatched, Lost, Picked, Returned, Told
+from shipping.shipments import order_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from orderflow.aws.order_log import OrderLog
+    from orderflow.domain.order import Order
+
+
+class NotAllowed(RuntimeError):
+    """The order does not allow what the carrier tells, at least not yet."""
+
+
+def record(log: OrderLog, message: Told) -> None:
+    """Record what the carrier tells, as of when it says, unless the order knows of it.
+
+    Raises:
+        UnknownShipment, OrderNotFound: the shipment is not one of ours.
+        NotAllowed: the order's rules refuse it, or the parcel is known with other lines.
+    """
+    order_id = order_of(message.shipment_id)
+    identify(order_id=order_id)
+    if isinstance(message, Picked):
+        logger.info("told by the carrier", what=type(message).__name__)
+        return
+    if message.occurred_at is None:
+        logger.warning("reported_time_unreadable", order_id=order_id, type=type(message).__name__, reported=message.at)
+    read = log.load(order_id, at_least=1)
+    message = _as_recorded(read, message)
+    command = _command(message)
+    order = _recorded(log, read, command, message.occurred_at)
+    if isinstance(order, Refusal):
+        # What was read was maybe not the latest.
+        order = _recorded(log, log.refresh(read), command, message.occurred_at)
+    if isinstance(order, Refusal):
+        raise NotAllowed(order.why)
+    if isinstance(message, Dispatched):
+        _same_lines(order, message)
+
+
+def _recorded(log: OrderLog, order: Order, command: Command, occurred_at: datetime | None) -> Order | Refusal:
+    order = log.record(order, command, source="shipping", occurred_at=occurred_at)
+    decided = decide(order, command)
+    return decided if isinstance(decided, Refusal) else order
+
+
+def _as_recorded(order: Order, message: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:
+    """Return a message with the id of its parcel as the order has it: versions up to 1.0 did not trim ids."""
+    if isinstance(message, Returned) or order.parcels.get(message.parcel_id):
+        return message
+    wanted = documents.cleaned(message.parcel_id)
+    known = (parcel.parcel_id for parcel in order.parcels if documents.cleaned(parcel.parcel_id) == wanted)
+    return replace(message, parcel_id=next(known, message.parcel_id))
+
+
+def _command(message: Dispatched | Delivered | Lost | Returned) -> Command:
+    match message:
+        case Dispatched(parcel_id=parcel_id, lines=lines):
+            return RecordDispatch(parcel_id, lines)
+        case Delivered(parcel_id=parcel_id):
+            return RecordDelivery(parcel_id)
+        case Lost(parcel_id=parcel_id):
+            return RecordLoss(parcel_id)
+        case Returned(return_id=return_id):
+            return RecordReturn(return_id)
+
+
+def _same_lines(order: Order, message: Dispatched) -> None:
+    known = next(parcel for parcel in order.parcels if parcel.parcel_id == message.parcel_id)
+    if known.lines != message.lines:
+        error = f"parcel {message.parcel_id} left before, with other lines"
+        raise NotAllowed(error)

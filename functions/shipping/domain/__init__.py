@@ -1,0 +1,1 @@
+"""Rules of the shipping context: pure functions without AWS."""

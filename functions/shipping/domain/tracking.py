@@ -1,0 +1,54 @@
+"""What readings of a parcel on its way come to. No AWS here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from orderflow.domain.reported_time import bounded
+from shipping.domain.carrier_events import InTransit, Moment, Position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+KEPT = timedelta(days=90)
+
+
+class Track(Struct, frozen=True, kw_only=True):
+    """Where a parcel was at its latest reading, and the range of its temperatures, in tenths of a degree Celsius."""
+
+    at: Moment
+    position: Position
+    temperature: int
+    lowest: int
+    highest: int
+    readings: int
+
+
+def received(reading: InTransit, at: datetime) -> InTransit:
+    """Return a reading that was received at `at` (UTC), as of then where its own time cannot be: one to come would hide all later ones."""
+    return replace(reading, at=bounded(reading.at, at - KEPT, at) or at)
+
+
+def follow(track: Track | None, readings: Iterable[InTransit]) -> Track | None:
+    """Return the track after more readings, in any order; those that are not later than its latest change nothing."""
+    for reading in sorted(readings, key=lambda one: one.at):
+        if track is None or reading.at > track.at:
+            track = _next(track, reading)
+    return track
+
+
+def _next(track: Track | None, reading: InTransit) -> Track:
+    temperature = reading.temperature
+    return Track(
+        at=reading.at,
+        position=reading.position,
+        temperature=temperature,
+        lowest=min(track.lowest, temperature) if track else temperature,
+        highest=max(track.highest, temperature) if track else temperature,
+        readings=track.readings + 1 if track else 1,
+    )

@@ -1,0 +1,53 @@
+"""Works off what the carrier told and the webhook could not record: each message becomes a fact of its order, or comes again.
+
+One that came before its time is tried again soon, and then ever more seldom, for ten minutes in all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orderflow.aws import settings
+from orderflow.aws.batch import PartialFailures, each_record
+from orderflow.aws.clients import client
+from orderflow.aws.observability import logger, observed
+from orderflow.aws.order_log import OrderLog
+from shipping import carrier_event_recorder
+from shipping.domain import carrier_events
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+SOONEST_SECONDS = 2
+LATEST_SECONDS = 180
+
+SQS = client("sqs")
+LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+QUEUE_URL = settings.required("SHIPPING_RECORD_QUEUE_URL")
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
+    """Answer a batch of SQS messages with those that have to come back."""
+    answer = each_record(event, lambda body: carrier_event_recorder.record(LOG, carrier_events.told.decode(body)))
+    failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    for record in event["Records"]:
+        if record["messageId"] in failed:
+            _put_off(record)
+    return answer
+
+
+def hidden_seconds(receives: int) -> int:
+    """Return how long a message that came so often is hidden before it comes again."""
+    return min(SOONEST_SECONDS * 2 ** (receives - 1), LATEST_SECONDS)
+
+
+def _put_off(record: dict[str, Any]) -> None:
+    """Have SQS bring a message again after its time; where it does not take that, the queue's own time counts."""
+    seconds = hidden_seconds(int(record["attributes"]["ApproximateReceiveCount"]))
+    try:
+        SQS.change_message_visibility(QueueUrl=QUEUE_URL, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=seconds)
+    except (BotoCoreError, ClientError):
+        logger.warning("comes again when the queue says", message_id=record["messageId"], exc_info=True)

@@ -1,0 +1,56 @@
+"""Works off the readings of parcels on their way: a batch of them is one write for each parcel, and none of the order log."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from orderflow.aws.observability import logger, observed
+from shipping.domain import carrier_events
+from shipping.domain.tracking import received
+from shipping.tracking_store import Contention, Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from orderflow.aws.batch import PartialFailures
+
+TRACKS = Tracks(settings.required("TRACKING_TABLE"), client("dynamodb"))
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
+    """Answer a batch of SQS messages with those that have to come back."""
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in _failed(event["Records"])]}
+
+
+def _sent_at(record: dict[str, Any]) -> datetime:
+    """Return when the webhook kept a message (UTC): the same however often it comes."""
+    return datetime.fromtimestamp(int(record["attributes"]["SentTimestamp"]) / 1000, UTC)
+
+
+def _failed(records: list[dict[str, Any]]) -> Iterator[str]:
+    """Take the readings and yield the ids of the messages that were none, or whose parcel's track could not be written."""
+    parcels: dict[tuple[str, str], dict[str, carrier_events.InTransit]] = defaultdict(dict)
+    for record in records:
+        try:
+            reading = received(carrier_events.readings.decode(record["body"]), _sent_at(record))
+        except (msgspec.DecodeError, RecursionError) as error:
+            logger.warning("no reading", message_id=record["messageId"], why=str(error))
+            yield record["messageId"]
+        else:
+            parcels[reading.shipment_id, reading.parcel_id][record["messageId"]] = reading
+    for (shipment_id, parcel_id), readings in parcels.items():
+        try:
+            TRACKS.add(shipment_id, parcel_id, list(readings.values()))
+        except (Contention, ClientError, BotoCoreError):
+            logger.exception("readings not taken", shipment_id=shipment_id, parcel_id=parcel_id)
+            yield from readings

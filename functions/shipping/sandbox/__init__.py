@@ -1,0 +1,1 @@
+"""The sandbox carrier, for local stacks and trials."""

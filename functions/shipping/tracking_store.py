@@ -1,0 +1,73 @@
+"""The table of tracks: one item for each parcel on its way, however many readings it sends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shipping.domain.tracking import KEPT, Track, follow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from shipping.domain.carrier_events import InTransit
+
+_ATTEMPTS = 5
+_tracks = msgspec.json.Decoder(Track)
+
+
+class Contention(RuntimeError):
+    """Others kept changing the same track; trying later helps."""
+
+
+class Tracks:
+    """Tracks on a DynamoDB table, found by shipment and parcel."""
+
+    def __init__(self, table: str, client: DynamoDBClient) -> None:
+        """Work on the table named `table`."""
+        self._table = table
+        self._client = client
+
+    def load(self, shipment_id: str, parcel_id: str) -> Track | None:
+        """Return a parcel's track, or None where it sent no reading yet."""
+        answer = self._client.get_item(TableName=self._table, Key=_key(shipment_id, parcel_id), ConsistentRead=True)
+        return _tracks.decode(answer["Item"]["track"]["S"]) if "Item" in answer else None  # pyright: ignore[reportTypedDictNotRequiredAccess]
+
+    def add(self, shipment_id: str, parcel_id: str, readings: Sequence[InTransit]) -> None:
+        """Follow readings of one parcel; each write replaces the very track that it was made of.
+
+        Raises:
+            Contention: others changed the track first in every attempt.
+        """
+        for _ in range(_ATTEMPTS):
+            before = self.load(shipment_id, parcel_id)
+            after = follow(before, readings)
+            if after is None or after == before or self._replace(shipment_id, parcel_id, before, after):
+                return
+        raise Contention(parcel_id)
+
+    def _replace(self, shipment_id: str, parcel_id: str, before: Track | None, after: Track) -> bool:
+        item: dict[str, Any] = {
+            **_key(shipment_id, parcel_id),
+            "track": {"S": _text(after)},
+            "expires_at": {"N": str(int((after.at + KEPT).timestamp()))},
+        }
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(parcel_id)"}
+        if before:
+            condition = {"ConditionExpression": "track = :before", "ExpressionAttributeValues": {":before": {"S": _text(before)}}}
+        try:
+            self._client.put_item(TableName=self._table, Item=item, **condition)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+
+def _key(shipment_id: str, parcel_id: str) -> dict[str, Any]:
+    return {"shipment_id": {"S": shipment_id}, "parcel_id": {"S": parcel_id}}
+
+
+def _text(track: Track) -> str:
+    return msgspec.json.encode(track).decode()

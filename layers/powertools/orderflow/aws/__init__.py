@@ -1,0 +1,1 @@
+"""What the functions share to work with AWS."""

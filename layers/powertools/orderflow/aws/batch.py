@@ -1,0 +1,187 @@
+"""Working off a batch of events, each on its own: SQS messages, or records of a stream."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,  # pyright: ignore[reportUnknownVariableType]
+)
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse as PartialFailures
+
+from orderflow.aws.clients import client
+from orderflow.aws.observability import identify, lines, logger, tracer
+from orderflow.domain import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+__all__ = ["PartialFailures", "RetryQueue", "all_orders", "each_change", "each_order", "each_record"]
+
+_KEYS = ("message_id", "correlation_id", "order_id", "event_id")
+
+
+class _Ids(msgspec.Struct, frozen=True):
+    order_id: str
+    correlation_id: str
+    event_id: str
+    order_version: int | None = None
+
+
+class _BusEvent(msgspec.Struct, frozen=True):
+    detail: _Ids
+
+
+_raw: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
+_bus_events: msgspec.json.Decoder[_BusEvent] = msgspec.json.Decoder(_BusEvent)
+
+
+class RetryQueue:
+    """The queue of a consumer that a stream wakes: what it could not work off comes again from there, or lies there for a person."""
+
+    def __init__(self, url: str) -> None:
+        """Send to the queue of this URL."""
+        self._url = url
+
+    def put(self, message: str) -> None:
+        """Have a message come again. Hardly ever needed, so the client is made only then."""
+        client("sqs").send_message(QueueUrl=self._url, MessageBody=documents.written(msgspec.json.decode(message)))
+
+
+def each_order(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:
+    """Call `work` with the id of the order that each event is about, as `each_record` does with its message.
+
+    For consumers that an event only wakes: they look at the order as it is now, whatever happened to it. So an
+    order of which a stream brings several events at once is worked off once.
+    """
+    return each_change(event, lambda order_id, _: work(order_id), retries)
+
+
+def each_change(event: dict[str, Any], work: Callable[[str, int | None], object], retries: RetryQueue | None = None) -> PartialFailures:
+    """Call `work` with the order's id and the version that the event made it, as `each_order` does with the id.
+
+    For consumers that can do with a copy of the log which has that event. No version, where the message gives none.
+    """
+
+    def wake(body: str) -> None:
+        ids = _bus_events.decode(body).detail
+        identify(correlation_id=ids.correlation_id, order_id=ids.order_id, event_id=ids.event_id)
+        work(ids.order_id, ids.order_version)
+
+    if retries and _is_of_stream(event):
+        return _each_of_stream(_latest_of_each_order(event), wake, retries)
+    return each_record(event, wake)
+
+
+def all_orders(event: dict[str, Any], work: Callable[[list[str]], Mapping[str, Exception]]) -> PartialFailures:
+    """Call `work` once with the ids of all the orders that the messages of an SQS batch are about; answer with those that failed.
+
+    For consumers that work on many orders at once. `work` answers what keeps some of the orders from their end, and logs a line for each
+    of the others. A malformed message fails alone.
+    """
+    messages: dict[str, list[str]] = {}
+    about: dict[str, _Ids] = {}
+    failed: list[str] = []
+    for record in event["Records"]:
+        try:
+            ids = _bus_events.decode(record["body"]).detail
+        except msgspec.DecodeError:
+            logger.exception("message failed", message_id=record["messageId"])
+            failed.append(record["messageId"])
+        else:
+            messages.setdefault(ids.order_id, []).append(record["messageId"])
+            about[ids.order_id] = ids
+    errors: Mapping[str, Exception] = {}
+    with lines.of_message():
+        errors = work(list(messages)) if messages else {}
+        for order_id, error in errors.items():
+            logger.error("message failed", order_id=order_id, correlation_id=about[order_id].correlation_id, exc_info=error)
+            failed += messages[order_id]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def each_record(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:
+    """Call `work` with every message of `event`; answer with those that failed.
+
+    Where the batch comes from SQS, a message is the body, and SQS delivers what failed again, on its own, and in the
+    end to the dead-letter queue. Log keys of one message never show on the next one's lines. A batch that failed as a
+    whole is answered the same way and is no error of the function: the queue's own alarms speak for its messages.
+
+    Where it comes from Kinesis, or from the order log's table, a message is the event as the bus would deliver it, and
+    what failed goes to the queue `retries`. So one event never holds up those behind it on its shard. Only where that
+    fails as well the batch does, and comes again.
+    """
+    if retries and _is_of_stream(event):
+        return _each_of_stream(map(_message, event["Records"]), work, retries)
+    # A processor keeps what it handled, so each call has its own.
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+    def one(record: SQSRecord) -> None:
+        _one(record.body, work, message_id=record.message_id, receives=record.attributes.approximate_receive_count)
+
+    return process_partial_response(event, one, processor)
+
+
+def _each_of_stream(messages: Iterable[str], work: Callable[[str], object], retries: RetryQueue) -> PartialFailures:
+    for message in messages:
+        try:
+            _one(message, work)
+        except Exception:  # noqa: BLE001 - logged, and whatever it is, the queue brings it again
+            retries.put(message)
+    return {"batchItemFailures": []}
+
+
+@tracer.capture_method(capture_response=False, capture_error=False)
+def _one(message: str, work: Callable[[str], object], *, message_id: str | None = None, receives: str | None = None) -> None:
+    logger.remove_keys(_KEYS)
+    identify(message_id=message_id)
+    try:
+        with lines.of_message():
+            work(message)
+    except Exception:
+        logger.exception("message failed", receives=receives)
+        raise
+    finally:
+        logger.remove_keys(_KEYS)
+
+
+def _is_of_stream(event: dict[str, Any]) -> bool:
+    return any("kinesis" in record or "dynamodb" in record for record in event["Records"])
+
+
+def _message(record: dict[str, Any]) -> str:
+    """Return what the bus would deliver for a stream's record; of one that holds no event, which one it is and no more."""
+    try:
+        return msgspec.json.encode({"detail": _raw.decode(_document(record))}).decode()
+    except (KeyError, ValueError):
+        return msgspec.json.encode({"no_event": record.get("eventID"), "of": record.get("eventSourceARN")}).decode()
+
+
+def _document(record: dict[str, Any]) -> bytes:
+    if "kinesis" in record:
+        return base64.b64decode(record["kinesis"]["data"], validate=True)
+    return record["dynamodb"]["NewImage"]["event"]["S"].encode()
+
+
+def _latest_of_each_order(event: dict[str, Any]) -> list[str]:
+    """Return the messages of a stream's records without those of which there is a later one about the same order."""
+    latest: dict[str, tuple[int, str]] = {}
+    for message in map(_message, event["Records"]):
+        order, version = _place(message)
+        if order not in latest or version >= latest[order][0]:
+            latest[order] = version, message
+    return [message for _, message in latest.values()]
+
+
+def _place(message: str) -> tuple[str, int]:
+    try:
+        ids = _bus_events.decode(message).detail
+    except msgspec.DecodeError:
+        return message, 0
+    return ids.order_id, ids.order_version or 0

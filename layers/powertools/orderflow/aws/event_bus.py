@@ -1,0 +1,83 @@
+"""The event bus, as whoever publishes what is on the order log sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+    from orderflow.domain.events import Event
+
+MAX_ENTRIES = 10
+MAX_BYTES = 256 * 1024  # of one PutEvents call, all its entries together
+_ENVELOPE_BYTES = 256  # of an entry beside its detail: source, detail type, bus
+
+
+class TooLarge(ValueError):
+    """The event is larger than the bus takes."""
+
+
+class NotPublished(RuntimeError):
+    """The bus, or the stream, did not take every event; they have to come again."""
+
+
+class Bus:
+    """The bus named `name`."""
+
+    def __init__(self, name: str, client: EventBridgeClient) -> None:
+        """Publish with this client."""
+        self._name = name
+        self._client = client
+
+    def entry(self, event: Event, document: str) -> PutEventsRequestEntryTypeDef:
+        """Return what the bus is given for an event, whose JSON document becomes its detail as it is.
+
+        Raises:
+            TooLarge: it can never be published.
+        """
+        entry: PutEventsRequestEntryTypeDef = {
+            "EventBusName": self._name,
+            "Source": event.source,
+            "DetailType": event.type,
+            "Detail": document,
+            "Time": event.appended_at,
+        }
+        if _weight(entry) > MAX_BYTES:
+            raise TooLarge(event.event_id)
+        return entry
+
+    def put(self, entries: Sequence[PutEventsRequestEntryTypeDef]) -> None:
+        """Put any number of entries on the bus, in their order.
+
+        Raises:
+            NotPublished: the bus refused some of them; those before are published, those after may be.
+        """
+        for batch in cut(entries, _weight, most=MAX_ENTRIES, most_bytes=MAX_BYTES):
+            answer = self._client.put_events(Entries=batch)
+            if answer["FailedEntryCount"]:
+                codes = sorted({code for entry in answer["Entries"] if (code := entry.get("ErrorCode"))})
+                message = f"{answer['FailedEntryCount']} of {len(batch)} events were not taken: {', '.join(codes)}"
+                raise NotPublished(message)
+
+
+def cut[A](entries: Sequence[A], weigh: Callable[[A], int], *, most: int, most_bytes: int) -> Iterable[list[A]]:
+    """Cut entries into calls of at most so many entries, which weigh at most so many bytes together, keeping their order."""
+    batch: list[A] = []
+    size = 0
+    for entry in entries:
+        weight = weigh(entry)
+        if batch and (len(batch) == most or size + weight > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += weight
+    if batch:
+        yield batch
+
+
+def _weight(entry: PutEventsRequestEntryTypeDef) -> int:
+    return len(entry.get("Detail", "").encode()) + _ENVELOPE_BYTES

@@ -1,0 +1,42 @@
+"""The event stream, as whoever publishes what is on the order log sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow.aws.event_bus import NotPublished, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mypy_boto3_kinesis import KinesisClient
+
+MAX_RECORDS = 500
+MAX_BYTES = 5 * 1024 * 1024  # of one PutRecords call, keys included
+
+
+class Stream:
+    """The Kinesis stream named `name`, on which an order's events are all on one shard."""
+
+    def __init__(self, name: str, client: KinesisClient) -> None:
+        """Write with this client."""
+        self._name = name
+        self._client = client
+
+    def put(self, documents: Iterable[tuple[str, str]]) -> None:
+        """Write any number of pairs of order id and event document.
+
+        Raises:
+            NotPublished: the stream refused some of them; others are on it, so an order's may be there in another order.
+        """
+        for batch in cut([(key, event.encode()) for key, event in documents], _weight, most=MAX_RECORDS, most_bytes=MAX_BYTES):
+            answer = self._client.put_records(StreamName=self._name, Records=[{"PartitionKey": key, "Data": data} for key, data in batch])
+            if answer.get("FailedRecordCount"):
+                codes = sorted({code for record in answer["Records"] if (code := record.get("ErrorCode"))})
+                message = f"{answer.get('FailedRecordCount')} of {len(batch)} events were not taken: {', '.join(codes)}"
+                raise NotPublished(message)
+
+
+def _weight(record: tuple[str, bytes]) -> int:
+    key, data = record
+    return len(key.encode()) + len(data)

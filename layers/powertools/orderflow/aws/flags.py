@@ -1,0 +1,87 @@
+"""The feature flags in force, read from AppConfig and remembered; while it cannot be reached the last ones, at first the default.
+
+AppConfig is asked at most once in FLAGS_TTL_SECONDS and process, whatever comes of it, and waited for about a second: flags
+are not worth an order. A document that makes no sense counts as not reached. Until flags are deployed for the first time, the
+default applies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import DecodeError
+
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from orderflow.aws.observability import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT = "default"
+# AppConfig lets nobody ask more often.
+_SHORTEST_SECONDS = 15
+
+
+class Flags[T]:
+    """What a context makes of the flags' document."""
+
+    def __init__(self, parse: Callable[[bytes], T], default: T, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the profile FLAGS (application/environment/profile, their ids); `parse` raises ValueError for nonsense."""
+        self._parse = parse
+        self._value = default
+        self._version = DEFAULT
+        self._clock = clock
+        self._profile = settings.required("FLAGS").split("/")
+        self._seconds = settings.optional_int("FLAGS_TTL_SECONDS", 60)
+        self._token = ""
+        self._due = clock()
+
+    def __call__(self) -> T:
+        """Return the flags; the lines of this invocation tell from now on which they are, as `make flags` does."""
+        if self._clock() >= self._due:
+            self._refresh()
+        logger.append_keys(flags=self._version)
+        return self._value
+
+    def _refresh(self) -> None:
+        self._due = self._clock() + self._seconds
+        try:
+            document = self._latest()
+            if document:
+                self._value, self._version = self._parse(document), version(document)
+        except (BotoCoreError, ClientError, DecodeError, ValueError) as error:
+            if _nothing_deployed(error):
+                return
+            logger.warning("flags not read, so they stay as they were", why=str(error), flags=self._version)
+
+    def _latest(self) -> bytes:
+        """Return the document, or nothing where it is the one that was returned before."""
+        # A token is good for one request: after one that failed, a new session tells everything.
+        token, self._token = self._token or self._session(), ""
+        answer = client("appconfigdata").get_latest_configuration(ConfigurationToken=token)
+        document = answer["Configuration"].read()
+        self._token = answer["NextPollConfigurationToken"]
+        self._due = self._clock() + max(self._seconds, answer["NextPollIntervalInSeconds"])
+        return document
+
+    def _session(self) -> str:
+        application, environment, profile = self._profile
+        asked: dict[str, Any] = {"RequiredMinimumPollIntervalInSeconds": max(self._seconds, _SHORTEST_SECONDS)}
+        session = client("appconfigdata").start_configuration_session(
+            ApplicationIdentifier=application, EnvironmentIdentifier=environment, ConfigurationProfileIdentifier=profile, **asked
+        )
+        return session["InitialConfigurationToken"]
+
+
+def _nothing_deployed(error: Exception) -> bool:
+    """Tell whether profile and environment exist, and only their first deployment is missing."""
+    return isinstance(error, ClientError) and error.response.get("ResourceType") in {"Deployment", "Configuration"}
+
+
+def version(document: bytes) -> str:
+    """Return the short name of a document: eight hexadecimal digits that only this one has."""
+    return hashlib.sha256(document).hexdigest()[:8]

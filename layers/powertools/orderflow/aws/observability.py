@@ -1,0 +1,174 @@
+"""Logging, tracing and metrics, the same in every function.
+
+Every line carries the correlation id, and the order and event ids as soon as they are known. Keys of
+one invocation never reach the next one of the same warm process. Logs are paid for by the byte, so what
+the message says already, or the name of the log group, is on no line.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.tracing import Tracer
+
+from orderflow.aws import settings
+from orderflow.domain.ids import is_order_id
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+# Lambda reads level and time of a line itself, and knows the time in this format alone.
+logger = Logger(location=None, utc=True, use_rfc3339=True)
+# Powertools prefers Lambda's own level, which is never above INFO.
+logging.getLogger(logger.name).setLevel(settings.optional("LOG_LEVEL", "INFO"))
+metrics = Metrics()
+# Patching everything imports every library that the X-Ray SDK knows; AWS calls are what matters here.
+tracer = Tracer(auto_patch=False)
+# It warns of every segment that belongs to no trace, which is no fault: a trace begins where somebody waits.
+logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
+
+# What the log group says already, or the function's configuration.
+_KNOWN = ("function_name", "function_arn", "function_memory_size")
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+type Handler[E, A] = Callable[[E, LambdaContext], A]
+
+
+class Lines(logging.Filter):
+    """Lets every line through and counts: the lines of an invocation, the messages of its batch, and those that have no line."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        super().__init__()
+        self.forget()
+
+    def forget(self) -> None:
+        """Start again at nothing."""
+        self.written = self.messages = self.silent = 0
+        self.refused = False
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - which line it is does not matter
+        """Count a line."""
+        self.written += 1
+        return True
+
+    @contextmanager
+    def of_message(self) -> Generator[None]:
+        """Count a message, with whose work the block is concerned."""
+        before = self.written
+        try:
+            yield
+        finally:
+            self.messages += 1
+            self.silent += self.written == before
+
+
+lines = Lines()
+logger.addFilter(lines)
+
+
+def add_nonzero_metric(name: str, unit: MetricUnit, value: float) -> None:
+    """Add a metric to the invocation's, unless its value is 0.
+
+    A custom metric is billed for every hour in which it has data, $0.30 a month (https://aws.amazon.com/cloudwatch/pricing/).
+    Missing data is no breach to any alarm of the template, so zeros from a schedule would only be paid for.
+    """
+    if value:
+        metrics.add_metric(name, unit, value)
+
+
+def identify(**keys: str | None) -> None:
+    """Put ids (`order_id`, `event_id`, `correlation_id`) on all further log lines and on the trace.
+
+    Ids come from outside as well. Text that is no id is logged as `invalid`: it could hold personal data, or control
+    characters for the terminal of an operator.
+    """
+    known = {name: value if _ID.fullmatch(value) else "invalid" for name, value in keys.items() if value}
+    logger.append_keys(**known)
+    for name, value in known.items():
+        tracer.put_annotation(name, value)
+
+
+def refused(*, warn: bool = False, **fields: Any) -> None:
+    """Write that a request is refused: the one line of its invocation, since nobody has to pay for being refused."""
+    (logger.warning if warn else logger.info)("refused", **fields)
+    lines.refused = True
+
+
+def correlation_of(event: Mapping[str, Any]) -> str | None:
+    """Return the correlation id that a trigger brings.
+
+    A saga step names it; for an HTTP request it is the client's X-Correlation-Id if that is well
+    formed, otherwise the request id that API Gateway, or the function URL, gave.
+    """
+    context: dict[str, str] | None = event.get("requestContext")
+    if context is None:
+        return event.get("correlation_id")
+    headers: dict[str, str | None] = event.get("headers") or {}
+    offered = next((value for name, value in headers.items() if name.lower() == "x-correlation-id"), None) or ""
+    return offered if _CORRELATION_ID.fullmatch(offered) else context.get("requestId")
+
+
+def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
+    """Wrap a Lambda handler: fresh log keys, a trace segment, flushed metrics, a line for what was done.
+
+    A batch of messages that each have a line of their own needs none for all of them, nor does a refused request. Neither the event
+    nor the answer is logged or traced: they hold names, addresses and tokens.
+    """
+
+    @functools.wraps(handler)
+    def invoke(event: E, context: LambdaContext) -> A:
+        path: dict[str, str] = event.get("pathParameters") or {}
+        path_id = path.get("order_id", "")
+        _shorten()
+        lines.forget()
+        identify(
+            correlation_id=correlation_of(event),
+            order_id=event.get("order_id") or (path_id if is_order_id(path_id) else None),
+            event_id=event.get("event_id"),
+        )
+        try:
+            answer = handler(event, context)
+        except Exception:
+            logger.exception("failed")
+            raise
+        finally:
+            # Without a metric there is nothing to flush, and Powertools would warn about it.
+            if metrics.provider.metric_set:
+                metrics.flush_metrics()
+        if not lines.refused and not _all_told(answer):
+            logger.info("done", outcome=_outcome(answer))
+        return answer
+
+    traced = tracer.capture_lambda_handler(invoke, capture_response=False, capture_error=False)
+    return logger.inject_lambda_context(traced, clear_state=True)
+
+
+def _shorten() -> None:
+    """Take from the lines of an invocation what says nothing: that it was warm, and the id of a trace that is not kept."""
+    logger.remove_keys(_KNOWN)
+    if not logger.get_current_keys().get("cold_start"):
+        logger.remove_keys(["cold_start"])
+    if "Sampled=1" not in os.environ.get("_X_AMZN_TRACE_ID", ""):
+        logger.append_keys(xray_trace_id=None)
+
+
+def _all_told(answer: object) -> bool:
+    """Say whether there was a batch, and each of its messages was worked off and has a line of its own."""
+    failed = isinstance(answer, dict) and answer.get("batchItemFailures")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return bool(lines.messages) and not lines.silent and not failed
+
+
+def _outcome(answer: object) -> object:
+    if not isinstance(answer, dict):
+        return None
+    return answer.get("outcome") or answer.get("statusCode")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -1,0 +1,55 @@
+"""The payment tokens of orders whose payment is not decided yet, in a table of their own.
+
+`place_order` writes a token together with the order's first event, and `authorize_payment` alone may read it. It is
+deleted once the provider's decision is recorded, or by `orders.handlers.finalize_order`. The table has no stream and no backups.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orderflow.aws.observability import logger
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+
+class TokenNotFound(LookupError):
+    """No payment token is stored for this order: it was used, deleted, or has expired."""
+
+
+class PaymentTokens:
+    """Writes, reads and deletes payment tokens by order."""
+
+    def __init__(self, table: str, client: DynamoDBClient) -> None:
+        """Work on the DynamoDB table named `table`."""
+        self._table = table
+        self._client = client
+
+    def storing(self, order_id: str, token: str, expires_at: datetime) -> TransactWriteItemTypeDef:
+        """Return the write that stores an order's token; from `expires_at` (UTC) on DynamoDB may delete it."""
+        item = {"order_id": {"S": order_id}, "payment_token": {"S": token}, "expires_at": {"N": str(int(expires_at.timestamp()))}}
+        return {"Put": {"TableName": self._table, "Item": item}}
+
+    def read(self, order_id: str) -> str:
+        """Return the order's token.
+
+        Raises:
+            TokenNotFound: there is none, or none any more.
+        """
+        answer = self._client.get_item(TableName=self._table, Key={"order_id": {"S": order_id}}, ConsistentRead=True)
+        if "Item" not in answer:
+            raise TokenNotFound(order_id)
+        return answer["Item"]["payment_token"]["S"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
+
+    def delete(self, order_id: str) -> None:
+        """Delete the order's token, if there is one; where that fails, the token expires, and nobody has to wait for it."""
+        try:
+            self._client.delete_item(TableName=self._table, Key={"order_id": {"S": order_id}})
+        except (BotoCoreError, ClientError) as error:
+            logger.warning("payment_token_not_deleted", order_id=order_id, error=type(error).__name__)

@@ -1,0 +1,66 @@
+"""Where the events of the order log go: all of them to the stream, and to the bus those that somebody there acts upon.
+
+An event on the bus costs as much as seventy on the stream, so what is only a step on the way stays off the bus
+(`stream_only`), until somebody wants to route it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from orderflow.aws import settings
+from orderflow.aws.clients import client
+from orderflow.aws.event_bus import Bus
+from orderflow.aws.event_stream import Stream
+from orderflow.domain import events
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+
+class Letter(NamedTuple):
+    """An event's JSON document, and what the bus is given for it, if it goes there."""
+
+    order_id: str
+    document: str
+    entry: PutEventsRequestEntryTypeDef | None
+
+
+class Outlets:
+    """The bus and the stream."""
+
+    def __init__(self, bus: Bus, stream: Stream, stream_only: Collection[str]) -> None:
+        """Publish on both; events of the types `stream_only` on the stream alone."""
+        self._bus = bus
+        self._stream = stream
+        self._stream_only = stream_only
+
+    def letter(self, document: str) -> Letter:
+        """Return an event's JSON document as something that can be published.
+
+        Raises:
+            msgspec.DecodeError, UnknownEvent, TooLarge: it never can.
+        """
+        event = events.decode(document)
+        entry = self._bus.entry(event, document)
+        return Letter(event.order_id, document, None if event.type in self._stream_only else entry)
+
+    def put(self, letters: Sequence[Letter]) -> None:
+        """Publish any number of events, in their order.
+
+        Raises:
+            NotPublished: bus or stream refused some of them; others are published.
+        """
+        self._bus.put([letter.entry for letter in letters if letter.entry])
+        self._stream.put((letter.order_id, letter.document) for letter in letters)
+
+
+def of_this_function() -> Outlets:
+    """Return the outlets that the function's environment names: EVENT_BUS, EVENT_STREAM and STREAM_ONLY_EVENTS."""
+    return Outlets(
+        Bus(settings.required("EVENT_BUS"), client("events")),
+        Stream(settings.required("EVENT_STREAM"), client("kinesis")),
+        settings.listed("STREAM_ONLY_EVENTS"),
+    )

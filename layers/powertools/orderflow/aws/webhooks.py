@@ -1,0 +1,169 @@
+"""Webhooks: signed, so that nobody else can send one, and dated, so that nobody can repeat one much later.
+
+The format is that of Standard Webhooks (https://www.standardwebhooks.com): the headers `webhook-id`, `webhook-timestamp` (Unix
+seconds) and `webhook-signature`, which has one or more of `v1,<base64>` with spaces between. The signature is HMAC-SHA256 over
+id, timestamp and body, with dots between, under the secret (Base64, `whsec_` before it or not).
+
+The format before it is accepted for one release: no `webhook-id`, and `Webhook-Signature: t=<unix seconds>,v1=<hex>`, where the hex is
+HMAC-SHA256, under the secret's characters, over the time's digits, a dot and the body's bytes.
+
+A secret may be several, one a line: while senders change from one to the next, both are valid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
+
+from orderflow.aws.http import ApiEvent, Problem, body_of, header, only_post
+from orderflow.aws.observability import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+TOLERANCE_SECONDS = 300
+MAX_BODY_BYTES = 65_536
+# How long a secret is kept in memory: after that, a rotated one is known everywhere.
+SECRET_SECONDS = 300
+# More signatures than this in a header are not tried: each costs a computation for every secret.
+MAX_SIGNATURES = 10
+
+_NUMBER = re.compile(r"[0-9]{1,12}")
+_STANDARD = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
+_OLD = re.compile(r"[0-9a-f]{64}")
+_NOT_SIGNED = "no signature is of this body and time under our secret"
+
+
+class BadSignature(ValueError):
+    """A message is not signed as it has to be. The text says what is wrong with it, and nothing of the secret."""
+
+
+class Secret:
+    """A secret of Secrets Manager, read when it is first asked for and again after a while."""
+
+    def __init__(self, name: str, client: SecretsManagerClient, *, seconds: float = SECRET_SECONDS) -> None:
+        """Hold the secret of this name or ARN for `seconds`."""
+        self._name = name
+        self._client = client
+        self._seconds = seconds
+        self._value = ""
+        self._read_at = float("-inf")
+
+    def __call__(self) -> str:
+        """Return the secret's text."""
+        now = time.monotonic()
+        if now - self._read_at > self._seconds:
+            self._value = self._client.get_secret_value(SecretId=self._name)["SecretString"]
+            self._read_at = now
+        return self._value
+
+
+def secrets_of(text: str) -> list[str]:
+    """Return the secrets that are valid at the same time: the lines of a secret's text."""
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def signed_headers(secret: str, message_id: str, body: bytes, at: int) -> dict[str, str]:
+    """Return the headers of a body that is sent at `at` (Unix seconds), signed as Standard Webhooks says.
+
+    `body` is UTF-8. `message_id` is the same for every attempt to send the message.
+    """
+    signature = Webhook(secret).sign(message_id, datetime.fromtimestamp(at, UTC), body.decode())
+    return {ID: message_id, TIMESTAMP: str(at), SIGNATURE: signature}
+
+
+def signed_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
+    """Return the body of a request as it was sent, after making sure that a holder of a secret sent it just now.
+
+    `secret` returns the text of the secrets, and is only called for a message whose headers could be those of a signed one.
+
+    Raises:
+        Problem: 405, 413 and 400 as `sent_body`, 401 without a good signature.
+    """
+    body = sent_body(event)
+    try:
+        (_verify if header(event, ID) else _verify_old)(event, body, secret)
+    except BadSignature as bad:
+        raise unsigned(str(bad), str(bad)) from None
+    return body
+
+
+def unsigned(detail: str, reason: str) -> Problem:
+    """Return the refusal of a message that its sender did not sign: what the sender is told, and the reason for the log."""
+    problem = Problem(401, "signature-invalid", "Signature invalid", detail)
+    problem.reason = reason
+    return problem
+
+
+def sent_body(event: ApiEvent) -> bytes:
+    """Return the body of a request as it was sent, whoever sent it.
+
+    Raises:
+        Problem: 405 for anything but a POST, 413 over 64 KB, 400 for a body that was not handed on to us as it should.
+    """
+    only_post(event)
+    body = body_of(event)
+    if len(body) > MAX_BODY_BYTES:
+        raise Problem(413, "body-too-large", "Body too large", f"a message may have {MAX_BODY_BYTES} bytes at most")
+    return body
+
+
+def _verify(event: ApiEvent, body: bytes, secret: Callable[[], str]) -> None:
+    at = header(event, TIMESTAMP) or ""
+    signatures = _well_formed((header(event, SIGNATURE) or "").split(), _STANDARD)
+    if not _NUMBER.fullmatch(at) or not signatures:
+        message = f"{TIMESTAMP} has to be Unix seconds, and {SIGNATURE} v1,<base64> once or more, with spaces between"
+        raise BadSignature(message)
+    _just_now(int(at))
+    headers = {ID: header(event, ID) or "", TIMESTAMP: at, SIGNATURE: " ".join(signatures)}
+    for one in secrets_of(secret()):
+        try:
+            webhook = Webhook(one)
+        except (ValueError, EmptyWebhookSecretError):
+            # It may be one of the old format; other formats than Base64 cannot sign in this one.
+            logger.warning("webhook_secret_unusable", expected="Base64, `whsec_` before it or not")
+            continue
+        try:
+            webhook.verify(body, headers, json_parse=False)
+        except (WebhookVerificationError, UnicodeDecodeError):
+            continue
+        return
+    raise BadSignature(_NOT_SIGNED)
+
+
+def _verify_old(event: ApiEvent, body: bytes, secret: Callable[[], str]) -> None:
+    given = header(event, SIGNATURE)
+    if not given:
+        message = f"the headers {ID}, {TIMESTAMP} and {SIGNATURE} are missing"
+        raise BadSignature(message)
+    parts = [part.strip().partition("=") for part in given.split(",")]
+    times = [value for name, _, value in parts if name == "t" and _NUMBER.fullmatch(value)]
+    digests = _well_formed((value for name, _, value in parts if name == "v1"), _OLD)
+    if len(times) != 1 or not digests:
+        message = f"{SIGNATURE} without {ID} has to be t=<unix seconds>,v1=<64 hexadecimal digits>"
+        raise BadSignature(message)
+    _just_now(int(times[0]))
+    signed = times[0].encode() + b"." + body
+    wanted = [hmac.new(one.encode(), signed, hashlib.sha256).hexdigest() for one in secrets_of(secret())]
+    if not any(hmac.compare_digest(one, digest) for one in wanted for digest in digests):
+        raise BadSignature(_NOT_SIGNED)
+
+
+def _well_formed(signatures: Iterable[str], form: re.Pattern[str]) -> list[str]:
+    return [one for one in signatures if form.fullmatch(one)][:MAX_SIGNATURES]
+
+
+def _just_now(at: int) -> None:
+    if abs(time.time() - at) > TOLERANCE_SECONDS:
+        message = f"the signature's time is more than {TOLERANCE_SECONDS} seconds from ours; sign each attempt anew"
+        raise BadSignature(message)

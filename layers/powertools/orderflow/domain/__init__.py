@@ -1,0 +1,1 @@
+"""Rules of an order and its events: pure, without AWS."""

@@ -1,0 +1,54 @@
+"""AppConfig in memory, as functions read it."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from tests.fakes.aws.services import FakeService, Refused
+
+DEFAULTS = {"hold_every_order": False, "hold_countries": [], "payment_provider": "sandbox", "fraud": {}}
+ASK_AGAIN_AFTER = 60
+
+
+class FakeAppConfig(FakeService):
+    """AppConfig's data plane: one document for every profile, told once in a session; a token is good for one request."""
+
+    def __init__(self, attempts: int = 1) -> None:
+        """Have the defaults deployed."""
+        super().__init__(attempts)
+        self.asked: list[dict[str, Any]] = []
+        self._tokens: dict[str, bytes] = {}
+        self.deploy()
+
+    def deploy(self, document: bytes | None = None, **flags: Any) -> None:
+        """Deploy a document, or the defaults with these flags."""
+        self.document = json.dumps(DEFAULTS | flags).encode() if document is None else document
+
+    def start_configuration_session(self, **parameters: Any) -> dict[str, str]:
+        """Begin anew."""
+        return self._call("StartConfigurationSession", parameters, lambda: self._start(parameters))
+
+    def get_latest_configuration(self, *, ConfigurationToken: str) -> dict[str, Any]:  # noqa: N803 - botocore's name
+        """Tell the document, or nothing where the session has it."""
+        return self._call("GetLatestConfiguration", {"ConfigurationToken": ConfigurationToken}, lambda: self._latest(ConfigurationToken))
+
+    def _start(self, parameters: dict[str, Any]) -> dict[str, str]:
+        self.asked.append(parameters)
+        return {"InitialConfigurationToken": self._token(b"")}
+
+    def _latest(self, token: str) -> dict[str, Any]:
+        if token not in self._tokens:
+            raise Refused("GetLatestConfiguration", "BadRequestException", "Request contains a configuration token that was used before")
+        told = self._tokens.pop(token)
+        return {
+            "Configuration": io.BytesIO(b"" if told == self.document else self.document),
+            "NextPollConfigurationToken": self._token(self.document),
+            "NextPollIntervalInSeconds": ASK_AGAIN_AFTER,
+        }
+
+    def _token(self, told: bytes) -> str:
+        token = f"token-{sum(self.calls.values())}"
+        self._tokens[token] = told
+        return token
