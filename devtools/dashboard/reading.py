@@ -11,7 +11,7 @@ from devtools.cli import UserError
 from devtools.local.api_client import Shop
 from devtools.ops import redrive, sales_report
 from devtools.target import STACK, Target
-from orderflow.domain.money import Money, unit, written
+from orderflow.domain.money import Money, format_money, unit
 from orders.api_models import ShownState
 
 # As many as `GET /analytics/sales?per=minute` answers.
@@ -120,9 +120,9 @@ def revenue(periods: Sequence[Mapping[str, Any]], now: datetime) -> tuple[Revenu
 
 
 def _revenue(currency: str, amounts: Mapping[str, int], minutes: Sequence[str]) -> Revenue:
-    told = tuple(Amount(minute, amounts.get(minute, 0), written(Money(amounts.get(minute, 0), currency))) for minute in minutes)
+    told = tuple(Amount(minute, amounts.get(minute, 0), format_money(Money(amounts.get(minute, 0), currency))) for minute in minutes)
     total = sum(one.amount for one in told)
-    return Revenue(currency, unit(currency), told, written(Money(total, currency)))
+    return Revenue(currency, unit(currency), told, format_money(Money(total, currency)))
 
 
 def queue(name: str, attributes: Mapping[str, str], routes: Mapping[str, str]) -> Queue:

@@ -218,7 +218,7 @@ def prepare(log: OrderLog, tokens: PaymentTokens, call: Callable[[str, str], Any
         for order_id, order in orders.items():
             stage.detail = order_id
             storing = tokens.storing(order_id, order["payment_token"], datetime.now(UTC) + timedelta(days=1))
-            log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", alongside=[storing])
+            log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", extra_writes=[storing])
             for step in order.get("steps", []):
                 if step in OUTSIDE:
                     order_so_far = log.load(order_id)

@@ -13,7 +13,7 @@ from devtools.local.carrier import Carrier
 from devtools.local.scenarios import ORDINARY_BODY
 from devtools.ops import trial_balance as ledger_balance
 from devtools.target import Target
-from orderflow.domain.money import Money, written
+from orderflow.domain.money import Money, format_money
 
 REVIEWER = "rex"
 # A machine may be slow: what takes this long is broken.
@@ -74,7 +74,7 @@ class Life:
     def told(self, *amounts: str) -> str:
         """The state, and amounts of the order's document: `delivered, 29.90 EUR captured`."""
         order = self.order
-        return ", ".join([order["state"], *(f"{written(Money(**order[name]))} {name}" for name in amounts if order.get(name))])
+        return ", ".join([order["state"], *(f"{format_money(Money(**order[name]))} {name}" for name in amounts if order.get(name))])
 
 
 def approved(life: Life) -> str:

@@ -23,7 +23,7 @@ from devtools import target as targets
 from devtools.checks.contracts import routes
 from devtools.cli import UserError
 from devtools.target import ROOT, Target
-from orderflow.domain.events import FACTS
+from orderflow.domain.events import EVENT_TYPES
 
 SECONDS = 600
 SHOWN = 20
@@ -36,7 +36,7 @@ type Found = dict[str, dict[str, Any]]
 def consumers() -> dict[str, tuple[str, frozenset[str]]]:
     """The functions that events wake, by their logical ids: the module, and the types of event that it takes."""
     by_name: dict[str, set[str]] = {}
-    for fact, takers in routes.routes(FACTS).consumers.items():
+    for fact, takers in routes.routes(EVENT_TYPES).consumers.items():
         for taker in takers:
             by_name.setdefault(taker.name, set()).add(fact)
     found: dict[str, tuple[str, frozenset[str]]] = {}

@@ -13,7 +13,7 @@ from devtools import target as targets
 from devtools.cli import UserError
 from devtools.local.api_client import Shop, wait_until
 from devtools.target import Target
-from orderflow.domain.money import Money, written
+from orderflow.domain.money import Money, format_money
 
 # One of the staff: `seed.GROUPS`.
 WHO = "sue"
@@ -68,7 +68,7 @@ def revenue(sales: Sequence[dict[str, Any]]) -> RenderableType:
 
 def _rows(sales: Sequence[dict[str, Any]], currency: str) -> list[tuple[str, int, str]]:
     amounts = {one["period"]: sum(money["amount"] for money in one["revenue"] if money["currency"] == currency) for one in sales}
-    return [(period.partition("T")[2], amount, written(Money(amount, currency))) for period, amount in amounts.items()]
+    return [(period.partition("T")[2], amount, format_money(Money(amount, currency))) for period, amount in amounts.items()]
 
 
 def _bars(rows: Sequence[tuple[str, int, str]]) -> Table:

@@ -36,8 +36,8 @@ from msgspec import Struct
 
 from analytics.domain import counting_rules
 from analytics.domain.counting_rules import Count, Counters, Rank, Units
-from orderflow.aws.event_bus import cut
-from orderflow.aws.order_log import Conflict, Contention, transact
+from orderflow.aws.event_bus import chunked
+from orderflow.aws.order_log import Conflict, TransactionConflict, transact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -164,7 +164,7 @@ class Analytics:
         pages: Any = [{"Put": {"TableName": self._table, "Item": item | _number(head.batch)}} for item in items]
         try:
             transact(self._client, [{"Put": self._heading(last, head)}, *pages], (), own=1)
-        except (Conflict, Contention):
+        except (Conflict, TransactionConflict):
             raise Changed(str(head.batch)) from None
         return head
 
@@ -335,7 +335,7 @@ class Analytics:
             return self._put(first)
         try:
             transact(self._client, [{"Put": put} for put in (first, *others)], (), own=len(ranges))
-        except (Conflict, Contention):
+        except (Conflict, TransactionConflict):
             raise Changed(period) from None
 
     def _replace(self, key: dict[str, Any], before: int, batch: int, content: object) -> None:
@@ -385,7 +385,7 @@ class Analytics:
 def _pages(period: str, counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
     # Sorted, so that it is the same page in whatever order its events came.
     documents = [msgspec.json.encode(one) for _, one in sorted({one.event_id: one for one in counts}.items())]
-    for some in cut(documents, len, most=_MOST_EVENTS, most_bytes=_MOST_BYTES):
+    for some in chunked(documents, len, most=_MOST_EVENTS, most_bytes=_MOST_BYTES):
         document = b"[" + b",".join(some) + b"]"
         place = hashlib.sha256(document).hexdigest()[:32]
         yield {"period": {"S": period}, "place": {"S": place}, "packed": {"B": zlib.compress(document)}}

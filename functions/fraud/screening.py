@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from fraud.domain import rules
 from orderflow.domain.commands import RecordScreening, Refusal, decide
-from orderflow.domain.order import Order, Screening, obstacle
+from orderflow.domain.order import Order, Screening, step_blocker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def screen(log: OrderLog, times: OrderTimes, flags: Callable[[], rules.Flags], o
 
 def outcome(order: Order) -> Outcome | None:
     """Return what the log says of the order's screening, or None when it is still to be screened."""
-    match obstacle(order), order.screening:
+    match step_blocker(order), order.screening:
         case "failing", Screening(decision="refuse"):
             return "refused"
         case ("held" | "failing" | "cancelling" | "ended" | "unreserved") as stands, _:

@@ -14,7 +14,7 @@ from orderflow.aws.observability import logger
 
 if TYPE_CHECKING:
     from inventory.store import Inventory
-    from orderflow.aws.active_orders import OpenOrders
+    from orderflow.aws.active_orders import ActiveOrderIndex
     from orderflow.aws.order_log import OrderLog
 
 # So many are done well within the function's time; the others wait for the next run.
@@ -34,7 +34,7 @@ class Expired(Struct, frozen=True):
     failed: int
 
 
-def expire_all(log: OrderLog, open_orders: OpenOrders, inventory: Inventory, before: datetime, *, most: int = MOST) -> Expired:
+def expire_all(log: OrderLog, open_orders: ActiveOrderIndex, inventory: Inventory, before: datetime, *, most: int = MOST) -> Expired:
     """Give up every reservation from before `before` (UTC) of an order that is in the saga or waits for a person.
 
     At most `most` of them; of more than that a random choice, so that orders which nothing helps cannot keep the others

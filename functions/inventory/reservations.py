@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from inventory.store import Inventory, Write
     from orderflow.aws.order_log import OrderLog
-    from orderflow.domain.events import Fact
+    from orderflow.domain.events import EventData
     from orderflow.domain.order import Order
 
 Reserved = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "ended"]
@@ -34,8 +34,8 @@ def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> Reserved:
 
     Raises:
         OrderNotFound: there is no such order.
-        AlongsideFailed: the reservation row is there without its event, which nothing here writes.
-        Conflict, Contention: others kept getting in the way.
+        TransactionConditionFailed: the reservation row is there without its event, which nothing here writes.
+        Conflict, TransactionConflict: others kept getting in the way.
     """
     order = log.load(order_id)
     for _ in range(_ATTEMPTS):
@@ -55,8 +55,8 @@ def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
     Raises:
         OrderNotFound: there is no such order.
         RuntimeError: the order holds stock but is not being undone, so the stock is still its own.
-        NotAside, AlongsideFailed: the tables do not hold what the order's events say is reserved.
-        Conflict, Contention: others kept getting in the way.
+        NotAside, TransactionConditionFailed: the tables do not hold what the order's events say is reserved.
+        Conflict, TransactionConflict: others kept getting in the way.
     """
     order = log.load(order_id)
     for _ in range(_ATTEMPTS):
@@ -82,8 +82,8 @@ def expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime)
 
     Raises:
         OrderNotFound: there is no such order.
-        AlongsideFailed: the tables do not hold what the order's events say is reserved.
-        Contention: other transactions kept getting in the way.
+        TransactionConditionFailed: the tables do not hold what the order's events say is reserved.
+        TransactionConflict: other transactions kept getting in the way.
     """
     order = log.load(order_id)
     facts = decide(order, ExpireReservation(before))
@@ -96,27 +96,27 @@ def expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime)
     return True
 
 
-def settle(log: OrderLog, inventory: Inventory, order_id: str, at_least: int | None = None) -> Settled:
+def settle(log: OrderLog, inventory: Inventory, order_id: str, min_version: int | None = None) -> Settled:
     """Bring stock and the order's reservation in line with what has left and come back, whatever they were told before.
 
-    `at_least` is the version of the event that is the reason, if there is one. What is read of an order may be no newer than that:
+    `min_version` is the version of the event that is the reason, if there is one. What is read of an order may be no newer than that:
     rows never go back to what was before.
 
     Raises:
         OrderNotFound: there is no such order.
-        NotAside, AlongsideFailed: the tables do not hold what the order's events say.
-        Conflict, Contention: others kept getting in the way.
+        NotAside, TransactionConditionFailed: the tables do not hold what the order's events say.
+        Conflict, TransactionConflict: others kept getting in the way.
     """
     for attempt in range(_ATTEMPTS):
         # The row first: one that is gone says nothing about what leaves later.
         aside = inventory.aside(order_id)
-        order = log.load(order_id, None if attempt else at_least)
+        order = log.load(order_id, None if attempt else min_version)
         back = inventory.back(order_id) if stock_rules.back(order).returns else Back()
         try:
             plan = stock_rules.settlement(order, aside, back)
             return "settled" if inventory.settle(order_id, aside, back, plan) else "nothing_to_settle"
         except NotAside:
-            if attempt or at_least is None:
+            if attempt or min_version is None:
                 raise
         except Conflict:
             continue
@@ -165,11 +165,11 @@ def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:
     return inventory.releasing(order.order_id, row, moves, _appending(log, order, facts))
 
 
-def _appending(log: OrderLog, order: Order, facts: Sequence[Fact]) -> Write[Order]:
-    return lambda writes: log.append(order, facts, source="inventory", alongside=writes, attempts=1)
+def _appending(log: OrderLog, order: Order, facts: Sequence[EventData]) -> Write[Order]:
+    return lambda writes: log.append(order, facts, source="inventory", extra_writes=writes, attempts=1)
 
 
-def _facts(order: Order, command: RecordReservation | RecordRelease) -> tuple[Fact, ...]:
+def _facts(order: Order, command: RecordReservation | RecordRelease) -> tuple[EventData, ...]:
     match decide(order, command):
         case Refusal(why=why):
             raise RuntimeError(why)

@@ -22,7 +22,7 @@ from msgspec import Struct
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import Level, Move, Overdrawn
 from orderflow.aws.observability import logger
-from orderflow.aws.order_log import ATTEMPTS, AlongsideFailed, Conflict, Contention, pause, transact
+from orderflow.aws.order_log import ATTEMPTS, Conflict, TransactionConditionFailed, TransactionConflict, backoff, transact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,7 +33,7 @@ MOST_WRITES = 98
 _SEPARATOR = "#"
 
 
-class Short(AlongsideFailed):
+class Short(TransactionConditionFailed):
     """There is not as much as would be taken. `available` says what there is of the products of which it is too little."""
 
     def __init__(self, reasons: Sequence[dict[str, Any]], available: Mapping[str, int]) -> None:
@@ -63,23 +63,23 @@ class Shelves:
 
         Raises:
             Short: there is not as much as would be taken.
-            AlongsideFailed: the condition of another write did not hold.
-            Contention: other transactions kept getting in the way.
+            TransactionConditionFailed: the condition of another write did not hold.
+            TransactionConflict: other transactions kept getting in the way.
             Conflict: as `write` does.
         """
         own = [self._own(order_id, move) for move in moves]
         places = own
-        contended = Contention()
+        contended = TransactionConflict()
         for attempt in range(ATTEMPTS):
             if attempt:
-                pause(attempt)
+                backoff(attempt)
             try:
                 return write([self._writing(place) for place in places])
-            except Contention as met:
+            except TransactionConflict as met:
                 contended = met
                 if attempt and self._make_room(_of(places, met.reasons, "TransactionConflict")):
                     places = own = [self._own(order_id, place.move) for place in own]
-            except AlongsideFailed as failed:
+            except TransactionConditionFailed as failed:
                 places = self._elsewhere(own, places, failed.reasons)
         raise contended
 
@@ -111,11 +111,11 @@ class Shelves:
 
         Raises:
             Short: nowhere.
-            AlongsideFailed: they were not what could not be carried out.
+            TransactionConditionFailed: they were not what could not be carried out.
         """
         refused = _of(places, reasons, "ConditionalCheckFailed")
         if not refused or any(map(_is_refused, reasons[len(places) :])):
-            raise AlongsideFailed(reasons)
+            raise TransactionConditionFailed(reasons)
         first = {place.move.sku: reason.get("Item", {}) for place, reason in zip(places, reasons, strict=False) if _is_refused(reason)}
         self._spread |= {sku for sku, item in first.items() if "shelves" in item}
         drawn: dict[str, list[_Place]] = {}
@@ -160,7 +160,7 @@ class Shelves:
         further = [self._writing(_Place(number, Move(sku, share, 0, 0))) for number in range(1, stock_rules.SHELVES)]
         try:
             transact(self._client, [first], further, own=1, attempts=1)
-        except (Conflict, Contention):
+        except (Conflict, TransactionConflict):
             return False
         logger.info("spread over shelves", sku=sku, shelves=stock_rules.SHELVES, pieces=share)
         return True
@@ -169,21 +169,21 @@ class Shelves:
         """Return what is on each shelf of a product, by its number.
 
         Raises:
-            Contention: under load not all of them were read.
+            TransactionConflict: under load not all of them were read.
         """
         keys = {self._name(sku, number): number for number in range(stock_rules.SHELVES)}
         asked: Any = {self._table: {"Keys": [{"sku": {"S": name}} for name in keys], "ConsistentRead": True}}
         found: dict[int, Level] = {}
         for attempt in range(ATTEMPTS):
             if attempt:
-                pause(attempt)
+                backoff(attempt)
             answer: Any = self._client.batch_get_item(RequestItems=asked)
             found |= {keys[item["sku"]["S"]]: _level(item) for item in answer["Responses"].get(self._table, [])}
             asked = answer.get("UnprocessedKeys")
             if not asked:
                 return found
         # Of the rest nobody knows: the order is not short.
-        raise Contention
+        raise TransactionConflict
 
     def _writing(self, place: _Place) -> TransactWriteItemTypeDef:
         parts = {"available": place.move.available, "reserved": place.move.reserved, "shipped": place.move.shipped}

@@ -21,7 +21,7 @@ from msgspec import Struct
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import Aside, Back, Holding, Move, Settlement
 from inventory.stock_shards import Shelves, Short
-from orderflow.aws.order_log import AlongsideFailed, Conflict, timestamp, transact
+from orderflow.aws.order_log import Conflict, TransactionConditionFailed, timestamp, transact
 from orderflow.domain.events import StockLine
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Inventory:
 
         Raises:
             Short: stock cannot cover every line.
-            AlongsideFailed: there is a reservation.
-            Contention: other transactions kept getting in the way.
+            TransactionConditionFailed: there is a reservation.
+            TransactionConflict: other transactions kept getting in the way.
         """
         return self._changing(order_id, stock_rules.moves(Holding(), Holding(tuple(lines))), self._hold(order_id, lines), write)
 
@@ -68,8 +68,8 @@ class Inventory:
         """Have `write` give back a reservation of these lines so that it can be made again.
 
         Raises:
-            AlongsideFailed: the tables do not hold it.
-            Contention: other transactions kept getting in the way.
+            TransactionConditionFailed: the tables do not hold it.
+            TransactionConflict: other transactions kept getting in the way.
         """
         before = Aside(tuple(lines))
         moves = stock_rules.moves(Holding(before.lines), Holding())
@@ -80,12 +80,12 @@ class Inventory:
 
         Raises:
             Conflict: the row is not as it was read.
-            AlongsideFailed: the stock does not hold what the row says.
-            Contention: other transactions kept getting in the way.
+            TransactionConditionFailed: the stock does not hold what the row says.
+            TransactionConflict: other transactions kept getting in the way.
         """
         try:
             return self._changing(order_id, moves, self._change(order_id, row, Aside()), write)
-        except AlongsideFailed as failed:
+        except TransactionConditionFailed as failed:
             if not isinstance(failed, Short):
                 raise Conflict(order_id) from None
             raise
@@ -95,8 +95,8 @@ class Inventory:
 
         Raises:
             Conflict: a row is not as it was read.
-            AlongsideFailed: the stock does not hold what the rows say.
-            Contention: other transactions kept getting in the way.
+            TransactionConditionFailed: the stock does not hold what the rows say.
+            TransactionConflict: other transactions kept getting in the way.
         """
         rows: list[TransactWriteItemTypeDef] = []
         if aside and aside != settlement.aside:

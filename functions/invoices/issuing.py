@@ -17,7 +17,7 @@ from invoices.document_store import Documents, key_of
 from invoices.domain import document
 from invoices.invoice_store import CREDIT_NOTES, INVOICES, Invoices, Number
 from orderflow.aws.observability import logger
-from orderflow.aws.order_log import AlongsideFailed, Conflict, Contention, OrderLog
+from orderflow.aws.order_log import Conflict, OrderLog, TransactionConditionFailed, TransactionConflict
 from orderflow.domain.commands import RecordCreditNote, RecordInvoice, Refusal, decide
 from orderflow.domain.order import Correction, Order
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orderflow.domain.commands import Command
-    from orderflow.domain.events import Fact
+    from orderflow.domain.events import EventData
     from orderflow.domain.money import Money
 
 # Each is an event and a row in a transaction of 100.
@@ -79,7 +79,7 @@ class Due(Struct, frozen=True):
         """The prefix of its series."""
         return CREDIT_NOTES if self.correction else INVOICES
 
-    def facts(self, number: Number, key: str) -> tuple[Fact, ...]:
+    def facts(self, number: Number, key: str) -> tuple[EventData, ...]:
         """Return what the order's log says of it."""
         if self.correction:
             return _facts(self.order, RecordCreditNote(str(number), key, self.correction.cause))
@@ -137,7 +137,7 @@ def _issued(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
         except Conflict:
             # Something else happened to one of them.
             orders.clear()
-        except (AlongsideFailed, Contention):
+        except (TransactionConditionFailed, TransactionConflict):
             continue
     return outcomes | {order_id: NumbersContended(order_id) for order_id in order_ids if order_id not in outcomes}
 
@@ -161,7 +161,7 @@ def _number(stores: Stores, orders: dict[str, Order]) -> Outcomes:
             return failed
         facts = [(due.order, due.facts(number, key)) for due, number, key in numbered]
         rows = [stores.invoices.row(due.order, number, key, due.amount, due.dated) for due, number, key in numbered]
-        after = stores.log.append_together(facts, source="invoices", alongside=rows, attempts=1)
+        after = stores.log.append_together(facts, source="invoices", extra_writes=rows, attempts=1)
         orders |= {order.order_id: order for order in after}
     return {}
 
@@ -195,7 +195,7 @@ def _caught[A](work: Callable[..., A], *given: Any) -> A | Exception:
         return error
 
 
-def _facts(order: Order, command: Command) -> tuple[Fact, ...]:
+def _facts(order: Order, command: Command) -> tuple[EventData, ...]:
     match decide(order, command):
         case Refusal(why=why):
             raise RuntimeError(why)

@@ -70,7 +70,7 @@ class Prover:
         """Prove the sheets that are complete and not proven yet, for as long as `goes_on` says.
 
         Raises:
-            Contention: others kept getting in the way.
+            TransactionConflict: others kept getting in the way.
         """
         end = period_shards.first(now - SETTLED)
         mark = self._books.proven()
@@ -100,7 +100,7 @@ class Prover:
         """Return the balances of everything, and add to a proof what the sheets are like that are not proven yet.
 
         Raises:
-            Contention: other proofs kept getting in the way.
+            TransactionConflict: other proofs kept getting in the way.
         """
         # What another proof carries from here on stays on its sheet, and is counted there.
         mark, carried = self._books.standing()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from ledger.domain.posting_rules import ACCOUNTS
-from orderflow.aws.order_log import Contention
+from orderflow.aws.order_log import TransactionConflict
 from orderflow.domain.money import Currency
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ class Books:
         """Return the first sheet that is not proven yet and what all those before it come to, as of one moment.
 
         Raises:
-            Contention: other proofs kept getting in the way.
+            TransactionConflict: other proofs kept getting in the way.
         """
         for _ in range(_ATTEMPTS):
             mark, carried = self.proven(), self.carried()
             if mark == self.proven():
                 return mark, carried
-        raise Contention
+        raise TransactionConflict
 
     def carry(self, sheets: Mapping[str, ByCurrency], change: ByCurrency, before: str | None, after: str) -> bool:
         """Write down what sheets come to, add the change to what is carried, and move the mark from one sheet to another.
@@ -79,7 +79,7 @@ class Books:
         Returns False, and changes nothing, where the mark was moved by somebody else.
 
         Raises:
-            Contention: other transactions kept getting in the way.
+            TransactionConflict: other transactions kept getting in the way.
         """
         rows = [self._set(sheet, currency, one) for sheet, sums in sheets.items() for currency, one in sums.items()]
         adds = [self._add(currency, one) for currency, one in change.items()]
@@ -99,7 +99,7 @@ class Books:
                 _wait(attempt)
             else:
                 return True
-        raise Contention
+        raise TransactionConflict
 
     def _add(self, currency: str, change: Balances) -> TransactWriteItemTypeDef:
         moved = {account: amount for account, amount in change.accounts.items() if amount}

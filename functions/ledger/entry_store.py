@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ledger.domain import period_shards, posting_rules
 from ledger.domain.posting_rules import Entry, Fees, Posting
-from orderflow.aws.order_log import ATTEMPTS, Contention, pause, timestamp
+from orderflow.aws.order_log import ATTEMPTS, TransactionConflict, backoff, timestamp
 from orderflow.domain.money import Money
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Entries:
         """Return the entries of some events of an order.
 
         Raises:
-            Contention: DynamoDB kept leaving some of them out of its answers.
+            TransactionConflict: DynamoDB kept leaving some of them out of its answers.
         """
         keys: list[Any] = [{"order_id": {"S": order_id}, "event_id": {"S": event_id}} for event_id in dict.fromkeys(event_ids)]
         return [_entry_of(item) for some in batched(keys, _KEYS_AT_ONCE, strict=False) for item in self._got(list(some))]
@@ -76,13 +76,13 @@ class Entries:
     def _got(self, keys: list[Any]) -> Iterator[dict[str, Any]]:
         for attempt in range(ATTEMPTS):
             if attempt:
-                pause(attempt)
+                backoff(attempt)
             answer: Any = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
             yield from answer["Responses"].get(self._table, [])
             keys = answer["UnprocessedKeys"].get(self._table, {}).get("Keys", [])
             if not keys:
                 return
-        raise Contention
+        raise TransactionConflict
 
     def _query(self, key: str, value: str, **more: Any) -> Iterator[Entry]:
         request: dict[str, Any] = {

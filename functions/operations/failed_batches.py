@@ -68,7 +68,7 @@ class GivenUp:
         consumer = consumers[function[0]]
         for document in list(self._documents(note)):
             if _types.decode(document).type in consumer.types:
-                message = documents.written({"detail": msgspec.json.decode(document)})
+                message = documents.encode({"detail": msgspec.json.decode(document)})
                 self._sqs.send_message(QueueUrl=consumer.queue_url, MessageBody=message)
 
     def _documents(self, note: _Note) -> Iterator[bytes]:

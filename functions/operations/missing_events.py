@@ -12,8 +12,8 @@ from orderflow.aws.observability import logger
 
 if TYPE_CHECKING:
     from operations.republisher import Written
-    from orderflow.aws.outbox_index import Unpublished, Waiting
-    from orderflow.aws.publisher import Outlets
+    from orderflow.aws.outbox_index import OutboxIndex, PendingEvent
+    from orderflow.aws.publisher import Publisher
 
 # So many are published well within the function's time; the others wait for the next run.
 MOST = 200
@@ -32,7 +32,7 @@ class Reconciled(Struct, frozen=True):
     oldest_seconds: int
 
 
-def reconcile(unpublished: Unpublished, written: Written, outlets: Outlets, *, now: datetime, overdue_after: timedelta) -> Reconciled:
+def reconcile(unpublished: OutboxIndex, written: Written, outlets: Publisher, *, now: datetime, overdue_after: timedelta) -> Reconciled:
     """Publish every sampled event that has waited for longer than `overdue_after`, oldest first, and log each.
 
     At most MOST are found. Whoever gets one that was published takes it as the duplicate that it is. One that
@@ -48,7 +48,7 @@ def reconcile(unpublished: Unpublished, written: Written, outlets: Outlets, *, n
     )
 
 
-def _publish(unpublished: Unpublished, written: Written, outlets: Outlets, event: Waiting) -> str:
+def _publish(unpublished: OutboxIndex, written: Written, outlets: Publisher, event: PendingEvent) -> str:
     about: dict[str, Any] = {"order_id": event.order_id, "version": event.version, "since": event.since.isoformat()}
     try:
         written.publish(outlets, [(event.order_id, event.version)])

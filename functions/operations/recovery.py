@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from orderflow.aws.observability import logger
-from orderflow.domain.order import is_open
+from orderflow.domain.order import is_active
 
 if TYPE_CHECKING:
     from operations.saga import Saga
-    from orderflow.aws.active_orders import OpenOrder
+    from orderflow.aws.active_orders import ActiveOrder
     from orderflow.aws.order_log import OrderLog
 
 # So many executions are started well within the function's time; the others wait for the next run.
@@ -35,7 +35,7 @@ class Swept(Struct, frozen=True):
     oldest_seconds: int
 
 
-def sweep(log: OrderLog, saga: Saga, found: Sequence[OpenOrder], *, now: datetime, stuck_after: timedelta, most: int = MOST) -> Swept:
+def sweep(log: OrderLog, saga: Saga, found: Sequence[ActiveOrder], *, now: datetime, stuck_after: timedelta, most: int = MOST) -> Swept:
     """Run the saga of every order of `found`, oldest first, that has been open for longer than `stuck_after`.
 
     One that the saga has no work with was marked when its last writer died: it loses the mark. At most `most`
@@ -57,8 +57,8 @@ def sweep(log: OrderLog, saga: Saga, found: Sequence[OpenOrder], *, now: datetim
 def _run(log: OrderLog, saga: Saga, order_id: str) -> str:
     try:
         order = log.load(order_id)
-        if not is_open(order):
-            log.unmark(order)
+        if not is_active(order):
+            log.clear_marker(order)
             return "ended"
         saga.run(order_id, order.correlation_id, order.last_event_id or "")
     except Exception:  # noqa: BLE001 - whatever is wrong with one order must not keep the others waiting

@@ -16,7 +16,7 @@ from orderflow.domain.events import UnknownEvent
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from orderflow.aws.publisher import Outlets
+    from orderflow.aws.publisher import Publisher
 
 
 class Unpublishable(RuntimeError):
@@ -58,7 +58,7 @@ class Written:
         self._table = table
         self._dynamodb = dynamodb
 
-    def publish(self, outlets: Outlets, keys: Iterable[tuple[str, int]]) -> None:
+    def publish(self, outlets: Publisher, keys: Iterable[tuple[str, int]]) -> None:
         """Publish the events with these keys (order id, version).
 
         Raises:
@@ -67,7 +67,7 @@ class Written:
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the log cannot be read.
         """
         try:
-            outlets.put([outlets.letter(self._document(*key)) for key in keys])
+            outlets.publish([outlets.outbound_event(self._document(*key)) for key in keys])
         except (UnknownEvent, TooLarge, msgspec.DecodeError) as error:
             message = f"{type(error).__name__}: {error}"
             raise Unpublishable(message) from None
@@ -84,7 +84,7 @@ class Written:
 class Outbox:
     """What the publisher gave up on."""
 
-    def __init__(self, table: str, outlets: Outlets, *, dynamodb: DynamoDBClient, streams: Any) -> None:
+    def __init__(self, table: str, outlets: Publisher, *, dynamodb: DynamoDBClient, streams: Any) -> None:
         """Read the events from the log's table, and from its stream which of them a note is about."""
         self._written = Written(table, dynamodb)
         self._outlets = outlets

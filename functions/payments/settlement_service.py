@@ -24,7 +24,7 @@ from orderflow.domain.commands import (
     decide,
 )
 from orderflow.domain.money import Money, charge_step
-from orderflow.domain.order import Order, obstacle, standing
+from orderflow.domain.order import Order, standing, step_blocker
 from payments import attention
 from payments.domain import settlement
 from payments.provider import (
@@ -183,7 +183,7 @@ def _outcome(order: Order) -> AuthorizeOutcome | None:
     """Return what the log says of the order's payment, or None when it is still to be asked for."""
     if order.state == "failing" and order.payment == "declined":
         return "declined"
-    return obstacle(order) or ("authorized" if order.payment == "authorized" else None)
+    return step_blocker(order) or ("authorized" if order.payment == "authorized" else None)
 
 
 def _authorized(provider: PaymentProvider, order: Order, token: str) -> Payment:

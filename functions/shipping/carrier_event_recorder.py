@@ -42,7 +42,7 @@ def record(log: OrderLog, message: Told) -> None:
         return
     if message.occurred_at is None:
         logger.warning("reported_time_unreadable", order_id=order_id, type=type(message).__name__, reported=message.at)
-    read = log.load(order_id, at_least=1)
+    read = log.load(order_id, min_version=1)
     message = _as_recorded(read, message)
     command = _command(message)
     order = _recorded(log, read, command, message.occurred_at)

@@ -19,7 +19,7 @@ _ATTEMPTS = 5
 _tracks = msgspec.json.Decoder(Track)
 
 
-class Contention(RuntimeError):
+class TransactionConflict(RuntimeError):
     """Others kept changing the same track; trying later helps."""
 
 
@@ -40,14 +40,14 @@ class Tracks:
         """Follow readings of one parcel; each write replaces the very track that it was made of.
 
         Raises:
-            Contention: others changed the track first in every attempt.
+            TransactionConflict: others changed the track first in every attempt.
         """
         for _ in range(_ATTEMPTS):
             before = self.load(shipment_id, parcel_id)
             after = follow(before, readings)
             if after is None or after == before or self._replace(shipment_id, parcel_id, before, after):
                 return
-        raise Contention(parcel_id)
+        raise TransactionConflict(parcel_id)
 
     def _replace(self, shipment_id: str, parcel_id: str, before: Track | None, after: Track) -> bool:
         item: dict[str, Any] = {

@@ -27,7 +27,7 @@ from tests.contract.test_routing import ROUTES, STREAMED
 from tests.support import orders
 from tests.support.contracts import DATES, UNNAMED, VERSIONS, carried, problems, validator
 
-TYPES = (*events.FACTS, UNNAMED)
+TYPES = (*events.EVENT_TYPES, UNNAMED)
 HAPPENED = list({(one.type, one.order_version): one for done in orders.STATES.values() for one in orders.history(*done)}.values())
 EXAMPLES = {f"{name} {version}": catalogue.example(name, version) for name, version in VERSIONS}
 SAMPLES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "events").rglob("*.json"))
@@ -64,16 +64,16 @@ def test_nothing_changed_incompatibly_since_the_last_release() -> None:
     assert [str(finding) for finding in found if not finding.change.compatible] == []
 
 
-def changed_model(kind: str, **fields: Any) -> type[events.Fact]:
+def changed_model(kind: str, **fields: Any) -> type[events.EventData]:
     """Return a model of an event as somebody might have changed it: without what is None, with what is new."""
     kept: list[Any] = [
         (field.name, fields.pop(field.name, field.type), *(() if field.required else (field.default,)))
-        for field in msgspec.structs.fields(events.FACTS[kind])
+        for field in msgspec.structs.fields(events.EVENT_TYPES[kind])
         if fields.get(field.name, ...) is not None
     ]
     added = [(name, *(given if isinstance(given, tuple) else (given,))) for name, given in fields.items() if given is not None]
-    made = msgspec.defstruct(kind, [*kept, *added], bases=(events.Fact,), frozen=True, namespace={"__doc__": "Changed."})
-    return cast("type[events.Fact]", made)
+    made = msgspec.defstruct(kind, [*kept, *added], bases=(events.EventData,), frozen=True, namespace={"__doc__": "Changed."})
+    return cast("type[events.EventData]", made)
 
 
 BREAKING = {
@@ -92,7 +92,7 @@ def test_a_model_that_breaks_somebody_fails_the_check(
     change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kind, fields, said = BREAKING[change]
-    monkeypatch.setitem(events.FACTS, kind, changed_model(kind, **fields))
+    monkeypatch.setitem(events.EVENT_TYPES, kind, changed_model(kind, **fields))
     monkeypatch.setattr("sys.argv", ["contracts", "--check"])
     with pytest.raises(UserError, match="new schema_version"):
         command.main()
@@ -102,7 +102,7 @@ def test_a_model_that_breaks_somebody_fails_the_check(
 def test_a_new_optional_field_is_told_and_only_asks_to_be_written_down(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(events.FACTS, "PaymentVoided", changed_model("PaymentVoided", reason=(str, "")))
+    monkeypatch.setitem(events.EVENT_TYPES, "PaymentVoided", changed_model("PaymentVoided", reason=(str, "")))
     monkeypatch.setattr("sys.argv", ["contracts", "--check"])
     with pytest.raises(UserError, match="make contracts"):
         command.main()
@@ -112,7 +112,7 @@ def test_a_new_optional_field_is_told_and_only_asks_to_be_written_down(
 def test_a_new_version_asks_for_its_example(monkeypatch: pytest.MonkeyPatch) -> None:
     newer = changed_model("PaymentVoided", amount=None)
     monkeypatch.setattr(newer, "schema_version", 2)
-    monkeypatch.setitem(events.FACTS, "PaymentVoided", newer)
+    monkeypatch.setitem(events.EVENT_TYPES, "PaymentVoided", newer)
     with pytest.raises(UserError, match=r"schemas/PaymentVoided/2\.example\.json is missing"):
         command.main()
 
@@ -125,7 +125,7 @@ def test_a_release_follows_the_one_before(name: str, monkeypatch: pytest.MonkeyP
 
 
 def test_every_event_has_a_contract_of_each_of_its_versions() -> None:
-    present = {name: fact.schema_version for name, fact in events.FACTS.items()} | {UNNAMED: 1}
+    present = {name: fact.schema_version for name, fact in events.EVENT_TYPES.items()} | {UNNAMED: 1}
     assert [(name, n) for name in sorted(present) for n in range(1, present[name] + 1)] == VERSIONS
 
 
@@ -199,20 +199,22 @@ def test_an_example_keeps_to_its_contract_and_is_read(name: str) -> None:
     assert type(read(EXAMPLES[name])).__name__ in {"Event", UNNAMED}
 
 
-@pytest.mark.parametrize("name", [f"{name} {version}" for name, version in VERSIONS if name in events.FACTS])
+@pytest.mark.parametrize("name", [f"{name} {version}" for name, version in VERSIONS if name in events.EVENT_TYPES])
 def test_an_example_of_any_version_is_read_as_the_present_one(name: str) -> None:
     event = read(EXAMPLES[name])
     assert problems(json.loads(events.encode(event))) == []
-    assert event.schema_version == events.FACTS[event.type].schema_version
+    assert event.schema_version == events.EVENT_TYPES[event.type].schema_version
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_what_the_schema_refuses_no_consumer_reads_and_what_it_allows_every_consumer_does(name: str) -> None:
     kind, _, version = name.partition(" ")
     # The ledger's model leaves its envelope's constants to who publishes.
-    changed = [one for one in mutations(EXAMPLES[name]) if kind in events.FACTS or {**one, "data": 0} == {**EXAMPLES[name], "data": 0}]
+    changed = [
+        one for one in mutations(EXAMPLES[name]) if kind in events.EVENT_TYPES or {**one, "data": 0} == {**EXAMPLES[name], "data": 0}
+    ]
     # What an older version refused may be read since.
-    older = kind in events.FACTS and int(version) < events.FACTS[kind].schema_version
+    older = kind in events.EVENT_TYPES and int(version) < events.EVENT_TYPES[kind].schema_version
     for document in changed:
         allowed = problems_of(kind, int(version), document) == []
         assert readable(document) is allowed or (older and not allowed), document
@@ -288,7 +290,7 @@ def test_the_page_names_as_consumers_whom_rules_and_streams_lead_to(stack: Stack
 
 def test_what_is_only_on_the_stream_is_taken_by_no_rule() -> None:
     found = routes.routes(TYPES)
-    assert found.stream_only <= set(events.FACTS)
+    assert found.stream_only <= set(events.EVENT_TYPES)
     assert not [way for name in found.stream_only for way in found.consumers[name] if way.by.startswith("rule")]
 
 

@@ -14,8 +14,8 @@ from ledger.domain import posting_rules
 from loyalty.domain import point_rules as points
 from operations import redrive_routes as redrive
 from orderflow.aws.order_log import ITEM_ATTRIBUTES, OrderLog
-from orderflow.aws.outbox_index import Unpublished
-from orderflow.domain.events import FACTS
+from orderflow.aws.outbox_index import OutboxIndex
+from orderflow.domain.events import EVENT_TYPES
 from orders import summaries
 from tests.contract.stack import Stack, referred
 from tests.fakes.aws.dynamodb import FakeDynamoDB
@@ -112,12 +112,12 @@ def test_every_rule_is_listed_here(stack: Stack) -> None:
 @pytest.mark.parametrize("rule", ROUTES)
 def test_a_rule_takes_its_events_and_no_other(stack: Stack, rule: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
-    taken = {fact for fact in FACTS if matches(pattern, delivered(fact, **(REPLAY if rule in REPLAYED else {})))}
+    taken = {fact for fact in EVENT_TYPES if matches(pattern, delivered(fact, **(REPLAY if rule in REPLAYED else {})))}
     assert taken == ROUTES[rule]
 
 
 @pytest.mark.parametrize("rule", sorted(REPLAYED_ALONE))
-@pytest.mark.parametrize("fact", FACTS)
+@pytest.mark.parametrize("fact", EVENT_TYPES)
 def test_what_a_stream_brings_does_not_come_by_the_bus_as_well(stack: Stack, rule: str, fact: str) -> None:
     assert not matches(stack.of("Events::Rule")[rule]["EventPattern"], delivered(fact))
 
@@ -196,12 +196,12 @@ def test_dead_letters_of_a_queue_go_back_to_it_and_those_of_a_rule_to_what_it_se
 
 def test_no_rule_waits_for_an_event_that_stays_off_the_bus() -> None:
     kept_off = set(source()["Parameters"]["StreamOnlyEvents"]["Default"].split(","))
-    assert kept_off <= set(FACTS)
+    assert kept_off <= set(EVENT_TYPES)
     assert not kept_off & set().union(*ROUTES.values())
 
 
 @pytest.mark.parametrize("rule", sorted(set(ROUTES) - REPLAYED))
-@pytest.mark.parametrize("fact", FACTS)
+@pytest.mark.parametrize("fact", EVENT_TYPES)
 def test_a_replay_reaches_nothing_that_acts_outside(stack: Stack, rule: str, fact: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
     assert not matches(pattern, delivered(fact, **{"replay-name": "rebuild"}))
@@ -212,7 +212,7 @@ def test_operators_are_told_which_rules_take_replays() -> None:
     assert set(re.findall(r"`(\w+)`", told)) == REPLAYED
 
 
-@pytest.mark.parametrize("fact", FACTS)
+@pytest.mark.parametrize("fact", EVENT_TYPES)
 def test_the_archive_keeps_every_event_and_no_replay_of_it(stack: Stack, fact: str) -> None:
     [archive] = stack.of("Events::Archive").values()
     assert referred(archive["SourceArn"]) == "EventBus"
@@ -242,7 +242,7 @@ def test_the_proof_may_only_speak_for_the_ledger(stack: Stack) -> None:
 def test_the_mail_queue_is_sent_what_leads_to_a_mail(stack: Stack) -> None:
     subscription = stack.of("SNS::Subscription")["MailSubscription"]
     assert subscription["FilterPolicyScope"] == "MessageBody"
-    taken = {fact for fact in FACTS if matches(subscription["FilterPolicy"], delivered(fact))}
+    taken = {fact for fact in EVENT_TYPES if matches(subscription["FilterPolicy"], delivered(fact))}
     assert taken == ROUTES["NotificationsRule"]
 
 
@@ -253,7 +253,7 @@ def test_the_publisher_is_invoked_for_new_and_for_overwritten_events(stack: Stac
     database = FakeDynamoDB(*TABLES)
     log = OrderLog("OrderLog", database.client)
     order = prepared.place(log)
-    Unpublished("OrderLog", database.client).clear(order.order_id, 1)
+    OutboxIndex("OrderLog", database.client).clear(order.order_id, 1)
     prepared.advance(
         log,
         order.order_id,
@@ -262,7 +262,7 @@ def test_the_publisher_is_invoked_for_new_and_for_overwritten_events(stack: Stac
         "payments.handlers.authorize_payment",
         "orders.handlers.confirm_order",
     )
-    Unpublished("OrderLog", database.client).clear(order.order_id, 3)
+    OutboxIndex("OrderLog", database.client).clear(order.order_id, 3)
     normal = list(database.changes["OrderLog"])
     first, *_, last = database.items("OrderLog")
     for content in ({**last, "event": first["event"]}, first):

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from devtools.target import ROOT
 from devtools.template import source
-from orderflow.domain.events import FACTS, Event
+from orderflow.domain.events import EVENT_TYPES, Event
 from tests.contract.stack import Stack, listed, referred
 
 # Their loss costs a customer, or the shop, something; the others hold what runs out by itself.
@@ -425,7 +425,7 @@ class TestUrls:
             source = (
                 ROOT / "functions" / f"{stack.of('Lambda::Function')[function]['Handler'].removesuffix('.handler').replace('.', '/')}.py"
             )
-            assert re.search(r"\b(signed_body|stripes)\(", source.read_text("utf-8")), function
+            assert re.search(r"\b(verified_body|stripes)\(", source.read_text("utf-8")), function
 
     def test_each_is_told_to_those_who_are_to_have_it(self, stack: Stack) -> None:
         for name, url in stack.of("Lambda::Url").items():
@@ -643,7 +643,7 @@ class TestArchive:
     def test_athena_finds_every_day_and_type(self, stack: Stack, delivery: dict[str, Any]) -> None:
         table = stack.of("Glue::Table")["AuditTable"]["TableInput"]
         parameters = table["Parameters"]
-        assert parameters["projection.type.values"].split(",") == list(FACTS)
+        assert parameters["projection.type.values"].split(",") == list(EVENT_TYPES)
         assert parameters["storage.location.template"] == {"Fn::Sub": "s3://${AuditArchive}/events/date=${!date}/type=${!type}/"}
         columns = [column["Name"] for column in (*table["StorageDescriptor"]["Columns"], *table["PartitionKeys"])]
         assert sorted(columns) == sorted(["date", *Event.__struct_fields__])

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from orderflow.aws.order_log import open_shard
+from orderflow.aws.order_log import active_shard
 from orderflow.domain import events
 from orderflow.domain.events import Event
-from orderflow.domain.order import Order, fold, mark, remaining
+from orderflow.domain.order import Order, fold, marker, remaining
 from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, is_unpaid, units
 from payments.provider import Authorized, Moved
 from payments.sandbox.accounts import Account, holds
@@ -181,8 +181,8 @@ def _ends(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
 
 
 def _shard(order: Order) -> str | None:
-    marked = mark(order)
-    return open_shard(order.order_id, marked) if marked else None
+    marked = marker(order)
+    return active_shard(order.order_id, marked) if marked else None
 
 
 def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:

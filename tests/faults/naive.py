@@ -16,7 +16,7 @@ from operations.handlers import recover_orders
 from orderflow.aws import clients, order_log
 from orderflow.aws.http import answer
 from orderflow.domain import events
-from orderflow.domain.events import Customer, Event, Fact, OrderPlaced, StockLine
+from orderflow.domain.events import Customer, Event, EventData, OrderPlaced, StockLine
 from orderflow.domain.order import Order, fold, stock_lines
 from orders import api_models
 from orders.catalogue import Catalogue
@@ -167,7 +167,7 @@ def _load(event: Any) -> Order:
     return fold(event["order_id"], order_log.OrderLog("OrderLog", DYNAMODB).history(event["order_id"]))
 
 
-def _write(order: Order, fact: Fact, source: str, beside: Any = None) -> None:
+def _write(order: Order, fact: EventData, source: str, beside: Any = None) -> None:
     version = order.version + 1
     event = Event(
         event_id=f"{order.order_id}:{version}",
@@ -189,7 +189,7 @@ def _write(order: Order, fact: Fact, source: str, beside: Any = None) -> None:
 
 
 def _open(order_id: str) -> Any:
-    return {"open_shard": {"S": order_log.open_shard(order_id)}, "open_since": {"S": order_log.timestamp(datetime.now(UTC))}}
+    return {"open_shard": {"S": order_log.active_shard(order_id)}, "open_since": {"S": order_log.timestamp(datetime.now(UTC))}}
 
 
 def _close(order: Order) -> None:

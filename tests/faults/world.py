@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from orderflow.aws.order_log import open_shards
+from orderflow.aws.order_log import active_shards
 from tests.conftest import ENVIRONMENT
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Parameters
 from tests.fakes.aws.environment import TABLES, Aws
@@ -34,7 +34,7 @@ from tests.support.samples import sample
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "fulfilment.asl.json")
 STARTS_SAGA = {"OrderPlaced", "OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
 ATTEMPTS = 8
-OPEN = open_shards("open")
+OPEN = active_shards("open")
 RECORD_QUEUE = ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]
 STOCK = {"MUG-BLUE": 100, "FILTER-100": 100, "ESPRESSO-PRO": 10, "SOLD-OUT-LAMP": 0, "LAST-ITEM-CLOCK": 1}
 PRICES = {"MUG-BLUE": 1250, "FILTER-100": 490, "ESPRESSO-PRO": 289_900, "SOLD-OUT-LAMP": 8900, "LAST-ITEM-CLOCK": 4590}

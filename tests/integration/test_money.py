@@ -18,7 +18,7 @@ from devtools.target import Target
 from devtools.web import Answer
 from orderflow.aws.webhooks import signed_headers
 from orderflow.domain import events
-from orderflow.domain.events import Fact
+from orderflow.domain.events import EventData
 from orderflow.domain.money import Money
 from payments import settlement_service
 from payments.provider import Authorized, Voided
@@ -84,7 +84,7 @@ def provider(world: World) -> Provider:
     return Provider(world.target)
 
 
-def happened[T: Fact](world: World, order_id: str, kind: type[T], count: int = 1, *, within: float | None = None) -> list[T]:
+def happened[T: EventData](world: World, order_id: str, kind: type[T], count: int = 1, *, within: float | None = None) -> list[T]:
     """Wait until a kind of fact is on the order's log so many times, and return them."""
     return eventually(
         lambda: [event.data for event in world.log(order_id) if isinstance(event.data, kind)],

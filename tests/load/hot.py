@@ -27,7 +27,7 @@ from typing import Any
 from inventory import reservations
 from inventory.store import Inventory
 from orderflow.aws import order_log as orderlog
-from orderflow.aws.order_log import Contention, OrderLog
+from orderflow.aws.order_log import OrderLog, TransactionConflict
 from orderflow.domain.events import Address, Customer, Line, OrderPlaced
 from orderflow.domain.money import Money
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Parameters, client_error
@@ -159,7 +159,7 @@ def simulate(case: Case) -> Outcome:
             process = idle.pop() if idle else _process(client, spreads=case.spreads)
             try:
                 end = reservations.reserve(log, process, order_id)
-            except Contention:
+            except TransactionConflict:
                 outcome.faults += 1
                 if attempt < retry["MaxAttempts"]:
                     longest = min(retry["MaxDelaySeconds"], retry["IntervalSeconds"] * retry["BackoffRate"] ** attempt)

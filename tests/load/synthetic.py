@@ -20,7 +20,7 @@ from orderflow.aws.order_log import SAMPLE, WAITING, timestamp
 from orderflow.domain import commands as do
 from orderflow.domain import events
 from orderflow.domain.commands import Command, Refusal, decide
-from orderflow.domain.events import Address, Customer, Event, Fact, Line, OrderPlaced, Shortage, StockLine
+from orderflow.domain.events import Address, Customer, Event, EventData, Line, OrderPlaced, Shortage, StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, Screening, evolve, stock_lines
 
@@ -55,7 +55,7 @@ class Truth:
     entries: int = 0
     events: int = 0
 
-    def add(self, fact: Fact, basis_points: int, fixed: dict[str, int]) -> None:  # noqa: C901 - a case for each fact
+    def add(self, fact: EventData, basis_points: int, fixed: dict[str, int]) -> None:  # noqa: C901 - a case for each fact
         """Count a fact."""
         self.events += 1
         match fact:
@@ -316,7 +316,7 @@ def _products(number: int) -> dict[str, list[Product]]:
     return found
 
 
-def _event(order: Order, fact: Fact, moment: datetime) -> Event:
+def _event(order: Order, fact: EventData, moment: datetime) -> Event:
     return Event(
         event_id=f"{order.order_id}:{order.version + 1}",
         type=type(fact).__name__,

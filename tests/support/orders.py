@@ -43,7 +43,7 @@ from orderflow.domain.commands import (
     RequestReturn,
     decide,
 )
-from orderflow.domain.events import Address, Customer, Event, Fact, Line, Shortage, StockLine
+from orderflow.domain.events import Address, Customer, Event, EventData, Line, Shortage, StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, Screening, evolve
 
@@ -148,7 +148,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def event(order: Order, fact: Fact, source: str = "orders") -> Event:
+def event(order: Order, fact: EventData, source: str = "orders") -> Event:
     """Return the event that `fact` is as the next one of the order."""
     version = order.version + 1
     return Event(

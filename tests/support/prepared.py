@@ -63,7 +63,7 @@ def place(
     address = Address("Ann Lee", "1 High St", "Leeds", postal_code, country)
     placed = OrderPlaced(Customer(customer, f"{customer}@example.com"), priced, total, address, payment_country or country)
     storing = TOKENS.storing(order_id, payment_token, datetime.now(UTC) + timedelta(days=8))
-    log.place(order_id, placed, correlation_id="correlation-1", fingerprint="fingerprint", alongside=[storing])
+    log.place(order_id, placed, correlation_id="correlation-1", fingerprint="fingerprint", extra_writes=[storing])
     return log.load(order_id)
 
 

@@ -17,7 +17,7 @@ CUSTOMER = events.Customer("ann", "ann@example.com")
 ADDRESS = events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 
 
-def event(number: int, fact: events.Fact, seconds: int = 0) -> Event:
+def event(number: int, fact: events.EventData, seconds: int = 0) -> Event:
     """Return the event with which the n-th order begins, so many seconds after `BEGIN`."""
     return Event(
         event_id=f"ord_{number}:1",
@@ -42,28 +42,28 @@ def _category(sku: str) -> str | None:
     return CATEGORIES[sku] if sku in CATEGORIES else sku.partition("-")[0].lower()
 
 
-def placed() -> events.Fact:
+def placed() -> events.EventData:
     """Return that an order was placed."""
     return events.OrderPlaced(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), ADDRESS, "GB")
 
 
-def confirmed(quantities: dict[str, int], currency: str = "EUR") -> events.Fact:
+def confirmed(quantities: dict[str, int], currency: str = "EUR") -> events.EventData:
     """Return that an order of these products was confirmed, at 1.00 each."""
     total = Money(100 * sum(quantities.values()), currency)
     return events.OrderConfirmed(CUSTOMER, lines(quantities), total, ADDRESS, "auth_1")
 
 
-def rejected(reason: Any) -> events.Fact:
+def rejected(reason: Any) -> events.EventData:
     """Return that an order was rejected for this reason."""
     return events.OrderRejected(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), reason, ())
 
 
-def short() -> events.Fact:
+def short() -> events.EventData:
     """Return that stock could not cover an order."""
     return events.StockReservationFailed((events.Shortage("MUG", 1, 0),))
 
 
-def paid_back(amount: int, currency: str = "EUR") -> events.Fact:
+def paid_back(amount: int, currency: str = "EUR") -> events.EventData:
     """Return that so many minor units were paid back."""
     return events.PaymentRefunded(CUSTOMER, "ref", "return:1", Money(amount, currency))
 

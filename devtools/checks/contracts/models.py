@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from orderflow.domain.events import FACTS, Event, Fact
+from orderflow.domain.events import EVENT_TYPES, Event, EventData
 from orderflow.domain.ledger_events import LedgerDifferenceFound
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -15,15 +15,15 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def present() -> dict[str, tuple[int, dict[str, Any]]]:
     """Return the version of every event type that is written now, and its schema."""
-    facts = {name: (fact.schema_version, _of_fact(fact)) for name, fact in FACTS.items()}
+    facts = {name: (fact.schema_version, _of_fact(fact)) for name, fact in EVENT_TYPES.items()}
     return {**facts, LedgerDifferenceFound.type: _of_difference()}
 
 
-def _of_fact(fact: type[Fact]) -> dict[str, Any]:
+def _of_fact(fact: type[EventData]) -> dict[str, Any]:
     """Return the schema of the envelope with this fact in it."""
     (_, data), parts = msgspec.json.schema_components((Event, fact), ref_template="#/$defs/{name}")
     envelope = parts.pop(Event.__name__)
-    del parts[Fact.__name__]
+    del parts[EventData.__name__]
     envelope["description"] = parts[fact.__name__].pop("description")
     said = {"type": {"const": fact.__name__}, "schema_version": {"const": fact.schema_version}, "data": data}
     return _document(fact.__name__, fact.schema_version, _saying(envelope, said), parts)

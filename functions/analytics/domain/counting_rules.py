@@ -25,7 +25,7 @@ from msgspec import Struct
 from orderflow.domain import events
 
 if TYPE_CHECKING:
-    from orderflow.domain.events import Event, Fact
+    from orderflow.domain.events import Event, EventData
 
 type Counters = dict[str, int]
 # Units by product and category.
@@ -57,7 +57,7 @@ def count(event: Event) -> Count:
     return Count(event.event_id, f"{event.occurred_at.astimezone(UTC):%Y-%m-%dT%H:%M}", _counters(event.data))
 
 
-def _counters(fact: Fact) -> Counters:
+def _counters(fact: EventData) -> Counters:
     match fact:
         case events.OrderPlaced():
             return {"orders": 1}

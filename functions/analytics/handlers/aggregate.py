@@ -12,12 +12,12 @@ from analytics.store import Analytics
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import logger, observed
-from orderflow.aws.parallel import side_by_side
+from orderflow.aws.parallel import in_parallel
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-ANALYTICS = Analytics(settings.required("ANALYTICS_TABLE"), client("dynamodb"), side_by_side)
+ANALYTICS = Analytics(settings.required("ANALYTICS_TABLE"), client("dynamodb"), in_parallel)
 # Enough for what is summed up at once.
 _RESERVE_MILLISECONDS = 60_000
 

@@ -10,14 +10,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 from inventory import expiry
 from inventory.saga_step import INVENTORY, LOG
 from orderflow.aws import settings
-from orderflow.aws.active_orders import OpenOrders
+from orderflow.aws.active_orders import ActiveOrderIndex
 from orderflow.aws.clients import client
 from orderflow.aws.observability import add_nonzero_metric, observed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-OPEN_ORDERS = OpenOrders(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+OPEN_ORDERS = ActiveOrderIndex(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 KEPT_FOR = timedelta(seconds=settings.optional_int("RESERVATION_SECONDS", 1800))
 
 

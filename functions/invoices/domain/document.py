@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from orderflow.domain.money import Money, written
+from orderflow.domain.money import Money, format_money
 
 if TYPE_CHECKING:
     from orderflow.domain.events import Line
@@ -61,7 +61,7 @@ def _page(order: Order, lines: Iterable[Line], *, number: str, total: Money, cor
         city=escape(" ".join(part for part in (address.postal_code, address.city, address.region) if part)),
         country=escape(address.country),
         lines="\n".join(map(_line, lines)),
-        total=escape(written(total)),
+        total=escape(format_money(total)),
     )
 
 
@@ -70,8 +70,8 @@ def _line(line: Line) -> str:
         name=escape(line.name),
         sku=escape(line.sku),
         quantity=line.quantity,
-        price=escape(written(line.unit_price)),
-        amount=escape(written(line.unit_price.times(line.quantity))),
+        price=escape(format_money(line.unit_price)),
+        amount=escape(format_money(line.unit_price.times(line.quantity))),
     )
 
 

@@ -18,7 +18,7 @@ from orderflow.aws.batch import PartialFailures, all_orders
 from orderflow.aws.clients import client
 from orderflow.aws.observability import logger, observed
 from orderflow.aws.order_log import OrderLog
-from orderflow.aws.parallel import side_by_side
+from orderflow.aws.parallel import in_parallel
 from orderflow.domain.order import Order
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ STORES = issuing.Stores(
     LOG,
     Invoices(settings.required("INVOICES_TABLE"), client("dynamodb")),
     Documents(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3")),
-    side_by_side,
+    in_parallel,
 )
 
 

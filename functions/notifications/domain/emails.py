@@ -25,7 +25,7 @@ from orderflow.domain.events import (
     ShipmentDispatched,
     StockLine,
 )
-from orderflow.domain.money import written
+from orderflow.domain.money import format_money
 
 
 class Unmailable(ValueError):
@@ -86,7 +86,7 @@ def compose(event: Event) -> Mail:
 def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
     return f"Your order {order_id} is confirmed", (
         f"Thank you for your order {order_id}.\n\n"
-        f"{_listed(data.lines)}\n\nTotal: {written(data.total)}\n\n"
+        f"{_listed(data.lines)}\n\nTotal: {format_money(data.total)}\n\n"
         "Your payment is authorized. We charge it when your order leaves our warehouse.\n"
     )
 
@@ -94,14 +94,14 @@ def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
 def _rejected(order_id: str, data: OrderRejected) -> tuple[str, str]:
     return f"We could not complete your order {order_id}", (
         f"We are sorry: your order {order_id} was not completed.\n\n{_REASONS[data.reason]}\n\n"
-        f"{_listed(data.lines)}\n\nTotal: {written(data.total)}\n\n"
+        f"{_listed(data.lines)}\n\nTotal: {format_money(data.total)}\n\n"
         f"{_NOT_CHARGED}"
     )
 
 
 def _held(order_id: str, data: OrderHeldForReview) -> tuple[str, str]:
     return f"We are checking your order {order_id}", (
-        f"Thank you for your order {order_id} over {written(data.total)}.\n\n"
+        f"Thank you for your order {order_id} over {format_money(data.total)}.\n\n"
         "A colleague looks at it before we go on. You need not do anything and have not been charged;\n"
         "we write to you again as soon as it is decided.\n"
     )
@@ -109,14 +109,14 @@ def _held(order_id: str, data: OrderHeldForReview) -> tuple[str, str]:
 
 def _cancelled(order_id: str, data: OrderCancelled) -> tuple[str, str]:
     return f"Your order {order_id} is cancelled", (
-        f"{_BY[data.by]} your order {order_id}.\n\n{_listed(data.lines)}\n\nTotal: {written(data.total)}\n\n{_NOT_CHARGED}"
+        f"{_BY[data.by]} your order {order_id}.\n\n{_listed(data.lines)}\n\nTotal: {format_money(data.total)}\n\n{_NOT_CHARGED}"
     )
 
 
 def _lines_cancelled(order_id: str, data: OrderLinesCancelled) -> tuple[str, str]:
     return f"The rest of your order {order_id} is cancelled", (
         f"{_BY[data.by]} what had not left yet of your order {order_id}.\n\n{_counted(data.lines)}\n\n"
-        f"You are not charged the {written(data.amount)} that this would have cost. What is on its way will arrive.\n"
+        f"You are not charged the {format_money(data.amount)} that this would have cost. What is on its way will arrive.\n"
     )
 
 
@@ -124,20 +124,20 @@ def _dispatched(order_id: str, data: ShipmentDispatched) -> tuple[str, str]:
     rest = "Nothing of your order is missing now." if data.complete else "The rest of your order follows."
     return f"Your order {order_id} is on its way", (
         f"A parcel of your order {order_id} has left our warehouse.\n\n{_counted(data.lines)}\n\n"
-        f"We charge {written(data.amount)} for it. {rest}\n"
+        f"We charge {format_money(data.amount)} for it. {rest}\n"
     )
 
 
 def _refunded(order_id: str, data: PaymentRefunded) -> tuple[str, str]:
     what = "a parcel of it was lost on its way" if data.cause.startswith("parcel:") else "what you sent back has arrived"
     return f"We have paid you back for your order {order_id}", (
-        f"We have paid back {written(data.amount)} for your order {order_id}: {what}.\n\n"
+        f"We have paid back {format_money(data.amount)} for your order {order_id}: {what}.\n\n"
         "It goes the way you paid. Your bank may take some days to show it.\n"
     )
 
 
 def _listed(lines: Sequence[Line]) -> str:
-    return "\n".join(f"{line.quantity} x {line.name}: {written(line.unit_price.times(line.quantity))}" for line in lines)
+    return "\n".join(f"{line.quantity} x {line.name}: {format_money(line.unit_price.times(line.quantity))}" for line in lines)
 
 
 def _counted(lines: Sequence[StockLine]) -> str:

@@ -12,14 +12,14 @@ from operations.republisher import Written
 from orderflow.aws import publisher, settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import add_nonzero_metric, observed
-from orderflow.aws.outbox_index import Unpublished
+from orderflow.aws.outbox_index import OutboxIndex
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-UNPUBLISHED = Unpublished(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+OUTBOX = OutboxIndex(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 WRITTEN = Written(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-OUTLETS = publisher.of_this_function()
+PUBLISHER = publisher.from_environment()
 # Far longer than the publisher takes, also when a batch comes to it again a few times.
 OVERDUE_AFTER = timedelta(minutes=10)
 
@@ -27,7 +27,7 @@ OVERDUE_AFTER = timedelta(minutes=10)
 @observed
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many sampled events were overdue and published; fail at the end if any could not be tried."""
-    done = missing_events.reconcile(UNPUBLISHED, WRITTEN, OUTLETS, now=datetime.now(UTC), overdue_after=OVERDUE_AFTER)
+    done = missing_events.reconcile(OUTBOX, WRITTEN, PUBLISHER, now=datetime.now(UTC), overdue_after=OVERDUE_AFTER)
     add_nonzero_metric("OverdueEvents", MetricUnit.Count, done.overdue)
     add_nonzero_metric("OldestOverdueEventSeconds", MetricUnit.Seconds, done.oldest_seconds)
     if done.failed:

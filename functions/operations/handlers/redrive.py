@@ -22,8 +22,8 @@ ROUTES = redrive_routes.routes(
     saga=settings.required("SAGA_ARN"),
     review=settings.required("REVIEW_ARN"),
 )
-OUTLETS = publisher.of_this_function()
-OUTBOX = Outbox(settings.required("ORDER_LOG_TABLE"), OUTLETS, dynamodb=client("dynamodb"), streams=client("dynamodbstreams"))
+PUBLISHER = publisher.from_environment()
+OUTBOX = Outbox(settings.required("ORDER_LOG_TABLE"), PUBLISHER, dynamodb=client("dynamodb"), streams=client("dynamodbstreams"))
 GIVEN_UP = GivenUp(kinesis=client("kinesis"), table_streams=client("dynamodbstreams"), sqs=client("sqs"))
 DEAD_LETTERS = dead_letters.DeadLetters(
     ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=OUTBOX, given_up=GIVEN_UP

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from orderflow.domain.events import Category, Line, Sku, StockLine
-from orderflow.domain.money import Money, charge_step, written
+from orderflow.domain.money import Money, charge_step, format_money
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,9 +55,9 @@ class NotChargeable(ValueError):
 
     def __init__(self, products: Sequence[Product]) -> None:
         """Name the products, and what their prices have to be multiples of."""
-        prices = ", ".join(f"{product.sku} at {written(product.unit_price)}" for product in products)
+        prices = ", ".join(f"{product.sku} at {format_money(product.unit_price)}" for product in products)
         currency = products[0].unit_price.currency
-        super().__init__(f"{prices}: providers charge multiples of {written(Money(charge_step(currency), currency))}")
+        super().__init__(f"{prices}: providers charge multiples of {format_money(Money(charge_step(currency), currency))}")
         self.skus = tuple(product.sku for product in products)
 
 
@@ -128,7 +128,7 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
     lines = tuple(_line(products[line.sku], line.quantity) for line in requested)
     total = reduce(add, (line.unit_price.times(line.quantity) for line in lines))
     if total.amount <= 0:
-        message = f"the order costs {written(total)}; add a product that costs something"
+        message = f"the order costs {format_money(total)}; add a product that costs something"
         raise NothingToPay(message)
     return lines, total
 

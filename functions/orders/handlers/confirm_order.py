@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import observed
 from orderflow.domain.commands import ConfirmOrder
-from orderflow.domain.order import obstacle
+from orderflow.domain.order import step_blocker
 from orders.saga_step import Result, Step, carry_out
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def handler(event: Step, _context: LambdaContext) -> Result:
     """Answer `confirmed`, also for an order that was confirmed before; otherwise what it is instead."""
     order = carry_out(event["order_id"], ConfirmOrder())
-    match obstacle(order):
+    match step_blocker(order):
         case "held" | "failing" | "cancelling" | "unreserved" as outcome:
             return {"outcome": outcome}
         case "ended":

@@ -9,7 +9,7 @@ from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.http import ApiEvent, Caller, Problem, Response, answer, api, caller
 from orderflow.aws.observability import correlation_of, identify
-from orderflow.aws.order_log import AlongsideFailed, Contention, OrderLog, OrderNotFound, RequestMismatch
+from orderflow.aws.order_log import OrderLog, OrderNotFound, RequestMismatch, TransactionConditionFailed, TransactionConflict
 from orderflow.aws.payment_tokens import PaymentTokens
 from orderflow.domain import email_address
 from orderflow.domain.events import Customer, OrderPlaced, StockLine
@@ -72,7 +72,7 @@ def place(order_id: str, customer: Caller, request: api_models.PlaceOrderRequest
     Raises:
         Problem: 422 for products or quantities that cannot be ordered, or when the id belongs to a
             request with other contents; 409 where the customer has too much that is not paid.
-        Contention: concurrent requests of the customer kept getting in the way.
+        TransactionConflict: concurrent requests of the customer kept getting in the way.
     """
     try:
         try:
@@ -96,8 +96,8 @@ def _append(order_id: str, placed: OrderPlaced, correlation_id: str, fingerprint
     counting = ALLOWANCES.adding(customer, order_id, lines, expires_at)
     for _ in range(RECOUNTS):
         try:
-            return LOG.place(order_id, placed, correlation_id=correlation_id, fingerprint=fingerprint, alongside=(counting, storing))
-        except AlongsideFailed as refused:
+            return LOG.place(order_id, placed, correlation_id=correlation_id, fingerprint=fingerprint, extra_writes=(counting, storing))
+        except TransactionConditionFailed as refused:
             row = Row.of(refused.reasons[0].get("Item", {}))
         still_unpaid = [order for order in _orders(row.orders) if unpaid_limits.is_unpaid(order)]
         try:
@@ -106,7 +106,7 @@ def _append(order_id: str, placed: OrderPlaced, correlation_id: str, fingerprint
             members = {"unpaid_orders": reached.orders, "skus": reached.skus}
             raise Problem(409, "unpaid-limit-reached", "Unpaid limit reached", str(reached), **members) from None
         counting = ALLOWANCES.replacing(customer, row, still_unpaid, order_id=order_id, lines=lines, expires_at=expires_at)
-    raise Contention
+    raise TransactionConflict
 
 
 def _orders(order_ids: Iterable[str]) -> list[Order]:

@@ -21,17 +21,17 @@ from orderflow.aws.clients import client
 from orderflow.aws.event_bus import TooLarge
 from orderflow.aws.observability import add_nonzero_metric, logger, observed
 from orderflow.aws.order_log import UPDATE_MARKERS
-from orderflow.aws.outbox_index import Unpublished
+from orderflow.aws.outbox_index import OutboxIndex
 from orderflow.domain.events import UnknownEvent
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from orderflow.aws.publisher import Letter
+    from orderflow.aws.publisher import OutboundEvent
 
-OUTLETS = publisher.of_this_function()
+PUBLISHER = publisher.from_environment()
 DEAD_LETTERS = settings.required("PUBLISH_DEAD_LETTERS_URL")
-UNPUBLISHED = Unpublished(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
+OUTBOX = OutboxIndex(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 _sqs = client("sqs")
 
 
@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     """Publish a batch of the table's stream and answer how many events it had."""
     logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])
     found = [(record, letter) for record in event["Records"] if _is_insert(record) and (letter := _letter(record))]
-    OUTLETS.put([letter for _, letter in found])
+    PUBLISHER.publish([letter for _, letter in found])
     for record, _ in found:
         _note(record)
     return {"published": len(found)}
@@ -57,9 +57,9 @@ def _is_insert(record: dict[str, Any]) -> bool:
     return False
 
 
-def _letter(record: dict[str, Any]) -> Letter | None:
+def _letter(record: dict[str, Any]) -> OutboundEvent | None:
     try:
-        return OUTLETS.letter(record["dynamodb"]["NewImage"]["event"]["S"])
+        return PUBLISHER.outbound_event(record["dynamodb"]["NewImage"]["event"]["S"])
     except (KeyError, msgspec.DecodeError, UnknownEvent, TooLarge) as error:
         _park(record, error)
         return None
@@ -71,7 +71,7 @@ def _note(record: dict[str, Any]) -> None:
         return
     key = record["dynamodb"]["Keys"]
     try:
-        UNPUBLISHED.clear(key["order_id"]["S"], int(key["version"]["N"]))
+        OUTBOX.clear(key["order_id"]["S"], int(key["version"]["N"]))
     except (BotoCoreError, ClientError) as error:
         logger.warning("not noted as published", key=key, error=type(error).__name__)
 

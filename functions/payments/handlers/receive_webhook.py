@@ -12,7 +12,7 @@ import msgspec
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.http import ApiEvent, Response, answer, api, document_of, header, shaped
-from orderflow.aws.webhooks import Secret, secrets_of, sent_body, signed_body, unsigned
+from orderflow.aws.webhooks import Secret, raw_body, secrets_of, unsigned, verified_body
 from orderflow.domain import documents
 from payments.domain import webhook_events
 from payments.providers import StripeSecret
@@ -36,7 +36,7 @@ def handler(event: ApiEvent) -> Response:
 
 def ours(event: ApiEvent) -> Response:
     """Keep a message that is signed and worded in our way."""
-    document = documents.cleaned(document_of(signed_body(event, SECRET)))
+    document = documents.cleaned(document_of(verified_body(event, SECRET)))
     # An alias has to be named: it is a union of messages.
     return _kept(document, shaped(document, webhook_events.Notice.__value__).message_id)
 
@@ -46,7 +46,7 @@ def stripes() -> Callable[[ApiEvent], Response]:
     from payments.stripe.webhook_events import NotFromStripe, StripeEvent, essence, notice  # noqa: PLC0415 - 0.5 s that only its users shall pay
 
     def keep(event: ApiEvent) -> Response:
-        body = sent_body(event)
+        body = raw_body(event)
         signature = header(event, STRIPES_HEADER)
         if not signature:
             # Before the secret is fetched, which an unsigned message is not worth.
@@ -67,5 +67,5 @@ ACCEPT = stripes() if settings.required("PAYMENT_PROVIDER") == "stripe" else our
 
 
 def _kept(document: Any, message_id: str) -> Response:
-    SQS.send_message(QueueUrl=QUEUE_URL, MessageBody=documents.written(document))
+    SQS.send_message(QueueUrl=QUEUE_URL, MessageBody=documents.encode(document))
     return answer(202, {"message_id": message_id})

@@ -10,7 +10,7 @@ from orderflow.aws.clients import client
 from orderflow.aws.http import ApiEvent, Response, answer, api, document_of, shaped
 from orderflow.aws.observability import logger
 from orderflow.aws.order_log import OrderLog
-from orderflow.aws.webhooks import Secret, signed_body
+from orderflow.aws.webhooks import Secret, verified_body
 from orderflow.domain import documents
 from shipping import carrier_event_recorder
 from shipping.domain import carrier_events
@@ -25,8 +25,8 @@ TRACK_QUEUE_URL = settings.required("SHIPPING_TRACK_QUEUE_URL")
 @api
 def handler(event: ApiEvent) -> Response:
     """Answer 202 as soon as the message is recorded or kept; the readings of parcels, which are many, have a queue of their own."""
-    document = documents.cleaned(document_of(signed_body(event, SECRET)))
-    kind, body = shaped(document, carrier_events.Kind), documents.written(document)
+    document = documents.cleaned(document_of(verified_body(event, SECRET)))
+    kind, body = shaped(document, carrier_events.Kind), documents.encode(document)
     if kind.type == carrier_events.READING:
         _keep(body, TRACK_QUEUE_URL)
     elif not _recorded(body):

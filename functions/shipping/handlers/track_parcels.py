@@ -14,7 +14,7 @@ from orderflow.aws.clients import client
 from orderflow.aws.observability import logger, observed
 from shipping.domain import carrier_events
 from shipping.domain.tracking import received
-from shipping.tracking_store import Contention, Tracks
+from shipping.tracking_store import Tracks, TransactionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,6 @@ def _failed(records: list[dict[str, Any]]) -> Iterator[str]:
     for (shipment_id, parcel_id), readings in parcels.items():
         try:
             TRACKS.add(shipment_id, parcel_id, list(readings.values()))
-        except (Contention, ClientError, BotoCoreError):
+        except (TransactionConflict, ClientError, BotoCoreError):
             logger.exception("readings not taken", shipment_id=shipment_id, parcel_id=parcel_id)
             yield from readings

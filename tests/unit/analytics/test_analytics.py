@@ -118,7 +118,7 @@ def test_order_duplicates_and_batches_make_no_difference(happened: list[Event], 
 
 
 def test_what_each_event_counts_as() -> None:
-    def counted(fact: events.Fact) -> counting_rules.Counters:
+    def counted(fact: events.EventData) -> counting_rules.Counters:
         return counting_rules.count(event(1, fact)).counters
 
     assert counted(placed()) == {"orders": 1}
@@ -317,16 +317,16 @@ class TestManyProducts:
 
     PRODUCTS = tuple(f"SKU-{number:07}" for number in range(20_000))
 
-    def sell(self, aws: Aws, batch: int, units: counting_rules.Units, *, side_by_side: bool = False) -> counting_rules.Units:
+    def sell(self, aws: Aws, batch: int, units: counting_rules.Units, *, in_parallel: bool = False) -> counting_rules.Units:
         """Add units to those of all times, as a batch."""
-        if not side_by_side:
+        if not in_parallel:
             return store(aws).add_units(batch, "all", units)
         with ThreadPoolExecutor(4) as pool:
             return Analytics("AnalyticsSums", aws.dynamodb.client, pool.map).add_units(batch, "all", units)
 
-    @pytest.mark.parametrize("side_by_side", [False, True])
-    def test_bulk_units_are_counted_in_small_items(self, aws: Aws, side_by_side: bool) -> None:
-        sold = self.sell(aws, 1, {sku: {"cups": 2} for sku in self.PRODUCTS}, side_by_side=side_by_side)
+    @pytest.mark.parametrize("in_parallel", [False, True])
+    def test_bulk_units_are_counted_in_small_items(self, aws: Aws, in_parallel: bool) -> None:
+        sold = self.sell(aws, 1, {sku: {"cups": 2} for sku in self.PRODUCTS}, in_parallel=in_parallel)
         assert sold == units(aws)["products/all"] == {sku: {"cups": 2} for sku in self.PRODUCTS}
         assert max(len(item["packed"]["B"]) for item in aws.dynamodb.items("AnalyticsSums")) <= stores._RANGE_BYTES
 
@@ -339,13 +339,13 @@ class TestManyProducts:
             calls.append((aws.dynamodb.calls.total(), len(self.PRODUCTS[:exist:999])))
         assert all(made <= 2 * changed for made, changed in calls)
 
-    @pytest.mark.parametrize("side_by_side", [False, True])
-    def test_adding_a_batch_again_changes_nothing(self, aws: Aws, side_by_side: bool) -> None:
+    @pytest.mark.parametrize("in_parallel", [False, True])
+    def test_adding_a_batch_again_changes_nothing(self, aws: Aws, in_parallel: bool) -> None:
         self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[::2]})
         batch = {sku: {"": 5} for sku in self.PRODUCTS[:3000:3]}
-        first = self.sell(aws, 2, batch, side_by_side=side_by_side)
+        first = self.sell(aws, 2, batch, in_parallel=in_parallel)
         before = aws.dynamodb.items("AnalyticsSums")
-        assert self.sell(aws, 2, batch, side_by_side=side_by_side) == first
+        assert self.sell(aws, 2, batch, in_parallel=in_parallel) == first
         assert aws.dynamodb.items("AnalyticsSums") == before
 
     @pytest.mark.parametrize("operation", ["PutItem", "TransactWriteItems"])

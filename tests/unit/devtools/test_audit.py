@@ -20,7 +20,7 @@ from devtools.cli import UserError
 from devtools.ops import audit, audit_proof
 from devtools.ops.audit_archive import Archive, rows
 from devtools.target import ROOT, Target
-from orderflow.domain.events import FACTS
+from orderflow.domain.events import EVENT_TYPES
 
 ALWAYS = ["2000-01-01", "2099-12-31"]
 BUCKET, LOG, STREAM = "archive", "log", "audit"
@@ -28,7 +28,7 @@ GATHERED = 900
 # One event of each type, as if all were of one order.
 EXAMPLES: list[dict[str, Any]] = [
     json.loads((ROOT / "schemas" / name / "1.example.json").read_text("utf-8")) | {"event_id": f"ord_1:{version}", "order_id": "ord_1"}
-    for version, name in enumerate(FACTS, 1)
+    for version, name in enumerate(EVENT_TYPES, 1)
 ]
 
 

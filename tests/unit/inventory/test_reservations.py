@@ -19,7 +19,7 @@ from inventory.handlers import release_stock, reserve_stock
 from inventory.saga_step import INVENTORY, LOG
 from inventory.store import Inventory
 from orderflow.aws import order_log as orderlog
-from orderflow.aws.order_log import AlongsideFailed, Contention, OrderLog, OrderNotFound
+from orderflow.aws.order_log import OrderLog, OrderNotFound, TransactionConditionFailed, TransactionConflict
 from orderflow.domain.commands import FailFulfilment, RecordDispatch
 from orderflow.domain.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
 from orderflow.domain.order import stock_lines
@@ -170,7 +170,7 @@ def test_98_lines_fit_into_the_one_transaction(aws: Aws) -> None:
     order = place(LOG)
 
     def append(writes: list[Any]) -> None:
-        LOG.append(order, [StockReserved(tuple(lines))], source="inventory", alongside=writes)
+        LOG.append(order, [StockReserved(tuple(lines))], source="inventory", extra_writes=writes)
 
     INVENTORY.reserving("ord_1", lines, append)
 
@@ -343,7 +343,7 @@ def test_a_reservation_that_the_events_do_not_know_is_a_fault(database: FakeDyna
     place(LOG)
     database.seed("Reservations", {"order_id": {"S": "ord_1"}})
 
-    with pytest.raises(AlongsideFailed):
+    with pytest.raises(TransactionConditionFailed):
         do_reserve("ord_1")
     assert level(database, "MUG-BLUE").reserved == 0
 
@@ -355,7 +355,7 @@ def test_stock_that_does_not_hold_what_was_reserved_is_a_fault(database: FakeDyn
     with pytest.raises(NotAside):
         do_release("ord_1")
     database.seed("Reservations", row("ord_1", {"MUG-BLUE": 2}))
-    with pytest.raises(AlongsideFailed):
+    with pytest.raises(TransactionConditionFailed):
         do_release("ord_1")
     assert level(database, "MUG-BLUE").reserved == 0
     assert facts("ord_1")[-1] == "FulfilmentFailed"
@@ -400,7 +400,7 @@ def test_transactions_that_keep_meeting_are_a_fault(database: FakeDynamoDB, do_r
     place(LOG)
     database.before = conflicts(99)
 
-    with pytest.raises(Contention):
+    with pytest.raises(TransactionConflict):
         do_reserve("ord_1")
     assert facts("ord_1") == ["OrderPlaced"]
 

@@ -15,7 +15,7 @@ from inventory.domain import stock_rules
 from inventory.domain.stock_rules import SHELVES, Level, Move, Overdrawn
 from inventory.store import Inventory
 from orderflow.aws import order_log as orderlog
-from orderflow.aws.order_log import Contention, OrderLog
+from orderflow.aws.order_log import OrderLog, TransactionConflict
 from orderflow.domain.commands import FailFulfilment
 from orderflow.domain.events import Shortage, StockReservationFailed
 from orderflow.domain.order import stock_lines
@@ -128,7 +128,7 @@ def test_who_keeps_meeting_others_fails_and_changes_nothing() -> None:
     place(log, lines={SKU: 1})
     database.before = meeting(99)
 
-    with pytest.raises(Contention):
+    with pytest.raises(TransactionConflict):
         reservations.reserve(log, inventory, "ord_1")
     assert levels(database) == {SKU: Level(10)}
 
@@ -180,7 +180,7 @@ def test_an_order_is_not_short_because_a_table_is_busy() -> None:
     place(log, lines={SKU: SHELVES})
     leaving_out(database, *[1] * 9)
 
-    with pytest.raises(Contention):
+    with pytest.raises(TransactionConflict):
         reservations.reserve(log, inventory, "ord_1")
     assert levels(database) == {SKU: Level(SHELVES)}
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
@@ -227,7 +227,7 @@ def test_a_thousand_orders_at_once_get_every_piece_once() -> None:
         for _ in range(20):
             try:
                 return reservations.reserve(log, processes[number % len(processes)], orders[number])
-            except Contention:
+            except TransactionConflict:
                 continue
         return "given up"
 

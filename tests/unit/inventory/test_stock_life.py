@@ -380,9 +380,9 @@ def test_an_order_without_its_reservation_cannot_be_settled(aws: Aws) -> None:
     place(LOG)
     assert reservations.settle(LOG, INVENTORY, "ord_1") == "nothing_to_settle"
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
-    for at_least in (None, 1):
+    for min_version in (None, 1):
         with pytest.raises(NotAside):
-            reservations.settle(LOG, INVENTORY, "ord_1", at_least)
+            reservations.settle(LOG, INVENTORY, "ord_1", min_version)
 
 
 ALL = parcel(1, MUG_BLUE=3, TRAY_BIRCH=1)
@@ -496,7 +496,7 @@ def test_whoever_reads_no_more_than_its_own_event_undoes_nothing(
     if settled:
         reservations.settle(LOG, INVENTORY, "ord_1")
     load = OrderLog.load
-    monkeypatch.setattr(OrderLog, "load", lambda log, order_id, at_least=None: early if at_least else load(log, order_id))
+    monkeypatch.setattr(OrderLog, "load", lambda log, order_id, min_version=None: early if min_version else load(log, order_id))
 
     reservations.settle(LOG, INVENTORY, "ord_1", early.version)
 

@@ -16,7 +16,7 @@ from ledger.domain import period_shards, posting_rules
 from ledger.domain.posting_rules import ACCOUNTS, Fees, Unpostable, WrongFees
 from orderflow.domain import events
 from orderflow.domain.commands import Command
-from orderflow.domain.events import FACTS, Customer, Event, Fact
+from orderflow.domain.events import EVENT_TYPES, Customer, Event, EventData
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order
 from tests.support.orders import CAPTURE_PART, CAPTURE_REST, DISPUTE, LOSE, PAID, REFUND_LOST, REOPEN, START, STATES, WIN, event, history
@@ -26,7 +26,7 @@ ANN = Customer("ann", "ann@example.com")
 BOOK = (ROOT / "docs" / "ledger.md").read_text("utf-8")
 
 amounts = st.builds(Money, st.integers(0, 10**9), st.sampled_from(["EUR", "USD", "JPY"]))
-facts: st.SearchStrategy[Fact] = amounts.flatmap(
+facts: st.SearchStrategy[EventData] = amounts.flatmap(
     lambda amount: st.sampled_from(
         [
             events.PaymentAuthorized("auth_1", amount),
@@ -47,7 +47,7 @@ def posted(happened: list[Event], fees: Fees = FEES) -> list[posting_rules.Entry
     return [posting_rules.entry(one, fees) for one in happened if one.type in MOVES]
 
 
-def of(fact: Fact) -> Event:
+def of(fact: EventData) -> Event:
     return event(Order(order_id="ord_1", version=3), fact)
 
 
@@ -64,7 +64,7 @@ MOVES = {
 
 
 @given(st.lists(facts), st.builds(Fees, st.integers(0, 10_000), st.dictionaries(st.sampled_from(["EUR", "JPY"]), st.integers(0, 500))))
-def test_any_sequence_of_events_sums_to_zero_and_accounts_are_their_postings(sequence: list[Fact], fees: Fees) -> None:
+def test_any_sequence_of_events_sums_to_zero_and_accounts_are_their_postings(sequence: list[EventData], fees: Fees) -> None:
     entries = [posting_rules.entry(of(fact), fees) for fact in sequence]
     assert all(posting_rules.total(posting_rules.net(entry.postings)) == 0 for entry in entries)
     balances = posting_rules.balances(entries)
@@ -79,7 +79,7 @@ def test_any_sequence_of_events_sums_to_zero_and_accounts_are_their_postings(seq
 
 
 @given(facts)
-def test_no_posting_is_empty_and_every_account_is_known(fact: Fact) -> None:
+def test_no_posting_is_empty_and_every_account_is_known(fact: EventData) -> None:
     for posting in posting_rules.entry(of(fact), FEES).postings:
         assert posting.amount
         assert posting.account in ACCOUNTS
@@ -182,7 +182,7 @@ def test_every_account_is_explained(account: str) -> None:
     assert f"| `{account}` |" in BOOK
 
 
-@pytest.mark.parametrize("fact", sorted(FACTS))
+@pytest.mark.parametrize("fact", sorted(EVENT_TYPES))
 def test_the_table_of_events_is_the_rules(fact: str) -> None:
     assert (f"| `{fact}`" in BOOK) == (fact in MOVES)
 

@@ -458,8 +458,8 @@ class Reading(OrderLog):
 
     read = 0
 
-    def history(self, order_id: str, at_least: int | None = None, *, after: int = 0) -> list[Event]:
-        found = super().history(order_id, at_least, after=after)
+    def history(self, order_id: str, min_version: int | None = None, *, after: int = 0) -> list[Event]:
+        found = super().history(order_id, min_version, after=after)
         self.read += len(found)
         return found
 

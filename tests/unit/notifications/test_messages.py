@@ -14,7 +14,7 @@ from orderflow.domain.events import (
     CancelledBy,
     Customer,
     Event,
-    Fact,
+    EventData,
     Line,
     OrderCancelled,
     OrderConfirmed,
@@ -34,7 +34,7 @@ LINES = (Line("MUG-BLUE", "Blue mug", 2, Money(1250, "EUR")), Line("JAR", "Glass
 ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 
 
-def event(data: Fact) -> Event:
+def event(data: EventData) -> Event:
     return Event(
         event_id="ord_1:5",
         type=type(data).__name__,

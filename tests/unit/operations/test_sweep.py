@@ -12,8 +12,8 @@ import pytest
 
 from operations import recovery
 from operations.handlers import recover_orders
-from orderflow.aws.active_orders import OpenOrder
-from orderflow.aws.order_log import open_shard, timestamp
+from orderflow.aws.active_orders import ActiveOrder
+from orderflow.aws.order_log import active_shard, timestamp
 from orderflow.domain.commands import FailFulfilment, RequestCancellation
 from tests.conftest import Aws
 from tests.fakes.aws.dynamodb import Crash, Hook, crash_at, throttled
@@ -113,7 +113,7 @@ def test_the_saga_gets_the_orders_own_correlation_id_and_its_last_event(aws: Aws
 
 
 def test_orders_of_every_shard_are_found(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
-    orders = {open_shard(f"ord_{number}"): f"ord_{number}" for number in range(200)}
+    orders = {active_shard(f"ord_{number}"): f"ord_{number}" for number in range(200)}
     assert len(orders) == 8
     for order_id in orders.values():
         stand_still(aws, order_id)
@@ -152,7 +152,7 @@ def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) ->
     now = datetime.now(UTC)
 
     swept = recovery.sweep(
-        recover_orders.LOG, recover_orders.SAGA, [OpenOrder("ord_1", now - LONG)], now=now, stuck_after=timedelta(minutes=5)
+        recover_orders.LOG, recover_orders.SAGA, [ActiveOrder("ord_1", now - LONG)], now=now, stuck_after=timedelta(minutes=5)
     )
 
     assert (swept.stuck, swept.run, swept.failed) == (1, 0, 0)
@@ -172,7 +172,7 @@ def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) ->
             None,
         ),
         (("orders.handlers.record_failure", "orders.handlers.finalize_order"), None),
-        (("inventory.handlers.reserve_stock", "fraud.handlers.screen_order"), open_shard("ord_1", "held")),
+        (("inventory.handlers.reserve_stock", "fraud.handlers.screen_order"), active_shard("ord_1", "held")),
     ],
 )
 def test_a_mark_whose_writer_died_is_mended(
@@ -257,7 +257,7 @@ def test_an_execution_that_does_not_start_is_counted(aws: Aws, run: Callable[[],
 
 def test_a_run_is_bounded_and_takes_its_turn_with_everyone(aws: Aws) -> None:
     now = datetime.now(UTC)
-    found = [OpenOrder(f"ord_{number}", now - LONG) for number in range(6)]
+    found = [ActiveOrder(f"ord_{number}", now - LONG) for number in range(6)]
     for order in found:
         stand_still(aws, order.order_id)
 
@@ -279,5 +279,5 @@ def test_open_orders_and_the_oldest_ones_age_are_metrics(
     run()
 
     (metric,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    assert metric["OpenOrders"] == [2.0]
+    assert metric["ActiveOrderIndex"] == [2.0]
     assert 90 <= metric["OldestOpenOrderSeconds"][0] < 100

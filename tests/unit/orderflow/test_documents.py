@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from orderflow.domain.documents import MOST_LEVELS, Invalid, Malformed, cleaned, parse, read, unreadable, written
+from orderflow.domain.documents import MOST_LEVELS, Invalid, Malformed, cleaned, encode, parse, read, unreadable
 
 texts = st.text(max_size=20)
 documents = st.recursive(
@@ -48,7 +48,7 @@ def test_sound_json_is_what_the_standard_library_makes_of_it(document: Any) -> N
 @given(documents)
 def test_cleaned_document_reaches_every_queue(document: Any) -> None:
     clean = cleaned(document)
-    assert written(clean).isascii()
+    assert encode(clean).isascii()
     assert unreadable(clean) == []
     assert cleaned(clean) == clean
 

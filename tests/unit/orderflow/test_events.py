@@ -21,7 +21,7 @@ def test_an_event_comes_back_as_it_was_written(event: events.Event) -> None:
 
 
 def test_every_kind_of_event_is_covered_here() -> None:
-    assert {event.type for event in EVERY} == set(events.FACTS)
+    assert {event.type for event in EVERY} == set(events.EVENT_TYPES)
 
 
 def test_recording_time_is_written_only_beside_another_time() -> None:

@@ -66,7 +66,7 @@ class Life(RuleBasedStateMachine):
             assert decide(self.order, command) == ()
         return bool(facts)
 
-    def follow(self, fact: events.Fact) -> None:
+    def follow(self, fact: events.EventData) -> None:
         """Let shelves and provider follow what happened."""
         match fact:
             case events.StockReserved(lines=lines):
@@ -184,7 +184,7 @@ class Life(RuleBasedStateMachine):
             self.give(commands.ReopenDispute(name) if outcome == "open" else commands.CloseDispute(name, outcome))
 
     @rule(command=st.sampled_from((orders.SHIP, orders.INVOICE, orders.CREDIT)))
-    def side_by_side(self, command: Command) -> None:
+    def in_parallel(self, command: Command) -> None:
         """Do what follows a confirmed order."""
         self.give(command)
 

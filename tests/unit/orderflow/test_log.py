@@ -14,15 +14,15 @@ from orderflow.aws import order_log
 from orderflow.aws.order_log import (
     ITEM_ATTRIBUTES,
     UPDATE_MARKERS,
-    AlongsideFailed,
     Conflict,
-    Contention,
     OrderLog,
     OrderNotFound,
     RequestMismatch,
-    open_shard,
+    TransactionConditionFailed,
+    TransactionConflict,
+    active_shard,
 )
-from orderflow.aws.outbox_index import Unpublished
+from orderflow.aws.outbox_index import OutboxIndex
 from orderflow.domain import events
 from orderflow.domain.commands import Command
 from orderflow.domain.order import Order
@@ -49,7 +49,7 @@ def orderlog(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> OrderLo
 
 
 def place(orderlog: OrderLog, *alongside: Any, fingerprint: str = "f1") -> events.Event:
-    return orderlog.place(ORDER_ID, orders.PLACED, correlation_id="request-7", fingerprint=fingerprint, alongside=alongside)
+    return orderlog.place(ORDER_ID, orders.PLACED, correlation_id="request-7", fingerprint=fingerprint, extra_writes=alongside)
 
 
 def other(condition: str = "attribute_not_exists(sku)") -> Any:
@@ -122,7 +122,7 @@ class TestPlace:
         assert "changed" in database.items(OTHER_TABLE)[0]
 
     def test_a_refused_other_write_leaves_no_order(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        with pytest.raises(AlongsideFailed):
+        with pytest.raises(TransactionConditionFailed):
             place(orderlog, other("attribute_exists(sku)"))
         assert items(database) == []
 
@@ -138,7 +138,7 @@ class TestPlace:
 
     def test_a_transaction_that_stays_in_the_way_is_contention(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         database.before = _conflicts(99)
-        with pytest.raises(Contention):
+        with pytest.raises(TransactionConflict):
             place(orderlog)
 
 
@@ -156,9 +156,9 @@ class TestAppendOnly:
     ) -> None:
         monkeypatch.setattr(order_log, "SAMPLE", 1)
         place(orderlog)
-        Unpublished("OrderLog", database.client).clear(ORDER_ID, 1)
+        OutboxIndex("OrderLog", database.client).clear(ORDER_ID, 1)
         record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO, orders.AUTHORIZE, orders.CONFIRM)
-        Unpublished("OrderLog", database.client).clear(ORDER_ID, 3)
+        OutboxIndex("OrderLog", database.client).clear(ORDER_ID, 3)
         changes = database.changes["OrderLog"]
         inserted = [change["dynamodb"]["NewImage"] for change in changes if change["eventName"] == "INSERT"]
         updated = [change["dynamodb"]["NewImage"] for change in changes if change["eventName"] == "MODIFY"]
@@ -229,7 +229,7 @@ class TestReading:
         assert versions == list(range(1, 10))
 
     @pytest.mark.parametrize(
-        ("at_least", "seen", "consistent"),
+        ("min_version", "seen", "consistent"),
         [
             (None, (1, 2, 3), [True]),
             (3, (1, 2, 3), [False]),
@@ -242,13 +242,13 @@ class TestReading:
         ids=["not asked for", "all", "more", "later than", "behind", "with a gap", "none yet"],
     )
     def test_who_knows_a_version_reads_a_copy_that_has_it(
-        self, lagging: Lagging, at_least: int | None, seen: tuple[int, ...], consistent: list[bool]
+        self, lagging: Lagging, min_version: int | None, seen: tuple[int, ...], consistent: list[bool]
     ) -> None:
         orderlog = lagging(seen)
-        order = orderlog.load(ORDER_ID, at_least)
+        order = orderlog.load(ORDER_ID, min_version)
         assert [given["ConsistentRead"] for given in lagging.queries] == consistent
         assert order.version == (3 if consistent[-1] else len(seen))
-        assert order.version >= (at_least or 3)
+        assert order.version >= (min_version or 3)
 
     def test_what_was_decided_on_a_copy_that_lags_behind_is_decided_again(self, lagging: Lagging) -> None:
         orderlog = lagging((1, 2))
@@ -358,7 +358,7 @@ class TestOpenMark:
 
     def test_a_placed_order_is_on_the_index_since_it_was_placed(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         event = place(orderlog)
-        assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": order_log.timestamp(event.occurred_at)})
+        assert self.mark(database) == ({"S": active_shard(ORDER_ID)}, {"S": order_log.timestamp(event.occurred_at)})
 
     @pytest.mark.parametrize(
         "commands",
@@ -381,15 +381,15 @@ class TestOpenMark:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD)
         held = orderlog.history(ORDER_ID)[-1]
-        assert self.mark(database) == ({"S": open_shard(ORDER_ID, "held")}, {"S": order_log.timestamp(held.occurred_at)})
-        assert open_shard(ORDER_ID, "held") in order_log.open_shards("held")
-        assert not {*order_log.open_shards("held")} & {*order_log.open_shards("open")}
+        assert self.mark(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": order_log.timestamp(held.occurred_at)})
+        assert active_shard(ORDER_ID, "held") in order_log.active_shards("held")
+        assert not {*order_log.active_shards("held")} & {*order_log.active_shards("open")}
 
     def test_a_decision_puts_it_on_again_from_then(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO)
         decided = orderlog.history(ORDER_ID)[-1]
-        assert self.mark(database) == ({"S": open_shard(ORDER_ID)}, {"S": order_log.timestamp(decided.occurred_at)})
+        assert self.mark(database) == ({"S": active_shard(ORDER_ID)}, {"S": order_log.timestamp(decided.occurred_at)})
 
     @pytest.mark.parametrize(
         "commands",
@@ -405,10 +405,10 @@ class TestOpenMark:
         place(orderlog)
         *before, last = commands
         record(orderlog, *before)
-        assert self.mark(database)[0] != {"S": open_shard(ORDER_ID)}
+        assert self.mark(database)[0] != {"S": active_shard(ORDER_ID)}
         database.before = crash_at("UpdateItem")
         record(orderlog, last)
-        assert self.mark(database)[0] == {"S": open_shard(ORDER_ID)}
+        assert self.mark(database)[0] == {"S": active_shard(ORDER_ID)}
         assert database.calls["TransactWriteItems"] == 2
 
     @pytest.mark.parametrize(
@@ -429,18 +429,18 @@ class TestOpenMark:
     def test_a_process_that_dies_between_the_event_and_the_mark_leaves_the_mark(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         confirmed, marked = self.confirm_and_die(orderlog, database)
         assert confirmed.state == "confirmed"
-        orderlog.unmark(confirmed)
+        orderlog.clear_marker(confirmed)
         assert marked != self.mark(database) == (None, None)
 
     def test_a_mark_that_came_later_is_left(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         confirmed, _ = self.confirm_and_die(orderlog, database)
         cancelling = record(orderlog, orders.CANCEL)
-        orderlog.unmark(confirmed)
-        assert self.mark(database)[0] == {"S": open_shard(ORDER_ID)}
+        orderlog.clear_marker(confirmed)
+        assert self.mark(database)[0] == {"S": active_shard(ORDER_ID)}
         ended = record(orderlog, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
         assert self.mark(database) == (None, None)
         for late in (confirmed, cancelling, ended):
-            orderlog.unmark(late)
+            orderlog.clear_marker(late)
         assert self.mark(database) == (None, None)
 
     def test_an_order_that_was_held_and_is_no_more_is_not_put_back_to_those_that_wait(
@@ -449,10 +449,10 @@ class TestOpenMark:
         place(orderlog)
         held = record(orderlog, orders.RESERVE, orders.HOLD)
         record(orderlog, orders.CANCEL)
-        orderlog.unmark(held)
-        assert self.mark(database)[0] == {"S": open_shard(ORDER_ID)}
+        orderlog.clear_marker(held)
+        assert self.mark(database)[0] == {"S": active_shard(ORDER_ID)}
         record(orderlog, orders.RELEASE, orders.CANCELLED)
-        orderlog.unmark(held)
+        orderlog.clear_marker(held)
         assert self.mark(database) == (None, None)
 
     def test_late_a_held_order_keeps_since_when_it_is_marked(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
@@ -461,8 +461,8 @@ class TestOpenMark:
         database.before = crash_at("UpdateItem")
         with pytest.raises(Crash):
             record(orderlog, orders.HOLD)
-        orderlog.unmark(orderlog.load(ORDER_ID))
-        assert self.mark(database) == ({"S": open_shard(ORDER_ID, "held")}, {"S": order_log.timestamp(event.occurred_at)})
+        orderlog.clear_marker(orderlog.load(ORDER_ID))
+        assert self.mark(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": order_log.timestamp(event.occurred_at)})
 
     def confirm_and_die(self, orderlog: OrderLog, database: FakeDynamoDB) -> tuple[Order, tuple[Any, Any]]:
         place(orderlog)
@@ -486,7 +486,7 @@ class TestOpenMark:
         assert len({len(stamp) for stamp in stamps}) == 1
 
     def test_all_shards_are_used(self) -> None:
-        shards = {open_shard(f"ord_{number}") for number in range(200)}
+        shards = {active_shard(f"ord_{number}") for number in range(200)}
         assert shards == {str(shard) for shard in range(order_log.OPEN_SHARDS)}
 
 
@@ -513,14 +513,14 @@ class TestAlongside:
 
     def reserve(self, orderlog: OrderLog, *writes: Any, order: Order | None = None) -> Order:
         facts = [events.StockReserved(orders.STOCK)]
-        return orderlog.append(order or orderlog.load(ORDER_ID), facts, source="inventory", alongside=writes)
+        return orderlog.append(order or orderlog.load(ORDER_ID), facts, source="inventory", extra_writes=writes)
 
     def test_the_event_and_the_change_take_effect_together(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         assert self.reserve(orderlog, stock(5)).reservation == "held"
         assert [row["reserved"]["N"] for row in database.items(OTHER_TABLE)] == ["0", "1"]
 
     def test_neither_where_a_condition_fails_and_the_reason_names_the_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        with pytest.raises(AlongsideFailed) as failed:
+        with pytest.raises(TransactionConditionFailed) as failed:
             self.reserve(orderlog, stock(5), stock(6, "FILTER-100"))
         assert [reason["Code"] for reason in failed.value.reasons] == ["None", "ConditionalCheckFailed"]
         assert failed.value.reasons[1]["Item"]["available"] == {"N": "5"}
@@ -539,7 +539,7 @@ class TestAlongside:
 
     def test_other_transactions_in_every_attempt_are_contention(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         database.before = _conflicts(99)
-        with pytest.raises(Contention):
+        with pytest.raises(TransactionConflict):
             self.reserve(orderlog, stock(5))
         assert len(items(database)) == 1
 

@@ -126,17 +126,17 @@ def test_loads_over_the_life_of_a_long_order_read_each_event_about_once(aws: Aws
     happened = long_orders.history(600)
     for number, event in enumerate(happened, 1):
         write(aws, [event])
-        assert orderlog.load(ORDER_ID, at_least=number).version == number
+        assert orderlog.load(ORDER_ID, min_version=number).version == number
     assert orderlog.load(ORDER_ID) == fold(ORDER_ID, happened)
     # Up to a length of 100 each load reads everything.
     assert client.items <= order_log.LONG * order_log.LONG / 2 + len(happened)
 
 
-@pytest.mark.parametrize("at_least", [None, 3])
-def test_a_short_order_is_read_as_a_whole_by_each_load(aws: Aws, orderlog: OrderLog, client: Counted, at_least: int | None) -> None:
+@pytest.mark.parametrize("min_version", [None, 3])
+def test_a_short_order_is_read_as_a_whole_by_each_load(aws: Aws, orderlog: OrderLog, client: Counted, min_version: int | None) -> None:
     write(aws, long_orders.history(9))
     for _ in range(2):
-        assert orderlog.load(ORDER_ID, at_least).version == 9
+        assert orderlog.load(ORDER_ID, min_version).version == 9
     assert client.items == 18
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.domain.money import CurrencyMismatch, Money, charge_step, unit, whole_dollars, worth, written
+from orderflow.domain.money import CurrencyMismatch, Money, charge_step, format_money, unit, whole_dollars, worth
 
 amounts = st.integers(-(10**15), 10**15)
 euros = amounts.map(lambda amount: Money(amount, "EUR"))
@@ -61,12 +61,12 @@ def test_fractions_and_odd_currencies_are_no_money(document: str) -> None:
     ],
 )
 def test_amounts_have_the_decimals_of_their_currency(money: Money, text: str) -> None:
-    assert written(money) == text
+    assert format_money(money) == text
 
 
 @given(st.integers(-(10**15), 10**15), st.sampled_from(["EUR", "JPY", "KWD", "CLF"]))
 def test_no_amount_loses_a_minor_unit(minor: int, currency: str) -> None:
-    digits = written(Money(minor, currency)).removeprefix(f"{currency} ").replace(",", "").replace(".", "")
+    digits = format_money(Money(minor, currency)).removeprefix(f"{currency} ").replace(",", "").replace(".", "")
     assert int(digits) == minor
 
 

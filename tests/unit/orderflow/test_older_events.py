@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from orderflow.domain import events
-from orderflow.domain.events import Event, Fact
+from orderflow.domain.events import Event, EventData
 from orderflow.domain.money import Money
 from tests.support import orders
 
 
-class ParcelWeighed(Fact, frozen=True):
+class ParcelWeighed(EventData, frozen=True):
     """Version 1 had `kilograms`, version 2 `grams`, version 3 says what a gram cost too."""
 
     schema_version: ClassVar[int] = 3
@@ -33,7 +33,7 @@ def _with_a_price(data: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _published_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(events.FACTS, "ParcelWeighed", ParcelWeighed)
+    monkeypatch.setitem(events.EVENT_TYPES, "ParcelWeighed", ParcelWeighed)
     monkeypatch.setitem(events.UPCASTERS, ("ParcelWeighed", 1), _in_grams)
     monkeypatch.setitem(events.UPCASTERS, ("ParcelWeighed", 2), _with_a_price)
 

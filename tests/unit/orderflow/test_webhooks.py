@@ -19,8 +19,8 @@ from orderflow.aws.webhooks import (
     TIMESTAMP,
     TOLERANCE_SECONDS,
     Secret,
-    signed_body,
     signed_headers,
+    verified_body,
 )
 from tests.fakes.aws.services import FakeSecrets
 from tests.support import webhooks
@@ -53,14 +53,14 @@ def by_url(body: bytes | None, method: str = "POST", **headers: str) -> Any:
 
 def accepted(headers: dict[str, str], body: bytes = BODY, secret: str = "secret") -> bool:
     try:
-        return signed_body(request(body, headers), lambda: secret) == body
+        return verified_body(request(body, headers), lambda: secret) == body
     except Problem:
         return False
 
 
 def refused(event: Any) -> Problem:
     with pytest.raises(Problem) as caught:
-        signed_body(event, lambda: "secret")
+        verified_body(event, lambda: "secret")
     return caught.value
 
 
@@ -155,7 +155,7 @@ def test_an_unsigned_message_is_not_worth_reading_the_secret(headers: dict[str, 
         pytest.fail("the secret was read")
 
     with pytest.raises(Problem) as caught:
-        signed_body(request(BODY, headers), unread)
+        verified_body(request(BODY, headers), unread)
     assert (caught.value.status, caught.value.document["title"]) == (401, "Signature invalid")
     assert caught.value.reason == caught.value.document["detail"]
 
@@ -188,7 +188,7 @@ class TestUrl:
     """A function URL takes any method and path, from anybody."""
 
     def test_a_signed_message_is_accepted(self) -> None:
-        assert signed_body(by_url(BODY, **webhooks.headers(BODY)), lambda: "secret") == BODY
+        assert verified_body(by_url(BODY, **webhooks.headers(BODY)), lambda: "secret") == BODY
 
     def test_an_unsigned_one_and_one_of_another_time_are_not(self) -> None:
         assert refused(by_url(BODY)).status == 401

@@ -62,7 +62,7 @@ def test_an_event_is_on_the_bus_as_it_is_in_the_log(aws: Aws, context: Any) -> N
 def test_a_late_report_is_on_the_bus_as_of_its_recording() -> None:
     happened = orders.history(*orders.STATES["delivered"])[-1]
     late = replace(happened, recorded_at=happened.occurred_at + timedelta(days=3))
-    letter = publish.OUTLETS.letter(encode(late).decode())
+    letter = publish.PUBLISHER.outbound_event(encode(late).decode())
     assert letter.entry
     assert letter.entry.get("Time") == late.recorded_at
 

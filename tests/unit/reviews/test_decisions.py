@@ -11,7 +11,7 @@ import pytest
 from orderflow.aws.http import MAX_BODY_BYTES
 from orderflow.domain.commands import RejectReview, RequestCancellation
 from orderflow.domain.events import OrderReviewApproved, OrderReviewRejected
-from orderflow.domain.order import mark
+from orderflow.domain.order import marker
 from reviews.domain import decisions
 from reviews.handlers import decide_review
 from tests.fakes.aws.dynamodb import Crash, crash_at
@@ -66,7 +66,7 @@ def test_an_approval_is_an_event_that_names_who_and_why(post: Post) -> None:
             "decided_at": last.occurred_at.isoformat().replace("+00:00", "Z"),
         },
     )
-    assert mark(decide_review.LOG.load(ORDER_ID)) == "open"
+    assert marker(decide_review.LOG.load(ORDER_ID)) == "open"
 
 
 def test_a_rejection_leaves_the_order_to_be_unwound(post: Post) -> None:

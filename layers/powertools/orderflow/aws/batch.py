@@ -51,7 +51,7 @@ class RetryQueue:
 
     def put(self, message: str) -> None:
         """Have a message come again. Hardly ever needed, so the client is made only then."""
-        client("sqs").send_message(QueueUrl=self._url, MessageBody=documents.written(msgspec.json.decode(message)))
+        client("sqs").send_message(QueueUrl=self._url, MessageBody=documents.encode(msgspec.json.decode(message)))
 
 
 def each_order(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:

@@ -25,7 +25,7 @@ class NotPublished(RuntimeError):
     """The bus, or the stream, did not take every event; they have to come again."""
 
 
-class Bus:
+class EventBus:
     """The bus named `name`."""
 
     def __init__(self, name: str, client: EventBridgeClient) -> None:
@@ -56,7 +56,7 @@ class Bus:
         Raises:
             NotPublished: the bus refused some of them; those before are published, those after may be.
         """
-        for batch in cut(entries, _weight, most=MAX_ENTRIES, most_bytes=MAX_BYTES):
+        for batch in chunked(entries, _weight, most=MAX_ENTRIES, most_bytes=MAX_BYTES):
             answer = self._client.put_events(Entries=batch)
             if answer["FailedEntryCount"]:
                 codes = sorted({code for entry in answer["Entries"] if (code := entry.get("ErrorCode"))})
@@ -64,7 +64,7 @@ class Bus:
                 raise NotPublished(message)
 
 
-def cut[A](entries: Sequence[A], weigh: Callable[[A], int], *, most: int, most_bytes: int) -> Iterable[list[A]]:
+def chunked[A](entries: Sequence[A], weigh: Callable[[A], int], *, most: int, most_bytes: int) -> Iterable[list[A]]:
     """Cut entries into calls of at most so many entries, which weigh at most so many bytes together, keeping their order."""
     batch: list[A] = []
     size = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow.aws.event_bus import NotPublished, cut
+from orderflow.aws.event_bus import NotPublished, chunked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +15,7 @@ MAX_RECORDS = 500
 MAX_BYTES = 5 * 1024 * 1024  # of one PutRecords call, keys included
 
 
-class Stream:
+class EventStream:
     """The Kinesis stream named `name`, on which an order's events are all on one shard."""
 
     def __init__(self, name: str, client: KinesisClient) -> None:
@@ -29,7 +29,7 @@ class Stream:
         Raises:
             NotPublished: the stream refused some of them; others are on it, so an order's may be there in another order.
         """
-        for batch in cut([(key, event.encode()) for key, event in documents], _weight, most=MAX_RECORDS, most_bytes=MAX_BYTES):
+        for batch in chunked([(key, event.encode()) for key, event in documents], _weight, most=MAX_RECORDS, most_bytes=MAX_BYTES):
             answer = self._client.put_records(StreamName=self._name, Records=[{"PartitionKey": key, "Data": data} for key, data in batch])
             if answer.get("FailedRecordCount"):
                 codes = sorted({code for record in answer["Records"] if (code := record.get("ErrorCode"))})

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from orderflow.aws.observability import logger
 from orderflow.domain import events, reported_time
-from orderflow.domain.order import Mark, Order, after_events, evolve, is_open, mark
+from orderflow.domain.order import Marker, Order, after_events, evolve, is_active, marker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,10 +76,10 @@ class Conflict(RuntimeError):
         self.item = item
 
 
-class Contention(RuntimeError):
+class TransactionConflict(RuntimeError):
     """Other transactions kept holding the same items; trying later helps.
 
-    `reasons` has one entry per item of `alongside`, as that of `AlongsideFailed`, from the last attempt; none where that is not known.
+    `reasons` has one entry per item of `extra_writes`, from the last attempt; none where that is not known.
     """
 
     def __init__(self, reasons: Sequence[dict[str, Any]] = ()) -> None:
@@ -92,10 +92,10 @@ class RequestMismatch(ValueError):
     """The order id is taken by a request with other contents."""
 
 
-class AlongsideFailed(RuntimeError):
+class TransactionConditionFailed(RuntimeError):
     """The event could be appended, but a condition of an item written with it did not hold.
 
-    `reasons` has one entry per item of `alongside`: the DynamoDB cancellation reason with `Code` and,
+    `reasons` has one entry per item of `extra_writes`: the DynamoDB cancellation reason with `Code` and,
     where the write asked for it, the `Item` that is there.
     """
 
@@ -121,24 +121,24 @@ class OrderLog:
         *,
         correlation_id: str,
         fingerprint: str,
-        alongside: Sequence[TransactWriteItemTypeDef] = (),
+        extra_writes: Sequence[TransactWriteItemTypeDef] = (),
     ) -> events.Event:
         """Append an order's first event in one call and return it.
 
-        `alongside` are writes that take effect together with the event or not at all. When the order exists
+        `extra_writes` are writes that take effect together with the event or not at all. When the order exists
         already and came from the same request, nothing is written and its first event is returned as it was
         written then, so a repeated request has the same answer.
 
         Raises:
             RequestMismatch: the order exists with another `fingerprint`.
-            AlongsideFailed: a condition of `alongside` did not hold.
-            Contention: transactions on the same items kept getting in the way.
+            TransactionConditionFailed: a condition of `extra_writes` did not hold.
+            TransactionConflict: transactions on the same items kept getting in the way.
         """
         event = _event(Order(order_id=order_id, correlation_id=correlation_id), placed, "orders", None)
         put = self._put_of(self._item(event) | {"fingerprint": {"S": fingerprint}, **_mark_of(event)})
         put["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
-            transact(self._client, [{"Put": put}], alongside, own=1, attempts=PLACE_ATTEMPTS)
+            transact(self._client, [{"Put": put}], extra_writes, own=1, attempts=PLACE_ATTEMPTS)
         except Conflict as conflict:
             return _same_request(conflict.item or {}, order_id, fingerprint)
         return event
@@ -155,12 +155,12 @@ class OrderLog:
             raise OrderNotFound(order_id)
         return _same_request(answer["Item"], order_id, fingerprint)
 
-    def history(self, order_id: str, at_least: int | None = None, *, after: int = 0) -> list[events.Event]:
+    def history(self, order_id: str, min_version: int | None = None, *, after: int = 0) -> list[events.Event]:
         """Return all events of the order, or those after a version, oldest first.
 
-        With `at_least`, maybe without the latest, but at least so many of the order.
+        With `min_version`, maybe without the latest, but at least so many of the order.
 
-        `at_least` is for whoever was woken by an event and has its version. It is read at half the price then, from a copy
+        `min_version` is for whoever was woken by an event and has its version. It is read at half the price then, from a copy
         of the log that may lag behind, and once more from the log itself only where that event is not in the copy yet. What it
         may lack came after the event, and wakes somebody on its own: a consumer that looks at all of the order's events
         and finds nothing due is as right as if it had looked a moment earlier. What is written because of it is conditional on
@@ -170,26 +170,26 @@ class OrderLog:
         Raises:
             OrderNotFound: there are none.
         """
-        found = self._since(order_id, after, at_least)
+        found = self._since(order_id, after, min_version)
         if not found:
             raise OrderNotFound(order_id)
         return found
 
-    def load(self, order_id: str, at_least: int | None = None) -> Order:
-        """Return the order as its events make it; with `at_least`, maybe not the latest of them, as `history` explains.
+    def load(self, order_id: str, min_version: int | None = None) -> Order:
+        """Return the order as its events make it; with `min_version`, maybe not the latest of them, as `history` explains.
 
         Raises:
             OrderNotFound: there are none.
         """
-        return self.refresh(self._long.get(order_id) or Order(order_id=order_id), at_least)
+        return self.refresh(self._long.get(order_id) or Order(order_id=order_id), min_version)
 
-    def refresh(self, order: Order, at_least: int | None = None) -> Order:
-        """Return `order` after the events that were appended since it was loaded, which are all that is read; `at_least` as in `history`.
+    def refresh(self, order: Order, min_version: int | None = None) -> Order:
+        """Return `order` with the events appended since it was loaded: only those are read. `min_version` as in `history`.
 
         Raises:
             OrderNotFound: there are no events.
         """
-        after = after_events(order, self._since(order.order_id, order.version, at_least))
+        after = after_events(order, self._since(order.order_id, order.version, min_version))
         if not after.version:
             raise OrderNotFound(order.order_id)
         return self._kept(after)
@@ -248,68 +248,70 @@ class OrderLog:
     def append(
         self,
         order: Order,
-        facts: Sequence[events.Fact],
+        facts: Sequence[events.EventData],
         *,
         source: str,
         occurred_at: datetime | None = None,
-        alongside: Sequence[TransactWriteItemTypeDef] = (),
+        extra_writes: Sequence[TransactWriteItemTypeDef] = (),
         attempts: int = ATTEMPTS,
     ) -> Order:
         """Append `facts` as the next events of `order` and return the order after them.
 
         `occurred_at` is when their sender says that they occurred, with any offset: `reported_time` limits it.
-        `alongside` are writes to the context's own tables that take effect together with the events
+        `extra_writes` are writes to the context's own tables that take effect together with the events
         or not at all. So does the mark of an order that the saga has work with again; that of one with which
         it has none any more comes off afterwards, or stays until the sweeper sees it.
 
         Raises:
             Conflict: the log has gone on since `order` was loaded.
-            AlongsideFailed: a condition of `alongside` did not hold.
-            Contention: other transactions kept getting in the way.
+            TransactionConditionFailed: a condition of `extra_writes` did not hold.
+            TransactionConflict: other transactions kept getting in the way.
         """
-        [after] = self.append_together([(order, facts)], source=source, alongside=alongside, attempts=attempts, occurred_at=occurred_at)
+        [after] = self.append_together(
+            [(order, facts)], source=source, extra_writes=extra_writes, attempts=attempts, occurred_at=occurred_at
+        )
         return after
 
     def append_together(
         self,
-        appends: Sequence[tuple[Order, Sequence[events.Fact]]],
+        appends: Sequence[tuple[Order, Sequence[events.EventData]]],
         *,
         source: str,
-        alongside: Sequence[TransactWriteItemTypeDef] = (),
+        extra_writes: Sequence[TransactWriteItemTypeDef] = (),
         attempts: int = ATTEMPTS,
         occurred_at: datetime | None = None,
     ) -> list[Order]:
         """Append facts to several orders, to all of them or to none, as `append` does to one; return the orders after them.
 
-        A transaction takes 100 writes: an event each, `alongside`, and the marks of orders that the saga has work with again.
+        A transaction takes 100 writes: an event each, `extra_writes`, and the marks of orders that the saga has work with again.
 
         Raises:
             Conflict: one of the logs has gone on since its order was loaded.
-            AlongsideFailed, Contention: as `append`.
+            TransactionConditionFailed, TransactionConflict: as `append`.
         """
         changes = [_change(order, facts, source, occurred_at) for order, facts in appends]
         puts = [self._put_of(self._item(event)) for _, new, _ in changes for event in new]
-        opening = [self._opening(new[-1]) for order, new, after in changes if not is_open(order) and is_open(after)]
-        if len(puts) == 1 and not opening and not alongside:
+        opening = [self._opening(new[-1]) for order, new, after in changes if not is_active(order) and is_active(after)]
+        if len(puts) == 1 and not opening and not extra_writes:
             self._append_one(puts[0])
         else:
-            transact(self._client, [*({"Put": put} for put in puts), *opening], alongside, own=len(puts), attempts=attempts)
+            transact(self._client, [*({"Put": put} for put in puts), *opening], extra_writes, own=len(puts), attempts=attempts)
         for order, new, after in changes:
-            if is_open(order) and not is_open(after):
+            if is_active(order) and not is_active(after):
                 self._try_to_unmark(after, new[-1].appended_at)
         return [self._kept(after) for _, _, after in changes]
 
-    def unmark(self, order: Order, since: datetime | None = None) -> None:
+    def clear_marker(self, order: Order, since: datetime | None = None) -> None:
         """Take the mark off an order that the saga has no work with; one that waits for a person keeps another, `since` (UTC) if given.
 
         A mark that came with a later event than the last of `order` stays as it is, so this can be done late and again.
         """
-        waits = mark(order)
+        waits = marker(order)
         update = "SET open_version = :version REMOVE open_shard, open_since"
         values: dict[str, Any] = {":version": {"N": str(order.version)}}
         if waits:
             update = "SET open_shard = :shard, open_version = :version" + (", open_since = :since" if since else "")
-            values |= {":shard": {"S": open_shard(order.order_id, waits)}, **({":since": {"S": timestamp(since)}} if since else {})}
+            values |= {":shard": {"S": active_shard(order.order_id, waits)}, **({":since": {"S": timestamp(since)}} if since else {})}
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -324,7 +326,7 @@ class OrderLog:
 
     def _try_to_unmark(self, order: Order, since: datetime) -> None:
         try:
-            self.unmark(order, since)
+            self.clear_marker(order, since)
         except Exception:  # noqa: BLE001 - the event is written, which is what counts; the sweeper mends the mark
             logger.warning("mark not taken off", order_id=order.order_id, exc_info=True)
 
@@ -340,10 +342,10 @@ class OrderLog:
             try:
                 self._client.put_item(**request)
             except self._client.exceptions.TransactionConflictException:
-                pause(attempt + 1)
+                backoff(attempt + 1)
             else:
                 return
-        raise Contention
+        raise TransactionConflict
 
     def _opening(self, event: events.Event) -> TransactWriteItemTypeDef:
         """Return the write that puts the order on the index, since this event, whatever mark it has."""
@@ -361,13 +363,13 @@ class OrderLog:
             }
         }
 
-    def _since(self, order_id: str, version: int, at_least: int | None) -> list[events.Event]:
+    def _since(self, order_id: str, version: int, min_version: int | None) -> list[events.Event]:
         """Return the order's events after a version, as `history` returns all of them; none where there are none."""
-        if at_least is not None:
+        if min_version is not None:
             found = self._events(order_id, version, consistent=False)
             last = found[-1].order_version if found else version
             # Events that were written together may come into view one by one.
-            if last >= at_least and last == version + len(found):
+            if last >= min_version and last == version + len(found):
                 return found
         return self._events(order_id, version, consistent=True)
 
@@ -404,36 +406,36 @@ class OrderLog:
 def transact(
     client: DynamoDBClient,
     items: Sequence[TransactWriteItemTypeDef],
-    alongside: Sequence[TransactWriteItemTypeDef],
+    extra_writes: Sequence[TransactWriteItemTypeDef],
     *,
     own: int,
     attempts: int = ATTEMPTS,
 ) -> None:
-    """Write `items` and `alongside` in one transaction, tried so many times while other transactions hold some of them.
+    """Write `items` and `extra_writes` in one transaction, tried so many times while other transactions hold some of them.
 
     Raises:
         Conflict: a condition of the first `own` of `items` did not hold.
-        AlongsideFailed: a condition of `alongside` did not hold.
-        Contention: other transactions kept getting in the way.
+        TransactionConditionFailed: a condition of `extra_writes` did not hold.
+        TransactionConflict: other transactions kept getting in the way.
     """
     reasons: list[dict[str, Any]] = []
     for attempt in range(attempts):
         if attempt:
-            pause(attempt)
+            backoff(attempt)
         try:
-            client.transact_write_items(TransactItems=[*items, *alongside])
+            client.transact_write_items(TransactItems=[*items, *extra_writes])
         except client.exceptions.TransactionCanceledException as cancelled:
             reasons = _reasons(cancelled)
             refused = next((reason for reason in reasons[:own] if reason.get("Code") == "ConditionalCheckFailed"), None)
             if refused:
                 raise Conflict(item=refused.get("Item")) from None
             if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons[len(items) :]):
-                raise AlongsideFailed(reasons[len(items) :]) from None
+                raise TransactionConditionFailed(reasons[len(items) :]) from None
             if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):
                 raise
         else:
             return
-    raise Contention(reasons[len(items) :])
+    raise TransactionConflict(reasons[len(items) :])
 
 
 def _same_request(item: dict[str, Any], order_id: str, fingerprint: str) -> events.Event:
@@ -442,23 +444,23 @@ def _same_request(item: dict[str, Any], order_id: str, fingerprint: str) -> even
     return events.decode(item["event"]["S"])
 
 
-def open_shards(marked: Mark) -> list[str]:
+def active_shards(marked: Marker) -> list[str]:
     """Return the partitions of the index `open-orders` that hold the orders with a mark."""
     return [_shard(number, marked) for number in range(OPEN_SHARDS)]
 
 
-def open_shard(order_id: str, marked: Mark = "open") -> str:
+def active_shard(order_id: str, marked: Marker = "open") -> str:
     """Return the partition of the index `open-orders` that an order with this mark is in."""
     return _shard(zlib.crc32(order_id.encode()) % OPEN_SHARDS, marked)
 
 
-def _shard(number: int, marked: Mark) -> str:
+def _shard(number: int, marked: Marker) -> str:
     return str(number) if marked == "open" else f"{marked}-{number}"
 
 
 def _mark_of(event: events.Event) -> dict[str, Any]:
     return {
-        "open_shard": {"S": open_shard(event.order_id)},
+        "open_shard": {"S": active_shard(event.order_id)},
         "open_since": {"S": timestamp(event.appended_at)},
     }
 
@@ -479,7 +481,7 @@ def _key(order_id: str, version: int) -> dict[str, Any]:
     return {"order_id": {"S": order_id}, "version": {"N": str(version)}}
 
 
-def _change(order: Order, facts: Sequence[events.Fact], source: str, said: datetime | None) -> tuple[Order, list[events.Event], Order]:
+def _change(order: Order, facts: Sequence[events.EventData], source: str, said: datetime | None) -> tuple[Order, list[events.Event], Order]:
     """Return an order, the events that facts are, and the order after them."""
     new: list[events.Event] = []
     after = order
@@ -490,7 +492,7 @@ def _change(order: Order, facts: Sequence[events.Fact], source: str, said: datet
     return order, new, after
 
 
-def _event(order: Order, fact: events.Fact, source: str, cause: str | None, said: datetime | None = None) -> events.Event:
+def _event(order: Order, fact: events.EventData, source: str, cause: str | None, said: datetime | None = None) -> events.Event:
     version = order.version + 1
     now = datetime.now(UTC)
     occurred_at = reported_time.occurred_at(order, fact, said, now) if said else now
@@ -511,7 +513,7 @@ def _event(order: Order, fact: events.Fact, source: str, cause: str | None, said
     )
 
 
-def pause(attempts: int) -> None:
+def backoff(attempts: int) -> None:
     """Wait after so many attempts that met other transactions: longer after more, and never equally long."""
     time.sleep(random.uniform(0.01, 0.05) * attempts)  # noqa: S311 - jitter, not a secret
 

@@ -12,10 +12,10 @@ from orderflow.aws.order_log import WAITING, timestamp
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-INDEX = "unpublished"
+OUTBOX_INDEX = "unpublished"
 
 
-class Waiting(Struct, frozen=True):
+class PendingEvent(Struct, frozen=True):
     """An event by its place in the log, and when (UTC) it happened."""
 
     order_id: str
@@ -23,7 +23,7 @@ class Waiting(Struct, frozen=True):
     since: datetime
 
 
-class Unpublished:
+class OutboxIndex:
     """Reads and clears the sparse index of the order log."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -31,17 +31,17 @@ class Unpublished:
         self._table = table
         self._client = client
 
-    def oldest_first(self, until: datetime, most: int) -> list[Waiting]:
+    def oldest_first(self, until: datetime, most: int) -> list[PendingEvent]:
         """Return up to `most` events that have waited since `until` (UTC) at the latest, the one that has waited longest first."""
         page = self._client.query(
             TableName=self._table,
-            IndexName=INDEX,
+            IndexName=OUTBOX_INDEX,
             KeyConditionExpression="outbox = :waiting AND outbox_since <= :until",
             ExpressionAttributeValues={":waiting": {"S": WAITING}, ":until": {"S": timestamp(until)}},
             Limit=most,
         )
         return [
-            Waiting(item["order_id"]["S"], int(item["version"]["N"]), datetime.fromisoformat(item["outbox_since"]["S"]))  # pyright: ignore[reportTypedDictNotRequiredAccess]
+            PendingEvent(item["order_id"]["S"], int(item["version"]["N"]), datetime.fromisoformat(item["outbox_since"]["S"]))  # pyright: ignore[reportTypedDictNotRequiredAccess]
             for item in page["Items"]
         ]
 

@@ -11,7 +11,7 @@ from orderflow.aws.clients import CONNECTIONS
 _WORTH_IT = 4
 
 
-def side_by_side[A, B](work: Callable[[A], B], items: Iterable[A]) -> Iterable[B]:
+def in_parallel[A, B](work: Callable[[A], B], items: Iterable[A]) -> Iterable[B]:
     """Return the results of `work` for every item, in their order; it is done by several threads where there are several items.
 
     Raises what `work` raises first.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.event_bus import Bus
-from orderflow.aws.event_stream import Stream
+from orderflow.aws.event_bus import EventBus
+from orderflow.aws.event_stream import EventStream
 from orderflow.domain import events
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 
-class Letter(NamedTuple):
+class OutboundEvent(NamedTuple):
     """An event's JSON document, and what the bus is given for it, if it goes there."""
 
     order_id: str
@@ -28,16 +28,16 @@ class Letter(NamedTuple):
     entry: PutEventsRequestEntryTypeDef | None
 
 
-class Outlets:
+class Publisher:
     """The bus and the stream."""
 
-    def __init__(self, bus: Bus, stream: Stream, stream_only: Collection[str]) -> None:
+    def __init__(self, bus: EventBus, stream: EventStream, stream_only: Collection[str]) -> None:
         """Publish on both; events of the types `stream_only` on the stream alone."""
         self._bus = bus
         self._stream = stream
         self._stream_only = stream_only
 
-    def letter(self, document: str) -> Letter:
+    def outbound_event(self, document: str) -> OutboundEvent:
         """Return an event's JSON document as something that can be published.
 
         Raises:
@@ -45,9 +45,9 @@ class Outlets:
         """
         event = events.decode(document)
         entry = self._bus.entry(event, document)
-        return Letter(event.order_id, document, None if event.type in self._stream_only else entry)
+        return OutboundEvent(event.order_id, document, None if event.type in self._stream_only else entry)
 
-    def put(self, letters: Sequence[Letter]) -> None:
+    def publish(self, letters: Sequence[OutboundEvent]) -> None:
         """Publish any number of events, in their order.
 
         Raises:
@@ -57,10 +57,10 @@ class Outlets:
         self._stream.put((letter.order_id, letter.document) for letter in letters)
 
 
-def of_this_function() -> Outlets:
+def from_environment() -> Publisher:
     """Return the outlets that the function's environment names: EVENT_BUS, EVENT_STREAM and STREAM_ONLY_EVENTS."""
-    return Outlets(
-        Bus(settings.required("EVENT_BUS"), client("events")),
-        Stream(settings.required("EVENT_STREAM"), client("kinesis")),
-        settings.listed("STREAM_ONLY_EVENTS"),
+    return Publisher(
+        EventBus(settings.required("EVENT_BUS"), client("events")),
+        EventStream(settings.required("EVENT_STREAM"), client("kinesis")),
+        settings.csv_setting("STREAM_ONLY_EVENTS"),
     )

@@ -61,6 +61,6 @@ def address(name: str, default: str = "") -> str:
     return value
 
 
-def listed(name: str) -> frozenset[str]:
+def csv_setting(name: str) -> frozenset[str]:
     """Return the names that stand in the environment variable `name` with commas between; none where it is unset or empty."""
     return frozenset(filter(None, map(str.strip, os.environ.get(name, "").split(","))))

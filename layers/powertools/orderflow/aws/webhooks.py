@@ -82,7 +82,7 @@ def signed_headers(secret: str, message_id: str, body: bytes, at: int) -> dict[s
     return {ID: message_id, TIMESTAMP: str(at), SIGNATURE: signature}
 
 
-def signed_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
+def verified_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
     """Return the body of a request as it was sent, after making sure that a holder of a secret sent it just now.
 
     `secret` returns the text of the secrets, and is only called for a message whose headers could be those of a signed one.
@@ -90,7 +90,7 @@ def signed_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
     Raises:
         Problem: 405, 413 and 400 as `sent_body`, 401 without a good signature.
     """
-    body = sent_body(event)
+    body = raw_body(event)
     try:
         (_verify if header(event, ID) else _verify_old)(event, body, secret)
     except BadSignature as bad:
@@ -105,7 +105,7 @@ def unsigned(detail: str, reason: str) -> Problem:
     return problem
 
 
-def sent_body(event: ApiEvent) -> bytes:
+def raw_body(event: ApiEvent) -> bytes:
     """Return the body of a request as it was sent, whoever sent it.
 
     Raises:

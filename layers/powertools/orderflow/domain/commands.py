@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from orderflow.domain import events
-from orderflow.domain.events import CancelledBy, DisputeOutcome, Fact, Shortage, StockLine
+from orderflow.domain.events import CancelledBy, DisputeOutcome, EventData, Shortage, StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, Parcel, Return, Screening, State, covers, price, remaining, returnable, stock_lines, subtract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-type Decision = tuple[Fact, ...] | Refusal
+type Decision = tuple[EventData, ...] | Refusal
 
 
 class Refusal(Struct, frozen=True):
@@ -293,7 +293,7 @@ def decide(order: Order, command: Command) -> Decision:
     return refuse(order, command, full) if full else decision
 
 
-def _limit(order: Order, fact: Fact) -> str | None:
+def _limit(order: Order, fact: EventData) -> str | None:
     """Return why an order takes no more facts of a kind, or None if it does."""
     match fact:
         case events.ShipmentDispatched() if len(order.parcels) >= MAX_PARCELS:
@@ -458,11 +458,11 @@ def _decide_dispute_outcome(order: Order, command: CloseDispute | ReopenDispute)
         return refuse(order, command, f"dispute {command.dispute_id} is unknown")
     after, moment = (command.outcome, command.decided_at) if isinstance(command, CloseDispute) else ("open", command.reopened_at)
     stale = known.decided_at is not None and moment is not None and moment <= known.decided_at
-    if after == known.standing or stale:
+    if after == known.saga_blocker or stale:
         return ()
     if known.outcome is None and after != "open":
         return (events.DisputeClosed(known.dispute_id, known.amount, after, moment),)
-    return (events.DisputeOutcomeChanged(known.dispute_id, known.amount, known.standing, after, moment),)
+    return (events.DisputeOutcomeChanged(known.dispute_id, known.amount, known.saga_blocker, after, moment),)
 
 
 def _decide_end(order: Order, command: FailFulfilment | ConfirmOrder | RejectOrder) -> Decision:
@@ -574,7 +574,7 @@ def _recent(order: Order, since: datetime) -> tuple[StockLine, ...]:
     return subtract(recent, beyond)
 
 
-def _screened(order: Order, screening: Screening) -> Fact:
+def _screened(order: Order, screening: Screening) -> EventData:
     match screening.decision:
         case "hold":
             return events.OrderHeldForReview(order.customer, order.total, screening.score, screening.reasons)
@@ -582,7 +582,7 @@ def _screened(order: Order, screening: Screening) -> Fact:
             return events.OrderScreened(decision, screening.score, screening.reasons)
 
 
-def _cancelled(order: Order, by: CancelledBy, reason: str) -> Fact:
+def _cancelled(order: Order, by: CancelledBy, reason: str) -> EventData:
     if not order.parcels:
         return events.OrderCancelled(order.customer, order.lines, order.total, by, reason, confirmed=order.confirmed_at is not None)
     rest = remaining(order)

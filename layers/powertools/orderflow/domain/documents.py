@@ -117,7 +117,7 @@ def converted[A](document: Any, kind: type[A], known: list[tuple[str, str]] | No
     return shaped
 
 
-def written(document: Any) -> str:
+def encode(document: Any) -> str:
     """Return a parsed document as JSON in ASCII, which every queue takes."""
     return json.dumps(document, separators=(",", ":"))
 

@@ -89,13 +89,13 @@ class Shortage(Struct, frozen=True):
     available: int
 
 
-class Fact(Struct, frozen=True):
+class EventData(Struct, frozen=True):
     """What happened; the base of every event's data. `schema_version` is part of its contract."""
 
     schema_version: ClassVar[int] = 1
 
 
-class OrderPlaced(Fact, frozen=True):
+class OrderPlaced(EventData, frozen=True):
     """A customer's order was accepted, priced from the catalogue."""
 
     # Since 2 an address may be without a postal code.
@@ -108,19 +108,19 @@ class OrderPlaced(Fact, frozen=True):
     payment_country: Country
 
 
-class StockReserved(Fact, frozen=True):
+class StockReserved(EventData, frozen=True):
     """Every line is set aside for the order."""
 
     lines: tuple[StockLine, ...]
 
 
-class StockReservationFailed(Fact, frozen=True):
+class StockReservationFailed(EventData, frozen=True):
     """At least one line is short, so none was set aside. The order can only be rejected now."""
 
     shortages: tuple[Shortage, ...]
 
 
-class OrderScreened(Fact, frozen=True):
+class OrderScreened(EventData, frozen=True):
     """The fraud rules decided without a person. After `refuse` the order can only be rejected."""
 
     decision: Literal["approve", "refuse"]
@@ -128,7 +128,7 @@ class OrderScreened(Fact, frozen=True):
     reasons: tuple[str, ...]
 
 
-class OrderHeldForReview(Fact, frozen=True):
+class OrderHeldForReview(EventData, frozen=True):
     """The fraud rules ask for a person's decision."""
 
     customer: Customer
@@ -137,14 +137,14 @@ class OrderHeldForReview(Fact, frozen=True):
     reasons: tuple[str, ...]
 
 
-class OrderReviewApproved(Fact, frozen=True):
+class OrderReviewApproved(EventData, frozen=True):
     """A person let a held order go on."""
 
     reviewer: str
     note: str
 
 
-class OrderReviewRejected(Fact, frozen=True):
+class OrderReviewRejected(EventData, frozen=True):
     """A person refused a held order, or nobody decided in time. The order can only be rejected now."""
 
     reviewer: str
@@ -152,47 +152,47 @@ class OrderReviewRejected(Fact, frozen=True):
     timed_out: bool
 
 
-class PaymentAuthorized(Fact, frozen=True):
+class PaymentAuthorized(EventData, frozen=True):
     """The provider holds the amount for us under `authorization_id`."""
 
     authorization_id: str
     amount: Money
 
 
-class PaymentDeclined(Fact, frozen=True):
+class PaymentDeclined(EventData, frozen=True):
     """The provider refused to hold the amount. The order can only be rejected now."""
 
     code: str
     amount: Money
 
 
-class PaymentVoided(Fact, frozen=True):
+class PaymentVoided(EventData, frozen=True):
     """What was not captured of an authorization, `amount`, was given back."""
 
     authorization_id: str
     amount: Money
 
 
-class FulfilmentFailed(Fact, frozen=True):
+class FulfilmentFailed(EventData, frozen=True):
     """A step kept failing. The order can only be rejected now."""
 
     step: str
     reason: str
 
 
-class ReservationExpired(Fact, frozen=True):
+class ReservationExpired(EventData, frozen=True):
     """What was set aside is for sale again because the order was not confirmed in time; it may be reserved anew."""
 
     lines: tuple[StockLine, ...]
 
 
-class StockReleased(Fact, frozen=True):
+class StockReleased(EventData, frozen=True):
     """What was set aside for the order, and has not left, is for sale again."""
 
     lines: tuple[StockLine, ...]
 
 
-class OrderConfirmed(Fact, frozen=True):
+class OrderConfirmed(EventData, frozen=True):
     """Stock is reserved and payment authorized: the order will be shipped."""
 
     # As that of OrderPlaced.
@@ -205,7 +205,7 @@ class OrderConfirmed(Fact, frozen=True):
     authorization_id: str
 
 
-class OrderRejected(Fact, frozen=True):
+class OrderRejected(EventData, frozen=True):
     """The order ended without being fulfilled; nothing is reserved or authorized any more."""
 
     customer: Customer
@@ -215,14 +215,14 @@ class OrderRejected(Fact, frozen=True):
     details: tuple[str, ...]
 
 
-class CancellationRequested(Fact, frozen=True):
+class CancellationRequested(EventData, frozen=True):
     """Somebody cancelled what has not left yet. The saga gives it back, or finds that everything has left."""
 
     by: CancelledBy
     reason: str
 
 
-class OrderCancelled(Fact, frozen=True, omit_defaults=True):
+class OrderCancelled(EventData, frozen=True, omit_defaults=True):
     """The order ended because somebody cancelled it before anything left; nothing is held any more.
 
     `confirmed` tells whether it had been confirmed before; events from before there was this field do not say so.
@@ -236,7 +236,7 @@ class OrderCancelled(Fact, frozen=True, omit_defaults=True):
     confirmed: bool = False
 
 
-class OrderLinesCancelled(Fact, frozen=True):
+class OrderLinesCancelled(EventData, frozen=True):
     """What had not left of the order will not leave any more; `lines` says what, `amount` what it would have cost."""
 
     customer: Customer
@@ -246,26 +246,26 @@ class OrderLinesCancelled(Fact, frozen=True):
     reason: str
 
 
-class CancellationFailed(Fact, frozen=True):
+class CancellationFailed(EventData, frozen=True):
     """Everything had left before the cancellation could stop it."""
 
     reason: str
 
 
-class ShipmentRequested(Fact, frozen=True):
+class ShipmentRequested(EventData, frozen=True):
     """The carrier took the order to fetch and bring it."""
 
     shipment_id: str
     lines: tuple[StockLine, ...]
 
 
-class ShipmentRecalled(Fact, frozen=True):
+class ShipmentRecalled(EventData, frozen=True):
     """The carrier will bring nothing more of this order."""
 
     shipment_id: str
 
 
-class ShipmentDispatched(Fact, frozen=True):
+class ShipmentDispatched(EventData, frozen=True):
     """A parcel left; `amount` is what its lines cost, and `complete` says whether nothing more will follow."""
 
     customer: Customer
@@ -275,7 +275,7 @@ class ShipmentDispatched(Fact, frozen=True):
     complete: bool
 
 
-class ShipmentDelivered(Fact, frozen=True):
+class ShipmentDelivered(EventData, frozen=True):
     """A parcel arrived; `complete` says whether nothing of the order is under way or still to leave."""
 
     schema_version: ClassVar[int] = 2
@@ -286,7 +286,7 @@ class ShipmentDelivered(Fact, frozen=True):
     complete: bool
 
 
-class ShipmentLost(Fact, frozen=True):
+class ShipmentLost(EventData, frozen=True):
     """A parcel will not arrive; what its lines cost, `amount`, is owed to the customer."""
 
     schema_version: ClassVar[int] = 2
@@ -297,7 +297,7 @@ class ShipmentLost(Fact, frozen=True):
     amount: Money
 
 
-class PaymentCaptured(Fact, frozen=True):
+class PaymentCaptured(EventData, frozen=True):
     """The money for a parcel was taken from the authorization."""
 
     authorization_id: str
@@ -306,7 +306,7 @@ class PaymentCaptured(Fact, frozen=True):
     amount: Money
 
 
-class PaymentRefunded(Fact, frozen=True):
+class PaymentRefunded(EventData, frozen=True):
     """Captured money was given back; `cause` names the return or the lost parcel (`return:…`, `parcel:…`)."""
 
     customer: Customer
@@ -315,7 +315,7 @@ class PaymentRefunded(Fact, frozen=True):
     amount: Money
 
 
-class PaymentRefundFailed(Fact, frozen=True):
+class PaymentRefundFailed(EventData, frozen=True):
     """The provider accepted a refund and did not carry it out. No money moved, and `amount` is still owed for `cause`."""
 
     refund_id: str
@@ -324,7 +324,7 @@ class PaymentRefundFailed(Fact, frozen=True):
     reason: str
 
 
-class PaymentRefundReversed(Fact, frozen=True):
+class PaymentRefundReversed(EventData, frozen=True):
     """A recorded refund failed later: the provider returned `amount` to us, and it is owed to the customer again."""
 
     refund_id: str
@@ -333,7 +333,7 @@ class PaymentRefundReversed(Fact, frozen=True):
     reason: str
 
 
-class PaymentDisputed(Fact, frozen=True):
+class PaymentDisputed(EventData, frozen=True):
     """The customer's bank took captured money back until the dispute is decided.
 
     `disputed` is what the bank reports, in the bank's currency; `amount` is what is booked for it, in the order's currency.
@@ -347,7 +347,7 @@ class PaymentDisputed(Fact, frozen=True):
     reason: str
 
 
-class DisputeClosed(Fact, frozen=True):
+class DisputeClosed(EventData, frozen=True):
     """An open dispute was decided: `won` returns the money to us, `lost` leaves it with the customer."""
 
     dispute_id: str
@@ -356,7 +356,7 @@ class DisputeClosed(Fact, frozen=True):
     decided_at: Moment | None = None
 
 
-class DisputeOutcomeChanged(Fact, frozen=True):
+class DisputeOutcomeChanged(EventData, frozen=True):
     """A decided dispute was reopened (`after` is `open`), or decided otherwise on appeal."""
 
     dispute_id: str
@@ -366,7 +366,7 @@ class DisputeOutcomeChanged(Fact, frozen=True):
     decided_at: Moment | None = None
 
 
-class ReturnRequested(Fact, frozen=True):
+class ReturnRequested(EventData, frozen=True):
     """The customer will send these lines back."""
 
     schema_version: ClassVar[int] = 2
@@ -377,7 +377,7 @@ class ReturnRequested(Fact, frozen=True):
     reason: str
 
 
-class ReturnReceived(Fact, frozen=True):
+class ReturnReceived(EventData, frozen=True):
     """These lines came back; what they cost, `amount`, is owed to the customer."""
 
     return_id: str
@@ -385,7 +385,7 @@ class ReturnReceived(Fact, frozen=True):
     amount: Money
 
 
-class InvoiceIssued(Fact, frozen=True):
+class InvoiceIssued(EventData, frozen=True):
     """The order's invoice has its number and its document."""
 
     number: str
@@ -393,7 +393,7 @@ class InvoiceIssued(Fact, frozen=True):
     total: Money
 
 
-class CreditNoteIssued(Fact, frozen=True):
+class CreditNoteIssued(EventData, frozen=True):
     """What was cancelled or paid back of an invoiced order, `amount`, is taken off its invoice by a document of its own number."""
 
     number: str
@@ -403,7 +403,7 @@ class CreditNoteIssued(Fact, frozen=True):
     amount: Money
 
 
-FACTS: dict[str, type[Fact]] = {
+EVENT_TYPES: dict[str, type[EventData]] = {
     fact.__name__: fact
     for fact in (
         OrderPlaced,
@@ -477,7 +477,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     causation_id: Annotated[str | None, Meta(description="The event that led to this one; nothing for the first")]
     order_id: Annotated[str, Meta(description="The order that it is about")]
     order_version: Annotated[int, Meta(description="Counts the events of one order from 1 without a gap")]
-    data: Fact
+    data: EventData
     recorded_at: Annotated[
         Moment | None, Meta(description="When it was recorded, where its sender says that it occurred at another time")
     ] = None
@@ -527,7 +527,7 @@ def decode(raw: bytes | str) -> Event:
         msgspec.DecodeError: it is not JSON, or not of the event's shape (ValidationError).
     """
     envelope = _envelopes.decode(raw)
-    fact = FACTS.get(envelope.type)
+    fact = EVENT_TYPES.get(envelope.type)
     if fact is None:
         raise UnknownEvent(envelope.type)
     if envelope.schema_version == fact.schema_version:

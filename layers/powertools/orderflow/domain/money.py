@@ -75,7 +75,7 @@ def whole_dollars(money: Money) -> int:
     return money.amount * 100 // (PER_HUNDRED_DOLLARS.get(money.currency, 100) * unit(money.currency))
 
 
-def written(money: Money) -> str:
+def format_money(money: Money) -> str:
     """Return an amount as people write it: `EUR 1,250.00`, `JPY 1,250`."""
     whole, minor = divmod(abs(money.amount), unit(money.currency))
     sign = "-" if money.amount < 0 else ""

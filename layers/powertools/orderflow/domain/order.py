@@ -52,7 +52,7 @@ State = Literal[
 ]
 Standing = Literal["held", "failing", "cancelling", "ended"]
 Obstacle = Standing | Literal["unreserved"]
-Mark = Literal["open", "held"]
+Marker = Literal["open", "held"]
 
 
 class Screening(Struct, frozen=True):
@@ -122,7 +122,7 @@ class Dispute(Struct, frozen=True):
     decided_at: datetime | None = None
 
     @property
-    def standing(self) -> DisputeStanding:
+    def saga_blocker(self) -> DisputeStanding:
         """The outcome, or `open`."""
         return self.outcome or "open"
 
@@ -244,7 +244,7 @@ def latest(order: Order, types: Iterable[str]) -> Latest | None:
     return max((order.latest[name] for name in types if name in order.latest), key=lambda one: one.version, default=None)
 
 
-def mark(order: Order) -> Mark | None:
+def marker(order: Order) -> Marker | None:
     """Tell where the sparse index of orders in work has this one: `open` while the saga has something to do, `held` while a person has."""
     match order.state:
         case "placed" | "failing" | "cancelling":
@@ -255,9 +255,9 @@ def mark(order: Order) -> Mark | None:
             return None
 
 
-def is_open(order: Order) -> bool:
+def is_active(order: Order) -> bool:
     """Tell whether the saga still has work to do; the sweeper looks after such orders."""
-    return mark(order) == "open"
+    return marker(order) == "open"
 
 
 def standing(order: Order) -> Standing | None:
@@ -271,7 +271,7 @@ def standing(order: Order) -> Standing | None:
             return "ended"
 
 
-def obstacle(order: Order) -> Obstacle | None:
+def step_blocker(order: Order) -> Obstacle | None:
     """Tell what keeps a step that comes after reserving from going forward: `standing`, or that nothing is set aside (any more)."""
     return standing(order) or ("unreserved" if order.reservation == "none" else None)
 
@@ -583,7 +583,7 @@ def _credited(order: Order, fact: events.CreditNoteIssued, _event: Event) -> Ord
     return replace(order, corrections=order.corrections.put(fact.cause, replace(due, credit_note=fact.number)))
 
 
-_APPLY: dict[type[events.Fact], Any] = {
+_APPLY: dict[type[events.EventData], Any] = {
     events.OrderPlaced: _placed,
     events.StockReserved: _reserved,
     events.StockReservationFailed: _short,

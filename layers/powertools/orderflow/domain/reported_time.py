@@ -21,7 +21,7 @@ def bounded(said: datetime, earliest: datetime, now: datetime) -> datetime | Non
     return min(max(said, earliest), now).astimezone(UTC)
 
 
-def occurred_at(order: Order, fact: events.Fact, said: datetime, now: datetime) -> datetime:
+def occurred_at(order: Order, fact: events.EventData, said: datetime, now: datetime) -> datetime:
     """Return when (UTC) a fact occurred that its sender dates `said` and the log takes at `now`.
 
     A time that cannot be does not keep the fact from being recorded: it counts as of `now`.
@@ -30,7 +30,7 @@ def occurred_at(order: Order, fact: events.Fact, said: datetime, now: datetime) 
     return (bounded(said, earliest, now) if earliest else None) or now
 
 
-def _follows(order: Order, fact: events.Fact) -> datetime | None:
+def _follows(order: Order, fact: events.EventData) -> datetime | None:
     """Return when that occurred which a fact follows: what was recorded of it by its sender's clock or ours, never by its receipt."""
     match fact:
         case events.ShipmentDelivered(parcel_id=parcel_id) | events.ShipmentLost(parcel_id=parcel_id):
