@@ -74,6 +74,25 @@ def port_number(text: str) -> int:
 
 
 @dataclass(frozen=True)
+class StackResource:
+    """A resource of a deployed stack: its CloudFormation type and its physical id (a name, a URL, an ARN)."""
+
+    type: str
+    id: str
+
+
+def stack_resources(cloudformation: Any, stack: str) -> dict[str, StackResource]:
+    """The resources of a deployed stack by logical id, with those that users added to the template."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    return {
+        one["LogicalResourceId"]: StackResource(one["ResourceType"], one["PhysicalResourceId"])
+        for page in pages
+        for one in page["StackResourceSummaries"]
+        if "PhysicalResourceId" in one and not one.get("ResourceStatus", "").startswith("DELETE_")
+    }
+
+
+@dataclass(frozen=True)
 class Target:
     """A local target. `managed`: it is ours to start and stop."""
 
@@ -123,8 +142,22 @@ class Target:
 
     @cached_property
     def resources(self) -> dict[str, str]:
-        """The stack outputs, read once."""
-        return self.outputs()
+        """The physical ids of the stack's resources by logical id, and the stack's outputs; read once."""
+        return {name: resource.id for name, resource in self.stack_resources.items()} | self.outputs()
+
+    @cached_property
+    def stack_resources(self) -> dict[str, StackResource]:
+        """The type and physical id of each resource of the stack by logical id, read once; UserError as for `outputs`."""
+        return stack_resources(self.client("cloudformation"), STACK) if self.outputs() else {}
+
+    def physical_ids(self, kind: str) -> dict[str, str]:
+        """The physical ids of the stack's resources of a type, such as "AWS::Lambda::Function", by logical id."""
+        return {name: resource.id for name, resource in self.stack_resources.items() if resource.type == kind}
+
+    def forget_stack(self) -> None:
+        """Read the stack again at the next question, because it was deployed meanwhile."""
+        for name in ("resources", "stack_resources"):
+            self.__dict__.pop(name, None)
 
     def api_url(self, path: str = "") -> str:
         """The URL of a path of the API, for instance "/orders"."""

@@ -32,7 +32,7 @@ AT_ONCE = 2
 STRANGERS = 20
 PRICES = ROOT / "devtools" / "prices.toml"
 
-SANDBOX_TABLES = {"SandboxPaymentsTable": parts.PAYMENT_SANDBOX, "SandboxShipmentsTable": parts.CARRIER_SANDBOX}
+SANDBOX_TABLES = {"SandboxPayments": parts.PAYMENT_SANDBOX, "SandboxShipments": parts.CARRIER_SANDBOX}
 CARRIER_MESSAGES = 2  # the parcel left, and it arrived
 EVENT_CHUNK = 64 * 1024
 RECORD_CHUNK = 25 * 1024
@@ -130,7 +130,7 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
         answered = full_life.live(shop, orders, AT_ONCE, step)
         calls = [call for call in recorder.take() if call.caller in functions]
     counted = Counted(orders, batches=routes.batches)
-    tables = {target.resources[output]: part for output, part in SANDBOX_TABLES.items()}
+    tables = {target.resources[table]: part for table, part in SANDBOX_TABLES.items()}
     count_calls(calls, Meter(schemas), routes, tables, counted)
     published = parts.published(calls)
     _count_functions(target, since, times, published, counted)
@@ -265,7 +265,7 @@ def logged(lines: Iterable[str], logging: Mapping[str, Any]) -> float:
 def _functions(target: Target) -> dict[str, str]:
     """Return the names of the functions that an order can reach, by logical id."""
     clock = parts.scheduled()
-    names = {output.removesuffix("Function"): name for output, name in target.resources.items() if output.endswith("Function")}
+    names = target.physical_ids("AWS::Lambda::Function")
     return {function: names[function] for function in sorted(names) if function not in clock}
 
 
@@ -295,7 +295,7 @@ def usual_times(target: Target) -> Times:
 
 
 def _runs(target: Target, began: float = 0.0) -> list[dict[str, Any]]:
-    pages = target.client("stepfunctions").get_paginator("list_executions").paginate(stateMachineArn=target.resources["SagaArn"])
+    pages = target.client("stepfunctions").get_paginator("list_executions").paginate(stateMachineArn=target.resources["Fulfilment"])
     return [run for page in pages for run in page["executions"] if "stopDate" in run and run["startDate"].timestamp() >= began]
 
 

@@ -50,7 +50,7 @@ def _wait(target: Target, order_id: str, wanted: str) -> None:
 def _types(target: Target, order_id: str) -> set[str]:
     """Read the log itself: asking the API would be counted."""
     found = target.client("dynamodb").query(
-        TableName=target.resources["OrderLogTable"],
+        TableName=target.resources["OrderLog"],
         KeyConditionExpression="order_id = :order_id",
         ExpressionAttributeValues={":order_id": {"S": order_id}},
         ProjectionExpression="#type",

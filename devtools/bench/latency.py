@@ -49,7 +49,7 @@ def posts(target: Target) -> Samples:
 
 def invocations(target: Target) -> dict[str, Samples]:
     """Return seconds of warm and cold invocations of the order API and of the bare function, which `posts` deployed."""
-    place, bare = target.resources["OrdersPlaceFunction"], _outputs(target)["BareFunction"]
+    place, bare = target.resources["OrdersPlace"], _outputs(target)["BareFunction"]
     warm = {"order API": lambda: _invoke(target, place), "bare": lambda: _invoke(target, bare)}
     cold = {"order API": lambda: _cold(target, place), "bare": lambda: _cold(target, bare)}
     return {
@@ -93,7 +93,7 @@ def _post(shop: Shop, url: str) -> float:
 def _settle(target: Target) -> None:
     """Wait until no order is under way, so that what follows an order is not measured as part of the next call."""
     orders = target.client("dynamodb")
-    table = target.resources["OrderLogTable"]
+    table = target.resources["OrderLog"]
     if not wait_until(lambda: not orders.scan(TableName=table, IndexName="open-orders", Select="COUNT")["Count"], END_SECONDS, 0.02):
         raise UserError(f"orders are still open after {END_SECONDS:.0f} s; look at .local/*.log")
 

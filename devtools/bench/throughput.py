@@ -105,7 +105,7 @@ def _place(shop: Shop, body: dict[str, Any]) -> str:
 def _is_over(target: Target, order_id: str) -> bool:
     """Whether the order is off the index of open orders: the first event carries its mark until the last is written."""
     found = target.client("dynamodb").get_item(
-        TableName=target.resources["OrderLogTable"],
+        TableName=target.resources["OrderLog"],
         Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
         ProjectionExpression="open_shard",
         ConsistentRead=True,
@@ -128,7 +128,7 @@ def _letters(target: Target, sent: int, expected: Collection[str]) -> Counter[st
 
 def _histories(target: Target) -> dict[str, list[dict[str, Any]]]:
     """The events of every order on the log, oldest first."""
-    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.resources["OrderLogTable"])
+    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.resources["OrderLog"])
     items = sorted((item for page in pages for item in page["Items"]), key=lambda item: int(item["version"]["N"]))
     history: dict[str, list[dict[str, Any]]] = {}
     for item in items:

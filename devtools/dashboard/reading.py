@@ -172,7 +172,7 @@ class Source:
 
 def _connected(target: Target) -> _Connection:
     try:
-        orders = target.resources["OrderViewTable"]
+        orders = target.resources["OrderView"]
     except KeyError as missing:
         raise UserError(f"the deployed stack has no {missing}; run `make run` to deploy the present one") from None
     return _Connection(target, Shop(target), orders, redrive.urls(target, f"{STACK}-"), redrive.names(), time.monotonic())

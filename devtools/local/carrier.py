@@ -44,7 +44,7 @@ class Carrier:
     @cached_property
     def sandbox(self) -> Sandbox:
         """What the carrier knows."""
-        return Sandbox(self.target.resources["SandboxShipmentsTable"], self.target.client("dynamodb"))
+        return Sandbox(self.target.resources["SandboxShipments"], self.target.client("dynamodb"))
 
     @cached_property
     def secret(self) -> str:

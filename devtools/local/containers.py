@@ -160,7 +160,7 @@ def _built(uri: str) -> str:
 
 def _environment(target: Target, function: str, endpoint: str) -> dict[str, str]:
     """What the deployed function has, with the target's addresses as a container sees them."""
-    name = target.resources[f"{function}Function"]
+    name = target.resources[function]
     deployed = target.client("lambda").get_function_configuration(FunctionName=name)
     role = target.client("sts").assume_role(RoleArn=deployed["Role"], RoleSessionName=function)["Credentials"]
     variables: dict[str, str] = deployed["Environment"]["Variables"]

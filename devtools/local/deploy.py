@@ -96,10 +96,10 @@ def ensure(target: Target) -> bool:
     log.write_text("")
     _build(target, chosen, sources, log)
     _deploy(target, chosen, log)
+    target.forget_stack()
     event_archive.ensure(target)
     webhook_secrets.ensure(target)
     target.client("ssm").put_parameter(Name=REMEMBERED, Value=wanted, Type="String", Overwrite=True)
-    target.__dict__.pop("resources", None)
     return True
 
 

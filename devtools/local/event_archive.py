@@ -14,7 +14,7 @@ def ensure(target: Target) -> None:
     try:
         client.describe_archive(ArchiveName=name)
     except client.exceptions.ResourceNotFoundException:
-        bus = client.describe_event_bus(Name=target.outputs()["EventBus"])["Arn"]
+        bus = client.describe_event_bus(Name=target.resources["EventBus"])["Arn"]
         client.create_archive(EventSourceArn=bus, **wanted)
     else:
         client.update_archive(**wanted)

@@ -2,7 +2,7 @@
 
 A sample is events/<context>/<function>/<case>.json. Beside it, <case>.answer.json is what the answer must have at least:
 objects may hold more, lists may not, and text that is JSON is compared as JSON. Without one, anything but an error will do.
-Samples may name ${TOKEN_ANN} (a customer's bearer token) and the stack's outputs, as ${EventBus}.
+Samples may name ${TOKEN_ANN} (a customer's bearer token) and the stack's resources by logical id, as ${EventBus}.
 
 The samples meet an emulator of their own in which nothing else happens: its event sources and rules are switched off.
 They run in the order of FLOW, so one may rely on what those before it did. Orders that have to be there already, and the
@@ -201,7 +201,7 @@ def deployed(target: Target) -> Callable[[str, str], Any]:
     client = target.client("lambda")
 
     def call(function: str, event: str) -> Any:
-        answer = client.invoke(FunctionName=target.resources[f"{function}Function"], Payload=event.encode())
+        answer = client.invoke(FunctionName=target.resources[function], Payload=event.encode())
         return containers.decoded(answer["Payload"].read())
 
     return call
@@ -288,8 +288,8 @@ def main() -> int:
     skip_pull = containers.require_engine(deploy.architecture())
     with fresh_target() as target, container_proxy.open_for_containers(target.port) as endpoint:
         client = target.client("dynamodb")
-        tokens = PaymentTokens(target.resources["PaymentTokensTable"], client)
-        prepare(OrderLog(target.resources["OrderLogTable"], client), tokens, deployed(target))
+        tokens = PaymentTokens(target.resources["PaymentTokens"], client)
+        prepare(OrderLog(target.resources["OrderLog"], client), tokens, deployed(target))
         with containers.running(containers.resolved(target, endpoint), skip_pull=skip_pull) as lambdas:
             ui.headline(f"    {'function':<20} {'sample':<32} {'time':>10}  answer")
             good = [run(function, lambdas, _values(target)) for function in functions()]

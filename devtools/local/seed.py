@@ -77,10 +77,10 @@ def _put(target: Target, product: Product) -> None:
         "active": {"BOOL": product.active},
         "category": {"S": product.category},
     }
-    dynamodb.put_item(TableName=tables["CatalogueTable"], Item=row)
+    dynamodb.put_item(TableName=tables["Catalogue"], Item=row)
     shelf = {"sku": {"S": product.sku}, "available": {"N": str(product.stock)}, "reserved": {"N": "0"}}
     try:
-        dynamodb.put_item(TableName=tables["StockTable"], Item=shelf, ConditionExpression="attribute_not_exists(sku)")
+        dynamodb.put_item(TableName=tables["Stock"], Item=shelf, ConditionExpression="attribute_not_exists(sku)")
     except dynamodb.exceptions.ConditionalCheckFailedException:
         return
 
@@ -89,7 +89,7 @@ def restock(target: Target, products: Iterable[Product] = SPECIALS) -> None:
     """Set what is available of these products to what the catalogue begins with; what is reserved stays reserved."""
     for product in products:
         target.client("dynamodb").update_item(
-            TableName=target.resources["StockTable"],
+            TableName=target.resources["Stock"],
             Key={"sku": {"S": product.sku}},
             UpdateExpression="SET available = :first",
             ExpressionAttributeValues={":first": {"N": str(product.stock)}},
@@ -110,4 +110,4 @@ def remember(target: Target, customer: str, placed: datetime) -> None:
         "placed": {"S": f"{placed:%Y-%m-%dT%H:%M:%S.%fZ}#ord_before_{placed:%d%H%M%S}"},
         "expires_at": {"N": str(int((placed + timedelta(days=KEPT_DAYS)).timestamp()))},
     }
-    target.client("dynamodb").put_item(TableName=target.resources["FraudTable"], Item=row)
+    target.client("dynamodb").put_item(TableName=target.resources["Fraud"], Item=row)

@@ -6,7 +6,7 @@ from string import ascii_letters, digits
 
 from devtools.target import Target
 
-OUTPUTS = ("CarrierWebhookSecret", "PaymentsWebhookSecret")
+SECRETS = ("CarrierWebhookSecret", "PaymentsWebhookSecret")
 LENGTH = 64
 # What GenerateSecretString makes on AWS without punctuation, which is Base64 at this length.
 _GENERATED = re.compile(rf"[A-Za-z0-9]{{{LENGTH}}}")
@@ -14,8 +14,8 @@ _GENERATED = re.compile(rf"[A-Za-z0-9]{{{LENGTH}}}")
 
 def ensure(target: Target) -> None:
     """Have secrets that Standard Webhooks can sign with; those that are usable stay."""
-    client, outputs = target.client("secretsmanager"), target.outputs()
-    for output in OUTPUTS:
-        name = outputs[output]
+    client = target.client("secretsmanager")
+    for secret in SECRETS:
+        name = target.resources[secret]
         if not _GENERATED.fullmatch(client.get_secret_value(SecretId=name)["SecretString"]):
             client.put_secret_value(SecretId=name, SecretString="".join(secrets.choice(ascii_letters + digits) for _ in range(LENGTH)))

@@ -50,7 +50,7 @@ class Archive:
 
     def __init__(self, target: Target, folder: Path) -> None:
         """Look at the archive of a target. Raises UserError when the deployed stack has none."""
-        bucket = target.resources.get("AuditArchiveBucket")
+        bucket = target.resources.get("AuditArchive")
         if not bucket:
             raise UserError("the deployed stack has no archive; run `make run` to deploy the present one")
         self._s3 = target.client("s3")

@@ -91,13 +91,13 @@ def _wait(archive: Archive, gathering: timedelta, deadline: float, proof: Proof,
 
 def _buffering(target: Target) -> int:
     """How many seconds the delivery stream gathers events."""
-    name = target.resources["AuditDeliveryStream"]
+    name = target.resources["AuditDelivery"]
     (described,) = target.client("firehose").describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]["Destinations"]
     return int(described["ExtendedS3DestinationDescription"]["BufferingHints"]["IntervalInSeconds"])
 
 
 def _read_log(target: Target, archive: Archive, path: Path, step: ui.Stage) -> None:
-    client, name = target.client("dynamodb"), target.resources["OrderLogTable"]
+    client, name = target.client("dynamodb"), target.resources["OrderLog"]
     # A table counts its items every few hours only.
     expected = client.describe_table(TableName=name)["Table"]["ItemCount"]
     pages: Any = client.get_paginator("scan").paginate(

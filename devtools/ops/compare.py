@@ -49,7 +49,7 @@ def consumers() -> dict[str, tuple[str, frozenset[str]]]:
 
 def captured(target: Target) -> list[dict[str, Any]]:
     """All events of a target's order log, in the order in which they happened."""
-    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.resources["OrderLogTable"])
+    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.resources["OrderLog"])
     return _ordered([item["event"]["S"] for page in pages for item in page["Items"]])
 
 

@@ -48,18 +48,18 @@ class InForce:
 
 
 class Place:
-    """Where the flags of a stack are; `outputs` are the stack's."""
+    """Where the flags of a stack are; `resources` are the stack's outputs, and its physical ids by logical id."""
 
-    def __init__(self, client: Any, outputs: Mapping[str, str]) -> None:
+    def __init__(self, client: Any, resources: Mapping[str, str]) -> None:
         """Use an AppConfig client."""
         self.client = client
         try:
-            self.profile = {"ApplicationId": outputs["FlagsApplication"], "ConfigurationProfileId": outputs["FlagsProfile"]}
-            self.environment = {"ApplicationId": outputs["FlagsApplication"], "EnvironmentId": outputs["FlagsEnvironment"]}
-            self.at_once, self.with_care = outputs["FlagsAtOnce"], outputs["FlagsWithCare"]
-            self.rules = outputs["FraudRules"]
+            self.profile = {"ApplicationId": resources["FlagsApplication"], "ConfigurationProfileId": resources["FlagsProfile"]}
+            self.environment = {"ApplicationId": resources["FlagsApplication"], "EnvironmentId": resources["FlagsEnvironment"]}
+            self.at_once, self.with_care = resources["FlagsImmediate"], resources["FlagsCanary"]
+            self.rules = resources["FraudRules"]
         except KeyError as missing:
-            raise UserError(f"the stack has no output {missing}; deploy the present template first") from None
+            raise UserError(f"the stack has no {missing}; deploy the present template first") from None
 
     def schema(self) -> dict[str, Any]:
         """What AppConfig itself checks documents against."""
@@ -179,16 +179,18 @@ def place_of(stack: str) -> Place:
     """The flags of the local target, or of a stack on AWS. Raises UserError where there is no such stack."""
     if not stack:
         target = targets.from_environment()
-        return Place(target.client("appconfig"), target.outputs())
+        return Place(target.client("appconfig"), target.resources)
     # A local endpoint of the environment is none for a stack that was named.
     clients: Any = boto3.Session()
     config = Config(ignore_configured_endpoint_urls=True)  # pyright: ignore[reportCallIssue] - the stub does not know the option
     try:
-        [found] = clients.client("cloudformation", config=config).describe_stacks(StackName=stack)["Stacks"]
+        cloudformation = clients.client("cloudformation", config=config)
+        [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        resources = {name: one.id for name, one in targets.stack_resources(cloudformation, stack).items()}
     except (BotoCoreError, ClientError) as error:
         raise UserError(f"stack {stack}: {error}") from None
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    return Place(clients.client("appconfig", config=config), outputs)
+    return Place(clients.client("appconfig", config=config), resources | outputs)
 
 
 def show(seen: InForce) -> None:

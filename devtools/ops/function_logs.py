@@ -49,7 +49,7 @@ class Line:
 
 def functions(target: Target) -> list[str]:
     """The names of the deployed functions."""
-    return sorted(name for key, name in target.resources.items() if key.endswith("Function"))
+    return sorted(target.physical_ids("AWS::Lambda::Function").values())
 
 
 def read(target: Target, names: Iterable[str], since: int = 0) -> list[Line]:

@@ -16,7 +16,7 @@ PIECE_SECONDS = 90
 
 def rebuild(target: Target) -> tuple[int, int]:
     """Work off one piece after the other; return how many rows were dropped and how many orders listed. Raises UserError."""
-    function = target.resources.get("OrdersRebuildFunction")
+    function = target.resources.get("OrdersRebuild")
     if not function:
         raise UserError("the deployed stack has no rebuild function; run `make run` to deploy the present one")
     dropped, listed = 0, 0

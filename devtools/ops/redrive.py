@@ -48,7 +48,7 @@ def _depth(sqs: Any, url: str) -> int:
 def main() -> int:
     """List the queues, or redrive one; 1 when something could not be moved."""
     target = targets.from_environment()
-    function = target.resources.get("OperationsRedriveFunction")
+    function = target.resources.get("OperationsRedrive")
     wanted, most = cli.option("QUEUE"), cli.whole_number("MAX", 100)
     if not function:
         raise UserError("the deployed stack has no redrive function; run `make run` to deploy the present one")

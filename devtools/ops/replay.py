@@ -79,14 +79,9 @@ def takers(target: Target) -> dict[str, str]:
 
 
 def _logical_ids(target: Target) -> dict[str, str]:
-    pages = target.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
-    summaries = [summary for page in pages for summary in page["StackResourceSummaries"]]
+    rules = targets.stack_resources(target.client("cloudformation"), STACK).items()
     # A rule of a bus of its own is known to CloudFormation as bus|rule.
-    return {
-        one["PhysicalResourceId"].rpartition("|")[2]: one["LogicalResourceId"]
-        for one in summaries
-        if one["ResourceType"] == "AWS::Events::Rule"
-    }
+    return {one.id.rpartition("|")[2]: name for name, one in rules if one.type == "AWS::Events::Rule"}
 
 
 def chosen(rules: dict[str, str], wanted: str) -> dict[str, str]:

@@ -39,7 +39,7 @@ def summed_up(target: Target, orders: int = 0, since: datetime | None = None) ->
     shop, begin = Shop(target), f"&from={since:%Y-%m-%dT%H:%M}" if since else ""
 
     def counted() -> bool:
-        target.client("lambda").invoke(FunctionName=target.resources["AnalyticsAggregateFunction"], Payload=b"{}")
+        target.client("lambda").invoke(FunctionName=target.resources["AnalyticsAggregate"], Payload=b"{}")
         found[:] = ask(shop, f"sales?per=minute{begin}")["sales"]
         return orders_of(found) >= orders
 

@@ -44,7 +44,7 @@ def history(target: Target, order_id: str) -> list[dict[str, Any]]:
         target.client("dynamodb")
         .get_paginator("query")
         .paginate(
-            TableName=target.resources["OrderLogTable"],
+            TableName=target.resources["OrderLog"],
             KeyConditionExpression="order_id = :id",
             ExpressionAttributeValues={":id": {"S": order_id}},
             ConsistentRead=True,

@@ -20,7 +20,7 @@ ACCOUNTS = ("authorizations", "holds", "clearing", "disputes", "revenue", "refun
 
 def proof(target: Target) -> dict[str, Any]:
     """The answer of the proof of everything that was posted up to now. Raises UserError where it could not be made."""
-    function = target.resources.get("LedgerAuditFunction")
+    function = target.resources.get("LedgerAudit")
     if not function:
         raise UserError("the deployed stack has no ledger; run `make run` to deploy the present one")
     # It takes as long as there is something to prove, and is not to be asked twice for that.

@@ -135,12 +135,12 @@ def test_what_flags_leave_out_follows_the_parameters(fraud: str) -> None:
 
 
 def test_a_change_at_once_takes_no_time(stack: Stack) -> None:
-    at_once = stack.resources["FlagsAtOnce"]["Properties"]
+    at_once = stack.resources["FlagsImmediate"]["Properties"]
     assert (at_once["DeploymentDurationInMinutes"], at_once["FinalBakeTimeInMinutes"]) == (0, 0)
 
 
 def test_a_change_with_care_is_watched_by_alarms_of_the_functions_that_read(stack: Stack) -> None:
-    with_care = stack.resources["FlagsWithCare"]["Properties"]
+    with_care = stack.resources["FlagsCanary"]["Properties"]
     watched = only(stack, "Environment")["Monitors"]
     alarms = [stack.resources[referred(monitor["AlarmArn"])]["Properties"] for monitor in watched]
     metrics = {(alarm["MetricName"], alarm["Dimensions"][0]["Value"]["Fn::Sub"]) for alarm in alarms}

@@ -40,7 +40,7 @@ def _deliver_again(world: World, order_ids: list[str]) -> None:
     for order_id in order_ids:
         bodies = [json.dumps({"detail-type": one.type, "detail": json.loads(events.encode(one))}) for one in world.log(order_id)]
         entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate([*bodies[::-1][:5], *bodies[:5]])]
-        url = world.target.resources["AnalyticsCountQueueUrl"]
+        url = world.target.resources["AnalyticsCountQueue"]
         assert not world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
 
@@ -74,11 +74,11 @@ def test_what_is_sold_is_ranked_and_summed_up_once(world: World):
     assert after["revenue"] - before["revenue"] == 4 * PRICE
 
     _deliver_again(world, order_ids)
-    world.queue_drained("AnalyticsCountQueueUrl")
+    world.queue_drained("AnalyticsCountQueue")
     world.invoke("AnalyticsAggregate", {})
     assert world.best_sellers(category=category) == wanted
     assert _day(world)["revenue"] == after["revenue"]
-    assert world.waiting("AnalyticsCountDeadLettersUrl") == []
+    assert world.waiting("AnalyticsCountDeadLetters") == []
 
 
 def test_a_minute_comes_to_what_happened_in_it(world: World):

@@ -49,7 +49,7 @@ def strange(world: World, confirmed: str) -> Iterator[str]:
     """The id of an event that is in the archive, and that nobody logged."""
     event = json.loads(events.encode(world.log(confirmed)[0])) | {"event_id": f"ord_{uuid4().hex[:26]}:1"}
     key = f"events/date={event['occurred_at'][:10]}/type={event['type']}/strange-{uuid4()}"
-    s3, bucket = world.target.client("s3"), world.target.resources["AuditArchiveBucket"]
+    s3, bucket = world.target.client("s3"), world.target.resources["AuditArchive"]
     version = s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(event).encode())["VersionId"]
     yield event["event_id"]
     s3.delete_object(Bucket=bucket, Key=key, VersionId=version, BypassGovernanceRetention=True)

@@ -114,7 +114,7 @@ def test_the_page_follows_an_order(world: World, browser: Browser, url: str) -> 
 
 
 def test_a_dead_letter_is_alarming_until_it_is_gone(world: World, browser: Browser, url: str) -> None:
-    sqs, queue = world.target.client("sqs"), world.target.resources["OrderViewRuleDeadLettersUrl"]
+    sqs, queue = world.target.client("sqs"), world.target.resources["OrderViewRuleDeadLetters"]
     with looking(browser, url) as looked:
         page = looked.page
         expect(page.locator("main[data-drawn]")).to_be_attached()

@@ -25,7 +25,7 @@ REACHES_SECONDS = 90.0
 @pytest.fixture
 def place(world: World) -> Iterator[Place]:
     """Where the flags are, and are as they were in the end."""
-    found = Place(world.target.client("appconfig"), world.target.outputs())
+    found = Place(world.target.client("appconfig"), world.target.resources)
     before = found.in_force().document
     yield found
     if found.in_force().document != before:

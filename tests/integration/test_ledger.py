@@ -68,7 +68,7 @@ def _delivery(event: Event) -> str:
 
 def _send(world: World, bodies: list[str]) -> None:
     entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
-    url = world.target.resources["LedgerQueueUrl"]
+    url = world.target.resources["LedgerQueue"]
     assert not world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
 
@@ -115,7 +115,7 @@ def confirmed(world: World) -> str:
 @pytest.fixture
 def impatient_queue(world: World) -> Iterator[None]:
     """The ledger's queue, whose failed messages come again after seconds instead of minutes."""
-    with world.impatient("LedgerQueueUrl", VISIBILITY_SECONDS):
+    with world.impatient("LedgerQueue", VISIBILITY_SECONDS):
         yield
 
 
@@ -166,7 +166,7 @@ def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirme
     _send(world, [_delivery(event) for event in _moves(world, confirmed) for _ in range(3)])
     _send(world, [_delivery(marker)])
     eventually(lambda: world.entries(marker.order_id), within=world.patience, what="the entry of the marker")
-    world.queue_drained("LedgerQueueUrl")
+    world.queue_drained("LedgerQueue")
 
     assert world.entries(confirmed) == before
     assert {found["place"] for found in trial_balance.proof(world.target)["differences"]} == {marker.event_id}
@@ -182,11 +182,11 @@ def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None,
         eventually(lambda event=event: world.entries(event.order_id), within=world.patience, what=f"the entry of {event.order_id}")
     # A poll that was under way when the queue became impatient hides what it brings for the queue's own three minutes.
     eventually(
-        lambda: poison in world.waiting("LedgerDeadLettersUrl"),
+        lambda: poison in world.waiting("LedgerDeadLetters"),
         within=2 * world.patience + 10 * VISIBILITY_SECONDS,
         what="the poison is in the dead-letter queue",
     )
-    waiting = "".join(world.waiting("LedgerDeadLettersUrl"))
+    waiting = "".join(world.waiting("LedgerDeadLetters"))
     assert not [event for event in good if event.order_id in waiting]
 
 

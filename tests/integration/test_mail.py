@@ -57,7 +57,7 @@ def _order_id() -> str:
 @pytest.fixture
 def impatient_queue(world: World) -> Iterator[str]:
     """The mail queue, whose failed messages come again after seconds instead of minutes."""
-    url, sqs = world.target.resources["MailQueueUrl"], world.target.client("sqs")
+    url, sqs = world.target.resources["MailQueue"], world.target.client("sqs")
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
     try:
@@ -70,7 +70,7 @@ def impatient_queue(world: World) -> Iterator[str]:
 def _function_stopped(world: World) -> Iterator[None]:
     """Have the mail function take nothing from its queue, so that messages gather into one batch."""
     client = world.target.client("lambda")
-    (mapping,) = client.list_event_source_mappings(FunctionName=world.target.resources["NotificationsMailFunction"])["EventSourceMappings"]
+    (mapping,) = client.list_event_source_mappings(FunctionName=world.target.resources["NotificationsMail"])["EventSourceMappings"]
 
     def switch(*, enabled: bool) -> None:
         client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
@@ -130,7 +130,7 @@ def _claims(world: World) -> set[str]:
 
 
 def _is_dead(world: World, event: events.Event) -> bool:
-    return any(event.order_id in body for body in world.waiting("MailDeadLettersUrl"))
+    return any(event.order_id in body for body in world.waiting("MailDeadLetters"))
 
 
 def test_poison_in_a_batch_of_ten_goes_aside_alone_and_comes_back(world: World, impatient_queue: str):
@@ -159,7 +159,7 @@ def test_poison_in_a_batch_of_ten_goes_aside_alone_and_comes_back(world: World, 
 
 def test_an_event_that_is_delivered_again_sends_nothing(world: World):
     event, marker = _confirmed(_order_id()), _confirmed(_order_id())
-    url = world.target.resources["MailQueueUrl"]
+    url = world.target.resources["MailQueue"]
     _send(world, url, [_delivery(event)])
     assert len(world.mails(event.order_id)) == 1
 

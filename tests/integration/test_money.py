@@ -41,7 +41,7 @@ class Provider:
 
     @cached_property
     def sandbox(self) -> Sandbox:
-        return Sandbox(self.target.resources["SandboxPaymentsTable"], self.target.client("dynamodb"))
+        return Sandbox(self.target.resources["SandboxPayments"], self.target.client("dynamodb"))
 
     @cached_property
     def secret(self) -> str:
@@ -113,7 +113,7 @@ def posted(world: World, order_id: str, kind: str) -> list[tuple[str, int]]:
 
 def said(world: World, function: str, order_id: str) -> set[str]:
     """What a function, named by its logical id, logged about an order."""
-    lines = function_logs.read(world.target, [world.target.resources[f"{function}Function"]])
+    lines = function_logs.read(world.target, [world.target.resources[function]])
     return {line.fields.get("message", "") for line in lines if order_id in line.text}
 
 
@@ -195,7 +195,7 @@ def test_a_dispute_is_on_the_log_and_in_the_books(world: World, carrier: Carrier
     provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="lost")
     [closed] = happened(world, order_id, events.DisputeClosed)
     assert provider.post(created).status == 202
-    world.queue_drained("PaymentsNoticeQueueUrl")
+    world.queue_drained("PaymentsNoticeQueue")
 
     assert (dispute.amount, dispute.reason, closed.outcome) == (Money(PRICE, "EUR"), "not received", "lost")
     assert posted(world, order_id, "PaymentDisputed") == [("disputes", PRICE), ("clearing", -PRICE)]
@@ -215,7 +215,7 @@ def test_a_message_that_overtook_what_it_is_about_is_taken_after_it(world: World
     order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
     amount = {"amount": PRICE, "currency": "EUR"}
 
-    with world.impatient("PaymentsNoticeQueueUrl", VISIBILITY_SECONDS):
+    with world.impatient("PaymentsNoticeQueue", VISIBILITY_SECONDS):
         provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="won")
         eventually(
             lambda: said(world, "PaymentsNotice", order_id),

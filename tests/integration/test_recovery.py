@@ -65,7 +65,7 @@ def test_running_the_saga_of_an_ended_order_changes_nothing(world: World):
     for _ in range(AGAIN):
         world.run_saga(order_id)
     eventually(lambda: _reservations_tried(world, order_id), lambda tried: tried == 1 + AGAIN, within=world.patience, what="the sagas ran")
-    world.queue_drained("MailQueueUrl")
+    world.queue_drained("MailQueue")
 
     assert _by_the_saga(world, order_id) == before
     assert world.mails(order_id) == mails
@@ -79,7 +79,7 @@ def _by_the_saga(world: World, order_id: str) -> list[str]:
 
 def _reservations_tried(world: World, order_id: str) -> int:
     """How often the saga's first step came to an answer for an order."""
-    lines = function_logs.read(world.target, [world.target.resources["InventoryReserveFunction"]])
+    lines = function_logs.read(world.target, [world.target.resources["InventoryReserve"]])
     return sum(line.fields.get("order_id") == order_id and line.fields.get("message") == "done" for line in lines)
 
 
@@ -168,7 +168,7 @@ def _kill_workers(world: World, function: str) -> list[int]:
     """Kill the processes of a function among the children of the emulator that the suite started, and return their ids."""
     instance = emulator.running(world.target.port)
     assert instance
-    name = world.target.resources[f"{function}Function"]
+    name = world.target.resources[function]
     table = subprocess.run(["ps", "-Awwo", "pid=,ppid=,command="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in table.splitlines()]
     workers = [int(pid) for pid, parent, command in rows if int(parent) == instance.pid and f"-{name}-" in command]
@@ -181,7 +181,7 @@ def _kill_workers(world: World, function: str) -> list[int]:
 def test_a_compensation_that_keeps_failing_waits_for_an_operator(world: World, abandoned: Abandoned):
     order_id = abandoned.order_id
     eventually(
-        lambda: any(order_id in body for body in world.waiting("OperationsQueueUrl")),
+        lambda: any(order_id in body for body in world.waiting("OperationsQueue")),
         within=world.patience + 120,
         what="the order is on the operations queue",
     )

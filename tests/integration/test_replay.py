@@ -21,9 +21,9 @@ from orderflow.domain import events
 from tests.integration.world import World, eventually
 
 PRICE, STOCK = 1250, 100
-QUEUES = ("OrderViewQueueUrl", "LedgerQueueUrl", "LoyaltyAwardQueueUrl", "AnalyticsCountQueueUrl")
+QUEUES = ("OrderViewQueue", "LedgerQueue", "LoyaltyAwardQueue", "AnalyticsCountQueue")
 # What only an event that is no replay wakes.
-SILENT_QUEUES = ("MailQueueUrl", "InvoicesIssueQueueUrl", "PaymentsSettleQueueUrl", "ShippingRequestQueueUrl", "ReviewsCloseQueueUrl")
+SILENT_QUEUES = ("MailQueue", "InvoicesIssueQueue", "PaymentsSettleQueue", "ShippingRequestQueue", "ReviewsCloseQueue")
 # A whole life, or a message whose first delivery failed.
 SECONDS = 240.0
 

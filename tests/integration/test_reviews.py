@@ -144,7 +144,7 @@ def test_nothing_of_the_list_says_under_which_token_a_workflow_waits(world: Worl
 def test_a_second_execution_ends_and_the_first_goes_on_waiting(world: World, held: Held):
     first, token = _execution(world, held.order_id), _token(world, held.order_id)
 
-    _over(world, _start(world, world.target.resources["ReviewArn"], held.order_id))
+    _over(world, _start(world, world.target.resources["Review"], held.order_id))
 
     assert (_execution(world, held.order_id), _token(world, held.order_id)) == (first, token)
     assert _status(world, first) == "RUNNING"
@@ -158,7 +158,7 @@ def _start(world: World, machine: str, order_id: str) -> str:
 def test_nobody_decides_until_a_short_time_is_over(world: World, held: Held):
     """The deployed workflow with short times and as it is otherwise, on an order whose own execution was stopped."""
     states = world.target.client("stepfunctions")
-    deployed = states.describe_state_machine(stateMachineArn=world.target.resources["ReviewArn"])
+    deployed = states.describe_state_machine(stateMachineArn=world.target.resources["Review"])
     hurried = json.loads(deployed["definition"])
     hurried["States"]["Wait"] = _hurried(hurried["States"]["Wait"])
     states.stop_execution(executionArn=_execution(world, held.order_id))

@@ -127,7 +127,7 @@ class Roles:
         """Prepare every call once: sixty roles repeat them, and signing one is a tenth of making one."""
         parameters = world.target.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
         self.stack = Stack(template.translated(), **{given["ParameterKey"]: given["ParameterValue"] for given in parameters})
-        self.physical = _physical(world)
+        self.physical = {name: one.id for name, one in world.target.stack_resources.items()}
         self.target = world.target
         self.iam, self.sts = world.target.client("iam"), world.target.client("sts")
         self.calls = [
@@ -252,11 +252,6 @@ def _attached(iam: Any, role: str, borrower: str) -> list[str]:
     for arn in arns:
         iam.attach_role_policy(RoleName=borrower, PolicyArn=arn)
     return arns
-
-
-def _physical(world: World) -> dict[str, str]:
-    pages = world.target.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
-    return {found["LogicalResourceId"]: found["PhysicalResourceId"] for page in pages for found in page["StackResourceSummaries"]}
 
 
 @pytest.fixture(scope="module")

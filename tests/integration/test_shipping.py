@@ -101,7 +101,7 @@ def test_a_message_that_is_sent_again_changes_nothing(world: World, carrier: Car
 
     for _ in range(3):
         assert carrier.post(carrier.sent[0]).status == 202
-    world.queue_drained("ShippingRecordQueueUrl")
+    world.queue_drained("ShippingRecordQueue")
 
     assert types(world, order_id).count("ShipmentDispatched") == 1
 
@@ -142,7 +142,7 @@ def test_what_left_before_it_was_cancelled_is_found_out(world: World, carrier: C
     [dispatched] = [event.data for event in log if isinstance(event.data, events.ShipmentDispatched)]
     assert dispatched.parcel_id == parcel
     assert carrier.post(_dispatched(order_id, dispatched)).status == 202
-    world.queue_drained("ShippingRecordQueueUrl")
+    world.queue_drained("ShippingRecordQueue")
     assert types(world, order_id).count("ShipmentDispatched") == 1
 
 

@@ -101,8 +101,8 @@ def test_an_invoiced_order_that_is_cancelled_is_credited(world: World):
 @contextmanager
 def _denied(world: World, function: str, queue: str) -> Iterator[None]:
     """Take a function's permissions away; its failed messages come again after seconds, and soon go to the dead letters."""
-    iam, sqs, url = world.target.client("iam"), world.target.client("sqs"), world.target.resources[f"{queue}QueueUrl"]
-    arn = world.target.client("lambda").get_function_configuration(FunctionName=world.target.resources[f"{function}Function"])["Role"]
+    iam, sqs, url = world.target.client("iam"), world.target.client("sqs"), world.target.resources[f"{queue}Queue"]
+    arn = world.target.client("lambda").get_function_configuration(FunctionName=world.target.resources[function])["Role"]
     role = arn.rpartition("/")[2]
     policy = iam.get_role_policy(RoleName=role, PolicyName="own")["PolicyDocument"]
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]

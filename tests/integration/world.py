@@ -69,8 +69,8 @@ class World:
         return any(missing(self.target, [capability]))
 
     def table(self, name: str) -> str:
-        """The table of an output without its suffix: "OrderLog"."""
-        return self.target.resources[f"{name}Table"]
+        """The name of a table by its logical id, such as "OrderLog"."""
+        return self.target.resources[name]
 
     @cached_property
     def dynamodb(self) -> Any:
@@ -212,7 +212,7 @@ class World:
     def mails(self, order_id: str) -> list[dict[str, Any]]:
         """The mails about an order, once there is one and no more are on their way."""
         eventually(lambda: self.sent(order_id), within=self.patience, what=f"a mail about {order_id}")
-        self.queue_drained("MailQueueUrl")
+        self.queue_drained("MailQueue")
         return self.sent(order_id)
 
     def sent(self, order_id: str) -> list[dict[str, Any]]:
@@ -261,7 +261,7 @@ class World:
 
     def invoke(self, function: str, request: dict[str, Any]) -> dict[str, Any]:
         """What a function, named by its logical id, answers."""
-        name = self.target.resources[f"{function}Function"]
+        name = self.target.resources[function]
         answer = self.target.client("lambda").invoke(FunctionName=name, Payload=json.dumps(request).encode())
         payload = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, payload
@@ -270,7 +270,7 @@ class World:
     @contextmanager
     def configured(self, function: str, **variables: str) -> Iterator[None]:
         """Have a function, named by its logical id, run with other values of these environment variables."""
-        client, name = self.target.client("lambda"), self.target.resources[f"{function}Function"]
+        client, name = self.target.client("lambda"), self.target.resources[function]
         before = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         try:
             self._configure(client, name, before | variables)
@@ -286,7 +286,7 @@ class World:
         """Start the saga for an order, as a rule's second delivery would."""
         first, *_ = self.log(order_id)
         ids = {"order_id": order_id, "correlation_id": first.correlation_id, "event_id": first.event_id}
-        saga = self.target.resources["SagaArn"]
+        saga = self.target.resources["Fulfilment"]
         self.target.client("stepfunctions").start_execution(stateMachineArn=saga, input=json.dumps(ids))
 
     def sagas_not_started(self) -> AbstractContextManager[None]:

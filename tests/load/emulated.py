@@ -64,14 +64,14 @@ def bring(target: Target, number: int, progress: Progress) -> Came:
             _stream(target, again)
             twice += len(again)
             progress(f"{orders.made:,} of {number:,} orders written, {orders.truth.events:,} events", orders.made / number / 2)
-    sums = Analytics(target.resources["AnalyticsSumsTable"], target.client("dynamodb"))
+    sums = Analytics(target.resources["AnalyticsSums"], target.client("dynamodb"))
     _wait(target, sums, orders, began, progress)
     differences = [*checks.analytics(sums, orders.truth), *checks.ledger(_entries(target), orders.truth), *_left(target)]
     return Came(orders.truth.events, twice, time.monotonic() - began, differences)
 
 
 def _wait(target: Target, sums: Analytics, orders: Orders, began: float, progress: Progress) -> None:
-    truth, recalculate = orders.truth, target.resources["AnalyticsAggregateFunction"]
+    truth, recalculate = orders.truth, target.resources["AnalyticsAggregate"]
     while True:
         target.client("lambda").invoke(FunctionName=recalculate, Payload=b"{}")
         entries, counted = sum(1 for _ in _entries(target)), sums.sum(ALL).counters
@@ -90,7 +90,7 @@ def _wait(target: Target, sums: Analytics, orders: Orders, began: float, progres
 def _only_feed(target: Target) -> None:
     """Switch off whoever would act on orders that are only told of."""
     client, bus = target.client("lambda"), target.client("events")
-    kept = {target.resources[f"{name}Function"] for name in FEEDS}
+    kept = {target.resources[name] for name in FEEDS}
     for page in client.get_paginator("list_event_source_mappings").paginate():
         for mapping in page["EventSourceMappings"]:
             if mapping["FunctionArn"].rpartition(":")[2] not in kept:
@@ -101,12 +101,12 @@ def _only_feed(target: Target) -> None:
 
 
 def _setting(target: Target, function: str, name: str) -> str:
-    known = target.client("lambda").get_function_configuration(FunctionName=target.resources[f"{function}Function"])
+    known = target.client("lambda").get_function_configuration(FunctionName=target.resources[function])
     return known["Environment"]["Variables"][name]
 
 
 def _write(target: Target, rows: list[Any]) -> None:
-    left: Any = {target.resources["OrderLogTable"]: rows}
+    left: Any = {target.resources["OrderLog"]: rows}
     for _ in range(TRIES):
         left = target.client("dynamodb").batch_write_item(RequestItems=left).get("UnprocessedItems")
         if not left:
@@ -122,14 +122,14 @@ def _stream(target: Target, again: list[Event]) -> None:
 
 
 def _entries(target: Target) -> Iterator[Any]:
-    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.resources["LedgerEntriesTable"])
+    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.resources["LedgerEntries"])
     return (item for page in pages for item in page["Items"])
 
 
 def _left(target: Target) -> Iterator[str]:
     """Yield the queues of these functions on which something was left."""
     for name in ("AnalyticsCountQueue", "AnalyticsCountDeadLetters", "LedgerQueue", "LedgerDeadLetters", "PublishDeadLetters"):
-        url = target.resources.get(f"{name}Url")
+        url = target.resources.get(name)
         answer = target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]) if url else {}
         if count := int(answer.get("Attributes", {}).get("ApproximateNumberOfMessages", 0)):
             yield f"{count} messages on {name}"

@@ -51,7 +51,7 @@ class FakeAws:
 
     @property
     def resources(self) -> dict[str, str]:
-        return {"AuditArchiveBucket": BUCKET, "AuditDeliveryStream": STREAM, "OrderLogTable": LOG}
+        return {"AuditArchive": BUCKET, "AuditDelivery": STREAM, "OrderLog": LOG}
 
     def get_paginator(self, operation: str) -> Any:
         return SimpleNamespace(paginate=self._objects if operation == "list_objects_v2" else self._events)

@@ -15,8 +15,8 @@ OUTPUTS = {
     "FlagsApplication": "app",
     "FlagsEnvironment": "env",
     "FlagsProfile": "profile",
-    "FlagsAtOnce": "at-once",
-    "FlagsWithCare": "with-care",
+    "FlagsImmediate": "at-once",
+    "FlagsCanary": "with-care",
     "FraudRules": "{}",
 }
 BEFORE: dict[str, Any] = {"hold_every_order": False, "hold_countries": [], "payment_provider": "sandbox", "fraud": {}}

@@ -1,6 +1,7 @@
 """Local tools work on this machine only."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,3 +119,37 @@ def test_a_broken_note_of_the_port_is_ignored(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(target, "LOCAL", tmp_path)
     (tmp_path / "port").write_text("80; rm -rf /")
     assert target.from_environment({}).port == 4566
+
+
+class CloudFormation:
+    """A stack of three resources on two pages, of which one was deleted, with one output."""
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_stack_resources"
+        return self
+
+    def paginate(self, *, StackName: str) -> list[dict[str, Any]]:  # noqa: N803 - botocore's name
+        assert StackName == target.STACK
+        return [
+            {
+                "StackResourceSummaries": [
+                    _summary("OrderLog", "AWS::DynamoDB::Table"),
+                    _summary("Old", "AWS::SQS::Queue", "DELETE_COMPLETE"),
+                ]
+            },
+            {"StackResourceSummaries": [_summary("OrdersPlace", "AWS::Lambda::Function")]},
+        ]
+
+    def describe_stacks(self, **_: str) -> dict[str, Any]:
+        return {"Stacks": [{"Outputs": [{"OutputKey": "ApiStage", "OutputValue": "local"}]}]}
+
+
+def _summary(name: str, kind: str, status: str = "CREATE_COMPLETE") -> dict[str, str]:
+    return {"LogicalResourceId": name, "PhysicalResourceId": f"stack-{name}", "ResourceType": kind, "ResourceStatus": status}
+
+
+def test_resources_are_found_by_logical_id_or_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target.Target, "client", lambda *_: CloudFormation())
+    deployed = target.Target("embedded", "http://127.0.0.1:4566", managed=True)
+    assert deployed.resources == {"OrderLog": "stack-OrderLog", "OrdersPlace": "stack-OrdersPlace", "ApiStage": "local"}
+    assert deployed.physical_ids("AWS::Lambda::Function") == {"OrdersPlace": "stack-OrdersPlace"}

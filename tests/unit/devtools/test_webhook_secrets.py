@@ -22,7 +22,7 @@ class Secrets:
 def test_secret_with_punctuation_is_replaced_and_a_usable_one_kept(monkeypatch: Any) -> None:
     client = Secrets(carrier="#ZZ}^g$OBK.J.", payments="a1B2" * 16)
     monkeypatch.setattr(Target, "client", lambda *_: client)
-    monkeypatch.setattr(Target, "outputs", lambda _: {"CarrierWebhookSecret": "carrier", "PaymentsWebhookSecret": "payments"})
+    monkeypatch.setattr(Target, "resources", {"CarrierWebhookSecret": "carrier", "PaymentsWebhookSecret": "payments"})
 
     webhook_secrets.ensure(Target("embedded", "http://127.0.0.1:4566", managed=True))
 
