@@ -173,7 +173,7 @@ integration: runtime ## Orders through HTTP on the deployed stack
 
 ##@ Checks
 
-override CHECKS := format-check lint types imports template states security generated contracts-check
+override CHECKS := format-check lint types imports template states security github generated contracts-check
 check: setup ## Format, lint, types, imports, template, state machines, security, generated files, contracts
 	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
 
@@ -207,6 +207,14 @@ states: .venv ## State machines: every state reachable, every transition leading
 
 security: .venv .venv-security ## checkov, on the template and on what SAM makes of it
 	$(call step,security,$(PY) -m devtools.checks.lint_security)
+
+# $(call schema,schema,files): the files against a schema of SchemaStore that the tool brings along.
+override schema = .venv-security/bin/check-jsonschema --builtin-schema vendor.$(1) $(2)
+github: .venv-security ## GitHub's workflows, forms and Dependabot: their schemas, and zizmor's security rules
+	$(call step,github,$(call schema,github-workflows,.github/workflows/*.yml) && \
+	  $(call schema,dependabot,.github/dependabot.yml) && $(call schema,github-issue-config,.github/ISSUE_TEMPLATE/config.yml) && \
+	  $(call schema,github-issue-forms,.github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml) && \
+	  .venv-security/bin/zizmor --quiet --offline --no-progress .github)
 
 generated: .venv ## Files that are generated are current
 	$(call step,generated,PYTHONPATH=functions $(PY) -m devtools.checks.openapi --check && $(PY) -m devtools.checks.diagram --check)
@@ -244,5 +252,5 @@ help: ## List what there is
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup runtime lock run order trace logs token carrier redrive rebuild-view replay compare sold dashboard balance audit audit-proof flags stop invoke bench test unit browser providers faults integration check format format-check lint \
-  types imports template states security generated contracts-check contracts openapi diagram build deploy clean help \
+  types imports template states security github generated contracts-check contracts openapi diagram build deploy clean help \
   .venv .venv-emulator .venv-localstripe .venv-security .venv-tools
