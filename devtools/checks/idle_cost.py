@@ -52,7 +52,7 @@ samconfig.toml: `make idle-cost` prints it for dev, `make idle-cost ENV=prod` fo
 ([prices.toml](../devtools/prices.toml)), without free tiers, which are an account's and not a stack's: where they apply, the first
 million SQS requests, ten alarms and 20,000 KMS requests cost nothing. Scheduled runs are assumed to take 0.2 seconds; a test runs
 each on empty tables and finds that it adds no custom metric. At most $18 are wanted for dev
-([decision 34](decisions/0034-pay-for-idle-protection-where-it-protects.md))."""
+([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-protects.md))."""
 
 _NO_CHARGE = "no charge"
 FREE: dict[str, str] = {

@@ -72,7 +72,7 @@ def _hot_part(columns: tuple[str, ...], rows: Rows, *, reached: bool) -> str:
         "1,000 orders for one product, of which there are 2,000 pieces: transactions for each order, those that spread the product "
         "included, in a simulation of the real code with DynamoDB's documented conflicts (`tests/load/hot.py` says what is assumed; "
         "`make load HOT=1`). A product that is wanted by many lies on 16 shelves "
-        "([decision 31](decisions/0031-a-product-that-many-want-lies-on-several-shelves.md)); in the first columns it would stay on "
+        "([decision 31](decisions/0031-shard-hot-products-across-stock-rows.md)); in the first columns it would stay on "
         "one row. What is given up after the workflow's retries ends rejected. At most 1.7 attempts an order "
         f"are wanted at 125 a second: {'reached' if reached else 'missed'}."
     )

@@ -16,7 +16,7 @@ from devtools.target import ROOT
 from orderflow.domain.events import UPCASTERS
 
 RELEASED = SCHEMAS / "released.json"
-DECISION = "0021-events-change-by-rules.md"
+DECISION = "0021-version-events-with-compatibility-rules.md"
 
 
 def rendered(known: dict[str, Contract], release: str) -> dict[Path, str]:
