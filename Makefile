@@ -228,7 +228,7 @@ contracts: .venv ## Write the events' schemas and docs/events.md; say what chang
 openapi: .venv ## Write the OpenAPI document from the models
 	@PYTHONPATH=functions $(PY) -m devtools.checks.openapi
 
-diagram: .venv ## Draw docs/architecture.md's diagram from the template
+diagram: .venv ## Draw docs/resources.md from the template, one diagram per context
 	@$(PY) -m devtools.checks.diagram
 
 ##@ AWS
