@@ -32,7 +32,7 @@ from orders.api_models import (
 )
 from orders.domain.unpaid_limits import MAX_UNITS
 from reviews.api_models import DecisionRequest, OpenReviews
-from reviews.domain.decisions import GROUP, Verdict
+from reviews.domain.decisions import REVIEWER_GROUP, Decision
 
 DOCUMENT = ROOT / "functions" / "orders" / "openapi.json"
 
@@ -227,7 +227,7 @@ SALES = {
 LEADERBOARD = {"products": [{"sku": "MUG-BLUE", "units": 42}, {"sku": "FILTER-100", "units": 17}], "day": "2026-01-15"}
 ANALYSING = (Problem("parameter-invalid", 400, "Parameter invalid", "per: minute or day", (("field", "per"),)),)
 DECIDED_AT = "2026-01-15T12:00:00.123456Z"
-VERDICT = {"order_id": ORDER_ID, "decision": "approve", "reviewer": "rex", "note": "known customer", "decided_at": DECIDED_AT}
+DECISION = {"order_id": ORDER_ID, "decision": "approve", "reviewer": "rex", "note": "known customer", "decided_at": DECIDED_AT}
 REVIEWS = {
     "reviews": [
         {
@@ -479,7 +479,7 @@ def _list_reviews() -> dict[str, Any]:
         "operationId": "listReviews",
         "tags": ["reviews"],
         "summary": "Read which orders wait for a decision",
-        "description": f"For members of the group {GROUP}. Oldest first; what was just decided may still be there for a moment.",
+        "description": f"For members of the group {REVIEWER_GROUP}. Oldest first; what was just decided may still be there for a moment.",
         "parameters": [_ref("parameters", "Limit"), _ref("parameters", "Cursor"), _ref("parameters", "CorrelationId")],
         "responses": {"200": _answer("A page of them.", "OpenReviews", {"page": REVIEWS})} | _problems(*LISTING, *GENERAL),
     }
@@ -492,12 +492,12 @@ def _decide() -> dict[str, Any]:
         "tags": ["reviews"],
         "summary": "Let a held order go on, or refuse it",
         "description": (
-            f"For members of the group {GROUP}, not for orders of their own. The first decision stands; whoever decides the same has "
-            "the same answer."
+            f"For members of the group {REVIEWER_GROUP}, not for orders of their own. The first decision stands; "
+            "the same decision again gets the same answer."
         ),
         "parameters": [_ref("parameters", "CorrelationId")],
         "requestBody": _request("DecisionRequest", {"approve": decision}),
-        "responses": {"200": _answer("The decision that stands.", "Verdict", {"approved": VERDICT})}
+        "responses": {"200": _answer("The decision that stands.", "Decision", {"approved": DECISION})}
         | _problems(*SENDING, *READING, *DECIDING, *GENERAL),
     }
 
@@ -557,7 +557,7 @@ def _problems(*problems: Problem) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     orders = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
-    models = (*orders, DecisionRequest, OpenReviews, Verdict, PointsAnswer, SalesAnswer, LeaderboardAnswer)
+    models = (*orders, DecisionRequest, OpenReviews, Decision, PointsAnswer, SalesAnswer, LeaderboardAnswer)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
         "title": "Problem",

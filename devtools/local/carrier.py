@@ -22,7 +22,7 @@ from devtools.web import Answer
 from orderflow.aws.webhooks import secrets_of, signed_headers
 from orderflow.domain.events import StockLine
 from shipping.carrier import CarrierRefused, Parcel
-from shipping.sandbox.carrier import Sandbox
+from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
 
 LEEDS = {"lat": 53.7997, "lon": -1.5492}
@@ -42,9 +42,9 @@ class Carrier:
     sent: list[bytes] = field(default_factory=list[bytes])
 
     @cached_property
-    def sandbox(self) -> Sandbox:
+    def sandbox(self) -> SandboxCarrier:
         """What the carrier knows."""
-        return Sandbox(self.target.resources["SandboxShipments"], self.target.client("dynamodb"))
+        return SandboxCarrier(self.target.resources["SandboxShipments"], self.target.client("dynamodb"))
 
     @cached_property
     def secret(self) -> str:
@@ -64,7 +64,7 @@ class Carrier:
             CarrierRefused: nothing of the order is there to leave, or it was recalled.
         """
         wanted = shipment_id(order_id)
-        held = tuple(StockLine(sku, quantity) for sku, quantity in lines) or self.sandbox.rest(wanted)
+        held = tuple(StockLine(sku, quantity) for sku, quantity in lines) or self.sandbox.undispatched_lines(wanted)
         parcel = Parcel(f"parcel_{uuid4().hex[:12]}", held)
         self.sandbox.dispatch(wanted, parcel)
         if tell:

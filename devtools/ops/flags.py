@@ -22,7 +22,7 @@ from jsonschema import Draft4Validator
 from devtools import cli, ui
 from devtools import target as targets
 from devtools.cli import UserError
-from fraud.domain import rules
+from fraud.domain import fraud_rules
 from orderflow.aws.flags import DEFAULT, version
 from orderflow.domain.countries import Country
 
@@ -167,7 +167,7 @@ def check(document: dict[str, Any], schema: dict[str, Any], fraud: str) -> None:
         place = ".".join(map(str, error.absolute_path))
         raise UserError(f"{f'{place}: ' if place else ''}{error.message}")
     try:
-        asked = rules.parse_flags(json.dumps(document).encode(), fraud)
+        asked = fraud_rules.parse_flags(json.dumps(document).encode(), fraud)
     except msgspec.DecodeError as error:
         raise UserError(str(error)) from None
     # Functions take any two letters: flags that were deployed before this check stay in force.

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from fraud.domain import rules
+from fraud.domain import fraud_rules
 from orderflow.domain.commands import RecordScreening, Refusal, decide
 from orderflow.domain.order import Order, Screening, step_blocker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fraud.store import OrderTimes
+    from fraud.order_history import OrderHistory
     from orderflow.aws.order_log import OrderLog
 
-Outcome = Literal["approved", "held", "refused", "failing", "cancelling", "ended", "unreserved"]
+ScreenOutcome = Literal["approved", "held", "refused", "failing", "cancelling", "ended", "unreserved"]
 
 
-class NotScreenable(RuntimeError):
+class ScreeningNotPossible(RuntimeError):
     """The order is not at the point where it can be screened."""
 
 
-def screen(log: OrderLog, times: OrderTimes, flags: Callable[[], rules.Flags], order_id: str) -> Outcome:
+def screen(log: OrderLog, times: OrderHistory, flags: Callable[[], fraud_rules.FraudFlags], order_id: str) -> ScreenOutcome:
     """Screen the order and return what came of it; the same again for an order screened before, whatever the flags are now.
 
     Raises:
         OrderNotFound: there is no such order.
-        NotScreenable: its state does not allow it.
+        ScreeningNotPossible: its state does not allow it.
         Conflict: others kept appending to it.
     """
     order = log.load(order_id)
-    if known := outcome(order):
+    if known := known_outcome(order):
         return known
     in_force = flags()
-    command = RecordScreening(rules.screen(_facts(order, times, in_force.fraud), in_force))
+    command = RecordScreening(fraud_rules.score_order(_screening_input(order, times, in_force.fraud), in_force))
     after = log.record(order, command, source="fraud")
-    return outcome(after) or _not_screenable(after)
+    return known_outcome(after) or _not_screenable(after)
 
 
-def outcome(order: Order) -> Outcome | None:
+def known_outcome(order: Order) -> ScreenOutcome | None:
     """Return what the log says of the order's screening, or None when it is still to be screened."""
     match step_blocker(order), order.screening:
         case "failing", Screening(decision="refuse"):
@@ -51,12 +51,12 @@ def outcome(order: Order) -> Outcome | None:
             return "approved"
 
 
-def _facts(order: Order, times: OrderTimes, thresholds: rules.Thresholds) -> rules.Facts:
+def _screening_input(order: Order, times: OrderHistory, thresholds: fraud_rules.Thresholds) -> fraud_rules.ScreeningInput:
     probe = RecordScreening(Screening("approve", 0, ()))
     if order.placed_at is None or isinstance(decide(order, probe), Refusal):
         _not_screenable(order)
     times.remember(order, order.placed_at)
-    return rules.Facts(
+    return fraud_rules.ScreeningInput(
         total=order.total,
         shipping_country=order.shipping_address.country,
         payment_country=order.payment_country,
@@ -67,4 +67,4 @@ def _facts(order: Order, times: OrderTimes, thresholds: rules.Thresholds) -> rul
 
 def _not_screenable(order: Order) -> NoReturn:
     message = f"{order.order_id} is {order.state} with reservation {order.reservation}: it cannot be screened"
-    raise NotScreenable(message)
+    raise ScreeningNotPossible(message)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
-    from payments.domain.webhook_events import Notice
+    from payments.domain.webhook_events import WebhookEvent
 
 
 class ProviderTimeout(RuntimeError):
@@ -75,7 +75,7 @@ class Refund(Struct, frozen=True):
     reason: str = ""
 
 
-class Moved(Struct, frozen=True, kw_only=True):
+class Movements(Struct, frozen=True, kw_only=True):
     """The money of a payment that moved, in the order in which it did; its refunds are among them whatever their status."""
 
     captures: tuple[Capture, ...] = ()
@@ -97,7 +97,7 @@ class Moved(Struct, frozen=True, kw_only=True):
         return self.captured - sum(refund.amount.amount for refund in self.refunds if refund.status != "failed")
 
 
-class Authorized(Moved, frozen=True, tag=True):
+class Authorized(Movements, frozen=True, tag=True):
     """The amount was held for us; what was not captured of it still is."""
 
     authorization_id: str
@@ -110,7 +110,7 @@ class Declined(Struct, frozen=True, tag=True):
     code: str
 
 
-class Voided(Moved, frozen=True, tag=True):
+class Voided(Movements, frozen=True, tag=True):
     """Nothing is held any more, and nothing will be under this key: it was given back, or the hold lapsed.
 
     `authorization_id` names the authorization; there is none when the void came before any. What was
@@ -165,7 +165,7 @@ class PaymentProvider(Protocol):
         """Return the payment as it stands now, with its captures and refunds; None when nothing took effect under the key."""
         ...
 
-    def told(self, body: str) -> Sequence[Notice]:
+    def parse_webhook(self, body: str) -> Sequence[WebhookEvent]:
         """Return what the body of one of its messages, taken in by payments.handlers.receive_webhook, says of payments of ours.
 
         Raises:
@@ -173,7 +173,7 @@ class PaymentProvider(Protocol):
         """
         ...
 
-    def disputes(self, payment_key: str) -> Sequence[Notice]:
+    def disputes(self, payment_key: str) -> Sequence[WebhookEvent]:
         """Return what the provider knows of a payment's disputes, as the messages about them would say it."""
         ...
 

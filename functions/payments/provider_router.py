@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from orderflow.domain.money import Money
-    from payments.domain.webhook_events import Notice
+    from payments.domain.webhook_events import WebhookEvent
 
 
-class Flags(Struct, frozen=True):
+class PaymentFlags(Struct, frozen=True):
     """What of the feature flags is this context's; without a provider it is the stack's."""
 
     payment_provider: str = ""
 
 
-def parse_flags(document: bytes) -> Flags:
+def parse_flags(document: bytes) -> PaymentFlags:
     """Read the flags from JSON.
 
     Raises:
         msgspec.DecodeError: it is not JSON, or the provider is no text.
     """
-    return msgspec.json.decode(document, type=Flags)
+    return msgspec.json.decode(document, type=PaymentFlags)
 
 
-class Routes:
+class PaymentRoutes:
     """Which provider has a payment: one row for each, which is written once."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -84,10 +84,12 @@ def _provider(item: Any) -> str:
     return item["provider"]["S"]
 
 
-class Routed:
+class ProviderRouter:
     """A PaymentProvider that hands each payment to the one of several that has it."""
 
-    def __init__(self, providers: Mapping[str, PaymentProvider], default: str, flags: Callable[[], Flags], routes: Routes) -> None:
+    def __init__(
+        self, providers: Mapping[str, PaymentProvider], default: str, flags: Callable[[], PaymentFlags], routes: PaymentRoutes
+    ) -> None:
         """Know the providers by name; `default` is the stack's, which also sends the messages."""
         self._providers = providers
         self._default = default
@@ -115,11 +117,11 @@ class Routed:
         name = self._routes.of(payment_key) or self._knowing(payment_key)
         return self._providers[name].look_up(payment_key) if name else None
 
-    def told(self, body: str) -> Sequence[Notice]:
-        """Return what a message of the default provider says, as PaymentProvider.told says: the door takes no other's."""
-        return self._providers[self._default].told(body)
+    def parse_webhook(self, body: str) -> Sequence[WebhookEvent]:
+        """Return what a message of the default provider says, as PaymentProvider.parse_webhook says: the door takes no other's."""
+        return self._providers[self._default].parse_webhook(body)
 
-    def disputes(self, payment_key: str) -> Sequence[Notice]:
+    def disputes(self, payment_key: str) -> Sequence[WebhookEvent]:
         """Return what is known of a payment's disputes, as PaymentProvider.disputes says."""
         name = self._routes.of(payment_key) or self._knowing(payment_key)
         return self._providers[name].disputes(payment_key) if name else ()

@@ -16,8 +16,8 @@ from msgspec import Struct
 from orderflow.aws.observability import logger
 from orderflow.aws.order_log import OrderNotFound
 from payments import settlement_service, webhook_consumer
-from payments.domain import settlement
-from payments.domain.comparison import IN_WORK, Difference, differences, unpaid
+from payments.domain import amounts_due
+from payments.domain.comparison import IN_PROGRESS, Difference, differences, unpaid_difference
 from payments.provider import ProviderRefused
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class NotAllCompared(RuntimeError):
     """Some payments could not be compared."""
 
 
-class Reconciled(Struct, frozen=True):
+class Reconciliation(Struct, frozen=True):
     """How many payments were compared, how many orders of them mended, differ still, and could not be looked at."""
 
     compared: int
@@ -43,7 +43,7 @@ class Reconciled(Struct, frozen=True):
     failed: int
 
 
-def reconcile(log: OrderLog, provider: PaymentProvider, today: date) -> Reconciled:
+def reconcile(log: OrderLog, provider: PaymentProvider, today: date) -> Reconciliation:
     """Compare the payments of the days that are looked at on `today` (UTC).
 
     One that cannot be compared is logged and counted, the others go on.
@@ -51,38 +51,38 @@ def reconcile(log: OrderLog, provider: PaymentProvider, today: date) -> Reconcil
     Raises:
         ProviderUnavailable: the provider does not list its payments.
     """
-    results = [_reconciled(log, provider, order_id) for order_id in _orders(provider, today)]
-    return Reconciled(len(results), results.count("repaired"), results.count("different"), results.count("failed"))
+    results = [_reconcile_order(log, provider, order_id) for order_id in _order_ids(provider, today)]
+    return Reconciliation(len(results), results.count("repaired"), results.count("different"), results.count("failed"))
 
 
-def _orders(provider: PaymentProvider, today: date) -> Iterable[str]:
+def _order_ids(provider: PaymentProvider, today: date) -> Iterable[str]:
     keys = (key for days in DAYS_AGO for key in provider.recent(today - timedelta(days=days)))
-    return dict.fromkeys(_known(keys))
+    return dict.fromkeys(_order_ids_of(keys))
 
 
-def _known(keys: Iterable[str]) -> Iterator[str]:
+def _order_ids_of(keys: Iterable[str]) -> Iterator[str]:
     """Yield whose payments these are; an account at a provider may have others that are none of ours."""
-    yield from (order_id for key in keys if (order_id := settlement_service.order_of(key)))
+    yield from (order_id for key in keys if (order_id := settlement_service.order_id_of(key)))
 
 
-def _reconciled(log: OrderLog, provider: PaymentProvider, order_id: str) -> str:
+def _reconcile_order(log: OrderLog, provider: PaymentProvider, order_id: str) -> str:
     try:
         _record_disputes(log, provider, order_id)
-        before = _differing(log, provider, order_id)
+        before = _differences(log, provider, order_id)
         if before is None:
             return "same"
         _repair(log, provider, order_id)
-        left = _differing(log, provider, order_id) or ()
+        remaining = _differences(log, provider, order_id) or ()
     except OrderNotFound:
-        left = (Difference("order", order_id, None),)
+        remaining = (Difference("order", order_id, None),)
     except Exception:  # noqa: BLE001 - whatever is wrong with one order must not keep the others waiting
         logger.exception("payment not compared", order_id=order_id)
         return "failed"
-    for one in left:
-        logger.error("payment differs", order_id=order_id, what=one.what, provider=one.provider, log=one.log)
-    if not left:
+    for one in remaining:
+        logger.error("payment differs", order_id=order_id, what=one.field, provider=one.provider, log=one.log)
+    if not remaining:
         logger.warning("payment repaired", order_id=order_id)
-    return "different" if left else "repaired"
+    return "different" if remaining else "repaired"
 
 
 def _record_disputes(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
@@ -95,12 +95,12 @@ def _repair(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
     try:
         settlement_service.record_failed_refunds(log, provider, order_id)
         settlement_service.settle(log, provider, order_id)
-    except (ProviderRefused, settlement_service.NotPossible, settlement_service.RefundFailed) as error:
+    except (ProviderRefused, settlement_service.InconsistentPayment, settlement_service.RefundFailed) as error:
         logger.error("payment not repaired", order_id=order_id, error=str(error))
 
 
-def _differing(log: OrderLog, provider: PaymentProvider, order_id: str) -> tuple[Difference, ...] | None:
+def _differences(log: OrderLog, provider: PaymentProvider, order_id: str) -> tuple[Difference, ...] | None:
     """Return in what provider and log differ, None where they do not and nothing is due."""
     order, payment = log.load(order_id), provider.look_up(settlement_service.payment_key(order_id))
-    found = (*differences(order, payment), *unpaid(order, payment))
-    return found if found or (settlement.due(order) and order.state not in IN_WORK) else None
+    found = (*differences(order, payment), *unpaid_difference(order, payment))
+    return found if found or (amounts_due.due(order) and order.state not in IN_PROGRESS) else None

@@ -25,13 +25,13 @@ from orderflow.domain.commands import (
 )
 from orderflow.domain.money import Money, charge_step
 from orderflow.domain.order import Order, standing, step_blocker
-from payments import attention
-from payments.domain import settlement
+from payments import operator_alerts
+from payments.domain import amounts_due
 from payments.provider import (
     Authorized,
     Contradiction,
     Declined,
-    Moved,
+    Movements,
     Payment,
     PaymentProvider,
     ProviderRefused,
@@ -50,7 +50,7 @@ VoidOutcome = Literal["voided", "nothing_to_void", "ended"]
 _SOURCE = "payments"
 
 
-class NotPossible(RuntimeError):
+class InconsistentPayment(RuntimeError):
     """The order or its payment is not where the step needs it: a step was left out, or the two disagree."""
 
 
@@ -63,7 +63,7 @@ def payment_key(order_id: str) -> str:
     return f"{order_id}:authorize"
 
 
-def order_of(payment_key: str) -> str | None:
+def order_id_of(payment_key: str) -> str | None:
     """Return whose payment has this key, None for a key that is none of ours."""
     order_id, _, step = payment_key.rpartition(":")
     return order_id if order_id and step == "authorize" else None
@@ -131,10 +131,10 @@ def settle(log: OrderLog, provider: PaymentProvider, order_id: str) -> Order:
     """
     before = log.load(order_id)
     order = _settled(log, provider, before)
-    if unpaid := settlement.unpaid(order):
-        attention.needed("refund_not_paid", order_id=order_id, unpaid=unpaid, currency=order.total.currency)
+    if unpaid := amounts_due.unpaid(order):
+        operator_alerts.alert_operator("refund_not_paid", order_id=order_id, unpaid=unpaid, currency=order.total.currency)
     failures = [sum(not attempt.refunded for attempt in one.refunds) for one in (before, order)]
-    if failures[0] < failures[1] and any(isinstance(one, settlement.Refund) for one in settlement.due(order)):
+    if failures[0] < failures[1] and any(isinstance(one, amounts_due.Refund) for one in amounts_due.due(order)):
         message = f"{order_id} has a refund that failed; it is tried again"
         raise RefundFailed(message)
     return order
@@ -211,20 +211,20 @@ def _recorded(log: OrderLog, order: Order, payment: Payment) -> Order:
 def _settled(log: OrderLog, provider: PaymentProvider, order: Order) -> Order:
     """Do what is due; a refund is requested once for each cause, and is left due where it is pending or failed."""
     requested: set[str] = set()
-    while due := [one for one in settlement.due(order) if getattr(one, "cause", None) not in requested]:
+    while due := [one for one in amounts_due.due(order) if getattr(one, "cause", None) not in requested]:
         match due[0]:
-            case settlement.Capture(parcel_id, amount):
+            case amounts_due.Capture(parcel_id, amount):
                 capture_id = _captured(provider, order.order_id, parcel_id, amount)
                 order = log.record(order, RecordCapture(parcel_id, capture_id), source=_SOURCE)
-            case settlement.Refund() as owed:
+            case amounts_due.Refund() as owed:
                 requested.add(owed.cause)
                 order = _refund(log, provider, order, owed)
-            case settlement.VoidRest():
+            case amounts_due.VoidRemainder():
                 order = _unwound(log, order, _voided(provider, order))
     return order
 
 
-def _refund(log: OrderLog, provider: PaymentProvider, order: Order, owed: settlement.Refund) -> Order:
+def _refund(log: OrderLog, provider: PaymentProvider, order: Order, owed: amounts_due.Refund) -> Order:
     refund = _refunded(provider, order.order_id, owed)
     match refund:
         case Refund(status="succeeded"):
@@ -234,14 +234,16 @@ def _refund(log: OrderLog, provider: PaymentProvider, order: Order, owed: settle
         case Refund():
             logger.info("refund_pending", refund_id=refund.refund_id, cause=owed.cause)
         case None:
-            attention.needed("refund_exceeds_payment", order_id=order.order_id, cause=owed.cause, owed=owed.amount.amount)
+            operator_alerts.alert_operator("refund_exceeds_payment", order_id=order.order_id, cause=owed.cause, owed=owed.amount.amount)
     return order
 
 
 def _refund_failed(log: OrderLog, order: Order, cause: str, refund: Refund) -> Order:
     after = log.record(order, RecordRefundFailure(refund.refund_id, cause, refund.amount, refund.reason), source=_SOURCE)
     if after.version != order.version:
-        attention.needed("refund_failed", order_id=order.order_id, refund_id=refund.refund_id, cause=cause, reason=refund.reason)
+        operator_alerts.alert_operator(
+            "refund_failed", order_id=order.order_id, refund_id=refund.refund_id, cause=cause, reason=refund.reason
+        )
     return after
 
 
@@ -256,7 +258,7 @@ def _captured(provider: PaymentProvider, order_id: str, parcel_id: str, amount: 
         return _known(there)
 
 
-def _refunded(provider: PaymentProvider, order_id: str, owed: settlement.Refund) -> Refund | None:
+def _refunded(provider: PaymentProvider, order_id: str, owed: amounts_due.Refund) -> Refund | None:
     """Request a refund and return it, as the provider has it; None where nothing is left of the payment to refund.
 
     What was refunded by hand is not ours to refund again: then it is what is left. An earlier attempt under the same key, made
@@ -281,9 +283,9 @@ def _refund_under(provider: PaymentProvider, payment_key: str, key: str) -> Refu
     return next((one for one in _there(provider, payment_key).refunds if one.key == key), None)
 
 
-def _there(provider: PaymentProvider, payment_key: str) -> Moved:
+def _there(provider: PaymentProvider, payment_key: str) -> Movements:
     payment = provider.look_up(payment_key)
-    return payment if isinstance(payment, Moved) else Moved()
+    return payment if isinstance(payment, Movements) else Movements()
 
 
 def _known[T: str | Refund](there: T | None) -> T:
@@ -317,4 +319,4 @@ def _unwound(log: OrderLog, order: Order, payment: Payment) -> Order:
 
 def _not_possible(order: Order, why: str) -> NoReturn:
     message = f"{order.order_id} is {order.state} with payment {order.payment}: {why}"
-    raise NotPossible(message)
+    raise InconsistentPayment(message)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import logger
 from orderflow.domain.commands import CloseDispute, Command, RecordDispute, Refusal, ReopenDispute, RequestCancellation, decide
-from payments import attention, settlement_service
-from payments.domain.webhook_events import Captured, Decided, Disputed, Expired, Notice, Refunded, RefundFailed, Reopened
+from payments import operator_alerts, settlement_service
+from payments.domain.webhook_events import Captured, Decided, Disputed, Expired, Refunded, RefundFailed, Reopened, WebhookEvent
 from payments.provider import Voided
 
 if TYPE_CHECKING:
@@ -21,59 +21,59 @@ if TYPE_CHECKING:
     from orderflow.domain.order import Order
     from payments.provider import PaymentProvider
 
-EXPIRED = "the payment's authorization expired"
+CANCELLATION_REASON = "the payment's authorization expired"
 
 
-class NotYet(RuntimeError):
+class OutOfOrder(RuntimeError):
     """The order does not have what the message is about; it may later."""
 
 
-def take(log: OrderLog, provider: PaymentProvider, notice: Notice) -> None:
+def process(log: OrderLog, provider: PaymentProvider, event: WebhookEvent) -> None:
     """Bring the order in line with a message about its payment.
 
     Raises:
-        NotYet: the order is not where the message takes it to be, or the payment is none of ours.
+        OutOfOrder: the order is not where the message takes it to be, or the payment is none of ours.
         OrderNotFound: the order is not there.
-        service.NotPossible, service.RefundFailed, ProviderRefused, ProviderTimeout, ProviderUnavailable: as service.settle.
+        InconsistentPayment, RefundFailed, ProviderRefused, ProviderTimeout, ProviderUnavailable: as settle raises.
     """
-    order_id = settlement_service.order_of(notice.payment)
+    order_id = settlement_service.order_id_of(event.payment)
     if order_id is None:
-        message = f"{notice.payment} is no payment of an order"
-        raise NotYet(message)
-    match notice:
+        message = f"{event.payment} is no payment of an order"
+        raise OutOfOrder(message)
+    match event:
         case Captured() | Refunded():
-            _moved(settlement_service.settle(log, provider, order_id), notice)
+            _require_recorded(settlement_service.settle(log, provider, order_id), event)
         case RefundFailed():
             settlement_service.record_failed_refunds(log, provider, order_id)
             settlement_service.settle(log, provider, order_id)
         case Disputed() | Reopened():
-            record_dispute(log, order_id, notice)
+            record_dispute(log, order_id, event)
         case Decided():
-            record_dispute(log, order_id, notice)
+            record_dispute(log, order_id, event)
             settlement_service.settle(log, provider, order_id)
         case Expired():
-            _expired(log, provider, order_id)
+            _cancel_expired(log, provider, order_id)
 
 
-def record_dispute(log: OrderLog, order_id: str, notice: Notice) -> None:
+def record_dispute(log: OrderLog, order_id: str, notice: WebhookEvent) -> None:
     """Record a dispute, or its outcome; other messages have no effect.
 
     Raises:
-        NotYet: the order had no payment, or does not know the dispute.
+        OutOfOrder: the order had no payment, or does not know the dispute.
         OrderNotFound: the order is not there.
     """
     match notice:
         case Disputed():
-            _disputed(log, log.load(order_id), notice)
+            _record_opened_dispute(log, log.load(order_id), notice)
         case Decided(dispute_id=dispute_id, outcome=outcome, at=at):
-            _record(log, log.load(order_id), CloseDispute(dispute_id, outcome, _past(at)), at)
+            _record(log, log.load(order_id), CloseDispute(dispute_id, outcome, _no_later_than_now(at)), at)
         case Reopened(dispute_id=dispute_id, at=at):
-            _record(log, log.load(order_id), ReopenDispute(dispute_id, _past(at)), at)
+            _record(log, log.load(order_id), ReopenDispute(dispute_id, _no_later_than_now(at)), at)
         case _:
             pass
 
 
-def _moved(order: Order, notice: Captured | Refunded) -> None:
+def _require_recorded(order: Order, notice: Captured | Refunded) -> None:
     known = (
         any(parcel.capture_id == notice.capture_id for parcel in order.parcels)
         if isinstance(notice, Captured)
@@ -81,18 +81,18 @@ def _moved(order: Order, notice: Captured | Refunded) -> None:
     )
     if not known:
         message = f"{order.order_id} has nothing of {notice.payment} that was moved as message {notice.message_id} says"
-        raise NotYet(message)
+        raise OutOfOrder(message)
 
 
-def _disputed(log: OrderLog, order: Order, notice: Disputed) -> None:
+def _record_opened_dispute(log: OrderLog, order: Order, notice: Disputed) -> None:
     left = order.net_captured
     after = _record(log, order, RecordDispute(notice.dispute_id, notice.amount, notice.reason), notice.at)
     fits = notice.amount.currency == order.total.currency and notice.amount.amount <= left
     if after.version != order.version and not fits:
-        attention.needed("dispute_exceeds_payment", dispute_id=notice.dispute_id, disputed=notice.amount, left=left)
+        operator_alerts.alert_operator("dispute_exceeds_payment", dispute_id=notice.dispute_id, disputed=notice.amount, left=left)
 
 
-def _past(at: datetime | None) -> datetime | None:
+def _no_later_than_now(at: datetime | None) -> datetime | None:
     """Return when a decision was made, now at the latest: one of the year 9999 would count before all later ones."""
     return min(at, datetime.now(UTC)) if at else None
 
@@ -101,11 +101,11 @@ def _record(log: OrderLog, order: Order, command: Command, at: datetime | None =
     after = log.record(order, command, source="payments", occurred_at=at)
     facts = decide(after, command)
     if isinstance(facts, Refusal):
-        raise NotYet(facts.why)
+        raise OutOfOrder(facts.why)
     return after
 
 
-def _expired(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
+def _cancel_expired(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
     """Stop an order that nothing is held for any more: what has not left does not leave unpaid."""
     order = log.load(order_id)
     if not isinstance(provider.look_up(settlement_service.payment_key(order_id)), Voided):
@@ -113,8 +113,8 @@ def _expired(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
         return
     if order.payment == "none" and order.state == "placed":
         message = f"{order_id} does not know yet what was authorized for it"
-        raise NotYet(message)
+        raise OutOfOrder(message)
     order = settlement_service.settle(log, provider, order_id)
     if order.payment == "authorized":
         logger.warning("what was held expired, so the order is cancelled", state=order.state)
-        log.record(order, RequestCancellation("operator", EXPIRED), source="payments")
+        log.record(order, RequestCancellation("operator", CANCELLATION_REASON), source="payments")

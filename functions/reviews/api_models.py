@@ -8,11 +8,11 @@ from msgspec import Meta, Struct
 
 from orderflow.aws import cursor
 from orderflow.aws.http import ApiEvent, Caller, Problem, caller
-from reviews.domain.decisions import GROUP, Choice
-from reviews.store import Review
+from reviews.domain.decisions import REVIEWER_GROUP, Choice
+from reviews.review_store import Review
 
-MOST = 50
-USUAL = 20
+MAX_LIMIT = 50
+DEFAULT_LIMIT = 20
 
 
 class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,26 +29,26 @@ class OpenReviews(Struct, frozen=True, omit_defaults=True):
     next: str | None = None
 
 
-def reviewer(event: ApiEvent) -> Caller:
+def require_reviewer(event: ApiEvent) -> Caller:
     """Return who is calling.
 
     Raises:
         Problem: 401 when nobody is known, 403 when it is no reviewer.
     """
     person = caller(event)
-    if GROUP not in person.groups:
-        raise Problem(403, "forbidden", "Forbidden", f"only members of the group {GROUP} may do this")
+    if REVIEWER_GROUP not in person.groups:
+        raise Problem(403, "forbidden", "Forbidden", f"only members of the group {REVIEWER_GROUP} may do this")
     return person
 
 
-def page(event: ApiEvent) -> tuple[int, cursor.Position | None]:
+def parse_page(event: ApiEvent) -> tuple[int, cursor.Position | None]:
     """Return how many reviews a request asks for, and after which position.
 
     Raises:
         Problem: 400 for a limit that is not 1 to 50, or a cursor that was not given out here.
     """
     asked = event.get("queryStringParameters") or {}
-    limit = asked.get("limit", str(USUAL))
-    if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(MOST)) and 1 <= int(limit) <= MOST):
-        raise Problem(400, "parameter-invalid", "Parameter invalid", f"limit: a whole number from 1 to {MOST}", field="limit")
+    limit = asked.get("limit", str(DEFAULT_LIMIT))
+    if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(MAX_LIMIT)) and 1 <= int(limit) <= MAX_LIMIT):
+        raise Problem(400, "parameter-invalid", "Parameter invalid", f"limit: a whole number from 1 to {MAX_LIMIT}", field="limit")
     return int(limit), cursor.decode(asked["cursor"], "reviews") if "cursor" in asked else None

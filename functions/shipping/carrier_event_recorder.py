@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from orderflow.aws.observability import identify, logger
 from orderflow.domain import documents
 from orderflow.domain.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RecordReturn, Refusal, decide
-from shipping.domain.carrier_events import Delivered, Dispatched, Lost, Picked, Returned, Told
-from shipping.shipments import order_of
+from shipping.domain.carrier_events import CarrierEvent, Delivered, Dispatched, Lost, Picked, Returned
+from shipping.shipments import order_id_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
 
-class NotAllowed(RuntimeError):
+class CarrierEventRefused(RuntimeError):
     """The order does not allow what the carrier tells, at least not yet."""
 
 
-def record(log: OrderLog, message: Told) -> None:
+def record(log: OrderLog, event: CarrierEvent) -> None:
     """Record what the carrier tells, as of when it says, unless the order knows of it.
 
     Raises:
         UnknownShipment, OrderNotFound: the shipment is not one of ours.
-        NotAllowed: the order's rules refuse it, or the parcel is known with other lines.
+        CarrierEventRefused: the order's rules refuse it, or the parcel is known with other lines.
     """
-    order_id = order_of(message.shipment_id)
+    order_id = order_id_of(event.shipment_id)
     identify(order_id=order_id)
-    if isinstance(message, Picked):
-        logger.info("told by the carrier", what=type(message).__name__)
+    if isinstance(event, Picked):
+        logger.info("told by the carrier", what=type(event).__name__)
         return
-    if message.occurred_at is None:
-        logger.warning("reported_time_unreadable", order_id=order_id, type=type(message).__name__, reported=message.at)
+    if event.occurred_at is None:
+        logger.warning("reported_time_unreadable", order_id=order_id, type=type(event).__name__, reported=event.at)
     read = log.load(order_id, min_version=1)
-    message = _as_recorded(read, message)
-    command = _command(message)
-    order = _recorded(log, read, command, message.occurred_at)
+    event = _with_known_parcel_id(read, event)
+    command = _command(event)
+    order = _recorded(log, read, command, event.occurred_at)
     if isinstance(order, Refusal):
         # What was read was maybe not the latest.
-        order = _recorded(log, log.refresh(read), command, message.occurred_at)
+        order = _recorded(log, log.refresh(read), command, event.occurred_at)
     if isinstance(order, Refusal):
-        raise NotAllowed(order.why)
-    if isinstance(message, Dispatched):
-        _same_lines(order, message)
+        raise CarrierEventRefused(order.why)
+    if isinstance(event, Dispatched):
+        _require_same_lines(order, event)
 
 
 def _recorded(log: OrderLog, order: Order, command: Command, occurred_at: datetime | None) -> Order | Refusal:
@@ -61,7 +61,7 @@ def _recorded(log: OrderLog, order: Order, command: Command, occurred_at: dateti
     return decided if isinstance(decided, Refusal) else order
 
 
-def _as_recorded(order: Order, message: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:
+def _with_known_parcel_id(order: Order, message: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:
     """Return a message with the id of its parcel as the order has it: versions up to 1.0 did not trim ids."""
     if isinstance(message, Returned) or order.parcels.get(message.parcel_id):
         return message
@@ -82,8 +82,8 @@ def _command(message: Dispatched | Delivered | Lost | Returned) -> Command:
             return RecordReturn(return_id)
 
 
-def _same_lines(order: Order, message: Dispatched) -> None:
+def _require_same_lines(order: Order, message: Dispatched) -> None:
     known = next(parcel for parcel in order.parcels if parcel.parcel_id == message.parcel_id)
     if known.lines != message.lines:
         error = f"parcel {message.parcel_id} left before, with other lines"
-        raise NotAllowed(error)
+        raise CarrierEventRefused(error)

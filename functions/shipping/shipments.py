@@ -22,7 +22,7 @@ RecallOutcome = Literal["recalled", "nothing_to_recall", "too_late", "ended"]
 _SOURCE = "shipping"
 
 
-class NotPossible(RuntimeError):
+class InconsistentShipment(RuntimeError):
     """The order or its shipment is not where it has to be: a step was left out, or the two disagree."""
 
 
@@ -35,7 +35,7 @@ def shipment_id(order_id: str) -> str:
     return f"{order_id}:shipment"
 
 
-def order_of(shipment: str) -> str:
+def order_id_of(shipment: str) -> str:
     """Return the id of the order whose shipment has this id.
 
     Raises:
@@ -61,9 +61,9 @@ def request(log: OrderLog, carrier: Carrier, order_id: str) -> None:
     if not is_due(order):
         logger.info("no shipment is due", state=order.state, shipment=order.shipment)
         return
-    shipment = _requested(carrier, order)
+    shipment = _request_from_carrier(carrier, order)
     if shipment.recalled:
-        _not_possible(order, "the carrier has recalled it")
+        _raise_inconsistent(order, "the carrier has recalled it")
     log.record(order, RecordShipment(shipment_id(order_id)), source=_SOURCE)
 
 
@@ -84,31 +84,31 @@ def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
         CarrierUnavailable: the carrier takes no requests.
     """
     order = log.load(order_id)
-    if known := _recalled(order):
+    if known := _known_outcome(order):
         return known
-    shipment = _stopped(carrier, shipment_id(order_id))
+    shipment = _recall_at_carrier(carrier, shipment_id(order_id))
     for parcel in shipment.parcels:
-        order = _dispatched(log, order, parcel)
+        order = _record_dispatch(log, order, parcel)
     if shipment.recalled and remaining(order):
         order = log.record(order, RecordRecall(shipment_id(order_id)), source=_SOURCE)
-        return _recalled(order) or _not_possible(order, "its recall was refused")
+        return _known_outcome(order) or _raise_inconsistent(order, "its recall was refused")
     why = "nothing of the shipment can be stopped any more" if remaining(order) else "everything has left"
     order = log.record(order, FailCancellation(why), source=_SOURCE)
-    return "too_late" if standing(order) == "ended" else _not_possible(order, "its cancellation cannot fail")
+    return "too_late" if standing(order) == "ended" else _raise_inconsistent(order, "its cancellation cannot fail")
 
 
-def _recalled(order: Order) -> RecallOutcome | None:
+def _known_outcome(order: Order) -> RecallOutcome | None:
     """Return what the log says of the order's recall, or None when the carrier is still to be asked."""
     if standing(order) == "ended":
         return "ended"
     if order.state != "cancelling":
-        _not_possible(order, "an order is cancelled before its shipment is recalled")
+        _raise_inconsistent(order, "an order is cancelled before its shipment is recalled")
     if not order.confirmed_at:
         return "nothing_to_recall"
     return "recalled" if order.shipment == "recalled" else None
 
 
-def _requested(carrier: Carrier, order: Order) -> Shipment:
+def _request_from_carrier(carrier: Carrier, order: Order) -> Shipment:
     wanted = shipment_id(order.order_id)
     try:
         return carrier.request(wanted, stock_lines(order), order.shipping_address)
@@ -120,7 +120,7 @@ def _requested(carrier: Carrier, order: Order) -> Shipment:
         return shipment
 
 
-def _stopped(carrier: Carrier, wanted: str) -> Shipment:
+def _recall_at_carrier(carrier: Carrier, wanted: str) -> Shipment:
     try:
         return carrier.recall(wanted)
     except CarrierTimeout:
@@ -131,13 +131,13 @@ def _stopped(carrier: Carrier, wanted: str) -> Shipment:
         return shipment
 
 
-def _dispatched(log: OrderLog, order: Order, parcel: Parcel) -> Order:
+def _record_dispatch(log: OrderLog, order: Order, parcel: Parcel) -> Order:
     after = log.record(order, RecordDispatch(parcel.parcel_id, parcel.lines), source=_SOURCE)
     if all(known.parcel_id != parcel.parcel_id for known in after.parcels):
-        _not_possible(after, f"the carrier says that parcel {parcel.parcel_id} left, which the order does not allow")
+        _raise_inconsistent(after, f"the carrier says that parcel {parcel.parcel_id} left, which the order does not allow")
     return after
 
 
-def _not_possible(order: Order, why: str) -> NoReturn:
+def _raise_inconsistent(order: Order, why: str) -> NoReturn:
     message = f"{order.order_id} is {order.state} with shipment {order.shipment}: {why}"
-    raise NotPossible(message)
+    raise InconsistentShipment(message)

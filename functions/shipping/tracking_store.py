@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shipping.domain.tracking import KEPT, Track, follow
+from shipping.domain.tracking import RETENTION, Track, add_readings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from shipping.domain.carrier_events import InTransit
+    from shipping.domain.carrier_events import TrackingReading
 
 _ATTEMPTS = 5
 _tracks = msgspec.json.Decoder(Track)
 
 
-class TransactionConflict(RuntimeError):
+class TrackConflict(RuntimeError):
     """Others kept changing the same track; trying later helps."""
 
 
-class Tracks:
+class TrackingStore:
     """Tracks on a DynamoDB table, found by shipment and parcel."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -36,7 +36,7 @@ class Tracks:
         answer = self._client.get_item(TableName=self._table, Key=_key(shipment_id, parcel_id), ConsistentRead=True)
         return _tracks.decode(answer["Item"]["track"]["S"]) if "Item" in answer else None  # pyright: ignore[reportTypedDictNotRequiredAccess]
 
-    def add(self, shipment_id: str, parcel_id: str, readings: Sequence[InTransit]) -> None:
+    def add(self, shipment_id: str, parcel_id: str, readings: Sequence[TrackingReading]) -> None:
         """Follow readings of one parcel; each write replaces the very track that it was made of.
 
         Raises:
@@ -44,16 +44,16 @@ class Tracks:
         """
         for _ in range(_ATTEMPTS):
             before = self.load(shipment_id, parcel_id)
-            after = follow(before, readings)
+            after = add_readings(before, readings)
             if after is None or after == before or self._replace(shipment_id, parcel_id, before, after):
                 return
-        raise TransactionConflict(parcel_id)
+        raise TrackConflict(parcel_id)
 
     def _replace(self, shipment_id: str, parcel_id: str, before: Track | None, after: Track) -> bool:
         item: dict[str, Any] = {
             **_key(shipment_id, parcel_id),
             "track": {"S": _text(after)},
-            "expires_at": {"N": str(int((after.at + KEPT).timestamp()))},
+            "expires_at": {"N": str(int((after.at + RETENTION).timestamp()))},
         }
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(parcel_id)"}
         if before:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from jsonschema import Draft4Validator
 
-from fraud.domain import rules
+from fraud.domain import fraud_rules
 from tests.contract.stack import Stack, referred
 
 READERS = {"FraudScreen"}
@@ -73,7 +73,7 @@ def refused(stack: Stack, document: Any, **given: str) -> bool:
 
 def ignored(document: Any) -> bool:
     try:
-        rules.parse_flags(json.dumps(document).encode())
+        fraud_rules.parse_flags(json.dumps(document).encode())
     except msgspec.DecodeError:
         return True
     return False
@@ -85,8 +85,8 @@ def test_the_schema_is_one(stack: Stack) -> None:
 
 def test_every_flag_can_be_set(stack: Stack) -> None:
     assert not refused(stack, ALL)
-    assert rules.parse_flags(json.dumps(ALL).encode()) == rules.Flags(
-        hold_every_order=True, hold_countries=frozenset({"FR", "GB"}), fraud=rules.parse(json.dumps(ALL["fraud"]))
+    assert fraud_rules.parse_flags(json.dumps(ALL).encode()) == fraud_rules.FraudFlags(
+        hold_every_order=True, hold_countries=frozenset({"FR", "GB"}), fraud=fraud_rules.parse_thresholds(json.dumps(ALL["fraud"]))
     )
 
 
@@ -115,10 +115,10 @@ def test_a_provider_can_be_chosen_where_it_is_set_up(stack: Stack) -> None:
 def test_the_schema_and_the_functions_have_the_same_thresholds(stack: Stack) -> None:
     fraud = schema(stack)["properties"]["fraud"]["properties"]
 
-    assert set(fraud) == set(rules.Thresholds.__struct_fields__)
-    assert set(fraud["weights"]["properties"]) == set(rules.Weights.__struct_fields__)
-    assert set(fraud["velocity"]["properties"]) == set(rules.Velocity.__struct_fields__)
-    assert set(schema(stack)["definitions"]["amounts"]["properties"]) == set(rules.AmountLimits.__struct_fields__)
+    assert set(fraud) == set(fraud_rules.Thresholds.__struct_fields__)
+    assert set(fraud["weights"]["properties"]) == set(fraud_rules.Weights.__struct_fields__)
+    assert set(fraud["velocity"]["properties"]) == set(fraud_rules.Velocity.__struct_fields__)
+    assert set(schema(stack)["definitions"]["amounts"]["properties"]) == set(fraud_rules.AmountLimits.__struct_fields__)
 
 
 def test_no_flags_can_be_set(stack: Stack) -> None:
@@ -127,11 +127,11 @@ def test_no_flags_can_be_set(stack: Stack) -> None:
 
 @pytest.mark.parametrize("fraud", ["{}", '{"hold_score": 20, "weights": {"velocity": 1}}'])
 def test_what_flags_leave_out_follows_the_parameters(fraud: str) -> None:
-    assert rules.parse_flags(b"{}", fraud) == rules.Flags(fraud=rules.parse(fraud))
+    assert fraud_rules.parse_flags(b"{}", fraud) == fraud_rules.FraudFlags(fraud=fraud_rules.parse_thresholds(fraud))
     given = json.loads(fraud)
     expected = given | {"refuse_score": 140, "weights": given.get("weights", {}) | {"new_customer": 2}}
     document = {"fraud": {"refuse_score": 140, "weights": {"new_customer": 2}}}
-    assert rules.parse_flags(json.dumps(document).encode(), fraud).fraud == rules.parse(json.dumps(expected))
+    assert fraud_rules.parse_flags(json.dumps(document).encode(), fraud).fraud == fraud_rules.parse_thresholds(json.dumps(expected))
 
 
 def test_a_change_at_once_takes_no_time(stack: Stack) -> None:

@@ -16,11 +16,11 @@ from loyalty.api_models import PointsAnswer
 from orderflow.aws.http import PROBLEM_BASE
 from orders.api_models import CancelOrderRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, SendBackRequest, Timeline
 from reviews.api_models import DecisionRequest, OpenReviews
-from reviews.domain.decisions import Verdict
+from reviews.domain.decisions import Decision
 from tests.contract.stack import Stack
 
 ORDERS = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
-MODELS = {model.__name__: model for model in (*ORDERS, DecisionRequest, OpenReviews, Verdict, PointsAnswer)}
+MODELS = {model.__name__: model for model in (*ORDERS, DecisionRequest, OpenReviews, Decision, PointsAnswer)}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fraud.domain import rules
+from fraud.domain import fraud_rules
 from fraud.handlers import screen_order
 from inventory.domain.stock_rules import SHELVES, shelf
 from inventory.saga_step import INVENTORY
@@ -30,9 +30,9 @@ from orderflow.domain.events import StockLine
 from orderflow.domain.order import stock_lines
 from orders.domain import pricing
 from orders.domain.unpaid_limits import MAX_ORDERS
-from payments.sandbox.provider import Sandbox as PaymentSandbox
+from payments.sandbox.provider import SandboxProvider as PaymentSandbox
 from shipping.carrier import Parcel
-from shipping.sandbox.carrier import Sandbox
+from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, listed, referred
@@ -263,7 +263,7 @@ def messages(*bodies: Any) -> Any:
 
 def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
     """Cancel confirmed orders: one that nothing has left of yet, and one of which the carrier has brought everything away."""
-    carrier = Sandbox("SandboxShipments", observed.aws.dynamodb.client)
+    carrier = SandboxCarrier("SandboxShipments", observed.aws.dynamodb.client)
     for postal_code in ("LS1 1AA", "TIMEOUT-BEFORE"):
         prepared.place(observed.log, f"ord_{postal_code}", postal_code=postal_code)
         observed.step(f"ord_{postal_code}", *steps)
@@ -535,7 +535,7 @@ def observe() -> dict[str, set[Grant]]:
     )
     product = {"name": {"S": "x"}, "unit_price": {"N": "1250"}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
     observed.aws.dynamodb.seed("Catalogue", *({"sku": {"S": sku}, **product} for sku, _ in stock))
-    screen_order.FLAGS = Flags(rules.parse_flags, rules.Flags())
+    screen_order.FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
     every_life(observed)
     every_move_of_stock(observed)
     every_shelf(observed)

@@ -13,9 +13,9 @@ from orderflow.domain import events
 from orderflow.domain.events import Event
 from orderflow.domain.order import Order, fold, marker, remaining
 from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, is_unpaid, units
-from payments.provider import Authorized, Moved
-from payments.sandbox.accounts import Account, holds
-from reviews.domain.decisions import Verdict, verdict
+from payments.provider import Authorized, Movements
+from payments.sandbox.rules import Account, has_uncaptured_amount
+from reviews.domain.decisions import Decision, find_decision
 from shipping.sandbox.rules import Consignment
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
@@ -192,9 +192,9 @@ def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
             continue
         payment = _accounts.decode(item["account"]["S"]).payment
         order_id = item["key"]["S"].partition(":")[0]
-        if isinstance(payment, Authorized) and holds(payment):
+        if isinstance(payment, Authorized) and has_uncaptured_amount(payment):
             held.setdefault(order_id, []).append(payment)
-        yield from _moved(payment if isinstance(payment, Moved) else Moved(), orders.get(order_id, Order(order_id=order_id)))
+        yield from _moved(payment if isinstance(payment, Movements) else Movements(), orders.get(order_id, Order(order_id=order_id)))
     for order_id, order in orders.items():
         there = held.pop(order_id, [])
         wanted = 1 if order.state in HOLDING else 0
@@ -208,7 +208,7 @@ def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
         yield Violation("never more than one authorization, and none that nobody needs", f"of unknown orders: {sorted(held)}")
 
 
-def _moved(payment: Moved, order: Order) -> Iterator[Violation]:
+def _moved(payment: Movements, order: Order) -> Iterator[Violation]:
     left = sum(parcel.amount.amount for parcel in order.parcels)
     back = sum(parcel.amount.amount for parcel in order.parcels if parcel.state == "lost")
     back += sum(one.amount.amount for one in order.returns if one.amount)
@@ -247,7 +247,7 @@ def _shipments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     for order_id, order in orders.items():
         there = rows.get(shipment_id(order_id))
         stopped = bool(order.cancelled) or (order.state == "cancelled" and order.confirmed_at is not None)
-        if order.state == "confirmed" and (order.shipment != "requested" or there is None or not there.taken):
+        if order.state == "confirmed" and (order.shipment != "requested" or there is None or not there.accepted):
             yield Violation("a confirmed order is shipped", f"{order_id}: {order.shipment}, {there}")
         if stopped != (there is not None and there.recalled):
             yield Violation("the carrier has stopped what is cancelled, and nothing else", f"{order.state}: {there}")
@@ -282,11 +282,11 @@ def _reviews(world: World, logs: dict[str, list[tuple[int, Event]]], orders: dic
     for decision, answer in world.reviews.verdicts:
         document = msgspec.json.decode(answer["body"])
         if answer["statusCode"] == 200:
-            standing = verdict(event for _, event in logs[document["order_id"]])
+            standing = find_decision(event for _, event in logs[document["order_id"]])
             if standing is None or decision != standing.decision or document["decided_at"] != rfc3339(standing):
                 yield Violation("a decision that was answered stands", f"{document} and {standing}")
 
 
-def rfc3339(standing: Verdict) -> str:
+def rfc3339(standing: Decision) -> str:
     """Return when something was decided, as answers have it."""
     return msgspec.to_builtins(standing)["decided_at"]

@@ -22,8 +22,8 @@ from orders import api_models
 from orders.catalogue import Catalogue
 from orders.domain import pricing
 from payments.provider import Authorized, Declined
-from payments.sandbox.provider import Sandbox
-from shipping.sandbox.carrier import Sandbox as SandboxCarrier
+from payments.sandbox.provider import SandboxProvider
+from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
 from tests.faults.world import Functions
@@ -32,7 +32,7 @@ DYNAMODB: Any = clients.client("dynamodb")
 BUS: Any = clients.client("events")
 STREAM: Any = clients.client("kinesis")
 STREAM_ONLY = set(ENVIRONMENT["STREAM_ONLY_EVENTS"].split(","))
-PROVIDER = Sandbox("SandboxPayments", DYNAMODB)
+PROVIDER = SandboxProvider("SandboxPayments", DYNAMODB)
 CARRIER = SandboxCarrier("SandboxShipments", DYNAMODB)
 
 

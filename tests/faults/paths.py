@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-import shipping.saga_step
-from fraud.domain import rules
-from fraud.domain.rules import Flags
+import shipping.dependencies
+from fraud.domain import fraud_rules
+from fraud.domain.fraud_rules import FraudFlags
 from fraud.handlers import screen_order
 from inventory.handlers import expire_reservations
 from operations.handlers import recover_orders
@@ -25,11 +25,11 @@ from orderflow.domain.events import StockLine
 from orders.catalogue import Catalogue
 from orders.domain import pricing
 from orders.handlers import place_order
-from payments import saga_step
+from payments import dependencies
 from payments.handlers import authorize_payment, settle_payment, void_payment
 from payments.sandbox import provider
 from shipping.carrier import CarrierRefused, Parcel
-from shipping.domain.carrier_events import Delivered, Dispatched, Lost, Returned, Told
+from shipping.domain.carrier_events import CarrierEvent, Delivered, Dispatched, Lost, Returned
 from shipping.handlers import recall_shipment
 from shipping.handlers import request_shipment as shipping_request
 from shipping.shipments import shipment_id
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     import pytest
 
 MUGS = ({"sku": "MUG-BLUE", "quantity": 2}, {"sku": "FILTER-100", "quantity": 1})
-LENIENT = rules.parse('{"weights": {"new_customer": 0}}')
-REFUSING = rules.parse('{"hold_score": 5, "refuse_score": 10}')
+LENIENT = fraud_rules.parse_thresholds('{"weights": {"new_customer": 0}}')
+REFUSING = fraud_rules.parse_thresholds('{"hold_score": 5, "refuse_score": 10}')
 type Patch = Callable[[Any, str, Any], None]
 type Happens = Callable[[World, str], None]
 
@@ -210,7 +210,7 @@ class Stage:
         world = World(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
         self.patch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", world.aws.dynamodb.client, 60))
         # Read before, as they are in all but one of thousands of orders; test_flags has them read.
-        self.patch.setattr(screen_order, "FLAGS", lambda: Flags(fraud=path.rules))
+        self.patch.setattr(screen_order, "FLAGS", lambda: FraudFlags(fraud=path.rules))
         watched = Watched(PROVIDER, world.around_provider)
         for module in (authorize_payment, settle_payment, void_payment):
             self._replace(module, watched)
@@ -222,8 +222,8 @@ class Stage:
         self.patch.setattr(module, "PROVIDER", provider)
 
 
-PROVIDER = saga_step.PROVIDER
-CARRIER: Any = shipping.saga_step.CARRIER
+PROVIDER = dependencies.PROVIDER
+CARRIER: Any = shipping.dependencies.CARRIER
 
 
 def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -> str:
@@ -273,7 +273,7 @@ def tell(world: World, order_id: str, kind: type[Dispatched | Delivered | Lost],
         bring(world, kind(message_id=message_id, shipment_id=shipment_id(order_id), at=just_now(), parcel_id=parcel_id, **more))
 
 
-def bring(world: World, message: Told) -> None:
+def bring(world: World, message: CarrierEvent) -> None:
     """Have the carrier send the message, until it is taken."""
     world.tell(msgspec.json.encode(message))
 

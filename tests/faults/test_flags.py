@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fraud.domain import rules
+from fraud.domain import fraud_rules
 from fraud.handlers import screen_order
 from orderflow.aws.flags import Flags
 from orderflow.aws.order_log import OrderLog
@@ -19,9 +19,9 @@ READ = [path for path in PATHS if path.name in {"confirmed", "held for review"}]
 CONFIRMED = next(path for path in PATHS if path.name == "confirmed")
 
 
-def unread(path: Path) -> Flags[rules.Flags]:
+def unread(path: Path) -> Flags[fraud_rules.FraudFlags]:
     """Return the flags of a new process."""
-    return Flags(rules.parse_flags, rules.Flags(fraud=path.rules))
+    return Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags(fraud=path.rules))
 
 
 def cold(stage: Stage, path: Path, disturbance: Disturbance) -> World:

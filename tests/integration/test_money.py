@@ -22,7 +22,7 @@ from orderflow.domain.events import EventData
 from orderflow.domain.money import Money
 from payments import settlement_service
 from payments.provider import Authorized, Voided
-from payments.sandbox.provider import Sandbox
+from payments.sandbox.provider import SandboxProvider
 from tests.integration.world import World, eventually, postings
 
 # A secret of Standard Webhooks is base64.
@@ -40,8 +40,8 @@ class Provider:
     target: Target
 
     @cached_property
-    def sandbox(self) -> Sandbox:
-        return Sandbox(self.target.resources["SandboxPayments"], self.target.client("dynamodb"))
+    def sandbox(self) -> SandboxProvider:
+        return SandboxProvider(self.target.resources["SandboxPayments"], self.target.client("dynamodb"))
 
     @cached_property
     def secret(self) -> str:

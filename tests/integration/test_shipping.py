@@ -17,7 +17,7 @@ from orderflow.domain import events
 from orderflow.domain.commands import RequestCancellation
 from shipping.carrier import CarrierRefused
 from shipping.shipments import shipment_id
-from shipping.tracking_store import Tracks
+from shipping.tracking_store import TrackingStore
 from tests.integration.world import World, eventually
 
 # A secret of Standard Webhooks is base64.
@@ -170,7 +170,7 @@ def test_readings_are_summed_up_and_do_not_lengthen_the_log(world: World, carrie
     order_id = requested(world, (world.product(), 1))
     parcel = carrier.dispatch(order_id)
     has(world, order_id, "ShipmentDispatched")
-    tracks = Tracks(world.table("Tracking"), world.dynamodb)
+    tracks = TrackingStore(world.table("Tracking"), world.dynamodb)
 
     carrier.readings(order_id, parcel, range(30, 60))
 

@@ -22,7 +22,7 @@ from devtools.web import Answer
 from inventory.domain.stock_rules import SHELVES
 from orderflow.domain import events
 from payments.provider import Authorized
-from payments.sandbox.accounts import Account
+from payments.sandbox.rules import Account
 from tests.integration.capabilities import missing
 
 # Seconds that an order without a fault may take, by target, on a busy machine: LocalStack starts a container for each function.

@@ -15,8 +15,8 @@ import requests
 import stripe
 
 from payments.provider import PaymentProvider
-from payments.sandbox.provider import Sandbox
-from payments.stripe.provider import Stripe, connected
+from payments.sandbox.provider import SandboxProvider
+from payments.stripe.provider import StripeProvider, create_client
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Index, Table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,9 +80,9 @@ def database() -> FakeDynamoDB:
 
 
 @pytest.fixture
-def through_stripe(localstripe: str, wire: Wire, database: FakeDynamoDB) -> Stripe:
+def through_stripe(localstripe: str, wire: Wire, database: FakeDynamoDB) -> StripeProvider:
     """Payments by Stripe, which is localstripe."""
-    return Stripe(lambda: connected("sk_test_123456", localstripe, wire), "payments", database.client)
+    return StripeProvider(lambda: create_client("sk_test_123456", localstripe, wire), "payments", database.client)
 
 
 @pytest.fixture(params=["sandbox", "stripe"])
@@ -101,7 +101,7 @@ def subject(request: pytest.FixtureRequest, database: FakeDynamoDB) -> Subject:
             "refund_fails": "tok_refund_fails",
             "refund_fails_later": "tok_refund_fails_later",
         }
-        sandbox = Sandbox("payments", database.client)
+        sandbox = SandboxProvider("payments", database.client)
         return Subject(sandbox, tokens, lambda: None, sandbox.conclude_refunds)
     address = request.getfixturevalue("localstripe")
     tokens = {

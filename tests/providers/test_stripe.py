@@ -23,8 +23,8 @@ from payments.provider import (
     ProviderUnavailable,
     Voided,
 )
-from payments.stripe.mapping import BY_HAND
-from payments.stripe.provider import Stripe, connected
+from payments.stripe.mapping import MANUAL
+from payments.stripe.provider import StripeProvider, create_client
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Table, answer_lost
 from tests.providers.conftest import Wire
 
@@ -36,7 +36,7 @@ FAULTS = (ProviderTimeout, ProviderUnavailable)
 @pytest.fixture
 def account(localstripe: str, wire: Wire) -> stripe.V1Services:
     """The account as its owner sees it on Stripe's pages."""
-    return connected("sk_test_123456", localstripe, wire).v1
+    return create_client("sk_test_123456", localstripe, wire).v1
 
 
 def euros(amount: int) -> Money:
@@ -74,7 +74,7 @@ def answering(status: int, error: dict[str, Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_lost_answer_leaves_one_authorization(
-    through_stripe: Stripe, account: stripe.V1Services, wire: Wire, key: str, moment: str, number: int
+    through_stripe: StripeProvider, account: stripe.V1Services, wire: Wire, key: str, moment: str, number: int
 ) -> None:
     setattr(wire, moment, once(number, lost))
 
@@ -84,7 +84,7 @@ def test_a_lost_answer_leaves_one_authorization(
     assert [intent.status for intent in intents(account, key)] == ["requires_capture"]
 
 
-def test_a_lost_answer_is_found_by_looking_up(through_stripe: Stripe, wire: Wire, key: str) -> None:
+def test_a_lost_answer_is_found_by_looking_up(through_stripe: StripeProvider, wire: Wire, key: str) -> None:
     wire.after = once(2, lost)
     with pytest.raises(ProviderTimeout):
         through_stripe.authorize(key, VISA, TOTAL)
@@ -93,7 +93,7 @@ def test_a_lost_answer_is_found_by_looking_up(through_stripe: Stripe, wire: Wire
 
 
 def test_an_intent_whose_number_was_lost_never_holds_anything(
-    through_stripe: Stripe, account: stripe.V1Services, database: FakeDynamoDB, wire: Wire, key: str
+    through_stripe: StripeProvider, account: stripe.V1Services, database: FakeDynamoDB, wire: Wire, key: str
 ) -> None:
     wire.after = once(1, lost)
     with pytest.raises(ProviderTimeout):
@@ -107,7 +107,7 @@ def test_an_intent_whose_number_was_lost_never_holds_anything(
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_void_in_the_midst_of_authorizing_leaves_nothing_held(
-    through_stripe: Stripe, account: stripe.V1Services, wire: Wire, key: str, number: int
+    through_stripe: StripeProvider, account: stripe.V1Services, wire: Wire, key: str, number: int
 ) -> None:
     def void(_: str, __: str) -> None:
         wire.before = wire.after = lambda _, __: None
@@ -123,7 +123,7 @@ def test_a_void_in_the_midst_of_authorizing_leaves_nothing_held(
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_lost_answer_leaves_one_capture(through_stripe: Stripe, wire: Wire, key: str, moment: str, number: int) -> None:
+def test_a_lost_answer_leaves_one_capture(through_stripe: StripeProvider, wire: Wire, key: str, moment: str, number: int) -> None:
     through_stripe.authorize(key, VISA, TOTAL)
     setattr(wire, moment, once(number, lost))
 
@@ -136,7 +136,7 @@ def test_a_lost_answer_leaves_one_capture(through_stripe: Stripe, wire: Wire, ke
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_lost_answer_leaves_one_refund(through_stripe: Stripe, wire: Wire, key: str, moment: str, number: int) -> None:
+def test_a_lost_answer_leaves_one_refund(through_stripe: StripeProvider, wire: Wire, key: str, moment: str, number: int) -> None:
     through_stripe.authorize(key, VISA, TOTAL)
     through_stripe.capture(key, f"{key}:c", euros(900))
     setattr(wire, moment, once(number, lost))
@@ -151,7 +151,9 @@ def test_a_lost_answer_leaves_one_refund(through_stripe: Stripe, wire: Wire, key
 @pytest.mark.parametrize("captured", [0, 900])
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_lost_answer_leaves_nothing_held(through_stripe: Stripe, wire: Wire, key: str, captured: int, moment: str, number: int) -> None:
+def test_a_lost_answer_leaves_nothing_held(
+    through_stripe: StripeProvider, wire: Wire, key: str, captured: int, moment: str, number: int
+) -> None:
     through_stripe.authorize(key, VISA, TOTAL)
     if captured:
         through_stripe.capture(key, f"{key}:c", euros(captured))
@@ -165,7 +167,7 @@ def test_a_lost_answer_leaves_nothing_held(through_stripe: Stripe, wire: Wire, k
 
 @pytest.mark.parametrize("operation", ["GetItem", "PutItem"])
 def test_a_table_that_does_not_answer_is_unavailability(
-    through_stripe: Stripe, account: stripe.V1Services, database: FakeDynamoDB, key: str, operation: str
+    through_stripe: StripeProvider, account: stripe.V1Services, database: FakeDynamoDB, key: str, operation: str
 ) -> None:
     def lose(name: str, _: Any) -> None:
         if name == operation:
@@ -180,7 +182,9 @@ def test_a_table_that_does_not_answer_is_unavailability(
     assert [intent.status for intent in intents(account, key)] == ["requires_capture"]
 
 
-def test_the_usual_payment_takes_two_requests_and_two_calls(through_stripe: Stripe, database: FakeDynamoDB, wire: Wire, key: str) -> None:
+def test_the_usual_payment_takes_two_requests_and_two_calls(
+    through_stripe: StripeProvider, database: FakeDynamoDB, wire: Wire, key: str
+) -> None:
     asked: list[str] = []
     wire.before = lambda method, path: asked.append(f"{method} {path.split('/')[-1]}")
 
@@ -190,7 +194,7 @@ def test_the_usual_payment_takes_two_requests_and_two_calls(through_stripe: Stri
     assert database.calls == {"GetItem": 1, "PutItem": 1}
 
 
-def test_a_card_without_captures_in_parts_gives_the_rest_back_at_the_first(through_stripe: Stripe, key: str) -> None:
+def test_a_card_without_captures_in_parts_gives_the_rest_back_at_the_first(through_stripe: StripeProvider, key: str) -> None:
     through_stripe.authorize(key, "pm_card_credit_disableEnterpriseCardFeatures", TOTAL)
     capture = through_stripe.capture(key, f"{key}:c1", euros(900))
 
@@ -205,19 +209,19 @@ def test_a_card_without_captures_in_parts_gives_the_rest_back_at_the_first(throu
     ("token", "code"),
     [("pm_card_visa_chargeDeclinedStolenCard", "card_declined"), ("pm_card_authenticationRequired", "authentication_required")],
 )
-def test_a_decline_says_what_the_customer_may_know(through_stripe: Stripe, key: str, token: str, code: str) -> None:
+def test_a_decline_says_what_the_customer_may_know(through_stripe: StripeProvider, key: str, token: str, code: str) -> None:
     assert through_stripe.authorize(key, token, TOTAL) == Declined(code)
     assert through_stripe.look_up(key) == Declined(code)
 
 
-def test_refusal_of_our_own_parameters_is_a_fault(through_stripe: Stripe, key: str) -> None:
+def test_refusal_of_our_own_parameters_is_a_fault(through_stripe: StripeProvider, key: str) -> None:
     with pytest.raises(ProviderRefused, match="not_accepted"):
         through_stripe.authorize(key, "pm_card_ours", TOTAL)
     assert through_stripe.look_up(key) is None
 
 
 @pytest.fixture
-def bank(localstripe: str, through_stripe: Stripe, key: str) -> Callable[..., dict[str, Any]]:
+def bank(localstripe: str, through_stripe: StripeProvider, key: str) -> Callable[..., dict[str, Any]]:
     """Dispute a captured payment, or decide on a dispute (by its id), and return it."""
     payment = through_stripe.authorize(key, VISA, TOTAL)
     assert isinstance(payment, Authorized)
@@ -230,16 +234,16 @@ def bank(localstripe: str, through_stripe: Stripe, key: str) -> Callable[..., di
     return disputed
 
 
-def said(through_stripe: Stripe, dispute: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
+def said(through_stripe: StripeProvider, dispute: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
     """Return what an event about a dispute tells: the kinds of messages, and the outcome."""
     event = {"id": "evt_1", "type": f"charge.dispute.{kind}", "data": {"object": {**dispute, "metadata": {}}}}
-    return [(type(one).__name__, getattr(one, "outcome", None)) for one in through_stripe.told(json.dumps(event))]
+    return [(type(one).__name__, getattr(one, "outcome", None)) for one in through_stripe.parse_webhook(json.dumps(event))]
 
 
 OPEN: list[tuple[str, Any]] = [("Disputed", None), ("Reopened", None)]
 
 
-def test_event_about_a_dispute_tells_how_it_stands_now(through_stripe: Stripe, bank: Callable[..., dict[str, Any]]) -> None:
+def test_event_about_a_dispute_tells_how_it_stands_now(through_stripe: StripeProvider, bank: Callable[..., dict[str, Any]]) -> None:
     inquiry = bank("warning_needs_response")
     assert said(through_stripe, inquiry, "created") == []
     escalated = bank("needs_response", dispute=inquiry["id"], withdrawn=2500)
@@ -265,7 +269,7 @@ def test_event_about_a_dispute_tells_how_it_stands_now(through_stripe: Stripe, b
     ],
 )
 def test_money_decides_where_the_status_of_a_dispute_does_not(
-    through_stripe: Stripe,
+    through_stripe: StripeProvider,
     bank: Callable[..., dict[str, Any]],
     status: str,
     withdrawn: int,
@@ -276,7 +280,7 @@ def test_money_decides_where_the_status_of_a_dispute_does_not(
     assert ("dispute_status_unknown" in [line["message"] for line in logged()]) == (status == "arbitration")
 
 
-def test_all_disputes_of_a_payment_are_found(through_stripe: Stripe, bank: Callable[..., dict[str, Any]], key: str) -> None:
+def test_all_disputes_of_a_payment_are_found(through_stripe: StripeProvider, bank: Callable[..., dict[str, Any]], key: str) -> None:
     first, second = bank("lost", withdrawn=2600, amount=2600, currency="usd"), bank("needs_response", withdrawn=100, amount=100)
 
     found = through_stripe.disputes(key)
@@ -287,14 +291,14 @@ def test_all_disputes_of_a_payment_are_found(through_stripe: Stripe, bank: Calla
     assert through_stripe.disputes("ord_unknown:authorize") == []
 
 
-def test_disputed_payment_is_among_those_of_the_day(through_stripe: Stripe, bank: Callable[..., dict[str, Any]], key: str) -> None:
+def test_disputed_payment_is_among_those_of_the_day(through_stripe: StripeProvider, bank: Callable[..., dict[str, Any]], key: str) -> None:
     today = datetime.now(UTC).date()
     bank("needs_response", withdrawn=2500)
 
     assert [*through_stripe.recent(today)].count(key) == 2
 
 
-def test_what_was_done_by_hand_is_seen(through_stripe: Stripe, account: stripe.V1Services, key: str) -> None:
+def test_what_was_done_by_hand_is_seen(through_stripe: StripeProvider, account: stripe.V1Services, key: str) -> None:
     through_stripe.authorize(key, VISA, TOTAL)
     [intent] = intents(account, key)
     account.payment_intents.capture(intent.id, {"amount_to_capture": 1000, "final_capture": False})
@@ -303,21 +307,23 @@ def test_what_was_done_by_hand_is_seen(through_stripe: Stripe, account: stripe.V
     payment = through_stripe.look_up(key)
 
     assert isinstance(payment, Authorized)
-    assert [(one.key, one.amount) for one in (*payment.captures, *payment.refunds)] == [(BY_HAND, euros(1000)), (BY_HAND, euros(300))]
+    assert [(one.key, one.amount) for one in (*payment.captures, *payment.refunds)] == [(MANUAL, euros(1000)), (MANUAL, euros(300))]
 
 
-def test_another_stack_in_the_same_account_has_payments_of_its_own(through_stripe: Stripe, localstripe: str, wire: Wire, key: str) -> None:
+def test_another_stack_in_the_same_account_has_payments_of_its_own(
+    through_stripe: StripeProvider, localstripe: str, wire: Wire, key: str
+) -> None:
     database = FakeDynamoDB(Table("other", {"key": "S"}))
-    other = Stripe(lambda: connected("sk_test_123456", localstripe, wire), "other", database.client)
+    other = StripeProvider(lambda: create_client("sk_test_123456", localstripe, wire), "other", database.client)
 
     payments: set[Payment] = {through_stripe.authorize(key, VISA, TOTAL), other.authorize(key, VISA, TOTAL)}
 
     assert len(payments) == 2
 
 
-def test_a_payment_is_found_by_its_number_at_stripe(through_stripe: Stripe, localstripe: str, wire: Wire, key: str) -> None:
+def test_a_payment_is_found_by_its_number_at_stripe(through_stripe: StripeProvider, localstripe: str, wire: Wire, key: str) -> None:
     payment = through_stripe.authorize(key, VISA, TOTAL)
-    other = Stripe(lambda: connected("sk_test_123456", localstripe, wire), "other", FakeDynamoDB().client)
+    other = StripeProvider(lambda: create_client("sk_test_123456", localstripe, wire), "other", FakeDynamoDB().client)
 
     assert isinstance(payment, Authorized)
     assert through_stripe.key_of(payment.authorization_id) == key
@@ -338,7 +344,7 @@ def test_a_payment_is_found_by_its_number_at_stripe(through_stripe: Stripe, loca
     ],
 )
 def test_what_stripe_says_no_to(
-    through_stripe: Stripe,
+    through_stripe: StripeProvider,
     wire: Wire,
     key: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -352,7 +358,7 @@ def test_what_stripe_says_no_to(
         through_stripe.authorize(key, VISA, TOTAL)
 
 
-def test_reading_leaves_no_effect_in_doubt(through_stripe: Stripe, wire: Wire, key: str) -> None:
+def test_reading_leaves_no_effect_in_doubt(through_stripe: StripeProvider, wire: Wire, key: str) -> None:
     through_stripe.authorize(key, VISA, TOTAL)
     wire.before = lost
 
@@ -362,7 +368,7 @@ def test_reading_leaves_no_effect_in_doubt(through_stripe: Stripe, wire: Wire, k
 
 def test_a_key_that_is_refused_is_read_anew(localstripe: str, wire: Wire, database: FakeDynamoDB, key: str) -> None:
     keys = iter(["revoked", "sk_test_123456", "never read"])
-    provider = Stripe(lambda: connected(next(keys), localstripe, wire), "payments", database.client)
+    provider = StripeProvider(lambda: create_client(next(keys), localstripe, wire), "payments", database.client)
     with pytest.raises(ProviderUnavailable):
         provider.authorize(key, VISA, TOTAL)
 
@@ -371,7 +377,12 @@ def test_a_key_that_is_refused_is_read_anew(localstripe: str, wire: Wire, databa
 
 
 def test_tokens_are_in_no_log_line_no_error_and_no_table(
-    through_stripe: Stripe, database: FakeDynamoDB, wire: Wire, key: str, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[Any]]
+    through_stripe: StripeProvider,
+    database: FakeDynamoDB,
+    wire: Wire,
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Callable[[], list[Any]],
 ) -> None:
     error = {"type": "invalid_request_error", "code": "parameter_unknown", "message": "No such PaymentMethod: 'pm_secret'"}
     through_stripe.authorize(key, "pm_secret", TOTAL)

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from fraud import screening
-from fraud.domain import rules
-from fraud.store import OrderTimes
+from fraud.domain import fraud_rules
+from fraud.order_history import OrderHistory
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.flags import Flags
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-TIMES = OrderTimes(settings.required("FRAUD_TABLE"), client("dynamodb"))
+TIMES = OrderHistory(settings.required("FRAUD_TABLE"), client("dynamodb"))
 RULES = settings.optional("FRAUD_RULES", "{}")
-FLAGS = Flags(partial(rules.parse_flags, fraud=RULES), rules.Flags(fraud=rules.parse(RULES)))
+FLAGS = Flags(partial(fraud_rules.parse_flags, fraud=RULES), fraud_rules.FraudFlags(fraud=fraud_rules.parse_thresholds(RULES)))
 
 
 class Step(TypedDict):
@@ -33,7 +33,7 @@ class Step(TypedDict):
 class Result(TypedDict):
     """What the step answers; the saga's Choice reads it."""
 
-    outcome: screening.Outcome
+    outcome: screening.ScreenOutcome
 
 
 @observed

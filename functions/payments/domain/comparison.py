@@ -6,46 +6,46 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from payments.domain import settlement
-from payments.provider import Authorized, Moved, Payment
+from payments.domain import amounts_due
+from payments.provider import Authorized, Movements, Payment
 
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
 # The saga has such orders in hand: one side may be a step ahead of the other.
-IN_WORK = {"new", "placed", "held", "failing", "cancelling"}
+IN_PROGRESS = {"new", "placed", "held", "failing", "cancelling"}
 
 
 class Difference(Struct, frozen=True):
     """One thing that the provider has otherwise than the log; amounts are minor units."""
 
-    what: str
+    field: str
     provider: str | int | bool | None
     log: str | int | bool | None
 
 
 def differences(order: Order, payment: Payment | None) -> tuple[Difference, ...]:
     """Return in what the two differ; nothing for an order that the saga has in hand."""
-    if order.state in IN_WORK:
+    if order.state in IN_PROGRESS:
         return ()
-    there, here = _of_provider(payment), _of_log(order)
+    there, here = _provider_view(payment), _log_view(order)
     return tuple(Difference(what, there[what], here[what]) for what in here if there[what] != here[what])
 
 
-def unpaid(order: Order, payment: Payment | None) -> tuple[Difference, ...]:
+def unpaid_difference(order: Order, payment: Payment | None) -> tuple[Difference, ...]:
     """Return what is owed to the customer and not refunded, after everything due was done: pending, failed, or beyond a bound.
 
     While a dispute is open that is as it should be.
     """
-    owed = settlement.unpaid(order) + sum(one.amount.amount for one in settlement.due(order) if isinstance(one, settlement.Refund))
-    if order.state in IN_WORK or not owed:
+    owed = amounts_due.unpaid(order) + sum(one.amount.amount for one in amounts_due.due(order) if isinstance(one, amounts_due.Refund))
+    if order.state in IN_PROGRESS or not owed:
         return ()
-    pending = payment.refunds if isinstance(payment, Moved) else ()
+    pending = payment.refunds if isinstance(payment, Movements) else ()
     return (Difference("owed", sum(one.amount.amount for one in pending if one.status == "pending"), owed),)
 
 
-def _of_provider(payment: Payment | None) -> dict[str, str | int | bool | None]:
-    moved = payment if isinstance(payment, Moved) else Moved()
+def _provider_view(payment: Payment | None) -> dict[str, str | int | bool | None]:
+    moved = payment if isinstance(payment, Movements) else Movements()
     return {
         "authorization": getattr(payment, "authorization_id", None),
         "captured": moved.captured,
@@ -54,7 +54,7 @@ def _of_provider(payment: Payment | None) -> dict[str, str | int | bool | None]:
     }
 
 
-def _of_log(order: Order) -> dict[str, str | int | bool | None]:
+def _log_view(order: Order) -> dict[str, str | int | bool | None]:
     return {
         "authorization": order.authorization_id,
         "captured": order.captured,

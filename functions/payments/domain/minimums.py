@@ -26,7 +26,7 @@ _MINIMUMS = {
 }
 
 
-def refusal(amount: Money) -> str | None:
+def decline_code(amount: Money) -> str | None:
     """Return why an amount cannot be charged, None for one that can be; where no minimum is published, for anything above zero."""
     if amount.amount < _MINIMUMS.get(amount.currency, 1):
         return AMOUNT_TOO_SMALL

@@ -17,32 +17,32 @@ from orderflow.domain.money import Money
 Id = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
-class Message(Struct, frozen=True, tag_field="type"):
+class WebhookEventBase(Struct, frozen=True, tag_field="type"):
     """The base of every message; `message_id` is the same however often it is sent."""
 
     message_id: Id
     payment: Id
 
 
-class Captured(Message, frozen=True, tag="payment.captured"):
+class Captured(WebhookEventBase, frozen=True, tag="payment.captured"):
     """Money was taken under `capture_id`."""
 
     capture_id: Id
 
 
-class Refunded(Message, frozen=True, tag="payment.refunded"):
+class Refunded(WebhookEventBase, frozen=True, tag="payment.refunded"):
     """Money was given back, asked for under the idempotency key `key`."""
 
     key: Id
 
 
-class RefundFailed(Message, frozen=True, tag="refund.failed"):
+class RefundFailed(WebhookEventBase, frozen=True, tag="refund.failed"):
     """A refund under the idempotency key `key`, which was accepted, failed: the customer does not have the money."""
 
     key: Id
 
 
-class Disputed(Message, frozen=True, tag="dispute.created"):
+class Disputed(WebhookEventBase, frozen=True, tag="dispute.created"):
     """The customer's bank took money back, in whatever currency, at the time `at` where that is known."""
 
     dispute_id: Id
@@ -57,7 +57,7 @@ class Disputed(Message, frozen=True, tag="dispute.created"):
             raise ValueError(message)
 
 
-class Decided(Message, frozen=True, tag="dispute.closed"):
+class Decided(WebhookEventBase, frozen=True, tag="dispute.closed"):
     """A dispute was decided for us (`won`) or for the customer (`lost`), at last if there are several decisions.
 
     Decisions that name the time `at` which they were made can arrive in any order; without it the last to arrive counts.
@@ -68,17 +68,17 @@ class Decided(Message, frozen=True, tag="dispute.closed"):
     at: Moment | None = None
 
 
-class Reopened(Message, frozen=True, tag="dispute.reopened"):
+class Reopened(WebhookEventBase, frozen=True, tag="dispute.reopened"):
     """A decided dispute is undecided again, because of an appeal."""
 
     dispute_id: Id
     at: Moment | None = None
 
 
-class Expired(Message, frozen=True, tag="authorization.expired"):
+class Expired(WebhookEventBase, frozen=True, tag="authorization.expired"):
     """What was not captured is no longer held."""
 
 
-type Notice = Captured | Refunded | RefundFailed | Disputed | Decided | Reopened | Expired
+type WebhookEvent = Captured | Refunded | RefundFailed | Disputed | Decided | Reopened | Expired
 
-notices: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
+webhook_event_decoder: msgspec.json.Decoder[WebhookEvent] = msgspec.json.Decoder(WebhookEvent)

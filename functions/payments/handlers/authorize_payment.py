@@ -9,7 +9,7 @@ from orderflow.aws.clients import client
 from orderflow.aws.observability import observed
 from orderflow.aws.payment_tokens import PaymentTokens
 from payments import settlement_service
-from payments.saga_step import LOG, PROVIDER, Step
+from payments.dependencies import LOG, PROVIDER, Step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

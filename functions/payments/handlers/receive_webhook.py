@@ -15,13 +15,13 @@ from orderflow.aws.http import ApiEvent, Response, answer, api, document_of, hea
 from orderflow.aws.webhooks import Secret, raw_body, secrets_of, unsigned, verified_body
 from orderflow.domain import documents
 from payments.domain import webhook_events
-from payments.providers import StripeSecret
+from payments.provider_factory import StripeSecret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STRIPES_HEADER = "Stripe-Signature"
-REFUSED = "this is no event that Stripe signed just now"
+STRIPE_SIGNATURE_HEADER = "Stripe-Signature"
+INVALID_SIGNATURE = "this is no event that Stripe signed just now"
 
 SQS = client("sqs")
 SECRET = Secret(settings.required("PAYMENTS_WEBHOOK_SECRET"), client("secretsmanager"))
@@ -34,38 +34,38 @@ def handler(event: ApiEvent) -> Response:
     return ACCEPT(event)
 
 
-def ours(event: ApiEvent) -> Response:
+def accept_signed_event(event: ApiEvent) -> Response:
     """Keep a message that is signed and worded in our way."""
     document = documents.cleaned(document_of(verified_body(event, SECRET)))
     # An alias has to be named: it is a union of messages.
-    return _kept(document, shaped(document, webhook_events.Notice.__value__).message_id)
+    return _enqueue(document, shaped(document, webhook_events.WebhookEvent.__value__).message_id)
 
 
-def stripes() -> Callable[[ApiEvent], Response]:
+def stripe_acceptor() -> Callable[[ApiEvent], Response]:
     """Return what keeps an event that Stripe signed, if it concerns a payment."""
-    from payments.stripe.webhook_events import NotFromStripe, StripeEvent, essence, notice  # noqa: PLC0415 - 0.5 s that only its users shall pay
+    from payments.stripe.webhook_events import InvalidStripeEvent, StripeEvent, redacted, verify_and_parse  # noqa: PLC0415 - 0.5 s that only its users shall pay
 
     def keep(event: ApiEvent) -> Response:
         body = raw_body(event)
-        signature = header(event, STRIPES_HEADER)
+        signature = header(event, STRIPE_SIGNATURE_HEADER)
         if not signature:
             # Before the secret is fetched, which an unsigned message is not worth.
-            raise unsigned(REFUSED, f"the header {STRIPES_HEADER} is missing")
+            raise unsigned(INVALID_SIGNATURE, f"the header {STRIPE_SIGNATURE_HEADER} is missing")
         secret = msgspec.json.decode(SECRET(), type=StripeSecret).webhook_secret
         try:
-            told = notice(body, signature, secrets_of(secret))
-        except NotFromStripe as refused:
-            raise unsigned(REFUSED, str(refused)) from None
+            told = verify_and_parse(body, signature, secrets_of(secret))
+        except InvalidStripeEvent as refused:
+            raise unsigned(INVALID_SIGNATURE, str(refused)) from None
         if told is None:
             return answer(202, {"message_id": msgspec.json.decode(body, type=StripeEvent).id})
-        return _kept(documents.cleaned(msgspec.json.decode(essence(body))), told.message_id)
+        return _enqueue(documents.cleaned(msgspec.json.decode(redacted(body))), told.message_id)
 
     return keep
 
 
-ACCEPT = stripes() if settings.required("PAYMENT_PROVIDER") == "stripe" else ours
+ACCEPT = stripe_acceptor() if settings.required("PAYMENT_PROVIDER") == "stripe" else accept_signed_event
 
 
-def _kept(document: Any, message_id: str) -> Response:
+def _enqueue(document: Any, message_id: str) -> Response:
     SQS.send_message(QueueUrl=QUEUE_URL, MessageBody=documents.encode(document))
     return answer(202, {"message_id": message_id})

@@ -10,7 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from orderflow.aws.observability import add_nonzero_metric, observed
 from payments import reconciliation
-from payments.saga_step import LOG, PROVIDER
+from payments.dependencies import LOG, PROVIDER
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orderflow.aws.batch import PartialFailures, each_order
 from orderflow.aws.observability import observed
 from payments import settlement_service
-from payments.saga_step import LOG, PROVIDER
+from payments.dependencies import LOG, PROVIDER
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

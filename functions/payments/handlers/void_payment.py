@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from orderflow.aws.observability import observed
 from payments import settlement_service
-from payments.saga_step import LOG, PROVIDER, Step
+from payments.dependencies import LOG, PROVIDER, Step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

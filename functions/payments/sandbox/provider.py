@@ -41,8 +41,8 @@ from msgspec import Struct
 
 from payments.domain import webhook_events
 from payments.provider import Capture, Contradiction, Payment, ProviderRefused, ProviderTimeout, ProviderUnavailable, Refund, Voided
-from payments.sandbox import accounts
-from payments.sandbox.accounts import Account
+from payments.sandbox import rules
+from payments.sandbox.rules import Account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ _ATTEMPTS = 10
 _accounts = msgspec.json.Decoder(Account)
 
 
-class Stored(Struct, frozen=True):
+class StoredAccount(Struct, frozen=True):
     """An account with the number of its revision and the day of its first one; revision 0 is a key that nothing is known of."""
 
     account: Account | None = None
@@ -66,7 +66,7 @@ class Stored(Struct, frozen=True):
     day: str = ""
 
 
-class Sandbox:
+class SandboxProvider:
     """A PaymentProvider on a DynamoDB table."""
 
     def __init__(self, table: str, client: DynamoDBClient, *, slow_seconds: float = 2) -> None:
@@ -77,19 +77,19 @@ class Sandbox:
 
     def authorize(self, key: str, token: str, amount: Money) -> Payment:
         """Hold `amount`, as PaymentProvider.authorize says."""
-        if token == accounts.UNAVAILABLE:
+        if token == rules.UNAVAILABLE:
             raise ProviderUnavailable
-        if token == accounts.SLOW:
+        if token == rules.SLOW:
             time.sleep(self._slow_seconds)
-        before, after = self._change(key, Stored(), lambda account: accounts.authorize(account, key, token, amount))
-        if after.payment is None or (token == accounts.TIMEOUT_AFTER and before is None):
+        before, after = self._change(key, StoredAccount(), lambda account: rules.authorize(account, key, token, amount))
+        if after.payment is None or (token == rules.TIMEOUT_AFTER and before is None):
             raise ProviderTimeout
         return after.payment
 
     def capture(self, payment_key: str, key: str, amount: Money) -> Capture:
         """Take a part of the payment, as PaymentProvider.capture says."""
-        after = self._request(payment_key, "capture", lambda account: accounts.capture(account, key, amount))
-        match accounts.movement(after, key), after.payment:
+        after = self._request(payment_key, "capture", lambda account: rules.capture(account, key, amount))
+        match rules.find_movement(after, key), after.payment:
             case Capture() as capture, _:
                 return capture
             case _, Voided():
@@ -100,38 +100,38 @@ class Sandbox:
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
         """Give captured money back, as PaymentProvider.refund says."""
         self._list(payment_key)
-        after = self._request(payment_key, "refund", lambda account: accounts.refund(account, key, amount))
-        given = accounts.movement(after, key)
+        after = self._request(payment_key, "refund", lambda account: rules.refund(account, key, amount))
+        given = rules.find_movement(after, key)
         if not isinstance(given, Refund):
             raise ProviderTimeout
         return given
 
     def void(self, payment_key: str) -> Payment:
         """Give back what is still held, as PaymentProvider.void says."""
-        after = self._request(payment_key, "void", accounts.void)
-        if after.payment is None or accounts.holds(after.payment):
+        after = self._request(payment_key, "void", rules.void)
+        if after.payment is None or rules.has_uncaptured_amount(after.payment):
             raise ProviderTimeout
         return after.payment
 
     def expire(self, payment_key: str) -> None:
         """Let a hold lapse, as a bank does after about a week; for tests and trials, no provider offers it."""
-        self._change(payment_key, self._read(payment_key), accounts.expire)
+        self._change(payment_key, self._read(payment_key), rules.expire)
 
     def conclude_refunds(self, payment_key: str) -> None:
         """Have the bank deal with the refunds of a payment, as `accounts.conclude_refunds` says; for tests and trials."""
         self._list(payment_key)
-        self._change(payment_key, self._read(payment_key), accounts.conclude_refunds)
+        self._change(payment_key, self._read(payment_key), rules.conclude_refunds)
 
     def look_up(self, payment_key: str) -> Payment | None:
         """Return the payment as it stands now, as PaymentProvider.look_up says."""
         account = self._read(payment_key).account
         return account.payment if account else None
 
-    def told(self, body: str) -> list[webhook_events.Notice]:
-        """Return the one message that a body is, as PaymentProvider.told says."""
-        return [webhook_events.notices.decode(body)]
+    def parse_webhook(self, body: str) -> list[webhook_events.WebhookEvent]:
+        """Return the one message that a body is, as PaymentProvider.parse_webhook says."""
+        return [webhook_events.webhook_event_decoder.decode(body)]
 
-    def disputes(self, payment_key: str) -> list[webhook_events.Notice]:  # noqa: ARG002 - PaymentProvider's signature
+    def disputes(self, payment_key: str) -> list[webhook_events.WebhookEvent]:  # noqa: ARG002 - PaymentProvider's signature
         """Return nothing: the sandbox is no bank, and disputes are known by its messages alone."""
         return []
 
@@ -173,11 +173,11 @@ class Sandbox:
     def _request(self, payment_key: str, kind: str, decide: Callable[[Account | None], Account]) -> Account:
         """Change an account and return it, or lose the answer to a change where the token says so."""
         before, after = self._change(payment_key, self._read(payment_key), decide)
-        if after.trouble == f"{kind}_timeout_after" and after != before:
+        if after.simulated_fault == f"{kind}_timeout_after" and after != before:
             raise ProviderTimeout
         return after
 
-    def _change(self, key: str, stored: Stored, decide: Callable[[Account | None], Account]) -> tuple[Account | None, Account]:
+    def _change(self, key: str, stored: StoredAccount, decide: Callable[[Account | None], Account]) -> tuple[Account | None, Account]:
         """Bring the account to what `decide` makes of it and return it as it was and as it is.
 
         `stored` may be a guess: a wrong one costs one refused write.
@@ -196,14 +196,14 @@ class Sandbox:
             stored = there
         raise ProviderUnavailable
 
-    def _read(self, key: str) -> Stored:
+    def _read(self, key: str) -> StoredAccount:
         try:
             answer = self._client.get_item(TableName=self._table, Key={"key": {"S": key}}, ConsistentRead=True)
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
-        return _stored(answer["Item"]) if "Item" in answer else Stored()
+        return _stored(answer["Item"]) if "Item" in answer else StoredAccount()
 
-    def _write(self, key: str, account: Account, over: Stored) -> Stored | None:
+    def _write(self, key: str, account: Account, over: StoredAccount) -> StoredAccount | None:
         """Replace the revision `over` and return None, or return what is there when that is another revision."""
         item: dict[str, Any] = {
             "key": {"S": key},
@@ -231,5 +231,5 @@ def _only_over(revision: int) -> dict[str, Any]:
     }
 
 
-def _stored(item: Any) -> Stored:
-    return Stored(_accounts.decode(item["account"]["S"]), int(item["revision"]["N"]), item["day"]["S"])
+def _stored(item: Any) -> StoredAccount:
+    return StoredAccount(_accounts.decode(item["account"]["S"]), int(item["revision"]["N"]), item["day"]["S"])

@@ -24,19 +24,19 @@ REFUND_KEY = "refund_key"
 DECLINED = "declined"
 INVALID_TOKEN = "invalid_token"  # noqa: S105 - the code of a decline
 # The key of money that moved without us: captured or refunded by hand, on Stripe's pages.
-BY_HAND = "by_hand"
+MANUAL = "by_hand"
 
 _CAPTURE = "capture_"
-_NEEDS_PERSON = "authentication_required"
+_NEEDS_AUTHENTICATION = "authentication_required"
 # Stripe's smallest unit is ISO's minor unit but for these: how many there are in a whole unit.
-_UNITS = {"UGX": 100, "ISK": 100, "MGA": 1}
+_STRIPE_UNITS = {"UGX": 100, "ISK": 100, "MGA": 1}
 # https://docs.stripe.com/payments/paymentintents/lifecycle.
-_PAYMENTS = {
+_PAYMENT_STATUSES = {
     *("requires_payment_method", "requires_confirmation", "requires_action", "processing"),
     *("requires_capture", "succeeded", "canceled"),
 }
 # https://docs.stripe.com/api/refunds/object: money that is accepted for refunding has not arrived.
-_REFUNDS: dict[str, RefundStatus] = {
+_REFUND_STATUSES: dict[str, RefundStatus] = {
     "succeeded": "succeeded",
     "pending": "pending",
     "requires_action": "pending",
@@ -44,7 +44,7 @@ _REFUNDS: dict[str, RefundStatus] = {
     "canceled": "failed",
 }
 # https://docs.stripe.com/api/disputes/object. None: no money is disputed, unless balance transactions say otherwise.
-_DISPUTES: dict[str, DisputeStanding | None] = {
+_DISPUTE_STATUSES: dict[str, DisputeStanding | None] = {
     "warning_needs_response": None,
     "warning_under_review": None,
     "warning_closed": None,
@@ -57,10 +57,10 @@ _DISPUTES: dict[str, DisputeStanding | None] = {
     "lost": "lost",
 }
 type Kind = Literal["payment", "refund", "dispute"]
-_KNOWN: dict[Kind, Collection[str]] = {"payment": _PAYMENTS, "refund": _REFUNDS, "dispute": _DISPUTES}
+_KNOWN_STATUSES: dict[Kind, Collection[str]] = {"payment": _PAYMENT_STATUSES, "refund": _REFUND_STATUSES, "dispute": _DISPUTE_STATUSES}
 # Codes of Stripe's 400 for a means of payment that cannot be charged (https://docs.stripe.com/error-codes). The customer
 # can use another one. Not among them: what our account or our requests lack.
-_CUSTOMERS = {
+_CUSTOMER_ERRORS = {
     "card_decline_rate_limit_exceeded",
     "charge_exceeds_source_limit",
     "charge_exceeds_transaction_limit",
@@ -80,9 +80,17 @@ _CUSTOMERS = {
     "token_already_used",
     "token_in_use",
 }
-_AMOUNTS = {AMOUNT_TOO_SMALL, "amount_too_large", "invalid_charge_amount"}
+_AMOUNT_ERRORS = {AMOUNT_TOO_SMALL, "amount_too_large", "invalid_charge_amount"}
 # Nobody tells the holder of a stolen card that it is known to be stolen.
-_UNTOLD = {"generic_decline", "fraudulent", "lost_card", "stolen_card", "pickup_card", "merchant_blacklist", "security_violation"}
+_CONCEALED_DECLINES = {
+    "generic_decline",
+    "fraudulent",
+    "lost_card",
+    "stolen_card",
+    "pickup_card",
+    "merchant_blacklist",
+    "security_violation",
+}
 
 
 class Feature(Struct, frozen=True):
@@ -97,7 +105,7 @@ class Card(Struct, frozen=True):
     multicapture: Feature | None = None
 
 
-class Details(Struct, frozen=True):
+class PaymentMethodDetails(Struct, frozen=True):
     """The means of payment of a charge."""
 
     card: Card | None = None
@@ -107,17 +115,17 @@ class Charge(Struct, frozen=True):
     """The attempt to hold the amount."""
 
     id: str
-    payment_method_details: Details | None = None
+    payment_method_details: PaymentMethodDetails | None = None
 
 
-class Refusal(Struct, frozen=True):
+class PaymentError(Struct, frozen=True):
     """Why the last attempt was declined."""
 
     code: str | None = None
     decline_code: str | None = None
 
 
-class Intent(Struct, frozen=True):
+class PaymentIntent(Struct, frozen=True):
     """A PaymentIntent. Amounts are in Stripe's units, the currency is in lower case."""
 
     id: str
@@ -127,7 +135,7 @@ class Intent(Struct, frozen=True):
     amount_received: int = 0
     metadata: dict[str, str] = {}
     latest_charge: Charge | str | None = None
-    last_payment_error: Refusal | None = None
+    last_payment_error: PaymentError | None = None
 
 
 class StripeRefund(Struct, frozen=True):
@@ -181,29 +189,29 @@ def from_stripe(amount: int, currency: str) -> Money:
 
 def decline_code(code: str | None, detail: str | None) -> str:
     """Return why a payment was declined, as far as the customer may know: the card's reason, or else Stripe's code."""
-    return detail if detail and detail not in _UNTOLD else code or "card_declined"
+    return detail if detail and detail not in _CONCEALED_DECLINES else code or "card_declined"
 
 
-def customers_refusal(code: str | None, param: str | None) -> str | None:
+def customer_decline_code(code: str | None, param: str | None) -> str | None:
     """Return why a payment is declined where Stripe's 400 at its confirmation is the customer's to solve; None for a fault of ours.
 
     Of what the request says only the PaymentMethod is the customer's. Stripe refuses a used or detached one without any code.
     """
-    if code in _CUSTOMERS | _AMOUNTS:
+    if code in _CUSTOMER_ERRORS | _AMOUNT_ERRORS:
         return code
     about_method = param is not None and param.partition("[")[0] == "payment_method"
     about_nothing = code is None and param is None
     return INVALID_TOKEN if about_nothing or (about_method and code in {None, "resource_missing"}) else None
 
 
-def amount_refusal(code: str | None) -> str | None:
+def amount_decline_code(code: str | None) -> str | None:
     """Return why a payment is declined where Stripe refuses its amount; None for another refusal."""
-    return code if code in _AMOUNTS else None
+    return code if code in _AMOUNT_ERRORS else None
 
 
 def is_known(kind: Kind, status: str | None) -> bool:
     """Tell whether the status of an object of Stripe's is one of those that its documentation names."""
-    return status in _KNOWN[kind]
+    return status in _KNOWN_STATUSES[kind]
 
 
 def dispute_standing(dispute: StripeDispute) -> DisputeStanding | None:
@@ -215,7 +223,7 @@ def dispute_standing(dispute: StripeDispute) -> DisputeStanding | None:
     withdrawn = sum(one.amount for one in dispute.balance_transactions) < 0
     if not is_known("dispute", dispute.status):
         return "open" if withdrawn else None
-    return _DISPUTES[dispute.status] or ("lost" if withdrawn else None)
+    return _DISPUTE_STATUSES[dispute.status] or ("lost" if withdrawn else None)
 
 
 def disputed_at(dispute: StripeDispute) -> datetime | None:
@@ -225,25 +233,25 @@ def disputed_at(dispute: StripeDispute) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
-def refund_of(refund: StripeRefund) -> Refund:
+def to_refund(refund: StripeRefund) -> Refund:
     """Return a refund of ours; one of an unknown status counts as pending, so that nobody is told that it was paid."""
-    status = _REFUNDS.get(refund.status or "", "pending")
+    status = _REFUND_STATUSES.get(refund.status or "", "pending")
     reason = (refund.failure_reason or refund.status or "") if status == "failed" else ""
-    key, amount = refund.metadata.get(REFUND_KEY, BY_HAND), from_stripe(refund.amount, refund.currency)
+    key, amount = refund.metadata.get(REFUND_KEY, MANUAL), from_stripe(refund.amount, refund.currency)
     return Refund(key, refund.id, amount, status, reason)
 
 
-def capture_name(key: str) -> str:
+def capture_metadata_name(key: str) -> str:
     """Return the name under which an intent's metadata remember the capture of that key."""
     return _CAPTURE + hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
-def capture_mark(intent: Intent, key: str, amount: Money) -> dict[str, str]:
+def capture_metadata(intent: PaymentIntent, key: str, amount: Money) -> dict[str, str]:
     """Return what the metadata shall say of a capture; it goes into the request that captures."""
-    return {capture_name(key): f"{len(_marked(intent)) + 1} {amount.amount} {key}"}
+    return {capture_metadata_name(key): f"{len(_recorded_captures(intent)) + 1} {amount.amount} {key}"}
 
 
-def payment_of(intent: Intent, refunds: list[StripeRefund]) -> Payment | None:
+def to_payment(intent: PaymentIntent, refunds: list[StripeRefund]) -> Payment | None:
     """Return the payment that an intent stands for; None while nothing was held or declined."""
     match intent.status:
         case "requires_capture":
@@ -254,10 +262,10 @@ def payment_of(intent: Intent, refunds: list[StripeRefund]) -> Payment | None:
             held = intent.id if intent.latest_charge else None
             return Voided(held, captures=_captures(intent), refunds=_refunds(refunds))
         case _:
-            return _not_held(intent)
+            return _declined_payment(intent)
 
 
-def several_captures(intent: Intent) -> bool:
+def supports_multicapture(intent: PaymentIntent) -> bool:
     """Tell whether the card lets an amount be captured in parts."""
     charge = intent.latest_charge
     details = charge.payment_method_details if isinstance(charge, Charge) else None
@@ -265,22 +273,22 @@ def several_captures(intent: Intent) -> bool:
     return card is not None and card.multicapture is not None and card.multicapture.status == "available"
 
 
-def _not_held(intent: Intent) -> Declined | None:
+def _declined_payment(intent: PaymentIntent) -> Declined | None:
     if DECLINED in intent.metadata:
         return Declined(intent.metadata[DECLINED])
     if intent.last_payment_error:
         return Declined(decline_code(intent.last_payment_error.code, intent.last_payment_error.decline_code))
-    return Declined(_NEEDS_PERSON) if intent.status == "requires_action" else None
+    return Declined(_NEEDS_AUTHENTICATION) if intent.status == "requires_action" else None
 
 
-def _captures(intent: Intent) -> tuple[Capture, ...]:
-    marked = tuple(capture for _, capture in sorted(_marked(intent), key=lambda one: one[0]))
+def _captures(intent: PaymentIntent) -> tuple[Capture, ...]:
+    marked = tuple(capture for _, capture in sorted(_recorded_captures(intent), key=lambda one: one[0]))
     received = from_stripe(intent.amount_received, intent.currency)
     rest = received.amount - sum(capture.amount.amount for capture in marked)
-    return (*marked, Capture(BY_HAND, intent.id, Money(rest, received.currency))) if rest > 0 else marked
+    return (*marked, Capture(MANUAL, intent.id, Money(rest, received.currency))) if rest > 0 else marked
 
 
-def _marked(intent: Intent) -> list[tuple[int, Capture]]:
+def _recorded_captures(intent: PaymentIntent) -> list[tuple[int, Capture]]:
     found: list[tuple[int, Capture]] = []
     for name, value in intent.metadata.items():
         if name.startswith(_CAPTURE):
@@ -291,8 +299,8 @@ def _marked(intent: Intent) -> list[tuple[int, Capture]]:
 
 def _refunds(refunds: list[StripeRefund]) -> tuple[Refund, ...]:
     """Return the refunds, oldest first; Stripe lists the newest first."""
-    return tuple(refund_of(refund) for refund in reversed(refunds) if REFUND_KEY in refund.metadata or refund.balance_transaction)
+    return tuple(to_refund(refund) for refund in reversed(refunds) if REFUND_KEY in refund.metadata or refund.balance_transaction)
 
 
 def _unit(currency: str) -> int:
-    return _UNITS.get(currency, unit(currency))
+    return _STRIPE_UNITS.get(currency, unit(currency))

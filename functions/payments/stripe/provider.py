@@ -19,7 +19,7 @@ from botocore.exceptions import HTTPClientError
 from msgspec import Struct
 
 from orderflow.aws.observability import logger
-from payments import attention
+from payments import operator_alerts
 from payments.domain import webhook_events
 from payments.domain.minimums import AMOUNT_INVALID, AMOUNT_TOO_SMALL
 from payments.provider import (
@@ -27,7 +27,7 @@ from payments.provider import (
     Capture,
     Contradiction,
     Declined,
-    Moved,
+    Movements,
     Payment,
     ProviderRefused,
     ProviderTimeout,
@@ -39,24 +39,24 @@ from payments.stripe.mapping import (
     DECLINED,
     PAYMENT_KEY,
     REFUND_KEY,
-    Intent,
     Kind,
+    PaymentIntent,
     StripeDispute,
     StripeRefund,
-    amount_refusal,
-    capture_mark,
-    customers_refusal,
+    amount_decline_code,
+    capture_metadata,
+    customer_decline_code,
     decline_code,
     dispute_standing,
     disputed_at,
     from_stripe,
     is_known,
-    payment_of,
-    refund_of,
-    several_captures,
+    supports_multicapture,
+    to_payment,
+    to_refund,
     to_stripe,
 )
-from payments.stripe.webhook_events import StripeEvent, notice_of
+from payments.stripe.webhook_events import StripeEvent, parse_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -90,7 +90,7 @@ _LATER = [
 ]
 
 
-class Row(Struct, frozen=True):
+class PaymentRecord(Struct, frozen=True):
     """What is written down of a payment: its intent, and a digest of what was asked for. Closed before it began: neither.
 
     `declined` is why there is no intent where Stripe takes no amount like this.
@@ -101,13 +101,13 @@ class Row(Struct, frozen=True):
     declined: str = ""
 
 
-def connected(key: str, base: str, http: stripe.HTTPClient | None = None) -> stripe.StripeClient:
+def create_client(key: str, base: str, http: stripe.HTTPClient | None = None) -> stripe.StripeClient:
     """Return Stripe's client under the secret key, at the API's address."""
     transport = http or stripe.RequestsClient(timeout=_TIMEOUT)
     return stripe.StripeClient(key, base_addresses={"api": base}, max_network_retries=_RETRIES, http_client=transport)
 
 
-class Stripe:
+class StripeProvider:
     """A PaymentProvider on Stripe."""
 
     def __init__(self, connect: Callable[[], stripe.StripeClient], table: str, client: DynamoDBClient) -> None:
@@ -145,12 +145,12 @@ class Stripe:
             raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
         _check(amount, payment.amount.currency, payment.amount.amount - payment.captured)
         after = self._take(intent, key, amount, final=payment.captured + amount.amount == payment.amount.amount)
-        taken = payment_of(after, [])
+        taken = to_payment(after, [])
         return next(one for one in getattr(taken, "captures", ()) if one.key == key)
 
     def void(self, payment_key: str) -> Payment:
         """Give back what is still held, as PaymentProvider.void says."""
-        row = self._read(payment_key) or self._put(payment_key, Row())
+        row = self._read(payment_key) or self._put(payment_key, PaymentRecord())
         if not row.intent:
             return _without_intent(row)
         intent, payment = self._found(row.intent)
@@ -180,7 +180,7 @@ class Stripe:
                 },
                 {"idempotency_key": self._own(key)},
             )
-        return refund_of(_refund(given))
+        return to_refund(_refund(given))
 
     def look_up(self, payment_key: str) -> Payment | None:
         """Return the payment as it stands now, as PaymentProvider.look_up says."""
@@ -189,7 +189,7 @@ class Stripe:
             return None
         return self._payment(row.intent) if row.intent else _without_intent(row)
 
-    def disputes(self, payment_key: str) -> list[webhook_events.Notice]:
+    def disputes(self, payment_key: str) -> list[webhook_events.WebhookEvent]:
         """Return what Stripe knows of the payment's disputes, as PaymentProvider.disputes says."""
         row = self._read(payment_key)
         if row is None or not row.intent:
@@ -216,13 +216,13 @@ class Stripe:
             if key := self.key_of(intent_id):
                 yield key
 
-    def told(self, body: str) -> list[webhook_events.Notice]:
-        """Return what an event of Stripe's says of a payment of this pipeline, as PaymentProvider.told says.
+    def parse_webhook(self, body: str) -> list[webhook_events.WebhookEvent]:
+        """Return what an event of Stripe's says of a payment of this pipeline, as PaymentProvider.parse_webhook says.
 
         Of captures Stripe tells the sum only: all of them are returned, as they are found there now. A dispute is returned as
         it stands now, whatever the event says of it: events may come late and out of order.
         """
-        said = notice_of(msgspec.json.decode(body, type=StripeEvent))
+        said = parse_event(msgspec.json.decode(body, type=StripeEvent))
         payment = self.key_of(said.authorization_id) if said else None
         if said is None or payment is None:
             logger.info("concerns no payment of ours", event=said and said.message_id)
@@ -249,7 +249,7 @@ class Stripe:
 
     def _captures(self, payment_key: str) -> tuple[Capture, ...]:
         payment = self.look_up(payment_key)
-        return payment.captures if isinstance(payment, Moved) else ()
+        return payment.captures if isinstance(payment, Movements) else ()
 
     def key_of(self, authorization_id: str) -> str | None:
         """Return the key of the payment behind a PaymentIntent, or None for one that is not of this pipeline.
@@ -276,7 +276,7 @@ class Stripe:
         fits = own.isascii() and own.isprintable() and len(own) <= _LONGEST_KEY
         return own if fits else f"{self._table}:{hashlib.sha256(key.encode()).hexdigest()}"
 
-    def _begin(self, key: str, request: str, amount: Money) -> Row:
+    def _begin(self, key: str, request: str, amount: Money) -> PaymentRecord:
         """Make an intent that holds nothing yet and write it down; return what is written, which may be another's.
 
         An amount that Stripe takes from nobody is written down as declined.
@@ -284,7 +284,7 @@ class Stripe:
         try:
             units = to_stripe(amount)
         except ProviderRefused:
-            return self._put(key, Row("", request, AMOUNT_INVALID if amount.amount else AMOUNT_TOO_SMALL))
+            return self._put(key, PaymentRecord("", request, AMOUNT_INVALID if amount.amount else AMOUNT_TOO_SMALL))
         try:
             with self._asking():
                 intent = self._api.payment_intents.create(
@@ -299,10 +299,10 @@ class Stripe:
                     {"idempotency_key": self._own(key)},
                 )
         except _NotAccepted as refused:
-            if code := amount_refusal(refused.reason):
-                return self._put(key, Row("", request, code))
+            if code := amount_decline_code(refused.reason):
+                return self._put(key, PaymentRecord("", request, code))
             raise
-        return self._put(key, Row(intent.id, request))
+        return self._put(key, PaymentRecord(intent.id, request))
 
     def _confirm(self, intent_id: str, token: str) -> Payment:
         """Hold the amount of an intent that is written down. Stripe confirms an intent once, whatever is asked at the same time."""
@@ -316,34 +316,34 @@ class Stripe:
         except _NotAccepted as refused:
             if refused.code == Contradiction.NOT_AUTHORIZED:
                 return self._settled(self._payment(intent_id))
-            code = customers_refusal(refused.reason, refused.param)
+            code = customer_decline_code(refused.reason, refused.param)
             if code is None:
                 raise
             with self._asking():
                 self._api.payment_intents.update(intent_id, {"metadata": {DECLINED: code}})
             return Declined(code)
-        return self._settled(payment_of(_intent(confirmed), []))
+        return self._settled(to_payment(_intent(confirmed), []))
 
     def _settled(self, payment: Payment | None) -> Payment:
         if payment is None:
             raise ProviderTimeout
         return payment
 
-    def _take(self, intent: Intent, key: str, amount: Money, *, final: bool) -> Intent:
+    def _take(self, intent: PaymentIntent, key: str, amount: Money, *, final: bool) -> PaymentIntent:
         with self._asking():
             taken = self._api.payment_intents.capture(
                 intent.id,
                 {
                     "amount_to_capture": to_stripe(amount),
-                    "metadata": capture_mark(intent, key, amount),
+                    "metadata": capture_metadata(intent, key, amount),
                     "expand": ["latest_charge"],
-                    "final_capture": final or not several_captures(intent),
+                    "final_capture": final or not supports_multicapture(intent),
                 },
                 {"idempotency_key": self._own(key)},
             )
         return _intent(taken)
 
-    def _given_back(self, intent: Intent, *, release: bool) -> Payment:
+    def _given_back(self, intent: PaymentIntent, *, release: bool) -> Payment:
         """Cancel an intent, or release what its captures left; where it changed meanwhile, the next attempt sees it."""
         try:
             with self._asking():
@@ -355,7 +355,7 @@ class Stripe:
             raise ProviderUnavailable from refused
         return self._settled(self._payment(intent.id))
 
-    def _movable(self, payment_key: str) -> tuple[Intent, Authorized | Voided]:
+    def _movable(self, payment_key: str) -> tuple[PaymentIntent, Authorized | Voided]:
         row = self._read(payment_key)
         if row is None or not row.intent:
             raise ProviderRefused(Contradiction.NOT_AUTHORIZED if row else Contradiction.UNKNOWN_PAYMENT)
@@ -369,23 +369,23 @@ class Stripe:
     def _payment(self, intent_id: str) -> Payment | None:
         return self._found(intent_id)[1]
 
-    def _found(self, intent_id: str) -> tuple[Intent, Payment | None]:
+    def _found(self, intent_id: str) -> tuple[PaymentIntent, Payment | None]:
         with self._asking(effect=False):
             intent = _intent(self._api.payment_intents.retrieve(intent_id, {"expand": ["latest_charge"]}))
             refunds: list[StripeRefund] = []
             if intent.amount_received:
                 listed = self._api.refunds.list({"payment_intent": intent_id, "limit": 100})
                 refunds = [_refund(refund) for refund in listed.auto_paging_iter()]
-        return intent, payment_of(intent, refunds)
+        return intent, to_payment(intent, refunds)
 
-    def _read(self, key: str) -> Row | None:
+    def _read(self, key: str) -> PaymentRecord | None:
         try:
             answer = self._client.get_item(TableName=self._table, Key={"key": {"S": key}}, ConsistentRead=True)
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
         return _row(answer["Item"]) if "Item" in answer else None
 
-    def _put(self, key: str, row: Row) -> Row:
+    def _put(self, key: str, row: PaymentRecord) -> PaymentRecord:
         """Write a row down unless the key has one already; return the one that is there."""
         try:
             self._client.put_item(
@@ -450,7 +450,7 @@ def _meaning(error: stripe.StripeError, *, effect: bool) -> Exception:
             return ProviderTimeout() if effect else ProviderUnavailable()
 
 
-def _said(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[webhook_events.Notice]:
+def _said(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[webhook_events.WebhookEvent]:
     """Return a dispute as it stands `at` a moment (UTC): that there is one, and how it was decided or that it is open again."""
     standing = dispute_standing(dispute)
     if standing is None or dispute.amount <= 0:
@@ -463,7 +463,7 @@ def _said(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[
     return [disputed, webhook_events.Decided(*about, dispute.id, standing, at)]
 
 
-def _without_intent(row: Row) -> Payment:
+def _without_intent(row: PaymentRecord) -> Payment:
     return Declined(row.declined) if row.declined else Voided()
 
 
@@ -486,9 +486,9 @@ def _check(amount: Money, currency: str, most: int) -> None:
         raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)
 
 
-def _intent(intent: stripe.PaymentIntent) -> Intent:
+def _intent(intent: stripe.PaymentIntent) -> PaymentIntent:
     _check_known("payment", intent.id, intent.status)
-    return msgspec.convert(intent.to_dict(), Intent)
+    return msgspec.convert(intent.to_dict(), PaymentIntent)
 
 
 def _refund(refund: stripe.Refund) -> StripeRefund:
@@ -504,8 +504,8 @@ def _dispute(dispute: stripe.Dispute) -> StripeDispute:
 def _check_known(kind: Kind, stripe_id: str, status: str | None) -> None:
     """Call a person to an object of Stripe's with a status that is new; what is done about it is the safe thing meanwhile."""
     if not is_known(kind, status):
-        attention.needed(f"{kind}_status_unknown", stripe_id=stripe_id, status=status)
+        operator_alerts.alert_operator(f"{kind}_status_unknown", stripe_id=stripe_id, status=status)
 
 
-def _row(item: Any) -> Row:
-    return Row(item["intent"]["S"], item["request"]["S"], item.get("declined", {}).get("S", ""))
+def _row(item: Any) -> PaymentRecord:
+    return PaymentRecord(item["intent"]["S"], item["request"]["S"], item.get("declined", {}).get("S", ""))

@@ -14,25 +14,25 @@ from msgspec import Struct
 
 from orderflow.domain.money import Money
 from payments.provider import RefundStatus
-from payments.stripe.mapping import PAYMENT_KEY, REFUND_KEY, StripeRefund, from_stripe, refund_of
+from payments.stripe.mapping import PAYMENT_KEY, REFUND_KEY, StripeRefund, from_stripe, to_refund
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOLERANCE_SECONDS = 300
 # Reasons of cancellations that somebody requested; for any other, Stripe canceled the intent by itself, and nothing is held.
-_REQUESTED = {None, "abandoned", "duplicate", "fraudulent", "requested_by_customer"}
+_REQUESTED_CANCELLATIONS = {None, "abandoned", "duplicate", "fraudulent", "requested_by_customer"}
 
 
-class NotFromStripe(ValueError):
+class InvalidStripeEvent(ValueError):
     """A body that is not signed with our secret in the last five minutes, or is no event of Stripe's."""
 
 
 type Kind = Literal["payment.captured", "payment.refunded", "refund.failed", "refund.pending", "dispute", "authorization.expired"]
-_REFUNDS: dict[RefundStatus, Kind] = {"succeeded": "payment.refunded", "failed": "refund.failed", "pending": "refund.pending"}
+_KIND_BY_STATUS: dict[RefundStatus, Kind] = {"succeeded": "payment.refunded", "failed": "refund.failed", "pending": "refund.pending"}
 
 
-class Notice(Struct, frozen=True, kw_only=True):
+class ParsedEvent(Struct, frozen=True, kw_only=True):
     """Something happened to a payment at the provider.
 
     `message_id` is the same when it is told again. `authorization_id` names the payment, `payment_key` is ours where it
@@ -50,7 +50,7 @@ class Notice(Struct, frozen=True, kw_only=True):
     status: str | None = None
 
 
-class Thing(Struct, frozen=True):
+class EventObject(Struct, frozen=True):
     """The object that an event is about: a PaymentIntent, a Refund or a Dispute."""
 
     id: str
@@ -65,7 +65,7 @@ class Thing(Struct, frozen=True):
     metadata: dict[str, str] = {}
 
 
-class Data(Struct, frozen=True):
+class EventData(Struct, frozen=True):
     """What an event carries."""
 
     object: Any
@@ -76,10 +76,10 @@ class StripeEvent(Struct, frozen=True):
 
     id: str
     type: str
-    data: Data
+    data: EventData
 
 
-def notice(raw: bytes, signature: str, secrets: Sequence[str]) -> Notice | None:
+def verify_and_parse(raw: bytes, signature: str, secrets: Sequence[str]) -> ParsedEvent | None:
     """Return what the body of a webhook says, or None where it says nothing that concerns us.
 
     `signature` is the header Stripe-Signature, `secrets` are the endpoint's (whsec_…), two while one replaces the other.
@@ -89,10 +89,10 @@ def notice(raw: bytes, signature: str, secrets: Sequence[str]) -> Notice | None:
     """
     try:
         _verify(raw, signature, secrets)
-        return notice_of(msgspec.json.decode(raw, type=StripeEvent))
+        return parse_event(msgspec.json.decode(raw, type=StripeEvent))
     except (stripe.SignatureVerificationError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         # The SDK's error holds the body.
-        raise NotFromStripe(type(error).__name__) from None
+        raise InvalidStripeEvent(type(error).__name__) from None
 
 
 def _verify(raw: bytes, signature: str, secrets: Sequence[str]) -> None:
@@ -107,15 +107,15 @@ def _verify(raw: bytes, signature: str, secrets: Sequence[str]) -> None:
     raise refused
 
 
-def essence(raw: bytes) -> bytes:
+def redacted(raw: bytes) -> bytes:
     """Return an event that says something to us without what says nothing to us: names, addresses and evidence of customers."""
     event = msgspec.json.decode(raw, type=StripeEvent)
-    thing = _thing(event)
+    thing = _event_object(event)
     ours = {name: thing.metadata[name] for name in (PAYMENT_KEY, REFUND_KEY) if name in thing.metadata}
-    return msgspec.json.encode(msgspec.structs.replace(event, data=Data(msgspec.structs.replace(thing, metadata=ours))))
+    return msgspec.json.encode(msgspec.structs.replace(event, data=EventData(msgspec.structs.replace(thing, metadata=ours))))
 
 
-def notice_of(event: StripeEvent) -> Notice | None:
+def parse_event(event: StripeEvent) -> ParsedEvent | None:
     """Return what an event says, or None where it says nothing that concerns us.
 
     Every event about a dispute or a refund counts, also of a type that Stripe does not have yet: what it means is in the
@@ -127,25 +127,25 @@ def notice_of(event: StripeEvent) -> Notice | None:
     """
     match event.type:
         case "payment_intent.amount_capturable_updated" | "payment_intent.succeeded":
-            return _captured(event, _thing(event))
+            return _parse_capture(event, _event_object(event))
         case "payment_intent.canceled":
-            return _expired(event, _thing(event))
+            return _parse_expiry(event, _event_object(event))
         case kind if kind.startswith(("refund.", "charge.refund.")):
-            return _refunded(event, _thing(event))
+            return _parse_refund(event, _event_object(event))
         case kind if kind.startswith("charge.dispute."):
-            return _disputed(event, _thing(event))
+            return _parse_dispute(event, _event_object(event))
         case _:
             return None
 
 
-def _thing(event: StripeEvent) -> Thing:
-    return msgspec.convert(event.data.object, Thing)
+def _event_object(event: StripeEvent) -> EventObject:
+    return msgspec.convert(event.data.object, EventObject)
 
 
-def _captured(event: StripeEvent, intent: Thing) -> Notice | None:
+def _parse_capture(event: StripeEvent, intent: EventObject) -> ParsedEvent | None:
     if not intent.amount_received:
         return None
-    return Notice(
+    return ParsedEvent(
         message_id=event.id,
         type="payment.captured",
         authorization_id=intent.id,
@@ -155,10 +155,10 @@ def _captured(event: StripeEvent, intent: Thing) -> Notice | None:
     )
 
 
-def _expired(event: StripeEvent, intent: Thing) -> Notice | None:
-    if intent.cancellation_reason in _REQUESTED:
+def _parse_expiry(event: StripeEvent, intent: EventObject) -> ParsedEvent | None:
+    if intent.cancellation_reason in _REQUESTED_CANCELLATIONS:
         return None
-    return Notice(
+    return ParsedEvent(
         message_id=event.id,
         type="authorization.expired",
         authorization_id=intent.id,
@@ -168,14 +168,14 @@ def _expired(event: StripeEvent, intent: Thing) -> Notice | None:
     )
 
 
-def _refunded(event: StripeEvent, refund: Thing) -> Notice | None:
+def _parse_refund(event: StripeEvent, refund: EventObject) -> ParsedEvent | None:
     moved = REFUND_KEY in refund.metadata or refund.balance_transaction
     if refund.payment_intent is None or not moved:
         return None
-    known = refund_of(StripeRefund(refund.id, refund.amount, refund.currency, refund.status, metadata=refund.metadata))
-    return Notice(
+    known = to_refund(StripeRefund(refund.id, refund.amount, refund.currency, refund.status, metadata=refund.metadata))
+    return ParsedEvent(
         message_id=event.id,
-        type=_REFUNDS[known.status],
+        type=_KIND_BY_STATUS[known.status],
         authorization_id=refund.payment_intent,
         payment_key=refund.metadata.get(PAYMENT_KEY),
         reference=refund.id,
@@ -185,10 +185,10 @@ def _refunded(event: StripeEvent, refund: Thing) -> Notice | None:
     )
 
 
-def _disputed(event: StripeEvent, dispute: Thing) -> Notice | None:
+def _parse_dispute(event: StripeEvent, dispute: EventObject) -> ParsedEvent | None:
     if dispute.payment_intent is None:
         return None
-    return Notice(
+    return ParsedEvent(
         message_id=event.id,
         type="dispute",
         authorization_id=dispute.payment_intent,

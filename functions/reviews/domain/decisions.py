@@ -11,11 +11,11 @@ from msgspec import Struct
 from orderflow.domain.commands import ApproveReview, RejectReview
 from orderflow.domain.events import Event, OrderReviewApproved, OrderReviewRejected
 
-GROUP = "reviewers"
+REVIEWER_GROUP = "reviewers"
 Choice = Literal["approve", "reject"]
 
 
-class Verdict(Struct, frozen=True, omit_defaults=True):
+class Decision(Struct, frozen=True, omit_defaults=True):
     """A decision as it stands on the order's log; nobody is the reviewer of one that ran out of time."""
 
     order_id: str
@@ -26,26 +26,26 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
     timed_out: bool = False
 
 
-def verdict(history: Iterable[Event]) -> Verdict | None:
+def find_decision(history: Iterable[Event]) -> Decision | None:
     """Return what was decided on the order of these events, or None when nothing was."""
-    return next((found for event in history if (found := _verdict(event))), None)
+    return next((found for event in history if (found := _to_decision(event))), None)
 
 
-def command(decision: Choice, reviewer: str, note: str) -> ApproveReview | RejectReview:
+def to_command(decision: Choice, reviewer: str, note: str) -> ApproveReview | RejectReview:
     """Return what a person's decision is to the order."""
     return ApproveReview(reviewer, note) if decision == "approve" else RejectReview(reviewer, note)
 
 
-def is_answered(standing: Verdict, decision: Choice) -> bool:
+def is_same_decision(standing: Decision, decision: Choice) -> bool:
     """Tell whether a person's decision is what stands already; what ran out of time was no person's."""
     return standing.decision == decision and not standing.timed_out
 
 
-def _verdict(event: Event) -> Verdict | None:
+def _to_decision(event: Event) -> Decision | None:
     match event.data:
         case OrderReviewApproved(reviewer=reviewer, note=note):
-            return Verdict(event.order_id, "approve", reviewer, note, event.occurred_at)
+            return Decision(event.order_id, "approve", reviewer, note, event.occurred_at)
         case OrderReviewRejected(reviewer=reviewer, note=note, timed_out=timed_out):
-            return Verdict(event.order_id, "reject", reviewer, note, event.occurred_at, timed_out)
+            return Decision(event.order_id, "reject", reviewer, note, event.occurred_at, timed_out)
         case _:
             return None

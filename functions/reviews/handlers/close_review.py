@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orderflow.aws.batch import PartialFailures, each_order
 from orderflow.aws.observability import observed
-from reviews.workflow_step import DESK
+from reviews.dependencies import REVIEW_SERVICE
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Answer a batch of SQS messages with those that have to come back."""
-    return each_order(event, DESK.close)
+    return each_order(event, REVIEW_SERVICE.close)

@@ -26,12 +26,12 @@ LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 @api
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with the decision that stands, the same for whoever decides the same."""
-    person = api_models.reviewer(event)
+    person = api_models.require_reviewer(event)
     asked = decoded(body_of(event), api_models.DecisionRequest)
     return answer(200, decide((event.get("pathParameters") or {})["order_id"], person.customer_id, asked))
 
 
-def decide(order_id: str, reviewer: str, asked: api_models.DecisionRequest) -> decisions.Verdict:
+def decide(order_id: str, reviewer: str, asked: api_models.DecisionRequest) -> decisions.Decision:
     """Record a reviewer's decision on a held order and return what stands then.
 
     Raises:
@@ -42,11 +42,11 @@ def decide(order_id: str, reviewer: str, asked: api_models.DecisionRequest) -> d
     order = fold(order_id, _history(order_id))
     if order.customer.id == reviewer:
         raise Problem(403, "own-order", "Own order", "somebody else has to decide on an order of yours")
-    order = LOG.record(order, decisions.command(asked.decision, reviewer, asked.note), source="reviews")
-    standing = decisions.verdict(_history(order_id))
+    order = LOG.record(order, decisions.to_command(asked.decision, reviewer, asked.note), source="reviews")
+    standing = decisions.find_decision(_history(order_id))
     if standing is None:
         raise Problem(409, "not-held", "Not held", f"the order is {order.state} and waits for no decision", state=order.state)
-    if not decisions.is_answered(standing, asked.decision):
+    if not decisions.is_same_decision(standing, asked.decision):
         raise _decided(standing)
     return standing
 
@@ -61,7 +61,7 @@ def _history(order_id: str) -> list[Event]:
     return history
 
 
-def _decided(standing: decisions.Verdict) -> Problem:
+def _decided(standing: decisions.Decision) -> Problem:
     what = "nobody decided in time, so it was rejected" if standing.timed_out else f"{standing.decision} was decided"
     members = {"decision": standing.decision, "decided_at": standing.decided_at, "timed_out": standing.timed_out}
     return Problem(409, "already-decided", "Already decided", f"{what}; a decision cannot be changed", **members)

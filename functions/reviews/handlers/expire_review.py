@@ -26,7 +26,7 @@ class Step(TypedDict):
 class Result(TypedDict):
     """What the step answers."""
 
-    outcome: review_service.Expired
+    outcome: review_service.ExpireOutcome
 
 
 @observed

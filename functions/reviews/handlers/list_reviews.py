@@ -6,14 +6,14 @@ from orderflow.aws import cursor, settings
 from orderflow.aws.clients import client
 from orderflow.aws.http import ApiEvent, Response, answer, api
 from reviews import api_models
-from reviews.store import Reviews
+from reviews.review_store import ReviewStore
 
-REVIEWS = Reviews(settings.required("REVIEWS_TABLE"), client("dynamodb"))
+REVIEWS = ReviewStore(settings.required("REVIEWS_TABLE"), client("dynamodb"))
 
 
 @api
 def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with a page of open reviews, oldest first."""
-    api_models.reviewer(event)
-    found, last = REVIEWS.page(*api_models.page(event))
+    api_models.require_reviewer(event)
+    found, last = REVIEWS.list_open(*api_models.parse_page(event))
     return answer(200, api_models.OpenReviews(tuple(found), cursor.encode(last, "reviews") if last else None))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from orderflow.aws.observability import observed
 from reviews import review_service
-from reviews.workflow_step import DESK, Step
+from reviews.dependencies import REVIEW_SERVICE, Step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,10 +21,10 @@ class Waiter(Step):
 class Result(TypedDict):
     """What the step answers."""
 
-    outcome: review_service.Waiting
+    outcome: review_service.WaitOutcome
 
 
 @observed
 def handler(event: Waiter, _context: LambdaContext) -> Result:
     """Answer `waiting`, or `closed` when the workflow was let go on at once; it waits for its token either way."""
-    return {"outcome": DESK.wait(event["order_id"], event["execution"], event["token"])}
+    return {"outcome": REVIEW_SERVICE.store_task_token(event["order_id"], event["execution"], event["token"])}

@@ -15,22 +15,22 @@ from orderflow.domain.events import StockLine
 
 READING = "in_transit"
 
-type Name = Annotated[str, Meta(min_length=1, max_length=128)]
+type Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 type Moment = Annotated[datetime, Meta(tz=True)]
 
 
-class Kind(Struct, frozen=True):
+class EventHeader(Struct, frozen=True):
     """What every message has: an id of its own, and what it is about."""
 
-    message_id: Name
-    type: Name
+    message_id: Identifier
+    type: Identifier
 
 
-class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+class CarrierEventBase(Struct, frozen=True, kw_only=True, tag_field="type"):
     """Something happened to a shipment at `at`, in RFC 3339; what happened is recorded also where that is no such time."""
 
-    message_id: Name
-    shipment_id: Name
+    message_id: Identifier
+    shipment_id: Identifier
     at: str
 
     @property
@@ -42,14 +42,14 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
             return None
 
 
-class Picked(Message, frozen=True, tag="picked"):
+class Picked(CarrierEventBase, frozen=True, tag="picked"):
     """The shipment was fetched from us and is being packed."""
 
 
-class Dispatched(Message, frozen=True, kw_only=True, tag="dispatched"):
+class Dispatched(CarrierEventBase, frozen=True, kw_only=True, tag="dispatched"):
     """A parcel with these lines left."""
 
-    parcel_id: Name
+    parcel_id: Identifier
     lines: Annotated[tuple[StockLine, ...], Meta(min_length=1, max_length=50)]
 
 
@@ -60,37 +60,37 @@ class Position(Struct, frozen=True):
     lon: Annotated[float, Meta(ge=-180, le=180)]
 
 
-class InTransit(Struct, frozen=True, kw_only=True, tag_field="type", tag=READING):
+class TrackingReading(Struct, frozen=True, kw_only=True, tag_field="type", tag=READING):
     """A reading of a parcel on its way; the temperature is in tenths of a degree Celsius."""
 
-    message_id: Name
-    shipment_id: Name
+    message_id: Identifier
+    shipment_id: Identifier
     at: Moment
-    parcel_id: Name
+    parcel_id: Identifier
     position: Position
     temperature: Annotated[int, Meta(ge=-1000, le=1000)]
 
 
-class Delivered(Message, frozen=True, kw_only=True, tag="delivered"):
+class Delivered(CarrierEventBase, frozen=True, kw_only=True, tag="delivered"):
     """A parcel arrived."""
 
-    parcel_id: Name
+    parcel_id: Identifier
 
 
-class Lost(Message, frozen=True, kw_only=True, tag="lost"):
+class Lost(CarrierEventBase, frozen=True, kw_only=True, tag="lost"):
     """A parcel will not arrive."""
 
-    parcel_id: Name
+    parcel_id: Identifier
 
 
-class Returned(Message, frozen=True, kw_only=True, tag="returned"):
+class Returned(CarrierEventBase, frozen=True, kw_only=True, tag="returned"):
     """What a customer sends back under an announced return arrived."""
 
-    return_id: Name
+    return_id: Identifier
 
 
-type Told = Picked | Dispatched | Delivered | Lost | Returned
+type CarrierEvent = Picked | Dispatched | Delivered | Lost | Returned
 
-kinds: msgspec.json.Decoder[Kind] = msgspec.json.Decoder(Kind)
-told: msgspec.json.Decoder[Told] = msgspec.json.Decoder(Picked | Dispatched | Delivered | Lost | Returned)
-readings: msgspec.json.Decoder[InTransit] = msgspec.json.Decoder(InTransit)
+header_decoder: msgspec.json.Decoder[EventHeader] = msgspec.json.Decoder(EventHeader)
+carrier_event_decoder: msgspec.json.Decoder[CarrierEvent] = msgspec.json.Decoder(Picked | Dispatched | Delivered | Lost | Returned)
+reading_decoder: msgspec.json.Decoder[TrackingReading] = msgspec.json.Decoder(TrackingReading)

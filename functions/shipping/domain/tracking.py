@@ -9,13 +9,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orderflow.domain.reported_time import bounded
-from shipping.domain.carrier_events import InTransit, Moment, Position
+from shipping.domain.carrier_events import Moment, Position, TrackingReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-KEPT = timedelta(days=90)
+RETENTION = timedelta(days=90)
 
 
 class Track(Struct, frozen=True, kw_only=True):
@@ -29,20 +29,20 @@ class Track(Struct, frozen=True, kw_only=True):
     readings: int
 
 
-def received(reading: InTransit, at: datetime) -> InTransit:
+def with_plausible_time(reading: TrackingReading, at: datetime) -> TrackingReading:
     """Return a reading that was received at `at` (UTC), as of then where its own time cannot be: one to come would hide all later ones."""
-    return replace(reading, at=bounded(reading.at, at - KEPT, at) or at)
+    return replace(reading, at=bounded(reading.at, at - RETENTION, at) or at)
 
 
-def follow(track: Track | None, readings: Iterable[InTransit]) -> Track | None:
+def add_readings(track: Track | None, readings: Iterable[TrackingReading]) -> Track | None:
     """Return the track after more readings, in any order; those that are not later than its latest change nothing."""
     for reading in sorted(readings, key=lambda one: one.at):
         if track is None or reading.at > track.at:
-            track = _next(track, reading)
+            track = _add_reading(track, reading)
     return track
 
 
-def _next(track: Track | None, reading: InTransit) -> Track:
+def _add_reading(track: Track | None, reading: TrackingReading) -> Track:
     temperature = reading.temperature
     return Track(
         at=reading.at,

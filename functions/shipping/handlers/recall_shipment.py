@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from orderflow.aws.observability import observed
 from shipping import shipments
-from shipping.saga_step import CARRIER, LOG, Step
+from shipping.dependencies import CARRIER, LOG, Step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

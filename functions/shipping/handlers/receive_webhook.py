@@ -26,23 +26,23 @@ TRACK_QUEUE_URL = settings.required("SHIPPING_TRACK_QUEUE_URL")
 def handler(event: ApiEvent) -> Response:
     """Answer 202 as soon as the message is recorded or kept; the readings of parcels, which are many, have a queue of their own."""
     document = documents.cleaned(document_of(verified_body(event, SECRET)))
-    kind, body = shaped(document, carrier_events.Kind), documents.encode(document)
+    kind, body = shaped(document, carrier_events.EventHeader), documents.encode(document)
     if kind.type == carrier_events.READING:
-        _keep(body, TRACK_QUEUE_URL)
+        _enqueue(body, TRACK_QUEUE_URL)
     elif not _recorded(body):
-        _keep(body, RECORD_QUEUE_URL)
+        _enqueue(body, RECORD_QUEUE_URL)
     return answer(202, {"message_id": kind.message_id})
 
 
 def _recorded(body: str) -> bool:
     """Record what the carrier tells, unless something keeps that from happening now; says whether nothing is left to do."""
     try:
-        carrier_event_recorder.record(LOG, carrier_events.told.decode(body))
+        carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body))
     except Exception:  # noqa: BLE001 - early, unreadable, contended or AWS's fault: what comes from the queue is tried again
         logger.warning("left to the queue", exc_info=True)
         return False
     return True
 
 
-def _keep(body: str, url: str) -> None:
+def _enqueue(body: str, url: str) -> None:
     SQS.send_message(QueueUrl=url, MessageBody=body)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orderflow.aws.batch import PartialFailures, each_order
 from orderflow.aws.observability import observed
 from shipping import shipments
-from shipping.saga_step import CARRIER, LOG
+from shipping.dependencies import CARRIER, LOG
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -20,8 +20,8 @@ from shipping.domain import carrier_events
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-SOONEST_SECONDS = 2
-LATEST_SECONDS = 180
+MIN_DELAY_SECONDS = 2
+MAX_DELAY_SECONDS = 180
 
 SQS = client("sqs")
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
@@ -31,22 +31,22 @@ QUEUE_URL = settings.required("SHIPPING_RECORD_QUEUE_URL")
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Answer a batch of SQS messages with those that have to come back."""
-    answer = each_record(event, lambda body: carrier_event_recorder.record(LOG, carrier_events.told.decode(body)))
+    answer = each_record(event, lambda body: carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body)))
     failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
     for record in event["Records"]:
         if record["messageId"] in failed:
-            _put_off(record)
+            _delay_retry(record)
     return answer
 
 
-def hidden_seconds(receives: int) -> int:
+def retry_delay_seconds(receives: int) -> int:
     """Return how long a message that came so often is hidden before it comes again."""
-    return min(SOONEST_SECONDS * 2 ** (receives - 1), LATEST_SECONDS)
+    return min(MIN_DELAY_SECONDS * 2 ** (receives - 1), MAX_DELAY_SECONDS)
 
 
-def _put_off(record: dict[str, Any]) -> None:
+def _delay_retry(record: dict[str, Any]) -> None:
     """Have SQS bring a message again after its time; where it does not take that, the queue's own time counts."""
-    seconds = hidden_seconds(int(record["attributes"]["ApproximateReceiveCount"]))
+    seconds = retry_delay_seconds(int(record["attributes"]["ApproximateReceiveCount"]))
     try:
         SQS.change_message_visibility(QueueUrl=QUEUE_URL, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=seconds)
     except (BotoCoreError, ClientError):

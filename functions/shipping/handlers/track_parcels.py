@@ -13,8 +13,8 @@ from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import logger, observed
 from shipping.domain import carrier_events
-from shipping.domain.tracking import received
-from shipping.tracking_store import Tracks, TransactionConflict
+from shipping.domain.tracking import with_plausible_time
+from shipping.tracking_store import TrackConflict, TrackingStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from orderflow.aws.batch import PartialFailures
 
-TRACKS = Tracks(settings.required("TRACKING_TABLE"), client("dynamodb"))
+TRACKS = TrackingStore(settings.required("TRACKING_TABLE"), client("dynamodb"))
 
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Answer a batch of SQS messages with those that have to come back."""
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in _failed(event["Records"])]}
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in _failed_message_ids(event["Records"])]}
 
 
 def _sent_at(record: dict[str, Any]) -> datetime:
@@ -37,12 +37,12 @@ def _sent_at(record: dict[str, Any]) -> datetime:
     return datetime.fromtimestamp(int(record["attributes"]["SentTimestamp"]) / 1000, UTC)
 
 
-def _failed(records: list[dict[str, Any]]) -> Iterator[str]:
+def _failed_message_ids(records: list[dict[str, Any]]) -> Iterator[str]:
     """Take the readings and yield the ids of the messages that were none, or whose parcel's track could not be written."""
-    parcels: dict[tuple[str, str], dict[str, carrier_events.InTransit]] = defaultdict(dict)
+    parcels: dict[tuple[str, str], dict[str, carrier_events.TrackingReading]] = defaultdict(dict)
     for record in records:
         try:
-            reading = received(carrier_events.readings.decode(record["body"]), _sent_at(record))
+            reading = with_plausible_time(carrier_events.reading_decoder.decode(record["body"]), _sent_at(record))
         except (msgspec.DecodeError, RecursionError) as error:
             logger.warning("no reading", message_id=record["messageId"], why=str(error))
             yield record["messageId"]
@@ -51,6 +51,6 @@ def _failed(records: list[dict[str, Any]]) -> Iterator[str]:
     for (shipment_id, parcel_id), readings in parcels.items():
         try:
             TRACKS.add(shipment_id, parcel_id, list(readings.values()))
-        except (TransactionConflict, ClientError, BotoCoreError):
+        except (TrackConflict, ClientError, BotoCoreError):
             logger.exception("readings not taken", shipment_id=shipment_id, parcel_id=parcel_id)
             yield from readings

@@ -36,14 +36,14 @@ _ATTEMPTS = 10
 _decoder = msgspec.json.Decoder(Consignment)
 
 
-class Stored(Struct, frozen=True):
+class StoredConsignment(Struct, frozen=True):
     """A consignment with the number of its revision; revision 0 is an id that nothing is known of."""
 
     consignment: Consignment | None = None
     revision: int = 0
 
 
-class Sandbox:
+class SandboxCarrier:
     """A Carrier on a DynamoDB table."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -55,13 +55,13 @@ class Sandbox:
         """Have lines brought to an address, as Carrier.request says."""
         if address.postal_code == rules.UNAVAILABLE:
             raise CarrierUnavailable
-        before, after = self._change(shipment_id, Stored(), lambda known: rules.request(known, lines, address))
+        before, after = self._change(shipment_id, StoredConsignment(), lambda known: rules.request(known, lines, address))
         return _answer(after, lost=address.postal_code == rules.TIMEOUT_AFTER and before is None)
 
     def recall(self, shipment_id: str) -> Shipment:
         """Stop what has not left, as Carrier.recall says."""
         before, after = self._change(shipment_id, self._read(shipment_id), rules.recall)
-        return _answer(after, lost=before is not None and before != after and after.manner == rules.RECALL_TIMEOUT_AFTER)
+        return _answer(after, lost=before is not None and before != after and after.simulated_fault == rules.RECALL_TIMEOUT_AFTER)
 
     def look_up(self, shipment_id: str) -> Shipment | None:
         """Return the shipment as it stands now, as Carrier.look_up says."""
@@ -75,13 +75,13 @@ class Sandbox:
         """
         self._change(shipment_id, self._read(shipment_id), lambda known: rules.dispatch(known, parcel))
 
-    def rest(self, shipment_id: str) -> tuple[StockLine, ...]:
+    def undispatched_lines(self, shipment_id: str) -> tuple[StockLine, ...]:
         """Return what has not left of a shipment, for the carrier's own side."""
         known = self._read(shipment_id).consignment
-        return rules.rest(known) if known else ()
+        return rules.undispatched_lines(known) if known else ()
 
     def _change(
-        self, shipment_id: str, stored: Stored, decide: Callable[[Consignment | None], Consignment]
+        self, shipment_id: str, stored: StoredConsignment, decide: Callable[[Consignment | None], Consignment]
     ) -> tuple[Consignment | None, Consignment]:
         """Bring the consignment to what `decide` makes of it and return it as it was and as it is.
 
@@ -101,14 +101,14 @@ class Sandbox:
             stored = there
         raise CarrierUnavailable
 
-    def _read(self, shipment_id: str) -> Stored:
+    def _read(self, shipment_id: str) -> StoredConsignment:
         try:
             answer = self._client.get_item(TableName=self._table, Key={"shipment_id": {"S": shipment_id}}, ConsistentRead=True)
         except HTTPClientError as lost:
             raise CarrierUnavailable from lost
-        return _stored(answer["Item"]) if "Item" in answer else Stored()
+        return _stored(answer["Item"]) if "Item" in answer else StoredConsignment()
 
-    def _write(self, shipment_id: str, consignment: Consignment, revision: int) -> Stored | None:
+    def _write(self, shipment_id: str, consignment: Consignment, revision: int) -> StoredConsignment | None:
         """Replace `revision` and return None, or return what is there when that is another revision."""
         item: dict[str, Any] = {
             "shipment_id": {"S": shipment_id},
@@ -142,5 +142,5 @@ def _only_over(revision: int) -> dict[str, Any]:
     }
 
 
-def _stored(item: Any) -> Stored:
-    return Stored(_decoder.decode(item["consignment"]["S"]), int(item["revision"]["N"]))
+def _stored(item: Any) -> StoredConsignment:
+    return StoredConsignment(_decoder.decode(item["consignment"]["S"]), int(item["revision"]["N"]))

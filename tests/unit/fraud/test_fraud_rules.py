@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud.domain.rules import AmountLimits, Facts, Flags, Thresholds, Weights, WrongRules, parse, screen
+from fraud.domain.fraud_rules import (
+    AmountLimits,
+    FraudFlags,
+    InvalidFraudRules,
+    ScreeningInput,
+    Thresholds,
+    Weights,
+    parse_thresholds,
+    score_order,
+)
 from orderflow.domain.money import Money
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
@@ -18,7 +27,7 @@ DEFAULTS = Thresholds()
 MINUTES_AGO = [NOW - timedelta(minutes=minute) for minute in range(1, 6)]
 
 
-def facts(**changes: Any) -> Facts:
+def facts(**changes: Any) -> ScreeningInput:
     plain: dict[str, Any] = {
         "total": Money(2500, "EUR"),
         "shipping_country": "GB",
@@ -26,7 +35,7 @@ def facts(**changes: Any) -> Facts:
         "placed_at": NOW,
         "preceding": [LONG_AGO],
     }
-    return Facts(**plain | changes)
+    return ScreeningInput(**plain | changes)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +73,7 @@ def facts(**changes: Any) -> Facts:
     ],
 )
 def test_the_default_rules(changes: dict[str, Any], decision: str, reasons: tuple[str, ...]) -> None:
-    screening = screen(facts(**changes), Flags())
+    screening = score_order(facts(**changes), FraudFlags())
 
     assert (screening.decision, screening.reasons) == (decision, reasons)
 
@@ -74,8 +83,8 @@ def test_velocity_counts_only_orders_within_its_window() -> None:
     within = [NOW - hour] * 5
     one_too_old = [*within[1:], NOW - hour - timedelta(microseconds=1)]
 
-    assert screen(facts(preceding=within), Flags()).reasons == ("velocity",)
-    assert screen(facts(preceding=one_too_old), Flags()).reasons == ()
+    assert score_order(facts(preceding=within), FraudFlags()).reasons == ("velocity",)
+    assert score_order(facts(preceding=one_too_old), FraudFlags()).reasons == ()
 
 
 @given(
@@ -94,7 +103,7 @@ def test_a_larger_amount_never_scores_less(amount: int, more: int, earlier: int,
             payment_country=payment,
             preceding=[NOW - timedelta(minutes=1)] * earlier,
         )
-        return screen(order, Flags()).score
+        return score_order(order, FraudFlags()).score
 
     assert score(amount) <= score(amount + more)
 
@@ -110,9 +119,9 @@ def test_the_score_is_the_sum_of_the_reasons_and_makes_the_decision(
     weights: Weights, scores: list[int], total: int, country: str, earlier: int
 ) -> None:
     hold, refuse = scores
-    flags = Flags(fraud=Thresholds(hold_score=hold, refuse_score=refuse, weights=weights))
+    flags = FraudFlags(fraud=Thresholds(hold_score=hold, refuse_score=refuse, weights=weights))
 
-    screening = screen(facts(total=Money(total, "EUR"), shipping_country=country, preceding=[NOW] * earlier), flags)
+    screening = score_order(facts(total=Money(total, "EUR"), shipping_country=country, preceding=[NOW] * earlier), flags)
 
     assert screening.score == sum(getattr(weights, reason) for reason in screening.reasons)
     assert screening.decision == ("refuse" if screening.score >= refuse else "hold" if screening.score >= hold else "approve")
@@ -121,39 +130,39 @@ def test_the_score_is_the_sum_of_the_reasons_and_makes_the_decision(
 @pytest.mark.parametrize(
     ("flags", "changes", "reasons"),
     [
-        (Flags(hold_every_order=True), {}, ("hold_every_order",)),
-        (Flags(hold_every_order=True), {"preceding": []}, ("new_customer", "hold_every_order")),
-        (Flags(hold_countries=frozenset({"GB", "FR"})), {}, ("hold_countries",)),
+        (FraudFlags(hold_every_order=True), {}, ("hold_every_order",)),
+        (FraudFlags(hold_every_order=True), {"preceding": []}, ("new_customer", "hold_every_order")),
+        (FraudFlags(hold_countries=frozenset({"GB", "FR"})), {}, ("hold_countries",)),
         (
-            Flags(hold_every_order=True, hold_countries=frozenset({"US"})),
+            FraudFlags(hold_every_order=True, hold_countries=frozenset({"US"})),
             {"total": Money(869_700, "EUR"), "shipping_country": "US", "preceding": MINUTES_AGO},
             ("amount_very_large", "velocity", "country_mismatch", "hold_every_order", "hold_countries"),
         ),
     ],
 )
-def test_flags_have_a_person_decide_whatever_the_score_is(flags: Flags, changes: dict[str, Any], reasons: tuple[str, ...]) -> None:
-    plain, flagged = screen(facts(**changes), Flags()), screen(facts(**changes), flags)
+def test_flags_have_a_person_decide_whatever_the_score_is(flags: FraudFlags, changes: dict[str, Any], reasons: tuple[str, ...]) -> None:
+    plain, flagged = score_order(facts(**changes), FraudFlags()), score_order(facts(**changes), flags)
 
     assert (flagged.decision, flagged.reasons) == ("hold", reasons)
     assert flagged.score == plain.score
 
 
 def test_a_country_that_is_not_held_goes_on() -> None:
-    assert screen(facts(), Flags(hold_countries=frozenset({"FR"}))).decision == "approve"
+    assert score_order(facts(), FraudFlags(hold_countries=frozenset({"FR"}))).decision == "approve"
 
 
 def test_what_the_configuration_leaves_out_keeps_its_default() -> None:
-    configured = parse('{"hold_score": 20, "weights": {"velocity": 15}, "amounts": {"EUR": {"large": 5}}}')
+    configured = parse_thresholds('{"hold_score": 20, "weights": {"velocity": 15}, "amounts": {"EUR": {"large": 5}}}')
 
     assert configured.weights == Weights(velocity=15)
     assert configured.amounts == {"EUR": AmountLimits(large=5)}
     assert (configured.hold_score, configured.refuse_score) == (20, DEFAULTS.refuse_score)
     assert configured.limits("EUR") == (5, 500_000)
-    assert parse("{}") == DEFAULTS
+    assert parse_thresholds("{}") == DEFAULTS
 
 
 def test_limits_of_other_currencies_are_given_in_us_cents() -> None:
-    configured = parse('{"other_amounts": {"large": 50000}, "amounts": {"JPY": {"very_large": 1000000}}}')
+    configured = parse_thresholds('{"other_amounts": {"large": 50000}, "amounts": {"JPY": {"very_large": 1000000}}}')
 
     assert configured.limits("EUR") == (50_000, 500_000)
     assert configured.limits("VND") == (12_500_000, 125_000_000)
@@ -179,7 +188,7 @@ def test_limits_of_other_currencies_are_given_in_us_cents() -> None:
     ],
 )
 def test_a_wrong_configuration_says_what_is_wrong(document: str, named: str) -> None:
-    with pytest.raises(WrongRules) as refused:
-        parse(document)
+    with pytest.raises(InvalidFraudRules) as refused:
+        parse_thresholds(document)
 
     assert named in str(refused.value)

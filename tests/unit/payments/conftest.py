@@ -11,7 +11,7 @@ from orderflow.domain.commands import Command
 from orderflow.domain.order import Order
 from payments import settlement_service
 from payments.handlers import process_webhook_event, reconcile_payments, settle_payment, void_payment
-from payments.sandbox.provider import Sandbox
+from payments.sandbox.provider import SandboxProvider
 from tests.support.prepared import TOKENS, advance, place
 
 LOG = settle_payment.LOG
@@ -19,16 +19,16 @@ type Confirmed = Callable[..., Order]
 
 
 @pytest.fixture
-def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> SandboxProvider:
     """The provider behind every handler."""
-    provider = Sandbox("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
+    provider = SandboxProvider("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
     for module in (settle_payment, void_payment, process_webhook_event, reconcile_payments):
         monkeypatch.setattr(module, "PROVIDER", provider)
     return provider
 
 
 @pytest.fixture
-def record(sandbox: Sandbox) -> Callable[..., Order]:
+def record(sandbox: SandboxProvider) -> Callable[..., Order]:
     """Record commands on the order ord_1 and return it."""
 
     def recorded(*commands: Command) -> Order:
@@ -41,7 +41,7 @@ def record(sandbox: Sandbox) -> Callable[..., Order]:
 
 
 @pytest.fixture
-def confirmed(sandbox: Sandbox, record: Callable[..., Order]) -> Confirmed:
+def confirmed(sandbox: SandboxProvider, record: Callable[..., Order]) -> Confirmed:
     """Bring the order to its confirmation, and record what commands say of it then."""
 
     def brought(*commands: Command, token: str = "tok_approved") -> Order:

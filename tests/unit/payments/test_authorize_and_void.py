@@ -17,9 +17,9 @@ from orderflow.domain.money import Money
 from orderflow.domain.order import Order
 from payments.handlers import authorize_payment, void_payment
 from payments.provider import Authorized, Payment, ProviderTimeout, ProviderUnavailable, Voided
-from payments.providers import UnknownProvider, provider
-from payments.sandbox.provider import Sandbox
-from payments.settlement_service import NotPossible, payment_key
+from payments.provider_factory import UnknownProvider, create_provider
+from payments.sandbox.provider import SandboxProvider
+from payments.settlement_service import InconsistentPayment, payment_key
 from tests.fakes.aws.dynamodb import Crash, answer_lost, server_error, throttled
 from tests.support.prepared import advance, expire, place, prepare
 
@@ -38,8 +38,8 @@ type Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
-def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    provider = Sandbox("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
+def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> SandboxProvider:
+    provider = SandboxProvider("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
     monkeypatch.setattr(authorize_payment, "PROVIDER", provider)
     monkeypatch.setattr(void_payment, "PROVIDER", provider)
     return provider
@@ -89,7 +89,7 @@ def test_every_sample_has_its_answer(sample: str, invoke: Callable[[str, Any], A
     assert answer == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_an_authorization_is_recorded_as_the_provider_has_it(run_authorize: Step, sandbox: Sandbox) -> None:
+def test_an_authorization_is_recorded_as_the_provider_has_it(run_authorize: Step, sandbox: SandboxProvider) -> None:
     order = screened()
 
     assert run_authorize() == "authorized"
@@ -165,7 +165,7 @@ def test_a_token_that_a_concurrent_run_has_used_and_deleted_is_no_fault(run_auth
 def test_an_order_whose_token_has_expired_is_not_authorized(run_authorize: Step, run_void: Step, aws: Any) -> None:
     screened()
     aws.dynamodb.client.delete_item(TableName="PaymentTokens", Key={"order_id": {"S": "ord_1"}})
-    with pytest.raises(NotPossible, match="its payment token has expired"):
+    with pytest.raises(InconsistentPayment, match="its payment token has expired"):
         run_authorize()
     give_up()
     assert run_void() == "nothing_to_void"
@@ -239,7 +239,7 @@ def test_a_fault_at_any_call_leaves_one_authorization_after_the_rerun(
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 5))
 def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
-    fault: Any, moment: str, number: int, run_authorize: Step, run_void: Step, aws: Any, sandbox: Sandbox
+    fault: Any, moment: str, number: int, run_authorize: Step, run_void: Step, aws: Any, sandbox: SandboxProvider
 ) -> None:
     screened()
     run_authorize()
@@ -261,7 +261,7 @@ def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
     assert isinstance(sandbox.look_up(KEY), Voided)
 
 
-def test_an_authorization_that_the_log_never_heard_of_is_voided(run_void: Step, sandbox: Sandbox) -> None:
+def test_an_authorization_that_the_log_never_heard_of_is_voided(run_void: Step, sandbox: SandboxProvider) -> None:
     order = screened()
     payment = sandbox.authorize(KEY, "tok_approved", order.total)
     give_up()
@@ -274,7 +274,7 @@ def test_an_authorization_that_the_log_never_heard_of_is_voided(run_void: Step, 
     assert types() == ["FulfilmentFailed", "PaymentAuthorized", "PaymentVoided"]
 
 
-class Meanwhile(Sandbox):
+class Meanwhile(SandboxProvider):
     """A provider at which something else happens just before or after an authorization takes effect."""
 
     before: Callable[[], object] = staticmethod(lambda: None)
@@ -324,7 +324,7 @@ def test_a_void_whose_answer_was_lost_is_looked_up(run_authorize: Step, run_void
     assert run_void() == "voided"
 
 
-def test_a_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+def test_a_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     screened()
     run_authorize()
     advance(LOG, "ord_1", "orders.handlers.confirm_order")
@@ -334,17 +334,17 @@ def test_a_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, 
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
 
-def test_an_order_that_was_not_given_up_is_not_voided(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+def test_an_order_that_was_not_given_up_is_not_voided(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     screened()
     run_authorize()
 
-    with pytest.raises(NotPossible, match="given up before it is voided"):
+    with pytest.raises(InconsistentPayment, match="given up before it is voided"):
         run_void()
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
 
 @pytest.mark.parametrize("outcome", ["authorized", "cancelling"])
-def test_an_order_that_is_cancelled_is_voided(outcome: str, run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+def test_an_order_that_is_cancelled_is_voided(outcome: str, run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     """Before the cancellation the authorization is there and goes; after it none is asked for."""
     screened()
     if outcome == "authorized":
@@ -370,11 +370,13 @@ def test_an_order_cancelled_while_it_is_authorized_ends_with_nothing_held(
     assert types() == ["CancellationRequested", "PaymentAuthorized", "PaymentVoided"]
 
 
-def test_a_confirmed_order_is_voided_only_after_the_carrier_stopped_it(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+def test_a_confirmed_order_is_voided_only_after_the_carrier_stopped_it(
+    run_authorize: Step, run_void: Step, sandbox: SandboxProvider
+) -> None:
     screened()
     run_authorize()
     advance(LOG, "ord_1", "orders.handlers.confirm_order", "customer.cancels")
-    with pytest.raises(NotPossible, match="what was confirmed is recalled"):
+    with pytest.raises(InconsistentPayment, match="what was confirmed is recalled"):
         run_void()
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
@@ -383,13 +385,13 @@ def test_a_confirmed_order_is_voided_only_after_the_carrier_stopped_it(run_autho
     assert isinstance(sandbox.look_up(KEY), Voided)
 
 
-def test_what_was_captured_is_not_voided_in_silence(run_authorize: Step, run_void: Step, sandbox: Sandbox) -> None:
+def test_what_was_captured_is_not_voided_in_silence(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     order = screened()
     run_authorize()
     give_up()
     sandbox.capture(KEY, "ord_1:capture", order.total)
 
-    with pytest.raises(NotPossible, match="the provider captured 2500 of it, the log has 0"):
+    with pytest.raises(InconsistentPayment, match="the provider captured 2500 of it, the log has 0"):
         run_void()
 
 
@@ -399,15 +401,15 @@ def test_an_authorization_that_the_provider_lost_is_a_fault(run_authorize: Step,
     give_up()
     aws.dynamodb.delete_item(TableName="SandboxPayments", Key={"key": {"S": KEY}})
 
-    with pytest.raises(NotPossible, match="does not know its authorization"):
+    with pytest.raises(InconsistentPayment, match="does not know its authorization"):
         run_void()
 
 
-def test_a_payment_voided_for_an_order_that_goes_on_is_a_fault(run_authorize: Step, sandbox: Sandbox) -> None:
+def test_a_payment_voided_for_an_order_that_goes_on_is_a_fault(run_authorize: Step, sandbox: SandboxProvider) -> None:
     screened()
     sandbox.void(KEY)
 
-    with pytest.raises(NotPossible, match="the provider voided its payment"):
+    with pytest.raises(InconsistentPayment, match="the provider voided its payment"):
         run_authorize()
 
 
@@ -415,7 +417,7 @@ def test_nothing_is_charged_before_screening(run_authorize: Step, aws: Any) -> N
     place(LOG)
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
 
-    with pytest.raises(NotPossible, match="screen comes before authorize"):
+    with pytest.raises(InconsistentPayment, match="screen comes before authorize"):
         run_authorize()
     assert aws.dynamodb.items("SandboxPayments") == []
 
@@ -429,7 +431,7 @@ def test_nothing_is_charged_for_an_order_whose_reservation_is_gone(run_authorize
 
 
 def test_an_authorization_that_comes_after_the_reservation_expired_is_recorded_once_there_is_another(
-    run_authorize: Step, sandbox: Sandbox
+    run_authorize: Step, sandbox: SandboxProvider
 ) -> None:
     screened()
     sandbox.authorize(KEY, "tok_approved", LOG.load("ord_1").total)
@@ -465,4 +467,4 @@ def test_tokens_reach_neither_the_log_lines_nor_the_events(
 
 def test_an_unknown_provider_is_named_with_those_that_exist() -> None:
     with pytest.raises(UnknownProvider, match="PAYMENT_PROVIDER is 'strype', but has to be one of: sandbox"):
-        provider("strype")
+        create_provider("strype")

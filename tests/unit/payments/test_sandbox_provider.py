@@ -25,7 +25,7 @@ from payments.provider import (
     ProviderUnavailable,
     Voided,
 )
-from payments.sandbox.provider import Sandbox
+from payments.sandbox.provider import SandboxProvider
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Index, Table, answer_lost
 
 TOTAL = Money(2500, "EUR")
@@ -38,7 +38,7 @@ def database() -> FakeDynamoDB:
 
 @pytest.fixture
 def provider(database: FakeDynamoDB) -> PaymentProvider:
-    return Sandbox("payments", database.client, slow_seconds=0)
+    return SandboxProvider("payments", database.client, slow_seconds=0)
 
 
 def held(provider: PaymentProvider, key: str = "key") -> Authorized:
@@ -94,7 +94,7 @@ def test_a_lost_answer_is_found_by_looking_up_and_by_asking_again(provider: Paym
 
 def test_a_slow_token_takes_its_time(database: FakeDynamoDB) -> None:
     began = time.monotonic()
-    payment = Sandbox("payments", database.client, slow_seconds=0.05).authorize("key", "tok_slow", TOTAL)
+    payment = SandboxProvider("payments", database.client, slow_seconds=0.05).authorize("key", "tok_slow", TOTAL)
 
     assert isinstance(payment, Authorized)
     assert time.monotonic() - began >= 0.05
@@ -238,7 +238,7 @@ def test_concurrent_requests_with_one_key_make_one_authorization(provider: Payme
 
 
 def test_concurrent_authorize_and_void_leave_nothing_held(database: FakeDynamoDB) -> None:
-    provider = Sandbox("payments", database.client)
+    provider = SandboxProvider("payments", database.client)
     for number in range(20):
         key = f"key-{number}"
         with ThreadPoolExecutor(2) as pool:

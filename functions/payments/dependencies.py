@@ -1,4 +1,4 @@
-"""What the functions that speak to the carrier share."""
+"""What the saga's steps of this context share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TypedDict
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
-from shipping.carriers import carrier
+from payments.provider_factory import create_provider
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-CARRIER = carrier(settings.required("CARRIER"))
+PROVIDER = create_provider(settings.required("PAYMENT_PROVIDER"))
 
 
 class Step(TypedDict):

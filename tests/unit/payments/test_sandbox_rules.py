@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from orderflow.domain.money import Money
 from payments.provider import Authorized, Contradiction, Declined, ProviderRefused, Voided
-from payments.sandbox import accounts
-from payments.sandbox.accounts import Account
+from payments.sandbox import rules
+from payments.sandbox.rules import Account
 
 HUNDRED = Money(100, "EUR")
 type Request = Callable[[Account | None, str, Money], Account]
@@ -19,8 +19,8 @@ TOKENS = ["tok_approved", "tok_declined", "tok_insufficient_funds", "tok_timeout
 
 
 def authorized(captured: int = 0) -> Account:
-    account = accounts.authorize(None, "key", "tok_approved", HUNDRED)
-    return accounts.capture(account, "capture-1", Money(captured, "EUR")) if captured else account
+    account = rules.authorize(None, "key", "tok_approved", HUNDRED)
+    return rules.capture(account, "capture-1", Money(captured, "EUR")) if captured else account
 
 
 def contradiction(request: Callable[[], object]) -> Contradiction:
@@ -39,7 +39,7 @@ def contradiction(request: Callable[[], object]) -> Contradiction:
     ],
 )
 def test_a_declined_token_has_its_code(token: str, code: str) -> None:
-    assert accounts.authorize(None, "key", token, HUNDRED).payment == Declined(code)
+    assert rules.authorize(None, "key", token, HUNDRED).payment == Declined(code)
 
 
 @given(token=st.sampled_from(TOKENS), amount=st.integers(0, 10**9))
@@ -47,63 +47,63 @@ def test_the_same_request_again_changes_nothing_once_it_took_effect(token: str, 
     total = Money(amount, "EUR")
     account = None
     for _ in range(2):
-        account = accounts.authorize(account, "key", token, total)
+        account = rules.authorize(account, "key", token, total)
 
     assert account
     assert account.payment
-    assert accounts.authorize(account, "key", token, total) == account
+    assert rules.authorize(account, "key", token, total) == account
 
 
 def test_the_first_attempt_that_is_lost_leaves_no_payment_and_the_second_succeeds() -> None:
-    lost = accounts.authorize(None, "key", "tok_timeout_before", HUNDRED)
+    lost = rules.authorize(None, "key", "tok_timeout_before", HUNDRED)
 
     assert lost.payment is None
-    assert isinstance(accounts.authorize(lost, "key", "tok_timeout_before", HUNDRED).payment, Authorized)
+    assert isinstance(rules.authorize(lost, "key", "tok_timeout_before", HUNDRED).payment, Authorized)
 
 
 @pytest.mark.parametrize(
     ("token", "amount"), [("tok_slow", HUNDRED), ("tok_approved", Money(101, "EUR")), ("tok_approved", Money(100, "USD"))]
 )
 def test_a_key_stands_for_one_request(token: str, amount: Money) -> None:
-    assert contradiction(lambda: accounts.authorize(authorized(), "key", token, amount)) == Contradiction.KEY_REUSED
+    assert contradiction(lambda: rules.authorize(authorized(), "key", token, amount)) == Contradiction.KEY_REUSED
 
 
 def test_other_keys_have_other_authorizations() -> None:
-    one, other = (accounts.authorize(None, key, "tok_approved", HUNDRED).payment for key in ("key-1", "key-2"))
+    one, other = (rules.authorize(None, key, "tok_approved", HUNDRED).payment for key in ("key-1", "key-2"))
 
     assert one != other
 
 
 def test_a_negative_amount_cannot_be_held() -> None:
-    assert contradiction(lambda: accounts.authorize(None, "key", "tok_approved", Money(-1, "EUR"))) == Contradiction.AMOUNT_INVALID
+    assert contradiction(lambda: rules.authorize(None, "key", "tok_approved", Money(-1, "EUR"))) == Contradiction.AMOUNT_INVALID
 
 
 @given(token=st.sampled_from(TOKENS), attempts=st.integers(0, 2))
 def test_after_a_void_nothing_is_ever_held(token: str, attempts: int) -> None:
     account = None
     for _ in range(attempts):
-        account = accounts.authorize(account, "key", token, HUNDRED)
+        account = rules.authorize(account, "key", token, HUNDRED)
 
-    voided = accounts.void(account)
+    voided = rules.void(account)
 
     assert not isinstance(voided.payment, Authorized)
-    assert accounts.void(voided) == voided
-    assert accounts.authorize(voided, "key", token, HUNDRED) == voided
+    assert rules.void(voided) == voided
+    assert rules.authorize(voided, "key", token, HUNDRED) == voided
 
 
 def test_a_void_names_the_authorization_that_it_gave_back() -> None:
     account = authorized()
     assert isinstance(account.payment, Authorized)
 
-    assert accounts.void(account).payment == Voided(account.payment.authorization_id)
-    assert accounts.void(None).payment == Voided(None)
+    assert rules.void(account).payment == Voided(account.payment.authorization_id)
+    assert rules.void(None).payment == Voided(None)
 
 
 def test_a_void_gives_back_what_captures_left_and_keeps_them() -> None:
     account = authorized(captured=60)
     assert isinstance(account.payment, Authorized)
 
-    voided = accounts.void(account).payment
+    voided = rules.void(account).payment
 
     assert voided == Voided(account.payment.authorization_id, captures=account.payment.captures)
 
@@ -111,41 +111,41 @@ def test_a_void_gives_back_what_captures_left_and_keeps_them() -> None:
 def test_what_was_captured_to_the_last_cent_is_left_alone_by_a_void() -> None:
     account = authorized(captured=100)
 
-    assert accounts.void(account) == account
+    assert rules.void(account) == account
 
 
 def test_nothing_is_captured_after_a_void_but_what_was_can_be_refunded() -> None:
-    voided = accounts.void(authorized(captured=60))
+    voided = rules.void(authorized(captured=60))
 
-    assert contradiction(lambda: accounts.capture(voided, "capture-2", Money(1, "EUR"))) == Contradiction.NOT_AUTHORIZED
-    assert isinstance(refunded := accounts.refund(voided, "refund-1", Money(60, "EUR")).payment, Voided)
+    assert contradiction(lambda: rules.capture(voided, "capture-2", Money(1, "EUR"))) == Contradiction.NOT_AUTHORIZED
+    assert isinstance(refunded := rules.refund(voided, "refund-1", Money(60, "EUR")).payment, Voided)
     assert (refunded.captured, refunded.refunded) == (60, 60)
 
 
 def test_a_hold_lapses_once_and_only_while_it_holds_something() -> None:
-    lapsed = accounts.expire(authorized(captured=60))
+    lapsed = rules.expire(authorized(captured=60))
 
     assert isinstance(lapsed.payment, Voided)
     for account in (lapsed, authorized(captured=100), Account(Declined("card_declined"))):
-        assert contradiction(lambda account=account: accounts.expire(account)) == Contradiction.NOT_AUTHORIZED
+        assert contradiction(lambda account=account: rules.expire(account)) == Contradiction.NOT_AUTHORIZED
 
 
 @pytest.mark.parametrize(
     ("account", "request_", "amount", "code"),
     [
-        (None, accounts.capture, HUNDRED, Contradiction.UNKNOWN_PAYMENT),
-        (Account(None), accounts.capture, HUNDRED, Contradiction.UNKNOWN_PAYMENT),
-        (Account(Declined("card_declined")), accounts.capture, HUNDRED, Contradiction.NOT_AUTHORIZED),
-        (Account(Declined("card_declined")), accounts.refund, HUNDRED, Contradiction.NOT_AUTHORIZED),
-        (Account(Voided()), accounts.capture, HUNDRED, Contradiction.NOT_AUTHORIZED),
-        (authorized(), accounts.capture, Money(101, "EUR"), Contradiction.AMOUNT_EXCEEDED),
-        (authorized(captured=60), accounts.capture, Money(41, "EUR"), Contradiction.AMOUNT_EXCEEDED),
-        (authorized(), accounts.refund, Money(1, "EUR"), Contradiction.AMOUNT_EXCEEDED),
-        (authorized(captured=60), accounts.refund, Money(61, "EUR"), Contradiction.AMOUNT_EXCEEDED),
-        (authorized(), accounts.capture, Money(0, "EUR"), Contradiction.AMOUNT_INVALID),
-        (authorized(), accounts.capture, Money(-1, "EUR"), Contradiction.AMOUNT_INVALID),
-        (authorized(captured=60), accounts.refund, Money(-1, "EUR"), Contradiction.AMOUNT_INVALID),
-        (authorized(), accounts.capture, Money(1, "USD"), Contradiction.CURRENCY_MISMATCH),
+        (None, rules.capture, HUNDRED, Contradiction.UNKNOWN_PAYMENT),
+        (Account(None), rules.capture, HUNDRED, Contradiction.UNKNOWN_PAYMENT),
+        (Account(Declined("card_declined")), rules.capture, HUNDRED, Contradiction.NOT_AUTHORIZED),
+        (Account(Declined("card_declined")), rules.refund, HUNDRED, Contradiction.NOT_AUTHORIZED),
+        (Account(Voided()), rules.capture, HUNDRED, Contradiction.NOT_AUTHORIZED),
+        (authorized(), rules.capture, Money(101, "EUR"), Contradiction.AMOUNT_EXCEEDED),
+        (authorized(captured=60), rules.capture, Money(41, "EUR"), Contradiction.AMOUNT_EXCEEDED),
+        (authorized(), rules.refund, Money(1, "EUR"), Contradiction.AMOUNT_EXCEEDED),
+        (authorized(captured=60), rules.refund, Money(61, "EUR"), Contradiction.AMOUNT_EXCEEDED),
+        (authorized(), rules.capture, Money(0, "EUR"), Contradiction.AMOUNT_INVALID),
+        (authorized(), rules.capture, Money(-1, "EUR"), Contradiction.AMOUNT_INVALID),
+        (authorized(captured=60), rules.refund, Money(-1, "EUR"), Contradiction.AMOUNT_INVALID),
+        (authorized(), rules.capture, Money(1, "USD"), Contradiction.CURRENCY_MISMATCH),
     ],
 )
 def test_money_moves_only_as_far_as_it_is_there(account: Account | None, request_: Request, amount: Money, code: Contradiction) -> None:
@@ -155,8 +155,8 @@ def test_money_moves_only_as_far_as_it_is_there(account: Account | None, request
 def test_a_movement_is_known_by_its_key() -> None:
     account = authorized(captured=60)
 
-    assert accounts.capture(account, "capture-1", Money(60, "EUR")) == account
-    for other, amount in ((accounts.capture, 40), (accounts.refund, 60)):
+    assert rules.capture(account, "capture-1", Money(60, "EUR")) == account
+    for other, amount in ((rules.capture, 40), (rules.refund, 60)):
         assert (
             contradiction(lambda other=other, amount=amount: other(account, "capture-1", Money(amount, "EUR"))) == Contradiction.KEY_REUSED
         )
@@ -168,9 +168,9 @@ def test_refunded_is_never_above_captured_nor_captured_above_authorized(requests
     for kind, amount, key in requests:
         try:
             if kind == "void":
-                account = accounts.void(account)
+                account = rules.void(account)
             else:
-                move = accounts.capture if kind == "capture" else accounts.refund
+                move = rules.capture if kind == "capture" else rules.refund
                 account = move(account, f"{kind}-{key}", Money(amount, "EUR"))
         except ProviderRefused:
             continue

@@ -24,7 +24,7 @@ INDEX = "open-reviews"
 # One partition: held orders are few, and it takes a thousand writes a second.
 _LIST = "open"
 # Longer than a message can live in a queue, its dead-letter queue and a redrive from there.
-KEPT = timedelta(days=90)
+RETENTION = timedelta(days=90)
 
 
 class Review(Struct, frozen=True):
@@ -37,7 +37,7 @@ class Review(Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
-class Reviews:
+class ReviewStore:
     """Knows how the table's items look."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -74,7 +74,7 @@ class Reviews:
         names = {"#list": "list"}
         return self._update(order_id, "SET execution = :execution", "execution = :ended AND attribute_exists(#list)", names, values)
 
-    def wait(self, order_id: str, execution: str, token: str) -> bool:
+    def store_task_token(self, order_id: str, execution: str, token: str) -> bool:
         """Keep the token under which an execution waits; tell whether the review is open and that execution's."""
         values = {":token": {"S": token}, ":execution": {"S": execution}}
         names = {"#list": "list", "#token": "token"}
@@ -92,14 +92,14 @@ class Reviews:
                 UpdateExpression="SET expires_at = if_not_exists(expires_at, :expires_at) REMOVE #list",
                 ConditionExpression="attribute_exists(order_id)",
                 ExpressionAttributeNames={"#list": "list"},
-                ExpressionAttributeValues={":expires_at": {"N": str(int((now + KEPT).timestamp()))}},
+                ExpressionAttributeValues={":expires_at": {"N": str(int((now + RETENTION).timestamp()))}},
                 ReturnValues="ALL_NEW",
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return None
         return answer.get("Attributes", {}).get("token", {}).get("S")
 
-    def page(self, most: int, after: Position | None) -> tuple[list[Review], Position | None]:
+    def list_open(self, most: int, after: Position | None) -> tuple[list[Review], Position | None]:
         """Return up to `most` open reviews, oldest first, from after a position, and the position to go on from.
 
         The index follows the table with a delay.

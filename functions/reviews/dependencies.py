@@ -7,11 +7,13 @@ from typing import TypedDict
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
-from reviews.review_service import Desk, Executions
-from reviews.store import Reviews
+from reviews.review_service import Executions, ReviewService
+from reviews.review_store import ReviewStore
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-DESK = Desk(LOG, Reviews(settings.required("REVIEWS_TABLE"), client("dynamodb")), Executions(client("stepfunctions")))
+REVIEW_SERVICE = ReviewService(
+    LOG, ReviewStore(settings.required("REVIEWS_TABLE"), client("dynamodb")), Executions(client("stepfunctions"))
+)
 
 
 class Step(TypedDict):

@@ -17,7 +17,7 @@ from orderflow.domain.order import Order
 from payments import settlement_service
 from payments.handlers import process_webhook_event
 from payments.provider import Authorized
-from payments.sandbox.provider import Sandbox
+from payments.sandbox.provider import SandboxProvider
 from payments.settlement_service import capture_key, payment_key, refund_key
 from tests.support.clock import recorded_at
 from tests.support.prepared import PREPARED, TOKENS, prepare
@@ -40,7 +40,7 @@ type Tell = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def tell(sandbox: Sandbox, context: Any) -> Tell:
+def tell(sandbox: SandboxProvider, context: Any) -> Tell:
     """Bring messages about the order, and return which of them have to come back."""
 
     def told(*messages: dict[str, Any]) -> list[Any]:
@@ -53,7 +53,7 @@ def tell(sandbox: Sandbox, context: Any) -> Tell:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
+def test_every_sample_has_its_answer(sample: str, sandbox: SandboxProvider, context: Any) -> None:
     event = json.loads((EVENTS / "process_webhook_event" / f"{sample}.json").read_text())
     orders = {json.loads(one["body"])["payment"].partition(":")[0] for one in event["Records"] if one["body"].startswith("{")}
     really = {
@@ -148,7 +148,7 @@ def test_messages_that_come_before_what_they_are_about_come_again(confirmed: Con
     assert tell(WON, DISPUTED, WON) == ["0"]
 
 
-def test_a_message_that_money_moved_is_good_once_the_log_has_it(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_a_message_that_money_moved_is_good_once_the_log_has_it(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     """Even where the message overtakes the consumer that moves money: it moves what is due itself."""
     confirmed(ALL, LOSE)
     capture = sandbox.capture(KEY, capture_key("ord_1", "parcel_1"), Money(1740, "EUR"))
@@ -164,7 +164,7 @@ def test_money_that_somebody_moved_by_hand_is_left_to_a_person(confirmed: Confir
     assert tell({"type": "payment.captured", "capture_id": "by hand"}, {"type": "payment.refunded", "key": "by hand"}) == ["0", "1"]
 
 
-def test_an_order_that_nothing_is_held_for_any_more_is_cancelled(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_an_order_that_nothing_is_held_for_any_more_is_cancelled(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.expire(KEY)
 
@@ -174,7 +174,7 @@ def test_an_order_that_nothing_is_held_for_any_more_is_cancelled(confirmed: Conf
     assert (order.state, order.cancellation.by) == ("cancelling", "operator")
 
 
-def test_what_left_before_its_money_lapsed_is_left_to_a_person(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_what_left_before_its_money_lapsed_is_left_to_a_person(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed(PART)
     sandbox.expire(KEY)
 
@@ -182,7 +182,7 @@ def test_what_left_before_its_money_lapsed_is_left_to_a_person(confirmed: Confir
     assert LOG.load("ord_1").state == "partly_dispatched"
 
 
-def test_the_rest_of_a_captured_payment_lapses_without_harm(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_the_rest_of_a_captured_payment_lapses_without_harm(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed(ALL)
     settlement_service.settle(LOG, sandbox, "ord_1")
 
@@ -190,7 +190,7 @@ def test_the_rest_of_a_captured_payment_lapses_without_harm(confirmed: Confirmed
     assert LOG.load("ord_1").state == "dispatched"
 
 
-def test_an_expiry_that_the_provider_does_not_show_changes_nothing(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_an_expiry_that_the_provider_does_not_show_changes_nothing(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed()
 
     assert tell(EXPIRED) == []
@@ -225,13 +225,13 @@ def test_a_message_that_cannot_be_true_is_left_to_a_person(wrong: dict[str, Any]
 FAILED = {"type": "refund.failed", "key": refund_key("ord_1", "parcel:parcel_1")}
 
 
-def refunds(sandbox: Sandbox) -> list[tuple[str, str]]:
+def refunds(sandbox: SandboxProvider) -> list[tuple[str, str]]:
     payment = sandbox.look_up(KEY)
     assert isinstance(payment, Authorized)
     return [(one.key, one.status) for one in payment.refunds]
 
 
-def test_refund_that_fails_later_is_owed_again_and_tried_again(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_refund_that_fails_later_is_owed_again_and_tried_again(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed(ALL, LOSE, token="tok_refund_fails_later")
     assert settlement_service.settle(LOG, sandbox, "ord_1").refunded == 1740
     sandbox.conclude_refunds(KEY)
@@ -247,7 +247,7 @@ def test_refund_that_fails_later_is_owed_again_and_tried_again(confirmed: Confir
     assert types()[-1] == "PaymentRefunded"
 
 
-def test_refund_that_was_pending_is_recorded_once_it_succeeded(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_refund_that_was_pending_is_recorded_once_it_succeeded(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed(ALL, LOSE, token="tok_refund_pending")
     done = {"type": "payment.refunded", "key": refund_key("ord_1", "parcel:parcel_1")}
     assert tell(done) == ["0"]

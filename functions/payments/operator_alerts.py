@@ -9,7 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from orderflow.aws.observability import add_nonzero_metric, logger
 
 
-def needed(event: str, **fields: Any) -> None:
+def alert_operator(event: str, **fields: Any) -> None:
     """Log `event`, a name in the past tense, as an error, and count it in PaymentsNeedAttention."""
     logger.error(event, **fields)
     add_nonzero_metric("PaymentsNeedAttention", MetricUnit.Count, 1)

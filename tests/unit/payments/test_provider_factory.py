@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from orderflow.aws.settings import MissingSetting
-from payments.provider_router import Routed
-from payments.providers import StripeSecret, provider, stripe_secret
+from payments.provider_factory import StripeSecret, create_provider, stripe_secret
+from payments.provider_router import ProviderRouter
 from tests.fakes.aws import clients
 
 
@@ -40,9 +40,9 @@ def test_stripe_reads_its_key_with_the_first_request_and_once(secrets: Secrets, 
     used: list[str] = []
     nothing = SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))
     connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=nothing, events=nothing))
-    monkeypatch.setattr("payments.stripe.provider.connected", lambda key, base: used.append(f"{key} {base}") or connection)
-    stripe = provider("stripe")
-    assert isinstance(stripe, Routed)
+    monkeypatch.setattr("payments.stripe.provider.create_client", lambda key, base: used.append(f"{key} {base}") or connection)
+    stripe = create_provider("stripe")
+    assert isinstance(stripe, ProviderRouter)
     assert secrets.asked == 0
 
     for _ in range(2):
@@ -57,4 +57,4 @@ def test_stripe_names_the_setting_that_it_lacks(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.delenv(name)
 
     with pytest.raises(MissingSetting, match=name):
-        provider("stripe")
+        create_provider("stripe")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fraud.domain import rules
+from fraud.domain import fraud_rules
 from fraud.handlers import screen_order
 from orderflow.aws.flags import Flags, version
 from orderflow.aws.order_log import OrderNotFound, timestamp
@@ -224,7 +224,7 @@ def test_an_order_whose_reservation_is_gone_has_to_be_reserved_first(call: Calla
 @pytest.fixture
 def unread(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that knows no flags yet."""
-    monkeypatch.setattr(screen_order, "FLAGS", Flags(rules.parse_flags, rules.Flags()))
+    monkeypatch.setattr(screen_order, "FLAGS", Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags()))
 
 
 @pytest.mark.parametrize(
@@ -263,13 +263,13 @@ def test_an_order_that_was_screened_keeps_its_decision_whatever_the_flags_are_no
     aws.appconfigdata.deploy(hold_every_order=True)
     reserved("ord_before")
     assert call("ord_before") == "held"
-    screen_order.FLAGS = Flags(rules.parse_flags, rules.Flags())
+    screen_order.FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
     aws.appconfigdata.deploy()
     reserved("ord_after")
 
     assert (call("ord_before"), call("ord_after")) == ("held", "approved")
     screen_order.LOG.record(screen_order.LOG.load("ord_before"), ApproveReview("rex"), source="operations")
-    screen_order.FLAGS = Flags(rules.parse_flags, rules.Flags(hold_every_order=True))
+    screen_order.FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags(hold_every_order=True))
     assert call("ord_before") == "approved"
 
 
@@ -277,7 +277,7 @@ def test_an_order_that_was_screened_keeps_its_decision_whatever_the_flags_are_no
 def test_an_order_that_was_screened_needs_no_flags(aws: Any, call: Callable[..., str]) -> None:
     reserved()
     call()
-    screen_order.FLAGS = Flags(rules.parse_flags, rules.Flags())
+    screen_order.FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
     aws.appconfigdata.calls.clear()
     call()
 

@@ -13,16 +13,16 @@ import pytest
 from orderflow.domain.commands import ApproveReview, Refusal, RejectReview, RequestCancellation, decide
 from orderflow.domain.money import Money
 from orderflow.domain.order import evolve
-from reviews import workflow_step
+from reviews import dependencies
 from reviews.handlers import close_review, expire_review, list_reviews, store_task_token
 from reviews.handlers import open_review as opening
-from reviews.store import KEPT, Review, Reviews
+from reviews.review_store import RETENTION, Review, ReviewStore
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, crash_at
 from tests.fakes.aws.environment import TABLES
 from tests.support import orders, samples
 from tests.support.prepared import advance, place
 
-LOG = workflow_step.LOG
+LOG = dependencies.LOG
 ENDS = {"approved": ApproveReview("rex"), "rejected": RejectReview("rex"), "cancelled": RequestCancellation("customer")}
 type Run = Callable[..., str]
 
@@ -191,7 +191,7 @@ class TestClosing:
 
         [row] = aws.dynamodb.items("Reviews")
         kept = datetime.fromtimestamp(int(row["expires_at"]["N"]), UTC) - datetime.now(UTC)
-        assert KEPT - timedelta(minutes=1) < kept <= KEPT
+        assert RETENTION - timedelta(minutes=1) < kept <= RETENTION
 
     def test_every_event_that_lets_go_of_a_held_order_closes_its_review(self) -> None:
         held = orders.after(*orders.STATES["held"])
@@ -285,7 +285,7 @@ class TestTheList:
 
 def test_of_executions_that_want_one_place_one_gets_it() -> None:
     database = FakeDynamoDB(*TABLES)
-    reviews = Reviews("Reviews", database.client)
+    reviews = ReviewStore("Reviews", database.client)
     review = Review("ord_1", datetime.now(UTC), Money(1, "EUR"), 60, ())
 
     assert reviews.claim(review, "one") == "one"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from shipping.sandbox.carrier import Sandbox
+from shipping.sandbox.carrier import SandboxCarrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +19,13 @@ class UnknownCarrier(ValueError):
 
 
 def _sandbox() -> Carrier:
-    return Sandbox(settings.required("SANDBOX_SHIPMENTS_TABLE"), client("dynamodb"))
+    return SandboxCarrier(settings.required("SANDBOX_SHIPMENTS_TABLE"), client("dynamodb"))
 
 
 FACTORIES: dict[str, Callable[[], Carrier]] = {"sandbox": _sandbox}
 
 
-def carrier(name: str) -> Carrier:
+def create_carrier(name: str) -> Carrier:
     """Return the carrier of that name, set up from the environment.
 
     Raises:

@@ -36,13 +36,13 @@ Points = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 
 
-def _ordered(lower: str, low: int, upper: str, high: int) -> None:
+def _require_ordered(lower: str, low: int, upper: str, high: int) -> None:
     if low > high:
         message = f"`{lower}` ({low}) must not be above `{upper}` ({high})"
         raise ValueError(message)
 
 
-class WrongRules(ValueError):
+class InvalidFraudRules(ValueError):
     """The configuration of the fraud rules is not usable."""
 
 
@@ -61,7 +61,7 @@ class ValueLimits(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Hold the limits in their order."""
-        _ordered("large", self.large, "very_large", self.very_large)
+        _require_ordered("large", self.large, "very_large", self.very_large)
 
 
 class Velocity(Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,10 +97,10 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Hold the scores, and the limits of each currency, in their order."""
-        _ordered("hold_score", self.hold_score, "refuse_score", self.refuse_score)
+        _require_ordered("hold_score", self.hold_score, "refuse_score", self.refuse_score)
         for currency in self.amounts:
             large, very_large = self.limits(currency)
-            _ordered("large", large, "very_large", very_large)
+            _require_ordered("large", large, "very_large", very_large)
 
     def limits(self, currency: Currency) -> tuple[int, int]:
         """Return from which totals an order is large and very large, in minor units of its currency."""
@@ -109,7 +109,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
         return own.large or large, own.very_large or very_large
 
 
-class Flags(Struct, frozen=True):
+class FraudFlags(Struct, frozen=True):
     """What of the feature flags is this context's; what is left out of a document is as the stack's parameters say."""
 
     hold_every_order: bool = False
@@ -117,7 +117,7 @@ class Flags(Struct, frozen=True):
     fraud: Thresholds = msgspec.field(default_factory=Thresholds)
 
 
-class Facts(Struct, frozen=True):
+class ScreeningInput(Struct, frozen=True):
     """What the rules look at. `preceding` are the times of the customer's orders before this one."""
 
     total: Money
@@ -127,20 +127,20 @@ class Facts(Struct, frozen=True):
     preceding: Sequence[datetime]
 
 
-def parse(document: str) -> Thresholds:
+def parse_thresholds(document: str) -> Thresholds:
     """Read the configuration from JSON.
 
     Raises:
-        WrongRules: it is not JSON, has an unknown field, or a value that makes no sense.
+        InvalidFraudRules: it is not JSON, has an unknown field, or a value that makes no sense.
     """
     try:
         return msgspec.json.decode(document, type=Thresholds)
     except msgspec.DecodeError as error:
         message = f"the fraud rules are not usable: {error}"
-        raise WrongRules(message) from None
+        raise InvalidFraudRules(message) from None
 
 
-def parse_flags(document: bytes, fraud: str = "{}") -> Flags:
+def parse_flags(document: bytes, fraud: str = "{}") -> FraudFlags:
     """Read the flags from JSON; thresholds that they leave out are those of `fraud`, the stack's rules as JSON.
 
     Raises:
@@ -148,7 +148,7 @@ def parse_flags(document: bytes, fraud: str = "{}") -> Flags:
     """
     flags = msgspec.json.decode(document, type=dict[str, Any])
     thresholds = _merged(msgspec.json.decode(fraud), flags.get("fraud", {}))
-    return msgspec.convert(flags | {"fraud": thresholds}, Flags)
+    return msgspec.convert(flags | {"fraud": thresholds}, FraudFlags)
 
 
 def _merged(below: Any, above: Any) -> Any:
@@ -158,10 +158,10 @@ def _merged(below: Any, above: Any) -> Any:
     return kept | {name: _merged(kept.get(name), value) for name, value in changed.items()}
 
 
-def screen(facts: Facts, flags: Flags) -> Screening:
+def score_order(facts: ScreeningInput, flags: FraudFlags) -> Screening:
     """Score an order; the reasons are the names of the rules that added points, and of the flags that hold it."""
     thresholds = flags.fraud
-    hits, holds = tuple(_hits(facts, thresholds)), tuple(_holds(facts, flags))
+    hits, holds = tuple(_scored_reasons(facts, thresholds)), tuple(_hold_reasons(facts, flags))
     score = sum(getattr(thresholds.weights, reason) for reason in hits)
     if holds:
         return Screening("hold", score, hits + holds)
@@ -170,18 +170,18 @@ def screen(facts: Facts, flags: Flags) -> Screening:
     return Screening("hold" if score >= thresholds.hold_score else "approve", score, hits)
 
 
-def _holds(facts: Facts, flags: Flags) -> Iterator[str]:
+def _hold_reasons(facts: ScreeningInput, flags: FraudFlags) -> Iterator[str]:
     if flags.hold_every_order:
         yield "hold_every_order"
     if facts.shipping_country in flags.hold_countries:
         yield "hold_countries"
 
 
-def _hits(facts: Facts, thresholds: Thresholds) -> Iterator[str]:
+def _scored_reasons(facts: ScreeningInput, thresholds: Thresholds) -> Iterator[str]:
     large, very_large = thresholds.limits(facts.total.currency)
     if facts.total.amount >= large:
         yield "amount_very_large" if facts.total.amount >= very_large else "amount_large"
-    if _in_window(facts, thresholds.velocity) >= thresholds.velocity.orders:
+    if _orders_in_window(facts, thresholds.velocity) >= thresholds.velocity.orders:
         yield "velocity"
     if facts.shipping_country != facts.payment_country:
         yield "country_mismatch"
@@ -189,6 +189,6 @@ def _hits(facts: Facts, thresholds: Thresholds) -> Iterator[str]:
         yield "new_customer"
 
 
-def _in_window(facts: Facts, velocity: Velocity) -> int:
+def _orders_in_window(facts: ScreeningInput, velocity: Velocity) -> int:
     start = facts.placed_at - timedelta(seconds=velocity.window_seconds)
     return sum(start <= moment <= facts.placed_at for moment in facts.preceding)

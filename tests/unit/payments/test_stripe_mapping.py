@@ -16,28 +16,28 @@ from hypothesis import strategies as st
 
 from orderflow.domain.money import Money
 from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, Voided
-from payments.sandbox import accounts
+from payments.sandbox import rules
 from payments.stripe.mapping import (
-    BY_HAND,
+    MANUAL,
     BalanceTransaction,
     Card,
     Charge,
-    Details,
     Feature,
-    Intent,
-    Refusal,
+    PaymentError,
+    PaymentIntent,
+    PaymentMethodDetails,
     StripeDispute,
     StripeRefund,
-    capture_mark,
-    customers_refusal,
+    capture_metadata,
+    customer_decline_code,
     decline_code,
     dispute_standing,
     disputed_at,
     from_stripe,
     is_known,
-    payment_of,
-    refund_of,
-    several_captures,
+    supports_multicapture,
+    to_payment,
+    to_refund,
     to_stripe,
 )
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 CHARGE = Charge("ch_1")
 
 
-def intent(status: str, **more: Any) -> Intent:
-    return Intent("pi_1", status, 2500, "eur", **more)
+def intent(status: str, **more: Any) -> PaymentIntent:
+    return PaymentIntent("pi_1", status, 2500, "eur", **more)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_sandbox_and_stripe_charge_the_same_amounts(currency: str, amount: int) 
         return False
 
     money = Money(amount, currency)
-    declined = accounts.authorize(None, "key", "tok_approved", money).payment == Declined("amount_invalid")
+    declined = rules.authorize(None, "key", "tok_approved", money).payment == Declined("amount_invalid")
     assert refused(lambda: to_stripe(money)) == declined
 
 
@@ -108,7 +108,7 @@ def test_an_amount_comes_back_as_it_went_or_does_not_go(amount: int, currency: s
         (intent("requires_payment_method"), None),
         (intent("requires_confirmation"), None),
         (intent("processing", latest_charge="ch_1"), None),
-        (intent("requires_payment_method", last_payment_error=Refusal("card_declined", "expired_card")), Declined("expired_card")),
+        (intent("requires_payment_method", last_payment_error=PaymentError("card_declined", "expired_card")), Declined("expired_card")),
         (intent("requires_payment_method", metadata={"declined": "invalid_token"}), Declined("invalid_token")),
         (intent("requires_action"), Declined("authentication_required")),
         (intent("requires_capture", latest_charge=CHARGE), Authorized("pi_1", Money(2500, "EUR"))),
@@ -116,30 +116,30 @@ def test_an_amount_comes_back_as_it_went_or_does_not_go(amount: int, currency: s
         (intent("canceled", latest_charge="ch_1"), Voided("pi_1")),
         (
             intent("succeeded", latest_charge=CHARGE, amount_received=2500),
-            Authorized("pi_1", Money(2500, "EUR"), captures=(Capture(BY_HAND, "pi_1", Money(2500, "EUR")),)),
+            Authorized("pi_1", Money(2500, "EUR"), captures=(Capture(MANUAL, "pi_1", Money(2500, "EUR")),)),
         ),
         (
             intent("succeeded", latest_charge=CHARGE, amount_received=100),
-            Voided("pi_1", captures=(Capture(BY_HAND, "pi_1", Money(100, "EUR")),)),
+            Voided("pi_1", captures=(Capture(MANUAL, "pi_1", Money(100, "EUR")),)),
         ),
     ],
 )
-def test_an_intent_stands_for_a_payment(there: Intent, payment: Payment | None) -> None:
-    assert payment_of(there, []) == payment
+def test_an_intent_stands_for_a_payment(there: PaymentIntent, payment: Payment | None) -> None:
+    assert to_payment(there, []) == payment
 
 
 @given(amounts=st.lists(st.integers(1, 100), min_size=1, max_size=20), by_hand=st.integers(0, 5))
 def test_captures_are_read_from_the_metadata_in_their_order(amounts: list[int], by_hand: int) -> None:
     there = intent("requires_capture", latest_charge=CHARGE)
     for number, amount in enumerate(amounts):
-        mark = capture_mark(there, f"ord_1:capture:parcel {number}", Money(amount, "EUR"))
-        there = Intent("pi_1", there.status, 2500, "eur", there.amount_received + amount, {**mark, **there.metadata}, CHARGE)
-    there = Intent("pi_1", there.status, 2500, "eur", sum(amounts) + by_hand, there.metadata, CHARGE)
+        mark = capture_metadata(there, f"ord_1:capture:parcel {number}", Money(amount, "EUR"))
+        there = PaymentIntent("pi_1", there.status, 2500, "eur", there.amount_received + amount, {**mark, **there.metadata}, CHARGE)
+    there = PaymentIntent("pi_1", there.status, 2500, "eur", sum(amounts) + by_hand, there.metadata, CHARGE)
 
-    payment = payment_of(there, [])
+    payment = to_payment(there, [])
 
     assert isinstance(payment, Authorized)
-    keys = [f"ord_1:capture:parcel {number}" for number in range(len(amounts))] + [BY_HAND] * (by_hand > 0)
+    keys = [f"ord_1:capture:parcel {number}" for number in range(len(amounts))] + [MANUAL] * (by_hand > 0)
     assert [capture.key for capture in payment.captures] == keys
     assert payment.captured == sum(amounts) + by_hand
     assert all(len(name) <= 40 for name in there.metadata)
@@ -154,13 +154,13 @@ def test_refunds_are_ours_and_those_that_moved_money_oldest_first() -> None:
         StripeRefund("re_1", 10, "eur", "succeeded", {"refund_key": "one"}, "txn_1"),
     ]
 
-    payment = payment_of(intent("requires_capture", latest_charge=CHARGE, amount_received=200), listed)
+    payment = to_payment(intent("requires_capture", latest_charge=CHARGE, amount_received=200), listed)
 
     assert isinstance(payment, Authorized)
     assert payment.refunds == (
         Refund("one", "re_1", Money(10, "EUR")),
         Refund("two", "re_2", Money(20, "EUR"), "pending"),
-        Refund(BY_HAND, "re_3", Money(30, "EUR")),
+        Refund(MANUAL, "re_3", Money(30, "EUR")),
         Refund("five", "re_5", Money(50, "EUR"), "failed", "failed"),
     )
     assert (payment.refunded, payment.refundable) == (40, 140)
@@ -187,13 +187,13 @@ def test_a_decline_tells_what_the_customer_may_know(code: str | None, detail: st
         (None, False),
         ("ch_1", False),
         (Charge("ch_1"), False),
-        (Charge("ch_1", Details(Card())), False),
-        (Charge("ch_1", Details(Card(Feature("unavailable")))), False),
-        (Charge("ch_1", Details(Card(Feature("available")))), True),
+        (Charge("ch_1", PaymentMethodDetails(Card())), False),
+        (Charge("ch_1", PaymentMethodDetails(Card(Feature("unavailable")))), False),
+        (Charge("ch_1", PaymentMethodDetails(Card(Feature("available")))), True),
     ],
 )
 def test_whether_a_card_takes_captures_in_parts(charge: Charge | str | None, several: bool) -> None:
-    assert several_captures(intent("requires_capture", latest_charge=charge)) == several
+    assert supports_multicapture(intent("requires_capture", latest_charge=charge)) == several
 
 
 def listed(of: type, field: str) -> tuple[str, ...]:
@@ -207,14 +207,14 @@ def test_every_status_of_a_payment_intent_is_known() -> None:
     assert "requires_capture" in statuses
     assert all(is_known("payment", status) for status in statuses)
     assert not is_known("payment", "invented")
-    assert payment_of(intent("invented"), []) is None
+    assert to_payment(intent("invented"), []) is None
 
 
 def test_every_status_of_a_refund_is_known() -> None:
     # The SDK's type is a plain string; its documentation names the values.
     [text] = re.findall(r"Status of the refund\. This can be (.*?)\. ", inspect.getsource(inspect.getmodule(stripe.Refund) or stripe))
     statuses = re.findall("`(.*?)`", text)
-    assert {status: refund_of(StripeRefund("re_1", 1, "eur", status)).status for status in statuses} == {
+    assert {status: to_refund(StripeRefund("re_1", 1, "eur", status)).status for status in statuses} == {
         "pending": "pending",
         "requires_action": "pending",
         "succeeded": "succeeded",
@@ -224,7 +224,7 @@ def test_every_status_of_a_refund_is_known() -> None:
     assert all(is_known("refund", status) for status in statuses)
     for status in ("invented", None):
         assert not is_known("refund", status)
-        assert refund_of(StripeRefund("re_1", 1, "eur", status)).status == "pending"
+        assert to_refund(StripeRefund("re_1", 1, "eur", status)).status == "pending"
 
 
 def dispute(status: str, *moved: int) -> StripeDispute:
@@ -279,7 +279,7 @@ def test_every_code_about_a_means_of_payment_is_decided_on() -> None:
     codes = [code for code in get_args(literal) if code.startswith("payment_method_") and "microdeposit" not in code]
     assert len(codes) > 10
     for code in codes:
-        assert customers_refusal(code, None) == (None if code in OTHERS else code), code
+        assert customer_decline_code(code, None) == (None if code in OTHERS else code), code
 
 
 @pytest.mark.parametrize(
@@ -300,4 +300,4 @@ def test_every_code_about_a_means_of_payment_is_decided_on() -> None:
     ],
 )
 def test_refusal_is_the_customers_or_a_fault_of_ours(code: str | None, param: str | None, reason: str | None) -> None:
-    assert customers_refusal(code, param) == reason
+    assert customer_decline_code(code, param) == reason

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from orderflow.domain.commands import Command, RecordCapture, RecordDispute, RecordRefund, RecordRefundFailure, RecordVoid, Refusal, decide
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, evolve
-from payments.domain.settlement import REFUND_ATTEMPTS, Capture, Due, Refund, VoidRest, due, unpaid
+from payments.domain.amounts_due import REFUND_ATTEMPTS, AmountDue, Capture, Refund, VoidRemainder, due, unpaid
 from tests.support.orders import (
     AUTHORIZATION,
     COMMANDS,
@@ -25,7 +25,7 @@ PART, REST = Money(1250, "EUR"), Money(1740, "EUR")
 NEXT = {**COMMANDS, "lose rest": LOSE_REST}
 del NEXT["void"], NEXT["capture part"], NEXT["capture rest"], NEXT["refund lost"], NEXT["refund return"]
 
-DUE: dict[str, tuple[Due, ...]] = {
+DUE: dict[str, tuple[AmountDue, ...]] = {
     "cancellation failed": (Capture("parcel_1", PART), Capture("parcel_2", REST)),
     "partly dispatched": (Capture("parcel_1", PART),),
     "cancelling the rest": (Capture("parcel_1", PART),),
@@ -35,9 +35,9 @@ DUE: dict[str, tuple[Due, ...]] = {
     "refund reversed": (Refund("parcel:parcel_1", PART, 2),),
     "all lost": (Refund("parcel:parcel_1", PART), Refund("parcel:parcel_2", REST)),
     "partly returned": (Refund("return:ret_1", PART),),
-    "failed authorized": (VoidRest(Money(2990, "EUR")),),
-    "cancelling authorized": (VoidRest(Money(2990, "EUR")),),
-    "recalled": (VoidRest(Money(2990, "EUR")),),
+    "failed authorized": (VoidRemainder(Money(2990, "EUR")),),
+    "cancelling authorized": (VoidRemainder(Money(2990, "EUR")),),
+    "recalled": (VoidRemainder(Money(2990, "EUR")),),
 }
 
 
@@ -57,7 +57,7 @@ def test_a_parcel_that_was_lost_before_it_was_paid_for_is_paid_for_and_given_bac
 def test_the_rest_is_given_back_once_what_left_is_paid_for() -> None:
     stopped = after(*STATES["cancelling the rest"], COMMANDS["capture part"])
 
-    assert due(stopped) == (VoidRest(REST),)
+    assert due(stopped) == (VoidRemainder(REST),)
 
 
 def test_nothing_is_refunded_while_a_bank_has_the_money_back() -> None:
@@ -84,7 +84,7 @@ def left_by_bank(amount: int) -> Order:
         (-500, (), 2990),
     ],
 )
-def test_refunds_are_paid_up_to_what_the_bank_left(left: int, refunds: tuple[Due, ...], rest: int) -> None:
+def test_refunds_are_paid_up_to_what_the_bank_left(left: int, refunds: tuple[AmountDue, ...], rest: int) -> None:
     order = left_by_bank(left)
 
     assert due(order) == refunds
@@ -115,13 +115,13 @@ def test_repeated_failures_leave_a_refund_to_a_person() -> None:
     assert (due(order), unpaid(order)) == ((), 1250)
 
 
-def done(order: Order, one: Due) -> Order:
+def done(order: Order, one: AmountDue) -> Order:
     match one:
         case Capture(parcel_id):
             return carried_out(order, RecordCapture(parcel_id, f"cap_{parcel_id}"))
         case Refund(cause, amount, number):
             return carried_out(order, RecordRefund(f"ref_{cause}_{number}", cause, amount))
-        case VoidRest():
+        case VoidRemainder():
             return carried_out(order, RecordVoid(AUTHORIZATION))
 
 

@@ -83,4 +83,6 @@ def test_the_docs_show_every_message_as_it_is_read() -> None:
     shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
 
     assert [one["type"] for one in shown] == re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE)
-    assert [webhook_events.notices.decode(json.dumps(one)).message_id for one in shown] == [one["message_id"] for one in shown]
+    assert [webhook_events.webhook_event_decoder.decode(json.dumps(one)).message_id for one in shown] == [
+        one["message_id"] for one in shown
+    ]

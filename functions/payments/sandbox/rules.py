@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -41,11 +42,11 @@ REFUND_FAILS_LATER = "tok_refund_fails_later"
 type Kind = Literal["capture", "refund"]
 
 _KINDS = ("capture", "refund", "void")
-_TROUBLES = {
+_FAULT_TOKENS = {
     *(f"tok_{kind}_{what}" for kind in _KINDS for what in ("timeout_before", "timeout_after", "unavailable")),
     *(EXPIRES, REFUND_PENDING, REFUND_FAILS, REFUND_FAILS_ONCE, REFUND_FAILS_LATER),
 }
-_GOOD = {"tok_approved", TIMEOUT_BEFORE, TIMEOUT_AFTER, SLOW} | _TROUBLES
+_APPROVED_TOKENS = {"tok_approved", TIMEOUT_BEFORE, TIMEOUT_AFTER, SLOW} | _FAULT_TOKENS
 # What Stripe answers, with 402 or with 400, for means of payment that cannot be charged.
 _DECLINES = {
     "tok_declined": "card_declined",
@@ -59,14 +60,14 @@ class Account(Struct, frozen=True):
     """What the provider knows under one key.
 
     `payment` is None while an attempt was lost before it took effect. `request` fingerprints the
-    parameters of the authorization; it is empty where a void came first. `trouble` is what a test token
-    has in store for later requests, and `lost` names those whose first attempt was lost because of it.
+    parameters of the authorization; it is empty where a void came first. `simulated_fault` is what a test token
+    has in store for later requests, and `lost_keys` names those whose first attempt was lost because of it.
     """
 
     payment: Payment | None
     request: str = ""
-    trouble: str = ""
-    lost: tuple[str, ...] = ()
+    simulated_fault: str = msgspec.field(default="", name="trouble")
+    lost_keys: tuple[str, ...] = msgspec.field(default=(), name="lost")
 
 
 def authorize(account: Account | None, key: str, token: str, amount: Money) -> Account:
@@ -81,7 +82,7 @@ def authorize(account: Account | None, key: str, token: str, amount: Money) -> A
     if account is None and token == TIMEOUT_BEFORE:
         return Account(None, request)
     if account is None or account.payment is None:
-        return Account(_judge(key, token, amount), request, token.removeprefix("tok_") if token in _TROUBLES else "")
+        return Account(_decide_authorization(key, token, amount), request, token.removeprefix("tok_") if token in _FAULT_TOKENS else "")
     if account.request not in {"", request}:
         raise ProviderRefused(Contradiction.KEY_REUSED)
     return account
@@ -96,8 +97,8 @@ def void(account: Account | None) -> Account:
     match account:
         case None | Account(payment=None):
             return Account(Voided(), account.request if account else "")
-        case Account(payment=Authorized() as payment) if holds(payment):
-            return _attempt_lost(account, "void", "void") or replace(account, payment=_given_back(payment))
+        case Account(payment=Authorized() as payment) if has_uncaptured_amount(payment):
+            return _lose_first_attempt(account, "void", "void") or replace(account, payment=_release(payment))
         case _:
             return account
 
@@ -110,9 +111,9 @@ def expire(account: Account | None) -> Account:
     """
     if account is None or account.payment is None:
         raise ProviderRefused(Contradiction.UNKNOWN_PAYMENT)
-    if not isinstance(account.payment, Authorized) or not holds(account.payment):
+    if not isinstance(account.payment, Authorized) or not has_uncaptured_amount(account.payment):
         raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
-    return replace(account, payment=_given_back(account.payment))
+    return replace(account, payment=_release(account.payment))
 
 
 def capture(account: Account | None, key: str, amount: Money) -> Account:
@@ -123,16 +124,16 @@ def capture(account: Account | None, key: str, amount: Money) -> Account:
             amount_exceeded or currency_mismatch.
         ProviderUnavailable: the token says so.
     """
-    account, payment = _movable(account)
-    if movement(account, key):
-        return _repeated(account, "capture", key, amount)
+    account, payment = _require_payment(account)
+    if find_movement(account, key):
+        return _require_same_request(account, "capture", key, amount)
     if not isinstance(payment, Authorized):
         raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
-    _check(amount, payment.amount.currency, payment.amount.amount - payment.captured)
-    if account.trouble == EXPIRES.removeprefix("tok_"):
+    _validate_amount(amount, payment.amount.currency, payment.amount.amount - payment.captured)
+    if account.simulated_fault == EXPIRES.removeprefix("tok_"):
         return expire(account)
     taken = replace(payment, captures=(*payment.captures, Capture(key, _identifier("cap", key), amount)))
-    return _attempt_lost(account, "capture", key) or replace(account, payment=taken)
+    return _lose_first_attempt(account, "capture", key) or replace(account, payment=taken)
 
 
 def refund(account: Account | None, key: str, amount: Money) -> Account:
@@ -142,20 +143,20 @@ def refund(account: Account | None, key: str, amount: Money) -> Account:
         ProviderRefused: as for a capture; amount_exceeded where more would be given back than was captured.
         ProviderUnavailable: the token says so.
     """
-    account, payment = _movable(account)
-    if movement(account, key):
-        return _repeated(account, "refund", key, amount)
+    account, payment = _require_payment(account)
+    if find_movement(account, key):
+        return _require_same_request(account, "refund", key, amount)
     if not payment.captures:
         raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)
-    _check(amount, payment.captures[0].amount.currency, payment.refundable)
+    _validate_amount(amount, payment.captures[0].amount.currency, payment.refundable)
     status = _refund_status(account, payment)
     new = Refund(key, _identifier("ref", key), amount, status, "declined" if status == "failed" else "")
     given = replace(payment, refunds=(*payment.refunds, new))
-    return _attempt_lost(account, "refund", key) or replace(account, payment=given)
+    return _lose_first_attempt(account, "refund", key) or replace(account, payment=given)
 
 
 def _refund_status(account: Account, payment: Authorized | Voided) -> RefundStatus:
-    match account.trouble:
+    match account.simulated_fault:
         case "refund_pending":
             return "pending"
         case "refund_fails":
@@ -172,41 +173,41 @@ def conclude_refunds(account: Account | None) -> Account:
     Raises:
         ProviderRefused: unknown_payment or not_authorized.
     """
-    account, payment = _movable(account)
-    return replace(account, payment=replace(payment, refunds=tuple(_concluded(account, one) for one in payment.refunds)))
+    account, payment = _require_payment(account)
+    return replace(account, payment=replace(payment, refunds=tuple(_conclude_refund(account, one) for one in payment.refunds)))
 
 
-def _concluded(account: Account, refund: Refund) -> Refund:
-    if account.trouble == REFUND_FAILS_LATER.removeprefix("tok_"):
+def _conclude_refund(account: Account, refund: Refund) -> Refund:
+    if account.simulated_fault == REFUND_FAILS_LATER.removeprefix("tok_"):
         return replace(refund, status="failed", reason="expired_or_canceled_card")
     return replace(refund, status="succeeded") if refund.status == "pending" else refund
 
 
-def movement(account: Account | None, key: str) -> Capture | Refund | None:
+def find_movement(account: Account | None, key: str) -> Capture | Refund | None:
     """Return the capture or refund that took place under its own `key`."""
     if account is None or not isinstance(account.payment, Authorized | Voided):
         return None
     return next((one for one in (*account.payment.captures, *account.payment.refunds) if one.key == key), None)
 
 
-def holds(payment: Payment) -> bool:
+def has_uncaptured_amount(payment: Payment) -> bool:
     """Tell whether a payment holds anything that was not captured."""
     return isinstance(payment, Authorized) and (not payment.captures or payment.captured < payment.amount.amount)
 
 
-def _judge(key: str, token: str, amount: Money) -> Payment:
-    if refused := minimums.refusal(amount):
+def _decide_authorization(key: str, token: str, amount: Money) -> Payment:
+    if refused := minimums.decline_code(amount):
         return Declined(refused)
-    if token in _GOOD:
+    if token in _APPROVED_TOKENS:
         return Authorized(_identifier("auth", key), amount)
     return Declined(_DECLINES.get(token, "invalid_token"))
 
 
-def _given_back(payment: Authorized) -> Voided:
+def _release(payment: Authorized) -> Voided:
     return Voided(payment.authorization_id, captures=payment.captures, refunds=payment.refunds)
 
 
-def _movable(account: Account | None) -> tuple[Account, Authorized | Voided]:
+def _require_payment(account: Account | None) -> tuple[Account, Authorized | Voided]:
     if account is None or account.payment is None:
         raise ProviderRefused(Contradiction.UNKNOWN_PAYMENT)
     if isinstance(account.payment, Declined):
@@ -214,14 +215,14 @@ def _movable(account: Account | None) -> tuple[Account, Authorized | Voided]:
     return account, account.payment
 
 
-def _repeated(account: Account, kind: Kind, key: str, amount: Money) -> Account:
-    there = movement(account, key)
+def _require_same_request(account: Account, kind: Kind, key: str, amount: Money) -> Account:
+    there = find_movement(account, key)
     if there is None or there.amount != amount or isinstance(there, Capture) != (kind == "capture"):
         raise ProviderRefused(Contradiction.KEY_REUSED)
     return account
 
 
-def _check(amount: Money, currency: str, most: int) -> None:
+def _validate_amount(amount: Money, currency: str, most: int) -> None:
     if amount.currency != currency:
         raise ProviderRefused(Contradiction.CURRENCY_MISMATCH)
     if amount.amount <= 0 or amount.amount % charge_step(amount.currency):
@@ -230,13 +231,13 @@ def _check(amount: Money, currency: str, most: int) -> None:
         raise ProviderRefused(Contradiction.AMOUNT_EXCEEDED)
 
 
-def _attempt_lost(account: Account, kind: str, key: str) -> Account | None:
+def _lose_first_attempt(account: Account, kind: str, key: str) -> Account | None:
     """Return the account with nothing but a note of the attempt where the token has it lost, otherwise None."""
-    if account.trouble == f"{kind}_unavailable":
+    if account.simulated_fault == f"{kind}_unavailable":
         raise ProviderUnavailable
-    if account.trouble != f"{kind}_timeout_before" or key in account.lost:
+    if account.simulated_fault != f"{kind}_timeout_before" or key in account.lost_keys:
         return None
-    return replace(account, lost=(*account.lost, key))
+    return replace(account, lost_keys=(*account.lost_keys, key))
 
 
 def _identifier(prefix: str, key: str) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from payments.sandbox.provider import Sandbox
+from payments.sandbox.provider import SandboxProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,29 +22,31 @@ class UnknownProvider(ValueError):
 
 
 def _sandbox() -> PaymentProvider:
-    return Sandbox(settings.required("SANDBOX_PAYMENTS_TABLE"), client("dynamodb"))
+    return SandboxProvider(settings.required("SANDBOX_PAYMENTS_TABLE"), client("dynamodb"))
 
 
-def _routed() -> PaymentProvider:
-    from payments.provider_router import Flags, Routed, Routes, parse_flags  # noqa: PLC0415 - where there is no choice, nothing is paid for one
+def _router() -> PaymentProvider:
+    from payments.provider_router import PaymentFlags, PaymentRoutes, ProviderRouter, parse_flags  # noqa: PLC0415 - where there is no choice, nothing is paid for one
 
-    def undecided() -> Flags:
-        return Flags()
+    def undecided() -> PaymentFlags:
+        return PaymentFlags()
 
     flags = undecided
     if settings.optional("FLAGS", ""):
         from orderflow.aws import flags as feature_flags  # noqa: PLC0415 - as above
 
-        flags = feature_flags.Flags(parse_flags, Flags())
-    routes = Routes(settings.required("PAYMENT_ROUTES_TABLE"), client("dynamodb"))
-    return Routed({"stripe": _stripe(), "sandbox": _sandbox()}, "stripe", flags, routes)
+        flags = feature_flags.Flags(parse_flags, PaymentFlags())
+    routes = PaymentRoutes(settings.required("PAYMENT_ROUTES_TABLE"), client("dynamodb"))
+    return ProviderRouter({"stripe": _stripe(), "sandbox": _sandbox()}, "stripe", flags, routes)
 
 
 def _stripe() -> PaymentProvider:
-    from payments.stripe.provider import Stripe, connected  # noqa: PLC0415 - 0.6 s that only its users shall pay
+    from payments.stripe.provider import StripeProvider, create_client  # noqa: PLC0415 - 0.6 s that only its users shall pay
 
     base = settings.address("STRIPE_API_BASE")
-    return Stripe(lambda: connected(stripe_secret().api_key, base), settings.required("STRIPE_PAYMENTS_TABLE"), client("dynamodb"))
+    return StripeProvider(
+        lambda: create_client(stripe_secret().api_key, base), settings.required("STRIPE_PAYMENTS_TABLE"), client("dynamodb")
+    )
 
 
 class StripeSecret(Struct, frozen=True):
@@ -60,10 +62,10 @@ def stripe_secret() -> StripeSecret:
     return msgspec.json.decode(answer["SecretString"], type=StripeSecret)
 
 
-FACTORIES: dict[str, Callable[[], PaymentProvider]] = {"sandbox": _sandbox, "stripe": _routed}
+FACTORIES: dict[str, Callable[[], PaymentProvider]] = {"sandbox": _sandbox, "stripe": _router}
 
 
-def provider(name: str) -> PaymentProvider:
+def create_provider(name: str) -> PaymentProvider:
     """Return the provider of that name, set up from the environment; with Stripe it is all that are set up, as one.
 
     Raises:

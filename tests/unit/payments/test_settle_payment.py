@@ -17,9 +17,9 @@ from orderflow.domain.money import Money
 from orderflow.domain.order import Order
 from payments import settlement_service
 from payments.handlers import settle_payment
-from payments.provider import Authorized, Moved, ProviderRefused, ProviderTimeout, ProviderUnavailable, Voided
-from payments.sandbox.provider import Sandbox
-from payments.settlement_service import NotPossible, capture_key, payment_key, refund_key
+from payments.provider import Authorized, Movements, ProviderRefused, ProviderTimeout, ProviderUnavailable, Voided
+from payments.sandbox.provider import SandboxProvider
+from payments.settlement_service import InconsistentPayment, capture_key, payment_key, refund_key
 from tests.fakes.aws.dynamodb import Crash, answer_lost, server_error, throttled
 from tests.support.prepared import PREPARED, TOKENS, prepare
 
@@ -39,7 +39,7 @@ FAULTS = [Crash, throttled, server_error, lambda _: answer_lost()]
 
 
 @pytest.fixture
-def run(sandbox: Sandbox, context: Any) -> Run:
+def run(sandbox: SandboxProvider, context: Any) -> Run:
     """Bring the consumer a message about the order, and return what has to come back."""
     body = {"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:6"}}
     attributes = {"ApproximateReceiveCount": "1"}
@@ -47,9 +47,9 @@ def run(sandbox: Sandbox, context: Any) -> Run:
     return lambda: [one["itemIdentifier"] for one in settle_payment.handler({"Records": [record]}, context)["batchItemFailures"]]
 
 
-def moved(provider: Sandbox) -> tuple[dict[str, int], dict[str, int]]:
+def moved(provider: SandboxProvider) -> tuple[dict[str, int], dict[str, int]]:
     payment = provider.look_up(KEY)
-    assert isinstance(payment, Moved)
+    assert isinstance(payment, Movements)
     return {one.key: one.amount.amount for one in payment.captures}, {one.key: one.amount.amount for one in payment.refunds}
 
 
@@ -59,7 +59,7 @@ def types(since: str) -> list[str]:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
+def test_every_sample_has_its_answer(sample: str, sandbox: SandboxProvider, context: Any) -> None:
     event = json.loads((EVENTS / f"{sample}.json").read_text())
     orders = {json.loads(one["body"])["detail"]["order_id"] for one in event["Records"] if one["body"].startswith("{")}
     for order_id in orders & set(PREPARED):
@@ -72,7 +72,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any
     assert settle_payment.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_what_left_is_captured_parcel_by_parcel(confirmed: Confirmed, record: Confirmed, run: Run, sandbox: Sandbox) -> None:
+def test_what_left_is_captured_parcel_by_parcel(confirmed: Confirmed, record: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed(FIRST)
     assert run() == []
     assert moved(sandbox)[0] == {capture_key("ord_1", "parcel_1"): 1250}
@@ -86,13 +86,13 @@ def test_what_left_is_captured_parcel_by_parcel(confirmed: Confirmed, record: Co
     assert {parcel.capture_id for parcel in order.parcels} == {one.capture_id for one in look_up(sandbox).captures}
 
 
-def look_up(provider: Sandbox) -> Moved:
+def look_up(provider: SandboxProvider) -> Movements:
     payment = provider.look_up(KEY)
-    assert isinstance(payment, Moved)
+    assert isinstance(payment, Movements)
     return payment
 
 
-def test_a_lost_parcel_is_paid_for_and_paid_back(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+def test_a_lost_parcel_is_paid_for_and_paid_back(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, SECOND, LOSE)
 
     assert run() == []
@@ -109,7 +109,7 @@ def test_a_message_that_comes_again_changes_nothing(confirmed: Confirmed, run: R
     assert aws.dynamodb.calls == {"Query": 1}
 
 
-def test_a_message_before_anything_left_does_nothing(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+def test_a_message_before_anything_left_does_nothing(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed()
 
     assert run() == []
@@ -121,7 +121,7 @@ def test_a_message_about_an_order_that_is_not_there_yet_comes_again(run: Run) ->
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund"])
-def test_an_answer_that_was_lost_is_looked_up(kind: str, confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+def test_an_answer_that_was_lost_is_looked_up(kind: str, confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, SECOND, LOSE, token=f"tok_{kind}_timeout_after")
 
     assert run() == []
@@ -157,14 +157,14 @@ def test_a_hold_that_lapsed_is_left_to_a_person(confirmed: Confirmed, run: Run) 
     assert LOG.load("ord_1").captured == 0
 
 
-def test_what_costs_nothing_is_not_asked_for(confirmed: Confirmed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_costs_nothing_is_not_asked_for(confirmed: Confirmed, sandbox: SandboxProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     confirmed(FIRST)
     monkeypatch.setattr(sandbox, "capture", lambda *_: pytest.fail("nothing to take"))
 
     assert settlement_service._captured(sandbox, "ord_1", "parcel_1", Money(0, "EUR")) == capture_key("ord_1", "parcel_1")
 
 
-def test_pending_refund_is_no_refund_until_it_succeeds(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+def test_pending_refund_is_no_refund_until_it_succeeds(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, SECOND, LOSE, token="tok_refund_pending")
 
     for _ in range(2):
@@ -178,7 +178,7 @@ def test_pending_refund_is_no_refund_until_it_succeeds(confirmed: Confirmed, run
 
 
 def test_failed_refund_is_tried_under_new_keys_and_then_left_to_a_person(
-    confirmed: Confirmed, run: Run, sandbox: Sandbox, logged: Callable[[], list[dict[str, Any]]]
+    confirmed: Confirmed, run: Run, sandbox: SandboxProvider, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(FIRST, SECOND, LOSE, token="tok_refund_fails")
 
@@ -190,7 +190,7 @@ def test_failed_refund_is_tried_under_new_keys_and_then_left_to_a_person(
     assert (said.count("refund_failed"), said.count("refund_not_paid")) == (3, 2)
 
 
-def test_failing_refund_does_not_keep_a_cancellation_waiting(confirmed: Confirmed, sandbox: Sandbox) -> None:
+def test_failing_refund_does_not_keep_a_cancellation_waiting(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, LOSE, CANCEL, RECALL, token="tok_refund_fails")
 
     assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"
@@ -199,7 +199,7 @@ def test_failing_refund_does_not_keep_a_cancellation_waiting(confirmed: Confirme
 
 @pytest.mark.parametrize(("by_hand", "refunded"), [(490, 1250), (1000, 740), (1740, 0)])
 def test_refund_by_hand_leaves_the_rest_to_be_refunded(
-    by_hand: int, refunded: int, confirmed: Confirmed, run: Run, sandbox: Sandbox, logged: Callable[[], list[dict[str, Any]]]
+    by_hand: int, refunded: int, confirmed: Confirmed, run: Run, sandbox: SandboxProvider, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(FIRST, SECOND)
     run()
@@ -211,7 +211,9 @@ def test_refund_by_hand_leaves_the_rest_to_be_refunded(
     assert ("refund_exceeds_payment" in [line["message"] for line in logged()]) == (refunded < 1250)
 
 
-def test_refund_requested_before_another_amount_was_due_is_recorded_as_it_is(confirmed: Confirmed, run: Run, sandbox: Sandbox) -> None:
+def test_refund_requested_before_another_amount_was_due_is_recorded_as_it_is(
+    confirmed: Confirmed, run: Run, sandbox: SandboxProvider
+) -> None:
     confirmed(FIRST, SECOND)
     run()
     sandbox.refund(KEY, refund_key("ord_1", "parcel:parcel_1"), Money(300, "EUR"))
@@ -222,7 +224,7 @@ def test_refund_requested_before_another_amount_was_due_is_recorded_as_it_is(con
     assert moved(sandbox)[1] == {refund_key("ord_1", "parcel:parcel_1", number): amount for number, amount in ((1, 300), (2, 950))}
 
 
-def test_two_at_once_take_everything_once(confirmed: Confirmed, sandbox: Sandbox) -> None:
+def test_two_at_once_take_everything_once(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, SECOND, LOSE)
     with ThreadPoolExecutor(4) as pool:
         orders = list(pool.map(lambda _: settlement_service.settle(LOG, sandbox, "ord_1"), range(8)))
@@ -235,7 +237,7 @@ def test_two_at_once_take_everything_once(confirmed: Confirmed, sandbox: Sandbox
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 12))
 def test_a_fault_at_any_call_takes_and_gives_back_nothing_twice(
-    fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: Sandbox, aws: Any
+    fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: SandboxProvider, aws: Any
 ) -> None:
     confirmed(FIRST, SECOND, LOSE)
     interrupted(aws, fault, moment, number, lambda: settlement_service.settle(LOG, sandbox, "ord_1"))
@@ -264,7 +266,7 @@ def interrupted(aws: Any, fault: Any, moment: str, number: int, work: Callable[[
 # Undoing what has not left of an order that is being cancelled.
 
 
-def test_cancelling_captures_what_left_and_then_gives_back_the_rest(confirmed: Confirmed, sandbox: Sandbox) -> None:
+def test_cancelling_captures_what_left_and_then_gives_back_the_rest(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL, RECALL)
 
     for _ in range(2):
@@ -275,10 +277,10 @@ def test_cancelling_captures_what_left_and_then_gives_back_the_rest(confirmed: C
     assert types("ShipmentRecalled") == ["PaymentCaptured", "PaymentVoided"]
 
 
-def test_nothing_is_given_back_while_something_may_still_leave(confirmed: Confirmed, sandbox: Sandbox) -> None:
+def test_nothing_is_given_back_while_something_may_still_leave(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL)
 
-    with pytest.raises(NotPossible, match="recalled before the rest is voided"):
+    with pytest.raises(InconsistentPayment, match="recalled before the rest is voided"):
         settlement_service.void(LOG, sandbox, "ord_1")
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
@@ -287,7 +289,7 @@ def test_nothing_is_given_back_while_something_may_still_leave(confirmed: Confir
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 8))
 def test_a_fault_at_any_call_of_cancelling_leaves_what_left_paid_for_and_nothing_held(
-    fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: Sandbox, aws: Any
+    fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: SandboxProvider, aws: Any
 ) -> None:
     confirmed(FIRST, CANCEL, RECALL)
     interrupted(aws, fault, moment, number, lambda: settlement_service.void(LOG, sandbox, "ord_1"))
@@ -306,7 +308,7 @@ def test_a_fault_at_any_call_of_cancelling_leaves_what_left_paid_for_and_nothing
     ],
 )
 def test_a_void_that_goes_wrong_at_the_provider(
-    token: str, errors: Sequence[type[Exception]], confirmed: Confirmed, sandbox: Sandbox
+    token: str, errors: Sequence[type[Exception]], confirmed: Confirmed, sandbox: SandboxProvider
 ) -> None:
     confirmed(FIRST, CANCEL, RECALL, token=token)
     for error in errors:
@@ -316,15 +318,15 @@ def test_a_void_that_goes_wrong_at_the_provider(
         assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"
 
 
-def test_money_that_somebody_else_captured_is_not_passed_over(confirmed: Confirmed, sandbox: Sandbox) -> None:
+def test_money_that_somebody_else_captured_is_not_passed_over(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL, RECALL)
     sandbox.capture(KEY, "by hand", Money(100, "EUR"))
 
-    with pytest.raises(NotPossible, match="the provider captured 1350 of it, the log has 1250"):
+    with pytest.raises(InconsistentPayment, match="the provider captured 1350 of it, the log has 1250"):
         settlement_service.void(LOG, sandbox, "ord_1")
 
 
-def test_cancelling_after_the_hold_lapsed_on_what_left_is_left_to_a_person(confirmed: Confirmed, sandbox: Sandbox) -> None:
+def test_cancelling_after_the_hold_lapsed_on_what_left_is_left_to_a_person(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL, RECALL)
     sandbox.expire(KEY)
 
@@ -332,7 +334,7 @@ def test_cancelling_after_the_hold_lapsed_on_what_left_is_left_to_a_person(confi
         settlement_service.void(LOG, sandbox, "ord_1")
 
 
-def test_an_order_of_which_nothing_left_is_cancelled_after_its_hold_lapsed(confirmed: Confirmed, sandbox: Sandbox) -> None:
+def test_an_order_of_which_nothing_left_is_cancelled_after_its_hold_lapsed(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(CANCEL, RECALL)
     sandbox.expire(KEY)
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipping.domain.carrier_events import InTransit, Position
-from shipping.domain.tracking import Track, follow
+from shipping.domain.carrier_events import Position, TrackingReading
+from shipping.domain.tracking import Track, add_readings
 from shipping.handlers import track_parcels
-from shipping.tracking_store import Tracks
+from shipping.tracking_store import TrackingStore
 from tests.fakes.aws.dynamodb import throttled
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "track_parcels"
@@ -25,8 +25,8 @@ SENT = str(int((START + timedelta(hours=1)).timestamp() * 1000))
 SHIPMENT = "ord_1:shipment"
 
 
-def reading(minute: int, temperature: int = 40, parcel: str = "parcel_1") -> InTransit:
-    return InTransit(
+def reading(minute: int, temperature: int = 40, parcel: str = "parcel_1") -> TrackingReading:
+    return TrackingReading(
         message_id=f"msg_{minute}",
         shipment_id=SHIPMENT,
         at=START + timedelta(minutes=minute),
@@ -41,7 +41,7 @@ def batch(*bodies: str) -> Any:
     return {"Records": [sent | {"messageId": f"m{number}", "body": body} for number, body in enumerate(bodies)]}
 
 
-def body(one: InTransit) -> str:
+def body(one: TrackingReading) -> str:
     return json.dumps(
         {
             "message_id": one.message_id,
@@ -56,20 +56,20 @@ def body(one: InTransit) -> str:
 
 
 @pytest.fixture
-def tracks(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Tracks:
-    store = Tracks("Tracking", aws.dynamodb.client)
+def tracks(aws: Any, monkeypatch: pytest.MonkeyPatch) -> TrackingStore:
+    store = TrackingStore("Tracking", aws.dynamodb.client)
     monkeypatch.setattr(track_parcels, "TRACKS", store)
     return store
 
 
 @pytest.fixture
-def take(tracks: Tracks, context: Any) -> Callable[..., list[str]]:
+def take(tracks: TrackingStore, context: Any) -> Callable[..., list[str]]:
     return lambda *bodies: [str(one["itemIdentifier"]) for one in track_parcels.handler(batch(*bodies), context)["batchItemFailures"]]
 
 
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+14:00", "2026-01-17T09:00:00Z"])
 def test_a_reading_of_a_time_that_cannot_be_hides_no_later_one(
-    take: Callable[..., list[str]], tracks: Tracks, context: Any, at: str
+    take: Callable[..., list[str]], tracks: TrackingStore, context: Any, at: str
 ) -> None:
     wrong, later = json.loads(body(reading(1, 10))) | {"at": at}, json.loads(body(reading(2, 20)))
     assert take(json.dumps(wrong)) == []
@@ -88,8 +88,8 @@ READINGS = st.lists(st.builds(reading, st.integers(0, 30), st.integers(-1000, 10
 
 
 @given(READINGS)
-def test_a_track_sums_its_readings_up(readings: list[InTransit]) -> None:
-    result = follow(None, readings)
+def test_a_track_sums_its_readings_up(readings: list[TrackingReading]) -> None:
+    result = add_readings(None, readings)
     if not readings:
         assert result is None
         return
@@ -101,20 +101,20 @@ def test_a_track_sums_its_readings_up(readings: list[InTransit]) -> None:
 
 
 @given(READINGS, st.data())
-def test_readings_that_come_again_change_nothing(readings: list[InTransit], data: st.DataObject) -> None:
-    once = follow(None, readings)
+def test_readings_that_come_again_change_nothing(readings: list[TrackingReading], data: st.DataObject) -> None:
+    once = add_readings(None, readings)
     again = data.draw(st.lists(st.sampled_from(readings))) if readings else []
-    assert follow(once, again) == once
-    assert follow(None, [*readings, *again]) == once
+    assert add_readings(once, again) == once
+    assert add_readings(None, [*readings, *again]) == once
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_every_sample_has_its_answer(sample: str, tracks: Tracks, context: Any) -> None:
+def test_every_sample_has_its_answer(sample: str, tracks: TrackingStore, context: Any) -> None:
     answer = track_parcels.handler(json.loads((EVENTS / f"{sample}.json").read_text()), context)
     assert answer == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_a_batch_is_one_write_for_each_parcel(take: Callable[..., list[str]], tracks: Tracks, aws: Any) -> None:
+def test_a_batch_is_one_write_for_each_parcel(take: Callable[..., list[str]], tracks: TrackingStore, aws: Any) -> None:
     bodies = [body(reading(minute, 40 + minute, parcel)) for minute in range(20) for parcel in ("parcel_1", "parcel_2")]
 
     assert take(*bodies) == []
@@ -133,7 +133,7 @@ def test_a_batch_that_comes_again_writes_nothing(take: Callable[..., list[str]],
     assert aws.dynamodb.calls == {"GetItem": 1}
 
 
-def test_what_is_no_reading_comes_back_alone(take: Callable[..., list[str]], tracks: Tracks) -> None:
+def test_what_is_no_reading_comes_back_alone(take: Callable[..., list[str]], tracks: TrackingStore) -> None:
     assert take("no json", body(reading(1)), json.dumps({"type": "picked"}), '{"a": ' * 100_000) == ["m0", "m2", "m3"]
     assert tracks.load(SHIPMENT, "parcel_1")
 
@@ -147,7 +147,7 @@ def test_readings_of_a_track_that_cannot_be_written_come_back(take: Callable[...
     assert take(body(reading(1)), body(reading(1, parcel="parcel_2")), body(reading(2))) == ["m0", "m2"]
 
 
-def test_two_batches_at_once_are_both_counted(tracks: Tracks, aws: Any) -> None:
+def test_two_batches_at_once_are_both_counted(tracks: TrackingStore, aws: Any) -> None:
     def meanwhile(operation: str, _parameters: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.before = None
@@ -161,7 +161,7 @@ def test_two_batches_at_once_are_both_counted(tracks: Tracks, aws: Any) -> None:
     assert (known.lowest, known.highest, known.readings) == (10, 50, 2)
 
 
-def test_a_track_is_forgotten_after_three_months(tracks: Tracks, aws: Any) -> None:
+def test_a_track_is_forgotten_after_three_months(tracks: TrackingStore, aws: Any) -> None:
     tracks.add(SHIPMENT, "parcel_1", [reading(0)])
     [item] = aws.dynamodb.items("Tracking")
     assert int(item["expires_at"]["N"]) == int((START + timedelta(days=90)).timestamp())

@@ -16,8 +16,8 @@ from orderflow.domain.events import ShipmentDispatched, StockLine
 from orderflow.domain.order import Order
 from shipping.carrier import CarrierTimeout, CarrierUnavailable, Parcel, Shipment
 from shipping.handlers import recall_shipment
-from shipping.sandbox.carrier import Sandbox
-from shipping.shipments import NotPossible, shipment_id
+from shipping.sandbox.carrier import SandboxCarrier
+from shipping.shipments import InconsistentShipment, shipment_id
 from tests.support.prepared import advance, place, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping"
@@ -39,14 +39,14 @@ type Step = Callable[[], str]
 
 
 @pytest.fixture
-def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    carrier = Sandbox("SandboxShipments", aws.dynamodb.client)
+def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> SandboxCarrier:
+    carrier = SandboxCarrier("SandboxShipments", aws.dynamodb.client)
     monkeypatch.setattr(recall_shipment, "CARRIER", carrier)
     return carrier
 
 
 @pytest.fixture
-def run(sandbox: Sandbox, context: Any) -> Step:
+def run(sandbox: SandboxCarrier, context: Any) -> Step:
     return lambda: recall_shipment.handler({"order_id": "ord_1", "correlation_id": "correlation-1"}, context)["outcome"]
 
 
@@ -54,7 +54,7 @@ def cancelled() -> Order:
     return advance(LOG, "ord_1", "customer.cancels")
 
 
-def ask(sandbox: Sandbox, order: Order, postal_code: str = "LS1 1AA") -> None:
+def ask(sandbox: SandboxCarrier, order: Order, postal_code: str = "LS1 1AA") -> None:
     sandbox.request(ID, TWO, replace(order.shipping_address, postal_code=postal_code))
 
 
@@ -69,14 +69,14 @@ def types() -> list[str]:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
+def test_every_sample_has_its_answer(sample: str, sandbox: SandboxCarrier, context: Any) -> None:
     event = json.loads((EVENTS / f"{sample}.json").read_text())
     prepare(LOG, event["order_id"])
 
     assert recall_shipment.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_a_shipment_that_nobody_asked_for_yet_is_stopped_all_the_same(run: Step, sandbox: Sandbox) -> None:
+def test_a_shipment_that_nobody_asked_for_yet_is_stopped_all_the_same(run: Step, sandbox: SandboxCarrier) -> None:
     order = confirmed()
     cancelled()
 
@@ -96,7 +96,7 @@ def test_an_order_that_was_never_confirmed_asks_nobody(run: Step, aws: Any) -> N
     assert aws.dynamodb.calls == {"Query": 1}
 
 
-def test_what_left_and_is_not_on_the_log_is_recorded_before_the_rest_is_stopped(run: Step, sandbox: Sandbox) -> None:
+def test_what_left_and_is_not_on_the_log_is_recorded_before_the_rest_is_stopped(run: Step, sandbox: SandboxCarrier) -> None:
     ask(sandbox, confirmed())
     sandbox.dispatch(ID, PART)
     cancelled()
@@ -108,7 +108,7 @@ def test_what_left_and_is_not_on_the_log_is_recorded_before_the_rest_is_stopped(
     assert (dispatched.parcel_id, dispatched.lines, dispatched.complete) == ("parcel_1", ONE, False)
 
 
-def test_what_is_on_the_log_already_is_not_recorded_again(run: Step, sandbox: Sandbox) -> None:
+def test_what_is_on_the_log_already_is_not_recorded_again(run: Step, sandbox: SandboxCarrier) -> None:
     order = confirmed()
     ask(sandbox, order)
     sandbox.dispatch(ID, PART)
@@ -119,7 +119,7 @@ def test_what_is_on_the_log_already_is_not_recorded_again(run: Step, sandbox: Sa
     assert types() == ["ShipmentRecalled"]
 
 
-def test_a_cancellation_fails_when_everything_has_left(run: Step, sandbox: Sandbox) -> None:
+def test_a_cancellation_fails_when_everything_has_left(run: Step, sandbox: SandboxCarrier) -> None:
     ask(sandbox, confirmed())
     sandbox.dispatch(ID, Parcel("parcel_1", TWO))
     cancelled()
@@ -130,7 +130,7 @@ def test_a_cancellation_fails_when_everything_has_left(run: Step, sandbox: Sandb
     assert run() == "ended"
 
 
-def test_a_cancellation_fails_when_the_carrier_cannot_stop_the_rest(run: Step, sandbox: Sandbox) -> None:
+def test_a_cancellation_fails_when_the_carrier_cannot_stop_the_rest(run: Step, sandbox: SandboxCarrier) -> None:
     ask(sandbox, confirmed(), "RECALL-IMPOSSIBLE")
     cancelled()
 
@@ -139,7 +139,7 @@ def test_a_cancellation_fails_when_the_carrier_cannot_stop_the_rest(run: Step, s
     assert LOG.load("ord_1").state == "confirmed"
 
 
-def test_an_answer_that_was_lost_is_looked_up(run: Step, sandbox: Sandbox) -> None:
+def test_an_answer_that_was_lost_is_looked_up(run: Step, sandbox: SandboxCarrier) -> None:
     ask(sandbox, confirmed(), "RECALL-TIMEOUT-AFTER")
     cancelled()
 
@@ -147,7 +147,7 @@ def test_an_answer_that_was_lost_is_looked_up(run: Step, sandbox: Sandbox) -> No
     assert types() == ["ShipmentRecalled"]
 
 
-def test_a_recall_lost_without_effect_is_a_fault(run: Step, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recall_lost_without_effect_is_a_fault(run: Step, sandbox: SandboxCarrier, monkeypatch: pytest.MonkeyPatch) -> None:
     confirmed()
     cancelled()
 
@@ -162,7 +162,7 @@ def test_a_recall_lost_without_effect_is_a_fault(run: Step, sandbox: Sandbox, mo
     assert run() == "recalled"
 
 
-def test_a_carrier_that_is_unavailable_is_a_fault(run: Step, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_carrier_that_is_unavailable_is_a_fault(run: Step, sandbox: SandboxCarrier, monkeypatch: pytest.MonkeyPatch) -> None:
     confirmed()
     cancelled()
 
@@ -175,13 +175,13 @@ def test_a_carrier_that_is_unavailable_is_a_fault(run: Step, sandbox: Sandbox, m
     assert types() == []
 
 
-def test_a_parcel_that_is_not_the_orders_stops_everything(run: Step, sandbox: Sandbox) -> None:
+def test_a_parcel_that_is_not_the_orders_stops_everything(run: Step, sandbox: SandboxCarrier) -> None:
     order = confirmed()
     sandbox.request(ID, (StockLine("OTHER", 1),), order.shipping_address)
     sandbox.dispatch(ID, Parcel("parcel_1", (StockLine("OTHER", 1),)))
     cancelled()
 
-    with pytest.raises(NotPossible, match="parcel_1"):
+    with pytest.raises(InconsistentShipment, match="parcel_1"):
         run()
 
 
@@ -200,7 +200,7 @@ def test_an_order_that_nobody_cancelled_is_not_recalled(run: Step, steps: tuple[
     place(LOG)
     advance(LOG, "ord_1", *steps)
 
-    with pytest.raises(NotPossible):
+    with pytest.raises(InconsistentShipment):
         run()
 
 

@@ -12,10 +12,10 @@ from botocore.exceptions import ReadTimeoutError
 from orderflow.domain.commands import RecordDispatch
 from orderflow.domain.order import remaining
 from payments import settlement_service
+from payments.dependencies import LOG
 from payments.provider import Authorized, PaymentProvider, ProviderTimeout, ProviderUnavailable, Voided
-from payments.provider_router import Flags, Routed, Routes, parse_flags
-from payments.saga_step import LOG
-from payments.sandbox.provider import Sandbox
+from payments.provider_router import PaymentFlags, PaymentRoutes, ProviderRouter, parse_flags
+from payments.sandbox.provider import SandboxProvider
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, crash_at
 from tests.fakes.aws.environment import TABLES, Aws
 from tests.support.prepared import TOKENS, advance, place
@@ -29,13 +29,13 @@ class Providers:
     def __init__(self) -> None:
         self.routes = FakeDynamoDB(*TABLES)
         self.books = {"a": FakeDynamoDB(*TABLES), "b": FakeDynamoDB(*TABLES)}
-        self.sandboxes = {name: Sandbox("SandboxPayments", books.client, slow_seconds=0) for name, books in self.books.items()}
+        self.sandboxes = {name: SandboxProvider("SandboxPayments", books.client, slow_seconds=0) for name, books in self.books.items()}
         self.chosen = "a"
 
-    def routed(self) -> Routed:
+    def routed(self) -> ProviderRouter:
         """Return what a process of a function has."""
         providers: dict[str, PaymentProvider] = {**self.sandboxes}
-        return Routed(providers, "a", lambda: Flags(self.chosen), Routes("PaymentRoutes", self.routes.client))
+        return ProviderRouter(providers, "a", lambda: PaymentFlags(self.chosen), PaymentRoutes("PaymentRoutes", self.routes.client))
 
     def holding(self) -> list[str]:
         """Return which of them hold money of the payment."""
@@ -97,7 +97,7 @@ def test_an_authorization_that_died_is_tried_again_with_the_same_provider_whatev
     except Crash:
         pass
     setattr(database, moment, None)
-    claimed = Routes("PaymentRoutes", providers.routes.client).of(KEY)
+    claimed = PaymentRoutes("PaymentRoutes", providers.routes.client).of(KEY)
     providers.chosen = "b"
 
     assert settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
@@ -215,5 +215,5 @@ def test_where_no_answer_comes_about_whose_a_payment_is_nobody_is_asked_for_it(p
 
 
 def test_flags_of_others_are_left_alone() -> None:
-    assert parse_flags(b'{"payment_provider": "b", "fraud": {"hold_score": -1}}') == Flags("b")
-    assert parse_flags(b"{}") == Flags()
+    assert parse_flags(b'{"payment_provider": "b", "fraud": {"hold_score": -1}}') == PaymentFlags("b")
+    assert parse_flags(b"{}") == PaymentFlags()

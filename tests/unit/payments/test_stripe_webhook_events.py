@@ -11,7 +11,7 @@ import pytest
 import stripe
 
 from orderflow.domain.money import Money
-from payments.stripe.webhook_events import NotFromStripe, Notice, notice
+from payments.stripe.webhook_events import InvalidStripeEvent, ParsedEvent, verify_and_parse
 
 SECRET = "whsec_test"
 INTENT = {"id": "pi_1", "amount": 2500, "currency": "eur", "amount_received": 900, "metadata": {"payment_key": "ord_1:authorize"}}
@@ -35,13 +35,13 @@ def signed(raw: bytes, *, secret: str = SECRET, age: float = 0) -> str:
     return stripe.WebhookSignature.generate_signature_header(raw.decode(), secret, int(time.time() - age))
 
 
-def told(raw: bytes) -> Notice | None:
-    return notice(raw, signed(raw), [SECRET])
+def told(raw: bytes) -> ParsedEvent | None:
+    return verify_and_parse(raw, signed(raw), [SECRET])
 
 
 @pytest.mark.parametrize("kind", ["payment_intent.amount_capturable_updated", "payment_intent.succeeded"])
 def test_a_capture_names_the_payment_by_our_key_and_all_that_was_taken(kind: str) -> None:
-    assert told(event(kind, INTENT)) == Notice(
+    assert told(event(kind, INTENT)) == ParsedEvent(
         message_id="evt_1",
         type="payment.captured",
         authorization_id="pi_1",
@@ -136,21 +136,21 @@ def test_what_does_not_concern_us_is_nothing(raw: bytes) -> None:
     ids=["missing", "malformed", "other secret", "too old", "other body"],
 )
 def test_what_stripe_did_not_sign_just_now_is_not_from_stripe(signature: str) -> None:
-    with pytest.raises(NotFromStripe):
-        notice(event("refund.created", REFUND), signature, [SECRET])
+    with pytest.raises(InvalidStripeEvent):
+        verify_and_parse(event("refund.created", REFUND), signature, [SECRET])
 
 
 def test_without_a_secret_nothing_is_from_stripe() -> None:
     raw = event("refund.created", REFUND)
-    with pytest.raises(NotFromStripe):
-        notice(raw, signed(raw, secret=""), [])
+    with pytest.raises(InvalidStripeEvent):
+        verify_and_parse(raw, signed(raw, secret=""), [])
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b"[]", b"{}", event("refund.created", {"id": "re_1"}), b'{"id": 1}'])
 def test_a_body_that_is_no_event_is_not_from_stripe(raw: bytes) -> None:
     signature = signed(raw) if raw != b"\xff" else "t=1,v1=0"
-    with pytest.raises(NotFromStripe) as refused:
-        notice(raw, signature, [SECRET])
+    with pytest.raises(InvalidStripeEvent) as refused:
+        verify_and_parse(raw, signature, [SECRET])
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__
 
@@ -158,11 +158,11 @@ def test_a_body_that_is_no_event_is_not_from_stripe(raw: bytes) -> None:
 @pytest.mark.parametrize("secret", ["whsec_old", "whsec_new"])
 def test_two_secrets_are_valid_while_one_replaces_the_other(secret: str) -> None:
     raw = event("refund.created", REFUND)
-    assert notice(raw, signed(raw, secret=secret), ["whsec_new", "whsec_old"])
+    assert verify_and_parse(raw, signed(raw, secret=secret), ["whsec_new", "whsec_old"])
 
 
 def test_every_signature_of_stripes_header_is_tried() -> None:
     raw = event("refund.created", REFUND)
     head, _, tail = signed(raw).partition(",")
-    assert notice(raw, f"{head},v1={'0' * 64},{tail},v0=1", [SECRET])
-    assert notice(raw, f"{tail},v1={'0' * 64},{head}", [SECRET])
+    assert verify_and_parse(raw, f"{head},v1={'0' * 64},{tail},v0=1", [SECRET])
+    assert verify_and_parse(raw, f"{tail},v1={'0' * 64},{head}", [SECRET])

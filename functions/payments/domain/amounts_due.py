@@ -34,26 +34,26 @@ class Refund(Struct, frozen=True):
     number: int = 1
 
 
-class VoidRest(Struct, frozen=True):
+class VoidRemainder(Struct, frozen=True):
     """Nothing more will leave, and this much is still held."""
 
     amount: Money
 
 
-type Due = Capture | Refund | VoidRest
+type AmountDue = Capture | Refund | VoidRemainder
 
 # Failed refunds of one cause after which a person takes over.
 REFUND_ATTEMPTS = 3
 
 
-def due(order: Order) -> tuple[Due, ...]:
+def due(order: Order) -> tuple[AmountDue, ...]:
     """Return what can be done now to bring the order's money in line with what left, was lost and came back.
 
     Doing it may make more due: a lost parcel is paid for before that is given back. Nothing is due that the order's
     rules would not have recorded. While a dispute is open nothing is refunded. After a lost one, refunds are paid up to
     what the bank left, and `unpaid` is the rest: it may be the same money.
     """
-    return (*_captures(order), *_refunds(order), *_rest(order))
+    return (*_captures(order), *_refunds(order), *_voids(order))
 
 
 def unpaid(order: Order) -> int:
@@ -76,7 +76,7 @@ def refund_causes(order: Order) -> Iterator[str]:
 
 def _captures(order: Order) -> Iterator[Capture]:
     for parcel in order.parcels:
-        if _is_taken(order, RecordCapture(parcel.parcel_id, "")):
+        if _would_record(order, RecordCapture(parcel.parcel_id, "")):
             yield Capture(parcel.parcel_id, parcel.amount)
 
 
@@ -103,11 +103,11 @@ def _is_disputed(order: Order) -> bool:
     return any(dispute.outcome is None for dispute in order.disputes)
 
 
-def _rest(order: Order) -> Iterator[VoidRest]:
-    if order.payment == "authorized" and order.authorization_id and _is_taken(order, RecordVoid(order.authorization_id)):
-        yield VoidRest(Money(order.total.amount - order.captured, order.total.currency))
+def _voids(order: Order) -> Iterator[VoidRemainder]:
+    if order.payment == "authorized" and order.authorization_id and _would_record(order, RecordVoid(order.authorization_id)):
+        yield VoidRemainder(Money(order.total.amount - order.captured, order.total.currency))
 
 
-def _is_taken(order: Order, command: Command) -> bool:
+def _would_record(order: Order, command: Command) -> bool:
     facts = decide(order, command)
     return bool(facts) and not isinstance(facts, Refusal)

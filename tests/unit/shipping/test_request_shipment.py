@@ -12,7 +12,7 @@ import pytest
 from orderflow.domain.events import StockLine
 from shipping.carrier import Shipment
 from shipping.handlers import request_shipment
-from shipping.sandbox.carrier import Sandbox
+from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
 from tests.support.prepared import PREPARED, advance, place, prepare
 
@@ -30,14 +30,14 @@ type Run = Callable[[], bool]
 
 
 @pytest.fixture
-def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    carrier = Sandbox("SandboxShipments", aws.dynamodb.client)
+def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> SandboxCarrier:
+    carrier = SandboxCarrier("SandboxShipments", aws.dynamodb.client)
     monkeypatch.setattr(request_shipment, "CARRIER", carrier)
     return carrier
 
 
 @pytest.fixture
-def run(sandbox: Sandbox, context: Any) -> Run:
+def run(sandbox: SandboxCarrier, context: Any) -> Run:
     body = json.dumps({"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:5"}})
     message = {"messageId": "m", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
     return lambda: not request_shipment.handler({"Records": [message]}, context)["batchItemFailures"]
@@ -49,7 +49,7 @@ def ordered(postal_code: str = "LS1 1AA") -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any) -> None:
+def test_every_sample_has_its_answer(sample: str, sandbox: SandboxCarrier, context: Any) -> None:
     text = (EVENTS / f"{sample}.json").read_text()
     for order_id in (one for one in PREPARED if one in text):
         prepare(LOG, order_id)
@@ -57,12 +57,12 @@ def test_every_sample_has_its_answer(sample: str, sandbox: Sandbox, context: Any
     assert request_shipment.handler(json.loads(text), context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_the_carrier_is_asked_for_what_was_ordered(run: Run, sandbox: Sandbox) -> None:
+def test_the_carrier_is_asked_for_what_was_ordered(run: Run, sandbox: SandboxCarrier) -> None:
     ordered()
 
     assert run()
     assert LOG.load("ord_1").shipment == "requested"
-    assert sandbox.rest(ID) == (StockLine("MUG-BLUE", 2),)
+    assert sandbox.undispatched_lines(ID) == (StockLine("MUG-BLUE", 2),)
 
 
 def test_an_order_is_asked_for_once(run: Run, aws: Any) -> None:
@@ -90,7 +90,7 @@ def test_a_carrier_that_is_unavailable_is_asked_again_later(run: Run) -> None:
     assert LOG.load("ord_1").shipment == "none"
 
 
-def test_an_order_that_is_being_cancelled_is_not_shipped(run: Run, sandbox: Sandbox) -> None:
+def test_an_order_that_is_being_cancelled_is_not_shipped(run: Run, sandbox: SandboxCarrier) -> None:
     ordered()
     advance(LOG, "ord_1", "customer.cancels")
 
@@ -98,7 +98,7 @@ def test_an_order_that_is_being_cancelled_is_not_shipped(run: Run, sandbox: Sand
     assert sandbox.look_up(ID) is None
 
 
-def test_a_request_that_a_recall_overtook_has_no_effect(run: Run, sandbox: Sandbox) -> None:
+def test_a_request_that_a_recall_overtook_has_no_effect(run: Run, sandbox: SandboxCarrier) -> None:
     ordered()
     sandbox.recall(ID)
 
@@ -107,7 +107,7 @@ def test_a_request_that_a_recall_overtook_has_no_effect(run: Run, sandbox: Sandb
     assert sandbox.look_up(ID) == Shipment(recalled=True)
 
 
-def test_an_order_that_nobody_confirmed_is_not_shipped(run: Run, sandbox: Sandbox) -> None:
+def test_an_order_that_nobody_confirmed_is_not_shipped(run: Run, sandbox: SandboxCarrier) -> None:
     place(LOG)
 
     assert run()

@@ -1,4 +1,4 @@
-"""What the saga's steps of this context share."""
+"""What the functions that speak to the carrier share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TypedDict
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
-from payments.providers import provider
+from shipping.carrier_factory import create_carrier
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-PROVIDER = provider(settings.required("PAYMENT_PROVIDER"))
+CARRIER = create_carrier(settings.required("CARRIER"))
 
 
 class Step(TypedDict):

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
 # How long a customer counts as known after an order.
-KNOWN = timedelta(days=180)
+HISTORY_WINDOW = timedelta(days=180)
 # Rows outlive that by the time within which a saga may still be run again, so that a score stays what it was.
 _MARGIN = timedelta(days=14)
 
 
-class OrderTimes:
+class OrderHistory:
     """Remembers when a customer placed orders."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -32,8 +32,8 @@ class OrderTimes:
             TableName=self._table,
             Item={
                 "customer_id": {"S": order.customer.id},
-                "placed": {"S": _place(order, placed_at)},
-                "expires_at": {"N": str(int((placed_at + KNOWN + _MARGIN).timestamp()))},
+                "placed": {"S": _sort_key(order, placed_at)},
+                "expires_at": {"N": str(int((placed_at + HISTORY_WINDOW + _MARGIN).timestamp()))},
             },
         )
 
@@ -48,20 +48,20 @@ class OrderTimes:
             KeyConditionExpression="customer_id = :customer AND placed < :this",
             ExpressionAttributeValues={
                 ":customer": {"S": order.customer.id},
-                ":this": {"S": _place(order, placed_at)},
+                ":this": {"S": _sort_key(order, placed_at)},
             },
             ProjectionExpression="placed",
             ScanIndexForward=False,
             Limit=limit,
             ConsistentRead=True,
         )
-        moments = (_moment(item["placed"]["S"]) for item in page["Items"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
-        return [moment for moment in moments if moment >= placed_at - KNOWN]
+        moments = (_placed_at(item["placed"]["S"]) for item in page["Items"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        return [moment for moment in moments if moment >= placed_at - HISTORY_WINDOW]
 
 
-def _place(order: Order, placed_at: datetime) -> str:
+def _sort_key(order: Order, placed_at: datetime) -> str:
     return f"{timestamp(placed_at)}#{order.order_id}"
 
 
-def _moment(place: str) -> datetime:
+def _placed_at(place: str) -> datetime:
     return datetime.fromisoformat(place.partition("#")[0]).astimezone(UTC)

@@ -16,7 +16,7 @@ from orderflow.aws.webhooks import Secret
 from orderflow.domain.commands import RequestReturn, decide
 from shipping.domain import carrier_events
 from shipping.handlers import receive_webhook, retry_carrier_events
-from shipping.shipments import UnknownShipment, order_of, shipment_id
+from shipping.shipments import UnknownShipment, order_id_of, shipment_id
 from tests.conftest import ENVIRONMENT, ROOT
 from tests.fakes.aws.dynamodb import throttled
 from tests.support import webhooks
@@ -361,7 +361,7 @@ class TestRecord:
     @pytest.mark.parametrize("shipment", ["", "shipment", ":shipment", "ord_1:parcel", "somebody-elses"])
     def test_a_shipment_that_is_not_ours_is_refused(self, shipment: str) -> None:
         with pytest.raises(UnknownShipment):
-            order_of(shipment)
+            order_id_of(shipment)
 
 
 def test_the_docs_show_every_message_as_it_is_read() -> None:
@@ -371,5 +371,9 @@ def test_the_docs_show_every_message_as_it_is_read() -> None:
     assert [one["type"] for one in shown] == rows
     for one in shown:
         raw = json.dumps(one).encode()
-        read = carrier_events.readings.decode(raw) if one["type"] == carrier_events.READING else carrier_events.told.decode(raw)
+        read = (
+            carrier_events.reading_decoder.decode(raw)
+            if one["type"] == carrier_events.READING
+            else carrier_events.carrier_event_decoder.decode(raw)
+        )
         assert read.message_id == one["message_id"]

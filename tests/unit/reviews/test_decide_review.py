@@ -196,4 +196,4 @@ def test_only_orders_that_somebody_decided_on_have_a_verdict(state: str) -> None
     happened = orders.history(*orders.STATES[state])
     decided = {event.type for event in happened} & {"OrderReviewApproved", "OrderReviewRejected"}
 
-    assert (decisions.verdict(happened) is not None) is bool(decided)
+    assert (decisions.find_decision(happened) is not None) is bool(decided)

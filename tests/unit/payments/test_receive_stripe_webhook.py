@@ -19,9 +19,9 @@ from orderflow.domain.events import StockLine
 from orderflow.domain.order import Order
 from payments import settlement_service
 from payments.handlers import process_webhook_event, receive_webhook
-from payments.sandbox.provider import Sandbox
-from payments.stripe.provider import Stripe
-from payments.stripe.webhook_events import StripeEvent, notice_of
+from payments.sandbox.provider import SandboxProvider
+from payments.stripe.provider import StripeProvider
+from payments.stripe.webhook_events import StripeEvent, parse_event
 from tests.conftest import ENVIRONMENT
 from tests.support import webhooks
 
@@ -97,7 +97,7 @@ def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
     """Send a body to the door as Stripe does, signed with a secret at a time."""
     aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": "whsec_1"})
     monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
-    monkeypatch.setattr(receive_webhook, "ACCEPT", receive_webhook.stripes())
+    monkeypatch.setattr(receive_webhook, "ACCEPT", receive_webhook.stripe_acceptor())
 
     def send(body: bytes, secret: str = "whsec_1", age: float = 0) -> Any:
         signature = stripe.WebhookSignature.generate_signature_header(body.decode(), secret, int(time.time() - age))
@@ -136,7 +136,7 @@ def disputes() -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def tell(
     aws: Any,
-    sandbox: Sandbox,
+    sandbox: SandboxProvider,
     context: Any,
     intents: dict[str, dict[str, Any]],
     disputes: dict[str, dict[str, Any]],
@@ -161,9 +161,9 @@ def tell(
 
     services = SimpleNamespace(payment_intents=SimpleNamespace(retrieve=retrieve), disputes=SimpleNamespace(retrieve=dispute))
     connection: Any = SimpleNamespace(v1=services)
-    through_stripe = Stripe(lambda: connection, "StripePayments", aws.dynamodb.client)
+    through_stripe = StripeProvider(lambda: connection, "StripePayments", aws.dynamodb.client)
     monkeypatch.setattr(through_stripe, "look_up", sandbox.look_up)
-    monkeypatch.setattr(sandbox, "told", through_stripe.told)
+    monkeypatch.setattr(sandbox, "parse_webhook", through_stripe.parse_webhook)
 
     def told(*events: dict[str, Any]) -> list[Any]:
         of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
@@ -206,7 +206,7 @@ def test_what_stripe_signed_is_kept_without_what_it_says_of_the_customer(post: P
 
 
 def said(one: Any) -> Any:
-    return notice_of(msgspec.json.decode(json.dumps(one), type=StripeEvent))
+    return parse_event(msgspec.json.decode(json.dumps(one), type=StripeEvent))
 
 
 def test_what_concerns_no_payment_is_accepted_and_not_kept(post: Post, aws: Any) -> None:
@@ -239,7 +239,7 @@ def test_without_a_webhook_secret_nothing_gets_in(post: Post, aws: Any) -> None:
     assert post(json.dumps(event("payment_intent.succeeded", INTENT)).encode(), "")[0] == 401
 
 
-def test_a_capture_that_the_log_has_or_can_have_is_well(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_a_capture_that_the_log_has_or_can_have_is_well(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed(ALL)
     sandbox.capture(KEY, settlement_service.capture_key("ord_1", "parcel_1"), LOG.load("ord_1").total)
 
@@ -247,7 +247,7 @@ def test_a_capture_that_the_log_has_or_can_have_is_well(confirmed: Confirmed, te
     assert types()[-1] == "PaymentCaptured"
 
 
-def test_a_capture_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_a_capture_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.capture(KEY, "by_hand", LOG.load("ord_1").total)
 
@@ -314,7 +314,7 @@ def test_refund_that_is_not_done_is_no_refund(
     assert ("refund_status_unknown" in [line["message"] for line in logged()]) == (status == "invented")
 
 
-def test_a_hold_that_stripe_let_lapse_cancels_the_order(confirmed: Confirmed, tell: Tell, sandbox: Sandbox) -> None:
+def test_a_hold_that_stripe_let_lapse_cancels_the_order(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.expire(KEY)
 
