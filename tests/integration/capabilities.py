@@ -1,4 +1,4 @@
-"""What a test may ask of its target, and which target lacks it."""
+"""Capabilities that tests need and targets may lack."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from devtools.target import Target
 # Every capability that a test of this suite names.
 CAPABILITIES = {
     "iam": "policies are enforced",
-    "isolated-transactions": "a DynamoDB transaction that is cancelled leaves what others write meanwhile alone",
-    "worker-processes": "the functions' workers are processes that the suite started and may kill",
-    "volume": "hundreds of orders come to their end within a minute or two",
-    "remembered-authorizer": "what the authorizer said of a token is remembered",
+    "isolated-transactions": "a cancelled DynamoDB transaction does not undo concurrent writes",
+    "worker-processes": "the suite may kill the functions' worker processes",
+    "volume": "hundreds of orders end within two minutes",
+    "remembered-authorizer": "the authorizer's answers are cached",
     "replay": "archived events can be replayed",
-    "flags": "feature flags can be deployed, and functions read them",
-    "archive": "a delivery stream takes what is on a stream to objects by day and type",
+    "flags": "feature flags can be deployed and read",
+    "archive": "a delivery stream writes events to objects by day and type",
 }
 
 LACKS = {
     "embedded": {},
     "localstack": {
-        "iam": "it evaluates no policies unless told to",
-        "isolated-transactions": "a cancelled transaction puts whole tables back as they were before it, over what others wrote",
-        "worker-processes": "functions run in containers, which belong to it",
-        "volume": "its queues hand functions about eight messages a second",
-        "remembered-authorizer": "every request starts the authorizer, and where it cannot start another the answer is a 401",
-        "replay": "its archives keep events and replay none",
-        "flags": "its AppConfig hands out no flags; functions go by their defaults",
-        "archive": "its delivery streams put events into no folders by type, and no line breaks between them",
+        "iam": "it evaluates policies only when configured to",
+        "isolated-transactions": "a cancelled transaction restores whole tables and undoes concurrent writes",
+        "worker-processes": "functions run in its own containers",
+        "volume": "its queues deliver about eight messages a second to functions",
+        "remembered-authorizer": "it invokes the authorizer for every request and answers 401 where it cannot start another one",
+        "replay": "its archives cannot be replayed",
+        "flags": "its AppConfig returns no flags, so functions use their defaults",
+        "archive": "its delivery streams write neither prefixes by type nor line breaks",
     },
 }
 
 
 def missing(target: Target, asked: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The asked capabilities that the target lacks, each with the reason. Raises ValueError for one that nobody declared."""
+    """The asked capabilities that the target lacks, each with the reason. Raises ValueError for an undeclared one."""
     lacks = LACKS[target.backend] | _unmanaged(target)
     for capability in asked:
         if capability not in CAPABILITIES:
@@ -47,5 +47,5 @@ def missing(target: Target, asked: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _unmanaged(target: Target) -> dict[str, str]:
     if target.backend == "embedded" and not emulator.running(target.port) and not target.managed:
-        return {"worker-processes": "the emulator at this endpoint was started by somebody else"}
+        return {"worker-processes": "the suite did not start the emulator at this endpoint"}
     return {}

@@ -1,4 +1,4 @@
-"""One deployed stack for the whole run: BACKEND, PORT and ENDPOINT choose where, and what is up is reused."""
+"""One deployed stack for the whole run, reused where it is up; BACKEND, PORT and ENDPOINT choose the target."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _skipped: Counter[str] = Counter()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, by name, what asks for a capability that the chosen target lacks."""
+    """Skip tests that need a capability which the target lacks."""
     target = targets.from_environment()
     for item in items:
         asked = [capability for mark in item.iter_markers("needs") for capability in mark.args]
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what was not seen here, so that a pass is not taken for more than it is."""
+    """List the skipped capabilities after the results."""
     if _skipped:
         terminalreporter.section(f"capabilities that {targets.from_environment().backend} lacks")
         for what, count in sorted(_skipped.items()):
@@ -40,10 +40,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """The stack, with the present sources deployed and seeded; in the end every event of it keeps to its contract and is archived."""
+    """The stack with the present sources deployed and seeded; afterwards every event must match its schema and be archived."""
     capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     try:
-        # Deploying takes its time: show how far it is.
+        # Show the progress of the deployment.
         with capture.global_and_fixture_disabled():
             print()
             target = bootstrap.ready(targets.from_environment())
@@ -59,14 +59,14 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def _keep_to_their_contracts(world: World) -> None:
-    """Check what every producer put on the log, which the bus and the stream have as it is."""
+    """Check every logged event against its schema."""
     stored = [json.loads(item["event"]["S"]) for item in world.scan("OrderLog") if "event" in item]
     found = Counter(problem for event in stored for problem in contracts.problems(event))
     assert not found, f"of {len(stored)} events: {found}"
 
 
 def _are_archived(world: World) -> None:
-    """Prove, as an operator would, that whatever happened is in the archive as it is on the log, and that nothing else is."""
+    """Audit the archive against the log."""
     proof = audit_proof.prove(world.target, world.patience)
     assert proof.holds, proof
     assert not proof.under_way, proof

@@ -1,4 +1,4 @@
-"""Who may do what: every route, asked by the owner of an order, a stranger, a reviewer, staff, nobody, and with a token that ran out."""
+"""Access rules: every route called by owner, stranger, reviewer, staff, without a token, and with an expired one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devtools.local.api_client import order_body
 from devtools.web import Answer
 from tests.integration.world import World, eventually, order_types
 
-CALLERS = ("owner", "stranger", "reviewer", "staff", "nobody", "expired")
+CALLERS = ("owner", "stranger", "reviewer", "staff", "anonymous", "expired")
 # The status that each caller gets, in the order of CALLERS.
 TABLE = """
 GET  /orders                                  | 200 200 200 200 401 401
@@ -34,7 +34,7 @@ GET  /openapi.json                            | 200 200 200 200 200 200
 
 
 class Order(NamedTuple):
-    """A confirmed order with its invoice, and who placed it."""
+    """A confirmed and invoiced order with its owner."""
 
     owner: str
     sku: str
@@ -71,7 +71,7 @@ def _ask(world: World, order: Order, method: str, path: str, caller: str) -> Ans
     }
     raw = json.dumps(bodies.get(path, {})).encode() if method == "POST" else None
     headers = {"Idempotency_Key": str(uuid4())}
-    if caller != "nobody":
+    if caller != "anonymous":
         who = {"owner": order.owner, "expired": order.owner}.get(caller, f"{caller}-{uuid4().hex[:8]}")
         groups = {"reviewer": ("reviewers",), "staff": ("staff",)}.get(caller, ())
         headers["Authorization"] = f"Bearer {issuer.token(world.target, who, groups, -60 if caller == 'expired' else 600)}"
@@ -79,9 +79,9 @@ def _ask(world: World, order: Order, method: str, path: str, caller: str) -> Ans
 
 
 @pytest.mark.parametrize(("method", "path", "caller", "status"), _rows())
-def test_every_route_knows_who_asks(world: World, order: Order, method: str, path: str, caller: str, status: int):
+def test_every_route_checks_the_caller(world: World, order: Order, method: str, path: str, caller: str, status: int):
     if (path, caller) == ("/orders/{order_id}/cancellation", "owner"):
-        # Its own: the others are asked about one that is not cancelled.
+        # Cancel another order: the other rows need one that is not cancelled.
         order = order._replace(order_id=world.buy(order.owner, order.sku))
 
     answer = _ask(world, order, method, path, caller)
@@ -91,7 +91,7 @@ def test_every_route_knows_who_asks(world: World, order: Order, method: str, pat
         assert order.order_id not in answer.body.decode()
 
 
-def test_every_route_is_in_the_table(world: World):
+def test_access_table_covers_every_route(world: World):
     document = world.shop.call("GET", "/openapi.json", None).json()
     routes = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item if method in {"get", "post", "put", "delete"}
@@ -99,7 +99,7 @@ def test_every_route_is_in_the_table(world: World):
     assert routes == {(method, path) for method, path, _, _ in _rows()}
 
 
-def test_whatever_strangers_ask_leaves_an_order_as_it_was(world: World, order: Order):
+def test_other_callers_cannot_change_an_order(world: World, order: Order):
     before = order_types(world.shop.events(order.owner, order.order_id))
     for method, path, caller, _ in _rows():
         if caller != "owner":

@@ -1,4 +1,4 @@
-"""Analytics: what is ordered is counted and ranked, once however often its events come, and for staff alone to see."""
+"""Analytics count and rank each sale once, however often its events are delivered, and answer staff only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from orderflow.domain import events
 from tests.integration.world import World, eventually
 
 PRICE = 1250
-# No other test sells for it.
+# A currency that no other test uses.
 CURRENCY = "DKK"
 
 
 def _day(world: World) -> dict[str, Any]:
-    """What the days came to so far, in the currency of this test."""
+    """The sums of all days in the currency of this test."""
     found: dict[str, Any] = {"revenue": 0, "orders": 0, "payment_declined": 0, "stock_outs": 0}
     for one in world.analytics("sales")["sales"]:
         found["revenue"] += sum(money["amount"] for money in one["revenue"] if money["currency"] == CURRENCY)
@@ -27,7 +27,7 @@ def _day(world: World) -> dict[str, Any]:
     return found
 
 
-def _summed_up[T](world: World, look: Callable[[], T], holds: Callable[[T], object], what: str) -> T:
+def _aggregated[T](world: World, look: Callable[[], T], holds: Callable[[T], object], what: str) -> T:
     def found() -> T:
         world.invoke("AnalyticsAggregate", {})
         return look()
@@ -36,7 +36,7 @@ def _summed_up[T](world: World, look: Callable[[], T], holds: Callable[[T], obje
 
 
 def _deliver_again(world: World, order_ids: list[str]) -> None:
-    """Put an order's events on the queue as a replay would, newest first and twice."""
+    """Send the orders' events to the queue again, newest first, and the first five twice."""
     for order_id in order_ids:
         bodies = [json.dumps({"detail-type": one.type, "detail": json.loads(events.encode(one))}) for one in world.log(order_id)]
         entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate([*bodies[::-1][:5], *bodies[:5]])]
@@ -44,7 +44,7 @@ def _deliver_again(world: World, order_ids: list[str]) -> None:
         assert not world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
 
-def test_what_is_sold_is_ranked_and_summed_up_once(world: World):
+def test_each_sale_is_counted_and_ranked_once(world: World):
     customer, category = world.customer(), f"c-{uuid4().hex[:12]}"
     best, second, declined = world.products(3, price=PRICE, currency=CURRENCY)
     [short] = world.products(1, stock=4, price=PRICE, currency=CURRENCY)
@@ -53,23 +53,23 @@ def test_what_is_sold_is_ranked_and_summed_up_once(world: World):
     before = _day(world)
 
     order_ids = [world.buy(customer, best, 2), world.buy(customer, second), world.buy(customer, best)]
-    undone = [world.buy(customer, declined, payment="tok_declined"), world.buy(customer, short, 5)]
+    rejected = [world.buy(customer, declined, payment="tok_declined"), world.buy(customer, short, 5)]
     for order_id in order_ids:
         assert world.outcome(customer, order_id) == "confirmed"
-    assert [world.outcome(customer, one) for one in undone] == ["rejected: payment_declined", "rejected: out_of_stock"]
+    assert [world.outcome(customer, one) for one in rejected] == ["rejected: payment_declined", "rejected: out_of_stock"]
 
     wanted = [(best, 3), (second, 1)]
-    _summed_up(world, lambda: world.best_sellers(category=category), lambda found: found == wanted, "the best sellers of the category")
+    _aggregated(world, lambda: world.best_sellers(category=category), lambda found: found == wanted, "the best sellers of the category")
     day = timestamp(world.log(order_ids[0])[0].occurred_at)[:10]
     assert world.best_sellers(category=category, limit="1") == wanted[:1]
     assert {*world.best_sellers(day=day, category=category), *world.best_sellers(day=day, limit="100")} >= {(best, 3)}
-    # Other tests' orders may be among those that nobody pays for in this currency.
+    # Other tests add orders that have no revenue in this currency.
     least = {"revenue": 4 * PRICE, "orders": 5, "payment_declined": 1, "stock_outs": 1}
-    after = _summed_up(
+    after = _aggregated(
         world,
         lambda: _day(world),
         lambda found: all(found[name] - before[name] >= by for name, by in least.items()),
-        "what the days come to",
+        "the sums of the days",
     )
     assert after["revenue"] - before["revenue"] == 4 * PRICE
 
@@ -81,7 +81,7 @@ def test_what_is_sold_is_ranked_and_summed_up_once(world: World):
     assert world.waiting("AnalyticsCountDeadLetters") == []
 
 
-def test_a_minute_comes_to_what_happened_in_it(world: World):
+def test_revenue_by_minute_matches_its_events(world: World):
     customer, sku = world.customer(), world.product(price=PRICE, currency="SEK")
     order_id = world.buy(customer, sku, 3)
     assert world.outcome(customer, order_id) == "confirmed"
@@ -93,4 +93,4 @@ def test_a_minute_comes_to_what_happened_in_it(world: World):
         assert {one["period"] for one in sales} <= {minute}
         return [money["amount"] for one in sales for money in one["revenue"] if money["currency"] == "SEK"]
 
-    assert sum(_summed_up(world, revenue, bool, f"the revenue of {minute}")) % (3 * PRICE) == 0
+    assert sum(_aggregated(world, revenue, bool, f"the revenue of {minute}")) % (3 * PRICE) == 0

@@ -1,4 +1,4 @@
-"""The archive: an order's events get there, can be asked in SQL, and are proven to be those of the log."""
+"""The archive holds every event of the log, answers SQL queries, and is audited against the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs("archive")
 
 
 def _archived(world: World, order_id: str) -> list[str]:
-    """The documents of an order's events that are in the archive, oldest first; one that was delivered again is there again."""
+    """The archived documents of an order's events, oldest first; redelivered events appear repeatedly."""
     with TemporaryDirectory() as folder:
         archive = Archive(world.target, Path(folder))
         archive.read(ui.Stage("archive"))
@@ -31,7 +31,7 @@ def _archived(world: World, order_id: str) -> list[str]:
 
 @pytest.fixture
 def confirmed(world: World) -> str:
-    """A confirmed order, all of whose events by now are in the archive."""
+    """A confirmed order whose events are all archived."""
     customer = world.customer()
     order_id = world.buy(customer, world.product())
     assert world.outcome(customer, order_id) == "confirmed"
@@ -46,7 +46,7 @@ def confirmed(world: World) -> str:
 
 @pytest.fixture
 def strange(world: World, confirmed: str) -> Iterator[str]:
-    """The id of an event that is in the archive, and that nobody logged."""
+    """The id of an archived event that is not in the log."""
     event = json.loads(events.encode(world.log(confirmed)[0])) | {"event_id": f"ord_{uuid4().hex[:26]}:1"}
     key = f"events/date={event['occurred_at'][:10]}/type={event['type']}/strange-{uuid4()}"
     s3, bucket = world.target.client("s3"), world.target.resources["AuditArchive"]
@@ -55,25 +55,25 @@ def strange(world: World, confirmed: str) -> Iterator[str]:
     s3.delete_object(Bucket=bucket, Key=key, VersionId=version, BypassGovernanceRetention=True)
 
 
-def test_an_orders_events_are_archived_as_they_are_in_the_log(world: World, confirmed: str):
+def test_archive_holds_the_events_of_the_log(world: World, confirmed: str):
     assert list(dict.fromkeys(_archived(world, confirmed))) == [events.encode(event).decode() for event in world.log(confirmed)]
 
 
-def test_the_archive_answers_questions(world: World, confirmed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_saved_query_reads_the_archive(world: World, confirmed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("QUERY", "timeline")
     monkeypatch.setenv("ORDER", confirmed)
     audit.main()
-    shown = capsys.readouterr().out
-    assert [event.type for event in world.log(confirmed) if event.type not in shown] == []
+    printed = capsys.readouterr().out
+    assert [event.type for event in world.log(confirmed) if event.type not in printed] == []
 
 
-def test_the_archive_has_every_event_of_the_log_and_nothing_else(world: World, confirmed: str):
+def test_audit_finds_no_difference_between_log_and_archive(world: World, confirmed: str):
     proof = audit_proof.prove(world.target, world.patience)
     assert (proof.missing, proof.strange, proof.changed, proof.refused) == ([], [], [], 0)
     assert not [event_id for event_id in proof.under_way if event_id.startswith(confirmed)]
     assert proof.logged >= len(world.log(confirmed))
 
 
-def test_an_event_that_nobody_logged_is_found(world: World, strange: str, capsys: pytest.CaptureFixture[str]):
+def test_audit_reports_an_archived_event_without_log_entry(world: World, strange: str, capsys: pytest.CaptureFixture[str]):
     assert audit_proof.main() == 1
     assert strange in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Orders that are cancelled and sent back by their customers: whatever the saga is doing meanwhile, everything adds up."""
+"""Customers cancel orders at every step of the saga and return delivered lines; stock and payments stay consistent."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from orders.domain import pricing
 from tests.integration.world import World, eventually, order_types
 
 STOCK = 10
-# An amount that the fraud rules want a person to look at.
+# An amount that the fraud rules hold for review.
 HELD = 289_900
 
 
 def _cancelled(world: World, customer: str, order_id: str, skus: list[str]) -> None:
-    """The order ends as cancelled, and nothing is held for it any more."""
+    """Check that the order ended as cancelled, without reserved stock or charges."""
     assert world.outcome(customer, order_id) == "cancelled"
     assert world.shop.order(customer, order_id).json()["state"] == "cancelled"
     types = order_types(world.shop.events(customer, order_id))
@@ -37,7 +37,7 @@ def _reached(world: World, order_id: str, event: str) -> None:
     eventually(lambda: [one.type for one in world.log(order_id)], lambda types: event in types, within=world.patience, what=event)
 
 
-def test_an_order_that_waits_for_a_person_is_cancelled(world: World):
+def test_held_order_can_be_cancelled(world: World):
     customer, sku = world.customer(), world.product(STOCK, price=HELD)
     order_id = world.buy(customer, sku)
     assert world.outcome(customer, order_id) == "held"
@@ -46,15 +46,15 @@ def test_an_order_that_waits_for_a_person_is_cancelled(world: World):
 
     assert (answer.status, answer.json()["state"]) == (202, "cancelling")
     _cancelled(world, customer, order_id, [sku])
-    mails = eventually(
-        lambda: [mail["Subject"] for mail in world.sent(order_id)], lambda found: len(found) > 1, within=world.patience, what="two mails"
+    emails = eventually(
+        lambda: [email["Subject"] for email in world.sent(order_id)], lambda found: len(found) > 1, within=world.patience, what="two emails"
     )
-    assert sorted(mails) == [f"We are checking your order {order_id}", f"Your order {order_id} is cancelled"]
+    assert sorted(emails) == [f"We are checking your order {order_id}", f"Your order {order_id} is cancelled"]
 
 
 @pytest.mark.needs("isolated-transactions")
 @pytest.mark.parametrize("moment", ["OrderPlaced", "StockReserved", "OrderScreened", "PaymentAuthorized", "OrderConfirmed"])
-def test_an_order_is_cancelled_whatever_the_saga_is_doing(world: World, moment: str):
+def test_order_can_be_cancelled_at_every_step_of_the_saga(world: World, moment: str):
     customer, sku = world.customer(), world.product(STOCK)
     order_id = world.buy(customer, sku, 2)
     _reached(world, order_id, moment)
@@ -65,8 +65,8 @@ def test_an_order_is_cancelled_whatever_the_saga_is_doing(world: World, moment: 
 
 
 @pytest.mark.needs("isolated-transactions")
-def test_orders_that_are_placed_and_cancelled_at_once_end_in_one_way_each(world: World):
-    """The id of an order is known before it is placed: a cancellation may even come too early, and is repeated then."""
+def test_concurrent_placing_and_cancelling_ends_consistently(world: World):
+    """The order id is known in advance, so a cancellation may arrive before its order and is repeated then."""
     customer, sku, keys = world.customer(), world.product(STOCK), [str(uuid4()) for _ in range(4)]
 
     def cancel(key: str) -> Answer:
@@ -87,7 +87,7 @@ def test_orders_that_are_placed_and_cancelled_at_once_end_in_one_way_each(world:
     assert world.stock(sku) == (STOCK, 0)
 
 
-def test_cancelling_again_changes_nothing(world: World):
+def test_repeated_cancellation_changes_nothing(world: World):
     customer, sku = world.customer(), world.product(STOCK)
     order_id = world.buy(customer, sku)
 
@@ -100,7 +100,7 @@ def test_cancelling_again_changes_nothing(world: World):
     assert [event["data"]["reason"] for event in world.shop.events(customer, order_id) if "by" in event["data"]] == ["first", "first"]
 
 
-def test_a_strangers_order_is_not_there_to_be_cancelled_or_sent_back(world: World):
+def test_order_of_another_customer_is_not_found(world: World):
     customer, stranger = world.customer(), world.customer("stranger")
     order_id = world.buy(customer, world.product(STOCK))
     lines = {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]}
@@ -111,7 +111,7 @@ def test_a_strangers_order_is_not_there_to_be_cancelled_or_sent_back(world: Worl
     assert world.outcome(customer, order_id) == "confirmed"
 
 
-def test_a_rejected_order_is_not_cancelled(world: World):
+def test_rejected_order_cannot_be_cancelled(world: World):
     customer = world.customer()
     order_id = world.buy(customer, world.product(STOCK), payment="tok_declined")
     assert world.outcome(customer, order_id) == "rejected: payment_declined"
@@ -129,7 +129,7 @@ WRONG: dict[str, tuple[bytes, int, str]] = {
     "a form": (b"reason=late", 400, "malformed-json"),
     "no UTF-8": (b'{"reason": "\xff"}', 400, "malformed-json"),
     "a list": (b"[]", 422, "invalid-request"),
-    "a reason that is none": (b'{"reason": 1}', 422, "invalid-request"),
+    "a reason of the wrong type": (b'{"reason": 1}', 422, "invalid-request"),
     "an overlong reason": (json.dumps({"reason": "x" * 501}).encode(), 422, "invalid-request"),
     "an unknown field": (b'{"by": "operator"}', 422, "invalid-request"),
     "too large": (b" " * 65_537, 413, "body-too-large"),
@@ -138,7 +138,7 @@ WRONG: dict[str, tuple[bytes, int, str]] = {
 
 @pytest.fixture(scope="module")
 def untouched(world: World) -> Any:
-    """A customer's order that no wrong request may change."""
+    """A customer's order that no malformed request may change."""
     customer = world.customer()
     order_id = world.buy(customer, world.product(STOCK))
     yield customer, order_id
@@ -146,7 +146,7 @@ def untouched(world: World) -> Any:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_cancellation_is_refused(world: World, untouched: tuple[str, str], name: str):
+def test_malformed_cancellation_is_refused(world: World, untouched: tuple[str, str], name: str):
     body, status, problem = WRONG[name]
 
     answer = world.shop.cancel(*untouched, body)
@@ -155,7 +155,7 @@ def test_a_wrong_cancellation_is_refused(world: World, untouched: tuple[str, str
 
 
 def _delivered(world: World, customer: str, sku: str, quantity: int) -> str:
-    """The id of an order that the carrier has brought."""
+    """The id of a delivered order."""
     order_id = world.buy(customer, sku, quantity)
     assert world.outcome(customer, order_id) == "confirmed"
     log = OrderLog(world.table("OrderLog"), world.dynamodb)
@@ -165,7 +165,7 @@ def _delivered(world: World, customer: str, sku: str, quantity: int) -> str:
     return order_id
 
 
-def test_what_was_delivered_is_sent_back_once(world: World):
+def test_delivered_lines_are_returned_once(world: World):
     customer, sku, key = world.customer(), world.product(STOCK), str(uuid4())
     order_id = _delivered(world, customer, sku, 2)
     body = {"lines": [{"sku": sku, "quantity": 1}, {"sku": sku, "quantity": 1}], "reason": "too small"}
@@ -185,7 +185,7 @@ def test_what_was_delivered_is_sent_back_once(world: World):
     assert order["returns"] == [first.json()]
 
 
-def test_what_was_not_delivered_is_not_sent_back(world: World, untouched: tuple[str, str]):
+def test_undelivered_lines_cannot_be_returned(world: World, untouched: tuple[str, str]):
     answer = world.shop.send_back(*untouched, {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]})
 
     assert (answer.status, answer.json()["type"]) == (409, "urn:order-pipeline:problem:not-returnable")

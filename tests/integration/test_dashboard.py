@@ -1,4 +1,4 @@
-"""The dashboard of the deployed stack, as `make dashboard` serves it and a browser shows it."""
+"""The dashboard of a deployed stack, served by `make dashboard` and rendered by a browser."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.integration.world import World, eventually
 from tests.support import browser as browsers
 from tests.support.browser import looking, serving
 
-# No other test sells for it.
+# A currency that no other test uses.
 CURRENCY = "NOK"
-# The same product in every run: with so many units at a time it stays among the best sellers, at a price that is not suspicious.
-# No customer may hold more of a product unpaid, and no payment may be smaller.
+# The same product in every run, sold in the largest quantity, is always a best seller. The price is the smallest that can be charged
+# for it without a review.
 SKU, UNITS, PRICE = "T-DASHBOARD", 100, 300
 
 
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 def _command(world: World, **options: str) -> subprocess.Popen[str]:
     settings = {"BACKEND": world.target.backend, "ENDPOINT": world.target.endpoint, "PYTHONPATH": "functions"}
-    # What a script runs in the background ignores Ctrl-C, and hands that on to what it starts.
+    # A background process of a script ignores SIGINT, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
@@ -52,9 +52,9 @@ def _command(world: World, **options: str) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def url(world: World) -> Iterator[str]:
-    """Where the dashboard is, once it says so; it ends like anything else that Ctrl-C ends."""
+    """The URL that the dashboard prints; Ctrl-C ends the process."""
     process = _command(world)
-    # What says nothing at all does not hold up the tests for ever.
+    # A silent process must not block the tests forever.
     watch = threading.Timer(world.patience, process.kill)
     watch.start()
     assert process.stdout
@@ -64,12 +64,12 @@ def url(world: World) -> Iterator[str]:
     yield found[0]
     process.send_signal(signal.SIGINT)
     try:
-        told, errors = process.communicate(timeout=world.patience)
+        output, errors = process.communicate(timeout=world.patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
         raise
-    assert (process.returncode, told.split(), errors) == (0, ["ended"], "")
+    assert (process.returncode, output.split(), errors) == (0, ["ended"], "")
 
 
 def _texts(page: Page, selector: str) -> list[str]:
@@ -81,13 +81,13 @@ def _orders(page: Page) -> int:
 
 
 def _units(page: Page, sku: str) -> int:
-    # Both at once: the page may draw anew at any time.
+    # Read both in one call: the page may be redrawn at any time.
     texts = "(card) => ['.ytick text', '.bartext'].map((kind) => [...card.querySelectorAll(kind)].map((one) => one.textContent))"
     names, units = page.locator("#products").evaluate(texts)
     return int(dict(zip(names, units, strict=True)).get(sku, "0").replace(",", ""))
 
 
-def test_the_page_follows_an_order(world: World, browser: Browser, url: str) -> None:
+def test_page_shows_new_orders(world: World, browser: Browser, url: str) -> None:
     customer = world.customer()
     world.shelve(SKU, 2 * UNITS, price=PRICE, currency=CURRENCY)
     assert world.outcome(customer, world.buy(customer, SKU)) == "confirmed"
@@ -102,18 +102,18 @@ def test_the_page_follows_an_order(world: World, browser: Browser, url: str) -> 
         assert world.outcome(customer, world.buy(customer, SKU, UNITS)) == "confirmed"
         eventually(lambda: _orders(page), lambda seen: seen > orders, within=world.patience, what="another order on the page")
 
-        def summed_up() -> int:
-            # They are summed up every minute, or when somebody asks for it.
+        def aggregated() -> int:
+            # Aggregation runs every minute and on invocation.
             world.invoke("AnalyticsAggregate", {})
             return _units(page, SKU)
 
-        eventually(summed_up, lambda seen: seen >= units + UNITS, within=2 * world.patience, what="the units on the page")
+        eventually(aggregated, lambda seen: seen >= units + UNITS, within=2 * world.patience, what="the units on the page")
         revenue = page.locator("#revenue .annotation-text", has_text=f"{CURRENCY}, together")
         expect(revenue).to_contain_text(re.compile(rf"{CURRENCY} [\d,]*\d\.\d\d$"))
         expect(page.locator("#outcomes .ytick text", has_text="confirmed")).to_be_visible()
 
 
-def test_a_dead_letter_is_alarming_until_it_is_gone(world: World, browser: Browser, url: str) -> None:
+def test_dead_letter_is_shown_as_alert_until_removed(world: World, browser: Browser, url: str) -> None:
     sqs, queue = world.target.client("sqs"), world.target.resources["OrderViewRuleDeadLetters"]
     with looking(browser, url) as looked:
         page = looked.page
@@ -131,7 +131,7 @@ def test_a_dead_letter_is_alarming_until_it_is_gone(world: World, browser: Brows
         expect(line).to_have_count(0)
 
 
-def test_a_page_waits_for_a_target_that_is_gone(world: World, browser: Browser) -> None:
+def test_page_retries_until_the_target_answers(world: World, browser: Browser) -> None:
     targets = [Target("embedded", "http://127.0.0.1:1", managed=False)]
     source = Source(lambda: targets[-1])
     with serving(source.read, refresh_seconds=0.5) as listener, looking(browser, listener.url, without_errors=False) as looked:
@@ -145,11 +145,11 @@ def test_a_page_waits_for_a_target_that_is_gone(world: World, browser: Browser) 
         expect(page.locator("#queues .ytick text").first).to_be_visible()
 
 
-def test_this_moment_is_kept_as_a_page_and_as_a_picture(world: World, browser: Browser, tmp_path: Path) -> None:
+def test_dashboard_is_saved_as_page_and_picture(world: World, browser: Browser, tmp_path: Path) -> None:
     for name in ("page.html", "page.png"):
         process = _command(world, OUT=str(tmp_path / name))
-        told, errors = process.communicate(timeout=4 * world.patience)
-        assert (process.returncode, errors) == (0, ""), told
+        output, errors = process.communicate(timeout=4 * world.patience)
+        assert (process.returncode, errors) == (0, ""), output
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
     file = (tmp_path / "page.html").as_uri()
     with looking(browser, file) as looked:

@@ -1,4 +1,4 @@
-"""The ledger: what moves an order's money is posted, once; poison goes aside alone; and the proof finds what was falsified."""
+"""Payment events are posted once, poison messages are dead-lettered alone, and the audit finds falsified entries."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _moves(world: World, order_id: str) -> list[Event]:
 
 
 def _posted(world: World, order_id: str) -> dict[str, dict[str, Any]]:
-    """The entries of an order, once there is one for everything on its log that moved money."""
+    """Wait until every payment event of an order has its entry, and return the entries."""
     return eventually(
         lambda: world.entries(order_id),
         lambda found: found.keys() == {event.event_id for event in _moves(world, order_id)},
@@ -60,7 +60,7 @@ def _posted(world: World, order_id: str) -> dict[str, dict[str, Any]]:
 
 
 def _delivery(event: Event) -> str:
-    """The event as the bus hands it to the queue."""
+    """The message that the bus sends to the queue."""
     frame = {"version": "0", "id": str(uuid4()), "detail-type": event.type, "source": event.source, "account": "000000000000"}
     frame |= {"time": f"{event.occurred_at:%Y-%m-%dT%H:%M:%SZ}", "region": "us-east-1", "resources": []}
     return json.dumps(frame | {"detail": json.loads(events.encode(event))})
@@ -73,8 +73,8 @@ def _send(world: World, bodies: list[str]) -> None:
 
 
 @pytest.fixture
-def strangers(world: World) -> Iterator[Callable[[], Event]]:
-    """Makes authorizations of orders that nobody placed, whose entries are taken out of the books afterwards."""
+def unknown_orders(world: World) -> Iterator[Callable[[], Event]]:
+    """Creates authorizations of unknown orders and deletes their entries afterwards."""
     made: list[Event] = []
 
     def make() -> Event:
@@ -113,27 +113,27 @@ def confirmed(world: World) -> str:
 
 
 @pytest.fixture
-def impatient_queue(world: World) -> Iterator[None]:
-    """The ledger's queue, whose failed messages come again after seconds instead of minutes."""
+def short_visibility(world: World) -> Iterator[None]:
+    """The ledger's queue with a short visibility timeout."""
     with world.impatient("LedgerQueue", VISIBILITY_SECONDS):
         yield
 
 
-def test_a_confirmed_order_posts_its_hold(world: World, confirmed: str):
+def test_confirmed_order_posts_its_authorization(world: World, confirmed: str):
     entries = _posted(world, confirmed)
-    (hold,) = [entry for entry in entries.values() if entry["type"]["S"] == "PaymentAuthorized"]
-    assert postings(hold) == [("authorizations", 2 * PRICE), ("holds", -2 * PRICE)]
+    (authorization,) = [entry for entry in entries.values() if entry["type"]["S"] == "PaymentAuthorized"]
+    assert postings(authorization) == [("authorizations", 2 * PRICE), ("holds", -2 * PRICE)]
 
 
-def test_an_order_that_is_undone_holds_nothing(world: World):
+def test_rejected_order_leaves_no_amount_on_hold(world: World):
     customer, sku = world.customer(), world.product(price=PRICE)
     order_id = world.buy(customer, sku, payment="tok_declined")
     assert world.outcome(customer, order_id) == "rejected: payment_declined"
     assert sum(amount for entry in _posted(world, order_id).values() for account, amount in postings(entry) if account == "holds") == 0
 
 
-def test_what_happens_to_an_orders_money_is_posted(world: World, confirmed: str):
-    """Whoever else works on the order at the same time may be first with a fact; the books follow the log either way."""
+def test_every_payment_event_is_posted(world: World, confirmed: str):
+    """Other functions may append to the order at the same time; the ledger follows the log either way."""
     log = OrderLog(world.table("OrderLog"), world.dynamodb)
 
     def do(command: Callable[[str], Command]) -> None:
@@ -159,9 +159,9 @@ def test_what_happens_to_an_orders_money_is_posted(world: World, confirmed: str)
     assert sum(amount for entry in entries.values() for account, amount in postings(entry) if account in {"revenue", "refunds"}) == 0
 
 
-def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirmed: str, strangers: Callable[[], Event]):
+def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirmed: str, unknown_orders: Callable[[], Event]):
     before = _posted(world, confirmed)
-    marker = strangers()
+    marker = unknown_orders()
 
     _send(world, [_delivery(event) for event in _moves(world, confirmed) for _ in range(3)])
     _send(world, [_delivery(marker)])
@@ -172,15 +172,15 @@ def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirme
     assert {found["place"] for found in trial_balance.proof(world.target)["differences"]} == {marker.event_id}
 
 
-def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None, strangers: Callable[[], Event]):
-    good, poison = [strangers() for _ in range(8)], f"not JSON {uuid4()}"
+def test_poison_message_is_dead_lettered_alone(world: World, short_visibility: None, unknown_orders: Callable[[], Event]):
+    good, poison = [unknown_orders() for _ in range(8)], f"not JSON {uuid4()}"
     bodies = [_delivery(event) for event in good]
 
     _send(world, [*bodies[:4], poison, *bodies[4:]])
 
     for event in good:
         eventually(lambda event=event: world.entries(event.order_id), within=world.patience, what=f"the entry of {event.order_id}")
-    # A poll that was under way when the queue became impatient hides what it brings for the queue's own three minutes.
+    # A poll that started before the change hides its messages for the queue's original three minutes.
     eventually(
         lambda: poison in world.waiting("LedgerDeadLetters"),
         within=2 * world.patience + 10 * VISIBILITY_SECONDS,
@@ -190,41 +190,41 @@ def test_poison_among_good_goes_aside_alone(world: World, impatient_queue: None,
     assert not [event for event in good if event.order_id in waiting]
 
 
-def test_the_books_add_up_and_a_falsified_entry_is_found(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
-    (hold,) = _posted(world, confirmed).values()
-    event_id = hold["event_id"]["S"]
+def test_ledger_audit_finds_a_falsified_entry(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
+    (authorization,) = _posted(world, confirmed).values()
+    event_id = authorization["event_id"]["S"]
     answer = trial_balance.proof(world.target)
     assert (answer["outcome"], answer["differences"]) == ("proven", [])
     assert answer["balances"]["EUR"]["sum"] == 0
     assert trial_balance.main() == 0
 
-    with _heard(world, "LedgerDifferenceFound") as heard, _falsified(world, hold):
+    with _listening(world, "LedgerDifferenceFound") as received, _falsified(world, authorization):
         found = _differences(world, bool)
         assert {(one["kind"], one["place"], one["account"], one["found"] - one["expected"]) for one in found} == {
             ("event", event_id, "authorizations", 1),
             ("event", event_id, "holds", -1),
         }
         assert trial_balance.main() == 1
-        told = eventually(
-            lambda: [event for event in heard() if event["data"].items() >= {"place": event_id, "account": "holds"}.items()],
+        published = eventually(
+            lambda: [event for event in received() if event["data"].items() >= {"place": event_id, "account": "holds"}.items()],
             within=world.patience,
             what="the event of the difference",
         )
-        assert [problem for event in told for problem in contracts.problems(event)] == []
+        assert [problem for event in published for problem in contracts.problems(event)] == []
     assert "trial balance" in capsys.readouterr().out
     assert _differences(world, lambda found: not found) == []
 
 
 def _differences(world: World, wanted: Callable[[list[Any]], bool]) -> list[dict[str, Any]]:
-    """What the proof finds, once the index by which it reads has followed the table."""
+    """The audit's differences, once its eventually consistent index is current."""
     return eventually(
-        lambda: trial_balance.proof(world.target)["differences"], wanted, within=world.patience, what="a proof of what is there now"
+        lambda: trial_balance.proof(world.target)["differences"], wanted, within=world.patience, what="the audit's differences"
     )
 
 
 @contextmanager
 def _falsified(world: World, entry: dict[str, Any]) -> Iterator[None]:
-    """Have a hold come to a cent more than its event says, on both of its accounts."""
+    """Add a cent to both postings of an authorization."""
 
     def put(item: dict[str, Any]) -> None:
         world.dynamodb.put_item(TableName=world.table("LedgerEntries"), Item=item)
@@ -240,8 +240,8 @@ def _falsified(world: World, entry: dict[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _heard(world: World, detail_type: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Listen on the bus with a queue of the test's own; what is returned tells what came since it was asked last."""
+def _listening(world: World, detail_type: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Subscribe a queue to the bus; each call of the returned function receives the events since the last call."""
     sqs, rules, bus, name = world.target.client("sqs"), world.target.client("events"), world.target.resources["EventBus"], f"test-{uuid4()}"
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

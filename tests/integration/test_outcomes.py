@@ -1,4 +1,4 @@
-"""What can become of an order: how it ends, and what is left in stock, at the payment provider and in the customer's mailbox."""
+"""Every outcome of an order, with its stock, charges and emails."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ APPROVED = [*RESERVED, "OrderScreened"]
 CONFIRMED = [*APPROVED, "PaymentAuthorized", "OrderConfirmed"]
 DECLINED = [*APPROVED, "PaymentDeclined", "StockReleased", "OrderRejected"]
 STOCK = 10
-# Every retry of the provider that never answers, and of what is given back afterwards, with the longest waits between.
+# All retries of an unavailable provider and of the compensation, with the longest backoff.
 GIVING_UP_SECONDS = 60.0
 
 
 class Expected(NamedTuple):
-    """An order of two of a product of which there are `stock`, and what must come of it."""
+    """An order of two units of a product with `stock` units, and its expected outcome."""
 
     outcome: str
     types: list[str]
@@ -54,7 +54,7 @@ OUTCOMES = {
 
 
 class Placed(NamedTuple):
-    """An order that was accepted."""
+    """An accepted order."""
 
     customer: str
     sku: str
@@ -63,7 +63,7 @@ class Placed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def orders(world: World) -> dict[str, Placed]:
-    """An order of each kind, all placed before the first is waited for, where the target can take that."""
+    """An order of each outcome, placed in parallel where the target supports it."""
     placed: dict[str, Placed] = {}
     for name, expected in OUTCOMES.items():
         placed[name] = _place(world, name, expected)
@@ -85,12 +85,12 @@ def _place(world: World, name: str, expected: Expected) -> Placed:
     return Placed(customer, sku, world.buy(customer, sku, 2, payment=expected.payment, ship_to=expected.ship_to))
 
 
-# What takes longest was placed first and is asked for last.
+# The slowest order is placed first and checked last.
 each_outcome = pytest.mark.parametrize("name", list(reversed(OUTCOMES)))
 
 
 @each_outcome
-def test_order_ends_as_it_should(world: World, orders: dict[str, Placed], name: str):
+def test_order_reaches_the_expected_outcome(world: World, orders: dict[str, Placed], name: str):
     placed, expected = orders[name], OUTCOMES[name]
 
     history = _ended(world, placed)
@@ -105,7 +105,7 @@ def _view(world: World, placed: Placed) -> str:
 
 
 @each_outcome
-def test_stock_and_charges_add_up(world: World, orders: dict[str, Placed], name: str):
+def test_stock_and_charges_match_the_outcome(world: World, orders: dict[str, Placed], name: str):
     placed, expected = orders[name], OUTCOMES[name]
     _ended(world, placed)
 
@@ -115,18 +115,18 @@ def test_stock_and_charges_add_up(world: World, orders: dict[str, Placed], name:
 
 
 @each_outcome
-def test_customer_gets_one_mail(world: World, orders: dict[str, Placed], name: str):
+def test_customer_gets_one_email(world: World, orders: dict[str, Placed], name: str):
     placed, expected = orders[name], OUTCOMES[name]
     _ended(world, placed)
 
-    (mail,) = world.mails(placed.order_id)
+    (email,) = world.mails(placed.order_id)
 
-    assert expected.subject in mail["Subject"]
-    assert mail["To"] == [f"{placed.customer}@example.com"]
+    assert expected.subject in email["Subject"]
+    assert email["To"] == [f"{placed.customer}@example.com"]
 
 
 @each_outcome
-def test_log_has_no_gap_and_names_every_cause(world: World, orders: dict[str, Placed], name: str):
+def test_log_has_no_gap_and_every_event_its_cause(world: World, orders: dict[str, Placed], name: str):
     placed = orders[name]
     _ended(world, placed)
 
@@ -138,7 +138,7 @@ def test_log_has_no_gap_and_names_every_cause(world: World, orders: dict[str, Pl
     assert len({event.correlation_id for event in log}) == 1
 
 
-def test_an_order_of_as_many_lines_as_allowed_is_fulfilled(world: World):
+def test_order_with_the_most_lines_is_fulfilled(world: World):
     customer = world.customer()
     skus = world.products(50, price=100)
 
@@ -149,7 +149,7 @@ def test_an_order_of_as_many_lines_as_allowed_is_fulfilled(world: World):
 
 
 @pytest.mark.needs("isolated-transactions")
-def test_the_last_item_goes_to_one_of_two_customers(world: World):
+def test_last_item_goes_to_one_of_two_customers(world: World):
     sku = world.product(stock=1)
     customers = [world.customer("first"), world.customer("second")]
 

@@ -1,4 +1,4 @@
-"""Orders whose fulfilment is disturbed: run twice, never started, cut off in the middle, given up by a compensation."""
+"""Fulfilment recovers when the saga runs twice, never starts, loses a worker, or its compensation fails."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ AGAIN = 3
 
 
 class Abandoned(NamedTuple):
-    """An order whose reservation cannot be given back, because the shelf that it came from is gone."""
+    """An order whose stock cannot be released, because its stock row is deleted."""
 
     customer: str
     sku: str
     order_id: str
-    shelf: dict[str, Any]
+    stock_row: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def abandoned(world: World) -> Abandoned:
-    """Such an order."""
+    """An abandoned order."""
     customer, sku = world.customer(), world.product()
     order_id = world.buy(customer, sku, payment="tok_unavailable")
     eventually(lambda: world.stock(sku), lambda found: found == (99, 1), within=world.patience, what="the reservation")
-    shelf = world.dynamodb.delete_item(TableName=world.table("Stock"), Key={"sku": {"S": sku}}, ReturnValues="ALL_OLD")
-    return Abandoned(customer, sku, order_id, shelf["Attributes"])
+    stock_row = world.dynamodb.delete_item(TableName=world.table("Stock"), Key={"sku": {"S": sku}}, ReturnValues="ALL_OLD")
+    return Abandoned(customer, sku, order_id, stock_row["Attributes"])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _begin(world: World, request: pytest.FixtureRequest) -> None:
-    # Its saga retries for most of a minute before it gives up, so it begins before the first test.
+    # Its saga retries for most of a minute, so it starts before the first test.
     if not world.lacks("isolated-transactions"):
         request.getfixturevalue("abandoned")
 
 
-def _grow_old(world: World, order_id: str) -> None:
-    """Make an open order one that has stood still for a day."""
+def _age(world: World, order_id: str) -> None:
+    """Make an active order look stuck for a day."""
     world.dynamodb.update_item(
         TableName=world.table("OrderLog"),
         Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
@@ -56,11 +56,11 @@ def _grow_old(world: World, order_id: str) -> None:
     )
 
 
-def test_running_the_saga_of_an_ended_order_changes_nothing(world: World):
+def test_saga_run_again_for_an_ended_order_changes_nothing(world: World):
     customer, sku = world.customer(), world.product()
     order_id = world.buy(customer, sku)
     world.ended(customer, order_id)
-    before, mails = _by_the_saga(world, order_id), world.mails(order_id)
+    before, emails = _by_the_saga(world, order_id), world.mails(order_id)
 
     for _ in range(AGAIN):
         world.run_saga(order_id)
@@ -68,7 +68,7 @@ def test_running_the_saga_of_an_ended_order_changes_nothing(world: World):
     world.queue_drained("MailQueue")
 
     assert _by_the_saga(world, order_id) == before
-    assert world.mails(order_id) == mails
+    assert world.mails(order_id) == emails
     assert world.stock(sku) == (99, 1)
     assert len(world.charges(order_id)) == 1
 
@@ -78,7 +78,7 @@ def _by_the_saga(world: World, order_id: str) -> list[str]:
 
 
 def _reservations_tried(world: World, order_id: str) -> int:
-    """How often the saga's first step came to an answer for an order."""
+    """How often the saga's first step finished for an order."""
     lines = function_logs.read(world.target, [world.target.resources["InventoryReserve"]])
     return sum(line.fields.get("order_id") == order_id and line.fields.get("message") == "done" for line in lines)
 
@@ -87,7 +87,7 @@ def _reservations_tried(world: World, order_id: str) -> int:
 @pytest.mark.parametrize(
     ("payment", "outcome", "left"), [("tok_slow", "confirmed", (98, 2)), ("tok_declined", "rejected: payment_declined", (100, 0))]
 )
-def test_sagas_of_one_order_at_the_same_time_are_as_good_as_one(world: World, payment: str, outcome: str, left: tuple[int, int]):
+def test_concurrent_sagas_of_one_order_have_one_effect(world: World, payment: str, outcome: str, left: tuple[int, int]):
     customer, sku = world.customer(), world.product()
     order_id = world.buy(customer, sku, 2, payment=payment)
 
@@ -102,38 +102,38 @@ def test_sagas_of_one_order_at_the_same_time_are_as_good_as_one(world: World, pa
     assert len(world.mails(order_id)) == 1
 
 
-def test_the_sweeper_brings_an_order_to_its_end_whose_saga_never_ran(world: World):
+def test_recovery_runs_the_saga_of_a_stuck_order(world: World):
     customer, sku = world.customer(), world.product()
     with world.sagas_not_started():
         order_id = world.buy(customer, sku)
-        _grow_old(world, order_id)
-        swept_at = datetime.now(UTC)
+        _age(world, order_id)
+        recovered_at = datetime.now(UTC)
 
         world.invoke("OperationsRecover", {})
 
         assert world.outcome(customer, order_id) == "confirmed"
-    assert world.log(order_id)[1].occurred_at >= swept_at
+    assert world.log(order_id)[1].occurred_at >= recovered_at
     assert world.stock(sku) == (99, 1)
     assert len(world.charges(order_id)) == 1
 
 
-def test_an_order_that_ended_is_no_longer_looked_after(world: World):
+def test_ended_order_leaves_the_active_order_index(world: World):
     customer = world.customer()
     order_id = world.buy(customer, world.product())
     world.ended(customer, order_id)
 
     key = {"order_id": {"S": order_id}, "version": {"N": "1"}}
 
-    def marks() -> set[str]:
+    def markers() -> set[str]:
         first = world.dynamodb.get_item(TableName=world.table("OrderLog"), Key=key, ConsistentRead=True)["Item"]
         return {"open_shard", "open_since"} & first.keys()
 
-    eventually(marks, lambda found: not found, within=world.patience, what="the mark is off")
+    eventually(markers, lambda found: not found, within=world.patience, what="the marker is cleared")
 
 
 @pytest.mark.needs("worker-processes")
 @pytest.mark.parametrize(("step", "waits_for"), [("PaymentsAuthorize", "OrderScreened"), ("OrdersConfirm", "PaymentAuthorized")])
-def test_a_worker_killed_in_the_middle_of_an_order(world: World, step: str, waits_for: str):
+def test_order_completes_after_a_worker_is_killed(world: World, step: str, waits_for: str):
     customer, sku = world.customer(), world.product()
     # Workers of earlier orders are warm, so there is one to kill at once.
     world.ended(customer, world.buy(customer, sku))
@@ -152,7 +152,7 @@ def test_a_worker_killed_in_the_middle_of_an_order(world: World, step: str, wait
 
 
 @pytest.mark.needs("worker-processes")
-def test_a_worker_killed_as_soon_as_the_charge_is_there(world: World):
+def test_worker_killed_after_the_charge_charges_once(world: World):
     customer, sku = world.customer(), world.product()
     world.ended(customer, world.buy(customer, sku))
     order_id = world.buy(customer, sku, payment="tok_slow")
@@ -178,7 +178,7 @@ def _kill_workers(world: World, function: str) -> list[int]:
 
 
 @pytest.mark.needs("isolated-transactions")
-def test_a_compensation_that_keeps_failing_waits_for_an_operator(world: World, abandoned: Abandoned):
+def test_failing_compensation_goes_to_the_operations_queue(world: World, abandoned: Abandoned):
     order_id = abandoned.order_id
     eventually(
         lambda: any(order_id in body for body in world.waiting("OperationsQueue")),
@@ -187,7 +187,7 @@ def test_a_compensation_that_keeps_failing_waits_for_an_operator(world: World, a
     )
     assert world.shop.order(abandoned.customer, order_id).json()["state"] == "placed"
 
-    world.dynamodb.put_item(TableName=world.table("Stock"), Item=abandoned.shelf)
+    world.dynamodb.put_item(TableName=world.table("Stock"), Item=abandoned.stock_row)
     world.invoke("OperationsRedrive", {"queue": "operations", "max": 100})
 
     assert world.outcome(abandoned.customer, order_id) == "rejected: fulfilment_failed"

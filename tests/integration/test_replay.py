@@ -1,4 +1,4 @@
-"""A replay from the archive: what is kept current is as it was, nobody is told, charged or sent anything again."""
+"""A replay from the archive leaves projections unchanged and repeats no email, charge or shipment."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tests.integration.world import World, eventually
 
 PRICE, STOCK = 1250, 100
 QUEUES = ("OrderViewQueue", "LedgerQueue", "LoyaltyAwardQueue", "AnalyticsCountQueue")
-# What only an event that is no replay wakes.
+# Queues of consumers with side effects, which replays do not reach.
 SILENT_QUEUES = ("MailQueue", "InvoicesIssueQueue", "PaymentsSettleQueue", "ShippingRequestQueue", "ReviewsCloseQueue")
-# A whole life, or a message whose first delivery failed.
+# Seconds for an order's whole life, or a redelivery.
 SECONDS = 240.0
 
 
 @dataclass(frozen=True)
-class Lives:
-    """Orders of one product by one customer, each at another end, and when the first was placed."""
+class CompletedOrders:
+    """A customer's orders of one product with different outcomes, and the time of the first."""
 
     customer: str
     sku: str
@@ -40,8 +40,8 @@ class Lives:
 
 
 @pytest.fixture(scope="module")
-def lives(world: World) -> Lives:
-    """An order that was refused, one that was confirmed, one on its way, and one of which a parcel was lost and paid back."""
+def completed(world: World) -> CompletedOrders:
+    """A rejected, a confirmed, a dispatched and a lost and refunded order."""
     since, category = datetime.now(UTC), f"c-{uuid4().hex[:12]}"
     customer, sku, carrier = world.customer(), world.product(STOCK, price=PRICE), Carrier(world.target, timeout=60)
     world.categorize(category, sku)
@@ -55,26 +55,26 @@ def lives(world: World) -> Lives:
         _has(world, order_id, "PaymentCaptured")
     carrier.lose(lost, parcels[lost])
     _has(world, lost, "PaymentRefunded", "CreditNoteIssued")
-    found = Lives(customer, sku, category, (refused, confirmed, shipped, lost), since)
+    found = CompletedOrders(customer, sku, category, (refused, confirmed, shipped, lost), since)
     _waited_for(world, found, {refused: "rejected", confirmed: "confirmed", shipped: "dispatched", lost: "lost"})
     return found
 
 
-def _waited_for(world: World, lives: Lives, states: dict[str, str]) -> None:
-    """Wait until all that follows the orders beside their log has come about."""
+def _waited_for(world: World, completed: CompletedOrders, states: dict[str, str]) -> None:
+    """Wait until all consumers have processed the orders."""
 
     def expect(what: str, expected: object, look: Callable[[], object]) -> None:
         eventually(look, lambda seen: seen == expected, within=SECONDS, what=what)
 
-    expect("the list", states, lambda: {order["order_id"]: order["state"] for order in _list(world, lives.customer)})
-    expect("the books", set[str](), lambda: set[str]().union(*(_unposted(world, order_id) for order_id in lives.orders)))
-    expect("the points", PRICE // 100 + 2 * PRICE // 100, lambda: _points(world, lives.customer))
-    expect("the best seller", [(lives.sku, 1 + 2 + 3)], lambda: _summed_up(world, lives)[0])
-    expect("what is counted", _counting(world, lives), lambda: _summed_up(world, lives)[1])
-    # What is left to ship of the confirmed order; the parcels are gone.
-    expect("the stock", (STOCK - 1 - 2 - 3, 1), lambda: world.stock(lives.sku))
-    # Rejected; confirmed; confirmed and left; confirmed, left and paid back.
-    expect("the mails", [1, 1, 2, 3], lambda: [len(world.sent(order_id)) for order_id in lives.orders])
+    expect("the list", states, lambda: {order["order_id"]: order["state"] for order in _list(world, completed.customer)})
+    expect("the ledger", set[str](), lambda: set[str]().union(*(_unposted(world, order_id) for order_id in completed.orders)))
+    expect("the points", PRICE // 100 + 2 * PRICE // 100, lambda: _points(world, completed.customer))
+    expect("the best seller", [(completed.sku, 1 + 2 + 3)], lambda: _aggregated(world, completed)[0])
+    expect("the counts", _counting(world, completed), lambda: _aggregated(world, completed)[1])
+    # One unit of the confirmed order is reserved; the parcels have left.
+    expect("the stock", (STOCK - 1 - 2 - 3, 1), lambda: world.stock(completed.sku))
+    # Rejected; confirmed; confirmed and dispatched; confirmed, dispatched and refunded.
+    expect("the emails", [1, 1, 2, 3], lambda: [len(world.sent(order_id)) for order_id in completed.orders])
 
 
 def _has(world: World, order_id: str, *wanted: str) -> None:
@@ -101,60 +101,60 @@ def _points(world: World, customer: str) -> int:
     return world.shop.call("GET", "/points", customer).json()["points"]
 
 
-def _summed_up(world: World, lives: Lives) -> tuple[list[tuple[str, int]], dict[str, Any]]:
-    """What sells best of the category, and what is counted by event id, once everything that was counted is summed up."""
+def _aggregated(world: World, completed: CompletedOrders) -> tuple[list[tuple[str, int]], dict[str, Any]]:
+    """The category's best sellers and the counts by event id, after aggregation."""
     world.invoke("AnalyticsAggregate", {})
     counted = {
         one.event_id: one
-        for minute in _minutes(world, lives)
+        for minute in _minutes(world, completed)
         for one in Analytics(world.table("AnalyticsSums"), world.dynamodb).counted(minute)
     }
-    own = {event_id: one for event_id, one in counted.items() if event_id.startswith(lives.orders)}
-    return world.best_sellers(category=lives.category), own
+    own = {event_id: one for event_id, one in counted.items() if event_id.startswith(completed.orders)}
+    return world.best_sellers(category=completed.category), own
 
 
-def _counting(world: World, lives: Lives) -> dict[str, Any]:
-    """What the events count as by their ids, those that count."""
-    counts = [counting_rules.count(event) for order_id in lives.orders for event in world.log(order_id)]
+def _counting(world: World, completed: CompletedOrders) -> dict[str, Any]:
+    """The expected counts by event id."""
+    counts = [counting_rules.count(event) for order_id in completed.orders for event in world.log(order_id)]
     return {one.event_id: one for one in counts if one.counters}
 
 
-def _minutes(world: World, lives: Lives) -> list[str]:
-    return sorted({one.minute for one in _counting(world, lives).values()})
+def _minutes(world: World, completed: CompletedOrders) -> list[str]:
+    return sorted({one.minute for one in _counting(world, completed).values()})
 
 
-def _sums(world: World, lives: Lives) -> list[dict[str, Any]]:
-    """What the minutes of these orders come to, other orders of the same minutes included."""
-    minutes = _minutes(world, lives)
+def _sums(world: World, completed: CompletedOrders) -> list[dict[str, Any]]:
+    """The sums of the orders' minutes, including other orders of these minutes."""
+    minutes = _minutes(world, completed)
     return world.analytics("sales", **{"per": "minute", "from": minutes[0], "to": minutes[-1]})["sales"]
 
 
 def _items(world: World, table: str, of: str, among: tuple[str, ...]) -> list[str]:
-    """The rows of a table in which an attribute begins with one of these."""
+    """The rows of a table whose attribute starts with one of the prefixes."""
     rows = (item for item in world.scan(table) if item.get(of, {}).get("S", "").startswith(among))
     return sorted(json.dumps(row, sort_keys=True) for row in rows)
 
 
-def _state(world: World, lives: Lives) -> dict[str, Any]:
-    """All that the stack, the payment provider and the carrier have of these orders."""
+def _state(world: World, completed: CompletedOrders) -> dict[str, Any]:
+    """Everything that stack, payment provider and carrier store about the orders."""
     return {
-        "log": [events.encode(event) for order_id in lives.orders for event in world.log(order_id)],
-        "list": _items(world, "OrderView", "customer_id", (lives.customer,)),
-        "points": _items(world, "LoyaltyPoints", "customer_id", (lives.customer,)),
-        "books": _items(world, "LedgerEntries", "order_id", lives.orders),
-        "invoices": _items(world, "Invoices", "order_id", lives.orders),
-        "payments": _items(world, "SandboxPayments", "key", lives.orders),
-        "shipments": _items(world, "SandboxShipments", "shipment_id", lives.orders),
-        "stock": world.stock(lives.sku),
-        "what is sold": _summed_up(world, lives),
-        "what the minutes come to": _sums(world, lives),
-        "mails": sorted(mail["Subject"] for order_id in lives.orders for mail in world.sent(order_id)),
+        "log": [events.encode(event) for order_id in completed.orders for event in world.log(order_id)],
+        "list": _items(world, "OrderView", "customer_id", (completed.customer,)),
+        "points": _items(world, "LoyaltyPoints", "customer_id", (completed.customer,)),
+        "ledger": _items(world, "LedgerEntries", "order_id", completed.orders),
+        "invoices": _items(world, "Invoices", "order_id", completed.orders),
+        "payments": _items(world, "SandboxPayments", "key", completed.orders),
+        "shipments": _items(world, "SandboxShipments", "shipment_id", completed.orders),
+        "stock": world.stock(completed.sku),
+        "best sellers and counts": _aggregated(world, completed),
+        "sums by minute": _sums(world, completed),
+        "mails": sorted(mail["Subject"] for order_id in completed.orders for mail in world.sent(order_id)),
     }
 
 
-def _replayed(world: World, lives: Lives) -> None:
+def _replayed(world: World, completed: CompletedOrders) -> None:
     """Replay what happened since the orders were placed, and wait until all of it was worked off."""
-    replay.replay(world.target, lives.since)
+    replay.replay(world.target, completed.since)
     _worked_off(world)
 
 
@@ -164,30 +164,30 @@ def _worked_off(world: World) -> None:
 
 
 @pytest.mark.needs("replay")
-def test_everything_replayed_twice_changes_nothing_and_tells_nobody(world: World, lives: Lives):
-    before = _state(world, lives)
+def test_replaying_everything_twice_changes_nothing(world: World, completed: CompletedOrders):
+    before = _state(world, completed)
     assert all(before.values()), before
 
-    _replayed(world, lives)
-    _replayed(world, lives)
+    _replayed(world, completed)
+    _replayed(world, completed)
 
-    assert _state(world, lives) == before
+    assert _state(world, completed) == before
 
 
 @pytest.mark.needs("replay")
-def test_make_replay_makes_again_from_the_archive_what_was_dropped(world: World, lives: Lives, monkeypatch: pytest.MonkeyPatch):
-    before, answered, points = _state(world, lives), _list(world, lives.customer), _points(world, lives.customer)
-    _drop(world, "OrderView", ("customer_id", "place"), lambda row: row["customer_id"]["S"] == lives.customer)
-    _drop(world, "LoyaltyPoints", ("customer_id", "entry"), lambda row: row["customer_id"]["S"] == lives.customer)
-    assert (_list(world, lives.customer), _points(world, lives.customer)) == ([], 0)
+def test_replay_restores_deleted_rows_from_the_archive(world: World, completed: CompletedOrders, monkeypatch: pytest.MonkeyPatch):
+    before, listed, points = _state(world, completed), _list(world, completed.customer), _points(world, completed.customer)
+    _drop(world, "OrderView", ("customer_id", "place"), lambda row: row["customer_id"]["S"] == completed.customer)
+    _drop(world, "LoyaltyPoints", ("customer_id", "entry"), lambda row: row["customer_id"]["S"] == completed.customer)
+    assert (_list(world, completed.customer), _points(world, completed.customer)) == ([], 0)
 
     # Other orders were placed in the same minute.
-    monkeypatch.setenv("FROM", f"{lives.since:%Y-%m-%dT%H:%M}:00Z")
+    monkeypatch.setenv("FROM", f"{completed.since:%Y-%m-%dT%H:%M}:00Z")
     replay.main()
     _worked_off(world)
 
-    assert _state(world, lives) == before
-    assert (_list(world, lives.customer), _points(world, lives.customer)) == (answered, points)
+    assert _state(world, completed) == before
+    assert (_list(world, completed.customer), _points(world, completed.customer)) == (listed, points)
 
 
 def _drop(world: World, table: str, key: tuple[str, str], dropped: Callable[[dict[str, Any]], bool]) -> None:
@@ -196,6 +196,6 @@ def _drop(world: World, table: str, key: tuple[str, str], dropped: Callable[[dic
 
 
 @pytest.mark.needs("replay")
-def test_only_what_takes_replays_can_be_replayed_to(world: World, lives: Lives):
+def test_replay_to_a_rule_with_side_effects_is_refused(world: World, completed: CompletedOrders):
     with pytest.raises(UserError, match=r"LedgerRule, LoyaltyAwardRule, .*OrderViewRule.*not .NotificationsRule."):
-        replay.replay(world.target, lives.since, rule="NotificationsRule")
+        replay.replay(world.target, completed.since, rule="NotificationsRule")

@@ -1,4 +1,4 @@
-"""Held orders and the people who decide on them: through the API, the workflow that waits, and the end of the time."""
+"""Reviewers decide on held orders through the API; the review workflow waits, reminds and times out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HELD = ["OrderPlaced", "StockReserved", "OrderHeldForReview"]
 
 
 class Held(NamedTuple):
-    """An order that waits for a person: two of a product of which there were 10."""
+    """A held order of two units of a product with a stock of 10."""
 
     customer: str
     sku: str
@@ -51,7 +51,7 @@ def _decide(world: World, order_id: str, decision: str, who: str = "rex", **more
 
 
 def _listed(world: World) -> list[str]:
-    """The open reviews, through pages of two."""
+    """The order ids of all open reviews, read in pages of two."""
     found: list[str] = []
     path = "/reviews?limit=2"
     while True:
@@ -70,9 +70,11 @@ def _execution(world: World, order_id: str) -> str:
     return _row(world, order_id)["execution"]["S"]
 
 
-def _over(world: World, execution: str) -> None:
-    """Wait until the workflow has ended, and see that it ended well."""
-    seen = eventually(lambda: _status(world, execution), lambda status: status != "RUNNING", within=world.patience, what="the wait ends")
+def _succeeded(world: World, execution: str) -> None:
+    """Wait until the workflow has succeeded."""
+    seen = eventually(
+        lambda: _status(world, execution), lambda status: status != "RUNNING", within=world.patience, what="the workflow ends"
+    )
     assert seen == "SUCCEEDED"
 
 
@@ -80,7 +82,7 @@ def _problem(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.json().get("type", "").rpartition(":")[2]
 
 
-def test_an_approved_order_is_confirmed_and_the_wait_is_over(world: World, held: Held):
+def test_approved_order_is_confirmed(world: World, held: Held):
     assert held.order_id in _listed(world)
 
     answer = _decide(world, held.order_id, "approve", note="known customer")
@@ -93,14 +95,14 @@ def test_an_approved_order_is_confirmed_and_the_wait_is_over(world: World, held:
         "note": "known customer",
         "decided_at": "",
     }
-    _over(world, _execution(world, held.order_id))
+    _succeeded(world, _execution(world, held.order_id))
     assert world.outcome(held.customer, held.order_id) == "confirmed"
     assert world.stock(held.sku) == (8, 2)
     assert [charge.amount.amount for charge in world.charges(held.order_id)] == [PRICE]
     eventually(lambda: held.order_id not in _listed(world), within=world.patience, what="the order is off the list")
 
 
-def test_a_rejected_order_gives_everything_back_and_is_never_charged(world: World, held: Held):
+def test_rejected_review_releases_stock_without_a_charge(world: World, held: Held):
     assert _decide(world, held.order_id, "reject").status == 200
 
     history = world.ended(held.customer, held.order_id)
@@ -109,10 +111,10 @@ def test_a_rejected_order_gives_everything_back_and_is_never_charged(world: Worl
     assert world.outcome(held.customer, held.order_id) == "rejected: review_rejected"
     assert world.stock(held.sku) == (10, 0)
     assert world.charges(held.order_id) == []
-    _over(world, _execution(world, held.order_id))
+    _succeeded(world, _execution(world, held.order_id))
 
 
-def test_a_decision_stands(world: World, held: Held):
+def test_first_decision_is_final(world: World, held: Held):
     first = _decide(world, held.order_id, "approve", note="known customer")
     same = _decide(world, held.order_id, "approve", who="sue", note="seen")
     other = _decide(world, held.order_id, "reject", who="sue")
@@ -124,7 +126,7 @@ def test_a_decision_stands(world: World, held: Held):
     assert [event.type for event in world.log(held.order_id)].count("OrderReviewApproved") == 1
 
 
-def test_only_reviewers_decide_and_not_on_their_own_orders(world: World, held: Held):
+def test_only_reviewers_decide_and_never_on_own_orders(world: World, held: Held):
     body = b'{"decision": "approve"}'
     path = f"/reviews/{held.order_id}/decision"
 
@@ -135,16 +137,16 @@ def test_only_reviewers_decide_and_not_on_their_own_orders(world: World, held: H
     assert [event.type for event in world.log(held.order_id)] == HELD
 
 
-def test_nothing_of_the_list_says_under_which_token_a_workflow_waits(world: World, held: Held):
+def test_review_list_holds_no_task_token(world: World, held: Held):
     answer = _ask(world, "GET", "/reviews?limit=50", "rex")
 
     assert _token(world, held.order_id) not in answer.body.decode()
 
 
-def test_a_second_execution_ends_and_the_first_goes_on_waiting(world: World, held: Held):
+def test_second_execution_ends_and_the_first_keeps_waiting(world: World, held: Held):
     first, token = _execution(world, held.order_id), _token(world, held.order_id)
 
-    _over(world, _start(world, world.target.resources["Review"], held.order_id))
+    _succeeded(world, _start(world, world.target.resources["Review"], held.order_id))
 
     assert (_execution(world, held.order_id), _token(world, held.order_id)) == (first, token)
     assert _status(world, first) == "RUNNING"
@@ -155,19 +157,19 @@ def _start(world: World, machine: str, order_id: str) -> str:
     return world.target.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(ids))["executionArn"]
 
 
-def test_nobody_decides_until_a_short_time_is_over(world: World, held: Held):
-    """The deployed workflow with short times and as it is otherwise, on an order whose own execution was stopped."""
+def test_undecided_review_times_out(world: World, held: Held):
+    """Run the deployed definition with short timeouts on an order whose own execution is stopped."""
     states = world.target.client("stepfunctions")
     deployed = states.describe_state_machine(stateMachineArn=world.target.resources["Review"])
-    hurried = json.loads(deployed["definition"])
-    hurried["States"]["Wait"] = _hurried(hurried["States"]["Wait"])
+    shortened = json.loads(deployed["definition"])
+    shortened["States"]["Wait"] = _shortened(shortened["States"]["Wait"])
     states.stop_execution(executionArn=_execution(world, held.order_id))
     name = f"review-{held.order_id[4:16]}"
-    machine = states.create_state_machine(name=name, definition=json.dumps(hurried), roleArn=deployed["roleArn"], type="STANDARD")
+    machine = states.create_state_machine(name=name, definition=json.dumps(shortened), roleArn=deployed["roleArn"], type="STANDARD")
 
     execution = _start(world, machine["stateMachineArn"], held.order_id)
 
-    _over(world, execution)
+    _succeeded(world, execution)
     assert world.outcome(held.customer, held.order_id) == "rejected: review_timed_out"
     entered = [event["stateEnteredEventDetails"]["name"] for event in _history(world, execution) if "stateEnteredEventDetails" in event]
     assert [state for state in entered if state in {"Tell", "Wait", "Remind", "Expire"}] == [
@@ -181,7 +183,7 @@ def test_nobody_decides_until_a_short_time_is_over(world: World, held: Held):
     states.delete_state_machine(stateMachineArn=machine["stateMachineArn"])
 
 
-def _hurried(state: dict[str, Any]) -> dict[str, Any]:
+def _shortened(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in state.items() if name != "TimeoutSecondsPath"} | {"TimeoutSeconds": 2}
 
 
@@ -189,7 +191,7 @@ def _history(world: World, execution: str) -> list[dict[str, Any]]:
     return world.target.client("stepfunctions").get_execution_history(executionArn=execution, maxResults=1000)["events"]
 
 
-def test_a_decision_after_the_time_is_over_comes_too_late(world: World, held: Held):
+def test_decision_after_the_timeout_is_refused(world: World, held: Held):
     answer = world.invoke("ReviewsExpire", {"order_id": held.order_id, "correlation_id": "test"})
     late = _decide(world, held.order_id, "approve")
 
@@ -198,14 +200,14 @@ def test_a_decision_after_the_time_is_over_comes_too_late(world: World, held: He
     assert late.json()["timed_out"] is True
     assert world.outcome(held.customer, held.order_id) == "rejected: review_timed_out"
     assert world.stock(held.sku) == (10, 0)
-    _over(world, _execution(world, held.order_id))
+    _succeeded(world, _execution(world, held.order_id))
 
 
-def test_a_cancelled_order_leaves_the_list(world: World, held: Held):
+def test_cancelled_order_leaves_the_review_list(world: World, held: Held):
     answer = world.shop.call("POST", f"/orders/{held.order_id}/cancellation", held.customer, body=b"{}")
 
     assert answer.status == 202
-    _over(world, _execution(world, held.order_id))
+    _succeeded(world, _execution(world, held.order_id))
     eventually(lambda: held.order_id not in _listed(world), within=world.patience, what="the order is off the list")
-    eventually(lambda: world.stock(held.sku), lambda stock: stock == (10, 0), within=world.patience, what="the stock is given back")
+    eventually(lambda: world.stock(held.sku), lambda stock: stock == (10, 0), within=world.patience, what="the stock is released")
     assert _problem(_decide(world, held.order_id, "approve")) == (409, "not-held")

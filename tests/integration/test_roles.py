@@ -1,4 +1,4 @@
-"""Every role of the stack, assumed: each action on each resource is denied unless the template grants it."""
+"""Assumes every role of the stack: each action on each resource is denied unless the template grants it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.integration.world import World
 
 THREADS = 4
 TABLE, INDEX, QUEUE, TOPIC = "DynamoDB::Table", "DynamoDB::Index", "SQS::Queue", "SNS::Topic"
-# A key that no table has: authorization comes first, and then the request is refused.
+# A key of no table: IAM decides first, then DynamoDB refuses the request.
 KEY = {"none": {"S": "none"}}
 CONDITION = {
     "KeyConditionExpression": "#n = :n",
@@ -34,10 +34,9 @@ CONDITION = {
 
 
 class Probe(NamedTuple):
-    """A call that shows whether a role may perform an action on a resource, and that changes nothing.
+    """A call that shows whether a role may perform an action on a resource, without changing anything.
 
-    `asked` is false for an action that the emulator would carry out whatever its parameters are: roles that have the
-    grant are not asked to use it.
+    `asked` is false for actions that the emulator performs with any parameters: roles with the grant do not call them.
     """
 
     action: str
@@ -105,10 +104,10 @@ PROBES = (
 )
 SERVICES = {"states": "stepfunctions"}
 SIGNED = {"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256", "expect", "amz-sdk-request"}
-# In grants, and not tried: "" stands for what is no resource of the template, as the flags' document and X-Ray; a log
-# group's ARN ends otherwise in the emulator, which writes the functions' logs itself.
+# Granted but not probed: "" stands for resources outside the template, such as the flags' document and X-Ray. Log group ARNs
+# differ in the emulator, which writes the functions' logs itself.
 UNTRIED = {"", "Logs::LogGroup"}
-# Resources of which a grant names the objects, not the bucket.
+# Actions granted on objects, not on the bucket.
 OBJECTS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
 
 
@@ -121,10 +120,10 @@ class Call(NamedTuple):
 
 
 class Roles:
-    """The roles of a deployed stack, and the calls that show what they may do."""
+    """The roles of a deployed stack and the calls that probe them."""
 
     def __init__(self, world: World) -> None:
-        """Prepare every call once: sixty roles repeat them, and signing one is a tenth of making one."""
+        """Prepare every call once for all roles: signing a prepared call takes a tenth of preparing it."""
         parameters = world.target.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
         self.stack = Stack(template.translated(), **{given["ParameterKey"]: given["ParameterValue"] for given in parameters})
         self.physical = {name: one.id for name, one in world.target.stack_resources.items()}
@@ -156,7 +155,7 @@ class Roles:
         return json.loads(policy).get("Id") != "__default_policy_ID"
 
     def grants(self, role: str) -> Callable[[Call], bool]:
-        """What tells whether the template grants a call to a role."""
+        """A function that returns whether the template grants a call to the role."""
         granted = self.stack.grants(role)
 
         def grant(call: Call) -> bool:
@@ -167,7 +166,7 @@ class Roles:
 
     @contextmanager
     def assumed(self, role: str) -> Iterator[Credentials]:
-        """The credentials of a session with a role's policies: a role of our own borrows them, since its trust names a service."""
+        """Credentials with a role's policies, copied to a temporary role because the original trusts a service only."""
         name, policies, attached = f"probe-{uuid4().hex[:12]}", [], []
         trust = {"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}
         arn = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=_document(trust))["Role"]["Arn"]
@@ -184,7 +183,7 @@ class Roles:
             self.iam.delete_role(RoleName=name)
 
     def differences(self, role: str) -> list[str]:
-        """Where the target decides otherwise than the template about what a role may do."""
+        """Calls for which the target and the template disagree."""
         found: list[str] = []
         granted = self.grants(role)
         connection = HTTPConnection("127.0.0.1", self.target.port)
@@ -223,7 +222,7 @@ def _keep(request: AWSPreparedRequest, **_: Any) -> None:
 
 
 def _allowed(connection: HTTPConnection, call: Call, credentials: Credentials) -> bool:
-    """Whether a call with these credentials is let through; it is then refused for its parameters, or harmless."""
+    """Whether IAM allows a call with these credentials; an allowed call is harmless or refused for its parameters."""
     service = call.probe.action.partition(":")[0]
     request = AWSRequest(call.request.method, call.request.url, dict(call.request.headers.items()), call.request.data)
     (S3SigV4Auth if service == "s3" else SigV4Auth)(credentials, service, REGION).add_auth(request)
@@ -261,7 +260,7 @@ def roles(world: World) -> Roles:
 
 
 @pytest.mark.needs("iam")
-def test_a_role_is_denied_what_the_template_does_not_grant(roles: Roles):
+def test_roles_have_exactly_the_granted_permissions(roles: Roles):
     with ThreadPoolExecutor(THREADS) as pool:
         found = [line for lines in pool.map(roles.differences, roles.names()) for line in lines]
 
@@ -269,7 +268,7 @@ def test_a_role_is_denied_what_the_template_does_not_grant(roles: Roles):
 
 
 @pytest.mark.needs("iam")
-def test_every_kind_of_resource_in_a_grant_is_tried(roles: Roles):
+def test_every_granted_resource_type_is_probed(roles: Roles):
     granted = {roles.stack.kind(resource.partition("/")[0]) for role in roles.names() for _, resource in roles.stack.grants(role)}
 
     assert granted - {probe.kind for probe in PROBES} == UNTRIED

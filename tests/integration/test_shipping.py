@@ -1,4 +1,4 @@
-"""From a confirmed order to its parcels' arrival: what the carrier is asked for, and what it tells."""
+"""Shipment requests, carrier webhooks, recalls and tracking of confirmed orders."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.integration.world import World, eventually
 
 # A secret of Standard Webhooks is base64.
 ANOTHER_SECRET = "YW5vdGhlciBzZWNyZXQ="
-# A message that came before its time is hidden for two seconds, then for four, and so on, before it comes again.
-COMES_AGAIN_SECONDS = 60.0
+# An early message is retried after two seconds, then after four, and so on.
+RETRY_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def types(world: World, order_id: str) -> list[str]:
 
 
 def has(world: World, order_id: str, *wanted: str, within: float | None = None) -> list[events.Event]:
-    """Wait until all of these events are on the order's log, and return it."""
+    """Wait until the log has events of all wanted types, and return the log."""
     return eventually(
         lambda: world.log(order_id),
         lambda log: set(wanted) <= {event.type for event in log},
@@ -46,7 +46,7 @@ def has(world: World, order_id: str, *wanted: str, within: float | None = None) 
 
 
 def requested(world: World, *lines: tuple[str, int]) -> str:
-    """An order of these lines that the carrier was asked for."""
+    """The id of an order of these lines whose shipment is requested."""
     order_id = world.accept(world.customer(), order_body(*lines))
     has(world, order_id, "ShipmentRequested")
     return order_id
@@ -57,7 +57,7 @@ def cancel(world: World, order_id: str) -> None:
     log.record(log.load(order_id), RequestCancellation("operator", "test"), source="orders")
 
 
-def test_an_order_arrives_in_two_parcels(world: World, carrier: Carrier):
+def test_order_is_delivered_in_two_parcels(world: World, carrier: Carrier):
     sku, other = world.product(), world.product()
     order_id = requested(world, (sku, 2), (other, 1))
 
@@ -74,11 +74,11 @@ def test_an_order_arrives_in_two_parcels(world: World, carrier: Carrier):
     assert [parcel.parcel_id for parcel in state.parcels] == [first, second]
 
 
-def test_only_the_carrier_can_tell(world: World, carrier: Carrier):
+def test_unsigned_carrier_webhook_is_refused(world: World, carrier: Carrier):
     order_id = requested(world, (world.product(), 1))
     carrier.dispatch(order_id)
     [body] = carrier.sent
-    # It is recorded before it is answered.
+    # The webhook records the event before it answers.
     assert types(world, order_id).count("ShipmentDispatched") == 1
 
     assert carrier.post(body, {}).status == 401
@@ -94,7 +94,7 @@ def test_only_the_carrier_can_tell(world: World, carrier: Carrier):
         assert web.call("POST", f"{url}any/path", headers=host, body=body, timeout=60).status == 401
 
 
-def test_a_message_that_is_sent_again_changes_nothing(world: World, carrier: Carrier):
+def test_repeated_carrier_webhook_changes_nothing(world: World, carrier: Carrier):
     order_id = requested(world, (world.product(), 1))
     carrier.dispatch(order_id)
     has(world, order_id, "ShipmentDispatched")
@@ -106,7 +106,7 @@ def test_a_message_that_is_sent_again_changes_nothing(world: World, carrier: Car
     assert types(world, order_id).count("ShipmentDispatched") == 1
 
 
-def test_a_delivery_that_overtook_its_dispatch_is_recorded_after_it(world: World, carrier: Carrier):
+def test_early_delivery_is_recorded_after_its_dispatch(world: World, carrier: Carrier):
     sku = world.product()
     order_id = requested(world, (sku, 1))
     parcel = carrier.dispatch(order_id, tell=False)
@@ -114,12 +114,12 @@ def test_a_delivery_that_overtook_its_dispatch_is_recorded_after_it(world: World
     carrier.deliver(order_id, parcel)
     carrier.tell(order_id, "dispatched", parcel_id=parcel, lines=[{"sku": sku, "quantity": 1}])
 
-    log = has(world, order_id, "ShipmentDelivered", within=world.patience + COMES_AGAIN_SECONDS)
-    told = [event.type for event in log if event.source == "shipping"]
-    assert told == ["ShipmentRequested", "ShipmentDispatched", "ShipmentDelivered"]
+    log = has(world, order_id, "ShipmentDelivered", within=world.patience + RETRY_SECONDS)
+    recorded = [event.type for event in log if event.source == "shipping"]
+    assert recorded == ["ShipmentRequested", "ShipmentDispatched", "ShipmentDelivered"]
 
 
-def test_a_confirmed_order_that_is_cancelled_never_leaves(world: World, carrier: Carrier):
+def test_cancelled_confirmed_order_is_not_shipped(world: World, carrier: Carrier):
     sku = world.product(10)
     order_id = requested(world, (sku, 2))
 
@@ -132,7 +132,7 @@ def test_a_confirmed_order_that_is_cancelled_never_leaves(world: World, carrier:
         carrier.dispatch(order_id)
 
 
-def test_what_left_before_it_was_cancelled_is_found_out(world: World, carrier: Carrier):
+def test_cancellation_fails_when_the_parcel_has_left(world: World, carrier: Carrier):
     order_id = requested(world, (world.product(), 1))
     parcel = carrier.dispatch(order_id, tell=False)
 
@@ -146,13 +146,13 @@ def test_what_left_before_it_was_cancelled_is_found_out(world: World, carrier: C
     assert types(world, order_id).count("ShipmentDispatched") == 1
 
 
-def _dispatched(order_id: str, fact: events.ShipmentDispatched) -> bytes:
-    lines = [{"sku": line.sku, "quantity": line.quantity} for line in fact.lines]
+def _dispatched(order_id: str, data: events.ShipmentDispatched) -> bytes:
+    lines = [{"sku": line.sku, "quantity": line.quantity} for line in data.lines]
     message = {"message_id": "msg_late", "type": "dispatched", "shipment_id": shipment_id(order_id), "at": "2026-01-16T09:00:00Z"}
-    return json.dumps(message | {"parcel_id": fact.parcel_id, "lines": lines}).encode()
+    return json.dumps(message | {"parcel_id": data.parcel_id, "lines": lines}).encode()
 
 
-def test_a_delivery_has_the_time_that_the_carrier_says(world: World, carrier: Carrier):
+def test_delivery_has_the_time_reported_by_the_carrier(world: World, carrier: Carrier):
     order_id = requested(world, (world.product(), 1))
     parcel = carrier.dispatch(order_id)
     has(world, order_id, "ShipmentDispatched")
@@ -166,7 +166,7 @@ def test_a_delivery_has_the_time_that_the_carrier_says(world: World, carrier: Ca
     assert delivered.appended_at > arrived
 
 
-def test_readings_are_summed_up_and_do_not_lengthen_the_log(world: World, carrier: Carrier):
+def test_readings_are_aggregated_outside_the_log(world: World, carrier: Carrier):
     order_id = requested(world, (world.product(), 1))
     parcel = carrier.dispatch(order_id)
     has(world, order_id, "ShipmentDispatched")

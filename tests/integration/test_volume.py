@@ -1,4 +1,4 @@
-"""Many orders, eight under way at any time: all in the right end state, nothing lost, nothing twice, nothing stuck."""
+"""Many concurrent orders all reach the right end: none lost, duplicated or stuck."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ORDERS = 500
 AT_ONCE = 8
 CUSTOMERS = 20
 SECONDS = 120.0
-# For one product, of which there are fewer pieces.
-EAGER = 80
-PIECES = 48
+# Orders of one product with fewer units.
+BUYERS = 80
+UNITS = 48
 # Of eleven orders, one each is declined or sold out.
 KINDS = ("tok_approved",) * 9 + ("tok_declined", "sold-out")
 EXPECTED = {"tok_approved": "OrderConfirmed", "tok_declined": "OrderRejected", "sold-out": "OrderRejected"}
@@ -27,7 +27,7 @@ ENDS = frozenset(EXPECTED.values())
 
 
 class Followed(NamedTuple):
-    """An order that came to its end: the event that was expected to be its last, and the one that is."""
+    """An ended order with its expected and its actual last event."""
 
     order_id: str
     expected: str
@@ -35,7 +35,7 @@ class Followed(NamedTuple):
 
 
 @pytest.mark.needs("volume")
-def test_five_hundred_orders_at_eight_at_a_time(world: World):
+def test_five_hundred_orders_all_reach_their_end(world: World):
     customers = [world.customer("many") for _ in range(CUSTOMERS)]
     sku, sold_out = world.product(stock=10 * ORDERS), world.product(stock=0)
 
@@ -56,47 +56,47 @@ def test_five_hundred_orders_at_eight_at_a_time(world: World):
     assert world.stock(sold_out) == (0, 0)
     mine = {order.order_id for order in followed}
     assert Counter(key.partition(":")[0] for key, _ in world.authorized() if key.partition(":")[0] in mine) == Counter(confirmed)
-    eventually(lambda: _open(world) & mine, lambda left: not left, within=SECONDS, what="no order that ended is marked as open")
-    eventually(lambda: _mailed(world, mine), lambda mails: mails == Counter(mine), within=SECONDS, what="one mail for each order")
+    eventually(lambda: _active(world) & mine, lambda left: not left, within=SECONDS, what="no ended order is active")
+    eventually(lambda: _emailed(world, mine), lambda sent: sent == Counter(mine), within=SECONDS, what="one email for each order")
 
 
 @pytest.mark.needs("volume", "isolated-transactions")
-def test_orders_for_one_product_at_once_get_every_piece_once(world: World):
-    """It lies on several shelves, a few pieces on each: the last ones have to be looked for."""
+def test_sharded_stock_sells_every_unit_once(world: World):
+    """The stock is sharded with a few units each, so the last orders must search the shards."""
     sku = world.product(stock=0)
-    world.spread(sku, [PIECES // SHELVES] * SHELVES)
-    customers = [world.customer("eager") for _ in range(CUSTOMERS)]
+    world.spread(sku, [UNITS // SHELVES] * SHELVES)
+    customers = [world.customer("buyer") for _ in range(CUSTOMERS)]
 
     def follow(number: int) -> str:
         order_id = _place(world, customers[number % CUSTOMERS], order_body((sku, 1)))
         return eventually(lambda: _last(world, order_id), ENDS.__contains__, within=SECONDS, what=f"{order_id} ends")
 
     with ThreadPoolExecutor(2 * AT_ONCE) as pool:
-        ends = Counter(pool.map(follow, range(EAGER)))
+        ends = Counter(pool.map(follow, range(BUYERS)))
 
-    assert ends == {"OrderConfirmed": PIECES, "OrderRejected": EAGER - PIECES}
-    assert world.stock(sku) == (0, PIECES)
+    assert ends == {"OrderConfirmed": UNITS, "OrderRejected": BUYERS - UNITS}
+    assert world.stock(sku) == (0, UNITS)
 
 
 def _last(world: World, order_id: str) -> str:
-    """The last event that the saga brought about."""
+    """The type of the last event appended by the saga."""
     return [event.type for event in world.log(order_id) if event.type not in BESIDE][-1]
 
 
 def _place(world: World, customer: str, body: dict[str, object]) -> str:
     key = str(uuid4())
-    # As the API asks of its clients: after a fault on its side, the same request with the same key.
+    # Clients retry a 5xx answer with the same key.
     answer = eventually(lambda: world.shop.place(customer, body, key), lambda answer: answer.status < 500, within=SECONDS, what="an answer")
     assert answer.status == 201, answer
     return answer.json()["order_id"]
 
 
-def _open(world: World) -> set[str]:
-    """The orders on the index that the sweeper reads."""
+def _active(world: World) -> set[str]:
+    """The ids of active orders."""
     items = world.scan("OrderLog", FilterExpression="attribute_exists(open_shard)", ProjectionExpression="order_id")
     return {item["order_id"]["S"] for item in items}
 
 
-def _mailed(world: World, orders: set[str]) -> Counter[str]:
-    """How many mails there are about each of the orders."""
+def _emailed(world: World, orders: set[str]) -> Counter[str]:
+    """The number of emails about each order."""
     return Counter(word for subject in world.mail_subjects() for word in subject.split() if word in orders)

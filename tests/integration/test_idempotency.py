@@ -1,4 +1,4 @@
-"""Requests that come again: one Idempotency-Key is one order, whoever repeats it and however often at once."""
+"""One Idempotency-Key places one order, however often the request is repeated, also concurrently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.world import ANSWER_SECONDS, World, eventually, same_answ
 AT_ONCE = 50
 
 
-def test_the_same_request_gets_the_same_answer_byte_for_byte(world: World):
+def test_repeated_request_gets_an_identical_answer(world: World):
     customer, key, body = world.customer(), str(uuid4()), order_body((world.product(), 2))
 
     first, second = world.shop.place(customer, body, key), world.shop.place(customer, body, key)
@@ -22,7 +22,7 @@ def test_the_same_request_gets_the_same_answer_byte_for_byte(world: World):
     assert same_answers([first, second])
 
 
-def test_the_answer_stays_the_same_after_the_order_ended(world: World):
+def test_repeated_request_after_the_end_gets_the_same_answer(world: World):
     customer, key, body = world.customer(), str(uuid4()), order_body((world.product(), 2))
     first = world.shop.place(customer, body, key)
     world.ended(customer, first.json()["order_id"])
@@ -30,7 +30,7 @@ def test_the_answer_stays_the_same_after_the_order_ended(world: World):
     assert same_answers([first, world.shop.place(customer, body, key)])
 
 
-def test_the_key_of_another_order_is_refused(world: World):
+def test_same_key_with_other_body_is_rejected(world: World):
     customer, key, sku = world.customer(), str(uuid4()), world.product()
     order_id = world.accept(customer, order_body((sku, 1)), key)
 
@@ -49,11 +49,11 @@ def test_two_customers_may_use_the_same_key(world: World):
     assert len(orders) == 2
 
 
-def test_fifty_requests_at_once_with_one_key_are_one_order(world: World):
+def test_fifty_concurrent_requests_with_one_key_place_one_order(world: World):
     customer, key, sku = world.customer(), str(uuid4()), world.product()
     body, together = order_body((sku, 1)), Barrier(AT_ONCE)
-    # A customer who has looked around before: what the authorizer said of the token is remembered. And one who repeats what has a
-    # 5xx for an answer, as docs/problems.md says: of fifty functions that start at once some may fail to, as docs/fidelity.md tells.
+    # The authorizer's answer is cached by an earlier request. The client retries 5xx answers, as docs/problems.md says: some of
+    # fifty concurrent cold starts may fail on the emulator (docs/fidelity.md).
     shop = Shop(world.target, timeout=ANSWER_SECONDS, patience=ANSWER_SECONDS)
     shop.order(customer, "ord_none")
 
@@ -62,7 +62,10 @@ def test_fifty_requests_at_once_with_one_key_are_one_order(world: World):
         answer = shop.place(customer, body, key)
         if answer.status != 201 and world.lacks("remembered-authorizer"):
             return eventually(
-                lambda: world.shop.place(customer, body, key), lambda again: again.status == 201, within=60, what="a free authorizer"
+                lambda: world.shop.place(customer, body, key),
+                lambda again: again.status == 201,
+                within=60,
+                what="an answer of the authorizer",
             )
         return answer
 

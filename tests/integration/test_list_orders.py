@@ -1,4 +1,4 @@
-"""A customer's list of orders: it follows what happens, shows nobody else's, and can be made again while orders go on."""
+"""A customer's order list is current, holds only own orders, and can be rebuilt during new orders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from devtools.ops import rebuild_view
 from tests.integration.world import World, eventually
 
-# Seconds after which a message whose first delivery failed, such as in a burst of cold starts, was there a second time.
+# Seconds until a message whose first delivery failed, such as in a burst of cold starts, is redelivered.
 CATCHES_UP = 240.0
 
 
@@ -27,7 +27,7 @@ def _followed(world: World, customer: str, expected: dict[str, str]) -> None:
     eventually(lambda: _listed(world, customer), lambda seen: seen == expected, within=CATCHES_UP, what="the list is current")
 
 
-def test_it_has_every_order_in_its_state_newest_first(world: World):
+def test_list_has_every_order_newest_first(world: World):
     customer, sku = world.customer(), world.product()
     confirmed = world.buy(customer, sku, 2)
     declined = world.buy(customer, sku, payment="tok_declined")
@@ -42,7 +42,7 @@ def test_it_has_every_order_in_its_state_newest_first(world: World):
     assert [order["order_id"] for order in _page(world, customer, state="confirmed")["orders"]] == [confirmed]
 
 
-def test_it_is_read_page_by_page_with_ones_own_cursors_only(world: World):
+def test_list_is_paged_by_the_callers_own_cursors(world: World):
     customer, other, sku = world.customer(), world.customer("other"), world.product()
     bought = [world.buy(customer, sku) for _ in range(3)]
     eventually(lambda: len(_listed(world, customer)), lambda count: count == 3, within=CATCHES_UP, what="three orders are listed")
@@ -57,7 +57,7 @@ def test_it_is_read_page_by_page_with_ones_own_cursors_only(world: World):
         assert (answer.status, answer.json()["type"]) == (400, "urn:order-pipeline:problem:cursor-invalid")
 
 
-def test_it_is_right_again_after_a_rebuild_while_orders_go_on(world: World):
+def test_rebuild_corrects_the_list_during_new_orders(world: World):
     customer, sku = world.customer(), world.product()
     before = world.buy(customer, sku)
     _followed(world, customer, {before: "confirmed"})

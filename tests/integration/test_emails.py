@@ -1,4 +1,4 @@
-"""The mail queue: what is poison goes aside alone, and comes back when its cause is gone; nothing is sent twice."""
+"""The email queue: a poison message is dead-lettered alone and redriven, and no email is sent twice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _confirmed(order_id: str) -> events.Event:
 
 
 def _delivery(event: events.Event) -> str:
-    """The event as the bus hands it to the topic, and the topic to the queue."""
+    """The message that the topic sends to the queue."""
     frame = {"version": "0", "id": str(uuid4()), "detail-type": event.type, "source": event.source, "account": "000000000000"}
     frame |= {"time": f"{event.occurred_at:%Y-%m-%dT%H:%M:%SZ}", "region": "us-east-1", "resources": []}
     return json.dumps(frame | {"detail": json.loads(events.encode(event))})
@@ -55,8 +55,8 @@ def _order_id() -> str:
 
 
 @pytest.fixture
-def impatient_queue(world: World) -> Iterator[str]:
-    """The mail queue, whose failed messages come again after seconds instead of minutes."""
+def short_visibility(world: World) -> Iterator[str]:
+    """The email queue with a short visibility timeout."""
     url, sqs = world.target.resources["MailQueue"], world.target.client("sqs")
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
@@ -68,7 +68,7 @@ def impatient_queue(world: World) -> Iterator[str]:
 
 @contextmanager
 def _function_stopped(world: World) -> Iterator[None]:
-    """Have the mail function take nothing from its queue, so that messages gather into one batch."""
+    """Disable the email function's trigger, so that messages form one batch."""
     client = world.target.client("lambda")
     (mapping,) = client.list_event_source_mappings(FunctionName=world.target.resources["NotificationsMail"])["EventSourceMappings"]
 
@@ -95,7 +95,7 @@ def _send(world: World, url: str, bodies: list[str]) -> None:
 
 
 class _Died(BaseException):
-    """The end of a process, which no handler of exceptions sees."""
+    """Ends a worker process; no exception handler catches it."""
 
 
 class _Hour:
@@ -106,7 +106,7 @@ class _Hour:
 
 
 def _claim(world: World, event: events.Event) -> str:
-    """Leave the record of a worker that died while it sent the event's mail, and return the record's id."""
+    """Leave the idempotency record of a worker that died while sending the event's email, and return its id."""
 
     def die() -> str:
         raise _Died
@@ -133,14 +133,14 @@ def _is_dead(world: World, event: events.Event) -> bool:
     return any(event.order_id in body for body in world.waiting("MailDeadLetters"))
 
 
-def test_poison_in_a_batch_of_ten_goes_aside_alone_and_comes_back(world: World, impatient_queue: str):
+def test_poison_message_in_a_batch_is_redriven_alone(world: World, short_visibility: str):
     *good, poisoned = [_confirmed(_order_id()) for _ in range(BATCH)]
-    # A worker took this event, died, and left a claim that has not run out.
+    # A worker died with this event and left an unexpired claim.
     claim = _claim(world, poisoned)
     with _function_stopped(world):
-        _send(world, impatient_queue, [_delivery(event) for event in [*good[:4], poisoned, *good[4:]]])
+        _send(world, short_visibility, [_delivery(event) for event in [*good[:4], poisoned, *good[4:]]])
 
-    eventually(lambda: all(world.sent(event.order_id) for event in good), within=world.patience, what="nine mails")
+    eventually(lambda: all(world.sent(event.order_id) for event in good), within=world.patience, what="nine emails")
     eventually(
         lambda: _is_dead(world, poisoned),
         within=world.patience + 10 * VISIBILITY_SECONDS,
@@ -157,7 +157,7 @@ def test_poison_in_a_batch_of_ten_goes_aside_alone_and_comes_back(world: World, 
     assert not _is_dead(world, poisoned)
 
 
-def test_an_event_that_is_delivered_again_sends_nothing(world: World):
+def test_redelivered_event_sends_no_second_email(world: World):
     event, marker = _confirmed(_order_id()), _confirmed(_order_id())
     url = world.target.resources["MailQueue"]
     _send(world, url, [_delivery(event)])

@@ -1,4 +1,4 @@
-"""Stock after an order was placed: it expires while a person is waited for, leaves with a parcel, and comes back."""
+"""Stock follows an order: reservations expire, dispatched units leave, returned units are available again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXPENSIVE = 289_900
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
-def _happen(world: World, order_id: str, *commands: Command) -> None:
+def _record(world: World, order_id: str, *commands: Command) -> None:
     log = OrderLog(world.table("OrderLog"), world.dynamodb)
     for command in commands:
         log.record(log.load(order_id), command, source="shipping")
@@ -28,41 +28,41 @@ def _levels(world: World, sku: str, expected: tuple[int, int, int], what: str) -
     eventually(lambda: (*world.stock(sku), _shipped(world, sku)), lambda found: found == expected, within=world.patience, what=what)
 
 
-def _comes(world: World, order_id: str, kind: str) -> None:
+def _reached(world: World, order_id: str, kind: str) -> None:
     eventually(lambda: [event.type for event in world.log(order_id)], lambda types: kind in types, within=world.patience, what=kind)
 
 
-def test_what_a_held_order_keeps_expires_and_is_reserved_again_once_a_person_lets_it_go(world: World):
+def test_expired_reservation_is_made_again_after_approval(world: World):
     customer, sku = world.customer(), world.product(stock=5, price=EXPENSIVE)
     order_id = world.buy(customer, sku)
-    _comes(world, order_id, "OrderHeldForReview")
+    _reached(world, order_id, "OrderHeldForReview")
     assert world.stock(sku) == (4, 1)
 
     with world.configured("InventoryExpire", RESERVATION_SECONDS="0"):
         world.invoke("InventoryExpire", {})
-    _levels(world, sku, (5, 0, 0), "the reservation's end")
+    _levels(world, sku, (5, 0, 0), "the expired reservation")
 
-    _happen(world, order_id, ApproveReview("rex"))
-    _comes(world, order_id, "OrderConfirmed")
+    _record(world, order_id, ApproveReview("rex"))
+    _reached(world, order_id, "OrderConfirmed")
     assert [event.type for event in world.log(order_id)].count("StockReserved") == 2
     assert world.stock(sku) == (4, 1)
 
 
-def test_what_leaves_is_gone_and_what_comes_back_is_for_sale(world: World):
+def test_dispatch_and_return_update_the_stock(world: World):
     customer, sku = world.customer(), world.product(stock=10)
     order_id = world.buy(customer, sku, quantity=3)
     world.ended(customer, order_id)
     two, one = (StockLine(sku, 2),), (StockLine(sku, 1),)
 
-    _happen(world, order_id, RecordDispatch("parcel_1", two))
-    _levels(world, sku, (7, 1, 2), "the first parcel's leaving")
-    _happen(world, order_id, RecordDispatch("parcel_2", one), RecordDelivery("parcel_1"))
-    _levels(world, sku, (7, 0, 3), "the second parcel's leaving")
-    _happen(world, order_id, RequestReturn("ret_1", one, "too small", YESTERDAY), RecordReturn("ret_1"))
+    _record(world, order_id, RecordDispatch("parcel_1", two))
+    _levels(world, sku, (7, 1, 2), "the first dispatch")
+    _record(world, order_id, RecordDispatch("parcel_2", one), RecordDelivery("parcel_1"))
+    _levels(world, sku, (7, 0, 3), "the second dispatch")
+    _record(world, order_id, RequestReturn("ret_1", one, "too small", YESTERDAY), RecordReturn("ret_1"))
     _levels(world, sku, (8, 0, 2), "the return")
 
 
-def test_stock_that_nobody_accounts_for_is_told(world: World):
+def test_unexplained_stock_is_reported(world: World):
     customer, sku = world.customer(), world.product(stock=10)
     world.ended(customer, world.buy(customer, sku))
     for by, least in (("2", 1), ("-2", 0)):

@@ -1,4 +1,4 @@
-"""The money of an order follows what left, was lost and came back, and what the provider tells of it."""
+"""Payments follow dispatches, losses, returns and cancellations, and record the provider's webhooks."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from tests.integration.world import World, eventually, postings
 # A secret of Standard Webhooks is base64.
 ANOTHER_SECRET = "YW5vdGhlciBzZWNyZXQ="
 PRICE, OTHER_PRICE = 1250, 490
-# The template's 180 s would make a test of a message that comes too early last as long.
+# A short visibility timeout: the template's 180 s would delay the retry of an early message.
 VISIBILITY_SECONDS = 8
 SAGA_SECONDS = 60.0
 
 
 @dataclass
 class Provider:
-    """The payment provider's side of a target: what it knows, and what it tells."""
+    """The sandbox payment provider of a target and its webhooks."""
 
     target: Target
 
@@ -49,18 +49,18 @@ class Provider:
         return self.target.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
 
     def payment(self, order_id: str) -> Authorized | Voided:
-        """What the provider has of an order whose payment it once held."""
+        """The provider's payment of an order."""
         payment = self.sandbox.look_up(settlement_service.payment_key(order_id))
         assert isinstance(payment, Authorized | Voided), payment
         return payment
 
     def moved(self, order_id: str) -> tuple[int, int]:
-        """What was captured for an order, and what of that was refunded."""
+        """The captured and the refunded amount of an order (minor units)."""
         payment = self.payment(order_id)
         return payment.captured, payment.refunded
 
     def tell(self, order_id: str, kind: str, **more: object) -> bytes:
-        """Post a message about an order's payment, which has to be taken, and return it."""
+        """Post a webhook event about an order's payment, check that it is accepted, and return it."""
         message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "payment": settlement_service.payment_key(order_id)}
         body = json.dumps(message | more).encode()
         answer = self.post(body)
@@ -85,7 +85,7 @@ def provider(world: World) -> Provider:
 
 
 def happened[T: EventData](world: World, order_id: str, kind: type[T], count: int = 1, *, within: float | None = None) -> list[T]:
-    """Wait until a kind of fact is on the order's log so many times, and return them."""
+    """Wait until the log has `count` events of a type, and return their data."""
     return eventually(
         lambda: [event.data for event in world.log(order_id) if isinstance(event.data, kind)],
         lambda found: len(found) == count,
@@ -95,14 +95,14 @@ def happened[T: EventData](world: World, order_id: str, kind: type[T], count: in
 
 
 def requested(world: World, customer: str, *lines: tuple[str, int], token: str = "tok_approved") -> str:
-    """An order of these lines that the carrier was asked for."""
+    """The id of an order of these lines whose shipment is requested."""
     order_id = world.accept(customer, order_body(*lines, payment=token))
     happened(world, order_id, events.ShipmentRequested, within=world.patience + SAGA_SECONDS)
     return order_id
 
 
 def posted(world: World, order_id: str, kind: str) -> list[tuple[str, int]]:
-    """The postings of the order's one entry for a kind of event, once it is there."""
+    """Wait for the order's only entry of an event type, and return its postings."""
     (entry,) = eventually(
         lambda: [one for one in world.entries(order_id).values() if one["type"]["S"] == kind],
         within=world.patience,
@@ -122,7 +122,7 @@ def mentioned(world: World, order_id: str, what: str) -> None:
     eventually(lambda: said(world, "PaymentsReconcile", order_id), lambda lines: what in lines, within=world.patience, what=what)
 
 
-def test_an_order_in_two_parcels_is_paid_for_in_two_parts(world: World, carrier: Carrier, provider: Provider):
+def test_each_parcel_is_captured_on_dispatch(world: World, carrier: Carrier, provider: Provider):
     sku, other = world.product(price=PRICE), world.product(price=OTHER_PRICE)
     order_id = requested(world, world.customer(), (sku, 2), (other, 1))
 
@@ -139,7 +139,7 @@ def test_an_order_in_two_parcels_is_paid_for_in_two_parts(world: World, carrier:
     assert {one.capture_id for one in payment.captures} == {one.capture_id for one in captures}
 
 
-def test_a_parcel_that_is_lost_is_paid_back(world: World, carrier: Carrier, provider: Provider):
+def test_lost_parcel_is_refunded(world: World, carrier: Carrier, provider: Provider):
     sku = world.product(price=PRICE)
     order_id = requested(world, world.customer(), (sku, 2))
     lost, _ = carrier.dispatch(order_id, [(sku, 1)]), carrier.dispatch(order_id)
@@ -152,7 +152,7 @@ def test_a_parcel_that_is_lost_is_paid_back(world: World, carrier: Carrier, prov
     assert provider.moved(order_id) == (2 * PRICE, PRICE)
 
 
-def test_what_comes_back_is_paid_back_and_no_more(world: World, carrier: Carrier, provider: Provider):
+def test_received_return_is_refunded_once(world: World, carrier: Carrier, provider: Provider):
     customer, sku = world.customer(), world.product(price=PRICE)
     order_id = requested(world, customer, (sku, 3))
     carrier.deliver(order_id, carrier.dispatch(order_id))
@@ -167,7 +167,7 @@ def test_what_comes_back_is_paid_back_and_no_more(world: World, carrier: Carrier
     assert provider.moved(order_id) == (3 * PRICE, PRICE)
 
 
-def test_what_is_cancelled_after_a_part_left_is_no_longer_held(world: World, carrier: Carrier, provider: Provider):
+def test_cancelled_rest_of_a_dispatched_order_is_voided(world: World, carrier: Carrier, provider: Provider):
     customer, sku, other = world.customer(), world.product(price=PRICE), world.product(price=OTHER_PRICE)
     order_id = requested(world, customer, (sku, 2), (other, 1))
     carrier.dispatch(order_id, [(sku, 1)])
@@ -184,7 +184,7 @@ def test_what_is_cancelled_after_a_part_left_is_no_longer_held(world: World, car
     assert posted(world, order_id, "PaymentVoided") == [("holds", PRICE + OTHER_PRICE), ("authorizations", -PRICE - OTHER_PRICE)]
 
 
-def test_a_dispute_is_on_the_log_and_in_the_books(world: World, carrier: Carrier, provider: Provider):
+def test_dispute_is_logged_and_posted(world: World, carrier: Carrier, provider: Provider):
     order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
     carrier.dispatch(order_id)
     happened(world, order_id, events.PaymentCaptured)
@@ -203,7 +203,7 @@ def test_a_dispute_is_on_the_log_and_in_the_books(world: World, carrier: Carrier
     assert len(happened(world, order_id, events.PaymentDisputed)) == 1
 
 
-def test_only_the_provider_can_tell(provider: Provider):
+def test_unsigned_provider_webhook_is_refused(provider: Provider):
     message = {"message_id": "msg_1", "type": "authorization.expired", "payment": settlement_service.payment_key("ord_1")}
     body = json.dumps(message).encode()
 
@@ -211,7 +211,7 @@ def test_only_the_provider_can_tell(provider: Provider):
     assert "300 seconds" in provider.post(body, age=400).json()["detail"]
 
 
-def test_a_message_that_overtook_what_it_is_about_is_taken_after_it(world: World, carrier: Carrier, provider: Provider):
+def test_early_provider_webhook_is_processed_later(world: World, carrier: Carrier, provider: Provider):
     order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
     amount = {"amount": PRICE, "currency": "EUR"}
 
@@ -221,7 +221,7 @@ def test_a_message_that_overtook_what_it_is_about_is_taken_after_it(world: World
             lambda: said(world, "PaymentsNotice", order_id),
             lambda lines: "message failed" in lines,
             within=world.patience,
-            what="the message came too early",
+            what="the early message failed",
         )
         provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount=amount, reason="not received")
         happened(world, order_id, events.DisputeClosed, within=world.patience + 5 * VISIBILITY_SECONDS)
@@ -259,7 +259,7 @@ def test_refund_that_fails_later_is_owed_again_and_paid(world: World, carrier: C
     assert provider.moved(order_id) == (PRICE, PRICE)
 
 
-def test_the_nightly_comparison_has_nothing_to_say_of_an_order_in_line(world: World, carrier: Carrier):
+def test_reconciliation_finds_no_difference_for_a_matching_order(world: World, carrier: Carrier):
     order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
     carrier.lose(order_id, carrier.dispatch(order_id))
     happened(world, order_id, events.PaymentRefunded, within=world.patience + SAGA_SECONDS)
@@ -269,7 +269,7 @@ def test_the_nightly_comparison_has_nothing_to_say_of_an_order_in_line(world: Wo
     assert said(world, "PaymentsReconcile", order_id) == set()
 
 
-def test_the_nightly_comparison_mends_what_the_provider_took_and_nobody_heard_of(world: World, carrier: Carrier, provider: Provider):
+def test_reconciliation_records_a_capture_missing_in_the_log(world: World, carrier: Carrier, provider: Provider):
     order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
     with world.switched_off("PaymentsSettleRule"):
         parcel = carrier.dispatch(order_id)
@@ -286,7 +286,7 @@ def test_the_nightly_comparison_mends_what_the_provider_took_and_nobody_heard_of
     mentioned(world, order_id, "payment repaired")
 
 
-def test_the_nightly_comparison_tells_of_money_that_nothing_left_for(world: World, provider: Provider):
+def test_reconciliation_reports_a_capture_without_dispatch(world: World, provider: Provider):
     order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
     provider.sandbox.capture(settlement_service.payment_key(order_id), f"{order_id}:by-hand", Money(PRICE, "EUR"))
 

@@ -1,4 +1,4 @@
-"""What follows a confirmed order goes on side by side: each part on its own, retried alone, and nothing waits for another."""
+"""Consumers of a confirmed order run independently: a failing one is retried alone and delays no other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.world import World, eventually
 
-# Seconds after which a message whose first delivery failed, such as in a burst of cold starts, was there a second time.
+# Seconds until a message whose first delivery failed, such as in a burst of cold starts, is redelivered.
 CATCHES_UP = 240.0
 VISIBILITY_SECONDS = 2
 
@@ -42,7 +42,7 @@ def _earned(world: World, customer: str, points: int) -> None:
     eventually(lambda: _points(world, customer), lambda found: found == points, within=CATCHES_UP, what=f"{points} points")
 
 
-def test_a_confirmed_order_is_invoiced_listed_and_earns_points(world: World):
+def test_confirmed_order_is_invoiced_listed_and_earns_points(world: World):
     customer, stranger, sku = world.customer(), world.customer("stranger"), world.product(price=1250)
     order_id = world.buy(customer, sku, 3)
     assert world.outcome(customer, order_id) == "confirmed"
@@ -58,7 +58,7 @@ def test_a_confirmed_order_is_invoiced_listed_and_earns_points(world: World):
     assert _points(world, stranger) == 0
 
 
-def test_numbers_have_no_gap_and_no_double(world: World):
+def test_invoice_numbers_have_no_gap_and_no_duplicate(world: World):
     customer, sku = world.customer(), world.product()
     bought = [world.buy(customer, sku) for _ in range(4)]
     for order_id in bought:
@@ -74,7 +74,7 @@ def test_numbers_have_no_gap_and_no_double(world: World):
     assert len(set(invoices)) == len(invoices)
 
 
-def test_an_invoiced_order_that_is_cancelled_is_credited(world: World):
+def test_cancelled_invoiced_order_gets_a_credit_note(world: World):
     customer, stranger, sku = world.customer(), world.customer("stranger"), world.product(price=1250)
     order_id = world.buy(customer, sku, 2)
     assert world.outcome(customer, order_id) == "confirmed"
@@ -100,7 +100,7 @@ def test_an_invoiced_order_that_is_cancelled_is_credited(world: World):
 
 @contextmanager
 def _denied(world: World, function: str, queue: str) -> Iterator[None]:
-    """Take a function's permissions away; its failed messages come again after seconds, and soon go to the dead letters."""
+    """Remove a function's DynamoDB permissions and shorten its queue's visibility timeout, so that messages are soon dead-lettered."""
     iam, sqs, url = world.target.client("iam"), world.target.client("sqs"), world.target.resources[f"{queue}Queue"]
     arn = world.target.client("lambda").get_function_configuration(FunctionName=world.target.resources[function])["Role"]
     role = arn.rpartition("/")[2]
@@ -121,20 +121,24 @@ def _denied(world: World, function: str, queue: str) -> Iterator[None]:
     ("function", "queue", "redrive"),
     [("LoyaltyAward", "LoyaltyAward", "loyalty-award"), ("InvoicesIssue", "InvoicesIssue", "invoices-issue")],
 )
-def test_one_that_is_broken_keeps_none_of_the_others_waiting(world: World, function: str, queue: str, redrive: str):
+def test_failing_consumer_does_not_delay_the_others(world: World, function: str, queue: str, redrive: str):
     customer, sku = world.customer(), world.product(price=1000)
     with _denied(world, function, queue):
         order_id = world.buy(customer, sku)
 
         assert world.outcome(customer, order_id) == "confirmed"
-        eventually(lambda: _listed(world, customer), lambda seen: seen == {order_id: "confirmed"}, within=CATCHES_UP, what="it is listed")
+        eventually(
+            lambda: _listed(world, customer), lambda seen: seen == {order_id: "confirmed"}, within=CATCHES_UP, what="the order is listed"
+        )
         assert len(world.mails(order_id)) == 1
         if function == "LoyaltyAward":
             _invoiced(world, customer, order_id)
         else:
             _earned(world, customer, 10)
         eventually(
-            lambda: any(order_id in body for body in world.waiting(f"{queue}DeadLettersUrl")), within=CATCHES_UP, what="it is a dead letter"
+            lambda: any(order_id in body for body in world.waiting(f"{queue}DeadLettersUrl")),
+            within=CATCHES_UP,
+            what="the message is dead-lettered",
         )
         assert _points(world, customer) == (0 if function == "LoyaltyAward" else 10)
         assert _invoice(world, customer, order_id).status == (200 if function == "LoyaltyAward" else 404)

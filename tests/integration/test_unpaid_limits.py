@@ -1,4 +1,4 @@
-"""What is kept while an order is not paid: its payment token, and how much its customer may hold."""
+"""Limits and payment tokens of unpaid orders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from devtools.local.api_client import order_body
 from orders.domain.unpaid_limits import MAX_UNITS
 from tests.integration.world import World, eventually
 
-# So many of it make an order that is held for a review.
+# MAX_UNITS of it make an order that is held for review.
 PRICE = 120_000 // MAX_UNITS
 
 
@@ -19,7 +19,7 @@ def _token(world: World, order_id: str) -> dict[str, Any] | None:
     return world.dynamodb.get_item(TableName=world.table("PaymentTokens"), Key=key, ConsistentRead=True).get("Item")
 
 
-def test_a_customer_cannot_hold_more_than_the_limit_until_an_order_ends(world: World):
+def test_unpaid_limit_applies_until_an_order_ends(world: World):
     customer, sku = world.customer(), world.product(3 * MAX_UNITS, price=PRICE)
     held = world.buy(customer, sku, MAX_UNITS)
     assert world.outcome(customer, held) == "held"
@@ -40,7 +40,7 @@ def test_paid_orders_do_not_count_towards_the_limit(world: World):
 
 
 @pytest.mark.parametrize(("token", "stock"), [("tok_approved", 10), ("tok_declined", 10), ("tok_approved", 0)])
-def test_a_payment_token_is_gone_when_the_order_is_decided(world: World, token: str, stock: int):
+def test_payment_token_is_deleted_when_the_order_is_decided(world: World, token: str, stock: int):
     customer, sku = world.customer(), world.product(stock)
     order_id = world.accept(customer, order_body((sku, 1), payment=token))
     world.ended(customer, order_id)

@@ -1,4 +1,4 @@
-"""What an operator can find out about an order, and what must not be found anywhere."""
+"""Log lines carry correlation ids and no personal data; unknown users are denied."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.integration.world import World, eventually
 ON_THE_WAY = {"orders-place", "inventory-reserve", "fraud-screen", "payments-authorize", "orders-confirm", "notifications-mail"}
 
 
-def test_every_line_about_an_order_carries_its_correlation_id(world: World):
+def test_every_log_line_of_an_order_has_its_correlation_id(world: World):
     customer, correlation_id = world.customer(), f"trace-{world.product()}"
     order_id = _place(world, customer, correlation_id)
     world.mails(order_id)
 
     def about() -> list[function_logs.Line]:
         lines = function_logs.read(world.target, function_logs.functions(world.target))
-        # A batch of the outbox holds events of several orders: its one line names them all, and belongs to none.
+        # The publisher logs one line per batch, which names the events of several orders.
         return [line for line in lines if order_id in line.text and "event_ids" not in line.fields]
 
     lines = eventually(
@@ -35,7 +35,7 @@ def test_every_line_about_an_order_carries_its_correlation_id(world: World):
     assert {line.fields.get("order_id") for line in lines} == {order_id}
 
 
-def test_no_line_tells_who_the_customer_is_or_how_they_pay(world: World):
+def test_log_lines_hold_no_personal_data_or_payment_token(world: World):
     customer = world.customer("private")
     order_id = _place(world, customer, "correlation")
     world.mails(order_id)
@@ -48,7 +48,7 @@ def test_no_line_tells_who_the_customer_is_or_how_they_pay(world: World):
         assert secret not in text
 
 
-def test_no_event_tells_how_the_customer_pays(world: World):
+def test_events_hold_no_payment_token(world: World):
     customer = world.customer()
     order_id = world.buy(customer, world.product())
     world.ended(customer, order_id)
@@ -57,17 +57,17 @@ def test_no_event_tells_how_the_customer_pays(world: World):
 
 
 @pytest.mark.needs("iam")
-def test_what_no_policy_allows_is_denied(world: World):
-    """The suite passes with the roles of the template in force: somebody without any role gets nowhere."""
-    iam, name = world.target.client("iam"), f"{STACK}-nobody"
+def test_user_without_policy_is_denied(world: World):
+    """The emulator enforces IAM: a user without policies is denied."""
+    iam, name = world.target.client("iam"), f"{STACK}-unprivileged"
     with suppress(iam.exceptions.EntityAlreadyExistsException):
         iam.create_user(UserName=name)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     try:
         session = Session(aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"], region_name="us-east-1")
-        nobody = session.client("dynamodb", config=Config(retries={"max_attempts": 0}, proxies={}))
+        client = session.client("dynamodb", config=Config(retries={"max_attempts": 0}, proxies={}))
         with pytest.raises(ClientError, match="AccessDenied"):
-            nobody.scan(TableName=world.table("OrderLog"))
+            client.scan(TableName=world.table("OrderLog"))
     finally:
         iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
 

@@ -1,4 +1,4 @@
-"""What the API turns away: each with its problem document, and without a trace on the log."""
+"""The API refuses malformed requests with a problem document and appends nothing to the log."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _address(**changed: str) -> dict[str, Any]:
 
 
 class Case(NamedTuple):
-    """A request, the status and the problem that must come of it."""
+    """A request with the status and problem it must get."""
 
     body: dict[str, Any] | bytes
     status: int
@@ -83,9 +83,9 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def outsider(world: World) -> Iterator[str]:
-    """A customer whose every request is turned away; afterwards the log must not know of any."""
-    customer = world.customer("outsider")
+def refused_customer(world: World) -> Iterator[str]:
+    """A customer whose requests are all refused; the log must hold none of them afterwards."""
+    customer = world.customer("refused_customer")
     yield customer
     found = world.scan(
         "OrderLog",
@@ -106,17 +106,17 @@ def _is_problem(answer: Answer, status: int, problem: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_wrong_order_is_refused(world: World, outsider: str, name: str):
+def test_malformed_order_is_refused(world: World, refused_customer: str, name: str):
     case = CASES[name]
 
-    _is_problem(world.shop.place(outsider, case.body), case.status, case.problem)
+    _is_problem(world.shop.place(refused_customer, case.body), case.status, case.problem)
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_a_wrong_idempotency_key_is_refused(world: World, outsider: str, name: str):
+def test_invalid_idempotency_key_is_refused(world: World, refused_customer: str, name: str):
     key, problem = KEYS[name]
 
-    _is_problem(world.shop.place(outsider, GOOD, key), 400, problem)
+    _is_problem(world.shop.place(refused_customer, GOOD, key), 400, problem)
 
 
 def _signed(world: World, customer: str, **changed: Any) -> str:
@@ -124,7 +124,7 @@ def _signed(world: World, customer: str, **changed: Any) -> str:
 
 
 def _forged(world: World, customer: str) -> str:
-    """A token of another key under the name of ours."""
+    """A token signed with another key under our key id."""
     claims = jwt.decode(_signed(world, customer), options={"verify_signature": False})
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": issuer.key_id(issuer.signing_key())})
@@ -137,13 +137,13 @@ TOKENS = {
     "for another audience": lambda world, customer: _signed(world, customer, aud="another-api"),
     "forged": _forged,
     "unsigned": lambda world, customer: jwt.encode({"sub": customer}, "", algorithm="none"),
-    "no token at all": lambda world, customer: "x",
+    "not a token": lambda world, customer: "x",
 }
 
 
 @pytest.mark.parametrize("name", TOKENS)
-def test_nobody_comes_in_without_a_good_token(world: World, outsider: str, name: str):
-    token = TOKENS[name](world, outsider)
+def test_request_without_valid_token_is_unauthorized(world: World, refused_customer: str, name: str):
+    token = TOKENS[name](world, refused_customer)
     headers = {"Idempotency_Key": str(uuid4())} | ({"Authorization": f"Bearer {token}"} if token else {})
 
     answer = world.shop.call("POST", "/orders", None, body=json.dumps(GOOD).encode(), **headers)
@@ -152,15 +152,15 @@ def test_nobody_comes_in_without_a_good_token(world: World, outsider: str, name:
 
 
 @pytest.mark.parametrize("path", ["/orders/{}", "/orders/{}/events"])
-def test_somebody_elses_order_is_like_one_that_never_was(world: World, path: str):
+def test_order_of_another_customer_answers_like_an_unknown_one(world: World, path: str):
     owner, stranger = world.customer("owner"), world.customer("stranger")
     order_id = world.buy(owner, world.product())
 
-    others = world.shop.call("GET", path.format(order_id), stranger)
-    nobodys = world.shop.call("GET", path.format("ord_" + "a" * 26), stranger)
+    foreign = world.shop.call("GET", path.format(order_id), stranger)
+    unknown = world.shop.call("GET", path.format("ord_" + "a" * 26), stranger)
 
-    _is_problem(others, 404, "order-not-found")
-    assert others.body == nobodys.body
+    _is_problem(foreign, 404, "order-not-found")
+    assert foreign.body == unknown.body
     assert world.shop.call("GET", path.format(order_id), owner).status == 200
 
 
@@ -176,14 +176,14 @@ def test_lines_of_one_sku_are_merged(world: World):
     assert world.stock(sku) == (97, 3)
 
 
-def test_the_longest_key_is_taken(world: World):
+def test_longest_idempotency_key_is_accepted(world: World):
     answer = world.shop.place(world.customer(), order_body((world.product(), 1)), "k" * 255)
 
     assert answer.status == 201
     assert answer.headers["location"] == f"orders/{answer.json()['order_id']}"
 
 
-def test_a_body_of_just_64_kb_is_taken(world: World):
+def test_body_of_64_kb_is_accepted(world: World):
     body = json.dumps(order_body((world.product(), 1))).encode()
 
     answer = world.shop.place(world.customer(), body + b" " * (LIMIT - len(body)))
@@ -191,7 +191,7 @@ def test_a_body_of_just_64_kb_is_taken(world: World):
     assert answer.status == 201
 
 
-def test_anybody_may_read_what_the_api_is(world: World):
+def test_openapi_document_is_public(world: World):
     answer = world.shop.call("GET", "/openapi.json", None)
 
     assert answer.status == 200
