@@ -207,9 +207,10 @@ def test_a_replay_reaches_nothing_that_acts_outside(stack: Stack, rule: str, fac
     assert not matches(pattern, delivered(fact, **{"replay-name": "rebuild"}))
 
 
-def test_operators_are_told_which_rules_take_replays() -> None:
-    [told] = re.findall(r"rules that take replays: (.*?), or all", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.DOTALL)
-    assert set(re.findall(r"`(\w+)`", told)) == REPLAYED
+def test_operations_document_lists_the_rules_that_take_replays() -> None:
+    text = " ".join((ROOT / "docs" / "operations.md").read_text("utf-8").split())
+    [listed] = re.findall(r"rules that take replays: (.*?), or all", text)
+    assert set(re.findall(r"`(\w+)`", listed)) == REPLAYED
 
 
 @pytest.mark.parametrize("fact", EVENT_TYPES)
