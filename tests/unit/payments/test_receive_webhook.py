@@ -79,7 +79,7 @@ def test_what_nobody_could_work_off_is_answered_at_once(body: bytes, status: int
 
 
 def test_the_docs_show_every_message_as_it_is_read() -> None:
-    text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## What the payment provider tells")[2]
+    text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## Payment webhook events")[2]
     shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
 
     assert [one["type"] for one in shown] == re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE)

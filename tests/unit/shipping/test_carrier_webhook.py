@@ -365,7 +365,7 @@ class TestRecord:
 
 
 def test_the_docs_show_every_message_as_it_is_read() -> None:
-    text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## What the payment provider tells")[0]
+    text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## Payment webhook events")[0]
     shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
     rows = re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE)
     assert [one["type"] for one in shown] == rows
