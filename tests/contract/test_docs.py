@@ -1,4 +1,4 @@
-"""The documents: what they tell a reader to type exists, and their links lead somewhere."""
+"""The documents: their commands exist, and their links lead to files and headings."""
 
 import re
 import shlex
@@ -11,14 +11,14 @@ from devtools.target import ROOT
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
-# What the tools read from the environment, into which make puts the variables of its command line.
+# The options of the tools: make passes the variables of its command line through the environment.
 TOOLS = [path.read_text("utf-8") for folder in ("devtools", "tests/load") for path in sorted((ROOT / folder).rglob("*.py"))]
 READ = r"""(?:option|whole_number|settings\.get|moment)\(["']([A-Z]+)["']"""
 VARIABLES = {name for text in TOOLS for name in re.findall(READ, text)} | set(re.findall(r"^([A-Z]+) \?=", MAKEFILE, re.MULTILINE))
 
 
 def commands(text: str) -> list[str]:
-    """Return the commands of a document: indented or fenced lines, and what stands in backquotes."""
+    """Return the make and sam commands of a document, from indented or fenced lines and from inline code."""
     blocks = re.findall(r"^```(?:sh|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
     parts = [part.strip() for line in [*lines, *re.findall(r"`([^`\n]+)`", text)] for part in line.split("&&")]
@@ -26,7 +26,7 @@ def commands(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_make_command_is_one_of_the_makefile(path: Path) -> None:
+def test_make_commands_and_their_variables_exist(path: Path) -> None:
     for command in commands(path.read_text("utf-8")):
         if command.startswith("make "):
             words = shlex.split(command)[1:]
@@ -37,7 +37,7 @@ def test_every_make_command_is_one_of_the_makefile(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_sam_command_is_used_by_the_makefile_or_names_what_exists(path: Path) -> None:
+def test_sam_commands_and_their_events_exist(path: Path) -> None:
     for command in commands(path.read_text("utf-8")):
         if command.startswith("sam "):
             assert command.split()[1] in {"build", "deploy", "local"}, command
@@ -46,20 +46,33 @@ def test_every_sam_command_is_used_by_the_makefile_or_names_what_exists(path: Pa
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_to_a_file(path: Path) -> None:
-    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text("utf-8")):
-        if not link.startswith(("http://", "https://", "urn:")):
-            assert (path.parent / link).exists(), link
+def test_links_lead_to_a_file_and_a_heading(path: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", path.read_text("utf-8")):
+        if not target.startswith(("http://", "https://", "urn:")):
+            linked = path.parent / target if target else path
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
-def test_the_readme_tells_what_a_newcomer_types_first() -> None:
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_readme_shows_the_first_commands() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     assert {"make run", "make test", "make invoke"} <= set(commands(text))
 
 
-def test_every_decision_has_a_number_of_its_own_and_says_it() -> None:
-    found = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-    numbers = [int(path.name[:4]) for path in found]
-    assert sorted(set(numbers)) == numbers
-    for path in found:
-        assert path.read_text("utf-8").startswith(f"# {int(path.name[:4])}. "), path.name
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.stem[:4])
+def test_file_name_of_decision_is_its_number_and_title(path: Path) -> None:
+    heading = re.match(r"# (\d+)\. (.+)\n", path.read_text("utf-8"))
+    assert heading
+    words = re.findall(r"[a-z0-9]+", heading[2].lower().replace("'", ""))
+    assert path.stem == f"{int(heading[1]):04}-{'-'.join(words)}"
+
+
+def test_decision_numbers_are_unique() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md")]
+    assert sorted(set(numbers)) == sorted(numbers)

@@ -1,4 +1,4 @@
-"""The contracts for people and for tools: docs/events.md and the AsyncAPI document."""
+"""Renders the event contracts: docs/events.md for people, the AsyncAPI document for tools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from devtools.checks.contracts.catalogue import Contract
     from devtools.checks.contracts.routes import Routes
 
-# What only the ledger's proof says is on the bus alone; what is on an order's log is on the stream in any case.
+# Events of the ledger audit are on the bus only; the stream has every event of the order log.
 BUS_ONLY = frozenset({"LedgerDifferenceFound"})
 WRITTEN = "<!-- written by make contracts -->"
 
@@ -24,29 +24,29 @@ _INTRODUCTION = f"""# Events
 
 {WRITTEN}
 
-Everything that happens to an order is an event: a fact in an envelope, kept on the order log and published from there. What
-[the AsyncAPI document](../schemas/asyncapi.yaml) says to tools this page says to people. Each event has a JSON Schema, and an
-example that is read by a test for as long as there are events of its version.
+Every change of an order is an event in an envelope, stored in the order log and published from there. This page is generated from the
+models; [the AsyncAPI document](../schemas/asyncapi.yaml) has the same for tools. Each event has a JSON Schema and an example, which a
+test decodes for as long as its version is supported.
 
-- **Bus.** EventBridge delivers an event as `detail`; `detail-type` is its type and `source` the context that says it. Archive
-  and replay, rules by type.
-- **Stream.** A record of the Kinesis stream is the event's JSON document; the partition key is the order's id, so an order's
-  events are on one shard.
-- **At least once, in no promised order.** Know an event by `event_id`; put an order's events in order by `order_version`.
-- **Two times.** `occurred_at` is when it happened; what a carrier or bank reports has its sender's time, which may be days before it is
-  published, and before that of an earlier `order_version`. Then `recorded_at` tells when it was recorded.
-- **Be tolerant.** Ignore fields that you do not know: they may be added at any time. Anything else comes as a new
-  `schema_version` ([decision](decisions/{{decision}})).
-- **In Python**, `pip install ./layers/powertools` gives the package `orderflow`: `orderflow.domain.events.decode(document)` returns
-  any version as the present one, with types.
+- **Bus.** EventBridge delivers an event as `detail`; `detail-type` is its type and `source` its producer. The bus has rules by type, an
+  archive and replay.
+- **Stream.** A record of the Kinesis stream is the event's JSON document; the partition key is the order id, so one shard has all events
+  of an order.
+- **At least once, in any order.** Deduplicate by `event_id`, sort an order's events by `order_version`.
+- **Two times.** `occurred_at` is the time of occurrence; for reports of a carrier or bank it is the sender's time, which may be days before
+  publication and before that of an earlier `order_version`. Then `recorded_at` is the time of recording.
+- **Tolerant reading.** Ignore unknown fields: they may be added at any time. Any other change is a new `schema_version`
+  ([decision](decisions/{{decision}})).
+- **Python.** `pip install ./layers/powertools` installs the package `orderflow`: `orderflow.domain.events.decode(document)` returns any
+  version as the current one, typed.
 
-The envelope, the same for all events of an order:
+The envelope is the same for all events of an order:
 
 """
 
 
 def page(contracts: Mapping[str, Contract], routes: Routes, decision: str) -> str:
-    """Return docs/events.md; `decision` is the file name of the decision on versions."""
+    """Return the text of docs/events.md; `decision` is the file name of the decision on versions."""
     parts = [_INTRODUCTION.format(decision=decision), _envelope(contracts), "\n## All events\n\n", _overview(contracts, routes)]
     parts += [_section(name, contract, routes) for name, contract in contracts.items()]
     return "".join(parts)
@@ -54,13 +54,13 @@ def page(contracts: Mapping[str, Contract], routes: Routes, decision: str) -> st
 
 def _envelope(contracts: Mapping[str, Contract]) -> str:
     fields = next(iter(contracts.values())).schema["properties"]
-    rows = [f"| `{name}` | {_kind(field)} | {field.get('description', 'What the event says')} |" for name, field in fields.items()]
+    rows = [f"| `{name}` | {_kind(field)} | {field.get('description', 'Data of the event')} |" for name, field in fields.items()]
     return "\n".join(["| field | type | |", "|---|---|---|", *rows]) + "\n"
 
 
 def _overview(contracts: Mapping[str, Contract], routes: Routes) -> str:
     rows = [_row(name, contract, routes) for name, contract in contracts.items()]
-    return "\n".join(["| event | version | said by | is on | consumers |", "|---|--:|---|---|--:|", *rows]) + "\n"
+    return "\n".join(["| event | version | producer | channel | consumers |", "|---|--:|---|---|--:|", *rows]) + "\n"
 
 
 def _row(name: str, contract: Contract, routes: Routes) -> str:
@@ -82,7 +82,7 @@ def _section(name: str, contract: Contract, routes: Routes) -> str:
     example = json.dumps(contract.example["data"], indent=2, ensure_ascii=False)
     return (
         f"\n## {name}\n\n{contract.schema['description']}\n\n"
-        f"- said by: {', '.join(PRODUCERS[name])}\n- consumers: {', '.join(taken) or 'none here'}\n- schema: version {schemas}\n\n"
+        f"- producer: {', '.join(PRODUCERS[name])}\n- consumers: {', '.join(taken) or 'none'}\n- schema: version {schemas}\n\n"
         f"```json\n{example}\n```\n"
     )
 
@@ -102,11 +102,11 @@ def asyncapi(contracts: Mapping[str, Contract], routes: Routes, version: str) ->
         "info": {
             "title": "Order pipeline",
             "version": version,
-            "description": "What happens to orders. Every event is delivered at least once, in no promised order.",
+            "description": "Events of orders, delivered at least once and in any order.",
         },
         "defaultContentType": "application/json",
         "channels": {
-            "bus": _channel("bus", "{stack}-orders", "The EventBridge event bus; an event is the `detail`.", contracts, routes),
+            "bus": _channel("bus", "{stack}-orders", "The EventBridge event bus; `detail` contains the event.", contracts, routes),
             "stream": _channel("stream", "{stack}-events", "The Kinesis stream; an order's events are on one shard.", contracts, routes),
         },
         "operations": {f"publish-on-{channel}": _operation(channel, contracts, routes) for channel in ("bus", "stream")},

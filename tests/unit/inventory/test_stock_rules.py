@@ -110,7 +110,7 @@ DUE = {
     "dispatched": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
     "delivered": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
     "all lost": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
-    "return on its way": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
+    "return requested": ({}, {"MUG-BLUE": 2, "FILTER-100": 1}),
     "partly returned": ({}, {"MUG-BLUE": 1, "FILTER-100": 1}),
 }
 

@@ -62,7 +62,7 @@ def test_an_order_with_other_contents_cannot_take_the_place_of_one() -> None:
 @pytest.mark.parametrize(
     ("state", "reason", "details"),
     [
-        ("short", "out_of_stock", ("MUG-BLUE",)),
+        ("out of stock", "out_of_stock", ("MUG-BLUE",)),
         ("refused", "fraud_refused", ()),
         ("declined", "payment_declined", ("card_declined",)),
         ("failed authorized", "fulfilment_failed", ("authorize",)),
@@ -84,7 +84,7 @@ def test_a_rejection_tells_the_first_reason(state: str, reason: str, details: tu
         ("new", False, None),
         ("placed", True, None),
         ("held", False, "held"),
-        ("let go", True, None),
+        ("review approved", True, None),
         ("declined", True, "failing"),
         ("confirmed", False, "ended"),
         ("rejected", False, "ended"),

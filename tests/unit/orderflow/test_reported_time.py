@@ -81,7 +81,7 @@ def test_a_parcel_arrives_after_it_left(when: Any, said: timedelta, expected: ti
 
 
 def test_a_return_comes_back_after_it_was_announced() -> None:
-    order = fold(orders.ORDER_ID, orders.history(*orders.STATES["return on its way"]))
+    order = fold(orders.ORDER_ID, orders.history(*orders.STATES["return requested"]))
     fact = events.ReturnReceived("ret_1", orders.ONE_MUG, orders.TOTAL)
     announced = order.returns[0].requested_at
     assert occurred_at(order, fact, announced + SECOND, NOW) == announced + SECOND

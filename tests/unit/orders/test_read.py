@@ -46,7 +46,7 @@ STATES = {
     "placed": ("placed", ()),
     "reserved": ("placed", ()),
     "held": ("held", ()),
-    "let go": ("placed", ()),
+    "review approved": ("placed", ()),
     "confirmed": ("confirmed", ()),
     "declined": ("placed", ()),
     "failed authorized": ("placed", ()),
@@ -84,7 +84,7 @@ def test_the_timeline_has_every_event_and_its_cause(placed: Any, context: Any) -
 
 
 def test_what_the_fraud_rules_found_and_who_decided_is_not_shown(placed: Any, context: Any) -> None:
-    placed(*orders.STATES["let go"][1:])
+    placed(*orders.STATES["review approved"][1:])
     text = json.dumps(get(context, events=True))
     assert not any(word in text for word in ("score", "reasons", "amount_large", "rex", "known customer", "tok_"))
 
