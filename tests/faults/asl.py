@@ -2,7 +2,7 @@
 
 Pauses between attempts are left out, everything else counts: attempts of each retrier, what a catcher
 passes on, where a path points, and that a task may wait for its token. A field that is not known here
-raises, so a workflow cannot come to rely on something that the tests ignore.
+raises, so that a workflow cannot rely on a feature that the tests ignore.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _PART = re.compile(r"\s*(?:'((?:[^'\\]|\\.)*)'|(States\.\w+)\(|(\$[\w.$]*)|([,)]
 
 
 class TaskFailed(Exception):
-    """A task ended with an error; its name is what retriers and catchers look at."""
+    """A task failed with an error, which Retry and Catch match by name."""
 
     def __init__(self, error: str) -> None:
         """Name the error."""
@@ -68,10 +68,10 @@ class ExecutionFailed(Exception):
 
 
 class Machine:
-    """A state machine, and the executions of it."""
+    """A state machine and its executions."""
 
     def __init__(self, definition: Path, **substitutions: str) -> None:
-        """Read the definition, with these of its ${names} filled in, and refuse what is not understood."""
+        """Read the definition, with these of its ${names} filled in, and refuse unknown fields."""
         text = definition.read_text("utf-8")
         for name, value in substitutions.items():
             text = text.replace(f"${{{name}}}", value)
@@ -86,25 +86,25 @@ class Machine:
                 _only(name, catcher, _CATCHER)
 
     def run(self, given: Document, call: Call, execution: str = "arn:execution") -> Document:
-        """Run an execution that waits for nobody to its end and return its output; `call` as for `Execution`.
+        """Run an execution without a task token to its end and return its output; `call` as for `Execution`.
 
         Raises:
             ExecutionFailed: it did not succeed.
         """
         run = Execution(self, given, call, execution)
-        run.go_on()
-        assert run.token is None, "the execution waits for somebody"
+        run.resume()
+        assert run.token is None, "the execution waits for a task token"
         return run.data
 
 
 class Execution:
     """One execution; its tasks are done by `call`, given the resource and its resolved parameters.
 
-    `token` is what it waits for, if it does: it goes on with `succeed` or `time_out`.
+    `token` is the task token that it waits for, or None: `succeed` or `time_out` resume it.
     """
 
     def __init__(self, machine: Machine, given: Document, call: Call, execution: str) -> None:
-        """Stand before the first state."""
+        """Start before the first state."""
         self._machine = machine
         self._call = call
         self._context: dict[str, Any] = {"Execution": {"Id": execution}}
@@ -113,7 +113,7 @@ class Execution:
         self.data = copied(given)
         self.token: str | None = None
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Run to the end, or to where it waits.
 
         Raises:
@@ -134,19 +134,19 @@ class Execution:
                     self._task(state)
                     if self.token:
                         return
-        raise AssertionError("the execution goes round in circles")
+        raise AssertionError("the execution loops")
 
     def succeed(self, output: Document) -> None:
-        """Go on with the answer that it waited for. Raises ExecutionFailed as `go_on` does."""
+        """Resume with the task's output. Raises ExecutionFailed as `resume` does."""
         self.token = None
         self._next(self._machine.states[self._name], output)
-        self.go_on()
+        self.resume()
 
     def time_out(self) -> None:
-        """Go on without an answer. Raises ExecutionFailed as `go_on` does."""
+        """Resume after the timeout. Raises ExecutionFailed as `resume` does."""
         self.token = None
         self._failed(self._machine.states[self._name], "States.Timeout")
-        self.go_on()
+        self.resume()
 
     def _task(self, state: Document) -> None:
         """Make one attempt."""
@@ -164,7 +164,7 @@ class Execution:
                 self._next(state, _resolved(state["ResultSelector"], answer, self._context) if "ResultSelector" in state else answer)
 
     def _failed(self, state: Document, error: str) -> None:
-        """Make ready for the next attempt, or follow the catcher."""
+        """Prepare the next attempt, or follow the catcher."""
         if self._retries is None:
             self._retries = [int(retrier["MaxAttempts"]) for retrier in state.get("Retry", ())]
         number = _first_match(state.get("Retry", ()), error)
@@ -184,7 +184,7 @@ class Execution:
 
 def _only(name: str, fields: Mapping[str, Any], known: set[str]) -> None:
     unknown = set(fields) - known
-    assert not unknown, f"{name} has fields that are not understood here: {unknown}"
+    assert not unknown, f"{name} has fields that this interpreter does not know: {unknown}"
 
 
 def _first_match(handlers: Any, error: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Sets the stage for runs under faults, and prints at the end how many there were."""
+"""Fixtures for runs under faults, and the count of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ type Tally = Callable[[str, str], None]
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """Return what makes the worlds of runs; nothing is logged and nobody waits."""
+    """Return the factory of simulated pipelines, without logging and waiting."""
     from tests.faults.paths import Stage  # noqa: PLC0415 - imports every function, for which the environment has to be set
 
     logging.disable(logging.CRITICAL)

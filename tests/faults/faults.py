@@ -1,4 +1,4 @@
-"""What can go wrong with one call, and the hooks by which it does."""
+"""The faults that a call can have, and the hooks that inject them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ MAIL = "ses"
 
 @dataclass(frozen=True)
 class Kind:
-    """A way in which a call goes wrong.
+    """A fault of a call.
 
     `retried` is what botocore makes of it: the call is sent again at once, and the code sees only the
-    second answer. With `forgotten` the service does not know the second transaction for the first,
+    second answer. With `not_deduplicated` the service does not know the second transaction for the first,
     as some emulators do not, and as DynamoDB does not after ten minutes.
     """
 
     name: str
     before: bool = False
     retried: bool = False
-    forgotten: bool = False
+    not_deduplicated: bool = False
 
 
 CRASH_BEFORE = Kind("crash before", before=True)
 CRASH_AFTER = Kind("crash after")
 LOST = Kind("answer lost")
 LOST_RETRIED = Kind("answer lost, sent again", retried=True)
-LOST_FORGOTTEN = Kind("answer lost, sent anew", retried=True, forgotten=True)
+LOST_NOT_DEDUPLICATED = Kind("answer lost, sent as a new request", retried=True, not_deduplicated=True)
 THROTTLED = Kind("throttled", before=True)
 BROKEN_AFTER = Kind("5xx after commit")
 BROKEN_RETRIED = Kind("5xx, sent again", retried=True)
@@ -46,7 +46,7 @@ ONCE = (
     CRASH_AFTER,
     LOST,
     LOST_RETRIED,
-    LOST_FORGOTTEN,
+    LOST_NOT_DEDUPLICATED,
     THROTTLED,
     BROKEN_AFTER,
     BROKEN_RETRIED,
@@ -77,16 +77,16 @@ class Call:
 
 
 def takes(kind: Kind, call: Call) -> bool:
-    """Tell whether this can go wrong with that call, and is no other case than one that is tried anyway."""
+    """Return whether the fault applies to the call and differs from the other faults."""
     if kind is REFUSED:
         return call.operation in {"PutEvents", "PutRecords"}
-    if kind is LOST_FORGOTTEN:
+    if kind is LOST_NOT_DEDUPLICATED:
         return call.operation == "TransactWriteItems"
     return not kind.retried or not (call.service in {PROVIDER, CARRIER, MAIL} or call.reads)
 
 
 def lasts(kind: Kind, call: Call) -> bool:
-    """Tell whether that call can go wrong in this way for long; a call that only reads has no after."""
+    """Return whether the fault can persist for the call; a reading call has no \"after\" case."""
     return kind in (LASTING_READS if call.reads else LASTING)
 
 
@@ -95,7 +95,7 @@ type Match = Callable[[int, Call], bool]
 
 @dataclass
 class Disturbance:
-    """The calls of a run as they come, one or some of which go wrong.
+    """Records the calls of a run and injects faults into some of them.
 
     `match` picks them by number (from 0) and call; `act`, where given, is done instead of a fault,
     before the first call that matches. `struck` are the calls that failed.
@@ -111,7 +111,7 @@ class Disturbance:
     _open: dict[int, int] = field(default_factory=dict[int, int])
 
     def before(self, call: Call, parameters: Parameters) -> None:
-        """Note a call, and let it fail where it is to fail before it had any effect."""
+        """Record a call, and fail it where the fault comes before its effect."""
         number = len(self.calls)
         self.calls.append(call)
         self._open[id(parameters)] = number
@@ -130,12 +130,12 @@ class Disturbance:
             raise _error(self.kind, call)
 
     def after(self, call: Call, parameters: Parameters) -> None:
-        """Let a call that had its effect fail where it is to fail."""
+        """Fail a call after its effect where the fault comes then."""
         number = self._open.pop(id(parameters))
         if self.kind and not self.kind.before and self.match(number, call):
             self.hits += 1
             self.struck.append(call)
-            if self.kind.forgotten:
+            if self.kind.not_deduplicated:
                 parameters["ClientRequestToken"] = str(uuid.uuid4())
             raise _error(self.kind, call)
 
@@ -153,7 +153,7 @@ def _error(kind: Kind, call: Call) -> BaseException:
 
 
 def target_of(parameters: Parameters) -> str:
-    """Return which table or queue a call is about; for a transaction, all of them."""
+    """Return the table or queue of a call; for a transaction, all of them."""
     if "TransactItems" in parameters:
         tables = [next(iter(item.values()))["TableName"] for item in parameters["TransactItems"]]
         return "+".join(dict.fromkeys(tables))
@@ -163,14 +163,14 @@ def target_of(parameters: Parameters) -> str:
 
 
 class Watched:
-    """A payment provider or carrier, every request to which is a call that can go wrong."""
+    """Wraps a payment provider or carrier, so that its requests can fail."""
 
     def __init__(self, provider: Any, around: Callable[[str, Callable[[], Any]], Any]) -> None:
-        """Watch `provider`."""
+        """Wrap `provider`."""
         self._provider = provider
         self._around = around
 
     def __getattr__(self, name: str) -> Any:
-        """Return the provider's method, watched."""
+        """Return the provider's method with fault injection."""
         method = getattr(self._provider, name)
         return lambda *given: self._around(name, lambda: method(*given))

@@ -1,4 +1,4 @@
-"""What has to hold when everything has come to rest, whatever went wrong on the way."""
+"""Invariants of the pipeline's state after a run, with any faults."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _consignments = msgspec.json.Decoder(Consignment)
 
 
 class Violation(NamedTuple):
-    """A rule that was broken, and how."""
+    """A violated invariant with details."""
 
     rule: str
     what: str
 
 
 def violations(world: World) -> list[Violation]:
-    """Return everything that is wrong with what a run left behind."""
+    """Return all violations in the state after a run."""
     logs = _logs(world)
     found = [*_log(world, logs), *_api(world, logs)]
     orders = {order_id: order for order_id, log in logs.items() if (order := _folded(order_id, log))}
@@ -85,7 +85,7 @@ def _folded(order_id: str, log: list[tuple[int, Event]]) -> Order | None:
 
 def _log(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
     if world.answers and not logs:
-        yield Violation("an order that was answered is in the log", "there is none")
+        yield Violation("an accepted order is in the log", "the log is empty")
     for order_id, log in logs.items():
         versions = [version for version, _ in log]
         if versions != list(range(1, len(log) + 1)) or versions != [event.order_version for _, event in log]:
@@ -100,23 +100,23 @@ def _log(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
         if types["OrderPlaced"] != 1:
             yield Violation("one OrderPlaced", f"{order_id}: {types['OrderPlaced']}")
         if any(event.type in ENDS for _, event in log[:-1]):
-            yield Violation("nothing follows the end", f"{order_id}: {[event.type for _, event in log]}")
+            yield Violation("no event follows the final one", f"{order_id}: {[event.type for _, event in log]}")
         if not _folded(order_id, log):
             yield Violation("the log can be folded", order_id)
     written = [record for record in world.aws.dynamodb.changes["OrderLog"] if record["eventName"] != "INSERT"]
     if any(record["dynamodb"]["NewImage"]["event"] != record["dynamodb"]["OldImage"]["event"] for record in written):
-        yield Violation("an event is never written over", str(len(written)))
+        yield Violation("an event is never overwritten", str(len(written)))
 
 
 def _tokens(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     stored = {item["order_id"]["S"] for item in world.aws.dynamodb.items("PaymentTokens")}
     needed = {order_id for order_id, order in orders.items() if order.payment == "none" and order.state in {"placed", "held"}}
     if needed - stored:
-        yield Violation("an order that is to be authorized has its payment token", f"{sorted(needed - stored)}")
-    # Where its deletion failed, a token expires.
+        yield Violation("an order before authorization has its payment token", f"{sorted(needed - stored)}")
+    # A token whose deletion failed expires.
     failed = any((call.operation, call.target) == ("DeleteItem", "PaymentTokens") for call in world.disturbance.struck)
     if stored - needed and not failed:
-        yield Violation("a payment token is gone once it was used", f"{sorted(stored - needed)}")
+        yield Violation("a used payment token is deleted", f"{sorted(stored - needed)}")
 
 
 def _unpaid(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
@@ -127,7 +127,7 @@ def _unpaid(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     for customer, unpaid in by_customer.items():
         most = max(units(unpaid).values())
         if len(unpaid) > MAX_ORDERS or most > MAX_UNITS:
-            yield Violation("no customer holds more than the limits unpaid", f"{customer}: {len(unpaid)} orders, {most} of a product")
+            yield Violation("no customer exceeds the unpaid limits", f"{customer}: {len(unpaid)} orders, {most} of a product")
     for row in world.aws.dynamodb.items("Allowances"):
         counted = {order.order_id: order for order in by_customer.get(row["customer_id"]["S"], [])}
         if not counted.keys() <= set(row["orders"]["SS"]):
@@ -138,7 +138,7 @@ def _unpaid(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
 
 
 def _about(event: Event) -> tuple[str, str] | None:
-    """Return the kind of an event that may come once for each parcel or return, and for which one it came."""
+    """Return type and parcel or return of an event that may occur once for each of them."""
     match event.data:
         case events.ShipmentDispatched() | events.ShipmentDelivered() | events.ShipmentLost() | events.PaymentCaptured():
             return event.type, event.data.parcel_id
@@ -154,30 +154,30 @@ def _api(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
     for answer in world.answers:
         document = msgspec.json.decode(answer["body"])
         if answer["statusCode"] != 201 or document["order_id"] not in logs:
-            yield Violation("an order that was answered is in the log", str(document))
+            yield Violation("an accepted order is in the log", str(document))
     bodies = Counter((msgspec.json.decode(answer["body"])["order_id"], answer["body"]) for answer in world.answers)
     if len(bodies) > len({order_id for order_id, _ in bodies}):
-        yield Violation("the same request has the same answer", str(len(bodies)))
+        yield Violation("repeated requests get the same answer", str(len(bodies)))
     yield from _cancellations(world, logs)
 
 
 def _cancellations(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
-    """The customer is told the truth: what was accepted is cancelled, and what was refused is not."""
+    """An accepted cancellation takes place, and a refused one does not."""
     cancelled = {order_id for order_id, log in logs.items() if any(event.type in CANCELLED for _, event in log)}
     asked = {msgspec.json.decode(answer["body"])["order_id"] for answer in world.cancellations if answer["statusCode"] == 202}
     if asked - cancelled:
-        yield Violation("a cancellation that was accepted takes place", f"{len(asked)} asked, {len(cancelled)} cancelled")
+        yield Violation("an accepted cancellation takes place", f"{len(asked)} asked, {len(cancelled)} cancelled")
     if cancelled and all(answer["statusCode"] == 409 for answer in world.cancellations):
-        yield Violation("a cancellation that was refused does not take place", f"{len(cancelled)} cancelled")
+        yield Violation("a refused cancellation does not take place", f"{len(cancelled)} cancelled")
 
 
 def _ends(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     for order_id, order in orders.items():
         if order.state not in RESTS:
-            yield Violation("every order comes to rest", f"{order_id} is {order.state}")
+            yield Violation("every order reaches a resting state", f"{order_id} is {order.state}")
     for item in world.aws.dynamodb.items("OrderLog"):
         if item["version"]["N"] == "1" and item.get("open_shard", {}).get("S") != _shard(orders[item["order_id"]["S"]]):
-            yield Violation("an order is marked for what it waits for", item["order_id"]["S"])
+            yield Violation("an order has the marker of its state", item["order_id"]["S"])
 
 
 def _shard(order: Order) -> str | None:
@@ -199,13 +199,13 @@ def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
         there = held.pop(order_id, [])
         wanted = 1 if order.state in HOLDING else 0
         if len(there) > wanted:
-            yield Violation("never more than one authorization, and none that nobody needs", f"{order.state}: {len(there)}")
+            yield Violation("at most one authorization, and none without an order", f"{order.state}: {len(there)}")
         if len(there) < wanted:
-            yield Violation("a confirmed order is paid for", order_id)
+            yield Violation("a confirmed order is authorized or captured", order_id)
         if there and wanted and (there[0].amount, there[0].authorization_id) != (order.total, order.authorization_id):
-            yield Violation("the authorization is the order's", f"{there[0]} of {order.total}")
+            yield Violation("the authorization has the order's total", f"{there[0]} of {order.total}")
     if held:
-        yield Violation("never more than one authorization, and none that nobody needs", f"of unknown orders: {sorted(held)}")
+        yield Violation("at most one authorization, and none without an order", f"of unknown orders: {sorted(held)}")
 
 
 def _moved(payment: Movements, order: Order) -> Iterator[Violation]:
@@ -213,33 +213,33 @@ def _moved(payment: Movements, order: Order) -> Iterator[Violation]:
     back = sum(parcel.amount.amount for parcel in order.parcels if parcel.state == "lost")
     back += sum(one.amount.amount for one in order.returns if one.amount)
     if not payment.captured == order.captured == left:
-        yield Violation("what left is paid for, and nothing else", f"{payment.captured}, on the log {order.captured}, for {left}")
+        yield Violation("exactly the dispatched parcels are captured", f"{payment.captured}, on the log {order.captured}, for {left}")
     if not payment.refunded == order.refunded == back:
-        yield Violation("what was lost or came back is refunded, and nothing else", f"{payment.refunded}, {order.refunded} for {back}")
+        yield Violation("exactly lost parcels and returns are refunded", f"{payment.refunded}, {order.refunded} for {back}")
     if not payment.refunded <= payment.captured <= (order.total.amount if order.placed else 0):
-        yield Violation("refunded is at most captured, and that at most authorized", f"{payment.refunded}, {payment.captured}")
+        yield Violation("refunded <= captured <= authorized", f"{payment.refunded}, {payment.captured}")
 
 
 def _stock(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
     holders = [order for order in orders.values() if order.state in HOLDING or (order.state == "held" and order.reservation == "held")]
-    needed, gone = Counter[str](), Counter[str]()
+    needed, net_shipped = Counter[str](), Counter[str]()
     for line in (line for order in holders for line in remaining(order)):
         needed[line.sku] += line.quantity
     for line in (line for order in orders.values() for parcel in order.parcels for line in parcel.lines):
-        gone[line.sku] += line.quantity
+        net_shipped[line.sku] += line.quantity
     for line in (line for order in orders.values() for one in order.returns if one.amount for line in one.lines):
-        gone[line.sku] -= line.quantity
+        net_shipped[line.sku] -= line.quantity
     for sku, level in levels(world.aws.dynamodb).items():
         available, reserved, shipped = level.available, level.reserved, level.shipped
         if available + reserved + shipped != STOCK[sku] or available < 0:
-            yield Violation("stock is neither made nor lost", f"{sku}: {available} + {reserved} + {shipped} of {STOCK[sku]}")
-        if shipped != gone[sku]:
-            yield Violation("what left and did not come back is shipped", f"{sku}: {shipped} for {gone[sku]}")
+            yield Violation("the sum of stock levels is constant", f"{sku}: {available} + {reserved} + {shipped} of {STOCK[sku]}")
+        if shipped != net_shipped[sku]:
+            yield Violation("shipped stock is dispatched minus returned", f"{sku}: {shipped} for {net_shipped[sku]}")
         if reserved != needed[sku]:
-            yield Violation("what is reserved is what orders hold", f"{sku}: {reserved} for {needed[sku]}")
+            yield Violation("reserved stock is that of the orders", f"{sku}: {reserved} for {needed[sku]}")
     rows = {row["order_id"]["S"] for row in world.aws.dynamodb.items("Reservations")}
     if rows != {order.order_id for order in holders}:
-        yield Violation("reservations are those of the orders that hold stock", f"{len(rows)} for {len(holders)}")
+        yield Violation("each order with stock has one reservation", f"{len(rows)} for {len(holders)}")
 
 
 def _shipments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
@@ -250,13 +250,13 @@ def _shipments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
         if order.state == "confirmed" and (order.shipment != "requested" or there is None or not there.accepted):
             yield Violation("a confirmed order is shipped", f"{order_id}: {order.shipment}, {there}")
         if stopped != (there is not None and there.recalled):
-            yield Violation("the carrier has stopped what is cancelled, and nothing else", f"{order.state}: {there}")
+            yield Violation("exactly cancelled shipments are recalled", f"{order.state}: {there}")
 
 
 def _executions(world: World) -> Iterator[Violation]:
-    letters = world.aws.sqs.sent.get("${OperationsQueueUrl}", [])
-    if world.failed.count("CompensationFailed") > len(letters):
-        yield Violation("a compensation that failed is on the operations queue", f"{len(letters)} of {world.failed}")
+    dead_letters = world.aws.sqs.sent.get("${OperationsQueueUrl}", [])
+    if world.failed.count("CompensationFailed") > len(dead_letters):
+        yield Violation("a failed compensation is on the operations queue", f"{len(dead_letters)} of {world.failed}")
     if unknown := set(world.failed) & {"UnexpectedOutcome", "States.ParameterPathFailure"}:
         yield Violation("the workflow knows every outcome", str(unknown))
 
@@ -269,24 +269,24 @@ def _bus(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
         if there != wanted:
             yield Violation(f"every event reaches the {where}", f"{sorted(wanted - there)} not, {sorted(there - wanted)} for nothing")
     if world.aws.sqs.sent.get(ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]):
-        yield Violation("no event is parked", "")
+        yield Violation("no event is dead-lettered", "")
 
 
 def _reviews(world: World, logs: dict[str, list[tuple[int, Event]]], orders: dict[str, Order]) -> Iterator[Violation]:
     held = {order.order_id for order in orders.values() if order.state == "held"}
     listed = {row["order_id"]["S"]: row.get("token", {}).get("S") for row in world.aws.dynamodb.items("Reviews") if "list" in row}
     if set(listed) != held:
-        yield Violation("held orders, and no others, are on the list", f"{sorted(listed)} of {sorted(held)}")
+        yield Violation("exactly the held orders have an open review", f"{sorted(listed)} of {sorted(held)}")
     if world.reviews.waiting != set(listed.values()):
-        yield Violation("for each an execution waits, under the token that is known", f"{len(world.reviews.waiting)} for {len(listed)}")
-    for decision, answer in world.reviews.verdicts:
+        yield Violation("an execution waits for each under the stored token", f"{len(world.reviews.waiting)} for {len(listed)}")
+    for decision, answer in world.reviews.answers:
         document = msgspec.json.decode(answer["body"])
         if answer["statusCode"] == 200:
-            standing = find_decision(event for _, event in logs[document["order_id"]])
-            if standing is None or decision != standing.decision or document["decided_at"] != rfc3339(standing):
-                yield Violation("a decision that was answered stands", f"{document} and {standing}")
+            decided = find_decision(event for _, event in logs[document["order_id"]])
+            if decided is None or decision != decided.decision or document["decided_at"] != rfc3339(decided):
+                yield Violation("an accepted decision is final", f"{document} and {decided}")
 
 
-def rfc3339(standing: Decision) -> str:
-    """Return when something was decided, as answers have it."""
-    return msgspec.to_builtins(standing)["decided_at"]
+def rfc3339(decided: Decision) -> str:
+    """Return the time of a decision in the answers' format."""
+    return msgspec.to_builtins(decided)["decided_at"]

@@ -1,8 +1,8 @@
-"""The same pipeline as it is often written: the control, which the sweep has to find wanting.
+"""The control: the pipeline with common mistakes, which the sweep must find.
 
 It works as long as nothing goes wrong. Among its mistakes: it writes and then publishes, ignores what
 the bus refused, reads stock and then writes it, charges and then remembers, takes a new key for every
-attempt, numbers events by counting, and gives back what it does not know to be held.
+attempt, numbers events by counting, and releases stock that it does not know to be reserved.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def place(event: Any, _context: Any) -> Any:
 
 
 def publish(_event: Any, _context: Any) -> Any:
-    """Do nothing: whoever writes an event publishes it."""
+    """Do nothing: each writer publishes its own events."""
     return {}
 
 
 def reserve(event: Any, _context: Any) -> Any:
-    """Look whether there is enough of everything, and write what is left."""
+    """Read the stock, then write the reduced quantity."""
     order = _load(event)
     rows = {line.sku: _stock(line.sku) for line in order.lines}
     if any(int(rows[line.sku]["available"]["N"]) < line.quantity for line in order.lines):
@@ -70,13 +70,13 @@ def reserve(event: Any, _context: Any) -> Any:
 
 
 def screen(event: Any, _context: Any) -> Any:
-    """Let everybody through."""
+    """Approve every order."""
     _write(_load(event), events.OrderScreened("approve", 0, ()), "fraud")
     return {"outcome": "approved"}
 
 
 def authorize(event: Any, _context: Any) -> Any:
-    """Charge, then remember."""
+    """Charge, then write the event."""
     order = _load(event)
     token = DYNAMODB.get_item(TableName="OrderLog", Key=_key(order.order_id, 1))["Item"]["payment_token"]["S"]
     match PROVIDER.authorize(f"{order.order_id}:{uuid.uuid4()}", token, order.total):
@@ -100,13 +100,13 @@ def confirm(event: Any, _context: Any) -> Any:
 
 
 def fail(event: Any, _context: Any) -> Any:
-    """Note that a step failed."""
+    """Write that a step failed."""
     _write(_load(event), events.FulfilmentFailed(event["step"], event["error"]), "orders")
     return {"outcome": "failing"}
 
 
 def void(event: Any, _context: Any) -> Any:
-    """Give back the authorization that is remembered."""
+    """Void the authorization in the log."""
     order = _load(event)
     if not order.authorization_id:
         return {"outcome": "nothing_to_void"}
@@ -118,7 +118,7 @@ def void(event: Any, _context: Any) -> Any:
 
 
 def release(event: Any, _context: Any) -> Any:
-    """Put the order's lines back."""
+    """Add the order's lines to the stock."""
     order = _load(event)
     for line in order.lines:
         _move(_stock(line.sku), -line.quantity)
@@ -137,7 +137,7 @@ def reject(event: Any, _context: Any) -> Any:
 
 
 def ship(event: Any, _context: Any) -> Any:
-    """Ask the carrier, whatever became of the order meanwhile."""
+    """Request the shipment without checking the order's state."""
     for record in event["Records"]:
         order = _load(json.loads(record["body"])["detail"])
         CARRIER.request(shipment_id(order.order_id), stock_lines(order), order.shipping_address)
@@ -167,11 +167,11 @@ def _load(event: Any) -> Order:
     return fold(event["order_id"], order_log.OrderLog("OrderLog", DYNAMODB).history(event["order_id"]))
 
 
-def _write(order: Order, fact: EventData, source: str, beside: Any = None) -> None:
+def _write(order: Order, data: EventData, source: str, beside: Any = None) -> None:
     version = order.version + 1
     event = Event(
         event_id=f"{order.order_id}:{version}",
-        type=type(fact).__name__,
+        type=type(data).__name__,
         schema_version=1,
         occurred_at=datetime.now(UTC),
         source=source,
@@ -179,7 +179,7 @@ def _write(order: Order, fact: EventData, source: str, beside: Any = None) -> No
         causation_id=order.last_event_id,
         order_id=order.order_id,
         order_version=version,
-        data=fact,
+        data=data,
     )
     document = events.encode(event).decode()
     DYNAMODB.put_item(TableName="OrderLog", Item={**_key(order.order_id, version), "event": {"S": document}, **(beside or {})})

@@ -1,4 +1,4 @@
-"""The ways that an order can take, each as a run from the client's request to rest."""
+"""The paths of an order, each a run from the client's request to a resting state."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ type Happens = Callable[[World, str], None]
 
 @dataclass(frozen=True)
 class Path:
-    """What a customer asks for, what is broken all the time, and how the order ends.
+    """A customer's request, the persistent faults, and the expected end state.
 
     `decided` is what a person says to a held order, maybe after its reservation has `expired`: approve, reject, or nothing
     until the time is over. `cancelled` is the state in which the customer cancels it.
-    Of what the carrier has fetched then, `left` is on its way, and nobody knows yet. `postal_code` says how the carrier behaves.
+    `left` are lines that left unreported before it. `postal_code` selects the carrier's simulated fault.
     Before a cancellation comes `life`, what happens to a confirmed order, one after the other; each step can be done again.
     """
 
@@ -77,7 +77,7 @@ class Path:
 
 
 def leaves(parcel_id: str, *lines: StockLine) -> Happens:
-    """Have a parcel with these lines leave, and the carrier tell it."""
+    """Dispatch a parcel with these lines and send the carrier's webhook."""
 
     def happen(world: World, order_id: str) -> None:
         leave(world, order_id, lines, parcel_id)
@@ -87,20 +87,20 @@ def leaves(parcel_id: str, *lines: StockLine) -> Happens:
 
 
 def arrives(parcel_id: str) -> Happens:
-    """Have the carrier tell that a parcel arrived."""
+    """Send the carrier's webhook of a delivered parcel."""
     return lambda world, order_id: tell(world, order_id, Delivered, parcel_id)
 
 
 def is_lost(parcel_id: str) -> Happens:
-    """Have the carrier tell that a parcel will not arrive."""
+    """Send the carrier's webhook of a lost parcel."""
     return lambda world, order_id: tell(world, order_id, Lost, parcel_id)
 
 
 def comes_back(*lines: StockLine) -> Happens:
-    """Have the customer announce a return, and the carrier bring it."""
+    """Create a return and send the carrier's webhook of its receipt."""
 
     def happen(world: World, order_id: str) -> None:
-        answer = world.send_back(returning(order_id, lines))
+        answer = world.create_return(returning(order_id, lines))
         if answer["statusCode"] == 201:
             return_id = json.loads(answer["body"])["return_id"]
             bring(world, Returned(message_id=f"msg_{return_id}", shipment_id=shipment_id(order_id), at=just_now(), return_id=return_id))
@@ -109,7 +109,7 @@ def comes_back(*lines: StockLine) -> Happens:
 
 
 def just_now() -> str:
-    """Return what a carrier's clock shows."""
+    """Return the carrier's current time."""
     return datetime.now(UTC).isoformat()
 
 
@@ -123,14 +123,14 @@ PATHS = (
     Path("refused by fraud rules", "rejected", rules=REFUSING),
     Path("declined", "rejected", token="tok_declined"),
     Path("held for review", "held", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},)),
-    Path("let go by a person", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="approve"),
+    Path("approved by a reviewer", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="approve"),
     Path("expired while held", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), expired=True, decided="approve"),
-    Path("turned down by a person", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="reject"),
-    Path("nobody decides", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="nothing"),
+    Path("rejected by a reviewer", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="reject"),
+    Path("review timed out", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="nothing"),
     Path("cancelled at once", "cancelled", cancelled="placed"),
     Path("cancelled while held", "cancelled", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), cancelled="held"),
     Path("cancelled after confirmation", "cancelled", cancelled="confirmed"),
-    Path("cancelled after a part left", "dispatched", cancelled="confirmed", left=(StockLine("MUG-BLUE", 1),)),
+    Path("cancelled after a partial dispatch", "dispatched", cancelled="confirmed", left=(StockLine("MUG-BLUE", 1),)),
     Path("lost request to the carrier", "confirmed", postal_code="TIMEOUT-BEFORE"),
     Path("lost answer of the carrier, cancelled", "cancelled", cancelled="confirmed", postal_code="RECALL-TIMEOUT-AFTER"),
     Path("provider unavailable", "rejected", token="tok_unavailable"),
@@ -145,7 +145,7 @@ PATHS = (
         "lost and refunded", "lost", token="tok_capture_timeout_after", life=(leaves("parcel_1", BOTH_MUGS, FILTERS), is_lost("parcel_1"))
     ),
     Path(
-        "sent back and refunded",
+        "returned and refunded",
         "partly_returned",
         token="tok_refund_timeout_before",
         life=(leaves("parcel_1", BOTH_MUGS, FILTERS), arrives("parcel_1"), comes_back(MUG)),
@@ -156,7 +156,7 @@ PATHS = (
         token="tok_refund_fails_once",
         life=(leaves("parcel_1", BOTH_MUGS, FILTERS), is_lost("parcel_1")),
     ),
-    Path("rest cancelled after a part left", "dispatched", cancelled="partly_dispatched", life=(leaves("parcel_1", MUG),)),
+    Path("rest cancelled after a partial dispatch", "dispatched", cancelled="partly_dispatched", life=(leaves("parcel_1", MUG),)),
 )
 
 
@@ -190,15 +190,15 @@ def returning(order_id: str, lines: tuple[StockLine, ...]) -> Any:
 
 @dataclass
 class Stage:
-    """Makes worlds for runs and sets the functions up as each run needs them."""
+    """Creates simulated pipelines and configures the functions for each run."""
 
     patch: pytest.MonkeyPatch
     functions: Functions = field(default_factory=real)
-    lives_from: int = 0
+    post_fulfilment_from: int = 0
 
     def __post_init__(self) -> None:
-        """Wait for nothing, and have every open order taken for stuck and every reservation for old."""
-        # Events never change, so one that was read before is known.
+        """Skip all waits, and treat every active order as stuck and every reservation as expired."""
+        # Decoded events are cached: they never change.
         self.patch.setattr(events, "decode", lru_cache(1000)(events.decode))
         self.patch.setattr(order_log.time, "sleep", lambda _: None)
         self.patch.setattr(provider.time, "sleep", lambda _: None)
@@ -206,10 +206,10 @@ class Stage:
         self.patch.setattr(expire_reservations, "KEPT_FOR", timedelta(days=-1))
 
     def world(self, path: Path, disturbance: Disturbance | None = None, attempts: int = 1) -> World:
-        """Return a world in which a run of the path can begin."""
+        """Return a pipeline for a run of the path."""
         world = World(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
         self.patch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", world.aws.dynamodb.client, 60))
-        # Read before, as they are in all but one of thousands of orders; test_flags has them read.
+        # The flags are cached, as for nearly every order; test_flags reads them.
         self.patch.setattr(screen_order, "FLAGS", lambda: FraudFlags(fraud=path.rules))
         watched = Watched(PROVIDER, world.around_provider)
         for module in (authorize_payment, settle_payment, void_payment):
@@ -246,7 +246,7 @@ def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -
 
 
 def decide(world: World, order_id: str, decision: str) -> None:
-    """Have a person decide on a held order, or nobody until the time is over, and let everything follow."""
+    """Decide on a held order, or let its review time out, and process all consequences."""
     if decision == "nothing":
         world.reviews.time_out()
         world.reviews.time_out()
@@ -257,14 +257,14 @@ def decide(world: World, order_id: str, decision: str) -> None:
 
 def live(world: World, path: Path, order_id: str) -> None:
     """Have everything happen to the order that does on its path, as far as it came so far, and let everything follow."""
-    world.lives_from = len(world.disturbance.calls)
+    world.post_fulfilment_from = len(world.disturbance.calls)
     for happens in path.life:
         happens(world, order_id)
         world.settle()
 
 
 def tell(world: World, order_id: str, kind: type[Dispatched | Delivered | Lost], parcel_id: str, **more: Any) -> None:
-    """Have the carrier tell of a parcel that left, if it did."""
+    """Send the carrier's webhook of the unreported parcel, if there is one."""
     disturbance, world.disturbance = world.disturbance, Disturbance()
     shipment = CARRIER.look_up(shipment_id(order_id))
     world.disturbance = disturbance
@@ -297,7 +297,7 @@ def cancel(world: World, order_id: str, state: str, customer: str = "ann") -> No
 
 
 def finish(world: World, path: Path) -> None:
-    """End all faults and let the sweeper bring what is still open to rest; broken functions are repaired."""
+    """Remove all faults and recover the active orders."""
     world.disturbance.match = lambda _number, _call: False
     world.broken.clear()
     world.publish()

@@ -1,4 +1,4 @@
-"""Held orders in a world: the executions that wait for a person, the queue that ends them, and the reviewer."""
+"""Reviews of held orders: waiting executions, the queue that ends them, and the reviewer."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ ATTEMPTS = 8
 
 
 class Reviews:
-    """What of a world has to do with reviews. `verdicts` are the answers that reviewers got, by decision."""
+    """The reviews of a simulated pipeline. `answers` are the responses to reviewers, by decision."""
 
     def __init__(self, world: World) -> None:
         """Start with no order held."""
         self._world = world
         self._executions: dict[str, Execution] = {}
         self._redriven = 0
-        self.verdicts: list[tuple[str, Any]] = []
+        self.answers: list[tuple[str, Any]] = []
 
     def react(self, kind: str, event: Any) -> None:
-        """Start an execution for an order that is held, and let those go on that were answered."""
+        """Start an execution for a held order, and resume the answered ones."""
         if kind == "OrderHeldForReview":
             self.start(event)
         self._resume()
@@ -43,7 +43,7 @@ class Reviews:
         self._executions[arn] = execution
         self._running.add(arn)
         with self._followed(arn):
-            execution.go_on()
+            execution.resume()
         self._resume()
 
     def close(self, event: Any) -> None:
@@ -63,12 +63,12 @@ class Reviews:
             except TaskFailed:
                 continue
             if answer["statusCode"] < 500:
-                self.verdicts.append((decision, answer))
+                self.answers.append((decision, answer))
                 return answer
         return None
 
     def time_out(self) -> None:
-        """Let the time pass that waiting executions wait at a stretch; a reminder makes them wait again."""
+        """Let one wait of the executions time out; after a reminder they wait again."""
         for arn, execution in list(self._executions.items()):
             if execution.token in self._world.aws.stepfunctions.waiting:
                 self._world.aws.stepfunctions.waiting.discard(execution.token)
@@ -77,7 +77,7 @@ class Reviews:
         self._resume()
 
     def redrive(self) -> None:
-        """Start the reviews again that failed, and let those go on that were answered."""
+        """Restart the failed reviews, and resume the answered ones."""
         messages = self._world.aws.sqs.sent.get(OPERATIONS, [])
         found, self._redriven = messages[self._redriven :], len(messages)
         for message in found:
@@ -104,7 +104,7 @@ class Reviews:
             raise
 
     def _resume(self) -> None:
-        """Let every execution go on whose token was answered."""
+        """Resume every execution whose token was answered."""
         answered = self._world.aws.stepfunctions.answered
         for arn, execution in list(self._executions.items()):
             while execution.token in answered:

@@ -1,4 +1,4 @@
-"""Counting and summing up go wrong at every call in every way, whatever order events come in: everything is counted once, and ranked."""
+"""Counting and aggregation under every fault of every call and in any event order count and rank each event once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.faults.world import ATTEMPTS
 from tests.support import sales
 from tests.support.runtime import CONTEXT
 
-PATH = "what is sold"
+PATH = "analytics"
 # Of two that meet, each stops before every second call.
 STRIDE = 2
 POISON = "poison"
@@ -59,7 +59,7 @@ class Counting:
     disturbance: Disturbance
     attempts: int = 1
     aws: Aws = field(init=False)
-    letters: list[str] = field(default_factory=list[str])
+    dead_letters: list[str] = field(default_factory=list[str])
     _current: str = ""
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class Counting:
         )
 
     def run(self) -> None:
-        """Bring everything that happened, and something that is no event, in two batches."""
+        """Deliver all events and a malformed message in two batches."""
         records = [sales.record(events.encode(one)) for one in self.happened]
         records.insert(1, sales.record(POISON.encode()))
         half = len(records) // 2
@@ -94,18 +94,18 @@ class Counting:
                 self.invoke("AnalyticsCount", count_events.handler, {"Records": records})
                 break
         else:
-            self.letters += [_message(record) for record in records]
+            self.dead_letters += [_message(record) for record in records]
         self.work_off(self.aws.sqs.sent.pop(ENVIRONMENT["RETRY_QUEUE_URL"], []))
 
     def work_off(self, messages: list[Any]) -> None:
-        """Bring what is on the queue, all of it at once, until it is taken or everything came often enough."""
+        """Deliver the queue's messages in one batch until they succeed or reach the retry limit."""
         waiting = [json.dumps(message) for message in messages]
         for receive in range(1, ATTEMPTS + 1):
             waiting = self._taken(waiting, receive)
-        self.letters += waiting
+        self.dead_letters += waiting
 
     def _taken(self, waiting: list[str], receive: int) -> list[str]:
-        """Bring messages once, and return those that come again."""
+        """Deliver messages once, and return those to retry."""
         if not waiting:
             return []
         known = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": str(receive)}}
@@ -117,7 +117,7 @@ class Counting:
         return [waiting[int(item["itemIdentifier"])] for item in answer["batchItemFailures"]]
 
     def sum_up(self) -> None:
-        """Let the schedule come once; whatever happens, it comes again only with the next minute."""
+        """Run the schedule once; a failure waits for the next minute."""
         with suppress(Failed):
             self.invoke("AnalyticsAggregate", aggregate.handler, {})
 
@@ -136,10 +136,10 @@ class Counting:
             self._current = before
 
     def rest(self) -> None:
-        """End all faults, redrive what was given up, and let the schedule come once."""
+        """Remove all faults, redrive the dead letters, and run the schedule once."""
         self.disturbance.match = lambda _number, _call: False
-        letters, self.letters = self.letters, []
-        self.work_off([json.loads(letter) for letter in letters])
+        dead_letters, self.dead_letters = self.dead_letters, []
+        self.work_off([json.loads(message) for message in dead_letters])
         self.sum_up()
 
     def wrong(self) -> list[str]:
@@ -148,13 +148,13 @@ class Counting:
         return [*self._stuck(), *self.differences()]
 
     def differences(self) -> list[str]:
-        """Return how what was counted, and what it was summed up to, differ from what happened."""
+        """Return the differences between counts, sums and events."""
         found = [f"not summed up: {item['place']['S']}" for item in _items(self.aws) if item["period"]["S"] == "new"]
         return [*found, *_not_counted(self.aws), *_not_summed_up(self.aws)]
 
     def _stuck(self) -> list[str]:
-        found = [f"a dead letter: {letter}" for letter in self.letters if "no_event" not in letter]
-        return found + ([] if len(found) < len(self.letters) else ["what is no event is no dead letter"])
+        found = [f"a dead message: {message}" for message in self.dead_letters if "no_event" not in message]
+        return found + ([] if len(found) < len(self.dead_letters) else ["what is no event is no dead letter"])
 
 
 class Failed(Exception):
@@ -174,7 +174,7 @@ def _items(aws: Aws) -> list[dict[str, Any]]:
 
 
 def _not_counted(aws: Aws) -> list[str]:
-    """Return how what is kept of the minutes differs from what happened, by event id."""
+    """Return the differences between stored counts and events, by event id."""
     kept: dict[str, Count] = {}
     found: list[str] = []
     for minute in {item["period"]["S"] for item in _items(aws) if len(item["period"]["S"]) == counting_rules.MINUTE}:
@@ -252,7 +252,7 @@ def recorded(order: str) -> list[Call]:
 
 
 @every_order
-def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, order: str) -> None:
+def test_single_fault_of_one_call(stage: Stage, tally: Tally, order: str) -> None:
     """A minute later all is as if nothing had."""
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
@@ -264,7 +264,7 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, order: str) -> Non
 
 
 @every_order
-def test_a_kind_of_call_goes_wrong_until_everything_has_given_up(stage: Stage, tally: Tally, order: str) -> None:
+def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, order: str) -> None:
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         counting = brought(order, disturbance, attempts)
         counting.rest()
@@ -295,8 +295,8 @@ THIRD = len(HAPPENED) // 3
 NEVER = 10**6
 
 
-def test_two_that_sum_up_take_turns(stage: Stage, tally: Tally) -> None:
-    """The first stops anywhere, then the second, which has a batch more to sum up, or it does not stop; both go on to their ends."""
+def test_concurrent_aggregations(stage: Stage, tally: Tally) -> None:
+    """The first run stops at any call, then the second, with one more batch; both then run to their ends."""
     failures: dict[str, list[str]] = {}
     alone = _one_summed_up_and_one_counted()
     first_calls, second_calls = _calls(alone, alone.sum_up), _calls(alone, lambda: _one_more(alone))

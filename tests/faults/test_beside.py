@@ -1,4 +1,4 @@
-"""Invoices, credit notes and points, beside the saga: every call goes wrong in every way, and the queue brings the message again."""
+"""Invoices, credit notes and points under every fault of every call, with redelivery."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def _documents(aws: Aws, series: str, kind: type[InvoiceIssued | CreditNoteIssue
         found.append(f"numbers {[row['number']['S'] for row in rows.values()]}")
     for order_id in ORDERS:
         issued = [event.data for event in issue_invoices.LOG.history(order_id) if isinstance(event.data, kind)]
-        if [fact.number for fact in issued] != [rows[order_id]["number"]["S"]]:
-            found.append(f"{order_id} was told {issued}")
+        if [event.number for event in issued] != [rows[order_id]["number"]["S"]]:
+            found.append(f"{order_id} has {issued}")
         if not issued or issued[0].number not in aws.s3.objects["InvoiceDocuments", issued[0].document].decode():
             found.append(f"{order_id} has not its own document")
     return found

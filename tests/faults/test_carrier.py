@@ -1,4 +1,4 @@
-"""The carrier's messages, in any order and each twice: whatever goes wrong at the door or behind it, what was taken is recorded, once."""
+"""Carrier webhooks in any order, duplicated, and under every fault: each accepted one is recorded once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.faults.sweeps import Sweep
 from tests.faults.world import ATTEMPTS, RECORD_QUEUE, NeverAnswered, World
 from tests.support.prepared import prepare
 
-PATH = "told by the carrier"
+PATH = "carrier webhooks"
 CONFIRM = (
     "inventory.handlers.reserve_stock",
     "fraud.handlers.screen_order",
@@ -28,23 +28,23 @@ CONFIRM = (
 )
 ORDERS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "in order": list,
-    "backwards": lambda told: told[::-1],
-    "each twice": lambda told: [one for one in told for _ in range(2)],
-    "all again later": lambda told: [*told, *told],
+    "backwards": lambda events: events[::-1],
+    "each twice": lambda events: [one for one in events for _ in range(2)],
+    "all again later": lambda events: [*events, *events],
 }
 every_order = pytest.mark.parametrize("order", ORDERS)
 
 
 @dataclass
-class Door:
-    """A confirmed order, whose parcel leaves and is lost; the carrier that tells so, and the queue behind its webhook."""
+class CarrierRun:
+    """A confirmed order whose parcel is dispatched and lost, with the carrier and the webhook's queue."""
 
     world: World
     waiting: list[str] = field(default_factory=list[str])
     refused: list[bytes] = field(default_factory=list[bytes])
 
     def tell(self, messages: list[bytes]) -> None:
-        """Have the carrier send each message until it is taken or it gives up, and what is in the queue come after each of them."""
+        """Send each webhook event until it is accepted or the carrier stops retrying, and deliver the queue after each."""
         for body in messages:
             try:
                 self.world.send(body)
@@ -53,61 +53,65 @@ class Door:
             self.work(1)
 
     def work(self, rounds: int = ATTEMPTS) -> None:
-        """Deliver what is waiting until nothing is, or everything came `rounds` times."""
+        """Deliver the queue until it is empty, at most `rounds` times."""
         self.waiting += [json.dumps(left) for left in self.world.aws.sqs.sent.pop(RECORD_QUEUE, [])]
         for _ in range(rounds):
             self.waiting = [body for body in self.waiting if not self.world.try_once("ShippingRecord", body)]
 
 
-def opened(stage: Stage, disturbance: Disturbance, attempts: int = 1) -> Door:
-    """Return a door to a world in which the order of the test is confirmed and shipped for."""
+def opened(stage: Stage, disturbance: Disturbance, attempts: int = 1) -> CarrierRun:
+    """Return a pipeline whose order is confirmed and its shipment requested."""
     world = stage.world(Path(PATH, "lost"), Disturbance(), attempts)
     prepare(OrderLog("OrderLog", world.aws.dynamodb.client), "ord_1", *CONFIRM)
     world.disturbance = disturbance
-    return Door(world)
+    return CarrierRun(world)
 
 
-def told(order: str, door: Door) -> list[bytes]:
+def webhook_events(order: str, carrier_run: CarrierRun) -> list[bytes]:
     """Return the messages as they are sent: that everything left in one parcel, and that it is lost."""
-    log = OrderLog("OrderLog", door.world.aws.dynamodb.client)
-    disturbance, door.world.disturbance = door.world.disturbance, Disturbance()
+    log = OrderLog("OrderLog", carrier_run.world.aws.dynamodb.client)
+    disturbance, carrier_run.world.disturbance = carrier_run.world.disturbance, Disturbance()
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in stock_lines(log.load("ord_1"))]
-    door.world.disturbance = disturbance
+    carrier_run.world.disturbance = disturbance
     about: dict[str, Any] = {"shipment_id": shipment_id("ord_1"), "at": "2026-01-16T09:00:00Z", "parcel_id": "parcel_1"}
     left = about | {"message_id": "msg_1", "type": "dispatched", "lines": lines}
     lost = about | {"message_id": "msg_2", "type": "lost"}
     return ORDERS[order]([json.dumps(one).encode() for one in (left, lost)])
 
 
-def wrong(door: Door) -> list[str]:
+def wrong(carrier_run: CarrierRun) -> list[str]:
     """Return what is wrong once no fault is left: the carrier has sent again what was not taken, and the queue has come to rest."""
-    door.world.disturbance.match = lambda _number, _call: False
-    again, door.refused = door.refused, []
-    door.tell(again)
-    door.work()
-    history = OrderLog("OrderLog", door.world.aws.dynamodb.client).history("ord_1")
+    carrier_run.world.disturbance.match = lambda _number, _call: False
+    again, carrier_run.refused = carrier_run.refused, []
+    carrier_run.tell(again)
+    carrier_run.work()
+    history = OrderLog("OrderLog", carrier_run.world.aws.dynamodb.client).history("ord_1")
     recorded = [event.type for event in history[len(CONFIRM) + 1 :]]
     found = [] if recorded == ["ShipmentDispatched", "ShipmentLost"] else [f"recorded {recorded}"]
-    return [*found, *(f"still waiting: {body}" for body in door.waiting), *(f"never taken: {body!r}" for body in door.refused)]
+    return [
+        *found,
+        *(f"still waiting: {body}" for body in carrier_run.waiting),
+        *(f"never taken: {body!r}" for body in carrier_run.refused),
+    ]
 
 
 def recorded(stage: Stage, order: str) -> list[Call]:
     """Return the calls of a run in which nothing goes wrong, after making sure that nothing did."""
-    door = opened(stage, Disturbance())
-    door.tell(told(order, door))
-    door.work()
-    calls = list(door.world.disturbance.calls)
-    assert wrong(door) == []
+    carrier_run = opened(stage, Disturbance())
+    carrier_run.tell(webhook_events(order, carrier_run))
+    carrier_run.work()
+    calls = list(carrier_run.world.disturbance.calls)
+    assert wrong(carrier_run) == []
     return calls
 
 
 @every_order
 def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, order: str) -> None:
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        door = opened(stage, disturbance, attempts)
-        door.tell(told(order, door))
-        door.work()
-        return [f"not taken: {body!r}" for body in door.refused] + wrong(door)
+        carrier_run = opened(stage, disturbance, attempts)
+        carrier_run.tell(webhook_events(order, carrier_run))
+        carrier_run.work()
+        return [f"not taken: {body!r}" for body in carrier_run.refused] + wrong(carrier_run)
 
     Sweep(PATH, tally).once(enumerate(recorded(stage, order)), run)
 
@@ -115,12 +119,12 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, order: str) -> Non
 @every_order
 @pytest.mark.parametrize("beside", ["", "SendMessage", "ShippingRecord"])
 def test_a_kind_of_call_goes_wrong_for_long(stage: Stage, tally: Tally, order: str, beside: str) -> None:
-    """The log at the door, and with it the queue behind the door, or what works the queue off: nothing that was answered 202 is lost."""
+    """The log fails at the webhook, alone or with the queue or its consumer: no accepted event is lost."""
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        door = opened(stage, disturbance, attempts)
-        door.tell(told(order, door))
-        door.work()
-        return wrong(door)
+        carrier_run = opened(stage, disturbance, attempts)
+        carrier_run.tell(webhook_events(order, carrier_run))
+        carrier_run.work()
+        return wrong(carrier_run)
 
     Sweep(PATH, tally).lasting(recorded(stage, order), run, beside)

@@ -34,7 +34,7 @@ def cold(stage: Stage, path: Path, disturbance: Disturbance) -> World:
 
 @pytest.mark.parametrize("path", READ, ids=lambda path: path.name.replace(" ", "-"))
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
-def test_an_order_ends_as_with_the_defaults_whatever_becomes_of_appconfig(stage: Stage, tally: Tally, path: Path, *, lasting: bool) -> None:
+def test_order_uses_default_flags_while_appconfig_fails(stage: Stage, tally: Tally, path: Path, *, lasting: bool) -> None:
     calls = ("StartConfigurationSession", "GetLatestConfiguration")
     failures: dict[str, list[str]] = {}
     for operation in calls:
@@ -45,7 +45,7 @@ def test_an_order_ends_as_with_the_defaults_whatever_becomes_of_appconfig(stage:
             begin(world, path)
             finish(world, path)
             tally(path.name, f"AppConfig, {'lasting ' * lasting}{kind.name}")
-            # A process that dies at every call screens nothing; the order is given up, and whole.
+            # A process that dies at every call screens no order; the order fails consistently.
             ends = {path.ends, "rejected"} if lasting and "crash" in kind.name else {path.ends}
             if found := wrong(world, path, ends=ends) + ([] if disturbance.hits else ["the fault was never met"]):
                 failures[f"{operation}, {kind.name}"] = found
@@ -65,8 +65,8 @@ def _calls_of(operation: str, times: int) -> Match:
 
 
 @pytest.mark.parametrize(("number", "decided"), [(1, "held"), (2, "held"), (3, "held"), (4, "confirmed")])
-def test_flags_that_change_between_two_attempts_never_decide_an_order_twice(stage: Stage, tally: Tally, number: int, decided: str) -> None:
-    """The step's process dies after one of its calls to DynamoDB, and from then on every order is to be held: what is recorded stays."""
+def test_flags_changed_between_attempts_do_not_change_a_decision(stage: Stage, tally: Tally, number: int, decided: str) -> None:
+    """The process dies after a DynamoDB call, then flags hold every order: the recorded decision remains."""
     made: list[int] = []
 
     def change(at: int, call: Call) -> bool:

@@ -1,4 +1,4 @@
-"""Posting goes wrong at every call in every way, in any order of events and with each delivered twice: the books add up."""
+"""Posting under every fault, in any event order and with duplicates keeps the ledger balanced."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.orders import STATES, history
 
 BATCH = 3
 RECEIVES = 5
-LIVES = ("rest cancelled", "return refunded", "dispute won")
+HISTORIES = ("rest cancelled", "return refunded", "dispute won")
 ORDERS: dict[str, Callable[[list[Event]], list[Event]]] = {
     "in order": list,
     "backwards": lambda happened: happened[::-1],
@@ -33,13 +33,13 @@ ORDERS: dict[str, Callable[[list[Event]], list[Event]]] = {
     "all again later": lambda happened: [*happened, *happened],
 }
 
-every_life = pytest.mark.parametrize("life", LIVES)
+every_life = pytest.mark.parametrize("life", HISTORIES)
 every_order = pytest.mark.parametrize("order", ORDERS)
 
 
 @dataclass
 class Queue:
-    """The ledger's queue and its function: a batch whose worker dies comes again as a whole, what failed comes again alone."""
+    """The ledger's queue and function: a batch is redelivered whole after a crash, failed messages alone."""
 
     happened: list[Event]
     disturbance: Disturbance
@@ -56,13 +56,13 @@ class Queue:
         self.waiting = [_message(number, one) for number, one in enumerate(self.happened)]
 
     def work(self, rounds: int = RECEIVES) -> None:
-        """Deliver what is waiting until nothing is, or everything came `rounds` times."""
+        """Deliver the queue until it is empty, at most `rounds` times."""
         for _ in range(rounds):
             batches = [self.waiting[begin : begin + BATCH] for begin in range(0, len(self.waiting), BATCH)]
             self.waiting = [message for batch in batches for message in self.deliver(batch)]
 
     def deliver(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Deliver a batch once, and return what of it comes again."""
+        """Deliver a batch once, and return the messages to retry."""
         try:
             answer: Any = handler({"Records": batch}, cast("Any", CONTEXT))
         except Crash:
@@ -86,7 +86,7 @@ class Queue:
         ]
         differing = [entry.event_id for entry in entries if entry != wanted.get(entry.event_id)]
         found += [f"{event_id} was not posted as the rules have it" for event_id in differing]
-        return [*found, *([f"{len(entries)} entries are on sheets, not {len(wanted)}"] if len(entries) != len(wanted) else [])]
+        return [*found, *([f"{len(entries)} entries are in period shards, not {len(wanted)}"] if len(entries) != len(wanted) else [])]
 
 
 NOW = datetime.now(UTC)
@@ -134,7 +134,7 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, life: str, order: 
 
 @every_life
 @every_order
-def test_posting_goes_wrong_until_the_queue_gives_up_and_is_redriven(stage: Stage, tally: Tally, life: str, order: str) -> None:
+def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: Tally, life: str, order: str) -> None:
     happened = moving(life, order)
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:

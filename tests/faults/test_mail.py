@@ -1,4 +1,4 @@
-"""Mails: every call goes wrong in every way, the queue brings the message again, and each event is one mail."""
+"""Emails under every fault of every call, with redelivery: each event sends one email."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from tests.support import runtime
 SAMPLES = Path(__file__).resolve().parents[2] / "events" / "notifications" / "send_emails"
 BATCHES = ("confirmed", "delivered-twice")
 ATTEMPTS = 5
-# When nobody can know that SES took the mail: it is sent again then. There is no other such moment.
+# Faults after which SES may have accepted the email unknown to us: only then is it sent again.
 UNKNOWN = {("SendEmail", CRASH_AFTER), ("SendEmail", LOST), ("SendEmail", BROKEN_AFTER), ("UpdateItem", CRASH_BEFORE)}
 
 
 class Shop:
-    """The mail function with its table, SES and a batch of messages, in one process after the other."""
+    """The email function with its table, SES and a batch of messages, in successive processes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, batch: str, disturbance: Disturbance, attempts: int = 1) -> None:
         self._records: list[dict[str, Any]] = json.loads((SAMPLES / f"{batch}.json").read_text())["Records"]
@@ -58,7 +58,7 @@ class Shop:
             service.before, service.after = before, after
 
     def start_process(self) -> None:
-        """Forget what the process had in memory."""
+        """Replace the process: clear its memory."""
         self._patch(send_emails, "ONCE", OncePerEvent[str]("mail", "mail", self.table.client, effect_seconds=send_emails.SES_SECONDS))
 
     def expire_claims(self) -> None:
@@ -74,7 +74,7 @@ class Shop:
         self.table.before, self.table.after = hooks
 
     def deliver_once(self, messages: list[dict[str, Any]] | None = None) -> list[str]:
-        """Deliver messages, or all of them, and return the ids of those that come back."""
+        """Deliver the given messages, or all, and return the ids of those to retry."""
         answer = send_emails.handler({"Records": messages or self._records}, runtime.context("mail", milliseconds_left=30_000))
         return [str(failed["itemIdentifier"]) for failed in answer["batchItemFailures"]]
 
@@ -91,13 +91,13 @@ class Shop:
                 if not left:
                     return
             self.expire_claims()
-        raise AssertionError(f"mail still fails for {left}")
+        raise AssertionError(f"emails still fail for {left}")
 
     def wrong(self, *, unknown: bool) -> list[str]:
         """Return what is wrong with the mails that were sent."""
         if any(one != self.ses.sent[0] for one in self.ses.sent):
-            return ["two different mails"]
-        return [] if len(self.ses.sent) == 1 + unknown else [f"{len(self.ses.sent)} mails"]
+            return ["two different emails"]
+        return [] if len(self.ses.sent) == 1 + unknown else [f"{len(self.ses.sent)} emails"]
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def calls_of_a_run(monkeypatch: pytest.MonkeyPatch, batch: str) -> list[Call]:
 
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("next_process", [False, True])
-def test_one_failing_call_leads_to_one_mail(
+def test_one_failing_call_sends_one_email(
     stage: Stage, tally: Tally, monkeypatch: pytest.MonkeyPatch, batch: str, *, next_process: bool
 ) -> None:
     """The messages come once more at the end, though they were deleted, to the same process or to a new one."""
@@ -130,7 +130,7 @@ def test_one_failing_call_leads_to_one_mail(
         (met,) = [call for number, call in enumerate(disturbance.calls) if disturbance.match(number, call)]
         return shop.wrong(unknown=(met.operation, disturbance.kind) in UNKNOWN)
 
-    Sweep(f"mail, {batch}", tally).once(enumerate(calls_of_a_run(monkeypatch, batch)), run)
+    Sweep(f"email, {batch}", tally).once(enumerate(calls_of_a_run(monkeypatch, batch)), run)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -141,4 +141,4 @@ def test_a_delivery_at_any_moment_sends_nothing_more(stage: Stage, tally: Tally,
         shop.deliver()
         return shop.wrong(unknown=False)
 
-    Sweep(f"mail, {batch}", tally).between(enumerate(calls_of_a_run(monkeypatch, batch)), "messages twice", run)
+    Sweep(f"email, {batch}", tally).between(enumerate(calls_of_a_run(monkeypatch, batch)), "messages twice", run)

@@ -1,4 +1,4 @@
-"""An event that the stream never brought is published by the comparison of log and bus, whatever goes wrong with that."""
+"""Reconciliation publishes events that the stream lost, under every fault."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def missing(world: World) -> list[str]:
 
 
 def lose(stage: Stage, path: Path, nth: int, disturbance: Disturbance | None = None) -> tuple[World, bool]:
-    """Run a path of which the n-th event is lost, compare, and tell whether there was such an event."""
+    """Run a path without its n-th event, reconcile, and return whether that event exists."""
     world = stage.world(path, disturbance)
     lost = losing(world, nth)
     begin(world, path)
@@ -69,7 +69,7 @@ def lose(stage: Stage, path: Path, nth: int, disturbance: Disturbance | None = N
     return world, bool(lost)
 
 
-def test_whatever_event_is_lost_the_order_ends_as_it_would_have(stage: Stage) -> None:
+def test_order_ends_the_same_without_any_one_stream_event(stage: Stage) -> None:
     failures: dict[str, list[str]] = {}
     number, more = 0, True
     while more:
@@ -83,7 +83,7 @@ def test_whatever_event_is_lost_the_order_ends_as_it_would_have(stage: Stage) ->
     assert number > 4
 
 
-def test_whatever_goes_wrong_with_comparing_and_noting_the_next_run_makes_up_for_it(stage: Stage) -> None:
+def test_next_reconciliation_completes_a_failed_one(stage: Stage) -> None:
     calls, _ = lose(stage, CONFIRMED, 1)
     failures: dict[str, list[str]] = {}
     for number, call in enumerate(calls.disturbance.calls):

@@ -1,4 +1,4 @@
-"""Two runs at once: each stops at any of its calls while the other goes on, and everything adds up in the end."""
+"""Two concurrent runs, each paused at any call while the other continues, end consistently."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LAST_ITEM = ({"sku": "LAST-ITEM-CLOCK", "quantity": 1},)
 
 @dataclass
 class Runner:
-    """A thread of its own that stops before its n-th call and waits until it is told to go on."""
+    """A thread that pauses before its n-th call until it is resumed."""
 
     stops_at: int
     work: Callable[[], object]
     made: int = 0
     raised: list[BaseException] = field(default_factory=list[BaseException])
-    told: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    stood: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    resumed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    paused: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,14 +45,14 @@ class Runner:
         if self.thread.ident is None:
             self.thread.start()
         else:
-            self.told.release()
-        assert self.stood.acquire(timeout=PATIENCE), "the other run does not go on"
+            self.resumed.release()
+        assert self.paused.acquire(timeout=PATIENCE), "the other run does not continue"
 
     def called(self) -> None:
         """Note a call; stop here if it is the one."""
         if self.made == self.stops_at:
-            self.stood.release()
-            assert self.told.acquire(timeout=PATIENCE)
+            self.paused.release()
+            assert self.resumed.acquire(timeout=PATIENCE)
         self.made += 1
 
     def _run(self) -> None:
@@ -61,7 +61,7 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - reported by the test's own thread
             self.raised.append(error)
         self.stops_at = -1
-        self.stood.release()
+        self.paused.release()
 
 
 class Disturbed(Protocol):
@@ -130,7 +130,7 @@ def length(stage: Stage, path: Path) -> int:
     [("confirmed", None), ("confirmed", "OrdersConfirm"), ("lost answer of the provider", "PaymentsAuthorize"), ("declined", None)],
 )
 def test_two_sagas_of_one_order_take_turns(stage: Stage, tally: Tally, name: str, broken: str | None) -> None:
-    """The second one may give up and unwind while the first one still goes forward."""
+    """The second saga may fail and compensate while the first one continues."""
     failures: dict[str, list[str]] = {}
     (path,) = (path for path in PATHS if path.name == name)
     calls = length(stage, path)
@@ -148,7 +148,7 @@ def test_two_sagas_of_one_order_take_turns(stage: Stage, tally: Tally, name: str
 @pytest.mark.parametrize("name", ["confirmed", "lost answer of the provider", "declined"])
 @pytest.mark.parametrize("saga_first", [True, False])
 def test_a_cancellation_and_a_saga_take_turns(stage: Stage, tally: Tally, name: str, saga_first: bool) -> None:
-    """The log takes either the cancellation or the end of the saga first, and what comes second finds that so."""
+    """Either the cancellation or the saga's last event is appended first, and the other one reloads the order."""
     failures: dict[str, list[str]] = {}
     (path,) = (path for path in PATHS if path.name == name)
     ends = {"cancelled", *({"rejected"} if path.ends == "rejected" else ())}

@@ -1,4 +1,4 @@
-"""A replay goes wrong at every call in every way: what takes it comes to the same, on what is there or anew, and nobody else is woken.
+"""A replay under every fault of every call: projections end the same, onto existing rows or none, and no other consumer runs.
 
 So does what streams bring as it happens, to the same functions.
 """
@@ -51,15 +51,15 @@ TAKERS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "AnalyticsCountRule": ("AnalyticsCount", count_events.handler),
 }
 KEPT = ("OrderView", "LedgerEntries", "LoyaltyPoints", "AnalyticsSums")
-# When an entry was posted is no part of what it says.
-OF_THE_POSTING = ("posted_at", "sheet")
+# Fields that depend on the time of posting.
+POSTING_FIELDS = ("posted_at", "sheet")
 SOURCE = template.source()
 RULES = {name: one["Properties"]["EventPattern"] for name, one in SOURCE["Resources"].items() if one["Type"] == "AWS::Events::Rule"}
 STREAM_ONLY = set(SOURCE["Parameters"]["StreamOnlyEvents"]["Default"].split(","))
 
 type Tables = dict[str, list[Item]]
 type Events = list[dict[str, Any]]
-# Of a rule's consumer: from a stream, or else from its queue.
+# Each rule's consumer: fed by a stream, or by its queue.
 type Batch = tuple[str, bool, Events]
 
 
@@ -76,12 +76,12 @@ class Replay:
     attempts: int = 1
     streamed: bool = False
     aws: Aws = field(init=False)
-    woken: list[str] = field(default_factory=list[str])
+    triggered: list[str] = field(default_factory=list[str])
     waiting: list[Batch] = field(default_factory=list[Batch])
     _current: str = ""
 
     def __post_init__(self) -> None:
-        """Have every call go through the disturbance, and every event to the rules that take it."""
+        """Inject faults into every call, and route every event to its rules."""
         database = FakeDynamoDB(*TABLES, attempts=self.attempts)
         for table, items in self.tables.items():
             database.seed(table, *items)
@@ -96,7 +96,7 @@ class Replay:
                 streamed = self.streamed and "replay-name" in pattern
                 self.waiting += [(name, streamed, taken[begin : begin + BATCH]) for begin in range(0, len(taken), BATCH)]
             elif not self.streamed:
-                self.woken += [f"{name} takes {one['detail-type']}" for one in taken]
+                self.triggered += [f"{name} takes {one['detail-type']}" for one in taken]
 
     def _hooks(self, service: str) -> tuple[Any, Any]:
         def call(operation: str, given: Any) -> Call:
@@ -108,34 +108,37 @@ class Replay:
         )
 
     def work(self) -> None:
-        """Deliver every batch until it is taken, or came often enough, and let the schedule sum up once."""
+        """Deliver every batch until it succeeds or reaches the retry limit, and aggregate once."""
         for _ in range(ATTEMPTS):
             self.waiting = [left for batch in self.waiting for left in self._left(*batch) if left[2]]
         self._current = "AnalyticsAggregate"
         try:
             aggregate.handler({}, CONTEXT)
-        except (Crash, Exception):  # noqa: BLE001 - whatever it was, it is made up for a minute later
+        except (Crash, Exception):  # noqa: BLE001 - any failure is retried by the next run
             aggregate.handler({}, CONTEXT)
 
     def _left(self, rule: str, streamed: bool, batch: Events) -> list[Batch]:
-        """Deliver a batch once, and return what of it comes again: as a whole, or what failed alone, which is on the queue then."""
+        """Deliver a batch once, and return the messages to retry: all of them, or the failed ones, which are on the queue then."""
         self._current, handler = TAKERS[rule]
         documents = [one["detail"] if streamed else one for one in batch]
         try:
             answer = handler({"Records": [(_record if streamed else _message)(*one) for one in enumerate(documents)]}, CONTEXT)
-        except (Crash, Exception):  # noqa: BLE001 - the whole batch comes again
+        except (Crash, Exception):  # noqa: BLE001 - the whole batch is redelivered
             parked = self._parked(rule)
             return [*parked, (rule, streamed, batch)]
         return [*self._parked(rule), (rule, False, [batch[int(item["itemIdentifier"])] for item in answer["batchItemFailures"]])]
 
     def _parked(self, rule: str) -> list[Batch]:
-        """Return what a consumer sent to its queue, since a stream brings nothing alone."""
+        """Return the messages that a consumer sent to its queue: a stream redelivers whole batches only."""
         return [(rule, False, [left]) for left in self.aws.sqs.sent.pop(ENVIRONMENT["RETRY_QUEUE_URL"], [])]
 
     def wrong(self, wanted: dict[str, Any]) -> list[str]:
-        """Return how what is kept differs from what is wanted, and who else was told anything."""
+        """Return the differences to the wanted rows, and all other effects."""
         self.disturbance = Disturbance()
-        found = [*self.woken, *(f"{rule} is left with {[one['detail']['event_id'] for one in batch]}" for rule, _, batch in self.waiting)]
+        found = [
+            *self.triggered,
+            *(f"{rule} is left with {[one['detail']['event_id'] for one in batch]}" for rule, _, batch in self.waiting),
+        ]
         there = state(self.aws)
         found += [f"{what}: {there[what]}, not {wanted[what]}" for what in wanted if there[what] != wanted[what]]
         posted = [one for one in self.tables.get("LedgerEntries", []) if one not in self.aws.dynamodb.items("LedgerEntries")]
@@ -143,7 +146,7 @@ class Replay:
         others = {table.name for table in TABLES} - set(KEPT)
         found += [f"{table} was changed" for table in others if self.aws.dynamodb.items(table) != self.tables.get(table, [])]
         outside = {"bus": self.aws.events.entries, "topics": self.aws.sns.published, "queues": self.aws.sqs.sent, "s3": self.aws.s3.objects}
-        return found + [f"{name}: {told}" for name, told in {**outside, "sagas": self.aws.stepfunctions.started}.items() if told]
+        return found + [f"{name}: {sent}" for name, sent in {**outside, "sagas": self.aws.stepfunctions.started}.items() if sent]
 
 
 def _message(number: int, event: dict[str, Any]) -> dict[str, Any]:
@@ -156,12 +159,12 @@ def _record(_: int, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def state(aws: Aws) -> dict[str, Any]:
-    """Return all that is kept of what was replayed, by what it says."""
+    """Return the projections' rows without fields that depend on the time of processing."""
     store = Analytics("AnalyticsSums", aws.dynamodb.client)
     found: dict[str, Any] = {
         "list": aws.dynamodb.items("OrderView"),
         "points": aws.dynamodb.items("LoyaltyPoints"),
-        "books": [{name: of for name, of in one.items() if name not in OF_THE_POSTING} for one in aws.dynamodb.items("LedgerEntries")],
+        "ledger": [{name: of for name, of in one.items() if name not in POSTING_FIELDS} for one in aws.dynamodb.items("LedgerEntries")],
     }
     sums: dict[str, Any] = {}
     for item in aws.dynamodb.items("AnalyticsSums"):
@@ -169,16 +172,16 @@ def state(aws: Aws) -> dict[str, Any]:
         if period == "board":
             sums[name] = store.leaderboard(*name.split("/"))
         elif period == "new":
-            sums["not summed up"] = name
+            sums["not aggregated"] = name
         elif period.startswith("products/"):
             sums[period] = [one.units for one in store.ranges(period.removeprefix("products/"))]
         elif period != "batch" and len(period) != MINUTE:
             sums[name] = store.sum(name).counters
-    return {**found, "what is sold": sums}
+    return {**found, "sales": sums}
 
 
 def tables_of(aws: Aws, *without: str) -> Tables:
-    """Return what is in all tables."""
+    """Return the items of all tables."""
     return {table.name: aws.dynamodb.items(table.name) for table in TABLES if table.name not in without}
 
 
@@ -190,7 +193,7 @@ def on_the_bus(aws: Aws) -> Events:
 
 @dataclass(frozen=True)
 class Lived:
-    """What came of a few orders: what was archived, all tables, and what is kept of it."""
+    """A few orders' archived events, the tables and the projections."""
 
     archived: Events
     tables: Tables
@@ -198,7 +201,7 @@ class Lived:
 
     @property
     def dropped(self) -> Tables:
-        """The tables without all that is kept of the events."""
+        """The tables without the projections."""
         return {table: items for table, items in self.tables.items() if table not in KEPT}
 
 
@@ -221,20 +224,20 @@ def lived() -> Lived:
     return Lived(archived, tables_of(happened.aws), state(happened.aws))
 
 
-def test_there_is_something_to_replay_to_everything_that_takes_it(stage: Stage) -> None:
+def test_every_replayed_consumer_has_events(stage: Stage) -> None:
     assert all(lived().kept.values())
     assert {name for name, pattern in RULES.items() if pattern.get("replay-name") != [{"exists": False}]} == set(TAKERS)
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is in the tables before, and whether a stream brings the events or a replay does."""
+    """The tables before, and whether a stream or a replay delivers the events."""
 
     before: Callable[[Lived], Tables]
     streamed: bool = False
 
     def run(self, archived: Events, disturbance: Disturbance, attempts: int = 1) -> Replay:
-        """Return all in place, and nothing worked off yet."""
+        """Return the replay before its first delivery."""
         return Replay(archived, self.before(lived()), disturbance, attempts, self.streamed)
 
     def calls(self, archived: Events) -> list[tuple[int, Call]]:
@@ -247,15 +250,15 @@ class Case:
 
 
 CASES = {
-    "replayed onto what is there": Case(lambda lived: lived.tables),
-    "replayed onto nothing": Case(lambda lived: lived.dropped),
+    "replayed onto existing rows": Case(lambda lived: lived.tables),
+    "replayed onto empty tables": Case(lambda lived: lived.dropped),
     "streamed": Case(lambda lived: lived.dropped, streamed=True),
 }
 every_case = pytest.mark.parametrize("path", CASES)
 
 
 @every_case
-def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: str) -> None:
+def test_single_fault_of_one_call(stage: Stage, tally: Tally, path: str) -> None:
     case, archived = CASES[path], lived().archived[::-1]
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
@@ -268,7 +271,7 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: str) -> None
 
 @every_case
 @pytest.mark.parametrize("beside", ["", "SendMessage"])
-def test_a_kind_of_call_goes_wrong_until_all_is_given_up_and_redriven(stage: Stage, tally: Tally, path: str, beside: str) -> None:
+def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: Tally, path: str, beside: str) -> None:
     case, archived = CASES[path], lived().archived
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
@@ -282,8 +285,8 @@ def test_a_kind_of_call_goes_wrong_until_all_is_given_up_and_redriven(stage: Sta
 
 
 @every_case
-def test_all_of_it_comes_again_at_any_moment(stage: Stage, tally: Tally, path: str) -> None:
-    """In the other order, between any two calls."""
+def test_replay_is_repeated_at_any_call(stage: Stage, tally: Tally, path: str) -> None:
+    """In reverse order, between any two calls."""
     case, archived = CASES[path], lived().archived
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
@@ -302,9 +305,9 @@ def test_all_of_it_comes_again_at_any_moment(stage: Stage, tally: Tally, path: s
     Sweep(path, tally).between(case.calls(archived), "twice at once", run)
 
 
-@pytest.mark.parametrize("onto", ["what is there", "nothing"])
-def test_what_happens_meanwhile_is_kept(stage: Stage, tally: Tally, onto: str) -> None:
-    """An order goes on at any moment of a replay of what it was before; its latest events are brought as they happen."""
+@pytest.mark.parametrize("onto", ["existing rows", "empty tables"])
+def test_new_events_during_a_replay_are_kept(stage: Stage, tally: Tally, onto: str) -> None:
+    """New events of an order are delivered at any moment of the replay of its earlier ones."""
     later = [one for one in lived().archived if one["type"] in {"ShipmentLost", "PaymentRefunded"}]
     earlier = [one for one in lived().archived if one not in later]
     written = [item for item in lived().tables["OrderLog"] if item["type"]["S"] in {"ShipmentLost", "PaymentRefunded"}]
@@ -336,4 +339,4 @@ def test_what_happens_meanwhile_is_kept(stage: Stage, tally: Tally, onto: str) -
 
     undisturbed = brought(Disturbance())
     undisturbed.work()
-    Sweep(f"replayed onto {onto}", tally).between(enumerate(undisturbed.disturbance.calls), "an order goes on meanwhile", run)
+    Sweep(f"replayed onto {onto}", tally).between(enumerate(undisturbed.disturbance.calls), "new events meanwhile", run)

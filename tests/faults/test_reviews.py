@@ -1,4 +1,4 @@
-"""Decisions on held orders that meet: two people, the end of the time, a cancellation, and messages that come twice."""
+"""Concurrent decisions on held orders: two reviewers, the timeout, a cancellation, and duplicated messages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def calls_of(stage: Stage, act: str) -> int:
 
 
 @pytest.mark.parametrize(("one", "two"), [("approve", "reject"), ("approve", "expire"), ("reject", "expire"), ("approve", "cancel")])
-def test_of_two_that_meet_one_wins(stage: Stage, tally: Tally, one: str, two: str) -> None:
+def test_first_of_two_concurrent_decisions_wins(stage: Stage, tally: Tally, one: str, two: str) -> None:
     failures: dict[str, list[str]] = {}
     for first_stop in range(calls_of(stage, one)):
         for second_stop in range(calls_of(stage, two)):
@@ -66,17 +66,17 @@ def test_of_two_that_meet_one_wins(stage: Stage, tally: Tally, one: str, two: st
             )
             world.settle()
             finish(world, HELD)
-            tally(HELD.name, "two decisions take turns")
+            tally(HELD.name, "two interleaved decisions")
             found = wrong(world, HELD, ends={ENDS[one], ENDS[two]})
-            found += [str(answer) for _, answer in world.reviews.verdicts if answer["statusCode"] not in {200, 409}]
-            if {one, two} == {"approve", "reject"} and sorted(a["statusCode"] for _, a in world.reviews.verdicts) != [200, 409]:
-                found.append(f"answers: {world.reviews.verdicts}")
+            found += [str(answer) for _, answer in world.reviews.answers if answer["statusCode"] not in {200, 409}]
+            if {one, two} == {"approve", "reject"} and sorted(a["statusCode"] for _, a in world.reviews.answers) != [200, 409]:
+                found.append(f"answers: {world.reviews.answers}")
             if found:
                 failures[f"stops before {first_stop} and {second_stop}"] = found
     nothing_wrong(failures)
 
 
-def test_two_people_who_agree_get_the_same_answer(stage: Stage, tally: Tally) -> None:
+def test_two_agreeing_reviewers_get_the_same_answer(stage: Stage, tally: Tally) -> None:
     calls = calls_of(stage, "approve")
     for first_stop in range(calls):
         for second_stop in range(calls):
@@ -86,9 +86,9 @@ def test_two_people_who_agree_get_the_same_answer(stage: Stage, tally: Tally) ->
                 for who, stop in (("rex", first_stop), ("sue", second_stop))
             ]
             alternate(world, people[0], people[1])
-            tally(HELD.name, "two decisions take turns")
-            assert len({answer["body"] for _, answer in world.reviews.verdicts}) == 1
-            assert {answer["statusCode"] for _, answer in world.reviews.verdicts} == {200}
+            tally(HELD.name, "two interleaved decisions")
+            assert len({answer["body"] for _, answer in world.reviews.answers}) == 1
+            assert {answer["statusCode"] for _, answer in world.reviews.answers} == {200}
 
 
 def _started_again(world: World) -> None:
@@ -106,7 +106,7 @@ AGAIN = {"review started twice": _started_again, "review closed twice": _closed_
 
 @pytest.mark.parametrize("path", DECIDED, ids=lambda path: path.name.replace(" ", "-"))
 @pytest.mark.parametrize("what", AGAIN)
-def test_an_event_comes_again_at_any_moment(stage: Stage, tally: Tally, path: Path, what: str) -> None:
+def test_event_is_redelivered_at_any_call(stage: Stage, tally: Tally, path: Path, what: str) -> None:
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
     for number in range(len(calls) + 1):
@@ -133,7 +133,7 @@ def test_a_second_execution_ends_and_leaves_the_first_alone(stage: Stage) -> Non
     assert len(world.aws.sns.published[TOPIC]) == 1
 
 
-def test_an_execution_takes_the_place_of_one_that_failed(stage: Stage) -> None:
+def test_new_execution_replaces_a_failed_one(stage: Stage) -> None:
     world = stage.world(HELD)
     world.broken.add("ReviewsWait")
     begin(world, HELD)
@@ -146,15 +146,15 @@ def test_an_execution_takes_the_place_of_one_that_failed(stage: Stage) -> None:
     assert wrong(world, HELD, ends={"confirmed"}) == []
 
 
-def test_reviewers_are_told_reminded_and_then_the_time_is_over(stage: Stage) -> None:
+def test_reviewers_are_notified_reminded_and_then_it_times_out(stage: Stage) -> None:
     world = held(stage)
-    told = world.aws.sns.published[TOPIC]
-    assert len(told) == 1
-    assert order_of(world) in told[0]
+    notified = world.aws.sns.published[TOPIC]
+    assert len(notified) == 1
+    assert order_of(world) in notified[0]
 
     world.reviews.time_out()
-    assert len(told) == 2
-    assert "still" in told[1]
+    assert len(notified) == 2
+    assert "still" in notified[1]
 
     world.reviews.time_out()
     world.settle()
@@ -162,11 +162,11 @@ def test_reviewers_are_told_reminded_and_then_the_time_is_over(stage: Stage) -> 
     assert wrong(world, HELD, ends={"rejected"}) == []
 
 
-def test_a_wait_goes_on_though_nobody_could_be_told(stage: Stage) -> None:
+def test_review_continues_when_the_notification_fails(stage: Stage) -> None:
     world = stage.world(HELD, Disturbance(THROTTLED, match=lambda _number, call: call.operation == "Publish"))
 
     begin(world, HELD)
 
     assert world.failed == []
     assert len(world.reviews.waiting) == 1
-    assert [letter["step"] for letter in world.aws.sqs.sent[OPERATIONS]] == ["tell"]
+    assert [message["step"] for message in world.aws.sqs.sent[OPERATIONS]] == ["tell"]

@@ -1,4 +1,4 @@
-"""The samples of the saga's steps, one after the other on one log, as `make invoke` has them in containers."""
+"""The samples of the saga's steps in the order of `make invoke`, on one log."""
 
 import json
 from typing import Any

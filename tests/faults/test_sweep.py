@@ -1,4 +1,4 @@
-"""Every call of every path goes wrong in every way, once and lastingly, and every message comes twice.
+"""Every call of every path fails in every way, once and persistently, and every message is delivered twice.
 
 A run without faults records the calls first, so that a new call of any function is swept by itself.
 """
@@ -30,23 +30,23 @@ every_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name.r
 
 
 def recorded(stage: Stage, path: Path) -> list[Call]:
-    """Return the calls of a run in which nothing goes wrong, after making sure that nothing did."""
+    """Return the calls of a run without faults, after checking its result."""
     world = stage.world(path)
     begin(world, path)
-    calls, stage.lives_from = list(world.disturbance.calls), world.lives_from
+    calls, stage.post_fulfilment_from = list(world.disturbance.calls), world.post_fulfilment_from
     finish(world, path)
     assert wrong(world, path, ends={path.ends}) == []
     return calls
 
 
 def own(stage: Stage, path: Path) -> dict[int, Call]:
-    """Return such calls with their numbers, without the confirming that a path has in common with the first, which stands for all."""
+    """Return numbered calls, without the confirmation that all paths share: the first path covers it."""
     calls = recorded(stage, path)
-    return {number: call for number, call in enumerate(calls) if number >= stage.lives_from or not path.begins_as_every}
+    return {number: call for number, call in enumerate(calls) if number >= stage.post_fulfilment_from or not path.begins_as_every}
 
 
 def wrong(world: World, path: Path, ends: set[str] | None = None, orders: int = 1) -> list[str]:
-    """Return what is wrong with a finished run; with `ends`, the order has to be in one of these states."""
+    """Return the violations of a finished run; with `ends`, the order must be in one of these states."""
     found = [f"{violation.rule}: {violation.what}" for violation in violations(world)]
     if ends is not None and (set(states(world)) - ends or states(world).total() != orders):
         found.append(f"{path.name} ends {path.ends}, not {dict(states(world))}")
@@ -54,8 +54,8 @@ def wrong(world: World, path: Path, ends: set[str] | None = None, orders: int = 
 
 
 @every_path
-def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: Path) -> None:
-    """What goes wrong once changes nothing: the order ends as it would have without."""
+def test_single_fault_of_one_call(stage: Stage, tally: Tally, path: Path) -> None:
+    """A single fault changes nothing: the order ends the same."""
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         world = stage.world(path, disturbance, attempts)
@@ -67,14 +67,14 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, path: Path) -> Non
 
 
 @every_path
-def test_a_kind_of_call_goes_wrong_until_everything_has_given_up(stage: Stage, tally: Tally, path: Path) -> None:
-    """The order may be rejected then, but whole; what was left standing, the sweeper brings to its end.
+def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, path: Path) -> None:
+    """The order may then be rejected, consistently; recovery completes a stuck order.
 
     Where an order with a life is cancelled, the shorter path on which that happens stands for the saga's steps.
     """
     failures: dict[str, list[str]] = {}
     calls = [call for call in own(stage, path).values() if not path.life or call.function not in COMPENSATIONS]
-    since = stage.lives_from if path.begins_as_every else 0
+    since = stage.post_fulfilment_from if path.begins_as_every else 0
     for call in dict.fromkeys(calls):
         for kind in (kind for kind in LASTING if lasts(kind, call)):
             for queue_too in (False, True)[: 1 + (call.function in COMPENSATIONS)]:
@@ -86,7 +86,7 @@ def test_a_kind_of_call_goes_wrong_until_everything_has_given_up(stage: Stage, t
                 tally(path.name, f"lasting {kind.name}")
                 found = wrong(world, path, ends={path.ends, "rejected", "confirmed", *({"cancelled"} if path.left else ())})
                 if call.function not in ASKS and kind.before and not disturbance.hits:
-                    found.append("the fault was never met")
+                    found.append("the fault never occurred")
                 if found and not (call.function == "OrdersPlace" and states(world).total() == 0):
                     failures[f"{call}, {kind.name}{', and the operations queue' if queue_too else ''}"] = found
     nothing_wrong(failures)
@@ -97,7 +97,7 @@ def _same(call: Call, *, since: int, queue_too: bool) -> Callable[[int, Call], b
 
 
 @every_path
-def test_a_function_does_not_work_at_all_for_a_while(stage: Stage, tally: Tally, path: Path) -> None:
+def test_function_is_down_for_a_while(stage: Stage, tally: Tally, path: Path) -> None:
     failures: dict[str, list[str]] = {}
     called = {call.function for call in recorded(stage, path)}
     for function in (*FORWARD, *COMPENSATIONS, *CONSUMERS):
@@ -147,18 +147,18 @@ AGAIN: dict[str, Callable[[World, Path], None]] = {
 
 @every_path
 @pytest.mark.parametrize("what", AGAIN)
-def test_a_message_comes_again_at_any_moment(stage: Stage, tally: Tally, path: Path, what: str) -> None:
+def test_message_is_redelivered_at_any_call(stage: Stage, tally: Tally, path: Path, what: str) -> None:
     """Between any two calls of the run, and after its end.
 
     The publisher and the API keep nothing between their calls, so for them one path stands for all. A path's life is for those
-    that an event wakes.
+    that events trigger.
     """
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
     first = next(number for number, call in enumerate(calls) if call.function != "OrdersPlace")
     begins = 0 if what == "request twice" else first
     if path.life:
-        begins = stage.lives_from if what == "events twice" else len(calls)
+        begins = stage.post_fulfilment_from if what == "events twice" else len(calls)
     elif what != "saga twice" and path is not PATHS[0]:
         begins = len(calls)
     for number in range(begins, len(calls) + 1):
@@ -175,23 +175,23 @@ def test_a_message_comes_again_at_any_moment(stage: Stage, tally: Tally, path: P
     nothing_wrong(failures)
 
 
-UNWOUND = [path for path in PATHS if path.name in {"confirmed", "lost answer of the provider", "declined", "let go by a person"}]
+COMPENSATED = [path for path in PATHS if path.name in {"confirmed", "lost answer of the provider", "declined", "approved by a reviewer"}]
 
 
-@pytest.mark.parametrize("path", UNWOUND, ids=lambda path: path.name.replace(" ", "-"))
+@pytest.mark.parametrize("path", COMPENSATED, ids=lambda path: path.name.replace(" ", "-"))
 @pytest.mark.parametrize("function", FORWARD)
-def test_a_second_saga_gives_up_at_any_moment_of_the_first(stage: Stage, tally: Tally, path: Path, function: str) -> None:
-    """Confirming and unwinding meet at every point: one of them wins, and the order is whole."""
+def test_second_saga_fails_at_any_call_of_the_first(stage: Stage, tally: Tally, path: Path, function: str) -> None:
+    """Confirmation and compensation meet at every call: one of them wins, and the state is consistent."""
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
     first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
     for number in range(first, len(calls)):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
         world = stage.world(path, disturbance)
-        disturbance.act = _giving_up(world, function)
+        disturbance.act = _failing(world, function)
         begin(world, path)
         finish(world, path)
-        tally(path.name, "second saga gives up")
+        tally(path.name, "second saga fails")
         if found := wrong(world, path, ends={path.ends, "rejected"}):
             failures[f"{function} broken, before {number} {calls[number]}"] = found
     nothing_wrong(failures)
@@ -203,8 +203,8 @@ GOES_WRONG = {"nothing": None, **{kind.name: kind for kind in ONCE if kind is no
 
 @pytest.mark.parametrize("path", CANCELLED, ids=lambda path: path.name.replace(" ", "-"))
 @pytest.mark.parametrize("what", GOES_WRONG)
-def test_the_customer_cancels_at_any_moment(stage: Stage, tally: Tally, path: Path, what: str) -> None:
-    """Whatever the saga is doing, and whatever goes wrong with the request: it is accepted or refused, and that is so."""
+def test_customer_cancels_at_any_call(stage: Stage, tally: Tally, path: Path, what: str) -> None:
+    """At every call of the saga and under every fault, a cancellation is accepted or refused, and the log agrees."""
     failures: dict[str, list[str]] = {}
     kind, calls = GOES_WRONG[what], recorded(stage, path)
     first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
@@ -230,7 +230,7 @@ def _cancelling(world: World, kind: Kind | None) -> Callable[[], Any]:
     return act
 
 
-def _giving_up(world: World, function: str) -> Callable[[], Any]:
+def _failing(world: World, function: str) -> Callable[[], Any]:
     def act() -> None:
         with world.breaking(function):
             world.saga(world.placed())
@@ -239,8 +239,8 @@ def _giving_up(world: World, function: str) -> Callable[[], Any]:
 
 
 @every_path
-def test_the_reservation_expires_at_any_moment(stage: Stage, tally: Tally, path: Path) -> None:
-    """It is made again, or was no longer needed: the order ends as it would have, whatever was authorized meanwhile."""
+def test_reservation_expires_at_any_call(stage: Stage, tally: Tally, path: Path) -> None:
+    """The reservation is made again or not needed: the order ends the same, also after an authorization."""
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
     for number in range(len(calls) if path.life else 0, len(calls) + 1):
@@ -257,8 +257,8 @@ def test_the_reservation_expires_at_any_moment(stage: Stage, tally: Tally, path:
     nothing_wrong(failures)
 
 
-def test_somebody_else_buys_what_expired_at_any_moment(stage: Stage, tally: Tally) -> None:
-    """One of the two has the last item, and the other nothing, nor is anything held for it at the provider."""
+def test_expired_stock_is_sold_to_another_customer_at_any_call(stage: Stage, tally: Tally) -> None:
+    """One order gets the last item; the other has neither stock nor an authorization."""
     failures: dict[str, list[str]] = {}
     path = Path("the last item", "confirmed", lines=({"sku": "LAST-ITEM-CLOCK", "quantity": 1},))
     calls = recorded(stage, path)

@@ -1,4 +1,4 @@
-"""The pipeline in one process: the real functions on services in memory, driven as AWS drives them.
+"""The pipeline in one process: the real functions on in-memory services, triggered as AWS triggers them.
 
 A client posts until it has an answer; the stream brings a batch until the publisher takes it; the
 bus starts sagas; the workflow's own definition is run, and a function that dies is an error of its
@@ -62,7 +62,7 @@ CONSUMERS = {
     "ReviewsClose": ("reviews.handlers.close_review", {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}),
 }
 
-# What the stream brings instead of the bus; what they cannot work off comes again from their queue.
+# Consumers fed by the stream; they retry failed records from their queue.
 STREAMED = {"InventorySettle": ("inventory.handlers.sync_stock", {"ShipmentDispatched", "ReturnReceived"})}
 
 type Handler = Callable[[Any, Any], Any]
@@ -101,14 +101,14 @@ def real() -> Functions:
 
 
 class NeverAnswered(AssertionError):
-    """A client, or the stream, tried again and again without success."""
+    """A client or the stream reached its retry limit."""
 
 
 @dataclass
 class World:
     """One run. `broken` functions fail whenever they are invoked; `attempts` is botocore's.
 
-    `lives_from` is the number of the first call after what a path's order has in common with every other confirmed one.
+    `post_fulfilment_from` is the number of the first call after what a path's order has in common with every other confirmed one.
     """
 
     functions: Functions
@@ -122,7 +122,7 @@ class World:
     failed: list[str] = field(default_factory=list[str])
     dead_letters: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     reviews: Reviews = field(init=False)
-    lives_from: int = 0
+    post_fulfilment_from: int = 0
     _published: int = 0
     _seen: int = 0
     _streamed: int = 0
@@ -130,7 +130,7 @@ class World:
     _local: threading.local = field(default_factory=threading.local)
 
     def __post_init__(self) -> None:
-        """Stock the shelves."""
+        """Seed catalog and stock."""
         times = self.attempts
         bus, queues, workflows, topics = FakeBus(times), FakeQueues(times), FakeWorkflows(times), FakeTopics(times)
         self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), bus, queues, workflows, sns=topics, kinesis=FakeStreams(times))
@@ -153,7 +153,7 @@ class World:
         self.aws.lend()
 
     def hooks(self, service: str) -> tuple[Any, Any]:
-        """Return what is called before and after the calls of a service, so that they can go wrong."""
+        """Return the hooks before and after a service's calls, which inject faults."""
 
         def before(operation: str, parameters: Any) -> None:
             self.disturbance.before(Call(self.current, service, operation, target_of(parameters)), parameters)
@@ -173,11 +173,11 @@ class World:
         return getattr(self._local, "current", "")
 
     def around_provider(self, name: str, method: Callable[[], Any]) -> Any:
-        """Make a request to the payment provider as a call that can go wrong."""
+        """Make a request to the payment provider with fault injection."""
         return self._around(Call(self.current, PROVIDER, name), method)
 
     def around_carrier(self, name: str, method: Callable[[], Any]) -> Any:
-        """Make a request to the carrier as a call that can go wrong."""
+        """Make a request to the carrier with fault injection."""
         return self._around(Call(self.current, CARRIER, name), method)
 
     def _around(self, call: Call, method: Callable[[], Any]) -> Any:
@@ -208,7 +208,7 @@ class World:
             self._local.current = before
 
     def post(self, request: Any) -> Any:
-        """Send `POST /orders` as a client does, which repeats it until it has an answer that is no 5xx."""
+        """Send `POST /orders` as a client that retries 5xx answers."""
         answer = self._answer("OrdersPlace", request)
         self.answers.append(answer)
         return answer
@@ -219,7 +219,7 @@ class World:
         self.cancellations.append(answer)
         return answer
 
-    def send_back(self, request: Any) -> Any:
+    def create_return(self, request: Any) -> Any:
         """Send `POST /orders/{order_id}/returns` in the same way."""
         return self._answer("OrdersCreateReturn", request)
 
@@ -230,7 +230,7 @@ class World:
         self._answer("ShippingWebhook", request)
 
     def tell(self, body: bytes) -> None:
-        """Send the carrier's message, and bring what is left to the queue to what works it off."""
+        """Send the carrier's webhook, and deliver the queue to its consumer."""
         self.send(body)
         for left in self.aws.sqs.sent.pop(RECORD_QUEUE, []):
             self.bring("ShippingRecord", json.dumps(left))
@@ -246,14 +246,14 @@ class World:
         raise NeverAnswered(function)
 
     def publish(self) -> None:
-        """Bring what is new on the table's stream to the publisher, until it takes the batch."""
+        """Deliver new stream records to the publisher until the batch succeeds."""
         records = self.aws.dynamodb.changes["OrderLog"]
         batch, until = records[self._published :], len(records)
         self.deliver([record for record in batch if record["eventName"] == "INSERT"])
         self._published = until
 
     def deliver(self, batch: list[Any]) -> None:
-        """Bring a batch of the stream to the publisher, until it takes it."""
+        """Deliver a stream batch to the publisher until it succeeds."""
         for _ in range(ATTEMPTS * bool(batch)):
             try:
                 self.invoke("OrdersPublish", {"Records": batch})
@@ -264,13 +264,13 @@ class World:
             raise NeverAnswered("the stream's batch")
 
     def settle(self) -> None:
-        """Publish what was written, run the sagas that the bus starts and wake its consumers, until nothing is new."""
+        """Publish new events, run the started sagas and deliver to consumers, until there are no new events."""
         self.publish()
         while self._flow():
             self.publish()
 
     def _flow(self) -> bool:
-        """Let everything follow from the next event on the bus, and from the next one on the stream; tell whether there was any."""
+        """Process the next event of the bus and of the stream; return whether there was one."""
         found = False
         if self._streamed < len(self.aws.kinesis.records):
             record = self.aws.kinesis.records[self._streamed]
@@ -292,14 +292,14 @@ class World:
         return found
 
     def stream(self, name: str, record: Any) -> None:
-        """Bring a record of the stream to a consumer until it takes it; what it cannot work off comes again from its queue."""
+        """Deliver a record of the stream to a consumer until it succeeds; failed records are retried from its queue."""
         data = base64.b64encode(record["Data"]).decode()
         for _ in range(ATTEMPTS):
             with suppress(TaskFailed):
                 self.invoke(name, {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": data}}]})
                 break
         else:
-            # A redrive sends to the consumer's queue what Lambda's note is about.
+            # A redrive sends the records of Lambda's failure message to the consumer's queue.
             self.dead_letters.append((name, json.dumps({"detail": json.loads(record["Data"])})))
         parked = self.aws.sqs.sent.get(ENVIRONMENT["RETRY_QUEUE_URL"], [])
         while self._parked < len(parked):
@@ -307,16 +307,16 @@ class World:
             self.bring(name, json.dumps(parked[self._parked - 1]))
 
     def wake(self, name: str, detail: str) -> None:
-        """Bring an event to a consumer until it takes it, as its queue does; in the end to its dead letters."""
+        """Deliver an event to a consumer with its queue's retries, then to its dead-letter queue."""
         self.bring(name, json.dumps({"detail": json.loads(detail)}))
 
     def bring(self, name: str, body: str) -> None:
-        """Bring a message of any kind to a consumer in the same way."""
+        """Deliver any message to a consumer in the same way."""
         if not any(self.try_once(name, body, receive) for receive in range(1, ATTEMPTS + 1)):
             self.dead_letters.append((name, body))
 
     def try_once(self, name: str, body: str, receive: int = 1) -> bool:
-        """Bring a message to a consumer once; says whether it took it."""
+        """Deliver a message to a consumer once; return whether it succeeded."""
         attributes = {"ApproximateReceiveCount": str(receive)}
         message = {"messageId": "message-1", "receiptHandle": "r", "body": body, "attributes": attributes, "eventSource": "aws:sqs"}
         try:
@@ -325,21 +325,21 @@ class World:
             return False
 
     def redrive(self) -> None:
-        """Bring every dead letter to its consumer again."""
-        letters, self.dead_letters = self.dead_letters, []
-        for name, body in letters:
+        """Redrive every dead letter to its consumer."""
+        dead_letters, self.dead_letters = self.dead_letters, []
+        for name, body in dead_letters:
             self.bring(name, body)
         self.settle()
 
     def saga(self, detail: Any) -> None:
-        """Run the fulfilment workflow once; how it fails is kept."""
+        """Run the fulfilment workflow once, and record its failure."""
         try:
             WORKFLOW.run(detail, self.task)
         except ExecutionFailed as failed:
             self.failed.append(failed.error)
 
     def task(self, resource: str, parameters: Any, workflow: str = "Fulfilment") -> Any:
-        """Do a task of a workflow. Raises TaskFailed."""
+        """Run a task of a workflow. Raises TaskFailed."""
         if ":lambda:invoke" in resource:
             name = parameters["FunctionName"].removeprefix("${").removesuffix("}")
             return {"Payload": self.invoke(name, parameters["Payload"])}
@@ -357,12 +357,12 @@ class World:
             self._local.current = before
 
     def placed(self, order: int = 0) -> Any:
-        """Return the event with which the n-th order began, as it is in the log."""
+        """Return the first logged event of the n-th order."""
         first = [item for item in self.aws.dynamodb.items("OrderLog") if item["version"]["N"] == "1"]
         return json.loads(first[order]["event"]["S"])
 
     def sweep(self) -> int:
-        """Run the sweeper until no order is open, or it does not help; return how many sagas it ran."""
+        """Run recovery until no order is active or it has no effect; return the number of sagas."""
         run = 0
         for _ in range(ATTEMPTS):
             if not any(item.get("open_shard", {}).get("S") in OPEN for item in self.aws.dynamodb.items("OrderLog")):
@@ -376,7 +376,7 @@ class World:
         return run
 
     def expire(self) -> None:
-        """Let the schedule look for old reservations until it has looked, or it does not help."""
+        """Run the expiry schedule until it succeeds or has no effect."""
         for _ in range(ATTEMPTS):
             with suppress(TaskFailed):
                 self.invoke("InventoryExpire", {})
@@ -384,7 +384,7 @@ class World:
 
     @contextmanager
     def breaking(self, name: str) -> Iterator[None]:
-        """Have a function fail meanwhile, for what this thread does."""
+        """Fail a function within the context, for this thread."""
         self._local.broken = {name}
         try:
             yield
