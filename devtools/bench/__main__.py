@@ -33,21 +33,21 @@ type Rows = list[tuple[str, ...]]
 
 
 class Report:
-    """What was measured: printed at once, and kept for the document."""
+    """The measurements: printed at once and collected for the document."""
 
     def __init__(self) -> None:
-        """Start with nothing measured."""
+        """Start without measurements."""
         self.sections: list[str] = []
         self.missed: list[str] = []
 
     def table(self, title: str, note: str, columns: tuple[str, ...], rows: Rows) -> None:
-        """Print a table, and keep it."""
-        shown = Table(title=title, title_justify="left", title_style="bold")
+        """Print a table and collect it."""
+        printed = Table(title=title, title_justify="left", title_style="bold")
         for number, column in enumerate(columns):
-            shown.add_column(column, justify="left" if number == 0 else "right")
+            printed.add_column(column, justify="left" if number == 0 else "right")
         for row in rows:
-            shown.add_row(*row)
-        ui.console.print(shown)
+            printed.add_row(*row)
+        ui.console.print(printed)
         self.sections.append(f"## {title}\n\n{note}\n\n{page.table(columns, rows)}")
 
     def target(self, what: str, *, reached: bool) -> str:
@@ -93,9 +93,9 @@ def _imports(report: Report, artifacts: Mapping[str, build.Artifact]) -> None:
     ratio = seconds["control"] / seconds["order API"]
     reached = report.target(f"import {ratio:.1f}x faster than the control, {IMPORT_TARGET:.0f}x wanted", reached=ratio >= IMPORT_TARGET)
     note = (
-        "Processor time of importing the handler in a new process, median of interleaved runs. The control does what the order API "
-        "does with Powertools' parser, event handler, idempotency and Tracer and with boto3, and is what `sam build` ships. "
-        f"The order API is {ratio:.1f}x faster than the control (at least {IMPORT_TARGET:.0f}x wanted: {reached})."
+        "CPU time to import the handler in a new process, median of interleaved runs. The control implements the order API with "
+        "Powertools' parser, event handler, idempotency and Tracer and with boto3, as `sam build` ships it. "
+        f"The order API imports {ratio:.1f}x faster (target: at least {IMPORT_TARGET:.0f}x, {reached})."
     )
     rows = [(name, _ms(value), f"{value / seconds['order API']:.2f}") for name, value in seconds.items()]
     report.table("Cold import", note, ("handler", "ms", "of the order API's"), rows)
@@ -106,8 +106,8 @@ def _latency(report: Report, measured: Mapping[str, latency.Samples]) -> None:
     ratio = medians["POST /orders"]["order API"] / medians["POST /orders"]["bare"]
     reached = report.target(f"POST /orders {ratio:.2f}x a no-op, {POST_TARGET}x allowed", reached=ratio <= POST_TARGET)
     note = (
-        "On the emulator, asked in turn, no order under way meanwhile. The bare function answers 201 and does nothing; it is behind the "
-        f"same authorizer. POST /orders takes {ratio:.2f}x as long (at most {POST_TARGET}x wanted: {reached})."
+        "On the emulator, in alternating requests, without other orders. The bare function only answers 201, behind the same "
+        f"authorizer. POST /orders takes {ratio:.2f}x as long (target: at most {POST_TARGET}x, {reached})."
     )
     rows = [
         (name, _ms(median["bare"]), _ms(median["order API"]), f"{median['order API'] / median['bare']:.2f}")
@@ -122,19 +122,19 @@ def _folding(report: Report) -> None:
     what = f"{seconds[longest] * 1000:.1f} ms to fold an order of {longest:,} events, {FOLD_TARGET * 1000:.0f} ms allowed"
     reached = report.target(what, reached=seconds[longest] <= FOLD_TARGET)
     note = (
-        "Processor time of folding an order from its decoded events: each piece in a parcel of its own, captured, delivered, sent back, "
-        f"refunded and credited. At most {FOLD_TARGET * 1000:.0f} ms are allowed for {longest:,} events: {reached}."
+        "CPU time to fold an order from its decoded events, with every unit in its own parcel, captured, delivered, returned, refunded "
+        f"and credited. Target: at most {FOLD_TARGET * 1000:.0f} ms for {longest:,} events, {reached}."
     )
     rows = [(f"{number:,}", _ms(value), f"{value / number * 1e6:.1f}") for number, value in seconds.items()]
-    report.table("Folding a long order", note, ("events", "ms", "µs an event"), rows)
+    report.table("Folding a long order", note, ("events", "ms", "µs per event"), rows)
 
 
 def _throughput(report: Report, result: throughput.Result) -> None:
-    faults = {"lost": result.lost, "twice": result.twice, "stuck": result.stuck, "in another end state than they must": result.wrong}
-    clean = report.target(f"orders lost, twice, stuck or wrong: {faults}", reached=not any(faults.values()))
+    faults = {"lost": result.lost, "duplicated": result.twice, "stuck": result.stuck, "in an unexpected end state": result.wrong}
+    clean = report.target(f"orders lost, duplicated, stuck or wrong: {faults}", reached=not any(faults.values()))
     note = (
-        f"{result.orders} orders, {throughput.AT_ONCE} under way at any time, each by another customer, until the last one's end. "
-        f"None may be lost, twice or stuck, and each must end as it has to, with one mail: {clean}."
+        f"{result.orders} orders of different customers, {throughput.AT_ONCE} active at any time, until the last one has ended. "
+        f"Target: none lost, duplicated or stuck, each in the expected end state with one email, {clean}."
     )
     rows = [("orders per second", f"{result.per_second:.1f}"), *((state, str(count)) for state, count in sorted(result.ends.items()))]
     report.table("Throughput", note, ("", "orders"), [*rows, *((name, str(count)) for name, count in faults.items())])
@@ -144,57 +144,56 @@ def _cost(report: Report, counted: cost.Counted) -> None:
     _calls(report, counted)
     items = cost.bill(counted.usage[CONFIRMED], counted.orders)
     total = sum(item.dollars for item in items)
-    reached = report.target(f"${total:.2f} for a million orders, ${DOLLARS_TARGET:.0f} allowed", reached=total <= DOLLARS_TARGET)
-    note = (
-        f"Counted over {counted.orders} orders of two lines, {cost.AT_ONCE} at a time, each by a customer of its own so that the "
-        "authorizer's cache never helps, and with hardly anything to batch for the publisher; at list prices "
-        "([prices.toml](../devtools/prices.toml)). Lambda's and the workflow's time is the median of single orders on the emulator's "
-        "host. Of log lines those count that AWS would keep: none of Lambda's own for an invocation that did not fail, and the id of a "
-        "trace only on one of twenty, which is how many are kept. Traces count where they begin, at requests and sagas. "
-        "It is the API's, the saga's and the publisher's share, by function and event: what an event wakes beside the saga is below. "
-        f"From placed to confirmed a million orders cost ${total:.2f} (at most ${DOLLARS_TARGET:.0f} wanted: {reached})."
+    reached = report.target(
+        f"${total:.2f} per million orders from placed to confirmed, ${DOLLARS_TARGET:.0f} allowed", reached=total <= DOLLARS_TARGET
     )
-    report.table("Placed to confirmed", note, ("paid for", "an order", "$ a million orders"), _lines(items))
+    note = (
+        f"Counted over {counted.orders} orders of two lines, {cost.AT_ONCE} at a time, each by a different customer, so that the "
+        "authorizer's cache does not help and the publisher has little to batch; at list prices "
+        "([prices.toml](../devtools/prices.toml)). Durations of Lambda and workflow are medians of single orders on the emulator's host. "
+        "Log lines count as AWS would store them: none of Lambda's own for successful invocations, and a trace id on one line in twenty. "
+        "Traces count where they start, at requests and sagas. These are the shares of API, saga and publisher; other consumers follow "
+        f"below. From placed to confirmed a million orders cost ${total:.2f} (target: at most ${DOLLARS_TARGET:.0f}, {reached})."
+    )
+    report.table("Placed to confirmed", note, ("item", "per order", "$ per million orders"), _lines(items))
     _life(report, counted)
     notes = {
         parts.ARCHIVE: (
-            "What keeping every event of these orders costs beside their lives: delivered in records that count 5 KB each at least. "
-            "The objects themselves are few, and not in it."
+            "The additional cost of archiving every event of these orders; Firehose bills each record as at least 5 KB. Storage of the "
+            "objects is not included."
         ),
-        parts.ANALYTICS: "What counting them for analytics costs, beside their lives as well.",
-        parts.PAYMENT_SANDBOX: "The sandbox's own store, which is no part of the sums above: a real payment provider sends its own bill.",
-        parts.CARRIER_SANDBOX: "The same for the carrier.",
-        parts.MAIL: "The mails that the customer gets, when the order is confirmed and when it leaves. SES is nearly all of it.",
+        parts.ANALYTICS: "The additional cost of analytics.",
+        parts.PAYMENT_SANDBOX: "The sandbox's own table, not included above: a real payment provider sends its own bill.",
+        parts.CARRIER_SANDBOX: "The same for the carrier sandbox.",
+        parts.MAIL: "The emails at confirmation and dispatch. SES is nearly the whole cost.",
     }
     for part, note in notes.items():
         if part not in counted.usage:
             continue
         after = cost.bill(counted.usage.get(part, {}), counted.orders)
-        report.table(f"The {part}", note, ("paid for", "an order", "$ a million orders"), _lines(after))
+        report.table(f"The {part}", note, ("item", "per order", "$ per million orders"), _lines(after))
 
 
 def _life(report: Report, counted: cost.Counted) -> None:
     items = cost.bill(counted.whole(), counted.orders)
     total = sum(item.dollars for item in items)
     loaded = sum(item.dollars for item in cost.bill(counted.at_load(), counted.orders))
-    what = f"${total:.2f} for a million whole lives, ${LIFE_TARGET:.2f} allowed"
+    what = f"${total:.2f} per million orders from placed to delivered, ${LIFE_TARGET:.2f} allowed"
     reached = report.target(what, reached=total <= LIFE_TARGET)
     note = (
-        "The same orders to their end: invoiced, points awarded, asked of the carrier, left in one parcel, captured, entered in the "
-        "ledger, delivered, and current in the customer's list all the way. The carrier sends its two messages to the webhook's "
-        "function URL, which costs nothing but the function. Every message of a queue counts three requests to SQS, one to send, receive "
-        "and delete it, and consumers are invoked as often as they were here, hardly ever for two at once; where every batch from a queue "
-        "is full, as at load, the sum is "
-        f"${loaded:.2f}. Reading a stream costs nothing. What is there whether there are orders or not is not in it: the hours of a "
-        "stream's shards, polls of empty queues, what runs by the clock; nor are a customer's own looks at the order. "
-        f"From placed to delivered a million orders cost ${total:.2f} (at most ${LIFE_TARGET:.2f} wanted: {reached})."
+        "The same orders until delivery: invoice, points, shipment request, one parcel, capture, ledger, order view. The carrier's two "
+        "webhook events cost only the function. A queued message counts three SQS requests (send, receive, delete), and consumers are "
+        "invoked as often as they were here, mostly with one message; with full batches, as under load, the sum is "
+        f"${loaded:.2f}. Reading a stream costs nothing. Idle costs (stream shards, polls of empty queues, schedules) and customers' own "
+        f"reads are not included. From placed to delivered a million orders cost ${total:.2f} "
+        f"(target: at most ${LIFE_TARGET:.2f}, {reached})."
     )
-    report.table("Placed to delivered", note, ("paid for", "an order", "$ a million orders"), _lines(items))
+    report.table("Placed to delivered", note, ("item", "per order", "$ per million orders"), _lines(items))
     note = (
-        "Whose it is, in $ a million orders: of the first row what is above, of the others what the context's functions do, the events "
-        "that it says with their way onto the bus, and the messages that wake it."
+        "The same sum by context, in $ per million orders. The first row is the table above; a context's row has its functions, its "
+        "events including publishing, and the messages that trigger it."
     )
-    columns = ("context", *cost.GROUPS, "all")
+    columns = ("context", *cost.GROUPS, "total")
     sums = cost.by_part(counted)
     rows = [(part, *(f"{groups[group]:.2f}" for group in cost.GROUPS), f"{sum(groups.values()):.2f}") for part, groups in sums.items()]
     report.table("Placed to delivered, by context", note, columns, rows)
@@ -206,12 +205,12 @@ def _calls(report: Report, counted: cost.Counted) -> None:
     whole = {name: sum(calls[name] for part, calls in counted.calls.items() if part not in parts.APART) for name in names}
     rows = [(name, _each(first[name], counted), _each(whole[name], counted)) for name in names if whole[name]]
     rows += [
-        (f"{name} (mail)", "", _each(number, counted)) for name, number in sorted(counted.calls.get(parts.MAIL, Counter[str]()).items())
+        (f"{name} (email)", "", _each(number, counted)) for name, number in sorted(counted.calls.get(parts.MAIL, Counter[str]()).items())
     ]
     rows += [(f"Lambda {name}", "", _each(number, counted)) for name, number in sorted(counted.invocations.items())]
     note = (
-        "Recorded between the functions and AWS, and from the functions' logs. The publisher's calls all count for the whole life, "
-        "because one may carry events of several parts."
+        "Recorded between functions and AWS, and from the functions' logs. The publisher's calls count for the second column only, "
+        "because one call may publish events of several parts."
     )
     report.table("Calls and invocations of an order", note, ("call", "to confirmed", "to delivered"), rows)
 
@@ -223,7 +222,7 @@ def _each(number: float, counted: cost.Counted) -> str:
 def _lines(items: list[cost.Item]) -> Rows:
     return [
         *((item.what, f"{item.quantity:,.3f}".rstrip("0").rstrip("."), f"{item.dollars:.2f}") for item in items),
-        ("all", "", f"{sum(item.dollars for item in items):.2f}"),
+        ("total", "", f"{sum(item.dollars for item in items):.2f}"),
     ]
 
 
@@ -236,7 +235,7 @@ def document(sections: list[str]) -> str:
     machine = f"{os.cpu_count()} cores, {_processor()}, {platform.system()}, Python {platform.python_version()}"
     head = [
         f"Measured with `make bench RECORD=1` on {datetime.now(UTC):%d %B %Y}: {machine}; botocore {version('botocore')}.",
-        "Times differ from machine to machine, and other programs on it lengthen them; ratios and counts hardly do.",
+        "Times depend on the machine and its load; ratios and counts hardly do.",
         "",
     ]
     return "\n".join(head) + "\n" + "\n\n".join(sections) + "\n"

@@ -195,7 +195,7 @@ def count_calls(calls: Iterable[Call], meter: Meter, routes: Routes, sandboxes: 
                 counted.add(part, "AppConfig requests", 1)
             case "ses" | "email":
                 # Before it came one topic message, and one queue message.
-                for what, quantity in (("mails", 1), ("SNS requests", 1), ("SQS requests", SENT + POLLS)):
+                for what, quantity in (("emails", 1), ("SNS requests", 1), ("SQS requests", SENT + POLLS)):
                     counted.add(part, what, quantity)
             case "events" | "kinesis":
                 _count_published(call, counted)
@@ -332,7 +332,7 @@ def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
         "S3 GET requests": prices["s3"]["get_requests_million"] / million,
         "Secrets Manager calls": prices["secretsmanager"]["calls_million"] / million,
         "AppConfig requests": prices["appconfig"]["requests_million"] / million,
-        "mails": prices["ses"]["mails_million"] / million,
+        "emails": prices["ses"]["mails_million"] / million,
     }
     items = [Item(what, usage[what] / orders, usage[what] / orders * rate * million) for what, rate in rates.items() if usage.get(what)]
     return sorted(items, key=lambda item: -item.dollars)

@@ -12,7 +12,7 @@ LOAD = "<!-- written by `make load RECORD=1` -->"
 PRODUCTS = "<!-- written by `make load PRODUCTS=200000 RECORD=1` -->"
 HOT = "<!-- written by `make load HOT=1 RECORD=1` -->"
 INVOICES = "<!-- written by `make load INVOICES=1 RECORD=1` -->"
-LIMITS = "<!-- written by hand -->"
+LIMITS = "<!-- maintained manually -->"
 # In the order of the page.
 _MARKS = (BENCH, IDLE, LOAD, PRODUCTS, HOT, INVOICES, LIMITS)
 _TITLE = "# Performance"

@@ -18,7 +18,7 @@ from devtools.template import source
 CONFIRMED = "placed to confirmed"
 ARCHIVE = "archive"
 ANALYTICS = "analytics"
-MAIL = "mail"
+MAIL = "emails"
 PAYMENT_SANDBOX = "payment sandbox"
 CARRIER_SANDBOX = "carrier sandbox"
 # What is on somebody else's bill, or as good as, and what others make of the events: no part of what an order's life costs.

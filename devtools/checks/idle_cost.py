@@ -47,12 +47,11 @@ RUN_READ_UNITS = {
 }
 
 RECORDED = {"dev": "default", "prod": "prod"}
-_NOTE = """What a stack costs in a month of 730 hours in which nothing is ordered, computed from the template with the parameters of
-samconfig.toml: `make idle-cost` prints it for dev, `make idle-cost ENV=prod` for another environment. List prices
-([prices.toml](../devtools/prices.toml)), without free tiers, which are an account's and not a stack's: where they apply, the first
-million SQS requests, ten alarms and 20,000 KMS requests cost nothing. Scheduled runs are assumed to take 0.2 seconds; a test runs
-each on empty tables and finds that it adds no custom metric. At most $18 are wanted for dev
-([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-protects.md))."""
+_NOTE = """The cost of a stack without orders in a month of 730 hours, computed from the template with the parameters of samconfig.toml.
+`make idle-cost` prints it for dev, `make idle-cost ENV=prod` for another environment. List prices
+([prices.toml](../devtools/prices.toml)) without free tiers, which apply per account: the first million SQS requests, ten alarms and
+20,000 KMS requests. Scheduled runs are assumed to take 0.2 seconds; a test runs each on empty tables and checks that it adds no custom
+metric. Target: at most $18 for dev ([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-protects.md))."""
 
 _NO_CHARGE = "no charge"
 FREE: dict[str, str] = {
@@ -367,7 +366,7 @@ def part() -> str:
         for what in lines
     ]
     sums = [text for one in bills.values() for text in ("", f"{total(list(one.values())):.2f}")]
-    columns = ("paid for", *(text for name in bills for text in (f"{name}, a month", f"{name}, $")))
+    columns = ("item", *(text for name in bills for text in (f"{name}, a month", f"{name}, $")))
     return f"## Without orders\n\n{_NOTE}\n\n{page.table(columns, [*rows, ('total', *sums)])}"
 
 

@@ -170,12 +170,12 @@ def table(found: Found) -> tuple[tuple[str, ...], Rows]:
     """Return a row for each stretch."""
     columns = (
         "orders",
-        "calls an order",
-        "$ a million orders",
+        "calls per order",
+        "$ per million orders",
         "write units",
-        "by the clock, $ a million minutes",
+        "scheduled, $ per million minutes",
         "MB",
-        "orders a second",
+        "orders per second",
     )
     rows = [
         (
@@ -195,15 +195,15 @@ def table(found: Found) -> tuple[tuple[str, ...], Rows]:
 def many_products(found: Found, products: int) -> str:
     """Return the part of docs/performance.md about many products."""
     columns, rows = table(found)
-    columns = (*columns, "write units a product sold in a minute")
+    columns = (*columns, "write units per product sold in a minute")
     rows = [(*some, f"{one.units_a_product:.2f}") for some, one in zip(rows, found.stretches, strict=True)]
     reached = "missed" if growing(found, products) or found.differences else "reached"
     note = (
-        f"The same with {products:,} products, of which one line of each order is for the next (`make load PRODUCTS={products}`): "
-        f"{found.products:,} of them were sold, and no item of analytics has more than {found.largest / 1000:.1f} KB. Some 1,200 products "
-        "are sold in a minute and summed up, by day and of all times. At first many of them are in one item, which is written once; when "
-        f"there are more, nearly each is in another, which is the most that it costs: at most {UNITS:.0f} write units a product are "
-        f"allowed. Analytics have to be what the orders come to by product, and the cost of an order as flat as above: {reached}."
+        f"The same with {products:,} products, each order with one line for the next product (`make load PRODUCTS={products}`): "
+        f"{found.products:,} were sold, and the largest analytics item has {found.largest / 1000:.1f} KB. About 1,200 products are sold "
+        "per minute and aggregated by day and for all time. At first many share an item; with more products nearly each is in a different "
+        f"one, which is the maximum cost. Target: at most {UNITS:.0f} write units per product, analytics equal to the orders by product, "
+        f"and a cost per order as flat as above, {reached}."
     )
     return f"## Many products\n\n{note}\n\n{page.table(columns, rows)}"
 
@@ -214,13 +214,12 @@ def part(found: Found) -> str:
     reached = "missed" if growing(found) or found.differences else "reached"
     note = (
         f"{found.stretches[-1].until:,} synthetic orders of every outcome, {PER_MINUTE} a minute, {PRODUCTS:,} products, through the real "
-        "publisher, and by the stream through analytics and ledger, in one process with AWS in memory (`make load`). Of "
-        f"{found.events:,} events {found.twice:,} come twice and {found.late:,} minutes late. A row is of the orders since the row before, "
-        "to their end; calls count invocations; dollars are without processor time and log lines. What sums analytics up by the clock "
-        "costs the same however many orders and products there are, and more with every product sold in a minute: it is apart. "
-        "Memory is the process's, its tables being on disk. In the end the ledger sums to zero and is what the orders come to by account, "
-        "so are analytics by counter and leaderboard. At most 5% more are wanted from the first row to the last, of memory from "
-        f"the second on: {reached}. `make load TARGET=emulator` brings 5,000 of them, some twice, through what is deployed on an emulator, "
-        "in about four minutes, and compares the same."
+        "publisher, analytics and ledger, in one process with AWS in memory (`make load`). Of "
+        f"{found.events:,} events {found.twice:,} are duplicated and {found.late:,} arrive minutes late. Each row covers the orders since "
+        "the previous row; calls include invocations; dollars exclude CPU time and log lines. Scheduled aggregation depends on the number "
+        "of products sold per minute only and has its own column. Memory is the process's; its tables are on disk. At the end the ledger "
+        "sums to zero and equals the orders by account, and analytics equal them by counter and leaderboard. Target: at most 5% more from "
+        f"the first row to the last, for memory from the second, {reached}. `make load TARGET=emulator` sends 5,000 orders, some twice, "
+        "through the deployed stack on an emulator in about four minutes and compares the same."
     )
     return f"## Many orders\n\n{note}\n\n{page.table(columns, rows)}"
