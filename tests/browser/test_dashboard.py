@@ -1,4 +1,4 @@
-"""The dashboard's page as somebody sees it in a browser, with readings of the test's own."""
+"""The dashboard's page in a browser, with readings of the tests."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ READING = Reading(
 EMPTY = replace(READING, states=(), outcomes=(), revenue=(), products=())
 
 
-class Shown:
-    """What the server has to show; an exception is raised instead."""
+class FakeSource:
+    """Provides the server's readings, or raises an exception."""
 
     def __init__(self) -> None:
         self.now: Reading | UserError = READING
 
     def read(self) -> Reading:
-        """Return it."""
+        """Return the current reading."""
         if isinstance(self.now, UserError):
             raise self.now
         return self.now
@@ -65,22 +65,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def shown() -> Shown:
-    """What the page is to show."""
-    return Shown()
+def source() -> FakeSource:
+    """The readings of the page."""
+    return FakeSource()
 
 
 @contextmanager
-def _open(browser: Browser, shown: Shown, **how: Any) -> Iterator[Looked]:
-    with serving(shown.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, **how) as looked:
+def _open(browser: Browser, source: FakeSource, **how: Any) -> Iterator[Looked]:
+    with serving(source.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, **how) as looked:
         looked.page.locator("main[data-drawn]").wait_for(state="attached")
         yield looked
 
 
 @pytest.fixture(scope="module")
 def still(browser: Browser) -> Iterator[Page]:
-    """A page on which nothing changes, for tests that only read it."""
-    with _open(browser, Shown()) as looked:
+    """A page with constant data, for tests that only read it."""
+    with _open(browser, FakeSource()) as looked:
         yield looked.page
 
 
@@ -107,7 +107,7 @@ def _table(page: Page, card: str) -> list[list[str]]:
     return [row.locator("th, td").all_text_contents() for row in rows.all()]
 
 
-def test_plots_have_a_bar_for_each_number_with_its_label(still: Page) -> None:
+def test_plots_have_a_labeled_bar_for_each_number(still: Page) -> None:
     assert _labels(still, "states") == ["placed", "partly dispatched", "rejected"]
     assert still.locator("#states .bartext").all_text_contents() == ["2", "1", "1,234"]
     assert _labels(still, "outcomes") == ["confirmed", "payment declined"]
@@ -120,11 +120,11 @@ def test_plots_have_a_bar_for_each_number_with_its_label(still: Page) -> None:
     expect(still.locator("#as-of")).to_contain_text("10:00:30 UTC")
 
 
-def test_the_tiles_sum_up(still: Page) -> None:
+def test_tiles_show_the_totals(still: Page) -> None:
     assert still.locator("#tiles dd").all_text_contents() == ["1,237", "EUR 1,250.00JPY 900", "75.0 %", "3", "none"]
 
 
-def test_each_currency_has_an_axis_of_its_own_in_whole_units(still: Page) -> None:
+def test_each_currency_has_its_own_axis_in_whole_units(still: Page) -> None:
     assert still.locator("#revenue .annotation-text").all_text_contents() == [
         "EUR, together EUR 1,250.00",
         "JPY, together JPY 900",
@@ -134,7 +134,7 @@ def test_each_currency_has_an_axis_of_its_own_in_whole_units(still: Page) -> Non
     expect(still.locator("#revenue .xtitle")).to_have_text("minute (UTC)")
 
 
-def test_behind_each_plot_is_a_table(still: Page) -> None:
+def test_each_plot_has_a_table(still: Page) -> None:
     assert _table(still, "states") == [["placed", "2"], ["partly dispatched", "1"], ["rejected", "1,234"]]
     assert _table(still, "outcomes") == [["confirmed", "3", "75.0 %"], ["payment declined", "1", "25.0 %"]]
     assert _table(still, "products") == [["MUG-BLUE", "41"], ["FILTER-100", "20"]]
@@ -144,7 +144,7 @@ def test_behind_each_plot_is_a_table(still: Page) -> None:
     assert {row[0] for row in queues} == {one.name for one in QUEUES}
 
 
-def test_every_plot_tells_a_screen_reader_what_it_shows(still: Page) -> None:
+def test_every_plot_has_a_label_for_screen_readers(still: Page) -> None:
     names = [one.get_attribute("aria-label") for one in still.locator(".plot[role=img]").all()]
     assert names == [
         "Revenue of the last hour: EUR 1,250.00, JPY 900",
@@ -156,32 +156,32 @@ def test_every_plot_tells_a_screen_reader_what_it_shows(still: Page) -> None:
     expect(still.get_by_role("region", name="Orders by state")).to_be_visible()
 
 
-def test_the_page_follows_what_changes_and_leaves_the_rest_alone(browser: Browser, shown: Shown) -> None:
-    with _open(browser, shown) as looked:
+def test_page_updates_only_changed_plots(browser: Browser, source: FakeSource) -> None:
+    with _open(browser, source) as looked:
         page = looked.page
         page.locator("#states summary").click()
         page.evaluate("document.querySelectorAll('svg.main-svg, .bars path').forEach((one) => { one.dataset.before = '' })")
         kept = page.locator("[data-before]").count()
         assert kept
 
-        shown.now = replace(READING, taken_at="2026-01-15T10:00:33Z")
+        source.now = replace(READING, taken_at="2026-01-15T10:00:33Z")
         expect(page.locator("#as-of")).to_contain_text("10:00:33 UTC")
         assert page.locator("[data-before]").count() == kept
 
-        shown.now = replace(READING, states=(State("placed", 2), State("confirmed", 7)))
+        source.now = replace(READING, states=(State("placed", 2), State("confirmed", 7)))
         expect(page.locator("#states .bartext")).to_have_text(["2", "7"])
         expect(page.locator("#states tbody tr")).to_have_text(["placed2", "confirmed7"])
         expect(page.locator("#tile-orders")).to_have_text("9")
         expect(page.locator("#states svg.main-svg[data-before]").first).to_be_attached()
 
 
-def test_dead_letters_stand_out_until_they_are_gone(browser: Browser, shown: Shown) -> None:
-    with _open(browser, shown) as looked:
+def test_dead_letters_are_highlighted(browser: Browser, source: FakeSource) -> None:
+    with _open(browser, source) as looked:
         page = looked.page
         expect(page.get_by_role("alert")).to_be_hidden()
 
         dead = {"mail-dead-letters": 2, "sweep-dead-letters": 1}
-        shown.now = replace(READING, queues=tuple(replace(one, waiting=dead.get(one.name, one.waiting)) for one in QUEUES))
+        source.now = replace(READING, queues=tuple(replace(one, waiting=dead.get(one.name, one.waiting)) for one in QUEUES))
         alarm = page.get_by_role("alert")
         expect(alarm).to_be_visible()
         expect(alarm.locator("h2")).to_have_text("⚠ 3 dead letters")
@@ -199,78 +199,78 @@ def test_dead_letters_stand_out_until_they_are_gone(browser: Browser, shown: Sho
         assert len(dead_ones) == 1
         assert not dead_ones.intersection(*others)
 
-        shown.now = READING
+        source.now = READING
         expect(alarm).to_be_hidden()
         expect(page).to_have_title("Order pipeline")
         expect(page.locator("#tile-dead")).to_have_text("none")
 
 
-def test_while_the_target_is_gone_the_last_numbers_stay_and_the_page_recovers(browser: Browser, shown: Shown) -> None:
-    with _open(browser, shown, without_errors=False) as looked:
+def test_page_keeps_the_last_reading_while_the_target_is_down(browser: Browser, source: FakeSource) -> None:
+    with _open(browser, source, without_errors=False) as looked:
         page = looked.page
-        shown.now = UserError("nothing answers at http://127.0.0.1:4566; run `make run` first")
-        trouble = page.get_by_role("status")
-        expect(trouble).to_have_text(
+        source.now = UserError("nothing answers at http://127.0.0.1:4566; run `make run` first")
+        status = page.get_by_role("status")
+        expect(status).to_have_text(
             "Nothing answers at http://127.0.0.1:4566; run `make run` first. This page goes on trying. What is below is of 10:00:30 UTC."
         )
         expect(page.locator("main")).to_have_class("stale")
         expect(page.locator("#tile-orders")).to_have_text("1,237")
 
-        shown.now = replace(READING, states=(State("placed", 5),))
-        expect(trouble).to_be_hidden()
+        source.now = replace(READING, states=(State("placed", 5),))
+        expect(status).to_be_hidden()
         expect(page.locator("main")).not_to_have_class("stale")
         expect(page.locator("#tile-orders")).to_have_text("5")
         assert all("503" in error for error in looked.errors)
 
 
-def test_a_page_that_is_opened_before_there_is_a_target_waits_for_it(browser: Browser, shown: Shown) -> None:
-    shown.now = UserError("nothing is deployed at http://127.0.0.1:4566; run `make run` first")
-    with serving(shown.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, without_errors=False) as looked:
+def test_page_opened_before_the_target_waits_for_it(browser: Browser, source: FakeSource) -> None:
+    source.now = UserError("nothing is deployed at http://127.0.0.1:4566; run `make run` first")
+    with serving(source.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, without_errors=False) as looked:
         expect(looked.page.get_by_role("status")).to_contain_text("Nothing is deployed")
         expect(looked.page.locator("#as-of")).to_have_text("no data yet")
-        shown.now = READING
+        source.now = READING
         expect(looked.page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
 
 
-def test_a_page_whose_server_was_ended_says_so(browser: Browser, shown: Shown) -> None:
-    with serving(shown.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, without_errors=False) as looked:
+def test_page_reports_a_stopped_server(browser: Browser, source: FakeSource) -> None:
+    with serving(source.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, without_errors=False) as looked:
         expect(looked.page.locator("#tile-orders")).to_have_text("1,237")
         listener.shutdown()
         listener.server_close()
         expect(looked.page.get_by_role("status")).to_contain_text("start it again with make dashboard")
 
 
-def test_before_the_first_order_the_page_says_what_to_do(browser: Browser, shown: Shown) -> None:
-    shown.now = EMPTY
-    with _open(browser, shown) as looked:
+def test_page_without_orders_says_what_to_do(browser: Browser, source: FakeSource) -> None:
+    source.now = EMPTY
+    with _open(browser, source) as looked:
         page = looked.page
         expect(page.locator("#empty")).to_have_text("No orders yet. Place some: make run")
         expect(page.locator("#states")).to_be_hidden()
         assert _labels(page, "queues") == ["ledger", "mail"]
-        shown.now = READING
+        source.now = READING
         expect(page.locator("#empty")).to_be_hidden()
         expect(page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
 
 
-def test_orders_that_are_not_summed_up_yet_are_no_error(browser: Browser, shown: Shown) -> None:
-    shown.now = replace(EMPTY, states=READING.states)
-    with _open(browser, shown) as looked:
+def test_orders_before_aggregation_are_no_error(browser: Browser, source: FakeSource) -> None:
+    source.now = replace(EMPTY, states=READING.states)
+    with _open(browser, source) as looked:
         page = looked.page
         expect(page.locator("#products .plot")).to_be_hidden()
         expect(page.locator("#products .none")).to_be_visible()
         assert page.locator("#tiles dd").all_text_contents() == ["1,237", "-", "-", "3", "none"]
 
 
-def test_what_a_catalogue_has_is_shown_as_text(browser: Browser, shown: Shown) -> None:
+def test_product_names_are_escaped(browser: Browser, source: FakeSource) -> None:
     name = "</script><img src=x onerror=alert(1)><b>&"
-    shown.now = replace(READING, products=(Product(name, 1),))
-    with _open(browser, shown) as looked:
+    source.now = replace(READING, products=(Product(name, 1),))
+    with _open(browser, source) as looked:
         assert _table(looked.page, "products") == [[name, "1"]]
         assert looked.page.locator("#products img, #products b").count() == 0
 
 
-def test_the_page_fits_a_narrow_window(browser: Browser, shown: Shown) -> None:
-    with _open(browser, shown, viewport={"width": 400, "height": 800}) as looked:
+def test_page_fits_a_narrow_window(browser: Browser, source: FakeSource) -> None:
+    with _open(browser, source, viewport={"width": 400, "height": 800}) as looked:
         page = looked.page
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         for text in page.locator(".plot .bartext, .plot .ytick text").all():
@@ -280,8 +280,8 @@ def test_the_page_fits_a_narrow_window(browser: Browser, shown: Shown) -> None:
             assert card["x"] <= box["x"] <= box["x"] + box["width"] <= card["x"] + card["width"]
 
 
-def test_the_page_is_dark_where_the_system_is(browser: Browser, shown: Shown) -> None:
-    with _open(browser, shown, color_scheme="dark") as looked:
+def test_page_follows_the_dark_color_scheme(browser: Browser, source: FakeSource) -> None:
+    with _open(browser, source, color_scheme="dark") as looked:
         page = looked.page
         ink = "getComputedStyle(document.querySelector('#states .bartext')).fill"
         dark = (page.evaluate("getComputedStyle(document.body).backgroundColor"), page.evaluate(ink))
@@ -292,12 +292,12 @@ def test_the_page_is_dark_where_the_system_is(browser: Browser, shown: Shown) ->
     def lightness(colour: str) -> int:
         return sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
 
-    # Of 765, the sum of white.
+    # Of 765, the channels' sum of white.
     assert [lightness(one) < 150 for one in (*dark, *light)] == [True, False, False, True]
     assert [lightness(one) > 600 for one in (*dark, *light)] == [False, True, True, False]
 
 
-def test_a_page_for_keeping_works_from_disk_and_asks_nobody(browser: Browser, tmp_path: Path) -> None:
+def test_saved_page_works_offline(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(pages.html(reading=READING), "utf-8")
     with looking(browser, file.as_uri()) as looked:
@@ -306,7 +306,7 @@ def test_a_page_for_keeping_works_from_disk_and_asks_nobody(browser: Browser, tm
     assert looked.asked == [file.as_uri()]
 
 
-def test_without_a_browser_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_browser_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
     with pytest.raises(UserError, match="apt-get install chromium"), picture.browser():
         pass

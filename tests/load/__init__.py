@@ -1,1 +1,1 @@
-"""The pipeline under load: many orders in process and on the emulator, and one product that everybody wants."""
+"""The pipeline under load: many orders in process and on the emulator, and one hot product."""

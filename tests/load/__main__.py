@@ -2,7 +2,7 @@
 
 ORDERS=100000 is how many go through publisher, stream, analytics and ledger in this process, for PRODUCTS=2000 products;
 TARGET=emulator sends them, 5000 unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one product,
-INVOICES=1 the numbering of invoices. RECORD=1 writes what was found into docs/performance.md.
+INVOICES=1 the numbering of invoices. RECORD=1 writes the results into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ type Rows = list[tuple[str, ...]]
 
 def show(title: str, columns: tuple[str, ...], rows: Rows) -> None:
     """Print a table."""
-    shown = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        shown.add_column(column, justify="right" if number else "left")
+        table.add_column(column, justify="right" if number else "left")
     for row in rows:
-        shown.add_row(*row)
-    ui.console.print(shown)
+        table.add_row(*row)
+    ui.console.print(table)
 
 
 def hot_product() -> int:
@@ -50,9 +50,9 @@ def hot_product() -> int:
                 (
                     called,
                     f"{one_row.attempts_per_order:.2f}",
-                    str(one_row.ends["given up"]),
+                    str(one_row.ends["rejected"]),
                     f"{spread.attempts_per_order:.2f}",
-                    str(spread.ends["given up"]),
+                    str(spread.ends["rejected"]),
                     f"{slow.attempts_per_order:.2f}",
                 )
             )
@@ -134,8 +134,8 @@ def in_process(orders: int, products: int) -> int:
     columns, rows = flatness.table(found)
     show("Orders since the row before", columns, rows)
     missed = [*flatness.growing(found, products), *found.differences]
-    for verdict in flatness.verdicts(found):
-        ui.console.print(f"  {verdict}", highlight=False)
+    for line in flatness.results(found):
+        ui.console.print(f"  {line}", highlight=False)
     if cli.option("RECORD"):
         many = products > synthetic.PRODUCTS
         page.write(page.PRODUCTS if many else page.LOAD, flatness.many_products(found, products) if many else flatness.part(found))
@@ -144,7 +144,7 @@ def in_process(orders: int, products: int) -> int:
 
 
 def on_an_emulator(orders: int) -> int:
-    """Bring orders through what is deployed on an emulator of their own; 1 where something is lost, twice, or does not add up."""
+    """Run orders through the stack on a separate emulator; return 1 for lost, duplicated or inconsistent results."""
     import tests.conftest  # noqa: F401, PLC0415
     from devtools.bench import stage  # noqa: PLC0415
     from tests.load import emulated  # noqa: PLC0415

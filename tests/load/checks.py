@@ -13,7 +13,7 @@ from tests.load.synthetic import Truth
 
 
 def analytics(sums: Analytics, truth: Truth) -> Iterator[str]:
-    """Yield what is counted otherwise of all times, and leaderboards that are others."""
+    """Yield the differences between all-time counters and leaderboards and the expected ones."""
     counters, wanted = sums.sum(ALL).counters, without_units(truth.counters)
     for name in sorted({*counters, *wanted}):
         if counters.get(name, 0) != wanted.get(name, 0):
@@ -28,7 +28,7 @@ def analytics(sums: Analytics, truth: Truth) -> Iterator[str]:
 
 
 def ledger(entries: Iterable[Any], truth: Truth) -> Iterator[str]:
-    """Yield in what entries, as they lie in the table, are not those of the events: their number, and what each account comes to."""
+    """Yield the differences between stored entries and events: their number, and each account's balance."""
     number, balances = 0, dict[str, Counter[str]]()
     for item in entries:
         number += 1

@@ -1,4 +1,4 @@
-"""Time that passes only when everybody waits, so that what takes minutes is over at once and always comes out the same.
+"""Simulated time that advances when all threads wait: minutes pass at once, with reproducible results.
 
 Every activity is a thread, of which one runs at a time until it waits; then the clock moves to the next one's moment.
 """
@@ -14,7 +14,7 @@ PATIENCE = 60.0
 
 
 class Clock:
-    """Simulated seconds since the beginning, and who goes on when."""
+    """Simulated seconds since the start, and the wake-up times of threads."""
 
     def __init__(self) -> None:
         """Start at nothing."""
@@ -30,7 +30,7 @@ class Clock:
         heapq.heappush(self._due, (moment, next(self._numbers), threading.Semaphore(0), work))
 
     def sleep(self, seconds: float) -> None:
-        """Let the thread that calls it go on so much later; as `time.sleep`."""
+        """Suspend the calling thread for that many simulated seconds, like `time.sleep`."""
         turn = self._local.turn
         heapq.heappush(self._due, (self.now + seconds, next(self._numbers), turn, None))
         self._stood.release()

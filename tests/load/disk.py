@@ -16,12 +16,12 @@ _NONE = ""
 
 
 class OnDisk(Ordered):
-    """A mapping in a file, which goes with its folder, by keys of one or two parts, bytes or whole numbers: values come back as copies."""
+    """A mapping in a file, keyed by one or two parts of bytes or integers; it returns copies of values."""
 
     def __init__(self, path: Path) -> None:
         """Begin empty, in a file that is not there yet."""
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # Nobody opens it again.
+        # It is never reopened.
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.execute("CREATE TABLE items (partition BLOB, sort BLOB, value BLOB, PRIMARY KEY (partition, sort)) WITHOUT ROWID")
@@ -38,7 +38,7 @@ class OnDisk(Ordered):
         self._database.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", (*_columns(key), pickle.dumps(value)))
 
     def __delitem__(self, key: Any) -> None:
-        """Forget a value."""
+        """Delete a value."""
         if not self._database.execute("DELETE FROM items WHERE partition = ? AND sort = ?", _columns(key)).rowcount:
             raise KeyError(key)
 

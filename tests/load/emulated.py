@@ -1,7 +1,7 @@
 """Many orders through the deployed publisher, stream, analytics and ledger on an emulator of their own.
 
-The events of whole lives are put on the order log's table, from which everything follows as ever. Who else would act on them
-(the saga, the carrier, mails) has not seen the orders before, and is switched off. Some events are put on the stream once more, as
+Synthetic orders are written to the order log's table, which triggers the pipeline as usual. Consumers that would act on them
+(saga, carrier, emails) are disabled. Some events are put on the stream once more, as
 a publisher does that died half way.
 """
 
@@ -56,8 +56,8 @@ def bring(target: Target, number: int, progress: Progress) -> Came:
     orders, twice = Orders(1, fees.basis_points, fees.fixed), 0
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        for lives in batched(range(number), AT_ONCE, strict=False):
-            happened = [event for _ in lives for event in orders.next()]
+        for batch in batched(range(number), AT_ONCE, strict=False):
+            happened = [event for _ in batch for event in orders.next()]
             rows = [{"PutRequest": {"Item": logged(event)}} for event in happened]
             list(pool.map(lambda some: _write(target, list(some)), batched(rows, ROWS, strict=False)))
             again = happened[::TWICE]
@@ -88,7 +88,7 @@ def _wait(target: Target, sums: Analytics, orders: Orders, began: float, progres
 
 
 def _only_feed(target: Target) -> None:
-    """Switch off whoever would act on orders that are only told of."""
+    """Disable the consumers with side effects."""
     client, bus = target.client("lambda"), target.client("events")
     kept = {target.resources[name] for name in FEEDS}
     for page in client.get_paginator("list_event_source_mappings").paginate():

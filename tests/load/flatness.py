@@ -18,7 +18,7 @@ WARM = 1000
 # Two ranges, of a day and of all times, with up to two units each.
 UNITS = 4.0
 LARGEST = 60_000
-# Progress is told, and memory looked at, every so many orders.
+# Report progress and measure memory after this many orders.
 EVERY = 200
 LOOK = 5000
 
@@ -27,8 +27,8 @@ type Rows = list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """The orders up to one of their number, since the stretch before: what they used, and what ran by the clock meanwhile."""
+class Segment:
+    """The orders since the previous segment: their usage, and the scheduled functions' usage meanwhile."""
 
     until: int
     orders: int
@@ -63,9 +63,9 @@ class Stretch:
 
 @dataclass
 class Found:
-    """What was measured."""
+    """The measurements."""
 
-    stretches: list[Stretch] = field(default_factory=list[Stretch])
+    segments: list[Segment] = field(default_factory=list[Segment])
     differences: list[str] = field(default_factory=list[str])
     events: int = 0
     twice: int = 0
@@ -95,16 +95,16 @@ def _measured(pipeline: Pipeline, orders: int, progress: Progress) -> Found:
     for until in decades(orders):
         began = time.monotonic()
 
-        def told(done: int, before: int = before, began: float = began) -> None:
+        def report_progress(done: int, before: int = before, began: float = began) -> None:
             nonlocal size
             if done % LOOK == 0:
                 size = memory()
             if done % EVERY == 0:
                 progress(before + done, orders, done / max(time.monotonic() - began, 1e-9), size)
 
-        pipeline.bring(until - before, told)
-        found.stretches.append(
-            Stretch(
+        pipeline.bring(until - before, report_progress)
+        found.segments.append(
+            Segment(
                 until=until,
                 orders=until - before,
                 used=pipeline.used.since(used),
@@ -129,14 +129,14 @@ def growth(values: list[float]) -> float:
 
 
 def growing(found: Found, products: int = PRODUCTS) -> list[str]:
-    """Return what is not flat: calls and cost of an order, and from a thousand on the size of the process.
+    """Return the growing measures: calls and cost of an order, and from a thousand orders on the process's memory.
 
     With many products the process knows each that was sold, to compare. Then the cost of an order, of a product that was sold in
     a minute, and the size of an item of analytics are looked at.
     """
     if products > PRODUCTS:
-        dollars = growth([one.dollars for one in found.stretches])
-        units = max(one.units_a_product for one in found.stretches if one.until >= WARM)
+        dollars = growth([one.dollars for one in found.segments])
+        units = max(one.units_a_product for one in found.segments if one.until >= WARM)
         missed = {
             f"cost of an order differs by {dollars:.1%}, {ALLOWED:.0%} allowed": dollars > ALLOWED,
             f"{units:.1f} write units for a product sold in a minute, {UNITS} allowed": units > UNITS,
@@ -144,9 +144,9 @@ def growing(found: Found, products: int = PRODUCTS) -> list[str]:
         }
         return [what for what, is_missed in missed.items() if is_missed]
     flat = {
-        "calls of an order": [one.calls for one in found.stretches],
-        "cost of an order": [one.dollars for one in found.stretches],
-        "memory": [one.megabytes for one in found.stretches if one.until >= WARM],
+        "calls of an order": [one.calls for one in found.segments],
+        "cost of an order": [one.dollars for one in found.segments],
+        "memory": [one.megabytes for one in found.segments if one.until >= WARM],
     }
     return [
         f"{what} differ by {growth(values):.1%}, {ALLOWED:.0%} allowed"
@@ -155,9 +155,9 @@ def growing(found: Found, products: int = PRODUCTS) -> list[str]:
     ]
 
 
-def verdicts(found: Found) -> Iterator[str]:
-    """Yield what is so, a line each."""
-    several = found.stretches
+def results(found: Found) -> Iterator[str]:
+    """Yield the results, one line each."""
+    several = found.segments
     warm = [one.megabytes for one in several if one.until >= WARM]
     calls, dollars = growth([one.calls for one in several]), growth([one.dollars for one in several])
     yield f"calls of an order differ by {calls:.1%}, its cost by {dollars:.1%}"
@@ -167,7 +167,7 @@ def verdicts(found: Found) -> Iterator[str]:
 
 
 def table(found: Found) -> tuple[tuple[str, ...], Rows]:
-    """Return a row for each stretch."""
+    """Return a row for each segment."""
     columns = (
         "orders",
         "calls per order",
@@ -187,7 +187,7 @@ def table(found: Found) -> tuple[tuple[str, ...], Rows]:
             f"{one.megabytes:.0f}",
             f"{one.orders / one.seconds:,.0f}",
         )
-        for one in found.stretches
+        for one in found.segments
     ]
     return columns, rows
 
@@ -196,7 +196,7 @@ def many_products(found: Found, products: int) -> str:
     """Return the part of docs/performance.md about many products."""
     columns, rows = table(found)
     columns = (*columns, "write units per product sold in a minute")
-    rows = [(*some, f"{one.units_a_product:.2f}") for some, one in zip(rows, found.stretches, strict=True)]
+    rows = [(*some, f"{one.units_a_product:.2f}") for some, one in zip(rows, found.segments, strict=True)]
     reached = "missed" if growing(found, products) or found.differences else "reached"
     note = (
         f"The same with {products:,} products, each order with one line for the next product (`make load PRODUCTS={products}`): "
@@ -213,7 +213,7 @@ def part(found: Found) -> str:
     columns, rows = table(found)
     reached = "missed" if growing(found) or found.differences else "reached"
     note = (
-        f"{found.stretches[-1].until:,} synthetic orders of every outcome, {PER_MINUTE} a minute, {PRODUCTS:,} products, through the real "
+        f"{found.segments[-1].until:,} synthetic orders of every outcome, {PER_MINUTE} a minute, {PRODUCTS:,} products, through the real "
         "publisher, analytics and ledger, in one process with AWS in memory (`make load`). Of "
         f"{found.events:,} events {found.twice:,} are duplicated and {found.late:,} arrive minutes late. Each row covers the orders since "
         "the previous row; calls include invocations; dollars exclude CPU time and log lines. Scheduled aggregation depends on the number "

@@ -1,4 +1,4 @@
-"""One product that everybody wants: how often an order has to try until its stock is set aside, by the rate of orders.
+"""One hot product: the attempts that an order needs to reserve its stock, by the rate of orders.
 
 A simulation in which the real code runs, `inventory.reservations.reserve` on the in-memory DynamoDB, with a clock, a random
 generator and conflicts of its own. What it takes from where:
@@ -60,13 +60,13 @@ class Case:
 
 @dataclass
 class Outcome:
-    """What came of it: attempts are transactions, those that spread the product included."""
+    """The result: attempts are transactions, including those that shard the stock."""
 
     ends: Counter[str] = field(default_factory=Counter[str])
     attempts: int = 0
     reads: int = 0
     most: int = 0
-    shelves: int = 0
+    shards: int = 0
     available: int = 0
     reserved: int = 0
     seconds: float = 0.0
@@ -169,7 +169,7 @@ def simulate(case: Case) -> Outcome:
                 return
             finally:
                 idle.append(process)
-        outcome.ends["given up"] += 1
+        outcome.ends["rejected"] += 1
 
     moment = 0.0
     for number in range(case.orders):
@@ -181,7 +181,7 @@ def simulate(case: Case) -> Outcome:
         clock.run()
     rows = database.items("Stock")
     outcome.attempts, outcome.reads = client.transactions, database.calls["BatchGetItem"]
-    outcome.shelves, outcome.seconds = len(rows), clock.now
+    outcome.shards, outcome.seconds = len(rows), clock.now
     outcome.available, outcome.reserved = (sum(int(row[part]["N"]) for row in rows) for part in ("available", "reserved"))
     return outcome
 

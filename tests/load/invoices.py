@@ -54,7 +54,7 @@ class Case:
 
 @dataclass
 class Outcome:
-    """What came of it: how long each order waited for its invoice, and what it took."""
+    """The result: each order's waiting time for its invoice, and the calls."""
 
     waited: list[float] = field(default_factory=list[float])
     seconds: float = 0.0
@@ -71,7 +71,7 @@ class Outcome:
 
     @property
     def gapless(self) -> bool:
-        """Tell whether the numbers are 1, 2, 3 and so on, each once."""
+        """Return whether the numbers are 1, 2, 3 and so on, each once."""
         return self.positions == list(range(1, len(self.positions) + 1))
 
 
@@ -146,7 +146,7 @@ def simulate(case: Case) -> Outcome:
 
 
 def missed(case: Case, found: Outcome) -> list[str]:
-    """Return what is not as it has to be when batches are numbered."""
+    """Return the violated requirements of numbering in batches."""
     wrong = [] if found.gapless else [f"the numbers of {case.orders} orders have gaps"]
     if case.rate == AT_ONCE and found.per_second < WANTED:
         wrong.append(f"{found.per_second:.0f} invoices a second, {WANTED} wanted")

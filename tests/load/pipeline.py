@@ -1,7 +1,7 @@
 """Many orders through the real publisher and the stream's consumers, analytics and ledger, in one process.
 
 Events reach the publisher as the order log's stream brings them, and the consumers as Kinesis does: in batches as large as the
-template allows, only of the types that its filters let through. One record of `TWICE` comes again in the next batch, one of
+template allows, only of the types that its filters let through. One record of `TWICE` is redelivered in the next batch, one of
 `LATE` minutes later from the consumer's queue, and every other batch in another order. What AWS would bill is counted call by
 call by the meter of `make bench`; processor time and log lines are not. What runs by the clock is counted apart.
 
@@ -69,22 +69,22 @@ class _Recent(OrderedDict[Key, int]):
 
 @dataclass
 class Tally:
-    """What was used: calls by service and operation, with invocations, and usage by what is paid for."""
+    """Usage: calls by service and operation, with invocations, and billed units."""
 
     calls: Counter[str] = field(default_factory=Counter[str])
     usage: dict[str, float] = field(default_factory=dict[str, float])
 
     def add(self, what: str, quantity: float) -> None:
-        """Count what is paid for."""
+        """Count billed units."""
         self.usage[what] = self.usage.get(what, 0.0) + quantity
 
     def since(self, before: Tally) -> Tally:
-        """Return what was used since."""
+        """Return the usage since `before`."""
         usage = {what: quantity - before.usage.get(what, 0.0) for what, quantity in self.usage.items()}
         return Tally(self.calls - before.calls, usage)
 
     def copy(self) -> Tally:
-        """Return what was used so far."""
+        """Return the usage so far."""
         return Tally(Counter(self.calls), dict(self.usage))
 
     def dollars(self, number: int) -> float:
@@ -119,7 +119,7 @@ class _Metered:
 
 @dataclass(frozen=True)
 class Consumer:
-    """A function that the stream wakes: for which types, with how many at once."""
+    """A function triggered by the stream: its event types and batch size."""
 
     name: str
     handler: Any
@@ -131,7 +131,7 @@ class Pipeline:
     """Publisher, stream and consumers on services in memory, their tables in files of a folder."""
 
     def __init__(self, folder: Path, seed: int = 1, products: int = PRODUCTS) -> None:
-        """Begin with nothing stored; what is goes into files of `folder`. To be entered before anything is brought."""
+        """Start with empty tables, stored in files of `folder`. Enter the context before `bring`."""
         self._folder = folder
         self._files: list[OnDisk] = []
         self._aws = Aws(FakeDynamoDB(*TABLES, storage=self._file, keeps_changes=False))
@@ -177,7 +177,7 @@ class Pipeline:
         return self._files[-1]
 
     def bring(self, orders: int, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Have so many more orders live to their end, and everything that follows from them be done."""
+        """Run `number` more orders to their end, with all consumers."""
         for number in range(orders):
             for event in self.orders.next():
                 self._at(event.occurred_at, lambda event=event: self._appended(event))
@@ -191,7 +191,7 @@ class Pipeline:
         self._sum_up()
 
     def differences(self) -> list[str]:
-        """Return in what the sums and the books are not what the orders come to; nothing where all is right."""
+        """Return the differences between analytics, ledger and the orders; empty where there are none."""
         database, truth = self._aws.dynamodb, self.orders.truth
         found = [
             *checks.analytics(Analytics("AnalyticsSums", database.client), truth),
@@ -244,7 +244,7 @@ class Pipeline:
         batch, self._batch = self._batch, []
         self._invoke("OrdersPublish", publish.handler, {"Records": batch})
         streamed, self._aws.kinesis.records = self._aws.kinesis.records, []
-        # Whoever the bus wakes is no part of this.
+        # Consumers of the bus are not part of this test.
         self._aws.events.entries.clear()
         for batches in (self._aws.kinesis.batches, self._aws.events.batches):
             batches.clear()

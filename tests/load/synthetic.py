@@ -1,7 +1,7 @@
-"""Synthetic orders: the events of whole lives by the real rules, the same ones for a seed, and what they come to.
+"""Synthetic orders: events of complete orders by the real rules, reproducible by a seed, with their totals.
 
 Of every hundred orders each kind of life has its share, so a hundred are as a hundred thousand. Products are wanted as Zipf has
-it, in three currencies. What the events come to is counted here plainly, fact by fact, and by no code of the pipeline.
+it, in three currencies. The totals are counted here event by event, without code of the pipeline.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ type Life = Callable[[Order], Iterator[Command]]
 
 @dataclass(frozen=True)
 class Product:
-    """What can be ordered."""
+    """A product."""
 
     sku: str
     price: Money
@@ -55,39 +55,39 @@ class Truth:
     entries: int = 0
     events: int = 0
 
-    def add(self, fact: EventData, basis_points: int, fixed: dict[str, int]) -> None:  # noqa: C901 - a case for each fact
-        """Count a fact."""
+    def add(self, data: EventData, basis_points: int, fixed: dict[str, int]) -> None:  # noqa: C901 - a case for each event type
+        """Count an event."""
         self.events += 1
-        match fact:
+        match data:
             case events.OrderPlaced():
                 self.counters["orders"] += 1
             case events.OrderConfirmed():
                 self.counters["outcome/confirmed"] += 1
-                self.counters[f"revenue/{fact.total.currency}"] += fact.total.amount
-                for line in fact.lines:
+                self.counters[f"revenue/{data.total.currency}"] += data.total.amount
+                for line in data.lines:
                     self.counters[f"units/{line.category or ''}/{line.sku}"] += line.quantity
             case events.OrderRejected():
-                self.counters[f"outcome/{fact.reason}"] += 1
+                self.counters[f"outcome/{data.reason}"] += 1
             case events.OrderCancelled():
-                self.counters["cancelled_later" if fact.confirmed else "outcome/cancelled"] += 1
+                self.counters["cancelled_later" if data.confirmed else "outcome/cancelled"] += 1
             case events.StockReservationFailed():
                 self.counters["stock_outs"] += 1
             case events.PaymentAuthorized():
-                self._move("authorized", fact.amount)
+                self._move("authorized", data.amount)
             case events.PaymentVoided():
-                self._move("voided", fact.amount)
+                self._move("voided", data.amount)
             case events.PaymentCaptured():
-                self._move("captured", fact.amount)
-                share = Decimal(fact.amount.amount * basis_points) / 10_000
-                fee = int(share.quantize(Decimal(1), ROUND_HALF_EVEN)) + fixed.get(fact.amount.currency, 0)
-                self.moved[fact.amount.currency]["fees"] += fee
+                self._move("captured", data.amount)
+                share = Decimal(data.amount.amount * basis_points) / 10_000
+                fee = int(share.quantize(Decimal(1), ROUND_HALF_EVEN)) + fixed.get(data.amount.currency, 0)
+                self.moved[data.amount.currency]["fees"] += fee
             case events.PaymentRefunded():
-                self.counters[f"refunds/{fact.amount.currency}"] += fact.amount.amount
-                self._move("refunded", fact.amount)
+                self.counters[f"refunds/{data.amount.currency}"] += data.amount.amount
+                self._move("refunded", data.amount)
             case events.PaymentDisputed():
-                self._move("disputed", fact.amount)
+                self._move("disputed", data.amount)
             case events.DisputeClosed():
-                self._move(fact.outcome, fact.amount)
+                self._move(data.outcome, data.amount)
             case _:
                 pass
 
@@ -209,7 +209,7 @@ def _sold_out(order: Order) -> Iterator[Command]:
 
 
 # Of a hundred.
-LIVES: tuple[tuple[Life, int], ...] = (
+HISTORIES: tuple[tuple[Life, int], ...] = (
     (_delivered, 40),
     (_in_two_parcels, 15),
     (_returned, 10),
@@ -223,7 +223,7 @@ LIVES: tuple[tuple[Life, int], ...] = (
     (_disputed("won"), 1),
     (_disputed("lost"), 1),
 )
-BLOCK = tuple(life for life, share in LIVES for _ in range(share))
+BLOCK = tuple(life for life, share in HISTORIES for _ in range(share))
 
 
 class Orders:
@@ -256,14 +256,14 @@ class Orders:
 
         def tell(command: Command) -> None:
             nonlocal order, moment
-            facts = decide(order, command)
-            if isinstance(facts, Refusal):
-                raise TypeError(facts.why)
-            for fact in facts:
-                event = _event(order, fact, moment)
+            new_data = decide(order, command)
+            if isinstance(new_data, Refusal):
+                raise TypeError(new_data.why)
+            for data in new_data:
+                event = _event(order, data, moment)
                 happened.append(event)
                 order = evolve(order, event)
-                self.truth.add(fact, *self._fees)
+                self.truth.add(data, *self._fees)
                 moment += timedelta(seconds=self._chance.uniform(0, STEP))
 
         tell(placed)
@@ -316,16 +316,16 @@ def _products(number: int) -> dict[str, list[Product]]:
     return found
 
 
-def _event(order: Order, fact: EventData, moment: datetime) -> Event:
+def _event(order: Order, data: EventData, moment: datetime) -> Event:
     return Event(
         event_id=f"{order.order_id}:{order.version + 1}",
-        type=type(fact).__name__,
-        schema_version=fact.schema_version,
+        type=type(data).__name__,
+        schema_version=data.schema_version,
         occurred_at=moment,
         source="load",
         correlation_id=order.order_id,
         causation_id=order.last_event_id,
         order_id=order.order_id,
         order_version=order.version + 1,
-        data=fact,
+        data=data,
     )

@@ -1,4 +1,4 @@
-"""The providers that exist, each on a store of its own, and localstripe in the place of Stripe."""
+"""All payment providers, each with its own store, and localstripe instead of Stripe."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Subject:
-    """A provider under test, with its test tokens by what becomes of them.
+    """A provider under test, with its test tokens by outcome.
 
-    `a_day_passes` makes it forget idempotency keys; `refunds_conclude` has the bank deal with the refunds of a payment.
+    `a_day_passes` expires its idempotency keys; `refunds_conclude` completes or fails the pending refunds of a payment.
     """
 
     provider: PaymentProvider
@@ -37,7 +37,7 @@ class Subject:
 
 
 class Wire(stripe.RequestsClient):
-    """The way to Stripe; `before` and `after` are called with each request's method and path and may lose it."""
+    """The HTTP client to Stripe; `before` and `after` get each request's method and path and may fail it."""
 
     before: Callable[[str, str], None] = staticmethod(lambda _, __: None)
     after: Callable[[str, str], None] = staticmethod(lambda _, __: None)
@@ -67,7 +67,7 @@ def localstripe() -> Iterator[str]:
 
 @pytest.fixture
 def wire() -> Iterator[Wire]:
-    """The way to Stripe."""
+    """The HTTP client to Stripe."""
     client = Wire(timeout=(1, 10))
     yield client
     client.close()
@@ -81,7 +81,7 @@ def database() -> FakeDynamoDB:
 
 @pytest.fixture
 def through_stripe(localstripe: str, wire: Wire, database: FakeDynamoDB) -> StripeProvider:
-    """Payments by Stripe, which is localstripe."""
+    """The Stripe provider, connected to localstripe."""
     return StripeProvider(lambda: create_client("sk_test_123456", localstripe, wire), "payments", database.client)
 
 
@@ -129,5 +129,5 @@ def provider(subject: Subject) -> PaymentProvider:
 
 @pytest.fixture
 def key() -> str:
-    """The key of a payment that no other test has."""
+    """A unique payment key."""
     return f"ord_{uuid.uuid4().hex}:authorize"

@@ -1,4 +1,4 @@
-"""localstripe on a free port of the loopback, and what it lacks of the Stripe that the pipeline talks to.
+"""localstripe on a free loopback port, extended by the Stripe features that it lacks and the pipeline uses.
 
 Run by the interpreter of .venv-localstripe; it prints its port and serves until it is ended. Added here, after
 Stripe's documentation: idempotency keys, captures in parts, metadata of a capture, limits and statuses of refunds, reasons
@@ -41,7 +41,7 @@ MINIMUM = 50
 SINGLE_CAPTURE = "pm_card_credit_disableEnterpriseCardFeatures"
 
 answered: dict[str, tuple[tuple[str, bytes], int, str]] = {}
-listing = PaymentIntent._api_list_all.__func__
+original_list = PaymentIntent._api_list_all.__func__
 events = Event._api_list_all.__func__
 
 
@@ -125,13 +125,13 @@ class Intent(PaymentIntent):
 
     @classmethod
     def _api_list_all(cls, url: str, created: Any = None, **given: Any) -> Any:
-        found = listing(PaymentIntent, url, **given)
+        found = original_list(PaymentIntent, url, **given)
         found._list = [one for one in found._list if int(created["gte"]) <= one.created < int(created["lt"])]
         return found
 
 
 class BoundedRefund(Refund):
-    """A Refund of no more than was captured and not yet given back."""
+    """A Refund of at most the captured, unrefunded amount."""
 
     def __init__(self, payment_intent: str, amount: Any, metadata: Any = None) -> None:
         intent = Intent._api_retrieve(payment_intent)
@@ -152,7 +152,7 @@ class BoundedRefund(Refund):
 
 
 class Dispute(StripeObject):
-    """What the bank of a payment's card took back; `withdrawn` is what left our balance for it."""
+    """A dispute of a payment; `withdrawn` is the amount taken from our balance."""
 
     object = "dispute"
     _id_prefix = "dp_"
@@ -166,7 +166,7 @@ class Dispute(StripeObject):
     def _change(
         cls, status: str, dispute: str = "", payment_intent: str = "", amount: Any = 0, currency: str = "eur", withdrawn: Any = 0
     ) -> Dispute:
-        """Dispute money of an intent, or (by its id) let a dispute come to another status."""
+        """Dispute an intent's amount, or change a dispute's status (by its id)."""
         changed = cls._api_retrieve(dispute) if dispute else cls(payment_intent)
         if not dispute:
             changed.amount, changed.currency = int(amount), currency
@@ -183,7 +183,7 @@ class Dispute(StripeObject):
 
 
 def conclude_refunds() -> List:
-    """Let what is to become of refunds take place."""
+    """Complete or fail the pending refunds."""
     refunds = [one for one in resources.store.values() if isinstance(one, BoundedRefund)]
     for refund in refunds:
         refund._conclude()
@@ -199,7 +199,7 @@ def listed_events(url: str, types: list[str], created: dict[str, str], **given: 
 
 @web.middleware
 async def idempotent(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Answer a key as it was answered before, and refuse it for another request."""
+    """Repeat the answer of an idempotency key, and refuse the key with another request."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return await handler(request)
@@ -217,7 +217,7 @@ async def idempotent(request: web.Request, handler: Any) -> web.StreamResponse:
 
 
 async def forget(_: web.Request) -> web.Response:
-    """Forget all keys, as Stripe does after a day."""
+    """Delete all idempotency keys, as Stripe does after a day."""
     answered.clear()
     return web.Response()
 

@@ -1,4 +1,4 @@
-"""What every payment provider has to do, whichever it is."""
+"""The contract that every payment provider fulfils."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def contradiction(request: Callable[[], object]) -> Contradiction:
     return refused.value.code
 
 
-def standing(provider: PaymentProvider, key: str) -> Authorized | Voided:
+def current(provider: PaymentProvider, key: str) -> Authorized | Voided:
     payment = provider.look_up(key)
     assert isinstance(payment, Authorized | Voided)
     return payment
@@ -111,13 +111,13 @@ class TestAuthorizing:
         for _ in range(2):
             assert subject.provider.capture(key, f"{key}:capture:{parcel}", euros(1000)).amount == euros(1000)
             assert subject.provider.refund(key, f"{key}:refund:parcel:{parcel}", euros(1000)).amount == euros(1000)
-        payment = standing(subject.provider, key)
+        payment = current(subject.provider, key)
         assert ([one.key for one in payment.captures], [one.key for one in payment.refunds]) == (
             [f"{key}:capture:{parcel}"],
             [f"{key}:refund:parcel:{parcel}"],
         )
 
-    def test_nothing_is_known_of_a_key_that_nothing_was_asked_under(self, provider: PaymentProvider, key: str) -> None:
+    def test_unknown_key_has_no_payment(self, provider: PaymentProvider, key: str) -> None:
         assert provider.look_up(key) is None
         assert contradiction(lambda: provider.capture(key, f"{key}:c", euros(1))) == Contradiction.UNKNOWN_PAYMENT
         assert contradiction(lambda: provider.refund(key, f"{key}:r", euros(1))) == Contradiction.UNKNOWN_PAYMENT
@@ -141,18 +141,18 @@ class TestCapturing:
         assert contradiction(lambda: provider.capture(key, f"{key}:c2", euros(1501))) == Contradiction.AMOUNT_EXCEEDED
         second = provider.capture(key, f"{key}:c2", euros(1500))
 
-        payment = standing(provider, key)
+        payment = current(provider, key)
         assert isinstance(payment, Authorized)
         assert payment.captures == (first, second)
         assert first.capture_id != second.capture_id
 
-    def test_a_capture_has_one_effect_however_often_it_is_asked_for(self, subject: Subject, key: str, held: Authorized) -> None:
+    def test_repeated_capture_has_one_effect(self, subject: Subject, key: str, held: Authorized) -> None:
         first = subject.provider.capture(key, f"{key}:c1", euros(1000))
         for _ in range(2):
             subject.a_day_passes()
             assert subject.provider.capture(key, f"{key}:c1", euros(1000)) == first
         assert contradiction(lambda: subject.provider.capture(key, f"{key}:c1", euros(999))) == Contradiction.KEY_REUSED
-        assert standing(subject.provider, key).captured == 1000
+        assert current(subject.provider, key).captured == 1000
 
     @pytest.mark.parametrize(
         ("amount", "code"),
@@ -171,13 +171,13 @@ class TestCapturing:
 
 
 class TestVoiding:
-    def test_a_void_gives_back_all_that_was_held(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+    def test_void_releases_the_whole_authorization(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
         for _ in range(2):
             assert provider.void(key) == Voided(held.authorization_id)
         assert provider.look_up(key) == Voided(held.authorization_id)
         assert contradiction(lambda: provider.capture(key, f"{key}:c1", euros(1))) == Contradiction.NOT_AUTHORIZED
 
-    def test_a_void_gives_back_what_captures_left(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+    def test_void_releases_the_uncaptured_amount(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
         capture = provider.capture(key, f"{key}:c1", euros(1000))
 
         for _ in range(2):
@@ -185,14 +185,14 @@ class TestVoiding:
         assert provider.capture(key, f"{key}:c1", euros(1000)) == capture
         assert contradiction(lambda: provider.capture(key, f"{key}:c2", euros(1))) == Contradiction.NOT_AUTHORIZED
 
-    def test_what_was_captured_to_the_last_cent_stays(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+    def test_full_capture_cannot_be_voided(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
         provider.capture(key, f"{key}:c1", TOTAL)
         payment = provider.look_up(key)
 
         assert isinstance(payment, Authorized)
         assert provider.void(key) == payment
 
-    def test_an_authorization_that_comes_after_its_void_comes_back_voided(self, subject: Subject, key: str) -> None:
+    def test_authorization_after_its_void_is_voided(self, subject: Subject, key: str) -> None:
         assert subject.provider.void(key) == Voided()
 
         for _ in range(2):
@@ -221,16 +221,16 @@ class TestRefunding:
         assert contradiction(lambda: provider.refund(key, f"{key}:r2", euros(601))) == Contradiction.AMOUNT_EXCEEDED
         second = provider.refund(key, f"{key}:r2", euros(600))
 
-        assert {refund.key: refund for refund in standing(provider, key).refunds} == {first.key: first, second.key: second}
+        assert {refund.key: refund for refund in current(provider, key).refunds} == {first.key: first, second.key: second}
         assert first.refund_id != second.refund_id
 
-    def test_what_was_captured_can_be_refunded_after_a_void(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
+    def test_captured_amount_can_be_refunded_after_a_void(self, provider: PaymentProvider, key: str, held: Authorized) -> None:
         provider.capture(key, f"{key}:c1", euros(1000))
         provider.void(key)
 
         refund = provider.refund(key, f"{key}:r1", euros(1000))
 
-        assert standing(provider, key).refunds == (refund,)
+        assert current(provider, key).refunds == (refund,)
 
     @pytest.mark.parametrize(
         ("amount", "code"), [(euros(0), Contradiction.AMOUNT_INVALID), (Money(5, "USD"), Contradiction.CURRENCY_MISMATCH)]
@@ -263,7 +263,7 @@ class TestRefunding:
             subject.a_day_passes()
 
         assert statuses == [before, after, after]
-        payment = standing(provider, key)
+        payment = current(provider, key)
         assert [(one.status, bool(one.reason)) for one in payment.refunds] == [(after, after == "failed")]
         assert payment.refunded == (400 if after == "succeeded" else 0)
 
@@ -275,7 +275,7 @@ class TestRefunding:
         assert contradiction(lambda: provider.refund(key, f"{key}:r2", euros(1))) == Contradiction.AMOUNT_EXCEEDED
         subject.refunds_conclude(key)
 
-        assert standing(provider, key).refundable == 1000
+        assert current(provider, key).refundable == 1000
         assert provider.refund(key, f"{key}:r2", euros(1000)).status == "succeeded"
 
     def test_pending_refund_cannot_be_refunded_again(self, subject: Subject, key: str) -> None:

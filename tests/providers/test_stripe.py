@@ -1,4 +1,4 @@
-"""Payments by Stripe: lost answers, what Stripe says no to, and what is told of it."""
+"""The Stripe provider: lost answers, refusals, and webhook events."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FAULTS = (ProviderTimeout, ProviderUnavailable)
 
 @pytest.fixture
 def account(localstripe: str, wire: Wire) -> stripe.V1Services:
-    """The account as its owner sees it on Stripe's pages."""
+    """The account as in Stripe's dashboard."""
     return create_client("sk_test_123456", localstripe, wire).v1
 
 
@@ -48,13 +48,13 @@ def lost(_: str, __: str) -> None:
 
 
 def once(number: int, struck: Callable[[str, str], None]) -> Callable[[str, str], None]:
-    """Let the request of this number fail, and no other."""
+    """Fail only the request of this number."""
     calls = iter(range(1, 100))
     return lambda method, path: struck(method, path) if next(calls) == number else None
 
 
 def again[T](wire: Wire, request: Callable[[], T]) -> T:
-    """Ask, and ask once more after a fault has passed."""
+    """Call, and retry once after a fault."""
     try:
         return request()
     except FAULTS:
@@ -92,7 +92,7 @@ def test_a_lost_answer_is_found_by_looking_up(through_stripe: StripeProvider, wi
     assert isinstance(through_stripe.look_up(key), Authorized)
 
 
-def test_an_intent_whose_number_was_lost_never_holds_anything(
+def test_intent_with_lost_id_never_holds_an_amount(
     through_stripe: StripeProvider, account: stripe.V1Services, database: FakeDynamoDB, wire: Wire, key: str
 ) -> None:
     wire.after = once(1, lost)
@@ -106,7 +106,7 @@ def test_an_intent_whose_number_was_lost_never_holds_anything(
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_void_in_the_midst_of_authorizing_leaves_nothing_held(
+def test_void_during_authorization_holds_nothing(
     through_stripe: StripeProvider, account: stripe.V1Services, wire: Wire, key: str, number: int
 ) -> None:
     def void(_: str, __: str) -> None:
@@ -194,7 +194,7 @@ def test_the_usual_payment_takes_two_requests_and_two_calls(
     assert database.calls == {"GetItem": 1, "PutItem": 1}
 
 
-def test_a_card_without_captures_in_parts_gives_the_rest_back_at_the_first(through_stripe: StripeProvider, key: str) -> None:
+def test_card_without_partial_captures_releases_the_rest(through_stripe: StripeProvider, key: str) -> None:
     through_stripe.authorize(key, "pm_card_credit_disableEnterpriseCardFeatures", TOTAL)
     capture = through_stripe.capture(key, f"{key}:c1", euros(900))
 
@@ -235,7 +235,7 @@ def bank(localstripe: str, through_stripe: StripeProvider, key: str) -> Callable
 
 
 def said(through_stripe: StripeProvider, dispute: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
-    """Return what an event about a dispute tells: the kinds of messages, and the outcome."""
+    """Return the webhook events parsed from a dispute's event, and the outcome."""
     event = {"id": "evt_1", "type": f"charge.dispute.{kind}", "data": {"object": {**dispute, "metadata": {}}}}
     return [(type(one).__name__, getattr(one, "outcome", None)) for one in through_stripe.parse_webhook(json.dumps(event))]
 
@@ -259,7 +259,7 @@ def test_event_about_a_dispute_tells_how_it_stands_now(through_stripe: StripePro
 
 
 @pytest.mark.parametrize(
-    ("status", "withdrawn", "told"),
+    ("status", "withdrawn", "parsed"),
     [
         ("warning_closed", 0, []),
         ("prevented", 0, []),
@@ -273,10 +273,10 @@ def test_money_decides_where_the_status_of_a_dispute_does_not(
     bank: Callable[..., dict[str, Any]],
     status: str,
     withdrawn: int,
-    told: list[Any],
+    parsed: list[Any],
     logged: Callable[[], list[Any]],
 ) -> None:
-    assert said(through_stripe, bank(status, withdrawn=withdrawn), "created") == told
+    assert said(through_stripe, bank(status, withdrawn=withdrawn), "created") == parsed
     assert ("dispute_status_unknown" in [line["message"] for line in logged()]) == (status == "arbitration")
 
 
@@ -298,7 +298,7 @@ def test_disputed_payment_is_among_those_of_the_day(through_stripe: StripeProvid
     assert [*through_stripe.recent(today)].count(key) == 2
 
 
-def test_what_was_done_by_hand_is_seen(through_stripe: StripeProvider, account: stripe.V1Services, key: str) -> None:
+def test_manual_changes_at_stripe_are_seen(through_stripe: StripeProvider, account: stripe.V1Services, key: str) -> None:
     through_stripe.authorize(key, VISA, TOTAL)
     [intent] = intents(account, key)
     account.payment_intents.capture(intent.id, {"amount_to_capture": 1000, "final_capture": False})
@@ -343,7 +343,7 @@ def test_a_payment_is_found_by_its_number_at_stripe(through_stripe: StripeProvid
         (400, {"type": "invalid_request_error", "code": "country_unsupported"}, ProviderRefused),
     ],
 )
-def test_what_stripe_says_no_to(
+def test_stripe_refusals(
     through_stripe: StripeProvider,
     wire: Wire,
     key: str,

@@ -16,7 +16,7 @@ from orderflow.domain.order import fold
 from tests.load import __main__ as command
 from tests.load import checks, flatness, invoices
 from tests.load.disk import OnDisk
-from tests.load.flatness import Found, Stretch
+from tests.load.flatness import Found, Segment
 from tests.load.pipeline import Pipeline, Tally
 from tests.load.synthetic import BLOCK, Orders
 
@@ -27,9 +27,9 @@ def thousand(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def test_a_thousandth_order_costs_what_the_hundredth_did(thousand: Found) -> None:
-    assert [one.until for one in thousand.stretches] == [100, 1000]
+    assert [one.until for one in thousand.segments] == [100, 1000]
     assert flatness.growing(thousand) == []
-    assert thousand.stretches[-1].calls < 4
+    assert thousand.segments[-1].calls < 4
 
 
 def test_everything_is_counted_once_though_some_comes_twice_or_late(thousand: Found) -> None:
@@ -61,8 +61,8 @@ def test_a_ledger_that_does_not_sum_to_zero_is_noticed() -> None:
     assert any("sums to -5 EUR" in one for one in found)
 
 
-def stretch(until: int, calls: int, megabytes: float) -> Stretch:
-    return Stretch(until, 100, Tally(Counter(call=calls), {"events": 600}), Tally(), 1, megabytes, 1.0)
+def segment(until: int, calls: int, megabytes: float) -> Segment:
+    return Segment(until, 100, Tally(Counter(call=calls), {"events": 600}), Tally(), 1, megabytes, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -70,18 +70,18 @@ def stretch(until: int, calls: int, megabytes: float) -> Stretch:
     [(300, 100.0, []), (320, 100.0, ["calls of an order differ by 6.7%, 5% allowed"]), (300, 107.0, ["memory differ by 7.0%, 5% allowed"])],
 )
 def test_what_grows_with_the_orders_is_said(calls: int, megabytes: float, said: list[str]) -> None:
-    assert flatness.growing(Found([stretch(1000, 300, 100.0), stretch(10_000, calls, megabytes)])) == said
+    assert flatness.growing(Found([segment(1000, 300, 100.0), segment(10_000, calls, megabytes)])) == said
 
 
 def test_the_same_seed_makes_the_same_orders_of_every_kind() -> None:
     one, other = (Orders(7, 140, {"EUR": 25}) for _ in range(2))
-    lives = [one.next() for _ in range(len(BLOCK))]
+    histories = [one.next() for _ in range(len(BLOCK))]
 
-    assert lives == [other.next() for _ in range(len(BLOCK))]
+    assert histories == [other.next() for _ in range(len(BLOCK))]
     assert one.truth == other.truth
-    ends = Counter(fold(life[0].order_id, life).state for life in lives)
+    ends = Counter(fold(life[0].order_id, life).state for life in histories)
     assert ends.keys() >= {"delivered", "rejected", "cancelled", "lost", "confirmed"}
-    assert [event for life in lives for event in life] == [events.decode(events.encode(event)) for life in lives for event in life]
+    assert [event for life in histories for event in life] == [events.decode(events.encode(event)) for life in histories for event in life]
 
 
 def test_a_mapping_on_disk_is_a_mapping(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_two_functions_number_200_invoices_a_second_without_gap(rate: float, *, 
 
 
 def test_costly_product_and_large_item_are_reported() -> None:
-    flat = replace(stretch(1000, 300, 100.0), sold=1000, clock=Tally(Counter(), {"DynamoDB write units": 3000.0}))
+    flat = replace(segment(1000, 300, 100.0), sold=1000, clock=Tally(Counter(), {"DynamoDB write units": 3000.0}))
     assert flatness.growing(Found([flat], largest=5000), products=10**6) == []
     dear = replace(flat, clock=Tally(Counter(), {"DynamoDB write units": 5000.0}))
     assert [text.partition(",")[0] for text in flatness.growing(Found([dear], largest=400_000), products=10**6)] == [
