@@ -1,50 +1,55 @@
-"""Which local target the tools and tests work on: the embedded emulator, or a LocalStack that is up.
+"""The stack that a tool or test works on: local, on the embedded emulator or a LocalStack, or on AWS.
 
 BACKEND   embedded (default) or localstack
-PORT      where the embedded emulator listens; without it the port that was started last, or 4566
-ENDPOINT  a target that is already up; nothing is started or stopped then
+PORT      port of the embedded emulator; by default the one that was started last, or 4566
+ENDPOINT  a local target that is already up: tools neither start nor stop it
 """
 
+import json
 import os
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 from localstack_client.session import Session  # pyright: ignore[reportMissingTypeStubs]
 
-from devtools.cli import UserError
+from devtools import commands
+from devtools.cli import UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / ".local"
 STACK = "order-pipeline"
 REGION = "us-east-1"
 BACKENDS = ("embedded", "localstack")
+AWS = "aws"
 DEFAULT_PORT = 4566
 
-# Where a function in a container finds the host. Accepted for what is handed to functions, never as a target of ours.
+# The host as containers reach it: accepted in the settings of functions, never as a target of these tools.
 CONTAINER_HOSTS = frozenset({"172.17.0.1", "host.docker.internal", "localhost.localstack.cloud"})
 
 
 def require_loopback(url: str, *, also: frozenset[str] = frozenset()) -> str:
-    """The endpoint as `scheme://host:port`, when its host is this machine (127.0.0.0/8, ::1, localhost).
+    """Return the endpoint as `scheme://host:port` when its host is this machine (127.0.0.0/8, ::1, localhost).
 
-    Names other than localhost are refused without looking them up: what they resolve to is not ours to say. `also`
-    holds further hosts that are allowed by name. Raises UserError for everything else, and for what is no endpoint.
+    Other names are refused without a lookup, because their address can change. `also` holds further hosts that are allowed by
+    name. Raises UsageError for every other host and for malformed endpoints.
     """
     host, port = _split(url)
     if not (host == "localhost" or host in also or _is_loopback(host)):
-        raise UserError(f"refused: {host} is not this machine; a local target must be on loopback, as http://127.0.0.1:4566")
+        raise UsageError(f"refused: {host} is not this machine; a local target must be on loopback, as http://127.0.0.1:4566")
     return f"{urlsplit(url).scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _split(url: str) -> tuple[str, int]:
-    problem = UserError(f"refused: {url!r} is not an endpoint; give it as http://127.0.0.1:4566")
+    problem = UsageError(f"refused: {url!r} is not an endpoint; give it as http://127.0.0.1:4566")
     # A backslash or user part makes parsers disagree about which host is meant.
     if not url.isascii() or not url.isprintable() or set(url) & set("\\@ ?#"):
         raise problem
@@ -67,10 +72,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def port_number(text: str) -> int:
-    """A TCP port from text. Raises UserError unless it is 1024 to 65535."""
-    if not text.isascii() or not text.isdigit() or not 1024 <= int(text) <= 65535:
-        raise UserError(f"PORT must be a number from 1024 to 65535, not {text!r}")
-    return int(text)
+    """Parse PORT. Raises UsageError unless it is 1024 to 65535."""
+    try:
+        return commands.port_number(text)
+    except ArgumentTypeError as error:
+        raise UsageError(f"PORT {error}") from None
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class StackResource:
 
 
 def stack_resources(cloudformation: Any, stack: str) -> dict[str, StackResource]:
-    """The resources of a deployed stack by logical id, with those that users added to the template."""
+    """Return the resources of a deployed stack by logical id, including those that users added to the template."""
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
     return {
         one["LogicalResourceId"]: StackResource(one["ResourceType"], one["PhysicalResourceId"])
@@ -94,12 +100,18 @@ def stack_resources(cloudformation: Any, stack: str) -> dict[str, StackResource]
 
 @dataclass(frozen=True)
 class Target:
-    """A local target. `managed`: it is ours to start and stop."""
+    """A deployed stack: `backend` is embedded, localstack or aws, and on AWS `endpoint` is empty. Tools start and stop a `managed` one."""
 
     backend: str
     endpoint: str
     managed: bool
+    stack: str = STACK
     _clients: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+
+    @property
+    def local(self) -> bool:
+        """Whether the stack is on this machine."""
+        return self.backend != AWS
 
     @property
     def port(self) -> int:
@@ -107,32 +119,60 @@ class Target:
         return urlsplit(self.endpoint).port or 80
 
     @cached_property
-    def session(self) -> Session:
-        """A localstack_client session whose every client talks to the endpoint."""
-        # localstack_client reads its endpoint from here; and a stray client of this process then goes there as well.
+    def _session(self) -> Any:
+        if not self.local:
+            return boto3.Session()
+        # localstack_client reads its endpoint from here; other clients of this process use it as well.
         os.environ["AWS_ENDPOINT_URL"] = self.endpoint
         return Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
 
     def client(self, service: str) -> Any:
-        """The one client of this process for a service, for instance "dynamodb"."""
+        """Return this process's client for a service, for instance "dynamodb"."""
         if service not in self._clients:
-            # An empty dict of proxies means none, whatever the environment says.
-            limits = Config(connect_timeout=3, read_timeout=30, retries={"max_attempts": 2, "mode": "standard"}, proxies={})
-            self._clients[service] = cast("Any", self.session).client(service, config=limits)
+            self._clients[service] = self._client(
+                service, connect_timeout=3, read_timeout=30, retries={"max_attempts": 2, "mode": "standard"}
+            )
         return self._clients[service]
 
+    def invoke(self, function: str, event: object, *, seconds: float = 30) -> dict[str, Any]:
+        """Invoke a function by its logical id, once, and return its answer; `seconds` is how long it may take.
+
+        Raises UserError where the stack does not have the function, or the function fails.
+        """
+        name = self.resources.get(function)
+        if not name:
+            raise UserError(f"the deployed stack has no {function}; deploy the present template, locally by `make run`")
+        client = self._clients.get(f"lambda {seconds}") or self._client(
+            "lambda", connect_timeout=3, read_timeout=seconds, retries={"total_max_attempts": 1}
+        )
+        self._clients[f"lambda {seconds}"] = client
+        answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        payload: dict[str, Any] = json.loads(answer["Payload"].read() or b"{}")
+        if answer.get("FunctionError") or "errorMessage" in payload:
+            raise UserError(" ".join(str(payload.get("errorMessage", payload)).split()))
+        return payload
+
+    def _client(self, service: str, **limits: Any) -> Any:
+        # Local clients use no proxy, clients of AWS no local endpoint, whatever the environment says.
+        limits |= {"proxies": {}} if self.local else {"ignore_configured_endpoint_urls": True}
+        return self._session.client(service, config=Config(**limits))
+
     def outputs(self) -> dict[str, str]:
-        """The outputs of the deployed stack. Raises UserError when nothing is deployed or nothing answers."""
+        """Return the outputs of the deployed stack. Raises UserError when there is no stack or no target answers."""
         found = self.stack_outputs()
-        if found is None:
+        if found is None and self.local:
             raise UserError(f"nothing is deployed at {self.endpoint}; run `make run` first")
+        if found is None:
+            raise UserError(f"there is no stack {self.stack!r} in this account and region; STACK names the stack")
         return found
 
     def stack_outputs(self) -> dict[str, str] | None:
-        """As `outputs`, but None when the stack is absent."""
+        """Return the outputs as `outputs` does, but None when there is no stack."""
         try:
-            stacks = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+            stacks = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
         except EndpointConnectionError:
+            if not self.local:
+                raise
             raise UserError(f"nothing answers at {self.endpoint}; run `make run` first") from None
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("ValidationError", "ResourceNotFoundException"):
@@ -142,20 +182,20 @@ class Target:
 
     @cached_property
     def resources(self) -> dict[str, str]:
-        """The physical ids of the stack's resources by logical id, and the stack's outputs; read once."""
+        """The physical ids of the stack's resources by logical id, with the stack's outputs; read once."""
         return {name: resource.id for name, resource in self.stack_resources.items()} | self.outputs()
 
     @cached_property
     def stack_resources(self) -> dict[str, StackResource]:
         """The type and physical id of each resource of the stack by logical id, read once; UserError as for `outputs`."""
-        return stack_resources(self.client("cloudformation"), STACK) if self.outputs() else {}
+        return stack_resources(self.client("cloudformation"), self.stack) if self.outputs() else {}
 
     def physical_ids(self, kind: str) -> dict[str, str]:
         """The physical ids of the stack's resources of a type, such as "AWS::Lambda::Function", by logical id."""
         return {name: resource.id for name, resource in self.stack_resources.items() if resource.type == kind}
 
     def forget_stack(self) -> None:
-        """Read the stack again at the next question, because it was deployed meanwhile."""
+        """Discard what was read of the stack, after a deployment."""
         for name in ("resources", "stack_resources"):
             self.__dict__.pop(name, None)
 
@@ -164,12 +204,12 @@ class Target:
         return f"{self.endpoint}/_aws/execute-api/{self.resources['ApiId']}/{self.resources['ApiStage']}{path}"
 
     def function_url(self, output: str) -> tuple[str, dict[str, str]]:
-        """Where the function URL of a stack output is reached here, and the Host header by which the target tells which it is."""
+        """Return where the function URL of a stack output is reached locally, and the Host header that identifies the function."""
         return f"{self.endpoint}/", {"Host": urlsplit(self.resources[output]).netloc}
 
     def aws_environment(self) -> dict[str, str]:
-        """This process's environment with every AWS setting replaced, for programs that must reach the target only."""
-        # MAKEFLAGS: the makefiles that `sam build` runs would take over variables of the command line.
+        """Return this process's environment with every AWS setting replaced, for programs that may reach the local target only."""
+        # With MAKEFLAGS, the makefiles that `sam build` runs would inherit variables of the command line.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_CLI_", "MAKE"))}
         hosts = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "localhost,127.0.0.1,::1"]))
         return kept | {
@@ -178,7 +218,7 @@ class Target:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
-            # The user's own profiles must not come into it.
+            # The user's own profiles are not used.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -188,18 +228,23 @@ class Target:
         }
 
 
+def chosen(stack: str) -> Target:
+    """Return a stack on AWS by its name, the local target without one. Raises UsageError as `from_environment`."""
+    return Target(AWS, "", managed=False, stack=stack) if stack else from_environment()
+
+
 def from_environment(settings: Mapping[str, str] = os.environ) -> Target:
-    """The target that BACKEND, PORT and ENDPOINT describe. Raises UserError for none, or one off this machine."""
+    """Return the local target that BACKEND, PORT and ENDPOINT describe. Raises UsageError for wrong values and other machines."""
     backend = settings.get("BACKEND") or "embedded"
     if backend not in BACKENDS:
-        raise UserError(f"BACKEND must be {' or '.join(BACKENDS)}, not {backend!r}")
+        raise UsageError(f"BACKEND must be {' or '.join(BACKENDS)}, not {backend!r}")
     given = settings.get("ENDPOINT") or ""
     endpoint = given or f"http://127.0.0.1:{port_number(settings.get('PORT') or str(last_port()))}"
     return Target(backend, require_loopback(endpoint), managed=backend == "embedded" and not given)
 
 
 def last_port() -> int:
-    """The port on which the embedded emulator was started last, 4566 when none was or it was stopped."""
+    """Return the port on which the embedded emulator was started last, 4566 when none runs."""
     try:
         return port_number((LOCAL / "port").read_text().strip())
     except (OSError, UserError):
@@ -207,17 +252,17 @@ def last_port() -> int:
 
 
 def remember_port(port: int) -> None:
-    """Have commands without PORT use this port from now on."""
+    """Make this the default port of commands."""
     (local_folder() / "port").write_text(f"{port}\n")
 
 
 def forget_port(port: int) -> None:
-    """Have commands without PORT use the usual port again, if they use this one."""
+    """Restore the usual default port of commands, if this port is the default."""
     if last_port() == port:
         (LOCAL / "port").unlink(missing_ok=True)
 
 
 def local_folder() -> Path:
-    """The folder for what the tools keep: logs, process ids, the issuer's key. Readable by its owner only."""
+    """Return the folder of the tools' files: logs, process ids, the issuer's key. Only its owner can read it."""
     LOCAL.mkdir(mode=0o700, exist_ok=True)
     return LOCAL

@@ -8,7 +8,7 @@ serves one context only is followed to its source; shared resources end the pict
 from __future__ import annotations
 
 import re
-import sys
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from devtools import cli, template
@@ -229,17 +229,13 @@ def _id(value: Any) -> str:
             return ""
 
 
-def main() -> int:
+def main(arguments: Namespace) -> int:
     """Write the page, or with --check fail if it is not current."""
     drawn = page()
-    if "--check" not in sys.argv[1:]:
+    if not arguments.check:
         PAGE.write_text(drawn, "utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")
     elif not PAGE.exists() or drawn != PAGE.read_text("utf-8"):
         message = f"{PAGE.relative_to(ROOT)} differs from template.yaml: run `make diagram`"
         raise cli.UserError(message)
     return 0
-
-
-if __name__ == "__main__":
-    cli.run(main)

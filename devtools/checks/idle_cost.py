@@ -5,8 +5,10 @@ samconfig.toml, `default` (dev) unless given. A resource type is priced here, or
 error, so that no new type goes unnoticed.
 """
 
+import os
 import re
 import tomllib
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,9 @@ from typing import Any, cast
 
 from rich.table import Table
 
-from devtools import cli, template, ui
+from devtools import template, ui
 from devtools.bench import page
-from devtools.cli import UserError
+from devtools.cli import UsageError, UserError
 from devtools.target import ROOT
 
 PRICES = ROOT / "devtools" / "prices.toml"
@@ -370,16 +372,16 @@ def part() -> str:
     return f"## Without orders\n\n{_NOTE}\n\n{page.table(columns, [*rows, ('total', *sums)])}"
 
 
-def main() -> None:
+def main(arguments: Namespace) -> None:
     """Print the sum of an environment, and which resource types are free while idle; with RECORD=1 write docs/performance.md."""
-    if cli.option("RECORD"):
+    if arguments.record:
         page.write(page.IDLE, part())
         ui.console.print(f"  wrote {page.DOCUMENT.relative_to(ROOT)}")
         return
     known = environments()
-    env = cli.option("ENV", "default")
+    env = arguments.env or os.environ.get("ENV") or "default"
     if env not in known:
-        raise UserError(f"ENV must be an environment of samconfig.toml ({', '.join(known)}), not {env!r}")
+        raise UsageError(f"ENV must be an environment of samconfig.toml ({', '.join(known)}), not {env!r}")
     resources = deployed(known[env])
     items = bill(resources)
     shown = Table(title=f"{env}: a month without orders", title_justify="left", title_style="bold", show_footer=True)
@@ -393,7 +395,3 @@ def main() -> None:
     for reason in sorted({FREE[kind] for kind in types if kind in FREE}):
         kinds = ", ".join(kind.removeprefix("AWS::") for kind in sorted(types) if FREE.get(kind) == reason)
         ui.console.print(f"  {reason}: {kinds}", style="dim")
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from argparse import Namespace
 
 from devtools import cli, target
 from devtools.checks import lint_template
@@ -10,7 +11,7 @@ CHECKOV = target.ROOT / ".venv-security" / "bin" / "checkov"
 CRASHED = "Failed to run check"
 
 
-def main() -> int:
+def main(_: Namespace) -> int:
     """Check both; return 1 on any finding. What is not applied, and why, stands in .checkov.yaml."""
     if not CHECKOV.exists():
         raise cli.UserError("checkov is not installed: `make setup` does that")
@@ -23,7 +24,3 @@ def main() -> int:
     if found:
         print(done.stdout, done.stderr, sep="\n")
     return int(found)
-
-
-if __name__ == "__main__":
-    cli.run(main)

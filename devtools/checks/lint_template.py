@@ -6,6 +6,7 @@ The template alone is not enough: linters do not look into AWS::Serverless::Func
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from samtranslator.model.exceptions import InvalidDocumentException  # pyright: ignore[reportMissingTypeStubs]
@@ -27,12 +28,8 @@ def write_translated() -> Path:
     return path
 
 
-def main() -> int:
+def main(_: Namespace) -> int:
     """Lint them; return cfn-lint's exit code."""
     linter = Path(sys.executable).parent / "cfn-lint"
     files = [target.ROOT / "template.yaml", write_translated(), target.ROOT / "schemas" / "registry.yaml"]
     return subprocess.run([linter, *files], cwd=target.ROOT, check=False).returncode
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from devtools import cli, target
@@ -10,7 +11,7 @@ from devtools import cli, target
 IGNORED = "FLOAT"
 
 
-def main() -> int:
+def main(_: Namespace) -> int:
     """Lint every definition in workflows/; return 1 when any has a finding. UserError when there is none to lint."""
     linter = Path(sys.executable).parent / "statelint"
     definitions = sorted((target.ROOT / "workflows").glob("*.asl.json"))
@@ -18,7 +19,3 @@ def main() -> int:
         raise cli.UserError("workflows/ holds no *.asl.json")
     codes = [subprocess.run([linter, "--ignore", IGNORED, path], check=False).returncode for path in definitions]
     return int(any(codes))
-
-
-if __name__ == "__main__":
-    cli.run(main)

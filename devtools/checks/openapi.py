@@ -4,7 +4,7 @@ What the models cannot say stands here: routes, headers, who may call, and every
 """
 
 import json
-import sys
+from argparse import Namespace
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -650,16 +650,12 @@ def rendered() -> str:
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
+def main(arguments: Namespace) -> None:
     """Write the document, or with --check only tell whether the committed one is current."""
     shown = DOCUMENT.relative_to(ROOT)
     text = rendered()
-    if "--check" not in sys.argv[1:]:
+    if not arguments.check:
         DOCUMENT.write_text(text, "utf-8")
         print(f"wrote {shown}")
     elif not DOCUMENT.exists() or DOCUMENT.read_text("utf-8") != text:
         raise cli.UserError(f"{shown} is not what the models say; run `make openapi` and commit it")
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -1,6 +1,5 @@
 """What the dashboard shows, as it was at one moment, and how it is read from the target: nothing is changed by it."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from devtools.cli import UserError
-from devtools.local.api_client import Shop
 from devtools.ops import redrive, sales_report
 from devtools.target import STACK, Target
 from orderflow.domain.money import Money, format_money, unit
@@ -17,8 +15,6 @@ from orders.api_models import ShownState
 # As many as `GET /analytics/sales?per=minute` answers.
 MINUTES = 60
 BEST = 10
-# The bearer token is good for an hour.
-CONNECTION_SECONDS = 1800.0
 MINUTE = "%Y-%m-%dT%H:%M"
 WAITING = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
 IN_WORK = "ApproximateNumberOfMessagesNotVisible"
@@ -139,11 +135,9 @@ def queue(name: str, attributes: Mapping[str, str], routes: Mapping[str, str]) -
 @dataclass(frozen=True)
 class _Connection:
     target: Target
-    shop: Shop
     orders: str
     queues: Mapping[str, str]
     routes: Mapping[str, str]
-    since: float
 
 
 class Source:
@@ -162,7 +156,7 @@ class Source:
             OSError, HTTPException, BotoCoreError, ClientError: the target does not answer, or not as it should.
         """
         connection = self._connection
-        if not connection or time.monotonic() - connection.since > CONNECTION_SECONDS:
+        if not connection:
             connection = _connected(self._connect())
         self._connection = None
         found = _read(connection, datetime.now(UTC))
@@ -175,18 +169,18 @@ def _connected(target: Target) -> _Connection:
         orders = target.resources["OrderView"]
     except KeyError as missing:
         raise UserError(f"the deployed stack has no {missing}; run `make run` to deploy the present one") from None
-    return _Connection(target, Shop(target), orders, redrive.urls(target, f"{STACK}-"), redrive.names(), time.monotonic())
+    return _Connection(target, orders, redrive.urls(target, f"{target.stack}-"), redrive.names(target.stack))
 
 
 def _read(connection: _Connection, now: datetime) -> Reading:
-    target, shop = connection.target, connection.shop
+    target = connection.target
     return Reading(
         taken_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         endpoint=target.endpoint,
         states=states(_order_states(connection)),
-        outcomes=outcomes(sales_report.ask(shop, "sales?per=day")["sales"]),
-        revenue=revenue(sales_report.ask(shop, "sales?per=minute")["sales"], now),
-        products=tuple(Product(one["sku"], one["units"]) for one in sales_report.ask(shop, f"leaderboard?limit={BEST}")["products"]),
+        outcomes=outcomes(sales_report.sales(target, per="day")),
+        revenue=revenue(sales_report.sales(target, per="minute"), now),
+        products=tuple(Product(one["sku"], one["units"]) for one in sales_report.best_sellers(target, BEST)),
         queues=tuple(queue(name, _attributes(target, url), connection.routes) for name, url in sorted(connection.queues.items())),
     )
 

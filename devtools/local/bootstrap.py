@@ -4,8 +4,8 @@ import fcntl
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from devtools import cli, ui, web
 from devtools import target as targets
+from devtools import ui, web
 from devtools.cli import UserError
 from devtools.local import deploy, emulator, issuer, seed
 from devtools.target import Target
@@ -55,13 +55,3 @@ def _check(target: Target) -> None:
         raise UserError(f"nothing answers at {target.endpoint}; start {target.backend} there first") from None
     if 200 not in answers:
         raise UserError(f"what answers at {target.endpoint} is no {target.backend}")
-
-
-def main() -> None:
-    """Bring everything up and say where."""
-    target = ready()
-    ui.console.print(f"  API  {target.api_url()}", style="bold")
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -7,6 +7,7 @@ Every message is signed with the stack's secret and posted to its webhook, as do
 
 import json
 import time
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,9 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from devtools import cli, ui, web
 from devtools import target as targets
-from devtools.cli import UserError
+from devtools import ui, web
+from devtools.cli import UsageError, UserError
 from devtools.target import Target
 from devtools.web import Answer
 from orderflow.aws.webhooks import secrets_of, signed_headers
@@ -126,23 +127,23 @@ def lines_of(text: str) -> list[tuple[str, int]]:
     return [(sku.strip(), int(quantity)) for sku, _, quantity in parts]
 
 
-def act(carrier: Carrier, order_id: str, what: str) -> str:
-    """Do what was asked and return how it went. Raises UserError for what the carrier does not do."""
-    parcels = [cli.option("PARCEL")] if cli.option("PARCEL") else carrier.parcels(order_id)
+def act(carrier: Carrier, arguments: Namespace) -> str:
+    """Do what the options say and return the result for people. Raises UserError where there is no such parcel or return."""
+    order_id, what = arguments.order, arguments.do
+    parcels = [arguments.parcel] if arguments.parcel else carrier.parcels(order_id)
     each: dict[str, Callable[[str], object]] = {
         "deliver": lambda parcel: carrier.deliver(order_id, parcel),
         "lose": lambda parcel: carrier.lose(order_id, parcel),
         "readings": lambda parcel: carrier.readings(order_id, parcel, [41, 38, 44, 40]),
     }
     if what == "dispatch":
-        return f"{carrier.dispatch(order_id, lines_of(cli.option('LINES')))} left"
+        return f"{carrier.dispatch(order_id, lines_of(arguments.lines))} left"
     if what == "return":
-        if not cli.option("RETURN"):
-            raise UserError("say which: RETURN=ret_…")
-        carrier.bring_back(order_id, cli.option("RETURN"))
-        return f"{cli.option('RETURN')} came back"
-    if what not in each:
-        raise UserError(f"DO={what} is none of dispatch, return, {', '.join(each)}")
+        return_id = arguments.return_
+        if not return_id:
+            raise UsageError("RETURN is missing: make carrier DO=return needs RETURN=ret_…")
+        carrier.bring_back(order_id, return_id)
+        return f"{return_id} arrived"
     if not parcels:
         raise UserError("nothing has left yet: DO=dispatch")
     for parcel in parcels:
@@ -150,17 +151,10 @@ def act(carrier: Carrier, order_id: str, what: str) -> str:
     return f"{what}: {', '.join(parcels)}"
 
 
-def main() -> None:
+def main(arguments: Namespace) -> None:
     """Do it and print how it went."""
-    order_id = cli.option("ORDER")
-    if not order_id:
-        raise UserError("say which: make carrier ORDER=ord_… DO=dispatch")
     try:
-        done = act(Carrier(targets.from_environment(), at=cli.option("AT")), order_id, cli.option("DO", "dispatch"))
+        done = act(Carrier(targets.from_environment(), at=arguments.at), arguments)
     except CarrierRefused as refused:
         raise UserError(f"the carrier refuses: {refused.code}") from None
-    ui.console.print(f"  {done}\n\n  make trace ORDER={order_id}", highlight=False)
-
-
-if __name__ == "__main__":
-    cli.run(main)
+    ui.console.print(f"  {done}\n\n  make trace ORDER={arguments.order}", highlight=False)

@@ -1,6 +1,7 @@
 """`make run`: the whole pipeline on this machine, an order for every outcome followed to its end and beyond."""
 
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,8 +15,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from devtools import cli, ui
 from devtools import target as targets
+from devtools import ui
 from devtools.local import bootstrap, post_fulfilment, scenarios
 from devtools.local.api_client import Shop, has_ended, mails, state_of, wait_until
 from devtools.local.post_fulfilment import Told
@@ -27,6 +28,8 @@ from devtools.web import Answer
 # A machine may be slow: what takes this long is broken.
 FOLLOW_SECONDS = 900.0
 MAIL_SECONDS = 300.0
+# Counting takes seconds on the stream, and seconds more until the counts are aggregated.
+COUNTED_SECONDS = 300.0
 CALL_SECONDS = 60.0
 POLL_SECONDS = 0.15
 AT_ONCE = 3
@@ -101,7 +104,7 @@ class Row:
         return self.expected == self.actual
 
 
-def main() -> int:
+def main(_: Namespace) -> int:
     """Bring everything up, place the orders, follow them, and say what came of it; 1 when anything differs."""
     began = time.monotonic()
     target = targets.from_environment()
@@ -118,7 +121,7 @@ def main() -> int:
     sent = _mails(target, orders)
     mailed = Row("a mail for each order", f"{len(orders)} mails", f"{len(sent)} mails")
     placed = sum(bool(one.events) for one in [*orders, *stories])
-    sales = sales_report.summed_up(target, placed, since)
+    sales = _sales(target, placed, since)
     rows = [*map(_row, orders), *map(_row, stories), *requests, mailed, _books(target), counted(placed, sales_report.orders_of(sales))]
     ui.headline("What came of it")
     ui.console.print(result(rows))
@@ -144,6 +147,20 @@ def _books(target: Target) -> Row:
     with ui.stage("books") as step:
         step.detail = post_fulfilment.trial_balance(target)
     return Row("trial balance of the ledger", "0, 0 differences", step.detail)
+
+
+def _sales(target: Target, placed: int, since: datetime) -> list[dict[str, Any]]:
+    """Return the sales by minute since a time, once they have this many orders or the time is over."""
+    found: list[dict[str, Any]] = []
+
+    def complete() -> bool:
+        found[:] = sales_report.aggregated(target, since)
+        return sales_report.orders_of(found) >= placed
+
+    with ui.stage("sales") as stage:
+        wait_until(complete, COUNTED_SECONDS, pause=1.0)
+        stage.detail = f"{sales_report.orders_of(found):,} orders counted"
+    return found
 
 
 def counted(placed: int, found: int) -> Row:
@@ -276,9 +293,9 @@ def _next_steps(target: Target, orders: list[Followed]) -> None:
         f"make order FILE={sample}": "place the order of a sample event",
         f"make trace ORDER={traced}": "what caused what, and when",
         f"make carrier ORDER={shipped} DO=dispatch": "what the carrier does, told to the webhook",
-        "make balance": "the ledger's trial balance",
+        "make trial-balance": "the ledger's trial balance",
         "make dashboard": "all of this as plots, live",
-        "make sold": "what sells best, and the revenue by the minute",
+        "make sales": "best sellers, and the revenue by minute",
         "make logs": "the functions' log lines, merged",
         "make token CUSTOMER=ann": "a bearer token, for curl",
         "make redrive": "the dead-letter queues, and how to empty them",
@@ -289,7 +306,3 @@ def _next_steps(target: Target, orders: list[Followed]) -> None:
     width = max(map(len, steps))
     for command, purpose in steps.items():
         ui.console.print(Text.assemble("  ", (f"{command:<{width}}", "bold"), f"  {purpose}"))
-
-
-if __name__ == "__main__":
-    cli.run(main)

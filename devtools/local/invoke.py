@@ -14,6 +14,7 @@ import contextlib
 import json
 import re
 import time
+from argparse import Namespace
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from typing import Any, cast
 
 from rich.text import Text
 
-from devtools import cli, template, ui
+from devtools import template, ui
 from devtools.cli import UserError
 from devtools.local import bootstrap, container_proxy, containers, deploy, emulator, issuer, seed
 from devtools.local.containers import Lambda
@@ -282,7 +283,7 @@ def _values(target: Target) -> dict[str, str]:
     return {f"TOKEN_{name.upper()}": token for name, token in tokens.items()} | target.resources
 
 
-def main() -> int:
+def main(_: Namespace) -> int:
     """Run every sample; 1 where an answer differs from what is expected, or a function has no sample."""
     began = time.monotonic()
     skip_pull = containers.require_engine(deploy.architecture())
@@ -297,7 +298,3 @@ def main() -> int:
     if not all(good):
         ui.console.print("  What the functions logged is in .local/invoke.log")
     return 0 if all(good) else 1
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -11,8 +12,8 @@ from uuid import uuid4
 import msgspec
 from rich.text import Text
 
-from devtools import cli, ui
 from devtools import target as targets
+from devtools import ui
 from devtools.cli import UserError
 from devtools.local.api_client import Shop, has_ended, state_of
 from devtools.ops import timeline
@@ -56,15 +57,11 @@ def _is_header(name: str, value: str) -> bool:
     return bool(re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)) and value.isascii() and value.isprintable()
 
 
-def main() -> int:
+def main(arguments: Namespace) -> int:
     """Place it and print the answer; 0 when it was accepted and came to an end."""
-    file = cli.option("FILE")
-    if not file:
-        raise UserError("say which: make order FILE=events/orders/place_order/….json")
-    body, headers = request_of(Path(file))
-    shop, customer = Shop(targets.from_environment()), cli.option("CUSTOMER", "ann")
-    key = cli.option("KEY")
-    answer = shop.call("POST", "/orders", customer, body=body, **_headers(headers, key))
+    body, headers = request_of(Path(arguments.file))
+    shop, customer = Shop(targets.from_environment()), arguments.customer
+    answer = shop.call("POST", "/orders", customer, body=body, **_headers(headers, arguments.key))
     ui.console.print(Text(f"  {answer.status}", "green" if answer.status == 201 else "red"))
     ui.console.print_json(answer.body.decode(errors="replace") if answer.json() else json.dumps(answer.body.decode(errors="replace")))
     if answer.status != 201:
@@ -92,7 +89,3 @@ def _follow(shop: Shop, customer: str, order_id: str) -> int:
     ui.console.print(Text.assemble("  ", timeline.line(events)))
     ui.console.print(Text(f"\n  make trace ORDER={order_id}", "bold"))
     return 0 if has_ended(state_of(events)) else 1
-
-
-if __name__ == "__main__":
-    cli.run(main)

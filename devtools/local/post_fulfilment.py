@@ -218,7 +218,7 @@ def trial_balance(target: Target) -> str:
     answer: dict[str, Any] = {}
 
     def proven() -> bool:
-        answer.update(ledger_balance.proof(target))
+        answer.update(ledger_balance.audit(target))
         return not answer["differences"]
 
     wait_until(proven, STEP_SECONDS, 1.0)

@@ -4,6 +4,7 @@ Without either it tells how many events there are by day and type. The template'
 (as 2026-11-21, UTC), which are the last 30 where they are not given. The tables are `archive` and `events`, see docs/audit.md.
 """
 
+from argparse import Namespace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,12 +14,11 @@ import duckdb
 from rich.table import Table
 from rich.text import Text
 
-from devtools import cli, template, ui
 from devtools import target as targets
-from devtools.cli import UserError
+from devtools import template, ui
+from devtools.cli import UsageError
 from devtools.ops.audit_archive import Archive, rows
 
-DEFAULT = "events-by-day"
 DEFAULT_DAYS = 30
 
 
@@ -56,45 +56,42 @@ def _text(value: Any) -> str:
             return ui.one_line(str(value))
 
 
-def days(today: date) -> list[str]:
-    """Return the days FROM and TO, by default the last 30. Raises UserError for anything but two days in order."""
-    last = _day("TO", today)
-    first = _day("FROM", last - min(timedelta(days=DEFAULT_DAYS - 1), last - date.min))
+def days(today: date, start: str = "", end: str = "") -> list[str]:
+    """Return the first and the last day of a query, by default the last 30 days. Raises UsageError for malformed days or a wrong order."""
+    last = _day("TO", end, today)
+    first = _day("FROM", start, last - min(timedelta(days=DEFAULT_DAYS - 1), last - date.min))
     if first > last:
-        raise UserError(f"FROM={first} is after TO={last}; give the earlier day first")
+        raise UsageError(f"FROM={first} is after TO={last}; give the earlier day first")
     return [str(first), str(last)]
 
 
-def _day(name: str, default: date) -> date:
-    text = cli.option(name, str(default))
+def _day(name: str, text: str, default: date) -> date:
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(text) if text else default
     except ValueError:
-        raise UserError(f"{name} must be a day such as 2026-11-21, not {text!r}") from None
+        raise UsageError(f"{name} must be a day such as 2026-11-21, not {text!r}") from None
 
 
-def _question() -> tuple[str, list[str]]:
-    """Return what is asked and its parameters. Raises UserError for a name that the template does not have, and for wrong options."""
-    sql = cli.option("SQL")
-    if sql:
-        return sql, []
-    known, name = queries(), cli.option("QUERY", DEFAULT)
+def _question(arguments: Namespace) -> tuple[str, list[str]]:
+    """Return the query and its parameters. Raises UsageError for a name that the template does not have, and for wrong options."""
+    if arguments.sql:
+        return arguments.sql, []
+    known, name = queries(), arguments.query
     if name not in known:
-        raise UserError(f"QUERY must be one of {', '.join(sorted(known))}, not {name!r}")
-    given = days(datetime.now(UTC).date())
+        raise UsageError(f"QUERY must be one of {', '.join(sorted(known))}, not {name!r}")
+    given = days(datetime.now(UTC).date(), arguments.from_, arguments.to)
     if known[name].count("?") > len(given):
-        order = cli.option("ORDER")
-        if not order:
-            raise UserError(f"QUERY={name} needs ORDER=ord_…")
-        given.append(order)
+        if not arguments.order:
+            raise UsageError(f"QUERY={name} needs ORDER=ord_…")
+        given.append(arguments.order)
     return known[name], given
 
 
-def main() -> None:
+def main(arguments: Namespace) -> None:
     """Read the archive, ask, and print the answer."""
-    question, given = _question()
+    question, given = _question(arguments)
     with TemporaryDirectory() as folder:
-        archive = Archive(targets.from_environment(), Path(folder))
+        archive = Archive(targets.chosen(arguments.stack), Path(folder))
         with ui.stage("archive") as step:
             archive.read(step)
         lock(archive.database)
@@ -103,7 +100,3 @@ def main() -> None:
             step.detail = f"{len(found):,} rows"
         ui.console.print(table(columns, found))
         archive.database.close()
-
-
-if __name__ == "__main__":
-    cli.run(main)

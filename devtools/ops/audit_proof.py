@@ -5,6 +5,7 @@ difference.
 """
 
 import time
+from argparse import Namespace
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,11 @@ from typing import Any
 
 from rich.text import Text
 
-from devtools import cli, ui
 from devtools import target as targets
+from devtools import ui
 from devtools.ops.audit_archive import REFUSED, Archive, rows
 from devtools.target import Target
 
-WAIT_SECONDS = 60
 PAUSE_SECONDS = 1.0
 # An event is published after it was written, and delivered after it was gathered.
 MARGIN_SECONDS = 120
@@ -157,13 +157,9 @@ def report(proof: Proof) -> list[Text]:
     return lines
 
 
-def main() -> int:
+def main(arguments: Namespace) -> int:
     """Prove it, and print what there is; 1 where log and archive differ."""
-    proof = prove(targets.from_environment(), cli.whole_number("WAIT", WAIT_SECONDS))
+    proof = prove(targets.chosen(arguments.stack), arguments.wait)
     for line in report(proof):
         ui.console.print(line)
     return 0 if proof.holds else 1
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -13,13 +13,14 @@ import os
 import subprocess
 import sys
 import tarfile
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from devtools import cli, template, ui
 from devtools import target as targets
+from devtools import template, ui
 from devtools.checks.contracts import routes
 from devtools.cli import UserError
 from devtools.target import ROOT, Target
@@ -160,17 +161,12 @@ def compare(function: str, base: str, events: Sequence[dict[str, Any]]) -> list[
     return [line.strip() for line in found]
 
 
-def main() -> int:
+def main(arguments: Namespace) -> int:
     """Print the differences; 1 where there are any."""
-    path = cli.option("EVENTS")
-    events = read(Path(path)) if path else captured(targets.from_environment())
-    found = compare(cli.option("FUNCTION"), cli.option("BASE", "HEAD"), events)
+    events = read(Path(arguments.events)) if arguments.events else captured(targets.chosen(arguments.stack))
+    found = compare(arguments.function, arguments.base, events)
     for line in found[:SHOWN]:
         ui.console.print(f"  ✗ {line}", style="red")
     if len(found) > SHOWN:
         ui.console.print(f"  and {len(found) - SHOWN} more", style="dim")
     return 1 if found else 0
-
-
-if __name__ == "__main__":
-    cli.run(main)

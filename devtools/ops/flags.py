@@ -8,19 +8,17 @@ NOW=1, a change goes to everybody at once; otherwise with care: step by step, an
 
 import json
 import time
+from argparse import Namespace
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
-import boto3
 import msgspec
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from jsonschema import Draft4Validator
 
-from devtools import cli, ui
 from devtools import target as targets
+from devtools import ui
 from devtools.cli import UserError
 from fraud.domain import fraud_rules
 from orderflow.aws.flags import DEFAULT, version
@@ -175,24 +173,6 @@ def check(document: dict[str, Any], schema: dict[str, Any], fraud: str) -> None:
         raise UserError(f"hold_countries: {country} is no country of ISO 3166-1")
 
 
-def place_of(stack: str) -> Place:
-    """The flags of the local target, or of a stack on AWS. Raises UserError where there is no such stack."""
-    if not stack:
-        target = targets.from_environment()
-        return Place(target.client("appconfig"), target.resources)
-    # A local endpoint of the environment is none for a stack that was named.
-    clients: Any = boto3.Session()
-    config = Config(ignore_configured_endpoint_urls=True)  # pyright: ignore[reportCallIssue] - the stub does not know the option
-    try:
-        cloudformation = clients.client("cloudformation", config=config)
-        [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-        resources = {name: one.id for name, one in targets.stack_resources(cloudformation, stack).items()}
-    except (BotoCoreError, ClientError) as error:
-        raise UserError(f"stack {stack}: {error}") from None
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    return Place(clients.client("appconfig", config=config), resources | outputs)
-
-
 def show(seen: InForce) -> None:
     """Print the flags in force, with nothing left out, and what is being deployed."""
     if seen.number:
@@ -205,10 +185,11 @@ def show(seen: InForce) -> None:
         ui.console.print(f"  deployment {at['DeploymentNumber']} is {at['State'].lower()}, {at.get('PercentageComplete', 0):.0f} %")
 
 
-def main() -> None:
+def main(arguments: Namespace) -> None:
     """Show the flags, or change them."""
-    stack, changes = cli.option("STACK"), cli.option("SET")
-    place = place_of(stack)
+    changes: str = arguments.set
+    target = targets.chosen(arguments.stack)
+    place = Place(target.client("appconfig"), target.resources)
     seen = place.in_force()
     if not changes:
         show(seen)
@@ -217,10 +198,6 @@ def main() -> None:
     if document == seen.document:
         ui.console.print("  nothing changes: these flags are in force")
         return
-    deployed = place.deploy(document, at_once=not stack or bool(cli.option("NOW")), why=changes)
+    deployed = place.deploy(document, at_once=target.local or arguments.now, why=changes)
     ui.console.print(f"  deployment {deployed['DeploymentNumber']} is {deployed['State'].lower()}; functions follow within FlagsTtlSeconds")
     show(place.in_force())
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from rich.text import Text
 
 from devtools import ui
-from devtools.target import STACK, Target
+from devtools.target import Target
 
 PLATFORM = ("START ", "END ", "REPORT ", "INIT_START ")
 # A line of metrics in CloudWatch's embedded format: for a machine.
@@ -69,7 +69,7 @@ def _read(target: Target, name: str, since: int) -> list[Line]:
         if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
             return []
         raise
-    short = name.removeprefix(f"{STACK}-")
+    short = name.removeprefix(f"{target.stack}-")
     lines = [Line(event["timestamp"], short, event["message"].rstrip(), event.get("eventId", "")) for event in events]
     return [line for line in lines if line.text and not line.text.startswith(PLATFORM) and METRICS not in line.text]
 

@@ -7,15 +7,16 @@ without TO all until now, without RULE it goes to every rule that takes replays.
 import json
 import re
 import time
+from argparse import Namespace
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from devtools import cli, ui
 from devtools import target as targets
-from devtools.cli import UserError
-from devtools.target import STACK, Target
+from devtools import ui
+from devtools.cli import UsageError, UserError
+from devtools.target import Target
 
 REFUSES_REPLAYS = [{"exists": False}]
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -43,7 +44,7 @@ def replay(target: Target, start: datetime | None = None, end: datetime | None =
     start, end = (start or archive.since).replace(microsecond=0), (end or now).replace(microsecond=0)
     if not start <= end <= now:
         raise UserError(f"FROM must not be after TO, and TO not after now; this is {shown(start)} to {shown(end)}")
-    name = f"{STACK}-{end:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
+    name = f"{target.stack}-{end:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
     with ui.stage("replay") as stage:
         stage.detail = f"{shown(start)} to {shown(end)}"
         client = target.client("events")
@@ -79,9 +80,8 @@ def takers(target: Target) -> dict[str, str]:
 
 
 def _logical_ids(target: Target) -> dict[str, str]:
-    rules = targets.stack_resources(target.client("cloudformation"), STACK).items()
-    # A rule of a bus of its own is known to CloudFormation as bus|rule.
-    return {one.id.rpartition("|")[2]: name for name, one in rules if one.type == "AWS::Events::Rule"}
+    # CloudFormation's id of a rule on a bus of its own is bus|rule.
+    return {rule.rpartition("|")[2]: name for name, rule in target.physical_ids("AWS::Events::Rule").items()}
 
 
 def chosen(rules: dict[str, str], wanted: str) -> dict[str, str]:
@@ -104,9 +104,8 @@ def archive_of(target: Target) -> Archive:
     return Archive(there["ArchiveArn"], bus, there["CreationTime"].astimezone(UTC))
 
 
-def moment(name: str, now: datetime) -> datetime | None:
-    """The time that an option says, or None where it is not given. Raises UserError for what is none."""
-    text = cli.option(name)
+def moment(name: str, text: str, now: datetime) -> datetime | None:
+    """Parse the time of an option, None where it is not given. Raises UsageError where it is malformed."""
     if not text:
         return None
     try:
@@ -116,7 +115,7 @@ def moment(name: str, now: datetime) -> datetime | None:
             return time_of.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise UserError(f"{name} must be a time such as {shown(now)}, or how long ago, as 90s, 30m, 12h or 7d, not {text!r}")
+    raise UsageError(f"{name} must be a time such as {shown(now)}, or how long ago, as 90s, 30m, 12h or 7d, not {text!r}")
 
 
 def shown(time_of: datetime) -> str:
@@ -124,12 +123,8 @@ def shown(time_of: datetime) -> str:
     return f"{time_of.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def main() -> None:
+def main(arguments: Namespace) -> None:
     """Replay, and wait until it is through."""
     now = datetime.now(UTC)
-    start, end = moment("FROM", now), moment("TO", now)
-    replay(targets.from_environment(), start, end, cli.option("RULE"))
-
-
-if __name__ == "__main__":
-    cli.run(main)
+    start, end = moment("FROM", arguments.from_, now), moment("TO", arguments.to, now)
+    replay(targets.chosen(arguments.stack), start, end, arguments.rule)

@@ -1,6 +1,7 @@
 """An order as a tree: which event caused which, with times, and what the functions logged meanwhile. ORDER=id."""
 
 import json
+from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from devtools import cli, ui
 from devtools import target as targets
+from devtools import ui
 from devtools.cli import UserError
 from devtools.ops import function_logs, timeline
 from devtools.ops.function_logs import Line
@@ -107,18 +108,11 @@ def view(events: Sequence[dict[str, Any]], lines: Sequence[Line]) -> RenderableT
     return Group(tree(events), Text("\nWhat the functions logged", "bold"), *logged)
 
 
-def main() -> None:
+def main(arguments: Namespace) -> None:
     """Print the tree."""
-    order_id = cli.option("ORDER")
-    if not order_id:
-        raise UserError("say which: make trace ORDER=ord_…")
-    target = targets.from_environment()
+    order_id, target = arguments.order, targets.chosen(arguments.stack)
     events = history(target, order_id)
     began = round(datetime.fromisoformat(events[0]["occurred_at"]).timestamp() * 1000)
     found = function_logs.read(target, function_logs.functions(target), began - BEFORE_MS)
     lines = of_order(found, order_id, events[0]["correlation_id"])
     ui.console.print(view(events, lines))
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from devtools.checks.contracts import __main__ as command
-from devtools.checks.contracts import catalogue, registry, releases, routes
+from devtools.checks.contracts import catalogue, command, registry, releases, routes
 from devtools.cli import UserError
+from devtools.commands import parsed
 from devtools.target import ROOT
 from orderflow.domain import commands, events
 from orderflow.domain.ledger_events import LedgerDifferenceFound
@@ -93,9 +93,8 @@ def test_a_model_that_breaks_somebody_fails_the_check(
 ) -> None:
     kind, fields, said = BREAKING[change]
     monkeypatch.setitem(events.EVENT_TYPES, kind, changed_model(kind, **fields))
-    monkeypatch.setattr("sys.argv", ["contracts", "--check"])
     with pytest.raises(UserError, match="new schema_version"):
-        command.main()
+        command.main(parsed("contracts", "--check"))
     assert f"{kind} 1 data.{said} - INCOMPATIBLE" in capsys.readouterr().out
 
 
@@ -103,9 +102,8 @@ def test_a_new_optional_field_is_told_and_only_asks_to_be_written_down(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(events.EVENT_TYPES, "PaymentVoided", changed_model("PaymentVoided", reason=(str, "")))
-    monkeypatch.setattr("sys.argv", ["contracts", "--check"])
     with pytest.raises(UserError, match="make contracts"):
-        command.main()
+        command.main(parsed("contracts", "--check"))
     assert "PaymentVoided 1 data.reason: optional field added - compatible" in capsys.readouterr().out
 
 
@@ -114,14 +112,13 @@ def test_a_new_version_asks_for_its_example(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(newer, "schema_version", 2)
     monkeypatch.setitem(events.EVENT_TYPES, "PaymentVoided", newer)
     with pytest.raises(UserError, match=r"schemas/PaymentVoided/2\.example\.json is missing"):
-        command.main()
+        command.main(parsed("contracts"))
 
 
 @pytest.mark.parametrize("name", ["1.0.0", "0.9.9", "next"])
-def test_a_release_follows_the_one_before(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RELEASE", name)
+def test_a_release_follows_the_one_before(name: str) -> None:
     with pytest.raises(UserError, match=r"does not follow|is called like"):
-        command.main()
+        command.main(parsed("contracts", "--release", name))
 
 
 def test_every_event_has_a_contract_of_each_of_its_versions() -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from devtools.commands import COMMANDS
 from devtools.target import ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
-# The options of the tools: make passes the variables of its command line through the environment.
-TOOLS = [path.read_text("utf-8") for folder in ("devtools", "tests/load") for path in sorted((ROOT / folder).rglob("*.py"))]
-READ = r"""(?:option|whole_number|settings\.get|moment)\(["']([A-Z]+)["']"""
-VARIABLES = {name for text in TOOLS for name in re.findall(READ, text)} | set(re.findall(r"^([A-Z]+) \?=", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE)) | set(COMMANDS)
+# The variables that each target takes: those of commands, and those that the Makefile declares for its own targets.
+TAKES = {name: {option.name for option in command.options} for name, command in COMMANDS.items()} | {
+    target: set(names.split()) for target, names in re.findall(r"^override TAKES_(\S+) := (.*)", MAKEFILE, re.MULTILINE)
+}
 
 
 def commands(text: str) -> list[str]:
@@ -33,7 +34,7 @@ def test_make_commands_and_their_variables_exist(path: Path) -> None:
             targets = [word for word in words if "=" not in word]
             given = [word.partition("=")[0] for word in words if "=" in word]
             assert set(targets) <= TARGETS, command
-            assert set(given) <= VARIABLES, command
+            assert all(set(given) <= TAKES.get(target, set()) for target in targets), command
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

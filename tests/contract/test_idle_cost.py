@@ -16,6 +16,7 @@ import pytest
 from devtools.bench import page
 from devtools.checks import idle_cost
 from devtools.cli import UserError
+from devtools.commands import parsed
 from devtools.target import ROOT
 from tests.contract.stack import Stack, referred
 from tests.fakes.aws.dynamodb import FakeDynamoDB
@@ -171,18 +172,16 @@ def test_a_scheduled_run_without_work_costs_no_more_than_assumed(
 
 @pytest.mark.parametrize("env", ["default", "prod"])
 def test_the_documented_command_prints_the_sum(env: str) -> None:
-    command = [sys.executable, "-m", "devtools.checks.idle_cost"]
+    command = [sys.executable, "-m", "devtools", "idle-cost"]
     printed = subprocess.run(command, cwd=ROOT, env=os.environ | {"ENV": env}, capture_output=True, text=True, check=True)
     [line] = [line for line in printed.stdout.splitlines() if "total" in line]
     assert f"{dollars(idle_cost.environments()[env]):.2f}" in line
     assert not printed.stderr
 
 
-def test_an_unknown_environment_is_refused_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ENV", "production")
-    monkeypatch.setattr(sys, "argv", ["idle"])
+def test_an_unknown_environment_is_refused_with_those_there_are() -> None:
     with pytest.raises(UserError, match=r"^ENV must be an environment of samconfig.toml \(default, .*prod\), not 'production'$"):
-        idle_cost.main()
+        idle_cost.main(parsed("idle-cost", "--env", "production"))
 
 
 def test_the_document_has_the_present_sums() -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from devtools import ui
+from devtools.commands import parsed
 from devtools.ops import audit, audit_proof
 from devtools.ops.audit_archive import Archive, rows
 from orderflow.domain import events
@@ -59,10 +60,8 @@ def test_archive_holds_the_events_of_the_log(world: World, confirmed: str):
     assert list(dict.fromkeys(_archived(world, confirmed))) == [events.encode(event).decode() for event in world.log(confirmed)]
 
 
-def test_saved_query_reads_the_archive(world: World, confirmed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("QUERY", "timeline")
-    monkeypatch.setenv("ORDER", confirmed)
-    audit.main()
+def test_saved_query_reads_the_archive(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
+    audit.main(parsed("audit", "--query", "timeline", "--order", confirmed))
     printed = capsys.readouterr().out
     assert [event.type for event in world.log(confirmed) if event.type not in printed] == []
 
@@ -75,5 +74,5 @@ def test_audit_finds_no_difference_between_log_and_archive(world: World, confirm
 
 
 def test_audit_reports_an_archived_event_without_log_entry(world: World, strange: str, capsys: pytest.CaptureFixture[str]):
-    assert audit_proof.main() == 1
+    assert audit_proof.main(parsed("audit-proof")) == 1
     assert strange in capsys.readouterr().out

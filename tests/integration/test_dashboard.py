@@ -33,15 +33,15 @@ def browser() -> Iterator[Browser]:
     yield from browsers.started()
 
 
-def _command(world: World, **options: str) -> subprocess.Popen[str]:
-    settings = {"BACKEND": world.target.backend, "ENDPOINT": world.target.endpoint, "PYTHONPATH": "functions"}
+def _command(world: World, *options: str) -> subprocess.Popen[str]:
+    settings = {"BACKEND": world.target.backend, "ENDPOINT": world.target.endpoint}
     # A background process of a script ignores SIGINT, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "devtools.dashboard"],
+            [sys.executable, "-m", "devtools", "dashboard", *options],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if name != "DISPLAY"} | settings | options,
+            env={name: value for name, value in os.environ.items() if name != "DISPLAY"} | settings,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -147,7 +147,7 @@ def test_page_retries_until_the_target_answers(world: World, browser: Browser) -
 
 def test_dashboard_is_saved_as_page_and_picture(world: World, browser: Browser, tmp_path: Path) -> None:
     for name in ("page.html", "page.png"):
-        process = _command(world, OUT=str(tmp_path / name))
+        process = _command(world, "--out", str(tmp_path / name))
         output, errors = process.communicate(timeout=4 * world.patience)
         assert (process.returncode, errors) == (0, ""), output
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from devtools.commands import parsed
 from devtools.ops import trial_balance
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain import events
@@ -169,7 +170,7 @@ def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirme
     world.queue_drained("LedgerQueue")
 
     assert world.entries(confirmed) == before
-    assert {found["place"] for found in trial_balance.proof(world.target)["differences"]} == {marker.event_id}
+    assert {found["place"] for found in trial_balance.audit(world.target)["differences"]} == {marker.event_id}
 
 
 def test_poison_message_is_dead_lettered_alone(world: World, short_visibility: None, unknown_orders: Callable[[], Event]):
@@ -193,10 +194,10 @@ def test_poison_message_is_dead_lettered_alone(world: World, short_visibility: N
 def test_ledger_audit_finds_a_falsified_entry(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
     (authorization,) = _posted(world, confirmed).values()
     event_id = authorization["event_id"]["S"]
-    answer = trial_balance.proof(world.target)
+    answer = trial_balance.audit(world.target)
     assert (answer["outcome"], answer["differences"]) == ("proven", [])
     assert answer["balances"]["EUR"]["sum"] == 0
-    assert trial_balance.main() == 0
+    assert trial_balance.main(parsed("trial-balance")) == 0
 
     with _listening(world, "LedgerDifferenceFound") as received, _falsified(world, authorization):
         found = _differences(world, bool)
@@ -204,7 +205,7 @@ def test_ledger_audit_finds_a_falsified_entry(world: World, confirmed: str, caps
             ("event", event_id, "authorizations", 1),
             ("event", event_id, "holds", -1),
         }
-        assert trial_balance.main() == 1
+        assert trial_balance.main(parsed("trial-balance")) == 1
         published = eventually(
             lambda: [event for event in received() if event["data"].items() >= {"place": event_id, "account": "holds"}.items()],
             within=world.patience,
@@ -218,7 +219,7 @@ def test_ledger_audit_finds_a_falsified_entry(world: World, confirmed: str, caps
 def _differences(world: World, wanted: Callable[[list[Any]], bool]) -> list[dict[str, Any]]:
     """The audit's differences, once its eventually consistent index is current."""
     return eventually(
-        lambda: trial_balance.proof(world.target)["differences"], wanted, within=world.patience, what="the audit's differences"
+        lambda: trial_balance.audit(world.target)["differences"], wanted, within=world.patience, what="the audit's differences"
     )
 
 

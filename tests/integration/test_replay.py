@@ -14,6 +14,7 @@ import pytest
 from analytics.domain import counting_rules
 from analytics.store import Analytics
 from devtools.cli import UserError
+from devtools.commands import parsed
 from devtools.local.api_client import order_body
 from devtools.local.carrier import Carrier
 from devtools.ops import replay
@@ -175,15 +176,14 @@ def test_replaying_everything_twice_changes_nothing(world: World, completed: Com
 
 
 @pytest.mark.needs("replay")
-def test_replay_restores_deleted_rows_from_the_archive(world: World, completed: CompletedOrders, monkeypatch: pytest.MonkeyPatch):
+def test_replay_restores_deleted_rows_from_the_archive(world: World, completed: CompletedOrders):
     before, listed, points = _state(world, completed), _list(world, completed.customer), _points(world, completed.customer)
     _drop(world, "OrderView", ("customer_id", "place"), lambda row: row["customer_id"]["S"] == completed.customer)
     _drop(world, "LoyaltyPoints", ("customer_id", "entry"), lambda row: row["customer_id"]["S"] == completed.customer)
     assert (_list(world, completed.customer), _points(world, completed.customer)) == ([], 0)
 
     # Other orders were placed in the same minute.
-    monkeypatch.setenv("FROM", f"{completed.since:%Y-%m-%dT%H:%M}:00Z")
-    replay.main()
+    replay.main(parsed("replay", "--from", f"{completed.since:%Y-%m-%dT%H:%M}:00Z"))
     _worked_off(world)
 
     assert _state(world, completed) == before

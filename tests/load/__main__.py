@@ -10,15 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from argparse import Namespace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
 from devtools import cli, ui
-from devtools import target as targets
 from devtools.bench import page
-from devtools.cli import UserError
 
 type Rows = list[tuple[str, ...]]
 
@@ -33,7 +32,7 @@ def show(title: str, columns: tuple[str, ...], rows: Rows) -> None:
     ui.console.print(table)
 
 
-def hot_product() -> int:
+def hot_product(*, record: bool) -> int:
     """Simulate orders for one product at several rates, as it is and as it would be on one row; 1 where too many are tried again."""
     from tests.load import hot  # noqa: PLC0415 - the services' stand-ins take a while to import
 
@@ -61,7 +60,7 @@ def hot_product() -> int:
                 missed.append(f"{spread.attempts_per_order:.2f} attempts an order at {rate} orders a second, {hot.MOST_ATTEMPTS} allowed")
     columns = ("orders per second", "one row", "rejected", "sharded", "rejected", "sharded, AWS twice as slow")
     show(f"Attempts an order, of {hot.Case(1).orders:,} orders for one product", columns, rows)
-    if cli.option("RECORD"):
+    if record:
         page.write(page.HOT, _hot_part(columns, rows, reached=not missed))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
     return _ended(missed)
@@ -78,7 +77,7 @@ def _hot_part(columns: tuple[str, ...], rows: Rows, *, reached: bool) -> str:
     return f"## One hot product\n\n{note}\n\n{page.table(columns, rows)}"
 
 
-def numbering() -> int:
+def numbering(*, record: bool) -> int:
     """Simulate the numbering of invoices at several rates, one by one and in batches; 1 where too few are numbered."""
     from tests.load import invoices  # noqa: PLC0415 - the services' stand-ins take a while to import
 
@@ -93,7 +92,7 @@ def numbering() -> int:
             missed += invoices.missed(case, found) if case.together else []
     for together, rows in tables.items():
         show(f"Invoices numbered {'in batches' if together else 'one by one'}", invoices.COLUMNS, rows)
-    if cli.option("RECORD"):
+    if record:
         page.write(page.INVOICES, _numbering_part(invoices.COLUMNS, tables, reached=not missed))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
     return _ended(missed)
@@ -115,7 +114,7 @@ def _numbering_part(columns: tuple[str, ...], tables: dict[bool, Rows], *, reach
     )
 
 
-def in_process(orders: int, products: int) -> int:
+def in_process(orders: int, products: int, *, record: bool) -> int:
     """Bring orders through the pipeline in this process; 1 where they cost more with their number, or something does not add up."""
     # Otherwise it says that nobody asked what it counted.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
@@ -136,20 +135,19 @@ def in_process(orders: int, products: int) -> int:
     missed = [*flatness.growing(found, products), *found.differences]
     for line in flatness.results(found):
         ui.console.print(f"  {line}", highlight=False)
-    if cli.option("RECORD"):
+    if record:
         many = products > synthetic.PRODUCTS
         page.write(page.PRODUCTS if many else page.LOAD, flatness.many_products(found, products) if many else flatness.part(found))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
     return _ended(missed)
 
 
-def on_an_emulator(orders: int) -> int:
+def on_an_emulator(orders: int, port: int | None) -> int:
     """Run orders through the stack on a separate emulator; return 1 for lost, duplicated or inconsistent results."""
     import tests.conftest  # noqa: F401, PLC0415
     from devtools.bench import stage  # noqa: PLC0415
     from tests.load import emulated  # noqa: PLC0415
 
-    port = targets.port_number(cli.option("PORT")) if cli.option("PORT") else None
     with stage.pipeline(port=port) as target, ui.stage("orders on the emulator") as step:
 
         def progress(detail: str, share: float) -> None:
@@ -168,20 +166,18 @@ def _ended(missed: list[str]) -> int:
     return 1 if missed else 0
 
 
-def main() -> int:
-    """Do what the options say."""
-    if cli.option("HOT"):
-        return hot_product()
-    if cli.option("INVOICES"):
-        return numbering()
-    if cli.option("TARGET", "process") == "process":
-        return in_process(cli.whole_number("ORDERS", 100_000), cli.whole_number("PRODUCTS", 2000))
-    if cli.option("TARGET") == "emulator":
-        return on_an_emulator(cli.whole_number("ORDERS", 5000))
-    raise UserError(f"TARGET must be process or emulator, not {cli.option('TARGET')!r}")
+def main(arguments: Namespace) -> int:
+    """Run the load that the options select."""
+    if arguments.hot:
+        return hot_product(record=arguments.record)
+    if arguments.invoices:
+        return numbering(record=arguments.record)
+    if arguments.target == "emulator":
+        return on_an_emulator(arguments.orders or 5000, arguments.port)
+    return in_process(arguments.orders or 100_000, arguments.products, record=arguments.record)
 
 
 if __name__ == "__main__":
     # Before any of the functions is imported: what they log is not what this is about.
     os.environ["LOG_LEVEL"] = "CRITICAL"
-    cli.run(main)
+    cli.run("load", main)

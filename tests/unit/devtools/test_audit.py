@@ -181,12 +181,8 @@ class TestQuestions:
             ({"TO": "0001-01-02"}, ["0001-01-01", "0001-01-02"]),
         ],
     )
-    def test_by_default_it_is_about_the_last_30_days(
-        self, options: dict[str, str], asked: list[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for name in ("FROM", "TO"):
-            monkeypatch.setenv(name, options.get(name, ""))
-        assert audit.days(date(2026, 11, 28)) == asked
+    def test_by_default_it_is_about_the_last_30_days(self, options: dict[str, str], asked: list[str]) -> None:
+        assert audit.days(date(2026, 11, 28), options.get("FROM", ""), options.get("TO", "")) == asked
 
     @pytest.mark.parametrize(
         ("options", "told"),
@@ -196,11 +192,9 @@ class TestQuestions:
             ({"FROM": "2026-11-03", "TO": "2026-11-02"}, "FROM=2026-11-03 is after TO=2026-11-02"),
         ],
     )
-    def test_wrong_days_are_refused_in_one_line(self, options: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("FROM", "TO"):
-            monkeypatch.setenv(name, options.get(name, ""))
+    def test_wrong_days_are_refused_in_one_line(self, options: dict[str, str], told: str) -> None:
         with pytest.raises(UserError, match=told):
-            audit.days(date(2026, 11, 28))
+            audit.days(date(2026, 11, 28), options.get("FROM", ""), options.get("TO", ""))
 
     def test_money_is_counted_once_however_often_its_event_was_delivered(self, tmp_path: Path, captured: dict[str, Any]) -> None:
         aws = FakeAws([], _delivered([captured]) | _delivered([captured], "again"))

@@ -1,4 +1,4 @@
-"""`make balance`: a table of accounts that people read, and a line for whatever does not add up."""
+"""`make trial-balance`: a table of accounts that people read, and a line for whatever does not add up."""
 
 from rich.console import Console
 

@@ -12,8 +12,8 @@ import pytest
 
 from devtools import web
 from devtools.cli import UserError
-from devtools.dashboard import __main__ as command
-from devtools.dashboard import reading, server
+from devtools.commands import parsed
+from devtools.dashboard import command, reading, server
 from devtools.dashboard.reading import Reading, Source, State
 from devtools.dashboard.server import Server
 from devtools.target import Target
@@ -148,7 +148,7 @@ def test_an_endpoint_that_is_not_this_machine_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setenv("ENDPOINT", "https://sqs.us-east-1.amazonaws.com")
 
     with pytest.raises(UserError, match="not this machine"):
-        command.main()
+        command.main(parsed("dashboard"))
 
 
 @pytest.mark.parametrize(("screen", "opened"), [({"DISPLAY": ":0"}, 1), ({"WAYLAND_DISPLAY": "wayland-0"}, 1), ({}, 0)])

@@ -1,4 +1,4 @@
-"""Variables of make's command line reach the tools as they are written, and no shell runs them."""
+"""Variables of make's command line reach the commands unchanged, no shell runs them, and unknown ones are refused."""
 
 import os
 import re
@@ -17,10 +17,10 @@ LOCKS = {
     ".venv-security": "security",
     ".venv-tools": "tools",
 }
-# The tool that a recipe runs, in place of Python and sam: it prints the variables that it got.
+# What a recipe runs in place of Python and sam: it prints the variables that it got.
 TOOL = """#!/bin/sh
 printf '%s\\n' "ran $*"
-for name in ORDER FILE QUEUE CUSTOMER RELEASE SQL ENV RECORD; do eval "printf '%s=<%s>\\n' $name \\"\\$$name\\""; done
+for name in MAKE_VARIABLES ORDER FILE QUEUE CUSTOMER RELEASE SQL ENV RECORD; do eval "printf '%s=<%s>\\n' $name \\"\\$$name\\""; done
 """
 HOSTILE = [
     'x"; touch pwned; "',
@@ -52,7 +52,7 @@ TARGETS = {
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A folder with the Makefile, and environments that are current and hold nothing but the tool."""
+    """A folder with the Makefile and current environments that contain nothing but the tool."""
     (tmp_path / "Makefile").write_text(MAKEFILE)
     for folder in ("requirements", "functions", "layers", "devtools"):
         (tmp_path / folder).mkdir()
@@ -81,7 +81,7 @@ def pwned(repository: Path) -> bool:
     ("target", "name", "value"),
     [("trace", "ORDER", value) for value in HOSTILE] + [(*target, value) for target in TARGETS.items() for value in HOSTILE[:1]],
 )
-def test_a_value_reaches_the_tool_as_it_is_and_runs_nothing(repository: Path, target: str, name: str, value: str) -> None:
+def test_a_value_reaches_the_command_unchanged_and_runs_nothing(repository: Path, target: str, name: str, value: str) -> None:
     done = make(repository, target, f"{name}={value}")
     assert not pwned(repository)
     assert (done.returncode, done.stderr) == (0, "")
@@ -97,23 +97,73 @@ def test_a_value_of_the_environment_runs_nothing(repository: Path, name: str, va
 
 
 @pytest.mark.parametrize("name", ["BIN", "PY", "UV", "PYTEST", "CHECKS", "sync", "step", "sum", "compile-lock", "BACKEND"])
-def test_what_recipes_are_made_of_cannot_be_replaced(repository: Path, name: str) -> None:
+def test_variables_of_recipes_cannot_be_replaced(repository: Path, name: str) -> None:
     for target in ("trace", "unit", "check", "help"):
         make(repository, target, f"{name}=touch pwned;")
     assert not pwned(repository)
 
 
-def test_recipes_use_only_variables_of_the_makefile_itself() -> None:
+def test_recipes_use_only_variables_of_the_makefile() -> None:
     recipes = "\n".join(line for line in MAKEFILE.splitlines() if line.startswith(("\t", "@", "override")))
-    used = set(re.findall(r"(?<!\$)\$[({]([\w.-]+)[)}]", recipes)) - {"1", "2", "MAKE", ".FEATURES"}
+    used = set(re.findall(r"(?<!\$)\$[({]([\w.-]+)[)}]", recipes)) - {
+        "1",
+        "2",
+        "MAKE",
+        "@",
+        "name",
+        "goal",
+        ".FEATURES",
+        ".VARIABLES",
+        "MAKECMDGOALS",
+    }
     fixed = set(re.findall(r"^override (?:define )?([\w-]+)", MAKEFILE, re.MULTILINE))
     assert used <= fixed
     assert set(re.findall(r"\$\(value (\w+)\)", recipes)) <= {"ENV"}
 
 
-def test_the_makefiles_of_the_build_take_no_variable_of_the_command_line(repository: Path) -> None:
+@pytest.mark.parametrize("target", ["trace", "bench", "contracts", "load"])
+def test_commands_learn_which_variables_were_given(repository: Path, target: str) -> None:
+    assert "MAKE_VARIABLES=<ORDER>" in make(repository, target, "ORDER=x", MAKE_VARIABLES="SQL").stdout
+    assert "MAKE_VARIABLES=<MAKE_VARIABLES>" in make(repository, target, "MAKE_VARIABLES=SQL").stdout
+    assert "MAKE_VARIABLES=<>" in make(repository, target, MAKE_VARIABLES="SQL").stdout
+
+
+def test_tests_and_builds_do_not_learn_which_variables_were_given(repository: Path) -> None:
+    assert "MAKE_VARIABLES=<>" in make(repository, "build", "ENV=prod").stdout
+    assert "MAKE_VARIABLES=<>" in make(repository, "integration", "PORT=4570").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["unit", "ORDR=x"], "unknown option ORDR: make unit takes no options"),
+        (["deploy", "ENVIRONMENT=prod"], "unknown option ENVIRONMENT: make deploy takes ENV"),
+        (["integration", "PROT=4570"], "unknown option PROT: make integration takes BACKEND ENDPOINT PORT"),
+        (["GROUPS=check"], "unknown option GROUPS: make help takes GROUP COMMAND"),
+    ],
+)
+def test_unknown_options_of_other_targets_are_refused(repository: Path, arguments: list[str], said: str) -> None:
+    refused = make(repository, *arguments)
+    [line] = refused.stderr.splitlines()
+    assert refused.returncode == 2
+    assert said in line
+
+
+def test_targets_of_a_target_take_its_variables(repository: Path) -> None:
+    assert make(repository, "--dry-run", "test", "PORT=4570").returncode == 0
+
+
+@pytest.mark.parametrize(("old", "new"), [("sold", "sales"), ("balance", "trial-balance"), ("states", "lint-workflows")])
+def test_an_old_name_of_a_target_runs_the_new_one(repository: Path, old: str, new: str) -> None:
+    def steps(target: str) -> str:
+        return make(repository, "--dry-run", target).stdout
+
+    assert steps(old) == steps(new)
+
+
+def test_makefiles_of_the_build_get_no_variables(repository: Path) -> None:
     (repository / ".venv" / "bin" / "sam").write_text('#!/bin/sh\necho "flags <$MAKEFLAGS>"\n')
-    assert "flags <>" in make(repository, "build", "root=x; touch pwned").stdout
+    assert "flags <>" in make(repository, "build", "ENV=x; touch pwned").stdout
 
 
 def test_a_path_with_a_space_is_refused_at_once(tmp_path: Path) -> None:

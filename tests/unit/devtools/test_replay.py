@@ -44,16 +44,14 @@ PAGES: dict[str, dict[str, Any]] = {
         ("", None),
     ],
 )
-def test_a_time_is_given_as_it_is_or_as_how_long_ago(monkeypatch: pytest.MonkeyPatch, text: str, expected: datetime | None):
-    monkeypatch.setenv("FROM", text)
-    assert replay.moment("FROM", NOW) == expected
+def test_a_time_is_given_as_it_is_or_as_how_long_ago(text: str, expected: datetime | None):
+    assert replay.moment("FROM", text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["yesterday", "1w", "-1h", "2026-11-21T11:00:00", "2026-13-01T00:00:00Z", "999999999d"])
-def test_what_is_no_time_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, text: str):
-    monkeypatch.setenv("TO", text)
+def test_what_is_no_time_is_refused_by_name(text: str):
     with pytest.raises(UserError, match=r"^TO must be a time such as 2026-11-21T12:00:00Z"):
-        replay.moment("TO", NOW)
+        replay.moment("TO", text, NOW)
 
 
 def test_a_rule_that_takes_no_replays_is_refused_with_those_that_do():
@@ -81,6 +79,10 @@ class Deployed:
 
     def __init__(self) -> None:
         self.resources = {"EventBus": "bus"}
+
+    def physical_ids(self, kind: str) -> dict[str, str]:
+        summaries: list[dict[str, str]] = PAGES["list_stack_resources"]["StackResourceSummaries"]
+        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in summaries if one["ResourceType"] == kind}
 
     def client(self, _service: str) -> "Deployed":
         return self

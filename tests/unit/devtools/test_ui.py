@@ -96,11 +96,11 @@ def test_trace_shows_event_data_on_one_line() -> None:
 
 
 def test_an_error_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    def main() -> None:
+    def main(_: object) -> None:
         raise cli.UserError("FILE=a\nb\x1b[2J cannot be read")
 
     with pytest.raises(SystemExit):
-        cli.run(main)
+        cli.run("sales", main, [])
     assert capsys.readouterr().err == "error: FILE=a\\nb\\x1b[2J cannot be read\n"
 
 

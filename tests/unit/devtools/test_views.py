@@ -109,10 +109,10 @@ def test_lines_belong_to_an_order_by_either_id() -> None:
 
 def test_functions_are_found_by_part_of_their_name() -> None:
     names = ["order-pipeline-orders-place", "order-pipeline-fraud-screen"]
-    assert logs.chosen(names, "") == names
-    assert logs.chosen(names, "OrdersPlace") == names[:1]
+    assert logs.matching(names, "") == names
+    assert logs.matching(names, "OrdersPlace") == names[:1]
     with pytest.raises(UserError, match="orders-place, fraud-screen"):
-        logs.chosen(names, "shipping")
+        logs.matching(names, "shipping")
 
 
 def test_the_result_marks_what_differs() -> None:

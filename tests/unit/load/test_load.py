@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from devtools.cli import UserError
+from devtools.commands import parsed
 from orderflow.domain import events
 from orderflow.domain.order import fold
 from tests.load import __main__ as command
@@ -139,16 +139,13 @@ def test_costly_product_and_large_item_are_reported() -> None:
     ]
 
 
-def test_the_command_shows_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("ORDERS", "100")
-
-    assert command.main() == 0
+def test_the_command_shows_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(parsed("load", "--orders", "100")) == 0
     assert "ledger and analytics are what the orders come to" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "value"), [("ORDERS", "many"), ("TARGET", "moon")])
-def test_an_option_that_is_none_is_said(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, value)
-
-    with pytest.raises(UserError, match=name):
-        command.main()
+@pytest.mark.parametrize(("name", "value"), [("--orders", "many"), ("--target", "moon")])
+def test_malformed_options_are_rejected_by_name(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("load", name, value)
+    assert f"{name} must be" in capsys.readouterr().err

@@ -6,6 +6,7 @@ RECORD=1 writes docs/performance.md.
 import os
 import platform
 import sys
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from devtools import cli, ui
+from devtools import ui
 from devtools.bench import build, cost, imports, latency, long_orders, page, parts, proxy, stage, throughput
 from devtools.bench.parts import CONFIRMED
 from devtools.cli import UserError
@@ -57,7 +58,7 @@ class Report:
         return "reached" if reached else "missed"
 
 
-def main() -> int:
+def main(arguments: Namespace) -> int:
     """Measure everything, print it, and with RECORD=1 write it down; 1 when a target was missed."""
     if os.environ.get("BACKEND", "embedded") != "embedded":
         raise UserError("the bench runs on the embedded emulator only")
@@ -73,7 +74,7 @@ def main() -> int:
         _latency(report, {"POST /orders": posts, **latency.invocations(target)})
         _throughput(report, throughput.measure(target))
     _cost(report, _counted(times))
-    if cli.option("RECORD"):
+    if arguments.record:
         page.write(page.BENCH, document(report.sections))
         ui.console.print(f"  wrote {page.DOCUMENT.relative_to(ROOT)}")
     for missed in report.missed:
@@ -245,7 +246,3 @@ def _processor() -> str:
     known = Path("/proc/cpuinfo")
     lines = known.read_text("utf-8").splitlines() if known.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-if __name__ == "__main__":
-    cli.run(main)

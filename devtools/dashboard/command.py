@@ -3,12 +3,13 @@
 import os
 import sys
 import webbrowser
+from argparse import Namespace
 from pathlib import Path
 
 from rich.text import Text
 
-from devtools import cli, ui
 from devtools import target as targets
+from devtools import ui
 from devtools.cli import UserError
 from devtools.dashboard import page, picture, server
 from devtools.dashboard.reading import Source
@@ -45,16 +46,12 @@ def _has_screen() -> bool:
     return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def main() -> None:
+def main(arguments: Namespace) -> None:
     """Serve, or write."""
-    targets.from_environment()
-    source = Source(targets.from_environment)
-    if out := cli.option("OUT"):
-        write(source, Path(out))
-        ui.done(out)
+    targets.chosen(arguments.stack)
+    source = Source(lambda: targets.chosen(arguments.stack))
+    if arguments.out:
+        write(source, Path(arguments.out))
+        ui.done(arguments.out)
     else:
         serve(source)
-
-
-if __name__ == "__main__":
-    cli.run(main)

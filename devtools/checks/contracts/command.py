@@ -4,7 +4,7 @@ RELEASE=1.2.3 makes what there is now the last release. Ends with 1 where a chan
 """
 
 import json
-import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def stale(files: dict[Path, str]) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in [*outdated, *sorted(left)]]
 
 
-def main() -> int:
+def main(arguments: Namespace) -> int:
     """Write or check; print a line for every change since the last release."""
     known, release = contracts(), releases.read(RELEASED)
     now = catalogue(known)
@@ -52,10 +52,10 @@ def main() -> int:
     print(f"{len(found)} changes since release {release.version}, {broken} of them incompatible")
     if broken:
         raise cli.UserError("give what changed incompatibly a new schema_version and an upcaster (docs/decisions/0021), or change it back")
-    if name := cli.option("RELEASE"):
+    if name := arguments.release:
         release = _released(name, release, now)
     files = rendered(known, release.version)
-    if "--check" not in sys.argv[1:]:
+    if not arguments.check:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
@@ -76,7 +76,3 @@ def _released(name: str, before: releases.Release, now: releases.Catalogue) -> r
     RELEASED.write_text(releases.written(release), "utf-8")
     print(f"wrote {RELEASED.relative_to(ROOT)}: release {name}")
     return release
-
-
-if __name__ == "__main__":
-    cli.run(main)

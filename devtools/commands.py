@@ -1,0 +1,406 @@
+"""The commands of this project and their options: `make help`, `--help`, and what `make` and Python accept all follow from here.
+
+`make trace ORDER=ord_1` and `python -m devtools trace --order ord_1` are the same. This module needs the standard library alone.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from keyword import iskeyword
+from typing import Any, NoReturn, override
+
+USAGE_ERROR = 2
+# `make` passes the names of its command line's variables here, and their values in the environment: never through a shell.
+MAKE_VARIABLES = "MAKE_VARIABLES"
+
+
+def positive_number(text: str) -> int:
+    """Parse a whole number of at least 1. Raises ArgumentTypeError otherwise."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def port_number(text: str) -> int:
+    """Parse a TCP port that needs no privileges. Raises ArgumentTypeError unless it is 1024 to 65535."""
+    if not text.isascii() or not text.isdigit() or not 1024 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"must be a number from 1024 to 65535, not {text!r}")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command: `ORDER=value` for make, `--order value` for Python.
+
+    A `flag` takes no value in Python and any but "" and 0 in make. A `setting` may come from the environment as well: the option
+    replaces it there, where shared modules read it. `example` completes the message that a required option is missing.
+    """
+
+    name: str
+    help: str
+    default: Any = ""
+    type: Callable[[str], Any] = str
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    flag: bool = False
+    setting: bool = False
+    example: str = ""
+
+    @property
+    def argument(self) -> str:
+        """The option of Python's command line."""
+        return f"--{self.name.lower()}"
+
+    @property
+    def attribute(self) -> str:
+        """The attribute of the parsed arguments; that of FROM is `from_`."""
+        name = self.name.lower()
+        return f"{name}_" if iskeyword(name) else name
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its name for make, the module whose `main(arguments)` runs it, its line in the help, its options.
+
+    `daily` commands are in the short help. `module` is empty where a recipe of the Makefile runs the command.
+    """
+
+    name: str
+    group: str
+    module: str
+    summary: str
+    options: tuple[Option, ...] = ()
+    daily: bool = False
+    details: str = ""
+
+
+TARGET = (
+    Option("PORT", "port of the embedded emulator; by default the one that was started last", None, port_number, setting=True),
+    Option("ENDPOINT", "URL of an emulator or LocalStack that is already up, such as http://127.0.0.1:4566", setting=True),
+    Option("BACKEND", "kind of local target: embedded (the default) or localstack", choices=("embedded", "localstack"), setting=True),
+)
+STACK = Option("STACK", "name of a stack on AWS, reached with the credentials and region of the environment")
+ANYWHERE = (STACK, *TARGET)
+CHROMIUM = Option("CHROMIUM", "path of the browser that takes the picture", setting=True)
+RECORD = Option("RECORD", "write the result into docs/performance.md", flag=True)
+CHECK = Option("CHECK", "write nothing; fail where the committed files are out of date", flag=True)
+
+LOCAL, OPERATE, MEASURE, CONTRACTS = "Run locally", "Operate a stack", "Measure", "Contracts and documents"
+
+_COMMANDS = (
+    Command(
+        "run",
+        LOCAL,
+        "devtools.local.demo",
+        "Start the emulator, deploy, and follow an order of every outcome to its end",
+        TARGET,
+        daily=True,
+    ),
+    Command(
+        "order",
+        LOCAL,
+        "devtools.local.order",
+        "Place the order of a sample event and follow it",
+        (
+            Option("FILE", "sample event of API Gateway", required=True, example="events/orders/place_order/accepted.json"),
+            Option("CUSTOMER", "customer who places it", "ann"),
+            Option("KEY", "Idempotency-Key; a new one by default"),
+            *TARGET,
+        ),
+        daily=True,
+    ),
+    Command(
+        "carrier",
+        LOCAL,
+        "devtools.local.carrier",
+        "Act as the carrier of an order: dispatch, deliver, lose, return",
+        (
+            Option("ORDER", "the order's id", required=True, example="ord_… DO=dispatch"),
+            Option("DO", "what happens", "dispatch", choices=("dispatch", "deliver", "lose", "return", "readings")),
+            Option("LINES", "what to dispatch, as SKU=1,OTHER=2; by default everything that was not dispatched"),
+            Option("PARCEL", "the parcel that is delivered, lost or measured; by default all of the order"),
+            Option("RETURN", "the return that arrives at the warehouse, as ret_…"),
+            Option("AT", "when it happened, as 2026-11-23T09:00:00Z; by default now"),
+            *TARGET,
+        ),
+        daily=True,
+        details="Signs each webhook event with the stack's secret and posts it to the stack's webhook, see docs/webhooks.md.",
+    ),
+    Command(
+        "token",
+        LOCAL,
+        "devtools.local.token",
+        "Print a bearer token for curl, valid for an hour",
+        (Option("CUSTOMER", "customer whom the token names", "ann"), *TARGET),
+        daily=True,
+    ),
+    Command("stop", LOCAL, "devtools.local.stop", "Stop the emulators that these tools started", TARGET[:1], daily=True),
+    Command(
+        "invoke",
+        LOCAL,
+        "devtools.local.invoke",
+        "Run every function with its sample events in Lambda containers (Docker)",
+        daily=True,
+    ),
+    Command(
+        "trace",
+        OPERATE,
+        "devtools.ops.trace",
+        "Show which event of an order caused which, with times and log lines",
+        (Option("ORDER", "the order's id", required=True, example="ord_…"), *ANYWHERE),
+        daily=True,
+    ),
+    Command(
+        "logs",
+        OPERATE,
+        "devtools.ops.logs",
+        "Print the functions' log lines in time order",
+        (
+            Option("FUNCTION", "part of a function's name; by default all functions"),
+            Option("ORDER", "an order's id: only lines that name it"),
+            Option("SINCE", "how many minutes to look back", 15, positive_number),
+            Option("FOLLOW", "print new lines until Ctrl-C", flag=True),
+            *ANYWHERE,
+        ),
+        daily=True,
+    ),
+    Command(
+        "dashboard",
+        OPERATE,
+        "devtools.dashboard.command",
+        "Serve a page with live plots of orders, revenue, best sellers and queues",
+        (Option("OUT", "write this .html or .png file instead of serving"), CHROMIUM, *ANYWHERE),
+        daily=True,
+    ),
+    Command(
+        "sales",
+        OPERATE,
+        "devtools.ops.sales_report",
+        "Show today's best sellers and the revenue by minute",
+        ANYWHERE,
+        daily=True,
+    ),
+    Command(
+        "trial-balance",
+        OPERATE,
+        "devtools.ops.trial_balance",
+        "Audit the ledger and print its trial balance; 1 where it does not add up",
+        ANYWHERE,
+        daily=True,
+    ),
+    Command(
+        "redrive",
+        OPERATE,
+        "devtools.ops.redrive",
+        "List the dead-letter queues, or redrive one: make redrive QUEUE=…",
+        (
+            Option("QUEUE", "the queue to redrive, as the list names it; without it the queues are listed"),
+            Option("MAX", "how many messages at most", 100, positive_number),
+            *ANYWHERE,
+        ),
+        daily=True,
+    ),
+    Command(
+        "flags",
+        OPERATE,
+        "devtools.ops.flags",
+        "Show the feature flags, or change them: make flags SET='name=value …'",
+        (
+            Option("SET", "changes, as 'hold_every_order=true fraud.hold_score=40'; without a value the stack's parameter applies again"),
+            Option("NOW", "deploy to everybody at once, as on a local target, instead of step by step", flag=True),
+            *ANYWHERE,
+        ),
+        daily=True,
+    ),
+    Command(
+        "replay",
+        OPERATE,
+        "devtools.ops.replay",
+        "Replay archived events to the rules that accept replays",
+        (
+            Option("FROM", "start, a time such as 2026-11-21T12:00:00Z, or how long ago: 90s, 30m, 12h, 7d; by default the first event"),
+            Option("TO", "end, in the same form; by default now"),
+            Option("RULE", "logical id of the one rule to replay to; by default all that accept replays"),
+            *ANYWHERE,
+        ),
+    ),
+    Command("rebuild-view", OPERATE, "devtools.ops.rebuild_view", "Rebuild the order view from the order log", ANYWHERE),
+    Command(
+        "audit",
+        OPERATE,
+        "devtools.ops.audit",
+        "Query the archive of all events: make audit SQL='select …'",
+        (
+            Option("SQL", "a query of the tables archive and events, see docs/audit.md"),
+            Option("QUERY", "name of one of the template's queries for Athena", "events-by-day"),
+            Option("ORDER", "the order's id, for queries of one order"),
+            Option("FROM", "first day of such a query, as 2026-11-01; by default 30 days up to the last"),
+            Option("TO", "last day of such a query; by default today"),
+            *ANYWHERE,
+        ),
+    ),
+    Command(
+        "audit-proof",
+        OPERATE,
+        "devtools.ops.audit_proof",
+        "Verify that the archive has exactly the events of the order log",
+        (Option("WAIT", "seconds to wait for events that are not delivered yet", 60, positive_number), *ANYWHERE),
+    ),
+    Command(
+        "compare",
+        OPERATE,
+        "devtools.ops.compare",
+        "Compare a consumer with an earlier revision on captured events",
+        (
+            Option("FUNCTION", "logical id of the consumer", required=True, example="LedgerPost BASE=HEAD"),
+            Option("BASE", "git revision to compare with", "HEAD"),
+            Option("EVENTS", "file with an event a line; by default the events of the target's order log"),
+            *ANYWHERE,
+        ),
+    ),
+    Command("bench", MEASURE, "devtools.bench.command", "Measure cold start, latency, throughput and cost of an order", (RECORD,)),
+    Command(
+        "idle-cost",
+        MEASURE,
+        "devtools.checks.idle_cost",
+        "Compute what a stack costs in a month without orders",
+        (Option("ENV", "environment of samconfig.toml; by default `default`", setting=True), RECORD),
+    ),
+    Command(
+        "load",
+        MEASURE,
+        "",
+        "Measure the pipeline with many orders, or many orders of one product",
+        (
+            Option("ORDERS", "how many orders", None, positive_number),
+            Option("PRODUCTS", "how many products", 2000, positive_number),
+            Option("TARGET", "where the orders are processed", "process", choices=("process", "emulator")),
+            Option("HOT", "simulate orders of one product", flag=True),
+            Option("INVOICES", "simulate the numbering of invoices", flag=True),
+            Option("PORT", "port of the emulator of TARGET=emulator; by default a free one", None, port_number),
+            RECORD,
+        ),
+    ),
+    Command(
+        "contracts",
+        CONTRACTS,
+        "devtools.checks.contracts.command",
+        "Write the events' schemas and docs/events.md; fail on incompatible changes",
+        (Option("RELEASE", "make the present contracts release 1.2.3"), CHECK),
+    ),
+    Command("openapi", CONTRACTS, "devtools.checks.openapi", "Write the OpenAPI document from the API's models", (CHECK,)),
+    Command("diagram", CONTRACTS, "devtools.checks.diagram", "Draw docs/resources.md from the template, one diagram per context", (CHECK,)),
+    Command("lint-template", "", "devtools.checks.lint_template", "cfn-lint on the template, as written and as SAM expands it"),
+    Command("lint-workflows", "", "devtools.checks.lint_workflows", "State machines: transitions lead somewhere, states are reached"),
+    Command("lint-security", "", "devtools.checks.lint_security", "checkov on the template, as written and as SAM expands it"),
+)
+COMMANDS = {command.name: command for command in _COMMANDS}
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a command: a mistake is one line on stderr and exit code 2."""
+
+    def __init__(self, command: Command) -> None:
+        """Take the options of the command."""
+        super().__init__(
+            prog=f"python -m devtools {command.name}",
+            description=f"{command.summary}.",
+            epilog=f"{command.details} With make: `{make_usage(command)}`.".strip(),
+            allow_abbrev=False,
+        )
+        for option in command.options:
+            _add(self, option)
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit."""
+        refuse(message)
+
+
+def _add(parser: argparse.ArgumentParser, option: Option) -> None:
+    shown = f" (default: {option.default})" if option.default and not option.setting else ""
+    if option.flag:
+        parser.add_argument(option.argument, action="store_true", dest=option.attribute, help=option.help)
+        return
+    # Choices and required options are checked by `parsed`, in the words of the command line that was used.
+    text = option.help.replace("%", "%%") + shown
+    parser.add_argument(option.argument, metavar=option.name, dest=option.attribute, default=option.default, help=text)
+
+
+def make_usage(command: Command) -> str:
+    """Show how make runs a command, with its options: `make trace ORDER=…  [PORT=…]`."""
+    words = (f"{option.name}={'1' if option.flag else '…'}" for option in command.options)
+    return " ".join(
+        [f"make {command.name}", *(word if option.required else f"[{word}]" for option, word in zip(command.options, words, strict=True))]
+    )
+
+
+def refuse(message: str) -> NoReturn:
+    """Exit with 2 and one line about a mistake in the command line."""
+    print("error:", message.replace("\n", "\\n"), file=sys.stderr)
+    sys.exit(USAGE_ERROR)
+
+
+def arguments(command: Command, words: Sequence[str], environment: Mapping[str, str]) -> argparse.Namespace:
+    """Parse the options of a command: those of Python's command line, and those that make passed on.
+
+    Exits with 2 and one line for an unknown option, a missing one, or a value that is not allowed.
+    """
+    by_make = MAKE_VARIABLES in environment
+    given = [*from_make(command, environment), *words]
+    found, unknown = Parser(command).parse_known_args(given)
+    if unknown:
+        known = ", ".join(option.argument for option in command.options) or "no options"
+        refuse(f"unknown option {unknown[0].partition('=')[0]}: {command.name} takes {known}")
+    for option in command.options:
+        _check(command, option, found, by_make=by_make)
+    return found
+
+
+def parsed(name: str, *words: str) -> argparse.Namespace:
+    """Parse the options of a command by its name, for callers of a command's `main`."""
+    return arguments(COMMANDS[name], words, {})
+
+
+def settings(command: Command, found: argparse.Namespace) -> dict[str, str]:
+    """Return the environment variables that the given options set."""
+    given = ((option, getattr(found, option.attribute)) for option in command.options if option.setting)
+    return {option.name: str(value) for option, value in given if value}
+
+
+def from_make(command: Command, environment: Mapping[str, str]) -> list[str]:
+    """Translate the variables of make's command line to options, a word each. Exits with 2 for one that the command does not have."""
+    known = {option.name: option for option in command.options}
+    words: list[str] = []
+    for name in sorted(environment.get(MAKE_VARIABLES, "").split()):
+        if name in GLOBAL:
+            continue
+        if name not in known:
+            takes = ", ".join(known) or "no options"
+            refuse(f"unknown option {name}: make {command.name} takes {takes}")
+        option, value = known[name], environment.get(name, "").strip()
+        if option.flag and value not in ("", "0"):
+            words.append(option.argument)
+        elif value and not option.flag:
+            words.append(f"{option.argument}={value}")
+    return words
+
+
+# What every target of the Makefile takes: the interpreter that devtools/find-python prints.
+GLOBAL = frozenset({"PYTHON"})
+
+
+def _check(command: Command, option: Option, found: argparse.Namespace, *, by_make: bool) -> None:
+    name = option.name if by_make else option.argument
+    value = getattr(found, option.attribute)
+    if option.required and not value:
+        example = f"{option.name}={option.example}" if by_make else f"{option.argument} {option.example.partition(' ')[0]}"
+        refuse(f"{name} is missing ({option.help}): {'make' if by_make else 'python -m devtools'} {command.name} {example}")
+    if option.choices and value and value not in option.choices:
+        refuse(f"{name} must be one of {', '.join(option.choices)}, not {value!r}")
+    if isinstance(value, str) and option.type is not str and value:
+        try:
+            setattr(found, option.attribute, option.type(value))
+        except argparse.ArgumentTypeError as error:
+            refuse(f"{name} {error}")

@@ -1,0 +1,65 @@
+"""`make help`: what `make` can do, from the Makefile's comments and `devtools.commands`; needs the standard library alone."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from devtools import commands
+from devtools.commands import COMMANDS, Parser
+
+MAKEFILE = Path(__file__).resolve().parents[1] / "Makefile"
+COLUMN = 16
+FOOTER = (
+    "Options: make help COMMAND=trace. All targets: make help-all, or of a group: make help GROUP=checks.",
+    "Local commands without PORT=… use the emulator that was started last.",
+)
+
+type Entry = tuple[str, str, bool]
+
+
+def groups() -> dict[str, list[Entry]]:
+    """Return the targets by group, in the order of the Makefile: name, summary, and whether the short help shows it."""
+    found: dict[str, list[Entry]] = {}
+    group = ""
+    for line in MAKEFILE.read_text("utf-8").splitlines():
+        if heading := re.match(r"##@ (.*)", line):
+            group = heading[1]
+            found[group] = [(one.name, one.summary, one.daily) for one in COMMANDS.values() if one.group == group]
+        elif target := re.match(r"([a-z][a-z-]*):.*?##(\+?) (.*)", line):
+            found[group].append((target[1], target[3], target[2] == ""))
+    return found
+
+
+def lines(*, everything: bool, group: str = "") -> list[str]:
+    """Return the help: all targets or those of daily work, of all groups or of those whose name contains `group`.
+
+    Exits with 2 where no group does.
+    """
+    known = groups()
+    chosen = {name: entries for name, entries in known.items() if group.lower() in name.lower()}
+    if not chosen:
+        commands.refuse(f"GROUP must be part of one of {', '.join(known)}, not {group!r}")
+    shown: list[str] = []
+    for name, entries in chosen.items():
+        rows = [f"  {target:<{COLUMN}}{summary}" for target, summary, daily in entries if daily or everything]
+        shown += [name, *rows] if rows else []
+    return shown if everything else [*shown, "", *FOOTER]
+
+
+def main(words: Sequence[str]) -> None:
+    """Print the help of everything (`--all`), of make's GROUP or COMMAND, or of daily work."""
+    given = set(os.environ.get(commands.MAKE_VARIABLES, "").split())
+    name = os.environ.get("COMMAND", "").strip() if "COMMAND" in given else ""
+    group = os.environ.get("GROUP", "").strip() if "GROUP" in given else ""
+    if name and name not in COMMANDS:
+        commands.refuse(f"COMMAND must be one of {', '.join(COMMANDS)}, not {name!r}")
+    if name:
+        Parser(COMMANDS[name]).print_help()
+    else:
+        print("\n".join(lines(everything="--all" in words or bool(group), group=group)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
