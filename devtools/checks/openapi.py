@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from analytics.api_models import GROUP as STAFF
-from analytics.api_models import USUAL, LeaderboardAnswer, SalesAnswer
-from analytics.domain.counting_rules import TOP
+from analytics.api_models import LEADERBOARD_LIMIT, LeaderboardAnswer, SalesAnswer
+from analytics.api_models import STAFF_GROUP as STAFF
+from analytics.domain.counting_rules import LEADERBOARD_SIZE
 from devtools import cli
 from devtools.target import ROOT
 from loyalty.api_models import PointsAnswer
@@ -619,7 +619,9 @@ def _parameters() -> dict[str, Any]:
         "To": _query("to", "The last period; at most 1,440 minutes or 366 days. Without one, the present one.", {"type": "string"}),
         "Day": _query("day", "Only what was confirmed on this day (UTC).", {"type": "string", "format": "date"}),
         "Category": _query("category", "Only products of this category.", {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"}),
-        "Top": _query("limit", "How many products.", {"type": "integer", "minimum": 1, "maximum": TOP, "default": USUAL}),
+        "Top": _query(
+            "limit", "How many products.", {"type": "integer", "minimum": 1, "maximum": LEADERBOARD_SIZE, "default": LEADERBOARD_LIMIT}
+        ),
         "OrderId": {
             "name": "order_id",
             "in": "path",

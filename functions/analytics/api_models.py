@@ -15,23 +15,23 @@ from orderflow.aws.http import ApiEvent, Problem, caller
 from orderflow.domain.money import Money
 
 if TYPE_CHECKING:
-    from analytics.store import Sum
+    from analytics.store import Total
 
-GROUP = "staff"
-USUAL = 10
+STAFF_GROUP = "staff"
+LEADERBOARD_LIMIT = 10
 
 type Per = Literal["minute", "day"]
 
 _FORMATS: dict[Per, str] = {"minute": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d"}
 _STEPS: dict[Per, timedelta] = {"minute": timedelta(minutes=1), "day": timedelta(days=1)}
 # So many periods at most, and so many where nothing is said.
-_MOST: dict[Per, int] = {"minute": 24 * 60, "day": 366}
-_FEW: dict[Per, int] = {"minute": 60, "day": 30}
+_MAX_PERIODS: dict[Per, int] = {"minute": 24 * 60, "day": 366}
+_DEFAULT_PERIODS: dict[Per, int] = {"minute": 60, "day": 30}
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _CATEGORY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
-class Stretch(Struct, frozen=True):
+class PeriodRange(Struct, frozen=True):
     """The periods that are asked for, ends included, by their names."""
 
     per: Per
@@ -39,7 +39,7 @@ class Stretch(Struct, frozen=True):
     last: str
 
     @property
-    def wholes(self) -> list[str]:
+    def parent_periods(self) -> list[str]:
         """The periods that these are parts of: the hours of minutes, the months of days."""
         found = dict[str, None]()
         moment, last = (datetime.strptime(name, _FORMATS[self.per]).replace(tzinfo=UTC) for name in (self.first, self.last))
@@ -87,17 +87,17 @@ class LeaderboardAnswer(Struct, frozen=True, omit_defaults=True):
     category: str | None = None
 
 
-def staff(event: ApiEvent) -> None:
+def require_staff(event: ApiEvent) -> None:
     """Let members of the staff pass.
 
     Raises:
         Problem: 401 when nobody is known, 403 when it is none of the staff.
     """
-    if GROUP not in caller(event).groups:
-        raise Problem(403, "forbidden", "Forbidden", f"only members of the group {GROUP} may do this")
+    if STAFF_GROUP not in caller(event).groups:
+        raise Problem(403, "forbidden", "Forbidden", f"only members of the group {STAFF_GROUP} may do this")
 
 
-def stretch(event: ApiEvent, now: datetime) -> Stretch:
+def period_range(event: ApiEvent, now: datetime) -> PeriodRange:
     """Return the periods that a request asks for; the latest ones where it does not say.
 
     Raises:
@@ -109,13 +109,13 @@ def stretch(event: ApiEvent, now: datetime) -> Stretch:
         raise _invalid("per", "minute or day")
     step = _STEPS[per]
     last = _moment(asked, "to", per) or now
-    first = _moment(asked, "from", per) or last - (_FEW[per] - 1) * step
-    if not timedelta(0) <= last - first < _MOST[per] * step:
-        raise _invalid("from", f"not after `to`, and for {_MOST[per]} of them at most")
-    return Stretch(per, first.strftime(_FORMATS[per]), last.strftime(_FORMATS[per]))
+    first = _moment(asked, "from", per) or last - (_DEFAULT_PERIODS[per] - 1) * step
+    if not timedelta(0) <= last - first < _MAX_PERIODS[per] * step:
+        raise _invalid("from", f"not after `to`, and for {_MAX_PERIODS[per]} of them at most")
+    return PeriodRange(per, first.strftime(_FORMATS[per]), last.strftime(_FORMATS[per]))
 
 
-def board(event: ApiEvent) -> tuple[str, str, int]:
+def leaderboard_query(event: ApiEvent) -> tuple[str, str, int]:
     """Return the period, the category (empty for all), and how many products a request asks for.
 
     Raises:
@@ -126,15 +126,20 @@ def board(event: ApiEvent) -> tuple[str, str, int]:
     category = asked.get("category", "")
     if category and not _CATEGORY.fullmatch(category):
         raise _invalid("category", "small letters, digits and hyphens, 64 at most")
-    limit = asked.get("limit", str(USUAL))
-    if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(counting_rules.TOP)) and 1 <= int(limit) <= counting_rules.TOP):
-        raise _invalid("limit", f"a whole number from 1 to {counting_rules.TOP}")
+    limit = asked.get("limit", str(LEADERBOARD_LIMIT))
+    if not (
+        limit.isascii()
+        and limit.isdecimal()
+        and len(limit) <= len(str(counting_rules.LEADERBOARD_SIZE))
+        and 1 <= int(limit) <= counting_rules.LEADERBOARD_SIZE
+    ):
+        raise _invalid("limit", f"a whole number from 1 to {counting_rules.LEADERBOARD_SIZE}")
     return day.strftime(_FORMATS["day"]) if day else counting_rules.ALL, category, int(limit)
 
 
-def sales(one: Sum) -> Sales:
+def sales_of(one: Total) -> Sales:
     """Return a period's sum as it is answered."""
-    outcomes = counting_rules.part(one.counters, "outcome")
+    outcomes = counting_rules.below(one.counters, "outcome")
     decided = sum(outcomes.values())
     return Sales(
         period=one.period,
@@ -147,8 +152,8 @@ def sales(one: Sum) -> Sales:
     )
 
 
-def _money(one: Sum, name: str) -> tuple[Money, ...]:
-    return tuple(Money(amount, currency) for currency, amount in sorted(counting_rules.part(one.counters, name).items()))
+def _money(one: Total, name: str) -> tuple[Money, ...]:
+    return tuple(Money(amount, currency) for currency, amount in sorted(counting_rules.below(one.counters, name).items()))
 
 
 def _moment(asked: Mapping[str, str], name: str, per: Per) -> datetime | None:

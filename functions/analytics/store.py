@@ -49,16 +49,16 @@ _UNITS = "products/"
 _BATCH = "batch"
 _HEAD: dict[str, Any] = {"period": {"S": _BATCH}, "place": {"S": "head"}}
 # What is cut so is a tenth of it or less when it is packed.
-_MOST_BYTES = 300_000
-_MOST_EVENTS = 5_000
+_MAX_BYTES = 300_000
+_MAX_EVENTS = 5_000
 # Packed. Some 50 to 100 products, which cost one or two write units.
 _RANGE_BYTES = 1_800
 # So many changes of one range are made at once: its pieces fit into a transaction.
-_MOST_CHANGES = 1_000
+_MAX_CHANGES = 1_000
 # Begins the place of a range, which must not be empty.
 _FROM = "#"
 # No batch has this number.
-NEVER = -1
+NO_BATCH = -1
 
 _counts: msgspec.json.Decoder[list[Count]] = msgspec.json.Decoder(list[Count])
 _counters: msgspec.json.Decoder[Counters] = msgspec.json.Decoder(Counters)
@@ -69,11 +69,11 @@ _units: msgspec.json.Decoder[Units] = msgspec.json.Decoder(Units)
 type Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
-class Changed(RuntimeError):
+class ConcurrentUpdate(RuntimeError):
     """Somebody else replaced a sum meanwhile."""
 
 
-class Page(Struct, frozen=True):
+class CountBatch(Struct, frozen=True):
     """Counts as they are in the table, under the digest `place`; `size` is the bytes of them unpacked."""
 
     place: str
@@ -88,7 +88,7 @@ class Recount(Struct, frozen=True):
     after: dict[str, Any] | None = None
 
 
-class Head(Struct, frozen=True):
+class BatchHead(Struct, frozen=True):
     """The last batch, with the minutes and places of its pages while it is being added to the sums."""
 
     batch: int = 0
@@ -96,15 +96,15 @@ class Head(Struct, frozen=True):
     recount: Recount | None = None
 
 
-class Sum(Struct, frozen=True):
+class Total(Struct, frozen=True):
     """What a period comes to after a batch; nothing, after `NEVER`, where it is not there."""
 
     period: str
     counters: Counters
-    batch: int = NEVER
+    batch: int = NO_BATCH
 
 
-class Range(Struct, frozen=True):
+class ProductRange(Struct, frozen=True):
     """Units of the products from `first` up to, and without, `end` (None: all that follow), packed, after a batch."""
 
     first: str
@@ -118,7 +118,7 @@ class Range(Struct, frozen=True):
         return _units.decode(zlib.decompress(self.packed))
 
 
-class Analytics:
+class AnalyticsStore:
     """Reads and writes the table."""
 
     def __init__(self, table: str, client: DynamoDBClient, each: Each = map) -> None:
@@ -132,7 +132,7 @@ class Analytics:
         for item in _pages(_NEW, counts):
             self._client.put_item(TableName=self._table, Item=item)
 
-    def new(self, most: int) -> list[Page]:
+    def pending(self, most: int) -> list[CountBatch]:
         """Return up to so many pages that are in no sum yet."""
         answer: Any = self._client.query(
             TableName=self._table,
@@ -144,39 +144,39 @@ class Analytics:
         )
         return [_page(item) for item in answer["Items"]]
 
-    def done(self, page: Page) -> None:
+    def remove_pending(self, page: CountBatch) -> None:
         """Take a page off those that are in no sum yet."""
         self._client.delete_item(TableName=self._table, Key={"period": {"S": _NEW}, "place": {"S": page.place}})
 
-    def head(self) -> Head:
+    def last_batch(self) -> BatchHead:
         """Return the last batch."""
         item = self._item(_HEAD)
-        return _head(item) if item else Head()
+        return _head(item) if item else BatchHead()
 
-    def begin(self, last: Head, counts: Mapping[str, Sequence[Count]]) -> Head:
+    def begin_batch(self, last: BatchHead, counts: Mapping[str, Sequence[Count]]) -> BatchHead:
         """Make counts, by their minutes, the batch after `last`: write them where they stay, and into the journal, all at once.
 
         Raises:
             Changed: there is another batch after `last`.
         """
         items = [item for minute, some in sorted(counts.items()) for item in _pages(minute, some)]
-        head = Head(last.batch + 1, tuple((item["period"]["S"], item["place"]["S"]) for item in items))
+        head = BatchHead(last.batch + 1, tuple((item["period"]["S"], item["place"]["S"]) for item in items))
         pages: Any = [{"Put": {"TableName": self._table, "Item": item | _number(head.batch)}} for item in items]
         try:
             transact(self._client, [{"Put": self._heading(last, head)}, *pages], (), own=1)
         except (Conflict, TransactionConflict):
-            raise Changed(str(head.batch)) from None
+            raise ConcurrentUpdate(str(head.batch)) from None
         return head
 
-    def finish(self, head: Head) -> Head:
+    def finish_batch(self, head: BatchHead) -> BatchHead:
         """Note that a batch is in all the sums.
 
         Raises:
             Changed: there is another one since.
         """
-        return self._moved(head, Head(head.batch))
+        return self._moved(head, BatchHead(head.batch))
 
-    def begin_recount(self, last: Head, now: datetime) -> Head:
+    def begin_recount(self, last: BatchHead, now: datetime) -> BatchHead:
         """Note that everything has to be counted again, which is a batch of its own, after `last`.
 
         Raises:
@@ -184,9 +184,9 @@ class Analytics:
         """
         # Empty: so that there is something to do.
         self._client.put_item(TableName=self._table, Item={"period": {"S": _NEW}, "place": {"S": "recount"}, "packed": {"B": _packed([])}})
-        return self._moved(last, Head(last.batch + 1, recount=Recount(now)))
+        return self._moved(last, BatchHead(last.batch + 1, recount=Recount(now)))
 
-    def empty(self, head: Head, most: int) -> Head:
+    def reset(self, head: BatchHead, most: int) -> BatchHead:
         """Of the next items make pages new ones, and delete the others, for a recount that was begun; return how far it is then.
 
         What came since the recount was begun stays as it is.
@@ -200,9 +200,9 @@ class Analytics:
         for item in answer["Items"]:
             self._undo(head, item)
         after = answer.get("LastEvaluatedKey")
-        return self._moved(head, Head(head.batch, recount=Recount(recount.since, after) if recount and after else None))
+        return self._moved(head, BatchHead(head.batch, recount=Recount(recount.since, after) if recount and after else None))
 
-    def of_batch(self, head: Head) -> list[Count]:
+    def counts_of_batch(self, head: BatchHead) -> list[Count]:
         """Return the counts of the last batch."""
         found = [self._item({"period": {"S": minute}, "place": {"S": place}}) for minute, place in head.pages]
         return [count for item in found if item for count in _page(item).counts]
@@ -211,26 +211,26 @@ class Analytics:
         """Return what was counted in a minute."""
         return [count for item in self._query(minute) for count in _page(item).counts]
 
-    def sum(self, period: str) -> Sum:
+    def total(self, period: str) -> Total:
         """Return what a period comes to."""
         item = self._item(_place(period))
-        return _sum(item) if item else Sum(period, {})
+        return _sum(item) if item else Total(period, {})
 
-    def parts(self, period: str, first: str, last: str) -> list[Sum]:
+    def totals(self, period: str, first: str, last: str) -> list[Total]:
         """Return the sums of the minutes of an hour, or days of a month, from one to another, ends included, earliest first."""
         return [_sum(item) for item in self._query(period, first, last)]
 
-    def add_to_sum(self, batch: int, period: str, counters: Counters) -> None:
+    def add_to_total(self, batch: int, period: str, counters: Counters) -> None:
         """Add counters of a batch to what a period comes to, unless they are in it.
 
         Raises:
             Changed: somebody else did so meanwhile.
         """
-        before = self.sum(period)
+        before = self.total(period)
         if before.batch < batch:
-            self._replace(_place(period), before.batch, batch, counting_rules.added([before.counters, counters]))
+            self._replace(_place(period), before.batch, batch, counting_rules.sum_counters([before.counters, counters]))
 
-    def ranges(self, period: str) -> Iterator[Range]:
+    def ranges(self, period: str) -> Iterator[ProductRange]:
         """Yield the ranges of products that were sold in `all` times or a day."""
         return (_range(item) for item in self._query(f"{_UNITS}{period}", _FROM))
 
@@ -240,7 +240,7 @@ class Analytics:
         Raises:
             Changed: somebody else did so meanwhile.
         """
-        slices = batched(sorted(units), _MOST_CHANGES, strict=False)
+        slices = batched(sorted(units), _MAX_CHANGES, strict=False)
         ranges = {one.first: one for some in self._each(lambda skus: list(self._ranges(period, skus)), slices) for one in some}
         firsts, changes = sorted(ranges), dict[str, Units]()
         for sku in sorted(units):
@@ -253,19 +253,19 @@ class Analytics:
         answer = self._client.get_item(TableName=self._table, Key=_board(period, category))
         return _unpacked(answer["Item"], _ranks) if "Item" in answer else ()
 
-    def rank(self, batch: int, period: str, category: str, sold: Mapping[str, int]) -> None:
+    def update_leaderboard(self, batch: int, period: str, category: str, sold: Mapping[str, int]) -> None:
         """Bring products, with all units that were sold of them, into a leaderboard, unless this or a later batch is in it.
 
         Raises:
             Changed: somebody else did so meanwhile.
         """
         item = self._item(_board(period, category))
-        before, last = (_unpacked(item, _ranks), _batch(item)) if item else ((), NEVER)
-        ranks = counting_rules.best(before, sold)
+        before, last = (_unpacked(item, _ranks), _batch(item)) if item else ((), NO_BATCH)
+        ranks = counting_rules.best_sellers(before, sold)
         if last < batch and ranks != before:
             self._replace(_board(period, category), last, batch, ranks)
 
-    def _undo(self, head: Head, item: dict[str, Any]) -> None:
+    def _undo(self, head: BatchHead, item: dict[str, Any]) -> None:
         period = item["period"]["S"]
         if period in {_NEW, _BATCH}:
             return
@@ -281,19 +281,19 @@ class Analytics:
                 ExpressionAttributeValues={":last": {"N": str(head.batch)}},
             )
 
-    def _moved(self, before: Head, after: Head) -> Head:
+    def _moved(self, before: BatchHead, after: BatchHead) -> BatchHead:
         self._put(self._heading(before, after))
         return after
 
-    def _ranges(self, period: str, skus: Iterable[str]) -> Iterator[Range]:
+    def _ranges(self, period: str, skus: Iterable[str]) -> Iterator[ProductRange]:
         """Yield the ranges that hold products, which are sorted."""
-        found: Range | None = None
+        found: ProductRange | None = None
         for sku in skus:
             if found is None or (found.end is not None and sku >= found.end):
                 found = self._range(period, sku)
                 yield found
 
-    def _range(self, period: str, sku: str) -> Range:
+    def _range(self, period: str, sku: str) -> ProductRange:
         answer: Any = self._client.query(
             TableName=self._table,
             KeyConditionExpression="#period = :period AND #place <= :place",
@@ -304,10 +304,10 @@ class Analytics:
             ConsistentRead=True,
         )
         if not answer["Items"]:
-            return Range("", None, _packed({}), NEVER)
+            return ProductRange("", None, _packed({}), NO_BATCH)
         return _range(answer["Items"][0])
 
-    def _add_to_range(self, batch: int, period: str, found: Range, changes: Units) -> Units:
+    def _add_to_range(self, batch: int, period: str, found: ProductRange, changes: Units) -> Units:
         """Add units to a range of products that has all of them, and return all units of these products."""
         after: Units = {}
         skus = sorted(changes)
@@ -315,39 +315,41 @@ class Analytics:
             units = found.units
             if found.batch >= batch:
                 return after | {sku: units[sku] for sku in skus}
-            some, skus = skus[:_MOST_CHANGES], skus[_MOST_CHANGES:]
+            some, skus = skus[:_MAX_CHANGES], skus[_MAX_CHANGES:]
             rest = _from(found, skus[0]) if skus else None
             units = {sku: sold for sku, sold in units.items() if rest is None or sku < rest.first}
-            after |= {sku: counting_rules.added([units.get(sku, {}), changes[sku]]) for sku in some}
-            pieces = _split(Range(found.first, rest.first if rest else found.end, b"", batch), units | {sku: after[sku] for sku in some})
+            after |= {sku: counting_rules.sum_counters([units.get(sku, {}), changes[sku]]) for sku in some}
+            pieces = _split(
+                ProductRange(found.first, rest.first if rest else found.end, b"", batch), units | {sku: after[sku] for sku in some}
+            )
             self._put_ranges(period, found.batch, [*pieces, rest] if rest else pieces)
             found = rest or found
         return after
 
-    def _put_ranges(self, period: str, before: int, ranges: Sequence[Range]) -> None:
+    def _put_ranges(self, period: str, before: int, ranges: Sequence[ProductRange]) -> None:
         """Replace a range by the ranges that it was split into, or by what it is now.
 
         Raises:
             Changed: it is not as it was after the batch `before`.
         """
-        first, *others = [self._putting(_range_item(period, one), before if number == 0 else NEVER) for number, one in enumerate(ranges)]
+        first, *others = [self._putting(_range_item(period, one), before if number == 0 else NO_BATCH) for number, one in enumerate(ranges)]
         if not others:
             return self._put(first)
         try:
             transact(self._client, [{"Put": put} for put in (first, *others)], (), own=len(ranges))
         except (Conflict, TransactionConflict):
-            raise Changed(period) from None
+            raise ConcurrentUpdate(period) from None
 
     def _replace(self, key: dict[str, Any], before: int, batch: int, content: object) -> None:
         self._put(self._putting({**key, **_number(batch), "packed": {"B": _packed(content)}}, before))
 
-    def _heading(self, before: Head, after: Head) -> Any:
+    def _heading(self, before: BatchHead, after: BatchHead) -> Any:
         content = {"S": msgspec.json.encode(after).decode()}
-        return self._putting({**_HEAD, **_number(after.batch), "head": content}, before.batch or NEVER)
+        return self._putting({**_HEAD, **_number(after.batch), "head": content}, before.batch or NO_BATCH)
 
     def _putting(self, item: dict[str, Any], before: int) -> Any:
         """Return the request that puts an item in the place of the one that is as it was after the batch `before`."""
-        new = "attribute_not_exists(#batch) OR " if before == NEVER else ""
+        new = "attribute_not_exists(#batch) OR " if before == NO_BATCH else ""
         return {
             "TableName": self._table,
             "Item": item,
@@ -361,7 +363,7 @@ class Analytics:
         try:
             self._client.put_item(**request)
         except (refused.ConditionalCheckFailedException, refused.TransactionConflictException):
-            raise Changed(request["Item"]["place"]["S"]) from None
+            raise ConcurrentUpdate(request["Item"]["place"]["S"]) from None
 
     def _item(self, key: dict[str, Any]) -> dict[str, Any] | None:
         return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
@@ -385,47 +387,47 @@ class Analytics:
 def _pages(period: str, counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
     # Sorted, so that it is the same page in whatever order its events came.
     documents = [msgspec.json.encode(one) for _, one in sorted({one.event_id: one for one in counts}.items())]
-    for some in chunked(documents, len, most=_MOST_EVENTS, most_bytes=_MOST_BYTES):
+    for some in chunked(documents, len, most=_MAX_EVENTS, most_bytes=_MAX_BYTES):
         document = b"[" + b",".join(some) + b"]"
         place = hashlib.sha256(document).hexdigest()[:32]
         yield {"period": {"S": period}, "place": {"S": place}, "packed": {"B": zlib.compress(document)}}
 
 
-def _head(item: dict[str, Any]) -> Head:
-    return msgspec.json.decode(item["head"]["S"], type=Head)
+def _head(item: dict[str, Any]) -> BatchHead:
+    return msgspec.json.decode(item["head"]["S"], type=BatchHead)
 
 
-def _page(item: dict[str, Any]) -> Page:
+def _page(item: dict[str, Any]) -> CountBatch:
     document = zlib.decompress(item["packed"]["B"])
-    return Page(item["place"]["S"], _counts.decode(document), len(document))
+    return CountBatch(item["place"]["S"], _counts.decode(document), len(document))
 
 
-def _from(found: Range, first: str) -> Range:
+def _from(found: ProductRange, first: str) -> ProductRange:
     """Return what of a range of products begins at one."""
-    return Range(first, found.end, _packed({sku: sold for sku, sold in found.units.items() if sku >= first}), found.batch)
+    return ProductRange(first, found.end, _packed({sku: sold for sku, sold in found.units.items() if sku >= first}), found.batch)
 
 
-def _split(whole: Range, units: Units) -> list[Range]:
+def _split(whole: ProductRange, units: Units) -> list[ProductRange]:
     """Return a range with these units, as several where it would be too large."""
     packed = _packed(units)
     if len(packed) <= _RANGE_BYTES:
-        return [Range(whole.first, whole.end, packed, whole.batch)]
+        return [ProductRange(whole.first, whole.end, packed, whole.batch)]
     # Half full, so that the next split is far.
     pieces = list(batched(sorted(units), math.ceil(len(units) * _RANGE_BYTES / 2 / len(packed)), strict=False))
     ends = [*(piece[0] for piece in pieces[1:]), whole.end]
     firsts = [whole.first, *(piece[0] for piece in pieces[1:])]
     return [
-        Range(first, end, _packed({sku: units[sku] for sku in piece}), whole.batch)
+        ProductRange(first, end, _packed({sku: units[sku] for sku in piece}), whole.batch)
         for first, end, piece in zip(firsts, ends, pieces, strict=True)
     ]
 
 
-def _range(item: dict[str, Any]) -> Range:
+def _range(item: dict[str, Any]) -> ProductRange:
     end = item["end"]["S"] if "end" in item else None
-    return Range(item["place"]["S"].removeprefix(_FROM), end, item["packed"]["B"], _batch(item))
+    return ProductRange(item["place"]["S"].removeprefix(_FROM), end, item["packed"]["B"], _batch(item))
 
 
-def _range_item(period: str, one: Range) -> dict[str, Any]:
+def _range_item(period: str, one: ProductRange) -> dict[str, Any]:
     end = {} if one.end is None else {"end": {"S": one.end}}
     place = {"period": {"S": f"{_UNITS}{period}"}, "place": {"S": f"{_FROM}{one.first}"}}
     return {**place, **end, **_number(one.batch), "packed": {"B": one.packed}}
@@ -444,7 +446,7 @@ def _number(batch: int) -> dict[str, Any]:
 
 
 def _batch(item: dict[str, Any]) -> int:
-    return int(item["batch"]["N"]) if "batch" in item else NEVER
+    return int(item["batch"]["N"]) if "batch" in item else NO_BATCH
 
 
 def _packed(document: object) -> bytes:
@@ -455,6 +457,6 @@ def _unpacked[A](item: dict[str, Any], decoder: msgspec.json.Decoder[A]) -> A:
     return decoder.decode(zlib.decompress(item["packed"]["B"]))
 
 
-def _sum(item: dict[str, Any]) -> Sum:
+def _sum(item: dict[str, Any]) -> Total:
     # Those of an older version have units as well, and no batch.
-    return Sum(item["place"]["S"], counting_rules.without_units(_unpacked(item, _counters)), _batch(item))
+    return Total(item["place"]["S"], counting_rules.without_units(_unpacked(item, _counters)), _batch(item))

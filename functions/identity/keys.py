@@ -23,7 +23,7 @@ class KeysUnavailable(RuntimeError):
     """The issuer's keys cannot be read, so nothing can be said about a token."""
 
 
-class Keys:
+class KeySet:
     """The signing keys of one issuer.
 
     They are read again when they are older than `LIFESPAN_SECONDS`, and for a key id that is not
@@ -39,7 +39,7 @@ class Keys:
         self._keys: dict[str, PyJWK] = {}
         self._read_at = self._tried_at = float("-inf")
 
-    def find(self, key_id: object) -> PyJWK:
+    def signing_key(self, key_id: object) -> PyJWK:
         """Return the key of this id.
 
         Raises:

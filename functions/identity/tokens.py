@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from identity.domain.claims import LEEWAY_SECONDS
-from identity.keys import Keys, UnknownKey
+from identity.keys import KeySet, UnknownKey
 
 if TYPE_CHECKING:
     from jwt.types import Options
@@ -44,7 +44,7 @@ def bearer(header: str) -> str:
     return token.strip()
 
 
-def verify(token: str, *, keys: Keys, issuer: str, audiences: list[str]) -> dict[str, Any]:
+def verify(token: str, *, keys: KeySet, issuer: str, audiences: list[str]) -> dict[str, Any]:
     """Return the claims of a token after checking signature, issuer, audience and times.
 
     Algorithm, key id and claims are checked first, as they stand: a token that fails there reaches neither the issuer's
@@ -60,7 +60,7 @@ def verify(token: str, *, keys: Keys, issuer: str, audiences: list[str]) -> dict
             raise jwt.InvalidAlgorithmError
         decode = partial(jwt.decode, token, issuer=issuer, audience=audiences, leeway=LEEWAY_SECONDS)
         decode(options=CLAIMS_ONLY)
-        return decode(key=keys.find(head.get("kid")), algorithms=ALGORITHMS, options={"require": REQUIRED})
+        return decode(key=keys.signing_key(head.get("kid")), algorithms=ALGORITHMS, options={"require": REQUIRED})
     except (jwt.PyJWTError, UnknownKey, ValueError, TypeError, RecursionError) as error:
         # Libraries quote the token in some messages: only the kind of error goes on.
         raise InvalidToken(type(error).__name__) from None

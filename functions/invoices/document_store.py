@@ -12,7 +12,7 @@ class DocumentMissing(LookupError):
     """The bucket does not have the document."""
 
 
-class Documents:
+class DocumentStore:
     """Puts and gets documents; each is under its order and its number, so what is there is never another one."""
 
     def __init__(self, bucket: str, client: S3Client) -> None:
@@ -43,6 +43,6 @@ class Documents:
             raise DocumentMissing(key) from None
 
 
-def key_of(order_id: str, number: str) -> str:
+def document_key(order_id: str, number: str) -> str:
     """Return the key of a document of an order."""
     return f"{order_id}/{number}.html"

@@ -25,7 +25,7 @@ INVOICES = ""
 CREDIT_NOTES = "CN-"
 
 
-class Number(Struct, frozen=True):
+class DocumentNumber(Struct, frozen=True):
     """A document's number: of a series, which is a prefix and a year, and its position there, from 1."""
 
     series: str
@@ -35,12 +35,12 @@ class Number(Struct, frozen=True):
         """Return the number as it stands on the document: 2026-000042, or CN-2026-000042."""
         return f"{self.series}-{self.position:06}"
 
-    def following(self) -> Number:
+    def following(self) -> DocumentNumber:
         """Return the number after this one."""
-        return Number(self.series, self.position + 1)
+        return DocumentNumber(self.series, self.position + 1)
 
 
-class Invoices:
+class InvoiceStore:
     """Reads and writes the table."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -48,7 +48,7 @@ class Invoices:
         self._table = table
         self._client = client
 
-    def next(self, prefix: str, year: int) -> Number:
+    def next_number(self, prefix: str, year: int) -> DocumentNumber:
         """Return the number that comes next of `INVOICES` or `CREDIT_NOTES` in a year; somebody else may take it first.
 
         One item is read, the last of the year, by its place in the order of the keys.
@@ -66,9 +66,11 @@ class Invoices:
             ConsistentRead=True,
         )
         last = int(answer["Items"][0]["position"]["N"]) if answer["Items"] else 0
-        return Number(series, last + 1)
+        return DocumentNumber(series, last + 1)
 
-    def row(self, order: Order, number: Number, document: str, amount: Money, issued_at: datetime) -> TransactWriteItemTypeDef:
+    def put_request(
+        self, order: Order, number: DocumentNumber, document: str, amount: Money, issued_at: datetime
+    ) -> TransactWriteItemTypeDef:
         """Return the write that gives a document of an order this number; it fails when another one has it."""
         return {
             "Put": {
@@ -87,5 +89,5 @@ class Invoices:
         }
 
 
-def _key(number: Number) -> dict[str, Any]:
+def _key(number: DocumentNumber) -> dict[str, Any]:
     return {"series": {"S": number.series}, "position": {"N": str(number.position)}}

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from invoices.document_store import Documents, key_of
+from invoices.document_store import DocumentStore, document_key
 from invoices.domain import document
-from invoices.invoice_store import CREDIT_NOTES, INVOICES, Invoices, Number
+from invoices.invoice_store import CREDIT_NOTES, INVOICES, DocumentNumber, InvoiceStore
 from orderflow.aws.observability import logger
 from orderflow.aws.order_log import Conflict, OrderLog, TransactionConditionFailed, TransactionConflict
 from orderflow.domain.commands import RecordCreditNote, RecordInvoice, Refusal, decide
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orderflow.domain.money import Money
 
 # Each is an event and a row in a transaction of 100.
-MOST = 40
+MAX_ORDERS = 40
 _ATTEMPTS = 8
 
 # Applies a function to every item of a list, maybe to several at once; as `map`.
@@ -41,7 +41,7 @@ class NotConfirmed(RuntimeError):
     """The order is not confirmed, so there is nothing to invoice yet."""
 
 
-class NumbersContended(RuntimeError):
+class NumbersTaken(RuntimeError):
     """Other orders kept taking the next number; trying later helps."""
 
 
@@ -49,12 +49,12 @@ class Stores(Struct, frozen=True):
     """Where events, numbers and documents are kept; `each` may read orders and write documents side by side."""
 
     log: OrderLog
-    invoices: Invoices
-    documents: Documents
+    invoices: InvoiceStore
+    documents: DocumentStore
     each: Each = map
 
 
-class Due(Struct, frozen=True):
+class DueDocument(Struct, frozen=True):
     """A document that an order is to have: an invoice, or the credit note for a correction."""
 
     order: Order
@@ -79,17 +79,17 @@ class Due(Struct, frozen=True):
         """The prefix of its series."""
         return CREDIT_NOTES if self.correction else INVOICES
 
-    def facts(self, number: Number, key: str) -> tuple[EventData, ...]:
+    def events(self, number: DocumentNumber, key: str) -> tuple[EventData, ...]:
         """Return what the order's log says of it."""
         if self.correction:
-            return _facts(self.order, RecordCreditNote(str(number), key, self.correction.cause))
-        return _facts(self.order, RecordInvoice(str(number), key))
+            return _decide(self.order, RecordCreditNote(str(number), key, self.correction.cause))
+        return _decide(self.order, RecordInvoice(str(number), key))
 
-    def rendered(self, number: Number) -> str:
+    def render(self, number: DocumentNumber) -> str:
         """Return the document."""
         if self.correction:
             return document.render_credit_note(self.order, self.correction, str(number))
-        return document.render(self.order, str(number), self.dated)
+        return document.render_invoice(self.order, str(number), self.dated)
 
 
 def issue(stores: Stores, order_ids: Iterable[str]) -> Outcomes:
@@ -99,23 +99,23 @@ def issue(stores: Stores, order_ids: Iterable[str]) -> Outcomes:
     others kept getting in the way; and what the stores raise.
     """
     outcomes: Outcomes = {}
-    for some in batched(dict.fromkeys(order_ids), MOST, strict=False):
-        outcomes |= _together(stores, some)
+    for some in batched(dict.fromkeys(order_ids), MAX_ORDERS, strict=False):
+        outcomes |= _issue_batch(stores, some)
     return outcomes
 
 
-def _together(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
+def _issue_batch(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
     """Work on orders together; where that fails, one after the other, so that none of them keeps the others from their documents."""
     try:
-        return _issued(stores, order_ids)
+        return _issue_together(stores, order_ids)
     except Exception as error:  # noqa: BLE001 - told of the orders one by one
         if len(order_ids) == 1:
             return {order_ids[0]: error}
         logger.warning("orders_invoiced_one_by_one", orders=len(order_ids), exc_info=True)
-        return {order_id: outcome for one in order_ids for order_id, outcome in _together(stores, [one]).items()}
+        return {order_id: outcome for one in order_ids for order_id, outcome in _issue_batch(stores, [one]).items()}
 
 
-def _issued(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
+def _issue_together(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
     outcomes: Outcomes = {}
     orders: dict[str, Order] = {}
     for attempt in range(_ATTEMPTS):
@@ -123,13 +123,13 @@ def _issued(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
             # Briefly: the others begin their next batch now, and have to load its orders first.
             time.sleep(random.uniform(0, 0.005))  # noqa: S311 - jitter, not a secret
         left = [order_id for order_id in order_ids if order_id not in orders and order_id not in outcomes]
-        for order_id, order in zip(left, stores.each(lambda order_id: _caught(_loaded, stores.log, order_id), left), strict=True):
+        for order_id, order in zip(left, stores.each(lambda order_id: _caught(_load, stores.log, order_id), left), strict=True):
             if isinstance(order, Exception):
                 outcomes[order_id] = order
             else:
                 orders[order_id] = order
         try:
-            if failed := _number(stores, orders):
+            if failed := _issue_due(stores, orders):
                 outcomes |= failed
                 orders = {order_id: order for order_id, order in orders.items() if order_id not in failed}
             else:
@@ -139,52 +139,52 @@ def _issued(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
             orders.clear()
         except (TransactionConditionFailed, TransactionConflict):
             continue
-    return outcomes | {order_id: NumbersContended(order_id) for order_id in order_ids if order_id not in outcomes}
+    return outcomes | {order_id: NumbersTaken(order_id) for order_id in order_ids if order_id not in outcomes}
 
 
-def _loaded(log: OrderLog, order_id: str) -> Order:
+def _load(log: OrderLog, order_id: str) -> Order:
     order = log.load(order_id)
-    if order.confirmed_at is None and _due(order):
+    if order.confirmed_at is None and _next_due(order):
         raise NotConfirmed(order_id)
     return order
 
 
-def _number(stores: Stores, orders: dict[str, Order]) -> Outcomes:
+def _issue_due(stores: Stores, orders: dict[str, Order]) -> Outcomes:
     """Number what is due of orders until nothing is, and keep them in `orders` as they are then.
 
     Return what keeps some of them from that; the numbers of those with them are not taken then.
     """
-    while dues := [due for order in orders.values() if (due := _due(order))]:
+    while dues := [due for order in orders.values() if (due := _next_due(order))]:
         numbered = list(_numbered(stores.invoices, dues))
         written = stores.each(lambda one: _caught(_document, stores, *one), numbered)
         if failed := {due.order.order_id: error for (due, *_), error in zip(numbered, written, strict=True) if error}:
             return failed
-        facts = [(due.order, due.facts(number, key)) for due, number, key in numbered]
-        rows = [stores.invoices.row(due.order, number, key, due.amount, due.dated) for due, number, key in numbered]
+        facts = [(due.order, due.events(number, key)) for due, number, key in numbered]
+        rows = [stores.invoices.put_request(due.order, number, key, due.amount, due.dated) for due, number, key in numbered]
         after = stores.log.append_together(facts, source="invoices", extra_writes=rows, attempts=1)
         orders |= {order.order_id: order for order in after}
     return {}
 
 
-def _due(order: Order) -> Due | None:
+def _next_due(order: Order) -> DueDocument | None:
     """Return the next document that an order is to have; none where there is no invoice for what is credited."""
     if not order.invoice:
-        return None if order.state in {"rejected", "cancelled"} else Due(order)
-    return next((Due(order, correction) for correction in order.corrections if correction.credit_note is None), None)
+        return None if order.state in {"rejected", "cancelled"} else DueDocument(order)
+    return next((DueDocument(order, correction) for correction in order.corrections if correction.credit_note is None), None)
 
 
-def _numbered(invoices: Invoices, dues: Iterable[Due]) -> Iterator[tuple[Due, Number, str]]:
+def _numbered(invoices: InvoiceStore, dues: Iterable[DueDocument]) -> Iterator[tuple[DueDocument, DocumentNumber, str]]:
     """Yield documents with the numbers and the keys that are next, of the year (UTC) of the document's date."""
-    last: dict[tuple[str, int], Number] = {}
+    last: dict[tuple[str, int], DocumentNumber] = {}
     for due in dues:
         series = due.prefix, due.dated.year
-        number = last[series].following() if series in last else invoices.next(*series)
+        number = last[series].following() if series in last else invoices.next_number(*series)
         last[series] = number
-        yield due, number, key_of(due.order.order_id, str(number))
+        yield due, number, document_key(due.order.order_id, str(number))
 
 
-def _document(stores: Stores, due: Due, number: Number, key: str) -> None:
-    stores.documents.put(key, due.rendered(number))
+def _document(stores: Stores, due: DueDocument, number: DocumentNumber, key: str) -> None:
+    stores.documents.put(key, due.render(number))
 
 
 def _caught[A](work: Callable[..., A], *given: Any) -> A | Exception:
@@ -195,7 +195,7 @@ def _caught[A](work: Callable[..., A], *given: Any) -> A | Exception:
         return error
 
 
-def _facts(order: Order, command: Command) -> tuple[EventData, ...]:
+def _decide(order: Order, command: Command) -> tuple[EventData, ...]:
     match decide(order, command):
         case Refusal(why=why):
             raise RuntimeError(why)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-_CARRIED = "carried"
-_PROOF = {"sheet": {"S": "proof"}, "currency": {"S": "-"}}
+_CLOSED = "carried"
+_POSITION = {"sheet": {"S": "proof"}, "currency": {"S": "-"}}
 _ATTEMPTS = 5
 
 
@@ -35,12 +35,12 @@ class Balances(Struct, frozen=True):
     entries: int
 
 
-NOTHING = Balances({}, 0)
+ZERO = Balances({}, 0)
 
 type ByCurrency = Mapping[Currency, Balances]
 
 
-class Books:
+class BalanceStore:
     """Writes and reads balances."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -48,32 +48,32 @@ class Books:
         self._table = table
         self._client = client
 
-    def of_sheet(self, sheet: str) -> dict[Currency, Balances]:
+    def of_shard(self, sheet: str) -> dict[Currency, Balances]:
         """Return what is carried of a sheet by currency: nothing while it is not proven."""
         return {item["currency"]["S"]: _balances_of(item) for item in self._rows(sheet)}
 
-    def carried(self) -> dict[Currency, Balances]:
+    def closed(self) -> dict[Currency, Balances]:
         """Return what all proven sheets come to, by currency."""
-        return self.of_sheet(_CARRIED)
+        return self.of_shard(_CLOSED)
 
-    def proven(self) -> str | None:
+    def next_shard(self) -> str | None:
         """Return the first sheet that is not proven yet, or None where none ever was."""
-        item = self._client.get_item(TableName=self._table, Key=_PROOF, ConsistentRead=True).get("Item", {})
+        item = self._client.get_item(TableName=self._table, Key=_POSITION, ConsistentRead=True).get("Item", {})
         return item["until"]["S"] if "until" in item else None  # pyright: ignore[reportTypedDictNotRequiredAccess]
 
-    def standing(self) -> tuple[str | None, dict[Currency, Balances]]:
+    def closed_at_once(self) -> tuple[str | None, dict[Currency, Balances]]:
         """Return the first sheet that is not proven yet and what all those before it come to, as of one moment.
 
         Raises:
             TransactionConflict: other proofs kept getting in the way.
         """
         for _ in range(_ATTEMPTS):
-            mark, carried = self.proven(), self.carried()
-            if mark == self.proven():
+            mark, carried = self.next_shard(), self.closed()
+            if mark == self.next_shard():
                 return mark, carried
         raise TransactionConflict
 
-    def carry(self, sheets: Mapping[str, ByCurrency], change: ByCurrency, before: str | None, after: str) -> bool:
+    def close_period(self, sheets: Mapping[str, ByCurrency], change: ByCurrency, before: str | None, after: str) -> bool:
         """Write down what sheets come to, add the change to what is carried, and move the mark from one sheet to another.
 
         Returns False, and changes nothing, where the mark was moved by somebody else.
@@ -83,9 +83,9 @@ class Books:
         """
         rows = [self._set(sheet, currency, one) for sheet, sums in sheets.items() for currency, one in sums.items()]
         adds = [self._add(currency, one) for currency, one in change.items()]
-        return self._written([self._mark(before, after), *rows, *adds])
+        return self._write([self._advance(before, after), *rows, *adds])
 
-    def _written(self, writes: list[TransactWriteItemTypeDef]) -> bool:
+    def _write(self, writes: list[TransactWriteItemTypeDef]) -> bool:
         """Write all or nothing; False where the condition of the first write does not hold."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -104,7 +104,7 @@ class Books:
     def _add(self, currency: str, change: Balances) -> TransactWriteItemTypeDef:
         moved = {account: amount for account, amount in change.accounts.items() if amount}
         return self._update(
-            _CARRIED, currency, "ADD " + ", ".join(f"#{name} :{name}" for name in ("entries", *moved)), moved, change.entries
+            _CLOSED, currency, "ADD " + ", ".join(f"#{name} :{name}" for name in ("entries", *moved)), moved, change.entries
         )
 
     def _set(self, sheet: str, currency: str, sums: Balances) -> TransactWriteItemTypeDef:
@@ -125,12 +125,12 @@ class Books:
             }
         }
 
-    def _mark(self, before: str | None, after: str) -> TransactWriteItemTypeDef:
+    def _advance(self, before: str | None, after: str) -> TransactWriteItemTypeDef:
         values = {":after": {"S": after}, **({":before": {"S": before}} if before else {})}
         return {
             "Update": {
                 "TableName": self._table,
-                "Key": _PROOF,
+                "Key": _POSITION,
                 "UpdateExpression": "SET #until = :after",
                 "ConditionExpression": "#until = :before" if before else "attribute_not_exists(#until)",
                 "ExpressionAttributeNames": {"#until": "until"},
@@ -153,7 +153,7 @@ class Books:
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def added(some: Iterable[ByCurrency]) -> dict[Currency, Balances]:
+def sum_balances(some: Iterable[ByCurrency]) -> dict[Currency, Balances]:
     """Return balances added up by currency."""
     accounts: dict[Currency, Counter[str]] = {}
     entries = Counter[str]()

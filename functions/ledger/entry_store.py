@@ -19,7 +19,7 @@ from orderflow.domain.money import Money
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-BY_SHEET = "by-sheet"
+SHARD_INDEX = "by-sheet"
 _KEYS_AT_ONCE = 100
 
 
@@ -27,7 +27,7 @@ class Contradiction(RuntimeError):
     """There is an entry for the event already, of another kind or amount."""
 
 
-class Entries:
+class EntryStore:
     """Writes and reads entries."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
@@ -44,7 +44,7 @@ class Entries:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_item(entry, period_shards.sheet(entry.event_id, now), now),
+                Item=_item(entry, period_shards.shard_of(entry.event_id, now), now),
                 ConditionExpression="attribute_not_exists(event_id)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -56,9 +56,9 @@ class Entries:
             return False
         return True
 
-    def of_sheet(self, sheet: str) -> list[Entry]:
+    def of_shard(self, sheet: str) -> list[Entry]:
         """Return the entries of a sheet. The index follows the table with a delay of a moment."""
-        return list(self._query("sheet", sheet, IndexName=BY_SHEET))
+        return list(self._query("sheet", sheet, IndexName=SHARD_INDEX))
 
     def of_order(self, order_id: str) -> list[Entry]:
         """Return the entries of an order."""
@@ -71,9 +71,9 @@ class Entries:
             TransactionConflict: DynamoDB kept leaving some of them out of its answers.
         """
         keys: list[Any] = [{"order_id": {"S": order_id}, "event_id": {"S": event_id}} for event_id in dict.fromkeys(event_ids)]
-        return [_entry_of(item) for some in batched(keys, _KEYS_AT_ONCE, strict=False) for item in self._got(list(some))]
+        return [_entry_of(item) for some in batched(keys, _KEYS_AT_ONCE, strict=False) for item in self._fetch(list(some))]
 
-    def _got(self, keys: list[Any]) -> Iterator[dict[str, Any]]:
+    def _fetch(self, keys: list[Any]) -> Iterator[dict[str, Any]]:
         for attempt in range(ATTEMPTS):
             if attempt:
                 backoff(attempt)

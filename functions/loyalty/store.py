@@ -20,7 +20,7 @@ class Award(Struct, frozen=True):
     version: int
 
 
-class Points:
+class PointStore:
     """Reads and writes the rows."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:

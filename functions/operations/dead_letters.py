@@ -14,10 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta, Struct
 
 from operations.failed_batches import UnknownConsumer
-from operations.key_ranges import Gone
+from operations.key_ranges import RecordsExpired
 from operations.redrive_routes import Route
-from operations.republisher import Unpublishable
-from operations.saga import Saga
+from operations.republisher import CannotPublish
+from operations.saga import Workflow
 from orderflow.aws.event_bus import NotPublished
 from orderflow.aws.observability import logger
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
     from mypy_boto3_stepfunctions import SFNClient
 
-    from operations.failed_batches import GivenUp
-    from operations.republisher import Outbox
+    from operations.failed_batches import FailedBatches
+    from operations.republisher import Republisher
 
 ATTEMPTS = "redrive_attempts"
 _BATCH = 10
@@ -95,7 +95,14 @@ class DeadLetters:
     """Passes on what lies in the queues of `routes`."""
 
     def __init__(
-        self, routes: Mapping[str, Route], *, sqs: SQSClient, sns: SNSClient, workflows: SFNClient, outbox: Outbox, given_up: GivenUp
+        self,
+        routes: Mapping[str, Route],
+        *,
+        sqs: SQSClient,
+        sns: SNSClient,
+        workflows: SFNClient,
+        outbox: Republisher,
+        given_up: FailedBatches,
     ) -> None:
         """Use these clients for what the routes name, and for what streams did not carry the outbox and `given_up`."""
         self._routes = routes
@@ -105,7 +112,7 @@ class DeadLetters:
         self._sns = sns
         self._workflows = workflows
 
-    def move(self, wanted: Request, *, goes_on: Callable[[], bool] = lambda: True) -> Moved:
+    def move(self, wanted: Request, *, has_time: Callable[[], bool] = lambda: True) -> Moved:
         """Pass on up to `wanted.max` messages, for as long as `goes_on` says.
 
         Raises:
@@ -113,7 +120,7 @@ class DeadLetters:
         """
         route = self._routes[wanted.queue]
         forward = self._forwarder(route)
-        results = [self._move(route, forward, message) for message in self._messages(route, wanted.max, goes_on)]
+        results = [self._move(route, forward, message) for message in self._messages(route, wanted.max, has_time)]
         return Moved(wanted.queue, results.count(True), results.count(False))
 
     def _messages(self, route: Route, most: int, goes_on: Callable[[], bool]) -> Iterator[MessageTypeDef]:
@@ -135,7 +142,7 @@ class DeadLetters:
         try:
             forward(message)
             self._sqs.delete_message(QueueUrl=route.queue_url, ReceiptHandle=message.get("ReceiptHandle", ""))
-        except (BotoCoreError, ClientError, msgspec.MsgspecError, Unpublishable, NotPublished, UnknownConsumer, Gone) as error:
+        except (BotoCoreError, ClientError, msgspec.MsgspecError, CannotPublish, NotPublished, UnknownConsumer, RecordsExpired) as error:
             logger.warning("not moved", message_id=message.get("MessageId"), error=type(error).__name__)
             return False
         logger.info("moved", message_id=message.get("MessageId"))
@@ -148,12 +155,12 @@ class DeadLetters:
             case "topic":
                 return lambda message: self._publish(route.target, message)
             case "saga":
-                sagas = {name: Saga(arn, self._workflows) for name, arn in {"": route.target, **route.workflows}.items()}
-                return Runs(sagas)
+                sagas = {name: Workflow(arn, self._workflows) for name, arn in {"": route.target, **route.workflows}.items()}
+                return WorkflowStarter(sagas)
             case "bus":
                 return lambda message: self._outbox.publish(message.get("Body", ""))
             case "stream":
-                return lambda message: self._given_up.pass_on(message.get("Body", ""), route.consumers)
+                return lambda message: self._given_up.redrive(message.get("Body", ""), route.consumers)
 
     def _send(self, url: str, message: MessageTypeDef) -> None:
         self._sqs.send_message(QueueUrl=url, MessageBody=message.get("Body", ""), MessageAttributes=_counted_attributes(message))
@@ -162,10 +169,10 @@ class DeadLetters:
         self._sns.publish(TopicArn=arn, Message=message.get("Body", ""), MessageAttributes=_counted_attributes(message))
 
 
-class Runs:
+class WorkflowStarter:
     """Passes a message on by running the saga, or the other workflow, of the order that it is about."""
 
-    def __init__(self, sagas: Mapping[str, Saga]) -> None:
+    def __init__(self, sagas: Mapping[str, Workflow]) -> None:
         """Run one of these, by the name of the workflow that a message came from; most messages give none."""
         self._sagas = sagas
 
@@ -179,7 +186,7 @@ class Runs:
         if ids.workflow not in self._sagas:
             unknown = f"there is no workflow {ids.workflow!r}"
             raise msgspec.ValidationError(unknown)
-        self._sagas[ids.workflow].run(ids.order_id, ids.correlation_id, ids.event_id)
+        self._sagas[ids.workflow].start(ids.order_id, ids.correlation_id, ids.event_id)
 
 
 def ids_of(body: str) -> Ids:

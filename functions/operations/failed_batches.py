@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from operations import key_ranges
-from operations.key_ranges import Stretch
+from operations.key_ranges import KeyRange
 from operations.redrive_routes import Consumer
 from orderflow.domain import documents
 
@@ -29,21 +29,21 @@ class _Context(Struct, frozen=True, rename="camel"):
     function_arn: str
 
 
-class _Note(Struct, frozen=True):
+class _FailedBatch(Struct, frozen=True):
     context: _Context = field(name="requestContext")
-    of_table: Stretch | None = field(name="DDBStreamBatchInfo", default=None)
-    of_kinesis: Stretch | None = field(name="KinesisBatchInfo", default=None)
+    of_table: KeyRange | None = field(name="DDBStreamBatchInfo", default=None)
+    of_kinesis: KeyRange | None = field(name="KinesisBatchInfo", default=None)
 
 
 class _Type(Struct, frozen=True):
     type: str
 
 
-_notes: msgspec.json.Decoder[_Note] = msgspec.json.Decoder(_Note)
+_failed_batches: msgspec.json.Decoder[_FailedBatch] = msgspec.json.Decoder(_FailedBatch)
 _types: msgspec.json.Decoder[_Type] = msgspec.json.Decoder(_Type)
 
 
-class GivenUp:
+class FailedBatches:
     """Reads the streams, and sends to the queues."""
 
     def __init__(self, *, kinesis: Any, table_streams: Any, sqs: SQSClient) -> None:
@@ -52,7 +52,7 @@ class GivenUp:
         self._table_streams = table_streams
         self._sqs = sqs
 
-    def pass_on(self, body: str, consumers: Mapping[str, Consumer]) -> None:
+    def redrive(self, body: str, consumers: Mapping[str, Consumer]) -> None:
         """Send the events that a note is about to the queue of its consumer; `consumers` are by the name of the function.
 
         Raises:
@@ -61,7 +61,7 @@ class GivenUp:
             Gone: the stream does not have the events any more.
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the stream cannot be read, or the queue not written to.
         """
-        note = _notes.decode(body)
+        note = _failed_batches.decode(body)
         function = note.context.function_arn.split(":")[6:7]
         if not function or function[0] not in consumers:
             raise UnknownConsumer(note.context.function_arn)
@@ -71,11 +71,11 @@ class GivenUp:
                 message = documents.encode({"detail": msgspec.json.decode(document)})
                 self._sqs.send_message(QueueUrl=consumer.queue_url, MessageBody=message)
 
-    def _documents(self, note: _Note) -> Iterator[bytes]:
+    def _documents(self, note: _FailedBatch) -> Iterator[bytes]:
         if note.of_kinesis:
-            yield from (record["Data"] for record in key_ranges.of_kinesis(note.of_kinesis, self._kinesis))
+            yield from (record["Data"] for record in key_ranges.kinesis_records(note.of_kinesis, self._kinesis))
         elif note.of_table:
-            records = key_ranges.of_table(note.of_table, self._table_streams)
+            records = key_ranges.table_records(note.of_table, self._table_streams)
             yield from (record["dynamodb"]["NewImage"]["event"]["S"].encode() for record in records if record["eventName"] == "INSERT")
         else:
             message = "the note names no stretch of a stream"

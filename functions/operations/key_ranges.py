@@ -11,11 +11,11 @@ from msgspec import Struct
 _MOST_PAGES = 50
 
 
-class Gone(RuntimeError):
+class RecordsExpired(RuntimeError):
     """The stream does not have the records any more."""
 
 
-class Stretch(Struct, frozen=True, rename="camel"):
+class KeyRange(Struct, frozen=True, rename="camel"):
     """A stretch of one shard of a stream, ends included."""
 
     stream_arn: str
@@ -24,7 +24,7 @@ class Stretch(Struct, frozen=True, rename="camel"):
     end_sequence_number: str
 
 
-def of_table(stretch: Stretch, client: Any) -> Iterator[dict[str, Any]]:
+def table_records(stretch: KeyRange, client: Any) -> Iterator[dict[str, Any]]:
     """Yield the records of a stretch of a table's stream.
 
     Raises:
@@ -40,7 +40,7 @@ def of_table(stretch: Stretch, client: Any) -> Iterator[dict[str, Any]]:
     return _records(client, iterator, stretch, lambda record: record["dynamodb"]["SequenceNumber"])
 
 
-def of_kinesis(stretch: Stretch, client: Any) -> Iterator[dict[str, Any]]:
+def kinesis_records(stretch: KeyRange, client: Any) -> Iterator[dict[str, Any]]:
     """Yield the records of a stretch of a Kinesis stream. Raises what `of_table` raises."""
     iterator = client.get_shard_iterator(
         StreamARN=stretch.stream_arn,
@@ -51,7 +51,7 @@ def of_kinesis(stretch: Stretch, client: Any) -> Iterator[dict[str, Any]]:
     return _records(client, iterator, stretch, lambda record: record["SequenceNumber"])
 
 
-def _records(client: Any, iterator: str | None, stretch: Stretch, number_of: Callable[[Any], str]) -> Iterator[dict[str, Any]]:
+def _records(client: Any, iterator: str | None, stretch: KeyRange, number_of: Callable[[Any], str]) -> Iterator[dict[str, Any]]:
     last = int(stretch.end_sequence_number)
     for _ in range(_MOST_PAGES):
         page = client.get_records(ShardIterator=iterator)
@@ -65,4 +65,4 @@ def _records(client: Any, iterator: str | None, stretch: Stretch, number_of: Cal
         if not iterator:
             break
     message = f"the stream does not come to {stretch.end_sequence_number}"
-    raise Gone(message)
+    raise RecordsExpired(message)

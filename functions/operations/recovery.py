@@ -13,19 +13,19 @@ from orderflow.aws.observability import logger
 from orderflow.domain.order import is_active
 
 if TYPE_CHECKING:
-    from operations.saga import Saga
+    from operations.saga import Workflow
     from orderflow.aws.active_orders import ActiveOrder
     from orderflow.aws.order_log import OrderLog
 
 # So many executions are started well within the function's time; the others wait for the next run.
-MOST = 500
+MAX_ORDERS = 500
 
 
-class NotAllRun(RuntimeError):
+class SagasNotStarted(RuntimeError):
     """The sagas of some orders could not be started."""
 
 
-class Swept(Struct, frozen=True):
+class Recovered(Struct, frozen=True):
     """What a sweep saw and did: how many orders were open, stuck, and run again; the oldest one's age in seconds."""
 
     open: int
@@ -35,7 +35,9 @@ class Swept(Struct, frozen=True):
     oldest_seconds: int
 
 
-def sweep(log: OrderLog, saga: Saga, found: Sequence[ActiveOrder], *, now: datetime, stuck_after: timedelta, most: int = MOST) -> Swept:
+def recover(
+    log: OrderLog, saga: Workflow, found: Sequence[ActiveOrder], *, now: datetime, stuck_after: timedelta, most: int = MAX_ORDERS
+) -> Recovered:
     """Run the saga of every order of `found`, oldest first, that has been open for longer than `stuck_after`.
 
     One that the saga has no work with was marked when its last writer died: it loses the mark. At most `most`
@@ -44,8 +46,8 @@ def sweep(log: OrderLog, saga: Saga, found: Sequence[ActiveOrder], *, now: datet
     """
     stuck = [order for order in found if now - order.since > stuck_after]
     chosen = stuck if len(stuck) <= most else random.sample(stuck, most)
-    results = [_run(log, saga, order.order_id) for order in chosen]
-    return Swept(
+    results = [_recover(log, saga, order.order_id) for order in chosen]
+    return Recovered(
         open=len(found),
         stuck=len(stuck),
         run=results.count("run"),
@@ -54,13 +56,13 @@ def sweep(log: OrderLog, saga: Saga, found: Sequence[ActiveOrder], *, now: datet
     )
 
 
-def _run(log: OrderLog, saga: Saga, order_id: str) -> str:
+def _recover(log: OrderLog, saga: Workflow, order_id: str) -> str:
     try:
         order = log.load(order_id)
         if not is_active(order):
             log.clear_marker(order)
             return "ended"
-        saga.run(order_id, order.correlation_id, order.last_event_id or "")
+        saga.start(order_id, order.correlation_id, order.last_event_id or "")
     except Exception:  # noqa: BLE001 - whatever is wrong with one order must not keep the others waiting
         logger.exception("saga not run", order_id=order_id)
         return "failed"

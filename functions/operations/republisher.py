@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from operations import key_ranges
-from operations.key_ranges import Stretch
+from operations.key_ranges import KeyRange
 from orderflow.aws.event_bus import TooLarge
 from orderflow.domain.events import UnknownEvent
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orderflow.aws.publisher import Publisher
 
 
-class Unpublishable(RuntimeError):
+class CannotPublish(RuntimeError):
     """What a message is about cannot be published (any more)."""
 
 
@@ -43,14 +43,14 @@ class _Parked(Struct, frozen=True):
 
 
 class _Note(Struct, frozen=True):
-    stretch: Stretch = field(name="DDBStreamBatchInfo")
+    stretch: KeyRange = field(name="DDBStreamBatchInfo")
 
 
 _parked = msgspec.json.Decoder(_Parked)
 _notes = msgspec.json.Decoder(_Note)
 
 
-class Written:
+class EventReader:
     """The events of the order log, as what has to be published."""
 
     def __init__(self, table: str, dynamodb: DynamoDBClient) -> None:
@@ -70,23 +70,23 @@ class Written:
             outlets.publish([outlets.outbound_event(self._document(*key)) for key in keys])
         except (UnknownEvent, TooLarge, msgspec.DecodeError) as error:
             message = f"{type(error).__name__}: {error}"
-            raise Unpublishable(message) from None
+            raise CannotPublish(message) from None
 
     def _document(self, order_id: str, version: int) -> str:
         item = {"order_id": {"S": order_id}, "version": {"N": str(version)}}
         found = self._dynamodb.get_item(TableName=self._table, Key=item, ConsistentRead=True).get("Item", {})
         if "event" not in found:
             message = f"{order_id}:{version} is not in the log"
-            raise Unpublishable(message)
+            raise CannotPublish(message)
         return found["event"]["S"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
 
 
-class Outbox:
+class Republisher:
     """What the publisher gave up on."""
 
     def __init__(self, table: str, outlets: Publisher, *, dynamodb: DynamoDBClient, streams: Any) -> None:
         """Read the events from the log's table, and from its stream which of them a note is about."""
-        self._written = Written(table, dynamodb)
+        self._written = EventReader(table, dynamodb)
         self._outlets = outlets
         self._streams = streams
 
@@ -107,10 +107,10 @@ class Outbox:
         except msgspec.ValidationError:
             return list(self._in(_notes.decode(body).stretch))
 
-    def _in(self, stretch: Stretch) -> Iterator[Key]:
+    def _in(self, stretch: KeyRange) -> Iterator[Key]:
         try:
-            for record in key_ranges.of_table(stretch, self._streams):
+            for record in key_ranges.table_records(stretch, self._streams):
                 if record["eventName"] == "INSERT":
                     yield msgspec.convert(record["dynamodb"]["Keys"], Key)
-        except key_ranges.Gone as gone:
-            raise Unpublishable(str(gone)) from None
+        except key_ranges.RecordsExpired as gone:
+            raise CannotPublish(str(gone)) from None

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-class Saga:
+class Workflow:
     """The state machine that fulfils orders."""
 
     def __init__(self, arn: str, client: SFNClient) -> None:
@@ -17,7 +17,7 @@ class Saga:
         self._arn = arn
         self._client = client
 
-    def run(self, order_id: str, correlation_id: str, event_id: str) -> None:
+    def start(self, order_id: str, correlation_id: str, event_id: str) -> None:
         """Start an execution for the order; `event_id` is what its log lines name as their cause.
 
         Raises:

@@ -15,7 +15,7 @@ import pytest
 from analytics.domain import counting_rules
 from analytics.domain.counting_rules import Count
 from analytics.handlers import aggregate, count_events
-from analytics.store import Analytics
+from analytics.store import AnalyticsStore
 from orderflow.domain import events
 from orderflow.domain.events import Event, OrderConfirmed
 from tests.conftest import ENVIRONMENT
@@ -178,19 +178,19 @@ def _not_counted(aws: Aws) -> list[str]:
     kept: dict[str, Count] = {}
     found: list[str] = []
     for minute in {item["period"]["S"] for item in _items(aws) if len(item["period"]["S"]) == counting_rules.MINUTE}:
-        for one in Analytics("AnalyticsSums", aws.dynamodb.client).counted(minute):
+        for one in AnalyticsStore("AnalyticsSums", aws.dynamodb.client).counted(minute):
             found += [f"{one.event_id} is counted as {one} and as {kept[one.event_id]}"] if kept.get(one.event_id, one) != one else []
             found += [f"{one.event_id} of {one.minute} is kept with {minute}"] if one.minute != minute else []
             kept[one.event_id] = one
-    wanted = {one.event_id: counting_rules.count(one) for one in HAPPENED}
+    wanted = {one.event_id: counting_rules.count_event(one) for one in HAPPENED}
     return found if kept == wanted else [*found, f"counted {sorted(kept)}, not {sorted(wanted)}"]
 
 
 def _not_summed_up(aws: Aws) -> list[str]:
     """Return how sums, units and leaderboards differ from a recount of what happened, each event once."""
-    store = Analytics("AnalyticsSums", aws.dynamodb.client)
+    store = AnalyticsStore("AnalyticsSums", aws.dynamodb.client)
     sold = {period: {sku: units for one in store.ranges(period) for sku, units in one.units.items()} for period in SOLD}
-    sums = {item["place"]["S"]: store.sum(item["place"]["S"]).counters for item in _items(aws) if item["period"]["S"] in _PARENTS}
+    sums = {item["place"]["S"]: store.total(item["place"]["S"]).counters for item in _items(aws) if item["period"]["S"] in _PARENTS}
     boards = {
         item["place"]["S"]: [(one.sku, one.units) for one in store.leaderboard(*item["place"]["S"].split("/"))]
         for item in _items(aws)
@@ -209,7 +209,7 @@ def _recounted() -> dict[str, dict[str, int]]:
     sums: dict[str, Counter[str]] = {}
     for one in HAPPENED:
         for period in _periods(one):
-            sums.setdefault(period, Counter()).update(counting_rules.without_units(counting_rules.count(one).counters))
+            sums.setdefault(period, Counter()).update(counting_rules.without_units(counting_rules.count_event(one).counters))
     return {period: dict(counted) for period, counted in sums.items()}
 
 
@@ -217,7 +217,7 @@ def _sold() -> dict[str, counting_rules.Units]:
     sold: dict[str, Counter[str]] = {}
     for one in HAPPENED:
         for period in _periods(one)[1:]:
-            sold.setdefault(period, Counter()).update(counting_rules.count(one).counters)
+            sold.setdefault(period, Counter()).update(counting_rules.count_event(one).counters)
     return {period: counting_rules.units(counted) for period, counted in sold.items()}
 
 

@@ -73,11 +73,13 @@ class Queue:
     def wrong(self) -> list[str]:
         """Return what is wrong with the books."""
         posted = {item["event_id"]["S"] for item in self.aws.dynamodb.items("LedgerEntries")}
-        wanted = {one.event_id: posting_rules.entry(one, FEES) for one in self.happened}
+        wanted = {one.event_id: posting_rules.entry_for(one, FEES) for one in self.happened}
         found = [f"{len(self.waiting)} messages are still there"] if self.waiting else []
         found += [f"posted {sorted(posted)}, not {sorted(wanted)}"] if posted != set(wanted) else []
-        hours = period_shards.between(period_shards.first(NOW - timedelta(hours=1)), period_shards.first(NOW + timedelta(hours=2)))
-        entries = [entry for name in hours for entry in ENTRIES.of_sheet(name)]
+        hours = period_shards.shards_between(
+            period_shards.first_shard(NOW - timedelta(hours=1)), period_shards.first_shard(NOW + timedelta(hours=2))
+        )
+        entries = [entry for name in hours for entry in ENTRIES.of_shard(name)]
         sums = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(entries).items()}
         by_hand = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(wanted.values()).items()}
         found += [f"balances are {sums}, entries come to {by_hand}"] if sums != by_hand else []

@@ -15,7 +15,7 @@ import pytest
 
 from analytics.domain.counting_rules import MINUTE
 from analytics.handlers import aggregate, count_events
-from analytics.store import Analytics
+from analytics.store import AnalyticsStore
 from devtools import template
 from ledger.handlers import post_entries
 from loyalty.handlers import award_points
@@ -160,7 +160,7 @@ def _record(_: int, event: dict[str, Any]) -> dict[str, Any]:
 
 def state(aws: Aws) -> dict[str, Any]:
     """Return the projections' rows without fields that depend on the time of processing."""
-    store = Analytics("AnalyticsSums", aws.dynamodb.client)
+    store = AnalyticsStore("AnalyticsSums", aws.dynamodb.client)
     found: dict[str, Any] = {
         "list": aws.dynamodb.items("OrderView"),
         "points": aws.dynamodb.items("LoyaltyPoints"),
@@ -176,7 +176,7 @@ def state(aws: Aws) -> dict[str, Any]:
         elif period.startswith("products/"):
             sums[period] = [one.units for one in store.ranges(period.removeprefix("products/"))]
         elif period != "batch" and len(period) != MINUTE:
-            sums[name] = store.sum(name).counters
+            sums[name] = store.total(name).counters
     return {**found, "sales": sums}
 
 

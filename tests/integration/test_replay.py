@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from analytics.domain import counting_rules
-from analytics.store import Analytics
+from analytics.store import AnalyticsStore
 from devtools.cli import UserError
 from devtools.commands import parsed
 from devtools.local.api_client import order_body
@@ -108,7 +108,7 @@ def _aggregated(world: World, completed: CompletedOrders) -> tuple[list[tuple[st
     counted = {
         one.event_id: one
         for minute in _minutes(world, completed)
-        for one in Analytics(world.table("AnalyticsSums"), world.dynamodb).counted(minute)
+        for one in AnalyticsStore(world.table("AnalyticsSums"), world.dynamodb).counted(minute)
     }
     own = {event_id: one for event_id, one in counted.items() if event_id.startswith(completed.orders)}
     return world.best_sellers(category=completed.category), own
@@ -116,7 +116,7 @@ def _aggregated(world: World, completed: CompletedOrders) -> tuple[list[tuple[st
 
 def _counting(world: World, completed: CompletedOrders) -> dict[str, Any]:
     """The expected counts by event id."""
-    counts = [counting_rules.count(event) for order_id in completed.orders for event in world.log(order_id)]
+    counts = [counting_rules.count_event(event) for order_id in completed.orders for event in world.log(order_id)]
     return {one.event_id: one for one in counts if one.counters}
 
 

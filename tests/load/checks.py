@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from analytics.domain.counting_rules import ALL, TOP, Rank, units, without_units
-from analytics.store import Analytics
+from analytics.domain.counting_rules import ALL, LEADERBOARD_SIZE, Rank, units, without_units
+from analytics.store import AnalyticsStore
 from ledger.domain.posting_rules import ACCOUNTS
 from tests.load.synthetic import Truth
 
 
-def analytics(sums: Analytics, truth: Truth) -> Iterator[str]:
+def analytics(sums: AnalyticsStore, truth: Truth) -> Iterator[str]:
     """Yield the differences between all-time counters and leaderboards and the expected ones."""
-    counters, wanted = sums.sum(ALL).counters, without_units(truth.counters)
+    counters, wanted = sums.total(ALL).counters, without_units(truth.counters)
     for name in sorted({*counters, *wanted}):
         if counters.get(name, 0) != wanted.get(name, 0):
             yield f"analytics count {counters.get(name, 0)} {name}, there were {wanted.get(name, 0)}"
@@ -22,7 +22,7 @@ def analytics(sums: Analytics, truth: Truth) -> Iterator[str]:
     if sold != units(truth.counters):
         yield f"analytics count units of {len(sold)} products otherwise than they were sold"
     for category, sales in _units(truth.counters).items():
-        best = tuple(Rank(sku, number) for sku, number in sorted(sales.items(), key=lambda one: (-one[1], one[0]))[:TOP])
+        best = tuple(Rank(sku, number) for sku, number in sorted(sales.items(), key=lambda one: (-one[1], one[0]))[:LEADERBOARD_SIZE])
         if sums.leaderboard(ALL, category) != best:
             yield f"the leaderboard of {category or 'all products'} is another"
 

@@ -15,7 +15,7 @@ from itertools import batched
 from typing import Any
 
 from analytics.domain.counting_rules import ALL, without_units
-from analytics.store import Analytics
+from analytics.store import AnalyticsStore
 from devtools.cli import UserError
 from devtools.target import Target
 from ledger.domain import posting_rules
@@ -64,17 +64,17 @@ def bring(target: Target, number: int, progress: Progress) -> Came:
             _stream(target, again)
             twice += len(again)
             progress(f"{orders.made:,} of {number:,} orders written, {orders.truth.events:,} events", orders.made / number / 2)
-    sums = Analytics(target.resources["AnalyticsSums"], target.client("dynamodb"))
+    sums = AnalyticsStore(target.resources["AnalyticsSums"], target.client("dynamodb"))
     _wait(target, sums, orders, began, progress)
     differences = [*checks.analytics(sums, orders.truth), *checks.ledger(_entries(target), orders.truth), *_left(target)]
     return Came(orders.truth.events, twice, time.monotonic() - began, differences)
 
 
-def _wait(target: Target, sums: Analytics, orders: Orders, began: float, progress: Progress) -> None:
+def _wait(target: Target, sums: AnalyticsStore, orders: Orders, began: float, progress: Progress) -> None:
     truth, recalculate = orders.truth, target.resources["AnalyticsAggregate"]
     while True:
         target.client("lambda").invoke(FunctionName=recalculate, Payload=b"{}")
-        entries, counted = sum(1 for _ in _entries(target)), sums.sum(ALL).counters
+        entries, counted = sum(1 for _ in _entries(target)), sums.total(ALL).counters
         progress(
             f"{entries:,} of {truth.entries:,} entries, {counted.get('orders', 0):,} orders counted", 0.5 + entries / truth.entries / 2
         )

@@ -20,8 +20,8 @@ from typing import Any
 
 from devtools import template
 from invoices import issuing
-from invoices.document_store import Documents
-from invoices.invoice_store import Invoices
+from invoices.document_store import DocumentStore
+from invoices.invoice_store import InvoiceStore
 from orderflow.aws.clients import CONNECTIONS
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain.events import encode
@@ -116,7 +116,7 @@ def simulate(case: Case) -> Outcome:
 
     def work() -> None:
         stores = issuing.Stores(
-            OrderLog("OrderLog", client), Invoices("Invoices", client), Documents("Documents", bucket), _side_by_side(clock)
+            OrderLog("OrderLog", client), InvoiceStore("Invoices", client), DocumentStore("Documents", bucket), _side_by_side(clock)
         )
         while len(outcome.waited) + outcome.failed < case.orders:
             if not queue or (len(queue) < source["BatchSize"] and clock.now - came[queue[0]] < source["MaximumBatchingWindowInSeconds"]):

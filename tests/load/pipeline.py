@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from analytics.handlers import aggregate
 from analytics.handlers import count_events as analytics_count
-from analytics.store import Analytics
+from analytics.store import AnalyticsStore
 from devtools import template
 from devtools.bench.cost import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT, bill
 from devtools.bench.proxy import Call
@@ -194,7 +194,7 @@ class Pipeline:
         """Return the differences between analytics, ledger and the orders; empty where there are none."""
         database, truth = self._aws.dynamodb, self.orders.truth
         found = [
-            *checks.analytics(Analytics("AnalyticsSums", database.client), truth),
+            *checks.analytics(AnalyticsStore("AnalyticsSums", database.client), truth),
             *checks.ledger(database.each("LedgerEntries"), truth),
         ]
         if self._aws.sqs.sent:

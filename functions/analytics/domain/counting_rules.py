@@ -32,7 +32,7 @@ type Counters = dict[str, int]
 type Units = dict[str, Counters]
 
 ALL = "all"
-TOP = 100
+LEADERBOARD_SIZE = 100
 # Lengths of the periods' names: each is the beginning of those in it, 2026-11-21T12:46, 2026-11-21T12, 2026-11-21, 2026-11.
 MINUTE, HOUR, DAY, MONTH = 16, 13, 10, 7
 
@@ -52,7 +52,7 @@ class Rank(Struct, frozen=True):
     units: int
 
 
-def count(event: Event) -> Count:
+def count_event(event: Event) -> Count:
     """Return what an event counts as; nothing for one that does not count."""
     return Count(event.event_id, f"{event.occurred_at.astimezone(UTC):%Y-%m-%dT%H:%M}", _counters(event.data))
 
@@ -62,7 +62,7 @@ def _counters(fact: EventData) -> Counters:
         case events.OrderPlaced():
             return {"orders": 1}
         case events.OrderConfirmed():
-            units = added({f"units/{line.category or ''}/{line.sku}": line.quantity} for line in fact.lines)
+            units = sum_counters({f"units/{line.category or ''}/{line.sku}": line.quantity} for line in fact.lines)
             return {"outcome/confirmed": 1, f"revenue/{fact.total.currency}": fact.total.amount, **units}
         case events.OrderRejected():
             return {f"outcome/{fact.reason}": 1}
@@ -78,7 +78,7 @@ def _counters(fact: EventData) -> Counters:
             return {}
 
 
-def added(some: Iterable[Mapping[str, int]]) -> Counters:
+def sum_counters(some: Iterable[Mapping[str, int]]) -> Counters:
     """Return the sums of counters."""
     sums: Counters = {}
     for counters in some:
@@ -98,10 +98,10 @@ def by_period(counts: Iterable[Count]) -> dict[str, Counters]:
     for one in counts:
         for period in (one.minute, one.minute[:DAY], ALL):
             found.setdefault(period, []).append(one.counters)
-    return {period: added(some) for period, some in sorted(found.items())}
+    return {period: sum_counters(some) for period, some in sorted(found.items())}
 
 
-def part(counters: Mapping[str, int], name: str) -> Counters:
+def below(counters: Mapping[str, int], name: str) -> Counters:
     """Return the counters below a name, named by what follows it: the currencies of `revenue`."""
     return {rest: value for key, value in counters.items() if (rest := key.removeprefix(f"{name}/")) != key}
 
@@ -114,7 +114,7 @@ def without_units(counters: Mapping[str, int]) -> Counters:
 def units(counters: Mapping[str, int]) -> Units:
     """Return the counters of products."""
     found: Units = {}
-    for name, number in part(counters, "units").items():
+    for name, number in below(counters, "units").items():
         category, _, sku = name.partition("/")
         found.setdefault(sku, {})[category] = number
     return found
@@ -130,7 +130,7 @@ def by_category(sold: Units) -> dict[str, Counters]:
     return found
 
 
-def best(before: Iterable[Rank], sold: Mapping[str, int]) -> tuple[Rank, ...]:
+def best_sellers(before: Iterable[Rank], sold: Mapping[str, int]) -> tuple[Rank, ...]:
     """Return the best sellers after some products were sold, of which these are all units; of equal ones by name.
 
     Units never become fewer, so a product that is not among the best and was not sold since cannot be among them now.
@@ -138,4 +138,4 @@ def best(before: Iterable[Rank], sold: Mapping[str, int]) -> tuple[Rank, ...]:
     known = {one.sku: one.units for one in before}
     board = known | {sku: max(number, known.get(sku, 0)) for sku, number in sold.items()}
     ranked = sorted(board.items(), key=lambda one: (-one[1], one[0]))
-    return tuple(Rank(sku, number) for sku, number in ranked[:TOP])
+    return tuple(Rank(sku, number) for sku, number in ranked[:LEADERBOARD_SIZE])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from analytics import aggregation
-from analytics.store import Analytics
+from analytics.store import AnalyticsStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import logger, observed
@@ -17,7 +17,7 @@ from orderflow.aws.parallel import in_parallel
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-ANALYTICS = Analytics(settings.required("ANALYTICS_TABLE"), client("dynamodb"), in_parallel)
+ANALYTICS = AnalyticsStore(settings.required("ANALYTICS_TABLE"), client("dynamodb"), in_parallel)
 # Enough for what is summed up at once.
 _RESERVE_MILLISECONDS = 60_000
 
@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     now = datetime.now(UTC)
     if msgspec.convert(event, Request).recount:
-        return {"outcome": "recounting" if aggregation.recount(ANALYTICS, now) else "busy"}
-    done = aggregation.run(ANALYTICS, now, lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
+        return {"outcome": "recounting" if aggregation.start_recount(ANALYTICS, now) else "busy"}
+    done = aggregation.aggregate(ANALYTICS, now, lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     logger.info("summed up", events=done.events, minutes=done.minutes)
     return {"outcome": "summed up", **msgspec.to_builtins(done)}

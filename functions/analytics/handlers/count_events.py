@@ -12,7 +12,7 @@ import msgspec
 
 from analytics.domain import counting_rules
 from analytics.domain.counting_rules import Count
-from analytics.store import Analytics
+from analytics.store import AnalyticsStore
 from orderflow.aws import settings
 from orderflow.aws.batch import PartialFailures, RetryQueue, each_record
 from orderflow.aws.clients import client
@@ -22,7 +22,7 @@ from orderflow.domain import events
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-ANALYTICS = Analytics(settings.required("ANALYTICS_TABLE"), client("dynamodb"))
+ANALYTICS = AnalyticsStore(settings.required("ANALYTICS_TABLE"), client("dynamodb"))
 RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 
 
@@ -51,5 +51,5 @@ def _counts(body: str) -> list[Count]:
     Raises:
         msgspec.DecodeError, UnknownEvent: it is no event.
     """
-    one = counting_rules.count(events.decode(bytes(msgspec.json.decode(body, type=BusEvent).detail)))
+    one = counting_rules.count_event(events.decode(bytes(msgspec.json.decode(body, type=BusEvent).detail)))
     return [one] if one.counters else []

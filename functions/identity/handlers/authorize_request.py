@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from identity.domain import claims
-from identity.keys import Keys, fetch_from
+from identity.keys import KeySet, fetch_from
 from identity.tokens import InvalidToken, bearer, verify
 from orderflow.aws import settings
 from orderflow.aws.observability import observed, refused
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ISSUER = settings.address("JWT_ISSUER")
 AUDIENCES = settings.required("JWT_AUDIENCE").split(",")
-KEYS = Keys(fetch_from(settings.address("JWKS_URL", ISSUER.rstrip("/") + "/.well-known/jwks.json")))
+KEYS = KeySet(fetch_from(settings.address("JWKS_URL", ISSUER.rstrip("/") + "/.well-known/jwks.json")))
 
 
 @observed

@@ -32,7 +32,7 @@ _PAID = "The amount is charged to your means of payment when your order leaves o
 _CREDITED = "What was charged of this amount has been paid back to your means of payment."
 
 
-def render(order: Order, number: str, issued_at: datetime) -> str:
+def render_invoice(order: Order, number: str, issued_at: datetime) -> str:
     """Return the invoice of an order under its number, dated `issued_at` (UTC)."""
     return _page(order, order.lines, kind="Invoice", number=number, issued=_date(issued_at), total=order.total, remark=_PAID)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from invoices.document_store import Documents, key_of
+from invoices.document_store import DocumentStore, document_key
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.http import ApiEvent, Problem, Response, api, caller
@@ -13,7 +13,7 @@ from orderflow.domain.ids import is_order_id
 from orderflow.domain.order import Order
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-DOCUMENTS = Documents(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3"))
+DOCUMENTS = DocumentStore(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3"))
 # The document brings its own style, and nothing else may come with it.
 _HEADERS = {
     "content-type": "text/html; charset=utf-8",
@@ -31,7 +31,7 @@ def handler(event: ApiEvent) -> Response:
     number = credited(order, asked["number"]) if "number" in asked else invoiced(order)
     name = f"{'credit-note' if 'number' in asked else 'invoice'}-{number}.html"
     headers = _HEADERS | {"content-disposition": f'inline; filename="{name}"'}
-    return {"statusCode": 200, "headers": headers, "body": DOCUMENTS.get(key_of(order.order_id, number))}
+    return {"statusCode": 200, "headers": headers, "body": DOCUMENTS.get(document_key(order.order_id, number))}
 
 
 def invoiced(order: Order) -> str:

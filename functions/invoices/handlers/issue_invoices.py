@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from invoices import issuing
-from invoices.document_store import Documents
-from invoices.invoice_store import Invoices
+from invoices.document_store import DocumentStore
+from invoices.invoice_store import InvoiceStore
 from orderflow.aws import settings
 from orderflow.aws.batch import PartialFailures, all_orders
 from orderflow.aws.clients import client
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 STORES = issuing.Stores(
     LOG,
-    Invoices(settings.required("INVOICES_TABLE"), client("dynamodb")),
-    Documents(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3")),
+    InvoiceStore(settings.required("INVOICES_TABLE"), client("dynamodb")),
+    DocumentStore(settings.required("INVOICE_DOCUMENTS_BUCKET"), client("s3")),
     in_parallel,
 )
 

@@ -10,10 +10,10 @@ from orderflow.domain.ledger_events import SOURCE, Difference, Kind, LedgerDiffe
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["SOURCE", "Difference", "Kind", "LedgerDifferenceFound", "found"]
+__all__ = ["SOURCE", "Difference", "Kind", "LedgerDifferenceFound", "difference_found"]
 
 
-def found(difference: Difference, moment: datetime) -> LedgerDifferenceFound:
+def difference_found(difference: Difference, moment: datetime) -> LedgerDifferenceFound:
     """Return the event that tells of a difference."""
     parts = (difference.kind, difference.place, difference.currency, difference.account, difference.expected, difference.found)
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()

@@ -11,44 +11,44 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-SHEETS = 8
+SHARDS = 8
 _HOUR = timedelta(hours=1)
 
 
-def sheet(event_id: str, moment: datetime) -> str:
+def shard_of(event_id: str, moment: datetime) -> str:
     """Return the sheet on which an event's entry is written at a moment."""
-    return _name(_hour(moment), zlib.crc32(event_id.encode()) % SHEETS)
+    return _name(_hour(moment), zlib.crc32(event_id.encode()) % SHARDS)
 
 
-def first(moment: datetime) -> str:
+def first_shard(moment: datetime) -> str:
     """Return the first sheet of the hour that a moment is in."""
     return _name(_hour(moment), 0)
 
 
-def following(name: str) -> str:
+def next_shard(name: str) -> str:
     """Return the sheet after this one."""
-    hour, number = _read(name)
-    return _name(hour, number + 1) if number + 1 < SHEETS else _name(hour + _HOUR, 0)
+    hour, number = _parse(name)
+    return _name(hour, number + 1) if number + 1 < SHARDS else _name(hour + _HOUR, 0)
 
 
-def earlier(name: str, ago: timedelta) -> str:
+def shard_before(name: str, ago: timedelta) -> str:
     """Return the sheet of the same number so much earlier, in whole hours."""
-    hour, number = _read(name)
+    hour, number = _parse(name)
     return _name(hour - ago, number)
 
 
-def between(begin: str, end: str) -> Iterator[str]:
+def shards_between(begin: str, end: str) -> Iterator[str]:
     """Yield the sheets from `begin` up to, and without, `end`."""
     name = begin
     # Names sort as the sheets follow each other.
     while name < end:
         yield name
-        name = following(name)
+        name = next_shard(name)
 
 
-def hour_of(name: str) -> datetime:
+def start_of(name: str) -> datetime:
     """Return when the hour of a sheet begins."""
-    return _read(name)[0]
+    return _parse(name)[0]
 
 
 def _hour(moment: datetime) -> datetime:
@@ -59,6 +59,6 @@ def _name(hour: datetime, number: int) -> str:
     return f"{hour:%Y-%m-%dT%H}#{number}"
 
 
-def _read(name: str) -> tuple[datetime, int]:
+def _parse(name: str) -> tuple[datetime, int]:
     hour, _, number = name.partition("#")
     return datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=UTC), int(number)

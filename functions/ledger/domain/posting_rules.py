@@ -21,23 +21,23 @@ from orderflow.domain.money import Currency, Money
 Account = Literal["authorizations", "holds", "clearing", "revenue", "fees", "refunds", "disputes", "losses"]
 ACCOUNTS: tuple[Account, ...] = get_args(Account)
 
-_WHOLE = 10_000
+_BASIS = 10_000
 # Where a disputed amount is booked while the dispute is open, and once it is decided.
 _DISPUTED: dict[events.DisputeStanding, Account] = {"open": "disputes", "won": "clearing", "lost": "losses"}
 
 
-class WrongFees(ValueError):
+class InvalidFees(ValueError):
     """The configuration of the provider's fees is not usable."""
 
 
-class Unpostable(ValueError):
+class NoMoneyMoved(ValueError):
     """The event moves no money, so there is no entry for it."""
 
 
 class Fees(Struct, frozen=True, forbid_unknown_fields=True):
     """What the provider keeps of a capture: basis points of it, and minor units that depend on the currency (0 where none are named)."""
 
-    basis_points: Annotated[int, Meta(ge=0, le=_WHOLE)] = 0
+    basis_points: Annotated[int, Meta(ge=0, le=_BASIS)] = 0
     fixed: dict[Currency, Annotated[int, Meta(ge=0)]] = {}
 
 
@@ -70,10 +70,10 @@ def parse_fees(text: str) -> Fees:
         return msgspec.json.decode(text, type=Fees)
     except msgspec.DecodeError as error:
         message = f"the provider's fees are not usable: {error}"
-        raise WrongFees(message) from None
+        raise InvalidFees(message) from None
 
 
-def entry(event: Event, fees: Fees) -> Entry:
+def entry_for(event: Event, fees: Fees) -> Entry:
     """Return the entry that an event leads to.
 
     Raises:
@@ -101,7 +101,7 @@ def fee(amount: Money, fees: Fees) -> int:
     """Return what the provider keeps of a capture in minor units, halves rounded to even; nothing of nothing."""
     if not amount.amount:
         return 0
-    return _rounded(amount.amount * fees.basis_points, _WHOLE) + fees.fixed.get(amount.currency, 0)
+    return _rounded(amount.amount * fees.basis_points, _BASIS) + fees.fixed.get(amount.currency, 0)
 
 
 def net(postings: Iterable[Posting]) -> Counter[str]:
@@ -120,7 +120,7 @@ def balances(entries: Iterable[Entry]) -> dict[Currency, Counter[str]]:
     return sums
 
 
-def kept(amounts: Iterable[tuple[str, Money]]) -> int:
+def net_captured(amounts: Iterable[tuple[str, Money]]) -> int:
     """Return what was captured less what was refunded, in minor units, of pairs of event type and amount."""
     signs = {"PaymentCaptured": 1, "PaymentRefunded": -1, "PaymentRefundReversed": 1}
     return sum(signs.get(kind, 0) * amount.amount for kind, amount in amounts)
@@ -134,31 +134,31 @@ def total(sums: Mapping[str, int]) -> int:
 def _postings(event: Event, fees: Fees) -> tuple[Money, tuple[Posting, ...]]:
     match event.data:
         case events.PaymentAuthorized(amount=amount):
-            return amount, _moved(amount, debit="authorizations", credit="holds")
+            return amount, _transfer(amount, debit="authorizations", credit="holds")
         case events.PaymentVoided(amount=amount):
-            return amount, _moved(amount, debit="holds", credit="authorizations")
+            return amount, _transfer(amount, debit="holds", credit="authorizations")
         case events.PaymentCaptured(amount=amount):
             return amount, (
-                *_moved(amount, debit="holds", credit="authorizations"),
-                *_moved(amount, debit="clearing", credit="revenue"),
-                *_moved(Money(fee(amount, fees), amount.currency), debit="fees", credit="clearing"),
+                *_transfer(amount, debit="holds", credit="authorizations"),
+                *_transfer(amount, debit="clearing", credit="revenue"),
+                *_transfer(Money(fee(amount, fees), amount.currency), debit="fees", credit="clearing"),
             )
         case events.PaymentRefunded(amount=amount):
-            return amount, _moved(amount, debit="refunds", credit="clearing")
+            return amount, _transfer(amount, debit="refunds", credit="clearing")
         case events.PaymentRefundReversed(amount=amount):
-            return amount, _moved(amount, debit="clearing", credit="refunds")
+            return amount, _transfer(amount, debit="clearing", credit="refunds")
         case events.PaymentDisputed(amount=amount):
-            return amount, _moved(amount, debit="disputes", credit="clearing")
+            return amount, _transfer(amount, debit="disputes", credit="clearing")
         case events.DisputeClosed(amount=amount, outcome=outcome):
-            return amount, _moved(amount, debit=_DISPUTED[outcome], credit=_DISPUTED["open"])
+            return amount, _transfer(amount, debit=_DISPUTED[outcome], credit=_DISPUTED["open"])
         case events.DisputeOutcomeChanged(amount=amount, before=before, after=after):
-            return amount, _moved(amount, debit=_DISPUTED[after], credit=_DISPUTED[before])
+            return amount, _transfer(amount, debit=_DISPUTED[after], credit=_DISPUTED[before])
         case _:
             message = f"{event.type} moves no money"
-            raise Unpostable(message)
+            raise NoMoneyMoved(message)
 
 
-def _moved(amount: Money, *, debit: Account, credit: Account) -> tuple[Posting, Posting]:
+def _transfer(amount: Money, *, debit: Account, credit: Account) -> tuple[Posting, Posting]:
     return Posting(debit, amount.amount), Posting(credit, -amount.amount)
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from ledger.audit import Prover
-from ledger.balance_store import Books
+from ledger.audit import LedgerAudit
+from ledger.balance_store import BalanceStore
 from ledger.domain import posting_rules
-from ledger.domain.events import SOURCE, Difference, LedgerDifferenceFound, found
-from ledger.entry_store import Entries
+from ledger.domain.events import SOURCE, Difference, LedgerDifferenceFound, difference_found
+from ledger.entry_store import EntryStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import add_nonzero_metric, logger, observed
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 BUS = settings.required("EVENT_BUS")
-ENTRIES = Entries(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
-BOOKS = Books(settings.required("LEDGER_BALANCES_TABLE"), client("dynamodb"))
+ENTRIES = EntryStore(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
+BALANCES = BalanceStore(settings.required("LEDGER_BALANCES_TABLE"), client("dynamodb"))
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 _events = client("events")
 # An hourly proof that keeps up leaves at most an hour and what it waits for an hour's last entries.
 LATE = timedelta(hours=2)
 _MAX_ENTRIES = 10
 # Of one call: where everything is wrong, a person need not be told a million times.
-_TOLD = 100
+_MOST_REPORTED = 100
 # More than a sheet takes, so that a run ends between two.
 _RESERVE_MILLISECONDS = 120_000
 
@@ -57,9 +57,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     wanted = msgspec.convert(event, Request)
     now = datetime.now(UTC)
-    prover = Prover(ENTRIES, BOOKS, LOG, report)
-    proof = prover.prove(now, goes_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
-    balances = prover.look(proof, now) if wanted.open else prover.carried(proof)
+    prover = LedgerAudit(ENTRIES, BALANCES, LOG, report)
+    proof = prover.audit(now, goes_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
+    balances = prover.include_open(proof, now) if wanted.open else prover.closed_balances(proof)
     if (unproven := now - proof.until) > LATE:
         add_nonzero_metric("LedgerUnprovenSeconds", MetricUnit.Seconds, unproven.total_seconds())
     return {
@@ -80,12 +80,12 @@ def report(differences: list[Difference]) -> None:
     """
     now = datetime.now(UTC)
     add_nonzero_metric("LedgerDifferences", MetricUnit.Count, len(differences))
-    for difference in differences[:_TOLD]:
+    for difference in differences[:_MOST_REPORTED]:
         logger.error("the books do not add up", **msgspec.to_builtins(difference))
-    if len(differences) > _TOLD:
-        logger.error("the books do not add up in more places", more=len(differences) - _TOLD)
-    for batch in batched(differences[:_TOLD], _MAX_ENTRIES, strict=False):
-        _put([_entry(found(difference, now)) for difference in batch])
+    if len(differences) > _MOST_REPORTED:
+        logger.error("the books do not add up in more places", more=len(differences) - _MOST_REPORTED)
+    for batch in batched(differences[:_MOST_REPORTED], _MAX_ENTRIES, strict=False):
+        _put([_entry(difference_found(difference, now)) for difference in batch])
 
 
 def _entry(event: LedgerDifferenceFound) -> PutEventsRequestEntryTypeDef:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ledger.domain import posting_rules
-from ledger.entry_store import Entries
+from ledger.entry_store import EntryStore
 from orderflow.aws import settings
 from orderflow.aws.batch import PartialFailures, RetryQueue, each_record
 from orderflow.aws.clients import client
@@ -22,7 +22,7 @@ from orderflow.domain import events
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-ENTRIES = Entries(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
+ENTRIES = EntryStore(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
 FEES = posting_rules.parse_fees(settings.required("PROVIDER_FEES"))
 RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 
@@ -48,5 +48,5 @@ def post(body: str) -> None:
     delivered = msgspec.json.decode(body, type=BusEvent)
     event = events.decode(bytes(delivered.detail))
     identify(correlation_id=event.correlation_id, order_id=event.order_id, event_id=event.event_id)
-    new = ENTRIES.post(posting_rules.entry(event, FEES), datetime.now(UTC))
+    new = ENTRIES.post(posting_rules.entry_for(event, FEES), datetime.now(UTC))
     logger.info("posted" if new else "posted before", type=event.type)

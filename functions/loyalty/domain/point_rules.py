@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
 # The events that change what an order is worth; the filter that wakes the consumer takes these.
-MOVING = frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded", "PaymentRefundReversed"})
+POINT_EVENTS = frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded", "PaymentRefundReversed"})
 
 
-def due(order: Order, points_per_unit: int) -> int:
+def points_due(order: Order, points_per_unit: int) -> int:
     """Return how many points the order is worth as it is now: `points_per_unit` for each whole dollar's worth.
 
     An order that is not confirmed, or was cancelled, is worth none. What was cancelled of it later, and
@@ -22,16 +22,16 @@ def due(order: Order, points_per_unit: int) -> int:
     """
     if not order.confirmed_at or order.state == "cancelled":
         return 0
-    return points(spent(order), points_per_unit)
+    return points(net_spent(order), points_per_unit)
 
 
 def version(order: Order) -> int:
     """Return the version of the last event that changed what the order is worth, 0 where none has; the same one whatever else happened."""
-    last = latest(order, MOVING)
+    last = latest(order, POINT_EVENTS)
     return last.version if last else 0
 
 
-def spent(order: Order) -> Money:
+def net_spent(order: Order) -> Money:
     """Return what the order costs its customer by now. Never less than nothing."""
     kept = order.total.amount - price(order, order.cancelled).amount - order.refunded
     return Money(max(0, kept), order.total.currency)

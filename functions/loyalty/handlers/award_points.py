@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loyalty.domain import point_rules
-from loyalty.store import Award, Points
+from loyalty.store import Award, PointStore
 from orderflow.aws import settings
 from orderflow.aws.batch import PartialFailures, each_change
 from orderflow.aws.clients import client
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-POINTS = Points(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"))
+POINTS = PointStore(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"))
 POINTS_PER_UNIT = settings.optional_int("POINTS_PER_UNIT", 1)
 
 
@@ -37,6 +37,6 @@ def award(order_id: str, version: int | None = None) -> None:
         OrderNotFound: there is no such order.
     """
     order = LOG.load(order_id, version)
-    earned = Award(point_rules.due(order, POINTS_PER_UNIT), point_rules.version(order))
+    earned = Award(point_rules.points_due(order, POINTS_PER_UNIT), point_rules.version(order))
     new = POINTS.award(order.customer.id, order_id, earned)
     logger.info("points are in line" if new else "points were in line", points=earned.points)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from loyalty.api_models import PointsAnswer
-from loyalty.store import Points
+from loyalty.store import PointStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.http import ApiEvent, Response, answer, api, caller
 
-POINTS = Points(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"))
+POINTS = PointStore(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"))
 
 
 @api

@@ -28,11 +28,11 @@ from orderflow.domain.events import (
 from orderflow.domain.money import format_money
 
 
-class Unmailable(ValueError):
+class NoEmail(ValueError):
     """No mail can be made of this event."""
 
 
-class Mail(NamedTuple):
+class Email(NamedTuple):
     """A plain text mail."""
 
     to: str
@@ -56,7 +56,7 @@ _BY: dict[CancelledBy, str] = {
 _NOT_CHARGED = "You have not been charged. Should your bank show an amount set aside for us, it is released.\n"
 
 
-def compose(event: Event) -> Mail:
+def compose(event: Event) -> Email:
     """Return the mail to the customer that the event calls for.
 
     Raises:
@@ -64,29 +64,29 @@ def compose(event: Event) -> Mail:
     """
     match event.data:
         case OrderConfirmed() as data:
-            mail = Mail(_address(data.customer.email), *_confirmed(event.order_id, data))
+            mail = Email(_address(data.customer.email), *_confirmed(event.order_id, data))
         case OrderRejected() as data:
-            mail = Mail(_address(data.customer.email), *_rejected(event.order_id, data))
+            mail = Email(_address(data.customer.email), *_rejected(event.order_id, data))
         case OrderHeldForReview() as data:
-            mail = Mail(_address(data.customer.email), *_held(event.order_id, data))
+            mail = Email(_address(data.customer.email), *_held(event.order_id, data))
         case OrderCancelled() as data:
-            mail = Mail(_address(data.customer.email), *_cancelled(event.order_id, data))
+            mail = Email(_address(data.customer.email), *_cancelled(event.order_id, data))
         case OrderLinesCancelled() as data:
-            mail = Mail(_address(data.customer.email), *_lines_cancelled(event.order_id, data))
+            mail = Email(_address(data.customer.email), *_lines_cancelled(event.order_id, data))
         case ShipmentDispatched() as data:
-            mail = Mail(_address(data.customer.email), *_dispatched(event.order_id, data))
+            mail = Email(_address(data.customer.email), *_dispatched(event.order_id, data))
         case PaymentRefunded() as data:
-            mail = Mail(_address(data.customer.email), *_refunded(event.order_id, data))
+            mail = Email(_address(data.customer.email), *_refunded(event.order_id, data))
         case _:
             message = f"no mail is sent for {event.type}"
-            raise Unmailable(message)
+            raise NoEmail(message)
     return mail
 
 
 def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
     return f"Your order {order_id} is confirmed", (
         f"Thank you for your order {order_id}.\n\n"
-        f"{_listed(data.lines)}\n\nTotal: {format_money(data.total)}\n\n"
+        f"{_priced_lines(data.lines)}\n\nTotal: {format_money(data.total)}\n\n"
         "Your payment is authorized. We charge it when your order leaves our warehouse.\n"
     )
 
@@ -94,7 +94,7 @@ def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
 def _rejected(order_id: str, data: OrderRejected) -> tuple[str, str]:
     return f"We could not complete your order {order_id}", (
         f"We are sorry: your order {order_id} was not completed.\n\n{_REASONS[data.reason]}\n\n"
-        f"{_listed(data.lines)}\n\nTotal: {format_money(data.total)}\n\n"
+        f"{_priced_lines(data.lines)}\n\nTotal: {format_money(data.total)}\n\n"
         f"{_NOT_CHARGED}"
     )
 
@@ -109,13 +109,13 @@ def _held(order_id: str, data: OrderHeldForReview) -> tuple[str, str]:
 
 def _cancelled(order_id: str, data: OrderCancelled) -> tuple[str, str]:
     return f"Your order {order_id} is cancelled", (
-        f"{_BY[data.by]} your order {order_id}.\n\n{_listed(data.lines)}\n\nTotal: {format_money(data.total)}\n\n{_NOT_CHARGED}"
+        f"{_BY[data.by]} your order {order_id}.\n\n{_priced_lines(data.lines)}\n\nTotal: {format_money(data.total)}\n\n{_NOT_CHARGED}"
     )
 
 
 def _lines_cancelled(order_id: str, data: OrderLinesCancelled) -> tuple[str, str]:
     return f"The rest of your order {order_id} is cancelled", (
-        f"{_BY[data.by]} what had not left yet of your order {order_id}.\n\n{_counted(data.lines)}\n\n"
+        f"{_BY[data.by]} what had not left yet of your order {order_id}.\n\n{_stock_lines(data.lines)}\n\n"
         f"You are not charged the {format_money(data.amount)} that this would have cost. What is on its way will arrive.\n"
     )
 
@@ -123,7 +123,7 @@ def _lines_cancelled(order_id: str, data: OrderLinesCancelled) -> tuple[str, str
 def _dispatched(order_id: str, data: ShipmentDispatched) -> tuple[str, str]:
     rest = "Nothing of your order is missing now." if data.complete else "The rest of your order follows."
     return f"Your order {order_id} is on its way", (
-        f"A parcel of your order {order_id} has left our warehouse.\n\n{_counted(data.lines)}\n\n"
+        f"A parcel of your order {order_id} has left our warehouse.\n\n{_stock_lines(data.lines)}\n\n"
         f"We charge {format_money(data.amount)} for it. {rest}\n"
     )
 
@@ -136,11 +136,11 @@ def _refunded(order_id: str, data: PaymentRefunded) -> tuple[str, str]:
     )
 
 
-def _listed(lines: Sequence[Line]) -> str:
+def _priced_lines(lines: Sequence[Line]) -> str:
     return "\n".join(f"{line.quantity} x {line.name}: {format_money(line.unit_price.times(line.quantity))}" for line in lines)
 
 
-def _counted(lines: Sequence[StockLine]) -> str:
+def _stock_lines(lines: Sequence[StockLine]) -> str:
     return "\n".join(f"{line.quantity} x {line.sku}" for line in lines)
 
 
@@ -149,4 +149,4 @@ def _address(email: str) -> str:
         return email_address.for_ses(email)
     except email_address.Undeliverable as error:
         message = f"the customer's email address cannot be sent to: {error}"
-        raise Unmailable(message) from None
+        raise NoEmail(message) from None

@@ -45,7 +45,7 @@ SES_SECONDS = 11
 ONCE = OncePerEvent[str]("mail", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"), effect_seconds=SES_SECONDS)
 
 
-class NotSent(RuntimeError):
+class EmailRefused(RuntimeError):
     """SES refused the mail. The message is SES's error code: its text has the customer's address."""
 
 
@@ -81,7 +81,7 @@ def notify(body: str, context: LambdaContext) -> None:
     ONCE.perform(event, lambda: send(mail, event), context)
 
 
-def send(mail: emails.Mail, event: events.Event) -> str:
+def send(mail: emails.Email, event: events.Event) -> str:
     """Hand the mail to SES and return the id it was given there.
 
     Raises:
@@ -102,6 +102,6 @@ def send(mail: emails.Mail, event: events.Event) -> str:
             ],
         )
     except ClientError as error:
-        raise NotSent(error.response.get("Error", {}).get("Code", "unknown")) from None
+        raise EmailRefused(error.response.get("Error", {}).get("Code", "unknown")) from None
     logger.info("mail sent", type=event.type, mail_id=answer["MessageId"])
     return answer["MessageId"]

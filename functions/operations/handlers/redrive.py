@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from operations import dead_letters, redrive_routes
-from operations.failed_batches import GivenUp
-from operations.republisher import Outbox
+from operations.failed_batches import FailedBatches
+from operations.republisher import Republisher
 from orderflow.aws import publisher, settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import observed
@@ -23,10 +23,10 @@ ROUTES = redrive_routes.routes(
     review=settings.required("REVIEW_ARN"),
 )
 PUBLISHER = publisher.from_environment()
-OUTBOX = Outbox(settings.required("ORDER_LOG_TABLE"), PUBLISHER, dynamodb=client("dynamodb"), streams=client("dynamodbstreams"))
-GIVEN_UP = GivenUp(kinesis=client("kinesis"), table_streams=client("dynamodbstreams"), sqs=client("sqs"))
+REPUBLISHER = Republisher(settings.required("ORDER_LOG_TABLE"), PUBLISHER, dynamodb=client("dynamodb"), streams=client("dynamodbstreams"))
+FAILED_BATCHES = FailedBatches(kinesis=client("kinesis"), table_streams=client("dynamodbstreams"), sqs=client("sqs"))
 DEAD_LETTERS = dead_letters.DeadLetters(
-    ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=OUTBOX, given_up=GIVEN_UP
+    ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=REPUBLISHER, given_up=FAILED_BATCHES
 )
 # Enough for the batch in hand, so that a run never ends between passing a message on and deleting it.
 _RESERVE_MILLISECONDS = 15_000
@@ -36,5 +36,5 @@ _RESERVE_MILLISECONDS = 15_000
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer how many messages of the queue were moved and how many could not be."""
     wanted = dead_letters.request(event, ROUTES)
-    moved = DEAD_LETTERS.move(wanted, goes_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
+    moved = DEAD_LETTERS.move(wanted, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     return msgspec.to_builtins(moved)

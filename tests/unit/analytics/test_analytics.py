@@ -21,7 +21,7 @@ from analytics import aggregation, api_models
 from analytics import store as stores
 from analytics.domain import counting_rules
 from analytics.handlers import aggregate, count_events, get_leaderboard, get_sales
-from analytics.store import Analytics, Range
+from analytics.store import AnalyticsStore, ProductRange
 from orderflow.domain import events
 from orderflow.domain.events import Event
 from orderflow.domain.money import Money
@@ -49,14 +49,14 @@ HAPPENED = st.lists(st.tuples(FACTS, st.integers(-10_800, 10_800)), max_size=12)
 )
 
 
-def store(aws: Aws) -> Analytics:
-    return Analytics("AnalyticsSums", aws.dynamodb.client)
+def store(aws: Aws) -> AnalyticsStore:
+    return AnalyticsStore("AnalyticsSums", aws.dynamodb.client)
 
 
 def sums(aws: Aws) -> dict[str, Any]:
     """Return all sums, units and leaderboards there are, by place, after making sure that nothing waits to be summed up."""
-    assert store(aws).new(1) == []
-    assert store(aws).head().pages == ()
+    assert store(aws).pending(1) == []
+    assert store(aws).last_batch().pages == ()
     found: dict[str, Any] = {}
     for item in aws.dynamodb.items("AnalyticsSums"):
         place = item["place"]["S"]
@@ -64,11 +64,11 @@ def sums(aws: Aws) -> dict[str, Any]:
             period, _, category = place.partition("/")
             found[place] = store(aws).leaderboard(period, category)
         elif item["period"]["S"] in PARENTS or len(item["period"]["S"]) in {counting_rules.HOUR, counting_rules.MONTH}:
-            found[place] = store(aws).sum(place).counters
+            found[place] = store(aws).total(place).counters
     return found | units(aws)
 
 
-def ranges(aws: Aws, period: str) -> list[Range]:
+def ranges(aws: Aws, period: str) -> list[ProductRange]:
     """Return the ranges of products, after making sure that each ends where the next one begins."""
     some = list(store(aws).ranges(period))
     assert [one.end for one in some] == [*(one.first for one in some[1:]), None][: len(some)]
@@ -95,10 +95,10 @@ def told(*batches: list[Event]) -> dict[str, Any]:
 @given(HAPPENED)
 def test_all_levels_come_to_the_same_and_to_what_happened(happened: list[Event]) -> None:
     found = told(happened)
-    counts = [counting_rules.count(one) for one in happened]
+    counts = [counting_rules.count_event(one) for one in happened]
 
     def wanted(period: str) -> counting_rules.Counters:
-        return counting_rules.added(one.counters for one in counts if period in {"all", one.minute[: len(period)]})
+        return counting_rules.sum_counters(one.counters for one in counts if period in {"all", one.minute[: len(period)]})
 
     for period, content in found.items():
         if period.startswith("products/"):
@@ -119,7 +119,7 @@ def test_order_duplicates_and_batches_make_no_difference(happened: list[Event], 
 
 def test_what_each_event_counts_as() -> None:
     def counted(fact: events.EventData) -> counting_rules.Counters:
-        return counting_rules.count(event(1, fact)).counters
+        return counting_rules.count_event(event(1, fact)).counters
 
     assert counted(placed()) == {"orders": 1}
     assert counted(confirmed({"MUG": 2, "TEA": 1})) == {
@@ -139,19 +139,19 @@ def test_what_each_event_counts_as() -> None:
 
 def test_an_event_counts_in_its_own_minute_of_utc() -> None:
     late = replace(event(1, placed()), occurred_at=datetime.fromisoformat("2026-02-01T01:00:59.999999+02:00"))
-    assert counting_rules.count(late).minute == "2026-01-31T23:00"
+    assert counting_rules.count_event(late).minute == "2026-01-31T23:00"
 
 
 def test_a_late_report_counts_in_the_minute_that_its_sender_says() -> None:
     late = replace(event(1, placed()), occurred_at=orders.START, recorded_at=orders.START + timedelta(days=3))
-    assert counting_rules.count(late).minute == "2026-01-15T10:30"
+    assert counting_rules.count_event(late).minute == "2026-01-15T10:30"
 
 
 @pytest.mark.parametrize("state", sorted(orders.STATES))
 def test_order_has_at_most_one_outcome(state: str) -> None:
-    counters = counting_rules.added(counting_rules.count(one).counters for one in orders.history(*orders.STATES[state]))
+    counters = counting_rules.sum_counters(counting_rules.count_event(one).counters for one in orders.history(*orders.STATES[state]))
     assert counters.get("orders", 0) == (state != "new")
-    outcomes = counting_rules.part(counters, "outcome")
+    outcomes = counting_rules.below(counters, "outcome")
     assert set(outcomes.values()) <= {1}
     assert len(outcomes) < 2
 
@@ -159,7 +159,7 @@ def test_order_has_at_most_one_outcome(state: str) -> None:
 def test_a_leaderboard_has_the_hundred_best_of_all_and_of_each_category() -> None:
     counters = {f"units/c{number % 2}/SKU-{number:03}": 1000 - number // 2 for number in range(250)}
     sold = counting_rules.by_category(counting_rules.units({**counters, "units//OTHER": 5000, "orders": 7}))
-    boards = {category: counting_rules.best((), some) for category, some in sold.items()}
+    boards = {category: counting_rules.best_sellers((), some) for category, some in sold.items()}
     assert [len(boards[name]) for name in ("", "c0", "c1")] == [100, 100, 100]
     assert boards[""][:3] == (
         counting_rules.Rank("OTHER", 5000),
@@ -175,14 +175,14 @@ def test_leaderboard_merged_from_sold_products_equals_full_ranking(batches: list
     every = Counter[str]()
     for batch in batches:
         every.update(batch)
-        board = counting_rules.best(board, {sku: every[sku] for sku in batch})
-    assert board == counting_rules.best((), every)
+        board = counting_rules.best_sellers(board, {sku: every[sku] for sku in batch})
+    assert board == counting_rules.best_sellers((), every)
 
 
 def asked_for(module: Any, context: Any, **query: str) -> Any:
     """Return what staff are answered."""
     request = samples.sample(samples.names(module.__name__.replace(".handlers.", "/"))[0])
-    request["requestContext"]["authorizer"]["groups"] = api_models.GROUP
+    request["requestContext"]["authorizer"]["groups"] = api_models.STAFF_GROUP
     answer = module.handler({**request, "queryStringParameters": query}, context)
     assert answer["statusCode"] == 200, answer
     return json.loads(answer["body"])
@@ -274,12 +274,12 @@ def test_who_sums_up_while_another_does_never_takes_from_what_it_found(aws: Aws,
             if seen == moment:
                 aws.dynamodb.before = None
                 count_events.handler(streamed(second), CONTEXT)
-                aggregation.run(store(aws), BEGIN, lambda: True)
+                aggregation.aggregate(store(aws), BEGIN, lambda: True)
 
         aws.dynamodb.before = meanwhile
-        aggregation.run(store(aws), BEGIN, lambda: True)
+        aggregation.aggregate(store(aws), BEGIN, lambda: True)
         if seen >= moment:
-            aggregation.run(store(aws), BEGIN, lambda: True)
+            aggregation.aggregate(store(aws), BEGIN, lambda: True)
             assert sums(aws) == wanted
 
 
@@ -307,9 +307,9 @@ def test_very_many_minutes_are_summed_up_in_several_rounds(aws: Aws) -> None:
     for begin in range(0, 600, 150):
         count_events.handler(streamed(*(event(number, placed(), 60 * number) for number in range(begin, begin + 150))), CONTEXT)
     left = iter([True, True, True, False])
-    assert aggregation.run(store(aws), BEGIN, lambda: next(left, False)).minutes == 80
-    assert aggregation.run(store(aws), BEGIN, lambda: True).minutes == 520
-    assert store(aws).sum("all").counters == {"orders": 600}
+    assert aggregation.aggregate(store(aws), BEGIN, lambda: next(left, False)).minutes == 80
+    assert aggregation.aggregate(store(aws), BEGIN, lambda: True).minutes == 520
+    assert store(aws).total("all").counters == {"orders": 600}
 
 
 class TestManyProducts:
@@ -322,7 +322,7 @@ class TestManyProducts:
         if not in_parallel:
             return store(aws).add_units(batch, "all", units)
         with ThreadPoolExecutor(4) as pool:
-            return Analytics("AnalyticsSums", aws.dynamodb.client, pool.map).add_units(batch, "all", units)
+            return AnalyticsStore("AnalyticsSums", aws.dynamodb.client, pool.map).add_units(batch, "all", units)
 
     @pytest.mark.parametrize("in_parallel", [False, True])
     def test_bulk_units_are_counted_in_small_items(self, aws: Aws, in_parallel: bool) -> None:
@@ -353,7 +353,7 @@ class TestManyProducts:
         self.sell(aws, 1, {sku: {"": 1} for sku in self.PRODUCTS[:4000]})
         batch = {sku: {"": 1} for sku in self.PRODUCTS[1000:3000]} | {f"NEW-{number}": {"": 1} for number in range(3000)}
         wanted = units(aws)["products/all"]
-        wanted |= {sku: counting_rules.added([wanted.get(sku, {}), sold]) for sku, sold in batch.items()}
+        wanted |= {sku: counting_rules.sum_counters([wanted.get(sku, {}), sold]) for sku, sold in batch.items()}
         aws.dynamodb.after = crash_at(operation, call=1)
         with pytest.raises(Crash):
             self.sell(aws, 2, batch)
@@ -370,7 +370,7 @@ class TestManyProducts:
             for _ in range(200):
                 try:
                     self.sell(aws, 2, batch)
-                except stores.Changed:
+                except stores.ConcurrentUpdate:
                     continue
                 return
 
@@ -405,10 +405,10 @@ class TestRecount:
 
     def recount(self, aws: Aws) -> None:
         assert aggregate.handler({"recount": True}, CONTEXT) == {"outcome": "recounting"}
-        aggregation.run(store(aws), datetime.now(UTC) + aggregation.WAIT, lambda: True)
+        aggregation.aggregate(store(aws), datetime.now(UTC) + aggregation.RECOUNT_DELAY, lambda: True)
 
     def test_recount_reproduces_all_sums(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(aggregation, "_ITEMS", 7)
+        monkeypatch.setattr(aggregation, "_ITEMS_PER_RESET", 7)
         aws = self.counted()
         wanted = sums(aws)
         self.recount(aws)
@@ -444,7 +444,7 @@ class TestRecount:
         as_before(aws, first)
         count_events.handler(streamed(*rest, *first[:3]), CONTEXT)
         aggregate.handler({}, CONTEXT)
-        assert {place: store(aws).sum(place).counters for place in ("all", "2026-01-31", "2026-02-01")} == {
+        assert {place: store(aws).total(place).counters for place in ("all", "2026-01-31", "2026-02-01")} == {
             place: wanted[place] for place in ("all", "2026-01-31", "2026-02-01")
         }
         assert store(aws).leaderboard("all", "")[0] == counting_rules.Rank("MUG", 20)
@@ -463,19 +463,19 @@ class TestRecount:
 
     @pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "Scan", "TransactWriteItems"])
     def test_recount_resumes_after_a_crash(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(aggregation, "_ITEMS", 20)
+        monkeypatch.setattr(aggregation, "_ITEMS_PER_RESET", 20)
         wanted, died = sums(self.counted()), 0
         for call in range(1, 60, 7):
             aws = self.counted()
             aggregate.handler({"recount": True}, CONTEXT)
-            later = datetime.now(UTC) + aggregation.WAIT
+            later = datetime.now(UTC) + aggregation.RECOUNT_DELAY
             aws.dynamodb.after = crash_at(operation, call=call)
             try:
-                aggregation.run(store(aws), later, lambda: True)
+                aggregation.aggregate(store(aws), later, lambda: True)
             except Crash:
                 died += 1
             aws.dynamodb.after = None
-            aggregation.run(store(aws), later, lambda: True)
+            aggregation.aggregate(store(aws), later, lambda: True)
             assert sums(aws) == wanted
         assert died
 
@@ -483,22 +483,22 @@ class TestRecount:
         aws = self.counted()
         wanted = sums(aws)
         aggregate.handler({"recount": True}, CONTEXT)
-        later = datetime.now(UTC) + aggregation.WAIT
+        later = datetime.now(UTC) + aggregation.RECOUNT_DELAY
 
         def meanwhile(name: str, _: Any) -> None:
             if name == "DeleteItem":
                 aws.dynamodb.before = None
-                aggregation.run(store(aws), later, lambda: True)
+                aggregation.aggregate(store(aws), later, lambda: True)
 
         aws.dynamodb.before = meanwhile
-        aggregation.run(store(aws), later, lambda: True)
-        aggregation.run(store(aws), later, lambda: True)
+        aggregation.aggregate(store(aws), later, lambda: True)
+        aggregation.aggregate(store(aws), later, lambda: True)
         assert sums(aws) == wanted
 
 
 def as_before(aws: Aws, happened: Sequence[Event]) -> None:
     """Write what the version before, which had units in its sums and no batches, would have."""
-    counts = [counting_rules.count(one) for one in happened]
+    counts = [counting_rules.count_event(one) for one in happened]
 
     def put(period: str, place: str, content: Any, **more: Any) -> None:
         packed = zlib.compress(msgspec.json.encode(content))
@@ -509,13 +509,13 @@ def as_before(aws: Aws, happened: Sequence[Event]) -> None:
         put(one.minute, f"digest of {one.event_id}", [one])
     every = {"top": ("all", ""), **{one.minute[:n]: (one.minute[:m], one.minute[:m]) for one in counts for n, m in ((13, 16), (10, 13))}}
     for period, (place, begin) in every.items():
-        put(period, place, counting_rules.added(one.counters for one in counts if one.minute.startswith(begin)), **changes)
+        put(period, place, counting_rules.sum_counters(one.counters for one in counts if one.minute.startswith(begin)), **changes)
     for day in {one.minute[:10] for one in counts}:
-        put(day[:7], day, counting_rules.added(one.counters for one in counts if one.minute.startswith(day)), **changes)
+        put(day[:7], day, counting_rules.sum_counters(one.counters for one in counts if one.minute.startswith(day)), **changes)
     for month in {one.minute[:7] for one in counts}:
-        put("all", month, counting_rules.added(one.counters for one in counts if one.minute.startswith(month)), **changes)
-    sold = counting_rules.by_category(counting_rules.units(counting_rules.added(one.counters for one in counts)))
-    put("board", "all/", counting_rules.best((), sold[""]), **changes)
+        put("all", month, counting_rules.sum_counters(one.counters for one in counts if one.minute.startswith(month)), **changes)
+    sold = counting_rules.by_category(counting_rules.units(counting_rules.sum_counters(one.counters for one in counts)))
+    put("board", "all/", counting_rules.best_sellers((), sold[""]), **changes)
 
 
 def test_replayed_events_add_no_pages(aws: Aws) -> None:
@@ -547,10 +547,10 @@ def asked(**query: str) -> Any:
 
 def test_without_ends_the_latest_periods_are_meant() -> None:
     now = datetime(2026, 3, 1, 0, 10, 59, tzinfo=UTC)
-    days, minutes = api_models.stretch(asked(), now), api_models.stretch(asked(per="minute"), now)
-    assert (days.first, days.last, days.wholes) == ("2026-01-31", "2026-03-01", ["2026-01", "2026-02", "2026-03"])
+    days, minutes = api_models.period_range(asked(), now), api_models.period_range(asked(per="minute"), now)
+    assert (days.first, days.last, days.parent_periods) == ("2026-01-31", "2026-03-01", ["2026-01", "2026-02", "2026-03"])
     assert (minutes.first, minutes.last) == ("2026-02-28T23:11", "2026-03-01T00:10")
-    assert minutes.wholes == ["2026-02-28T23", "2026-03-01T00"]
+    assert minutes.parent_periods == ["2026-02-28T23", "2026-03-01T00"]
 
 
 @pytest.mark.parametrize(
@@ -574,12 +574,12 @@ def test_without_ends_the_latest_periods_are_meant() -> None:
 )
 def test_what_is_no_stretch_of_time_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(api_models.Problem) as refused:
-        api_models.stretch(asked(**query), BEGIN)
+        api_models.period_range(asked(**query), BEGIN)
     assert refused.value.document["field"] in query
 
 
 @pytest.mark.parametrize("query", [{"day": "2026-02-30"}, {"category": "A b"}, {"limit": "0"}, {"limit": "101"}, {"limit": "x"}])
 def test_what_is_no_leaderboard_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(api_models.Problem) as refused:
-        api_models.board(asked(**query))
+        api_models.leaderboard_query(asked(**query))
     assert refused.value.document["field"] in query

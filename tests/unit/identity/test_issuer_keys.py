@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from identity.keys import COOLDOWN_SECONDS, LIFESPAN_SECONDS, Keys, KeysUnavailable, UnknownKey
+from identity.keys import COOLDOWN_SECONDS, LIFESPAN_SECONDS, KeySet, KeysUnavailable, UnknownKey
 
 
 def published(*key_ids: str, **members: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ class Issuer:
         self.up = True
         self.asked = 0
         self.now = 1000.0
-        self.keys = Keys(self.fetch, lambda: self.now)
+        self.keys = KeySet(self.fetch, lambda: self.now)
 
     def fetch(self) -> Any:
         self.asked += 1
@@ -38,38 +38,38 @@ class Issuer:
 def test_keys_are_read_once_and_again_when_they_are_old() -> None:
     issuer = Issuer("one")
     for _ in range(5):
-        assert issuer.keys.find("one").key_id == "one"
+        assert issuer.keys.signing_key("one").key_id == "one"
     assert issuer.asked == 1
     issuer.now += LIFESPAN_SECONDS
-    issuer.keys.find("one")
+    issuer.keys.signing_key("one")
     assert issuer.asked == 2
 
 
 def test_a_key_that_the_issuer_withdrew_is_gone_after_the_lifespan() -> None:
     issuer = Issuer("one")
-    issuer.keys.find("one")
+    issuer.keys.signing_key("one")
     issuer.document = published("two")
     issuer.now += LIFESPAN_SECONDS
     with pytest.raises(UnknownKey):
-        issuer.keys.find("one")
+        issuer.keys.signing_key("one")
 
 
 def test_a_rotated_key_is_found_by_one_more_read() -> None:
     issuer = Issuer("one")
-    issuer.keys.find("one")
+    issuer.keys.signing_key("one")
     issuer.document = published("one", "two")
     issuer.now += COOLDOWN_SECONDS
-    assert issuer.keys.find("two").key_id == "two"
+    assert issuer.keys.signing_key("two").key_id == "two"
     assert issuer.asked == 2
 
 
 def test_forged_key_ids_do_not_turn_each_request_into_a_read() -> None:
     issuer = Issuer("one")
-    issuer.keys.find("one")
+    issuer.keys.signing_key("one")
     issuer.now += COOLDOWN_SECONDS
     for number in range(100):
         with pytest.raises(UnknownKey):
-            issuer.keys.find(f"forged-{number}")
+            issuer.keys.signing_key(f"forged-{number}")
     assert issuer.asked == 2
 
 
@@ -78,25 +78,25 @@ def test_an_issuer_that_never_gave_keys_is_our_fault_not_the_tokens(up: bool) ->
     issuer = Issuer("one")
     issuer.up, issuer.document = up, {"keys": []}
     with pytest.raises(KeysUnavailable):
-        issuer.keys.find("one")
+        issuer.keys.signing_key("one")
     issuer.up, issuer.document = True, published("one")
-    assert issuer.keys.find("one").key_id == "one"
+    assert issuer.keys.signing_key("one").key_id == "one"
 
 
 def test_known_keys_stay_good_while_the_issuer_is_out_of_reach() -> None:
     issuer = Issuer("one")
-    issuer.keys.find("one")
+    issuer.keys.signing_key("one")
     issuer.up = False
     issuer.now += LIFESPAN_SECONDS
     for _ in range(3):
-        assert issuer.keys.find("one").key_id == "one"
+        assert issuer.keys.signing_key("one").key_id == "one"
     assert issuer.asked == 2
     with pytest.raises(KeysUnavailable):
-        issuer.keys.find("perhaps-new")
+        issuer.keys.signing_key("perhaps-new")
 
 
 def test_keys_for_encryption_do_not_verify_tokens() -> None:
     issuer = Issuer("one")
     issuer.document = {"keys": published("one")["keys"] + published("two", use="enc")["keys"]}
     with pytest.raises(UnknownKey):
-        issuer.keys.find("two")
+        issuer.keys.signing_key("two")

@@ -23,7 +23,7 @@ os.environ.setdefault("JWT_ISSUER", "https://issuer.example.com")
 os.environ.setdefault("JWT_AUDIENCE", "order-pipeline")
 
 from identity.handlers import authorize_request
-from identity.keys import Keys, KeysUnavailable
+from identity.keys import KeySet, KeysUnavailable
 from orderflow.aws.observability import logger
 from tests.support import runtime
 
@@ -44,7 +44,7 @@ CONTEXT = runtime.context("authorize")
 def issuer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authorize_request, "ISSUER", ISSUER)
     monkeypatch.setattr(authorize_request, "AUDIENCES", [AUDIENCE])
-    monkeypatch.setattr(authorize_request, "KEYS", Keys(lambda: JWKS))
+    monkeypatch.setattr(authorize_request, "KEYS", KeySet(lambda: JWKS))
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_token_of_wrong_claims_never_reaches_the_keys(monkeypatch: pytest.Monk
     def unasked() -> Any:
         pytest.fail("the issuer was asked for its keys")
 
-    monkeypatch.setattr(authorize_request, "KEYS", Keys(unasked))
+    monkeypatch.setattr(authorize_request, "KEYS", KeySet(unasked))
     assert refused(f"Bearer {bad()}")
 
 
@@ -190,7 +190,7 @@ def test_keys_that_cannot_be_read_are_another_error(monkeypatch: pytest.MonkeyPa
     def unreachable() -> Any:
         raise TimeoutError
 
-    monkeypatch.setattr(authorize_request, "KEYS", Keys(unreachable))
+    monkeypatch.setattr(authorize_request, "KEYS", KeySet(unreachable))
     with pytest.raises(KeysUnavailable):
         ask(f"Bearer {token()}")
 

@@ -160,7 +160,7 @@ class TestNumbers:
 
 
 class TestBatches:
-    NAMES = tuple(f"ord_{number:02}" for number in range(issuing.MOST))
+    NAMES = tuple(f"ord_{number:02}" for number in range(issuing.MAX_ORDERS))
 
     @pytest.fixture
     def confirmed(self, aws: Aws) -> Aws:
@@ -178,7 +178,7 @@ class TestBatches:
         assert list(numbers(confirmed)) == list(self.NAMES)
 
     def test_more_orders_than_a_transaction_takes_are_several_batches(self, aws: Aws) -> None:
-        names = [f"ord_{number:03}" for number in range(2 * issuing.MOST + 3)]
+        names = [f"ord_{number:03}" for number in range(2 * issuing.MAX_ORDERS + 3)]
         for name in names:
             prepare(issue_invoices.LOG, name, *CONFIRM)
         aws.dynamodb.calls.clear()
@@ -381,7 +381,7 @@ class Page(HTMLParser):
 def rendered(lines: tuple[Line, ...], address: Address) -> str:
     """Return the invoice of an order of these lines."""
     placed = replace(orders.PLACED, lines=lines, shipping_address=address)
-    return document.render(replace(orders.after(*orders.CONFIRMED), placed=placed), "2026-000001", orders.START)
+    return document.render_invoice(replace(orders.after(*orders.CONFIRMED), placed=placed), "2026-000001", orders.START)
 
 
 texts = st.text(min_size=1, max_size=60)
@@ -389,7 +389,7 @@ texts = st.text(min_size=1, max_size=60)
 
 class TestDocument:
     def test_it_says_what_was_bought_for_how_much_and_when(self) -> None:
-        shown = Page(document.render(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)).shown
+        shown = Page(document.render_invoice(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)).shown
         for part in (
             "Invoice 2026-000042",
             orders.ORDER_ID,
@@ -419,7 +419,7 @@ class TestDocument:
         assert "script" not in page.tags
 
     def test_nothing_in_it_comes_from_elsewhere(self) -> None:
-        text = document.render(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)
+        text = document.render_invoice(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)
         assert not re.search(r"https?:|url\(|@import|<script|<link|<img", text)
 
 

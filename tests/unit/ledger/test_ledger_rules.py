@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from devtools.target import ROOT
 from ledger.domain import period_shards, posting_rules
-from ledger.domain.posting_rules import ACCOUNTS, Fees, Unpostable, WrongFees
+from ledger.domain.posting_rules import ACCOUNTS, Fees, InvalidFees, NoMoneyMoved
 from orderflow.domain import events
 from orderflow.domain.commands import Command
 from orderflow.domain.events import EVENT_TYPES, Customer, Event, EventData
@@ -44,7 +44,7 @@ facts: st.SearchStrategy[EventData] = amounts.flatmap(
 
 
 def posted(happened: list[Event], fees: Fees = FEES) -> list[posting_rules.Entry]:
-    return [posting_rules.entry(one, fees) for one in happened if one.type in MOVES]
+    return [posting_rules.entry_for(one, fees) for one in happened if one.type in MOVES]
 
 
 def of(fact: EventData) -> Event:
@@ -65,7 +65,7 @@ MOVES = {
 
 @given(st.lists(facts), st.builds(Fees, st.integers(0, 10_000), st.dictionaries(st.sampled_from(["EUR", "JPY"]), st.integers(0, 500))))
 def test_any_sequence_of_events_sums_to_zero_and_accounts_are_their_postings(sequence: list[EventData], fees: Fees) -> None:
-    entries = [posting_rules.entry(of(fact), fees) for fact in sequence]
+    entries = [posting_rules.entry_for(of(fact), fees) for fact in sequence]
     assert all(posting_rules.total(posting_rules.net(entry.postings)) == 0 for entry in entries)
     balances = posting_rules.balances(entries)
     assert all(posting_rules.total(accounts) == 0 for accounts in balances.values())
@@ -80,7 +80,7 @@ def test_any_sequence_of_events_sums_to_zero_and_accounts_are_their_postings(seq
 
 @given(facts)
 def test_no_posting_is_empty_and_every_account_is_known(fact: EventData) -> None:
-    for posting in posting_rules.entry(of(fact), FEES).postings:
+    for posting in posting_rules.entry_for(of(fact), FEES).postings:
         assert posting.amount
         assert posting.account in ACCOUNTS
 
@@ -143,7 +143,9 @@ def test_what_is_held_is_what_was_authorized_and_neither_taken_nor_given_back(st
     happened = history(*STATES[state])
     accounts = posting_rules.balances(posted(happened)).get("EUR", Counter())
     assert accounts["holds"] == -accounts["authorizations"] <= 0
-    assert -accounts["revenue"] - accounts["refunds"] == posting_rules.kept((one.type, one.data.amount) for one in posted_events(happened))
+    assert -accounts["revenue"] - accounts["refunds"] == posting_rules.net_captured(
+        (one.type, one.data.amount) for one in posted_events(happened)
+    )
 
 
 def posted_events(happened: list[Event]) -> list[Any]:
@@ -154,26 +156,26 @@ def posted_events(happened: list[Event]) -> list[Any]:
 def test_an_event_that_moves_no_money_has_no_entry(state: str) -> None:
     for one in history(*STATES[state]):
         if one.type not in MOVES:
-            with pytest.raises(Unpostable):
-                posting_rules.entry(one, FEES)
+            with pytest.raises(NoMoneyMoved):
+                posting_rules.entry_for(one, FEES)
 
 
 def test_an_entry_is_the_events_own_and_the_same_each_time() -> None:
     life: tuple[Command, ...] = (*PAID[:-2], CAPTURE_PART, CAPTURE_REST)
     captured = next(one for one in history(*life) if one.type == "PaymentCaptured")
-    entry = posting_rules.entry(captured, FEES)
+    entry = posting_rules.entry_for(captured, FEES)
     assert (entry.event_id, entry.order_id, entry.occurred_at) == (captured.event_id, captured.order_id, captured.occurred_at)
-    assert entry == posting_rules.entry(captured, FEES)
+    assert entry == posting_rules.entry_for(captured, FEES)
 
 
 def test_kept_is_captured_less_refunded() -> None:
     happened = history(*STATES["part lost"], REFUND_LOST)
-    assert posting_rules.kept((one.type, one.amount) for one in posted(happened)) == 2990 - 1250
+    assert posting_rules.net_captured((one.type, one.amount) for one in posted(happened)) == 2990 - 1250
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"basis_points": 10001}', '{"basis_points": 1.5}', '{"fixed": {"euro": 1}}', '{"rate": 1}'])
 def test_fees_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(WrongFees):
+    with pytest.raises(InvalidFees):
         posting_rules.parse_fees(text)
 
 
@@ -189,15 +191,15 @@ def test_the_table_of_events_is_the_rules(fact: str) -> None:
 
 @given(st.text(min_size=1), st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - it is given one
 def test_a_sheet_is_one_of_its_hour_and_never_changes_for_an_event(event_id: str, moment: datetime) -> None:
-    sheet = period_shards.sheet(event_id, moment)
-    hour = list(period_shards.between(period_shards.first(moment), period_shards.first(moment + timedelta(hours=1))))
+    sheet = period_shards.shard_of(event_id, moment)
+    hour = list(period_shards.shards_between(period_shards.first_shard(moment), period_shards.first_shard(moment + timedelta(hours=1))))
     assert sheet in hour
-    assert len(hour) == period_shards.SHEETS
+    assert len(hour) == period_shards.SHARDS
     assert hour == sorted(hour)
-    assert timedelta(0) <= moment - period_shards.hour_of(sheet) < timedelta(hours=1)
+    assert timedelta(0) <= moment - period_shards.start_of(sheet) < timedelta(hours=1)
 
 
 def test_sheets_follow_each_other_over_midnight() -> None:
-    begin, end = period_shards.first(START), period_shards.first(START + timedelta(days=1))
-    assert len(list(period_shards.between(begin, end))) == 24 * period_shards.SHEETS
-    assert list(period_shards.between(end, begin)) == []
+    begin, end = period_shards.first_shard(START), period_shards.first_shard(START + timedelta(days=1))
+    assert len(list(period_shards.shards_between(begin, end))) == 24 * period_shards.SHARDS
+    assert list(period_shards.shards_between(end, begin)) == []

@@ -21,7 +21,7 @@ from tests.support.orders import RETURNED, STATES, history
 
 NOW = datetime(2026, 1, 15, 10, 59, 59, tzinfo=UTC)
 FINISHED = {"batchItemFailures": []}
-PAID_BACK = [posting_rules.entry(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
+PAID_BACK = [posting_rules.entry_for(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def state(database: FakeDynamoDB) -> Any:
 def accounts(database: FakeDynamoDB) -> dict[str, int]:
     """Return what the entries on all sheets come to."""
     names = {item["sheet"]["S"] for item in database.items("LedgerEntries")}
-    return posting_rules.balances(entry for name in names for entry in ENTRIES.of_sheet(name))["EUR"]
+    return posting_rules.balances(entry for name in names for entry in ENTRIES.of_shard(name))["EUR"]
 
 
 @pytest.mark.parametrize("name", samples.names("ledger/post_entries"))
@@ -58,7 +58,7 @@ def test_an_entry_with_every_posting_is_one_write_unit(database: FakeDynamoDB, c
     order_id = "ord_" + 26 * "a"
     for one in history(*STATES["dispute lost"], order_id=order_id):
         if one.type.startswith("Payment"):
-            ENTRIES.post(posting_rules.entry(one, posting_rules.Fees(140, {"EUR": 10**6})), NOW)
+            ENTRIES.post(posting_rules.entry_for(one, posting_rules.Fees(140, {"EUR": 10**6})), NOW)
     assert max(size({"M": item}) for item in state(database)) < 1024
 
 
@@ -81,7 +81,7 @@ def test_an_event_that_comes_again_in_another_hour_changes_nothing(database: Fak
 def test_an_event_id_that_comes_with_another_amount_is_refused(database: FakeDynamoDB) -> None:
     ENTRIES.post(PAID_BACK[0], NOW)
     before = state(database)
-    forged = posting_rules.entry(history(*STATES["dispute lost"])[-1], FEES)
+    forged = posting_rules.entry_for(history(*STATES["dispute lost"])[-1], FEES)
     with pytest.raises(Contradiction):
         ENTRIES.post(posting_rules.Entry(**{**_fields(forged), "event_id": PAID_BACK[0].event_id}), NOW)
     assert state(database) == before
@@ -93,8 +93,8 @@ def _fields(entry: posting_rules.Entry) -> dict[str, Any]:
 
 def test_other_fees_do_not_make_an_event_another_one(database: FakeDynamoDB) -> None:
     captured = next(one for one in history(*STATES["paid"]) if one.type == "PaymentCaptured")
-    assert ENTRIES.post(posting_rules.entry(captured, FEES), NOW)
-    assert not ENTRIES.post(posting_rules.entry(captured, posting_rules.Fees(200)), NOW)
+    assert ENTRIES.post(posting_rules.entry_for(captured, FEES), NOW)
+    assert not ENTRIES.post(posting_rules.entry_for(captured, posting_rules.Fees(200)), NOW)
 
 
 def test_poison_fails_alone_and_its_neighbours_are_posted(database: FakeDynamoDB, context: Any) -> None:
@@ -132,8 +132,8 @@ def test_entries_are_read_as_they_were_posted(database: FakeDynamoDB) -> None:
     for entry in PAID_BACK:
         ENTRIES.post(entry, NOW)
     assert sorted(ENTRIES.of_order(PAID_BACK[0].order_id), key=lambda one: one.occurred_at) == PAID_BACK
-    hour = period_shards.between(period_shards.first(NOW), period_shards.first(NOW + timedelta(hours=1)))
-    assert {one.event_id for name in hour for one in ENTRIES.of_sheet(name)} == {entry.event_id for entry in PAID_BACK}
+    hour = period_shards.shards_between(period_shards.first_shard(NOW), period_shards.first_shard(NOW + timedelta(hours=1)))
+    assert {one.event_id for name in hour for one in ENTRIES.of_shard(name)} == {entry.event_id for entry in PAID_BACK}
 
 
 def test_an_entry_from_before_fees_stood_on_it_is_taken_at_its_word(database: FakeDynamoDB) -> None:
@@ -149,13 +149,13 @@ def test_an_entry_from_before_fees_stood_on_it_is_taken_at_its_word(database: Fa
 def test_many_events_are_spread_over_the_sheets_of_their_hour(database: FakeDynamoDB) -> None:
     for number in range(100):
         [entry] = [
-            posting_rules.entry(one, FEES)
+            posting_rules.entry_for(one, FEES)
             for one in history(*STATES["authorized"], order_id=f"ord_{number}")
             if one.source and "Auth" in one.type
         ]
         ENTRIES.post(entry, NOW)
     on = Counter(item["sheet"]["S"] for item in state(database))
-    assert len(on) == period_shards.SHEETS
+    assert len(on) == period_shards.SHARDS
     assert max(on.values()) < 30
     assert accounts(database) == {"authorizations": 299_000, "holds": -299_000}
 
@@ -172,5 +172,5 @@ def test_every_line_has_the_ids_of_its_event_and_nothing_of_the_customer(
 def test_the_whole_life_of_an_order_is_one_entry_for_each_movement(database: FakeDynamoDB) -> None:
     for one in history(*RETURNED):
         if one.type.startswith("Payment"):
-            ENTRIES.post(posting_rules.entry(one, FEES), NOW)
+            ENTRIES.post(posting_rules.entry_for(one, FEES), NOW)
     assert len(state(database)) == 3

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from devtools.bench import long_orders
-from ledger.audit import SETTLED, WINDOW, Proof, Prover
+from ledger.audit import COMPLETE_AFTER, WINDOW, AuditReport, LedgerAudit
 from ledger.balance_store import Balances
 from ledger.domain import period_shards, posting_rules
-from ledger.domain.events import Difference, LedgerDifferenceFound, found
+from ledger.domain.events import Difference, LedgerDifferenceFound, difference_found
 from ledger.handlers import audit_ledger
-from ledger.handlers.audit_ledger import BOOKS, ENTRIES, LOG, handler
+from ledger.handlers.audit_ledger import BALANCES, ENTRIES, LOG, handler
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain.events import Event, encode
 from tests.conftest import ENVIRONMENT, TABLES, Aws
@@ -69,23 +69,23 @@ def happen(database: FakeDynamoDB, state: str, order_id: str, *, posted_at: date
     database.seed("OrderLog", *rows)
     for one in happened:
         if one.type in MOVES and one.type not in without:
-            ENTRIES.post(posting_rules.entry(one, FEES), posted_at)
+            ENTRIES.post(posting_rules.entry_for(one, FEES), posted_at)
     return happened
 
 
-def proven(now: datetime = OVER) -> tuple[Proof, list[Difference], dict[str, Balances]]:
+def proven(now: datetime = OVER) -> tuple[AuditReport, list[Difference], dict[str, Balances]]:
     """Prove what is complete; return also what was reported, and the balances of that and all before."""
     told: list[Difference] = []
-    prover = Prover(ENTRIES, BOOKS, LOG, told.extend)
-    result = prover.prove(now)
-    return result, told, prover.carried(result)
+    prover = LedgerAudit(ENTRIES, BALANCES, LOG, told.extend)
+    result = prover.audit(now)
+    return result, told, prover.closed_balances(result)
 
 
-def looked(now: datetime) -> tuple[Proof, dict[str, Balances]]:
+def looked(now: datetime) -> tuple[AuditReport, dict[str, Balances]]:
     """Prove what is complete and look at the rest; return also the balances of everything."""
-    prover = Prover(ENTRIES, BOOKS, LOG, lambda _: None)
-    result = prover.prove(now)
-    return result, prover.look(result, now)
+    prover = LedgerAudit(ENTRIES, BALANCES, LOG, lambda _: None)
+    result = prover.audit(now)
+    return result, prover.include_open(result, now)
 
 
 def falsify(database: FakeDynamoDB, event_id: str, **accounts: int) -> None:
@@ -119,7 +119,7 @@ def test_books_that_add_up_are_proven_and_carried(database: FakeDynamoDB) -> Non
     result, told, balances = proven()
     assert (result.differences, told) == ([], [])
     assert (result.entries, result.until) == (9, datetime(2026, 1, 15, 11, tzinfo=UTC))
-    assert balances == before == BOOKS.carried()
+    assert balances == before == BALANCES.closed()
     assert posting_rules.total(balances["EUR"].accounts) == 0
 
 
@@ -128,7 +128,7 @@ def test_an_hour_is_proven_when_it_has_been_over_for_a_while(database: FakeDynam
     too_early, _, balances = proven(OVER - timedelta(seconds=1))
     assert (too_early.entries, balances) == (0, {})
     assert looked(OVER - timedelta(seconds=1))[1]["EUR"].entries == 3
-    assert BOOKS.carried() == {}
+    assert BALANCES.closed() == {}
     assert proven(OVER)[0].entries == 3
 
 
@@ -140,7 +140,7 @@ def test_what_is_proven_is_not_read_again_and_its_balance_stays(database: FakeDy
     assert (again.period_shards, again.entries, balances["EUR"].entries) == (0, 0, 3)
     assert looked(OVER)[1]["EUR"].entries == 4
     next_one, told, balances = proven(LATER)
-    assert (next_one.period_shards, next_one.entries, told) == (period_shards.SHEETS, 1, [])
+    assert (next_one.period_shards, next_one.entries, told) == (period_shards.SHARDS, 1, [])
     assert balances["EUR"].entries == 4
 
 
@@ -148,12 +148,12 @@ def test_a_proof_that_runs_out_of_time_goes_on_with_the_next_sheet(database: Fak
     for number in range(20):
         happen(database, "authorized", f"ord_{number}")
     runs = 0
-    while (mark := BOOKS.proven()) is None or mark < period_shards.first(OVER):
+    while (mark := BALANCES.next_shard()) is None or mark < period_shards.first_shard(OVER):
         steps = iter([True, True, True])
-        Prover(ENTRIES, BOOKS, LOG, lambda _: None).prove(OVER, goes_on=lambda steps=steps: next(steps, False))
+        LedgerAudit(ENTRIES, BALANCES, LOG, lambda _: None).audit(OVER, goes_on=lambda steps=steps: next(steps, False))
         runs += 1
     assert runs > 60
-    assert BOOKS.carried()["EUR"].entries == 20
+    assert BALANCES.closed()["EUR"].entries == 20
 
 
 def test_two_proofs_at_once_carry_once(database: FakeDynamoDB) -> None:
@@ -166,7 +166,7 @@ def test_two_proofs_at_once_carry_once(database: FakeDynamoDB) -> None:
 
     database.before = meanwhile
     proven()
-    assert BOOKS.carried()["EUR"].entries == 3
+    assert BALANCES.closed()["EUR"].entries == 3
     assert proven()[2]["EUR"].entries == 3
 
 
@@ -179,10 +179,10 @@ def test_balances_are_as_of_one_moment_whoever_proves_meanwhile(database: FakeDy
             database.before = None
             proven(LATER)
 
-    proof = Proof(until=OVER)
+    proof = AuditReport(until=OVER)
     database.before = meanwhile
-    assert Prover(ENTRIES, BOOKS, LOG, lambda _: None).look(proof, LATER)["EUR"].entries == 6
-    assert BOOKS.carried()["EUR"].entries == 6
+    assert LedgerAudit(ENTRIES, BALANCES, LOG, lambda _: None).include_open(proof, LATER)["EUR"].entries == 6
+    assert BALANCES.closed()["EUR"].entries == 6
 
 
 def test_an_entry_that_is_not_what_the_rules_make_of_its_event_is_found_on_its_account(database: FakeDynamoDB) -> None:
@@ -242,7 +242,7 @@ def test_an_entry_that_is_not_there_is_found_by_one_that_its_order_has_later(dat
     happened = happen(database, "paid", "ord_1", without=["PaymentAuthorized", "PaymentCaptured"])
     authorized, captured, *_ = (one for one in happened if one.type in MOVES)
     assert proven()[1] == []
-    ENTRIES.post(posting_rules.entry(captured, FEES), OVER)
+    ENTRIES.post(posting_rules.entry_for(captured, FEES), OVER)
     assert Difference("event", authorized.event_id, "EUR", 2990, 0) in proven(LATER)[1]
 
 
@@ -256,7 +256,7 @@ class TestSecondLook:
             _, told, balances = proven()
             assert (told, balances["EUR"].entries) == ([], 1)
         _, told, balances = proven(self.DAY_LATER)
-        sheet = period_shards.sheet("ord_1:4", POSTED)
+        sheet = period_shards.shard_of("ord_1:4", POSTED)
         assert {(one.kind, one.place, one.account, one.found - one.expected) for one in told} == {
             ("sheet", sheet, "authorizations", 2990),
             ("sheet", sheet, "holds", -2990),
@@ -293,7 +293,7 @@ class TestSecondLook:
 
         database.before = meanwhile
         proven(self.DAY_LATER)
-        assert BOOKS.carried()["EUR"].entries == 1
+        assert BALANCES.closed()["EUR"].entries == 1
 
     def test_a_proof_that_dies_before_or_after_it_carries_goes_on_where_it_was(self, database: FakeDynamoDB) -> None:
         happen(database, "authorized", "ord_1")
@@ -310,7 +310,7 @@ class TestSecondLook:
             with pytest.raises(Crash):
                 proven(self.DAY_LATER)
         proven(self.DAY_LATER)
-        assert BOOKS.carried()["EUR"].entries == 1
+        assert BALANCES.closed()["EUR"].entries == 1
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_an_entry_of_an_order_that_nobody_knows_is_found(database: FakeDynamoDB)
 
 def test_what_happened_just_now_need_not_have_been_posted(database: FakeDynamoDB) -> None:
     happened = happen(database, "paid", "ord_1", without=["PaymentCaptured"])
-    just_now = happened[-1].occurred_at + SETTLED
+    just_now = happened[-1].occurred_at + COMPLETE_AFTER
     assert looked(just_now - timedelta(seconds=2))[0].differences == []
     assert _orders(looked(just_now + timedelta(seconds=2))[0].differences)
 
@@ -342,7 +342,7 @@ def test_a_late_report_need_not_have_been_posted_before_it_was_recorded(database
     for row, event in zip(database.items("OrderLog"), happened, strict=True):
         if event.type == "PaymentCaptured":
             database.seed("OrderLog", row | {"event": {"S": encode(replace(event, recorded_at=recorded_at)).decode()}})
-    just_now = recorded_at + SETTLED
+    just_now = recorded_at + COMPLETE_AFTER
     assert looked(just_now - timedelta(seconds=2))[0].differences == []
     assert _orders(looked(just_now + timedelta(seconds=2))[0].differences)
 
@@ -354,7 +354,7 @@ def _orders(found: list[Difference]) -> list[Difference]:
 def test_what_is_posted_while_a_sheet_is_looked_at_is_no_difference(database: FakeDynamoDB) -> None:
     happen(database, "authorized", "ord_0")
     busy = database.items("LedgerEntries")[0]["sheet"]["S"]
-    others = (order_id for order_id in map("ord_{}".format, range(1, 1000)) if period_shards.sheet(f"{order_id}:4", POSTED) == busy)
+    others = (order_id for order_id in map("ord_{}".format, range(1, 1000)) if period_shards.shard_of(f"{order_id}:4", POSTED) == busy)
 
     def post_on(_operation: str, given: Any) -> None:
         if given.get("IndexName") == "by-sheet" and given["ExpressionAttributeValues"][":value"] == {"S": busy}:
@@ -436,12 +436,12 @@ class TestHandler:
         bus.refuse = {0}
         with pytest.raises(audit_ledger.NotReported):
             handler({}, context)
-        assert BOOKS.carried() == {}
+        assert BALANCES.closed() == {}
         assert any(line["level"] == "ERROR" for line in logged())
         assert "LedgerDifferences" in capsys.readouterr().out
         handler({}, context)
         assert [detail["data"]["kind"] for detail in bus.details] == ["event"]
-        assert BOOKS.carried()["EUR"].entries == 1
+        assert BALANCES.closed()["EUR"].entries == 1
 
     def test_of_very_many_differences_a_hundred_are_told(self, bus: FakeBus, aws: Aws) -> None:
         audit_ledger.report([Difference("entry", f"ord_{number}:4", "EUR", 0, 1) for number in range(250)])
@@ -477,16 +477,16 @@ class TestLongOrders:
             keys = {"order_id": {"S": one.order_id}, "version": {"N": str(one.order_version)}}
             database.seed("OrderLog", {**keys, "event": {"S": encode(one).decode()}, "type": {"S": one.type}})
             if one.type in MOVES:
-                ENTRIES.post(posting_rules.entry(one, FEES), POSTED + timedelta(hours=hour))
+                ENTRIES.post(posting_rules.entry_for(one, FEES), POSTED + timedelta(hours=hour))
 
     def test_each_event_is_compared_a_bounded_number_of_times(self, database: FakeDynamoDB) -> None:
         log = Reading("OrderLog", database.client)
         for hour in range(self.HOURS):
             self.post(database, hour)
             now = OVER + timedelta(hours=hour)
-            assert Prover(ENTRIES, BOOKS, log, lambda _: None).prove(now).differences == []
+            assert LedgerAudit(ENTRIES, BALANCES, log, lambda _: None).audit(now).differences == []
         assert log.read <= self.HOURS * 3 * WINDOW
-        assert posting_rules.total(BOOKS.carried()["EUR"].accounts) == 0
+        assert posting_rules.total(BALANCES.closed()["EUR"].accounts) == 0
 
     @pytest.mark.parametrize("ago", [1, 4])
     def test_missing_entry_is_found_by_a_later_entry_in_the_window(self, database: FakeDynamoDB, ago: int) -> None:
@@ -509,7 +509,7 @@ class TestLongOrders:
 
 
 def test_the_event_of_a_difference_is_of_its_schema() -> None:
-    told = found(Difference("order", "ord_1", "EUR", 1, 2), OVER)
+    told = difference_found(Difference("order", "ord_1", "EUR", 1, 2), OVER)
     assert isinstance(told, LedgerDifferenceFound)
     assert (told.type, told.schema_version, told.source) == ("LedgerDifferenceFound", 1, "ledger")
 
@@ -532,7 +532,7 @@ def test_whenever_proofs_run_nothing_is_found_and_every_balance_is_its_entries(
         if first:
             assert proven(at)[1] == []
         happened = happen(aws.dynamodb, state, f"ord_{number}", posted_at=at)
-        entries += [posting_rules.entry(one, FEES) for one in happened if one.type in MOVES]
+        entries += [posting_rules.entry_for(one, FEES) for one in happened if one.type in MOVES]
     result, told, balances = proven(POSTED + timedelta(minutes=180, days=late))
     assert (result.differences, told) == ([], [])
     assert _not_zero({name: one.accounts for name, one in balances.items()}) == _not_zero(posting_rules.balances(entries))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loyalty.domain import point_rules
 from loyalty.handlers import award_points, get_points
-from loyalty.store import Award, Points
+from loyalty.store import Award, PointStore
 from orderflow.domain.money import Money, whole_dollars
 from tests.fakes.aws.dynamodb import PAGE_BYTES
 from tests.fakes.aws.environment import Aws
@@ -44,29 +44,29 @@ currencies = st.sampled_from(["EUR", "JPY", "KWD", "CLF"])
 
 
 def points_of(aws: Aws, customer: str = "ann") -> int:
-    return Points("LoyaltyPoints", aws.dynamodb.client).balance(customer)
+    return PointStore("LoyaltyPoints", aws.dynamodb.client).balance(customer)
 
 
 @pytest.mark.parametrize("state", WORTH)
 def test_an_order_is_worth_what_its_customer_keeps_bought(state: str) -> None:
-    assert point_rules.due(orders.after(*orders.STATES[state]), 1) == WORTH[state]
+    assert point_rules.points_due(orders.after(*orders.STATES[state]), 1) == WORTH[state]
 
 
 @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
 def test_no_order_is_worth_less_than_nothing(state: str) -> None:
-    assert 0 <= point_rules.due(orders.after(*orders.STATES[state]), 3) <= 3 * 29
+    assert 0 <= point_rules.points_due(orders.after(*orders.STATES[state]), 3) <= 3 * 29
 
 
 @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
 def test_what_an_order_is_worth_changes_with_the_events_that_wake_and_no_other(state: str) -> None:
     history = orders.history(*orders.STATES[state])
-    worth = [point_rules.due(orders.folded(history[:number]), 1) for number in range(1, len(history) + 1)]
+    worth = [point_rules.points_due(orders.folded(history[:number]), 1) for number in range(1, len(history) + 1)]
     for number, event in enumerate(history):
         before = worth[number - 1] if number else 0
-        assert worth[number] == before or event.type in point_rules.MOVING
+        assert worth[number] == before or event.type in point_rules.POINT_EVENTS
         known = point_rules.version(orders.folded(history[:number]))
         assert point_rules.version(orders.folded(history[: number + 1])) == (
-            event.order_version if event.type in point_rules.MOVING else known
+            event.order_version if event.type in point_rules.POINT_EVENTS else known
         )
 
 
@@ -93,7 +93,7 @@ def test_whatever_order_awards_come_in_the_newest_counts(deliveries: list[tuple[
     """The worth of an order by version; a worker may write what it found out long ago."""
     worth = [0, 0, 25, 25, 10, 0]
     aws = Aws()
-    points = Points("LoyaltyPoints", aws.dynamodb.client)
+    points = PointStore("LoyaltyPoints", aws.dynamodb.client)
     for order_id, version in deliveries:
         points.award("ann", order_id, Award(worth[version], version))
     newest = {order_id: max(version for name, version in deliveries if name == order_id) for order_id, _ in deliveries}
@@ -101,7 +101,7 @@ def test_whatever_order_awards_come_in_the_newest_counts(deliveries: list[tuple[
 
 
 def test_an_order_that_is_cancelled_while_a_worker_is_slow_earns_nothing(aws: Aws) -> None:
-    points = Points("LoyaltyPoints", aws.dynamodb.client)
+    points = PointStore("LoyaltyPoints", aws.dynamodb.client)
 
     def cancelled_meanwhile(operation: str, _: Any) -> None:
         if operation == "PutItem":
@@ -121,7 +121,7 @@ def test_an_award_is_one_plain_write_and_nobody_is_in_the_way(aws: Aws, context:
 
 
 def test_what_was_written_before_comes_to_nothing_when_it_is_written_again(aws: Aws) -> None:
-    points = Points("LoyaltyPoints", aws.dynamodb.client)
+    points = PointStore("LoyaltyPoints", aws.dynamodb.client)
     assert points.award("ann", "ord_1", Award(25, 5))
     assert not points.award("ann", "ord_1", Award(25, 5))
     assert points.award("ann", "ord_1", Award(12, 6))
@@ -155,6 +155,6 @@ def test_the_samples_have_the_answers_that_stand_beside_them(name: str, aws: Aws
 
 
 def test_everybody_reads_their_own_points(aws: Aws, context: Any) -> None:
-    Points("LoyaltyPoints", aws.dynamodb.client).award("ann", "ord_1", Award(25, 5))
+    PointStore("LoyaltyPoints", aws.dynamodb.client).award("ann", "ord_1", Award(25, 5))
     answers = [get_points.handler(samples.sample(name), context) for name in ("loyalty/get_points/points", "loyalty/get_points/none-yet")]
     assert [json.loads(answer["body"]) for answer in answers] == [{"points": 25}, {"points": 0}]

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from notifications.domain.emails import Unmailable, compose
+from notifications.domain.emails import NoEmail, compose
 from orderflow.domain.events import (
     Address,
     CancelledBy,
@@ -93,7 +93,7 @@ def test_a_mail_has_no_personal_data_that_it_does_not_need() -> None:
 
 @pytest.mark.parametrize("email", ["", "ann", "@example.com", "ann@", "ann@example.com\nBcc: eve@example.com", "a b@c.d"])
 def test_without_an_address_there_is_no_mail(email: str) -> None:
-    with pytest.raises(Unmailable):
+    with pytest.raises(NoEmail):
         compose(confirmed(Customer("ann", email)))
 
 
@@ -154,5 +154,5 @@ def test_money_paid_back_says_how_much_and_what_for(cause: str, told: str) -> No
 
 
 def test_other_events_lead_to_no_mail() -> None:
-    with pytest.raises(Unmailable):
+    with pytest.raises(NoEmail):
         compose(event(StockReserved((StockLine("MUG-BLUE", 2),))))

@@ -11,7 +11,7 @@ import pytest
 
 from operations import missing_events
 from operations.handlers import publish_missing_events
-from operations.missing_events import NotReconciled
+from operations.missing_events import MissingEventsNotPublished
 from orderflow.aws import order_log
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
@@ -142,7 +142,7 @@ def test_what_the_bus_refuses_now_fails_the_run_and_is_tried_again(run: Run, aws
     place(LOG, "ord_2")
     aws.events.refuse = {0}
 
-    with pytest.raises(NotReconciled, match="1 of 2"):
+    with pytest.raises(MissingEventsNotPublished, match="1 of 2"):
         run()
 
     assert run()["published"] == 1
@@ -150,7 +150,7 @@ def test_what_the_bus_refuses_now_fails_the_run_and_is_tried_again(run: Run, aws
 
 
 def test_a_run_is_bounded_and_begins_with_the_oldest(run: Run, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(missing_events, "MOST", 2)
+    monkeypatch.setattr(missing_events, "MAX_EVENTS", 2)
     for number in range(3):
         place(LOG, f"ord_{number}")
 

@@ -151,7 +151,7 @@ def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) ->
     )
     now = datetime.now(UTC)
 
-    swept = recovery.sweep(
+    swept = recovery.recover(
         recover_orders.LOG, recover_orders.SAGA, [ActiveOrder("ord_1", now - LONG)], now=now, stuck_after=timedelta(minutes=5)
     )
 
@@ -200,7 +200,7 @@ def test_a_mark_that_cannot_be_mended_fails_the_sweep_and_stays(
     stand_still_confirmed(aws)
     aws.dynamodb.before = failing("UpdateItem")
 
-    with pytest.raises(recovery.NotAllRun):
+    with pytest.raises(recovery.SagasNotStarted):
         run()
 
     assert [line["order_id"] for line in logged() if line["message"] == "saga not run"] == ["ord_1"]
@@ -230,7 +230,7 @@ def test_one_order_that_cannot_be_run_does_not_stop_the_others_but_fails_the_swe
     damage(aws, "ord_bad")
     stand_still(aws, "ord_good")
 
-    with pytest.raises(recovery.NotAllRun, match="1 of 2"):
+    with pytest.raises(recovery.SagasNotStarted, match="1 of 2"):
         run()
 
     assert started(aws) == ["ord_good"]
@@ -247,7 +247,7 @@ def test_an_execution_that_does_not_start_is_counted(aws: Aws, run: Callable[[],
             raise failing.pop()
 
     aws.stepfunctions.before = hook
-    with pytest.raises(recovery.NotAllRun):
+    with pytest.raises(recovery.SagasNotStarted):
         run()
     assert started(aws) == ["ord_second"]
 
@@ -262,7 +262,7 @@ def test_a_run_is_bounded_and_takes_its_turn_with_everyone(aws: Aws) -> None:
         stand_still(aws, order.order_id)
 
     for _ in range(50):
-        swept = recovery.sweep(recover_orders.LOG, recover_orders.SAGA, found, now=now, stuck_after=timedelta(minutes=5), most=2)
+        swept = recovery.recover(recover_orders.LOG, recover_orders.SAGA, found, now=now, stuck_after=timedelta(minutes=5), most=2)
         assert (swept.stuck, swept.run) == (6, 2)
 
     assert len(set(started(aws))) == 6

@@ -60,8 +60,8 @@ class Life(RuleBasedStateMachine):
             self.log.append(event)
             self.order = evolve(self.order, event)
             self.follow(event.data)
-            with suppress(posting_rules.Unpostable):
-                self.entries.append(posting_rules.entry(event, FEES))
+            with suppress(posting_rules.NoMoneyMoved):
+                self.entries.append(posting_rules.entry_for(event, FEES))
         if facts:
             assert decide(self.order, command) == ()
         return bool(facts)
