@@ -21,7 +21,7 @@ from devtools.bench import full_life, parts
 from devtools.bench.parts import CONFIRMED, PUBLISHER, Routes
 from devtools.bench.proxy import Call, Recorder
 from devtools.bench.units import Index, Meter, Schema
-from devtools.local.api_client import Shop
+from devtools.local.api_client import ApiClient
 from devtools.ops.function_logs import PLATFORM
 from devtools.target import ROOT, Target
 
@@ -121,7 +121,7 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
     functions = _functions(target)
     _name_callers(target, functions)
     routes, schemas = parts.routes(target, functions), _schemas(target)
-    shop = Shop(target)
+    shop = ApiClient(target)
     with ui.stage("counting") as step:
         full_life.live(shop, WARM_UP, AT_ONCE, step)
         recorder.take()
@@ -279,7 +279,7 @@ def usual_times(target: Target) -> Times:
 
     Other programs on this machine make single runs longer; on Lambda nothing else has a part of a function's processor.
     """
-    shop = Shop(target)
+    shop = ApiClient(target)
     with ui.stage("single orders") as step:
         full_life.live(shop, ALONE, 1, step)
     for _ in range(STRANGERS):

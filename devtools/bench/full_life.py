@@ -6,20 +6,20 @@ from uuid import uuid4
 
 from devtools import ui
 from devtools.cli import UserError
-from devtools.local.api_client import Shop, mails, order_body, wait_until
+from devtools.local.api_client import ApiClient, emails, order_body, wait_until
 from devtools.local.carrier import Carrier
 from devtools.target import Target
 
 STEP_SECONDS = 60.0
 
 
-def live(shop: Shop, orders: int, at_once: int, step: ui.Stage) -> tuple[int, int]:
+def live(shop: ApiClient, orders: int, at_once: int, step: ui.Stage) -> tuple[int, int]:
     """Have orders placed, confirmed, shipped and delivered, and all that follows worked off.
 
     Returns how many bytes the customers were answered, and how many the carrier.
     """
     target, carrier = shop.target, Carrier(shop.target)
-    answered, told, sent = 0, 0, len(mails(target))
+    answered, told, sent = 0, 0, len(emails(target))
     for done, group in enumerate(batched((f"bench-{uuid4().hex[:12]}" for _ in range(orders)), at_once, strict=False)):
         step.detail = f"{done * at_once} of {orders}"
         answers = [shop.place(customer, order_body(("MUG-BLUE", 2), ("FILTER-100", 1))) for customer in group]
@@ -36,7 +36,7 @@ def live(shop: Shop, orders: int, at_once: int, step: ui.Stage) -> tuple[int, in
         for order_id in ids:
             _wait(target, order_id, "ShipmentDelivered")
     # One when an order is confirmed, one when it leaves.
-    if not wait_until(lambda: len(mails(target)) >= sent + 2 * orders, STEP_SECONDS):
+    if not wait_until(lambda: len(emails(target)) >= sent + 2 * orders, STEP_SECONDS):
         raise UserError(f"not every mail was sent within {STEP_SECONDS:.0f} s")
     _idle(target)
     return answered, told

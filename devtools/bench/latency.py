@@ -9,7 +9,7 @@ from uuid import uuid4
 from devtools import ui, web
 from devtools.bench.build import folder, sam
 from devtools.cli import UserError
-from devtools.local.api_client import Shop, order_body, wait_until
+from devtools.local.api_client import ApiClient, order_body, wait_until
 from devtools.target import ROOT, Target
 
 STACK = "order-pipeline-bench"
@@ -41,7 +41,7 @@ def _outputs(target: Target) -> dict[str, str]:
 def posts(target: Target) -> Samples:
     """Return seconds of POST /orders, for the order API and for the bare function behind the same authorizer."""
     outputs = deploy(target)
-    shop = Shop(target)
+    shop = ApiClient(target)
     url = f"{target.endpoint}/_aws/execute-api/{outputs['ApiId']}/bench/orders"
     calls = {"order API": lambda: _post(shop, target.api_url("/orders")), "bare": lambda: _post(shop, url)}
     return _in_turn("POST in turn", calls, ROUNDS, between=lambda: _settle(target))
@@ -79,7 +79,7 @@ def _in_turn(
     return samples
 
 
-def _post(shop: Shop, url: str) -> float:
+def _post(shop: ApiClient, url: str) -> float:
     headers = {"Authorization": f"Bearer {shop.token('ann')}", "Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
     raw = json.dumps(order_body(("MUG-BLUE", 1))).encode()
     began = time.perf_counter()

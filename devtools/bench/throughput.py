@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from devtools import ui
 from devtools.cli import UserError
-from devtools.local.api_client import Shop, has_ended, mails, order_body, state_of, wait_until
+from devtools.local.api_client import ApiClient, emails, is_final, order_body, state_of, wait_until
 from devtools.target import Target
 
 ORDERS = 500
@@ -49,12 +49,12 @@ class Result:
 
 def measure(target: Target, orders: int = ORDERS, at_once: int = AT_ONCE) -> Result:
     """Keep `at_once` orders under way until `orders` have ended, and look for any that is lost, twice, stuck or wrong."""
-    shop = Shop(target)
+    shop = ApiClient(target)
     with ThreadPoolExecutor(at_once) as pool:
         with ui.stage("warm up"):
             first = dict(pool.map(_follow, repeat(shop), range(2 * at_once)))
             _letters(target, 0, first)
-        sent = len(mails(target))
+        sent = len(emails(target))
         expected: dict[str, str] = {}
         with ui.stage(f"{orders} orders") as step:
             began = time.monotonic()
@@ -72,7 +72,7 @@ def measure(target: Target, orders: int = ORDERS, at_once: int = AT_ONCE) -> Res
         ends=Counter(states.values()),
         lost=sum(order_id not in history for order_id in expected) + orders - len(expected),
         twice=sum(_has_twice(history.get(order_id, [])) for order_id in expected) + sum(count > 1 for count in letters.values()),
-        stuck=sum(not has_ended(state) for state in states.values()),
+        stuck=sum(not is_final(state) for state in states.values()),
         wrong=sum(states[order_id] != end for order_id, end in expected.items()) + len(expected) - len(letters),
     )
 
@@ -81,7 +81,7 @@ def _has_twice(events: list[dict[str, Any]]) -> bool:
     return len({event["type"] for event in events}) < len(events)
 
 
-def _follow(shop: Shop, number: int) -> tuple[str, str]:
+def _follow(shop: ApiClient, number: int) -> tuple[str, str]:
     """Place an order and wait for its end, or until PATIENCE is over; return its id, and how it must end."""
     end = "rejected: out_of_stock" if number % 20 == 7 else "rejected: payment_declined" if number % 10 == 3 else "confirmed"
     order_id = _place(shop, MIX[end])
@@ -89,7 +89,7 @@ def _follow(shop: Shop, number: int) -> tuple[str, str]:
     return order_id, end
 
 
-def _place(shop: Shop, body: dict[str, Any]) -> str:
+def _place(shop: ApiClient, body: dict[str, Any]) -> str:
     customer, key = f"load-{uuid4().hex[:12]}", str(uuid4())
     for _ in range(ATTEMPTS):
         # What a client does that got no answer, or a 5xx: the same request with the same key.
@@ -117,7 +117,7 @@ def _letters(target: Target, sent: int, expected: Collection[str]) -> Counter[st
     """How many mails each of the orders has, once all have one or no more come for PATIENCE seconds."""
     last, since = 0, time.monotonic()
     while True:
-        words = (word for mail in mails(target)[sent:] for word in mail["Subject"].split())
+        words = (word for mail in emails(target)[sent:] for word in mail["Subject"].split())
         found = Counter(word for word in words if word in expected)
         if len(found) == len(expected) or (found.total() == last and time.monotonic() - since > PATIENCE):
             return found

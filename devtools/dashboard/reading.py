@@ -17,7 +17,7 @@ MINUTES = 60
 BEST = 10
 MINUTE = "%Y-%m-%dT%H:%M"
 WAITING = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
-IN_WORK = "ApproximateNumberOfMessagesNotVisible"
+IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def queue(name: str, attributes: Mapping[str, str], routes: Mapping[str, str]) -
     return Queue(
         name=name.removeprefix(f"{STACK}-"),
         waiting=sum(int(attributes.get(one, 0)) for one in WAITING),
-        in_work=int(attributes.get(IN_WORK, 0)),
-        dead_letters=name.endswith(redrive.ENDINGS),
+        in_work=int(attributes.get(IN_FLIGHT, 0)),
+        dead_letters=name.endswith(redrive.QUEUE_SUFFIXES),
         redrive=routes.get(name, ""),
     )
 
@@ -193,4 +193,4 @@ def _order_states(connection: _Connection) -> Iterable[str]:
 
 
 def _attributes(target: Target, url: str) -> dict[str, str]:
-    return target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[*WAITING, IN_WORK])["Attributes"]
+    return target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[*WAITING, IN_FLIGHT])["Attributes"]

@@ -12,7 +12,7 @@ from devtools.local import issuer, seed
 from devtools.target import Target
 from devtools.web import Answer
 
-ENDED = frozenset({"confirmed", "rejected", "cancelled", "held"})
+FINAL_STATES = frozenset({"confirmed", "rejected", "cancelled", "held"})
 ADDRESS = {"name": "Ann Lee", "street": "1 High St", "city": "Leeds", "postal_code": "LS1 1AA", "country": "GB"}
 
 
@@ -26,7 +26,7 @@ def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: 
 
 
 @dataclass
-class Shop:
+class ApiClient:
     """The API of a target. Every call has a time limit in seconds and raises OSError or HTTPException when nothing answers.
 
     A call that gets no answer, or a 5xx, is repeated as it is for `patience` seconds.
@@ -64,7 +64,7 @@ class Shop:
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         return self.call("POST", f"/orders/{order_id}/cancellation", customer, body=raw)
 
-    def send_back(self, customer: str, order_id: str, body: dict[str, Any], key: str | None = None) -> Answer:
+    def create_return(self, customer: str, order_id: str, body: dict[str, Any], key: str | None = None) -> Answer:
         """POST /orders/{order_id}/returns with an Idempotency-Key, a new one unless given."""
         raw = json.dumps(body).encode()
         return self.call("POST", f"/orders/{order_id}/returns", customer, body=raw, Idempotency_Key=key or str(uuid4()))
@@ -100,22 +100,22 @@ def state_of(events: list[dict[str, Any]]) -> str:
     return "placed"
 
 
-def has_ended(state: str) -> bool:
+def is_final(state: str) -> bool:
     """Whether nothing more happens to an order in this state without a person."""
-    return state.partition(":")[0] in ENDED
+    return state.partition(":")[0] in FINAL_STATES
 
 
-def mails(target: Target) -> list[dict[str, Any]]:
+def emails(target: Target) -> list[dict[str, Any]]:
     """The mails that the target's SES took: each with Source, To (addresses), Subject, BodyText."""
     if target.backend == "embedded":
         inbox = f"{target.endpoint}/_ministack/ses/messages"
         boxes = web.patiently(lambda: web.call("GET", inbox), web.TIMEOUT).json().get("messages", {})
         return [mail for box in boxes.values() for mail in box]
     sent = web.call("GET", f"{target.endpoint}/_aws/ses").json().get("messages", [])
-    return [_mail(mail) for mail in sent]
+    return [_email(mail) for mail in sent]
 
 
-def _mail(sent: dict[str, Any]) -> dict[str, Any]:
+def _email(sent: dict[str, Any]) -> dict[str, Any]:
     body: dict[str, Any] = sent.get("Body") or {}
     destination: dict[str, Any] = sent.get("Destination") or {}
     return {

@@ -58,7 +58,7 @@ class Carrier:
         shipment = self.sandbox.look_up(shipment_id(order_id))
         return [parcel.parcel_id for parcel in shipment.parcels] if shipment else []
 
-    def dispatch(self, order_id: str, lines: Sequence[tuple[str, int]] = (), *, tell: bool = True) -> str:
+    def dispatch(self, order_id: str, lines: Sequence[tuple[str, int]] = (), *, send_event: bool = True) -> str:
         """Have a parcel with these lines (sku, quantity) leave, or with everything that is left; return its id.
 
         Raises:
@@ -68,7 +68,7 @@ class Carrier:
         held = tuple(StockLine(sku, quantity) for sku, quantity in lines) or self.sandbox.undispatched_lines(wanted)
         parcel = Parcel(f"parcel_{uuid4().hex[:12]}", held)
         self.sandbox.dispatch(wanted, parcel)
-        if tell:
+        if send_event:
             contents = [{"sku": line.sku, "quantity": line.quantity} for line in held]
             self.tell(order_id, "dispatched", parcel_id=parcel.parcel_id, lines=contents)
         return parcel.parcel_id
@@ -81,11 +81,11 @@ class Carrier:
         """Tell that a parcel will not arrive."""
         return self.tell(order_id, "lost", parcel_id=parcel_id)
 
-    def bring_back(self, order_id: str, return_id: str) -> Answer:
+    def receive_return(self, order_id: str, return_id: str) -> Answer:
         """Tell that an announced return arrived."""
         return self.tell(order_id, "returned", return_id=return_id)
 
-    def readings(self, order_id: str, parcel_id: str, temperatures: Sequence[int]) -> None:
+    def send_readings(self, order_id: str, parcel_id: str, temperatures: Sequence[int]) -> None:
         """Tell where a parcel is and how warm, in tenths of a degree Celsius, once for each temperature and a second apart."""
         start = datetime.now(UTC) - timedelta(seconds=len(temperatures))
         for number, temperature in enumerate(temperatures):
@@ -127,14 +127,14 @@ def lines_of(text: str) -> list[tuple[str, int]]:
     return [(sku.strip(), int(quantity)) for sku, _, quantity in parts]
 
 
-def act(carrier: Carrier, arguments: Namespace) -> str:
+def apply(carrier: Carrier, arguments: Namespace) -> str:
     """Do what the options say and return the result for people. Raises UserError where there is no such parcel or return."""
     order_id, what = arguments.order, arguments.do
     parcels = [arguments.parcel] if arguments.parcel else carrier.parcels(order_id)
     each: dict[str, Callable[[str], object]] = {
         "deliver": lambda parcel: carrier.deliver(order_id, parcel),
         "lose": lambda parcel: carrier.lose(order_id, parcel),
-        "readings": lambda parcel: carrier.readings(order_id, parcel, [41, 38, 44, 40]),
+        "readings": lambda parcel: carrier.send_readings(order_id, parcel, [41, 38, 44, 40]),
     }
     if what == "dispatch":
         return f"{carrier.dispatch(order_id, lines_of(arguments.lines))} left"
@@ -142,7 +142,7 @@ def act(carrier: Carrier, arguments: Namespace) -> str:
         return_id = arguments.return_
         if not return_id:
             raise UsageError("RETURN is missing: make carrier DO=return needs RETURN=ret_…")
-        carrier.bring_back(order_id, return_id)
+        carrier.receive_return(order_id, return_id)
         return f"{return_id} arrived"
     if not parcels:
         raise UserError("nothing has left yet: DO=dispatch")
@@ -154,7 +154,7 @@ def act(carrier: Carrier, arguments: Namespace) -> str:
 def main(arguments: Namespace) -> None:
     """Do it and print how it went."""
     try:
-        done = act(Carrier(targets.from_environment(), at=arguments.at), arguments)
+        done = apply(Carrier(targets.from_environment(), at=arguments.at), arguments)
     except CarrierRefused as refused:
         raise UserError(f"the carrier refuses: {refused.code}") from None
     ui.console.print(f"  {done}\n\n  make trace ORDER={arguments.order}", highlight=False)

@@ -18,29 +18,29 @@ from rich.text import Text
 from devtools import target as targets
 from devtools import ui
 from devtools.local import bootstrap, post_fulfilment, scenarios
-from devtools.local.api_client import Shop, has_ended, mails, state_of, wait_until
-from devtools.local.post_fulfilment import Told
-from devtools.local.scenarios import REQUESTS, SCENARIOS, Scenario, Visit
+from devtools.local.api_client import ApiClient, emails, is_final, state_of, wait_until
+from devtools.local.post_fulfilment import ScriptRun
+from devtools.local.scenarios import REQUESTS, SCENARIOS, RequestContext, Scenario
 from devtools.ops import sales_report, timeline
 from devtools.target import ROOT, Target
 from devtools.web import Answer
 
 # A machine may be slow: what takes this long is broken.
 FOLLOW_SECONDS = 900.0
-MAIL_SECONDS = 300.0
+EMAIL_SECONDS = 300.0
 # Counting takes seconds on the stream, and seconds more until the counts are aggregated.
 COUNTED_SECONDS = 300.0
 CALL_SECONDS = 60.0
 POLL_SECONDS = 0.15
 AT_ONCE = 3
 # How many events the first order has before others follow: placed, reserved, screened.
-AHEAD = 3
-STORIES_AT_ONCE = 2
+EVENTS_BEFORE_OTHERS = 3
+SCRIPTS_AT_ONCE = 2
 COLUMN = 28
 
 
 @dataclass(eq=False)
-class Followed:
+class ScenarioRun:
     """An order of a scenario, and what is known of it so far; `answer` is the API's, once it was asked."""
 
     scenario: Scenario
@@ -79,9 +79,9 @@ class Followed:
     @property
     def ended(self) -> bool:
         """Whether there is nothing more to wait for."""
-        return self.answer is not None and (not self.order_id or has_ended(self.actual))
+        return self.answer is not None and (not self.order_id or is_final(self.actual))
 
-    def step(self, shop: Shop) -> None:
+    def step(self, shop: ApiClient) -> None:
         """Place the order if that was not done, or else read its events again."""
         if self.answer is None:
             self.answer = shop.place(self.customer, self.scenario.body, self.key)
@@ -112,20 +112,27 @@ def main(_: Namespace) -> int:
     bootstrap.ready(target)
     if target.managed:
         targets.remember_port(target.port)
-    shop = Shop(target, CALL_SECONDS, FOLLOW_SECONDS)
+    shop = ApiClient(target, CALL_SECONDS, FOLLOW_SECONDS)
     ui.headline("Placing orders, and following each to its end and beyond: people, the carrier, the books")
     orders, stories = _planned(target)
     since = datetime.now(UTC)
     _follow(shop, orders, stories)
     requests = _requests(shop, orders)
-    sent = _mails(target, orders)
+    sent = _emails(target, orders)
     mailed = Row("a mail for each order", f"{len(orders)} mails", f"{len(sent)} mails")
     placed = sum(bool(one.events) for one in [*orders, *stories])
     sales = _sales(target, placed, since)
-    rows = [*map(_row, orders), *map(_row, stories), *requests, mailed, _books(target), counted(placed, sales_report.orders_of(sales))]
+    rows = [
+        *map(_row, orders),
+        *map(_row, stories),
+        *requests,
+        mailed,
+        _ledger_row(target),
+        sales_row(placed, sales_report.orders_of(sales)),
+    ]
     ui.headline("What came of it")
     ui.console.print(result(rows))
-    _show_mails(orders, sent)
+    _show_emails(orders, sent)
     sales_report.show(target, sales)
     _next_steps(target, orders)
     wrong = sum(not row.right for row in rows)
@@ -134,16 +141,16 @@ def main(_: Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _planned(target: Target) -> tuple[list[Followed], list[Told]]:
+def _planned(target: Target) -> tuple[list[ScenarioRun], list[ScriptRun]]:
     run = _run()
     names = {scenario.customer: f"{scenario.customer}-{run}" for scenario in SCENARIOS}
     scenarios.prepare(target, names)
-    return [Followed(scenario, names[scenario.customer], f"{run}/{scenario.what}") for scenario in SCENARIOS], post_fulfilment.lives(
-        target, run
-    )
+    return [
+        ScenarioRun(scenario, names[scenario.customer], f"{run}/{scenario.what}") for scenario in SCENARIOS
+    ], post_fulfilment.script_runs(target, run)
 
 
-def _books(target: Target) -> Row:
+def _ledger_row(target: Target) -> Row:
     with ui.stage("books") as step:
         step.detail = post_fulfilment.trial_balance(target)
     return Row("trial balance of the ledger", "0, 0 differences", step.detail)
@@ -163,7 +170,7 @@ def _sales(target: Target, placed: int, since: datetime) -> list[dict[str, Any]]
     return found
 
 
-def counted(placed: int, found: int) -> Row:
+def sales_row(placed: int, found: int) -> Row:
     """Whether analytics counted these orders; somebody else may have placed others meanwhile."""
     return Row("what is sold, by the stream", f"{placed} orders", f"{min(found, placed)} orders")
 
@@ -173,13 +180,13 @@ def _run() -> str:
     return f"{int(time.time()):x}"[-6:]
 
 
-def _requests(shop: Shop, orders: Sequence[Followed]) -> list[Row]:
+def _requests(shop: ApiClient, orders: Sequence[ScenarioRun]) -> list[Row]:
     first = next(order for order in orders if order.scenario.body == scenarios.ORDINARY_BODY)
-    visit = Visit(shop, first.customer, "eve", first.key, first.answer or Answer(0, b""))
+    visit = RequestContext(shop, first.customer, "eve", first.key, first.answer or Answer(0, b""))
     return [Row(request.what, request.expected, request.send(visit)) for request in REQUESTS]
 
 
-def _follow(shop: Shop, orders: list[Followed], stories: list[Told]) -> None:
+def _follow(shop: ApiClient, orders: list[ScenarioRun], stories: list[ScriptRun]) -> None:
     """Place the orders and watch until every one has ended and every story is over, or FOLLOW_SECONDS are."""
     screen = _Orders([*orders, *stories])
     if not ui.console.is_terminal:
@@ -189,19 +196,19 @@ def _follow(shop: Shop, orders: list[Followed], stories: list[Told]) -> None:
         _drive(shop, orders, stories, _on_screen_already)
 
 
-def _on_screen_already(_: Followed | Told) -> None: ...
+def _on_screen_already(_: ScenarioRun | ScriptRun) -> None: ...
 
 
-def _drive(shop: Shop, orders: list[Followed], stories: list[Told], ended: Callable[[Followed | Told], None]) -> None:
+def _drive(shop: ApiClient, orders: list[ScenarioRun], stories: list[ScriptRun], ended: Callable[[ScenarioRun | ScriptRun], None]) -> None:
     deadline = time.monotonic() + FOLLOW_SECONDS
     waiting, going_on = list(orders), list(stories)
     begun = False
-    with ThreadPoolExecutor(AT_ONCE) as pool, ThreadPoolExecutor(STORIES_AT_ONCE) as others:
+    with ThreadPoolExecutor(AT_ONCE) as pool, ThreadPoolExecutor(SCRIPTS_AT_ONCE) as others:
         while (waiting or going_on) and time.monotonic() < deadline:
             # Each function starts a process for every order that is at it: the first order goes ahead and starts one of each.
-            at_once = AT_ONCE if any(len(order.events) >= AHEAD for order in orders) else 1
-            list(pool.map(Followed.step, waiting[:at_once], repeat(shop)))
-            over: list[Followed | Told] = [one for one in [*waiting, *going_on] if one.ended]
+            at_once = AT_ONCE if any(len(order.events) >= EVENTS_BEFORE_OTHERS for order in orders) else 1
+            list(pool.map(ScenarioRun.step, waiting[:at_once], repeat(shop)))
+            over: list[ScenarioRun | ScriptRun] = [one for one in [*waiting, *going_on] if one.ended]
             waiting = [order for order in waiting if order not in over]
             going_on = [told for told in going_on if told not in over]
             for one in over:
@@ -210,7 +217,7 @@ def _drive(shop: Shop, orders: list[Followed], stories: list[Told], ended: Calla
                 # The saga's functions are up by now.
                 begun = True
                 for told in stories:
-                    others.submit(told.tell)
+                    others.submit(told.execute)
             time.sleep(POLL_SECONDS)
 
 
@@ -218,17 +225,17 @@ def _drive(shop: Shop, orders: list[Followed], stories: list[Told], ended: Calla
 class _Orders:
     """The orders as they are now, drawn anew at each refresh."""
 
-    orders: Sequence[Followed | Told]
+    orders: Sequence[ScenarioRun | ScriptRun]
     _spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
     def __rich__(self) -> Group:
         return Group(*map(self.line, self.orders))
 
-    def say(self, order: Followed | Told) -> None:
+    def say(self, order: ScenarioRun | ScriptRun) -> None:
         """Print one order as it is."""
         ui.console.print(self.line(order))
 
-    def line(self, order: Followed | Told) -> Text:
+    def line(self, order: ScenarioRun | ScriptRun) -> Text:
         """An order as one line: how it stands, what it is for, its timeline."""
         frame = self._spinner.render(time.monotonic())
         busy = (frame.plain if isinstance(frame, Text) else "…", "cyan")
@@ -239,21 +246,21 @@ class _Orders:
         return Text.assemble("  ", mark, f" {order.what:<{COLUMN}} ", events)
 
 
-def _mails(target: Target, orders: list[Followed]) -> list[dict[str, Any]]:
+def _emails(target: Target, orders: list[ScenarioRun]) -> list[dict[str, Any]]:
     addresses = {f"{order.customer}@example.com" for order in orders}
     found: list[dict[str, Any]] = []
 
     def all_there() -> bool:
-        found[:] = [mail for mail in mails(target) if addresses & set(mail["To"])]
+        found[:] = [mail for mail in emails(target) if addresses & set(mail["To"])]
         return len(found) >= len(orders)
 
     with ui.stage("mails") as step:
-        wait_until(all_there, MAIL_SECONDS)
+        wait_until(all_there, EMAIL_SECONDS)
         step.detail = f"{len(found)} in the inbox"
     return found
 
 
-def _row(order: Followed | Told) -> Row:
+def _row(order: ScenarioRun | ScriptRun) -> Row:
     took = timeline.duration(timeline.milliseconds(order.events)[-1]) if order.events else ""
     return Row(order.what, order.expected, order.actual, took)
 
@@ -272,7 +279,7 @@ def result(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _show_mails(orders: list[Followed], sent: list[dict[str, Any]]) -> None:
+def _show_emails(orders: list[ScenarioRun], sent: list[dict[str, Any]]) -> None:
     ui.headline("Mails, one of each kind")
     by_address = {address: mail for mail in sent for address in mail["To"]}
     shown: set[str] = set()
@@ -284,7 +291,7 @@ def _show_mails(orders: list[Followed], sent: list[dict[str, Any]]) -> None:
             ui.console.print(Text(f"  ✉ to {mail['To'][0]}: {mail['Subject']}"))
 
 
-def _next_steps(target: Target, orders: list[Followed]) -> None:
+def _next_steps(target: Target, orders: list[ScenarioRun]) -> None:
     samples = sorted(path for path in (ROOT / "events/orders/place_order").glob("*.json") if ".answer" not in path.name)
     sample = samples[0].relative_to(ROOT) if samples else "events/orders/place_order/….json"
     traced = next((order.order_id for order in orders if order.order_id), "ord_…")

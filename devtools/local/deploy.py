@@ -31,7 +31,7 @@ SOURCES = (
     "requirements/identity.txt",
 )
 # The target itself remembers what it runs: a new or emptied one knows nothing, and gets everything.
-REMEMBERED = f"/{STACK}/deployed"
+DEPLOYED_PARAMETER = f"/{STACK}/deployed"
 ARTIFACTS = f"{STACK}-artifacts"
 # The environments of samconfig.toml.
 CONFIG = {"embedded": "local", "localstack": "localstack"}
@@ -90,7 +90,7 @@ def ensure(target: Target) -> bool:
     chosen = parameters(target)
     sources = fingerprint(ROOT, SOURCES)
     wanted = sha256(f"{sources}{sorted(chosen.items())}".encode()).hexdigest()
-    if _remembered(target) == wanted and target.stack_outputs() is not None:
+    if _deployed_hash(target) == wanted and target.stack_outputs() is not None:
         return False
     log = targets.local_folder() / "deploy.log"
     log.write_text("")
@@ -99,14 +99,14 @@ def ensure(target: Target) -> bool:
     target.forget_stack()
     event_archive.ensure(target)
     webhook_secrets.ensure(target)
-    target.client("ssm").put_parameter(Name=REMEMBERED, Value=wanted, Type="String", Overwrite=True)
+    target.client("ssm").put_parameter(Name=DEPLOYED_PARAMETER, Value=wanted, Type="String", Overwrite=True)
     return True
 
 
-def _remembered(target: Target) -> str | None:
+def _deployed_hash(target: Target) -> str | None:
     ssm = target.client("ssm")
     try:
-        return ssm.get_parameter(Name=REMEMBERED)["Parameter"]["Value"]
+        return ssm.get_parameter(Name=DEPLOYED_PARAMETER)["Parameter"]["Value"]
     except ssm.exceptions.ParameterNotFound:
         return None
 

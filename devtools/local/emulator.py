@@ -44,18 +44,18 @@ def _temporary(port: int) -> Path:
     return target.local_folder() / f"tmp-{port}"
 
 
-def birth(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """When a live process began, in a form only good for comparing; None when there is none, or only its corpse."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
-        return None if Path("/proc/self").exists() else _birth_by_ps(pid)
+        return None if Path("/proc/self").exists() else _start_time_by_ps(pid)
     except ProcessLookupError:
         return None
     return None if fields[0] == "Z" else fields[19]
 
 
-def _birth_by_ps(pid: int) -> str | None:
+def _start_time_by_ps(pid: int) -> str | None:
     answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     state, _, started = answer.stdout.strip().partition(" ")
     return None if not state or state.startswith("Z") else started.strip()
@@ -67,7 +67,7 @@ def running(port: int) -> Instance | None:
         found = Instance(**json.loads(_record(port).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return found if birth(found.pid) == found.started else None
+    return found if start_time(found.pid) == found.started else None
 
 
 def started_ports() -> list[int]:
@@ -101,7 +101,7 @@ def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance
     if not _wait_healthy(endpoint, instance):
         last = (log_file(port).read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
         _clear(port)
-        raise UserError(f"the emulator did not come up: {last} (see {_shown(log_file(port))})")
+        raise UserError(f"the emulator did not come up: {last} (see {_relative(log_file(port))})")
     return instance, True
 
 
@@ -148,14 +148,14 @@ def _launch(port: int, functions_endpoint: str) -> Instance:
         )
     # It outlives the tool that started it. Python complains of a child that is forgotten unless it is known to have ended.
     process.returncode = 0
-    instance = Instance(process.pid, birth(process.pid) or "", port)
+    instance = Instance(process.pid, start_time(process.pid) or "", port)
     _record(port).write_text(json.dumps(asdict(instance)))
     return instance
 
 
 def _wait_healthy(endpoint: str, instance: Instance) -> bool:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and birth(instance.pid) == instance.started:
+    while time.monotonic() < deadline and start_time(instance.pid) == instance.started:
         if is_healthy(endpoint):
             return True
         time.sleep(0.05)
@@ -166,18 +166,18 @@ def stop(port: int) -> bool:
     """Stop the emulator that we started on this port, with its workers. Says whether there was one."""
     found = running(port)
     if found:
-        _end(found)
+        _terminate(found)
     _clear(port)
     target.forget_port(port)
     return found is not None
 
 
-def _end(instance: Instance) -> None:
+def _terminate(instance: Instance) -> None:
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(instance.pid, sign)
         deadline = time.monotonic() + STOP_SECONDS
-        while birth(instance.pid) == instance.started and time.monotonic() < deadline:
+        while start_time(instance.pid) == instance.started and time.monotonic() < deadline:
             time.sleep(0.02)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(instance.pid, os.WNOHANG)
@@ -186,7 +186,7 @@ def _end(instance: Instance) -> None:
 def _clear(port: int) -> None:
     found = running(port)
     if found:
-        _end(found)
+        _terminate(found)
     for pid in _orphans(str(_temporary(port))):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
@@ -210,5 +210,5 @@ def _commands() -> Iterator[tuple[int, str]]:
             yield int(path.parent.name), path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
-def _shown(path: Path) -> str:
+def _relative(path: Path) -> str:
     return str(path.relative_to(target.ROOT))

@@ -15,7 +15,7 @@ from rich.text import Text
 from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
-from devtools.local.api_client import Shop, has_ended, state_of
+from devtools.local.api_client import ApiClient, is_final, state_of
 from devtools.ops import timeline
 
 FOLLOW_SECONDS = 120.0
@@ -60,7 +60,7 @@ def _is_header(name: str, value: str) -> bool:
 def main(arguments: Namespace) -> int:
     """Place it and print the answer; 0 when it was accepted and came to an end."""
     body, headers = request_of(Path(arguments.file))
-    shop, customer = Shop(targets.from_environment()), arguments.customer
+    shop, customer = ApiClient(targets.from_environment()), arguments.customer
     answer = shop.call("POST", "/orders", customer, body=body, **_headers(headers, arguments.key))
     ui.console.print(Text(f"  {answer.status}", "green" if answer.status == 201 else "red"))
     ui.console.print_json(answer.body.decode(errors="replace") if answer.json() else json.dumps(answer.body.decode(errors="replace")))
@@ -77,15 +77,15 @@ def _headers(headers: dict[str, str], key: str) -> dict[str, str]:
     }
 
 
-def _follow(shop: Shop, customer: str, order_id: str) -> int:
+def _follow(shop: ApiClient, customer: str, order_id: str) -> int:
     events: list[dict[str, Any]] = []
     deadline = time.monotonic() + FOLLOW_SECONDS
     with ui.stage("following it") as step:
-        while not has_ended(state_of(events)) and time.monotonic() < deadline:
+        while not is_final(state_of(events)) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             events = shop.events(customer, order_id)
             step.detail = timeline.line(events).plain
         step.detail = state_of(events)
     ui.console.print(Text.assemble("  ", timeline.line(events)))
     ui.console.print(Text(f"\n  make trace ORDER={order_id}", "bold"))
-    return 0 if has_ended(state_of(events)) else 1
+    return 0 if is_final(state_of(events)) else 1

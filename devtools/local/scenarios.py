@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from devtools.local import issuer, seed
-from devtools.local.api_client import Shop, order_body
+from devtools.local.api_client import ApiClient, order_body
 from devtools.target import Target
 from devtools.web import Answer
 
@@ -56,17 +56,17 @@ HASTY, HASTY_ORDERS = "mal", 6
 def prepare(target: Target, customers: dict[str, str]) -> None:
     """Put the specials back in stock and give the customers of a run (by name: id) their history."""
     seed.restock(target)
-    seed.known(target, customers.values())
+    seed.add_history(target, customers.values())
     now = datetime.now(UTC)
     for minutes in range(1, HASTY_ORDERS + 1):
-        seed.remember(target, customers[HASTY], now - timedelta(minutes=minutes))
+        seed.add_past_order(target, customers[HASTY], now - timedelta(minutes=minutes))
 
 
 @dataclass(frozen=True)
-class Visit:
+class RequestContext:
     """What the requests at the door need to know: the shop, the customer who placed an order, with which key, which."""
 
-    shop: Shop
+    shop: ApiClient
     customer: str
     stranger: str
     key: str
@@ -78,32 +78,32 @@ class Request:
     """A request that is answered at once, and the answer that it must get."""
 
     what: str
-    send: Callable[[Visit], str]
+    send: Callable[[RequestContext], str]
     expected: str
 
 
-def _again(visit: Visit) -> str:
+def _again(visit: RequestContext) -> str:
     answer = visit.shop.place(visit.customer, ORDINARY_BODY, visit.key)
     return f"{answer.status} {'same' if answer.json() == visit.first.json() else 'another'} order"
 
 
-def _other_body(visit: Visit) -> str:
+def _other_body(visit: RequestContext) -> str:
     return _status(visit.shop.place(visit.customer, order_body(("MUG-WHITE", 1)), visit.key))
 
 
-def _placing(body: dict[str, Any] | bytes, key: str | None = None) -> Callable[[Visit], str]:
+def _placing(body: dict[str, Any] | bytes, key: str | None = None) -> Callable[[RequestContext], str]:
     return lambda visit: _status(visit.shop.place(visit.customer, body, key))
 
 
-def _foreign(visit: Visit) -> str:
+def _foreign(visit: RequestContext) -> str:
     return _status(visit.shop.order(visit.stranger, visit.first.json().get("order_id", "?")))
 
 
-def _without_token(visit: Visit) -> str:
+def _without_token(visit: RequestContext) -> str:
     return _status(visit.shop.place(None, ORDINARY_BODY))
 
 
-def _expired(visit: Visit) -> str:
+def _expired(visit: RequestContext) -> str:
     token = issuer.token(visit.shop.target, visit.customer, expires_in=-60)
     return _status(visit.shop.call("GET", "/orders/ord_any", None, Authorization=f"Bearer {token}"))
 

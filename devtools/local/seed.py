@@ -63,7 +63,7 @@ def seed(target: Target) -> None:
     """Have the products, the regular customers' history and the mail sender there. Stock that exists stays as it is."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(_put, repeat(target), PRODUCTS))
-    known(target, REGULARS)
+    add_history(target, REGULARS)
     target.client("ses").verify_email_identity(EmailAddress=SENDER)
 
 
@@ -96,14 +96,14 @@ def restock(target: Target, products: Iterable[Product] = SPECIALS) -> None:
         )
 
 
-def known(target: Target, customers: Iterable[str]) -> None:
+def add_history(target: Target, customers: Iterable[str]) -> None:
     """Give customers one order a month ago, so that the fraud rules do not take them for new."""
     placed = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=HISTORY_DAYS)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(remember, repeat(target), customers, repeat(placed)))
+        list(pool.map(add_past_order, repeat(target), customers, repeat(placed)))
 
 
-def remember(target: Target, customer: str, placed: datetime) -> None:
+def add_past_order(target: Target, customer: str, placed: datetime) -> None:
     """Let the fraud rules know of an order that a customer placed at a time (UTC)."""
     row = {
         "customer_id": {"S": customer},

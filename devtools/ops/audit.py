@@ -29,7 +29,7 @@ def queries() -> dict[str, str]:
     return {query["Name"]: query["QueryString"] for query in named}
 
 
-def lock(database: duckdb.DuckDBPyConnection) -> None:
+def restrict(database: duckdb.DuckDBPyConnection) -> None:
     """Keep what is asked from this machine's files and from the network."""
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
@@ -72,7 +72,7 @@ def _day(name: str, text: str, default: date) -> date:
         raise UsageError(f"{name} must be a day such as 2026-11-21, not {text!r}") from None
 
 
-def _question(arguments: Namespace) -> tuple[str, list[str]]:
+def _query(arguments: Namespace) -> tuple[str, list[str]]:
     """Return the query and its parameters. Raises UsageError for a name that the template does not have, and for wrong options."""
     if arguments.sql:
         return arguments.sql, []
@@ -89,12 +89,12 @@ def _question(arguments: Namespace) -> tuple[str, list[str]]:
 
 def main(arguments: Namespace) -> None:
     """Read the archive, ask, and print the answer."""
-    question, given = _question(arguments)
+    question, given = _query(arguments)
     with TemporaryDirectory() as folder:
         archive = Archive(targets.chosen(arguments.stack), Path(folder))
         with ui.stage("archive") as step:
             archive.read(step)
-        lock(archive.database)
+        restrict(archive.database)
         with ui.stage("answer") as step:
             columns, found = rows(archive.database, question, given)
             step.detail = f"{len(found):,} rows"

@@ -17,7 +17,7 @@ from devtools import ui
 from devtools.cli import UserError
 from devtools.target import Target
 
-PREFIX, REFUSED = "events/", "errors/"
+PREFIX, FAILED = "events/", "errors/"
 # Nothing is to be fetched from a network: JSON is built in.
 OFFLINE: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 AT_ONCE = 8
@@ -68,7 +68,7 @@ class Archive:
         records = self._folder / f"reading-{self.readings}"
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for count, (key, content) in enumerate(zip(keys, pool.map(self._content, keys), strict=True), 1):
-                _file(records, key, content)
+                _append(records, key, content)
                 step.share, step.detail = count / len(keys), f"{count:,} of {len(keys):,} objects"
         if keys:
             self.database.execute(_LOAD, [self.readings, f"{records}/**/*.ndjson"])
@@ -87,7 +87,7 @@ class Archive:
         return gzip.decompress(content) if content.startswith(_GZIP) else content
 
 
-def _file(folder: Path, key: str, content: bytes) -> None:
+def _append(folder: Path, key: str, content: bytes) -> None:
     """Add an object to the file of its day and type: DuckDB reads few long files faster than many short ones."""
     partition = _PARTITION.search(key)
     if not partition:

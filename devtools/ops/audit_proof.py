@@ -1,4 +1,4 @@
-"""`make audit-proof`: proves that the archive has every event of the order log, once after duplicates, and nothing else.
+"""`make audit-found`: proves that the archive has every event of the order log, once after duplicates, and nothing else.
 
 WAIT=seconds is how long to wait for events that are still on their way (60); what does not come by then is named, and is no
 difference.
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from devtools import target as targets
 from devtools import ui
-from devtools.ops.audit_archive import REFUSED, Archive, rows
+from devtools.ops.audit_archive import FAILED, Archive, rows
 from devtools.target import Target
 
 PAUSE_SECONDS = 1.0
@@ -29,7 +29,7 @@ CREATE TABLE log AS SELECT json::VARCHAR AS record, json->>'$.event_id' AS event
   coalesce(json->>'$.recorded_at', json->>'$.occurred_at') AS appended_at FROM """
 _MISSING = "SELECT event_id FROM log ANTI JOIN records USING (event_id) WHERE appended_at {0} ? ORDER BY appended_at"
 # What was archived after the log was read may not have been in it yet.
-_STRANGE = "SELECT DISTINCT event_id FROM records ANTI JOIN log USING (event_id) WHERE reading = 1 ORDER BY event_id"
+_UNLOGGED = "SELECT DISTINCT event_id FROM records ANTI JOIN log USING (event_id) WHERE reading = 1 ORDER BY event_id"
 _CHANGED = """
 SELECT DISTINCT event_id FROM records JOIN log USING (event_id)
 WHERE records.record <> log.record OR date <> left(records.occurred_at, 10) OR type <> records.record->>'$.type'
@@ -38,7 +38,7 @@ ORDER BY event_id
 
 
 @dataclass(frozen=True)
-class Proof:
+class Verification:
     """How log and archive compare: counts, and ids of events.
 
     `missing` are old enough to be in the archive, `under_way` are not; `strange` are not in the log; `changed` say something
@@ -49,18 +49,18 @@ class Proof:
     archived: int
     records: int
     missing: list[str]
-    under_way: list[str]
-    strange: list[str]
+    pending: list[str]
+    unlogged: list[str]
     changed: list[str]
-    refused: int
+    failed: int
 
     @property
-    def holds(self) -> bool:
+    def passed(self) -> bool:
         """Whether nothing is wrong, as far as events are not under way."""
-        return not (self.missing or self.strange or self.changed)
+        return not (self.missing or self.unlogged or self.changed)
 
 
-def prove(target: Target, wait: float) -> Proof:
+def verify(target: Target, wait: float) -> Verification:
     """Compare all of the log with all of the archive, waiting so many seconds for what is under way. Raises UserError."""
     gathering = timedelta(seconds=_buffering(target) + MARGIN_SECONDS)
     with TemporaryDirectory() as folder:
@@ -70,23 +70,23 @@ def prove(target: Target, wait: float) -> Proof:
             archive.read(step)
         with ui.stage("order log") as step:
             _read_log(target, archive, Path(folder) / "log.ndjson", step)
-        proof = _compare(archive, datetime.now(UTC) - gathering)
-        if proof.under_way and proof.holds:
+        found = _compare(archive, datetime.now(UTC) - gathering)
+        if found.pending and found.passed:
             with ui.stage("under way") as step:
-                proof = _wait(archive, gathering, time.monotonic() + wait, proof, step)
+                found = _wait(archive, gathering, time.monotonic() + wait, found, step)
         archive.database.close()
-    return proof
+    return found
 
 
-def _wait(archive: Archive, gathering: timedelta, deadline: float, proof: Proof, step: ui.Stage) -> Proof:
+def _wait(archive: Archive, gathering: timedelta, deadline: float, found: Verification, step: ui.Stage) -> Verification:
     unread = ui.Stage("")
-    while proof.under_way and proof.holds and time.monotonic() < deadline:
-        step.detail = f"{len(proof.under_way):,} events"
+    while found.pending and found.passed and time.monotonic() < deadline:
+        step.detail = f"{len(found.pending):,} events"
         time.sleep(PAUSE_SECONDS)
         archive.read(unread)
-        proof = _compare(archive, datetime.now(UTC) - gathering)
-    step.detail = f"{len(proof.under_way):,} events"
-    return proof
+        found = _compare(archive, datetime.now(UTC) - gathering)
+    step.detail = f"{len(found.pending):,} events"
+    return found
 
 
 def _buffering(target: Target) -> int:
@@ -114,7 +114,7 @@ def _read_log(target: Target, archive: Archive, path: Path, step: ui.Stage) -> N
     archive.database.execute(f"{_LOG} read_json_objects(?, format = 'newline_delimited')", [str(path)])
 
 
-def _compare(archive: Archive, since: datetime) -> Proof:
+def _compare(archive: Archive, since: datetime) -> Verification:
     young = f"{since:%Y-%m-%dT%H:%M:%S}"
 
     def ids(question: str, *given: str) -> list[str]:
@@ -124,42 +124,42 @@ def _compare(archive: Archive, since: datetime) -> Proof:
         archive.database,
         "SELECT (SELECT count(*) FROM log), (SELECT count(DISTINCT event_id) FROM records), (SELECT count(*) FROM records)",
     )[1]
-    return Proof(
+    return Verification(
         logged,
         archived,
         records,
         missing=ids(_MISSING.format("<"), young),
-        under_way=ids(_MISSING.format(">="), young),
-        strange=ids(_STRANGE),
+        pending=ids(_MISSING.format(">="), young),
+        unlogged=ids(_UNLOGGED),
         changed=ids(_CHANGED),
-        refused=sum(1 for _ in archive.keys(REFUSED)),
+        failed=sum(1 for _ in archive.keys(FAILED)),
     )
 
 
-def report(proof: Proof) -> list[Text]:
-    """The proof as lines for people."""
-    again = proof.records - proof.archived
-    counts = f"{proof.logged:,} events in the log, {proof.archived:,} in the archive, {again:,} records of them delivered again"
-    lines = [Text(f"  {counts}", "green" if proof.holds else "red")]
+def report(found: Verification) -> list[Text]:
+    """The found as lines for people."""
+    again = found.records - found.archived
+    counts = f"{found.logged:,} events in the log, {found.archived:,} in the archive, {again:,} records of them delivered again"
+    lines = [Text(f"  {counts}", "green" if found.passed else "red")]
     for what, ids in (
-        ("missing in the archive", proof.missing),
-        ("in the archive and not in the log", proof.strange),
-        ("not in the archive as they are in the log", proof.changed),
+        ("missing in the archive", found.missing),
+        ("in the archive and not in the log", found.unlogged),
+        ("not in the archive as they are in the log", found.changed),
     ):
         if ids:
             lines.append(Text(f"  ✗ {len(ids):,} {what}", "red"))
             lines += [Text(f"      {event_id}") for event_id in ids[:SHOWN]]
             lines += [Text(f"      and {len(ids) - SHOWN:,} more", "dim")] if len(ids) > SHOWN else []
-    if proof.under_way:
-        lines.append(Text(f"  {len(proof.under_way):,} events are under way; nothing is proven of them yet", "yellow"))
-    if proof.refused:
-        lines.append(Text(f"  {proof.refused:,} objects of what could not be delivered, below {REFUSED}", "yellow"))
+    if found.pending:
+        lines.append(Text(f"  {len(found.pending):,} events are under way; nothing is proven of them yet", "yellow"))
+    if found.failed:
+        lines.append(Text(f"  {found.failed:,} objects of what could not be delivered, below {FAILED}", "yellow"))
     return lines
 
 
 def main(arguments: Namespace) -> int:
     """Prove it, and print what there is; 1 where log and archive differ."""
-    proof = prove(targets.chosen(arguments.stack), arguments.wait)
-    for line in report(proof):
+    found = verify(targets.chosen(arguments.stack), arguments.wait)
+    for line in report(found):
         ui.console.print(line)
-    return 0 if proof.holds else 1
+    return 0 if found.passed else 1

@@ -24,16 +24,16 @@ from fraud.domain import fraud_rules
 from orderflow.aws.flags import DEFAULT, version
 from orderflow.domain.countries import Country
 
-UNDER_WAY = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
+DEPLOYING = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
 SERVED = frozenset({"COMPLETE", "BAKING"})
 DEPLOY_SECONDS = 120.0
 PAUSE_SECONDS = 0.5
 # Words that are easily mistaken for a JSON value.
-MEANT = {"True": "true", "False": "false"}
+PYTHON_WORDS = {"True": "true", "False": "false"}
 
 
 @dataclass(frozen=True)
-class InForce:
+class ServedFlags:
     """The document that functions are given, its version and deployment; what is being deployed meanwhile, where something is.
 
     Before the first deployment there are no flags, and the deployment is 0.
@@ -42,10 +42,10 @@ class InForce:
     document: dict[str, Any]
     version: str
     number: int
-    under_way: dict[str, Any] | None
+    deploying: dict[str, Any] | None
 
 
-class Place:
+class FlagStore:
     """Where the flags of a stack are; `resources` are the stack's outputs, and its physical ids by logical id."""
 
     def __init__(self, client: Any, resources: Mapping[str, str]) -> None:
@@ -54,7 +54,7 @@ class Place:
         try:
             self.profile = {"ApplicationId": resources["FlagsApplication"], "ConfigurationProfileId": resources["FlagsProfile"]}
             self.environment = {"ApplicationId": resources["FlagsApplication"], "EnvironmentId": resources["FlagsEnvironment"]}
-            self.at_once, self.with_care = resources["FlagsImmediate"], resources["FlagsCanary"]
+            self.at_once, self.canary = resources["FlagsImmediate"], resources["FlagsCanary"]
             self.rules = resources["FraudRules"]
         except KeyError as missing:
             raise UserError(f"the stack has no {missing}; deploy the present template first") from None
@@ -69,30 +69,30 @@ class Place:
         pages = self.client.get_paginator("list_deployments").paginate(**self.environment)
         return sorted((one for page in pages for one in page["Items"]), key=lambda one: -one["DeploymentNumber"])
 
-    def in_force(self) -> InForce:
+    def served(self) -> ServedFlags:
         """What functions are given now."""
         deployments = self.deployments()
         served = next((one for one in deployments if one["State"] in SERVED), None)
-        under_way = next((one for one in deployments if one["State"] in UNDER_WAY), None)
+        under_way = next((one for one in deployments if one["State"] in DEPLOYING), None)
         if served is None:
-            return InForce({}, DEFAULT, 0, under_way)
+            return ServedFlags({}, DEFAULT, 0, under_way)
         content = self._content(served)
-        return InForce(json.loads(content), version(content), served["DeploymentNumber"], under_way)
+        return ServedFlags(json.loads(content), version(content), served["DeploymentNumber"], under_way)
 
     def _content(self, deployment: dict[str, Any]) -> bytes:
         number = int(deployment["ConfigurationVersion"])
         return self.client.get_hosted_configuration_version(**self.profile, VersionNumber=number)["Content"].read()
 
-    def deploy(self, document: dict[str, Any], *, at_once: bool, why: str = "") -> dict[str, Any]:
+    def deploy(self, document: dict[str, Any], *, immediate: bool, why: str = "") -> dict[str, Any]:
         """Deploy a document, which must be valid; at once it is waited for, and what is under way is taken back first.
 
         Raises UserError where something else is under way, or AppConfig did not deploy it.
         """
-        under_way = self.in_force().under_way
-        if under_way and not at_once:
+        under_way = self.served().deploying
+        if under_way and not immediate:
             raise UserError(f"deployment {under_way['DeploymentNumber']} is under way; wait for it, or take it back with NOW=1")
         if under_way:
-            self._take_back(under_way["DeploymentNumber"])
+            self._roll_back(under_way["DeploymentNumber"])
         content = json.dumps(document, indent=2).encode()
         made = self.client.create_hosted_configuration_version(
             **self.profile, Content=content, ContentType="application/json", Description=why[:1024]
@@ -102,20 +102,20 @@ class Place:
                 **self.environment,
                 ConfigurationProfileId=self.profile["ConfigurationProfileId"],
                 ConfigurationVersion=str(made["VersionNumber"]),
-                DeploymentStrategyId=self.at_once if at_once else self.with_care,
+                DeploymentStrategyId=self.at_once if immediate else self.canary,
                 Description=why[:1024],
             )
         except self.client.exceptions.ConflictException:
             raise UserError("somebody else deployed flags at the same moment; look at `make flags` and try again") from None
-        return self._ended(started["DeploymentNumber"], {"COMPLETE"}) if at_once else started
+        return self._wait(started["DeploymentNumber"], {"COMPLETE"}) if immediate else started
 
-    def _take_back(self, number: int) -> None:
+    def _roll_back(self, number: int) -> None:
         self.client.stop_deployment(**self.environment, DeploymentNumber=number, AllowRevert=True)
-        self._ended(number, {"ROLLED_BACK", "REVERTED"})
+        self._wait(number, {"ROLLED_BACK", "REVERTED"})
 
-    def _ended(self, number: int, expected: set[str]) -> dict[str, Any]:
+    def _wait(self, number: int, expected: set[str]) -> dict[str, Any]:
         deadline = time.monotonic() + DEPLOY_SECONDS
-        while (seen := self.client.get_deployment(**self.environment, DeploymentNumber=number))["State"] in UNDER_WAY:
+        while (seen := self.client.get_deployment(**self.environment, DeploymentNumber=number))["State"] in DEPLOYING:
             if time.monotonic() > deadline:
                 raise UserError(f"deployment {number} is still {seen['State'].lower()}; look at `make flags` later")
             time.sleep(PAUSE_SECONDS)
@@ -153,7 +153,7 @@ def _put(document: dict[str, Any], path: list[str], text: str, schema: dict[str,
 
 def _value(text: str, *, listed: bool) -> Any:
     try:
-        return json.loads(MEANT.get(text, text))
+        return json.loads(PYTHON_WORDS.get(text, text))
     except ValueError:
         return text.split(",") if listed else text
 
@@ -173,15 +173,15 @@ def check(document: dict[str, Any], schema: dict[str, Any], fraud: str) -> None:
         raise UserError(f"hold_countries: {country} is no country of ISO 3166-1")
 
 
-def show(seen: InForce) -> None:
+def show(seen: ServedFlags) -> None:
     """Print the flags in force, with nothing left out, and what is being deployed."""
     if seen.number:
         ui.console.print(f"  flags {seen.version}, deployment {seen.number}", style="bold")
         ui.console.print_json(json.dumps(seen.document), indent=2)
     else:
         ui.console.print("  no flags are deployed; the stack's parameters FraudRules and PaymentProvider apply")
-    if seen.under_way:
-        at = seen.under_way
+    if seen.deploying:
+        at = seen.deploying
         ui.console.print(f"  deployment {at['DeploymentNumber']} is {at['State'].lower()}, {at.get('PercentageComplete', 0):.0f} %")
 
 
@@ -189,8 +189,8 @@ def main(arguments: Namespace) -> None:
     """Show the flags, or change them."""
     changes: str = arguments.set
     target = targets.chosen(arguments.stack)
-    place = Place(target.client("appconfig"), target.resources)
-    seen = place.in_force()
+    place = FlagStore(target.client("appconfig"), target.resources)
+    seen = place.served()
     if not changes:
         show(seen)
         return
@@ -198,6 +198,6 @@ def main(arguments: Namespace) -> None:
     if document == seen.document:
         ui.console.print("  nothing changes: these flags are in force")
         return
-    deployed = place.deploy(document, at_once=target.local or arguments.now, why=changes)
+    deployed = place.deploy(document, immediate=target.local or arguments.now, why=changes)
     ui.console.print(f"  deployment {deployed['DeploymentNumber']} is {deployed['State'].lower()}; functions follow within FlagsTtlSeconds")
-    show(place.in_force())
+    show(place.served())

@@ -29,7 +29,7 @@ KNOWN = frozenset(
 
 
 @dataclass(frozen=True, order=True)
-class Line:
+class LogLine:
     """What a function wrote: when (epoch ms), which one (without the stack's name), the text, and an id of its own."""
 
     time: int
@@ -52,14 +52,14 @@ def functions(target: Target) -> list[str]:
     return sorted(target.physical_ids("AWS::Lambda::Function").values())
 
 
-def read(target: Target, names: Iterable[str], since: int = 0) -> list[Line]:
+def read(target: Target, names: Iterable[str], since: int = 0) -> list[LogLine]:
     """The functions' lines since a time (epoch ms), oldest first, without the platform's own and without metrics."""
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(_read, repeat(target), names, repeat(since))
     return sorted(line for lines in found for line in lines)
 
 
-def _read(target: Target, name: str, since: int) -> list[Line]:
+def _read(target: Target, name: str, since: int) -> list[LogLine]:
     logs = target.client("logs")
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}", startTime=since)
     try:
@@ -70,20 +70,20 @@ def _read(target: Target, name: str, since: int) -> list[Line]:
             return []
         raise
     short = name.removeprefix(f"{target.stack}-")
-    lines = [Line(event["timestamp"], short, event["message"].rstrip(), event.get("eventId", "")) for event in events]
+    lines = [LogLine(event["timestamp"], short, event["message"].rstrip(), event.get("eventId", "")) for event in events]
     return [line for line in lines if line.text and not line.text.startswith(PLATFORM) and METRICS not in line.text]
 
 
-def about(order_id: str, correlation_id: str = "") -> Callable[[Line], bool]:
+def belongs_to(order_id: str, correlation_id: str = "") -> Callable[[LogLine], bool]:
     """Whether a line belongs to an order, by its order id or correlation id."""
 
-    def belongs(line: Line) -> bool:
+    def belongs(line: LogLine) -> bool:
         return order_id in line.text or (bool(correlation_id) and correlation_id in line.text)
 
     return belongs
 
 
-def shown(line: Line, *, width: int = 0, hidden: frozenset[str] = frozenset(), brief: bool = False) -> Text:
+def rendered(line: LogLine, *, width: int = 0, hidden: frozenset[str] = frozenset(), brief: bool = False) -> Text:
     """A line for people: time, function, level, message, and the fields that are the line's own and not `hidden`.
 
     An exception follows with its whole traceback, or with its last line only if `brief`.

@@ -7,7 +7,7 @@ from devtools import target as targets
 from devtools import ui
 from devtools.cli import UsageError
 from devtools.ops import function_logs
-from devtools.ops.function_logs import Line
+from devtools.ops.function_logs import LogLine
 from devtools.target import STACK, Target
 
 FOLLOW_PAUSE = 1.0
@@ -31,7 +31,7 @@ def main(arguments: Namespace) -> None:
     names = matching(function_logs.functions(target), arguments.function, target.stack)
     order: str = arguments.order
     since = int((time.time() - 60 * arguments.since) * 1000)
-    seen: set[Line] = set()
+    seen: set[LogLine] = set()
     while True:
         lines = [line for line in function_logs.read(target, names, since) if not order or order in line.text]
         _print(target, [line for line in lines if line not in seen])
@@ -44,7 +44,7 @@ def main(arguments: Namespace) -> None:
         ui.console.print("  no log lines yet; SINCE=60 looks an hour back", style="dim")
 
 
-def _print(target: Target, lines: list[Line]) -> None:
+def _print(target: Target, lines: list[LogLine]) -> None:
     width = max((len(name.removeprefix(f"{target.stack}-")) for name in function_logs.functions(target)), default=0)
     for line in lines:
-        ui.console.print(function_logs.shown(line, width=width))
+        ui.console.print(function_logs.rendered(line, width=width))

@@ -10,7 +10,7 @@ from devtools import ui
 from devtools.target import Target
 from operations import redrive_routes
 
-ENDINGS = ("dead-letters", "operations")
+QUEUE_SUFFIXES = ("dead-letters", "operations")
 
 
 def urls(target: Target, prefix: str) -> dict[str, str]:
@@ -22,7 +22,7 @@ def urls(target: Target, prefix: str) -> dict[str, str]:
 def depths(target: Target) -> dict[str, int]:
     """Return the number of messages in each dead-letter and operations queue, by the queue's full name."""
     sqs = target.client("sqs")
-    return {name: _depth(sqs, url) for name, url in urls(target, target.stack).items() if name.endswith(ENDINGS)}
+    return {name: _depth(sqs, url) for name, url in urls(target, target.stack).items() if name.endswith(QUEUE_SUFFIXES)}
 
 
 def names(stack: str) -> dict[str, str]:

@@ -38,15 +38,15 @@ def replay(target: Target, start: datetime | None = None, end: datetime | None =
 
     Raises UserError for a rule that takes no replays, for a time that is none, and for a replay that did not get through.
     """
-    arns = chosen(takers(target), rule)
+    arns = selected(accepting_rules(target), rule)
     archive = archive_of(target)
     now = datetime.now(UTC).replace(microsecond=0)
     start, end = (start or archive.since).replace(microsecond=0), (end or now).replace(microsecond=0)
     if not start <= end <= now:
-        raise UserError(f"FROM must not be after TO, and TO not after now; this is {shown(start)} to {shown(end)}")
+        raise UserError(f"FROM must not be after TO, and TO not after now; this is {rfc3339(start)} to {rfc3339(end)}")
     name = f"{target.stack}-{end:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
     with ui.stage("replay") as stage:
-        stage.detail = f"{shown(start)} to {shown(end)}"
+        stage.detail = f"{rfc3339(start)} to {rfc3339(end)}"
         client = target.client("events")
         client.start_replay(
             ReplayName=name,
@@ -57,15 +57,15 @@ def replay(target: Target, start: datetime | None = None, end: datetime | None =
         )
         while (seen := client.describe_replay(ReplayName=name))["State"] not in ENDED:
             reached = seen.get("EventLastReplayedTime")
-            stage.detail = f"{seen['State'].lower()}{f', up to {shown(reached)}' if reached else ''}"
+            stage.detail = f"{seen['State'].lower()}{f', up to {rfc3339(reached)}' if reached else ''}"
             time.sleep(PAUSE_SECONDS)
         if seen["State"] != "COMPLETED":
             raise UserError(f"{name} is {seen['State'].lower()}: {seen.get('StateReason') or 'no reason is given'}")
-        stage.detail = f"{shown(start)} to {shown(end)}, to {', '.join(arns)}"
+        stage.detail = f"{rfc3339(start)} to {rfc3339(end)}, to {', '.join(arns)}"
     return seen
 
 
-def takers(target: Target) -> dict[str, str]:
+def accepting_rules(target: Target) -> dict[str, str]:
     """The ARNs of the bus's rules that take replays, by their logical ids."""
     client = target.client("events")
     pages = client.get_paginator("list_rules").paginate(EventBusName=target.resources["EventBus"])
@@ -84,7 +84,7 @@ def _logical_ids(target: Target) -> dict[str, str]:
     return {rule.rpartition("|")[2]: name for name, rule in target.physical_ids("AWS::Events::Rule").items()}
 
 
-def chosen(rules: dict[str, str], wanted: str) -> dict[str, str]:
+def selected(rules: dict[str, str], wanted: str) -> dict[str, str]:
     """All rules, or the one that is wanted. Raises UserError where it takes no replays."""
     if not rules:
         raise UserError("no rule of the deployed stack takes replays; run `make run` to deploy the present one")
@@ -115,10 +115,10 @@ def moment(name: str, text: str, now: datetime) -> datetime | None:
             return time_of.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise UsageError(f"{name} must be a time such as {shown(now)}, or how long ago, as 90s, 30m, 12h or 7d, not {text!r}")
+    raise UsageError(f"{name} must be a time such as {rfc3339(now)}, or how long ago, as 90s, 30m, 12h or 7d, not {text!r}")
 
 
-def shown(time_of: datetime) -> str:
+def rfc3339(time_of: datetime) -> str:
     """A time as in RFC 3339, in UTC."""
     return f"{time_of.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-WORDS = {
+LABELS = {
     "OrderPlaced": ("placed", "cyan"),
     "StockReserved": ("reserved", "cyan"),
     "StockReservationFailed": ("out of stock", "yellow"),
@@ -60,7 +60,7 @@ def line(events: Sequence[Mapping[str, Any]]) -> Text:
     """The events in their order, each with its time: `placed ─ reserved 87 ms ─ confirmed 1.2 s`."""
     text = Text()
     for event, passed in zip(events, milliseconds(events), strict=True):
-        word, style = WORDS.get(event["type"], (event["type"], "white"))
+        word, style = LABELS.get(event["type"], (event["type"], "white"))
         text.append(" ─ " if text else "", "dim").append(word, style)
         text.append(f" {duration(passed)}" if passed else "", "dim")
     return text
@@ -79,6 +79,6 @@ def fitted(events: Sequence[Mapping[str, Any]], width: int) -> Text:
 def _short(events: Sequence[Mapping[str, Any]], left_out: int) -> Text:
     text = Text("… ─ " if left_out else "", "dim")
     for number, event in enumerate(events[left_out:]):
-        word, style = WORDS.get(event["type"], (event["type"], "white"))
+        word, style = LABELS.get(event["type"], (event["type"], "white"))
         text.append(" ─ " if number else "", "dim").append(word, style)
     return text.append(f" {duration(max(milliseconds(events)))}", "dim")

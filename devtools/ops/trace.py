@@ -15,17 +15,17 @@ from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
 from devtools.ops import function_logs, timeline
-from devtools.ops.function_logs import Line
+from devtools.ops.function_logs import LogLine
 from devtools.target import Target
 
 # Clocks of the log and of the functions may differ a little, and a request begins before its event.
 BEFORE_MS = 10_000
 READER = "orders-get"
-SAME = frozenset({"order_id", "correlation_id", "event_ids"})
+SHARED_FIELDS = frozenset({"order_id", "correlation_id", "event_ids"})
 # Where the function's name begins in a log line: after its time of day.
 CLOCK = 14
 # What says how an event came out; names, addresses and lines are left to the API.
-TOLD = (
+OUTCOME_FIELDS = (
     "reason",
     "decision",
     "score",
@@ -66,21 +66,21 @@ def tree(events: Sequence[dict[str, Any]]) -> Tree:
         children[cause if cause in passed and cause != event["event_id"] else None].append(event)
     first = events[0]
     root = Tree(Text.assemble((str(first["order_id"]), "bold"), (f"  correlation {first['correlation_id']}", "dim")))
-    _grow(root, None, children, passed)
+    _add_children(root, None, children, passed)
     return root
 
 
-def _grow(branch: Tree, cause: str | None, children: dict[str | None, list[dict[str, Any]]], passed: dict[str, int]) -> None:
+def _add_children(branch: Tree, cause: str | None, children: dict[str | None, list[dict[str, Any]]], passed: dict[str, int]) -> None:
     for event in children[cause]:
         before = passed.get(cause or "", 0)
-        _grow(branch.add(_label(event, passed[event["event_id"]], before)), event["event_id"], children, passed)
+        _add_children(branch.add(_label(event, passed[event["event_id"]], before)), event["event_id"], children, passed)
 
 
 def _label(event: dict[str, Any], passed: int, before: int) -> Text:
-    _, style = timeline.WORDS.get(event["type"], ("", "white"))
+    _, style = timeline.LABELS.get(event["type"], ("", "white"))
     text = Text.assemble((f"{passed:>6} ms ", "bold"), (f"{passed - before:>+6}  ", "dim"), (event["type"], style))
     text.append(f"  v{event['order_version']} by {event['source']}", "dim")
-    told = [f"{name}={_short(event['data'][name])}" for name in TOLD if event["data"].get(name) not in (None, [], "")]
+    told = [f"{name}={_short(event['data'][name])}" for name in OUTCOME_FIELDS if event["data"].get(name) not in (None, [], "")]
     return text.append(f"  {' '.join(told)}" if told else "")
 
 
@@ -88,20 +88,20 @@ def _short(value: Any) -> str:
     return ui.one_line(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
 
 
-def log_lines(lines: Sequence[Line], began: int) -> list[Text]:
+def log_lines(lines: Sequence[LogLine], began: int) -> list[Text]:
     """Log lines with the ms since the order was placed."""
     width = max((len(line.function) for line in lines), default=0)
-    shown = [function_logs.shown(line, width=width, hidden=SAME, brief=True)[CLOCK:] for line in lines]
+    shown = [function_logs.rendered(line, width=width, hidden=SHARED_FIELDS, brief=True)[CLOCK:] for line in lines]
     return [Text.assemble((f"{line.time - began:>6} ms  ", "bold"), text) for line, text in zip(lines, shown, strict=True)]
 
 
-def of_order(lines: Iterable[Line], order_id: str, correlation_id: str) -> list[Line]:
+def order_lines(lines: Iterable[LogLine], order_id: str, correlation_id: str) -> list[LogLine]:
     """The lines that tell of an order's way; that somebody looked at it is no part of that."""
-    belongs = function_logs.about(order_id, correlation_id)
+    belongs = function_logs.belongs_to(order_id, correlation_id)
     return [line for line in lines if belongs(line) and (line.function != READER or line.fields.get("level") != "INFO")]
 
 
-def view(events: Sequence[dict[str, Any]], lines: Sequence[Line]) -> RenderableType:
+def view(events: Sequence[dict[str, Any]], lines: Sequence[LogLine]) -> RenderableType:
     """The tree and the log lines below one another."""
     began = round(datetime.fromisoformat(events[0]["occurred_at"]).timestamp() * 1000)
     logged = log_lines(lines, began) or [Text("no log lines", "dim")]
@@ -114,5 +114,5 @@ def main(arguments: Namespace) -> None:
     events = history(target, order_id)
     began = round(datetime.fromisoformat(events[0]["occurred_at"]).timestamp() * 1000)
     found = function_logs.read(target, function_logs.functions(target), began - BEFORE_MS)
-    lines = of_order(found, order_id, events[0]["correlation_id"])
+    lines = order_lines(found, order_id, events[0]["correlation_id"])
     ui.console.print(view(events, lines))

@@ -67,6 +67,6 @@ def _keep_to_their_contracts(world: World) -> None:
 
 def _are_archived(world: World) -> None:
     """Audit the archive against the log."""
-    proof = audit_proof.prove(world.target, world.patience)
-    assert proof.holds, proof
-    assert not proof.under_way, proof
+    proof = audit_proof.verify(world.target, world.patience)
+    assert proof.passed, proof
+    assert not proof.pending, proof

@@ -67,9 +67,9 @@ def test_saved_query_reads_the_archive(world: World, confirmed: str, capsys: pyt
 
 
 def test_audit_finds_no_difference_between_log_and_archive(world: World, confirmed: str):
-    proof = audit_proof.prove(world.target, world.patience)
-    assert (proof.missing, proof.strange, proof.changed, proof.refused) == ([], [], [], 0)
-    assert not [event_id for event_id in proof.under_way if event_id.startswith(confirmed)]
+    proof = audit_proof.verify(world.target, world.patience)
+    assert (proof.missing, proof.unlogged, proof.changed, proof.failed) == ([], [], [], 0)
+    assert not [event_id for event_id in proof.pending if event_id.startswith(confirmed)]
     assert proof.logged >= len(world.log(confirmed))
 
 

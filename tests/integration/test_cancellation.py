@@ -105,7 +105,7 @@ def test_order_of_another_customer_is_not_found(world: World):
     order_id = world.buy(customer, world.product(STOCK))
     lines = {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]}
 
-    answers = [world.shop.cancel(stranger, order_id), world.shop.send_back(stranger, order_id, lines)]
+    answers = [world.shop.cancel(stranger, order_id), world.shop.create_return(stranger, order_id, lines)]
 
     assert [(answer.status, answer.json()["type"]) for answer in answers] == [(404, "urn:order-pipeline:problem:order-not-found")] * 2
     assert world.outcome(customer, order_id) == "confirmed"
@@ -170,9 +170,9 @@ def test_delivered_lines_are_returned_once(world: World):
     order_id = _delivered(world, customer, sku, 2)
     body = {"lines": [{"sku": sku, "quantity": 1}, {"sku": sku, "quantity": 1}], "reason": "too small"}
 
-    first, again = (world.shop.send_back(customer, order_id, body, key) for _ in range(2))
-    other = world.shop.send_back(customer, order_id, body | {"reason": "too big"}, key)
-    beyond = world.shop.send_back(customer, order_id, body)
+    first, again = (world.shop.create_return(customer, order_id, body, key) for _ in range(2))
+    other = world.shop.create_return(customer, order_id, body | {"reason": "too big"}, key)
+    beyond = world.shop.create_return(customer, order_id, body)
 
     assert (first.status, first.body) == (201, again.body)
     assert first.json()["lines"] == [{"sku": sku, "quantity": 2}]
@@ -186,6 +186,6 @@ def test_delivered_lines_are_returned_once(world: World):
 
 
 def test_undelivered_lines_cannot_be_returned(world: World, untouched: tuple[str, str]):
-    answer = world.shop.send_back(*untouched, {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]})
+    answer = world.shop.create_return(*untouched, {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]})
 
     assert (answer.status, answer.json()["type"]) == (409, "urn:order-pipeline:problem:not-returnable")

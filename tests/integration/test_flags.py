@@ -11,7 +11,7 @@ import pytest
 
 from devtools.cli import UserError
 from devtools.ops import flags
-from devtools.ops.flags import Place
+from devtools.ops.flags import FlagStore
 from orderflow.domain.events import OrderHeldForReview
 from tests.integration.world import World, eventually
 
@@ -23,20 +23,20 @@ REACHES_SECONDS = 90.0
 
 
 @pytest.fixture
-def place(world: World) -> Iterator[Place]:
+def place(world: World) -> Iterator[FlagStore]:
     """The flags of the stack, restored afterwards."""
-    found = Place(world.target.client("appconfig"), world.target.resources)
-    before = found.in_force().document
+    found = FlagStore(world.target.client("appconfig"), world.target.resources)
+    before = found.served().document
     yield found
-    if found.in_force().document != before:
-        found.deploy(before, at_once=True)
+    if found.served().document != before:
+        found.deploy(before, immediate=True)
 
 
-def _set(place: Place, changes: str) -> None:
-    place.deploy(flags.changed(place.in_force().document, changes, place.schema()), at_once=True)
+def _set(place: FlagStore, changes: str) -> None:
+    place.deploy(flags.changed(place.served().document, changes, place.schema()), immediate=True)
 
 
-def test_country_flag_holds_orders_until_it_is_removed(world: World, place: Place) -> None:
+def test_country_flag_holds_orders_until_it_is_removed(world: World, place: FlagStore) -> None:
     sku, placed_by = world.product(1000), dict[str, str]()
 
     def becomes(outcome: str, ship_to: str = UNINHABITED) -> str:
@@ -60,9 +60,9 @@ def test_country_flag_holds_orders_until_it_is_removed(world: World, place: Plac
     assert world.outcome(placed_by[held], held) == "held"
 
 
-def test_invalid_flag_value_is_refused(place: Place) -> None:
-    before = place.in_force()
+def test_invalid_flag_value_is_refused(place: FlagStore) -> None:
+    before = place.served()
     with pytest.raises(UserError, match="hold_score"):
         _set(place, "fraud.hold_score=-50")
 
-    assert place.in_force() == before
+    assert place.served() == before

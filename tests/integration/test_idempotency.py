@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from uuid import uuid4
 
-from devtools.local.api_client import Shop, order_body
+from devtools.local.api_client import ApiClient, order_body
 from devtools.web import Answer
 from tests.integration.world import ANSWER_SECONDS, World, eventually, same_answers
 
@@ -54,7 +54,7 @@ def test_fifty_concurrent_requests_with_one_key_place_one_order(world: World):
     body, together = order_body((sku, 1)), Barrier(AT_ONCE)
     # The authorizer's answer is cached by an earlier request. The client retries 5xx answers, as docs/problems.md says: some of
     # fifty concurrent cold starts may fail on the emulator (docs/fidelity.md).
-    shop = Shop(world.target, timeout=ANSWER_SECONDS, patience=ANSWER_SECONDS)
+    shop = ApiClient(world.target, timeout=ANSWER_SECONDS, patience=ANSWER_SECONDS)
     shop.order(customer, "ord_none")
 
     def place(_: int) -> Answer:

@@ -23,7 +23,7 @@ def test_every_log_line_of_an_order_has_its_correlation_id(world: World):
     order_id = _place(world, customer, correlation_id)
     world.mails(order_id)
 
-    def about() -> list[function_logs.Line]:
+    def about() -> list[function_logs.LogLine]:
         lines = function_logs.read(world.target, function_logs.functions(world.target))
         # The publisher logs one line per batch, which names the events of several orders.
         return [line for line in lines if order_id in line.text and "event_ids" not in line.fields]

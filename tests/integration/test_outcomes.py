@@ -80,7 +80,7 @@ def _place(world: World, name: str, expected: Expected) -> Placed:
     customer = world.customer(name)
     if expected.hasty:
         for minutes in range(1, 7):
-            seed.remember(world.target, customer, datetime.now(UTC) - timedelta(minutes=minutes))
+            seed.add_past_order(world.target, customer, datetime.now(UTC) - timedelta(minutes=minutes))
     sku = world.product(expected.stock, price=expected.price)
     return Placed(customer, sku, world.buy(customer, sku, 2, payment=expected.payment, ship_to=expected.ship_to))
 

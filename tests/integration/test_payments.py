@@ -157,10 +157,10 @@ def test_received_return_is_refunded_once(world: World, carrier: Carrier, provid
     order_id = requested(world, customer, (sku, 3))
     carrier.deliver(order_id, carrier.dispatch(order_id))
     happened(world, order_id, events.ShipmentDelivered, within=world.patience + SAGA_SECONDS)
-    answer = world.shop.send_back(customer, order_id, {"lines": [{"sku": sku, "quantity": 1}], "reason": "too small"})
+    answer = world.shop.create_return(customer, order_id, {"lines": [{"sku": sku, "quantity": 1}], "reason": "too small"})
     assert answer.status == 201, answer
 
-    carrier.bring_back(order_id, return_id := answer.json()["return_id"])
+    carrier.receive_return(order_id, return_id := answer.json()["return_id"])
 
     [refund] = happened(world, order_id, events.PaymentRefunded)
     assert (refund.cause, refund.amount) == (f"return:{return_id}", Money(PRICE, "EUR"))

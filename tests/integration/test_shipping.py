@@ -109,7 +109,7 @@ def test_repeated_carrier_webhook_changes_nothing(world: World, carrier: Carrier
 def test_early_delivery_is_recorded_after_its_dispatch(world: World, carrier: Carrier):
     sku = world.product()
     order_id = requested(world, (sku, 1))
-    parcel = carrier.dispatch(order_id, tell=False)
+    parcel = carrier.dispatch(order_id, send_event=False)
 
     carrier.deliver(order_id, parcel)
     carrier.tell(order_id, "dispatched", parcel_id=parcel, lines=[{"sku": sku, "quantity": 1}])
@@ -134,7 +134,7 @@ def test_cancelled_confirmed_order_is_not_shipped(world: World, carrier: Carrier
 
 def test_cancellation_fails_when_the_parcel_has_left(world: World, carrier: Carrier):
     order_id = requested(world, (world.product(), 1))
-    parcel = carrier.dispatch(order_id, tell=False)
+    parcel = carrier.dispatch(order_id, send_event=False)
 
     cancel(world, order_id)
 
@@ -172,7 +172,7 @@ def test_readings_are_aggregated_outside_the_log(world: World, carrier: Carrier)
     has(world, order_id, "ShipmentDispatched")
     tracks = TrackingStore(world.table("Tracking"), world.dynamodb)
 
-    carrier.readings(order_id, parcel, range(30, 60))
+    carrier.send_readings(order_id, parcel, range(30, 60))
 
     track = eventually(
         lambda: tracks.load(shipment_id(order_id), parcel),

@@ -16,7 +16,7 @@ import msgspec
 
 from devtools import web
 from devtools.local import issuer, seed
-from devtools.local.api_client import Shop, has_ended, mails, order_body, state_of
+from devtools.local.api_client import ApiClient, emails, is_final, order_body, state_of
 from devtools.target import Target
 from devtools.web import Answer
 from inventory.domain.stock_rules import SHELVES
@@ -61,7 +61,7 @@ class World:
     def __init__(self, target: Target) -> None:
         """Work on a target that is up, deployed and seeded."""
         self.target = target
-        self.shop = Shop(target, timeout=ANSWER_SECONDS)
+        self.shop = ApiClient(target, timeout=ANSWER_SECONDS)
         self.patience = PATIENCE[target.backend]
 
     def lacks(self, capability: str) -> bool:
@@ -82,7 +82,7 @@ class World:
     def customer(self, name: str = "customer") -> str:
         """A customer of the test's own, who ordered a month ago and so is not new to the fraud rules."""
         customer = f"{name}-{uuid4().hex[:12]}"
-        seed.known(self.target, [customer])
+        seed.add_history(self.target, [customer])
         return customer
 
     def product(self, stock: int = 100, *, price: int = 1250, currency: str = "EUR", active: bool = True) -> str:
@@ -133,7 +133,7 @@ class World:
         """The order's timeline, once nothing more happens to it."""
         return eventually(
             lambda: self.shop.events(customer, order_id),
-            lambda history: has_ended(state_of(history)),
+            lambda history: is_final(state_of(history)),
             within=within or self.patience,
             what=f"{order_id} comes to its end",
         )
@@ -217,11 +217,11 @@ class World:
 
     def sent(self, order_id: str) -> list[dict[str, Any]]:
         """The mails about an order that were sent by now."""
-        return [mail for mail in mails(self.target) if order_id in mail["Subject"]]
+        return [mail for mail in emails(self.target) if order_id in mail["Subject"]]
 
     def mail_subjects(self) -> list[str]:
         """The subjects of all mails that were sent by now; each names its order."""
-        return [mail["Subject"] for mail in mails(self.target)]
+        return [mail["Subject"] for mail in emails(self.target)]
 
     # Queues and functions, as an operator sees them.
 

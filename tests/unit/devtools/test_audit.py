@@ -100,8 +100,8 @@ def _read(aws: FakeAws, folder: Path) -> Iterator[Archive]:
         archive.database.close()
 
 
-def _prove(aws: FakeAws, wait: float = 0) -> audit_proof.Proof:
-    return audit_proof.prove(cast("Target", aws), wait)
+def _prove(aws: FakeAws, wait: float = 0) -> audit_proof.Verification:
+    return audit_proof.verify(cast("Target", aws), wait)
 
 
 def _late(event: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class TestQuestions:
     def test_what_athena_is_asked_has_an_answer_here(self, name: str, tmp_path: Path) -> None:
         question = audit.queries()[name]
         with _read(FakeAws([], _delivered(EXAMPLES) | _delivered(EXAMPLES, "again")), tmp_path) as archive:
-            audit.lock(archive.database)
+            audit.restrict(archive.database)
             columns, found = rows(archive.database, question, [*ALWAYS, EXAMPLES[0]["order_id"]][: question.count("?")])
         assert columns
         assert found
@@ -214,7 +214,7 @@ class TestQuestions:
     )
     def test_a_question_that_cannot_be_answered_is_one_line(self, question: str, told: str, tmp_path: Path) -> None:
         with _read(FakeAws([], {}), tmp_path) as archive:
-            audit.lock(archive.database)
+            audit.restrict(archive.database)
             with pytest.raises(UserError, match=told) as refused:
                 rows(archive.database, question)
         assert "\n" not in str(refused.value)
@@ -229,24 +229,24 @@ class TestQuestions:
 class TestProof:
     def test_it_holds_where_every_event_was_delivered_whatever_came_twice(self) -> None:
         proof = _prove(FakeAws(EXAMPLES, _delivered(EXAMPLES) | _delivered(EXAMPLES[:2], "again")))
-        assert proof.holds
+        assert proof.passed
         assert (proof.logged, proof.archived, proof.records) == (len(EXAMPLES), len(EXAMPLES), len(EXAMPLES) + 2)
 
     def test_an_event_that_was_not_delivered_is_named(self) -> None:
         proof = _prove(FakeAws(EXAMPLES, _delivered(EXAMPLES[1:])))
-        assert not proof.holds
+        assert not proof.passed
         assert proof.missing == [EXAMPLES[0]["event_id"]]
         assert any(EXAMPLES[0]["event_id"] in line.plain for line in audit_proof.report(proof))
 
     def test_an_event_that_nobody_logged_is_named(self) -> None:
         proof = _prove(FakeAws(EXAMPLES[1:], _delivered(EXAMPLES)))
-        assert not proof.holds
-        assert proof.strange == [EXAMPLES[0]["event_id"]]
+        assert not proof.passed
+        assert proof.unlogged == [EXAMPLES[0]["event_id"]]
 
     def test_an_event_that_says_something_else_is_named_even_beside_the_right_one(self, captured: dict[str, Any]) -> None:
         other = captured | {"order_version": 99}
         proof = _prove(FakeAws([captured], _delivered([captured]) | _delivered([other], "other")))
-        assert not proof.holds
+        assert not proof.passed
         assert proof.changed == [captured["event_id"]]
 
     def test_an_event_under_another_day_is_named(self, captured: dict[str, Any]) -> None:
@@ -256,8 +256,8 @@ class TestProof:
     @pytest.mark.parametrize("young", [_young, _late])
     def test_what_is_still_gathered_is_under_way_and_no_difference(self, captured: dict[str, Any], young: Callable[..., Any]) -> None:
         proof = _prove(FakeAws([captured, young(captured)], _delivered([captured])))
-        assert proof.holds
-        assert (proof.missing, proof.under_way) == ([], ["ord_young:1"])
+        assert proof.passed
+        assert (proof.missing, proof.pending) == ([], ["ord_young:1"])
 
     def test_what_is_under_way_is_waited_for(self, monkeypatch: pytest.MonkeyPatch, captured: dict[str, Any]) -> None:
         monkeypatch.setattr(audit_proof, "PAUSE_SECONDS", 0)
@@ -266,9 +266,9 @@ class TestProof:
         # Together with it comes what was written after the log had been read.
         aws.late = _delivered([young, newer])
         proof = _prove(aws, wait=60)
-        assert proof.holds
-        assert (proof.under_way, proof.archived) == ([], 2)
+        assert proof.passed
+        assert (proof.pending, proof.archived) == ([], 2)
 
     def test_what_could_not_be_delivered_is_counted(self, captured: dict[str, Any]) -> None:
         objects = _delivered([captured]) | {"errors/processing-failed/date=2026-11-21/object": b"{}"}
-        assert _prove(FakeAws([captured], objects)).refused == 1
+        assert _prove(FakeAws([captured], objects)).failed == 1

@@ -9,7 +9,7 @@ import pytest
 from devtools import template
 from devtools.cli import UserError
 from devtools.ops import flags
-from devtools.ops.flags import Place
+from devtools.ops.flags import FlagStore
 
 OUTPUTS = {
     "FlagsApplication": "app",
@@ -83,8 +83,8 @@ def appconfig(schema: dict[str, Any]) -> AppConfig:
 
 
 @pytest.fixture
-def place(appconfig: AppConfig) -> Place:
-    return Place(appconfig, OUTPUTS)
+def place(appconfig: AppConfig) -> FlagStore:
+    return FlagStore(appconfig, OUTPUTS)
 
 
 @pytest.mark.parametrize(
@@ -143,52 +143,52 @@ def test_a_threshold_is_compared_with_the_stacks_other_ones(schema: dict[str, An
     assert flags.changed({}, "fraud.hold_score=140", schema, '{"refuse_score": 150}') == {"fraud": {"hold_score": 140}}
 
 
-def test_a_new_stack_has_no_flags_and_takes_the_first(place: Place, appconfig: AppConfig):
+def test_a_new_stack_has_no_flags_and_takes_the_first(place: FlagStore, appconfig: AppConfig):
     appconfig.versions.clear()
     appconfig.states.clear()
-    seen = place.in_force()
-    assert (seen.document, seen.version, seen.number, seen.under_way) == ({}, "default", 0, None)
-    place.deploy({"hold_every_order": True}, at_once=True)
-    assert place.in_force().document == {"hold_every_order": True}
+    seen = place.served()
+    assert (seen.document, seen.version, seen.number, seen.deploying) == ({}, "default", 0, None)
+    place.deploy({"hold_every_order": True}, immediate=True)
+    assert place.served().document == {"hold_every_order": True}
 
 
-def test_before_the_first_flags_it_says_that_parameters_apply(place: Place, appconfig: AppConfig, capsys: pytest.CaptureFixture[str]):
+def test_before_the_first_flags_it_says_that_parameters_apply(place: FlagStore, appconfig: AppConfig, capsys: pytest.CaptureFixture[str]):
     appconfig.states.clear()
-    flags.show(place.in_force())
+    flags.show(place.served())
     assert "no flags are deployed; the stack's parameters" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_change_at_once_is_in_force(place: Place):
-    first = place.in_force()
-    assert place.deploy(BEFORE | {"hold_every_order": True}, at_once=True)["State"] == "COMPLETE"
-    seen = place.in_force()
+def test_a_change_at_once_is_in_force(place: FlagStore):
+    first = place.served()
+    assert place.deploy(BEFORE | {"hold_every_order": True}, immediate=True)["State"] == "COMPLETE"
+    seen = place.served()
     assert (first.document, seen.document["hold_every_order"]) == (BEFORE, True)
     assert seen.version != first.version
-    assert seen.under_way is None
+    assert seen.deploying is None
 
 
-def test_a_change_with_care_is_under_way_and_bars_another(place: Place):
-    place.deploy(BEFORE | {"hold_every_order": True}, at_once=False)
-    seen = place.in_force()
+def test_a_change_with_care_is_under_way_and_bars_another(place: FlagStore):
+    place.deploy(BEFORE | {"hold_every_order": True}, immediate=False)
+    seen = place.served()
     assert seen.document == BEFORE
-    assert seen.under_way
+    assert seen.deploying
     with pytest.raises(UserError, match="deployment 2 is under way; wait for it, or take it back with NOW=1"):
-        place.deploy(BEFORE | {"hold_countries": ["FR"]}, at_once=False)
+        place.deploy(BEFORE | {"hold_countries": ["FR"]}, immediate=False)
 
 
-def test_a_change_at_once_takes_back_what_is_under_way(place: Place, appconfig: AppConfig):
-    place.deploy(BEFORE | {"hold_countries": ["FR"]}, at_once=False)
-    place.deploy(BEFORE | {"hold_every_order": True}, at_once=True)
+def test_a_change_at_once_takes_back_what_is_under_way(place: FlagStore, appconfig: AppConfig):
+    place.deploy(BEFORE | {"hold_countries": ["FR"]}, immediate=False)
+    place.deploy(BEFORE | {"hold_every_order": True}, immediate=True)
     assert [one["State"] for one in appconfig.states] == ["COMPLETE", "ROLLED_BACK", "COMPLETE"]
-    assert place.in_force().document == BEFORE | {"hold_every_order": True}
+    assert place.served().document == BEFORE | {"hold_every_order": True}
 
 
-def test_somebody_else_at_the_same_moment_is_told_of(place: Place, appconfig: AppConfig):
+def test_somebody_else_at_the_same_moment_is_told_of(place: FlagStore, appconfig: AppConfig):
     appconfig.raced = True
     with pytest.raises(UserError, match="somebody else deployed flags"):
-        place.deploy(BEFORE | {"hold_every_order": True}, at_once=True)
+        place.deploy(BEFORE | {"hold_every_order": True}, immediate=True)
 
 
 def test_a_stack_of_an_older_template_is_told_apart(appconfig: AppConfig):
     with pytest.raises(UserError, match="FlagsApplication"):
-        Place(appconfig, {})
+        FlagStore(appconfig, {})

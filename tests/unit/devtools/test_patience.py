@@ -10,7 +10,7 @@ import pytest
 from devtools import web
 from devtools.cli import UserError
 from devtools.local.carrier import Carrier
-from devtools.local.post_fulfilment import Life, Story, Told
+from devtools.local.post_fulfilment import Script, ScriptedOrder, ScriptRun
 from devtools.target import Target
 from devtools.web import Answer, patiently
 from orderflow.aws.webhooks import ID, TIMESTAMP
@@ -96,11 +96,11 @@ def test_the_carrier_signs_every_attempt_and_sends_it_to_its_address(monkeypatch
     ("error", "shown"), [(UserError("held after 600 s, not confirmed"), "held after 600 s, not confirmed"), (OSError(), "OSError")]
 )
 def test_a_story_that_breaks_off_differs_and_breaks_nothing_else(error: Exception, shown: str) -> None:
-    def happens(_: Life) -> str:
+    def happens(_: ScriptedOrder) -> str:
         raise error
 
     life: Any = None
-    told = Told(Story("held", "una", happens, "confirmed"), life)
-    told.tell()
+    told = ScriptRun(Script("held", "una", happens, "confirmed"), life)
+    told.execute()
     assert (told.actual, told.ended) == (shown, True)
     assert told.actual != told.expected

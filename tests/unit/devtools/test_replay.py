@@ -55,14 +55,14 @@ def test_what_is_no_time_is_refused_by_name(text: str):
 
 
 def test_a_rule_that_takes_no_replays_is_refused_with_those_that_do():
-    assert replay.chosen(RULES, "") == RULES
-    assert replay.chosen(RULES, "LedgerRule") == {"LedgerRule": "arn:1"}
+    assert replay.selected(RULES, "") == RULES
+    assert replay.selected(RULES, "LedgerRule") == {"LedgerRule": "arn:1"}
     with pytest.raises(UserError, match=r"\(LedgerRule, OrderViewRule\), not 'NotificationsRule'"):
-        replay.chosen(RULES, "NotificationsRule")
+        replay.selected(RULES, "NotificationsRule")
 
 
 def test_the_rules_that_take_replays_are_found_by_their_logical_ids():
-    assert replay.takers(Deployed()) == {"LedgerRule": "arn:ledger", "PointsRule": "arn:points"}  # pyright: ignore[reportArgumentType]
+    assert replay.accepting_rules(Deployed()) == {"LedgerRule": "arn:ledger", "PointsRule": "arn:points"}  # pyright: ignore[reportArgumentType]
 
 
 def test_the_archive_of_a_local_target_is_that_of_the_template():

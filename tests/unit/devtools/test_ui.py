@@ -14,7 +14,7 @@ from rich.text import Text
 
 from devtools import cli, ui
 from devtools.ops import function_logs, trace
-from devtools.ops.function_logs import Line
+from devtools.ops.function_logs import LogLine
 from devtools.target import ROOT
 
 UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -79,14 +79,14 @@ def test_styles_of_the_tools_still_reach_the_terminal() -> None:
 
 def test_a_field_of_a_log_line_cannot_look_like_another_line() -> None:
     forged = json.dumps({"level": "INFO\n", "message": "refused\n12:00:00.000  forged", "na\nme": "a\nb\x1b[2J", "why": {"x": "\u202e"}})
-    text = function_logs.shown(Line(0, "orders-get", forged)).plain
+    text = function_logs.rendered(LogLine(0, "orders-get", forged)).plain
     assert text.count("\n") == 0
     assert r"refused\n12:00:00.000  forged" in text
     assert r"a\nb\x1b[2J" in text
 
 
 def test_a_line_of_plain_text_is_indented_below_its_first() -> None:
-    assert "\n    12:00:00" in function_logs.shown(Line(0, "orders-get", "text\n12:00:00.000  forged")).plain
+    assert "\n    12:00:00" in function_logs.rendered(LogLine(0, "orders-get", "text\n12:00:00.000  forged")).plain
 
 
 def test_trace_shows_event_data_on_one_line() -> None:

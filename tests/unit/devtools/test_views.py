@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from devtools.cli import UserError
 from devtools.local import api_client, demo
 from devtools.ops import function_logs, logs, sales_report, timeline, trace
-from devtools.ops.function_logs import Line
+from devtools.ops.function_logs import LogLine
 
 
 def _event(version: int, kind: str, milliseconds: int, cause: int | None = None, **data: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_no_events_make_an_empty_timeline() -> None:
 )
 def test_the_state_is_what_the_events_come_to(kinds: list[str], state: str, ended: bool) -> None:
     found = api_client.state_of([_event(version, kind, 0) for version, kind in enumerate(kinds, 1)])
-    assert (found, api_client.has_ended(found)) == (state, ended)
+    assert (found, api_client.is_final(found)) == (state, ended)
 
 
 def test_a_rejection_says_why() -> None:
@@ -91,20 +91,20 @@ def test_a_trace_keeps_events_whose_cause_is_unknown_or_themselves() -> None:
 
 def test_a_log_line_is_shown_with_its_own_fields_only() -> None:
     text = json.dumps({"level": "INFO", "message": "done", "service": "fraud", "outcome": "approved", "order_id": "ord_1"})
-    shown = function_logs.shown(Line(0, "fraud-screen", text)).plain
+    shown = function_logs.rendered(LogLine(0, "fraud-screen", text)).plain
     assert shown.startswith("00:00:00.000  fraud-screen  INFO")
     assert "done  outcome=approved  order_id=ord_1" in shown
     assert "service" not in shown
 
 
 def test_a_line_that_is_no_json_is_shown_as_it_is() -> None:
-    assert function_logs.shown(Line(0, "f", "Traceback [most] {recent")).plain.endswith("Traceback [most] {recent")
+    assert function_logs.rendered(LogLine(0, "f", "Traceback [most] {recent")).plain.endswith("Traceback [most] {recent")
 
 
 def test_lines_belong_to_an_order_by_either_id() -> None:
-    belongs = function_logs.about("ord_1", "cor_1")
-    assert [belongs(Line(0, "f", text)) for text in ("x ord_1", "x cor_1", "x ord_2")] == [True, True, False]
-    assert not function_logs.about("ord_1")(Line(0, "f", "anything"))
+    belongs = function_logs.belongs_to("ord_1", "cor_1")
+    assert [belongs(LogLine(0, "f", text)) for text in ("x ord_1", "x cor_1", "x ord_2")] == [True, True, False]
+    assert not function_logs.belongs_to("ord_1")(LogLine(0, "f", "anything"))
 
 
 def test_functions_are_found_by_part_of_their_name() -> None:
@@ -123,7 +123,7 @@ def test_the_result_marks_what_differs() -> None:
 
 @pytest.mark.parametrize(("found", "right"), [(6, False), (7, True), (9, True)])
 def test_a_run_differs_where_analytics_missed_an_order(found: int, right: bool) -> None:
-    assert demo.counted(7, found).right is right
+    assert demo.sales_row(7, found).right is right
 
 
 def test_bars_are_as_long_as_what_they_stand_for():
