@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.aws.expressions import copied
+from tests.fakes.aws.dynamodb.expressions.values import copied
 
 type Document = Any
 type Call = Callable[[str, Document], Document]

@@ -21,7 +21,7 @@ from orderflow.domain.events import Event, OrderConfirmed
 from tests.conftest import ENVIRONMENT
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB
 from tests.fakes.aws.environment import TABLES, Aws
-from tests.fakes.aws.services import FakeQueues
+from tests.fakes.aws.sqs import FakeSqs
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
@@ -64,7 +64,7 @@ class Counting:
 
     def __post_init__(self) -> None:
         """Have every call go through the disturbance."""
-        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=self.attempts), sqs=FakeQueues(self.attempts))
+        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=self.attempts), sqs=FakeSqs(self.attempts))
         for name, service in {"dynamodb": self.aws.dynamodb, "sqs": self.aws.sqs}.items():
             service.before, service.after = self._hooks(name)
         self.aws.lend()

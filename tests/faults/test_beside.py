@@ -17,7 +17,10 @@ from orderflow.domain.events import CreditNoteIssued, InvoiceIssued
 from orderflow.domain.order import remaining
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB
 from tests.fakes.aws.environment import TABLES, Aws
-from tests.fakes.aws.services import FakeBus, FakeObjects, FakeQueues, FakeWorkflows
+from tests.fakes.aws.eventbridge import FakeEventBridge
+from tests.fakes.aws.s3 import FakeS3
+from tests.fakes.aws.sqs import FakeSqs
+from tests.fakes.aws.stepfunctions import FakeStepFunctions
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
@@ -43,7 +46,7 @@ CONSUMERS: dict[str, Callable[[Any, Any], Any]] = {
 
 def begin(function: str, attempts: int = 1) -> Aws:
     """Return services with confirmed orders of one customer, none of them invoiced or rewarded; for credit notes they are paid back."""
-    aws = Aws(FakeDynamoDB(*TABLES, attempts=attempts), FakeBus(), FakeQueues(), FakeWorkflows(), FakeObjects(attempts))
+    aws = Aws(FakeDynamoDB(*TABLES, attempts=attempts), FakeEventBridge(), FakeSqs(), FakeStepFunctions(), FakeS3(attempts))
     aws.lend()
     for order_id in ORDERS:
         order = prepare(log := OrderLog("OrderLog", aws.dynamodb.client), order_id, *CONFIRM)

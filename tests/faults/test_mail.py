@@ -15,7 +15,7 @@ import pytest
 from notifications.handlers import send_emails
 from orderflow.aws.idempotency import OncePerEvent
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Table
-from tests.fakes.aws.services import FakeMail
+from tests.fakes.aws.ses import FakeSes
 from tests.faults.conftest import Tally
 from tests.faults.faults import (
     BROKEN_AFTER,
@@ -43,7 +43,7 @@ class Shop:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, batch: str, disturbance: Disturbance, attempts: int = 1) -> None:
         self._records: list[dict[str, Any]] = json.loads((SAMPLES / f"{batch}.json").read_text())["Records"]
-        self.table, self.ses = FakeDynamoDB(Table("mail", {"id": "S"}), attempts=attempts), FakeMail()
+        self.table, self.ses = FakeDynamoDB(Table("mail", {"id": "S"}), attempts=attempts), FakeSes()
         self._patch = monkeypatch.setattr
         self._patch(send_emails, "SES", self.ses)
         self.start_process()

@@ -23,7 +23,11 @@ from orderflow.aws.order_log import active_shards
 from tests.conftest import ENVIRONMENT
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Parameters
 from tests.fakes.aws.environment import TABLES, Aws
-from tests.fakes.aws.services import FakeBus, FakeQueues, FakeStreams, FakeTopics, FakeWorkflows
+from tests.fakes.aws.eventbridge import FakeEventBridge
+from tests.fakes.aws.kinesis import FakeKinesis
+from tests.fakes.aws.sns import FakeSns
+from tests.fakes.aws.sqs import FakeSqs
+from tests.fakes.aws.stepfunctions import FakeStepFunctions
 from tests.faults.asl import ExecutionFailed, Machine, TaskFailed
 from tests.faults.faults import CARRIER, PROVIDER, Call, Disturbance, target_of
 from tests.faults.reviews import Reviews
@@ -132,8 +136,8 @@ class World:
     def __post_init__(self) -> None:
         """Seed catalog and stock."""
         times = self.attempts
-        bus, queues, workflows, topics = FakeBus(times), FakeQueues(times), FakeWorkflows(times), FakeTopics(times)
-        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), bus, queues, workflows, sns=topics, kinesis=FakeStreams(times))
+        bus, queues, workflows, topics = FakeEventBridge(times), FakeSqs(times), FakeStepFunctions(times), FakeSns(times)
+        self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), bus, queues, workflows, sns=topics, kinesis=FakeKinesis(times))
         self.reviews = Reviews(self)
         for sku, available in STOCK.items():
             row = {"name": {"S": sku}, "unit_price": {"N": str(PRICES[sku])}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from inventory.domain.stock_rules import SHELVES, Level
-from tests.fakes.aws.dynamodb import FakeDynamoDB, Hook, Parameters, client_error
-from tests.fakes.aws.expressions import Item
+from tests.fakes.aws.dynamodb import FakeDynamoDB, Hook, Item, Parameters, client_error
 
 PARTS = ("available", "reserved", "shipped")
 

@@ -1,4 +1,4 @@
-"""AppConfig in memory, as functions read it."""
+"""AppConfig's data plane in memory: one document, whatever the profile."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import io
 import json
 from typing import Any
 
-from tests.fakes.aws.services import FakeService, Refused
+from tests.fakes.aws.service import FakeService, Refused
 
 DEFAULTS = {"hold_every_order": False, "hold_countries": [], "payment_provider": "sandbox", "fraud": {}}
 ASK_AGAIN_AFTER = 60
 
 
 class FakeAppConfig(FakeService):
-    """AppConfig's data plane: one document for every profile, told once in a session; a token is good for one request."""
+    """One document for every profile. A session returns it once; a token works for one request."""
 
     def __init__(self, attempts: int = 1) -> None:
-        """Have the defaults deployed."""
+        """Start with the defaults deployed."""
         super().__init__(attempts)
         self.asked: list[dict[str, Any]] = []
         self._tokens: dict[str, bytes] = {}
@@ -27,11 +27,11 @@ class FakeAppConfig(FakeService):
         self.document = json.dumps(DEFAULTS | flags).encode() if document is None else document
 
     def start_configuration_session(self, **parameters: Any) -> dict[str, str]:
-        """Begin anew."""
+        """Start a session."""
         return self._call("StartConfigurationSession", parameters, lambda: self._start(parameters))
 
     def get_latest_configuration(self, *, ConfigurationToken: str) -> dict[str, Any]:  # noqa: N803 - botocore's name
-        """Tell the document, or nothing where the session has it."""
+        """Return the document, or nothing if the session has it already."""
         return self._call("GetLatestConfiguration", {"ConfigurationToken": ConfigurationToken}, lambda: self._latest(ConfigurationToken))
 
     def _start(self, parameters: dict[str, Any]) -> dict[str, str]:
@@ -41,14 +41,14 @@ class FakeAppConfig(FakeService):
     def _latest(self, token: str) -> dict[str, Any]:
         if token not in self._tokens:
             raise Refused("GetLatestConfiguration", "BadRequestException", "Request contains a configuration token that was used before")
-        told = self._tokens.pop(token)
+        known = self._tokens.pop(token)
         return {
-            "Configuration": io.BytesIO(b"" if told == self.document else self.document),
+            "Configuration": io.BytesIO(b"" if known == self.document else self.document),
             "NextPollConfigurationToken": self._token(self.document),
             "NextPollIntervalInSeconds": ASK_AGAIN_AFTER,
         }
 
-    def _token(self, told: bytes) -> str:
+    def _token(self, known: bytes) -> str:
         token = f"token-{sum(self.calls.values())}"
-        self._tokens[token] = told
+        self._tokens[token] = known
         return token

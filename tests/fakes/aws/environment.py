@@ -8,7 +8,13 @@ from pathlib import Path
 from tests.fakes.aws import clients
 from tests.fakes.aws.appconfig import FakeAppConfig
 from tests.fakes.aws.dynamodb import FakeDynamoDB, tables_of
-from tests.fakes.aws.services import FakeBus, FakeObjects, FakeQueues, FakeSecrets, FakeStreams, FakeTopics, FakeWorkflows
+from tests.fakes.aws.eventbridge import FakeEventBridge
+from tests.fakes.aws.kinesis import FakeKinesis
+from tests.fakes.aws.s3 import FakeS3
+from tests.fakes.aws.secretsmanager import FakeSecretsManager
+from tests.fakes.aws.sns import FakeSns
+from tests.fakes.aws.sqs import FakeSqs
+from tests.fakes.aws.stepfunctions import FakeStepFunctions
 
 TABLES = tables_of(Path(__file__).resolve().parents[3] / "template.yaml")
 
@@ -18,13 +24,13 @@ class Aws:
     """The services, empty at first."""
 
     dynamodb: FakeDynamoDB = field(default_factory=lambda: FakeDynamoDB(*TABLES))
-    events: FakeBus = field(default_factory=FakeBus)
-    sqs: FakeQueues = field(default_factory=FakeQueues)
-    stepfunctions: FakeWorkflows = field(default_factory=FakeWorkflows)
-    s3: FakeObjects = field(default_factory=FakeObjects)
-    sns: FakeTopics = field(default_factory=FakeTopics)
-    secretsmanager: FakeSecrets = field(default_factory=FakeSecrets)
-    kinesis: FakeStreams = field(default_factory=FakeStreams)
+    events: FakeEventBridge = field(default_factory=FakeEventBridge)
+    sqs: FakeSqs = field(default_factory=FakeSqs)
+    stepfunctions: FakeStepFunctions = field(default_factory=FakeStepFunctions)
+    s3: FakeS3 = field(default_factory=FakeS3)
+    sns: FakeSns = field(default_factory=FakeSns)
+    secretsmanager: FakeSecretsManager = field(default_factory=FakeSecretsManager)
+    kinesis: FakeKinesis = field(default_factory=FakeKinesis)
     appconfigdata: FakeAppConfig = field(default_factory=FakeAppConfig)
 
     def lend(self, **others: object) -> None:

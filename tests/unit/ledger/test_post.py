@@ -15,7 +15,7 @@ from ledger.entry_store import Contradiction
 from ledger.handlers.post_entries import ENTRIES, FEES, handler
 from tests.conftest import TABLES, Aws
 from tests.fakes.aws.dynamodb import FakeDynamoDB, answer_lost, throttled
-from tests.fakes.aws.expressions import size
+from tests.fakes.aws.dynamodb.expressions.values import size
 from tests.support import samples
 from tests.support.orders import RETURNED, STATES, history
 

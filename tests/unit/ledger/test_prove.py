@@ -24,7 +24,7 @@ from orderflow.aws.order_log import OrderLog
 from orderflow.domain.events import Event, encode
 from tests.conftest import ENVIRONMENT, TABLES, Aws
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB
-from tests.fakes.aws.services import FakeBus
+from tests.fakes.aws.eventbridge import FakeEventBridge
 from tests.support import contracts, samples
 from tests.support.orders import STATES, history
 
@@ -50,7 +50,7 @@ def database(aws: Aws) -> FakeDynamoDB:
 
 
 @pytest.fixture
-def bus(aws: Aws) -> FakeBus:
+def bus(aws: Aws) -> FakeEventBridge:
     return aws.events
 
 
@@ -383,7 +383,7 @@ class TestHandler:
     def test_a_difference_is_told_on_the_log_as_a_metric_and_on_the_bus(
         self,
         database: FakeDynamoDB,
-        bus: FakeBus,
+        bus: FakeEventBridge,
         context: Any,
         logged: Callable[[], list[dict[str, Any]]],
         capsys: pytest.CaptureFixture[str],
@@ -414,7 +414,9 @@ class TestHandler:
         handler({}, context)
         assert ("LedgerUnprovenSeconds" in capsys.readouterr().out) is late
 
-    def test_the_same_difference_has_the_same_id_whenever_it_is_found(self, database: FakeDynamoDB, bus: FakeBus, context: Any) -> None:
+    def test_the_same_difference_has_the_same_id_whenever_it_is_found(
+        self, database: FakeDynamoDB, bus: FakeEventBridge, context: Any
+    ) -> None:
         happen(database, "authorized", "ord_1", posted_at=datetime.now(UTC))
         falsify(database, "ord_1:4", holds=5)
         for _ in range(2):
@@ -425,7 +427,7 @@ class TestHandler:
     def test_what_the_bus_refuses_is_told_again_and_nothing_is_carried_before(
         self,
         database: FakeDynamoDB,
-        bus: FakeBus,
+        bus: FakeEventBridge,
         context: Any,
         logged: Callable[[], list[dict[str, Any]]],
         capsys: pytest.CaptureFixture[str],
@@ -443,7 +445,7 @@ class TestHandler:
         assert [detail["data"]["kind"] for detail in bus.details] == ["event"]
         assert BALANCES.closed()["EUR"].entries == 1
 
-    def test_of_very_many_differences_a_hundred_are_told(self, bus: FakeBus, aws: Aws) -> None:
+    def test_of_very_many_differences_a_hundred_are_told(self, bus: FakeEventBridge, aws: Aws) -> None:
         audit_ledger.report([Difference("entry", f"ord_{number}:4", "EUR", 0, 1) for number in range(250)])
         assert (len(bus.entries), bus.batches) == (100, [10] * 10)
 

@@ -20,7 +20,7 @@ from notifications.handlers import send_emails
 from orderflow.aws.idempotency import WRITE_SECONDS, OncePerEvent
 from orderflow.aws.observability import logger
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Table, client_error, crash_at, throttled
-from tests.fakes.aws.services import FakeMail
+from tests.fakes.aws.ses import FakeSes
 from tests.support import runtime
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "notifications" / "send_emails"
@@ -30,8 +30,8 @@ type Batch = dict[str, Any]
 
 
 @pytest.fixture
-def ses(monkeypatch: pytest.MonkeyPatch) -> FakeMail:
-    fake = FakeMail()
+def ses(monkeypatch: pytest.MonkeyPatch) -> FakeSes:
+    fake = FakeSes()
     monkeypatch.setattr(send_emails, "SES", fake)
     return fake
 
@@ -130,12 +130,12 @@ def comes_back(answer: Any, batch: Batch) -> bool:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, ses: FakeMail) -> None:
+def test_the_samples_have_the_answers_that_stand_beside_them(name: str, ses: FakeSes) -> None:
     assert deliver(sample(name)) == json.loads((EVENTS / f"{name}.answer.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["confirmed", "rejected", "held"])
-def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses: FakeMail) -> None:
+def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses: FakeSes) -> None:
     deliver(sample(name))
     (request,) = ses.sent
     customer = json.loads(sample(name)["Records"][0]["body"])["detail"]["data"]["customer"]
@@ -145,32 +145,32 @@ def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses:
     assert {tag["Name"] for tag in request["Tags"]} == {"type", "order_id", "order_version"}
 
 
-def test_an_event_delivered_in_one_batch_and_again_later_is_one_mail(ses: FakeMail) -> None:
+def test_an_event_delivered_in_one_batch_and_again_later_is_one_mail(ses: FakeSes) -> None:
     twice = sample("delivered-twice")
     for batch in (twice, twice, other_delivery(twice), other_delivery(other_delivery(twice))):
         assert deliver(batch) == FINISHED
     assert len(ses.sent) == 1
 
 
-def test_different_events_of_one_order_are_each_a_mail(ses: FakeMail) -> None:
+def test_different_events_of_one_order_are_each_a_mail(ses: FakeSes) -> None:
     held = sample("held")
     deliver(held)
     deliver(changed(sample("confirmed"), order_id="ord_held", event_id="ord_held:7"))
     assert len(ses.sent) == 2
 
 
-def test_a_replay_from_the_archive_sends_nothing_and_remembers_nothing(ses: FakeMail, table: FakeDynamoDB) -> None:
+def test_a_replay_from_the_archive_sends_nothing_and_remembers_nothing(ses: FakeSes, table: FakeDynamoDB) -> None:
     assert deliver(sample("replayed")) == FINISHED
     assert not ses.sent
     assert not table.items("mail")
 
 
-def test_poison_fails_alone_and_its_neighbours_go_through(ses: FakeMail) -> None:
+def test_poison_fails_alone_and_its_neighbours_go_through(ses: FakeSes) -> None:
     deliver(sample("poison-among-good"))
     assert [subject[:8] for subject in ses.subjects] == ["Your ord", "We are c"]
 
 
-def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_refused(ses: FakeMail) -> None:
+def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_refused(ses: FakeSes) -> None:
     deliver(sample("confirmed"))
     forged = changed(sample("confirmed"), type="OrderRejected", data=json.loads(sample("rejected")["Records"][0]["body"])["detail"]["data"])
     assert comes_back(deliver(forged), forged)
@@ -178,13 +178,13 @@ def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_r
 
 
 @pytest.mark.filterwarnings("ignore")  # Powertools would only warn, and go on
-def test_an_event_without_id_is_not_mailed_unguarded(ses: FakeMail) -> None:
+def test_an_event_without_id_is_not_mailed_unguarded(ses: FakeSes) -> None:
     unnamed = changed(sample("confirmed"), event_id="")
     assert comes_back(deliver(unnamed), unnamed)
     assert not ses.sent
 
 
-def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_does_nothing(ses: FakeMail) -> None:
+def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_does_nothing(ses: FakeSes) -> None:
     batch = sample("confirmed")
     answers: list[Any] = []
 
@@ -199,7 +199,7 @@ def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_doe
     assert len(ses.sent) == 1
 
 
-def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeMail, lines: io.StringIO) -> None:
+def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeSes, lines: io.StringIO) -> None:
     def refuse(_operation: str, _parameters: Any) -> None:
         raise client_error("SendEmail", "MessageRejected", "Email address is not verified: ann@example.com")
 
@@ -213,7 +213,7 @@ def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeMail, lines: io.S
     assert len(ses.sent) == 1
 
 
-def test_a_worker_that_dies_before_sending_leaves_the_mail_to_the_next(ses: FakeMail, table: FakeDynamoDB) -> None:
+def test_a_worker_that_dies_before_sending_leaves_the_mail_to_the_next(ses: FakeSes, table: FakeDynamoDB) -> None:
     ses.before = crash_at("SendEmail")
     with pytest.raises(Crash):
         deliver(sample("confirmed"))
@@ -223,7 +223,7 @@ def test_a_worker_that_dies_before_sending_leaves_the_mail_to_the_next(ses: Fake
     assert len(ses.sent) == 1
 
 
-def test_while_a_dead_workers_claim_lasts_the_message_comes_back(ses: FakeMail, table: FakeDynamoDB) -> None:
+def test_while_a_dead_workers_claim_lasts_the_message_comes_back(ses: FakeSes, table: FakeDynamoDB) -> None:
     table.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
         deliver(sample("confirmed"), milliseconds_left=30_000)
@@ -232,7 +232,7 @@ def test_while_a_dead_workers_claim_lasts_the_message_comes_back(ses: FakeMail, 
     assert len(ses.sent) == 1
 
 
-def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: FakeMail, table: FakeDynamoDB) -> None:
+def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: FakeSes, table: FakeDynamoDB) -> None:
     table.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
         deliver(sample("confirmed"))
@@ -244,7 +244,7 @@ def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: F
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-def test_completing_the_record_is_retried_within_the_invocation(ses: FakeMail, table: FakeDynamoDB, clock: Clock, times: int) -> None:
+def test_completing_the_record_is_retried_within_the_invocation(ses: FakeSes, table: FakeDynamoDB, clock: Clock, times: int) -> None:
     table.before = refuse_updates(times)
     assert deliver(sample("confirmed"), clock=clock) == FINISHED
     (record,) = table.items("mail")
@@ -252,7 +252,7 @@ def test_completing_the_record_is_retried_within_the_invocation(ses: FakeMail, t
 
 
 def test_a_record_that_cannot_be_completed_ends_in_time_and_is_logged(
-    ses: FakeMail, table: FakeDynamoDB, clock: Clock, lines: io.StringIO
+    ses: FakeSes, table: FakeDynamoDB, clock: Clock, lines: io.StringIO
 ) -> None:
     table.before = refuse_updates()
     assert deliver(sample("confirmed"), clock=clock) == FINISHED
@@ -261,7 +261,7 @@ def test_a_record_that_cannot_be_completed_ends_in_time_and_is_logged(
     assert WRITE_SECONDS <= clock.seconds < WRITE_SECONDS + 2
 
 
-def test_a_mail_without_record_is_not_sent_again_by_its_process(ses: FakeMail, table: FakeDynamoDB, clock: Clock) -> None:
+def test_a_mail_without_record_is_not_sent_again_by_its_process(ses: FakeSes, table: FakeDynamoDB, clock: Clock) -> None:
     table.before = refuse_updates()
     deliver(sample("confirmed"), clock=clock)
     table.before = None
@@ -273,7 +273,7 @@ def test_a_mail_without_record_is_not_sent_again_by_its_process(ses: FakeMail, t
 
 
 def test_a_late_record_is_written_with_the_next_mail_of_the_process(
-    ses: FakeMail, table: FakeDynamoDB, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ses: FakeSes, table: FakeDynamoDB, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.before = refuse_updates()
     deliver(sample("confirmed"), clock=clock)
@@ -286,14 +286,14 @@ def test_a_late_record_is_written_with_the_next_mail_of_the_process(
     assert {record["status"]["S"] for record in table.items("mail")} == {"COMPLETED"}
 
 
-def test_a_mail_is_not_begun_when_the_invocation_may_end_before_its_record(ses: FakeMail, table: FakeDynamoDB) -> None:
+def test_a_mail_is_not_begun_when_the_invocation_may_end_before_its_record(ses: FakeSes, table: FakeDynamoDB) -> None:
     batch = sample("confirmed")
     assert comes_back(deliver(batch, milliseconds_left=(send_emails.SES_SECONDS + WRITE_SECONDS) * 1000 - 1), batch)
     assert not ses.sent
     assert not table.items("mail")
 
 
-def test_without_the_table_nothing_is_sent(ses: FakeMail, table: FakeDynamoDB) -> None:
+def test_without_the_table_nothing_is_sent(ses: FakeSes, table: FakeDynamoDB) -> None:
     def refuse(operation: str, _parameters: Any) -> None:
         raise throttled(operation)
 
@@ -302,13 +302,13 @@ def test_without_the_table_nothing_is_sent(ses: FakeMail, table: FakeDynamoDB) -
     assert not ses.sent
 
 
-def test_a_record_outlives_every_queue_and_redrive(ses: FakeMail, table: FakeDynamoDB) -> None:
+def test_a_record_outlives_every_queue_and_redrive(ses: FakeSes, table: FakeDynamoDB) -> None:
     deliver(sample("confirmed"))
     (record,) = table.items("mail")
     assert int(record["expiration"]["N"]) > time.time() + 28 * 24 * 3600
 
 
-def test_every_line_has_the_ids_of_its_own_message_and_no_personal_data(ses: FakeMail, lines: io.StringIO) -> None:
+def test_every_line_has_the_ids_of_its_own_message_and_no_personal_data(ses: FakeSes, lines: io.StringIO) -> None:
     deliver(sample("poison-among-good"))
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]
     sent = [line for line in logged if line["message"] == "mail sent"]

@@ -17,7 +17,7 @@ from operations.dead_letters import InvalidRequest
 from operations.handlers import redrive
 from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import Crash, server_error, throttled
-from tests.fakes.aws.services import FakeService
+from tests.fakes.aws.service import FakeService
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "redrive"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))

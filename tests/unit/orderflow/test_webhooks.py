@@ -22,7 +22,7 @@ from orderflow.aws.webhooks import (
     signed_headers,
     verified_body,
 )
-from tests.fakes.aws.services import FakeSecrets
+from tests.fakes.aws.secretsmanager import FakeSecretsManager
 from tests.support import webhooks
 
 NOW = 1_768_554_000
@@ -212,7 +212,7 @@ def test_what_is_no_base64_is_answered_400() -> None:
 
 
 def test_a_secret_is_read_once_and_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    client: Any = FakeSecrets()
+    client: Any = FakeSecretsManager()
     clock = [1000.0]
     monkeypatch.setattr("orderflow.aws.webhooks.time.monotonic", lambda: clock[0])
     secret = Secret("name", client, seconds=300)
