@@ -241,13 +241,13 @@ REVIEWS = {
     "next": "WyJvcmRfMSIsIjIwMjYtMDEtMTUiXQ",
 }
 DECIDING = (
-    Problem("own-order", 403, "Own order", "somebody else has to decide on an order of yours"),
-    Problem("not-held", 409, "Not held", "the order is cancelled and waits for no decision", (("state", "cancelled"),)),
+    Problem("own-order", 403, "Own order", "another reviewer has to decide on your order"),
+    Problem("not-held", 409, "Not held", "the order is cancelled; only a held order can be decided", (("state", "cancelled"),)),
     Problem(
         "already-decided",
         409,
         "Already decided",
-        "reject was decided; a decision cannot be changed",
+        "the decision is reject; a decision cannot be changed",
         (("decision", "reject"), ("decided_at", DECIDED_AT), ("timed_out", False)),
     ),
 )

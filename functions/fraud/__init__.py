@@ -1,1 +1,1 @@
-"""Whether an order looks like fraud."""
+"""Fraud: scores orders and decides whether they are approved, held for review or refused."""

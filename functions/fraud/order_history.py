@@ -1,4 +1,4 @@
-"""When each customer placed orders: one row per order, kept until its `expires_at`."""
+"""The table of order history: when each customer placed orders, one item per order."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 # How long a customer counts as known after an order.
 HISTORY_WINDOW = timedelta(days=180)
-# Rows outlive that by the time within which a saga may still be run again, so that a score stays what it was.
+# Items outlive the window by the time in which a saga may still be re-run, so that its score does not change.
 _MARGIN = timedelta(days=14)
 
 
 class OrderHistory:
-    """Remembers when a customer placed orders."""
+    """Stores when customers placed orders in a DynamoDB table."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
-        """Work on the DynamoDB table named `table`."""
+        """Use the table named `table`."""
         self._table = table
         self._client = client
 
-    def remember(self, order: Order, placed_at: datetime) -> None:
-        """Write the order's row; writing it again changes nothing, as all of it comes from the order."""
+    def add(self, order: Order, placed_at: datetime) -> None:
+        """Store the order's item. Idempotent: the order alone determines the item."""
         self._client.put_item(
             TableName=self._table,
             Item={
@@ -38,10 +38,9 @@ class OrderHistory:
         )
 
     def preceding(self, order: Order, placed_at: datetime, limit: int) -> list[datetime]:
-        """Return when the customer's last orders before this one were placed (UTC), latest first.
+        """Return when the customer placed at most `limit` orders before this one (UTC), latest first.
 
-        At most `limit`, and none that is further back than a customer counts as known. Later orders are
-        left out, so an order that is screened again gets the score that it got before.
+        Orders before the history window and orders after this one do not count, so a re-run computes the same score.
         """
         page = self._client.query(
             TableName=self._table,
@@ -55,13 +54,13 @@ class OrderHistory:
             Limit=limit,
             ConsistentRead=True,
         )
-        moments = (_placed_at(item["placed"]["S"]) for item in page["Items"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
-        return [moment for moment in moments if moment >= placed_at - HISTORY_WINDOW]
+        times = (_placed_at(item["placed"]["S"]) for item in page["Items"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        return [time for time in times if time >= placed_at - HISTORY_WINDOW]
 
 
 def _sort_key(order: Order, placed_at: datetime) -> str:
     return f"{timestamp(placed_at)}#{order.order_id}"
 
 
-def _placed_at(place: str) -> datetime:
-    return datetime.fromisoformat(place.partition("#")[0]).astimezone(UTC)
+def _placed_at(sort_key: str) -> datetime:
+    return datetime.fromisoformat(sort_key.partition("#")[0]).astimezone(UTC)

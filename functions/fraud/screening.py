@@ -1,4 +1,4 @@
-"""Screening one order: answered from the log where that was done before, scored and recorded otherwise."""
+"""Screens an order for fraud: returns the recorded screening, or scores the order and records the result."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ ScreenOutcome = Literal["approved", "held", "refused", "failing", "cancelling", 
 
 
 class ScreeningNotPossible(RuntimeError):
-    """The order is not at the point where it can be screened."""
+    """The order's state does not allow a screening."""
 
 
-def screen(log: OrderLog, times: OrderHistory, flags: Callable[[], fraud_rules.FraudFlags], order_id: str) -> ScreenOutcome:
-    """Screen the order and return what came of it; the same again for an order screened before, whatever the flags are now.
+def screen(log: OrderLog, history: OrderHistory, flags: Callable[[], fraud_rules.FraudFlags], order_id: str) -> ScreenOutcome:
+    """Screen the order and return the outcome. Idempotent: a recorded screening is returned whatever the flags are now.
 
     Raises:
         OrderNotFound: there is no such order.
-        ScreeningNotPossible: its state does not allow it.
-        Conflict: others kept appending to it.
+        ScreeningNotPossible: the order's state does not allow a screening.
+        Conflict: every attempt lost against a concurrent append.
     """
     order = log.load(order_id)
     if known := known_outcome(order):
         return known
-    in_force = flags()
-    command = RecordScreening(fraud_rules.score_order(_screening_input(order, times, in_force.fraud), in_force))
-    after = log.record(order, command, source="fraud")
-    return known_outcome(after) or _not_screenable(after)
+    current = flags()
+    screening = fraud_rules.score_order(_screening_input(order, history, current.fraud), current)
+    order = log.record(order, RecordScreening(screening), source="fraud")
+    return known_outcome(order) or _raise_not_possible(order)
 
 
 def known_outcome(order: Order) -> ScreenOutcome | None:
-    """Return what the log says of the order's screening, or None when it is still to be screened."""
+    """Return the outcome that the log has recorded, or None if the order is not screened yet."""
     match step_blocker(order), order.screening:
         case "failing", Screening(decision="refuse"):
             return "refused"
-        case ("held" | "failing" | "cancelling" | "ended" | "unreserved") as stands, _:
-            return stands
+        case ("held" | "failing" | "cancelling" | "ended" | "unreserved") as blocker, _:
+            return blocker
         case _, None:
             return None
         case _:
             return "approved"
 
 
-def _screening_input(order: Order, times: OrderHistory, thresholds: fraud_rules.Thresholds) -> fraud_rules.ScreeningInput:
+def _screening_input(order: Order, history: OrderHistory, thresholds: fraud_rules.Thresholds) -> fraud_rules.ScreeningInput:
     probe = RecordScreening(Screening("approve", 0, ()))
     if order.placed_at is None or isinstance(decide(order, probe), Refusal):
-        _not_screenable(order)
-    times.remember(order, order.placed_at)
+        _raise_not_possible(order)
+    history.add(order, order.placed_at)
     return fraud_rules.ScreeningInput(
         total=order.total,
         shipping_country=order.shipping_address.country,
         payment_country=order.payment_country,
         placed_at=order.placed_at,
-        preceding=times.preceding(order, order.placed_at, thresholds.velocity.orders),
+        preceding=history.preceding(order, order.placed_at, thresholds.velocity.orders),
     )
 
 
-def _not_screenable(order: Order) -> NoReturn:
-    message = f"{order.order_id} is {order.state} with reservation {order.reservation}: it cannot be screened"
+def _raise_not_possible(order: Order) -> NoReturn:
+    message = f"order {order.order_id} cannot be screened: its state is {order.state}, its reservation {order.reservation}"
     raise ScreeningNotPossible(message)

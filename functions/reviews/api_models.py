@@ -1,4 +1,4 @@
-"""What reviewers send and get: the shapes of the HTTP API, and who counts as a reviewer."""
+"""Requests and responses of the reviews API, and its authorization."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ DEFAULT_LIMIT = 20
 
 
 class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /reviews/{order_id}/decision`."""
+    """The request body of `POST /reviews/{order_id}/decision`."""
 
     decision: Choice
     note: Annotated[str, Meta(max_length=1000)] = ""
 
 
 class OpenReviews(Struct, frozen=True, omit_defaults=True):
-    """A page of the orders that wait for a decision, oldest first; `next` is the cursor of the page after it."""
+    """A page of open reviews, oldest first; `next` is the cursor of the next page."""
 
     reviews: tuple[Review, ...]
     next: str | None = None
 
 
 def require_reviewer(event: ApiEvent) -> Caller:
-    """Return who is calling.
+    """Return the caller, who has to be a reviewer.
 
     Raises:
-        Problem: 401 when nobody is known, 403 when it is no reviewer.
+        Problem: 401 without an authenticated caller, 403 for a caller who is not a reviewer.
     """
-    person = caller(event)
-    if REVIEWER_GROUP not in person.groups:
-        raise Problem(403, "forbidden", "Forbidden", f"only members of the group {REVIEWER_GROUP} may do this")
-    return person
+    reviewer = caller(event)
+    if REVIEWER_GROUP not in reviewer.groups:
+        raise Problem(403, "forbidden", "Forbidden", f"only members of the group {REVIEWER_GROUP} may review orders")
+    return reviewer
 
 
 def parse_page(event: ApiEvent) -> tuple[int, cursor.Position | None]:
-    """Return how many reviews a request asks for, and after which position.
+    """Return the requested limit and the position after which the page starts.
 
     Raises:
-        Problem: 400 for a limit that is not 1 to 50, or a cursor that was not given out here.
+        Problem: 400 for a limit outside 1 to 50 or an invalid cursor.
     """
-    asked = event.get("queryStringParameters") or {}
-    limit = asked.get("limit", str(DEFAULT_LIMIT))
+    query = event.get("queryStringParameters") or {}
+    limit = query.get("limit", str(DEFAULT_LIMIT))
     if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(MAX_LIMIT)) and 1 <= int(limit) <= MAX_LIMIT):
         raise Problem(400, "parameter-invalid", "Parameter invalid", f"limit: a whole number from 1 to {MAX_LIMIT}", field="limit")
-    return int(limit), cursor.decode(asked["cursor"], "reviews") if "cursor" in asked else None
+    return int(limit), cursor.decode(query["cursor"], "reviews") if "cursor" in query else None

@@ -1,4 +1,4 @@
-"""What the functions that the workflow and its queue invoke share."""
+"""Clients and services that the review workflow's functions share, created once at import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REVIEW_SERVICE = ReviewService(
 
 
 class Step(TypedDict):
-    """What the workflow gives a step."""
+    """Input of a workflow step; `execution` is the execution's ARN."""
 
     order_id: str
     correlation_id: str

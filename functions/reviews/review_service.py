@@ -1,4 +1,4 @@
-"""The executions that wait for decisions: what the table says of them, brought in line with the order log."""
+"""The review workflow: opens and closes reviews of held orders, and resumes the executions that wait for them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ type OpenOutcome = Literal["opened", "taken", "decided"]
 type WaitOutcome = Literal["waiting", "closed"]
 type ExpireOutcome = Literal["timed_out", "decided"]
 
-# The execution has gone on, or ended, without the answer.
+# The execution no longer waits with this token.
 _NOT_WAITING = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
 
 
 class Executions:
-    """The executions of the workflow, as far as they are looked at and answered from here."""
+    """Executions of the review workflow in Step Functions."""
 
     def __init__(self, client: SFNClient) -> None:
-        """Speak to Step Functions through `client`."""
+        """Use this Step Functions client."""
         self._client = client
 
     def is_running(self, execution: str) -> bool:
-        """Tell whether an execution (ARN) has not ended."""
+        """Tell whether the execution with this ARN is running."""
         try:
             return self._client.describe_execution(executionArn=execution)["status"] == "RUNNING"
         except ClientError as error:
@@ -43,45 +43,45 @@ class Executions:
             return False
 
     def resume(self, token: str) -> None:
-        """Let the execution go on that waits under this token, if one still does."""
+        """Resume the execution that waits with this task token, if it still does."""
         try:
             self._client.send_task_success(taskToken=token, output=msgspec.json.encode({"outcome": "closed"}).decode())
         except ClientError as error:
             if _code(error) not in _NOT_WAITING:
                 raise
-            logger.info("nobody waits any more", why=_code(error))
+            logger.info("execution_not_waiting", reason=_code(error))
 
 
 class ReviewService:
-    """Where held orders wait: their logs, the table, and the executions that wait."""
+    """Opens and closes reviews of held orders, and resumes the executions that wait for them."""
 
     def __init__(self, log: OrderLog, reviews: ReviewStore, executions: Executions) -> None:
-        """Work with these. Every method raises OrderNotFound for an order that there is not."""
+        """Use the order log, the reviews and their executions. Every method raises OrderNotFound for an unknown order."""
         self._log = log
         self._reviews = reviews
         self._executions = executions
 
     def open(self, order_id: str, execution: str) -> OpenOutcome:
-        """Put a held order on the list for this execution, and tell whether it is the one that has to wait.
+        """Open the review of a held order for this execution, and return whether the execution has to wait.
 
-        An order is `taken` where another execution waits for it: events come more than once. Where that
-        one has failed, this one takes its place.
+        The order is `taken` if another running execution waits for it, because events are delivered more than
+        once. If that execution has ended, this one takes over.
         """
         order = self._log.load(order_id)
         if order.state != "held" or order.screening is None:
             return "decided"
         review = Review(order_id, datetime.now(UTC), order.total, order.screening.score, order.screening.reasons)
-        holder = self._reviews.claim(review, execution)
-        if holder == execution:
+        owner = self._reviews.claim(review, execution)
+        if owner == execution:
             return "opened"
-        if self._executions.is_running(holder):
+        if self._executions.is_running(owner):
             return "taken"
-        return "opened" if self._reviews.take_over(order_id, holder, execution) else "taken"
+        return "opened" if self._reviews.take_over(order_id, owner, execution) else "taken"
 
     def store_task_token(self, order_id: str, execution: str, token: str) -> WaitOutcome:
-        """Keep the token under which this execution waits, or let it go on at once where there is nothing to wait for.
+        """Store the execution's task token, or resume it at once if there is no decision to wait for.
 
-        The token is written before the log is read: a decision that is not seen here finds the token.
+        The token is written before the log is read, so a decision that this read misses finds the token.
         """
         if not self._reviews.store_task_token(order_id, execution, token):
             self._executions.resume(token)
@@ -89,7 +89,7 @@ class ReviewService:
         return self.close(order_id)
 
     def close(self, order_id: str) -> WaitOutcome:
-        """Take an order that is not held any more off the list, and let the execution that waits for it go on."""
+        """Close the review of an order that is no longer held, and resume the waiting execution."""
         if self._log.load(order_id).state == "held":
             return "waiting"
         token = self._reviews.close(order_id, datetime.now(UTC))
@@ -99,11 +99,11 @@ class ReviewService:
 
 
 def expire(log: OrderLog, order_id: str) -> ExpireOutcome:
-    """Refuse an order on which nobody decided in time, unless somebody has.
+    """Reject an order whose review timed out, unless it is decided.
 
     Raises:
         OrderNotFound: there is no such order.
-        Conflict: others kept appending to it.
+        Conflict: every attempt lost against a concurrent append.
     """
     order = log.record(log.load(order_id), RejectReview("", timed_out=True), source="reviews")
     return "timed_out" if order.failure and order.failure.reason == "review_timed_out" else "decided"

@@ -1,8 +1,8 @@
-"""The table Reviews: which execution waits for an order's decision, under which token, and the list of open ones.
+"""The table of reviews: the execution that waits for the decision on an order, its task token, and the open reviews.
 
-The order log says whether an order is held; this table only helps to find such orders and to end the
-execution that waits. A row is on the list, the sparse index `open-reviews`, for as long as it has the
-attribute `list`. Closed rows stay for a while, because events and executions may come late.
+The order log decides whether an order is held; this table only finds held orders and their waiting executions. A
+review is open while its item has the attribute `list`, the key of the sparse index `open-reviews`. Closed items are
+kept for a while, because events and executions may arrive late.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 INDEX = "open-reviews"
 # One partition: held orders are few, and it takes a thousand writes a second.
 _LIST = "open"
-# Longer than a message can live in a queue, its dead-letter queue and a redrive from there.
+# Longer than a message can live in its queue, the dead-letter queue and a redrive.
 RETENTION = timedelta(days=90)
 
 
 class Review(Struct, frozen=True):
-    """An order that waits for a person since `opened_at` (UTC), with what the fraud rules said."""
+    """A held order that waits for a decision since `opened_at` (UTC), with its fraud score and reasons."""
 
     order_id: str
     opened_at: datetime
@@ -38,15 +38,15 @@ class Review(Struct, frozen=True):
 
 
 class ReviewStore:
-    """Knows how the table's items look."""
+    """Stores reviews in a DynamoDB table."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
-        """Work on the DynamoDB table `table`."""
+        """Use the table named `table`."""
         self._table = table
         self._client = client
 
     def claim(self, review: Review, execution: str) -> str:
-        """Put a review on the list for an execution, unless there is one; return the execution whose it is now."""
+        """Open a review for an execution unless the order has one; return the execution that owns the review."""
         item = {
             "order_id": {"S": review.order_id},
             "execution": {"S": execution},
@@ -69,21 +69,21 @@ class ReviewStore:
         return execution
 
     def take_over(self, order_id: str, ended: str, execution: str) -> bool:
-        """Give an open review of an execution that has ended to another one; tell whether it is that one's now."""
+        """Move an open review from an ended execution to another one; return whether that succeeded."""
         values = {":ended": {"S": ended}, ":execution": {"S": execution}}
         names = {"#list": "list"}
         return self._update(order_id, "SET execution = :execution", "execution = :ended AND attribute_exists(#list)", names, values)
 
     def store_task_token(self, order_id: str, execution: str, token: str) -> bool:
-        """Keep the token under which an execution waits; tell whether the review is open and that execution's."""
+        """Store the task token of an execution; return whether the review is open and owned by that execution."""
         values = {":token": {"S": token}, ":execution": {"S": execution}}
         names = {"#list": "list", "#token": "token"}
         return self._update(order_id, "SET #token = :token", "execution = :execution AND attribute_exists(#list)", names, values)
 
     def close(self, order_id: str, now: datetime) -> str | None:
-        """Take the order's review off the list, if it has one; return the token that somebody waits under.
+        """Close the order's review, if it has one; return the task token of the waiting execution.
 
-        Closing again returns the token again: whoever died before using it does so then.
+        Idempotent: closing again returns the token again, so a retry after a crash can still use it.
         """
         try:
             answer = self._client.update_item(
@@ -99,10 +99,10 @@ class ReviewStore:
             return None
         return answer.get("Attributes", {}).get("token", {}).get("S")
 
-    def list_open(self, most: int, after: Position | None) -> tuple[list[Review], Position | None]:
-        """Return up to `most` open reviews, oldest first, from after a position, and the position to go on from.
+    def list_open(self, limit: int, after: Position | None) -> tuple[list[Review], Position | None]:
+        """Return up to `limit` open reviews after a position, oldest first, and the position of the next page.
 
-        The index follows the table with a delay.
+        The index is eventually consistent.
         """
         start = {"ExclusiveStartKey": _key_of(after)} if after else {}
         page = self._client.query(
@@ -111,7 +111,7 @@ class ReviewStore:
             KeyConditionExpression="#list = :open",
             ExpressionAttributeNames={"#list": "list"},
             ExpressionAttributeValues={":open": {"S": _LIST}},
-            Limit=most,
+            Limit=limit,
             **start,  # pyright: ignore[reportArgumentType]
         )
         last = page.get("LastEvaluatedKey")

@@ -1,22 +1,22 @@
-"""The fraud rules: points for what is unusual about an order, and what the sum of them means.
+"""The fraud rules: unusual properties of an order add points, and their sum decides.
 
 | reason | points by default | when |
 |---|---|---|
-| `amount_large` | 50 | the total reaches `large`, 1,000 US dollars or about as much in its currency |
-| `amount_very_large` | 80 | the total reaches `very_large`, 5,000 US dollars or about as much (instead of `amount_large`) |
+| `amount_large` | 50 | the total reaches `large`: 1,000 US dollars or the rough equivalent in its currency |
+| `amount_very_large` | 80 | the total reaches `very_large`: 5,000 US dollars or the rough equivalent (replaces `amount_large`) |
 | `velocity` | 40 | the customer placed `orders` or more within `window_seconds` before this order |
-| `country_mismatch` | 30 | the order goes to another country than the means of payment is from |
-| `new_customer` | 10 | no earlier order of the customer is known |
+| `country_mismatch` | 30 | the shipping country differs from the country of the payment method |
+| `new_customer` | 10 | the customer has no earlier order in the history |
 
-From `hold_score` on a person decides, from `refuse_score` on the order is refused. By default no rule
-reaches `refuse_score` alone: it takes a very large amount, another country and velocity together.
+An order is held for review from `hold_score` and refused from `refuse_score`. By default no single rule
+reaches `refuse_score`: a very large amount, another country and velocity do so together.
 
-Two feature flags have a person decide whatever the score is; their names are reasons without points:
+Two feature flags hold an order whatever its score; their names are reasons without points:
 
 | reason | when |
 |---|---|
-| `hold_every_order` | it is on |
-| `hold_countries` | the order goes to one of them |
+| `hold_every_order` | the flag is on |
+| `hold_countries` | the shipping country is in the list |
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ def _require_ordered(lower: str, low: int, upper: str, high: int) -> None:
 
 
 class InvalidFraudRules(ValueError):
-    """The configuration of the fraud rules is not usable."""
+    """The configuration of the fraud rules is invalid."""
 
 
 class AmountLimits(Struct, frozen=True, forbid_unknown_fields=True):
-    """The totals from which an order in one currency is unusual, in its minor units; one that is left out follows `other_amounts`."""
+    """The totals from which an order in one currency is unusual, in minor units. A missing limit follows `other_amounts`."""
 
     large: Positive | None = None
     very_large: Positive | None = None
 
 
 class ValueLimits(Struct, frozen=True, forbid_unknown_fields=True):
-    """The totals from which an order in any other currency is unusual: what is worth so many US cents."""
+    """The totals from which an order in any other currency is unusual, in US cents."""
 
     large: Positive = 100_000
     very_large: Positive = 500_000
 
     def __post_init__(self) -> None:
-        """Hold the limits in their order."""
+        """Raise ValueError if `large` is above `very_large`."""
         _require_ordered("large", self.large, "very_large", self.very_large)
 
 
 class Velocity(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many orders of one customer before this one, within which time, are too many."""
+    """How many earlier orders of a customer within the window add the points of `velocity`."""
 
     orders: Annotated[int, Meta(ge=1, le=1_000)] = 5
     window_seconds: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 3600
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many points each rule adds."""
+    """The points of each rule."""
 
     amount_large: Points = 50
     amount_very_large: Points = 80
@@ -82,10 +82,10 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole configuration; what is left out keeps its default.
+    """The configuration of the rules; a missing field keeps its default.
 
-    `amounts` has the limits of single currencies in their minor units. Every other currency has the limits of
-    `other_amounts`, converted by its rough value (`orderflow.domain.money.worth`).
+    `amounts` has the limits of single currencies in minor units. For every other currency the limits in
+    `other_amounts` are converted by a rough rate (`orderflow.domain.money.worth`).
     """
 
     hold_score: Positive = 50
@@ -96,21 +96,21 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     weights: Weights = Weights()
 
     def __post_init__(self) -> None:
-        """Hold the scores, and the limits of each currency, in their order."""
+        """Raise ValueError if a lower limit is above its upper limit."""
         _require_ordered("hold_score", self.hold_score, "refuse_score", self.refuse_score)
         for currency in self.amounts:
             large, very_large = self.limits(currency)
             _require_ordered("large", large, "very_large", very_large)
 
     def limits(self, currency: Currency) -> tuple[int, int]:
-        """Return from which totals an order is large and very large, in minor units of its currency."""
+        """Return the totals from which an order is large and very large, in minor units of the currency."""
         own = self.amounts.get(currency, AmountLimits())
         large, very_large = worth(self.other_amounts.large, currency), worth(self.other_amounts.very_large, currency)
         return own.large or large, own.very_large or very_large
 
 
 class FraudFlags(Struct, frozen=True):
-    """What of the feature flags is this context's; what is left out of a document is as the stack's parameters say."""
+    """The feature flags of the fraud context; a missing flag keeps the value of the stack's parameters."""
 
     hold_every_order: bool = False
     hold_countries: frozenset[Country] = frozenset()
@@ -118,7 +118,7 @@ class FraudFlags(Struct, frozen=True):
 
 
 class ScreeningInput(Struct, frozen=True):
-    """What the rules look at. `preceding` are the times of the customer's orders before this one."""
+    """The input of the rules. `preceding` lists when the customer placed earlier orders."""
 
     total: Money
     shipping_country: Country
@@ -128,23 +128,23 @@ class ScreeningInput(Struct, frozen=True):
 
 
 def parse_thresholds(document: str) -> Thresholds:
-    """Read the configuration from JSON.
+    """Parse the configuration from JSON.
 
     Raises:
-        InvalidFraudRules: it is not JSON, has an unknown field, or a value that makes no sense.
+        InvalidFraudRules: the document is not JSON, or has an unknown field or an invalid value.
     """
     try:
         return msgspec.json.decode(document, type=Thresholds)
     except msgspec.DecodeError as error:
-        message = f"the fraud rules are not usable: {error}"
+        message = f"the fraud rules are invalid: {error}"
         raise InvalidFraudRules(message) from None
 
 
 def parse_flags(document: bytes, fraud: str = "{}") -> FraudFlags:
-    """Read the flags from JSON; thresholds that they leave out are those of `fraud`, the stack's rules as JSON.
+    """Parse the flags from JSON; missing thresholds come from `fraud`, the stack's rules as JSON.
 
     Raises:
-        msgspec.DecodeError: it is not JSON, or one of them has a value that makes no sense.
+        msgspec.DecodeError: the document is not JSON, or a flag has an invalid value.
     """
     flags = msgspec.json.decode(document, type=dict[str, Any])
     thresholds = _merged(msgspec.json.decode(fraud), flags.get("fraud", {}))
@@ -154,41 +154,41 @@ def parse_flags(document: bytes, fraud: str = "{}") -> FraudFlags:
 def _merged(below: Any, above: Any) -> Any:
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
-    kept, changed = cast("dict[str, Any]", below), cast("dict[str, Any]", above)
-    return kept | {name: _merged(kept.get(name), value) for name, value in changed.items()}
+    base, changes = cast("dict[str, Any]", below), cast("dict[str, Any]", above)
+    return base | {name: _merged(base.get(name), value) for name, value in changes.items()}
 
 
-def score_order(facts: ScreeningInput, flags: FraudFlags) -> Screening:
-    """Score an order; the reasons are the names of the rules that added points, and of the flags that hold it."""
+def score_order(order: ScreeningInput, flags: FraudFlags) -> Screening:
+    """Score an order. The reasons name the rules that added points and the flags that hold the order."""
     thresholds = flags.fraud
-    hits, holds = tuple(_scored_reasons(facts, thresholds)), tuple(_hold_reasons(facts, flags))
-    score = sum(getattr(thresholds.weights, reason) for reason in hits)
+    reasons, holds = tuple(_scored_reasons(order, thresholds)), tuple(_hold_reasons(order, flags))
+    score = sum(getattr(thresholds.weights, reason) for reason in reasons)
     if holds:
-        return Screening("hold", score, hits + holds)
+        return Screening("hold", score, reasons + holds)
     if score >= thresholds.refuse_score:
-        return Screening("refuse", score, hits)
-    return Screening("hold" if score >= thresholds.hold_score else "approve", score, hits)
+        return Screening("refuse", score, reasons)
+    return Screening("hold" if score >= thresholds.hold_score else "approve", score, reasons)
 
 
-def _hold_reasons(facts: ScreeningInput, flags: FraudFlags) -> Iterator[str]:
+def _hold_reasons(order: ScreeningInput, flags: FraudFlags) -> Iterator[str]:
     if flags.hold_every_order:
         yield "hold_every_order"
-    if facts.shipping_country in flags.hold_countries:
+    if order.shipping_country in flags.hold_countries:
         yield "hold_countries"
 
 
-def _scored_reasons(facts: ScreeningInput, thresholds: Thresholds) -> Iterator[str]:
-    large, very_large = thresholds.limits(facts.total.currency)
-    if facts.total.amount >= large:
-        yield "amount_very_large" if facts.total.amount >= very_large else "amount_large"
-    if _orders_in_window(facts, thresholds.velocity) >= thresholds.velocity.orders:
+def _scored_reasons(order: ScreeningInput, thresholds: Thresholds) -> Iterator[str]:
+    large, very_large = thresholds.limits(order.total.currency)
+    if order.total.amount >= large:
+        yield "amount_very_large" if order.total.amount >= very_large else "amount_large"
+    if _orders_in_window(order, thresholds.velocity) >= thresholds.velocity.orders:
         yield "velocity"
-    if facts.shipping_country != facts.payment_country:
+    if order.shipping_country != order.payment_country:
         yield "country_mismatch"
-    if not facts.preceding:
+    if not order.preceding:
         yield "new_customer"
 
 
-def _orders_in_window(facts: ScreeningInput, velocity: Velocity) -> int:
-    start = facts.placed_at - timedelta(seconds=velocity.window_seconds)
-    return sum(start <= moment <= facts.placed_at for moment in facts.preceding)
+def _orders_in_window(order: ScreeningInput, velocity: Velocity) -> int:
+    start = order.placed_at - timedelta(seconds=velocity.window_seconds)
+    return sum(start <= moment <= order.placed_at for moment in order.preceding)

@@ -1,4 +1,4 @@
-"""Saga step: let the order go on, hold it for a person, or refuse it."""
+"""Saga step: screens the order for fraud and approves, holds or refuses it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-TIMES = OrderHistory(settings.required("FRAUD_TABLE"), client("dynamodb"))
+HISTORY = OrderHistory(settings.required("FRAUD_TABLE"), client("dynamodb"))
 RULES = settings.optional("FRAUD_RULES", "{}")
 FLAGS = Flags(partial(fraud_rules.parse_flags, fraud=RULES), fraud_rules.FraudFlags(fraud=fraud_rules.parse_thresholds(RULES)))
 
 
 class Step(TypedDict):
-    """What the saga gives the step."""
+    """Input of the saga step."""
 
     order_id: str
     correlation_id: str
 
 
 class Result(TypedDict):
-    """What the step answers; the saga's Choice reads it."""
+    """Output of the saga step, read by the saga's Choice state."""
 
     outcome: screening.ScreenOutcome
 
 
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `approved`, `held` or `refused`, also for an order screened before."""
-    return {"outcome": screening.screen(LOG, TIMES, FLAGS, event["order_id"])}
+    """Return `approved`, `held` or `refused`, or the state that blocks the saga."""
+    return {"outcome": screening.screen(LOG, HISTORY, FLAGS, event["order_id"])}

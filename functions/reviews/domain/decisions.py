@@ -1,4 +1,4 @@
-"""What was decided on a held order, and who may decide. No AWS here."""
+"""Decisions on held orders: reading them from events and making them commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Choice = Literal["approve", "reject"]
 
 
 class Decision(Struct, frozen=True, omit_defaults=True):
-    """A decision as it stands on the order's log; nobody is the reviewer of one that ran out of time."""
+    """A decision that the order log has recorded; `reviewer` is empty if the review timed out."""
 
     order_id: str
     decision: Choice
@@ -27,18 +27,18 @@ class Decision(Struct, frozen=True, omit_defaults=True):
 
 
 def find_decision(history: Iterable[Event]) -> Decision | None:
-    """Return what was decided on the order of these events, or None when nothing was."""
-    return next((found for event in history if (found := _to_decision(event))), None)
+    """Return the decision among an order's events, or None."""
+    return next((decision for event in history if (decision := _to_decision(event))), None)
 
 
 def to_command(decision: Choice, reviewer: str, note: str) -> ApproveReview | RejectReview:
-    """Return what a person's decision is to the order."""
+    """Return the command that records a reviewer's decision."""
     return ApproveReview(reviewer, note) if decision == "approve" else RejectReview(reviewer, note)
 
 
-def is_same_decision(standing: Decision, decision: Choice) -> bool:
-    """Tell whether a person's decision is what stands already; what ran out of time was no person's."""
-    return standing.decision == decision and not standing.timed_out
+def is_same_decision(recorded: Decision, decision: Choice) -> bool:
+    """Tell whether a reviewer has already made this decision; a time-out is not a reviewer's decision."""
+    return recorded.decision == decision and not recorded.timed_out
 
 
 def _to_decision(event: Event) -> Decision | None:

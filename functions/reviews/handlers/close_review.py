@@ -1,4 +1,4 @@
-"""Ends the wait for a decision once the order's log has it, woken by the events of decisions and cancellations."""
+"""Queue consumer: closes the review of an order that is no longer held, after a decision or a cancellation."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
+    """Process a batch of SQS messages and return the failed ones."""
     return each_order(event, REVIEW_SERVICE.close)

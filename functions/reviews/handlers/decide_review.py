@@ -1,7 +1,6 @@
-"""`POST /reviews/{order_id}/decision`: a reviewer lets a held order go on, or refuses it.
+"""`POST /reviews/{order_id}/decision`: a reviewer approves or rejects a held order.
 
-The decision is an event on the order's log and nothing else. That event goes on to run the saga, and
-to end the workflow that waits for it.
+The decision is one event on the order log. That event re-runs the saga and closes the review.
 """
 
 from __future__ import annotations
@@ -25,30 +24,30 @@ LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer an API Gateway event with the decision that stands, the same for whoever decides the same."""
-    person = api_models.require_reviewer(event)
-    asked = decoded(body_of(event), api_models.DecisionRequest)
-    return answer(200, decide((event.get("pathParameters") or {})["order_id"], person.customer_id, asked))
+    """Return 200 with the recorded decision; repeating the same decision returns the same answer."""
+    reviewer = api_models.require_reviewer(event)
+    request = decoded(body_of(event), api_models.DecisionRequest)
+    return answer(200, decide((event.get("pathParameters") or {})["order_id"], reviewer.customer_id, request))
 
 
-def decide(order_id: str, reviewer: str, asked: api_models.DecisionRequest) -> decisions.Decision:
-    """Record a reviewer's decision on a held order and return what stands then.
+def decide(order_id: str, reviewer: str, request: api_models.DecisionRequest) -> decisions.Decision:
+    """Record a reviewer's decision on a held order and return the recorded decision.
 
     Raises:
-        Problem: 404 when there is no such order, 403 when it is the reviewer's own, 409 when the
-            other was decided, time ran out, or the order is not held.
-        Conflict: others kept appending to the order.
+        Problem: 404 for an unknown order, 403 for an order of the reviewer's own, 409 if the
+            contrary decision is recorded, the review timed out, or the order is not held.
+        Conflict: every attempt lost against a concurrent append.
     """
     order = fold(order_id, _history(order_id))
     if order.customer.id == reviewer:
-        raise Problem(403, "own-order", "Own order", "somebody else has to decide on an order of yours")
-    order = LOG.record(order, decisions.to_command(asked.decision, reviewer, asked.note), source="reviews")
-    standing = decisions.find_decision(_history(order_id))
-    if standing is None:
-        raise Problem(409, "not-held", "Not held", f"the order is {order.state} and waits for no decision", state=order.state)
-    if not decisions.is_same_decision(standing, asked.decision):
-        raise _decided(standing)
-    return standing
+        raise Problem(403, "own-order", "Own order", "another reviewer has to decide on your order")
+    order = LOG.record(order, decisions.to_command(request.decision, reviewer, request.note), source="reviews")
+    recorded = decisions.find_decision(_history(order_id))
+    if recorded is None:
+        raise Problem(409, "not-held", "Not held", f"the order is {order.state}; only a held order can be decided", state=order.state)
+    if not decisions.is_same_decision(recorded, request.decision):
+        raise _already_decided(recorded)
+    return recorded
 
 
 def _history(order_id: str) -> list[Event]:
@@ -57,11 +56,11 @@ def _history(order_id: str) -> list[Event]:
     except OrderNotFound:
         history = []
     if not history:
-        raise Problem(404, "order-not-found", "Order not found", "there is no order of this id")
+        raise Problem(404, "order-not-found", "Order not found", "order not found")
     return history
 
 
-def _decided(standing: decisions.Decision) -> Problem:
-    what = "nobody decided in time, so it was rejected" if standing.timed_out else f"{standing.decision} was decided"
-    members = {"decision": standing.decision, "decided_at": standing.decided_at, "timed_out": standing.timed_out}
-    return Problem(409, "already-decided", "Already decided", f"{what}; a decision cannot be changed", **members)
+def _already_decided(recorded: decisions.Decision) -> Problem:
+    outcome = "the review timed out and the order was rejected" if recorded.timed_out else f"the decision is {recorded.decision}"
+    members = {"decision": recorded.decision, "decided_at": recorded.decided_at, "timed_out": recorded.timed_out}
+    return Problem(409, "already-decided", "Already decided", f"{outcome}; a decision cannot be changed", **members)

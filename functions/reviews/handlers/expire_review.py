@@ -1,4 +1,4 @@
-"""Workflow step: refuse an order on which nobody decided in time."""
+"""Workflow step: rejects an order whose review timed out."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 
 
 class Step(TypedDict):
-    """What the workflow gives the step."""
+    """Input of the workflow step."""
 
     order_id: str
     correlation_id: str
 
 
 class Result(TypedDict):
-    """What the step answers."""
+    """Output of the workflow step."""
 
     outcome: review_service.ExpireOutcome
 
 
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `timed_out`, also for an order that was before, or `decided` when a person or a cancellation was first."""
+    """Return `timed_out`, or `decided` if a decision or a cancellation came first. Idempotent."""
     return {"outcome": review_service.expire(LOG, event["order_id"])}

@@ -1,4 +1,4 @@
-"""`GET /reviews`: the orders that wait for a decision, for reviewers."""
+"""`GET /reviews`: lists the open reviews, for reviewers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REVIEWS = ReviewStore(settings.required("REVIEWS_TABLE"), client("dynamodb"))
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer an API Gateway event with a page of open reviews, oldest first."""
+    """Return 200 with a page of open reviews, oldest first."""
     api_models.require_reviewer(event)
-    found, last = REVIEWS.list_open(*api_models.parse_page(event))
-    return answer(200, api_models.OpenReviews(tuple(found), cursor.encode(last, "reviews") if last else None))
+    reviews, last = REVIEWS.list_open(*api_models.parse_page(event))
+    return answer(200, api_models.OpenReviews(tuple(reviews), cursor.encode(last, "reviews") if last else None))

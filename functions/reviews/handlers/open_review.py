@@ -1,4 +1,4 @@
-"""Workflow step: put a held order on the list of open reviews."""
+"""Workflow step: opens the review of a held order."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Result(TypedDict):
-    """What the step answers; the workflow's Choice reads it."""
+    """Output of the workflow step, read by its Choice state."""
 
     outcome: review_service.OpenOutcome
 
 
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `opened`, `taken` when another execution waits for the order already, or `decided`."""
+    """Return `opened`, `taken` if another execution already waits for the order, or `decided` if it is no longer held."""
     return {"outcome": REVIEW_SERVICE.open(event["order_id"], event["execution"])}

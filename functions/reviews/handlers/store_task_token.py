@@ -1,4 +1,4 @@
-"""Workflow step: keep the token under which the workflow waits for a decision."""
+"""Workflow step: stores the task token with which the execution waits for a decision."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-class Waiter(Step):
-    """What the workflow gives a step that it waits for."""
+class TokenStep(Step):
+    """Input of the workflow step, with the task token."""
 
     token: str
 
 
 class Result(TypedDict):
-    """What the step answers."""
+    """Output of the workflow step."""
 
     outcome: review_service.WaitOutcome
 
 
 @observed
-def handler(event: Waiter, _context: LambdaContext) -> Result:
-    """Answer `waiting`, or `closed` when the workflow was let go on at once; it waits for its token either way."""
+def handler(event: TokenStep, _context: LambdaContext) -> Result:
+    """Return `waiting`, or `closed` if the execution was resumed at once."""
     return {"outcome": REVIEW_SERVICE.store_task_token(event["order_id"], event["execution"], event["token"])}

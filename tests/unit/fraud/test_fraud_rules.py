@@ -1,4 +1,4 @@
-"""The fraud rules: which orders go on, wait for a person, or end."""
+"""The fraud rules: scores, thresholds, flags and their configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFAULTS = Thresholds()
 MINUTES_AGO = [NOW - timedelta(minutes=minute) for minute in range(1, 6)]
 
 
-def facts(**changes: Any) -> ScreeningInput:
+def screening_input(**changes: Any) -> ScreeningInput:
     plain: dict[str, Any] = {
         "total": Money(2500, "EUR"),
         "shipping_country": "GB",
@@ -72,19 +72,19 @@ def facts(**changes: Any) -> ScreeningInput:
         ({"total": Money(100_000, "XXX")}, "hold", ("amount_large",)),
     ],
 )
-def test_the_default_rules(changes: dict[str, Any], decision: str, reasons: tuple[str, ...]) -> None:
-    screening = score_order(facts(**changes), FraudFlags())
+def test_default_rules_decide_by_score(changes: dict[str, Any], decision: str, reasons: tuple[str, ...]) -> None:
+    screening = score_order(screening_input(**changes), FraudFlags())
 
     assert (screening.decision, screening.reasons) == (decision, reasons)
 
 
-def test_velocity_counts_only_orders_within_its_window() -> None:
+def test_velocity_counts_only_orders_in_its_window() -> None:
     hour = timedelta(seconds=DEFAULTS.velocity.window_seconds)
     within = [NOW - hour] * 5
     one_too_old = [*within[1:], NOW - hour - timedelta(microseconds=1)]
 
-    assert score_order(facts(preceding=within), FraudFlags()).reasons == ("velocity",)
-    assert score_order(facts(preceding=one_too_old), FraudFlags()).reasons == ()
+    assert score_order(screening_input(preceding=within), FraudFlags()).reasons == ("velocity",)
+    assert score_order(screening_input(preceding=one_too_old), FraudFlags()).reasons == ()
 
 
 @given(
@@ -94,10 +94,10 @@ def test_velocity_counts_only_orders_within_its_window() -> None:
     countries=st.tuples(st.sampled_from(["GB", "US"]), st.sampled_from(["GB", "US"])),
     currency=st.sampled_from(["EUR", "JPY"]),
 )
-def test_a_larger_amount_never_scores_less(amount: int, more: int, earlier: int, countries: tuple[str, str], currency: str) -> None:
+def test_larger_amount_never_scores_less(amount: int, more: int, earlier: int, countries: tuple[str, str], currency: str) -> None:
     def score(total: int) -> int:
         shipping, payment = countries
-        order = facts(
+        order = screening_input(
             total=Money(total, currency),
             shipping_country=shipping,
             payment_country=payment,
@@ -115,13 +115,11 @@ def test_a_larger_amount_never_scores_less(amount: int, more: int, earlier: int,
     country=st.sampled_from(["GB", "US"]),
     earlier=st.integers(0, 8),
 )
-def test_the_score_is_the_sum_of_the_reasons_and_makes_the_decision(
-    weights: Weights, scores: list[int], total: int, country: str, earlier: int
-) -> None:
+def test_score_sums_the_reasons_and_decides(weights: Weights, scores: list[int], total: int, country: str, earlier: int) -> None:
     hold, refuse = scores
     flags = FraudFlags(fraud=Thresholds(hold_score=hold, refuse_score=refuse, weights=weights))
 
-    screening = score_order(facts(total=Money(total, "EUR"), shipping_country=country, preceding=[NOW] * earlier), flags)
+    screening = score_order(screening_input(total=Money(total, "EUR"), shipping_country=country, preceding=[NOW] * earlier), flags)
 
     assert screening.score == sum(getattr(weights, reason) for reason in screening.reasons)
     assert screening.decision == ("refuse" if screening.score >= refuse else "hold" if screening.score >= hold else "approve")
@@ -140,18 +138,18 @@ def test_the_score_is_the_sum_of_the_reasons_and_makes_the_decision(
         ),
     ],
 )
-def test_flags_have_a_person_decide_whatever_the_score_is(flags: FraudFlags, changes: dict[str, Any], reasons: tuple[str, ...]) -> None:
-    plain, flagged = score_order(facts(**changes), FraudFlags()), score_order(facts(**changes), flags)
+def test_flags_hold_orders_whatever_the_score(flags: FraudFlags, changes: dict[str, Any], reasons: tuple[str, ...]) -> None:
+    plain, flagged = score_order(screening_input(**changes), FraudFlags()), score_order(screening_input(**changes), flags)
 
     assert (flagged.decision, flagged.reasons) == ("hold", reasons)
     assert flagged.score == plain.score
 
 
-def test_a_country_that_is_not_held_goes_on() -> None:
-    assert score_order(facts(), FraudFlags(hold_countries=frozenset({"FR"}))).decision == "approve"
+def test_country_outside_hold_countries_is_approved() -> None:
+    assert score_order(screening_input(), FraudFlags(hold_countries=frozenset({"FR"}))).decision == "approve"
 
 
-def test_what_the_configuration_leaves_out_keeps_its_default() -> None:
+def test_missing_configuration_fields_keep_their_defaults() -> None:
     configured = parse_thresholds('{"hold_score": 20, "weights": {"velocity": 15}, "amounts": {"EUR": {"large": 5}}}')
 
     assert configured.weights == Weights(velocity=15)
@@ -161,7 +159,7 @@ def test_what_the_configuration_leaves_out_keeps_its_default() -> None:
     assert parse_thresholds("{}") == DEFAULTS
 
 
-def test_limits_of_other_currencies_are_given_in_us_cents() -> None:
+def test_limits_of_other_currencies_are_in_us_cents() -> None:
     configured = parse_thresholds('{"other_amounts": {"large": 50000}, "amounts": {"JPY": {"very_large": 1000000}}}')
 
     assert configured.limits("EUR") == (50_000, 500_000)
@@ -172,7 +170,7 @@ def test_limits_of_other_currencies_are_given_in_us_cents() -> None:
 @pytest.mark.parametrize(
     ("document", "named"),
     [
-        ("", "not usable"),
+        ("", "are invalid"),
         ("[]", "Expected `object`"),
         ('{"hold": 20}', "unknown field `hold`"),
         ('{"hold_score": "20"}', "$.hold_score"),
@@ -187,7 +185,7 @@ def test_limits_of_other_currencies_are_given_in_us_cents() -> None:
         ('{"velocity": {"window_seconds": 1.5}}', "$.velocity.window_seconds"),
     ],
 )
-def test_a_wrong_configuration_says_what_is_wrong(document: str, named: str) -> None:
+def test_invalid_configuration_error_names_the_field(document: str, named: str) -> None:
     with pytest.raises(InvalidFraudRules) as refused:
         parse_thresholds(document)
 

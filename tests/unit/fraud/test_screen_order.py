@@ -1,4 +1,4 @@
-"""The saga step that screens: its answers, and that running it again changes nothing."""
+"""The saga step `screen_order`: outcomes, re-runs, faults and flags."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reserved(order_id: str = "ord_1", **order: Any) -> None:
     advance(screen_order.LOG, order_id, *RESERVED)
 
 
-def last_fact(order_id: str = "ord_1") -> Any:
+def last_event_data(order_id: str = "ord_1") -> Any:
     return screen_order.LOG.history(order_id)[-1].data
 
 
@@ -50,35 +50,35 @@ def test_every_sample_has_its_answer(name: str, aws: Any, context: Any) -> None:
     assert screen_order.handler(event, context) == json.loads((EVENTS / f"{name}.answer.json").read_text())
 
 
-def test_a_new_customers_small_order_is_approved_with_its_score(call: Callable[..., str]) -> None:
+def test_small_order_of_a_new_customer_is_approved(call: Callable[..., str]) -> None:
     reserved()
 
     assert call() == "approved"
-    assert last_fact() == OrderScreened("approve", 10, ("new_customer",))
+    assert last_event_data() == OrderScreened("approve", 10, ("new_customer",))
 
 
-def test_an_expensive_order_is_held_with_what_a_reviewer_needs(call: Callable[..., str]) -> None:
+def test_expensive_order_is_held_with_its_details(call: Callable[..., str]) -> None:
     reserved(lines={"ESPRESSO-PRO": 1})
 
     assert call() == "held"
-    held = last_fact()
+    held = last_event_data()
     assert isinstance(held, OrderHeldForReview)
     assert (held.customer.id, held.total.amount, held.reasons) == ("ann", 289_900, ("amount_large", "new_customer"))
     assert screen_order.LOG.load("ord_1").state == "held"
 
 
-def test_everything_suspicious_at_once_is_refused_and_seals_the_order(call: Callable[..., str]) -> None:
+def test_all_rules_together_refuse_the_order(call: Callable[..., str]) -> None:
     for number in range(5):
         reserved(f"ord_before_{number}")
         assert call(f"ord_before_{number}") == "approved"
     reserved("ord_suspicious", lines={"ESPRESSO-PRO": 3}, country="US", payment_country="GB")
 
     assert call("ord_suspicious") == "refused"
-    assert last_fact("ord_suspicious") == OrderScreened("refuse", 150, ("amount_very_large", "velocity", "country_mismatch"))
+    assert last_event_data("ord_suspicious") == OrderScreened("refuse", 150, ("amount_very_large", "velocity", "country_mismatch"))
     assert screen_order.LOG.load("ord_suspicious").state == "failing"
 
 
-def test_one_customers_orders_say_nothing_of_another_customer(call: Callable[..., str]) -> None:
+def test_orders_of_other_customers_do_not_count(call: Callable[..., str]) -> None:
     for number in range(5):
         reserved(f"ord_before_{number}")
         call(f"ord_before_{number}")
@@ -86,11 +86,11 @@ def test_one_customers_orders_say_nothing_of_another_customer(call: Callable[...
 
     call("ord_bob")
 
-    assert last_fact("ord_bob").reasons == ("new_customer",)
+    assert last_event_data("ord_bob").reasons == ("new_customer",)
 
 
 @pytest.mark.parametrize(("order", "outcome"), [({}, "approved"), ({"lines": {"ESPRESSO-PRO": 1}}, "held")])
-def test_screening_again_answers_from_the_log(order: dict[str, Any], outcome: str, aws: Any, call: Callable[..., str]) -> None:
+def test_repeated_screening_returns_the_recorded_outcome(order: dict[str, Any], outcome: str, aws: Any, call: Callable[..., str]) -> None:
     reserved(**order)
     call()
     length = len(screen_order.LOG.history("ord_1"))
@@ -101,7 +101,7 @@ def test_screening_again_answers_from_the_log(order: dict[str, Any], outcome: st
     assert len(screen_order.LOG.history("ord_1")) == length
 
 
-def test_an_order_that_a_person_let_go_on_is_approved(call: Callable[..., str]) -> None:
+def test_approved_review_leads_to_approved(call: Callable[..., str]) -> None:
     reserved(lines={"ESPRESSO-PRO": 1})
     call()
     screen_order.LOG.record(screen_order.LOG.load("ord_1"), ApproveReview("rex"), source="operations")
@@ -109,27 +109,27 @@ def test_an_order_that_a_person_let_go_on_is_approved(call: Callable[..., str]) 
     assert call() == "approved"
 
 
-def test_an_order_given_up_in_the_meantime_is_failing(call: Callable[..., str]) -> None:
+def test_failing_order_is_not_screened(call: Callable[..., str]) -> None:
     reserved()
     advance(screen_order.LOG, "ord_1", "orders.handlers.record_failure")
 
     assert call() == "failing"
 
 
-def test_an_order_given_up_while_it_is_screened_is_failing(aws: Any, call: Callable[..., str]) -> None:
+def test_order_that_fails_during_screening_is_failing(aws: Any, call: Callable[..., str]) -> None:
     reserved()
 
-    def give_up(operation: str, parameters: dict[str, Any]) -> None:
+    def fail_order(operation: str, parameters: dict[str, Any]) -> None:
         if operation == "PutItem" and parameters["TableName"] == "Fraud":
             aws.dynamodb.after = None
             advance(screen_order.LOG, "ord_1", "orders.handlers.record_failure")
 
-    aws.dynamodb.after = give_up
+    aws.dynamodb.after = fail_order
 
     assert call() == "failing"
 
 
-def test_a_finished_order_is_left_alone(call: Callable[..., str]) -> None:
+def test_finished_order_is_not_screened(call: Callable[..., str]) -> None:
     reserved()
     call()
     advance(screen_order.LOG, "ord_1", "payments.handlers.authorize_payment", "orders.handlers.confirm_order")
@@ -137,7 +137,7 @@ def test_a_finished_order_is_left_alone(call: Callable[..., str]) -> None:
     assert call() == "ended"
 
 
-def test_later_orders_do_not_change_an_earlier_ones_score(aws: Any, call: Callable[..., str]) -> None:
+def test_later_orders_do_not_change_an_earlier_score(aws: Any, call: Callable[..., str]) -> None:
     reserved("ord_first")
     aws.dynamodb.after = crash_at("Query", call=2)  # scored, but not recorded
     with pytest.raises(Crash):
@@ -148,7 +148,7 @@ def test_later_orders_do_not_change_an_earlier_ones_score(aws: Any, call: Callab
         call(f"ord_later_{number}")
 
     assert call("ord_first") == "approved"
-    assert last_fact("ord_first").reasons == ("new_customer",)
+    assert last_event_data("ord_first").reasons == ("new_customer",)
 
 
 def remembered(aws: Any, *ages: timedelta) -> None:
@@ -157,28 +157,28 @@ def remembered(aws: Any, *ages: timedelta) -> None:
         aws.dynamodb.seed("Fraud", {"customer_id": {"S": "ann"}, "placed": {"S": placed}, "expires_at": {"N": "1"}})
 
 
-def test_velocity_looks_at_the_last_orders_of_a_long_history(aws: Any, call: Callable[..., str]) -> None:
+def test_velocity_uses_the_latest_orders_of_a_long_history(aws: Any, call: Callable[..., str]) -> None:
     remembered(aws, *[timedelta(days=30)] * 20, *[timedelta(minutes=5)] * 5)
     reserved()
     call()
 
-    assert last_fact().reasons == ("velocity",)
+    assert last_event_data().reasons == ("velocity",)
 
 
 @pytest.mark.parametrize(("days", "reasons"), [(179, ()), (181, ("new_customer",))])
-def test_a_customer_is_known_for_half_a_year(days: int, reasons: tuple[str, ...], aws: Any, call: Callable[..., str]) -> None:
+def test_customer_is_known_for_180_days(days: int, reasons: tuple[str, ...], aws: Any, call: Callable[..., str]) -> None:
     remembered(aws, timedelta(days=days))
     reserved()
     call()
 
-    assert last_fact().reasons == reasons
+    assert last_event_data().reasons == reasons
 
 
 @pytest.mark.parametrize("operation", ["Query", "PutItem"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("fault", [Crash, throttled, server_error])
-def test_a_fault_anywhere_leaves_one_screening_after_the_rerun(
+def test_rerun_after_any_fault_leaves_one_screening(
     operation: str, moment: str, number: int, fault: Any, aws: Any, call: Callable[..., str]
 ) -> None:
     reserved()
@@ -199,7 +199,7 @@ def test_a_fault_anywhere_leaves_one_screening_after_the_rerun(
     assert len(aws.dynamodb.items("Fraud")) == 1
 
 
-def test_rows_are_kept_half_a_year_and_a_margin(aws: Any, call: Callable[..., str]) -> None:
+def test_history_items_expire_after_the_window_and_a_margin(aws: Any, call: Callable[..., str]) -> None:
     reserved()
     call()
 
@@ -210,7 +210,7 @@ def test_rows_are_kept_half_a_year_and_a_margin(aws: Any, call: Callable[..., st
 
 
 @pytest.mark.parametrize("screened", [False, True])
-def test_an_order_whose_reservation_is_gone_has_to_be_reserved_first(call: Callable[..., str], *, screened: bool) -> None:
+def test_order_without_reservation_is_unreserved(call: Callable[..., str], *, screened: bool) -> None:
     reserved()
     if screened:
         call()
@@ -239,19 +239,19 @@ def unread(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.usefixtures("unread")
-def test_the_flags_in_force_decide_and_the_reasons_tell(
+def test_current_flags_decide_and_appear_as_reasons(
     flags: dict[str, Any], outcome: str, reasons: tuple[str, ...], aws: Any, call: Callable[..., str]
 ) -> None:
     aws.appconfigdata.deploy(**flags)
     reserved()
 
     assert call() == outcome
-    assert last_fact().reasons == reasons
+    assert last_event_data().reasons == reasons
 
 
 @pytest.mark.usefixtures("unread")
 @pytest.mark.parametrize("fraud", [{"hold_score": -1}, {"hold_score": 200}, {"weights": {"velocity": "40"}}, {"hold": 1}])
-def test_thresholds_that_make_no_sense_are_not_followed(fraud: dict[str, Any], aws: Any, call: Callable[..., str]) -> None:
+def test_invalid_threshold_flags_are_ignored(fraud: dict[str, Any], aws: Any, call: Callable[..., str]) -> None:
     aws.appconfigdata.deploy(fraud=fraud, hold_every_order=True)
     reserved()
 
@@ -259,7 +259,7 @@ def test_thresholds_that_make_no_sense_are_not_followed(fraud: dict[str, Any], a
 
 
 @pytest.mark.usefixtures("unread")
-def test_an_order_that_was_screened_keeps_its_decision_whatever_the_flags_are_now(aws: Any, call: Callable[..., str]) -> None:
+def test_recorded_screening_ignores_changed_flags(aws: Any, call: Callable[..., str]) -> None:
     aws.appconfigdata.deploy(hold_every_order=True)
     reserved("ord_before")
     assert call("ord_before") == "held"
@@ -274,7 +274,7 @@ def test_an_order_that_was_screened_keeps_its_decision_whatever_the_flags_are_no
 
 
 @pytest.mark.usefixtures("unread")
-def test_an_order_that_was_screened_needs_no_flags(aws: Any, call: Callable[..., str]) -> None:
+def test_recorded_screening_reads_no_flags(aws: Any, call: Callable[..., str]) -> None:
     reserved()
     call()
     screen_order.FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
@@ -285,9 +285,7 @@ def test_an_order_that_was_screened_needs_no_flags(aws: Any, call: Callable[...,
 
 
 @pytest.mark.usefixtures("unread")
-def test_the_line_of_a_screened_order_names_its_flags(
-    aws: Any, call: Callable[..., str], logged: Callable[[], list[dict[str, Any]]]
-) -> None:
+def test_log_line_of_a_screening_names_its_flags(aws: Any, call: Callable[..., str], logged: Callable[[], list[dict[str, Any]]]) -> None:
     aws.appconfigdata.deploy(hold_every_order=True)
     reserved()
     call()
@@ -296,12 +294,12 @@ def test_the_line_of_a_screened_order_names_its_flags(
     assert (line["outcome"], line["flags"]) == ("held", version(aws.appconfigdata.document))
 
 
-def test_an_unknown_order_is_a_fault(call: Callable[..., str]) -> None:
+def test_unknown_order_raises(call: Callable[..., str]) -> None:
     with pytest.raises(OrderNotFound):
         call("ord_unknown")
 
 
-def test_nothing_personal_is_logged(call: Callable[..., str], logged: Callable[[], list[dict[str, Any]]]) -> None:
+def test_personal_data_is_not_logged(call: Callable[..., str], logged: Callable[[], list[dict[str, Any]]]) -> None:
     reserved(lines={"ESPRESSO-PRO": 1})
     call()
 

@@ -1,4 +1,4 @@
-"""A person's decision on a held order: who may, what is answered, and that the first one stands."""
+"""The reviewers' decision on a held order: authorization, responses, and that the first decision counts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def code(document: dict[str, Any]) -> str:
     return document["type"].rpartition(":")[2]
 
 
-def test_an_approval_is_an_event_that_names_who_and_why(post: Post) -> None:
+def test_approval_event_names_reviewer_and_note(post: Post) -> None:
     hold()
 
     status, answer = post('{"decision": "approve", "note": "known customer"}')
@@ -69,7 +69,7 @@ def test_an_approval_is_an_event_that_names_who_and_why(post: Post) -> None:
     assert marker(decide_review.LOG.load(ORDER_ID)) == "open"
 
 
-def test_a_rejection_leaves_the_order_to_be_unwound(post: Post) -> None:
+def test_rejection_starts_the_compensation(post: Post) -> None:
     hold()
 
     assert post("reject")[0] == 200
@@ -79,7 +79,7 @@ def test_a_rejection_leaves_the_order_to_be_unwound(post: Post) -> None:
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_the_same_decision_has_the_same_answer_whoever_sends_it(post: Post, decision: str) -> None:
+def test_same_decision_gets_the_same_answer_from_any_reviewer(post: Post, decision: str) -> None:
     hold()
 
     first = post(decision)
@@ -90,7 +90,7 @@ def test_the_same_decision_has_the_same_answer_whoever_sends_it(post: Post, deci
 
 
 @pytest.mark.parametrize(("first", "second"), [("approve", "reject"), ("reject", "approve")])
-def test_the_other_decision_comes_too_late_and_hears_what_stands(post: Post, first: str, second: str) -> None:
+def test_contrary_decision_is_refused_with_the_first_one(post: Post, first: str, second: str) -> None:
     hold()
     _, standing = post(first)
 
@@ -102,7 +102,7 @@ def test_the_other_decision_comes_too_late_and_hears_what_stands(post: Post, fir
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_when_the_time_is_over_no_decision_is_taken(post: Post, decision: str) -> None:
+def test_decision_after_the_timeout_is_refused(post: Post, decision: str) -> None:
     hold()
     record(RejectReview("", timed_out=True))
 
@@ -111,7 +111,7 @@ def test_when_the_time_is_over_no_decision_is_taken(post: Post, decision: str) -
     assert (status, code(problem), problem["timed_out"]) == (409, "already-decided", True)
 
 
-def test_a_cancelled_order_waits_for_no_decision(post: Post) -> None:
+def test_decision_on_a_cancelled_order_is_refused(post: Post) -> None:
     hold()
     record(RequestCancellation("customer"))
 
@@ -120,13 +120,13 @@ def test_a_cancelled_order_waits_for_no_decision(post: Post) -> None:
     assert (status, code(problem), problem["state"]) == (409, "not-held", "cancelling")
 
 
-def test_an_order_that_was_never_held_waits_for_no_decision(post: Post) -> None:
+def test_decision_on_an_order_never_held_is_refused(post: Post) -> None:
     place(decide_review.LOG, ORDER_ID)
 
     assert (post("approve")[0], code(post("approve")[1])) == (409, "not-held")
 
 
-def test_an_approved_order_that_was_cancelled_later_still_says_what_was_decided(post: Post) -> None:
+def test_repeated_decision_after_cancellation_gets_the_same_answer(post: Post) -> None:
     hold()
     first = post("approve")
     record(RequestCancellation("customer"))
@@ -134,14 +134,14 @@ def test_an_approved_order_that_was_cancelled_later_still_says_what_was_decided(
     assert post("approve") == first
 
 
-def test_there_is_no_such_order(post: Post) -> None:
+def test_unknown_order_is_not_found(post: Post) -> None:
     status, problem = post("approve", order_id=f"ord_{2:026}")
 
     assert (status, code(problem)) == (404, "order-not-found")
 
 
 @pytest.mark.parametrize("groups", ["", "staff", "Reviewers", "reviewers2"])
-def test_who_is_no_reviewer_learns_nothing_of_the_order(post: Post, groups: str) -> None:
+def test_non_reviewers_cannot_see_whether_an_order_exists(post: Post, groups: str) -> None:
     hold()
 
     refused, unknown = post("approve", groups=groups), post("approve", groups=groups, order_id=f"ord_{2:026}")
@@ -151,7 +151,7 @@ def test_who_is_no_reviewer_learns_nothing_of_the_order(post: Post, groups: str)
     assert decide_review.LOG.load(ORDER_ID).state == "held"
 
 
-def test_nobody_decides_on_an_order_of_their_own(post: Post) -> None:
+def test_reviewers_cannot_decide_on_their_own_orders(post: Post) -> None:
     hold(customer="rex")
 
     assert (post("approve")[0], code(post("approve")[1])) == (403, "own-order")
@@ -170,7 +170,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_decision_is_refused(post: Post, name: str) -> None:
+def test_malformed_decision_is_refused(post: Post, name: str) -> None:
     hold()
     body, status, problem = WRONG[name]
 
@@ -180,7 +180,7 @@ def test_what_is_no_decision_is_refused(post: Post, name: str) -> None:
     assert decide_review.LOG.load(ORDER_ID).state == "held"
 
 
-def test_who_died_after_the_decision_was_written_repeats_it_and_has_the_answer(post: Post, aws: Any) -> None:
+def test_repeated_decision_after_a_crash_is_answered(post: Post, aws: Any) -> None:
     hold()
     aws.dynamodb.after = crash_at("TransactWriteItems")
     with pytest.raises(Crash):
@@ -192,7 +192,7 @@ def test_who_died_after_the_decision_was_written_repeats_it_and_has_the_answer(p
 
 
 @pytest.mark.parametrize("state", orders.STATES)
-def test_only_orders_that_somebody_decided_on_have_a_verdict(state: str) -> None:
+def test_only_reviewed_orders_have_a_decision(state: str) -> None:
     happened = orders.history(*orders.STATES[state])
     decided = {event.type for event in happened} & {"OrderReviewApproved", "OrderReviewRejected"}
 

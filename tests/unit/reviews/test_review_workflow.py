@@ -1,4 +1,4 @@
-"""What waits for a decision: which execution, on which list, and how it ends."""
+"""The review workflow: open, wait, close, time out, and the list of open reviews."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from orderflow.domain.commands import ApproveReview, Refusal, RejectReview, Requ
 from orderflow.domain.money import Money
 from orderflow.domain.order import evolve
 from reviews import dependencies
-from reviews.handlers import close_review, expire_review, list_reviews, store_task_token
-from reviews.handlers import open_review as opening
+from reviews.handlers import close_review, expire_review, list_reviews, open_review, store_task_token
 from reviews.review_store import RETENTION, Review, ReviewStore
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, crash_at
 from tests.fakes.aws.environment import TABLES
@@ -63,54 +62,54 @@ def delivered(order_id: str = "ord_1") -> dict[str, Any]:
     return message
 
 
-class TestOpening:
-    def test_a_held_order_is_listed_with_what_a_reviewer_needs(self, run: Run, aws: Any) -> None:
+class TestOpenReview:
+    def test_held_order_is_listed_without_personal_data(self, run: Run, aws: Any) -> None:
         hold()
 
-        assert run(opening) == "opened"
+        assert run(open_review) == "opened"
 
         [row] = aws.dynamodb.items("Reviews")
         assert (row["amount"], row["currency"], row["execution"]) == ({"N": "289900"}, {"S": "EUR"}, {"S": "one"})
         assert "ann" not in json.dumps(row)
 
-    def test_the_same_execution_may_ask_again(self, run: Run, aws: Any) -> None:
+    def test_same_execution_opens_the_review_again(self, run: Run, aws: Any) -> None:
         hold()
         aws.stepfunctions.running.add("one")
 
-        assert [run(opening), run(opening)] == ["opened", "opened"]
+        assert [run(open_review), run(open_review)] == ["opened", "opened"]
         assert aws.stepfunctions.calls["DescribeExecution"] == 0
 
-    def test_a_second_execution_is_told_that_the_first_waits(self, run: Run, aws: Any) -> None:
+    def test_second_execution_gets_taken_while_the_first_runs(self, run: Run, aws: Any) -> None:
         hold()
         aws.stepfunctions.running.add("one")
-        run(opening)
+        run(open_review)
 
-        assert run(opening, "two") == "taken"
+        assert run(open_review, "two") == "taken"
         assert run(store_task_token, "two", "token-2") == "closed"
         assert aws.stepfunctions.answered == {"token-2": {"outcome": "closed"}}
         assert listed(aws) == ["ord_1"]
 
-    def test_it_takes_the_place_of_one_that_has_ended(self, run: Run, aws: Any) -> None:
+    def test_second_execution_takes_over_from_an_ended_one(self, run: Run, aws: Any) -> None:
         hold()
-        run(opening)
+        run(open_review)
 
-        assert run(opening, "two") == "opened"
+        assert run(open_review, "two") == "opened"
         assert run(store_task_token, "two", "token-2") == "waiting"
 
     @pytest.mark.parametrize("how", ENDS)
-    def test_an_order_that_is_not_held_any_more_is_not_listed(self, run: Run, aws: Any, how: str) -> None:
+    def test_order_that_is_no_longer_held_is_not_listed(self, run: Run, aws: Any, how: str) -> None:
         hold()
         record(ENDS[how])
 
-        assert run(opening) == "decided"
+        assert run(open_review) == "decided"
         assert listed(aws) == []
 
 
-class TestClosing:
+class TestCloseReview:
     @pytest.mark.parametrize("how", ENDS)
-    def test_the_event_ends_the_wait_and_takes_the_order_off_the_list(self, run: Run, aws: Any, context: Any, how: str) -> None:
+    def test_decision_event_resumes_the_execution(self, run: Run, aws: Any, context: Any, how: str) -> None:
         hold()
-        run(opening)
+        run(open_review)
         assert run(store_task_token) == "waiting"
         record(ENDS[how])
 
@@ -120,26 +119,26 @@ class TestClosing:
         assert listed(aws) == []
 
     @pytest.mark.parametrize("how", ENDS)
-    def test_a_decision_before_the_token_was_known_ends_the_wait_at_once(self, run: Run, aws: Any, context: Any, how: str) -> None:
+    def test_decision_before_the_token_resumes_at_once(self, run: Run, aws: Any, context: Any, how: str) -> None:
         hold()
-        run(opening)
+        run(open_review)
         record(ENDS[how])
         close_review.handler(delivered(), context)
 
         assert run(store_task_token) == "closed"
         assert aws.stepfunctions.answered == {"token-1": {"outcome": "closed"}}
 
-    def test_a_decision_whose_event_is_late_ends_the_wait_at_once(self, run: Run, aws: Any) -> None:
+    def test_decision_with_a_late_event_resumes_at_once(self, run: Run, aws: Any) -> None:
         hold()
-        run(opening)
+        run(open_review)
         record(ApproveReview("rex"))
 
         assert run(store_task_token) == "closed"
         assert (listed(aws), list(aws.stepfunctions.answered)) == ([], ["token-1"])
 
-    def test_a_second_delivery_does_no_harm(self, run: Run, aws: Any, context: Any) -> None:
+    def test_repeated_decision_event_changes_nothing(self, run: Run, aws: Any, context: Any) -> None:
         hold()
-        run(opening)
+        run(open_review)
         run(store_task_token)
         record(ApproveReview("rex"))
 
@@ -147,9 +146,9 @@ class TestClosing:
 
         assert answers == [{"batchItemFailures": []}] * 2
 
-    def test_who_died_before_the_answer_was_sent_sends_it_the_next_time(self, run: Run, aws: Any, context: Any) -> None:
+    def test_crash_before_resuming_is_made_up_by_the_retry(self, run: Run, aws: Any, context: Any) -> None:
         hold()
-        run(opening)
+        run(open_review)
         run(store_task_token)
         record(ApproveReview("rex"))
         aws.stepfunctions.before = crash_at("SendTaskSuccess")
@@ -161,31 +160,31 @@ class TestClosing:
 
         assert list(aws.stepfunctions.answered) == ["token-1"]
 
-    def test_an_event_of_an_order_that_nobody_reviewed_is_let_pass(self, aws: Any, context: Any) -> None:
+    def test_event_of_an_order_without_review_is_ignored(self, aws: Any, context: Any) -> None:
         place(LOG)
         record(RequestCancellation("customer"))
 
         assert close_review.handler(delivered(), context) == {"batchItemFailures": []}
         assert aws.dynamodb.items("Reviews") == []
 
-    def test_an_event_of_an_order_that_is_held_changes_nothing(self, run: Run, aws: Any, context: Any) -> None:
+    def test_event_of_a_held_order_changes_nothing(self, run: Run, aws: Any, context: Any) -> None:
         hold()
-        run(opening)
+        run(open_review)
         run(store_task_token)
 
         close_review.handler(delivered(), context)
 
         assert listed(aws) == ["ord_1"]
 
-    def test_a_message_that_is_no_event_comes_back_alone(self, aws: Any, context: Any) -> None:
+    def test_poison_message_fails_alone(self, aws: Any, context: Any) -> None:
         message = samples.sample("reviews/close_review/poison-among-good")
         place(LOG, json.loads(message["Records"][1]["body"])["detail"]["order_id"])
 
         assert close_review.handler(message, context) == samples.expected("reviews/close_review/poison-among-good")
 
-    def test_a_closed_row_is_forgotten_long_after_every_message(self, run: Run, aws: Any, context: Any) -> None:
+    def test_closed_review_expires_after_its_retention(self, run: Run, aws: Any, context: Any) -> None:
         hold()
-        run(opening)
+        run(open_review)
         record(ApproveReview("rex"))
         close_review.handler(delivered(), context)
 
@@ -193,7 +192,7 @@ class TestClosing:
         kept = datetime.fromtimestamp(int(row["expires_at"]["N"]), UTC) - datetime.now(UTC)
         assert RETENTION - timedelta(minutes=1) < kept <= RETENTION
 
-    def test_every_event_that_lets_go_of_a_held_order_closes_its_review(self) -> None:
+    def test_every_event_that_ends_a_hold_closes_the_review(self) -> None:
         held = orders.after(*orders.STATES["held"])
         leaving: set[str] = set()
         for command in orders.COMMANDS.values():
@@ -204,15 +203,15 @@ class TestClosing:
         assert leaving == {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
 
 
-class TestTheEndOfTheTime:
-    def test_nobody_decided(self, run: Run) -> None:
+class TestExpireReview:
+    def test_undecided_order_times_out(self, run: Run) -> None:
         hold()
 
         assert [run(expire_review), run(expire_review)] == ["timed_out", "timed_out"]
         assert LOG.load("ord_1").version == 4
 
     @pytest.mark.parametrize("how", ENDS)
-    def test_somebody_was_first(self, run: Run, how: str) -> None:
+    def test_decided_order_does_not_time_out(self, run: Run, how: str) -> None:
         hold()
         record(ENDS[how])
 
@@ -220,7 +219,7 @@ class TestTheEndOfTheTime:
         assert LOG.load("ord_1").version == 4
 
 
-class TestTheList:
+class TestListReviews:
     def ask(self, context: Any, **query: str) -> tuple[int, dict[str, Any]]:
         request: Any = {**samples.sample("reviews/list_reviews/first-page"), "queryStringParameters": query or None}
         answer = list_reviews.handler(request, context)
@@ -233,11 +232,11 @@ class TestTheList:
             list_reviews.REVIEWS.claim(review, "one")
         return [named(number) for number in range(count)]
 
-    def test_nothing_waits(self, aws: Any, context: Any) -> None:
+    def test_empty_list_has_no_reviews(self, aws: Any, context: Any) -> None:
         assert self.ask(context) == (200, {"reviews": []})
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
-    def test_pages_hold_every_review_once_oldest_first(self, aws: Any, context: Any, limit: int) -> None:
+    def test_pages_list_every_review_once_oldest_first(self, aws: Any, context: Any, limit: int) -> None:
         wanted, found, query = self.fill(7), list[str](), {"limit": str(limit)}
         while True:
             _, page = self.ask(context, **query)
@@ -248,7 +247,7 @@ class TestTheList:
             query["cursor"] = page["next"]
         assert found == wanted
 
-    def test_a_page_goes_on_where_the_one_before_ended_though_that_order_was_decided(self, aws: Any, context: Any) -> None:
+    def test_next_page_continues_after_a_decided_order(self, aws: Any, context: Any) -> None:
         self.fill(4)
         _, first = self.ask(context, limit="2")
         list_reviews.REVIEWS.close(named(1), datetime.now(UTC))
@@ -257,7 +256,7 @@ class TestTheList:
 
         assert [review["order_id"] for review in second["reviews"]] == [named(2), named(3)]
 
-    def test_a_review_says_what_the_fraud_rules_said(self, aws: Any, context: Any) -> None:
+    def test_review_shows_score_and_reasons(self, aws: Any, context: Any) -> None:
         self.fill(1)
 
         assert self.ask(context)[1]["reviews"] == [
@@ -271,19 +270,19 @@ class TestTheList:
         ]
 
     @pytest.mark.parametrize("limit", ["0", "51", "9" * 5000, "-1", "x", "", "1.5", "\N{SUPERSCRIPT TWO}"])
-    def test_a_limit_is_1_to_50(self, aws: Any, context: Any, limit: str) -> None:
+    def test_limit_outside_1_to_50_is_refused(self, aws: Any, context: Any, limit: str) -> None:
         status, problem = self.ask(context, limit=limit)
 
         assert (status, problem["type"].rpartition(":")[2]) == (400, "parameter-invalid")
 
     @pytest.mark.parametrize("cursor", ["", "x", "e30", "bnVsbA", "WzFd", "\N{SNOWMAN}", "a" * 5])
-    def test_a_cursor_is_one_that_was_given_out(self, aws: Any, context: Any, cursor: str) -> None:
+    def test_foreign_cursor_is_refused(self, aws: Any, context: Any, cursor: str) -> None:
         status, problem = self.ask(context, cursor=cursor)
 
         assert (status, problem["type"].rpartition(":")[2]) == (400, "cursor-invalid")
 
 
-def test_of_executions_that_want_one_place_one_gets_it() -> None:
+def test_only_one_execution_takes_over_a_review() -> None:
     database = FakeDynamoDB(*TABLES)
     reviews = ReviewStore("Reviews", database.client)
     review = Review("ord_1", datetime.now(UTC), Money(1, "EUR"), 60, ())

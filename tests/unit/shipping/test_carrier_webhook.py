@@ -1,4 +1,4 @@
-"""What the carrier tells: kept when it is signed, recorded once whatever comes twice, and left to a person where it cannot be."""
+"""Carrier events: signature, recording, retries from the queue, and times."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def types() -> list[str]:
     return [event.type for event in LOG.history("ord_1")[len(CONFIRMED) + 1 :]]
 
 
-class TestDoor:
+class TestReceiveWebhook:
     @pytest.mark.parametrize("path", samples("receive_webhook"), ids=lambda path: path.stem)
     def test_every_sample_has_its_answer(self, path: Path, aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
@@ -101,7 +101,7 @@ class TestDoor:
         assert (answer["statusCode"], json.loads(answer["body"])) == (expected["statusCode"], expected["body"])
         assert aws.sqs.sent == {}
 
-    def test_a_signed_message_is_recorded_at_once_by_one_read_and_one_write(self, post: Post, aws: Any) -> None:
+    def test_signed_event_is_recorded_by_one_read_and_one_write(self, post: Post, aws: Any) -> None:
         confirmed()
         post(told("dispatched", parcel_id="parcel_1", lines=TWO))
         aws.dynamodb.calls.clear()
@@ -113,7 +113,7 @@ class TestDoor:
         assert (aws.dynamodb.calls, aws.sqs.calls, aws.secretsmanager.calls) == ({"Query": 1, "PutItem": 1}, {}, {})
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
-    def test_one_that_comes_again_changes_nothing(self, post: Post, aws: Any) -> None:
+    def test_repeated_event_changes_nothing(self, post: Post, aws: Any) -> None:
         confirmed()
         body = told("dispatched", parcel_id="parcel_1", lines=TWO)
         assert [post(body)["statusCode"] for _ in range(3)] == [202, 202, 202]
@@ -131,27 +131,27 @@ class TestDoor:
         ],
         ids=["early", "not-allowed", "incomplete", "unknown-type", "unknown-order", "unknown-shipment"],
     )
-    def test_what_cannot_be_recorded_now_is_kept_as_it_was_sent(self, post: Post, aws: Any, body: bytes) -> None:
+    def test_event_that_cannot_be_recorded_is_queued_unchanged(self, post: Post, aws: Any, body: bytes) -> None:
         confirmed()
         assert post(body)["statusCode"] == 202
         assert aws.sqs.sent == {ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]: [json.loads(body)]}
         assert types() == []
 
     @pytest.mark.parametrize("operation", ["Query", "PutItem"])
-    def test_a_log_that_does_not_work_leaves_it_to_the_queue(self, post: Post, aws: Any, operation: str) -> None:
+    def test_failing_order_log_leaves_the_event_to_the_queue(self, post: Post, aws: Any, operation: str) -> None:
         confirmed()
         aws.dynamodb.before = failing(operation)
         assert post(told("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 202
         assert len(aws.sqs.sent[ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]]) == 1
 
-    def test_it_is_not_accepted_where_neither_log_nor_queue_has_it(self, post: Post, aws: Any) -> None:
+    def test_event_is_refused_if_neither_log_nor_queue_has_it(self, post: Post, aws: Any) -> None:
         confirmed()
         aws.dynamodb.before, aws.sqs.before = failing("Query"), failing("SendMessage")
         assert post(told("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 500
         aws.dynamodb.before = aws.sqs.before = None
         assert (types(), aws.sqs.sent) == ([], {})
 
-    def test_an_unsigned_message_touches_nothing_and_is_one_line(self, post: Post, aws: Any, context: Any, logged: Lines) -> None:
+    def test_unsigned_event_makes_no_call_and_one_log_line(self, post: Post, aws: Any, context: Any, logged: Lines) -> None:
         confirmed()
         aws.dynamodb.calls.clear()
         event: Any = {"headers": {}, "body": told("dispatched", parcel_id="parcel_1", lines=TWO).decode()}
@@ -161,7 +161,7 @@ class TestDoor:
         assert (line["level"], line["reason"]) == ("WARNING", "the headers webhook-id, webhook-timestamp and webhook-signature are missing")
         assert "parcel_1" not in json.dumps(line)
 
-    def test_it_takes_what_a_function_url_hands_on(self, post: Post, aws: Any, context: Any) -> None:
+    def test_function_url_requests_are_accepted(self, post: Post, aws: Any, context: Any) -> None:
         confirmed()
         event: Any = json.loads((EVENTS / "receive_webhook" / "unsigned.json").read_text())
         event["body"] = told("dispatched", parcel_id="parcel_1", lines=TWO).decode()
@@ -169,13 +169,13 @@ class TestDoor:
         assert receive_webhook.handler(event, context)["statusCode"] == 202
         assert types() == ["ShipmentDispatched"]
 
-    def test_readings_have_a_queue_of_their_own(self, post: Post, aws: Any) -> None:
+    def test_tracking_readings_go_to_their_own_queue(self, post: Post, aws: Any) -> None:
         post(told("in_transit"))
         assert list(aws.sqs.sent) == [ENVIRONMENT["SHIPPING_TRACK_QUEUE_URL"]]
         assert aws.dynamodb.calls == {}
 
     @pytest.mark.parametrize("kind", ["in_transit", "delivered"])
-    def test_text_that_no_queue_takes_is_replaced(self, post: Post, aws: Any, kind: str) -> None:
+    def test_characters_that_sqs_refuses_are_replaced(self, post: Post, aws: Any, kind: str) -> None:
         body = json.dumps(message(kind, parcel_id="p", driver="Z\x00o\ufffe\ud800"), ensure_ascii=False).encode("utf-8", "surrogatepass")
         escaped = json.dumps(message(kind, parcel_id="p", driver="Z\x00o\uffff\ud800")).encode()
         assert post(body)["statusCode"] == 400  # half a surrogate pair is no UTF-8
@@ -184,7 +184,7 @@ class TestDoor:
         assert kept["driver"] == "Z\ufffdo\ufffd\ufffd"
 
     @pytest.mark.parametrize("quantity", ["2.0", "2e0"])
-    def test_whole_quantities_are_taken_however_written(self, post: Post, aws: Any, quantity: str) -> None:
+    def test_whole_quantities_are_accepted_in_any_notation(self, post: Post, aws: Any, quantity: str) -> None:
         confirmed()
         body = told("dispatched", parcel_id="parcel_1", lines=TWO).replace(b'"quantity": 2', b'"quantity": ' + quantity.encode())
         assert quantity.encode() in body
@@ -203,15 +203,15 @@ class TestDoor:
             (b'{"type": "picked"}', 422),
         ],
     )
-    def test_what_is_no_message_is_refused(self, post: Post, aws: Any, body: bytes, status: int) -> None:
+    def test_malformed_event_is_refused(self, post: Post, aws: Any, body: bytes, status: int) -> None:
         assert post(body)["statusCode"] == status
         assert aws.sqs.sent == {}
 
 
-class TestTime:
+class TestEventTime:
     """A fact has the time that the carrier says, however late it comes; one that cannot be keeps nothing from being recorded."""
 
-    def test_late_delivery_counts_as_of_when_it_was_made(self, post: Post) -> None:
+    def test_late_delivery_event_counts_from_the_delivery(self, post: Post) -> None:
         now = datetime.now(UTC)
         with recorded_at(now - timedelta(days=10)):
             confirmed()
@@ -225,7 +225,7 @@ class TestTime:
         assert now <= last.recorded_at <= datetime.now(UTC)
         assert LOG.load("ord_1").parcels[0].delivered_at == arrived
 
-    def test_return_window_begins_with_the_delivery_not_its_message(self, post: Post) -> None:
+    def test_return_window_starts_at_the_delivery(self, post: Post) -> None:
         now = datetime.now(UTC)
         with recorded_at(now - timedelta(days=10)):
             confirmed()
@@ -237,7 +237,7 @@ class TestTime:
             command = RequestReturn("ret_1", order.parcels[0].lines, "too small", now - timedelta(days=days))
             assert isinstance(decide(order, command), tuple) is allowed
 
-    def test_a_message_from_the_queue_has_its_time_as_well(self, tell: Tell) -> None:
+    def test_queued_event_keeps_its_time(self, tell: Tell) -> None:
         now = datetime.now(UTC)
         with recorded_at(now - timedelta(days=2)):
             confirmed()
@@ -257,7 +257,7 @@ class TestTime:
             "",
         ],
     )
-    def test_time_that_cannot_be_is_that_of_receipt(self, post: Post, aws: Any, caplog: pytest.LogCaptureFixture, at: str) -> None:
+    def test_implausible_time_becomes_the_time_of_receipt(self, post: Post, aws: Any, caplog: pytest.LogCaptureFixture, at: str) -> None:
         confirmed()
         before = datetime.now(UTC)
         assert post(told("dispatched", parcel_id="parcel_1", lines=TWO, at=at))["statusCode"] == 202
@@ -267,7 +267,7 @@ class TestTime:
         assert any(record.getMessage().startswith("reported_time") for record in caplog.records)
 
 
-class TestRecord:
+class TestRetryCarrierEvents:
     @pytest.mark.parametrize("path", samples("retry_carrier_events"), ids=lambda path: path.stem)
     def test_every_sample_has_its_answer(self, path: Path, aws: Any, context: Any) -> None:
         text = path.read_text()
@@ -275,7 +275,7 @@ class TestRecord:
             prepare(LOG, order_id)
         assert retry_carrier_events.handler(json.loads(text), context) == json.loads(path.with_suffix(".answer.json").read_text())
 
-    def test_parcels_leave_and_arrive(self, tell: Tell) -> None:
+    def test_dispatches_and_deliveries_are_recorded(self, tell: Tell) -> None:
         confirmed()
         assert tell("picked")
         assert tell("dispatched", parcel_id="parcel_1", lines=ONE)
@@ -284,7 +284,7 @@ class TestRecord:
         assert tell("lost", parcel_id="parcel_2")
         assert types() == ["ShipmentDispatched", "ShipmentDispatched", "ShipmentDelivered", "ShipmentLost"]
 
-    def test_a_message_that_comes_twice_changes_nothing(self, tell: Tell) -> None:
+    def test_event_delivered_twice_changes_nothing(self, tell: Tell) -> None:
         confirmed()
         for _ in range(2):
             assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
@@ -294,7 +294,7 @@ class TestRecord:
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
     @pytest.mark.parametrize("stored", [" parcel_1", "parcel_1\n", "parce\u0301l_1", "parcel\uffff1"])
-    def test_parcel_recorded_under_an_untrimmed_id_is_known(self, tell: Tell, post: Post, stored: str) -> None:
+    def test_parcel_recorded_under_an_untrimmed_id_is_found(self, tell: Tell, post: Post, stored: str) -> None:
         confirmed()
         # Versions up to 1.0 took ids as they were sent, and so do messages that wait in the queue over the deployment.
         assert tell("dispatched", parcel_id=stored, lines=ONE)
@@ -303,14 +303,14 @@ class TestRecord:
         assert tell("delivered", parcel_id=stored)
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
-    def test_a_delivery_before_its_dispatch_comes_again(self, tell: Tell) -> None:
+    def test_delivery_before_its_dispatch_is_retried(self, tell: Tell) -> None:
         confirmed()
         assert not tell("delivered", parcel_id="parcel_1")
         assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
         assert tell("delivered", parcel_id="parcel_1")
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
-    def test_what_comes_again_is_put_off_for_longer_each_time(self, tell: Tell, aws: Any) -> None:
+    def test_each_retry_waits_longer(self, tell: Tell, aws: Any) -> None:
         confirmed()
         seconds: list[int] = []
         for receives in range(1, 11):
@@ -321,18 +321,18 @@ class TestRecord:
         # The last receive is followed by the dead letters.
         assert 540 <= sum(seconds[:-1]) <= 660
 
-    def test_it_comes_again_also_where_it_cannot_be_put_off(self, tell: Tell, aws: Any) -> None:
+    def test_event_is_retried_even_if_the_delay_fails(self, tell: Tell, aws: Any) -> None:
         confirmed()
         aws.sqs.before = failing("ChangeMessageVisibility")
         assert not tell("delivered", parcel_id="parcel_1")
         aws.sqs.before = None
 
-    def test_what_was_recorded_is_not_put_off(self, tell: Tell, aws: Any) -> None:
+    def test_recorded_event_is_not_delayed(self, tell: Tell, aws: Any) -> None:
         confirmed()
         assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
         assert aws.sqs.calls == {}
 
-    def test_what_cannot_be_is_refused(self, tell: Tell) -> None:
+    def test_impossible_event_is_refused(self, tell: Tell) -> None:
         confirmed()
         assert not tell("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 3}])
         assert tell("dispatched", parcel_id="parcel_1", lines=ONE)
@@ -342,12 +342,12 @@ class TestRecord:
         assert not tell("returned", return_id="ret_1")
         assert types() == ["ShipmentDispatched", "ShipmentLost"]
 
-    def test_nothing_leaves_after_a_recall(self, tell: Tell) -> None:
+    def test_nothing_is_dispatched_after_a_recall(self, tell: Tell) -> None:
         confirmed()
         advance(LOG, "ord_1", "customer.cancels", "shipping.handlers.recall_shipment")
         assert not tell("dispatched", parcel_id="parcel_1", lines=TWO)
 
-    def test_a_return_that_was_announced_comes_back(self, tell: Tell) -> None:
+    def test_announced_return_is_recorded(self, tell: Tell) -> None:
         confirmed()
         tell("dispatched", parcel_id="parcel_1", lines=TWO)
         tell("delivered", parcel_id="parcel_1")
@@ -359,12 +359,12 @@ class TestRecord:
         assert types()[-2:] == ["ReturnRequested", "ReturnReceived"]
 
     @pytest.mark.parametrize("shipment", ["", "shipment", ":shipment", "ord_1:parcel", "somebody-elses"])
-    def test_a_shipment_that_is_not_ours_is_refused(self, shipment: str) -> None:
+    def test_unknown_shipment_is_refused(self, shipment: str) -> None:
         with pytest.raises(UnknownShipment):
             order_id_of(shipment)
 
 
-def test_the_docs_show_every_message_as_it_is_read() -> None:
+def test_docs_show_every_webhook_event() -> None:
     text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## Payment webhook events")[0]
     shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
     rows = re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The saga step that stops a shipment: what left is recorded, what did not is stopped, whatever answers get lost."""
+"""The saga step `recall_shipment`: recalls, lost answers and late dispatches."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: SandboxCarrier, conte
     assert recall_shipment.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_a_shipment_that_nobody_asked_for_yet_is_stopped_all_the_same(run: Step, sandbox: SandboxCarrier) -> None:
+def test_shipment_not_requested_yet_is_recalled(run: Step, sandbox: SandboxCarrier) -> None:
     order = confirmed()
     cancelled()
 
@@ -86,7 +86,7 @@ def test_a_shipment_that_nobody_asked_for_yet_is_stopped_all_the_same(run: Step,
     assert sandbox.request(ID, TWO, order.shipping_address).recalled
 
 
-def test_an_order_that_was_never_confirmed_asks_nobody(run: Step, aws: Any) -> None:
+def test_unconfirmed_order_makes_no_carrier_call(run: Step, aws: Any) -> None:
     place(LOG)
     advance(LOG, "ord_1", *CONFIRMED[:3])
     cancelled()
@@ -96,7 +96,7 @@ def test_an_order_that_was_never_confirmed_asks_nobody(run: Step, aws: Any) -> N
     assert aws.dynamodb.calls == {"Query": 1}
 
 
-def test_what_left_and_is_not_on_the_log_is_recorded_before_the_rest_is_stopped(run: Step, sandbox: SandboxCarrier) -> None:
+def test_unrecorded_dispatch_is_recorded_before_the_recall(run: Step, sandbox: SandboxCarrier) -> None:
     ask(sandbox, confirmed())
     sandbox.dispatch(ID, PART)
     cancelled()
@@ -108,7 +108,7 @@ def test_what_left_and_is_not_on_the_log_is_recorded_before_the_rest_is_stopped(
     assert (dispatched.parcel_id, dispatched.lines, dispatched.complete) == ("parcel_1", ONE, False)
 
 
-def test_what_is_on_the_log_already_is_not_recorded_again(run: Step, sandbox: SandboxCarrier) -> None:
+def test_recorded_dispatch_is_not_recorded_again(run: Step, sandbox: SandboxCarrier) -> None:
     order = confirmed()
     ask(sandbox, order)
     sandbox.dispatch(ID, PART)
@@ -119,7 +119,7 @@ def test_what_is_on_the_log_already_is_not_recorded_again(run: Step, sandbox: Sa
     assert types() == ["ShipmentRecalled"]
 
 
-def test_a_cancellation_fails_when_everything_has_left(run: Step, sandbox: SandboxCarrier) -> None:
+def test_cancellation_fails_after_everything_was_dispatched(run: Step, sandbox: SandboxCarrier) -> None:
     ask(sandbox, confirmed())
     sandbox.dispatch(ID, Parcel("parcel_1", TWO))
     cancelled()
@@ -130,7 +130,7 @@ def test_a_cancellation_fails_when_everything_has_left(run: Step, sandbox: Sandb
     assert run() == "ended"
 
 
-def test_a_cancellation_fails_when_the_carrier_cannot_stop_the_rest(run: Step, sandbox: SandboxCarrier) -> None:
+def test_cancellation_fails_if_the_recall_is_impossible(run: Step, sandbox: SandboxCarrier) -> None:
     ask(sandbox, confirmed(), "RECALL-IMPOSSIBLE")
     cancelled()
 
@@ -139,7 +139,7 @@ def test_a_cancellation_fails_when_the_carrier_cannot_stop_the_rest(run: Step, s
     assert LOG.load("ord_1").state == "confirmed"
 
 
-def test_an_answer_that_was_lost_is_looked_up(run: Step, sandbox: SandboxCarrier) -> None:
+def test_lost_answer_is_looked_up(run: Step, sandbox: SandboxCarrier) -> None:
     ask(sandbox, confirmed(), "RECALL-TIMEOUT-AFTER")
     cancelled()
 
@@ -147,7 +147,7 @@ def test_an_answer_that_was_lost_is_looked_up(run: Step, sandbox: SandboxCarrier
     assert types() == ["ShipmentRecalled"]
 
 
-def test_a_recall_lost_without_effect_is_a_fault(run: Step, sandbox: SandboxCarrier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recall_lost_without_effect_raises(run: Step, sandbox: SandboxCarrier, monkeypatch: pytest.MonkeyPatch) -> None:
     confirmed()
     cancelled()
 
@@ -162,7 +162,7 @@ def test_a_recall_lost_without_effect_is_a_fault(run: Step, sandbox: SandboxCarr
     assert run() == "recalled"
 
 
-def test_a_carrier_that_is_unavailable_is_a_fault(run: Step, sandbox: SandboxCarrier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_carrier_raises(run: Step, sandbox: SandboxCarrier, monkeypatch: pytest.MonkeyPatch) -> None:
     confirmed()
     cancelled()
 
@@ -175,7 +175,7 @@ def test_a_carrier_that_is_unavailable_is_a_fault(run: Step, sandbox: SandboxCar
     assert types() == []
 
 
-def test_a_parcel_that_is_not_the_orders_stops_everything(run: Step, sandbox: SandboxCarrier) -> None:
+def test_parcel_with_foreign_lines_raises(run: Step, sandbox: SandboxCarrier) -> None:
     order = confirmed()
     sandbox.request(ID, (StockLine("OTHER", 1),), order.shipping_address)
     sandbox.dispatch(ID, Parcel("parcel_1", (StockLine("OTHER", 1),)))
@@ -185,7 +185,7 @@ def test_a_parcel_that_is_not_the_orders_stops_everything(run: Step, sandbox: Sa
         run()
 
 
-def test_recalling_again_answers_from_the_log(run: Step, aws: Any) -> None:
+def test_repeated_recall_returns_the_recorded_outcome(run: Step, aws: Any) -> None:
     confirmed()
     cancelled()
     run()
@@ -196,7 +196,7 @@ def test_recalling_again_answers_from_the_log(run: Step, aws: Any) -> None:
 
 
 @pytest.mark.parametrize("steps", [(), CONFIRMED[:1], (*CONFIRMED[:2], "orders.handlers.record_failure")])
-def test_an_order_that_nobody_cancelled_is_not_recalled(run: Step, steps: tuple[str, ...]) -> None:
+def test_order_without_cancellation_is_not_recalled(run: Step, steps: tuple[str, ...]) -> None:
     place(LOG)
     advance(LOG, "ord_1", *steps)
 
@@ -204,6 +204,6 @@ def test_an_order_that_nobody_cancelled_is_not_recalled(run: Step, steps: tuple[
         run()
 
 
-def test_an_order_that_does_not_exist_is_a_fault(run: Step) -> None:
+def test_missing_order_raises(run: Step) -> None:
     with pytest.raises(OrderNotFound):
         run()

@@ -1,4 +1,4 @@
-"""The consumer that asks for shipments: one shipment for each order, whatever comes twice, late or not at all."""
+"""The consumer `request_shipment`: one shipment per order, whatever is repeated, late or lost."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: SandboxCarrier, conte
     assert request_shipment.handler(json.loads(text), context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_the_carrier_is_asked_for_what_was_ordered(run: Run, sandbox: SandboxCarrier) -> None:
+def test_shipment_request_has_the_ordered_lines(run: Run, sandbox: SandboxCarrier) -> None:
     ordered()
 
     assert run()
@@ -65,7 +65,7 @@ def test_the_carrier_is_asked_for_what_was_ordered(run: Run, sandbox: SandboxCar
     assert sandbox.undispatched_lines(ID) == (StockLine("MUG-BLUE", 2),)
 
 
-def test_an_order_is_asked_for_once(run: Run, aws: Any) -> None:
+def test_shipment_is_requested_once(run: Run, aws: Any) -> None:
     ordered()
     run()
     aws.dynamodb.calls.clear()
@@ -75,7 +75,7 @@ def test_an_order_is_asked_for_once(run: Run, aws: Any) -> None:
 
 
 @pytest.mark.parametrize("postal_code", ["TIMEOUT-BEFORE", "TIMEOUT-AFTER"])
-def test_a_request_that_got_lost_is_made_again(run: Run, postal_code: str) -> None:
+def test_lost_request_is_repeated(run: Run, postal_code: str) -> None:
     ordered(postal_code)
     run()
 
@@ -83,14 +83,14 @@ def test_a_request_that_got_lost_is_made_again(run: Run, postal_code: str) -> No
     assert LOG.load("ord_1").shipment == "requested"
 
 
-def test_a_carrier_that_is_unavailable_is_asked_again_later(run: Run) -> None:
+def test_unavailable_carrier_leaves_the_message_for_retry(run: Run) -> None:
     ordered("UNAVAILABLE")
 
     assert not run()
     assert LOG.load("ord_1").shipment == "none"
 
 
-def test_an_order_that_is_being_cancelled_is_not_shipped(run: Run, sandbox: SandboxCarrier) -> None:
+def test_order_under_cancellation_is_not_shipped(run: Run, sandbox: SandboxCarrier) -> None:
     ordered()
     advance(LOG, "ord_1", "customer.cancels")
 
@@ -98,7 +98,7 @@ def test_an_order_that_is_being_cancelled_is_not_shipped(run: Run, sandbox: Sand
     assert sandbox.look_up(ID) is None
 
 
-def test_a_request_that_a_recall_overtook_has_no_effect(run: Run, sandbox: SandboxCarrier) -> None:
+def test_request_after_a_recall_has_no_effect(run: Run, sandbox: SandboxCarrier) -> None:
     ordered()
     sandbox.recall(ID)
 
@@ -107,7 +107,7 @@ def test_a_request_that_a_recall_overtook_has_no_effect(run: Run, sandbox: Sandb
     assert sandbox.look_up(ID) == Shipment(recalled=True)
 
 
-def test_an_order_that_nobody_confirmed_is_not_shipped(run: Run, sandbox: SandboxCarrier) -> None:
+def test_unconfirmed_order_is_not_shipped(run: Run, sandbox: SandboxCarrier) -> None:
     place(LOG)
 
     assert run()

@@ -1,4 +1,4 @@
-"""The sandbox carrier on its table: repeated requests, recalls, lost answers, and requests that meet."""
+"""The sandbox carrier: repeated requests, recalls, lost answers and concurrent requests."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ def refusal(call: object) -> Contradiction:
     return refused.value.code
 
 
-def test_a_request_takes_one_call_and_has_the_same_answer_again(sandbox: SandboxCarrier, database: FakeDynamoDB) -> None:
+def test_request_takes_one_call_and_repeats_its_answer(sandbox: SandboxCarrier, database: FakeDynamoDB) -> None:
     assert ask(sandbox) == Shipment()
     assert database.calls == {"PutItem": 1}
     assert ask(sandbox) == Shipment()
     assert sandbox.look_up("ship_1") == Shipment()
 
 
-def test_an_id_stands_for_one_request(sandbox: SandboxCarrier) -> None:
+def test_shipment_id_refuses_another_request(sandbox: SandboxCarrier) -> None:
     ask(sandbox)
 
     assert refusal(lambda: ask(sandbox, lines=ONE_MUG)) is Contradiction.ID_REUSED
     assert refusal(lambda: ask(sandbox, "LS1 1AB")) is Contradiction.ID_REUSED
 
 
-def test_the_address_is_not_stored(sandbox: SandboxCarrier, database: FakeDynamoDB) -> None:
+def test_address_is_not_stored(sandbox: SandboxCarrier, database: FakeDynamoDB) -> None:
     ask(sandbox)
 
     assert ADDRESS.name not in str(database.items("shipments"))
     assert ADDRESS.street not in str(database.items("shipments"))
 
 
-def test_nothing_leaves_after_a_recall(sandbox: SandboxCarrier) -> None:
+def test_nothing_is_dispatched_after_a_recall(sandbox: SandboxCarrier) -> None:
     ask(sandbox)
     sandbox.dispatch("ship_1", PART)
 
@@ -68,14 +68,14 @@ def test_nothing_leaves_after_a_recall(sandbox: SandboxCarrier) -> None:
     assert sandbox.recall("ship_1") == Shipment((PART,), recalled=True)
 
 
-def test_a_recall_before_the_request_makes_it_come_back_recalled(sandbox: SandboxCarrier) -> None:
+def test_request_after_its_recall_returns_recalled(sandbox: SandboxCarrier) -> None:
     sandbox.recall("ship_1")
 
     assert ask(sandbox) == Shipment(recalled=True)
     assert refusal(lambda: sandbox.dispatch("ship_1", PART)) is Contradiction.RECALLED
 
 
-def test_a_parcel_leaves_once_and_holds_what_is_there(sandbox: SandboxCarrier) -> None:
+def test_parcel_is_dispatched_once_with_remaining_lines(sandbox: SandboxCarrier) -> None:
     assert refusal(lambda: sandbox.dispatch("ship_1", PART)) is Contradiction.UNKNOWN_SHIPMENT
     ask(sandbox)
     sandbox.dispatch("ship_1", PART)
@@ -86,7 +86,7 @@ def test_a_parcel_leaves_once_and_holds_what_is_there(sandbox: SandboxCarrier) -
     assert refusal(lambda: sandbox.dispatch("ship_1", Parcel("parcel_2", STOCK))) is Contradiction.LINES_EXCEEDED
 
 
-def test_a_request_that_was_lost_has_no_effect_until_it_is_repeated(sandbox: SandboxCarrier) -> None:
+def test_lost_request_takes_effect_when_repeated(sandbox: SandboxCarrier) -> None:
     with pytest.raises(CarrierTimeout):
         ask(sandbox, "TIMEOUT-BEFORE")
 
@@ -94,7 +94,7 @@ def test_a_request_that_was_lost_has_no_effect_until_it_is_repeated(sandbox: San
     assert ask(sandbox, "TIMEOUT-BEFORE") == Shipment()
 
 
-def test_a_lost_request_can_be_recalled(sandbox: SandboxCarrier) -> None:
+def test_lost_request_can_be_recalled(sandbox: SandboxCarrier) -> None:
     with pytest.raises(CarrierTimeout):
         ask(sandbox, "TIMEOUT-BEFORE")
     sandbox.recall("ship_1")
@@ -102,7 +102,7 @@ def test_a_lost_request_can_be_recalled(sandbox: SandboxCarrier) -> None:
     assert ask(sandbox, "TIMEOUT-BEFORE") == Shipment(recalled=True)
 
 
-def test_an_answer_that_was_lost_can_be_looked_up(sandbox: SandboxCarrier) -> None:
+def test_request_with_lost_answer_can_be_looked_up(sandbox: SandboxCarrier) -> None:
     with pytest.raises(CarrierTimeout):
         ask(sandbox, "TIMEOUT-AFTER")
 
@@ -110,7 +110,7 @@ def test_an_answer_that_was_lost_can_be_looked_up(sandbox: SandboxCarrier) -> No
     assert ask(sandbox, "TIMEOUT-AFTER") == Shipment()
 
 
-def test_a_recall_whose_answer_was_lost_took_effect(sandbox: SandboxCarrier) -> None:
+def test_recall_with_lost_answer_took_effect(sandbox: SandboxCarrier) -> None:
     ask(sandbox, "RECALL-TIMEOUT-AFTER")
 
     with pytest.raises(CarrierTimeout):
@@ -119,20 +119,20 @@ def test_a_recall_whose_answer_was_lost_took_effect(sandbox: SandboxCarrier) -> 
     assert sandbox.recall("ship_1") == Shipment(recalled=True)
 
 
-def test_some_shipments_cannot_be_stopped(sandbox: SandboxCarrier) -> None:
+def test_recall_impossible_leaves_the_shipment(sandbox: SandboxCarrier) -> None:
     ask(sandbox, "RECALL-IMPOSSIBLE")
 
     assert sandbox.recall("ship_1") == Shipment()
     sandbox.dispatch("ship_1", PART)
 
 
-def test_an_unavailable_carrier_takes_nothing(sandbox: SandboxCarrier) -> None:
+def test_unavailable_carrier_stores_nothing(sandbox: SandboxCarrier) -> None:
     with pytest.raises(CarrierUnavailable):
         ask(sandbox, "UNAVAILABLE")
     assert sandbox.look_up("ship_1") is None
 
 
-def test_a_lost_answer_of_the_store_is_a_time_out(sandbox: SandboxCarrier, database: FakeDynamoDB) -> None:
+def test_lost_answer_of_the_table_raises_a_timeout(sandbox: SandboxCarrier, database: FakeDynamoDB) -> None:
     def lose(_operation: str, _parameters: object) -> None:
         raise answer_lost()
 
@@ -143,7 +143,7 @@ def test_a_lost_answer_of_the_store_is_a_time_out(sandbox: SandboxCarrier, datab
         sandbox.look_up("ship_1")
 
 
-def test_of_a_dispatch_and_a_recall_at_once_each_sees_the_other(sandbox: SandboxCarrier) -> None:
+def test_concurrent_dispatch_and_recall_see_each_other(sandbox: SandboxCarrier) -> None:
     ask(sandbox)
     with ThreadPoolExecutor(2) as pool:
         dispatched, recalled = pool.submit(sandbox.dispatch, "ship_1", PART), pool.submit(sandbox.recall, "ship_1")
@@ -152,7 +152,7 @@ def test_of_a_dispatch_and_a_recall_at_once_each_sees_the_other(sandbox: Sandbox
     assert recalled.result() == Shipment(left, recalled=True)
 
 
-def test_only_carriers_that_exist_can_be_chosen() -> None:
+def test_unknown_carrier_is_refused() -> None:
     assert isinstance(create_carrier("sandbox"), SandboxCarrier)
     with pytest.raises(UnknownCarrier, match="sandbox"):
         create_carrier("pigeon")

@@ -1,4 +1,4 @@
-"""Readings of parcels on their way: one item a parcel, however they come, and nothing on the order log."""
+"""The consumer `track_parcels`: one item per parcel, and no write to the order log."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def take(tracks: TrackingStore, context: Any) -> Callable[..., list[str]]:
 
 
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+14:00", "2026-01-17T09:00:00Z"])
-def test_a_reading_of_a_time_that_cannot_be_hides_no_later_one(
-    take: Callable[..., list[str]], tracks: TrackingStore, context: Any, at: str
-) -> None:
+def test_implausible_time_hides_no_later_reading(take: Callable[..., list[str]], tracks: TrackingStore, context: Any, at: str) -> None:
     wrong, later = json.loads(body(reading(1, 10))) | {"at": at}, json.loads(body(reading(2, 20)))
     assert take(json.dumps(wrong)) == []
     track_of = tracks.load(SHIPMENT, "parcel_1")
@@ -88,7 +86,7 @@ READINGS = st.lists(st.builds(reading, st.integers(0, 30), st.integers(-1000, 10
 
 
 @given(READINGS)
-def test_a_track_sums_its_readings_up(readings: list[TrackingReading]) -> None:
+def test_track_sums_up_its_readings(readings: list[TrackingReading]) -> None:
     result = add_readings(None, readings)
     if not readings:
         assert result is None
@@ -101,7 +99,7 @@ def test_a_track_sums_its_readings_up(readings: list[TrackingReading]) -> None:
 
 
 @given(READINGS, st.data())
-def test_readings_that_come_again_change_nothing(readings: list[TrackingReading], data: st.DataObject) -> None:
+def test_repeated_readings_change_nothing(readings: list[TrackingReading], data: st.DataObject) -> None:
     once = add_readings(None, readings)
     again = data.draw(st.lists(st.sampled_from(readings))) if readings else []
     assert add_readings(once, again) == once
@@ -114,7 +112,7 @@ def test_every_sample_has_its_answer(sample: str, tracks: TrackingStore, context
     assert answer == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_a_batch_is_one_write_for_each_parcel(take: Callable[..., list[str]], tracks: TrackingStore, aws: Any) -> None:
+def test_batch_makes_one_write_per_parcel(take: Callable[..., list[str]], tracks: TrackingStore, aws: Any) -> None:
     bodies = [body(reading(minute, 40 + minute, parcel)) for minute in range(20) for parcel in ("parcel_1", "parcel_2")]
 
     assert take(*bodies) == []
@@ -125,7 +123,7 @@ def test_a_batch_is_one_write_for_each_parcel(take: Callable[..., list[str]], tr
     assert aws.dynamodb.items("OrderLog") == []
 
 
-def test_a_batch_that_comes_again_writes_nothing(take: Callable[..., list[str]], aws: Any) -> None:
+def test_repeated_batch_writes_nothing(take: Callable[..., list[str]], aws: Any) -> None:
     take(body(reading(1)), body(reading(2)))
     aws.dynamodb.calls.clear()
 
@@ -133,12 +131,12 @@ def test_a_batch_that_comes_again_writes_nothing(take: Callable[..., list[str]],
     assert aws.dynamodb.calls == {"GetItem": 1}
 
 
-def test_what_is_no_reading_comes_back_alone(take: Callable[..., list[str]], tracks: TrackingStore) -> None:
+def test_poison_reading_fails_alone(take: Callable[..., list[str]], tracks: TrackingStore) -> None:
     assert take("no json", body(reading(1)), json.dumps({"type": "picked"}), '{"a": ' * 100_000) == ["m0", "m2", "m3"]
     assert tracks.load(SHIPMENT, "parcel_1")
 
 
-def test_readings_of_a_track_that_cannot_be_written_come_back(take: Callable[..., list[str]], aws: Any) -> None:
+def test_readings_of_an_unwritable_track_fail(take: Callable[..., list[str]], aws: Any) -> None:
     def refuse(operation: str, parameters: Any) -> None:
         if parameters.get("Item", {}).get("parcel_id") == {"S": "parcel_1"}:
             raise throttled(operation)
@@ -147,7 +145,7 @@ def test_readings_of_a_track_that_cannot_be_written_come_back(take: Callable[...
     assert take(body(reading(1)), body(reading(1, parcel="parcel_2")), body(reading(2))) == ["m0", "m2"]
 
 
-def test_two_batches_at_once_are_both_counted(tracks: TrackingStore, aws: Any) -> None:
+def test_concurrent_batches_are_both_counted(tracks: TrackingStore, aws: Any) -> None:
     def meanwhile(operation: str, _parameters: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.before = None
@@ -161,7 +159,7 @@ def test_two_batches_at_once_are_both_counted(tracks: TrackingStore, aws: Any) -
     assert (known.lowest, known.highest, known.readings) == (10, 50, 2)
 
 
-def test_a_track_is_forgotten_after_three_months(tracks: TrackingStore, aws: Any) -> None:
+def test_track_expires_after_90_days(tracks: TrackingStore, aws: Any) -> None:
     tracks.add(SHIPMENT, "parcel_1", [reading(0)])
     [item] = aws.dynamodb.items("Tracking")
     assert int(item["expires_at"]["N"]) == int((START + timedelta(days=90)).timestamp())
