@@ -10,8 +10,9 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import Any, cast
 
-from devtools import ui
+from devtools import template, ui
 from devtools.bench.build import Artifact
 from devtools.cli import UserError
 from devtools.local.deploy import architecture
@@ -60,8 +61,13 @@ def _environment(artifact: Artifact) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "ORDER_LOG_TABLE": "orders",
-        "CATALOGUE_TABLE": "catalogue",
-        "POWERTOOLS_SERVICE_NAME": "orders",
-        "POWERTOOLS_METRICS_NAMESPACE": "bench",
+        **_variables(),
     }
+
+
+def _variables() -> dict[str, str]:
+    """Return the order API's variables from the template: parameters by their defaults, everything else by its name."""
+    parameters = template.source()["Parameters"]
+    written: dict[str, Any] = template.translated()["Resources"]["OrdersPlace"]["Properties"]["Environment"]["Variables"]
+    named = {name: value if isinstance(value, str) else cast("dict[str, str]", value).get("Ref", name) for name, value in written.items()}
+    return {name: str(parameters.get(value, {}).get("Default", value)) for name, value in named.items()}
