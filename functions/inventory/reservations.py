@@ -9,7 +9,7 @@ from inventory.domain.stock_rules import Aside, Back, NotAside
 from inventory.stock_shards import Short
 from orderflow.aws.order_log import Conflict
 from orderflow.domain.commands import ExpireReservation, RecordRelease, RecordReservation, RecordShortage, Refusal, decide
-from orderflow.domain.order import remaining, standing, stock_lines
+from orderflow.domain.order import remaining, saga_blocker, stock_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,11 +127,11 @@ def _reserved(order: Order) -> Reserved | None:
     # Once it was screened, a payment may be held for it which only a void finds, known to the log or not.
     if order.state == "failing" and order.failure and order.failure.reason == "out_of_stock" and not order.screening:
         return "out_of_stock"
-    return standing(order) or ("reserved" if order.reservation == "held" else None)
+    return saga_blocker(order) or ("reserved" if order.reservation == "held" else None)
 
 
 def _released(order: Order) -> Released | None:
-    if standing(order) == "ended":
+    if saga_blocker(order) == "ended":
         return "ended"
     match order.reservation:
         case "released":

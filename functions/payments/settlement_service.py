@@ -24,7 +24,7 @@ from orderflow.domain.commands import (
     decide,
 )
 from orderflow.domain.money import Money, charge_step
-from orderflow.domain.order import Order, standing, step_blocker
+from orderflow.domain.order import Order, saga_blocker, step_blocker
 from payments import operator_alerts
 from payments.domain import amounts_due
 from payments.provider import (
@@ -167,7 +167,7 @@ def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome
         ProviderUnavailable: the provider takes no requests.
     """
     order = log.load(order_id)
-    if standing(order) == "ended":
+    if saga_blocker(order) == "ended":
         return "ended"
     if order.state not in {"failing", "cancelling"}:
         _not_possible(order, "an order is given up before it is voided")

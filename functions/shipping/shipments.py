@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from orderflow.aws.observability import logger
 from orderflow.domain.commands import FailCancellation, RecordDispatch, RecordRecall, RecordShipment
-from orderflow.domain.order import Order, remaining, standing, stock_lines
+from orderflow.domain.order import Order, remaining, saga_blocker, stock_lines
 from shipping.carrier import Carrier, CarrierTimeout, Parcel, Shipment
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
         return _known_outcome(order) or _raise_inconsistent(order, "its recall was refused")
     why = "nothing of the shipment can be stopped any more" if remaining(order) else "everything has left"
     order = log.record(order, FailCancellation(why), source=_SOURCE)
-    return "too_late" if standing(order) == "ended" else _raise_inconsistent(order, "its cancellation cannot fail")
+    return "too_late" if saga_blocker(order) == "ended" else _raise_inconsistent(order, "its cancellation cannot fail")
 
 
 def _known_outcome(order: Order) -> RecallOutcome | None:
     """Return what the log says of the order's recall, or None when the carrier is still to be asked."""
-    if standing(order) == "ended":
+    if saga_blocker(order) == "ended":
         return "ended"
     if order.state != "cancelling":
         _raise_inconsistent(order, "an order is cancelled before its shipment is recalled")

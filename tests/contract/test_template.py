@@ -644,7 +644,7 @@ class TestArchive:
     def test_athena_finds_every_day_and_type(self, stack: Stack, delivery: dict[str, Any]) -> None:
         table = stack.of("Glue::Table")["AuditTable"]["TableInput"]
         parameters = table["Parameters"]
-        assert parameters["projection.type.values"].split(",") == list(EVENT_TYPES)
+        assert sorted(parameters["projection.type.values"].split(",")) == sorted(EVENT_TYPES)
         assert parameters["storage.location.template"] == {"Fn::Sub": "s3://${AuditArchive}/events/date=${!date}/type=${!type}/"}
         columns = [column["Name"] for column in (*table["StorageDescriptor"]["Columns"], *table["PartitionKeys"])]
         assert sorted(columns) == sorted(["date", *Event.__struct_fields__])

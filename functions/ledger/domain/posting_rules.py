@@ -23,7 +23,7 @@ ACCOUNTS: tuple[Account, ...] = get_args(Account)
 
 _BASIS = 10_000
 # Where a disputed amount is booked while the dispute is open, and once it is decided.
-_DISPUTED: dict[events.DisputeStanding, Account] = {"open": "disputes", "won": "clearing", "lost": "losses"}
+_DISPUTED: dict[events.DisputeState, Account] = {"open": "disputes", "won": "clearing", "lost": "losses"}
 
 
 class InvalidFees(ValueError):

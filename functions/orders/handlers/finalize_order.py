@@ -9,7 +9,7 @@ from orderflow.aws.clients import client
 from orderflow.aws.observability import observed
 from orderflow.aws.payment_tokens import PaymentTokens
 from orderflow.domain.commands import CancelOrder, RejectOrder
-from orderflow.domain.order import standing
+from orderflow.domain.order import saga_blocker
 from orders.saga_step import LOG, Result, Step
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def handler(event: Step, _context: LambdaContext) -> Result:
     match order.state:
         case "rejected" | "cancelled" as outcome:
             return {"outcome": outcome}
-        case _ if standing(order) == "ended":
+        case _ if saga_blocker(order) == "ended":
             return {"outcome": "ended"}
         case state:
             message = f"{order.order_id} is {state} and still holds something: void and release come before close"

@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from orderflow.domain.events import DisputeStanding
+from orderflow.domain.events import DisputeState
 from orderflow.domain.money import Money, charge_step, unit
 from payments.domain.minimums import AMOUNT_TOO_SMALL
 from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, RefundStatus, Voided
@@ -44,7 +44,7 @@ _REFUND_STATUSES: dict[str, RefundStatus] = {
     "canceled": "failed",
 }
 # https://docs.stripe.com/api/disputes/object. None: no money is disputed, unless balance transactions say otherwise.
-_DISPUTE_STATUSES: dict[str, DisputeStanding | None] = {
+_DISPUTE_STATUSES: dict[str, DisputeState | None] = {
     "warning_needs_response": None,
     "warning_under_review": None,
     "warning_closed": None,
@@ -214,7 +214,7 @@ def is_known(kind: Kind, status: str | None) -> bool:
     return status in _KNOWN_STATUSES[kind]
 
 
-def dispute_standing(dispute: StripeDispute) -> DisputeStanding | None:
+def dispute_standing(dispute: StripeDispute) -> DisputeState | None:
     """Return how a dispute stands, None where no money is disputed, as in an inquiry.
 
     The money decides where the status does not: what was withdrawn for an unknown status is disputed, for an inquiry or a

@@ -13,7 +13,7 @@ from orderflow.domain import events
 from orderflow.domain.commands import CloseDispute, Command, RecordDispute, RecordRefund, Refusal, ReopenDispute, decide
 from orderflow.domain.events import Event
 from orderflow.domain.money import Money
-from orderflow.domain.order import Order, evolve, fold, is_active, marker, standing
+from orderflow.domain.order import Order, evolve, fold, is_active, marker, saga_blocker
 from tests.support import orders
 from tests.support.orders import COMMANDS, ORDER_ID, STATES
 
@@ -92,7 +92,7 @@ def test_a_rejection_tells_the_first_reason(state: str, reason: str, details: tu
 )
 def test_what_the_saga_has_to_do_with_an_order(state: str, open_: bool, stands: str | None) -> None:
     order = orders.after(*STATES[state])
-    assert (is_active(order), standing(order)) == (open_, stands)
+    assert (is_active(order), saga_blocker(order)) == (open_, stands)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -140,7 +140,7 @@ def test_dispute_in_another_currency_is_booked_as_all_that_is_left() -> None:
 
 def test_several_disputes_on_one_payment_are_all_recorded() -> None:
     order = orders.after(*orders.PAID, orders.DISPUTE, RecordDispute("dp_2", Money(2990, "EUR"), ""), orders.WIN)
-    assert [(one.dispute_id, one.saga_blocker) for one in order.disputes] == [("dp_1", "won"), ("dp_2", "open")]
+    assert [(one.dispute_id, one.state) for one in order.disputes] == [("dp_1", "won"), ("dp_2", "open")]
     assert (order.charged_back, order.net_captured) == (2990, 0)
 
 
@@ -149,7 +149,7 @@ MONDAY, TUESDAY = orders.START, orders.START + timedelta(days=1)
 
 def decided(*decisions: Command) -> list[str]:
     order = orders.after(*orders.PAID, orders.DISPUTE, *decisions)
-    return [one.saga_blocker for one in order.disputes]
+    return [one.state for one in order.disputes]
 
 
 def test_decision_older_than_the_recorded_one_has_no_effect() -> None:

@@ -128,7 +128,7 @@ def test_several_disputes_on_one_payment_are_recorded(confirmed: Confirmed, tell
     confirmed(ALL)
 
     assert tell(DISPUTED, DISPUTED | {"dispute_id": "dp_2"}, WON, LOST | {"dispute_id": "dp_2"}) == []
-    assert [dispute.saga_blocker for dispute in LOG.load("ord_1").disputes] == ["won", "lost"]
+    assert [dispute.state for dispute in LOG.load("ord_1").disputes] == ["won", "lost"]
 
 
 def test_dispute_is_recorded_although_nothing_can_be_settled(confirmed: Confirmed, tell: Tell) -> None:

@@ -1,0 +1,81 @@
+"""Event types, commands and their rules, as the facets of an order register them.
+
+A facet (`placing`, `stock`, `payment`, ...) declares its event data and commands and registers a rule for each:
+`@evolves(SomeEventData)` applies an event to the order and makes its type known, `@decides(SomeCommand)` turns a command into
+events, `@upcasts(SomeEventData, version)` reads data of an older version. `orderflow.domain.facets` imports all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from orderflow.domain.event import EventData
+from orderflow.domain.order_state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orderflow.domain.event import Event
+    from orderflow.domain.order_state import Order
+
+type Decision = tuple[EventData, ...] | Refusal
+type Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Command(Struct, frozen=True):
+    """The base of every command."""
+
+
+class Refusal(Struct, frozen=True):
+    """A command that the order's state does not allow."""
+
+    command: str
+    state: State
+    why: str
+
+
+EVENT_TYPES: dict[str, type[EventData]] = {}
+# Event type and version to the function that turns data of that version, as JSON types, into data of the next version. It drops
+# nothing but personal data. Every published version has one.
+UPCASTERS: dict[tuple[str, int], Upcaster] = {}
+EVOLVE_RULES: dict[type[EventData], Callable[[Order, Any, Event], Order]] = {}
+DECIDE_RULES: dict[type[Command], Callable[[Order, Any], Decision]] = {}
+
+
+def evolves[D: EventData](kind: type[D]) -> Callable[[Callable[[Order, D, Event], Order]], Callable[[Order, D, Event], Order]]:
+    """Register an event type together with the function that applies an event of this type to an order."""
+
+    def register(rule: Callable[[Order, D, Event], Order]) -> Callable[[Order, D, Event], Order]:
+        EVENT_TYPES[kind.__name__] = kind
+        EVOLVE_RULES[kind] = rule
+        return rule
+
+    return register
+
+
+def decides[C: Command](kind: type[C]) -> Callable[[Callable[[Order, C], Decision]], Callable[[Order, C], Decision]]:
+    """Register the function that decides a command."""
+
+    def register(rule: Callable[[Order, C], Decision]) -> Callable[[Order, C], Decision]:
+        DECIDE_RULES[kind] = rule
+        return rule
+
+    return register
+
+
+def upcasts(kind: type[EventData], version: int) -> Callable[[Upcaster], Upcaster]:
+    """Register the function that turns data of `version` of an event type into data of the next version."""
+
+    def register(upcaster: Upcaster) -> Upcaster:
+        UPCASTERS[kind.__name__, version] = upcaster
+        return upcaster
+
+    return register
+
+
+def refuse(order: Order, command: Command, why: str = "") -> Refusal:
+    """Return the refusal of a command: for the reason `why`, or because of the order's state."""
+    name = type(command).__name__
+    return Refusal(name, order.state, why or f"{name} is not possible for an order that is {order.state}")

@@ -1,0 +1,118 @@
+"""Returns: the customer announces a return, and its lines are received."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec.structs import replace
+
+from orderflow.domain import quantities
+from orderflow.domain.event import EventData
+from orderflow.domain.money import Money
+from orderflow.domain.order_state import Return, price
+from orderflow.domain.quantities import as_lines, covers, subtract
+from orderflow.domain.registry import Command, decides, evolves, refuse, upcasts
+from orderflow.domain.shipping import with_goods_state
+from orderflow.domain.values import CustomerId, StockLine, drop_email
+
+if TYPE_CHECKING:
+    from orderflow.domain.event import Event
+    from orderflow.domain.order_state import Order
+    from orderflow.domain.parts import Parts
+    from orderflow.domain.registry import Decision
+
+# Far above real orders, so that folding, answering and listing an order stays cheap. A return beyond it is answered with 409.
+MAX_RETURNS = 250
+
+
+class ReturnRequested(EventData, frozen=True):
+    """The customer will send these lines back."""
+
+    schema_version: ClassVar[int] = 2
+
+    customer: CustomerId
+    return_id: str
+    lines: tuple[StockLine, ...]
+    reason: str
+
+
+class ReturnReceived(EventData, frozen=True):
+    """These lines came back; what they cost, `amount`, is owed to the customer."""
+
+    return_id: str
+    lines: tuple[StockLine, ...]
+    amount: Money
+
+
+upcasts(ReturnRequested, 1)(drop_email)
+
+
+class RequestReturn(Command, frozen=True):
+    """Announce a return; only parcels delivered at or after `delivered_since` (UTC) count."""
+
+    return_id: str
+    lines: tuple[StockLine, ...]
+    reason: str
+    delivered_since: datetime
+
+
+class RecordReturn(Command, frozen=True):
+    """Record that the lines of a return were received."""
+
+    return_id: str
+
+
+@decides(RequestReturn)
+def _request(order: Order, command: RequestReturn) -> Decision:
+    known = order.returns.get(command.return_id)
+    if known:
+        same = (known.lines, known.reason) == (command.lines, command.reason)
+        return () if same else refuse(order, command, f"return {command.return_id} has other contents")
+    if not command.lines or not covers(returnable(order), command.lines):
+        return refuse(order, command, "only what was delivered, and is not coming back already, can be returned")
+    if not covers(_recent(order, command.delivered_since), command.lines):
+        return refuse(order, command, "the time for returns is over")
+    if len(order.returns) >= MAX_RETURNS:
+        return refuse(order, command, f"an order has at most {MAX_RETURNS} returns; send several products back with one return")
+    return (ReturnRequested(CustomerId(order.customer.id), command.return_id, command.lines, command.reason),)
+
+
+@decides(RecordReturn)
+def _receive(order: Order, command: RecordReturn) -> Decision:
+    known = order.returns.get(command.return_id)
+    if known is None:
+        return refuse(order, command, f"return {command.return_id} is unknown")
+    return () if known.amount else (ReturnReceived(command.return_id, known.lines, price(order, known.lines)),)
+
+
+@evolves(ReturnRequested)
+def _requested(order: Order, data: ReturnRequested, event: Event) -> Order:
+    announced = Return(return_id=data.return_id, lines=data.lines, reason=data.reason, requested_at=event.occurred_at)
+    returns = order.returns.put(data.return_id, announced)
+    return replace(order, returns=returns, returnable=quantities.deduct(order.returnable, data.lines))
+
+
+@evolves(ReturnReceived)
+def _received(order: Order, data: ReturnReceived, _event: Event) -> Order:
+    returns = changed_return(order, data.return_id, amount=data.amount)
+    return with_goods_state(order, returns=returns, kept=quantities.deduct(order.kept, data.lines))
+
+
+def returnable(order: Order) -> tuple[StockLine, ...]:
+    """Return the delivered quantities of which no return was announced, whenever they were delivered."""
+    return as_lines(order.returnable)
+
+
+def changed_return(order: Order, return_id: str, **changes: Any) -> Parts[Return]:
+    """Return the order's returns with changes to one of them; an unknown return changes nothing."""
+    known = order.returns.get(return_id)
+    return order.returns.put(return_id, replace(known, **changes)) if known else order.returns
+
+
+def _recent(order: Order, since: datetime) -> tuple[StockLine, ...]:
+    """Return the quantities of parcels delivered since that can be returned; earlier returns count against older parcels first."""
+    old = [line for parcel in order.parcels if parcel.delivered_at and parcel.delivered_at < since for line in parcel.lines]
+    recent = [line for parcel in order.parcels if parcel.delivered_at and parcel.delivered_at >= since for line in parcel.lines]
+    beyond = subtract((line for one in order.returns for line in one.lines), old)
+    return subtract(recent, beyond)

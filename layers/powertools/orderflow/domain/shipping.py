@@ -1,0 +1,225 @@
+"""Shipping: the carrier takes the order, and its parcels are dispatched, delivered or lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec.structs import replace
+
+from orderflow.domain import quantities
+from orderflow.domain.event import EventData
+from orderflow.domain.money import Money
+from orderflow.domain.order_state import SHIPPABLE, Parcel, price, remaining, stock_lines
+from orderflow.domain.quantities import covers, subtract
+from orderflow.domain.registry import Command, decides, evolves, refuse, upcasts
+from orderflow.domain.values import Customer, CustomerId, StockLine, drop_email
+
+if TYPE_CHECKING:
+    from orderflow.domain.event import Event
+    from orderflow.domain.order_state import Order, State
+    from orderflow.domain.parts import Parts
+    from orderflow.domain.registry import Decision
+
+# Far above real orders, so that folding, answering and listing an order stays cheap. The webhook message of a parcel beyond it goes
+# to its dead-letter queue, which has an alarm.
+MAX_PARCELS = 500
+
+
+class ShipmentRequested(EventData, frozen=True):
+    """The carrier took the order to fetch and bring it."""
+
+    shipment_id: str
+    lines: tuple[StockLine, ...]
+
+
+class ShipmentRecalled(EventData, frozen=True):
+    """The carrier will bring nothing more of this order."""
+
+    shipment_id: str
+
+
+class ShipmentDispatched(EventData, frozen=True):
+    """A parcel left; `amount` is what its lines cost, and `complete` says whether nothing more will follow."""
+
+    customer: Customer
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    amount: Money
+    complete: bool
+
+
+class ShipmentDelivered(EventData, frozen=True):
+    """A parcel arrived; `complete` says whether nothing of the order is under way or still to leave."""
+
+    schema_version: ClassVar[int] = 2
+
+    customer: CustomerId
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    complete: bool
+
+
+class ShipmentLost(EventData, frozen=True):
+    """A parcel will not arrive; what its lines cost, `amount`, is owed to the customer."""
+
+    schema_version: ClassVar[int] = 2
+
+    customer: CustomerId
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    amount: Money
+
+
+upcasts(ShipmentDelivered, 1)(drop_email)
+upcasts(ShipmentLost, 1)(drop_email)
+
+
+class RecordShipment(Command, frozen=True):
+    """Record that the carrier took the order."""
+
+    shipment_id: str
+
+
+class RecordRecall(Command, frozen=True):
+    """Record that the carrier will dispatch nothing more of the order."""
+
+    shipment_id: str
+
+
+class RecordDispatch(Command, frozen=True):
+    """Record the dispatch of a parcel with these lines."""
+
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+
+
+class RecordDelivery(Command, frozen=True):
+    """Record the delivery of a parcel."""
+
+    parcel_id: str
+
+
+class RecordLoss(Command, frozen=True):
+    """Record that a parcel is lost."""
+
+    parcel_id: str
+
+
+@decides(RecordShipment)
+def _request(order: Order, command: RecordShipment) -> Decision:
+    if order.shipment != "none":
+        return ()
+    if not order.confirmed_at or order.state not in SHIPPABLE:
+        return refuse(order, command)
+    return (ShipmentRequested(command.shipment_id, stock_lines(order)),)
+
+
+@decides(RecordRecall)
+def _recall(order: Order, command: RecordRecall) -> Decision:
+    if order.shipment == "recalled":
+        return ()
+    if order.state != "cancelling" or not order.confirmed_at or not remaining(order):
+        return refuse(order, command)
+    return (ShipmentRecalled(command.shipment_id),)
+
+
+@decides(RecordDispatch)
+def _dispatch(order: Order, command: RecordDispatch) -> Decision:
+    if order.parcels.get(command.parcel_id):
+        return ()
+    if not order.confirmed_at or order.state not in SHIPPABLE or order.shipment == "recalled":
+        return refuse(order, command)
+    lines, left = command.lines, remaining(order)
+    if not lines or not covers(left, lines):
+        return refuse(order, command, f"parcel {command.parcel_id} holds what is not left to dispatch")
+    if len(order.parcels) >= MAX_PARCELS:
+        return refuse(order, command, f"an order has at most {MAX_PARCELS} parcels")
+    return (ShipmentDispatched(order.customer, command.parcel_id, lines, price(order, lines), not subtract(left, lines)),)
+
+
+@decides(RecordDelivery)
+def _deliver(order: Order, command: RecordDelivery) -> Decision:
+    parcel = order.parcels.get(command.parcel_id)
+    if parcel is None:
+        return refuse(order, command)
+    if parcel.state != "dispatched":
+        return () if parcel.state == "delivered" else refuse(order, command, f"parcel {parcel.parcel_id} is {parcel.state}")
+    complete = not remaining(order) and order.under_way == 1
+    return (ShipmentDelivered(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, complete),)
+
+
+@decides(RecordLoss)
+def _lose(order: Order, command: RecordLoss) -> Decision:
+    parcel = order.parcels.get(command.parcel_id)
+    if parcel is None:
+        return refuse(order, command)
+    if parcel.state != "dispatched":
+        return () if parcel.state == "lost" else refuse(order, command, f"parcel {parcel.parcel_id} is {parcel.state}")
+    return (ShipmentLost(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, parcel.amount),)
+
+
+@evolves(ShipmentRequested)
+def _requested(order: Order, _data: ShipmentRequested, _event: Event) -> Order:
+    return replace(order, shipment="requested")
+
+
+@evolves(ShipmentRecalled)
+def _recalled(order: Order, _data: ShipmentRecalled, _event: Event) -> Order:
+    return replace(order, shipment="recalled")
+
+
+@evolves(ShipmentDispatched)
+def _dispatched(order: Order, data: ShipmentDispatched, event: Event) -> Order:
+    left_at = event.occurred_at if event.recorded_at else None
+    parcel = Parcel(parcel_id=data.parcel_id, lines=data.lines, amount=data.amount, left_at=left_at)
+    parcels, left = order.parcels.put(data.parcel_id, parcel), quantities.deduct(order.left, data.lines)
+    return with_goods_state(order, parcels=parcels, left=left, under_way=order.under_way + 1)
+
+
+@evolves(ShipmentDelivered)
+def _delivered(order: Order, data: ShipmentDelivered, event: Event) -> Order:
+    return with_goods_state(
+        order,
+        parcels=changed_parcel(order, data.parcel_id, state="delivered", delivered_at=event.occurred_at),
+        under_way=order.under_way - 1,
+        delivered=quantities.add(order.delivered, data.lines),
+        returnable=quantities.add(order.returnable, data.lines),
+        kept=quantities.add(order.kept, data.lines),
+    )
+
+
+@evolves(ShipmentLost)
+def _lost(order: Order, data: ShipmentLost, _event: Event) -> Order:
+    parcels = changed_parcel(order, data.parcel_id, state="lost")
+    return with_goods_state(order, parcels=parcels, under_way=order.under_way - 1)
+
+
+def changed_parcel(order: Order, parcel_id: str, **changes: Any) -> Parts[Parcel]:
+    """Return the order's parcels with changes to one of them; an unknown parcel changes nothing."""
+    known = order.parcels.get(parcel_id)
+    return order.parcels.put(parcel_id, replace(known, **changes)) if known else order.parcels
+
+
+def with_goods_state(order: Order, **changes: Any) -> Order:
+    """Return the order with changed parcels or returns and the state that they imply; a cancelling order stays cancelling."""
+    changed = replace(order, **changes)
+    return changed if order.state == "cancelling" else end_cancellation(changed)
+
+
+def end_cancellation(order: Order) -> Order:
+    """Return the order without cancellation, in the state that its parcels, cancelled lines and returns imply."""
+    return replace(order, state=_goods_state(order), cancellation=None)
+
+
+def _goods_state(order: Order) -> State:
+    if not order.parcels:
+        return "confirmed"
+    if any(quantity > 0 for quantity in order.left.values()):
+        return "partly_dispatched"
+    if order.under_way:
+        return "dispatched"
+    if not order.delivered:
+        return "lost"
+    if order.kept == order.delivered:
+        return "delivered"
+    return "partly_returned" if any(order.kept.values()) else "returned"

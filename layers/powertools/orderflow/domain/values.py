@@ -1,0 +1,70 @@
+"""Value types that events, commands and the order share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from orderflow.domain.money import Money
+
+# In Python `$` also matches before a trailing line break; in other languages it does not.
+Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)")]
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", description="ISO 3166-1 alpha-2 code")]
+Category = Annotated[
+    str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$(?!\n)", description="What kind of product it is")
+]
+Quantity = Annotated[int, Meta(ge=1, le=999)]
+Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC")]
+
+
+class Customer(Struct, frozen=True):
+    """Who ordered: the subject of the token, and where mail goes."""
+
+    id: str
+    email: str
+
+
+class CustomerId(Struct, frozen=True):
+    """Who ordered, in events that lead to no mail."""
+
+    id: str
+
+
+class Address(Struct, frozen=True, omit_defaults=True):
+    """A postal address; the country decides what the other parts mean.
+
+    `postal_code` is empty where the country has none, `street2` and `region` (state or province) where there is none.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    street: Annotated[str, Meta(min_length=1, max_length=200)]
+    city: Annotated[str, Meta(min_length=1, max_length=100)]
+    postal_code: Annotated[str, Meta(max_length=20)]
+    country: Country
+    street2: Annotated[str, Meta(max_length=200)] = ""
+    region: Annotated[str, Meta(max_length=100)] = ""
+
+
+class Line(Struct, frozen=True, omit_defaults=True):
+    """One product of an order with the price, and the category if any, that the catalogue had when it was placed."""
+
+    sku: Sku
+    name: str
+    quantity: Quantity
+    unit_price: Money
+    category: Category | None = None
+
+
+class StockLine(Struct, frozen=True):
+    """A quantity of one product."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+def drop_email(data: dict[str, Any]) -> dict[str, Any]:
+    """Return event data, as JSON types, whose customer has an id only. Upcasts events that no longer carry the email address."""
+    return {**data, "customer": {"id": msgspec.convert(data["customer"], Customer).id}}
