@@ -136,7 +136,7 @@ def test_failing_consumer_does_not_delay_the_others(world: World, function: str,
         else:
             _earned(world, customer, 10)
         eventually(
-            lambda: any(order_id in body for body in world.waiting(f"{queue}DeadLettersUrl")),
+            lambda: any(order_id in body for body in world.waiting(f"{queue}DeadLetters")),
             within=CATCHES_UP,
             what="the message is dead-lettered",
         )
