@@ -1,4 +1,4 @@
-"""What is measured, built as `sam build` ships it: the order API with its layer, a bare function, and a control."""
+"""Builds the measured artifacts as `sam build` ships them: the order API with its layer, a bare function, and a control."""
 
 import compileall
 import os
@@ -16,7 +16,7 @@ from devtools.target import ROOT, Target
 
 STACK = Path(__file__).parent / "stack" / "template.yaml"
 BUILD_SECONDS = 600
-# What Lambda's Python brings, and functions therefore do not.
+# Packages of Lambda's Python runtime, which functions do not ship.
 RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "six.py", "urllib3", "jmespath")
 
 
@@ -29,7 +29,7 @@ class Artifact:
 
 
 def folder() -> Path:
-    """Where the bench keeps what it builds."""
+    """The folder of the bench's builds."""
     path = targets.local_folder() / "bench"
     path.mkdir(exist_ok=True)
     return path

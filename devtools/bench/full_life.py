@@ -14,12 +14,12 @@ STEP_SECONDS = 60.0
 
 
 def live(shop: ApiClient, orders: int, at_once: int, step: ui.Stage) -> tuple[int, int]:
-    """Have orders placed, confirmed, shipped and delivered, and all that follows worked off.
+    """Bring orders from placing to delivery, until all consumers are idle.
 
-    Returns how many bytes the customers were answered, and how many the carrier.
+    Returns the response bytes to the customers and to the carrier.
     """
     target, carrier = shop.target, Carrier(shop.target)
-    answered, told, sent = 0, 0, len(emails(target))
+    answered, carrier_bytes, sent = 0, 0, len(emails(target))
     for done, group in enumerate(batched((f"bench-{uuid4().hex[:12]}" for _ in range(orders)), at_once, strict=False)):
         step.detail = f"{done * at_once} of {orders}"
         answers = [shop.place(customer, order_body(("MUG-BLUE", 2), ("FILTER-100", 1))) for customer in group]
@@ -31,15 +31,15 @@ def live(shop: ApiClient, orders: int, at_once: int, step: ui.Stage) -> tuple[in
         parcels = {order_id: carrier.dispatch(order_id) for order_id in ids}
         for order_id in ids:
             _wait(target, order_id, "PaymentCaptured")
-        # The other message of each order, that its parcel left, was answered with as many bytes.
-        told += sum(2 * len(carrier.deliver(order_id, parcel).body) for order_id, parcel in parcels.items())
+        # The answer to the dispatch event of each order had the same size.
+        carrier_bytes += sum(2 * len(carrier.deliver(order_id, parcel).body) for order_id, parcel in parcels.items())
         for order_id in ids:
             _wait(target, order_id, "ShipmentDelivered")
-    # One when an order is confirmed, one when it leaves.
+    # One email at the confirmation, one at the dispatch.
     if not wait_until(lambda: len(emails(target)) >= sent + 2 * orders, STEP_SECONDS):
-        raise UserError(f"not every mail was sent within {STEP_SECONDS:.0f} s")
+        raise UserError(f"not every email was sent within {STEP_SECONDS:.0f} s")
     _idle(target)
-    return answered, told
+    return answered, carrier_bytes
 
 
 def _wait(target: Target, order_id: str, wanted: str) -> None:
@@ -62,7 +62,7 @@ def _types(target: Target, order_id: str) -> set[str]:
 def _idle(target: Target) -> None:
     """Wait until no queue holds anything but dead letters, and the last functions' lines are in their logs."""
     queues = [url for name, url in target.resources.items() if name.endswith("QueueUrl")]
-    for _ in range(2):  # what came out of a queue may lead to an event, and that into the next one
+    for _ in range(2):  # a queued message may cause an event, and that event another message
         if not wait_until(lambda: not any(_waiting(target, url) for url in queues), STEP_SECONDS, 0.5):
             raise UserError(f"messages still wait in a queue after {STEP_SECONDS:.0f} s")
         time.sleep(1.5)

@@ -104,10 +104,10 @@ def _invoke(target: Target, function: str) -> float:
     payload = json.dumps(event).encode()
     began = time.perf_counter()
     answer = target.client("lambda").invoke(FunctionName=function, Payload=payload)
-    told = json.loads(answer["Payload"].read())
+    response = json.loads(answer["Payload"].read())
     seconds = time.perf_counter() - began
-    if told.get("statusCode") != 201:
-        raise UserError(f"invoking {function} answered {str(told)[:200]}")
+    if response.get("statusCode") != 201:
+        raise UserError(f"invoking {function} answered {str(response)[:200]}")
     return seconds
 
 

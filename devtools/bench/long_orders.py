@@ -1,4 +1,4 @@
-"""Orders of many events: piece by piece dispatched, captured, delivered, sent back, refunded and credited."""
+"""Orders of many events: every unit dispatched, captured, delivered, returned, refunded and credited by itself."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Recorder:
             self._calls.append(call)
 
     def take(self) -> list[Call]:
-        """Return the calls since the last time, and forget them."""
+        """Return the calls since the previous call, and clear them."""
         with self._lock:
             calls, self._calls = self._calls, []
             return calls
@@ -54,7 +54,7 @@ class Recorder:
 
 @contextmanager
 def recording(upstream: str, port: int) -> Generator[Recorder]:
-    """Pass what comes to this port of loopback on to `upstream`, and record it."""
+    """Forward the requests to this loopback port to `upstream` and record them."""
     recorder = Recorder()
     server = ThreadingHTTPServer(("127.0.0.1", port), _handler(recorder, upstream))
     server.daemon_threads = True

@@ -20,7 +20,7 @@ from devtools.target import Target
 ORDERS = 500
 AT_ONCE = 8
 ATTEMPTS = 4
-PATIENCE = 60.0  # seconds that an order, or the next mail, is waited for
+PATIENCE = 60.0  # seconds to wait for an order or for the next email
 # What every twentieth, and every tenth, order is; the others are confirmed.
 MIX = {
     "rejected: out_of_stock": order_body(("SOLD-OUT-LAMP", 1)),
@@ -53,7 +53,7 @@ def measure(target: Target, orders: int = ORDERS, at_once: int = AT_ONCE) -> Res
     with ThreadPoolExecutor(at_once) as pool:
         with ui.stage("warm up"):
             first = dict(pool.map(_follow, repeat(shop), range(2 * at_once)))
-            _letters(target, 0, first)
+            _emails(target, 0, first)
         sent = len(emails(target))
         expected: dict[str, str] = {}
         with ui.stage(f"{orders} orders") as step:
@@ -62,7 +62,7 @@ def measure(target: Target, orders: int = ORDERS, at_once: int = AT_ONCE) -> Res
                 expected[order_id] = end
                 step.detail = f"{done} ended"
             seconds = time.monotonic() - began
-            letters = _letters(target, sent, expected)
+            sent_emails = _emails(target, sent, expected)
             step.detail = f"{orders / seconds:.1f} a second"
     history = _histories(target)
     states = {order_id: state_of(history.get(order_id, [])) for order_id in expected}
@@ -71,9 +71,9 @@ def measure(target: Target, orders: int = ORDERS, at_once: int = AT_ONCE) -> Res
         seconds=seconds,
         ends=Counter(states.values()),
         lost=sum(order_id not in history for order_id in expected) + orders - len(expected),
-        twice=sum(_has_twice(history.get(order_id, [])) for order_id in expected) + sum(count > 1 for count in letters.values()),
+        twice=sum(_has_twice(history.get(order_id, [])) for order_id in expected) + sum(count > 1 for count in sent_emails.values()),
         stuck=sum(not is_final(state) for state in states.values()),
-        wrong=sum(states[order_id] != end for order_id, end in expected.items()) + len(expected) - len(letters),
+        wrong=sum(states[order_id] != end for order_id, end in expected.items()) + len(expected) - len(sent_emails),
     )
 
 
@@ -103,7 +103,7 @@ def _place(shop: ApiClient, body: dict[str, Any]) -> str:
 
 
 def _is_over(target: Target, order_id: str) -> bool:
-    """Whether the order is off the index of open orders: the first event carries its mark until the last is written."""
+    """Whether the order left the active-order index: its first event has the marker until the last event is written."""
     found = target.client("dynamodb").get_item(
         TableName=target.resources["OrderLog"],
         Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
@@ -113,11 +113,11 @@ def _is_over(target: Target, order_id: str) -> bool:
     return "open_shard" not in found.get("Item", {})
 
 
-def _letters(target: Target, sent: int, expected: Collection[str]) -> Counter[str]:
-    """How many mails each of the orders has, once all have one or no more come for PATIENCE seconds."""
+def _emails(target: Target, sent: int, expected: Collection[str]) -> Counter[str]:
+    """Return the number of emails per order, once each has one or none arrived for PATIENCE seconds."""
     last, since = 0, time.monotonic()
     while True:
-        words = (word for mail in emails(target)[sent:] for word in mail["Subject"].split())
+        words = (word for email in emails(target)[sent:] for word in email["Subject"].split())
         found = Counter(word for word in words if word in expected)
         if len(found) == len(expected) or (found.total() == last and time.monotonic() - since > PATIENCE):
             return found

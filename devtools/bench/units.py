@@ -31,7 +31,7 @@ class Schema:
 
 
 class Meter:
-    """Adds up units. It remembers what was put, because an update is billed for the whole item that it changes."""
+    """Adds up units. It stores the items that were put, because an update is billed for the whole item."""
 
     def __init__(self, schemas: Mapping[str, Schema], sizes: MutableMapping[Key, int] | None = None) -> None:
         """Start at nothing, with the schemas of the tables by name; `sizes` is where it remembers."""

@@ -149,7 +149,7 @@ def deployed(parameters: Mapping[str, str], path: Path = ROOT / "template.yaml")
 
 
 class _Conditions:
-    """The conditions of a template, and what is left of its intrinsic functions once parameters are known."""
+    """Evaluates conditions and intrinsic functions of a template for given parameters."""
 
     def __init__(self, conditions: Mapping[str, Any], values: Mapping[str, str]) -> None:
         self._conditions = conditions
@@ -232,7 +232,7 @@ def _schedule(_: str, schedule: Mapping[str, Any], resources: Resources) -> Quan
     yield "Lambda GB-seconds", runs * RUN_SECONDS * int(function["MemorySize"]) / 1024
     yield "log bytes", runs * RUN_LOG_BYTES
     yield "DynamoDB read units", runs * RUN_READ_UNITS[target]
-    # Of what comes without a trace Lambda traces the first of a second, which a scheduled run always is
+    # Lambda traces the first untraced invocation of every second, which a scheduled run always is
     # (https://docs.aws.amazon.com/xray/latest/devguide/xray-services-lambda.html).
     if function["TracingConfig"]["Mode"] == "Active":
         yield "X-Ray traces", runs
@@ -384,13 +384,13 @@ def main(arguments: Namespace) -> None:
         raise UsageError(f"ENV must be an environment of samconfig.toml ({', '.join(known)}), not {env!r}")
     resources = deployed(known[env])
     items = bill(resources)
-    shown = Table(title=f"{env}: a month without orders", title_justify="left", title_style="bold", show_footer=True)
-    shown.add_column("paid for", "total")
-    shown.add_column("a month", justify="right")
-    shown.add_column("$", f"{total(items):.2f}", justify="right")
+    table = Table(title=f"{env}: a month without orders", title_justify="left", title_style="bold", show_footer=True)
+    table.add_column("item", "total")
+    table.add_column("a month", justify="right")
+    table.add_column("$", f"{total(items):.2f}", justify="right")
     for item in items:
-        shown.add_row(item.what, f"{item.quantity:,.0f}", f"{item.dollars:.2f}")
-    ui.console.print(shown)
+        table.add_row(item.what, f"{item.quantity:,.0f}", f"{item.dollars:.2f}")
+    ui.console.print(table)
     types = {resource["Type"] for resource in resources.values()}
     for reason in sorted({FREE[kind] for kind in types if kind in FREE}):
         kinds = ", ".join(kind.removeprefix("AWS::") for kind in sorted(types) if FREE.get(kind) == reason)

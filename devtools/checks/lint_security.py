@@ -12,7 +12,7 @@ CRASHED = "Failed to run check"
 
 
 def main(_: Namespace) -> int:
-    """Check both; return 1 on any finding. What is not applied, and why, stands in .checkov.yaml."""
+    """Check both; return 1 on any finding. .checkov.yaml lists the skipped checks with reasons."""
     if not CHECKOV.exists():
         raise cli.UserError("checkov is not installed: `make setup` does that")
     # With credentials or a platform's key in its environment, checkov would ask the network.

@@ -1,6 +1,6 @@
-"""`python -m devtools.checks.contracts [--check]`: writes the events' contracts, and tells what changed since the last release.
+"""`python -m devtools.checks.contracts [--check]`: writes the events' contracts and lists the changes since the last release.
 
-RELEASE=1.2.3 makes what there is now the last release. Ends with 1 where a change would break a consumer, or events that are stored.
+RELEASE=1.2.3 records the current contracts as the last release. Exits with 1 if a change breaks consumers or stored events.
 """
 
 import json
@@ -20,7 +20,7 @@ DECISION = "0021-version-events-with-compatibility-rules.md"
 
 
 def rendered(known: dict[str, Contract], release: str) -> dict[Path, str]:
-    """Return the text of every file that is generated, by its path."""
+    """Return the text of every generated file by its path."""
     ways = routes(known)
     return {
         **{SCHEMAS / name / f"{contract.version}.json": _json(contract.schema) for name, contract in known.items()},
@@ -35,14 +35,14 @@ def _json(document: Any) -> str:
 
 
 def stale(files: dict[Path, str]) -> list[str]:
-    """Return which of these files are not as they have to be, as paths below the project, and which folders belong to no event."""
+    """Return the outdated files and the folders without an event, as paths below the project."""
     outdated = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
     left = {path for path in SCHEMAS.iterdir() if path.is_dir()} - {path.parent for path in files}
     return [str(path.relative_to(ROOT)) for path in [*outdated, *sorted(left)]]
 
 
 def main(arguments: Namespace) -> int:
-    """Write or check; print a line for every change since the last release."""
+    """Write or check the files; print a line per change since the last release."""
     known, release = contracts(), releases.read(RELEASED)
     now = catalogue(known)
     found = releases.differences(release.events, now, UPCASTERS)
@@ -51,7 +51,7 @@ def main(arguments: Namespace) -> int:
     broken = sum(not finding.change.compatible for finding in found)
     print(f"{len(found)} changes since release {release.version}, {broken} of them incompatible")
     if broken:
-        raise cli.UserError("give what changed incompatibly a new schema_version and an upcaster (docs/decisions/0021), or change it back")
+        raise cli.UserError("give the incompatible events a new schema_version and an upcaster (docs/decisions/0021), or revert the change")
     if name := arguments.release:
         release = _released(name, release, now)
     files = rendered(known, release.version)
@@ -61,7 +61,7 @@ def main(arguments: Namespace) -> int:
             path.write_text(text, "utf-8")
         print(f"wrote {len(files)} files: schemas/, docs/events.md")
     elif outdated := stale(files):
-        raise cli.UserError(f"not what the models and the template say: {', '.join(outdated)}; run `make contracts` and commit")
+        raise cli.UserError(f"outdated: {', '.join(outdated)}; run `make contracts` and commit the result")
     return 0
 
 

@@ -1,9 +1,8 @@
-"""What a change of a JSON Schema does to those who read: pure rules over two schemas.
+"""Compatibility of two versions of a JSON Schema: pure rules.
 
-Events are read by two parties that do not change at the same time. A consumer knows the released schema and gets events that
-are written under the new one; the code that knows the new schema reads events that were stored under the released one. A
-change is compatible when neither of them refuses or misses anything, so for both directions at once. Whoever reads ignores
-fields that it does not know. What these rules do not know is taken for a break of both.
+Two readers change at different times. Consumers know the released schema and receive events of the new one; code with the new
+schema reads events stored under the released one. A change is compatible if neither reader rejects or misses data. Readers ignore
+unknown fields. A keyword without a rule here counts as incompatible for both.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ CONSUMERS: tuple[Reader, ...] = ("consumers",)
 STORED: tuple[Reader, ...] = ("stored",)
 BOTH: tuple[Reader, ...] = ("consumers", "stored")
 
-# They explain, and decide nothing.
+# Annotations do not affect validity.
 _ANNOTATIONS = frozenset({"$schema", "$id", "$defs", "$comment", "title", "description", "examples", "deprecated"})
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
@@ -39,14 +38,14 @@ _KINDS: dict[type, str] = {
     dict: "object",
 }
 _SAID = {
-    "consumers": "consumers that know the release would refuse or miss it",
-    "stored": "events stored under the release could not be read any more",
+    "consumers": "consumers of the last release would reject or miss it",
+    "stored": "events stored under the last release could not be decoded",
 }
 
 
 @dataclass(frozen=True)
 class Change:
-    """One difference: where (`data.lines[].sku`; empty for the whole), what, and whom it breaks."""
+    """One difference: its place (`data.lines[].sku`; empty for the whole), a description, and the readers that it breaks."""
 
     place: str
     what: str
@@ -54,25 +53,25 @@ class Change:
 
     @property
     def compatible(self) -> bool:
-        """Whether it breaks nobody."""
+        """Whether no reader breaks."""
         return not self.breaks
 
     @property
-    def verdict(self) -> str:
-        """What it means, as people read it."""
+    def effect(self) -> str:
+        """The effect of the change as text."""
         return "compatible" if self.compatible else "INCOMPATIBLE: " + "; ".join(_SAID[reader] for reader in self.breaks)
 
 
 def compare(old: Schema, new: Schema) -> list[Change]:
-    """Return every difference between two schemas that decides what is valid, in the order of their fields.
+    """Return every difference between two schemas that affects validity, in the order of their fields.
 
-    References are followed inside each document; a schema that contains itself is none that events have.
+    References are resolved inside each document; recursive schemas are not supported, because events have none.
     """
     return list(_compare(bare(old), bare(new)))
 
 
 def bare(schema: Schema) -> Schema:
-    """Return what decides: the schema with every reference replaced by what it refers to, without what only explains."""
+    """Return a schema with resolved references and without annotations."""
     return _resolved(schema, schema)
 
 
@@ -144,7 +143,7 @@ def _kind(value: Any) -> str:
 
 
 def _compatible_numbers(before: dict[str, Schema], after: dict[str, Schema]) -> bool:
-    """Tell whether the only difference is that one side counts in integers and the other in numbers."""
+    """Whether integers on one side and numbers on the other are the only difference."""
     return {*before} ^ {*after} == {"integer", "number"} and len({*before} - {*after}) == 1
 
 
@@ -233,7 +232,7 @@ def _keyword(key: str, old: Schema, new: Schema) -> Change:
 def _default(old: Schema, new: Schema) -> Iterator[Change]:
     if "default" in old and old["default"] != new.get("default", ...):
         after = json.dumps(new["default"]) if "default" in new else "nothing"
-        yield Change("", f"what is meant where it is absent changed from {json.dumps(old['default'])} to {after}", BOTH)
+        yield Change("", f"default changed from {json.dumps(old['default'])} to {after}", BOTH)
 
 
 def _fields(old: Schema, new: Schema) -> Iterator[Change]:

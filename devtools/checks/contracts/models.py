@@ -1,4 +1,4 @@
-"""JSON Schemas of the events as they are on the bus, made from the models that the functions decode with."""
+"""JSON Schemas of the published events, generated from the models that the functions decode with."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def present() -> dict[str, tuple[int, dict[str, Any]]]:
-    """Return the version of every event type that is written now, and its schema."""
-    facts = {name: (fact.schema_version, _of_fact(fact)) for name, fact in EVENT_TYPES.items()}
-    return {**facts, LedgerDifferenceFound.type: _of_difference()}
+    """Return the current version of every event type and its schema."""
+    known = {name: (kind.schema_version, _of_event(kind)) for name, kind in EVENT_TYPES.items()}
+    return {**known, LedgerDifferenceFound.type: _of_difference()}
 
 
-def _of_fact(fact: type[EventData]) -> dict[str, Any]:
-    """Return the schema of the envelope with this fact in it."""
-    (_, data), parts = msgspec.json.schema_components((Event, fact), ref_template="#/$defs/{name}")
+def _of_event(kind: type[EventData]) -> dict[str, Any]:
+    """Return the schema of the envelope with this event data."""
+    (_, data), parts = msgspec.json.schema_components((Event, kind), ref_template="#/$defs/{name}")
     envelope = parts.pop(Event.__name__)
     del parts[EventData.__name__]
-    envelope["description"] = parts[fact.__name__].pop("description")
-    said = {"type": {"const": fact.__name__}, "schema_version": {"const": fact.schema_version}, "data": data}
-    return _document(fact.__name__, fact.schema_version, _saying(envelope, said), parts)
+    envelope["description"] = parts[kind.__name__].pop("description")
+    fixed = {"type": {"const": kind.__name__}, "schema_version": {"const": kind.schema_version}, "data": data}
+    return _document(kind.__name__, kind.schema_version, _with_values(envelope, fixed), parts)
 
 
 def _of_difference() -> tuple[int, dict[str, Any]]:
     _, parts = msgspec.json.schema_components((LedgerDifferenceFound,), ref_template="#/$defs/{name}")
     envelope = parts.pop(LedgerDifferenceFound.__name__)
-    # What has a default in the model is never anything else, and always written.
-    said = {name: {"const": field.pop("default")} for name, field in envelope["properties"].items() if "default" in field}
+    # Fields with a default in the model always have that value.
+    fixed = {name: {"const": field.pop("default")} for name, field in envelope["properties"].items() if "default" in field}
     envelope["required"] = list(envelope["properties"])
-    version = said["schema_version"]["const"]
-    return version, _document(LedgerDifferenceFound.type, version, _saying(envelope, said), parts)
+    version = fixed["schema_version"]["const"]
+    return version, _document(LedgerDifferenceFound.type, version, _with_values(envelope, fixed), parts)
 
 
-def _saying(envelope: dict[str, Any], said: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return an envelope's schema with what this type of event says in some of its fields."""
-    return {**envelope, "properties": {name: {**field, **said.get(name, {})} for name, field in envelope["properties"].items()}}
+def _with_values(envelope: dict[str, Any], fixed: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return an envelope's schema with the fixed values of this event type."""
+    return {**envelope, "properties": {name: {**field, **fixed.get(name, {})} for name, field in envelope["properties"].items()}}
 
 
 def _document(name: str, version: int, envelope: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
@@ -55,9 +55,9 @@ def identifier(name: str, version: int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a document in words that every tool takes: a line for each paragraph of a description, and no lookahead in a pattern.
+    """Return a document that every tool accepts: one line per paragraph of a description, no lookahead in patterns.
 
-    Without it `$` is the end of the text everywhere but in Python, where the models mean it to be.
+    Without the lookahead, `$` is the end of the text in every language but Python.
     """
     if isinstance(value, list):
         return [_plain(item) for item in cast("list[Any]", value)]

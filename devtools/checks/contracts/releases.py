@@ -1,6 +1,6 @@
-"""What was published last, and what differs from it now: pure rules over two sets of schemas, and the file that keeps one.
+"""Differences between the last release and the current contracts, and the file that stores a release.
 
-The baseline is a file of the repository and no git tag, so that a clone without tags cannot pass what breaks a consumer.
+The baseline is a file and not a git tag, so that the check also works in a clone without tags.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published:
-    """A version of an event's contract: its schema without what only explains, and the digest of its example."""
+    """A version of an event's contract: its schema without annotations, and the digest of its example."""
 
     schema: Schema
     example: str
@@ -31,7 +31,7 @@ type Catalogue = Mapping[str, Mapping[int, Published]]
 
 @dataclass(frozen=True)
 class Release:
-    """Every contract of a release, `version` being its number."""
+    """All contracts of a release; `version` is its number."""
 
     version: str
     events: Catalogue
@@ -39,25 +39,25 @@ class Release:
 
 @dataclass(frozen=True)
 class Finding:
-    """A difference between two releases: of which event, and what it is."""
+    """A difference between two releases of one event."""
 
     event: str
     change: Change
 
     def __str__(self) -> str:
-        """Return the line that people read."""
+        """Return the difference as one line."""
         place = f" {self.change.place}" if self.change.place else ""
-        return f"{self.event}{place}: {self.change.what} - {self.change.verdict}"
+        return f"{self.event}{place}: {self.change.what} - {self.change.effect}"
 
 
 def published(schema: Schema, example: Any) -> Published:
-    """Return a version of a contract as a release keeps it."""
+    """Return a version of a contract in the form that a release stores."""
     canonical = json.dumps(example, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return Published(bare(schema), hashlib.sha256(canonical.encode()).hexdigest())
 
 
 def differences(before: Catalogue, now: Catalogue, upcasters: Collection[tuple[str, int]]) -> list[Finding]:
-    """Return everything that changed, in the order of the events' names."""
+    """Return all changes, sorted by event name."""
     found = list[Finding]()
     for name in sorted(before.keys() | now.keys()):
         if name not in now:
@@ -70,7 +70,7 @@ def differences(before: Catalogue, now: Catalogue, upcasters: Collection[tuple[s
 
 
 def _versions(before: Mapping[int, Published], now: Mapping[int, Published]) -> Iterator[tuple[int, Change]]:
-    # Of an event that is new, or gone, this has been said.
+    # Added and removed events have a finding of their own.
     if not before or not now:
         return
     for version in sorted(before.keys() | now.keys()):
@@ -81,11 +81,11 @@ def _versions(before: Mapping[int, Published], now: Mapping[int, Published]) -> 
         else:
             yield from ((version, change) for change in compare(before[version].schema, now[version].schema))
             if before[version].example != now[version].example:
-                yield version, Change("", "the example changed that shows how this version is read", STORED)
+                yield version, Change("", "the example of this version changed", STORED)
 
 
 def _steps(name: str, now: Mapping[int, Published], upcasters: Collection[tuple[str, int]]) -> Iterator[Change]:
-    """Yield what is missing between the first version and the newest: each has to lead to the next one."""
+    """Yield missing schemas and upcasters between the first version and the newest."""
     for version in range(1, max(now, default=0)):
         if version not in now:
             yield Change("", f"version {version} has no schema", STORED)
@@ -94,20 +94,20 @@ def _steps(name: str, now: Mapping[int, Published], upcasters: Collection[tuple[
 
 
 def numbered(text: str) -> tuple[int, int, int]:
-    """Return a release's number as something to compare.
+    """Return a release's number as a comparable tuple.
 
     Raises:
-        ValueError: it is not of the form 1.2.3.
+        ValueError: the text has not the form 1.2.3.
     """
     if not (match := re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", text)):
-        message = f"a release is called like 1.2.3, not {text!r}"
+        message = f"a release has the form 1.2.3, not {text!r}"
         raise ValueError(message)
     major, minor, patch = map(int, match.groups())
     return major, minor, patch
 
 
 def read(path: Path) -> Release:
-    """Return the release that a file keeps; one of nothing where there is no file yet."""
+    """Return the release in a file, or an empty one if the file does not exist."""
     if not path.exists():
         return Release("0.0.0", {})
     document = json.loads(path.read_text("utf-8"))
@@ -119,7 +119,7 @@ def read(path: Path) -> Release:
 
 
 def written(release: Release) -> str:
-    """Return the file of a release: a line for each event."""
+    """Return the text of a release file: one line per event."""
     lines = [
         json.dumps(name) + ": " + json.dumps({str(version): vars(versions[version]) for version in sorted(versions)}, sort_keys=True)
         for name, versions in sorted(release.events.items())

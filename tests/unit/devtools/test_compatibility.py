@@ -1,4 +1,4 @@
-"""Which changes of a schema break a reader: a table of every kind of change, and documents that show that a verdict is right."""
+"""Compatibility of schema changes: a table of every kind of change, and documents that confirm each result."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], str, str, tuple[Reader, .
         record(a={**NUMBER, "default": 1}),
         record(a={**NUMBER, "default": 2}),
         "a",
-        "what is meant where it is absent changed from 1 to 2",
+        "default changed from 1 to 2",
         BOTH,
     ),
 }
@@ -110,10 +110,10 @@ def test_what_is_referred_to_is_compared_wherever_it_is_used() -> None:
     assert change == Change("lines[].sku", "maxLength lowered from 64 to 32", STORED)
 
 
-def test_the_verdict_says_who_is_hurt() -> None:
-    assert Change("", "x").verdict == "compatible"
-    assert "consumers" in Change("", "x", CONSUMERS).verdict
-    assert "stored" in Change("", "x", STORED).verdict
+def test_effect_names_the_broken_reader() -> None:
+    assert Change("", "x").effect == "compatible"
+    assert "consumers" in Change("", "x", CONSUMERS).effect
+    assert "stored" in Change("", "x", STORED).effect
 
 
 # Documents decide who is right: whatever the rules let pass, the other side's validator has to take.
