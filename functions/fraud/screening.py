@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fraud.order_history import OrderHistory
     from orderflow.aws.order_log import OrderLog
 
-ScreenOutcome = Literal["approved", "held", "refused", "failing", "cancelling", "ended", "unreserved"]
+ScreenOutcome = Literal["approved", "held", "refused", "failing", "cancelling", "inactive", "unreserved"]
 
 
 class ScreeningNotPossible(RuntimeError):
@@ -43,7 +43,7 @@ def known_outcome(order: Order) -> ScreenOutcome | None:
     match step_blocker(order), order.screening:
         case "failing", Screening(decision="refuse"):
             return "refused"
-        case ("held" | "failing" | "cancelling" | "ended" | "unreserved") as blocker, _:
+        case ("held" | "failing" | "cancelling" | "inactive" | "unreserved") as blocker, _:
             return blocker
         case _, None:
             return None

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from orderflow.domain.events import EventData
     from orderflow.domain.order import Order
 
-Reserved = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "ended"]
-Released = Literal["released", "nothing_to_release", "ended"]
+Reserved = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "inactive"]
+Released = Literal["released", "nothing_to_release", "inactive"]
 Settled = Literal["settled", "nothing_to_settle"]
 
 _ATTEMPTS = 5
@@ -131,8 +131,8 @@ def _reserved(order: Order) -> Reserved | None:
 
 
 def _released(order: Order) -> Released | None:
-    if saga_blocker(order) == "ended":
-        return "ended"
+    if saga_blocker(order) == "inactive":
+        return "inactive"
     match order.reservation:
         case "released":
             return "released"

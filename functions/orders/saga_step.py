@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 
-Outcome = Literal["confirmed", "rejected", "cancelled", "failing", "cancelling", "held", "ended", "unreserved"]
+Outcome = Literal["confirmed", "rejected", "cancelled", "failing", "cancelling", "held", "inactive", "unreserved"]
 
 
 class Step(TypedDict):

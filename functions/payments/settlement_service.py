@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from orderflow.aws.order_log import OrderLog
     from orderflow.aws.payment_tokens import PaymentTokens
 
-AuthorizeOutcome = Literal["authorized", "declined", "failing", "cancelling", "held", "ended", "unreserved"]
-VoidOutcome = Literal["voided", "nothing_to_void", "ended"]
+AuthorizeOutcome = Literal["authorized", "declined", "failing", "cancelling", "held", "inactive", "unreserved"]
+VoidOutcome = Literal["voided", "nothing_to_void", "inactive"]
 
 _SOURCE = "payments"
 
@@ -167,8 +167,8 @@ def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome
         ProviderUnavailable: the provider takes no requests.
     """
     order = log.load(order_id)
-    if saga_blocker(order) == "ended":
-        return "ended"
+    if saga_blocker(order) == "inactive":
+        return "inactive"
     if order.state not in {"failing", "cancelling"}:
         _not_possible(order, "an order is given up before it is voided")
     order = _settled(log, provider, order)

@@ -17,7 +17,7 @@ from shipping.carrier import Carrier, CarrierTimeout, Parcel, Shipment
 if TYPE_CHECKING:
     from orderflow.aws.order_log import OrderLog
 
-RecallOutcome = Literal["recalled", "nothing_to_recall", "too_late", "ended"]
+RecallOutcome = Literal["recalled", "nothing_to_recall", "too_late", "inactive"]
 
 _SOURCE = "shipping"
 
@@ -94,13 +94,13 @@ def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
         return _known_outcome(order) or _raise_inconsistent(order, "its recall was refused")
     why = "nothing of the shipment can be stopped any more" if remaining(order) else "everything has left"
     order = log.record(order, FailCancellation(why), source=_SOURCE)
-    return "too_late" if saga_blocker(order) == "ended" else _raise_inconsistent(order, "its cancellation cannot fail")
+    return "too_late" if saga_blocker(order) == "inactive" else _raise_inconsistent(order, "its cancellation cannot fail")
 
 
 def _known_outcome(order: Order) -> RecallOutcome | None:
     """Return what the log says of the order's recall, or None when the carrier is still to be asked."""
-    if saga_blocker(order) == "ended":
-        return "ended"
+    if saga_blocker(order) == "inactive":
+        return "inactive"
     if order.state != "cancelling":
         _raise_inconsistent(order, "an order is cancelled before its shipment is recalled")
     if not order.confirmed_at:

@@ -20,8 +20,8 @@ def handler(event: Step, _context: LambdaContext) -> Result:
     match step_blocker(order):
         case "held" | "failing" | "cancelling" | "unreserved" as outcome:
             return {"outcome": outcome}
-        case "ended":
-            return {"outcome": "confirmed" if order.confirmed_at else "ended"}
+        case "inactive":
+            return {"outcome": "confirmed" if order.confirmed_at else "inactive"}
         case None:
             message = f"{order.order_id} is {order.state}: authorize comes before confirm"
             raise RuntimeError(message)

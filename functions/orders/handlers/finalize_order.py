@@ -20,7 +20,7 @@ TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamo
 
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `rejected` or `cancelled`, also for an order that was before, or `ended` for one that goes on."""
+    """Answer `rejected` or `cancelled`, also for an order that was before, or `inactive` for one that goes on."""
     order = LOG.load(event["order_id"])
     if order.state in {"failing", "cancelling"}:
         # Nothing authorizes it any more. Once it has ended, nothing would repeat a deletion that a crash prevented.
@@ -30,8 +30,8 @@ def handler(event: Step, _context: LambdaContext) -> Result:
     match order.state:
         case "rejected" | "cancelled" as outcome:
             return {"outcome": outcome}
-        case _ if saga_blocker(order) == "ended":
-            return {"outcome": "ended"}
+        case _ if saga_blocker(order) == "inactive":
+            return {"outcome": "inactive"}
         case state:
             message = f"{order.order_id} is {state} and still holds something: void and release come before close"
             raise RuntimeError(message)

@@ -25,9 +25,9 @@ class FailedStep(Step):
 
 @observed
 def handler(event: FailedStep, _context: LambdaContext) -> Result:
-    """Answer `failing`, `cancelling` where somebody cancelled it first, or `ended` where the order had come to its end before."""
+    """Answer `failing`, `cancelling` where somebody cancelled it first, or `inactive` where the order had come to its end before."""
     match carry_out(event["order_id"], FailFulfilment(event["step"], event["error"])).state:
         case "failing" | "cancelling" as outcome:
             return {"outcome": outcome}
         case _:
-            return {"outcome": "ended"}
+            return {"outcome": "inactive"}

@@ -20,5 +20,5 @@ class Result(TypedDict):
 
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `voided`, `nothing_to_void`, or `ended` for an order that came to its end."""
+    """Answer `voided`, `nothing_to_void`, or `inactive` for an order that came to its end."""
     return {"outcome": settlement_service.void(LOG, PROVIDER, event["order_id"])}

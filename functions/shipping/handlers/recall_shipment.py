@@ -20,5 +20,5 @@ class Result(TypedDict):
 
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `recalled`, `nothing_to_recall` (never confirmed), `too_late`, or `ended` for an order that is not cancelled any more."""
+    """Answer `recalled`, `nothing_to_recall` (never confirmed), `too_late`, or `inactive` for an order that is not cancelled any more."""
     return {"outcome": shipments.recall(LOG, CARRIER, event["order_id"])}

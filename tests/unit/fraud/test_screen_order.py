@@ -134,7 +134,7 @@ def test_finished_order_is_not_screened(call: Callable[..., str]) -> None:
     call()
     advance(screen_order.LOG, "ord_1", "payments.handlers.authorize_payment", "orders.handlers.confirm_order")
 
-    assert call() == "ended"
+    assert call() == "inactive"
 
 
 def test_later_orders_do_not_change_an_earlier_score(aws: Any, call: Callable[..., str]) -> None:

@@ -86,8 +86,8 @@ def test_a_rejection_tells_the_first_reason(state: str, reason: str, details: tu
         ("held", False, "held"),
         ("review approved", True, None),
         ("declined", True, "failing"),
-        ("confirmed", False, "ended"),
-        ("rejected", False, "ended"),
+        ("confirmed", False, "inactive"),
+        ("rejected", False, "inactive"),
     ],
 )
 def test_what_the_saga_has_to_do_with_an_order(state: str, open_: bool, stands: str | None) -> None:

@@ -33,13 +33,13 @@ OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
     "placed": {"confirm_order": ("unreserved", None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
     "reserved": {"confirm_order": (FAULT, None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
     "screened": {"confirm_order": (FAULT, None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
-    "held": {"confirm_order": ("held", None), "record_failure": ("ended", None), "finalize_order": (FAULT, None)},
+    "held": {"confirm_order": ("held", None), "record_failure": ("inactive", None), "finalize_order": (FAULT, None)},
     "authorized": {
         "confirm_order": ("confirmed", "OrderConfirmed"),
         "record_failure": ("failing", "FulfilmentFailed"),
         "finalize_order": (FAULT, None),
     },
-    "confirmed": {"confirm_order": ("confirmed", None), "record_failure": ("ended", None), "finalize_order": ("ended", None)},
+    "confirmed": {"confirm_order": ("confirmed", None), "record_failure": ("inactive", None), "finalize_order": ("inactive", None)},
     "out of stock": {
         "confirm_order": ("failing", None),
         "record_failure": ("failing", None),
@@ -59,16 +59,20 @@ OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
         "record_failure": ("cancelling", None),
         "finalize_order": ("cancelled", "OrderCancelled"),
     },
-    "cancelled": {"confirm_order": ("ended", None), "record_failure": ("ended", None), "finalize_order": ("cancelled", None)},
+    "cancelled": {"confirm_order": ("inactive", None), "record_failure": ("inactive", None), "finalize_order": ("cancelled", None)},
     "cancelling shipping": {"confirm_order": ("cancelling", None), "record_failure": ("cancelling", None), "finalize_order": (FAULT, None)},
     "recalled": {"confirm_order": ("cancelling", None), "record_failure": ("cancelling", None), "finalize_order": (FAULT, None)},
     "cancelling the rest": {"confirm_order": ("cancelling", None), "record_failure": ("cancelling", None), "finalize_order": (FAULT, None)},
-    "rest cancelled": {"confirm_order": ("confirmed", None), "record_failure": ("ended", None), "finalize_order": ("ended", None)},
-    "cancellation failed": {"confirm_order": ("confirmed", None), "record_failure": ("ended", None), "finalize_order": ("ended", None)},
+    "rest cancelled": {"confirm_order": ("confirmed", None), "record_failure": ("inactive", None), "finalize_order": ("inactive", None)},
+    "cancellation failed": {
+        "confirm_order": ("confirmed", None),
+        "record_failure": ("inactive", None),
+        "finalize_order": ("inactive", None),
+    },
     "review rejected": {"confirm_order": ("failing", None), "record_failure": ("failing", None), "finalize_order": (FAULT, None)},
     "expired": {"confirm_order": ("unreserved", None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
-    "dispatched": {"confirm_order": ("confirmed", None), "record_failure": ("ended", None), "finalize_order": ("ended", None)},
-    "rejected": {"confirm_order": ("ended", None), "record_failure": ("ended", None), "finalize_order": ("rejected", None)},
+    "dispatched": {"confirm_order": ("confirmed", None), "record_failure": ("inactive", None), "finalize_order": ("inactive", None)},
+    "rejected": {"confirm_order": ("inactive", None), "record_failure": ("inactive", None), "finalize_order": ("rejected", None)},
 }
 CASES = [(state, step, *outcome) for state, steps in OUTCOMES.items() for step, outcome in steps.items()]
 
@@ -111,7 +115,7 @@ def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws
 
 def test_the_rest_of_an_order_is_closed_as_cancelled_and_the_order_goes_on(aws: Aws, context: Any) -> None:
     write(aws, (*orders.STATES["cancelling the rest"], orders.CAPTURE_PART, orders.VOID, orders.RELEASE))
-    assert [finalize_order.handler(STEP, context) for _ in range(2)] == [{"outcome": "ended"}] * 2
+    assert [finalize_order.handler(STEP, context) for _ in range(2)] == [{"outcome": "inactive"}] * 2
     log = OrderLog("OrderLog", aws.dynamodb.client)
     last = log.history(orders.ORDER_ID)[-1]
     assert last.data == events.OrderLinesCancelled(orders.ANN, orders.REST, Money(1740, "EUR"), "customer", "changed my mind")

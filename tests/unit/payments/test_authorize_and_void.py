@@ -329,8 +329,8 @@ def test_a_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, 
     run_authorize()
     advance(LOG, "ord_1", "orders.handlers.confirm_order")
 
-    assert run_void() == "ended"
-    assert run_authorize() == "ended"
+    assert run_void() == "inactive"
+    assert run_authorize() == "inactive"
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
 

@@ -127,7 +127,7 @@ def test_cancellation_fails_after_everything_was_dispatched(run: Step, sandbox: 
     assert run() == "too_late"
     assert types() == ["ShipmentDispatched", "CancellationFailed"]
     assert LOG.load("ord_1").state == "dispatched"
-    assert run() == "ended"
+    assert run() == "inactive"
 
 
 def test_cancellation_fails_if_the_recall_is_impossible(run: Step, sandbox: SandboxCarrier) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from orderflow.domain.event import Event
 
-SagaBlocker = Literal["held", "failing", "cancelling", "ended"]
+SagaBlocker = Literal["held", "failing", "cancelling", "inactive"]
 StepBlocker = SagaBlocker | Literal["unreserved"]
 Marker = Literal["open", "held"]
 
@@ -79,7 +79,7 @@ def saga_blocker(order: Order) -> SagaBlocker | None:
         case "new" | "placed":
             return None
         case _:
-            return "ended"
+            return "inactive"
 
 
 def step_blocker(order: Order) -> StepBlocker | None:
