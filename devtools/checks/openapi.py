@@ -254,7 +254,7 @@ DECIDING = (
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
 INVOICING = (Problem("invoice-not-found", 404, "Invoice not found", "an order has its invoice soon after it was confirmed"),)
 CREDITING = (Problem("credit-note-not-found", 404, "Credit note not found", "the order's events name its credit notes"),)
-# API Gateway's own answer for a route that there is not, and what is answered at function URLs; so they belong to no route.
+# Responses of API Gateway for unknown routes, and of the webhooks' function URLs: they belong to no route.
 ELSEWHERE = (
     Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret"),
     Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),
@@ -270,9 +270,9 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Order pipeline",
             "version": "1.0.0",
-            "description": "Place orders and follow them to their end. Amounts are integer minor units, times are RFC 3339 in UTC.",
+            "description": "Place orders and follow their fulfilment. Amounts are integer minor units, times are RFC 3339 in UTC.",
         },
-        "servers": [{"url": ".", "description": "Where this document was read from."}],
+        "servers": [{"url": ".", "description": "The stage that served this document."}],
         "security": [{"jwt": []}],
         "tags": [
             {"name": "orders"},
@@ -304,7 +304,7 @@ def document() -> dict[str, Any]:
             "parameters": _parameters(),
             "headers": {
                 "CorrelationId": {
-                    "description": "Found again on every log line and event of this request.",
+                    "description": "On every log line and event of this request.",
                     "schema": {"type": "string", "format": "uri-reference"},
                 }
             },
@@ -321,9 +321,9 @@ def document() -> dict[str, Any]:
 
 
 def _place() -> dict[str, Any]:
-    created = _answer("The order was accepted, now or when it was sent before with this key.", "OrderAnswer", {"placed": ORDER})
+    created = _answer("The order was accepted, now or by an earlier request with this key.", "OrderAnswer", {"placed": ORDER})
     created["headers"]["Location"] = {
-        "description": "Where the order is, relative to this request's URL.",
+        "description": "The URL of the order, relative to this request's URL.",
         "required": True,
         "schema": {"type": "string"},
     }
@@ -332,7 +332,7 @@ def _place() -> dict[str, Any]:
         "tags": ["orders"],
         "summary": "Place an order",
         "description": (
-            "Prices come from the catalogue. The same Idempotency-Key with the same body has the same answer, however often it is sent. "
+            "Prices come from the catalogue. Repeating a request with the same Idempotency-Key and body gets the same response. "
             f"A body has at most {MAX_BODY_BYTES} bytes; lines of one product are merged."
         ),
         "parameters": [_ref("parameters", "IdempotencyKey"), _ref("parameters", "CorrelationId")],
@@ -347,11 +347,11 @@ def _list() -> dict[str, Any]:
         "tags": ["orders"],
         "summary": "List your orders",
         "description": (
-            "Newest first. The list follows what happens with a delay of a second or so. A page of a filtered list may have "
-            "fewer orders than asked for, even none, though there are more: go on for as long as there is a `next`."
+            "Newest first. The list lags about a second behind the orders. A page of a filtered list may have fewer orders than "
+            "`limit`, even none, although more follow: continue while there is a `next`."
         ),
         "parameters": [*(_ref("parameters", name) for name in ("State", "Limit", "Cursor", "CorrelationId"))],
-        "responses": {"200": _answer("A page of them.", "OrderList", {"page": LIST})} | _problems(*LISTING, *GENERAL),
+        "responses": {"200": _answer("A page of results.", "OrderList", {"page": LIST})} | _problems(*LISTING, *GENERAL),
     }
 
 
@@ -360,8 +360,8 @@ def _read() -> dict[str, Any]:
     return {
         "operationId": "readOrder",
         "tags": ["orders"],
-        "summary": "Read an order of yours",
-        "description": "Somebody else's order is answered like one that does not exist.",
+        "summary": "Get an order",
+        "description": "Another customer's order gets the same response as an unknown one.",
         "parameters": [_ref("parameters", "CorrelationId")],
         "responses": {"200": _answer("The order.", "OrderAnswer", examples)} | _problems(*READING, *GENERAL),
     }
@@ -371,21 +371,23 @@ def _timeline() -> dict[str, Any]:
     return {
         "operationId": "readOrderEvents",
         "tags": ["orders"],
-        "summary": "Read what happened to an order of yours",
+        "summary": "Get the timeline of an order",
         "parameters": [_ref("parameters", "CorrelationId")],
         "responses": {"200": _answer("Its events, oldest first.", "Timeline", {"reserved": TIMELINE})} | _problems(*READING, *GENERAL),
     }
 
 
 def _cancel() -> dict[str, Any]:
-    cancelling = _answer("It is being cancelled, or was before.", "OrderAnswer", {"cancelling": ORDER | {"state": "cancelling"}})
+    cancelling = _answer(
+        "The order is being cancelled, or was cancelled before.", "OrderAnswer", {"cancelling": ORDER | {"state": "cancelling"}}
+    )
     return {
         "operationId": "cancelOrder",
         "tags": ["orders"],
-        "summary": "Cancel what has not left of an order of yours",
+        "summary": "Cancel the undispatched part of an order",
         "description": (
-            "The order is then `cancelling`; it ends as `cancelled`, or, where parts of it had left, goes on with those. "
-            "What was authorized or reserved for the rest is given back. Sent again, it has no further effect."
+            "The order becomes `cancelling` and then `cancelled`, or continues with the parcels that were dispatched. The authorization "
+            "and the reservation of the rest are released. Repeating the request has no further effect."
         ),
         "parameters": [_ref("parameters", "CorrelationId")],
         "requestBody": _request("CancelOrderRequest", {"reason": {"reason": "changed my mind"}}, required=False),
@@ -398,14 +400,16 @@ def _send_back() -> dict[str, Any]:
     return {
         "operationId": "sendBack",
         "tags": ["orders"],
-        "summary": "Announce that some of a delivered order of yours comes back",
+        "summary": "Create a return of delivered lines",
         "description": (
-            "What it cost is paid back once it has arrived. The same Idempotency-Key with the same body has the same answer, however "
-            "often it is sent; lines of one product are merged."
+            "The price is refunded once the return is received. Repeating a request with the same Idempotency-Key and body gets the same "
+            "response. Lines of one product are merged."
         ),
         "parameters": [_ref("parameters", "IdempotencyKey"), _ref("parameters", "CorrelationId")],
         "requestBody": _request("SendBackRequest", {"mug": lines}),
-        "responses": {"201": _answer("It was announced, now or when it was sent before with this key.", "ReturnAnswer", {"mug": RETURN})}
+        "responses": {
+            "201": _answer("The return was created, now or by an earlier request with this key.", "ReturnAnswer", {"mug": RETURN})
+        }
         | _problems(*KEYED, *SENDING, *QUANTITIES, *REUSED, *READING, *RETURNING, *GENERAL),
     }
 
@@ -414,7 +418,7 @@ def _invoice() -> dict[str, Any]:
     return {
         "operationId": "readInvoice",
         "tags": ["orders"],
-        "summary": "Read the invoice of an order of yours",
+        "summary": "Get the invoice of an order",
         "parameters": [_ref("parameters", "CorrelationId")],
         "responses": {"200": _page("The invoice")} | _problems(*READING, *INVOICING, *GENERAL),
     }
@@ -424,7 +428,7 @@ def _credit_note() -> dict[str, Any]:
     return {
         "operationId": "readCreditNote",
         "tags": ["orders"],
-        "summary": "Read a credit note for something of an order of yours that was cancelled or paid back after it was invoiced",
+        "summary": "Get a credit note of an order",
         "parameters": [_ref("parameters", "CorrelationId")],
         "responses": {"200": _page("The credit note")} | _problems(*READING, *CREDITING, *GENERAL),
     }
@@ -432,7 +436,7 @@ def _credit_note() -> dict[str, Any]:
 
 def _page(what: str) -> dict[str, Any]:
     return {
-        "description": f"{what}, a page with everything in it.",
+        "description": f"{what} as an HTML page without external resources.",
         "headers": {"X-Correlation-Id": _ref("headers", "CorrelationId")},
         "content": {"text/html": {"schema": {"type": "string"}}},
     }
@@ -442,8 +446,8 @@ def _points() -> dict[str, Any]:
     return {
         "operationId": "readPoints",
         "tags": ["loyalty"],
-        "summary": "Read how many loyalty points you have",
-        "description": "They follow what happens to your orders with a delay of a second or so.",
+        "summary": "Get your loyalty points",
+        "description": "The points lag about a second behind your orders.",
         "parameters": [_ref("parameters", "CorrelationId")],
         "responses": {"200": _answer("Your points.", "PointsAnswer", {"some": {"points": 25}})} | _problems(*GENERAL),
     }
@@ -453,10 +457,10 @@ def _sales() -> dict[str, Any]:
     return {
         "operationId": "readSales",
         "tags": ["analytics"],
-        "summary": "Read what minutes or days come to",
+        "summary": "Get sales figures by minute or day",
         "description": (
-            f"For members of the group {STAFF}. Minutes and days are of UTC, and named 2026-01-15T10:30 and 2026-01-15; one in which "
-            "nothing happened is left out. The last two minutes may still grow, and any minute when events come late."
+            f"For members of the group {STAFF}. Minutes and days are in UTC (2026-01-15T10:30, 2026-01-15); empty ones are omitted. The "
+            "last two minutes may still grow, and any minute may when events arrive late."
         ),
         "parameters": [*(_ref("parameters", name) for name in ("Per", "From", "To", "CorrelationId"))],
         "responses": {"200": _answer("Earliest first.", "SalesAnswer", {"days": SALES})} | _problems(*ANALYSING, *GENERAL),
@@ -467,8 +471,8 @@ def _leaderboard() -> dict[str, Any]:
     return {
         "operationId": "readLeaderboard",
         "tags": ["analytics"],
-        "summary": "Read what sells best",
-        "description": f"For members of the group {STAFF}. By units of confirmed orders, ranked anew every minute.",
+        "summary": "Get the best-selling products",
+        "description": f"For members of the group {STAFF}. By units in confirmed orders, updated every minute.",
         "parameters": [*(_ref("parameters", name) for name in ("Day", "Category", "Top", "CorrelationId"))],
         "responses": {"200": _answer("Best first.", "LeaderboardAnswer", {"day": LEADERBOARD})} | _problems(*ANALYSING, *GENERAL),
     }
@@ -478,10 +482,10 @@ def _list_reviews() -> dict[str, Any]:
     return {
         "operationId": "listReviews",
         "tags": ["reviews"],
-        "summary": "Read which orders wait for a decision",
-        "description": f"For members of the group {REVIEWER_GROUP}. Oldest first; what was just decided may still be there for a moment.",
+        "summary": "List the orders in review",
+        "description": f"For members of the group {REVIEWER_GROUP}. Oldest first; a decided order may be listed for another moment.",
         "parameters": [_ref("parameters", "Limit"), _ref("parameters", "Cursor"), _ref("parameters", "CorrelationId")],
-        "responses": {"200": _answer("A page of them.", "OpenReviews", {"page": REVIEWS})} | _problems(*LISTING, *GENERAL),
+        "responses": {"200": _answer("A page of results.", "OpenReviews", {"page": REVIEWS})} | _problems(*LISTING, *GENERAL),
     }
 
 
@@ -490,14 +494,14 @@ def _decide() -> dict[str, Any]:
     return {
         "operationId": "decideOnOrder",
         "tags": ["reviews"],
-        "summary": "Let a held order go on, or refuse it",
+        "summary": "Approve or reject a held order",
         "description": (
-            f"For members of the group {REVIEWER_GROUP}, not for orders of their own. The first decision stands; "
-            "the same decision again gets the same answer."
+            f"For members of the group {REVIEWER_GROUP}, except for their own orders. The first decision counts; "
+            "repeating it gets the same response."
         ),
         "parameters": [_ref("parameters", "CorrelationId")],
         "requestBody": _request("DecisionRequest", {"approve": decision}),
-        "responses": {"200": _answer("The decision that stands.", "Decision", {"approved": DECISION})}
+        "responses": {"200": _answer("The recorded decision.", "Decision", {"approved": DECISION})}
         | _problems(*SENDING, *READING, *DECIDING, *GENERAL),
     }
 
@@ -509,12 +513,12 @@ def _describe() -> dict[str, Any]:
             "headers": {"ETag": {"description": "For If-None-Match.", "schema": {"type": "string"}}},
             "content": {"application/json": {"schema": {"type": "object"}}},
         },
-        "304": {"description": "The client has this document already: If-None-Match names its ETag."},
+        "304": {"description": "The client has the current document: If-None-Match has its ETag."},
     }
     return {
         "operationId": "readDescription",
         "tags": ["description"],
-        "summary": "Read this document",
+        "summary": "Get this document",
         "security": [],
         "responses": plain | _problems(*(problem for problem in GENERAL if problem.status >= 429)),
     }
@@ -561,19 +565,19 @@ def _schemas() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
         "title": "Problem",
-        "description": "What was wrong with a request (RFC 9457). Some kinds have further members.",
+        "description": "The error of a request (RFC 9457). Some types have further members.",
         "type": "object",
         "properties": {
             "type": {"type": "string", "enum": sorted(PROBLEM_BASE + problem.code for problem in PROBLEMS)},
             "title": {"type": "string"},
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "detail": {"type": "string", "description": "What to do about it."},
-            "field": {"type": "string", "description": "JSONPath of the part that is wrong (invalid-request), or the parameter's name."},
+            "detail": {"type": "string", "description": "The violation and the remedy."},
+            "field": {"type": "string", "description": "JSONPath of the invalid part (invalid-request), or the name of the parameter."},
             "skus": {"type": "array", "items": {"type": "string"}, "description": "Products that cannot be ordered (unknown-sku)."},
             "state": {"type": "string", "description": "The state of the order (not-held)."},
-            "decision": {"type": "string", "enum": ["approve", "reject"], "description": "What was decided (already-decided)."},
-            "decided_at": {"type": "string", "format": "date-time", "description": "When that was (already-decided)."},
-            "timed_out": {"type": "boolean", "description": "Whether the time decided, and no person (already-decided)."},
+            "decision": {"type": "string", "enum": ["approve", "reject"], "description": "The recorded decision (already-decided)."},
+            "decided_at": {"type": "string", "format": "date-time", "description": "The time of the decision (already-decided)."},
+            "timed_out": {"type": "boolean", "description": "Whether the review timed out (already-decided)."},
         },
         "required": ["type", "title", "status", "detail"],
     }
@@ -585,14 +589,14 @@ def _parameters() -> dict[str, Any]:
         "CorrelationId": {
             "name": "X-Correlation-Id",
             "in": "header",
-            "description": "An id of yours for this request, sent back and put on every log line and event; otherwise one is made.",
+            "description": "Your id of this request, returned and set on every log line and event. Generated if absent.",
             "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"},
         },
         "IdempotencyKey": {
             "name": "Idempotency-Key",
             "in": "header",
             "required": True,
-            "description": "A name that you give the order or return, printable ASCII: send the same one whenever you repeat the request.",
+            "description": "Your unique key of the order or return, printable ASCII. Send the same key when you repeat the request.",
             "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]*[!-~][ -~]*$"},
             "example": "4f1b8d1c-6a0e-4f0a-9f66-5d1e0a8f2b11",
         },
@@ -605,22 +609,24 @@ def _parameters() -> dict[str, Any]:
         "Limit": {
             "name": "limit",
             "in": "query",
-            "description": "How many orders a page has at most.",
+            "description": "Maximum number of results on a page.",
             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
         },
         "Cursor": {
             "name": "cursor",
             "in": "query",
-            "description": "The `next` of the page before, as it is.",
+            "description": "`next` of the previous page, unchanged.",
             "schema": {"type": "string"},
         },
-        "Per": _query("per", "Which periods.", {"type": "string", "enum": ["minute", "day"], "default": "day"}),
-        "From": _query("from", "The first period, a minute or day. Without one, 60 minutes or 30 days.", {"type": "string"}),
-        "To": _query("to", "The last period; at most 1,440 minutes or 366 days. Without one, the present one.", {"type": "string"}),
-        "Day": _query("day", "Only what was confirmed on this day (UTC).", {"type": "string", "format": "date"}),
+        "Per": _query("per", "Length of a period.", {"type": "string", "enum": ["minute", "day"], "default": "day"}),
+        "From": _query("from", "The first period, a minute or day; by default 60 minutes or 30 days before.", {"type": "string"}),
+        "To": _query("to", "The last period, by default the current one; at most 1,440 minutes or 366 days.", {"type": "string"}),
+        "Day": _query("day", "Only orders confirmed on this day (UTC).", {"type": "string", "format": "date"}),
         "Category": _query("category", "Only products of this category.", {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"}),
         "Top": _query(
-            "limit", "How many products.", {"type": "integer", "minimum": 1, "maximum": LEADERBOARD_SIZE, "default": LEADERBOARD_LIMIT}
+            "limit",
+            "Maximum number of products.",
+            {"type": "integer", "minimum": 1, "maximum": LEADERBOARD_SIZE, "default": LEADERBOARD_LIMIT},
         ),
         "OrderId": {
             "name": "order_id",
@@ -653,7 +659,7 @@ def rendered() -> str:
 
 
 def main(arguments: Namespace) -> None:
-    """Write the document, or with --check only tell whether the committed one is current."""
+    """Write the document, or with --check fail if the committed one is outdated."""
     shown = DOCUMENT.relative_to(ROOT)
     text = rendered()
     if not arguments.check:
