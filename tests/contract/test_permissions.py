@@ -497,7 +497,7 @@ def every_call(observed: Observed) -> None:
 def every_count(observed: Observed) -> None:
     """Count events, sum them up, and look at what they come to."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analytics.aggregation.WAIT", timedelta(0))
+        patch.setattr("analytics.aggregation.RECOUNT_DELAY", timedelta(0))
         for name in (
             "count_events/life",
             "aggregate/schedule",
