@@ -123,6 +123,7 @@ else
 test: setup ## Run all checks and tests; on LocalStack: BACKEND=localstack ENDPOINT=http://…
 	@$(MAKE) check
 	@$(MAKE) unit
+	@$(MAKE) conformance
 	@$(MAKE) browser
 	@$(MAKE) providers
 	@$(MAKE) test-faults
@@ -131,7 +132,10 @@ endif
 
 override PYTEST := $(PY) -m pytest -q
 unit: .venv ## Run unit and contract tests; no network
-	@$(PYTEST) tests/unit tests/contract
+	@$(PYTEST) tests/unit tests/contract tests/conformance -m "not service"
+
+conformance: runtime ## The in-memory AWS beside the emulator and moto: same operations, same answers, or a declared difference
+	@$(PYTEST) tests/conformance
 
 browser: .venv ##+ Test the dashboard in a browser; needs a Chromium
 	@$(PYTEST) tests/browser
@@ -226,5 +230,5 @@ balance: trial-balance
 states: lint-workflows
 faults: test-faults
 
-.PHONY: $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(CHECKS) setup runtime lock load test unit browser providers test-faults integration \
+.PHONY: $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(CHECKS) setup runtime lock load test unit conformance browser providers test-faults integration \
   check format contracts-check build deploy clean help help-all .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

@@ -153,6 +153,6 @@ def _one_megabyte(items: Sequence[Item]) -> Iterator[Item]:
     taken = 0
     for item in items:
         taken += item_size(item)
-        yield item
         if taken > PAGE_BYTES:
             return
+        yield item

@@ -1,0 +1,19 @@
+"""What a client raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+ACCEPTED = "accepted"
+
+
+def code(call: Callable[..., Any], **parameters: Any) -> str:
+    """Return the error code with which a call is refused, or ACCEPTED."""
+    try:
+        call(**parameters)
+    except ClientError as error:
+        return error.response.get("Error", {}).get("Code", "")
+    return ACCEPTED
