@@ -1,1 +1,1 @@
-"""What customers are told about their orders."""
+"""Emails to customers about their orders."""

@@ -1,1 +1,1 @@
-"""What keeps orders moving: the sweeper of orders that stand still, and the redrive of dead letters."""
+"""Operating the pipeline: recovery of stuck orders, redrive of dead letters, publication of missing events."""

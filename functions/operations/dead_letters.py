@@ -17,7 +17,7 @@ from operations.failed_batches import UnknownConsumer
 from operations.key_ranges import RecordsExpired
 from operations.redrive_routes import Route
 from operations.republisher import CannotPublish
-from operations.saga import Workflow
+from operations.workflows import Workflow
 from orderflow.aws.event_bus import NotPublished
 from orderflow.aws.observability import logger
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
     from operations.failed_batches import FailedBatches
-    from operations.republisher import Republisher
+    from operations.republisher import FailedPublications
 
 ATTEMPTS = "redrive_attempts"
 _BATCH = 10
@@ -101,7 +101,7 @@ class DeadLetters:
         sqs: SQSClient,
         sns: SNSClient,
         workflows: SFNClient,
-        outbox: Republisher,
+        outbox: FailedPublications,
         given_up: FailedBatches,
     ) -> None:
         """Use these clients for what the routes name, and for what streams did not carry the outbox and `given_up`."""

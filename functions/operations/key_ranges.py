@@ -1,4 +1,4 @@
-"""Stretches of a stream's shard: what Lambda says of a batch that a function gave up on."""
+"""Key ranges of a stream's shard, as Lambda names them in its message about a failed batch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from msgspec import Struct
 
-# A note is about one batch, which is 500 records at most; empty pages come on the way to it.
-_MOST_PAGES = 50
+# A batch has 500 records at most, but a shard can answer with empty pages before it reaches them.
+_MAX_PAGES = 50
 
 
 class RecordsExpired(RuntimeError):
-    """The stream does not have the records any more."""
+    """The stream no longer holds the records."""
 
 
 class KeyRange(Struct, frozen=True, rename="camel"):
-    """A stretch of one shard of a stream, ends included."""
+    """Sequence numbers of one shard of a stream, both ends included."""
 
     stream_arn: str
     shard_id: str
@@ -24,36 +24,36 @@ class KeyRange(Struct, frozen=True, rename="camel"):
     end_sequence_number: str
 
 
-def table_records(stretch: KeyRange, client: Any) -> Iterator[dict[str, Any]]:
-    """Yield the records of a stretch of a table's stream.
+def table_records(key_range: KeyRange, client: Any) -> Iterator[dict[str, Any]]:
+    """Yield the records of a key range of a table's stream.
 
     Raises:
-        Gone: the stream does not have all of them any more.
+        RecordsExpired: the stream no longer holds all of them.
         botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the stream cannot be read.
     """
     iterator = client.get_shard_iterator(
-        StreamArn=stretch.stream_arn,
-        ShardId=stretch.shard_id,
+        StreamArn=key_range.stream_arn,
+        ShardId=key_range.shard_id,
         ShardIteratorType="AT_SEQUENCE_NUMBER",
-        SequenceNumber=stretch.start_sequence_number,
+        SequenceNumber=key_range.start_sequence_number,
     )["ShardIterator"]
-    return _records(client, iterator, stretch, lambda record: record["dynamodb"]["SequenceNumber"])
+    return _records(client, iterator, key_range, lambda record: record["dynamodb"]["SequenceNumber"])
 
 
-def kinesis_records(stretch: KeyRange, client: Any) -> Iterator[dict[str, Any]]:
-    """Yield the records of a stretch of a Kinesis stream. Raises what `of_table` raises."""
+def kinesis_records(key_range: KeyRange, client: Any) -> Iterator[dict[str, Any]]:
+    """Yield the records of a key range of a Kinesis stream. Raises what `table_records` raises."""
     iterator = client.get_shard_iterator(
-        StreamARN=stretch.stream_arn,
-        ShardId=stretch.shard_id,
+        StreamARN=key_range.stream_arn,
+        ShardId=key_range.shard_id,
         ShardIteratorType="AT_SEQUENCE_NUMBER",
-        StartingSequenceNumber=stretch.start_sequence_number,
+        StartingSequenceNumber=key_range.start_sequence_number,
     )["ShardIterator"]
-    return _records(client, iterator, stretch, lambda record: record["SequenceNumber"])
+    return _records(client, iterator, key_range, lambda record: record["SequenceNumber"])
 
 
-def _records(client: Any, iterator: str | None, stretch: KeyRange, number_of: Callable[[Any], str]) -> Iterator[dict[str, Any]]:
-    last = int(stretch.end_sequence_number)
-    for _ in range(_MOST_PAGES):
+def _records(client: Any, iterator: str | None, key_range: KeyRange, number_of: Callable[[Any], str]) -> Iterator[dict[str, Any]]:
+    last = int(key_range.end_sequence_number)
+    for _ in range(_MAX_PAGES):
         page = client.get_records(ShardIterator=iterator)
         for record in page["Records"]:
             number = int(number_of(record))
@@ -64,5 +64,5 @@ def _records(client: Any, iterator: str | None, stretch: KeyRange, number_of: Ca
         iterator = page.get("NextShardIterator")
         if not iterator:
             break
-    message = f"the stream does not come to {stretch.end_sequence_number}"
+    message = f"shard {key_range.shard_id} has no record {key_range.end_sequence_number}"
     raise RecordsExpired(message)

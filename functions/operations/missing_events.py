@@ -1,4 +1,4 @@
-"""Publishing the events that the log has and the bus does not have, though it should by now."""
+"""Publishes events that are in the order log, overdue, and not marked as published."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from operations.republisher import CannotPublish
 from orderflow.aws.observability import logger
 
 if TYPE_CHECKING:
-    from operations.republisher import EventReader
+    from operations.republisher import Republisher
     from orderflow.aws.outbox_index import OutboxIndex, PendingEvent
-    from orderflow.aws.publisher import Publisher
 
-# So many are published well within the function's time; the others wait for the next run.
+# Publishing this many takes a fraction of the function's timeout; the next run continues.
 MAX_EVENTS = 200
 
 
 class MissingEventsNotPublished(RuntimeError):
-    """Some events that are not on the bus could not be put there."""
+    """Some missing events could not be published."""
 
 
 class MissingEvents(Struct, frozen=True):
-    """What a run found and did: how many events were overdue, published, and not; for how many seconds the oldest one was waiting."""
+    """The result of a run: how many events were overdue, published and failed; the age of the oldest in seconds."""
 
     overdue: int
     published: int
@@ -32,34 +31,32 @@ class MissingEvents(Struct, frozen=True):
     oldest_seconds: int
 
 
-def publish_missing(
-    unpublished: OutboxIndex, written: EventReader, outlets: Publisher, *, now: datetime, overdue_after: timedelta
-) -> MissingEvents:
-    """Publish every sampled event that has waited for longer than `overdue_after`, oldest first, and log each.
+def publish_missing(index: OutboxIndex, republisher: Republisher, *, now: datetime, overdue_after: timedelta) -> MissingEvents:
+    """Publish every sampled event that has been pending for longer than `overdue_after`, oldest first, MAX_EVENTS at most.
 
-    At most MOST are found. Whoever gets one that was published takes it as the duplicate that it is. One that
-    never can be stays and counts as overdue until somebody mends it.
+    Consumers absorb the duplicate if an event was published after all. An event that cannot be published stays in the index
+    and counts as overdue until an operator repairs it.
     """
-    found = unpublished.oldest_first(now - overdue_after, MAX_EVENTS)
-    results = [_publish(unpublished, written, outlets, event) for event in found]
+    overdue = index.oldest_first(now - overdue_after, MAX_EVENTS)
+    results = [_publish(index, republisher, event) for event in overdue]
     return MissingEvents(
-        overdue=len(found),
+        overdue=len(overdue),
         published=results.count("published"),
         failed=results.count("failed"),
-        oldest_seconds=int((now - found[0].since).total_seconds()) if found else 0,
+        oldest_seconds=int((now - overdue[0].since).total_seconds()) if overdue else 0,
     )
 
 
-def _publish(unpublished: OutboxIndex, written: EventReader, outlets: Publisher, event: PendingEvent) -> str:
-    about: dict[str, Any] = {"order_id": event.order_id, "version": event.version, "since": event.since.isoformat()}
+def _publish(index: OutboxIndex, republisher: Republisher, event: PendingEvent) -> str:
+    fields: dict[str, Any] = {"order_id": event.order_id, "version": event.version, "since": event.since.isoformat()}
     try:
-        written.publish(outlets, [(event.order_id, event.version)])
-        unpublished.clear(event.order_id, event.version)
+        republisher.publish([(event.order_id, event.version)])
+        index.clear(event.order_id, event.version)
     except CannotPublish as error:
-        logger.error("event cannot be published", **about, why=str(error))
+        logger.error("event_cannot_be_published", **fields, reason=str(error))
         return "unpublishable"
-    except Exception:  # noqa: BLE001 - whatever is wrong with one event must not keep the others waiting
-        logger.exception("overdue event not published", **about)
+    except Exception:  # noqa: BLE001 - an error of one event must not block the others
+        logger.exception("missing_event_not_published", **fields)
         return "failed"
-    logger.error("event was not published, published again", **about)
+    logger.error("missing_event_published", **fields)
     return "published"

@@ -1,4 +1,4 @@
-"""Publishing again what the stream's publisher gave up on: the keys are in its dead letters, the events in the order log."""
+"""Publishes events again that the publisher failed to publish: dead letters hold the keys, the order log the events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CannotPublish(RuntimeError):
-    """What a message is about cannot be published (any more)."""
+    """The events of a message are not in the log or stream, or no publisher can publish them."""
 
 
 class _Text(Struct, frozen=True):
@@ -32,49 +32,41 @@ class _Number(Struct, frozen=True):
 
 
 class Key(Struct, frozen=True):
-    """The key of an event's item in the order log."""
+    """The key of an event in the order log."""
 
     order_id: _Text
     version: _Number
 
 
-class _Parked(Struct, frozen=True):
+class _ParkedEvent(Struct, frozen=True):
     key: Key
 
 
-class _Note(Struct, frozen=True):
-    stretch: KeyRange = field(name="DDBStreamBatchInfo")
+class _FailedBatch(Struct, frozen=True):
+    key_range: KeyRange = field(name="DDBStreamBatchInfo")
 
 
-_parked = msgspec.json.Decoder(_Parked)
-_notes = msgspec.json.Decoder(_Note)
+_parked_events = msgspec.json.Decoder(_ParkedEvent)
+_failed_batches = msgspec.json.Decoder(_FailedBatch)
 
 
 class EventReader:
-    """The events of the order log, as what has to be published."""
+    """Reads single events from the order log."""
 
     def __init__(self, table: str, dynamodb: DynamoDBClient) -> None:
-        """Read the log's table."""
+        """Read the DynamoDB table named `table`."""
         self._table = table
         self._dynamodb = dynamodb
 
-    def publish(self, outlets: Publisher, keys: Iterable[tuple[str, int]]) -> None:
-        """Publish the events with these keys (order id, version).
+    def document(self, order_id: str, version: int) -> str:
+        """Return the JSON document of an event.
 
         Raises:
-            Unpublishable: one is not in the log, or none that can be published.
-            NotPublished: bus or stream refused some.
+            CannotPublish: the event is not in the log.
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the log cannot be read.
         """
-        try:
-            outlets.publish([outlets.outbound_event(self._document(*key)) for key in keys])
-        except (UnknownEvent, TooLarge, msgspec.DecodeError) as error:
-            message = f"{type(error).__name__}: {error}"
-            raise CannotPublish(message) from None
-
-    def _document(self, order_id: str, version: int) -> str:
-        item = {"order_id": {"S": order_id}, "version": {"N": str(version)}}
-        found = self._dynamodb.get_item(TableName=self._table, Key=item, ConsistentRead=True).get("Item", {})
+        key = {"order_id": {"S": order_id}, "version": {"N": str(version)}}
+        found = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
         if "event" not in found:
             message = f"{order_id}:{version} is not in the log"
             raise CannotPublish(message)
@@ -82,35 +74,55 @@ class EventReader:
 
 
 class Republisher:
-    """What the publisher gave up on."""
+    """Publishes events of the order log again."""
 
-    def __init__(self, table: str, outlets: Publisher, *, dynamodb: DynamoDBClient, streams: Any) -> None:
-        """Read the events from the log's table, and from its stream which of them a note is about."""
-        self._written = EventReader(table, dynamodb)
-        self._outlets = outlets
+    def __init__(self, events: EventReader, publisher: Publisher) -> None:
+        """Read `events` and publish them with `publisher`."""
+        self._events = events
+        self._publisher = publisher
+
+    def publish(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Publish the events with these keys (order id, version).
+
+        Raises:
+            CannotPublish: an event is not in the log, or is malformed or too large.
+            NotPublished: bus or stream refused some of them.
+            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the log cannot be read.
+        """
+        try:
+            self._publisher.publish([self._publisher.outbound_event(self._events.document(*key)) for key in keys])
+        except (UnknownEvent, TooLarge, msgspec.DecodeError) as error:
+            message = f"{type(error).__name__}: {error}"
+            raise CannotPublish(message) from None
+
+
+class FailedPublications:
+    """Publishes the events that the publisher's dead letters name."""
+
+    def __init__(self, republisher: Republisher, streams: Any) -> None:
+        """Read the log's stream with the client `streams`."""
+        self._republisher = republisher
         self._streams = streams
 
     def publish(self, body: str) -> None:
-        """Publish the events that a dead letter of the publisher is about.
+        """Publish the events that a dead letter names. Raises what `Republisher.publish` raises, and:
 
         Raises:
-            msgspec.DecodeError: it is no such message.
-            Unpublishable: the stream does not have them any more, or they are none that can be published.
-            NotPublished: bus or stream refused some.
-            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: log or stream cannot be read.
+            msgspec.DecodeError: the message is not a dead letter of the publisher.
+            CannotPublish: the stream no longer holds the records.
         """
-        self._written.publish(self._outlets, [(key.order_id.value, int(key.version.value)) for key in self._keys(body)])
+        self._republisher.publish([(key.order_id.value, int(key.version.value)) for key in self._keys(body)])
 
     def _keys(self, body: str) -> list[Key]:
         try:
-            return [_parked.decode(body).key]
+            return [_parked_events.decode(body).key]
         except msgspec.ValidationError:
-            return list(self._in(_notes.decode(body).stretch))
+            return list(self._keys_in(_failed_batches.decode(body).key_range))
 
-    def _in(self, stretch: KeyRange) -> Iterator[Key]:
+    def _keys_in(self, key_range: KeyRange) -> Iterator[Key]:
         try:
-            for record in key_ranges.table_records(stretch, self._streams):
+            for record in key_ranges.table_records(key_range, self._streams):
                 if record["eventName"] == "INSERT":
                     yield msgspec.convert(record["dynamodb"]["Keys"], Key)
-        except key_ranges.RecordsExpired as gone:
-            raise CannotPublish(str(gone)) from None
+        except key_ranges.RecordsExpired as expired:
+            raise CannotPublish(str(expired)) from None

@@ -12,6 +12,7 @@ os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
 
 import pytest
 
+from notifications.email_sender import SES_SECONDS
 from notifications.handlers import send_emails
 from orderflow.aws.idempotency import OncePerEvent
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Table
@@ -45,7 +46,7 @@ class Shop:
         self._records: list[dict[str, Any]] = json.loads((SAMPLES / f"{batch}.json").read_text())["Records"]
         self.table, self.ses = FakeDynamoDB(Table("mail", {"id": "S"}), attempts=attempts), FakeSes()
         self._patch = monkeypatch.setattr
-        self._patch(send_emails, "SES", self.ses)
+        self._patch(send_emails.SENDER, "ses", self.ses)
         self.start_process()
         for name, service in {"dynamodb": self.table, MAIL: self.ses}.items():
 
@@ -59,7 +60,7 @@ class Shop:
 
     def start_process(self) -> None:
         """Replace the process: clear its memory."""
-        self._patch(send_emails, "ONCE", OncePerEvent[str]("mail", "mail", self.table.client, effect_seconds=send_emails.SES_SECONDS))
+        self._patch(send_emails.SENDER, "once", OncePerEvent[str]("mail", "mail", self.table.client, effect_seconds=SES_SECONDS))
 
     def expire_claims(self) -> None:
         """Let the time of every claim be over, as it is when SQS delivers a message again."""

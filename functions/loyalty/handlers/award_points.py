@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loyalty.domain import point_rules
-from loyalty.store import Award, PointStore
+from loyalty.point_store import Award, PointStore
 from orderflow.aws import settings
 from orderflow.aws.batch import PartialFailures, each_change
 from orderflow.aws.clients import client

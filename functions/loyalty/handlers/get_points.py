@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loyalty.api_models import PointsAnswer
-from loyalty.store import PointStore
+from loyalty.point_store import PointStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.http import ApiEvent, Response, answer, api, caller

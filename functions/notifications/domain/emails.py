@@ -1,8 +1,7 @@
-"""The mails that events of an order lead to. No AWS here.
+"""The text of the emails to customers, one for each kind of event. Pure rules, without AWS.
 
-A mail says what the customer has to know and no more: no address, nothing of how fraud is judged, and
-of the payment only whether there was one. It depends on the event alone, so a mail that is sent again
-is the same mail.
+An email contains no address, no fraud score or reason, and about the payment only whether the customer is charged.
+It depends on the event alone, so sending it again sends the same text.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from orderflow.domain.money import format_money
 
 
 class NoEmail(ValueError):
-    """No mail can be made of this event."""
+    """The event leads to no email, or the customer has no usable address."""
 
 
 class Email(NamedTuple):
-    """A plain text mail."""
+    """A plain text email."""
 
     to: str
     subject: str
@@ -41,46 +40,46 @@ class Email(NamedTuple):
 
 
 _REASONS: dict[RejectionReason, str] = {
-    "out_of_stock": "Something you ordered is no longer in stock in the quantity you asked for.",
-    "fraud_refused": "We are not able to accept this order.",
+    "out_of_stock": "A product of your order is no longer in stock in the quantity you ordered.",
+    "fraud_refused": "We cannot accept this order.",
     "payment_declined": "Your bank or card issuer declined the payment.",
-    "review_rejected": "We have looked at this order and are not able to accept it.",
-    "review_timed_out": "We had to check this order and did not get to it in time. You are welcome to order again.",
+    "review_rejected": "We have reviewed this order and cannot accept it.",
+    "review_timed_out": "We had to review this order and could not finish in time. You are welcome to order again.",
     "fulfilment_failed": "Something went wrong on our side and we could not complete it.",
 }
 
-_BY: dict[CancelledBy, str] = {
+_CANCELLED_BY: dict[CancelledBy, str] = {
     "customer": "As you asked, we have cancelled",
     "operator": "We are sorry: we had to cancel",
 }
-_NOT_CHARGED = "You have not been charged. Should your bank show an amount set aside for us, it is released.\n"
+_NOT_CHARGED = "You have not been charged. If your bank shows a pending amount for this order, it will be released.\n"
 
 
 def compose(event: Event) -> Email:
-    """Return the mail to the customer that the event calls for.
+    """Return the email that an event leads to.
 
     Raises:
-        Unmailable: the event calls for none, or has no address to send it to.
+        NoEmail: the event leads to no email, or its customer has no usable address.
     """
     match event.data:
         case OrderConfirmed() as data:
-            mail = Email(_address(data.customer.email), *_confirmed(event.order_id, data))
+            email = Email(_address(data.customer.email), *_confirmed(event.order_id, data))
         case OrderRejected() as data:
-            mail = Email(_address(data.customer.email), *_rejected(event.order_id, data))
+            email = Email(_address(data.customer.email), *_rejected(event.order_id, data))
         case OrderHeldForReview() as data:
-            mail = Email(_address(data.customer.email), *_held(event.order_id, data))
+            email = Email(_address(data.customer.email), *_held(event.order_id, data))
         case OrderCancelled() as data:
-            mail = Email(_address(data.customer.email), *_cancelled(event.order_id, data))
+            email = Email(_address(data.customer.email), *_cancelled(event.order_id, data))
         case OrderLinesCancelled() as data:
-            mail = Email(_address(data.customer.email), *_lines_cancelled(event.order_id, data))
+            email = Email(_address(data.customer.email), *_lines_cancelled(event.order_id, data))
         case ShipmentDispatched() as data:
-            mail = Email(_address(data.customer.email), *_dispatched(event.order_id, data))
+            email = Email(_address(data.customer.email), *_dispatched(event.order_id, data))
         case PaymentRefunded() as data:
-            mail = Email(_address(data.customer.email), *_refunded(event.order_id, data))
+            email = Email(_address(data.customer.email), *_refunded(event.order_id, data))
         case _:
-            message = f"no mail is sent for {event.type}"
+            message = f"no email is sent for {event.type}"
             raise NoEmail(message)
-    return mail
+    return email
 
 
 def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
@@ -102,37 +101,38 @@ def _rejected(order_id: str, data: OrderRejected) -> tuple[str, str]:
 def _held(order_id: str, data: OrderHeldForReview) -> tuple[str, str]:
     return f"We are checking your order {order_id}", (
         f"Thank you for your order {order_id} over {format_money(data.total)}.\n\n"
-        "A colleague looks at it before we go on. You need not do anything and have not been charged;\n"
-        "we write to you again as soon as it is decided.\n"
+        "A member of our team is reviewing it. You do not need to do anything, and you have not been charged.\n"
+        "We will email you as soon as the review is complete.\n"
     )
 
 
 def _cancelled(order_id: str, data: OrderCancelled) -> tuple[str, str]:
     return f"Your order {order_id} is cancelled", (
-        f"{_BY[data.by]} your order {order_id}.\n\n{_priced_lines(data.lines)}\n\nTotal: {format_money(data.total)}\n\n{_NOT_CHARGED}"
+        f"{_CANCELLED_BY[data.by]} your order {order_id}.\n\n{_priced_lines(data.lines)}\n\n"
+        f"Total: {format_money(data.total)}\n\n{_NOT_CHARGED}"
     )
 
 
 def _lines_cancelled(order_id: str, data: OrderLinesCancelled) -> tuple[str, str]:
     return f"The rest of your order {order_id} is cancelled", (
-        f"{_BY[data.by]} what had not left yet of your order {order_id}.\n\n{_stock_lines(data.lines)}\n\n"
-        f"You are not charged the {format_money(data.amount)} that this would have cost. What is on its way will arrive.\n"
+        f"{_CANCELLED_BY[data.by]} the items of your order {order_id} that had not been shipped.\n\n{_stock_lines(data.lines)}\n\n"
+        f"You are not charged {format_money(data.amount)} for these items. Items that were already shipped will arrive.\n"
     )
 
 
 def _dispatched(order_id: str, data: ShipmentDispatched) -> tuple[str, str]:
-    rest = "Nothing of your order is missing now." if data.complete else "The rest of your order follows."
+    rest = "This completes your order." if data.complete else "The rest of your order follows."
     return f"Your order {order_id} is on its way", (
         f"A parcel of your order {order_id} has left our warehouse.\n\n{_stock_lines(data.lines)}\n\n"
-        f"We charge {format_money(data.amount)} for it. {rest}\n"
+        f"We charge {format_money(data.amount)} for this parcel. {rest}\n"
     )
 
 
 def _refunded(order_id: str, data: PaymentRefunded) -> tuple[str, str]:
-    what = "a parcel of it was lost on its way" if data.cause.startswith("parcel:") else "what you sent back has arrived"
-    return f"We have paid you back for your order {order_id}", (
-        f"We have paid back {format_money(data.amount)} for your order {order_id}: {what}.\n\n"
-        "It goes the way you paid. Your bank may take some days to show it.\n"
+    reason = "A parcel was lost in transit." if data.cause.startswith("parcel:") else "We have received your return."
+    return f"Your refund for order {order_id}", (
+        f"We have refunded {format_money(data.amount)} for your order {order_id}. {reason}\n\n"
+        "The refund goes to the payment method you used. Your bank may take some days to show it.\n"
     )
 
 

@@ -1,8 +1,7 @@
-"""Scheduled: runs the saga again for every order that has stood still for too long.
+"""Scheduled: starts the saga of every stuck order again.
 
-The index of open orders holds only keys. Each stuck order is therefore loaded from its log: that
-keeps its own correlation id on everything that follows, and leaves out those that have ended since.
-Stuck orders are few, so the read costs next to nothing.
+The index of active orders holds only keys, so each stuck order is loaded from its log. That keeps the order's own
+correlation id and skips orders that are no longer active. Stuck orders are few, so the reads are cheap.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from operations import recovery
-from operations.saga import Workflow
+from operations import order_recovery
+from operations.workflows import Workflow
 from orderflow.aws import settings
 from orderflow.aws.active_orders import ActiveOrderIndex
 from orderflow.aws.clients import client
@@ -31,11 +30,11 @@ STUCK_AFTER = timedelta(seconds=settings.optional_int("STUCK_AFTER_SECONDS", 300
 
 @observed
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Answer how many orders are open, stuck and run again; fail at the end if any could not be run."""
-    swept = recovery.recover(LOG, SAGA, ACTIVE_ORDERS.oldest_first(), now=datetime.now(UTC), stuck_after=STUCK_AFTER)
-    add_nonzero_metric("ActiveOrderIndex", MetricUnit.Count, swept.open)
-    add_nonzero_metric("OldestOpenOrderSeconds", MetricUnit.Seconds, swept.oldest_seconds)
-    if swept.failed:
-        message = f"the sagas of {swept.failed} of {swept.stuck} stuck orders could not be run; the log names them"
-        raise recovery.SagasNotStarted(message)
-    return {"outcome": "swept", "open": swept.open, "stuck": swept.stuck, "run": swept.run}
+    """Return how many orders are active, stuck and restarted; raise at the end if a saga could not be started."""
+    done = order_recovery.recover(LOG, SAGA, ACTIVE_ORDERS.oldest_first(), now=datetime.now(UTC), stuck_after=STUCK_AFTER)
+    add_nonzero_metric("OpenOrders", MetricUnit.Count, done.active)
+    add_nonzero_metric("OldestOpenOrderSeconds", MetricUnit.Seconds, done.oldest_seconds)
+    if done.failed:
+        message = f"could not start the sagas of {done.failed} of {done.stuck} stuck orders; see saga_not_restarted in the log"
+        raise order_recovery.SagasNotStarted(message)
+    return {"outcome": "swept", "open": done.active, "stuck": done.stuck, "run": done.started}

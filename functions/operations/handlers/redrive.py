@@ -1,4 +1,4 @@
-"""Invoked by an operator: moves messages that wait in a queue back to where they were meant to go."""
+"""Invoked by an operator: moves messages from a dead-letter queue back to their consumer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from operations import dead_letters, redrive_routes
 from operations.failed_batches import FailedBatches
-from operations.republisher import Republisher
+from operations.republisher import EventReader, FailedPublications, Republisher
 from orderflow.aws import publisher, settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import observed
@@ -22,19 +22,19 @@ ROUTES = redrive_routes.routes(
     saga=settings.required("SAGA_ARN"),
     review=settings.required("REVIEW_ARN"),
 )
-PUBLISHER = publisher.from_environment()
-REPUBLISHER = Republisher(settings.required("ORDER_LOG_TABLE"), PUBLISHER, dynamodb=client("dynamodb"), streams=client("dynamodbstreams"))
+REPUBLISHER = Republisher(EventReader(settings.required("ORDER_LOG_TABLE"), client("dynamodb")), publisher.from_environment())
+FAILED_PUBLICATIONS = FailedPublications(REPUBLISHER, client("dynamodbstreams"))
 FAILED_BATCHES = FailedBatches(kinesis=client("kinesis"), table_streams=client("dynamodbstreams"), sqs=client("sqs"))
 DEAD_LETTERS = dead_letters.DeadLetters(
-    ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=REPUBLISHER, given_up=FAILED_BATCHES
+    ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=FAILED_PUBLICATIONS, given_up=FAILED_BATCHES
 )
-# Enough for the batch in hand, so that a run never ends between passing a message on and deleting it.
+# Enough for one batch, so that a run never times out between forwarding a message and deleting it.
 _RESERVE_MILLISECONDS = 15_000
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer how many messages of the queue were moved and how many could not be."""
+    """Return how many messages were moved and how many could not be moved."""
     wanted = dead_letters.request(event, ROUTES)
     moved = DEAD_LETTERS.move(wanted, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     return msgspec.to_builtins(moved)

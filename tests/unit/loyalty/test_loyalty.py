@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loyalty.domain import point_rules
 from loyalty.handlers import award_points, get_points
-from loyalty.store import Award, PointStore
+from loyalty.point_store import Award, PointStore
 from orderflow.domain.money import Money, whole_dollars
 from tests.fakes.aws.dynamodb import PAGE_BYTES
 from tests.fakes.aws.environment import Aws

@@ -1,4 +1,4 @@
-"""The sweeper runs the sagas of orders that stand still, however many of them are beyond help."""
+"""Recovery restarts the sagas of stuck orders, even if many of them cannot be restarted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from operations import recovery
+from operations import order_recovery
 from operations.handlers import recover_orders
 from orderflow.aws.active_orders import ActiveOrder
 from orderflow.aws.order_log import active_shard, timestamp
@@ -29,15 +29,15 @@ def run(aws: Aws, context: Any) -> Callable[[], dict[str, Any]]:
     return lambda: recover_orders.handler({}, context)
 
 
-def stand_still(aws: Aws, order_id: str, *steps: str, since: timedelta = LONG) -> None:
-    """Place an order that has been open for some time."""
+def stuck_order(aws: Aws, order_id: str, *steps: str, since: timedelta = LONG) -> None:
+    """Place an order that has been active since `since` ago."""
     place(recover_orders.LOG, order_id)
     advance(recover_orders.LOG, order_id, *steps)
-    mark_long_ago(aws, order_id, since)
+    age_marker(aws, order_id, since)
 
 
-def stand_still_confirmed(aws: Aws) -> None:
-    """Confirm an order whose mark could not be taken off then, which is long ago."""
+def confirm_with_marker(aws: Aws) -> None:
+    """Confirm an order whose marker could not be cleared, long ago."""
     place(recover_orders.LOG, "ord_1")
     aws.dynamodb.before = failing("UpdateItem")
     advance(
@@ -49,11 +49,11 @@ def stand_still_confirmed(aws: Aws) -> None:
         "orders.handlers.confirm_order",
     )
     aws.dynamodb.before = None
-    mark_long_ago(aws, "ord_1")
+    age_marker(aws, "ord_1")
 
 
 def failing(operation: str) -> Hook:
-    """Return a hook by which every call of an operation is throttled."""
+    """Return a hook that throttles every call of an operation."""
 
     def hook(name: str, _parameters: dict[str, Any]) -> None:
         if name == operation:
@@ -62,7 +62,7 @@ def failing(operation: str) -> Hook:
     return hook
 
 
-def mark_long_ago(aws: Aws, order_id: str, since: timedelta = LONG) -> None:
+def age_marker(aws: Aws, order_id: str, since: timedelta = LONG) -> None:
     aws.dynamodb.client.update_item(
         TableName="OrderLog",
         Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
@@ -87,43 +87,43 @@ def started(aws: Aws) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
-    stand_still(aws, "ord_1")
+def test_samples_have_their_documented_answers(name: str, aws: Aws, context: Any) -> None:
+    stuck_order(aws, "ord_1")
     event = json.loads((EVENTS / f"{name}.json").read_text())
     expected = json.loads((EVENTS / f"{name}.answer.json").read_text())
 
     assert expected.items() <= recover_orders.handler(event, context).items()
 
 
-def test_only_orders_that_stood_still_are_run_oldest_first(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
-    stand_still(aws, "ord_old", since=timedelta(minutes=6))
-    stand_still(aws, "ord_older", "inventory.handlers.reserve_stock", "orders.handlers.record_failure", since=timedelta(days=2))
-    stand_still(aws, "ord_recent", since=timedelta(minutes=4))
+def test_only_stuck_orders_are_restarted_oldest_first(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    stuck_order(aws, "ord_old", since=timedelta(minutes=6))
+    stuck_order(aws, "ord_older", "inventory.handlers.reserve_stock", "orders.handlers.record_failure", since=timedelta(days=2))
+    stuck_order(aws, "ord_recent", since=timedelta(minutes=4))
 
     assert run() == {"outcome": "swept", "open": 3, "stuck": 2, "run": 2}
     assert started(aws) == ["ord_older", "ord_old"]
 
 
-def test_the_saga_gets_the_orders_own_correlation_id_and_its_last_event(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
-    stand_still(aws, "ord_1", "inventory.handlers.reserve_stock")
+def test_saga_input_has_correlation_id_and_last_event_of_the_order(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    stuck_order(aws, "ord_1", "inventory.handlers.reserve_stock")
 
     run()
 
     assert aws.stepfunctions.started == [{"order_id": "ord_1", "correlation_id": "correlation-1", "event_id": "ord_1:2"}]
 
 
-def test_orders_of_every_shard_are_found(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+def test_stuck_orders_of_every_index_shard_are_found(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
     orders = {active_shard(f"ord_{number}"): f"ord_{number}" for number in range(200)}
     assert len(orders) == 8
     for order_id in orders.values():
-        stand_still(aws, order_id)
+        stuck_order(aws, order_id)
 
     run()
 
     assert sorted(started(aws)) == sorted(orders.values())
 
 
-def test_ended_and_held_orders_are_left_alone(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+def test_finished_and_held_orders_are_not_restarted(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
     place(recover_orders.LOG, "ord_held", lines={"ESPRESSO-PRO": 1})
     advance(recover_orders.LOG, "ord_held", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
     place(recover_orders.LOG, "ord_confirmed")
@@ -139,7 +139,7 @@ def test_ended_and_held_orders_are_left_alone(aws: Aws, run: Callable[[], dict[s
     assert run() == {"outcome": "swept", "open": 0, "stuck": 0, "run": 0}
 
 
-def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) -> None:
+def test_order_finished_after_the_index_read_is_not_restarted(aws: Aws) -> None:
     place(recover_orders.LOG, "ord_1")
     advance(
         recover_orders.LOG,
@@ -151,11 +151,11 @@ def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) ->
     )
     now = datetime.now(UTC)
 
-    swept = recovery.recover(
+    done = order_recovery.recover(
         recover_orders.LOG, recover_orders.SAGA, [ActiveOrder("ord_1", now - LONG)], now=now, stuck_after=timedelta(minutes=5)
     )
 
-    assert (swept.stuck, swept.run, swept.failed) == (1, 0, 0)
+    assert (done.stuck, done.started, done.failed) == (1, 0, 0)
     assert started(aws) == []
 
 
@@ -175,7 +175,7 @@ def test_an_order_that_ended_since_the_index_was_read_is_left_alone(aws: Aws) ->
         (("inventory.handlers.reserve_stock", "fraud.handlers.screen_order"), active_shard("ord_1", "held")),
     ],
 )
-def test_a_mark_whose_writer_died_is_mended(
+def test_marker_of_a_crashed_writer_is_repaired(
     aws: Aws, run: Callable[[], dict[str, Any]], steps: tuple[str, ...], marked: str | None
 ) -> None:
     *before, last = steps
@@ -185,7 +185,7 @@ def test_a_mark_whose_writer_died_is_mended(
     with pytest.raises(Crash):
         advance(recover_orders.LOG, "ord_1", last)
     aws.dynamodb.before = None
-    mark_long_ago(aws, "ord_1")
+    age_marker(aws, "ord_1")
 
     assert run() == {"outcome": "swept", "open": 1, "stuck": 1, "run": 0}
 
@@ -194,23 +194,23 @@ def test_a_mark_whose_writer_died_is_mended(
     assert run() == {"outcome": "swept", "open": 0, "stuck": 0, "run": 0}
 
 
-def test_a_mark_that_cannot_be_mended_fails_the_sweep_and_stays(
+def test_unrepairable_marker_fails_the_run_and_is_retried(
     aws: Aws, run: Callable[[], dict[str, Any]], logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    stand_still_confirmed(aws)
+    confirm_with_marker(aws)
     aws.dynamodb.before = failing("UpdateItem")
 
-    with pytest.raises(recovery.SagasNotStarted):
+    with pytest.raises(order_recovery.SagasNotStarted):
         run()
 
-    assert [line["order_id"] for line in logged() if line["message"] == "saga not run"] == ["ord_1"]
+    assert [line["order_id"] for line in logged() if line["message"] == "saga_not_restarted"] == ["ord_1"]
     aws.dynamodb.before = None
     assert run()["stuck"] == 1
     assert run()["stuck"] == 0
 
 
-def test_an_order_that_was_cancelled_while_its_old_mark_was_mended_is_run(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
-    stand_still_confirmed(aws)
+def test_order_cancelled_during_marker_repair_is_restarted(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    confirm_with_marker(aws)
 
     def cancelled_first(operation: str, _parameters: dict[str, Any]) -> None:
         if operation == "UpdateItem":
@@ -219,27 +219,27 @@ def test_an_order_that_was_cancelled_while_its_old_mark_was_mended_is_run(aws: A
 
     aws.dynamodb.before = cancelled_first
     assert run()["run"] == 0
-    mark_long_ago(aws, "ord_1")
+    age_marker(aws, "ord_1")
     assert run()["run"] == 1
 
 
-def test_one_order_that_cannot_be_run_does_not_stop_the_others_but_fails_the_sweep(
+def test_failed_order_does_not_block_others_but_fails_the_run(
     aws: Aws, run: Callable[[], dict[str, Any]], logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    stand_still(aws, "ord_bad", since=timedelta(days=1))
+    stuck_order(aws, "ord_bad", since=timedelta(days=1))
     damage(aws, "ord_bad")
-    stand_still(aws, "ord_good")
+    stuck_order(aws, "ord_good")
 
-    with pytest.raises(recovery.SagasNotStarted, match="1 of 2"):
+    with pytest.raises(order_recovery.SagasNotStarted, match="1 of 2"):
         run()
 
     assert started(aws) == ["ord_good"]
-    assert [line["order_id"] for line in logged() if line["message"] == "saga not run"] == ["ord_bad"]
+    assert [line["order_id"] for line in logged() if line["message"] == "saga_not_restarted"] == ["ord_bad"]
 
 
-def test_an_execution_that_does_not_start_is_counted(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
-    stand_still(aws, "ord_first", since=timedelta(days=1))
-    stand_still(aws, "ord_second")
+def test_throttled_execution_is_counted_and_retried(aws: Aws, run: Callable[[], dict[str, Any]]) -> None:
+    stuck_order(aws, "ord_first", since=timedelta(days=1))
+    stuck_order(aws, "ord_second")
     failing = [throttled("StartExecution")]
 
     def hook(_operation: str, _parameters: dict[str, Any]) -> None:
@@ -247,7 +247,7 @@ def test_an_execution_that_does_not_start_is_counted(aws: Aws, run: Callable[[],
             raise failing.pop()
 
     aws.stepfunctions.before = hook
-    with pytest.raises(recovery.SagasNotStarted):
+    with pytest.raises(order_recovery.SagasNotStarted):
         run()
     assert started(aws) == ["ord_second"]
 
@@ -255,29 +255,29 @@ def test_an_execution_that_does_not_start_is_counted(aws: Aws, run: Callable[[],
     assert run()["run"] == 2
 
 
-def test_a_run_is_bounded_and_takes_its_turn_with_everyone(aws: Aws) -> None:
+def test_bounded_runs_reach_every_stuck_order(aws: Aws) -> None:
     now = datetime.now(UTC)
     found = [ActiveOrder(f"ord_{number}", now - LONG) for number in range(6)]
     for order in found:
-        stand_still(aws, order.order_id)
+        stuck_order(aws, order.order_id)
 
     for _ in range(50):
-        swept = recovery.recover(recover_orders.LOG, recover_orders.SAGA, found, now=now, stuck_after=timedelta(minutes=5), most=2)
-        assert (swept.stuck, swept.run) == (6, 2)
+        done = order_recovery.recover(recover_orders.LOG, recover_orders.SAGA, found, now=now, stuck_after=timedelta(minutes=5), most=2)
+        assert (done.stuck, done.started) == (6, 2)
 
     assert len(set(started(aws))) == 6
 
 
-def test_open_orders_and_the_oldest_ones_age_are_metrics(
+def test_metrics_count_active_orders_and_the_oldest_age(
     aws: Aws, run: Callable[[], dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand_still(aws, "ord_1", since=timedelta(minutes=1))
-    stand_still(aws, "ord_2", "inventory.handlers.reserve_stock", since=timedelta(seconds=90))
+    stuck_order(aws, "ord_1", since=timedelta(minutes=1))
+    stuck_order(aws, "ord_2", "inventory.handlers.reserve_stock", since=timedelta(seconds=90))
     fail = FailFulfilment("screen", "x")
     recover_orders.LOG.record(recover_orders.LOG.load("ord_2"), fail, source="orders")
 
     run()
 
     (metric,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    assert metric["ActiveOrderIndex"] == [2.0]
+    assert metric["OpenOrders"] == [2.0]
     assert 90 <= metric["OldestOpenOrderSeconds"][0] < 100

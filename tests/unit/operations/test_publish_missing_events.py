@@ -1,4 +1,4 @@
-"""An event of a sampled order that is in the log and not on the bus is told of and published; a published one is left alone."""
+"""Events of sampled orders that the bus lacks are logged and published; published events are not published again."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ type Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def run(aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Reconcile, with every order sampled and every event overdue at once."""
+    """Return a run with every order sampled and every event overdue at once."""
     monkeypatch.setattr(order_log, "SAMPLE", 1)
     monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(0))
     return lambda: publish_missing_events.handler({}, context)
 
 
-def carry(aws: Aws, context: Any, *versions: int) -> None:
-    """Bring the publisher what the stream has of these versions."""
+def publish_versions(aws: Aws, context: Any, *versions: int) -> None:
+    """Have the publisher process these versions from the stream."""
     records = [record for record in aws.dynamodb.changes["OrderLog"] if record["eventName"] == "INSERT"]
     publish.handler({"Records": [r for r in records if int(r["dynamodb"]["Keys"]["version"]["N"]) in versions]}, context)
 
@@ -60,24 +60,24 @@ def metrics(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", names("operations/publish_missing_events"))
-def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
+def test_samples_have_their_documented_answers(name: str, aws: Aws, context: Any) -> None:
     assert publish_missing_events.handler(sample(name), context).items() >= expected(name).items()
 
 
-def test_what_the_publisher_carried_is_left_alone(run: Run, aws: Aws, context: Any) -> None:
+def test_published_events_are_not_published_again(run: Run, aws: Aws, context: Any) -> None:
     place(LOG, "ord_1")
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
-    carry(aws, context, 1, 2)
+    publish_versions(aws, context, 1, 2)
     before = published(aws)
 
     assert run() == {"outcome": "reconciled", "overdue": 0, "published": 0}
     assert published(aws) == before == ["ord_1:1", "ord_1:2"]
 
 
-def test_what_never_reached_the_bus_is_published_once_and_told(run: Run, aws: Aws, context: Any, logged: Lines, capsys: Any) -> None:
+def test_missing_event_is_published_once_and_logged(run: Run, aws: Aws, context: Any, logged: Lines, capsys: Any) -> None:
     place(LOG, "ord_1")
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
-    carry(aws, context, 1, 3)
+    publish_versions(aws, context, 1, 3)
 
     assert run() == {"outcome": "reconciled", "overdue": 1, "published": 1}
     assert published(aws)[2:] == ["ord_1:2"]
@@ -88,16 +88,14 @@ def test_what_never_reached_the_bus_is_published_once_and_told(run: Run, aws: Aw
     assert run()["overdue"] == 0
 
 
-def test_what_happened_just_now_is_not_overdue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recent_event_is_not_overdue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(minutes=10))
     place(LOG, "ord_1")
 
     assert run()["overdue"] == 0
 
 
-def test_orders_outside_the_sample_cost_neither_an_index_entry_nor_a_call(
-    run: Run, aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsampled_orders_cost_no_index_entry_and_no_call(run: Run, aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order_log, "SAMPLE", 64)
     orders = [f"ord_{number}" for number in range(300)]
     for order_id in orders:
@@ -105,18 +103,18 @@ def test_orders_outside_the_sample_cost_neither_an_index_entry_nor_a_call(
     sampled = [item for item in aws.dynamodb.items("OrderLog") if "outbox" in item]
     aws.dynamodb.calls.clear()
 
-    carry(aws, context, 1)
+    publish_versions(aws, context, 1)
 
     assert 0 < len(sampled) < 20
     assert aws.dynamodb.calls == {"UpdateItem": len(sampled)}
     assert len(published(aws)) == len(orders)
 
 
-def test_a_note_that_cannot_be_written_does_not_hold_the_stream_up(run: Run, aws: Aws, context: Any) -> None:
+def test_failed_index_update_does_not_block_the_stream(run: Run, aws: Aws, context: Any) -> None:
     place(LOG, "ord_1")
     aws.dynamodb.before = lambda operation, _: throw() if operation == "UpdateItem" else None
 
-    carry(aws, context, 1)
+    publish_versions(aws, context, 1)
     aws.dynamodb.before = None
 
     assert (run()["published"], published(aws)) == (1, ["ord_1:1", "ord_1:1"])
@@ -126,7 +124,7 @@ def throw() -> None:
     raise throttled("UpdateItem")
 
 
-def test_what_the_bus_can_never_take_stays_overdue_and_the_others_go_on(run: Run, aws: Aws, logged: Lines) -> None:
+def test_unpublishable_event_stays_overdue_and_others_are_published(run: Run, aws: Aws, logged: Lines) -> None:
     place(LOG, "ord_1")
     place(LOG, "ord_2")
     rewrite(aws, "ord_1", "{")
@@ -134,10 +132,10 @@ def test_what_the_bus_can_never_take_stays_overdue_and_the_others_go_on(run: Run
     assert run() == {"outcome": "reconciled", "overdue": 2, "published": 1}
     assert run() == {"outcome": "reconciled", "overdue": 1, "published": 0}
     assert published(aws) == ["ord_2:1"]
-    assert {line["order_id"] for line in logged() if line["message"] == "event cannot be published"} == {"ord_1"}
+    assert {line["order_id"] for line in logged() if line["message"] == "event_cannot_be_published"} == {"ord_1"}
 
 
-def test_what_the_bus_refuses_now_fails_the_run_and_is_tried_again(run: Run, aws: Aws) -> None:
+def test_event_refused_by_the_bus_fails_the_run_and_is_retried(run: Run, aws: Aws) -> None:
     place(LOG, "ord_1")
     place(LOG, "ord_2")
     aws.events.refuse = {0}
@@ -149,7 +147,7 @@ def test_what_the_bus_refuses_now_fails_the_run_and_is_tried_again(run: Run, aws
     assert sorted(published(aws)) == ["ord_1:1", "ord_2:1"]
 
 
-def test_a_run_is_bounded_and_begins_with_the_oldest(run: Run, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounded_run_publishes_the_oldest_events_first(run: Run, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(missing_events, "MAX_EVENTS", 2)
     for number in range(3):
         place(LOG, f"ord_{number}")

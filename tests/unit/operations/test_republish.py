@@ -1,4 +1,4 @@
-"""What the publisher gave up on is published from the log, be it named by its key or by the stream's own note."""
+"""Dead letters of the publisher are published from the log: single events by key, failed batches by key range."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LOG = OrderLog("OrderLog", client("dynamodb"))
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/OrderLog/stream/1"
 
 
-class Letters:
-    """SQS as far as a redrive needs it: the messages of one queue."""
+class Queue:
+    """The part of SQS that a redrive uses: the messages of one queue."""
 
     def __init__(self, *bodies: str) -> None:
         self.left = {str(number): body for number, body in enumerate(bodies)}
@@ -37,7 +37,7 @@ class Letters:
 
 
 class Stream:
-    """A shard with records of these keys, numbered from 1, a page of two at a time; `None` is a change of a mark."""
+    """A shard with records of these keys, numbered from 1, two on a page; `None` is the update of a marker."""
 
     def __init__(self, *keys: tuple[str, int] | None) -> None:
         self.keys = keys
@@ -46,7 +46,7 @@ class Stream:
     def get_shard_iterator(self, **given: Any) -> Any:
         assert (given["StreamArn"], given["ShardId"], given["ShardIteratorType"]) == (STREAM, "shard-1", "AT_SEQUENCE_NUMBER")
         if self.trimmed:
-            raise client_error("GetShardIterator", "TrimmedDataAccessException", "gone")
+            raise client_error("GetShardIterator", "TrimmedDataAccessException", "expired")
         return {"ShardIterator": given["SequenceNumber"]}
 
     def get_records(self, *, ShardIterator: str) -> Any:  # noqa: N803 - botocore's name
@@ -65,60 +65,66 @@ def parked(order_id: str, version: int) -> str:
     return json.dumps({"key": {"order_id": {"S": order_id}, "version": {"N": str(version)}}, "error": "ValueError"})
 
 
-def note(start: int, end: int) -> str:
-    stretch = {"shardId": "shard-1", "startSequenceNumber": str(start), "endSequenceNumber": str(end), "batchSize": 9, "streamArn": STREAM}
-    return json.dumps({"requestContext": {"condition": "RetryAttemptsExhausted"}, "version": "1.0", "DDBStreamBatchInfo": stretch})
+def failed_batch(start: int, end: int) -> str:
+    key_range = {
+        "shardId": "shard-1",
+        "startSequenceNumber": str(start),
+        "endSequenceNumber": str(end),
+        "batchSize": 9,
+        "streamArn": STREAM,
+    }
+    return json.dumps({"requestContext": {"condition": "RetryAttemptsExhausted"}, "version": "1.0", "DDBStreamBatchInfo": key_range})
 
 
 @pytest.fixture
 def run(aws: Aws, context: Any) -> Callable[..., tuple[Any, list[str], list[str]]]:
-    """Redrive these dead letters; return the answer, the events that reached the stream, and what is left."""
+    """Redrive these dead letters; return the answer, the ids of the events on the stream, and the remaining messages."""
     place(LOG, "ord_1")
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
     place(LOG, "ord_2")
 
     def move(*bodies: str, stream: Stream | None = None) -> tuple[Any, list[str], list[str]]:
-        letters = Letters(*bodies)
-        clients.lend(dynamodb=aws.dynamodb, events=aws.events, kinesis=aws.kinesis, sqs=letters, dynamodbstreams=stream or Stream())
+        queue = Queue(*bodies)
+        clients.lend(dynamodb=aws.dynamodb, events=aws.events, kinesis=aws.kinesis, sqs=queue, dynamodbstreams=stream or Stream())
         answer = redrive.handler({"queue": "publish"}, context)
-        return answer, [detail["event_id"] for detail in aws.kinesis.details], list(letters.left.values())
+        return answer, [detail["event_id"] for detail in aws.kinesis.details], list(queue.left.values())
 
     return move
 
 
-def test_an_event_that_was_parked_is_published_as_it_is_in_the_log(run: Callable[..., Any], aws: Aws) -> None:
+def test_parked_event_is_published_from_the_log(run: Callable[..., Any], aws: Aws) -> None:
     answer, published, left = run(parked("ord_1", 2), parked("ord_2", 1))
 
     assert (answer, published, left) == ({"queue": "publish", "moved": 2, "failed": 0}, ["ord_1:2", "ord_2:1"], [])
     assert [(entry["Source"], entry["DetailType"]) for entry in aws.events.entries] == [("orders", "OrderPlaced")]
 
 
-def test_the_events_of_a_note_are_those_between_its_ends(run: Callable[..., Any]) -> None:
+def test_failed_batch_publishes_the_events_of_its_key_range(run: Callable[..., Any]) -> None:
     stream = Stream(("ord_2", 1), ("ord_1", 1), None, ("ord_1", 2), ("ord_1", 3))
 
-    _, published, left = run(note(2, 4), stream=stream)
+    _, published, left = run(failed_batch(2, 4), stream=stream)
 
     assert (published, left) == (["ord_1:1", "ord_1:2"], [])
 
 
 @pytest.mark.parametrize(
-    "body", [parked("ord_1", 9), note(1, 7), "{}", "nonsense", '{"key": {"order_id": {"S": "ord_1"}, "version": {"N": "x"}}}']
+    "body", [parked("ord_1", 9), failed_batch(1, 7), "{}", "nonsense", '{"key": {"order_id": {"S": "ord_1"}, "version": {"N": "x"}}}']
 )
-def test_what_cannot_be_published_stays_and_the_others_go_on(run: Callable[..., Any], body: str) -> None:
+def test_unpublishable_message_stays_and_others_are_published(run: Callable[..., Any], body: str) -> None:
     answer, published, left = run(body, parked("ord_1", 1), stream=Stream(("ord_2", 1)))
 
     assert (answer["moved"], answer["failed"], left) == (1, 1, [body])
     assert published == ["ord_1:1"]
 
 
-def test_a_note_that_the_stream_forgot_stays(run: Callable[..., Any]) -> None:
+def test_failed_batch_with_expired_records_stays(run: Callable[..., Any]) -> None:
     stream = Stream(("ord_1", 1))
     stream.trimmed = True
 
-    assert run(note(1, 1), stream=stream) == ({"queue": "publish", "moved": 0, "failed": 1}, [], [note(1, 1)])
+    assert run(failed_batch(1, 1), stream=stream) == ({"queue": "publish", "moved": 0, "failed": 1}, [], [failed_batch(1, 1)])
 
 
-def test_what_the_bus_refuses_stays(run: Callable[..., Any], aws: Aws) -> None:
+def test_message_refused_by_the_bus_stays(run: Callable[..., Any], aws: Aws) -> None:
     aws.events.refuse = {0}
 
     assert run(parked("ord_1", 1)) == ({"queue": "publish", "moved": 0, "failed": 1}, [], [parked("ord_1", 1)])

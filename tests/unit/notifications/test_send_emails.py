@@ -1,4 +1,4 @@
-"""One mail per event, however it is delivered, and whatever dies on the way."""
+"""One email per event: duplicates, crashes and lost answers included."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
 
 import pytest
 
+from notifications.email_sender import SES_SECONDS
 from notifications.handlers import send_emails
 from orderflow.aws.idempotency import WRITE_SECONDS, OncePerEvent
 from orderflow.aws.observability import logger
@@ -32,7 +33,7 @@ type Batch = dict[str, Any]
 @pytest.fixture
 def ses(monkeypatch: pytest.MonkeyPatch) -> FakeSes:
     fake = FakeSes()
-    monkeypatch.setattr(send_emails, "SES", fake)
+    monkeypatch.setattr(send_emails.SENDER, "ses", fake)
     return fake
 
 
@@ -44,19 +45,19 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
 
 
 def start_process(monkeypatch: pytest.MonkeyPatch, table: FakeDynamoDB) -> None:
-    """Have the function run in a new process, which knows of no delivery yet."""
-    monkeypatch.setattr(send_emails, "ONCE", OncePerEvent[str]("mail", "mail", table.client, effect_seconds=send_emails.SES_SECONDS))
+    """Start a new function process, which has no delivery in memory."""
+    monkeypatch.setattr(send_emails.SENDER, "once", OncePerEvent[str]("mail", "mail", table.client, effect_seconds=SES_SECONDS))
 
 
 class Clock:
-    """The time that is left of an invocation; sleeping takes it."""
+    """The remaining time of an invocation; `sleep` consumes it."""
 
     def __init__(self) -> None:
-        """Start with a quarter of a minute more than the longest send and record."""
+        """Start with 15 seconds more than the longest send and record take."""
         self.seconds = 36.0
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Consume seconds."""
         self.seconds -= seconds
 
 
@@ -68,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def refuse_updates(times: float = float("inf")) -> Callable[[str, Any], None]:
-    """Return a hook that throttles so many calls of UpdateItem, or all of them."""
+    """Return a hook that throttles the first `times` calls of UpdateItem."""
     left = times
 
     def hook(operation: str, _parameters: Any) -> None:
@@ -81,7 +82,7 @@ def refuse_updates(times: float = float("inf")) -> Callable[[str, Any], None]:
 
 
 def expire_claims(table: FakeDynamoDB) -> None:
-    """Let the time of every claim be over."""
+    """Let every in-progress record expire."""
     for item in table.items("mail"):
         table.client.update_item(
             TableName="mail",
@@ -93,7 +94,7 @@ def expire_claims(table: FakeDynamoDB) -> None:
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What the function logs."""
+    """Return the stream of the function's log lines."""
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     return stream
@@ -104,13 +105,13 @@ def sample(name: str) -> Batch:
 
 
 def other_delivery(batch: Batch) -> Batch:
-    """The same events as SQS delivers them after another publish or a redrive: in new messages."""
+    """Return the same events in new messages, as SQS delivers them after a republish or a redrive."""
     records = [record | {"messageId": f"again-{record['messageId']}"} for record in batch["Records"]]
     return {"Records": records}
 
 
 def changed(batch: Batch, **changes: Any) -> Batch:
-    """A batch of one message with members of its event's detail replaced."""
+    """Return a batch of one message with fields of its event replaced."""
     (record,) = batch["Records"]
     body = json.loads(record["body"])
     body["detail"] |= changes
@@ -124,18 +125,18 @@ def deliver(batch: Batch, *, milliseconds_left: int = 30_000, clock: Clock | Non
     return send_emails.handler(batch, context)
 
 
-def comes_back(answer: Any, batch: Batch) -> bool:
-    """Whether SQS is told to deliver every message of the batch again."""
+def is_redelivered(answer: Any, batch: Batch) -> bool:
+    """Return whether every message of the batch is reported as failed."""
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == [record["messageId"] for record in batch["Records"]]
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, ses: FakeSes) -> None:
+def test_samples_have_their_documented_answers(name: str, ses: FakeSes) -> None:
     assert deliver(sample(name)) == json.loads((EVENTS / f"{name}.answer.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["confirmed", "rejected", "held"])
-def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses: FakeSes) -> None:
+def test_email_is_plain_text_from_the_shop_to_the_customer(name: str, ses: FakeSes) -> None:
     deliver(sample(name))
     (request,) = ses.sent
     customer = json.loads(sample(name)["Records"][0]["body"])["detail"]["data"]["customer"]
@@ -145,46 +146,46 @@ def test_a_mail_goes_from_the_shop_to_the_customer_in_plain_text(name: str, ses:
     assert {tag["Name"] for tag in request["Tags"]} == {"type", "order_id", "order_version"}
 
 
-def test_an_event_delivered_in_one_batch_and_again_later_is_one_mail(ses: FakeSes) -> None:
+def test_event_delivered_repeatedly_sends_one_email(ses: FakeSes) -> None:
     twice = sample("delivered-twice")
     for batch in (twice, twice, other_delivery(twice), other_delivery(other_delivery(twice))):
         assert deliver(batch) == FINISHED
     assert len(ses.sent) == 1
 
 
-def test_different_events_of_one_order_are_each_a_mail(ses: FakeSes) -> None:
+def test_each_event_of_an_order_sends_its_own_email(ses: FakeSes) -> None:
     held = sample("held")
     deliver(held)
     deliver(changed(sample("confirmed"), order_id="ord_held", event_id="ord_held:7"))
     assert len(ses.sent) == 2
 
 
-def test_a_replay_from_the_archive_sends_nothing_and_remembers_nothing(ses: FakeSes, table: FakeDynamoDB) -> None:
+def test_replayed_event_sends_and_records_nothing(ses: FakeSes, table: FakeDynamoDB) -> None:
     assert deliver(sample("replayed")) == FINISHED
     assert not ses.sent
     assert not table.items("mail")
 
 
-def test_poison_fails_alone_and_its_neighbours_go_through(ses: FakeSes) -> None:
+def test_poison_message_fails_alone(ses: FakeSes) -> None:
     deliver(sample("poison-among-good"))
     assert [subject[:8] for subject in ses.subjects] == ["Your ord", "We are c"]
 
 
-def test_the_order_log_never_has_such_an_event_but_an_id_for_other_contents_is_refused(ses: FakeSes) -> None:
+def test_event_id_with_other_content_is_rejected(ses: FakeSes) -> None:
     deliver(sample("confirmed"))
     forged = changed(sample("confirmed"), type="OrderRejected", data=json.loads(sample("rejected")["Records"][0]["body"])["detail"]["data"])
-    assert comes_back(deliver(forged), forged)
+    assert is_redelivered(deliver(forged), forged)
     assert len(ses.sent) == 1
 
 
-@pytest.mark.filterwarnings("ignore")  # Powertools would only warn, and go on
-def test_an_event_without_id_is_not_mailed_unguarded(ses: FakeSes) -> None:
+@pytest.mark.filterwarnings("ignore")  # Powertools only warns
+def test_event_without_id_sends_no_email(ses: FakeSes) -> None:
     unnamed = changed(sample("confirmed"), event_id="")
-    assert comes_back(deliver(unnamed), unnamed)
+    assert is_redelivered(deliver(unnamed), unnamed)
     assert not ses.sent
 
 
-def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_does_nothing(ses: FakeSes) -> None:
+def test_concurrent_duplicate_is_redelivered_and_sends_nothing(ses: FakeSes) -> None:
     batch = sample("confirmed")
     answers: list[Any] = []
 
@@ -194,18 +195,18 @@ def test_a_duplicate_of_an_event_that_is_being_worked_on_comes_back_and_then_doe
 
     ses.before = meanwhile
     assert deliver(batch) == FINISHED
-    assert comes_back(answers[0], other_delivery(batch))
+    assert is_redelivered(answers[0], other_delivery(batch))
     assert deliver(other_delivery(batch)) == FINISHED
     assert len(ses.sent) == 1
 
 
-def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeSes, lines: io.StringIO) -> None:
+def test_email_refused_by_ses_is_sent_on_redelivery(ses: FakeSes, lines: io.StringIO) -> None:
     def refuse(_operation: str, _parameters: Any) -> None:
         raise client_error("SendEmail", "MessageRejected", "Email address is not verified: ann@example.com")
 
     ses.before = refuse
     batch = sample("confirmed")
-    assert comes_back(deliver(batch), batch)
+    assert is_redelivered(deliver(batch), batch)
     assert "MessageRejected" in lines.getvalue()
     assert "ann@example.com" not in lines.getvalue()
     ses.before = None
@@ -213,7 +214,7 @@ def test_what_ses_refuses_comes_back_and_is_sent_then(ses: FakeSes, lines: io.St
     assert len(ses.sent) == 1
 
 
-def test_a_worker_that_dies_before_sending_leaves_the_mail_to_the_next(ses: FakeSes, table: FakeDynamoDB) -> None:
+def test_crash_before_sending_leaves_the_email_to_the_next_delivery(ses: FakeSes, table: FakeDynamoDB) -> None:
     ses.before = crash_at("SendEmail")
     with pytest.raises(Crash):
         deliver(sample("confirmed"))
@@ -223,16 +224,16 @@ def test_a_worker_that_dies_before_sending_leaves_the_mail_to_the_next(ses: Fake
     assert len(ses.sent) == 1
 
 
-def test_while_a_dead_workers_claim_lasts_the_message_comes_back(ses: FakeSes, table: FakeDynamoDB) -> None:
+def test_message_is_redelivered_while_a_crashed_claim_lasts(ses: FakeSes, table: FakeDynamoDB) -> None:
     table.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
         deliver(sample("confirmed"), milliseconds_left=30_000)
     table.before = None
-    assert comes_back(deliver(sample("confirmed")), sample("confirmed"))
+    assert is_redelivered(deliver(sample("confirmed")), sample("confirmed"))
     assert len(ses.sent) == 1
 
 
-def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: FakeSes, table: FakeDynamoDB) -> None:
+def test_crash_between_email_and_record_sends_the_same_email_twice(ses: FakeSes, table: FakeDynamoDB) -> None:
     table.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
         deliver(sample("confirmed"))
@@ -244,16 +245,14 @@ def test_the_window_that_remains_is_dying_between_the_mail_and_its_record(ses: F
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-def test_completing_the_record_is_retried_within_the_invocation(ses: FakeSes, table: FakeDynamoDB, clock: Clock, times: int) -> None:
+def test_completing_the_record_is_retried_in_the_invocation(ses: FakeSes, table: FakeDynamoDB, clock: Clock, times: int) -> None:
     table.before = refuse_updates(times)
     assert deliver(sample("confirmed"), clock=clock) == FINISHED
     (record,) = table.items("mail")
     assert (record["status"]["S"], json.loads(record["data"]["S"])) == ("COMPLETED", "ses-1")
 
 
-def test_a_record_that_cannot_be_completed_ends_in_time_and_is_logged(
-    ses: FakeSes, table: FakeDynamoDB, clock: Clock, lines: io.StringIO
-) -> None:
+def test_failed_record_is_logged_before_the_timeout(ses: FakeSes, table: FakeDynamoDB, clock: Clock, lines: io.StringIO) -> None:
     table.before = refuse_updates()
     assert deliver(sample("confirmed"), clock=clock) == FINISHED
     assert "performed, but not recorded" in lines.getvalue()
@@ -261,7 +260,7 @@ def test_a_record_that_cannot_be_completed_ends_in_time_and_is_logged(
     assert WRITE_SECONDS <= clock.seconds < WRITE_SECONDS + 2
 
 
-def test_a_mail_without_record_is_not_sent_again_by_its_process(ses: FakeSes, table: FakeDynamoDB, clock: Clock) -> None:
+def test_unrecorded_email_is_not_sent_again_by_its_process(ses: FakeSes, table: FakeDynamoDB, clock: Clock) -> None:
     table.before = refuse_updates()
     deliver(sample("confirmed"), clock=clock)
     table.before = None
@@ -272,7 +271,7 @@ def test_a_mail_without_record_is_not_sent_again_by_its_process(ses: FakeSes, ta
     assert len(ses.sent) == 1
 
 
-def test_a_late_record_is_written_with_the_next_mail_of_the_process(
+def test_late_record_is_written_with_the_next_email(
     ses: FakeSes, table: FakeDynamoDB, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.before = refuse_updates()
@@ -286,32 +285,32 @@ def test_a_late_record_is_written_with_the_next_mail_of_the_process(
     assert {record["status"]["S"] for record in table.items("mail")} == {"COMPLETED"}
 
 
-def test_a_mail_is_not_begun_when_the_invocation_may_end_before_its_record(ses: FakeSes, table: FakeDynamoDB) -> None:
+def test_no_email_is_sent_without_time_to_record_it(ses: FakeSes, table: FakeDynamoDB) -> None:
     batch = sample("confirmed")
-    assert comes_back(deliver(batch, milliseconds_left=(send_emails.SES_SECONDS + WRITE_SECONDS) * 1000 - 1), batch)
+    assert is_redelivered(deliver(batch, milliseconds_left=(SES_SECONDS + WRITE_SECONDS) * 1000 - 1), batch)
     assert not ses.sent
     assert not table.items("mail")
 
 
-def test_without_the_table_nothing_is_sent(ses: FakeSes, table: FakeDynamoDB) -> None:
+def test_unavailable_table_sends_nothing(ses: FakeSes, table: FakeDynamoDB) -> None:
     def refuse(operation: str, _parameters: Any) -> None:
         raise throttled(operation)
 
     table.before = refuse
-    assert comes_back(deliver(sample("confirmed")), sample("confirmed"))
+    assert is_redelivered(deliver(sample("confirmed")), sample("confirmed"))
     assert not ses.sent
 
 
-def test_a_record_outlives_every_queue_and_redrive(ses: FakeSes, table: FakeDynamoDB) -> None:
+def test_record_outlives_queue_dead_letter_queue_and_redrive(ses: FakeSes, table: FakeDynamoDB) -> None:
     deliver(sample("confirmed"))
     (record,) = table.items("mail")
     assert int(record["expiration"]["N"]) > time.time() + 28 * 24 * 3600
 
 
-def test_every_line_has_the_ids_of_its_own_message_and_no_personal_data(ses: FakeSes, lines: io.StringIO) -> None:
+def test_log_lines_have_ids_and_no_personal_data(ses: FakeSes, lines: io.StringIO) -> None:
     deliver(sample("poison-among-good"))
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]
-    sent = [line for line in logged if line["message"] == "mail sent"]
+    sent = [line for line in logged if line["message"] == "email_sent"]
     assert [line["event_id"].split(":")[1] for line in sent] == ["5", "3"]
     assert all(line["correlation_id"] and line["event_id"].startswith(line["order_id"]) for line in sent)
     unreadable = next(line for line in logged if line["message"] == "message failed")

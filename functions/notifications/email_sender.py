@@ -1,0 +1,75 @@
+"""Sends emails through SES, each once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from notifications.domain import emails
+from orderflow.aws.observability import logger
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from mypy_boto3_ses import SESClient
+
+    from orderflow.aws.bus_event import BusEvent
+    from orderflow.aws.idempotency import OncePerEvent
+    from orderflow.domain.events import Event
+
+# `orderflow.aws.clients` gives SES one attempt: 1 s to connect, 10 s to answer.
+SES_SECONDS = 11
+
+
+class EmailRefused(RuntimeError):
+    """SES refused the email. The message is SES's error code, because its text contains the customer's address."""
+
+
+class EmailSender:
+    """Sends the email of an event once, also if the event is delivered again."""
+
+    def __init__(self, sender: str, ses: SESClient, once: OncePerEvent[str]) -> None:
+        """Send from the address `sender`; `once` records the events whose email was sent."""
+        self.sender = sender
+        self.ses = ses
+        self.once = once
+
+    def notify(self, delivered: BusEvent, context: LambdaContext) -> None:
+        """Send the email of an event, unless it was sent before or the event is replayed from the archive.
+
+        Raises:
+            NoEmail: this event leads to no email.
+            IdempotencyAlreadyInProgressError: another delivery of the event is in progress.
+            TooLittleTimeError: the invocation may time out before SES answers.
+            EmailRefused: SES refused the email.
+        """
+        if delivered.replay_name:
+            logger.info("email_skipped_for_replay", replay=delivered.replay_name)
+            return
+        email = emails.compose(delivered.event)
+        self.once.perform(delivered.event, lambda: self._send(email, delivered.event), context)
+
+    def _send(self, email: emails.Email, event: Event) -> str:
+        """Send an email and return its SES message id.
+
+        Raises:
+            EmailRefused: SES refused the email.
+        """
+        try:
+            answer = self.ses.send_email(
+                Source=self.sender,
+                Destination={"ToAddresses": [email.to]},
+                Message={
+                    "Subject": {"Data": email.subject, "Charset": "UTF-8"},
+                    "Body": {"Text": {"Data": email.text, "Charset": "UTF-8"}},
+                },
+                Tags=[
+                    {"Name": "type", "Value": event.type},
+                    {"Name": "order_id", "Value": event.order_id},
+                    {"Name": "order_version", "Value": str(event.order_version)},
+                ],
+            )
+        except ClientError as error:
+            raise EmailRefused(error.response.get("Error", {}).get("Code", "unknown")) from None
+        logger.info("email_sent", type=event.type, email_id=answer["MessageId"])
+        return answer["MessageId"]
