@@ -29,10 +29,12 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py, which checks their options.
 override COMMANDS := run order carrier token stop invoke trace logs dashboard sales trial-balance redrive flags replay rebuild-view \
-  audit audit-proof compare bench
+  audit audit-proof bench
 override OFFLINE_COMMANDS := idle-cost contracts openapi diagram
+# They run the functions on AWS in memory, which is in tests/.
+override TEST_COMMANDS := compare load
 override OLD_NAMES := sold balance states faults
-$(COMMANDS) $(OFFLINE_COMMANDS) load help: override export MAKE_VARIABLES := $(GIVEN)
+$(COMMANDS) $(OFFLINE_COMMANDS) $(TEST_COMMANDS) help: override export MAKE_VARIABLES := $(GIVEN)
 
 # Of the other targets, these take options.
 override TAKES_test := BACKEND ENDPOINT PORT
@@ -42,7 +44,7 @@ override TAKES_build := ENV
 override TAKES_deploy := ENV
 override TAKES_help := GROUP COMMAND
 override GOALS := $(or $(MAKECMDGOALS),help)
-ifeq ($(MAKELEVEL)$(filter $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) load,$(GOALS)),0)
+ifeq ($(MAKELEVEL)$(filter $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(TEST_COMMANDS),$(GOALS)),0)
 override TAKES := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
 override UNKNOWN := $(filter-out PYTHON $(TAKES),$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -106,9 +108,9 @@ $(COMMANDS): runtime
 
 ##@ Measure
 
-.PHONY: load
-load: runtime
-	@PYTHONPATH=functions $(PY) -m tests.load
+.PHONY: $(TEST_COMMANDS)
+$(TEST_COMMANDS): runtime
+	@PYTHONPATH=functions $(PY) -m tests.$@
 
 ##@ Contracts and documents
 
@@ -134,7 +136,7 @@ override PYTEST := $(PY) -m pytest -q
 unit: .venv ## Run unit and contract tests; no network
 	@$(PYTEST) tests/unit tests/contract tests/conformance -m "not service"
 
-conformance: runtime ## The in-memory AWS beside the emulator and moto: same operations, same answers, or a declared difference
+conformance: runtime ##+ Test the in-memory AWS, the emulator and moto with the same operations
 	@$(PYTEST) tests/conformance
 
 browser: .venv ##+ Test the dashboard in a browser; needs a Chromium

@@ -250,7 +250,7 @@ _COMMANDS = (
     Command(
         "compare",
         OPERATE,
-        "devtools.ops.compare",
+        "",
         "Compare a consumer with an earlier revision on captured events",
         (
             Option("FUNCTION", "logical id of the consumer", required=True, example="LedgerPost BASE=HEAD"),

@@ -1,11 +1,6 @@
-"""Gives one consumer's captured events to its code as it was and as it is here, and shows what it does otherwise.
+"""Compares two versions of a consumer: runs both on the same events, and finds where their results differ."""
 
-FUNCTION=LedgerPost is the consumer, by its logical id; BASE=revision of git is its code as it was, that of the last commit unless
-given. EVENTS=file has an event on each line, as the bus, the stream and the audit's objects have it; without it they are those of
-the target's order log. Both versions run in this machine's processes on services in memory, where the order log has all the
-events and everything else is empty at first. What differs between two runs of the same code, such as a time of posting, counts
-as no difference.
-"""
+from __future__ import annotations
 
 import io
 import json
@@ -13,13 +8,11 @@ import os
 import subprocess
 import sys
 import tarfile
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from devtools import target as targets
 from devtools import template, ui
 from devtools.checks.contracts import routes
 from devtools.cli import UserError
@@ -27,15 +20,14 @@ from devtools.target import ROOT, Target
 from orderflow.domain.events import EVENT_TYPES
 
 SECONDS = 600
-SHOWN = 20
-# Stands for what is not the same in two runs of the same code.
+# Replaces a value that differs between two runs of the same code.
 VARIES = {"varies": True}
 
 type Found = dict[str, dict[str, Any]]
 
 
 def consumers() -> dict[str, tuple[str, frozenset[str]]]:
-    """The functions that events wake, by their logical ids: the module, and the types of event that it takes."""
+    """Return the module and the event types of each consumer, by logical id."""
     by_name: dict[str, set[str]] = {}
     for fact, takers in routes.routes(EVENT_TYPES).consumers.items():
         for taker in takers:
@@ -49,13 +41,13 @@ def consumers() -> dict[str, tuple[str, frozenset[str]]]:
 
 
 def captured(target: Target) -> list[dict[str, Any]]:
-    """All events of a target's order log, in the order in which they happened."""
+    """Return all events of a target's order log, oldest first."""
     pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.resources["OrderLog"])
     return _ordered([item["event"]["S"] for page in pages for item in page["Items"]])
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The events of a file. Raises UserError where it has other lines."""
+    """Return the events of a file with one on each line, oldest first. Raises UserError for other lines."""
     try:
         return _ordered([line for line in path.read_text("utf-8").splitlines() if line.strip()])
     except OSError as error:
@@ -72,8 +64,8 @@ def _ordered(documents: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def checked_out(revision: str, folder: Path) -> None:
-    """Put the functions and the layer of a revision into a folder. Raises UserError where there is no such revision."""
-    # A revision that looks like an option of git is none.
+    """Extract the functions and the layer of a revision into a folder. Raises UserError for an unknown revision."""
+    # Git must not read the revision as an option.
     command = ["git", "archive", "--end-of-options", revision, "functions", "layers/powertools"]
     packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if packed.returncode:
@@ -83,34 +75,34 @@ def checked_out(revision: str, folder: Path) -> None:
 
 
 def consumed(code: Path, module: str, types: frozenset[str], events: Sequence[dict[str, Any]]) -> Found:
-    """What comes of a consumer's taking the events, with the functions and the layer below `code`.
+    """Return the results of a consumer on the events, with the functions and the layer below `code`.
 
-    Raises UserError where it does not run.
+    Raises UserError if it does not run.
     """
     given = json.dumps({"module": module, "types": sorted(types), "events": events})
     path = os.pathsep.join(map(str, (code / "functions", code / "layers" / "powertools", ROOT)))
-    command = [sys.executable, "-m", "tests.support.consumer"]
+    command = [sys.executable, "-m", "tests.compare.consumer"]
     environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, input=given, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"{module} of {code} does not run: {last}")
-    # Before that are the lines that the functions log.
+    # The lines before it are the functions' logs.
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def settled(one: Any, other: Any) -> Any:
-    """What two runs have in common, with VARIES where they differ; text that is JSON is looked into."""
+def common(one: Any, other: Any) -> Any:
+    """Return what two runs have in common, with VARIES where they differ; JSON texts are compared by value."""
     one, other = _decoded(one), _decoded(other)
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return {name: settled(value, cast("Any", other)[name]) for name, value in cast("dict[str, Any]", one).items()}
+        return {name: common(value, cast("Any", other)[name]) for name, value in cast("dict[str, Any]", one).items()}
     if isinstance(one, list) and isinstance(other, list) and len(cast("list[Any]", one)) == len(cast("list[Any]", other)):
-        return [settled(*pair) for pair in zip(cast("list[Any]", one), cast("list[Any]", other), strict=True)]
+        return [common(*pair) for pair in zip(cast("list[Any]", one), cast("list[Any]", other), strict=True)]
     return cast("Any", one) if one == other else VARIES
 
 
 def differences(known: Any, new: Any, where: str) -> Iterator[str]:
-    """In what a run differs from the settled one, a line each."""
+    """Yield a line for each value in which a run differs from what two earlier runs have in common."""
     new = _decoded(new)
     if known == VARIES:
         return
@@ -143,30 +135,19 @@ def _short(value: Any, length: int = 160) -> str:
 
 
 def compare(function: str, base: str, events: Sequence[dict[str, Any]]) -> list[str]:
-    """In what the consumer here differs from the one of a revision, a line each. Raises UserError where either does not run."""
+    """Return a line for each difference from a revision's results. Raises UserError if either version does not run."""
     known = consumers()
     if function not in known:
         raise UserError(f"FUNCTION must be a consumer of events ({', '.join(sorted(known))}), not {function!r}")
     module, types = known[function]
     if not any(event["type"] in types for event in events):
-        raise UserError(f"none of the {len(events)} events is one that {function} takes")
+        raise UserError(f"none of the {len(events)} events is of a type that {function} consumes")
     with ui.stage(f"{module.replace('.handlers.', '/')}") as stage, TemporaryDirectory() as folder:
         checked_out(base, Path(folder))
         stage.detail = f"as at {base}"
         before = [consumed(Path(folder), module, types, events) for _ in range(2)]
-        stage.detail = "as it is here"
-        found = list(differences(settled(*before), consumed(ROOT, module, types, events), ""))
+        stage.detail = "present code"
+        found = list(differences(common(*before), consumed(ROOT, module, types, events), ""))
         taken = sum(event["type"] in types for event in events)
         stage.detail = f"{taken} of {len(events)} events, {len(found)} differences from {base}"
     return [line.strip() for line in found]
-
-
-def main(arguments: Namespace) -> int:
-    """Print the differences; 1 where there are any."""
-    events = read(Path(arguments.events)) if arguments.events else captured(targets.chosen(arguments.stack))
-    found = compare(arguments.function, arguments.base, events)
-    for line in found[:SHOWN]:
-        ui.console.print(f"  ✗ {line}", style="red")
-    if len(found) > SHOWN:
-        ui.console.print(f"  and {len(found) - SHOWN} more", style="dim")
-    return 1 if found else 0

@@ -1,7 +1,7 @@
-"""Has one function consume events on services in memory, for `make compare`: whose code it is, PYTHONPATH says.
+"""Runs one consumer on AWS in memory; PYTHONPATH says whose code.
 
-Standard input is JSON: the `module` of the function, all `events` as they were published, and which `types` of them it takes.
-The last line of standard output is, by place and then by name, what came of it: its answers, the rows that there are, and what it sent.
+Standard input is JSON: the `module` of the function, all published `events`, and the `types` that it consumes. The last
+line of standard output is JSON, by kind and then by name: the answers, the rows of every table, and what was sent.
 """
 
 from __future__ import annotations
@@ -14,28 +14,16 @@ from contextlib import suppress
 from typing import Any
 
 from tests.conftest import TABLES, Aws
+from tests.fakes.aws.ses import FakeSes
 from tests.support.runtime import CONTEXT
 
 type Found = dict[str, dict[str, Any]]
 
 
-class Mails:
-    """SES: keeps what it is given."""
-
-    def __init__(self) -> None:
-        """Start with nothing sent."""
-        self.sent: list[dict[str, Any]] = []
-
-    def send_email(self, **request: Any) -> dict[str, str]:
-        """Take a mail."""
-        self.sent.append(request)
-        return {"MessageId": f"mail-{len(self.sent)}"}
-
-
 def consume(module: str, events: list[dict[str, Any]], types: list[str]) -> Found:
-    """Hand the function each event of these types, alone in a message of SQS, with all events on the order log."""
-    aws, mails = Aws(), Mails()
-    aws.lend(ses=mails)
+    """Give the function each event of these types in an SQS batch of one; the order log has all events."""
+    aws, emails = Aws(), FakeSes()
+    aws.lend(ses=emails)
     aws.dynamodb.seed("OrderLog", *map(_logged, events))
     handler = importlib.import_module(module).handler
     answers = {event["event_id"]: _answer(handler, event) for event in events if event["type"] in types}
@@ -48,7 +36,7 @@ def consume(module: str, events: list[dict[str, Any]], types: list[str]) -> Foun
         "workflows": {str(number): one for number, one in enumerate(aws.stepfunctions.started)},
         "bus": {str(number): one for number, one in enumerate(aws.events.details)},
         "objects": {f"{bucket}/{key}": body.decode(errors="replace") for (bucket, key), body in aws.s3.objects.items()},
-        "mails": {str(number): mail for number, mail in enumerate(mails.sent)},
+        "emails": {str(number): mail for number, mail in enumerate(emails.sent)},
     }
 
 
@@ -62,7 +50,7 @@ def _answer(handler: Any, event: dict[str, Any]) -> Any:
     record = {"messageId": event["event_id"], "body": body, "eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
     try:
         return handler({"Records": [record]}, CONTEXT)
-    except Exception as error:  # noqa: BLE001 - an error is an answer as well
+    except Exception as error:  # noqa: BLE001 - an error is a result too
         return {"raised": f"{type(error).__name__}: {error}"}
 
 
@@ -71,7 +59,7 @@ def _name(row: dict[str, Any], key: Any) -> str:
 
 
 def readable(value: Any) -> str:
-    """Return as text what JSON has no form for; what lies packed in a row, such as pages of counts, is unpacked."""
+    """Return bytes and other values without a JSON form as text; compressed rows are decompressed."""
     if isinstance(value, bytes):
         with suppress(zlib.error):
             value = zlib.decompress(value)
@@ -80,7 +68,7 @@ def readable(value: Any) -> str:
 
 
 def main() -> None:
-    """Consume what standard input says."""
+    """Consume the events of standard input."""
     given = json.load(sys.stdin)
     print(json.dumps(consume(given["module"], given["events"], given["types"]), default=readable))
 

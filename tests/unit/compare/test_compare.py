@@ -1,4 +1,4 @@
-"""`make compare`: what a new version of a consumer does otherwise, and what is no difference."""
+"""`make compare`: which results of a changed consumer are differences."""
 
 import json
 import shutil
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from devtools.cli import UserError
-from devtools.ops import compare
 from devtools.target import ROOT
 from orderflow.domain import events
+from tests.compare import comparison
 from tests.support.orders import STATES, history
 
 LIFE: list[dict[str, Any]] = [json.loads(events.encode(event)) for event in history(*STATES["lost refunded"])]
@@ -18,7 +18,7 @@ LIFE: list[dict[str, Any]] = [json.loads(events.encode(event)) for event in hist
 
 @pytest.fixture
 def changed(tmp_path: Path) -> Path:
-    """A copy of the code in which an order earns twice the points."""
+    """A copy of the code that awards twice the points."""
     for folder in ("functions", "layers/powertools"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     rules = tmp_path / "functions" / "loyalty" / "domain" / "point_rules.py"
@@ -28,59 +28,59 @@ def changed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_version_that_does_otherwise_is_told_apart_from_one_that_does_the_same(changed: Path):
-    module, types = compare.consumers()["LoyaltyAward"]
+def test_changed_version_differs_and_the_same_version_does_not(changed: Path):
+    module, types = comparison.consumers()["LoyaltyAward"]
     until_paid = [event for event in LIFE if event["type"] != "PaymentRefunded"]
 
-    before, after = (compare.consumed(code, module, types, until_paid) for code in (ROOT, changed))
+    before, after = (comparison.consumed(code, module, types, until_paid) for code in (ROOT, changed))
 
-    known = compare.settled(before, before)
+    known = comparison.common(before, before)
     assert set(before["answers"]) == {event["event_id"] for event in until_paid if event["type"] in types}
-    assert list(compare.differences(known, before, "")) == []
-    [line] = compare.differences(known, after, "")
+    assert list(comparison.differences(known, before, "")) == []
+    [line] = comparison.differences(known, after, "")
     assert line.startswith(" LoyaltyPoints ")
     assert " points N: " in line
 
 
-def test_what_is_packed_in_a_row_is_told_as_what_it_says():
-    module, types = compare.consumers()["AnalyticsCount"]
-    pages = compare.consumed(ROOT, module, types, LIFE)["AnalyticsSums"]
+def test_compressed_rows_are_compared_by_content():
+    module, types = comparison.consumers()["AnalyticsCount"]
+    pages = comparison.consumed(ROOT, module, types, LIFE)["AnalyticsSums"]
     texts = [packed for page in pages.values() for packed in page["packed"].values()]
     counted = {one["event_id"] for text in texts for one in json.loads(text)}
     assert counted == {event["event_id"] for event in LIFE if event["type"] in types}
 
 
-def test_what_differs_between_two_runs_of_the_same_code_is_no_difference():
-    known = compare.settled({"at": "10:00", "body": '{"id": 1, "n": 5}'}, {"at": "10:01", "body": '{"id": 2, "n": 5}'})
-    assert list(compare.differences(known, {"at": "11:00", "body": '{"id": 3, "n": 5}'}, "row")) == []
-    assert list(compare.differences(known, {"at": "11:00", "body": '{"id": 3, "n": 6}'}, "row")) == ["row body n: 6, was 5"]
+def test_values_that_vary_between_runs_are_no_difference():
+    known = comparison.common({"at": "10:00", "body": '{"id": 1, "n": 5}'}, {"at": "10:01", "body": '{"id": 2, "n": 5}'})
+    assert list(comparison.differences(known, {"at": "11:00", "body": '{"id": 3, "n": 5}'}, "row")) == []
+    assert list(comparison.differences(known, {"at": "11:00", "body": '{"id": 3, "n": 6}'}, "row")) == ["row body n: 6, was 5"]
 
 
-def test_a_row_that_is_gone_and_one_that_is_new_are_told():
-    found = list(compare.differences({"a": 1}, {"b": 2}, "table"))
+def test_deleted_and_added_rows_are_differences():
+    found = list(comparison.differences({"a": 1}, {"b": 2}, "table"))
     assert found == ["table a: gone, was 1", "table b: new, 2"]
 
 
-def test_only_a_consumer_of_events_can_be_compared():
+def test_only_consumers_with_matching_events_are_compared():
     with pytest.raises(UserError, match=r"LedgerPost.*, not 'OrdersPlace'"):
-        compare.compare("OrdersPlace", "HEAD", LIFE)
+        comparison.compare("OrdersPlace", "HEAD", LIFE)
     with pytest.raises(UserError, match="none of the 0 events"):
-        compare.compare("LedgerPost", "HEAD", [])
+        comparison.compare("LedgerPost", "HEAD", [])
 
 
-def test_a_file_of_events_is_read_in_the_order_in_which_they_happened(tmp_path: Path):
+def test_events_of_a_file_are_read_oldest_first(tmp_path: Path):
     path = tmp_path / "events.jsonl"
     path.write_text("\n".join(json.dumps(event) for event in reversed(LIFE)), "utf-8")
-    assert [event["event_id"] for event in compare.read(path)] == [event["event_id"] for event in LIFE]
+    assert [event["event_id"] for event in comparison.read(path)] == [event["event_id"] for event in LIFE]
     late = [LIFE[0], LIFE[2] | {"recorded_at": LIFE[1]["occurred_at"]}, LIFE[1] | {"recorded_at": LIFE[2]["occurred_at"]}]
     path.write_text("\n".join(json.dumps(event) for event in reversed(late)), "utf-8")
-    assert compare.read(path) == late
+    assert comparison.read(path) == late
     path.write_text("not an event", "utf-8")
     with pytest.raises(UserError, match="one event, a JSON object, on each line"):
-        compare.read(path)
+        comparison.read(path)
 
 
-def test_a_revision_is_never_an_option_of_git(tmp_path: Path) -> None:
+def test_revision_is_never_read_as_an_option_of_git(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no revision"):
-        compare.checked_out(f"--output={tmp_path}/written", tmp_path)
+        comparison.checked_out(f"--output={tmp_path}/written", tmp_path)
     assert not (tmp_path / "written").exists()

@@ -1,0 +1,1 @@
+"""Compares versions of a consumer."""
