@@ -36,8 +36,8 @@ from msgspec import Struct
 
 from analytics.domain import counting_rules
 from analytics.domain.counting_rules import Count, Counters, Rank, Units
+from orderflow.aws.dynamodb import Conflict, TransactionConflict, transact
 from orderflow.aws.event_bus import chunked
-from orderflow.aws.order_log import Conflict, TransactionConflict, transact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

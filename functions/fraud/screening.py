@@ -34,7 +34,7 @@ def screen(log: OrderLog, history: OrderHistory, flags: Callable[[], fraud_rules
         return known
     current = flags()
     screening = fraud_rules.score_order(_screening_input(order, history, current.fraud), current)
-    order = log.record(order, RecordScreening(screening), source="fraud")
+    order = log.record(order, RecordScreening(screening), source="fraud").order
     return known_outcome(order) or _raise_not_possible(order)
 
 

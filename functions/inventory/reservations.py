@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import Aside, Back, NotAside
 from inventory.stock_shards import Short
-from orderflow.aws.order_log import Conflict
+from orderflow.aws.dynamodb import Conflict
 from orderflow.domain.commands import ExpireReservation, RecordRelease, RecordReservation, RecordShortage, Refusal, decide
 from orderflow.domain.order import remaining, saga_blocker, stock_lines
 
@@ -151,7 +151,7 @@ def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
         shortages = stock_rules.shortages([line for line in lines if line.sku in short.available], short.available)
         if not shortages:
             raise
-        return log.record(order, RecordShortage(shortages), source="inventory")
+        return log.record(order, RecordShortage(shortages), source="inventory").order
 
 
 def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:

@@ -21,8 +21,17 @@ from msgspec import Struct
 
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import Level, Move, Overdrawn
+from orderflow.aws.dynamodb import (
+    ATTEMPTS,
+    CancellationReason,
+    Conflict,
+    TransactionConditionFailed,
+    TransactionConflict,
+    backoff,
+    decode_item,
+    transact,
+)
 from orderflow.aws.observability import logger
-from orderflow.aws.order_log import ATTEMPTS, Conflict, TransactionConditionFailed, TransactionConflict, backoff, transact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -36,7 +45,7 @@ _SEPARATOR = "#"
 class Short(TransactionConditionFailed):
     """There is not as much as would be taken. `available` says what there is of the products of which it is too little."""
 
-    def __init__(self, reasons: Sequence[dict[str, Any]], available: Mapping[str, int]) -> None:
+    def __init__(self, reasons: Sequence[CancellationReason], available: Mapping[str, int]) -> None:
         """Keep what there is."""
         super().__init__(reasons)
         self.available = available
@@ -106,7 +115,7 @@ class Shelves:
     def _own(self, order_id: str, move: Move) -> _Place:
         return _Place(stock_rules.shelf(order_id, move.sku) if move.sku in self._spread else 0, move)
 
-    def _elsewhere(self, own: Sequence[_Place], places: Sequence[_Place], reasons: Sequence[dict[str, Any]]) -> list[_Place]:
+    def _elsewhere(self, own: Sequence[_Place], places: Sequence[_Place], reasons: Sequence[CancellationReason]) -> list[_Place]:
         """Return where the moves can be carried out that could not at `places`.
 
         Raises:
@@ -116,7 +125,7 @@ class Shelves:
         refused = _of(places, reasons, "ConditionalCheckFailed")
         if not refused or any(map(_is_refused, reasons[len(places) :])):
             raise TransactionConditionFailed(reasons)
-        first = {place.move.sku: reason.get("Item", {}) for place, reason in zip(places, reasons, strict=False) if _is_refused(reason)}
+        first = {place.move.sku: reason.item for place, reason in zip(places, reasons, strict=False) if _is_refused(reason)}
         self._spread |= {sku for sku, item in first.items() if "shelves" in item}
         drawn: dict[str, list[_Place]] = {}
         missing: dict[str, int] = {}
@@ -145,6 +154,7 @@ class Shelves:
     def _is_spread(self, sku: str) -> bool:
         key: Any = {"sku": {"S": self._name(sku, 0)}}
         item: dict[str, Any] = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
+        item = decode_item(item)
         return "shelves" in item or self._spread_out(sku, _level(item))
 
     def _spread_out(self, sku: str, level: Level) -> bool:
@@ -178,7 +188,7 @@ class Shelves:
             if attempt:
                 backoff(attempt)
             answer: Any = self._client.batch_get_item(RequestItems=asked)
-            found |= {keys[item["sku"]["S"]]: _level(item) for item in answer["Responses"].get(self._table, [])}
+            found |= {keys[item["sku"]]: _level(item) for item in map(decode_item, answer["Responses"].get(self._table, []))}
             asked = answer.get("UnprocessedKeys")
             if not asked:
                 return found
@@ -206,15 +216,15 @@ class Shelves:
         return f"{sku}{_SEPARATOR}{shelf}" if shelf else sku
 
 
-def _of(places: Sequence[_Place], reasons: Sequence[dict[str, Any]], code: str) -> set[str]:
+def _of(places: Sequence[_Place], reasons: Sequence[CancellationReason], code: str) -> set[str]:
     """Return the products whose writes were the reason."""
-    return {place.move.sku for place, reason in zip(places, reasons, strict=False) if reason.get("Code") == code}
+    return {place.move.sku for place, reason in zip(places, reasons, strict=False) if reason.code == code}
 
 
-def _is_refused(reason: Mapping[str, Any]) -> bool:
-    return reason.get("Code") == "ConditionalCheckFailed"
+def _is_refused(reason: CancellationReason) -> bool:
+    return reason.is_condition_failed
 
 
 def _level(item: Mapping[str, Any]) -> Level:
-    available, reserved, shipped = (int(item.get(part, {}).get("N", 0)) for part in ("available", "reserved", "shipped"))
+    available, reserved, shipped = (item.get(part, 0) for part in ("available", "reserved", "shipped"))
     return Level(available, reserved, shipped)

@@ -21,7 +21,7 @@ from msgspec import Struct
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import Aside, Back, Holding, Move, Settlement
 from inventory.stock_shards import Shelves, Short
-from orderflow.aws.order_log import Conflict, TransactionConditionFailed, timestamp, transact
+from orderflow.aws.dynamodb import Conflict, TransactionConditionFailed, timestamp, transact
 from orderflow.domain.events import StockLine
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from msgspec import Struct
 from invoices.document_store import DocumentStore, document_key
 from invoices.domain import document
 from invoices.invoice_store import CREDIT_NOTES, INVOICES, DocumentNumber, InvoiceStore
+from orderflow.aws.dynamodb import Conflict, TransactionConditionFailed, TransactionConflict
 from orderflow.aws.observability import logger
-from orderflow.aws.order_log import Conflict, OrderLog, TransactionConditionFailed, TransactionConflict
+from orderflow.aws.order_log import OrderLog
 from orderflow.domain.commands import RecordCreditNote, RecordInvoice, Refusal, decide
 from orderflow.domain.order import Correction, Order
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from ledger.domain.posting_rules import ACCOUNTS
-from orderflow.aws.order_log import TransactionConflict
+from orderflow.aws.dynamodb import TransactionConflict
 from orderflow.domain.money import Currency
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ledger.domain import period_shards, posting_rules
 from ledger.domain.posting_rules import Entry, Fees, Posting
-from orderflow.aws.order_log import ATTEMPTS, TransactionConflict, backoff, timestamp
+from orderflow.aws.dynamodb import ATTEMPTS, TransactionConflict, backoff, timestamp
 from orderflow.domain.money import Money
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ class Row(NamedTuple):
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Row:
         """Read an item of the table, or an empty one."""
-        return cls(tuple(sorted(item.get("orders", {}).get("SS", ()))), int(item.get("revision", {}).get("N", 0)))
+        return cls(tuple(sorted(item.get("orders", ()))), item.get("revision", 0))
 
 
 class Allowances:

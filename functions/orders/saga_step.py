@@ -37,4 +37,4 @@ def carry_out(order_id: str, command: Command) -> Order:
         OrderNotFound: there is no such order.
         Conflict: others kept appending to it.
     """
-    return LOG.record(LOG.load(order_id), command, source="orders")
+    return LOG.record(LOG.load(order_id), command, source="orders").order

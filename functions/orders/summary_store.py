@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from orderflow.aws.cursor import Position
-from orderflow.aws.order_log import timestamp
+from orderflow.aws.dynamodb import timestamp
 from orderflow.domain.money import Money
 from orders.summaries import Row
 

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from orderflow.aws.observability import logger
+from orderflow.aws.order_log import Recorded
 from orderflow.aws.payment_tokens import TokenNotFound
 from orderflow.domain.commands import (
     RecordAuthorization,
@@ -201,9 +202,9 @@ def _authorized(provider: PaymentProvider, order: Order, token: str) -> Payment:
 def _recorded(log: OrderLog, order: Order, payment: Payment) -> Order:
     match payment:
         case Authorized(authorization_id=authorization_id):
-            return log.record(order, RecordAuthorization(authorization_id), source=_SOURCE)
+            return log.record(order, RecordAuthorization(authorization_id), source=_SOURCE).order
         case Declined(code=code):
-            return log.record(order, RecordDecline(code), source=_SOURCE)
+            return log.record(order, RecordDecline(code), source=_SOURCE).order
         case Voided():
             return log.load(order.order_id)
 
@@ -215,7 +216,7 @@ def _settled(log: OrderLog, provider: PaymentProvider, order: Order) -> Order:
         match due[0]:
             case amounts_due.Capture(parcel_id, amount):
                 capture_id = _captured(provider, order.order_id, parcel_id, amount)
-                order = log.record(order, RecordCapture(parcel_id, capture_id), source=_SOURCE)
+                order = log.record(order, RecordCapture(parcel_id, capture_id), source=_SOURCE).order
             case amounts_due.Refund() as owed:
                 requested.add(owed.cause)
                 order = _refund(log, provider, order, owed)
@@ -228,7 +229,7 @@ def _refund(log: OrderLog, provider: PaymentProvider, order: Order, owed: amount
     refund = _refunded(provider, order.order_id, owed)
     match refund:
         case Refund(status="succeeded"):
-            return log.record(order, RecordRefund(refund.refund_id, owed.cause, refund.amount), source=_SOURCE)
+            return log.record(order, RecordRefund(refund.refund_id, owed.cause, refund.amount), source=_SOURCE).order
         case Refund(status="failed"):
             return _refund_failed(log, order, owed.cause, refund)
         case Refund():
@@ -239,12 +240,12 @@ def _refund(log: OrderLog, provider: PaymentProvider, order: Order, owed: amount
 
 
 def _refund_failed(log: OrderLog, order: Order, cause: str, refund: Refund) -> Order:
-    after = log.record(order, RecordRefundFailure(refund.refund_id, cause, refund.amount, refund.reason), source=_SOURCE)
-    if after.version != order.version:
+    result = log.record(order, RecordRefundFailure(refund.refund_id, cause, refund.amount, refund.reason), source=_SOURCE)
+    if isinstance(result, Recorded) and result.events:
         operator_alerts.alert_operator(
             "refund_failed", order_id=order.order_id, refund_id=refund.refund_id, cause=cause, reason=refund.reason
         )
-    return after
+    return result.order
 
 
 def _captured(provider: PaymentProvider, order_id: str, parcel_id: str, amount: Money) -> str:
@@ -311,7 +312,7 @@ def _unwound(log: OrderLog, order: Order, payment: Payment) -> Order:
     if isinstance(payment, Authorized | Voided) and payment.captured != order.captured:
         _not_possible(order, f"the provider captured {payment.captured} of it, the log has {order.captured}")
     if isinstance(payment, Voided) and payment.authorization_id:
-        return log.record(order, RecordVoid(payment.authorization_id), source=_SOURCE)
+        return log.record(order, RecordVoid(payment.authorization_id), source=_SOURCE).order
     if order.payment == "authorized":
         _not_possible(order, f"the provider does not know its authorization {order.authorization_id}")
     return order

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import logger
-from orderflow.domain.commands import CloseDispute, Command, RecordDispute, Refusal, ReopenDispute, RequestCancellation, decide
+from orderflow.aws.order_log import Recorded, Refused
+from orderflow.domain.commands import CloseDispute, Command, RecordDispute, ReopenDispute, RequestCancellation
 from payments import operator_alerts, settlement_service
 from payments.domain.webhook_events import Captured, Decided, Disputed, Expired, Refunded, RefundFailed, Reopened, WebhookEvent
 from payments.provider import Voided
@@ -86,9 +87,9 @@ def _require_recorded(order: Order, notice: Captured | Refunded) -> None:
 
 def _record_opened_dispute(log: OrderLog, order: Order, notice: Disputed) -> None:
     left = order.net_captured
-    after = _record(log, order, RecordDispute(notice.dispute_id, notice.amount, notice.reason), notice.at)
+    recorded = _record(log, order, RecordDispute(notice.dispute_id, notice.amount, notice.reason), notice.at)
     fits = notice.amount.currency == order.total.currency and notice.amount.amount <= left
-    if after.version != order.version and not fits:
+    if recorded.events and not fits:
         operator_alerts.alert_operator("dispute_exceeds_payment", dispute_id=notice.dispute_id, disputed=notice.amount, left=left)
 
 
@@ -97,12 +98,11 @@ def _no_later_than_now(at: datetime | None) -> datetime | None:
     return min(at, datetime.now(UTC)) if at else None
 
 
-def _record(log: OrderLog, order: Order, command: Command, at: datetime | None = None) -> Order:
-    after = log.record(order, command, source="payments", occurred_at=at)
-    facts = decide(after, command)
-    if isinstance(facts, Refusal):
-        raise OutOfOrder(facts.why)
-    return after
+def _record(log: OrderLog, order: Order, command: Command, at: datetime | None = None) -> Recorded:
+    result = log.record(order, command, source="payments", occurred_at=at)
+    if isinstance(result, Refused):
+        raise OutOfOrder(result.refusal.why)
+    return result
 
 
 def _cancel_expired(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:

@@ -105,7 +105,7 @@ def expire(log: OrderLog, order_id: str) -> ExpireOutcome:
         OrderNotFound: there is no such order.
         Conflict: every attempt lost against a concurrent append.
     """
-    order = log.record(log.load(order_id), RejectReview("", timed_out=True), source="reviews")
+    order = log.record(log.load(order_id), RejectReview("", timed_out=True), source="reviews").order
     return "timed_out" if order.failure and order.failure.reason == "review_timed_out" else "decided"
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec import Struct
 
 from orderflow.aws.cursor import Position
-from orderflow.aws.order_log import timestamp
+from orderflow.aws.dynamodb import timestamp
 from orderflow.domain.money import Money
 
 if TYPE_CHECKING:

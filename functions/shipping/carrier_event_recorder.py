@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from orderflow.aws.observability import identify, logger
+from orderflow.aws.order_log import Refused
 from orderflow.domain import documents
-from orderflow.domain.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RecordReturn, Refusal, decide
+from orderflow.domain.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RecordReturn
 from shipping.domain.carrier_events import CarrierEvent, Delivered, Dispatched, Lost, Picked, Returned
 from shipping.shipments import order_id_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from orderflow.aws.order_log import OrderLog
     from orderflow.domain.order import Order
 
@@ -45,20 +44,14 @@ def record(log: OrderLog, event: CarrierEvent) -> None:
     read = log.load(order_id, min_version=1)
     event = _with_known_parcel_id(read, event)
     command = _command(event)
-    order = _recorded(log, read, command, event.occurred_at)
-    if isinstance(order, Refusal):
-        # What was read was maybe not the latest.
-        order = _recorded(log, log.refresh(read), command, event.occurred_at)
-    if isinstance(order, Refusal):
-        raise CarrierEventRefused(order.why)
+    result = log.record(read, command, source="shipping", occurred_at=event.occurred_at)
+    if isinstance(result, Refused):
+        # The first read was eventually consistent: decide on the latest version before the event is refused.
+        result = log.record(log.refresh(read), command, source="shipping", occurred_at=event.occurred_at)
+    if isinstance(result, Refused):
+        raise CarrierEventRefused(result.refusal.why)
     if isinstance(event, Dispatched):
-        _require_same_lines(order, event)
-
-
-def _recorded(log: OrderLog, order: Order, command: Command, occurred_at: datetime | None) -> Order | Refusal:
-    order = log.record(order, command, source="shipping", occurred_at=occurred_at)
-    decided = decide(order, command)
-    return decided if isinstance(decided, Refusal) else order
+        _require_same_lines(result.order, event)
 
 
 def _with_known_parcel_id(order: Order, message: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:

@@ -90,10 +90,10 @@ def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
     for parcel in shipment.parcels:
         order = _record_dispatch(log, order, parcel)
     if shipment.recalled and remaining(order):
-        order = log.record(order, RecordRecall(shipment_id(order_id)), source=_SOURCE)
+        order = log.record(order, RecordRecall(shipment_id(order_id)), source=_SOURCE).order
         return _known_outcome(order) or _raise_inconsistent(order, "its recall was refused")
     why = "nothing of the shipment can be stopped any more" if remaining(order) else "everything has left"
-    order = log.record(order, FailCancellation(why), source=_SOURCE)
+    order = log.record(order, FailCancellation(why), source=_SOURCE).order
     return "too_late" if saga_blocker(order) == "inactive" else _raise_inconsistent(order, "its cancellation cannot fail")
 
 
@@ -132,7 +132,7 @@ def _recall_at_carrier(carrier: Carrier, wanted: str) -> Shipment:
 
 
 def _record_dispatch(log: OrderLog, order: Order, parcel: Parcel) -> Order:
-    after = log.record(order, RecordDispatch(parcel.parcel_id, parcel.lines), source=_SOURCE)
+    after = log.record(order, RecordDispatch(parcel.parcel_id, parcel.lines), source=_SOURCE).order
     if all(known.parcel_id != parcel.parcel_id for known in after.parcels):
         _raise_inconsistent(after, f"the carrier says that parcel {parcel.parcel_id} left, which the order does not allow")
     return after

@@ -19,7 +19,7 @@ from fraud.domain.fraud_rules import FraudFlags
 from fraud.handlers import screen_order
 from inventory.handlers import expire_reservations
 from operations.handlers import recover_orders
-from orderflow.aws import order_log
+from orderflow.aws import dynamodb, order_log
 from orderflow.domain import events
 from orderflow.domain.events import StockLine
 from orders.catalogue import Catalogue
@@ -200,7 +200,7 @@ class Stage:
         """Skip all waits, and treat every active order as stuck and every reservation as expired."""
         # Decoded events are cached: they never change.
         self.patch.setattr(events, "decode", lru_cache(1000)(events.decode))
-        self.patch.setattr(order_log.time, "sleep", lambda _: None)
+        self.patch.setattr(dynamodb.time, "sleep", lambda _: None)
         self.patch.setattr(provider.time, "sleep", lambda _: None)
         self.patch.setattr(recover_orders, "STUCK_AFTER", timedelta(days=-1))
         self.patch.setattr(expire_reservations, "KEPT_FOR", timedelta(days=-1))

@@ -53,7 +53,7 @@ def begin(function: str, attempts: int = 1) -> Aws:
         if function == CREDITING:
             lost = RecordDispatch("parcel_1", remaining(order)), RecordCapture("parcel_1", "cap_1"), RecordLoss("parcel_1")
             for command in (*lost, RecordRefund("ref_1", "parcel:parcel_1")):
-                order = log.record(order, command, source="payments")
+                order = log.record(order, command, source="payments").order
     return aws
 
 

@@ -214,7 +214,7 @@ def lived() -> Lived:
     order = prepare(log, "ord_1", *CONFIRM)
     happens: list[Command] = [RecordDispatch("parcel_1", remaining(order)), RecordCapture("parcel_1", "cap_1"), RecordLoss("parcel_1")]
     for command in (*happens, RecordRefund("ref_1", "parcel:parcel_1")):
-        order = log.record(order, command, source="payments")
+        order = log.record(order, command, source="payments").order
     place(log, "ord_2", customer="bob", lines={"SOLD-OUT-LAMP": 1})
     advance(log, "ord_2", "inventory.handlers.reserve_stock", "orders.handlers.finalize_order")
     archived = on_the_bus(aws)

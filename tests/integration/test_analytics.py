@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from orderflow.aws.order_log import timestamp
+from orderflow.aws.dynamodb import timestamp
 from orderflow.domain import events
 from tests.integration.world import World, eventually
 

@@ -161,7 +161,7 @@ def _delivered(world: World, customer: str, sku: str, quantity: int) -> str:
     log = OrderLog(world.table("OrderLog"), world.dynamodb)
     order = log.load(order_id)
     for command in (RecordDispatch("parcel_1", remaining(order)), RecordDelivery("parcel_1")):
-        order = log.record(order, command, source="shipping")
+        order = log.record(order, command, source="shipping").order
     return order_id
 
 

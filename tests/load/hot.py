@@ -26,8 +26,9 @@ from typing import Any
 
 from inventory import reservations
 from inventory.store import Inventory
-from orderflow.aws import order_log as orderlog
-from orderflow.aws.order_log import OrderLog, TransactionConflict
+from orderflow.aws import dynamodb
+from orderflow.aws.dynamodb import TransactionConflict
+from orderflow.aws.order_log import OrderLog
 from orderflow.domain.events import Address, Customer, Line, OrderPlaced
 from orderflow.domain.money import Money
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Parameters, client_error
@@ -210,7 +211,7 @@ def _retry() -> dict[str, Any]:
 @contextmanager
 def simulated(clock: Clock, chance: random.Random, *others: Any) -> Iterator[None]:
     """Have the code under test, the order log and other modules, pause on this clock, by this generator."""
-    modules: tuple[Any, ...] = (orderlog, *others)
+    modules: tuple[Any, ...] = (dynamodb, *others)
     real = [(module, module.time, module.random) for module in modules]
     for module in modules:
         module.time, module.random = SimpleNamespace(sleep=clock.sleep), chance

@@ -16,7 +16,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import accumulate
 from typing import Any
 
-from orderflow.aws.order_log import SAMPLE, WAITING, timestamp
+from orderflow.aws.dynamodb import timestamp
+from orderflow.aws.order_log import SAMPLE, WAITING
 from orderflow.domain import commands as do
 from orderflow.domain import events
 from orderflow.domain.commands import Command, Refusal, decide

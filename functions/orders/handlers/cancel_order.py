@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orderflow.aws.http import ApiEvent, Problem, Response, answer, api
-from orderflow.domain.commands import Refusal, RequestCancellation, decide
+from orderflow.aws.order_log import Refused
+from orderflow.domain.commands import RequestCancellation
 from orders import access, api_models, presenters
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def cancel(order: Order, reason: str) -> Order:
         Problem: 409 when nothing is left that could be cancelled.
         Conflict: others kept appending to it.
     """
-    command = RequestCancellation("customer", reason)
-    after = access.LOG.record(order, command, source="orders")
-    if isinstance(decide(after, command), Refusal):
-        raise Problem(409, "not-cancellable", "Not cancellable", _WHY[after.state])
-    return after
+    result = access.LOG.record(order, RequestCancellation("customer", reason), source="orders")
+    if isinstance(result, Refused):
+        raise Problem(409, "not-cancellable", "Not cancellable", _WHY[result.order.state])
+    return result.order

@@ -9,7 +9,8 @@ from msgspec import ValidationError
 
 from orderflow.aws import settings
 from orderflow.aws.http import ApiEvent, Problem, Response, answer, api
-from orderflow.domain.commands import Refusal, RequestReturn, decide
+from orderflow.aws.order_log import Recorded
+from orderflow.domain.commands import RequestReturn
 from orderflow.domain.events import StockLine
 from orders import access, api_models, presenters
 from orders.domain import pricing
@@ -40,15 +41,14 @@ def send_back(order: Order, return_id: str, request: api_models.SendBackRequest)
         Conflict: others kept appending to the order.
     """
     command = RequestReturn(return_id, _merged(request), request.reason, delivered_since(datetime.now(UTC)))
-    after = access.LOG.record(order, command, source="orders")
-    known = {one.return_id: one for one in after.returns}
-    refused = decide(after, command)
-    if not isinstance(refused, Refusal):
+    result = access.LOG.record(order, command, source="orders")
+    known = {one.return_id: one for one in result.order.returns}
+    if isinstance(result, Recorded):
         return known[return_id]
     if return_id in known:
         detail = "this Idempotency-Key belongs to a return with other contents; use a new key for a new return"
         raise Problem(422, "idempotency-key-reused", "Idempotency-Key reused", detail)
-    raise Problem(409, "not-returnable", "Not returnable", refused.why)
+    raise Problem(409, "not-returnable", "Not returnable", result.refusal.why)
 
 
 def _is_repeated(known: Return, event: ApiEvent) -> bool:

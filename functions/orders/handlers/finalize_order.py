@@ -26,7 +26,7 @@ def handler(event: Step, _context: LambdaContext) -> Result:
         # Nothing authorizes it any more. Once it has ended, nothing would repeat a deletion that a crash prevented.
         TOKENS.delete(order.order_id)
     command = CancelOrder() if order.cancellation else RejectOrder()
-    order = LOG.record(order, command, source="orders")
+    order = LOG.record(order, command, source="orders").order
     match order.state:
         case "rejected" | "cancelled" as outcome:
             return {"outcome": outcome}

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
+from orderflow.aws.dynamodb import TransactionConditionFailed, TransactionConflict
 from orderflow.aws.http import ApiEvent, Caller, Problem, Response, answer, api, caller
 from orderflow.aws.observability import correlation_of, identify
-from orderflow.aws.order_log import OrderLog, OrderNotFound, RequestMismatch, TransactionConditionFailed, TransactionConflict
+from orderflow.aws.order_log import OrderLog, OrderNotFound, RequestMismatch
 from orderflow.aws.payment_tokens import PaymentTokens
 from orderflow.domain import email_address
 from orderflow.domain.events import Customer, OrderPlaced, StockLine
@@ -98,7 +99,7 @@ def _append(order_id: str, placed: OrderPlaced, correlation_id: str, fingerprint
         try:
             return LOG.place(order_id, placed, correlation_id=correlation_id, fingerprint=fingerprint, extra_writes=(counting, storing))
         except TransactionConditionFailed as refused:
-            row = Row.of(refused.reasons[0].get("Item", {}))
+            row = Row.of(refused.reasons[0].item)
         still_unpaid = [order for order in _orders(row.orders) if unpaid_limits.is_unpaid(order)]
         try:
             unpaid_limits.check(lines, still_unpaid)

@@ -41,7 +41,7 @@ def decide(order_id: str, reviewer: str, request: api_models.DecisionRequest) ->
     order = fold(order_id, _history(order_id))
     if order.customer.id == reviewer:
         raise Problem(403, "own-order", "Own order", "another reviewer has to decide on your order")
-    order = LOG.record(order, decisions.to_command(request.decision, reviewer, request.note), source="reviews")
+    order = LOG.record(order, decisions.to_command(request.decision, reviewer, request.note), source="reviews").order
     recorded = decisions.find_decision(_history(order_id))
     if recorded is None:
         raise Problem(409, "not-held", "Not held", f"the order is {order.state}; only a held order can be decided", state=order.state)

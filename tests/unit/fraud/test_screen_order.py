@@ -12,8 +12,9 @@ import pytest
 
 from fraud.domain import fraud_rules
 from fraud.handlers import screen_order
+from orderflow.aws.dynamodb import timestamp
 from orderflow.aws.flags import Flags, version
-from orderflow.aws.order_log import OrderNotFound, timestamp
+from orderflow.aws.order_log import OrderNotFound
 from orderflow.domain.commands import ApproveReview
 from orderflow.domain.events import OrderHeldForReview, OrderScreened
 from tests.fakes.aws.dynamodb import Crash, crash_at, server_error, throttled

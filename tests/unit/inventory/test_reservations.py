@@ -18,8 +18,9 @@ from inventory.domain.stock_rules import Holding, Level, NotAside
 from inventory.handlers import release_stock, reserve_stock
 from inventory.saga_step import INVENTORY, LOG
 from inventory.store import Inventory
-from orderflow.aws import order_log as orderlog
-from orderflow.aws.order_log import OrderLog, OrderNotFound, TransactionConditionFailed, TransactionConflict
+from orderflow.aws import dynamodb
+from orderflow.aws.dynamodb import TransactionConditionFailed, TransactionConflict
+from orderflow.aws.order_log import OrderLog, OrderNotFound
 from orderflow.domain.commands import FailFulfilment, RecordDispatch
 from orderflow.domain.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
 from orderflow.domain.order import stock_lines
@@ -37,7 +38,7 @@ def samples(function: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orderlog.time, "sleep", lambda _: None)
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
 @pytest.fixture

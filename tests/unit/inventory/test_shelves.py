@@ -14,8 +14,9 @@ from inventory import reservations
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import SHELVES, Level, Move, Overdrawn
 from inventory.store import Inventory
-from orderflow.aws import order_log as orderlog
-from orderflow.aws.order_log import OrderLog, TransactionConflict
+from orderflow.aws import dynamodb
+from orderflow.aws.dynamodb import TransactionConflict
+from orderflow.aws.order_log import OrderLog
 from orderflow.domain.commands import FailFulfilment
 from orderflow.domain.events import Shortage, StockReservationFailed
 from orderflow.domain.order import stock_lines
@@ -33,7 +34,7 @@ PARTS = ("available", "reserved", "shipped")
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orderlog.time, "sleep", lambda _: None)
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
 def shop(pieces: int) -> tuple[FakeDynamoDB, OrderLog, Inventory]:

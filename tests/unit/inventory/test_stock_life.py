@@ -18,7 +18,7 @@ from inventory.domain.stock_rules import Aside, Back, Level, NotAside, Settlemen
 from inventory.handlers import expire_reservations, sync_stock
 from inventory.saga_step import INVENTORY, LOG
 from inventory.store import Inventory
-from orderflow.aws import order_log as orderlog
+from orderflow.aws import dynamodb
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain.commands import (
     CancelOrder,
@@ -55,7 +55,7 @@ SAGA = (
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orderlog.time, "sleep", lambda _: None)
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_a_reservation_younger_than_its_order_is_kept(database: FakeDynamoDB, ru
         TableName="OrderLog",
         Key={"order_id": {"S": "ord_1"}, "version": {"N": "1"}},
         UpdateExpression="SET open_since = :since",
-        ExpressionAttributeValues={":since": {"S": orderlog.timestamp(LONG_AGO)}},
+        ExpressionAttributeValues={":since": {"S": dynamodb.timestamp(LONG_AGO)}},
     )
 
     assert run(timedelta(minutes=30))["expired"] == 0

@@ -58,7 +58,7 @@ def numbers(aws: Aws) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("invoices.issuing.time.sleep", lambda _: None)
-    monkeypatch.setattr("orderflow.aws.order_log.time.sleep", lambda _: None)
+    monkeypatch.setattr("orderflow.aws.dynamodb.time.sleep", lambda _: None)
 
 
 class TestNumbers:
@@ -253,7 +253,7 @@ def live(*commands: Command, order_id: str = "ord_1") -> None:
     """Give an order commands, after those by which `prepare` placed it."""
     order = issue_invoices.LOG.load(order_id)
     for command in commands:
-        order = issue_invoices.LOG.record(order, command, source="test")
+        order = issue_invoices.LOG.record(order, command, source="test").order
 
 
 def placed(order_id: str = "ord_1") -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from orderflow.aws import cursor
 from orderflow.aws.cursor import Position
+from orderflow.aws.dynamodb import timestamp
 from orderflow.aws.http import Problem
-from orderflow.aws.order_log import timestamp
 from orderflow.domain.money import Money
 from orders.handlers import list_orders
 from orders.summaries import Row

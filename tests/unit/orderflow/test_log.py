@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from orderflow.aws import order_log
+from orderflow.aws import dynamodb, order_log
+from orderflow.aws.dynamodb import Conflict, TransactionConditionFailed, TransactionConflict
 from orderflow.aws.order_log import (
     ITEM_ATTRIBUTES,
     UPDATE_MARKERS,
-    Conflict,
     OrderLog,
     OrderNotFound,
+    Recorded,
+    Refused,
     RequestMismatch,
-    TransactionConditionFailed,
-    TransactionConflict,
     active_shard,
 )
 from orderflow.aws.outbox_index import OutboxIndex
@@ -44,7 +44,7 @@ def database(aws: Aws) -> FakeDynamoDB:
 
 @pytest.fixture
 def orderlog(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> OrderLog:
-    monkeypatch.setattr(order_log.time, "sleep", lambda _: None)
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
     return OrderLog("OrderLog", database.client)
 
 
@@ -60,7 +60,7 @@ def other(condition: str = "attribute_not_exists(sku)") -> Any:
 def record(orderlog: OrderLog, *commands: Command) -> Order:
     order = orderlog.load(ORDER_ID)
     for command in commands:
-        order = orderlog.record(order, command, source="orders")
+        order = orderlog.record(order, command, source="orders").order
     return order
 
 
@@ -253,7 +253,7 @@ class TestReading:
     def test_what_was_decided_on_a_copy_that_lags_behind_is_decided_again(self, lagging: Lagging) -> None:
         orderlog = lagging((1, 2))
         stale = orderlog.load(ORDER_ID, 2)
-        assert orderlog.record(stale, orders.APPROVE, source="fraud").version == 3
+        assert orderlog.record(stale, orders.APPROVE, source="fraud").order.version == 3
         assert [event.type for event in orderlog.history(ORDER_ID)] == ["OrderPlaced", "StockReserved", "OrderScreened"]
         assert [given["ConsistentRead"] for given in lagging.queries] == [False, True, True]
 
@@ -286,19 +286,43 @@ class TestAppend:
         place(orderlog)
         stale = orderlog.load(ORDER_ID)
         record(orderlog, orders.RESERVE)
-        order = orderlog.record(stale, orders.FAIL, source="orders")
-        assert (order.version, order.state) == (3, "failing")
+        result = orderlog.record(stale, orders.FAIL, source="orders")
+        assert isinstance(result, Recorded)
+        assert (result.order.version, result.order.state) == (3, "failing")
+        assert [event.order_version for event in result.events] == [3]
 
     def test_record_of_what_happened_meanwhile_adds_nothing(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         stale = orderlog.load(ORDER_ID)
         record(orderlog, orders.RESERVE)
-        assert orderlog.record(stale, orders.RESERVE, source="inventory").version == 2
+        result = orderlog.record(stale, orders.RESERVE, source="inventory")
+        assert result == Recorded(orderlog.load(ORDER_ID), ())
         assert len(items(database)) == 2
 
-    def test_a_refused_command_adds_nothing(self, orderlog: OrderLog) -> None:
+    def test_a_refused_command_adds_nothing(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
-        assert record(orderlog, orders.CONFIRM).version == 1
+        order = orderlog.load(ORDER_ID)
+        result = orderlog.record(order, orders.CONFIRM, source="orders", extra_writes=[other()])
+        assert isinstance(result, Refused)
+        assert result.order == order
+        assert "not possible" in result.refusal.why
+        assert len(items(database)) == 1
+        assert not database.items(OTHER_TABLE)
+
+    def test_record_takes_extra_writes_with_the_events(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        result = orderlog.record(orderlog.load(ORDER_ID), orders.RESERVE, source="inventory", extra_writes=[other()])
+        assert isinstance(result, Recorded)
+        assert [event.type for event in result.events] == ["StockReserved"]
+        assert len(database.items(OTHER_TABLE)) == 1
+
+    def test_record_with_extra_writes_leaves_a_conflict_to_its_caller(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        place(orderlog)
+        stale = orderlog.load(ORDER_ID)
+        record(orderlog, orders.RESERVE)
+        with pytest.raises(Conflict):
+            orderlog.record(stale, orders.FAIL, source="orders", extra_writes=[other()])
+        assert not database.items(OTHER_TABLE)
 
     def test_a_lost_answer_is_found_in_the_log_afterwards(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
@@ -323,7 +347,7 @@ class TestAppend:
         place(orderlog)
         order = orderlog.load(ORDER_ID)
         database.before = _first(2, lambda name: client_error(name, "TransactionConflictException", "in progress"))
-        assert orderlog.record(order, command, source="orders").version == 2
+        assert orderlog.record(order, command, source="orders").order.version == 2
 
 
 class TestReportedTime:
@@ -332,7 +356,7 @@ class TestReportedTime:
         with recorded_at(said - timedelta(days=1)):
             place(orderlog)
             record(orderlog, *orders.CONFIRMED[1:])
-        order = orderlog.record(orderlog.load(ORDER_ID), orders.DISPATCH_REST, source="shipping", occurred_at=said)
+        order = orderlog.record(orderlog.load(ORDER_ID), orders.DISPATCH_REST, source="shipping", occurred_at=said).order
         last = orderlog.history(ORDER_ID)[-1]
         assert (last.occurred_at, order.parcels[0].left_at) == (said, said)
         assert last.appended_at > said
@@ -348,7 +372,7 @@ class TestReportedTime:
         event = events.decode(last["event"]["S"])
         assert event.occurred_at == said
         assert event.recorded_at
-        assert first["open_since"] == last["outbox_since"] == {"S": order_log.timestamp(event.recorded_at)}
+        assert first["open_since"] == last["outbox_since"] == {"S": dynamodb.timestamp(event.recorded_at)}
 
 
 class TestOpenMark:
@@ -358,7 +382,7 @@ class TestOpenMark:
 
     def test_a_placed_order_is_on_the_index_since_it_was_placed(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         event = place(orderlog)
-        assert self.mark(database) == ({"S": active_shard(ORDER_ID)}, {"S": order_log.timestamp(event.occurred_at)})
+        assert self.mark(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(event.occurred_at)})
 
     @pytest.mark.parametrize(
         "commands",
@@ -381,7 +405,7 @@ class TestOpenMark:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD)
         held = orderlog.history(ORDER_ID)[-1]
-        assert self.mark(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": order_log.timestamp(held.occurred_at)})
+        assert self.mark(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(held.occurred_at)})
         assert active_shard(ORDER_ID, "held") in order_log.active_shards("held")
         assert not {*order_log.active_shards("held")} & {*order_log.active_shards("open")}
 
@@ -389,7 +413,7 @@ class TestOpenMark:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO)
         decided = orderlog.history(ORDER_ID)[-1]
-        assert self.mark(database) == ({"S": active_shard(ORDER_ID)}, {"S": order_log.timestamp(decided.occurred_at)})
+        assert self.mark(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(decided.occurred_at)})
 
     @pytest.mark.parametrize(
         "commands",
@@ -462,7 +486,7 @@ class TestOpenMark:
         with pytest.raises(Crash):
             record(orderlog, orders.HOLD)
         orderlog.clear_marker(orderlog.load(ORDER_ID))
-        assert self.mark(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": order_log.timestamp(event.occurred_at)})
+        assert self.mark(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(event.occurred_at)})
 
     def confirm_and_die(self, orderlog: OrderLog, database: FakeDynamoDB) -> tuple[Order, tuple[Any, Any]]:
         place(orderlog)
@@ -481,7 +505,7 @@ class TestOpenMark:
 
     def test_marks_sort_by_time_as_strings(self) -> None:
         moments = [orders.START + timedelta(microseconds=step) for step in (0, 1, 999_999, 1_000_000, 10**11)]
-        stamps = [order_log.timestamp(moment) for moment in moments]
+        stamps = [dynamodb.timestamp(moment) for moment in moments]
         assert stamps == sorted(stamps)
         assert len({len(stamp) for stamp in stamps}) == 1
 
@@ -522,8 +546,8 @@ class TestAlongside:
     def test_neither_where_a_condition_fails_and_the_reason_names_the_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         with pytest.raises(TransactionConditionFailed) as failed:
             self.reserve(orderlog, stock(5), stock(6, "FILTER-100"))
-        assert [reason["Code"] for reason in failed.value.reasons] == ["None", "ConditionalCheckFailed"]
-        assert failed.value.reasons[1]["Item"]["available"] == {"N": "5"}
+        assert [reason.code for reason in failed.value.reasons] == ["None", "ConditionalCheckFailed"]
+        assert failed.value.reasons[1].item["available"] == 5
         assert len(items(database)) == 1
         assert all(row["reserved"]["N"] == "0" for row in database.items(OTHER_TABLE))
 

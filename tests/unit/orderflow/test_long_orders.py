@@ -153,7 +153,7 @@ def test_an_append_after_another_writer_reads_only_what_is_new(aws: Aws, orderlo
     order = orderlog.load(ORDER_ID)
     write(aws, [happened[-2]])
     client.items = 0
-    after = orderlog.record(order, RecordShipment("ship_1"), source="test")
+    after = orderlog.record(order, RecordShipment("ship_1"), source="test").order
     assert after.version == order.version
     orderlog.record(order, RecordDispute("dp_1", Money(100, "EUR"), "fraudulent"), source="test")
     assert client.items == 1

@@ -37,7 +37,7 @@ def placed(post: Post, aws: Aws) -> Any:
     def go_on(*commands: Command) -> None:
         order = log.load(ORDER)
         for command in commands:
-            order = log.record(order, command, source="tests")
+            order = log.record(order, command, source="tests").order
 
     return go_on
 

@@ -57,7 +57,7 @@ def delivered(post: Post, log: OrderLog) -> OrderLog:
 def go_on(log: OrderLog, state: str) -> None:
     order = log.load(ORDER)
     for command in orders.STATES[state][1:]:
-        order = log.record(order, command, source="tests")
+        order = log.record(order, command, source="tests").order
 
 
 def announced(log: OrderLog) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orderflow.aws import order_log
+from orderflow.aws import dynamodb
 from orders.domain import pricing
 from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, UnpaidLimitReached, check, is_unpaid
 from orders.handlers import place_order
@@ -34,7 +34,7 @@ CANCELLED = ("customer.cancels", "orders.handlers.finalize_order")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_log.time, "sleep", lambda _: None)
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
 def one(quantity: int = 1, sku: str = "MUG-BLUE") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The sparse index of orders in work: those whose saga has something to do, and those that wait for a person."""
+"""The active-order index: orders that the saga still works on, and orders that wait for a person."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from orderflow.aws.order_log import active_shards, timestamp
+from orderflow.aws.dynamodb import decode_item, values
+from orderflow.aws.order_log import active_shards
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -18,7 +19,7 @@ INDEX = "open-orders"
 
 
 class ActiveOrder(Struct, frozen=True):
-    """An order and since when (UTC) it has its mark."""
+    """An order, and the time (UTC) since which it has its marker."""
 
     order_id: str
     since: datetime
@@ -33,23 +34,19 @@ class ActiveOrderIndex:
         self._client = client
 
     def oldest_first(self, marked: Marker = "open", until: datetime | None = None) -> list[ActiveOrder]:
-        """Return the orders with a mark, had since `until` (UTC) at the latest; the one that has it longest first.
+        """Return the orders with this marker, set at `until` (UTC) or before, oldest first.
 
-        Of each shard one page is read, which holds the oldest several thousand. The index follows the
-        table with a delay: an order that has just ended may still be in it.
+        One page of each shard is read, which holds several thousand orders. The index follows the table with a delay: an order that
+        just ended may still be in it.
         """
         found = [order for shard in active_shards(marked) for order in self._of_shard(shard, until)]
         return sorted(found, key=lambda order: order.since)
 
     def _of_shard(self, shard: str, until: datetime | None) -> list[ActiveOrder]:
-        bound = {":until": {"S": timestamp(until)}} if until else {}
         page = self._client.query(
             TableName=self._table,
             IndexName=INDEX,
             KeyConditionExpression="open_shard = :shard" + (" AND open_since <= :until" if until else ""),
-            ExpressionAttributeValues={":shard": {"S": shard}, **bound},
+            ExpressionAttributeValues=values(shard=shard, **({"until": until} if until else {})),
         )
-        return [
-            ActiveOrder(item["order_id"]["S"], datetime.fromisoformat(item["open_since"]["S"]))  # pyright: ignore[reportTypedDictNotRequiredAccess]
-            for item in page["Items"]
-        ]
+        return [ActiveOrder(item["order_id"], datetime.fromisoformat(item["open_since"])) for item in map(decode_item, page["Items"])]

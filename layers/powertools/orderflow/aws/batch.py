@@ -14,6 +14,7 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse as PartialFailures
 
 from orderflow.aws.clients import client
+from orderflow.aws.dynamodb import decode
 from orderflow.aws.observability import identify, lines, logger, tracer
 from orderflow.domain import documents
 
@@ -166,7 +167,7 @@ def _message(record: dict[str, Any]) -> str:
 def _document(record: dict[str, Any]) -> bytes:
     if "kinesis" in record:
         return base64.b64decode(record["kinesis"]["data"], validate=True)
-    return record["dynamodb"]["NewImage"]["event"]["S"].encode()
+    return decode(record["dynamodb"]["NewImage"]["event"]).encode()
 
 
 def _latest_of_each_order(event: dict[str, Any]) -> list[str]:

@@ -1,26 +1,27 @@
-"""The order log: one DynamoDB item per event, the source of truth and the outbox in one.
+"""The order log: one DynamoDB item per event. It is the source of truth and the outbox.
 
-Appending is a conditional write of the next version, so of two writers one wins and the other
-reloads. The table's stream carries what was written to the publisher: nobody writes and then
-publishes. The first item of an order in work also carries the keys of the sparse index `open-orders`,
-by which the sweeper finds orders that stand still, and others those that wait for a person. That mark is
-never too late: it is put on together with the event that gives the saga work. It may be taken off, or
-moved, a little after the event that ends the work. Every event of a sampled order is on the sparse index
-`unpublished` until the publisher has seen it on the bus.
+An append is a conditional write of the next version: of two concurrent writers one succeeds, and the other reloads the order. The
+table's stream carries the event to the publisher, so no code writes and then publishes.
 
-An item is inserted once. Later updates change its markers only, and each sets one of `UPDATE_MARKERS`, which no
-insert may set: a changed item on the table's stream that has neither was overwritten.
+Three kinds of attributes stand beside an event:
+
+- The first item of an active order has the keys of the sparse index `open-orders` (the active-order marker). The recovery function
+  finds stuck orders and held orders by it. The marker is written together with the event that gives the saga work. It is removed or
+  changed shortly after the event that ends the work.
+- Every event of a sampled order has the keys of the sparse index `unpublished` until the publisher has put it on the bus.
+- An item is inserted once. Later updates change only markers, and each of them sets one of `UPDATE_MARKERS`, which no insert may
+  set. A modified item on the table's stream without them was overwritten.
 """
 
 from __future__ import annotations
 
-import random
-import time
 import zlib
 from collections import OrderedDict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orderflow.aws import dynamodb
+from orderflow.aws.dynamodb import ATTEMPTS, Conflict, TransactionConflict, backoff, encode_item, key, timestamp, transact, values
 from orderflow.aws.observability import logger
 from orderflow.domain import events, reported_time
 from orderflow.domain.order import Marker, Order, after_events, evolve, is_active, marker
@@ -28,23 +29,21 @@ from orderflow.domain.order import Marker, Order, after_events, evolve, is_activ
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
 
-    from orderflow.domain.commands import Command
+    from orderflow.domain.commands import Command, Refusal
 
 OPEN_SHARDS = 8
-# Of one order in so many it is written down which of its events are not on the bus yet.
+# One order in so many is on the index `unpublished`.
 SAMPLE = 64
 WAITING = "waiting"
-ATTEMPTS = 5
-# An order of so many events is kept in the process, so that the next load reads only the events since; at most so many orders are.
+# An order of so many events is cached in the process, so that the next load reads only later events; at most so many orders are.
 LONG = 100
 MOST_KEPT = 32
-# A customer's concurrent requests meet at one row; all attempts together wait 2.3 seconds at most.
+# A customer's concurrent requests write the same row; all attempts together wait 2.3 seconds at most.
 PLACE_ATTEMPTS = 10
-# What an insert may write, and what an update may name. The roles' policies carry the same two lists.
+# Attributes that an insert may write, and attributes that an update may name. The functions' policies repeat both lists.
 ITEM_ATTRIBUTES = (
     "order_id",
     "version",
@@ -61,48 +60,25 @@ MARKER_ATTRIBUTES = ("order_id", "version", "open_shard", "open_since", "outbox"
 
 
 class OrderNotFound(LookupError):
-    """There is no order of this id."""
-
-
-class Conflict(RuntimeError):
-    """Somebody else appended first; load the order and decide again.
-
-    `item` is the item that is there, where the write asked for it.
-    """
-
-    def __init__(self, order_id: str = "", item: dict[str, Any] | None = None) -> None:
-        """Keep the item."""
-        super().__init__(order_id)
-        self.item = item
-
-
-class TransactionConflict(RuntimeError):
-    """Other transactions kept holding the same items; trying later helps.
-
-    `reasons` has one entry per item of `extra_writes`, from the last attempt; none where that is not known.
-    """
-
-    def __init__(self, reasons: Sequence[dict[str, Any]] = ()) -> None:
-        """Keep the reasons, one per item."""
-        super().__init__([reason.get("Code") for reason in reasons])
-        self.reasons = reasons
+    """No order has this id."""
 
 
 class RequestMismatch(ValueError):
-    """The order id is taken by a request with other contents."""
+    """The order id belongs to a request with other contents."""
 
 
-class TransactionConditionFailed(RuntimeError):
-    """The event could be appended, but a condition of an item written with it did not hold.
+class Recorded(NamedTuple):
+    """The command is allowed: the order after it, and the events that this call appended; none if the command had its effect before."""
 
-    `reasons` has one entry per item of `extra_writes`: the DynamoDB cancellation reason with `Code` and,
-    where the write asked for it, the `Item` that is there.
-    """
+    order: Order
+    events: tuple[events.Event, ...] = ()
 
-    def __init__(self, reasons: Sequence[dict[str, Any]]) -> None:
-        """Keep the reasons, one per item."""
-        super().__init__([reason.get("Code") for reason in reasons])
-        self.reasons = reasons
+
+class Refused(NamedTuple):
+    """The command is not allowed: the order as the decision saw it, and the reason. Nothing was appended."""
+
+    order: Order
+    refusal: Refusal
 
 
 class OrderLog:
@@ -125,20 +101,19 @@ class OrderLog:
     ) -> events.Event:
         """Append an order's first event in one call and return it.
 
-        `extra_writes` are writes that take effect together with the event or not at all. When the order exists
-        already and came from the same request, nothing is written and its first event is returned as it was
-        written then, so a repeated request has the same answer.
+        `extra_writes` take effect together with the event or not at all. If the same request placed the order before, nothing is
+        written and the stored first event is returned, so a repeated request has the same answer.
 
         Raises:
             RequestMismatch: the order exists with another `fingerprint`.
             TransactionConditionFailed: a condition of `extra_writes` did not hold.
-            TransactionConflict: transactions on the same items kept getting in the way.
+            TransactionConflict: other transactions held the same items in every attempt.
         """
         event = _event(Order(order_id=order_id, correlation_id=correlation_id), placed, "orders", None)
-        put = self._put_of(self._item(event) | {"fingerprint": {"S": fingerprint}, **_mark_of(event)})
+        put = self._put_of({**self._item(event), **_active_marker(event), "fingerprint": fingerprint})
         put["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
-            transact(self._client, [{"Put": put}], extra_writes, own=1, attempts=PLACE_ATTEMPTS)
+            transact(self._client, [{"Put": put}], extra_writes, attempts=PLACE_ATTEMPTS)
         except Conflict as conflict:
             return _same_request(conflict.item or {}, order_id, fingerprint)
         return event
@@ -148,24 +123,23 @@ class OrderLog:
 
         Raises:
             OrderNotFound: there is no such order.
-            RequestMismatch: it came from a request with another `fingerprint`.
+            RequestMismatch: a request with another `fingerprint` placed it.
         """
-        answer = self._client.get_item(TableName=self._table, Key=_key(order_id, 1), ConsistentRead=True)
-        if "Item" not in answer:
+        item = dynamodb.read_item(self._client, self._table, _key(order_id, 1))
+        if item is None:
             raise OrderNotFound(order_id)
-        return _same_request(answer["Item"], order_id, fingerprint)
+        return _same_request(item, order_id, fingerprint)
 
     def history(self, order_id: str, min_version: int | None = None, *, after: int = 0) -> list[events.Event]:
-        """Return all events of the order, or those after a version, oldest first.
+        """Return the order's events after version `after`, oldest first.
 
-        With `min_version`, maybe without the latest, but at least so many of the order.
+        `min_version` allows an eventually consistent read (half the cost): the answer may lack the latest events, but has at least
+        the first `min_version` of them. If the replica lacks these, the log is read again consistently.
 
-        `min_version` is for whoever was woken by an event and has its version. It is read at half the price then, from a copy
-        of the log that may lag behind, and once more from the log itself only where that event is not in the copy yet. What it
-        may lack came after the event, and wakes somebody on its own: a consumer that looks at all of the order's events
-        and finds nothing due is as right as if it had looked a moment earlier. What is written because of it is conditional on
-        the version that was read, or on the row that it changes. A row of one's own may know of more events than what was read
-        here: it must tell so, or read without. So must the steps of the saga, after which nothing else may look again.
+        Pass `min_version` only if an event triggered the caller and the caller has its version. Events that the answer lacks came
+        later and trigger consumers of their own, and every write that follows must be conditional on the version that was read or on
+        the row that it changes. Read without `min_version` if the caller's own row may know later events, and in saga steps, after
+        which no other consumer may look at the order again.
 
         Raises:
             OrderNotFound: there are none.
@@ -176,10 +150,10 @@ class OrderLog:
         return found
 
     def load(self, order_id: str, min_version: int | None = None) -> Order:
-        """Return the order as its events make it; with `min_version`, maybe not the latest of them, as `history` explains.
+        """Return the order; `min_version` as in `history`.
 
         Raises:
-            OrderNotFound: there are none.
+            OrderNotFound: there are no events.
         """
         return self.refresh(self._long.get(order_id) or Order(order_id=order_id), min_version)
 
@@ -195,7 +169,7 @@ class OrderLog:
         return self._kept(after)
 
     def _kept(self, order: Order) -> Order:
-        """Keep a long order, whose events never change, for the next load, in place of the one that was longest not loaded."""
+        """Cache an order with many events for the next load; the least recently loaded order leaves the cache."""
         if order.version >= LONG:
             self._long[order.order_id] = order
             self._long.move_to_end(order.order_id)
@@ -204,9 +178,9 @@ class OrderLog:
         return order
 
     def orders(self, at_once: int, after: tuple[str, int] | None) -> tuple[list[str], tuple[str, int] | None]:
-        """Read the next `at_once` events of the whole log and return the orders that begin there, and after which event to go on.
+        """Read the next `at_once` events of the whole log; return the ids of orders placed among them, and the key to go on after.
 
-        For making something again from the beginning; nothing in the life of an order reads all of the log.
+        Only rebuilds need this: it scans the table.
         """
         start: dict[str, Any] = {"ExclusiveStartKey": _key(*after)} if after else {}
         page = self._client.scan(
@@ -216,59 +190,76 @@ class OrderLog:
             FilterExpression="#type = :placed",
             ProjectionExpression="order_id",
             ExpressionAttributeNames={"#type": "type"},
-            ExpressionAttributeValues={":placed": {"S": "OrderPlaced"}},
+            ExpressionAttributeValues=values(placed="OrderPlaced"),
             **start,
         )
-        items: list[Any] = page["Items"]
-        last: Any = page.get("LastEvaluatedKey")
-        return [item["order_id"]["S"] for item in items], (last["order_id"]["S"], int(last["version"]["N"])) if last else None
+        last = dynamodb.decode_item(page.get("LastEvaluatedKey", {}))
+        order_ids = [dynamodb.decode_item(item)["order_id"] for item in page["Items"]]
+        return order_ids, (last["order_id"], last["version"]) if last else None
 
-    def record(self, order: Order, command: Command, *, source: str, occurred_at: datetime | None = None) -> Order:
-        """Carry out `command` on the order, reloading it as often as somebody else was first; `occurred_at` as in `append`.
+    def record(
+        self,
+        order: Order,
+        command: Command,
+        *,
+        source: str,
+        occurred_at: datetime | None = None,
+        extra_writes: Sequence[TransactWriteItemTypeDef] = (),
+    ) -> Recorded | Refused:
+        """Decide `command` and append its events; after a conflict, reload the order and decide again.
 
-        Returns the order afterwards: unchanged where the command had its effect already or is not
-        allowed any more, which the caller sees in the order's state.
+        `occurred_at` and `extra_writes` as in `append`. With `extra_writes` a single attempt is made, without events nothing is
+        written: the caller derived these writes from `order`, and must derive them again after a conflict.
 
         Raises:
-            Conflict: others were first in every attempt.
+            Conflict: others appended first, in every attempt.
+            TransactionConditionFailed, TransactionConflict: as `append`.
         """
-        # The commands take a while to import, and the order API, which has a cold start to keep short, does without them.
+        # Importing the commands takes a while; the order API, which never calls this, keeps its cold start short without them.
         from orderflow.domain.commands import Refusal, decide  # noqa: PLC0415
 
-        for _ in range(ATTEMPTS):
-            facts = decide(order, command)
-            if isinstance(facts, Refusal) or not facts:
-                return order
-            try:
-                return self.append(order, facts, source=source, occurred_at=occurred_at)
-            except Conflict:
+        attempts = 1 if extra_writes else ATTEMPTS
+        for attempt in range(attempts):
+            if attempt:
                 order = self.refresh(order)
+            decision = decide(order, command)
+            if isinstance(decision, Refusal):
+                return Refused(order, decision)
+            if not decision:
+                return Recorded(order)
+            try:
+                [change] = self._append_all(
+                    [(order, decision)], source=source, occurred_at=occurred_at, extra_writes=extra_writes, attempts=attempts
+                )
+            except Conflict:
+                continue
+            return Recorded(change.after, tuple(change.new))
         raise Conflict(order.order_id)
 
     def append(
         self,
         order: Order,
-        facts: Sequence[events.EventData],
+        event_data: Sequence[events.EventData],
         *,
         source: str,
         occurred_at: datetime | None = None,
         extra_writes: Sequence[TransactWriteItemTypeDef] = (),
         attempts: int = ATTEMPTS,
     ) -> Order:
-        """Append `facts` as the next events of `order` and return the order after them.
+        """Append `event_data` as the next events of `order` and return the order after them.
 
-        `occurred_at` is when their sender says that they occurred, with any offset: `reported_time` limits it.
-        `extra_writes` are writes to the context's own tables that take effect together with the events
-        or not at all. So does the mark of an order that the saga has work with again; that of one with which
-        it has none any more comes off afterwards, or stays until the sweeper sees it.
+        `occurred_at` is the time that the sender reports, with any offset; `reported_time` limits it.
+        `extra_writes` are writes to the context's own tables that take effect together with the events or not at all. The same holds
+        for the marker of an order that becomes active. The marker of an order that stops being active is removed afterwards; if that
+        fails, the recovery function removes it.
 
         Raises:
-            Conflict: the log has gone on since `order` was loaded.
+            Conflict: the log has later events than `order`.
             TransactionConditionFailed: a condition of `extra_writes` did not hold.
-            TransactionConflict: other transactions kept getting in the way.
+            TransactionConflict: other transactions held the same items in every attempt.
         """
         [after] = self.append_together(
-            [(order, facts)], source=source, extra_writes=extra_writes, attempts=attempts, occurred_at=occurred_at
+            [(order, event_data)], source=source, extra_writes=extra_writes, attempts=attempts, occurred_at=occurred_at
         )
         return after
 
@@ -281,54 +272,67 @@ class OrderLog:
         attempts: int = ATTEMPTS,
         occurred_at: datetime | None = None,
     ) -> list[Order]:
-        """Append facts to several orders, to all of them or to none, as `append` does to one; return the orders after them.
+        """Append events to several orders, to all of them or to none, as `append` does to one; return the orders after them.
 
-        A transaction takes 100 writes: an event each, `extra_writes`, and the marks of orders that the saga has work with again.
+        A transaction takes 100 writes: one for each event, the `extra_writes`, and one for each order that becomes active.
 
         Raises:
-            Conflict: one of the logs has gone on since its order was loaded.
+            Conflict: one of the logs has later events than its order.
             TransactionConditionFailed, TransactionConflict: as `append`.
         """
-        changes = [_change(order, facts, source, occurred_at) for order, facts in appends]
-        puts = [self._put_of(self._item(event)) for _, new, _ in changes for event in new]
-        opening = [self._opening(new[-1]) for order, new, after in changes if not is_active(order) and is_active(after)]
-        if len(puts) == 1 and not opening and not extra_writes:
+        changes = self._append_all(appends, source=source, extra_writes=extra_writes, attempts=attempts, occurred_at=occurred_at)
+        return [change.after for change in changes]
+
+    def _append_all(
+        self,
+        appends: Sequence[tuple[Order, Sequence[events.EventData]]],
+        *,
+        source: str,
+        extra_writes: Sequence[TransactWriteItemTypeDef],
+        attempts: int,
+        occurred_at: datetime | None,
+    ) -> list[_Change]:
+        changes = [_change(order, event_data, source, occurred_at) for order, event_data in appends]
+        puts = [self._put_of(self._item(event)) for change in changes for event in change.new]
+        markers = [self._set_active_marker(change.new[-1]) for change in changes if change.activates]
+        if len(puts) == 1 and not markers and not extra_writes:
             self._append_one(puts[0])
         else:
-            transact(self._client, [*({"Put": put} for put in puts), *opening], extra_writes, own=len(puts), attempts=attempts)
-        for order, new, after in changes:
-            if is_active(order) and not is_active(after):
-                self._try_to_unmark(after, new[-1].appended_at)
-        return [self._kept(after) for _, _, after in changes]
+            transact(self._client, [*({"Put": put} for put in puts), *markers], extra_writes, own=len(puts), attempts=attempts)
+        for change in changes:
+            self._kept(change.after)
+            if change.deactivates:
+                self._try_clear_marker(change.after, change.new[-1].appended_at)
+        return changes
 
     def clear_marker(self, order: Order, since: datetime | None = None) -> None:
-        """Take the mark off an order that the saga has no work with; one that waits for a person keeps another, `since` (UTC) if given.
+        """Remove the active-order marker; an order that waits for a person gets the marker `held`, with `since` (UTC) if given.
 
-        A mark that came with a later event than the last of `order` stays as it is, so this can be done late and again.
+        A marker that came with a later event than the last of `order` stays, so this call is safe late and repeated.
         """
         waits = marker(order)
         update = "SET open_version = :version REMOVE open_shard, open_since"
-        values: dict[str, Any] = {":version": {"N": str(order.version)}}
+        named: dict[str, Any] = {"version": order.version}
         if waits:
             update = "SET open_shard = :shard, open_version = :version" + (", open_since = :since" if since else "")
-            values |= {":shard": {"S": active_shard(order.order_id, waits)}, **({":since": {"S": timestamp(since)}} if since else {})}
+            named |= {"shard": active_shard(order.order_id, waits), **({"since": since} if since else {})}
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_key(order.order_id, 1),
                 UpdateExpression=update,
-                # The mark that an order is placed with has no version.
+                # The marker that an order is placed with has no version.
                 ConditionExpression="attribute_exists(open_shard) AND (attribute_not_exists(open_version) OR open_version < :version)",
-                ExpressionAttributeValues=values,
+                ExpressionAttributeValues=values(**named),
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return
 
-    def _try_to_unmark(self, order: Order, since: datetime) -> None:
+    def _try_clear_marker(self, order: Order, since: datetime) -> None:
         try:
             self.clear_marker(order, since)
-        except Exception:  # noqa: BLE001 - the event is written, which is what counts; the sweeper mends the mark
-            logger.warning("mark not taken off", order_id=order.order_id, exc_info=True)
+        except Exception:  # noqa: BLE001 - the event is appended, which is what counts; the recovery function clears the marker
+            logger.warning("marker_cleanup_failed", order_id=order.order_id, exc_info=True)
 
     def _append_one(self, put: PutTypeDef) -> None:
         try:
@@ -337,7 +341,7 @@ class OrderLog:
             raise Conflict from None
 
     def _put(self, **request: Any) -> None:
-        """Put an item, again while a transaction, such as one that puts the order's mark on, holds it."""
+        """Put an item, retried while a transaction (such as one that sets the order's marker) holds it."""
         for attempt in range(ATTEMPTS):
             try:
                 self._client.put_item(**request)
@@ -347,110 +351,82 @@ class OrderLog:
                 return
         raise TransactionConflict
 
-    def _opening(self, event: events.Event) -> TransactWriteItemTypeDef:
-        """Return the write that puts the order on the index, since this event, whatever mark it has."""
-        marked = _mark_of(event)
+    def _set_active_marker(self, event: events.Event) -> TransactWriteItemTypeDef:
+        """Return the write that makes the order active as of this event, whatever marker it has."""
+        marked = _active_marker(event)
         return {
             "Update": {
                 "TableName": self._table,
                 "Key": _key(event.order_id, 1),
                 "UpdateExpression": "SET open_shard = :shard, open_since = :since, open_version = :version",
-                "ExpressionAttributeValues": {
-                    ":shard": marked["open_shard"],
-                    ":since": marked["open_since"],
-                    ":version": {"N": str(event.order_version)},
-                },
+                "ExpressionAttributeValues": values(shard=marked["open_shard"], since=marked["open_since"], version=event.order_version),
             }
         }
 
     def _since(self, order_id: str, version: int, min_version: int | None) -> list[events.Event]:
-        """Return the order's events after a version, as `history` returns all of them; none where there are none."""
+        """Return the order's events after a version; `min_version` as in `history`."""
         if min_version is not None:
             found = self._events(order_id, version, consistent=False)
             last = found[-1].order_version if found else version
-            # Events that were written together may come into view one by one.
+            # A replica may show the events of one transaction one by one.
             if last >= min_version and last == version + len(found):
                 return found
         return self._events(order_id, version, consistent=True)
 
     def _events(self, order_id: str, after: int, *, consistent: bool) -> list[events.Event]:
-        found: list[events.Event] = []
-        start: dict[str, Any] = {}
-        while True:
-            page = self._client.query(
-                TableName=self._table,
-                KeyConditionExpression="order_id = :order_id AND #version > :after",
-                ExpressionAttributeNames={"#event": "event", "#version": "version"},
-                ExpressionAttributeValues={":order_id": {"S": order_id}, ":after": {"N": str(after)}},
-                ProjectionExpression="#event",
-                ConsistentRead=consistent,
-                **start,
-            )
-            found += (events.decode(item["event"]["S"]) for item in page["Items"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
-            if "LastEvaluatedKey" not in page:
-                return found
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        items = dynamodb.read_items(
+            self._client.query,
+            TableName=self._table,
+            KeyConditionExpression="order_id = :order_id AND #version > :after",
+            ExpressionAttributeNames={"#event": "event", "#version": "version"},
+            ExpressionAttributeValues=values(order_id=order_id, after=after),
+            ProjectionExpression="#event",
+            ConsistentRead=consistent,
+        )
+        return [events.decode(item["event"]) for item in items]
 
     def _item(self, event: events.Event) -> dict[str, Any]:
         return {
-            **_key(event.order_id, event.order_version),
-            "type": {"S": event.type},
-            "event": {"S": events.encode(event).decode()},
-            **_waiting(event),
+            "order_id": event.order_id,
+            "version": event.order_version,
+            "type": event.type,
+            "event": events.encode(event).decode(),
+            **_outbox_keys(event),
         }
 
     def _put_of(self, item: dict[str, Any]) -> PutTypeDef:
-        return {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(order_id)"}
+        return {"TableName": self._table, "Item": encode_item(item), "ConditionExpression": "attribute_not_exists(order_id)"}
 
 
-def transact(
-    client: DynamoDBClient,
-    items: Sequence[TransactWriteItemTypeDef],
-    extra_writes: Sequence[TransactWriteItemTypeDef],
-    *,
-    own: int,
-    attempts: int = ATTEMPTS,
-) -> None:
-    """Write `items` and `extra_writes` in one transaction, tried so many times while other transactions hold some of them.
+class _Change(NamedTuple):
+    """An order before and after new events."""
 
-    Raises:
-        Conflict: a condition of the first `own` of `items` did not hold.
-        TransactionConditionFailed: a condition of `extra_writes` did not hold.
-        TransactionConflict: other transactions kept getting in the way.
-    """
-    reasons: list[dict[str, Any]] = []
-    for attempt in range(attempts):
-        if attempt:
-            backoff(attempt)
-        try:
-            client.transact_write_items(TransactItems=[*items, *extra_writes])
-        except client.exceptions.TransactionCanceledException as cancelled:
-            reasons = _reasons(cancelled)
-            refused = next((reason for reason in reasons[:own] if reason.get("Code") == "ConditionalCheckFailed"), None)
-            if refused:
-                raise Conflict(item=refused.get("Item")) from None
-            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons[len(items) :]):
-                raise TransactionConditionFailed(reasons[len(items) :]) from None
-            if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):
-                raise
-        else:
-            return
-    raise TransactionConflict(reasons[len(items) :])
+    before: Order
+    new: list[events.Event]
+    after: Order
+
+    @property
+    def activates(self) -> bool:
+        return not is_active(self.before) and is_active(self.after)
+
+    @property
+    def deactivates(self) -> bool:
+        return is_active(self.before) and not is_active(self.after)
 
 
 def _same_request(item: dict[str, Any], order_id: str, fingerprint: str) -> events.Event:
-    if item["fingerprint"]["S"] != fingerprint:
+    if item["fingerprint"] != fingerprint:
         raise RequestMismatch(order_id)
-    return events.decode(item["event"]["S"])
+    return events.decode(item["event"])
 
 
 def active_shards(marked: Marker) -> list[str]:
-    """Return the partitions of the index `open-orders` that hold the orders with a mark."""
+    """Return the partitions of the index `open-orders` that hold the orders with this marker."""
     return [_shard(number, marked) for number in range(OPEN_SHARDS)]
 
 
 def active_shard(order_id: str, marked: Marker = "open") -> str:
-    """Return the partition of the index `open-orders` that an order with this mark is in."""
+    """Return the partition of the index `open-orders` for an order with this marker."""
     return _shard(zlib.crc32(order_id.encode()) % OPEN_SHARDS, marked)
 
 
@@ -458,65 +434,47 @@ def _shard(number: int, marked: Marker) -> str:
     return str(number) if marked == "open" else f"{marked}-{number}"
 
 
-def _mark_of(event: events.Event) -> dict[str, Any]:
-    return {
-        "open_shard": {"S": active_shard(event.order_id)},
-        "open_since": {"S": timestamp(event.appended_at)},
-    }
+def _active_marker(event: events.Event) -> dict[str, str]:
+    return {"open_shard": active_shard(event.order_id), "open_since": timestamp(event.appended_at)}
 
 
-def _waiting(event: events.Event) -> dict[str, Any]:
+def _outbox_keys(event: events.Event) -> dict[str, str]:
     """Return the keys of the index `unpublished` for an event of a sampled order."""
     if zlib.crc32(event.order_id.encode()) % SAMPLE:
         return {}
-    return {"outbox": {"S": WAITING}, "outbox_since": {"S": timestamp(event.appended_at)}}
-
-
-def timestamp(moment: datetime) -> str:
-    """Return a UTC moment as RFC 3339 with microseconds, so that strings sort by time."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {"outbox": WAITING, "outbox_since": timestamp(event.appended_at)}
 
 
 def _key(order_id: str, version: int) -> dict[str, Any]:
-    return {"order_id": {"S": order_id}, "version": {"N": str(version)}}
+    return key(order_id=order_id, version=version)
 
 
-def _change(order: Order, facts: Sequence[events.EventData], source: str, said: datetime | None) -> tuple[Order, list[events.Event], Order]:
-    """Return an order, the events that facts are, and the order after them."""
+def _change(order: Order, event_data: Sequence[events.EventData], source: str, reported: datetime | None) -> _Change:
     new: list[events.Event] = []
     after = order
-    for fact in facts:
-        event = _event(after, fact, source, after.last_event_id, said)
+    for data in event_data:
+        event = _event(after, data, source, after.last_event_id, reported)
         new.append(event)
         after = evolve(after, event)
-    return order, new, after
+    return _Change(order, new, after)
 
 
-def _event(order: Order, fact: events.EventData, source: str, cause: str | None, said: datetime | None = None) -> events.Event:
+def _event(order: Order, data: events.EventData, source: str, cause: str | None, reported: datetime | None = None) -> events.Event:
     version = order.version + 1
     now = datetime.now(UTC)
-    occurred_at = reported_time.occurred_at(order, fact, said, now) if said else now
-    if said and abs(said - occurred_at) > reported_time.CLOCK_SKEW:
-        logger.warning("reported_time_not_taken", order_id=order.order_id, type=type(fact).__name__, reported=said.isoformat())
+    occurred_at = reported_time.occurred_at(order, data, reported, now) if reported else now
+    if reported and abs(reported - occurred_at) > reported_time.CLOCK_SKEW:
+        logger.warning("reported_time_not_taken", order_id=order.order_id, type=type(data).__name__, reported=reported.isoformat())
     return events.Event(
         event_id=f"{order.order_id}:{version}",
-        type=type(fact).__name__,
-        schema_version=fact.schema_version,
+        type=type(data).__name__,
+        schema_version=data.schema_version,
         occurred_at=occurred_at,
         source=source,
         correlation_id=order.correlation_id,
         causation_id=cause,
         order_id=order.order_id,
         order_version=version,
-        data=fact,
+        data=data,
         recorded_at=now if occurred_at != now else None,
     )
-
-
-def backoff(attempts: int) -> None:
-    """Wait after so many attempts that met other transactions: longer after more, and never equally long."""
-    time.sleep(random.uniform(0.01, 0.05) * attempts)  # noqa: S311 - jitter, not a secret
-
-
-def _reasons(cancelled: ClientError) -> list[dict[str, Any]]:
-    return cancelled.response.get("CancellationReasons", [])  # pyright: ignore[reportReturnType]

@@ -1,4 +1,4 @@
-"""The sparse index of the sampled events that the log has and the bus does not have yet."""
+"""The outbox index: sampled events that the log has and that the publisher has not put on the bus yet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from orderflow.aws.order_log import WAITING, timestamp
+from orderflow.aws.dynamodb import decode_item, key, values
+from orderflow.aws.order_log import WAITING
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -16,7 +17,7 @@ OUTBOX_INDEX = "unpublished"
 
 
 class PendingEvent(Struct, frozen=True):
-    """An event by its place in the log, and when (UTC) it happened."""
+    """An event by its key in the log, and the time (UTC) since which it is pending."""
 
     order_id: str
     version: int
@@ -32,28 +33,28 @@ class OutboxIndex:
         self._client = client
 
     def oldest_first(self, until: datetime, most: int) -> list[PendingEvent]:
-        """Return up to `most` events that have waited since `until` (UTC) at the latest, the one that has waited longest first."""
+        """Return up to `most` events that are pending since `until` (UTC) or before, oldest first."""
         page = self._client.query(
             TableName=self._table,
             IndexName=OUTBOX_INDEX,
             KeyConditionExpression="outbox = :waiting AND outbox_since <= :until",
-            ExpressionAttributeValues={":waiting": {"S": WAITING}, ":until": {"S": timestamp(until)}},
+            ExpressionAttributeValues=values(waiting=WAITING, until=until),
             Limit=most,
         )
         return [
-            PendingEvent(item["order_id"]["S"], int(item["version"]["N"]), datetime.fromisoformat(item["outbox_since"]["S"]))  # pyright: ignore[reportTypedDictNotRequiredAccess]
-            for item in page["Items"]
+            PendingEvent(item["order_id"], item["version"], datetime.fromisoformat(item["outbox_since"]))
+            for item in map(decode_item, page["Items"])
         ]
 
     def clear(self, order_id: str, version: int) -> None:
-        """Take an event that the bus has off the index."""
+        """Remove a published event from the index."""
         try:
             self._client.update_item(
                 TableName=self._table,
-                Key={"order_id": {"S": order_id}, "version": {"N": str(version)}},
+                Key=key(order_id=order_id, version=version),
                 UpdateExpression="SET published = :true REMOVE outbox, outbox_since",
                 ConditionExpression="attribute_exists(outbox)",
-                ExpressionAttributeValues={":true": {"BOOL": True}},
+                ExpressionAttributeValues=values(true=True),
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return

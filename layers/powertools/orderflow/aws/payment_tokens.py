@@ -1,4 +1,4 @@
-"""The payment tokens of orders whose payment is not decided yet, in a table of their own.
+"""Payment tokens of orders whose payment is not decided yet, in a table of their own.
 
 `place_order` writes a token together with the order's first event, and `authorize_payment` alone may read it. It is
 deleted once the provider's decision is recorded, or by `orders.handlers.finalize_order`. The table has no stream and no backups.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from orderflow.aws.dynamodb import encode_item, key, read_item
 from orderflow.aws.observability import logger
 
 if TYPE_CHECKING:
@@ -32,24 +33,24 @@ class PaymentTokens:
         self._client = client
 
     def storing(self, order_id: str, token: str, expires_at: datetime) -> TransactWriteItemTypeDef:
-        """Return the write that stores an order's token; from `expires_at` (UTC) on DynamoDB may delete it."""
-        item = {"order_id": {"S": order_id}, "payment_token": {"S": token}, "expires_at": {"N": str(int(expires_at.timestamp()))}}
-        return {"Put": {"TableName": self._table, "Item": item}}
+        """Return the write that stores an order's token; DynamoDB may delete it after `expires_at` (UTC)."""
+        item = {"order_id": order_id, "payment_token": token, "expires_at": int(expires_at.timestamp())}
+        return {"Put": {"TableName": self._table, "Item": encode_item(item)}}
 
     def read(self, order_id: str) -> str:
         """Return the order's token.
 
         Raises:
-            TokenNotFound: there is none, or none any more.
+            TokenNotFound: there is none, or it was deleted.
         """
-        answer = self._client.get_item(TableName=self._table, Key={"order_id": {"S": order_id}}, ConsistentRead=True)
-        if "Item" not in answer:
+        item = read_item(self._client, self._table, key(order_id=order_id))
+        if item is None:
             raise TokenNotFound(order_id)
-        return answer["Item"]["payment_token"]["S"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        return item["payment_token"]
 
     def delete(self, order_id: str) -> None:
-        """Delete the order's token, if there is one; where that fails, the token expires, and nobody has to wait for it."""
+        """Delete the order's token if there is one. A failure is only logged: the token expires on its own."""
         try:
-            self._client.delete_item(TableName=self._table, Key={"order_id": {"S": order_id}})
+            self._client.delete_item(TableName=self._table, Key=key(order_id=order_id))
         except (BotoCoreError, ClientError) as error:
             logger.warning("payment_token_not_deleted", order_id=order_id, error=type(error).__name__)
