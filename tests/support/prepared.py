@@ -83,7 +83,7 @@ def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Call
 
 def expire(log: OrderLog, order_id: str) -> Order:
     """Let the order's reservation expire on the log, however young it is."""
-    return log.record(log.load(order_id), ExpireReservation(datetime.max.replace(tzinfo=UTC)), source="inventory")
+    return log.record(log.load(order_id), ExpireReservation(datetime.max.replace(tzinfo=UTC)), source="inventory").order
 
 
 def prepare(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Callable[[str], object]] | None = None) -> Order:

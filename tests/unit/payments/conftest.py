@@ -34,7 +34,7 @@ def record(sandbox: SandboxProvider) -> Callable[..., Order]:
     def recorded(*commands: Command) -> Order:
         order = LOG.load("ord_1")
         for command in commands:
-            order = LOG.record(order, command, source="shipping")
+            order = LOG.record(order, command, source="shipping").order
         return order
 
     return recorded
