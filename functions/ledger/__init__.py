@@ -1,1 +1,1 @@
-"""The ledger: what every event of an order does to the shop's money, in double entry, and the proof that it adds up."""
+"""The double-entry ledger: journal entries of the events that move money, and their audit."""

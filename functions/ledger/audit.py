@@ -1,11 +1,10 @@
-"""The proof of the books: every entry and the whole sum to zero, and entries are what the rules make of the order log.
+"""The ledger audit: every entry and the trial balance sum to zero, and the entries match the order log by the posting rules.
 
-A proof goes on where the last one ended, sheet by sheet, over the hours that are over, and reads each a second time a day
-later. So it never reads what is older, and however large the books are it costs what was posted since. What is not over yet
-can be looked at as well, but is not carried: an entry may come to it at any time.
+An audit continues where the last one ended, one period shard after the other, closes each complete hour and reads it again a
+day later. It reads no older entries, so its cost depends on new postings and not on the size of the ledger. Hours that are not
+complete can be included, but are not closed, because they may still get entries.
 
-A difference does not stop the proof. The entries are the truth, so what they come to is what is carried on, and the
-difference was reported before that.
+A difference does not stop the audit. Entries are the source of truth: the audit reports the difference, then closes with their sums.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ if TYPE_CHECKING:
     from orderflow.aws.order_log import OrderLog
     from orderflow.domain.events import Event
 
-# How long after its hour a sheet counts as complete: well over what a function runs, an index lags or a clock is off.
+# How long after its end an hour counts as complete: well over a function's timeout, the index's lag and clock skew.
 COMPLETE_AFTER = timedelta(minutes=15)
-# How much later than a sheet the same sheet of another hour is proven when it is read again.
+# The age of the period shard that is checked again.
 RECHECK_AFTER = timedelta(hours=24)
-# Where the first proof of all begins: it runs within the hour in which the books are opened.
+# The begin of the first audit, which runs within the first hour of a new stack.
 LOOK_BACK = timedelta(hours=24)
-# An entry is compared with its order from so many events before it on, at least, which is the whole of all but very long orders. An
-# order whose events move money at least that often is compared without a gap, and each of its events a bounded number of times.
+# An entry is compared with its order from at least this many events before it, which covers all orders but very long ones. Each
+# event is compared a bounded number of times, and without a gap if the order moves money at least once per window.
 WINDOW = 64
-# An order is compared once a run, as far as so many orders are remembered.
-_MOST_REMEMBERED = 200_000
+# An order is compared once per run, as long as it is among this many in memory.
+_MAX_REMEMBERED = 200_000
 
 type Report = Callable[[list[Difference]], None]
 
 
 class AuditReport(Struct):
-    """What a proof looked at, what it found, and up to which hour (UTC) everything is proven."""
+    """The number of audited period shards, entries and orders, the differences, and the hour (UTC) up to which all is audited."""
 
     until: datetime
     period_shards: int = 0
@@ -56,125 +55,125 @@ class AuditReport(Struct):
 
 
 class LedgerAudit:
-    """Proves entries against themselves and against the order log, and carries what they come to."""
+    """Compares entries with each other and with the order log, and closes periods with their balances."""
 
-    def __init__(self, entries: EntryStore, books: BalanceStore, log: OrderLog, report: Report) -> None:
-        """Hand what is found to `report` before anything is carried on."""
+    def __init__(self, entries: EntryStore, balances: BalanceStore, log: OrderLog, report: Report) -> None:
+        """Pass differences to `report` before a period is closed."""
         self._entries = entries
-        self._books = books
+        self._balances = balances
         self._log = log
         self._report = report
         self._compared: dict[str, int] = {}
 
-    def audit(self, now: datetime, *, goes_on: Callable[[], bool] = lambda: True) -> AuditReport:
-        """Prove the sheets that are complete and not proven yet, for as long as `goes_on` says.
+    def audit(self, now: datetime, *, has_time: Callable[[], bool] = lambda: True) -> AuditReport:
+        """Audit the complete period shards that were not audited before, as long as `has_time` returns True.
 
         Raises:
-            TransactionConflict: others kept getting in the way.
+            TransactionConflict: other transactions held the balances in every attempt.
         """
         end = period_shards.first_shard(now - COMPLETE_AFTER)
-        mark = self._books.next_shard()
-        after = mark or period_shards.first_shard(now - LOOK_BACK)
-        proof = AuditReport(until=period_shards.start_of(after))
-        for sheet in period_shards.shards_between(after, end):
-            if not goes_on():
+        position = self._balances.next_shard()
+        after = position or period_shards.first_shard(now - LOOK_BACK)
+        report = AuditReport(until=period_shards.start_of(after))
+        for shard in period_shards.shards_between(after, end):
+            if not has_time():
                 break
-            sums = self._checked(proof, sheet, now)
-            earlier, again, moved = self._recheck(proof, sheet)
-            proof.period_shards += 1
-            after = period_shards.next_shard(sheet)
-            if sums or moved:
-                if not self._books.close_period({sheet: sums, earlier: again}, sum_balances([sums, moved]), mark, after):
-                    return proof
-                mark = after
-        if after != mark:
-            self._books.close_period({}, {}, mark, after)
-        proof.until = period_shards.start_of(after)
-        return proof
+            sums = self._checked(report, shard, now)
+            earlier, rechecked, change = self._recheck(report, shard)
+            report.period_shards += 1
+            after = period_shards.next_shard(shard)
+            if sums or change:
+                if not self._balances.close_period({shard: sums, earlier: rechecked}, sum_balances([sums, change]), position, after):
+                    return report
+                position = after
+        if after != position:
+            self._balances.close_period({}, {}, position, after)
+        report.until = period_shards.start_of(after)
+        return report
 
-    def closed_balances(self, proof: AuditReport) -> dict[Currency, Balances]:
-        """Return the balances of what is proven, and note in the proof where they do not sum to zero."""
-        return self._trial_balance(proof, self._books.closed())
+    def closed_balances(self, report: AuditReport) -> dict[Currency, Balances]:
+        """Return the closed balances, and report a trial balance that is not zero."""
+        return self._trial_balance(report, self._balances.closed())
 
-    def include_open(self, proof: AuditReport, now: datetime) -> dict[Currency, Balances]:
-        """Return the balances of everything, and add to a proof what the sheets are like that are not proven yet.
+    def include_open(self, report: AuditReport, now: datetime) -> dict[Currency, Balances]:
+        """Return the balances of all entries, and add the open period shards to the report.
 
         Raises:
-            TransactionConflict: other proofs kept getting in the way.
+            TransactionConflict: other audits closed periods during every attempt.
         """
-        # What another proof carries from here on stays on its sheet, and is counted there.
-        mark, carried = self._books.closed_at_once()
-        following = period_shards.shards_between(
-            mark or period_shards.first_shard(now - LOOK_BACK), period_shards.first_shard(now + timedelta(hours=1))
+        # Period shards that another audit closes after this read are still counted from their entries.
+        position, closed = self._balances.closed_at_once()
+        open_shards = period_shards.shards_between(
+            position or period_shards.first_shard(now - LOOK_BACK), period_shards.first_shard(now + timedelta(hours=1))
         )
-        return self._trial_balance(proof, sum_balances([carried, *(self._checked(proof, sheet, now) for sheet in following)]))
+        return self._trial_balance(report, sum_balances([closed, *(self._checked(report, shard, now) for shard in open_shards)]))
 
-    def _trial_balance(self, proof: AuditReport, sums: dict[Currency, Balances]) -> dict[Currency, Balances]:
-        wrong = {currency: posting_rules.total(one.accounts) for currency, one in sums.items()}
-        self._add(proof, [Difference("trial_balance", "all", currency, 0, sum_) for currency, sum_ in wrong.items() if sum_])
+    def _trial_balance(self, report: AuditReport, sums: dict[Currency, Balances]) -> dict[Currency, Balances]:
+        sums_by_currency = {currency: posting_rules.total(one.accounts) for currency, one in sums.items()}
+        self._add(report, [Difference("trial_balance", "all", currency, 0, sum_) for currency, sum_ in sums_by_currency.items() if sum_])
         return sums
 
-    def _checked(self, proof: AuditReport, sheet: str, now: datetime) -> dict[Currency, Balances]:
-        """Return what the entries of a sheet come to, and note what is wrong with them and their orders."""
-        entries = self._entries.of_shard(sheet)
-        self._add(proof, [*_unbalanced(entries), *self._orders(proof, entries, now)])
-        proof.entries += len(entries)
+    def _checked(self, report: AuditReport, shard: str, now: datetime) -> dict[Currency, Balances]:
+        """Return the balances of a period shard, and report differences of its entries and their orders."""
+        entries = self._entries.of_shard(shard)
+        self._add(report, [*_unbalanced(entries), *self._orders(report, entries, now)])
+        report.entries += len(entries)
         return _balances(entries)
 
-    def _recheck(self, proof: AuditReport, sheet: str) -> tuple[str, ByCurrency, ByCurrency]:
-        """Read the sheet of a day before again; return its name, what it comes to now, and by how much that is not what was carried."""
-        earlier = period_shards.shard_before(sheet, RECHECK_AFTER)
-        now, then = _balances(self._entries.of_shard(earlier)), self._books.of_shard(earlier)
+    def _recheck(self, report: AuditReport, shard: str) -> tuple[str, ByCurrency, ByCurrency]:
+        """Read the period shard of a day before again; return its name, its new balances and the change since it was closed."""
+        earlier = period_shards.shard_before(shard, RECHECK_AFTER)
+        now, then = _balances(self._entries.of_shard(earlier)), self._balances.of_shard(earlier)
         if wrong := list(_shard_differences(earlier, then, now)):
-            self._add(proof, wrong)
+            self._add(report, wrong)
             return earlier, {currency: now.get(currency, ZERO) for currency in {*now, *then}}, sum_balances([now, negated(then)])
         return earlier, {}, {}
 
-    def _add(self, proof: AuditReport, found: list[Difference]) -> None:
+    def _add(self, report: AuditReport, found: list[Difference]) -> None:
         if found:
             self._report(found)
-        proof.differences += found
+        report.differences += found
 
-    def _orders(self, proof: AuditReport, entries: Iterable[Entry], now: datetime) -> Iterator[Difference]:
+    def _orders(self, report: AuditReport, entries: Iterable[Entry], now: datetime) -> Iterator[Difference]:
         orders: dict[str, list[Entry]] = {}
         for entry in entries:
             orders.setdefault(entry.order_id, []).append(entry)
         for order_id, some in orders.items():
-            # The same for entries close to each other, which are on several sheets.
+            # The same value for entries close to each other in different period shards.
             after = max(0, (min(_version(entry.event_id) for entry in some) - 1) // WINDOW - 1) * WINDOW
             if self._is_new(order_id, after):
-                proof.orders += 1
+                report.orders += 1
                 yield from self._order(order_id, some, after, now - COMPLETE_AFTER)
 
     def _is_new(self, order_id: str, after: int) -> bool:
-        """Tell whether this run has not compared the order from this version on yet, and note that it does now."""
+        """Return True the first time that this run compares the order from this version on."""
         if self._compared.get(order_id, after + 1) <= after:
             return False
-        if len(self._compared) >= _MOST_REMEMBERED:
+        if len(self._compared) >= _MAX_REMEMBERED:
             self._compared.clear()
         self._compared[order_id] = after
         return True
 
     def _order(self, order_id: str, entries: Sequence[Entry], after: int, horizon: datetime) -> Iterator[Difference]:
-        """Yield in what an order's entries disagree with its log, from the event after a version on.
+        """Yield the differences between an order's entries and its log, for the events after version `after`.
 
-        `entries` are some of them. Events after `horizon` need not have come here yet.
+        `entries` are some of the order's entries. Events after `horizon` may not be posted yet.
         """
         currency = entries[0].amount.currency
         history = self._history(order_id, after)
         posted = {entry.event_id: entry for entry in self._posted(order_id, entries, history, after)}
         happened = [event for event in history if event.event_id in posted or event.appended_at < horizon]
-        wanted = {entry.event_id: entry for entry in _due(happened, posted)}
-        expected, found = (posting_rules.net_captured((entry.type, entry.amount) for entry in each.values()) for each in (wanted, posted))
+        due = {entry.event_id: entry for entry in _expected(happened, posted)}
+        expected, found = (posting_rules.net_captured((entry.type, entry.amount) for entry in each.values()) for each in (due, posted))
         if expected != found:
             yield Difference("order", order_id, currency, expected, found)
-        for event_id in sorted({*wanted, *posted}):
-            yield from _entry_differences(event_id, wanted.get(event_id), posted.get(event_id))
+        for event_id in sorted({*due, *posted}):
+            yield from _entry_differences(event_id, due.get(event_id), posted.get(event_id))
 
     def _posted(self, order_id: str, entries: Sequence[Entry], history: Iterable[Event], after: int) -> list[Entry]:
         if not after:
             return self._entries.of_order(order_id)
-        return self._entries.of_events(order_id, [one.event_id for one in (*entries, *_due(history, {}))])
+        return self._entries.of_events(order_id, [one.event_id for one in (*entries, *_expected(history, {}))])
 
     def _history(self, order_id: str, after: int) -> list[Event]:
         try:
@@ -184,17 +183,17 @@ class LedgerAudit:
 
 
 def _version(event_id: str) -> int:
-    """Return the version that an event made its order, by its id; 0 for an id that has none."""
+    """Return the order version in an event id; 0 if the id has none."""
     version = event_id.rpartition(":")[2]
     return int(version) if version.isascii() and version.isdecimal() else 0
 
 
-def _due(happened: Iterable[Event], posted: Mapping[str, Entry]) -> Iterator[Entry]:
-    """Yield the entries that the rules make of events, by the fees that each was posted with."""
+def _expected(happened: Iterable[Event], posted: Mapping[str, Entry]) -> Iterator[Entry]:
+    """Yield the entries that the rules expect for events, with the fees that each was posted with."""
     for event in happened:
         with suppress(posting_rules.NoMoneyMoved):
-            there = posted.get(event.event_id)
-            yield posting_rules.entry_for(event, there.fees if there else Fees())
+            entry = posted.get(event.event_id)
+            yield posting_rules.entry_for(event, entry.fees if entry else Fees())
 
 
 def _unbalanced(entries: Iterable[Entry]) -> Iterator[Difference]:
@@ -203,22 +202,22 @@ def _unbalanced(entries: Iterable[Entry]) -> Iterator[Difference]:
             yield Difference("entry", entry.event_id, entry.amount.currency, 0, sum_)
 
 
-def _entry_differences(event_id: str, wanted: Entry | None, there: Entry | None) -> Iterator[Difference]:
-    """Yield in what an entry is not the one that is wanted: its amount, or else some accounts."""
-    currency = (wanted or there).amount.currency  # pyright: ignore[reportOptionalMemberAccess]
-    expected, found = (one.amount.amount if one and one.amount.currency == currency else 0 for one in (wanted, there))
-    if wanted is None or there is None or expected != found:
+def _entry_differences(event_id: str, due: Entry | None, posted: Entry | None) -> Iterator[Difference]:
+    """Yield the difference of an entry's amount from the expected one, or else of its accounts."""
+    currency = (due or posted).amount.currency  # pyright: ignore[reportOptionalMemberAccess]
+    expected, found = (one.amount.amount if one and one.amount.currency == currency else 0 for one in (due, posted))
+    if due is None or posted is None or expected != found:
         yield Difference("event", event_id, currency, expected, found)
         return
-    yield from _account_differences("event", event_id, currency, posting_rules.net(wanted.postings), posting_rules.net(there.postings))
+    yield from _account_differences("event", event_id, currency, posting_rules.net(due.postings), posting_rules.net(posted.postings))
 
 
-def _shard_differences(sheet: str, then: ByCurrency, now: ByCurrency) -> Iterator[Difference]:
+def _shard_differences(shard: str, then: ByCurrency, now: ByCurrency) -> Iterator[Difference]:
     for currency in sorted({*then, *now}):
         expected, found = then.get(currency, ZERO), now.get(currency, ZERO)
-        yield from _account_differences("sheet", sheet, currency, expected.accounts, found.accounts)
+        yield from _account_differences("sheet", shard, currency, expected.accounts, found.accounts)
         if expected.entries != found.entries:
-            yield Difference("sheet", sheet, currency, expected.entries, found.entries, "entries")
+            yield Difference("sheet", shard, currency, expected.entries, found.entries, "entries")
 
 
 def _account_differences(

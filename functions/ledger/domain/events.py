@@ -1,4 +1,4 @@
-"""What the ledger itself has to tell. It is about the books and no step of an order's life, so it is on no order's log."""
+"""The ledger's own event. It is about the ledger and not about one order, so it is in no order's log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["SOURCE", "Difference", "Kind", "LedgerDifferenceFound", "difference_
 
 
 def difference_found(difference: Difference, moment: datetime) -> LedgerDifferenceFound:
-    """Return the event that tells of a difference."""
+    """Return the event of a difference; the same difference always has the same event id."""
     parts = (difference.kind, difference.place, difference.currency, difference.account, difference.expected, difference.found)
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
     return LedgerDifferenceFound(event_id=f"ledger:{digest[:26]}", found_at=moment, data=difference)

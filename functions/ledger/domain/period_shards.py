@@ -1,8 +1,7 @@
-"""The sheets of the ledger: each hour (UTC) has a few of them, and an entry is written on one. No AWS, no clock.
+"""The period shards of the ledger: each hour (UTC) has `SHARDS` of them, and each entry belongs to one. No AWS, no clock.
 
-A sheet is a partition of the index by which the proof reads entries, and DynamoDB takes 1,000 write units a second for one
-partition key. So an hour's entries are spread by the event's id. The number of sheets is part of what is stored: a change
-would need an hour in which nothing is posted.
+A period shard is a partition key of the index that the audit reads. DynamoDB takes 1,000 write units a second per partition
+key, so the entries of an hour are spread by event id. Stored entries depend on `SHARDS`: change it in an hour without postings.
 """
 
 from __future__ import annotations
@@ -16,38 +15,38 @@ _HOUR = timedelta(hours=1)
 
 
 def shard_of(event_id: str, moment: datetime) -> str:
-    """Return the sheet on which an event's entry is written at a moment."""
+    """Return the period shard of an entry that is posted at a moment."""
     return _name(_hour(moment), zlib.crc32(event_id.encode()) % SHARDS)
 
 
 def first_shard(moment: datetime) -> str:
-    """Return the first sheet of the hour that a moment is in."""
+    """Return the first period shard of the hour of a moment."""
     return _name(_hour(moment), 0)
 
 
 def next_shard(name: str) -> str:
-    """Return the sheet after this one."""
+    """Return the period shard after this one."""
     hour, number = _parse(name)
     return _name(hour, number + 1) if number + 1 < SHARDS else _name(hour + _HOUR, 0)
 
 
 def shard_before(name: str, ago: timedelta) -> str:
-    """Return the sheet of the same number so much earlier, in whole hours."""
+    """Return the period shard of the same number `ago` earlier, in whole hours."""
     hour, number = _parse(name)
     return _name(hour - ago, number)
 
 
 def shards_between(begin: str, end: str) -> Iterator[str]:
-    """Yield the sheets from `begin` up to, and without, `end`."""
+    """Yield the period shards from `begin` to `end`, without `end`."""
     name = begin
-    # Names sort as the sheets follow each other.
+    # Names sort by time.
     while name < end:
         yield name
         name = next_shard(name)
 
 
 def start_of(name: str) -> datetime:
-    """Return when the hour of a sheet begins."""
+    """Return the begin of the hour of a period shard."""
     return _parse(name)[0]
 
 

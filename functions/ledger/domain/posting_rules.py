@@ -1,7 +1,7 @@
-"""The rules of double entry: which entry each event leads to, and what has to add up. No AWS, no clock.
+"""The rules of double entry: the journal entry of each event, and its sums. No AWS, no clock.
 
-A debit is positive and a credit negative, in minor units of the entry's one currency, so an entry sums to zero. The
-accounts, and what each event debits and credits, stand in docs/ledger.md.
+A debit is positive and a credit negative, in minor units of the entry's one currency, so an entry sums to zero.
+docs/ledger.md lists the accounts and the postings of each event.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ Account = Literal["authorizations", "holds", "clearing", "revenue", "fees", "ref
 ACCOUNTS: tuple[Account, ...] = get_args(Account)
 
 _BASIS = 10_000
-# Where a disputed amount is booked while the dispute is open, and once it is decided.
+# The account of a disputed amount while the dispute is open, and after its decision.
 _DISPUTED: dict[events.DisputeState, Account] = {"open": "disputes", "won": "clearing", "lost": "losses"}
 
 
 class InvalidFees(ValueError):
-    """The configuration of the provider's fees is not usable."""
+    """The setting of the provider's fees is malformed."""
 
 
 class NoMoneyMoved(ValueError):
-    """The event moves no money, so there is no entry for it."""
+    """The event moves no money, so it has no entry."""
 
 
 class Fees(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the provider keeps of a capture: basis points of it, and minor units that depend on the currency (0 where none are named)."""
+    """The provider's fee for a capture: basis points of the amount, and fixed minor units by currency (0 if a currency is not listed)."""
 
     basis_points: Annotated[int, Meta(ge=0, le=_BASIS)] = 0
     fixed: dict[Currency, Annotated[int, Meta(ge=0)]] = {}
 
 
 class Posting(Struct, frozen=True):
-    """Minor units that an account is debited (positive) or credited (negative)."""
+    """A debit (positive) or credit (negative) of an account in minor units."""
 
     account: Account
     amount: int
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """What one event does to the books; `amount` is the event's own, `occurred_at` (UTC) its time, `fees` what a fee was reckoned by."""
+    """The journal entry of one event: its amount and time (UTC), its postings, and the `fees` that the fee was computed with."""
 
     event_id: str
     order_id: str
@@ -61,23 +61,23 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 def parse_fees(text: str) -> Fees:
-    """Read the provider's fees from their JSON document.
+    """Return the provider's fees of a JSON document.
 
     Raises:
-        WrongFees: it is not such a document.
+        InvalidFees: the document is malformed.
     """
     try:
         return msgspec.json.decode(text, type=Fees)
     except msgspec.DecodeError as error:
-        message = f"the provider's fees are not usable: {error}"
+        message = f"invalid provider fees {text!r}: {error}"
         raise InvalidFees(message) from None
 
 
 def entry_for(event: Event, fees: Fees) -> Entry:
-    """Return the entry that an event leads to.
+    """Return the entry of an event.
 
     Raises:
-        Unpostable: the event moves no money.
+        NoMoneyMoved: the event moves no money.
     """
     amount, postings = _postings(event, fees)
     return Entry(
@@ -92,20 +92,20 @@ def entry_for(event: Event, fees: Fees) -> Entry:
 
 
 def terms(fees: Fees, currency: Currency) -> Fees:
-    """Return what of the provider's fees counts for a currency."""
+    """Return the fees that apply to a currency."""
     fixed = fees.fixed.get(currency, 0)
     return Fees(fees.basis_points, {currency: fixed} if fixed else {})
 
 
 def fee(amount: Money, fees: Fees) -> int:
-    """Return what the provider keeps of a capture in minor units, halves rounded to even; nothing of nothing."""
+    """Return the provider's fee for a capture in minor units, halves rounded to even; 0 for an amount of 0."""
     if not amount.amount:
         return 0
     return _rounded(amount.amount * fees.basis_points, _BASIS) + fees.fixed.get(amount.currency, 0)
 
 
 def net(postings: Iterable[Posting]) -> Counter[str]:
-    """Return what postings come to for each account."""
+    """Return the sum of postings by account."""
     sums = Counter[str]()
     for posting in postings:
         sums[posting.account] += posting.amount
@@ -113,7 +113,7 @@ def net(postings: Iterable[Posting]) -> Counter[str]:
 
 
 def balances(entries: Iterable[Entry]) -> dict[Currency, Counter[str]]:
-    """Return what entries come to for each currency and account."""
+    """Return the sum of entries by currency and account."""
     sums: dict[Currency, Counter[str]] = {}
     for one in entries:
         sums.setdefault(one.amount.currency, Counter()).update(net(one.postings))
@@ -121,13 +121,13 @@ def balances(entries: Iterable[Entry]) -> dict[Currency, Counter[str]]:
 
 
 def net_captured(amounts: Iterable[tuple[str, Money]]) -> int:
-    """Return what was captured less what was refunded, in minor units, of pairs of event type and amount."""
+    """Return captured less refunded minor units, from pairs of event type and amount."""
     signs = {"PaymentCaptured": 1, "PaymentRefunded": -1, "PaymentRefundReversed": 1}
     return sum(signs.get(kind, 0) * amount.amount for kind, amount in amounts)
 
 
 def total(sums: Mapping[str, int]) -> int:
-    """Return what all accounts come to together: zero, if nothing is wrong."""
+    """Return the sum of all accounts, which is zero in a correct ledger."""
     return sum(sums.values())
 
 
@@ -163,7 +163,7 @@ def _transfer(amount: Money, *, debit: Account, credit: Account) -> tuple[Postin
 
 
 def _rounded(amount: int, parts: int) -> int:
-    """Return the whole number nearest to `amount / parts`, of two equally near ones the even one."""
+    """Return `amount / parts` rounded to a whole number, halves to even."""
     whole, rest = divmod(amount, parts)
     up = 2 * rest > parts or (2 * rest == parts and whole % 2 == 1)
     return whole + up

@@ -1,7 +1,7 @@
-"""Posts an entry for every event that moves money, once per event.
+"""Posts the journal entry of every event that moves money, once per event.
 
-An entry is one item under the event's id, so deliveries may come twice, late, in any order, or out of the archive. A message
-that leads to no entry fails alone and ends in the dead-letter queue.
+An entry is one item under the event's id, so deliveries may be duplicated, late, out of order or replayed. A message without
+an entry fails alone and ends in the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from ledger.domain import posting_rules
 from ledger.entry_store import EntryStore
-from orderflow.aws import settings
+from orderflow.aws import bus_event, settings
 from orderflow.aws.batch import PartialFailures, RetryQueue, each_record
 from orderflow.aws.clients import client
-from orderflow.aws.observability import identify, logger, observed
-from orderflow.domain import events
+from orderflow.aws.observability import logger, observed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -27,26 +24,18 @@ FEES = posting_rules.parse_fees(settings.required("PROVIDER_FEES"))
 RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 
 
-class BusEvent(msgspec.Struct):
-    """What EventBridge delivers; `detail` is our own envelope."""
-
-    detail: msgspec.Raw
-
-
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Post what a batch of the stream, or of the queue, brings; answer with the messages that have to come back."""
+    """Post the entries of a batch from the stream or the queue; return the messages that must be redelivered."""
     return each_record(event, post, RETRIES)
 
 
 def post(body: str) -> None:
-    """Post the entry of one message, unless it was posted before.
+    """Post the entry of one message, unless it is posted already.
 
     Raises:
-        msgspec.DecodeError, UnknownEvent, Unpostable, Contradiction: the message will never lead to an entry.
+        msgspec.DecodeError, UnknownEvent, NoMoneyMoved, Contradiction: the message has no entry, now or later.
     """
-    delivered = msgspec.json.decode(body, type=BusEvent)
-    event = events.decode(bytes(delivered.detail))
-    identify(correlation_id=event.correlation_id, order_id=event.order_id, event_id=event.event_id)
-    new = ENTRIES.post(posting_rules.entry_for(event, FEES), datetime.now(UTC))
-    logger.info("posted" if new else "posted before", type=event.type)
+    event = bus_event.decode(body).event
+    posted = ENTRIES.post(posting_rules.entry_for(event, FEES), datetime.now(UTC))
+    logger.info("entry_posted" if posted else "entry_already_posted", type=event.type)

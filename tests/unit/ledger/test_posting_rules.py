@@ -1,4 +1,4 @@
-"""Double entry: every entry sums to zero, whatever happens, and each account ends where the order's life puts it."""
+"""Double entry: every entry sums to zero, and each state of an order leads to its balances."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.support.orders import CAPTURE_PART, CAPTURE_REST, DISPUTE, LOSE, PAID
 
 FEES = Fees(basis_points=140, fixed={"EUR": 25, "USD": 30})
 ANN = Customer("ann", "ann@example.com")
-BOOK = (ROOT / "docs" / "ledger.md").read_text("utf-8")
+LEDGER_PAGE = (ROOT / "docs" / "ledger.md").read_text("utf-8")
 
 amounts = st.builds(Money, st.integers(0, 10**9), st.sampled_from(["EUR", "USD", "JPY"]))
-facts: st.SearchStrategy[EventData] = amounts.flatmap(
+event_data: st.SearchStrategy[EventData] = amounts.flatmap(
     lambda amount: st.sampled_from(
         [
             events.PaymentAuthorized("auth_1", amount),
@@ -47,8 +47,8 @@ def posted(happened: list[Event], fees: Fees = FEES) -> list[posting_rules.Entry
     return [posting_rules.entry_for(one, fees) for one in happened if one.type in MOVES]
 
 
-def of(fact: EventData) -> Event:
-    return event(Order(order_id="ord_1", version=3), fact)
+def of(data: EventData) -> Event:
+    return event(Order(order_id="ord_1", version=3), data)
 
 
 MOVES = {
@@ -63,30 +63,30 @@ MOVES = {
 }
 
 
-@given(st.lists(facts), st.builds(Fees, st.integers(0, 10_000), st.dictionaries(st.sampled_from(["EUR", "JPY"]), st.integers(0, 500))))
-def test_any_sequence_of_events_sums_to_zero_and_accounts_are_their_postings(sequence: list[EventData], fees: Fees) -> None:
-    entries = [posting_rules.entry_for(of(fact), fees) for fact in sequence]
+@given(st.lists(event_data), st.builds(Fees, st.integers(0, 10_000), st.dictionaries(st.sampled_from(["EUR", "JPY"]), st.integers(0, 500))))
+def test_any_events_sum_to_zero_and_balances_are_their_postings(sequence: list[EventData], fees: Fees) -> None:
+    entries = [posting_rules.entry_for(of(data), fees) for data in sequence]
     assert all(posting_rules.total(posting_rules.net(entry.postings)) == 0 for entry in entries)
     balances = posting_rules.balances(entries)
     assert all(posting_rules.total(accounts) == 0 for accounts in balances.values())
-    by_hand: Counter[tuple[str, str]] = Counter()
+    recomputed: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         for posting in entry.postings:
-            by_hand[entry.amount.currency, posting.account] += posting.amount
-    assert {key: sum_ for key, sum_ in by_hand.items() if sum_} == {
+            recomputed[entry.amount.currency, posting.account] += posting.amount
+    assert {key: sum_ for key, sum_ in recomputed.items() if sum_} == {
         (currency, account): sum_ for currency, accounts in balances.items() for account, sum_ in accounts.items() if sum_
     }
 
 
-@given(facts)
-def test_no_posting_is_empty_and_every_account_is_known(fact: EventData) -> None:
-    for posting in posting_rules.entry_for(of(fact), FEES).postings:
+@given(event_data)
+def test_no_posting_is_empty_and_every_account_exists(data: EventData) -> None:
+    for posting in posting_rules.entry_for(of(data), FEES).postings:
         assert posting.amount
         assert posting.account in ACCOUNTS
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10_000))
-def test_a_fee_is_rounded_half_even(amount: int, basis_points: int) -> None:
+def test_fee_is_rounded_half_even(amount: int, basis_points: int) -> None:
     exact = Fraction(amount * basis_points, 10_000)
     assert posting_rules.fee(Money(amount, "EUR"), Fees(basis_points)) == round(exact)
 
@@ -95,7 +95,7 @@ def test_a_fee_is_rounded_half_even(amount: int, basis_points: int) -> None:
     ("amount", "fee"),
     [(Money(1250, "EUR"), 18 + 25), (Money(2500, "USD"), 35 + 30), (Money(2500, "JPY"), 35), (Money(0, "EUR"), 0), (Money(1, "EUR"), 25)],
 )
-def test_a_fee_is_a_rate_and_a_fixed_part_of_the_currency(amount: Money, fee: int) -> None:
+def test_fee_is_a_rate_plus_a_fixed_amount_by_currency(amount: Money, fee: int) -> None:
     assert posting_rules.fee(amount, FEES) == fee
 
 
@@ -117,7 +117,7 @@ def test_a_fee_is_a_rate_and_a_fixed_part_of_the_currency(amount: Money, fee: in
         ("refund reversed", {"clearing": 2990 - 92, "revenue": -2990, "fees": 92}),
     ],
 )
-def test_the_accounts_of_an_order_at_the_stations_of_its_life(state: str, wanted: dict[str, int]) -> None:
+def test_each_order_state_has_its_balances(state: str, wanted: dict[str, int]) -> None:
     balances = posting_rules.balances(posted(history(*STATES[state])))
     assert {account: sum_ for account, sum_ in balances["EUR"].items() if sum_} == wanted
 
@@ -132,14 +132,14 @@ def test_the_accounts_of_an_order_at_the_stations_of_its_life(state: str, wanted
         ((WIN, REOPEN), {"disputes": 1250}),
     ],
 )
-def test_a_dispute_decided_otherwise_is_booked_from_outcome_to_outcome(decisions: tuple[Command, ...], wanted: dict[str, int]) -> None:
+def test_changed_dispute_outcome_moves_between_accounts(decisions: tuple[Command, ...], wanted: dict[str, int]) -> None:
     accounts = posting_rules.balances(posted(history(*PAID, DISPUTE, *decisions)))["EUR"]
     assert {account: accounts[account] for account in ("disputes", "losses") if accounts[account]} == wanted
     assert accounts["clearing"] == 2990 - 92 - sum(wanted.values())
 
 
 @pytest.mark.parametrize("state", sorted(STATES))
-def test_what_is_held_is_what_was_authorized_and_neither_taken_nor_given_back(state: str) -> None:
+def test_holds_are_authorized_less_captured_and_voided(state: str) -> None:
     happened = history(*STATES[state])
     accounts = posting_rules.balances(posted(happened)).get("EUR", Counter())
     assert accounts["holds"] == -accounts["authorizations"] <= 0
@@ -153,14 +153,14 @@ def posted_events(happened: list[Event]) -> list[Any]:
 
 
 @pytest.mark.parametrize("state", sorted(STATES))
-def test_an_event_that_moves_no_money_has_no_entry(state: str) -> None:
+def test_event_without_money_has_no_entry(state: str) -> None:
     for one in history(*STATES[state]):
         if one.type not in MOVES:
             with pytest.raises(NoMoneyMoved):
                 posting_rules.entry_for(one, FEES)
 
 
-def test_an_entry_is_the_events_own_and_the_same_each_time() -> None:
+def test_entry_depends_on_its_event_alone() -> None:
     life: tuple[Command, ...] = (*PAID[:-2], CAPTURE_PART, CAPTURE_REST)
     captured = next(one for one in history(*life) if one.type == "PaymentCaptured")
     entry = posting_rules.entry_for(captured, FEES)
@@ -168,38 +168,38 @@ def test_an_entry_is_the_events_own_and_the_same_each_time() -> None:
     assert entry == posting_rules.entry_for(captured, FEES)
 
 
-def test_kept_is_captured_less_refunded() -> None:
+def test_net_captured_is_captured_less_refunded() -> None:
     happened = history(*STATES["part lost"], REFUND_LOST)
     assert posting_rules.net_captured((one.type, one.amount) for one in posted(happened)) == 2990 - 1250
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"basis_points": 10001}', '{"basis_points": 1.5}', '{"fixed": {"euro": 1}}', '{"rate": 1}'])
-def test_fees_that_are_none_are_refused(text: str) -> None:
+def test_malformed_fees_are_rejected(text: str) -> None:
     with pytest.raises(InvalidFees):
         posting_rules.parse_fees(text)
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
-def test_every_account_is_explained(account: str) -> None:
-    assert f"| `{account}` |" in BOOK
+def test_every_account_is_documented(account: str) -> None:
+    assert f"| `{account}` |" in LEDGER_PAGE
 
 
-@pytest.mark.parametrize("fact", sorted(EVENT_TYPES))
-def test_the_table_of_events_is_the_rules(fact: str) -> None:
-    assert (f"| `{fact}`" in BOOK) == (fact in MOVES)
+@pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
+def test_documented_events_match_the_posting_rules(event_type: str) -> None:
+    assert (f"| `{event_type}`" in LEDGER_PAGE) == (event_type in MOVES)
 
 
-@given(st.text(min_size=1), st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - it is given one
-def test_a_sheet_is_one_of_its_hour_and_never_changes_for_an_event(event_id: str, moment: datetime) -> None:
-    sheet = period_shards.shard_of(event_id, moment)
+@given(st.text(min_size=1), st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - the strategy adds the time zone
+def test_period_shard_is_stable_and_within_its_hour(event_id: str, moment: datetime) -> None:
+    shard = period_shards.shard_of(event_id, moment)
     hour = list(period_shards.shards_between(period_shards.first_shard(moment), period_shards.first_shard(moment + timedelta(hours=1))))
-    assert sheet in hour
+    assert shard in hour
     assert len(hour) == period_shards.SHARDS
     assert hour == sorted(hour)
-    assert timedelta(0) <= moment - period_shards.start_of(sheet) < timedelta(hours=1)
+    assert timedelta(0) <= moment - period_shards.start_of(shard) < timedelta(hours=1)
 
 
-def test_sheets_follow_each_other_over_midnight() -> None:
+def test_period_shards_continue_over_midnight() -> None:
     begin, end = period_shards.first_shard(START), period_shards.first_shard(START + timedelta(days=1))
     assert len(list(period_shards.shards_between(begin, end))) == 24 * period_shards.SHARDS
     assert list(period_shards.shards_between(end, begin)) == []

@@ -1,4 +1,4 @@
-"""Posting: one entry per event with all its postings, or none, however the event is delivered."""
+"""Posting: one entry per event with all its postings, or none, for any delivery of the event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.orders import RETURNED, STATES, history
 
 NOW = datetime(2026, 1, 15, 10, 59, 59, tzinfo=UTC)
 FINISHED = {"batchItemFailures": []}
-PAID_BACK = [posting_rules.entry_for(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
+REFUNDED = [posting_rules.entry_for(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
 
 
 @pytest.fixture
@@ -34,17 +34,17 @@ def state(database: FakeDynamoDB) -> Any:
 
 
 def accounts(database: FakeDynamoDB) -> dict[str, int]:
-    """Return what the entries on all sheets come to."""
+    """Return the balances of the entries of all period shards."""
     names = {item["sheet"]["S"] for item in database.items("LedgerEntries")}
     return posting_rules.balances(entry for name in names for entry in ENTRIES.of_shard(name))["EUR"]
 
 
 @pytest.mark.parametrize("name", samples.names("ledger/post_entries"))
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, database: FakeDynamoDB, context: Any) -> None:
+def test_samples_have_their_documented_answers(name: str, database: FakeDynamoDB, context: Any) -> None:
     assert handler(samples.sample(name), context) == samples.expected(name)
 
 
-def test_a_capture_is_one_item_with_all_its_postings_in_one_call(database: FakeDynamoDB, context: Any) -> None:
+def test_capture_is_one_item_with_all_postings_in_one_call(database: FakeDynamoDB, context: Any) -> None:
     handler(samples.sample("ledger/post_entries/captured"), context)
     assert database.calls == {"PutItem": 1}
     (entry,) = state(database)
@@ -53,7 +53,7 @@ def test_a_capture_is_one_item_with_all_its_postings_in_one_call(database: FakeD
     assert database.items("LedgerBalances") == []
 
 
-def test_an_entry_with_every_posting_is_one_write_unit(database: FakeDynamoDB, context: Any) -> None:
+def test_largest_entry_costs_one_write_unit(database: FakeDynamoDB, context: Any) -> None:
     """Ids of the length that orders have."""
     order_id = "ord_" + 26 * "a"
     for one in history(*STATES["dispute lost"], order_id=order_id):
@@ -63,7 +63,7 @@ def test_an_entry_with_every_posting_is_one_write_unit(database: FakeDynamoDB, c
 
 
 @pytest.mark.parametrize("again", ["authorized", "delivered-twice", "replayed"])
-def test_an_event_that_comes_again_changes_nothing(again: str, database: FakeDynamoDB, context: Any) -> None:
+def test_redelivered_event_changes_nothing(again: str, database: FakeDynamoDB, context: Any) -> None:
     handler(samples.sample("ledger/post_entries/delivered-twice"), context)
     before = state(database)
     assert handler(samples.sample(f"ledger/post_entries/{again}"), context) == FINISHED
@@ -71,19 +71,19 @@ def test_an_event_that_comes_again_changes_nothing(again: str, database: FakeDyn
     assert [entry["type"]["S"] for entry in before] == ["PaymentAuthorized", "PaymentCaptured"]
 
 
-def test_an_event_that_comes_again_in_another_hour_changes_nothing(database: FakeDynamoDB) -> None:
-    assert ENTRIES.post(PAID_BACK[0], NOW)
+def test_event_redelivered_in_another_hour_changes_nothing(database: FakeDynamoDB) -> None:
+    assert ENTRIES.post(REFUNDED[0], NOW)
     before = state(database)
-    assert not ENTRIES.post(PAID_BACK[0], NOW + timedelta(hours=30))
+    assert not ENTRIES.post(REFUNDED[0], NOW + timedelta(hours=30))
     assert state(database) == before
 
 
-def test_an_event_id_that_comes_with_another_amount_is_refused(database: FakeDynamoDB) -> None:
-    ENTRIES.post(PAID_BACK[0], NOW)
+def test_event_id_with_another_amount_is_rejected(database: FakeDynamoDB) -> None:
+    ENTRIES.post(REFUNDED[0], NOW)
     before = state(database)
-    forged = posting_rules.entry_for(history(*STATES["dispute lost"])[-1], FEES)
+    changed = posting_rules.entry_for(history(*STATES["dispute lost"])[-1], FEES)
     with pytest.raises(Contradiction):
-        ENTRIES.post(posting_rules.Entry(**{**_fields(forged), "event_id": PAID_BACK[0].event_id}), NOW)
+        ENTRIES.post(posting_rules.Entry(**{**_fields(changed), "event_id": REFUNDED[0].event_id}), NOW)
     assert state(database) == before
 
 
@@ -91,19 +91,19 @@ def _fields(entry: posting_rules.Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in entry.__struct_fields__}
 
 
-def test_other_fees_do_not_make_an_event_another_one(database: FakeDynamoDB) -> None:
+def test_other_fees_do_not_contradict_a_posted_entry(database: FakeDynamoDB) -> None:
     captured = next(one for one in history(*STATES["paid"]) if one.type == "PaymentCaptured")
     assert ENTRIES.post(posting_rules.entry_for(captured, FEES), NOW)
     assert not ENTRIES.post(posting_rules.entry_for(captured, posting_rules.Fees(200)), NOW)
 
 
-def test_poison_fails_alone_and_its_neighbours_are_posted(database: FakeDynamoDB, context: Any) -> None:
+def test_poison_message_fails_alone(database: FakeDynamoDB, context: Any) -> None:
     handler(samples.sample("ledger/post_entries/poison-among-good"), context)
     assert [entry["type"]["S"] for entry in database.items("LedgerEntries")] == ["PaymentAuthorized", "PaymentCaptured"]
     assert accounts(database)["holds"] == 1250 - 2990
 
 
-def test_an_answer_that_is_lost_is_asked_for_again_and_posts_once(aws: Aws) -> None:
+def test_lost_answer_is_retried_and_posts_once(aws: Aws) -> None:
     aws.dynamodb = database = FakeDynamoDB(*TABLES, attempts=2)
     aws.lend()
     lost: list[str] = []
@@ -114,11 +114,11 @@ def test_an_answer_that_is_lost_is_asked_for_again_and_posts_once(aws: Aws) -> N
             raise answer_lost()
 
     database.after = lose
-    ENTRIES.post(PAID_BACK[0], NOW)
+    ENTRIES.post(REFUNDED[0], NOW)
     assert (lost, len(state(database))) == (["PutItem"], 1)
 
 
-def test_what_the_table_does_not_take_comes_back(database: FakeDynamoDB, context: Any) -> None:
+def test_throttled_message_is_redelivered(database: FakeDynamoDB, context: Any) -> None:
     def refuse(operation: str, _parameters: Any) -> None:
         raise throttled(operation)
 
@@ -128,16 +128,16 @@ def test_what_the_table_does_not_take_comes_back(database: FakeDynamoDB, context
     assert state(database) == []
 
 
-def test_entries_are_read_as_they_were_posted(database: FakeDynamoDB) -> None:
-    for entry in PAID_BACK:
+def test_entries_are_read_as_posted(database: FakeDynamoDB) -> None:
+    for entry in REFUNDED:
         ENTRIES.post(entry, NOW)
-    assert sorted(ENTRIES.of_order(PAID_BACK[0].order_id), key=lambda one: one.occurred_at) == PAID_BACK
+    assert sorted(ENTRIES.of_order(REFUNDED[0].order_id), key=lambda one: one.occurred_at) == REFUNDED
     hour = period_shards.shards_between(period_shards.first_shard(NOW), period_shards.first_shard(NOW + timedelta(hours=1)))
-    assert {one.event_id for name in hour for one in ENTRIES.of_shard(name)} == {entry.event_id for entry in PAID_BACK}
+    assert {one.event_id for name in hour for one in ENTRIES.of_shard(name)} == {entry.event_id for entry in REFUNDED}
 
 
-def test_an_entry_from_before_fees_stood_on_it_is_taken_at_its_word(database: FakeDynamoDB) -> None:
-    captured = next(entry for entry in PAID_BACK if entry.type == "PaymentCaptured")
+def test_entry_of_an_older_version_without_fees_keeps_its_fee(database: FakeDynamoDB) -> None:
+    captured = next(entry for entry in REFUNDED if entry.type == "PaymentCaptured")
     ENTRIES.post(captured, NOW)
     (item,) = state(database)
     database.seed("LedgerEntries", {name: value for name, value in item.items() if name != "fees"})
@@ -146,7 +146,7 @@ def test_an_entry_from_before_fees_stood_on_it_is_taken_at_its_word(database: Fa
     assert (there.postings, there.fees) == (captured.postings, posting_rules.Fees(0, {"EUR": fee}))
 
 
-def test_many_events_are_spread_over_the_sheets_of_their_hour(database: FakeDynamoDB) -> None:
+def test_entries_are_spread_over_the_period_shards_of_an_hour(database: FakeDynamoDB) -> None:
     for number in range(100):
         [entry] = [
             posting_rules.entry_for(one, FEES)
@@ -160,16 +160,16 @@ def test_many_events_are_spread_over_the_sheets_of_their_hour(database: FakeDyna
     assert accounts(database) == {"authorizations": 299_000, "holds": -299_000}
 
 
-def test_every_line_has_the_ids_of_its_event_and_nothing_of_the_customer(
+def test_log_lines_have_event_ids_and_no_personal_data(
     database: FakeDynamoDB, context: Any, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     handler(samples.sample("ledger/post_entries/poison-among-good"), context)
-    posted = [line for line in logged() if line["message"] == "posted"]
+    posted = [line for line in logged() if line["message"] == "entry_posted"]
     assert [line["event_id"] for line in posted] == ["ord_0000000000000000000ledger1:4", "ord_0000000000000000000ledger1:8"]
     assert "ann@example.com" not in json.dumps(logged())
 
 
-def test_the_whole_life_of_an_order_is_one_entry_for_each_movement(database: FakeDynamoDB) -> None:
+def test_order_has_one_entry_per_movement_of_money(database: FakeDynamoDB) -> None:
     for one in history(*RETURNED):
         if one.type.startswith("Payment"):
             ENTRIES.post(posting_rules.entry_for(one, FEES), NOW)
