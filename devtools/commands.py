@@ -208,7 +208,7 @@ _COMMANDS = (
         "Show the feature flags, or change them: make flags SET='name=value …'",
         (
             Option("SET", "changes, as 'hold_every_order=true fraud.hold_score=40'; without a value the stack's parameter applies again"),
-            Option("NOW", "deploy to everybody at once, as on a local target, instead of step by step", flag=True),
+            Option("NOW", "deploy in one step, as on a local target, instead of gradually", flag=True),
             *ANYWHERE,
         ),
         daily=True,

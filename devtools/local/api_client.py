@@ -1,4 +1,4 @@
-"""The shop's API as a customer uses it, and the mails that it sends."""
+"""The API as customers use it, and the emails that it sends."""
 
 import json
 import time
@@ -17,7 +17,7 @@ ADDRESS = {"name": "Ann Lee", "street": "1 High St", "city": "Leeds", "postal_co
 
 
 def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: str = "GB", pay_from: str = "GB") -> dict[str, Any]:
-    """The body of an order: lines of sku and quantity, a payment token, the two countries."""
+    """Return the body of an order: lines of sku and quantity, a payment token, the countries of shipping and payment."""
     return {
         "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
         "shipping_address": ADDRESS | {"country": ship_to},
@@ -27,9 +27,9 @@ def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: 
 
 @dataclass
 class ApiClient:
-    """The API of a target. Every call has a time limit in seconds and raises OSError or HTTPException when nothing answers.
+    """The API of a target. A call times out after `timeout` seconds and raises OSError or HTTPException without an answer.
 
-    A call that gets no answer, or a 5xx, is repeated as it is for `patience` seconds.
+    Calls without an answer and with a 5xx are repeated for `patience` seconds.
     """
 
     target: Target
@@ -38,13 +38,13 @@ class ApiClient:
     _tokens: dict[str, str] = field(default_factory=dict[str, str])
 
     def token(self, customer: str) -> str:
-        """A customer's bearer token, the same one for the life of this object."""
+        """Return a customer's bearer token, the same one for every call."""
         if customer not in self._tokens:
             self._tokens[customer] = issuer.token(self.target, customer, seed.GROUPS.get(customer, ()))
         return self._tokens[customer]
 
     def call(self, method: str, path: str, customer: str | None, *, body: bytes | None = None, **headers: str) -> Answer:
-        """One request, as a customer or as nobody; header names are given with underscores for hyphens."""
+        """Send a request, with a customer's token or without one; header names have underscores for hyphens."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if customer:
             sent["Authorization"] = f"Bearer {self.token(customer)}"
@@ -54,7 +54,7 @@ class ApiClient:
         return web.patiently(lambda: web.call(method, url, headers=sent, body=body, timeout=self.timeout), self.patience)
 
     def place(self, customer: str | None, body: dict[str, Any] | bytes, key: str | None = None) -> Answer:
-        """POST /orders with an Idempotency-Key, a new one unless given; an empty key sends no header."""
+        """POST /orders with an Idempotency-Key, a new one by default; an empty key sends no header."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {} if key == "" else {"Idempotency_Key": key or str(uuid4())}
         return self.call("POST", "/orders", customer, body=raw, **headers)
@@ -65,7 +65,7 @@ class ApiClient:
         return self.call("POST", f"/orders/{order_id}/cancellation", customer, body=raw)
 
     def create_return(self, customer: str, order_id: str, body: dict[str, Any], key: str | None = None) -> Answer:
-        """POST /orders/{order_id}/returns with an Idempotency-Key, a new one unless given."""
+        """POST /orders/{order_id}/returns with an Idempotency-Key, a new one by default."""
         raw = json.dumps(body).encode()
         return self.call("POST", f"/orders/{order_id}/returns", customer, body=raw, Idempotency_Key=key or str(uuid4()))
 
@@ -74,13 +74,13 @@ class ApiClient:
         return self.call("GET", f"/orders/{order_id}", customer)
 
     def events(self, customer: str, order_id: str) -> list[dict[str, Any]]:
-        """The events of an order, oldest first; none while it cannot be read."""
+        """Return an order's events, oldest first; none while the API does not return them."""
         answer = self.call("GET", f"/orders/{order_id}/events", customer)
         return answer.json().get("events", []) if answer.status == 200 else []
 
 
 def state_of(events: list[dict[str, Any]]) -> str:
-    """What an order's events come to: placed, held, confirmed, cancelling, cancelled or `rejected: reason`."""
+    """Return the state after an order's events: placed, held, confirmed, cancelling, cancelled or `rejected: reason`."""
     for event in reversed(events):
         match event["type"]:
             case "OrderConfirmed" | "CancellationFailed" | "OrderLinesCancelled":
@@ -101,18 +101,18 @@ def state_of(events: list[dict[str, Any]]) -> str:
 
 
 def is_final(state: str) -> bool:
-    """Whether nothing more happens to an order in this state without a person."""
+    """Return whether the order leaves this state only through a person."""
     return state.partition(":")[0] in FINAL_STATES
 
 
 def emails(target: Target) -> list[dict[str, Any]]:
-    """The mails that the target's SES took: each with Source, To (addresses), Subject, BodyText."""
+    """Return the emails that the target's SES accepted: each with Source, To (addresses), Subject, BodyText."""
     if target.backend == "embedded":
         inbox = f"{target.endpoint}/_ministack/ses/messages"
         boxes = web.patiently(lambda: web.call("GET", inbox), web.TIMEOUT).json().get("messages", {})
-        return [mail for box in boxes.values() for mail in box]
+        return [email for box in boxes.values() for email in box]
     sent = web.call("GET", f"{target.endpoint}/_aws/ses").json().get("messages", [])
-    return [_email(mail) for mail in sent]
+    return [_email(message) for message in sent]
 
 
 def _email(sent: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _email(sent: dict[str, Any]) -> dict[str, Any]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
-    """Ask until the condition holds or the time is over; says whether it holds."""
+    """Poll until the condition holds or the time is over; return whether it holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

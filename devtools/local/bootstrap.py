@@ -1,4 +1,4 @@
-"""Have the pipeline run locally: emulator, keys, stack, catalogue. What is up already is left as it is."""
+"""Bring the pipeline up locally: emulator, issuer, stack, catalogue. Running parts are not restarted."""
 
 import fcntl
 from collections.abc import Generator
@@ -12,9 +12,9 @@ from devtools.target import Target
 
 
 def ready(target: Target | None = None) -> Target:
-    """The target, started if it is ours, with the present sources deployed and seeded. Raises UserError if not."""
+    """Start the target if it is managed, deploy the current sources and seed the data; return the target. Raises UserError."""
     target = target or targets.from_environment()
-    with _alone():
+    with _exclusive():
         start(target)
         issuer.publish(target)
         deployed = deploy.ensure(target)
@@ -25,15 +25,15 @@ def ready(target: Target | None = None) -> Target:
 
 
 @contextmanager
-def _alone() -> Generator[None]:
-    # Two at once would deploy into each other.
+def _exclusive() -> Generator[None]:
+    # One deployment at a time.
     with (targets.local_folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def start(target: Target) -> None:
-    """Have the target answer: start or find our emulator, or check that the one given by ENDPOINT is up."""
+    """Start the managed emulator if it is not running, or check that the target of ENDPOINT answers."""
     title = "emulator" if target.backend == "embedded" else "LocalStack"
     with ui.stage(title) as step:
         if target.managed:
@@ -47,11 +47,11 @@ def start(target: Target) -> None:
 def _check(target: Target) -> None:
     try:
         answers = [
-            # LocalEmu loads its S3 to answer for a path that it does not know, which takes it seconds the first time.
+            # LocalEmu loads S3 at the first request for an unknown path, which takes seconds.
             web.call("GET", f"{target.endpoint}/_{name}/health", timeout=30).status
             for name in ("localemu", "localstack", "ministack")
         ]
     except OSError:
         raise UserError(f"nothing answers at {target.endpoint}; start {target.backend} there first") from None
     if 200 not in answers:
-        raise UserError(f"what answers at {target.endpoint} is no {target.backend}")
+        raise UserError(f"the program at {target.endpoint} is not {target.backend}; check ENDPOINT and BACKEND")

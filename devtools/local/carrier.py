@@ -1,8 +1,6 @@
-"""Plays the carrier of an order: ORDER=id DO=dispatch|deliver|lose|return|readings, of all parcels or of PARCEL=id.
+"""Act as the carrier of an order: dispatch, deliver or lose parcels, receive a return, send sensor readings.
 
-LINES=SKU=1,OTHER=2 (dispatch) sends a part, otherwise everything that has not left; RETURN=id (return) names an announced return.
-AT=2026-11-23T09:00:00Z says that it happened then, as a message does that comes late.
-Every message is signed with the stack's secret and posted to its webhook, as docs/webhooks.md describes.
+Every webhook event is signed with the stack's secret and posted to its webhook, see docs/webhooks.md.
 """
 
 import json
@@ -31,9 +29,10 @@ LEEDS = {"lat": 53.7997, "lon": -1.5492}
 
 @dataclass
 class Carrier:
-    """The carrier's side of a target's sandbox: what it does with parcels, and what it tells of them.
+    """The carrier of a target's sandbox: it moves parcels and sends webhook events about them.
 
-    Messages that get no answer, or a 5xx, are signed and sent again for `patience` seconds. `at` is when everything happens, now if empty.
+    Events without an answer and with a 5xx are signed and sent again for `patience` seconds. `at` is the time of every event, now if
+    empty.
     """
 
     target: Target
@@ -44,25 +43,25 @@ class Carrier:
 
     @cached_property
     def sandbox(self) -> SandboxCarrier:
-        """What the carrier knows."""
+        """The carrier's store of shipments."""
         return SandboxCarrier(self.target.resources["SandboxShipments"], self.target.client("dynamodb"))
 
     @cached_property
     def secret(self) -> str:
-        """What its messages are signed with: the first of the secrets that are valid."""
+        """The secret that signs its webhook events: the first valid one."""
         name = self.target.resources["CarrierWebhookSecret"]
         return secrets_of(self.target.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])[0]
 
     def parcels(self, order_id: str) -> list[str]:
-        """The parcels of an order that have left."""
+        """Return the ids of an order's dispatched parcels."""
         shipment = self.sandbox.look_up(shipment_id(order_id))
         return [parcel.parcel_id for parcel in shipment.parcels] if shipment else []
 
     def dispatch(self, order_id: str, lines: Sequence[tuple[str, int]] = (), *, send_event: bool = True) -> str:
-        """Have a parcel with these lines (sku, quantity) leave, or with everything that is left; return its id.
+        """Dispatch a parcel with these lines (sku, quantity), by default with all remaining ones; return its id.
 
         Raises:
-            CarrierRefused: nothing of the order is there to leave, or it was recalled.
+            CarrierRefused: the order has no remaining lines, or its shipment was recalled.
         """
         wanted = shipment_id(order_id)
         held = tuple(StockLine(sku, quantity) for sku, quantity in lines) or self.sandbox.undispatched_lines(wanted)
@@ -74,29 +73,29 @@ class Carrier:
         return parcel.parcel_id
 
     def deliver(self, order_id: str, parcel_id: str) -> Answer:
-        """Tell that a parcel arrived."""
+        """Report a parcel as delivered."""
         return self.tell(order_id, "delivered", parcel_id=parcel_id)
 
     def lose(self, order_id: str, parcel_id: str) -> Answer:
-        """Tell that a parcel will not arrive."""
+        """Report a parcel as lost."""
         return self.tell(order_id, "lost", parcel_id=parcel_id)
 
     def receive_return(self, order_id: str, return_id: str) -> Answer:
-        """Tell that an announced return arrived."""
+        """Report a return as received."""
         return self.tell(order_id, "returned", return_id=return_id)
 
     def send_readings(self, order_id: str, parcel_id: str, temperatures: Sequence[int]) -> None:
-        """Tell where a parcel is and how warm, in tenths of a degree Celsius, once for each temperature and a second apart."""
+        """Report a parcel's position and temperature in tenths of a degree Celsius, an event for each temperature, a second apart."""
         start = datetime.now(UTC) - timedelta(seconds=len(temperatures))
         for number, temperature in enumerate(temperatures):
             at = (start + timedelta(seconds=number)).isoformat()
             self.tell(order_id, "in_transit", parcel_id=parcel_id, position=LEEDS, temperature=temperature, at=at)
 
     def tell(self, order_id: str, kind: str, **more: Any) -> Answer:
-        """Sign a message about an order's shipment and post it.
+        """Sign a webhook event about an order's shipment and post it.
 
         Raises:
-            UserError: it was not taken.
+            UserError: the webhook did not accept it.
         """
         message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "shipment_id": shipment_id(order_id)}
         body = json.dumps(message | {"at": self.at or datetime.now(UTC).isoformat()} | more).encode()
@@ -107,7 +106,7 @@ class Carrier:
         return answer
 
     def post(self, body: bytes, signature: Mapping[str, str] | None = None) -> Answer:
-        """Post a body as it is, signed anew for each attempt unless the headers of a signature are given; the id stays the same."""
+        """Post a body under one message id; every attempt has a new signature unless the signature's headers are given."""
         message_id = f"msg_{uuid4().hex}"
         url, host = self.target.function_url("CarrierWebhookUrl")
 
@@ -120,15 +119,15 @@ class Carrier:
 
 
 def lines_of(text: str) -> list[tuple[str, int]]:
-    """The lines of `SKU=1,OTHER=2`. Raises UserError for what is none."""
+    """Parse `SKU=1,OTHER=2`. Raises UsageError for malformed lines."""
     parts = [part.partition("=") for part in text.split(",") if part.strip()]
     if not all(sku.strip() and quantity.strip().isdecimal() for sku, _, quantity in parts):
-        raise UserError(f"LINES are SKU=quantity with commas between, not {text!r}")
+        raise UsageError(f"LINES must be SKU=quantity separated by commas, not {text!r}")
     return [(sku.strip(), int(quantity)) for sku, _, quantity in parts]
 
 
 def apply(carrier: Carrier, arguments: Namespace) -> str:
-    """Do what the options say and return the result for people. Raises UserError where there is no such parcel or return."""
+    """Do what the options say; return a line about it. Raises UserError without a dispatched parcel, UsageError without a return."""
     order_id, what = arguments.order, arguments.do
     parcels = [arguments.parcel] if arguments.parcel else carrier.parcels(order_id)
     each: dict[str, Callable[[str], object]] = {
@@ -137,7 +136,7 @@ def apply(carrier: Carrier, arguments: Namespace) -> str:
         "readings": lambda parcel: carrier.send_readings(order_id, parcel, [41, 38, 44, 40]),
     }
     if what == "dispatch":
-        return f"{carrier.dispatch(order_id, lines_of(arguments.lines))} left"
+        return f"{carrier.dispatch(order_id, lines_of(arguments.lines))} dispatched"
     if what == "return":
         return_id = arguments.return_
         if not return_id:
@@ -145,14 +144,14 @@ def apply(carrier: Carrier, arguments: Namespace) -> str:
         carrier.receive_return(order_id, return_id)
         return f"{return_id} arrived"
     if not parcels:
-        raise UserError("nothing has left yet: DO=dispatch")
+        raise UserError(f"no parcel of {order_id} is dispatched: make carrier ORDER={order_id} DO=dispatch")
     for parcel in parcels:
         each[what](parcel)
     return f"{what}: {', '.join(parcels)}"
 
 
 def main(arguments: Namespace) -> None:
-    """Do it and print how it went."""
+    """Act as the options say and print the result."""
     try:
         done = apply(Carrier(targets.from_environment(), at=arguments.at), arguments)
     except CarrierRefused as refused:

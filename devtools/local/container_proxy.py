@@ -1,7 +1,6 @@
-"""A way from Lambda containers to the emulator: it listens on loopback only, which a container cannot reach.
+"""Forward connections of Lambda containers to the emulator, which listens on loopback where containers cannot reach it.
 
-The forwarder listens on the address of Docker's own bridge, takes connections from that bridge's network only,
-and lives as long as the `with` block that needs it.
+The forwarder listens on the address of Docker's bridge and accepts connections from the bridge's network only.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ CONNECT_SECONDS = 5.0
 
 
 def from_bridge(address: str) -> bool:
-    """Whether a peer's address belongs to Docker's bridge (the host itself has its first address)."""
+    """Return whether a peer's address belongs to Docker's bridge (the host has its first address)."""
     return ip_address(address) in BRIDGE
 
 
@@ -41,7 +40,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while chunk := source.recv(65536):
             sink.sendall(chunk)
-    # What was said is passed on to its end; the other direction goes on.
+    # Half-close: the other direction stays open.
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 
@@ -57,12 +56,12 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextlib.contextmanager
 def open_for_containers(port: int, address: str = BRIDGE_ADDRESS) -> Generator[str]:
-    """The emulator's endpoint as containers reach it, while the block runs; `port` is where it listens on loopback.
+    """Yield the emulator's endpoint as containers reach it; `port` is the emulator's on loopback.
 
-    Raises UserError where there is no such address: Docker is not running, or has another bridge.
+    Raises UserError where the address does not exist: Docker is not running, or has another bridge.
     """
     if sys.platform == "darwin":
-        # Docker Desktop forwards its own name for the host to the host's loopback.
+        # Docker Desktop resolves this name to the host's loopback.
         yield f"http://host.docker.internal:{port}"
         return
     handler = type("Forward", (_Forward,), {"upstream": ("127.0.0.1", port)})

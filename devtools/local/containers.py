@@ -1,7 +1,6 @@
-"""The built functions in Lambda containers (`sam local start-lambda`), working against a local emulator.
+"""Run the built functions in Lambda containers (`sam local start-lambda`) against a local emulator.
 
-Each runs with the environment of the deployed function and with credentials of its role, so what IAM refuses there is
-refused here.
+Each has the environment of the deployed function and credentials of its role, so IAM applies as in the deployed stack.
 """
 
 import contextlib
@@ -34,7 +33,7 @@ from devtools.target import REGION, ROOT, Target
 IMAGES = "public.ecr.aws"
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
-# The first call of all includes the image with the layers, which is built then.
+# The first call builds the image with the layers.
 CALL_SECONDS = 120.0
 
 
@@ -45,9 +44,9 @@ class Lambda:
     endpoint: str
 
     def call(self, function: str, event: str) -> Any:
-        """What a function (by logical id) answers to an event given as JSON; an error is an object with errorMessage.
+        """Invoke a function by its logical id with an event (JSON) and return its answer; an error is an object with errorMessage.
 
-        Raises UserError when SAM itself has gone.
+        Raises UserError when SAM does not answer.
         """
         url = f"{self.endpoint}/2015-03-31/functions/{function}/invocations"
         try:
@@ -62,7 +61,7 @@ class Lambda:
 
 
 def decoded(raw: bytes | str) -> Any:
-    """JSON text as what it means, other text as it is."""
+    """Decode JSON text; return other text unchanged."""
     try:
         return json.loads(raw)
     except ValueError:
@@ -70,9 +69,9 @@ def decoded(raw: bytes | str) -> Any:
 
 
 def require_engine(architecture: str) -> bool:
-    """Whether SAM is to use the image that is there: it is, and the registry of newer ones is out of reach.
+    """Return whether SAM should use the local image: it exists, and the registry is out of reach.
 
-    Raises UserError where there is no Docker engine.
+    Raises UserError without a Docker engine.
     """
     try:
         engine = docker.from_env(timeout=10)
@@ -97,17 +96,17 @@ def _reachable(url: str) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
+    """Return a free TCP port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def resolved(target: Target, endpoint: str) -> dict[str, Any]:
-    """A template of nothing but the built functions, in which every reference is resolved.
+    """Return a template of the built functions alone, with every reference resolved.
 
-    SAM resolves few references itself, and passes only variables on that its template declares. `endpoint` is the
-    target as containers reach it.
+    SAM resolves few references, and passes only the variables that its template declares. `endpoint` is the target as containers
+    reach it.
     """
     built: dict[str, Any] = template.source(targets.local_folder() / "build" / "template.yaml")["Resources"]
     found = [Path(_built(one["Properties"]["ContentUri"])) for one in built.values() if one["Type"] == "AWS::Serverless::LayerVersion"]
@@ -121,10 +120,9 @@ def resolved(target: Target, endpoint: str) -> dict[str, Any]:
 
 
 def downloaded(layers: Sequence[Path], cache: Path) -> list[str]:
-    """Put built layers where SAM keeps those that it downloaded; return their ARNs, which say what is in them.
+    """Link built layers into SAM's cache of downloaded ones; return ARNs that contain the layers' hashes.
 
-    With a layer of its own template, SAM makes the image anew for the first call of every function. With these it makes
-    one for all, and none where it has made it before.
+    For a layer of its template, SAM builds an image for every function. For downloaded layers it builds one image and reuses it.
     """
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir()
@@ -159,12 +157,12 @@ def _built(uri: str) -> str:
 
 
 def _environment(target: Target, function: str, endpoint: str) -> dict[str, str]:
-    """What the deployed function has, with the target's addresses as a container sees them."""
+    """Return the deployed function's environment, with the target's addresses as containers reach them."""
     name = target.resources[function]
     deployed = target.client("lambda").get_function_configuration(FunctionName=name)
     role = target.client("sts").assume_role(RoleArn=deployed["Role"], RoleSessionName=function)["Credentials"]
     variables: dict[str, str] = deployed["Environment"]["Variables"]
-    # The issuer stays what the tokens say; where its keys are fetched is an address.
+    # The issuer must equal the tokens' claim; the URL of its keys is an address.
     return {key: value if key == "JWT_ISSUER" else value.replace(target.endpoint, endpoint) for key, value in variables.items()} | {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": role["AccessKeyId"],
@@ -181,7 +179,7 @@ def _log() -> Path:
 
 @contextlib.contextmanager
 def running(resources: dict[str, Any], *, skip_pull: bool) -> Generator[Lambda]:
-    """The functions of a resolved template, each in a container from its first call to the end of the block."""
+    """Run the functions of a resolved template, each in a container from its first call to the end of the block."""
     path = targets.local_folder() / "invoke-template.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(resources, indent=2))
@@ -205,7 +203,7 @@ def running(resources: dict[str, Any], *, skip_pull: bool) -> Generator[Lambda]:
         _wait_listening(process, port)
         yield Lambda(f"http://127.0.0.1:{port}")
     finally:
-        # SAM removes its containers when it is asked to end, not when it is killed.
+        # SAM removes its containers on SIGTERM, not on SIGKILL.
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(STOP_SECONDS)
@@ -214,7 +212,7 @@ def running(resources: dict[str, Any], *, skip_pull: bool) -> Generator[Lambda]:
 
 
 def _sam_environment(resources: dict[str, Any]) -> dict[str, str]:
-    # Credentials here would be tried on STS, seconds a call, and a variable of a function's name would replace its value.
+    # With credentials SAM calls STS, which takes seconds; a variable with a function's variable name would replace its value.
     functions = (found["Properties"] for found in resources["Resources"].values() if "Environment" in found["Properties"])
     declared = {name for function in functions for name in function["Environment"]["Variables"]}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name not in declared}
@@ -235,4 +233,4 @@ def _wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
                 return
         time.sleep(0.1)
     last = (_log().read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-    raise UserError(f"sam local did not come up: {last} (see .local/{_log().name})")
+    raise UserError(f"sam local did not start: {last} (see .local/{_log().name})")

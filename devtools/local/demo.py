@@ -1,4 +1,4 @@
-"""`make run`: the whole pipeline on this machine, an order for every outcome followed to its end and beyond."""
+"""`make run`: bring the pipeline up, follow an order of every outcome to its final state, and check the results."""
 
 import time
 from argparse import Namespace
@@ -25,7 +25,7 @@ from devtools.ops import sales_report, timeline
 from devtools.target import ROOT, Target
 from devtools.web import Answer
 
-# A machine may be slow: what takes this long is broken.
+# Slow machines need minutes; longer means a failure.
 FOLLOW_SECONDS = 900.0
 EMAIL_SECONDS = 300.0
 # Counting takes seconds on the stream, and seconds more until the counts are aggregated.
@@ -33,7 +33,7 @@ COUNTED_SECONDS = 300.0
 CALL_SECONDS = 60.0
 POLL_SECONDS = 0.15
 AT_ONCE = 3
-# How many events the first order has before others follow: placed, reserved, screened.
+# Events of the first order before others follow: placed, reserved, screened.
 EVENTS_BEFORE_OTHERS = 3
 SCRIPTS_AT_ONCE = 2
 COLUMN = 28
@@ -41,7 +41,7 @@ COLUMN = 28
 
 @dataclass(eq=False)
 class ScenarioRun:
-    """An order of a scenario, and what is known of it so far; `answer` is the API's, once it was asked."""
+    """A scenario with its order; `answer` is the API's, once the order was sent."""
 
     scenario: Scenario
     customer: str
@@ -51,47 +51,47 @@ class ScenarioRun:
 
     @property
     def what(self) -> str:
-        """What it is for."""
+        """The title."""
         return self.scenario.what
 
     @property
     def expected(self) -> str:
-        """The state that it must end in."""
+        """The expected final state."""
         return self.scenario.expected
 
     @property
     def begun(self) -> bool:
-        """Whether it was placed."""
+        """Whether the order was sent."""
         return self.answer is not None
 
     @property
     def order_id(self) -> str:
-        """The order's id; empty when it was not accepted."""
+        """The order's id; empty where the API rejected it."""
         return self.answer.json().get("order_id", "") if self.answer else ""
 
     @property
     def actual(self) -> str:
-        """The state that the order is in, or what the API answered instead of accepting it."""
+        """The order's state, or the status with which the API rejected it."""
         if self.answer and not self.order_id:
-            return f"refused with {self.answer.status}"
+            return f"rejected with {self.answer.status}"
         return state_of(self.events)
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to wait for."""
+        """Whether the order was rejected or has its final state."""
         return self.answer is not None and (not self.order_id or is_final(self.actual))
 
-    def step(self, shop: ApiClient) -> None:
-        """Place the order if that was not done, or else read its events again."""
+    def step(self, api: ApiClient) -> None:
+        """Place the order, or read its events again if it was placed."""
         if self.answer is None:
-            self.answer = shop.place(self.customer, self.scenario.body, self.key)
+            self.answer = api.place(self.customer, self.scenario.body, self.key)
         elif self.order_id:
-            self.events = shop.events(self.customer, self.order_id) or self.events
+            self.events = api.events(self.customer, self.order_id) or self.events
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the result."""
+    """A row of the results."""
 
     what: str
     expected: str
@@ -100,44 +100,44 @@ class Row:
 
     @property
     def right(self) -> bool:
-        """Whether it came out as it must."""
+        """Whether the result is the expected one."""
         return self.expected == self.actual
 
 
 def main(_: Namespace) -> int:
-    """Bring everything up, place the orders, follow them, and say what came of it; 1 when anything differs."""
+    """Bring the pipeline up, follow the orders, print the results; 1 where one differs from the expected."""
     began = time.monotonic()
     target = targets.from_environment()
     ui.headline("Bringing the pipeline up")
     bootstrap.ready(target)
     if target.managed:
         targets.remember_port(target.port)
-    shop = ApiClient(target, CALL_SECONDS, FOLLOW_SECONDS)
-    ui.headline("Placing orders, and following each to its end and beyond: people, the carrier, the books")
-    orders, stories = _planned(target)
+    api = ApiClient(target, CALL_SECONDS, FOLLOW_SECONDS)
+    ui.headline("Following orders to their final state: saga, reviewer, carrier, payments, ledger")
+    orders, scripts = _planned(target)
     since = datetime.now(UTC)
-    _follow(shop, orders, stories)
-    requests = _requests(shop, orders)
+    _follow(api, orders, scripts)
+    requests = _requests(api, orders)
     sent = _emails(target, orders)
-    mailed = Row("a mail for each order", f"{len(orders)} mails", f"{len(sent)} mails")
-    placed = sum(bool(one.events) for one in [*orders, *stories])
+    emailed = Row("an email for each order", f"{len(orders)} emails", f"{len(sent)} emails")
+    placed = sum(bool(one.events) for one in [*orders, *scripts])
     sales = _sales(target, placed, since)
     rows = [
         *map(_row, orders),
-        *map(_row, stories),
+        *map(_row, scripts),
         *requests,
-        mailed,
+        emailed,
         _ledger_row(target),
         sales_row(placed, sales_report.orders_of(sales)),
     ]
-    ui.headline("What came of it")
+    ui.headline("Results")
     ui.console.print(result(rows))
     _show_emails(orders, sent)
     sales_report.show(target, sales)
     _next_steps(target, orders)
     wrong = sum(not row.right for row in rows)
-    verdict = f"{wrong} of {len(rows)} differ" if wrong else f"all {len(rows)} as expected"
-    ui.console.print(f"\n  {verdict}, in {ui.seconds(time.monotonic() - began)}", style="bold red" if wrong else "bold green")
+    outcome = f"{wrong} of {len(rows)} differ" if wrong else f"all {len(rows)} as expected"
+    ui.console.print(f"\n  {outcome}, in {ui.seconds(time.monotonic() - began)}", style="bold red" if wrong else "bold green")
     return 1 if wrong else 0
 
 
@@ -145,13 +145,12 @@ def _planned(target: Target) -> tuple[list[ScenarioRun], list[ScriptRun]]:
     run = _run()
     names = {scenario.customer: f"{scenario.customer}-{run}" for scenario in SCENARIOS}
     scenarios.prepare(target, names)
-    return [
-        ScenarioRun(scenario, names[scenario.customer], f"{run}/{scenario.what}") for scenario in SCENARIOS
-    ], post_fulfilment.script_runs(target, run)
+    orders = [ScenarioRun(scenario, names[scenario.customer], f"{run}/{scenario.what}") for scenario in SCENARIOS]
+    return orders, post_fulfilment.script_runs(target, run)
 
 
 def _ledger_row(target: Target) -> Row:
-    with ui.stage("books") as step:
+    with ui.stage("ledger audit") as step:
         step.detail = post_fulfilment.trial_balance(target)
     return Row("trial balance of the ledger", "0, 0 differences", step.detail)
 
@@ -171,59 +170,59 @@ def _sales(target: Target, placed: int, since: datetime) -> list[dict[str, Any]]
 
 
 def sales_row(placed: int, found: int) -> Row:
-    """Whether analytics counted these orders; somebody else may have placed others meanwhile."""
-    return Row("what is sold, by the stream", f"{placed} orders", f"{min(found, placed)} orders")
+    """Return whether analytics counted these orders; there can be orders of other users."""
+    return Row("orders counted by analytics", f"{placed} orders", f"{min(found, placed)} orders")
 
 
 def _run() -> str:
-    # Customers are new in each run: orders of earlier runs would count against them.
+    # Customers are new in each run, so that earlier orders do not raise their fraud score.
     return f"{int(time.time()):x}"[-6:]
 
 
-def _requests(shop: ApiClient, orders: Sequence[ScenarioRun]) -> list[Row]:
+def _requests(api: ApiClient, orders: Sequence[ScenarioRun]) -> list[Row]:
     first = next(order for order in orders if order.scenario.body == scenarios.ORDINARY_BODY)
-    visit = RequestContext(shop, first.customer, "eve", first.key, first.answer or Answer(0, b""))
-    return [Row(request.what, request.expected, request.send(visit)) for request in REQUESTS]
+    context = RequestContext(api, first.customer, "eve", first.key, first.answer or Answer(0, b""))
+    return [Row(request.what, request.expected, request.send(context)) for request in REQUESTS]
 
 
-def _follow(shop: ApiClient, orders: list[ScenarioRun], stories: list[ScriptRun]) -> None:
-    """Place the orders and watch until every one has ended and every story is over, or FOLLOW_SECONDS are."""
-    screen = _Orders([*orders, *stories])
+def _follow(api: ApiClient, orders: list[ScenarioRun], scripts: list[ScriptRun]) -> None:
+    """Place the orders and follow them until all orders and scripts have ended, at most FOLLOW_SECONDS."""
+    screen = _Orders([*orders, *scripts])
     if not ui.console.is_terminal:
-        _drive(shop, orders, stories, screen.say)
+        _drive(api, orders, scripts, screen.report)
         return
     with Live(screen, console=ui.console, refresh_per_second=10):
-        _drive(shop, orders, stories, _on_screen_already)
+        _drive(api, orders, scripts, _not_reported)
 
 
-def _on_screen_already(_: ScenarioRun | ScriptRun) -> None: ...
+def _not_reported(_: ScenarioRun | ScriptRun) -> None: ...
 
 
-def _drive(shop: ApiClient, orders: list[ScenarioRun], stories: list[ScriptRun], ended: Callable[[ScenarioRun | ScriptRun], None]) -> None:
+def _drive(api: ApiClient, orders: list[ScenarioRun], scripts: list[ScriptRun], ended: Callable[[ScenarioRun | ScriptRun], None]) -> None:
     deadline = time.monotonic() + FOLLOW_SECONDS
-    waiting, going_on = list(orders), list(stories)
+    waiting, running = list(orders), list(scripts)
     begun = False
     with ThreadPoolExecutor(AT_ONCE) as pool, ThreadPoolExecutor(SCRIPTS_AT_ONCE) as others:
-        while (waiting or going_on) and time.monotonic() < deadline:
-            # Each function starts a process for every order that is at it: the first order goes ahead and starts one of each.
+        while (waiting or running) and time.monotonic() < deadline:
+            # A function has a process for each concurrent order: the first order runs alone and starts one process of each.
             at_once = AT_ONCE if any(len(order.events) >= EVENTS_BEFORE_OTHERS for order in orders) else 1
-            list(pool.map(ScenarioRun.step, waiting[:at_once], repeat(shop)))
-            over: list[ScenarioRun | ScriptRun] = [one for one in [*waiting, *going_on] if one.ended]
+            list(pool.map(ScenarioRun.step, waiting[:at_once], repeat(api)))
+            over: list[ScenarioRun | ScriptRun] = [one for one in [*waiting, *running] if one.ended]
             waiting = [order for order in waiting if order not in over]
-            going_on = [told for told in going_on if told not in over]
+            running = [run for run in running if run not in over]
             for one in over:
                 ended(one)
             if not begun and (over or not waiting):
-                # The saga's functions are up by now.
+                # The saga's functions have processes now.
                 begun = True
-                for told in stories:
-                    others.submit(told.execute)
+                for run in scripts:
+                    others.submit(run.execute)
             time.sleep(POLL_SECONDS)
 
 
 @dataclass
 class _Orders:
-    """The orders as they are now, drawn anew at each refresh."""
+    """The orders, rendered at each refresh."""
 
     orders: Sequence[ScenarioRun | ScriptRun]
     _spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
@@ -231,12 +230,12 @@ class _Orders:
     def __rich__(self) -> Group:
         return Group(*map(self.line, self.orders))
 
-    def say(self, order: ScenarioRun | ScriptRun) -> None:
-        """Print one order as it is."""
+    def report(self, order: ScenarioRun | ScriptRun) -> None:
+        """Print one order."""
         ui.console.print(self.line(order))
 
     def line(self, order: ScenarioRun | ScriptRun) -> Text:
-        """An order as one line: how it stands, what it is for, its timeline."""
+        """Render an order as one line: result, title, timeline."""
         frame = self._spinner.render(time.monotonic())
         busy = (frame.plain if isinstance(frame, Text) else "…", "cyan")
         right = order.actual == order.expected
@@ -251,10 +250,10 @@ def _emails(target: Target, orders: list[ScenarioRun]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
 
     def all_there() -> bool:
-        found[:] = [mail for mail in emails(target) if addresses & set(mail["To"])]
+        found[:] = [email for email in emails(target) if addresses & set(email["To"])]
         return len(found) >= len(orders)
 
-    with ui.stage("mails") as step:
+    with ui.stage("emails") as step:
         wait_until(all_there, EMAIL_SECONDS)
         step.detail = f"{len(found)} in the inbox"
     return found
@@ -266,10 +265,10 @@ def _row(order: ScenarioRun | ScriptRun) -> Row:
 
 
 def result(rows: Sequence[Row]) -> Table:
-    """The rows as a table: what, expected, actual, how long, and whether it is right."""
+    """Return the rows as a table: result, title, expected, actual, duration."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", width=3)
-    for title in ("what", "expected", "actual"):
+    for title in ("order", "expected", "actual"):
         table.add_column(title, no_wrap=True, min_width=6)
     table.add_column("took", justify="right", no_wrap=True, min_width=6)
     for row in rows:
@@ -280,15 +279,15 @@ def result(rows: Sequence[Row]) -> Table:
 
 
 def _show_emails(orders: list[ScenarioRun], sent: list[dict[str, Any]]) -> None:
-    ui.headline("Mails, one of each kind")
-    by_address = {address: mail for mail in sent for address in mail["To"]}
-    shown: set[str] = set()
+    ui.headline("Emails, one of each kind")
+    by_address = {address: email for email in sent for address in email["To"]}
+    printed: set[str] = set()
     for order in orders:
         kind = order.actual.partition(":")[0]
-        mail = by_address.get(f"{order.customer}@example.com")
-        if mail and kind not in shown:
-            shown.add(kind)
-            ui.console.print(Text(f"  ✉ to {mail['To'][0]}: {mail['Subject']}"))
+        email = by_address.get(f"{order.customer}@example.com")
+        if email and kind not in printed:
+            printed.add(kind)
+            ui.console.print(Text(f"  ✉ to {email['To'][0]}: {email['Subject']}"))
 
 
 def _next_steps(target: Target, orders: list[ScenarioRun]) -> None:
@@ -298,17 +297,17 @@ def _next_steps(target: Target, orders: list[ScenarioRun]) -> None:
     shipped = next((order.order_id for order in orders if order.actual == "confirmed"), "ord_…")
     steps = {
         f"make order FILE={sample}": "place the order of a sample event",
-        f"make trace ORDER={traced}": "what caused what, and when",
-        f"make carrier ORDER={shipped} DO=dispatch": "what the carrier does, told to the webhook",
+        f"make trace ORDER={traced}": "its events by cause, with times and log lines",
+        f"make carrier ORDER={shipped} DO=dispatch": "dispatch it: a webhook event of the carrier",
         "make trial-balance": "the ledger's trial balance",
-        "make dashboard": "all of this as plots, live",
+        "make dashboard": "live plots of orders, revenue and queues",
         "make sales": "best sellers, and the revenue by minute",
-        "make logs": "the functions' log lines, merged",
+        "make logs": "the functions' log lines",
         "make token CUSTOMER=ann": "a bearer token, for curl",
-        "make redrive": "the dead-letter queues, and how to empty them",
-        "make stop": "stop what this started",
+        "make redrive": "the dead-letter queues and their redrive",
+        "make stop": "stop the emulator",
     }
-    ui.headline("The API, and what to try next")
+    ui.headline("The API, and commands to try next")
     ui.console.print(Text(f"  {target.api_url()}", "cyan"))
     width = max(map(len, steps))
     for command, purpose in steps.items():

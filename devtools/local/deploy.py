@@ -1,4 +1,4 @@
-"""`sam build` and `sam deploy` to the local target, each only when something changed since the target last got it."""
+"""Run `sam build` and `sam deploy` for the local target, each only after a change."""
 
 import json
 import os
@@ -30,18 +30,18 @@ SOURCES = (
     "requirements/layer.txt",
     "requirements/identity.txt",
 )
-# The target itself remembers what it runs: a new or emptied one knows nothing, and gets everything.
+# The hash of the deployed sources, stored in the target: a new or emptied target has none.
 DEPLOYED_PARAMETER = f"/{STACK}/deployed"
 ARTIFACTS = f"{STACK}-artifacts"
 # The environments of samconfig.toml.
 CONFIG = {"embedded": "local", "localstack": "localstack"}
 BUILD_SECONDS = 600
 DEPLOY_SECONDS = 600
-SHOWN_LINES = 30
+LAST_LINES = 30
 
 
 def architecture(machine: str | None = None) -> str:
-    """This machine's processor as Lambda names it: x86_64 or arm64. Raises UserError for any other."""
+    """Return this machine's architecture as Lambda names it: x86_64 or arm64. Raises UserError for others."""
     name = (machine or platform.machine()).lower()
     known = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
     if name not in known:
@@ -50,22 +50,22 @@ def architecture(machine: str | None = None) -> str:
 
 
 def parameters(target: Target) -> dict[str, str]:
-    """The template's parameters for a local target."""
+    """Return the template's parameters for a local target."""
     return {
         "Stage": "local",
         "Target": "emulator" if target.backend == "embedded" else "localstack",
         "Architecture": architecture(),
         "JwtIssuer": issuer.issuer(target),
         "JwksUrl": issuer.jwks_url(target),
-        # Nobody pays for objects here.
+        # Small objects cost nothing locally.
         "AuditBufferSeconds": "60",
-        # A change of the feature flags is waited for.
+        # Tests wait for changes of feature flags.
         "FlagsTtlSeconds": "15",
     }
 
 
 def fingerprint(root: Path, sources: Iterable[str]) -> str:
-    """One hash over the names and contents of the sources below root; what building leaves behind does not count."""
+    """Return a hash of the names and contents of the sources below root, without the caches of Python."""
     digest = sha256()
     for path in sorted(_files(root, sources)):
         content = sha256(path.read_bytes()).hexdigest()
@@ -81,12 +81,12 @@ def _files(root: Path, sources: Iterable[str]) -> Iterator[Path]:
 
 
 def ensure(target: Target) -> bool:
-    """Have the present sources run on the target. Says whether anything had to be deployed.
+    """Deploy the current sources to the target; return whether there was a change.
 
-    Raises UserError when the template is missing, or when building or deploying fails (the end of the log is shown).
+    Raises UserError when the template is missing, and when build or deployment fails (the end of the log is printed).
     """
     if not (ROOT / "template.yaml").exists():
-        raise UserError("there is no template.yaml here; run this from a full checkout")
+        raise UserError("template.yaml not found; run this from a full checkout")
     chosen = parameters(target)
     sources = fingerprint(ROOT, SOURCES)
     wanted = sha256(f"{sources}{sorted(chosen.items())}".encode()).hexdigest()
@@ -148,10 +148,10 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
 
 
 def for_local_target(built: Path, backend: str) -> Path:
-    """Write the built template beside it as a local target needs it, and return where.
+    """Write the built template as a local target needs it, and return its path.
 
-    Local targets use plain HTTP, so statements that deny it are left out, and policies that say nothing else. LocalStack's
-    state machines take no numbers to put into their definitions; joined with nothing, a number is text.
+    Local targets use plain HTTP, so statements that deny it are removed, with policies that are empty then. LocalStack's state
+    machines do not substitute numbers in definitions; `Fn::Join` with one part makes a number text.
     """
     template = cast("dict[str, Any]", yaml_parse(built.read_text("utf-8")))
     resources = cast("dict[str, dict[str, Any]]", template["Resources"])
@@ -183,16 +183,16 @@ def _overrides(chosen: dict[str, str]) -> list[str]:
 
 
 def _sam(target: Target, arguments: Sequence[str], log: Path, limit: float) -> Iterator[str]:
-    """The lines that sam prints, as they come. Raises UserError when it fails or is ended after `limit` seconds."""
+    """Yield the lines that sam prints. Raises UserError when it fails or runs longer than `limit` seconds."""
     beside = Path(sys.executable).parent
     # The makefile builders look for the interpreter on the PATH.
     environment = target.aws_environment() | {
         "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
     }
-    # Its tables would break names that do not fit, and it would look at a local target every five seconds only.
+    # Wide tables do not break names; sam polls every five seconds by default.
     environment |= {"COLUMNS": "240", "SAM_CLI_POLL_DELAY": "0.5"}
-    last: deque[str] = deque(maxlen=SHOWN_LINES)
+    last: deque[str] = deque(maxlen=LAST_LINES)
     with (
         log.open("a") as file,
         subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The embedded emulator: started on loopback in a process group of its own, found again by its recorded process."""
+"""Start, find and stop the embedded emulator, which runs on loopback in a process group of its own."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Instance:
-    """A process that we started. `started` is the system's account of when, which tells it from a later namesake."""
+    """An emulator process. `started` is the system's start time: a later process with the same id has another."""
 
     pid: int
     started: str
@@ -32,7 +32,7 @@ class Instance:
 
 
 def log_file(port: int) -> Path:
-    """Where the emulator on that port writes its log."""
+    """Return the log file of the emulator on a port."""
     return target.local_folder() / ("emulator.log" if port == target.DEFAULT_PORT else f"emulator-{port}.log")
 
 
@@ -45,7 +45,7 @@ def _temporary(port: int) -> Path:
 
 
 def start_time(pid: int) -> str | None:
-    """When a live process began, in a form only good for comparing; None when there is none, or only its corpse."""
+    """Return the start time of a live process, for comparison only; None for other ids and zombies."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def _start_time_by_ps(pid: int) -> str | None:
 
 
 def running(port: int) -> Instance | None:
-    """The live emulator that we started on this port, if any."""
+    """Return the live emulator that these tools started on a port, if there is one."""
     try:
         found = Instance(**json.loads(_record(port).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -71,12 +71,12 @@ def running(port: int) -> Instance | None:
 
 
 def started_ports() -> list[int]:
-    """The ports on which we recorded an emulator, live or dead."""
+    """Return the ports with a recorded emulator, live or dead."""
     return sorted(int(path.stem.removeprefix("emulator-")) for path in target.local_folder().glob("emulator-*.json"))
 
 
 def is_healthy(endpoint: str) -> bool:
-    """Whether an emulator answers there."""
+    """Return whether an emulator answers at an endpoint."""
     try:
         return "edition" in web.call("GET", f"{endpoint}/_ministack/health", timeout=3).json()
     except (OSError, HTTPException):
@@ -84,10 +84,10 @@ def is_healthy(endpoint: str) -> bool:
 
 
 def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance, bool]:
-    """Have an emulator answer on this port of loopback: the one that is up, or a new, empty one; says if it is new.
+    """Return the emulator on a port of loopback, and whether it is new: a running one, or a new and empty one.
 
-    `functions_endpoint` is what functions in a new one are given to reach AWS, when that is not the emulator itself
-    (a proxy that injects faults). Raises UserError when the port belongs to another program, or it does not come up.
+    `functions_endpoint` is the AWS endpoint of functions in a new one, where it is not the emulator itself (a proxy that injects
+    faults). Raises UserError when another program has the port, or the emulator does not start.
     """
     endpoint = f"http://127.0.0.1:{port}"
     found = running(port)
@@ -101,7 +101,7 @@ def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance
     if not _wait_healthy(endpoint, instance):
         last = (log_file(port).read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
         _clear(port)
-        raise UserError(f"the emulator did not come up: {last} (see {_relative(log_file(port))})")
+        raise UserError(f"the emulator did not start: {last} (see {_relative(log_file(port))})")
     return instance, True
 
 
@@ -130,7 +130,7 @@ def _launch(port: int, functions_endpoint: str) -> Instance:
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "LAMBDA_EXECUTOR": "local",
-        # What functions get as their endpoint; by address, because localhost may mean ::1 first.
+        # The functions' endpoint, by address because localhost can resolve to ::1 first.
         "AWS_ENDPOINT_URL": functions_endpoint,
         "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",
@@ -146,7 +146,7 @@ def _launch(port: int, functions_endpoint: str) -> Instance:
             env=environment | settings,
             start_new_session=True,
         )
-    # It outlives the tool that started it. Python complains of a child that is forgotten unless it is known to have ended.
+    # The process outlives this tool. Python warns of a running child at garbage collection unless it has a return code.
     process.returncode = 0
     instance = Instance(process.pid, start_time(process.pid) or "", port)
     _record(port).write_text(json.dumps(asdict(instance)))
@@ -163,7 +163,7 @@ def _wait_healthy(endpoint: str, instance: Instance) -> bool:
 
 
 def stop(port: int) -> bool:
-    """Stop the emulator that we started on this port, with its workers. Says whether there was one."""
+    """Stop the emulator that these tools started on a port, with its workers; return whether there was one."""
     found = running(port)
     if found:
         _terminate(found)
@@ -195,7 +195,7 @@ def _clear(port: int) -> None:
 
 
 def _orphans(folder: str) -> list[int]:
-    """The workers that an emulator left behind when it was killed: they run from the folder that only it had."""
+    """Return the workers of a killed emulator: their command lines contain its temporary folder."""
     return [pid for pid, command in _commands() if f"{folder}{os.sep}" in command]
 
 
@@ -205,7 +205,7 @@ def _commands() -> Iterator[tuple[int, str]]:
         yield from ((int(pid), command) for pid, _, command in (row.strip().partition(" ") for row in answer.stdout.splitlines()))
         return
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        # A process may end while it is looked at.
+        # A process can end meanwhile.
         with contextlib.suppress(OSError):
             yield int(path.parent.name), path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 

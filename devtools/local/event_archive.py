@@ -1,4 +1,4 @@
-"""The archive of the bus on a local target, as the template describes it for AWS: CloudFormation has none there."""
+"""Create the bus archive on a local target, whose CloudFormation does not have archives, as the template describes it."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from devtools.target import STACK, Target
 
 
 def ensure(target: Target) -> None:
-    """Have the deployed bus archived as the template says; an archive that is there keeps its events."""
+    """Create or update the archive of the deployed bus; an existing archive keeps its events."""
     client, wanted = target.client("events"), described()
     name = wanted["ArchiveName"]
     try:
@@ -21,7 +21,7 @@ def ensure(target: Target) -> None:
 
 
 def described() -> dict[str, Any]:
-    """What the template says of the archive, as the API takes it, but for the bus."""
+    """Return the template's archive as parameters of the API, without the bus."""
     source = template.source()
     properties = source["Resources"]["BusArchive"]["Properties"]
     return {

@@ -1,4 +1,4 @@
-"""The local OpenID issuer: signs customers' tokens, and publishes its keys in a public bucket of the target."""
+"""The local OpenID issuer: signs customers' tokens and publishes its keys in a public bucket of the target."""
 
 import json
 import os
@@ -22,46 +22,46 @@ AUDIENCE = "order-pipeline"
 
 
 def issuer(target: Target) -> str:
-    """The `iss` of the tokens that this target's API accepts."""
+    """Return the `iss` claim that the target's API accepts."""
     return f"{target.endpoint}/{BUCKET}"
 
 
 def jwks_url(target: Target) -> str:
-    """Where a function finds the keys, as seen from where functions run."""
-    return f"{functions_view(target)}/{BUCKET}/jwks.json"
+    """Return the URL of the keys as functions reach it."""
+    return f"{endpoint_for_functions(target)}/{BUCKET}/jwks.json"
 
 
-def functions_view(target: Target) -> str:
-    """The target's endpoint as functions reach it; FUNCTION_ENDPOINT is for a LocalStack with networks of its own."""
+def endpoint_for_functions(target: Target) -> str:
+    """Return the target's endpoint as functions reach it; FUNCTION_ENDPOINT replaces it for a LocalStack with its own networks."""
     given = os.environ.get("FUNCTION_ENDPOINT", "").strip()
     if given:
         return targets.require_loopback(given, also=targets.CONTAINER_HOSTS)
     if target.backend == "embedded":
         return target.endpoint
-    # LocalStack resolves its own name to itself in its containers; its open code, run on the host, has the bridge.
+    # LocalStack's containers resolve its name; its open code runs on the host, which containers reach over the bridge.
     open_code = web.call("GET", f"{target.endpoint}/_localemu/health").status == 200
     return f"http://{'172.17.0.1' if open_code else 'localhost.localstack.cloud'}:{target.port}"
 
 
 @cache
 def signing_key(path: Path | None = None) -> rsa.RSAPrivateKey:
-    """The issuer's RSA key, made once and kept in .local/ for its owner only."""
+    """Return the issuer's RSA key, created once and stored in .local/ with access for its owner only."""
     path = path or targets.local_folder() / "issuer.pem"
     if not path.exists():
-        _keep(path, rsa.generate_private_key(public_exponent=65537, key_size=2048))
+        _store(path, rsa.generate_private_key(public_exponent=65537, key_size=2048))
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError(f"{path} holds no RSA key")
     return key
 
 
-def _keep(path: Path, key: rsa.RSAPrivateKey) -> None:
+def _store(path: Path, key: rsa.RSAPrivateKey) -> None:
     text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(text)
     try:
-        # A link fails when another process was first: both then use that one's key.
+        # The link fails when another process stored its key first: both use that key.
         os.link(draft, path)
     except FileExistsError:
         pass
@@ -70,12 +70,12 @@ def _keep(path: Path, key: rsa.RSAPrivateKey) -> None:
 
 
 def jwks(key: rsa.RSAPrivateKey) -> dict[str, Any]:
-    """The public half as a JSON Web Key Set."""
+    """Return the public key as a JSON Web Key Set."""
     return {"keys": [RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": key_id(key), "use": "sig", "alg": "RS256"}]}
 
 
 def key_id(key: rsa.RSAPrivateKey) -> str:
-    """A name for the key, derived from its public half."""
+    """Return the key id, a hash of the public key."""
     public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return sha256(public).hexdigest()[:16]
 
@@ -88,7 +88,7 @@ def sign(
     expires_in: int = 3600,
     **changed: Any,
 ) -> str:
-    """A token (RS256) for a customer id; `expires_in` in seconds, negative for an expired one; `changed` claims win."""
+    """Sign a token (RS256) for a customer id; `expires_in` is in seconds, negative for an expired token; `changed` claims win."""
     now = int(time.time())
     claims = {
         "iss": issued_by,
@@ -104,12 +104,12 @@ def sign(
 
 
 def token(target: Target, customer: str, groups: tuple[str, ...] = (), expires_in: int = 3600) -> str:
-    """A token that this target's API accepts for `expires_in` seconds."""
+    """Return a token that the target's API accepts for `expires_in` seconds."""
     return sign(signing_key(), issuer(target), customer, groups, expires_in)
 
 
 def publish(target: Target) -> None:
-    """Put the keys and the discovery document into the target. Doing it again changes nothing."""
+    """Put the keys and the discovery document into the target's bucket; idempotent."""
     s3 = target.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.delete_public_access_block(Bucket=BUCKET)

@@ -1,4 +1,4 @@
-"""What `make run` does, and what must come of it: an order for every outcome, and requests that the door turns away."""
+"""The orders of `make run` and their expected final states, and the requests that the API must reject."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ORDINARY_BODY = order_body(*ORDINARY)
 
 @dataclass(frozen=True)
 class Scenario:
-    """An order, who places it, and the state that it must end in."""
+    """An order, its customer, and the expected final state."""
 
     what: str
     customer: str
@@ -24,7 +24,7 @@ class Scenario:
     expected: str
 
 
-# The order that takes longest comes first: it is followed while the others come and go.
+# The longest order comes first: the others run meanwhile.
 SCENARIOS = (
     Scenario(
         "provider never answers",
@@ -32,10 +32,10 @@ SCENARIOS = (
         order_body(*ORDINARY, payment="tok_unavailable"),
         "rejected: fulfilment_failed",
     ),
-    Scenario("everything in order", "ann", ORDINARY_BODY, "confirmed"),
-    Scenario("in dollars", "bob", order_body(("TSHIRT-USD", 1)), "confirmed"),
-    Scenario("the last one in stock", "cat", order_body(("LAST-ITEM-CLOCK", 1)), "confirmed"),
-    Scenario("sold out", "dan", order_body(("MUG-BLUE", 1), ("SOLD-OUT-LAMP", 1)), "rejected: out_of_stock"),
+    Scenario("ordinary order", "ann", ORDINARY_BODY, "confirmed"),
+    Scenario("order in dollars", "bob", order_body(("TSHIRT-USD", 1)), "confirmed"),
+    Scenario("last one in stock", "cat", order_body(("LAST-ITEM-CLOCK", 1)), "confirmed"),
+    Scenario("out of stock", "dan", order_body(("MUG-BLUE", 1), ("SOLD-OUT-LAMP", 1)), "rejected: out_of_stock"),
     Scenario("card declined", "fay", order_body(*ORDINARY, payment="tok_declined"), "rejected: payment_declined"),
     Scenario(
         "insufficient funds",
@@ -49,12 +49,12 @@ SCENARIOS = (
     Scenario("expensive", "kim", order_body(("ESPRESSO-PRO", 1)), "held"),
     Scenario("everything suspicious", "mal", order_body(("ESPRESSO-PRO", 3), ship_to="US"), "rejected: fraud_refused"),
 )
-# The customer of "everything suspicious" has just placed this many orders.
+# The customer of "everything suspicious" placed this many orders in the last minutes.
 HASTY, HASTY_ORDERS = "mal", 6
 
 
 def prepare(target: Target, customers: dict[str, str]) -> None:
-    """Put the specials back in stock and give the customers of a run (by name: id) their history."""
+    """Restock the special products and add the order history of a run's customers (names to ids)."""
     seed.restock(target)
     seed.add_history(target, customers.values())
     now = datetime.now(UTC)
@@ -64,9 +64,9 @@ def prepare(target: Target, customers: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class RequestContext:
-    """What the requests at the door need to know: the shop, the customer who placed an order, with which key, which."""
+    """What the requests refer to: the API, an order's customer and key, another customer, and the answer to that order."""
 
-    shop: ApiClient
+    api: ApiClient
     customer: str
     stranger: str
     key: str
@@ -75,37 +75,37 @@ class RequestContext:
 
 @dataclass(frozen=True)
 class Request:
-    """A request that is answered at once, and the answer that it must get."""
+    """A request and the expected answer."""
 
     what: str
     send: Callable[[RequestContext], str]
     expected: str
 
 
-def _again(visit: RequestContext) -> str:
-    answer = visit.shop.place(visit.customer, ORDINARY_BODY, visit.key)
-    return f"{answer.status} {'same' if answer.json() == visit.first.json() else 'another'} order"
+def _again(context: RequestContext) -> str:
+    answer = context.api.place(context.customer, ORDINARY_BODY, context.key)
+    return f"{answer.status} {'same' if answer.json() == context.first.json() else 'another'} order"
 
 
-def _other_body(visit: RequestContext) -> str:
-    return _status(visit.shop.place(visit.customer, order_body(("MUG-WHITE", 1)), visit.key))
+def _other_body(context: RequestContext) -> str:
+    return _status(context.api.place(context.customer, order_body(("MUG-WHITE", 1)), context.key))
 
 
 def _placing(body: dict[str, Any] | bytes, key: str | None = None) -> Callable[[RequestContext], str]:
-    return lambda visit: _status(visit.shop.place(visit.customer, body, key))
+    return lambda context: _status(context.api.place(context.customer, body, key))
 
 
-def _foreign(visit: RequestContext) -> str:
-    return _status(visit.shop.order(visit.stranger, visit.first.json().get("order_id", "?")))
+def _foreign(context: RequestContext) -> str:
+    return _status(context.api.order(context.stranger, context.first.json().get("order_id", "?")))
 
 
-def _without_token(visit: RequestContext) -> str:
-    return _status(visit.shop.place(None, ORDINARY_BODY))
+def _without_token(context: RequestContext) -> str:
+    return _status(context.api.place(None, ORDINARY_BODY))
 
 
-def _expired(visit: RequestContext) -> str:
-    token = issuer.token(visit.shop.target, visit.customer, expires_in=-60)
-    return _status(visit.shop.call("GET", "/orders/ord_any", None, Authorization=f"Bearer {token}"))
+def _expired(context: RequestContext) -> str:
+    token = issuer.token(context.api.target, context.customer, expires_in=-60)
+    return _status(context.api.call("GET", "/orders/ord_any", None, Authorization=f"Bearer {token}"))
 
 
 def _status(answer: Answer) -> str:
@@ -113,15 +113,15 @@ def _status(answer: Answer) -> str:
 
 
 REQUESTS = (
-    Request("the same order again", _again, "201 same order"),
-    Request("same key, another order", _other_body, "422"),
-    Request("somebody else's order", _foreign, "404"),
+    Request("same order again", _again, "201 same order"),
+    Request("same key, other body", _other_body, "422"),
+    Request("another customer's order", _foreign, "404"),
     Request("no token", _without_token, "401"),
     Request("expired token", _expired, "401"),
     Request("no Idempotency-Key", _placing(ORDINARY_BODY, ""), "400"),
-    Request("body is no JSON", _placing(b"{"), "400"),
+    Request("malformed JSON", _placing(b"{"), "400"),
     Request("quantity zero", _placing(order_body(("MUG-BLUE", 0))), "422"),
     Request("unknown product", _placing(order_body(("NO-SUCH-THING", 1))), "422"),
-    Request("product no longer sold", _placing(order_body(("RETIRED-RADIO", 1))), "422"),
-    Request("two currencies in one order", _placing(order_body(("MUG-BLUE", 1), ("TSHIRT-USD", 1))), "422"),
+    Request("retired product", _placing(order_body(("RETIRED-RADIO", 1))), "422"),
+    Request("two currencies in an order", _placing(order_body(("MUG-BLUE", 1), ("TSHIRT-USD", 1))), "422"),
 )

@@ -1,4 +1,4 @@
-"""The catalogue, the stock and the customers of a local target. Seeding again leaves a running shop's stock alone."""
+"""The catalogue, stock and customers of a local target. Seeding again does not change existing stock."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ KEPT_DAYS = 180
 
 @dataclass(frozen=True)
 class Product:
-    """A line of the catalogue: price in minor units, what is on the shelf at first."""
+    """A product of the catalogue: price in minor units, initial stock."""
 
     sku: str
     name: str
@@ -60,7 +60,7 @@ SPECIALS = tuple(product for product in PRODUCTS if product.stock < PLENTY)
 
 
 def seed(target: Target) -> None:
-    """Have the products, the regular customers' history and the mail sender there. Stock that exists stays as it is."""
+    """Put the products, the regular customers' order history and the email sender. Existing stock does not change."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(_put, repeat(target), PRODUCTS))
     add_history(target, REGULARS)
@@ -78,15 +78,15 @@ def _put(target: Target, product: Product) -> None:
         "category": {"S": product.category},
     }
     dynamodb.put_item(TableName=tables["Catalogue"], Item=row)
-    shelf = {"sku": {"S": product.sku}, "available": {"N": str(product.stock)}, "reserved": {"N": "0"}}
+    stock = {"sku": {"S": product.sku}, "available": {"N": str(product.stock)}, "reserved": {"N": "0"}}
     try:
-        dynamodb.put_item(TableName=tables["Stock"], Item=shelf, ConditionExpression="attribute_not_exists(sku)")
+        dynamodb.put_item(TableName=tables["Stock"], Item=stock, ConditionExpression="attribute_not_exists(sku)")
     except dynamodb.exceptions.ConditionalCheckFailedException:
         return
 
 
 def restock(target: Target, products: Iterable[Product] = SPECIALS) -> None:
-    """Set what is available of these products to what the catalogue begins with; what is reserved stays reserved."""
+    """Reset the available stock of these products to the initial one; reservations do not change."""
     for product in products:
         target.client("dynamodb").update_item(
             TableName=target.resources["Stock"],
@@ -97,14 +97,14 @@ def restock(target: Target, products: Iterable[Product] = SPECIALS) -> None:
 
 
 def add_history(target: Target, customers: Iterable[str]) -> None:
-    """Give customers one order a month ago, so that the fraud rules do not take them for new."""
+    """Add an order of a month ago for each customer, so that the fraud rules know them."""
     placed = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=HISTORY_DAYS)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add_past_order, repeat(target), customers, repeat(placed)))
 
 
 def add_past_order(target: Target, customer: str, placed: datetime) -> None:
-    """Let the fraud rules know of an order that a customer placed at a time (UTC)."""
+    """Add an order that a customer placed at a time (UTC) to the fraud history."""
     row = {
         "customer_id": {"S": customer},
         "placed": {"S": f"{placed:%Y-%m-%dT%H:%M:%S.%fZ}#ord_before_{placed:%d%H%M%S}"},

@@ -1,4 +1,4 @@
-"""Stops the emulators that these tools started; with PORT= only the one on that port."""
+"""Stop the emulators that these tools started, or the one on PORT alone."""
 
 from argparse import Namespace
 
@@ -7,10 +7,10 @@ from devtools.local import emulator
 
 
 def main(arguments: Namespace) -> None:
-    """Stop them, and say which."""
+    """Stop them and print which."""
     ports = [arguments.port] if arguments.port else emulator.started_ports()
     stopped = [number for number in ports if emulator.stop(number)]
     for number in stopped:
         ui.done(f"stopped the emulator on port {number}")
     if not stopped:
-        ui.console.print("  nothing of ours is running")
+        ui.console.print("  no emulator of these tools is running")

@@ -1,4 +1,4 @@
-"""Prints a bearer token for CUSTOMER= (default ann), valid for an hour, alone on its line so that curl can use it."""
+"""Print a customer's bearer token, alone on its line for use with curl."""
 
 from argparse import Namespace
 

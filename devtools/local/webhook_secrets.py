@@ -1,4 +1,4 @@
-"""The secrets of webhooks on a local target: CloudFormation there generates them with the punctuation that the template excludes."""
+"""Replace the webhook secrets of a local target, whose CloudFormation generates them with the punctuation that the template excludes."""
 
 import re
 import secrets
@@ -8,12 +8,12 @@ from devtools.target import Target
 
 SECRETS = ("CarrierWebhookSecret", "PaymentsWebhookSecret")
 LENGTH = 64
-# What GenerateSecretString makes on AWS without punctuation, which is Base64 at this length.
+# GenerateSecretString on AWS, without punctuation: valid Base64 at this length.
 _GENERATED = re.compile(rf"[A-Za-z0-9]{{{LENGTH}}}")
 
 
 def ensure(target: Target) -> None:
-    """Have secrets that Standard Webhooks can sign with; those that are usable stay."""
+    """Replace secrets that Standard Webhooks cannot sign with."""
     client = target.client("secretsmanager")
     for secret in SECRETS:
         name = target.resources[secret]

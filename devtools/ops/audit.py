@@ -1,8 +1,4 @@
-"""`make audit SQL='select …'`: asks the archive of events; QUERY=name asks one of the template's questions for Athena.
-
-Without either it tells how many events there are by day and type. The template's questions are about the days FROM to TO
-(as 2026-11-21, UTC), which are the last 30 where they are not given. The tables are `archive` and `events`, see docs/audit.md.
-"""
+"""Query the archive of events, by SQL or by one of the template's named queries for Athena, whose days are UTC."""
 
 from argparse import Namespace
 from datetime import UTC, date, datetime, timedelta
@@ -23,27 +19,27 @@ DEFAULT_DAYS = 30
 
 
 def queries() -> dict[str, str]:
-    """The questions that the template has for Athena, by their names."""
+    """Return the SQL of the template's named queries by name."""
     resources = template.source()["Resources"].values()
     named = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::Athena::NamedQuery"]
     return {query["Name"]: query["QueryString"] for query in named}
 
 
 def restrict(database: duckdb.DuckDBPyConnection) -> None:
-    """Keep what is asked from this machine's files and from the network."""
+    """Deny queries access to files and to the network."""
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
 
 
 def table(columns: list[str], found: list[tuple[Any, ...]]) -> Table:
-    """An answer for people; numbers stand on the right."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2))
+    """Return a result as a table, numbers aligned right."""
+    result = Table(box=None, pad_edge=False, padding=(0, 2))
     for number, column in enumerate(columns):
         counted = all(isinstance(row[number], int | float) for row in found)
-        shown.add_column(column, header_style="dim", justify="right" if found and counted else "left", overflow="fold")
+        result.add_column(column, header_style="dim", justify="right" if found and counted else "left", overflow="fold")
     for row in found:
-        shown.add_row(*(Text(_text(value)) for value in row))
-    return shown
+        result.add_row(*(Text(_text(value)) for value in row))
+    return result
 
 
 def _text(value: Any) -> str:
@@ -88,15 +84,15 @@ def _query(arguments: Namespace) -> tuple[str, list[str]]:
 
 
 def main(arguments: Namespace) -> None:
-    """Read the archive, ask, and print the answer."""
-    question, given = _query(arguments)
+    """Read the archive, run the query, and print the result."""
+    query, parameters = _query(arguments)
     with TemporaryDirectory() as folder:
         archive = Archive(targets.chosen(arguments.stack), Path(folder))
         with ui.stage("archive") as step:
             archive.read(step)
         restrict(archive.database)
-        with ui.stage("answer") as step:
-            columns, found = rows(archive.database, question, given)
+        with ui.stage("query") as step:
+            columns, found = rows(archive.database, query, parameters)
             step.detail = f"{len(found):,} rows"
         ui.console.print(table(columns, found))
         archive.database.close()

@@ -1,7 +1,7 @@
-"""The archive of events as a database: its objects read into DuckDB, in tables of the names that Athena has for them.
+"""Read the archive of events into DuckDB, in tables with Athena's names.
 
-`archive` has a row for every record that was delivered, `events` one for every event, however often it was delivered. Both
-have what all events have in common, `data` as JSON, and the day and type that the objects lie under.
+`archive` has a row for every delivered record, `events` one for every event. Both have the envelope's fields, `data` as JSON, and
+the day and type of the object's key.
 """
 
 import gzip
@@ -18,7 +18,7 @@ from devtools.cli import UserError
 from devtools.target import Target
 
 PREFIX, FAILED = "events/", "errors/"
-# Nothing is to be fetched from a network: JSON is built in.
+# DuckDB loads no extension from the network; JSON is built in.
 OFFLINE: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 AT_ONCE = 8
 
@@ -32,7 +32,7 @@ CREATE TABLE records (
 );
 CREATE VIEW archive AS SELECT * EXCLUDE (reading, record) FROM records;
 CREATE VIEW events AS SELECT DISTINCT ON (event_id) * FROM archive;
--- Athena's names for what DuckDB calls otherwise.
+-- Athena's names of DuckDB's functions.
 CREATE MACRO json_extract_scalar(document, path) AS json_extract_string(document, path);
 CREATE MACRO from_iso8601_timestamp(moment) AS CAST(moment AS TIMESTAMPTZ);
 """
@@ -46,10 +46,10 @@ FROM read_json_objects(?, format = 'newline_delimited', hive_partitioning = true
 
 
 class Archive:
-    """What was read of a target's archive by now. Its database lies in a folder that somebody else removes."""
+    """A copy of a target's archive in a database in `folder`, which the caller removes."""
 
     def __init__(self, target: Target, folder: Path) -> None:
-        """Look at the archive of a target. Raises UserError when the deployed stack has none."""
+        """Create an empty copy. Raises UserError when the deployed stack has no archive."""
         bucket = target.resources.get("AuditArchive")
         if not bucket:
             raise UserError("the deployed stack has no archive; run `make run` to deploy the present one")
@@ -62,7 +62,7 @@ class Archive:
         self.database.execute(_SCHEMA)
 
     def read(self, step: ui.Stage) -> int:
-        """Read the objects that came since the last reading; return how many. Raises UserError for what is no record of an event."""
+        """Read the objects that are new since the last reading; return their number. Raises UserError for other objects."""
         keys = [key for key in self.keys(PREFIX) if key not in self._known]
         self.readings += 1
         records = self._folder / f"reading-{self.readings}"
@@ -77,32 +77,32 @@ class Archive:
         return len(keys)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """The keys of all objects below a prefix."""
+        """Return the keys of all objects with a prefix."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         return (found["Key"] for page in pages for found in page.get("Contents", []))
 
     def _content(self, key: str) -> bytes:
         content: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        # What compresses is the delivery stream; the emulator's does not.
+        # The delivery stream compresses on AWS, not on the emulator.
         return gzip.decompress(content) if content.startswith(_GZIP) else content
 
 
 def _append(folder: Path, key: str, content: bytes) -> None:
-    """Add an object to the file of its day and type: DuckDB reads few long files faster than many short ones."""
+    """Append an object to the file of its day and type: DuckDB reads few long files faster than many short ones."""
     partition = _PARTITION.search(key)
     if not partition:
-        raise UserError(f"the archive has an object that is of no day and type: {key}")
+        raise UserError(f"the archive has an object without day and type in its key: {key}")
     path = folder / f"date={partition[1]}" / f"type={partition[2]}" / "records.ndjson"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         file.write(content if content.endswith(b"\n") else content + b"\n")
 
 
-def rows(database: duckdb.DuckDBPyConnection, question: str, given: Iterable[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The names of an answer's columns, and its rows. Raises UserError for a question that cannot be answered."""
+def rows(database: duckdb.DuckDBPyConnection, query: str, parameters: Iterable[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the column names and rows of a query. Raises UserError for an invalid query."""
     try:
-        answer = database.execute(question, list(given))
-        return [column[0] for column in answer.description or []], answer.fetchall()
+        result = database.execute(query, list(parameters))
+        return [column[0] for column in result.description or []], result.fetchall()
     except duckdb.Error as error:
-        # Behind the blank line comes a drawing of the place.
+        # After a blank line, DuckDB quotes the query.
         raise UserError(" ".join(str(error).partition("\n\n")[0].split())) from None

@@ -1,7 +1,6 @@
-"""`make audit-found`: proves that the archive has every event of the order log, once after duplicates, and nothing else.
+"""Verify that the archive, duplicates removed, has exactly the events of the order log.
 
-WAIT=seconds is how long to wait for events that are still on their way (60); what does not come by then is named, and is no
-difference.
+Events that are not delivered within WAIT seconds are listed as pending; they are no difference.
 """
 
 import time
@@ -20,15 +19,15 @@ from devtools.ops.audit_archive import FAILED, Archive, rows
 from devtools.target import Target
 
 PAUSE_SECONDS = 1.0
-# An event is published after it was written, and delivered after it was gathered.
+# From append to publication, and from the end of buffering to delivery.
 MARGIN_SECONDS = 120
-SHOWN = 20
+MAX_PRINTED = 20
 
 _LOG = """
 CREATE TABLE log AS SELECT json::VARCHAR AS record, json->>'$.event_id' AS event_id,
   coalesce(json->>'$.recorded_at', json->>'$.occurred_at') AS appended_at FROM """
 _MISSING = "SELECT event_id FROM log ANTI JOIN records USING (event_id) WHERE appended_at {0} ? ORDER BY appended_at"
-# What was archived after the log was read may not have been in it yet.
+# Later readings may have events that were appended after the log was read.
 _UNLOGGED = "SELECT DISTINCT event_id FROM records ANTI JOIN log USING (event_id) WHERE reading = 1 ORDER BY event_id"
 _CHANGED = """
 SELECT DISTINCT event_id FROM records JOIN log USING (event_id)
@@ -39,10 +38,10 @@ ORDER BY event_id
 
 @dataclass(frozen=True)
 class Verification:
-    """How log and archive compare: counts, and ids of events.
+    """The comparison of log and archive: counts, and ids of events.
 
-    `missing` are old enough to be in the archive, `under_way` are not; `strange` are not in the log; `changed` say something
-    else in the archive, or lie under another day or type. `refused` counts objects of what could not be delivered.
+    `missing` are old enough to be in the archive, `pending` are not; `unlogged` are not in the log; `changed` have another content,
+    day or type in the archive. `failed` counts objects with records that could not be delivered.
     """
 
     logged: int
@@ -56,41 +55,41 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong, as far as events are not under way."""
+        """Whether there is no difference; pending events are none."""
         return not (self.missing or self.unlogged or self.changed)
 
 
 def verify(target: Target, wait: float) -> Verification:
-    """Compare all of the log with all of the archive, waiting so many seconds for what is under way. Raises UserError."""
-    gathering = timedelta(seconds=_buffering(target) + MARGIN_SECONDS)
+    """Compare the log with the archive; wait up to `wait` seconds for pending events. Raises UserError as `Archive`."""
+    buffering = timedelta(seconds=_buffering(target) + MARGIN_SECONDS)
     with TemporaryDirectory() as folder:
         archive = Archive(target, Path(folder))
-        # The archive first: whatever it has by now was in the log before.
+        # The archive first: its events are in the log already.
         with ui.stage("archive") as step:
             archive.read(step)
         with ui.stage("order log") as step:
             _read_log(target, archive, Path(folder) / "log.ndjson", step)
-        found = _compare(archive, datetime.now(UTC) - gathering)
+        found = _compare(archive, datetime.now(UTC) - buffering)
         if found.pending and found.passed:
-            with ui.stage("under way") as step:
-                found = _wait(archive, gathering, time.monotonic() + wait, found, step)
+            with ui.stage("pending events") as step:
+                found = _wait(archive, buffering, time.monotonic() + wait, found, step)
         archive.database.close()
     return found
 
 
-def _wait(archive: Archive, gathering: timedelta, deadline: float, found: Verification, step: ui.Stage) -> Verification:
+def _wait(archive: Archive, buffering: timedelta, deadline: float, found: Verification, step: ui.Stage) -> Verification:
     unread = ui.Stage("")
     while found.pending and found.passed and time.monotonic() < deadline:
         step.detail = f"{len(found.pending):,} events"
         time.sleep(PAUSE_SECONDS)
         archive.read(unread)
-        found = _compare(archive, datetime.now(UTC) - gathering)
+        found = _compare(archive, datetime.now(UTC) - buffering)
     step.detail = f"{len(found.pending):,} events"
     return found
 
 
 def _buffering(target: Target) -> int:
-    """How many seconds the delivery stream gathers events."""
+    """Return how many seconds the delivery stream buffers events."""
     name = target.resources["AuditDelivery"]
     (described,) = target.client("firehose").describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]["Destinations"]
     return int(described["ExtendedS3DestinationDescription"]["BufferingHints"]["IntervalInSeconds"])
@@ -98,7 +97,7 @@ def _buffering(target: Target) -> int:
 
 def _read_log(target: Target, archive: Archive, path: Path, step: ui.Stage) -> None:
     client, name = target.client("dynamodb"), target.resources["OrderLog"]
-    # A table counts its items every few hours only.
+    # DynamoDB updates the item count every six hours, so it is an estimate.
     expected = client.describe_table(TableName=name)["Table"]["ItemCount"]
     pages: Any = client.get_paginator("scan").paginate(
         TableName=name, ConsistentRead=True, ProjectionExpression="#event", ExpressionAttributeNames={"#event": "event"}
@@ -137,28 +136,28 @@ def _compare(archive: Archive, since: datetime) -> Verification:
 
 
 def report(found: Verification) -> list[Text]:
-    """The found as lines for people."""
+    """Return the comparison as lines for people."""
     again = found.records - found.archived
-    counts = f"{found.logged:,} events in the log, {found.archived:,} in the archive, {again:,} records of them delivered again"
+    counts = f"{found.logged:,} events in the log, {found.archived:,} in the archive, {again:,} duplicate records"
     lines = [Text(f"  {counts}", "green" if found.passed else "red")]
     for what, ids in (
         ("missing in the archive", found.missing),
-        ("in the archive and not in the log", found.unlogged),
-        ("not in the archive as they are in the log", found.changed),
+        ("in the archive but not in the log", found.unlogged),
+        ("different in archive and log", found.changed),
     ):
         if ids:
             lines.append(Text(f"  ✗ {len(ids):,} {what}", "red"))
-            lines += [Text(f"      {event_id}") for event_id in ids[:SHOWN]]
-            lines += [Text(f"      and {len(ids) - SHOWN:,} more", "dim")] if len(ids) > SHOWN else []
+            lines += [Text(f"      {event_id}") for event_id in ids[:MAX_PRINTED]]
+            lines += [Text(f"      and {len(ids) - MAX_PRINTED:,} more", "dim")] if len(ids) > MAX_PRINTED else []
     if found.pending:
-        lines.append(Text(f"  {len(found.pending):,} events are under way; nothing is proven of them yet", "yellow"))
+        lines.append(Text(f"  {len(found.pending):,} events are pending and not verified yet", "yellow"))
     if found.failed:
-        lines.append(Text(f"  {found.failed:,} objects of what could not be delivered, below {FAILED}", "yellow"))
+        lines.append(Text(f"  {found.failed:,} objects of failed deliveries below {FAILED}", "yellow"))
     return lines
 
 
 def main(arguments: Namespace) -> int:
-    """Prove it, and print what there is; 1 where log and archive differ."""
+    """Print the comparison; 1 where log and archive differ."""
     found = verify(targets.chosen(arguments.stack), arguments.wait)
     for line in report(found):
         ui.console.print(line)

@@ -1,9 +1,8 @@
-"""`make flags`: the feature flags in force, and with SET='name=value …' a changed version of them, checked and deployed.
+"""Show the feature flags, or validate and deploy a changed version of them.
 
-A name may go into a flag (fraud.hold_score=40). A value is JSON without spaces, a word, or words with commas between; without a
-value the stack's parameter applies again, as it does for every flag until it is set.
-STACK is a stack in the account and region of the environment's credentials, without one it is the local target. There, and with
-NOW=1, a change goes to everybody at once; otherwise with care: step by step, and back where an alarm goes off meanwhile.
+A name can address a part of a flag (fraud.hold_score=40). A value is JSON without spaces, a word, or words separated by commas;
+without a value the stack's parameter applies again. A change is deployed in one step on local targets and with NOW=1,
+otherwise gradually, with a rollback when an alarm is raised.
 """
 
 import json
@@ -28,15 +27,15 @@ DEPLOYING = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
 SERVED = frozenset({"COMPLETE", "BAKING"})
 DEPLOY_SECONDS = 120.0
 PAUSE_SECONDS = 0.5
-# Words that are easily mistaken for a JSON value.
+# Python's words for JSON's.
 PYTHON_WORDS = {"True": "true", "False": "false"}
 
 
 @dataclass(frozen=True)
 class ServedFlags:
-    """The document that functions are given, its version and deployment; what is being deployed meanwhile, where something is.
+    """The document that functions receive, its version and deployment number, and the deployment in progress, if there is one.
 
-    Before the first deployment there are no flags, and the deployment is 0.
+    Before the first deployment the document is empty and the number 0.
     """
 
     document: dict[str, Any]
@@ -46,7 +45,7 @@ class ServedFlags:
 
 
 class FlagStore:
-    """Where the flags of a stack are; `resources` are the stack's outputs, and its physical ids by logical id."""
+    """The AppConfig application of a stack; `resources` are the stack's physical ids by logical id, and its outputs."""
 
     def __init__(self, client: Any, resources: Mapping[str, str]) -> None:
         """Use an AppConfig client."""
@@ -60,17 +59,17 @@ class FlagStore:
             raise UserError(f"the stack has no {missing}; deploy the present template first") from None
 
     def schema(self) -> dict[str, Any]:
-        """What AppConfig itself checks documents against."""
+        """Return the JSON schema that AppConfig validates documents with."""
         [validator] = self.client.get_configuration_profile(**self.profile)["Validators"]
         return json.loads(validator["Content"])
 
     def deployments(self) -> list[dict[str, Any]]:
-        """The deployments of the flags, latest first."""
+        """Return the deployments of the flags, latest first."""
         pages = self.client.get_paginator("list_deployments").paginate(**self.environment)
         return sorted((one for page in pages for one in page["Items"]), key=lambda one: -one["DeploymentNumber"])
 
     def served(self) -> ServedFlags:
-        """What functions are given now."""
+        """Return what functions receive now."""
         deployments = self.deployments()
         served = next((one for one in deployments if one["State"] in SERVED), None)
         under_way = next((one for one in deployments if one["State"] in DEPLOYING), None)
@@ -84,13 +83,13 @@ class FlagStore:
         return self.client.get_hosted_configuration_version(**self.profile, VersionNumber=number)["Content"].read()
 
     def deploy(self, document: dict[str, Any], *, immediate: bool, why: str = "") -> dict[str, Any]:
-        """Deploy a document, which must be valid; at once it is waited for, and what is under way is taken back first.
+        """Deploy a valid document. An immediate deployment rolls back the one in progress first, and is awaited.
 
-        Raises UserError where something else is under way, or AppConfig did not deploy it.
+        Raises UserError while another deployment is in progress, and where AppConfig does not complete this one.
         """
         under_way = self.served().deploying
         if under_way and not immediate:
-            raise UserError(f"deployment {under_way['DeploymentNumber']} is under way; wait for it, or take it back with NOW=1")
+            raise UserError(f"deployment {under_way['DeploymentNumber']} is in progress; wait for it, or roll it back with NOW=1")
         if under_way:
             self._roll_back(under_way["DeploymentNumber"])
         content = json.dumps(document, indent=2).encode()
@@ -106,7 +105,7 @@ class FlagStore:
                 Description=why[:1024],
             )
         except self.client.exceptions.ConflictException:
-            raise UserError("somebody else deployed flags at the same moment; look at `make flags` and try again") from None
+            raise UserError("another deployment of flags started at the same moment; check `make flags` and try again") from None
         return self._wait(started["DeploymentNumber"], {"COMPLETE"}) if immediate else started
 
     def _roll_back(self, number: int) -> None:
@@ -117,7 +116,7 @@ class FlagStore:
         deadline = time.monotonic() + DEPLOY_SECONDS
         while (seen := self.client.get_deployment(**self.environment, DeploymentNumber=number))["State"] in DEPLOYING:
             if time.monotonic() > deadline:
-                raise UserError(f"deployment {number} is still {seen['State'].lower()}; look at `make flags` later")
+                raise UserError(f"deployment {number} is still {seen['State'].lower()}; check `make flags` later")
             time.sleep(PAUSE_SECONDS)
         if seen["State"] not in expected:
             raise UserError(f"deployment {number} is {seen['State'].lower().replace('_', ' ')}")
@@ -125,9 +124,9 @@ class FlagStore:
 
 
 def changed(document: dict[str, Any], changes: str, schema: dict[str, Any], fraud: str = "{}") -> dict[str, Any]:
-    """The document with changes such as `hold_every_order=true fraud.hold_score=40`; `fraud` is the stack's parameter FraudRules.
+    """Apply changes such as `hold_every_order=true fraud.hold_score=40` to a document; `fraud` is the stack's parameter FraudRules.
 
-    Raises UserError for what is no change, and for flags that make no sense afterwards.
+    Raises UserError for a malformed change, and for a document that is invalid afterwards.
     """
     after = deepcopy(document)
     for word in changes.split():
@@ -143,8 +142,8 @@ def _put(document: dict[str, Any], path: list[str], text: str, schema: dict[str,
     *into, last = path
     for step in into:
         document = document.setdefault(step, {})
-        if not isinstance(document, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - what somebody else deployed
-            raise UserError(f"{'.'.join(path)} is no flag; {step} has nothing in it")
+        if not isinstance(document, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - deployed by other means
+            raise UserError(f"{'.'.join(path)} is not a flag; {step} has no parts")
     if text:
         document[last] = _value(text, listed=schema["properties"].get(".".join(path), {}).get("type") == "array")
     else:
@@ -159,22 +158,22 @@ def _value(text: str, *, listed: bool) -> Any:
 
 
 def check(document: dict[str, Any], schema: dict[str, Any], fraud: str) -> None:
-    """Refuse what AppConfig would refuse, and what the functions would not follow, with a UserError of one line."""
+    """Raise UserError for a document that AppConfig or the functions would reject."""
     validator: Any = Draft4Validator(cast("Any", schema))
     for error in sorted(validator.iter_errors(document), key=lambda error: list(map(str, error.absolute_path))):
         place = ".".join(map(str, error.absolute_path))
         raise UserError(f"{f'{place}: ' if place else ''}{error.message}")
     try:
-        asked = fraud_rules.parse_flags(json.dumps(document).encode(), fraud)
+        parsed = fraud_rules.parse_flags(json.dumps(document).encode(), fraud)
     except msgspec.DecodeError as error:
         raise UserError(str(error)) from None
-    # Functions take any two letters: flags that were deployed before this check stay in force.
-    for country in sorted(asked.hold_countries - set(get_args(Country))):
-        raise UserError(f"hold_countries: {country} is no country of ISO 3166-1")
+    # Functions accept any two characters, so that flags deployed before this check keep working.
+    for country in sorted(parsed.hold_countries - set(get_args(Country))):
+        raise UserError(f"hold_countries: {country} is not a country code of ISO 3166-1")
 
 
 def show(seen: ServedFlags) -> None:
-    """Print the flags in force, with nothing left out, and what is being deployed."""
+    """Print the current flags and the deployment in progress."""
     if seen.number:
         ui.console.print(f"  flags {seen.version}, deployment {seen.number}", style="bold")
         ui.console.print_json(json.dumps(seen.document), indent=2)
@@ -186,18 +185,18 @@ def show(seen: ServedFlags) -> None:
 
 
 def main(arguments: Namespace) -> None:
-    """Show the flags, or change them."""
+    """Show or change the flags."""
     changes: str = arguments.set
     target = targets.chosen(arguments.stack)
-    place = FlagStore(target.client("appconfig"), target.resources)
-    seen = place.served()
+    store = FlagStore(target.client("appconfig"), target.resources)
+    seen = store.served()
     if not changes:
         show(seen)
         return
-    document = changed(seen.document, changes, place.schema(), place.rules)
+    document = changed(seen.document, changes, store.schema(), store.rules)
     if document == seen.document:
-        ui.console.print("  nothing changes: these flags are in force")
+        ui.console.print("  no change: the flags have these values")
         return
-    deployed = place.deploy(document, immediate=target.local or arguments.now, why=changes)
+    deployed = store.deploy(document, immediate=target.local or arguments.now, why=changes)
     ui.console.print(f"  deployment {deployed['DeploymentNumber']} is {deployed['State'].lower()}; functions follow within FlagsTtlSeconds")
-    show(place.served())
+    show(store.served())

@@ -1,4 +1,4 @@
-"""The log lines of the deployed functions, from CloudWatch Logs."""
+"""Read the functions' log lines from CloudWatch Logs and render them for a terminal."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -15,10 +15,10 @@ from devtools import ui
 from devtools.target import Target
 
 PLATFORM = ("START ", "END ", "REPORT ", "INIT_START ")
-# A line of metrics in CloudWatch's embedded format: for a machine.
+# Metrics in CloudWatch's embedded format.
 METRICS = '"_aws"'
 LEVELS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "DEBUG": "dim"}
-# What says nothing that the other columns do not, or is the same in every line of a function.
+# Fields that repeat another column, or are the same in every line of a function.
 KNOWN = frozenset(
     {
         *("location", "timestamp", "service", "cold_start", "xray_trace_id", "sampling_rate"),
@@ -30,7 +30,7 @@ KNOWN = frozenset(
 
 @dataclass(frozen=True, order=True)
 class LogLine:
-    """What a function wrote: when (epoch ms), which one (without the stack's name), the text, and an id of its own."""
+    """A log line: time (epoch ms), function (without the stack's name), text, and CloudWatch's event id."""
 
     time: int
     function: str
@@ -39,7 +39,7 @@ class LogLine:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The line as JSON object; empty when it is none."""
+        """The fields of a JSON line; empty for other lines."""
         try:
             found = json.loads(self.text)
         except ValueError:
@@ -48,12 +48,12 @@ class LogLine:
 
 
 def functions(target: Target) -> list[str]:
-    """The names of the deployed functions."""
+    """Return the names of the deployed functions."""
     return sorted(target.physical_ids("AWS::Lambda::Function").values())
 
 
 def read(target: Target, names: Iterable[str], since: int = 0) -> list[LogLine]:
-    """The functions' lines since a time (epoch ms), oldest first, without the platform's own and without metrics."""
+    """Return the functions' lines since a time (epoch ms), oldest first, without platform lines and metrics."""
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(_read, repeat(target), names, repeat(since))
     return sorted(line for lines in found for line in lines)
@@ -65,7 +65,7 @@ def _read(target: Target, name: str, since: int) -> list[LogLine]:
     try:
         events = [event for page in pages for event in page["events"]]
     except ClientError as error:
-        # A group is made by the function's first line on some targets.
+        # Some targets create the log group with the function's first line.
         if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
             return []
         raise
@@ -75,7 +75,7 @@ def _read(target: Target, name: str, since: int) -> list[LogLine]:
 
 
 def belongs_to(order_id: str, correlation_id: str = "") -> Callable[[LogLine], bool]:
-    """Whether a line belongs to an order, by its order id or correlation id."""
+    """Return a test of whether a line names an order, by order id or correlation id."""
 
     def belongs(line: LogLine) -> bool:
         return order_id in line.text or (bool(correlation_id) and correlation_id in line.text)
@@ -84,9 +84,9 @@ def belongs_to(order_id: str, correlation_id: str = "") -> Callable[[LogLine], b
 
 
 def rendered(line: LogLine, *, width: int = 0, hidden: frozenset[str] = frozenset(), brief: bool = False) -> Text:
-    """A line for people: time, function, level, message, and the fields that are the line's own and not `hidden`.
+    """Render a line: time, function, level, message, and the fields that are neither common nor `hidden`.
 
-    An exception follows with its whole traceback, or with its last line only if `brief`.
+    An exception follows with its traceback, or with the last line alone if `brief`.
     """
     moment = datetime.fromtimestamp(line.time / 1000, UTC)
     text = Text.assemble((f"{moment:%H:%M:%S.%f}"[:-3], "dim"), f"  {line.function:<{width}}  ")

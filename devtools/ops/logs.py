@@ -41,7 +41,7 @@ def main(arguments: Namespace) -> None:
         since = max(since, int(time.time() * 1000) - OVERLAP_MS)
         time.sleep(FOLLOW_PAUSE)
     if not seen:
-        ui.console.print("  no log lines yet; SINCE=60 looks an hour back", style="dim")
+        ui.console.print("  no log lines; SINCE=60 looks an hour back", style="dim")
 
 
 def _print(target: Target, lines: list[LogLine]) -> None:

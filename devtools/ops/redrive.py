@@ -44,6 +44,7 @@ def _depth(sqs: Any, url: str) -> int:
 def main(arguments: Namespace) -> int:
     """List the queues, or redrive one; 1 when a message could not be moved."""
     target = targets.chosen(arguments.stack)
+    target.outputs()
     if not arguments.queue:
         _list(depths(target), names(target.stack))
         return 0
@@ -54,8 +55,8 @@ def _list(found: dict[str, int], known: dict[str, str]) -> None:
     rows = [(known.get(queue, ""), queue, depth) for queue, depth in found.items()]
     ui.console.print(Text(f"  {'QUEUE=':<28}{'queue':<52}messages", "dim"))
     for name, queue, depth in sorted(rows, key=lambda row: (not row[0], row)):
-        shown = (f"{name or '(by hand)':<28}", "bold" if name else "dim")
-        ui.console.print(Text.assemble("  ", shown, f"{queue:<52}", (f"{depth:>8}", "yellow" if depth else "dim")))
+        name_cell = (f"{name or '(manual)':<28}", "bold" if name else "dim")
+        ui.console.print(Text.assemble("  ", name_cell, f"{queue:<52}", (f"{depth:>8}", "yellow" if depth else "dim")))
 
 
 def _report(answer: dict[str, Any]) -> int:

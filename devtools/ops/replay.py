@@ -1,7 +1,6 @@
-"""Sends events of the bus's archive again to what takes replays: FROM=since when, TO=until when, RULE=to one rule alone.
+"""Replay archived events to the rules that accept replays.
 
-FROM and TO are times as in RFC 3339, or how long ago: 90s, 30m, 12h, 7d. Without FROM it is all since there is an archive,
-without TO all until now, without RULE it goes to every rule that takes replays.
+FROM and TO are RFC 3339 times, or durations before now: 90s, 30m, 12h, 7d.
 """
 
 import json
@@ -26,7 +25,7 @@ PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Archive:
-    """The archive of a bus, and since when there is one."""
+    """The archive of a bus and its creation time."""
 
     arn: str
     bus: str
@@ -34,9 +33,9 @@ class Archive:
 
 
 def replay(target: Target, start: datetime | None = None, end: datetime | None = None, rule: str = "") -> dict[str, Any]:
-    """Replay what happened from start to end, whole seconds both; return the replay as it ended.
+    """Replay the events from start to end, both in whole seconds; wait for the end and return EventBridge's description.
 
-    Raises UserError for a rule that takes no replays, for a time that is none, and for a replay that did not get through.
+    Raises UserError for a rule that accepts no replays, for a wrong period, and for a failed replay.
     """
     arns = selected(accepting_rules(target), rule)
     archive = archive_of(target)
@@ -60,13 +59,13 @@ def replay(target: Target, start: datetime | None = None, end: datetime | None =
             stage.detail = f"{seen['State'].lower()}{f', up to {rfc3339(reached)}' if reached else ''}"
             time.sleep(PAUSE_SECONDS)
         if seen["State"] != "COMPLETED":
-            raise UserError(f"{name} is {seen['State'].lower()}: {seen.get('StateReason') or 'no reason is given'}")
+            raise UserError(f"{name} is {seen['State'].lower()}: {seen.get('StateReason') or 'without a reason'}")
         stage.detail = f"{rfc3339(start)} to {rfc3339(end)}, to {', '.join(arns)}"
     return seen
 
 
 def accepting_rules(target: Target) -> dict[str, str]:
-    """The ARNs of the bus's rules that take replays, by their logical ids."""
+    """Return the ARNs of the bus's rules that accept replays, by logical id."""
     client = target.client("events")
     pages = client.get_paginator("list_rules").paginate(EventBusName=target.resources["EventBus"])
     arns = {
@@ -85,23 +84,23 @@ def _logical_ids(target: Target) -> dict[str, str]:
 
 
 def selected(rules: dict[str, str], wanted: str) -> dict[str, str]:
-    """All rules, or the one that is wanted. Raises UserError where it takes no replays."""
+    """Return all rules, or the wanted one. Raises UserError where no rule, or not that one, accepts replays."""
     if not rules:
-        raise UserError("no rule of the deployed stack takes replays; run `make run` to deploy the present one")
+        raise UserError("no rule of the deployed stack accepts replays; deploy the present template, locally by `make run`")
     if wanted and wanted not in rules:
-        raise UserError(f"RULE must be one that takes replays ({', '.join(rules)}), not {wanted!r}")
+        raise UserError(f"RULE must accept replays ({', '.join(rules)}), not {wanted!r}")
     return {wanted: rules[wanted]} if wanted else rules
 
 
 def archive_of(target: Target) -> Archive:
-    """The archive of the deployed bus. Raises UserError where it has none."""
+    """Return the archive of the deployed bus. Raises UserError where there is none."""
     client = target.client("events")
     bus = client.describe_event_bus(Name=target.resources["EventBus"])["Arn"]
     found = client.list_archives(EventSourceArn=bus)["Archives"]
     if not found:
-        raise UserError("the deployed bus has no archive; run `make run` to deploy the present one")
-    there = client.describe_archive(ArchiveName=found[0]["ArchiveName"])
-    return Archive(there["ArchiveArn"], bus, there["CreationTime"].astimezone(UTC))
+        raise UserError("the deployed bus has no archive; deploy the present template, locally by `make run`")
+    described = client.describe_archive(ArchiveName=found[0]["ArchiveName"])
+    return Archive(described["ArchiveArn"], bus, described["CreationTime"].astimezone(UTC))
 
 
 def moment(name: str, text: str, now: datetime) -> datetime | None:
@@ -115,16 +114,16 @@ def moment(name: str, text: str, now: datetime) -> datetime | None:
             return time_of.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise UsageError(f"{name} must be a time such as {rfc3339(now)}, or how long ago, as 90s, 30m, 12h or 7d, not {text!r}")
+    raise UsageError(f"{name} must be a time such as {rfc3339(now)}, or a duration before now, as 90s, 30m, 12h or 7d, not {text!r}")
 
 
 def rfc3339(time_of: datetime) -> str:
-    """A time as in RFC 3339, in UTC."""
+    """Return a time in RFC 3339, in UTC."""
     return f"{time_of.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def main(arguments: Namespace) -> None:
-    """Replay, and wait until it is through."""
+    """Replay and wait for the end."""
     now = datetime.now(UTC)
     start, end = moment("FROM", arguments.from_, now), moment("TO", arguments.to, now)
     replay(targets.chosen(arguments.stack), start, end, arguments.rule)

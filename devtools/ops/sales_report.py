@@ -57,7 +57,7 @@ def _get(target: Target, function: str, path: str, query: dict[str, str]) -> dic
 
 
 def aggregated(target: Target, since: datetime | None = None) -> list[dict[str, Any]]:
-    """Aggregate what was counted so far, and return the sales by minute since a time, or of the last hour."""
+    """Aggregate all counted events and return the sales by minute since a time, or of the last hour."""
     target.invoke("AnalyticsAggregate", {})
     return sales(target, per="minute", **({"from": f"{since:%Y-%m-%dT%H:%M}"} if since else {}))
 
@@ -85,13 +85,13 @@ def _rows(periods: Sequence[dict[str, Any]], currency: str) -> list[tuple[str, i
 
 
 def _bars(rows: Sequence[tuple[str, int, str]]) -> Table:
-    shown = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    grid = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for justify in ("left", "right", "left"):
-        shown.add_column(justify=justify, no_wrap=True)
+        grid.add_column(justify=justify, no_wrap=True)
     most = max((amount for _, amount, _ in rows), default=0)
     for name, amount, text in rows:
-        shown.add_row(Text(f"  {name}"), Text(text), Text(bar(amount, most), "cyan"))
-    return shown
+        grid.add_row(Text(f"  {name}"), Text(text), Text(bar(amount, most), "cyan"))
+    return grid
 
 
 def bar(amount: int, most: int) -> str:

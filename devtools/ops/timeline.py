@@ -1,4 +1,4 @@
-"""An order's events as one line: what happened, and how many milliseconds after it was placed."""
+"""Render an order's events as one line, with the time since it was placed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,48 +16,48 @@ LABELS = {
     "PaymentAuthorized": ("authorized", "cyan"),
     "PaymentDeclined": ("declined", "yellow"),
     "PaymentVoided": ("voided", "yellow"),
-    "FulfilmentFailed": ("gave up", "yellow"),
+    "FulfilmentFailed": ("failed", "yellow"),
     "StockReleased": ("released", "yellow"),
     "OrderConfirmed": ("confirmed", "green"),
     "OrderRejected": ("rejected", "red"),
     "CancellationRequested": ("cancelling", "yellow"),
-    "CancellationFailed": ("too late", "yellow"),
+    "CancellationFailed": ("cancellation failed", "yellow"),
     "OrderCancelled": ("cancelled", "red"),
     "OrderLinesCancelled": ("rest cancelled", "yellow"),
-    "OrderReviewRejected": ("turned down", "yellow"),
+    "OrderReviewRejected": ("review rejected", "yellow"),
     "ReservationExpired": ("reservation expired", "yellow"),
-    "ShipmentRequested": ("to be shipped", "cyan"),
+    "ShipmentRequested": ("shipping", "cyan"),
     "ShipmentRecalled": ("recalled", "yellow"),
-    "ShipmentDispatched": ("left", "cyan"),
-    "ShipmentDelivered": ("arrived", "green"),
+    "ShipmentDispatched": ("dispatched", "cyan"),
+    "ShipmentDelivered": ("delivered", "green"),
     "ShipmentLost": ("lost", "red"),
-    "PaymentCaptured": ("paid", "green"),
+    "PaymentCaptured": ("captured", "green"),
     "PaymentRefunded": ("refunded", "yellow"),
     "PaymentRefundFailed": ("refund failed", "red"),
-    "PaymentRefundReversed": ("refund taken back", "red"),
+    "PaymentRefundReversed": ("refund reversed", "red"),
     "PaymentDisputed": ("disputed", "red"),
     "DisputeClosed": ("dispute closed", "yellow"),
     "DisputeOutcomeChanged": ("dispute changed", "yellow"),
     "InvoiceIssued": ("invoiced", "cyan"),
     "CreditNoteIssued": ("credited", "cyan"),
-    "ReturnRequested": ("to be returned", "yellow"),
-    "ReturnReceived": ("came back", "yellow"),
+    "ReturnRequested": ("return requested", "yellow"),
+    "ReturnReceived": ("returned", "yellow"),
 }
 
 
 def milliseconds(events: Sequence[Mapping[str, Any]]) -> list[int]:
-    """When each event occurred, in ms after the first."""
+    """Return when each event occurred, in ms after the first."""
     times = [datetime.fromisoformat(event["occurred_at"]) for event in events]
     return [round((time - times[0]).total_seconds() * 1000) for time in times]
 
 
 def duration(value: int) -> str:
-    """Milliseconds for people: 87 ms, 1.2 s."""
+    """Format milliseconds: 87 ms, 1.2 s."""
     return f"{value} ms" if value < 1000 else f"{value / 1000:.1f} s"
 
 
 def line(events: Sequence[Mapping[str, Any]]) -> Text:
-    """The events in their order, each with its time: `placed ─ reserved 87 ms ─ confirmed 1.2 s`."""
+    """Return the events in order, each with its time: `placed ─ reserved 87 ms ─ confirmed 1.2 s`."""
     text = Text()
     for event, passed in zip(events, milliseconds(events), strict=True):
         word, style = LABELS.get(event["type"], (event["type"], "white"))
@@ -67,7 +67,7 @@ def line(events: Sequence[Mapping[str, Any]]) -> Text:
 
 
 def fitted(events: Sequence[Mapping[str, Any]], width: int) -> Text:
-    """The timeline in at most `width` columns: without the times between if need be, then without what came first."""
+    """Return the timeline in at most `width` columns: without times if necessary, then without the first events."""
     text = line(events)
     for left_out in range(len(events)):
         if text.cell_len <= width:

@@ -1,4 +1,4 @@
-"""An order as a tree: which event caused which, with times, and what the functions logged meanwhile. ORDER=id."""
+"""Show the events of an order as a tree of causes, with times, and the functions' log lines about it."""
 
 import json
 from argparse import Namespace
@@ -18,13 +18,13 @@ from devtools.ops import function_logs, timeline
 from devtools.ops.function_logs import LogLine
 from devtools.target import Target
 
-# Clocks of the log and of the functions may differ a little, and a request begins before its event.
+# Clocks differ a little, and a request starts before its event is appended.
 BEFORE_MS = 10_000
 READER = "orders-get"
 SHARED_FIELDS = frozenset({"order_id", "correlation_id", "event_ids"})
-# Where the function's name begins in a log line: after its time of day.
+# The length of a log line's time of day.
 CLOCK = 14
-# What says how an event came out; names, addresses and lines are left to the API.
+# Fields of event data that show the outcome; names, addresses and order lines are not printed.
 OUTCOME_FIELDS = (
     "reason",
     "decision",
@@ -40,7 +40,7 @@ OUTCOME_FIELDS = (
 
 
 def history(target: Target, order_id: str) -> list[dict[str, Any]]:
-    """The whole envelopes of an order, oldest first. Raises UserError when there is no such order."""
+    """Return an order's events with their envelopes, oldest first. Raises UserError for an unknown order."""
     pages = (
         target.client("dynamodb")
         .get_paginator("query")
@@ -53,12 +53,12 @@ def history(target: Target, order_id: str) -> list[dict[str, Any]]:
     )
     events = [json.loads(item["event"]["S"]) for page in pages for item in page["Items"]]
     if not events:
-        raise UserError(f"there is no order {order_id!r} at {target.endpoint}")
+        raise UserError(f"order {order_id!r} not found in stack {target.stack} at {target.endpoint or 'AWS'}")
     return events
 
 
 def tree(events: Sequence[dict[str, Any]]) -> Tree:
-    """The events below what caused them; what was caused from outside the order stands at the top."""
+    """Return the events below their causes; events with a cause outside the order are at the top."""
     passed = dict(zip((event["event_id"] for event in events), timeline.milliseconds(events), strict=True))
     children: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
     for event in events:
@@ -80,8 +80,8 @@ def _label(event: dict[str, Any], passed: int, before: int) -> Text:
     _, style = timeline.LABELS.get(event["type"], ("", "white"))
     text = Text.assemble((f"{passed:>6} ms ", "bold"), (f"{passed - before:>+6}  ", "dim"), (event["type"], style))
     text.append(f"  v{event['order_version']} by {event['source']}", "dim")
-    told = [f"{name}={_short(event['data'][name])}" for name in OUTCOME_FIELDS if event["data"].get(name) not in (None, [], "")]
-    return text.append(f"  {' '.join(told)}" if told else "")
+    outcome = [f"{name}={_short(event['data'][name])}" for name in OUTCOME_FIELDS if event["data"].get(name) not in (None, [], "")]
+    return text.append(f"  {' '.join(outcome)}" if outcome else "")
 
 
 def _short(value: Any) -> str:
@@ -89,27 +89,27 @@ def _short(value: Any) -> str:
 
 
 def log_lines(lines: Sequence[LogLine], began: int) -> list[Text]:
-    """Log lines with the ms since the order was placed."""
+    """Render log lines with the milliseconds since the order was placed."""
     width = max((len(line.function) for line in lines), default=0)
-    shown = [function_logs.rendered(line, width=width, hidden=SHARED_FIELDS, brief=True)[CLOCK:] for line in lines]
-    return [Text.assemble((f"{line.time - began:>6} ms  ", "bold"), text) for line, text in zip(lines, shown, strict=True)]
+    texts = [function_logs.rendered(line, width=width, hidden=SHARED_FIELDS, brief=True)[CLOCK:] for line in lines]
+    return [Text.assemble((f"{line.time - began:>6} ms  ", "bold"), text) for line, text in zip(lines, texts, strict=True)]
 
 
 def order_lines(lines: Iterable[LogLine], order_id: str, correlation_id: str) -> list[LogLine]:
-    """The lines that tell of an order's way; that somebody looked at it is no part of that."""
-    belongs = function_logs.belongs_to(order_id, correlation_id)
-    return [line for line in lines if belongs(line) and (line.function != READER or line.fields.get("level") != "INFO")]
+    """Return the lines about an order, without those of requests that read it."""
+    names_order = function_logs.belongs_to(order_id, correlation_id)
+    return [line for line in lines if names_order(line) and (line.function != READER or line.fields.get("level") != "INFO")]
 
 
 def view(events: Sequence[dict[str, Any]], lines: Sequence[LogLine]) -> RenderableType:
-    """The tree and the log lines below one another."""
+    """Return the tree, with the log lines below it."""
     began = round(datetime.fromisoformat(events[0]["occurred_at"]).timestamp() * 1000)
     logged = log_lines(lines, began) or [Text("no log lines", "dim")]
-    return Group(tree(events), Text("\nWhat the functions logged", "bold"), *logged)
+    return Group(tree(events), Text("\nLog lines of the functions", "bold"), *logged)
 
 
 def main(arguments: Namespace) -> None:
-    """Print the tree."""
+    """Print the tree and the log lines."""
     order_id, target = arguments.order, targets.chosen(arguments.stack)
     events = history(target, order_id)
     began = round(datetime.fromisoformat(events[0]["occurred_at"]).timestamp() * 1000)

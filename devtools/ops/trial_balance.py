@@ -17,21 +17,21 @@ ACCOUNTS = ("authorizations", "holds", "clearing", "disputes", "revenue", "refun
 
 
 def audit(target: Target) -> dict[str, Any]:
-    """Audit everything that was posted up to now; return the function's answer. Raises UserError where the audit fails."""
+    """Audit all entries up to now; return the function's answer. Raises UserError where the audit fails."""
     return target.invoke("LedgerAudit", {"open": True}, seconds=INVOKE_SECONDS)
 
 
 def table(balances: dict[str, Any]) -> Table:
     """Return the accounts by currency and the trial balance as a table."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2))
-    shown.add_column("account", header_style="dim")
+    grid = Table(box=None, pad_edge=False, padding=(0, 2))
+    grid.add_column("account", header_style="dim")
     for currency in balances:
-        shown.add_column(currency, justify="right", header_style="dim")
+        grid.add_column(currency, justify="right", header_style="dim")
     for account in ACCOUNTS:
-        shown.add_row(account, *(f"{one['accounts'].get(account, 0):,}" for one in balances.values()))
-    shown.add_row("trial balance", *(_zero(one["sum"]) for one in balances.values()), style="bold")
-    shown.add_row("entries", *(f"{one['entries']:,}" for one in balances.values()), style="dim")
-    return shown
+        grid.add_row(account, *(f"{one['accounts'].get(account, 0):,}" for one in balances.values()))
+    grid.add_row("trial balance", *(_zero(one["sum"]) for one in balances.values()), style="bold")
+    grid.add_row("entries", *(f"{one['entries']:,}" for one in balances.values()), style="dim")
+    return grid
 
 
 def difference(found: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The archive of events: read into tables, asked, and proven to be the order log."""
+"""The archive of events: read into tables, queried, and compared with the order log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FakeAws:
     def __init__(self, logged: list[dict[str, Any]], objects: dict[str, bytes]) -> None:
         """Start with these events and objects."""
         self.logged, self.objects = logged, objects
-        # What is delivered while somebody waits.
+        # Delivered during the wait.
         self.late: dict[str, bytes] = {}
         self.readings = 0
 
@@ -100,7 +100,7 @@ def _read(aws: FakeAws, folder: Path) -> Iterator[Archive]:
         archive.database.close()
 
 
-def _prove(aws: FakeAws, wait: float = 0) -> audit_proof.Verification:
+def _verify(aws: FakeAws, wait: float = 0) -> audit_proof.Verification:
     return audit_proof.verify(cast("Target", aws), wait)
 
 
@@ -122,30 +122,28 @@ def captured() -> dict[str, Any]:
 
 
 class TestArchive:
-    def test_an_event_that_was_delivered_again_is_one_event_and_two_records(self, tmp_path: Path) -> None:
+    def test_duplicate_delivery_is_one_event_and_two_records(self, tmp_path: Path) -> None:
         aws = FakeAws([], _delivered(EXAMPLES) | _delivered(EXAMPLES[:3], "again"))
         with _read(aws, tmp_path) as archive:
             counted = rows(archive.database, "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM archive)")[1]
         assert counted == [(len(EXAMPLES), len(EXAMPLES) + 3)]
 
-    def test_an_object_of_one_record_that_is_neither_compressed_nor_ended_is_read_as_well(
-        self, tmp_path: Path, captured: dict[str, Any]
-    ) -> None:
+    def test_uncompressed_object_without_newline_is_read(self, tmp_path: Path, captured: dict[str, Any]) -> None:
         objects = {_key(captured, name): json.dumps(captured | {"event_id": name}).encode() for name in ("a", "b")}
         with _read(FakeAws([], objects), tmp_path) as archive:
             assert rows(archive.database, "SELECT event_id FROM events ORDER BY 1")[1] == [("a",), ("b",)]
 
-    def test_columns_are_those_of_the_table_in_athena(self, tmp_path: Path) -> None:
+    def test_columns_equal_those_of_the_athena_table(self, tmp_path: Path) -> None:
         with _read(FakeAws([], {}), tmp_path) as archive:
             (columns, _), (again, _) = rows(archive.database, "SELECT * FROM archive"), rows(archive.database, "SELECT * FROM events")
         table = audit.template.source()["Resources"]["AuditTable"]["Properties"]["TableInput"]
         assert columns == again == [one["Name"] for one in (*table["StorageDescriptor"]["Columns"], *table["PartitionKeys"])]
 
-    def test_an_object_of_no_day_and_type_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="no day and type: events/stray"):
+    def test_object_without_day_and_type_is_rejected(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="without day and type in its key: events/stray"):
             Archive(cast("Target", FakeAws([], {"events/stray": b"{}"})), tmp_path).read(ui.Stage("archive"))
 
-    def test_a_second_reading_takes_only_what_is_new(self, tmp_path: Path, captured: dict[str, Any]) -> None:
+    def test_second_reading_reads_new_objects_only(self, tmp_path: Path, captured: dict[str, Any]) -> None:
         aws = FakeAws([], _delivered([captured]))
         aws.late = _delivered([captured | {"event_id": "late"}], "late")
         with _read(aws, tmp_path) as archive:
@@ -155,7 +153,7 @@ class TestArchive:
 
 class TestQuestions:
     @pytest.mark.parametrize("name", audit.queries())
-    def test_what_athena_is_asked_has_an_answer_here(self, name: str, tmp_path: Path) -> None:
+    def test_named_queries_of_athena_run_on_the_copy(self, name: str, tmp_path: Path) -> None:
         question = audit.queries()[name]
         with _read(FakeAws([], _delivered(EXAMPLES) | _delivered(EXAMPLES, "again")), tmp_path) as archive:
             audit.restrict(archive.database)
@@ -164,7 +162,7 @@ class TestQuestions:
         assert found
 
     @pytest.mark.parametrize("name", audit.queries())
-    def test_other_days_are_not_asked_about(self, name: str, tmp_path: Path) -> None:
+    def test_named_queries_read_the_given_days_only(self, name: str, tmp_path: Path) -> None:
         question = audit.queries()[name]
         given = ["2000-01-01", "2000-01-31", EXAMPLES[0]["order_id"]][: question.count("?")]
         with _read(FakeAws([], _delivered(EXAMPLES) | _delivered(EXAMPLES, "again")), tmp_path) as archive:
@@ -181,22 +179,22 @@ class TestQuestions:
             ({"TO": "0001-01-02"}, ["0001-01-01", "0001-01-02"]),
         ],
     )
-    def test_by_default_it_is_about_the_last_30_days(self, options: dict[str, str], asked: list[str]) -> None:
+    def test_period_defaults_to_the_last_30_days(self, options: dict[str, str], asked: list[str]) -> None:
         assert audit.days(date(2026, 11, 28), options.get("FROM", ""), options.get("TO", "")) == asked
 
     @pytest.mark.parametrize(
-        ("options", "told"),
+        ("options", "message"),
         [
             ({"FROM": "2d"}, "FROM must be a day such as 2026-11-21, not '2d'"),
             ({"TO": "2026-02-30"}, "TO must be a day such as 2026-11-21, not '2026-02-30'"),
             ({"FROM": "2026-11-03", "TO": "2026-11-02"}, "FROM=2026-11-03 is after TO=2026-11-02"),
         ],
     )
-    def test_wrong_days_are_refused_in_one_line(self, options: dict[str, str], told: str) -> None:
-        with pytest.raises(UserError, match=told):
+    def test_malformed_days_are_rejected_by_name(self, options: dict[str, str], message: str) -> None:
+        with pytest.raises(UserError, match=message):
             audit.days(date(2026, 11, 28), options.get("FROM", ""), options.get("TO", ""))
 
-    def test_money_is_counted_once_however_often_its_event_was_delivered(self, tmp_path: Path, captured: dict[str, Any]) -> None:
+    def test_captured_amount_of_a_duplicate_event_counts_once(self, tmp_path: Path, captured: dict[str, Any]) -> None:
         aws = FakeAws([], _delivered([captured]) | _delivered([captured], "again"))
         with _read(aws, tmp_path) as archive:
             _, found = rows(archive.database, audit.queries()["captured-by-day"], ALWAYS)
@@ -204,7 +202,7 @@ class TestQuestions:
         assert found == [(captured["occurred_at"][:10], amount["currency"], amount["amount"])]
 
     @pytest.mark.parametrize(
-        ("question", "told"),
+        ("question", "message"),
         [
             ("selec", "syntax error"),
             ("select nothing from events", "nothing"),
@@ -212,14 +210,14 @@ class TestQuestions:
             ("select * from read_text('/etc/hostname')", "file system operations are disabled"),
         ],
     )
-    def test_a_question_that_cannot_be_answered_is_one_line(self, question: str, told: str, tmp_path: Path) -> None:
+    def test_invalid_query_is_rejected_in_one_line(self, question: str, message: str, tmp_path: Path) -> None:
         with _read(FakeAws([], {}), tmp_path) as archive:
             audit.restrict(archive.database)
-            with pytest.raises(UserError, match=told) as refused:
+            with pytest.raises(UserError, match=message) as rejection:
                 rows(archive.database, question)
-        assert "\n" not in str(refused.value)
+        assert "\n" not in str(rejection.value)
 
-    def test_an_answer_is_a_table(self) -> None:
+    def test_result_is_rendered_as_a_table(self) -> None:
         console = Console(width=100, color_system=None)
         with console.capture() as captured:
             console.print(audit.table(["type", "events"], [("OrderPlaced", 1234), ("[bold]", None)]))
@@ -227,48 +225,48 @@ class TestQuestions:
 
 
 class TestProof:
-    def test_it_holds_where_every_event_was_delivered_whatever_came_twice(self) -> None:
-        proof = _prove(FakeAws(EXAMPLES, _delivered(EXAMPLES) | _delivered(EXAMPLES[:2], "again")))
-        assert proof.passed
-        assert (proof.logged, proof.archived, proof.records) == (len(EXAMPLES), len(EXAMPLES), len(EXAMPLES) + 2)
+    def test_verification_passes_with_duplicate_deliveries(self) -> None:
+        found = _verify(FakeAws(EXAMPLES, _delivered(EXAMPLES) | _delivered(EXAMPLES[:2], "again")))
+        assert found.passed
+        assert (found.logged, found.archived, found.records) == (len(EXAMPLES), len(EXAMPLES), len(EXAMPLES) + 2)
 
-    def test_an_event_that_was_not_delivered_is_named(self) -> None:
-        proof = _prove(FakeAws(EXAMPLES, _delivered(EXAMPLES[1:])))
-        assert not proof.passed
-        assert proof.missing == [EXAMPLES[0]["event_id"]]
-        assert any(EXAMPLES[0]["event_id"] in line.plain for line in audit_proof.report(proof))
+    def test_undelivered_event_is_missing(self) -> None:
+        found = _verify(FakeAws(EXAMPLES, _delivered(EXAMPLES[1:])))
+        assert not found.passed
+        assert found.missing == [EXAMPLES[0]["event_id"]]
+        assert any(EXAMPLES[0]["event_id"] in line.plain for line in audit_proof.report(found))
 
-    def test_an_event_that_nobody_logged_is_named(self) -> None:
-        proof = _prove(FakeAws(EXAMPLES[1:], _delivered(EXAMPLES)))
-        assert not proof.passed
-        assert proof.unlogged == [EXAMPLES[0]["event_id"]]
+    def test_event_without_log_entry_is_reported(self) -> None:
+        found = _verify(FakeAws(EXAMPLES[1:], _delivered(EXAMPLES)))
+        assert not found.passed
+        assert found.unlogged == [EXAMPLES[0]["event_id"]]
 
-    def test_an_event_that_says_something_else_is_named_even_beside_the_right_one(self, captured: dict[str, Any]) -> None:
+    def test_changed_event_is_reported_beside_the_correct_one(self, captured: dict[str, Any]) -> None:
         other = captured | {"order_version": 99}
-        proof = _prove(FakeAws([captured], _delivered([captured]) | _delivered([other], "other")))
-        assert not proof.passed
-        assert proof.changed == [captured["event_id"]]
+        found = _verify(FakeAws([captured], _delivered([captured]) | _delivered([other], "other")))
+        assert not found.passed
+        assert found.changed == [captured["event_id"]]
 
-    def test_an_event_under_another_day_is_named(self, captured: dict[str, Any]) -> None:
+    def test_event_under_another_day_is_reported(self, captured: dict[str, Any]) -> None:
         objects = {f"events/date=2020-01-01/type={captured['type']}/object": json.dumps(captured).encode()}
-        assert _prove(FakeAws([captured], objects)).changed == [captured["event_id"]]
+        assert _verify(FakeAws([captured], objects)).changed == [captured["event_id"]]
 
     @pytest.mark.parametrize("young", [_young, _late])
-    def test_what_is_still_gathered_is_under_way_and_no_difference(self, captured: dict[str, Any], young: Callable[..., Any]) -> None:
-        proof = _prove(FakeAws([captured, young(captured)], _delivered([captured])))
-        assert proof.passed
-        assert (proof.missing, proof.pending) == ([], ["ord_young:1"])
+    def test_buffered_event_is_pending_and_no_difference(self, captured: dict[str, Any], young: Callable[..., Any]) -> None:
+        found = _verify(FakeAws([captured, young(captured)], _delivered([captured])))
+        assert found.passed
+        assert (found.missing, found.pending) == ([], ["ord_young:1"])
 
-    def test_what_is_under_way_is_waited_for(self, monkeypatch: pytest.MonkeyPatch, captured: dict[str, Any]) -> None:
+    def test_verification_waits_for_pending_events(self, monkeypatch: pytest.MonkeyPatch, captured: dict[str, Any]) -> None:
         monkeypatch.setattr(audit_proof, "PAUSE_SECONDS", 0)
         young, newer = _young(captured), _young(captured) | {"event_id": "ord_newer:1"}
         aws = FakeAws([young], {})
-        # Together with it comes what was written after the log had been read.
+        # Events that were appended after the log was read arrive as well.
         aws.late = _delivered([young, newer])
-        proof = _prove(aws, wait=60)
-        assert proof.passed
-        assert (proof.pending, proof.archived) == ([], 2)
+        found = _verify(aws, wait=60)
+        assert found.passed
+        assert (found.pending, found.archived) == ([], 2)
 
-    def test_what_could_not_be_delivered_is_counted(self, captured: dict[str, Any]) -> None:
+    def test_failed_deliveries_are_counted(self, captured: dict[str, Any]) -> None:
         objects = _delivered([captured]) | {"errors/processing-failed/date=2026-11-21/object": b"{}"}
-        assert _prove(FakeAws([captured], objects)).failed == 1
+        assert _verify(FakeAws([captured], objects)).failed == 1

@@ -1,4 +1,4 @@
-"""`make trial-balance`: a table of accounts that people read, and a line for whatever does not add up."""
+"""`make trial-balance`: a table of accounts, and a line for each difference."""
 
 from rich.console import Console
 
@@ -11,7 +11,7 @@ BALANCES = {
 }
 
 
-def test_the_table_has_every_account_of_every_currency_and_what_they_come_to() -> None:
+def test_table_has_accounts_by_currency_and_trial_balance() -> None:
     console = Console(width=120, color_system=None)
     with console.capture() as captured:
         console.print(trial_balance.table(BALANCES))
@@ -22,7 +22,7 @@ def test_the_table_has_every_account_of_every_currency_and_what_they_come_to() -
     assert rows["entries"] == ["1,200", "1"]
 
 
-def test_a_difference_is_one_line_that_says_where_and_what() -> None:
+def test_difference_is_one_line_with_place_and_amounts() -> None:
     found = {"kind": "sheet", "place": "2026-01-15T10#3", "currency": "EUR", "expected": -2990, "found": -2985, "account": "holds"}
     assert trial_balance.difference(found) == "sheet 2026-01-15T10#3 holds: -2,985 EUR, expected -2,990"
     assert trial_balance.difference(found | {"kind": "order", "place": "ord_1", "account": None}).startswith("order ord_1: ")

@@ -43,55 +43,55 @@ def put(table: str, size: int, **attributes: str) -> dict[str, Any]:
 
 
 class TestUnits:
-    def test_an_index_that_an_item_is_in_is_written_with_it(self) -> None:
+    def test_put_writes_the_indexes_that_contain_the_item(self) -> None:
         meter = Meter(METER)
         assert meter.units(call("", "dynamodb", "PutItem", **put("log", 10, order_id="o", version="1"))) == (1.0, 0.0)
         marked = put("log", 10, order_id="o", version="2", open_shard="1", open_since="t")
         assert meter.units(call("", "dynamodb", "PutItem", **marked)) == (2.0, 0.0)
 
-    def test_an_index_of_whole_items_costs_what_the_item_costs(self) -> None:
+    def test_index_of_full_items_costs_as_much_as_the_item(self) -> None:
         written = put("entries", 1500, event_id="e", order_id="o", sheet="s")
         assert Meter(METER).units(call("", "dynamodb", "PutItem", **written)) == (6.0, 0.0)
 
-    def test_packed_attributes_count_with_the_bytes_they_are_stored_in(self) -> None:
+    def test_binary_attributes_count_their_stored_bytes(self) -> None:
         packed = put("entries", 0, event_id="e", order_id="o")
         packed["Item"]["packed"] = {"B": base64.b64encode(b"\0" * 1500).decode()}
         assert Meter(METER).units(call("", "dynamodb", "PutItem", **packed))[0] == 4.0
 
-    def test_a_transaction_writes_tables_twice_and_indexes_once(self) -> None:
+    def test_transaction_writes_tables_twice_and_indexes_once(self) -> None:
         update = {"TableName": "points", "Key": {"customer_id": {"S": "c"}}, "UpdateExpression": "ADD points :points"}
         items = [{"Put": put("entries", 10, event_id="e", order_id="o", sheet="s")}, {"Update": update}]
         assert Meter(METER).units(call("", "dynamodb", "TransactWriteItems", TransactItems=items)) == (6.0, 0.0)
 
-    def test_taking_an_order_off_an_index_is_a_write_to_it(self) -> None:
+    def test_removing_an_item_from_an_index_is_a_write(self) -> None:
         key = {"order_id": {"S": "o"}, "version": {"N": "1"}}
         update = {"TableName": "log", "Key": key, "UpdateExpression": "REMOVE open_shard, open_since"}
         assert Meter(METER).units(call("", "dynamodb", "UpdateItem", **update)) == (2.0, 0.0)
 
 
 class TestParts:
-    def test_steps_are_the_sagas_and_what_it_wakes_is_its_own_contexts(self) -> None:
+    def test_saga_steps_and_consumers_belong_to_their_parts(self) -> None:
         assert {parts.of_function(name) for name in ("OrdersPlace", "PaymentsAuthorize", "OrdersConfirm")} == {CONFIRMED}
         assert parts.of_function("PaymentsSettle") == "payments"
         assert parts.of_function("NotificationsMail") == parts.MAIL
 
-    def test_the_publisher_is_shared_by_what_it_published(self) -> None:
+    def test_publisher_is_shared_by_the_events_it_published(self) -> None:
         entries = [event("OrderConfirmed", "orders"), event("ShipmentRequested", "shipping"), event("OrderScreened", "fraud")]
         assert parts.published([call("OrdersPublish", "events", "PutEvents", Entries=entries)]) == pytest.approx(
             {CONFIRMED: 2 / 3, "shipping": 1 / 3}
         )
 
-    def test_an_event_on_bus_and_stream_is_one(self) -> None:
+    def test_event_on_bus_and_stream_counts_once(self) -> None:
         both = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
         records = [record("OrderConfirmed", "orders"), record("ShipmentRequested", "shipping")]
         streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=records)
         assert parts.published([both, streamed]) == pytest.approx({CONFIRMED: 1 / 2, "shipping": 1 / 2})
 
-    def test_functions_that_run_by_the_clock_are_not_an_orders(self) -> None:
+    def test_scheduled_functions_are_not_part_of_an_order(self) -> None:
         assert {"OperationsRecover", "LedgerAudit"} <= parts.scheduled()
         assert "OrdersPlace" not in parts.scheduled()
 
-    def test_a_pattern_of_which_it_is_not_known_how_often_it_matches_is_refused(self) -> None:
+    def test_pattern_with_unknown_match_count_is_rejected(self) -> None:
         replays = {"detail-type": ["OrderConfirmed"], "replay-name": [{"exists": False}]}
         assert parts.kinds(json.dumps(replays)) == ["OrderConfirmed"]
         assert parts.kinds(json.dumps(replays | {"replay-name": [{"exists": True}]})) == []
@@ -106,16 +106,16 @@ def counted(*calls: Call) -> Counted:
 
 
 class TestCosts:
-    def test_an_event_is_paid_by_who_says_it_and_its_messages_by_who_hears_it(self) -> None:
+    def test_producer_pays_the_event_and_consumers_their_messages(self) -> None:
         published = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
         used = counted(published).usage
         assert used == {CONFIRMED: {"events": 1}, "orders": {"SQS requests": 3}, "shipping": {"SQS requests": 3}}
 
-    def test_a_message_that_a_function_sends_is_paid_for_as_one_of_the_bus(self) -> None:
+    def test_message_of_a_function_costs_as_one_of_the_bus(self) -> None:
         sent = call("ShippingWebhook", "sqs", "SendMessage", QueueUrl="http://127.0.0.1:1/000000000000/record")
         assert counted(sent).usage == {"shipping": {"SQS requests": 3}}
 
-    def test_each_25_kb_of_a_streams_record_count(self) -> None:
+    def test_stream_record_is_billed_per_25_kb(self) -> None:
         # With its key of five bytes one byte too long for one unit, or just not.
         [small, large] = [record("OrderConfirmed", "orders", filler="x" * (25 * 1024 - 5 - 96 + more)) for more in (0, 1)]
         assert len(base64.b64decode(small["Data"])) == 25 * 1024 - 5
@@ -123,13 +123,13 @@ class TestCosts:
         assert counted(streamed).usage[CONFIRMED] == {"stream units": 4}
         assert [item.dollars for item in cost.bill({"stream units": 1}, 1)] == [pytest.approx(0.014)]
 
-    def test_the_archive_pays_each_5_kb_of_a_record_and_what_it_sorts(self) -> None:
+    def test_archive_is_billed_per_5_kb_and_for_partitioning(self) -> None:
         [small, large] = [record("OrderConfirmed", "orders", filler="x" * (5 * 1024 - 96 + more)) for more in (0, 1)]
         streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=[small, large])
         assert counted(streamed).usage[parts.ARCHIVE] == {"bytes archived": 15 * 1024, "bytes partitioned": 10 * 1024 + 1}
         assert [item.dollars for item in cost.bill({"bytes archived": 1024**3}, 10**6)] == [pytest.approx(0.029)]
 
-    def test_a_function_url_costs_what_it_sends_out(self) -> None:
+    def test_function_url_is_billed_for_its_transfer(self) -> None:
         result = Counted(1)
         cost.count_requests("shipping", 2, 60, result, by_url=True)
         cost.count_requests("orders", 2, 60, result, by_url=False)
@@ -137,7 +137,7 @@ class TestCosts:
         assert by_url == {"bytes out": 60, "X-Ray traces": pytest.approx(0.1)}
         assert by_api == by_url | {"API requests": 2, "log bytes": 2 * cost.ACCESS_LINE}
 
-    def test_lambdas_own_lines_count_where_they_are_written(self) -> None:
+    def test_platform_log_lines_count_where_they_are_written(self) -> None:
         ours = '{"level":"INFO","message":"done"}'
         lines = ["INIT_START Runtime", "START RequestId: 1", ours, "END RequestId: 1", "REPORT RequestId: 1"]
         own = len(ours) + cost.LOG_OVERHEAD
@@ -145,12 +145,12 @@ class TestCosts:
         assert cost.logged(lines, {"LogFormat": "Text"}) == sum(len(line) + cost.LOG_OVERHEAD for line in lines)
         assert cost.logged(lines, {"LogFormat": "JSON", "SystemLogLevel": "INFO"}) > own
 
-    def test_the_id_of_a_trace_is_on_the_lines_of_those_that_are_kept(self) -> None:
+    def test_trace_id_counts_on_lines_of_sampled_traces(self) -> None:
         trace = ',"xray_trace_id":"1-6b017a95-b3a90b35c44edb8c38275eaa"'
         plain, kept = '{"message":"done"}', f'{{"message":"done"{trace}}}'
         assert cost.logged([kept], {}) == pytest.approx(cost.logged([plain], {}) + cost.SAMPLED * len(trace))
 
-    def test_somebody_elses_store_is_no_part_of_the_sum(self) -> None:
+    def test_store_of_the_sandbox_is_not_in_the_total(self) -> None:
         written = call("PaymentsSettle", "dynamodb", "PutItem", **put("sandbox", 10, customer_id="c"))
         result = counted(written)
         assert result.usage[parts.PAYMENT_SANDBOX]["DynamoDB write units"] == 1
@@ -161,28 +161,28 @@ class TestCosts:
         result.usage = {"orders": {"SQS requests": 30.0, "invocations": 10.0}}
         assert result.at_load() == {"SQS requests": 12.0, "invocations": 1.0}
 
-    def test_documents_and_secrets_have_their_price(self) -> None:
+    def test_documents_and_secrets_have_prices(self) -> None:
         used = counted(call("InvoicesIssue", "s3", "PUT"), call("ShippingWebhook", "secretsmanager", "GetSecretValue")).whole()
         assert [(item.what, item.dollars) for item in cost.bill(used, 1)] == [
             ("S3 PUT requests", pytest.approx(5.0)),
             ("Secrets Manager calls", pytest.approx(5.0)),
         ]
 
-    def test_the_contexts_come_to_the_whole(self) -> None:
+    def test_costs_of_contexts_add_up_to_the_total(self) -> None:
         published = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
         result = counted(published, call("InvoicesIssue", "s3", "PUT"))
         dollars = sum(sum(groups.values()) for groups in cost.by_part(result).values())
         assert dollars == pytest.approx(sum(item.dollars for item in cost.bill(result.whole(), 1)))
 
 
-def test_a_call_tells_who_made_it_and_what_it_is() -> None:
+def test_call_has_its_function_and_operation() -> None:
     signed = "AWS4-HMAC-SHA256 Credential=key/20260115/us-east-1/s3/aws4_request, Signature=x"
     agent = "Botocore/1.43 ua/2.1 os/linux app/InvoicesIssue"
     made = call_of("PUT", {"Authorization": signed, "User-Agent": agent}, b"<p>", b"", 200)
     assert (made.service, made.operation, made.caller) == ("s3", "PUT", "InvoicesIssue")
 
 
-def test_a_part_of_the_page_that_is_written_again_leaves_the_others(tmp_path: Path) -> None:
+def test_writing_a_section_leaves_the_others_unchanged(tmp_path: Path) -> None:
     document = tmp_path / "performance.md"
     page.write(page.HOT, "## Hot\n\n1", document)
     page.write(page.BENCH, "Measured.\n", document)
@@ -191,7 +191,7 @@ def test_a_part_of_the_page_that_is_written_again_leaves_the_others(tmp_path: Pa
     assert document.read_text() == f"# Performance\n\n{page.BENCH}\n\nMeasured.\n\n{page.HOT}\n\n## Hot\n\n2\n"
 
 
-def test_what_is_packed_is_billed_for_its_size() -> None:
+def test_binary_value_is_billed_by_size() -> None:
     packed = b"x" * 3000
     as_sent = base64.b64encode(packed).decode()
     for value in (packed, as_sent):

@@ -9,11 +9,11 @@ from devtools.local import container_proxy
 @pytest.mark.parametrize(
     ("address", "allowed"), [("172.17.0.2", True), ("172.17.0.1", True), ("192.168.1.9", False), ("172.18.0.2", False)]
 )
-def test_peers_outside_the_bridge_are_refused(address: str, allowed: bool) -> None:
+def test_peers_outside_the_bridge_are_rejected(address: str, allowed: bool) -> None:
     assert container_proxy.from_bridge(address) is allowed
 
 
-def test_a_machine_without_the_bridge_is_told_so() -> None:
+def test_missing_bridge_is_reported_in_one_line() -> None:
     # 203.0.113.0/24 is reserved for documentation: no machine has it.
     with pytest.raises(UserError, match="Docker"), container_proxy.open_for_containers(4566, "203.0.113.1"):
         pass

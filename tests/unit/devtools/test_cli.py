@@ -28,11 +28,11 @@ def _raising(error: BaseException) -> Callable[[object], None]:
 def test_an_explained_error_is_one_line_on_stderr(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.run("sales", _raising(error), [])
-    shown = capsys.readouterr()
+    printed = capsys.readouterr()
     assert end.value.code == 1
-    assert shown.out == ""
-    assert shown.err.startswith("error: ")
-    assert shown.err.count("\n") == 1
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
 
 
 def test_a_wrong_value_exits_with_2() -> None:

@@ -64,7 +64,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], str, str, tuple[Reader, .
     "no pattern": (one(**TEXT, pattern="^x"), one(**TEXT), "a", 'pattern "^x" removed', CONSUMERS),
     "other pattern": (one(**TEXT, pattern="^x"), one(**TEXT, pattern="^y"), "a", 'pattern changed from "^x" to "^y"', BOTH),
     "format": (one(**TEXT), one(**TEXT, format="date-time"), "a", 'format "date-time" added', STORED),
-    "what is not known": (one(prefixItems=[TEXT]), one(prefixItems=[NUMBER]), "a", "prefixItems changed", BOTH),
+    "unknown keyword": (one(prefixItems=[TEXT]), one(prefixItems=[NUMBER]), "a", "prefixItems changed", BOTH),
     "items": (one(type="array", items=TEXT), one(type="array", items=NUMBER), "a[]", "type changed from string to integer", BOTH),
     "meaning of absence": (
         record(a={**NUMBER, "default": 1}),
@@ -77,7 +77,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], str, str, tuple[Reader, .
 
 
 @pytest.mark.parametrize("kind", TABLE)
-def test_a_change_is_named_and_judged(kind: str) -> None:
+def test_change_is_named_with_its_compatibility(kind: str) -> None:
     old, new, place, what, breaks = TABLE[kind]
     change = compare(old, new)[0]
     assert change.place == place
@@ -87,21 +87,21 @@ def test_a_change_is_named_and_judged(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TABLE)
-def test_what_is_the_same_has_not_changed(kind: str) -> None:
+def test_equal_schemas_have_no_change(kind: str) -> None:
     old, new, *_ = TABLE[kind]
     assert compare(old, copy.deepcopy(old)) == compare(new, copy.deepcopy(new)) == []
 
 
-def test_words_that_explain_are_no_change() -> None:
+def test_changed_description_is_no_change() -> None:
     new = {**one(**TEXT, description="new", examples=["x"]), "title": "new", "$id": "urn:new"}
     assert compare(one(**TEXT, description="old"), new) == []
 
 
-def test_a_field_may_be_called_as_a_keyword_is() -> None:
+def test_field_can_have_the_name_of_a_keyword() -> None:
     assert compare(record("title", title=TEXT), record()) == [Change("title", "required field removed", CONSUMERS)]
 
 
-def test_what_is_referred_to_is_compared_wherever_it_is_used() -> None:
+def test_referenced_schemas_are_compared_at_each_use() -> None:
     def order(sku: dict[str, Any]) -> dict[str, Any]:
         lines = {"type": "array", "items": {"$ref": "#/$defs/Line"}}
         return {**record("lines", lines=lines), "$defs": {"Line": record("sku", sku={"$ref": "#/$defs/Sku"}), "Sku": sku}}
@@ -189,7 +189,7 @@ def edited(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def documents(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Return a strategy of what is valid under a schema."""
+    """Return a strategy of documents that are valid under a schema."""
     if "anyOf" in schema:
         return st.one_of([documents(part) for part in schema["anyOf"]])
     if "enum" in schema:
@@ -216,7 +216,7 @@ def documents(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 @settings(max_examples=500)
 @given(st.data())
-def test_what_is_said_to_break_no_reader_is_read(data: st.DataObject) -> None:
+def test_compatible_change_is_readable_by_old_readers(data: st.DataObject) -> None:
     old = data.draw(SCHEMAS)
     new = data.draw(edited(old))
     hurt = {reader for change in compare(old, new) for reader in change.breaks}
@@ -227,12 +227,12 @@ def test_what_is_said_to_break_no_reader_is_read(data: st.DataObject) -> None:
 
 
 @given(SCHEMAS)
-def test_a_schema_is_compatible_with_itself(schema: dict[str, Any]) -> None:
+def test_schema_is_compatible_with_itself(schema: dict[str, Any]) -> None:
     assert compare(schema, copy.deepcopy(schema)) == []
 
 
 @given(st.data())
-def test_but_for_new_optional_fields_every_change_breaks_somebody(data: st.DataObject) -> None:
+def test_only_new_optional_fields_are_compatible(data: st.DataObject) -> None:
     old = data.draw(SCHEMAS)
     changes = compare(old, data.draw(edited(old)))
     assert {change.what for change in changes if change.compatible} <= {"optional field added"}

@@ -52,13 +52,13 @@ BREAKING = {
 
 
 @pytest.mark.parametrize("kind", BREAKING)
-def test_without_a_new_version_it_breaks_a_consumer_or_what_is_stored(kind: str) -> None:
+def test_change_without_new_version_is_incompatible(kind: str) -> None:
     found = differences(BEFORE, BREAKING[kind], ())
     assert any(not finding.change.compatible for finding in found)
 
 
 @pytest.mark.parametrize("kind", sorted(set(BREAKING) - {"the event removed", "another example"}))
-def test_with_a_new_version_and_an_upcaster_it_breaks_nobody(kind: str) -> None:
+def test_change_with_version_and_upcaster_is_compatible(kind: str) -> None:
     newer = {"Ordered": {**BEFORE["Ordered"], 2: BREAKING[kind]["Ordered"][1]}}
     assert [str(finding) for finding in differences(BEFORE, newer, {("Ordered", 1)})] == ["Ordered 2: version added - compatible"]
 
@@ -72,35 +72,35 @@ def test_with_a_new_version_and_an_upcaster_it_breaks_nobody(kind: str) -> None:
         ({**BEFORE, "Packed": catalogue(ORDERED)["Ordered"]}, ["Packed: event added - compatible"]),
     ],
 )
-def test_what_breaks_nobody(now: Catalogue, said: list[str]) -> None:
+def test_compatible_changes(now: Catalogue, said: list[str]) -> None:
     assert [str(finding) for finding in differences(BEFORE, now, ())] == said
 
 
-def test_a_new_version_without_a_way_to_it_breaks_what_is_stored() -> None:
+def test_new_version_without_upcaster_is_incompatible() -> None:
     found = differences(BEFORE, catalogue(ORDERED, without("reason")), ())
     assert [finding.change.what for finding in found if not finding.change.compatible] == ["no upcaster leads from version 1 to 2"]
 
 
-def test_every_version_leads_to_the_next_one() -> None:
+def test_every_version_has_an_upcaster_to_the_next() -> None:
     three = catalogue(ORDERED, without("reason"), without("sku"))
     [finding] = [finding for finding in differences(three, three, {("Ordered", 1)}) if not finding.change.compatible]
     assert finding.change.what == "no upcaster leads from version 2 to 3"
 
 
-def test_an_older_version_cannot_be_dropped_nor_skipped() -> None:
-    gone = {"Ordered": {2: published(without("reason"), EXAMPLE)}}
-    found = differences(catalogue(ORDERED, without("reason")), gone, {("Ordered", 1)})
+def test_older_version_cannot_be_removed_or_skipped() -> None:
+    removed = {"Ordered": {2: published(without("reason"), EXAMPLE)}}
+    found = differences(catalogue(ORDERED, without("reason")), removed, {("Ordered", 1)})
     assert {finding.change.what for finding in found} == {"version removed", "version 1 has no schema"}
 
 
-def test_an_older_version_stays_as_it_was() -> None:
+def test_older_version_cannot_change() -> None:
     before = catalogue(ORDERED, without("reason"))
     now = catalogue(with_field("quantity", type="string"), without("reason"))
     [finding] = differences(before, now, {("Ordered", 1)})
     assert str(finding).startswith("Ordered 1 quantity: type changed from integer to string - INCOMPATIBLE: consumers")
 
 
-def test_a_release_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_release_round_trips(tmp_path: Path) -> None:
     path = tmp_path / "released.json"
     release = Release("1.2.3", {"Ordered": {1: Published({"type": "object"}, "digest")}, "Packed": {}})
     path.write_text(releases.written(release), "utf-8")
@@ -108,7 +108,7 @@ def test_a_release_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert releases.read(tmp_path / "none.json") == Release("0.0.0", {})
 
 
-def test_releases_follow_each_other_by_number() -> None:
+def test_releases_are_ordered_by_number() -> None:
     assert releases.numbered("1.10.0") > releases.numbered("1.9.9")
     with pytest.raises(ValueError, match=r"1\.2\.3"):
         releases.numbered("v1")

@@ -29,13 +29,13 @@ def _closed_port() -> int:
         return probe.getsockname()[1]
 
 
-def test_orders_are_counted_by_state_in_the_order_of_their_life() -> None:
+def test_orders_are_counted_by_state_in_lifecycle_order() -> None:
     found = reading.states(["rejected", "confirmed", "teleported", "placed", "confirmed"])
 
     assert [(one.state, one.orders) for one in found] == [("placed", 1), ("confirmed", 2), ("rejected", 1), ("teleported", 1)]
 
 
-def test_outcomes_of_all_periods_are_added_up_with_their_shares() -> None:
+def test_outcomes_of_all_periods_are_summed_with_shares() -> None:
     first = {"outcomes": [{"outcome": "confirmed", "orders": 1}, {"outcome": "out_of_stock", "orders": 1}]}
     second = {"outcomes": [{"outcome": "confirmed", "orders": 1}]}
 
@@ -46,7 +46,7 @@ def test_outcomes_of_all_periods_are_added_up_with_their_shares() -> None:
     assert reading.outcomes([]) == ()
 
 
-def test_revenue_has_every_minute_of_the_hour_and_is_written_as_its_currency_is() -> None:
+def test_revenue_has_every_minute_in_its_currencys_format() -> None:
     periods = [
         {"period": "2026-01-15T09:58", "revenue": [{"amount": 1250, "currency": "EUR"}, {"amount": 1500, "currency": "JPY"}]},
         {"period": "2026-01-15T10:00", "revenue": [{"amount": 5, "currency": "EUR"}, {"amount": 1500, "currency": "KWD"}]},
@@ -69,7 +69,7 @@ def test_revenue_has_every_minute_of_the_hour_and_is_written_as_its_currency_is(
         ("order-pipeline-operations", "operations", True, "operations"),
     ],
 )
-def test_a_queue_is_told_from_one_of_dead_letters(name: str, shown: str, dead_letters: bool, redrive: str) -> None:
+def test_dead_letter_queues_are_recognized(name: str, shown: str, dead_letters: bool, redrive: str) -> None:
     depths = {
         "ApproximateNumberOfMessages": "3",
         "ApproximateNumberOfMessagesDelayed": "2",
@@ -80,7 +80,7 @@ def test_a_queue_is_told_from_one_of_dead_letters(name: str, shown: str, dead_le
     assert reading.queue(name, depths, routes) == reading.Queue(shown, 5, 1, dead_letters, redrive)
 
 
-def test_the_data_is_the_reading_as_json() -> None:
+def test_data_is_the_reading_as_json() -> None:
     with serving(lambda: READING) as listener:
         answer = web.call("GET", f"{listener.url}data")
 
@@ -88,7 +88,7 @@ def test_the_data_is_the_reading_as_json() -> None:
     assert answer.json()["states"] == [{"state": "placed", "orders": 1}]
 
 
-def test_a_target_that_does_not_answer_is_a_problem_in_one_line_and_asked_again() -> None:
+def test_unreachable_target_is_a_problem_and_retried() -> None:
     port = _closed_port()
     source = Source(lambda: Target("embedded", f"http://127.0.0.1:{port}", managed=False))
     with serving(source.read) as listener:
@@ -99,7 +99,7 @@ def test_a_target_that_does_not_answer_is_a_problem_in_one_line_and_asked_again(
     assert answers[0].json()["detail"] == f"nothing answers at http://127.0.0.1:{port}; run `make run` first"
 
 
-def test_the_target_is_asked_once_however_many_pages_there_are() -> None:
+def test_target_is_read_once_for_all_pages() -> None:
     asked: list[int] = []
 
     def read() -> Reading:
@@ -112,7 +112,7 @@ def test_the_target_is_asked_once_however_many_pages_there_are() -> None:
     assert (len(asked), len(bodies)) == (1, 1)
 
 
-def test_a_foreign_name_for_this_machine_is_refused() -> None:
+def test_foreign_host_header_is_rejected() -> None:
     with serving(lambda: READING) as listener:
         answers = [
             web.call("GET", f"{listener.url}{path}", headers={"Host": host})
@@ -123,20 +123,20 @@ def test_a_foreign_name_for_this_machine_is_refused() -> None:
     assert {answer.status for answer in answers} == {403}
 
 
-def test_it_listens_on_loopback_only_and_knows_no_other_path() -> None:
+def test_server_listens_on_loopback_and_has_two_paths() -> None:
     with serving(lambda: READING) as listener:
         assert listener.server_address[0] == "127.0.0.1"
         assert web.call("GET", f"{listener.url}etc/passwd").status == 404
 
 
-def test_a_port_that_is_taken_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taken_port_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(lambda: READING) as listener:
         monkeypatch.setattr(server, "FIRST_PORT", listener.server_port)
         with server.listening(lambda: READING) as second:
             assert listener.server_port < second.server_port < listener.server_port + server.PORTS
 
 
-def test_when_every_port_is_taken_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_free_port_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(lambda: READING) as listener:
         monkeypatch.setattr(server, "FIRST_PORT", listener.server_port)
         monkeypatch.setattr(server, "PORTS", 1)
@@ -144,7 +144,7 @@ def test_when_every_port_is_taken_one_line_says_so(monkeypatch: pytest.MonkeyPat
             server.listening(lambda: READING)
 
 
-def test_an_endpoint_that_is_not_this_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_of_another_machine_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENDPOINT", "https://sqs.us-east-1.amazonaws.com")
 
     with pytest.raises(UserError, match="not this machine"):
@@ -152,7 +152,7 @@ def test_an_endpoint_that_is_not_this_machine_is_refused(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("screen", "opened"), [({"DISPLAY": ":0"}, 1), ({"WAYLAND_DISPLAY": "wayland-0"}, 1), ({}, 0)])
-def test_the_page_is_opened_where_there_is_a_screen_and_ctrl_c_ends_it_in_one_line(
+def test_page_opens_on_a_display_and_ctrl_c_ends_the_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], screen: dict[str, str], opened: int
 ) -> None:
     pages: list[str] = []
@@ -182,7 +182,7 @@ class _Fixed(Source):
         return READING
 
 
-def test_a_page_for_keeping_has_its_data_in_it(tmp_path: Path) -> None:
+def test_saved_page_contains_its_data(tmp_path: Path) -> None:
     command.write(_Fixed(), tmp_path / "page.html")
 
     text = (tmp_path / "page.html").read_text("utf-8")
@@ -191,7 +191,7 @@ def test_a_page_for_keeping_has_its_data_in_it(tmp_path: Path) -> None:
     assert kept["states"] == [{"state": "placed", "orders": 1}]
 
 
-def test_where_it_cannot_be_kept_one_line_says_why(tmp_path: Path) -> None:
+def test_unwritable_file_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"must end in \.html or \.png"):
         command.write(_Fixed(), tmp_path / "page.pdf")
     with pytest.raises(UserError, match="No such file or directory"):

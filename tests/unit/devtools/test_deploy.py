@@ -1,4 +1,4 @@
-"""What is deployed again, and for which processor."""
+"""Deployment to local targets: changes of sources, architecture, and the template of each target."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def _fingerprint(root: Path) -> str:
     return deploy.fingerprint(root, ("template.yaml", "functions", "samconfig.toml"))
 
 
-def test_the_same_sources_have_the_same_fingerprint(checkout: Path) -> None:
+def test_same_sources_have_the_same_fingerprint(checkout: Path) -> None:
     before = _fingerprint(checkout)
     (checkout / "README.md").write_text("not deployed")
     (checkout / "functions" / "orders" / "__pycache__").mkdir()
@@ -29,7 +29,7 @@ def test_the_same_sources_have_the_same_fingerprint(checkout: Path) -> None:
     assert _fingerprint(checkout) == before
 
 
-def test_a_changed_renamed_or_new_source_changes_it(checkout: Path) -> None:
+def test_changed_renamed_or_new_source_changes_fingerprint(checkout: Path) -> None:
     seen = {_fingerprint(checkout)}
     place = checkout / "functions" / "orders" / "place.py"
     place.write_text("x = 2\n")
@@ -42,16 +42,16 @@ def test_a_changed_renamed_or_new_source_changes_it(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(("machine", "architecture"), [("x86_64", "x86_64"), ("AMD64", "x86_64"), ("arm64", "arm64"), ("aarch64", "arm64")])
-def test_functions_run_on_the_machines_own_processor(machine: str, architecture: str) -> None:
+def test_architecture_is_that_of_the_machine(machine: str, architecture: str) -> None:
     assert deploy.architecture(machine) == architecture
 
 
-def test_a_processor_that_lambda_lacks_is_refused() -> None:
+def test_architecture_without_lambda_is_rejected() -> None:
     with pytest.raises(UserError, match="riscv64"):
         deploy.architecture("riscv64")
 
 
-def test_for_localstack_numbers_in_state_machines_are_text(tmp_path: Path) -> None:
+def test_localstack_gets_numbers_of_state_machines_as_text(tmp_path: Path) -> None:
     (tmp_path / "template.yaml").write_text(
         """
 Parameters: {Wait: {Type: Number, Default: 5}, Name: {Type: String}}
@@ -75,7 +75,7 @@ Resources:
     assert resources["Queue"]["Properties"] == {"DelaySeconds": {"Ref": "Wait"}}
 
 
-def test_a_local_target_without_tls_gets_no_policy_that_requires_it(tmp_path: Path) -> None:
+def test_local_target_gets_no_policy_that_requires_tls(tmp_path: Path) -> None:
     denial = "{Effect: Deny, Principal: '*', Action: 'sqs:*', Resource: '*', Condition: {Bool: {'aws:SecureTransport': 'false'}}}"
     allowed = "{Effect: Allow, Principal: {Service: sns.amazonaws.com}, Action: 'sqs:SendMessage', Resource: '*'}"
     (tmp_path / "template.yaml").write_text(

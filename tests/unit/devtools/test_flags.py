@@ -100,11 +100,11 @@ def place(appconfig: AppConfig) -> FlagStore:
         ("", {}),
     ],
 )
-def test_a_change_leaves_everything_else_as_it_is(schema: dict[str, Any], changes: str, after: dict[str, Any]):
+def test_change_leaves_other_flags_unchanged(schema: dict[str, Any], changes: str, after: dict[str, Any]):
     assert flags.changed(BEFORE, changes, schema) == BEFORE | after
 
 
-def test_without_a_value_a_flag_has_its_default_again(schema: dict[str, Any]):
+def test_flag_without_value_has_its_default_again(schema: dict[str, Any]):
     document = BEFORE | {"fraud": {"hold_score": 40, "refuse_score": 140}}
     assert flags.changed(document, "fraud.hold_score= hold_countries=", schema) == {
         "hold_every_order": False,
@@ -121,29 +121,29 @@ def test_without_a_value_a_flag_has_its_default_again(schema: dict[str, Any]):
         ("hold_every_order=maybe", "hold_every_order: 'maybe' is not of type 'boolean'"),
         ("hold_all=true", "Additional properties are not allowed ('hold_all' was unexpected)"),
         ("hold_countries=France", "hold_countries.0: 'France' does not match"),
-        ("hold_countries=GB,UK", "hold_countries: UK is no country of ISO 3166-1"),
+        ("hold_countries=GB,UK", "hold_countries: UK is not a country code of ISO 3166-1"),
         ("fraud.velocity.window_seconds=100000000000", "window_seconds"),
         ("fraud.velocity.orders=1001", "orders"),
         ("fraud.hold_score=-50", "fraud.hold_score: -50 is less than the minimum of 1"),
         ("fraud.hold_score=200", "`hold_score` (200) must not be above `refuse_score` (130)"),
-        ("fraud.hold_score.high=1 ", "fraud.hold_score.high is no flag; hold_score has nothing in it"),
+        ("fraud.hold_score.high=1 ", "fraud.hold_score.high is not a flag; hold_score has no parts"),
         ("payment_provider=stripe", "payment_provider: 'stripe' is not one of ['sandbox']"),
     ],
 )
-def test_nonsense_is_refused_in_one_line(schema: dict[str, Any], changes: str, line: str):
+def test_invalid_changes_are_rejected_in_one_line(schema: dict[str, Any], changes: str, line: str):
     with pytest.raises(UserError) as refused:
         flags.changed(BEFORE | {"fraud": {"hold_score": 50}}, changes, schema)
     assert line in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_threshold_is_compared_with_the_stacks_other_ones(schema: dict[str, Any]):
+def test_threshold_is_validated_with_the_stacks_others(schema: dict[str, Any]):
     with pytest.raises(UserError, match=r"`hold_score` \(200\) must not be above `refuse_score` \(150\)"):
         flags.changed({}, "fraud.hold_score=200", schema, '{"refuse_score": 150}')
     assert flags.changed({}, "fraud.hold_score=140", schema, '{"refuse_score": 150}') == {"fraud": {"hold_score": 140}}
 
 
-def test_a_new_stack_has_no_flags_and_takes_the_first(place: FlagStore, appconfig: AppConfig):
+def test_new_stack_has_no_flags_and_accepts_the_first(place: FlagStore, appconfig: AppConfig):
     appconfig.versions.clear()
     appconfig.states.clear()
     seen = place.served()
@@ -152,13 +152,13 @@ def test_a_new_stack_has_no_flags_and_takes_the_first(place: FlagStore, appconfi
     assert place.served().document == {"hold_every_order": True}
 
 
-def test_before_the_first_flags_it_says_that_parameters_apply(place: FlagStore, appconfig: AppConfig, capsys: pytest.CaptureFixture[str]):
+def test_without_flags_the_parameters_apply(place: FlagStore, appconfig: AppConfig, capsys: pytest.CaptureFixture[str]):
     appconfig.states.clear()
     flags.show(place.served())
     assert "no flags are deployed; the stack's parameters" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_change_at_once_is_in_force(place: FlagStore):
+def test_immediate_change_is_served(place: FlagStore):
     first = place.served()
     assert place.deploy(BEFORE | {"hold_every_order": True}, immediate=True)["State"] == "COMPLETE"
     seen = place.served()
@@ -167,28 +167,28 @@ def test_a_change_at_once_is_in_force(place: FlagStore):
     assert seen.deploying is None
 
 
-def test_a_change_with_care_is_under_way_and_bars_another(place: FlagStore):
+def test_canary_change_blocks_another_until_it_ends(place: FlagStore):
     place.deploy(BEFORE | {"hold_every_order": True}, immediate=False)
     seen = place.served()
     assert seen.document == BEFORE
     assert seen.deploying
-    with pytest.raises(UserError, match="deployment 2 is under way; wait for it, or take it back with NOW=1"):
+    with pytest.raises(UserError, match="deployment 2 is in progress; wait for it, or roll it back with NOW=1"):
         place.deploy(BEFORE | {"hold_countries": ["FR"]}, immediate=False)
 
 
-def test_a_change_at_once_takes_back_what_is_under_way(place: FlagStore, appconfig: AppConfig):
+def test_immediate_change_rolls_back_the_one_in_progress(place: FlagStore, appconfig: AppConfig):
     place.deploy(BEFORE | {"hold_countries": ["FR"]}, immediate=False)
     place.deploy(BEFORE | {"hold_every_order": True}, immediate=True)
     assert [one["State"] for one in appconfig.states] == ["COMPLETE", "ROLLED_BACK", "COMPLETE"]
     assert place.served().document == BEFORE | {"hold_every_order": True}
 
 
-def test_somebody_else_at_the_same_moment_is_told_of(place: FlagStore, appconfig: AppConfig):
+def test_concurrent_deployment_is_reported(place: FlagStore, appconfig: AppConfig):
     appconfig.raced = True
-    with pytest.raises(UserError, match="somebody else deployed flags"):
+    with pytest.raises(UserError, match="another deployment of flags"):
         place.deploy(BEFORE | {"hold_every_order": True}, immediate=True)
 
 
-def test_a_stack_of_an_older_template_is_told_apart(appconfig: AppConfig):
+def test_stack_without_flags_is_reported(appconfig: AppConfig):
     with pytest.raises(UserError, match="FlagsApplication"):
         FlagStore(appconfig, {})

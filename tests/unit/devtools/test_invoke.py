@@ -19,7 +19,7 @@ from devtools.local import containers, invoke
         ([{"a": 1}], [{"a": 1, "b": 2}]),
     ],
 )
-def test_an_answer_may_say_more(expected: Any, actual: Any) -> None:
+def test_answer_can_have_more_fields(expected: Any, actual: Any) -> None:
     assert not list(invoke.differences(expected, actual))
 
 
@@ -35,12 +35,12 @@ def test_an_answer_may_say_more(expected: Any, actual: Any) -> None:
         ({"moved": 1}, {"moved": True}, "answer.moved"),
     ],
 )
-def test_a_difference_is_told_with_its_place(expected: Any, actual: Any, where: str) -> None:
+def test_difference_is_reported_with_its_path(expected: Any, actual: Any, where: str) -> None:
     (line,) = invoke.differences(expected, actual)
     assert line.startswith(f"{where} is ")
 
 
-def test_without_an_expected_answer_an_error_is_one(tmp_path: Path) -> None:
+def test_error_fails_a_sample_without_expected_answer(tmp_path: Path) -> None:
     sample = tmp_path / "case.json"
     assert invoke.check(sample, {"errorType": "Runtime.ImportModuleError", "errorMessage": "no module"})
     assert not invoke.check(sample, {"outcome": "swept"})
@@ -52,25 +52,25 @@ def test_names_in_a_sample_are_replaced_as_json_text() -> None:
     assert json.loads(text) == {"token": 'Bearer a"b', "price": "$5"}
 
 
-def test_an_unknown_name_in_a_sample_is_told() -> None:
+def test_unknown_name_in_a_sample_is_reported() -> None:
     with pytest.raises(UserError, match="TOKEN_NOBODY"):
         invoke.filled('"${TOKEN_NOBODY}"', {"TOKEN_ANN": "x"})
 
 
 @pytest.mark.parametrize("function", invoke.functions(), ids=lambda function: function.module)
-def test_every_function_of_the_template_has_samples_in_the_order_of_the_flow(function: invoke.Function) -> None:
+def test_every_function_has_samples_and_a_position(function: invoke.Function) -> None:
     assert function.samples
     assert function.module in invoke.FLOW
 
 
-def test_every_sample_and_answer_is_json_and_every_answer_has_its_sample() -> None:
+def test_samples_are_json_and_answers_have_samples() -> None:
     for path in invoke.EVENTS.rglob("*.json"):
         json.loads(path.read_text())
         if path.name.endswith(".answer.json"):
             assert path.with_name(path.name.replace(".answer.json", ".json")).exists(), path
 
 
-def test_a_layer_has_an_address_of_its_own_for_what_is_in_it(tmp_path: Path) -> None:
+def test_layer_arn_depends_on_its_content(tmp_path: Path) -> None:
     """By it SAM knows whether it has the image already."""
     layer, cache = tmp_path / "Layer", tmp_path / "cache"
     layer.mkdir()
@@ -83,7 +83,7 @@ def test_a_layer_has_an_address_of_its_own_for_what_is_in_it(tmp_path: Path) -> 
     assert arns[0] == arns[2] != arns[1]
 
 
-def test_without_a_docker_engine_there_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_docker_engine_is_reported_with_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(UserError, match=r"https://docs\.docker\.com") as raised:
         containers.require_engine("x86_64")

@@ -24,27 +24,27 @@ def _verified(token: str, key: rsa.RSAPrivateKey) -> dict[str, object]:
     return jwt.decode(token, found.key, algorithms=["RS256"], audience=issuer.AUDIENCE, issuer=ISSUER)
 
 
-def test_a_token_says_who_the_customer_is(key: rsa.RSAPrivateKey) -> None:
+def test_token_names_the_customer(key: rsa.RSAPrivateKey) -> None:
     claims = _verified(issuer.sign(key, ISSUER, "rex", ("reviewers",), expires_in=60), key)
     assert (claims["sub"], claims["email"], claims["groups"]) == ("rex", "rex@example.com", ["reviewers"])
     assert 0 < float(str(claims["exp"])) - time.time() <= 60
 
 
-def test_a_token_can_have_expired(key: rsa.RSAPrivateKey) -> None:
+def test_expired_token_is_rejected(key: rsa.RSAPrivateKey) -> None:
     with pytest.raises(jwt.ExpiredSignatureError):
         _verified(issuer.sign(key, ISSUER, "ann", expires_in=-60), key)
 
 
-def test_a_claim_can_be_changed_for_a_test(key: rsa.RSAPrivateKey) -> None:
+def test_claims_can_be_replaced(key: rsa.RSAPrivateKey) -> None:
     with pytest.raises(jwt.InvalidAudienceError):
         _verified(issuer.sign(key, ISSUER, "ann", aud="another"), key)
 
 
-def test_nothing_private_is_published(key: rsa.RSAPrivateKey) -> None:
+def test_published_keys_contain_no_private_part(key: rsa.RSAPrivateKey) -> None:
     assert not {"d", "p", "q", "dp", "dq", "qi"} & issuer.jwks(key)["keys"][0].keys()
 
 
-def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+def test_key_is_created_once_and_readable_by_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "issuer.pem"
     first = issuer.signing_key(path)
     issuer.signing_key.cache_clear()

@@ -1,4 +1,4 @@
-"""Tools that wait for a slow machine: what is repeated, for how long, and what is not."""
+"""Requests of tools are repeated on slow machines, for a limited time."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ def answering(*given: Answer | OSError) -> tuple[Callable[[], Answer], list[int]
 
 
 @pytest.mark.parametrize("first", [BUSY, TimeoutError(), ConnectionRefusedError()])
-def test_what_is_not_answered_is_asked_again(first: Answer | OSError) -> None:
+def test_request_without_answer_is_repeated(first: Answer | OSError) -> None:
     ask, count = answering(first, first, OK)
     assert patiently(ask, 60) is OK
     assert count == [3]
 
 
-def test_an_answer_is_one_also_where_it_refuses() -> None:
+def test_rejection_is_not_repeated() -> None:
     ask, count = answering(REFUSED)
     assert patiently(ask, 60) is REFUSED
     assert count == [1]
 
 
-def test_without_patience_it_is_asked_once() -> None:
+def test_request_without_patience_is_sent_once() -> None:
     ask, count = answering(BUSY)
     assert patiently(ask, 0) is BUSY
     assert count == [1]
 
 
-def test_patience_ends(clock: list[float]) -> None:
+def test_requests_are_repeated_for_a_limited_time(clock: list[float]) -> None:
     ask, _ = answering(TimeoutError())
     with pytest.raises(TimeoutError):
         patiently(ask, 60)
     assert 1060 <= clock[0] <= 1061
 
 
-def test_the_carrier_signs_every_attempt_and_sends_it_to_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_carrier_signs_every_attempt_to_the_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
     target = Target("embedded", "http://127.0.0.1:4566", managed=False)
     target.__dict__["resources"] = {"CarrierWebhookUrl": "https://abc.lambda-url.us-east-1.on.aws/"}
     carrier = Carrier(target, patience=60)
@@ -93,14 +93,14 @@ def test_the_carrier_signs_every_attempt_and_sends_it_to_its_address(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("error", "shown"), [(UserError("held after 600 s, not confirmed"), "held after 600 s, not confirmed"), (OSError(), "OSError")]
+    ("error", "result"), [(UserError("held after 600 s, not confirmed"), "held after 600 s, not confirmed"), (OSError(), "OSError")]
 )
-def test_a_story_that_breaks_off_differs_and_breaks_nothing_else(error: Exception, shown: str) -> None:
-    def happens(_: ScriptedOrder) -> str:
+def test_failed_script_has_its_error_as_result(error: Exception, result: str) -> None:
+    def run(_: ScriptedOrder) -> str:
         raise error
 
-    life: Any = None
-    told = ScriptRun(Script("held", "una", happens, "confirmed"), life)
-    told.execute()
-    assert (told.actual, told.ended) == (shown, True)
-    assert told.actual != told.expected
+    order: Any = None
+    failed = ScriptRun(Script("held", "una", run, "confirmed"), order)
+    failed.execute()
+    assert (failed.actual, failed.ended) == (result, True)
+    assert failed.actual != failed.expected

@@ -1,4 +1,4 @@
-"""`make replay`: when it begins and ends, and to which rules it goes."""
+"""`make replay`: its period and its rules."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,28 +44,28 @@ PAGES: dict[str, dict[str, Any]] = {
         ("", None),
     ],
 )
-def test_a_time_is_given_as_it_is_or_as_how_long_ago(text: str, expected: datetime | None):
+def test_time_is_absolute_or_a_duration_before_now(text: str, expected: datetime | None):
     assert replay.moment("FROM", text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["yesterday", "1w", "-1h", "2026-11-21T11:00:00", "2026-13-01T00:00:00Z", "999999999d"])
-def test_what_is_no_time_is_refused_by_name(text: str):
+def test_malformed_time_is_rejected_by_name(text: str):
     with pytest.raises(UserError, match=r"^TO must be a time such as 2026-11-21T12:00:00Z"):
         replay.moment("TO", text, NOW)
 
 
-def test_a_rule_that_takes_no_replays_is_refused_with_those_that_do():
+def test_rule_without_replays_is_rejected_with_the_others():
     assert replay.selected(RULES, "") == RULES
     assert replay.selected(RULES, "LedgerRule") == {"LedgerRule": "arn:1"}
     with pytest.raises(UserError, match=r"\(LedgerRule, OrderViewRule\), not 'NotificationsRule'"):
         replay.selected(RULES, "NotificationsRule")
 
 
-def test_the_rules_that_take_replays_are_found_by_their_logical_ids():
+def test_rules_that_accept_replays_have_logical_ids():
     assert replay.accepting_rules(Deployed()) == {"LedgerRule": "arn:ledger", "PointsRule": "arn:points"}  # pyright: ignore[reportArgumentType]
 
 
-def test_the_archive_of_a_local_target_is_that_of_the_template():
+def test_local_archive_is_the_templates():
     assert event_archive.described() | {"Description": ""} == {
         "ArchiveName": "order-pipeline-orders",
         "Description": "",
@@ -92,7 +92,7 @@ class Deployed:
 
 
 class Pages:
-    """One page, whatever is asked for."""
+    """One page for every operation."""
 
     def __init__(self, page: dict[str, Any]) -> None:
         self._page = page

@@ -1,4 +1,4 @@
-"""What is seeded and placed fits together."""
+"""Seed data, scenarios and sample events fit together."""
 
 import json
 from pathlib import Path
@@ -12,20 +12,20 @@ from devtools.local.scenarios import ORDINARY, SCENARIOS
 BY_SKU = {product.sku: product for product in seed.PRODUCTS}
 
 
-def test_there_are_twenty_products_and_the_specials() -> None:
+def test_catalogue_has_twenty_products_and_the_specials() -> None:
     assert len(BY_SKU) == len(seed.PRODUCTS) >= 20
     assert (BY_SKU["SOLD-OUT-LAMP"].stock, BY_SKU["LAST-ITEM-CLOCK"].stock) == (0, 1)
     assert {product.currency for product in seed.PRODUCTS} == {"EUR", "USD"}
     assert any(not product.active for product in seed.PRODUCTS)
 
 
-def test_every_scenario_orders_what_is_sold_and_has_a_customer_of_its_own() -> None:
+def test_scenarios_order_known_products_by_own_customers() -> None:
     ordered = {line["sku"] for scenario in SCENARIOS for line in scenario.body["lines"]}
     assert ordered <= {sku for sku, product in BY_SKU.items() if product.active}
     assert len({scenario.customer for scenario in SCENARIOS}) == len(SCENARIOS)
 
 
-def test_there_is_a_scenario_for_every_outcome() -> None:
+def test_every_outcome_has_a_scenario() -> None:
     reasons = ("out_of_stock", "fraud_refused", "payment_declined", "fulfilment_failed")
     assert {scenario.expected for scenario in SCENARIOS} == {
         "confirmed",
@@ -35,7 +35,7 @@ def test_there_is_a_scenario_for_every_outcome() -> None:
     assert BY_SKU[ORDINARY[0][0]].stock == seed.PLENTY
 
 
-def test_a_sample_event_gives_its_body_and_headers_without_its_token(tmp_path: Path) -> None:
+def test_sample_event_has_body_and_headers_without_token(tmp_path: Path) -> None:
     file = tmp_path / "event.json"
     headers = {"Authorization": "Bearer x", "Idempotency-Key": "k", "Host": "api"}
     file.write_text(json.dumps({"httpMethod": "POST", "headers": headers, "body": "eyJ9", "isBase64Encoded": True}))
@@ -55,19 +55,19 @@ def test_a_sample_event_gives_its_body_and_headers_without_its_token(tmp_path: P
     ],
     ids=range(13),
 )
-def test_a_file_that_is_no_api_event_is_refused(content: str, tmp_path: Path) -> None:
+def test_file_that_is_not_an_api_event_is_rejected(content: str, tmp_path: Path) -> None:
     file = tmp_path / "event.json"
     file.write_text(content)
     with pytest.raises(UserError, match=r"event\.json"):
         order.request_of(file)
 
 
-def test_body_is_sent_as_it_is_in_the_file(tmp_path: Path) -> None:
+def test_body_of_the_file_is_sent_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "event.json"
     file.write_text('{"httpMethod": "POST", "headers": null, "body": "\\ud800\\uffff"}')
     assert order.request_of(file) == (b"\xed\xa0\x80\xef\xbf\xbf", {})
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no file"):
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not found"):
         order.request_of(tmp_path / "none.json")

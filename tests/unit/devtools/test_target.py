@@ -60,14 +60,14 @@ def test_loopback_is_accepted(url: str, endpoint: str) -> None:
         "",
     ],
 )
-def test_everything_else_is_refused_in_one_line(url: str) -> None:
+def test_other_endpoints_are_rejected_in_one_line(url: str) -> None:
     with pytest.raises(UserError) as refusal:
         target.require_loopback(url)
     assert str(refusal.value).startswith("refused: ")
     assert "\n" not in str(refusal.value)
 
 
-def test_a_function_may_be_given_the_bridge_to_its_host() -> None:
+def test_functions_can_have_the_bridge_address() -> None:
     assert target.require_loopback("http://172.17.0.1:4567", also=target.CONTAINER_HOSTS) == "http://172.17.0.1:4567"
 
 
@@ -81,18 +81,18 @@ def test_port_moves_the_embedded_emulator() -> None:
     assert target.from_environment({"PORT": "4570"}).endpoint == "http://127.0.0.1:4570"
 
 
-def test_a_given_endpoint_is_not_ours_to_start() -> None:
+def test_given_endpoint_is_not_managed() -> None:
     found = target.from_environment({"BACKEND": "localstack", "ENDPOINT": "http://127.0.0.1:4567"})
     assert (found.backend, found.port, found.managed) == ("localstack", 4567, False)
 
 
 @pytest.mark.parametrize("settings", [{"BACKEND": "aws"}, {"PORT": "80"}, {"PORT": "x"}, {"ENDPOINT": "https://example.com"}])
-def test_settings_that_describe_no_local_target_are_refused(settings: dict[str, str]) -> None:
+def test_settings_of_other_targets_are_rejected(settings: dict[str, str]) -> None:
     with pytest.raises(UserError):
         target.from_environment(settings)
 
 
-def test_programs_get_nothing_of_the_users_aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_get_none_of_the_users_aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example.com")
@@ -115,7 +115,7 @@ def test_commands_without_a_port_use_the_last_started(monkeypatch: pytest.Monkey
     assert target.from_environment({}).port == 4566
 
 
-def test_a_broken_note_of_the_port_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_malformed_port_file_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(target, "LOCAL", tmp_path)
     (tmp_path / "port").write_text("80; rm -rf /")
     assert target.from_environment({}).port == 4566

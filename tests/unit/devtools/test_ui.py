@@ -32,7 +32,7 @@ HOSTILE = {
 }
 
 
-def shown(*renderables: RenderableType, terminal: bool = False, **options: Any) -> str:
+def rendered(*renderables: RenderableType, terminal: bool = False, **options: Any) -> str:
     file = io.StringIO()
     console = ui.SafeConsole(
         file=file, width=200, markup=False, emoji=False, highlight=False, force_terminal=terminal, color_system=None, soft_wrap=True
@@ -42,25 +42,25 @@ def shown(*renderables: RenderableType, terminal: bool = False, **options: Any) 
 
 
 @pytest.mark.parametrize(("text", "wanted"), HOSTILE.items())
-def test_control_characters_and_markup_are_shown_as_text(text: str, wanted: str) -> None:
+def test_control_characters_and_markup_are_rendered_as_text(text: str, wanted: str) -> None:
     for renderable in (text, Group(text)):
         # rich itself removes these.
-        assert wanted.replace(r"\x07", "").replace(r"\r", "").replace(r"\x08", "") in shown(renderable)
+        assert wanted.replace(r"\x07", "").replace(r"\r", "").replace(r"\x08", "") in rendered(renderable)
     table = Table(text)
     table.add_row(text)
     for renderable in (text, Text(text), table):
-        assert not UNSAFE.search(shown(renderable))
-        assert "\x1b" not in shown(renderable, terminal=True)
+        assert not UNSAFE.search(rendered(renderable))
+        assert "\x1b" not in rendered(renderable, terminal=True)
     assert ui.escaped(text) == wanted
 
 
 @given(st.text())
 def test_no_text_reaches_the_terminal_with_control_characters(text: str) -> None:
-    assert not UNSAFE.search(shown(text).replace("\n", "").replace("\t", ""))
+    assert not UNSAFE.search(rendered(text).replace("\n", "").replace("\t", ""))
     assert not UNSAFE.search(ui.one_line(text))
 
 
-def test_the_tools_share_one_safe_console() -> None:
+def test_tools_share_one_safe_console() -> None:
     assert isinstance(ui.console, ui.SafeConsole)
     table = Table("[red]x")
     table.add_row("[red]y", ":smile:")
@@ -71,13 +71,13 @@ def test_the_tools_share_one_safe_console() -> None:
     assert ":smile:" in captured.get()
 
 
-def test_styles_of_the_tools_still_reach_the_terminal() -> None:
+def test_styles_reach_the_terminal() -> None:
     file = io.StringIO()
     ui.SafeConsole(file=file, force_terminal=True, color_system="standard").print(Text("done", "green"))
     assert file.getvalue() == "\x1b[32mdone\x1b[0m\n"
 
 
-def test_a_field_of_a_log_line_cannot_look_like_another_line() -> None:
+def test_field_of_a_log_line_stays_on_its_line() -> None:
     forged = json.dumps({"level": "INFO\n", "message": "refused\n12:00:00.000  forged", "na\nme": "a\nb\x1b[2J", "why": {"x": "\u202e"}})
     text = function_logs.rendered(LogLine(0, "orders-get", forged)).plain
     assert text.count("\n") == 0
@@ -85,14 +85,14 @@ def test_a_field_of_a_log_line_cannot_look_like_another_line() -> None:
     assert r"a\nb\x1b[2J" in text
 
 
-def test_a_line_of_plain_text_is_indented_below_its_first() -> None:
+def test_plain_text_is_indented_below_its_first_line() -> None:
     assert "\n    12:00:00" in function_logs.rendered(LogLine(0, "orders-get", "text\n12:00:00.000  forged")).plain
 
 
 def test_trace_shows_event_data_on_one_line() -> None:
     event = {"event_id": "o:1", "type": "FulfilmentFailed", "occurred_at": "2026-01-01T00:00:00Z", "order_id": "o", "order_version": 1}
     event |= {"source": "orders", "correlation_id": "c", "causation_id": None, "data": {"reason": "a\nb\x1b[2J"}}
-    assert r"reason=a\nb\x1b[2J" in shown(trace.tree([event]))
+    assert r"reason=a\nb\x1b[2J" in rendered(trace.tree([event]))
 
 
 def test_an_error_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +104,6 @@ def test_an_error_is_one_line_without_control_characters(capsys: pytest.CaptureF
     assert capsys.readouterr().err == "error: FILE=a\\nb\\x1b[2J cannot be read\n"
 
 
-def test_every_tool_prints_by_the_safe_console() -> None:
+def test_every_tool_prints_through_the_safe_console() -> None:
     tools = {path.name: path.read_text() for path in (ROOT / "devtools").rglob("*.py")}
     assert [name for name, text in tools.items() if re.search(r"\bConsole\(|rich import print|sys\.stdout\.write", text)] == []

@@ -1,4 +1,4 @@
-"""What the tools show of an order."""
+"""How tools render orders, log lines and reports."""
 
 import json
 from typing import Any
@@ -32,22 +32,22 @@ DECLINED = _event(3, "PaymentDeclined", 1200, 2, code="card_declined")
 REJECTED = _event(4, "OrderRejected", 1300, 3, reason="payment_declined", details=[])
 
 
-def _shown(view: RenderableType) -> str:
+def _rendered(view: RenderableType) -> str:
     console = Console(width=200, color_system=None)
     with console.capture() as captured:
         console.print(view)
     return captured.get()
 
 
-def test_a_timeline_has_each_event_with_its_time_since_the_first() -> None:
+def test_timeline_has_events_with_time_since_the_first() -> None:
     assert timeline.line([PLACED, RESERVED, REJECTED]).plain == "placed ─ reserved 87 ms ─ rejected 1.3 s"
 
 
-def test_a_timeline_shows_events_that_it_does_not_know() -> None:
+def test_timeline_includes_unknown_events() -> None:
     assert timeline.line([PLACED, _event(2, "OrderTeleported", 5)]).plain == "placed ─ OrderTeleported 5 ms"
 
 
-def test_no_events_make_an_empty_timeline() -> None:
+def test_timeline_without_events_is_empty() -> None:
     assert timeline.line([]).plain == ""
 
 
@@ -65,17 +65,17 @@ def test_no_events_make_an_empty_timeline() -> None:
         (["OrderPlaced", "CancellationRequested", "OrderCancelled"], "cancelled", True),
     ],
 )
-def test_the_state_is_what_the_events_come_to(kinds: list[str], state: str, ended: bool) -> None:
+def test_state_follows_from_events(kinds: list[str], state: str, ended: bool) -> None:
     found = api_client.state_of([_event(version, kind, 0) for version, kind in enumerate(kinds, 1)])
     assert (found, api_client.is_final(found)) == (state, ended)
 
 
-def test_a_rejection_says_why() -> None:
+def test_rejected_state_has_the_reason() -> None:
     assert api_client.state_of([PLACED, REJECTED]) == "rejected: payment_declined"
 
 
-def test_a_trace_hangs_each_event_below_its_cause() -> None:
-    lines = _shown(trace.tree([PLACED, RESERVED, DECLINED, REJECTED])).splitlines()
+def test_trace_places_events_below_their_cause() -> None:
+    lines = _rendered(trace.tree([PLACED, RESERVED, DECLINED, REJECTED])).splitlines()
     assert lines[0].startswith("ord_1")
     assert [line.index(" ms") for line in lines[1:]] == sorted({line.index(" ms") for line in lines[1:]})
     assert "PaymentDeclined" in lines[3]
@@ -83,25 +83,25 @@ def test_a_trace_hangs_each_event_below_its_cause() -> None:
     assert "code=card_declined" in lines[3]
 
 
-def test_a_trace_keeps_events_whose_cause_is_unknown_or_themselves() -> None:
-    shown = _shown(trace.tree([PLACED, RESERVED | {"causation_id": "gone"}, DECLINED | {"causation_id": "ord_1:3"}]))
-    assert "StockReserved" in shown
-    assert "PaymentDeclined" in shown
+def test_trace_keeps_events_without_a_known_cause() -> None:
+    text = _rendered(trace.tree([PLACED, RESERVED | {"causation_id": "gone"}, DECLINED | {"causation_id": "ord_1:3"}]))
+    assert "StockReserved" in text
+    assert "PaymentDeclined" in text
 
 
-def test_a_log_line_is_shown_with_its_own_fields_only() -> None:
+def test_log_line_is_rendered_with_its_own_fields() -> None:
     text = json.dumps({"level": "INFO", "message": "done", "service": "fraud", "outcome": "approved", "order_id": "ord_1"})
-    shown = function_logs.rendered(LogLine(0, "fraud-screen", text)).plain
-    assert shown.startswith("00:00:00.000  fraud-screen  INFO")
-    assert "done  outcome=approved  order_id=ord_1" in shown
-    assert "service" not in shown
+    text = function_logs.rendered(LogLine(0, "fraud-screen", text)).plain
+    assert text.startswith("00:00:00.000  fraud-screen  INFO")
+    assert "done  outcome=approved  order_id=ord_1" in text
+    assert "service" not in text
 
 
-def test_a_line_that_is_no_json_is_shown_as_it_is() -> None:
+def test_line_that_is_not_json_is_rendered_unchanged() -> None:
     assert function_logs.rendered(LogLine(0, "f", "Traceback [most] {recent")).plain.endswith("Traceback [most] {recent")
 
 
-def test_lines_belong_to_an_order_by_either_id() -> None:
+def test_lines_name_an_order_by_either_id() -> None:
     belongs = function_logs.belongs_to("ord_1", "cor_1")
     assert [belongs(LogLine(0, "f", text)) for text in ("x ord_1", "x cor_1", "x ord_2")] == [True, True, False]
     assert not function_logs.belongs_to("ord_1")(LogLine(0, "f", "anything"))
@@ -115,18 +115,18 @@ def test_functions_are_found_by_part_of_their_name() -> None:
         logs.matching(names, "shipping")
 
 
-def test_the_result_marks_what_differs() -> None:
-    shown = _shown(demo.result([demo.Row("one", "201", "201", "5 ms"), demo.Row("two", "404", "200")])).splitlines()
-    assert "✓" in shown[1]
-    assert "✗" in shown[2]
+def test_results_mark_differences() -> None:
+    text = _rendered(demo.result([demo.Row("one", "201", "201", "5 ms"), demo.Row("two", "404", "200")])).splitlines()
+    assert "✓" in text[1]
+    assert "✗" in text[2]
 
 
 @pytest.mark.parametrize(("found", "right"), [(6, False), (7, True), (9, True)])
-def test_a_run_differs_where_analytics_missed_an_order(found: int, right: bool) -> None:
+def test_uncounted_order_is_a_difference(found: int, right: bool) -> None:
     assert demo.sales_row(7, found).right is right
 
 
-def test_bars_are_as_long_as_what_they_stand_for():
+def test_bars_are_proportional_to_amounts():
     assert [len(sales_report.bar(amount, 100)) for amount in (100, 50, 0)] == [sales_report.BAR, sales_report.BAR // 2, 0]
     assert sales_report.bar(1, 320) == "▏"
     assert (sales_report.bar(0, 0), sales_report.bar(-5, 10)) == ("", "")
@@ -135,7 +135,7 @@ def test_bars_are_as_long_as_what_they_stand_for():
 def test_revenue_has_a_row_for_each_minute_and_a_chart_for_each_currency():
     euros, dollars = {"amount": 1250, "currency": "EUR"}, {"amount": 1900, "currency": "USD"}
     sales = [{"period": "2026-01-15T10:30", "revenue": [euros]}, {"period": "2026-01-15T10:31", "revenue": [euros, dollars]}]
-    rows = [line.split() for line in _shown(sales_report.revenue(sales)).splitlines()]
+    rows = [line.split() for line in _rendered(sales_report.revenue(sales)).splitlines()]
     assert [row[:3] for row in rows] == [
         ["10:30", "EUR", "12.50"],
         ["10:31", "EUR", "12.50"],
