@@ -289,7 +289,7 @@ _COMMANDS = (
         "Write the events' schemas and docs/events.md; fail on incompatible changes",
         (Option("RELEASE", "make the present contracts release 1.2.3"), CHECK),
     ),
-    Command("openapi", CONTRACTS, "devtools.checks.openapi", "Write the OpenAPI document from the API's models", (CHECK,)),
+    Command("openapi", CONTRACTS, "devtools.checks.openapi.command", "Write the OpenAPI document from the API's models", (CHECK,)),
     Command("diagram", CONTRACTS, "devtools.checks.diagram", "Draw docs/resources.md from the template, one diagram per context", (CHECK,)),
     Command("lint-template", "", "devtools.checks.lint_template", "cfn-lint on the template, as written and as SAM expands it"),
     Command("lint-workflows", "", "devtools.checks.lint_workflows", "State machines: transitions lead somewhere, states are reached"),

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from devtools.checks import openapi
+from devtools.checks.openapi import command
+from devtools.checks.openapi.problems import PROBLEMS
 from devtools.target import ROOT
 from loyalty.api_models import PointsAnswer
 from orderflow.aws.http import PROBLEM_BASE
@@ -25,7 +26,7 @@ MODELS = {model.__name__: model for model in (*ORDERS, DecisionRequest, OpenRevi
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return json.loads(openapi.DOCUMENT.read_text("utf-8"))
+    return json.loads(command.DOCUMENT.read_text("utf-8"))
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -65,7 +66,7 @@ def test_it_is_a_valid_openapi_document(document: dict[str, Any]) -> None:
 
 
 def test_the_committed_document_is_what_the_models_say() -> None:
-    assert openapi.DOCUMENT.read_text("utf-8") == openapi.rendered()
+    assert command.DOCUMENT.read_text("utf-8") == command.rendered()
 
 
 def test_it_describes_the_routes_of_the_template_and_who_may_call_them(stack: Stack, document: dict[str, Any]) -> None:
@@ -76,13 +77,13 @@ def test_it_describes_the_routes_of_the_template_and_who_may_call_them(stack: St
 
 
 def test_it_lists_every_problem_that_can_be_answered_and_no_other(stack: Stack) -> None:
-    listed = {(problem.status, problem.code, problem.title) for problem in openapi.PROBLEMS}
+    listed = {(problem.status, problem.code, problem.title) for problem in PROBLEMS}
     assert listed == raised() | of_the_gateway(stack)
 
 
 def test_the_docs_list_the_same_problems() -> None:
     rows = [line.split("|")[1] for line in (ROOT / "docs/problems.md").read_text("utf-8").splitlines() if line.startswith("| `")]
-    assert {code for row in rows for code in re.findall("`([a-z-]+)`", row)} == {problem.code for problem in openapi.PROBLEMS}
+    assert {code for row in rows for code in re.findall("`([a-z-]+)`", row)} == {problem.code for problem in PROBLEMS}
 
 
 def test_every_example_is_read_by_the_model_that_it_is_an_example_of(document: dict[str, Any]) -> None:

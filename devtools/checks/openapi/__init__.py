@@ -1,0 +1,1 @@
+"""The API's OpenAPI document, built from the models that the functions decode requests with."""

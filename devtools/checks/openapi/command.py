@@ -1,0 +1,69 @@
+"""`make openapi`: write the document, or with --check verify that the committed one is current."""
+
+import json
+from argparse import Namespace
+from typing import Any
+
+from devtools import cli
+from devtools.checks.openapi import operations, order_operations
+from devtools.checks.openapi.components import components
+from devtools.checks.openapi.parts import ref
+from devtools.target import ROOT
+
+DOCUMENT = ROOT / "functions" / "orders" / "openapi.json"
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Order pipeline",
+            "version": "1.0.0",
+            "description": "Place orders and follow their fulfilment. Amounts are integer minor units, times are RFC 3339 in UTC.",
+        },
+        "servers": [{"url": ".", "description": "The stage that served this document."}],
+        "security": [{"jwt": []}],
+        "tags": [
+            {"name": "orders"},
+            {"name": "reviews"},
+            {"name": "loyalty"},
+            {"name": "analytics"},
+            {"name": "description"},
+        ],
+        "paths": {
+            "/orders": {"get": order_operations.list_orders(), "post": order_operations.place_order()},
+            "/orders/{order_id}": {"parameters": [ref("parameters", "OrderId")], "get": order_operations.get_order()},
+            "/orders/{order_id}/events": {"parameters": [ref("parameters", "OrderId")], "get": order_operations.get_timeline()},
+            "/orders/{order_id}/cancellation": {"parameters": [ref("parameters", "OrderId")], "post": order_operations.cancel_order()},
+            "/orders/{order_id}/returns": {"parameters": [ref("parameters", "OrderId")], "post": order_operations.create_return()},
+            "/orders/{order_id}/invoice": {"parameters": [ref("parameters", "OrderId")], "get": order_operations.get_invoice()},
+            "/orders/{order_id}/credit-notes/{number}": {
+                "parameters": [ref("parameters", "OrderId"), ref("parameters", "CreditNote")],
+                "get": order_operations.get_credit_note(),
+            },
+            "/points": {"get": operations.get_points()},
+            "/analytics/sales": {"get": operations.get_sales()},
+            "/analytics/leaderboard": {"get": operations.get_leaderboard()},
+            "/reviews": {"get": operations.list_reviews()},
+            "/reviews/{order_id}/decision": {"parameters": [ref("parameters", "OrderId")], "post": operations.decide_review()},
+            "/openapi.json": {"get": operations.get_openapi()},
+        },
+        "components": components(),
+    }
+
+
+def rendered() -> str:
+    """Return the document as it is committed: the same text whenever the models are the same."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def main(arguments: Namespace) -> None:
+    """Write the document, or with --check fail if the committed one is outdated."""
+    shown = DOCUMENT.relative_to(ROOT)
+    text = rendered()
+    if not arguments.check:
+        DOCUMENT.write_text(text, "utf-8")
+        print(f"wrote {shown}")
+    elif not DOCUMENT.exists() or DOCUMENT.read_text("utf-8") != text:
+        raise cli.UserError(f"{shown} is not what the models say; run `make openapi` and commit it")

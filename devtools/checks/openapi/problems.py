@@ -1,0 +1,144 @@
+"""Every problem (RFC 9457) that an answer of the API can be, by the step that finds it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from devtools.checks.openapi.examples import DECIDED_AT
+from orderflow.aws.http import MAX_BODY_BYTES, PROBLEM_BASE
+from orders.api_models import MAX_KEY_LENGTH, MAX_LIMIT
+from orders.domain.unpaid_limits import MAX_UNITS
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A kind of problem: the last part of its type, its HTTP status and title, and an example of what it says."""
+
+    code: str
+    status: int
+    title: str
+    detail: str
+    members: tuple[tuple[str, Any], ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return an example of it."""
+        kind = {"type": PROBLEM_BASE + self.code, "title": self.title, "status": self.status, "detail": self.detail}
+        return kind | dict(self.members)
+
+
+GENERAL = (
+    Problem("unauthorized", 401, "Unauthorized", "send a valid, unexpired bearer token"),
+    Problem("forbidden", 403, "Forbidden", "the token does not allow this"),
+    Problem("too-many-requests", 429, "Too many requests", "wait a moment, then repeat the request with the same Idempotency-Key"),
+    Problem("internal", 500, "Internal error", "something failed here; quote 3f1c0c1e-2f7a-4f0e-9b6e-0d6f3f0b7c11 when asking"),
+)
+KEYED = (
+    Problem(
+        "idempotency-key-missing",
+        400,
+        "Idempotency-Key missing",
+        "send an Idempotency-Key header, the same one whenever you repeat this request",
+    ),
+    Problem(
+        "idempotency-key-invalid",
+        400,
+        "Idempotency-Key invalid",
+        f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters",
+    ),
+)
+SENDING = (
+    Problem("malformed-body", 400, "Malformed body", "the body is not base64: Incorrect padding"),
+    Problem("malformed-json", 400, "Malformed JSON", "the body must be JSON in UTF-8: JSON is malformed: invalid character (byte 1)"),
+    Problem("body-too-large", 413, "Body too large", f"a body may have {MAX_BODY_BYTES} bytes at most"),
+    Problem(
+        "invalid-request",
+        422,
+        "Invalid request",
+        "$.lines[0].quantity: expected `int` >= 1",
+        (("field", "$.lines[0].quantity"),),
+    ),
+)
+QUANTITIES = (Problem("quantity-too-large", 422, "Quantity too large", "MUG-BLUE is asked for 1500 times; 999 is the most"),)
+PLACING = (
+    *KEYED,
+    *SENDING,
+    Problem("quantity-too-large", 422, "Quantity too large", f"MUG-BLUE is asked for 150 times; {MAX_UNITS} is the most"),
+    Problem(
+        "unpaid-limit-reached",
+        409,
+        "Unpaid limit reached",
+        f"at most {MAX_UNITS} of a product may be unpaid: MUG-BLUE (80 unpaid, 40 more asked for); ask for fewer, wait until your "
+        "orders are paid, or cancel some",
+        (("unpaid_orders", ["ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"]), ("skus", ["MUG-BLUE"])),
+    ),
+    Problem("email-missing", 403, "Email missing", "sign in with a token that names a verified email address: order mail goes there"),
+    Problem(
+        "email-undeliverable",
+        403,
+        "Email undeliverable",
+        "email about the order could not be sent: the part after the @ is no domain name",
+    ),
+    Problem("unknown-sku", 422, "Unknown sku", "not in the catalogue: MUG-GREEN", (("skus", ["MUG-GREEN"]),)),
+    Problem("mixed-currencies", 422, "Mixed currencies", "one order has one currency, not EUR and USD"),
+    Problem("nothing-to-pay", 422, "Nothing to pay", "the order costs EUR 0.00; add a product that costs something"),
+    Problem(
+        "price-not-chargeable",
+        422,
+        "Price not chargeable",
+        "VASE at MGA 100.50: providers charge multiples of MGA 1.00",
+        (("skus", ["VASE"]),),
+    ),
+    Problem(
+        "idempotency-key-reused",
+        422,
+        "Idempotency-Key reused",
+        "this Idempotency-Key belongs to an order with other contents; use a new key for a new order",
+    ),
+)
+CANCELLING = (Problem("not-cancellable", 409, "Not cancellable", "everything of this order has left; what arrives can be sent back"),)
+RETURNING = (
+    Problem(
+        "not-returnable",
+        409,
+        "Not returnable",
+        "only what was delivered, and is not coming back already, can be returned",
+    ),
+)
+REUSED = (
+    Problem(
+        "idempotency-key-reused",
+        422,
+        "Idempotency-Key reused",
+        "this Idempotency-Key belongs to a return with other contents; use a new key for a new return",
+    ),
+)
+LISTING = (
+    Problem("parameter-invalid", 400, "Parameter invalid", f"limit: a whole number from 1 to {MAX_LIMIT}", (("field", "limit"),)),
+    Problem(
+        "cursor-invalid",
+        400,
+        "Cursor invalid",
+        "send the `next` of the page before, with the same token and filter, or no cursor for the first page",
+    ),
+)
+ANALYSING = (Problem("parameter-invalid", 400, "Parameter invalid", "per: minute or day", (("field", "per"),)),)
+DECIDING = (
+    Problem("own-order", 403, "Own order", "another reviewer has to decide on your order"),
+    Problem("not-held", 409, "Not held", "the order is cancelled; only a held order can be decided", (("state", "cancelled"),)),
+    Problem(
+        "already-decided",
+        409,
+        "Already decided",
+        "the decision is reject; a decision cannot be changed",
+        (("decision", "reject"), ("decided_at", DECIDED_AT), ("timed_out", False)),
+    ),
+)
+READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
+INVOICING = (Problem("invoice-not-found", 404, "Invoice not found", "an order has its invoice soon after it was confirmed"),)
+CREDITING = (Problem("credit-note-not-found", 404, "Credit note not found", "the order's events name its credit notes"),)
+# Responses of API Gateway for unknown routes, and of the webhooks' function URLs: they belong to no route.
+ELSEWHERE = (
+    Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret"),
+    Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),
+    Problem("method-not-allowed", 405, "Method not allowed", "send messages by POST"),
+)
+PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)
