@@ -1,4 +1,4 @@
-"""template.yaml as other programs see it: read, and with its serverless resources expanded as CloudFormation would."""
+"""Read template.yaml, and expand its serverless resources as CloudFormation does."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REGION = "us-east-1"
-# Of each OpenApiVersion it warns that a switch of AWS's own, which only AWS can set, is not set.
+# The translator warns about a feature switch that only AWS can set.
 logging.getLogger("samtranslator.feature_toggle.feature_toggle").setLevel(logging.ERROR)
-# The translator collects metrics for SAM CLI and warns when its process ends that nobody took them.
+# The translator collects metrics for SAM CLI and warns about unread ones at exit.
 logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
-# Where `sam build` would have put the code: the translator takes nothing that is still on disk.
+# The address of uploaded code: the translator accepts no local paths.
 _UPLOADED = "s3://artifacts/uploaded"
 _LOCAL = {
     "AWS::Serverless::Function": ("CodeUri", _UPLOADED),
@@ -39,25 +39,25 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
-    """Return a template as written, short forms such as !Ref spelled out; a copy of its own for every caller."""
+    """Return a copy of a template as written, with short forms such as !Ref spelled out."""
     return copy.deepcopy(_read(path))
 
 
 def translated(parameters: Mapping[str, str] | None = None, path: Path = ROOT / "template.yaml") -> dict[str, Any]:
     """Return a template with its serverless resources expanded.
 
-    `parameters` replace defaults where the translator itself looks at one. Intrinsic functions and conditions stay as
-    they are; what lies on disk is put in place (workflows) or replaced by an address (code).
+    `parameters` replace defaults where the translator reads them. Intrinsic functions and conditions do not change; workflows are
+    inserted, code is replaced by an address.
 
     Raises:
-        samtranslator.model.exceptions.InvalidDocumentException: the template is not one that can be expanded.
+        samtranslator.model.exceptions.InvalidDocumentException: SAM rejects the template.
     """
     template = source(path)
     for resource in template["Resources"].values():
         _upload(resource, path.parent)
     defaults = {name: str(spec.get("Default", "")) for name, spec in template.get("Parameters", {}).items()}
     values = {**defaults, "AWS::Region": REGION, "AWS::Partition": "aws", **(parameters or {})}
-    # No managed policy is named by its short name here, so nothing has to be asked of IAM.
+    # No managed policy is used by its short name, so the translator needs no IAM.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     return translator.translate(template, values)  # pyright: ignore[reportUnknownMemberType]
 

@@ -1,6 +1,6 @@
-"""The screen: stages with their elapsed time, live where the output is a terminal, plain lines where it is not.
+"""Terminal output: stages with their elapsed time, live on a terminal, plain lines elsewhere.
 
-What it shows comes from logs, events and customers. So nothing in a text is markup, and control characters are escaped.
+Texts come from logs, events and customers, so they are never markup, and control characters are escaped.
 """
 
 import re
@@ -18,24 +18,24 @@ from rich.text import Text
 WIDTH = 26
 BAR = 24
 
-# Control characters (C0 but tab and line feed, C1), those that change the direction of text or are not seen, surrogates.
+# Control characters (C0 but tab and line feed, C1), direction controls, invisible characters, surrogates.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
 
 def escaped(text: str) -> str:
-    """Text with control and other invisible characters as Python's escapes; tabs and line feeds stay."""
+    """Escape control and other invisible characters as Python does; tabs and line feeds stay."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:
-    """Text as `escaped` returns it, with tabs and line feeds as escapes too: it cannot look like several lines."""
+    """Escape as `escaped` does, and tabs and line feeds as well, so that a text is one line."""
     return escaped(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class SafeConsole(Console):
-    """A console that escapes the text of everything it renders. Its own colors and cursor movements are no text."""
+    """A console that escapes all text; rich's own colors and cursor movements stay."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as rich does."""
@@ -45,18 +45,18 @@ class SafeConsole(Console):
 
 console = SafeConsole(highlight=False, soft_wrap=True, markup=False, emoji=False)
 if not console.is_terminal:
-    # A file or a pipe has no width: nothing is to be cut off there.
+    # Files and pipes have no width: nothing is truncated there.
     console.width = 200
 
 
 def seconds(value: float) -> str:
-    """A duration in seconds for people: 0.4 s, 12.3 s, 1 min 05 s."""
+    """Format seconds: 0.4 s, 12.3 s, 1 min 05 s."""
     return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60):02d} s"
 
 
 @dataclass
 class Stage:
-    """One long step. `detail` is what it is at, and in the end what it came to; `share`, how much of it is done, draws a bar."""
+    """A long step. `detail` is its progress, finally its result; `share` is the completed part and draws a bar."""
 
     title: str
     detail: str = ""
@@ -65,7 +65,7 @@ class Stage:
     _spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
     def line(self, mark: str, style: str) -> Text:
-        """The stage as one line of text."""
+        """Return the stage as one line."""
         drawn = "" if self.share is None else f"{'━' * round(self.share * BAR):<{BAR}}  "
         parts = [(f"  {mark} ", style), f"{self.title:<{WIDTH}}", (f"{self._elapsed():>12}  ", "dim"), (drawn, style), (self.detail, "dim")]
         return Text.assemble(*parts)
@@ -80,7 +80,7 @@ class Stage:
 
 @contextmanager
 def stage(title: str) -> Generator[Stage]:
-    """Show a step while the block runs, and how it ended."""
+    """Show a stage while the block runs, and its result."""
     step = Stage(title)
     if not console.is_terminal:
         console.print(f"  … {title}")
@@ -99,12 +99,12 @@ def _nothing() -> Generator[None]:
 
 
 def headline(text: str) -> None:
-    """A line that opens a part of the screen."""
+    """Print a heading."""
     console.print(Text(f"\n{text}", style="bold"))
 
 
 def done(title: str, detail: str = "") -> None:
-    """A line for a step that took no time."""
+    """Print a line about a completed step."""
     console.print(
         Text.assemble("  ", ("✓", "green"), f" {title:<{WIDTH}}", (detail, "dim"))
         if detail

@@ -1,4 +1,4 @@
-"""HTTP to the local target: a time limit on every call, no proxy, no redirect followed."""
+"""HTTP requests to the local target, with a timeout, without proxy and redirects."""
 
 import http.client
 import json
@@ -14,14 +14,14 @@ PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: status, headers with lower-case names, raw body."""
+    """An answer: status, headers with lower-case names, raw body."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def json(self) -> Any:
-        """The body decoded; an empty dict when it is no JSON, so that callers can report instead of fail."""
+        """Decode the body; an empty dict when it is not JSON, so that callers can report the answer."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -36,7 +36,7 @@ def call(
     body: bytes | None = None,
     timeout: float = TIMEOUT,
 ) -> Answer:
-    """One request to an http URL. Raises OSError or HTTPException when no answer comes within `timeout` seconds."""
+    """Send a request to an http URL. Raises OSError or HTTPException without an answer within `timeout` seconds."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
@@ -49,7 +49,7 @@ def call(
 
 
 def patiently(ask: Callable[[], Answer], seconds: float) -> Answer:
-    """Ask, and again for so many seconds while no answer comes or a 5xx; with 0, once. Returns or raises what came of the last time."""
+    """Repeat a request for `seconds` while it has no answer or a 5xx, once with 0; return or raise the result of the last attempt."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,1 +1,1 @@
-"""What the pipeline costs in time and money, measured: `make bench`."""
+"""`make bench`: measures what the pipeline costs in time and money."""

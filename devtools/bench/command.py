@@ -52,14 +52,14 @@ class Report:
         self.sections.append(f"## {title}\n\n{note}\n\n{page.table(columns, rows)}")
 
     def target(self, what: str, *, reached: bool) -> str:
-        """Note whether a target was reached; return the word for it."""
+        """Record whether a target was reached; return "reached" or "missed"."""
         if not reached:
             self.missed.append(what)
         return "reached" if reached else "missed"
 
 
 def main(arguments: Namespace) -> int:
-    """Measure everything, print it, and with RECORD=1 write it down; 1 when a target was missed."""
+    """Measure, print the results, and with RECORD=1 write them to the document; 1 when a target was missed."""
     if os.environ.get("BACKEND", "embedded") != "embedded":
         raise UserError("the bench runs on the embedded emulator only")
     if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
@@ -69,7 +69,7 @@ def main(arguments: Namespace) -> int:
     with stage.pipeline() as target:
         _imports(report, build.build(target))
         posts = latency.posts(target)
-        # Before anything else runs: single orders, one after the other.
+        # Single orders, before anything else runs.
         times = cost.usual_times(target)
         _latency(report, {"POST /orders": posts, **latency.invocations(target)})
         _throughput(report, throughput.measure(target))
@@ -83,7 +83,7 @@ def main(arguments: Namespace) -> int:
 
 
 def _counted(times: cost.Times) -> cost.Counted:
-    """Count on an emulator of its own, whose functions reach AWS through the proxy."""
+    """Count calls on a separate emulator, whose functions reach AWS through the proxy."""
     port, through = stage.free_port(), stage.free_port()
     with proxy.recording(f"http://127.0.0.1:{port}", through) as recorder, stage.pipeline(f"http://127.0.0.1:{through}", port) as target:
         return cost.count(target, recorder, times)

@@ -33,7 +33,7 @@ STRANGERS = 20
 PRICES = ROOT / "devtools" / "prices.toml"
 
 SANDBOX_TABLES = {"SandboxPayments": parts.PAYMENT_SANDBOX, "SandboxShipments": parts.CARRIER_SANDBOX}
-CARRIER_MESSAGES = 2  # the parcel left, and it arrived
+CARRIER_MESSAGES = 2  # dispatched and delivered
 EVENT_CHUNK = 64 * 1024
 RECORD_CHUNK = 25 * 1024
 ARCHIVED_CHUNK = 5 * 1024
@@ -41,8 +41,8 @@ LOG_OVERHEAD = 26  # bytes that CloudWatch adds to every line
 ACCESS_LINE = 330  # bytes of API Gateway's own line for a request, which the emulator does not write
 EXPRESS_GB = 0.0625
 EXPRESS_STEP = 0.1  # seconds
-SAMPLED = 0.05  # of what comes without a trace is traced, by X-Ray's default rule and by Lambda's
-# Requests to SQS for a message that nothing is batched with: it is sent, and Lambda receives and deletes it.
+SAMPLED = 0.05  # share of requests without a trace that is traced, by the default rules of X-Ray and Lambda
+# Requests to SQS for a message in a batch of one: send, receive, delete.
 SENT = 1
 POLLS = 2
 
@@ -63,7 +63,7 @@ _TRACE = re.compile(rb',"xray_trace_id":"[^"]*"')
 
 @dataclass
 class Counted:
-    """What `orders` delivered orders used: calls by service and operation, and usage by what is paid for, both by part.
+    """The usage of `orders` delivered orders: calls by service and operation, and quantities by billed item, both by part.
 
     Invocations, and the messages that were sent to queues, are by function.
     """
@@ -76,12 +76,12 @@ class Counted:
     messages: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, part: str, what: str, quantity: float) -> None:
-        """Add to what a part used."""
+        """Add to the usage of a part."""
         used = self.usage.setdefault(part, {})
         used[what] = used.get(what, 0.0) + quantity
 
     def whole(self) -> dict[str, float]:
-        """Return what all parts used that are an order's own."""
+        """Return the usage of all parts of an order."""
         sums: dict[str, float] = {}
         for part, used in self.usage.items():
             for what, quantity in used.items() if part not in parts.APART else ():
@@ -89,7 +89,7 @@ class Counted:
         return sums
 
     def at_load(self) -> dict[str, float]:
-        """Return what `whole` would be if every batch were as full as `batches` allows, by function."""
+        """Return what `whole` would be with full batches; `batches` has their sizes by function."""
         sums = self.whole()
         for function, size in self.batches.items():
             if parts.of_function(function) not in parts.APART:
@@ -101,7 +101,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Times:
-    """How long things usually take, in seconds: each function by its logical id, and the saga."""
+    """Usual durations in seconds: functions by logical id, and the saga."""
 
     functions: Mapping[str, float]
     saga: float
@@ -109,7 +109,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Item:
-    """A line of the bill: what is paid for, how much of it an order uses, and dollars for a million orders."""
+    """A line of the bill: the billed item, its quantity for an order, and dollars for a million orders."""
 
     what: str
     quantity: float
@@ -117,7 +117,7 @@ class Item:
 
 
 def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS) -> Counted:
-    """Have orders delivered, each of a customer of its own, and count what they use until nothing is under way any more."""
+    """Run orders of different customers until they are delivered and all queues are empty; count their usage."""
     functions = _functions(target)
     _name_callers(target, functions)
     routes, schemas = parts.routes(target, functions), _schemas(target)
@@ -143,7 +143,7 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
 
 
 def count_requests(part: str, requests: int, sent: int, counted: Counted, *, by_url: bool) -> None:
-    """Add what requests cost beside the function that answers them; `sent` is the bytes of all answers.
+    """Add the costs of requests without their functions; `sent` is the bytes of all answers.
 
     A function URL costs nothing, and writes no line of its own. Whichever takes a request decides whether it is traced.
     """
@@ -155,7 +155,7 @@ def count_requests(part: str, requests: int, sent: int, counted: Counted, *, by_
 
 
 def _name_callers(target: Target, functions: Mapping[str, str]) -> None:
-    """Have every function say in its calls which one it is."""
+    """Make every function name itself in its calls."""
     client = target.client("lambda")
     for function, name in functions.items():
         known = client.get_function_configuration(FunctionName=name).get("Environment", {}).get("Variables", {})
@@ -178,7 +178,7 @@ def _keys(described: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def count_calls(calls: Iterable[Call], meter: Meter, routes: Routes, sandboxes: Mapping[str, str], counted: Counted) -> None:
-    """Add what calls use, and what they lead to, each to the part whose it is."""
+    """Add the usage of calls and of the messages they cause, each to its part."""
     for call in calls:
         part = parts.of_call(call, sandboxes)
         counted.calls.setdefault(part, Counter())[f"{call.service} {call.operation}"] += 1
@@ -194,7 +194,7 @@ def count_calls(calls: Iterable[Call], meter: Meter, routes: Routes, sandboxes: 
             case "appconfig":
                 counted.add(part, "AppConfig requests", 1)
             case "ses" | "email":
-                # Before it came one topic message, and one queue message.
+                # One topic message and one queue message precede it.
                 for what, quantity in (("emails", 1), ("SNS requests", 1), ("SQS requests", SENT + POLLS)):
                     counted.add(part, what, quantity)
             case "events" | "kinesis":
@@ -211,7 +211,7 @@ def _count_published(call: Call, counted: Counted) -> None:
         what, sizes = "events", [math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK) for entry in call.parameters["Entries"]]
     else:
         what, sizes = "stream units", [math.ceil(_size(record) / RECORD_CHUNK) for record in call.parameters["Records"]]
-        # The archive's delivery stream reads all that is on the stream.
+        # The archive's delivery stream reads every record of the stream.
         for record in call.parameters["Records"]:
             size = len(base64.b64decode(record["Data"]))
             counted.add(parts.ARCHIVE, "bytes archived", math.ceil(size / ARCHIVED_CHUNK) * ARCHIVED_CHUNK)
@@ -225,7 +225,7 @@ def _size(record: Mapping[str, Any]) -> int:
 
 
 def _count_functions(target: Target, since: int, times: Times, published: Mapping[str, float], counted: Counted) -> None:
-    """Read invocations, memory and the bytes logged from the functions' logs; each is billed for its usual time."""
+    """Read invocations, memory and logged bytes from the functions' logs; each invocation is billed for its usual duration."""
     client = target.client("lambda")
     for function, name in _functions(target).items():
         lines = _lines(target, name, since)
@@ -241,7 +241,7 @@ def _count_functions(target: Target, since: int, times: Times, published: Mappin
 
 
 def _count_traces(target: Target, fed: Collection[str], published: Mapping[str, float], counted: Counted) -> None:
-    """Count the traces that invocations by a queue or a stream begin, because none comes with what is on it."""
+    """Count the traces that invocations by queues and streams start, whose messages carry no trace."""
     client = target.client("lambda")
     for function, name in _functions(target).items():
         tracing = client.get_function_configuration(FunctionName=name).get("TracingConfig", {})
@@ -255,7 +255,7 @@ def _share(function: str, published: Mapping[str, float], what: str, quantity: f
 
 
 def logged(lines: Iterable[str], logging: Mapping[str, Any]) -> float:
-    """Return how many bytes of a function's lines are billed, with its LoggingConfig."""
+    """Return the billed bytes of a function's log lines under its LoggingConfig."""
     failures_only = logging.get("LogFormat") == "JSON" and logging.get("SystemLogLevel") == "WARN"
     kept = [line.encode() for line in lines if not (failures_only and line.startswith(PLATFORM))]
     traces = sum(len(found[0]) for line in kept if (found := _TRACE.search(line)))
@@ -275,7 +275,7 @@ def _lines(target: Target, name: str, since: int) -> list[str]:
 
 
 def usual_times(target: Target) -> Times:
-    """Return how long functions and workflow usually take: medians of what ran on a target so far, and of single orders' lives.
+    """Return the usual durations of functions and workflow: medians of all invocations on a target, and of single orders.
 
     Other programs on this machine make single runs longer; on Lambda nothing else has a part of a function's processor.
     """
@@ -283,7 +283,7 @@ def usual_times(target: Target) -> Times:
     with ui.stage("single orders") as step:
         full_life.live(shop, ALONE, 1, step)
     for _ in range(STRANGERS):
-        # The authorizer's answers are remembered by customer: only for new ones does it run.
+        # The authorizer's answers are cached by customer: it runs for new ones only.
         shop.order(f"stranger-{uuid4().hex[:12]}", "ord_none")
     functions: dict[str, float] = {}
     for function, name in _functions(target).items():
@@ -302,13 +302,13 @@ def _runs(target: Target, began: float = 0.0) -> list[dict[str, Any]]:
 def _count_sagas(target: Target, began: float, times: Times, counted: Counted) -> None:
     runs = len(_runs(target, began))
     counted.add(CONFIRMED, "Express requests", runs)
-    # The event that starts a saga brings no trace along: the publisher's is none of its own.
+    # The event that starts a saga carries no trace.
     counted.add(CONFIRMED, "X-Ray traces", runs * SAMPLED)
     counted.add(CONFIRMED, "Express GB-seconds", runs * max(1, math.ceil(times.saga / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB)
 
 
 def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
-    """Return the bill for a million orders that each use what these `orders` used on average."""
+    """Return the bill for a million orders with the average usage of these `orders`."""
     prices = tomllib.loads(PRICES.read_text("utf-8"))
     million, gb = 1e6, 1024.0**3
     rates = {
@@ -339,7 +339,7 @@ def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
 
 
 def by_part(counted: Counted) -> dict[str, dict[str, float]]:
-    """Return dollars for a million orders by part, dearest first, and in it by group of what is paid for."""
+    """Return dollars for a million orders by part, most expensive first, each by group of billed items."""
     sums: dict[str, dict[str, float]] = {}
     for part, used in counted.usage.items():
         if part not in parts.APART and any(used.values()):

@@ -1,4 +1,4 @@
-"""docs/performance.md: parts of it are written by commands of their own, each beginning with its mark, and stay when another is written."""
+"""Write sections of docs/performance.md, each of which belongs to a command and begins with its marker."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -19,14 +19,14 @@ _TITLE = "# Performance"
 
 
 def write(mark: str, text: str, path: Path = DOCUMENT) -> None:
-    """Put a part into the page in the place of the one with this mark."""
+    """Replace the section with this marker."""
     parts = _parts(path.read_text("utf-8") if path.exists() else "") | {mark: text.strip()}
     written = [f"{one}\n\n{parts[one]}" for one in _MARKS if one in parts]
     path.write_text("\n\n".join([_TITLE, *written]) + "\n", "utf-8")
 
 
 def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return a table, whose first column is text and the others numbers."""
+    """Return a table with text in its first column and numbers in the others."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (columns, ("---",) + ("--:",) * (len(columns) - 1), *rows))
 
 

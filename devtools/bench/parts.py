@@ -1,4 +1,4 @@
-"""Whose part of an order's cost a call, an invocation, an event or a message is.
+"""Assign calls, invocations, events and messages to the parts of an order's cost.
 
 Consumers run beside each other and beside the saga, so not the time but the function that did something says which part
 it belongs to; for the publisher, which works for all, the events do.
@@ -21,10 +21,10 @@ ANALYTICS = "analytics"
 MAIL = "emails"
 PAYMENT_SANDBOX = "payment sandbox"
 CARRIER_SANDBOX = "carrier sandbox"
-# What is on somebody else's bill, or as good as, and what others make of the events: no part of what an order's life costs.
+# Parts that are not in the cost of an order: sandboxes of other companies' services, and consumers for analysis.
 APART = (ARCHIVE, ANALYTICS, MAIL, PAYMENT_SANDBOX, CARRIER_SANDBOX)
 
-RECEIVED = 10  # messages that one request to SQS brings, or deletes, at most
+RECEIVED = 10  # messages that one request to SQS receives or deletes at most
 
 PUBLISHER = "OrdersPublish"
 _SAGA = frozenset({"IdentityAuthorize", "OrdersPlace", "InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm"})
@@ -44,7 +44,7 @@ _CONTEXTS = (
     "identity",
     ANALYTICS,
 )
-# Conditions on an event that hold for every order of the bench, and those that hold for none: nothing is replayed.
+# Patterns that match every order of the bench, and patterns that match none: nothing is replayed.
 _ALWAYS = {"replay-name": [{"exists": False}]}
 _NEVER = {"replay-name": [{"exists": True}]}
 
@@ -58,17 +58,17 @@ def of_function(function: str) -> str:
 
 
 def of_call(call: Call, sandboxes: Mapping[str, str]) -> str:
-    """Return the part of a call; `sandboxes` are the parts of tables that stand in for somebody else's."""
+    """Return the part of a call; `sandboxes` are the parts of the sandboxes' tables."""
     return sandboxes.get(call.parameters.get("TableName", "")) or of_function(call.caller)
 
 
 def of_event(event: Mapping[str, Any]) -> str:
-    """Return the part of an event: the saga's, or that of the context which said it."""
+    """Return the part of an event: the saga, or the context that appended it."""
     return CONFIRMED if event["type"] in _SAGA_EVENTS else event["source"]
 
 
 def events(call: Call) -> list[dict[str, Any]]:
-    """Return the events that a call puts on the bus or on a stream."""
+    """Return the events that a call publishes to the bus or a stream."""
     match call.operation:
         case "PutEvents":
             return [json.loads(entry["Detail"]) for entry in call.parameters["Entries"]]
@@ -79,14 +79,14 @@ def events(call: Call) -> list[dict[str, Any]]:
 
 
 def published(calls: Iterable[Call]) -> dict[str, float]:
-    """Return which share of the events that were published is each part's, whether on the bus, on a stream or on both."""
+    """Return the share of each part in the events published to bus and stream."""
     known = {event["event_id"]: of_event(event) for call in calls for event in events(call)}
     parts = list(known.values())
     return {part: parts.count(part) / len(parts) for part in dict.fromkeys(parts)}
 
 
 def scheduled(template: Mapping[str, Any] | None = None) -> set[str]:
-    """Return the functions that run by the clock, whether there are orders or not."""
+    """Return the scheduled functions."""
     resources = (template or source())["Resources"].values()
     schedules = [resource["Properties"]["Target"]["Arn"] for resource in resources if resource["Type"] == "AWS::Scheduler::Schedule"]
     return {_resource(arn) for arn in schedules}
@@ -99,7 +99,7 @@ def _resource(arn: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Routes:
-    """Which functions get a message for an event, by detail-type, and which one works off a queue, by the queue's name.
+    """The functions that receive an event, by detail-type, and the consumer of each queue, by the queue's name.
 
     `batches` is how many messages at most are received at once, by function that nothing but a queue wakes. `streams` are the
     functions that a stream wakes: reading it costs nothing.
@@ -112,11 +112,11 @@ class Routes:
 
     @property
     def fed(self) -> frozenset[str]:
-        """The functions that a queue or a stream wakes."""
+        """The functions that queues and streams trigger."""
         return self.streams | frozenset(self.queues.values())
 
     def consumers(self, call: Call) -> list[str]:
-        """Return the functions that get a message because of a call, once for each message."""
+        """Return the functions that receive messages through a call, once for each message."""
         match call.operation:
             case "PutEvents":
                 return [function for entry in call.parameters["Entries"] for function in self.events.get(entry["DetailType"], [])]
@@ -127,7 +127,7 @@ class Routes:
 
 
 def routes(target: Target, functions: Mapping[str, str]) -> Routes:
-    """Read the routes that are deployed; `functions` are names by logical id."""
+    """Read the deployed routes; `functions` are names by logical id."""
     ids = {name: function for function, name in functions.items()}
     mappings = target.client("lambda").get_paginator("list_event_source_mappings").paginate()
     known = [one for page in mappings for one in page["EventSourceMappings"] if _name(one["FunctionArn"]) in ids]
@@ -147,7 +147,7 @@ def routes(target: Target, functions: Mapping[str, str]) -> Routes:
 
 
 def kinds(pattern: str) -> list[str]:
-    """Return the detail-types that an event pattern takes, none where it is for replays.
+    """Return the detail-types that an event pattern matches, none where it matches replays only.
 
     Raises:
         UserError: it has conditions of which it is not known here whether they hold.
@@ -156,7 +156,7 @@ def kinds(pattern: str) -> list[str]:
     if any(_NEVER.get(name) == wanted for name, wanted in conditions.items()):
         return []
     if any(name != "detail-type" and _ALWAYS.get(name) != wanted for name, wanted in conditions.items()):
-        raise UserError(f"the bench cannot tell how often this pattern matches: {pattern}")
+        raise UserError(f"the bench does not know how often this pattern matches: {pattern}")
     return conditions["detail-type"]
 
 

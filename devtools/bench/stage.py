@@ -1,4 +1,4 @@
-"""An emulator of the bench's own with the pipeline on it, so that nothing else is measured or disturbed."""
+"""Run the pipeline on a separate emulator, so that other orders neither disturb nor are disturbed."""
 
 import socket
 from collections.abc import Generator
@@ -9,7 +9,7 @@ from devtools.target import Target
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nothing listens on."""
+    """Return a free TCP port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

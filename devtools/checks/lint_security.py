@@ -1,4 +1,4 @@
-"""`python -m devtools.checks.lint_security`: checkov's rules on the template and on what SAM makes of it, without a network."""
+"""`make security`: checkov's rules on the template and on what SAM makes of it, without a network."""
 
 import os
 import subprocess

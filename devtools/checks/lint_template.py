@@ -1,6 +1,6 @@
-"""`python -m devtools.checks.lint_template`: cfn-lint on the template, on what SAM makes of it, and on the schema registry's.
+"""`make template`: cfn-lint on the template as written and as SAM expands it, and on the schema registry's.
 
-The template alone is not enough: linters do not look into AWS::Serverless::Function, and accept any Runtime there.
+Linters do not check the properties of AWS::Serverless::Function, for instance Runtime.
 """
 
 import json
@@ -15,7 +15,7 @@ from devtools import cli, target, template
 
 
 def write_translated() -> Path:
-    """Write the translated template where linters can read it; return its path. UserError when SAM refuses the template."""
+    """Write the expanded template for linters; return its path. Raises UserError when SAM rejects the template."""
     folder = target.local_folder() / "lint"
     folder.mkdir(exist_ok=True)
     path = folder / "translated.json"
@@ -29,7 +29,7 @@ def write_translated() -> Path:
 
 
 def main(_: Namespace) -> int:
-    """Lint them; return cfn-lint's exit code."""
+    """Lint the three files; return cfn-lint's exit code."""
     linter = Path(sys.executable).parent / "cfn-lint"
     files = [target.ROOT / "template.yaml", write_translated(), target.ROOT / "schemas" / "registry.yaml"]
     return subprocess.run([linter, *files], cwd=target.ROOT, check=False).returncode

@@ -1,4 +1,4 @@
-"""`python -m devtools.checks.lint_workflows`: state machines in which every transition leads somewhere and every state is reached."""
+"""`make lint-workflows`: statelint on the state machines, whose states must be reachable and transitions have targets."""
 
 import subprocess
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from devtools import cli, target
 
-# JSON knows no difference between 2 and 2.0, this linter does.
+# This linter rejects 2 where a float is expected, which JSON does not distinguish from 2.0.
 IGNORED = "FLOAT"
 
 
 def main(_: Namespace) -> int:
-    """Lint every definition in workflows/; return 1 when any has a finding. UserError when there is none to lint."""
+    """Lint every definition in workflows/; return 1 on any finding. Raises UserError without definitions."""
     linter = Path(sys.executable).parent / "statelint"
     definitions = sorted((target.ROOT / "workflows").glob("*.asl.json"))
     if not definitions:

@@ -1,4 +1,4 @@
-"""`make dashboard`: serves the page until Ctrl-C; with OUT= a file, writes one that shows this moment, or a picture of it (.png)."""
+"""`make dashboard`: serve the page until Ctrl-C, or write it with its current data to OUT, as .html or .png."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from devtools.dashboard.reading import Source
 
 
 def write(source: Source, path: Path) -> None:
-    """Write the page as it is now to a file that works from disk, or a picture of it, by the file's ending."""
+    """Write the page with its current data, or a picture of it, by the file's ending."""
     if path.suffix not in (".html", ".png"):
         raise UserError(f"OUT must end in .html or .png, not {path.name!r}")
     try:
@@ -31,9 +31,9 @@ def write(source: Source, path: Path) -> None:
 
 
 def serve(source: Source) -> None:
-    """Serve the page, open it where there is a screen, and return after Ctrl-C."""
+    """Serve the page, open it on a display, and return after Ctrl-C."""
     with server.listening(source.read) as listener:
-        ui.console.print(Text.assemble("  ", (listener.url, "bold cyan"), "  every few seconds anew; Ctrl-C ends it"))
+        ui.console.print(Text.assemble("  ", (listener.url, "bold cyan"), "  updates every few seconds; Ctrl-C ends it"))
         if _has_screen():
             webbrowser.open(listener.url)
         try:
@@ -47,7 +47,7 @@ def _has_screen() -> bool:
 
 
 def main(arguments: Namespace) -> None:
-    """Serve, or write."""
+    """Serve or write the page."""
     targets.chosen(arguments.stack)
     source = Source(lambda: targets.chosen(arguments.stack))
     if arguments.out:

@@ -16,7 +16,7 @@
   const total = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
   const percent = (basisPoints) => `${(basisPoints / 100).toFixed(1)} %`;
   const clock = (moment) => `${moment.slice(11, 19)} UTC`;
-  // The library takes some HTML in its texts.
+  // The library interprets some HTML in texts.
   const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
@@ -31,7 +31,7 @@
   const put = (element, ...children) => {
     const before = element.cloneNode(false);
     before.append(...children);
-    // What is the same is left alone: a screen reader would read it out again, and a selection would be lost.
+    // Unchanged text stays: a screen reader would repeat it, and a selection would be lost.
     if (before.innerHTML !== element.innerHTML) element.replaceChildren(...before.childNodes);
   };
 
@@ -42,7 +42,7 @@
     return element;
   };
 
-  // A section's table: titles with whether their column has numbers, rows of texts.
+  // A section's table: titles with a flag for number columns, rows of texts.
   const tabulate = (id, titles, rows) => {
     const head = make("thead", "");
     const body = make("tbody", "");
@@ -58,7 +58,7 @@
     put(document.querySelector(`#${id} table`), head, body);
   };
 
-  // Draws only what has changed, so that nothing flickers and what is pointed at stays.
+  // Draws changed plots only: nothing flickers, and tooltips stay.
   const plot = async (id, label, traces, layout, height) => {
     const element = document.querySelector(`#${id} .plot`);
     element.hidden = !traces.length;
@@ -101,7 +101,7 @@
     return plot(id, `${label}: ${rows.map((row) => `${row.name} ${row.text}`).join(", ")}`, rows.length ? [trace] : [], layout, rows.length * ROW + 14);
   };
 
-  // Names take half of a card's width at most; and at the bars' ends is room for the texts, whatever the width of the window.
+  // Names take at most half of a card's width; the bars' ends have room for the texts at any window width.
   const fitted = (id, rows) => {
     const wide = document.querySelector(`#${id} .plot`).parentElement.clientWidth - 48;
     const names = rows.map((row) => shortened(row.name, Math.floor(wide / 2 / GLYPH)));
@@ -150,15 +150,15 @@
 
   const drawRevenue = ({ revenue }) => {
     const minutes = revenue.length ? revenue[0].minutes.map((one) => one.minute) : [];
-    const busy = minutes.map((minute, index) => [minute, ...revenue.map((one) => one.minutes[index])]).filter(([, ...told]) => told.some((one) => one.amount));
+    const busy = minutes.map((minute, index) => [minute, ...revenue.map((one) => one.minutes[index])]).filter(([, ...amounts]) => amounts.some((one) => one.amount));
     const titles = [["Minute (UTC)"], ...revenue.map((one) => [one.currency, true])];
-    tabulate("revenue", titles, busy.toReversed().map(([minute, ...told]) => [minute.replace("T", " "), ...told.map((one) => one.written)]));
+    tabulate("revenue", titles, busy.toReversed().map(([minute, ...amounts]) => [minute.replace("T", " "), ...amounts.map((one) => one.written)]));
     const ink = colours();
     const layout = { ...base(ink), bargap: 0.15, margin: { l: 8, r: 8, t: 22, b: 8 }, annotations: [] };
     const traces = revenue.map((one, index) => facet(layout, ink, one, index, revenue.length));
     layout.xaxis = {
       type: "date",
-      range: stretch(minutes, busy.map(([minute]) => minute)),
+      range: axisRange(minutes, busy.map(([minute]) => minute)),
       tickformat: "%H:%M",
       title: { text: "minute (UTC)", font: { color: ink.muted, size: 12 }, standoff: 6 },
       fixedrange: true,
@@ -170,7 +170,7 @@
     return plot("revenue", `Revenue of the last hour: ${revenue.map((one) => one.total).join(", ")}`, traces, layout, revenue.length * FACET + 50);
   };
 
-  // One currency's bars above the next: amounts of two currencies have no scale in common.
+  // Bars of currencies below each other: two currencies have no common scale.
   const facet = (layout, ink, one, index, among) => {
     const name = index ? `y${index + 1}` : "y";
     const gap = among > 1 ? 34 / (FACET * among) : 0;
@@ -202,14 +202,14 @@
   };
 
   const shifted = (minute, seconds) => new Date(Date.parse(`${minute}Z`) + seconds * 1000).toISOString().slice(0, 19);
-  // From the first minute in which something happened on, and a quarter of an hour at least.
-  const stretch = (minutes, busy) => {
+  // From the first minute with revenue, at least a quarter of an hour.
+  const axisRange = (minutes, busy) => {
     if (!minutes.length) return undefined;
     const first = busy.length ? Math.min(minutes.indexOf(busy[0]), minutes.length - SHORTEST) : 0;
     return [shifted(minutes[Math.max(first, 0)], -40), shifted(minutes.at(-1), 40)];
   };
 
-  const messages = (queue) => queue.waiting + queue.in_work;
+  const messages = (queue) => queue.waiting + queue.in_flight;
 
   const drawQueues = ({ queues }) => {
     const ink = colours();
@@ -217,7 +217,7 @@
     const rows = [...dead, ...queues.filter((one) => !one.dead_letters)].map((one) => ({ ...one, value: messages(one), text: `${one.dead_letters ? "⚠ " : ""}${count(messages(one))}` }));
     const titles = [["Queue"], ["Waiting", true], ["Being worked on", true], ["make redrive QUEUE="]];
     const listed = [...dead, ...queues.filter((one) => !dead.includes(one))];
-    tabulate("queues", titles, listed.map((one) => [one.name, count(one.waiting), count(one.in_work), one.redrive]));
+    tabulate("queues", titles, listed.map((one) => [one.name, count(one.waiting), count(one.in_flight), one.redrive]));
     const letters = queues.filter((one) => one.dead_letters).length;
     put(document.querySelector("#queues .note"), dead.length ? `${dead.length} of ${letters} dead-letter queues hold messages.` : `All ${letters} dead-letter queues are empty.`);
     const segment = (name, of, value, marker) => ({
@@ -233,12 +233,12 @@
     const working = rows.filter((row) => !row.dead_letters);
     const patterned = (shape, fgcolor, bgcolor) => ({ shape, fgcolor, bgcolor, fgopacity: 1, size: 6, solidity: 0.25, fillmode: "replace" });
     // A bar without length would still have its outline.
-    const hatched = { pattern: patterned("/", ink.first, ink.card), line: { color: ink.first, width: working.map((row) => (row.in_work ? 1 : 0)) } };
+    const hatched = { pattern: patterned("/", ink.first, ink.card), line: { color: ink.first, width: working.map((row) => (row.in_flight ? 1 : 0)) } };
     const crossed = { pattern: patterned("x", ink.card, ink.alarm), line: { color: ink.alarm, width: 1 } };
     const traces = [
       segment("dead letters", rows.filter((row) => row.dead_letters), messages, crossed),
       segment("waiting", working, (row) => row.waiting, { color: ink.first }),
-      segment("being worked on", working, (row) => row.in_work, hatched),
+      segment("being worked on", working, (row) => row.in_flight, hatched),
       {
         type: "scatter",
         mode: "text",
@@ -273,7 +273,7 @@
     for (const one of dead) {
       const line = list.appendChild(make("li", `${one.name}: ${several(messages(one), "message")}, `));
       if (one.redrive) line.append("back to work with ", make("code", `make redrive QUEUE=${one.redrive}`));
-      else line.append("to be looked at by hand");
+      else line.append("to be processed manually");
     }
     put(at("alarm"), ...(dead.length ? [make("h2", `⚠ ${several(number, "dead letter")}`), list] : []));
     at("alarm").hidden = !dead.length;
@@ -307,10 +307,10 @@
     document.querySelector("main").dataset.drawn = "";
   };
 
-  const trouble = (text) => {
-    const shown = latest && text ? ` What is below is of ${clock(latest.taken_at)}.` : "";
-    put(at("trouble"), text && `${text[0].toUpperCase()}${text.slice(1)}. This page goes on trying.${shown}`);
-    at("trouble").hidden = !text;
+  const problem = (text) => {
+    const shown = latest && text ? ` The data below is of ${clock(latest.taken_at)}.` : "";
+    put(at("problem"), text && `${text[0].toUpperCase()}${text.slice(1)}. This page retries.${shown}`);
+    at("problem").hidden = !text;
     document.querySelector("main").classList.toggle("stale", Boolean(text));
   };
 
@@ -327,7 +327,7 @@
     if (!document.hidden) {
       const found = await ask();
       if (found.taken_at) latest = found;
-      trouble(found.taken_at ? "" : found.detail);
+      problem(found.taken_at ? "" : found.detail);
       await draw();
     }
     setTimeout(look, REFRESH);

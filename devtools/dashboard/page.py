@@ -1,4 +1,4 @@
-"""The page: one file with its style, its script and the plots' library in it, so that it asks for nothing but its data."""
+"""The page: one file with its style, script and plot library, which loads nothing but its data."""
 
 import base64
 import hashlib
@@ -14,19 +14,19 @@ HERE = Path(__file__).parent
 
 
 def encoded(reading: Reading) -> str:
-    """A reading as JSON."""
+    """Return a reading as JSON."""
     return json.dumps(asdict(reading), ensure_ascii=False)
 
 
 def html(*, refresh_seconds: float = 0, reading: Reading | None = None) -> str:
-    """The page that asks its own server for `/data` every so many seconds, or one that shows a reading and asks nobody."""
-    # A name of the catalogue may have what looks like the end of a script.
+    """Return the page that polls `/data` every `refresh_seconds`, or one that contains a reading and polls nothing."""
+    # A product's SKU can contain "</script>".
     data = encoded(reading).replace("<", "\\u003c") if reading else "null"
     scripts = [_plotly(), (HERE / "page.js").read_text("utf-8")]
     policy = [
         "default-src 'none'",
         "script-src " + " ".join(map(_digest, scripts)),
-        # The plots are styled by their library, element by element.
+        # The plot library styles each element.
         "style-src 'unsafe-inline'",
         "img-src data:",
         f"connect-src {"'none'" if reading else "'self'"}",
@@ -41,7 +41,7 @@ def html(*, refresh_seconds: float = 0, reading: Reading | None = None) -> str:
         "plotly": scripts[0],
         "script": scripts[1],
     }
-    # What is put in is not looked at again: text that stands for a part may well be in one.
+    # Split once: an inserted part can contain a placeholder.
     pieces = (HERE / "page.html").read_text("utf-8").split("%%")
     return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
 

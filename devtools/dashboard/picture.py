@@ -1,4 +1,4 @@
-"""A picture of the page, by whichever Chromium this machine has."""
+"""Write a picture of the page with the Chromium of this machine."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ NAMES = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chro
 APPLICATIONS = tuple(
     Path(folder, f"{name}.app", "Contents", "MacOS", name) for folder in ("/Applications",) for name in ("Chromium", "Google Chrome")
 )
-MISSING = "no browser to look at the page with; install one (Debian: apt-get install chromium), or name it: CHROMIUM=/path/to/it"
+MISSING = "no browser found for the picture; install one (Debian: apt-get install chromium), or name it: CHROMIUM=/path/to/it"
 WIDTH, HEIGHT = 1280, 900
 
 
 def browser_path() -> str | None:
-    """Where the browser is: what CHROMIUM names, or else a Chromium or Chrome of this machine, or None."""
+    """Return the path of the browser: CHROMIUM, or a Chromium or Chrome of this machine, or None."""
     if named := os.environ.get("CHROMIUM"):
         return shutil.which(named)
     found = filter(None, map(shutil.which, NAMES))
@@ -29,7 +29,7 @@ def browser_path() -> str | None:
 
 @contextmanager
 def browser() -> Generator[Browser]:
-    """A browser without a window. Raises UserError when there is none, or it does not start."""
+    """Start a browser without a window. Raises UserError when there is none, or it does not start."""
     path = browser_path()
     if not path:
         raise UserError(MISSING)
@@ -43,7 +43,7 @@ def browser() -> Generator[Browser]:
 
 
 def write(html: str, path: Path) -> None:
-    """Write what a page looks like, as high as it is, as a PNG."""
+    """Write a screenshot of the full page as a PNG."""
     with browser() as started, tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "page.html")
         file.write_text(html, "utf-8")

@@ -1,4 +1,4 @@
-"""What the dashboard shows, as it was at one moment, and how it is read from the target: nothing is changed by it."""
+"""Read the dashboard's data from a target, without changes to it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
 
 @dataclass(frozen=True)
 class State:
-    """How many orders are in a state."""
+    """The number of orders in a state."""
 
     state: str
     orders: int
@@ -30,7 +30,7 @@ class State:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many orders came to an outcome, and which share of all outcomes that is, in hundredths of a per cent."""
+    """The number of orders with an outcome, and their share of all outcomes in hundredths of a per cent."""
 
     outcome: str
     orders: int
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Amount:
-    """What a minute (UTC) came to, in minor units, and as people write it."""
+    """The revenue of a minute (UTC) in minor units, and formatted."""
 
     minute: str
     amount: int
@@ -48,7 +48,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Revenue:
-    """What was confirmed in a currency, whose whole unit has `unit` minor ones, in each minute, and together."""
+    """The revenue of confirmed orders in a currency with `unit` minor units, by minute and in total."""
 
     currency: str
     unit: int
@@ -58,7 +58,7 @@ class Revenue:
 
 @dataclass(frozen=True)
 class Product:
-    """How many units of a product were confirmed."""
+    """The number of confirmed units of a product."""
 
     sku: str
     units: int
@@ -66,18 +66,18 @@ class Product:
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue with what waits in it and what is being worked on; `redrive` is what `make redrive` calls a dead-letter queue."""
+    """A queue with its waiting and in-flight messages; `redrive` is the name of a dead-letter queue for `make redrive`."""
 
     name: str
     waiting: int
-    in_work: int
+    in_flight: int
     dead_letters: bool
     redrive: str = ""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Everything that the page shows. Times are UTC; revenue is of the last hour, outcomes are of the last 30 days."""
+    """The data of the page. Times are UTC; revenue is of the last hour, outcomes are of the last 30 days."""
 
     taken_at: str
     endpoint: str
@@ -89,14 +89,14 @@ class Reading:
 
 
 def states(found: Iterable[str]) -> tuple[State, ...]:
-    """Count orders by state, in the order in which an order comes through them; a state that is new to this tool comes last."""
+    """Count orders by state, in lifecycle order; unknown states come last."""
     counted = Counter(found)
     known = get_args(ShownState)
     return tuple(State(state, counted[state]) for state in [*known, *sorted(counted.keys() - set(known))] if counted[state])
 
 
 def outcomes(periods: Iterable[Mapping[str, Any]]) -> tuple[Outcome, ...]:
-    """Add up the outcomes of the periods of `GET /analytics/sales`, the most frequent one first."""
+    """Sum the outcomes of the periods of `GET /analytics/sales`, most frequent first."""
     counted = Counter[str]()
     for period in periods:
         counted.update({one["outcome"]: one["orders"] for one in period["outcomes"]})
@@ -106,7 +106,7 @@ def outcomes(periods: Iterable[Mapping[str, Any]]) -> tuple[Outcome, ...]:
 
 
 def revenue(periods: Sequence[Mapping[str, Any]], now: datetime) -> tuple[Revenue, ...]:
-    """Return what each of the last minutes came to by currency, zeros included, from those in which something happened."""
+    """Return the revenue of each of the last minutes by currency, with zeros for minutes without orders."""
     minutes = [(now - timedelta(minutes=ago)).strftime(MINUTE) for ago in reversed(range(MINUTES))]
     amounts: dict[str, Counter[str]] = {}
     for period in periods:
@@ -116,17 +116,19 @@ def revenue(periods: Sequence[Mapping[str, Any]], now: datetime) -> tuple[Revenu
 
 
 def _revenue(currency: str, amounts: Mapping[str, int], minutes: Sequence[str]) -> Revenue:
-    told = tuple(Amount(minute, amounts.get(minute, 0), format_money(Money(amounts.get(minute, 0), currency))) for minute in minutes)
-    total = sum(one.amount for one in told)
-    return Revenue(currency, unit(currency), told, format_money(Money(total, currency)))
+    amounts_by_minute = tuple(
+        Amount(minute, amounts.get(minute, 0), format_money(Money(amounts.get(minute, 0), currency))) for minute in minutes
+    )
+    total = sum(one.amount for one in amounts_by_minute)
+    return Revenue(currency, unit(currency), amounts_by_minute, format_money(Money(total, currency)))
 
 
 def queue(name: str, attributes: Mapping[str, str], routes: Mapping[str, str]) -> Queue:
-    """Return a queue of the stack by its full name, its attributes, and what `make redrive` calls which queue."""
+    """Return a queue by its full name and attributes; `routes` are the names for `make redrive` by full name."""
     return Queue(
         name=name.removeprefix(f"{STACK}-"),
         waiting=sum(int(attributes.get(one, 0)) for one in WAITING),
-        in_work=int(attributes.get(IN_FLIGHT, 0)),
+        in_flight=int(attributes.get(IN_FLIGHT, 0)),
         dead_letters=name.endswith(redrive.QUEUE_SUFFIXES),
         redrive=routes.get(name, ""),
     )
@@ -141,18 +143,18 @@ class _Connection:
 
 
 class Source:
-    """Reads a target. What it learns of the stack it keeps, until something fails: then the stack may be another one."""
+    """Read a target. The stack's resources are cached until a reading fails, because the stack can have changed then."""
 
     def __init__(self, connect: Callable[[], Target]) -> None:
-        """Read the target that `connect` returns, which is asked for a new one after a failure."""
+        """Read the target that `connect` returns; it is called again after a failure."""
         self._connect = connect
         self._connection: _Connection | None = None
 
     def read(self) -> Reading:
-        """Return what there is now.
+        """Return the current data.
 
         Raises:
-            UserError: nothing is deployed, or what is deployed lacks what this tool asks.
+            UserError: there is no stack, or a resource is missing in it.
             OSError, HTTPException, BotoCoreError, ClientError: the target does not answer, or not as it should.
         """
         connection = self._connection
@@ -186,7 +188,7 @@ def _read(connection: _Connection, now: datetime) -> Reading:
 
 
 def _order_states(connection: _Connection) -> Iterable[str]:
-    # The view that customers' lists are read from has a small row for each order; the log has some twenty events.
+    # The order view has a small row for each order, the log about twenty events.
     asked: dict[str, Any] = {"ProjectionExpression": "#state", "ExpressionAttributeNames": {"#state": "state"}}
     pages = connection.target.client("dynamodb").get_paginator("scan").paginate(TableName=connection.orders, **asked)
     return (row["state"]["S"] for page in pages for row in page["Items"])

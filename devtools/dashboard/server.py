@@ -1,4 +1,4 @@
-"""The page's server, on loopback: `/` is the page, `/data` what it shows."""
+"""The page's server on loopback: `/` is the page, `/data` its data."""
 
 import json
 import threading
@@ -20,12 +20,12 @@ REFRESH_SECONDS = 3.0
 
 
 class Server(ThreadingHTTPServer):
-    """Serves what `read` returns. The target is asked once in `refresh_seconds`, however many pages are open."""
+    """Serve what `read` returns. The target is read once in `refresh_seconds` for all open pages."""
 
     daemon_threads = True
 
     def __init__(self, port: int, read: Callable[[], Reading], refresh_seconds: float = REFRESH_SECONDS) -> None:
-        """Listen on a port of loopback; 0 takes any that is free. Raises OSError where it is not free."""
+        """Listen on a port of loopback, 0 for any free one. Raises OSError for a taken port."""
         super().__init__((HOST, port), _Handler)
         self.page = page.html(refresh_seconds=refresh_seconds).encode()
         self._read = read
@@ -36,11 +36,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
     def data(self) -> tuple[HTTPStatus, bytes]:
-        """The latest reading as JSON, or 503 and a problem (RFC 9457) that says why there is none."""
+        """Return the latest reading as JSON, or 503 and a problem (RFC 9457)."""
         with self._lock:
             if not self._latest or time.monotonic() - self._read_at > self._fresh_seconds:
                 self._latest = self._look()
@@ -59,11 +59,11 @@ class Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Server  # pyright: ignore[reportIncompatibleVariableOverride] - whose requests these are
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride] - the server of this handler
 
     def do_GET(self) -> None:
         """Answer with the page or its data."""
-        # Another site's name may be made to mean this machine, to read what is here from the browser.
+        # DNS rebinding: another site's name can resolve to this machine.
         if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}:
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"ask for 127.0.0.1\n")
         elif self.path == "/":
@@ -83,16 +83,16 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.wfile.write(body)
         except ConnectionError:
-            # The page was closed meanwhile.
+            # The page was closed.
             self.close_connection = True
 
     @override
     def log_message(self, format: str, *args: object) -> None:
-        """Print nothing: a line every few seconds tells nobody anything."""
+        """Log nothing."""
 
 
 def listening(read: Callable[[], Reading]) -> Server:
-    """A server on the first free port of those that the dashboard takes. Raises UserError when all are taken."""
+    """Return a server on the dashboard's first free port. Raises UserError when all are taken."""
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
         try:
             return Server(port, read)

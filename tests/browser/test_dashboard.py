@@ -20,11 +20,11 @@ from tests.support.browser import Looked, looking, serving
 
 REFRESH_SECONDS = 0.2
 QUEUES = (
-    Queue("ledger", waiting=2, in_work=1, dead_letters=False),
-    Queue("ledger-dead-letters", waiting=0, in_work=0, dead_letters=True, redrive="ledger"),
-    Queue("mail", waiting=0, in_work=0, dead_letters=False),
-    Queue("mail-dead-letters", waiting=0, in_work=0, dead_letters=True, redrive="mail"),
-    Queue("sweep-dead-letters", waiting=0, in_work=0, dead_letters=True),
+    Queue("ledger", waiting=2, in_flight=1, dead_letters=False),
+    Queue("ledger-dead-letters", waiting=0, in_flight=0, dead_letters=True, redrive="ledger"),
+    Queue("mail", waiting=0, in_flight=0, dead_letters=False),
+    Queue("mail-dead-letters", waiting=0, in_flight=0, dead_letters=True, redrive="mail"),
+    Queue("sweep-dead-letters", waiting=0, in_flight=0, dead_letters=True),
 )
 
 

@@ -1,4 +1,4 @@
-"""Every event's contract as it is now: what the models say, beside the versions and examples that are stored in schemas/."""
+"""The current contract of every event: the model's schema, with the versions and examples stored in schemas/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLE = ".example.json"
 
 @dataclass(frozen=True)
 class Contract:
-    """An event type: the version that is written now with its schema and example, and every version that ever was."""
+    """An event type: its current version with schema and example, and all versions."""
 
     version: int
     schema: dict[str, Any]
@@ -41,7 +41,7 @@ def contracts() -> dict[str, Contract]:
 
 
 def catalogue(known: Mapping[str, Contract]) -> dict[str, dict[int, Published]]:
-    """Return every version of every contract as a release would keep it: older ones as they are stored."""
+    """Return every version of every contract as a release stores it; older ones come from schemas/."""
     return {
         name: {
             version: published(contract.schema if version == contract.version else schema(name, version), example(name, version))

@@ -1,4 +1,4 @@
-"""`python -m devtools.checks.contracts [--check]`: writes the events' contracts and lists the changes since the last release.
+"""`make contracts`: writes the events' contracts and lists the changes since the last release.
 
 RELEASE=1.2.3 records the current contracts as the last release. Exits with 1 if a change breaks consumers or stored events.
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from devtools.checks.contracts.catalogue import Contract
 
-# What EventBridge puts around every event.
+# EventBridge's envelope of an event.
 _FRAME = {
     "version": {"type": "string"},
     "id": {"type": "string"},
@@ -63,7 +63,7 @@ def _entry(name: str, version: int, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def openapi(name: str, version: int, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return an event's schema as the registry takes it: OpenAPI 3.0, with EventBridge's frame around it."""
+    """Return an event's schema for the registry: OpenAPI 3.0, with EventBridge's envelope."""
     frame: dict[str, Any] = {
         "type": "object",
         "required": [*_FRAME, "detail"],
@@ -74,7 +74,7 @@ def openapi(name: str, version: int, schema: dict[str, Any]) -> dict[str, Any]:
         case (source,):
             frame["x-amazon-events-source"] = source
         case _:
-            # The registry has room for one.
+            # The registry accepts one example.
             pass
     event = {key: value for key, value in schema.items() if key not in {"$schema", "$id", "$defs"}}
     parts = {part: _older(body) for part, body in schema["$defs"].items()}
@@ -87,7 +87,7 @@ def openapi(name: str, version: int, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _older(schema: Any) -> Any:
-    """Return a schema of JSON Schema 2020-12, as far as events use it, in the words of OpenAPI 3.0."""
+    """Translate a schema of JSON Schema 2020-12, as far as events use it, to OpenAPI 3.0."""
     if isinstance(schema, list):
         return [_older(item) for item in cast("list[Any]", schema)]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Who says an event and who takes it: producers as a table, consumers as the template routes events to them."""
+"""Producers of events as a table, and consumers from the template's routes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 type Resources = dict[str, dict[str, Any]]
 
-# The contexts that append a fact; a test compares them with what each context asks of the order's rules.
+# The contexts that append an event; a test compares them with the commands of each context.
 PRODUCERS: dict[str, tuple[str, ...]] = {
     "OrderPlaced": ("orders",),
     "StockReserved": ("inventory",),
@@ -56,7 +56,7 @@ PRODUCERS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, order=True)
 class Consumer:
-    """Who takes an event, and the rule or the stream that brings it."""
+    """A consumer of an event, and the rule or stream that delivers it."""
 
     name: str
     by: str
@@ -64,14 +64,14 @@ class Consumer:
 
 @dataclass(frozen=True)
 class Routes:
-    """Where events go: who takes which, and which of them are not on the bus."""
+    """The consumers of each event, and the events that are not on the bus."""
 
     consumers: dict[str, tuple[Consumer, ...]]
     stream_only: frozenset[str]
 
 
 def routes(known: Collection[str]) -> Routes:
-    """Return where the template sends events of these types."""
+    """Return the template's routes of these event types."""
     resources: Resources = template.translated()["Resources"]
     found: dict[str, set[Consumer]] = {name: set() for name in known}
     for types, consumer in [*_by_rules(resources), *_by_streams(resources)]:
@@ -98,7 +98,7 @@ def _when(pattern: dict[str, Any]) -> str:
 
 
 def _reached(resources: Resources, target: str, types: set[str]) -> Iterator[tuple[set[str], str]]:
-    """Yield who works off what a rule, or a topic behind it, sends to a target, each with the types that get that far."""
+    """Yield the consumers behind a rule's target or its topic, each with the event types that reach it."""
     match resources[target]["Type"]:
         case "AWS::SQS::Queue":
             yield from ((types, _name(resources, function)) for function, _ in _readers(resources, target))
@@ -115,7 +115,7 @@ def _reached(resources: Resources, target: str, types: set[str]) -> Iterator[tup
 
 
 def _by_streams(resources: Resources) -> Iterator[tuple[set[str], Consumer]]:
-    """Yield who reads chosen events off a stream; whoever reads a stream without choosing passes events on."""
+    """Yield the consumers with a filter on a stream; readers without a filter forward events."""
     streams = [name for name, resource in resources.items() if resource["Type"] in {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table"}]
     for stream in streams:
         for function, properties in _readers(resources, stream):
@@ -144,7 +144,7 @@ def _of(resources: Resources, kind: str) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _name(resources: Resources, logical_id: str) -> str:
-    """Return a function as its folder is called, `payments/settle_payment`, or a state machine as its definition is."""
+    """Return the name of a function's module, `payments/settle_payment`, or of a state machine's definition."""
     properties = resources[logical_id]["Properties"]
     handler = properties.get("Handler", "")
     return f"`{handler.removesuffix('.handler').replace('.handlers.', '/')}`" if handler else f"the state machine `{logical_id}`"
