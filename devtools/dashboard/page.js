@@ -238,7 +238,7 @@
     const traces = [
       segment("dead letters", rows.filter((row) => row.dead_letters), messages, crossed),
       segment("waiting", working, (row) => row.waiting, { color: ink.first }),
-      segment("being worked on", working, (row) => row.in_flight, hatched),
+      segment("in flight", working, (row) => row.in_flight, hatched),
       {
         type: "scatter",
         mode: "text",

@@ -188,7 +188,7 @@ def test_dead_letters_are_highlighted(browser: Browser, source: FakeSource) -> N
         expect(alarm.locator("li")).to_have_text(
             [
                 "mail-dead-letters: 2 messages, back to work with make redrive QUEUE=mail",
-                "sweep-dead-letters: 1 message, to be looked at by hand",
+                "sweep-dead-letters: 1 message, to be processed manually",
             ]
         )
         expect(page).to_have_title("⚠ 3 dead letters · Order pipeline")
@@ -211,7 +211,7 @@ def test_page_keeps_the_last_reading_while_the_target_is_down(browser: Browser, 
         source.now = UserError("nothing answers at http://127.0.0.1:4566; run `make run` first")
         status = page.get_by_role("status")
         expect(status).to_have_text(
-            "Nothing answers at http://127.0.0.1:4566; run `make run` first. This page goes on trying. What is below is of 10:00:30 UTC."
+            "Nothing answers at http://127.0.0.1:4566; run `make run` first. This page retries. The data below is of 10:00:30 UTC."
         )
         expect(page.locator("main")).to_have_class("stale")
         expect(page.locator("#tile-orders")).to_have_text("1,237")

@@ -117,7 +117,7 @@ def test_a_new_version_asks_for_its_example(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("name", ["1.0.0", "0.9.9", "next"])
 def test_a_release_follows_the_one_before(name: str) -> None:
-    with pytest.raises(UserError, match=r"does not follow|is called like"):
+    with pytest.raises(UserError, match=r"does not follow|has the form"):
         command.main(parsed("contracts", "--release", name))
 
 

@@ -137,7 +137,7 @@ def test_page_retries_until_the_target_answers(world: World, browser: Browser) -
     with serving(source.read, refresh_seconds=0.5) as listener, looking(browser, listener.url, without_errors=False) as looked:
         page = looked.page
         expect(page.get_by_role("status")).to_contain_text(
-            "Nothing answers at http://127.0.0.1:1; run `make run` first. This page goes on trying."
+            "Nothing answers at http://127.0.0.1:1; run `make run` first. This page retries."
         )
         targets.append(world.target)
         expect(page.get_by_role("status")).to_be_hidden()
