@@ -35,11 +35,11 @@ from devtools import template
 from devtools.bench.cost import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT, bill
 from devtools.bench.proxy import Call
 from devtools.bench.units import Index, Key, Meter, Schema
-from devtools.ops import compare
 from ledger.handlers import post_entries
 from orderflow.aws.observability import logger
 from orderflow.domain import events
 from orders.handlers import publish
+from tests.compare import comparison
 from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import FakeDynamoDB, forget
 from tests.fakes.aws.environment import TABLES, Aws
@@ -141,7 +141,7 @@ class Pipeline:
         self._skus = set[str]()
         self._into = self.used
         self._meter = Meter({table.name: _schema(table) for table in TABLES}, _Recent())
-        self._consumers = [Consumer(name, handler, compare.consumers()[name][1], _at_once(name)) for name, handler in HANDLERS.items()]
+        self._consumers = [Consumer(name, handler, comparison.consumers()[name][1], _at_once(name)) for name, handler in HANDLERS.items()]
         self._publishes = _at_once("OrdersPublish")
         self._batch: list[Any] = []
         self._waiting: dict[str, list[bytes]] = {one.name: [] for one in self._consumers}
