@@ -19,7 +19,7 @@ from reviews.domain.decisions import Decision, find_decision
 from shipping.sandbox.rules import Consignment
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
-from tests.faults.world import STOCK, World
+from tests.faults.simulation import STOCK, Simulation
 from tests.support.stock_shards import levels
 
 ONCE = {
@@ -52,25 +52,31 @@ class Violation(NamedTuple):
     what: str
 
 
-def violations(world: World) -> list[Violation]:
+def violations(simulation: Simulation) -> list[Violation]:
     """Return all violations in the state after a run."""
-    logs = _logs(world)
-    found = [*_log(world, logs), *_api(world, logs)]
+    logs = _logs(simulation)
+    found = [*_log(simulation, logs), *_api(simulation, logs)]
     orders = {order_id: order for order_id, log in logs.items() if (order := _folded(order_id, log))}
-    found += [*_ends(world, orders), *_payments(world, orders), *_stock(world, orders), *_bus(world, logs), *_reviews(world, logs, orders)]
-    found += [*_shipments(world, orders), *_tokens(world, orders), *_unpaid(world, orders)]
-    return [*found, *_executions(world)]
+    found += [
+        *_ends(simulation, orders),
+        *_payments(simulation, orders),
+        *_stock(simulation, orders),
+        *_bus(simulation, logs),
+        *_reviews(simulation, logs, orders),
+    ]
+    found += [*_shipments(simulation, orders), *_tokens(simulation, orders), *_unpaid(simulation, orders)]
+    return [*found, *_executions(simulation)]
 
 
-def states(world: World) -> Counter[str]:
+def states(simulation: Simulation) -> Counter[str]:
     """Return how many orders ended in which state."""
-    folded = [_folded(order_id, log) for order_id, log in _logs(world).items()]
+    folded = [_folded(order_id, log) for order_id, log in _logs(simulation).items()]
     return Counter(order.state for order in folded if order)
 
 
-def _logs(world: World) -> dict[str, list[tuple[int, Event]]]:
+def _logs(simulation: Simulation) -> dict[str, list[tuple[int, Event]]]:
     logs: dict[str, list[tuple[int, Event]]] = {}
-    for item in world.aws.dynamodb.items("OrderLog"):
+    for item in simulation.aws.dynamodb.items("OrderLog"):
         entry = int(item["version"]["N"]), events.decode(item["event"]["S"])
         logs.setdefault(item["order_id"]["S"], []).append(entry)
     return logs
@@ -83,8 +89,8 @@ def _folded(order_id: str, log: list[tuple[int, Event]]) -> Order | None:
         return None
 
 
-def _log(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
-    if world.answers and not logs:
+def _log(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
+    if simulation.answers and not logs:
         yield Violation("an accepted order is in the log", "the log is empty")
     for order_id, log in logs.items():
         versions = [version for version, _ in log]
@@ -103,23 +109,23 @@ def _log(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Vio
             yield Violation("no event follows the final one", f"{order_id}: {[event.type for _, event in log]}")
         if not _folded(order_id, log):
             yield Violation("the log can be folded", order_id)
-    written = [record for record in world.aws.dynamodb.changes["OrderLog"] if record["eventName"] != "INSERT"]
+    written = [record for record in simulation.aws.dynamodb.changes["OrderLog"] if record["eventName"] != "INSERT"]
     if any(record["dynamodb"]["NewImage"]["event"] != record["dynamodb"]["OldImage"]["event"] for record in written):
         yield Violation("an event is never overwritten", str(len(written)))
 
 
-def _tokens(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
-    stored = {item["order_id"]["S"] for item in world.aws.dynamodb.items("PaymentTokens")}
+def _tokens(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
+    stored = {item["order_id"]["S"] for item in simulation.aws.dynamodb.items("PaymentTokens")}
     needed = {order_id for order_id, order in orders.items() if order.payment == "none" and order.state in {"placed", "held"}}
     if needed - stored:
         yield Violation("an order before authorization has its payment token", f"{sorted(needed - stored)}")
     # A token whose deletion failed expires.
-    failed = any((call.operation, call.target) == ("DeleteItem", "PaymentTokens") for call in world.disturbance.struck)
+    failed = any((call.operation, call.target) == ("DeleteItem", "PaymentTokens") for call in simulation.disturbance.struck)
     if stored - needed and not failed:
         yield Violation("a used payment token is deleted", f"{sorted(stored - needed)}")
 
 
-def _unpaid(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+def _unpaid(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
     by_customer: dict[str, list[Order]] = {}
     for order in orders.values():
         if is_unpaid(order):
@@ -128,7 +134,7 @@ def _unpaid(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
         most = max(units(unpaid).values())
         if len(unpaid) > MAX_ORDERS or most > MAX_UNITS:
             yield Violation("no customer exceeds the unpaid limits", f"{customer}: {len(unpaid)} orders, {most} of a product")
-    for row in world.aws.dynamodb.items("Allowances"):
+    for row in simulation.aws.dynamodb.items("Allowances"):
         counted = {order.order_id: order for order in by_customer.get(row["customer_id"]["S"], [])}
         if not counted.keys() <= set(row["orders"]["SS"]):
             yield Violation("every unpaid order is counted", f"{sorted(counted.keys() - set(row['orders']['SS']))}")
@@ -150,32 +156,32 @@ def _about(event: Event) -> tuple[str, str] | None:
             return None
 
 
-def _api(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
-    for answer in world.answers:
+def _api(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
+    for answer in simulation.answers:
         document = msgspec.json.decode(answer["body"])
         if answer["statusCode"] != 201 or document["order_id"] not in logs:
             yield Violation("an accepted order is in the log", str(document))
-    bodies = Counter((msgspec.json.decode(answer["body"])["order_id"], answer["body"]) for answer in world.answers)
+    bodies = Counter((msgspec.json.decode(answer["body"])["order_id"], answer["body"]) for answer in simulation.answers)
     if len(bodies) > len({order_id for order_id, _ in bodies}):
         yield Violation("repeated requests get the same answer", str(len(bodies)))
-    yield from _cancellations(world, logs)
+    yield from _cancellations(simulation, logs)
 
 
-def _cancellations(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
+def _cancellations(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
     """An accepted cancellation takes place, and a refused one does not."""
     cancelled = {order_id for order_id, log in logs.items() if any(event.type in CANCELLED for _, event in log)}
-    asked = {msgspec.json.decode(answer["body"])["order_id"] for answer in world.cancellations if answer["statusCode"] == 202}
+    asked = {msgspec.json.decode(answer["body"])["order_id"] for answer in simulation.cancellations if answer["statusCode"] == 202}
     if asked - cancelled:
         yield Violation("an accepted cancellation takes place", f"{len(asked)} asked, {len(cancelled)} cancelled")
-    if cancelled and all(answer["statusCode"] == 409 for answer in world.cancellations):
+    if cancelled and all(answer["statusCode"] == 409 for answer in simulation.cancellations):
         yield Violation("a refused cancellation does not take place", f"{len(cancelled)} cancelled")
 
 
-def _ends(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+def _ends(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
     for order_id, order in orders.items():
         if order.state not in RESTS:
             yield Violation("every order reaches a resting state", f"{order_id} is {order.state}")
-    for item in world.aws.dynamodb.items("OrderLog"):
+    for item in simulation.aws.dynamodb.items("OrderLog"):
         if item["version"]["N"] == "1" and item.get("open_shard", {}).get("S") != _shard(orders[item["order_id"]["S"]]):
             yield Violation("an order has the marker of its state", item["order_id"]["S"])
 
@@ -185,9 +191,9 @@ def _shard(order: Order) -> str | None:
     return active_shard(order.order_id, marked) if marked else None
 
 
-def _payments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+def _payments(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
     held: dict[str, list[Authorized]] = {}
-    for item in world.aws.dynamodb.items("SandboxPayments"):
+    for item in simulation.aws.dynamodb.items("SandboxPayments"):
         if "account" not in item:
             continue
         payment = _accounts.decode(item["account"]["S"]).payment
@@ -220,7 +226,7 @@ def _moved(payment: Movements, order: Order) -> Iterator[Violation]:
         yield Violation("refunded <= captured <= authorized", f"{payment.refunded}, {payment.captured}")
 
 
-def _stock(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
+def _stock(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
     holders = [order for order in orders.values() if order.state in HOLDING or (order.state == "held" and order.reservation == "held")]
     needed, net_shipped = Counter[str](), Counter[str]()
     for line in (line for order in holders for line in remaining(order)):
@@ -229,7 +235,7 @@ def _stock(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
         net_shipped[line.sku] += line.quantity
     for line in (line for order in orders.values() for one in order.returns if one.amount for line in one.lines):
         net_shipped[line.sku] -= line.quantity
-    for sku, level in levels(world.aws.dynamodb).items():
+    for sku, level in levels(simulation.aws.dynamodb).items():
         available, reserved, shipped = level.available, level.reserved, level.shipped
         if available + reserved + shipped != STOCK[sku] or available < 0:
             yield Violation("the sum of stock levels is constant", f"{sku}: {available} + {reserved} + {shipped} of {STOCK[sku]}")
@@ -237,13 +243,15 @@ def _stock(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
             yield Violation("shipped stock is dispatched minus returned", f"{sku}: {shipped} for {net_shipped[sku]}")
         if reserved != needed[sku]:
             yield Violation("reserved stock is that of the orders", f"{sku}: {reserved} for {needed[sku]}")
-    rows = {row["order_id"]["S"] for row in world.aws.dynamodb.items("Reservations")}
+    rows = {row["order_id"]["S"] for row in simulation.aws.dynamodb.items("Reservations")}
     if rows != {order.order_id for order in holders}:
         yield Violation("each order with stock has one reservation", f"{len(rows)} for {len(holders)}")
 
 
-def _shipments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
-    rows = {row["shipment_id"]["S"]: _consignments.decode(row["consignment"]["S"]) for row in world.aws.dynamodb.items("SandboxShipments")}
+def _shipments(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
+    rows = {
+        row["shipment_id"]["S"]: _consignments.decode(row["consignment"]["S"]) for row in simulation.aws.dynamodb.items("SandboxShipments")
+    }
     for order_id, order in orders.items():
         there = rows.get(shipment_id(order_id))
         stopped = bool(order.cancelled) or (order.state == "cancelled" and order.confirmed_at is not None)
@@ -253,33 +261,33 @@ def _shipments(world: World, orders: dict[str, Order]) -> Iterator[Violation]:
             yield Violation("exactly cancelled shipments are recalled", f"{order.state}: {there}")
 
 
-def _executions(world: World) -> Iterator[Violation]:
-    dead_letters = world.aws.sqs.sent.get("${OperationsQueueUrl}", [])
-    if world.failed.count("CompensationFailed") > len(dead_letters):
-        yield Violation("a failed compensation is on the operations queue", f"{len(dead_letters)} of {world.failed}")
-    if unknown := set(world.failed) & {"UnexpectedOutcome", "States.ParameterPathFailure"}:
+def _executions(simulation: Simulation) -> Iterator[Violation]:
+    dead_letters = simulation.aws.sqs.sent.get("${OperationsQueueUrl}", [])
+    if simulation.failed.count("CompensationFailed") > len(dead_letters):
+        yield Violation("a failed compensation is on the operations queue", f"{len(dead_letters)} of {simulation.failed}")
+    if unknown := set(simulation.failed) & {"UnexpectedOutcome", "States.ParameterPathFailure"}:
         yield Violation("the workflow knows every outcome", str(unknown))
 
 
-def _bus(world: World, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
+def _bus(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
     written = {event.event_id for log in logs.values() for _, event in log}
     routed = {event.event_id for log in logs.values() for _, event in log if event.type not in STREAM_ONLY}
-    for where, wanted, details in (("bus", routed, world.aws.events.details), ("stream", written, world.aws.kinesis.details)):
+    for where, wanted, details in (("bus", routed, simulation.aws.events.details), ("stream", written, simulation.aws.kinesis.details)):
         there = {detail["event_id"] for detail in details}
         if there != wanted:
             yield Violation(f"every event reaches the {where}", f"{sorted(wanted - there)} not, {sorted(there - wanted)} for nothing")
-    if world.aws.sqs.sent.get(ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]):
+    if simulation.aws.sqs.sent.get(ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]):
         yield Violation("no event is dead-lettered", "")
 
 
-def _reviews(world: World, logs: dict[str, list[tuple[int, Event]]], orders: dict[str, Order]) -> Iterator[Violation]:
+def _reviews(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]], orders: dict[str, Order]) -> Iterator[Violation]:
     held = {order.order_id for order in orders.values() if order.state == "held"}
-    listed = {row["order_id"]["S"]: row.get("token", {}).get("S") for row in world.aws.dynamodb.items("Reviews") if "list" in row}
+    listed = {row["order_id"]["S"]: row.get("token", {}).get("S") for row in simulation.aws.dynamodb.items("Reviews") if "list" in row}
     if set(listed) != held:
         yield Violation("exactly the held orders have an open review", f"{sorted(listed)} of {sorted(held)}")
-    if world.reviews.waiting != set(listed.values()):
-        yield Violation("an execution waits for each under the stored token", f"{len(world.reviews.waiting)} for {len(listed)}")
-    for decision, answer in world.reviews.answers:
+    if simulation.reviews.waiting != set(listed.values()):
+        yield Violation("an execution waits for each under the stored token", f"{len(simulation.reviews.waiting)} for {len(listed)}")
+    for decision, answer in simulation.reviews.answers:
         document = msgspec.json.decode(answer["body"])
         if answer["statusCode"] == 200:
             decided = find_decision(event for _, event in logs[document["order_id"]])

@@ -26,7 +26,7 @@ from payments.sandbox.provider import SandboxProvider
 from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
-from tests.faults.world import Functions
+from tests.faults.simulation import Functions
 
 DYNAMODB: Any = clients.client("dynamodb")
 BUS: Any = clients.client("events")

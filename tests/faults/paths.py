@@ -34,7 +34,7 @@ from shipping.handlers import recall_shipment
 from shipping.handlers import request_shipment as shipping_request
 from shipping.shipments import shipment_id
 from tests.faults.faults import Disturbance, Watched
-from tests.faults.world import Functions, World, real
+from tests.faults.simulation import Functions, Simulation, real
 from tests.support import samples
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ MUGS = ({"sku": "MUG-BLUE", "quantity": 2}, {"sku": "FILTER-100", "quantity": 1}
 LENIENT = fraud_rules.parse_thresholds('{"weights": {"new_customer": 0}}')
 REFUSING = fraud_rules.parse_thresholds('{"hold_score": 5, "refuse_score": 10}')
 type Patch = Callable[[Any, str, Any], None]
-type Happens = Callable[[World, str], None]
+type Happens = Callable[[Simulation, str], None]
 
 
 @dataclass(frozen=True)
@@ -79,31 +79,33 @@ class Path:
 def leaves(parcel_id: str, *lines: StockLine) -> Happens:
     """Dispatch a parcel with these lines and send the carrier's webhook."""
 
-    def happen(world: World, order_id: str) -> None:
-        leave(world, order_id, lines, parcel_id)
-        tell(world, order_id, Dispatched, parcel_id, lines=lines)
+    def happen(simulation: Simulation, order_id: str) -> None:
+        leave(simulation, order_id, lines, parcel_id)
+        tell(simulation, order_id, Dispatched, parcel_id, lines=lines)
 
     return happen
 
 
 def arrives(parcel_id: str) -> Happens:
     """Send the carrier's webhook of a delivered parcel."""
-    return lambda world, order_id: tell(world, order_id, Delivered, parcel_id)
+    return lambda simulation, order_id: tell(simulation, order_id, Delivered, parcel_id)
 
 
 def is_lost(parcel_id: str) -> Happens:
     """Send the carrier's webhook of a lost parcel."""
-    return lambda world, order_id: tell(world, order_id, Lost, parcel_id)
+    return lambda simulation, order_id: tell(simulation, order_id, Lost, parcel_id)
 
 
 def comes_back(*lines: StockLine) -> Happens:
     """Create a return and send the carrier's webhook of its receipt."""
 
-    def happen(world: World, order_id: str) -> None:
-        answer = world.create_return(returning(order_id, lines))
+    def happen(simulation: Simulation, order_id: str) -> None:
+        answer = simulation.create_return(returning(order_id, lines))
         if answer["statusCode"] == 201:
             return_id = json.loads(answer["body"])["return_id"]
-            bring(world, Returned(message_id=f"msg_{return_id}", shipment_id=shipment_id(order_id), at=just_now(), return_id=return_id))
+            bring(
+                simulation, Returned(message_id=f"msg_{return_id}", shipment_id=shipment_id(order_id), at=just_now(), return_id=return_id)
+            )
 
     return happen
 
@@ -205,18 +207,18 @@ class Stage:
         self.patch.setattr(recover_orders, "STUCK_AFTER", timedelta(days=-1))
         self.patch.setattr(expire_reservations, "KEPT_FOR", timedelta(days=-1))
 
-    def world(self, path: Path, disturbance: Disturbance | None = None, attempts: int = 1) -> World:
+    def simulation(self, path: Path, disturbance: Disturbance | None = None, attempts: int = 1) -> Simulation:
         """Return a pipeline for a run of the path."""
-        world = World(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
-        self.patch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", world.aws.dynamodb.client, 60))
+        simulation = Simulation(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
+        self.patch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", simulation.aws.dynamodb.client, 60))
         # The flags are cached, as for nearly every order; test_flags reads them.
         self.patch.setattr(screen_order, "FLAGS", lambda: FraudFlags(fraud=path.rules))
-        watched = Watched(PROVIDER, world.around_provider)
+        watched = Watched(PROVIDER, simulation.around_provider)
         for module in (authorize_payment, settle_payment, void_payment):
             self._replace(module, watched)
         for module in (recall_shipment, shipping_request):
-            self.patch.setattr(module, "CARRIER", Watched(CARRIER, world.around_carrier))
-        return world
+            self.patch.setattr(module, "CARRIER", Watched(CARRIER, simulation.around_carrier))
+        return simulation
 
     def _replace(self, module: ModuleType, provider: Watched) -> None:
         self.patch.setattr(module, "PROVIDER", provider)
@@ -226,91 +228,91 @@ PROVIDER = dependencies.PROVIDER
 CARRIER: Any = shipping.dependencies.CARRIER
 
 
-def begin(world: World, path: Path, customer: str = "ann", key: str = "key-1") -> str:
+def begin(simulation: Simulation, path: Path, customer: str = "ann", key: str = "key-1") -> str:
     """Place the path's order, let everything follow that follows by itself, and return the order's id."""
-    world.post(request(path, customer, key))
+    simulation.post(request(path, customer, key))
     order_id = pricing.order_id(customer, key)
     if path.cancelled == "placed":
-        world.cancel(cancellation(order_id, customer))
-    world.settle()
+        simulation.cancel(cancellation(order_id, customer))
+    simulation.settle()
     if path.expired:
-        world.expire()
+        simulation.expire()
     if path.decided:
-        decide(world, order_id, path.decided)
-    live(world, path, order_id)
+        decide(simulation, order_id, path.decided)
+    live(simulation, path, order_id)
     if path.left:
-        leave(world, order_id, path.left)
+        leave(simulation, order_id, path.left)
     if path.cancelled and path.cancelled != "placed":
-        cancel(world, order_id, path.cancelled, customer)
+        cancel(simulation, order_id, path.cancelled, customer)
     return order_id
 
 
-def decide(world: World, order_id: str, decision: str) -> None:
+def decide(simulation: Simulation, order_id: str, decision: str) -> None:
     """Decide on a held order, or let its review time out, and process all consequences."""
     if decision == "nothing":
-        world.reviews.time_out()
-        world.reviews.time_out()
+        simulation.reviews.time_out()
+        simulation.reviews.time_out()
     else:
-        world.reviews.decide(order_id, decision)
-    world.settle()
+        simulation.reviews.decide(order_id, decision)
+    simulation.settle()
 
 
-def live(world: World, path: Path, order_id: str) -> None:
+def live(simulation: Simulation, path: Path, order_id: str) -> None:
     """Have everything happen to the order that does on its path, as far as it came so far, and let everything follow."""
-    world.post_fulfilment_from = len(world.disturbance.calls)
+    simulation.post_fulfilment_from = len(simulation.disturbance.calls)
     for happens in path.life:
-        happens(world, order_id)
-        world.settle()
+        happens(simulation, order_id)
+        simulation.settle()
 
 
-def tell(world: World, order_id: str, kind: type[Dispatched | Delivered | Lost], parcel_id: str, **more: Any) -> None:
+def tell(simulation: Simulation, order_id: str, kind: type[Dispatched | Delivered | Lost], parcel_id: str, **more: Any) -> None:
     """Send the carrier's webhook of the unreported parcel, if there is one."""
-    disturbance, world.disturbance = world.disturbance, Disturbance()
+    disturbance, simulation.disturbance = simulation.disturbance, Disturbance()
     shipment = CARRIER.look_up(shipment_id(order_id))
-    world.disturbance = disturbance
+    simulation.disturbance = disturbance
     if shipment and parcel_id in {parcel.parcel_id for parcel in shipment.parcels}:
         message_id = f"msg_{kind.__name__}_{parcel_id}"
-        bring(world, kind(message_id=message_id, shipment_id=shipment_id(order_id), at=just_now(), parcel_id=parcel_id, **more))
+        bring(simulation, kind(message_id=message_id, shipment_id=shipment_id(order_id), at=just_now(), parcel_id=parcel_id, **more))
 
 
-def bring(world: World, message: CarrierEvent) -> None:
+def bring(simulation: Simulation, message: CarrierEvent) -> None:
     """Have the carrier send the message, until it is taken."""
-    world.tell(msgspec.json.encode(message))
+    simulation.tell(msgspec.json.encode(message))
 
 
-def leave(world: World, order_id: str, lines: tuple[StockLine, ...], parcel_id: str = "parcel_1") -> None:
+def leave(simulation: Simulation, order_id: str, lines: tuple[StockLine, ...], parcel_id: str = "parcel_1") -> None:
     """Have the carrier bring these lines on their way, if it was asked to."""
-    disturbance, world.disturbance = world.disturbance, Disturbance()
+    disturbance, simulation.disturbance = simulation.disturbance, Disturbance()
     with suppress(CarrierRefused):
         CARRIER.dispatch(shipment_id(order_id), Parcel(parcel_id, lines))
-    world.disturbance = disturbance
+    simulation.disturbance = disturbance
 
 
-def cancel(world: World, order_id: str, state: str, customer: str = "ann") -> None:
+def cancel(simulation: Simulation, order_id: str, state: str, customer: str = "ann") -> None:
     """Have the customer cancel an order that is in this state, and let everything follow."""
-    disturbance, world.disturbance = world.disturbance, Disturbance()
-    order = order_log.OrderLog("OrderLog", world.aws.dynamodb.client).load(order_id)
-    world.disturbance = disturbance
+    disturbance, simulation.disturbance = simulation.disturbance, Disturbance()
+    order = order_log.OrderLog("OrderLog", simulation.aws.dynamodb.client).load(order_id)
+    simulation.disturbance = disturbance
     if order.state == state:
-        world.cancel(cancellation(order_id, customer))
-    world.settle()
+        simulation.cancel(cancellation(order_id, customer))
+    simulation.settle()
 
 
-def finish(world: World, path: Path) -> None:
+def finish(simulation: Simulation, path: Path) -> None:
     """Remove all faults and recover the active orders."""
-    world.disturbance.match = lambda _number, _call: False
-    world.broken.clear()
-    world.publish()
-    world.settle()
-    world.redrive()
-    world.reviews.redrive()
-    world.settle()
-    world.sweep()
-    for item in world.aws.dynamodb.items("OrderLog"):
+    simulation.disturbance.match = lambda _number, _call: False
+    simulation.broken.clear()
+    simulation.publish()
+    simulation.settle()
+    simulation.redrive()
+    simulation.reviews.redrive()
+    simulation.settle()
+    simulation.sweep()
+    for item in simulation.aws.dynamodb.items("OrderLog"):
         if item["version"]["N"] == "1" and path.decided:
-            decide(world, item["order_id"]["S"], path.decided)
+            decide(simulation, item["order_id"]["S"], path.decided)
         if item["version"]["N"] == "1":
-            live(world, path, item["order_id"]["S"])
+            live(simulation, path, item["order_id"]["S"])
         if item["version"]["N"] == "1" and path.cancelled:
-            cancel(world, item["order_id"]["S"], path.cancelled)
-    world.sweep()
+            cancel(simulation, item["order_id"]["S"], path.cancelled)
+    simulation.sweep()

@@ -12,7 +12,7 @@ from tests.faults.asl import Execution, ExecutionFailed, Machine, TaskFailed
 from tests.support.samples import sample
 
 if TYPE_CHECKING:
-    from tests.faults.world import World
+    from tests.faults.simulation import Simulation
 
 SECONDS = {"ReviewReminderSeconds": "43200", "ReviewTimeoutSeconds": "86400"}
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "review.asl.json", **SECONDS)
@@ -23,9 +23,9 @@ ATTEMPTS = 8
 class Reviews:
     """The reviews of a simulated pipeline. `answers` are the responses to reviewers, by decision."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, simulation: Simulation) -> None:
         """Start with no order held."""
-        self._world = world
+        self._simulation = simulation
         self._executions: dict[str, Execution] = {}
         self._redriven = 0
         self.answers: list[tuple[str, Any]] = []
@@ -48,7 +48,7 @@ class Reviews:
 
     def close(self, event: Any) -> None:
         """Bring an event to the function that ends reviews."""
-        self._world.wake("ReviewsClose", json.dumps(event))
+        self._simulation.wake("ReviewsClose", json.dumps(event))
         self._resume()
 
     def decide(self, order_id: str, decision: str, reviewer: str = "rex") -> Any:
@@ -59,7 +59,7 @@ class Reviews:
         request["body"] = json.dumps({"decision": decision})
         for _ in range(ATTEMPTS):
             try:
-                answer = self._world.invoke("ReviewsDecide", request)
+                answer = self._simulation.invoke("ReviewsDecide", request)
             except TaskFailed:
                 continue
             if answer["statusCode"] < 500:
@@ -70,15 +70,15 @@ class Reviews:
     def time_out(self) -> None:
         """Let one wait of the executions time out; after a reminder they wait again."""
         for arn, execution in list(self._executions.items()):
-            if execution.token in self._world.aws.stepfunctions.waiting:
-                self._world.aws.stepfunctions.waiting.discard(execution.token)
+            if execution.token in self._simulation.aws.stepfunctions.waiting:
+                self._simulation.aws.stepfunctions.waiting.discard(execution.token)
                 with self._followed(arn):
                     execution.time_out()
         self._resume()
 
     def redrive(self) -> None:
         """Restart the failed reviews, and resume the answered ones."""
-        messages = self._world.aws.sqs.sent.get(OPERATIONS, [])
+        messages = self._simulation.aws.sqs.sent.get(OPERATIONS, [])
         found, self._redriven = messages[self._redriven :], len(messages)
         for message in found:
             if message.get("workflow") == "review":
@@ -92,20 +92,20 @@ class Reviews:
 
     @property
     def _running(self) -> set[str]:
-        return self._world.aws.stepfunctions.running
+        return self._simulation.aws.stepfunctions.running
 
     def _task(self, resource: str, given: Any) -> Any:
         if resource.endswith(".waitForTaskToken"):
-            self._world.aws.stepfunctions.waiting.add(given["Payload"]["token"])
+            self._simulation.aws.stepfunctions.waiting.add(given["Payload"]["token"])
         try:
-            return self._world.task(resource, given, "Review")
+            return self._simulation.task(resource, given, "Review")
         except TaskFailed:
-            self._world.aws.stepfunctions.waiting.discard(given.get("Payload", {}).get("token"))
+            self._simulation.aws.stepfunctions.waiting.discard(given.get("Payload", {}).get("token"))
             raise
 
     def _resume(self) -> None:
         """Resume every execution whose token was answered."""
-        answered = self._world.aws.stepfunctions.answered
+        answered = self._simulation.aws.stepfunctions.answered
         for arn, execution in list(self._executions.items()):
             while execution.token in answered:
                 with self._followed(arn):
@@ -117,6 +117,6 @@ class Reviews:
         try:
             yield
         except ExecutionFailed as failed:
-            self._world.failed.append(failed.error)
+            self._simulation.failed.append(failed.error)
         if not self._executions[arn].token:
             self._running.discard(arn)

@@ -25,9 +25,9 @@ from tests.fakes.aws.sqs import FakeSqs
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
+from tests.faults.simulation import ATTEMPTS
 from tests.faults.sweeps import Sweep, nothing_wrong
 from tests.faults.test_races import Runner, alternate
-from tests.faults.world import ATTEMPTS
 from tests.support import sales
 from tests.support.runtime import CONTEXT
 

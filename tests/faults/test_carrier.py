@@ -15,8 +15,8 @@ from shipping.shipments import shipment_id
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance
 from tests.faults.paths import Path, Stage
+from tests.faults.simulation import ATTEMPTS, RECORD_QUEUE, NeverAnswered, Simulation
 from tests.faults.sweeps import Sweep
-from tests.faults.world import ATTEMPTS, RECORD_QUEUE, NeverAnswered, World
 from tests.support.prepared import prepare
 
 PATH = "carrier webhooks"
@@ -39,7 +39,7 @@ every_order = pytest.mark.parametrize("order", ORDERS)
 class CarrierRun:
     """A confirmed order whose parcel is dispatched and lost, with the carrier and the webhook's queue."""
 
-    world: World
+    simulation: Simulation
     waiting: list[str] = field(default_factory=list[str])
     refused: list[bytes] = field(default_factory=list[bytes])
 
@@ -47,32 +47,32 @@ class CarrierRun:
         """Send each webhook event until it is accepted or the carrier stops retrying, and deliver the queue after each."""
         for body in messages:
             try:
-                self.world.send(body)
+                self.simulation.send(body)
             except NeverAnswered:
                 self.refused.append(body)
             self.work(1)
 
     def work(self, rounds: int = ATTEMPTS) -> None:
         """Deliver the queue until it is empty, at most `rounds` times."""
-        self.waiting += [json.dumps(left) for left in self.world.aws.sqs.sent.pop(RECORD_QUEUE, [])]
+        self.waiting += [json.dumps(left) for left in self.simulation.aws.sqs.sent.pop(RECORD_QUEUE, [])]
         for _ in range(rounds):
-            self.waiting = [body for body in self.waiting if not self.world.try_once("ShippingRecord", body)]
+            self.waiting = [body for body in self.waiting if not self.simulation.try_once("ShippingRecord", body)]
 
 
 def opened(stage: Stage, disturbance: Disturbance, attempts: int = 1) -> CarrierRun:
     """Return a pipeline whose order is confirmed and its shipment requested."""
-    world = stage.world(Path(PATH, "lost"), Disturbance(), attempts)
-    prepare(OrderLog("OrderLog", world.aws.dynamodb.client), "ord_1", *CONFIRM)
-    world.disturbance = disturbance
-    return CarrierRun(world)
+    simulation = stage.simulation(Path(PATH, "lost"), Disturbance(), attempts)
+    prepare(OrderLog("OrderLog", simulation.aws.dynamodb.client), "ord_1", *CONFIRM)
+    simulation.disturbance = disturbance
+    return CarrierRun(simulation)
 
 
 def webhook_events(order: str, carrier_run: CarrierRun) -> list[bytes]:
     """Return the messages as they are sent: that everything left in one parcel, and that it is lost."""
-    log = OrderLog("OrderLog", carrier_run.world.aws.dynamodb.client)
-    disturbance, carrier_run.world.disturbance = carrier_run.world.disturbance, Disturbance()
+    log = OrderLog("OrderLog", carrier_run.simulation.aws.dynamodb.client)
+    disturbance, carrier_run.simulation.disturbance = carrier_run.simulation.disturbance, Disturbance()
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in stock_lines(log.load("ord_1"))]
-    carrier_run.world.disturbance = disturbance
+    carrier_run.simulation.disturbance = disturbance
     about: dict[str, Any] = {"shipment_id": shipment_id("ord_1"), "at": "2026-01-16T09:00:00Z", "parcel_id": "parcel_1"}
     left = about | {"message_id": "msg_1", "type": "dispatched", "lines": lines}
     lost = about | {"message_id": "msg_2", "type": "lost"}
@@ -81,11 +81,11 @@ def webhook_events(order: str, carrier_run: CarrierRun) -> list[bytes]:
 
 def wrong(carrier_run: CarrierRun) -> list[str]:
     """Return what is wrong once no fault is left: the carrier has sent again what was not taken, and the queue has come to rest."""
-    carrier_run.world.disturbance.match = lambda _number, _call: False
+    carrier_run.simulation.disturbance.match = lambda _number, _call: False
     again, carrier_run.refused = carrier_run.refused, []
     carrier_run.tell(again)
     carrier_run.work()
-    history = OrderLog("OrderLog", carrier_run.world.aws.dynamodb.client).history("ord_1")
+    history = OrderLog("OrderLog", carrier_run.simulation.aws.dynamodb.client).history("ord_1")
     recorded = [event.type for event in history[len(CONFIRM) + 1 :]]
     found = [] if recorded == ["ShipmentDispatched", "ShipmentLost"] else [f"recorded {recorded}"]
     return [
@@ -100,7 +100,7 @@ def recorded(stage: Stage, order: str) -> list[Call]:
     carrier_run = opened(stage, Disturbance())
     carrier_run.tell(webhook_events(order, carrier_run))
     carrier_run.work()
-    calls = list(carrier_run.world.disturbance.calls)
+    calls = list(carrier_run.simulation.disturbance.calls)
     assert wrong(carrier_run) == []
     return calls
 

@@ -11,8 +11,8 @@ from orderflow.aws.order_log import OrderLog
 from tests.faults.conftest import Tally
 from tests.faults.faults import CRASH_AFTER, LASTING, ONCE, Call, Disturbance, Match, takes
 from tests.faults.paths import PATHS, Path, Stage, begin, finish
+from tests.faults.simulation import Simulation
 from tests.faults.test_sweep import nothing_wrong, wrong
-from tests.faults.world import World
 
 APPCONFIG = "appconfigdata"
 READ = [path for path in PATHS if path.name in {"confirmed", "held for review"}]
@@ -24,12 +24,12 @@ def unread(path: Path) -> Flags[fraud_rules.FraudFlags]:
     return Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags(fraud=path.rules))
 
 
-def cold(stage: Stage, path: Path, disturbance: Disturbance) -> World:
-    """Return a world whose screening step knows no flags yet, and whose AppConfig can go wrong."""
-    world = stage.world(path, disturbance)
-    world.aws.appconfigdata.before, world.aws.appconfigdata.after = world.hooks(APPCONFIG)
+def cold(stage: Stage, path: Path, disturbance: Disturbance) -> Simulation:
+    """Return a simulation whose screening step knows no flags yet, and whose AppConfig can go wrong."""
+    simulation = stage.simulation(path, disturbance)
+    simulation.aws.appconfigdata.before, simulation.aws.appconfigdata.after = simulation.hooks(APPCONFIG)
     stage.patch.setattr(screen_order, "FLAGS", unread(path))
-    return world
+    return simulation
 
 
 @pytest.mark.parametrize("path", READ, ids=lambda path: path.name.replace(" ", "-"))
@@ -41,13 +41,13 @@ def test_order_uses_default_flags_while_appconfig_fails(stage: Stage, tally: Tal
         call = Call("FraudScreen", APPCONFIG, operation)
         for kind in LASTING if lasting else [kind for kind in ONCE if takes(kind, call) and not kind.retried]:
             disturbance = Disturbance(kind, match=_calls_of(operation, 10 if lasting else 1))
-            world = cold(stage, path, disturbance)
-            begin(world, path)
-            finish(world, path)
+            simulation = cold(stage, path, disturbance)
+            begin(simulation, path)
+            finish(simulation, path)
             tally(path.name, f"AppConfig, {'lasting ' * lasting}{kind.name}")
             # A process that dies at every call screens no order; the order fails consistently.
             ends = {path.ends, "rejected"} if lasting and "crash" in kind.name else {path.ends}
-            if found := wrong(world, path, ends=ends) + ([] if disturbance.hits else ["the fault was never met"]):
+            if found := wrong(simulation, path, ends=ends) + ([] if disturbance.hits else ["the fault was never met"]):
                 failures[f"{operation}, {kind.name}"] = found
     nothing_wrong(failures)
 
@@ -74,17 +74,17 @@ def test_flags_changed_between_attempts_do_not_change_a_decision(stage: Stage, t
             made.append(at)
         if made[number - 1 : number] != [at]:
             return False
-        world.aws.appconfigdata.deploy(hold_every_order=True)
+        simulation.aws.appconfigdata.deploy(hold_every_order=True)
         stage.patch.setattr(screen_order, "FLAGS", unread(CONFIRMED))
         return True
 
     disturbance = Disturbance(CRASH_AFTER, match=change)
-    world = cold(stage, CONFIRMED, disturbance)
-    order_id = begin(world, CONFIRMED)
-    finish(world, CONFIRMED)
+    simulation = cold(stage, CONFIRMED, disturbance)
+    order_id = begin(simulation, CONFIRMED)
+    finish(simulation, CONFIRMED)
     tally(CONFIRMED.name, "flags change")
 
-    history = OrderLog("OrderLog", world.aws.dynamodb.client).history(order_id)
-    assert wrong(world, CONFIRMED, ends={decided}) == []
+    history = OrderLog("OrderLog", simulation.aws.dynamodb.client).history(order_id)
+    assert wrong(simulation, CONFIRMED, ends={decided}) == []
     assert disturbance.hits == 1
     assert len([event for event in history if event.type in {"OrderScreened", "OrderHeldForReview"}]) == 1

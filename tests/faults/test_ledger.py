@@ -19,8 +19,8 @@ from tests.fakes.aws.environment import TABLES, Aws
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
+from tests.faults.simulation import CONTEXT
 from tests.faults.sweeps import Sweep
-from tests.faults.world import CONTEXT
 from tests.support.orders import STATES, history
 
 BATCH = 3

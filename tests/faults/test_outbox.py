@@ -13,9 +13,9 @@ from orderflow.aws import order_log
 from tests.faults.asl import TaskFailed
 from tests.faults.faults import ONCE, Disturbance, takes
 from tests.faults.paths import PATHS, Path, Stage, begin, finish
+from tests.faults.simulation import Simulation
 from tests.faults.sweeps import nothing_wrong
 from tests.faults.test_sweep import wrong
-from tests.faults.world import World
 
 CONFIRMED = PATHS[0]
 RUNS = 4
@@ -27,56 +27,56 @@ def every_order_is_sampled_and_overdue_at_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(0))
 
 
-def losing(world: World, nth: int) -> list[int]:
+def losing(simulation: Simulation, nth: int) -> list[int]:
     """Let the stream lose the n-th event; the list has its number once it is lost."""
     lost: list[int] = []
     seen = [0]
-    deliver = world.deliver
+    deliver = simulation.deliver
 
     def thinned(batch: list[Any]) -> None:
         start, seen[0] = seen[0], seen[0] + len(batch)
         lost.extend(number for number in range(start, seen[0]) if number == nth)
         deliver([record for number, record in enumerate(batch, start) if number != nth])
 
-    world.deliver = thinned
+    simulation.deliver = thinned
     return lost
 
 
-def compare(world: World) -> None:
+def compare(simulation: Simulation) -> None:
     """Let the schedule compare a few times, and let everything follow."""
     for _ in range(RUNS):
         with suppress(TaskFailed):
-            world.invoke("OperationsReconcile", {})
-        world.settle()
+            simulation.invoke("OperationsReconcile", {})
+        simulation.settle()
 
 
-def missing(world: World) -> list[str]:
+def missing(simulation: Simulation) -> list[str]:
     """Return the events of the log that the stream never had, and those that still count as missing."""
-    there = {detail["event_id"] for detail in world.aws.kinesis.details}
-    items = world.aws.dynamodb.items("OrderLog")
+    there = {detail["event_id"] for detail in simulation.aws.kinesis.details}
+    items = simulation.aws.dynamodb.items("OrderLog")
     ids = [f"{item['order_id']['S']}:{item['version']['N']}" for item in items]
     return [f"{one} is not on the stream" for one in ids if one not in there] + [
         f"{one} still counts as missing" for one, item in zip(ids, items, strict=True) if "outbox" in item
     ]
 
 
-def lose(stage: Stage, path: Path, nth: int, disturbance: Disturbance | None = None) -> tuple[World, bool]:
+def lose(stage: Stage, path: Path, nth: int, disturbance: Disturbance | None = None) -> tuple[Simulation, bool]:
     """Run a path without its n-th event, reconcile, and return whether that event exists."""
-    world = stage.world(path, disturbance)
-    lost = losing(world, nth)
-    begin(world, path)
-    compare(world)
-    return world, bool(lost)
+    simulation = stage.simulation(path, disturbance)
+    lost = losing(simulation, nth)
+    begin(simulation, path)
+    compare(simulation)
+    return simulation, bool(lost)
 
 
 def test_order_ends_the_same_without_any_one_stream_event(stage: Stage) -> None:
     failures: dict[str, list[str]] = {}
     number, more = 0, True
     while more:
-        world, more = lose(stage, CONFIRMED, number)
-        found = missing(world)
-        finish(world, CONFIRMED)
-        if found := found + wrong(world, CONFIRMED, ends={CONFIRMED.ends}):
+        simulation, more = lose(stage, CONFIRMED, number)
+        found = missing(simulation)
+        finish(simulation, CONFIRMED)
+        if found := found + wrong(simulation, CONFIRMED, ends={CONFIRMED.ends}):
             failures[f"event {number} lost"] = found
         number += 1
     nothing_wrong(failures)
@@ -90,7 +90,7 @@ def test_next_reconciliation_completes_a_failed_one(stage: Stage) -> None:
         noting = call.function == "OrdersPublish" and call.operation == "UpdateItem"
         for kind in (kind for kind in ONCE if takes(kind, call) and (noting or call.function == "OperationsReconcile")):
             disturbance = Disturbance(kind, match=lambda at, _call, number=number: at == number)
-            world, _ = lose(stage, CONFIRMED, 1, disturbance)
-            if found := missing(world):
+            simulation, _ = lose(stage, CONFIRMED, 1, disturbance)
+            if found := missing(simulation):
                 failures[f"{kind.name} at {call}"] = found
     nothing_wrong(failures)

@@ -14,9 +14,9 @@ from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance
 from tests.faults.invariants import states
 from tests.faults.paths import LENIENT, PATHS, Path, Stage, cancellation, finish, request
+from tests.faults.simulation import Simulation
 from tests.faults.sweeps import nothing_wrong
 from tests.faults.test_sweep import wrong
-from tests.faults.world import World
 
 PATIENCE = 20
 # It reads the order and writes; where it comes second, once more.
@@ -84,9 +84,9 @@ class TwoRuns(Disturbance):
         super().before(call, parameters)
 
 
-def alternate(world: Disturbed, one: Runner, two: Runner) -> None:
+def alternate(simulation: Disturbed, one: Runner, two: Runner) -> None:
     """Run the first to its stop, the second to its stop, the first to its end and the second to its end."""
-    world.disturbance = TwoRuns(runners=(one, two))
+    simulation.disturbance = TwoRuns(runners=(one, two))
     one.go()
     two.go()
     for runner in (one, two):
@@ -94,35 +94,35 @@ def alternate(world: Disturbed, one: Runner, two: Runner) -> None:
             runner.go()
         runner.thread.join(PATIENCE)
         assert not runner.raised, runner.raised
-    world.disturbance = Disturbance()
+    simulation.disturbance = Disturbance()
 
 
-def saga(world: World, broken: str | None = None) -> Callable[[], None]:
+def saga(simulation: Simulation, broken: str | None = None) -> Callable[[], None]:
     """Return a run of the saga of the one order there is, in which a function may be broken."""
 
     def run() -> None:
         if broken is None:
-            return world.saga(world.placed())
-        with world.breaking(broken):
-            return world.saga(world.placed())
+            return simulation.saga(simulation.placed())
+        with simulation.breaking(broken):
+            return simulation.saga(simulation.placed())
 
     return run
 
 
-def placed(stage: Stage, path: Path) -> World:
-    """Return a world in which the order of the path is placed and nothing has followed yet."""
-    world = stage.world(path)
-    world.post(request(path))
-    world.publish()
-    return world
+def placed(stage: Stage, path: Path) -> Simulation:
+    """Return a simulation in which the order of the path is placed and nothing has followed yet."""
+    simulation = stage.simulation(path)
+    simulation.post(request(path))
+    simulation.publish()
+    return simulation
 
 
 def length(stage: Stage, path: Path) -> int:
     """Return how many calls an undisturbed run of the saga makes."""
-    world = placed(stage, path)
-    before = len(world.disturbance.calls)
-    saga(world)()
-    return len(world.disturbance.calls) - before
+    simulation = placed(stage, path)
+    before = len(simulation.disturbance.calls)
+    saga(simulation)()
+    return len(simulation.disturbance.calls) - before
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_two_sagas_of_one_order_take_turns(stage: Stage, tally: Tally, name: str
     calls = length(stage, path)
     for first_stop in range(calls):
         for second_stop in range(calls):
-            world = placed(stage, path)
-            alternate(world, Runner(first_stop, saga(world)), Runner(second_stop, saga(world, broken)))
-            finish(world, path)
+            simulation = placed(stage, path)
+            alternate(simulation, Runner(first_stop, saga(simulation)), Runner(second_stop, saga(simulation, broken)))
+            finish(simulation, path)
             tally(path.name, "two sagas take turns")
-            if found := wrong(world, path, ends={path.ends, *({"rejected"} if broken else ())}):
+            if found := wrong(simulation, path, ends={path.ends, *({"rejected"} if broken else ())}):
                 failures[f"stops before {first_stop} and {second_stop}"] = found
     nothing_wrong(failures)
 
@@ -154,18 +154,18 @@ def test_a_cancellation_and_a_saga_take_turns(stage: Stage, tally: Tally, name: 
     ends = {"cancelled", *({"rejected"} if path.ends == "rejected" else ())}
     for saga_stop in range(length(stage, path)):
         for stop in range(CANCELLATION_CALLS + 1):
-            world = placed(stage, path)
-            runs = [Runner(saga_stop, saga(world)), Runner(stop, _cancellation_of(world))]
-            alternate(world, *(runs if saga_first else reversed(runs)))
-            finish(world, path)
+            simulation = placed(stage, path)
+            runs = [Runner(saga_stop, saga(simulation)), Runner(stop, _cancellation_of(simulation))]
+            alternate(simulation, *(runs if saga_first else reversed(runs)))
+            finish(simulation, path)
             tally(path.name, "a cancellation takes turns")
-            if found := wrong(world, path, ends=ends):
+            if found := wrong(simulation, path, ends=ends):
                 failures[f"stops before {saga_stop} and {stop}"] = found
     nothing_wrong(failures)
 
 
-def _cancellation_of(world: World) -> Callable[[], object]:
-    return lambda: world.cancel(cancellation(world.placed()["order_id"]))
+def _cancellation_of(simulation: Simulation) -> Callable[[], object]:
+    return lambda: simulation.cancel(cancellation(simulation.placed()["order_id"]))
 
 
 @pytest.mark.parametrize("tokens", [("tok_approved", "tok_approved"), ("tok_declined", "tok_approved")])
@@ -176,16 +176,16 @@ def test_two_customers_race_for_the_last_item(stage: Stage, tally: Tally, tokens
     calls = length(stage, Path("alone", "confirmed", lines=LAST_ITEM, rules=LENIENT))
     for first_stop in range(calls):
         for second_stop in range(calls):
-            world = stage.world(paths[0])
+            simulation = stage.simulation(paths[0])
             for customer, path in zip(("ann", "bob"), paths, strict=True):
-                world.post(request(path, customer))
-            world.publish()
-            runs = [Runner(stop, _saga_of(world, order)) for order, stop in enumerate((first_stop, second_stop))]
-            alternate(world, runs[0], runs[1])
-            finish(world, paths[0])
+                simulation.post(request(path, customer))
+            simulation.publish()
+            runs = [Runner(stop, _saga_of(simulation, order)) for order, stop in enumerate((first_stop, second_stop))]
+            alternate(simulation, runs[0], runs[1])
+            finish(simulation, paths[0])
             tally("two customers, one item", "two sagas take turns")
-            found = wrong(world, paths[0], ends={"confirmed", "rejected"}, orders=2)
-            confirmed = states(world)["confirmed"]
+            found = wrong(simulation, paths[0], ends={"confirmed", "rejected"}, orders=2)
+            confirmed = states(simulation)["confirmed"]
             if confirmed > 1 or (confirmed < 1 and set(tokens) == {"tok_approved"}):
                 found.append(f"{confirmed} orders are confirmed")
             if found:
@@ -200,29 +200,29 @@ def test_a_saga_and_the_expiry_of_its_reservation_take_turns(stage: Stage, tally
     calls = length(stage, path)
     for first_stop in range(calls):
         for second_stop in (*range(16, 19), 99):
-            world = placed(stage, path)
-            alternate(world, Runner(first_stop, saga(world)), Runner(second_stop, world.expire))
-            finish(world, path)
+            simulation = placed(stage, path)
+            alternate(simulation, Runner(first_stop, saga(simulation)), Runner(second_stop, simulation.expire))
+            finish(simulation, path)
             tally(path.name, "saga and expiry take turns")
-            if found := wrong(world, path, ends={path.ends}):
+            if found := wrong(simulation, path, ends={path.ends}):
                 failures[f"stops before {first_stop} and {second_stop}"] = found
     nothing_wrong(failures)
 
 
-def _saga_of(world: World, order: int) -> Callable[[], None]:
-    return lambda: world.saga(world.placed(order))
+def _saga_of(simulation: Simulation, order: int) -> Callable[[], None]:
+    return lambda: simulation.saga(simulation.placed(order))
 
 
 def test_fifty_clients_send_one_request_at_once(stage: Stage, tally: Tally) -> None:
     path = PATHS[0]
-    world = stage.world(path)
-    threads = [threading.Thread(target=world.post, args=[request(path)]) for _ in range(50)]
+    simulation = stage.simulation(path)
+    threads = [threading.Thread(target=simulation.post, args=[request(path)]) for _ in range(50)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    world.settle()
-    finish(world, path)
+    simulation.settle()
+    finish(simulation, path)
     tally(path.name, "50 requests at once")
-    assert len(world.answers) == 50
-    assert wrong(world, path, ends={"confirmed"}) == []
+    assert len(simulation.answers) == 50
+    assert wrong(simulation, path, ends={"confirmed"}) == []

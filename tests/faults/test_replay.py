@@ -30,8 +30,8 @@ from tests.fakes.aws.event_patterns import matches
 from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
+from tests.faults.simulation import ATTEMPTS
 from tests.faults.sweeps import Sweep
-from tests.faults.world import ATTEMPTS
 from tests.support import sales
 from tests.support.prepared import advance, place, prepare
 from tests.support.runtime import CONTEXT

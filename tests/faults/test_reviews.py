@@ -12,47 +12,49 @@ from tests.faults.conftest import Tally
 from tests.faults.faults import THROTTLED, Disturbance
 from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, decide, finish
 from tests.faults.reviews import OPERATIONS
+from tests.faults.simulation import Simulation
 from tests.faults.sweeps import nothing_wrong
 from tests.faults.test_races import Runner, alternate
 from tests.faults.test_sweep import recorded, wrong
-from tests.faults.world import World
 
 HELD = next(path for path in PATHS if path.name == "held for review")
 DECIDED = [path for path in PATHS if path.decided]
 TOPIC = "${ReviewRequests}"
 
 
-def order_of(world: World) -> str:
-    return world.placed()["order_id"]
+def order_of(simulation: Simulation) -> str:
+    return simulation.placed()["order_id"]
 
 
-def event_of(world: World, kind: str) -> Any:
+def event_of(simulation: Simulation, kind: str) -> Any:
     """Return the order's event of a kind, if it is on the log already."""
-    found = [item for item in world.aws.dynamodb.items("OrderLog") if item["type"]["S"] == kind]
+    found = [item for item in simulation.aws.dynamodb.items("OrderLog") if item["type"]["S"] == kind]
     return json.loads(found[0]["event"]["S"]) if found else None
 
 
-def held(stage: Stage) -> World:
-    """Return a world in which the order is held and an execution waits for it."""
-    world = stage.world(HELD)
-    begin(world, HELD)
-    return world
+def held(stage: Stage) -> Simulation:
+    """Return a simulation in which the order is held and an execution waits for it."""
+    simulation = stage.simulation(HELD)
+    begin(simulation, HELD)
+    return simulation
 
 
-ACTS: dict[str, Callable[[World], object]] = {
-    "approve": lambda world: world.reviews.decide(order_of(world), "approve", "rex"),
-    "reject": lambda world: world.reviews.decide(order_of(world), "reject", "sue"),
-    "expire": lambda world: world.invoke("ReviewsExpire", {"order_id": order_of(world), "correlation_id": "c", "execution": "e"}),
-    "cancel": lambda world: world.cancel(cancellation(order_of(world))),
+ACTS: dict[str, Callable[[Simulation], object]] = {
+    "approve": lambda simulation: simulation.reviews.decide(order_of(simulation), "approve", "rex"),
+    "reject": lambda simulation: simulation.reviews.decide(order_of(simulation), "reject", "sue"),
+    "expire": lambda simulation: simulation.invoke(
+        "ReviewsExpire", {"order_id": order_of(simulation), "correlation_id": "c", "execution": "e"}
+    ),
+    "cancel": lambda simulation: simulation.cancel(cancellation(order_of(simulation))),
 }
 ENDS = {"approve": "confirmed", "reject": "rejected", "expire": "rejected", "cancel": "cancelled"}
 
 
 def calls_of(stage: Stage, act: str) -> int:
-    world = held(stage)
-    before = len(world.disturbance.calls)
-    ACTS[act](world)
-    return len(world.disturbance.calls) - before
+    simulation = held(stage)
+    before = len(simulation.disturbance.calls)
+    ACTS[act](simulation)
+    return len(simulation.disturbance.calls) - before
 
 
 @pytest.mark.parametrize(("one", "two"), [("approve", "reject"), ("approve", "expire"), ("reject", "expire"), ("approve", "cancel")])
@@ -60,17 +62,19 @@ def test_first_of_two_concurrent_decisions_wins(stage: Stage, tally: Tally, one:
     failures: dict[str, list[str]] = {}
     for first_stop in range(calls_of(stage, one)):
         for second_stop in range(calls_of(stage, two)):
-            world = held(stage)
+            simulation = held(stage)
             alternate(
-                world, Runner(first_stop, lambda world=world: ACTS[one](world)), Runner(second_stop, lambda world=world: ACTS[two](world))
+                simulation,
+                Runner(first_stop, lambda simulation=simulation: ACTS[one](simulation)),
+                Runner(second_stop, lambda simulation=simulation: ACTS[two](simulation)),
             )
-            world.settle()
-            finish(world, HELD)
+            simulation.settle()
+            finish(simulation, HELD)
             tally(HELD.name, "two interleaved decisions")
-            found = wrong(world, HELD, ends={ENDS[one], ENDS[two]})
-            found += [str(answer) for _, answer in world.reviews.answers if answer["statusCode"] not in {200, 409}]
-            if {one, two} == {"approve", "reject"} and sorted(a["statusCode"] for _, a in world.reviews.answers) != [200, 409]:
-                found.append(f"answers: {world.reviews.answers}")
+            found = wrong(simulation, HELD, ends={ENDS[one], ENDS[two]})
+            found += [str(answer) for _, answer in simulation.reviews.answers if answer["statusCode"] not in {200, 409}]
+            if {one, two} == {"approve", "reject"} and sorted(a["statusCode"] for _, a in simulation.reviews.answers) != [200, 409]:
+                found.append(f"answers: {simulation.reviews.answers}")
             if found:
                 failures[f"stops before {first_stop} and {second_stop}"] = found
     nothing_wrong(failures)
@@ -80,25 +84,25 @@ def test_two_agreeing_reviewers_get_the_same_answer(stage: Stage, tally: Tally) 
     calls = calls_of(stage, "approve")
     for first_stop in range(calls):
         for second_stop in range(calls):
-            world = held(stage)
+            simulation = held(stage)
             people = [
-                Runner(stop, lambda who=who, world=world: world.reviews.decide(order_of(world), "approve", who))
+                Runner(stop, lambda who=who, simulation=simulation: simulation.reviews.decide(order_of(simulation), "approve", who))
                 for who, stop in (("rex", first_stop), ("sue", second_stop))
             ]
-            alternate(world, people[0], people[1])
+            alternate(simulation, people[0], people[1])
             tally(HELD.name, "two interleaved decisions")
-            assert len({answer["body"] for _, answer in world.reviews.answers}) == 1
-            assert {answer["statusCode"] for _, answer in world.reviews.answers} == {200}
+            assert len({answer["body"] for _, answer in simulation.reviews.answers}) == 1
+            assert {answer["statusCode"] for _, answer in simulation.reviews.answers} == {200}
 
 
-def _started_again(world: World) -> None:
-    if event := event_of(world, "OrderHeldForReview"):
-        world.reviews.start(event)
+def _started_again(simulation: Simulation) -> None:
+    if event := event_of(simulation, "OrderHeldForReview"):
+        simulation.reviews.start(event)
 
 
-def _closed_again(world: World) -> None:
-    if event := event_of(world, "OrderReviewApproved") or event_of(world, "OrderReviewRejected"):
-        world.reviews.close(event)
+def _closed_again(simulation: Simulation) -> None:
+    if event := event_of(simulation, "OrderReviewApproved") or event_of(simulation, "OrderReviewRejected"):
+        simulation.reviews.close(event)
 
 
 AGAIN = {"review started twice": _started_again, "review closed twice": _closed_again}
@@ -111,62 +115,62 @@ def test_event_is_redelivered_at_any_call(stage: Stage, tally: Tally, path: Path
     calls = recorded(stage, path)
     for number in range(len(calls) + 1):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
-        world = stage.world(path, disturbance)
-        disturbance.act = lambda world=world: AGAIN[what](world)
-        begin(world, path)
+        simulation = stage.simulation(path, disturbance)
+        disturbance.act = lambda simulation=simulation: AGAIN[what](simulation)
+        begin(simulation, path)
         if number == len(calls):
-            AGAIN[what](world)
-        finish(world, path)
+            AGAIN[what](simulation)
+        finish(simulation, path)
         tally(path.name, what)
-        if found := wrong(world, path, ends={path.ends}):
+        if found := wrong(simulation, path, ends={path.ends}):
             failures[f"before {number} {calls[number] if number < len(calls) else 'nothing more'}"] = found
     nothing_wrong(failures)
 
 
 def test_a_second_execution_ends_and_leaves_the_first_alone(stage: Stage) -> None:
-    world = held(stage)
-    [token] = world.reviews.waiting
+    simulation = held(stage)
+    [token] = simulation.reviews.waiting
 
-    _started_again(world)
+    _started_again(simulation)
 
-    assert world.reviews.waiting == {token}
-    assert len(world.aws.sns.published[TOPIC]) == 1
+    assert simulation.reviews.waiting == {token}
+    assert len(simulation.aws.sns.published[TOPIC]) == 1
 
 
 def test_new_execution_replaces_a_failed_one(stage: Stage) -> None:
-    world = stage.world(HELD)
-    world.broken.add("ReviewsWait")
-    begin(world, HELD)
-    assert world.failed == ["ReviewFailed"]
+    simulation = stage.simulation(HELD)
+    simulation.broken.add("ReviewsWait")
+    begin(simulation, HELD)
+    assert simulation.failed == ["ReviewFailed"]
 
-    finish(world, HELD)
+    finish(simulation, HELD)
 
-    assert wrong(world, HELD, ends={"held"}) == []
-    decide(world, order_of(world), "approve")
-    assert wrong(world, HELD, ends={"confirmed"}) == []
+    assert wrong(simulation, HELD, ends={"held"}) == []
+    decide(simulation, order_of(simulation), "approve")
+    assert wrong(simulation, HELD, ends={"confirmed"}) == []
 
 
 def test_reviewers_are_notified_reminded_and_then_it_times_out(stage: Stage) -> None:
-    world = held(stage)
-    notified = world.aws.sns.published[TOPIC]
+    simulation = held(stage)
+    notified = simulation.aws.sns.published[TOPIC]
     assert len(notified) == 1
-    assert order_of(world) in notified[0]
+    assert order_of(simulation) in notified[0]
 
-    world.reviews.time_out()
+    simulation.reviews.time_out()
     assert len(notified) == 2
     assert "still" in notified[1]
 
-    world.reviews.time_out()
-    world.settle()
-    assert event_of(world, "OrderReviewRejected")["data"] == {"reviewer": "", "note": "", "timed_out": True}
-    assert wrong(world, HELD, ends={"rejected"}) == []
+    simulation.reviews.time_out()
+    simulation.settle()
+    assert event_of(simulation, "OrderReviewRejected")["data"] == {"reviewer": "", "note": "", "timed_out": True}
+    assert wrong(simulation, HELD, ends={"rejected"}) == []
 
 
 def test_review_continues_when_the_notification_fails(stage: Stage) -> None:
-    world = stage.world(HELD, Disturbance(THROTTLED, match=lambda _number, call: call.operation == "Publish"))
+    simulation = stage.simulation(HELD, Disturbance(THROTTLED, match=lambda _number, call: call.operation == "Publish"))
 
-    begin(world, HELD)
+    begin(simulation, HELD)
 
-    assert world.failed == []
-    assert len(world.reviews.waiting) == 1
-    assert [message["step"] for message in world.aws.sqs.sent[OPERATIONS]] == ["tell"]
+    assert simulation.failed == []
+    assert len(simulation.reviews.waiting) == 1
+    assert [message["step"] for message in simulation.aws.sqs.sent[OPERATIONS]] == ["tell"]

@@ -7,19 +7,19 @@ from devtools.local import invoke
 from orderflow.aws.order_log import OrderLog
 from orderflow.aws.payment_tokens import PaymentTokens
 from tests.faults.paths import PATHS, Stage
-from tests.faults.world import REVIEW_STEPS, STEPS
+from tests.faults.simulation import REVIEW_STEPS, STEPS
 
 ALSO = {"OrdersPlace": ("accepted",)}
 ON_ORDERS = {*STEPS, *REVIEW_STEPS, "OrdersCancel", "OrdersCreateReturn", "ReviewsDecide", "ReviewsClose"}
 
 
 def test_every_step_answers_its_samples_in_their_order(stage: Stage) -> None:
-    world = stage.world(PATHS[0])
+    simulation = stage.simulation(PATHS[0])
 
     def call(function: str, event: str) -> Any:
-        return world.invoke(function, json.loads(event))
+        return simulation.invoke(function, json.loads(event))
 
-    client = world.aws.dynamodb.client
+    client = simulation.aws.dynamodb.client
     invoke.prepare(OrderLog("OrderLog", client), PaymentTokens("PaymentTokens", client), call)
     wrong = [
         f"{sample.parent.name}/{sample.stem}: {line}"

@@ -17,9 +17,9 @@ from tests.faults.conftest import Tally
 from tests.faults.faults import LASTING, ONCE, REFUSED, Call, Disturbance, Kind, lasts, takes
 from tests.faults.invariants import states, violations
 from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, finish, request
+from tests.faults.simulation import CONSUMERS as CONSUMED
+from tests.faults.simulation import STREAMED, NeverAnswered, Simulation
 from tests.faults.sweeps import Sweep, nothing_wrong
-from tests.faults.world import CONSUMERS as CONSUMED
-from tests.faults.world import STREAMED, NeverAnswered, World
 
 COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersFinalize")
 CONSUMERS = ("ShippingRequest", "ShippingWebhook", "InventorySettle", "PaymentsSettle")
@@ -31,11 +31,11 @@ every_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name.r
 
 def recorded(stage: Stage, path: Path) -> list[Call]:
     """Return the calls of a run without faults, after checking its result."""
-    world = stage.world(path)
-    begin(world, path)
-    calls, stage.post_fulfilment_from = list(world.disturbance.calls), world.post_fulfilment_from
-    finish(world, path)
-    assert wrong(world, path, ends={path.ends}) == []
+    simulation = stage.simulation(path)
+    begin(simulation, path)
+    calls, stage.post_fulfilment_from = list(simulation.disturbance.calls), simulation.post_fulfilment_from
+    finish(simulation, path)
+    assert wrong(simulation, path, ends={path.ends}) == []
     return calls
 
 
@@ -45,11 +45,11 @@ def own(stage: Stage, path: Path) -> dict[int, Call]:
     return {number: call for number, call in enumerate(calls) if number >= stage.post_fulfilment_from or not path.begins_as_every}
 
 
-def wrong(world: World, path: Path, ends: set[str] | None = None, orders: int = 1) -> list[str]:
+def wrong(simulation: Simulation, path: Path, ends: set[str] | None = None, orders: int = 1) -> list[str]:
     """Return the violations of a finished run; with `ends`, the order must be in one of these states."""
-    found = [f"{violation.rule}: {violation.what}" for violation in violations(world)]
-    if ends is not None and (set(states(world)) - ends or states(world).total() != orders):
-        found.append(f"{path.name} ends {path.ends}, not {dict(states(world))}")
+    found = [f"{violation.rule}: {violation.what}" for violation in violations(simulation)]
+    if ends is not None and (set(states(simulation)) - ends or states(simulation).total() != orders):
+        found.append(f"{path.name} ends {path.ends}, not {dict(states(simulation))}")
     return found
 
 
@@ -58,10 +58,10 @@ def test_single_fault_of_one_call(stage: Stage, tally: Tally, path: Path) -> Non
     """A single fault changes nothing: the order ends the same."""
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        world = stage.world(path, disturbance, attempts)
-        begin(world, path)
-        finish(world, path)
-        return wrong(world, path, ends={path.ends})
+        simulation = stage.simulation(path, disturbance, attempts)
+        begin(simulation, path)
+        finish(simulation, path)
+        return wrong(simulation, path, ends={path.ends})
 
     Sweep(path.name, tally).once(own(stage, path).items(), run)
 
@@ -79,15 +79,15 @@ def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, path: Pa
         for kind in (kind for kind in LASTING if lasts(kind, call)):
             for queue_too in (False, True)[: 1 + (call.function in COMPENSATIONS)]:
                 disturbance = Disturbance(kind, match=_same(call, since=since, queue_too=queue_too))
-                world = stage.world(path, disturbance)
+                simulation = stage.simulation(path, disturbance)
                 with suppress(NeverAnswered):
-                    begin(world, path)
-                finish(world, path)
+                    begin(simulation, path)
+                finish(simulation, path)
                 tally(path.name, f"lasting {kind.name}")
-                found = wrong(world, path, ends={path.ends, "rejected", "confirmed", *({"cancelled"} if path.left else ())})
+                found = wrong(simulation, path, ends={path.ends, "rejected", "confirmed", *({"cancelled"} if path.left else ())})
                 if call.function not in ASKS and kind.before and not disturbance.hits:
                     found.append("the fault never occurred")
-                if found and not (call.function == "OrdersPlace" and states(world).total() == 0):
+                if found and not (call.function == "OrdersPlace" and states(simulation).total() == 0):
                     failures[f"{call}, {kind.name}{', and the operations queue' if queue_too else ''}"] = found
     nothing_wrong(failures)
 
@@ -103,41 +103,41 @@ def test_function_is_down_for_a_while(stage: Stage, tally: Tally, path: Path) ->
     for function in (*FORWARD, *COMPENSATIONS, *CONSUMERS):
         if function not in called:
             continue
-        world = stage.world(path)
-        world.broken.add(function)
+        simulation = stage.simulation(path)
+        simulation.broken.add(function)
         with suppress(NeverAnswered):
-            begin(world, path)
-        finish(world, path)
+            begin(simulation, path)
+        finish(simulation, path)
         tally(path.name, "function broken")
-        if found := wrong(world, path):
+        if found := wrong(simulation, path):
             failures[function] = found
     nothing_wrong(failures)
 
 
-def _saga_again(world: World, path: Path) -> None:
-    world.saga(world.placed())
+def _saga_again(simulation: Simulation, path: Path) -> None:
+    simulation.saga(simulation.placed())
 
 
-def _stream_again(world: World, path: Path) -> None:
-    world.deliver([record for record in world.aws.dynamodb.changes["OrderLog"] if record["eventName"] == "INSERT"])
+def _stream_again(simulation: Simulation, path: Path) -> None:
+    simulation.deliver([record for record in simulation.aws.dynamodb.changes["OrderLog"] if record["eventName"] == "INSERT"])
 
 
-def _request_again(world: World, path: Path) -> None:
-    world.post(request(path))
+def _request_again(simulation: Simulation, path: Path) -> None:
+    simulation.post(request(path))
 
 
-def _events_again(world: World, path: Path) -> None:
-    for entry in list(world.aws.events.entries):
+def _events_again(simulation: Simulation, path: Path) -> None:
+    for entry in list(simulation.aws.events.entries):
         for name, (_, types) in CONSUMED.items():
             if entry["DetailType"] in types:
-                world.wake(name, entry["Detail"])
-    for record in list(world.aws.kinesis.records):
+                simulation.wake(name, entry["Detail"])
+    for record in list(simulation.aws.kinesis.records):
         for name, (_, types) in STREAMED.items():
             if json.loads(record["Data"])["type"] in types:
-                world.stream(name, record)
+                simulation.stream(name, record)
 
 
-AGAIN: dict[str, Callable[[World, Path], None]] = {
+AGAIN: dict[str, Callable[[Simulation, Path], None]] = {
     "saga twice": _saga_again,
     "stream batch twice": _stream_again,
     "request twice": _request_again,
@@ -163,14 +163,14 @@ def test_message_is_redelivered_at_any_call(stage: Stage, tally: Tally, path: Pa
         begins = len(calls)
     for number in range(begins, len(calls) + 1):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
-        world = stage.world(path, disturbance)
-        disturbance.act = lambda world=world: AGAIN[what](world, path)
-        begin(world, path)
+        simulation = stage.simulation(path, disturbance)
+        disturbance.act = lambda simulation=simulation: AGAIN[what](simulation, path)
+        begin(simulation, path)
         if number == len(calls):
-            AGAIN[what](world, path)
-        finish(world, path)
+            AGAIN[what](simulation, path)
+        finish(simulation, path)
         tally(path.name, what)
-        if found := wrong(world, path, ends={path.ends}):
+        if found := wrong(simulation, path, ends={path.ends}):
             failures[f"before {number} {calls[number] if number < len(calls) else 'nothing more'}"] = found
     nothing_wrong(failures)
 
@@ -187,12 +187,12 @@ def test_second_saga_fails_at_any_call_of_the_first(stage: Stage, tally: Tally, 
     first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
     for number in range(first, len(calls)):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
-        world = stage.world(path, disturbance)
-        disturbance.act = _failing(world, function)
-        begin(world, path)
-        finish(world, path)
+        simulation = stage.simulation(path, disturbance)
+        disturbance.act = _failing(simulation, function)
+        begin(simulation, path)
+        finish(simulation, path)
         tally(path.name, "second saga fails")
-        if found := wrong(world, path, ends={path.ends, "rejected"}):
+        if found := wrong(simulation, path, ends={path.ends, "rejected"}):
             failures[f"{function} broken, before {number} {calls[number]}"] = found
     nothing_wrong(failures)
 
@@ -210,30 +210,30 @@ def test_customer_cancels_at_any_call(stage: Stage, tally: Tally, path: Path, wh
     first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
     for number in range(first, len(calls)):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
-        world = stage.world(path, disturbance, attempts=2 if kind and kind.retried else 1)
-        disturbance.act = _cancelling(world, kind)
-        begin(world, path)
-        finish(world, path)
+        simulation = stage.simulation(path, disturbance, attempts=2 if kind and kind.retried else 1)
+        disturbance.act = _cancelling(simulation, kind)
+        begin(simulation, path)
+        finish(simulation, path)
         tally(path.name, "cancelled at any moment")
-        if found := wrong(world, path, ends={"cancelled", *({path.ends} & {"rejected"})}):
+        if found := wrong(simulation, path, ends={"cancelled", *({path.ends} & {"rejected"})}):
             failures[f"before {number} {calls[number]}"] = found
     nothing_wrong(failures)
 
 
-def _cancelling(world: World, kind: Kind | None) -> Callable[[], Any]:
+def _cancelling(simulation: Simulation, kind: Kind | None) -> Callable[[], Any]:
     def act() -> None:
         other = Disturbance(kind, match=lambda _number, call: not other.hits and kind is not None and takes(kind, call))
-        before, world.disturbance = world.disturbance, other
-        world.cancel(cancellation(pricing.order_id("ann", "key-1")))
-        world.disturbance = before
+        before, simulation.disturbance = simulation.disturbance, other
+        simulation.cancel(cancellation(pricing.order_id("ann", "key-1")))
+        simulation.disturbance = before
 
     return act
 
 
-def _failing(world: World, function: str) -> Callable[[], Any]:
+def _failing(simulation: Simulation, function: str) -> Callable[[], Any]:
     def act() -> None:
-        with world.breaking(function):
-            world.saga(world.placed())
+        with simulation.breaking(function):
+            simulation.saga(simulation.placed())
 
     return act
 
@@ -245,14 +245,14 @@ def test_reservation_expires_at_any_call(stage: Stage, tally: Tally, path: Path)
     calls = recorded(stage, path)
     for number in range(len(calls) if path.life else 0, len(calls) + 1):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
-        world = stage.world(path, disturbance)
-        disturbance.act = world.expire
-        begin(world, path)
+        simulation = stage.simulation(path, disturbance)
+        disturbance.act = simulation.expire
+        begin(simulation, path)
         if number == len(calls):
-            world.expire()
-        finish(world, path)
+            simulation.expire()
+        finish(simulation, path)
         tally(path.name, "reservation expires")
-        if found := wrong(world, path, ends={path.ends}):
+        if found := wrong(simulation, path, ends={path.ends}):
             failures[f"before {number} {calls[number] if number < len(calls) else 'nothing more'}"] = found
     nothing_wrong(failures)
 
@@ -265,23 +265,23 @@ def test_expired_stock_is_sold_to_another_customer_at_any_call(stage: Stage, tal
     first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
     for number in range(first, len(calls)):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
-        world = stage.world(path, disturbance)
-        disturbance.act = _bought_by_bob(world, path)
-        begin(world, path)
-        finish(world, path)
+        simulation = stage.simulation(path, disturbance)
+        disturbance.act = _bought_by_bob(simulation, path)
+        begin(simulation, path)
+        finish(simulation, path)
         tally(path.name, "expires, and is sold")
-        found = wrong(world, path, ends={"confirmed", "rejected"}, orders=2)
-        if dict(states(world)) != {"confirmed": 1, "rejected": 1}:
-            found.append(f"the orders are {dict(states(world))}")
+        found = wrong(simulation, path, ends={"confirmed", "rejected"}, orders=2)
+        if dict(states(simulation)) != {"confirmed": 1, "rejected": 1}:
+            found.append(f"the orders are {dict(states(simulation))}")
         if found:
             failures[f"before {number} {calls[number]}"] = found
     nothing_wrong(failures)
 
 
-def _bought_by_bob(world: World, path: Path) -> Callable[[], Any]:
+def _bought_by_bob(simulation: Simulation, path: Path) -> Callable[[], Any]:
     def act() -> None:
-        world.expire()
-        world.post(request(path, "bob"))
-        world.saga(world.placed(1))
+        simulation.expire()
+        simulation.post(request(path, "bob"))
+        simulation.saga(simulation.placed(1))
 
     return act

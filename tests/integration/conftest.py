@@ -14,7 +14,7 @@ from devtools import target as targets
 from devtools.local import bootstrap
 from devtools.ops import audit_proof
 from tests.integration.capabilities import missing
-from tests.integration.world import World
+from tests.integration.deployed_stack import DeployedStack
 from tests.support import contracts
 
 _skipped: Counter[str] = Counter()
@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def stack(request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
     """The stack with the present sources deployed and seeded; afterwards every event must match its schema and be archived."""
     capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     try:
@@ -51,22 +51,22 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         if line := cli.explain(error):
             pytest.exit(f"error: {line}", returncode=1)
         raise
-    deployed = World(target)
+    deployed = DeployedStack(target)
     yield deployed
     _keep_to_their_contracts(deployed)
     if not deployed.lacks("archive"):
         _are_archived(deployed)
 
 
-def _keep_to_their_contracts(world: World) -> None:
+def _keep_to_their_contracts(stack: DeployedStack) -> None:
     """Check every logged event against its schema."""
-    stored = [json.loads(item["event"]["S"]) for item in world.scan("OrderLog") if "event" in item]
+    stored = [json.loads(item["event"]["S"]) for item in stack.scan("OrderLog") if "event" in item]
     found = Counter(problem for event in stored for problem in contracts.problems(event))
     assert not found, f"of {len(stored)} events: {found}"
 
 
-def _are_archived(world: World) -> None:
+def _are_archived(stack: DeployedStack) -> None:
     """Audit the archive against the log."""
-    proof = audit_proof.verify(world.target, world.patience)
+    proof = audit_proof.verify(stack.target, stack.patience)
     assert proof.passed, proof
     assert not proof.pending, proof

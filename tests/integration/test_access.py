@@ -11,7 +11,7 @@ import pytest
 from devtools.local import issuer
 from devtools.local.api_client import order_body
 from devtools.web import Answer
-from tests.integration.world import World, eventually, order_types
+from tests.integration.deployed_stack import DeployedStack, eventually, order_types
 
 CALLERS = ("owner", "stranger", "reviewer", "staff", "anonymous", "expired")
 # The status that each caller gets, in the order of CALLERS.
@@ -51,19 +51,19 @@ def _rows() -> list[tuple[str, str, str, int]]:
 
 
 @pytest.fixture(scope="module")
-def order(world: World) -> Order:
-    owner, sku = world.customer("owner"), world.product()
-    order_id = world.buy(owner, sku)
+def order(stack: DeployedStack) -> Order:
+    owner, sku = stack.customer("owner"), stack.product()
+    order_id = stack.buy(owner, sku)
     eventually(
-        lambda: {event.type for event in world.log(order_id)},
+        lambda: {event.type for event in stack.log(order_id)},
         lambda types: "InvoiceIssued" in types,
-        within=world.patience,
+        within=stack.patience,
         what=f"the invoice of {order_id}",
     )
     return Order(owner, sku, order_id)
 
 
-def _ask(world: World, order: Order, method: str, path: str, caller: str) -> Answer:
+def _ask(stack: DeployedStack, order: Order, method: str, path: str, caller: str) -> Answer:
     bodies = {
         "/orders": order_body((order.sku, 1)),
         "/orders/{order_id}/returns": {"lines": [{"sku": order.sku, "quantity": 1}], "reason": "too small"},
@@ -74,36 +74,36 @@ def _ask(world: World, order: Order, method: str, path: str, caller: str) -> Ans
     if caller != "anonymous":
         who = {"owner": order.owner, "expired": order.owner}.get(caller, f"{caller}-{uuid4().hex[:8]}")
         groups = {"reviewer": ("reviewers",), "staff": ("staff",)}.get(caller, ())
-        headers["Authorization"] = f"Bearer {issuer.token(world.target, who, groups, -60 if caller == 'expired' else 600)}"
-    return world.shop.call(method, path.format(order_id=order.order_id, number="CN-2026-000001"), None, body=raw, **headers)
+        headers["Authorization"] = f"Bearer {issuer.token(stack.target, who, groups, -60 if caller == 'expired' else 600)}"
+    return stack.shop.call(method, path.format(order_id=order.order_id, number="CN-2026-000001"), None, body=raw, **headers)
 
 
 @pytest.mark.parametrize(("method", "path", "caller", "status"), _rows())
-def test_every_route_checks_the_caller(world: World, order: Order, method: str, path: str, caller: str, status: int):
+def test_every_route_checks_the_caller(stack: DeployedStack, order: Order, method: str, path: str, caller: str, status: int):
     if (path, caller) == ("/orders/{order_id}/cancellation", "owner"):
         # Cancel another order: the other rows need one that is not cancelled.
-        order = order._replace(order_id=world.buy(order.owner, order.sku))
+        order = order._replace(order_id=stack.buy(order.owner, order.sku))
 
-    answer = _ask(world, order, method, path, caller)
+    answer = _ask(stack, order, method, path, caller)
 
     assert answer.status == status, answer
     if caller != "owner":
         assert order.order_id not in answer.body.decode()
 
 
-def test_access_table_covers_every_route(world: World):
-    document = world.shop.call("GET", "/openapi.json", None).json()
+def test_access_table_covers_every_route(stack: DeployedStack):
+    document = stack.shop.call("GET", "/openapi.json", None).json()
     routes = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item if method in {"get", "post", "put", "delete"}
     }
     assert routes == {(method, path) for method, path, _, _ in _rows()}
 
 
-def test_other_callers_cannot_change_an_order(world: World, order: Order):
-    before = order_types(world.shop.events(order.owner, order.order_id))
+def test_other_callers_cannot_change_an_order(stack: DeployedStack, order: Order):
+    before = order_types(stack.shop.events(order.owner, order.order_id))
     for method, path, caller, _ in _rows():
         if caller != "owner":
-            _ask(world, order, method, path, caller)
-    after = order_types(world.shop.events(order.owner, order.order_id))
+            _ask(stack, order, method, path, caller)
+    after = order_types(stack.shop.events(order.owner, order.order_id))
     assert after[: len(before)] == before
     assert "CancellationRequested" not in after

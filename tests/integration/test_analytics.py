@@ -9,17 +9,17 @@ from uuid import uuid4
 
 from orderflow.aws.dynamodb import timestamp
 from orderflow.domain import events
-from tests.integration.world import World, eventually
+from tests.integration.deployed_stack import DeployedStack, eventually
 
 PRICE = 1250
 # A currency that no other test uses.
 CURRENCY = "DKK"
 
 
-def _day(world: World) -> dict[str, Any]:
+def _day(stack: DeployedStack) -> dict[str, Any]:
     """The sums of all days in the currency of this test."""
     found: dict[str, Any] = {"revenue": 0, "orders": 0, "payment_declined": 0, "stock_outs": 0}
-    for one in world.analytics("sales")["sales"]:
+    for one in stack.analytics("sales")["sales"]:
         found["revenue"] += sum(money["amount"] for money in one["revenue"] if money["currency"] == CURRENCY)
         found["orders"] += one["orders"]
         found["stock_outs"] += one["stock_outs"]
@@ -27,70 +27,70 @@ def _day(world: World) -> dict[str, Any]:
     return found
 
 
-def _aggregated[T](world: World, look: Callable[[], T], holds: Callable[[T], object], what: str) -> T:
+def _aggregated[T](stack: DeployedStack, look: Callable[[], T], holds: Callable[[T], object], what: str) -> T:
     def found() -> T:
-        world.invoke("AnalyticsAggregate", {})
+        stack.invoke("AnalyticsAggregate", {})
         return look()
 
-    return eventually(found, holds, within=world.patience, what=what)
+    return eventually(found, holds, within=stack.patience, what=what)
 
 
-def _deliver_again(world: World, order_ids: list[str]) -> None:
+def _deliver_again(stack: DeployedStack, order_ids: list[str]) -> None:
     """Send the orders' events to the queue again, newest first, and the first five twice."""
     for order_id in order_ids:
-        bodies = [json.dumps({"detail-type": one.type, "detail": json.loads(events.encode(one))}) for one in world.log(order_id)]
+        bodies = [json.dumps({"detail-type": one.type, "detail": json.loads(events.encode(one))}) for one in stack.log(order_id)]
         entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate([*bodies[::-1][:5], *bodies[:5]])]
-        url = world.target.resources["AnalyticsCountQueue"]
-        assert not world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
+        url = stack.target.resources["AnalyticsCountQueue"]
+        assert not stack.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
 
-def test_each_sale_is_counted_and_ranked_once(world: World):
-    customer, category = world.customer(), f"c-{uuid4().hex[:12]}"
-    best, second, declined = world.products(3, price=PRICE, currency=CURRENCY)
-    [short] = world.products(1, stock=4, price=PRICE, currency=CURRENCY)
-    world.categorize(category, best, second, declined)
-    world.invoke("AnalyticsAggregate", {})
-    before = _day(world)
+def test_each_sale_is_counted_and_ranked_once(stack: DeployedStack):
+    customer, category = stack.customer(), f"c-{uuid4().hex[:12]}"
+    best, second, declined = stack.products(3, price=PRICE, currency=CURRENCY)
+    [short] = stack.products(1, stock=4, price=PRICE, currency=CURRENCY)
+    stack.categorize(category, best, second, declined)
+    stack.invoke("AnalyticsAggregate", {})
+    before = _day(stack)
 
-    order_ids = [world.buy(customer, best, 2), world.buy(customer, second), world.buy(customer, best)]
-    rejected = [world.buy(customer, declined, payment="tok_declined"), world.buy(customer, short, 5)]
+    order_ids = [stack.buy(customer, best, 2), stack.buy(customer, second), stack.buy(customer, best)]
+    rejected = [stack.buy(customer, declined, payment="tok_declined"), stack.buy(customer, short, 5)]
     for order_id in order_ids:
-        assert world.outcome(customer, order_id) == "confirmed"
-    assert [world.outcome(customer, one) for one in rejected] == ["rejected: payment_declined", "rejected: out_of_stock"]
+        assert stack.outcome(customer, order_id) == "confirmed"
+    assert [stack.outcome(customer, one) for one in rejected] == ["rejected: payment_declined", "rejected: out_of_stock"]
 
     wanted = [(best, 3), (second, 1)]
-    _aggregated(world, lambda: world.best_sellers(category=category), lambda found: found == wanted, "the best sellers of the category")
-    day = timestamp(world.log(order_ids[0])[0].occurred_at)[:10]
-    assert world.best_sellers(category=category, limit="1") == wanted[:1]
-    assert {*world.best_sellers(day=day, category=category), *world.best_sellers(day=day, limit="100")} >= {(best, 3)}
+    _aggregated(stack, lambda: stack.best_sellers(category=category), lambda found: found == wanted, "the best sellers of the category")
+    day = timestamp(stack.log(order_ids[0])[0].occurred_at)[:10]
+    assert stack.best_sellers(category=category, limit="1") == wanted[:1]
+    assert {*stack.best_sellers(day=day, category=category), *stack.best_sellers(day=day, limit="100")} >= {(best, 3)}
     # Other tests add orders that have no revenue in this currency.
     least = {"revenue": 4 * PRICE, "orders": 5, "payment_declined": 1, "stock_outs": 1}
     after = _aggregated(
-        world,
-        lambda: _day(world),
+        stack,
+        lambda: _day(stack),
         lambda found: all(found[name] - before[name] >= by for name, by in least.items()),
         "the sums of the days",
     )
     assert after["revenue"] - before["revenue"] == 4 * PRICE
 
-    _deliver_again(world, order_ids)
-    world.queue_drained("AnalyticsCountQueue")
-    world.invoke("AnalyticsAggregate", {})
-    assert world.best_sellers(category=category) == wanted
-    assert _day(world)["revenue"] == after["revenue"]
-    assert world.waiting("AnalyticsCountDeadLetters") == []
+    _deliver_again(stack, order_ids)
+    stack.queue_drained("AnalyticsCountQueue")
+    stack.invoke("AnalyticsAggregate", {})
+    assert stack.best_sellers(category=category) == wanted
+    assert _day(stack)["revenue"] == after["revenue"]
+    assert stack.waiting("AnalyticsCountDeadLetters") == []
 
 
-def test_revenue_by_minute_matches_its_events(world: World):
-    customer, sku = world.customer(), world.product(price=PRICE, currency="SEK")
-    order_id = world.buy(customer, sku, 3)
-    assert world.outcome(customer, order_id) == "confirmed"
-    (confirmed,) = [one for one in world.log(order_id) if one.type == "OrderConfirmed"]
+def test_revenue_by_minute_matches_its_events(stack: DeployedStack):
+    customer, sku = stack.customer(), stack.product(price=PRICE, currency="SEK")
+    order_id = stack.buy(customer, sku, 3)
+    assert stack.outcome(customer, order_id) == "confirmed"
+    (confirmed,) = [one for one in stack.log(order_id) if one.type == "OrderConfirmed"]
     minute = timestamp(confirmed.occurred_at)[:16]
 
     def revenue() -> list[int]:
-        sales = world.analytics("sales", **{"per": "minute", "from": minute, "to": minute})["sales"]
+        sales = stack.analytics("sales", **{"per": "minute", "from": minute, "to": minute})["sales"]
         assert {one["period"] for one in sales} <= {minute}
         return [money["amount"] for one in sales for money in one["revenue"] if money["currency"] == "SEK"]
 
-    assert sum(_aggregated(world, revenue, bool, f"the revenue of {minute}")) % (3 * PRICE) == 0
+    assert sum(_aggregated(stack, revenue, bool, f"the revenue of {minute}")) % (3 * PRICE) == 0

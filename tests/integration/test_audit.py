@@ -15,15 +15,15 @@ from devtools.commands import parsed
 from devtools.ops import audit, audit_proof
 from devtools.ops.audit_archive import Archive, rows
 from orderflow.domain import events
-from tests.integration.world import World, eventually
+from tests.integration.deployed_stack import DeployedStack, eventually
 
 pytestmark = pytest.mark.needs("archive")
 
 
-def _archived(world: World, order_id: str) -> list[str]:
+def _archived(stack: DeployedStack, order_id: str) -> list[str]:
     """The archived documents of an order's events, oldest first; redelivered events appear repeatedly."""
     with TemporaryDirectory() as folder:
-        archive = Archive(world.target, Path(folder))
+        archive = Archive(stack.target, Path(folder))
         archive.read(ui.Stage("archive"))
         _, found = rows(archive.database, "SELECT record FROM records WHERE order_id = ? ORDER BY order_version", [order_id])
         archive.database.close()
@@ -31,48 +31,48 @@ def _archived(world: World, order_id: str) -> list[str]:
 
 
 @pytest.fixture
-def confirmed(world: World) -> str:
+def confirmed(stack: DeployedStack) -> str:
     """A confirmed order whose events are all archived."""
-    customer = world.customer()
-    order_id = world.buy(customer, world.product())
-    assert world.outcome(customer, order_id) == "confirmed"
+    customer = stack.customer()
+    order_id = stack.buy(customer, stack.product())
+    assert stack.outcome(customer, order_id) == "confirmed"
     eventually(
-        lambda: {events.decode(record).event_id for record in _archived(world, order_id)},
-        lambda found: found == {event.event_id for event in world.log(order_id)},
-        within=world.patience,
+        lambda: {events.decode(record).event_id for record in _archived(stack, order_id)},
+        lambda found: found == {event.event_id for event in stack.log(order_id)},
+        within=stack.patience,
         what=f"the events of {order_id} in the archive",
     )
     return order_id
 
 
 @pytest.fixture
-def strange(world: World, confirmed: str) -> Iterator[str]:
+def strange(stack: DeployedStack, confirmed: str) -> Iterator[str]:
     """The id of an archived event that is not in the log."""
-    event = json.loads(events.encode(world.log(confirmed)[0])) | {"event_id": f"ord_{uuid4().hex[:26]}:1"}
+    event = json.loads(events.encode(stack.log(confirmed)[0])) | {"event_id": f"ord_{uuid4().hex[:26]}:1"}
     key = f"events/date={event['occurred_at'][:10]}/type={event['type']}/strange-{uuid4()}"
-    s3, bucket = world.target.client("s3"), world.target.resources["AuditArchive"]
+    s3, bucket = stack.target.client("s3"), stack.target.resources["AuditArchive"]
     version = s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(event).encode())["VersionId"]
     yield event["event_id"]
     s3.delete_object(Bucket=bucket, Key=key, VersionId=version, BypassGovernanceRetention=True)
 
 
-def test_archive_holds_the_events_of_the_log(world: World, confirmed: str):
-    assert list(dict.fromkeys(_archived(world, confirmed))) == [events.encode(event).decode() for event in world.log(confirmed)]
+def test_archive_holds_the_events_of_the_log(stack: DeployedStack, confirmed: str):
+    assert list(dict.fromkeys(_archived(stack, confirmed))) == [events.encode(event).decode() for event in stack.log(confirmed)]
 
 
-def test_saved_query_reads_the_archive(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
+def test_saved_query_reads_the_archive(stack: DeployedStack, confirmed: str, capsys: pytest.CaptureFixture[str]):
     audit.main(parsed("audit", "--query", "timeline", "--order", confirmed))
     printed = capsys.readouterr().out
-    assert [event.type for event in world.log(confirmed) if event.type not in printed] == []
+    assert [event.type for event in stack.log(confirmed) if event.type not in printed] == []
 
 
-def test_audit_finds_no_difference_between_log_and_archive(world: World, confirmed: str):
-    proof = audit_proof.verify(world.target, world.patience)
+def test_audit_finds_no_difference_between_log_and_archive(stack: DeployedStack, confirmed: str):
+    proof = audit_proof.verify(stack.target, stack.patience)
     assert (proof.missing, proof.unlogged, proof.changed, proof.failed) == ([], [], [], 0)
     assert not [event_id for event_id in proof.pending if event_id.startswith(confirmed)]
-    assert proof.logged >= len(world.log(confirmed))
+    assert proof.logged >= len(stack.log(confirmed))
 
 
-def test_audit_reports_an_archived_event_without_log_entry(world: World, strange: str, capsys: pytest.CaptureFixture[str]):
+def test_audit_reports_an_archived_event_without_log_entry(stack: DeployedStack, strange: str, capsys: pytest.CaptureFixture[str]):
     assert audit_proof.main(parsed("audit-proof")) == 1
     assert strange in capsys.readouterr().out

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from devtools.dashboard.reading import Source
 from devtools.target import ROOT, Target
-from tests.integration.world import World, eventually
+from tests.integration.deployed_stack import DeployedStack, eventually
 from tests.support import browser as browsers
 from tests.support.browser import looking, serving
 
@@ -33,8 +33,8 @@ def browser() -> Iterator[Browser]:
     yield from browsers.started()
 
 
-def _command(world: World, *options: str) -> subprocess.Popen[str]:
-    settings = {"BACKEND": world.target.backend, "ENDPOINT": world.target.endpoint}
+def _command(stack: DeployedStack, *options: str) -> subprocess.Popen[str]:
+    settings = {"BACKEND": stack.target.backend, "ENDPOINT": stack.target.endpoint}
     # A background process of a script ignores SIGINT, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -51,11 +51,11 @@ def _command(world: World, *options: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def url(world: World) -> Iterator[str]:
+def url(stack: DeployedStack) -> Iterator[str]:
     """The URL that the dashboard prints; Ctrl-C ends the process."""
-    process = _command(world)
+    process = _command(stack)
     # A silent process must not block the tests forever.
-    watch = threading.Timer(world.patience, process.kill)
+    watch = threading.Timer(stack.patience, process.kill)
     watch.start()
     assert process.stdout
     found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
@@ -64,7 +64,7 @@ def url(world: World) -> Iterator[str]:
     yield found[0]
     process.send_signal(signal.SIGINT)
     try:
-        output, errors = process.communicate(timeout=world.patience)
+        output, errors = process.communicate(timeout=stack.patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -87,10 +87,10 @@ def _units(page: Page, sku: str) -> int:
     return int(dict(zip(names, units, strict=True)).get(sku, "0").replace(",", ""))
 
 
-def test_page_shows_new_orders(world: World, browser: Browser, url: str) -> None:
-    customer = world.customer()
-    world.shelve(SKU, 2 * UNITS, price=PRICE, currency=CURRENCY)
-    assert world.outcome(customer, world.buy(customer, SKU)) == "confirmed"
+def test_page_shows_new_orders(stack: DeployedStack, browser: Browser, url: str) -> None:
+    customer = stack.customer()
+    stack.shelve(SKU, 2 * UNITS, price=PRICE, currency=CURRENCY)
+    assert stack.outcome(customer, stack.buy(customer, SKU)) == "confirmed"
     with looking(browser, url) as looked:
         page = looked.page
         expect(page.locator("#states .bars path").first).to_be_visible()
@@ -99,22 +99,22 @@ def test_page_shows_new_orders(world: World, browser: Browser, url: str) -> None
         orders, units = _orders(page), _units(page, SKU)
         assert orders > 0
 
-        assert world.outcome(customer, world.buy(customer, SKU, UNITS)) == "confirmed"
-        eventually(lambda: _orders(page), lambda seen: seen > orders, within=world.patience, what="another order on the page")
+        assert stack.outcome(customer, stack.buy(customer, SKU, UNITS)) == "confirmed"
+        eventually(lambda: _orders(page), lambda seen: seen > orders, within=stack.patience, what="another order on the page")
 
         def aggregated() -> int:
             # Aggregation runs every minute and on invocation.
-            world.invoke("AnalyticsAggregate", {})
+            stack.invoke("AnalyticsAggregate", {})
             return _units(page, SKU)
 
-        eventually(aggregated, lambda seen: seen >= units + UNITS, within=2 * world.patience, what="the units on the page")
+        eventually(aggregated, lambda seen: seen >= units + UNITS, within=2 * stack.patience, what="the units on the page")
         revenue = page.locator("#revenue .annotation-text", has_text=f"{CURRENCY}, together")
         expect(revenue).to_contain_text(re.compile(rf"{CURRENCY} [\d,]*\d\.\d\d$"))
         expect(page.locator("#outcomes .ytick text", has_text="confirmed")).to_be_visible()
 
 
-def test_dead_letter_is_shown_as_alert_until_removed(world: World, browser: Browser, url: str) -> None:
-    sqs, queue = world.target.client("sqs"), world.target.resources["OrderViewRuleDeadLetters"]
+def test_dead_letter_is_shown_as_alert_until_removed(stack: DeployedStack, browser: Browser, url: str) -> None:
+    sqs, queue = stack.target.client("sqs"), stack.target.resources["OrderViewRuleDeadLetters"]
     with looking(browser, url) as looked:
         page = looked.page
         expect(page.locator("main[data-drawn]")).to_be_attached()
@@ -131,7 +131,7 @@ def test_dead_letter_is_shown_as_alert_until_removed(world: World, browser: Brow
         expect(line).to_have_count(0)
 
 
-def test_page_retries_until_the_target_answers(world: World, browser: Browser) -> None:
+def test_page_retries_until_the_target_answers(stack: DeployedStack, browser: Browser) -> None:
     targets = [Target("embedded", "http://127.0.0.1:1", managed=False)]
     source = Source(lambda: targets[-1])
     with serving(source.read, refresh_seconds=0.5) as listener, looking(browser, listener.url, without_errors=False) as looked:
@@ -139,20 +139,20 @@ def test_page_retries_until_the_target_answers(world: World, browser: Browser) -
         expect(page.get_by_role("status")).to_contain_text(
             "Nothing answers at http://127.0.0.1:1; run `make run` first. This page retries."
         )
-        targets.append(world.target)
+        targets.append(stack.target)
         expect(page.get_by_role("status")).to_be_hidden()
-        expect(page.locator("#as-of")).to_contain_text(world.target.endpoint)
+        expect(page.locator("#as-of")).to_contain_text(stack.target.endpoint)
         expect(page.locator("#queues .ytick text").first).to_be_visible()
 
 
-def test_dashboard_is_saved_as_page_and_picture(world: World, browser: Browser, tmp_path: Path) -> None:
+def test_dashboard_is_saved_as_page_and_picture(stack: DeployedStack, browser: Browser, tmp_path: Path) -> None:
     for name in ("page.html", "page.png"):
-        process = _command(world, "--out", str(tmp_path / name))
-        output, errors = process.communicate(timeout=4 * world.patience)
+        process = _command(stack, "--out", str(tmp_path / name))
+        output, errors = process.communicate(timeout=4 * stack.patience)
         assert (process.returncode, errors) == (0, ""), output
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
     file = (tmp_path / "page.html").as_uri()
     with looking(browser, file) as looked:
-        expect(looked.page.locator("#as-of")).to_contain_text(world.target.endpoint)
+        expect(looked.page.locator("#as-of")).to_contain_text(stack.target.endpoint)
         expect(looked.page.locator("#queues .ytick text").first).to_be_visible()
     assert looked.asked == [file]

@@ -14,7 +14,7 @@ import pytest
 from orderflow.aws.idempotency import OncePerEvent
 from orderflow.domain import events
 from orderflow.domain.money import Money
-from tests.integration.world import World, eventually
+from tests.integration.deployed_stack import DeployedStack, eventually
 
 BATCH = 10
 # The template's 180 s times five deliveries would be fifteen minutes.
@@ -55,9 +55,9 @@ def _order_id() -> str:
 
 
 @pytest.fixture
-def short_visibility(world: World) -> Iterator[str]:
+def short_visibility(stack: DeployedStack) -> Iterator[str]:
     """The email queue with a short visibility timeout."""
-    url, sqs = world.target.resources["MailQueue"], world.target.client("sqs")
+    url, sqs = stack.target.resources["MailQueue"], stack.target.client("sqs")
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
     try:
@@ -67,17 +67,17 @@ def short_visibility(world: World) -> Iterator[str]:
 
 
 @contextmanager
-def _function_stopped(world: World) -> Iterator[None]:
+def _function_stopped(stack: DeployedStack) -> Iterator[None]:
     """Disable the email function's trigger, so that messages form one batch."""
-    client = world.target.client("lambda")
-    (mapping,) = client.list_event_source_mappings(FunctionName=world.target.resources["NotificationsMail"])["EventSourceMappings"]
+    client = stack.target.client("lambda")
+    (mapping,) = client.list_event_source_mappings(FunctionName=stack.target.resources["NotificationsMail"])["EventSourceMappings"]
 
     def switch(*, enabled: bool) -> None:
         client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
         eventually(
             lambda: client.get_event_source_mapping(UUID=mapping["UUID"])["State"],
             lambda state: state == ("Enabled" if enabled else "Disabled"),
-            within=world.patience,
+            within=stack.patience,
             what="the event source mapping is switched",
         )
 
@@ -88,9 +88,9 @@ def _function_stopped(world: World) -> Iterator[None]:
         switch(enabled=True)
 
 
-def _send(world: World, url: str, bodies: list[str]) -> None:
+def _send(stack: DeployedStack, url: str, bodies: list[str]) -> None:
     entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
-    answer = world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
+    answer = stack.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
     assert not answer.get("Failed")
 
 
@@ -105,22 +105,22 @@ class _Hour:
         return 3600 * 1000
 
 
-def _claim(world: World, event: events.Event) -> str:
+def _claim(stack: DeployedStack, event: events.Event) -> str:
     """Leave the idempotency record of a worker that died while sending the event's email, and return its id."""
 
     def die() -> str:
         raise _Died
 
-    before = _claims(world)
-    once = OncePerEvent[str]("mail", world.table("MailIdempotency"), world.dynamodb, effect_seconds=1)
+    before = _claims(stack)
+    once = OncePerEvent[str]("mail", stack.table("MailIdempotency"), stack.dynamodb, effect_seconds=1)
     with pytest.raises(_Died):
         once.perform(event, die, cast("Any", _Hour()))
-    (claim,) = _claims(world) - before
+    (claim,) = _claims(stack) - before
     return claim
 
 
-def _claims(world: World) -> set[str]:
-    found = world.scan(
+def _claims(stack: DeployedStack) -> set[str]:
+    found = stack.scan(
         "MailIdempotency",
         FilterExpression="#status = :status",
         ExpressionAttributeNames={"#status": "status"},
@@ -129,42 +129,42 @@ def _claims(world: World) -> set[str]:
     return {item["id"]["S"] for item in found}
 
 
-def _is_dead(world: World, event: events.Event) -> bool:
-    return any(event.order_id in body for body in world.waiting("MailDeadLetters"))
+def _is_dead(stack: DeployedStack, event: events.Event) -> bool:
+    return any(event.order_id in body for body in stack.waiting("MailDeadLetters"))
 
 
-def test_poison_message_in_a_batch_is_redriven_alone(world: World, short_visibility: str):
+def test_poison_message_in_a_batch_is_redriven_alone(stack: DeployedStack, short_visibility: str):
     *good, poisoned = [_confirmed(_order_id()) for _ in range(BATCH)]
     # A worker died with this event and left an unexpired claim.
-    claim = _claim(world, poisoned)
-    with _function_stopped(world):
-        _send(world, short_visibility, [_delivery(event) for event in [*good[:4], poisoned, *good[4:]]])
+    claim = _claim(stack, poisoned)
+    with _function_stopped(stack):
+        _send(stack, short_visibility, [_delivery(event) for event in [*good[:4], poisoned, *good[4:]]])
 
-    eventually(lambda: all(world.sent(event.order_id) for event in good), within=world.patience, what="nine emails")
+    eventually(lambda: all(stack.sent(event.order_id) for event in good), within=stack.patience, what="nine emails")
     eventually(
-        lambda: _is_dead(world, poisoned),
-        within=world.patience + 10 * VISIBILITY_SECONDS,
+        lambda: _is_dead(stack, poisoned),
+        within=stack.patience + 10 * VISIBILITY_SECONDS,
         what="the poisoned message is in the dead-letter queue",
     )
-    assert not world.sent(poisoned.order_id)
+    assert not stack.sent(poisoned.order_id)
 
-    world.dynamodb.delete_item(TableName=world.table("MailIdempotency"), Key={"id": {"S": claim}})
-    answer = world.invoke("OperationsRedrive", {"queue": "mail", "max": 100})
+    stack.dynamodb.delete_item(TableName=stack.table("MailIdempotency"), Key={"id": {"S": claim}})
+    answer = stack.invoke("OperationsRedrive", {"queue": "mail", "max": 100})
 
     assert answer["moved"] >= 1
-    assert len(world.mails(poisoned.order_id)) == 1
-    assert [len(world.mails(event.order_id)) for event in good] == [1] * len(good)
-    assert not _is_dead(world, poisoned)
+    assert len(stack.mails(poisoned.order_id)) == 1
+    assert [len(stack.mails(event.order_id)) for event in good] == [1] * len(good)
+    assert not _is_dead(stack, poisoned)
 
 
-def test_redelivered_event_sends_no_second_email(world: World):
+def test_redelivered_event_sends_no_second_email(stack: DeployedStack):
     event, marker = _confirmed(_order_id()), _confirmed(_order_id())
-    url = world.target.resources["MailQueue"]
-    _send(world, url, [_delivery(event)])
-    assert len(world.mails(event.order_id)) == 1
+    url = stack.target.resources["MailQueue"]
+    _send(stack, url, [_delivery(event)])
+    assert len(stack.mails(event.order_id)) == 1
 
-    _send(world, url, [_delivery(event)] * 3)
-    _send(world, url, [_delivery(marker)])
-    world.mails(marker.order_id)
+    _send(stack, url, [_delivery(event)] * 3)
+    _send(stack, url, [_delivery(marker)])
+    stack.mails(marker.order_id)
 
-    assert len(world.mails(event.order_id)) == 1
+    assert len(stack.mails(event.order_id)) == 1

@@ -13,7 +13,7 @@ from devtools.cli import UserError
 from devtools.ops import flags
 from devtools.ops.flags import FlagStore
 from orderflow.domain.events import OrderHeldForReview
-from tests.integration.world import World, eventually
+from tests.integration.deployed_stack import DeployedStack, eventually
 
 pytestmark = pytest.mark.needs("flags")
 
@@ -23,9 +23,9 @@ REACHES_SECONDS = 90.0
 
 
 @pytest.fixture
-def place(world: World) -> Iterator[FlagStore]:
+def place(stack: DeployedStack) -> Iterator[FlagStore]:
     """The flags of the stack, restored afterwards."""
-    found = FlagStore(world.target.client("appconfig"), world.target.resources)
+    found = FlagStore(stack.target.client("appconfig"), stack.target.resources)
     before = found.served().document
     yield found
     if found.served().document != before:
@@ -36,28 +36,28 @@ def _set(place: FlagStore, changes: str) -> None:
     place.deploy(flags.changed(place.served().document, changes, place.schema()), immediate=True)
 
 
-def test_country_flag_holds_orders_until_it_is_removed(world: World, place: FlagStore) -> None:
-    sku, placed_by = world.product(1000), dict[str, str]()
+def test_country_flag_holds_orders_until_it_is_removed(stack: DeployedStack, place: FlagStore) -> None:
+    sku, placed_by = stack.product(1000), dict[str, str]()
 
     def becomes(outcome: str, ship_to: str = UNINHABITED) -> str:
         # A new customer for each order: held orders count towards the unpaid limit.
-        customer = world.customer("flagged")
-        order_id = world.buy(customer, sku, ship_to=ship_to, pay_from=ship_to)
+        customer = stack.customer("flagged")
+        order_id = stack.buy(customer, sku, ship_to=ship_to, pay_from=ship_to)
         placed_by[order_id] = customer
-        return order_id if world.outcome(customer, order_id) == outcome else ""
+        return order_id if stack.outcome(customer, order_id) == outcome else ""
 
     assert becomes("confirmed")
     _set(place, f"hold_countries={UNINHABITED}")
 
     held = eventually(lambda: becomes("held"), within=REACHES_SECONDS, what="an order is held")
-    data = world.log(held)[-1].data
+    data = stack.log(held)[-1].data
     assert isinstance(data, OrderHeldForReview)
     assert "hold_countries" in data.reasons
     assert becomes("confirmed", ship_to="GB")
 
     _set(place, "hold_countries=")
     eventually(lambda: becomes("confirmed"), within=REACHES_SECONDS, what="an order is confirmed")
-    assert world.outcome(placed_by[held], held) == "held"
+    assert stack.outcome(placed_by[held], held) == "held"
 
 
 def test_invalid_flag_value_is_refused(place: FlagStore) -> None:

@@ -8,61 +8,61 @@ from uuid import uuid4
 
 from devtools.local.api_client import ApiClient, order_body
 from devtools.web import Answer
-from tests.integration.world import ANSWER_SECONDS, World, eventually, same_answers
+from tests.integration.deployed_stack import ANSWER_SECONDS, DeployedStack, eventually, same_answers
 
 AT_ONCE = 50
 
 
-def test_repeated_request_gets_an_identical_answer(world: World):
-    customer, key, body = world.customer(), str(uuid4()), order_body((world.product(), 2))
+def test_repeated_request_gets_an_identical_answer(stack: DeployedStack):
+    customer, key, body = stack.customer(), str(uuid4()), order_body((stack.product(), 2))
 
-    first, second = world.shop.place(customer, body, key), world.shop.place(customer, body, key)
+    first, second = stack.shop.place(customer, body, key), stack.shop.place(customer, body, key)
 
     assert first.status == 201
     assert same_answers([first, second])
 
 
-def test_repeated_request_after_the_end_gets_the_same_answer(world: World):
-    customer, key, body = world.customer(), str(uuid4()), order_body((world.product(), 2))
-    first = world.shop.place(customer, body, key)
-    world.ended(customer, first.json()["order_id"])
+def test_repeated_request_after_the_end_gets_the_same_answer(stack: DeployedStack):
+    customer, key, body = stack.customer(), str(uuid4()), order_body((stack.product(), 2))
+    first = stack.shop.place(customer, body, key)
+    stack.ended(customer, first.json()["order_id"])
 
-    assert same_answers([first, world.shop.place(customer, body, key)])
+    assert same_answers([first, stack.shop.place(customer, body, key)])
 
 
-def test_same_key_with_other_body_is_rejected(world: World):
-    customer, key, sku = world.customer(), str(uuid4()), world.product()
-    order_id = world.accept(customer, order_body((sku, 1)), key)
+def test_same_key_with_other_body_is_rejected(stack: DeployedStack):
+    customer, key, sku = stack.customer(), str(uuid4()), stack.product()
+    order_id = stack.accept(customer, order_body((sku, 1)), key)
 
-    answer = world.shop.place(customer, order_body((sku, 2)), key)
+    answer = stack.shop.place(customer, order_body((sku, 2)), key)
 
     assert answer.status == 422
     assert answer.json()["type"].endswith(":idempotency-key-reused")
-    assert world.ended(customer, order_id)[0]["data"]["lines"][0]["quantity"] == 1
+    assert stack.ended(customer, order_id)[0]["data"]["lines"][0]["quantity"] == 1
 
 
-def test_two_customers_may_use_the_same_key(world: World):
-    key, body = str(uuid4()), order_body((world.product(), 1))
+def test_two_customers_may_use_the_same_key(stack: DeployedStack):
+    key, body = str(uuid4()), order_body((stack.product(), 1))
 
-    orders = {world.accept(world.customer(), body, key) for _ in range(2)}
+    orders = {stack.accept(stack.customer(), body, key) for _ in range(2)}
 
     assert len(orders) == 2
 
 
-def test_fifty_concurrent_requests_with_one_key_place_one_order(world: World):
-    customer, key, sku = world.customer(), str(uuid4()), world.product()
+def test_fifty_concurrent_requests_with_one_key_place_one_order(stack: DeployedStack):
+    customer, key, sku = stack.customer(), str(uuid4()), stack.product()
     body, together = order_body((sku, 1)), Barrier(AT_ONCE)
     # The authorizer's answer is cached by an earlier request. The client retries 5xx answers, as docs/problems.md says: some of
     # fifty concurrent cold starts may fail on the emulator (docs/fidelity.md).
-    shop = ApiClient(world.target, timeout=ANSWER_SECONDS, patience=ANSWER_SECONDS)
+    shop = ApiClient(stack.target, timeout=ANSWER_SECONDS, patience=ANSWER_SECONDS)
     shop.order(customer, "ord_none")
 
     def place(_: int) -> Answer:
         together.wait()
         answer = shop.place(customer, body, key)
-        if answer.status != 201 and world.lacks("remembered-authorizer"):
+        if answer.status != 201 and stack.lacks("remembered-authorizer"):
             return eventually(
-                lambda: world.shop.place(customer, body, key),
+                lambda: stack.shop.place(customer, body, key),
                 lambda again: again.status == 201,
                 within=60,
                 what="an answer of the authorizer",
@@ -75,7 +75,7 @@ def test_fifty_concurrent_requests_with_one_key_place_one_order(world: World):
     assert {answer.status for answer in answers} == {201}
     assert same_answers(answers)
     order_id = answers[0].json()["order_id"]
-    assert world.outcome(customer, order_id) == "confirmed"
-    assert len(world.charges(order_id)) == 1
-    assert world.stock(sku) == (99, 1)
-    assert len(world.mails(order_id)) == 1
+    assert stack.outcome(customer, order_id) == "confirmed"
+    assert len(stack.charges(order_id)) == 1
+    assert stack.stock(sku) == (99, 1)
+    assert len(stack.mails(order_id)) == 1

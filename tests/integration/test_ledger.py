@@ -28,7 +28,7 @@ from orderflow.domain.commands import (
 from orderflow.domain.events import Event
 from orderflow.domain.money import Money
 from orderflow.domain.order import remaining
-from tests.integration.world import World, eventually, postings
+from tests.integration.deployed_stack import DeployedStack, eventually, postings
 from tests.support import contracts
 
 MOVES = {
@@ -46,16 +46,16 @@ PRICE = 1250
 VISIBILITY_SECONDS = 2
 
 
-def _moves(world: World, order_id: str) -> list[Event]:
-    return [event for event in world.log(order_id) if event.type in MOVES]
+def _moves(stack: DeployedStack, order_id: str) -> list[Event]:
+    return [event for event in stack.log(order_id) if event.type in MOVES]
 
 
-def _posted(world: World, order_id: str) -> dict[str, dict[str, Any]]:
+def _posted(stack: DeployedStack, order_id: str) -> dict[str, dict[str, Any]]:
     """Wait until every payment event of an order has its entry, and return the entries."""
     return eventually(
-        lambda: world.entries(order_id),
-        lambda found: found.keys() == {event.event_id for event in _moves(world, order_id)},
-        within=world.patience,
+        lambda: stack.entries(order_id),
+        lambda found: found.keys() == {event.event_id for event in _moves(stack, order_id)},
+        within=stack.patience,
         what=f"the entries of {order_id}",
     )
 
@@ -67,14 +67,14 @@ def _delivery(event: Event) -> str:
     return json.dumps(frame | {"detail": json.loads(events.encode(event))})
 
 
-def _send(world: World, bodies: list[str]) -> None:
+def _send(stack: DeployedStack, bodies: list[str]) -> None:
     entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
-    url = world.target.resources["LedgerQueue"]
-    assert not world.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
+    url = stack.target.resources["LedgerQueue"]
+    assert not stack.target.client("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
 
 @pytest.fixture
-def unknown_orders(world: World) -> Iterator[Callable[[], Event]]:
+def unknown_orders(stack: DeployedStack) -> Iterator[Callable[[], Event]]:
     """Creates authorizations of unknown orders and deletes their entries afterwards."""
     made: list[Event] = []
 
@@ -85,7 +85,7 @@ def unknown_orders(world: World) -> Iterator[Callable[[], Event]]:
     yield make
     for event in made:
         key = {"order_id": {"S": event.order_id}, "event_id": {"S": event.event_id}}
-        world.dynamodb.delete_item(TableName=world.table("LedgerEntries"), Key=key)
+        stack.dynamodb.delete_item(TableName=stack.table("LedgerEntries"), Key=key)
 
 
 def _authorized() -> Event:
@@ -105,37 +105,37 @@ def _authorized() -> Event:
 
 
 @pytest.fixture
-def confirmed(world: World) -> str:
+def confirmed(stack: DeployedStack) -> str:
     """A confirmed order of two products at 12.50."""
-    customer = world.customer()
-    order_id = world.buy(customer, world.product(price=PRICE), 2)
-    assert world.outcome(customer, order_id) == "confirmed"
+    customer = stack.customer()
+    order_id = stack.buy(customer, stack.product(price=PRICE), 2)
+    assert stack.outcome(customer, order_id) == "confirmed"
     return order_id
 
 
 @pytest.fixture
-def short_visibility(world: World) -> Iterator[None]:
+def short_visibility(stack: DeployedStack) -> Iterator[None]:
     """The ledger's queue with a short visibility timeout."""
-    with world.impatient("LedgerQueue", VISIBILITY_SECONDS):
+    with stack.impatient("LedgerQueue", VISIBILITY_SECONDS):
         yield
 
 
-def test_confirmed_order_posts_its_authorization(world: World, confirmed: str):
-    entries = _posted(world, confirmed)
+def test_confirmed_order_posts_its_authorization(stack: DeployedStack, confirmed: str):
+    entries = _posted(stack, confirmed)
     (authorization,) = [entry for entry in entries.values() if entry["type"]["S"] == "PaymentAuthorized"]
     assert postings(authorization) == [("authorizations", 2 * PRICE), ("holds", -2 * PRICE)]
 
 
-def test_rejected_order_leaves_no_amount_on_hold(world: World):
-    customer, sku = world.customer(), world.product(price=PRICE)
-    order_id = world.buy(customer, sku, payment="tok_declined")
-    assert world.outcome(customer, order_id) == "rejected: payment_declined"
-    assert sum(amount for entry in _posted(world, order_id).values() for account, amount in postings(entry) if account == "holds") == 0
+def test_rejected_order_leaves_no_amount_on_hold(stack: DeployedStack):
+    customer, sku = stack.customer(), stack.product(price=PRICE)
+    order_id = stack.buy(customer, sku, payment="tok_declined")
+    assert stack.outcome(customer, order_id) == "rejected: payment_declined"
+    assert sum(amount for entry in _posted(stack, order_id).values() for account, amount in postings(entry) if account == "holds") == 0
 
 
-def test_every_payment_event_is_posted(world: World, confirmed: str):
+def test_every_payment_event_is_posted(stack: DeployedStack, confirmed: str):
     """Other functions may append to the order at the same time; the ledger follows the log either way."""
-    log = OrderLog(world.table("OrderLog"), world.dynamodb)
+    log = OrderLog(stack.table("OrderLog"), stack.dynamodb)
 
     def do(command: Callable[[str], Command]) -> None:
         order = log.load(confirmed)
@@ -154,53 +154,53 @@ def test_every_payment_event_is_posted(world: World, confirmed: str):
     do(lambda _: RecordRefundFailure(refund.refund_id, refund.cause, refund.amount, "declined"))
     do(lambda parcel: RecordRefund("ref_again", f"parcel:{parcel}"))
 
-    entries = _posted(world, confirmed)
+    entries = _posted(stack, confirmed)
     assert {entry["type"]["S"] for entry in entries.values()} == MOVES - {"PaymentVoided"}
     assert all(sum(amount for _, amount in postings(entry)) == 0 for entry in entries.values())
     assert sum(amount for entry in entries.values() for account, amount in postings(entry) if account in {"revenue", "refunds"}) == 0
 
 
-def test_an_event_that_is_delivered_again_changes_nothing(world: World, confirmed: str, unknown_orders: Callable[[], Event]):
-    before = _posted(world, confirmed)
+def test_an_event_that_is_delivered_again_changes_nothing(stack: DeployedStack, confirmed: str, unknown_orders: Callable[[], Event]):
+    before = _posted(stack, confirmed)
     marker = unknown_orders()
 
-    _send(world, [_delivery(event) for event in _moves(world, confirmed) for _ in range(3)])
-    _send(world, [_delivery(marker)])
-    eventually(lambda: world.entries(marker.order_id), within=world.patience, what="the entry of the marker")
-    world.queue_drained("LedgerQueue")
+    _send(stack, [_delivery(event) for event in _moves(stack, confirmed) for _ in range(3)])
+    _send(stack, [_delivery(marker)])
+    eventually(lambda: stack.entries(marker.order_id), within=stack.patience, what="the entry of the marker")
+    stack.queue_drained("LedgerQueue")
 
-    assert world.entries(confirmed) == before
-    assert {found["place"] for found in trial_balance.audit(world.target)["differences"]} == {marker.event_id}
+    assert stack.entries(confirmed) == before
+    assert {found["place"] for found in trial_balance.audit(stack.target)["differences"]} == {marker.event_id}
 
 
-def test_poison_message_is_dead_lettered_alone(world: World, short_visibility: None, unknown_orders: Callable[[], Event]):
+def test_poison_message_is_dead_lettered_alone(stack: DeployedStack, short_visibility: None, unknown_orders: Callable[[], Event]):
     good, poison = [unknown_orders() for _ in range(8)], f"not JSON {uuid4()}"
     bodies = [_delivery(event) for event in good]
 
-    _send(world, [*bodies[:4], poison, *bodies[4:]])
+    _send(stack, [*bodies[:4], poison, *bodies[4:]])
 
     for event in good:
-        eventually(lambda event=event: world.entries(event.order_id), within=world.patience, what=f"the entry of {event.order_id}")
+        eventually(lambda event=event: stack.entries(event.order_id), within=stack.patience, what=f"the entry of {event.order_id}")
     # A poll that started before the change hides its messages for the queue's original three minutes.
     eventually(
-        lambda: poison in world.waiting("LedgerDeadLetters"),
-        within=2 * world.patience + 10 * VISIBILITY_SECONDS,
+        lambda: poison in stack.waiting("LedgerDeadLetters"),
+        within=2 * stack.patience + 10 * VISIBILITY_SECONDS,
         what="the poison is in the dead-letter queue",
     )
-    waiting = "".join(world.waiting("LedgerDeadLetters"))
+    waiting = "".join(stack.waiting("LedgerDeadLetters"))
     assert not [event for event in good if event.order_id in waiting]
 
 
-def test_ledger_audit_finds_a_falsified_entry(world: World, confirmed: str, capsys: pytest.CaptureFixture[str]):
-    (authorization,) = _posted(world, confirmed).values()
+def test_ledger_audit_finds_a_falsified_entry(stack: DeployedStack, confirmed: str, capsys: pytest.CaptureFixture[str]):
+    (authorization,) = _posted(stack, confirmed).values()
     event_id = authorization["event_id"]["S"]
-    answer = trial_balance.audit(world.target)
+    answer = trial_balance.audit(stack.target)
     assert (answer["outcome"], answer["differences"]) == ("proven", [])
     assert answer["balances"]["EUR"]["sum"] == 0
     assert trial_balance.main(parsed("trial-balance")) == 0
 
-    with _listening(world, "LedgerDifferenceFound") as received, _falsified(world, authorization):
-        found = _differences(world, bool)
+    with _listening(stack, "LedgerDifferenceFound") as received, _falsified(stack, authorization):
+        found = _differences(stack, bool)
         assert {(one["kind"], one["place"], one["account"], one["found"] - one["expected"]) for one in found} == {
             ("event", event_id, "authorizations", 1),
             ("event", event_id, "holds", -1),
@@ -208,27 +208,27 @@ def test_ledger_audit_finds_a_falsified_entry(world: World, confirmed: str, caps
         assert trial_balance.main(parsed("trial-balance")) == 1
         published = eventually(
             lambda: [event for event in received() if event["data"].items() >= {"place": event_id, "account": "holds"}.items()],
-            within=world.patience,
+            within=stack.patience,
             what="the event of the difference",
         )
         assert [problem for event in published for problem in contracts.problems(event)] == []
     assert "trial balance" in capsys.readouterr().out
-    assert _differences(world, lambda found: not found) == []
+    assert _differences(stack, lambda found: not found) == []
 
 
-def _differences(world: World, wanted: Callable[[list[Any]], bool]) -> list[dict[str, Any]]:
+def _differences(stack: DeployedStack, wanted: Callable[[list[Any]], bool]) -> list[dict[str, Any]]:
     """The audit's differences, once its eventually consistent index is current."""
     return eventually(
-        lambda: trial_balance.audit(world.target)["differences"], wanted, within=world.patience, what="the audit's differences"
+        lambda: trial_balance.audit(stack.target)["differences"], wanted, within=stack.patience, what="the audit's differences"
     )
 
 
 @contextmanager
-def _falsified(world: World, entry: dict[str, Any]) -> Iterator[None]:
+def _falsified(stack: DeployedStack, entry: dict[str, Any]) -> Iterator[None]:
     """Add a cent to both postings of an authorization."""
 
     def put(item: dict[str, Any]) -> None:
-        world.dynamodb.put_item(TableName=world.table("LedgerEntries"), Item=item)
+        stack.dynamodb.put_item(TableName=stack.table("LedgerEntries"), Item=item)
 
     wrong = [
         {"M": {"account": {"S": account}, "amount": {"N": str(amount + (1 if amount > 0 else -1))}}} for account, amount in postings(entry)
@@ -241,9 +241,9 @@ def _falsified(world: World, entry: dict[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _listening(world: World, detail_type: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+def _listening(stack: DeployedStack, detail_type: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Subscribe a queue to the bus; each call of the returned function receives the events since the last call."""
-    sqs, rules, bus, name = world.target.client("sqs"), world.target.client("events"), world.target.resources["EventBus"], f"test-{uuid4()}"
+    sqs, rules, bus, name = stack.target.client("sqs"), stack.target.client("events"), stack.target.resources["EventBus"], f"test-{uuid4()}"
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     rules.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"detail-type": [detail_type]}))

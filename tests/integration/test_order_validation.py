@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from devtools.local import issuer
 from devtools.local.api_client import order_body
 from devtools.web import Answer
-from tests.integration.world import World
+from tests.integration.deployed_stack import DeployedStack
 
 GOOD = order_body(("MUG-BLUE", 1))
 LIMIT = 64 * 1024
@@ -83,11 +83,11 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def refused_customer(world: World) -> Iterator[str]:
+def refused_customer(stack: DeployedStack) -> Iterator[str]:
     """A customer whose requests are all refused; the log must hold none of them afterwards."""
-    customer = world.customer("refused_customer")
+    customer = stack.customer("refused_customer")
     yield customer
-    found = world.scan(
+    found = stack.scan(
         "OrderLog",
         FilterExpression="contains(#event, :customer)",
         ExpressionAttributeNames={"#event": "event"},
@@ -106,97 +106,97 @@ def _is_problem(answer: Answer, status: int, problem: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_malformed_order_is_refused(world: World, refused_customer: str, name: str):
+def test_malformed_order_is_refused(stack: DeployedStack, refused_customer: str, name: str):
     case = CASES[name]
 
-    _is_problem(world.shop.place(refused_customer, case.body), case.status, case.problem)
+    _is_problem(stack.shop.place(refused_customer, case.body), case.status, case.problem)
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_invalid_idempotency_key_is_refused(world: World, refused_customer: str, name: str):
+def test_invalid_idempotency_key_is_refused(stack: DeployedStack, refused_customer: str, name: str):
     key, problem = KEYS[name]
 
-    _is_problem(world.shop.place(refused_customer, GOOD, key), 400, problem)
+    _is_problem(stack.shop.place(refused_customer, GOOD, key), 400, problem)
 
 
-def _signed(world: World, customer: str, **changed: Any) -> str:
-    return issuer.sign(issuer.signing_key(), issuer.issuer(world.target), customer, **changed)
+def _signed(stack: DeployedStack, customer: str, **changed: Any) -> str:
+    return issuer.sign(issuer.signing_key(), issuer.issuer(stack.target), customer, **changed)
 
 
-def _forged(world: World, customer: str) -> str:
+def _forged(stack: DeployedStack, customer: str) -> str:
     """A token signed with another key under our key id."""
-    claims = jwt.decode(_signed(world, customer), options={"verify_signature": False})
+    claims = jwt.decode(_signed(stack, customer), options={"verify_signature": False})
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": issuer.key_id(issuer.signing_key())})
 
 
 TOKENS = {
-    "none": lambda world, customer: None,
-    "expired": lambda world, customer: _signed(world, customer, expires_in=-60),
-    "of another issuer": lambda world, customer: _signed(world, customer, iss="https://issuer.example"),
-    "for another audience": lambda world, customer: _signed(world, customer, aud="another-api"),
+    "none": lambda stack, customer: None,
+    "expired": lambda stack, customer: _signed(stack, customer, expires_in=-60),
+    "of another issuer": lambda stack, customer: _signed(stack, customer, iss="https://issuer.example"),
+    "for another audience": lambda stack, customer: _signed(stack, customer, aud="another-api"),
     "forged": _forged,
-    "unsigned": lambda world, customer: jwt.encode({"sub": customer}, "", algorithm="none"),
-    "not a token": lambda world, customer: "x",
+    "unsigned": lambda stack, customer: jwt.encode({"sub": customer}, "", algorithm="none"),
+    "not a token": lambda stack, customer: "x",
 }
 
 
 @pytest.mark.parametrize("name", TOKENS)
-def test_request_without_valid_token_is_unauthorized(world: World, refused_customer: str, name: str):
-    token = TOKENS[name](world, refused_customer)
+def test_request_without_valid_token_is_unauthorized(stack: DeployedStack, refused_customer: str, name: str):
+    token = TOKENS[name](stack, refused_customer)
     headers = {"Idempotency_Key": str(uuid4())} | ({"Authorization": f"Bearer {token}"} if token else {})
 
-    answer = world.shop.call("POST", "/orders", None, body=json.dumps(GOOD).encode(), **headers)
+    answer = stack.shop.call("POST", "/orders", None, body=json.dumps(GOOD).encode(), **headers)
 
     assert answer.status == 401
 
 
 @pytest.mark.parametrize("path", ["/orders/{}", "/orders/{}/events"])
-def test_order_of_another_customer_answers_like_an_unknown_one(world: World, path: str):
-    owner, stranger = world.customer("owner"), world.customer("stranger")
-    order_id = world.buy(owner, world.product())
+def test_order_of_another_customer_answers_like_an_unknown_one(stack: DeployedStack, path: str):
+    owner, stranger = stack.customer("owner"), stack.customer("stranger")
+    order_id = stack.buy(owner, stack.product())
 
-    foreign = world.shop.call("GET", path.format(order_id), stranger)
-    unknown = world.shop.call("GET", path.format("ord_" + "a" * 26), stranger)
+    foreign = stack.shop.call("GET", path.format(order_id), stranger)
+    unknown = stack.shop.call("GET", path.format("ord_" + "a" * 26), stranger)
 
     _is_problem(foreign, 404, "order-not-found")
     assert foreign.body == unknown.body
-    assert world.shop.call("GET", path.format(order_id), owner).status == 200
+    assert stack.shop.call("GET", path.format(order_id), owner).status == 200
 
 
-def test_lines_of_one_sku_are_merged(world: World):
-    customer, sku, other = world.customer(), *world.products(2)
+def test_lines_of_one_sku_are_merged(stack: DeployedStack):
+    customer, sku, other = stack.customer(), *stack.products(2)
 
-    answer = world.shop.place(customer, order_body((sku, 1), (other, 1), (sku, 2)))
+    answer = stack.shop.place(customer, order_body((sku, 1), (other, 1), (sku, 2)))
 
     assert answer.status == 201
     assert [(line["sku"], line["quantity"]) for line in answer.json()["lines"]] == [(sku, 3), (other, 1)]
     assert answer.json()["total"] == {"amount": 4 * 1250, "currency": "EUR"}
-    assert world.outcome(customer, answer.json()["order_id"]) == "confirmed"
-    assert world.stock(sku) == (97, 3)
+    assert stack.outcome(customer, answer.json()["order_id"]) == "confirmed"
+    assert stack.stock(sku) == (97, 3)
 
 
-def test_longest_idempotency_key_is_accepted(world: World):
-    answer = world.shop.place(world.customer(), order_body((world.product(), 1)), "k" * 255)
+def test_longest_idempotency_key_is_accepted(stack: DeployedStack):
+    answer = stack.shop.place(stack.customer(), order_body((stack.product(), 1)), "k" * 255)
 
     assert answer.status == 201
     assert answer.headers["location"] == f"orders/{answer.json()['order_id']}"
 
 
-def test_body_of_64_kb_is_accepted(world: World):
-    body = json.dumps(order_body((world.product(), 1))).encode()
+def test_body_of_64_kb_is_accepted(stack: DeployedStack):
+    body = json.dumps(order_body((stack.product(), 1))).encode()
 
-    answer = world.shop.place(world.customer(), body + b" " * (LIMIT - len(body)))
+    answer = stack.shop.place(stack.customer(), body + b" " * (LIMIT - len(body)))
 
     assert answer.status == 201
 
 
-def test_openapi_document_is_public(world: World):
-    answer = world.shop.call("GET", "/openapi.json", None)
+def test_openapi_document_is_public(stack: DeployedStack):
+    answer = stack.shop.call("GET", "/openapi.json", None)
 
     assert answer.status == 200
-    compressed = world.shop.call("GET", "/openapi.json", None, Accept="*/*", Accept_Encoding="gzip")
+    compressed = stack.shop.call("GET", "/openapi.json", None, Accept="*/*", Accept_Encoding="gzip")
     assert compressed.headers["content-encoding"] == "gzip"
     assert answer.json() == json.loads(gzip.decompress(compressed.body))
-    assert world.shop.call("GET", "/openapi.json", None, If_None_Match=answer.headers["etag"]).status == 304
+    assert stack.shop.call("GET", "/openapi.json", None, If_None_Match=answer.headers["etag"]).status == 304
     assert set(answer.json()["paths"]) >= {"/orders", "/orders/{order_id}", "/orders/{order_id}/events"}

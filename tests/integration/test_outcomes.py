@@ -10,7 +10,7 @@ import pytest
 
 from devtools.local import seed
 from devtools.local.api_client import order_body
-from tests.integration.world import World, order_types
+from tests.integration.deployed_stack import DeployedStack, order_types
 
 RESERVED = ["OrderPlaced", "StockReserved"]
 APPROVED = [*RESERVED, "OrderScreened"]
@@ -62,27 +62,27 @@ class Placed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def orders(world: World) -> dict[str, Placed]:
+def orders(stack: DeployedStack) -> dict[str, Placed]:
     """An order of each outcome, placed in parallel where the target supports it."""
     placed: dict[str, Placed] = {}
     for name, expected in OUTCOMES.items():
-        placed[name] = _place(world, name, expected)
-        if world.lacks("isolated-transactions"):
-            _ended(world, placed[name])
+        placed[name] = _place(stack, name, expected)
+        if stack.lacks("isolated-transactions"):
+            _ended(stack, placed[name])
     return placed
 
 
-def _ended(world: World, placed: Placed) -> list[dict[str, Any]]:
-    return world.ended(placed.customer, placed.order_id, within=world.patience + GIVING_UP_SECONDS)
+def _ended(stack: DeployedStack, placed: Placed) -> list[dict[str, Any]]:
+    return stack.ended(placed.customer, placed.order_id, within=stack.patience + GIVING_UP_SECONDS)
 
 
-def _place(world: World, name: str, expected: Expected) -> Placed:
-    customer = world.customer(name)
+def _place(stack: DeployedStack, name: str, expected: Expected) -> Placed:
+    customer = stack.customer(name)
     if expected.hasty:
         for minutes in range(1, 7):
-            seed.add_past_order(world.target, customer, datetime.now(UTC) - timedelta(minutes=minutes))
-    sku = world.product(expected.stock, price=expected.price)
-    return Placed(customer, sku, world.buy(customer, sku, 2, payment=expected.payment, ship_to=expected.ship_to))
+            seed.add_past_order(stack.target, customer, datetime.now(UTC) - timedelta(minutes=minutes))
+    sku = stack.product(expected.stock, price=expected.price)
+    return Placed(customer, sku, stack.buy(customer, sku, 2, payment=expected.payment, ship_to=expected.ship_to))
 
 
 # The slowest order is placed first and checked last.
@@ -90,47 +90,47 @@ each_outcome = pytest.mark.parametrize("name", list(reversed(OUTCOMES)))
 
 
 @each_outcome
-def test_order_reaches_the_expected_outcome(world: World, orders: dict[str, Placed], name: str):
+def test_order_reaches_the_expected_outcome(stack: DeployedStack, orders: dict[str, Placed], name: str):
     placed, expected = orders[name], OUTCOMES[name]
 
-    history = _ended(world, placed)
+    history = _ended(stack, placed)
 
     assert order_types(history) == expected.types
-    assert _view(world, placed) == expected.outcome
+    assert _view(stack, placed) == expected.outcome
 
 
-def _view(world: World, placed: Placed) -> str:
-    order: dict[str, Any] = world.shop.order(placed.customer, placed.order_id).json()
+def _view(stack: DeployedStack, placed: Placed) -> str:
+    order: dict[str, Any] = stack.shop.order(placed.customer, placed.order_id).json()
     return f"{order['state']}: {order['reason']}" if "reason" in order else order["state"]
 
 
 @each_outcome
-def test_stock_and_charges_match_the_outcome(world: World, orders: dict[str, Placed], name: str):
+def test_stock_and_charges_match_the_outcome(stack: DeployedStack, orders: dict[str, Placed], name: str):
     placed, expected = orders[name], OUTCOMES[name]
-    _ended(world, placed)
+    _ended(stack, placed)
 
-    assert world.stock(placed.sku) == (expected.stock - expected.reserved, expected.reserved)
-    charges = world.charges(placed.order_id)
+    assert stack.stock(placed.sku) == (expected.stock - expected.reserved, expected.reserved)
+    charges = stack.charges(placed.order_id)
     assert [charge.amount.amount for charge in charges] == [2 * expected.price] * expected.charges
 
 
 @each_outcome
-def test_customer_gets_one_email(world: World, orders: dict[str, Placed], name: str):
+def test_customer_gets_one_email(stack: DeployedStack, orders: dict[str, Placed], name: str):
     placed, expected = orders[name], OUTCOMES[name]
-    _ended(world, placed)
+    _ended(stack, placed)
 
-    (email,) = world.mails(placed.order_id)
+    (email,) = stack.mails(placed.order_id)
 
     assert expected.subject in email["Subject"]
     assert email["To"] == [f"{placed.customer}@example.com"]
 
 
 @each_outcome
-def test_log_has_no_gap_and_every_event_its_cause(world: World, orders: dict[str, Placed], name: str):
+def test_log_has_no_gap_and_every_event_its_cause(stack: DeployedStack, orders: dict[str, Placed], name: str):
     placed = orders[name]
-    _ended(world, placed)
+    _ended(stack, placed)
 
-    log = world.log(placed.order_id)
+    log = stack.log(placed.order_id)
 
     assert [event.order_version for event in log] == list(range(1, len(log) + 1))
     assert log[0].causation_id is None
@@ -138,23 +138,23 @@ def test_log_has_no_gap_and_every_event_its_cause(world: World, orders: dict[str
     assert len({event.correlation_id for event in log}) == 1
 
 
-def test_order_with_the_most_lines_is_fulfilled(world: World):
-    customer = world.customer()
-    skus = world.products(50, price=100)
+def test_order_with_the_most_lines_is_fulfilled(stack: DeployedStack):
+    customer = stack.customer()
+    skus = stack.products(50, price=100)
 
-    order_id = world.accept(customer, order_body(*((sku, 1) for sku in skus)))
+    order_id = stack.accept(customer, order_body(*((sku, 1) for sku in skus)))
 
-    assert world.outcome(customer, order_id) == "confirmed"
-    assert {world.stock(sku) for sku in skus} == {(99, 1)}
+    assert stack.outcome(customer, order_id) == "confirmed"
+    assert {stack.stock(sku) for sku in skus} == {(99, 1)}
 
 
 @pytest.mark.needs("isolated-transactions")
-def test_last_item_goes_to_one_of_two_customers(world: World):
-    sku = world.product(stock=1)
-    customers = [world.customer("first"), world.customer("second")]
+def test_last_item_goes_to_one_of_two_customers(stack: DeployedStack):
+    sku = stack.product(stock=1)
+    customers = [stack.customer("first"), stack.customer("second")]
 
-    orders = {customer: world.buy(customer, sku) for customer in customers}
+    orders = {customer: stack.buy(customer, sku) for customer in customers}
 
-    assert sorted(world.outcome(customer, order_id) for customer, order_id in orders.items()) == ["confirmed", "rejected: out_of_stock"]
-    assert world.stock(sku) == (0, 1)
-    assert sum(len(world.charges(order_id)) for order_id in orders.values()) == 1
+    assert sorted(stack.outcome(customer, order_id) for customer, order_id in orders.items()) == ["confirmed", "rejected: out_of_stock"]
+    assert stack.stock(sku) == (0, 1)
+    assert sum(len(stack.charges(order_id)) for order_id in orders.values()) == 1

@@ -9,62 +9,62 @@ from typing import Any
 
 import pytest
 
-from tests.integration.world import World, eventually
+from tests.integration.deployed_stack import DeployedStack, eventually
 
 # Seconds until a message whose first delivery failed, such as in a burst of cold starts, is redelivered.
 CATCHES_UP = 240.0
 VISIBILITY_SECONDS = 2
 
 
-def _points(world: World, customer: str) -> int:
-    answer = world.shop.call("GET", "/points", customer)
+def _points(stack: DeployedStack, customer: str) -> int:
+    answer = stack.shop.call("GET", "/points", customer)
     assert answer.status == 200, answer
     return answer.json()["points"]
 
 
-def _invoice(world: World, customer: str, order_id: str) -> Any:
-    return world.shop.call("GET", f"/orders/{order_id}/invoice", customer)
+def _invoice(stack: DeployedStack, customer: str, order_id: str) -> Any:
+    return stack.shop.call("GET", f"/orders/{order_id}/invoice", customer)
 
 
-def _listed(world: World, customer: str) -> dict[str, str]:
-    orders = world.shop.call("GET", "/orders", customer).json()["orders"]
+def _listed(stack: DeployedStack, customer: str) -> dict[str, str]:
+    orders = stack.shop.call("GET", "/orders", customer).json()["orders"]
     return {order["order_id"]: order["state"] for order in orders}
 
 
-def _invoiced(world: World, customer: str, order_id: str) -> str:
+def _invoiced(stack: DeployedStack, customer: str, order_id: str) -> str:
     answer = eventually(
-        lambda: _invoice(world, customer, order_id), lambda answer: answer.status == 200, within=CATCHES_UP, what="the invoice is there"
+        lambda: _invoice(stack, customer, order_id), lambda answer: answer.status == 200, within=CATCHES_UP, what="the invoice is there"
     )
     return answer.body.decode()
 
 
-def _earned(world: World, customer: str, points: int) -> None:
-    eventually(lambda: _points(world, customer), lambda found: found == points, within=CATCHES_UP, what=f"{points} points")
+def _earned(stack: DeployedStack, customer: str, points: int) -> None:
+    eventually(lambda: _points(stack, customer), lambda found: found == points, within=CATCHES_UP, what=f"{points} points")
 
 
-def test_confirmed_order_is_invoiced_listed_and_earns_points(world: World):
-    customer, stranger, sku = world.customer(), world.customer("stranger"), world.product(price=1250)
-    order_id = world.buy(customer, sku, 3)
-    assert world.outcome(customer, order_id) == "confirmed"
+def test_confirmed_order_is_invoiced_listed_and_earns_points(stack: DeployedStack):
+    customer, stranger, sku = stack.customer(), stack.customer("stranger"), stack.product(price=1250)
+    order_id = stack.buy(customer, sku, 3)
+    assert stack.outcome(customer, order_id) == "confirmed"
 
-    page = _invoiced(world, customer, order_id)
-    _earned(world, customer, 37)
+    page = _invoiced(stack, customer, order_id)
+    _earned(stack, customer, 37)
 
-    (number,) = [event["data"]["number"] for event in world.shop.events(customer, order_id) if event["type"] == "InvoiceIssued"]
+    (number,) = [event["data"]["number"] for event in stack.shop.events(customer, order_id) if event["type"] == "InvoiceIssued"]
     for part in (number, order_id, sku, "EUR 12.50", "EUR 37.50"):
         assert part in page
-    assert _invoice(world, customer, order_id).headers["content-type"].startswith("text/html")
-    assert _invoice(world, stranger, order_id).status == 404
-    assert _points(world, stranger) == 0
+    assert _invoice(stack, customer, order_id).headers["content-type"].startswith("text/html")
+    assert _invoice(stack, stranger, order_id).status == 404
+    assert _points(stack, stranger) == 0
 
 
-def test_invoice_numbers_have_no_gap_and_no_duplicate(world: World):
-    customer, sku = world.customer(), world.product()
-    bought = [world.buy(customer, sku) for _ in range(4)]
+def test_invoice_numbers_have_no_gap_and_no_duplicate(stack: DeployedStack):
+    customer, sku = stack.customer(), stack.product()
+    bought = [stack.buy(customer, sku) for _ in range(4)]
     for order_id in bought:
-        _invoiced(world, customer, order_id)
+        _invoiced(stack, customer, order_id)
 
-    rows = [item for item in world.scan("Invoices") if item["position"]["N"] != "0"]
+    rows = [item for item in stack.scan("Invoices") if item["position"]["N"] != "0"]
 
     for series in {row["series"]["S"] for row in rows}:
         positions = sorted(int(row["position"]["N"]) for row in rows if row["series"]["S"] == series)
@@ -74,35 +74,35 @@ def test_invoice_numbers_have_no_gap_and_no_duplicate(world: World):
     assert len(set(invoices)) == len(invoices)
 
 
-def test_cancelled_invoiced_order_gets_a_credit_note(world: World):
-    customer, stranger, sku = world.customer(), world.customer("stranger"), world.product(price=1250)
-    order_id = world.buy(customer, sku, 2)
-    assert world.outcome(customer, order_id) == "confirmed"
-    invoice = _invoiced(world, customer, order_id)
+def test_cancelled_invoiced_order_gets_a_credit_note(stack: DeployedStack):
+    customer, stranger, sku = stack.customer(), stack.customer("stranger"), stack.product(price=1250)
+    order_id = stack.buy(customer, sku, 2)
+    assert stack.outcome(customer, order_id) == "confirmed"
+    invoice = _invoiced(stack, customer, order_id)
 
-    assert world.shop.cancel(customer, order_id).status == 202
-    assert world.outcome(customer, order_id) == "cancelled"
+    assert stack.shop.cancel(customer, order_id).status == 202
+    assert stack.outcome(customer, order_id) == "cancelled"
 
     (note,) = eventually(
-        lambda: [event["data"] for event in world.shop.events(customer, order_id) if event["type"] == "CreditNoteIssued"],
+        lambda: [event["data"] for event in stack.shop.events(customer, order_id) if event["type"] == "CreditNoteIssued"],
         within=CATCHES_UP,
         what="the credit note is there",
     )
     assert (note["cause"], note["amount"]) == ("cancelled", {"amount": 2500, "currency": "EUR"})
     path = f"/orders/{order_id}/credit-notes/{note['number']}"
-    answer = world.shop.call("GET", path, customer)
+    answer = stack.shop.call("GET", path, customer)
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/html")
     for part in (note["number"], note["invoice"], order_id, sku, "EUR 25.00"):
         assert part in answer.body.decode()
-    assert world.shop.call("GET", path, stranger).status == 404
-    assert _invoiced(world, customer, order_id) == invoice
+    assert stack.shop.call("GET", path, stranger).status == 404
+    assert _invoiced(stack, customer, order_id) == invoice
 
 
 @contextmanager
-def _denied(world: World, function: str, queue: str) -> Iterator[None]:
+def _denied(stack: DeployedStack, function: str, queue: str) -> Iterator[None]:
     """Remove a function's DynamoDB permissions and shorten its queue's visibility timeout, so that messages are soon dead-lettered."""
-    iam, sqs, url = world.target.client("iam"), world.target.client("sqs"), world.target.resources[f"{queue}Queue"]
-    arn = world.target.client("lambda").get_function_configuration(FunctionName=world.target.resources[function])["Role"]
+    iam, sqs, url = stack.target.client("iam"), stack.target.client("sqs"), stack.target.resources[f"{queue}Queue"]
+    arn = stack.target.client("lambda").get_function_configuration(FunctionName=stack.target.resources[function])["Role"]
     role = arn.rpartition("/")[2]
     policy = iam.get_role_policy(RoleName=role, PolicyName="own")["PolicyDocument"]
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
@@ -121,28 +121,28 @@ def _denied(world: World, function: str, queue: str) -> Iterator[None]:
     ("function", "queue", "redrive"),
     [("LoyaltyAward", "LoyaltyAward", "loyalty-award"), ("InvoicesIssue", "InvoicesIssue", "invoices-issue")],
 )
-def test_failing_consumer_does_not_delay_the_others(world: World, function: str, queue: str, redrive: str):
-    customer, sku = world.customer(), world.product(price=1000)
-    with _denied(world, function, queue):
-        order_id = world.buy(customer, sku)
+def test_failing_consumer_does_not_delay_the_others(stack: DeployedStack, function: str, queue: str, redrive: str):
+    customer, sku = stack.customer(), stack.product(price=1000)
+    with _denied(stack, function, queue):
+        order_id = stack.buy(customer, sku)
 
-        assert world.outcome(customer, order_id) == "confirmed"
+        assert stack.outcome(customer, order_id) == "confirmed"
         eventually(
-            lambda: _listed(world, customer), lambda seen: seen == {order_id: "confirmed"}, within=CATCHES_UP, what="the order is listed"
+            lambda: _listed(stack, customer), lambda seen: seen == {order_id: "confirmed"}, within=CATCHES_UP, what="the order is listed"
         )
-        assert len(world.mails(order_id)) == 1
+        assert len(stack.mails(order_id)) == 1
         if function == "LoyaltyAward":
-            _invoiced(world, customer, order_id)
+            _invoiced(stack, customer, order_id)
         else:
-            _earned(world, customer, 10)
+            _earned(stack, customer, 10)
         eventually(
-            lambda: any(order_id in body for body in world.waiting(f"{queue}DeadLetters")),
+            lambda: any(order_id in body for body in stack.waiting(f"{queue}DeadLetters")),
             within=CATCHES_UP,
             what="the message is dead-lettered",
         )
-        assert _points(world, customer) == (0 if function == "LoyaltyAward" else 10)
-        assert _invoice(world, customer, order_id).status == (200 if function == "LoyaltyAward" else 404)
+        assert _points(stack, customer) == (0 if function == "LoyaltyAward" else 10)
+        assert _invoice(stack, customer, order_id).status == (200 if function == "LoyaltyAward" else 404)
 
-    assert world.invoke("OperationsRedrive", {"queue": redrive, "max": 100})["moved"] >= 1
-    _invoiced(world, customer, order_id)
-    _earned(world, customer, 10)
+    assert stack.invoke("OperationsRedrive", {"queue": redrive, "max": 100})["moved"] >= 1
+    _invoiced(stack, customer, order_id)
+    _earned(stack, customer, 10)

@@ -23,7 +23,7 @@ from orderflow.domain.money import Money
 from payments import settlement_service
 from payments.provider import Authorized, Voided
 from payments.sandbox.provider import SandboxProvider
-from tests.integration.world import World, eventually, postings
+from tests.integration.deployed_stack import DeployedStack, eventually, postings
 
 # A secret of Standard Webhooks is base64.
 ANOTHER_SECRET = "YW5vdGhlciBzZWNyZXQ="
@@ -75,63 +75,63 @@ class Provider:
 
 
 @pytest.fixture
-def carrier(world: World) -> Carrier:
-    return Carrier(world.target, timeout=60)
+def carrier(stack: DeployedStack) -> Carrier:
+    return Carrier(stack.target, timeout=60)
 
 
 @pytest.fixture
-def provider(world: World) -> Provider:
-    return Provider(world.target)
+def provider(stack: DeployedStack) -> Provider:
+    return Provider(stack.target)
 
 
-def happened[T: EventData](world: World, order_id: str, kind: type[T], count: int = 1, *, within: float | None = None) -> list[T]:
+def happened[T: EventData](stack: DeployedStack, order_id: str, kind: type[T], count: int = 1, *, within: float | None = None) -> list[T]:
     """Wait until the log has `count` events of a type, and return their data."""
     return eventually(
-        lambda: [event.data for event in world.log(order_id) if isinstance(event.data, kind)],
+        lambda: [event.data for event in stack.log(order_id) if isinstance(event.data, kind)],
         lambda found: len(found) == count,
-        within=within or world.patience,
+        within=within or stack.patience,
         what=f"{count} {kind.__name__} of {order_id}",
     )
 
 
-def requested(world: World, customer: str, *lines: tuple[str, int], token: str = "tok_approved") -> str:
+def requested(stack: DeployedStack, customer: str, *lines: tuple[str, int], token: str = "tok_approved") -> str:
     """The id of an order of these lines whose shipment is requested."""
-    order_id = world.accept(customer, order_body(*lines, payment=token))
-    happened(world, order_id, events.ShipmentRequested, within=world.patience + SAGA_SECONDS)
+    order_id = stack.accept(customer, order_body(*lines, payment=token))
+    happened(stack, order_id, events.ShipmentRequested, within=stack.patience + SAGA_SECONDS)
     return order_id
 
 
-def posted(world: World, order_id: str, kind: str) -> list[tuple[str, int]]:
+def posted(stack: DeployedStack, order_id: str, kind: str) -> list[tuple[str, int]]:
     """Wait for the order's only entry of an event type, and return its postings."""
     (entry,) = eventually(
-        lambda: [one for one in world.entries(order_id).values() if one["type"]["S"] == kind],
-        within=world.patience,
+        lambda: [one for one in stack.entries(order_id).values() if one["type"]["S"] == kind],
+        within=stack.patience,
         what=f"the entry of {kind}",
     )
     return postings(entry)
 
 
-def said(world: World, function: str, order_id: str) -> set[str]:
+def said(stack: DeployedStack, function: str, order_id: str) -> set[str]:
     """What a function, named by its logical id, logged about an order."""
-    lines = function_logs.read(world.target, [world.target.resources[function]])
+    lines = function_logs.read(stack.target, [stack.target.resources[function]])
     return {line.fields.get("message", "") for line in lines if order_id in line.text}
 
 
-def mentioned(world: World, order_id: str, what: str) -> None:
+def mentioned(stack: DeployedStack, order_id: str, what: str) -> None:
     """Wait until the nightly comparison has said something of an order."""
-    eventually(lambda: said(world, "PaymentsReconcile", order_id), lambda lines: what in lines, within=world.patience, what=what)
+    eventually(lambda: said(stack, "PaymentsReconcile", order_id), lambda lines: what in lines, within=stack.patience, what=what)
 
 
-def test_each_parcel_is_captured_on_dispatch(world: World, carrier: Carrier, provider: Provider):
-    sku, other = world.product(price=PRICE), world.product(price=OTHER_PRICE)
-    order_id = requested(world, world.customer(), (sku, 2), (other, 1))
+def test_each_parcel_is_captured_on_dispatch(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    sku, other = stack.product(price=PRICE), stack.product(price=OTHER_PRICE)
+    order_id = requested(stack, stack.customer(), (sku, 2), (other, 1))
 
     first = carrier.dispatch(order_id, [(sku, 1)])
-    happened(world, order_id, events.PaymentCaptured)
+    happened(stack, order_id, events.PaymentCaptured)
     assert provider.moved(order_id) == (PRICE, 0)
     second = carrier.dispatch(order_id)
 
-    captures = happened(world, order_id, events.PaymentCaptured, 2)
+    captures = happened(stack, order_id, events.PaymentCaptured, 2)
     assert [(one.parcel_id, one.amount.amount) for one in captures] == [(first, PRICE), (second, PRICE + OTHER_PRICE)]
     payment = provider.payment(order_id)
     assert isinstance(payment, Authorized)
@@ -139,68 +139,68 @@ def test_each_parcel_is_captured_on_dispatch(world: World, carrier: Carrier, pro
     assert {one.capture_id for one in payment.captures} == {one.capture_id for one in captures}
 
 
-def test_lost_parcel_is_refunded(world: World, carrier: Carrier, provider: Provider):
-    sku = world.product(price=PRICE)
-    order_id = requested(world, world.customer(), (sku, 2))
+def test_lost_parcel_is_refunded(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    sku = stack.product(price=PRICE)
+    order_id = requested(stack, stack.customer(), (sku, 2))
     lost, _ = carrier.dispatch(order_id, [(sku, 1)]), carrier.dispatch(order_id)
-    happened(world, order_id, events.PaymentCaptured, 2)
+    happened(stack, order_id, events.PaymentCaptured, 2)
 
     carrier.lose(order_id, lost)
 
-    [refund] = happened(world, order_id, events.PaymentRefunded)
+    [refund] = happened(stack, order_id, events.PaymentRefunded)
     assert (refund.cause, refund.amount) == (f"parcel:{lost}", Money(PRICE, "EUR"))
     assert provider.moved(order_id) == (2 * PRICE, PRICE)
 
 
-def test_received_return_is_refunded_once(world: World, carrier: Carrier, provider: Provider):
-    customer, sku = world.customer(), world.product(price=PRICE)
-    order_id = requested(world, customer, (sku, 3))
+def test_received_return_is_refunded_once(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    customer, sku = stack.customer(), stack.product(price=PRICE)
+    order_id = requested(stack, customer, (sku, 3))
     carrier.deliver(order_id, carrier.dispatch(order_id))
-    happened(world, order_id, events.ShipmentDelivered, within=world.patience + SAGA_SECONDS)
-    answer = world.shop.create_return(customer, order_id, {"lines": [{"sku": sku, "quantity": 1}], "reason": "too small"})
+    happened(stack, order_id, events.ShipmentDelivered, within=stack.patience + SAGA_SECONDS)
+    answer = stack.shop.create_return(customer, order_id, {"lines": [{"sku": sku, "quantity": 1}], "reason": "too small"})
     assert answer.status == 201, answer
 
     carrier.receive_return(order_id, return_id := answer.json()["return_id"])
 
-    [refund] = happened(world, order_id, events.PaymentRefunded)
+    [refund] = happened(stack, order_id, events.PaymentRefunded)
     assert (refund.cause, refund.amount) == (f"return:{return_id}", Money(PRICE, "EUR"))
     assert provider.moved(order_id) == (3 * PRICE, PRICE)
 
 
-def test_cancelled_rest_of_a_dispatched_order_is_voided(world: World, carrier: Carrier, provider: Provider):
-    customer, sku, other = world.customer(), world.product(price=PRICE), world.product(price=OTHER_PRICE)
-    order_id = requested(world, customer, (sku, 2), (other, 1))
+def test_cancelled_rest_of_a_dispatched_order_is_voided(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    customer, sku, other = stack.customer(), stack.product(price=PRICE), stack.product(price=OTHER_PRICE)
+    order_id = requested(stack, customer, (sku, 2), (other, 1))
     carrier.dispatch(order_id, [(sku, 1)])
-    happened(world, order_id, events.ShipmentDispatched)
+    happened(stack, order_id, events.ShipmentDispatched)
 
-    assert world.shop.cancel(customer, order_id).status == 202
+    assert stack.shop.cancel(customer, order_id).status == 202
 
-    happened(world, order_id, events.OrderLinesCancelled, within=world.patience + SAGA_SECONDS)
-    [voided] = happened(world, order_id, events.PaymentVoided)
+    happened(stack, order_id, events.OrderLinesCancelled, within=stack.patience + SAGA_SECONDS)
+    [voided] = happened(stack, order_id, events.PaymentVoided)
     assert voided.amount == Money(PRICE + OTHER_PRICE, "EUR")
     payment = provider.payment(order_id)
     assert isinstance(payment, Voided)
     assert (payment.captured, payment.refunded) == (PRICE, 0)
-    assert posted(world, order_id, "PaymentVoided") == [("holds", PRICE + OTHER_PRICE), ("authorizations", -PRICE - OTHER_PRICE)]
+    assert posted(stack, order_id, "PaymentVoided") == [("holds", PRICE + OTHER_PRICE), ("authorizations", -PRICE - OTHER_PRICE)]
 
 
-def test_dispute_is_logged_and_posted(world: World, carrier: Carrier, provider: Provider):
-    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+def test_dispute_is_logged_and_posted(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    order_id = requested(stack, stack.customer(), (stack.product(price=PRICE), 1))
     carrier.dispatch(order_id)
-    happened(world, order_id, events.PaymentCaptured)
+    happened(stack, order_id, events.PaymentCaptured)
     amount = {"amount": PRICE, "currency": "EUR"}
 
     created = provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount=amount, reason="not received")
-    [dispute] = happened(world, order_id, events.PaymentDisputed)
+    [dispute] = happened(stack, order_id, events.PaymentDisputed)
     provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="lost")
-    [closed] = happened(world, order_id, events.DisputeClosed)
+    [closed] = happened(stack, order_id, events.DisputeClosed)
     assert provider.post(created).status == 202
-    world.queue_drained("PaymentsNoticeQueue")
+    stack.queue_drained("PaymentsNoticeQueue")
 
     assert (dispute.amount, dispute.reason, closed.outcome) == (Money(PRICE, "EUR"), "not received", "lost")
-    assert posted(world, order_id, "PaymentDisputed") == [("disputes", PRICE), ("clearing", -PRICE)]
-    assert posted(world, order_id, "DisputeClosed") == [("losses", PRICE), ("disputes", -PRICE)]
-    assert len(happened(world, order_id, events.PaymentDisputed)) == 1
+    assert posted(stack, order_id, "PaymentDisputed") == [("disputes", PRICE), ("clearing", -PRICE)]
+    assert posted(stack, order_id, "DisputeClosed") == [("losses", PRICE), ("disputes", -PRICE)]
+    assert len(happened(stack, order_id, events.PaymentDisputed)) == 1
 
 
 def test_unsigned_provider_webhook_is_refused(provider: Provider):
@@ -211,86 +211,86 @@ def test_unsigned_provider_webhook_is_refused(provider: Provider):
     assert "300 seconds" in provider.post(body, age=400).json()["detail"]
 
 
-def test_early_provider_webhook_is_processed_later(world: World, carrier: Carrier, provider: Provider):
-    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+def test_early_provider_webhook_is_processed_later(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    order_id = requested(stack, stack.customer(), (stack.product(price=PRICE), 1))
     amount = {"amount": PRICE, "currency": "EUR"}
 
-    with world.impatient("PaymentsNoticeQueue", VISIBILITY_SECONDS):
+    with stack.impatient("PaymentsNoticeQueue", VISIBILITY_SECONDS):
         provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="won")
         eventually(
-            lambda: said(world, "PaymentsNotice", order_id),
+            lambda: said(stack, "PaymentsNotice", order_id),
             lambda lines: "message failed" in lines,
-            within=world.patience,
+            within=stack.patience,
             what="the early message failed",
         )
         provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount=amount, reason="not received")
-        happened(world, order_id, events.DisputeClosed, within=world.patience + 5 * VISIBILITY_SECONDS)
+        happened(stack, order_id, events.DisputeClosed, within=stack.patience + 5 * VISIBILITY_SECONDS)
 
 
-def test_dispute_in_another_currency_that_is_lost_on_appeal_is_booked(world: World, carrier: Carrier, provider: Provider):
-    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+def test_dispute_in_another_currency_that_is_lost_on_appeal_is_booked(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    order_id = requested(stack, stack.customer(), (stack.product(price=PRICE), 1))
     carrier.dispatch(order_id)
-    happened(world, order_id, events.PaymentCaptured)
+    happened(stack, order_id, events.PaymentCaptured)
 
     provider.tell(order_id, "dispute.created", dispute_id="dp_1", amount={"amount": 1420, "currency": "USD"}, reason="fraudulent")
-    [dispute] = happened(world, order_id, events.PaymentDisputed)
+    [dispute] = happened(stack, order_id, events.PaymentDisputed)
     provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="won", at="2026-02-02T09:00:00Z")
-    happened(world, order_id, events.DisputeClosed)
+    happened(stack, order_id, events.DisputeClosed)
     provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="lost", at="2026-03-02T09:00:00Z")
-    [changed] = happened(world, order_id, events.DisputeOutcomeChanged)
+    [changed] = happened(stack, order_id, events.DisputeOutcomeChanged)
 
     assert (dispute.amount, dispute.disputed) == (Money(PRICE, "EUR"), Money(1420, "USD"))
     assert (changed.before, changed.after) == ("won", "lost")
-    assert posted(world, order_id, "DisputeOutcomeChanged") == [("losses", PRICE), ("clearing", -PRICE)]
+    assert posted(stack, order_id, "DisputeOutcomeChanged") == [("losses", PRICE), ("clearing", -PRICE)]
 
 
-def test_refund_that_fails_later_is_owed_again_and_paid(world: World, carrier: Carrier, provider: Provider):
-    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1), token="tok_refund_fails_later")
+def test_refund_that_fails_later_is_owed_again_and_paid(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    order_id = requested(stack, stack.customer(), (stack.product(price=PRICE), 1), token="tok_refund_fails_later")
     parcel = carrier.dispatch(order_id)
     carrier.lose(order_id, parcel)
-    happened(world, order_id, events.PaymentRefunded, within=world.patience + SAGA_SECONDS)
+    happened(stack, order_id, events.PaymentRefunded, within=stack.patience + SAGA_SECONDS)
     provider.sandbox.conclude_refunds(settlement_service.payment_key(order_id))
 
     provider.tell(order_id, "refund.failed", key=settlement_service.refund_key(order_id, f"parcel:{parcel}"))
 
-    happened(world, order_id, events.PaymentRefunded, 2)
-    assert [event.type for event in world.log(order_id)][-3:] == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
-    assert posted(world, order_id, "PaymentRefundReversed") == [("clearing", PRICE), ("refunds", -PRICE)]
+    happened(stack, order_id, events.PaymentRefunded, 2)
+    assert [event.type for event in stack.log(order_id)][-3:] == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
+    assert posted(stack, order_id, "PaymentRefundReversed") == [("clearing", PRICE), ("refunds", -PRICE)]
     assert provider.moved(order_id) == (PRICE, PRICE)
 
 
-def test_reconciliation_finds_no_difference_for_a_matching_order(world: World, carrier: Carrier):
-    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+def test_reconciliation_finds_no_difference_for_a_matching_order(stack: DeployedStack, carrier: Carrier):
+    order_id = requested(stack, stack.customer(), (stack.product(price=PRICE), 1))
     carrier.lose(order_id, carrier.dispatch(order_id))
-    happened(world, order_id, events.PaymentRefunded, within=world.patience + SAGA_SECONDS)
+    happened(stack, order_id, events.PaymentRefunded, within=stack.patience + SAGA_SECONDS)
 
-    assert world.invoke("PaymentsReconcile", {})["compared"] >= 1
+    assert stack.invoke("PaymentsReconcile", {})["compared"] >= 1
 
-    assert said(world, "PaymentsReconcile", order_id) == set()
+    assert said(stack, "PaymentsReconcile", order_id) == set()
 
 
-def test_reconciliation_records_a_capture_missing_in_the_log(world: World, carrier: Carrier, provider: Provider):
-    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
-    with world.switched_off("PaymentsSettleRule"):
+def test_reconciliation_records_a_capture_missing_in_the_log(stack: DeployedStack, carrier: Carrier, provider: Provider):
+    order_id = requested(stack, stack.customer(), (stack.product(price=PRICE), 1))
+    with stack.switched_off("PaymentsSettleRule"):
         parcel = carrier.dispatch(order_id)
-        happened(world, order_id, events.ShipmentDispatched)
+        happened(stack, order_id, events.ShipmentDispatched)
         key = settlement_service.capture_key(order_id, parcel)
         taken = provider.sandbox.capture(settlement_service.payment_key(order_id), key, Money(PRICE, "EUR"))
-        assert not [event for event in world.log(order_id) if event.type == "PaymentCaptured"]
+        assert not [event for event in stack.log(order_id) if event.type == "PaymentCaptured"]
 
-        assert world.invoke("PaymentsReconcile", {})["repaired"] >= 1
+        assert stack.invoke("PaymentsReconcile", {})["repaired"] >= 1
 
-    [captured] = happened(world, order_id, events.PaymentCaptured)
+    [captured] = happened(stack, order_id, events.PaymentCaptured)
     assert (captured.capture_id, captured.amount) == (taken.capture_id, Money(PRICE, "EUR"))
     assert provider.moved(order_id) == (PRICE, 0)
-    mentioned(world, order_id, "payment repaired")
+    mentioned(stack, order_id, "payment repaired")
 
 
-def test_reconciliation_reports_a_capture_without_dispatch(world: World, provider: Provider):
-    order_id = requested(world, world.customer(), (world.product(price=PRICE), 1))
+def test_reconciliation_reports_a_capture_without_dispatch(stack: DeployedStack, provider: Provider):
+    order_id = requested(stack, stack.customer(), (stack.product(price=PRICE), 1))
     provider.sandbox.capture(settlement_service.payment_key(order_id), f"{order_id}:by-hand", Money(PRICE, "EUR"))
 
-    assert world.invoke("PaymentsReconcile", {})["different"] >= 1
+    assert stack.invoke("PaymentsReconcile", {})["different"] >= 1
 
-    mentioned(world, order_id, "payment differs")
-    assert "PaymentCaptured" not in {event.type for event in world.log(order_id)}
+    mentioned(stack, order_id, "payment differs")
+    assert "PaymentCaptured" not in {event.type for event in stack.log(order_id)}

@@ -20,7 +20,7 @@ from botocore.credentials import Credentials
 from devtools import template
 from devtools.target import REGION, STACK
 from tests.contract.stack import Stack
-from tests.integration.world import World
+from tests.integration.deployed_stack import DeployedStack
 
 THREADS = 4
 TABLE, INDEX, QUEUE, TOPIC = "DynamoDB::Table", "DynamoDB::Index", "SQS::Queue", "SNS::Topic"
@@ -122,13 +122,13 @@ class Call(NamedTuple):
 class Roles:
     """The roles of a deployed stack and the calls that probe them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, stack: DeployedStack) -> None:
         """Prepare every call once for all roles: signing a prepared call takes a tenth of preparing it."""
-        parameters = world.target.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
+        parameters = stack.target.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
         self.stack = Stack(template.translated(), **{given["ParameterKey"]: given["ParameterValue"] for given in parameters})
-        self.physical = {name: one.id for name, one in world.target.stack_resources.items()}
-        self.target = world.target
-        self.iam, self.sts = world.target.client("iam"), world.target.client("sts")
+        self.physical = {name: one.id for name, one in stack.target.stack_resources.items()}
+        self.target = stack.target
+        self.iam, self.sts = stack.target.client("iam"), stack.target.client("sts")
         self.calls = [
             Call(probe, target, self._prepared(probe, name)) for probe in PROBES for target, name in self.targets(probe.kind).items()
         ]
@@ -254,9 +254,9 @@ def _attached(iam: Any, role: str, borrower: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def roles(world: World) -> Roles:
+def roles(stack: DeployedStack) -> Roles:
     """The roles of the deployed stack."""
-    return Roles(world)
+    return Roles(stack)
 
 
 @pytest.mark.needs("iam")

@@ -18,7 +18,7 @@ from orderflow.domain.commands import RequestCancellation
 from shipping.carrier import CarrierRefused
 from shipping.shipments import shipment_id
 from shipping.tracking_store import TrackingStore
-from tests.integration.world import World, eventually
+from tests.integration.deployed_stack import DeployedStack, eventually
 
 # A secret of Standard Webhooks is base64.
 ANOTHER_SECRET = "YW5vdGhlciBzZWNyZXQ="
@@ -27,123 +27,123 @@ RETRY_SECONDS = 60.0
 
 
 @pytest.fixture
-def carrier(world: World) -> Carrier:
-    return Carrier(world.target, timeout=60)
+def carrier(stack: DeployedStack) -> Carrier:
+    return Carrier(stack.target, timeout=60)
 
 
-def types(world: World, order_id: str) -> list[str]:
-    return [event.type for event in world.log(order_id)]
+def types(stack: DeployedStack, order_id: str) -> list[str]:
+    return [event.type for event in stack.log(order_id)]
 
 
-def has(world: World, order_id: str, *wanted: str, within: float | None = None) -> list[events.Event]:
+def has(stack: DeployedStack, order_id: str, *wanted: str, within: float | None = None) -> list[events.Event]:
     """Wait until the log has events of all wanted types, and return the log."""
     return eventually(
-        lambda: world.log(order_id),
+        lambda: stack.log(order_id),
         lambda log: set(wanted) <= {event.type for event in log},
-        within=within or world.patience,
+        within=within or stack.patience,
         what=f"{', '.join(wanted)} of {order_id}",
     )
 
 
-def requested(world: World, *lines: tuple[str, int]) -> str:
+def requested(stack: DeployedStack, *lines: tuple[str, int]) -> str:
     """The id of an order of these lines whose shipment is requested."""
-    order_id = world.accept(world.customer(), order_body(*lines))
-    has(world, order_id, "ShipmentRequested")
+    order_id = stack.accept(stack.customer(), order_body(*lines))
+    has(stack, order_id, "ShipmentRequested")
     return order_id
 
 
-def cancel(world: World, order_id: str) -> None:
-    log = OrderLog(world.table("OrderLog"), world.dynamodb)
+def cancel(stack: DeployedStack, order_id: str) -> None:
+    log = OrderLog(stack.table("OrderLog"), stack.dynamodb)
     log.record(log.load(order_id), RequestCancellation("operator", "test"), source="orders")
 
 
-def test_order_is_delivered_in_two_parcels(world: World, carrier: Carrier):
-    sku, other = world.product(), world.product()
-    order_id = requested(world, (sku, 2), (other, 1))
+def test_order_is_delivered_in_two_parcels(stack: DeployedStack, carrier: Carrier):
+    sku, other = stack.product(), stack.product()
+    order_id = requested(stack, (sku, 2), (other, 1))
 
     first = carrier.dispatch(order_id, [(sku, 1)])
-    has(world, order_id, "ShipmentDispatched")
+    has(stack, order_id, "ShipmentDispatched")
     second = carrier.dispatch(order_id)
-    eventually(lambda: types(world, order_id).count("ShipmentDispatched"), lambda n: n == 2, within=world.patience, what="two parcels")
+    eventually(lambda: types(stack, order_id).count("ShipmentDispatched"), lambda n: n == 2, within=stack.patience, what="two parcels")
     carrier.deliver(order_id, first)
     carrier.deliver(order_id, second)
 
-    eventually(lambda: types(world, order_id).count("ShipmentDelivered"), lambda n: n == 2, within=world.patience, what="two arrivals")
-    state = OrderLog(world.table("OrderLog"), world.dynamodb).load(order_id)
+    eventually(lambda: types(stack, order_id).count("ShipmentDelivered"), lambda n: n == 2, within=stack.patience, what="two arrivals")
+    state = OrderLog(stack.table("OrderLog"), stack.dynamodb).load(order_id)
     assert state.state == "delivered"
     assert [parcel.parcel_id for parcel in state.parcels] == [first, second]
 
 
-def test_unsigned_carrier_webhook_is_refused(world: World, carrier: Carrier):
-    order_id = requested(world, (world.product(), 1))
+def test_unsigned_carrier_webhook_is_refused(stack: DeployedStack, carrier: Carrier):
+    order_id = requested(stack, (stack.product(), 1))
     carrier.dispatch(order_id)
     [body] = carrier.sent
     # The webhook records the event before it answers.
-    assert types(world, order_id).count("ShipmentDispatched") == 1
+    assert types(stack, order_id).count("ShipmentDispatched") == 1
 
     assert carrier.post(body, {}).status == 401
     assert carrier.post(body, signed_headers(ANOTHER_SECRET, "msg_1", body, int(time.time()))).status == 401
     assert "300 seconds" in carrier.post(body, signed_headers(carrier.secret, "msg_1", body, int(time.time()) - 400)).json()["detail"]
     assert carrier.post(b"x" * 70_000).status == 413
     assert carrier.post(body).status == 202
-    assert types(world, order_id).count("ShipmentDispatched") == 1
+    assert types(stack, order_id).count("ShipmentDispatched") == 1
     for output in ("CarrierWebhookUrl", "PaymentsWebhookUrl"):
-        url, host = world.target.function_url(output)
+        url, host = stack.target.function_url(output)
         refused = web.call("GET", url, headers=host, timeout=60)
         assert (refused.status, refused.headers["allow"]) == (405, "POST")
         assert web.call("POST", f"{url}any/path", headers=host, body=body, timeout=60).status == 401
 
 
-def test_repeated_carrier_webhook_changes_nothing(world: World, carrier: Carrier):
-    order_id = requested(world, (world.product(), 1))
+def test_repeated_carrier_webhook_changes_nothing(stack: DeployedStack, carrier: Carrier):
+    order_id = requested(stack, (stack.product(), 1))
     carrier.dispatch(order_id)
-    has(world, order_id, "ShipmentDispatched")
+    has(stack, order_id, "ShipmentDispatched")
 
     for _ in range(3):
         assert carrier.post(carrier.sent[0]).status == 202
-    world.queue_drained("ShippingRecordQueue")
+    stack.queue_drained("ShippingRecordQueue")
 
-    assert types(world, order_id).count("ShipmentDispatched") == 1
+    assert types(stack, order_id).count("ShipmentDispatched") == 1
 
 
-def test_early_delivery_is_recorded_after_its_dispatch(world: World, carrier: Carrier):
-    sku = world.product()
-    order_id = requested(world, (sku, 1))
+def test_early_delivery_is_recorded_after_its_dispatch(stack: DeployedStack, carrier: Carrier):
+    sku = stack.product()
+    order_id = requested(stack, (sku, 1))
     parcel = carrier.dispatch(order_id, send_event=False)
 
     carrier.deliver(order_id, parcel)
     carrier.tell(order_id, "dispatched", parcel_id=parcel, lines=[{"sku": sku, "quantity": 1}])
 
-    log = has(world, order_id, "ShipmentDelivered", within=world.patience + RETRY_SECONDS)
+    log = has(stack, order_id, "ShipmentDelivered", within=stack.patience + RETRY_SECONDS)
     recorded = [event.type for event in log if event.source == "shipping"]
     assert recorded == ["ShipmentRequested", "ShipmentDispatched", "ShipmentDelivered"]
 
 
-def test_cancelled_confirmed_order_is_not_shipped(world: World, carrier: Carrier):
-    sku = world.product(10)
-    order_id = requested(world, (sku, 2))
+def test_cancelled_confirmed_order_is_not_shipped(stack: DeployedStack, carrier: Carrier):
+    sku = stack.product(10)
+    order_id = requested(stack, (sku, 2))
 
-    cancel(world, order_id)
+    cancel(stack, order_id)
 
-    has(world, order_id, "OrderCancelled", within=world.patience + 60)
-    assert world.stock(sku) == (10, 0)
-    assert world.charges(order_id) == []
+    has(stack, order_id, "OrderCancelled", within=stack.patience + 60)
+    assert stack.stock(sku) == (10, 0)
+    assert stack.charges(order_id) == []
     with pytest.raises(CarrierRefused, match="recalled"):
         carrier.dispatch(order_id)
 
 
-def test_cancellation_fails_when_the_parcel_has_left(world: World, carrier: Carrier):
-    order_id = requested(world, (world.product(), 1))
+def test_cancellation_fails_when_the_parcel_has_left(stack: DeployedStack, carrier: Carrier):
+    order_id = requested(stack, (stack.product(), 1))
     parcel = carrier.dispatch(order_id, send_event=False)
 
-    cancel(world, order_id)
+    cancel(stack, order_id)
 
-    log = has(world, order_id, "CancellationFailed", within=world.patience + 60)
+    log = has(stack, order_id, "CancellationFailed", within=stack.patience + 60)
     [dispatched] = [event.data for event in log if isinstance(event.data, events.ShipmentDispatched)]
     assert dispatched.parcel_id == parcel
     assert carrier.post(_dispatched(order_id, dispatched)).status == 202
-    world.queue_drained("ShippingRecordQueue")
-    assert types(world, order_id).count("ShipmentDispatched") == 1
+    stack.queue_drained("ShippingRecordQueue")
+    assert types(stack, order_id).count("ShipmentDispatched") == 1
 
 
 def _dispatched(order_id: str, data: events.ShipmentDispatched) -> bytes:
@@ -152,36 +152,36 @@ def _dispatched(order_id: str, data: events.ShipmentDispatched) -> bytes:
     return json.dumps(message | {"parcel_id": data.parcel_id, "lines": lines}).encode()
 
 
-def test_delivery_has_the_time_reported_by_the_carrier(world: World, carrier: Carrier):
-    order_id = requested(world, (world.product(), 1))
+def test_delivery_has_the_time_reported_by_the_carrier(stack: DeployedStack, carrier: Carrier):
+    order_id = requested(stack, (stack.product(), 1))
     parcel = carrier.dispatch(order_id)
-    has(world, order_id, "ShipmentDispatched")
+    has(stack, order_id, "ShipmentDispatched")
     arrived = datetime.now(UTC)
-    has(world, order_id, "PaymentCaptured")
+    has(stack, order_id, "PaymentCaptured")
 
-    Carrier(world.target, timeout=60, at=arrived.isoformat()).deliver(order_id, parcel)
+    Carrier(stack.target, timeout=60, at=arrived.isoformat()).deliver(order_id, parcel)
 
-    (delivered,) = [event for event in has(world, order_id, "ShipmentDelivered") if event.type == "ShipmentDelivered"]
+    (delivered,) = [event for event in has(stack, order_id, "ShipmentDelivered") if event.type == "ShipmentDelivered"]
     assert delivered.occurred_at == arrived
     assert delivered.appended_at > arrived
 
 
-def test_readings_are_aggregated_outside_the_log(world: World, carrier: Carrier):
-    order_id = requested(world, (world.product(), 1))
+def test_readings_are_aggregated_outside_the_log(stack: DeployedStack, carrier: Carrier):
+    order_id = requested(stack, (stack.product(), 1))
     parcel = carrier.dispatch(order_id)
-    has(world, order_id, "ShipmentDispatched")
-    tracks = TrackingStore(world.table("Tracking"), world.dynamodb)
+    has(stack, order_id, "ShipmentDispatched")
+    tracks = TrackingStore(stack.table("Tracking"), stack.dynamodb)
 
     carrier.send_readings(order_id, parcel, range(30, 60))
 
     track = eventually(
         lambda: tracks.load(shipment_id(order_id), parcel),
         lambda found: found is not None and found.temperature == 59,
-        within=world.patience,
+        within=stack.patience,
         what="the last reading",
     )
     assert track
     assert (track.highest, track.position.lat) == (59, 53.7997)
     assert 1 <= track.readings <= 30
-    assert "ShipmentDelivered" not in types(world, order_id)
-    assert len([one for one in types(world, order_id) if one.startswith("Shipment")]) == 2
+    assert "ShipmentDelivered" not in types(stack, order_id)
+    assert len([one for one in types(stack, order_id) if one.startswith("Shipment")]) == 2

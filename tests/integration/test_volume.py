@@ -11,7 +11,7 @@ import pytest
 
 from devtools.local.api_client import order_body
 from inventory.domain.stock_rules import SHELVES
-from tests.integration.world import BESIDE, World, eventually
+from tests.integration.deployed_stack import BESIDE, DeployedStack, eventually
 
 ORDERS = 500
 AT_ONCE = 8
@@ -35,15 +35,15 @@ class Followed(NamedTuple):
 
 
 @pytest.mark.needs("volume")
-def test_five_hundred_orders_all_reach_their_end(world: World):
-    customers = [world.customer("many") for _ in range(CUSTOMERS)]
-    sku, sold_out = world.product(stock=10 * ORDERS), world.product(stock=0)
+def test_five_hundred_orders_all_reach_their_end(stack: DeployedStack):
+    customers = [stack.customer("many") for _ in range(CUSTOMERS)]
+    sku, sold_out = stack.product(stock=10 * ORDERS), stack.product(stock=0)
 
     def follow(number: int) -> Followed:
         kind = KINDS[number % len(KINDS)]
         body = order_body((sold_out, 1)) if kind == "sold-out" else order_body((sku, 1), payment=kind)
-        order_id = _place(world, customers[number % CUSTOMERS], body)
-        last = eventually(lambda: _last(world, order_id), ENDS.__contains__, within=SECONDS, what=f"{order_id} ends")
+        order_id = _place(stack, customers[number % CUSTOMERS], body)
+        last = eventually(lambda: _last(stack, order_id), ENDS.__contains__, within=SECONDS, what=f"{order_id} ends")
         return Followed(order_id, EXPECTED[kind], last)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -52,51 +52,51 @@ def test_five_hundred_orders_all_reach_their_end(world: World):
     assert len({order.order_id for order in followed}) == ORDERS
     assert [order for order in followed if order.last != order.expected] == []
     confirmed = {order.order_id for order in followed if order.last == "OrderConfirmed"}
-    assert world.stock(sku) == (10 * ORDERS - len(confirmed), len(confirmed))
-    assert world.stock(sold_out) == (0, 0)
+    assert stack.stock(sku) == (10 * ORDERS - len(confirmed), len(confirmed))
+    assert stack.stock(sold_out) == (0, 0)
     mine = {order.order_id for order in followed}
-    assert Counter(key.partition(":")[0] for key, _ in world.authorized() if key.partition(":")[0] in mine) == Counter(confirmed)
-    eventually(lambda: _active(world) & mine, lambda left: not left, within=SECONDS, what="no ended order is active")
-    eventually(lambda: _emailed(world, mine), lambda sent: sent == Counter(mine), within=SECONDS, what="one email for each order")
+    assert Counter(key.partition(":")[0] for key, _ in stack.authorized() if key.partition(":")[0] in mine) == Counter(confirmed)
+    eventually(lambda: _active(stack) & mine, lambda left: not left, within=SECONDS, what="no ended order is active")
+    eventually(lambda: _emailed(stack, mine), lambda sent: sent == Counter(mine), within=SECONDS, what="one email for each order")
 
 
 @pytest.mark.needs("volume", "isolated-transactions")
-def test_sharded_stock_sells_every_unit_once(world: World):
+def test_sharded_stock_sells_every_unit_once(stack: DeployedStack):
     """The stock is sharded with a few units each, so the last orders must search the shards."""
-    sku = world.product(stock=0)
-    world.spread(sku, [UNITS // SHELVES] * SHELVES)
-    customers = [world.customer("buyer") for _ in range(CUSTOMERS)]
+    sku = stack.product(stock=0)
+    stack.spread(sku, [UNITS // SHELVES] * SHELVES)
+    customers = [stack.customer("buyer") for _ in range(CUSTOMERS)]
 
     def follow(number: int) -> str:
-        order_id = _place(world, customers[number % CUSTOMERS], order_body((sku, 1)))
-        return eventually(lambda: _last(world, order_id), ENDS.__contains__, within=SECONDS, what=f"{order_id} ends")
+        order_id = _place(stack, customers[number % CUSTOMERS], order_body((sku, 1)))
+        return eventually(lambda: _last(stack, order_id), ENDS.__contains__, within=SECONDS, what=f"{order_id} ends")
 
     with ThreadPoolExecutor(2 * AT_ONCE) as pool:
         ends = Counter(pool.map(follow, range(BUYERS)))
 
     assert ends == {"OrderConfirmed": UNITS, "OrderRejected": BUYERS - UNITS}
-    assert world.stock(sku) == (0, UNITS)
+    assert stack.stock(sku) == (0, UNITS)
 
 
-def _last(world: World, order_id: str) -> str:
+def _last(stack: DeployedStack, order_id: str) -> str:
     """The type of the last event appended by the saga."""
-    return [event.type for event in world.log(order_id) if event.type not in BESIDE][-1]
+    return [event.type for event in stack.log(order_id) if event.type not in BESIDE][-1]
 
 
-def _place(world: World, customer: str, body: dict[str, object]) -> str:
+def _place(stack: DeployedStack, customer: str, body: dict[str, object]) -> str:
     key = str(uuid4())
     # Clients retry a 5xx answer with the same key.
-    answer = eventually(lambda: world.shop.place(customer, body, key), lambda answer: answer.status < 500, within=SECONDS, what="an answer")
+    answer = eventually(lambda: stack.shop.place(customer, body, key), lambda answer: answer.status < 500, within=SECONDS, what="an answer")
     assert answer.status == 201, answer
     return answer.json()["order_id"]
 
 
-def _active(world: World) -> set[str]:
+def _active(stack: DeployedStack) -> set[str]:
     """The ids of active orders."""
-    items = world.scan("OrderLog", FilterExpression="attribute_exists(open_shard)", ProjectionExpression="order_id")
+    items = stack.scan("OrderLog", FilterExpression="attribute_exists(open_shard)", ProjectionExpression="order_id")
     return {item["order_id"]["S"] for item in items}
 
 
-def _emailed(world: World, orders: set[str]) -> Counter[str]:
+def _emailed(stack: DeployedStack, orders: set[str]) -> Counter[str]:
     """The number of emails about each order."""
-    return Counter(word for subject in world.mail_subjects() for word in subject.split() if word in orders)
+    return Counter(word for subject in stack.mail_subjects() for word in subject.split() if word in orders)

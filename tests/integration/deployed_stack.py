@@ -55,7 +55,7 @@ def order_types(history: Sequence[dict[str, Any]]) -> list[str]:
     return [event["type"] for event in history if event["type"] not in BESIDE]
 
 
-class World:
+class DeployedStack:
     """One deployed stack."""
 
     def __init__(self, target: Target) -> None:

@@ -109,7 +109,7 @@ class NeverAnswered(AssertionError):
 
 
 @dataclass
-class World:
+class Simulation:
     """One run. `broken` functions fail whenever they are invoked; `attempts` is botocore's.
 
     `post_fulfilment_from` is the number of the first call after what a path's order has in common with every other confirmed one.
