@@ -1,1 +1,1 @@
-"""Payments: authorizing and voiding them, and the providers that hold the money."""
+"""Payments: authorizes, captures, refunds and voids payments through a payment provider."""

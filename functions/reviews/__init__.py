@@ -1,1 +1,1 @@
-"""Held orders, each of which waits for a person's decision."""
+"""Reviews: held orders and the reviewers' decisions on them."""

@@ -1,1 +1,1 @@
-"""Shipping: asking the carrier for shipments, stopping them, and what the carrier tells of their parcels."""
+"""Shipping: requests and recalls shipments, and records the carrier's events."""

@@ -1,7 +1,7 @@
-"""What the pipeline asks of a carrier, whichever it is.
+"""The interface of a carrier.
 
-A shipment is addressed by an id that we give it, so that it can be looked up and recalled even when
-the answer to its request was lost.
+The pipeline chooses the shipment id, so it can look up and recall a shipment even if the answer to the
+request was lost.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from orderflow.domain.events import Address, StockLine
 
 
 class CarrierTimeout(RuntimeError):
-    """No answer came: the request may have taken effect or not. Look the shipment up before anything else."""
+    """The carrier did not answer: the request may or may not have taken effect. Look up the shipment first."""
 
 
 class CarrierUnavailable(RuntimeError):
-    """The carrier did not take the request: it had no effect, and trying later helps."""
+    """The carrier did not accept the request: it had no effect, and a later retry can succeed."""
 
 
 class Contradiction(StrEnum):
-    """Why a request cannot go with what was asked before."""
+    """Why a request contradicts an earlier one."""
 
     ID_REUSED = "id_reused"
     UNKNOWN_SHIPMENT = "unknown_shipment"
@@ -32,52 +32,52 @@ class Contradiction(StrEnum):
 
 
 class CarrierRefused(RuntimeError):
-    """The request contradicts what was asked before; asking again does not help. `code` says why."""
+    """The request contradicts an earlier one, so a retry cannot succeed. `code` names the contradiction."""
 
     def __init__(self, code: Contradiction) -> None:
-        """Name the contradiction."""
+        """Create the error for this contradiction."""
         super().__init__(str(code))
         self.code = code
 
 
 class Parcel(Struct, frozen=True):
-    """A part of a shipment that left."""
+    """A dispatched part of a shipment."""
 
     parcel_id: str
     lines: tuple[StockLine, ...]
 
 
 class Shipment(Struct, frozen=True):
-    """What left of a shipment; once it is `recalled`, nothing more will leave under its id."""
+    """The dispatched parcels of a shipment; once it is `recalled`, no more parcels are dispatched."""
 
     parcels: tuple[Parcel, ...] = ()
     recalled: bool = False
 
 
 class Carrier(Protocol):
-    """A carrier. The same shipment id with the same parameters has one effect and one answer.
+    """A carrier. Requests are idempotent: the same shipment id and parameters have one effect and one answer.
 
     Every method raises CarrierTimeout (outcome unknown) and CarrierUnavailable (no effect).
     """
 
     def request(self, shipment_id: str, lines: tuple[StockLine, ...], address: Address) -> Shipment:
-        """Have the lines fetched and brought to the address.
+        """Request the shipment of lines to an address.
 
-        Returns the shipment as it stands now: recalled where a recall of this id came first.
+        Returns the current shipment, which is recalled if a recall of this id came first.
 
         Raises:
-            CarrierRefused: the id has other lines or another address.
+            CarrierRefused: the id was used for other lines or another address.
         """
         ...
 
     def recall(self, shipment_id: str) -> Shipment:
-        """Stop what has not left, and return the shipment as it stands now.
+        """Stop all lines not dispatched yet, and return the current shipment.
 
-        It is not recalled where the carrier cannot stop it any more. An id that is not known yet
-        becomes recalled, so that a request still under way under that id has no effect.
+        The shipment is not recalled if the carrier can no longer stop it. An unknown id becomes
+        recalled, so a concurrent request for that id has no effect.
         """
         ...
 
     def look_up(self, shipment_id: str) -> Shipment | None:
-        """Return the shipment as it stands now, or None when nothing took effect under the id."""
+        """Return the current shipment, or None if the carrier does not know the id."""
         ...

@@ -1,8 +1,7 @@
-"""Putting on an order's log what the carrier tells of its parcels and returns.
+"""Records the carrier's events on the order log.
 
-The log's own rules make a message that comes twice do nothing. One that the order does not allow,
-such as the delivery of a parcel that nobody dispatched, is raised: its queue brings it again, when
-what was missing may have come, and in the end leaves it to a person.
+The order's rules ignore a repeated event. An event that the order does not allow yet, such as the delivery
+of a parcel before its dispatch, raises: its queue retries it, and in the end dead-letters it.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class CarrierEventRefused(RuntimeError):
-    """The order does not allow what the carrier tells, at least not yet."""
+    """The order does not allow the carrier's event, at least not yet."""
 
 
 def record(log: OrderLog, event: CarrierEvent) -> None:
-    """Record what the carrier tells, as of when it says, unless the order knows of it.
+    """Record a carrier event with the carrier's time. Idempotent.
 
     Raises:
-        UnknownShipment, OrderNotFound: the shipment is not one of ours.
-        CarrierEventRefused: the order's rules refuse it, or the parcel is known with other lines.
+        UnknownShipment, OrderNotFound: the shipment does not belong to this pipeline.
+        CarrierEventRefused: the order does not allow the event, or the parcel was dispatched with other lines.
     """
     order_id = order_id_of(event.shipment_id)
     identify(order_id=order_id)
     if isinstance(event, Picked):
-        logger.info("told by the carrier", what=type(event).__name__)
+        logger.info("carrier_event_received", type=type(event).__name__)
         return
     if event.occurred_at is None:
         logger.warning("reported_time_unreadable", order_id=order_id, type=type(event).__name__, reported=event.at)
@@ -54,17 +53,17 @@ def record(log: OrderLog, event: CarrierEvent) -> None:
         _require_same_lines(result.order, event)
 
 
-def _with_known_parcel_id(order: Order, message: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:
-    """Return a message with the id of its parcel as the order has it: versions up to 1.0 did not trim ids."""
-    if isinstance(message, Returned) or order.parcels.get(message.parcel_id):
-        return message
-    wanted = documents.cleaned(message.parcel_id)
+def _with_known_parcel_id(order: Order, event: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:
+    """Return the event with the parcel id as the order has it: versions up to 1.0 did not trim ids."""
+    if isinstance(event, Returned) or order.parcels.get(event.parcel_id):
+        return event
+    wanted = documents.cleaned(event.parcel_id)
     known = (parcel.parcel_id for parcel in order.parcels if documents.cleaned(parcel.parcel_id) == wanted)
-    return replace(message, parcel_id=next(known, message.parcel_id))
+    return replace(event, parcel_id=next(known, event.parcel_id))
 
 
-def _command(message: Dispatched | Delivered | Lost | Returned) -> Command:
-    match message:
+def _command(event: Dispatched | Delivered | Lost | Returned) -> Command:
+    match event:
         case Dispatched(parcel_id=parcel_id, lines=lines):
             return RecordDispatch(parcel_id, lines)
         case Delivered(parcel_id=parcel_id):
@@ -75,8 +74,8 @@ def _command(message: Dispatched | Delivered | Lost | Returned) -> Command:
             return RecordReturn(return_id)
 
 
-def _require_same_lines(order: Order, message: Dispatched) -> None:
-    known = next(parcel for parcel in order.parcels if parcel.parcel_id == message.parcel_id)
-    if known.lines != message.lines:
-        error = f"parcel {message.parcel_id} left before, with other lines"
+def _require_same_lines(order: Order, event: Dispatched) -> None:
+    known = next(parcel for parcel in order.parcels if parcel.parcel_id == event.parcel_id)
+    if known.lines != event.lines:
+        error = f"parcel {event.parcel_id} was already dispatched with other lines"
         raise CarrierEventRefused(error)

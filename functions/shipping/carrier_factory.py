@@ -1,4 +1,4 @@
-"""The carriers that exist; CARRIER names the one in use."""
+"""Creates the carrier that the setting CARRIER names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class UnknownCarrier(ValueError):
-    """CARRIER names a carrier that does not exist."""
+    """CARRIER names an unknown carrier."""
 
 
 def _sandbox() -> Carrier:
@@ -26,14 +26,14 @@ FACTORIES: dict[str, Callable[[], Carrier]] = {"sandbox": _sandbox}
 
 
 def create_carrier(name: str) -> Carrier:
-    """Return the carrier of that name, set up from the environment.
+    """Return the carrier of this name, configured from the environment.
 
     Raises:
-        UnknownCarrier: there is none of that name.
-        MissingSetting: the environment lacks what it needs.
+        UnknownCarrier: no carrier has this name.
+        MissingSetting: the environment lacks a required setting.
     """
     factory = FACTORIES.get(name)
     if factory is None:
-        message = f"CARRIER is {name!r}, but has to be one of: {', '.join(sorted(FACTORIES))}"
+        message = f"CARRIER is {name!r}, it has to be one of: {', '.join(sorted(FACTORIES))}"
         raise UnknownCarrier(message)
     return factory()

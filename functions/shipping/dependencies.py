@@ -1,4 +1,4 @@
-"""What the functions that speak to the carrier share."""
+"""Clients and settings that the carrier's functions share, created once at import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CARRIER = create_carrier(settings.required("CARRIER"))
 
 
 class Step(TypedDict):
-    """What the saga gives a step."""
+    """Input of a saga step."""
 
     order_id: str
     correlation_id: str

@@ -1,8 +1,7 @@
-"""Asking the carrier for an order's shipment, and stopping it, so that doing either again, at any time, is harmless.
+"""Requests and recalls an order's shipment. Both are idempotent and can be re-run at any time.
 
-The shipment's id is made of the order id, so however often it is asked for there is one shipment. A
-recall closes that id at the carrier, also when the log knows of no request: one that is still under
-way comes back recalled, and is not recorded.
+The shipment id is derived from the order id, so every request is for the same shipment. A recall closes that id
+at the carrier even if the log has no request: a request still in flight then returns `recalled` and is not recorded.
 """
 
 from __future__ import annotations
@@ -23,65 +22,65 @@ _SOURCE = "shipping"
 
 
 class InconsistentShipment(RuntimeError):
-    """The order or its shipment is not where it has to be: a step was left out, or the two disagree."""
+    """The order and its shipment disagree, or a step was skipped."""
 
 
 class UnknownShipment(ValueError):
-    """An id is not one of our shipments."""
+    """The id is not a shipment id of this pipeline."""
 
 
 def shipment_id(order_id: str) -> str:
-    """Return the id under which the carrier has the order's shipment."""
+    """Return the carrier's id for the order's shipment."""
     return f"{order_id}:shipment"
 
 
-def order_id_of(shipment: str) -> str:
-    """Return the id of the order whose shipment has this id.
+def order_id_of(shipment_id: str) -> str:
+    """Return the order id of a shipment id.
 
     Raises:
-        UnknownShipment: it is no id of a shipment that we ask for.
+        UnknownShipment: the id is not a shipment id of this pipeline.
     """
-    order_id, _, kind = shipment.rpartition(":")
+    order_id, _, kind = shipment_id.rpartition(":")
     if kind != "shipment" or not order_id:
-        raise UnknownShipment(shipment)
+        raise UnknownShipment(shipment_id)
     return order_id
 
 
 def request(log: OrderLog, carrier: Carrier, order_id: str) -> None:
-    """Have the carrier fetch and bring an order, where that is due and was not asked for yet.
+    """Request the order's shipment from the carrier, if it is due.
 
     Raises:
         OrderNotFound: there is no such order.
-        NotPossible: the carrier was told to recall what is still to be shipped; the order may be about to be cancelled.
-        CarrierRefused: the shipment's id has other lines or another address at the carrier.
-        CarrierTimeout: no answer, and the carrier knows nothing of the shipment.
-        CarrierUnavailable: the carrier takes no requests.
+        InconsistentShipment: the shipment is recalled although the order is to be shipped; a cancellation may be in progress.
+        CarrierRefused: the carrier has the shipment id with other lines or another address.
+        CarrierTimeout: the carrier did not answer and does not know the shipment.
+        CarrierUnavailable: the carrier does not accept requests.
     """
     order = log.load(order_id)
     if not is_due(order):
-        logger.info("no shipment is due", state=order.state, shipment=order.shipment)
+        logger.info("shipment_not_due", state=order.state, shipment=order.shipment)
         return
     shipment = _request_from_carrier(carrier, order)
     if shipment.recalled:
-        _raise_inconsistent(order, "the carrier has recalled it")
+        _raise_inconsistent(order, "the carrier has recalled the shipment")
     log.record(order, RecordShipment(shipment_id(order_id)), source=_SOURCE)
 
 
 def is_due(order: Order) -> bool:
-    """Tell whether the order is to be shipped and the log does not know that the carrier was asked."""
+    """Tell whether the order is to be shipped and the log has no request."""
     return order.state in {"confirmed", "partly_dispatched"} and order.shipment == "none"
 
 
 def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
-    """Stop what has not left of an order that is being cancelled, and record what has.
+    """Recall the rest of a cancelled order's shipment, and record the parcels that were dispatched.
 
-    `too_late` is an order of which nothing can be stopped any more: its cancellation has failed.
+    Returns `too_late` if nothing can be stopped any more: the cancellation has failed.
 
     Raises:
         OrderNotFound: there is no such order.
-        NotPossible: nobody cancelled the order, or the carrier says that something left which is not the order's.
-        CarrierTimeout: no answer, and the shipment is not recalled at the carrier.
-        CarrierUnavailable: the carrier takes no requests.
+        InconsistentShipment: the order is not being cancelled, or the carrier dispatched lines that the order does not have.
+        CarrierTimeout: the carrier did not answer and has not recalled the shipment.
+        CarrierUnavailable: the carrier does not accept requests.
     """
     order = log.load(order_id)
     if known := _known_outcome(order):
@@ -91,18 +90,18 @@ def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
         order = _record_dispatch(log, order, parcel)
     if shipment.recalled and remaining(order):
         order = log.record(order, RecordRecall(shipment_id(order_id)), source=_SOURCE).order
-        return _known_outcome(order) or _raise_inconsistent(order, "its recall was refused")
-    why = "nothing of the shipment can be stopped any more" if remaining(order) else "everything has left"
-    order = log.record(order, FailCancellation(why), source=_SOURCE).order
-    return "too_late" if saga_blocker(order) == "inactive" else _raise_inconsistent(order, "its cancellation cannot fail")
+        return _known_outcome(order) or _raise_inconsistent(order, "the order refused the recall")
+    reason = "the carrier can no longer stop the shipment" if remaining(order) else "everything was dispatched"
+    order = log.record(order, FailCancellation(reason), source=_SOURCE).order
+    return "too_late" if saga_blocker(order) == "inactive" else _raise_inconsistent(order, "the order refused to fail the cancellation")
 
 
 def _known_outcome(order: Order) -> RecallOutcome | None:
-    """Return what the log says of the order's recall, or None when the carrier is still to be asked."""
+    """Return the recorded outcome of the recall, or None if the carrier has to be asked."""
     if saga_blocker(order) == "inactive":
         return "inactive"
     if order.state != "cancelling":
-        _raise_inconsistent(order, "an order is cancelled before its shipment is recalled")
+        _raise_inconsistent(order, "only the shipment of a cancelled order can be recalled")
     if not order.confirmed_at:
         return "nothing_to_recall"
     return "recalled" if order.shipment == "recalled" else None
@@ -114,7 +113,7 @@ def _request_from_carrier(carrier: Carrier, order: Order) -> Shipment:
         return carrier.request(wanted, stock_lines(order), order.shipping_address)
     except CarrierTimeout:
         shipment = carrier.look_up(wanted)
-        logger.warning("no answer from the carrier", known_there=shipment is not None)
+        logger.warning("carrier_timed_out", request="shipment", took_effect=shipment is not None)
         if shipment is None:
             raise
         return shipment
@@ -125,7 +124,7 @@ def _recall_at_carrier(carrier: Carrier, wanted: str) -> Shipment:
         return carrier.recall(wanted)
     except CarrierTimeout:
         shipment = carrier.look_up(wanted)
-        logger.warning("no answer from the carrier", recalled_there=shipment is not None and shipment.recalled)
+        logger.warning("carrier_timed_out", request="recall", took_effect=shipment is not None and shipment.recalled)
         if shipment is None or not shipment.recalled:
             raise
         return shipment
@@ -134,10 +133,10 @@ def _recall_at_carrier(carrier: Carrier, wanted: str) -> Shipment:
 def _record_dispatch(log: OrderLog, order: Order, parcel: Parcel) -> Order:
     after = log.record(order, RecordDispatch(parcel.parcel_id, parcel.lines), source=_SOURCE).order
     if all(known.parcel_id != parcel.parcel_id for known in after.parcels):
-        _raise_inconsistent(after, f"the carrier says that parcel {parcel.parcel_id} left, which the order does not allow")
+        _raise_inconsistent(after, f"the carrier dispatched parcel {parcel.parcel_id}, which the order does not allow")
     return after
 
 
-def _raise_inconsistent(order: Order, why: str) -> NoReturn:
-    message = f"{order.order_id} is {order.state} with shipment {order.shipment}: {why}"
+def _raise_inconsistent(order: Order, reason: str) -> NoReturn:
+    message = f"order {order.order_id} is {order.state} with shipment {order.shipment}: {reason}"
     raise InconsistentShipment(message)

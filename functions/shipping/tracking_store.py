@@ -1,4 +1,4 @@
-"""The table of tracks: one item for each parcel on its way, however many readings it sends."""
+"""The table of tracks: one item per parcel, however many readings it sends."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _tracks = msgspec.json.Decoder(Track)
 
 
 class TrackConflict(RuntimeError):
-    """Others kept changing the same track; trying later helps."""
+    """Every attempt lost against a concurrent update of the track; a later retry can succeed."""
 
 
 class TrackingStore:
-    """Tracks on a DynamoDB table, found by shipment and parcel."""
+    """Stores tracks in a DynamoDB table by shipment and parcel."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
-        """Work on the table named `table`."""
+        """Use the table named `table`."""
         self._table = table
         self._client = client
 
     def load(self, shipment_id: str, parcel_id: str) -> Track | None:
-        """Return a parcel's track, or None where it sent no reading yet."""
+        """Return a parcel's track, or None if it has no reading yet."""
         answer = self._client.get_item(TableName=self._table, Key=_key(shipment_id, parcel_id), ConsistentRead=True)
         return _tracks.decode(answer["Item"]["track"]["S"]) if "Item" in answer else None  # pyright: ignore[reportTypedDictNotRequiredAccess]
 
     def add(self, shipment_id: str, parcel_id: str, readings: Sequence[TrackingReading]) -> None:
-        """Follow readings of one parcel; each write replaces the very track that it was made of.
+        """Add readings to a parcel's track, with optimistic locking.
 
         Raises:
-            TransactionConflict: others changed the track first in every attempt.
+            TrackConflict: every attempt lost against a concurrent update.
         """
         for _ in range(_ATTEMPTS):
             before = self.load(shipment_id, parcel_id)

@@ -1,6 +1,6 @@
-"""What the carrier tells us, as docs/webhooks.md describes it. No AWS here.
+"""The carrier's webhook events, as docs/webhooks.md describes them.
 
-Messages come more than once and in any order. Fields that are not known are ignored.
+Events are delivered at least once and in any order. Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ type Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class EventHeader(Struct, frozen=True):
-    """What every message has: an id of its own, and what it is about."""
+    """The fields of every event: its id and its type."""
 
     message_id: Identifier
     type: Identifier
 
 
 class CarrierEventBase(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Something happened to a shipment at `at`, in RFC 3339; what happened is recorded also where that is no such time."""
+    """An event of a shipment. `at` is an RFC 3339 time; an event with an unreadable time is recorded too."""
 
     message_id: Identifier
     shipment_id: Identifier
@@ -35,7 +35,7 @@ class CarrierEventBase(Struct, frozen=True, kw_only=True, tag_field="type"):
 
     @property
     def occurred_at(self) -> datetime | None:
-        """When it happened by the carrier's clock, with any offset; None for what is no time with an offset."""
+        """The time of the event by the carrier's clock, or None if `at` is not a time with an offset."""
         try:
             return msgspec.convert(self.at, Moment)
         except msgspec.ValidationError:
@@ -43,25 +43,25 @@ class CarrierEventBase(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Picked(CarrierEventBase, frozen=True, tag="picked"):
-    """The shipment was fetched from us and is being packed."""
+    """The carrier fetched the shipment and packs it."""
 
 
 class Dispatched(CarrierEventBase, frozen=True, kw_only=True, tag="dispatched"):
-    """A parcel with these lines left."""
+    """A parcel with these lines was dispatched."""
 
     parcel_id: Identifier
     lines: Annotated[tuple[StockLine, ...], Meta(min_length=1, max_length=50)]
 
 
 class Position(Struct, frozen=True):
-    """Where on the earth, in degrees."""
+    """A position on the earth, in degrees."""
 
     lat: Annotated[float, Meta(ge=-90, le=90)]
     lon: Annotated[float, Meta(ge=-180, le=180)]
 
 
 class TrackingReading(Struct, frozen=True, kw_only=True, tag_field="type", tag=READING):
-    """A reading of a parcel on its way; the temperature is in tenths of a degree Celsius."""
+    """A tracking reading of a parcel in transit; the temperature is in tenths of a degree Celsius."""
 
     message_id: Identifier
     shipment_id: Identifier
@@ -72,19 +72,19 @@ class TrackingReading(Struct, frozen=True, kw_only=True, tag_field="type", tag=R
 
 
 class Delivered(CarrierEventBase, frozen=True, kw_only=True, tag="delivered"):
-    """A parcel arrived."""
+    """A parcel was delivered."""
 
     parcel_id: Identifier
 
 
 class Lost(CarrierEventBase, frozen=True, kw_only=True, tag="lost"):
-    """A parcel will not arrive."""
+    """A parcel was lost."""
 
     parcel_id: Identifier
 
 
 class Returned(CarrierEventBase, frozen=True, kw_only=True, tag="returned"):
-    """What a customer sends back under an announced return arrived."""
+    """The goods of an announced return arrived."""
 
     return_id: Identifier
 

@@ -1,4 +1,4 @@
-"""What readings of a parcel on its way come to. No AWS here."""
+"""The track of a parcel, aggregated from its readings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RETENTION = timedelta(days=90)
 
 
 class Track(Struct, frozen=True, kw_only=True):
-    """Where a parcel was at its latest reading, and the range of its temperatures, in tenths of a degree Celsius."""
+    """A parcel's latest position and the range of its temperatures, in tenths of a degree Celsius."""
 
     at: Moment
     position: Position
@@ -30,13 +30,16 @@ class Track(Struct, frozen=True, kw_only=True):
 
 
 def with_plausible_time(reading: TrackingReading, at: datetime) -> TrackingReading:
-    """Return a reading that was received at `at` (UTC), as of then where its own time cannot be: one to come would hide all later ones."""
+    """Return the reading with its own time, or with `at` (UTC), when it was received, if its time is implausible.
+
+    A reading from the future would hide all later ones.
+    """
     return replace(reading, at=bounded(reading.at, at - RETENTION, at) or at)
 
 
 def add_readings(track: Track | None, readings: Iterable[TrackingReading]) -> Track | None:
-    """Return the track after more readings, in any order; those that are not later than its latest change nothing."""
-    for reading in sorted(readings, key=lambda one: one.at):
+    """Return the track with more readings, given in any order. Readings before the latest one change nothing."""
+    for reading in sorted(readings, key=lambda reading: reading.at):
         if track is None or reading.at > track.at:
             track = _add_reading(track, reading)
     return track

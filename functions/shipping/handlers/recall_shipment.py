@@ -1,4 +1,4 @@
-"""Saga step of a cancellation: have the carrier stop what has not left."""
+"""Saga step of a cancellation: recalls the part of the shipment that was not dispatched."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Result(TypedDict):
-    """What the step answers; the saga's Choice reads it."""
+    """Output of the saga step, read by the saga's Choice state."""
 
     outcome: shipments.RecallOutcome
 
 
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `recalled`, `nothing_to_recall` (never confirmed), `too_late`, or `inactive` for an order that is not cancelled any more."""
+    """Return `recalled`, `nothing_to_recall` (never confirmed), `too_late`, or `inactive` for a finished order."""
     return {"outcome": shipments.recall(LOG, CARRIER, event["order_id"])}

@@ -1,6 +1,6 @@
-"""The door for what the carrier tells: what it signed is recorded at once, and left to a queue where that cannot be.
+"""The carrier's webhook: records a signed event at once, or queues it for a retry.
 
-The carrier sends again what was not answered with 202, so a message is answered so only when the order's log, or a queue, has it.
+The carrier repeats an event until it gets 202, so 202 means that the order log or a queue has the event.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ TRACK_QUEUE_URL = settings.required("SHIPPING_TRACK_QUEUE_URL")
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer 202 as soon as the message is recorded or kept; the readings of parcels, which are many, have a queue of their own."""
+    """Return 202 as soon as the event is recorded or queued; the many tracking readings have a queue of their own."""
     document = documents.cleaned(document_of(verified_body(event, SECRET)))
-    kind, body = shaped(document, carrier_events.EventHeader), documents.encode(document)
-    if kind.type == carrier_events.READING:
+    header, body = shaped(document, carrier_events.EventHeader), documents.encode(document)
+    if header.type == carrier_events.READING:
         _enqueue(body, TRACK_QUEUE_URL)
     elif not _recorded(body):
         _enqueue(body, RECORD_QUEUE_URL)
-    return answer(202, {"message_id": kind.message_id})
+    return answer(202, {"message_id": header.message_id})
 
 
 def _recorded(body: str) -> bool:
-    """Record what the carrier tells, unless something keeps that from happening now; says whether nothing is left to do."""
+    """Try to record the event now, and return whether that succeeded."""
     try:
         carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body))
-    except Exception:  # noqa: BLE001 - early, unreadable, contended or AWS's fault: what comes from the queue is tried again
-        logger.warning("left to the queue", exc_info=True)
+    except Exception:  # noqa: BLE001 - early or unreadable event, conflict or AWS failure: the queue retries it
+        logger.warning("carrier_event_queued", exc_info=True)
         return False
     return True
 

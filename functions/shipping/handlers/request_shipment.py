@@ -1,6 +1,6 @@
-"""Asks the carrier for the shipment of an order as soon as it is confirmed.
+"""Queue consumer: requests the shipment of a confirmed order from the carrier.
 
-An event only wakes it: whether a shipment is due is read from the order's log, so doubles and delays change nothing.
+The event is only a trigger: the order log decides whether a shipment is due, so repeated and late events are harmless.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
+    """Process a batch of SQS messages and return the failed ones."""
     return each_order(event, lambda order_id: shipments.request(LOG, CARRIER, order_id))

@@ -1,6 +1,6 @@
-"""Works off what the carrier told and the webhook could not record: each message becomes a fact of its order, or comes again.
+"""Queue consumer: records carrier events that the webhook could not record.
 
-One that came before its time is tried again soon, and then ever more seldom, for ten minutes in all.
+An event that arrived too early is retried with exponential backoff, for ten minutes in all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUEUE_URL = settings.required("SHIPPING_RECORD_QUEUE_URL")
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
+    """Process a batch of SQS messages and return the failed ones."""
     answer = each_record(event, lambda body: carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body)))
     failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
     for record in event["Records"]:
@@ -40,14 +40,14 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
 
 
 def retry_delay_seconds(receives: int) -> int:
-    """Return how long a message that came so often is hidden before it comes again."""
+    """Return the delay before the next retry of a message that was received this often."""
     return min(MIN_DELAY_SECONDS * 2 ** (receives - 1), MAX_DELAY_SECONDS)
 
 
 def _delay_retry(record: dict[str, Any]) -> None:
-    """Have SQS bring a message again after its time; where it does not take that, the queue's own time counts."""
+    """Set the delay of the message's next retry; if SQS refuses, the queue's visibility timeout applies."""
     seconds = retry_delay_seconds(int(record["attributes"]["ApproximateReceiveCount"]))
     try:
         SQS.change_message_visibility(QueueUrl=QUEUE_URL, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=seconds)
     except (BotoCoreError, ClientError):
-        logger.warning("comes again when the queue says", message_id=record["messageId"], exc_info=True)
+        logger.warning("retry_delay_not_set", message_id=record["messageId"], exc_info=True)

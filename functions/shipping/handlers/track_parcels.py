@@ -1,4 +1,4 @@
-"""Works off the readings of parcels on their way: a batch of them is one write for each parcel, and none of the order log."""
+"""Queue consumer: adds tracking readings to the parcels' tracks, with one write per parcel and batch."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ TRACKS = TrackingStore(settings.required("TRACKING_TABLE"), client("dynamodb"))
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
+    """Process a batch of SQS messages and return the failed ones."""
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in _failed_message_ids(event["Records"])]}
 
 
 def _sent_at(record: dict[str, Any]) -> datetime:
-    """Return when the webhook kept a message (UTC): the same however often it comes."""
+    """Return when the webhook queued the message (UTC); it is the same for every retry."""
     return datetime.fromtimestamp(int(record["attributes"]["SentTimestamp"]) / 1000, UTC)
 
 
 def _failed_message_ids(records: list[dict[str, Any]]) -> Iterator[str]:
-    """Take the readings and yield the ids of the messages that were none, or whose parcel's track could not be written."""
+    """Add the readings, and yield the ids of malformed messages and of those whose track could not be written."""
     parcels: dict[tuple[str, str], dict[str, carrier_events.TrackingReading]] = defaultdict(dict)
     for record in records:
         try:
             reading = with_plausible_time(carrier_events.reading_decoder.decode(record["body"]), _sent_at(record))
         except (msgspec.DecodeError, RecursionError) as error:
-            logger.warning("no reading", message_id=record["messageId"], why=str(error))
+            logger.warning("reading_malformed", message_id=record["messageId"], reason=str(error))
             yield record["messageId"]
         else:
             parcels[reading.shipment_id, reading.parcel_id][record["messageId"]] = reading
@@ -52,5 +52,5 @@ def _failed_message_ids(records: list[dict[str, Any]]) -> Iterator[str]:
         try:
             TRACKS.add(shipment_id, parcel_id, list(readings.values()))
         except (TrackConflict, ClientError, BotoCoreError):
-            logger.exception("readings not taken", shipment_id=shipment_id, parcel_id=parcel_id)
+            logger.exception("readings_not_stored", shipment_id=shipment_id, parcel_id=parcel_id)
             yield from readings

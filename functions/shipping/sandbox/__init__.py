@@ -1,1 +1,1 @@
-"""The sandbox carrier, for local stacks and trials."""
+"""The sandbox carrier, for local stacks and tests."""

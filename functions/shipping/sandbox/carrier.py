@@ -1,16 +1,16 @@
-"""The embedded carrier: behaves as a real one, with a store of its own and test addresses.
+"""The sandbox carrier: a carrier with its own table, whose test addresses simulate faults.
 
-| postal code of the address | what comes of it |
+| postal code of the address | simulated behavior |
 |---|---|
-| `TIMEOUT-BEFORE` | the first request is lost without effect (CarrierTimeout), the next one succeeds |
-| `TIMEOUT-AFTER` | the request takes effect, but its answer is lost (CarrierTimeout); the next one arrives |
-| `UNAVAILABLE` | CarrierUnavailable, at every request |
+| `TIMEOUT-BEFORE` | the first request is lost without effect (CarrierTimeout); the next one succeeds |
+| `TIMEOUT-AFTER` | the request takes effect, but its answer is lost (CarrierTimeout); the next answer arrives |
+| `UNAVAILABLE` | every request raises CarrierUnavailable |
 | `RECALL-TIMEOUT-AFTER` | the recall takes effect, but its answer is lost (CarrierTimeout) |
-| `RECALL-IMPOSSIBLE` | nothing can be stopped once it was requested |
-| anything else | everything works |
+| `RECALL-IMPOSSIBLE` | a requested shipment cannot be recalled |
+| any other | every request succeeds |
 
-Addresses are not stored, only a digest of the whole request. Every write names the revision that it
-replaces, so of two concurrent requests one takes effect and the other sees what it made.
+The table stores no address, only a digest of the request. Every write is conditional on the revision that it
+replaces (optimistic lock), so of two concurrent requests one takes effect and the other sees its result.
 """
 
 from __future__ import annotations
@@ -37,68 +37,68 @@ _decoder = msgspec.json.Decoder(Consignment)
 
 
 class StoredConsignment(Struct, frozen=True):
-    """A consignment with the number of its revision; revision 0 is an id that nothing is known of."""
+    """A consignment with its revision number; revision 0 is an unknown id."""
 
     consignment: Consignment | None = None
     revision: int = 0
 
 
 class SandboxCarrier:
-    """A Carrier on a DynamoDB table."""
+    """A Carrier whose state is a DynamoDB table."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
-        """Work on the table named `table`."""
+        """Use the table named `table`."""
         self._table = table
         self._client = client
 
     def request(self, shipment_id: str, lines: tuple[StockLine, ...], address: Address) -> Shipment:
-        """Have lines brought to an address, as Carrier.request says."""
+        """Request a shipment, see Carrier.request."""
         if address.postal_code == rules.UNAVAILABLE:
             raise CarrierUnavailable
         before, after = self._change(shipment_id, StoredConsignment(), lambda known: rules.request(known, lines, address))
         return _answer(after, lost=address.postal_code == rules.TIMEOUT_AFTER and before is None)
 
     def recall(self, shipment_id: str) -> Shipment:
-        """Stop what has not left, as Carrier.recall says."""
+        """Recall a shipment, see Carrier.recall."""
         before, after = self._change(shipment_id, self._read(shipment_id), rules.recall)
         return _answer(after, lost=before is not None and before != after and after.simulated_fault == rules.RECALL_TIMEOUT_AFTER)
 
     def look_up(self, shipment_id: str) -> Shipment | None:
-        """Return the shipment as it stands now, as Carrier.look_up says."""
+        """Return the current shipment, see Carrier.look_up."""
         return rules.shipment(self._read(shipment_id).consignment)
 
     def dispatch(self, shipment_id: str, parcel: Parcel) -> None:
-        """Have a parcel leave: the carrier's own side, which no shop can ask for.
+        """Dispatch a parcel. Only the carrier's own side does that.
 
         Raises:
-            CarrierRefused: the shipment does not hold these lines, or was recalled.
+            CarrierRefused: the shipment does not have these lines, or is recalled.
         """
         self._change(shipment_id, self._read(shipment_id), lambda known: rules.dispatch(known, parcel))
 
     def undispatched_lines(self, shipment_id: str) -> tuple[StockLine, ...]:
-        """Return what has not left of a shipment, for the carrier's own side."""
+        """Return the shipment's lines that were not dispatched. Only the carrier's own side reads them."""
         known = self._read(shipment_id).consignment
         return rules.undispatched_lines(known) if known else ()
 
     def _change(
         self, shipment_id: str, stored: StoredConsignment, decide: Callable[[Consignment | None], Consignment]
     ) -> tuple[Consignment | None, Consignment]:
-        """Bring the consignment to what `decide` makes of it and return it as it was and as it is.
+        """Replace the consignment by the result of `decide`, and return it before and after.
 
-        `stored` may be a guess: a wrong one costs one refused write.
+        `stored` may be a guess, which saves a read: a wrong guess costs one refused write.
 
         Raises:
-            CarrierTimeout: no answer from the store; the change may have taken effect.
-            CarrierUnavailable: others changed the consignment first in every attempt.
+            CarrierTimeout: the table did not answer; the change may have taken effect.
+            CarrierUnavailable: every attempt lost against a concurrent change.
         """
         for _ in range(_ATTEMPTS):
             after = decide(stored.consignment)
             if after == stored.consignment:
                 return stored.consignment, after
-            there = self._write(shipment_id, after, stored.revision)
-            if there is None:
+            current = self._write(shipment_id, after, stored.revision)
+            if current is None:
                 return stored.consignment, after
-            stored = there
+            stored = current
         raise CarrierUnavailable
 
     def _read(self, shipment_id: str) -> StoredConsignment:
@@ -109,7 +109,7 @@ class SandboxCarrier:
         return _stored(answer["Item"]) if "Item" in answer else StoredConsignment()
 
     def _write(self, shipment_id: str, consignment: Consignment, revision: int) -> StoredConsignment | None:
-        """Replace `revision` and return None, or return what is there when that is another revision."""
+        """Replace `revision` and return None, or return the stored consignment if it has another revision."""
         item: dict[str, Any] = {
             "shipment_id": {"S": shipment_id},
             "revision": {"N": str(revision + 1)},

@@ -1,8 +1,7 @@
-"""The sandbox carrier's rules: what a request makes of a consignment. No AWS, no clock.
+"""The rules of the sandbox carrier: how a request changes a consignment.
 
-A consignment is all that the carrier knows under one shipment id. The functions take it as it is
-(None when there is none) and return it as it is afterwards; returning it unchanged means that the
-request has had its effect already, or can have none.
+A consignment is the carrier's state of one shipment id. The functions take the current one (None for an
+unknown id) and return the new one; an unchanged one means that the request had no further effect.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ _RECALL_FAULTS = {RECALL_TIMEOUT_AFTER, RECALL_IMPOSSIBLE}
 
 
 class Consignment(Struct, frozen=True, kw_only=True):
-    """What the carrier knows under one id.
+    """The carrier's state of one shipment id.
 
-    `request` fingerprints the parameters of the request; it is empty where a recall came first.
-    `accepted` is false while an attempt was lost before it took effect. `simulated_fault` is how the carrier
-    answers a recall, where that is not as usual.
+    `request` is a digest of the request's parameters, empty if a recall came first. `accepted` is false after an
+    attempt that was lost without effect. `simulated_fault` names the fault of a recall, if any. The stored names of
+    `accepted` and `simulated_fault` are older.
     """
 
     request: str = ""
@@ -43,7 +42,7 @@ class Consignment(Struct, frozen=True, kw_only=True):
 
 
 def request(known: Consignment | None, lines: tuple[StockLine, ...], address: Address) -> Consignment:
-    """Return the consignment after a request to bring `lines` to `address`.
+    """Return the consignment after a request to ship `lines` to `address`.
 
     Raises:
         CarrierRefused: id_reused.
@@ -60,23 +59,23 @@ def request(known: Consignment | None, lines: tuple[StockLine, ...], address: Ad
 
 
 def recall(known: Consignment | None) -> Consignment:
-    """Return the consignment with nothing more to leave, unless the carrier cannot stop it."""
+    """Return the recalled consignment, unless the simulated fault makes the recall impossible."""
     if known is None or not known.accepted:
         return Consignment(request=known.request if known else "", recalled=True)
     return known if known.simulated_fault == RECALL_IMPOSSIBLE else replace(known, recalled=True)
 
 
 def dispatch(known: Consignment | None, parcel: Parcel) -> Consignment:
-    """Return the consignment after a parcel of it left.
+    """Return the consignment after the dispatch of a parcel.
 
     Raises:
         CarrierRefused: unknown_shipment, recalled, lines_exceeded, or id_reused for a parcel of other lines.
     """
     if known is None or not known.accepted:
         raise CarrierRefused(Contradiction.UNKNOWN_SHIPMENT)
-    for before in known.parcels:
-        if before.parcel_id == parcel.parcel_id:
-            return _require_same_parcel(known, before, parcel)
+    for dispatched in known.parcels:
+        if dispatched.parcel_id == parcel.parcel_id:
+            return _require_same_parcel(known, dispatched, parcel)
     if known.recalled:
         raise CarrierRefused(Contradiction.RECALLED)
     if not parcel.lines or not covers(undispatched_lines(known), parcel.lines):
@@ -85,17 +84,17 @@ def dispatch(known: Consignment | None, parcel: Parcel) -> Consignment:
 
 
 def undispatched_lines(known: Consignment) -> tuple[StockLine, ...]:
-    """Return what of the consignment has not left."""
+    """Return the lines of the consignment that were not dispatched."""
     return subtract(known.lines, *(parcel.lines for parcel in known.parcels))
 
 
 def shipment(known: Consignment | None) -> Shipment | None:
-    """Return what a customer of the carrier sees of the consignment."""
+    """Return the consignment as the carrier's client sees it, or None if no request took effect."""
     return Shipment(known.parcels, known.recalled) if known and known.accepted else None
 
 
-def _require_same_parcel(known: Consignment, before: Parcel, parcel: Parcel) -> Consignment:
-    if before != parcel:
+def _require_same_parcel(known: Consignment, dispatched: Parcel, parcel: Parcel) -> Consignment:
+    if dispatched != parcel:
         raise CarrierRefused(Contradiction.ID_REUSED)
     return known
 
