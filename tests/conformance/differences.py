@@ -305,7 +305,7 @@ DIFFERENCES = (
         FAKE,
         "takes JSON documents only",
         "takes any text",
-        ("test_message_that_is_no_json_is_taken",),
+        ("test_message_that_is_not_json_is_accepted",),
         "JSONDecodeError",
     ),
     Difference(

@@ -44,7 +44,7 @@ def test_deleted_message_is_not_received_again(target: Target) -> None:
     assert received(target) == []
 
 
-def test_message_that_is_no_json_is_taken(target: Target) -> None:
+def test_message_that_is_not_json_is_accepted(target: Target) -> None:
     assert "MessageId" in target.sqs.send_message(QueueUrl=target.queue_url, MessageBody="plain text")
 
 

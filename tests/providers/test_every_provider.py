@@ -163,7 +163,7 @@ class TestCapturing:
             (euros(2501), Contradiction.AMOUNT_EXCEEDED),
         ],
     )
-    def test_what_cannot_be_captured_is_refused(
+    def test_invalid_capture_is_refused(
         self, provider: PaymentProvider, key: str, held: Authorized, amount: Money, code: Contradiction
     ) -> None:
         assert contradiction(lambda: provider.capture(key, f"{key}:c1", amount)) == code
@@ -210,7 +210,7 @@ class TestVoiding:
 
 
 class TestRefunding:
-    def test_refunds_in_parts_up_to_what_was_captured(self, subject: Subject, key: str, held: Authorized) -> None:
+    def test_partial_refunds_up_to_the_captured_amount(self, subject: Subject, key: str, held: Authorized) -> None:
         provider = subject.provider
         assert contradiction(lambda: provider.refund(key, f"{key}:r1", euros(1))) == Contradiction.AMOUNT_EXCEEDED
         provider.capture(key, f"{key}:c1", euros(1000))
@@ -235,7 +235,7 @@ class TestRefunding:
     @pytest.mark.parametrize(
         ("amount", "code"), [(euros(0), Contradiction.AMOUNT_INVALID), (Money(5, "USD"), Contradiction.CURRENCY_MISMATCH)]
     )
-    def test_what_cannot_be_refunded_is_refused(
+    def test_invalid_refund_is_refused(
         self, provider: PaymentProvider, key: str, held: Authorized, amount: Money, code: Contradiction
     ) -> None:
         provider.capture(key, f"{key}:c1", euros(1000))

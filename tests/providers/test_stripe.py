@@ -209,7 +209,7 @@ def test_card_without_partial_captures_releases_the_rest(through_stripe: StripeP
     ("token", "code"),
     [("pm_card_visa_chargeDeclinedStolenCard", "card_declined"), ("pm_card_authenticationRequired", "authentication_required")],
 )
-def test_a_decline_says_what_the_customer_may_know(through_stripe: StripeProvider, key: str, token: str, code: str) -> None:
+def test_decline_has_the_customer_facing_code(through_stripe: StripeProvider, key: str, token: str, code: str) -> None:
     assert through_stripe.authorize(key, token, TOTAL) == Declined(code)
     assert through_stripe.look_up(key) == Declined(code)
 
@@ -243,7 +243,7 @@ def said(through_stripe: StripeProvider, dispute: dict[str, Any], kind: str) -> 
 OPEN: list[tuple[str, Any]] = [("Disputed", None), ("Reopened", None)]
 
 
-def test_event_about_a_dispute_tells_how_it_stands_now(through_stripe: StripeProvider, bank: Callable[..., dict[str, Any]]) -> None:
+def test_dispute_event_has_the_current_state(through_stripe: StripeProvider, bank: Callable[..., dict[str, Any]]) -> None:
     inquiry = bank("warning_needs_response")
     assert said(through_stripe, inquiry, "created") == []
     escalated = bank("needs_response", dispute=inquiry["id"], withdrawn=2500)

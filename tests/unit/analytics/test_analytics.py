@@ -93,7 +93,7 @@ def told(*batches: list[Event]) -> dict[str, Any]:
 
 
 @given(HAPPENED)
-def test_all_levels_come_to_the_same_and_to_what_happened(happened: list[Event]) -> None:
+def test_sums_of_all_levels_match_the_events(happened: list[Event]) -> None:
     found = told(happened)
     counts = [counting_rules.count_event(one) for one in happened]
 
@@ -117,7 +117,7 @@ def test_order_duplicates_and_batches_make_no_difference(happened: list[Event], 
     assert told(*batches) == told(happened)
 
 
-def test_what_each_event_counts_as() -> None:
+def test_counters_of_each_event() -> None:
     def counted(fact: events.EventData) -> counting_rules.Counters:
         return counting_rules.count_event(event(1, fact)).counters
 
@@ -188,7 +188,7 @@ def asked_for(module: Any, context: Any, **query: str) -> Any:
     return json.loads(answer["body"])
 
 
-def test_the_hundred_best_are_answered_of_all_times_and_a_day_and_of_a_category_in_each(aws: Aws, context: Any) -> None:
+def test_leaderboard_has_all_time_day_and_category(aws: Aws, context: Any) -> None:
     sold = {f"{category}-{number:03}": 300 - number for category in ("CUPS", "TEAS") for number in range(120)}
     days = {"2026-01-31": sold, "2026-02-01": {sku: 1000 - units for sku, units in sold.items()}}
     for number, units in enumerate(days.values()):
@@ -208,7 +208,7 @@ def test_the_hundred_best_are_answered_of_all_times_and_a_day_and_of_a_category_
             assert best(**query) == wanted[:100]
 
 
-def test_a_minute_and_a_day_have_orders_revenue_outcomes_refunds_and_stock_outs(aws: Aws, context: Any) -> None:
+def test_sales_of_a_minute_and_a_day_have_all_counters(aws: Aws, context: Any) -> None:
     happened = [placed(), placed(), placed(), confirmed({"MUG": 3}), confirmed({"TEA": 2}, "JPY"), short(), rejected("out_of_stock")]
     batch = [event(number, fact, number) for number, fact in enumerate([*happened, paid_back(100), paid_back(7, "JPY")])]
     late = [event(100, placed(), -60), event(101, rejected("fraud_refused"), 180)]
@@ -238,7 +238,7 @@ def test_a_minute_and_a_day_have_orders_revenue_outcomes_refunds_and_stock_outs(
 
 @pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "GetItem", "Query", "TransactWriteItems"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_wherever_summing_up_dies_the_next_run_makes_up_for_it(aws: Aws, operation: str, when: str) -> None:
+def test_crashed_aggregation_is_completed_by_the_next_run(aws: Aws, operation: str, when: str) -> None:
     happened = [event(number, confirmed({"MUG": 1}), 40 * number) for number in range(5)]
     wanted, died = told(happened), 0
     for call in range(1, 30):
@@ -258,7 +258,7 @@ def test_wherever_summing_up_dies_the_next_run_makes_up_for_it(aws: Aws, operati
 
 
 @pytest.mark.parametrize("operation", ["PutItem", "Query", "GetItem", "TransactWriteItems"])
-def test_who_sums_up_while_another_does_never_takes_from_what_it_found(aws: Aws, operation: str) -> None:
+def test_concurrent_aggregations_do_not_interfere(aws: Aws, operation: str) -> None:
     """The other one brings in an event more, at any moment."""
     first, second = (event(number, confirmed({"MUG": 1})) for number in (1, 2))
     wanted = told([first, second])
@@ -288,13 +288,13 @@ def test_a_batch_is_one_write(aws: Aws, context: Any) -> None:
     assert aws.dynamodb.calls == {"PutItem": 1}
 
 
-def test_a_batch_that_cannot_be_written_comes_again_as_a_whole(aws: Aws, context: Any) -> None:
+def test_unwritable_batch_is_retried_whole(aws: Aws, context: Any) -> None:
     aws.dynamodb.before = crash_at("PutItem")
     with pytest.raises(Crash):
         count_events.handler(streamed(event(1, placed())), context)
 
 
-def test_poison_goes_to_the_queue_and_the_others_count(aws: Aws, context: Any) -> None:
+def test_poison_record_goes_to_the_queue_and_others_count(aws: Aws, context: Any) -> None:
     batch = streamed(event(1, placed()))
     batch["Records"].append(record(b"poison"))
     assert count_events.handler(batch, context) == {"batchItemFailures": []}
@@ -572,14 +572,14 @@ def test_without_ends_the_latest_periods_are_meant() -> None:
         {"per": "minute", "from": "2026-01-01T00:00", "to": "2026-01-02T00:00"},
     ],
 )
-def test_what_is_no_stretch_of_time_is_refused(query: dict[str, str]) -> None:
+def test_invalid_time_range_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(api_models.Problem) as refused:
         api_models.period_range(asked(**query), BEGIN)
     assert refused.value.document["field"] in query
 
 
 @pytest.mark.parametrize("query", [{"day": "2026-02-30"}, {"category": "A b"}, {"limit": "0"}, {"limit": "101"}, {"limit": "x"}])
-def test_what_is_no_leaderboard_is_refused(query: dict[str, str]) -> None:
+def test_invalid_leaderboard_request_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(api_models.Problem) as refused:
         api_models.leaderboard_query(asked(**query))
     assert refused.value.document["field"] in query

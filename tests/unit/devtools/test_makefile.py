@@ -122,13 +122,13 @@ def test_recipes_use_only_variables_of_the_makefile() -> None:
 
 
 @pytest.mark.parametrize("target", ["trace", "bench", "contracts", "load"])
-def test_commands_learn_which_variables_were_given(repository: Path, target: str) -> None:
+def test_commands_get_the_given_variables(repository: Path, target: str) -> None:
     assert "MAKE_VARIABLES=<ORDER>" in make(repository, target, "ORDER=x", MAKE_VARIABLES="SQL").stdout
     assert "MAKE_VARIABLES=<MAKE_VARIABLES>" in make(repository, target, "MAKE_VARIABLES=SQL").stdout
     assert "MAKE_VARIABLES=<>" in make(repository, target, MAKE_VARIABLES="SQL").stdout
 
 
-def test_tests_and_builds_do_not_learn_which_variables_were_given(repository: Path) -> None:
+def test_tests_and_builds_get_no_given_variables(repository: Path) -> None:
     assert "MAKE_VARIABLES=<>" in make(repository, "build", "ENV=prod").stdout
     assert "MAKE_VARIABLES=<>" in make(repository, "integration", "PORT=4570").stdout
 

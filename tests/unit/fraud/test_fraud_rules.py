@@ -138,7 +138,7 @@ def test_score_sums_the_reasons_and_decides(weights: Weights, scores: list[int],
         ),
     ],
 )
-def test_flags_hold_orders_whatever_the_score(flags: FraudFlags, changes: dict[str, Any], reasons: tuple[str, ...]) -> None:
+def test_flags_hold_orders_of_any_score(flags: FraudFlags, changes: dict[str, Any], reasons: tuple[str, ...]) -> None:
     plain, flagged = score_order(screening_input(**changes), FraudFlags()), score_order(screening_input(**changes), flags)
 
     assert (flagged.decision, flagged.reasons) == ("hold", reasons)

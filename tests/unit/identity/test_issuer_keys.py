@@ -45,7 +45,7 @@ def test_keys_are_read_once_and_again_when_they_are_old() -> None:
     assert issuer.asked == 2
 
 
-def test_a_key_that_the_issuer_withdrew_is_gone_after_the_lifespan() -> None:
+def test_withdrawn_key_expires_from_the_cache() -> None:
     issuer = Issuer("one")
     issuer.keys.signing_key("one")
     issuer.document = published("two")
@@ -74,7 +74,7 @@ def test_forged_key_ids_do_not_turn_each_request_into_a_read() -> None:
 
 
 @pytest.mark.parametrize("up", [True, False])
-def test_an_issuer_that_never_gave_keys_is_our_fault_not_the_tokens(up: bool) -> None:
+def test_unavailable_keys_are_a_server_error(up: bool) -> None:
     issuer = Issuer("one")
     issuer.up, issuer.document = up, {"keys": []}
     with pytest.raises(KeysUnavailable):

@@ -214,7 +214,7 @@ def test_a_bad_token_is_one_quiet_line_and_no_error(lines: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("sample", sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer")))
-def test_the_samples_have_the_answers_that_stand_beside_them(sample: str) -> None:
+def test_samples_have_their_answers(sample: str) -> None:
     event = json.loads((EVENTS / f"{sample}.json").read_text().replace("${TOKEN_ANN}", token()))
     expected = json.loads((EVENTS / f"{sample}.answer.json").read_text())
     if "errorMessage" in expected:

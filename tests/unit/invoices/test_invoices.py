@@ -62,7 +62,7 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestNumbers:
-    def test_they_are_given_in_turn_and_once_for_an_order(self, aws: Aws, context: Any) -> None:
+    def test_numbers_are_sequential_and_one_per_order(self, aws: Aws, context: Any) -> None:
         names = [f"ord_{number}" for number in range(3)]
         for name in names:
             prepare(issue_invoices.LOG, name, *CONFIRM)
@@ -77,12 +77,12 @@ class TestNumbers:
         assert aws.dynamodb.items("Invoices") == []
         assert aws.s3.objects == {}
 
-    def test_an_order_that_is_not_confirmed_comes_back(self, aws: Aws, context: Any) -> None:
+    def test_unconfirmed_order_is_retried(self, aws: Aws, context: Any) -> None:
         prepare(issue_invoices.LOG, "ord_1", *CONFIRM[:3])
         assert issue_invoices.handler(samples.waking("ord_1"), context) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
         assert aws.dynamodb.items("Invoices") == []
 
-    def test_a_number_is_taken_by_writing_the_invoice_under_it(self, aws: Aws) -> None:
+    def test_invoice_number_is_taken_by_its_write(self, aws: Aws) -> None:
         prepare(issue_invoices.LOG, "ord_1", *CONFIRM)
         written: list[str] = []
 
@@ -94,7 +94,7 @@ class TestNumbers:
         invoice("ord_1")
         assert sorted(written) == ["Invoices", "OrderLog"]
 
-    def test_what_an_older_version_counted_by_is_no_invoice(self, aws: Aws) -> None:
+    def test_counter_row_of_an_older_version_is_no_invoice(self, aws: Aws) -> None:
         prepare(issue_invoices.LOG, "ord_1", *CONFIRM)
         prepare(issue_invoices.LOG, "ord_2", *CONFIRM)
         year = (issue_invoices.LOG.load("ord_1").confirmed_at or orders.START).year
@@ -107,7 +107,7 @@ class TestNumbers:
 
     @settings(max_examples=50)
     @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=5))
-    def test_no_gap_and_no_double_whoever_comes_in_between(self, meetings: list[tuple[int, int]]) -> None:
+    def test_concurrent_numbering_has_no_gap_and_no_duplicate(self, meetings: list[tuple[int, int]]) -> None:
         """Before the n-th call of a worker another one issues an invoice, of another order or of the same."""
         aws = Aws()
         aws.lend()
@@ -152,7 +152,7 @@ class TestNumbers:
         assert set(numbers(aws)) == set(names)
 
     @pytest.mark.parametrize("name", samples.names("invoices/issue_invoices"))
-    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
+    def test_samples_have_their_answers(self, name: str, aws: Aws, context: Any) -> None:
         for order_id in ("ord_0000000000invoiceconfirmed", "ord_0000000000invoicecancelled"):
             assert order_id in PREPARED
             prepare(issue_invoices.LOG, order_id)
@@ -199,7 +199,7 @@ class TestBatches:
         }
         assert set(numbers(confirmed)) == set(self.NAMES[:4])
 
-    def test_an_order_whose_document_cannot_be_stored_leaves_no_gap(self, confirmed: Aws) -> None:
+    def test_failing_document_write_leaves_no_gap(self, confirmed: Aws) -> None:
         def refuse(_: str, given: Any) -> None:
             if given["Key"].startswith(self.NAMES[2]):
                 raise client_error("PutObject", "SlowDown", "Please reduce your request rate.")
@@ -283,13 +283,13 @@ class TestCreditNotes:
             assert issue_invoices.handler(samples.waking("ord_1", "ord_1"), context) == FINISHED
         assert credited(aws) == [("-000001", "cancelled", 2990)]
 
-    def test_one_that_was_cancelled_before_it_was_invoiced_has_neither(self, aws: Aws) -> None:
+    def test_order_cancelled_before_its_invoice_has_no_documents(self, aws: Aws) -> None:
         placed()
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
         invoice("ord_1")
         assert aws.dynamodb.items("Invoices") == []
 
-    def test_what_is_cancelled_paid_back_and_sent_back_is_credited_each_once(self, aws: Aws) -> None:
+    def test_each_correction_is_credited_once(self, aws: Aws) -> None:
         placed()
         rest = (orders.CAPTURE_PART, orders.VOID, orders.RELEASE, orders.CANCELLED)
         live(orders.SHIP, orders.DISPATCH_PART, orders.CANCEL, orders.RECALL, *rest)
@@ -303,7 +303,7 @@ class TestCreditNotes:
         invoice("ord_1")
         assert credited(aws) == [("-000001", "cancelled", 1740), ("-000002", "return:ret_1", 1250)]
 
-    def test_invoice_and_credit_note_come_of_one_message_where_the_first_was_late(self, aws: Aws) -> None:
+    def test_one_message_issues_a_late_invoice_and_its_credit_note(self, aws: Aws) -> None:
         placed()
         live(*orders.PAID[len(orders.CONFIRMED) :], orders.LOSE_PART, orders.REFUND_LOST)
         invoice("ord_1")
@@ -322,7 +322,7 @@ class TestCreditNotes:
         assert [credited(aws, name)[0][0] for name in names] == ["-000003", "-000002", "-000001"]
         assert {item["position"]["N"] for item in aws.dynamodb.items("Invoices")} == {"1", "2", "3"}
 
-    def test_the_page_says_what_is_taken_off_which_invoice(self) -> None:
+    def test_credit_note_names_amount_and_invoice(self) -> None:
         order = orders.after(*orders.DELIVERED, orders.INVOICE, orders.RETURN, orders.CAME_BACK, orders.REFUND_RETURN)
         (correction,) = order.corrections
         page = Page(document.render_credit_note(order, correction, "CN-2026-000007"))
@@ -331,7 +331,7 @@ class TestCreditNotes:
         assert "EUR 29.90" not in page.shown
         assert not page.loads
 
-    def test_the_owner_reads_it_and_nobody_a_number_that_is_not_the_orders(self, aws: Aws, context: Any) -> None:
+    def test_only_the_owner_reads_the_orders_documents(self, aws: Aws, context: Any) -> None:
         placed(orders.ORDER_ID)
         invoice(orders.ORDER_ID)
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=orders.ORDER_ID)
@@ -388,7 +388,7 @@ texts = st.text(min_size=1, max_size=60)
 
 
 class TestDocument:
-    def test_it_says_what_was_bought_for_how_much_and_when(self) -> None:
+    def test_invoice_has_lines_prices_and_date(self) -> None:
         shown = Page(document.render_invoice(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)).shown
         for part in (
             "Invoice 2026-000042",
@@ -413,7 +413,7 @@ class TestDocument:
         assert not plain.loads
 
     @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=x>', "$total ${lines}", "&amp;", "</style>"])
-    def test_what_looks_like_markup_is_shown_as_it_was_written(self, evil: str) -> None:
+    def test_markup_is_printed_literally(self, evil: str) -> None:
         page = Page(rendered((Line("SKU", evil, 1, Money(1, "EUR")),), Address(evil, evil, evil, evil, "GB")))
         assert page.shown.count(evil) == 5
         assert "script" not in page.tags
@@ -432,7 +432,7 @@ class TestReading:
         return aws
 
     @pytest.mark.parametrize("name", samples.names("invoices/get_invoice"))
-    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, invoiced: Aws, context: Any) -> None:
+    def test_samples_have_their_answers(self, name: str, invoiced: Aws, context: Any) -> None:
         assert samples.agrees(get_invoice.handler(samples.sample(name), context), samples.expected(name))
 
     def test_the_owner_gets_the_document_and_nothing_may_be_loaded_with_it(self, invoiced: Aws, context: Any) -> None:
@@ -442,7 +442,7 @@ class TestReading:
         assert "no-store" in answer["headers"]["cache-control"]
 
     @pytest.mark.parametrize("order_id", ["x", "ord_" + "a" * 26, "a" * 3000])
-    def test_what_is_not_there_is_not_found(self, invoiced: Aws, context: Any, order_id: str) -> None:
+    def test_missing_item_is_not_found(self, invoiced: Aws, context: Any, order_id: str) -> None:
         event = samples.sample("invoices/get_invoice/invoice")
         event["pathParameters"]["order_id"] = order_id
         assert get_invoice.handler(event, context)["statusCode"] == 404

@@ -38,7 +38,7 @@ def test_everything_is_counted_once_though_some_comes_twice_or_late(thousand: Fo
     assert thousand.differences == []
 
 
-def test_what_is_lost_is_noticed(tmp_path: Path) -> None:
+def test_losses_are_detected(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.bring(100)
         assert pipeline.differences() == []
@@ -69,7 +69,7 @@ def segment(until: int, calls: int, megabytes: float) -> Segment:
     ("calls", "megabytes", "said"),
     [(300, 100.0, []), (320, 100.0, ["calls of an order differ by 6.7%, 5% allowed"]), (300, 107.0, ["memory differ by 7.0%, 5% allowed"])],
 )
-def test_what_grows_with_the_orders_is_said(calls: int, megabytes: float, said: list[str]) -> None:
+def test_growing_measures_are_reported(calls: int, megabytes: float, said: list[str]) -> None:
     assert flatness.growing(Found([segment(1000, 300, 100.0), segment(10_000, calls, megabytes)])) == said
 
 
@@ -139,7 +139,7 @@ def test_costly_product_and_large_item_are_reported() -> None:
     ]
 
 
-def test_the_command_shows_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_its_results(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(parsed("load", "--orders", "100")) == 0
     assert "ledger and analytics are what the orders come to" in capsys.readouterr().out
 

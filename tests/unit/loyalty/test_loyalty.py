@@ -48,7 +48,7 @@ def points_of(aws: Aws, customer: str = "ann") -> int:
 
 
 @pytest.mark.parametrize("state", WORTH)
-def test_an_order_is_worth_what_its_customer_keeps_bought(state: str) -> None:
+def test_points_match_the_net_purchase(state: str) -> None:
     assert point_rules.points_due(orders.after(*orders.STATES[state]), 1) == WORTH[state]
 
 
@@ -58,7 +58,7 @@ def test_no_order_is_worth_less_than_nothing(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
-def test_what_an_order_is_worth_changes_with_the_events_that_wake_and_no_other(state: str) -> None:
+def test_points_change_only_with_consumed_events(state: str) -> None:
     history = orders.history(*orders.STATES[state])
     worth = [point_rules.points_due(orders.folded(history[:number]), 1) for number in range(1, len(history) + 1)]
     for number, event in enumerate(history):
@@ -89,7 +89,7 @@ def test_who_spends_more_never_gets_less(one: int, two: int, currency: str) -> N
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ord_1", "ord_2"]), st.integers(0, 5)), max_size=12))
-def test_whatever_order_awards_come_in_the_newest_counts(deliveries: list[tuple[str, int]]) -> None:
+def test_newest_award_counts_in_any_order(deliveries: list[tuple[str, int]]) -> None:
     """The worth of an order by version; a worker may write what it found out long ago."""
     worth = [0, 0, 25, 25, 10, 0]
     aws = Aws()
@@ -113,14 +113,14 @@ def test_an_order_that_is_cancelled_while_a_worker_is_slow_earns_nothing(aws: Aw
     assert points_of(aws) == 0
 
 
-def test_an_award_is_one_plain_write_and_nobody_is_in_the_way(aws: Aws, context: Any) -> None:
+def test_award_is_one_write_without_conflicts(aws: Aws, context: Any) -> None:
     prepare(award_points.LOG, "ord_1", *CONFIRM)
     aws.dynamodb.calls.clear()
     award_points.handler(samples.waking("ord_1"), context)
     assert aws.dynamodb.calls == {"Query": 1, "PutItem": 1}
 
 
-def test_what_was_written_before_comes_to_nothing_when_it_is_written_again(aws: Aws) -> None:
+def test_repeated_write_has_no_effect(aws: Aws) -> None:
     points = PointStore("LoyaltyPoints", aws.dynamodb.client)
     assert points.award("ann", "ord_1", Award(25, 5))
     assert not points.award("ann", "ord_1", Award(25, 5))
@@ -148,7 +148,7 @@ def test_an_order_counts_once_however_often_it_is_delivered(aws: Aws, context: A
 
 
 @pytest.mark.parametrize("name", samples.names("loyalty/award_points"))
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, aws: Aws, context: Any) -> None:
+def test_samples_have_their_answers(name: str, aws: Aws, context: Any) -> None:
     for order_id in ("ord_000000000000awardconfirmed", "ord_000000000000awardcancelled"):
         prepare(award_points.LOG, order_id)
     assert award_points.handler(samples.sample(name), context) == samples.expected(name)

@@ -111,7 +111,7 @@ def run(context: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
     return move
 
 
-def test_the_events_between_the_ends_that_the_consumer_takes_go_to_its_queue(run: Run) -> None:
+def test_failed_batch_events_go_to_the_consumers_queue(run: Run) -> None:
     shard = of_kinesis(
         *(event("PaymentCaptured", f"ord_{n}") for n in range(1, 4)), event("OrderPlaced"), event("PaymentAuthorized", "ord_5")
     )
@@ -141,7 +141,7 @@ def test_a_note_about_the_logs_own_stream(run: Run) -> None:
         "nonsense",
     ],
 )
-def test_what_cannot_be_passed_on_stays_and_the_others_go_on(run: Run, body: str) -> None:
+def test_failing_message_stays_and_others_are_moved(run: Run, body: str) -> None:
     answer, queues = run(body, note("ledger-post", 1, 1), kinesis=of_kinesis(event("PaymentCaptured")))
 
     assert (answer["moved"], answer["failed"], queues.left) == (1, 1, [body])

@@ -142,9 +142,7 @@ def test_every_sample_has_its_answer(name: str, messaging: Messaging, context: A
         assert redrive.handler(event, context) == expected
 
 
-def test_mail_goes_back_to_its_queue_with_its_attributes_and_one_more_attempt(
-    messaging: Messaging, move: Callable[..., dict[str, Any]]
-) -> None:
+def test_email_is_redriven_with_attributes_and_attempt_count(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     kept = {"DataType": "String", "StringValue": "x"}
     binary = {"DataType": "Binary", "BinaryValue": b"\x00"}
     messaging.put(MAIL.queue_url, "first", kept=kept, binary=binary)
@@ -170,9 +168,7 @@ def test_a_rules_dead_letters_are_published_as_they_were(messaging: Messaging, m
 
 
 @pytest.mark.parametrize("body", [BUS_EVENT, DETAIL])
-def test_a_placed_order_whose_saga_never_began_is_begun(
-    body: dict[str, Any], messaging: Messaging, move: Callable[..., dict[str, Any]]
-) -> None:
+def test_saga_of_a_stuck_placed_order_is_started(body: dict[str, Any], messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     messaging.put(SAGA.queue_url, body)
 
     assert move("saga") == {"queue": "saga", "moved": 1, "failed": 0}
@@ -244,9 +240,7 @@ def test_a_message_passed_on_but_not_deleted_counts_as_not_moved(messaging: Mess
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("operation", ["ReceiveMessage", "SendMessage", "DeleteMessage"])
-def test_a_redrive_that_dies_anywhere_loses_nothing(
-    when: str, operation: str, messaging: Messaging, move: Callable[..., dict[str, Any]]
-) -> None:
+def test_crashed_redrive_loses_no_message(when: str, operation: str, messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     messaging.put(MAIL.queue_url, "x")
     fail_at(messaging, operation, Crash(), when=when)
 

@@ -42,11 +42,11 @@ DUE: dict[str, tuple[AmountDue, ...]] = {
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_what_is_due_in_every_state(state: str) -> None:
+def test_due_amounts_in_every_state(state: str) -> None:
     assert due(after(*STATES[state])) == DUE.get(state, ())
 
 
-def test_a_parcel_that_was_lost_before_it_was_paid_for_is_paid_for_and_given_back() -> None:
+def test_parcel_lost_before_its_capture_is_captured_and_refunded() -> None:
     lost = after(*DISPATCHED, COMMANDS["lose part"])
 
     assert due(lost) == (Capture("parcel_1", PART), Capture("parcel_2", REST))
@@ -54,13 +54,13 @@ def test_a_parcel_that_was_lost_before_it_was_paid_for_is_paid_for_and_given_bac
     assert (settled(lost).captured, settled(lost).refunded) == (2990, 1250)
 
 
-def test_the_rest_is_given_back_once_what_left_is_paid_for() -> None:
+def test_rest_is_voided_after_the_captures() -> None:
     stopped = after(*STATES["cancelling the rest"], COMMANDS["capture part"])
 
     assert due(stopped) == (VoidRemainder(REST),)
 
 
-def test_nothing_is_refunded_while_a_bank_has_the_money_back() -> None:
+def test_nothing_is_refunded_during_a_dispute() -> None:
     disputed = (*STATES["partly returned"], COMMANDS["dispute"])
 
     assert due(after(*disputed)) == ()
@@ -84,7 +84,7 @@ def left_by_bank(amount: int) -> Order:
         (-500, (), 2990),
     ],
 )
-def test_refunds_are_paid_up_to_what_the_bank_left(left: int, refunds: tuple[AmountDue, ...], rest: int) -> None:
+def test_refunds_are_limited_by_disputes(left: int, refunds: tuple[AmountDue, ...], rest: int) -> None:
     order = left_by_bank(left)
 
     assert due(order) == refunds
@@ -93,7 +93,7 @@ def test_refunds_are_paid_up_to_what_the_bank_left(left: int, refunds: tuple[Amo
     assert unpaid(settled(order)) == rest
 
 
-def test_rest_of_a_refund_is_due_once_the_bank_gives_the_money_back() -> None:
+def test_rest_of_a_refund_is_due_after_a_won_dispute() -> None:
     partly = settled(left_by_bank(300))
     won = carried_out(partly, COMMANDS["win"])
 
@@ -106,7 +106,7 @@ def test_nothing_counts_as_unpaid_while_a_dispute_is_open() -> None:
     assert unpaid(after(*STATES["all lost"], COMMANDS["dispute"])) == 0
 
 
-def test_repeated_failures_leave_a_refund_to_a_person() -> None:
+def test_repeated_refund_failures_raise_an_alert() -> None:
     order = after(*STATES["part lost"])
     for number in range(1, REFUND_ATTEMPTS + 1):
         assert due(order) == (Refund("parcel:parcel_1", PART, number),)
@@ -161,13 +161,13 @@ lives = st.integers(0, 14).flatmap(
 
 
 @given(lives)
-def test_all_that_is_due_can_be_done_one_after_the_other(order: Order) -> None:
+def test_due_amounts_can_be_settled_in_sequence(order: Order) -> None:
     for one in due(order):
         order = done(order, one)
 
 
 @given(lives)
-def test_what_was_settled_took_what_left_and_gave_back_what_was_lost_or_returned(order: Order) -> None:
+def test_settled_payment_matches_dispatches_and_refunds(order: Order) -> None:
     order = settled(order)
 
     left = sum(parcel.amount.amount for parcel in order.parcels)
@@ -183,7 +183,7 @@ def test_what_was_settled_took_what_left_and_gave_back_what_was_lost_or_returned
 
 
 @given(lives)
-def test_nothing_stays_held_when_nothing_more_will_leave(order: Order) -> None:
+def test_no_authorization_remains_after_the_last_dispatch(order: Order) -> None:
     order = settled(order)
 
     assert order.payment != "authorized" or order.state in {"confirmed", "partly_dispatched", "cancelling"}

@@ -99,7 +99,7 @@ def test_an_authorization_is_recorded_as_the_provider_has_it(run_authorize: Step
     assert LOG.load("ord_1").authorization_id == payment.authorization_id
 
 
-def test_a_decline_seals_the_order_and_names_its_code(run_authorize: Step, run_void: Step) -> None:
+def test_decline_fails_the_order_with_its_code(run_authorize: Step, run_void: Step) -> None:
     screened("tok_insufficient_funds")
 
     assert run_authorize() == "declined"
@@ -171,7 +171,7 @@ def test_an_order_whose_token_has_expired_is_not_authorized(run_authorize: Step,
     assert run_void() == "nothing_to_void"
 
 
-def test_an_answer_that_was_lost_is_looked_up(run_authorize: Step) -> None:
+def test_lost_answer_is_looked_up(run_authorize: Step) -> None:
     screened("tok_timeout_after")
 
     assert run_authorize() == "authorized"
@@ -187,7 +187,7 @@ def test_an_attempt_lost_without_effect_is_a_fault_and_works_the_next_time(run_a
     assert run_authorize() == "authorized"
 
 
-def test_a_provider_that_never_answers_ends_with_nothing_held(run_authorize: Step, run_void: Step) -> None:
+def test_unavailable_provider_leaves_nothing_held(run_authorize: Step, run_void: Step) -> None:
     screened("tok_unavailable")
     for _ in range(2):
         with pytest.raises(ProviderUnavailable):
@@ -261,7 +261,7 @@ def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
     assert isinstance(sandbox.look_up(KEY), Voided)
 
 
-def test_an_authorization_that_the_log_never_heard_of_is_voided(run_void: Step, sandbox: SandboxProvider) -> None:
+def test_authorization_missing_in_the_log_is_voided(run_void: Step, sandbox: SandboxProvider) -> None:
     order = screened()
     payment = sandbox.authorize(KEY, "tok_approved", order.total)
     give_up()
@@ -289,7 +289,7 @@ class Meanwhile(SandboxProvider):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("voided", [False, True])
-def test_an_order_given_up_while_it_is_authorized_ends_with_nothing_held(
+def test_order_failing_during_authorization_leaves_nothing_held(
     moment: str, voided: bool, run_authorize: Step, run_void: Step, aws: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screened()
@@ -310,7 +310,7 @@ def test_an_order_given_up_while_it_is_authorized_ends_with_nothing_held(
     assert LOG.load("ord_1").payment in {"none", "voided"}
 
 
-def test_a_void_whose_answer_was_lost_is_looked_up(run_authorize: Step, run_void: Step, aws: Any) -> None:
+def test_void_with_lost_answer_is_looked_up(run_authorize: Step, run_void: Step, aws: Any) -> None:
     screened()
     run_authorize()
     give_up()
@@ -334,7 +334,7 @@ def test_a_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, 
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
 
-def test_an_order_that_was_not_given_up_is_not_voided(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
+def test_active_order_is_not_voided(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     screened()
     run_authorize()
 
@@ -344,7 +344,7 @@ def test_an_order_that_was_not_given_up_is_not_voided(run_authorize: Step, run_v
 
 
 @pytest.mark.parametrize("outcome", ["authorized", "cancelling"])
-def test_an_order_that_is_cancelled_is_voided(outcome: str, run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
+def test_cancelled_order_is_voided(outcome: str, run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     """Before the cancellation the authorization is there and goes; after it none is asked for."""
     screened()
     if outcome == "authorized":
@@ -370,9 +370,7 @@ def test_an_order_cancelled_while_it_is_authorized_ends_with_nothing_held(
     assert types() == ["CancellationRequested", "PaymentAuthorized", "PaymentVoided"]
 
 
-def test_a_confirmed_order_is_voided_only_after_the_carrier_stopped_it(
-    run_authorize: Step, run_void: Step, sandbox: SandboxProvider
-) -> None:
+def test_confirmed_order_is_voided_after_the_recall_only(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     screened()
     run_authorize()
     advance(LOG, "ord_1", "orders.handlers.confirm_order", "customer.cancels")
@@ -385,7 +383,7 @@ def test_a_confirmed_order_is_voided_only_after_the_carrier_stopped_it(
     assert isinstance(sandbox.look_up(KEY), Voided)
 
 
-def test_what_was_captured_is_not_voided_in_silence(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
+def test_captured_payment_is_not_voided_silently(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     order = screened()
     run_authorize()
     give_up()
@@ -405,7 +403,7 @@ def test_an_authorization_that_the_provider_lost_is_a_fault(run_authorize: Step,
         run_void()
 
 
-def test_a_payment_voided_for_an_order_that_goes_on_is_a_fault(run_authorize: Step, sandbox: SandboxProvider) -> None:
+def test_void_of_an_active_order_is_a_fault(run_authorize: Step, sandbox: SandboxProvider) -> None:
     screened()
     sandbox.void(KEY)
 
@@ -430,9 +428,7 @@ def test_nothing_is_charged_for_an_order_whose_reservation_is_gone(run_authorize
     assert aws.dynamodb.items("SandboxPayments") == []
 
 
-def test_an_authorization_that_comes_after_the_reservation_expired_is_recorded_once_there_is_another(
-    run_authorize: Step, sandbox: SandboxProvider
-) -> None:
+def test_authorization_after_expiry_is_recorded_with_a_new_reservation(run_authorize: Step, sandbox: SandboxProvider) -> None:
     screened()
     sandbox.authorize(KEY, "tok_approved", LOG.load("ord_1").total)
     expire(LOG, "ord_1")

@@ -138,7 +138,7 @@ def test_dispute_is_recorded_although_nothing_can_be_settled(confirmed: Confirme
     assert types()[-1] == "PaymentDisputed"
 
 
-def test_messages_that_come_before_what_they_are_about_come_again(confirmed: Confirmed, tell: Tell, record: Confirmed) -> None:
+def test_early_messages_are_retried(confirmed: Confirmed, tell: Tell, record: Confirmed) -> None:
     captured = {"type": "payment.captured", "capture_id": "cap_1"}
     assert tell(DISPUTED, captured, EXPIRED) == ["0", "1", "2"]
     confirmed()
@@ -148,7 +148,7 @@ def test_messages_that_come_before_what_they_are_about_come_again(confirmed: Con
     assert tell(WON, DISPUTED, WON) == ["0"]
 
 
-def test_a_message_that_money_moved_is_good_once_the_log_has_it(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_payment_message_succeeds_once_the_log_has_its_event(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     """Even where the message overtakes the consumer that moves money: it moves what is due itself."""
     confirmed(ALL, LOSE)
     capture = sandbox.capture(KEY, capture_key("ord_1", "parcel_1"), Money(1740, "EUR"))
@@ -158,13 +158,13 @@ def test_a_message_that_money_moved_is_good_once_the_log_has_it(confirmed: Confi
     assert types()[-2:] == ["PaymentCaptured", "PaymentRefunded"]
 
 
-def test_money_that_somebody_moved_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell) -> None:
+def test_manual_payment_change_raises_an_alert(confirmed: Confirmed, tell: Tell) -> None:
     confirmed(ALL)
 
     assert tell({"type": "payment.captured", "capture_id": "by hand"}, {"type": "payment.refunded", "key": "by hand"}) == ["0", "1"]
 
 
-def test_an_order_that_nothing_is_held_for_any_more_is_cancelled(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_order_without_authorization_is_cancelled(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.expire(KEY)
 
@@ -174,7 +174,7 @@ def test_an_order_that_nothing_is_held_for_any_more_is_cancelled(confirmed: Conf
     assert (order.state, order.cancellation.by) == ("cancelling", "operator")
 
 
-def test_what_left_before_its_money_lapsed_is_left_to_a_person(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_uncaptured_parcel_with_expired_authorization_raises_an_alert(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed(PART)
     sandbox.expire(KEY)
 
@@ -182,7 +182,7 @@ def test_what_left_before_its_money_lapsed_is_left_to_a_person(confirmed: Confir
     assert LOG.load("ord_1").state == "partly_dispatched"
 
 
-def test_the_rest_of_a_captured_payment_lapses_without_harm(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_rest_of_a_captured_payment_may_expire(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed(ALL)
     settlement_service.settle(LOG, sandbox, "ord_1")
 
@@ -199,7 +199,7 @@ def test_an_expiry_that_the_provider_does_not_show_changes_nothing(confirmed: Co
 
 
 @pytest.mark.parametrize("payment", ["ord_1", "ord_1:capture:parcel_1", ":authorize", "somebody else's"])
-def test_a_payment_that_is_none_of_ours_is_left_to_a_person(payment: str, confirmed: Confirmed, tell: Tell) -> None:
+def test_unknown_payment_raises_an_alert(payment: str, confirmed: Confirmed, tell: Tell) -> None:
     confirmed(ALL)
 
     assert tell(DISPUTED | {"payment": payment}) == ["0"]
@@ -216,7 +216,7 @@ def test_a_payment_that_is_none_of_ours_is_left_to_a_person(payment: str, confir
         DISPUTED | {"message_id": ""},
     ],
 )
-def test_a_message_that_cannot_be_true_is_left_to_a_person(wrong: dict[str, Any], confirmed: Confirmed, tell: Tell) -> None:
+def test_inconsistent_message_raises_an_alert(wrong: dict[str, Any], confirmed: Confirmed, tell: Tell) -> None:
     confirmed(ALL)
 
     assert tell(wrong, DISPUTED) == ["0"]
@@ -258,7 +258,7 @@ def test_refund_that_was_pending_is_recorded_once_it_succeeded(confirmed: Confir
     assert types()[-2:] == ["PaymentCaptured", "PaymentRefunded"]
 
 
-def test_failure_of_a_refund_of_somebody_else_changes_nothing(confirmed: Confirmed, tell: Tell) -> None:
+def test_failure_of_a_foreign_refund_changes_nothing(confirmed: Confirmed, tell: Tell) -> None:
     confirmed(ALL)
 
     assert tell(FAILED | {"key": "by_hand"}) == []

@@ -60,7 +60,7 @@ def order(aws: Aws) -> None:
 
 @pytest.mark.parametrize("chosen", ["a", "b"])
 @pytest.mark.usefixtures("order")
-def test_the_money_of_a_new_order_is_held_by_the_provider_that_is_chosen(providers: Providers, chosen: str) -> None:
+def test_new_order_is_authorized_by_the_chosen_provider(providers: Providers, chosen: str) -> None:
     providers.chosen = chosen
 
     assert settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
@@ -69,9 +69,7 @@ def test_the_money_of_a_new_order_is_held_by_the_provider_that_is_chosen(provide
 
 @pytest.mark.parametrize("chosen", ["", "paypal"])
 @pytest.mark.usefixtures("order")
-def test_without_a_choice_that_can_be_followed_it_is_the_stacks_provider(
-    providers: Providers, chosen: str, logged: Callable[[], list[dict[str, Any]]]
-) -> None:
+def test_invalid_choice_uses_the_stacks_provider(providers: Providers, chosen: str, logged: Callable[[], list[dict[str, Any]]]) -> None:
     providers.chosen = chosen
 
     settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
@@ -85,9 +83,7 @@ def test_without_a_choice_that_can_be_followed_it_is_the_stacks_provider(
 @pytest.mark.parametrize("where", ["routes", "a", "b"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.usefixtures("order")
-def test_an_authorization_that_died_is_tried_again_with_the_same_provider_whatever_is_chosen_now(
-    providers: Providers, operation: str, where: str, moment: str
-) -> None:
+def test_crashed_authorization_is_retried_with_the_same_provider(providers: Providers, operation: str, where: str, moment: str) -> None:
     database = providers.routes if where == "routes" else providers.books[where]
     setattr(database, moment, crash_at(operation))
     died = True
@@ -117,7 +113,7 @@ def test_a_lost_answer_is_looked_up_where_it_was_asked(providers: Providers) -> 
 
 
 @pytest.mark.usefixtures("order")
-def test_captures_refunds_and_voids_go_to_who_has_the_payment(providers: Providers) -> None:
+def test_later_requests_go_to_the_payments_provider(providers: Providers) -> None:
     providers.chosen = "b"
     settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
     advance(LOG, "ord_1", "orders.handlers.confirm_order")
@@ -134,7 +130,7 @@ def test_captures_refunds_and_voids_go_to_who_has_the_payment(providers: Provide
 
 
 @pytest.mark.usefixtures("order")
-def test_a_payment_that_nobody_recorded_is_voided_where_it_is_held(providers: Providers) -> None:
+def test_unrecorded_payment_is_voided_at_its_provider(providers: Providers) -> None:
     providers.chosen = "b"
     providers.routed().authorize(KEY, "tok_approved", LOG.load("ord_1").total)
     providers.chosen = "a"
@@ -146,7 +142,7 @@ def test_a_payment_that_nobody_recorded_is_voided_where_it_is_held(providers: Pr
 
 
 @pytest.mark.usefixtures("order")
-def test_an_authorization_that_comes_after_its_void_holds_nothing_anywhere(providers: Providers) -> None:
+def test_authorization_after_its_void_holds_nothing(providers: Providers) -> None:
     providers.routed().void(KEY)
     providers.chosen = "b"
 
@@ -155,7 +151,7 @@ def test_an_authorization_that_comes_after_its_void_holds_nothing_anywhere(provi
 
 
 @pytest.mark.usefixtures("order")
-def test_of_two_at_the_same_moment_with_different_flags_one_provider_is_asked(providers: Providers) -> None:
+def test_concurrent_authorizations_use_one_provider(providers: Providers) -> None:
     """Between the look whether the payment is anybody's and the claim another process gets it."""
 
     def other(operation: str, _parameters: Any) -> None:
@@ -173,7 +169,7 @@ def test_of_two_at_the_same_moment_with_different_flags_one_provider_is_asked(pr
 
 @pytest.mark.parametrize("holder", ["a", "b"])
 @pytest.mark.usefixtures("order")
-def test_a_payment_from_before_there_was_a_choice_stays_where_it_is(providers: Providers, holder: str) -> None:
+def test_payment_without_route_stays_with_the_stacks_provider(providers: Providers, holder: str) -> None:
     total = LOG.load("ord_1").total
     providers.sandboxes[holder].authorize(KEY, "tok_approved", total)
     providers.chosen = "b" if holder == "a" else "a"
@@ -186,7 +182,7 @@ def test_a_payment_from_before_there_was_a_choice_stays_where_it_is(providers: P
     assert providers.knowing() == [holder]
 
 
-def test_nobody_is_asked_of_a_payment_that_nobody_has(providers: Providers) -> None:
+def test_unknown_payment_causes_no_provider_request(providers: Providers) -> None:
     assert providers.routed().look_up(KEY) is None
     assert providers.routes.items("PaymentRoutes") == []
 
@@ -202,7 +198,7 @@ def test_the_payments_of_a_day_are_those_of_every_provider(providers: Providers)
 
 @pytest.mark.usefixtures("order")
 @pytest.mark.parametrize("operation", ["GetItem", "PutItem"])
-def test_where_no_answer_comes_about_whose_a_payment_is_nobody_is_asked_for_it(providers: Providers, operation: str) -> None:
+def test_unknown_route_causes_no_provider_request(providers: Providers, operation: str) -> None:
     def lost(made: str, _parameters: Any) -> None:
         if made == operation:
             raise ReadTimeoutError(endpoint_url="https://dynamodb.invalid")
@@ -214,6 +210,6 @@ def test_where_no_answer_comes_about_whose_a_payment_is_nobody_is_asked_for_it(p
     assert providers.knowing() == []
 
 
-def test_flags_of_others_are_left_alone() -> None:
+def test_foreign_flags_are_ignored() -> None:
     assert parse_flags(b'{"payment_provider": "b", "fraud": {"hold_score": -1}}') == PaymentFlags("b")
     assert parse_flags(b"{}") == PaymentFlags()

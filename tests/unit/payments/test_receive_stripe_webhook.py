@@ -189,7 +189,7 @@ def types() -> list[str]:
         ("refund.failed", REFUND | {"status": "failed"}),
     ],
 )
-def test_what_stripe_signed_is_kept_without_what_it_says_of_the_customer(post: Post, aws: Any, kind: str, about: dict[str, Any]) -> None:
+def test_stripe_event_is_stored_without_customer_data(post: Post, aws: Any, kind: str, about: dict[str, Any]) -> None:
     personal = {
         "receipt_email": "ann@example.com",
         "shipping": {"name": "Ann Lee"},
@@ -209,37 +209,37 @@ def said(one: Any) -> Any:
     return parse_event(msgspec.json.decode(json.dumps(one), type=StripeEvent))
 
 
-def test_what_concerns_no_payment_is_accepted_and_not_kept(post: Post, aws: Any) -> None:
+def test_event_without_payment_is_accepted_and_dropped(post: Post, aws: Any) -> None:
     assert post(json.dumps(event("customer.created", {"id": "cus_1", "object": "customer"})).encode()) == (202, {"message_id": "evt_1"})
     assert queued(aws) == []
 
 
 @pytest.mark.parametrize(("secret", "age"), [("whsec_2", 0), ("", 0), ("whsec_1", 301)])
-def test_what_stripe_did_not_sign_just_now_is_refused(secret: str, age: float, post: Post, aws: Any) -> None:
+def test_event_without_current_signature_is_refused(secret: str, age: float, post: Post, aws: Any) -> None:
     status, problem = post(json.dumps(event("payment_intent.succeeded", INTENT)).encode(), secret, age)
 
     assert (status, problem["type"]) == (401, "urn:order-pipeline:problem:signature-invalid")
     assert queued(aws) == []
 
 
-def test_our_own_signature_does_not_open_stripes_door(post: Post, context: Any) -> None:
+def test_our_signature_is_refused_by_the_stripe_webhook(post: Post, context: Any) -> None:
     body = json.dumps(event("payment_intent.succeeded", INTENT))
     request: Any = {"headers": webhooks.headers(body.encode()), "body": body, "requestContext": {"requestId": "r"}}
 
     assert receive_webhook.handler(request, context)["statusCode"] == 401
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_looked_at(post: Post) -> None:
+def test_body_over_the_limit_is_refused_unread(post: Post) -> None:
     assert post(b"x" * (MAX_BODY_BYTES + 1))[0] == 413
 
 
-def test_without_a_webhook_secret_nothing_gets_in(post: Post, aws: Any) -> None:
+def test_missing_webhook_secret_refuses_everything(post: Post, aws: Any) -> None:
     aws.secretsmanager.text = json.dumps({"api_key": "sk_test"})
 
     assert post(json.dumps(event("payment_intent.succeeded", INTENT)).encode(), "")[0] == 401
 
 
-def test_a_capture_that_the_log_has_or_can_have_is_well(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_known_or_recordable_capture_is_no_difference(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed(ALL)
     sandbox.capture(KEY, settlement_service.capture_key("ord_1", "parcel_1"), LOG.load("ord_1").total)
 
@@ -247,14 +247,14 @@ def test_a_capture_that_the_log_has_or_can_have_is_well(confirmed: Confirmed, te
     assert types()[-1] == "PaymentCaptured"
 
 
-def test_a_capture_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_manual_capture_raises_an_alert(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.capture(KEY, "by_hand", LOG.load("ord_1").total)
 
     assert tell(event("payment_intent.succeeded", INTENT)) == ["0"]
 
 
-def test_a_refund_by_hand_is_left_to_a_person(confirmed: Confirmed, tell: Tell) -> None:
+def test_manual_refund_raises_an_alert(confirmed: Confirmed, tell: Tell) -> None:
     confirmed(ALL)
 
     assert tell(event("refund.created", REFUND)) == ["0"]
@@ -314,7 +314,7 @@ def test_refund_that_is_not_done_is_no_refund(
     assert ("refund_status_unknown" in [line["message"] for line in logged()]) == (status == "invented")
 
 
-def test_a_hold_that_stripe_let_lapse_cancels_the_order(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_authorization_expired_at_stripe_cancels_the_order(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.expire(KEY)
 
@@ -323,7 +323,7 @@ def test_a_hold_that_stripe_let_lapse_cancels_the_order(confirmed: Confirmed, te
 
 
 @pytest.mark.parametrize("reason", [None, "requested_by_customer"])
-def test_a_cancellation_that_we_asked_for_says_nothing_new(reason: str | None, confirmed: Confirmed, tell: Tell) -> None:
+def test_cancellation_by_us_is_ignored(reason: str | None, confirmed: Confirmed, tell: Tell) -> None:
     confirmed()
     LOG.record(LOG.load("ord_1"), RequestCancellation("customer"), source="orders")
     before = types()
@@ -332,7 +332,7 @@ def test_a_cancellation_that_we_asked_for_says_nothing_new(reason: str | None, c
     assert types() == before
 
 
-def test_payments_of_others_on_the_same_account_are_well(confirmed: Confirmed, tell: Tell, intents: dict[str, dict[str, Any]]) -> None:
+def test_foreign_payments_of_the_account_are_ignored(confirmed: Confirmed, tell: Tell, intents: dict[str, dict[str, Any]]) -> None:
     confirmed(ALL)
     intents["pi_1"] = INTENT | {"metadata": {"payment_key": KEY, "pipeline": "another"}}
     before = types()
@@ -342,5 +342,5 @@ def test_payments_of_others_on_the_same_account_are_well(confirmed: Confirmed, t
     assert types() == before
 
 
-def test_what_is_no_event_of_stripes_is_left_to_a_person(tell: Tell) -> None:
+def test_malformed_stripe_event_raises_an_alert(tell: Tell) -> None:
     assert tell({"id": 1}, event("refund.created", {"id": "re_1"})) == ["0", "1"]

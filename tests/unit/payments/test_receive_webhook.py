@@ -49,7 +49,7 @@ def test_a_sample_has_its_answer(path: Any, post: Post, aws: Any, context: Any) 
     assert queued(aws) == []
 
 
-def test_what_is_signed_is_kept_as_it_was_sent(post: Post, aws: Any) -> None:
+def test_signed_message_is_stored_unchanged(post: Post, aws: Any) -> None:
     body = json.dumps(TOLD, indent=1).encode()
 
     answer = post(body)
@@ -58,13 +58,13 @@ def test_what_is_signed_is_kept_as_it_was_sent(post: Post, aws: Any) -> None:
     assert len(queued(aws)) == 1
 
 
-def test_text_that_no_queue_takes_is_replaced(post: Post, aws: Any) -> None:
+def test_characters_refused_by_queues_are_replaced(post: Post, aws: Any) -> None:
     assert post(json.dumps(TOLD | {"note": "a\x00b\uffff"}).encode())["statusCode"] == 202
     assert [kept["note"] for kept in queued(aws)] == ["a\ufffdb\ufffd"]
 
 
 @pytest.mark.parametrize("seconds", [-400, 400])
-def test_what_was_signed_at_another_time_is_not(seconds: int, post: Post, aws: Any) -> None:
+def test_signature_of_another_time_is_refused(seconds: int, post: Post, aws: Any) -> None:
     assert post(json.dumps(TOLD).encode(), time.time() + seconds)["statusCode"] == 401
     assert queued(aws) == []
 
@@ -73,7 +73,7 @@ def test_what_was_signed_at_another_time_is_not(seconds: int, post: Post, aws: A
     ("body", "status"),
     [(b"{", 400), (b"\xff", 400), (b"[" * 20_000, 400), (b"{}", 422), (json.dumps(TOLD | {"type": "gift"}).encode(), 422)],
 )
-def test_what_nobody_could_work_off_is_answered_at_once(body: bytes, status: int, post: Post, aws: Any) -> None:
+def test_unprocessable_webhook_is_answered_at_once(body: bytes, status: int, post: Post, aws: Any) -> None:
     assert post(body)["statusCode"] == status
     assert queued(aws) == []
 

@@ -47,14 +47,14 @@ def test_the_sample_has_its_answer() -> None:
     assert json.loads((EVENTS / "one-unavailable.answer.json").read_text()) == {"errorType": NotAllCompared.__name__}
 
 
-def test_what_both_sides_have_alike_passes(run: Run, confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_equal_payments_are_no_difference(run: Run, confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(PART, LOSE)
     settlement_service.settle(LOG, sandbox, "ord_1")
 
     assert counted(run()) == (1, 0, 0)
 
 
-def test_what_is_due_is_done_though_no_event_came(run: Run, confirmed: Confirmed) -> None:
+def test_due_amounts_are_settled_without_an_event(run: Run, confirmed: Confirmed) -> None:
     confirmed(PART, LOSE)
 
     assert counted(run()) == (1, 1, 0)
@@ -63,7 +63,7 @@ def test_what_is_due_is_done_though_no_event_came(run: Run, confirmed: Confirmed
     assert counted(run()) == (1, 0, 0)
 
 
-def test_a_capture_that_the_log_never_heard_of_is_recorded(run: Run, confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_capture_missing_in_the_log_is_recorded(run: Run, confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(PART)
     sandbox.capture(KEY, settlement_service.capture_key("ord_1", "parcel_1"), Money(1250, "EUR"))
 
@@ -71,7 +71,7 @@ def test_a_capture_that_the_log_never_heard_of_is_recorded(run: Run, confirmed: 
     assert LOG.load("ord_1").captured == 1250
 
 
-def test_money_that_somebody_moved_by_hand_is_told(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
+def test_manual_payment_change_is_reported(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
     confirmed()
     sandbox.capture(KEY, "by hand", Money(100, "EUR"))
     sandbox.refund(KEY, "by hand, back", Money(40, "EUR"))
@@ -81,7 +81,7 @@ def test_money_that_somebody_moved_by_hand_is_told(run: Run, confirmed: Confirme
     assert told == {"captured": (100, 0), "refunded": (40, 0)}
 
 
-def test_a_hold_that_lapsed_is_told(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
+def test_expired_authorization_is_reported(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
     confirmed(PART)
     sandbox.expire(KEY)
 
@@ -89,7 +89,7 @@ def test_a_hold_that_lapsed_is_told(run: Run, confirmed: Confirmed, sandbox: San
     assert [line["what"] for line in logged() if line["message"] == "payment differs"] == ["held"]
 
 
-def test_an_order_that_the_saga_has_in_hand_is_left_to_it(run: Run, sandbox: SandboxProvider) -> None:
+def test_active_order_is_skipped(run: Run, sandbox: SandboxProvider) -> None:
     order = place(LOG)
     sandbox.authorize(KEY, "tok_approved", order.total)
     assert counted(run()) == (1, 0, 0)
@@ -98,14 +98,14 @@ def test_an_order_that_the_saga_has_in_hand_is_left_to_it(run: Run, sandbox: San
     assert counted(run()) == (1, 0, 0)
 
 
-def test_a_payment_without_an_order_is_told_and_one_of_somebody_else_passed_over(run: Run, sandbox: SandboxProvider) -> None:
+def test_payment_without_order_is_reported_and_a_foreign_one_ignored(run: Run, sandbox: SandboxProvider) -> None:
     sandbox.authorize(payment_key("ord_gone"), "tok_approved", Money(100, "EUR"))
     sandbox.authorize("another shop's", "tok_approved", Money(100, "EUR"))
 
     assert counted(run()) == (1, 0, 1)
 
 
-def test_one_that_cannot_be_compared_does_not_keep_the_others_waiting(
+def test_failing_payment_comparison_does_not_stop_the_others(
     run: Run, confirmed: Confirmed, sandbox: SandboxProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     confirmed(PART)
@@ -126,7 +126,7 @@ def told(lines: Lines) -> dict[str, tuple[Any, Any]]:
     return {line["what"]: (line["provider"], line["log"]) for line in lines() if line["message"] == "payment differs"}
 
 
-def test_pending_refund_is_told_until_it_is_done(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
+def test_pending_refund_is_reported_until_it_succeeds(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
     confirmed(PART, LOSE, token="tok_refund_pending")
     settlement_service.settle(LOG, sandbox, "ord_1")
 
@@ -148,14 +148,14 @@ def test_refund_that_failed_after_it_was_recorded_is_found_and_tried_again(
     assert [event.type for event in LOG.history("ord_1")][-2:] == ["PaymentRefundReversed", "PaymentRefunded"]
 
 
-def test_refund_that_keeps_failing_is_told_every_night(run: Run, confirmed: Confirmed, logged: Lines) -> None:
+def test_persistently_failing_refund_is_reported_daily(run: Run, confirmed: Confirmed, logged: Lines) -> None:
     confirmed(PART, LOSE, token="tok_refund_fails")
 
     assert [counted(run()) for _ in range(4)] == 4 * [(1, 0, 1)]
     assert told(logged) == {"owed": (0, 1250)}
 
 
-def test_refund_beyond_what_a_bank_left_is_told(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
+def test_refund_beyond_a_dispute_is_reported(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
     confirmed(PART, LOSE, RecordDispute("dp_1", Money(1000, "EUR"), ""))
     assert counted(run()) == (1, 1, 0)
     LOG.record(LOG.load("ord_1"), CloseDispute("dp_1", "lost"), source="payments")
@@ -179,7 +179,7 @@ def test_failed_refund_is_looked_at_on_the_day_of_its_failure(confirmed: Confirm
     assert reconciliation.reconcile(LOG, sandbox, today + timedelta(days=1)).repaired == 1
 
 
-def test_dispute_that_no_message_told_of_is_recorded(
+def test_dispute_without_webhook_is_recorded(
     run: Run, confirmed: Confirmed, sandbox: SandboxProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     confirmed(PART)
@@ -192,7 +192,7 @@ def test_dispute_that_no_message_told_of_is_recorded(
     assert [(one.amount, one.outcome) for one in LOG.load("ord_1").disputes] == [(Money(1250, "EUR"), "lost")]
 
 
-def test_a_payment_is_looked_at_four_times(sandbox: SandboxProvider, confirmed: Confirmed) -> None:
+def test_payment_is_compared_four_times(sandbox: SandboxProvider, confirmed: Confirmed) -> None:
     confirmed()
     placed = datetime.now(UTC).date()
     looks = [days for days in range(60) if reconciliation.reconcile(LOG, sandbox, placed + timedelta(days=days)).compared]
@@ -200,7 +200,7 @@ def test_a_payment_is_looked_at_four_times(sandbox: SandboxProvider, confirmed: 
     assert looks == [0, 1, 7, 30]
 
 
-def test_the_metrics_tell_how_many(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_have_the_counts(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, capsys: pytest.CaptureFixture[str]) -> None:
     confirmed()
     sandbox.capture(KEY, "by hand", Money(100, "EUR"))
 

@@ -65,13 +65,13 @@ def test_the_same_request_has_the_same_answer_and_another_one_is_refused(provide
     assert provider.look_up("key") == first
 
 
-def test_a_decline_stays_a_decline(provider: PaymentProvider) -> None:
+def test_repeated_authorization_stays_declined(provider: PaymentProvider) -> None:
     for _ in range(2):
         assert provider.authorize("key", "tok_declined", TOTAL) == Declined("card_declined")
     assert provider.void("key") == Declined("card_declined")
 
 
-def test_a_request_lost_before_it_took_effect_is_not_known_and_works_the_second_time(provider: PaymentProvider) -> None:
+def test_lost_request_has_no_effect_and_the_retry_succeeds(provider: PaymentProvider) -> None:
     with pytest.raises(ProviderTimeout):
         provider.authorize("key", "tok_timeout_before", TOTAL)
     assert provider.look_up("key") is None
@@ -107,7 +107,7 @@ def test_an_unavailable_provider_takes_no_request(provider: PaymentProvider, dat
     assert database.items("payments") == []
 
 
-def test_an_authorization_that_comes_after_its_void_comes_back_voided(provider: PaymentProvider) -> None:
+def test_authorization_after_its_void_is_voided(provider: PaymentProvider) -> None:
     assert provider.void("key") == Voided()
 
     assert provider.authorize("key", "tok_approved", TOTAL) == Voided()
@@ -122,7 +122,7 @@ def test_a_void_after_a_lost_first_attempt_closes_the_key(provider: PaymentProvi
     assert provider.authorize("key", "tok_timeout_before", TOTAL) == Voided()
 
 
-def test_voiding_twice_gives_back_once(provider: PaymentProvider) -> None:
+def test_repeated_void_has_one_effect(provider: PaymentProvider) -> None:
     payment = held(provider)
 
     assert provider.void("key") == Voided(payment.authorization_id)
@@ -144,7 +144,7 @@ def test_capture_and_refund_in_parts(provider: PaymentProvider) -> None:
     assert [refund.key for refund in payment.refunds] == ["refund-1"]
 
 
-def test_the_rest_goes_back_after_captures_and_what_was_captured_can_be_refunded(provider: PaymentProvider) -> None:
+def test_rest_is_voided_after_captures_and_captures_are_refundable(provider: PaymentProvider) -> None:
     payment = held(provider)
     capture = provider.capture("key", "capture-1", Money(1000, "EUR"))
 
@@ -165,7 +165,7 @@ def moves(provider: PaymentProvider) -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund", "void"])
-def test_a_first_attempt_that_is_lost_has_no_effect_and_the_next_one_succeeds(kind: str, provider: PaymentProvider) -> None:
+def test_lost_first_attempt_has_no_effect_and_the_retry_succeeds(kind: str, provider: PaymentProvider) -> None:
     provider.authorize("key", f"tok_{kind}_timeout_before", TOTAL)
     with contextlib.suppress(ProviderTimeout):
         provider.capture("key", "capture-1", Money(1000, "EUR"))
@@ -181,7 +181,7 @@ def test_a_first_attempt_that_is_lost_has_no_effect_and_the_next_one_succeeds(ki
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund", "void"])
-def test_an_effect_whose_answer_is_lost_is_found_by_looking_up_and_by_asking_again(kind: str, provider: PaymentProvider) -> None:
+def test_effect_with_lost_answer_is_found_by_lookup_and_retry(kind: str, provider: PaymentProvider) -> None:
     provider.authorize("key", f"tok_{kind}_timeout_after", TOTAL)
     with contextlib.suppress(ProviderTimeout):
         provider.capture("key", "capture-1", Money(1000, "EUR"))
@@ -197,7 +197,7 @@ def test_an_effect_whose_answer_is_lost_is_found_by_looking_up_and_by_asking_aga
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund", "void"])
-def test_a_request_that_is_never_taken_has_no_effect(kind: str, provider: PaymentProvider) -> None:
+def test_refused_request_has_no_effect(kind: str, provider: PaymentProvider) -> None:
     provider.authorize("key", f"tok_{kind}_unavailable", TOTAL)
     with contextlib.suppress(ProviderUnavailable):
         provider.capture("key", "capture-1", Money(1000, "EUR"))
@@ -209,7 +209,7 @@ def test_a_request_that_is_never_taken_has_no_effect(kind: str, provider: Paymen
     assert provider.look_up("key") == before
 
 
-def test_a_hold_that_lapsed_takes_no_capture(provider: PaymentProvider) -> None:
+def test_expired_authorization_cannot_be_captured(provider: PaymentProvider) -> None:
     provider.authorize("key", "tok_expires", TOTAL)
 
     for _ in range(2):
@@ -218,7 +218,7 @@ def test_a_hold_that_lapsed_takes_no_capture(provider: PaymentProvider) -> None:
     assert isinstance(provider.look_up("key"), Voided)
 
 
-def test_the_payments_of_a_day_are_listed_whatever_became_of_them(provider: PaymentProvider) -> None:
+def test_payments_of_a_day_are_listed_in_every_state(provider: PaymentProvider) -> None:
     held(provider, "one")
     provider.capture("one", "capture-1", TOTAL)
     provider.authorize("two", "tok_declined", TOTAL)
@@ -264,7 +264,7 @@ def test_concurrent_captures_never_take_more_than_is_held(provider: PaymentProvi
     assert getattr(provider.look_up("key"), "captured", None) == 2000
 
 
-def test_constant_contention_is_unavailability(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+def test_persistent_conflict_is_unavailability(provider: PaymentProvider, database: FakeDynamoDB) -> None:
     """A rival moves money before each of our writes, so that each names a revision that is gone."""
     held(provider)
     rivals = iter(range(1000))
@@ -280,7 +280,7 @@ def test_constant_contention_is_unavailability(provider: PaymentProvider, databa
         provider.capture("key", "ours", Money(1, "EUR"))
 
 
-def test_an_answer_lost_by_the_store_is_a_time_out_that_can_be_looked_up(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+def test_lost_store_answer_is_a_timeout_that_can_be_looked_up(provider: PaymentProvider, database: FakeDynamoDB) -> None:
     def lose(operation: str, _: dict[str, Any]) -> None:
         if operation == "PutItem":
             raise answer_lost()

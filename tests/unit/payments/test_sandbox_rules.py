@@ -54,7 +54,7 @@ def test_the_same_request_again_changes_nothing_once_it_took_effect(token: str, 
     assert rules.authorize(account, "key", token, total) == account
 
 
-def test_the_first_attempt_that_is_lost_leaves_no_payment_and_the_second_succeeds() -> None:
+def test_lost_first_attempt_leaves_no_payment_and_the_retry_succeeds() -> None:
     lost = rules.authorize(None, "key", "tok_timeout_before", HUNDRED)
 
     assert lost.payment is None
@@ -64,7 +64,7 @@ def test_the_first_attempt_that_is_lost_leaves_no_payment_and_the_second_succeed
 @pytest.mark.parametrize(
     ("token", "amount"), [("tok_slow", HUNDRED), ("tok_approved", Money(101, "EUR")), ("tok_approved", Money(100, "USD"))]
 )
-def test_a_key_stands_for_one_request(token: str, amount: Money) -> None:
+def test_key_identifies_one_request(token: str, amount: Money) -> None:
     assert contradiction(lambda: rules.authorize(authorized(), "key", token, amount)) == Contradiction.KEY_REUSED
 
 
@@ -91,7 +91,7 @@ def test_after_a_void_nothing_is_ever_held(token: str, attempts: int) -> None:
     assert rules.authorize(voided, "key", token, HUNDRED) == voided
 
 
-def test_a_void_names_the_authorization_that_it_gave_back() -> None:
+def test_void_names_its_authorization() -> None:
     account = authorized()
     assert isinstance(account.payment, Authorized)
 
@@ -99,7 +99,7 @@ def test_a_void_names_the_authorization_that_it_gave_back() -> None:
     assert rules.void(None).payment == Voided(None)
 
 
-def test_a_void_gives_back_what_captures_left_and_keeps_them() -> None:
+def test_void_releases_the_uncaptured_amount() -> None:
     account = authorized(captured=60)
     assert isinstance(account.payment, Authorized)
 
@@ -108,7 +108,7 @@ def test_a_void_gives_back_what_captures_left_and_keeps_them() -> None:
     assert voided == Voided(account.payment.authorization_id, captures=account.payment.captures)
 
 
-def test_what_was_captured_to_the_last_cent_is_left_alone_by_a_void() -> None:
+def test_void_of_a_fully_captured_payment_has_no_effect() -> None:
     account = authorized(captured=100)
 
     assert rules.void(account) == account
@@ -122,7 +122,7 @@ def test_nothing_is_captured_after_a_void_but_what_was_can_be_refunded() -> None
     assert (refunded.captured, refunded.refunded) == (60, 60)
 
 
-def test_a_hold_lapses_once_and_only_while_it_holds_something() -> None:
+def test_authorization_expires_once_and_only_while_uncaptured() -> None:
     lapsed = rules.expire(authorized(captured=60))
 
     assert isinstance(lapsed.payment, Voided)
@@ -148,7 +148,7 @@ def test_a_hold_lapses_once_and_only_while_it_holds_something() -> None:
         (authorized(), rules.capture, Money(1, "USD"), Contradiction.CURRENCY_MISMATCH),
     ],
 )
-def test_money_moves_only_as_far_as_it_is_there(account: Account | None, request_: Request, amount: Money, code: Contradiction) -> None:
+def test_amounts_are_limited_by_the_payment(account: Account | None, request_: Request, amount: Money, code: Contradiction) -> None:
     assert contradiction(lambda: request_(account, "move-1", amount)) == code
 
 

@@ -72,7 +72,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: SandboxProvider, cont
     assert settle_payment.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_what_left_is_captured_parcel_by_parcel(confirmed: Confirmed, record: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
+def test_dispatched_parcels_are_captured_one_by_one(confirmed: Confirmed, record: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed(FIRST)
     assert run() == []
     assert moved(sandbox)[0] == {capture_key("ord_1", "parcel_1"): 1250}
@@ -92,7 +92,7 @@ def look_up(provider: SandboxProvider) -> Movements:
     return payment
 
 
-def test_a_lost_parcel_is_paid_for_and_paid_back(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
+def test_lost_parcel_is_captured_and_refunded(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, SECOND, LOSE)
 
     assert run() == []
@@ -100,7 +100,7 @@ def test_a_lost_parcel_is_paid_for_and_paid_back(confirmed: Confirmed, run: Run,
     assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured", "PaymentRefunded"]
 
 
-def test_a_message_that_comes_again_changes_nothing(confirmed: Confirmed, run: Run, aws: Any) -> None:
+def test_redelivered_message_changes_nothing(confirmed: Confirmed, run: Run, aws: Any) -> None:
     confirmed(FIRST, SECOND, LOSE)
     run()
     aws.dynamodb.calls.clear()
@@ -109,19 +109,19 @@ def test_a_message_that_comes_again_changes_nothing(confirmed: Confirmed, run: R
     assert aws.dynamodb.calls == {"Query": 1}
 
 
-def test_a_message_before_anything_left_does_nothing(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
+def test_message_before_the_first_dispatch_has_no_effect(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed()
 
     assert run() == []
     assert moved(sandbox) == ({}, {})
 
 
-def test_a_message_about_an_order_that_is_not_there_yet_comes_again(run: Run) -> None:
+def test_message_about_a_missing_order_is_retried(run: Run) -> None:
     assert run() == ["m-1"]
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund"])
-def test_an_answer_that_was_lost_is_looked_up(kind: str, confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
+def test_lost_answer_is_looked_up(kind: str, confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, SECOND, LOSE, token=f"tok_{kind}_timeout_after")
 
     assert run() == []
@@ -130,7 +130,7 @@ def test_an_answer_that_was_lost_is_looked_up(kind: str, confirmed: Confirmed, r
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund"])
-def test_an_attempt_lost_without_effect_comes_again(kind: str, confirmed: Confirmed, run: Run) -> None:
+def test_attempt_lost_without_effect_is_retried(kind: str, confirmed: Confirmed, run: Run) -> None:
     confirmed(FIRST, SECOND, LOSE, token=f"tok_{kind}_timeout_before")
 
     assert run() == ["m-1"]
@@ -141,7 +141,7 @@ def test_an_attempt_lost_without_effect_comes_again(kind: str, confirmed: Confir
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund"])
-def test_a_provider_that_takes_no_requests_leaves_the_message_to_come_again(kind: str, confirmed: Confirmed, run: Run) -> None:
+def test_refused_provider_requests_retry_the_message(kind: str, confirmed: Confirmed, run: Run) -> None:
     confirmed(FIRST, SECOND, LOSE, token=f"tok_{kind}_unavailable")
 
     assert run() == ["m-1"]
@@ -149,7 +149,7 @@ def test_a_provider_that_takes_no_requests_leaves_the_message_to_come_again(kind
     assert (order.captured, order.refunded) == ((0, 0) if kind == "capture" else (1740, 0))
 
 
-def test_a_hold_that_lapsed_is_left_to_a_person(confirmed: Confirmed, run: Run) -> None:
+def test_expired_authorization_raises_an_alert(confirmed: Confirmed, run: Run) -> None:
     confirmed(FIRST, token="tok_expires")
 
     assert run() == ["m-1"]
@@ -157,7 +157,7 @@ def test_a_hold_that_lapsed_is_left_to_a_person(confirmed: Confirmed, run: Run) 
     assert LOG.load("ord_1").captured == 0
 
 
-def test_what_costs_nothing_is_not_asked_for(confirmed: Confirmed, sandbox: SandboxProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_amount_causes_no_request(confirmed: Confirmed, sandbox: SandboxProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     confirmed(FIRST)
     monkeypatch.setattr(sandbox, "capture", lambda *_: pytest.fail("nothing to take"))
 
@@ -177,7 +177,7 @@ def test_pending_refund_is_no_refund_until_it_succeeds(confirmed: Confirmed, run
     assert [one.status for one in look_up(sandbox).refunds] == ["succeeded"]
 
 
-def test_failed_refund_is_tried_under_new_keys_and_then_left_to_a_person(
+def test_failed_refund_is_retried_with_new_keys_then_alerted(
     confirmed: Confirmed, run: Run, sandbox: SandboxProvider, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(FIRST, SECOND, LOSE, token="tok_refund_fails")
@@ -190,7 +190,7 @@ def test_failed_refund_is_tried_under_new_keys_and_then_left_to_a_person(
     assert (said.count("refund_failed"), said.count("refund_not_paid")) == (3, 2)
 
 
-def test_failing_refund_does_not_keep_a_cancellation_waiting(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_failing_refund_does_not_delay_a_cancellation(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, LOSE, CANCEL, RECALL, token="tok_refund_fails")
 
     assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"
@@ -198,7 +198,7 @@ def test_failing_refund_does_not_keep_a_cancellation_waiting(confirmed: Confirme
 
 
 @pytest.mark.parametrize(("by_hand", "refunded"), [(490, 1250), (1000, 740), (1740, 0)])
-def test_refund_by_hand_leaves_the_rest_to_be_refunded(
+def test_manual_refund_leaves_the_rest_due(
     by_hand: int, refunded: int, confirmed: Confirmed, run: Run, sandbox: SandboxProvider, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(FIRST, SECOND)
@@ -211,9 +211,7 @@ def test_refund_by_hand_leaves_the_rest_to_be_refunded(
     assert ("refund_exceeds_payment" in [line["message"] for line in logged()]) == (refunded < 1250)
 
 
-def test_refund_requested_before_another_amount_was_due_is_recorded_as_it_is(
-    confirmed: Confirmed, run: Run, sandbox: SandboxProvider
-) -> None:
+def test_earlier_refund_request_is_recorded_unchanged(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, SECOND)
     run()
     sandbox.refund(KEY, refund_key("ord_1", "parcel:parcel_1"), Money(300, "EUR"))
@@ -224,7 +222,7 @@ def test_refund_requested_before_another_amount_was_due_is_recorded_as_it_is(
     assert moved(sandbox)[1] == {refund_key("ord_1", "parcel:parcel_1", number): amount for number, amount in ((1, 300), (2, 950))}
 
 
-def test_two_at_once_take_everything_once(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_concurrent_runs_process_everything_once(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, SECOND, LOSE)
     with ThreadPoolExecutor(4) as pool:
         orders = list(pool.map(lambda _: settlement_service.settle(LOG, sandbox, "ord_1"), range(8)))
@@ -236,7 +234,7 @@ def test_two_at_once_take_everything_once(confirmed: Confirmed, sandbox: Sandbox
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 12))
-def test_a_fault_at_any_call_takes_and_gives_back_nothing_twice(
+def test_fault_at_any_call_captures_and_refunds_once(
     fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: SandboxProvider, aws: Any
 ) -> None:
     confirmed(FIRST, SECOND, LOSE)
@@ -266,7 +264,7 @@ def interrupted(aws: Any, fault: Any, moment: str, number: int, work: Callable[[
 # Undoing what has not left of an order that is being cancelled.
 
 
-def test_cancelling_captures_what_left_and_then_gives_back_the_rest(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_cancellation_captures_dispatched_parcels_and_voids_the_rest(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL, RECALL)
 
     for _ in range(2):
@@ -277,7 +275,7 @@ def test_cancelling_captures_what_left_and_then_gives_back_the_rest(confirmed: C
     assert types("ShipmentRecalled") == ["PaymentCaptured", "PaymentVoided"]
 
 
-def test_nothing_is_given_back_while_something_may_still_leave(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_nothing_is_released_before_the_recall(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL)
 
     with pytest.raises(InconsistentPayment, match="recalled before the rest is voided"):
@@ -288,7 +286,7 @@ def test_nothing_is_given_back_while_something_may_still_leave(confirmed: Confir
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 8))
-def test_a_fault_at_any_call_of_cancelling_leaves_what_left_paid_for_and_nothing_held(
+def test_fault_at_any_call_of_a_cancellation_ends_consistently(
     fault: Any, moment: str, number: int, confirmed: Confirmed, sandbox: SandboxProvider, aws: Any
 ) -> None:
     confirmed(FIRST, CANCEL, RECALL)
@@ -307,7 +305,7 @@ def test_a_fault_at_any_call_of_cancelling_leaves_what_left_paid_for_and_nothing
         ("tok_void_unavailable", [ProviderUnavailable, ProviderUnavailable]),
     ],
 )
-def test_a_void_that_goes_wrong_at_the_provider(
+def test_failing_void_at_the_provider(
     token: str, errors: Sequence[type[Exception]], confirmed: Confirmed, sandbox: SandboxProvider
 ) -> None:
     confirmed(FIRST, CANCEL, RECALL, token=token)
@@ -318,7 +316,7 @@ def test_a_void_that_goes_wrong_at_the_provider(
         assert settlement_service.void(LOG, sandbox, "ord_1") == "voided"
 
 
-def test_money_that_somebody_else_captured_is_not_passed_over(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_foreign_capture_is_reported(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL, RECALL)
     sandbox.capture(KEY, "by hand", Money(100, "EUR"))
 
@@ -326,7 +324,7 @@ def test_money_that_somebody_else_captured_is_not_passed_over(confirmed: Confirm
         settlement_service.void(LOG, sandbox, "ord_1")
 
 
-def test_cancelling_after_the_hold_lapsed_on_what_left_is_left_to_a_person(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_cancellation_with_expired_authorization_raises_an_alert(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL, RECALL)
     sandbox.expire(KEY)
 
@@ -334,7 +332,7 @@ def test_cancelling_after_the_hold_lapsed_on_what_left_is_left_to_a_person(confi
         settlement_service.void(LOG, sandbox, "ord_1")
 
 
-def test_an_order_of_which_nothing_left_is_cancelled_after_its_hold_lapsed(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_undispatched_order_is_cancelled_after_its_authorization_expired(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(CANCEL, RECALL)
     sandbox.expire(KEY)
 

@@ -85,14 +85,14 @@ def test_sandbox_and_stripe_charge_the_same_amounts(currency: str, amount: int) 
 
 
 @pytest.mark.parametrize("money", [Money(0, "EUR"), Money(-1, "EUR"), Money(1234, "KWD"), Money(550, "MGA") + Money(1, "MGA")])
-def test_what_stripe_cannot_express_is_refused(money: Money) -> None:
+def test_amount_that_stripe_cannot_express_is_refused(money: Money) -> None:
     with pytest.raises(ProviderRefused) as refused:
         to_stripe(money)
     assert refused.value.code == Contradiction.AMOUNT_INVALID
 
 
 @given(amount=st.integers(1, 10**12), currency=st.sampled_from(["EUR", "USD", "JPY", "UGX", "ISK", "MGA", "KWD", "VND", "HUF"]))
-def test_an_amount_comes_back_as_it_went_or_does_not_go(amount: int, currency: str) -> None:
+def test_amount_survives_a_round_trip_or_is_refused(amount: int, currency: str) -> None:
     money = Money(amount, currency)
     try:
         units = to_stripe(money)
@@ -124,7 +124,7 @@ def test_an_amount_comes_back_as_it_went_or_does_not_go(amount: int, currency: s
         ),
     ],
 )
-def test_an_intent_stands_for_a_payment(there: PaymentIntent, payment: Payment | None) -> None:
+def test_intent_identifies_a_payment(there: PaymentIntent, payment: Payment | None) -> None:
     assert to_payment(there, []) == payment
 
 
@@ -177,7 +177,7 @@ def test_refunds_are_ours_and_those_that_moved_money_oldest_first() -> None:
         (None, None, "card_declined"),
     ],
 )
-def test_a_decline_tells_what_the_customer_may_know(code: str | None, detail: str | None, told: str) -> None:
+def test_decline_has_the_customer_facing_code(code: str | None, detail: str | None, told: str) -> None:
     assert decline_code(code, detail) == told
 
 
@@ -248,7 +248,7 @@ def test_every_status_of_a_dispute_is_known() -> None:
     assert all(is_known("dispute", status) for status in statuses)
 
 
-def test_money_says_how_a_dispute_of_an_unknown_status_stands() -> None:
+def test_withdrawn_amount_decides_a_dispute_of_unknown_status() -> None:
     moved = [(), (-2500,), (-2500, 2500)]
     assert not is_known("dispute", "invented")
     assert [dispute_standing(dispute("invented", *amounts)) for amounts in moved] == [None, "open", None]
@@ -299,5 +299,5 @@ def test_every_code_about_a_means_of_payment_is_decided_on() -> None:
         ("country_unsupported", None, None),
     ],
 )
-def test_refusal_is_the_customers_or_a_fault_of_ours(code: str | None, param: str | None, reason: str | None) -> None:
+def test_refusals_are_declines_or_faults(code: str | None, param: str | None, reason: str | None) -> None:
     assert customer_decline_code(code, param) == reason

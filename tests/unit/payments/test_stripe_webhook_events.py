@@ -40,7 +40,7 @@ def told(raw: bytes) -> ParsedEvent | None:
 
 
 @pytest.mark.parametrize("kind", ["payment_intent.amount_capturable_updated", "payment_intent.succeeded"])
-def test_a_capture_names_the_payment_by_our_key_and_all_that_was_taken(kind: str) -> None:
+def test_capture_event_has_our_key_and_the_captured_amount(kind: str) -> None:
     assert told(event(kind, INTENT)) == ParsedEvent(
         message_id="evt_1",
         type="payment.captured",
@@ -64,7 +64,7 @@ def test_a_refund_says_whether_it_was_ours(metadata: dict[str, str], key: str | 
 
 
 @pytest.mark.parametrize("reason", ["automatic", "expired", "void_invoice", "invented"])
-def test_what_stripe_canceled_by_itself_has_lapsed(reason: str) -> None:
+def test_intent_canceled_by_stripe_has_expired(reason: str) -> None:
     found = told(event("payment_intent.canceled", INTENT, status="canceled", cancellation_reason=reason))
 
     assert found
@@ -84,7 +84,7 @@ def test_what_stripe_canceled_by_itself_has_lapsed(reason: str) -> None:
     ],
 )
 @pytest.mark.parametrize("event_type", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated", "refund.invented"])
-def test_refund_is_told_by_its_status_whatever_the_event(event_type: str, status: str | None, kind: str) -> None:
+def test_refund_event_is_parsed_by_its_status(event_type: str, status: str | None, kind: str) -> None:
     found = told(event(event_type, REFUND, status=status))
 
     assert found
@@ -120,7 +120,7 @@ def test_every_event_of_the_sdk_about_refunds_and_disputes_counts() -> None:
         event("charge.dispute.created", DISPUTE, payment_intent=None),
     ],
 )
-def test_what_does_not_concern_us_is_nothing(raw: bytes) -> None:
+def test_foreign_event_is_ignored(raw: bytes) -> None:
     assert told(raw) is None
 
 
@@ -135,12 +135,12 @@ def test_what_does_not_concern_us_is_nothing(raw: bytes) -> None:
     ],
     ids=["missing", "malformed", "other secret", "too old", "other body"],
 )
-def test_what_stripe_did_not_sign_just_now_is_not_from_stripe(signature: str) -> None:
+def test_event_without_current_signature_is_not_from_stripe(signature: str) -> None:
     with pytest.raises(InvalidStripeEvent):
         verify_and_parse(event("refund.created", REFUND), signature, [SECRET])
 
 
-def test_without_a_secret_nothing_is_from_stripe() -> None:
+def test_missing_secret_refuses_every_stripe_event() -> None:
     raw = event("refund.created", REFUND)
     with pytest.raises(InvalidStripeEvent):
         verify_and_parse(raw, signed(raw, secret=""), [])
