@@ -1,7 +1,6 @@
-"""The table LedgerEntries.
+"""The table LedgerEntries: one item per journal entry, with all of its postings.
 
-An entry is one item that holds all of its postings, written only where its event has none yet: it is there as a whole or
-not at all, and an event that comes again changes nothing.
+An entry is written on condition that its event has none, so it is complete or missing, and a redelivered event changes nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import batched
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ledger.domain import period_shards, posting_rules
 from ledger.domain.posting_rules import Entry, Fees, Posting
-from orderflow.aws.dynamodb import ATTEMPTS, TransactionConflict, backoff, timestamp
+from orderflow.aws.dynamodb import ATTEMPTS, TransactionConflict, backoff, decode_item, encode_item, key, read_items, stored_item, values
 from orderflow.domain.money import Money
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _KEYS_AT_ONCE = 100
 
 
 class Contradiction(RuntimeError):
-    """There is an entry for the event already, of another kind or amount."""
+    """The event has an entry with another type or amount."""
 
 
 class EntryStore:
@@ -36,29 +35,29 @@ class EntryStore:
         self._client = client
 
     def post(self, entry: Entry, now: datetime) -> bool:
-        """Write an entry and say whether it was new.
+        """Write an entry; return False if it exists.
 
         Raises:
-            Contradiction: the event's entry is there with another type or amount.
+            Contradiction: the event has an entry with another type or amount.
         """
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_item(entry, period_shards.shard_of(entry.event_id, now), now),
+                Item=_item_of(entry, period_shards.shard_of(entry.event_id, now), now),
                 ConditionExpression="attribute_not_exists(event_id)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException as refused:
-            there = _entry_of(cast("dict[str, Any]", refused.response)["Item"])
-            if (there.type, there.amount) != (entry.type, entry.amount):
-                message = f"{entry.event_id} was posted as {there.type}, not as {entry.type}, or with another amount"
+            stored = _entry_of(stored_item(refused))
+            if (stored.type, stored.amount) != (entry.type, entry.amount):
+                message = f"{entry.event_id} is posted as {stored.type} {stored.amount}, not as {entry.type} {entry.amount}"
                 raise Contradiction(message) from None
             return False
         return True
 
-    def of_shard(self, sheet: str) -> list[Entry]:
-        """Return the entries of a sheet. The index follows the table with a delay of a moment."""
-        return list(self._query("sheet", sheet, IndexName=SHARD_INDEX))
+    def of_shard(self, shard: str) -> list[Entry]:
+        """Return the entries of a period shard. The index is eventually consistent."""
+        return list(self._query("sheet", shard, IndexName=SHARD_INDEX))
 
     def of_order(self, order_id: str) -> list[Entry]:
         """Return the entries of an order."""
@@ -68,10 +67,10 @@ class EntryStore:
         """Return the entries of some events of an order.
 
         Raises:
-            TransactionConflict: DynamoDB kept leaving some of them out of its answers.
+            TransactionConflict: DynamoDB left some of them unprocessed in every attempt.
         """
-        keys: list[Any] = [{"order_id": {"S": order_id}, "event_id": {"S": event_id}} for event_id in dict.fromkeys(event_ids)]
-        return [_entry_of(item) for some in batched(keys, _KEYS_AT_ONCE, strict=False) for item in self._fetch(list(some))]
+        keys: list[Any] = [key(order_id=order_id, event_id=event_id) for event_id in dict.fromkeys(event_ids)]
+        return [_entry_of(decode_item(item)) for some in batched(keys, _KEYS_AT_ONCE, strict=False) for item in self._fetch(list(some))]
 
     def _fetch(self, keys: list[Any]) -> Iterator[dict[str, Any]]:
         for attempt in range(ATTEMPTS):
@@ -84,58 +83,51 @@ class EntryStore:
                 return
         raise TransactionConflict
 
-    def _query(self, key: str, value: str, **more: Any) -> Iterator[Entry]:
+    def _query(self, attribute: str, value: str, **more: Any) -> Iterator[Entry]:
         request: dict[str, Any] = {
             "TableName": self._table,
-            "KeyConditionExpression": f"{key} = :value",
-            "ExpressionAttributeValues": {":value": {"S": value}},
+            "KeyConditionExpression": f"{attribute} = :value",
+            "ExpressionAttributeValues": values(value=value),
             **more,
         }
-        while True:
-            page = self._client.query(**request)
-            yield from map(_entry_of, page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return map(_entry_of, read_items(self._client.query, **request))
 
 
-def _item(entry: Entry, sheet: str, now: datetime) -> dict[str, Any]:
-    return {
-        "event_id": {"S": entry.event_id},
-        "order_id": {"S": entry.order_id},
-        "type": {"S": entry.type},
-        "occurred_at": {"S": timestamp(entry.occurred_at)},
-        "posted_at": {"S": timestamp(now)},
-        "sheet": {"S": sheet},
-        "currency": {"S": entry.amount.currency},
-        "amount": {"N": str(entry.amount.amount)},
-        "postings": {"L": [{"M": {"account": {"S": one.account}, "amount": {"N": str(one.amount)}}} for one in entry.postings]},
-        **({"fees": _fees(entry)} if entry.fees != Fees() else {}),
-    }
+def _item_of(entry: Entry, shard: str, now: datetime) -> dict[str, Any]:
+    currency = entry.amount.currency
+    fees = {"basis_points": entry.fees.basis_points, "fixed": entry.fees.fixed.get(currency, 0)}
+    return encode_item(
+        {
+            "event_id": entry.event_id,
+            "order_id": entry.order_id,
+            "type": entry.type,
+            "occurred_at": entry.occurred_at,
+            "posted_at": now,
+            "sheet": shard,
+            "currency": currency,
+            "amount": entry.amount.amount,
+            "postings": [{"account": one.account, "amount": one.amount} for one in entry.postings],
+            **({"fees": fees} if entry.fees != Fees() else {}),
+        }
+    )
 
 
 def _entry_of(item: Mapping[str, Any]) -> Entry:
-    amount = Money(int(item["amount"]["N"]), item["currency"]["S"])
-    postings = tuple(Posting(one["M"]["account"]["S"], int(one["M"]["amount"]["N"])) for one in item["postings"]["L"])
+    amount = Money(item["amount"], item["currency"])
+    postings = tuple(Posting(one["account"], one["amount"]) for one in item["postings"])
     return Entry(
-        event_id=item["event_id"]["S"],
-        order_id=item["order_id"]["S"],
-        type=item["type"]["S"],
-        occurred_at=datetime.fromisoformat(item["occurred_at"]["S"]),
+        event_id=item["event_id"],
+        order_id=item["order_id"],
+        type=item["type"],
+        occurred_at=datetime.fromisoformat(item["occurred_at"]),
         amount=amount,
         postings=postings,
         fees=_fees_of(item, amount.currency, postings),
     )
 
 
-def _fees(entry: Entry) -> dict[str, Any]:
-    fixed = entry.fees.fixed.get(entry.amount.currency, 0)
-    return {"M": {"basis_points": {"N": str(entry.fees.basis_points)}, "fixed": {"N": str(fixed)}}}
-
-
 def _fees_of(item: Mapping[str, Any], currency: str, postings: tuple[Posting, ...]) -> Fees:
-    """Return the fees an entry was made by; one that was written before they stood on it is taken at its word."""
+    """Return the fees of an entry; an entry of an older version has no fee terms, so its posted fee is taken as a fixed one."""
     if "fees" not in item:
         return posting_rules.terms(Fees(fixed={currency: posting_rules.net(postings)["fees"]}), currency)
-    terms = item["fees"]["M"]
-    return posting_rules.terms(Fees(int(terms["basis_points"]["N"]), {currency: int(terms["fixed"]["N"])}), currency)
+    return posting_rules.terms(Fees(item["fees"]["basis_points"], {currency: item["fees"]["fixed"]}), currency)

@@ -1,4 +1,4 @@
-"""What the API answers about points."""
+"""API models of points."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from msgspec import Struct
 
 
 class PointsAnswer(Struct, frozen=True):
-    """The points of confirmed orders, less those of what was cancelled or paid back since."""
+    """The points of confirmed orders, less those of cancelled and refunded items."""
 
     points: int

@@ -1,4 +1,4 @@
-"""The table LoyaltyPoints: of each customer one row per order, and what they come to is the customer's points."""
+"""The table LoyaltyPoints: one item per customer and order; a customer's balance is the sum of their items."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from orderflow.aws.dynamodb import encode_item, read_items, values
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# A row of the sum that was kept beside the orders once.
+# Older versions stored the balance in an item of its own.
 _BALANCE = "balance"
 
 
 class Award(Struct, frozen=True):
-    """The points that an order had earned as of its event `version`, the last that changed them."""
+    """The points of an order as of its event `version`, the last that changed them."""
 
     points: int
     version: int
 
 
 class PointStore:
-    """Reads and writes the rows."""
+    """Reads and writes the points of orders."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
         """Work on the DynamoDB table named `table`."""
@@ -29,38 +31,26 @@ class PointStore:
         self._client = client
 
     def balance(self, customer_id: str) -> int:
-        """Return how many points a customer has; the last moment may not be counted."""
+        """Return a customer's points by an eventually consistent read."""
         request: dict[str, Any] = {
             "TableName": self._table,
             "KeyConditionExpression": "customer_id = :customer",
-            "ExpressionAttributeValues": {":customer": {"S": customer_id}},
+            "ExpressionAttributeValues": values(customer=customer_id),
         }
-        points = 0
-        while True:
-            page: Any = self._client.query(**request)
-            points += sum(int(item["points"]["N"]) for item in page["Items"] if item["entry"]["S"] != _BALANCE)
-            if "LastEvaluatedKey" not in page:
-                return points
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return sum(item["points"] for item in read_items(self._client.query, **request) if item["entry"] != _BALANCE)
 
     def award(self, customer_id: str, order_id: str, earned: Award) -> bool:
-        """Let an order's points be those it has earned, and say whether this was news.
+        """Set the points of an order; return False if the stored points are of this version or a later one.
 
-        What was found out about an earlier version of the order changes nothing any more; that no points are
-        due is therefore written too.
+        Zero points are written as well, so that a slower worker cannot write an older award afterwards.
         """
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item={
-                    "customer_id": {"S": customer_id},
-                    "entry": {"S": order_id},
-                    "points": {"N": str(earned.points)},
-                    "version": {"N": str(earned.version)},
-                },
+                Item=encode_item({"customer_id": customer_id, "entry": order_id, "points": earned.points, "version": earned.version}),
                 ConditionExpression="attribute_not_exists(customer_id) OR #version < :version",
                 ExpressionAttributeNames={"#version": "version"},
-                ExpressionAttributeValues={":version": {"N": str(earned.version)}},
+                ExpressionAttributeValues=values(version=earned.version),
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return False

@@ -10,15 +10,14 @@ from orderflow.domain.order import latest, price
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
-# The events that change what an order is worth; the filter that wakes the consumer takes these.
+# The events that can change the points of an order; the consumer's rule selects these.
 POINT_EVENTS = frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded", "PaymentRefundReversed"})
 
 
 def points_due(order: Order, points_per_unit: int) -> int:
-    """Return how many points the order is worth as it is now: `points_per_unit` for each whole dollar's worth.
+    """Return the points of an order in its present state: `points_per_unit` for each whole US dollar.
 
-    An order that is not confirmed, or was cancelled, is worth none. What was cancelled of it later, and
-    what was paid back, is not counted; parts of a dollar never are.
+    Zero for an order that is not confirmed or is cancelled. Cancelled items, refunds and parts of a dollar do not count.
     """
     if not order.confirmed_at or order.state == "cancelled":
         return 0
@@ -26,17 +25,17 @@ def points_due(order: Order, points_per_unit: int) -> int:
 
 
 def version(order: Order) -> int:
-    """Return the version of the last event that changed what the order is worth, 0 where none has; the same one whatever else happened."""
+    """Return the version of the last event that can change the order's points; 0 if it has none."""
     last = latest(order, POINT_EVENTS)
     return last.version if last else 0
 
 
 def net_spent(order: Order) -> Money:
-    """Return what the order costs its customer by now. Never less than nothing."""
-    kept = order.total.amount - price(order, order.cancelled).amount - order.refunded
-    return Money(max(0, kept), order.total.currency)
+    """Return the order's total less cancelled items and refunds; at least 0."""
+    amount = order.total.amount - price(order, order.cancelled).amount - order.refunded
+    return Money(max(0, amount), order.total.currency)
 
 
 def points(money: Money, points_per_unit: int) -> int:
-    """Return the points for an amount of money: so many for each US dollar of its approximate value (`money.whole_dollars`)."""
+    """Return the points for an amount: `points_per_unit` for each US dollar of its approximate value (`money.whole_dollars`)."""
     return whole_dollars(money) * points_per_unit

@@ -1,7 +1,6 @@
-"""Gives a customer the points of a confirmed order, and takes back what is cancelled or paid back of it.
+"""Sets the points of an order after an event that can change them.
 
-An event only wakes it. It looks at the order as it is now and brings the customer's points in line, so
-deliveries may come twice, late and in any order, and a replay from the archive does no harm.
+The points depend on the present order and not on the event, so deliveries may be duplicated, late, out of order or replayed.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ POINTS_PER_UNIT = settings.optional_int("POINTS_PER_UNIT", 1)
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Bring the points of each order in the batch up to date; answer with the messages that failed."""
+    """Set the points of each order of the batch; return the messages that must be redelivered."""
     return each_change(event, award)
 
 
 def award(order_id: str, version: int | None = None) -> None:
-    """Let the order's points be what it is worth now, or was at `version` at the least.
+    """Set the points of an order, read at `version` or later.
 
     Raises:
-        OrderNotFound: there is no such order.
+        OrderNotFound: the order does not exist.
     """
     order = LOG.load(order_id, version)
     earned = Award(point_rules.points_due(order, POINTS_PER_UNIT), point_rules.version(order))
     new = POINTS.award(order.customer.id, order_id, earned)
-    logger.info("points are in line" if new else "points were in line", points=earned.points)
+    logger.info("points_awarded" if new else "points_already_awarded", points=earned.points)

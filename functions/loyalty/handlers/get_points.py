@@ -1,4 +1,4 @@
-"""`GET /points`: how many points the caller has."""
+"""`GET /points`: the points of the caller."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ POINTS = PointStore(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer an API Gateway event with the caller's points."""
+    """Return the caller's points."""
     return answer(200, PointsAnswer(POINTS.balance(caller(event).customer_id)))

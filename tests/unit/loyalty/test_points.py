@@ -1,4 +1,4 @@
-"""Points follow what a customer keeps bought, whatever order the events come in."""
+"""Points follow the net amount of confirmed orders, for any order of events."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def points_of(aws: Aws, customer: str = "ann") -> int:
 
 
 @pytest.mark.parametrize("state", WORTH)
-def test_points_match_the_net_purchase(state: str) -> None:
+def test_points_follow_the_net_amount_of_an_order(state: str) -> None:
     assert point_rules.points_due(orders.after(*orders.STATES[state]), 1) == WORTH[state]
 
 
 @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
-def test_no_order_is_worth_less_than_nothing(state: str) -> None:
+def test_points_are_never_negative(state: str) -> None:
     assert 0 <= point_rules.points_due(orders.after(*orders.STATES[state]), 3) <= 3 * 29
 
 
 @pytest.mark.parametrize("state", sorted(set(orders.STATES) - {"new"}))
-def test_points_change_only_with_consumed_events(state: str) -> None:
+def test_only_the_consumed_events_change_points(state: str) -> None:
     history = orders.history(*orders.STATES[state])
     worth = [point_rules.points_due(orders.folded(history[:number]), 1) for number in range(1, len(history) + 1)]
     for number, event in enumerate(history):
@@ -83,14 +83,14 @@ def test_equal_value_earns_equal_points_in_every_currency(money: Money) -> None:
 
 
 @given(amounts, amounts, currencies)
-def test_who_spends_more_never_gets_less(one: int, two: int, currency: str) -> None:
+def test_larger_amounts_never_earn_fewer_points(one: int, two: int, currency: str) -> None:
     low, high = sorted((one, two))
     assert point_rules.points(Money(low, currency), 1) <= point_rules.points(Money(high, currency), 1)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ord_1", "ord_2"]), st.integers(0, 5)), max_size=12))
-def test_newest_award_counts_in_any_order(deliveries: list[tuple[str, int]]) -> None:
-    """The worth of an order by version; a worker may write what it found out long ago."""
+def test_newest_award_counts_in_any_order_of_writes(deliveries: list[tuple[str, int]]) -> None:
+    """A slow worker may write the points of an older version."""
     worth = [0, 0, 25, 25, 10, 0]
     aws = Aws()
     points = PointStore("LoyaltyPoints", aws.dynamodb.client)
@@ -100,7 +100,7 @@ def test_newest_award_counts_in_any_order(deliveries: list[tuple[str, int]]) -> 
     assert points.balance("ann") == sum(worth[version] for version in newest.values())
 
 
-def test_an_order_that_is_cancelled_while_a_worker_is_slow_earns_nothing(aws: Aws) -> None:
+def test_order_cancelled_during_an_award_earns_nothing(aws: Aws) -> None:
     points = PointStore("LoyaltyPoints", aws.dynamodb.client)
 
     def cancelled_meanwhile(operation: str, _: Any) -> None:
@@ -113,14 +113,14 @@ def test_an_order_that_is_cancelled_while_a_worker_is_slow_earns_nothing(aws: Aw
     assert points_of(aws) == 0
 
 
-def test_award_is_one_write_without_conflicts(aws: Aws, context: Any) -> None:
+def test_award_costs_one_query_and_one_write(aws: Aws, context: Any) -> None:
     prepare(award_points.LOG, "ord_1", *CONFIRM)
     aws.dynamodb.calls.clear()
     award_points.handler(samples.waking("ord_1"), context)
     assert aws.dynamodb.calls == {"Query": 1, "PutItem": 1}
 
 
-def test_repeated_write_has_no_effect(aws: Aws) -> None:
+def test_same_or_older_award_changes_nothing(aws: Aws) -> None:
     points = PointStore("LoyaltyPoints", aws.dynamodb.client)
     assert points.award("ann", "ord_1", Award(25, 5))
     assert not points.award("ann", "ord_1", Award(25, 5))
@@ -129,8 +129,8 @@ def test_repeated_write_has_no_effect(aws: Aws) -> None:
     assert points_of(aws) == 12
 
 
-def test_the_points_of_very_many_orders_are_all_counted(aws: Aws) -> None:
-    """More than one page of a query, and the row of the sum that is there from an older version."""
+def test_balance_sums_more_orders_than_a_page_holds(aws: Aws) -> None:
+    """Two pages of a query, and the balance item of an older version."""
     length = 1000
     orders_ = [f"ord_{number:0{length}}" for number in range(PAGE_BYTES // length + 50)]
     rows = [{"customer_id": {"S": "ann"}, "entry": {"S": name}, "points": {"N": "2"}, "version": {"N": "5"}} for name in orders_]
@@ -139,7 +139,7 @@ def test_the_points_of_very_many_orders_are_all_counted(aws: Aws) -> None:
     assert aws.dynamodb.calls["Query"] == 2
 
 
-def test_an_order_counts_once_however_often_it_is_delivered(aws: Aws, context: Any) -> None:
+def test_redelivered_order_counts_once(aws: Aws, context: Any) -> None:
     for order_id in ("ord_1", "ord_2"):
         prepare(award_points.LOG, order_id, *CONFIRM)
     for _ in range(3):
@@ -148,13 +148,13 @@ def test_an_order_counts_once_however_often_it_is_delivered(aws: Aws, context: A
 
 
 @pytest.mark.parametrize("name", samples.names("loyalty/award_points"))
-def test_samples_have_their_answers(name: str, aws: Aws, context: Any) -> None:
+def test_samples_have_their_documented_answers(name: str, aws: Aws, context: Any) -> None:
     for order_id in ("ord_000000000000awardconfirmed", "ord_000000000000awardcancelled"):
         prepare(award_points.LOG, order_id)
     assert award_points.handler(samples.sample(name), context) == samples.expected(name)
 
 
-def test_everybody_reads_their_own_points(aws: Aws, context: Any) -> None:
+def test_customers_read_their_own_points(aws: Aws, context: Any) -> None:
     PointStore("LoyaltyPoints", aws.dynamodb.client).award("ann", "ord_1", Award(25, 5))
     answers = [get_points.handler(samples.sample(name), context) for name in ("loyalty/get_points/points", "loyalty/get_points/none-yet")]
     assert [json.loads(answer["body"]) for answer in answers] == [{"points": 25}, {"points": 0}]
