@@ -1,1 +1,1 @@
-"""Invoices: numbered without a gap, and kept as documents."""
+"""Invoices and credit notes: numbered without gaps, stored as documents."""

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class DocumentMissing(LookupError):
-    """The bucket does not have the document."""
+    """The bucket does not contain the document."""
 
 
 class DocumentStore:
-    """Puts and gets documents; each is under its order and its number, so what is there is never another one."""
+    """Stores and reads documents under order id and number, so a key never holds another document."""
 
     def __init__(self, bucket: str, client: S3Client) -> None:
         """Work on the S3 bucket named `bucket`."""
@@ -21,7 +21,7 @@ class DocumentStore:
         self._client = client
 
     def put(self, key: str, document: str) -> None:
-        """Store an HTML document; the same one again changes nothing."""
+        """Store an HTML document; storing it again changes nothing."""
         self._client.put_object(
             Bucket=self._bucket,
             Key=key,
@@ -35,7 +35,7 @@ class DocumentStore:
         """Return a document.
 
         Raises:
-            DocumentMissing: it is not there.
+            DocumentMissing: the document does not exist.
         """
         try:
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read().decode()

@@ -1,7 +1,7 @@
-"""The table Invoices: by year, the invoices under their numbers, and in a series of their own the credit notes.
+"""The table Invoices: one item per number; invoices and credit notes have a series each per year.
 
-The numbers after the last one are taken by writing the documents' rows under them, in one transaction with the orders' events, on
-condition that nothing is there. Nobody deletes a row, so no number is given twice, and none without a document.
+A number is taken by writing its item on condition that it does not exist, in one transaction with the order's event. Items are
+never deleted, so no number is used twice and no number is missing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orderflow.aws.dynamodb import timestamp
+from orderflow.aws.dynamodb import encode_item, values
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,13 +26,13 @@ CREDIT_NOTES = "CN-"
 
 
 class DocumentNumber(Struct, frozen=True):
-    """A document's number: of a series, which is a prefix and a year, and its position there, from 1."""
+    """A document's number: a series (prefix and year) and a position from 1."""
 
     series: str
     position: int
 
     def __str__(self) -> str:
-        """Return the number as it stands on the document: 2026-000042, or CN-2026-000042."""
+        """Return the number as printed on the document: 2026-000042, or CN-2026-000042."""
         return f"{self.series}-{self.position:06}"
 
     def following(self) -> DocumentNumber:
@@ -41,7 +41,7 @@ class DocumentNumber(Struct, frozen=True):
 
 
 class InvoiceStore:
-    """Reads and writes the table."""
+    """Reads and writes numbered documents."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
         """Work on the DynamoDB table named `table`."""
@@ -49,17 +49,17 @@ class InvoiceStore:
         self._client = client
 
     def next_number(self, prefix: str, year: int) -> DocumentNumber:
-        """Return the number that comes next of `INVOICES` or `CREDIT_NOTES` in a year; somebody else may take it first.
+        """Return the next free number of `INVOICES` or `CREDIT_NOTES` in a year; another function may take it first.
 
-        One item is read, the last of the year, by its place in the order of the keys.
+        Reads one item, the last of the series.
         """
         series = f"{prefix}{year}"
         answer: Any = self._client.query(
             TableName=self._table,
-            # What an older version counted by is at position 0.
+            # An older version stored a counter at position 0.
             KeyConditionExpression="series = :series AND #position >= :first",
             ExpressionAttributeNames={"#position": "position"},
-            ExpressionAttributeValues={":series": {"S": series}, ":first": {"N": "1"}},
+            ExpressionAttributeValues=values(series=series, first=1),
             ProjectionExpression="#position",
             ScanIndexForward=False,
             Limit=1,
@@ -71,23 +71,22 @@ class InvoiceStore:
     def put_request(
         self, order: Order, number: DocumentNumber, document: str, amount: Money, issued_at: datetime
     ) -> TransactWriteItemTypeDef:
-        """Return the write that gives a document of an order this number; it fails when another one has it."""
+        """Return the write that takes a number for a document; its condition fails if the number is taken."""
         return {
             "Put": {
                 "TableName": self._table,
-                "Item": {
-                    **_key(number),
-                    "number": {"S": str(number)},
-                    "order_id": {"S": order.order_id},
-                    "document": {"S": document},
-                    "amount": {"N": str(amount.amount)},
-                    "currency": {"S": amount.currency},
-                    "issued_at": {"S": timestamp(issued_at)},
-                },
+                "Item": encode_item(
+                    {
+                        "series": number.series,
+                        "position": number.position,
+                        "number": str(number),
+                        "order_id": order.order_id,
+                        "document": document,
+                        "amount": amount.amount,
+                        "currency": amount.currency,
+                        "issued_at": issued_at,
+                    }
+                ),
                 "ConditionExpression": "attribute_not_exists(series)",
             }
         }
-
-
-def _key(number: DocumentNumber) -> dict[str, Any]:
-    return {"series": {"S": number.series}, "position": {"N": str(number.position)}}

@@ -1,6 +1,6 @@
-"""Issuing invoices and credit notes: a batch of orders takes the numbers after the last one, all in one transaction.
+"""Issues invoices and credit notes: a batch of orders takes the next numbers, all in one transaction.
 
-Of several at work whoever is first to a number has it, and the others take the numbers after it.
+If several functions take the same number, the first transaction wins and the others take the numbers after it.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 MAX_ORDERS = 40
 _ATTEMPTS = 8
 
-# Applies a function to every item of a list, maybe to several at once; as `map`.
+# Applies a function to every item of a list, like `map`, possibly in parallel.
 type Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 type Outcomes = dict[str, Order | Exception]
 
 
 class NotConfirmed(RuntimeError):
-    """The order is not confirmed, so there is nothing to invoice yet."""
+    """The order is not confirmed, so no invoice is due."""
 
 
 class NumbersTaken(RuntimeError):
-    """Other orders kept taking the next number; trying later helps."""
+    """Other orders took the next number in every attempt; retry later."""
 
 
 class Stores(Struct, frozen=True):
-    """Where events, numbers and documents are kept; `each` may read orders and write documents side by side."""
+    """The stores of events, numbers and documents; `each` may read orders and store documents in parallel."""
 
     log: OrderLog
     invoices: InvoiceStore
@@ -56,14 +56,14 @@ class Stores(Struct, frozen=True):
 
 
 class DueDocument(Struct, frozen=True):
-    """A document that an order is to have: an invoice, or the credit note for a correction."""
+    """A document that is due for an order: its invoice, or the credit note for a correction."""
 
     order: Order
     correction: Correction | None = None
 
     @property
     def dated(self) -> datetime:
-        """When (UTC) the order was confirmed or the correction came about. Raises NotConfirmed."""
+        """The time (UTC) of the confirmation or the correction. Raises NotConfirmed."""
         if self.correction:
             return self.correction.since
         if self.order.confirmed_at is None:
@@ -72,32 +72,31 @@ class DueDocument(Struct, frozen=True):
 
     @property
     def amount(self) -> Money:
-        """What the document is about."""
+        """The amount of the document."""
         return self.correction.amount if self.correction else self.order.total
 
     @property
     def prefix(self) -> str:
-        """The prefix of its series."""
+        """The prefix of the document's series."""
         return CREDIT_NOTES if self.correction else INVOICES
 
     def events(self, number: DocumentNumber, key: str) -> tuple[EventData, ...]:
-        """Return what the order's log says of it."""
+        """Return the events that record the document in the order's log."""
         if self.correction:
             return _decide(self.order, RecordCreditNote(str(number), key, self.correction.cause))
         return _decide(self.order, RecordInvoice(str(number), key))
 
     def render(self, number: DocumentNumber) -> str:
-        """Return the document."""
+        """Return the document as HTML."""
         if self.correction:
             return document.render_credit_note(self.order, self.correction, str(number))
         return document.render_invoice(self.order, str(number), self.dated)
 
 
 def issue(stores: Stores, order_ids: Iterable[str]) -> Outcomes:
-    """Give orders their invoices, unless they were cancelled before, and a credit note for each of their corrections.
+    """Issue the due documents of orders: an invoice unless cancelled before, and a credit note for each correction.
 
-    Return each order afterwards, or what keeps it from that: OrderNotFound, NotConfirmed; NumbersContended where
-    others kept getting in the way; and what the stores raise.
+    Return each order after that, or its error: OrderNotFound, NotConfirmed, NumbersTaken, or an error of a store.
     """
     outcomes: Outcomes = {}
     for some in batched(dict.fromkeys(order_ids), MAX_ORDERS, strict=False):
@@ -105,11 +104,20 @@ def issue(stores: Stores, order_ids: Iterable[str]) -> Outcomes:
     return outcomes
 
 
+def errors(outcomes: Outcomes) -> dict[str, Exception]:
+    """Return the errors by order id, and log a line for each other order."""
+    for order_id, order in outcomes.items():
+        if isinstance(order, Order):
+            line = "invoice_issued" if order.invoice else "invoice_not_due"
+            logger.info(line, order_id=order_id, correlation_id=order.correlation_id, number=order.invoice, state=order.state)
+    return {order_id: error for order_id, error in outcomes.items() if isinstance(error, Exception)}
+
+
 def _issue_batch(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
-    """Work on orders together; where that fails, one after the other, so that none of them keeps the others from their documents."""
+    """Issue for all orders together; if that fails, for one after the other, so that a failing order does not block the others."""
     try:
         return _issue_together(stores, order_ids)
-    except Exception as error:  # noqa: BLE001 - told of the orders one by one
+    except Exception as error:  # noqa: BLE001 - returned per order
         if len(order_ids) == 1:
             return {order_ids[0]: error}
         logger.warning("orders_invoiced_one_by_one", orders=len(order_ids), exc_info=True)
@@ -121,7 +129,7 @@ def _issue_together(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
     orders: dict[str, Order] = {}
     for attempt in range(_ATTEMPTS):
         if attempt:
-            # Briefly: the others begin their next batch now, and have to load its orders first.
+            # Briefly: the other functions load the orders of their next batch now.
             time.sleep(random.uniform(0, 0.005))  # noqa: S311 - jitter, not a secret
         left = [order_id for order_id in order_ids if order_id not in orders and order_id not in outcomes]
         for order_id, order in zip(left, stores.each(lambda order_id: _caught(_load, stores.log, order_id), left), strict=True):
@@ -136,7 +144,7 @@ def _issue_together(stores: Stores, order_ids: Sequence[str]) -> Outcomes:
             else:
                 return outcomes | orders
         except Conflict:
-            # Something else happened to one of them.
+            # Another writer appended to one of the orders.
             orders.clear()
         except (TransactionConditionFailed, TransactionConflict):
             continue
@@ -151,31 +159,31 @@ def _load(log: OrderLog, order_id: str) -> Order:
 
 
 def _issue_due(stores: Stores, orders: dict[str, Order]) -> Outcomes:
-    """Number what is due of orders until nothing is, and keep them in `orders` as they are then.
+    """Issue the due documents of orders until none is due, and update `orders`.
 
-    Return what keeps some of them from that; the numbers of those with them are not taken then.
+    Return the errors of orders whose document could not be stored; no number of this round is taken then.
     """
     while dues := [due for order in orders.values() if (due := _next_due(order))]:
         numbered = list(_numbered(stores.invoices, dues))
         written = stores.each(lambda one: _caught(_document, stores, *one), numbered)
         if failed := {due.order.order_id: error for (due, *_), error in zip(numbered, written, strict=True) if error}:
             return failed
-        facts = [(due.order, due.events(number, key)) for due, number, key in numbered]
+        events = [(due.order, due.events(number, key)) for due, number, key in numbered]
         rows = [stores.invoices.put_request(due.order, number, key, due.amount, due.dated) for due, number, key in numbered]
-        after = stores.log.append_together(facts, source="invoices", extra_writes=rows, attempts=1)
+        after = stores.log.append_together(events, source="invoices", extra_writes=rows, attempts=1)
         orders |= {order.order_id: order for order in after}
     return {}
 
 
 def _next_due(order: Order) -> DueDocument | None:
-    """Return the next document that an order is to have; none where there is no invoice for what is credited."""
+    """Return the next due document of an order; no credit note is due without an invoice."""
     if not order.invoice:
         return None if order.state in {"rejected", "cancelled"} else DueDocument(order)
     return next((DueDocument(order, correction) for correction in order.corrections if correction.credit_note is None), None)
 
 
 def _numbered(invoices: InvoiceStore, dues: Iterable[DueDocument]) -> Iterator[tuple[DueDocument, DocumentNumber, str]]:
-    """Yield documents with the numbers and the keys that are next, of the year (UTC) of the document's date."""
+    """Yield documents with their next numbers, in the series of the document's year (UTC), and their keys."""
     last: dict[tuple[str, int], DocumentNumber] = {}
     for due in dues:
         series = due.prefix, due.dated.year
@@ -189,10 +197,10 @@ def _document(stores: Stores, due: DueDocument, number: DocumentNumber, key: str
 
 
 def _caught[A](work: Callable[..., A], *given: Any) -> A | Exception:
-    """Return what a call returns or raises."""
+    """Return the result of a call, or the exception that it raises."""
     try:
         return work(*given)
-    except Exception as error:  # noqa: BLE001 - it is of one order, and its message's
+    except Exception as error:  # noqa: BLE001 - the error belongs to one order and its message
         return error
 
 
@@ -200,5 +208,5 @@ def _decide(order: Order, command: Command) -> tuple[EventData, ...]:
     match decide(order, command):
         case Refusal(why=why):
             raise RuntimeError(why)
-        case facts:
-            return facts
+        case events:
+            return events

@@ -133,8 +133,10 @@ DECIDING = (
     ),
 )
 READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
-INVOICING = (Problem("invoice-not-found", 404, "Invoice not found", "an order has its invoice soon after it was confirmed"),)
-CREDITING = (Problem("credit-note-not-found", 404, "Credit note not found", "the order's events name its credit notes"),)
+INVOICING = (
+    Problem("invoice-not-found", 404, "Invoice not found", "invoices are issued soon after the order is confirmed; try again later"),
+)
+CREDITING = (Problem("credit-note-not-found", 404, "Credit note not found", "the order's events list its credit notes"),)
 # Responses of API Gateway for unknown routes, and of the webhooks' function URLs: they belong to no route.
 ELSEWHERE = (
     Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret"),

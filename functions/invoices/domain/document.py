@@ -1,7 +1,6 @@
-"""Invoices and credit notes as documents: one HTML file each with everything in it. No AWS here.
+"""Renders invoices and credit notes as self-contained HTML files. No AWS here.
 
-A document depends on the order, its number and its date alone. Every text that came from outside is escaped, and nothing
-is loaded from anywhere.
+A document depends only on the order, its number and its date. All texts are escaped, and the page loads nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ _LINE = Template(
 )
 
 
-_PAID = "The amount is charged to your means of payment when your order leaves our warehouse."
-_CREDITED = "What was charged of this amount has been paid back to your means of payment."
+_PAID = "The amount is charged to your payment method when your order leaves our warehouse."
+_CREDITED = "If this amount was charged, it has been refunded to your payment method."
 
 
 def render_invoice(order: Order, number: str, issued_at: datetime) -> str:
@@ -38,7 +37,7 @@ def render_invoice(order: Order, number: str, issued_at: datetime) -> str:
 
 
 def render_credit_note(order: Order, correction: Correction, number: str) -> str:
-    """Return the credit note for what a correction takes off an order's invoice."""
+    """Return the credit note for a correction of an order's invoice."""
     products = {line.sku: line for line in order.lines}
     lines = tuple(replace(products[line.sku], quantity=line.quantity) for line in correction.lines)
     corrects = f"\n<dt>For invoice</dt><dd>{escape(order.invoice or '')}</dd>"

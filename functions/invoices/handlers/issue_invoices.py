@@ -1,9 +1,8 @@
-"""Writes the invoices of confirmed orders, and credit notes for what is cancelled or paid back of them since.
+"""Issues the invoices of confirmed orders, and credit notes for later cancellations and refunds.
 
-The documents of a batch come first, then their numbers, their rows and the orders' events in one transaction. An event only wakes
-it: an order that has what is due is left alone. A document depends on nothing but the order and the number, so writing it again
-writes the same. Where other orders take the numbers first, the next ones are tried, and the documents under the lost numbers stay
-behind, named by nobody.
+An order without a due document stays unchanged, so deliveries may be duplicated, late or out of order. The documents of a batch
+are stored first; their numbers, rows and events follow in one transaction. If another function takes the numbers first, the batch
+takes the next ones, and the documents stored under the lost numbers are never referenced.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ from invoices.invoice_store import InvoiceStore
 from orderflow.aws import settings
 from orderflow.aws.batch import PartialFailures, all_orders
 from orderflow.aws.clients import client
-from orderflow.aws.observability import logger, observed
+from orderflow.aws.observability import observed
 from orderflow.aws.order_log import OrderLog
 from orderflow.aws.parallel import in_parallel
-from orderflow.domain.order import Order
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -35,15 +33,5 @@ STORES = issuing.Stores(
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
-    return all_orders(event, issue)
-
-
-def issue(order_ids: list[str]) -> dict[str, Exception]:
-    """Have orders invoiced, and credited what they are to be; return what keeps some of them from that."""
-    outcomes = issuing.issue(STORES, order_ids)
-    for order_id, order in outcomes.items():
-        if isinstance(order, Order):
-            line = "invoiced" if order.invoice else "not to be invoiced"
-            logger.info(line, order_id=order_id, correlation_id=order.correlation_id, number=order.invoice, state=order.state)
-    return {order_id: error for order_id, error in outcomes.items() if isinstance(error, Exception)}
+    """Return the SQS messages that must be redelivered."""
+    return all_orders(event, lambda order_ids: issuing.errors(issuing.issue(STORES, order_ids)))

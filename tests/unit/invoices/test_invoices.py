@@ -1,4 +1,4 @@
-"""Every confirmed order gets one invoice, and credit notes; numbers have no gap and no double, whoever is at work at the same time."""
+"""Every confirmed order has one invoice, and credit notes; concurrent functions leave no gap and no duplicate number."""
 
 from __future__ import annotations
 
@@ -34,14 +34,19 @@ CONFIRM = (
 FINISHED = {"batchItemFailures": []}
 
 
+def issue(order_ids: list[str]) -> dict[str, Exception]:
+    """Issue the documents of orders; return the errors by order id."""
+    return issuing.errors(issuing.issue(issue_invoices.STORES, order_ids))
+
+
 def invoice(*order_ids: str) -> None:
-    """Have orders invoiced and credited; raises what keeps one of them from it."""
-    for error in issue_invoices.issue(list(order_ids)).values():
+    """Issue the documents of orders; raise the first error."""
+    for error in issue(list(order_ids)).values():
         raise error
 
 
 def numbers(aws: Aws) -> dict[str, str]:
-    """Return which order has which number, after making sure that log, table and bucket say the same."""
+    """Return the invoice number of each order, after comparing log, table and bucket."""
     rows = aws.dynamodb.items("Invoices")
     found = {row["order_id"]["S"]: row["number"]["S"] for row in rows}
     assert len(found) == len(rows)
@@ -62,7 +67,7 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestNumbers:
-    def test_numbers_are_sequential_and_one_per_order(self, aws: Aws, context: Any) -> None:
+    def test_numbers_are_consecutive_and_one_per_order(self, aws: Aws, context: Any) -> None:
         names = [f"ord_{number}" for number in range(3)]
         for name in names:
             prepare(issue_invoices.LOG, name, *CONFIRM)
@@ -71,18 +76,18 @@ class TestNumbers:
         assert year
         assert numbers(aws) == {f"ord_{number}": f"{year.year}-{number + 1:06}" for number in range(3)}
 
-    def test_an_order_that_was_cancelled_before_gets_none(self, aws: Aws, context: Any) -> None:
+    def test_order_cancelled_before_gets_no_invoice(self, aws: Aws, context: Any) -> None:
         prepare(issue_invoices.LOG, "ord_1", "customer.cancels", "orders.handlers.finalize_order")
         assert issue_invoices.handler(samples.waking("ord_1"), context) == FINISHED
         assert aws.dynamodb.items("Invoices") == []
         assert aws.s3.objects == {}
 
-    def test_unconfirmed_order_is_retried(self, aws: Aws, context: Any) -> None:
+    def test_unconfirmed_order_is_redelivered(self, aws: Aws, context: Any) -> None:
         prepare(issue_invoices.LOG, "ord_1", *CONFIRM[:3])
         assert issue_invoices.handler(samples.waking("ord_1"), context) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
         assert aws.dynamodb.items("Invoices") == []
 
-    def test_invoice_number_is_taken_by_its_write(self, aws: Aws) -> None:
+    def test_number_and_event_are_written_in_one_transaction(self, aws: Aws) -> None:
         prepare(issue_invoices.LOG, "ord_1", *CONFIRM)
         written: list[str] = []
 
@@ -94,7 +99,7 @@ class TestNumbers:
         invoice("ord_1")
         assert sorted(written) == ["Invoices", "OrderLog"]
 
-    def test_counter_row_of_an_older_version_is_no_invoice(self, aws: Aws) -> None:
+    def test_counter_of_an_older_version_is_ignored(self, aws: Aws) -> None:
         prepare(issue_invoices.LOG, "ord_1", *CONFIRM)
         prepare(issue_invoices.LOG, "ord_2", *CONFIRM)
         year = (issue_invoices.LOG.load("ord_1").confirmed_at or orders.START).year
@@ -107,8 +112,8 @@ class TestNumbers:
 
     @settings(max_examples=50)
     @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=5))
-    def test_concurrent_numbering_has_no_gap_and_no_duplicate(self, meetings: list[tuple[int, int]]) -> None:
-        """Before the n-th call of a worker another one issues an invoice, of another order or of the same."""
+    def test_interleaved_functions_leave_no_gap_and_no_duplicate(self, meetings: list[tuple[int, int]]) -> None:
+        """Before the n-th call of a function, another one issues an invoice of the same or another order."""
         aws = Aws()
         aws.lend()
         names = [f"ord_{number}" for number in range(4)]
@@ -130,7 +135,7 @@ class TestNumbers:
         assert set(numbers(aws)) == set(names)
         clients.lend()
 
-    def test_no_gap_and_no_double_among_threads(self, aws: Aws) -> None:
+    def test_threads_leave_no_gap_and_no_duplicate(self, aws: Aws) -> None:
         names = [f"ord_{number:02}" for number in range(24)]
         for name in names:
             prepare(issue_invoices.LOG, name, *CONFIRM)
@@ -140,7 +145,7 @@ class TestNumbers:
                 while True:
                     try:
                         invoice(name)
-                    except Exception:  # noqa: BLE001, S112 - as the queue does: again
+                    except Exception:  # noqa: BLE001, S112 - retried, as by the queue
                         continue
                     break
 
@@ -152,7 +157,7 @@ class TestNumbers:
         assert set(numbers(aws)) == set(names)
 
     @pytest.mark.parametrize("name", samples.names("invoices/issue_invoices"))
-    def test_samples_have_their_answers(self, name: str, aws: Aws, context: Any) -> None:
+    def test_samples_have_their_documented_answers(self, name: str, aws: Aws, context: Any) -> None:
         for order_id in ("ord_0000000000invoiceconfirmed", "ord_0000000000invoicecancelled"):
             assert order_id in PREPARED
             prepare(issue_invoices.LOG, order_id)
@@ -177,7 +182,7 @@ class TestBatches:
         assert [(one["Limit"], one["ScanIndexForward"]) for one in asked] == [(1, False)]
         assert list(numbers(confirmed)) == list(self.NAMES)
 
-    def test_more_orders_than_a_transaction_takes_are_several_batches(self, aws: Aws) -> None:
+    def test_more_orders_than_a_transaction_takes_are_split(self, aws: Aws) -> None:
         names = [f"ord_{number:03}" for number in range(2 * issuing.MAX_ORDERS + 3)]
         for name in names:
             prepare(issue_invoices.LOG, name, *CONFIRM)
@@ -199,13 +204,13 @@ class TestBatches:
         }
         assert set(numbers(confirmed)) == set(self.NAMES[:4])
 
-    def test_failing_document_write_leaves_no_gap(self, confirmed: Aws) -> None:
+    def test_failed_document_leaves_no_gap(self, confirmed: Aws) -> None:
         def refuse(_: str, given: Any) -> None:
             if given["Key"].startswith(self.NAMES[2]):
                 raise client_error("PutObject", "SlowDown", "Please reduce your request rate.")
 
         confirmed.s3.before = refuse
-        assert set(issue_invoices.issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
+        assert set(issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
         confirmed.s3.before = None
         assert set(numbers(confirmed)) == {*self.NAMES[:2], *self.NAMES[3:5]}
 
@@ -215,14 +220,14 @@ class TestBatches:
                 raise client_error("TransactWriteItems", "ValidationException", "Item size has exceeded the maximum allowed size")
 
         confirmed.dynamodb.before = refuse
-        assert set(issue_invoices.issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
+        assert set(issue(list(self.NAMES[:5]))) == {self.NAMES[2]}
         confirmed.dynamodb.before = None
         assert set(numbers(confirmed)) == {*self.NAMES[:2], *self.NAMES[3:5]}
 
     @settings(max_examples=30)
     @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 3), st.integers(1, 4)), max_size=4))
     def test_concurrent_batches_leave_no_gap_and_no_duplicate(self, meetings: list[tuple[int, int, int]]) -> None:
-        """Before the n-th call of a worker another one issues the invoices of some of the same orders and of others."""
+        """Before the n-th call of a function, another one issues invoices of an overlapping set of orders."""
         aws = Aws()
         aws.lend()
         names = [f"ord_{number}" for number in range(8)]
@@ -235,14 +240,14 @@ class TestBatches:
             made += 1
             if left and made > left[0][0]:
                 _, begin, number = left.pop(0)
-                issue_invoices.issue(names[begin : begin + number])
+                issue(names[begin : begin + number])
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(issuing.time, "sleep", lambda _: None)
-            # One after the other, so that the calls have an order.
+            # Sequentially, so that the calls have an order.
             patch.setattr(issue_invoices, "STORES", replace(issue_invoices.STORES, each=map))
             aws.dynamodb.before = aws.s3.before = meet
-            issue_invoices.issue(names[:5])
+            issue(names[:5])
             aws.dynamodb.before = aws.s3.before = None
             invoice(*names)
         assert set(numbers(aws)) == set(names)
@@ -250,20 +255,20 @@ class TestBatches:
 
 
 def live(*commands: Command, order_id: str = "ord_1") -> None:
-    """Give an order commands, after those by which `prepare` placed it."""
+    """Record further commands for a placed order."""
     order = issue_invoices.LOG.load(order_id)
     for command in commands:
         order = issue_invoices.LOG.record(order, command, source="test").order
 
 
 def placed(order_id: str = "ord_1") -> None:
-    """Place an order of the lines that the commands of tests.support.orders are about."""
+    """Place an order with the lines of tests.support.orders."""
     place(issue_invoices.LOG, order_id, lines={line.sku: line.quantity for line in orders.LINES})
     live(*orders.CONFIRMED[1:], order_id=order_id)
 
 
 def credited(aws: Aws, order_id: str = "ord_1") -> list[tuple[str, str, int]]:
-    """Return number, cause and amount of the order's credit notes, after making sure that table and bucket have them."""
+    """Return number, cause and amount of the order's credit notes, after comparing table and bucket."""
     notes = [event.data for event in issue_invoices.LOG.history(order_id) if isinstance(event.data, CreditNoteIssued)]
     rows = {item["number"]["S"]: item for item in aws.dynamodb.items("Invoices") if item["series"]["S"].startswith("CN-")}
     for note in notes:
@@ -275,7 +280,7 @@ def credited(aws: Aws, order_id: str = "ord_1") -> list[tuple[str, str, int]]:
 
 
 class TestCreditNotes:
-    def test_an_invoiced_order_that_is_cancelled_is_credited_in_full(self, aws: Aws, context: Any) -> None:
+    def test_cancelled_invoiced_order_is_credited_in_full(self, aws: Aws, context: Any) -> None:
         placed()
         invoice("ord_1")
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
@@ -289,7 +294,7 @@ class TestCreditNotes:
         invoice("ord_1")
         assert aws.dynamodb.items("Invoices") == []
 
-    def test_each_correction_is_credited_once(self, aws: Aws) -> None:
+    def test_cancellation_and_return_are_credited_once_each(self, aws: Aws) -> None:
         placed()
         rest = (orders.CAPTURE_PART, orders.VOID, orders.RELEASE, orders.CANCELLED)
         live(orders.SHIP, orders.DISPATCH_PART, orders.CANCEL, orders.RECALL, *rest)
@@ -303,7 +308,7 @@ class TestCreditNotes:
         invoice("ord_1")
         assert credited(aws) == [("-000001", "cancelled", 1740), ("-000002", "return:ret_1", 1250)]
 
-    def test_one_message_issues_a_late_invoice_and_its_credit_note(self, aws: Aws) -> None:
+    def test_late_invoice_and_credit_note_are_issued_by_one_message(self, aws: Aws) -> None:
         placed()
         live(*orders.PAID[len(orders.CONFIRMED) :], orders.LOSE_PART, orders.REFUND_LOST)
         invoice("ord_1")
@@ -311,7 +316,7 @@ class TestCreditNotes:
         assert order.invoice
         assert credited(aws) == [("-000001", "parcel:parcel_1", 1250)]
 
-    def test_they_have_a_series_of_their_own_without_a_gap(self, aws: Aws) -> None:
+    def test_credit_notes_have_their_own_series_without_gap(self, aws: Aws) -> None:
         names = [f"ord_{number}" for number in range(3)]
         for name in names:
             placed(name)
@@ -322,16 +327,16 @@ class TestCreditNotes:
         assert [credited(aws, name)[0][0] for name in names] == ["-000003", "-000002", "-000001"]
         assert {item["position"]["N"] for item in aws.dynamodb.items("Invoices")} == {"1", "2", "3"}
 
-    def test_credit_note_names_amount_and_invoice(self) -> None:
+    def test_credit_note_shows_its_invoice_and_amount(self) -> None:
         order = orders.after(*orders.DELIVERED, orders.INVOICE, orders.RETURN, orders.CAME_BACK, orders.REFUND_RETURN)
         (correction,) = order.corrections
         page = Page(document.render_credit_note(order, correction, "CN-2026-000007"))
         for part in ("Credit note CN-2026-000007", "For invoice 2026-000001", orders.ORDER_ID, "Blue mug MUG-BLUE 1", "EUR 12.50"):
-            assert part in page.shown
-        assert "EUR 29.90" not in page.shown
+            assert part in page.visible
+        assert "EUR 29.90" not in page.visible
         assert not page.loads
 
-    def test_only_the_owner_reads_the_orders_documents(self, aws: Aws, context: Any) -> None:
+    def test_only_the_owner_reads_the_credit_notes_of_an_order(self, aws: Aws, context: Any) -> None:
         placed(orders.ORDER_ID)
         invoice(orders.ORDER_ID)
         live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=orders.ORDER_ID)
@@ -355,7 +360,7 @@ LOADING = {"src", "href", "srcset", "action", "style"}
 
 
 class Page(HTMLParser):
-    """What a page shows, and what it would load."""
+    """The visible text of a page, its tags, and the addresses that it would load."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -374,12 +379,12 @@ class Page(HTMLParser):
         self.text.append(data)
 
     @property
-    def shown(self) -> str:
+    def visible(self) -> str:
         return " ".join(" ".join(self.text).split())
 
 
 def rendered(lines: tuple[Line, ...], address: Address) -> str:
-    """Return the invoice of an order of these lines."""
+    """Return the invoice of an order with these lines."""
     placed = replace(orders.PLACED, lines=lines, shipping_address=address)
     return document.render_invoice(replace(orders.after(*orders.CONFIRMED), placed=placed), "2026-000001", orders.START)
 
@@ -388,8 +393,8 @@ texts = st.text(min_size=1, max_size=60)
 
 
 class TestDocument:
-    def test_invoice_has_lines_prices_and_date(self) -> None:
-        shown = Page(document.render_invoice(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)).shown
+    def test_invoice_shows_products_prices_and_date(self) -> None:
+        visible = Page(document.render_invoice(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)).visible
         for part in (
             "Invoice 2026-000042",
             orders.ORDER_ID,
@@ -400,12 +405,12 @@ class TestDocument:
             "EUR 25.00",
             "EUR 29.90",
         ):
-            assert part in shown
-        assert "Ann Lee" in shown
-        assert "ann@example.com" not in shown
+            assert part in visible
+        assert "Ann Lee" in visible
+        assert "ann@example.com" not in visible
 
     @given(texts, texts, st.integers(1, 999), st.integers(0, 10**9))
-    def test_no_text_becomes_a_tag_or_loads_anything(self, name: str, street: str, quantity: int, price: int) -> None:
+    def test_no_text_becomes_a_tag_or_an_address(self, name: str, street: str, quantity: int, price: int) -> None:
         line = Line("SKU", name, quantity, Money(price, "JPY"))
         plain = Page(rendered((line,), Address(street, street, street, street, "GB")))
         usual = Page(rendered((orders.MUGS,), orders.ADDRESS))
@@ -413,12 +418,12 @@ class TestDocument:
         assert not plain.loads
 
     @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=x>', "$total ${lines}", "&amp;", "</style>"])
-    def test_markup_is_printed_literally(self, evil: str) -> None:
+    def test_markup_in_texts_is_escaped(self, evil: str) -> None:
         page = Page(rendered((Line("SKU", evil, 1, Money(1, "EUR")),), Address(evil, evil, evil, evil, "GB")))
-        assert page.shown.count(evil) == 5
+        assert page.visible.count(evil) == 5
         assert "script" not in page.tags
 
-    def test_nothing_in_it_comes_from_elsewhere(self) -> None:
+    def test_invoice_references_no_external_resource(self) -> None:
         text = document.render_invoice(orders.after(*orders.CONFIRMED), "2026-000042", orders.START)
         assert not re.search(r"https?:|url\(|@import|<script|<link|<img", text)
 
@@ -432,17 +437,17 @@ class TestReading:
         return aws
 
     @pytest.mark.parametrize("name", samples.names("invoices/get_invoice"))
-    def test_samples_have_their_answers(self, name: str, invoiced: Aws, context: Any) -> None:
+    def test_samples_have_their_documented_answers(self, name: str, invoiced: Aws, context: Any) -> None:
         assert samples.agrees(get_invoice.handler(samples.sample(name), context), samples.expected(name))
 
-    def test_the_owner_gets_the_document_and_nothing_may_be_loaded_with_it(self, invoiced: Aws, context: Any) -> None:
+    def test_document_is_served_with_a_strict_content_policy(self, invoiced: Aws, context: Any) -> None:
         answer = get_invoice.handler(samples.sample("invoices/get_invoice/invoice"), context)
         assert "ord_0000000000invoiceconfirmed" in answer["body"]
         assert answer["headers"]["content-security-policy"].startswith("default-src 'none'")
         assert "no-store" in answer["headers"]["cache-control"]
 
     @pytest.mark.parametrize("order_id", ["x", "ord_" + "a" * 26, "a" * 3000])
-    def test_missing_item_is_not_found(self, invoiced: Aws, context: Any, order_id: str) -> None:
+    def test_unknown_order_is_not_found(self, invoiced: Aws, context: Any, order_id: str) -> None:
         event = samples.sample("invoices/get_invoice/invoice")
         event["pathParameters"]["order_id"] = order_id
         assert get_invoice.handler(event, context)["statusCode"] == 404
