@@ -1,1 +1,1 @@
-"""What is sold: sums by minute and day, and what sells best."""
+"""Sales analytics: totals by minute and day, and leaderboards."""

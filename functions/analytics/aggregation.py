@@ -1,8 +1,8 @@
-"""Summing up: from what was counted to minutes, days, all and leaderboards.
+"""Aggregation: adds pending counts to the totals of minutes, days and all times, and to leaderboards.
 
-What is new of the counted events becomes a batch, which is added to the sums of its own minutes and days, and to the units of its own
-products: what it costs depends on what happened, not on what there is. Whatever ends it half way, the batch is in the journal, or
-what was counted is still there, and doing it again comes to the same.
+New counts become a batch, which is added to the totals of its minutes and days and to the units of its products, so the cost
+depends on the new events and not on the stored data. After a crash the batch is in the journal or its counts are still pending, and
+the next run completes it with the same result.
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ from analytics.store import ConcurrentUpdate
 
 if TYPE_CHECKING:
     from analytics.domain.counting_rules import Count
-    from analytics.store import AnalyticsStore, BatchHead, CountBatch
+    from analytics.items import BatchHead, CountBatch
+    from analytics.store import AnalyticsStore
 
-# So many pages, or bytes of them, are read at once, and so many times in one run.
+# Pending count batches and their bytes per round, and rounds per run.
 _MAX_COUNT_BATCHES = 50
 _MAX_BYTES = 1_000_000
 _MAX_ROUNDS = 50
-# A batch has so many minutes: its pages fit into a transaction.
+# Minutes per batch, so that its count batches fit into a transaction.
 _MINUTES_PER_BATCH = 40
-# So many items are looked at at once by a recount.
+# Items per step of a recount.
 _ITEMS_PER_RESET = 200
-# A recount begins when every run that knew nothing of it is over: longer than the function's timeout.
+# A recount waits for all runs that began before it: longer than the function's timeout.
 RECOUNT_DELAY = timedelta(minutes=5)
 
 
 class Aggregated(Struct, frozen=True):
-    """How many events were brought in, of how many minutes, each as often as there was something new of it."""
+    """The number of added events, and of minutes per batch that they belong to."""
 
     events: int = 0
     minutes: int = 0
 
 
 def start_recount(analytics: AnalyticsStore, now: datetime) -> bool:
-    """Have the next runs make all sums, units and leaderboards again from what was ever counted; tell whether they will.
+    """Start a recount of all totals, units and leaderboards from the stored counts; return False if another run is active.
 
-    For what an older version of this wrote, and for what was damaged.
+    It migrates data of older versions and repairs damaged totals. The next runs perform it.
     """
     try:
         head = analytics.last_batch()
@@ -55,18 +56,18 @@ def start_recount(analytics: AnalyticsStore, now: datetime) -> bool:
     return True
 
 
-def aggregate(analytics: AnalyticsStore, now: datetime, goes_on: Callable[[], bool]) -> Aggregated:
-    """Bring everything that was counted into the sums, for as long as it `goes_on` and no other run is doing the same.
+def aggregate(analytics: AnalyticsStore, now: datetime, has_time: Callable[[], bool]) -> Aggregated:
+    """Add all pending counts to the totals, as long as `has_time` returns True and no other run is active.
 
-    Nothing is lost where it ends early: the next run goes on with it.
+    The next run continues after an early end.
     """
     done = Aggregated()
     for _ in range(_MAX_ROUNDS):
-        pages = _bounded(analytics.pending(_MAX_COUNT_BATCHES)) if goes_on() else []
-        if not pages:
+        batches = _bounded(analytics.pending(_MAX_COUNT_BATCHES)) if has_time() else []
+        if not batches:
             break
         try:
-            some = _aggregate(analytics, pages, now, goes_on)
+            some = _aggregate(analytics, batches, now, has_time)
         except ConcurrentUpdate:
             break
         if some is None:
@@ -75,46 +76,46 @@ def aggregate(analytics: AnalyticsStore, now: datetime, goes_on: Callable[[], bo
     return done
 
 
-def _bounded(pages: Sequence[CountBatch]) -> list[CountBatch]:
+def _bounded(batches: Sequence[CountBatch]) -> list[CountBatch]:
     bounded: list[CountBatch] = []
     size = 0
-    for page in pages:
-        size += page.size
+    for batch in batches:
+        size += batch.size
         if bounded and size > _MAX_BYTES:
             break
-        bounded.append(page)
+        bounded.append(batch)
     return bounded
 
 
-def _aggregate(analytics: AnalyticsStore, pages: Sequence[CountBatch], now: datetime, goes_on: Callable[[], bool]) -> Aggregated | None:
-    """Bring pages into the sums; return None, with nothing done, where a recount has to come to its end before."""
-    # Before the pages of any minute: whoever begins a batch meanwhile lets this one's be refused.
+def _aggregate(analytics: AnalyticsStore, batches: Sequence[CountBatch], now: datetime, has_time: Callable[[], bool]) -> Aggregated | None:
+    """Add count batches to the totals; return None, without a change, if a recount has to be completed first."""
+    # Optimistic lock: read the journal before the counts of any minute.
     head = analytics.last_batch()
     while head.recount:
-        if now - head.recount.since < RECOUNT_DELAY or not goes_on():
+        if now - head.recount.since < RECOUNT_DELAY or not has_time():
             return None
         head = analytics.reset(head, _ITEMS_PER_RESET)
     if head.pages:
         head = _apply(analytics, head, analytics.counts_of_batch(head))
     events = minutes = 0
     by_minute: dict[str, dict[str, Count]] = {}
-    for count in (count for page in pages for count in page.counts):
+    for count in (count for batch in batches for count in batch.counts):
         by_minute.setdefault(count.minute, {})[count.event_id] = count
     for some in batched(sorted(by_minute), _MINUTES_PER_BATCH, strict=False):
-        if not goes_on():
+        if not has_time():
             return Aggregated(events, minutes)
         new = {minute: found for minute in some if (found := _uncounted(analytics, minute, by_minute[minute]))}
         if new:
             counts = [count for found in new.values() for count in found]
             head = _apply(analytics, analytics.begin_batch(head, new), counts)
             events, minutes = events + len(counts), minutes + len(new)
-    for page in pages:
-        analytics.remove_pending(page)
+    for batch in batches:
+        analytics.remove_pending(batch)
     return Aggregated(events, minutes)
 
 
 def _uncounted(analytics: AnalyticsStore, minute: str, counts: dict[str, Count]) -> list[Count]:
-    """Return those of the counts, by event id, that are not in the sums."""
+    """Return the counts, given by event id, that are not in the totals."""
     known = {count.event_id for count in analytics.counted(minute)}
     return [count for event_id, count in counts.items() if event_id not in known]
 

@@ -1,4 +1,4 @@
-"""What staff ask and get: the shapes of the HTTP API, and who counts as staff."""
+"""API models of analytics, their query parameters, and the check for staff."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orderflow.aws.http import ApiEvent, Problem, caller
 from orderflow.domain.money import Money
 
 if TYPE_CHECKING:
-    from analytics.store import Total
+    from analytics.items import Total
 
 STAFF_GROUP = "staff"
 LEADERBOARD_LIMIT = 10
@@ -24,7 +24,7 @@ type Per = Literal["minute", "day"]
 
 _FORMATS: dict[Per, str] = {"minute": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d"}
 _STEPS: dict[Per, timedelta] = {"minute": timedelta(minutes=1), "day": timedelta(days=1)}
-# So many periods at most, and so many where nothing is said.
+# The most periods per request, and the default.
 _MAX_PERIODS: dict[Per, int] = {"minute": 24 * 60, "day": 366}
 _DEFAULT_PERIODS: dict[Per, int] = {"minute": 60, "day": 30}
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
@@ -32,7 +32,7 @@ _CATEGORY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 class PeriodRange(Struct, frozen=True):
-    """The periods that are asked for, ends included, by their names."""
+    """The requested periods by name, both ends included."""
 
     per: Per
     first: str
@@ -40,7 +40,7 @@ class PeriodRange(Struct, frozen=True):
 
     @property
     def parent_periods(self) -> list[str]:
-        """The periods that these are parts of: the hours of minutes, the months of days."""
+        """The hours of these minutes, or the months of these days."""
         found = dict[str, None]()
         moment, last = (datetime.strptime(name, _FORMATS[self.per]).replace(tzinfo=UTC) for name in (self.first, self.last))
         while moment <= last:
@@ -50,7 +50,7 @@ class PeriodRange(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """How many orders came to an outcome, and which share of all outcomes of the period that is, in hundredths of a per cent."""
+    """The number of orders with an outcome, and their part of all outcomes of the period in basis points."""
 
     outcome: str
     orders: int
@@ -58,9 +58,9 @@ class Outcome(Struct, frozen=True):
 
 
 class Sales(Struct, frozen=True):
-    """What a minute or day (UTC) comes to; `revenue` is of orders confirmed in it, whatever became of them.
+    """The sales of a minute or day (UTC); `revenue` is of orders confirmed in it, including orders cancelled later.
 
-    `outcomes` has each order once, by its first outcome; `cancelled_later` counts those cancelled after their confirmation.
+    `outcomes` counts each order once, by its first outcome; `cancelled_later` counts orders cancelled after their confirmation.
     """
 
     period: str
@@ -73,14 +73,14 @@ class Sales(Struct, frozen=True):
 
 
 class SalesAnswer(Struct, frozen=True):
-    """The periods in which something happened, earliest first."""
+    """The periods with sales, oldest first."""
 
     per: Literal["minute", "day"]
     sales: tuple[Sales, ...]
 
 
 class LeaderboardAnswer(Struct, frozen=True, omit_defaults=True):
-    """What sells best by units of confirmed orders: of a day (UTC) or, without one, of all times; of a category, or of all."""
+    """The best sellers by units of confirmed orders: of a day (UTC) or of all times; of a category or of all."""
 
     products: tuple[Rank, ...]
     day: str | None = None
@@ -88,20 +88,20 @@ class LeaderboardAnswer(Struct, frozen=True, omit_defaults=True):
 
 
 def require_staff(event: ApiEvent) -> None:
-    """Let members of the staff pass.
+    """Allow members of the staff only.
 
     Raises:
-        Problem: 401 when nobody is known, 403 when it is none of the staff.
+        Problem: 401 for an unauthenticated caller, 403 for a caller who is not in the group `staff`.
     """
     if STAFF_GROUP not in caller(event).groups:
         raise Problem(403, "forbidden", "Forbidden", f"only members of the group {STAFF_GROUP} may do this")
 
 
 def period_range(event: ApiEvent, now: datetime) -> PeriodRange:
-    """Return the periods that a request asks for; the latest ones where it does not say.
+    """Return the requested periods; by default the latest ones.
 
     Raises:
-        Problem: 400 for a `per` that is neither minute nor day, ends that are no such periods, or too many of them.
+        Problem: 400 for a `per` other than minute or day, malformed ends, or too many periods.
     """
     asked = event.get("queryStringParameters") or {}
     per = asked.get("per", "day")
@@ -116,10 +116,10 @@ def period_range(event: ApiEvent, now: datetime) -> PeriodRange:
 
 
 def leaderboard_query(event: ApiEvent) -> tuple[str, str, int]:
-    """Return the period, the category (empty for all), and how many products a request asks for.
+    """Return the requested period, category (empty for all) and number of products.
 
     Raises:
-        Problem: 400 for a day that is none, a category that cannot be one, or a limit that is not 1 to 100.
+        Problem: 400 for a malformed day or category, or a limit outside 1 to 100.
     """
     asked = event.get("queryStringParameters") or {}
     day = _moment(asked, "day", "day")
@@ -138,7 +138,7 @@ def leaderboard_query(event: ApiEvent) -> tuple[str, str, int]:
 
 
 def sales_of(one: Total) -> Sales:
-    """Return a period's sum as it is answered."""
+    """Return a period's total as an API model."""
     outcomes = counting_rules.below(one.counters, "outcome")
     decided = sum(outcomes.values())
     return Sales(
@@ -164,7 +164,7 @@ def _moment(asked: Mapping[str, str], name: str, per: Per) -> datetime | None:
         moment = datetime.strptime(text, form).replace(tzinfo=UTC)
     except ValueError:
         moment = None
-    # strptime is content with a month of one digit. At the ends of the calendar there is no period before or after.
+    # strptime accepts one-digit months; the first and last years of the calendar have no period before or after.
     if moment is None or moment.strftime(form) != text or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise _invalid(name, "2026-11-21" if per == "day" else "2026-11-21T12:46, in UTC")
     return moment

@@ -1,17 +1,17 @@
-"""Which event counts as what, and in which minute: pure rules.
+"""The counters of each event and its minute: pure rules.
 
-Everything is a counter, a name with a whole number, and sums of counters are all there is: what an event counts as never
-depends on another one. So the events may come in any order, and only which ones they are matters, by their ids.
+A counter is a name with a whole number. The counters of an event never depend on another event, and totals are sums of counters,
+so events may arrive in any order.
 
 | counter | counts |
 |---|---|
-| `orders` | orders that were placed |
-| `outcome/<outcome>` | orders that were confirmed, cancelled before that, or rejected for this reason: each order once |
-| `cancelled_later` | orders that were cancelled after they had been confirmed |
-| `revenue/<currency>` | minor units of what was confirmed, whatever becomes of it |
-| `refunds/<currency>` | minor units of what was paid back, less refunds that failed later |
-| `stock_outs` | orders that stock could not cover |
-| `units/<category>/<sku>` | units of a product that were confirmed |
+| `orders` | placed orders |
+| `outcome/<outcome>` | orders that were confirmed, cancelled before confirmation, or rejected for this reason: each order once |
+| `cancelled_later` | orders cancelled after their confirmation |
+| `revenue/<currency>` | minor units of confirmed orders, including orders cancelled later |
+| `refunds/<currency>` | minor units of refunds, less refunds that failed later |
+| `stock_outs` | orders without sufficient stock |
+| `units/<category>/<sku>` | units of a product in confirmed orders |
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ type Units = dict[str, Counters]
 
 ALL = "all"
 LEADERBOARD_SIZE = 100
-# Lengths of the periods' names: each is the beginning of those in it, 2026-11-21T12:46, 2026-11-21T12, 2026-11-21, 2026-11.
+# Lengths of period names; a name is a prefix of the names within it: 2026-11-21T12:46, 2026-11-21T12, 2026-11-21, 2026-11.
 MINUTE, HOUR, DAY, MONTH = 16, 13, 10, 7
 
 
 class Count(Struct, frozen=True):
-    """What one event counts as, in the minute (UTC) in which it occurred."""
+    """The counters of one event, in the minute (UTC) in which it occurred."""
 
     event_id: str
     minute: str
@@ -46,40 +46,40 @@ class Count(Struct, frozen=True):
 
 
 class Rank(Struct, frozen=True):
-    """A product of a leaderboard, and how many of it were sold."""
+    """A product of a leaderboard and its sold units."""
 
     sku: str
     units: int
 
 
 def count_event(event: Event) -> Count:
-    """Return what an event counts as; nothing for one that does not count."""
+    """Return the count of an event; its counters are empty for an event that is not counted."""
     return Count(event.event_id, f"{event.occurred_at.astimezone(UTC):%Y-%m-%dT%H:%M}", _counters(event.data))
 
 
-def _counters(fact: EventData) -> Counters:
-    match fact:
+def _counters(data: EventData) -> Counters:
+    match data:
         case events.OrderPlaced():
             return {"orders": 1}
         case events.OrderConfirmed():
-            units = sum_counters({f"units/{line.category or ''}/{line.sku}": line.quantity} for line in fact.lines)
-            return {"outcome/confirmed": 1, f"revenue/{fact.total.currency}": fact.total.amount, **units}
+            units = sum_counters({f"units/{line.category or ''}/{line.sku}": line.quantity} for line in data.lines)
+            return {"outcome/confirmed": 1, f"revenue/{data.total.currency}": data.total.amount, **units}
         case events.OrderRejected():
-            return {f"outcome/{fact.reason}": 1}
+            return {f"outcome/{data.reason}": 1}
         case events.OrderCancelled():
-            return {"cancelled_later": 1} if fact.confirmed else {"outcome/cancelled": 1}
+            return {"cancelled_later": 1} if data.confirmed else {"outcome/cancelled": 1}
         case events.StockReservationFailed():
             return {"stock_outs": 1}
         case events.PaymentRefunded():
-            return {f"refunds/{fact.amount.currency}": fact.amount.amount}
+            return {f"refunds/{data.amount.currency}": data.amount.amount}
         case events.PaymentRefundReversed():
-            return {f"refunds/{fact.amount.currency}": -fact.amount.amount}
+            return {f"refunds/{data.amount.currency}": -data.amount.amount}
         case _:
             return {}
 
 
 def sum_counters(some: Iterable[Mapping[str, int]]) -> Counters:
-    """Return the sums of counters."""
+    """Return the sum of counters by name."""
     sums: Counters = {}
     for counters in some:
         for name, value in counters.items():
@@ -88,12 +88,12 @@ def sum_counters(some: Iterable[Mapping[str, int]]) -> Counters:
 
 
 def parent(period: str) -> str:
-    """Return the period that lists a minute or day: its hour, its month."""
+    """Return the parent period: the hour of a minute, the month of a day."""
     return period[: {MINUTE: HOUR, DAY: MONTH}[len(period)]]
 
 
 def by_period(counts: Iterable[Count]) -> dict[str, Counters]:
-    """Return what events come to in each of their minutes and days, and in all."""
+    """Return the counters of counts by minute, by day, and for all times."""
     found: dict[str, list[Counters]] = {}
     for one in counts:
         for period in (one.minute, one.minute[:DAY], ALL):
@@ -102,17 +102,17 @@ def by_period(counts: Iterable[Count]) -> dict[str, Counters]:
 
 
 def below(counters: Mapping[str, int], name: str) -> Counters:
-    """Return the counters below a name, named by what follows it: the currencies of `revenue`."""
+    """Return the counters below a name, by the rest of their names: the currencies of `revenue`."""
     return {rest: value for key, value in counters.items() if (rest := key.removeprefix(f"{name}/")) != key}
 
 
 def without_units(counters: Mapping[str, int]) -> Counters:
-    """Return the counters that are not of products."""
+    """Return the counters without those of products."""
     return {name: value for name, value in counters.items() if not name.startswith("units/")}
 
 
 def units(counters: Mapping[str, int]) -> Units:
-    """Return the counters of products."""
+    """Return the units by product and category."""
     found: Units = {}
     for name, number in below(counters, "units").items():
         category, _, sku = name.partition("/")
@@ -121,7 +121,7 @@ def units(counters: Mapping[str, int]) -> Units:
 
 
 def by_category(sold: Units) -> dict[str, Counters]:
-    """Return the units of products in each category that they were sold in, and under "" in all."""
+    """Return the units of products by category, and under "" those of all categories."""
     found: dict[str, Counters] = {"": {sku: sum(units.values()) for sku, units in sold.items()}}
     for sku, some in sold.items():
         for category, number in some.items():
@@ -131,9 +131,9 @@ def by_category(sold: Units) -> dict[str, Counters]:
 
 
 def best_sellers(before: Iterable[Rank], sold: Mapping[str, int]) -> tuple[Rank, ...]:
-    """Return the best sellers after some products were sold, of which these are all units; of equal ones by name.
+    """Return the best sellers, given the previous ones and all units of the products sold since; equal products by name.
 
-    Units never become fewer, so a product that is not among the best and was not sold since cannot be among them now.
+    Units never decrease, so a product outside the previous ranks that was not sold since cannot enter them.
     """
     known = {one.sku: one.units for one in before}
     board = known | {sku: max(number, known.get(sku, 0)) for sku, number in sold.items()}

@@ -1,4 +1,4 @@
-"""Invoked by a schedule: sums up what was counted since, and ranks what sells best. By people: makes all sums again."""
+"""Scheduled: adds new counts to totals and leaderboards. Invoked by operators: starts a recount of all totals."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 ANALYTICS = AnalyticsStore(settings.required("ANALYTICS_TABLE"), client("dynamodb"), in_parallel)
-# Enough for what is summed up at once.
+# Enough for one round.
 _RESERVE_MILLISECONDS = 60_000
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sum up; with `recount`, have the next invocations make all sums again."""
+    """Aggregate new counts; with `recount`, start a recount that the next invocations perform."""
 
     recount: bool = False
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer how many events were brought into the sums of how many minutes.
+    """Return how many events of how many minutes were added to the totals.
 
     Raises:
-        msgspec.ValidationError: the event is no such request.
+        msgspec.ValidationError: the event is not such a request.
     """
     now = datetime.now(UTC)
     if msgspec.convert(event, Request).recount:
         return {"outcome": "recounting" if aggregation.start_recount(ANALYTICS, now) else "busy"}
     done = aggregation.aggregate(ANALYTICS, now, lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
-    logger.info("summed up", events=done.events, minutes=done.minutes)
+    logger.info("counts_aggregated", events=done.events, minutes=done.minutes)
     return {"outcome": "summed up", **msgspec.to_builtins(done)}

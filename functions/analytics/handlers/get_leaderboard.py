@@ -1,4 +1,4 @@
-"""`GET /analytics/leaderboard`: what sells best, for staff."""
+"""`GET /analytics/leaderboard`: the best sellers, for staff."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANALYTICS = AnalyticsStore(settings.required("ANALYTICS_TABLE"), client("dynamod
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer an API Gateway event with the products that it asks for, best first."""
+    """Return the requested products, best first."""
     api_models.require_staff(event)
     period, category, limit = api_models.leaderboard_query(event)
     best = ANALYTICS.leaderboard(period, category)[:limit]

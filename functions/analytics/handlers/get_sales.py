@@ -15,8 +15,8 @@ ANALYTICS = AnalyticsStore(settings.required("ANALYTICS_TABLE"), client("dynamod
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer an API Gateway event with what the periods come to."""
+    """Return the totals of the requested periods."""
     api_models.require_staff(event)
     wanted = api_models.period_range(event, datetime.now(UTC))
-    found = [one for whole in wanted.parent_periods for one in ANALYTICS.totals(whole, wanted.first, wanted.last)]
+    found = [one for parent in wanted.parent_periods for one in ANALYTICS.totals(parent, wanted.first, wanted.last)]
     return answer(200, api_models.SalesAnswer(wanted.per, tuple(map(api_models.sales_of, found))))

@@ -21,7 +21,8 @@ from analytics import aggregation, api_models
 from analytics import store as stores
 from analytics.domain import counting_rules
 from analytics.handlers import aggregate, count_events, get_leaderboard, get_sales
-from analytics.store import AnalyticsStore, ProductRange
+from analytics.items import RANGE_BYTES, ProductRange
+from analytics.store import AnalyticsStore
 from orderflow.domain import events
 from orderflow.domain.events import Event
 from orderflow.domain.money import Money
@@ -328,7 +329,7 @@ class TestManyProducts:
     def test_bulk_units_are_counted_in_small_items(self, aws: Aws, in_parallel: bool) -> None:
         sold = self.sell(aws, 1, {sku: {"cups": 2} for sku in self.PRODUCTS}, in_parallel=in_parallel)
         assert sold == units(aws)["products/all"] == {sku: {"cups": 2} for sku in self.PRODUCTS}
-        assert max(len(item["packed"]["B"]) for item in aws.dynamodb.items("AnalyticsSums")) <= stores._RANGE_BYTES
+        assert max(len(item["packed"]["B"]) for item in aws.dynamodb.items("AnalyticsSums")) <= RANGE_BYTES
 
     def test_cost_of_a_change_is_independent_of_the_product_count(self, aws: Aws) -> None:
         calls = []
