@@ -91,7 +91,7 @@ endef
 override compile-lock = $(UV) pip compile --quiet --no-config --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate --group $(1) $(2) -o requirements/$(1).txt
 lock: .venv-tools ##+ Upgrade every lock in requirements/ to the newest versions
 	$(call compile-lock,dev)
-	@# What is shipped is what was tested.
+	@# Shipped packages have the tested versions.
 	$(call compile-lock,layer,-c requirements/dev.txt)
 	$(call compile-lock,identity,-c requirements/dev.txt)
 	$(call compile-lock,payments,-c requirements/dev.txt)
@@ -214,7 +214,7 @@ deploy: build ## Deploy to AWS after a confirmation: make deploy ENV=staging
 
 ##@ More
 
-clean: ##+ Stop the emulator; remove the environments and everything that was built
+clean: ##+ Stop the emulator; remove the environments and all builds
 	@[ ! -x $(PY) ] || $(PY) -m devtools stop || true
 	rm -rf .venv .venv-emulator .venv-localstripe .venv-security .venv-tools .aws-sam .local .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find functions layers devtools tests -name __pycache__ -prune -exec rm -rf {} +

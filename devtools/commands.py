@@ -118,7 +118,7 @@ _COMMANDS = (
         (
             Option("ORDER", "the order's id", required=True, example="ord_… DO=dispatch"),
             Option("DO", "what happens", "dispatch", choices=("dispatch", "deliver", "lose", "return", "readings")),
-            Option("LINES", "what to dispatch, as SKU=1,OTHER=2; by default everything that was not dispatched"),
+            Option("LINES", "what to dispatch, as SKU=1,OTHER=2; by default all remaining lines"),
             Option("PARCEL", "the parcel that is delivered, lost or measured; by default all of the order"),
             Option("RETURN", "the return that arrives at the warehouse, as ret_…"),
             Option("AT", "when it happened, as 2026-11-23T09:00:00Z; by default now"),
@@ -319,12 +319,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
-    shown = f" (default: {option.default})" if option.default and not option.setting else ""
+    default = f" (default: {option.default})" if option.default and not option.setting else ""
     if option.flag:
         parser.add_argument(option.argument, action="store_true", dest=option.attribute, help=option.help)
         return
     # Choices and required options are checked by `parsed`, in the words of the command line that was used.
-    text = option.help.replace("%", "%%") + shown
+    text = option.help.replace("%", "%%") + default
     parser.add_argument(option.argument, metavar=option.name, dest=option.attribute, default=option.default, help=text)
 
 

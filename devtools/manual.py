@@ -41,11 +41,11 @@ def lines(*, everything: bool, group: str = "") -> list[str]:
     chosen = {name: entries for name, entries in known.items() if group.lower() in name.lower()}
     if not chosen:
         commands.refuse(f"GROUP must be part of one of {', '.join(known)}, not {group!r}")
-    shown: list[str] = []
+    text: list[str] = []
     for name, entries in chosen.items():
         rows = [f"  {target:<{COLUMN}}{summary}" for target, summary, daily in entries if daily or everything]
-        shown += [name, *rows] if rows else []
-    return shown if everything else [*shown, "", *FOOTER]
+        text += [name, *rows] if rows else []
+    return text if everything else [*text, "", *FOOTER]
 
 
 def main(words: Sequence[str]) -> None:

@@ -195,7 +195,7 @@ class Target:
         return {name: resource.id for name, resource in self.stack_resources.items() if resource.type == kind}
 
     def forget_stack(self) -> None:
-        """Discard what was read of the stack, after a deployment."""
+        """Discard the cached resources after a deployment."""
         for name in ("resources", "stack_resources"):
             self.__dict__.pop(name, None)
 

@@ -1,7 +1,7 @@
 """What an order costs, placed to confirmed and placed to delivered: everything counted on the emulator, at list prices.
 
-What the emulator does otherwise than AWS is counted as AWS would bill it. It writes Lambda's START, END and REPORT lines whatever
-a function's logging is set to, keeps every trace, and so has the trace's id on every line of a function.
+Differences between emulator and AWS are counted as AWS bills them: the emulator ignores LoggingConfig for Lambda's START, END and
+REPORT lines, and samples every trace, so that all log lines of a function have a trace id.
 """
 
 import base64

@@ -26,21 +26,21 @@ def history(events: int) -> list[Event]:
     pieces = -(-events // OF_A_PIECE)
     order, happened = Order(order_id=ORDER_ID, correlation_id="long"), list[Event]()
     for command in _commands(pieces):
-        facts = decide(order, command)
-        if isinstance(facts, Refusal):
-            raise TypeError(facts.why)
-        for fact in facts:
+        decided = decide(order, command)
+        if isinstance(decided, Refusal):
+            raise TypeError(decided.why)
+        for event_data in decided:
             event = Event(
                 event_id=f"{ORDER_ID}:{order.version + 1}",
-                type=type(fact).__name__,
-                schema_version=fact.schema_version,
+                type=type(event_data).__name__,
+                schema_version=event_data.schema_version,
                 occurred_at=START + timedelta(seconds=order.version),
                 source="test",
                 correlation_id="long",
                 causation_id=order.last_event_id,
                 order_id=ORDER_ID,
                 order_version=order.version + 1,
-                data=fact,
+                data=event_data,
             )
             happened.append(event)
             order = evolve(order, event)

@@ -101,8 +101,8 @@ def _resource(arn: Mapping[str, Any]) -> str:
 class Routes:
     """The functions that receive an event, by detail-type, and the consumer of each queue, by the queue's name.
 
-    `batches` is how many messages at most are received at once, by function that nothing but a queue wakes. `streams` are the
-    functions that a stream wakes: reading it costs nothing.
+    `batches` has the batch sizes of functions that only a queue triggers. `streams` are the functions that a stream triggers: reading it
+    costs nothing.
     """
 
     events: Mapping[str, list[str]]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from devtools.local import invoke
+from devtools.local import invoke, samples
 from orderflow.aws.order_log import OrderLog
 from orderflow.aws.payment_tokens import PaymentTokens
 from tests.faults.paths import PATHS, Stage
@@ -23,9 +23,9 @@ def test_every_step_answers_its_samples_in_their_order(stage: Stage) -> None:
     invoke.prepare(OrderLog("OrderLog", client), PaymentTokens("PaymentTokens", client), call)
     wrong = [
         f"{sample.parent.name}/{sample.stem}: {line}"
-        for function in invoke.functions()
+        for function in samples.functions()
         for sample in function.samples
         if function.name in ON_ORDERS or sample.stem in ALSO.get(function.name, ())
-        for line in invoke.check(sample, call(function.name, sample.read_text()))
+        for line in samples.check(sample, call(function.name, sample.read_text()))
     ]
     assert not wrong

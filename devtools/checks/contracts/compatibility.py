@@ -155,7 +155,7 @@ def _numbers(before: dict[str, Schema], after: dict[str, Schema]) -> tuple[str, 
 
 
 def _other_kinds(before: dict[str, Schema], after: dict[str, Schema]) -> Iterator[Change]:
-    gone, come = sorted(set(before) - set(after)), sorted(set(after) - set(before))
+    removed, added = sorted(set(before) - set(after)), sorted(set(after) - set(before))
     was, now = " or ".join(sorted(before)), " or ".join(sorted(after))
     if "any" in before:
         yield Change("", f"type narrowed from anything to {now}", STORED)
@@ -163,8 +163,8 @@ def _other_kinds(before: dict[str, Schema], after: dict[str, Schema]) -> Iterato
     if "any" in after:
         yield Change("", f"type widened from {was} to anything", CONSUMERS)
         return
-    word = "changed" if gone and come else "narrowed" if gone else "widened"
-    yield Change("", f"type {word} from {was} to {now}", (*(CONSUMERS if come else ()), *(STORED if gone else ())))
+    word = "changed" if removed and added else "narrowed" if removed else "widened"
+    yield Change("", f"type {word} from {was} to {now}", (*(CONSUMERS if added else ()), *(STORED if removed else ())))
     for kind in before.keys() & after.keys():
         yield from _same_kind(before[kind], after[kind])
 

@@ -60,10 +60,10 @@ def rendered() -> str:
 
 def main(arguments: Namespace) -> None:
     """Write the document, or with --check fail if the committed one is outdated."""
-    shown = DOCUMENT.relative_to(ROOT)
+    path = DOCUMENT.relative_to(ROOT)
     text = rendered()
     if not arguments.check:
         DOCUMENT.write_text(text, "utf-8")
-        print(f"wrote {shown}")
+        print(f"wrote {path}")
     elif not DOCUMENT.exists() or DOCUMENT.read_text("utf-8") != text:
-        raise cli.UserError(f"{shown} is not what the models say; run `make openapi` and commit it")
+        raise cli.UserError(f"{path} differs from the models; run `make openapi` and commit it")

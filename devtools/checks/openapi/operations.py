@@ -5,7 +5,7 @@ from typing import Any
 from analytics.api_models import STAFF_GROUP as STAFF
 from devtools.checks.openapi.examples import DECISION, LEADERBOARD, REVIEWS, SALES
 from devtools.checks.openapi.parts import answer, problem_answers, ref, request_body
-from devtools.checks.openapi.problems import ANALYSING, DECIDING, GENERAL, LISTING, READING, SENDING
+from devtools.checks.openapi.problems import ANALYSING, DECIDING, GENERAL, PAGING, READING, SENDING
 from reviews.domain.decisions import REVIEWER_GROUP
 
 
@@ -52,7 +52,7 @@ def list_reviews() -> dict[str, Any]:
         "summary": "List the orders in review",
         "description": f"For members of the group {REVIEWER_GROUP}. Oldest first; a decided order may be listed for another moment.",
         "parameters": [ref("parameters", "Limit"), ref("parameters", "Cursor"), ref("parameters", "CorrelationId")],
-        "responses": {"200": answer("A page of results.", "OpenReviews", {"page": REVIEWS})} | problem_answers(*LISTING, *GENERAL),
+        "responses": {"200": answer("A page of results.", "OpenReviews", {"page": REVIEWS})} | problem_answers(*PAGING, *GENERAL),
     }
 
 

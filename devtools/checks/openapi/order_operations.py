@@ -10,7 +10,7 @@ from devtools.checks.openapi.problems import (
     GENERAL,
     INVOICING,
     KEYED,
-    LISTING,
+    PAGING,
     PLACING,
     QUANTITIES,
     READING,
@@ -52,7 +52,7 @@ def list_orders() -> dict[str, Any]:
             "`limit`, even none, although more follow: continue while there is a `next`."
         ),
         "parameters": [*(ref("parameters", name) for name in ("State", "Limit", "Cursor", "CorrelationId"))],
-        "responses": {"200": answer("A page of results.", "OrderList", {"page": LIST})} | problem_answers(*LISTING, *GENERAL),
+        "responses": {"200": answer("A page of results.", "OrderList", {"page": LIST})} | problem_answers(*PAGING, *GENERAL),
     }
 
 

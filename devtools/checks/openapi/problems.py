@@ -111,7 +111,7 @@ REUSED = (
         "this Idempotency-Key belongs to a return with other contents; use a new key for a new return",
     ),
 )
-LISTING = (
+PAGING = (
     Problem("parameter-invalid", 400, "Parameter invalid", f"limit: a whole number from 1 to {MAX_LIMIT}", (("field", "limit"),)),
     Problem(
         "cursor-invalid",
@@ -143,4 +143,4 @@ ELSEWHERE = (
     Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),
     Problem("method-not-allowed", 405, "Method not allowed", "send messages by POST"),
 )
-PROBLEMS = (*PLACING, *LISTING, *READING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *PAGING, *READING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)

@@ -1,4 +1,4 @@
-"""What counts as the expected answer to a sample, and which samples there are."""
+"""The comparison of answers with samples, and the samples of each function."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devtools.cli import UserError
-from devtools.local import containers, invoke
+from devtools.local import containers, samples
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from devtools.local import containers, invoke
     ],
 )
 def test_answer_can_have_more_fields(expected: Any, actual: Any) -> None:
-    assert not list(invoke.differences(expected, actual))
+    assert not list(samples.differences(expected, actual))
 
 
 @pytest.mark.parametrize(
@@ -36,35 +36,34 @@ def test_answer_can_have_more_fields(expected: Any, actual: Any) -> None:
     ],
 )
 def test_difference_is_reported_with_its_path(expected: Any, actual: Any, where: str) -> None:
-    (line,) = invoke.differences(expected, actual)
+    (line,) = samples.differences(expected, actual)
     assert line.startswith(f"{where} is ")
 
 
 def test_error_fails_a_sample_without_expected_answer(tmp_path: Path) -> None:
     sample = tmp_path / "case.json"
-    assert invoke.check(sample, {"errorType": "Runtime.ImportModuleError", "errorMessage": "no module"})
-    assert not invoke.check(sample, {"outcome": "swept"})
-    assert not invoke.check(sample, None)
+    assert samples.check(sample, {"errorType": "Runtime.ImportModuleError", "errorMessage": "no module"})
+    assert not samples.check(sample, {"outcome": "swept"})
+    assert not samples.check(sample, None)
 
 
 def test_names_in_a_sample_are_replaced_as_json_text() -> None:
-    text = invoke.filled('{"token": "Bearer ${TOKEN_ANN}", "price": "$5"}', {"TOKEN_ANN": 'a"b'})
+    text = samples.filled('{"token": "Bearer ${TOKEN_ANN}", "price": "$5"}', {"TOKEN_ANN": 'a"b'})
     assert json.loads(text) == {"token": 'Bearer a"b', "price": "$5"}
 
 
 def test_unknown_name_in_a_sample_is_reported() -> None:
     with pytest.raises(UserError, match="TOKEN_NOBODY"):
-        invoke.filled('"${TOKEN_NOBODY}"', {"TOKEN_ANN": "x"})
+        samples.filled('"${TOKEN_NOBODY}"', {"TOKEN_ANN": "x"})
 
 
-@pytest.mark.parametrize("function", invoke.functions(), ids=lambda function: function.module)
-def test_every_function_has_samples_and_a_position(function: invoke.Function) -> None:
+@pytest.mark.parametrize("function", samples.functions(), ids=lambda function: function.module)
+def test_every_function_has_samples(function: samples.Function) -> None:
     assert function.samples
-    assert function.module in invoke.FLOW
 
 
 def test_samples_are_json_and_answers_have_samples() -> None:
-    for path in invoke.EVENTS.rglob("*.json"):
+    for path in samples.EVENTS.rglob("*.json"):
         json.loads(path.read_text())
         if path.name.endswith(".answer.json"):
             assert path.with_name(path.name.replace(".answer.json", ".json")).exists(), path

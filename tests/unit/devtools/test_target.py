@@ -1,5 +1,6 @@
 """Local tools work on this machine only."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,55 @@ def test_resources_are_found_by_logical_id_or_output(monkeypatch: pytest.MonkeyP
     deployed = target.Target("embedded", "http://127.0.0.1:4566", managed=True)
     assert deployed.resources == {"OrderLog": "stack-OrderLog", "OrdersPlace": "stack-OrdersPlace", "ApiStage": "local"}
     assert deployed.physical_ids("AWS::Lambda::Function") == {"OrdersPlace": "stack-OrdersPlace"}
+
+
+def test_stack_on_aws_ignores_local_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("PORT", "not a port")
+    chosen = target.chosen("shop-prod")
+    assert (chosen.stack, chosen.local, chosen.managed) == ("shop-prod", False, False)
+    assert chosen.client("sqs").meta.endpoint_url == "https://sqs.eu-west-1.amazonaws.com"
+
+
+def test_without_a_stack_the_target_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENDPOINT", "http://127.0.0.1:4567")
+    assert (target.chosen("").endpoint, target.chosen("").local) == ("http://127.0.0.1:4567", True)
+
+
+class Lambda:
+    """A client that answers every invocation with this payload."""
+
+    def __init__(self, payload: bytes, **more: str) -> None:
+        self._answer = more
+        self._payload = payload
+
+    def invoke(self, **_: Any) -> dict[str, Any]:
+        return {"Payload": io.BytesIO(self._payload), **self._answer}
+
+
+def _invoked(monkeypatch: pytest.MonkeyPatch, client: Lambda, function: str) -> dict[str, Any]:
+    monkeypatch.setattr(target.Target, "_client", lambda *_, **__: client)
+    deployed = target.Target("embedded", "http://127.0.0.1:4566", managed=True)
+    deployed.__dict__["resources"] = {"LedgerAudit": "stack-ledger-audit"}
+    return deployed.invoke(function, {})
+
+
+def test_invocation_returns_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _invoked(monkeypatch, Lambda(b'{"outcome": "audited"}'), "LedgerAudit") == {"outcome": "audited"}
+
+
+@pytest.mark.parametrize(
+    ("client", "function", "said"),
+    [
+        (Lambda(b'{"errorMessage": "no\\nway"}'), "LedgerAudit", "no way"),
+        (Lambda(b'{"reason": "x"}', FunctionError="Unhandled"), "LedgerAudit", "reason"),
+        (Lambda(b"{}"), "LedgerProve", "the deployed stack has no LedgerProve"),
+    ],
+)
+def test_failed_invocation_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, client: Lambda, function: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as failure:
+        _invoked(monkeypatch, client, function)
+    assert "\n" not in str(failure.value)

@@ -1,4 +1,4 @@
-"""Nothing that tools show can move the cursor, change colors, hide text or look like another line."""
+"""Printed text cannot move the cursor, change colors, hide text or imitate another line."""
 
 import io
 import json
