@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from keyword import iskeyword
 from typing import Any, NoReturn, override
 
@@ -27,6 +28,16 @@ def port_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1024 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"must be a number from 1024 to 65535, not {text!r}")
     return int(text)
+
+
+def timestamp(text: str) -> str:
+    """Accept an RFC 3339 time with an offset. Raises ArgumentTypeError otherwise."""
+    try:
+        if datetime.fromisoformat(text).tzinfo:
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a time such as 2026-11-23T09:00:00Z, not {text!r}")
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ _COMMANDS = (
             Option("LINES", "what to dispatch, as SKU=1,OTHER=2; by default all remaining lines"),
             Option("PARCEL", "the parcel that is delivered, lost or measured; by default all of the order"),
             Option("RETURN", "the return that arrives at the warehouse, as ret_…"),
-            Option("AT", "when it happened, as 2026-11-23T09:00:00Z; by default now"),
+            Option("AT", "when it happened, as 2026-11-23T09:00:00Z; by default now", "", timestamp),
             *TARGET,
         ),
         daily=True,

@@ -60,6 +60,12 @@ def test_malformed_values_are_refused_by_name(words: list[str], said: str, capsy
     assert refused(COMMANDS["logs"], words, {}, capsys) == f"error: {said}"
 
 
+@pytest.mark.parametrize("text", ["yesterday", "2026-11-23", "2026-11-23T09:00:00"])
+def test_a_time_needs_its_offset(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--at must be a time such as" in refused(COMMANDS["carrier"], ["--order=x", "--at", text], {}, capsys)
+    assert commands.parsed("carrier", "--order", "x", "--at", "2026-11-23T09:00:00Z").at == "2026-11-23T09:00:00Z"
+
+
 @pytest.mark.parametrize(("value", "given"), [("1", True), ("yes", True), ("0", False), ("", False), (" ", False)])
 def test_a_flag_of_make_is_set_by_any_value_but_0(value: str, given: bool) -> None:
     assert arguments(COMMANDS["logs"], [], {"MAKE_VARIABLES": "FOLLOW", "FOLLOW": value}).follow is given
