@@ -1,1 +1,1 @@
-"""Who is calling: the API's authorizer."""
+"""Authentication: the API's authorizer."""

@@ -16,20 +16,19 @@ TIMEOUT_SECONDS = 2
 
 
 class UnknownKey(LookupError):
-    """The issuer publishes no key of this id."""
+    """The issuer publishes no key with this id."""
 
 
 class KeysUnavailable(RuntimeError):
-    """The issuer's keys cannot be read, so nothing can be said about a token."""
+    """The issuer's keys cannot be read, so no token can be verified."""
 
 
 class KeySet:
     """The signing keys of one issuer.
 
-    They are read again when they are older than `LIFESPAN_SECONDS`, and for a key id that is not
-    among them, since issuers rotate keys. Once there are keys, they are read at most once in
-    `COOLDOWN_SECONDS`, so that forged key ids cannot turn each request into a fetch. While the issuer
-    is out of reach the keys that are known stay good.
+    Keys older than `LIFESPAN_SECONDS` are read again, and so are keys for an unknown key id, since issuers rotate keys. They are
+    read at most once in `COOLDOWN_SECONDS`, so that forged key ids cannot turn each request into a fetch. Known keys remain
+    valid while the issuer is unreachable.
     """
 
     def __init__(self, fetch: Callable[[], Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,11 +39,11 @@ class KeySet:
         self._read_at = self._tried_at = float("-inf")
 
     def signing_key(self, key_id: object) -> PyJWK:
-        """Return the key of this id.
+        """Return the key with this id.
 
         Raises:
-            UnknownKey: the issuer has none.
-            KeysUnavailable: that cannot be told, because its keys cannot be read.
+            UnknownKey: the issuer has no such key.
+            KeysUnavailable: the issuer's keys cannot be read.
         """
         now = self._clock()
         known = key_id in self._keys

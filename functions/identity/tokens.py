@@ -28,7 +28,7 @@ CLAIMS_ONLY: Options = {
 
 
 class InvalidToken(ValueError):
-    """The request brings no token that this API takes. The message never has any part of the token."""
+    """The request has no valid token. The message never contains a part of the token."""
 
 
 def bearer(header: str) -> str:
@@ -47,11 +47,11 @@ def bearer(header: str) -> str:
 def verify(token: str, *, keys: KeySet, issuer: str, audiences: list[str]) -> dict[str, Any]:
     """Return the claims of a token after checking signature, issuer, audience and times.
 
-    Algorithm, key id and claims are checked first, as they stand: a token that fails there reaches neither the issuer's
-    keys nor the signature's arithmetic. Clocks may differ by `LEEWAY_SECONDS`. `nbf` counts where it is given; Cognito gives none.
+    Algorithm and claims are checked before the signature, so an invalid token causes neither a read of the issuer's keys nor a
+    signature check. Clocks may differ by `LEEWAY_SECONDS`. `nbf` is optional, because Cognito sets none.
 
     Raises:
-        InvalidToken: any of that does not hold.
+        InvalidToken: a check failed.
         KeysUnavailable: the issuer's keys cannot be read.
     """
     try:
@@ -62,5 +62,5 @@ def verify(token: str, *, keys: KeySet, issuer: str, audiences: list[str]) -> di
         decode(options=CLAIMS_ONLY)
         return decode(key=keys.signing_key(head.get("kid")), algorithms=ALGORITHMS, options={"require": REQUIRED})
     except (jwt.PyJWTError, UnknownKey, ValueError, TypeError, RecursionError) as error:
-        # Libraries quote the token in some messages: only the kind of error goes on.
+        # Some library messages quote the token, so only the error's type is reported.
         raise InvalidToken(type(error).__name__) from None

@@ -1,17 +1,17 @@
-"""What the verified claims of a token say about its bearer, and what API Gateway is told. No AWS here."""
+"""The identity in the verified claims of a token, and the authorizer's answer. No AWS here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
-# How far the clocks of the issuer, the authorizer and the functions may be apart.
+# The allowed clock skew between issuer, authorizer and functions.
 LEEWAY_SECONDS = 10
 _MAX_SUBJECT = 255
 
 
 class ClaimsRefused(ValueError):
-    """The token is genuine, but not one that this API takes."""
+    """The token is genuine, but not valid for this API."""
 
 
 class Identity(NamedTuple):
@@ -24,20 +24,20 @@ class Identity(NamedTuple):
 
 
 def identity_of(claims: Mapping[str, Any]) -> Identity:
-    """Return whose token this is, from claims whose signature, times, issuer and audience were verified.
+    """Return the bearer of a token, from claims whose signature, times, issuer and audience were verified.
 
-    The email is empty where the token names none, or does not say that it is verified: `email_verified` must be true
-    (some issuers send the text "true"). OpenID Connect Core 5.1 defines the claim; an issuer that leaves it out has not said
-    that the address belongs to the customer. Cognito puts groups into `cognito:groups`, other issuers into `groups`.
+    The email is empty unless the token has one and `email_verified` is true (some issuers send the text "true"). OpenID Connect
+    Core 5.1 defines the claim; without it the issuer does not confirm that the address belongs to the customer. Cognito puts
+    groups into `cognito:groups`, other issuers into `groups`.
 
     Raises:
-        ClaimsRefused: it is an access token of Cognito, which names no email, or names no usable subject.
+        ClaimsRefused: it is an access token of Cognito, which has no email, or it has no usable subject.
     """
     if claims.get("token_use", "id") != "id":
         message = "not an ID token"
         raise ClaimsRefused(message)
     subject = claims.get("sub")
-    # It is part of keys and events; noncharacters, for one, reach no queue. OpenID Connect Core 2 allows 255 ASCII characters.
+    # The subject is part of keys and events, and SQS rejects noncharacters. OpenID Connect Core 2 allows 255 ASCII characters.
     if not isinstance(subject, str) or not subject.strip() or not subject.isprintable() or len(subject) > _MAX_SUBJECT:
         message = "no subject of printable characters, 255 at most"
         raise ClaimsRefused(message)
@@ -48,10 +48,10 @@ def identity_of(claims: Mapping[str, Any]) -> Identity:
 
 
 def allow(identity: Identity, method_arn: str) -> dict[str, Any]:
-    """Return the authorizer's answer that lets the identity call the API of `method_arn`.
+    """Return the authorizer's answer that allows the identity to call the API of `method_arn`.
 
-    It covers the whole stage: API Gateway keeps the answer for a token and uses it for every route,
-    so one that named the method called first would refuse the others.
+    It covers the whole stage: API Gateway caches the answer per token and uses it for every route, so an answer for one method
+    would refuse the others.
     """
     api, stage, *_ = method_arn.split("/")
     return {
@@ -71,5 +71,5 @@ def allow(identity: Identity, method_arn: str) -> dict[str, Any]:
 
 def _groups(claim: object) -> tuple[str, ...]:
     named = [claim] if isinstance(claim, str) else cast("list[object]", claim) if isinstance(claim, list) else []
-    # The context joins groups by commas: a group whose name has one would be read as two others.
+    # The context joins groups by commas, so a group whose name has a comma would be read as two groups.
     return tuple(group for group in named if isinstance(group, str) and group and "," not in group)

@@ -1,11 +1,9 @@
-"""The API's authorizer: turns a bearer token into the caller's identity.
+"""The API's authorizer: returns the caller's identity for a bearer token.
 
-It takes ID tokens. Cognito's access tokens name neither an audience nor an email, which an order
-needs, so they are refused like any other token that was not made for this API.
+It accepts ID tokens. Cognito's access tokens have neither audience nor email, which an order needs, so they are refused.
 
-Anything wrong with the token is a 401, for which API Gateway wants an exception of exactly the text
-"Unauthorized". Anything wrong with us, such as keys that cannot be read, is another exception and so
-a 500: the caller's token may be good, and asking again may help.
+An invalid token is a 401, for which API Gateway requires an exception with exactly the text "Unauthorized". Any other failure,
+such as unreadable keys, is another exception and a 500: the token may be valid, and a retry may succeed.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ KEYS = KeySet(fetch_from(settings.address("JWKS_URL", ISSUER.rstrip("/") + "/.we
 
 @observed
 def decide(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any] | None:
-    """Return the answer that lets the caller in, or nothing where the token is no good."""
+    """Return the answer that allows the caller, or None for an invalid token."""
     try:
         verified = verify(bearer(event["authorizationToken"]), keys=KEYS, issuer=ISSUER, audiences=AUDIENCES)
         return claims.allow(claims.identity_of(verified), event["methodArn"])
@@ -45,7 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """
     answer = decide(event, context)
     if answer is None:
-        # Outside `decide`, so that a bad token is one quiet line and not an error with a traceback.
+        # Outside `decide`, so that an invalid token is one log line and not an error with a traceback.
         message = "Unauthorized"
         raise Exception(message)  # noqa: TRY002 - API Gateway goes by the text alone
     return answer

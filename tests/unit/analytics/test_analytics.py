@@ -1,4 +1,4 @@
-"""What is sold comes to the same whatever order, number and batches its events arrive in, and whatever fails on the way."""
+"""Totals are the same for any order, duplication and batching of events, and after any failure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def store(aws: Aws) -> AnalyticsStore:
 
 
 def sums(aws: Aws) -> dict[str, Any]:
-    """Return all sums, units and leaderboards there are, by place, after making sure that nothing waits to be summed up."""
+    """Return all totals, units and leaderboards by place, after checking that no count is pending."""
     assert store(aws).pending(1) == []
     assert store(aws).last_batch().pages == ()
     found: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def sums(aws: Aws) -> dict[str, Any]:
 
 
 def ranges(aws: Aws, period: str) -> list[ProductRange]:
-    """Return the ranges of products, after making sure that each ends where the next one begins."""
+    """Return the product ranges, after checking that each ends where the next one begins."""
     some = list(store(aws).ranges(period))
     assert [one.end for one in some] == [*(one.first for one in some[1:]), None][: len(some)]
     assert not some or some[0].first == ""
@@ -78,13 +78,13 @@ def ranges(aws: Aws, period: str) -> list[ProductRange]:
 
 
 def units(aws: Aws) -> dict[str, Any]:
-    """Return the units of products that there are, by period."""
+    """Return the units of products by period."""
     periods = {item["period"]["S"] for item in aws.dynamodb.items("AnalyticsSums") if item["period"]["S"].startswith("products/")}
     return {one: {sku: sold for part in ranges(aws, one.removeprefix("products/")) for sku, sold in part.units.items()} for one in periods}
 
 
-def told(*batches: list[Event]) -> dict[str, Any]:
-    """Return what there is after batches, each summed up when it came."""
+def aggregated(*batches: list[Event]) -> dict[str, Any]:
+    """Return all totals after batches that are aggregated one by one."""
     aws = Aws()
     aws.lend()
     for batch in filter(None, batches):
@@ -95,7 +95,7 @@ def told(*batches: list[Event]) -> dict[str, Any]:
 
 @given(HAPPENED)
 def test_sums_of_all_levels_match_the_events(happened: list[Event]) -> None:
-    found = told(happened)
+    found = aggregated(happened)
     counts = [counting_rules.count_event(one) for one in happened]
 
     def wanted(period: str) -> counting_rules.Counters:
@@ -115,7 +115,7 @@ def test_order_duplicates_and_batches_make_no_difference(happened: list[Event], 
     shuffled = data.draw(st.permutations([*happened, *again]))
     at = sorted(data.draw(st.lists(st.integers(0, len(shuffled)), max_size=4)))
     batches = [shuffled[begin:end] for begin, end in zip([0, *at], [*at, len(shuffled)], strict=True)]
-    assert told(*batches) == told(happened)
+    assert aggregated(*batches) == aggregated(happened)
 
 
 def test_counters_of_each_event() -> None:
@@ -181,7 +181,7 @@ def test_leaderboard_merged_from_sold_products_equals_full_ranking(batches: list
 
 
 def asked_for(module: Any, context: Any, **query: str) -> Any:
-    """Return what staff are answered."""
+    """Return the answer to staff."""
     request = samples.sample(samples.names(module.__name__.replace(".handlers.", "/"))[0])
     request["requestContext"]["authorizer"]["groups"] = api_models.STAFF_GROUP
     answer = module.handler({**request, "queryStringParameters": query}, context)
@@ -241,7 +241,7 @@ def test_sales_of_a_minute_and_a_day_have_all_counters(aws: Aws, context: Any) -
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_crashed_aggregation_is_completed_by_the_next_run(aws: Aws, operation: str, when: str) -> None:
     happened = [event(number, confirmed({"MUG": 1}), 40 * number) for number in range(5)]
-    wanted, died = told(happened), 0
+    wanted, died = aggregated(happened), 0
     for call in range(1, 30):
         aws = Aws()
         aws.lend()
@@ -260,9 +260,9 @@ def test_crashed_aggregation_is_completed_by_the_next_run(aws: Aws, operation: s
 
 @pytest.mark.parametrize("operation", ["PutItem", "Query", "GetItem", "TransactWriteItems"])
 def test_concurrent_aggregations_do_not_interfere(aws: Aws, operation: str) -> None:
-    """The other one brings in an event more, at any moment."""
+    """The other run adds one more event at any moment."""
     first, second = (event(number, confirmed({"MUG": 1})) for number in (1, 2))
-    wanted = told([first, second])
+    wanted = aggregated([first, second])
     for moment in range(1, 25):
         aws = Aws()
         aws.lend()
@@ -304,7 +304,7 @@ def test_poison_record_goes_to_the_queue_and_others_count(aws: Aws, context: Any
 
 
 def test_very_many_minutes_are_summed_up_in_several_rounds(aws: Aws) -> None:
-    """As a replay brings them; a run that has no time left stops between rounds."""
+    """As in a replay; a run without time left stops between rounds."""
     for begin in range(0, 600, 150):
         count_events.handler(streamed(*(event(number, placed(), 60 * number) for number in range(begin, begin + 150))), CONTEXT)
     left = iter([True, True, True, False])
@@ -319,7 +319,7 @@ class TestManyProducts:
     PRODUCTS = tuple(f"SKU-{number:07}" for number in range(20_000))
 
     def sell(self, aws: Aws, batch: int, units: counting_rules.Units, *, in_parallel: bool = False) -> counting_rules.Units:
-        """Add units to those of all times, as a batch."""
+        """Add units to all times as a batch."""
         if not in_parallel:
             return store(aws).add_units(batch, "all", units)
         with ThreadPoolExecutor(4) as pool:
