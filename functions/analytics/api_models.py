@@ -125,7 +125,7 @@ def leaderboard_query(event: ApiEvent) -> tuple[str, str, int]:
     day = _moment(asked, "day", "day")
     category = asked.get("category", "")
     if category and not _CATEGORY.fullmatch(category):
-        raise _invalid("category", "small letters, digits and hyphens, 64 at most")
+        raise _invalid("category", "lower-case a to z, digits and hyphens, 64 at most")
     limit = asked.get("limit", str(LEADERBOARD_LIMIT))
     if not (
         limit.isascii()

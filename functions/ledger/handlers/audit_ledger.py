@@ -39,7 +39,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Return what was audited, the balances up to there, and the differences.
+    """Return the audited range, the balances up to its end, and the differences.
 
     Raises:
         msgspec.ValidationError: the event is not such a request.

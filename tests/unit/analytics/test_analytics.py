@@ -36,7 +36,7 @@ PARENTS = {"top"}
 SKUS = st.sampled_from(["MUG", "CUP", "TEA"])
 
 
-FACTS = st.one_of(
+EVENT_DATA = st.one_of(
     st.builds(placed),
     st.builds(confirmed, st.dictionaries(SKUS, st.integers(1, 9), min_size=1), st.sampled_from(["EUR", "JPY"])),
     st.builds(rejected, st.sampled_from(["out_of_stock", "fraud_refused"])),
@@ -45,8 +45,8 @@ FACTS = st.one_of(
     st.just(events.CancellationFailed("too late")),
 )
 # Six hours about the end of a month: minutes, hours, days and months that are others.
-HAPPENED = st.lists(st.tuples(FACTS, st.integers(-10_800, 10_800)), max_size=12).map(
-    lambda facts: [event(number, *fact) for number, fact in enumerate(facts)]
+HAPPENED = st.lists(st.tuples(EVENT_DATA, st.integers(-10_800, 10_800)), max_size=12).map(
+    lambda drawn: [event(number, *one) for number, one in enumerate(drawn)]
 )
 
 
@@ -119,8 +119,8 @@ def test_order_duplicates_and_batches_make_no_difference(happened: list[Event], 
 
 
 def test_counters_of_each_event() -> None:
-    def counted(fact: events.EventData) -> counting_rules.Counters:
-        return counting_rules.count_event(event(1, fact)).counters
+    def counted(data: events.EventData) -> counting_rules.Counters:
+        return counting_rules.count_event(event(1, data)).counters
 
     assert counted(placed()) == {"orders": 1}
     assert counted(confirmed({"MUG": 2, "TEA": 1})) == {
@@ -211,7 +211,7 @@ def test_leaderboard_has_all_time_day_and_category(aws: Aws, context: Any) -> No
 
 def test_sales_of_a_minute_and_a_day_have_all_counters(aws: Aws, context: Any) -> None:
     happened = [placed(), placed(), placed(), confirmed({"MUG": 3}), confirmed({"TEA": 2}, "JPY"), short(), rejected("out_of_stock")]
-    batch = [event(number, fact, number) for number, fact in enumerate([*happened, paid_back(100), paid_back(7, "JPY")])]
+    batch = [event(number, data, number) for number, data in enumerate([*happened, paid_back(100), paid_back(7, "JPY")])]
     late = [event(100, placed(), -60), event(101, rejected("fraud_refused"), 180)]
     for delivered in (batch[::-1], late, batch):
         count_events.handler(streamed(*delivered), context)

@@ -19,7 +19,7 @@ def published(*key_ids: str, **members: str) -> dict[str, Any]:
 
 
 class Issuer:
-    """Publishes keys, counts how often it is asked, and can be out of reach. Its clock stands still unless it is moved."""
+    """Publishes keys, counts its requests, and can be unreachable. Its clock advances only when set."""
 
     def __init__(self, *key_ids: str) -> None:
         self.document: Any = published(*key_ids)
