@@ -20,6 +20,7 @@ from devtools import ui
 from devtools.cli import UserError
 from devtools.local import bootstrap, container_proxy, containers, deploy, emulator, issuer, samples, seed
 from devtools.local.containers import Lambda
+from devtools.products import BY_SKU
 from devtools.target import ROOT, Target
 from orderflow.aws.order_log import OrderLog
 from orderflow.aws.payment_tokens import PaymentTokens
@@ -101,9 +102,8 @@ def _step(call: Callable[[str, str], Any], module: str, function: str, order_id:
 
 
 def _placed(order: dict[str, Any]) -> events.OrderPlaced:
-    products = {product.sku: product for product in seed.PRODUCTS}
     lines = tuple(
-        events.Line(sku, products[sku].name, quantity, Money(products[sku].unit_price, products[sku].currency))
+        events.Line(sku, BY_SKU[sku].name, quantity, Money(BY_SKU[sku].unit_price, BY_SKU[sku].currency))
         for sku, quantity in order["lines"].items()
     )
     total = Money(sum(line.unit_price.amount * line.quantity for line in lines), lines[0].unit_price.currency)

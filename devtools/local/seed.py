@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 
+from devtools.products import PLENTY, PRODUCTS, Product
 from devtools.target import Target
 
-PLENTY = 100_000
 SENDER = "orders@example.com"
 REGULARS = ("ann", "bob", "cat", "eve", "rex")
 GROUPS = {"rex": ("reviewers",), "sue": ("staff",)}
@@ -16,46 +15,6 @@ HISTORY_DAYS = 30
 KEPT_DAYS = 180
 
 
-@dataclass(frozen=True)
-class Product:
-    """A product of the catalogue: price in minor units, initial stock."""
-
-    sku: str
-    name: str
-    unit_price: int
-    stock: int = PLENTY
-    currency: str = "EUR"
-    active: bool = True
-    category: str = "kitchen"
-
-
-PRODUCTS = (
-    Product("MUG-BLUE", "Blue mug", 1250, category="tableware"),
-    Product("MUG-WHITE", "White mug", 1190, category="tableware"),
-    Product("CUP-ESPRESSO", "Espresso cup, set of two", 1890, category="tableware"),
-    Product("TEAPOT-CAST", "Cast iron teapot", 5490),
-    Product("KETTLE-STEEL", "Steel kettle", 3990),
-    Product("GRINDER-HAND", "Hand coffee grinder", 6490),
-    Product("SCALE-KITCHEN", "Kitchen scale", 2990),
-    Product("FILTER-100", "Paper filters, 100", 490),
-    Product("BEANS-HOUSE", "House blend, 1 kg", 2150, category="pantry"),
-    Product("BEANS-DECAF", "Decaf, 500 g", 1290, category="pantry"),
-    Product("TEA-GREEN", "Green tea, 200 g", 990, category="pantry"),
-    Product("JAR-GLASS", "Glass jar, 1 l", 790),
-    Product("TOWEL-LINEN", "Linen kitchen towel", 1450, category="textiles"),
-    Product("BOARD-OAK", "Oak cutting board", 3450),
-    Product("KNIFE-CHEF", "Chef's knife", 7900),
-    Product("PAN-IRON", "Iron pan, 28 cm", 4990),
-    Product("BOWL-SET", "Bowls, set of four", 3290, category="tableware"),
-    Product("APRON-GREY", "Grey apron", 2490, category="textiles"),
-    Product("CARAFE-GLASS", "Glass carafe", 1990, category="tableware"),
-    Product("TRAY-BIRCH", "Birch tray", 2790, category="tableware"),
-    Product("SOLD-OUT-LAMP", "Desk lamp", 8900, stock=0, category="home"),
-    Product("LAST-ITEM-CLOCK", "Wall clock", 4590, stock=1, category="home"),
-    Product("ESPRESSO-PRO", "Espresso machine", 289_900),
-    Product("TSHIRT-USD", "T-shirt", 1900, currency="USD", category="textiles"),
-    Product("RETIRED-RADIO", "Kitchen radio, no longer sold", 5900, active=False, category="home"),
-)
 SPECIALS = tuple(product for product in PRODUCTS if product.stock < PLENTY)
 
 
@@ -69,18 +28,9 @@ def seed(target: Target) -> None:
 
 def _put(target: Target, product: Product) -> None:
     dynamodb, tables = target.client("dynamodb"), target.resources
-    row = {
-        "sku": {"S": product.sku},
-        "name": {"S": product.name},
-        "unit_price": {"N": str(product.unit_price)},
-        "currency": {"S": product.currency},
-        "active": {"BOOL": product.active},
-        "category": {"S": product.category},
-    }
-    dynamodb.put_item(TableName=tables["Catalogue"], Item=row)
-    stock = {"sku": {"S": product.sku}, "available": {"N": str(product.stock)}, "reserved": {"N": "0"}}
+    dynamodb.put_item(TableName=tables["Catalogue"], Item=product.catalogue_row())
     try:
-        dynamodb.put_item(TableName=tables["Stock"], Item=stock, ConditionExpression="attribute_not_exists(sku)")
+        dynamodb.put_item(TableName=tables["Stock"], Item=product.stock_row(), ConditionExpression="attribute_not_exists(sku)")
     except dynamodb.exceptions.ConditionalCheckFailedException:
         return
 

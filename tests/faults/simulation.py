@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from devtools.products import BY_SKU
 from orderflow.aws.order_log import active_shards
 from tests.conftest import ENVIRONMENT
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Parameters
@@ -41,7 +42,6 @@ ATTEMPTS = 8
 OPEN = active_shards("open")
 RECORD_QUEUE = ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]
 STOCK = {"MUG-BLUE": 100, "FILTER-100": 100, "ESPRESSO-PRO": 10, "SOLD-OUT-LAMP": 0, "LAST-ITEM-CLOCK": 1}
-PRICES = {"MUG-BLUE": 1250, "FILTER-100": 490, "ESPRESSO-PRO": 289_900, "SOLD-OUT-LAMP": 8900, "LAST-ITEM-CLOCK": 4590}
 
 STEPS = {
     "InventoryReserve": "inventory.handlers.reserve_stock",
@@ -140,9 +140,8 @@ class Simulation:
         self.aws = Aws(FakeDynamoDB(*TABLES, attempts=times), bus, queues, workflows, sns=topics, kinesis=FakeKinesis(times))
         self.reviews = Reviews(self)
         for sku, available in STOCK.items():
-            row = {"name": {"S": sku}, "unit_price": {"N": str(PRICES[sku])}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
-            self.aws.dynamodb.seed("Catalogue", {"sku": {"S": sku}, **row})
-            self.aws.dynamodb.seed("Stock", {"sku": {"S": sku}, "available": {"N": str(available)}, "reserved": {"N": "0"}})
+            self.aws.dynamodb.seed("Catalogue", BY_SKU[sku].catalogue_row())
+            self.aws.dynamodb.seed("Stock", BY_SKU[sku].stock_row(available))
         services = {
             "dynamodb": self.aws.dynamodb,
             "events": self.aws.events,

@@ -26,14 +26,8 @@ from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
 from tests.faults.sweeps import Sweep
 from tests.support import samples
-from tests.support.prepared import prepare
+from tests.support.prepared import an_order
 
-CONFIRM = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
-)
 ORDERS = ("ord_1", "ord_2", "ord_3")
 ATTEMPTS = 4
 CREDITING = "InvoicesIssue, paid back"
@@ -49,7 +43,7 @@ def begin(function: str, attempts: int = 1) -> Aws:
     aws = Aws(FakeDynamoDB(*TABLES, attempts=attempts), FakeEventBridge(), FakeSqs(), FakeStepFunctions(), FakeS3(attempts))
     aws.lend()
     for order_id in ORDERS:
-        order = prepare(log := OrderLog("OrderLog", aws.dynamodb.client), order_id, *CONFIRM)
+        order = an_order(log := OrderLog("OrderLog", aws.dynamodb.client), order_id).confirmed().order
         if function == CREDITING:
             lost = RecordDispatch("parcel_1", remaining(order)), RecordCapture("parcel_1", "cap_1"), RecordLoss("parcel_1")
             for command in (*lost, RecordRefund("ref_1", "parcel:parcel_1")):

@@ -17,15 +17,9 @@ from tests.faults.faults import Call, Disturbance
 from tests.faults.paths import Path, Stage
 from tests.faults.simulation import ATTEMPTS, RECORD_QUEUE, NeverAnswered, Simulation
 from tests.faults.sweeps import Sweep
-from tests.support.prepared import prepare
+from tests.support.prepared import an_order
 
 PATH = "carrier webhooks"
-CONFIRM = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
-)
 ORDERS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "in order": list,
     "backwards": lambda events: events[::-1],
@@ -33,6 +27,8 @@ ORDERS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "all again later": lambda events: [*events, *events],
 }
 every_order = pytest.mark.parametrize("order", ORDERS)
+
+CONFIRMED_VERSION = 5  # placed, reserved, screened, authorized, confirmed
 
 
 @dataclass
@@ -62,7 +58,7 @@ class CarrierRun:
 def opened(stage: Stage, disturbance: Disturbance, attempts: int = 1) -> CarrierRun:
     """Return a pipeline whose order is confirmed and its shipment requested."""
     simulation = stage.simulation(Path(PATH, "lost"), Disturbance(), attempts)
-    prepare(OrderLog("OrderLog", simulation.aws.dynamodb.client), "ord_1", *CONFIRM)
+    an_order(OrderLog("OrderLog", simulation.aws.dynamodb.client), "ord_1").confirmed()
     simulation.disturbance = disturbance
     return CarrierRun(simulation)
 
@@ -86,7 +82,7 @@ def wrong(carrier_run: CarrierRun) -> list[str]:
     carrier_run.tell(again)
     carrier_run.work()
     history = OrderLog("OrderLog", carrier_run.simulation.aws.dynamodb.client).history("ord_1")
-    recorded = [event.type for event in history[len(CONFIRM) + 1 :]]
+    recorded = [event.type for event in history[CONFIRMED_VERSION:]]
     found = [] if recorded == ["ShipmentDispatched", "ShipmentLost"] else [f"recorded {recorded}"]
     return [
         *found,

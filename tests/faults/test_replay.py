@@ -33,16 +33,10 @@ from tests.faults.paths import Stage
 from tests.faults.simulation import ATTEMPTS
 from tests.faults.sweeps import Sweep
 from tests.support import sales
-from tests.support.prepared import advance, place, prepare
+from tests.support.prepared import advance, an_order, place
 from tests.support.runtime import CONTEXT
 
 BATCH = 5
-CONFIRM = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
-)
 # What the rules that take replays lead to.
 TAKERS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "OrderViewRule": ("OrdersProject", project.handler),
@@ -211,7 +205,7 @@ def lived() -> Lived:
     aws = Aws()
     aws.lend()
     log = OrderLog("OrderLog", aws.dynamodb.client)
-    order = prepare(log, "ord_1", *CONFIRM)
+    order = an_order(log, "ord_1").confirmed().order
     happens: list[Command] = [RecordDispatch("parcel_1", remaining(order)), RecordCapture("parcel_1", "cap_1"), RecordLoss("parcel_1")]
     for command in (*happens, RecordRefund("ref_1", "parcel:parcel_1")):
         order = log.record(order, command, source="payments").order

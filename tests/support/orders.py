@@ -43,17 +43,18 @@ from orderflow.domain.commands import (
     RequestReturn,
     decide,
 )
-from orderflow.domain.events import Address, Customer, Event, EventData, Line, Shortage, StockLine
+from orderflow.domain.events import Address, Customer, Event, EventData, Shortage, StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, Screening, evolve
+from tests.support.products import line
 
 ORDER_ID = "ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 CORRELATION_ID = "request-0001"
 START = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 ANN = Customer("ann", "ann@example.com")
-MUGS = Line("MUG-BLUE", "Blue mug", 2, Money(1250, "EUR"))
-FILTERS = Line("FILTER-100", "Paper filters, 100", 1, Money(490, "EUR"))
+MUGS = line("MUG-BLUE", 2)
+FILTERS = line("FILTER-100", 1)
 LINES = (MUGS, FILTERS)
 TOTAL = Money(2990, "EUR")
 PLACED = events.OrderPlaced(ANN, LINES, TOTAL, ADDRESS, "GB")

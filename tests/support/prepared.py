@@ -1,4 +1,8 @@
-"""Orders on the log, brought as far as a test needs them: the ones of events/prepared.json, and plain ones."""
+"""Orders on the log in the state that a test needs: those of events/prepared.json, and plain ones.
+
+an_order(log).confirmed()
+an_order(log, "ord_2").reserved().cancelled_by_customer()
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devtools.local.invoke import OUTSIDE
-from devtools.local.seed import PRODUCTS
 from orderflow.aws.clients import client
 from orderflow.aws.payment_tokens import PaymentTokens
 from orderflow.domain.commands import (
@@ -28,9 +31,9 @@ from orderflow.domain.commands import (
     RecordVoid,
     RejectOrder,
 )
-from orderflow.domain.events import Address, Customer, Line, OrderPlaced, Shortage
-from orderflow.domain.money import Money
+from orderflow.domain.events import Address, Customer, OrderPlaced, Shortage
 from orderflow.domain.order import Order, Screening
+from tests.support.products import line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,13 +56,9 @@ def place(
     payment_country: str | None = None,
     postal_code: str = "LS1 1AA",
 ) -> Order:
-    """Put an order of products of the seed (sku: quantity) on the log."""
-    products = {product.sku: product for product in PRODUCTS}
-    priced = tuple(
-        Line(sku, products[sku].name, quantity, Money(products[sku].unit_price, products[sku].currency))
-        for sku, quantity in (lines or {"MUG-BLUE": 2}).items()
-    )
-    total = sum((line.unit_price.times(line.quantity) for line in priced[1:]), priced[0].unit_price.times(priced[0].quantity))
+    """Put an order of products (sku: quantity) on the log."""
+    priced = tuple(line(sku, quantity) for sku, quantity in (lines or {"MUG-BLUE": 2}).items())
+    total = sum((one.unit_price.times(one.quantity) for one in priced[1:]), priced[0].unit_price.times(priced[0].quantity))
     address = Address("Ann Lee", "1 High St", "Leeds", postal_code, country)
     placed = OrderPlaced(Customer(customer, f"{customer}@example.com"), priced, total, address, payment_country or country)
     storing = TOKENS.storing(order_id, payment_token, datetime.now(UTC) + timedelta(days=8))
@@ -68,9 +67,9 @@ def place(
 
 
 def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Callable[[str], object]] | None = None) -> Order:
-    """Let steps of the saga, named by their modules, have their effect on the log.
+    """Record the events of steps, which are named by their modules.
 
-    Steps in `really` are carried out by the function given there; of the others only the fact is recorded.
+    A step in `really` is carried out by the function given there instead.
     """
     for step in steps:
         if really and step in really:
@@ -82,16 +81,74 @@ def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Call
 
 
 def expire(log: OrderLog, order_id: str) -> Order:
-    """Let the order's reservation expire on the log, however young it is."""
+    """Expire the order's reservation, whatever its age."""
     return log.record(log.load(order_id), ExpireReservation(datetime.max.replace(tzinfo=UTC)), source="inventory").order
 
 
 def prepare(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Callable[[str], object]] | None = None) -> Order:
-    """Put an order of events/prepared.json on the log, or a plain one that has come through `steps`."""
+    """Put an order of events/prepared.json on the log, or a plain one after `steps`."""
     known = dict(PREPARED.get(order_id, {"steps": steps}))
     through = known.pop("steps")
     place(log, order_id, **known)
     return advance(log, order_id, *through, really=really)
+
+
+class LoggedOrder:
+    """An order on the log. Each method records what is missing until the order is in that state."""
+
+    _SAGA = (
+        "inventory.handlers.reserve_stock",
+        "fraud.handlers.screen_order",
+        "payments.handlers.authorize_payment",
+        "orders.handlers.confirm_order",
+    )
+
+    def __init__(self, log: OrderLog, order_id: str) -> None:
+        """Continue a placed order."""
+        self._log, self._order_id, self._done = log, order_id, 0
+
+    def reserved(self) -> LoggedOrder:
+        """Have its stock reserved."""
+        return self._until(1)
+
+    def screened(self) -> LoggedOrder:
+        """Have it screened for fraud."""
+        return self._until(2)
+
+    def authorized(self) -> LoggedOrder:
+        """Have its payment authorized."""
+        return self._until(3)
+
+    def confirmed(self) -> LoggedOrder:
+        """Have it confirmed."""
+        return self._until(4)
+
+    def cancelled_by_customer(self) -> LoggedOrder:
+        """Have its customer request the cancellation."""
+        return self._record("customer.cancels")
+
+    def finalized(self) -> LoggedOrder:
+        """Have it cancelled or rejected for good."""
+        return self._record("orders.handlers.finalize_order")
+
+    @property
+    def order(self) -> Order:
+        """The order as it is on the log."""
+        return self._log.load(self._order_id)
+
+    def _until(self, steps: int) -> LoggedOrder:
+        missing, self._done = self._SAGA[self._done : steps], steps
+        return self._record(*missing)
+
+    def _record(self, *steps: str) -> LoggedOrder:
+        advance(self._log, self._order_id, *steps)
+        return self
+
+
+def an_order(log: OrderLog, order_id: str = "ord_1", **details: Any) -> LoggedOrder:
+    """Put a plain order on the log; `details` are those of `place`."""
+    place(log, order_id, **details)
+    return LoggedOrder(log, order_id)
 
 
 def _reserved(order: Order) -> Command:

@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 
 from devtools.cli import UserError
-from devtools.local import order, seed
+from devtools.local import order
 from devtools.local.scenarios import ORDINARY, SCENARIOS
-
-BY_SKU = {product.sku: product for product in seed.PRODUCTS}
+from devtools.products import BY_SKU, PLENTY, PRODUCTS
 
 
 def test_catalogue_has_twenty_products_and_the_specials() -> None:
-    assert len(BY_SKU) == len(seed.PRODUCTS) >= 20
+    assert len(BY_SKU) == len(PRODUCTS) >= 20
     assert (BY_SKU["SOLD-OUT-LAMP"].stock, BY_SKU["LAST-ITEM-CLOCK"].stock) == (0, 1)
-    assert {product.currency for product in seed.PRODUCTS} == {"EUR", "USD"}
-    assert any(not product.active for product in seed.PRODUCTS)
+    assert {product.currency for product in PRODUCTS} == {"EUR", "USD"}
+    assert any(not product.active for product in PRODUCTS)
 
 
 def test_scenarios_order_known_products_by_own_customers() -> None:
@@ -32,7 +31,7 @@ def test_every_outcome_has_a_scenario() -> None:
         "held",
         *(f"rejected: {why}" for why in reasons),
     }
-    assert BY_SKU[ORDINARY[0][0]].stock == seed.PLENTY
+    assert BY_SKU[ORDINARY[0][0]].stock == PLENTY
 
 
 def test_sample_event_has_body_and_headers_without_token(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devtools.local.seed import PRODUCTS
+from devtools.products import PRODUCTS
 from inventory import reservations
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import Holding, Level, NotAside

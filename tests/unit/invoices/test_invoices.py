@@ -23,14 +23,8 @@ from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import client_error
 from tests.fakes.aws.environment import Aws
 from tests.support import orders, samples
-from tests.support.prepared import PREPARED, place, prepare
+from tests.support.prepared import PREPARED, an_order, place, prepare
 
-CONFIRM = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
-)
 FINISHED = {"batchItemFailures": []}
 
 
@@ -70,25 +64,25 @@ class TestNumbers:
     def test_numbers_are_consecutive_and_one_per_order(self, aws: Aws, context: Any) -> None:
         names = [f"ord_{number}" for number in range(3)]
         for name in names:
-            prepare(issue_invoices.LOG, name, *CONFIRM)
+            an_order(issue_invoices.LOG, name).confirmed()
         assert issue_invoices.handler(samples.waking(*names, *names), context) == FINISHED
         year = issue_invoices.LOG.load("ord_0").confirmed_at
         assert year
         assert numbers(aws) == {f"ord_{number}": f"{year.year}-{number + 1:06}" for number in range(3)}
 
     def test_order_cancelled_before_gets_no_invoice(self, aws: Aws, context: Any) -> None:
-        prepare(issue_invoices.LOG, "ord_1", "customer.cancels", "orders.handlers.finalize_order")
+        an_order(issue_invoices.LOG, "ord_1").cancelled_by_customer().finalized()
         assert issue_invoices.handler(samples.waking("ord_1"), context) == FINISHED
         assert aws.dynamodb.items("Invoices") == []
         assert aws.s3.objects == {}
 
     def test_unconfirmed_order_is_redelivered(self, aws: Aws, context: Any) -> None:
-        prepare(issue_invoices.LOG, "ord_1", *CONFIRM[:3])
+        an_order(issue_invoices.LOG, "ord_1").authorized()
         assert issue_invoices.handler(samples.waking("ord_1"), context) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
         assert aws.dynamodb.items("Invoices") == []
 
     def test_number_and_event_are_written_in_one_transaction(self, aws: Aws) -> None:
-        prepare(issue_invoices.LOG, "ord_1", *CONFIRM)
+        an_order(issue_invoices.LOG, "ord_1").confirmed()
         written: list[str] = []
 
         def note(operation: str, given: Any) -> None:
@@ -100,8 +94,8 @@ class TestNumbers:
         assert sorted(written) == ["Invoices", "OrderLog"]
 
     def test_counter_of_an_older_version_is_ignored(self, aws: Aws) -> None:
-        prepare(issue_invoices.LOG, "ord_1", *CONFIRM)
-        prepare(issue_invoices.LOG, "ord_2", *CONFIRM)
+        an_order(issue_invoices.LOG, "ord_1").confirmed()
+        an_order(issue_invoices.LOG, "ord_2").confirmed()
         year = (issue_invoices.LOG.load("ord_1").confirmed_at or orders.START).year
         counter = {"series": {"S": str(year)}, "position": {"N": "0"}, "last": {"N": "0"}}
         aws.dynamodb.seed("Invoices", counter)
@@ -118,7 +112,7 @@ class TestNumbers:
         aws.lend()
         names = [f"ord_{number}" for number in range(4)]
         for name in names:
-            prepare(issue_invoices.LOG, name, *CONFIRM)
+            an_order(issue_invoices.LOG, name).confirmed()
         made, left = 0, sorted(meetings)
 
         def meet(_operation: str, _given: Any) -> None:
@@ -138,7 +132,7 @@ class TestNumbers:
     def test_threads_leave_no_gap_and_no_duplicate(self, aws: Aws) -> None:
         names = [f"ord_{number:02}" for number in range(24)]
         for name in names:
-            prepare(issue_invoices.LOG, name, *CONFIRM)
+            an_order(issue_invoices.LOG, name).confirmed()
 
         def work(mine: list[str]) -> None:
             for name in mine:
@@ -170,7 +164,7 @@ class TestBatches:
     @pytest.fixture
     def confirmed(self, aws: Aws) -> Aws:
         for name in self.NAMES:
-            prepare(issue_invoices.LOG, name, *CONFIRM)
+            an_order(issue_invoices.LOG, name).confirmed()
         aws.dynamodb.calls.clear()
         return aws
 
@@ -185,7 +179,7 @@ class TestBatches:
     def test_more_orders_than_a_transaction_takes_are_split(self, aws: Aws) -> None:
         names = [f"ord_{number:03}" for number in range(2 * issuing.MAX_ORDERS + 3)]
         for name in names:
-            prepare(issue_invoices.LOG, name, *CONFIRM)
+            an_order(issue_invoices.LOG, name).confirmed()
         aws.dynamodb.calls.clear()
         invoice(*names)
         assert aws.dynamodb.calls["TransactWriteItems"] == 3
@@ -232,7 +226,7 @@ class TestBatches:
         aws.lend()
         names = [f"ord_{number}" for number in range(8)]
         for name in names:
-            prepare(issue_invoices.LOG, name, *CONFIRM)
+            an_order(issue_invoices.LOG, name).confirmed()
         made, left = 0, sorted(meetings)
 
         def meet(_operation: str, _given: Any) -> None:

@@ -16,14 +16,8 @@ from orderflow.domain.money import Money, whole_dollars
 from tests.fakes.aws.dynamodb import PAGE_BYTES
 from tests.fakes.aws.environment import Aws
 from tests.support import orders, samples
-from tests.support.prepared import prepare
+from tests.support.prepared import an_order, prepare
 
-CONFIRM = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
-)
 # The orders of tests.support.orders cost EUR 29.90: a mug EUR 12.50, filters EUR 4.90.
 WORTH = {
     "placed": 0,
@@ -114,7 +108,7 @@ def test_order_cancelled_during_an_award_earns_nothing(aws: Aws) -> None:
 
 
 def test_award_costs_one_query_and_one_write(aws: Aws, context: Any) -> None:
-    prepare(award_points.LOG, "ord_1", *CONFIRM)
+    an_order(award_points.LOG, "ord_1").confirmed()
     aws.dynamodb.calls.clear()
     award_points.handler(samples.waking("ord_1"), context)
     assert aws.dynamodb.calls == {"Query": 1, "PutItem": 1}
@@ -141,7 +135,7 @@ def test_balance_sums_more_orders_than_a_page_holds(aws: Aws) -> None:
 
 def test_redelivered_order_counts_once(aws: Aws, context: Any) -> None:
     for order_id in ("ord_1", "ord_2"):
-        prepare(award_points.LOG, order_id, *CONFIRM)
+        an_order(award_points.LOG, order_id).confirmed()
     for _ in range(3):
         assert award_points.handler(samples.waking("ord_1", "ord_2", "ord_1"), context) == {"batchItemFailures": []}
     assert (points_of(aws), points_of(aws, "bob")) == (50, 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from devtools import products
 from orders.catalogue import Catalogue
 from orders.domain import pricing
 from orders.handlers import place_order
@@ -18,12 +19,9 @@ if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
 
 PRODUCTS = {
-    "MUG-BLUE": ("Blue mug", 1250, "EUR", True),
-    "FILTER-100": ("Paper filters, 100", 490, "EUR", True),
-    "TSHIRT-USD": ("T-shirt", 1900, "USD", True),
+    **{one.sku: (one.name, one.unit_price, one.currency, one.active) for one in products.PRODUCTS},
     "SAMPLE": ("Sample", 0, "EUR", True),
     "VASE-MGA": ("Vase", 10_050, "MGA", True),
-    "RETIRED-RADIO": ("Kitchen radio", 5900, "EUR", False),
     **{f"SKU-{number:03}": (f"Thing {number}", 100 + number, "EUR", True) for number in range(120)},
 }
 BODY: dict[str, Any] = {
