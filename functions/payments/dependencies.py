@@ -1,4 +1,4 @@
-"""What the saga's steps of this context share."""
+"""Clients and settings that the payments functions share, created once at import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROVIDER = create_provider(settings.required("PAYMENT_PROVIDER"))
 
 
 class Step(TypedDict):
-    """What the saga gives a step."""
+    """Input of a saga step."""
 
     order_id: str
     correlation_id: str

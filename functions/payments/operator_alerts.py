@@ -1,4 +1,4 @@
-"""What a person has to look at: one log line each that names it, and the metric that raises the alarm."""
+"""Alerts for an operator: one log line that names the case, and the metric that raises the alarm."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from orderflow.aws.observability import add_nonzero_metric, logger
 
 
 def alert_operator(event: str, **fields: Any) -> None:
-    """Log `event`, a name in the past tense, as an error, and count it in PaymentsNeedAttention."""
+    """Log `event`, a name in the past tense, as an error, and count it in the metric PaymentsNeedAttention."""
     logger.error(event, **fields)
     add_nonzero_metric("PaymentsNeedAttention", MetricUnit.Count, 1)

@@ -1,8 +1,8 @@
-"""What the pipeline asks of a payment provider, whichever it is.
+"""The interface of a payment provider.
 
-A payment is addressed by the idempotency key of its authorization, so that it can be looked up and
-voided even when the answer to the authorization was lost. Its captures and refunds have keys of their
-own, under which looking the payment up shows them. Amounts are in minor units.
+The idempotency key of its authorization identifies a payment, so it can be looked up and voided even if the
+answer to the authorization was lost. Captures and refunds have idempotency keys of their own, which a look-up
+returns. Amounts are in minor units.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class ProviderTimeout(RuntimeError):
-    """No answer came: the request may have taken effect or not. Look the payment up before anything else."""
+    """The provider did not answer: the request may or may not have taken effect. Look up the payment first."""
 
 
 class ProviderUnavailable(RuntimeError):
-    """The provider did not take the request: it had no effect, and trying later helps."""
+    """The provider did not accept the request: it had no effect, and a later retry can succeed."""
 
 
 class Contradiction(StrEnum):
-    """Why a request cannot go with what was asked before."""
+    """Why a request contradicts an earlier one or the payment's state."""
 
     KEY_REUSED = "idempotency_key_reused"
     UNKNOWN_PAYMENT = "unknown_payment"
@@ -42,16 +42,16 @@ class Contradiction(StrEnum):
 
 
 class ProviderRefused(RuntimeError):
-    """The request contradicts what was asked before; asking again does not help. `code` says why."""
+    """The request contradicts an earlier one, so a retry cannot succeed. `code` names the contradiction."""
 
     def __init__(self, code: Contradiction) -> None:
-        """Name the contradiction."""
+        """Create the error for this contradiction."""
         super().__init__(str(code))
         self.code = code
 
 
 class Capture(Struct, frozen=True):
-    """Money that was taken from an authorization, under the `key` of the request."""
+    """An amount captured under the idempotency key `key`."""
 
     key: str
     capture_id: str
@@ -62,10 +62,10 @@ RefundStatus = Literal["succeeded", "pending", "failed"]
 
 
 class Refund(Struct, frozen=True):
-    """A refund that the provider accepted under the `key` of the request.
+    """A refund that the provider accepted under the idempotency key `key`.
 
-    The customer has the money once it `succeeded`. One that is `pending` may still fail, and so may one that succeeded;
-    `failed` is final, `reason` says why.
+    The customer has the money once the refund `succeeded`. Pending and succeeded refunds can still fail; `failed` is
+    final, and `reason` says why.
     """
 
     key: str
@@ -76,45 +76,45 @@ class Refund(Struct, frozen=True):
 
 
 class Movements(Struct, frozen=True, kw_only=True):
-    """The money of a payment that moved, in the order in which it did; its refunds are among them whatever their status."""
+    """The captures and refunds of a payment in their order, refunds of every status included."""
 
     captures: tuple[Capture, ...] = ()
     refunds: tuple[Refund, ...] = ()
 
     @property
     def captured(self) -> int:
-        """What all captures took, in minor units."""
+        """The captured amount, in minor units."""
         return sum(capture.amount.amount for capture in self.captures)
 
     @property
     def refunded(self) -> int:
-        """What refunds gave back, in minor units; pending and failed ones do not count."""
+        """The refunded amount, in minor units; only succeeded refunds count."""
         return sum(refund.amount.amount for refund in self.refunds if refund.status == "succeeded")
 
     @property
     def refundable(self) -> int:
-        """What can be refunded yet, in minor units: captured less refunds that succeeded or are pending."""
+        """The refundable amount, in minor units: captured less succeeded and pending refunds."""
         return self.captured - sum(refund.amount.amount for refund in self.refunds if refund.status != "failed")
 
 
 class Authorized(Movements, frozen=True, tag=True):
-    """The amount was held for us; what was not captured of it still is."""
+    """The amount was authorized; the part that is not captured is still authorized."""
 
     authorization_id: str
     amount: Money
 
 
 class Declined(Struct, frozen=True, tag=True):
-    """The amount was not held; `code` says why."""
+    """The authorization was declined; `code` says why."""
 
     code: str
 
 
 class Voided(Movements, frozen=True, tag=True):
-    """Nothing is held any more, and nothing will be under this key: it was given back, or the hold lapsed.
+    """The authorization was voided or has expired; this key can never authorize anything again.
 
-    `authorization_id` names the authorization; there is none when the void came before any. What was
-    captured before stays captured, and can be refunded.
+    `authorization_id` is None if the void came before any authorization. Captured amounts stay captured and
+    can be refunded.
     """
 
     authorization_id: str | None = None
@@ -124,62 +124,62 @@ type Payment = Authorized | Declined | Voided
 
 
 class PaymentProvider(Protocol):
-    """A payment provider. The same key with the same parameters has one effect and one answer.
+    """A payment provider. Requests are idempotent: the same key and parameters have one effect and one answer.
 
     Every method raises ProviderTimeout (outcome unknown), ProviderUnavailable (no effect) and
     ProviderRefused (a key with other parameters, or a request that the payment does not allow).
     """
 
     def authorize(self, key: str, token: str, amount: Money) -> Payment:
-        """Hold `amount` on the means of payment behind `token`.
+        """Authorize `amount` on the payment method behind `token`.
 
-        Returns the payment as it stands now: Voided where a void of this key came first, Declined where the means of payment
-        or the amount cannot be charged, which is the customer's to solve.
+        Returns the current payment: Voided if a void of this key came first, Declined if the payment method or the amount
+        cannot be charged.
         """
         ...
 
     def capture(self, payment_key: str, key: str, amount: Money) -> Capture:
-        """Take a part of what the payment holds; all captures together at most the authorized amount.
+        """Capture a part of the authorized amount.
 
-        A payment takes any number of captures until it is voided. Refused as `not_authorized` where nothing is held.
+        A payment allows any number of captures until it is voided, in total at most the authorized amount. Refused as
+        `not_authorized` if nothing is authorized.
         """
         ...
 
     def void(self, payment_key: str) -> Payment:
-        """Give back what a payment still holds: all of it, or what its captures left.
+        """Void the part of a payment that is not captured.
 
-        A declined payment stays declined, and one that was captured to the last cent stays as it is. A key
-        that is not known yet becomes Voided, so that an authorization still under way under that key comes
-        back voided.
+        A declined payment stays declined, and a fully captured one is unchanged. An unknown key becomes Voided,
+        so a concurrent authorization under that key returns Voided.
         """
         ...
 
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
-        """Give back a part of what was captured, also after a void; all refunds together at most that.
+        """Refund a part of the captured amount, also after a void; all refunds together at most that amount.
 
-        Returns the refund of this key as it stands now. A failed one is tried again under another key.
+        Returns the current refund of this key. A failed refund is retried under another key.
         """
         ...
 
     def look_up(self, payment_key: str) -> Payment | None:
-        """Return the payment as it stands now, with its captures and refunds; None when nothing took effect under the key."""
+        """Return the current payment with its captures and refunds, or None if no request under the key took effect."""
         ...
 
     def parse_webhook(self, body: str) -> Sequence[WebhookEvent]:
-        """Return what the body of one of its messages, taken in by payments.handlers.receive_webhook, says of payments of ours.
+        """Return the webhook events about payments of this pipeline in a verified body (payments.handlers.receive_webhook).
 
         Raises:
-            msgspec.DecodeError: it is no message.
+            msgspec.DecodeError: the body is malformed.
         """
         ...
 
     def disputes(self, payment_key: str) -> Sequence[WebhookEvent]:
-        """Return what the provider knows of a payment's disputes, as the messages about them would say it."""
+        """Return the payment's current disputes as webhook events."""
         ...
 
     def recent(self, day: date) -> Iterable[str]:
-        """Return the keys of the payments that were first asked for, refunded or disputed on a day (UTC), in any order.
+        """Return the keys of the payments requested, refunded or disputed on a day (UTC), in any order.
 
-        A key may come twice, and declined payments may be among them.
+        A key may occur twice, and declined payments may be included.
         """
         ...

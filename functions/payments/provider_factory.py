@@ -1,4 +1,4 @@
-"""The payment providers that exist; PAYMENT_PROVIDER names the stack's. Beside Stripe there is a choice: the sandbox is always set up."""
+"""Creates the payment provider that PAYMENT_PROVIDER names. With Stripe, a router also offers the sandbox."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class UnknownProvider(ValueError):
-    """PAYMENT_PROVIDER names a provider that does not exist."""
+    """PAYMENT_PROVIDER names an unknown provider."""
 
 
 def _sandbox() -> PaymentProvider:
@@ -26,12 +26,12 @@ def _sandbox() -> PaymentProvider:
 
 
 def _router() -> PaymentProvider:
-    from payments.provider_router import PaymentFlags, PaymentRoutes, ProviderRouter, parse_flags  # noqa: PLC0415 - where there is no choice, nothing is paid for one
+    from payments.provider_router import PaymentFlags, PaymentRoutes, ProviderRouter, parse_flags  # noqa: PLC0415 - only stacks with a choice pay for the import
 
-    def undecided() -> PaymentFlags:
+    def no_flags() -> PaymentFlags:
         return PaymentFlags()
 
-    flags = undecided
+    flags = no_flags
     if settings.optional("FLAGS", ""):
         from orderflow.aws import flags as feature_flags  # noqa: PLC0415 - as above
 
@@ -41,7 +41,7 @@ def _router() -> PaymentProvider:
 
 
 def _stripe() -> PaymentProvider:
-    from payments.stripe.provider import StripeProvider, create_client  # noqa: PLC0415 - 0.6 s that only its users shall pay
+    from payments.stripe.provider import StripeProvider, create_client  # noqa: PLC0415 - only stacks with Stripe pay its 0.6 s
 
     base = settings.address("STRIPE_API_BASE")
     return StripeProvider(
@@ -50,14 +50,14 @@ def _stripe() -> PaymentProvider:
 
 
 class StripeSecret(Struct, frozen=True):
-    """What the secret STRIPE_SECRET_ARN holds, as JSON."""
+    """The JSON document in the secret STRIPE_SECRET_ARN."""
 
     api_key: str
     webhook_secret: str = ""
 
 
 def stripe_secret() -> StripeSecret:
-    """Return Stripe's keys as Secrets Manager has them now."""
+    """Read Stripe's keys from Secrets Manager."""
     answer = client("secretsmanager").get_secret_value(SecretId=settings.required("STRIPE_SECRET_ARN"))
     return msgspec.json.decode(answer["SecretString"], type=StripeSecret)
 
@@ -66,11 +66,11 @@ FACTORIES: dict[str, Callable[[], PaymentProvider]] = {"sandbox": _sandbox, "str
 
 
 def create_provider(name: str) -> PaymentProvider:
-    """Return the provider of that name, set up from the environment; with Stripe it is all that are set up, as one.
+    """Return the provider of this name, configured from the environment; for Stripe, a router over all providers.
 
     Raises:
-        UnknownProvider: there is none of that name.
-        MissingSetting: the environment lacks what it needs.
+        UnknownProvider: no provider has this name.
+        MissingSetting: the environment lacks a required setting.
     """
     factory = FACTORIES.get(name)
     if factory is None:

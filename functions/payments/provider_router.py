@@ -1,7 +1,7 @@
-"""Several payment providers as one: a feature flag says who gets new payments, and each payment stays with who got it.
+"""Routes payments to one of several providers: a feature flag chooses the provider of new payments.
 
-Which one that is, is written down before the provider is asked for anything, and never changes. So an attempt that is made
-again under other flags, a capture after weeks and a void of what nobody recorded all go to the same provider.
+The choice is stored before the first request and never changes. So a retry under other flags, a capture weeks later and
+a void of an unrecorded authorization all go to the same provider.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
 
 
 class PaymentFlags(Struct, frozen=True):
-    """What of the feature flags is this context's; without a provider it is the stack's."""
+    """The feature flags of the payments context; an empty provider means the stack's."""
 
     payment_provider: str = ""
 
 
 def parse_flags(document: bytes) -> PaymentFlags:
-    """Read the flags from JSON.
+    """Parse the flags from JSON.
 
     Raises:
-        msgspec.DecodeError: it is not JSON, or the provider is no text.
+        msgspec.DecodeError: the document is not JSON, or the provider is not a string.
     """
     return msgspec.json.decode(document, type=PaymentFlags)
 
 
 class PaymentRoutes:
-    """Which provider has a payment: one row for each, which is written once."""
+    """The table of payment routes: the provider of each payment, written once."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
-        """Work on the DynamoDB table named `table`."""
+        """Use the table named `table`."""
         self._table = table
         self._client = client
 
     def of(self, payment_key: str) -> str | None:
-        """Return the name of the provider that has the payment, None where that was never said.
+        """Return the name of the payment's provider, or None if the payment has no route.
 
         Raises:
-            ProviderUnavailable: no answer.
+            ProviderUnavailable: the table did not answer.
         """
         try:
             answer = self._client.get_item(TableName=self._table, Key={"key": {"S": payment_key}}, ConsistentRead=True)
@@ -61,10 +61,10 @@ class PaymentRoutes:
         return _provider(answer["Item"]) if "Item" in answer else None
 
     def claim(self, payment_key: str, provider: str) -> str:
-        """Give the payment to a provider unless another has it; return who has it now.
+        """Assign the payment to a provider unless it has one, and return its provider.
 
         Raises:
-            ProviderUnavailable: no answer; nobody was asked for anything.
+            ProviderUnavailable: the table did not answer; no provider was called.
         """
         try:
             self._client.put_item(
@@ -85,49 +85,49 @@ def _provider(item: Any) -> str:
 
 
 class ProviderRouter:
-    """A PaymentProvider that hands each payment to the one of several that has it."""
+    """A PaymentProvider that forwards each request to the payment's provider."""
 
     def __init__(
         self, providers: Mapping[str, PaymentProvider], default: str, flags: Callable[[], PaymentFlags], routes: PaymentRoutes
     ) -> None:
-        """Know the providers by name; `default` is the stack's, which also sends the messages."""
+        """Use these providers by name; `default` is the stack's, which also sends the webhooks."""
         self._providers = providers
         self._default = default
         self._flags = flags
         self._routes = routes
 
     def authorize(self, key: str, token: str, amount: Money) -> Payment:
-        """Hold `amount` at the provider that the flags choose, if the payment is new; as PaymentProvider.authorize says."""
+        """Authorize at the provider that the flags choose if the payment is new, see PaymentProvider.authorize."""
         return self._owner(key, self._chosen).authorize(key, token, amount)
 
     def capture(self, payment_key: str, key: str, amount: Money) -> Capture:
-        """Take a part of what the payment holds, as PaymentProvider.capture says."""
+        """Capture a part of the payment, see PaymentProvider.capture."""
         return self._owner(payment_key).capture(payment_key, key, amount)
 
     def void(self, payment_key: str) -> Payment:
-        """Give back what is still held, as PaymentProvider.void says; a payment nobody has yet is closed at the default."""
+        """Void the payment, see PaymentProvider.void; a payment without a provider is voided at the default."""
         return self._owner(payment_key).void(payment_key)
 
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
-        """Give captured money back, as PaymentProvider.refund says."""
+        """Refund a part of the payment, see PaymentProvider.refund."""
         return self._owner(payment_key).refund(payment_key, key, amount)
 
     def look_up(self, payment_key: str) -> Payment | None:
-        """Return the payment as it stands now, as PaymentProvider.look_up says."""
+        """Return the current payment, see PaymentProvider.look_up."""
         name = self._routes.of(payment_key) or self._knowing(payment_key)
         return self._providers[name].look_up(payment_key) if name else None
 
     def parse_webhook(self, body: str) -> Sequence[WebhookEvent]:
-        """Return what a message of the default provider says, as PaymentProvider.parse_webhook says: the door takes no other's."""
+        """Parse a webhook of the default provider, the only one that the endpoint accepts, see PaymentProvider.parse_webhook."""
         return self._providers[self._default].parse_webhook(body)
 
     def disputes(self, payment_key: str) -> Sequence[WebhookEvent]:
-        """Return what is known of a payment's disputes, as PaymentProvider.disputes says."""
+        """Return the payment's disputes, see PaymentProvider.disputes."""
         name = self._routes.of(payment_key) or self._knowing(payment_key)
         return self._providers[name].disputes(payment_key) if name else ()
 
     def recent(self, day: date) -> Iterator[str]:
-        """Return the keys of a day's payments at every provider, as PaymentProvider.recent says."""
+        """Return the keys of a day's payments at every provider, see PaymentProvider.recent."""
         for provider in self._providers.values():
             yield from provider.recent(day)
 
@@ -139,12 +139,12 @@ class ProviderRouter:
         return self._providers[name]
 
     def _knowing(self, payment_key: str) -> str | None:
-        """Return who has a payment that is from before there was a choice."""
+        """Return the provider that knows a payment made before routes existed."""
         return next((name for name, provider in self._providers.items() if provider.look_up(payment_key)), None)
 
     def _chosen(self) -> str:
         name = self._flags().payment_provider or self._default
         if name in self._providers:
             return name
-        logger.warning("the flags choose a payment provider that is not set up", chosen=name, instead=self._default)
+        logger.warning("payment_provider_flag_ignored", provider=name, default=self._default)
         return self._default

@@ -1,9 +1,9 @@
-"""Comparing what the provider has of recent payments with what their orders have, and mending what can be mended safely.
+"""Reconciles recent payments at the provider with their orders, and repairs differences where that is safe.
 
-A payment is looked at on the day of its order, a day, a week and thirty days later: while its saga ran, when most parcels
-have left, when a hold is about to lapse, and when returns are over. So is one that was refunded or disputed, by the day of
-that: a refund can fail weeks after its order. That is a few looks for each order, however long orders live. What is due is
-done as if an event had said so, disputes and failed refunds are recorded; what differs after that is for a person.
+A payment is compared on the day of its order, and one, seven and thirty days later: during its saga, after most
+dispatches, before an authorization expires, and after the return window. Refunds and disputes count from their own day,
+because a refund can fail weeks after its order. Amounts due are settled, disputes and failed refunds are recorded; an
+operator handles the differences that remain.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NotAllCompared(RuntimeError):
 
 
 class Reconciliation(Struct, frozen=True):
-    """How many payments were compared, how many orders of them mended, differ still, and could not be looked at."""
+    """The numbers of payments compared, repaired, still different, and not compared because of a failure."""
 
     compared: int
     repaired: int
@@ -44,12 +44,12 @@ class Reconciliation(Struct, frozen=True):
 
 
 def reconcile(log: OrderLog, provider: PaymentProvider, today: date) -> Reconciliation:
-    """Compare the payments of the days that are looked at on `today` (UTC).
+    """Reconcile the payments that are due for a comparison on `today` (UTC).
 
-    One that cannot be compared is logged and counted, the others go on.
+    A payment that cannot be compared is logged and counted; the others are compared.
 
     Raises:
-        ProviderUnavailable: the provider does not list its payments.
+        ProviderUnavailable: the provider did not list its payments.
     """
     results = [_reconcile_order(log, provider, order_id) for order_id in _order_ids(provider, today)]
     return Reconciliation(len(results), results.count("repaired"), results.count("different"), results.count("failed"))
@@ -61,7 +61,7 @@ def _order_ids(provider: PaymentProvider, today: date) -> Iterable[str]:
 
 
 def _order_ids_of(keys: Iterable[str]) -> Iterator[str]:
-    """Yield whose payments these are; an account at a provider may have others that are none of ours."""
+    """Yield the order ids of this pipeline's payments; the provider's account may have others."""
     yield from (order_id for key in keys if (order_id := settlement_service.order_id_of(key)))
 
 
@@ -75,20 +75,20 @@ def _reconcile_order(log: OrderLog, provider: PaymentProvider, order_id: str) ->
         remaining = _differences(log, provider, order_id) or ()
     except OrderNotFound:
         remaining = (Difference("order", order_id, None),)
-    except Exception:  # noqa: BLE001 - whatever is wrong with one order must not keep the others waiting
-        logger.exception("payment not compared", order_id=order_id)
+    except Exception:  # noqa: BLE001 - one failing order must not block the others
+        logger.exception("payment_comparison_failed", order_id=order_id)
         return "failed"
     for one in remaining:
-        logger.error("payment differs", order_id=order_id, what=one.field, provider=one.provider, log=one.log)
+        logger.error("payment_differs", order_id=order_id, what=one.field, provider=one.provider, log=one.log)
     if not remaining:
-        logger.warning("payment repaired", order_id=order_id)
+        logger.warning("payment_repaired", order_id=order_id)
     return "different" if remaining else "repaired"
 
 
 def _record_disputes(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
-    """Take what the provider says of disputes now, in case a message about them was lost."""
-    for said in provider.disputes(settlement_service.payment_key(order_id)):
-        webhook_consumer.record_dispute(log, order_id, said)
+    """Record the provider's current disputes, in case a webhook was lost."""
+    for dispute in provider.disputes(settlement_service.payment_key(order_id)):
+        webhook_consumer.record_dispute(log, order_id, dispute)
 
 
 def _repair(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
@@ -96,11 +96,11 @@ def _repair(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
         settlement_service.record_failed_refunds(log, provider, order_id)
         settlement_service.settle(log, provider, order_id)
     except (ProviderRefused, settlement_service.InconsistentPayment, settlement_service.RefundFailed) as error:
-        logger.error("payment not repaired", order_id=order_id, error=str(error))
+        logger.error("payment_repair_failed", order_id=order_id, error=str(error))
 
 
 def _differences(log: OrderLog, provider: PaymentProvider, order_id: str) -> tuple[Difference, ...] | None:
-    """Return in what provider and log differ, None where they do not and nothing is due."""
+    """Return the differences between provider and log, or None if there are none and nothing is due."""
     order, payment = log.load(order_id), provider.look_up(settlement_service.payment_key(order_id))
     found = (*differences(order, payment), *unpaid_difference(order, payment))
     return found if found or (amounts_due.due(order) and order.state not in IN_PROGRESS) else None

@@ -1,9 +1,9 @@
-"""Authorizing, capturing, refunding and voiding an order's payment so that running any of it again, at any time, is harmless.
+"""Authorizes, captures, refunds and voids an order's payment. Every operation is idempotent and can be re-run at any time.
 
-The provider's keys are made of the order id and the step, parcel or return, so however often something runs there is one
-authorization, one capture for a parcel, and one refund for its cause. An answer that is lost is looked up. An order that
-is undone is sealed at the log before it is voided, and the void closes the key at the provider: an authorization still
-under way comes back voided, and is not recorded.
+The provider's idempotency keys are derived from the order id and the step, parcel or return, so there is one
+authorization per order, one capture per parcel and one refund per cause. A lost answer is looked up. A failure is
+recorded on the log before the payment is voided, and the void closes the key at the provider: an authorization still in
+flight returns voided and is not recorded.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _SOURCE = "payments"
 
 
 class InconsistentPayment(RuntimeError):
-    """The order or its payment is not where the step needs it: a step was left out, or the two disagree."""
+    """Order and payment disagree, or a step was skipped."""
 
 
 class RefundFailed(RuntimeError):
-    """A refund failed at the provider and was not tried for the last time; trying later may help."""
+    """A refund failed at the provider, and attempts are left; a later retry can succeed."""
 
 
 def payment_key(order_id: str) -> str:
@@ -65,23 +65,23 @@ def payment_key(order_id: str) -> str:
 
 
 def order_id_of(payment_key: str) -> str | None:
-    """Return whose payment has this key, None for a key that is none of ours."""
+    """Return the order id of a payment key, or None for a key of another system."""
     order_id, _, step = payment_key.rpartition(":")
     return order_id if order_id and step == "authorize" else None
 
 
 def capture_key(order_id: str, parcel_id: str) -> str:
-    """Return the provider's idempotency key for taking the money for a parcel."""
+    """Return the provider's idempotency key for the capture of a parcel."""
     return f"{order_id}:capture:{parcel_id}"
 
 
 def refund_key(order_id: str, cause: str, number: int = 1) -> str:
-    """Return the provider's idempotency key for the refund of this number that a lost parcel or a return made due."""
+    """Return the provider's idempotency key for the refund number `number` of a cause."""
     return f"{order_id}:refund:{cause}" if number == 1 else f"{order_id}:refund-{number}:{cause}"
 
 
 def refund_keys(order: Order) -> dict[str, str]:
-    """Return the provider's keys of all refunds that the log knows, failed ones among them, with their causes."""
+    """Return the provider's keys of all recorded refunds, failed ones included, with their causes."""
     keys: dict[str, str] = {}
     counts = Counter[str]()
     for attempt in order.refunds:
@@ -91,97 +91,97 @@ def refund_keys(order: Order) -> dict[str, str]:
 
 
 def authorize(log: OrderLog, tokens: PaymentTokens, provider: PaymentProvider, order_id: str) -> AuthorizeOutcome:
-    """Hold the order's total, record what came of it, delete the payment token, and return where that leaves the order.
+    """Authorize the order's total, record the result, delete the payment token, and return the outcome.
 
     Raises:
-        OrderNotFound: there is no such order.
-        NotPossible: it is not screened, was voided without being sealed, or its payment token has expired.
-        ProviderTimeout: no answer, and the provider knows nothing of the payment.
-        ProviderUnavailable: the provider takes no requests.
+        OrderNotFound: the order is unknown.
+        InconsistentPayment: the order is not screened, its payment was voided without a recorded failure, or its token has expired.
+        ProviderTimeout: the provider did not answer and does not know the payment.
+        ProviderUnavailable: the provider does not accept requests.
     """
     order = log.load(order_id)
     known = _outcome(order)
     if not known:
         if isinstance(decide(order, RecordAuthorization("")), Refusal):
-            _not_possible(order, "screen comes before authorize")
+            _raise_inconsistent(order, "the order must be screened before it is authorized")
         try:
             token = tokens.read(order_id)
         except TokenNotFound:
             # A concurrent run of the saga records the outcome before it deletes the token.
             order = log.load(order_id)
-            return _outcome(order) or _not_possible(order, "its payment token has expired")
+            return _outcome(order) or _raise_inconsistent(order, "the payment token has expired")
         order = _recorded(log, order, _authorized(provider, order, token))
-        known = _outcome(order) or _not_possible(order, "the provider voided its payment")
+        known = _outcome(order) or _raise_inconsistent(order, "the provider voided the payment")
     if order.payment in {"authorized", "declined"}:
         tokens.delete(order_id)
     return known
 
 
 def settle(log: OrderLog, provider: PaymentProvider, order_id: str) -> Order:
-    """Take, give back and let go of money until nothing of it is due, and return the order then.
+    """Capture, refund and void until nothing is due, and return the order.
 
-    A refund that the provider accepted and has not carried out stays due, and no event says that it was paid.
+    A pending refund stays due, and no event records it as paid.
 
     Raises:
-        OrderNotFound: there is no such order.
-        NotPossible: the provider and the log disagree on what was captured.
-        RefundFailed: the provider did not carry out a refund, and another attempt is left.
-        ProviderRefused: it contradicts what the provider has, as where its hold lapsed.
-        ProviderTimeout: no answer, and the provider does not show the effect.
-        ProviderUnavailable: the provider takes no requests.
+        OrderNotFound: the order is unknown.
+        InconsistentPayment: the provider and the log disagree on the captured amount.
+        RefundFailed: a refund failed and attempts are left.
+        ProviderRefused: the provider's payment does not allow the request, e.g. its authorization expired.
+        ProviderTimeout: the provider did not answer and does not show the effect.
+        ProviderUnavailable: the provider does not accept requests.
     """
     before = log.load(order_id)
-    order = _settled(log, provider, before)
+    order = _settle_due(log, provider, before)
     if unpaid := amounts_due.unpaid(order):
         operator_alerts.alert_operator("refund_not_paid", order_id=order_id, unpaid=unpaid, currency=order.total.currency)
     failures = [sum(not attempt.refunded for attempt in one.refunds) for one in (before, order)]
     if failures[0] < failures[1] and any(isinstance(one, amounts_due.Refund) for one in amounts_due.due(order)):
-        message = f"{order_id} has a refund that failed; it is tried again"
+        message = f"a refund of order {order_id} failed; it is retried"
         raise RefundFailed(message)
     return order
 
 
 def record_failed_refunds(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
-    """Record refunds that failed at the provider after the log had them as paid, so that they are due again.
+    """Record refunds that failed at the provider after the log recorded them as paid, so that they are due again.
 
     Raises:
-        OrderNotFound: there is no such order.
-        ProviderUnavailable: the provider takes no requests.
+        OrderNotFound: the order is unknown.
+        ProviderUnavailable: the provider does not accept requests.
     """
     order = log.load(order_id)
     causes = refund_keys(order)
-    for refund in _there(provider, payment_key(order_id)).refunds:
+    for refund in _movements(provider, payment_key(order_id)).refunds:
         if refund.status == "failed" and refund.key in causes:
             order = _refund_failed(log, order, causes[refund.key], refund)
 
 
 def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome:
-    """Give back what is held for an order that is undone, also when the log does not know of it.
+    """Void the payment of an order that is compensated, also if the log has no authorization.
 
-    What left of an order that is being cancelled is captured first.
+    The dispatched parcels of a cancelled order are captured first.
 
     Raises:
-        OrderNotFound: there is no such order.
-        NotPossible: the order is not sealed, its authorization is not known to the provider, or more was captured than the log has.
-        ProviderRefused: the provider does not hold what has to be captured.
-        ProviderTimeout: no answer, and the payment is not voided at the provider.
-        ProviderUnavailable: the provider takes no requests.
+        OrderNotFound: the order is unknown.
+        InconsistentPayment: no failure or cancellation is recorded, or provider and log disagree on the payment.
+        ProviderRefused: the authorization does not cover a capture that is due.
+        ProviderTimeout: the provider did not answer and has not voided the payment.
+        ProviderUnavailable: the provider does not accept requests.
     """
     order = log.load(order_id)
     if saga_blocker(order) == "inactive":
         return "inactive"
     if order.state not in {"failing", "cancelling"}:
-        _not_possible(order, "an order is given up before it is voided")
-    order = _settled(log, provider, order)
+        _raise_inconsistent(order, "a failure or cancellation must be recorded before the void")
+    order = _settle_due(log, provider, order)
     if order.payment == "none":
-        order = _unwound(log, order, _voided(provider, order))
+        order = _void_remainder(log, order, _voided(provider, order))
     if order.payment == "authorized":
-        _not_possible(order, "what was confirmed is recalled before the rest is voided")
+        _raise_inconsistent(order, "the shipment of a confirmed order must be recalled before the void")
     return "voided" if order.payment in {"voided", "captured"} else "nothing_to_void"
 
 
 def _outcome(order: Order) -> AuthorizeOutcome | None:
-    """Return what the log says of the order's payment, or None when it is still to be asked for."""
+    """Return the recorded outcome of the authorization, or None if the provider has to be asked."""
     if order.state == "failing" and order.payment == "declined":
         return "declined"
     return step_blocker(order) or ("authorized" if order.payment == "authorized" else None)
@@ -193,7 +193,7 @@ def _authorized(provider: PaymentProvider, order: Order, token: str) -> Payment:
         return provider.authorize(key, token, order.total)
     except ProviderTimeout:
         payment = provider.look_up(key)
-        logger.warning("no answer from the payment provider", known_there=payment is not None)
+        logger.warning("provider_timed_out", took_effect=payment is not None)
         if payment is None:
             raise
         return payment
@@ -209,8 +209,8 @@ def _recorded(log: OrderLog, order: Order, payment: Payment) -> Order:
             return log.load(order.order_id)
 
 
-def _settled(log: OrderLog, provider: PaymentProvider, order: Order) -> Order:
-    """Do what is due; a refund is requested once for each cause, and is left due where it is pending or failed."""
+def _settle_due(log: OrderLog, provider: PaymentProvider, order: Order) -> Order:
+    """Settle the amounts due. Each refund is requested once per cause, and stays due if it is pending or failed."""
     requested: set[str] = set()
     while due := [one for one in amounts_due.due(order) if getattr(one, "cause", None) not in requested]:
         match due[0]:
@@ -221,7 +221,7 @@ def _settled(log: OrderLog, provider: PaymentProvider, order: Order) -> Order:
                 requested.add(owed.cause)
                 order = _refund(log, provider, order, owed)
             case amounts_due.VoidRemainder():
-                order = _unwound(log, order, _voided(provider, order))
+                order = _void_remainder(log, order, _voided(provider, order))
     return order
 
 
@@ -250,28 +250,28 @@ def _refund_failed(log: OrderLog, order: Order, cause: str, refund: Refund) -> O
 
 def _captured(provider: PaymentProvider, order_id: str, parcel_id: str, amount: Money) -> str:
     key, payment = capture_key(order_id, parcel_id), payment_key(order_id)
-    if amount.amount == 0:  # providers take no requests for nothing
+    if amount.amount == 0:  # providers refuse an amount of zero
         return key
     try:
         return provider.capture(payment, key, amount).capture_id
     except ProviderTimeout:
-        there = next((one.capture_id for one in _there(provider, payment).captures if one.key == key), None)
-        return _known(there)
+        there = next((one.capture_id for one in _movements(provider, payment).captures if one.key == key), None)
+        return _require_found(there)
 
 
 def _refunded(provider: PaymentProvider, order_id: str, owed: amounts_due.Refund) -> Refund | None:
-    """Request a refund and return it, as the provider has it; None where nothing is left of the payment to refund.
+    """Request a refund and return the provider's refund, or None if nothing refundable is left.
 
-    What was refunded by hand is not ours to refund again: then it is what is left. An earlier attempt under the same key, made
-    when another amount was due, is taken as it is.
+    Manual refunds reduce the refund to the rest. An earlier attempt under the same key with another amount is returned
+    unchanged.
     """
     key, payment = refund_key(order_id, owed.cause, owed.number), payment_key(order_id)
     try:
         return provider.refund(payment, key, owed.amount)
     except ProviderTimeout:
-        return _known(_refund_under(provider, payment, key))
+        return _require_found(_refund_under(provider, payment, key))
     except ProviderRefused as refused:
-        there = _there(provider, payment)
+        there = _movements(provider, payment)
         if refused.code == Contradiction.KEY_REUSED and (known := _refund_under(provider, payment, key)):
             return known
         left = there.refundable - there.refundable % charge_step(owed.amount.currency)
@@ -281,17 +281,17 @@ def _refunded(provider: PaymentProvider, order_id: str, owed: amounts_due.Refund
 
 
 def _refund_under(provider: PaymentProvider, payment_key: str, key: str) -> Refund | None:
-    return next((one for one in _there(provider, payment_key).refunds if one.key == key), None)
+    return next((one for one in _movements(provider, payment_key).refunds if one.key == key), None)
 
 
-def _there(provider: PaymentProvider, payment_key: str) -> Movements:
+def _movements(provider: PaymentProvider, payment_key: str) -> Movements:
     payment = provider.look_up(payment_key)
     return payment if isinstance(payment, Movements) else Movements()
 
 
-def _known[T: str | Refund](there: T | None) -> T:
-    """Return what a lost answer would have named; raises ProviderTimeout where the provider does not show it either."""
-    logger.warning("no answer from the payment provider", known_there=there is not None)
+def _require_found[T: str | Refund](there: T | None) -> T:
+    """Return the looked-up result of a lost answer; raises ProviderTimeout if the provider does not have it either."""
+    logger.warning("provider_timed_out", took_effect=there is not None)
     if there is None:
         raise ProviderTimeout
     return there
@@ -308,16 +308,16 @@ def _voided(provider: PaymentProvider, order: Order) -> Payment:
         return payment
 
 
-def _unwound(log: OrderLog, order: Order, payment: Payment) -> Order:
+def _void_remainder(log: OrderLog, order: Order, payment: Payment) -> Order:
     if isinstance(payment, Authorized | Voided) and payment.captured != order.captured:
-        _not_possible(order, f"the provider captured {payment.captured} of it, the log has {order.captured}")
+        _raise_inconsistent(order, f"the provider captured {payment.captured}, the log has {order.captured}")
     if isinstance(payment, Voided) and payment.authorization_id:
         return log.record(order, RecordVoid(payment.authorization_id), source=_SOURCE).order
     if order.payment == "authorized":
-        _not_possible(order, f"the provider does not know its authorization {order.authorization_id}")
+        _raise_inconsistent(order, f"the provider does not know the authorization {order.authorization_id}")
     return order
 
 
-def _not_possible(order: Order, why: str) -> NoReturn:
-    message = f"{order.order_id} is {order.state} with payment {order.payment}: {why}"
+def _raise_inconsistent(order: Order, reason: str) -> NoReturn:
+    message = f"order {order.order_id} is {order.state} with payment {order.payment}: {reason}"
     raise InconsistentPayment(message)

@@ -1,8 +1,8 @@
-"""What follows from the payment provider's messages: disputes and failed refunds are recorded, the others lead to settling.
+"""Processes the payment provider's webhook events: records disputes and failed refunds, and settles the payment.
 
-A message may come twice, late, and before the order's own events. What it says is there already, or can be had by
-settling, is well; what is not there yet raises, so that the message comes again. A dispute is a fact of the bank: it is
-recorded whatever its amount and currency, and a person is told of one that does not fit the payment.
+An event may arrive twice, late, or before the order's own events. An event about something that the log has, or gets by
+settling, is done; otherwise it raises, so the queue retries it. A dispute is recorded whatever its amount and currency;
+an operator is alerted if it exceeds the payment.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ CANCELLATION_REASON = "the payment's authorization expired"
 
 
 class OutOfOrder(RuntimeError):
-    """The order does not have what the message is about; it may later."""
+    """The event arrived before the order's events that it refers to; a later retry can succeed."""
 
 
 def process(log: OrderLog, provider: PaymentProvider, event: WebhookEvent) -> None:
-    """Bring the order in line with a message about its payment.
+    """Process a webhook event about an order's payment.
 
     Raises:
-        OutOfOrder: the order is not where the message takes it to be, or the payment is none of ours.
-        OrderNotFound: the order is not there.
+        OutOfOrder: the log lacks the capture, refund or dispute, or the payment is not of this pipeline.
+        OrderNotFound: the order is unknown.
         InconsistentPayment, RefundFailed, ProviderRefused, ProviderTimeout, ProviderUnavailable: as settle raises.
     """
     order_id = settlement_service.order_id_of(event.payment)
     if order_id is None:
-        message = f"{event.payment} is no payment of an order"
+        message = f"payment {event.payment} is not a payment of this pipeline"
         raise OutOfOrder(message)
     match event:
         case Captured() | Refunded():
@@ -57,11 +57,11 @@ def process(log: OrderLog, provider: PaymentProvider, event: WebhookEvent) -> No
 
 
 def record_dispute(log: OrderLog, order_id: str, notice: WebhookEvent) -> None:
-    """Record a dispute, or its outcome; other messages have no effect.
+    """Record a dispute, its outcome or its reopening; other events have no effect.
 
     Raises:
-        OutOfOrder: the order had no payment, or does not know the dispute.
-        OrderNotFound: the order is not there.
+        OutOfOrder: the order has no payment, or does not have the dispute.
+        OrderNotFound: the order is unknown.
     """
     match notice:
         case Disputed():
@@ -94,7 +94,7 @@ def _record_opened_dispute(log: OrderLog, order: Order, notice: Disputed) -> Non
 
 
 def _no_later_than_now(at: datetime | None) -> datetime | None:
-    """Return when a decision was made, now at the latest: one of the year 9999 would count before all later ones."""
+    """Return the time of a decision, now at the latest: a decision from the future would outrank all later ones."""
     return min(at, datetime.now(UTC)) if at else None
 
 
@@ -106,15 +106,15 @@ def _record(log: OrderLog, order: Order, command: Command, at: datetime | None =
 
 
 def _cancel_expired(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
-    """Stop an order that nothing is held for any more: what has not left does not leave unpaid."""
+    """Cancel an order whose authorization expired, so that nothing is dispatched without payment."""
     order = log.load(order_id)
     if not isinstance(provider.look_up(settlement_service.payment_key(order_id)), Voided):
-        logger.info("nothing expired")
+        logger.info("authorization_not_expired")
         return
     if order.payment == "none" and order.state == "placed":
-        message = f"{order_id} does not know yet what was authorized for it"
+        message = f"the authorization of order {order_id} is not recorded yet"
         raise OutOfOrder(message)
     order = settlement_service.settle(log, provider, order_id)
     if order.payment == "authorized":
-        logger.warning("what was held expired, so the order is cancelled", state=order.state)
+        logger.warning("authorization_expired", state=order.state)
         log.record(order, RequestCancellation("operator", CANCELLATION_REASON), source="payments")

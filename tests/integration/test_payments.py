@@ -283,7 +283,7 @@ def test_reconciliation_records_a_capture_missing_in_the_log(stack: DeployedStac
     [captured] = happened(stack, order_id, events.PaymentCaptured)
     assert (captured.capture_id, captured.amount) == (taken.capture_id, Money(PRICE, "EUR"))
     assert provider.moved(order_id) == (PRICE, 0)
-    mentioned(stack, order_id, "payment repaired")
+    mentioned(stack, order_id, "payment_repaired")
 
 
 def test_reconciliation_reports_a_capture_without_dispatch(stack: DeployedStack, provider: Provider):
@@ -292,5 +292,5 @@ def test_reconciliation_reports_a_capture_without_dispatch(stack: DeployedStack,
 
     assert stack.invoke("PaymentsReconcile", {})["different"] >= 1
 
-    mentioned(stack, order_id, "payment differs")
+    mentioned(stack, order_id, "payment_differs")
     assert "PaymentCaptured" not in {event.type for event in stack.log(order_id)}

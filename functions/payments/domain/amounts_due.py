@@ -1,4 +1,4 @@
-"""What of an order's money is due, whatever happened before. No AWS, no clock."""
+"""The amounts due of an order: captures, refunds and voids that settle its payment."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Capture(Struct, frozen=True):
-    """A parcel left, and nothing was taken for it."""
+    """A dispatched parcel whose amount is not captured."""
 
     parcel_id: str
     amount: Money
 
 
 class Refund(Struct, frozen=True):
-    """Money for a lost parcel or a received return is owed to the customer; `cause` is as in RecordRefund.
+    """A refund owed for a lost parcel or a received return; `cause` is as in RecordRefund.
 
-    `number` counts the refunds requested for the cause from 1: each failed or partial one is followed by another.
+    `number` counts the refunds of the cause from 1: another one follows a failed or partial refund.
     """
 
     cause: str
@@ -35,32 +35,32 @@ class Refund(Struct, frozen=True):
 
 
 class VoidRemainder(Struct, frozen=True):
-    """Nothing more will leave, and this much is still held."""
+    """The authorized amount that will not be captured, because nothing more will be dispatched."""
 
     amount: Money
 
 
 type AmountDue = Capture | Refund | VoidRemainder
 
-# Failed refunds of one cause after which a person takes over.
+# Failed refunds of one cause after which an operator takes over.
 REFUND_ATTEMPTS = 3
 
 
 def due(order: Order) -> tuple[AmountDue, ...]:
-    """Return what can be done now to bring the order's money in line with what left, was lost and came back.
+    """Return the captures, refunds and voids that are due for the order's dispatches, losses and returns.
 
-    Doing it may make more due: a lost parcel is paid for before that is given back. Nothing is due that the order's
-    rules would not have recorded. While a dispute is open nothing is refunded. After a lost one, refunds are paid up to
-    what the bank left, and `unpaid` is the rest: it may be the same money.
+    Settling them can make more due: a lost parcel is captured before it is refunded. Only amounts that the order's rules
+    would record are due. Nothing is refunded while a dispute is open. After a lost dispute, refunds are due up to the net
+    captured amount, and `unpaid` is the rest: the bank may have returned the same money.
     """
     return (*_captures(order), *_refunds(order), *_voids(order))
 
 
 def unpaid(order: Order) -> int:
-    """Return the minor units that are owed to the customer and that `due` will not refund, for a person to look at.
+    """Return the amount owed to the customer that `due` will not refund, in minor units, for an operator.
 
-    The bound of the captured money, a bank that kept it, or repeated failures of the provider leave them. Zero while a
-    dispute is open: what is owed then waits for its outcome.
+    Causes are the captured amount as upper limit, a lost dispute, or repeated failures of the provider. Zero while a
+    dispute is open, because its outcome decides.
     """
     if _is_disputed(order):
         return 0
@@ -69,7 +69,7 @@ def unpaid(order: Order) -> int:
 
 
 def refund_causes(order: Order) -> Iterator[str]:
-    """Yield the causes for which a refund may be owed, or was."""
+    """Yield the causes that can make a refund due: lost parcels and returns."""
     yield from (f"parcel:{parcel.parcel_id}" for parcel in order.parcels if parcel.state == "lost")
     yield from (f"return:{one.return_id}" for one in order.returns)
 

@@ -1,4 +1,4 @@
-"""Where the provider and the log differ on an order's payment. No AWS, no clock."""
+"""Compares an order's payment at the provider with the order log."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from payments.provider import Authorized, Movements, Payment
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
-# The saga has such orders in hand: one side may be a step ahead of the other.
+# The saga still works on these orders: one side may be a step ahead of the other.
 IN_PROGRESS = {"new", "placed", "held", "failing", "cancelling"}
 
 
 class Difference(Struct, frozen=True):
-    """One thing that the provider has otherwise than the log; amounts are minor units."""
+    """A field that differs between provider and log; amounts are in minor units."""
 
     field: str
     provider: str | int | bool | None
@@ -25,7 +25,7 @@ class Difference(Struct, frozen=True):
 
 
 def differences(order: Order, payment: Payment | None) -> tuple[Difference, ...]:
-    """Return in what the two differ; nothing for an order that the saga has in hand."""
+    """Return the differing fields; none while the saga works on the order."""
     if order.state in IN_PROGRESS:
         return ()
     there, here = _provider_view(payment), _log_view(order)
@@ -33,9 +33,9 @@ def differences(order: Order, payment: Payment | None) -> tuple[Difference, ...]
 
 
 def unpaid_difference(order: Order, payment: Payment | None) -> tuple[Difference, ...]:
-    """Return what is owed to the customer and not refunded, after everything due was done: pending, failed, or beyond a bound.
+    """Return the amount owed to the customer that settling did not refund: pending, failed, or above the captured amount.
 
-    While a dispute is open that is as it should be.
+    An open dispute defers refunds, so it is no difference.
     """
     owed = amounts_due.unpaid(order) + sum(one.amount.amount for one in amounts_due.due(order) if isinstance(one, amounts_due.Refund))
     if order.state in IN_PROGRESS or not owed:

@@ -1,6 +1,6 @@
-"""Amounts that cannot be charged, and the least that can, by currency: Stripe's minimums (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
+"""The smallest amounts that can be charged, by currency: Stripe's minimums (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
 
-The sandbox declines what is below. Stripe itself decides by the currency in which the account settles.
+The sandbox declines smaller amounts. Stripe itself decides by the settlement currency of the account.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MINIMUMS = {
 
 
 def decline_code(amount: Money) -> str | None:
-    """Return why an amount cannot be charged, None for one that can be; where no minimum is published, for anything above zero."""
+    """Return the decline code of an amount that cannot be charged, or None. Without a published minimum, the minimum is 1."""
     if amount.amount < _MINIMUMS.get(amount.currency, 1):
         return AMOUNT_TOO_SMALL
     return AMOUNT_INVALID if amount.amount % charge_step(amount.currency) else None

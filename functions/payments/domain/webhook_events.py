@@ -1,7 +1,7 @@
-"""What the payment provider tells about payments, as it is in a message's body.
+"""The payment provider's webhook events.
 
-`payment` is the key under which the payment was authorized, so every message names its order by itself. Amounts are in
-minor units. docs/webhooks.md shows one of each.
+`payment` is the idempotency key of the authorization, so every event names its order. Amounts are in minor units.
+docs/webhooks.md shows an example of each.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ Id = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class WebhookEventBase(Struct, frozen=True, tag_field="type"):
-    """The base of every message; `message_id` is the same however often it is sent."""
+    """The fields of every event; `message_id` is the same for every delivery."""
 
     message_id: Id
     payment: Id
 
 
 class Captured(WebhookEventBase, frozen=True, tag="payment.captured"):
-    """Money was taken under `capture_id`."""
+    """An amount was captured under `capture_id`."""
 
     capture_id: Id
 
 
 class Refunded(WebhookEventBase, frozen=True, tag="payment.refunded"):
-    """Money was given back, asked for under the idempotency key `key`."""
+    """An amount was refunded under the idempotency key `key`."""
 
     key: Id
 
 
 class RefundFailed(WebhookEventBase, frozen=True, tag="refund.failed"):
-    """A refund under the idempotency key `key`, which was accepted, failed: the customer does not have the money."""
+    """An accepted refund under the idempotency key `key` failed: the customer does not have the money."""
 
     key: Id
 
 
 class Disputed(WebhookEventBase, frozen=True, tag="dispute.created"):
-    """The customer's bank took money back, in whatever currency, at the time `at` where that is known."""
+    """The customer's bank withdrew a disputed amount, in any currency, at the time `at` if known."""
 
     dispute_id: Id
     amount: Money
@@ -51,16 +51,16 @@ class Disputed(WebhookEventBase, frozen=True, tag="dispute.created"):
     at: Moment | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an amount that cannot be disputed."""
+        """Raise ValueError for an amount that is not above zero."""
         if self.amount.amount <= 0:
-            message = f"amount is {self.amount.amount}, but has to be above zero"
+            message = f"amount is {self.amount.amount}, but must be above zero"
             raise ValueError(message)
 
 
 class Decided(WebhookEventBase, frozen=True, tag="dispute.closed"):
-    """A dispute was decided for us (`won`) or for the customer (`lost`), at last if there are several decisions.
+    """A dispute was decided for the merchant (`won`) or for the customer (`lost`).
 
-    Decisions that name the time `at` which they were made can arrive in any order; without it the last to arrive counts.
+    The latest decision by its time `at` counts, in whatever order they arrive; without `at`, the last to arrive counts.
     """
 
     dispute_id: Id
@@ -69,14 +69,14 @@ class Decided(WebhookEventBase, frozen=True, tag="dispute.closed"):
 
 
 class Reopened(WebhookEventBase, frozen=True, tag="dispute.reopened"):
-    """A decided dispute is undecided again, because of an appeal."""
+    """A decided dispute was reopened by an appeal."""
 
     dispute_id: Id
     at: Moment | None = None
 
 
 class Expired(WebhookEventBase, frozen=True, tag="authorization.expired"):
-    """What was not captured is no longer held."""
+    """The authorization of the amount that was not captured expired."""
 
 
 type WebhookEvent = Captured | Refunded | RefundFailed | Disputed | Decided | Reopened | Expired

@@ -1,4 +1,4 @@
-"""Saga step: hold the order's total with the payment provider."""
+"""Saga step: authorizes the order's total at the payment provider."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamo
 
 
 class Result(TypedDict):
-    """What the step answers; the saga's Choice reads it."""
+    """Output of the saga step, read by the saga's Choice state."""
 
     outcome: settlement_service.AuthorizeOutcome
 
 
 @observed
 def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `authorized` or `declined`, also for an order that was before; otherwise what it is instead."""
+    """Return `authorized` or `declined`, or the state that blocks the saga. Idempotent."""
     return {"outcome": settlement_service.authorize(LOG, TOKENS, PROVIDER, event["order_id"])}

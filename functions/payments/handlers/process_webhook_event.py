@@ -1,4 +1,4 @@
-"""Works off what the payment provider tells, after payments.handlers.receive_webhook made sure that the provider did."""
+"""Queue consumer: processes webhook events that payments.handlers.receive_webhook verified."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
+    """Process a batch of SQS messages and return the failed ones."""
     return each_record(event, process_body)
 
 
 def process_body(body: str) -> None:
-    """Take one message of the provider; one that says nothing of a payment of ours is well.
+    """Process one message; events about unknown payments are ignored.
 
     Raises:
-        msgspec.DecodeError: it is none.
-        Exception: what PaymentProvider.parse_webhook and webhook_consumer.process raise; the message comes again.
+        msgspec.DecodeError: the message is malformed.
+        Exception: see PaymentProvider.parse_webhook and webhook_consumer.process; the queue retries the message.
     """
-    for told in PROVIDER.parse_webhook(body):
-        identify(event_id=told.message_id, order_id=settlement_service.order_id_of(told.payment))
-        webhook_consumer.process(LOG, PROVIDER, told)
+    for webhook_event in PROVIDER.parse_webhook(body):
+        identify(event_id=webhook_event.message_id, order_id=settlement_service.order_id_of(webhook_event.payment))
+        webhook_consumer.process(LOG, PROVIDER, webhook_event)

@@ -1,6 +1,6 @@
-"""The door for what the payment provider tells: takes what it signed, and leaves the work to a queue.
+"""The payment provider's webhook: verifies the signature and queues the event.
 
-Stripe signs and words its messages in its own way; the sandbox, and what is written for this door, in ours.
+Stripe has its own signature and event format; the sandbox and custom providers use Standard Webhooks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STRIPE_SIGNATURE_HEADER = "Stripe-Signature"
-INVALID_SIGNATURE = "this is no event that Stripe signed just now"
+INVALID_SIGNATURE = "the Stripe signature is missing, invalid or too old"
 
 SQS = client("sqs")
 SECRET = Secret(settings.required("PAYMENTS_WEBHOOK_SECRET"), client("secretsmanager"))
@@ -30,37 +30,37 @@ QUEUE_URL = settings.required("PAYMENTS_NOTICE_QUEUE_URL")
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer 202 as soon as the queue has the message, or it concerns nobody here."""
+    """Return 202 as soon as the event is queued, or if it does not concern a payment."""
     return ACCEPT(event)
 
 
 def accept_signed_event(event: ApiEvent) -> Response:
-    """Keep a message that is signed and worded in our way."""
+    """Queue an event with a Standard Webhooks signature."""
     document = documents.cleaned(document_of(verified_body(event, SECRET)))
-    # An alias has to be named: it is a union of messages.
+    # The value of the type alias, a union of events.
     return _enqueue(document, shaped(document, webhook_events.WebhookEvent.__value__).message_id)
 
 
 def stripe_acceptor() -> Callable[[ApiEvent], Response]:
-    """Return what keeps an event that Stripe signed, if it concerns a payment."""
-    from payments.stripe.webhook_events import InvalidStripeEvent, StripeEvent, redacted, verify_and_parse  # noqa: PLC0415 - 0.5 s that only its users shall pay
+    """Return the function that verifies a Stripe event and queues it if it concerns a payment."""
+    from payments.stripe.webhook_events import InvalidStripeEvent, StripeEvent, redacted, verify_and_parse  # noqa: PLC0415 - only stacks with Stripe pay its 0.5 s
 
-    def keep(event: ApiEvent) -> Response:
+    def accept_stripe_event(event: ApiEvent) -> Response:
         body = raw_body(event)
         signature = header(event, STRIPE_SIGNATURE_HEADER)
         if not signature:
-            # Before the secret is fetched, which an unsigned message is not worth.
+            # Checked before the secret is fetched, to save the call.
             raise unsigned(INVALID_SIGNATURE, f"the header {STRIPE_SIGNATURE_HEADER} is missing")
         secret = msgspec.json.decode(SECRET(), type=StripeSecret).webhook_secret
         try:
-            told = verify_and_parse(body, signature, secrets_of(secret))
+            parsed = verify_and_parse(body, signature, secrets_of(secret))
         except InvalidStripeEvent as refused:
             raise unsigned(INVALID_SIGNATURE, str(refused)) from None
-        if told is None:
+        if parsed is None:
             return answer(202, {"message_id": msgspec.json.decode(body, type=StripeEvent).id})
-        return _enqueue(documents.cleaned(msgspec.json.decode(redacted(body))), told.message_id)
+        return _enqueue(documents.cleaned(msgspec.json.decode(redacted(body))), parsed.message_id)
 
-    return keep
+    return accept_stripe_event
 
 
 ACCEPT = stripe_acceptor() if settings.required("PAYMENT_PROVIDER") == "stripe" else accept_signed_event

@@ -1,4 +1,4 @@
-"""Scheduled, daily: compares the provider's payments with the order log, mends what is due, tells what differs."""
+"""Daily schedule: reconciles the provider's payments with the order log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @observed
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Answer how many payments were compared, repaired and differ; fail at the end if any could not be compared."""
+    """Return how many payments were compared, repaired and different; raise at the end if any could not be compared."""
     found = reconciliation.reconcile(LOG, PROVIDER, datetime.now(UTC).date())
     add_nonzero_metric("PaymentsCompared", MetricUnit.Count, found.compared)
     add_nonzero_metric("PaymentsRepaired", MetricUnit.Count, found.repaired)

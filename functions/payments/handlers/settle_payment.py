@@ -1,7 +1,7 @@
-"""Brings an order's money in line with what left, was lost and came back; an event only says that it is worth a look.
+"""Queue consumer: settles an order's payment after dispatches, losses and returns; the event is only a trigger.
 
-A message that fails comes back, and in the end lies in the dead-letter queue: then the provider is away for long, or it and
-the log disagree, which a person has to see. Putting it back is always safe.
+A failed message is retried and in the end dead-lettered: the provider is unavailable for long, or provider and log
+disagree, which an operator has to examine. A redrive is always safe.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ if TYPE_CHECKING:
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Answer a batch of SQS messages with those that have to come back."""
+    """Process a batch of SQS messages and return the failed ones."""
     return each_order(event, lambda order_id: settlement_service.settle(LOG, PROVIDER, order_id))

@@ -1,4 +1,4 @@
-"""Saga step of the compensation: give back what is held for the order."""
+"""Saga step of the compensation: voids the order's authorization."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Result(TypedDict):
-    """What the step answers; the saga's Choice reads it."""
+    """Output of the saga step, read by the saga's Choice state."""
 
     outcome: settlement_service.VoidOutcome
 

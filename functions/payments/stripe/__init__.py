@@ -1,1 +1,1 @@
-"""Stripe as payment provider."""
+"""The payment provider Stripe."""

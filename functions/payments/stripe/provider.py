@@ -1,8 +1,8 @@
-"""Payments by Stripe: one PaymentIntent for each payment, captured by hand, through Stripe's own SDK.
+"""The payment provider Stripe: one PaymentIntent per payment, captured manually, through Stripe's SDK.
 
-Which intent belongs to a payment is in a table of ours before the intent can hold anything: it is made, written
-down, and only then confirmed. An intent whose number was lost on the way is never confirmed. So a payment is
-found at once and for ever, also when Stripe has forgotten the idempotency key, which it does after a day.
+A table stores the intent of each payment before the intent is confirmed, so it cannot authorize anything before.
+An intent whose id was lost is never confirmed. So a payment can always be looked up, also after Stripe has
+forgotten the idempotency key, which it does after a day.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ if TYPE_CHECKING:
 
     from orderflow.domain.money import Money
 
-# Seconds to connect and to wait for an answer. An idle connection that was closed is worth one more attempt.
+# Seconds to connect and to wait for an answer. The retry covers an idle connection that was closed.
 _TIMEOUT = (1.0, 4.0)
 _RETRIES = 1
 # https://docs.stripe.com/api/idempotent_requests
-_LONGEST_KEY = 255
-# One account of Stripe may serve several stacks; the table's name tells whose payment it is.
+_MAX_KEY_LENGTH = 255
+# One Stripe account may serve several stacks; the table's name identifies the stack.
 _PIPELINE = "pipeline"
 _CONTRADICTIONS = {
     "payment_intent_unexpected_state": Contradiction.NOT_AUTHORIZED,
@@ -83,17 +83,17 @@ _CONTRADICTIONS = {
 }
 
 
-# Events about money that moved later than its payment was made.
-_LATER = [
+# Events about refunds and disputes, which happen after the payment.
+_LATER_EVENTS = [
     *(f"refund.{what}" for what in ("created", "updated", "failed")),
     *(f"charge.dispute.{what}" for what in ("created", "updated", "closed", "funds_withdrawn", "funds_reinstated")),
 ]
 
 
 class PaymentRecord(Struct, frozen=True):
-    """What is written down of a payment: its intent, and a digest of what was asked for. Closed before it began: neither.
+    """The stored payment: its intent and a digest of the request, both empty for a payment voided before it began.
 
-    `declined` is why there is no intent where Stripe takes no amount like this.
+    `declined` is the decline code of an amount that Stripe does not accept.
     """
 
     intent: str = ""
@@ -102,30 +102,30 @@ class PaymentRecord(Struct, frozen=True):
 
 
 def create_client(key: str, base: str, http: stripe.HTTPClient | None = None) -> stripe.StripeClient:
-    """Return Stripe's client under the secret key, at the API's address."""
+    """Return a Stripe client with this secret key and API address."""
     transport = http or stripe.RequestsClient(timeout=_TIMEOUT)
     return stripe.StripeClient(key, base_addresses={"api": base}, max_network_retries=_RETRIES, http_client=transport)
 
 
 class StripeProvider:
-    """A PaymentProvider on Stripe."""
+    """A PaymentProvider that uses Stripe."""
 
     def __init__(self, connect: Callable[[], stripe.StripeClient], table: str, client: DynamoDBClient) -> None:
-        """Keep intents in the table named `table`; `connect` is called with the first request, and after a key was refused."""
+        """Store intents in the table named `table`; `connect` is called at the first request and after a refused key."""
         self._connect = connect
         self._connection: stripe.StripeClient | None = None
         self._table = table
         self._client = client
 
     def authorize(self, key: str, token: str, amount: Money) -> Payment:
-        """Hold `amount`, as PaymentProvider.authorize says; `token` names a PaymentMethod."""
+        """Authorize `amount`, see PaymentProvider.authorize; `token` names a PaymentMethod."""
         request = hashlib.sha256("\0".join((token, str(amount.amount), amount.currency)).encode()).hexdigest()
         if amount.amount < 0:
             raise ProviderRefused(Contradiction.AMOUNT_INVALID)
         row = self._read(key)
         began = row is None
         if row is None:
-            row = self._begin(key, request, amount)
+            row = self._create_intent(key, request, amount)
         if not row.intent and not row.declined:
             return Voided()
         if row.request != request:
@@ -136,114 +136,114 @@ class StripeProvider:
         return known or self._confirm(row.intent, token)
 
     def capture(self, payment_key: str, key: str, amount: Money) -> Capture:
-        """Take a part of the payment, as PaymentProvider.capture says."""
-        intent, payment = self._movable(payment_key)
+        """Capture a part of the payment, see PaymentProvider.capture."""
+        intent, payment = self._require_payment(payment_key)
         for capture in payment.captures:
             if capture.key == key:
-                return _repeated(capture, amount)
+                return _require_same_amount(capture, amount)
         if not isinstance(payment, Authorized):
             raise ProviderRefused(Contradiction.NOT_AUTHORIZED)
         _check(amount, payment.amount.currency, payment.amount.amount - payment.captured)
-        after = self._take(intent, key, amount, final=payment.captured + amount.amount == payment.amount.amount)
+        after = self._capture(intent, key, amount, final=payment.captured + amount.amount == payment.amount.amount)
         taken = to_payment(after, [])
         return next(one for one in getattr(taken, "captures", ()) if one.key == key)
 
     def void(self, payment_key: str) -> Payment:
-        """Give back what is still held, as PaymentProvider.void says."""
+        """Void the payment, see PaymentProvider.void."""
         row = self._read(payment_key) or self._put(payment_key, PaymentRecord())
         if not row.intent:
             return _without_intent(row)
-        intent, payment = self._found(row.intent)
+        intent, payment = self._retrieve(row.intent)
         match payment:
             case Authorized(amount=amount) if not payment.captures:
-                return self._given_back(intent, release=False)
+                return self._release(intent, release=False)
             case Authorized(amount=amount) if payment.captured < amount.amount:
-                return self._given_back(intent, release=True)
+                return self._release(intent, release=True)
             case None:
-                return self._given_back(intent, release=False)
+                return self._release(intent, release=False)
             case _:
                 return payment
 
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
-        """Give captured money back, as PaymentProvider.refund says."""
-        intent, payment = self._movable(payment_key)
+        """Refund a part of the payment, see PaymentProvider.refund."""
+        intent, payment = self._require_payment(payment_key)
         for refund in payment.refunds:
             if refund.key == key:
-                return _repeated(refund, amount)
+                return _require_same_amount(refund, amount)
         _check(amount, intent.currency.upper(), payment.refundable)
-        with self._asking():
+        with self._translated_errors():
             given = self._api.refunds.create(
                 {
                     "payment_intent": intent.id,
                     "amount": to_stripe(amount),
                     "metadata": {PAYMENT_KEY: payment_key, REFUND_KEY: key},
                 },
-                {"idempotency_key": self._own(key)},
+                {"idempotency_key": self._idempotency_key(key)},
             )
         return to_refund(_refund(given))
 
     def look_up(self, payment_key: str) -> Payment | None:
-        """Return the payment as it stands now, as PaymentProvider.look_up says."""
+        """Return the current payment, see PaymentProvider.look_up."""
         row = self._read(payment_key)
         if row is None:
             return None
         return self._payment(row.intent) if row.intent else _without_intent(row)
 
     def disputes(self, payment_key: str) -> list[webhook_events.WebhookEvent]:
-        """Return what Stripe knows of the payment's disputes, as PaymentProvider.disputes says."""
+        """Return the payment's disputes at Stripe, see PaymentProvider.disputes."""
         row = self._read(payment_key)
         if row is None or not row.intent:
             return []
         now = datetime.now(UTC)
-        with self._asking(effect=False):
+        with self._translated_errors(effect=False):
             page = self._api.disputes.list({"payment_intent": row.intent, "limit": 100})
             found = [_dispute(one) for one in page.auto_paging_iter()]
-        return [notice for one in found for notice in _said(one, (f"{one.id}:{one.status}", payment_key), now)]
+        return [notice for one in found for notice in _dispute_events(one, (f"{one.id}:{one.status}", payment_key), now)]
 
     def recent(self, day: date) -> Iterator[str]:
-        """Return the keys of a day's payments, as PaymentProvider.recent says."""
+        """Return the keys of a day's payments, see PaymentProvider.recent."""
         start = datetime.combine(day, time_of_day(), UTC)
         end = start + timedelta(days=1)
         created: Any = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
-        with self._asking(effect=False):
+        with self._translated_errors(effect=False):
             intents = self._api.payment_intents.list({"created": created, "limit": 100})
             for intent in map(_intent, intents.auto_paging_iter()):
                 if intent.metadata.get(_PIPELINE) == self._table:
                     yield intent.metadata[PAYMENT_KEY]
-            events = self._api.events.list({"created": created, "types": _LATER, "limit": 100})
+            events = self._api.events.list({"created": created, "types": _LATER_EVENTS, "limit": 100})
             later: set[str | None] = {event.to_dict()["data"]["object"].get("payment_intent") for event in events.auto_paging_iter()}
         for intent_id in sorted(one for one in later if one):
             if key := self.key_of(intent_id):
                 yield key
 
     def parse_webhook(self, body: str) -> list[webhook_events.WebhookEvent]:
-        """Return what an event of Stripe's says of a payment of this pipeline, as PaymentProvider.parse_webhook says.
+        """Return the webhook events of a Stripe event, see PaymentProvider.parse_webhook.
 
-        Of captures Stripe tells the sum only: all of them are returned, as they are found there now. A dispute is returned as
-        it stands now, whatever the event says of it: events may come late and out of order.
+        Stripe reports only the sum of all captures, so all current captures are returned. A dispute is returned with its
+        current status, because Stripe's events may arrive late and out of order.
         """
-        said = parse_event(msgspec.json.decode(body, type=StripeEvent))
-        payment = self.key_of(said.authorization_id) if said else None
-        if said is None or payment is None:
-            logger.info("concerns no payment of ours", event=said and said.message_id)
+        parsed = parse_event(msgspec.json.decode(body, type=StripeEvent))
+        payment = self.key_of(parsed.authorization_id) if parsed else None
+        if parsed is None or payment is None:
+            logger.info("foreign_payment_ignored", event=parsed and parsed.message_id)
             return []
-        about = (said.message_id, payment)
-        match said.type:
+        about = (parsed.message_id, payment)
+        match parsed.type:
             case "payment.captured":
                 return [webhook_events.Captured(*about, capture.capture_id) for capture in self._captures(payment)]
             case "payment.refunded":
-                return [webhook_events.Refunded(*about, said.reason)]
+                return [webhook_events.Refunded(*about, parsed.reason)]
             case "refund.failed":
-                return [webhook_events.RefundFailed(*about, said.reason)]
+                return [webhook_events.RefundFailed(*about, parsed.reason)]
             case "refund.pending":
-                _check_known("refund", said.reference, said.status)
-                logger.info("refund_pending", refund_id=said.reference)
+                _check_known("refund", parsed.reference, parsed.status)
+                logger.info("refund_pending", refund_id=parsed.reference)
                 return []
             case "dispute":
                 now = datetime.now(UTC)
-                with self._asking(effect=False):
-                    dispute = _dispute(self._api.disputes.retrieve(said.reference))
-                return _said(dispute, about, now)
+                with self._translated_errors(effect=False):
+                    dispute = _dispute(self._api.disputes.retrieve(parsed.reference))
+                return _dispute_events(dispute, about, now)
             case "authorization.expired":
                 return [webhook_events.Expired(*about)]
 
@@ -252,13 +252,13 @@ class StripeProvider:
         return payment.captures if isinstance(payment, Movements) else ()
 
     def key_of(self, authorization_id: str) -> str | None:
-        """Return the key of the payment behind a PaymentIntent, or None for one that is not of this pipeline.
+        """Return the payment key of a PaymentIntent, or None for an intent of another system.
 
         Raises:
-            ProviderUnavailable: no answer.
+            ProviderUnavailable: Stripe did not answer.
         """
         try:
-            with self._asking(effect=False):
+            with self._translated_errors(effect=False):
                 intent = _intent(self._api.payment_intents.retrieve(authorization_id))
         except ProviderRefused:
             return None
@@ -270,23 +270,23 @@ class StripeProvider:
             self._connection = self._connect()
         return self._connection.v1
 
-    def _own(self, key: str) -> str:
-        """Return Stripe's idempotency key: a header of at most 255 characters, of which a carrier's id of a parcel may not be made."""
+    def _idempotency_key(self, key: str) -> str:
+        """Return Stripe's idempotency key, a header of at most 255 ASCII characters; a longer or other key is hashed."""
         own = f"{self._table}:{key}"
-        fits = own.isascii() and own.isprintable() and len(own) <= _LONGEST_KEY
+        fits = own.isascii() and own.isprintable() and len(own) <= _MAX_KEY_LENGTH
         return own if fits else f"{self._table}:{hashlib.sha256(key.encode()).hexdigest()}"
 
-    def _begin(self, key: str, request: str, amount: Money) -> PaymentRecord:
-        """Make an intent that holds nothing yet and write it down; return what is written, which may be another's.
+    def _create_intent(self, key: str, request: str, amount: Money) -> PaymentRecord:
+        """Create an unconfirmed intent and store it; return the stored record, which may be a concurrent one.
 
-        An amount that Stripe takes from nobody is written down as declined.
+        An amount that Stripe does not accept is stored as declined.
         """
         try:
             units = to_stripe(amount)
         except ProviderRefused:
             return self._put(key, PaymentRecord("", request, AMOUNT_INVALID if amount.amount else AMOUNT_TOO_SMALL))
         try:
-            with self._asking():
+            with self._translated_errors():
                 intent = self._api.payment_intents.create(
                     {
                         "amount": units,
@@ -296,7 +296,7 @@ class StripeProvider:
                         "payment_method_options": {"card": {"request_multicapture": "if_available"}},
                         "metadata": {PAYMENT_KEY: key, _PIPELINE: self._table},
                     },
-                    {"idempotency_key": self._own(key)},
+                    {"idempotency_key": self._idempotency_key(key)},
                 )
         except _NotAccepted as refused:
             if code := amount_decline_code(refused.reason):
@@ -305,9 +305,9 @@ class StripeProvider:
         return self._put(key, PaymentRecord(intent.id, request))
 
     def _confirm(self, intent_id: str, token: str) -> Payment:
-        """Hold the amount of an intent that is written down. Stripe confirms an intent once, whatever is asked at the same time."""
+        """Confirm a stored intent, which authorizes its amount. Stripe confirms an intent once, also under concurrency."""
         try:
-            with self._asking():
+            with self._translated_errors():
                 confirmed = self._api.payment_intents.confirm(
                     intent_id, {"payment_method": token, "off_session": True, "expand": ["latest_charge"]}
                 )
@@ -315,22 +315,22 @@ class StripeProvider:
             return Declined(declined.code)
         except _NotAccepted as refused:
             if refused.code == Contradiction.NOT_AUTHORIZED:
-                return self._settled(self._payment(intent_id))
+                return self._require_known(self._payment(intent_id))
             code = customer_decline_code(refused.reason, refused.param)
             if code is None:
                 raise
-            with self._asking():
+            with self._translated_errors():
                 self._api.payment_intents.update(intent_id, {"metadata": {DECLINED: code}})
             return Declined(code)
-        return self._settled(to_payment(_intent(confirmed), []))
+        return self._require_known(to_payment(_intent(confirmed), []))
 
-    def _settled(self, payment: Payment | None) -> Payment:
+    def _require_known(self, payment: Payment | None) -> Payment:
         if payment is None:
             raise ProviderTimeout
         return payment
 
-    def _take(self, intent: PaymentIntent, key: str, amount: Money, *, final: bool) -> PaymentIntent:
-        with self._asking():
+    def _capture(self, intent: PaymentIntent, key: str, amount: Money, *, final: bool) -> PaymentIntent:
+        with self._translated_errors():
             taken = self._api.payment_intents.capture(
                 intent.id,
                 {
@@ -339,27 +339,27 @@ class StripeProvider:
                     "expand": ["latest_charge"],
                     "final_capture": final or not supports_multicapture(intent),
                 },
-                {"idempotency_key": self._own(key)},
+                {"idempotency_key": self._idempotency_key(key)},
             )
         return _intent(taken)
 
-    def _given_back(self, intent: PaymentIntent, *, release: bool) -> Payment:
-        """Cancel an intent, or release what its captures left; where it changed meanwhile, the next attempt sees it."""
+    def _release(self, intent: PaymentIntent, *, release: bool) -> Payment:
+        """Cancel an intent, or release its uncaptured rest; after a concurrent change, a retry sees the new state."""
         try:
-            with self._asking():
+            with self._translated_errors():
                 if release:
                     self._api.payment_intents.capture(intent.id, {"amount_to_capture": 0, "final_capture": True})
                 else:
                     self._api.payment_intents.cancel(intent.id)
         except ProviderRefused as refused:
             raise ProviderUnavailable from refused
-        return self._settled(self._payment(intent.id))
+        return self._require_known(self._payment(intent.id))
 
-    def _movable(self, payment_key: str) -> tuple[PaymentIntent, Authorized | Voided]:
+    def _require_payment(self, payment_key: str) -> tuple[PaymentIntent, Authorized | Voided]:
         row = self._read(payment_key)
         if row is None or not row.intent:
             raise ProviderRefused(Contradiction.NOT_AUTHORIZED if row else Contradiction.UNKNOWN_PAYMENT)
-        intent, payment = self._found(row.intent)
+        intent, payment = self._retrieve(row.intent)
         if payment is None:
             raise ProviderRefused(Contradiction.UNKNOWN_PAYMENT)
         if isinstance(payment, Declined):
@@ -367,10 +367,10 @@ class StripeProvider:
         return intent, payment
 
     def _payment(self, intent_id: str) -> Payment | None:
-        return self._found(intent_id)[1]
+        return self._retrieve(intent_id)[1]
 
-    def _found(self, intent_id: str) -> tuple[PaymentIntent, Payment | None]:
-        with self._asking(effect=False):
+    def _retrieve(self, intent_id: str) -> tuple[PaymentIntent, Payment | None]:
+        with self._translated_errors(effect=False):
             intent = _intent(self._api.payment_intents.retrieve(intent_id, {"expand": ["latest_charge"]}))
             refunds: list[StripeRefund] = []
             if intent.amount_received:
@@ -386,7 +386,7 @@ class StripeProvider:
         return _row(answer["Item"]) if "Item" in answer else None
 
     def _put(self, key: str, row: PaymentRecord) -> PaymentRecord:
-        """Write a row down unless the key has one already; return the one that is there."""
+        """Store a record unless the key has one, and return the stored record."""
         try:
             self._client.put_item(
                 TableName=self._table,
@@ -406,8 +406,8 @@ class StripeProvider:
         return row
 
     @contextmanager
-    def _asking(self, *, effect: bool = True) -> Generator[None]:
-        """Turn what Stripe's SDK raises into what a PaymentProvider raises; a request without effect never leaves one in doubt."""
+    def _translated_errors(self, *, effect: bool = True) -> Generator[None]:
+        """Translate the SDK's errors into those of a PaymentProvider. A read raises ProviderUnavailable, never a timeout."""
         try:
             yield
         except stripe.AuthenticationError as error:
@@ -416,8 +416,8 @@ class StripeProvider:
             raise ProviderUnavailable from None
         except stripe.StripeError as error:
             _log(error)
-            # Stripe's texts can quote the token.
-            raise _meaning(error, effect=effect) from None
+            # Stripe's error texts can quote the token.
+            raise _translate(error, effect=effect) from None
 
 
 class _Declined(RuntimeError):
@@ -427,7 +427,7 @@ class _Declined(RuntimeError):
 
 
 class _NotAccepted(ProviderRefused):
-    """Stripe's 400: `reason` is its code, `param` the parameter that it is about."""
+    """Stripe's status 400: `reason` is its error code, `param` the refused parameter."""
 
     def __init__(self, code: Contradiction, reason: str | None, param: str | None) -> None:
         super().__init__(code)
@@ -435,7 +435,7 @@ class _NotAccepted(ProviderRefused):
         self.param = param
 
 
-def _meaning(error: stripe.StripeError, *, effect: bool) -> Exception:
+def _translate(error: stripe.StripeError, *, effect: bool) -> Exception:
     match error:
         case stripe.CardError():
             return _Declined(decline_code(error.code, getattr(error.error, "decline_code", None)))
@@ -450,8 +450,8 @@ def _meaning(error: stripe.StripeError, *, effect: bool) -> Exception:
             return ProviderTimeout() if effect else ProviderUnavailable()
 
 
-def _said(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[webhook_events.WebhookEvent]:
-    """Return a dispute as it stands `at` a moment (UTC): that there is one, and how it was decided or that it is open again."""
+def _dispute_events(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[webhook_events.WebhookEvent]:
+    """Return the webhook events of a dispute's status at the time `at` (UTC): Disputed, and Decided or Reopened."""
     standing = dispute_standing(dispute)
     if standing is None or dispute.amount <= 0:
         logger.info("no_money_disputed", dispute_id=dispute.id, status=dispute.status)
@@ -468,10 +468,12 @@ def _without_intent(row: PaymentRecord) -> Payment:
 
 
 def _log(error: stripe.StripeError) -> None:
-    logger.warning("stripe", error=type(error).__name__, status=error.http_status, code=error.code, request_id=error.request_id)
+    logger.warning(
+        "stripe_request_failed", error=type(error).__name__, status=error.http_status, code=error.code, request_id=error.request_id
+    )
 
 
-def _repeated[T: Capture | Refund](there: T, amount: Money) -> T:
+def _require_same_amount[T: Capture | Refund](there: T, amount: Money) -> T:
     if there.amount != amount:
         raise ProviderRefused(Contradiction.KEY_REUSED)
     return there
@@ -502,7 +504,7 @@ def _dispute(dispute: stripe.Dispute) -> StripeDispute:
 
 
 def _check_known(kind: Kind, stripe_id: str, status: str | None) -> None:
-    """Call a person to an object of Stripe's with a status that is new; what is done about it is the safe thing meanwhile."""
+    """Alert an operator to an unknown status of a Stripe object; until then it is treated in the safe way."""
     if not is_known(kind, status):
         operator_alerts.alert_operator(f"{kind}_status_unknown", stripe_id=stripe_id, status=status)
 

@@ -1,4 +1,4 @@
-"""An order of a mug and filters, and the provider that holds its money."""
+"""An order of a mug and filters, and its payment provider."""
 
 from __future__ import annotations
 

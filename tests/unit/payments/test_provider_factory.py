@@ -1,4 +1,4 @@
-"""Which provider the environment names, and the keys it works with."""
+"""The provider that the environment names, and its keys."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def secrets(aws: Any) -> Secrets:
     return found
 
 
-def test_stripes_keys_are_read_from_the_secret(secrets: Secrets) -> None:
+def test_stripe_keys_come_from_the_secret(secrets: Secrets) -> None:
     assert stripe_secret() == StripeSecret("sk_of_stripe", "whsec_1")
 
 
-def test_stripe_reads_its_key_with_the_first_request_and_once(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stripe_reads_its_key_once_at_the_first_request(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[str] = []
     nothing = SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))
     connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=nothing, events=nothing))
@@ -53,7 +53,7 @@ def test_stripe_reads_its_key_with_the_first_request_and_once(secrets: Secrets, 
 
 
 @pytest.mark.parametrize("name", ["STRIPE_API_BASE", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE"])
-def test_stripe_names_the_setting_that_it_lacks(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_missing_stripe_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
 
     with pytest.raises(MissingSetting, match=name):

@@ -76,7 +76,7 @@ def test_invalid_choice_uses_the_stacks_provider(providers: Providers, chosen: s
 
     assert providers.holding() == ["a"]
     warnings = [line for line in logged() if line["level"] == "WARNING"]
-    assert [(line["chosen"], line["instead"]) for line in warnings] == ([("paypal", "a")] if chosen else [])
+    assert [(line["provider"], line["default"]) for line in warnings] == ([("paypal", "a")] if chosen else [])
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "PutItem"])

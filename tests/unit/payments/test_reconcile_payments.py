@@ -77,7 +77,7 @@ def test_manual_payment_change_is_reported(run: Run, confirmed: Confirmed, sandb
     sandbox.refund(KEY, "by hand, back", Money(40, "EUR"))
 
     assert counted(run()) == (1, 0, 1)
-    told = {line["what"]: (line["provider"], line["log"]) for line in logged() if line["message"] == "payment differs"}
+    told = {line["what"]: (line["provider"], line["log"]) for line in logged() if line["message"] == "payment_differs"}
     assert told == {"captured": (100, 0), "refunded": (40, 0)}
 
 
@@ -86,7 +86,7 @@ def test_expired_authorization_is_reported(run: Run, confirmed: Confirmed, sandb
     sandbox.expire(KEY)
 
     assert counted(run()) == (1, 0, 1)
-    assert [line["what"] for line in logged() if line["message"] == "payment differs"] == ["held"]
+    assert [line["what"] for line in logged() if line["message"] == "payment_differs"] == ["held"]
 
 
 def test_active_order_is_skipped(run: Run, sandbox: SandboxProvider) -> None:
@@ -123,7 +123,7 @@ def test_failing_payment_comparison_does_not_stop_the_others(
 
 
 def told(lines: Lines) -> dict[str, tuple[Any, Any]]:
-    return {line["what"]: (line["provider"], line["log"]) for line in lines() if line["message"] == "payment differs"}
+    return {line["what"]: (line["provider"], line["log"]) for line in lines() if line["message"] == "payment_differs"}
 
 
 def test_pending_refund_is_reported_until_it_succeeds(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
