@@ -1,4 +1,4 @@
-"""Finding reservations that are too old, and giving each of them up."""
+"""Find reservations that are too old and take each of them back."""
 
 from __future__ import annotations
 
@@ -17,46 +17,48 @@ if TYPE_CHECKING:
     from orderflow.aws.active_orders import ActiveOrderIndex
     from orderflow.aws.order_log import OrderLog
 
-# So many are done well within the function's time; the others wait for the next run.
-MOST_LOOKED_AT = 5000
-MOST = 500
+# One run handles so many well within the function's timeout; the others wait for the next run.
+MAX_CHECKED = 5000
+MAX_EXPIRED = 500
 
 
 class NotAllExpired(RuntimeError):
-    """Some reservations that are too old could not be given up."""
+    """Some reservations that are too old did not expire."""
 
 
-class Expired(Struct, frozen=True):
-    """What a run saw and did: how many orders may have a reservation that is too old, how many had and lost it."""
+class ExpiryResult(Struct, frozen=True):
+    """Counts of one run: orders that may have an old reservation, reservations that expired, and orders that failed."""
 
     old: int
     expired: int
     failed: int
 
 
-def expire_all(log: OrderLog, open_orders: ActiveOrderIndex, inventory: Inventory, before: datetime, *, most: int = MOST) -> Expired:
-    """Give up every reservation from before `before` (UTC) of an order that is in the saga or waits for a person.
+def expire_all(
+    log: OrderLog, active_orders: ActiveOrderIndex, inventory: Inventory, before: datetime, *, most: int = MAX_EXPIRED
+) -> ExpiryResult:
+    """Expire the reservations from before `before` (UTC) of active orders and of orders that wait for a person.
 
-    At most `most` of them; of more than that a random choice, so that orders which nothing helps cannot keep the others
-    waiting for ever. An order that waits for days is met in every run: whether it holds anything is asked of the
-    reservations, 100 at a time, before its log is read. One that fails is logged and counted, the others go on.
+    At most `most` of them, chosen at random if there are more, so that orders that keep failing cannot block the others. An order
+    that waits for days is in every run, so the reservation rows are read first, 100 at a time, and only then the logs of orders that
+    have one. An order that fails is logged and counted, and the others go on.
     """
-    orders = [*open_orders.oldest_first("open", before), *open_orders.oldest_first("held", before)]
-    held = inventory.held(_some([order.order_id for order in orders], MOST_LOOKED_AT))
-    results = [_expire(log, inventory, order_id, before) for order_id in _some(sorted(held), most)]
-    return Expired(old=len(held), expired=results.count("expired"), failed=results.count("failed"))
+    orders = [*active_orders.oldest_first("open", before), *active_orders.oldest_first("held", before)]
+    reserved = inventory.with_reservation(_sample([order.order_id for order in orders], MAX_CHECKED))
+    results = [_expire(log, inventory, order_id, before) for order_id in _sample(sorted(reserved), most)]
+    return ExpiryResult(old=len(reserved), expired=results.count("expired"), failed=results.count("failed"))
 
 
-def _some(order_ids: Collection[str], most: int) -> Collection[str]:
+def _sample(order_ids: Collection[str], most: int) -> Collection[str]:
     return order_ids if len(order_ids) <= most else random.sample(list(order_ids), most)
 
 
 def _expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime) -> str:
     try:
         expired = reservations.expire(log, inventory, order_id, before)
-    except Exception:  # noqa: BLE001 - whatever is wrong with one order must not keep the others waiting
-        logger.exception("reservation not expired", order_id=order_id)
+    except Exception:  # noqa: BLE001 - one failing order must not block the others
+        logger.exception("reservation_expiry_failed", order_id=order_id)
         return "failed"
     if expired:
-        logger.info("reservation expired", order_id=order_id)
+        logger.info("reservation_expired", order_id=order_id)
     return "expired" if expired else "kept"

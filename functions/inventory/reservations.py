@@ -1,136 +1,201 @@
-"""Reserve for an order, release again or let it expire: the stock, the reservation and the event in one transaction."""
+"""Reserve, release, expire and sync the stock of an order: stock, rows and the order's event change in one transaction."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from functools import wraps
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from inventory.domain import stock_rules
-from inventory.domain.stock_rules import Aside, Back, NotAside
-from inventory.stock_shards import Short
-from orderflow.aws.dynamodb import Conflict
-from orderflow.domain.commands import ExpireReservation, RecordRelease, RecordReservation, RecordShortage, Refusal, decide
+from inventory.domain.stock_rules import ReservationMissing, RestockedLines
+from inventory.stock_shards import OutOfStock
+from orderflow.aws.dynamodb import ATTEMPTS, Conflict, TransactionConditionFailed, TransactionConflict, backoff
+from orderflow.aws.order_log import Recorded, Refused
+from orderflow.domain.commands import Command, ExpireReservation, RecordRelease, RecordReservation, RecordShortage
 from orderflow.domain.order import remaining, saga_blocker, stock_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
     from datetime import datetime
 
-    from inventory.store import Inventory, Write
+    from inventory.domain.stock_rules import StockChange
+    from inventory.store import Inventory
     from orderflow.aws.order_log import OrderLog
-    from orderflow.domain.events import EventData
     from orderflow.domain.order import Order
 
-Reserved = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "inactive"]
-Released = Literal["released", "nothing_to_release", "inactive"]
-Settled = Literal["settled", "nothing_to_settle"]
+ReserveOutcome = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "inactive"]
+ReleaseOutcome = Literal["released", "nothing_to_release", "inactive"]
+SyncOutcome = Literal["settled", "nothing_to_settle"]
 
-_ATTEMPTS = 5
-
-
-def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> Reserved:
-    """Set every line of the order aside, or record which are short, and say which of these is so now.
-
-    An order that was reserved, or found short, before stays as it is.
-
-    Raises:
-        OrderNotFound: there is no such order.
-        TransactionConditionFailed: the reservation row is there without its event, which nothing here writes.
-        Conflict, TransactionConflict: others kept getting in the way.
-    """
-    order = log.load(order_id)
-    for _ in range(_ATTEMPTS):
-        outcome = _reserved(order)
-        if outcome:
-            return outcome
-        try:
-            order = _take(log, inventory, order)
-        except Conflict:
-            order = log.refresh(order)
-    raise Conflict(order_id)
+_SOURCE = "inventory"
 
 
-def release(log: OrderLog, inventory: Inventory, order_id: str) -> Released:
-    """Put what an order that is undone holds, and that has not left, up for sale again, and say what became of its reservation.
+def _retry_on_conflict[**P, A](use_case: Callable[P, A]) -> Callable[P, A]:
+    """Run a use case again, from its first read, while others change the order or its rows first."""
+
+    @wraps(use_case)
+    def retried(*args: P.args, **kwargs: P.kwargs) -> A:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return use_case(*args, **kwargs)
+            except Conflict:
+                continue
+        return use_case(*args, **kwargs)
+
+    return retried
+
+
+@_retry_on_conflict
+def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> ReserveOutcome:
+    """Reserve every line of the order, or record which lines are short; return the outcome that the log has then.
+
+    An order that was reserved or short before stays as it is.
 
     Raises:
         OrderNotFound: there is no such order.
-        RuntimeError: the order holds stock but is not being undone, so the stock is still its own.
-        NotAside, TransactionConditionFailed: the tables do not hold what the order's events say is reserved.
-        Conflict, TransactionConflict: others kept getting in the way.
+        TransactionConditionFailed: the order has a reservation row without its event, which no code writes.
+        Conflict, TransactionConflict: others changed the order or its stock first, in every attempt.
     """
     order = log.load(order_id)
-    for _ in range(_ATTEMPTS):
-        outcome = _released(order)
-        if outcome:
-            return outcome
-        try:
-            order = _give_back(log, inventory, order)
-        except Conflict:
-            order = log.refresh(order)
-        except NotAside:
-            # Somebody else may have given it back since the order was read.
-            before, order = order, log.refresh(order)
-            if order.version == before.version:
-                raise
-    raise Conflict(order_id)
+    if known := _reserve_outcome(order):
+        return known
+    try:
+        result = _change_stock(log, inventory, order, stock_rules.reservation(order), RecordReservation())
+    except OutOfStock as error:
+        shortages = stock_rules.shortages(stock_lines(order), error.available)
+        if not shortages:
+            raise
+        result = log.record(order, RecordShortage(shortages), source=_SOURCE)
+    return _reserve_outcome(result.order) or _raise_refused(result)
+
+
+@_retry_on_conflict
+def release(log: OrderLog, inventory: Inventory, order_id: str) -> ReleaseOutcome:
+    """Release the lines of a failing or cancelling order that were not dispatched; return the outcome that the log has then.
+
+    Raises:
+        OrderNotFound: there is no such order.
+        RuntimeError: the order is neither failing nor cancelling, so it keeps its stock.
+        ReservationMissing, OutOfStock: the tables do not hold what the order's events say is reserved.
+        Conflict, TransactionConflict: others changed the order or its stock first, in every attempt.
+    """
+    order = log.load(order_id)
+    if known := _release_outcome(order):
+        return known
+    row = inventory.reserved_lines(order_id)
+    if row is None:
+        # A concurrent run of the saga may have released it since the order was read.
+        if log.refresh(order).version == order.version:
+            raise ReservationMissing(order_id)
+        raise Conflict(order_id)
+    try:
+        result = _change_stock(log, inventory, order, stock_rules.release(order, row), RecordRelease())
+    except TransactionConditionFailed:
+        raise Conflict(order_id) from None
+    return _release_outcome(result.order) or _raise_refused(result)
 
 
 def expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime) -> bool:
-    """Put up for sale again what was set aside before `before` (UTC), unless the order is confirmed; tell whether that was done.
+    """Take back a reservation made before `before` (UTC), unless the order is confirmed; return whether that was done.
 
-    The order can be reserved again afterwards. Where somebody else is at work on it, it is left to them.
+    The order can be reserved again afterwards. An order that others change at the same time is left to them.
 
     Raises:
         OrderNotFound: there is no such order.
-        TransactionConditionFailed: the tables do not hold what the order's events say is reserved.
-        TransactionConflict: other transactions kept getting in the way.
+        TransactionConditionFailed, OutOfStock: the tables do not hold what the order's events say is reserved.
+        TransactionConflict: other transactions held the same items in every attempt.
     """
     order = log.load(order_id)
-    facts = decide(order, ExpireReservation(before))
-    if isinstance(facts, Refusal) or not facts:
-        return False
     try:
-        inventory.freeing(order_id, stock_lines(order), _appending(log, order, facts))
+        result = _change_stock(log, inventory, order, stock_rules.expiry(order), ExpireReservation(before))
     except Conflict:
         return False
-    return True
+    return isinstance(result, Recorded) and bool(result.events)
 
 
-def settle(log: OrderLog, inventory: Inventory, order_id: str, min_version: int | None = None) -> Settled:
-    """Bring stock and the order's reservation in line with what has left and come back, whatever they were told before.
+def sync_stock(log: OrderLog, inventory: Inventory, order_id: str, min_version: int | None = None) -> SyncOutcome:
+    """Bring stock and the order's rows in line with the dispatched parcels and received returns of its events.
 
-    `min_version` is the version of the event that is the reason, if there is one. What is read of an order may be no newer than that:
-    rows never go back to what was before.
+    `min_version` is the version of the event that triggered this, if one did. An order read with it may lack later events; rows that
+    know later events stay as they are.
 
     Raises:
         OrderNotFound: there is no such order.
-        NotAside, TransactionConditionFailed: the tables do not hold what the order's events say.
-        Conflict, TransactionConflict: others kept getting in the way.
+        ReservationMissing, OutOfStock: the tables do not hold what the order's events say.
+        Conflict, TransactionConflict: others changed the rows or the stock first, in every attempt.
     """
-    for attempt in range(_ATTEMPTS):
-        # The row first: one that is gone says nothing about what leaves later.
-        aside = inventory.aside(order_id)
-        order = log.load(order_id, None if attempt else min_version)
-        back = inventory.back(order_id) if stock_rules.back(order).returns else Back()
+    if min_version is not None:
         try:
-            plan = stock_rules.settlement(order, aside, back)
-            return "settled" if inventory.settle(order_id, aside, back, plan) else "nothing_to_settle"
-        except NotAside:
-            if attempt or min_version is None:
-                raise
-        except Conflict:
-            continue
-    raise Conflict(order_id)
+            return _sync(log, inventory, order_id, min_version)
+        except (Conflict, ReservationMissing):
+            pass
+    return _sync_latest(log, inventory, order_id)
 
 
-def _reserved(order: Order) -> Reserved | None:
-    # Once it was screened, a payment may be held for it which only a void finds, known to the log or not.
+def _sync(log: OrderLog, inventory: Inventory, order_id: str, min_version: int | None = None) -> SyncOutcome:
+    # The row is read before the order: a missing row says nothing about parcels that are dispatched later.
+    row = inventory.reserved_lines(order_id)
+    order = log.load(order_id, min_version)
+    restocked = inventory.restocked_lines(order_id) if stock_rules.restocked_lines(order).returns else RestockedLines()
+    change = stock_rules.sync(order, row, restocked)
+    if not change.changes_rows:
+        return "nothing_to_settle"
+    try:
+        _change_stock(log, inventory, order, change)
+    except TransactionConditionFailed:
+        raise Conflict(order_id) from None
+    return "settled"
+
+
+_sync_latest = _retry_on_conflict(_sync)
+
+
+def _change_stock(
+    log: OrderLog, inventory: Inventory, order: Order, change: StockChange, command: Command | None = None
+) -> Recorded | Refused:
+    """Write a stock change in one transaction with the events of `command`, if there is one.
+
+    The only loop that retries for stock: if other transactions hold a row, or a shard has too few pieces, it tries other shards.
+
+    Raises:
+        OutOfStock: the stock cannot cover the change.
+        TransactionConditionFailed: a row of the order is not as it was before the change.
+        Conflict: the log has later events than `order`.
+        TransactionConflict: other transactions held the same items in every attempt.
+    """
+    rows = inventory.row_writes(order.order_id, change)
+    allocation = inventory.shards.allocation(order.order_id, change.moves)
+    conflict = TransactionConflict()
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            backoff(attempt)
+        writes = [*inventory.shards.writes(allocation), *rows]
+        try:
+            if command:
+                return log.record(order, command, source=_SOURCE, extra_writes=writes)
+            inventory.write(writes)
+        except TransactionConflict as met:
+            conflict = met
+            if attempt:
+                allocation = inventory.shards.after_conflict(order.order_id, allocation, met.reasons)
+        except TransactionConditionFailed as failed:
+            allocation = inventory.shards.after_shortage(allocation, failed.reasons)
+        else:
+            return Recorded(order)
+    raise conflict
+
+
+def _raise_refused(result: Recorded | Refused) -> NoReturn:
+    raise RuntimeError(result.refusal.why if isinstance(result, Refused) else f"{result.order.order_id} is {result.order.state}")
+
+
+def _reserve_outcome(order: Order) -> ReserveOutcome | None:
+    # A screened order may have a payment that only a void finds, known to the log or not: it is compensated as failing.
     if order.state == "failing" and order.failure and order.failure.reason == "out_of_stock" and not order.screening:
         return "out_of_stock"
     return saga_blocker(order) or ("reserved" if order.reservation == "held" else None)
 
 
-def _released(order: Order) -> Released | None:
+def _release_outcome(order: Order) -> ReleaseOutcome | None:
     if saga_blocker(order) == "inactive":
         return "inactive"
     match order.reservation:
@@ -140,38 +205,3 @@ def _released(order: Order) -> Released | None:
             return "nothing_to_release"
         case "held":
             return None if remaining(order) else "nothing_to_release"
-
-
-def _take(log: OrderLog, inventory: Inventory, order: Order) -> Order:
-    lines = stock_lines(order)
-    facts = _facts(order, RecordReservation())
-    try:
-        return inventory.reserving(order.order_id, lines, _appending(log, order, facts))
-    except Short as short:
-        shortages = stock_rules.shortages([line for line in lines if line.sku in short.available], short.available)
-        if not shortages:
-            raise
-        return log.record(order, RecordShortage(shortages), source="inventory").order
-
-
-def _give_back(log: OrderLog, inventory: Inventory, order: Order) -> Order:
-    facts = _facts(order, RecordRelease())
-    row = inventory.aside(order.order_id)
-    if row is None:
-        raise NotAside(order.order_id)
-    # What has left may still count as set aside; it is settled with the rest.
-    gone = Aside(parcels=len(order.parcels))
-    moves = stock_rules.moves(stock_rules.holding(order, row, Back()), stock_rules.holding(order, gone, Back()))
-    return inventory.releasing(order.order_id, row, moves, _appending(log, order, facts))
-
-
-def _appending(log: OrderLog, order: Order, facts: Sequence[EventData]) -> Write[Order]:
-    return lambda writes: log.append(order, facts, source="inventory", extra_writes=writes, attempts=1)
-
-
-def _facts(order: Order, command: RecordReservation | RecordRelease) -> tuple[EventData, ...]:
-    match decide(order, command):
-        case Refusal(why=why):
-            raise RuntimeError(why)
-        case facts:
-            return facts

@@ -17,9 +17,9 @@ import pytest
 
 from fraud.domain import fraud_rules
 from fraud.handlers import screen_order
-from inventory.domain.stock_rules import SHELVES, shelf
-from inventory.saga_step import INVENTORY
-from inventory.stock_shards import Shelves
+from inventory.dependencies import INVENTORY
+from inventory.domain.stock_rules import SHARDS, home_shard
+from inventory.stock_shards import StockShards
 from operations import redrive_routes
 from orderflow.aws import order_log
 from orderflow.aws.batch import RetryQueue
@@ -308,12 +308,12 @@ def every_move_of_stock(observed: Observed) -> None:
             observed.log.record(observed.log.load("ord_leaving"), command, source="shipping")
         observed.run(module, event)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inventory.handlers.expire_reservations.KEPT_FOR", timedelta(0))
+        patch.setattr("inventory.handlers.expire_reservations.RESERVATION_TIME", timedelta(0))
         observed.run("inventory.handlers.expire_reservations", {})
 
 
-def every_shelf(observed: Observed) -> None:
-    """Let every function that moves stock meet others at it, and look for it on other shelves than its order's own."""
+def every_shard(observed: Observed) -> None:
+    """Let every function that moves stock meet a conflict at its rows, and find pieces on other shards than the home shard."""
     apron = (StockLine(APRON, 1),)
     steps = {
         "inventory.handlers.reserve_stock": ("inventory.handlers.reserve_stock", lambda order_id: {"order_id": order_id}),
@@ -337,11 +337,11 @@ def every_shelf(observed: Observed) -> None:
                 for command in (RecordShipment("ship_1"), RecordDispatch("parcel_1", apron)):
                     observed.log.record(observed.log.load(order_id), command, source="shipping")
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("inventory.handlers.expire_reservations.KEPT_FOR", timedelta(0))
-                # A process that knows of no product yet.
-                patch.setattr(INVENTORY, "_shelves", Shelves("Stock", observed.aws.dynamodb.client))
+                patch.setattr("inventory.handlers.expire_reservations.RESERVATION_TIME", timedelta(0))
+                # A new process, which has seen no sharded product.
+                patch.setattr(INVENTORY, "shards", StockShards("Stock", observed.aws.dynamodb.client))
                 if how == "seeks":
-                    elsewhere = shelf(order_id, APRON) % (SHELVES - 1) + 1
+                    elsewhere = home_shard(order_id, APRON) % (SHARDS - 1) + 1
                     stock_shards.scatter(observed.aws.dynamodb, APRON, lambda elsewhere=elsewhere: elsewhere)
                     observed.run(module, event(order_id))
                 else:
@@ -538,7 +538,7 @@ def observe() -> dict[str, set[Grant]]:
     screen_order.FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
     every_life(observed)
     every_move_of_stock(observed)
-    every_shelf(observed)
+    every_shard(observed)
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})
     every_call(observed)
     clients.lend()

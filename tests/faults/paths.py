@@ -205,7 +205,7 @@ class Stage:
         self.patch.setattr(dynamodb.time, "sleep", lambda _: None)
         self.patch.setattr(provider.time, "sleep", lambda _: None)
         self.patch.setattr(recover_orders, "STUCK_AFTER", timedelta(days=-1))
-        self.patch.setattr(expire_reservations, "KEPT_FOR", timedelta(days=-1))
+        self.patch.setattr(expire_reservations, "RESERVATION_TIME", timedelta(days=-1))
 
     def simulation(self, path: Path, disturbance: Disturbance | None = None, attempts: int = 1) -> Simulation:
         """Return a pipeline for a run of the path."""

@@ -19,7 +19,7 @@ from devtools.local import issuer, seed
 from devtools.local.api_client import ApiClient, emails, is_final, order_body, state_of
 from devtools.target import Target
 from devtools.web import Answer
-from inventory.domain.stock_rules import SHELVES
+from inventory.domain.stock_rules import SHARDS
 from orderflow.domain import events
 from payments.provider import Authorized
 from payments.sandbox.rules import Account
@@ -175,7 +175,7 @@ class DeployedStack:
 
     def stock(self, sku: str) -> tuple[int, int]:
         """How many of a product are available, and how many reserved, on all its shelves."""
-        shelves = [{"sku": {"S": f"{sku}#{number}" if number else sku}} for number in range(SHELVES)]
+        shelves = [{"sku": {"S": f"{sku}#{number}" if number else sku}} for number in range(SHARDS)]
         request: Any = {self.table("Stock"): {"Keys": shelves, "ConsistentRead": True}}
         items = self.dynamodb.batch_get_item(RequestItems=request)["Responses"][self.table("Stock")]
         available, reserved = (sum(int(item[part]["N"]) for item in items) for part in ("available", "reserved"))

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from devtools.local.api_client import order_body
-from inventory.domain.stock_rules import SHELVES
+from inventory.domain.stock_rules import SHARDS
 from tests.integration.deployed_stack import BESIDE, DeployedStack, eventually
 
 ORDERS = 500
@@ -64,7 +64,7 @@ def test_five_hundred_orders_all_reach_their_end(stack: DeployedStack):
 def test_sharded_stock_sells_every_unit_once(stack: DeployedStack):
     """The stock is sharded with a few units each, so the last orders must search the shards."""
     sku = stack.product(stock=0)
-    stack.spread(sku, [UNITS // SHELVES] * SHELVES)
+    stack.spread(sku, [UNITS // SHARDS] * SHARDS)
     customers = [stack.customer("buyer") for _ in range(CUSTOMERS)]
 
     def follow(number: int) -> str:

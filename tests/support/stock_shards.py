@@ -1,18 +1,23 @@
-"""The table Stock as tests look at it: what there is of products on all of their shelves, and moving it between these."""
+"""The table Stock in tests: levels of products over all their shards, and a reference model of the stock rules."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from inventory.domain.stock_rules import SHELVES, Level
+from inventory.domain import stock_rules
+from inventory.domain.stock_rules import SHARDS, Holding, InsufficientStock, Level, Move
+from orderflow.domain.events import Shortage, StockLine
+from orderflow.domain.order import Order
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Hook, Item, Parameters, client_error
+
+type Stock = Mapping[str, Level]
 
 PARTS = ("available", "reserved", "shipped")
 
 
 def levels(database: FakeDynamoDB) -> dict[str, Level]:
-    """Return what there is of every product."""
+    """Return the level of every product."""
     sums: dict[str, Counter[str]] = {}
     for item in database.items("Stock"):
         product = sums.setdefault(item["sku"]["S"].partition("#")[0], Counter())
@@ -21,20 +26,20 @@ def levels(database: FakeDynamoDB) -> dict[str, Level]:
 
 
 def scatter(database: FakeDynamoDB, sku: str, where: Callable[[], int]) -> None:
-    """Have a product lie on shelves, each piece on the one that `where` says."""
+    """Shard a product and put each of its pieces on the shard that `where` returns."""
     level = levels(database)[sku]
-    shelves = [Counter[str]() for _ in range(SHELVES)]
+    shards = [Counter[str]() for _ in range(SHARDS)]
     for part in PARTS:
         for _ in range(getattr(level, part)):
-            shelves[where()][part] += 1
-    for number, shelf in enumerate(shelves):
-        row: Item = {part: {"N": str(shelf[part])} for part in PARTS}
-        first: Item = {} if number else {"shelves": {"N": str(SHELVES)}}
+            shards[where()][part] += 1
+    for number, shard in enumerate(shards):
+        row: Item = {part: {"N": str(shard[part])} for part in PARTS}
+        first: Item = {} if number else {"shelves": {"N": str(SHARDS)}}
         database.seed("Stock", {"sku": {"S": f"{sku}#{number}" if number else sku}, **row, **first})
 
 
 def meeting(times: int) -> Hook:
-    """Let so many transactions that change stock meet another one at it."""
+    """Cancel so many transactions that change stock with a conflict at the stock rows."""
     left = [None] * times
 
     def hook(name: str, given: Parameters) -> None:
@@ -45,6 +50,32 @@ def meeting(times: int) -> Hook:
             raise client_error(name, "TransactionCanceledException", "cancelled", CancellationReasons=reasons)
 
     return hook
+
+
+def moved(stock: Stock, changes: Iterable[Move]) -> Stock:
+    """Return the stock after these moves.
+
+    Raises:
+        InsufficientStock: some count would be negative.
+    """
+    after = dict(stock)
+    for move in changes:
+        level = after.get(move.sku, Level())
+        after[move.sku] = Level(level.available + move.available, level.reserved + move.reserved, level.shipped + move.shipped)
+    if any(min(level.available, level.reserved, level.shipped) < 0 for level in after.values()):
+        raise InsufficientStock
+    return after
+
+
+def reserved(stock: Stock, lines: Sequence[StockLine]) -> Stock | tuple[Shortage, ...]:
+    """Return the stock after all lines are reserved, or the lines that are short."""
+    short = stock_rules.shortages(lines, {line.sku: stock.get(line.sku, Level()).available for line in lines})
+    return short or moved(stock, stock_rules.moves(Holding(), Holding(tuple(lines))))
+
+
+def holding_of(order: Order) -> Holding:
+    """Return the stock that an order has by its events."""
+    return stock_rules.holding(order, stock_rules.reserved_lines(order), stock_rules.restocked_lines(order))
 
 
 def _number(item: Item, part: str) -> int:

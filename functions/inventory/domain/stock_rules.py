@@ -1,34 +1,34 @@
 """The rules of stock: all lines of an order or none, and never below zero.
 
-What is set aside moves from `available` to `reserved`, and from there to `shipped` when it leaves or back when it
-does not. What comes back moves from `shipped` to `available`; what is lost on the way stays shipped. So the sum of
-the three is what was ever received, and nothing that happens to an order changes it.
+A reservation moves pieces from `available` to `reserved`, a dispatch from `reserved` to `shipped`, a release from `reserved` back to
+`available`, and a return from `shipped` to `available`; a lost parcel stays shipped. So the sum of the three is the number of pieces
+ever received, whatever happens to an order.
 
-A product lies on one shelf, or, when many orders want it at once, on `SHELVES` of them. Over its shelves each of the
-three adds up to what it is of the product; which piece lies where means nothing.
+A product has one stock row, or `SHARDS` rows (shards) if many orders want it at once. Each of the three counts adds up over the
+shards of a product; which shard has a piece means nothing.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 from orderflow.domain.events import Shortage, StockLine
-from orderflow.domain.order import Order, remaining, subtract
+from orderflow.domain.order import Order, remaining, stock_lines, subtract
 
-type Stock = Mapping[str, Level]
-type Shelves = Mapping[int, Level]
+type Shards = Mapping[int, Level]
 
-# Keys of what is stored follow from it: a change has to leave shelves that there are.
-SHELVES = 16
-# A product is spread when each of its shelves gets so many pieces: of fewer the shelves would soon be empty one by one.
-LEAST_ON_A_SHELF = 8
+# Keys of stored rows follow from it: a change must keep existing shards.
+SHARDS = 16
+# A product is sharded if each shard gets so many pieces: smaller shards would soon be empty one by one.
+MIN_SHARD_SIZE = 8
+_PARTS = ("available", "reserved", "shipped")
 
 
 class Level(Struct, frozen=True):
-    """How much of one product can be sold, is set aside, and has left for good so far; none is ever negative."""
+    """Pieces of one product, or of one shard, by where they are; none is ever negative."""
 
     available: int = 0
     reserved: int = 0
@@ -36,36 +36,28 @@ class Level(Struct, frozen=True):
 
 
 class Holding(Struct, frozen=True):
-    """What one order has of the stock: set aside for it, and gone to the customer without having come back."""
+    """The stock of one order: reserved for it, and shipped to the customer without having come back."""
 
     reserved: tuple[StockLine, ...] = ()
     shipped: tuple[StockLine, ...] = ()
 
 
-class Aside(Struct, frozen=True):
-    """What is set aside for an order, when so many of its parcels have left and are not part of it any more."""
+class ReservedLines(Struct, frozen=True):
+    """An order's reservation row: the reserved lines, after `parcels` of its parcels were dispatched."""
 
     lines: tuple[StockLine, ...] = ()
     parcels: int = 0
 
 
-class Back(Struct, frozen=True):
-    """What came back of an order and is for sale again: the lines of so many of its returns."""
+class RestockedLines(Struct, frozen=True):
+    """An order's row of returned stock: the lines of its first `returns` returns, available again."""
 
     lines: tuple[StockLine, ...] = ()
     returns: int = 0
 
 
-class Settlement(Struct, frozen=True):
-    """How stock changes so that it follows an order, and what is known of the order after that."""
-
-    moves: tuple[Move, ...]
-    aside: Aside
-    back: Back
-
-
 class Move(Struct, frozen=True):
-    """By how much each part of one product's stock changes; the three add up to nothing."""
+    """By how much each count of one product changes; the three add up to 0."""
 
     sku: str
     available: int
@@ -73,118 +65,140 @@ class Move(Struct, frozen=True):
     shipped: int
 
 
-_PARTS = ("available", "reserved", "shipped")
+class StockChange(Struct, frozen=True):
+    """What one transaction changes for an order: stock, its reservation row, and its row of returned stock.
+
+    A reservation row of None does not exist, before or after the change.
+    """
+
+    moves: tuple[Move, ...]
+    reserved_before: ReservedLines | None
+    reserved_after: ReservedLines | None
+    restocked_before: RestockedLines = RestockedLines()
+    restocked_after: RestockedLines = RestockedLines()
+
+    @property
+    def changes_rows(self) -> bool:
+        """True if a row of the order changes; stock never changes without one."""
+        return self.reserved_before != self.reserved_after or self.restocked_before != self.restocked_after
 
 
-class NotAside(LookupError):
-    """Nothing is set aside for an order that should have something."""
+class ReservationMissing(LookupError):
+    """The order has no reservation row, but its events say that stock is reserved."""
 
 
-class Overdrawn(ValueError):
-    """More would be taken from a part of the stock than is in it."""
+class InsufficientStock(ValueError):
+    """A move takes more pieces than there are."""
 
 
-def aside(order: Order) -> Aside:
-    """Return what should be set aside for an order by its events."""
-    return Aside(remaining(order) if order.reservation == "held" else (), len(order.parcels))
+def reserved_lines(order: Order) -> ReservedLines:
+    """Return the reservation that an order should have by its events."""
+    return ReservedLines(remaining(order) if order.reservation == "held" else (), len(order.parcels))
 
 
-def back(order: Order) -> Back:
-    """Return what should have come back of an order by its events."""
-    came = [one for one in order.returns if one.amount]
-    return Back(subtract(line for one in came for line in one.lines), len(came))
+def restocked_lines(order: Order) -> RestockedLines:
+    """Return the returned stock that an order should have by its events."""
+    received = [one for one in order.returns if one.amount]
+    return RestockedLines(subtract(line for one in received for line in one.lines), len(received))
 
 
-def holding(order: Order, aside: Aside, back: Back) -> Holding:
-    """Return what an order has of the stock when this is set aside and that has come back; a parcel that was lost is gone as well."""
-    return Holding(aside.lines, subtract((line for parcel in order.parcels[: aside.parcels] for line in parcel.lines), back.lines))
+def holding(order: Order, reserved: ReservedLines, restocked: RestockedLines) -> Holding:
+    """Return the stock that an order has with these rows; a lost parcel counts as shipped."""
+    shipped = subtract((line for parcel in order.parcels[: reserved.parcels] for line in parcel.lines), restocked.lines)
+    return Holding(reserved.lines, shipped)
 
 
-def due(order: Order) -> Holding:
-    """Return what an order has of the stock by its events."""
-    return holding(order, aside(order), back(order))
+def reservation(order: Order) -> StockChange:
+    """Return the change that reserves every line of the order."""
+    lines = stock_lines(order)
+    return StockChange(moves(Holding(), Holding(lines)), None, ReservedLines(lines))
 
 
-def settlement(order: Order, was_aside: Aside | None, was_back: Back) -> Settlement:
-    """Return what brings stock in line with the order.
+def expiry(order: Order) -> StockChange:
+    """Return the change that takes back the reservation of an order of which nothing was dispatched."""
+    lines = stock_lines(order)
+    return StockChange(moves(Holding(lines), Holding()), ReservedLines(lines), None)
 
-    Without a row (None) nothing is set aside, and all parcels of the order have left: a row is gone only when that is so, and
-    nothing leaves afterwards. What counts more parcels or returns than the order has is ahead of what was read of it, and stays.
+
+def release(order: Order, row: ReservedLines) -> StockChange:
+    """Return the change that releases all lines that were not dispatched, and ships the dispatched lines that `row` still has."""
+    before = holding(order, row, RestockedLines())
+    after = holding(order, ReservedLines(parcels=len(order.parcels)), RestockedLines())
+    return StockChange(moves(before, after), row, None)
+
+
+def sync(order: Order, row: ReservedLines | None, restocked: RestockedLines) -> StockChange:
+    """Return the change that brings stock in line with the order.
+
+    A missing row (None) means that nothing is reserved and all parcels are dispatched: only then a row is deleted, and nothing is
+    dispatched afterwards. A row that counts more parcels or returns than `order` stays: it knows later events.
 
     Raises:
-        NotAside: there is no row, but something should be set aside.
+        ReservationMissing: there is no row, but lines should be reserved.
     """
-    should_aside, should_back = aside(order), back(order)
-    if was_aside is None and should_aside.lines:
-        raise NotAside(order.order_id)
-    before = was_aside or should_aside
-    after = should_aside if should_aside.parcels >= before.parcels else before
-    after_back = should_back if should_back.returns > was_back.returns else was_back
-    return Settlement(moves(holding(order, before, was_back), holding(order, after, after_back)), after, after_back)
+    expected, expected_restocked = reserved_lines(order), restocked_lines(order)
+    if row is None and expected.lines:
+        raise ReservationMissing(order.order_id)
+    before = row or expected
+    after = expected if expected.parcels >= before.parcels else before
+    restocked_after = expected_restocked if expected_restocked.returns > restocked.returns else restocked
+    return StockChange(
+        moves(holding(order, before, restocked), holding(order, after, restocked_after)),
+        row,
+        after if row and after.lines else None,
+        restocked,
+        restocked_after,
+    )
 
 
 def moves(before: Holding, after: Holding) -> tuple[Move, ...]:
     """Return how stock changes when an order has `after` of it instead of `before`; products that stay are left out."""
     reserved, shipped = _more(before.reserved, after.reserved), _more(before.shipped, after.shipped)
     changes = {sku: (reserved.get(sku, 0), shipped.get(sku, 0)) for sku in {**reserved, **shipped}}
-    return tuple(Move(sku, -set_aside - gone, set_aside, gone) for sku, (set_aside, gone) in changes.items() if set_aside or gone)
+    return tuple(
+        Move(sku, -more_reserved - more_shipped, more_reserved, more_shipped)
+        for sku, (more_reserved, more_shipped) in changes.items()
+        if more_reserved or more_shipped
+    )
 
 
-def moved(stock: Stock, changes: Iterable[Move]) -> Stock:
-    """Return the stock after these moves.
-
-    Raises:
-        Overdrawn: some part of it would be negative.
-    """
-    after = dict(stock)
-    for move in changes:
-        level = after.get(move.sku, Level())
-        after[move.sku] = Level(level.available + move.available, level.reserved + move.reserved, level.shipped + move.shipped)
-    if any(min(level.available, level.reserved, level.shipped) < 0 for level in after.values()):
-        message = "more would be taken than is there"
-        raise Overdrawn(message)
-    return after
+def home_shard(order_id: str, sku: str) -> int:
+    """Return the number of the shard that an order tries first."""
+    return zlib.crc32(f"{order_id}/{sku}".encode()) % SHARDS
 
 
-def shelf(order_id: str, sku: str) -> int:
-    """Return on which of its shelves an order looks for a product that is spread."""
-    return zlib.crc32(f"{order_id}/{sku}".encode()) % SHELVES
+def shard_size(level: Level) -> int:
+    """Return how many pieces each further shard gets when a product is sharded; 0 if it has too few pieces for that."""
+    size = level.available // SHARDS
+    return size if size >= MIN_SHARD_SIZE else 0
 
 
-def share(level: Level) -> int:
-    """Return how many pieces each further shelf gets of a product on one shelf; 0 where it stays on that."""
-    each = level.available // SHELVES
-    return each if each >= LEAST_ON_A_SHELF else 0
-
-
-def drawn(move: Move, shelves: Shelves, own: int) -> dict[int, Move]:
-    """Return a move as moves of single shelves: what it takes comes from the shelf `own` first, then from those that have most.
-
-    What it gives is put on `own`.
+def allocate(move: Move, shards: Shards, home: int) -> dict[int, Move]:
+    """Return a move as moves of single shards: it takes from the shard `home` first, then from the largest, and adds to `home`.
 
     Raises:
-        Overdrawn: all shelves together do not have what it takes.
+        InsufficientStock: all shards together have less than it takes.
     """
-    changes = {own: dict.fromkeys(_PARTS, 0)}
+    changes = {home: dict.fromkeys(_PARTS, 0)}
     for part in _PARTS:
         change: int = getattr(move, part)
         if change >= 0:
-            changes[own][part] += change
+            changes[home][part] += change
             continue
-        there: dict[int, int] = {number: getattr(level, part) for number, level in shelves.items()}
-        for number in sorted(there, key=lambda number: (number != own, -there[number], number)):
-            taken = min(there[number], -change)
+        sizes: dict[int, int] = {number: getattr(level, part) for number, level in shards.items()}
+        for number in sorted(sizes, key=lambda number: (number != home, -sizes[number], number)):
+            taken = min(sizes[number], -change)
             if taken:
                 changes.setdefault(number, dict.fromkeys(_PARTS, 0))[part] -= taken
                 change += taken
         if change:
-            message = f"{-change} more {part} than there are would be taken"
-            raise Overdrawn(message)
+            message = f"{move.sku} lacks {-change} pieces that are {part}"
+            raise InsufficientStock(message)
     return {number: Move(move.sku, **parts) for number, parts in changes.items() if any(parts.values())}
 
 
 def differences(reserved: Mapping[str, int], held: Iterable[StockLine]) -> dict[str, int]:
-    """Return the products of which not as much is reserved as is held, with by how much it is more (or, below 0, less)."""
+    """Return the products whose stock and reservations differ: by how many pieces the stock has more reserved (below 0: less)."""
     left = dict(reserved)
     for line in held:
         left[line.sku] = left.get(line.sku, 0) - line.quantity
@@ -192,16 +206,10 @@ def differences(reserved: Mapping[str, int], held: Iterable[StockLine]) -> dict[
 
 
 def shortages(lines: Iterable[StockLine], available: Mapping[str, int]) -> tuple[Shortage, ...]:
-    """Return the lines that `available` cannot cover; a product that is not in it counts as 0."""
+    """Return the lines of products in `available` that these pieces cannot cover."""
     return tuple(
-        Shortage(line.sku, line.quantity, available.get(line.sku, 0)) for line in lines if available.get(line.sku, 0) < line.quantity
+        Shortage(line.sku, line.quantity, available[line.sku]) for line in lines if available.get(line.sku, line.quantity) < line.quantity
     )
-
-
-def reserve(stock: Stock, lines: Sequence[StockLine]) -> Stock | tuple[Shortage, ...]:
-    """Return the stock with every line set aside, or which lines are short; then nothing is."""
-    short = shortages(lines, {sku: level.available for sku, level in stock.items()})
-    return short or moved(stock, moves(Holding(), Holding(tuple(lines))))
 
 
 def _more(before: Iterable[StockLine], after: Iterable[StockLine]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Scheduled: compares stock, reservations and order log, mends what the log explains, and tells of the rest."""
+"""Scheduled: compare stock, reservations and order log, repair what the log explains, and report the rest."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from inventory import reconciliation
-from inventory.saga_step import INVENTORY, LOG
+from inventory.dependencies import INVENTORY, LOG
 from orderflow.aws.observability import add_nonzero_metric, observed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# Enough for comparing reservations with the log.
+# Time left for comparing reservations with the log.
 _RESERVE_MILLISECONDS = 30_000
 
 
 @observed
 def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer how many products differ and how many reservations were looked at and mended; fail at the end if any could not be."""
-    done = reconciliation.reconcile(LOG, INVENTORY, goes_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
-    add_nonzero_metric("StockDifferences", MetricUnit.Count, len(done.differences))
-    add_nonzero_metric("RepairedReservations", MetricUnit.Count, done.repaired)
-    if done.failed:
-        message = f"{done.failed} of {done.looked_at} reservations could not be compared with the log; the log lines name them"
+    """Answer how many products differ, and how many reservations were checked and repaired; raise at the end if any failed."""
+    result = reconciliation.reconcile(LOG, INVENTORY, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
+    add_nonzero_metric("StockDifferences", MetricUnit.Count, len(result.differences))
+    add_nonzero_metric("RepairedReservations", MetricUnit.Count, result.repaired)
+    if result.failed:
+        message = f"{result.failed} of {result.checked} reservations failed; their orders are in the log lines `reservation_sync_failed`"
         raise reconciliation.NotReconciled(message)
-    return {"outcome": "reconciled", "differences": len(done.differences), "looked_at": done.looked_at, "repaired": done.repaired}
+    return {"outcome": "reconciled", "differences": len(result.differences), "looked_at": result.checked, "repaired": result.repaired}

@@ -1,24 +1,20 @@
-"""Saga step: put what was set aside for a failing order up for sale again."""
+"""Saga step: release the stock of a failing or cancelling order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from inventory import reservations
-from inventory.saga_step import INVENTORY, LOG, Step
+from inventory.dependencies import INVENTORY, LOG
 from orderflow.aws.observability import observed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-
-class Result(TypedDict):
-    """What the step answers; the saga's Choice reads it."""
-
-    outcome: reservations.Released
+    from orderflow.aws.saga_step import StepInput, StepResult
 
 
 @observed
-def handler(event: Step, _context: LambdaContext) -> Result:
-    """Answer `released`, also for an order whose stock was released before, or `nothing_to_release`."""
+def handler(event: StepInput, _context: LambdaContext) -> StepResult[reservations.ReleaseOutcome]:
+    """Answer `released` or `nothing_to_release`, also for an order whose stock was released before."""
     return {"outcome": reservations.release(LOG, INVENTORY, event["order_id"])}

@@ -1,7 +1,6 @@
-"""Brings stock in line with the parcels that left and the returns that came.
+"""Bring stock in line with dispatched parcels and received returns.
 
-The event only says which order to look at: what its stock should be follows from all of its events. So it makes no
-difference how often an event comes, or in which order.
+The event only names the order: its stock follows from all of its events, so duplicates and the order of events do not matter.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inventory import reservations
-from inventory.saga_step import INVENTORY, LOG
+from inventory.dependencies import INVENTORY, LOG
 from orderflow.aws import settings
 from orderflow.aws.batch import PartialFailures, RetryQueue, each_change
 from orderflow.aws.observability import observed
@@ -22,5 +21,5 @@ RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Settle the orders that a batch of the stream, or of the queue, is about; answer with the messages that have to come back."""
-    return each_change(event, lambda order_id, version: reservations.settle(LOG, INVENTORY, order_id, version), RETRIES)
+    """Sync the stock of the orders that a batch of the stream, or of the queue, names; answer with the messages that failed."""
+    return each_change(event, lambda order_id, version: reservations.sync_stock(LOG, INVENTORY, order_id, version), RETRIES)

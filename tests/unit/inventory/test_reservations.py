@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,19 +14,21 @@ from hypothesis import strategies as st
 
 from devtools.products import PRODUCTS
 from inventory import reservations
+from inventory.dependencies import INVENTORY, LOG
 from inventory.domain import stock_rules
-from inventory.domain.stock_rules import Holding, Level, NotAside
+from inventory.domain.stock_rules import Holding, Level, ReservationMissing, ReservedLines, StockChange
 from inventory.handlers import release_stock, reserve_stock
-from inventory.saga_step import INVENTORY, LOG
+from inventory.stock_shards import OutOfStock
 from inventory.store import Inventory
 from orderflow.aws import dynamodb
 from orderflow.aws.dynamodb import TransactionConditionFailed, TransactionConflict
 from orderflow.aws.order_log import OrderLog, OrderNotFound
-from orderflow.domain.commands import FailFulfilment, RecordDispatch
+from orderflow.domain.commands import ExpireReservation, FailFulfilment, RecordDispatch, RecordReservation
 from orderflow.domain.events import Shortage, StockLine, StockReleased, StockReservationFailed, StockReserved
 from orderflow.domain.order import stock_lines
 from tests.conftest import TABLES, Aws
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Hook, conflict, crash_at
+from tests.support import stock_shards
 from tests.support.prepared import advance, place, prepare
 from tests.support.stock_shards import levels
 
@@ -137,7 +140,7 @@ def test_reserving_moves_every_line_and_writes_the_row_and_the_event(database: F
     assert do_reserve("ord_1") == "reserved"
 
     lines = (StockLine("MUG-BLUE", 2), StockLine("TRAY-BIRCH", 1))
-    assert levels(database) == stock_rules.reserve(before, lines)
+    assert levels(database) == stock_shards.reserved(before, lines)
     (row,) = database.items("Reservations")
     assert row["order_id"] == {"S": "ord_1"}
     assert [line["M"]["quantity"]["N"] for line in row["lines"]["L"]] == ["2", "1"]
@@ -166,16 +169,18 @@ def test_a_product_that_has_no_stock_row_counts_as_none(aws: Aws, do_reserve: Ca
 
 
 def test_98_lines_fit_into_the_one_transaction(aws: Aws) -> None:
-    lines = [StockLine(f"SKU-{number}", 1) for number in range(98)]
+    lines = tuple(StockLine(f"SKU-{number}", 1) for number in range(98))
     fill(aws.dynamodb, {line.sku: 1 for line in lines})
-    order = place(LOG)
+    reserving = StockChange(stock_rules.moves(Holding(), Holding(lines)), None, ReservedLines(lines))
+    expiring = StockChange(stock_rules.moves(Holding(lines), Holding()), ReservedLines(lines), None)
 
-    def append(writes: list[Any]) -> None:
-        LOG.append(order, [StockReserved(tuple(lines))], source="inventory", extra_writes=writes)
-
-    INVENTORY.reserving("ord_1", lines, append)
-
+    order = reservations._change_stock(LOG, INVENTORY, place(LOG), reserving, RecordReservation()).order
     assert all(found == Level(0, 1) for found in levels(aws.dynamodb).values())
+
+    command = ExpireReservation(datetime.now(UTC) + timedelta(days=1))
+    reservations._change_stock(LOG, INVENTORY, order, expiring, command)
+    assert all(found == Level(1, 0) for found in levels(aws.dynamodb).values())
+    assert aws.dynamodb.items("Reservations") == []
 
 
 @pytest.mark.parametrize("available", [0, 5])
@@ -353,10 +358,10 @@ def test_stock_that_does_not_hold_what_was_reserved_is_a_fault(database: FakeDyn
     place(LOG)
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "orders.handlers.record_failure")
 
-    with pytest.raises(NotAside):
+    with pytest.raises(ReservationMissing):
         do_release("ord_1")
     database.seed("Reservations", row("ord_1", {"MUG-BLUE": 2}))
-    with pytest.raises(TransactionConditionFailed):
+    with pytest.raises(OutOfStock):
         do_release("ord_1")
     assert level(database, "MUG-BLUE").reserved == 0
     assert facts("ord_1")[-1] == "FulfilmentFailed"
@@ -441,11 +446,11 @@ def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tup
     database = FakeDynamoDB(*TABLES)
     log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
     fill(database, available)
-    expected: stock_rules.Stock = levels(database)
+    expected: stock_shards.Stock = levels(database)
     for number, (lines, given_up) in enumerate(wanted):
         order_id = f"ord_{number}"
         order = place(log, order_id, lines=lines)
-        after = stock_rules.reserve(expected, stock_lines(order))
+        after = stock_shards.reserved(expected, stock_lines(order))
         outcome = reservations.reserve(log, inventory, order_id)
         if isinstance(after, tuple):
             assert outcome == "out_of_stock"
@@ -456,6 +461,6 @@ def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tup
         if given_up:
             log.record(log.load(order_id), FailFulfilment("authorize", "x"), source="orders")
             assert reservations.release(log, inventory, order_id) == "released"
-            expected = stock_rules.moved(expected, stock_rules.moves(Holding(stock_lines(order)), Holding()))
+            expected = stock_shards.moved(expected, stock_rules.moves(Holding(stock_lines(order)), Holding()))
         assert levels(database) == expected
     assert {sku: found.available + found.reserved for sku, found in levels(database).items()} == available

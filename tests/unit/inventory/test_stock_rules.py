@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.domain import stock_rules
-from inventory.domain.stock_rules import Aside, Back, Holding, Level, NotAside, Overdrawn
+from inventory.domain.stock_rules import Holding, InsufficientStock, Level, ReservationMissing, ReservedLines, RestockedLines
 from orderflow.domain.commands import Refusal, decide
 from orderflow.domain.events import Shortage, StockLine
-from tests.support import orders
+from tests.support import orders, stock_shards
 
 SKUS = ("A", "B", "C", "D")
 STOCK = st.dictionaries(st.sampled_from(SKUS), st.builds(Level, *[st.integers(0, 2000)] * 3), min_size=1)
@@ -19,11 +19,11 @@ LINES = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 999), min_size=1).
 )
 
 
-def totals(stock: stock_rules.Stock) -> dict[str, int]:
+def totals(stock: stock_shards.Stock) -> dict[str, int]:
     return {sku: level.available + level.reserved + level.shipped for sku, level in stock.items()}
 
 
-def covering(stock: stock_rules.Stock, lines: list[StockLine]) -> stock_rules.Stock:
+def covering(stock: stock_shards.Stock, lines: list[StockLine]) -> stock_shards.Stock:
     """Return the stock with as much more available as the lines ask for."""
     more = {line.sku: line.quantity for line in lines}
     skus = stock.keys() | more.keys()
@@ -32,8 +32,8 @@ def covering(stock: stock_rules.Stock, lines: list[StockLine]) -> stock_rules.St
 
 
 @given(STOCK, LINES)
-def test_reserving_takes_every_line_or_says_which_are_short(stock: stock_rules.Stock, lines: list[StockLine]) -> None:
-    after = stock_rules.reserve(stock, lines)
+def test_reserving_takes_every_line_or_says_which_are_short(stock: stock_shards.Stock, lines: list[StockLine]) -> None:
+    after = stock_shards.reserved(stock, lines)
 
     if isinstance(after, tuple):
         levels = {line.sku: stock.get(line.sku, Level()).available for line in lines}
@@ -46,10 +46,10 @@ def test_reserving_takes_every_line_or_says_which_are_short(stock: stock_rules.S
 
 
 @given(STOCK, LINES)
-def test_reserving_keeps_what_there_is_and_never_goes_below_zero(stock: stock_rules.Stock, lines: list[StockLine]) -> None:
+def test_reserving_keeps_what_there_is_and_never_goes_below_zero(stock: stock_shards.Stock, lines: list[StockLine]) -> None:
     plenty = covering(stock, lines)
 
-    after = stock_rules.reserve(plenty, lines)
+    after = stock_shards.reserved(plenty, lines)
 
     assert not isinstance(after, tuple)
     assert totals(after) == totals(plenty)
@@ -68,14 +68,14 @@ HOLDING = st.builds(
 
 
 @given(STOCK, HOLDING, HOLDING)
-def test_whatever_an_order_has_nothing_appears_or_disappears(stock: stock_rules.Stock, before: Holding, after: Holding) -> None:
+def test_whatever_an_order_has_nothing_appears_or_disappears(stock: stock_shards.Stock, before: Holding, after: Holding) -> None:
     changes = stock_rules.moves(before, after)
 
     assert all(move.available + move.reserved + move.shipped == 0 for move in changes)
     assert all(move.reserved or move.shipped for move in changes)
     try:
-        moved = stock_rules.moved(stock, changes)
-    except Overdrawn:
+        moved = stock_shards.moved(stock, changes)
+    except InsufficientStock:
         return
     assert totals(moved) == {sku: totals(stock).get(sku, 0) for sku in moved}
     assert all(min(level.available, level.reserved, level.shipped) >= 0 for level in moved.values())
@@ -84,16 +84,16 @@ def test_whatever_an_order_has_nothing_appears_or_disappears(stock: stock_rules.
 
 @given(HOLDING, HOLDING, HOLDING)
 def test_it_makes_no_difference_by_which_steps_a_holding_is_reached(first: Holding, second: Holding, third: Holding) -> None:
-    plenty: stock_rules.Stock = {sku: Level(9999, 9999, 9999) for sku in SKUS}
-    by_steps = stock_rules.moved(stock_rules.moved(plenty, stock_rules.moves(first, second)), stock_rules.moves(second, third))
+    plenty: stock_shards.Stock = {sku: Level(9999, 9999, 9999) for sku in SKUS}
+    by_steps = stock_shards.moved(stock_shards.moved(plenty, stock_rules.moves(first, second)), stock_rules.moves(second, third))
 
-    assert by_steps == stock_rules.moved(plenty, stock_rules.moves(first, third))
+    assert by_steps == stock_shards.moved(plenty, stock_rules.moves(first, third))
     assert stock_rules.moves(third, third) == ()
 
 
 def test_no_more_is_moved_than_is_there() -> None:
-    with pytest.raises(Overdrawn):
-        stock_rules.moved({"A": Level(5, 1, 0)}, stock_rules.moves(Holding(reserved=(StockLine("A", 2),)), Holding()))
+    with pytest.raises(InsufficientStock):
+        stock_shards.moved({"A": Level(5, 1, 0)}, stock_rules.moves(Holding(reserved=(StockLine("A", 2),)), Holding()))
 
 
 # What an order that was brought to each state of the tests' own has of the stock: two mugs and one pack of filters.
@@ -117,7 +117,7 @@ DUE = {
 
 @pytest.mark.parametrize("state", DUE)
 def test_what_an_order_has_of_the_stock_follows_from_its_events(state: str) -> None:
-    holding = stock_rules.due(orders.after(*orders.STATES[state]))
+    holding = stock_shards.holding_of(orders.after(*orders.STATES[state]))
 
     assert tuple({line.sku: line.quantity for line in lines} for lines in (holding.reserved, holding.shipped)) == DUE[state]
 
@@ -125,22 +125,22 @@ def test_what_an_order_has_of_the_stock_follows_from_its_events(state: str) -> N
 @pytest.mark.parametrize("state", DUE)
 def test_an_order_without_a_row_has_nothing_aside_and_all_that_left_is_gone(state: str) -> None:
     order = orders.after(*orders.STATES[state])
-    if stock_rules.due(order).reserved:
-        with pytest.raises(NotAside):
-            stock_rules.settlement(order, None, Back())
+    if stock_shards.holding_of(order).reserved:
+        with pytest.raises(ReservationMissing):
+            stock_rules.sync(order, None, RestockedLines())
         return
-    before = stock_rules.holding(order, Aside((), len(order.parcels)), Back())
-    settled = stock_rules.settlement(order, None, Back())
-    assert settled.moves == stock_rules.moves(before, stock_rules.due(order))
-    assert settled == stock_rules.settlement(order, settled.aside, Back())
-    assert stock_rules.settlement(order, None, settled.back).moves == ()
+    before = stock_rules.holding(order, ReservedLines((), len(order.parcels)), RestockedLines())
+    settled = stock_rules.sync(order, None, RestockedLines())
+    assert settled.moves == stock_rules.moves(before, stock_shards.holding_of(order))
+    assert not stock_rules.sync(order, None, settled.restocked_after).changes_rows
+    assert stock_rules.sync(order, None, settled.restocked_after).moves == ()
 
 
 def test_nothing_leaves_an_order_whose_row_is_gone() -> None:
     """Otherwise such a parcel would count as settled before it is."""
     for name, commands in orders.STATES.items():
         order = orders.after(*commands)
-        if order.placed and not stock_rules.aside(order).lines:
+        if order.placed and not stock_rules.reserved_lines(order).lines:
             facts = decide(order, orders.DISPATCH_REST)
             assert isinstance(facts, Refusal) or not facts, name
 
@@ -149,12 +149,12 @@ def test_nothing_leaves_an_order_whose_row_is_gone() -> None:
 @pytest.mark.parametrize("later", DUE)
 def test_rows_that_are_ahead_of_an_order_stay(state: str, later: str) -> None:
     known, ahead = orders.after(*orders.STATES[state]), orders.after(*orders.STATES[later])
-    aside, back = stock_rules.aside(ahead), stock_rules.back(ahead)
+    aside, back = stock_rules.reserved_lines(ahead), stock_rules.restocked_lines(ahead)
     if aside.parcels <= len(known.parcels) or not aside.lines:
         return
-    settled = stock_rules.settlement(known, aside, back)
-    assert (settled.moves, settled.aside, settled.back) == ((), aside, back)
+    settled = stock_rules.sync(known, aside, back)
+    assert (settled.moves, settled.reserved_after, settled.restocked_after) == ((), aside, back)
 
 
 def test_a_product_without_stock_counts_as_none() -> None:
-    assert stock_rules.reserve({}, [StockLine("A", 1)]) == (Shortage("A", 1, 0),)
+    assert stock_shards.reserved({}, [StockLine("A", 1)]) == (Shortage("A", 1, 0),)

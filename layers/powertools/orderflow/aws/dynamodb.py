@@ -158,6 +158,25 @@ def read_items(operation: Callable[..., Any], **request: Any) -> Iterator[dict[s
         request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
+def read_batch(client: DynamoDBClient, table: str, keys: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the items under up to 100 different `keys`, in any order, by a consistent read; missing items are left out.
+
+    Raises:
+        TransactionConflict: DynamoDB left keys unprocessed in every attempt.
+    """
+    request: Any = {table: {"Keys": keys, "ConsistentRead": True}}
+    found: list[dict[str, Any]] = []
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            backoff(attempt)
+        answer: Any = client.batch_get_item(RequestItems=request)
+        found += map(decode_item, answer["Responses"].get(table, []))
+        request = answer.get("UnprocessedKeys")
+        if not request:
+            return found
+    raise TransactionConflict
+
+
 def stored_item(failed: ClientError) -> dict[str, Any]:
     """Return the item that a failed condition met, for a write with `ReturnValuesOnConditionCheckFailure="ALL_OLD"`."""
     return decode_item(cast("dict[str, Any]", failed.response).get("Item", {}))

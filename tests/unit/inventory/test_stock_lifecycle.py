@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inventory import expiry, reservations
+from inventory.dependencies import INVENTORY, LOG
 from inventory.domain import stock_rules
-from inventory.domain.stock_rules import Aside, Back, Level, NotAside, Settlement
+from inventory.domain.stock_rules import Level, ReservationMissing, ReservedLines, RestockedLines, StockChange
 from inventory.handlers import expire_reservations, sync_stock
-from inventory.saga_step import INVENTORY, LOG
 from inventory.store import Inventory
 from orderflow.aws import dynamodb
 from orderflow.aws.order_log import OrderLog
@@ -38,6 +38,7 @@ from orderflow.domain.events import ReservationExpired, StockLine, StockReleased
 from orderflow.domain.order import Order, remaining, returnable
 from tests.conftest import TABLES, Aws
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, crash_at, throttled
+from tests.support import stock_shards
 from tests.support.prepared import PREPARED, advance, place, prepare
 from tests.support.samples import expected, names, sample, waking
 from tests.support.stock_shards import PARTS, levels, scatter
@@ -69,7 +70,7 @@ def run(context: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str
     """Let the schedule come, when reservations are too old after this time."""
 
     def once(kept_for: timedelta = timedelta(days=-1)) -> dict[str, Any]:
-        monkeypatch.setattr(expire_reservations, "KEPT_FOR", kept_for)
+        monkeypatch.setattr(expire_reservations, "RESERVATION_TIME", kept_for)
         return expire_reservations.handler({}, context)
 
     return once
@@ -239,15 +240,10 @@ def test_more_than_a_run_can_do_are_done_by_the_next_ones(database: FakeDynamoDB
         through("inventory.handlers.reserve_stock", order_id=f"ord_{number}", lines={"MUG-BLUE": 1})
     later = datetime.now(UTC) + timedelta(days=1)
 
-    done = [expiry.expire_all(LOG, expire_reservations.OPEN_ORDERS, INVENTORY, later, most=2).expired for _ in range(4)]
+    done = [expiry.expire_all(LOG, expire_reservations.ACTIVE_ORDERS, INVENTORY, later, most=2).expired for _ in range(4)]
 
     assert done == [2, 2, 2, 0]
     assert levels(database) == on_shelf()
-
-
-def test_98_lines_fit_into_the_one_transaction() -> None:
-    lines = tuple(StockLine(f"SKU-{number}", 1) for number in range(98))
-    assert INVENTORY.freeing("ord_1", lines, len) == 99
 
 
 @pytest.mark.parametrize("name", names("inventory/sync_stock"))
@@ -312,7 +308,7 @@ def test_of_a_partly_dispatched_order_only_what_remains_is_given_back(
 def test_settling_and_releasing_at_once_both_have_their_effect_once(first: str, database: FakeDynamoDB) -> None:
     through(*SAGA)
     happen(*SHIPPED, RequestCancellation("customer"), RecordRecall("ship_1"), RecordCapture("parcel_1", "cap_1"), RecordVoid("auth_1"))
-    work = {"settle": reservations.settle, "release": reservations.release}
+    work = {"settle": reservations.sync_stock, "release": reservations.release}
     other = next(name for name in work if name != first)
 
     def meanwhile(name: str, _: dict[str, Any]) -> None:
@@ -336,7 +332,7 @@ def test_a_settlement_that_dies_anywhere_is_made_good_by_the_message_coming_agai
         for operation in ("GetItem", "Query", "TransactWriteItems"):
             setattr(database, when, crash_at(operation))
             with pytest.raises(Crash):
-                reservations.settle(LOG, INVENTORY, "ord_1")
+                reservations.sync_stock(LOG, INVENTORY, "ord_1")
             setattr(database, when, None)
             wake("ord_1")
             assert levels(database) == {"MUG-BLUE": Level(7, 2, 1), "TRAY-BIRCH": Level(4, 1)}
@@ -344,10 +340,10 @@ def test_a_settlement_that_dies_anywhere_is_made_good_by_the_message_coming_agai
 
 
 def back_to_reserved(database: FakeDynamoDB) -> None:
-    row, whole = INVENTORY.aside("ord_1"), Aside(tuple(StockLine(sku, count) for sku, count in LINES.items()))
+    row, whole = INVENTORY.reserved_lines("ord_1"), ReservedLines(tuple(StockLine(sku, count) for sku, count in LINES.items()))
     order = LOG.load("ord_1")
-    undo = stock_rules.moves(stock_rules.due(order), stock_rules.holding(order, whole, Back()))
-    assert INVENTORY.settle("ord_1", row, Back(), Settlement(undo, whole, Back()))
+    undo = stock_rules.moves(stock_shards.holding_of(order), stock_rules.holding(order, whole, RestockedLines()))
+    reservations._change_stock(LOG, INVENTORY, order, StockChange(undo, row, whole))
     [row_] = database.items("Reservations")
     database.seed("Reservations", {name: value for name, value in row_.items() if name != "parcels"})
     assert mugs(database) == Level(7, 3)
@@ -378,11 +374,11 @@ def test_a_service_that_does_not_answer_is_tried_again_by_the_queue(database: Fa
 
 def test_an_order_without_its_reservation_cannot_be_settled(aws: Aws) -> None:
     place(LOG)
-    assert reservations.settle(LOG, INVENTORY, "ord_1") == "nothing_to_settle"
+    assert reservations.sync_stock(LOG, INVENTORY, "ord_1") == "nothing_to_settle"
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
     for min_version in (None, 1):
-        with pytest.raises(NotAside):
-            reservations.settle(LOG, INVENTORY, "ord_1", min_version)
+        with pytest.raises(ReservationMissing):
+            reservations.sync_stock(LOG, INVENTORY, "ord_1", min_version)
 
 
 ALL = parcel(1, MUG_BLUE=3, TRAY_BIRCH=1)
@@ -459,16 +455,16 @@ def test_of_two_settlements_at_once_one_has_its_effect(
 ) -> None:
     through(*SAGA)
     happen(*SHIPPED)
-    reservations.settle(LOG, INVENTORY, "ord_1")
+    reservations.sync_stock(LOG, INVENTORY, "ord_1")
     happen(parcel(2, MUG_BLUE=2, TRAY_BIRCH=1), RecordDelivery("parcel_1"), *back)
 
     def other(name: str, _: dict[str, Any]) -> None:
         if name == operation:
             setattr(database, when, None)
-            reservations.settle(LOG, INVENTORY, "ord_1")
+            reservations.sync_stock(LOG, INVENTORY, "ord_1")
 
     setattr(database, when, other)
-    reservations.settle(LOG, INVENTORY, "ord_1")
+    reservations.sync_stock(LOG, INVENTORY, "ord_1")
 
     came = 1 if back else 0
     assert levels(database) == {"MUG-BLUE": Level(7 + came, 0, 3 - came), "TRAY-BIRCH": Level(4, 0, 1)}
@@ -494,16 +490,18 @@ def test_whoever_reads_no_more_than_its_own_event_undoes_nothing(
     early = LOG.load("ord_1")
     happen(*then)
     if settled:
-        reservations.settle(LOG, INVENTORY, "ord_1")
+        reservations.sync_stock(LOG, INVENTORY, "ord_1")
     load = OrderLog.load
     monkeypatch.setattr(OrderLog, "load", lambda log, order_id, min_version=None: early if min_version else load(log, order_id))
 
-    reservations.settle(LOG, INVENTORY, "ord_1", early.version)
+    reservations.sync_stock(LOG, INVENTORY, "ord_1", early.version)
 
     if not settled:
         assert levels(database) == {"MUG-BLUE": Level(7, 2, 1), "TRAY-BIRCH": Level(4, 1)}
-        reservations.settle(LOG, INVENTORY, "ord_1")
-    assert levels(database) == stock_rules.moved(on_shelf(), stock_rules.moves(stock_rules.Holding(), stock_rules.due(LOG.load("ord_1"))))
+        reservations.sync_stock(LOG, INVENTORY, "ord_1")
+    assert levels(database) == stock_shards.moved(
+        on_shelf(), stock_rules.moves(stock_rules.Holding(), stock_shards.holding_of(LOG.load("ord_1")))
+    )
 
 
 def choose(draw: st.DrawFn, order: Order, number: int) -> Command | None:
@@ -544,9 +542,9 @@ def test_whatever_happens_stock_adds_up_and_follows_the_log(
         order = log.load("ord_1")
         if what == "scatter":
             for sku in RECEIVED:
-                scatter(database, sku, partial(random.Random(seed).randrange, stock_rules.SHELVES))
+                scatter(database, sku, partial(random.Random(seed).randrange, stock_rules.SHARDS))
         elif what == "settle":
-            reservations.settle(log, inventory, "ord_1")
+            reservations.sync_stock(log, inventory, "ord_1")
         elif what == "cancel" and remaining(order) and order.reservation == "held":
             captures = [RecordCapture(one.parcel_id, f"cap_{one.parcel_id}") for one in order.parcels]
             for command in (RequestCancellation("customer"), RecordRecall("ship_1"), *captures, RecordVoid("auth_1")):
@@ -557,6 +555,6 @@ def test_whatever_happens_stock_adds_up_and_follows_the_log(
             log.record(order, command, source="tests")
         assert all(int(row[part]["N"]) >= 0 for row in database.items("Stock") for part in PARTS if part in row)
         assert {sku: level.available + level.reserved + level.shipped for sku, level in levels(database).items()} == RECEIVED
-    reservations.settle(log, inventory, "ord_1")
-    holding = stock_rules.due(log.load("ord_1"))
-    assert levels(database) == stock_rules.moved(on_shelf(), stock_rules.moves(stock_rules.Holding(), holding))
+    reservations.sync_stock(log, inventory, "ord_1")
+    holding = stock_shards.holding_of(log.load("ord_1"))
+    assert levels(database) == stock_shards.moved(on_shelf(), stock_rules.moves(stock_rules.Holding(), holding))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inventory import reservations
 from inventory.domain import stock_rules
-from inventory.domain.stock_rules import SHELVES, Level, Move, Overdrawn
+from inventory.domain.stock_rules import SHARDS, InsufficientStock, Level, Move
 from inventory.store import Inventory
 from orderflow.aws import dynamodb
 from orderflow.aws.dynamodb import TransactionConflict
@@ -23,12 +23,13 @@ from orderflow.domain.order import stock_lines
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Parameters
 from tests.fakes.aws.environment import TABLES
 from tests.load.hot import AT_ONCE, Case, simulate
+from tests.support import stock_shards
 from tests.support.prepared import place
 from tests.support.stock_shards import levels, meeting, scatter
 
 SKU = "MUG-BLUE"
 LEVELS = st.builds(Level, *[st.integers(0, 20)] * 3)
-SHELF = st.integers(0, SHELVES - 1)
+SHELF = st.integers(0, SHARDS - 1)
 PARTS = ("available", "reserved", "shipped")
 
 
@@ -62,8 +63,8 @@ def test_what_is_drawn_is_the_move_and_leaves_no_shelf_below_zero(
     parts = {**taken, given_to: -sum(change for part, change in taken.items() if part != given_to)}
     there = {part: sum(getattr(level, part) for level in shelves.values()) for part in PARTS}
     try:
-        moves = stock_rules.drawn(Move(SKU, **parts), shelves, own)
-    except Overdrawn:
+        moves = stock_rules.allocate(Move(SKU, **parts), shelves, own)
+    except InsufficientStock:
         assert any(there[part] + change < 0 for part, change in parts.items())
         return
     for part, change in parts.items():
@@ -76,10 +77,10 @@ def test_what_is_drawn_is_the_move_and_leaves_no_shelf_below_zero(
 
 @given(st.builds(Level, *[st.integers(0, 10_000)] * 3))
 def test_a_product_is_spread_in_equal_parts_or_not_at_all(level: Level) -> None:
-    share = stock_rules.share(level)
+    share = stock_rules.shard_size(level)
 
-    assert share == 0 or share >= stock_rules.LEAST_ON_A_SHELF
-    assert level.available - share * (SHELVES - 1) >= share
+    assert share == 0 or share >= stock_rules.MIN_SHARD_SIZE
+    assert level.available - share * (SHARDS - 1) >= share
 
 
 def test_an_order_that_meets_others_twice_spreads_the_product() -> None:
@@ -88,11 +89,11 @@ def test_an_order_that_meets_others_twice_spreads_the_product() -> None:
     database.before = meeting(2)
 
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
-    assert rows(database) == SHELVES
+    assert rows(database) == SHARDS
     assert levels(database) == {SKU: Level(997, 3)}
 
 
-@pytest.mark.parametrize(("pieces", "times"), [(1000, 1), (SHELVES * stock_rules.LEAST_ON_A_SHELF - 1, 4)])
+@pytest.mark.parametrize(("pieces", "times"), [(1000, 1), (SHARDS * stock_rules.MIN_SHARD_SIZE - 1, 4)])
 def test_one_that_meets_others_once_or_of_which_there_is_little_stays_where_it_is(pieces: int, times: int) -> None:
     database, log, inventory = shop(pieces)
     place(log, lines={SKU: 3})
@@ -109,7 +110,7 @@ def test_a_product_is_spread_once_however_many_want_to() -> None:
         database.before = meeting(2)
         assert reservations.reserve(log, process(database), f"ord_{number}") == "reserved"
 
-    assert rows(database) == SHELVES
+    assert rows(database) == SHARDS
     assert levels(database) == {SKU: Level(995, 5)}
     assert [item["sku"] for item in database.items("Stock") if "shelves" in item] == [{"S": SKU}]
 
@@ -134,24 +135,24 @@ def test_who_keeps_meeting_others_fails_and_changes_nothing() -> None:
     assert levels(database) == {SKU: Level(10)}
 
 
-@pytest.mark.parametrize("asked", [1, 7, SHELVES])
+@pytest.mark.parametrize("asked", [1, 7, SHARDS])
 def test_the_last_pieces_are_found_wherever_they_lie(asked: int) -> None:
-    database, log, inventory = shop(SHELVES)
-    scatter(database, SKU, iter(range(SHELVES)).__next__)
+    database, log, inventory = shop(SHARDS)
+    scatter(database, SKU, iter(range(SHARDS)).__next__)
     place(log, lines={SKU: asked})
 
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
-    assert levels(database) == {SKU: Level(SHELVES - asked, asked)}
+    assert levels(database) == {SKU: Level(SHARDS - asked, asked)}
 
 
 def test_what_is_short_counts_all_shelves() -> None:
-    database, log, inventory = shop(SHELVES)
-    scatter(database, SKU, iter(range(SHELVES)).__next__)
-    place(log, lines={SKU: SHELVES + 1})
+    database, log, inventory = shop(SHARDS)
+    scatter(database, SKU, iter(range(SHARDS)).__next__)
+    place(log, lines={SKU: SHARDS + 1})
 
     assert reservations.reserve(log, inventory, "ord_1") == "out_of_stock"
-    assert log.history("ord_1")[-1].data == StockReservationFailed((Shortage(SKU, SHELVES + 1, SHELVES),))
-    assert levels(database) == {SKU: Level(SHELVES)}
+    assert log.history("ord_1")[-1].data == StockReservationFailed((Shortage(SKU, SHARDS + 1, SHARDS),))
+    assert levels(database) == {SKU: Level(SHARDS)}
 
 
 def leaving_out(database: FakeDynamoDB, *keys: int) -> None:
@@ -166,24 +167,24 @@ def leaving_out(database: FakeDynamoDB, *keys: int) -> None:
 
 
 def test_shelves_that_a_busy_table_leaves_out_are_asked_for_again() -> None:
-    database, log, inventory = shop(SHELVES)
-    scatter(database, SKU, iter(range(SHELVES)).__next__)
-    place(log, lines={SKU: SHELVES})
-    leaving_out(database, SHELVES - 1, SHELVES, 3)
+    database, log, inventory = shop(SHARDS)
+    scatter(database, SKU, iter(range(SHARDS)).__next__)
+    place(log, lines={SKU: SHARDS})
+    leaving_out(database, SHARDS - 1, SHARDS, 3)
 
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
-    assert levels(database) == {SKU: Level(0, SHELVES)}
+    assert levels(database) == {SKU: Level(0, SHARDS)}
 
 
 def test_an_order_is_not_short_because_a_table_is_busy() -> None:
-    database, log, inventory = shop(SHELVES)
-    scatter(database, SKU, iter(range(SHELVES)).__next__)
-    place(log, lines={SKU: SHELVES})
+    database, log, inventory = shop(SHARDS)
+    scatter(database, SKU, iter(range(SHARDS)).__next__)
+    place(log, lines={SKU: SHARDS})
     leaving_out(database, *[1] * 9)
 
     with pytest.raises(TransactionConflict):
         reservations.reserve(log, inventory, "ord_1")
-    assert levels(database) == {SKU: Level(SHELVES)}
+    assert levels(database) == {SKU: Level(SHARDS)}
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
 
 
@@ -193,17 +194,17 @@ def test_wherever_pieces_lie_orders_get_what_they_would_get_from_one_shelf(
     pieces: int, wanted: list[tuple[int, bool]], chance: random.Random
 ) -> None:
     database, log, _ = shop(pieces)
-    expected: stock_rules.Stock = levels(database)
+    expected: stock_shards.Stock = levels(database)
     for number, (quantity, given_up) in enumerate(wanted):
-        scatter(database, SKU, lambda: chance.randrange(SHELVES))
+        scatter(database, SKU, lambda: chance.randrange(SHARDS))
         order_id = f"ord_{number}"
         order = place(log, order_id, lines={SKU: quantity})
-        after = stock_rules.reserve(expected, stock_lines(order))
+        after = stock_shards.reserved(expected, stock_lines(order))
         outcome = reservations.reserve(log, process(database), order_id)
         assert outcome == ("out_of_stock" if isinstance(after, tuple) else "reserved")
         if isinstance(after, tuple):
             continue
-        scatter(database, SKU, lambda: chance.randrange(SHELVES))
+        scatter(database, SKU, lambda: chance.randrange(SHARDS))
         if given_up:
             log.record(log.load(order_id), FailFulfilment("authorize", "States.Timeout"), source="tests")
             assert reservations.release(log, process(database), order_id) == "released"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from inventory import reconciliation, reservations
+from inventory.dependencies import INVENTORY, LOG
 from inventory.handlers import reconcile_stock
 from inventory.reconciliation import NotReconciled
-from inventory.saga_step import INVENTORY, LOG
-from inventory.store import Held
+from inventory.store import Reservation
 from orderflow.domain.commands import RecordDispatch, RecordShipment
 from orderflow.domain.events import StockLine
 from tests.conftest import Aws
@@ -149,7 +149,7 @@ def test_a_run_is_bounded_and_begins_where_stock_differs(database: FakeDynamoDB)
 
     done = reconciliation.reconcile(LOG, INVENTORY, most=2)
 
-    assert (dict(done.differences), done.looked_at) == ({"MUG-BLUE": 1, "TRAY-BIRCH": 1}, 2)
+    assert (dict(done.differences), done.checked) == ({"MUG-BLUE": 1, "TRAY-BIRCH": 1}, 2)
 
 
 class Endless:
@@ -158,29 +158,33 @@ class Endless:
     def __init__(self, reservations: int) -> None:
         self.reservations = reservations
 
+    @property
+    def shards(self) -> Endless:
+        return self
+
     def reserved(self) -> dict[str, int]:
         return {"MUG-BLUE": self.reservations + 1}
 
-    def all_held(self) -> Iterator[Held]:
+    def all_reservations(self) -> Iterator[Reservation]:
         for number in range(self.reservations):
-            yield Held(f"ord_{number}", (StockLine("MUG-BLUE", 1),))
+            yield Reservation(f"ord_{number}", (StockLine("MUG-BLUE", 1),))
 
 
 def test_reservations_are_streamed_in_bounded_memory(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     inventory: Any = Endless(100_000)
-    monkeypatch.setattr(reservations, "settle", lambda *_: "nothing_to_settle")
+    monkeypatch.setattr(reservations, "sync_stock", lambda *_: "nothing_to_settle")
     tracemalloc.start()
     done = reconciliation.reconcile(LOG, inventory, most=10)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (dict(done.differences), done.looked_at) == ({"MUG-BLUE": 1}, 10)
+    assert (dict(done.differences), done.checked) == ({"MUG-BLUE": 1}, 10)
     assert most < 1_000_000
 
 
 def test_run_without_time_left_fails_with_advice(database: FakeDynamoDB) -> None:
     confirmed("ord_1")
-    with pytest.raises(NotReconciled, match="more memory"):
-        reconciliation.reconcile(LOG, INVENTORY, goes_on=lambda: False)
+    with pytest.raises(NotReconciled, match="increase its MemorySize"):
+        reconciliation.reconcile(LOG, INVENTORY, has_time=lambda: False)
 
 
 def test_sample_of_orders_is_uniform() -> None:
@@ -189,7 +193,7 @@ def test_sample_of_orders_is_uniform() -> None:
     for _ in range(2000):
         sample = reconciliation._Sample(2)
         for number in range(5):
-            sample.see(Held(f"ord_{number}", ()))
+            sample.add(Reservation(f"ord_{number}", ()))
         chosen.update(sample.chosen)
     assert all(abs(times - 800) < 120 for times in chosen.values())
     assert len(chosen) == 5

@@ -1,8 +1,6 @@
-"""What the functions of this context share."""
+"""The stores that the functions of this context share."""
 
 from __future__ import annotations
-
-from typing import TypedDict
 
 from inventory.store import Inventory
 from orderflow.aws import settings
@@ -13,10 +11,3 @@ LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 INVENTORY = Inventory(
     settings.required("STOCK_TABLE"), settings.required("RESERVATIONS_TABLE"), settings.required("RETURNED_STOCK_TABLE"), client("dynamodb")
 )
-
-
-class Step(TypedDict):
-    """What the saga gives a step."""
-
-    order_id: str
-    correlation_id: str
