@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from orderflow.aws import dynamodb
 from orderflow.aws.dynamodb import timestamp
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ class OrderHistory:
         """Store the order's item. Idempotent: the order alone determines the item."""
         self._client.put_item(
             TableName=self._table,
-            Item={
-                "customer_id": {"S": order.customer.id},
-                "placed": {"S": _sort_key(order, placed_at)},
-                "expires_at": {"N": str(int((placed_at + HISTORY_WINDOW + _MARGIN).timestamp()))},
-            },
+            Item=dynamodb.encode_item(
+                {
+                    "customer_id": order.customer.id,
+                    "placed": _sort_key(order, placed_at),
+                    "expires_at": int((placed_at + HISTORY_WINDOW + _MARGIN).timestamp()),
+                }
+            ),
         )
 
     def preceding(self, order: Order, placed_at: datetime, limit: int) -> list[datetime]:
@@ -45,16 +48,13 @@ class OrderHistory:
         page = self._client.query(
             TableName=self._table,
             KeyConditionExpression="customer_id = :customer AND placed < :this",
-            ExpressionAttributeValues={
-                ":customer": {"S": order.customer.id},
-                ":this": {"S": _sort_key(order, placed_at)},
-            },
+            ExpressionAttributeValues=dynamodb.values(customer=order.customer.id, this=_sort_key(order, placed_at)),
             ProjectionExpression="placed",
             ScanIndexForward=False,
             Limit=limit,
             ConsistentRead=True,
         )
-        times = (_placed_at(item["placed"]["S"]) for item in page["Items"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        times = (_placed_at(item["placed"]) for item in map(dynamodb.decode_item, page["Items"]))
         return [time for time in times if time >= placed_at - HISTORY_WINDOW]
 
 
