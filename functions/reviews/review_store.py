@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from orderflow.aws import dynamodb
 from orderflow.aws.cursor import Position
-from orderflow.aws.dynamodb import timestamp
 from orderflow.domain.money import Money
 
 if TYPE_CHECKING:
@@ -48,35 +48,35 @@ class ReviewStore:
     def claim(self, review: Review, execution: str) -> str:
         """Open a review for an execution unless the order has one; return the execution that owns the review."""
         item = {
-            "order_id": {"S": review.order_id},
-            "execution": {"S": execution},
-            "list": {"S": _LIST},
-            "opened_at": {"S": timestamp(review.opened_at)},
-            "amount": {"N": str(review.total.amount)},
-            "currency": {"S": review.total.currency},
-            "score": {"N": str(review.score)},
-            "reasons": {"L": [{"S": reason} for reason in review.reasons]},
+            "order_id": review.order_id,
+            "execution": execution,
+            "list": _LIST,
+            "opened_at": review.opened_at,
+            "amount": review.total.amount,
+            "currency": review.total.currency,
+            "score": review.score,
+            "reasons": review.reasons,
         }
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=item,
+                Item=dynamodb.encode_item(item),
                 ConditionExpression="attribute_not_exists(order_id)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException as refused:
-            return cast("dict[str, Any]", refused.response)["Item"]["execution"]["S"]
+            return dynamodb.stored_item(refused)["execution"]
         return execution
 
     def take_over(self, order_id: str, ended: str, execution: str) -> bool:
         """Move an open review from an ended execution to another one; return whether that succeeded."""
-        values = {":ended": {"S": ended}, ":execution": {"S": execution}}
+        values = dynamodb.values(ended=ended, execution=execution)
         names = {"#list": "list"}
         return self._update(order_id, "SET execution = :execution", "execution = :ended AND attribute_exists(#list)", names, values)
 
     def store_task_token(self, order_id: str, execution: str, token: str) -> bool:
         """Store the task token of an execution; return whether the review is open and owned by that execution."""
-        values = {":token": {"S": token}, ":execution": {"S": execution}}
+        values = dynamodb.values(token=token, execution=execution)
         names = {"#list": "list", "#token": "token"}
         return self._update(order_id, "SET #token = :token", "execution = :execution AND attribute_exists(#list)", names, values)
 
@@ -88,16 +88,16 @@ class ReviewStore:
         try:
             answer = self._client.update_item(
                 TableName=self._table,
-                Key={"order_id": {"S": order_id}},
+                Key=dynamodb.key(order_id=order_id),
                 UpdateExpression="SET expires_at = if_not_exists(expires_at, :expires_at) REMOVE #list",
                 ConditionExpression="attribute_exists(order_id)",
                 ExpressionAttributeNames={"#list": "list"},
-                ExpressionAttributeValues={":expires_at": {"N": str(int((now + RETENTION).timestamp()))}},
+                ExpressionAttributeValues=dynamodb.values(expires_at=int((now + RETENTION).timestamp())),
                 ReturnValues="ALL_NEW",
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return None
-        return answer.get("Attributes", {}).get("token", {}).get("S")
+        return dynamodb.decode_item(answer.get("Attributes", {})).get("token")
 
     def list_open(self, limit: int, after: Position | None) -> tuple[list[Review], Position | None]:
         """Return up to `limit` open reviews after a position, oldest first, and the position of the next page.
@@ -110,18 +110,18 @@ class ReviewStore:
             IndexName=INDEX,
             KeyConditionExpression="#list = :open",
             ExpressionAttributeNames={"#list": "list"},
-            ExpressionAttributeValues={":open": {"S": _LIST}},
+            ExpressionAttributeValues=dynamodb.values(open=_LIST),
             Limit=limit,
             **start,  # pyright: ignore[reportArgumentType]
         )
         last = page.get("LastEvaluatedKey")
-        return [_review(item) for item in page["Items"]], _position(last) if last else None
+        return [_review(item) for item in map(dynamodb.decode_item, page["Items"])], _position(dynamodb.decode_item(last)) if last else None
 
     def _update(self, order_id: str, update: str, condition: str, names: dict[str, str], values: dict[str, Any]) -> bool:
         try:
             self._client.update_item(
                 TableName=self._table,
-                Key={"order_id": {"S": order_id}},
+                Key=dynamodb.key(order_id=order_id),
                 UpdateExpression=update,
                 ConditionExpression=condition,
                 ExpressionAttributeNames=names,
@@ -133,18 +133,18 @@ class ReviewStore:
 
 
 def _key_of(position: Position) -> dict[str, Any]:
-    return {"order_id": {"S": position.order_id}, "list": {"S": _LIST}, "opened_at": {"S": position.moment}}
+    return dynamodb.key(order_id=position.order_id, list=_LIST, opened_at=position.moment)
 
 
 def _position(key: Mapping[str, Any]) -> Position:
-    return Position(key["opened_at"]["S"], key["order_id"]["S"])
+    return Position(key["opened_at"], key["order_id"])
 
 
 def _review(item: Mapping[str, Any]) -> Review:
     return Review(
-        order_id=item["order_id"]["S"],
-        opened_at=datetime.fromisoformat(item["opened_at"]["S"]).astimezone(UTC),
-        total=Money(int(item["amount"]["N"]), item["currency"]["S"]),
-        score=int(item["score"]["N"]),
-        reasons=tuple(reason["S"] for reason in item["reasons"]["L"]),
+        order_id=item["order_id"],
+        opened_at=datetime.fromisoformat(item["opened_at"]).astimezone(UTC),
+        total=Money(item["amount"], item["currency"]),
+        score=item["score"],
+        reasons=tuple(item["reasons"]),
     )
