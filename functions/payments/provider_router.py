@@ -6,12 +6,13 @@ a void of an unrecorded authorization all go to the same provider.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from botocore.exceptions import HTTPClientError
 from msgspec import Struct
 
+from orderflow.aws import dynamodb
 from orderflow.aws.observability import logger
 from payments.provider import Capture, Payment, PaymentProvider, ProviderUnavailable, Refund
 
@@ -55,10 +56,10 @@ class PaymentRoutes:
             ProviderUnavailable: the table did not answer.
         """
         try:
-            answer = self._client.get_item(TableName=self._table, Key={"key": {"S": payment_key}}, ConsistentRead=True)
+            item = dynamodb.read_item(self._client, self._table, dynamodb.key(key=payment_key))
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
-        return _provider(answer["Item"]) if "Item" in answer else None
+        return item["provider"] if item else None
 
     def claim(self, payment_key: str, provider: str) -> str:
         """Assign the payment to a provider unless it has one, and return its provider.
@@ -69,19 +70,15 @@ class PaymentRoutes:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item={"key": {"S": payment_key}, "provider": {"S": provider}},
+                Item=dynamodb.encode_item({"key": payment_key, "provider": provider}),
                 ConditionExpression="attribute_not_exists(provider)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException as refused:
-            return _provider(refused.response["Item"])  # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
+            return dynamodb.stored_item(refused)["provider"]
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
         return provider
-
-
-def _provider(item: Any) -> str:
-    return item["provider"]["S"]
 
 
 class ProviderRouter:

@@ -39,6 +39,7 @@ import msgspec
 from botocore.exceptions import HTTPClientError
 from msgspec import Struct
 
+from orderflow.aws import dynamodb
 from payments.domain import webhook_events
 from payments.provider import Capture, Contradiction, Payment, ProviderRefused, ProviderTimeout, ProviderUnavailable, Refund, Voided
 from payments.sandbox import rules
@@ -144,7 +145,7 @@ class SandboxProvider:
         start: dict[str, Any] = {}
         while True:
             page = self._page(day, start)
-            yield from (item["key"]["S"].partition(_ON)[0] for item in page["Items"])
+            yield from (item["key"].partition(_ON)[0] for item in map(dynamodb.decode_item, page["Items"]))
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
@@ -153,7 +154,7 @@ class SandboxProvider:
         """List a payment under today as well, however old it is. Raises ProviderUnavailable where the store does not answer."""
         today = datetime.now(UTC).date().isoformat()
         try:
-            self._client.put_item(TableName=self._table, Item={"key": {"S": f"{payment_key}{_ON}{today}"}, "day": {"S": today}})
+            self._client.put_item(TableName=self._table, Item=dynamodb.encode_item({"key": f"{payment_key}{_ON}{today}", "day": today}))
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
 
@@ -164,7 +165,7 @@ class SandboxProvider:
                 IndexName=BY_DAY,
                 KeyConditionExpression="#day = :day",
                 ExpressionAttributeNames={"#day": "day"},
-                ExpressionAttributeValues={":day": {"S": day.isoformat()}},
+                ExpressionAttributeValues=dynamodb.values(day=day.isoformat()),
                 **start,
             )
         except HTTPClientError as lost:
@@ -198,23 +199,23 @@ class SandboxProvider:
 
     def _read(self, key: str) -> StoredAccount:
         try:
-            answer = self._client.get_item(TableName=self._table, Key={"key": {"S": key}}, ConsistentRead=True)
+            item = dynamodb.read_item(self._client, self._table, dynamodb.key(key=key))
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
-        return _stored(answer["Item"]) if "Item" in answer else StoredAccount()
+        return _stored(item) if item else StoredAccount()
 
     def _write(self, key: str, account: Account, over: StoredAccount) -> StoredAccount | None:
         """Replace the revision `over` and return None, or return what is there when that is another revision."""
-        item: dict[str, Any] = {
-            "key": {"S": key},
-            "revision": {"N": str(over.revision + 1)},
-            "day": {"S": over.day or datetime.now(UTC).date().isoformat()},
-            "account": {"S": msgspec.json.encode(account).decode()},
+        item = {
+            "key": key,
+            "revision": over.revision + 1,
+            "day": over.day or datetime.now(UTC).date().isoformat(),
+            "account": msgspec.json.encode(account).decode(),
         }
         try:
-            self._client.put_item(TableName=self._table, Item=item, **_only_over(over.revision))
+            self._client.put_item(TableName=self._table, Item=dynamodb.encode_item(item), **_only_over(over.revision))
         except self._client.exceptions.ConditionalCheckFailedException as refused:
-            return _stored(refused.response["Item"])  # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
+            return _stored(dynamodb.stored_item(refused))
         except HTTPClientError as lost:
             raise ProviderTimeout from lost
         return None
@@ -226,10 +227,10 @@ def _only_over(revision: int) -> dict[str, Any]:
         return {"ConditionExpression": "attribute_not_exists(revision)", **condition}
     return {
         "ConditionExpression": "revision = :revision",
-        "ExpressionAttributeValues": {":revision": {"N": str(revision)}},
+        "ExpressionAttributeValues": dynamodb.values(revision=revision),
         **condition,
     }
 
 
 def _stored(item: Any) -> StoredAccount:
-    return StoredAccount(_accounts.decode(item["account"]["S"]), int(item["revision"]["N"]), item["day"]["S"])
+    return StoredAccount(_accounts.decode(item["account"]), item["revision"], item["day"])

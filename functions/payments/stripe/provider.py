@@ -18,6 +18,7 @@ import stripe
 from botocore.exceptions import HTTPClientError
 from msgspec import Struct
 
+from orderflow.aws import dynamodb
 from orderflow.aws.observability import logger
 from payments import operator_alerts
 from payments.domain import webhook_events
@@ -380,27 +381,29 @@ class StripeProvider:
 
     def _read(self, key: str) -> PaymentRecord | None:
         try:
-            answer = self._client.get_item(TableName=self._table, Key={"key": {"S": key}}, ConsistentRead=True)
+            item = dynamodb.read_item(self._client, self._table, dynamodb.key(key=key))
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
-        return _row(answer["Item"]) if "Item" in answer else None
+        return _row(item) if item else None
 
     def _put(self, key: str, row: PaymentRecord) -> PaymentRecord:
         """Store a record unless the key has one, and return the stored record."""
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item={
-                    "key": {"S": key},
-                    "intent": {"S": row.intent},
-                    "request": {"S": row.request},
-                    **({"declined": {"S": row.declined}} if row.declined else {}),
-                },
+                Item=dynamodb.encode_item(
+                    {
+                        "key": key,
+                        "intent": row.intent,
+                        "request": row.request,
+                        **({"declined": row.declined} if row.declined else {}),
+                    }
+                ),
                 ConditionExpression="attribute_not_exists(intent)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException as refused:
-            return _row(refused.response["Item"])  # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
+            return _row(dynamodb.stored_item(refused))
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
         return row
@@ -510,4 +513,4 @@ def _check_known(kind: Kind, stripe_id: str, status: str | None) -> None:
 
 
 def _row(item: Any) -> PaymentRecord:
-    return PaymentRecord(item["intent"]["S"], item["request"]["S"], item.get("declined", {}).get("S", ""))
+    return PaymentRecord(item["intent"], item["request"], item.get("declined", ""))
