@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from operations import key_ranges
 from operations.key_ranges import KeyRange
 from operations.redrive_routes import Consumer
+from orderflow.aws import dynamodb
 from orderflow.domain import documents
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class FailedBatches:
             yield from (record["Data"] for record in key_ranges.kinesis_records(note.of_kinesis, self._kinesis))
         elif note.of_table:
             records = key_ranges.table_records(note.of_table, self._table_streams)
-            yield from (record["dynamodb"]["NewImage"]["event"]["S"].encode() for record in records if record["eventName"] == "INSERT")
+            yield from (
+                dynamodb.decode(record["dynamodb"]["NewImage"]["event"]).encode() for record in records if record["eventName"] == "INSERT"
+            )
         else:
             message = "the note names no stretch of a stream"
             raise msgspec.ValidationError(message)

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 
 from operations import key_ranges
 from operations.key_ranges import KeyRange
+from orderflow.aws import dynamodb
 from orderflow.aws.event_bus import TooLarge
 from orderflow.domain.events import UnknownEvent
 
@@ -65,12 +66,11 @@ class EventReader:
             CannotPublish: the event is not in the log.
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the log cannot be read.
         """
-        key = {"order_id": {"S": order_id}, "version": {"N": str(version)}}
-        found = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
+        found = dynamodb.read_item(self._dynamodb, self._table, dynamodb.key(order_id=order_id, version=version)) or {}
         if "event" not in found:
             message = f"{order_id}:{version} is not in the log"
             raise CannotPublish(message)
-        return found["event"]["S"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        return found["event"]
 
 
 class Republisher:
