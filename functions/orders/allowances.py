@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orderflow.aws import dynamodb
 from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, units
 
 if TYPE_CHECKING:
@@ -52,19 +53,19 @@ class Allowances:
         return {
             "Update": {
                 "TableName": self._table,
-                "Key": {"customer_id": {"S": customer_id}},
+                "Key": dynamodb.key(customer_id=customer_id),
                 "UpdateExpression": "SET expires_at = :expires_at ADD orders :order, revision :one, "
                 + ", ".join(f"#units{n} :units{n}" for n in numbers),
                 "ConditionExpression": " AND ".join(["(attribute_not_exists(orders) OR size(orders) < :most_orders)", *most]),
                 "ExpressionAttributeNames": {f"#units{n}": _UNITS + line.sku for n, line in enumerate(lines)},
-                "ExpressionAttributeValues": {
-                    ":expires_at": _seconds(expires_at),
-                    ":order": {"SS": [order_id]},
-                    ":one": {"N": "1"},
-                    ":most_orders": {"N": str(MAX_ORDERS)},
-                    **{f":units{n}": {"N": str(line.quantity)} for n, line in enumerate(lines)},
-                    **{f":most{n}": {"N": str(MAX_UNITS - line.quantity)} for n, line in enumerate(lines)},
-                },
+                "ExpressionAttributeValues": dynamodb.values(
+                    expires_at=int(expires_at.timestamp()),
+                    order={order_id},
+                    one=1,
+                    most_orders=MAX_ORDERS,
+                    **{f"units{n}": line.quantity for n, line in enumerate(lines)},
+                    **{f"most{n}": MAX_UNITS - line.quantity for n, line in enumerate(lines)},
+                ),
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
@@ -77,22 +78,18 @@ class Allowances:
         for line in lines:
             counted[line.sku] = counted.get(line.sku, 0) + line.quantity
         item: dict[str, Any] = {
-            "customer_id": {"S": customer_id},
-            "orders": {"SS": [*(order.order_id for order in unpaid), order_id]},
-            "revision": {"N": str(row.revision + 1)},
-            "expires_at": _seconds(expires_at),
-            **{_UNITS + sku: {"N": str(quantity)} for sku, quantity in counted.items()},
+            "customer_id": customer_id,
+            "orders": {*(order.order_id for order in unpaid), order_id},
+            "revision": row.revision + 1,
+            "expires_at": int(expires_at.timestamp()),
+            **{_UNITS + sku: quantity for sku, quantity in counted.items()},
         }
         put: PutTypeDef = {
             "TableName": self._table,
-            "Item": item,
+            "Item": dynamodb.encode_item(item),
             "ConditionExpression": "revision = :revision" if row.revision else "attribute_not_exists(revision)",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if row.revision:
-            put["ExpressionAttributeValues"] = {":revision": {"N": str(row.revision)}}
+            put["ExpressionAttributeValues"] = dynamodb.values(revision=row.revision)
         return {"Put": put}
-
-
-def _seconds(moment: datetime) -> dict[str, str]:
-    return {"N": str(int(moment.timestamp()))}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import ValidationError, convert
 
+from orderflow.aws import dynamodb
 from orderflow.aws.observability import logger
 from orderflow.domain import documents
 from orders.domain.pricing import Product
@@ -59,10 +60,14 @@ class Catalogue:
 
     def _read(self, skus: list[str], good_until: float) -> None:
         found: dict[str, Product] = {}
-        keys: list[Any] = [{"sku": {"S": sku}} for sku in skus]
+        keys: list[Any] = [dynamodb.key(sku=sku) for sku in skus]
         for _ in range(_READ_ATTEMPTS):
             answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys}})
-            found |= {product.sku: product for product in map(_product, answer["Responses"].get(self._table, ())) if product}
+            found |= {
+                product.sku: product
+                for product in map(_product, map(dynamodb.decode_item, answer["Responses"].get(self._table, ())))
+                if product
+            }
             left_over = answer["UnprocessedKeys"].get(self._table)
             keys = list(left_over["Keys"]) if left_over else []
             if not keys:
@@ -76,13 +81,13 @@ def _product(item: dict[str, Any]) -> Product | None:
     """Return the product of a row, its name cleaned; None for a row of which no event could be made, which is logged."""
     try:
         row = {
-            "sku": item["sku"]["S"],
-            "name": documents.cleaned(item["name"]["S"]),
-            "unit_price": {"amount": int(item["unit_price"]["N"]), "currency": item["currency"]["S"]},
-            "active": item["active"]["BOOL"],
-            "category": item["category"]["S"] if "category" in item else None,
+            "sku": item["sku"],
+            "name": documents.cleaned(item["name"]),
+            "unit_price": {"amount": item["unit_price"], "currency": item["currency"]},
+            "active": item["active"],
+            "category": item.get("category"),
         }
         return convert(row, Product)
     except (LookupError, ValueError, ValidationError) as error:
-        logger.error("catalogue_row_unusable", sku=item["sku"]["S"], error=repr(error))
+        logger.error("catalogue_row_unusable", sku=item["sku"], error=repr(error))
         return None

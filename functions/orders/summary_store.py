@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from orderflow.aws import dynamodb
 from orderflow.aws.cursor import Position
 from orderflow.aws.dynamodb import timestamp
 from orderflow.domain.money import Money
@@ -33,10 +34,10 @@ class OrderView:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_item(row),
+                Item=dynamodb.encode_item(_item(row)),
                 ConditionExpression="attribute_not_exists(customer_id) OR #version < :version",
                 ExpressionAttributeNames={"#version": "version"},
-                ExpressionAttributeValues={":version": {"N": str(row.version)}},
+                ExpressionAttributeValues=dynamodb.values(version=row.version),
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
@@ -68,17 +69,18 @@ class OrderView:
     def _read(
         self, customer_id: str, state: str | None, at_once: int, after: Position | None
     ) -> tuple[list[dict[str, Any]], Position | None]:
-        wanted: Any = {"Limit": at_once, "ExpressionAttributeValues": {":customer": {"S": customer_id}}}
+        wanted: Any = {"Limit": at_once, "ExpressionAttributeValues": dynamodb.values(customer=customer_id)}
         if state:
             wanted |= {"FilterExpression": "#state = :state", "ExpressionAttributeNames": {"#state": "state"}}
-            wanted["ExpressionAttributeValues"][":state"] = {"S": state}
+            wanted["ExpressionAttributeValues"] |= dynamodb.values(state=state)
         if after:
-            wanted["ExclusiveStartKey"] = {"customer_id": {"S": customer_id}, "place": {"S": _place(after)}}
+            wanted["ExclusiveStartKey"] = dynamodb.key(customer_id=customer_id, place=_place(after))
         answer = self._client.query(
             TableName=self._table, KeyConditionExpression="customer_id = :customer", ScanIndexForward=False, **wanted
         )
-        last: Key = answer.get("LastEvaluatedKey") or {}
-        return answer["Items"], Position(*last["place"]["S"].split("#", 1)) if last else None
+        last = dynamodb.decode_item(answer.get("LastEvaluatedKey", {}))
+        items = [dynamodb.decode_item(item) for item in answer["Items"]]
+        return items, Position(*last["place"].split("#", 1)) if last else None
 
 
 def _position(row: Row) -> Position:
@@ -91,27 +93,27 @@ def _place(position: Position) -> str:
 
 def _item(row: Row) -> dict[str, Any]:
     return {
-        "customer_id": {"S": row.customer_id},
-        "place": {"S": _place(_position(row))},
-        "order_id": {"S": row.order_id},
-        "placed_at": {"S": timestamp(row.placed_at)},
-        "state": {"S": row.state},
-        "amount": {"N": str(row.total.amount)},
-        "currency": {"S": row.total.currency},
-        "items": {"N": str(row.items)},
-        "version": {"N": str(row.version)},
-        "updated_at": {"S": timestamp(row.updated_at)},
+        "customer_id": row.customer_id,
+        "place": _place(_position(row)),
+        "order_id": row.order_id,
+        "placed_at": timestamp(row.placed_at),
+        "state": row.state,
+        "amount": row.total.amount,
+        "currency": row.total.currency,
+        "items": row.items,
+        "version": row.version,
+        "updated_at": timestamp(row.updated_at),
     }
 
 
 def _row(item: dict[str, Any]) -> Row:
     return Row(
-        customer_id=item["customer_id"]["S"],
-        order_id=item["order_id"]["S"],
-        placed_at=datetime.fromisoformat(item["placed_at"]["S"]),
-        state=item["state"]["S"],
-        total=Money(int(item["amount"]["N"]), item["currency"]["S"]),
-        items=int(item["items"]["N"]),
-        version=int(item["version"]["N"]),
-        updated_at=datetime.fromisoformat(item["updated_at"]["S"]),
+        customer_id=item["customer_id"],
+        order_id=item["order_id"],
+        placed_at=datetime.fromisoformat(item["placed_at"]),
+        state=item["state"],
+        total=Money(item["amount"], item["currency"]),
+        items=item["items"],
+        version=item["version"],
+        updated_at=datetime.fromisoformat(item["updated_at"]),
     )

@@ -16,7 +16,7 @@ import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orderflow.aws import publisher, settings
+from orderflow.aws import dynamodb, publisher, settings
 from orderflow.aws.clients import client
 from orderflow.aws.event_bus import TooLarge
 from orderflow.aws.observability import add_nonzero_metric, logger, observed
@@ -59,7 +59,7 @@ def _is_insert(record: dict[str, Any]) -> bool:
 
 def _letter(record: dict[str, Any]) -> OutboundEvent | None:
     try:
-        return PUBLISHER.outbound_event(record["dynamodb"]["NewImage"]["event"]["S"])
+        return PUBLISHER.outbound_event(dynamodb.decode(record["dynamodb"]["NewImage"]["event"]))
     except (KeyError, msgspec.DecodeError, UnknownEvent, TooLarge) as error:
         _park(record, error)
         return None
@@ -71,15 +71,15 @@ def _note(record: dict[str, Any]) -> None:
         return
     key = record["dynamodb"]["Keys"]
     try:
-        OUTBOX.clear(key["order_id"]["S"], int(key["version"]["N"]))
+        OUTBOX.clear(**dynamodb.decode_item(key))
     except (BotoCoreError, ClientError) as error:
         logger.warning("not noted as published", key=key, error=type(error).__name__)
 
 
 def _event_id(record: dict[str, Any]) -> str | None:
     try:
-        key = record["dynamodb"]["Keys"]
-        return f"{key['order_id']['S']}:{key['version']['N']}"
+        key = dynamodb.decode_item(record["dynamodb"]["Keys"])
+        return f"{key['order_id']}:{key['version']}"
     except KeyError:
         return None
 
