@@ -63,11 +63,7 @@ class Catalogue:
         keys: list[Any] = [dynamodb.key(sku=sku) for sku in skus]
         for _ in range(_READ_ATTEMPTS):
             answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys}})
-            found |= {
-                product.sku: product
-                for product in map(_product, map(dynamodb.decode_item, answer["Responses"].get(self._table, ())))
-                if product
-            }
+            found |= {product.sku: product for product in map(_product, answer["Responses"].get(self._table, ())) if product}
             left_over = answer["UnprocessedKeys"].get(self._table)
             keys = list(left_over["Keys"]) if left_over else []
             if not keys:
@@ -77,9 +73,10 @@ class Catalogue:
         self._known |= {sku: (good_until, found.get(sku)) for sku in skus}
 
 
-def _product(item: dict[str, Any]) -> Product | None:
+def _product(attributes: dict[str, Any]) -> Product | None:
     """Return the product of a row, its name cleaned; None for a row of which no event could be made, which is logged."""
     try:
+        item = dynamodb.decode_item(attributes)
         row = {
             "sku": item["sku"],
             "name": documents.cleaned(item["name"]),
@@ -89,5 +86,5 @@ def _product(item: dict[str, Any]) -> Product | None:
         }
         return convert(row, Product)
     except (LookupError, ValueError, ValidationError) as error:
-        logger.error("catalogue_row_unusable", sku=item["sku"], error=repr(error))
+        logger.error("catalogue_row_unusable", sku=dynamodb.decode(attributes["sku"]), error=repr(error))
         return None
