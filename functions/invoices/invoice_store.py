@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orderflow.aws.dynamodb import encode_item, values
+from orderflow.aws.dynamodb import decode_item, encode_item, values
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -65,7 +65,7 @@ class InvoiceStore:
             Limit=1,
             ConsistentRead=True,
         )
-        last = int(answer["Items"][0]["position"]["N"]) if answer["Items"] else 0
+        last = decode_item(answer["Items"][0])["position"] if answer["Items"] else 0
         return DocumentNumber(series, last + 1)
 
     def put_request(

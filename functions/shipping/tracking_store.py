@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from orderflow.aws import dynamodb
 from shipping.domain.tracking import RETENTION, Track, add_readings
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class TrackingStore:
 
     def load(self, shipment_id: str, parcel_id: str) -> Track | None:
         """Return a parcel's track, or None if it has no reading yet."""
-        answer = self._client.get_item(TableName=self._table, Key=_key(shipment_id, parcel_id), ConsistentRead=True)
-        return _tracks.decode(answer["Item"]["track"]["S"]) if "Item" in answer else None  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        item = dynamodb.read_item(self._client, self._table, dynamodb.key(shipment_id=shipment_id, parcel_id=parcel_id))
+        return _tracks.decode(item["track"]) if item else None
 
     def add(self, shipment_id: str, parcel_id: str, readings: Sequence[TrackingReading]) -> None:
         """Add readings to a parcel's track, with optimistic locking.
@@ -51,22 +52,19 @@ class TrackingStore:
 
     def _replace(self, shipment_id: str, parcel_id: str, before: Track | None, after: Track) -> bool:
         item: dict[str, Any] = {
-            **_key(shipment_id, parcel_id),
-            "track": {"S": _text(after)},
-            "expires_at": {"N": str(int((after.at + RETENTION).timestamp()))},
+            "shipment_id": shipment_id,
+            "parcel_id": parcel_id,
+            "track": _text(after),
+            "expires_at": int((after.at + RETENTION).timestamp()),
         }
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(parcel_id)"}
         if before:
-            condition = {"ConditionExpression": "track = :before", "ExpressionAttributeValues": {":before": {"S": _text(before)}}}
+            condition = {"ConditionExpression": "track = :before", "ExpressionAttributeValues": dynamodb.values(before=_text(before))}
         try:
-            self._client.put_item(TableName=self._table, Item=item, **condition)
+            self._client.put_item(TableName=self._table, Item=dynamodb.encode_item(item), **condition)
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         return True
-
-
-def _key(shipment_id: str, parcel_id: str) -> dict[str, Any]:
-    return {"shipment_id": {"S": shipment_id}, "parcel_id": {"S": parcel_id}}
 
 
 def _text(track: Track) -> str:

@@ -21,6 +21,7 @@ import msgspec
 from botocore.exceptions import HTTPClientError
 from msgspec import Struct
 
+from orderflow.aws import dynamodb
 from shipping.carrier import CarrierTimeout, CarrierUnavailable, Parcel, Shipment
 from shipping.sandbox import rules
 from shipping.sandbox.rules import Consignment
@@ -103,22 +104,22 @@ class SandboxCarrier:
 
     def _read(self, shipment_id: str) -> StoredConsignment:
         try:
-            answer = self._client.get_item(TableName=self._table, Key={"shipment_id": {"S": shipment_id}}, ConsistentRead=True)
+            item = dynamodb.read_item(self._client, self._table, dynamodb.key(shipment_id=shipment_id))
         except HTTPClientError as lost:
             raise CarrierUnavailable from lost
-        return _stored(answer["Item"]) if "Item" in answer else StoredConsignment()
+        return _stored(item) if item else StoredConsignment()
 
     def _write(self, shipment_id: str, consignment: Consignment, revision: int) -> StoredConsignment | None:
         """Replace `revision` and return None, or return the stored consignment if it has another revision."""
-        item: dict[str, Any] = {
-            "shipment_id": {"S": shipment_id},
-            "revision": {"N": str(revision + 1)},
-            "consignment": {"S": msgspec.json.encode(consignment).decode()},
+        item = {
+            "shipment_id": shipment_id,
+            "revision": revision + 1,
+            "consignment": msgspec.json.encode(consignment).decode(),
         }
         try:
-            self._client.put_item(TableName=self._table, Item=item, **_only_over(revision))
+            self._client.put_item(TableName=self._table, Item=dynamodb.encode_item(item), **_only_over(revision))
         except self._client.exceptions.ConditionalCheckFailedException as refused:
-            return _stored(refused.response["Item"])  # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
+            return _stored(dynamodb.stored_item(refused))
         except HTTPClientError as lost:
             raise CarrierTimeout from lost
         return None
@@ -137,10 +138,10 @@ def _only_over(revision: int) -> dict[str, Any]:
         return {"ConditionExpression": "attribute_not_exists(revision)", **condition}
     return {
         "ConditionExpression": "revision = :revision",
-        "ExpressionAttributeValues": {":revision": {"N": str(revision)}},
+        "ExpressionAttributeValues": dynamodb.values(revision=revision),
         **condition,
     }
 
 
 def _stored(item: Any) -> StoredConsignment:
-    return StoredConsignment(_decoder.decode(item["consignment"]["S"]), int(item["revision"]["N"]))
+    return StoredConsignment(_decoder.decode(item["consignment"]), item["revision"])
