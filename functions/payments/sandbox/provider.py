@@ -1,23 +1,23 @@
-"""The embedded payment provider: behaves as a real one, with a store of its own and test tokens.
+"""The sandbox payment provider: a provider with its own table, whose test tokens simulate faults.
 
-| token | what comes of authorizing with it |
+| token | result of the authorization |
 |---|---|
-| `tok_approved` | the amount is held |
+| `tok_approved` | the amount is authorized |
 | `tok_declined`, `tok_insufficient_funds` | declined with `card_declined`, `insufficient_funds` |
 | `tok_unsupported`, `tok_wrong_currency` | declined with `payment_method_unsupported_type`, `payment_method_currency_mismatch` |
 | `tok_timeout_before` | the first attempt is lost without effect (ProviderTimeout), the next one succeeds |
-| `tok_timeout_after` | the amount is held, but the answer is lost (ProviderTimeout); the next one arrives |
-| `tok_slow` | the amount is held after two seconds |
+| `tok_timeout_after` | the amount is authorized, but the answer is lost (ProviderTimeout); the next one arrives |
+| `tok_slow` | the amount is authorized after two seconds |
 | `tok_unavailable` | ProviderUnavailable, always |
-| `tok_capture_…`, `tok_refund_…`, `tok_void_…` | the amount is held; what later becomes of those requests tells the next table |
-| `tok_expires` | the amount is held, but the hold has lapsed by the first capture, which is refused as `not_authorized` |
-| `tok_refund_pending` | the amount is held; refunds are pending until `conclude_refunds` |
-| `tok_refund_fails`, `tok_refund_fails_once` | the amount is held; all refunds fail, or the first one |
-| `tok_refund_fails_later` | the amount is held; refunds succeed, and fail with `conclude_refunds` |
+| `tok_capture_…`, `tok_refund_…`, `tok_void_…` | the amount is authorized; the next table has the later requests |
+| `tok_expires` | the amount is authorized, but the authorization has expired by the first capture, which is refused as `not_authorized` |
+| `tok_refund_pending` | the amount is authorized; refunds are pending until `conclude_refunds` |
+| `tok_refund_fails`, `tok_refund_fails_once` | the amount is authorized; all refunds fail, or the first one |
+| `tok_refund_fails_later` | the amount is authorized; refunds succeed, and fail with `conclude_refunds` |
 | anything else | declined with `invalid_token` |
 | any of these, below the minimum of the currency | declined with `amount_too_small` |
 
-| ending | what comes of a capture, a refund or a void |
+| ending | result of a capture, a refund or a void |
 |---|---|
 | `…_timeout_before` | the first attempt under each key is lost without effect (ProviderTimeout), the next one succeeds |
 | `…_timeout_after` | it takes effect, but the answer is lost (ProviderTimeout); the next one arrives |
@@ -68,7 +68,7 @@ class StoredAccount(Struct, frozen=True):
 
 
 class SandboxProvider:
-    """A PaymentProvider on a DynamoDB table."""
+    """A PaymentProvider whose state is a DynamoDB table."""
 
     def __init__(self, table: str, client: DynamoDBClient, *, slow_seconds: float = 2) -> None:
         """Work on the table named `table`; `tok_slow` takes `slow_seconds`."""
@@ -77,7 +77,7 @@ class SandboxProvider:
         self._slow_seconds = slow_seconds
 
     def authorize(self, key: str, token: str, amount: Money) -> Payment:
-        """Hold `amount`, as PaymentProvider.authorize says."""
+        """Authorize `amount`, see PaymentProvider.authorize."""
         if token == rules.UNAVAILABLE:
             raise ProviderUnavailable
         if token == rules.SLOW:
@@ -88,7 +88,7 @@ class SandboxProvider:
         return after.payment
 
     def capture(self, payment_key: str, key: str, amount: Money) -> Capture:
-        """Take a part of the payment, as PaymentProvider.capture says."""
+        """Capture a part of the payment, see PaymentProvider.capture."""
         after = self._request(payment_key, "capture", lambda account: rules.capture(account, key, amount))
         match rules.find_movement(after, key), after.payment:
             case Capture() as capture, _:
@@ -99,7 +99,7 @@ class SandboxProvider:
                 raise ProviderTimeout
 
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
-        """Give captured money back, as PaymentProvider.refund says."""
+        """Refund a part of the payment, see PaymentProvider.refund."""
         self._list(payment_key)
         after = self._request(payment_key, "refund", lambda account: rules.refund(account, key, amount))
         given = rules.find_movement(after, key)
@@ -108,14 +108,14 @@ class SandboxProvider:
         return given
 
     def void(self, payment_key: str) -> Payment:
-        """Give back what is still held, as PaymentProvider.void says."""
+        """Void the payment, see PaymentProvider.void."""
         after = self._request(payment_key, "void", rules.void)
         if after.payment is None or rules.has_uncaptured_amount(after.payment):
             raise ProviderTimeout
         return after.payment
 
     def expire(self, payment_key: str) -> None:
-        """Let a hold lapse, as a bank does after about a week; for tests and trials, no provider offers it."""
+        """Expire an authorization, as a bank does after about a week; only for tests."""
         self._change(payment_key, self._read(payment_key), rules.expire)
 
     def conclude_refunds(self, payment_key: str) -> None:
@@ -124,7 +124,7 @@ class SandboxProvider:
         self._change(payment_key, self._read(payment_key), rules.conclude_refunds)
 
     def look_up(self, payment_key: str) -> Payment | None:
-        """Return the payment as it stands now, as PaymentProvider.look_up says."""
+        """Return the current payment, see PaymentProvider.look_up."""
         account = self._read(payment_key).account
         return account.payment if account else None
 

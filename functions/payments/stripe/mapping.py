@@ -1,4 +1,4 @@
-"""What Stripe's objects mean to the pipeline, and the other way round. Neither Stripe's SDK nor AWS, no clock.
+"""Maps Stripe's objects to payments, and amounts to Stripe's units.
 
 A PaymentIntent is made before anything is held, with our key in its metadata. Each capture leaves its own key
 there, in the same request that takes the money, and each refund carries its key itself: so what moved is known
@@ -81,7 +81,7 @@ _CUSTOMER_ERRORS = {
     "token_in_use",
 }
 _AMOUNT_ERRORS = {AMOUNT_TOO_SMALL, "amount_too_large", "invalid_charge_amount"}
-# Nobody tells the holder of a stolen card that it is known to be stolen.
+# Reasons that a card holder must not learn, such as a stolen card.
 _CONCEALED_DECLINES = {
     "generic_decline",
     "fraudulent",
@@ -188,7 +188,7 @@ def from_stripe(amount: int, currency: str) -> Money:
 
 
 def decline_code(code: str | None, detail: str | None) -> str:
-    """Return why a payment was declined, as far as the customer may know: the card's reason, or else Stripe's code."""
+    """Return the decline code for the customer: the card's reason unless it is concealed, or else Stripe's code."""
     return detail if detail and detail not in _CONCEALED_DECLINES else code or "card_declined"
 
 

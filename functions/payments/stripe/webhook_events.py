@@ -1,7 +1,7 @@
-"""What Stripe tells us by webhook, as notices of ours. No AWS; Stripe's SDK only checks the signature.
+"""Verifies and parses Stripe's events; Stripe's SDK only checks the signature.
 
-A notice only wakes: whoever gets it looks the payment up. It names the payment by its PaymentIntent, and by our
-key where Stripe's object carries that; a dispute does not, and Stripe.key_of finds the key.
+A parsed event is only a trigger: its consumer looks up the payment. It names the payment by its PaymentIntent, and by
+our key if Stripe's object has it; a dispute has none, so StripeProvider.key_of reads the key.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOLERANCE_SECONDS = 300
-# Reasons of cancellations that somebody requested; for any other, Stripe canceled the intent by itself, and nothing is held.
+# Reasons of requested cancellations; for any other reason Stripe itself canceled the intent, whose authorization expired.
 _REQUESTED_CANCELLATIONS = {None, "abandoned", "duplicate", "fraudulent", "requested_by_customer"}
 
 
 class InvalidStripeEvent(ValueError):
-    """A body that is not signed with our secret in the last five minutes, or is no event of Stripe's."""
+    """The body has no valid signature of the last five minutes, or is not a Stripe event."""
 
 
 type Kind = Literal["payment.captured", "payment.refunded", "refund.failed", "refund.pending", "dispute", "authorization.expired"]
@@ -51,7 +51,7 @@ class ParsedEvent(Struct, frozen=True, kw_only=True):
 
 
 class EventObject(Struct, frozen=True):
-    """The object that an event is about: a PaymentIntent, a Refund or a Dispute."""
+    """The object of an event: a PaymentIntent, a Refund or a Dispute."""
 
     id: str
     amount: int
@@ -66,13 +66,13 @@ class EventObject(Struct, frozen=True):
 
 
 class EventData(Struct, frozen=True):
-    """What an event carries."""
+    """The data of an event."""
 
     object: Any
 
 
 class StripeEvent(Struct, frozen=True):
-    """An event of Stripe's."""
+    """A Stripe event."""
 
     id: str
     type: str
@@ -80,7 +80,7 @@ class StripeEvent(Struct, frozen=True):
 
 
 def verify_and_parse(raw: bytes, signature: str, secrets: Sequence[str]) -> ParsedEvent | None:
-    """Return what the body of a webhook says, or None where it says nothing that concerns us.
+    """Verify a webhook body and return its parsed event, or None if it does not concern a payment.
 
     `signature` is the header Stripe-Signature, `secrets` are the endpoint's (whsec_…), two while one replaces the other.
 
@@ -108,7 +108,7 @@ def _verify(raw: bytes, signature: str, secrets: Sequence[str]) -> None:
 
 
 def redacted(raw: bytes) -> bytes:
-    """Return an event that says something to us without what says nothing to us: names, addresses and evidence of customers."""
+    """Return the event without the fields that this pipeline does not use: names, addresses and evidence of customers."""
     event = msgspec.json.decode(raw, type=StripeEvent)
     thing = _event_object(event)
     ours = {name: thing.metadata[name] for name in (PAYMENT_KEY, REFUND_KEY) if name in thing.metadata}
@@ -116,7 +116,7 @@ def redacted(raw: bytes) -> bytes:
 
 
 def parse_event(event: StripeEvent) -> ParsedEvent | None:
-    """Return what an event says, or None where it says nothing that concerns us.
+    """Return the parsed event, or None if it does not concern a payment.
 
     Every event about a dispute or a refund counts, also of a type that Stripe does not have yet: what it means is in the
     object. Of canceled intents those count that Stripe canceled by itself. A refund that moved nothing, of what was only
