@@ -1,4 +1,4 @@
-"""The dashboard's server and a real browser to look at its page with."""
+"""The dashboard's server, and a real browser that opens its page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devtools.dashboard import picture
 from devtools.dashboard.reading import Reading
 from devtools.dashboard.server import Server
 
-# A busy machine draws slowly; what takes this long is broken.
+# A busy machine renders slowly; a page that takes longer is broken.
 PATIENCE_SECONDS = 30.0
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
@@ -39,7 +39,7 @@ def started() -> Iterator[Browser]:
 
 @dataclass
 class Looked:
-    """A page, what its console told as errors, and the addresses that it asked for."""
+    """A page, the errors of its console, and the addresses that it requested."""
 
     page: Page
     errors: list[str] = field(default_factory=list[str])
@@ -48,7 +48,7 @@ class Looked:
 
 @contextmanager
 def looking(browser: Browser, url: str, *, without_errors: bool = True, **how: Any) -> Iterator[Looked]:
-    """Open a page, and in the end hold it against the promise: no error, and nothing asked of anybody but its own server.
+    """Open a page; afterwards assert that it logged no error and requested nothing from another server.
 
     `how` is what a new page of the browser takes: viewport, color_scheme.
     """
@@ -70,7 +70,7 @@ def looking(browser: Browser, url: str, *, without_errors: bool = True, **how: A
 
 @contextmanager
 def serving(read: Callable[[], Reading], refresh_seconds: float = 0.0) -> Iterator[Server]:
-    """The dashboard's server, answering while the block runs."""
+    """Run the dashboard's server within the context."""
     with Server(0, read, refresh_seconds) as listener:
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -1,4 +1,4 @@
-"""Another time for what the order log records."""
+"""Sets the time at which the order log records events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orderflow.aws import order_log
 
 @contextmanager
 def recorded_at(moment: datetime) -> Iterator[None]:
-    """Let it be `moment` (UTC) for the order log."""
+    """Set the order log's clock to `moment` (UTC) within the context."""
 
     class Clock(datetime):
         @classmethod

@@ -1,4 +1,4 @@
-"""Events against the schemas that are published of them."""
+"""Validates events against their published schemas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devtools.checks.contracts.catalogue import SCHEMAS, schema
 
 VERSIONS = sorted((path.parent.name, int(path.stem)) for path in SCHEMAS.glob("*/*.json") if path.stem.isdigit())
 ENVELOPE = {"event_id", "schema_version", "source", "data"}
-# It is about the books and no order's, and the bus alone says its type.
+# It belongs to no order, so only its envelope on the bus has the type.
 UNNAMED = "LedgerDifferenceFound"
 DATES = FormatChecker(["date-time"])
 
@@ -27,7 +27,7 @@ def validator(kind: str, version: int) -> Draft202012Validator:
 
 
 def problems(event: Any) -> list[str]:
-    """Return what is wrong with an event, a JSON document as it is on the bus, by the contract that it names."""
+    """Return the problems of an event, a JSON document as on the bus, by the contract that it names."""
     key = event.get("type", UNNAMED), event.get("schema_version")
     if key not in VERSIONS:
         return [f"no contract: {key}"]
@@ -35,7 +35,7 @@ def problems(event: Any) -> list[str]:
 
 
 def carried(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every event that a document carries, however deep, in texts of JSON and base64 as well."""
+    """Yield every event within a document, at any depth, also in texts of JSON and base64."""
     match value:
         case dict() if value.keys() >= ENVELOPE:
             yield value
@@ -52,7 +52,7 @@ def carried(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _document(text: str) -> Any:
-    """Return the JSON object that a text is, as it is or in base64; nothing for any other text."""
+    """Return the JSON object that a text is, plain or in base64; None for any other text."""
     if not text.startswith("{"):
         try:
             text = base64.b64decode(text, validate=True).decode()

@@ -1,4 +1,4 @@
-"""What is printed after the tests: how many runs there were under which faults."""
+"""The summary after the tests: the number of runs by fault and path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RUNS = "fault runs"
 
 
 def collected(reports: Iterable[Any]) -> Counter[tuple[str, str]]:
-    """Return how many runs of a path under a kind of fault the reports of tests tell of."""
+    """Return the number of runs by path and kind of fault, from the tests' reports."""
     runs = Counter[tuple[str, str]]()
     for report in reports:
         for path, kinds in dict(report.user_properties).get(RUNS, {}).items():
@@ -20,7 +20,7 @@ def collected(reports: Iterable[Any]) -> Counter[tuple[str, str]]:
 
 
 def table(runs: Counter[tuple[str, str]]) -> list[str]:
-    """Return the lines of a table: a row for each kind of fault, a column for each path."""
+    """Return a table as lines: a row for each kind of fault, a column for each path."""
     paths = sorted({path for path, _ in runs})
     kinds = sorted({kind for _, kind in runs})
     width = max(map(len, kinds))

@@ -1,4 +1,4 @@
-"""What Lambda hands a function beside its event."""
+"""The Lambda context."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def context(function: str = "function", *, milliseconds_left: int = 90_000) -> Any:
-    """Return the context of an invocation of a function that has this long before its time-out."""
+    """Return the context of an invocation with so much time before its timeout."""
     return SimpleNamespace(
         function_name=function,
         memory_limit_in_mb=512,

@@ -1,4 +1,4 @@
-"""Events that count, of orders that were placed, sold, refused and paid back: for tests of analytics."""
+"""Events for tests of analytics: orders that are placed, confirmed, rejected and refunded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orderflow.domain import events
 from orderflow.domain.events import Event
 from orderflow.domain.money import Money
 
-# Two minutes before another day and month.
+# Two minutes before the next day and month.
 BEGIN = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)
 CATEGORIES = {"MUG": "tableware", "CUP": "tableware", "TEA": None}
 CUSTOMER = events.Customer("ann", "ann@example.com")
@@ -18,7 +18,7 @@ ADDRESS = events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 
 
 def event(number: int, fact: events.EventData, seconds: int = 0) -> Event:
-    """Return the event with which the n-th order begins, so many seconds after `BEGIN`."""
+    """Return the first event of the n-th order, `seconds` after `BEGIN`."""
     return Event(
         event_id=f"ord_{number}:1",
         type=type(fact).__name__,
@@ -34,7 +34,7 @@ def event(number: int, fact: events.EventData, seconds: int = 0) -> Event:
 
 
 def lines(quantities: dict[str, int]) -> tuple[events.Line, ...]:
-    """Return lines of products (sku: quantity), each in its category; one that is not known has that of its name, CATEGORY-SKU."""
+    """Return lines of products (sku: quantity); the category of an unknown sku is its first part, as in CATEGORY-SKU."""
     return tuple(events.Line(sku, sku, quantity, Money(100, "EUR"), _category(sku)) for sku, quantity in quantities.items())
 
 
@@ -43,36 +43,36 @@ def _category(sku: str) -> str | None:
 
 
 def placed() -> events.EventData:
-    """Return that an order was placed."""
+    """Return the data of a placed order."""
     return events.OrderPlaced(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), ADDRESS, "GB")
 
 
 def confirmed(quantities: dict[str, int], currency: str = "EUR") -> events.EventData:
-    """Return that an order of these products was confirmed, at 1.00 each."""
+    """Return the data of a confirmed order of these products (sku: quantity), at 1.00 each."""
     total = Money(100 * sum(quantities.values()), currency)
     return events.OrderConfirmed(CUSTOMER, lines(quantities), total, ADDRESS, "auth_1")
 
 
 def rejected(reason: Any) -> events.EventData:
-    """Return that an order was rejected for this reason."""
+    """Return the data of an order that is rejected for this reason."""
     return events.OrderRejected(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), reason, ())
 
 
 def short() -> events.EventData:
-    """Return that stock could not cover an order."""
+    """Return the data of a failed reservation."""
     return events.StockReservationFailed((events.Shortage("MUG", 1, 0),))
 
 
 def paid_back(amount: int, currency: str = "EUR") -> events.EventData:
-    """Return that so many minor units were paid back."""
+    """Return the data of a refund of so many minor units."""
     return events.PaymentRefunded(CUSTOMER, "ref", "return:1", Money(amount, currency))
 
 
 def record(document: bytes) -> dict[str, Any]:
-    """Return a record of the stream that holds a document."""
+    """Return a Kinesis record with this document."""
     return {"eventSource": "aws:kinesis", "kinesis": {"data": base64.b64encode(document).decode(), "partitionKey": "k"}}
 
 
 def streamed(*some: Event) -> Any:
-    """Return a batch of the stream."""
+    """Return a Kinesis batch with these events."""
     return {"Records": [record(events.encode(one)) for one in some]}

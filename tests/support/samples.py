@@ -1,4 +1,4 @@
-"""The sample events under `events/`, each with the answer that stands beside it."""
+"""The sample events under `events/`, each with its expected answer beside it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _contents(path: str) -> bytes:
 
 
 def expected(path: str) -> Any:
-    """Return the answer that a sample event has to get: what stands there, maybe among more."""
+    """Return the expected answer of a sample event; the real one may have more fields."""
     return json.loads((EVENTS / f"{path}.answer.json").read_text("utf-8"))
 
 
 def waking(*order_ids: str) -> Any:
-    """Return a batch of SQS messages with an event of each of these orders; they are called message-1 and so on."""
+    """Return an SQS batch with an event of each of these orders; the message ids are message-1 and so on."""
     ids = [{"order_id": order_id, "correlation_id": "correlation-1", "event_id": f"{order_id}:1"} for order_id in order_ids]
     return {
         "Records": [
@@ -52,7 +52,7 @@ def names(folder: str) -> list[str]:
 
 
 def agrees(actual: Any, wanted: Any) -> bool:
-    """Tell whether an answer has everything that is wanted of it."""
+    """Return whether an answer has all the wanted values."""
     if isinstance(wanted, Mapping):
         return isinstance(actual, Mapping) and all(name in actual and agrees(actual[name], value) for name, value in wanted.items())
     return actual == wanted

@@ -1,4 +1,4 @@
-"""How senders of webhooks sign them: as Standard Webhooks says, and in the format before it."""
+"""Signs webhooks like their senders: by Standard Webhooks, and in the older format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orderflow.aws.webhooks import SIGNATURE, signed_headers
 
 
 def headers(body: bytes, *, secret: str = "secret", age: float = 0, message_id: str = "msg_1") -> dict[str, str]:
-    """Return the headers of a body that was signed `age` seconds ago; of one that is no UTF-8 in the old format, which can sign it."""
+    """Return the headers of a body signed `age` seconds ago; a body that is not UTF-8 is signed in the older format."""
     at = int(time.time() - age)
     try:
         return signed_headers(secret, message_id, body, at)
@@ -19,6 +19,6 @@ def headers(body: bytes, *, secret: str = "secret", age: float = 0, message_id: 
 
 
 def old_signature(secret: str, body: bytes, at: int) -> str:
-    """Return the one header's value of the old format."""
+    """Return the signature header of the older format."""
     digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at},v1={digest}"
