@@ -22,6 +22,7 @@ from devtools.bench.parts import CONFIRMED, PUBLISHER, Routes
 from devtools.bench.proxy import Call, Recorder
 from devtools.bench.units import Index, Meter, Schema
 from devtools.local.api_client import ApiClient
+from devtools.ops import function_logs
 from devtools.ops.function_logs import PLATFORM
 from devtools.target import ROOT, Target
 
@@ -226,9 +227,9 @@ def _size(record: Mapping[str, Any]) -> int:
 
 def _count_functions(target: Target, since: int, times: Times, published: Mapping[str, float], counted: Counted) -> None:
     """Read invocations, memory and logged bytes from the functions' logs; each invocation is billed for its usual duration."""
-    client = target.client("lambda")
+    client, written = target.client("lambda"), _lines(target, since)
     for function, name in _functions(target).items():
-        lines = _lines(target, name, since)
+        lines = written.get(name, [])
         memory = [int(report[2]) for line in lines if (report := _REPORT.search(line))]
         if memory:
             counted.invocations[function] = len(memory)
@@ -269,9 +270,13 @@ def _functions(target: Target) -> dict[str, str]:
     return {function: names[function] for function in sorted(names) if function not in clock}
 
 
-def _lines(target: Target, name: str, since: int) -> list[str]:
-    pages = target.client("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}", startTime=since)
-    return [event["message"] for page in pages for event in page["events"]]
+def _lines(target: Target, since: int) -> dict[str, list[str]]:
+    """Return the lines of every function since a time (epoch ms), by the function's name."""
+    found: dict[str, list[str]] = {}
+    for group in set(function_logs.log_groups(target).values()):
+        for event in function_logs.events(target, group, since):
+            found.setdefault(function_logs.function_of(event, group), []).append(event["message"])
+    return found
 
 
 def usual_times(target: Target) -> Times:
@@ -285,9 +290,9 @@ def usual_times(target: Target) -> Times:
     for _ in range(STRANGERS):
         # The authorizer's answers are cached by customer: it runs for new ones only.
         shop.order(f"stranger-{uuid4().hex[:12]}", "ord_none")
-    functions: dict[str, float] = {}
+    functions, written = dict[str, float](), _lines(target, 0)
     for function, name in _functions(target).items():
-        durations = [float(report[1]) for line in _lines(target, name, 0) if (report := _REPORT.search(line))]
+        durations = [float(report[1]) for line in written.get(name, []) if (report := _REPORT.search(line))]
         if durations:
             functions[function] = math.ceil(statistics.median(durations)) / 1000
     runs = _runs(target)

@@ -13,7 +13,7 @@ from typing import Any
 from devtools.bench.proxy import Call
 from devtools.cli import UserError
 from devtools.target import Target
-from devtools.template import source
+from devtools.template import translated
 
 CONFIRMED = "placed to confirmed"
 ARCHIVE = "archive"
@@ -87,7 +87,7 @@ def published(calls: Iterable[Call]) -> dict[str, float]:
 
 def scheduled(template: Mapping[str, Any] | None = None) -> set[str]:
     """Return the scheduled functions."""
-    resources = (template or source())["Resources"].values()
+    resources = (template or translated())["Resources"].values()
     schedules = [resource["Properties"]["Target"]["Arn"] for resource in resources if resource["Type"] == "AWS::Scheduler::Schedule"]
     return {_resource(arn) for arn in schedules}
 

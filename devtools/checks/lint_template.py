@@ -1,4 +1,4 @@
-"""`make template`: cfn-lint on the template as written and as SAM expands it, and on the schema registry's.
+"""`make template`: cfn-lint on the templates as written, and on template.yaml as SAM expands it.
 
 Linters do not check the properties of AWS::Serverless::Function, for instance Runtime.
 """
@@ -31,5 +31,10 @@ def write_translated() -> Path:
 def main(_: Namespace) -> int:
     """Lint the three files; return cfn-lint's exit code."""
     linter = Path(sys.executable).parent / "cfn-lint"
-    files = [target.ROOT / "template.yaml", write_translated(), target.ROOT / "schemas" / "registry.yaml"]
+    files = [
+        target.ROOT / "template.yaml",
+        write_translated(),
+        target.ROOT / "observability.yaml",
+        target.ROOT / "schemas" / "registry.yaml",
+    ]
     return subprocess.run([linter, *files], cwd=target.ROOT, check=False).returncode

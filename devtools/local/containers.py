@@ -108,11 +108,12 @@ def resolved(target: Target, endpoint: str) -> dict[str, Any]:
     SAM resolves few references, and passes only the variables that its template declares. `endpoint` is the target as containers
     reach it.
     """
-    built: dict[str, Any] = template.source(targets.local_folder() / "build" / "template.yaml")["Resources"]
+    source = template.source(targets.local_folder() / "build" / "template.yaml")
+    built, shared = source["Resources"], source["Globals"]["Function"]
     found = [Path(_built(one["Properties"]["ContentUri"])) for one in built.values() if one["Type"] == "AWS::Serverless::LayerVersion"]
     layers = downloaded(found, _layers())
     functions = {
-        name: _function(found["Properties"], layers, _environment(target, name, endpoint))
+        name: _function(shared | found["Properties"], layers, _environment(target, name, endpoint))
         for name, found in built.items()
         if found["Type"] == "AWS::Serverless::Function"
     }

@@ -23,6 +23,7 @@ from devtools.target import ROOT, STACK, Target
 
 SOURCES = (
     "template.yaml",
+    "observability.yaml",
     "samconfig.toml",
     "workflows",
     "functions",
@@ -57,10 +58,6 @@ def parameters(target: Target) -> dict[str, str]:
         "Architecture": architecture(),
         "JwtIssuer": issuer.issuer(target),
         "JwksUrl": issuer.jwks_url(target),
-        # Small objects cost nothing locally.
-        "AuditBufferSeconds": "60",
-        # Tests wait for changes of feature flags.
-        "FlagsTtlSeconds": "15",
     }
 
 
@@ -150,20 +147,23 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
 def for_local_target(built: Path, backend: str) -> Path:
     """Write the built template as a local target needs it, and return its path.
 
-    Local targets use plain HTTP, so statements that deny it are removed, with policies that are empty then. LocalStack's state
-    machines do not substitute numbers in definitions; `Fn::Join` with one part makes a number text.
+    Local targets use plain HTTP, so statements that deny it are removed, with policies that are empty then.
     """
     template = cast("dict[str, Any]", yaml_parse(built.read_text("utf-8")))
     resources = cast("dict[str, dict[str, Any]]", template["Resources"])
+    dropped: set[str] = set()
     for name, resource in list(resources.items()):
         policy = resource.get("Properties", {}).get("PolicyDocument")
         if policy:
             policy["Statement"] = [statement for statement in policy["Statement"] if not _requires_tls(statement)]
             if not policy["Statement"]:
                 del resources[name]
-        if backend == "localstack" and resource["Type"] == "AWS::Serverless::StateMachine":
-            values = resource["Properties"].get("DefinitionSubstitutions", {})
-            values |= {name: {"Fn::Join": ["", [value]]} for name, value in values.items() if _is_number(template, value)}
+                dropped.add(name)
+        # Local targets do not tell which function wrote a line of a shared log group, so each function keeps its own.
+        resource.get("Properties", {}).get("LoggingConfig", {}).pop("LogGroup", None)
+    for resource in resources.values():
+        if resource.get("DependsOn") in dropped:
+            del resource["DependsOn"]
     changed = built.with_name(f"{backend}.yaml")
     changed.write_text(json.dumps(template), "utf-8")
     return changed
@@ -171,11 +171,6 @@ def for_local_target(built: Path, backend: str) -> Path:
 
 def _requires_tls(statement: dict[str, Any]) -> bool:
     return statement.get("Effect") == "Deny" and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
-
-
-def _is_number(template: dict[str, Any], value: Any) -> bool:
-    named = cast("dict[str, Any]", value).get("Ref") if isinstance(value, dict) else None
-    return named in template["Parameters"] and template["Parameters"][named]["Type"] == "Number"
 
 
 def _overrides(chosen: dict[str, str]) -> list[str]:

@@ -22,11 +22,10 @@ def ensure(target: Target) -> None:
 
 def described() -> dict[str, Any]:
     """Return the template's archive as parameters of the API, without the bus."""
-    source = template.source()
-    properties = source["Resources"]["BusArchive"]["Properties"]
+    properties = template.source()["Resources"]["BusArchive"]["Properties"]
     return {
         "ArchiveName": properties["ArchiveName"]["Fn::Sub"].replace("${AWS::StackName}", STACK),
         "Description": properties["Description"],
-        "RetentionDays": source["Parameters"][properties["RetentionDays"]["Ref"]]["Default"],
+        "RetentionDays": properties["RetentionDays"],
         "EventPattern": json.dumps(properties["EventPattern"]),
     }

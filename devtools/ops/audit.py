@@ -14,13 +14,14 @@ from devtools import target as targets
 from devtools import template, ui
 from devtools.cli import UsageError
 from devtools.ops.audit_archive import Archive, rows
+from devtools.target import ROOT
 
 DEFAULT_DAYS = 30
 
 
 def queries() -> dict[str, str]:
     """Return the SQL of the template's named queries by name."""
-    resources = template.source()["Resources"].values()
+    resources = template.source(ROOT / "observability.yaml")["Resources"].values()
     named = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::Athena::NamedQuery"]
     return {query["Name"]: query["QueryString"] for query in named}
 

@@ -1,7 +1,7 @@
 """Show the feature flags, or validate and deploy a changed version of them.
 
 A name can address a part of a flag (fraud.hold_score=40). A value is JSON without spaces, a word, or words separated by commas;
-without a value the stack's parameter applies again. A change is deployed in one step on local targets and with NOW=1,
+without a value the default applies again. A change is deployed in one step on local targets and with NOW=1,
 otherwise gradually, with a rollback when an alarm is raised.
 """
 
@@ -54,7 +54,6 @@ class FlagStore:
             self.profile = {"ApplicationId": resources["FlagsApplication"], "ConfigurationProfileId": resources["FlagsProfile"]}
             self.environment = {"ApplicationId": resources["FlagsApplication"], "EnvironmentId": resources["FlagsEnvironment"]}
             self.at_once, self.canary = resources["FlagsImmediate"], resources["FlagsCanary"]
-            self.rules = resources["FraudRules"]
         except KeyError as missing:
             raise UserError(f"the stack has no {missing}; deploy the present template first") from None
 
@@ -123,8 +122,8 @@ class FlagStore:
         return seen
 
 
-def changed(document: dict[str, Any], changes: str, schema: dict[str, Any], fraud: str = "{}") -> dict[str, Any]:
-    """Apply changes such as `hold_every_order=true fraud.hold_score=40` to a document; `fraud` is the stack's parameter FraudRules.
+def changed(document: dict[str, Any], changes: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Apply changes such as `hold_every_order=true fraud.hold_score=40` to a document.
 
     Raises UserError for a malformed change, and for a document that is invalid afterwards.
     """
@@ -134,7 +133,7 @@ def changed(document: dict[str, Any], changes: str, schema: dict[str, Any], frau
         if not (name and equals):
             raise UserError(f"SET takes name=value, not {word!r}; the names are {', '.join(schema['properties'])}")
         _put(after, name.split("."), text, schema)
-    check(after, schema, fraud)
+    check(after, schema)
     return after
 
 
@@ -157,14 +156,14 @@ def _value(text: str, *, listed: bool) -> Any:
         return text.split(",") if listed else text
 
 
-def check(document: dict[str, Any], schema: dict[str, Any], fraud: str) -> None:
+def check(document: dict[str, Any], schema: dict[str, Any]) -> None:
     """Raise UserError for a document that AppConfig or the functions would reject."""
     validator: Any = Draft4Validator(cast("Any", schema))
     for error in sorted(validator.iter_errors(document), key=lambda error: list(map(str, error.absolute_path))):
         place = ".".join(map(str, error.absolute_path))
         raise UserError(f"{f'{place}: ' if place else ''}{error.message}")
     try:
-        parsed = fraud_rules.parse_flags(json.dumps(document).encode(), fraud)
+        parsed = fraud_rules.parse_flags(json.dumps(document).encode())
     except msgspec.DecodeError as error:
         raise UserError(str(error)) from None
     # Functions accept any two characters, so that flags deployed before this check keep working.
@@ -178,7 +177,7 @@ def show(seen: ServedFlags) -> None:
         ui.console.print(f"  flags {seen.version}, deployment {seen.number}", style="bold")
         ui.console.print_json(json.dumps(seen.document), indent=2)
     else:
-        ui.console.print("  no flags are deployed; the stack's parameters FraudRules and PaymentProvider apply")
+        ui.console.print("  no flags are deployed; the default fraud rules and the parameter PaymentProvider apply")
     if seen.deploying:
         at = seen.deploying
         ui.console.print(f"  deployment {at['DeploymentNumber']} is {at['State'].lower()}, {at.get('PercentageComplete', 0):.0f} %")
@@ -193,10 +192,10 @@ def main(arguments: Namespace) -> None:
     if not changes:
         show(seen)
         return
-    document = changed(seen.document, changes, store.schema(), store.rules)
+    document = changed(seen.document, changes, store.schema())
     if document == seen.document:
         ui.console.print("  no change: the flags have these values")
         return
     deployed = store.deploy(document, immediate=target.local or arguments.now, why=changes)
-    ui.console.print(f"  deployment {deployed['DeploymentNumber']} is {deployed['State'].lower()}; functions follow within FlagsTtlSeconds")
+    ui.console.print(f"  deployment {deployed['DeploymentNumber']} is {deployed['State'].lower()}; functions follow within a minute")
     show(store.served())

@@ -1,6 +1,7 @@
 """Read the functions' log lines from CloudWatch Logs and render them for a terminal."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ KNOWN = frozenset(
         *("exception_name", "stack_trace"),
     }
 )
+
+
+_STREAM = re.compile(r"\d{4}/\d{2}/\d{2}/([^\[]+)\[.*")
 
 
 @dataclass(frozen=True, order=True)
@@ -54,23 +58,46 @@ def functions(target: Target) -> list[str]:
 
 def read(target: Target, names: Iterable[str], since: int = 0) -> list[LogLine]:
     """Return the functions' lines since a time (epoch ms), oldest first, without platform lines and metrics."""
+    wanted, groups = set(names), log_groups(target)
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(_read, repeat(target), names, repeat(since))
+        found = pool.map(_read, repeat(target), sorted({groups[name] for name in wanted}), repeat(wanted), repeat(since))
     return sorted(line for lines in found for line in lines)
 
 
-def _read(target: Target, name: str, since: int) -> list[LogLine]:
-    logs = target.client("logs")
-    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}", startTime=since)
+def log_groups(target: Target) -> dict[str, str]:
+    """The log group of each deployed function by the function's name; the functions of a context share one."""
+    pages = target.client("lambda").get_paginator("list_functions").paginate()
+    deployed = {one["FunctionName"]: one for page in pages for one in page["Functions"]}
+    return {name: deployed[name].get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}") for name in functions(target)}
+
+
+def events(target: Target, group: str, since: int = 0) -> list[dict[str, Any]]:
+    """All events of a log group since a time (epoch ms)."""
+    pages = target.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
     try:
-        events = [event for page in pages for event in page["events"]]
+        return [event for page in pages for event in page["events"]]
     except ClientError as error:
         # Some targets create the log group with the function's first line.
         if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
             return []
         raise
-    short = name.removeprefix(f"{target.stack}-")
-    lines = [LogLine(event["timestamp"], short, event["message"].rstrip(), event.get("eventId", "")) for event in events]
+
+
+def function_of(event: dict[str, Any], group: str) -> str:
+    """The name of the function that wrote an event of a log group: the group's own, or the one that the stream of a shared group names.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html
+    """
+    named = _STREAM.fullmatch(event.get("logStreamName", ""))
+    return named[1] if named else group.rpartition("/")[2]
+
+
+def _read(target: Target, group: str, names: set[str], since: int) -> list[LogLine]:
+    lines = [
+        LogLine(event["timestamp"], name.removeprefix(f"{target.stack}-"), event["message"].rstrip(), event.get("eventId", ""))
+        for event in events(target, group, since)
+        if (name := function_of(event, group)) in names
+    ]
     return [line for line in lines if line.text and not line.text.startswith(PLATFORM) and METRICS not in line.text]
 
 

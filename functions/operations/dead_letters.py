@@ -13,7 +13,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta, Struct
 
-from operations.failed_batches import UnknownConsumer
+from operations import failed_batches
 from operations.key_ranges import RecordsExpired
 from operations.redrive_routes import Route
 from operations.republisher import CannotPublish
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from operations.republisher import FailedPublications
 
 ATTEMPTS = "redrive_attempts"
+# What EventBridge notes on a dead letter (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html).
+RULE = "RULE_ARN"
+NOTED = frozenset({RULE, "TARGET_ARN", "ERROR_CODE", "ERROR_MESSAGE", "EXHAUSTED_RETRY_CONDITION", "RETRY_ATTEMPTS"})
 _BATCH = 10
 # Longer than the function may run, so that no message is met twice in one run.
 _HIDDEN_SECONDS = 120
@@ -142,7 +145,7 @@ class DeadLetters:
         try:
             forward(message)
             self._sqs.delete_message(QueueUrl=route.queue_url, ReceiptHandle=message.get("ReceiptHandle", ""))
-        except (BotoCoreError, ClientError, msgspec.MsgspecError, CannotPublish, NotPublished, UnknownConsumer, RecordsExpired) as error:
+        except (BotoCoreError, ClientError, msgspec.MsgspecError, CannotPublish, NotPublished, RecordsExpired) as error:
             logger.warning("not moved", message_id=message.get("MessageId"), error=type(error).__name__)
             return False
         logger.info("moved", message_id=message.get("MessageId"))
@@ -151,16 +154,22 @@ class DeadLetters:
     def _forwarder(self, route: Route) -> Forward:
         match route.kind:
             case "queue":
-                return lambda message: self._send(route.target, message)
-            case "topic":
-                return lambda message: self._publish(route.target, message)
+                return lambda message: self._send_back(route, message)
             case "saga":
                 sagas = {name: Workflow(arn, self._workflows) for name, arn in {"": route.target, **route.workflows}.items()}
                 return WorkflowStarter(sagas)
             case "bus":
                 return lambda message: self._outbox.publish(message.get("Body", ""))
-            case "stream":
-                return lambda message: self._given_up.redrive(message.get("Body", ""), route.consumers)
+
+    def _send_back(self, route: Route, message: MessageTypeDef) -> None:
+        """Send a message to where it was meant to go: EventBridge names the rule in an attribute, Lambda's notes name a stream."""
+        body = message.get("Body", "")
+        if route.streamed and failed_batches.is_note(body):
+            self._given_up.redrive(body, route.target, route.streamed)
+        elif route.topic and RULE in (message.get("MessageAttributes") or {}):
+            self._publish(route.topic, message)
+        else:
+            self._send(route.target, message)
 
     def _send(self, url: str, message: MessageTypeDef) -> None:
         self._sqs.send_message(QueueUrl=url, MessageBody=message.get("Body", ""), MessageAttributes=_counted_attributes(message))
@@ -202,9 +211,9 @@ def ids_of(body: str) -> Ids:
 
 
 def _counted_attributes(message: MessageTypeDef) -> dict[str, Any]:
-    """Return the message's attributes with one more attempt counted."""
+    """Return the message's own attributes with one more attempt counted."""
     given = message.get("MessageAttributes") or {}
-    kept = {name: _attribute(value) for name, value in given.items() if name != ATTEMPTS}
+    kept = {name: _attribute(value) for name, value in given.items() if name != ATTEMPTS and name not in NOTED}
     before = given[ATTEMPTS].get("StringValue", "") if ATTEMPTS in given else ""
     attempts = int(before) + 1 if before.isdecimal() else 1
     return {**kept, ATTEMPTS: {"DataType": "Number", "StringValue": str(attempts)}}

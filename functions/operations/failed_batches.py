@@ -6,7 +6,7 @@ the batch again and again, Lambda leaves a note about the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +14,6 @@ from msgspec import Struct, field
 
 from operations import key_ranges
 from operations.key_ranges import KeyRange
-from operations.redrive_routes import Consumer
 from orderflow.aws import dynamodb
 from orderflow.domain import documents
 
@@ -22,16 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 
-class UnknownConsumer(LookupError):
-    """The note is about a function that is no consumer of a stream."""
-
-
-class _Context(Struct, frozen=True, rename="camel"):
-    function_arn: str
-
-
 class _FailedBatch(Struct, frozen=True):
-    context: _Context = field(name="requestContext")
     of_table: KeyRange | None = field(name="DDBStreamBatchInfo", default=None)
     of_kinesis: KeyRange | None = field(name="KinesisBatchInfo", default=None)
 
@@ -44,6 +34,15 @@ _failed_batches: msgspec.json.Decoder[_FailedBatch] = msgspec.json.Decoder(_Fail
 _types: msgspec.json.Decoder[_Type] = msgspec.json.Decoder(_Type)
 
 
+def is_note(body: str) -> bool:
+    """Return whether a dead letter is Lambda's note about a failed batch of a stream."""
+    try:
+        note = _failed_batches.decode(body)
+    except msgspec.DecodeError:
+        return False
+    return bool(note.of_table or note.of_kinesis)
+
+
 class FailedBatches:
     """Reads the streams, and sends to the queues."""
 
@@ -53,24 +52,18 @@ class FailedBatches:
         self._table_streams = table_streams
         self._sqs = sqs
 
-    def redrive(self, body: str, consumers: Mapping[str, Consumer]) -> None:
-        """Send the events that a note is about to the queue of its consumer; `consumers` are by the name of the function.
+    def redrive(self, body: str, queue_url: str, types: Collection[str]) -> None:
+        """Send the events of these types that a note is about to a queue.
 
         Raises:
-            msgspec.DecodeError: it is no such note, or what is on the stream are no events.
-            UnknownConsumer: it is about another function.
+            msgspec.DecodeError: it is no such note, or the stream's records are no events.
             Gone: the stream does not have the events any more.
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the stream cannot be read, or the queue not written to.
         """
         note = _failed_batches.decode(body)
-        function = note.context.function_arn.split(":")[6:7]
-        if not function or function[0] not in consumers:
-            raise UnknownConsumer(note.context.function_arn)
-        consumer = consumers[function[0]]
         for document in list(self._documents(note)):
-            if _types.decode(document).type in consumer.types:
-                message = documents.encode({"detail": msgspec.json.decode(document)})
-                self._sqs.send_message(QueueUrl=consumer.queue_url, MessageBody=message)
+            if _types.decode(document).type in types:
+                self._sqs.send_message(QueueUrl=queue_url, MessageBody=documents.encode({"detail": msgspec.json.decode(document)}))
 
     def _documents(self, note: _FailedBatch) -> Iterator[bytes]:
         if note.of_kinesis:

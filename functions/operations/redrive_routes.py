@@ -1,8 +1,7 @@
-"""Which queues wait for an operator, and where what lies in them goes back to.
+"""Which queues wait for an operator, and where a redrive sends their messages.
 
-All names are short: those of the stack's queues and functions without the stack's own before them. Written out, with
-addresses, they are more than the 4 KB that a function's environment may have
-(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+Names are short: those of the stack's queues without the stack's name before them. Written out as URLs, they exceed the
+4 KB that a function's environment may have (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 """
 
 from __future__ import annotations
@@ -13,110 +12,83 @@ from msgspec import Struct
 
 OPERATIONS = "operations"
 REVIEW = "review"
-# What dead letters are of, and the queue that they go back to.
-QUEUES = {
-    "mail": "mail",
-    "subscription": "mail",
-    "payments-notice": "payments-notice",
-    "payments-settle": "payments-settle",
-    "payments-settle-rule": "payments-settle",
-    "inventory-settle": "inventory-settle",
-    "ledger": "ledger",
-    "ledger-rule": "ledger",
-    "shipping-request": "shipping-request",
-    "shipping-request-rule": "shipping-request",
-    "shipping-record": "shipping-record",
-    "shipping-track": "shipping-track",
-    "order-view": "order-view",
-    "order-view-rule": "order-view",
-    "invoices-issue": "invoices-issue",
-    "invoices-issue-rule": "invoices-issue",
-    "loyalty-award": "loyalty-award",
-    "loyalty-award-rule": "loyalty-award",
-    "analytics-count": "analytics-count",
-    "analytics-count-rule": "analytics-count",
-    "reviews-close": "reviews-close",
-    "reviews-close-rule": "reviews-close",
-}
-# The functions that read a stream: the queue that feeds each of them as well, and the events that the stream brings it.
-CONSUMERS: dict[str, tuple[str, frozenset[str]]] = {
-    "ledger-post": (
-        "ledger",
-        frozenset(
-            {
-                "PaymentAuthorized",
-                "PaymentVoided",
-                "PaymentCaptured",
-                "PaymentRefunded",
-                "PaymentRefundReversed",
-                "PaymentDisputed",
-                "DisputeClosed",
-                "DisputeOutcomeChanged",
-            }
-        ),
+# The queues that feed a consumer. The consumer's one dead-letter queue takes what its rule, its queue and its stream could not deliver.
+QUEUES = (
+    "mail",
+    "payments-notice",
+    "payments-settle",
+    "inventory-settle",
+    "ledger",
+    "shipping-request",
+    "shipping-record",
+    "shipping-track",
+    "order-view",
+    "invoices-issue",
+    "loyalty-award",
+    "analytics-count",
+    "reviews-close",
+)
+# The queue of each consumer that also reads a stream, with the event types that the stream brings.
+STREAMED = {
+    "ledger": frozenset(
+        {
+            "PaymentAuthorized",
+            "PaymentVoided",
+            "PaymentCaptured",
+            "PaymentRefunded",
+            "PaymentRefundReversed",
+            "PaymentDisputed",
+            "DisputeClosed",
+            "DisputeOutcomeChanged",
+        }
     ),
-    "loyalty-award": (
-        "loyalty-award",
-        frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded", "PaymentRefundReversed"}),
+    "analytics-count": frozenset(
+        {
+            "OrderPlaced",
+            "OrderConfirmed",
+            "OrderRejected",
+            "OrderCancelled",
+            "StockReservationFailed",
+            "PaymentRefunded",
+            "PaymentRefundReversed",
+        }
     ),
-    "analytics-count": (
-        "analytics-count",
-        frozenset(
-            {
-                "OrderPlaced",
-                "OrderConfirmed",
-                "OrderRejected",
-                "OrderCancelled",
-                "StockReservationFailed",
-                "PaymentRefunded",
-                "PaymentRefundReversed",
-            }
-        ),
-    ),
-    "inventory-settle": ("inventory-settle", frozenset({"ShipmentDispatched", "ReturnReceived"})),
-    "orders-project": (
-        "order-view",
-        frozenset(
-            {
-                "OrderPlaced",
-                "OrderHeldForReview",
-                "OrderReviewApproved",
-                "OrderReviewRejected",
-                "OrderConfirmed",
-                "OrderRejected",
-                "CancellationRequested",
-                "OrderCancelled",
-                "OrderLinesCancelled",
-                "CancellationFailed",
-                "ShipmentDispatched",
-                "ShipmentDelivered",
-                "ShipmentLost",
-                "ReturnReceived",
-            }
-        ),
+    "inventory-settle": frozenset({"ShipmentDispatched", "ReturnReceived"}),
+    "order-view": frozenset(
+        {
+            "OrderPlaced",
+            "OrderHeldForReview",
+            "OrderReviewApproved",
+            "OrderReviewRejected",
+            "OrderConfirmed",
+            "OrderRejected",
+            "CancellationRequested",
+            "OrderCancelled",
+            "OrderLinesCancelled",
+            "CancellationFailed",
+            "ShipmentDispatched",
+            "ShipmentDelivered",
+            "ShipmentLost",
+            "ReturnReceived",
+        }
     ),
 }
-
-
-class Consumer(Struct, frozen=True):
-    """The queue (URL) of a consumer, and the types of the events that the stream brings it."""
-
-    queue_url: str
-    types: frozenset[str]
 
 
 class Route(Struct, frozen=True):
-    """Where messages lie, and where they go: to a queue (URL), a topic or a saga (ARN), or as events to stream and bus.
+    """Where messages wait (`queue_url`), and where a redrive sends them.
 
-    `workflows` are other state machines, by the name that a message from one of them gives. Notes about a `stream`
-    lead to the queues of its `consumers`, which are by the name of the function.
+    kind `queue`: to the queue `target`. Events that a rule could not deliver go to `topic` if the rule has one, and notes about a
+    failed batch of a stream send those of its events back whose type is in `streamed`. kind `saga`: they start `target`, or one of
+    the `workflows` that a message names. kind `bus`: they are published to stream and bus.
     """
 
     queue_url: str
-    kind: Literal["queue", "topic", "saga", "bus", "stream"]
+    kind: Literal["queue", "saga", "bus"]
     target: str = ""
+    topic: str = ""
+    streamed: frozenset[str] = frozenset()
     workflows: dict[str, str] = {}
-    consumers: dict[str, Consumer] = {}
 
 
 def dead_letters(name: str) -> str:
@@ -125,23 +97,17 @@ def dead_letters(name: str) -> str:
 
 
 def routes(operations_queue_url: str, *, topic: str, saga: str, review: str) -> dict[str, Route]:
-    """Return the routes by short name, for the stack that the queue for operators (URL) is of, and these ARNs."""
+    """Return the routes by short name, for the stack of the operations queue (URL), and these ARNs."""
     prefix = operations_queue_url.removesuffix(OPERATIONS)
-    stack = prefix.rpartition("/")[2]
 
-    def lies(name: str, kind: Literal["topic", "saga", "bus"], target: str = "") -> Route:
-        return Route(prefix + dead_letters(name), kind, target)
+    def back(name: str) -> Route:
+        streamed = STREAMED.get(name, frozenset())
+        return Route(prefix + dead_letters(name), "queue", prefix + name, topic if name == "mail" else "", streamed)
 
     return {
-        **{name: Route(prefix + dead_letters(name), "queue", prefix + queue) for name, queue in QUEUES.items()},
-        "notifications-rule": lies("notifications-rule", "topic", topic),
-        "publish": lies("publish", "bus"),
-        "stream": Route(
-            prefix + dead_letters("stream"),
-            "stream",
-            consumers={f"{stack}{function}": Consumer(prefix + queue, types) for function, (queue, types) in CONSUMERS.items()},
-        ),
-        "saga": lies("saga", "saga", saga),
-        "review-rule": lies("review-rule", "saga", review),
-        OPERATIONS: Route(operations_queue_url, "saga", saga, {REVIEW: review}),
+        **{name: back(name) for name in QUEUES},
+        "publish": Route(prefix + dead_letters("publish"), "bus"),
+        "saga": Route(prefix + dead_letters("saga"), "saga", saga),
+        "review-rule": Route(prefix + dead_letters("review-rule"), "saga", review),
+        OPERATIONS: Route(operations_queue_url, "saga", saga, workflows={REVIEW: review}),
     }

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from payments.provider import PaymentProvider
 
 
+# STRIPE_API_BASE replaces it for tests.
+STRIPE_API_BASE = "https://api.stripe.com"
+
+
 class UnknownProvider(ValueError):
     """PAYMENT_PROVIDER names an unknown provider."""
 
@@ -43,7 +47,7 @@ def _router() -> PaymentProvider:
 def _stripe() -> PaymentProvider:
     from payments.stripe.provider import StripeProvider, create_client  # noqa: PLC0415 - only stacks with Stripe pay its 0.6 s
 
-    base = settings.address("STRIPE_API_BASE")
+    base = settings.address("STRIPE_API_BASE", STRIPE_API_BASE)
     return StripeProvider(
         lambda: create_client(stripe_secret().api_key, base), settings.required("STRIPE_PAYMENTS_TABLE"), client("dynamodb")
     )

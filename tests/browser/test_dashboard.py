@@ -24,7 +24,7 @@ QUEUES = (
     Queue("ledger-dead-letters", waiting=0, in_flight=0, dead_letters=True, redrive="ledger"),
     Queue("mail", waiting=0, in_flight=0, dead_letters=False),
     Queue("mail-dead-letters", waiting=0, in_flight=0, dead_letters=True, redrive="mail"),
-    Queue("sweep-dead-letters", waiting=0, in_flight=0, dead_letters=True),
+    Queue("scheduled-jobs-dead-letters", waiting=0, in_flight=0, dead_letters=True),
 )
 
 
@@ -180,7 +180,7 @@ def test_dead_letters_are_highlighted(browser: Browser, source: FakeSource) -> N
         page = looked.page
         expect(page.get_by_role("alert")).to_be_hidden()
 
-        dead = {"mail-dead-letters": 2, "sweep-dead-letters": 1}
+        dead = {"mail-dead-letters": 2, "scheduled-jobs-dead-letters": 1}
         source.now = replace(READING, queues=tuple(replace(one, waiting=dead.get(one.name, one.waiting)) for one in QUEUES))
         alarm = page.get_by_role("alert")
         expect(alarm).to_be_visible()
@@ -188,13 +188,13 @@ def test_dead_letters_are_highlighted(browser: Browser, source: FakeSource) -> N
         expect(alarm.locator("li")).to_have_text(
             [
                 "mail-dead-letters: 2 messages, back to work with make redrive QUEUE=mail",
-                "sweep-dead-letters: 1 message, to be processed manually",
+                "scheduled-jobs-dead-letters: 1 message, to be processed manually",
             ]
         )
         expect(page).to_have_title("⚠ 3 dead letters · Order pipeline")
         expect(page.locator("#tile-dead")).to_have_text("⚠ 3")
         expect(page.locator("#queues .note")).to_have_text("2 of 3 dead-letter queues hold messages.")
-        assert _labels(page, "queues") == ["mail-dead-letters", "sweep-dead-letters", "ledger", "mail"]
+        assert _labels(page, "queues") == ["mail-dead-letters", "scheduled-jobs-dead-letters", "ledger", "mail"]
         dead_ones, *others = (_colours(trace) for trace in page.locator("#queues .trace.bars").all())
         assert len(dead_ones) == 1
         assert not dead_ones.intersection(*others)

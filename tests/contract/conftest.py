@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from devtools import template
+from devtools.target import ROOT
 from tests.contract import test_permissions
-from tests.contract.stack import Stack
+from tests.contract.stack import Stack, with_nested
 
 
 @pytest.fixture(scope="session")
 def translated() -> dict[str, Any]:
-    """Return the template that CloudFormation would be given; nobody changes it."""
-    return template.translated()
+    """Return the template that CloudFormation would be given, its alarms and saved queries included; nobody changes it."""
+    return with_nested(template.translated(), template.source(ROOT / "observability.yaml"))
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,79 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 type Properties = dict[str, Any]
+type Grant = tuple[str, str]
+
+# The actions of the managed policies that SAM attaches, each for any resource
+# (https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html).
+_LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
+_SAMPLING = ("xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:GetSamplingStatisticSummaries")
+AWS_MANAGED = {
+    "service-role/AWSLambdaBasicExecutionRole": _LOGS,
+    "AWSXrayWriteOnlyAccess": ("xray:PutTraceSegments", "xray:PutTelemetryRecords", *_SAMPLING),
+    "service-role/AWSLambdaSQSQueueExecutionRole": ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", *_LOGS),
+    "service-role/AWSLambdaKinesisExecutionRole": (
+        *(f"kinesis:{action}" for action in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator")),
+        *("kinesis:ListShards", "kinesis:ListStreams", "kinesis:SubscribeToShard"),
+        *_LOGS,
+    ),
+    "service-role/AWSLambdaDynamoDBExecutionRole": (
+        *(f"dynamodb:{action}" for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")),
+        *_LOGS,
+    ),
+}
+# How the ARN of a resource with a name begins, and the property with the name. Without it CloudFormation makes up a name that begins
+# with the stack's (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-name.html).
+_ARNS = {
+    "DynamoDB::Table": ("dynamodb", "table/", "TableName"),
+    "SQS::Queue": ("sqs", "", "QueueName"),
+    "Kinesis::Stream": ("kinesis", "stream/", "Name"),
+    "StepFunctions::StateMachine": ("states", "stateMachine:", "StateMachineName"),
+    "Logs::LogGroup": ("logs", "log-group:", "LogGroupName"),
+}
+
+
+def with_nested(template: Mapping[str, Any], nested: Mapping[str, Any], name: str = "Observability") -> dict[str, Any]:
+    """Return a translated template with the resources of a nested stack, as if they stood in the template themselves."""
+    merged = copy.deepcopy(dict(template))
+    given = merged["Resources"][name]["Properties"]["Parameters"]
+    outputs = {f"Outputs.{key}": output["Value"] for key, output in nested["Outputs"].items()}
+
+    def resolved(value: Any) -> Any:
+        match value:
+            case {"Ref": parameter} if parameter in given:
+                return given[parameter]
+            case {"Fn::Sub": str() as text}:
+                return {"Fn::Sub": text.replace("${StackName}", "${AWS::StackName}")}
+            case dict():
+                return {key: resolved(one) for key, one in value.items()}
+            case list():
+                return [resolved(one) for one in value]
+            case _:
+                return value
+
+    def referring(value: Any) -> Any:
+        match value:
+            case {"Fn::GetAtt": [stack, attribute]} if stack == name:
+                return outputs[attribute]
+            case dict():
+                return {key: referring(one) for key, one in value.items()}
+            case list():
+                return [referring(one) for one in value]
+            case _:
+                return value
+
+    merged["Resources"] = referring(merged["Resources"]) | resolved(nested["Resources"])
+    return merged
 
 
 class Stack:
@@ -20,6 +85,10 @@ class Stack:
         self.resources: dict[str, dict[str, Any]] = template["Resources"]
         self.outputs: dict[str, dict[str, Any]] = template["Outputs"]
         self.conditions: dict[str, Any] = template["Conditions"]
+        # What was computed of this stack, which nobody changes any more.
+        self._grants: dict[tuple[str, bool], set[Grant]] = {}
+        self._granted_each: dict[tuple[str, str], list[Grant]] = {}
+        self._arns: dict[str, str] = {}
         self.parameters = {name: str(spec.get("Default", "")) for name, spec in template["Parameters"].items()} | parameters
 
     def of(self, *kinds: str) -> dict[str, Properties]:
@@ -74,6 +143,8 @@ class Stack:
         documents = [policy["PolicyDocument"] for policy in self.chosen(properties.get("Policies", []))]
         named = [referred(policy) for policy in self.chosen(properties.get("ManagedPolicyArns", []))]
         documents += [self.resources[name]["Properties"]["PolicyDocument"] for name in named if self.exists(name)]
+        for actions in filter(None, map(AWS_MANAGED.get, map(aws_managed, properties.get("ManagedPolicyArns", [])))):
+            yield {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
         attaching = self.of("IAM::ManagedPolicy", "IAM::Policy", "IAM::RolePolicy")
         documents += [
             policy["PolicyDocument"]
@@ -83,15 +154,77 @@ class Stack:
         for document in documents:
             yield from self.chosen(listed(document["Statement"]))
 
-    def grants(self, role: str) -> set[tuple[str, str]]:
-        """Return what a role may do: pairs of action and the resource's logical id ("*" for any)."""
-        return {
+    def grants(self, role: str, *, bounded: bool = True) -> set[Grant]:
+        """Return what a role may do: pairs of action and the resource's logical id ("*" for any).
+
+        What the policies allow and the permissions boundary as well, unless not `bounded`, and no statement denies. Within the
+        boundary, a policy for any resource grants each resource of the stack.
+        """
+        if (role, bounded) not in self._grants:
+            self._grants[role, bounded] = self._computed(role, bounded=bounded)
+        return set(self._grants[role, bounded])
+
+    def _computed(self, role: str, *, bounded: bool) -> set[Grant]:
+        allowed = {
             (action, referred(resource))
             for statement in self.statements(role)
             if statement["Effect"] == "Allow"
             for action in listed(statement["Action"])
             for resource in listed(statement["Resource"])
         }
+        if bounded and "PermissionsBoundary" in self.resources[role]["Properties"]:
+            boundary = referred(self.resources[role]["Properties"]["PermissionsBoundary"])
+            allowed = {found for action, name in allowed for found in self._within(boundary, action, name)}
+        if not any(one["Effect"] == "Deny" for one in self.statements(role)):
+            return allowed
+        return {(action, name) for action, name in allowed if not self.denied(role, action, name)}
+
+    def denied(self, role: str, action: str, name: str) -> bool:
+        """Return whether a statement of a role denies an action on a resource."""
+        denials = [one for one in self.statements(role) if one["Effect"] == "Deny" and action in listed(one["Action"])]
+        return any(
+            name not in map(referred, listed(one["NotResource"]))
+            if "NotResource" in one
+            else name in map(referred, listed(one["Resource"]))
+            for one in denials
+            if name != "*"
+        )
+
+    def boundary(self, policy: str) -> list[tuple[str, str]]:
+        """Return what a permissions boundary allows: pairs of action and the pattern of ARNs."""
+        document = self.resources[policy]["Properties"]["PolicyDocument"]
+        return [
+            (action, self._arn(referred(resource)))
+            for statement in document["Statement"]
+            for action in listed(statement["Action"])
+            for resource in self.chosen(listed(statement["Resource"]))
+        ]
+
+    def _within(self, boundary: str, action: str, name: str) -> list[Grant]:
+        if (action, name) not in self._granted_each:
+            patterns = [pattern for known, pattern in self.boundary(boundary) if known == action]
+            names = [name] if name != "*" or "*" in patterns else list(self.resources) if patterns else []
+            found = [(action, one) for one in names if any(fnmatchcase(self._arn(one), pattern) for pattern in patterns)]
+            self._granted_each[action, name] = found
+        return self._granted_each[action, name]
+
+    def _arn(self, name: str) -> str:
+        """Return the ARN of a resource by logical id (and what follows it, as of an index), its name as the template gives it."""
+        if name not in self._arns:
+            self._arns[name] = self._written_out(name)
+        return self._arns[name]
+
+    def _written_out(self, name: str) -> str:
+        logical, slash, rest = name.partition("/")
+        if self.kind(logical) not in _ARNS:
+            return name
+        service, before, attribute = _ARNS[self.kind(logical)]
+        named = self.resources[logical]["Properties"].get(attribute, {"Fn::Sub": f"${{AWS::StackName}}-{logical}"})["Fn::Sub"]
+        return f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{before}{named}{slash}{rest}"
+
+    def named(self, name: Any, kind: str) -> str:
+        """Return the logical id of the resource of a type that has this name, or nothing where none has it."""
+        return next((found for found, one in self.of(kind).items() if name in one.values()), "")
 
     def queue_policies(self, queue: str) -> list[dict[str, Any]]:
         """Return the statements that allow something by the policies that are attached to a queue."""
@@ -110,6 +243,12 @@ class Stack:
             for value in _dead_letters(resource.get("Properties", {})):
                 found[referred(value)] = owner
         return found
+
+
+def aws_managed(policy: Any) -> str:
+    """Return the name of a managed policy of AWS, or nothing for another one."""
+    text = policy.get("Fn::Sub", "") if isinstance(policy, dict) else policy
+    return str(text).partition(":policy/")[2]
 
 
 def listed(value: Any) -> list[Any]:

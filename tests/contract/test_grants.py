@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from devtools.target import ROOT
-from tests.contract.stack import Stack, listed, referred
+from tests.contract.stack import AWS_MANAGED, Stack, aws_managed, listed, referred
 
 TABLE: list[dict[str, Any]] = tomllib.loads((ROOT / "tests/contract/grants.toml").read_text("utf-8"))["grant"]
 # The property of each kind of resource in which a policy stands.
@@ -87,12 +87,12 @@ ASSUMED_BY = {
     "AppConfig::Environment": "appconfig.amazonaws.com",
     "ApiGateway::Account": "apigateway.amazonaws.com",
 }
-AWS_MANAGED = {"ApiLogsRole": {"service-role/AmazonAPIGatewayPushToCloudWatchLogs"}}
+OF_AWS = {"ApiLogsRole": {"service-role/AmazonAPIGatewayPushToCloudWatchLogs"}}
 ACCOUNT = {"Ref": "AWS::AccountId"}
 NAMES = {"SNS::Topic": "TopicName", "StepFunctions::StateMachine": "StateMachineName"}
 # What each function that publishes may say that an event comes from.
 APPENDING = ["orders", "inventory", "fraud", "payments", "shipping", "invoices", "reviews"]
-SOURCES = {
+SOURCES: dict[str, list[str]] = {
     "OrdersPublishRole": APPENDING,
     "OperationsReconcileRole": APPENDING,
     "OperationsRedriveRole": APPENDING,
@@ -238,28 +238,27 @@ class TestShape:
     def test_a_statement_says_what_it_is_about_and_not_what_it_is_not(self, stack: Stack) -> None:
         """NotAction, NotResource and NotPrincipal would grant what nobody has listed."""
         for statement in statements(stack):
-            assert set(statement.body) <= {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}, statement.owner
+            about = "NotResource" if _keeps_to_its_queue(stack, statement) else "Resource"
+            assert set(statement.body) <= {"Sid", "Effect", "Principal", "Action", about, "Condition"}, statement.owner
             assert statement.body["Effect"] in {"Allow", "Deny"}, statement.owner
 
-    def test_policies_of_roles_only_allow(self, stack: Stack) -> None:
-        """What is not granted is denied; a denial would hide a grant that is too wide."""
+    def test_policies_of_roles_deny_other_queues_only(self, stack: Stack) -> None:
+        """What is not granted is denied. SAM grants every queue of the boundary to a function that a queue feeds."""
         for statement in statements(stack):
             if is_identity(statement):
-                assert statement.body["Effect"] == "Allow", statement.owner
+                assert statement.body["Effect"] == ("Deny" if _keeps_to_its_queue(stack, statement) else "Allow"), statement.owner
                 assert "Principal" not in statement.body, statement.owner
 
     def test_roles_name_their_policies_and_no_policy_attaches_itself(self, stack: Stack) -> None:
         for name, policy in stack.of("IAM::ManagedPolicy").items():
             assert not {"Roles", "Users", "Groups"} & set(policy), name
 
-    def test_roles_use_policies_of_the_template(self, stack: Stack) -> None:
-        managed: dict[str, set[str]] = {}
+    def test_roles_use_policies_of_the_template_and_of_sam_within_the_boundary(self, stack: Stack) -> None:
+        functions = {referred(function["Role"]) for function in stack.of("Lambda::Function").values()}
         for name, role in stack.of("IAM::Role").items():
-            assert "PermissionsBoundary" not in role, name
-            for policy in branches(role.get("ManagedPolicyArns", [])):
-                if stack.kind(referred(policy)) != "IAM::ManagedPolicy":
-                    managed.setdefault(name, set()).add(policy["Fn::Sub"].partition(":policy/")[2])
-        assert managed == AWS_MANAGED
+            assert ("PermissionsBoundary" in role) is (name in functions), name
+            others = [one for one in branches(role.get("ManagedPolicyArns", [])) if stack.kind(referred(one)) != "IAM::ManagedPolicy"]
+            assert set(map(aws_managed, others)) <= (set(AWS_MANAGED) if name in functions else OF_AWS.get(name, set())), name
 
     def test_no_parameter_grants_a_role_more_than_it_has_on_aws(self, stack: Stack) -> None:
         """What Stripe's policies grant is tested with Stripe."""
@@ -269,6 +268,7 @@ class TestShape:
                 (action, referred(resource))
                 for policy in branches(properties.get("Policies", []))
                 for statement in branches(policy["PolicyDocument"]["Statement"])
+                if statement["Effect"] == "Allow"
                 for action in listed(statement["Action"])
                 for resource in listed(statement["Resource"])
             }
@@ -288,12 +288,24 @@ class TestShape:
                 assert statement.body.get("Condition") == _condition(statement), statement.owner
 
 
+def _keeps_to_its_queue(stack: Stack, statement: Statement) -> bool:
+    """Return whether a statement denies its function every queue but the one that feeds it."""
+    [function] = [name for name, one in stack.of("Lambda::Function").items() if referred(one["Role"]) == statement.owner] or [""]
+    own = [
+        mapping["EventSourceArn"]
+        for mapping in stack.of("Lambda::EventSourceMapping").values()
+        if referred(mapping["FunctionName"]) == function and stack.kind(referred(mapping["EventSourceArn"])) == "SQS::Queue"
+    ]
+    reading = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+    return bool(own) and statement.body == {"Effect": "Deny", "Action": reading, "NotResource": own[0]}
+
+
 def _condition(statement: Statement) -> dict[str, Any] | None:
     if "events:PutEvents" in statement.actions:
         # One call carries entries of several sources: the key has several values.
-        return {"ForAllValues:StringEquals": {"events:source": SOURCES[statement.owner]}}
+        return {"ForAllValues:StringEquals": {"events:source": SOURCES[statement.owner]}} if statement.owner in SOURCES else None
     if "ses:SendEmail" in statement.actions and statement.body["Resource"] != "*":
-        return {"StringEquals": {"ses:FromAddress": {"Ref": "MailFrom"}}}
+        return None if statement.owner == "PermissionsBoundary" else {"StringEquals": {"ses:FromAddress": {"Ref": "EmailFrom"}}}
     return None
 
 
@@ -302,11 +314,9 @@ class TestTrust:
         for role, users in role_users(stack).items():
             [statement] = trust(stack, role)
             [service] = {ASSUMED_BY[stack.kind(user)] for user in users}
-            assert (statement["Effect"], statement["Principal"], statement["Action"]) == (
-                "Allow",
-                {"Service": service},
-                "sts:AssumeRole",
-            ), role
+            assert statement["Effect"] == "Allow", role
+            assert (set(statement["Principal"]), listed(statement["Principal"]["Service"])) == ({"Service"}, [service]), role
+            assert listed(statement["Action"]) == ["sts:AssumeRole"], role
 
     def test_a_role_is_assumed_only_on_behalf_of_what_uses_it(self, stack: Stack) -> None:
         for role, users in role_users(stack).items():
@@ -399,10 +409,11 @@ class TestAttachedPolicies:
             assert covered == {resource, f"{resource}/*"} if kind == "S3::BucketPolicy" else covered in ({resource}, {"*"}), policy
 
     def test_what_they_allow_they_allow_services_and_for_named_resources(self, stack: Stack, kind: str) -> None:
-        for policy, resource, found in attached(stack, kind):
+        for policy, _, found in attached(stack, kind):
             for statement in (one for one in found if one["Effect"] == "Allow"):
                 assert set(statement["Principal"]) == {"Service"}, policy
-                assert resource in map(referred, listed(statement["Resource"])), policy
+                of_policy = {one for name, one, _ in attached(stack, kind) if name == policy}
+                assert set(map(referred, listed(statement["Resource"]))) <= of_policy, policy
                 assert {stack.kind(referred(one)) for one in listed(statement["Resource"])} == {ATTACHED[kind][1]}, policy
 
 

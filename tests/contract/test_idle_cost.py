@@ -71,7 +71,7 @@ def test_alarms_cost_where_someone_is_notified_and_in_protected_stacks() -> None
         return sum(item.quantity for item in idle_cost.bill(idle_cost.deployed(parameters)) if item.what.startswith("alarms"))
 
     assert alarms({"Stage": "dev"}) == 2
-    assert alarms({"Stage": "dev", "AlarmMail": "ops@example.com"}) == alarms({"Stage": "prod"}) > 2
+    assert alarms({"Stage": "dev", "AlarmEmail": "ops@example.com"}) == alarms({"Stage": "prod"}) > 2
 
 
 def test_maximum_concurrency_on_a_queue_costs_three_more_pollers() -> None:

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -30,8 +31,9 @@ def statements(document: Document, name: str, place: str = "PolicyDocument") -> 
 
 
 def own(document: Document, role: str) -> list[dict[str, Any]]:
-    """Return the statements of a role's own policy."""
-    return properties(document, role)["Policies"][0]["PolicyDocument"]["Statement"]
+    """Return the statements of a role's own policy; SAM adds policies for the queues of failures."""
+    [found] = [one for one in properties(document, role)["Policies"] if re.search(r"^own$|RolePolicy\d+$", one["PolicyName"])]
+    return found["PolicyDocument"]["Statement"]
 
 
 def scheme(document: Document) -> dict[str, Any]:
@@ -57,12 +59,15 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "a workflow's role for another workflow": lambda d: statements(d, "ReviewRole", "AssumeRolePolicyDocument")[0].update(
         Condition=copy.deepcopy(statements(d, "FulfilmentRole", "AssumeRolePolicyDocument")[0]["Condition"])
     ),
-    "a schedule's role without the account": lambda d: statements(d, "SweepScheduleRole", "AssumeRolePolicyDocument")[0]["Condition"].pop(
+    "the schedules' role without the account": lambda d: statements(d, "SchedulerRole", "AssumeRolePolicyDocument")[0]["Condition"].pop(
         "StringEquals"
     ),
-    "a schedule's role for one schedule, which never matches": lambda d: statements(d, "SweepScheduleRole", "AssumeRolePolicyDocument")[0][
+    "the schedules' role for one schedule, which never matches": lambda d: statements(d, "SchedulerRole", "AssumeRolePolicyDocument")[0][
         "Condition"
-    ].update(ArnEquals={"aws:SourceArn": {"Fn::GetAtt": ["SweepSchedule", "Arn"]}}),
+    ].update(ArnEquals={"aws:SourceArn": {"Fn::GetAtt": ["OperationsRecoverSchedule", "Arn"]}}),
+    "the schedules' role for one more function": lambda d: own(d, "SchedulerRole")[0]["Resource"].append(
+        {"Fn::GetAtt": ["OperationsRedrive", "Arn"]}
+    ),
     "a rule's role for the rules of every bus": lambda d: statements(d, "ReviewRuleRole", "AssumeRolePolicyDocument")[0]["Condition"].pop(
         "ArnLike"
     ),
@@ -137,10 +142,23 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
         {"Fn::If": ["UseStripe", allow("dynamodb:DeleteItem", LOG)["Statement"][0], {"Ref": "AWS::NoValue"}]}
     ),
     "a policy that only some parameters attach": lambda d: properties(d, "OrdersGetRole")["ManagedPolicyArns"].append(
-        {"Fn::If": ["UseStripe", {"Ref": "TracingPolicy"}, {"Ref": "AWS::NoValue"}]}
+        {"Fn::If": ["UseStripe", {"Ref": "UpdateMarkersPolicy"}, {"Ref": "AWS::NoValue"}]}
     ),
     "an AWS managed policy": lambda d: properties(d, "OrdersGetRole")["ManagedPolicyArns"].append(
         {"Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/AdministratorAccess"}
+    ),
+    "a function without the permissions boundary": lambda d: properties(d, "OrdersGetRole").pop("PermissionsBoundary"),
+    "every queue in the permissions boundary": lambda d: _bound(d, "sqs:SendMessage").update(Resource="*"),
+    "one more action in the permissions boundary": lambda d: _bound(d, "sqs:SendMessage")["Action"].append("sqs:PurgeQueue"),
+    "an action that a function needs outside the permissions boundary": lambda d: _bound(d, "sqs:SendMessage")["Action"].remove(
+        "sqs:SendMessage"
+    ),
+    "the payments' queue read by another function": lambda d: own(d, "PaymentsSettleRole").pop(),
+    "a denial of the function's own queue": lambda d: own(d, "PaymentsSettleRole")[-1].update(
+        Resource=own(d, "PaymentsSettleRole")[-1].pop("NotResource")
+    ),
+    "one dead-letter queue for two consumers": lambda d: properties(d, "LedgerQueue")["RedrivePolicy"].update(
+        deadLetterTargetArn={"Fn::GetAtt": ["MailDeadLetters", "Arn"]}
     ),
     "NotAction": lambda d: own(d, "OrdersGetRole").append({"Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}),
     "Allow turned into Deny": lambda d: own(d, "OrdersPlaceRole")[1].update(Effect="Deny"),
@@ -203,7 +221,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     ),
     "a webhook without reserved concurrency": lambda d: properties(d, "ShippingWebhook").pop("ReservedConcurrentExecutions"),
     "a function not traced": lambda d: properties(d, "OrdersPlace").pop("TracingConfig"),
-    "logs without retention": lambda d: properties(d, "OrdersPlaceLogs").pop("RetentionInDays"),
+    "logs without retention": lambda d: properties(d, "OrdersLogs").pop("RetentionInDays"),
     # Workflows and data.
     "the whole event as input of the saga": lambda d: properties(d, "FulfilmentRule")["Targets"][0].pop("InputTransformer"),
     "an address as input of the saga": lambda d: properties(d, "FulfilmentRule")["Targets"][0]["InputTransformer"]["InputPathsMap"].update(
@@ -219,6 +237,11 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     ),
     "a dead-letter queue without an alarm": lambda d: d["Resources"].pop("PublishDeadLettersAlarm"),
 }
+
+
+def _bound(document: Document, action: str) -> dict[str, Any]:
+    [found] = [one for one in statements(document, "PermissionsBoundary") if action in one["Action"]]
+    return found
 
 
 def _put_events(document: Document, role: str) -> dict[str, Any]:

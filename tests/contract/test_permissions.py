@@ -477,6 +477,9 @@ def every_call(observed: Observed) -> None:
     for queue in redrive_routes.routes("operations", topic="", saga="", review=""):
         observed.lend(receive_message=[{"Messages": [waiting]}])
         observed.run("operations.handlers.redrive", {"queue": queue, "max": 1})
+    of_rule = {"RULE_ARN": {"DataType": "String", "StringValue": "rule"}}
+    observed.lend(receive_message=[{"Messages": [{**waiting, "MessageAttributes": of_rule}]}])
+    observed.run("operations.handlers.redrive", {"queue": "mail", "max": 1})
     note = {"streamArn": "arn:aws:dynamodb:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
     keys = {"order_id": {"S": "ord_good"}, "version": {"N": "1"}}
     observed.lend(
@@ -523,7 +526,7 @@ def every_failure_of_a_stream(observed: Observed) -> None:
         get_shard_iterator={"ShardIterator": "i"},
         get_records={"Records": [{"SequenceNumber": "1", "Data": b'{"type": "PaymentAuthorized"}'}]},
     )
-    observed.run("operations.handlers.redrive", {"queue": "stream", "max": 1})
+    observed.run("operations.handlers.redrive", {"queue": "ledger", "max": 1})
 
 
 def observe() -> dict[str, set[Grant]]:
@@ -545,28 +548,33 @@ def observe() -> dict[str, set[Grant]]:
     return observed.grants
 
 
+# The contexts whose consumers may read no queue but their own; others share SAM's policy for the stack's queues.
+GUARDED = {"payments", "ledger", "reviews", "notifications"}
+# What SAM's managed policies for event sources grant within the permissions boundary.
+POLLING = {
+    "SQS::Queue": ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
+    "Kinesis::Stream": tuple(
+        f"kinesis:{a}" for a in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
+    ),
+    "DynamoDB::Table": tuple(f"dynamodb:{a}" for a in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")),
+}
+
+
 def fed(stack: Stack, function: str) -> set[Grant]:
-    """Return what Lambda itself needs of the function's role: its trigger, where failures go, logs, traces."""
-    log_group = referred(stack.of("Lambda::Function")[function]["LoggingConfig"]["LogGroup"])
-    grants = {(f"logs:{action}", log_group) for action in ("CreateLogStream", "PutLogEvents")}
+    """Return what SAM gives the function's role for logs, traces, its triggers and the queue of its failures."""
+    groups = [name for name, group in stack.of("Logs::LogGroup").items() if "/aws/lambda/" in group["LogGroupName"]["Fn::Sub"]]
+    grants = {(f"logs:{action}", group) for action in ("CreateLogStream", "PutLogEvents") for group in groups}
     grants |= {(f"xray:{action}", "*") for action in ("PutTraceSegments", "PutTelemetryRecords")}
+    guarded = stack.of("Lambda::Function")[function]["Handler"].partition(".")[0] in GUARDED
     for mapping in stack.of("Lambda::EventSourceMapping").values():
         if referred(mapping["FunctionName"]) == function:
-            grants |= _source(stack, referred(mapping["EventSourceArn"])) | _failures(mapping)
+            source = referred(mapping["EventSourceArn"])
+            polled = [source] if guarded and stack.kind(source) == "SQS::Queue" else stack.of(stack.kind(source))
+            grants |= {(action, one) for action in POLLING[stack.kind(source)] for one in polled} | _failures(mapping)
     for config in stack.of("Lambda::EventInvokeConfig").values():
         if referred(config["FunctionName"]) == function:
             grants |= _failures(config)
     return grants
-
-
-def _source(stack: Stack, source: str) -> set[Grant]:
-    if stack.kind(source) == "SQS::Queue":
-        return {(f"sqs:{action}", source) for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")}
-    if stack.kind(source) == "Kinesis::Stream":
-        actions = ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
-        return {(f"kinesis:{action}", source) for action in actions}
-    reading = {(f"dynamodb:{action}", source) for action in ("DescribeStream", "GetRecords", "GetShardIterator")}
-    return reading | {("dynamodb:ListStreams", f"{source}/stream/*")}
 
 
 def _failures(properties: dict[str, Any]) -> set[Grant]:
@@ -593,7 +601,7 @@ def on(stack: Stack, table: str) -> list[tuple[str, str, dict[str, Any]]]:
         (role, action.removeprefix("dynamodb:"), statement.get("Condition", {}))
         for role in stack.of("IAM::Role")
         for statement in stack.statements(role)
-        if table in {referred(resource).partition("/")[0] for resource in listed(statement["Resource"])}
+        if table in {referred(resource).partition("/")[0] for resource in listed(statement.get("Resource", []))}
         for action in listed(statement["Action"])
         if action.startswith("dynamodb:")
     ]
@@ -622,6 +630,30 @@ def test_one_function_may_read_payment_tokens(stack: Stack) -> None:
         ("PaymentsAuthorizeRole", "DeleteItem"),
         ("OrdersFinalizeRole", "DeleteItem"),
     }
+
+
+def test_the_boundary_holds_all_that_a_policy_grants_by_name(stack: Stack) -> None:
+    for role in {referred(function["Role"]) for function in stack.of("Lambda::Function").values()}:
+        named = {(action, name) for action, name in stack.grants(role, bounded=False) if name != "*"}
+        assert named <= stack.grants(role), role
+
+
+def test_the_boundary_holds_no_action_that_no_function_has(stack: Stack) -> None:
+    roles = {referred(function["Role"]) for function in stack.of("Lambda::Function").values()}
+    used = {action for role in roles for action, _ in stack.grants(role)}
+    assert {action for action, _ in stack.boundary("PermissionsBoundary")} == used
+
+
+def test_the_boundary_is_smaller_than_iam_allows(stack: Stack) -> None:
+    """Resolved names make it longer: each of its some 20 resources by the longest region, account and stack name."""
+    document = json.dumps(stack.resources["PermissionsBoundary"]["Properties"]["PolicyDocument"])
+    assert len("".join(document.split())) + 20 * (16 + 12 + 128) < 6144
+
+
+def test_every_function_has_the_boundary(stack: Stack) -> None:
+    for function in stack.of("Lambda::Function").values():
+        role = stack.resources[referred(function["Role"])]["Properties"]
+        assert role["PermissionsBoundary"] == {"Ref": "PermissionsBoundary"}
 
 
 @pytest.mark.parametrize("handler", FUNCTIONS)

@@ -9,12 +9,12 @@ import pytest
 
 import analytics.domain.counting_rules
 from devtools.target import ROOT
-from devtools.template import source
 from ledger.domain import posting_rules
 from loyalty.domain import point_rules as points
 from operations import redrive_routes as redrive
 from orderflow.aws.order_log import ITEM_ATTRIBUTES, OrderLog
 from orderflow.aws.outbox_index import OutboxIndex
+from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain.events import EVENT_TYPES
 from orders import summaries
 from tests.contract.stack import Stack, referred
@@ -77,7 +77,7 @@ REPLAY = {"replay-name": "rebuild"}
 # Where what lies in queues goes back to, by logical ids of topic and workflows and short names of queues.
 REDRIVEN = redrive.routes("operations", topic="Notifications", saga="Fulfilment", review="Review")
 # What ran by the clock, and did not do all of its work: the next run does.
-BY_HAND = {"reconcile", "prove", "sweep"}
+BY_HAND = {"scheduled-jobs"}
 
 
 # Readers that share a shard. Kinesis: five reads a second, and each reader polls once a second, so four leave one for a redrive
@@ -162,9 +162,11 @@ def test_what_a_consumer_of_a_stream_cannot_work_off_comes_again_from_the_queue_
 def test_a_batch_that_was_given_up_on_is_passed_on_by_what_the_stream_brings(stack: Stack, mapping: str) -> None:
     function = referred(stack.of("Lambda::EventSourceMapping")[mapping]["FunctionName"])
     named = stack.of("Lambda::Function")[function]
-    consumer = REDRIVEN["stream"].consumers[short(named["FunctionName"])]
     queue = stack.of("SQS::Queue")[referred(named["Environment"]["Variables"]["RETRY_QUEUE_URL"])]
-    assert (consumer.queue_url, consumer.types) == (short(queue["QueueName"]), STREAMED[mapping])
+    failures = stack.of("Lambda::EventSourceMapping")[mapping]["DestinationConfig"]["OnFailure"]["Destination"]
+    route = REDRIVEN[short(queue["QueueName"])]
+    assert (route.target, route.streamed) == (short(queue["QueueName"]), STREAMED[mapping])
+    assert route.queue_url == short(stack.of("SQS::Queue")[referred(failures)]["QueueName"])
 
 
 def test_every_queue_that_waits_for_an_operator_is_emptied_by_a_redrive_or_by_hand(stack: Stack) -> None:
@@ -173,31 +175,32 @@ def test_every_queue_that_waits_for_an_operator_is_emptied_by_a_redrive_or_by_ha
     assert waiting == {route.queue_url for route in REDRIVEN.values()} | {f"{name}-dead-letters" for name in BY_HAND}
 
 
-def test_dead_letters_of_a_queue_go_back_to_it_and_those_of_a_rule_to_what_it_sends_to(stack: Stack) -> None:
+def test_dead_letters_of_a_queue_go_back_to_it(stack: Stack) -> None:
     queues = stack.of("SQS::Queue")
     back = {
-        referred(queue["RedrivePolicy"]["deadLetterTargetArn"]): short(queue["QueueName"])
+        short(queues[referred(queue["RedrivePolicy"]["deadLetterTargetArn"])]["QueueName"]): short(queue["QueueName"])
         for queue in queues.values()
         if "RedrivePolicy" in queue
     }
+    assert {route.queue_url: route.target for route in REDRIVEN.values() if route.kind == "queue"} == back
+
+
+def test_dead_letters_of_a_rule_or_subscription_go_to_its_target(stack: Stack) -> None:
+    queues = stack.of("SQS::Queue")
+    by_queue = {route.queue_url: route for route in REDRIVEN.values()}
     for rule in stack.of("Events::Rule").values():
         for target in rule["Targets"]:
             to = referred(target["Arn"])
-            back[referred(target["DeadLetterConfig"]["Arn"])] = short(queues[to]["QueueName"]) if to in queues else to
-    subscribed = (one for one in stack.of("SNS::Subscription").values() if one["Protocol"] == "sqs")
-    for subscription in subscribed:
-        back[referred(subscription["RedrivePolicy"]["deadLetterTargetArn"])] = short(
-            queues[referred(subscription["Endpoint"])]["QueueName"]
-        )
-    expected = {short(queues[queue]["QueueName"]): to for queue, to in back.items()}
-    addressed = {name: route for name, route in REDRIVEN.items() if name not in {"publish", "stream", "operations"}}
-    assert {route.queue_url: route.target for route in addressed.values()} == expected
+            route = by_queue[short(queues[referred(target["DeadLetterConfig"]["Arn"])]["QueueName"])]
+            assert (route.topic or route.target) == (short(queues[to]["QueueName"]) if to in queues else to)
+    for subscription in (one for one in stack.of("SNS::Subscription").values() if one["Protocol"] == "sqs"):
+        route = by_queue[short(queues[referred(subscription["RedrivePolicy"]["deadLetterTargetArn"])]["QueueName"])]
+        assert route.target == short(queues[referred(subscription["Endpoint"])]["QueueName"])
 
 
 def test_no_rule_waits_for_an_event_that_stays_off_the_bus() -> None:
-    kept_off = set(source()["Parameters"]["StreamOnlyEvents"]["Default"].split(","))
-    assert kept_off <= set(EVENT_TYPES)
-    assert not kept_off & set().union(*ROUTES.values())
+    assert set(EVENT_TYPES) >= STREAM_ONLY_EVENTS
+    assert not STREAM_ONLY_EVENTS & set().union(*ROUTES.values())
 
 
 @pytest.mark.parametrize("rule", sorted(set(ROUTES) - REPLAYED))

@@ -15,12 +15,13 @@ from tests.contract.stack import Stack, referred
 ONLY_WITH_STRIPE = {"StripePolicy", "StripeSecretPolicy", "StripePayments", "PaymentRoutes", "ProviderChoicePolicy"}
 CHOOSES = "PaymentsAuthorize"
 DOOR = "PaymentsWebhook"
-SETTINGS = ("STRIPE_API_BASE", "STRIPE_SECRET_ARN", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE")
+SETTINGS = ("STRIPE_SECRET_ARN", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE")
 
 
 def with_stripe(values: list[Any]) -> set[str]:
     """Return what a list holds only where Stripe is the provider."""
-    return {referred(value["Fn::If"][1]) for value in values if value.get("Fn::If", [""])[0] == "UseStripe"}
+    chosen = (value["Fn::If"] for value in values if isinstance(value, dict) and "Fn::If" in value)
+    return {referred(yes) for condition, yes, _ in chosen if condition == "UseStripe"}
 
 
 def asking(stack: Stack) -> dict[str, dict[str, Any]]:

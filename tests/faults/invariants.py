@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from orderflow.aws.order_log import active_shard
+from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain import events
 from orderflow.domain.events import Event
 from orderflow.domain.order import Order, fold, marker, remaining
@@ -37,7 +38,7 @@ ONCE = {
 }
 ENDS = {"OrderRejected", "OrderCancelled"}
 CANCELLED = {"OrderCancelled", "OrderLinesCancelled"}
-STREAM_ONLY = set(ENVIRONMENT["STREAM_ONLY_EVENTS"].split(","))
+STREAM_ONLY = STREAM_ONLY_EVENTS
 RESTS = {"confirmed", "rejected", "cancelled", "held", "dispatched", "delivered", "lost", "partly_returned"}
 HOLDING = {"confirmed", "partly_dispatched"}
 

@@ -15,6 +15,7 @@ from typing import Any
 from operations.handlers import recover_orders
 from orderflow.aws import clients, dynamodb, order_log
 from orderflow.aws.http import answer
+from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain import events
 from orderflow.domain.events import Customer, Event, EventData, OrderPlaced, StockLine
 from orderflow.domain.order import Order, fold, stock_lines
@@ -25,13 +26,12 @@ from payments.provider import Authorized, Declined
 from payments.sandbox.provider import SandboxProvider
 from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
-from tests.conftest import ENVIRONMENT
 from tests.faults.simulation import Functions
 
 DYNAMODB: Any = clients.client("dynamodb")
 BUS: Any = clients.client("events")
 STREAM: Any = clients.client("kinesis")
-STREAM_ONLY = set(ENVIRONMENT["STREAM_ONLY_EVENTS"].split(","))
+STREAM_ONLY = STREAM_ONLY_EVENTS
 PROVIDER = SandboxProvider("SandboxPayments", DYNAMODB)
 CARRIER = SandboxCarrier("SandboxShipments", DYNAMODB)
 

@@ -20,6 +20,7 @@ from devtools import template
 from ledger.handlers import post_entries
 from loyalty.handlers import award_points
 from orderflow.aws.order_log import OrderLog
+from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain.commands import Command, RecordCapture, RecordDispatch, RecordLoss, RecordRefund
 from orderflow.domain.order import remaining
 from orders.handlers import project
@@ -49,7 +50,7 @@ KEPT = ("OrderView", "LedgerEntries", "LoyaltyPoints", "AnalyticsSums")
 POSTING_FIELDS = ("posted_at", "sheet")
 SOURCE = template.source()
 RULES = {name: one["Properties"]["EventPattern"] for name, one in SOURCE["Resources"].items() if one["Type"] == "AWS::Events::Rule"}
-STREAM_ONLY = set(SOURCE["Parameters"]["StreamOnlyEvents"]["Default"].split(","))
+STREAM_ONLY = STREAM_ONLY_EVENTS
 
 type Tables = dict[str, list[Item]]
 type Events = list[dict[str, Any]]

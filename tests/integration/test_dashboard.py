@@ -114,16 +114,16 @@ def test_page_shows_new_orders(stack: DeployedStack, browser: Browser, url: str)
 
 
 def test_dead_letter_is_shown_as_alert_until_removed(stack: DeployedStack, browser: Browser, url: str) -> None:
-    sqs, queue = stack.target.client("sqs"), stack.target.resources["OrderViewRuleDeadLetters"]
+    sqs, queue = stack.target.client("sqs"), stack.target.resources["OrderViewDeadLetters"]
     with looking(browser, url) as looked:
         page = looked.page
         expect(page.locator("main[data-drawn]")).to_be_attached()
-        line = page.get_by_role("alert").locator("li", has_text="order-view-rule-dead-letters: 1 message")
+        line = page.get_by_role("alert").locator("li", has_text="order-view-dead-letters: 1 message")
         expect(line).to_have_count(0)
 
         sqs.send_message(QueueUrl=queue, MessageBody="{}")
-        expect(line).to_contain_text("make redrive QUEUE=order-view-rule")
-        expect(page.locator("#queues .ytick text", has_text="order-view-rule-dead-letters")).to_be_visible()
+        expect(line).to_contain_text("make redrive QUEUE=order-view")
+        expect(page.locator("#queues .ytick text", has_text="order-view-dead-letters")).to_be_visible()
         expect(page).to_have_title(re.compile("dead letter"))
 
         (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]

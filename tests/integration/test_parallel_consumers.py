@@ -104,15 +104,16 @@ def _denied(stack: DeployedStack, function: str, queue: str) -> Iterator[None]:
     iam, sqs, url = stack.target.client("iam"), stack.target.client("sqs"), stack.target.resources[f"{queue}Queue"]
     arn = stack.target.client("lambda").get_function_configuration(FunctionName=stack.target.resources[function])["Role"]
     role = arn.rpartition("/")[2]
-    policy = iam.get_role_policy(RoleName=role, PolicyName="own")["PolicyDocument"]
+    [name] = [name for name in iam.list_role_policies(RoleName=role)["PolicyNames"] if "RolePolicy" in name]
+    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
     allowed = [statement for statement in policy["Statement"] if not any(action.startswith("dynamodb:") for action in statement["Action"])]
-    iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=json.dumps(policy | {"Statement": allowed}))
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy | {"Statement": allowed}))
     try:
         yield
     finally:
-        iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=json.dumps(policy))
+        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
         sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
 

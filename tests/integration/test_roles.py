@@ -156,11 +156,13 @@ class Roles:
 
     def grants(self, role: str) -> Callable[[Call], bool]:
         """A function that returns whether the template grants a call to the role."""
-        granted = self.stack.grants(role)
+        # The emulator keeps no permissions boundary.
+        granted = self.stack.grants(role, bounded=False)
 
         def grant(call: Call) -> bool:
             resource = f"{call.target}/none" if call.probe.action in OBJECTS else call.target
-            return any(fnmatchcase(call.probe.action, action) and fnmatchcase(resource, pattern) for action, pattern in granted)
+            allowed = any(fnmatchcase(call.probe.action, action) and fnmatchcase(resource, pattern) for action, pattern in granted)
+            return allowed and not self.stack.denied(role, call.probe.action, resource)
 
         return grant
 

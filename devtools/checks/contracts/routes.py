@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from devtools import template
+from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -77,12 +78,7 @@ def routes(known: Collection[str]) -> Routes:
     for types, consumer in [*_by_rules(resources), *_by_streams(resources)]:
         for name in types & found.keys():
             found[name].add(consumer)
-    return Routes({name: tuple(sorted(consumers)) for name, consumers in found.items()}, _stream_only())
-
-
-def _stream_only() -> frozenset[str]:
-    default = template.source()["Parameters"].get("StreamOnlyEvents", {}).get("Default", "")
-    return frozenset(name.strip() for name in default.split(",") if name.strip())
+    return Routes({name: tuple(sorted(consumers)) for name, consumers in found.items()}, STREAM_ONLY_EVENTS)
 
 
 def _by_rules(resources: Resources) -> Iterator[tuple[set[str], Consumer]]:

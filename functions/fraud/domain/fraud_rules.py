@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -140,22 +140,13 @@ def parse_thresholds(document: str) -> Thresholds:
         raise InvalidFraudRules(message) from None
 
 
-def parse_flags(document: bytes, fraud: str = "{}") -> FraudFlags:
-    """Parse the flags from JSON; missing thresholds come from `fraud`, the stack's rules as JSON.
+def parse_flags(document: bytes) -> FraudFlags:
+    """Read the flags from JSON; a threshold that they leave out has its default.
 
     Raises:
-        msgspec.DecodeError: the document is not JSON, or a flag has an invalid value.
+        msgspec.DecodeError: it is not JSON, or a flag has an invalid value.
     """
-    flags = msgspec.json.decode(document, type=dict[str, Any])
-    thresholds = _merged(msgspec.json.decode(fraud), flags.get("fraud", {}))
-    return msgspec.convert(flags | {"fraud": thresholds}, FraudFlags)
-
-
-def _merged(below: Any, above: Any) -> Any:
-    if not (isinstance(below, dict) and isinstance(above, dict)):
-        return above
-    base, changes = cast("dict[str, Any]", below), cast("dict[str, Any]", above)
-    return base | {name: _merged(base.get(name), value) for name, value in changes.items()}
+    return msgspec.json.decode(document, type=FraudFlags)
 
 
 def score_order(order: ScreeningInput, flags: FraudFlags) -> Screening:

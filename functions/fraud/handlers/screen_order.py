@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from fraud import screening
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 HISTORY = OrderHistory(settings.required("FRAUD_TABLE"), client("dynamodb"))
-RULES = settings.optional("FRAUD_RULES", "{}")
-FLAGS = Flags(partial(fraud_rules.parse_flags, fraud=RULES), fraud_rules.FraudFlags(fraud=fraud_rules.parse_thresholds(RULES)))
+FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
 
 
 class Step(TypedDict):

@@ -65,7 +65,7 @@ def test_revenue_has_every_minute_in_its_currencys_format() -> None:
     [
         ("order-pipeline-mail", "mail", False, ""),
         ("order-pipeline-mail-dead-letters", "mail-dead-letters", True, "mail"),
-        ("order-pipeline-sweep-dead-letters", "sweep-dead-letters", True, ""),
+        ("order-pipeline-scheduled-jobs-dead-letters", "scheduled-jobs-dead-letters", True, ""),
         ("order-pipeline-operations", "operations", True, "operations"),
     ],
 )

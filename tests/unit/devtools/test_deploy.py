@@ -51,28 +51,15 @@ def test_architecture_without_lambda_is_rejected() -> None:
         deploy.architecture("riscv64")
 
 
-def test_localstack_gets_numbers_of_state_machines_as_text(tmp_path: Path) -> None:
+def test_functions_on_a_local_target_keep_log_groups_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "template.yaml").write_text(
         """
-Parameters: {Wait: {Type: Number, Default: 5}, Name: {Type: String}}
 Resources:
-  Review:
-    Type: AWS::Serverless::StateMachine
-    Properties:
-      DefinitionUri: review.asl.json
-      DefinitionSubstitutions: {Wait: !Ref Wait, Name: !Ref Name, Open: !GetAtt Open.Arn}
-  Queue: {Type: 'AWS::SQS::Queue', Properties: {DelaySeconds: !Ref Wait}}
+  Place: {Type: 'AWS::Serverless::Function', Properties: {LoggingConfig: {LogFormat: JSON, LogGroup: !Ref OrdersLogs}}}
 """
     )
-    resources = json.loads(deploy.for_local_target(tmp_path / "template.yaml", "localstack").read_text())["Resources"]
-    review = resources["Review"]["Properties"]
-    assert review["DefinitionUri"] == "review.asl.json"
-    assert review["DefinitionSubstitutions"] == {
-        "Wait": {"Fn::Join": ["", [{"Ref": "Wait"}]]},
-        "Name": {"Ref": "Name"},
-        "Open": {"Fn::GetAtt": ["Open", "Arn"]},
-    }
-    assert resources["Queue"]["Properties"] == {"DelaySeconds": {"Ref": "Wait"}}
+    resources = json.loads(deploy.for_local_target(tmp_path / "template.yaml", "embedded").read_text())["Resources"]
+    assert resources["Place"]["Properties"]["LoggingConfig"] == {"LogFormat": "JSON"}
 
 
 def test_local_target_gets_no_policy_that_requires_tls(tmp_path: Path) -> None:
@@ -83,10 +70,12 @@ def test_local_target_gets_no_policy_that_requires_tls(tmp_path: Path) -> None:
 Resources:
   MailPolicy: {{Type: 'AWS::SQS::QueuePolicy', Properties: {{PolicyDocument: {{Statement: [{allowed}, {denial}]}}}}}}
   OtherPolicy: {{Type: 'AWS::SQS::QueuePolicy', Properties: {{PolicyDocument: {{Statement: [{denial}]}}}}}}
+  DependentPolicy: {{Type: 'AWS::SQS::QueuePolicy', DependsOn: OtherPolicy, Properties: {{PolicyDocument: {{Statement: [{allowed}]}}}}}}
   Queue: {{Type: 'AWS::SQS::Queue'}}
 """
     )
     resources = json.loads(deploy.for_local_target(tmp_path / "template.yaml", "embedded").read_text())["Resources"]
-    assert set(resources) == {"MailPolicy", "Queue"}
+    assert set(resources) == {"MailPolicy", "DependentPolicy", "Queue"}
+    assert "DependsOn" not in resources["DependentPolicy"]
     [statement] = resources["MailPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Allow"

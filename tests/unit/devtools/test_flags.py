@@ -17,7 +17,6 @@ OUTPUTS = {
     "FlagsProfile": "profile",
     "FlagsImmediate": "at-once",
     "FlagsCanary": "with-care",
-    "FraudRules": "{}",
 }
 BEFORE: dict[str, Any] = {"hold_every_order": False, "hold_countries": [], "payment_provider": "sandbox", "fraud": {}}
 
@@ -137,10 +136,10 @@ def test_invalid_changes_are_rejected_in_one_line(schema: dict[str, Any], change
     assert "\n" not in str(refused.value)
 
 
-def test_threshold_is_validated_with_the_stacks_others(schema: dict[str, Any]):
-    with pytest.raises(UserError, match=r"`hold_score` \(200\) must not be above `refuse_score` \(150\)"):
-        flags.changed({}, "fraud.hold_score=200", schema, '{"refuse_score": 150}')
-    assert flags.changed({}, "fraud.hold_score=140", schema, '{"refuse_score": 150}') == {"fraud": {"hold_score": 140}}
+def test_threshold_is_validated_with_the_others_default(schema: dict[str, Any]):
+    with pytest.raises(UserError, match=r"`hold_score` \(200\) must not be above `refuse_score` \(130\)"):
+        flags.changed({}, "fraud.hold_score=200", schema)
+    assert flags.changed({}, "fraud.hold_score=120", schema) == {"fraud": {"hold_score": 120}}
 
 
 def test_new_stack_has_no_flags_and_accepts_the_first(place: FlagStore, appconfig: AppConfig):
@@ -152,10 +151,10 @@ def test_new_stack_has_no_flags_and_accepts_the_first(place: FlagStore, appconfi
     assert place.served().document == {"hold_every_order": True}
 
 
-def test_without_flags_the_parameters_apply(place: FlagStore, appconfig: AppConfig, capsys: pytest.CaptureFixture[str]):
+def test_without_flags_the_defaults_apply(place: FlagStore, appconfig: AppConfig, capsys: pytest.CaptureFixture[str]):
     appconfig.states.clear()
     flags.show(place.served())
-    assert "no flags are deployed; the stack's parameters" in " ".join(capsys.readouterr().out.split())
+    assert "no flags are deployed; the default fraud rules" in " ".join(capsys.readouterr().out.split())
 
 
 def test_immediate_change_is_served(place: FlagStore):

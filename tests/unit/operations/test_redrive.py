@@ -22,7 +22,8 @@ from tests.fakes.aws.service import FakeService
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "redrive"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
 MAIL = redrive.ROUTES["mail"]
-TOPIC = redrive.ROUTES["notifications-rule"]
+# Attributes that EventBridge adds to a dead letter.
+OF_RULE = {name: {"DataType": "String", "StringValue": "x"} for name in ("RULE_ARN", "TARGET_ARN", "ERROR_CODE", "ERROR_MESSAGE")}
 SAGA = redrive.ROUTES["saga"]
 OPERATIONS = redrive.ROUTES["operations"]
 DETAIL = {
@@ -157,14 +158,26 @@ def test_email_is_redriven_with_attributes_and_attempt_count(messaging: Messagin
     assert again == {"redrive_attempts": {"DataType": "Number", "StringValue": "3"}}
 
 
-def test_a_rules_dead_letters_are_published_as_they_were(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
-    messaging.put(TOPIC.queue_url, BUS_EVENT)
+def test_dead_letter_of_the_topics_rule_is_published_to_the_topic(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+    messaging.put(MAIL.queue_url, BUS_EVENT, **OF_RULE)
 
-    assert move("notifications-rule")["moved"] == 1
+    assert move("mail")["moved"] == 1
 
     (published,) = messaging.published
-    assert (published["TopicArn"], json.loads(published["Message"])) == (TOPIC.target, BUS_EVENT)
-    assert published["MessageAttributes"]["redrive_attempts"]["StringValue"] == "1"
+    assert (published["TopicArn"], json.loads(published["Message"])) == (MAIL.topic, BUS_EVENT)
+    assert published["MessageAttributes"] == {"redrive_attempts": {"DataType": "Number", "StringValue": "1"}}
+
+
+def test_dead_letter_of_a_queues_rule_goes_to_the_queue(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+    ledger = redrive.ROUTES["ledger"]
+    messaging.put(ledger.queue_url, BUS_EVENT, **OF_RULE)
+
+    assert move("ledger")["moved"] == 1
+
+    (sent,) = messaging.queues[ledger.target]
+    assert json.loads(sent["Body"]) == BUS_EVENT
+    assert set(sent["MessageAttributes"]) == {"redrive_attempts"}
+    assert messaging.published == []
 
 
 @pytest.mark.parametrize("body", [BUS_EVENT, DETAIL])
@@ -215,15 +228,15 @@ def test_no_more_than_asked_for_are_moved(messaging: Messaging, move: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("queue", "body", "operation"),
-    [("mail", "x", "SendMessage"), ("notifications-rule", "x", "Publish"), ("operations", FAILED_STEP, "StartExecution")],
+    ("queue", "body", "attributes", "operation"),
+    [("mail", "x", {}, "SendMessage"), ("mail", "x", OF_RULE, "Publish"), ("operations", FAILED_STEP, {}, "StartExecution")],
 )
 def test_a_message_that_cannot_be_passed_on_stays(
-    queue: str, body: object, operation: str, messaging: Messaging, move: Callable[..., dict[str, Any]]
+    queue: str, body: object, attributes: dict[str, Any], operation: str, messaging: Messaging, move: Callable[..., dict[str, Any]]
 ) -> None:
     route = redrive.ROUTES[queue]
-    messaging.put(route.queue_url, body)
-    messaging.put(route.queue_url, body)
+    messaging.put(route.queue_url, body, **attributes)
+    messaging.put(route.queue_url, body, **attributes)
     fail_at(messaging, operation, throttled(operation))
 
     assert move(queue) == {"queue": queue, "moved": 1, "failed": 1}

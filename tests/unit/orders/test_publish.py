@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from orderflow.aws.event_bus import MAX_BYTES, NotPublished
+from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain.events import encode
 from orders.handlers import publish
 from tests.conftest import ENVIRONMENT
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 type Lines = Callable[[], list[dict[str, Any]]]
 PARKED = ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]
-STREAM_ONLY = set(ENVIRONMENT["STREAM_ONLY_EVENTS"].split(","))
+STREAM_ONLY = STREAM_ONLY_EVENTS
 
 
 def record(version: int = 1, *, padding: int = 0) -> Any:

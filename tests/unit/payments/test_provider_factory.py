@@ -52,7 +52,7 @@ def test_stripe_reads_its_key_once_at_the_first_request(secrets: Secrets, monkey
     assert secrets.asked == 1
 
 
-@pytest.mark.parametrize("name", ["STRIPE_API_BASE", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE"])
+@pytest.mark.parametrize("name", ["STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE"])
 def test_missing_stripe_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
 

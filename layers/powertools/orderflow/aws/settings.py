@@ -59,8 +59,3 @@ def address(name: str, default: str = "") -> str:
         message = f"environment variable {name} must be an https:// address, not {value!r}; http:// is for this machine only"
         raise MissingSetting(message)
     return value
-
-
-def csv_setting(name: str) -> frozenset[str]:
-    """Return the names that stand in the environment variable `name` with commas between; none where it is unset or empty."""
-    return frozenset(filter(None, map(str.strip, os.environ.get(name, "").split(","))))
