@@ -59,7 +59,7 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def test_it_brings_only_what_reading_takes(python: Path) -> None:
+def test_package_has_only_decoding_dependencies(python: Path) -> None:
     listed = json.loads(run(UV, "pip", "list", "--no-config", "--format", "json", "--python", python))
     assert {package["name"] for package in listed} == {"orderflow", "msgspec"}
 
@@ -79,13 +79,13 @@ def test_the_rules_are_there_without_aws(python: Path, module: str) -> None:
     run(python, "-c", f"import {module}")
 
 
-def test_its_readme_shows_what_works(python: Path) -> None:
+def test_readme_example_works(python: Path) -> None:
     [code] = re.findall(r"^```python\n(.*?)^```", (PACKAGE / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     total = json.loads(EXAMPLE.read_text("utf-8"))["data"]["total"]
     assert run(python, "-c", f"document = {EXAMPLE.read_text('utf-8')!r}\n{code}").split() == [str(total["amount"]), total["currency"]]
 
 
-def test_it_brings_its_types(python: Path, tmp_path: Path) -> None:
+def test_package_is_typed(python: Path, tmp_path: Path) -> None:
     (tmp_path / "right.py").write_text(TYPED)
     (tmp_path / "wrong.py").write_text(TYPED.replace("capture.upper()", "len(capture)"))
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')

@@ -50,7 +50,7 @@ def files() -> dict[Any, str]:
     return command.rendered(known, releases.read(command.RELEASED).version)
 
 
-def test_what_is_published_is_what_the_models_and_the_template_say(files: dict[Any, str]) -> None:
+def test_committed_contracts_match_models_and_template(files: dict[Any, str]) -> None:
     assert command.stale(files) == []
 
 
@@ -88,9 +88,7 @@ BREAKING = {
 
 
 @pytest.mark.parametrize("change", BREAKING)
-def test_a_model_that_breaks_somebody_fails_the_check(
-    change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_incompatible_model_fails_the_check(change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     kind, fields, said = BREAKING[change]
     monkeypatch.setitem(events.EVENT_TYPES, kind, changed_model(kind, **fields))
     with pytest.raises(UserError, match="new schema_version"):
@@ -98,16 +96,14 @@ def test_a_model_that_breaks_somebody_fails_the_check(
     assert f"{kind} 1 data.{said} - INCOMPATIBLE" in capsys.readouterr().out
 
 
-def test_a_new_optional_field_is_told_and_only_asks_to_be_written_down(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_new_optional_field_is_reported_and_needs_new_schemas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(events.EVENT_TYPES, "PaymentVoided", changed_model("PaymentVoided", reason=(str, "")))
     with pytest.raises(UserError, match="make contracts"):
         command.main(parsed("contracts", "--check"))
     assert "PaymentVoided 1 data.reason: optional field added - compatible" in capsys.readouterr().out
 
 
-def test_a_new_version_asks_for_its_example(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_version_needs_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
     newer = changed_model("PaymentVoided", amount=None)
     monkeypatch.setattr(newer, "schema_version", 2)
     monkeypatch.setitem(events.EVENT_TYPES, "PaymentVoided", newer)
@@ -121,7 +117,7 @@ def test_a_release_follows_the_one_before(name: str) -> None:
         command.main(parsed("contracts", "--release", name))
 
 
-def test_every_event_has_a_contract_of_each_of_its_versions() -> None:
+def test_every_event_version_has_a_schema() -> None:
     present = {name: fact.schema_version for name, fact in events.EVENT_TYPES.items()} | {UNNAMED: 1}
     assert [(name, n) for name in sorted(present) for n in range(1, present[name] + 1)] == VERSIONS
 
@@ -147,7 +143,7 @@ def test_the_registrys_entry_is_openapi_and_means_the_same(name: str, version: i
         assert entry.is_valid(changed) is (problems_of(name, version, changed) == []), changed
 
 
-def test_the_registry_takes_what_is_in_its_template() -> None:
+def test_registry_template_has_valid_schemas() -> None:
     resources = yaml.safe_load((ROOT / "schemas/registry.yaml").read_text("utf-8"))["Resources"]
     contents = {name: entry["Properties"]["Content"] for name, entry in resources.items() if name != "Registry"}
     assert set(contents) == {f"{name}{version}" for name, version in VERSIONS}
@@ -155,7 +151,7 @@ def test_the_registry_takes_what_is_in_its_template() -> None:
     assert max(map(len, contents.values())) <= 100_000
 
 
-def test_the_asyncapi_document_leads_to_every_schema_and_example() -> None:
+def test_asyncapi_document_links_every_schema_and_example() -> None:
     document = yaml.safe_load((ROOT / "schemas/asyncapi.yaml").read_text("utf-8"))
     assert set(document["components"]["messages"]) == set(TYPES)
     for name, message in document["components"]["messages"].items():
@@ -186,7 +182,7 @@ def problems_of(name: str, version: int, document: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("event", HAPPENED, ids=lambda event: f"{event.type}-{event.order_version}")
-def test_what_the_rules_bring_about_keeps_to_its_contract(event: events.Event) -> None:
+def test_events_of_the_rules_match_their_schemas(event: events.Event) -> None:
     assert problems(json.loads(events.encode(event))) == []
 
 
@@ -204,7 +200,7 @@ def test_an_example_of_any_version_is_read_as_the_present_one(name: str) -> None
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_what_the_schema_refuses_no_consumer_reads_and_what_it_allows_every_consumer_does(name: str) -> None:
+def test_schema_and_decoder_accept_the_same_documents(name: str) -> None:
     kind, _, version = name.partition(" ")
     # The ledger's model leaves its envelope's constants to who publishes.
     changed = [
@@ -269,7 +265,7 @@ def test_the_samples_carry_events() -> None:
     assert any(any(carried(json.loads((ROOT / path).read_text("utf-8")))) for path in SAMPLES)
 
 
-def test_the_page_names_as_consumers_whom_rules_and_streams_lead_to(stack: Stack) -> None:
+def test_documented_consumers_are_those_of_rules_and_streams(stack: Stack) -> None:
     consumers = routes.routes(TYPES).consumers
     by_rule = {(by.split("`")[1], name) for name in TYPES for by in (way.by for way in consumers[name]) if by.startswith("rule")}
     assert by_rule == {(rule, name) for rule, names in ROUTES.items() for name in names}
@@ -285,13 +281,13 @@ def test_the_page_names_as_consumers_whom_rules_and_streams_lead_to(stack: Stack
     }
 
 
-def test_what_is_only_on_the_stream_is_taken_by_no_rule() -> None:
+def test_stream_only_events_match_no_rule() -> None:
     found = routes.routes(TYPES)
     assert found.stream_only <= set(events.EVENT_TYPES)
     assert not [way for name in found.stream_only for way in found.consumers[name] if way.by.startswith("rule")]
 
 
-def test_a_context_says_what_it_asks_of_the_rules() -> None:
+def test_documented_producers_are_those_in_the_code() -> None:
     asked = defaultdict[str, set[str]](set)
     for path in (ROOT / "functions").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

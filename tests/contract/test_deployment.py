@@ -63,7 +63,7 @@ class TestApi:
             assert method["ThrottlingRateLimit"] > 0
             assert method["ThrottlingBurstLimit"] > 0
 
-    def test_a_deployment_makes_no_stage_of_its_own(self, stack: Stack) -> None:
+    def test_deployment_creates_no_extra_stage(self, stack: Stack) -> None:
         [deployment] = stack.of("ApiGateway::Deployment").values()
         assert "StageName" not in deployment
         assert "StageDescription" not in deployment
@@ -134,17 +134,17 @@ KEPT_ALWAYS = {"ApiLogsAccount", "ApiLogsRole"}
 
 
 class TestDeletion:
-    def test_a_failed_first_deployment_leaves_nothing_empty_behind(self, stack: Stack) -> None:
+    def test_failed_first_deployment_deletes_empty_resources(self, stack: Stack) -> None:
         policies = {name: one["DeletionPolicy"] for name, one in stack.resources.items() if "DeletionPolicy" in one}
         assert {name for name, policy in policies.items() if policy == "Retain"} == KEPT_ALWAYS
 
-    def test_what_is_deleted_with_the_stack_is_not_protected(self, stack: Stack) -> None:
+    def test_resources_deleted_with_the_stack_are_unprotected(self, stack: Stack) -> None:
         deleted = [one for one in stack.resources.values() if one.get("DeletionPolicy", "Delete") == "Delete"]
         protected = [one for one in deleted if {"DeletionProtectionEnabled", "DeletionProtection"} & set(one.get("Properties", {}))]
         assert deleted
         assert protected == []
 
-    def test_a_workgroup_goes_with_its_history(self, stack: Stack) -> None:
+    def test_workgroup_is_deleted_with_its_history(self, stack: Stack) -> None:
         assert all(group["RecursiveDeleteOption"] is True for group in stack.of("Athena::WorkGroup").values())
 
     @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ class TestDeletion:
 
 
 class TestNamespace:
-    def test_stacks_of_one_stage_do_not_count_into_each_others_metrics(self, stack: Stack) -> None:
+    def test_metrics_are_separated_by_stack(self, stack: Stack) -> None:
         own = {"Fn::Sub": "OrderPipeline/${AWS::StackName}"}
         functions = stack.of("Lambda::Function").values()
         used = [one["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] for one in functions]
@@ -208,13 +208,13 @@ class TestParameters:
         assert not re.fullmatch(PARAMETERS[name]["AllowedPattern"], address)
 
     @pytest.mark.parametrize("name", ["JwtIssuer", "JwksUrl"])
-    def test_encrypted_addresses_and_local_targets_are_taken(self, name: str) -> None:
+    def test_https_and_loopback_addresses_are_accepted(self, name: str) -> None:
         pattern = PARAMETERS[name]["AllowedPattern"]
         local = [f"http://{host}:4566/keys/jwks.json" for host in ("127.0.0.1", "127.0.0.2", "localhost", "[::1]", *CONTAINER_HOSTS)]
         for address in ("https://issuer.example.com", "https://issuer.example.com/a/b?c=d", *local):
             assert re.fullmatch(pattern, address), address
 
-    def test_the_local_issuer_is_taken(self) -> None:
+    def test_local_issuer_is_accepted(self) -> None:
         target = Target("embedded", "http://127.0.0.1:4566", managed=True)
         chosen = {"JwtIssuer": issuer.issuer(target), "JwksUrl": issuer.jwks_url(target)}
         assert all(re.fullmatch(PARAMETERS[name]["AllowedPattern"], value) for name, value in chosen.items())

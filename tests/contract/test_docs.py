@@ -47,7 +47,7 @@ def test_sam_commands_and_their_events_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_to_a_file_and_a_heading(path: Path) -> None:
+def test_links_point_to_existing_files_and_headings(path: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", path.read_text("utf-8")):
         if not target.startswith(("http://", "https://", "urn:")):
             linked = path.parent / target if target else path

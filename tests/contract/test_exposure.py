@@ -29,7 +29,7 @@ class TestApi:
         open_routes = {key for key, route in routes.items() if route["security"] != [{"Jwt": []}]}
         assert open_routes == PUBLIC
 
-    def test_every_token_is_checked_by_the_authorizer_and_for_five_minutes_at_most(self, stack: Stack) -> None:
+    def test_authorizer_answers_are_cached_for_five_minutes_at_most(self, stack: Stack) -> None:
         assert set(authorizers(stack)) == {"Jwt"}
         scheme = authorizers(stack)["Jwt"]
         authorizer = scheme["x-amazon-apigateway-authorizer"]
@@ -53,7 +53,7 @@ class TestApi:
 
 
 class TestWorkflows:
-    def test_a_rule_gives_a_workflow_ids_and_nothing_else(self, stack: Stack) -> None:
+    def test_rules_pass_only_ids_to_workflows(self, stack: Stack) -> None:
         """An execution keeps its input, and is no place for names and addresses."""
         for rule in stack.of("Events::Rule").values():
             for target in rule["Targets"]:
@@ -63,12 +63,12 @@ class TestWorkflows:
 
 
 class TestEvents:
-    def test_no_role_deletes_what_must_not_be_lost(self, stack: Stack) -> None:
+    def test_no_role_may_delete_durable_data(self, stack: Stack) -> None:
         """Events, entries and invoices are appended; nobody may delete one."""
         for table in ("OrderLog", "LedgerEntries", "Invoices", "Catalogue"):
             assert _may(stack, table) & {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLDelete"} == set(), table
 
-    def test_events_are_encrypted_where_they_wait(self, stack: Stack) -> None:
+    def test_queues_and_topics_are_encrypted(self, stack: Stack) -> None:
         for name, stream in stack.of("Kinesis::Stream").items():
             assert stream["StreamEncryption"] == {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"}, name
 

@@ -91,18 +91,18 @@ def test_every_flag_can_be_set(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("document", NONSENSE, ids=json.dumps)
-def test_nonsense_cannot_be_deployed_and_would_not_be_followed(stack: Stack, document: Any) -> None:
+def test_invalid_flags_are_refused_and_ignored(stack: Stack, document: Any) -> None:
     assert refused(stack, document)
     assert ignored(document)
 
 
 @pytest.mark.parametrize("document", ONLY_FUNCTIONS_SEE, ids=json.dumps)
-def test_what_no_schema_can_say_is_not_followed(stack: Stack, document: Any) -> None:
+def test_flags_beyond_the_schema_are_ignored(stack: Stack, document: Any) -> None:
     assert not refused(stack, document)
     assert ignored(document)
 
 
-def test_a_flag_that_nobody_reads_cannot_be_deployed(stack: Stack) -> None:
+def test_unknown_flag_is_refused(stack: Stack) -> None:
     assert refused(stack, {"hold_all": True})
 
 
@@ -132,12 +132,12 @@ def test_a_threshold_that_flags_leave_out_has_its_default() -> None:
     assert fraud_rules.parse_flags(json.dumps(document).encode()).fraud == expected
 
 
-def test_a_change_at_once_takes_no_time(stack: Stack) -> None:
+def test_immediate_flag_change_has_no_bake_time(stack: Stack) -> None:
     at_once = stack.resources["FlagsImmediate"]["Properties"]
     assert (at_once["DeploymentDurationInMinutes"], at_once["FinalBakeTimeInMinutes"]) == (0, 0)
 
 
-def test_a_change_with_care_is_watched_by_alarms_of_the_functions_that_read(stack: Stack) -> None:
+def test_canary_flag_change_is_watched_by_the_readers_alarms(stack: Stack) -> None:
     with_care = stack.resources["FlagsCanary"]["Properties"]
     watched = list(stack.chosen(only(stack, "Environment")["Monitors"]))
     alarms = [stack.resources[referred(monitor["AlarmArn"])]["Properties"] for monitor in watched]

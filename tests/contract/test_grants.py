@@ -204,7 +204,7 @@ def row(grant: Grant) -> dict[str, Any]:
 
 
 class TestTable:
-    def test_every_grant_to_a_service_uses_the_condition_keys_that_it_sends(self, stack: Stack) -> None:
+    def test_service_grants_use_documented_condition_keys(self, stack: Stack) -> None:
         for grant in grants(stack):
             known = row(grant)
             missing, unknown = set(known["keys"]) - grant.keys, grant.keys - {*known["keys"], *known.get("also", [])}
@@ -228,14 +228,14 @@ class TestTable:
 
 
 class TestShape:
-    def test_policies_stand_only_where_they_are_looked_at(self, stack: Stack) -> None:
+    def test_policies_occur_only_in_checked_places(self, stack: Stack) -> None:
         assert {(kind, place) for _, kind, place, _ in documents(stack)} <= POLICIES
 
     def test_every_kind_of_resource_was_searched_for_policies(self, stack: Stack) -> None:
         known = WITHOUT_POLICY | {kind for kind, _ in POLICIES}
         assert {stack.kind(name) for name in stack.resources} - known == set(), "look for its policies, then list it in test_grants.py"
 
-    def test_a_statement_says_what_it_is_about_and_not_what_it_is_not(self, stack: Stack) -> None:
+    def test_statements_use_no_negated_elements(self, stack: Stack) -> None:
         """NotAction, NotResource and NotPrincipal would grant what nobody has listed."""
         for statement in statements(stack):
             about = "NotResource" if _keeps_to_its_queue(stack, statement) else "Resource"
@@ -278,7 +278,7 @@ class TestShape:
             assert chosen <= {"StripePolicy", "StripeSecretPolicy", "ProviderChoicePolicy"}, role
         assert more == OFF_AWS
 
-    def test_conditions_of_roles_are_those_that_were_meant(self, stack: Stack) -> None:
+    def test_role_conditions_are_the_intended_ones(self, stack: Stack) -> None:
         for statement in statements(stack):
             if not is_identity(statement):
                 continue
@@ -318,7 +318,7 @@ class TestTrust:
             assert (set(statement["Principal"]), listed(statement["Principal"]["Service"])) == ({"Service"}, [service]), role
             assert listed(statement["Action"]) == ["sts:AssumeRole"], role
 
-    def test_a_role_is_assumed_only_on_behalf_of_what_uses_it(self, stack: Stack) -> None:
+    def test_roles_are_assumed_for_their_resource_only(self, stack: Stack) -> None:
         for role, users in role_users(stack).items():
             [statement] = trust(stack, role)
             [expected] = {repr(_on_behalf_of(stack, user)) for user in users}
@@ -408,7 +408,7 @@ class TestAttachedPolicies:
             covered = set(map(referred, listed(denial["Resource"])))
             assert covered == {resource, f"{resource}/*"} if kind == "S3::BucketPolicy" else covered in ({resource}, {"*"}), policy
 
-    def test_what_they_allow_they_allow_services_and_for_named_resources(self, stack: Stack, kind: str) -> None:
+    def test_resource_policies_allow_named_services_and_resources_only(self, stack: Stack, kind: str) -> None:
         for policy, _, found in attached(stack, kind):
             for statement in (one for one in found if one["Effect"] == "Allow"):
                 assert set(statement["Principal"]) == {"Service"}, policy
@@ -418,7 +418,7 @@ class TestAttachedPolicies:
 
 
 class TestSenders:
-    def test_a_queue_takes_messages_of_its_own_rule_or_topic_only(self, stack: Stack) -> None:
+    def test_queue_accepts_messages_of_its_rule_or_topic_only(self, stack: Stack) -> None:
         expected = {
             (referred(queue), "events.amazonaws.com", rule)
             for rule, properties in stack.of("Events::Rule").items()
@@ -438,7 +438,7 @@ class TestSenders:
         }
         assert allowed == expected
 
-    def test_a_topic_takes_messages_of_services_that_publish_to_it_only(self, stack: Stack) -> None:
+    def test_topic_accepts_messages_of_its_publishers_only(self, stack: Stack) -> None:
         rules = {
             (referred(target["Arn"]), "events.amazonaws.com")
             for rule in stack.of("Events::Rule").values()

@@ -47,7 +47,7 @@ def test_every_resource_type_is_priced_or_known_to_be_free(env: str, more: dict[
     assert idle_cost.bill(idle_cost.deployed(idle_cost.environments()[env] | more))
 
 
-def test_a_resource_under_any_condition_is_priced_or_known_to_be_free(stack: Stack) -> None:
+def test_conditional_resources_are_priced_or_known_to_be_free(stack: Stack) -> None:
     types = {resource["Type"] for resource in stack.resources.values()}
     assert types - {"AWS::CloudFormation::Stack"} <= set(idle_cost.PRICED) | set(idle_cost.FREE)
 
@@ -95,7 +95,7 @@ def test_dev_bounds_only_consumers_that_call_others_or_contend() -> None:
     assert functions == {"ShippingRequest", "PaymentsSettle", "PaymentsNotice", "NotificationsMail", "InvoicesIssue", "AnalyticsCount"}
 
 
-def test_a_protected_stack_bounds_what_every_queue_may_take_of_the_account() -> None:
+def test_protected_stack_limits_every_queues_concurrency() -> None:
     resources = idle_cost.deployed({"Stage": "prod"})
     queues = [
         one["Properties"]

@@ -48,7 +48,7 @@ def test_each_documented_limit_belongs_to_a_resource() -> None:
     assert documented() <= RESOURCES.keys()
 
 
-def test_each_limit_tells_the_outcome_and_the_remedy() -> None:
+def test_each_limit_names_outcome_and_remedy() -> None:
     text = page.DOCUMENT.read_text("utf-8").partition(page.LIMITS)[2]
     rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
     assert rows

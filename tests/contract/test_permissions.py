@@ -607,7 +607,7 @@ def on(stack: Stack, table: str) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-def test_writers_of_the_order_log_may_only_append_events_and_move_markers(stack: Stack) -> None:
+def test_log_writers_may_only_append_events_and_change_markers(stack: Stack) -> None:
     conditions = {
         "PutItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(order_log.ITEM_ATTRIBUTES)}},
         "UpdateItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(order_log.MARKER_ATTRIBUTES)}},
@@ -657,7 +657,7 @@ def test_every_function_has_the_boundary(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("handler", FUNCTIONS)
-def test_a_function_may_do_what_it_does_and_nothing_else(stack: Stack, used: dict[str, set[Grant]], handler: str) -> None:
+def test_each_function_has_exactly_the_permissions_it_uses(stack: Stack, used: dict[str, set[Grant]], handler: str) -> None:
     [(name, function)] = [(n, f) for n, f in stack.of("Lambda::Function").items() if f["Handler"] == handler]
     needed = used[handler] | encrypting(used[handler]) | fed(stack, name)
     granted = stack.grants(referred(function["Role"]))

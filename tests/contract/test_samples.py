@@ -107,7 +107,7 @@ def test_every_function_has_a_sample_and_every_folder_a_function(stack: Stack) -
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_every_sample_says_what_is_to_be_answered(name: str) -> None:
+def test_every_sample_has_an_answer(name: str) -> None:
     assert answer(name)
 
 
@@ -135,7 +135,7 @@ def test_the_webhooks_have_function_urls_and_no_other_function_has(stack: Stack)
 
 
 @pytest.mark.parametrize("name", of(*TOLD))
-def test_a_request_to_a_url_is_as_lambda_hands_it_on(name: str) -> None:
+def test_function_url_samples_have_lambdas_format(name: str) -> None:
     request = sample(name)
     assert request["version"] == "2.0"
     assert request["rawPath"] == request["requestContext"]["http"]["path"]
@@ -144,7 +144,7 @@ def test_a_request_to_a_url_is_as_lambda_hands_it_on(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", of("orders/place_order"))
-def test_an_order_that_is_accepted_is_of_the_model(name: str) -> None:
+def test_accepted_order_samples_match_the_model(name: str) -> None:
     if answer(name)["statusCode"] == 201:
         msgspec.json.decode(sample(name)["body"], type=PlaceOrderRequest)
 
@@ -185,7 +185,7 @@ def test_a_record_of_the_stream_is_an_append(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", of("notifications/send_emails"))
-def test_a_message_that_is_worked_off_carries_an_event(stack: Stack, name: str) -> None:
+def test_queue_samples_hold_events(stack: Stack, name: str) -> None:
     failed = {item["itemIdentifier"] for item in answer(name)["batchItemFailures"]}
     pattern = stack.of("SNS::Subscription")["MailSubscription"]["FilterPolicy"]["detail-type"]
     for record in sample(name)["Records"]:
@@ -197,7 +197,7 @@ def test_a_message_that_is_worked_off_carries_an_event(stack: Stack, name: str) 
 
 
 @pytest.mark.parametrize("name", of(*WOKEN))
-def test_what_wakes_a_consumer_carries_an_event_that_it_is_sent(name: str) -> None:
+def test_consumer_samples_hold_events_that_are_routed_to_it(name: str) -> None:
     failed = {item["itemIdentifier"] for item in answer(name)["batchItemFailures"]}
     for message_id, event in events_of(name):
         if message_id not in failed:
@@ -205,7 +205,7 @@ def test_what_wakes_a_consumer_carries_an_event_that_it_is_sent(name: str) -> No
 
 
 @pytest.mark.parametrize("name", of("identity/authorize_request"))
-def test_the_authorizer_is_asked_as_api_gateway_asks(name: str) -> None:
+def test_authorizer_samples_have_api_gateways_format(name: str) -> None:
     assert set(sample(name)) == {"type", "authorizationToken", "methodArn"}
     assert sample(name)["type"] == "TOKEN"
 
@@ -233,7 +233,7 @@ def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: s
     assert sample(name) == json.loads(schedule["Target"]["Input"])
 
 
-def test_the_proof_gets_what_the_schedule_sends(stack: Stack) -> None:
+def test_audit_sample_is_what_the_schedule_sends(stack: Stack) -> None:
     [schedule] = [s for s in stack.of("Scheduler::Schedule").values() if referred(s["Target"]["Arn"]) == "LedgerAudit"]
     assert sample("ledger/audit_ledger/scheduled") == json.loads(schedule["Target"]["Input"])
 

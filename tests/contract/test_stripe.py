@@ -37,7 +37,7 @@ def attached(stack: Stack, policy: str) -> set[tuple[str, str]]:
     return {(action, referred(statement["Resource"])) for statement in statements for action in statement["Action"]}
 
 
-def test_functions_that_ask_a_provider_have_the_sdk_the_settings_and_the_permissions(stack: Stack) -> None:
+def test_functions_using_stripe_have_sdk_settings_and_permissions(stack: Stack) -> None:
     assert asking(stack)
     for name, function in asking(stack).items():
         [layer] = with_stripe(function["Layers"])
@@ -47,7 +47,7 @@ def test_functions_that_ask_a_provider_have_the_sdk_the_settings_and_the_permiss
         assert with_stripe(role["ManagedPolicyArns"]) == {"StripePolicy"} | ({"ProviderChoicePolicy"} if name == CHOOSES else set()), name
 
 
-def test_what_chooses_a_provider_is_told_of_the_flags_and_may_read_them(stack: Stack) -> None:
+def test_functions_choosing_a_provider_may_read_the_flags(stack: Stack) -> None:
     told = {name for name, function in asking(stack).items() if "FLAGS" in function["Environment"]["Variables"]}
     condition, flags, nothing = stack.of("Lambda::Function")[CHOOSES]["Environment"]["Variables"]["FLAGS"]["Fn::If"]
     actions = {action for action, _ in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
@@ -59,14 +59,14 @@ def test_what_chooses_a_provider_is_told_of_the_flags_and_may_read_them(stack: S
     assert attached(stack, "ProviderChoicePolicy") == {(action, resource) for action in actions}
 
 
-def test_no_other_function_has_the_sdk_or_the_permissions(stack: Stack) -> None:
+def test_other_functions_have_neither_stripe_sdk_nor_permissions(stack: Stack) -> None:
     for name, function in stack.of("Lambda::Function").items():
         if name not in {*asking(stack), DOOR}:
             role = stack.resources[referred(function["Role"])]["Properties"]
             assert with_stripe(function["Layers"] + role["ManagedPolicyArns"]) == set(), name
 
 
-def test_the_door_has_the_sdk_and_one_secret_stripes_or_its_own(stack: Stack) -> None:
+def test_webhook_function_has_the_sdk_and_one_secret(stack: Stack) -> None:
     door = stack.of("Lambda::Function")[DOOR]
     role = stack.resources[referred(door["Role"])]["Properties"]
     [layer] = with_stripe(door["Layers"])
@@ -85,13 +85,13 @@ def test_the_door_has_the_sdk_and_one_secret_stripes_or_its_own(stack: Stack) ->
     assert stack.conditions["UseOurSignature"] == {"Fn::Not": [stack.conditions["UseStripe"]]}
 
 
-def test_another_provider_leaves_nothing_of_stripe_behind(stack: Stack) -> None:
+def test_other_provider_creates_no_stripe_resources(stack: Stack) -> None:
     layers = {name for name in stack.of("Lambda::LayerVersion") if name.startswith("StripeLayer")}
     for name in ONLY_WITH_STRIPE | layers:
         assert stack.resources[name]["Condition"] == "UseStripe"
 
 
-def test_the_permissions_are_the_secret_and_the_tables_of_intents_and_routes(stack: Stack) -> None:
+def test_stripe_permissions_are_its_secret_and_two_tables(stack: Stack) -> None:
     [role] = {referred(function["Role"]) for name, function in asking(stack).items() if name == "PaymentsAuthorize"}
     before = stack.grants(role)
     grants = attached(stack, "StripePolicy")
@@ -108,7 +108,7 @@ def test_the_permissions_are_the_secret_and_the_tables_of_intents_and_routes(sta
 
 @pytest.mark.parametrize("module", ["payments.handlers.authorize_payment", "payments.handlers.receive_webhook"])
 @pytest.mark.parametrize(("provider", "imported"), [("sandbox", False), ("stripe", True)])
-def test_the_sdk_is_imported_by_those_alone_who_use_it(module: str, provider: str, imported: bool) -> None:
+def test_stripe_sdk_is_imported_by_its_users_only(module: str, provider: str, imported: bool) -> None:
     program = f"import sys, {module}; sys.exit(int('stripe' in sys.modules))"
     path = os.pathsep.join([str(ROOT / "functions"), str(ROOT / "layers/powertools")])
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path, "PAYMENT_PROVIDER": provider}

@@ -97,7 +97,7 @@ def asynchronous(stack: Stack) -> set[str]:
 
 
 class TestRules:
-    def test_every_target_is_retried_for_a_bounded_time_and_then_parked(self, stack: Stack) -> None:
+    def test_every_target_has_bounded_retries_and_a_dead_letter_queue(self, stack: Stack) -> None:
         targets = list(rule_targets(stack))
         assert targets
         for rule, target in targets:
@@ -119,7 +119,7 @@ class TestRules:
         kinds = {stack.kind(referred(target["Arn"])) for _, target in rule_targets(stack)}
         assert kinds <= {"SQS::Queue", "SNS::Topic", "StepFunctions::StateMachine"}
 
-    def test_a_rule_listens_to_our_bus_and_may_reach_its_target(self, stack: Stack) -> None:
+    def test_rules_use_the_bus_and_may_reach_their_targets(self, stack: Stack) -> None:
         for rule, target in rule_targets(stack):
             assert stack.kind(referred(stack.of("Events::Rule")[rule]["EventBusName"])) == "Events::EventBus"
             assert _may_deliver(stack, rule, target), rule
@@ -147,7 +147,7 @@ def _may_deliver(stack: Stack, rule: str, target: dict[str, Any]) -> bool:
 
 
 class TestQueues:
-    def test_every_worked_off_queue_gives_up_after_a_count_and_waits_long_enough(self, stack: Stack) -> None:
+    def test_every_queue_has_a_receive_limit_and_visibility_timeout(self, stack: Stack) -> None:
         worked_off = list(consumers(stack, "SQS::Queue"))
         assert worked_off
         for name, mapping in worked_off:
@@ -157,7 +157,7 @@ class TestQueues:
             assert queue["VisibilityTimeout"] >= 6 * function["Timeout"], name
             assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
 
-    def test_dead_letters_outlive_the_queue_that_they_came_from(self, stack: Stack) -> None:
+    def test_dead_letters_are_retained_longer_than_their_source(self, stack: Stack) -> None:
         queues = stack.of("SQS::Queue")
         for name in stack.dead_letter_queues():
             assert queues[name]["MessageRetentionPeriod"] == 14 * 24 * 3600, name
@@ -166,7 +166,7 @@ class TestQueues:
                 after = queues[referred(queue["RedrivePolicy"]["deadLetterTargetArn"])]
                 assert queue["MessageRetentionPeriod"] < after["MessageRetentionPeriod"]
 
-    def test_every_subscription_of_a_queue_has_dead_letters_and_the_right_to_write(self, stack: Stack) -> None:
+    def test_every_subscription_has_a_dead_letter_queue_it_may_write(self, stack: Stack) -> None:
         subscriptions = [s for s in stack.of("SNS::Subscription").values() if s["Protocol"] == "sqs"]
         assert subscriptions
         for subscription in subscriptions:
@@ -176,7 +176,7 @@ class TestQueues:
                 [statement] = [one for one in stack.queue_policies(queue) if one["Principal"] == of_topics]
                 assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": subscription["TopicArn"]}}
 
-    def test_no_queue_is_left_without_a_consumer_an_alarm_or_an_operator(self, stack: Stack) -> None:
+    def test_every_queue_has_a_consumer_an_alarm_or_an_operator(self, stack: Stack) -> None:
         dimensions = [d["Value"] for alarm in stack.of("CloudWatch::Alarm").values() for d in alarm["Dimensions"]]
         assert set(stack.of("SQS::Queue")) <= {stack.named(value, "SQS::Queue") for value in dimensions}
 
@@ -198,7 +198,7 @@ class TestQueues:
 
 
 class TestSources:
-    def test_every_stream_gives_up_on_a_record_in_the_end_and_parks_it(self, stack: Stack) -> None:
+    def test_every_stream_mapping_has_bounded_retries_and_a_destination(self, stack: Stack) -> None:
         streams = [one for source in STREAMS for one in consumers(stack, source)]
         assert streams
         for name, mapping in streams:
@@ -208,7 +208,7 @@ class TestSources:
             queue = referred(mapping["DestinationConfig"]["OnFailure"]["Destination"])
             assert stack.kind(queue) == "SQS::Queue", name
 
-    def test_every_function_that_nobody_waits_for_says_where_its_failures_go(self, stack: Stack) -> None:
+    def test_every_asynchronous_function_has_a_failure_destination(self, stack: Stack) -> None:
         configured = {referred(c["FunctionName"]): c for c in stack.of("Lambda::EventInvokeConfig").values()}
         assert asynchronous(stack)
         for function in asynchronous(stack):
@@ -219,7 +219,7 @@ class TestSources:
             role = referred(stack.of("Lambda::Function")[function]["Role"])
             assert ("sqs:SendMessage", queue) in stack.grants(role), function
 
-    def test_every_schedule_has_bounded_retries_dead_letters_and_the_right_to_use_both(self, stack: Stack) -> None:
+    def test_every_schedule_has_bounded_retries_and_a_dead_letter_queue(self, stack: Stack) -> None:
         schedules = stack.of("Scheduler::Schedule")
         assert schedules
         for name, schedule in schedules.items():
@@ -271,14 +271,14 @@ class TestWorkflows:
         assert (("kms:GenerateDataKey", "TopicKey") in granted) is ("sns:publish" in reached)
 
     @pytest.mark.parametrize("machine", MACHINES)
-    def test_a_step_that_runs_out_of_time_is_ended_by_the_function_first(self, stack: Stack, machine: str) -> None:
+    def test_function_timeout_ends_before_the_states_timeout(self, stack: Stack, machine: str) -> None:
         source = workflow(machine)
         for name, function, state in invoking(source):
             if not state["Resource"].endswith(".waitForTaskToken"):
                 timeout = stack.of("Lambda::Function")[function]["Timeout"]
                 assert timeout < state["TimeoutSeconds"] <= source.get("TimeoutSeconds", 3600), name
 
-    def test_a_wait_for_a_person_ends_and_its_end_is_not_retried(self) -> None:
+    def test_review_wait_times_out_without_retry(self) -> None:
         [wait] = [state for _, _, state in invoking(workflow("Review")) if state["Resource"].endswith(".waitForTaskToken")]
         assert wait["TimeoutSecondsPath"] == "$.wait.seconds"
         # This name stands for every error but a timeout.
@@ -311,7 +311,7 @@ class TestAlarms:
         for name in stack.of("CloudWatch::Alarm"):
             assert stack.resources[name].get("Condition") == (None if name in monitors else "HasAlarms"), name
 
-    def test_every_alarm_tells_somebody(self, stack: Stack) -> None:
+    def test_every_alarm_has_an_action(self, stack: Stack) -> None:
         for name, alarm in stack.of("CloudWatch::Alarm").items():
             topics = [stack.kind(referred(action)) for action in alarm["AlarmActions"]]
             assert topics == ["SNS::Topic"], name
@@ -380,16 +380,16 @@ class TestFunctions:
             group = stack.of("Logs::LogGroup")[referred(function["LoggingConfig"]["LogGroup"])]
             assert group["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/${{AWS::StackName}}-{context}"}, name
 
-    def test_lambda_itself_logs_failures_only_and_drops_no_metrics(self, stack: Stack) -> None:
+    def test_platform_logs_are_failures_only_and_metrics_are_kept(self, stack: Stack) -> None:
         for name, function in stack.of("Lambda::Function").items():
             levels = {key: value for key, value in function["LoggingConfig"].items() if key != "LogGroup"}
             # A line of metrics has no level, so Lambda takes it for INFO.
             assert levels == {"LogFormat": "JSON", "SystemLogLevel": "WARN", "ApplicationLogLevel": "INFO"}, name
 
-    def test_every_log_group_forgets(self, stack: Stack) -> None:
+    def test_every_log_group_has_retention(self, stack: Stack) -> None:
         assert all(group["RetentionInDays"] for group in stack.of("Logs::LogGroup").values())
 
-    def test_each_has_a_role_of_its_own_that_only_lambda_takes(self, stack: Stack) -> None:
+    def test_each_function_has_its_own_role_for_lambda_only(self, stack: Stack) -> None:
         roles = {name: referred(function["Role"]) for name, function in stack.of("Lambda::Function").items()}
         assert max(Counter(roles.values()).values()) == 1
         for name, role in roles.items():
@@ -431,7 +431,7 @@ SIGNED = {"ShippingWebhook": "CarrierWebhookUrl", "PaymentsWebhook": "PaymentsWe
 
 
 class TestUrls:
-    def test_only_doors_for_signed_messages_have_one(self, stack: Stack) -> None:
+    def test_only_webhook_functions_have_a_url(self, stack: Stack) -> None:
         urls = stack.of("Lambda::Url")
         assert {referred(url["TargetFunctionArn"]) for url in urls.values()} == set(SIGNED)
         assert all("Cors" not in url for url in urls.values())
@@ -441,12 +441,12 @@ class TestUrls:
             )
             assert re.search(r"\b(verified_body|stripes)\(", source.read_text("utf-8")), function
 
-    def test_each_is_told_to_those_who_are_to_have_it(self, stack: Stack) -> None:
+    def test_each_url_is_an_output(self, stack: Stack) -> None:
         for name, url in stack.of("Lambda::Url").items():
             output = SIGNED[referred(url["TargetFunctionArn"])]
             assert stack.outputs[output]["Value"] == {"Fn::GetAtt": [name, "FunctionUrl"]}
 
-    def test_anybody_may_call_the_url_and_nobody_the_function_otherwise(self, stack: Stack) -> None:
+    def test_function_url_is_public_and_the_function_is_not(self, stack: Stack) -> None:
         everybody = [one for one in stack.of("Lambda::Permission").values() if one["Principal"] == "*"]
         for function in SIGNED:
             granted = {one["Action"]: one for one in everybody if referred(one["FunctionName"]) == function}
@@ -455,7 +455,7 @@ class TestUrls:
             assert granted["lambda:InvokeFunction"]["InvokedViaFunctionUrl"] is True, function
         assert len(everybody) == 2 * len(SIGNED)
 
-    def test_what_it_can_cost_is_bounded(self, stack: Stack) -> None:
+    def test_cost_of_the_public_route_is_limited(self, stack: Stack) -> None:
         for function in SIGNED:
             reserved = stack.of("Lambda::Function")[function]["ReservedConcurrentExecutions"]
             assert reserved == {"Fn::If": ["ReserveWebhookConcurrency", {"Ref": "WebhookConcurrency"}, {"Ref": "AWS::NoValue"}]}, function
@@ -517,7 +517,7 @@ class TestFloods:
         [scheme] = [one["x-amazon-apigateway-authorizer"] for one in _schemes(api["Body"])]
         return bool(re.fullmatch(scheme["identityValidationExpression"], header))
 
-    def test_the_firewall_is_there_where_it_is_asked_for(self, translated: dict[str, Any]) -> None:
+    def test_waf_exists_only_where_configured(self, translated: dict[str, Any]) -> None:
         firewall = {name for name, one in translated["Resources"].items() if one["Type"].startswith("AWS::WAFv2::")}
         assert {translated["Resources"][name]["Condition"] for name in firewall} == {"UseWaf"}
         assert not Stack(translated).holds({"Condition": "UseWaf"})
@@ -525,7 +525,7 @@ class TestFloods:
         assert Stack(translated, WafRequestsPer5Minutes="2000").holds({"Condition": "UseWaf"})
 
     @pytest.mark.parametrize(("value", "good"), [("0", True), ("10", True), ("2000", True), ("9", False), ("-1", False), ("", False)])
-    def test_a_rate_that_waf_would_refuse_is_refused_at_once(self, translated: dict[str, Any], value: str, good: bool) -> None:
+    def test_invalid_waf_rate_is_refused_by_the_template(self, translated: dict[str, Any], value: str, good: bool) -> None:
         assert bool(re.fullmatch(translated["Parameters"]["WafRequestsPer5Minutes"]["AllowedPattern"], value)) is good
 
     def test_the_firewall_blocks_addresses_by_their_rate_and_samples_no_tokens(self, stack: Stack) -> None:
@@ -559,7 +559,7 @@ class TestCustomers:
 
 
 class TestData:
-    def test_every_table_can_be_put_back_to_any_minute(self, stack: Stack) -> None:
+    def test_every_table_has_point_in_time_recovery(self, stack: Stack) -> None:
         tables = stack.of("DynamoDB::Table")
         assert set(tables) == KEPT | DISPOSABLE
         for name, table in tables.items():
@@ -575,7 +575,7 @@ class TestData:
         assert stack.resources["UserPool"]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert stack.resources["UserPool"]["UpdateReplacePolicy"] == "Retain"
 
-    def test_documents_are_private_encrypted_and_not_lost(self, stack: Stack) -> None:
+    def test_invoice_bucket_is_private_encrypted_and_versioned(self, stack: Stack) -> None:
         for name, bucket in stack.of("S3::Bucket").items():
             assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
             assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"], name
@@ -586,7 +586,7 @@ class TestData:
             [statement] = policy["PolicyDocument"]["Statement"]
             assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}}), name
 
-    def test_what_may_be_lost_says_so(self, stack: Stack) -> None:
+    def test_unprotected_tables_say_so(self, stack: Stack) -> None:
         for name in DISPOSABLE:
             assert stack.resources[name]["DeletionPolicy"] == "Delete", name
 
@@ -606,7 +606,7 @@ class TestArchive:
         [stream] = stack.of("KinesisFirehose::DeliveryStream").values()
         return stream
 
-    def test_nobody_changes_what_is_in_it(self, stack: Stack) -> None:
+    def test_archived_objects_cannot_be_changed(self, stack: Stack) -> None:
         bucket = stack.of("S3::Bucket")["AuditArchive"]
         assert bucket["ObjectLockEnabled"] is True
         assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Mode"] == "GOVERNANCE"
@@ -634,7 +634,7 @@ class TestArchive:
         assert query == {"MetadataExtractionQuery": "{date: .occurred_at[0:10], type: .type}", "JsonParsingEngine": "JQ-1.6"}
         assert delimiter == {"Delimiter": r"\n"}
 
-    def test_its_way_in_may_read_the_stream_write_objects_and_log_and_nothing_else(self, stack: Stack, delivery: dict[str, Any]) -> None:
+    def test_delivery_role_may_read_the_stream_and_write_objects_only(self, stack: Stack, delivery: dict[str, Any]) -> None:
         roles = {referred(delivery[name]["RoleARN"]) for name in ("KinesisStreamSourceConfiguration", "ExtendedS3DestinationConfiguration")}
         assert roles == {"AuditDeliveryRole"}
         assert stack.grants("AuditDeliveryRole") == {
@@ -646,7 +646,7 @@ class TestArchive:
         [statement] = stack.resources["AuditDeliveryRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": "firehose.amazonaws.com"}
 
-    def test_it_tells_when_events_do_not_get_there(self, stack: Stack, delivery: dict[str, Any]) -> None:
+    def test_archive_delivery_failures_raise_an_alarm(self, stack: Stack, delivery: dict[str, Any]) -> None:
         logging = delivery["ExtendedS3DestinationConfiguration"]["CloudWatchLoggingOptions"]
         assert logging["Enabled"] is True
         counted = [referred(one["LogGroupName"]) for one in stack.of("Logs::MetricFilter").values()]
@@ -663,7 +663,7 @@ class TestArchive:
         columns = [column["Name"] for column in (*table["StorageDescriptor"]["Columns"], *table["PartitionKeys"])]
         assert sorted(columns) == sorted(["date", *Event.__struct_fields__])
 
-    def test_questions_are_asked_in_a_workgroup_that_bounds_what_they_cost(self, stack: Stack) -> None:
+    def test_athena_workgroup_limits_scanned_bytes(self, stack: Stack) -> None:
         [workgroup] = stack.of("Athena::WorkGroup").values()
         configuration = workgroup["WorkGroupConfiguration"]
         assert configuration["EnforceWorkGroupConfiguration"] is True
@@ -673,17 +673,17 @@ class TestArchive:
 
 
 class TestPolicies:
-    def test_no_star_but_where_iam_knows_no_resource(self, stack: Stack) -> None:
+    def test_wildcards_only_where_iam_has_no_resource(self, stack: Stack) -> None:
         for name, actions in _unbounded(stack):
             assert actions <= UNBOUNDED.get(name, set()), name
 
-    def test_every_star_that_is_excused_is_there(self, stack: Stack) -> None:
+    def test_every_excused_wildcard_exists(self, stack: Stack) -> None:
         found: dict[str, set[str]] = {}
         for name, actions in _unbounded(stack):
             found[name] = found.get(name, set()) | actions
         assert found == UNBOUNDED
 
-    def test_mail_is_sent_in_one_name_only(self, stack: Stack) -> None:
+    def test_emails_have_one_sender(self, stack: Stack) -> None:
         [statement] = [s for s in stack.statements("NotificationsMailRole") if "ses:SendEmail" in s["Action"]]
         assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": {"Ref": "EmailFrom"}}}
         assert statement["Resource"] != "*"
@@ -711,7 +711,7 @@ def _statements(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["ApiId", "ApiStage", "CarrierWebhookUrl", "PaymentsWebhookUrl", "FlagsApplication"])
-def test_outputs_tell_what_no_physical_id_tells(stack: Stack, name: str) -> None:
+def test_outputs_are_values_without_a_physical_id(stack: Stack, name: str) -> None:
     assert name in stack.outputs
 
 

@@ -79,7 +79,7 @@ def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
     assert reconcile_stock.handler(sample(name), context).items() >= expected(name).items()
 
 
-def test_tables_that_agree_are_left_alone(
+def test_matching_tables_are_unchanged(
     database: FakeDynamoDB, run: Callable[[], dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(3):
@@ -91,7 +91,7 @@ def test_tables_that_agree_are_left_alone(
     assert metric(capsys.readouterr().out, "StockDifferences") == []
 
 
-def test_a_parcel_of_which_stock_never_heard_is_settled(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
+def test_unknown_parcel_is_synced(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
     confirmed("ord_1")
     dispatched("ord_2")
 
@@ -101,7 +101,7 @@ def test_a_parcel_of_which_stock_never_heard_is_settled(database: FakeDynamoDB, 
 
 
 @pytest.mark.parametrize("by", [2, -1])
-def test_stock_that_nobody_accounts_for_is_told_and_not_touched(
+def test_unexplained_stock_is_reported_and_kept(
     by: int,
     database: FakeDynamoDB,
     run: Callable[[], dict[str, Any]],
@@ -118,7 +118,7 @@ def test_stock_that_nobody_accounts_for_is_told_and_not_touched(
     assert metric(capsys.readouterr().out, "StockDifferences") == [1]
 
 
-def test_an_order_that_reserves_while_it_is_looked_makes_no_difference(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
+def test_reservation_during_the_comparison_is_no_difference(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
     confirmed("ord_1")
 
     def reserve_another(name: str, _: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ def test_an_order_that_reserves_while_it_is_looked_makes_no_difference(database:
     assert run()["differences"] == 0
 
 
-def test_one_reservation_that_cannot_be_compared_keeps_no_other_from_it(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
+def test_failing_comparison_does_not_stop_the_others(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
     dispatched("ord_1")
     nowhere = {"reserved_at": {"S": "2026-01-15T10:30:00.000000Z"}, "lines": {"L": []}}
     database.seed("Reservations", {"order_id": {"S": "ord_none"}, **nowhere})
@@ -140,7 +140,7 @@ def test_one_reservation_that_cannot_be_compared_keeps_no_other_from_it(database
     assert stock(database) == (48, 1, 1)
 
 
-def test_a_run_is_bounded_and_begins_where_stock_differs(database: FakeDynamoDB) -> None:
+def test_run_is_bounded_and_starts_with_differing_stock(database: FakeDynamoDB) -> None:
     database.seed("Stock", {"sku": {"S": "TRAY-BIRCH"}, "available": {"N": "5"}, "reserved": {"N": "1"}})
     for number in range(5):
         confirmed(f"ord_{number}")

@@ -148,7 +148,7 @@ def test_reserving_moves_every_line_and_writes_the_row_and_the_event(database: F
     assert (event.source, event.data) == ("inventory", StockReserved(lines))
 
 
-def test_a_short_line_leaves_all_others_alone_and_seals_the_order(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+def test_shortage_reserves_nothing_and_fails_the_order(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG, lines={"MUG-BLUE": 2, "LAST-ITEM-CLOCK": 3, "SOLD-OUT-LAMP": 1})
     before = levels(database)
 
@@ -206,9 +206,7 @@ def test_two_executions_of_one_order_make_one_reservation(database: FakeDynamoDB
     assert facts("ord_1") == ["OrderPlaced", "StockReserved"]
 
 
-def test_an_execution_that_comes_late_for_the_last_item_of_its_own_order_finds_it_reserved(
-    database: FakeDynamoDB, do_reserve: Callable[[str], str]
-) -> None:
+def test_late_execution_finds_the_last_item_reserved(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG, lines={"LAST-ITEM-CLOCK": 1})
     first("TransactWriteItems", lambda: do_reserve("ord_1"))(database)
 
@@ -216,7 +214,7 @@ def test_an_execution_that_comes_late_for_the_last_item_of_its_own_order_finds_i
     assert level(database, "LAST-ITEM-CLOCK") == Level(0, 1)
 
 
-def test_of_two_customers_one_gets_the_last_item(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+def test_last_item_goes_to_one_of_two_customers(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG, "ord_ann", lines={"LAST-ITEM-CLOCK": 1})
     place(LOG, "ord_bob", customer="bob", lines={"LAST-ITEM-CLOCK": 1})
     first("TransactWriteItems", lambda: do_reserve("ord_bob"))(database)
@@ -226,7 +224,7 @@ def test_of_two_customers_one_gets_the_last_item(database: FakeDynamoDB, do_rese
     assert level(database, "LAST-ITEM-CLOCK") == Level(0, 1)
 
 
-def test_an_order_given_up_while_it_is_reserved_gets_nothing(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+def test_order_failing_during_reservation_gets_no_stock(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG)
     before = levels(database)
     first("TransactWriteItems", lambda: fail("ord_1"))(database)
@@ -236,7 +234,7 @@ def test_an_order_given_up_while_it_is_reserved_gets_nothing(database: FakeDynam
     assert database.items("Reservations") == []
 
 
-def test_releasing_puts_everything_back_and_takes_the_row_away(
+def test_release_restocks_all_lines_and_deletes_the_row(
     database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
 ) -> None:
     place(LOG, lines={"MUG-BLUE": 2, "LAST-ITEM-CLOCK": 1})
@@ -269,7 +267,7 @@ def test_releasing_again_changes_nothing(
     assert facts("ord_1").count("StockReleased") == 1
 
 
-def test_an_order_that_is_cancelled_gives_back_what_it_holds_and_reserves_nothing_more(
+def test_cancelled_order_releases_its_stock_and_reserves_none(
     database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
 ) -> None:
     place(LOG)
@@ -295,7 +293,7 @@ def test_an_order_cancelled_while_it_is_reserved_gets_nothing(
     assert levels(database) == before
 
 
-def test_only_what_has_not_left_is_released(
+def test_only_undispatched_stock_is_released(
     database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
 ) -> None:
     place(LOG, lines={"MUG-BLUE": 3, "LAST-ITEM-CLOCK": 1})
@@ -345,7 +343,7 @@ def test_an_unknown_order_is_a_fault(step: str, aws: Aws, request: pytest.Fixtur
         request.getfixturevalue(step)("ord_none")
 
 
-def test_a_reservation_that_the_events_do_not_know_is_a_fault(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+def test_reservation_without_events_is_a_fault(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG)
     database.seed("Reservations", {"order_id": {"S": "ord_1"}})
 
@@ -354,7 +352,7 @@ def test_a_reservation_that_the_events_do_not_know_is_a_fault(database: FakeDyna
     assert level(database, "MUG-BLUE").reserved == 0
 
 
-def test_stock_that_does_not_hold_what_was_reserved_is_a_fault(database: FakeDynamoDB, do_release: Callable[[str], str]) -> None:
+def test_missing_reserved_stock_is_a_fault(database: FakeDynamoDB, do_release: Callable[[str], str]) -> None:
     place(LOG)
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "orders.handlers.record_failure")
 
@@ -368,7 +366,7 @@ def test_stock_that_does_not_hold_what_was_reserved_is_a_fault(database: FakeDyn
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
-def test_of_two_releases_at_once_one_has_its_effect(
+def test_concurrent_releases_have_one_effect(
     operation: str, database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
 ) -> None:
     place(LOG)
@@ -393,7 +391,7 @@ def conflicts(times: int) -> Hook:
     return hook
 
 
-def test_transactions_that_meet_are_tried_again(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+def test_conflicting_transactions_are_retried(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG)
     database.calls.clear()
     database.before = conflicts(2)
@@ -402,7 +400,7 @@ def test_transactions_that_meet_are_tried_again(database: FakeDynamoDB, do_reser
     assert database.calls["TransactWriteItems"] == 3
 
 
-def test_transactions_that_keep_meeting_are_a_fault(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
+def test_persistent_transaction_conflicts_are_a_fault(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG)
     database.before = conflicts(99)
 
@@ -413,7 +411,7 @@ def test_transactions_that_keep_meeting_are_a_fault(database: FakeDynamoDB, do_r
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
-def test_a_step_that_dies_anywhere_is_made_good_by_running_it_again(
+def test_crashed_step_is_completed_by_a_retry(
     when: str,
     operation: str,
     database: FakeDynamoDB,

@@ -131,7 +131,7 @@ def test_every_sample_of_the_schedule_has_its_answer(name: str, aws: Aws, contex
 
 
 @pytest.mark.parametrize("steps", [SAGA[:1], SAGA[:2], SAGA[:3]], ids=["reserved", "screened", "authorized"])
-def test_what_is_set_aside_too_long_is_for_sale_again_and_can_be_set_aside_anew(
+def test_expired_reservation_is_available_and_can_be_made_again(
     steps: tuple[str, ...], database: FakeDynamoDB, run: Callable[..., dict[str, Any]]
 ) -> None:
     through(*steps)
@@ -147,9 +147,7 @@ def test_what_is_set_aside_too_long_is_for_sale_again_and_can_be_set_aside_anew(
     assert run()["expired"] == 1
 
 
-def test_an_order_that_waits_for_a_person_keeps_waiting_without_its_stock(
-    database: FakeDynamoDB, run: Callable[..., dict[str, Any]]
-) -> None:
+def test_held_order_stays_held_without_its_stock(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
     database.seed("Stock", {"sku": {"S": "ESPRESSO-PRO"}, "available": {"N": "1"}, "reserved": {"N": "0"}})
     through(*SAGA[:2], lines={"ESPRESSO-PRO": 1})
 
@@ -172,9 +170,7 @@ def test_a_young_reservation_and_a_confirmed_order_keep_their_stock(
     assert mugs(database) == Level(7, 3)
 
 
-def test_an_order_that_is_confirmed_but_still_marked_as_open_keeps_its_stock(
-    database: FakeDynamoDB, run: Callable[..., dict[str, Any]]
-) -> None:
+def test_confirmed_order_with_stale_marker_keeps_its_stock(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
     through(*SAGA[:3])
     database.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
@@ -184,7 +180,7 @@ def test_an_order_that_is_confirmed_but_still_marked_as_open_keeps_its_stock(
     assert mugs(database) == Level(7, 3)
 
 
-def test_an_order_that_is_held_but_still_marked_as_open_loses_its_stock(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
+def test_held_order_with_stale_marker_loses_its_stock(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
     database.seed("Stock", {"sku": {"S": "ESPRESSO-PRO"}, "available": {"N": "1"}, "reserved": {"N": "0"}})
     through("inventory.handlers.reserve_stock", lines={"ESPRESSO-PRO": 1})
     database.before = crash_at("UpdateItem")
@@ -208,7 +204,7 @@ def test_a_reservation_younger_than_its_order_is_kept(database: FakeDynamoDB, ru
     assert types() == ["OrderPlaced", "StockReserved"]
 
 
-def test_of_confirming_and_expiring_one_wins(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
+def test_confirmation_and_expiry_exclude_each_other(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
     through(*SAGA[:3])
 
     def confirm_first(name: str, _: dict[str, Any]) -> None:
@@ -223,7 +219,7 @@ def test_of_confirming_and_expiring_one_wins(database: FakeDynamoDB, run: Callab
     assert mugs(database) == Level(7, 3)
 
 
-def test_one_order_that_cannot_expire_keeps_no_other_from_it(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
+def test_failing_expiry_does_not_stop_the_others(database: FakeDynamoDB, run: Callable[..., dict[str, Any]]) -> None:
     through("inventory.handlers.reserve_stock")
     through("inventory.handlers.reserve_stock", order_id="ord_2")
     [row] = [row for row in database.items("Stock") if row["sku"]["S"] == "MUG-BLUE"]
@@ -235,7 +231,7 @@ def test_one_order_that_cannot_expire_keeps_no_other_from_it(database: FakeDynam
     assert sorted(types(order_id)[-1] for order_id in ("ord_1", "ord_2", "ord_3")) == ["ReservationExpired"] * 2 + ["StockReserved"]
 
 
-def test_more_than_a_run_can_do_are_done_by_the_next_ones(database: FakeDynamoDB) -> None:
+def test_excess_work_is_done_by_the_next_runs(database: FakeDynamoDB) -> None:
     for number in range(6):
         through("inventory.handlers.reserve_stock", order_id=f"ord_{number}", lines={"MUG-BLUE": 1})
     later = datetime.now(UTC) + timedelta(days=1)
@@ -254,7 +250,7 @@ def test_every_sample_of_the_queue_has_its_answer(name: str, database: FakeDynam
     assert sync_stock.handler(sample(name), context) == expected(name)
 
 
-def test_what_leaves_is_gone_and_what_comes_back_is_for_sale(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+def test_dispatched_stock_leaves_and_returned_stock_is_available(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
     through(*SAGA)
     happen(*SHIPPED)
     assert wake("ord_1") == []
@@ -269,7 +265,7 @@ def test_what_leaves_is_gone_and_what_comes_back_is_for_sale(database: FakeDynam
     assert levels(database) == {"MUG-BLUE": Level(8, 0, 2), "TRAY-BIRCH": Level(4, 0, 1)}
 
 
-def test_an_event_that_comes_late_or_again_changes_nothing(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+def test_late_or_redelivered_event_changes_nothing(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
     through(*SAGA)
     happen(
         *SHIPPED,
@@ -287,7 +283,7 @@ def test_an_event_that_comes_late_or_again_changes_nothing(database: FakeDynamoD
 
 
 @pytest.mark.parametrize("settled_before", [False, True])
-def test_of_a_partly_dispatched_order_only_what_remains_is_given_back(
+def test_partly_dispatched_order_releases_only_the_rest(
     database: FakeDynamoDB, wake: Callable[..., list[str]], *, settled_before: bool
 ) -> None:
     through(*SAGA)
@@ -323,9 +319,7 @@ def test_settling_and_releasing_at_once_both_have_their_effect_once(first: str, 
     assert types().count("StockReleased") == 1
 
 
-def test_a_settlement_that_dies_anywhere_is_made_good_by_the_message_coming_again(
-    database: FakeDynamoDB, wake: Callable[..., list[str]]
-) -> None:
+def test_crashed_sync_is_completed_by_redelivery(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
     through(*SAGA)
     happen(*SHIPPED)
     for when in ("before", "after"):
@@ -349,7 +343,7 @@ def back_to_reserved(database: FakeDynamoDB) -> None:
     assert mugs(database) == Level(7, 3)
 
 
-def test_a_message_that_fails_comes_again_alone(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+def test_failed_message_is_retried_alone(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
     through(*SAGA)
     happen(*SHIPPED)
 
@@ -357,7 +351,7 @@ def test_a_message_that_fails_comes_again_alone(database: FakeDynamoDB, wake: Ca
     assert mugs(database) == Level(7, 2, 1)
 
 
-def test_a_service_that_does_not_answer_is_tried_again_by_the_queue(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+def test_unavailable_service_is_retried_from_the_queue(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
     through(*SAGA)
     happen(*SHIPPED)
 
@@ -372,7 +366,7 @@ def test_a_service_that_does_not_answer_is_tried_again_by_the_queue(database: Fa
     assert mugs(database) == Level(7, 2, 1)
 
 
-def test_an_order_without_its_reservation_cannot_be_settled(aws: Aws) -> None:
+def test_order_without_reservation_cannot_be_synced(aws: Aws) -> None:
     place(LOG)
     assert reservations.sync_stock(LOG, INVENTORY, "ord_1") == "nothing_to_settle"
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
@@ -394,7 +388,7 @@ def rows(database: FakeDynamoDB) -> tuple[int, int]:
     return len(database.items("Reservations")), len(database.items("ReturnedStock"))
 
 
-def test_what_has_left_altogether_leaves_no_row(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
+def test_fully_dispatched_order_has_no_row(database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
     through(*SAGA)
     happen(RecordShipment("ship_1"), ALL)
     assert rows(database) == (1, 0)
@@ -410,7 +404,7 @@ def test_what_has_left_altogether_leaves_no_row(database: FakeDynamoDB, wake: Ca
 
 
 @pytest.mark.parametrize("settled", [(True, True), (True, False), (False, True), (False, False)])
-def test_what_came_back_counts_once_whether_the_parcels_were_settled_before_or_not(
+def test_returns_count_once_before_or_after_the_parcels(
     settled: tuple[bool, bool], database: FakeDynamoDB, wake: Callable[..., list[str]]
 ) -> None:
     through(*SAGA)
@@ -429,9 +423,7 @@ def test_what_came_back_counts_once_whether_the_parcels_were_settled_before_or_n
 
 
 @pytest.mark.parametrize("settled", [True, False])
-def test_what_came_back_of_an_order_whose_rest_was_cancelled_counts_once(
-    settled: bool, database: FakeDynamoDB, wake: Callable[..., list[str]]
-) -> None:
+def test_return_of_a_partly_cancelled_order_counts_once(settled: bool, database: FakeDynamoDB, wake: Callable[..., list[str]]) -> None:
     through(*SAGA)
     happen(*SHIPPED)
     if settled:
@@ -450,9 +442,7 @@ def test_what_came_back_of_an_order_whose_rest_was_cancelled_counts_once(
 @pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("back", [(), returned(1, MUG_BLUE=1)], ids=["left", "came back"])
-def test_of_two_settlements_at_once_one_has_its_effect(
-    operation: str, when: str, back: tuple[Command, ...], database: FakeDynamoDB
-) -> None:
+def test_concurrent_syncs_have_one_effect(operation: str, when: str, back: tuple[Command, ...], database: FakeDynamoDB) -> None:
     through(*SAGA)
     happen(*SHIPPED)
     reservations.sync_stock(LOG, INVENTORY, "ord_1")
@@ -482,7 +472,7 @@ def test_of_two_settlements_at_once_one_has_its_effect(
         ((parcel(2, MUG_BLUE=2, TRAY_BIRCH=1), RecordDelivery("parcel_1"), *returned(1, MUG_BLUE=1)), False),
     ],
 )
-def test_whoever_reads_no_more_than_its_own_event_undoes_nothing(
+def test_stale_read_undoes_no_newer_change(
     then: tuple[Command, ...], settled: bool, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     through(*SAGA)
@@ -529,9 +519,7 @@ def lives(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, Any]]]:
 
 @settings(max_examples=30)
 @given(lives(), st.data())
-def test_whatever_happens_stock_adds_up_and_follows_the_log(
-    life: tuple[dict[str, int], list[tuple[str, int]]], data: st.DataObject
-) -> None:
+def test_stock_follows_the_log_under_any_history(life: tuple[dict[str, int], list[tuple[str, int]]], data: st.DataObject) -> None:
     database = FakeDynamoDB(*TABLES)
     log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
     fill(database)

@@ -32,7 +32,7 @@ def covering(stock: stock_shards.Stock, lines: list[StockLine]) -> stock_shards.
 
 
 @given(STOCK, LINES)
-def test_reserving_takes_every_line_or_says_which_are_short(stock: stock_shards.Stock, lines: list[StockLine]) -> None:
+def test_reservation_takes_all_lines_or_names_shortages(stock: stock_shards.Stock, lines: list[StockLine]) -> None:
     after = stock_shards.reserved(stock, lines)
 
     if isinstance(after, tuple):
@@ -46,7 +46,7 @@ def test_reserving_takes_every_line_or_says_which_are_short(stock: stock_shards.
 
 
 @given(STOCK, LINES)
-def test_reserving_keeps_what_there_is_and_never_goes_below_zero(stock: stock_shards.Stock, lines: list[StockLine]) -> None:
+def test_reservation_never_makes_stock_negative(stock: stock_shards.Stock, lines: list[StockLine]) -> None:
     plenty = covering(stock, lines)
 
     after = stock_shards.reserved(plenty, lines)
@@ -68,7 +68,7 @@ HOLDING = st.builds(
 
 
 @given(STOCK, HOLDING, HOLDING)
-def test_whatever_an_order_has_nothing_appears_or_disappears(stock: stock_shards.Stock, before: Holding, after: Holding) -> None:
+def test_moves_conserve_the_stock(stock: stock_shards.Stock, before: Holding, after: Holding) -> None:
     changes = stock_rules.moves(before, after)
 
     assert all(move.available + move.reserved + move.shipped == 0 for move in changes)
@@ -83,7 +83,7 @@ def test_whatever_an_order_has_nothing_appears_or_disappears(stock: stock_shards
 
 
 @given(HOLDING, HOLDING, HOLDING)
-def test_it_makes_no_difference_by_which_steps_a_holding_is_reached(first: Holding, second: Holding, third: Holding) -> None:
+def test_stock_level_does_not_depend_on_the_steps(first: Holding, second: Holding, third: Holding) -> None:
     plenty: stock_shards.Stock = {sku: Level(9999, 9999, 9999) for sku in SKUS}
     by_steps = stock_shards.moved(stock_shards.moved(plenty, stock_rules.moves(first, second)), stock_rules.moves(second, third))
 
@@ -91,7 +91,7 @@ def test_it_makes_no_difference_by_which_steps_a_holding_is_reached(first: Holdi
     assert stock_rules.moves(third, third) == ()
 
 
-def test_no_more_is_moved_than_is_there() -> None:
+def test_moves_never_exceed_the_stock() -> None:
     with pytest.raises(InsufficientStock):
         stock_shards.moved({"A": Level(5, 1, 0)}, stock_rules.moves(Holding(reserved=(StockLine("A", 2),)), Holding()))
 
@@ -116,14 +116,14 @@ DUE = {
 
 
 @pytest.mark.parametrize("state", DUE)
-def test_what_an_order_has_of_the_stock_follows_from_its_events(state: str) -> None:
+def test_stock_of_an_order_follows_from_its_events(state: str) -> None:
     holding = stock_shards.holding_of(orders.after(*orders.STATES[state]))
 
     assert tuple({line.sku: line.quantity for line in lines} for lines in (holding.reserved, holding.shipped)) == DUE[state]
 
 
 @pytest.mark.parametrize("state", DUE)
-def test_an_order_without_a_row_has_nothing_aside_and_all_that_left_is_gone(state: str) -> None:
+def test_order_without_row_has_no_reserved_stock(state: str) -> None:
     order = orders.after(*orders.STATES[state])
     if stock_shards.holding_of(order).reserved:
         with pytest.raises(ReservationMissing):
@@ -136,7 +136,7 @@ def test_an_order_without_a_row_has_nothing_aside_and_all_that_left_is_gone(stat
     assert stock_rules.sync(order, None, settled.restocked_after).moves == ()
 
 
-def test_nothing_leaves_an_order_whose_row_is_gone() -> None:
+def test_order_without_row_ships_no_stock() -> None:
     """Otherwise such a parcel would count as settled before it is."""
     for name, commands in orders.STATES.items():
         order = orders.after(*commands)
@@ -147,7 +147,7 @@ def test_nothing_leaves_an_order_whose_row_is_gone() -> None:
 
 @pytest.mark.parametrize("state", DUE)
 @pytest.mark.parametrize("later", DUE)
-def test_rows_that_are_ahead_of_an_order_stay(state: str, later: str) -> None:
+def test_rows_newer_than_the_order_are_kept(state: str, later: str) -> None:
     known, ahead = orders.after(*orders.STATES[state]), orders.after(*orders.STATES[later])
     aside, back = stock_rules.reserved_lines(ahead), stock_rules.restocked_lines(ahead)
     if aside.parcels <= len(known.parcels) or not aside.lines:

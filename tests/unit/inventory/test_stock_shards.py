@@ -54,7 +54,7 @@ def rows(database: FakeDynamoDB) -> int:
 
 
 @given(st.integers(-30, 0), st.integers(-30, 0), st.integers(-30, 0), st.dictionaries(SHELF, LEVELS, min_size=1), st.data())
-def test_what_is_drawn_is_the_move_and_leaves_no_shelf_below_zero(
+def test_allocation_equals_the_move_and_keeps_shards_nonnegative(
     available: int, reserved: int, shipped: int, shelves: dict[int, Level], data: st.DataObject
 ) -> None:
     own = data.draw(st.sampled_from(sorted(shelves)))
@@ -76,14 +76,14 @@ def test_what_is_drawn_is_the_move_and_leaves_no_shelf_below_zero(
 
 
 @given(st.builds(Level, *[st.integers(0, 10_000)] * 3))
-def test_a_product_is_spread_in_equal_parts_or_not_at_all(level: Level) -> None:
+def test_stock_is_sharded_equally_or_not_at_all(level: Level) -> None:
     share = stock_rules.shard_size(level)
 
     assert share == 0 or share >= stock_rules.MIN_SHARD_SIZE
     assert level.available - share * (SHARDS - 1) >= share
 
 
-def test_an_order_that_meets_others_twice_spreads_the_product() -> None:
+def test_second_conflict_shards_the_stock() -> None:
     database, log, inventory = shop(1000)
     place(log, lines={SKU: 3})
     database.before = meeting(2)
@@ -94,7 +94,7 @@ def test_an_order_that_meets_others_twice_spreads_the_product() -> None:
 
 
 @pytest.mark.parametrize(("pieces", "times"), [(1000, 1), (SHARDS * stock_rules.MIN_SHARD_SIZE - 1, 4)])
-def test_one_that_meets_others_once_or_of_which_there_is_little_stays_where_it_is(pieces: int, times: int) -> None:
+def test_one_conflict_or_little_stock_does_not_shard(pieces: int, times: int) -> None:
     database, log, inventory = shop(pieces)
     place(log, lines={SKU: 3})
     database.before = meeting(times)
@@ -103,7 +103,7 @@ def test_one_that_meets_others_once_or_of_which_there_is_little_stays_where_it_i
     assert rows(database) == 1
 
 
-def test_a_product_is_spread_once_however_many_want_to() -> None:
+def test_stock_is_sharded_once_by_concurrent_orders() -> None:
     database, log, _ = shop(1000)
     for number in range(5):
         place(log, f"ord_{number}", lines={SKU: 1})
@@ -115,7 +115,7 @@ def test_a_product_is_spread_once_however_many_want_to() -> None:
     assert [item["sku"] for item in database.items("Stock") if "shelves" in item] == [{"S": SKU}]
 
 
-def test_while_nobody_is_in_the_way_an_order_reads_no_stock_and_writes_once() -> None:
+def test_order_without_conflict_writes_once_and_reads_no_stock() -> None:
     database, log, inventory = shop(1000)
     place(log, lines={SKU: 1})
     database.calls.clear()
@@ -125,7 +125,7 @@ def test_while_nobody_is_in_the_way_an_order_reads_no_stock_and_writes_once() ->
     assert database.calls == {"Query": 1, "TransactWriteItems": 1}
 
 
-def test_who_keeps_meeting_others_fails_and_changes_nothing() -> None:
+def test_persistent_conflict_fails_without_changes() -> None:
     database, log, inventory = shop(10)
     place(log, lines={SKU: 1})
     database.before = meeting(99)
@@ -136,7 +136,7 @@ def test_who_keeps_meeting_others_fails_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("asked", [1, 7, SHARDS])
-def test_the_last_pieces_are_found_wherever_they_lie(asked: int) -> None:
+def test_last_units_are_found_in_any_stock_shard(asked: int) -> None:
     database, log, inventory = shop(SHARDS)
     scatter(database, SKU, iter(range(SHARDS)).__next__)
     place(log, lines={SKU: asked})
@@ -145,7 +145,7 @@ def test_the_last_pieces_are_found_wherever_they_lie(asked: int) -> None:
     assert levels(database) == {SKU: Level(SHARDS - asked, asked)}
 
 
-def test_what_is_short_counts_all_shelves() -> None:
+def test_shortage_counts_all_stock_shards() -> None:
     database, log, inventory = shop(SHARDS)
     scatter(database, SKU, iter(range(SHARDS)).__next__)
     place(log, lines={SKU: SHARDS + 1})
@@ -166,7 +166,7 @@ def leaving_out(database: FakeDynamoDB, *keys: int) -> None:
     database.before = hook
 
 
-def test_shelves_that_a_busy_table_leaves_out_are_asked_for_again() -> None:
+def test_unprocessed_stock_shards_are_read_again() -> None:
     database, log, inventory = shop(SHARDS)
     scatter(database, SKU, iter(range(SHARDS)).__next__)
     place(log, lines={SKU: SHARDS})
@@ -176,7 +176,7 @@ def test_shelves_that_a_busy_table_leaves_out_are_asked_for_again() -> None:
     assert levels(database) == {SKU: Level(0, SHARDS)}
 
 
-def test_an_order_is_not_short_because_a_table_is_busy() -> None:
+def test_transaction_conflict_is_no_shortage() -> None:
     database, log, inventory = shop(SHARDS)
     scatter(database, SKU, iter(range(SHARDS)).__next__)
     place(log, lines={SKU: SHARDS})
@@ -190,9 +190,7 @@ def test_an_order_is_not_short_because_a_table_is_busy() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 12), st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=8), st.randoms(use_true_random=False))
-def test_wherever_pieces_lie_orders_get_what_they_would_get_from_one_shelf(
-    pieces: int, wanted: list[tuple[int, bool]], chance: random.Random
-) -> None:
+def test_sharded_stock_sells_like_unsharded_stock(pieces: int, wanted: list[tuple[int, bool]], chance: random.Random) -> None:
     database, log, _ = shop(pieces)
     expected: stock_shards.Stock = levels(database)
     for number, (quantity, given_up) in enumerate(wanted):
@@ -213,7 +211,7 @@ def test_wherever_pieces_lie_orders_get_what_they_would_get_from_one_shelf(
         assert levels(database) == expected
 
 
-def test_a_thousand_orders_at_once_get_every_piece_once() -> None:
+def test_a_thousand_concurrent_orders_get_every_unit_once() -> None:
     """Threads on a DynamoDB where transactions meet now and then; some come back as the workflow's retries do."""
     database, log, _ = shop(700)
     chance, orders = random.Random(7), [f"ord_{number:04d}" for number in range(1000)]
@@ -242,7 +240,7 @@ def test_a_thousand_orders_at_once_get_every_piece_once() -> None:
     assert len(database.items("Reservations")) == 700
 
 
-def test_at_125_orders_a_second_for_one_product_an_order_hardly_tries_again() -> None:
+def test_hot_product_at_125_orders_a_second_needs_few_retries() -> None:
     outcome = simulate(Case(125))
 
     assert outcome.ends == {"reserved": 1000}
@@ -250,7 +248,7 @@ def test_at_125_orders_a_second_for_one_product_an_order_hardly_tries_again() ->
     assert (outcome.available, outcome.reserved) == (1000, 1000)
 
 
-def test_when_it_is_sold_out_in_the_middle_nothing_is_oversold_and_nobody_forgotten() -> None:
+def test_selling_out_oversells_nothing_and_answers_every_order() -> None:
     outcome = simulate(Case(125, pieces=500))
 
     assert outcome.ends == {"reserved": 500, "out_of_stock": 500}
@@ -258,14 +256,14 @@ def test_when_it_is_sold_out_in_the_middle_nothing_is_oversold_and_nobody_forgot
     assert outcome.attempts_per_order <= 1.7
 
 
-def test_of_orders_that_come_all_at_once_none_is_lost() -> None:
+def test_concurrent_orders_are_all_reserved() -> None:
     outcome = simulate(Case(AT_ONCE, orders=200, pieces=150))
 
     assert outcome.ends == {"reserved": 150, "out_of_stock": 50}
     assert (outcome.available, outcome.reserved) == (0, 150)
 
 
-def test_on_one_row_orders_would_be_in_each_others_way() -> None:
+def test_single_row_causes_conflicts() -> None:
     outcome = simulate(Case(125, orders=300, pieces=600, spreads=False))
 
     assert outcome.attempts_per_order > 3

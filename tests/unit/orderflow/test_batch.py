@@ -23,7 +23,7 @@ def delivered(order_id: str) -> dict[str, Any]:
     return {"detail-type": "OrderConfirmed", "detail": {"order_id": order_id, "correlation_id": "c", "event_id": f"{order_id}:5"}}
 
 
-def test_an_order_is_named_and_what_is_no_event_comes_back_alone() -> None:
+def test_malformed_message_fails_alone() -> None:
     seen: list[str] = []
     batch = {"Records": [message(1, delivered("ord_1")), message(2, "{"), message(3, {"detail": {}}), message(4, delivered("ord_2"))]}
 
@@ -82,7 +82,7 @@ class TestStreams:
     def parked(self, aws: Aws) -> list[Any]:
         return aws.sqs.sent.get(ENVIRONMENT["RETRY_QUEUE_URL"], [])
 
-    def test_a_record_is_worked_off_as_the_message_that_the_bus_would_send(self, aws: Aws) -> None:
+    def test_stream_record_is_processed_like_a_bus_message(self, aws: Aws) -> None:
         seen: list[Any] = []
         batch = {"Records": [self.kinesis(self.event("ord_1")), self.table(self.event("ord_2"))]}
 
@@ -91,7 +91,7 @@ class TestStreams:
         assert seen == [{"detail": self.event("ord_1")}, {"detail": self.event("ord_2")}]
         assert self.parked(aws) == []
 
-    def test_what_fails_comes_again_from_the_queue_and_its_neighbours_go_through(self, aws: Aws) -> None:
+    def test_failed_records_are_retried_from_the_queue_alone(self, aws: Aws) -> None:
         seen: list[str] = []
 
         def work(order_id: str) -> None:
@@ -107,7 +107,7 @@ class TestStreams:
         assert each_order(again, seen.append, self.RETRIES) == {"batchItemFailures": []}
         assert seen == ["ord_1", "ord_3", "ord_2"]
 
-    def test_an_order_of_which_several_events_come_at_once_is_worked_off_once(self, aws: Aws) -> None:
+    def test_several_events_of_one_order_are_processed_once(self, aws: Aws) -> None:
         seen: list[tuple[str, int | None]] = []
         came = [("ord_1", 3), ("ord_2", 1), ("ord_1", 5), ("ord_1", 4)]
 
@@ -116,7 +116,7 @@ class TestStreams:
         assert sorted(seen) == [("ord_1", 5), ("ord_2", 1)]
 
     @pytest.mark.parametrize("poison", [b"", b"\xff", b"{", b"[]", b'{"order_id": 1}'])
-    def test_what_is_no_event_comes_to_the_queue_alone(self, aws: Aws, poison: bytes) -> None:
+    def test_malformed_record_goes_to_the_queue_alone(self, aws: Aws, poison: bytes) -> None:
         seen: list[str] = []
 
         each_order({"Records": [self.kinesis(poison), self.kinesis(self.event("ord_1"))]}, seen.append, self.RETRIES)
@@ -125,14 +125,14 @@ class TestStreams:
         failed = each_order({"Records": [message(1, self.parked(aws)[0])]}, seen.append, self.RETRIES)
         assert failed == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
 
-    def test_a_log_record_without_its_event_gives_nothing_of_itself_away(self, aws: Aws) -> None:
+    def test_log_line_of_a_malformed_record_holds_no_data(self, aws: Aws) -> None:
         record = {"eventID": "1", "eventSourceARN": "arn", "dynamodb": {"NewImage": {"payment_token": {"S": "tok_secret"}}}}
 
         each_order({"Records": [record]}, lambda _: None, self.RETRIES)
 
         assert self.parked(aws) == [{"no_event": "1", "of": "arn"}]
 
-    def test_where_the_queue_does_not_take_it_the_batch_comes_again(self, aws: Aws) -> None:
+    def test_batch_is_retried_when_the_queue_fails(self, aws: Aws) -> None:
         def refuse(_name: str, _given: Any) -> None:
             raise ConnectionError
 

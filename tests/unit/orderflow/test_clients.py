@@ -52,7 +52,7 @@ def fresh(service: str) -> Any:
     return cast("Any", clients.REAL).__wrapped__(service)
 
 
-def test_a_mail_is_asked_for_once_because_nobody_can_tell_a_repeat_from_a_second_one(aws_fails: Failing) -> None:
+def test_client_never_retries_sending_an_email(aws_fails: Failing) -> None:
     ses = fresh("ses")
     with pytest.raises(ClientError):
         ses.send_email(
@@ -62,7 +62,7 @@ def test_a_mail_is_asked_for_once_because_nobody_can_tell_a_repeat_from_a_second
     assert aws_fails.requests == 1
 
 
-def test_a_read_is_tried_again(aws_fails: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_is_retried(aws_fails: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
     dynamodb = fresh("dynamodb")
     with pytest.raises(ClientError):

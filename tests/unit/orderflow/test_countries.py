@@ -14,6 +14,6 @@ def test_countries_are_those_of_iso_3166() -> None:
     assert sorted(get_args(Country)) == sorted(country.alpha_2 for country in pycountry.countries)
 
 
-def test_postal_codes_are_asked_for_where_the_address_data_do() -> None:
+def test_postal_codes_are_required_as_in_the_address_data() -> None:
     asked = {code for code in get_args(Country) if "postal_code" in get_validation_rules({"country_code": code}).required_fields}
     assert asked == POSTAL_CODE_REQUIRED

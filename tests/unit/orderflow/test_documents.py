@@ -41,7 +41,7 @@ def errors(document: Any) -> list[tuple[str, str]]:
 
 
 @given(documents)
-def test_sound_json_is_what_the_standard_library_makes_of_it(document: Any) -> None:
+def test_valid_json_matches_the_standard_library(document: Any) -> None:
     assert parse(json.dumps(document)) == document
 
 
@@ -108,12 +108,12 @@ def test_text_keeps_its_characters(text: str) -> None:
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x85", "\u202e", "\u2066", "\ud800", "\ufdd0", "\ufffe", "\uffff"])
-def test_characters_that_are_no_text_are_told(character: str) -> None:
+def test_control_characters_are_reported(character: str) -> None:
     assert errors({"items": [], "note": f"a{character}b"}) == [("$.note", f"U+{ord(character):04X} is not allowed in a text")]
     assert cleaned(f"a{character}b") == "a\ufffdb"
 
 
-def test_every_invalid_field_is_told_at_once() -> None:
+def test_all_invalid_fields_are_reported_together() -> None:
     wrong = {"items": [{"name": " ", "count": 0}, {"count": 1, "colour": "red"}, 7], "note": 5}
     assert errors(wrong) == [
         ("$.items[0].name", "expected `str` of length >= 1"),
@@ -125,12 +125,12 @@ def test_every_invalid_field_is_told_at_once() -> None:
     ]
 
 
-def test_too_many_items_are_told_of_the_list() -> None:
+def test_too_many_items_are_reported_for_the_list() -> None:
     assert errors({"items": [{"name": "a", "count": 1}] * 4}) == [("$.items", "expected `array` of length <= 3")]
 
 
 @given(documents)
-def test_errors_are_told_exactly_for_what_is_refused(document: Any) -> None:
+def test_errors_exist_exactly_for_refused_documents(document: Any) -> None:
     try:
         msgspec.convert(cleaned(document), Basket)
         fits = not unreadable(document)

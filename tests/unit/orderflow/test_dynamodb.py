@@ -20,7 +20,7 @@ ITEMS = st.dictionaries(st.text(min_size=1), VALUES | st.sets(st.text(), min_siz
 
 
 @given(ITEMS)
-def test_decode_returns_what_encode_was_given(item: dict[str, Any]) -> None:
+def test_decode_inverts_encode(item: dict[str, Any]) -> None:
     assert dynamodb.decode_item(dynamodb.encode_item(item)) == item
 
 

@@ -52,14 +52,14 @@ def test_domains_go_to_ses_as_punycode(address: str, taken: str) -> None:
         f"ann@{'a.' * 125}com",
     ],
 )
-def test_what_ses_cannot_send_to_is_undeliverable(address: str) -> None:
+def test_address_that_ses_refuses_is_undeliverable(address: str) -> None:
     with pytest.raises(Undeliverable) as refused:
         for_ses(address)
     assert not address or address not in str(refused.value)
 
 
 @given(st.text(max_size=40) | st.text(max_size=20).map(lambda domain: f"ann@{domain}"))
-def test_whatever_is_taken_is_ascii_and_stays_the_same(address: str) -> None:
+def test_accepted_address_is_ascii_and_unchanged(address: str) -> None:
     try:
         taken = for_ses(address)
     except Undeliverable:

@@ -15,7 +15,7 @@ EVERY = list({(one.type, one.order_version): one for commands in orders.STATES.v
 
 
 @pytest.mark.parametrize("event", EVERY, ids=lambda event: f"{event.type}-{event.order_version}")
-def test_an_event_comes_back_as_it_was_written(event: events.Event) -> None:
+def test_event_survives_a_round_trip(event: events.Event) -> None:
     assert events.decode(events.encode(event)) == event
     assert events.decode(events.encode(event).decode()) == event
 
@@ -47,20 +47,20 @@ def test_fields_that_are_not_known_yet_are_ignored() -> None:
     assert events.decode(json.dumps(document)) == EVERY[0]
 
 
-def test_an_unknown_type_is_not_passed_over() -> None:
+def test_unknown_type_is_refused() -> None:
     document = json.loads(events.encode(EVERY[0])) | {"type": "OrderTeleported"}
     with pytest.raises(events.UnknownEvent, match="OrderTeleported"):
         events.decode(json.dumps(document))
 
 
 @pytest.mark.parametrize("raw", ["", "{", "[]", "null", '{"type": "OrderPlaced"}', b"\xff\xfe"])
-def test_what_is_no_event_is_a_decode_error(raw: bytes | str) -> None:
+def test_malformed_event_is_a_decode_error(raw: bytes | str) -> None:
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         events.decode(raw)
 
 
 @pytest.mark.parametrize("character", ["\ufffe", "\uffff"])
-def test_no_event_holds_what_no_queue_takes(character: str) -> None:
+def test_events_hold_only_characters_that_queues_accept(character: str) -> None:
     placed = msgspec.structs.replace(EVERY[0].data, payment_country=character)
     encoded = events.encode(msgspec.structs.replace(EVERY[0], data=placed)).decode()
     assert character not in encoded

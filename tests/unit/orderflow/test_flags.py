@@ -65,7 +65,7 @@ def failing(appconfig: FakeAppConfig, error: Exception | None) -> None:
     appconfig.before = fail
 
 
-def test_what_is_deployed_is_in_force(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
+def test_deployed_flags_are_in_force(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
     appconfig.deploy(hold_every_order=True)
 
     assert flags() is True
@@ -85,7 +85,7 @@ def test_a_thousand_orders_ask_once(flags: Flags[Any], appconfig: FakeAppConfig)
     assert appconfig.calls == {"StartConfigurationSession": 1, "GetLatestConfiguration": 1}
 
 
-def test_a_change_is_in_force_when_what_is_remembered_is_too_old(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+def test_flag_change_applies_after_the_cache_expires(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     assert flags() is False
     appconfig.deploy(hold_every_order=True)
 
@@ -96,14 +96,14 @@ def test_a_change_is_in_force_when_what_is_remembered_is_too_old(flags: Flags[An
     assert appconfig.calls == {"StartConfigurationSession": 1, "GetLatestConfiguration": 2}
 
 
-def test_what_has_not_changed_stays(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+def test_unchanged_flags_are_kept(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     appconfig.deploy(hold_every_order=True)
     for _ in range(3):
         assert flags() is True
         clock.forward()
 
 
-def test_nobody_asks_more_often_than_appconfig_allows(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+def test_appconfig_is_polled_within_its_limit(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     flags._seconds = 1
     flags()
     clock.forward(59)
@@ -124,7 +124,7 @@ UNREACHABLE = [
 
 
 @pytest.mark.parametrize("error", UNREACHABLE, ids=lambda error: type(error).__name__)
-def test_while_appconfig_cannot_be_reached_the_default_is_in_force_and_one_line_says_so(
+def test_default_flags_apply_while_appconfig_is_unavailable(
     flags: Flags[Any], appconfig: FakeAppConfig, logged: Logged, error: Exception
 ) -> None:
     failing(appconfig, error)
@@ -152,9 +152,7 @@ def test_before_the_first_deployment_the_default_applies_quietly(
     assert flags() is True
 
 
-def test_what_was_in_force_stays_in_force_while_appconfig_cannot_be_reached(
-    flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock
-) -> None:
+def test_cached_flags_remain_while_appconfig_is_unavailable(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     appconfig.deploy(hold_every_order=True)
     flags()
     failing(appconfig, UNREACHABLE[0])
@@ -163,7 +161,7 @@ def test_what_was_in_force_stays_in_force_while_appconfig_cannot_be_reached(
     assert flags() is True
 
 
-def test_flags_come_back_when_appconfig_does(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+def test_flags_recover_with_appconfig(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     flags()
     failing(appconfig, UNREACHABLE[2])
     clock.forward()
@@ -176,7 +174,7 @@ def test_flags_come_back_when_appconfig_does(flags: Flags[Any], appconfig: FakeA
     assert flags() is True
 
 
-def test_an_answer_that_is_lost_costs_no_change(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+def test_lost_answer_changes_nothing(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     """The session told the document to nobody; a new one tells it again."""
     flags()
     appconfig.deploy(hold_every_order=True)
@@ -193,7 +191,7 @@ def test_an_answer_that_is_lost_costs_no_change(flags: Flags[Any], appconfig: Fa
 
 
 @pytest.mark.parametrize("document", [b"{", b"[]", b"null", b'{"hold_every_order": "nonsense"}'])
-def test_a_document_that_makes_no_sense_counts_as_not_reached(
+def test_invalid_flags_document_keeps_the_cached_flags(
     flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock, logged: Logged, document: bytes
 ) -> None:
     appconfig.deploy(hold_every_order=True)
@@ -212,13 +210,13 @@ def test_a_document_that_makes_no_sense_counts_as_not_reached(
     assert flags() is False
 
 
-def test_nonsense_from_the_beginning_leaves_the_default(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
+def test_invalid_first_document_leaves_the_default(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
     appconfig.deploy(b"{")
 
     assert flags() == "default"
 
 
-def test_lines_tell_by_which_flags_an_order_was_decided(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock, logged: Logged) -> None:
+def test_log_lines_name_the_flags_version(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock, logged: Logged) -> None:
     from orderflow.aws.observability import logger  # noqa: PLC0415 - as the function's own lines
 
     flags()
@@ -234,7 +232,7 @@ def test_lines_tell_by_which_flags_an_order_was_decided(flags: Flags[Any], appco
     assert first != version(appconfig.document)
 
 
-def test_an_appconfig_that_never_answers_is_waited_for_once_and_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_appconfig_is_awaited_once_and_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a listener that accepts and is silent, one connection is made."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -78,7 +78,7 @@ class TestApi:
         fine(request(), context)
         assert [(line["message"], line["outcome"]) for line in logged()] == [("refused", 422), ("done", 201)]
 
-    def test_anything_else_is_a_500_that_gives_nothing_away(self, context: Any, logged: Lines) -> None:
+    def test_unexpected_error_is_a_500_without_details(self, context: Any, logged: Lines) -> None:
         response = raising(RuntimeError("password=hunter2"))(request(), context)
         document = json.loads(response["body"])
         assert (response["statusCode"], document["status"]) == (500, 500)
@@ -86,7 +86,7 @@ class TestApi:
         assert "gateway-1" in document["detail"]
         assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["failed"]
 
-    def test_a_dying_worker_is_not_an_answer(self, context: Any) -> None:
+    def test_crashed_worker_is_no_answer(self, context: Any) -> None:
         with pytest.raises(SystemExit):
             raising(SystemExit())(request(), context)
 
@@ -108,7 +108,7 @@ class TestApi:
 
 
 class TestCaller:
-    def test_is_whom_the_authorizer_found(self) -> None:
+    def test_caller_is_the_authorizers_result(self) -> None:
         event = request(customer_id="ann", email="ann@example.com", groups="reviewers,staff", expires_at=SOON)
         assert caller(event) == Caller("ann", "ann@example.com", frozenset({"reviewers", "staff"}))
 
@@ -161,7 +161,7 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True):
         ("{}", "$.lines", "$.lines: this field is missing"),
     ],
 )
-def test_a_wrong_document_is_told_where(document: str, field: str, says: str) -> None:
+def test_invalid_document_names_the_field(document: str, field: str, says: str) -> None:
     with pytest.raises(Problem) as wrong:
         decoded(document.encode(), Sample)
     problem = wrong.value

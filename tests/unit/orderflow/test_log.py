@@ -100,7 +100,7 @@ class TestPlace:
             place(orderlog, fingerprint="f2")
         assert items(database) == before
 
-    def test_a_lost_answer_is_made_good_by_asking_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_lost_answer_is_recovered_by_a_retry(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         database.after = lose("TransactWriteItems")
         with pytest.raises(Exception, match="Read timeout"):
             place(orderlog)
@@ -108,7 +108,7 @@ class TestPlace:
         assert place(orderlog) == orderlog.history(ORDER_ID)[0]
         assert len(items(database)) == 1
 
-    def test_a_worker_that_dies_after_the_write_leaves_the_order(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_crash_after_the_write_keeps_the_order(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         database.after = crash_at("TransactWriteItems")
         with pytest.raises(Crash):
             place(orderlog)
@@ -121,22 +121,20 @@ class TestPlace:
         place(orderlog, other("attribute_exists(sku)"))
         assert "changed" in database.items(OTHER_TABLE)[0]
 
-    def test_a_refused_other_write_leaves_no_order(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_failed_extra_write_leaves_no_order(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         with pytest.raises(TransactionConditionFailed):
             place(orderlog, other("attribute_exists(sku)"))
         assert items(database) == []
 
-    def test_a_repeated_request_has_its_answer_though_another_write_would_be_refused(
-        self, orderlog: OrderLog, database: FakeDynamoDB
-    ) -> None:
+    def test_repeated_request_is_answered_despite_a_failing_extra_write(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         first = place(orderlog, other())
         assert place(orderlog, other()) == first
 
-    def test_a_transaction_in_the_way_is_waited_for(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_conflicting_transaction_is_retried(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         database.before = _conflicts(9)
         assert place(orderlog) == orderlog.history(ORDER_ID)[0]
 
-    def test_a_transaction_that_stays_in_the_way_is_contention(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_persistent_conflict_raises_transaction_conflict(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         database.before = _conflicts(99)
         with pytest.raises(TransactionConflict):
             place(orderlog)
@@ -241,7 +239,7 @@ class TestReading:
         ],
         ids=["not asked for", "all", "more", "later than", "behind", "with a gap", "none yet"],
     )
-    def test_who_knows_a_version_reads_a_copy_that_has_it(
+    def test_known_version_is_read_eventually_consistent(
         self, lagging: Lagging, min_version: int | None, seen: tuple[int, ...], consistent: list[bool]
     ) -> None:
         orderlog = lagging(seen)
@@ -250,7 +248,7 @@ class TestReading:
         assert order.version == (3 if consistent[-1] else len(seen))
         assert order.version >= (min_version or 3)
 
-    def test_what_was_decided_on_a_copy_that_lags_behind_is_decided_again(self, lagging: Lagging) -> None:
+    def test_decision_on_a_stale_copy_is_repeated(self, lagging: Lagging) -> None:
         orderlog = lagging((1, 2))
         stale = orderlog.load(ORDER_ID, 2)
         assert orderlog.record(stale, orders.APPROVE, source="fraud").order.version == 3
@@ -275,7 +273,7 @@ class TestAppend:
         assert [event.causation_id for event in history] == [None, f"{ORDER_ID}:1", f"{ORDER_ID}:2"]
         assert {event.correlation_id for event in history} == {"request-7"}
 
-    def test_who_comes_second_has_a_conflict(self, orderlog: OrderLog) -> None:
+    def test_second_writer_gets_a_conflict(self, orderlog: OrderLog) -> None:
         place(orderlog)
         stale = orderlog.load(ORDER_ID)
         record(orderlog, orders.RESERVE)
@@ -291,7 +289,7 @@ class TestAppend:
         assert (result.order.version, result.order.state) == (3, "failing")
         assert [event.order_version for event in result.events] == [3]
 
-    def test_record_of_what_happened_meanwhile_adds_nothing(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_command_with_an_earlier_effect_appends_nothing(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         stale = orderlog.load(ORDER_ID)
         record(orderlog, orders.RESERVE)
@@ -341,9 +339,7 @@ class TestAppend:
             orderlog.record(stale, orders.RESERVE, source="inventory")
 
     @pytest.mark.parametrize("command", [orders.RESERVE, orders.FAIL])
-    def test_a_transaction_in_the_way_of_a_single_put_is_waited_for(
-        self, orderlog: OrderLog, database: FakeDynamoDB, command: Command
-    ) -> None:
+    def test_put_conflicting_with_a_transaction_is_retried(self, orderlog: OrderLog, database: FakeDynamoDB, command: Command) -> None:
         place(orderlog)
         order = orderlog.load(ORDER_ID)
         database.before = _first(2, lambda name: client_error(name, "TransactionConflictException", "in progress"))
@@ -351,7 +347,7 @@ class TestAppend:
 
 
 class TestReportedTime:
-    def test_an_event_has_the_time_that_its_sender_says(self, orderlog: OrderLog) -> None:
+    def test_event_has_the_senders_time(self, orderlog: OrderLog) -> None:
         said = datetime.now(UTC) - timedelta(days=1)
         with recorded_at(said - timedelta(days=1)):
             place(orderlog)
@@ -391,7 +387,7 @@ class TestOpenMark:
             (orders.SHORTAGE, orders.REJECT),
         ],
     )
-    def test_it_goes_right_after_the_last_event(self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]) -> None:
+    def test_event_is_appended_after_the_last_one(self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]) -> None:
         place(orderlog)
         *before, last = commands
         record(orderlog, *before)
@@ -401,7 +397,7 @@ class TestOpenMark:
         assert database.calls["TransactWriteItems"] == 1  # that which placed it
         assert database.calls["UpdateItem"] == 1
 
-    def test_an_order_that_waits_for_a_person_is_in_partitions_of_its_own(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_held_orders_have_their_own_partitions(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD)
         held = orderlog.history(ORDER_ID)[-1]
@@ -409,7 +405,7 @@ class TestOpenMark:
         assert active_shard(ORDER_ID, "held") in order_log.active_shards("held")
         assert not {*order_log.active_shards("held")} & {*order_log.active_shards("open")}
 
-    def test_a_decision_puts_it_on_again_from_then(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_decision_sets_the_marker_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO)
         decided = orderlog.history(ORDER_ID)[-1]
@@ -423,7 +419,7 @@ class TestOpenMark:
             (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM, orders.CANCEL),
         ],
     )
-    def test_what_gives_the_saga_work_brings_the_mark_with_it(
+    def test_event_that_needs_the_saga_sets_the_marker(
         self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]
     ) -> None:
         place(orderlog)
@@ -439,7 +435,7 @@ class TestOpenMark:
         "error", [throttled("UpdateItem"), answer_lost(), client_error("UpdateItem", "TransactionConflictException", "x")]
     )
     @pytest.mark.parametrize("last", [orders.HOLD, orders.CONFIRM])
-    def test_an_event_counts_although_the_mark_cannot_be_moved(
+    def test_event_is_appended_although_the_marker_fails(
         self, orderlog: OrderLog, database: FakeDynamoDB, error: Exception, last: Command
     ) -> None:
         place(orderlog)
@@ -450,13 +446,13 @@ class TestOpenMark:
         assert orderlog.load(ORDER_ID) == after
         assert self.mark(database) == marked
 
-    def test_a_process_that_dies_between_the_event_and_the_mark_leaves_the_mark(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_crash_after_the_event_leaves_the_marker(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         confirmed, marked = self.confirm_and_die(orderlog, database)
         assert confirmed.state == "confirmed"
         orderlog.clear_marker(confirmed)
         assert marked != self.mark(database) == (None, None)
 
-    def test_a_mark_that_came_later_is_left(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_newer_marker_is_kept(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         confirmed, _ = self.confirm_and_die(orderlog, database)
         cancelling = record(orderlog, orders.CANCEL)
         orderlog.clear_marker(confirmed)
@@ -467,9 +463,7 @@ class TestOpenMark:
             orderlog.clear_marker(late)
         assert self.mark(database) == (None, None)
 
-    def test_an_order_that_was_held_and_is_no_more_is_not_put_back_to_those_that_wait(
-        self, orderlog: OrderLog, database: FakeDynamoDB
-    ) -> None:
+    def test_decided_order_is_not_marked_as_held_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         held = record(orderlog, orders.RESERVE, orders.HOLD)
         record(orderlog, orders.CANCEL)
@@ -479,7 +473,7 @@ class TestOpenMark:
         orderlog.clear_marker(held)
         assert self.mark(database) == (None, None)
 
-    def test_late_a_held_order_keeps_since_when_it_is_marked(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_late_marker_of_a_held_order_keeps_its_time(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         event = place(orderlog)
         record(orderlog, orders.RESERVE)
         database.before = crash_at("UpdateItem")
@@ -497,13 +491,13 @@ class TestOpenMark:
         database.before = None
         return orderlog.load(ORDER_ID), self.mark(database)
 
-    def test_the_mark_touches_nothing_else_of_the_first_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_marker_changes_no_other_attribute(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         kept = {name: value for name, value in items(database)[0].items() if not name.startswith("open_")}
         record(orderlog, orders.SHORTAGE, orders.REJECT)
         assert items(database)[0] == {**kept, "open_version": {"N": "3"}}
 
-    def test_marks_sort_by_time_as_strings(self) -> None:
+    def test_markers_sort_by_time_as_strings(self) -> None:
         moments = [orders.START + timedelta(microseconds=step) for step in (0, 1, 999_999, 1_000_000, 10**11)]
         stamps = [dynamodb.timestamp(moment) for moment in moments]
         assert stamps == sorted(stamps)
@@ -543,7 +537,7 @@ class TestAlongside:
         assert self.reserve(orderlog, stock(5)).reservation == "held"
         assert [row["reserved"]["N"] for row in database.items(OTHER_TABLE)] == ["0", "1"]
 
-    def test_neither_where_a_condition_fails_and_the_reason_names_the_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_failed_condition_writes_nothing_and_names_the_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         with pytest.raises(TransactionConditionFailed) as failed:
             self.reserve(orderlog, stock(5), stock(6, "FILTER-100"))
         assert [reason.code for reason in failed.value.reasons] == ["None", "ConditionalCheckFailed"]
@@ -551,17 +545,17 @@ class TestAlongside:
         assert len(items(database)) == 1
         assert all(row["reserved"]["N"] == "0" for row in database.items(OTHER_TABLE))
 
-    def test_being_second_comes_before_any_other_reason(self, orderlog: OrderLog) -> None:
+    def test_version_conflict_precedes_other_reasons(self, orderlog: OrderLog) -> None:
         stale = orderlog.load(ORDER_ID)
         record(orderlog, orders.FAIL)
         with pytest.raises(Conflict):
             self.reserve(orderlog, stock(6), order=stale)
 
-    def test_other_transactions_are_waited_for(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_transaction_conflicts_are_retried(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         database.before = _conflicts(3)
         assert self.reserve(orderlog, stock(5)).version == 2
 
-    def test_other_transactions_in_every_attempt_are_contention(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_conflicts_in_every_attempt_raise_transaction_conflict(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         database.before = _conflicts(99)
         with pytest.raises(TransactionConflict):
             self.reserve(orderlog, stock(5))

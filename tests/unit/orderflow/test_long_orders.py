@@ -147,7 +147,7 @@ def test_the_process_keeps_a_bounded_number_of_long_orders(orderlog: OrderLog) -
     assert list(orderlog._long) == [f"ord_{number}" for number in range(5, order_log.MOST_KEPT + 5)]
 
 
-def test_an_append_after_another_writer_reads_only_what_is_new(aws: Aws, orderlog: OrderLog, client: Counted) -> None:
+def test_append_after_a_conflict_reads_only_new_events(aws: Aws, orderlog: OrderLog, client: Counted) -> None:
     happened = long_orders.history(60)
     write(aws, happened[:-2])
     order = orderlog.load(ORDER_ID)

@@ -20,7 +20,7 @@ def test_sums_do_not_depend_on_order(one: Money, two: Money, three: Money) -> No
 
 
 @given(euros, euros)
-def test_what_was_added_can_be_taken_away(one: Money, two: Money) -> None:
+def test_addition_can_be_subtracted(one: Money, two: Money) -> None:
     assert one + two - two == one
 
 
@@ -41,7 +41,7 @@ def test_two_currencies_never_meet_in_one_sum(one: int, two: int) -> None:
     "document",
     ['{"amount": 12.5, "currency": "EUR"}', '{"amount": 1, "currency": "eur"}', '{"amount": 1, "currency": "EUR\\n"}', '{"amount": 1}'],
 )
-def test_fractions_and_odd_currencies_are_no_money(document: str) -> None:
+def test_fractions_and_unknown_currencies_are_refused(document: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(document, type=Money)
 
@@ -70,7 +70,7 @@ def test_no_amount_loses_a_minor_unit(minor: int, currency: str) -> None:
     assert int(digits) == minor
 
 
-def test_a_whole_unit_is_what_stands_before_the_point() -> None:
+def test_whole_units_are_the_integer_part() -> None:
     assert [unit(currency) for currency in ("EUR", "JPY", "KWD", "CLF")] == [100, 1, 1000, 10_000]
 
 
@@ -88,6 +88,6 @@ def test_a_thousand_dollars_are_converted_by_value(currency: str, minor: int) ->
 
 
 @given(st.integers(0, 10**9), st.sampled_from(["EUR", "JPY", "VND", "KWD", "CLF"]))
-def test_whole_dollars_are_worth_no_more_than_the_amount(minor: int, currency: str) -> None:
+def test_whole_dollars_never_exceed_the_amount(minor: int, currency: str) -> None:
     dollars = whole_dollars(Money(minor, currency))
     assert worth(dollars * 100, currency) <= minor

@@ -74,14 +74,14 @@ def test_keys_do_not_outlive_their_invocation(context: Any, logged: Lines) -> No
     assert not any("correlation_id" in line or "event_id" in line for line in later)
 
 
-def test_nor_do_those_of_one_that_failed(context: Any, logged: Lines) -> None:
+def test_keys_of_a_failed_message_are_cleared(context: Any, logged: Lines) -> None:
     with pytest.raises(RuntimeError):
         step({**STEP, "fails": "yes"}, context)
     step({}, context)
     assert not any("order_id" in line or "correlation_id" in line for line in logged() if line["message"] == "done")
 
 
-def test_a_failure_is_logged_once_with_its_ids_and_goes_on(context: Any, logged: Lines) -> None:
+def test_failure_is_logged_once_with_its_ids_and_raised(context: Any, logged: Lines) -> None:
     with pytest.raises(RuntimeError, match="no stock table"):
         step({**STEP, "fails": "no stock table"}, context)
     (failed,) = [line for line in logged() if line["level"] == "ERROR"]
@@ -110,7 +110,7 @@ def test_metrics_are_written_once_and_only_where_there_are_some(context: Any, ca
     ("wanted", "of_lambda", "levels"),
     [("WARNING", "INFO", ["WARNING"]), ("INFO", "INFO", ["INFO", "WARNING"]), ("DEBUG", "DEBUG", ["DEBUG", "INFO", "WARNING"])],
 )
-def test_the_level_is_what_was_asked_for_whatever_lambda_lets_through(wanted: str, of_lambda: str, levels: list[str]) -> None:
+def test_log_level_is_the_configured_one(wanted: str, of_lambda: str, levels: list[str]) -> None:
     program = "from orderflow.aws.observability import logger as l; l.debug('a'); l.info('b'); l.warning('c')"
     environment = os.environ | {"LOG_LEVEL": wanted, "AWS_LAMBDA_LOG_LEVEL": of_lambda, "PYTHONPATH": str(LAYER)}
     done = subprocess.run([sys.executable, "-Werror", "-c", program], env=environment, capture_output=True, text=True, check=True)
@@ -146,7 +146,7 @@ class TestLength:
         step(STEP, context)
         assert "xray_trace_id" not in logged()[-1]
 
-    def test_a_cold_start_is_told_of(self, context: Any, logged: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cold_start_is_logged(self, context: Any, logged: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("aws_lambda_powertools.logging.logger.is_cold_start", True)
         step(STEP, context)
         step(STEP, context)
@@ -174,7 +174,7 @@ class TestBatches:
         assert done == ["a", "b"]
         assert [line["message_id"] for line in logged() if line["level"] == "ERROR"] == ["m1"]
 
-    def test_all_bad_ones_come_back_and_that_is_no_error(self) -> None:
+    def test_all_failed_messages_are_reported_without_error(self) -> None:
         answer = each_record(self.batch("1", "2"), lambda body: [][int(body)])
         assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["m0", "m1"]
 

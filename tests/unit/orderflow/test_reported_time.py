@@ -38,7 +38,7 @@ def test_any_time_is_bounded_in_utc_or_not_taken(said: datetime, now: datetime) 
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=3)), OFFSETS)
-def test_what_lies_between_the_bounds_is_taken_as_it_is(ago: timedelta, offset: timezone) -> None:
+def test_time_within_the_bounds_is_kept(ago: timedelta, offset: timezone) -> None:
     assert bounded((NOW - ago).astimezone(offset), NOW - timedelta(days=3), NOW) == NOW - ago
 
 
@@ -80,7 +80,7 @@ def test_a_parcel_arrives_after_it_left(when: Any, said: timedelta, expected: ti
     assert occurred_at(dispatched(**when), DELIVERED, orders.START + said, NOW) == orders.START + expected
 
 
-def test_a_return_comes_back_after_it_was_announced() -> None:
+def test_return_is_received_after_its_creation() -> None:
     order = fold(orders.ORDER_ID, orders.history(*orders.STATES["return requested"]))
     fact = events.ReturnReceived("ret_1", orders.ONE_MUG, orders.TOTAL)
     announced = order.returns[0].requested_at

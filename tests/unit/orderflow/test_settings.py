@@ -17,7 +17,7 @@ def test_a_setting_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_one_that_is_not(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_missing_setting(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     monkeypatch.delenv("SOME_TABLE", raising=False)
     if value is not None:
         monkeypatch.setenv("SOME_TABLE", value)
@@ -28,14 +28,14 @@ def test_one_that_is_not(monkeypatch: pytest.MonkeyPatch, value: str | None) -> 
 
 
 @pytest.mark.parametrize("value", ["soon", "1.5", "60s"])
-def test_one_that_is_no_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_setting_that_is_no_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SOME_SECONDS", value)
     with pytest.raises(settings.MissingSetting, match="SOME_SECONDS must be a whole number"):
         settings.optional_int("SOME_SECONDS", 60)
 
 
 @pytest.mark.parametrize("value", ["https://issuer.example.com/keys", "http://127.0.0.1:4566/keys", "http://172.17.0.1:4567"])
-def test_an_encrypted_or_local_address_is_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_https_or_loopback_address_is_accepted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SOME_URL", value)
     assert settings.address("SOME_URL") == value
     monkeypatch.delenv("SOME_URL")
@@ -57,7 +57,7 @@ def test_a_missing_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         settings.address("SOME_URL")
 
 
-def test_a_client_gives_up_before_its_function_does() -> None:
+def test_client_timeouts_end_before_the_functions_timeout() -> None:
     """The shortest time-out of a function in the template is 10 seconds."""
     config: Any = REAL("dynamodb").meta.config
     assert config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout) < 10

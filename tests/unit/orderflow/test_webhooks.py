@@ -84,7 +84,7 @@ def test_old_signature_is_the_documented_one() -> None:
 
 
 @given(st.text(max_size=100), st.integers(-TOLERANCE_SECONDS + 60, TOLERANCE_SECONDS - 60))
-def test_what_a_holder_of_the_secret_signed_just_now_is_accepted(text: str, age: int) -> None:
+def test_current_signature_with_the_secret_is_accepted(text: str, age: int) -> None:
     body = text.encode("utf-8", "replace")
     assert accepted(webhooks.headers(body, age=age), body)
     assert accepted(old(webhooks.old_signature("secret", body, int(time.time()) - age)), body)
@@ -150,7 +150,7 @@ def test_an_old_message_and_one_of_the_future_are_refused(age: int) -> None:
         {ID: "msg_1", TIMESTAMP: "²", SIGNATURE: f"v1,{'A' * 43}="},
     ],
 )
-def test_an_unsigned_message_is_not_worth_reading_the_secret(headers: dict[str, str]) -> None:
+def test_unsigned_message_reads_no_secret(headers: dict[str, str]) -> None:
     def unread() -> str:
         pytest.fail("the secret was read")
 
@@ -195,7 +195,7 @@ class TestUrl:
         assert refused(by_url(BODY, **webhooks.headers(BODY, age=TOLERANCE_SECONDS + 1))).status == 401
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post"])
-    def test_anything_but_a_post_is_refused_before_anything_else(self, method: str) -> None:
+    def test_other_methods_than_post_are_refused_first(self, method: str) -> None:
         problem = refused(by_url(BODY, method, **webhooks.headers(BODY)))
         assert (problem.status, problem.headers) == (405, {"allow": "POST"})
 
@@ -203,11 +203,11 @@ class TestUrl:
         assert refused(by_url(None)).status == 401
 
 
-def test_what_is_too_large_is_answered_413_before_anything_is_computed() -> None:
+def test_too_large_body_is_answered_413_first() -> None:
     assert refused(request(b"x" * (MAX_BODY_BYTES + 1), {})).status == 413
 
 
-def test_what_is_no_base64_is_answered_400() -> None:
+def test_invalid_base64_is_answered_400() -> None:
     assert refused(request(BODY, {}) | {"body": "%"}).status == 400
 
 
