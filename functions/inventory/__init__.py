@@ -1,1 +1,1 @@
-"""Stock: set aside for an order all of it or none, and given back when the order fails."""
+"""Stock: reserved for whole orders, and released when the order fails."""

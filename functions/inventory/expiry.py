@@ -41,7 +41,7 @@ def expire_all(
 
     At most `most` of them, chosen at random if there are more, so that orders that keep failing cannot block the others. An order
     that waits for days is in every run, so the reservation rows are read first, 100 at a time, and only then the logs of orders that
-    have one. An order that fails is logged and counted, and the others go on.
+    have one. An order that fails is logged and counted, and the others continue.
     """
     orders = [*active_orders.oldest_first("open", before), *active_orders.oldest_first("held", before)]
     reserved = inventory.with_reservation(_sample([order.order_id for order in orders], MAX_CHECKED))

@@ -45,7 +45,7 @@ def reconcile(
     """Compare stock with reservations, and up to `most` reservations with the log; repair what the log explains.
 
     The tables are not read at one moment, so a difference counts only if a second comparison finds the same. It is reported, not
-    repaired: nothing tells which of the two is right. Reservations of such products are compared with the log first.
+    repaired: either of the two may be right. Reservations of such products are compared with the log first.
 
     The tables are read page by page and only a total for each product is kept, so their size costs time alone.
 

@@ -3,7 +3,7 @@
 Reservations (key `order_id`): `lines` are the reserved lines of the order, `parcels` counts the parcels that were dispatched since
 (absent: none); `reserved_at` is UTC. A row exists as long as lines are reserved.
 
-ReturnedStock (key `order_id`): `lines` of the order came back and are available again, with so many `returns`.
+ReturnedStock (key `order_id`): the returned `lines` of the order, available again; `returns` counts its returns.
 
 Stock changes only together with the row of its order, so the reserved pieces of a product always add up over the rows.
 """

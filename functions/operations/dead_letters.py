@@ -1,7 +1,7 @@
-"""Moving messages from a queue where they wait for an operator to where they were meant to go.
+"""Redrives messages from dead-letter and operations queues to their targets.
 
-A message is deleted only after it was passed on, so at worst it is passed on twice, which every
-consumer takes. One that cannot be passed on stays where it is.
+A message is deleted after its redrive only, so at worst it is redriven twice, which every consumer absorbs. A message
+that cannot be redriven stays in its queue.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
     from operations.republisher import FailedPublications
 
 ATTEMPTS = "redrive_attempts"
-# What EventBridge notes on a dead letter (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html).
+# Attributes that EventBridge sets on a dead letter (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html).
 RULE = "RULE_ARN"
-NOTED = frozenset({RULE, "TARGET_ARN", "ERROR_CODE", "ERROR_MESSAGE", "EXHAUSTED_RETRY_CONDITION", "RETRY_ATTEMPTS"})
+EVENTBRIDGE_ATTRIBUTES = frozenset({RULE, "TARGET_ARN", "ERROR_CODE", "ERROR_MESSAGE", "EXHAUSTED_RETRY_CONDITION", "RETRY_ATTEMPTS"})
 _BATCH = 10
-# Longer than the function may run, so that no message is met twice in one run.
+# Longer than the function's timeout, so that a run receives each message once.
 _HIDDEN_SECONDS = 120
 
 type Forward = Callable[[MessageTypeDef], None]
 
 
 class InvalidRequest(ValueError):
-    """What the operator asked for is not a redrive."""
+    """The operator's request is malformed or names an unknown queue."""
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
-    """Move up to `max` messages of the queue with this short name."""
+    """Redrive up to `max` messages of the queue with this short name."""
 
     queue: str
     max: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
 class Moved(Struct, frozen=True):
-    """How many messages were moved, and how many were left because they could not be."""
+    """The numbers of redriven and of failed messages."""
 
     queue: str
     moved: int
@@ -61,7 +61,7 @@ class Moved(Struct, frozen=True):
 
 
 class Ids(Struct, frozen=True):
-    """What the saga needs of an order's event, or of a message about a failed compensation."""
+    """The workflow's input, from an order's event or a message about a failed compensation."""
 
     order_id: str
     correlation_id: str
@@ -78,10 +78,10 @@ _bus_events: msgspec.json.Decoder[_BusEvent] = msgspec.json.Decoder(_BusEvent)
 
 
 def request(event: object, routes: Mapping[str, Route]) -> Request:
-    """Read what the operator asked for.
+    """Return the operator's request.
 
     Raises:
-        InvalidRequest: in words for the operator, what is wrong with it.
+        InvalidRequest: it is malformed or names an unknown queue; the message says which.
     """
     try:
         wanted = msgspec.convert(event, Request)
@@ -89,13 +89,13 @@ def request(event: object, routes: Mapping[str, Route]) -> Request:
         message = f'expected {{"queue": name, "max": 1 to 1000}}: {error}'
         raise InvalidRequest(message) from None
     if wanted.queue not in routes:
-        message = f"there is no queue {wanted.queue!r}; known are {', '.join(sorted(routes))}"
+        message = f"queue {wanted.queue!r} is unknown; known are {', '.join(sorted(routes))}"
         raise InvalidRequest(message)
     return wanted
 
 
 class DeadLetters:
-    """Passes on what lies in the queues of `routes`."""
+    """Redrives the queues of `routes`."""
 
     def __init__(
         self,
@@ -105,18 +105,18 @@ class DeadLetters:
         sns: SNSClient,
         workflows: SFNClient,
         outbox: FailedPublications,
-        given_up: FailedBatches,
+        failed_batches: FailedBatches,
     ) -> None:
-        """Use these clients for what the routes name, and for what streams did not carry the outbox and `given_up`."""
+        """Use these clients; `outbox` and `failed_batches` redrive failures of streams."""
         self._routes = routes
         self._outbox = outbox
-        self._given_up = given_up
+        self._failed_batches = failed_batches
         self._sqs = sqs
         self._sns = sns
         self._workflows = workflows
 
     def move(self, wanted: Request, *, has_time: Callable[[], bool] = lambda: True) -> Moved:
-        """Pass on up to `wanted.max` messages, for as long as `goes_on` says.
+        """Redrive up to `wanted.max` messages while `has_time` returns true.
 
         Raises:
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the queue cannot be read.
@@ -126,9 +126,9 @@ class DeadLetters:
         results = [self._move(route, forward, message) for message in self._messages(route, wanted.max, has_time)]
         return Moved(wanted.queue, results.count(True), results.count(False))
 
-    def _messages(self, route: Route, most: int, goes_on: Callable[[], bool]) -> Iterator[MessageTypeDef]:
+    def _messages(self, route: Route, most: int, has_time: Callable[[], bool]) -> Iterator[MessageTypeDef]:
         left = most
-        while left and goes_on():
+        while left and has_time():
             batch = self._sqs.receive_message(
                 QueueUrl=route.queue_url,
                 MaxNumberOfMessages=min(left, _BATCH),
@@ -146,26 +146,26 @@ class DeadLetters:
             forward(message)
             self._sqs.delete_message(QueueUrl=route.queue_url, ReceiptHandle=message.get("ReceiptHandle", ""))
         except (BotoCoreError, ClientError, msgspec.MsgspecError, CannotPublish, NotPublished, RecordsExpired) as error:
-            logger.warning("not moved", message_id=message.get("MessageId"), error=type(error).__name__)
+            logger.warning("message_not_redriven", message_id=message.get("MessageId"), error=type(error).__name__)
             return False
-        logger.info("moved", message_id=message.get("MessageId"))
+        logger.info("message_redriven", message_id=message.get("MessageId"))
         return True
 
     def _forwarder(self, route: Route) -> Forward:
         match route.kind:
             case "queue":
-                return lambda message: self._send_back(route, message)
+                return lambda message: self._redrive(route, message)
             case "saga":
                 sagas = {name: Workflow(arn, self._workflows) for name, arn in {"": route.target, **route.workflows}.items()}
                 return WorkflowStarter(sagas)
             case "bus":
                 return lambda message: self._outbox.publish(message.get("Body", ""))
 
-    def _send_back(self, route: Route, message: MessageTypeDef) -> None:
-        """Send a message to where it was meant to go: EventBridge names the rule in an attribute, Lambda's notes name a stream."""
+    def _redrive(self, route: Route, message: MessageTypeDef) -> None:
+        """Redrive a message to its target: EventBridge's dead letters name a rule, Lambda's messages name a stream's batch."""
         body = message.get("Body", "")
-        if route.streamed and failed_batches.is_note(body):
-            self._given_up.redrive(body, route.target, route.streamed)
+        if route.streamed and failed_batches.is_failed_batch(body):
+            self._failed_batches.redrive(body, route.target, route.streamed)
         elif route.topic and RULE in (message.get("MessageAttributes") or {}):
             self._publish(route.topic, message)
         else:
@@ -179,30 +179,30 @@ class DeadLetters:
 
 
 class WorkflowStarter:
-    """Passes a message on by running the saga, or the other workflow, of the order that it is about."""
+    """Redrives a message by starting the workflow of its order."""
 
     def __init__(self, sagas: Mapping[str, Workflow]) -> None:
-        """Run one of these, by the name of the workflow that a message came from; most messages give none."""
+        """Start one of these, by the workflow name in the message; most messages have none."""
         self._sagas = sagas
 
     def __call__(self, message: MessageTypeDef) -> None:
-        """Run it once.
+        """Start the workflow once.
 
         Raises:
-            msgspec.MsgspecError: the message is not about an order, or from no workflow that is known.
+            msgspec.MsgspecError: the message names no order or an unknown workflow.
         """
         ids = ids_of(message.get("Body", ""))
         if ids.workflow not in self._sagas:
-            unknown = f"there is no workflow {ids.workflow!r}"
+            unknown = f"workflow {ids.workflow!r} is unknown"
             raise msgspec.ValidationError(unknown)
         self._sagas[ids.workflow].start(ids.order_id, ids.correlation_id, ids.event_id)
 
 
 def ids_of(body: str) -> Ids:
-    """Return whose saga a message is about: it is an event as the bus delivers it, its detail, or a failed step.
+    """Return the workflow input of a message: a bus event, its detail, or a failed step.
 
     Raises:
-        msgspec.DecodeError: it is none of these.
+        msgspec.DecodeError: the message is none of these.
     """
     try:
         return _bus_events.decode(body).detail
@@ -211,9 +211,9 @@ def ids_of(body: str) -> Ids:
 
 
 def _counted_attributes(message: MessageTypeDef) -> dict[str, Any]:
-    """Return the message's own attributes with one more attempt counted."""
+    """Return the message's attributes with the attempt count increased."""
     given = message.get("MessageAttributes") or {}
-    kept = {name: _attribute(value) for name, value in given.items() if name != ATTEMPTS and name not in NOTED}
+    kept = {name: _attribute(value) for name, value in given.items() if name != ATTEMPTS and name not in EVENTBRIDGE_ATTRIBUTES}
     before = given[ATTEMPTS].get("StringValue", "") if ATTEMPTS in given else ""
     attempts = int(before) + 1 if before.isdecimal() else 1
     return {**kept, ATTEMPTS: {"DataType": "Number", "StringValue": str(attempts)}}

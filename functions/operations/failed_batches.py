@@ -1,7 +1,7 @@
-"""Batches that a consumer of a stream gave up on: their events go to the consumer's own queue.
+"""Redrives failed stream batches: their events go to the consumer's queue.
 
-A consumer sends what it cannot work off to its queue by itself. Only where that failed as well, or the function died of
-the batch again and again, Lambda leaves a note about the batch.
+A consumer sends failed records to its queue itself. If that fails too, or the function keeps crashing, Lambda sends a
+message about the batch to the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _failed_batches: msgspec.json.Decoder[_FailedBatch] = msgspec.json.Decoder(_Fail
 _types: msgspec.json.Decoder[_Type] = msgspec.json.Decoder(_Type)
 
 
-def is_note(body: str) -> bool:
-    """Return whether a dead letter is Lambda's note about a failed batch of a stream."""
+def is_failed_batch(body: str) -> bool:
+    """Return whether a dead letter is Lambda's message about a failed stream batch."""
     try:
-        note = _failed_batches.decode(body)
+        batch = _failed_batches.decode(body)
     except msgspec.DecodeError:
         return False
-    return bool(note.of_table or note.of_kinesis)
+    return bool(batch.of_table or batch.of_kinesis)
 
 
 class FailedBatches:
-    """Reads the streams, and sends to the queues."""
+    """Reads failed batches from their streams and sends their events to queues."""
 
     def __init__(self, *, kinesis: Any, table_streams: Any, sqs: SQSClient) -> None:
         """Use these clients."""
@@ -53,26 +53,26 @@ class FailedBatches:
         self._sqs = sqs
 
     def redrive(self, body: str, queue_url: str, types: Collection[str]) -> None:
-        """Send the events of these types that a note is about to a queue.
+        """Send the events of these types in a failed batch to a queue.
 
         Raises:
-            msgspec.DecodeError: it is no such note, or the stream's records are no events.
-            Gone: the stream does not have the events any more.
+            msgspec.DecodeError: the message names no batch, or the stream's records are malformed.
+            RecordsExpired: the stream no longer has the records.
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the stream cannot be read, or the queue not written to.
         """
-        note = _failed_batches.decode(body)
-        for document in list(self._documents(note)):
+        batch = _failed_batches.decode(body)
+        for document in list(self._documents(batch)):
             if _types.decode(document).type in types:
                 self._sqs.send_message(QueueUrl=queue_url, MessageBody=documents.encode({"detail": msgspec.json.decode(document)}))
 
-    def _documents(self, note: _FailedBatch) -> Iterator[bytes]:
-        if note.of_kinesis:
-            yield from (record["Data"] for record in key_ranges.kinesis_records(note.of_kinesis, self._kinesis))
-        elif note.of_table:
-            records = key_ranges.table_records(note.of_table, self._table_streams)
+    def _documents(self, batch: _FailedBatch) -> Iterator[bytes]:
+        if batch.of_kinesis:
+            yield from (record["Data"] for record in key_ranges.kinesis_records(batch.of_kinesis, self._kinesis))
+        elif batch.of_table:
+            records = key_ranges.table_records(batch.of_table, self._table_streams)
             yield from (
                 dynamodb.decode(record["dynamodb"]["NewImage"]["event"]).encode() for record in records if record["eventName"] == "INSERT"
             )
         else:
-            message = "the note names no stretch of a stream"
+            message = "the message names no range of a stream"
             raise msgspec.ValidationError(message)

@@ -1,7 +1,7 @@
 """Processes the payment provider's webhook events: records disputes and failed refunds, and settles the payment.
 
-An event may arrive twice, late, or before the order's own events. An event about something that the log has, or gets by
-settling, is done; otherwise it raises, so the queue retries it. A dispute is recorded whatever its amount and currency;
+An event may arrive twice, late, or before the order's own events. An event whose effect the log has, or gets by
+settling, is done; otherwise it raises, so the queue retries it. A dispute of any amount and currency is recorded;
 an operator is alerted if it exceeds the payment.
 """
 
@@ -56,16 +56,16 @@ def process(log: OrderLog, provider: PaymentProvider, event: WebhookEvent) -> No
             _cancel_expired(log, provider, order_id)
 
 
-def record_dispute(log: OrderLog, order_id: str, notice: WebhookEvent) -> None:
+def record_dispute(log: OrderLog, order_id: str, event: WebhookEvent) -> None:
     """Record a dispute, its outcome or its reopening; other events have no effect.
 
     Raises:
         OutOfOrder: the order has no payment, or does not have the dispute.
         OrderNotFound: the order is unknown.
     """
-    match notice:
+    match event:
         case Disputed():
-            _record_opened_dispute(log, log.load(order_id), notice)
+            _record_opened_dispute(log, log.load(order_id), event)
         case Decided(dispute_id=dispute_id, outcome=outcome, at=at):
             _record(log, log.load(order_id), CloseDispute(dispute_id, outcome, _no_later_than_now(at)), at)
         case Reopened(dispute_id=dispute_id, at=at):
@@ -74,23 +74,23 @@ def record_dispute(log: OrderLog, order_id: str, notice: WebhookEvent) -> None:
             pass
 
 
-def _require_recorded(order: Order, notice: Captured | Refunded) -> None:
+def _require_recorded(order: Order, event: Captured | Refunded) -> None:
     known = (
-        any(parcel.capture_id == notice.capture_id for parcel in order.parcels)
-        if isinstance(notice, Captured)
-        else notice.key in settlement_service.refund_keys(order)
+        any(parcel.capture_id == event.capture_id for parcel in order.parcels)
+        if isinstance(event, Captured)
+        else event.key in settlement_service.refund_keys(order)
     )
     if not known:
-        message = f"{order.order_id} has nothing of {notice.payment} that was moved as message {notice.message_id} says"
+        message = f"{order.order_id} has not recorded the capture or refund of {event.payment} in webhook event {event.message_id}"
         raise OutOfOrder(message)
 
 
-def _record_opened_dispute(log: OrderLog, order: Order, notice: Disputed) -> None:
+def _record_opened_dispute(log: OrderLog, order: Order, event: Disputed) -> None:
     left = order.net_captured
-    recorded = _record(log, order, RecordDispute(notice.dispute_id, notice.amount, notice.reason), notice.at)
-    fits = notice.amount.currency == order.total.currency and notice.amount.amount <= left
+    recorded = _record(log, order, RecordDispute(event.dispute_id, event.amount, event.reason), event.at)
+    fits = event.amount.currency == order.total.currency and event.amount.amount <= left
     if recorded.events and not fits:
-        operator_alerts.alert_operator("dispute_exceeds_payment", dispute_id=notice.dispute_id, disputed=notice.amount, left=left)
+        operator_alerts.alert_operator("dispute_exceeds_payment", dispute_id=event.dispute_id, disputed=event.amount, left=left)
 
 
 def _no_later_than_now(at: datetime | None) -> datetime | None:

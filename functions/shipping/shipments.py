@@ -67,7 +67,7 @@ def request(log: OrderLog, carrier: Carrier, order_id: str) -> None:
 
 
 def is_due(order: Order) -> bool:
-    """Tell whether the order is to be shipped and the log has no request."""
+    """Return whether the order must be shipped and the log has no request."""
     return order.state in {"confirmed", "partly_dispatched"} and order.shipment == "none"
 
 

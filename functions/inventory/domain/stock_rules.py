@@ -2,7 +2,7 @@
 
 A reservation moves pieces from `available` to `reserved`, a dispatch from `reserved` to `shipped`, a release from `reserved` back to
 `available`, and a return from `shipped` to `available`; a lost parcel stays shipped. So the sum of the three is the number of pieces
-ever received, whatever happens to an order.
+ever received.
 
 A product has one stock row, or `SHARDS` rows (shards) if many orders want it at once. Each of the three counts adds up over the
 shards of a product; which shard has a piece means nothing.
@@ -36,7 +36,7 @@ class Level(Struct, frozen=True):
 
 
 class Holding(Struct, frozen=True):
-    """The stock of one order: reserved for it, and shipped to the customer without having come back."""
+    """The stock of one order: reserved for it, and shipped and not returned."""
 
     reserved: tuple[StockLine, ...] = ()
     shipped: tuple[StockLine, ...] = ()

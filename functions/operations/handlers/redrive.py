@@ -26,7 +26,12 @@ REPUBLISHER = Republisher(EventReader(settings.required("ORDER_LOG_TABLE"), clie
 FAILED_PUBLICATIONS = FailedPublications(REPUBLISHER, client("dynamodbstreams"))
 FAILED_BATCHES = FailedBatches(kinesis=client("kinesis"), table_streams=client("dynamodbstreams"), sqs=client("sqs"))
 DEAD_LETTERS = dead_letters.DeadLetters(
-    ROUTES, sqs=client("sqs"), sns=client("sns"), workflows=client("stepfunctions"), outbox=FAILED_PUBLICATIONS, given_up=FAILED_BATCHES
+    ROUTES,
+    sqs=client("sqs"),
+    sns=client("sns"),
+    workflows=client("stepfunctions"),
+    outbox=FAILED_PUBLICATIONS,
+    failed_batches=FAILED_BATCHES,
 )
 # Enough for one batch, so that a run never times out between forwarding a message and deleting it.
 _RESERVE_MILLISECONDS = 15_000

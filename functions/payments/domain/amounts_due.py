@@ -109,5 +109,5 @@ def _voids(order: Order) -> Iterator[VoidRemainder]:
 
 
 def _would_record(order: Order, command: Command) -> bool:
-    facts = decide(order, command)
-    return bool(facts) and not isinstance(facts, Refusal)
+    event_data = decide(order, command)
+    return bool(event_data) and not isinstance(event_data, Refusal)

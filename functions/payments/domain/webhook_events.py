@@ -60,7 +60,7 @@ class Disputed(WebhookEventBase, frozen=True, tag="dispute.created"):
 class Decided(WebhookEventBase, frozen=True, tag="dispute.closed"):
     """A dispute was decided for the merchant (`won`) or for the customer (`lost`).
 
-    The latest decision by its time `at` counts, in whatever order they arrive; without `at`, the last to arrive counts.
+    The latest decision by its time `at` counts, in any order of arrival; without `at`, the last to arrive counts.
     """
 
     dispute_id: Id

@@ -23,10 +23,9 @@
 | `…_timeout_after` | it takes effect, but the answer is lost (ProviderTimeout); the next one arrives |
 | `…_unavailable` | ProviderUnavailable, always |
 
-Tokens are not stored, only a digest of the whole request and which trouble a test token has in store. Every
-write names the revision that it replaces, so of two concurrent requests one takes effect and the other sees
-what it made. The index `by-day` lists the payments by the day on which they were first asked for, and by
-those of their refunds.
+Tokens are not stored, only a digest of the whole request and the token's simulated fault. Every write names the
+revision that it replaces, so one of two concurrent requests takes effect and the other sees its result. The index
+`by-day` lists payments by the day of their first request and by the days of their refunds.
 """
 
 from __future__ import annotations
@@ -205,7 +204,7 @@ class SandboxProvider:
         return _stored(item) if item else StoredAccount()
 
     def _write(self, key: str, account: Account, over: StoredAccount) -> StoredAccount | None:
-        """Replace the revision `over` and return None, or return what is there when that is another revision."""
+        """Replace the revision `over` and return None, or return the stored account if it has another revision."""
         item = {
             "key": key,
             "revision": over.revision + 1,

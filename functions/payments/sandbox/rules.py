@@ -140,7 +140,7 @@ def refund(account: Account | None, key: str, amount: Money) -> Account:
     """Return the account after a refund under its own `key`; without it where the attempt was lost.
 
     Raises:
-        ProviderRefused: as for a capture; amount_exceeded where more would be given back than was captured.
+        ProviderRefused: as for a capture; amount_exceeded if the refunds would exceed the captured amount.
         ProviderUnavailable: the token says so.
     """
     account, payment = _require_payment(account)
@@ -191,7 +191,7 @@ def find_movement(account: Account | None, key: str) -> Capture | Refund | None:
 
 
 def has_uncaptured_amount(payment: Payment) -> bool:
-    """Tell whether a payment holds anything that was not captured."""
+    """Return whether the payment has an uncaptured amount."""
     return isinstance(payment, Authorized) and (not payment.captures or payment.captured < payment.amount.amount)
 
 

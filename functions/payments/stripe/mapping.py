@@ -23,7 +23,7 @@ PAYMENT_KEY = "payment_key"
 REFUND_KEY = "refund_key"
 DECLINED = "declined"
 INVALID_TOKEN = "invalid_token"  # noqa: S105 - the code of a decline
-# The key of money that moved without us: captured or refunded by hand, on Stripe's pages.
+# The key of manual captures and refunds in Stripe's dashboard.
 MANUAL = "by_hand"
 
 _CAPTURE = "capture_"
@@ -158,7 +158,7 @@ class BalanceTransaction(Struct, frozen=True):
 
 
 class StripeDispute(Struct, frozen=True):
-    """A Dispute; `balance_transactions` are what was withdrawn for it and reinstated."""
+    """A Dispute; `balance_transactions` are its withdrawals and reinstatements."""
 
     id: str
     amount: int
@@ -210,15 +210,15 @@ def amount_decline_code(code: str | None) -> str | None:
 
 
 def is_known(kind: Kind, status: str | None) -> bool:
-    """Tell whether the status of an object of Stripe's is one of those that its documentation names."""
+    """Return whether Stripe documents the status of the object."""
     return status in _KNOWN_STATUSES[kind]
 
 
-def dispute_standing(dispute: StripeDispute) -> DisputeState | None:
-    """Return how a dispute stands, None where no money is disputed, as in an inquiry.
+def dispute_state(dispute: StripeDispute) -> DisputeState | None:
+    """Return the state of a dispute, None if no amount is disputed, as in an inquiry.
 
-    The money decides where the status does not: what was withdrawn for an unknown status is disputed, for an inquiry or a
-    prevented dispute it is lost.
+    Withdrawals decide where the status does not: with an unknown status the dispute is open, for an inquiry or a prevented
+    dispute it is lost.
     """
     withdrawn = sum(one.amount for one in dispute.balance_transactions) < 0
     if not is_known("dispute", dispute.status):
@@ -234,7 +234,7 @@ def disputed_at(dispute: StripeDispute) -> datetime | None:
 
 
 def to_refund(refund: StripeRefund) -> Refund:
-    """Return a refund of ours; one of an unknown status counts as pending, so that nobody is told that it was paid."""
+    """Return Stripe's refund as ours. An unknown status counts as pending, so that no customer is notified too early."""
     status = _REFUND_STATUSES.get(refund.status or "", "pending")
     reason = (refund.failure_reason or refund.status or "") if status == "failed" else ""
     key, amount = refund.metadata.get(REFUND_KEY, MANUAL), from_stripe(refund.amount, refund.currency)
@@ -266,7 +266,7 @@ def to_payment(intent: PaymentIntent, refunds: list[StripeRefund]) -> Payment | 
 
 
 def supports_multicapture(intent: PaymentIntent) -> bool:
-    """Tell whether the card lets an amount be captured in parts."""
+    """Return whether the card supports several partial captures."""
     charge = intent.latest_charge
     details = charge.payment_method_details if isinstance(charge, Charge) else None
     card = details.card if details else None

@@ -1,8 +1,8 @@
 """The payment provider Stripe: one PaymentIntent per payment, captured manually, through Stripe's SDK.
 
 A table stores the intent of each payment before the intent is confirmed, so it cannot authorize anything before.
-An intent whose id was lost is never confirmed. So a payment can always be looked up, also after Stripe has
-forgotten the idempotency key, which it does after a day.
+An intent whose id was lost is never confirmed. So a payment can always be looked up, also after Stripe
+deleted the idempotency key, which it does after a day.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from payments.stripe.mapping import (
     capture_metadata,
     customer_decline_code,
     decline_code,
-    dispute_standing,
+    dispute_state,
     disputed_at,
     from_stripe,
     is_known,
@@ -199,7 +199,7 @@ class StripeProvider:
         with self._translated_errors(effect=False):
             page = self._api.disputes.list({"payment_intent": row.intent, "limit": 100})
             found = [_dispute(one) for one in page.auto_paging_iter()]
-        return [notice for one in found for notice in _dispute_events(one, (f"{one.id}:{one.status}", payment_key), now)]
+        return [event for one in found for event in _dispute_events(one, (f"{one.id}:{one.status}", payment_key), now)]
 
     def recent(self, day: date) -> Iterator[str]:
         """Return the keys of a day's payments, see PaymentProvider.recent."""
@@ -455,15 +455,15 @@ def _translate(error: stripe.StripeError, *, effect: bool) -> Exception:
 
 def _dispute_events(dispute: StripeDispute, about: tuple[str, str], at: datetime) -> list[webhook_events.WebhookEvent]:
     """Return the webhook events of a dispute's status at the time `at` (UTC): Disputed, and Decided or Reopened."""
-    standing = dispute_standing(dispute)
-    if standing is None or dispute.amount <= 0:
+    state = dispute_state(dispute)
+    if state is None or dispute.amount <= 0:
         logger.info("no_money_disputed", dispute_id=dispute.id, status=dispute.status)
         return []
     amount = from_stripe(dispute.amount, dispute.currency)
     disputed = webhook_events.Disputed(*about, dispute.id, amount, (dispute.reason or "")[:200], disputed_at(dispute))
-    if standing == "open":
+    if state == "open":
         return [disputed, webhook_events.Reopened(*about, dispute.id, at)]
-    return [disputed, webhook_events.Decided(*about, dispute.id, standing, at)]
+    return [disputed, webhook_events.Decided(*about, dispute.id, state, at)]
 
 
 def _without_intent(row: PaymentRecord) -> Payment:

@@ -33,11 +33,11 @@ _KIND_BY_STATUS: dict[RefundStatus, Kind] = {"succeeded": "payment.refunded", "f
 
 
 class ParsedEvent(Struct, frozen=True, kw_only=True):
-    """Something happened to a payment at the provider.
+    """A change of a payment at the provider.
 
-    `message_id` is the same when it is told again. `authorization_id` names the payment, `payment_key` is ours where it
-    is told. `reference` is the capture's, refund's or dispute's own id. `amount` is what all captures took together, what
-    this refund gives back, what is disputed, or what was held. `reason` is the key of a refund, `status` its status at Stripe.
+    `message_id` is the same in repeated deliveries. `authorization_id` is the payment's id, `payment_key` our key if Stripe
+    sends it. `reference` is the id of the capture, refund or dispute. `amount` is the sum of all captures, or the refunded,
+    disputed or authorized amount. `reason` is the key of a refund, `status` its status at Stripe.
     """
 
     message_id: str
@@ -118,9 +118,8 @@ def redacted(raw: bytes) -> bytes:
 def parse_event(event: StripeEvent) -> ParsedEvent | None:
     """Return the parsed event, or None if it does not concern a payment.
 
-    Every event about a dispute or a refund counts, also of a type that Stripe does not have yet: what it means is in the
-    object. Of canceled intents those count that Stripe canceled by itself. A refund that moved nothing, of what was only
-    held, does not.
+    Every event about a dispute or a refund counts, also of a future type: the object has the meaning. Canceled intents count
+    if Stripe canceled them itself. A refund of an uncaptured amount does not count.
 
     Raises:
         ValidationError: (msgspec's) the object is not what the type of the event promises.

@@ -313,4 +313,4 @@ def test_message_bodies_are_not_logged(
     move("operations")
 
     assert "ann@example.com" not in json.dumps(logged())
-    assert {line["message"] for line in logged()} == {"not moved", "done"}
+    assert {line["message"] for line in logged()} == {"message_not_redriven", "done"}

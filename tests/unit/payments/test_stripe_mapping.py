@@ -31,7 +31,7 @@ from payments.stripe.mapping import (
     capture_metadata,
     customer_decline_code,
     decline_code,
-    dispute_standing,
+    dispute_state,
     disputed_at,
     from_stripe,
     is_known,
@@ -233,7 +233,7 @@ def dispute(status: str, *moved: int) -> StripeDispute:
 
 def test_every_status_of_a_dispute_is_known() -> None:
     statuses = listed(stripe.Dispute, "status")
-    assert {status: dispute_standing(dispute(status)) for status in statuses} == {
+    assert {status: dispute_state(dispute(status)) for status in statuses} == {
         "warning_needs_response": None,
         "warning_under_review": None,
         "warning_closed": None,
@@ -251,8 +251,8 @@ def test_every_status_of_a_dispute_is_known() -> None:
 def test_withdrawn_amount_decides_a_dispute_of_unknown_status() -> None:
     moved = [(), (-2500,), (-2500, 2500)]
     assert not is_known("dispute", "invented")
-    assert [dispute_standing(dispute("invented", *amounts)) for amounts in moved] == [None, "open", None]
-    assert [dispute_standing(dispute("prevented", *amounts)) for amounts in moved] == [None, "lost", None]
+    assert [dispute_state(dispute("invented", *amounts)) for amounts in moved] == [None, "open", None]
+    assert [dispute_state(dispute("prevented", *amounts)) for amounts in moved] == [None, "lost", None]
 
 
 def test_a_dispute_began_when_the_money_was_withdrawn() -> None:

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class CancellationRequested(EventData, frozen=True):
-    """Somebody cancelled what has not left yet. The saga gives it back, or finds that everything has left."""
+    """Customer or operator requested the cancellation of the undispatched lines. The saga compensates, or the cancellation fails."""
 
     by: CancelledBy
     reason: str
 
 
 class OrderCancelled(EventData, frozen=True, omit_defaults=True):
-    """The order ended because somebody cancelled it before anything left; nothing is held any more.
+    """The order was cancelled before any dispatch; its stock and authorization are released.
 
-    `confirmed` tells whether it had been confirmed before; events from before there was this field do not say so.
+    `confirmed` is true if the order was confirmed before; older events lack the field.
     """
 
     customer: Customer
@@ -42,7 +42,7 @@ class OrderCancelled(EventData, frozen=True, omit_defaults=True):
 
 
 class OrderLinesCancelled(EventData, frozen=True):
-    """What had not left of the order will not leave any more; `lines` says what, `amount` what it would have cost."""
+    """The undispatched `lines` were cancelled; `amount` is their price."""
 
     customer: Customer
     lines: tuple[StockLine, ...]
@@ -52,7 +52,7 @@ class OrderLinesCancelled(EventData, frozen=True):
 
 
 class CancellationFailed(EventData, frozen=True):
-    """Everything had left before the cancellation could stop it."""
+    """Everything was dispatched before the cancellation."""
 
     reason: str
 

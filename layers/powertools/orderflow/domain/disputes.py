@@ -24,9 +24,9 @@ MAX_DISPUTES = 50
 
 
 class PaymentDisputed(EventData, frozen=True):
-    """The customer's bank took captured money back until the dispute is decided.
+    """The customer's bank withdrew captured money until the dispute is decided.
 
-    `disputed` is what the bank reports, in the bank's currency; `amount` is what is booked for it, in the order's currency.
+    `disputed` is the bank's amount in its currency; `amount` is the booked amount in the order's currency.
     """
 
     schema_version: ClassVar[int] = 2
@@ -38,7 +38,7 @@ class PaymentDisputed(EventData, frozen=True):
 
 
 class DisputeClosed(EventData, frozen=True):
-    """An open dispute was decided: `won` returns the money to us, `lost` leaves it with the customer."""
+    """An open dispute was decided: `won` returns the money to the shop, `lost` leaves it with the customer."""
 
     dispute_id: str
     amount: Money
@@ -47,7 +47,7 @@ class DisputeClosed(EventData, frozen=True):
 
 
 class DisputeOutcomeChanged(EventData, frozen=True):
-    """A decided dispute was reopened (`after` is `open`), or decided otherwise on appeal."""
+    """A decided dispute was reopened (`after` is `open`) or decided differently on appeal."""
 
     dispute_id: str
     amount: Money

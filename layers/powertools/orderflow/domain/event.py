@@ -19,21 +19,17 @@ class EventData(Struct, frozen=True):
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Event data in its envelope, in the present version of its type."""
 
-    event_id: Annotated[str, Meta(description="Unique, and the same however often the event is written or delivered")]
-    type: Annotated[str, Meta(description="What happened; on the bus, the detail type as well")]
+    event_id: Annotated[str, Meta(description="Unique, and the same for every delivery of the event")]
+    type: Annotated[str, Meta(description="Type of the event; on the bus, the detail type as well")]
     schema_version: Annotated[int, Meta(description="Version of the type's contract")]
-    occurred_at: Annotated[
-        datetime, Meta(tz=True, description="RFC 3339, in UTC; what a carrier or bank reports has the time that it says")
-    ]
-    source: Annotated[str, Meta(description="Context that says so; on the bus, the source as well")]
-    correlation_id: Annotated[str, Meta(description="That of the request which placed the order")]
-    causation_id: Annotated[str | None, Meta(description="The event that led to this one; nothing for the first")]
-    order_id: Annotated[str, Meta(description="The order that it is about")]
-    order_version: Annotated[int, Meta(description="Counts the events of one order from 1 without a gap")]
+    occurred_at: Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC; for reports of a carrier or bank, the sender's time")]
+    source: Annotated[str, Meta(description="Producing context; on the bus, the source as well")]
+    correlation_id: Annotated[str, Meta(description="Correlation id of the request that placed the order")]
+    causation_id: Annotated[str | None, Meta(description="Id of the event that caused this one; null for the first")]
+    order_id: Annotated[str, Meta(description="Id of the order")]
+    order_version: Annotated[int, Meta(description="Position of the event in its order, counted from 1 without a gap")]
     data: EventData
-    recorded_at: Annotated[
-        Moment | None, Meta(description="When it was recorded, where its sender says that it occurred at another time")
-    ] = None
+    recorded_at: Annotated[Moment | None, Meta(description="Time of recording, if it differs from `occurred_at`")] = None
 
     @property
     def appended_at(self) -> datetime:

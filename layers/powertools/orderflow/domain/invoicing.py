@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class InvoiceIssued(EventData, frozen=True):
-    """The order's invoice has its number and its document."""
+    """The order's invoice was numbered and stored."""
 
     number: str
     document: str
@@ -25,7 +25,7 @@ class InvoiceIssued(EventData, frozen=True):
 
 
 class CreditNoteIssued(EventData, frozen=True):
-    """What was cancelled or paid back of an invoiced order, `amount`, is taken off its invoice by a document of its own number."""
+    """A credit note with its own number reduces an issued invoice by `amount`, which was cancelled or refunded."""
 
     number: str
     document: str

@@ -1,4 +1,4 @@
-"""The event that tells of the books: what the proof of the ledger found. The bus alone names its type."""
+"""The event of the ledger audit. Its type is only in EventBridge's `detail-type`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Kind = Literal["entry", "event", "order", "sheet", "trial_balance"]
 
 
 class Difference(Struct, frozen=True):
-    """Something that does not add up, in minor units.
+    """A difference, in minor units.
 
     | kind | place | account | expected | found |
     |---|---|---|---|---|
-    | `entry` | event id | - | 0 | what the entry's postings come to |
+    | `entry` | event id | - | 0 | sum of the entry's postings |
     | `event` | event id | - | the event's amount, by the order log (0: no such event) | the entry's (0: none, or of another currency) |
-    | `event` | event id | account | what the rules make of the event | what the entry's postings come to |
+    | `event` | event id | account | the posting by the rules | sum of the entry's postings |
     | `order` | order id | - | captured less refunded, by the order log | the same by the entries |
-    | `sheet` | sheet | account, or `entries` for their number | what was carried of it | what its entries come to a day later |
-    | `trial_balance` | `all` | - | 0 | what all accounts come to |
+    | `sheet` | sheet | account, or `entries` for their number | the closed balance | sum of its entries a day later |
+    | `trial_balance` | `all` | - | 0 | sum of all accounts |
     """
 
     kind: Kind
@@ -36,12 +36,12 @@ class Difference(Struct, frozen=True):
 
 
 class LedgerDifferenceFound(Struct, frozen=True, kw_only=True):
-    """A proof of the books found a difference."""
+    """The ledger audit found a difference."""
 
     type: ClassVar[str] = "LedgerDifferenceFound"
 
-    event_id: Annotated[str, Meta(description="The same whenever the same difference is found again")]
+    event_id: Annotated[str, Meta(description="The same for every finding of the same difference")]
     schema_version: Annotated[int, Meta(description="Version of the type's contract")] = 1
     found_at: Moment
-    source: Annotated[str, Meta(description="Context that says so; on the bus, the source as well")] = SOURCE
+    source: Annotated[str, Meta(description="Producing context; on the bus, the source as well")] = SOURCE
     data: Difference

@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 
 class PaymentAuthorized(EventData, frozen=True):
-    """The provider holds the amount for us under `authorization_id`."""
+    """The provider holds the amount under `authorization_id`."""
 
     authorization_id: str
     amount: Money
 
 
 class PaymentDeclined(EventData, frozen=True):
-    """The provider refused to hold the amount. The order can only be rejected now."""
+    """The provider declined the authorization. The order can only be rejected."""
 
     code: str
     amount: Money
 
 
 class PaymentVoided(EventData, frozen=True):
-    """What was not captured of an authorization, `amount`, was given back."""
+    """The uncaptured part of the authorization, `amount`, was released."""
 
     authorization_id: str
     amount: Money
 
 
 class PaymentCaptured(EventData, frozen=True):
-    """The money for a parcel was taken from the authorization."""
+    """The price of a parcel was captured."""
 
     authorization_id: str
     capture_id: str
@@ -51,7 +51,7 @@ class PaymentCaptured(EventData, frozen=True):
 
 
 class PaymentRefunded(EventData, frozen=True):
-    """Captured money was given back; `cause` names the return or the lost parcel (`return:…`, `parcel:…`)."""
+    """Captured money was refunded; `cause` names the return or the lost parcel (`return:…`, `parcel:…`)."""
 
     customer: Customer
     refund_id: str
@@ -60,7 +60,7 @@ class PaymentRefunded(EventData, frozen=True):
 
 
 class PaymentRefundFailed(EventData, frozen=True):
-    """The provider accepted a refund and did not carry it out. No money moved, and `amount` is still owed for `cause`."""
+    """The provider accepted a refund and did not execute it. No money moved; `amount` is still due for `cause`."""
 
     refund_id: str
     cause: str
@@ -69,7 +69,7 @@ class PaymentRefundFailed(EventData, frozen=True):
 
 
 class PaymentRefundReversed(EventData, frozen=True):
-    """A recorded refund failed later: the provider returned `amount` to us, and it is owed to the customer again."""
+    """A recorded refund failed later: the provider returned `amount`, which is due to the customer again."""
 
     refund_id: str
     cause: str

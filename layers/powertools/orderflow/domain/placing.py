@@ -33,14 +33,14 @@ class OrderPlaced(EventData, frozen=True):
 
 
 class FulfilmentFailed(EventData, frozen=True):
-    """A step kept failing. The order can only be rejected now."""
+    """A step failed in all attempts. The order can only be rejected."""
 
     step: str
     reason: str
 
 
 class OrderConfirmed(EventData, frozen=True):
-    """Stock is reserved and payment authorized: the order will be shipped."""
+    """Stock is reserved and payment authorized; the order will be shipped."""
 
     # As that of OrderPlaced.
     schema_version: ClassVar[int] = 2
@@ -53,7 +53,7 @@ class OrderConfirmed(EventData, frozen=True):
 
 
 class OrderRejected(EventData, frozen=True):
-    """The order ended without being fulfilled; nothing is reserved or authorized any more."""
+    """The order was rejected; its stock and authorization are released."""
 
     customer: Customer
     lines: tuple[Line, ...]

@@ -27,7 +27,7 @@ MAX_RETURNS = 250
 
 
 class ReturnRequested(EventData, frozen=True):
-    """The customer will send these lines back."""
+    """The customer created a return of these lines."""
 
     schema_version: ClassVar[int] = 2
 
@@ -38,7 +38,7 @@ class ReturnRequested(EventData, frozen=True):
 
 
 class ReturnReceived(EventData, frozen=True):
-    """These lines came back; what they cost, `amount`, is owed to the customer."""
+    """The return was received; `amount`, the price of its lines, is due to the customer."""
 
     return_id: str
     lines: tuple[StockLine, ...]

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class OrderReviewApproved(EventData, frozen=True):
-    """A person let a held order go on."""
+    """A reviewer approved a held order."""
 
     reviewer: str
     note: str
 
 
 class OrderReviewRejected(EventData, frozen=True):
-    """A person refused a held order, or nobody decided in time. The order can only be rejected now."""
+    """A reviewer rejected a held order, or the review timed out. The order can only be rejected."""
 
     reviewer: str
     note: str

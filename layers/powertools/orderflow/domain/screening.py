@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OrderScreened(EventData, frozen=True):
-    """The fraud rules decided without a person. After `refuse` the order can only be rejected."""
+    """The fraud rules decided without a review. After `refuse` the order can only be rejected."""
 
     decision: Literal["approve", "refuse"]
     score: int
@@ -27,7 +27,7 @@ class OrderScreened(EventData, frozen=True):
 
 
 class OrderHeldForReview(EventData, frozen=True):
-    """The fraud rules ask for a person's decision."""
+    """The fraud rules require a review."""
 
     customer: Customer
     total: Money

@@ -26,20 +26,20 @@ MAX_PARCELS = 500
 
 
 class ShipmentRequested(EventData, frozen=True):
-    """The carrier took the order to fetch and bring it."""
+    """The carrier accepted the shipment request."""
 
     shipment_id: str
     lines: tuple[StockLine, ...]
 
 
 class ShipmentRecalled(EventData, frozen=True):
-    """The carrier will bring nothing more of this order."""
+    """The carrier recalled the shipment: no further parcel will be dispatched."""
 
     shipment_id: str
 
 
 class ShipmentDispatched(EventData, frozen=True):
-    """A parcel left; `amount` is what its lines cost, and `complete` says whether nothing more will follow."""
+    """A parcel was dispatched; `amount` is the price of its lines, `complete` whether it was the last parcel."""
 
     customer: Customer
     parcel_id: str
@@ -49,7 +49,7 @@ class ShipmentDispatched(EventData, frozen=True):
 
 
 class ShipmentDelivered(EventData, frozen=True):
-    """A parcel arrived; `complete` says whether nothing of the order is under way or still to leave."""
+    """A parcel was delivered; `complete` is true if no other parcel is in transit or still to be dispatched."""
 
     schema_version: ClassVar[int] = 2
 
@@ -60,7 +60,7 @@ class ShipmentDelivered(EventData, frozen=True):
 
 
 class ShipmentLost(EventData, frozen=True):
-    """A parcel will not arrive; what its lines cost, `amount`, is owed to the customer."""
+    """A parcel was lost; `amount`, the price of its lines, is due to the customer."""
 
     schema_version: ClassVar[int] = 2
 

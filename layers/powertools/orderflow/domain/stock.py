@@ -28,25 +28,25 @@ class Shortage(Struct, frozen=True):
 
 
 class StockReserved(EventData, frozen=True):
-    """Every line is set aside for the order."""
+    """Stock is reserved for every line of the order."""
 
     lines: tuple[StockLine, ...]
 
 
 class StockReservationFailed(EventData, frozen=True):
-    """At least one line is short, so none was set aside. The order can only be rejected now."""
+    """At least one line is out of stock, so nothing was reserved. The order can only be rejected."""
 
     shortages: tuple[Shortage, ...]
 
 
 class ReservationExpired(EventData, frozen=True):
-    """What was set aside is for sale again because the order was not confirmed in time; it may be reserved anew."""
+    """The reservation expired because the order was not confirmed in time; stock may be reserved again."""
 
     lines: tuple[StockLine, ...]
 
 
 class StockReleased(EventData, frozen=True):
-    """What was set aside for the order, and has not left, is for sale again."""
+    """The reserved, undispatched stock of the order was released."""
 
     lines: tuple[StockLine, ...]
 

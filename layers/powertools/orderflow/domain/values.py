@@ -21,14 +21,14 @@ Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC")]
 
 
 class Customer(Struct, frozen=True):
-    """Who ordered: the subject of the token, and where mail goes."""
+    """The customer: the subject of the token, and the email address."""
 
     id: str
     email: str
 
 
 class CustomerId(Struct, frozen=True):
-    """Who ordered, in events that lead to no mail."""
+    """The customer, in events that trigger no email."""
 
     id: str
 
