@@ -10,7 +10,7 @@ from devtools.cli import UserError
 from devtools.ops import redrive, sales_report
 from devtools.target import STACK, Target
 from orderflow.domain.money import Money, format_money, unit
-from orders.api_models import ShownState
+from orders.api_models import DisplayState
 
 # As many as `GET /analytics/sales?per=minute` answers.
 MINUTES = 60
@@ -91,7 +91,7 @@ class Reading:
 def states(found: Iterable[str]) -> tuple[State, ...]:
     """Count orders by state, in lifecycle order; unknown states come last."""
     counted = Counter(found)
-    known = get_args(ShownState)
+    known = get_args(DisplayState)
     return tuple(State(state, counted[state]) for state in [*known, *sorted(counted.keys() - set(known))] if counted[state])
 
 

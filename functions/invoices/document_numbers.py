@@ -5,26 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orderflow.aws.http import Problem
-from orderflow.aws.order_log import OrderLog, OrderNotFound
-from orderflow.domain.ids import is_order_id
 
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
-
-
-def owned_order(log: OrderLog, order_id: str, customer_id: str) -> Order:
-    """Return the customer's order.
-
-    Raises:
-        Problem: 404 if the order does not exist or belongs to another customer.
-    """
-    try:
-        order = log.load(order_id) if is_order_id(order_id) else None
-    except OrderNotFound:
-        order = None
-    if order is None or order.customer.id != customer_id:
-        raise Problem(404, "order-not-found", "Order not found", "you have no order of this id")
-    return order
 
 
 def document_of(order: Order, credit_note: str | None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a client sends and what it gets: the shapes of the HTTP API."""
+"""Requests and responses of the orders API."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from orderflow.domain.countries import POSTAL_CODE_REQUIRED, Country
 from orderflow.domain.events import Line, Quantity, Sku, StockLine
 from orderflow.domain.money import Money
 
-# A reservation writes each line, its own row and its event in one transaction of 100; half of them is for lines on several shelves.
+# A reservation is one transaction of at most 100 writes: its lines, its own row and its event. The other half is for sharded stock.
 MAX_LINES = 50
 MAX_KEY_LENGTH = 255
 MAX_REASON_LENGTH = 500
-MAX_LIMIT = 50
-DEFAULT_LIMIT = 20
 
 Reason = Annotated[str, Meta(max_length=MAX_REASON_LENGTH)]
-ShownState = Literal[
+DisplayState = Literal[
     "placed",
     "held",
     "cancelling",
@@ -42,7 +40,7 @@ ShownState = Literal[
 
 
 class RequestedLine(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How many of which product; the price is never the client's to say."""
+    """A product and its quantity. The price comes from the catalogue."""
 
     sku: Sku
     quantity: Quantity
@@ -60,20 +58,20 @@ class Address(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     region: Annotated[str, Meta(max_length=100)] = ""
 
     def __post_init__(self) -> None:
-        """Hold the address to what its country needs."""
+        """Check that the address has what its country requires."""
         for field, what in self.missing({"country": self.country, "postal_code": self.postal_code}):
             message = f"{field}: {what}"
             raise ValueError(message)
 
     @staticmethod
     def missing(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield the fields that the country asks for and the address does not have, with why."""
+        """Yield each required field that is missing, with the reason."""
         country = document.get("country")
         if isinstance(country, str) and country in POSTAL_CODE_REQUIRED and not document.get("postal_code"):
             yield "postal_code", f"an address in {country} has one"
 
-    def known(self) -> events.Address:
-        """Return it as events carry it, whose readers take fields that they do not know."""
+    def to_event_address(self) -> events.Address:
+        """Return the address as events carry it."""
         return events.Address(self.name, self.street, self.city, self.postal_code, self.country, street2=self.street2, region=self.region)
 
 
@@ -93,14 +91,14 @@ class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class FormerPayment(Struct, frozen=True, forbid_unknown_fields=True):
-    """A `Payment` as it was checked up to version 1.0."""
+    """A `Payment` as version 1.0 validated it."""
 
     token: Annotated[str, Meta(min_length=1, max_length=255)]
     country: events.Country
 
 
 class FormerRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A `PlaceOrderRequest` as it was checked up to version 1.0: texts of any characters, countries of any two letters."""
+    """A `PlaceOrderRequest` as version 1.0 validated it: any characters in texts, any two letters as a country."""
 
     lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
     shipping_address: events.Address
@@ -108,12 +106,12 @@ class FormerRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CancelOrderRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /orders/{order_id}/cancellation`; there may be none."""
+    """The optional body of `POST /orders/{order_id}/cancellation`."""
 
     reason: Reason = ""
 
 
-class SendBackRequest(Struct, frozen=True, forbid_unknown_fields=True):
+class CreateReturnRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /orders/{order_id}/returns`."""
 
     lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
@@ -121,7 +119,7 @@ class SendBackRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ParcelAnswer(Struct, frozen=True, omit_defaults=True):
-    """A part of an order that left."""
+    """A dispatched part of an order."""
 
     parcel_id: str
     lines: tuple[StockLine, ...]
@@ -130,7 +128,7 @@ class ParcelAnswer(Struct, frozen=True, omit_defaults=True):
 
 
 class ReturnAnswer(Struct, frozen=True, omit_defaults=True):
-    """What the owner of an order sends back; `amount` is what it cost, known once it came."""
+    """A return; `amount` is the price of its lines, set once they are received."""
 
     return_id: str
     state: Literal["requested", "received", "refunded"]
@@ -143,13 +141,12 @@ class ReturnAnswer(Struct, frozen=True, omit_defaults=True):
 class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     """An order as its owner sees it.
 
-    `captured` is the money that was taken for what left, `refunded` what was given back of it, and `charged_back` what
-    the customer's bank took back by disputes that are open or lost. `cancelled` are the lines that will not leave
-    although others did.
+    `captured` is the amount captured for dispatched parcels, `refunded` the refunded part of it, and `charged_back` the amount of open
+    and lost disputes. `cancelled` are lines that were cancelled after other lines were dispatched.
     """
 
     order_id: str
-    state: ShownState
+    state: DisplayState
     lines: tuple[Line, ...]
     total: Money
     placed_at: datetime
@@ -164,10 +161,10 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
 
 
 class OrderSummary(Struct, frozen=True):
-    """An order on the list of its owner; `items` counts pieces, `updated_at` is when the list last changed for it."""
+    """The summary of an order; `items` counts units, `updated_at` is the time of the last event that changed the summary."""
 
     order_id: str
-    state: ShownState
+    state: DisplayState
     total: Money
     items: int
     placed_at: datetime
@@ -175,14 +172,14 @@ class OrderSummary(Struct, frozen=True):
 
 
 class OrderList(Struct, frozen=True, omit_defaults=True):
-    """A page of a customer's orders, newest first; `next` is the cursor of the following one, where there is one."""
+    """A page of a customer's orders, newest first; `next` is the cursor of the next page, if there is one."""
 
     orders: tuple[OrderSummary, ...]
     next: str | None = None
 
 
 class TimelineEntry(Struct, frozen=True, omit_defaults=True):
-    """One event of an order as its owner sees it; `recorded_at` where what is reported occurred at another time than it was recorded."""
+    """An event of an order as its owner sees it; `recorded_at` if the event was recorded later than it occurred."""
 
     version: int
     type: str
@@ -204,43 +201,35 @@ class Timeline(Struct, frozen=True):
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-def parse(event: ApiEvent) -> tuple[PlaceOrderRequest, str]:
-    """Return the order that an API Gateway event asks for, and the fingerprint of the request.
+def parse_order(event: ApiEvent) -> tuple[PlaceOrderRequest, str]:
+    """Return the request of `POST /orders` and its fingerprint.
 
     Raises:
-        Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON, 422 for another shape.
+        Problem: 413 for a body over 64 KB, 400 for one that is not JSON in UTF-8, 422 for a request of another shape.
     """
     document = document_of(body_of(event))
     request = shaped(document, PlaceOrderRequest)
-    return request, fingerprint(_as_sent(document, request))
+    return request, fingerprint(_untrimmed(document, request))
 
 
-def former_fingerprint(event: ApiEvent) -> str | None:
-    """Return the fingerprint of a request that version 1.0 took, whatever is wrong with it today; None for one that it did not take."""
-    try:
-        return fingerprint(msgspec.convert(document_of(body_of(event)), FormerRequest))
-    except (Problem, msgspec.ValidationError, UnicodeEncodeError):
-        return None
-
-
-def cancellation(event: ApiEvent) -> CancelOrderRequest:
-    """Return why an API Gateway event asks to cancel an order. Raises what `parse` raises."""
+def parse_cancellation(event: ApiEvent) -> CancelOrderRequest:
+    """Return the request of `POST /orders/{order_id}/cancellation`. Raises as `parse_order`."""
     body = body_of(event)
     return decoded(body, CancelOrderRequest) if body else CancelOrderRequest()
 
 
-def sending_back(event: ApiEvent) -> SendBackRequest:
-    """Return what an API Gateway event asks to send back. Raises what `parse` raises."""
-    return decoded(body_of(event), SendBackRequest)
+def parse_return(event: ApiEvent) -> CreateReturnRequest:
+    """Return the request of `POST /orders/{order_id}/returns`. Raises as `parse_order`."""
+    return decoded(body_of(event), CreateReturnRequest)
 
 
-def sending_back_as_sent(event: ApiEvent) -> SendBackRequest:
-    """Return the same, its texts neither trimmed nor checked for characters that are no text.
+def parse_return_v1(event: ApiEvent) -> CreateReturnRequest:
+    """Return the same request as version 1.0 read it: texts neither trimmed nor checked for characters.
 
     Raises:
-        Problem, ValidationError (msgspec's): it is no such request.
+        Problem, msgspec.ValidationError: version 1.0 refused it too.
     """
-    return msgspec.convert(document_of(body_of(event)), SendBackRequest)
+    return msgspec.convert(document_of(body_of(event)), CreateReturnRequest)
 
 
 def idempotency_key(event: ApiEvent) -> str:
@@ -251,7 +240,7 @@ def idempotency_key(event: ApiEvent) -> str:
     """
     key = header(event, "Idempotency-Key") or ""
     if not key.strip():
-        detail = "send an Idempotency-Key header, the same one whenever you repeat this request"
+        detail = "send an Idempotency-Key header, and the same one whenever you repeat this request"
         raise Problem(400, "idempotency-key-missing", "Idempotency-Key missing", detail)
     if len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
         detail = f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters"
@@ -259,19 +248,26 @@ def idempotency_key(event: ApiEvent) -> str:
     return key
 
 
-def _as_sent(document: Any, request: PlaceOrderRequest) -> PlaceOrderRequest:
-    """Return the request without its texts being trimmed: so does the fingerprint of an order that is stored already."""
+def fingerprint(request: PlaceOrderRequest | FormerRequest) -> str:
+    """Return a digest of a request's contents that ignores white space and field order.
+
+    Fields enter in the order of their definition, without defaults, so an optional field added at the end of a model changes no
+    stored fingerprint. 192 bits of SHA-256 in 32 characters: an order's first item over 1 KB is billed twice.
+    """
+    return base64.urlsafe_b64encode(hashlib.sha256(_canonical.encode(request)).digest()[:24]).decode()
+
+
+def fingerprint_v1(event: ApiEvent) -> str | None:
+    """Return the fingerprint that version 1.0 gave to the request, valid today or not; None if version 1.0 refused it."""
+    try:
+        return fingerprint(msgspec.convert(document_of(body_of(event)), FormerRequest))
+    except (Problem, msgspec.ValidationError, UnicodeEncodeError):
+        return None
+
+
+def _untrimmed(document: Any, request: PlaceOrderRequest) -> PlaceOrderRequest:
+    """Return the request with its texts as they were sent, as in the fingerprints that are stored."""
     try:
         return msgspec.convert(document, PlaceOrderRequest)
     except msgspec.ValidationError:
         return request
-
-
-def fingerprint(request: PlaceOrderRequest | FormerRequest) -> str:
-    """Return what tells the contents of a request from others', whatever their white space and field order.
-
-    It takes fields in the order in which they are defined and leaves out defaults: an optional field that is added
-    at the end of a model changes no fingerprint that is stored. 192 bits of their SHA-256
-    in 32 characters, because what an order's first item has over 1 KB is billed twice.
-    """
-    return base64.urlsafe_b64encode(hashlib.sha256(_canonical.encode(request)).digest()[:24]).decode()

@@ -1,23 +1,24 @@
-"""An order and its events as the owner sees them. No AWS here."""
+"""An order, its summary and its events as the API shows them to their owner. No AWS here."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from orderflow.domain.money import Money
-from orders.api_models import OrderAnswer, ParcelAnswer, ReturnAnswer, Timeline, TimelineEntry
+from orders.api_models import DisplayState, OrderAnswer, OrderSummary, ParcelAnswer, ReturnAnswer, Timeline, TimelineEntry
 
 if TYPE_CHECKING:
     from orderflow.domain.events import Event
     from orderflow.domain.order import Order, Parcel, Return
+    from orders.summaries import Row
 
-# What the fraud rules found would teach how to get past them, and who decided is nobody's business; errors are
-# named for us, not for customers; a document's place in our store is no link. The ids of carriers and payment
-# providers stay: a customer quotes them when asking there.
-_INSIDE = {
+# Fields by event type that the timeline omits: fraud results would teach how to evade the rules, reviewers stay anonymous, errors
+# are named for operators, and a document's key is no link. Ids of carriers and payment providers stay, so that customers can quote
+# them there.
+REDACTED = {
     "OrderScreened": ("score", "reasons"),
     "OrderHeldForReview": ("score", "reasons"),
     "OrderReviewApproved": ("reviewer", "note"),
@@ -29,10 +30,15 @@ _INSIDE = {
 }
 
 
+def display_state(order: Order) -> DisplayState:
+    """Return the order's state as its owner sees it: a failing order is still `placed`."""
+    return "placed" if order.state in {"new", "failing"} else cast("DisplayState", order.state)
+
+
 def order(order: Order) -> OrderAnswer:
-    """Return the order as its owner sees it; one that is being unwound is still `placed`."""
-    state = "placed" if order.state in {"new", "failing"} else order.state
-    ended = order.failure if state == "rejected" else None
+    """Return the order."""
+    state = display_state(order)
+    failure = order.failure if state == "rejected" else None
     return msgspec.convert(
         {
             "order_id": order.order_id,
@@ -40,8 +46,8 @@ def order(order: Order) -> OrderAnswer:
             "lines": order.lines,
             "total": order.total,
             "placed_at": order.placed_at,
-            "reason": ended.reason if ended else None,
-            "details": ended.details if ended else (),
+            "reason": failure.reason if failure else None,
+            "details": failure.details if failure else (),
             "parcels": tuple(map(_parcel, order.parcels)),
             "cancelled": order.cancelled,
             "returns": tuple(map(returned, order.returns)),
@@ -54,21 +60,26 @@ def order(order: Order) -> OrderAnswer:
     )
 
 
-def announced(sent_back: Return) -> ReturnAnswer:
-    """Return a return as it was when it was announced, whatever became of it since."""
-    return ReturnAnswer(sent_back.return_id, "requested", sent_back.lines, sent_back.requested_at, sent_back.reason)
+def summary(row: Row) -> OrderSummary:
+    """Return the summary of an order."""
+    return OrderSummary(row.order_id, row.state, row.total, row.items, row.placed_at, row.updated_at)
 
 
 def timeline(order_id: str, history: list[Event]) -> Timeline:
-    """Return the events as their owner sees them, without what stays inside."""
+    """Return the order's events without their redacted fields."""
     return Timeline(order_id, tuple(map(_entry, history)))
 
 
-def returned(sent_back: Return) -> ReturnAnswer:
-    """Return a return as it is now."""
-    amount = sent_back.amount
-    state = "requested" if amount is None else "refunded" if sent_back.refunded >= amount.amount else "received"
-    return msgspec.structs.replace(announced(sent_back), state=state, amount=sent_back.amount)
+def announced(return_: Return) -> ReturnAnswer:
+    """Return a return as it was announced, so that a repeated request gets the same answer."""
+    return ReturnAnswer(return_.return_id, "requested", return_.lines, return_.requested_at, return_.reason)
+
+
+def returned(return_: Return) -> ReturnAnswer:
+    """Return a return in its present state."""
+    amount = return_.amount
+    state = "requested" if amount is None else "refunded" if return_.refunded >= amount.amount else "received"
+    return msgspec.structs.replace(announced(return_), state=state, amount=amount)
 
 
 def _parcel(parcel: Parcel) -> ParcelAnswer:
@@ -81,8 +92,8 @@ def _money(order: Order, amount: int) -> Money | None:
 
 def _entry(event: Event) -> TimelineEntry:
     data = msgspec.to_builtins(event.data, builtin_types=(datetime,))
-    for hidden in _INSIDE.get(event.type, ()):
-        data.pop(hidden)
+    for field in REDACTED.get(event.type, ()):
+        data.pop(field)
     return TimelineEntry(
         event.order_version, event.type, event.occurred_at, event.source, event.event_id, event.causation_id, data, event.recorded_at
     )

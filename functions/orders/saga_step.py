@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
@@ -15,19 +15,6 @@ if TYPE_CHECKING:
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 
 Outcome = Literal["confirmed", "rejected", "cancelled", "failing", "cancelling", "held", "inactive", "unreserved"]
-
-
-class Step(TypedDict):
-    """What the saga gives a step."""
-
-    order_id: str
-    correlation_id: str
-
-
-class Result(TypedDict):
-    """What a step answers; the saga's Choice reads it."""
-
-    outcome: Outcome
 
 
 def carry_out(order_id: str, command: Command) -> Order:

@@ -1,21 +1,22 @@
-"""What the list of a customer's orders shows of each. No AWS here."""
+"""The summary of an order on the order view. No AWS here."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from orderflow.domain.money import Money
 from orderflow.domain.order import latest
-from orders.api_models import ShownState
+from orders.api_models import DisplayState
+from orders.presenters import display_state
 
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
-# The events that change what the list shows; the rule that wakes the projection takes these.
-SHOWN = frozenset(
+# The events that change an order's row; the rule that triggers the projection matches the same.
+PROJECTED_EVENTS = frozenset(
     {
         "OrderPlaced",
         "OrderHeldForReview",
@@ -36,12 +37,12 @@ SHOWN = frozenset(
 
 
 class Row(Struct, frozen=True):
-    """An order on its customer's list, as of the event `version`, which was the last that changed it."""
+    """An order's row on the order view; `version` is that of the last event that changed it."""
 
     customer_id: str
     order_id: str
     placed_at: datetime
-    state: ShownState
+    state: DisplayState
     total: Money
     items: int
     version: int
@@ -49,12 +50,12 @@ class Row(Struct, frozen=True):
 
 
 def row(order: Order) -> Row:
-    """Return the row of an order; the same one whatever else has happened since an event that changes it.
+    """Return the row of an order. Events that do not change the row leave it as it is.
 
     Raises:
-        ValueError: it was never placed.
+        ValueError: the order was never placed.
     """
-    last = latest(order, SHOWN)
+    last = latest(order, PROJECTED_EVENTS)
     if last is None or order.placed_at is None:
         message = f"{order.order_id} was never placed"
         raise ValueError(message)
@@ -62,14 +63,9 @@ def row(order: Order) -> Row:
         customer_id=order.customer.id,
         order_id=order.order_id,
         placed_at=order.placed_at,
-        state=shown(order),
+        state=display_state(order),
         total=order.total,
         items=sum(line.quantity for line in order.lines),
         version=last.version,
         updated_at=last.appended_at,
     )
-
-
-def shown(order: Order) -> ShownState:
-    """Return the state of an order as its owner sees it; one that is being unwound is still `placed`."""
-    return "placed" if order.state in {"new", "failing"} else cast("ShownState", order.state)

@@ -1,4 +1,4 @@
-"""The table OrderView: a row for each order, by customer and newest first. It can be made again from the log at any time."""
+"""The order view: a table with a row per order, by customer and newest first. It can be rebuilt from the order log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 type Key = dict[str, Any]
 
-# Of a filtered list so many rows are read at once, and so many times for one request.
-_READ_AT_ONCE = 250
-_READS = 8
+# A filtered page reads at most _MAX_READS times _FILTERED_READ rows.
+_FILTERED_READ = 250
+_MAX_READS = 8
 
 
 class OrderView:
-    """Reads and writes the rows."""
+    """Reads and writes rows of the order view."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
         """Work on the DynamoDB table named `table`."""
@@ -30,7 +30,7 @@ class OrderView:
         self._client = client
 
     def put(self, row: Row) -> bool:
-        """Write an order's row, and say whether it was news: an older one never replaces a newer one."""
+        """Write an order's row unless the table has it in this or a later version; tell whether it was written."""
         try:
             self._client.put_item(
                 TableName=self._table,
@@ -44,14 +44,13 @@ class OrderView:
         return True
 
     def page(self, customer_id: str, *, state: str | None, limit: int, after: Position | None) -> tuple[list[Row], Position | None]:
-        """Return up to `limit` of a customer's orders, newest first, and the position to go on from.
+        """Return up to `limit` rows of a customer, newest first, and the position after which the next page starts, None at the end.
 
-        A filtered page may have fewer, or none, though there is more to come: reading a customer's orders
-        ends after a bounded number of them.
+        A filtered page reads a bounded number of rows, so it may be short, or empty, although more rows follow.
         """
         found: list[Row] = []
-        for _ in range(_READS):
-            items, after = self._read(customer_id, state, _READ_AT_ONCE if state else limit + 1, after)
+        for _ in range(_MAX_READS):
+            items, after = self._read(customer_id, state, _FILTERED_READ if state else limit + 1, after)
             found += map(_row, items)
             if len(found) > limit:
                 return found[:limit], _position(found[limit - 1])
@@ -59,8 +58,8 @@ class OrderView:
                 break
         return found, after
 
-    def drop(self, at_once: int) -> int:
-        """Delete up to so many rows, whichever they are, and return how many there were."""
+    def delete_some(self, at_once: int) -> int:
+        """Delete up to `at_once` rows in any order and return their number."""
         items = self._client.scan(TableName=self._table, Limit=at_once, ProjectionExpression="customer_id, place")["Items"]
         for key in items:
             self._client.delete_item(TableName=self._table, Key=key)
@@ -74,7 +73,7 @@ class OrderView:
             wanted |= {"FilterExpression": "#state = :state", "ExpressionAttributeNames": {"#state": "state"}}
             wanted["ExpressionAttributeValues"] |= dynamodb.values(state=state)
         if after:
-            wanted["ExclusiveStartKey"] = dynamodb.key(customer_id=customer_id, place=_place(after))
+            wanted["ExclusiveStartKey"] = dynamodb.key(customer_id=customer_id, place=_sort_key(after))
         answer = self._client.query(
             TableName=self._table, KeyConditionExpression="customer_id = :customer", ScanIndexForward=False, **wanted
         )
@@ -87,14 +86,14 @@ def _position(row: Row) -> Position:
     return Position(timestamp(row.placed_at), row.order_id)
 
 
-def _place(position: Position) -> str:
+def _sort_key(position: Position) -> str:
     return f"{position.moment}#{position.order_id}"
 
 
 def _item(row: Row) -> dict[str, Any]:
     return {
         "customer_id": row.customer_id,
-        "place": _place(_position(row)),
+        "place": _sort_key(_position(row)),
         "order_id": row.order_id,
         "placed_at": timestamp(row.placed_at),
         "state": row.state,

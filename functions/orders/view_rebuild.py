@@ -1,4 +1,4 @@
-"""Making the list of orders again from the log, in pieces."""
+"""Rebuilds the order view from the order log, in batches that an operator's calls continue."""
 
 from __future__ import annotations
 
@@ -16,68 +16,62 @@ if TYPE_CHECKING:
     from orderflow.aws.order_log import OrderLog
     from orders.summary_store import OrderView
 
-_AT_ONCE = 100
+BATCH = 100
 
 
 class InvalidRequest(ValueError):
-    """What the operator asked for is no piece of a rebuild."""
+    """The request is neither empty nor the cursor of a rebuild."""
 
 
-class Piece(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where to go on: which phase, and after which event of the log. Nothing is the beginning."""
+class RebuildCursor(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a rebuild continues: the phase, and the event of the log after which to continue. The default is the beginning."""
 
     phase: Literal["drop", "build"] = "drop"
     after: tuple[str, Annotated[int, Meta(ge=1)]] | None = None
 
 
 class Progress(Struct, frozen=True, omit_defaults=True):
-    """What a call did, and with what the next one goes on."""
+    """The rows that a call deleted and wrote, and the cursor of the next call."""
 
     outcome: Literal["more", "rebuilt"]
     dropped: int
     listed: int
-    next: Piece | None = None
+    next: RebuildCursor | None = None
 
 
-def request(event: object) -> Piece:
-    """Read where an operator wants to go on.
+def parse_cursor(event: object) -> RebuildCursor:
+    """Return the cursor that an operator sent.
 
     Raises:
-        InvalidRequest: in words for the operator, what is wrong with it.
+        InvalidRequest: it is no cursor.
     """
     try:
-        return msgspec.convert(event, Piece)
+        return msgspec.convert(event, RebuildCursor)
     except msgspec.ValidationError as error:
         message = f"expected {{}} or the `next` of an answer: {error}"
         raise InvalidRequest(message) from None
 
 
-class Rebuilding:
-    """Works off pieces of a rebuild."""
+def rebuild(log: OrderLog, view: OrderView, cursor: RebuildCursor, *, has_time: Callable[[], bool]) -> Progress:
+    """Continue a rebuild of `view` from `log` batch by batch, at least one, while `has_time` returns true."""
+    done = Progress("more", 0, 0, cursor)
+    while done.next:
+        done = _delete_batch(view, done) if done.next.phase == "drop" else _build_batch(log, view, done, done.next)
+        if not has_time():
+            break
+    return done
 
-    def __init__(self, log: OrderLog, view: OrderView) -> None:
-        """Make `view` from `log`."""
-        self._log = log
-        self._view = view
 
-    def work(self, piece: Piece, *, goes_on: Callable[[], bool]) -> Progress:
-        """Go on with a rebuild for as long as `goes_on` says, one batch at least."""
-        done = Progress("more", 0, 0, piece)
-        while done.next:
-            done = self._drop(done) if done.next.phase == "drop" else self._build(done, done.next)
-            if not goes_on():
-                break
-        return done
+def _delete_batch(view: OrderView, done: Progress) -> Progress:
+    deleted = view.delete_some(BATCH)
+    return replace(done, dropped=done.dropped + deleted, next=RebuildCursor("drop" if deleted else "build"))
 
-    def _drop(self, done: Progress) -> Progress:
-        dropped = self._view.drop(_AT_ONCE)
-        return replace(done, dropped=done.dropped + dropped, next=Piece("drop" if dropped else "build"))
 
-    def _build(self, done: Progress, piece: Piece) -> Progress:
-        orders, after = self._log.orders(_AT_ONCE, piece.after)
-        for order_id in orders:
-            self._view.put(summaries.row(self._log.load(order_id)))
-        listed = done.listed + len(orders)
-        if after is None:
-            return Progress("rebuilt", done.dropped, listed)
-        return replace(done, listed=listed, next=Piece("build", after))
+def _build_batch(log: OrderLog, view: OrderView, done: Progress, cursor: RebuildCursor) -> Progress:
+    orders, after = log.orders(BATCH, cursor.after)
+    for order_id in orders:
+        view.put(summaries.row(log.load(order_id)))
+    listed = done.listed + len(orders)
+    if after is None:
+        return Progress("rebuilt", done.dropped, listed)
+    return replace(done, listed=listed, next=RebuildCursor("build", after))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
@@ -11,10 +9,3 @@ from payments.provider_factory import create_provider
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 PROVIDER = create_provider(settings.required("PAYMENT_PROVIDER"))
-
-
-class Step(TypedDict):
-    """Input of a saga step."""
-
-    order_id: str
-    correlation_id: str

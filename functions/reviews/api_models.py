@@ -6,13 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from orderflow.aws import cursor
 from orderflow.aws.http import ApiEvent, Caller, Problem, caller
 from reviews.domain.decisions import REVIEWER_GROUP, Choice
 from reviews.review_store import Review
-
-MAX_LIMIT = 50
-DEFAULT_LIMIT = 20
 
 
 class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,16 +35,3 @@ def require_reviewer(event: ApiEvent) -> Caller:
     if REVIEWER_GROUP not in reviewer.groups:
         raise Problem(403, "forbidden", "Forbidden", f"only members of the group {REVIEWER_GROUP} may review orders")
     return reviewer
-
-
-def parse_page(event: ApiEvent) -> tuple[int, cursor.Position | None]:
-    """Return the requested limit and the position after which the page starts.
-
-    Raises:
-        Problem: 400 for a limit outside 1 to 50 or an invalid cursor.
-    """
-    query = event.get("queryStringParameters") or {}
-    limit = query.get("limit", str(DEFAULT_LIMIT))
-    if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(MAX_LIMIT)) and 1 <= int(limit) <= MAX_LIMIT):
-        raise Problem(400, "parameter-invalid", "Parameter invalid", f"limit: a whole number from 1 to {MAX_LIMIT}", field="limit")
-    return int(limit), cursor.decode(query["cursor"], "reviews") if "cursor" in query else None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
+from orderflow.aws.saga_step import StepInput
 from reviews.review_service import Executions, ReviewService
 from reviews.review_store import ReviewStore
 
@@ -16,9 +15,7 @@ REVIEW_SERVICE = ReviewService(
 )
 
 
-class Step(TypedDict):
-    """Input of a workflow step; `execution` is the execution's ARN."""
+class ReviewStepInput(StepInput):
+    """Input of a review workflow's step; `execution` is the execution's ARN."""
 
-    order_id: str
-    correlation_id: str
     execution: str

@@ -15,12 +15,12 @@ from devtools.checks.openapi.problems import PROBLEMS
 from devtools.target import ROOT
 from loyalty.api_models import PointsAnswer
 from orderflow.aws.http import PROBLEM_BASE
-from orders.api_models import CancelOrderRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, SendBackRequest, Timeline
+from orders.api_models import CancelOrderRequest, CreateReturnRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, Timeline
 from reviews.api_models import DecisionRequest, OpenReviews
 from reviews.domain.decisions import Decision
 from tests.contract.stack import Stack
 
-ORDERS = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
+ORDERS = (PlaceOrderRequest, CancelOrderRequest, CreateReturnRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
 MODELS = {model.__name__: model for model in (*ORDERS, DecisionRequest, OpenReviews, Decision, PointsAnswer)}
 
 

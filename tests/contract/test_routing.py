@@ -47,7 +47,7 @@ ROUTES = {
         "PaymentRefunded",
     },
     "ShippingRequestRule": {"OrderConfirmed", "CancellationFailed"},
-    "OrderViewRule": set(summaries.SHOWN),
+    "OrderViewRule": set(summaries.PROJECTED_EVENTS),
     "InvoicesIssueRule": {"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded"},
     "LoyaltyAwardRule": set(points.POINT_EVENTS),
     "AnalyticsCountRule": {

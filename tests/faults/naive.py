@@ -39,12 +39,12 @@ CARRIER = SandboxCarrier("SandboxShipments", DYNAMODB)
 def place(event: Any, _context: Any) -> Any:
     """Price the order, write it, publish it, answer."""
     customer = event["requestContext"]["authorizer"]
-    request, _ = api_models.parse(event)
+    request, _ = api_models.parse_order(event)
     merged = pricing.merge([StockLine(line.sku, line.quantity) for line in request.lines])
     lines, total = pricing.price(merged, Catalogue("Catalogue", DYNAMODB, 60).products(line.sku for line in merged))
     order_id = pricing.order_id(customer["customer_id"], event["headers"]["Idempotency-Key"])
     who = Customer(customer["customer_id"], customer["email"])
-    placed = OrderPlaced(who, lines, total, request.shipping_address.known(), request.payment.country)
+    placed = OrderPlaced(who, lines, total, request.shipping_address.to_event_address(), request.payment.country)
     _write(Order(order_id=order_id), placed, "orders", {"payment_token": {"S": request.payment.token}, **_open(order_id)})
     return answer(201, {"order_id": order_id})
 

@@ -10,17 +10,16 @@ from devtools.checks.openapi.examples import ORDER_ID
 from devtools.checks.openapi.problems import PROBLEMS
 from loyalty.api_models import PointsAnswer
 from orderflow.aws.http import PROBLEM_BASE
+from orderflow.aws.paging import DEFAULT_LIMIT, MAX_LIMIT
 from orders.api_models import (
-    DEFAULT_LIMIT,
     MAX_KEY_LENGTH,
-    MAX_LIMIT,
     CancelOrderRequest,
+    CreateReturnRequest,
+    DisplayState,
     OrderAnswer,
     OrderList,
     PlaceOrderRequest,
     ReturnAnswer,
-    SendBackRequest,
-    ShownState,
     Timeline,
 )
 from reviews.api_models import DecisionRequest, OpenReviews
@@ -50,7 +49,7 @@ def components() -> dict[str, Any]:
 
 
 def schemas() -> dict[str, Any]:
-    orders = (PlaceOrderRequest, CancelOrderRequest, SendBackRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
+    orders = (PlaceOrderRequest, CancelOrderRequest, CreateReturnRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
     models = (*orders, DecisionRequest, OpenReviews, Decision, PointsAnswer, SalesAnswer, LeaderboardAnswer)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
@@ -94,7 +93,7 @@ def parameters() -> dict[str, Any]:
             "name": "state",
             "in": "query",
             "description": "Only orders in this state.",
-            "schema": {"type": "string", "enum": list(get_args(ShownState))},
+            "schema": {"type": "string", "enum": list(get_args(DisplayState))},
         },
         "Limit": {
             "name": "limit",

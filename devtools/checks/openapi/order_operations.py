@@ -107,7 +107,7 @@ def create_return() -> dict[str, Any]:
             "response. Lines of one product are merged."
         ),
         "parameters": [ref("parameters", "IdempotencyKey"), ref("parameters", "CorrelationId")],
-        "requestBody": request_body("SendBackRequest", {"mug": lines}),
+        "requestBody": request_body("CreateReturnRequest", {"mug": lines}),
         "responses": {"201": answer("The return was created, now or by an earlier request with this key.", "ReturnAnswer", {"mug": RETURN})}
         | problem_answers(*KEYED, *SENDING, *QUANTITIES, *REUSED, *READING, *RETURNING, *GENERAL),
     }

@@ -5,7 +5,8 @@ from typing import Any
 
 from devtools.checks.openapi.examples import DECIDED_AT
 from orderflow.aws.http import MAX_BODY_BYTES, PROBLEM_BASE
-from orders.api_models import MAX_KEY_LENGTH, MAX_LIMIT
+from orderflow.aws.paging import MAX_LIMIT
+from orders.api_models import MAX_KEY_LENGTH
 from orders.domain.unpaid_limits import MAX_UNITS
 
 
@@ -94,7 +95,9 @@ PLACING = (
         "this Idempotency-Key belongs to an order with other contents; use a new key for a new order",
     ),
 )
-CANCELLING = (Problem("not-cancellable", 409, "Not cancellable", "everything of this order has left; what arrives can be sent back"),)
+CANCELLING = (
+    Problem("not-cancellable", 409, "Not cancellable", "everything of this order was dispatched; you can return it after delivery"),
+)
 RETURNING = (
     Problem(
         "not-returnable",
@@ -132,7 +135,7 @@ DECIDING = (
         (("decision", "reject"), ("decided_at", DECIDED_AT), ("timed_out", False)),
     ),
 )
-READING = (Problem("order-not-found", 404, "Order not found", "you have no order of this id"),)
+READING = (Problem("order-not-found", 404, "Order not found", "order not found: check the id, and that the token is its customer's"),)
 INVOICING = (
     Problem("invoice-not-found", 404, "Invoice not found", "invoices are issued soon after the order is confirmed; try again later"),
 )

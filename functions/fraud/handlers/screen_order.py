@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from fraud import screening
 from fraud.domain import fraud_rules
@@ -16,25 +16,14 @@ from orderflow.aws.order_log import OrderLog
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from orderflow.aws.saga_step import StepInput, StepResult
+
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 HISTORY = OrderHistory(settings.required("FRAUD_TABLE"), client("dynamodb"))
 FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
 
 
-class Step(TypedDict):
-    """Input of the saga step."""
-
-    order_id: str
-    correlation_id: str
-
-
-class Result(TypedDict):
-    """Output of the saga step, read by the saga's Choice state."""
-
-    outcome: screening.ScreenOutcome
-
-
 @observed
-def handler(event: Step, _context: LambdaContext) -> Result:
+def handler(event: StepInput, _context: LambdaContext) -> StepResult[screening.ScreenOutcome]:
     """Return `approved`, `held` or `refused`, or the state that blocks the saga."""
     return {"outcome": screening.screen(LOG, HISTORY, FLAGS, event["order_id"])}

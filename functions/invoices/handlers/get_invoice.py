@@ -6,9 +6,9 @@ from typing import Any
 
 from invoices import document_numbers
 from invoices.document_store import DocumentStore, document_key
-from orderflow.aws import settings
+from orderflow.aws import order_access, settings
 from orderflow.aws.clients import client
-from orderflow.aws.http import ApiEvent, Response, api, caller
+from orderflow.aws.http import ApiEvent, Response, api
 from orderflow.aws.order_log import OrderLog
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
@@ -26,7 +26,7 @@ _HEADERS = {
 def handler(event: ApiEvent) -> Response:
     """Return the invoice, or the credit note that the path names."""
     path: Any = event.get("pathParameters") or {}
-    order = document_numbers.owned_order(LOG, path["order_id"], caller(event).customer_id)
+    order = order_access.owned_order(LOG, event)
     kind, number = document_numbers.document_of(order, path.get("number"))
     headers = _HEADERS | {"content-disposition": f'inline; filename="{kind}-{number}.html"'}
     return {"statusCode": 200, "headers": headers, "body": DOCUMENTS.get(document_key(order.order_id, number))}

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from orderflow.aws.observability import observed
 from orderflow.domain.commands import ConfirmOrder
 from orderflow.domain.order import step_blocker
-from orders.saga_step import Result, Step, carry_out
+from orders.saga_step import carry_out
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from orderflow.aws.saga_step import StepInput, StepResult
+    from orders.saga_step import Outcome
+
 
 @observed
-def handler(event: Step, _context: LambdaContext) -> Result:
+def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Answer `confirmed`, also for an order that was confirmed before; otherwise what it is instead."""
     order = carry_out(event["order_id"], ConfirmOrder())
     match step_blocker(order):

@@ -10,16 +10,19 @@ from orderflow.aws.observability import observed
 from orderflow.aws.payment_tokens import PaymentTokens
 from orderflow.domain.commands import CancelOrder, RejectOrder
 from orderflow.domain.order import saga_blocker
-from orders.saga_step import LOG, Result, Step
+from orders.saga_step import LOG
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from orderflow.aws.saga_step import StepInput, StepResult
+    from orders.saga_step import Outcome
 
 TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamodb"))
 
 
 @observed
-def handler(event: Step, _context: LambdaContext) -> Result:
+def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Answer `rejected` or `cancelled`, also for an order that was before, or `inactive` for one that goes on."""
     order = LOG.load(event["order_id"])
     if order.state in {"failing", "cancelling"}:

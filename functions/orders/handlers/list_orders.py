@@ -1,55 +1,40 @@
-"""`GET /orders`: the caller's own orders, newest first, page by page.
+"""`GET /orders`: lists the caller's orders, newest first.
 
-The list follows the log with a delay of a second or so: an order that was just placed may not be on it yet.
+The order view lags behind the order log by about a second, so an order that was just placed may be missing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
-from orderflow.aws import cursor, settings
+from orderflow.aws import paging, settings
 from orderflow.aws.clients import client
-from orderflow.aws.http import ApiEvent, Problem, Response, answer, api, caller
-from orders.api_models import DEFAULT_LIMIT, MAX_LIMIT, OrderList, OrderSummary, ShownState
+from orderflow.aws.http import ApiEvent, Response, answer, api, caller
+from orders import presenters
+from orders.api_models import DisplayState, OrderList
 from orders.summary_store import OrderView
 
-if TYPE_CHECKING:
-    from orders.summaries import Row
-
 VIEW = OrderView(settings.required("ORDER_VIEW_TABLE"), client("dynamodb"))
-_STATES: tuple[str, ...] = get_args(ShownState)
+_STATES: tuple[str, ...] = get_args(DisplayState)
 
 
 @api
 def handler(event: ApiEvent) -> Response:
-    """Answer an API Gateway event with a page of the caller's orders."""
-    customer_id = caller(event).customer_id
-    asked = event.get("queryStringParameters") or {}
-    state, limit = _state(asked.get("state")), _limit(asked.get("limit"))
+    """Return 200 with a page of the caller's orders."""
+    customer_id, state = caller(event).customer_id, requested_state(event)
     scope = ("orders", customer_id, state)
-    after = cursor.decode(asked["cursor"], *scope) if "cursor" in asked else None
+    limit, after = paging.parse_page(event, *scope)
     rows, last = VIEW.page(customer_id, state=state, limit=limit, after=after)
-    following = cursor.encode(last, *scope) if last else None
-    return answer(200, OrderList(tuple(map(_summary, rows)), following))
+    return answer(200, OrderList(tuple(map(presenters.summary, rows)), paging.next_cursor(last, *scope)))
 
 
-def _state(given: str | None) -> str | None:
-    if given is not None and given not in _STATES:
-        raise _invalid("state", f"state: one of {', '.join(_STATES)}")
-    return given
+def requested_state(event: ApiEvent) -> str | None:
+    """Return the state to filter by, or None for all orders.
 
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return DEFAULT_LIMIT
-    if not (given.isascii() and given.isdecimal() and len(given) <= len(str(MAX_LIMIT)) and 1 <= int(given) <= MAX_LIMIT):
-        raise _invalid("limit", f"limit: a whole number from 1 to {MAX_LIMIT}")
-    return int(given)
-
-
-def _invalid(parameter: str, detail: str) -> Problem:
-    return Problem(400, "parameter-invalid", "Parameter invalid", detail, field=parameter)
-
-
-def _summary(row: Row) -> OrderSummary:
-    return OrderSummary(row.order_id, row.state, row.total, row.items, row.placed_at, row.updated_at)
+    Raises:
+        Problem: 400 for an unknown state.
+    """
+    state = (event.get("queryStringParameters") or {}).get("state")
+    if state is not None and state not in _STATES:
+        raise paging.invalid_parameter("state", f"one of {', '.join(_STATES)}")
+    return state

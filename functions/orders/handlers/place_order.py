@@ -43,7 +43,7 @@ def handler(event: ApiEvent) -> Response:
     identify(order_id=order_id)
     try:
         _reachable(customer)
-        request, fingerprint = api_models.parse(event)
+        request, fingerprint = api_models.parse_order(event)
     except Problem as problem:
         placed = _accepted_before(order_id, event, problem)
     else:
@@ -130,7 +130,7 @@ def _placed_before(order_id: str, fingerprint: str, problem: Problem) -> Event:
 
 def _accepted_before(order_id: str, event: ApiEvent, problem: Problem) -> Event:
     """Return what a repeated request placed before a deployment that refuses it now, or raise `problem`."""
-    fingerprint = api_models.former_fingerprint(event)
+    fingerprint = api_models.fingerprint_v1(event)
     if fingerprint is None:
         raise problem
     try:
@@ -157,7 +157,7 @@ def _priced(customer: Caller, request: api_models.PlaceOrderRequest) -> OrderPla
         customer=Customer(customer.customer_id, customer.email),
         lines=lines,
         total=total,
-        shipping_address=request.shipping_address.known(),
+        shipping_address=request.shipping_address.to_event_address(),
         payment_country=request.payment.country,
     )
 

@@ -1,9 +1,8 @@
-"""Invoked by an operator: drops the list of orders and makes it again from the log, while orders go on.
+"""Invoked by an operator: rebuilds the order view from the order log while orders go on.
 
-A call does as much as its time allows and answers how to go on; the answer's `next` is the request
-of the next call. First every row is dropped, then the log is read from its beginning: an order that is
-in the log by then is found there, and one that comes later is projected onto a table that nobody
-empties any more. Rows that projections wrote meanwhile stay where they are newer.
+Each call works until its time is nearly over and returns the request of the next call as `next`. First all rows are deleted, then
+the log is read from its beginning. The build finds every order in the log; orders placed later are projected as usual, and no row
+is deleted any more. A newer row that a projection wrote meanwhile stays.
 """
 
 from __future__ import annotations
@@ -24,14 +23,13 @@ if TYPE_CHECKING:
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 VIEW = OrderView(settings.required("ORDER_VIEW_TABLE"), client("dynamodb"))
-# Enough for the batch in hand.
+# Enough for one more batch.
 _RESERVE_MILLISECONDS = 20_000
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer `more` with where to go on, or `rebuilt`, and how many rows were dropped and written in this call."""
-    progress = view_rebuild.Rebuilding(LOG, VIEW).work(
-        view_rebuild.request(event), goes_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS
-    )
+    """Return `more` with the request of the next call, or `rebuilt`, and how many rows this call deleted and wrote."""
+    cursor = view_rebuild.parse_cursor(event)
+    progress = view_rebuild.rebuild(LOG, VIEW, cursor, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     return msgspec.to_builtins(progress)

@@ -9,14 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import observed
+from orderflow.aws.saga_step import StepInput
 from orderflow.domain.commands import FailFulfilment
-from orders.saga_step import Result, Step, carry_out
+from orders.saga_step import carry_out
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from orderflow.aws.saga_step import StepResult
+    from orders.saga_step import Outcome
 
-class FailedStep(Step):
+
+class FailedStepInput(StepInput):
     """The saga's input with the step that failed and the name of its error."""
 
     step: str
@@ -24,7 +28,7 @@ class FailedStep(Step):
 
 
 @observed
-def handler(event: FailedStep, _context: LambdaContext) -> Result:
+def handler(event: FailedStepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Answer `failing`, `cancelling` where somebody cancelled it first, or `inactive` where the order had come to its end before."""
     match carry_out(event["order_id"], FailFulfilment(event["step"], event["error"])).state:
         case "failing" | "cancelling" as outcome:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import observed
 from payments import settlement_service
-from payments.dependencies import LOG, PROVIDER, Step
+from payments.dependencies import LOG, PROVIDER
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-
-class Result(TypedDict):
-    """Output of the saga step, read by the saga's Choice state."""
-
-    outcome: settlement_service.VoidOutcome
+    from orderflow.aws.saga_step import StepInput, StepResult
 
 
 @observed
-def handler(event: Step, _context: LambdaContext) -> Result:
+def handler(event: StepInput, _context: LambdaContext) -> StepResult[settlement_service.VoidOutcome]:
     """Answer `voided`, `nothing_to_void`, or `inactive` for an order that came to its end."""
     return {"outcome": settlement_service.void(LOG, PROVIDER, event["order_id"])}

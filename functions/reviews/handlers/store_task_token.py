@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import observed
 from reviews import review_service
-from reviews.dependencies import REVIEW_SERVICE, Step
+from reviews.dependencies import REVIEW_SERVICE, ReviewStepInput
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from orderflow.aws.saga_step import StepResult
 
-class TokenStep(Step):
+
+class TokenStepInput(ReviewStepInput):
     """Input of the workflow step, with the task token."""
 
     token: str
 
 
-class Result(TypedDict):
-    """Output of the workflow step."""
-
-    outcome: review_service.WaitOutcome
-
-
 @observed
-def handler(event: TokenStep, _context: LambdaContext) -> Result:
+def handler(event: TokenStepInput, _context: LambdaContext) -> StepResult[review_service.WaitOutcome]:
     """Return `waiting`, or `closed` if the execution was resumed at once."""
     return {"outcome": REVIEW_SERVICE.store_task_token(event["order_id"], event["execution"], event["token"])}

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import observed
 from shipping import shipments
-from shipping.dependencies import CARRIER, LOG, Step
+from shipping.dependencies import CARRIER, LOG
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-
-class Result(TypedDict):
-    """Output of the saga step, read by the saga's Choice state."""
-
-    outcome: shipments.RecallOutcome
+    from orderflow.aws.saga_step import StepInput, StepResult
 
 
 @observed
-def handler(event: Step, _context: LambdaContext) -> Result:
+def handler(event: StepInput, _context: LambdaContext) -> StepResult[shipments.RecallOutcome]:
     """Return `recalled`, `nothing_to_recall` (never confirmed), `too_late`, or `inactive` for a finished order."""
     return {"outcome": shipments.recall(LOG, CARRIER, event["order_id"])}

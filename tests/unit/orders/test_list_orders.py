@@ -82,7 +82,7 @@ class TestRow:
         for command in orders.COMMANDS.values():
             facts = decide(order, command)
             follows = orders.history(*orders.STATES[state], command)[len(happened) :] if isinstance(facts, tuple) else []
-            woken = any(event.type in summaries.SHOWN for event in follows)
+            woken = any(event.type in summaries.PROJECTED_EVENTS for event in follows)
             after = summaries.row(fold(orders.ORDER_ID, [*happened, *follows]))
             assert (after != before) is woken, command
 
@@ -173,8 +173,8 @@ class TestPages:
         assert ids(get(state="held")) == []
 
     def test_a_needle_in_a_long_list_is_found_in_bounded_steps(self, aws: Aws, deliver: Any, get: Get, monkeypatch: Any) -> None:
-        monkeypatch.setattr("orders.summary_store._READ_AT_ONCE", 2)
-        monkeypatch.setattr("orders.summary_store._READS", 3)
+        monkeypatch.setattr("orders.summary_store._FILTERED_READ", 2)
+        monkeypatch.setattr("orders.summary_store._MAX_READS", 3)
         names = [named(number) for number in range(15)]
         buy(*names)
         advance(project.LOG, names[0], *CONFIRM)
@@ -237,7 +237,7 @@ def rows(aws: Aws) -> dict[str, tuple[str, int]]:
 class TestRebuild:
     @pytest.fixture(autouse=True)
     def small_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("orders.view_rebuild._AT_ONCE", 2)
+        monkeypatch.setattr("orders.view_rebuild.BATCH", 2)
 
     def test_what_was_wrong_or_missing_is_right_again(self, aws: Aws, deliver: Any, context: Any) -> None:
         names = [f"ord_{number}" for number in range(5)]

@@ -1,0 +1,37 @@
+"""Query parameters of paged lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderflow.aws import cursor
+from orderflow.aws.http import ApiEvent, Problem
+
+if TYPE_CHECKING:
+    from orderflow.aws.cursor import Position
+
+MAX_LIMIT = 50
+DEFAULT_LIMIT = 20
+
+
+def parse_page(event: ApiEvent, *scope: str | None) -> tuple[int, Position | None]:
+    """Return the requested page size and the position after which the page starts; `scope` as in `cursor.encode`.
+
+    Raises:
+        Problem: 400 for a limit outside 1 to 50, or a cursor that is malformed or was issued for another scope.
+    """
+    query = event.get("queryStringParameters") or {}
+    limit = query.get("limit", str(DEFAULT_LIMIT))
+    if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(MAX_LIMIT)) and 1 <= int(limit) <= MAX_LIMIT):
+        raise invalid_parameter("limit", f"a whole number from 1 to {MAX_LIMIT}")
+    return int(limit), cursor.decode(query["cursor"], *scope) if "cursor" in query else None
+
+
+def next_cursor(last: Position | None, *scope: str | None) -> str | None:
+    """Return the cursor of the page after the one that ends at `last`; None after the last page."""
+    return cursor.encode(last, *scope) if last else None
+
+
+def invalid_parameter(name: str, expected: str) -> Problem:
+    """Return the answer to a query parameter with an invalid value: 400."""
+    return Problem(400, "parameter-invalid", "Parameter invalid", f"{name}: {expected}", field=name)
