@@ -28,7 +28,7 @@ class Customer(Struct, frozen=True):
 
 
 class CustomerId(Struct, frozen=True):
-    """The customer, in events that trigger no email."""
+    """The customer's id, in events that need no address."""
 
     id: str
 
