@@ -100,20 +100,18 @@ def test_cancelled_invoiced_order_gets_a_credit_note(stack: DeployedStack):
 
 @contextmanager
 def _denied(stack: DeployedStack, function: str, queue: str) -> Iterator[None]:
-    """Remove a function's DynamoDB permissions and shorten its queue's visibility timeout, so that messages are soon dead-lettered."""
+    """Deny a function DynamoDB and shorten its queue's visibility timeout, so that messages are soon dead-lettered."""
     iam, sqs, url = stack.target.client("iam"), stack.target.client("sqs"), stack.target.resources[f"{queue}Queue"]
     arn = stack.target.client("lambda").get_function_configuration(FunctionName=stack.target.resources[function])["Role"]
-    role = arn.rpartition("/")[2]
-    [name] = [name for name in iam.list_role_policies(RoleName=role)["PolicyNames"] if "RolePolicy" in name]
-    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    denial = {"RoleName": arn.rpartition("/")[2], "PolicyName": "denied-by-a-test"}
+    statement = {"Effect": "Deny", "Action": "dynamodb:*", "Resource": "*"}
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
-    allowed = [statement for statement in policy["Statement"] if not any(action.startswith("dynamodb:") for action in statement["Action"])]
-    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy | {"Statement": allowed}))
+    iam.put_role_policy(**denial, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     try:
         yield
     finally:
-        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
+        iam.delete_role_policy(**denial)
         sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
 
