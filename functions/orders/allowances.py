@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 class Allowances:
-    """Builds the writes for the table; what is there comes back with a write that was refused."""
+    """Builds the table's writes; a refused write returns the stored item."""
 
     def __init__(self, table: str) -> None:
         """Write to the DynamoDB table named `table`."""

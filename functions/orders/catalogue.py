@@ -29,7 +29,7 @@ class CatalogueUnavailable(RuntimeError):
 class Catalogue:
     """Products by sku, each at most `ttl_seconds` old; that a product is missing is remembered too.
 
-    At most `_MAX_REMEMBERED` are, and those asked for longest ago are forgotten first.
+    At most `_MAX_REMEMBERED` are cached, least recently used ones are evicted.
     """
 
     def __init__(self, table: str, client: DynamoDBClient, ttl_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:

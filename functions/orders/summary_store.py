@@ -30,7 +30,7 @@ class OrderView:
         self._client = client
 
     def put(self, row: Row) -> bool:
-        """Write an order's row unless the table has it in this or a later version; tell whether it was written."""
+        """Write an order's row unless the table has this or a later version; return whether it was written."""
         try:
             self._client.put_item(
                 TableName=self._table,

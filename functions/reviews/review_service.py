@@ -34,7 +34,7 @@ class Executions:
         self._client = client
 
     def is_running(self, execution: str) -> bool:
-        """Tell whether the execution with this ARN is running."""
+        """Return whether the execution with this ARN is running."""
         try:
             return self._client.describe_execution(executionArn=execution)["status"] == "RUNNING"
         except ClientError as error:

@@ -122,7 +122,7 @@ class Stack:
                 raise ValueError(operator)
 
     def exists(self, name: str) -> bool:
-        """Tell whether the stack has a resource under its parameters."""
+        """Return whether the stack has a resource under its parameters."""
         resource = self.resources.get(name)
         return resource is not None and ("Condition" not in resource or self.holds({"Condition": resource["Condition"]}))
 

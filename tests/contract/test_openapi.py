@@ -65,7 +65,7 @@ def test_it_is_a_valid_openapi_document(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_the_committed_document_is_what_the_models_say() -> None:
+def test_committed_openapi_document_is_current() -> None:
     assert command.DOCUMENT.read_text("utf-8") == command.rendered()
 
 
@@ -86,7 +86,7 @@ def test_the_docs_list_the_same_problems() -> None:
     assert {code for row in rows for code in re.findall("`([a-z-]+)`", row)} == {problem.code for problem in PROBLEMS}
 
 
-def test_every_example_is_read_by_the_model_that_it_is_an_example_of(document: dict[str, Any]) -> None:
+def test_every_example_is_decoded_by_its_model(document: dict[str, Any]) -> None:
     seen: set[str] = set()
     for content in contents(document):
         name = content["schema"].get("$ref", "").rpartition("/")[2]

@@ -110,7 +110,7 @@ def test_every_rule_is_listed_here(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("rule", ROUTES)
-def test_a_rule_takes_its_events_and_no_other(stack: Stack, rule: str) -> None:
+def test_each_rule_matches_exactly_its_events(stack: Stack, rule: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
     taken = {fact for fact in EVENT_TYPES if matches(pattern, delivered(fact, **(REPLAY if rule in REPLAYED else {})))}
     assert taken == ROUTES[rule]
@@ -118,7 +118,7 @@ def test_a_rule_takes_its_events_and_no_other(stack: Stack, rule: str) -> None:
 
 @pytest.mark.parametrize("rule", sorted(REPLAYED_ALONE))
 @pytest.mark.parametrize("fact", EVENT_TYPES)
-def test_what_a_stream_brings_does_not_come_by_the_bus_as_well(stack: Stack, rule: str, fact: str) -> None:
+def test_no_event_reaches_a_consumer_by_stream_and_bus(stack: Stack, rule: str, fact: str) -> None:
     assert not matches(stack.of("Events::Rule")[rule]["EventPattern"], delivered(fact))
 
 
@@ -136,7 +136,7 @@ def test_no_stream_has_more_readers_than_a_shard_serves(stack: Stack, kind: str)
 
 
 @pytest.mark.parametrize("mapping", STREAMED)
-def test_a_stream_brings_its_events_and_no_other(stack: Stack, mapping: str) -> None:
+def test_each_stream_mapping_passes_exactly_its_events(stack: Stack, mapping: str) -> None:
     [one] = stack.of("Lambda::EventSourceMapping")[mapping]["FilterCriteria"]["Filters"]
     pattern = json.loads(one["Pattern"])
     if stack.kind(referred(stack.of("Lambda::EventSourceMapping")[mapping]["EventSourceArn"])) == "Kinesis::Stream":
@@ -149,7 +149,7 @@ def test_a_stream_brings_its_events_and_no_other(stack: Stack, mapping: str) -> 
 
 
 @pytest.mark.parametrize("mapping", STREAMED)
-def test_what_a_consumer_of_a_stream_cannot_work_off_comes_again_from_the_queue_that_feeds_it(stack: Stack, mapping: str) -> None:
+def test_failed_stream_records_are_retried_from_the_consumers_queue(stack: Stack, mapping: str) -> None:
     function = referred(stack.of("Lambda::EventSourceMapping")[mapping]["FunctionName"])
     queue = referred(stack.of("Lambda::Function")[function]["Environment"]["Variables"]["RETRY_QUEUE_URL"])
     feeding = [
@@ -159,7 +159,7 @@ def test_what_a_consumer_of_a_stream_cannot_work_off_comes_again_from_the_queue_
 
 
 @pytest.mark.parametrize("mapping", STREAMED)
-def test_a_batch_that_was_given_up_on_is_passed_on_by_what_the_stream_brings(stack: Stack, mapping: str) -> None:
+def test_failed_batch_is_redriven_as_its_stream_delivers_it(stack: Stack, mapping: str) -> None:
     function = referred(stack.of("Lambda::EventSourceMapping")[mapping]["FunctionName"])
     named = stack.of("Lambda::Function")[function]
     queue = stack.of("SQS::Queue")[referred(named["Environment"]["Variables"]["RETRY_QUEUE_URL"])]
@@ -169,7 +169,7 @@ def test_a_batch_that_was_given_up_on_is_passed_on_by_what_the_stream_brings(sta
     assert route.queue_url == short(stack.of("SQS::Queue")[referred(failures)]["QueueName"])
 
 
-def test_every_queue_that_waits_for_an_operator_is_emptied_by_a_redrive_or_by_hand(stack: Stack) -> None:
+def test_every_dead_letter_queue_has_a_redrive_or_a_manual_step(stack: Stack) -> None:
     waiting = {short(queue["QueueName"]) for queue in stack.of("SQS::Queue").values()}
     waiting = {name for name in waiting if name.endswith("-dead-letters") or name == "operations"}
     assert waiting == {route.queue_url for route in REDRIVEN.values()} | {f"{name}-dead-letters" for name in BY_HAND}
@@ -198,14 +198,14 @@ def test_dead_letters_of_a_rule_or_subscription_go_to_its_target(stack: Stack) -
         assert route.target == short(queues[referred(subscription["Endpoint"])]["QueueName"])
 
 
-def test_no_rule_waits_for_an_event_that_stays_off_the_bus() -> None:
+def test_no_rule_matches_a_stream_only_event() -> None:
     assert set(EVENT_TYPES) >= STREAM_ONLY_EVENTS
     assert not STREAM_ONLY_EVENTS & set().union(*ROUTES.values())
 
 
 @pytest.mark.parametrize("rule", sorted(set(ROUTES) - REPLAYED))
 @pytest.mark.parametrize("fact", EVENT_TYPES)
-def test_a_replay_reaches_nothing_that_acts_outside(stack: Stack, rule: str, fact: str) -> None:
+def test_replay_reaches_no_consumer_with_side_effects(stack: Stack, rule: str, fact: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
     assert not matches(pattern, delivered(fact, **{"replay-name": "rebuild"}))
 
@@ -217,14 +217,14 @@ def test_operations_document_lists_the_rules_that_take_replays() -> None:
 
 
 @pytest.mark.parametrize("fact", EVENT_TYPES)
-def test_the_archive_keeps_every_event_and_no_replay_of_it(stack: Stack, fact: str) -> None:
+def test_event_archive_holds_every_event_once(stack: Stack, fact: str) -> None:
     [archive] = stack.of("Events::Archive").values()
     assert referred(archive["SourceArn"]) == "EventBus"
     assert matches(archive["EventPattern"], delivered(fact))
     assert not matches(archive["EventPattern"], delivered(fact, **REPLAY))
 
 
-def test_the_ledger_is_sent_what_it_has_an_entry_for(stack: Stack) -> None:
+def test_ledger_receives_exactly_the_posted_events(stack: Stack) -> None:
     posted = set[str]()
     for event in (event for commands in STATES.values() for event in history(*commands)):
         with suppress(posting_rules.NoMoneyMoved):
@@ -232,18 +232,18 @@ def test_the_ledger_is_sent_what_it_has_an_entry_for(stack: Stack) -> None:
     assert posted == ROUTES["LedgerRule"]
 
 
-def test_analytics_are_sent_what_counts(stack: Stack) -> None:
+def test_analytics_receive_exactly_the_counted_events(stack: Stack) -> None:
     every = [event for commands in STATES.values() for event in history(*commands)]
     assert {event.type for event in every if analytics.domain.counting_rules.count_event(event).counters} == ROUTES["AnalyticsCountRule"]
 
 
-def test_the_proof_may_only_speak_for_the_ledger(stack: Stack) -> None:
+def test_ledger_audit_may_publish_ledger_events_only(stack: Stack) -> None:
     role = referred(stack.of("Lambda::Function")["LedgerAudit"]["Role"])
     [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]
     assert statement["Condition"] == {"ForAllValues:StringEquals": {"events:source": ["ledger"]}}
 
 
-def test_the_mail_queue_is_sent_what_leads_to_a_mail(stack: Stack) -> None:
+def test_email_queue_receives_exactly_the_emailed_events(stack: Stack) -> None:
     subscription = stack.of("SNS::Subscription")["MailSubscription"]
     assert subscription["FilterPolicyScope"] == "MessageBody"
     taken = {fact for fact in EVENT_TYPES if matches(subscription["FilterPolicy"], delivered(fact))}
@@ -284,7 +284,7 @@ def test_the_publisher_is_invoked_for_new_and_for_overwritten_events(stack: Stac
 
 
 @pytest.mark.parametrize("function", ["OrdersPublish", "OperationsReconcile", "OperationsRedrive"])
-def test_what_publishes_the_log_may_only_speak_for_the_contexts_that_append(stack: Stack, function: str) -> None:
+def test_publishers_may_use_only_sources_that_append(stack: Stack, function: str) -> None:
     role = referred(stack.of("Lambda::Function")[function]["Role"])
     [statement] = [s for s in stack.statements(role) if "events:PutEvents" in s["Action"]]
     assert statement["Condition"] == {

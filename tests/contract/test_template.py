@@ -190,7 +190,7 @@ class TestQueues:
             found |= {referred(one["DestinationConfig"]["OnFailure"]["Destination"]) for one in streams}
             assert len(found) == 1, function
 
-    def test_a_dead_letter_queue_gets_its_policy_after_the_shared_one_let_it_go(self, stack: Stack) -> None:
+    def test_dead_letter_queue_policy_waits_for_the_shared_one(self, stack: Stack) -> None:
         """CloudFormation empties the policy of a queue that leaves OtherQueuesPolicy, where releases before kept these."""
         for name, policy in stack.of("SQS::QueuePolicy").items():
             consumed = len(policy["Queues"]) > 1 and name != "OtherQueuesPolicy"
@@ -354,7 +354,7 @@ def _filtered(stack: Stack) -> Iterator[dict[str, Any]]:
 
 
 def _is_emitted(stack: Stack, namespace: Any, metric: str, dimensions: dict[str, Any]) -> bool:
-    """Tell whether a function of that namespace and service records the metric."""
+    """Return whether a function of that namespace and service records the metric."""
     emitters = [
         variables
         for function in stack.of("Lambda::Function").values()

@@ -71,7 +71,7 @@ PLACING = (
         "orders are paid, or cancel some",
         (("unpaid_orders", ["ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"]), ("skus", ["MUG-BLUE"])),
     ),
-    Problem("email-missing", 403, "Email missing", "sign in with a token that names a verified email address: order mail goes there"),
+    Problem("email-missing", 403, "Email missing", "sign in with a token that has a verified email address for the emails about the order"),
     Problem(
         "email-undeliverable",
         403,

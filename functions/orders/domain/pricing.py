@@ -31,7 +31,7 @@ class Product(Struct, frozen=True):
     category: Category | None = None
 
     def __post_init__(self) -> None:
-        """Hold the price to what can be charged, and be exact in any reader's numbers."""
+        """Check that the price can be charged and is exact as a JSON number."""
         if not 0 <= self.unit_price.amount <= MAX_PRICE:
             message = f"a price is 0 to {MAX_PRICE} minor units, not {self.unit_price.amount}"
             raise ValueError(message)

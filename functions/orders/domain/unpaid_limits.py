@@ -33,7 +33,7 @@ class UnpaidLimitReached(ValueError):
 
 
 def is_unpaid(order: Order) -> bool:
-    """Tell whether the order holds stock, or may reserve some yet, for which no payment is authorized.
+    """Return whether the order holds stock, or may reserve some yet, for which no payment is authorized.
 
     A held order counts even where its reservation has expired: it reserves again as soon as a reviewer approves it.
     """

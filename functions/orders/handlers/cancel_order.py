@@ -1,4 +1,4 @@
-"""`POST /orders/{order_id}/cancellation`: the owner cancels what was not dispatched yet.
+"""`POST /orders/{order_id}/cancellation`: the owner cancels the undispatched lines.
 
 Only the event is recorded here. It starts the saga, which compensates.
 """
@@ -23,7 +23,7 @@ _REASONS: dict[State, str] = {
     "rejected": "this order was rejected: it is not charged or shipped",
     "dispatched": "everything of this order was dispatched; you can return it after delivery",
     "delivered": "this order was delivered; you can return it",
-    "lost": "this order was lost in transit; what was charged for it is refunded",
+    "lost": "this order was lost in transit; its charge is refunded",
     "partly_returned": "this order was delivered; you can return it",
     "returned": "this order was returned already",
 }

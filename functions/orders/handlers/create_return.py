@@ -53,7 +53,7 @@ def create_return(order: Order, return_id: str, request: api_models.CreateReturn
 
 
 def _repeats_v1_request(return_: Return, event: ApiEvent) -> bool:
-    """Tell whether the request created this return when version 1.0, which kept texts as they were sent, took it."""
+    """Return whether the request created this return when version 1.0, which kept texts as they were sent, took it."""
     try:
         request = api_models.parse_return_v1(event)
         return request.reason == return_.reason and _merged(request) == return_.lines

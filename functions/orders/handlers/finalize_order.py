@@ -1,4 +1,4 @@
-"""Saga step: end an order after everything it held has been given back, as rejected or as cancelled, and delete its payment token."""
+"""Saga step: reject or cancel an order after its compensation, and delete its payment token."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamo
 
 @observed
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
-    """Answer `rejected` or `cancelled`, also for an order that was before, or `inactive` for one that goes on."""
+    """Answer `rejected` or `cancelled`, also if repeated, or `inactive` for an order that is not compensated."""
     order = LOG.load(event["order_id"])
     if order.state in {"failing", "cancelling"}:
-        # Nothing authorizes it any more. Once it has ended, nothing would repeat a deletion that a crash prevented.
+        # Delete before the end: a crash after it would leave the token, because nothing repeats the step.
         TOKENS.delete(order.order_id)
     command = CancelOrder() if order.cancellation else RejectOrder()
     order = LOG.record(order, command, source="orders").order

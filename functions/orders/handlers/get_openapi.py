@@ -12,7 +12,7 @@ import msgspec
 
 from orderflow.aws.http import ApiEvent, Response, api, header
 
-# Anybody may ask for it, so it is sent as small as the client takes it: without indentation, and compressed once per process.
+# The route is public, so the answer is small: without indentation, and compressed once per process.
 DOCUMENT = msgspec.json.format(Path(__file__).parents[1].joinpath("openapi.json").read_bytes(), indent=-1)
 COMPRESSED = base64.b64encode(gzip.compress(DOCUMENT, mtime=0)).decode()
 DIGEST = sha256(DOCUMENT).hexdigest()[:16]

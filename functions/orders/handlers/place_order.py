@@ -59,7 +59,7 @@ def _location(event: ApiEvent, order_id: str) -> str:
 def _reachable(customer: Caller) -> None:
     if not customer.email:
         raise Problem(
-            403, "email-missing", "Email missing", "sign in with a token that names a verified email address: order mail goes there"
+            403, "email-missing", "Email missing", "sign in with a token that has a verified email address for the emails about the order"
         )
     try:
         email_address.for_ses(customer.email)

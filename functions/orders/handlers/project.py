@@ -1,4 +1,4 @@
-"""Keeps the list of orders current: an event wakes it, and the order as the log has it now becomes its row.
+"""Projects orders into the order view: an event triggers it, and the current order from the log becomes the row.
 
 So deliveries may come twice, late and in any order, and a replay from the archive does no harm.
 """
@@ -25,12 +25,12 @@ RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Project the orders that a batch of the log's stream, or of the queue, is about; answer with the messages that have to come back."""
+    """Project the orders of a batch of the log's stream or the queue; answer with the failed messages."""
     return each_change(event, project, RETRIES)
 
 
 def project(order_id: str, version: int | None = None) -> None:
-    """Write the order's row as it is now, or was at `version` at the least, unless a newer one is there.
+    """Write the order's row as of `version` or later, unless the table has a newer one.
 
     Raises:
         OrderNotFound: there is no such order.

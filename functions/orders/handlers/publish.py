@@ -1,11 +1,10 @@
-"""The outbox: carries every event of the order log's own stream to the event stream, and most of them to the event bus.
+"""The outbox: publishes every event of the order log's table stream to the event stream, and most of them to the event bus.
 
-At least once, and in no promised order: what was refused comes after what was taken with it. A
-batch whose events did not all arrive raises, so it comes again; consumers take duplicates by event
-id and order by version. A record that no retry can help is parked in the dead-letter queue, so that
-its shard goes on. Of the sampled orders it is noted what is published, for operations.handlers.publish_missing_events.
+At least once and unordered: refused events are published after the accepted ones of their batch. A batch with a refused
+event raises and is retried; consumers deduplicate by event id and order by version. A malformed record is dead-lettered, so
+that its shard continues. Events of sampled orders are marked as published, for `publish_missing_events`.
 
-An item of the log that was overwritten or deleted, which no code here does, is reported and never published.
+An overwritten or deleted item of the log, which no code here causes, is reported and never published.
 """
 
 from __future__ import annotations
@@ -37,17 +36,17 @@ _sqs = client("sqs")
 
 @observed
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
-    """Publish a batch of the table's stream and answer how many events it had."""
+    """Publish a batch of the table's stream and answer the number of events."""
     logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])
-    found = [(record, letter) for record in event["Records"] if _is_insert(record) and (letter := _letter(record))]
-    PUBLISHER.publish([letter for _, letter in found])
+    found = [(record, outbound) for record in event["Records"] if _is_insert(record) and (outbound := _outbound_event(record))]
+    PUBLISHER.publish([outbound for _, outbound in found])
     for record, _ in found:
-        _note(record)
+        _mark_published(record)
     return {"published": len(found)}
 
 
 def _is_insert(record: dict[str, Any]) -> bool:
-    """Tell whether a record is of an appended event; one that changed or deleted an event is reported."""
+    """Return whether a record is an appended event; report a changed or deleted one."""
     if record["eventName"] == "INSERT":
         return True
     changed = record["dynamodb"]
@@ -57,7 +56,7 @@ def _is_insert(record: dict[str, Any]) -> bool:
     return False
 
 
-def _letter(record: dict[str, Any]) -> OutboundEvent | None:
+def _outbound_event(record: dict[str, Any]) -> OutboundEvent | None:
     try:
         return PUBLISHER.outbound_event(dynamodb.decode(record["dynamodb"]["NewImage"]["event"]))
     except (KeyError, msgspec.DecodeError, UnknownEvent, TooLarge) as error:
@@ -65,15 +64,15 @@ def _letter(record: dict[str, Any]) -> OutboundEvent | None:
         return None
 
 
-def _note(record: dict[str, Any]) -> None:
-    """Note that an event of a sampled order is published. Where that fails, it is published again: no reason to stop the stream."""
+def _mark_published(record: dict[str, Any]) -> None:
+    """Mark an event of a sampled order as published. After a failure it is published again, so the stream continues."""
     if "outbox" not in record["dynamodb"]["NewImage"]:
         return
     key = record["dynamodb"]["Keys"]
     try:
         OUTBOX.clear(**dynamodb.decode_item(key))
     except (BotoCoreError, ClientError) as error:
-        logger.warning("not noted as published", key=key, error=type(error).__name__)
+        logger.warning("event_not_marked_as_published", key=key, error=type(error).__name__)
 
 
 def _event_id(record: dict[str, Any]) -> str | None:
@@ -87,6 +86,6 @@ def _event_id(record: dict[str, Any]) -> str | None:
 def _park(record: dict[str, Any], error: Exception) -> None:
     """Send the record's key, never its contents, to the dead-letter queue."""
     key = record.get("dynamodb", {}).get("Keys", {})
-    logger.error("parked a record that cannot be published", key=key, error=type(error).__name__)
+    logger.error("record_dead_lettered", key=key, error=type(error).__name__)
     body = msgspec.json.encode({"key": key, "error": type(error).__name__}).decode()
     _sqs.send_message(QueueUrl=DEAD_LETTERS, MessageBody=body)

@@ -1,4 +1,4 @@
-"""Invoked by an operator: rebuilds the order view from the order log while orders go on.
+"""Invoked by an operator: rebuilds the order view from the order log during new orders.
 
 Each call works until its time is nearly over and returns the request of the next call as `next`. First all rows are deleted, then
 the log is read from its beginning. The build finds every order in the log; orders placed later are projected as usual, and no row

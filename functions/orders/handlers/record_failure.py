@@ -1,7 +1,7 @@
-"""Saga step: give up on an order whose steps kept failing, so that it can be unwound.
+"""Saga step: record the failure of an order whose step kept failing, before it is compensated.
 
-The event seals the order: from here on nothing but giving back and rejecting is possible, so no
-confirmation can cross with the compensation that follows.
+After this event only compensation and rejection are possible, so no confirmation can race with the
+compensation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FailedStepInput(StepInput):
 
 @observed
 def handler(event: FailedStepInput, _context: LambdaContext) -> StepResult[Outcome]:
-    """Answer `failing`, `cancelling` where somebody cancelled it first, or `inactive` where the order had come to its end before."""
+    """Answer `failing`, `cancelling` for an order that is being cancelled, or `inactive` for an ended one."""
     match carry_out(event["order_id"], FailFulfilment(event["step"], event["error"])).state:
         case "failing" | "cancelling" as outcome:
             return {"outcome": outcome}

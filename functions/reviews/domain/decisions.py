@@ -37,7 +37,7 @@ def to_command(decision: Choice, reviewer: str, note: str) -> ApproveReview | Re
 
 
 def is_same_decision(recorded: Decision, decision: Choice) -> bool:
-    """Tell whether a reviewer has already made this decision; a time-out is not a reviewer's decision."""
+    """Return whether a reviewer has already made this decision; a time-out is not a reviewer's decision."""
     return recorded.decision == decision and not recorded.timed_out
 
 

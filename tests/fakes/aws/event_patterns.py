@@ -6,7 +6,7 @@ from typing import Any
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
-    """Tell whether EventBridge's pattern takes an event; knows literals and `exists`, and refuses to guess at more.
+    """Return whether EventBridge's pattern takes an event; knows literals and `exists`, and refuses to guess at more.
 
     A path of which a part is missing does not exist.
     """

@@ -52,7 +52,7 @@ def test_the_tables_are_complete() -> None:
     assert sorted((state, command) for state, command, _ in _table()) == sorted((s, c) for s in STATES for c in COMMANDS)
 
 
-def test_an_order_with_other_contents_cannot_take_the_place_of_one() -> None:
+def test_other_contents_cannot_replace_an_order() -> None:
     other = events.OrderPlaced(orders.ANN, (orders.MUGS,), orders.MUGS.unit_price, orders.ADDRESS, "GB")
     refusal = decide(orders.after(orders.PLACE), type(orders.PLACE)(other))
     assert isinstance(refusal, Refusal)
@@ -68,7 +68,7 @@ def test_an_order_with_other_contents_cannot_take_the_place_of_one() -> None:
         ("failed authorized", "fulfilment_failed", ("authorize",)),
     ],
 )
-def test_a_rejection_tells_the_first_reason(state: str, reason: str, details: tuple[str, ...]) -> None:
+def test_rejection_names_the_first_reason(state: str, reason: str, details: tuple[str, ...]) -> None:
     order = orders.after(*STATES[state])
     held = [command for command in (orders.VOID, orders.RELEASE) if outcome(order, command) not in {"no", "."}]
     if order.payment != "authorized":
@@ -90,13 +90,13 @@ def test_a_rejection_tells_the_first_reason(state: str, reason: str, details: tu
         ("rejected", False, "inactive"),
     ],
 )
-def test_what_the_saga_has_to_do_with_an_order(state: str, open_: bool, stands: str | None) -> None:
+def test_saga_blocker_in_every_state(state: str, open_: bool, stands: str | None) -> None:
     order = orders.after(*STATES[state])
     assert (is_active(order), saga_blocker(order)) == (open_, stands)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_whom_a_person_let_wait_the_saga_has_next(command: str) -> None:
+def test_approved_order_is_active_again(command: str) -> None:
     """So a mark that is late is always one of orders in work, where the sweeper sees it."""
     order = orders.after(*STATES["held"])
     facts = decide(order, COMMANDS[command])
@@ -217,7 +217,7 @@ def test_the_same_command_again_adds_nothing(names: list[str]) -> None:
 
 
 @given(commands)
-def test_what_ended_holds_what_it_should(names: list[str]) -> None:
+def test_ended_orders_hold_the_right_amounts(names: list[str]) -> None:
     order = _carried_out(["place", *names])[-1][1]
     if order.state == "confirmed":
         assert (order.reservation, order.payment) == ("held", "authorized")
@@ -229,14 +229,14 @@ def test_what_ended_holds_what_it_should(names: list[str]) -> None:
 
 
 @given(commands)
-def test_nothing_is_given_back_before_the_order_is_sealed(names: list[str]) -> None:
+def test_nothing_is_released_before_the_failure_is_recorded(names: list[str]) -> None:
     for before, _, _, added in _carried_out(["place", *names]):
         if {event.type for event in added} & {"StockReleased", "OrderRejected", "OrderCancelled", "OrderLinesCancelled"}:
             assert before.state in {"failing", "cancelling"}
 
 
 @given(commands)
-def test_a_sealed_order_is_never_confirmed(names: list[str]) -> None:
+def test_failed_order_is_never_confirmed(names: list[str]) -> None:
     states = [after.state for _, after, _, _ in _carried_out(["place", *names])]
     if "failing" in states:
         assert set(states[states.index("failing") :]) <= {"failing", "rejected"}

@@ -54,14 +54,14 @@ def test_every_version_is_read_as_the_present_one(version: int, data: dict[str, 
     assert event.schema_version == 3
 
 
-def test_what_was_read_is_written_in_the_present_version() -> None:
+def test_decoded_event_is_encoded_in_the_current_version() -> None:
     event = events.decode(document(1, {"kilograms": 2}))
     assert json.loads(events.encode(event))["data"] == PRICED
     assert events.decode(events.encode(event)) == event
 
 
 @pytest.mark.parametrize("version", [-1, 0, 4, 2**40])
-def test_a_version_that_is_not_known_is_not_guessed_at(version: int) -> None:
+def test_unknown_version_is_refused(version: int) -> None:
     with pytest.raises(events.UnknownEvent, match=f"ParcelWeighed of version {version}"):
         events.decode(document(version, PRICED))
 
@@ -74,12 +74,12 @@ def test_a_newer_version_of_a_real_event_is_not_read_as_this_one() -> None:
 
 
 @pytest.mark.parametrize("data", [{}, {"kilograms": None}, [], "heavy", {"kilograms": "2"}])
-def test_data_that_is_not_of_its_version_is_a_decode_error(data: Any) -> None:
+def test_data_of_another_version_is_a_decode_error(data: Any) -> None:
     with pytest.raises(msgspec.ValidationError):
         events.decode(document(1, data))
 
 
-def test_an_event_of_the_present_version_meets_no_upcaster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_of_the_current_version_is_not_upcast(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: dict[str, Any]) -> dict[str, Any]:
         raise AssertionError
 

@@ -30,7 +30,7 @@ STORED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("version", STORED)
-def test_stored_fingerprints_stay_what_they_are(version: str) -> None:
+def test_stored_fingerprints_are_stable(version: str) -> None:
     body, fingerprint = STORED[version]
     assert api_models.parse_order(request(body))[1] == fingerprint
 

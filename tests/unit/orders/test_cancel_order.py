@@ -128,7 +128,7 @@ def test_the_sweeper_looks_after_it_from_then_on(placed: Any, aws: Aws, context:
 
 
 @pytest.mark.parametrize("body", ["{", '{"reason": "\ud800"}', "\x00", '{"reason": "a', "reason=too+late"])
-def test_what_is_not_json_is_refused(placed: Any, log: OrderLog, context: Any, body: str) -> None:
+def test_malformed_json_is_refused(placed: Any, log: OrderLog, context: Any, body: str) -> None:
     answer = ask(context, body)
     assert (answer["statusCode"], answer["body"]["type"]) == (400, "urn:order-pipeline:problem:malformed-json")
     assert log.load(ORDER).state == "placed"
@@ -137,18 +137,18 @@ def test_what_is_not_json_is_refused(placed: Any, log: OrderLog, context: Any, b
 @pytest.mark.parametrize(
     "body", [[], "null", "1", {"reason": 1}, {"reason": None}, {"reason": "x" * (MAX_REASON_LENGTH + 1)}, {"by": "eve"}]
 )
-def test_what_has_another_shape_is_refused(placed: Any, log: OrderLog, context: Any, body: Any) -> None:
+def test_response_of_another_shape_is_refused(placed: Any, log: OrderLog, context: Any, body: Any) -> None:
     answer = ask(context, body)
     assert (answer["statusCode"], answer["body"]["type"]) == (422, "urn:order-pipeline:problem:invalid-request")
     assert log.load(ORDER).state == "placed"
 
 
-def test_the_longest_reason_is_taken_and_a_body_beyond_64_kilobytes_is_not(placed: Any, context: Any) -> None:
+def test_longest_reason_is_accepted_and_larger_body_refused(placed: Any, context: Any) -> None:
     assert ask(context, " " * (MAX_BODY_BYTES + 1))["statusCode"] == 413
     assert ask(context, {"reason": "ö" * MAX_REASON_LENGTH})["statusCode"] == 202
 
 
-def test_nobody_cancels_somebody_elses_order_or_learns_of_it(placed: Any, log: OrderLog, context: Any) -> None:
+def test_order_of_another_customer_cannot_be_cancelled(placed: Any, log: OrderLog, context: Any) -> None:
     for body in (None, {"reason": "mine now"}, "{"):
         others, none = ask(context, body, customer="eve"), ask(context, body, order=order_id("nothing"))
         assert others == none
@@ -170,7 +170,7 @@ def test_a_confirmation_that_was_faster_is_cancelled_all_the_same(placed: Any, l
     assert [event.type for event in log.history(ORDER)][-2:] == ["OrderConfirmed", "CancellationRequested"]
 
 
-def test_a_request_whose_answer_was_lost_is_answered_when_it_comes_again(placed: Any, log: OrderLog, aws: Aws, context: Any) -> None:
+def test_request_with_lost_answer_is_answered_on_retry(placed: Any, log: OrderLog, aws: Aws, context: Any) -> None:
     def lose(operation: str, _: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.after = None
@@ -182,7 +182,7 @@ def test_a_request_whose_answer_was_lost_is_answered_when_it_comes_again(placed:
     assert [event.type for event in log.history(ORDER)] == ["OrderPlaced", "CancellationRequested"]
 
 
-def test_a_process_that_dies_leaves_nothing_half_done(placed: Any, log: OrderLog, aws: Aws, context: Any) -> None:
+def test_crashed_process_leaves_no_partial_state(placed: Any, log: OrderLog, aws: Aws, context: Any) -> None:
     aws.dynamodb.before = crash_at("PutItem")
     with pytest.raises(Crash):
         ask(context)
@@ -192,7 +192,7 @@ def test_a_process_that_dies_leaves_nothing_half_done(placed: Any, log: OrderLog
 
 
 @pytest.mark.parametrize("name", samples.names("orders/cancel_order"))
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, aws: Aws, log: OrderLog, context: Any) -> None:
+def test_samples_have_their_answers(name: str, aws: Aws, log: OrderLog, context: Any) -> None:
     event = samples.sample(name)
     prepare(log, event["pathParameters"]["order_id"])
     assert samples.agrees(cancel_order.handler(event, context), samples.expected(name))

@@ -36,13 +36,13 @@ def reads(shop: Aws) -> int:
     return shop.dynamodb.calls["BatchGetItem"]
 
 
-def test_what_was_read_is_remembered_whether_it_was_there_or_not(products: Catalogue, shop: Aws) -> None:
+def test_found_and_missing_products_are_cached(products: Catalogue, shop: Aws) -> None:
     for _ in range(3):
         assert set(products.products(["MUG-BLUE", "NOPE", "MUG-BLUE"])) == {"MUG-BLUE"}
     assert reads(shop) == 1
 
 
-def test_only_what_is_missing_is_asked_for(products: Catalogue, shop: Aws) -> None:
+def test_only_missing_products_are_read(products: Catalogue, shop: Aws) -> None:
     products.products(["MUG-BLUE"])
     asked: list[Any] = []
     shop.dynamodb.before = lambda _, given: asked.append(given["RequestItems"]["Catalogue"]["Keys"])
@@ -60,7 +60,7 @@ def test_a_new_price_is_seen_when_the_old_one_is_too_old(products: Catalogue, sh
     assert products.products(["MUG-BLUE"])["MUG-BLUE"].unit_price.amount == 1300
 
 
-def test_the_first_call_of_a_process_reads_even_where_its_clock_starts_at_nought(products: Catalogue, clock: Clock) -> None:
+def test_first_call_reads_also_with_a_clock_at_zero(products: Catalogue, clock: Clock) -> None:
     clock.now = 0.0
     assert set(products.products(["MUG-BLUE"])) == {"MUG-BLUE"}
 
@@ -70,9 +70,7 @@ def test_100_products_are_read_in_one_call(products: Catalogue, shop: Aws) -> No
     assert reads(shop) == 1
 
 
-def test_asking_for_much_that_does_not_exist_neither_fills_the_memory_nor_breaks_an_order(
-    products: Catalogue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_unknown_products_do_not_exhaust_the_cache(products: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
     for number in range(30):
         found = products.products(["MUG-BLUE", *(f"NOPE-{number}-{part}" for part in range(4))])
@@ -116,13 +114,13 @@ class Forgetful:
         return {**answer, "UnprocessedKeys": {"Catalogue": {"Keys": keys[1:]}} if keys[1:] else {}}
 
 
-def test_what_was_left_out_is_asked_for_again(shop: Aws) -> None:
+def test_unprocessed_keys_are_read_again(shop: Aws) -> None:
     client: Any = Forgetful(shop, 2)
     skus = {"MUG-BLUE", "FILTER-100", "SKU-001", "SKU-002"}
     assert set(Catalogue("Catalogue", client, 60).products(skus)) == skus
 
 
-def test_what_is_left_out_again_and_again_is_not_taken_for_missing(shop: Aws) -> None:
+def test_persistently_unprocessed_keys_raise(shop: Aws) -> None:
     client: Any = Forgetful(shop, 99)
     with pytest.raises(CatalogueUnavailable):
         Catalogue("Catalogue", client, 60).products({f"SKU-{number:03}" for number in range(50)})

@@ -80,7 +80,7 @@ def test_it_takes_one_read_and_one_write(delivered: OrderLog, aws: Aws, context:
     assert dict(aws.dynamodb.calls) == {"Query": 1, "PutItem": 1}
 
 
-def test_the_same_request_has_the_same_answer_whatever_became_of_the_return(delivered: OrderLog, context: Any) -> None:
+def test_repeated_return_request_gets_the_same_answer(delivered: OrderLog, context: Any) -> None:
     first = ask(context)
     return_id = first["body"]["return_id"]
     answers = [ask(context, json.dumps(dict(reversed(BODY.items())), indent=3))]
@@ -127,7 +127,7 @@ def test_lines_of_one_product_are_merged(delivered: OrderLog, context: Any) -> N
 @pytest.mark.parametrize(
     "lines", [[MUG | {"quantity": 3}], [MUG, MUG, MUG], [{"sku": "TEAPOT", "quantity": 1}], [MUG, {"sku": "TEAPOT", "quantity": 1}]]
 )
-def test_what_was_not_ordered_does_not_come_back(delivered: OrderLog, context: Any, lines: Any) -> None:
+def test_unordered_lines_cannot_be_returned(delivered: OrderLog, context: Any, lines: Any) -> None:
     assert ask(context, {"lines": lines})["statusCode"] == 409
     assert announced(delivered) == []
 
@@ -145,16 +145,14 @@ def test_return_window_ends_with_the_end_of_its_last_day(now: str, since: str) -
 
 
 @pytest.mark.parametrize("state", ["placed", "held", "confirmed", "partly dispatched", "dispatched", "cancelled", "rejected", "all lost"])
-def test_what_did_not_arrive_does_not_come_back(post: Post, log: OrderLog, context: Any, state: str) -> None:
+def test_undelivered_lines_cannot_be_returned(post: Post, log: OrderLog, context: Any, state: str) -> None:
     post(key="sample-order-1")
     go_on(log, state)
     assert ask(context)["statusCode"] == 409
     assert announced(log) == []
 
 
-def test_when_its_time_is_over_nothing_comes_back_but_what_was_announced(
-    delivered: OrderLog, context: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_the_return_window_only_created_returns_arrive(delivered: OrderLog, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ask(context)
     monkeypatch.setattr(create_return, "WINDOW", timedelta(days=-1))
     late = ask(context, key="return-2")
@@ -180,19 +178,19 @@ def test_when_its_time_is_over_nothing_comes_back_but_what_was_announced(
         (" " * 65_537, 413, "body-too-large"),
     ],
 )
-def test_what_is_no_request_is_refused(delivered: OrderLog, context: Any, body: Any, status: int, kind: str) -> None:
+def test_malformed_request_is_refused(delivered: OrderLog, context: Any, body: Any, status: int, kind: str) -> None:
     answer = ask(context, body)
     assert (answer["statusCode"], answer["body"]["type"]) == (status, f"urn:order-pipeline:problem:{kind}")
     assert announced(delivered) == []
 
 
 @pytest.mark.parametrize(("key", "kind"), [(None, "missing"), (" ", "missing"), ("ä", "invalid"), ("k" * 256, "invalid")])
-def test_without_a_key_nothing_comes_back(delivered: OrderLog, context: Any, key: str | None, kind: str) -> None:
+def test_return_without_idempotency_key_is_refused(delivered: OrderLog, context: Any, key: str | None, kind: str) -> None:
     answer = ask(context, key=key)
     assert (answer["statusCode"], answer["body"]["type"]) == (400, f"urn:order-pipeline:problem:idempotency-key-{kind}")
 
 
-def test_nobody_sends_back_somebody_elses_order(delivered: OrderLog, context: Any) -> None:
+def test_order_of_another_customer_cannot_be_returned(delivered: OrderLog, context: Any) -> None:
     others, none = ask(context, customer="eve"), ask(context, order=order_id("nothing"))
     assert others == none
     assert (none["statusCode"], announced(delivered)) == (404, [])
@@ -242,7 +240,7 @@ def test_a_return_that_was_written_without_an_answer_is_found_again(delivered: O
     assert len(announced(delivered)) == 1
 
 
-def test_the_order_shows_it_and_what_became_of_it(delivered: OrderLog, context: Any) -> None:
+def test_order_shows_its_returns(delivered: OrderLog, context: Any) -> None:
     def shown() -> Any:
         event = samples.sample("orders/get_order/order")
         return opened(get_order.handler(event, context))["body"]
@@ -260,7 +258,7 @@ def test_the_order_shows_it_and_what_became_of_it(delivered: OrderLog, context: 
     assert (shown()["state"], shown()["refunded"]) == ("partly_returned", amount)
 
 
-def test_the_samples_have_the_answers_that_stand_beside_them(log: OrderLog, context: Any) -> None:
+def test_samples_have_their_answers(log: OrderLog, context: Any) -> None:
     """One after the other, as `make invoke` has them: those that repeat a request come after it."""
     events_ = {name: samples.sample(name) for name in samples.names("orders/create_return")}
     for order in {event["pathParameters"]["order_id"] for event in events_.values()}:

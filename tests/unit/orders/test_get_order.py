@@ -64,7 +64,7 @@ def test_the_owner_sees_its_state(placed: Any, context: Any, state: str) -> None
     assert (answer["body"].get("reason"), answer["body"].get("details")) == (reason or (None, None))
 
 
-def test_what_was_ordered_is_shown_as_it_was_answered(post: Post, context: Any) -> None:
+def test_order_shows_the_accepted_contents(post: Post, context: Any) -> None:
     answered = post(key="sample-order-1")["body"]
     assert get(context)["body"] == answered
 
@@ -83,7 +83,7 @@ def test_the_timeline_has_every_event_and_its_cause(placed: Any, context: Any) -
     assert [entry["causation_id"] for entry in body["events"]] == [None, *(f"{ORDER}:{version}" for version in range(1, 5))]
 
 
-def test_what_the_fraud_rules_found_and_who_decided_is_not_shown(placed: Any, context: Any) -> None:
+def test_timeline_hides_fraud_reasons_and_reviewers(placed: Any, context: Any) -> None:
     placed(*orders.STATES["review approved"][1:])
     text = json.dumps(get(context, events=True))
     assert not any(word in text for word in ("score", "reasons", "amount_large", "rex", "known customer", "tok_"))
@@ -126,7 +126,7 @@ def test_parcels_and_money_are_shown_as_soon_as_there_are_any(placed: Any, conte
     assert {name: body[name] for name in body if name not in {"order_id", "lines", "total", "placed_at"}} == shown
 
 
-def test_what_failed_here_and_where_documents_are_kept_is_not_shown(placed: Any, context: Any) -> None:
+def test_timeline_hides_failures_and_document_keys(placed: Any, context: Any) -> None:
     placed(*orders.STATES["cancellation failed"][1:], orders.INVOICE)
     entries = {entry["type"]: entry["data"] for entry in get(context, events=True)["body"]["events"]}
     assert entries["CancellationFailed"] == {}
@@ -146,21 +146,21 @@ def test_which_step_failed_and_how_is_not_shown(placed: Any, context: Any) -> No
 
 
 @pytest.mark.parametrize("events", [True, False])
-def test_somebody_elses_order_is_no_other_than_none(placed: Any, context: Any, events: bool) -> None:
+def test_order_of_another_customer_answers_like_an_unknown_one(placed: Any, context: Any, events: bool) -> None:
     others, none = get(context, customer="eve", events=events), get(context, order=order_id("nothing"), events=events)
     assert others == none
     assert (none["statusCode"], none["body"]["type"]) == (404, "urn:order-pipeline:problem:order-not-found")
 
 
 @pytest.mark.parametrize("order", ["x", "ord_", "ord_" + "a" * 3000, "../orders", "%00", "ORD_IBAZLC3EQVBFDEOIWT32N4TOFU", " "])
-def test_what_is_no_order_id_is_not_found_without_asking(aws: Aws, context: Any, order: str) -> None:
+def test_malformed_order_id_is_not_found_without_a_read(aws: Aws, context: Any, order: str) -> None:
     """DynamoDB refuses a key of more than 2048 bytes, which would be a fault here."""
     assert get(context, order=order)["statusCode"] == 404
     assert not aws.dynamodb.calls
 
 
 @pytest.mark.parametrize("name", samples.names("orders/get_order"))
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, placed: Any, context: Any) -> None:
+def test_samples_have_their_answers(name: str, placed: Any, context: Any) -> None:
     assert samples.agrees(get_order.handler(samples.sample(name), context), samples.expected(name))
 
 

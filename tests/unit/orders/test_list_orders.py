@@ -86,7 +86,7 @@ class TestRow:
             after = summaries.row(fold(orders.ORDER_ID, [*happened, *follows]))
             assert (after != before) is woken, command
 
-    def test_it_counts_pieces_and_tells_when_it_last_changed(self) -> None:
+    def test_summary_has_item_count_and_time_of_change(self) -> None:
         row = summaries.row(orders.after(*orders.CONFIRMED, orders.SHIP))
         assert (row.items, row.state, row.version) == (3, "confirmed", 5)
         assert (row.placed_at, row.updated_at) == (orders.START, orders.START + timedelta(seconds=4))
@@ -99,12 +99,12 @@ class TestRow:
 
 
 class TestProjection:
-    def test_it_shows_the_order_as_it_is_now_whatever_woke_it(self, aws: Aws, deliver: Any) -> None:
+    def test_projection_shows_the_current_order_for_any_event(self, aws: Aws, deliver: Any) -> None:
         prepare(project.LOG, "ord_1", *CONFIRM)
         assert deliver("ord_1") == FINISHED
         assert shown(aws, "ord_1") == ("confirmed", 5)
 
-    def test_what_is_older_never_replaces_what_is_newer(self, aws: Aws, deliver: Any) -> None:
+    def test_older_version_never_replaces_a_newer_one(self, aws: Aws, deliver: Any) -> None:
         """A slow worker has read the order before it was confirmed, and writes after another one has."""
         buy("ord_1")
 
@@ -118,20 +118,20 @@ class TestProjection:
         assert deliver("ord_1") == FINISHED
         assert shown(aws, "ord_1") == ("confirmed", 5)
 
-    def test_an_order_that_is_not_there_comes_back_alone(self, aws: Aws, deliver: Any) -> None:
+    def test_missing_order_is_retried_alone(self, aws: Aws, deliver: Any) -> None:
         buy("ord_1", "ord_2")
         assert deliver("ord_1", "ord_unknown", "ord_2") == {"batchItemFailures": [{"itemIdentifier": "message-2"}]}
         assert len(aws.dynamodb.items("OrderView")) == 2
 
     @pytest.mark.parametrize("name", samples.names("orders/project"))
-    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
+    def test_samples_have_their_answers(self, name: str, aws: Aws, context: Any) -> None:
         for order_id in ("ord_0000000000projectconfirmed", "ord_00000000000projectreplayed"):
             prepare(project.LOG, order_id)
         assert project.handler(samples.sample(name), context) == samples.expected(name)
 
 
 class TestPages:
-    def test_newest_first_and_nobody_elses(self, deliver: Any, get: Get) -> None:
+    def test_own_orders_newest_first(self, deliver: Any, get: Get) -> None:
         buy("ord_1", "ord_2")
         buy("ord_3", customer="eve")
         deliver("ord_3", "ord_1", "ord_2")
@@ -207,7 +207,7 @@ class TestPages:
             assert (wrong["statusCode"], wrong["body"]["type"]) == (400, "urn:order-pipeline:problem:cursor-invalid")
 
     @pytest.mark.parametrize("name", samples.names("orders/list_orders"))
-    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
+    def test_samples_have_their_answers(self, name: str, aws: Aws, context: Any) -> None:
         answer = list_orders.handler(samples.sample(name), context)
         wanted = samples.expected(name)
         if "body" in wanted:
@@ -239,7 +239,7 @@ class TestRebuild:
     def small_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("orders.view_rebuild.BATCH", 2)
 
-    def test_what_was_wrong_or_missing_is_right_again(self, aws: Aws, deliver: Any, context: Any) -> None:
+    def test_rebuild_corrects_wrong_and_missing_rows(self, aws: Aws, deliver: Any, context: Any) -> None:
         names = [f"ord_{number}" for number in range(5)]
         buy(*names)
         deliver(*names)
@@ -318,7 +318,7 @@ class TestRebuild:
             assert rows(aws) == expected_rows(aws)
 
     @pytest.mark.parametrize("name", samples.names("orders/rebuild_view"))
-    def test_the_samples_have_the_answers_that_stand_beside_them(self, name: str, aws: Aws, context: Any) -> None:
+    def test_samples_have_their_answers(self, name: str, aws: Aws, context: Any) -> None:
         prepare(project.LOG, "ord_0000000000projectconfirmed")
         wanted = samples.expected(name)
         if "errorType" in wanted:

@@ -64,7 +64,7 @@ class TestAccepted:
         answer: Any = place_order.handler(request() | {"path": "/orders/"}, context)
         assert urljoin("https://shop.example.com/orders/", answer["headers"]["location"]) == f"https://shop.example.com/orders/{order_id()}"
 
-    def test_the_event_has_whose_order_it_is_and_nothing_secret(self, post: Post, shop: Aws) -> None:
+    def test_event_has_the_owner_and_no_secret(self, post: Post, shop: Aws) -> None:
         post()
         (item,) = appended(shop)
         event = json.loads(item["event"]["S"])
@@ -88,7 +88,7 @@ class TestAccepted:
         assert "coffee-and-tableware" in item["event"]["S"]
         assert size_of(item) <= KB
 
-    def test_nothing_that_is_logged_tells_who_where_or_how_it_is_paid(self, post: Post, logged: Lines) -> None:
+    def test_log_lines_hold_no_personal_or_payment_data(self, post: Post, logged: Lines) -> None:
         post()
         post(changed(payment={"token": "tok_declined", "country": "GB"}))
         text = json.dumps(logged())
@@ -115,7 +115,7 @@ class TestAccepted:
         event |= {"body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
         assert place_order.handler(event, context)["statusCode"] == 201
 
-    def test_a_body_of_64_kilobytes_is_taken(self, post: Post) -> None:
+    def test_body_of_64_kilobytes_is_accepted(self, post: Post) -> None:
         body = json.dumps(BODY)
         assert post(body + " " * (MAX_BODY_BYTES - len(body)))["statusCode"] == 201
 
@@ -169,7 +169,7 @@ class TestRepeated:
         assert post()["body"]["order_id"] != post(customer="bob")["body"]["order_id"]
         assert len(appended(shop)) == 2
 
-    def test_after_a_crash_or_a_lost_answer_the_client_repeats_and_has_its_order(self, post: Post, shop: Aws) -> None:
+    def test_repeated_request_after_a_crash_gets_its_order(self, post: Post, shop: Aws) -> None:
         shop.dynamodb.after = crash_at("TransactWriteItems")
         with pytest.raises(Crash):
             post()
@@ -256,7 +256,7 @@ class TestRepeatedAfterADeployment:
         assert post(changed(shipping_address=body["shipping_address"] | {"city": "York"}))["statusCode"] == 422
 
     @pytest.mark.parametrize("email", ["", "ann@localhost"])
-    def test_email_that_is_refused_now_has_the_answer_that_it_had(self, shop: Aws, context: Any, email: str) -> None:
+    def test_repeated_request_with_a_now_refused_email_is_answered(self, shop: Aws, context: Any, email: str) -> None:
         event = request()
         event["requestContext"]["authorizer"]["email"] = email
         assert place_order.handler(event, context)["statusCode"] == 403
@@ -361,7 +361,7 @@ class TestRefused:
         answer = post(changed(lines=[{"sku": "MUG-BLUE", "quantity": 1}, {"sku": "MUG-BLUE", "quantity": "x"}]))
         assert answer["body"]["field"] == "$.lines[1].quantity"
 
-    def test_every_invalid_field_is_told_at_once(self, post: Post) -> None:
+    def test_all_invalid_fields_are_reported_together(self, post: Post) -> None:
         answer = post(address(name=" ", country="ZZ") | {"lines": [{"sku": "", "quantity": 0}]})
         wrong = ["$.lines[0].sku", "$.lines[0].quantity", "$.shipping_address.name", "$.shipping_address.country"]
         assert [error["field"] for error in answer["body"]["errors"]] == wrong
@@ -379,7 +379,7 @@ class TestRefused:
         assert answer["body"]["skus"] == ["NOPE", "RETIRED-RADIO"]
 
     @pytest.mark.parametrize("raw", [b"\xff\xfe\x00", b'{"lines": "\xc3\x28"}', json.dumps(BODY).encode("utf-16")])
-    def test_what_is_not_utf_8_is_no_json(self, shop: Aws, context: Any, raw: bytes) -> None:
+    def test_invalid_utf_8_is_malformed_json(self, shop: Aws, context: Any, raw: bytes) -> None:
         event = request() | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
         answer = opened(place_order.handler(event, context))
         assert answer["statusCode"] in {400, 422}
@@ -393,7 +393,7 @@ class TestRefused:
         assert appended(shop) == []
 
     @pytest.mark.parametrize("body", ["%%%", "abc", "ünïcode"])
-    def test_what_is_not_base64_though_it_should_be(self, shop: Aws, context: Any, body: str) -> None:
+    def test_invalid_base64_body(self, shop: Aws, context: Any, body: str) -> None:
         event = request() | {"body": body, "isBase64Encoded": True}
         assert place_order.handler(event, context)["statusCode"] == 400
 
@@ -432,14 +432,14 @@ class TestRefused:
 
 
 @pytest.mark.parametrize("name", samples.names("orders/place_order"))
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, shop: Aws, context: Any) -> None:
+def test_samples_have_their_answers(name: str, shop: Aws, context: Any) -> None:
     first = place_order.handler(samples.sample("orders/place_order/accepted"), context)
     assert first["statusCode"] == 201
     assert samples.agrees(place_order.handler(samples.sample(name), context), samples.expected(name))
     assert len(appended(shop)) == 1
 
 
-def test_an_order_by_a_token_that_names_no_email_is_refused_as_its_mails_would_go_nowhere(shop: Aws, context: Any) -> None:
+def test_token_without_email_cannot_place_an_order(shop: Aws, context: Any) -> None:
     event = request()
     event["requestContext"]["authorizer"]["email"] = ""
     answer = opened(place_order.handler(event, context))

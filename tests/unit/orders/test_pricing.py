@@ -45,7 +45,7 @@ def test_customer_and_key_do_not_run_together() -> None:
     assert order_id("1:a", "b") != order_id("1", "a:b")
 
 
-def test_ids_stay_what_they_are() -> None:
+def test_ids_are_stable() -> None:
     assert order_id("ann", "sample-order-1") == "ord_ibazlc3eqvbfdeoiwt32n4tofu"
 
 
@@ -70,7 +70,7 @@ def test_the_total_is_the_sum_of_the_lines(requested: list[StockLine]) -> None:
     assert [(line.name, line.unit_price) for line in priced] == [(CATALOGUE[x.sku].name, CATALOGUE[x.sku].unit_price) for x in priced]
 
 
-def test_products_that_are_not_sold_are_named_in_the_order_they_were_asked_for() -> None:
+def test_unsold_products_are_named_in_request_order() -> None:
     with pytest.raises(UnknownProducts) as unknown:
         price([StockLine("RADIO", 1), StockLine("MUG", 1), StockLine("NOPE", 1)], CATALOGUE)
     assert unknown.value.skus == ("RADIO", "NOPE")

@@ -93,7 +93,7 @@ def test_a_record_that_the_stream_refuses_brings_the_batch_again(aws: Aws, conte
     assert set(streamed(aws)) == {1, 2, 3}
 
 
-def test_what_stands_beside_the_event_is_not_published(aws: Aws, context: Any) -> None:
+def test_other_attributes_are_not_published(aws: Aws, context: Any) -> None:
     publish.handler(samples.sample("orders/publish/appended"), context)
     text = json.dumps([aws.events.entries, aws.kinesis.records], default=str)
     assert "fingerprint" not in text
@@ -144,7 +144,7 @@ def test_a_refused_entry_brings_the_batch_again(aws: Aws, context: Any, refused:
     assert set(versions(aws)) == set(range(1, 13)) == set(streamed(aws))
 
 
-def test_a_publisher_that_dies_after_the_call_publishes_again_and_loses_nothing(aws: Aws, context: Any) -> None:
+def test_crashed_publisher_publishes_again_and_loses_no_event(aws: Aws, context: Any) -> None:
     def die(_name: str, _given: Any) -> None:
         raise Crash
 
@@ -198,7 +198,7 @@ class TestPoison:
         assert publish_all(context, self.with_document(document)) == {"published": 0}
         assert len(aws.sqs.sent[PARKED]) == 1
 
-    def test_where_it_cannot_be_parked_the_batch_comes_again(self, aws: Aws, context: Any) -> None:
+    def test_batch_is_retried_when_parking_fails(self, aws: Aws, context: Any) -> None:
         def refuse(_name: str, _given: Any) -> None:
             raise ConnectionError
 
@@ -237,5 +237,5 @@ class TestOverwritten:
 
 
 @pytest.mark.parametrize("name", samples.names("orders/publish"))
-def test_the_samples_have_the_answers_that_stand_beside_them(name: str, aws: Aws, context: Any) -> None:
+def test_samples_have_their_answers(name: str, aws: Aws, context: Any) -> None:
     assert publish.handler(samples.sample(name), context) == samples.expected(name)

@@ -102,7 +102,7 @@ def test_every_step_in_every_state(aws: Aws, context: Any, state: str, step: str
         assert types(aws) == before + [added] * bool(added)
 
 
-def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws, context: Any) -> None:
+def test_failed_step_is_named_in_event_and_rejection(aws: Aws, context: Any) -> None:
     write(aws, orders.STATES["placed"])
     HANDLERS["record_failure"]({**STEP, "step": "screen", "error": "Lambda.Unknown"}, context)
     finalize_order.handler(STEP, context)
@@ -113,7 +113,7 @@ def test_a_step_that_gave_up_is_named_in_the_event_and_in_the_rejection(aws: Aws
     assert {failed.source, rejected.source} == {"orders"}
 
 
-def test_the_rest_of_an_order_is_closed_as_cancelled_and_the_order_goes_on(aws: Aws, context: Any) -> None:
+def test_rest_is_cancelled_and_the_order_continues(aws: Aws, context: Any) -> None:
     write(aws, (*orders.STATES["cancelling the rest"], orders.CAPTURE_PART, orders.VOID, orders.RELEASE))
     assert [finalize_order.handler(STEP, context) for _ in range(2)] == [{"outcome": "inactive"}] * 2
     log = OrderLog("OrderLog", aws.dynamodb.client)
@@ -138,7 +138,7 @@ def test_an_order_that_does_not_exist_is_a_fault(aws: Aws, context: Any, step: s
 
 
 @pytest.mark.parametrize("name", [name for step in HANDLERS for name in samples.names(f"orders/{step}")])
-def test_the_samples_have_the_answers_that_stand_beside_them(aws: Aws, context: Any, name: str) -> None:
+def test_samples_have_their_answers(aws: Aws, context: Any, name: str) -> None:
     event = samples.sample(name)
     prepare(OrderLog("OrderLog", aws.dynamodb.client), event["order_id"])
     assert samples.agrees(HANDLERS[name.split("/")[1]](event, context), samples.expected(name))

@@ -114,7 +114,7 @@ class TestLimit:
         assert row(shop)["units:MUG-BLUE"] == {"N": str(MAX_UNITS)}
         assert post(one(1), key="key-3")["statusCode"] == 409
 
-    def test_counting_again_keeps_what_is_still_unpaid(self, post: Post, shop: Aws) -> None:
+    def test_recount_keeps_unpaid_orders(self, post: Post, shop: Aws) -> None:
         first = post(one(60), key="key-1")["body"]["order_id"]
         second = post(one(40), key="key-2")["body"]["order_id"]
         advance(place_order.LOG, first, *CONFIRMED)
@@ -179,7 +179,7 @@ class TestConcurrent:
         assert row(shop)["units:MUG-BLUE"] == {"N": "95"}
         assert len(row(shop)["orders"]["SS"]) == 3
 
-    def test_transactions_in_the_way_are_waited_for(self, post: Post, shop: Aws) -> None:
+    def test_conflicting_transactions_are_retried_later(self, post: Post, shop: Aws) -> None:
         met: list[str] = []
 
         def meets(operation: str, given: Any) -> None:

@@ -1,4 +1,4 @@
-"""Working off a batch of events, each on its own: SQS messages, or records of a stream."""
+"""Processes batches of SQS messages or stream records, each message on its own."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _bus_events: msgspec.json.Decoder[_BusEvent] = msgspec.json.Decoder(_BusEvent)
 
 
 class RetryQueue:
-    """The queue of a consumer that a stream wakes: what it could not work off comes again from there, or lies there for a person."""
+    """The queue from which a stream consumer retries its failed records before they are dead-lettered."""
 
     def __init__(self, url: str) -> None:
         """Send to the queue of this URL."""
         self._url = url
 
     def put(self, message: str) -> None:
-        """Have a message come again. Hardly ever needed, so the client is made only then."""
+        """Send a message to be retried. The client is created on first use, because failures are rare."""
         client("sqs").send_message(QueueUrl=self._url, MessageBody=documents.encode(msgspec.json.decode(message)))
 
 
@@ -110,13 +110,12 @@ def all_orders(event: dict[str, Any], work: Callable[[list[str]], Mapping[str, E
 def each_record(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:
     """Call `work` with every message of `event`; answer with those that failed.
 
-    Where the batch comes from SQS, a message is the body, and SQS delivers what failed again, on its own, and in the
-    end to the dead-letter queue. Log keys of one message never show on the next one's lines. A batch that failed as a
-    whole is answered the same way and is no error of the function: the queue's own alarms speak for its messages.
+    In a batch of SQS, a message is the body; SQS redelivers failed messages alone and finally dead-letters them. Log keys of
+    one message never appear on another's lines. A batch that failed completely is reported the same way, not as an error of
+    the function: the queue has its own alarms.
 
-    Where it comes from Kinesis, or from the order log's table, a message is the event as the bus would deliver it, and
-    what failed goes to the queue `retries`. So one event never holds up those behind it on its shard. Only where that
-    fails as well the batch does, and comes again.
+    In a batch of Kinesis or of the order log's table, a message is the event as the bus would deliver it; failed messages go
+    to the queue `retries`, so that an event never blocks its shard. If that fails too, the batch fails and is retried.
     """
     if retries and _is_of_stream(event):
         return _each_of_stream(map(_message, event["Records"]), work, retries)
@@ -133,7 +132,7 @@ def _each_of_stream(messages: Iterable[str], work: Callable[[str], object], retr
     for message in messages:
         try:
             _one(message, work)
-        except Exception:  # noqa: BLE001 - logged, and whatever it is, the queue brings it again
+        except Exception:  # noqa: BLE001 - logged, and retried from the queue
             retries.put(message)
     return {"batchItemFailures": []}
 
@@ -157,7 +156,7 @@ def _is_of_stream(event: dict[str, Any]) -> bool:
 
 
 def _message(record: dict[str, Any]) -> str:
-    """Return what the bus would deliver for a stream's record; of one that holds no event, which one it is and no more."""
+    """Return a stream record as the bus would deliver it; of a malformed record, only its id and source."""
     try:
         return msgspec.json.encode({"detail": _raw.decode(_document(record))}).decode()
     except (KeyError, ValueError):
@@ -171,7 +170,7 @@ def _document(record: dict[str, Any]) -> bytes:
 
 
 def _latest_of_each_order(event: dict[str, Any]) -> list[str]:
-    """Return the messages of a stream's records without those of which there is a later one about the same order."""
+    """Return the latest message of each order in a stream's batch."""
     latest: dict[str, tuple[int, str]] = {}
     for message in map(_message, event["Records"]):
         order, version = _place(message)

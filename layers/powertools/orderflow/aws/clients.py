@@ -1,4 +1,4 @@
-"""AWS clients: one per service and process, which give up, all attempts together, before any function's time is over.
+"""AWS clients: one per service and process. All retries together finish before the functions' timeouts.
 
 botocore is used directly because boto3 on top of it only costs import time here.
 """
@@ -32,14 +32,14 @@ _config = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     tcp_keepalive=True,
 )
-# SES cannot tell a repeated request from a second mail: it is asked once, and its answer is waited for longer.
+# SES cannot distinguish a retry from a second email: no retries, and a longer timeout.
 _once = Config(
     connect_timeout=1,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 1},
     tcp_keepalive=True,
 )
-# An order waits for the feature flags, and goes on without them.
+# An order waits briefly for the feature flags and continues without them.
 _briefly = Config(
     connect_timeout=0.5,
     read_timeout=0.5,

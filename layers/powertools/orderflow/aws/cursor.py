@@ -1,8 +1,8 @@
-"""Cursors of paged lists: the text that a client sends back to get the page after the one it has.
+"""Cursors of paged lists: the text that a client sends to get the next page.
 
 A cursor holds the position of the last order of a page, and a digest that binds it to the list, the
 caller and the filter it was issued for. The digest is a checksum against mix-ups, not a signature:
-anybody can compute it. So a cursor is untrusted input, and `decode` accepts only positions that the
+any client can compute it. So a cursor is untrusted input, and `decode` accepts only positions that the
 list's table takes as a key. It never says whose orders are read.
 """
 

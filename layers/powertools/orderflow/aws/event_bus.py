@@ -1,4 +1,4 @@
-"""The event bus, as whoever publishes what is on the order log sees it."""
+"""The event bus: entries and their publication."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TooLarge(ValueError):
 
 
 class NotPublished(RuntimeError):
-    """The bus, or the stream, did not take every event; they have to come again."""
+    """Bus or stream refused some events; publish them again."""
 
 
 class EventBus:

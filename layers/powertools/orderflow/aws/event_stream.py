@@ -1,4 +1,4 @@
-"""The event stream, as whoever publishes what is on the order log sees it."""
+"""The event stream: publication of events by order."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The feature flags in force, read from AppConfig and remembered; while it cannot be reached the last ones, at first the default.
+"""The feature flags, read from AppConfig and cached; while AppConfig is unavailable the last ones apply, at first the default.
 
-AppConfig is asked at most once in FLAGS_TTL_SECONDS and process, whatever comes of it, and waited for about a second: flags
-are not worth an order. A document that makes no sense counts as not reached. Until flags are deployed for the first time, the
-default applies.
+A process polls AppConfig at most once in FLAGS_TTL_SECONDS, also after a failure, and waits about a second: flags must not fail an
+order. An invalid document counts as unavailable. Until the first deployment of flags, the default applies.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT = "default"
-# AppConfig lets nobody ask more often.
+# AppConfig's shortest poll interval.
 _SHORTEST_SECONDS = 15
 
 
 class Flags[T]:
-    """What a context makes of the flags' document."""
+    """A context's flags, parsed from the flags' document."""
 
     def __init__(self, parse: Callable[[bytes], T], default: T, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the profile FLAGS (application/environment/profile, their ids); `parse` raises ValueError for nonsense."""
+        """Read the profile FLAGS (application/environment/profile, their ids); `parse` raises ValueError for an invalid document."""
         self._parse = parse
         self._value = default
         self._version = DEFAULT
@@ -41,7 +40,7 @@ class Flags[T]:
         self._due = clock()
 
     def __call__(self) -> T:
-        """Return the flags; the lines of this invocation tell from now on which they are, as `make flags` does."""
+        """Return the flags, and add their version to the invocation's log lines, as `make flags` shows it."""
         if self._clock() >= self._due:
             self._refresh()
         logger.append_keys(flags=self._version)
@@ -60,7 +59,7 @@ class Flags[T]:
 
     def _latest(self) -> bytes:
         """Return the document, or nothing where it is the one that was returned before."""
-        # A token is good for one request: after one that failed, a new session tells everything.
+        # A token is valid for one request: after a failure, a new session returns the whole document.
         token, self._token = self._token or self._session(), ""
         answer = client("appconfigdata").get_latest_configuration(ConfigurationToken=token)
         document = answer["Configuration"].read()
@@ -78,7 +77,7 @@ class Flags[T]:
 
 
 def _nothing_deployed(error: Exception) -> bool:
-    """Tell whether profile and environment exist, and only their first deployment is missing."""
+    """Return whether profile and environment exist, and only their first deployment is missing."""
     return isinstance(error, ClientError) and error.response.get("ResourceType") in {"Deployment", "Configuration"}
 
 

@@ -1,4 +1,4 @@
-"""HTTP answers of the API: JSON, and problem details (RFC 9457) for everything that goes wrong."""
+"""HTTP answers of the API: JSON, and problem details (RFC 9457) for errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RequestContext(TypedDict):
 class ApiEvent(TypedDict):
     """The request of a proxy integration, as far as it is used here.
 
-    What a function URL hands on is the same as far as doors for messages need it: headers, body, requestId.
+    A function URL's event has the same headers, body and requestId.
     """
 
     resource: str
@@ -107,7 +107,7 @@ def caller(event: ApiEvent) -> Caller:
     again here.
 
     Raises:
-        Problem: 401 when nobody is known, or the token has expired.
+        Problem: 401 for an unknown caller or an expired token.
     """
     known = event["requestContext"].get("authorizer") or Authorizer()
     customer_id = known.get("customer_id")
@@ -162,7 +162,7 @@ def document_of(body: bytes) -> Any:
     """Return the parsed document that a body holds.
 
     Raises:
-        Problem: 413 over 64 KB, 400 for what is not UTF-8 or not JSON with one meaning (`orderflow.domain.documents`).
+        Problem: 413 over 64 KB, 400 for invalid UTF-8 or JSON (`orderflow.domain.documents`).
     """
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, "body-too-large", "Body too large", f"a body may have {MAX_BODY_BYTES} bytes at most")
@@ -190,8 +190,8 @@ def shaped[A](document: Any, kind: type[A]) -> A:
 def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaContext], Response]:
     """Make a Lambda handler of a function from the event of API Gateway, or of a function URL, to an answer.
 
-    A `Problem` becomes its document. Anything else that is raised becomes a 500 that tells nothing
-    but the correlation id; the log line has the rest.
+    A `Problem` becomes its document. Any other exception becomes a 500 with only the correlation id; the
+    log line has the details.
     """
 
     @functools.wraps(handler)
@@ -203,7 +203,7 @@ def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaCo
             fields = {"reason": problem.reason} if problem.reason else {}
             refused(warn=bool(problem.reason), problem=problem.document["type"], outcome=problem.status, **fields)
             response = _problem(problem)
-        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and we a log line
+        except Exception:  # noqa: BLE001 - the client gets an answer, the log the exception
             logger.exception("failed")
             response = _problem(Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking"))
         response["headers"]["x-correlation-id"] = correlation_id

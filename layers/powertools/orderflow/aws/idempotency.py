@@ -1,8 +1,7 @@
-"""Performs an effect once per event where the effect has no natural key, such as sending a mail.
+"""Performs an effect once per event where the effect has no natural key, such as sending an email.
 
-Powertools Idempotency does the work; this module holds the settings under which it can be relied on.
-An effect is performed a second time only when the process that performed it ended before it recorded so,
-or when the answer to the effect was lost: then nobody knows that it took place. Use this only where
+Uses Powertools Idempotency with the settings that make it reliable. An effect is performed twice only if the
+process ended before it recorded the first time, or if the answer to the effect was lost. Use this only where
 such a repetition is tolerable.
 """
 

@@ -32,7 +32,7 @@ logging.getLogger(logger.name).setLevel(settings.optional("LOG_LEVEL", "INFO"))
 metrics = Metrics()
 # Patching everything imports every library that the X-Ray SDK knows; AWS calls are what matters here.
 tracer = Tracer(auto_patch=False)
-# It warns of every segment that belongs to no trace, which is no fault: a trace begins where somebody waits.
+# The SDK warns of every segment outside a trace, which is intended: only functions with a waiting caller start traces.
 logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
 
 # What the log group says already, or the function's configuration.
@@ -99,16 +99,16 @@ def identify(**keys: str | None) -> None:
 
 
 def refused(*, warn: bool = False, **fields: Any) -> None:
-    """Write that a request is refused: the one line of its invocation, since nobody has to pay for being refused."""
+    """Log a refused request as the only line of its invocation, which keeps refusals cheap."""
     (logger.warning if warn else logger.info)("refused", **fields)
     lines.refused = True
 
 
 def correlation_of(event: Mapping[str, Any]) -> str | None:
-    """Return the correlation id that a trigger brings.
+    """Return the correlation id of a trigger.
 
-    A saga step names it; for an HTTP request it is the client's X-Correlation-Id if that is well
-    formed, otherwise the request id that API Gateway, or the function URL, gave.
+    A saga step has it in its input. An HTTP request has the client's X-Correlation-Id if that is valid,
+    otherwise the request id of API Gateway or the function URL.
     """
     context: dict[str, str] | None = event.get("requestContext")
     if context is None:
@@ -119,10 +119,10 @@ def correlation_of(event: Mapping[str, Any]) -> str | None:
 
 
 def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
-    """Wrap a Lambda handler: fresh log keys, a trace segment, flushed metrics, a line for what was done.
+    """Wrap a Lambda handler: fresh log keys, a trace segment, flushed metrics, one line for the outcome.
 
-    A batch of messages that each have a line of their own needs none for all of them, nor does a refused request. Neither the event
-    nor the answer is logged or traced: they hold names, addresses and tokens.
+    A batch whose messages each have a line gets no further one, nor does a refused request. Event and answer are neither logged
+    nor traced: they hold names, addresses and tokens.
     """
 
     @functools.wraps(handler)
@@ -145,7 +145,7 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
             # Without a metric there is nothing to flush, and Powertools would warn about it.
             if metrics.provider.metric_set:
                 metrics.flush_metrics()
-        if not lines.refused and not _all_told(answer):
+        if not lines.refused and not _each_message_logged(answer):
             logger.info("done", outcome=_outcome(answer))
         return answer
 
@@ -154,7 +154,7 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
 
 
 def _shorten() -> None:
-    """Take from the lines of an invocation what says nothing: that it was warm, and the id of a trace that is not kept."""
+    """Remove uninformative log keys: constant ones, a warm start, and the id of an unsampled trace."""
     logger.remove_keys(_KNOWN)
     if not logger.get_current_keys().get("cold_start"):
         logger.remove_keys(["cold_start"])
@@ -162,8 +162,8 @@ def _shorten() -> None:
         logger.append_keys(xray_trace_id=None)
 
 
-def _all_told(answer: object) -> bool:
-    """Say whether there was a batch, and each of its messages was worked off and has a line of its own."""
+def _each_message_logged(answer: object) -> bool:
+    """Return whether each message of a batch succeeded and has its own line."""
     failed = isinstance(answer, dict) and answer.get("batchItemFailures")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return bool(lines.messages) and not lines.silent and not failed
 

@@ -26,7 +26,7 @@ def owned_history(log: OrderLog, event: ApiEvent) -> list[Event]:
 
     Raises:
         Problem: 401 for an unauthenticated caller; 404 for an unknown order, and the same for an order of another customer, so
-            that an answer never tells that an order exists.
+            that an answer never reveals that an order exists.
     """
     order_id, customer_id = (event.get("pathParameters") or {})["order_id"], caller(event).customer_id
     history = _history(log, order_id) if is_order_id(order_id) else []

@@ -178,7 +178,7 @@ class OrderLog:
         return order
 
     def orders(self, at_once: int, after: tuple[str, int] | None) -> tuple[list[str], tuple[str, int] | None]:
-        """Read the next `at_once` events of the whole log; return the ids of orders placed among them, and the key to go on after.
+        """Read the next `at_once` events of the whole log; return the ids of orders placed among them, and the key after which to continue.
 
         Only rebuilds need this: it scans the table.
         """
@@ -352,7 +352,7 @@ class OrderLog:
         raise TransactionConflict
 
     def _set_active_marker(self, event: events.Event) -> TransactWriteItemTypeDef:
-        """Return the write that makes the order active as of this event, whatever marker it has."""
+        """Return the write that makes the order active as of this event, replacing any marker."""
         marked = _active_marker(event)
         return {
             "Update": {

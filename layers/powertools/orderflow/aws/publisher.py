@@ -1,7 +1,7 @@
-"""Where the events of the order log go: all of them to the stream, and to the bus those that somebody there acts upon.
+"""Publishes events of the order log: all of them to the event stream, those that rules match also to the event bus.
 
-An event on the bus costs as much as seventy on the stream, so what is only a step on the way stays off the bus
-(`stream_only`), until somebody wants to route it.
+An event on the bus costs as much as seventy on the stream, so events without a consumer on the bus stay off it
+(`stream_only`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 
-# Events that go to the event stream only: on the bus each costs seventy times as much, and no rule takes them. A rule that is to take
-# one of them needs it off this list.
+# Events of the event stream only: no rule matches them. Remove a type before a rule matches it.
 STREAM_ONLY_EVENTS = frozenset({"StockReserved", "OrderScreened", "ShipmentRequested", "InvoiceIssued"})
 
 
 class OutboundEvent(NamedTuple):
-    """An event's JSON document, and what the bus is given for it, if it goes there."""
+    """An event's JSON document, and its entry for the bus, if it goes there."""
 
     order_id: str
     document: str
@@ -34,7 +33,7 @@ class OutboundEvent(NamedTuple):
 
 
 class Publisher:
-    """The bus and the stream."""
+    """Publishes to bus and stream."""
 
     def __init__(self, bus: EventBus, stream: EventStream, stream_only: Collection[str]) -> None:
         """Publish on both; events of the types `stream_only` on the stream alone."""
@@ -43,7 +42,7 @@ class Publisher:
         self._stream_only = stream_only
 
     def outbound_event(self, document: str) -> OutboundEvent:
-        """Return an event's JSON document as something that can be published.
+        """Return the outbound event of an event's JSON document.
 
         Raises:
             msgspec.DecodeError, UnknownEvent, TooLarge: it never can.
@@ -52,18 +51,18 @@ class Publisher:
         entry = self._bus.entry(event, document)
         return OutboundEvent(event.order_id, document, None if event.type in self._stream_only else entry)
 
-    def publish(self, letters: Sequence[OutboundEvent]) -> None:
+    def publish(self, outbound_events: Sequence[OutboundEvent]) -> None:
         """Publish any number of events, in their order.
 
         Raises:
             NotPublished: bus or stream refused some of them; others are published.
         """
-        self._bus.put([letter.entry for letter in letters if letter.entry])
-        self._stream.put((letter.order_id, letter.document) for letter in letters)
+        self._bus.put([event.entry for event in outbound_events if event.entry])
+        self._stream.put((event.order_id, event.document) for event in outbound_events)
 
 
 def from_environment() -> Publisher:
-    """Return the outlets that the function's environment names: EVENT_BUS and EVENT_STREAM."""
+    """Return the publisher for EVENT_BUS and EVENT_STREAM of the function's environment."""
     return Publisher(
         EventBus(settings.required("EVENT_BUS"), client("events")),
         EventStream(settings.required("EVENT_STREAM"), client("kinesis")),

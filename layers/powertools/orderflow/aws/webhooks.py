@@ -1,13 +1,13 @@
-"""Webhooks: signed, so that nobody else can send one, and dated, so that nobody can repeat one much later.
+"""Webhooks: the signature authenticates the sender, the timestamp prevents replays.
 
 The format is that of Standard Webhooks (https://www.standardwebhooks.com): the headers `webhook-id`, `webhook-timestamp` (Unix
 seconds) and `webhook-signature`, which has one or more of `v1,<base64>` with spaces between. The signature is HMAC-SHA256 over
 id, timestamp and body, with dots between, under the secret (Base64, `whsec_` before it or not).
 
-The format before it is accepted for one release: no `webhook-id`, and `Webhook-Signature: t=<unix seconds>,v1=<hex>`, where the hex is
+The previous format is accepted for one release: no `webhook-id`, and `Webhook-Signature: t=<unix seconds>,v1=<hex>`, where the hex is
 HMAC-SHA256, under the secret's characters, over the time's digits, a dot and the body's bytes.
 
-A secret may be several, one a line: while senders change from one to the next, both are valid.
+A secret may have several lines, each a valid secret, for rotation.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ def verified_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
 
 
 def unsigned(detail: str, reason: str) -> Problem:
-    """Return the refusal of a message that its sender did not sign: what the sender is told, and the reason for the log."""
+    """Return the refusal of an unsigned message: `detail` for the sender, `reason` for the log."""
     problem = Problem(401, "signature-invalid", "Signature invalid", detail)
     problem.reason = reason
     return problem
 
 
 def raw_body(event: ApiEvent) -> bytes:
-    """Return the body of a request as it was sent, whoever sent it.
+    """Return the raw body of a request, before its signature is checked.
 
     Raises:
         Problem: 405 for anything but a POST, 413 over 64 KB, 400 for a body that was not handed on to us as it should.

@@ -1,4 +1,4 @@
-"""Cancellation: customer or operator cancels what was not dispatched yet."""
+"""Cancellation: customer or operator cancels the undispatched lines."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CancellationFailed(EventData, frozen=True):
 
 
 class RequestCancellation(Command, frozen=True):
-    """Cancel what was not dispatched yet."""
+    """Cancel the undispatched lines."""
 
     by: CancelledBy
     reason: str = ""

@@ -1,12 +1,12 @@
-"""JSON documents of others: parsed strictly, their text cleaned, and every field that is wrong told at once. No AWS here.
+"""External JSON documents: parsed strictly, with normalized text, and all invalid fields reported together.
 
-| what JSON permits | what becomes of it |
+| JSON | result |
 |---|---|
 | a key twice in one object, `NaN`, numbers beyond a double's (`1e400`), nesting of more than `MOST_LEVELS` | refused: `Malformed` |
 | `2.0` and `2e0` for a whole number | the integer 2: JSON Schema, Validation 6.1.1, counts it as one |
 | white space and zero-width characters around a text | trimmed; a text of nothing else is empty |
 | the same text composed in two ways | Unicode NFC |
-| characters that are no text: controls, bidirectional overrides, noncharacters, lone surrogates | told as invalid, or replaced by U+FFFD |
+| characters that are no text: controls, bidirectional overrides, noncharacters, lone surrogates | invalid, or replaced by U+FFFD |
 
 SQS, SES and EventBridge refuse some of these characters, and a message that holds one could never be delivered.
 """

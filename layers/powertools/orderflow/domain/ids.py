@@ -8,5 +8,5 @@ _ORDER_ID = re.compile(r"ord_[a-z0-9]{26}")
 
 
 def is_order_id(text: str) -> bool:
-    """Tell whether a text has the shape of an order id; whether there is such an order is another question."""
+    """Return whether a text has the shape of an order id; whether there is such an order is another question."""
     return _ORDER_ID.fullmatch(text) is not None

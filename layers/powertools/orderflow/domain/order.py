@@ -67,7 +67,7 @@ def marker(order: Order) -> Marker | None:
 
 
 def is_active(order: Order) -> bool:
-    """Tell whether the saga still works on the order. The sweeper restarts the saga of such an order when it is stuck."""
+    """Return whether the saga still works on the order. The sweeper restarts the saga of such an order when it is stuck."""
     return marker(order) == "open"
 
 

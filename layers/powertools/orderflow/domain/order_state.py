@@ -1,6 +1,6 @@
 """The state of an order, and questions that several facets ask about it.
 
-The facets go on side by side (what is reserved, authorized, captured, dispatched, delivered, returned), so each has fields of
+The facets change independently (reserved, authorized, captured, dispatched, delivered, returned), so each has fields of
 its own. `Order.state` sums them up.
 """
 
@@ -238,12 +238,12 @@ def corrected(order: Order, cause: str, lines: tuple[StockLine, ...], amount: Mo
 
 
 def is_stopped(order: Order) -> bool:
-    """Tell whether nothing of the order will be reserved, charged or dispatched any more."""
+    """Return whether nothing of the order will be reserved, charged or dispatched any more."""
     return order.state == "failing" or (order.state == "cancelling" and (not order.confirmed_at or order.shipment == "recalled"))
 
 
 def holds_nothing(order: Order) -> bool:
-    """Tell whether neither stock nor an authorized payment is held for the order."""
+    """Return whether neither stock nor an authorized payment is held for the order."""
     return (order.reservation != "held" or not remaining(order)) and order.payment != "authorized"
 
 

@@ -45,7 +45,7 @@ class Parts[P](Sequence[P]):
         return tuple(self._by_id.values())[index]
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether the same parts came in the same order."""
+        """Return whether the same parts came in the same order."""
         return isinstance(other, Parts) and tuple(self) == tuple(other)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
     def __hash__(self) -> int:

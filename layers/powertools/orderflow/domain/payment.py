@@ -90,7 +90,7 @@ class RecordDecline(Command, frozen=True):
 
 
 class RecordVoid(Command, frozen=True):
-    """Record that the provider voided what was not captured of an authorization."""
+    """Record that the provider voided the uncaptured amount of an authorization."""
 
     authorization_id: str
 
@@ -209,7 +209,7 @@ def _is_payable(order: Order) -> bool:
 
 
 def _is_voidable(order: Order) -> bool:
-    """Tell whether the rest of the authorization can be voided: every parcel is paid for, and nothing more will be dispatched."""
+    """Return whether the rest of the authorization can be voided: every parcel is paid for, and nothing more will be dispatched."""
     if order.payment == "declined" or any(parcel.capture_id is None for parcel in order.parcels):
         return False
     return is_stopped(order) or (order.confirmed_at is not None and order.state not in SHIPPABLE)

@@ -69,7 +69,7 @@ class PlaceOrder(Command, frozen=True):
 
 
 class FailFulfilment(Command, frozen=True):
-    """Give up on an order because a step kept failing."""
+    """Fail an order because a step kept failing."""
 
     step: str
     reason: str

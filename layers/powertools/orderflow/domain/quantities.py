@@ -40,5 +40,5 @@ def subtract(lines: Iterable[StockLine], *taken: Iterable[StockLine]) -> tuple[S
 
 
 def covers(lines: Iterable[StockLine], wanted: Iterable[StockLine]) -> bool:
-    """Tell whether `lines` hold at least the quantities of `wanted`."""
+    """Return whether `lines` hold at least the quantities of `wanted`."""
     return not subtract(wanted, lines)

@@ -1,4 +1,4 @@
-"""When a reported fact occurred: at the time that its sender says, where that can be. Pure rules."""
+"""The time of a reported event: the sender's time, if it is plausible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orderflow.domain import events
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
-# The clock of a sender may be off by so much.
+# The tolerated error of a sender's clock.
 CLOCK_SKEW = timedelta(minutes=5)
 
 
@@ -21,18 +21,18 @@ def bounded(said: datetime, earliest: datetime, now: datetime) -> datetime | Non
     return min(max(said, earliest), now).astimezone(UTC)
 
 
-def occurred_at(order: Order, fact: events.EventData, said: datetime, now: datetime) -> datetime:
-    """Return when (UTC) a fact occurred that its sender dates `said` and the log takes at `now`.
+def occurred_at(order: Order, data: events.EventData, said: datetime, now: datetime) -> datetime:
+    """Return when (UTC) an event occurred that its sender dates `said` and the log records at `now`.
 
-    A time that cannot be does not keep the fact from being recorded: it counts as of `now`.
+    With an implausible time the event is recorded too, dated `now`.
     """
-    earliest = _follows(order, fact)
+    earliest = _follows(order, data)
     return (bounded(said, earliest, now) if earliest else None) or now
 
 
-def _follows(order: Order, fact: events.EventData) -> datetime | None:
-    """Return when that occurred which a fact follows: what was recorded of it by its sender's clock or ours, never by its receipt."""
-    match fact:
+def _follows(order: Order, data: events.EventData) -> datetime | None:
+    """Return the time of the preceding event, by its sender's clock or ours, never the time of its receipt."""
+    match data:
         case events.ShipmentDelivered(parcel_id=parcel_id) | events.ShipmentLost(parcel_id=parcel_id):
             parcel = order.parcels.get(parcel_id)
             before = parcel.left_at if parcel else None

@@ -131,7 +131,7 @@ def _dispatch(order: Order, command: RecordDispatch) -> Decision:
         return refuse(order, command)
     lines, left = command.lines, remaining(order)
     if not lines or not covers(left, lines):
-        return refuse(order, command, f"parcel {command.parcel_id} holds what is not left to dispatch")
+        return refuse(order, command, f"parcel {command.parcel_id} has lines that are not left to dispatch")
     if len(order.parcels) >= MAX_PARCELS:
         return refuse(order, command, f"an order has at most {MAX_PARCELS} parcels")
     return (ShipmentDispatched(order.customer, command.parcel_id, lines, price(order, lines), not subtract(left, lines)),)

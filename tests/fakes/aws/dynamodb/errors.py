@@ -59,7 +59,7 @@ def exceptions() -> Any:
 
 
 def is_retried(error: Exception) -> bool:
-    """Tell whether botocore would send the request again."""
+    """Return whether botocore would send the request again."""
     return not isinstance(error, ClientError) or error.response.get("Error", {}).get("Code") in RETRIED_CODES
 
 

@@ -25,7 +25,7 @@ from tests.fakes.aws.dynamodb.expressions.values import compare, find, present, 
 
 
 def holds(condition: Condition | None, item: Item) -> bool:
-    """Tell whether `item` meets the condition; no condition always holds."""
+    """Return whether `item` meets the condition; no condition always holds."""
     match condition:
         case None:
             return True
