@@ -216,9 +216,9 @@ class TestTable:
 
     @pytest.mark.parametrize("one", TABLE, ids=lambda one: f"{one['principal']}-{one['to']}-{one['actions'][0]}")
     def test_every_row_names_its_source(self, one: dict[str, Any]) -> None:
-        assert set(one) - {"also"} == {"principal", "to", "actions", "keys", "source", "fact"}
+        assert set(one) - {"also"} == {"principal", "to", "actions", "keys", "source", "documentation"}
         assert one["source"].startswith("https://docs.aws.amazon.com/")
-        assert len(one["fact"]) > 40
+        assert len(one["documentation"]) > 40
 
     def test_a_condition_on_the_account_names_this_account(self, stack: Stack) -> None:
         for statement in statements(stack):

@@ -186,7 +186,7 @@ def sample(path: str) -> Any:
 
 
 def every_life(observed: Observed) -> None:
-    """Take orders through everything that the saga can make of them."""
+    """Run orders through every path of the saga."""
     whole = (
         "inventory.handlers.reserve_stock",
         "fraud.handlers.screen_order",
@@ -199,7 +199,7 @@ def every_life(observed: Observed) -> None:
         "inventory.handlers.release_stock",
         "orders.handlers.finalize_order",
     )
-    lives: dict[str, dict[str, Any]] = {
+    histories: dict[str, dict[str, Any]] = {
         "ord_good": {},
         "ord_held": {"lines": {"ESPRESSO-PRO": 1}, "customer": "bob"},
         "ord_short": {"lines": {"SOLD-OUT-LAMP": 1}},
@@ -207,7 +207,7 @@ def every_life(observed: Observed) -> None:
         **{f"ord_{token}": {"payment_token": f"tok_{token}"} for token in ("declined", "timeout_after", "timeout_before", "unavailable")},
         "ord_sealed": {},
     }
-    for order_id, life in lives.items():
+    for order_id, life in histories.items():
         prepared.place(observed.log, order_id, **life)
         if order_id == "ord_sealed":
             observed.step(order_id, *whole[:3], *undo, *undo)
@@ -229,9 +229,9 @@ def every_payment(observed: Observed, steps: tuple[str, ...]) -> None:
         observed.run(
             "payments.handlers.settle_payment", messages({"detail": {"order_id": order_id, "correlation_id": "c", "event_id": "e"}})
         )
-        told: dict[str, Any] = {"message_id": "evt_1", "payment": f"{order_id}:authorize"}
+        base: dict[str, Any] = {"message_id": "evt_1", "payment": f"{order_id}:authorize"}
         disputed = {"type": "dispute.created", "dispute_id": "dp_1", "amount": {"amount": 100, "currency": "EUR"}, "reason": ""}
-        observed.run("payments.handlers.process_webhook_event", messages(told | disputed, told | {"type": "authorization.expired"}))
+        observed.run("payments.handlers.process_webhook_event", messages(base | disputed, base | {"type": "authorization.expired"}))
     unsettled(observed, steps)
 
 
@@ -462,7 +462,7 @@ def every_call(observed: Observed) -> None:
         observed.run("notifications.handlers.send_emails", sample(f"notifications/send_emails/{name}"))
     for name in ("captured", "delivered-twice", "poison-among-good"):
         observed.run("ledger.handlers.post_entries", sample(f"ledger/post_entries/{name}"))
-    # These orders are on no log, which is a difference to be told of.
+    # These orders are in no log, a difference that the audit reports.
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []})
     observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/by-hand"))
     # Orders longer than the window are compared from where it begins.
@@ -596,7 +596,7 @@ FUNCTIONS = sorted(
 
 
 def on(stack: Stack, table: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return everything that any role may do with a table: the role, the action, and the condition."""
+    """Return all permissions on a table: role, action and condition."""
     return [
         (role, action.removeprefix("dynamodb:"), statement.get("Condition", {}))
         for role in stack.of("IAM::Role")

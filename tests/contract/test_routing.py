@@ -74,7 +74,7 @@ STREAMED = {
     "InventorySettleStreamed": {"ShipmentDispatched", "ReturnReceived"},
 }
 REPLAY = {"replay-name": "rebuild"}
-# Where what lies in queues goes back to, by logical ids of topic and workflows and short names of queues.
+# The redrive targets of queues, by logical ids of topic and workflows and short names of queues.
 REDRIVEN = redrive.routes("operations", topic="Notifications", saga="Fulfilment", review="Review")
 # What ran by the clock, and did not do all of its work: the next run does.
 BY_HAND = {"scheduled-jobs"}
@@ -101,8 +101,8 @@ def short(name: Any) -> str:
     return name["Fn::Sub"].removeprefix("${AWS::StackName}-")
 
 
-def delivered(fact: str, **more: str) -> dict[str, Any]:
-    return {"source": "orders", "detail-type": fact, "detail": {"order_id": "ord_1"}, **more}
+def delivered(event_type: str, **more: str) -> dict[str, Any]:
+    return {"source": "orders", "detail-type": event_type, "detail": {"order_id": "ord_1"}, **more}
 
 
 def test_every_rule_is_listed_here(stack: Stack) -> None:
@@ -112,14 +112,14 @@ def test_every_rule_is_listed_here(stack: Stack) -> None:
 @pytest.mark.parametrize("rule", ROUTES)
 def test_each_rule_matches_exactly_its_events(stack: Stack, rule: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
-    taken = {fact for fact in EVENT_TYPES if matches(pattern, delivered(fact, **(REPLAY if rule in REPLAYED else {})))}
+    taken = {event_type for event_type in EVENT_TYPES if matches(pattern, delivered(event_type, **(REPLAY if rule in REPLAYED else {})))}
     assert taken == ROUTES[rule]
 
 
 @pytest.mark.parametrize("rule", sorted(REPLAYED_ALONE))
-@pytest.mark.parametrize("fact", EVENT_TYPES)
-def test_no_event_reaches_a_consumer_by_stream_and_bus(stack: Stack, rule: str, fact: str) -> None:
-    assert not matches(stack.of("Events::Rule")[rule]["EventPattern"], delivered(fact))
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_no_event_reaches_a_consumer_by_stream_and_bus(stack: Stack, rule: str, event_type: str) -> None:
+    assert not matches(stack.of("Events::Rule")[rule]["EventPattern"], delivered(event_type))
 
 
 def test_every_mapping_of_a_stream_is_listed_here(stack: Stack) -> None:
@@ -204,10 +204,10 @@ def test_no_rule_matches_a_stream_only_event() -> None:
 
 
 @pytest.mark.parametrize("rule", sorted(set(ROUTES) - REPLAYED))
-@pytest.mark.parametrize("fact", EVENT_TYPES)
-def test_replay_reaches_no_consumer_with_side_effects(stack: Stack, rule: str, fact: str) -> None:
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_replay_reaches_no_consumer_with_side_effects(stack: Stack, rule: str, event_type: str) -> None:
     pattern = stack.of("Events::Rule")[rule]["EventPattern"]
-    assert not matches(pattern, delivered(fact, **{"replay-name": "rebuild"}))
+    assert not matches(pattern, delivered(event_type, **{"replay-name": "rebuild"}))
 
 
 def test_operations_document_lists_the_rules_that_take_replays() -> None:
@@ -216,12 +216,12 @@ def test_operations_document_lists_the_rules_that_take_replays() -> None:
     assert set(re.findall(r"`(\w+)`", listed)) == REPLAYED
 
 
-@pytest.mark.parametrize("fact", EVENT_TYPES)
-def test_event_archive_holds_every_event_once(stack: Stack, fact: str) -> None:
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_event_archive_holds_every_event_once(stack: Stack, event_type: str) -> None:
     [archive] = stack.of("Events::Archive").values()
     assert referred(archive["SourceArn"]) == "EventBus"
-    assert matches(archive["EventPattern"], delivered(fact))
-    assert not matches(archive["EventPattern"], delivered(fact, **REPLAY))
+    assert matches(archive["EventPattern"], delivered(event_type))
+    assert not matches(archive["EventPattern"], delivered(event_type, **REPLAY))
 
 
 def test_ledger_receives_exactly_the_posted_events(stack: Stack) -> None:
@@ -246,7 +246,7 @@ def test_ledger_audit_may_publish_ledger_events_only(stack: Stack) -> None:
 def test_email_queue_receives_exactly_the_emailed_events(stack: Stack) -> None:
     subscription = stack.of("SNS::Subscription")["MailSubscription"]
     assert subscription["FilterPolicyScope"] == "MessageBody"
-    taken = {fact for fact in EVENT_TYPES if matches(subscription["FilterPolicy"], delivered(fact))}
+    taken = {event_type for event_type in EVENT_TYPES if matches(subscription["FilterPolicy"], delivered(event_type))}
     assert taken == ROUTES["NotificationsRule"]
 
 

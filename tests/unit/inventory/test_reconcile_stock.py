@@ -1,4 +1,4 @@
-"""The hourly comparison tells of stock that nobody accounts for, and mends what the log explains."""
+"""Reconciliation reports unexplained stock and repairs differences that the log explains."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def confirmed(order_id: str) -> None:
 
 
 def dispatched(order_id: str) -> None:
-    """Let a parcel leave whose event nobody hears of."""
+    """Dispatch a parcel without delivering its event."""
     confirmed(order_id)
     for command in (RecordShipment("ship_1"), RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))):
         LOG.record(LOG.load(order_id), command, source="tests")
@@ -153,7 +153,7 @@ def test_run_is_bounded_and_starts_with_differing_stock(database: FakeDynamoDB) 
 
 
 class Endless:
-    """An inventory of so many reservations of one piece each, which nobody could hold in memory."""
+    """An inventory with more reservations than fit into memory."""
 
     def __init__(self, reservations: int) -> None:
         self.reservations = reservations

@@ -89,7 +89,7 @@ def fail(order_id: str) -> None:
     LOG.record(LOG.load(order_id), FailFulfilment("authorize", "States.Timeout"), source="orders")
 
 
-def facts(order_id: str) -> list[str]:
+def event_types(order_id: str) -> list[str]:
     return [event.type for event in LOG.history(order_id)]
 
 
@@ -161,7 +161,7 @@ def test_shortage_reserves_nothing_and_fails_the_order(database: FakeDynamoDB, d
     assert LOG.load("ord_1").state == "failing"
 
 
-def test_a_product_that_has_no_stock_row_counts_as_none(aws: Aws, do_reserve: Callable[[str], str]) -> None:
+def test_product_without_stock_row_is_out_of_stock(aws: Aws, do_reserve: Callable[[str], str]) -> None:
     place(LOG, lines={"MUG-BLUE": 2})
 
     assert do_reserve("ord_1") == "out_of_stock"
@@ -188,12 +188,12 @@ def test_reserving_again_changes_nothing(aws: Aws, do_reserve: Callable[[str], s
     fill(aws.dynamodb, {"MUG-BLUE": available})
     place(LOG)
     answer = do_reserve("ord_1")
-    before, history = aws.dynamodb.items("Stock"), facts("ord_1")
+    before, history = aws.dynamodb.items("Stock"), event_types("ord_1")
     aws.dynamodb.calls.clear()
 
     assert do_reserve("ord_1") == answer
     assert aws.dynamodb.calls == {"Query": 1}
-    assert (aws.dynamodb.items("Stock"), facts("ord_1")) == (before, history)
+    assert (aws.dynamodb.items("Stock"), event_types("ord_1")) == (before, history)
 
 
 def test_two_executions_of_one_order_make_one_reservation(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
@@ -203,7 +203,7 @@ def test_two_executions_of_one_order_make_one_reservation(database: FakeDynamoDB
 
     assert do_reserve("ord_1") == "reserved"
     assert level(database, "MUG-BLUE") == Level(before.available - 2, 2)
-    assert facts("ord_1") == ["OrderPlaced", "StockReserved"]
+    assert event_types("ord_1") == ["OrderPlaced", "StockReserved"]
 
 
 def test_late_execution_finds_the_last_item_reserved(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
@@ -220,7 +220,7 @@ def test_last_item_goes_to_one_of_two_customers(database: FakeDynamoDB, do_reser
     first("TransactWriteItems", lambda: do_reserve("ord_bob"))(database)
 
     assert do_reserve("ord_ann") == "out_of_stock"
-    assert facts("ord_bob") == ["OrderPlaced", "StockReserved"]
+    assert event_types("ord_bob") == ["OrderPlaced", "StockReserved"]
     assert level(database, "LAST-ITEM-CLOCK") == Level(0, 1)
 
 
@@ -264,7 +264,7 @@ def test_releasing_again_changes_nothing(
     assert do_release("ord_1") == "released"
     assert do_release("ord_1") == "released"
     assert levels(database) == before
-    assert facts("ord_1").count("StockReleased") == 1
+    assert event_types("ord_1").count("StockReleased") == 1
 
 
 def test_cancelled_order_releases_its_stock_and_reserves_none(
@@ -362,7 +362,7 @@ def test_missing_reserved_stock_is_a_fault(database: FakeDynamoDB, do_release: C
     with pytest.raises(OutOfStock):
         do_release("ord_1")
     assert level(database, "MUG-BLUE").reserved == 0
-    assert facts("ord_1")[-1] == "FulfilmentFailed"
+    assert event_types("ord_1")[-1] == "FulfilmentFailed"
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
@@ -377,7 +377,7 @@ def test_concurrent_releases_have_one_effect(
 
     assert do_release("ord_1") == "released"
     assert levels(database) == before
-    assert facts("ord_1").count("StockReleased") == 1
+    assert event_types("ord_1").count("StockReleased") == 1
 
 
 def conflicts(times: int) -> Hook:
@@ -406,7 +406,7 @@ def test_persistent_transaction_conflicts_are_a_fault(database: FakeDynamoDB, do
 
     with pytest.raises(TransactionConflict):
         do_reserve("ord_1")
-    assert facts("ord_1") == ["OrderPlaced"]
+    assert event_types("ord_1") == ["OrderPlaced"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -429,7 +429,7 @@ def test_crashed_step_is_completed_by_a_retry(
         assert level(database, "MUG-BLUE").reserved == expected
         fail("ord_1")
     assert levels(database) == before
-    assert facts("ord_1") == ["OrderPlaced", "StockReserved", "FulfilmentFailed", "StockReleased"]
+    assert event_types("ord_1") == ["OrderPlaced", "StockReserved", "FulfilmentFailed", "StockReleased"]
 
 
 ORDERS = st.lists(
@@ -445,7 +445,7 @@ def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tup
     log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
     fill(database, available)
     expected: stock_shards.Stock = levels(database)
-    for number, (lines, given_up) in enumerate(wanted):
+    for number, (lines, failing) in enumerate(wanted):
         order_id = f"ord_{number}"
         order = place(log, order_id, lines=lines)
         after = stock_shards.reserved(expected, stock_lines(order))
@@ -456,7 +456,7 @@ def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tup
             continue
         assert outcome == "reserved"
         expected = after
-        if given_up:
+        if failing:
             log.record(log.load(order_id), FailFulfilment("authorize", "x"), source="orders")
             assert reservations.release(log, inventory, order_id) == "released"
             expected = stock_shards.moved(expected, stock_rules.moves(Holding(stock_lines(order)), Holding()))

@@ -1,4 +1,4 @@
-"""Stock after it was set aside: it expires, leaves, comes back, or is given back, and always adds up."""
+"""Reserved stock expires, is dispatched, returned or released, and its sum is constant."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def mugs(database: FakeDynamoDB) -> Level:
     return levels(database)["MUG-BLUE"]
 
 
-def on_shelf() -> dict[str, Level]:
+def seeded_stock() -> dict[str, Level]:
     return {sku: Level(count) for sku, count in RECEIVED.items()}
 
 
 def through(*steps: str, order_id: str = "ord_1", **order: Any) -> Order:
-    """Put an order on the log for which stock is really set aside, and that has come through these steps."""
+    """Append an order with a real reservation and these further steps."""
     place(LOG, order_id, **{"lines": LINES, **order})
     return advance(
         LOG, order_id, *steps, really={"inventory.handlers.reserve_stock": lambda one: reservations.reserve(LOG, INVENTORY, one)}
@@ -138,7 +138,7 @@ def test_expired_reservation_is_available_and_can_be_made_again(
 
     assert run() == {"outcome": "expired", "expired": 1}
 
-    assert levels(database) == on_shelf()
+    assert levels(database) == seeded_stock()
     assert database.items("Reservations") == []
     event = LOG.history("ord_1")[-1]
     assert (event.source, event.data) == ("inventory", ReservationExpired((StockLine("MUG-BLUE", 3), StockLine("TRAY-BIRCH", 1))))
@@ -239,7 +239,7 @@ def test_excess_work_is_done_by_the_next_runs(database: FakeDynamoDB) -> None:
     done = [expiry.expire_all(LOG, expire_reservations.ACTIVE_ORDERS, INVENTORY, later, most=2).expired for _ in range(4)]
 
     assert done == [2, 2, 2, 0]
-    assert levels(database) == on_shelf()
+    assert levels(database) == seeded_stock()
 
 
 @pytest.mark.parametrize("name", names("inventory/sync_stock"))
@@ -395,11 +395,11 @@ def test_fully_dispatched_order_has_no_row(database: FakeDynamoDB, wake: Callabl
 
     assert wake("ord_1") == []
     assert rows(database) == (0, 0)
-    gone = {"MUG-BLUE": Level(7, 0, 3), "TRAY-BIRCH": Level(4, 0, 1)}
-    assert levels(database) == gone
+    shipped_all = {"MUG-BLUE": Level(7, 0, 3), "TRAY-BIRCH": Level(4, 0, 1)}
+    assert levels(database) == shipped_all
     database.calls.clear()
     assert wake("ord_1", "ord_1") == []
-    assert levels(database) == gone
+    assert levels(database) == shipped_all
     assert set(database.calls) == {"GetItem", "Query"}
 
 
@@ -418,7 +418,7 @@ def test_returns_count_once_before_or_after_the_parcels(
     happen(*returned(2, MUG_BLUE=2, TRAY_BIRCH=1))
 
     assert wake("ord_1", "ord_1") == []
-    assert levels(database) == on_shelf()
+    assert levels(database) == seeded_stock()
     assert rows(database) == (0, 1)
 
 
@@ -436,12 +436,12 @@ def test_return_of_a_partly_cancelled_order_counts_once(settled: bool, database:
     assert reservations.release(LOG, INVENTORY, "ord_1") == "released"
     assert rows(database) == (0, int(settled))
     assert wake("ord_1", "ord_1") == []
-    assert levels(database) == on_shelf()
+    assert levels(database) == seeded_stock()
 
 
 @pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("back", [(), returned(1, MUG_BLUE=1)], ids=["left", "came back"])
+@pytest.mark.parametrize("back", [(), returned(1, MUG_BLUE=1)], ids=["left", "returned"])
 def test_concurrent_syncs_have_one_effect(operation: str, when: str, back: tuple[Command, ...], database: FakeDynamoDB) -> None:
     through(*SAGA)
     happen(*SHIPPED)
@@ -490,12 +490,12 @@ def test_stale_read_undoes_no_newer_change(
         assert levels(database) == {"MUG-BLUE": Level(7, 2, 1), "TRAY-BIRCH": Level(4, 1)}
         reservations.sync_stock(LOG, INVENTORY, "ord_1")
     assert levels(database) == stock_shards.moved(
-        on_shelf(), stock_rules.moves(stock_rules.Holding(), stock_shards.holding_of(LOG.load("ord_1")))
+        seeded_stock(), stock_rules.moves(stock_rules.Holding(), stock_shards.holding_of(LOG.load("ord_1")))
     )
 
 
 def choose(draw: st.DrawFn, order: Order, number: int) -> Command | None:
-    """Draw something that may happen to an order next."""
+    """Draw a next command of an order."""
     rest, back = remaining(order), returnable(order)
     under_way = [parcel.parcel_id for parcel in order.parcels if parcel.state == "dispatched"]
     announced = [one.return_id for one in order.returns if one.amount is None]
@@ -509,8 +509,8 @@ def choose(draw: st.DrawFn, order: Order, number: int) -> Command | None:
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, Any]]]:
-    """Draw what is ordered, and seeds of what happens, between which messages come, or do not."""
+def histories(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, Any]]]:
+    """Draw order lines and seeds of commands, with deliveries between them."""
     lines = draw(st.dictionaries(st.sampled_from(sorted(RECEIVED)), st.integers(1, 5), min_size=1))
     return lines, draw(
         st.lists(st.tuples(st.sampled_from(["happen", "happen", "settle", "cancel", "scatter"]), st.integers(0, 99)), max_size=12)
@@ -518,7 +518,7 @@ def lives(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, Any]]]:
 
 
 @settings(max_examples=30)
-@given(lives(), st.data())
+@given(histories(), st.data())
 def test_stock_follows_the_log_under_any_history(life: tuple[dict[str, int], list[tuple[str, int]]], data: st.DataObject) -> None:
     database = FakeDynamoDB(*TABLES)
     log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
@@ -545,4 +545,4 @@ def test_stock_follows_the_log_under_any_history(life: tuple[dict[str, int], lis
         assert {sku: level.available + level.reserved + level.shipped for sku, level in levels(database).items()} == RECEIVED
     reservations.sync_stock(log, inventory, "ord_1")
     holding = stock_shards.holding_of(log.load("ord_1"))
-    assert levels(database) == stock_shards.moved(on_shelf(), stock_rules.moves(stock_rules.Holding(), holding))
+    assert levels(database) == stock_shards.moved(seeded_stock(), stock_rules.moves(stock_rules.Holding(), holding))

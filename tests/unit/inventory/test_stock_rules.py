@@ -1,4 +1,4 @@
-"""Stock is set aside whole or not at all, never goes below zero, and none of it appears or disappears."""
+"""Reservations are complete or refused, stock is never negative, and its sum is constant."""
 
 from __future__ import annotations
 
@@ -141,20 +141,20 @@ def test_order_without_row_ships_no_stock() -> None:
     for name, commands in orders.STATES.items():
         order = orders.after(*commands)
         if order.placed and not stock_rules.reserved_lines(order).lines:
-            facts = decide(order, orders.DISPATCH_REST)
-            assert isinstance(facts, Refusal) or not facts, name
+            decided = decide(order, orders.DISPATCH_REST)
+            assert isinstance(decided, Refusal) or not decided, name
 
 
 @pytest.mark.parametrize("state", DUE)
 @pytest.mark.parametrize("later", DUE)
 def test_rows_newer_than_the_order_are_kept(state: str, later: str) -> None:
     known, ahead = orders.after(*orders.STATES[state]), orders.after(*orders.STATES[later])
-    aside, back = stock_rules.reserved_lines(ahead), stock_rules.restocked_lines(ahead)
-    if aside.parcels <= len(known.parcels) or not aside.lines:
+    reserved, back = stock_rules.reserved_lines(ahead), stock_rules.restocked_lines(ahead)
+    if reserved.parcels <= len(known.parcels) or not reserved.lines:
         return
-    settled = stock_rules.sync(known, aside, back)
-    assert (settled.moves, settled.reserved_after, settled.restocked_after) == ((), aside, back)
+    settled = stock_rules.sync(known, reserved, back)
+    assert (settled.moves, settled.reserved_after, settled.restocked_after) == ((), reserved, back)
 
 
-def test_a_product_without_stock_counts_as_none() -> None:
+def test_product_without_stock_is_out_of_stock() -> None:
     assert stock_shards.reserved({}, [StockLine("A", 1)]) == (Shortage("A", 1, 0),)

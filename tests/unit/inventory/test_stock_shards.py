@@ -1,4 +1,4 @@
-"""A product on several shelves is what it would be on one: nothing oversold, nothing stranded, and orders in each other's way spread it."""
+"""Sharded stock behaves like unsharded stock: nothing is oversold or stranded, and conflicting orders shard it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.stock_shards import levels, meeting, scatter
 
 SKU = "MUG-BLUE"
 LEVELS = st.builds(Level, *[st.integers(0, 20)] * 3)
-SHELF = st.integers(0, SHARDS - 1)
+SHARD = st.integers(0, SHARDS - 1)
 PARTS = ("available", "reserved", "shipped")
 
 
@@ -45,7 +45,7 @@ def shop(pieces: int) -> tuple[FakeDynamoDB, OrderLog, Inventory]:
 
 
 def process(database: FakeDynamoDB) -> Inventory:
-    """Return what a new process works with, which knows of no product yet."""
+    """Return the inventory of a new process with an empty cache."""
     return Inventory("Stock", "Reservations", "ReturnedStock", database.client)
 
 
@@ -53,25 +53,25 @@ def rows(database: FakeDynamoDB) -> int:
     return len(database.items("Stock"))
 
 
-@given(st.integers(-30, 0), st.integers(-30, 0), st.integers(-30, 0), st.dictionaries(SHELF, LEVELS, min_size=1), st.data())
+@given(st.integers(-30, 0), st.integers(-30, 0), st.integers(-30, 0), st.dictionaries(SHARD, LEVELS, min_size=1), st.data())
 def test_allocation_equals_the_move_and_keeps_shards_nonnegative(
-    available: int, reserved: int, shipped: int, shelves: dict[int, Level], data: st.DataObject
+    available: int, reserved: int, shipped: int, shards: dict[int, Level], data: st.DataObject
 ) -> None:
-    own = data.draw(st.sampled_from(sorted(shelves)))
+    own = data.draw(st.sampled_from(sorted(shards)))
     taken = {"available": available, "reserved": reserved, "shipped": shipped}
     given_to = data.draw(st.sampled_from(PARTS))
     parts = {**taken, given_to: -sum(change for part, change in taken.items() if part != given_to)}
-    there = {part: sum(getattr(level, part) for level in shelves.values()) for part in PARTS}
+    there = {part: sum(getattr(level, part) for level in shards.values()) for part in PARTS}
     try:
-        moves = stock_rules.allocate(Move(SKU, **parts), shelves, own)
+        moves = stock_rules.allocate(Move(SKU, **parts), shards, own)
     except InsufficientStock:
         assert any(there[part] + change < 0 for part, change in parts.items())
         return
     for part, change in parts.items():
         assert there[part] + change >= 0
         assert sum(getattr(move, part) for move in moves.values()) == change
-        assert all(getattr(shelves[number], part) + getattr(move, part) >= 0 for number, move in moves.items())
-        enough = getattr(shelves[own], part) + change >= 0
+        assert all(getattr(shards[number], part) + getattr(move, part) >= 0 for number, move in moves.items())
+        enough = getattr(shards[own], part) + change >= 0
         assert not enough or all(getattr(move, part) == 0 for number, move in moves.items() if number != own)
 
 
@@ -193,7 +193,7 @@ def test_transaction_conflict_is_no_shortage() -> None:
 def test_sharded_stock_sells_like_unsharded_stock(pieces: int, wanted: list[tuple[int, bool]], chance: random.Random) -> None:
     database, log, _ = shop(pieces)
     expected: stock_shards.Stock = levels(database)
-    for number, (quantity, given_up) in enumerate(wanted):
+    for number, (quantity, failing) in enumerate(wanted):
         scatter(database, SKU, lambda: chance.randrange(SHARDS))
         order_id = f"ord_{number}"
         order = place(log, order_id, lines={SKU: quantity})
@@ -203,7 +203,7 @@ def test_sharded_stock_sells_like_unsharded_stock(pieces: int, wanted: list[tupl
         if isinstance(after, tuple):
             continue
         scatter(database, SKU, lambda: chance.randrange(SHARDS))
-        if given_up:
+        if failing:
             log.record(log.load(order_id), FailFulfilment("authorize", "States.Timeout"), source="tests")
             assert reservations.release(log, process(database), order_id) == "released"
         else:

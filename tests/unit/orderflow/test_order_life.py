@@ -37,10 +37,10 @@ def _table() -> list[tuple[str, str, str]]:
 
 def outcome(order: Order, command: Command) -> str:
     """Return what the command does, in the table's words."""
-    facts = decide(order, command)
-    if isinstance(facts, Refusal):
+    decided = decide(order, command)
+    if isinstance(decided, Refusal):
         return "no"
-    return "+".join(type(fact).__name__ for fact in facts) or "."
+    return "+".join(type(data).__name__ for data in decided) or "."
 
 
 @pytest.mark.parametrize(("state", "command", "expected"), _table())
@@ -99,8 +99,8 @@ def test_saga_blocker_in_every_state(state: str, open_: bool, stands: str | None
 def test_approved_order_is_active_again(command: str) -> None:
     """So a mark that is late is always one of orders in work, where the sweeper sees it."""
     order = orders.after(*STATES["held"])
-    facts = decide(order, COMMANDS[command])
-    if not isinstance(facts, Refusal):
+    decided = decide(order, COMMANDS[command])
+    if not isinstance(decided, Refusal):
         assert marker(fold(ORDER_ID, orders.history(*STATES["held"], COMMANDS[command]))) in {"held", "open"}
 
 
@@ -120,9 +120,9 @@ def test_only_the_next_event_of_the_same_order_is_folded(change: str) -> None:
 def disputed(amount: Money, *happened: Command) -> events.PaymentDisputed:
     decided = decide(orders.after(*orders.PAID, *happened), RecordDispute("dp_2", amount, "fraudulent"))
     assert not isinstance(decided, Refusal)
-    [fact] = decided
-    assert isinstance(fact, events.PaymentDisputed)
-    return fact
+    [data] = decided
+    assert isinstance(data, events.PaymentDisputed)
+    return data
 
 
 @pytest.mark.parametrize("amount", [Money(1250, "EUR"), Money(2990, "EUR"), Money(3105, "EUR")])
@@ -183,9 +183,9 @@ def _carried_out(names: list[str]) -> list[tuple[Order, Order, str, list[Event]]
     order, steps = Order(order_id=ORDER_ID), list[tuple[Order, Order, str, list[Event]]]()
     for name in names:
         before, added = order, list[Event]()
-        facts = decide(order, COMMANDS[name])
-        for fact in () if isinstance(facts, Refusal) else facts:
-            added.append(orders.event(order, fact))
+        decided = decide(order, COMMANDS[name])
+        for data in () if isinstance(decided, Refusal) else decided:
+            added.append(orders.event(order, data))
             order = evolve(order, added[-1])
         steps.append((before, order, name, added))
     return steps
@@ -202,7 +202,7 @@ def test_versions_have_no_gap_and_the_fold_of_the_log_is_the_order(names: list[s
 @given(commands)
 def test_an_order_ends_once_and_nothing_follows_its_end(names: list[str]) -> None:
     types = [event.type for *_, added in _carried_out(["place", *names]) for event in added]
-    # A bank can take money back whatever became of the order.
+    # A bank can dispute a payment in any state of the order.
     log = [kind for kind in types if "Dispute" not in kind]
     assert all(kind not in END for kind in log[:-1])
 

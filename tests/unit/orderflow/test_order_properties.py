@@ -1,4 +1,4 @@
-"""Random lives of an order: commands, messages of carrier and provider late, doubled and out of order; what holds whatever happens."""
+"""Invariants of random order histories with late, duplicated and unordered commands and webhooks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support import orders
 SKUS = tuple(line.sku for line in orders.LINES)
 RECEIVED = 10
 FEES = posting_rules.Fees(basis_points=140, fixed={"EUR": 25})
-GIVE_BACK = (orders.RECALL, orders.TOO_LATE, orders.VOID, orders.RELEASE, orders.REJECT, orders.CANCELLED)
+COMPENSATIONS = (orders.RECALL, orders.TOO_LATE, orders.VOID, orders.RELEASE, orders.REJECT, orders.CANCELLED)
 
 names = st.sampled_from(("one", "two", "three"))
 some_lines = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 3), min_size=1).map(
@@ -31,15 +31,15 @@ some_lines = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 3), min_size=
 
 
 class Life(RuleBasedStateMachine):
-    """One order, the shelves that it takes from, the provider that holds its money, and the books."""
+    """One order with its stock, payment provider and ledger."""
 
     def __init__(self) -> None:
-        """Begin with full shelves and nothing ordered."""
+        """Start with full stock and a new order."""
         super().__init__()
         self.order = Order(order_id=orders.ORDER_ID)
         self.log: list[Event] = []
         self.available = Counter(dict.fromkeys(SKUS, RECEIVED))
-        self.reserved, self.gone = Counter[str](), Counter[str]()
+        self.reserved, self.shipped = Counter[str](), Counter[str]()
         self.held = 0
         self.sent: list[Command] = []
         self.entries: list[posting_rules.Entry] = []
@@ -50,33 +50,33 @@ class Life(RuleBasedStateMachine):
         self.give(orders.PLACE)
 
     def give(self, command: Command) -> bool:
-        """Give the order a command; tell whether it added anything. A refusal and a repetition leave everything as it was."""
-        facts = decide(self.order, command)
-        if isinstance(facts, Refusal):
-            assert facts.why
+        """Apply a command; return whether it appended events. Refused and repeated commands change nothing."""
+        decided = decide(self.order, command)
+        if isinstance(decided, Refusal):
+            assert decided.why
             return False
-        for fact in facts:
-            event = orders.event(self.order, fact)
+        for data in decided:
+            event = orders.event(self.order, data)
             self.log.append(event)
             self.order = evolve(self.order, event)
             self.follow(event.data)
             with suppress(posting_rules.NoMoneyMoved):
                 self.entries.append(posting_rules.entry_for(event, FEES))
-        if facts:
+        if decided:
             assert decide(self.order, command) == ()
-        return bool(facts)
+        return bool(decided)
 
-    def follow(self, fact: events.EventData) -> None:
-        """Let shelves and provider follow what happened."""
-        match fact:
+    def follow(self, data: events.EventData) -> None:
+        """Update stock and provider by the event."""
+        match data:
             case events.StockReserved(lines=lines):
                 self.move(lines, self.available, self.reserved)
             case events.StockReleased(lines=lines) | events.ReservationExpired(lines=lines):
                 self.move(lines, self.reserved, self.available)
             case events.ShipmentDispatched(lines=lines):
-                self.move(lines, self.reserved, self.gone)
+                self.move(lines, self.reserved, self.shipped)
             case events.ReturnReceived(lines=lines):
-                self.move(lines, self.gone, self.available)
+                self.move(lines, self.shipped, self.available)
             case events.PaymentAuthorized(amount=amount):
                 self.held += amount.amount
             case events.PaymentCaptured(amount=amount) | events.PaymentVoided(amount=amount):
@@ -85,7 +85,7 @@ class Life(RuleBasedStateMachine):
                 pass
 
     def move(self, lines: Iterable[StockLine], giver: Counter[str], taker: Counter[str]) -> None:
-        """Move quantities from one shelf to another."""
+        """Move quantities between stock levels."""
         for line in lines:
             giver[line.sku] -= line.quantity
             taker[line.sku] += line.quantity
@@ -102,12 +102,12 @@ class Life(RuleBasedStateMachine):
 
     @rule(command=st.sampled_from((orders.AUTHORIZE, orders.DECLINE, orders.FAIL, orders.CONFIRM)))
     def go_on(self, command: Command) -> None:
-        """Go on with the saga, or give up."""
+        """Run the next step of the saga, or fail the order."""
         self.give(command)
 
     @rule()
     def hurry(self) -> None:
-        """Bring an order that nothing keeps to its confirmation, so that lives are long."""
+        """Confirm an unblocked order, so that histories are long."""
         for command in (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM, orders.SHIP):
             self.give(command)
 
@@ -117,7 +117,7 @@ class Life(RuleBasedStateMachine):
         )
     )
     def undo(self, command: Command) -> None:
-        """Cancel, or do one step of giving back."""
+        """Cancel, or run one compensation."""
         self.give(command)
 
     @rule()
@@ -125,7 +125,7 @@ class Life(RuleBasedStateMachine):
         """Run the compensation as the saga does, which brings an order that is undone to its end."""
         for parcel in self.order.parcels:
             self.give(commands.RecordCapture(parcel.parcel_id, f"cap_{parcel.parcel_id}"))
-        for command in GIVE_BACK:
+        for command in COMPENSATIONS:
             self.give(command)
         assert self.order.state not in {"failing", "cancelling"}
 
@@ -136,7 +136,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(name=names)
     def dispatch_the_rest(self, name: str) -> None:
-        """Have the carrier report a parcel with everything that is left."""
+        """Dispatch a parcel with all remaining lines."""
         self.give(commands.RecordDispatch(name, remaining(self.order) if self.order.placed else ()))
 
     @rule(name=names, lost=st.booleans())
@@ -203,10 +203,10 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def stock_is_conserved(self) -> None:
-        """No shelf is below nothing, and nothing appears or vanishes."""
+        """No stock level is negative, and the sum is constant."""
         for sku in SKUS:
-            assert min(self.available[sku], self.reserved[sku], self.gone[sku]) >= 0
-            assert self.available[sku] + self.reserved[sku] + self.gone[sku] == RECEIVED
+            assert min(self.available[sku], self.reserved[sku], self.shipped[sku]) >= 0
+            assert self.available[sku] + self.reserved[sku] + self.shipped[sku] == RECEIVED
 
     @invariant()
     def nothing_is_credited_twice(self) -> None:
@@ -217,7 +217,7 @@ class Life(RuleBasedStateMachine):
         assert sum(one.amount.amount for one in corrections) <= (self.order.total.amount if self.log else 0)
         assert covers(stock_lines(self.order) if self.log else (), [line for one in corrections for line in one.lines])
         noted = [event.data for event in self.log if isinstance(event.data, events.CreditNoteIssued)]
-        assert {(fact.cause, fact.amount, fact.number) for fact in noted} == {
+        assert {(data.cause, data.amount, data.number) for data in noted} == {
             (one.cause, one.amount, one.credit_note) for one in corrections if one.credit_note
         }
         assert not noted or self.order.invoice
@@ -232,7 +232,7 @@ class Life(RuleBasedStateMachine):
             assert self.held == 0
 
     @invariant()
-    def the_books_add_up(self) -> None:
+    def ledger_is_balanced(self) -> None:
         """Every entry and all of them come to nothing, and the accounts say of the money what the order and the provider do."""
         assert all(posting_rules.total(posting_rules.net(entry.postings)) == 0 for entry in self.entries)
         accounts = posting_rules.balances(self.entries).get("EUR", Counter())

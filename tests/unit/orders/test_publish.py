@@ -1,4 +1,4 @@
-"""The outbox: every event reaches the bus, in order; what cannot is parked and holds nothing up."""
+"""The outbox: every event reaches the bus in order; malformed records are dead-lettered and block nothing."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def test_an_event_is_on_the_bus_as_it_is_in_the_log(aws: Aws, context: Any) -> N
 def test_a_late_report_is_on_the_bus_as_of_its_recording() -> None:
     happened = orders.history(*orders.STATES["delivered"])[-1]
     late = replace(happened, recorded_at=happened.occurred_at + timedelta(days=3))
-    letter = publish.PUBLISHER.outbound_event(encode(late).decode())
-    assert letter.entry
-    assert letter.entry.get("Time") == late.recorded_at
+    message = publish.PUBLISHER.outbound_event(encode(late).decode())
+    assert message.entry
+    assert message.entry.get("Time") == late.recorded_at
 
 
 def test_every_event_is_on_the_stream_as_it_is_in_the_log(aws: Aws, context: Any) -> None:
@@ -125,7 +125,7 @@ def test_sizes_are_counted_in_bytes(aws: Aws, context: Any) -> None:
 def test_an_event_larger_than_the_bus_takes_is_parked(aws: Aws, context: Any) -> None:
     assert publish_all(context, record(1, padding=MAX_BYTES), record(2)) == {"published": 1}
     assert versions(aws) == [2]
-    assert [letter["error"] for letter in aws.sqs.sent[PARKED]] == ["TooLarge"]
+    assert [message["error"] for message in aws.sqs.sent[PARKED]] == ["TooLarge"]
 
 
 def test_an_empty_batch_calls_nothing(aws: Aws, context: Any) -> None:
@@ -174,7 +174,7 @@ class TestPoison:
     def test_it_is_parked_alone_by_its_key(self, aws: Aws, context: Any) -> None:
         assert publish.handler(samples.sample("orders/publish/poison-among-good"), context) == {"published": 2}
         assert streamed(aws) == [1, 2]
-        assert [(letter["key"]["version"], letter["error"]) for letter in aws.sqs.sent[PARKED]] == [
+        assert [(message["key"]["version"], message["error"]) for message in aws.sqs.sent[PARKED]] == [
             ({"N": "3"}, "UnknownEvent"),
             ({"N": "4"}, "DecodeError"),
         ]
@@ -185,12 +185,12 @@ class TestPoison:
         assert versions(aws) == [1, 2]
         assert len(aws.sqs.sent[PARKED]) == 1
 
-    def test_its_contents_are_neither_in_the_letter_nor_in_the_log(self, aws: Aws, context: Any, logged: Lines) -> None:
+    def test_contents_are_neither_dead_lettered_nor_logged(self, aws: Aws, context: Any, logged: Lines) -> None:
         secret = '{"type": "OrderPlaced", "email": "ann@example.com", "street": "1 High St"}'
         publish_all(context, self.with_document(secret))
-        told = json.dumps([aws.sqs.sent, logged()])
-        assert "ann@example.com" not in told
-        assert "High St" not in told
+        written = json.dumps([aws.sqs.sent, logged()])
+        assert "ann@example.com" not in written
+        assert "High St" not in written
         assert "ERROR" in {line["level"] for line in logged()}
 
     @pytest.mark.parametrize("document", ["", "null", "[]", '{"occurred_at": "yesterday"}'])
@@ -224,9 +224,9 @@ class TestOverwritten:
         assert '"OrderLogOverwrites":[1.0]' in capsys.readouterr().out
 
     def test_a_deleted_event_is_reported(self, aws: Aws, context: Any, logged: Lines) -> None:
-        gone = self.changed("REMOVE")
-        del gone["dynamodb"]["NewImage"]
-        assert publish_all(context, gone) == {"published": 0}
+        removed = self.changed("REMOVE")
+        del removed["dynamodb"]["NewImage"]
+        assert publish_all(context, removed) == {"published": 0}
         assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["order_log_overwritten"]
         assert not aws.sqs.calls
 

@@ -126,11 +126,11 @@ def done(order: Order, one: AmountDue) -> Order:
 
 
 def carried_out(order: Order, command: Command) -> Order:
-    facts = decide(order, command)
-    assert facts
-    assert not isinstance(facts, Refusal), facts
-    for fact in facts:
-        order = evolve(order, event(order, fact))
+    decided = decide(order, command)
+    assert decided
+    assert not isinstance(decided, Refusal), decided
+    for data in decided:
+        order = evolve(order, event(order, data))
     return order
 
 
@@ -144,14 +144,14 @@ def lived(names: list[str], settles: list[bool]) -> Order:
     """Return an order to which these things happened, as far as it allowed them; its money was settled in between."""
     order = after(*CONFIRMED)
     for name, settle in zip(names, settles, strict=True):
-        facts = decide(order, NEXT[name])
-        for fact in () if isinstance(facts, Refusal) else facts:
-            order = evolve(order, event(order, fact))
+        decided = decide(order, NEXT[name])
+        for data in () if isinstance(decided, Refusal) else decided:
+            order = evolve(order, event(order, data))
         order = settled(order) if settle else order
     return order
 
 
-lives = st.integers(0, 14).flatmap(
+histories = st.integers(0, 14).flatmap(
     lambda length: st.builds(
         lived,
         st.lists(st.sampled_from(sorted(NEXT)), min_size=length, max_size=length),
@@ -160,13 +160,13 @@ lives = st.integers(0, 14).flatmap(
 )
 
 
-@given(lives)
+@given(histories)
 def test_due_amounts_can_be_settled_in_sequence(order: Order) -> None:
     for one in due(order):
         order = done(order, one)
 
 
-@given(lives)
+@given(histories)
 def test_settled_payment_matches_dispatches_and_refunds(order: Order) -> None:
     order = settled(order)
 
@@ -182,7 +182,7 @@ def test_settled_payment_matches_dispatches_and_refunds(order: Order) -> None:
             assert unpaid(order) == 0 or order.net_captured <= 0
 
 
-@given(lives)
+@given(histories)
 def test_no_authorization_remains_after_the_last_dispatch(order: Order) -> None:
     order = settled(order)
 

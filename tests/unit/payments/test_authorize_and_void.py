@@ -1,4 +1,4 @@
-"""The saga steps of payments: one authorization or none, whatever happens between provider and log."""
+"""The saga steps of payments: one authorization or none, under any fault between provider and log."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def screened(token: str = "tok_approved", **order: Any) -> Order:
     return advance(LOG, "ord_1", *SCREENED)
 
 
-def give_up() -> None:
+def fail_order() -> None:
     advance(LOG, "ord_1", "orders.handlers.record_failure")
 
 
@@ -167,7 +167,7 @@ def test_an_order_whose_token_has_expired_is_not_authorized(run_authorize: Step,
     aws.dynamodb.client.delete_item(TableName="PaymentTokens", Key={"order_id": {"S": "ord_1"}})
     with pytest.raises(InconsistentPayment, match="the payment token has expired"):
         run_authorize()
-    give_up()
+    fail_order()
     assert run_void() == "nothing_to_void"
 
 
@@ -192,7 +192,7 @@ def test_unavailable_provider_leaves_nothing_held(run_authorize: Step, run_void:
     for _ in range(2):
         with pytest.raises(ProviderUnavailable):
             run_authorize()
-    give_up()
+    fail_order()
 
     assert run_void() == "nothing_to_void"
     assert run_authorize() == "failing"
@@ -225,7 +225,7 @@ def test_a_fault_at_any_call_leaves_one_authorization_after_the_rerun(
             raise fault(operation)
 
     setattr(aws.dynamodb, moment, strike)
-    with contextlib.suppress(Crash, Exception):  # the fault in whatever form it comes out
+    with contextlib.suppress(Crash, Exception):  # the fault in any form
         run_authorize()
     setattr(aws.dynamodb, moment, None)
 
@@ -243,7 +243,7 @@ def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
 ) -> None:
     screened()
     run_authorize()
-    give_up()
+    fail_order()
     calls: list[str] = []
 
     def strike(operation: str, _: Any) -> None:
@@ -252,7 +252,7 @@ def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
             raise fault(operation)
 
     setattr(aws.dynamodb, moment, strike)
-    with contextlib.suppress(Crash, Exception):  # the fault in whatever form it comes out
+    with contextlib.suppress(Crash, Exception):  # the fault in any form
         run_void()
     setattr(aws.dynamodb, moment, None)
 
@@ -264,7 +264,7 @@ def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
 def test_authorization_missing_in_the_log_is_voided(run_void: Step, sandbox: SandboxProvider) -> None:
     order = screened()
     payment = sandbox.authorize(KEY, "tok_approved", order.total)
-    give_up()
+    fail_order()
 
     assert run_void() == "voided"
     assert isinstance(payment, Authorized)
@@ -297,7 +297,7 @@ def test_order_failing_during_authorization_leaves_nothing_held(
     monkeypatch.setattr(authorize_payment, "PROVIDER", provider)
 
     def another_execution() -> None:
-        give_up()
+        fail_order()
         if voided:
             run_void()
 
@@ -313,7 +313,7 @@ def test_order_failing_during_authorization_leaves_nothing_held(
 def test_void_with_lost_answer_is_looked_up(run_authorize: Step, run_void: Step, aws: Any) -> None:
     screened()
     run_authorize()
-    give_up()
+    fail_order()
 
     def lose(operation: str, parameters: Any) -> None:
         if operation == "PutItem" and parameters["TableName"] == "SandboxPayments":
@@ -386,7 +386,7 @@ def test_confirmed_order_is_voided_after_the_recall_only(run_authorize: Step, ru
 def test_captured_payment_is_not_voided_silently(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     order = screened()
     run_authorize()
-    give_up()
+    fail_order()
     sandbox.capture(KEY, "ord_1:capture", order.total)
 
     with pytest.raises(InconsistentPayment, match="the provider captured 2500, the log has 0"):
@@ -396,7 +396,7 @@ def test_captured_payment_is_not_voided_silently(run_authorize: Step, run_void: 
 def test_an_authorization_that_the_provider_lost_is_a_fault(run_authorize: Step, run_void: Step, aws: Any) -> None:
     screened()
     run_authorize()
-    give_up()
+    fail_order()
     aws.dynamodb.delete_item(TableName="SandboxPayments", Key={"key": {"S": KEY}})
 
     with pytest.raises(InconsistentPayment, match="does not know the authorization"):
@@ -420,7 +420,7 @@ def test_nothing_is_charged_before_screening(run_authorize: Step, aws: Any) -> N
     assert aws.dynamodb.items("SandboxPayments") == []
 
 
-def test_nothing_is_charged_for_an_order_whose_reservation_is_gone(run_authorize: Step, aws: Any) -> None:
+def test_order_without_reservation_is_not_charged(run_authorize: Step, aws: Any) -> None:
     screened()
     expire(LOG, "ord_1")
 

@@ -47,7 +47,7 @@ def message(kind: str, **more: Any) -> dict[str, Any]:
     return {"message_id": "msg_1", "type": kind, "shipment_id": shipment_id("ord_1"), "at": "2026-01-16T09:00:00Z"} | more
 
 
-def told(kind: str, **more: Any) -> bytes:
+def carrier_event(kind: str, **more: Any) -> bytes:
     return json.dumps(message(kind, **more)).encode()
 
 
@@ -103,11 +103,11 @@ class TestReceiveWebhook:
 
     def test_signed_event_is_recorded_by_one_read_and_one_write(self, post: Post, aws: Any) -> None:
         confirmed()
-        post(told("dispatched", parcel_id="parcel_1", lines=TWO))
+        post(carrier_event("dispatched", parcel_id="parcel_1", lines=TWO))
         aws.dynamodb.calls.clear()
         aws.secretsmanager.calls.clear()
 
-        answer = post(told("delivered", parcel_id="parcel_1"))
+        answer = post(carrier_event("delivered", parcel_id="parcel_1"))
 
         assert (answer["statusCode"], json.loads(answer["body"])) == (202, {"message_id": "msg_1"})
         assert (aws.dynamodb.calls, aws.sqs.calls, aws.secretsmanager.calls) == ({"Query": 1, "PutItem": 1}, {}, {})
@@ -115,19 +115,19 @@ class TestReceiveWebhook:
 
     def test_repeated_event_changes_nothing(self, post: Post, aws: Any) -> None:
         confirmed()
-        body = told("dispatched", parcel_id="parcel_1", lines=TWO)
+        body = carrier_event("dispatched", parcel_id="parcel_1", lines=TWO)
         assert [post(body)["statusCode"] for _ in range(3)] == [202, 202, 202]
         assert (types(), aws.sqs.calls) == (["ShipmentDispatched"], {})
 
     @pytest.mark.parametrize(
         "body",
         [
-            told("delivered", parcel_id="parcel_1"),
-            told("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 9}]),
-            told("dispatched", parcel_id="parcel_1"),
-            told("stolen", parcel_id="parcel_1"),
-            told("lost", parcel_id="parcel_1", shipment_id=shipment_id("ord_2")),
-            told("lost", parcel_id="parcel_1", shipment_id="somebody-elses"),
+            carrier_event("delivered", parcel_id="parcel_1"),
+            carrier_event("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 9}]),
+            carrier_event("dispatched", parcel_id="parcel_1"),
+            carrier_event("stolen", parcel_id="parcel_1"),
+            carrier_event("lost", parcel_id="parcel_1", shipment_id=shipment_id("ord_2")),
+            carrier_event("lost", parcel_id="parcel_1", shipment_id="somebody-elses"),
         ],
         ids=["early", "not-allowed", "incomplete", "unknown-type", "unknown-order", "unknown-shipment"],
     )
@@ -141,20 +141,20 @@ class TestReceiveWebhook:
     def test_failing_order_log_leaves_the_event_to_the_queue(self, post: Post, aws: Any, operation: str) -> None:
         confirmed()
         aws.dynamodb.before = failing(operation)
-        assert post(told("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 202
+        assert post(carrier_event("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 202
         assert len(aws.sqs.sent[ENVIRONMENT["SHIPPING_RECORD_QUEUE_URL"]]) == 1
 
     def test_event_is_refused_if_neither_log_nor_queue_has_it(self, post: Post, aws: Any) -> None:
         confirmed()
         aws.dynamodb.before, aws.sqs.before = failing("Query"), failing("SendMessage")
-        assert post(told("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 500
+        assert post(carrier_event("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 500
         aws.dynamodb.before = aws.sqs.before = None
         assert (types(), aws.sqs.sent) == ([], {})
 
     def test_unsigned_event_makes_no_call_and_one_log_line(self, post: Post, aws: Any, context: Any, logged: Lines) -> None:
         confirmed()
         aws.dynamodb.calls.clear()
-        event: Any = {"headers": {}, "body": told("dispatched", parcel_id="parcel_1", lines=TWO).decode()}
+        event: Any = {"headers": {}, "body": carrier_event("dispatched", parcel_id="parcel_1", lines=TWO).decode()}
         assert receive_webhook.handler(event | {"requestContext": {"requestId": "r"}}, context)["statusCode"] == 401
         assert (aws.dynamodb.calls, aws.sqs.calls, aws.secretsmanager.calls) == ({}, {}, {})
         [line] = logged()
@@ -164,13 +164,13 @@ class TestReceiveWebhook:
     def test_function_url_requests_are_accepted(self, post: Post, aws: Any, context: Any) -> None:
         confirmed()
         event: Any = json.loads((EVENTS / "receive_webhook" / "unsigned.json").read_text())
-        event["body"] = told("dispatched", parcel_id="parcel_1", lines=TWO).decode()
+        event["body"] = carrier_event("dispatched", parcel_id="parcel_1", lines=TWO).decode()
         event["headers"] |= webhooks.headers(event["body"].encode())
         assert receive_webhook.handler(event, context)["statusCode"] == 202
         assert types() == ["ShipmentDispatched"]
 
     def test_tracking_readings_go_to_their_own_queue(self, post: Post, aws: Any) -> None:
-        post(told("in_transit"))
+        post(carrier_event("in_transit"))
         assert list(aws.sqs.sent) == [ENVIRONMENT["SHIPPING_TRACK_QUEUE_URL"]]
         assert aws.dynamodb.calls == {}
 
@@ -186,7 +186,7 @@ class TestReceiveWebhook:
     @pytest.mark.parametrize("quantity", ["2.0", "2e0"])
     def test_whole_quantities_are_accepted_in_any_notation(self, post: Post, aws: Any, quantity: str) -> None:
         confirmed()
-        body = told("dispatched", parcel_id="parcel_1", lines=TWO).replace(b'"quantity": 2', b'"quantity": ' + quantity.encode())
+        body = carrier_event("dispatched", parcel_id="parcel_1", lines=TWO).replace(b'"quantity": 2', b'"quantity": ' + quantity.encode())
         assert quantity.encode() in body
         assert post(body)["statusCode"] == 202
         assert types() == ["ShipmentDispatched"]
@@ -195,7 +195,7 @@ class TestReceiveWebhook:
         ("body", "status"),
         [
             (b'{"message_id": ' + b"[" * 20_000, 400),
-            (told("picked").replace(b"{", b'{"type": "lost", ', 1), 400),
+            (carrier_event("picked").replace(b"{", b'{"type": "lost", ', 1), 400),
             (b"no json", 400),
             (b"\xff", 400),
             (b'{"message_id": "1", "type": "picked", "x": "\xff"}', 400),
@@ -209,15 +209,15 @@ class TestReceiveWebhook:
 
 
 class TestEventTime:
-    """A fact has the time that the carrier says, however late it comes; one that cannot be keeps nothing from being recorded."""
+    """An event has the carrier's time, also if late; an implausible time does not prevent its recording."""
 
     def test_late_delivery_event_counts_from_the_delivery(self, post: Post) -> None:
         now = datetime.now(UTC)
         with recorded_at(now - timedelta(days=10)):
             confirmed()
         left, arrived = now - timedelta(days=9), now - timedelta(days=8)
-        post(told("dispatched", parcel_id="parcel_1", lines=TWO, at=left.isoformat()))
-        post(told("delivered", parcel_id="parcel_1", at=arrived.astimezone(timezone(timedelta(hours=9))).isoformat()))
+        post(carrier_event("dispatched", parcel_id="parcel_1", lines=TWO, at=left.isoformat()))
+        post(carrier_event("delivered", parcel_id="parcel_1", at=arrived.astimezone(timezone(timedelta(hours=9))).isoformat()))
 
         last = LOG.history("ord_1")[-1]
         assert (last.occurred_at, last.occurred_at.utcoffset()) == (arrived, timedelta())
@@ -229,8 +229,8 @@ class TestEventTime:
         now = datetime.now(UTC)
         with recorded_at(now - timedelta(days=10)):
             confirmed()
-        post(told("dispatched", parcel_id="parcel_1", lines=TWO, at=(now - timedelta(days=9)).isoformat()))
-        post(told("delivered", parcel_id="parcel_1", at=(now - timedelta(days=8)).isoformat()))
+        post(carrier_event("dispatched", parcel_id="parcel_1", lines=TWO, at=(now - timedelta(days=9)).isoformat()))
+        post(carrier_event("delivered", parcel_id="parcel_1", at=(now - timedelta(days=8)).isoformat()))
 
         order = LOG.load("ord_1")
         for days, allowed in ((7, False), (9, True)):
@@ -260,7 +260,7 @@ class TestEventTime:
     def test_implausible_time_becomes_the_time_of_receipt(self, post: Post, aws: Any, caplog: pytest.LogCaptureFixture, at: str) -> None:
         confirmed()
         before = datetime.now(UTC)
-        assert post(told("dispatched", parcel_id="parcel_1", lines=TWO, at=at))["statusCode"] == 202
+        assert post(carrier_event("dispatched", parcel_id="parcel_1", lines=TWO, at=at))["statusCode"] == 202
         last = LOG.history("ord_1")[-1]
         assert (last.type, last.recorded_at, aws.sqs.sent) == ("ShipmentDispatched", None, {})
         assert before <= last.occurred_at <= datetime.now(UTC)
@@ -298,7 +298,7 @@ class TestRetryCarrierEvents:
         confirmed()
         # Versions up to 1.0 took ids as they were sent, and so do messages that wait in the queue over the deployment.
         assert tell("dispatched", parcel_id=stored, lines=ONE)
-        for body in (told("dispatched", parcel_id=stored, lines=ONE), told("delivered", parcel_id=stored)):
+        for body in (carrier_event("dispatched", parcel_id=stored, lines=ONE), carrier_event("delivered", parcel_id=stored)):
             assert post(body)["statusCode"] == 202
         assert tell("delivered", parcel_id=stored)
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
@@ -366,10 +366,10 @@ class TestRetryCarrierEvents:
 
 def test_docs_show_every_webhook_event() -> None:
     text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## Payment webhook events")[0]
-    shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    documented = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
     rows = re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE)
-    assert [one["type"] for one in shown] == rows
-    for one in shown:
+    assert [one["type"] for one in documented] == rows
+    for one in documented:
         raw = json.dumps(one).encode()
         read = (
             carrier_events.reading_decoder.decode(raw)
