@@ -13,17 +13,17 @@ from devtools import cli, ui
 from devtools import target as targets
 from tests.compare import comparison
 
-SHOWN = 20
+DISPLAYED = 20
 
 
 def main(arguments: Namespace) -> int:
     """Print the differences; return 1 if there are any."""
     events = comparison.read(Path(arguments.events)) if arguments.events else comparison.captured(targets.chosen(arguments.stack))
     found = comparison.compare(arguments.function, arguments.base, events)
-    for line in found[:SHOWN]:
+    for line in found[:DISPLAYED]:
         ui.console.print(f"  ✗ {line}", style="red")
-    if len(found) > SHOWN:
-        ui.console.print(f"  and {len(found) - SHOWN} more", style="dim")
+    if len(found) > DISPLAYED:
+        ui.console.print(f"  and {len(found) - DISPLAYED} more", style="dim")
     return 1 if found else 0
 
 

@@ -29,9 +29,9 @@ type Found = dict[str, dict[str, Any]]
 def consumers() -> dict[str, tuple[str, frozenset[str]]]:
     """Return the module and the event types of each consumer, by logical id."""
     by_name: dict[str, set[str]] = {}
-    for fact, takers in routes.routes(EVENT_TYPES).consumers.items():
+    for event_data, takers in routes.routes(EVENT_TYPES).consumers.items():
         for taker in takers:
-            by_name.setdefault(taker.name, set()).add(fact)
+            by_name.setdefault(taker.name, set()).add(event_data)
     found: dict[str, tuple[str, frozenset[str]]] = {}
     for name, resource in template.source()["Resources"].items():
         module = resource.get("Properties", {}).get("Handler", "").removesuffix(".handler")

@@ -70,7 +70,7 @@ def test_parameters_outside_the_service_model_are_refused(target: Target, parame
         pytest.param({"available": {"N": "1"}}, id="no key"),
         pytest.param({"sku": {"N": "1"}}, id="key of another type"),
         pytest.param({"sku": {"S": ""}}, id="empty key"),
-        pytest.param({"sku": {"S": "A"}, "n": {"N": "one"}}, id="number that is none"),
+        pytest.param({"sku": {"S": "A"}, "n": {"N": "one"}}, id="invalid number"),
         pytest.param({"sku": {"S": "A"}, "n": {"N": "1" * 39}}, id="39 digits"),
         pytest.param({"sku": {"S": "A"}, "n": {"N": "NaN"}}, id="NaN"),
         pytest.param({"sku": {"S": "A"}, "set": {"SS": []}}, id="empty set"),

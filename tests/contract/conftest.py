@@ -12,7 +12,7 @@ from tests.contract.stack import Stack, with_nested
 
 @pytest.fixture(scope="session")
 def translated() -> dict[str, Any]:
-    """Return the template that CloudFormation would be given, its alarms and saved queries included; nobody changes it."""
+    """Return the template that CloudFormation would be given, its alarms and saved queries included. Do not change it."""
     return with_nested(template.translated(), template.source(ROOT / "observability.yaml"))
 
 

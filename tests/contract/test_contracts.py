@@ -118,7 +118,7 @@ def test_a_release_follows_the_one_before(name: str) -> None:
 
 
 def test_every_event_version_has_a_schema() -> None:
-    present = {name: fact.schema_version for name, fact in events.EVENT_TYPES.items()} | {UNNAMED: 1}
+    present = {name: event_data.schema_version for name, event_data in events.EVENT_TYPES.items()} | {UNNAMED: 1}
     assert [(name, n) for name in sorted(present) for n in range(1, present[name] + 1)] == VERSIONS
 
 

@@ -64,7 +64,7 @@ class TestWorkflows:
 
 class TestEvents:
     def test_no_role_may_delete_durable_data(self, stack: Stack) -> None:
-        """Events, entries and invoices are appended; nobody may delete one."""
+        """Events, entries and invoices are appended; no role may delete one."""
         for table in ("OrderLog", "LedgerEntries", "Invoices", "Catalogue"):
             assert _may(stack, table) & {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLDelete"} == set(), table
 

@@ -156,10 +156,10 @@ def test_only_readers_may_read(stack: Stack) -> None:
         for name, function in stack.of("Lambda::Function").items()
         if any(action.startswith("appconfig:") for action, _ in stack.grants(referred(function["Role"])))
     }
-    told = {
+    reported = {
         name
         for name, function in stack.of("Lambda::Function").items()
         if "Fn::Sub" in function["Environment"]["Variables"].get("FLAGS", {})  # where there is Stripe another is, as test_stripe says
     }
 
-    assert may == told == READERS
+    assert may == reported == READERS

@@ -127,7 +127,7 @@ class Statement(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What one policy allows a service, or anybody."""
+    """What one policy allows a service or the public."""
 
     principal: str
     to: str
@@ -181,7 +181,7 @@ def keys(body: dict[str, Any]) -> set[str]:
 
 
 def grants(stack: Stack) -> Iterator[Grant]:
-    """Return what is granted to services, and to anybody."""
+    """Return what is granted to services and to the public."""
     for statement in statements(stack):
         if statement.body["Effect"] == "Allow":
             kind = ATTACHED[statement.kind][1] if statement.kind in ATTACHED else statement.kind
@@ -236,7 +236,7 @@ class TestShape:
         assert {stack.kind(name) for name in stack.resources} - known == set(), "look for its policies, then list it in test_grants.py"
 
     def test_statements_use_no_negated_elements(self, stack: Stack) -> None:
-        """NotAction, NotResource and NotPrincipal would grant what nobody has listed."""
+        """NotAction, NotResource and NotPrincipal would grant unlisted permissions."""
         for statement in statements(stack):
             about = "NotResource" if _keeps_to_its_queue(stack, statement) else "Resource"
             assert set(statement.body) <= {"Sid", "Effect", "Principal", "Action", about, "Condition"}, statement.owner

@@ -75,7 +75,9 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "AppConfig's role under a key that AppConfig does not send": lambda d: statements(d, "FlagsAlarmsRole", "AssumeRolePolicyDocument")[
         0
     ].update(Condition={"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}),
-    "a function's role for anybody": lambda d: statements(d, "OrdersPlaceRole", "AssumeRolePolicyDocument")[0].update(Principal=ANYBODY),
+    "a function's role for any principal": lambda d: statements(d, "OrdersPlaceRole", "AssumeRolePolicyDocument")[0].update(
+        Principal=ANYBODY
+    ),
     "a function's role for one more service": lambda d: statements(d, "OrdersPlaceRole", "AssumeRolePolicyDocument").append(
         {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ),
@@ -97,10 +99,10 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "a topic's policy with a condition that EventBridge does not support": lambda d: statements(d, "NotificationsPolicy")[0].update(
         Condition={"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["NotificationsRule", "Arn"]}}}
     ),
-    "a topic for anybody": lambda d: statements(d, "AlarmsPolicy")[0].update(Principal="*"),
+    "a topic for any principal": lambda d: statements(d, "AlarmsPolicy")[0].update(Principal="*"),
     "a topic without TLS": lambda d: statements(d, "AlarmsPolicy").pop(),
     "a topic that is not encrypted": lambda d: properties(d, "Notifications").pop("KmsMasterKeyId"),
-    "a queue for anybody": lambda d: statements(d, "LedgerQueuePolicy")[0].update(Principal="*"),
+    "a queue for any principal": lambda d: statements(d, "LedgerQueuePolicy")[0].update(Principal="*"),
     "a queue for every rule": lambda d: statements(d, "LedgerQueuePolicy")[0].pop("Condition"),
     "a queue for another rule": lambda d: statements(d, "LedgerQueuePolicy")[0]["Condition"]["ArnEquals"].update(
         {"aws:SourceArn": {"Fn::GetAtt": ["ReviewRule", "Arn"]}}
@@ -120,7 +122,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "a new queue without a policy": lambda d: add(d, "AnotherQueue", "SQS::Queue", SqsManagedSseEnabled=True),
     "a queue that is not encrypted": lambda d: properties(d, "LedgerQueue").update(SqsManagedSseEnabled=False),
     "a bucket without TLS": lambda d: d["Resources"].pop("InvoiceDocumentsPolicy"),
-    "a bucket for anybody": lambda d: statements(d, "InvoiceDocumentsPolicy").append(
+    "a bucket for any principal": lambda d: statements(d, "InvoiceDocumentsPolicy").append(
         {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": {"Fn::Sub": "${InvoiceDocuments.Arn}/*"}}
     ),
     "a bucket that may be made public": lambda d: properties(d, "AuditArchive")["PublicAccessBlockConfiguration"].update(
@@ -183,7 +185,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "a table with a policy": lambda d: properties(d, "OrderLog").update(
         ResourcePolicy={"PolicyDocument": allow("dynamodb:Query", "*", Principal=ANYBODY)}
     ),
-    "a bus that anybody may put events on": lambda d: add(
+    "a bus that any principal may put events on": lambda d: add(
         d,
         "BusPolicy",
         "Events::EventBusPolicy",
@@ -209,11 +211,11 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
         __FunctionArn__={"Fn::GetAtt": ["OrdersGet", "Arn"]}
     ),
     "a route without an authorizer": lambda d: properties(d, "Api")["Body"]["paths"]["/orders"]["get"].update(security=[{"NONE": []}]),
-    "the API open to everybody by its policy": lambda d: properties(d, "Api")["Body"].update(
+    "the API open to the public by its policy": lambda d: properties(d, "Api")["Body"].update(
         {"x-amazon-apigateway-policy": allow("execute-api:Invoke", "*", Principal="*")}
     ),
     "a function that every API may invoke": lambda d: _permission(d, "OrdersPlace").pop("SourceArn"),
-    "a function that anybody may invoke": lambda d: add(
+    "a function that any principal may invoke": lambda d: add(
         d, "Public", "Lambda::Permission", Action="lambda:InvokeFunction", FunctionName={"Ref": "OrdersGet"}, Principal="*"
     ),
     "a URL for a function that checks no signature": lambda d: add(

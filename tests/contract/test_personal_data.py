@@ -30,12 +30,12 @@ def test_the_access_log_names_no_customer_and_no_client_text(stack: Stack) -> No
 
 def test_only_events_that_send_an_email_hold_the_address(stack: Stack) -> None:
     mailed = set(stack.of("Events::Rule")["NotificationsRule"]["EventPattern"]["detail-type"])
-    named = {name for name, fact in events.EVENT_TYPES.items() if "email" in json.dumps(msgspec.json.schema(fact))}
+    named = {name for name, event_data in events.EVENT_TYPES.items() if "email" in json.dumps(msgspec.json.schema(event_data))}
     assert named == mailed | SOURCE
 
 
 def test_only_events_that_lead_to_a_shipment_hold_the_postal_address() -> None:
-    named = {name for name, fact in events.EVENT_TYPES.items() if "postal_code" in json.dumps(msgspec.json.schema(fact))}
+    named = {name for name, event_data in events.EVENT_TYPES.items() if "postal_code" in json.dumps(msgspec.json.schema(event_data))}
     assert named == {"OrderConfirmed"} | SOURCE
 
 

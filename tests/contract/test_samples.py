@@ -26,7 +26,7 @@ ASKED = (
     "orders/create_return",
     "orders/get_openapi",
 )
-TOLD = ("shipping/receive_webhook", "payments/receive_webhook")
+REPORTED = ("shipping/receive_webhook", "payments/receive_webhook")
 REQUESTS = (
     *ASKED,
     "invoices/get_invoice",
@@ -131,10 +131,10 @@ def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) ->
 
 def test_the_webhooks_have_function_urls_and_no_other_function_has(stack: Stack) -> None:
     urls = stack.of("Lambda::Url").values()
-    assert {folder(stack, referred(url["TargetFunctionArn"])) for url in urls} == set(TOLD)
+    assert {folder(stack, referred(url["TargetFunctionArn"])) for url in urls} == set(REPORTED)
 
 
-@pytest.mark.parametrize("name", of(*TOLD))
+@pytest.mark.parametrize("name", of(*REPORTED))
 def test_function_url_samples_have_lambdas_format(name: str) -> None:
     request = sample(name)
     assert request["version"] == "2.0"

@@ -14,7 +14,7 @@ from tests.contract.stack import Stack, referred
 
 ONLY_WITH_STRIPE = {"StripePolicy", "StripeSecretPolicy", "StripePayments", "PaymentRoutes", "ProviderChoicePolicy"}
 CHOOSES = "PaymentsAuthorize"
-DOOR = "PaymentsWebhook"
+WEBHOOK = "PaymentsWebhook"
 SETTINGS = ("STRIPE_SECRET_ARN", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE")
 
 
@@ -28,7 +28,7 @@ def asking(stack: Stack) -> dict[str, dict[str, Any]]:
     """Return the functions that ask a payment provider."""
     functions = stack.of("Lambda::Function").items()
     named = {name: function for name, function in functions if "PAYMENT_PROVIDER" in function["Environment"]["Variables"]}
-    return {name: function for name, function in named.items() if name != DOOR}
+    return {name: function for name, function in named.items() if name != WEBHOOK}
 
 
 def attached(stack: Stack, policy: str) -> set[tuple[str, str]]:
@@ -48,12 +48,12 @@ def test_functions_using_stripe_have_sdk_settings_and_permissions(stack: Stack) 
 
 
 def test_functions_choosing_a_provider_may_read_the_flags(stack: Stack) -> None:
-    told = {name for name, function in asking(stack).items() if "FLAGS" in function["Environment"]["Variables"]}
+    reported = {name for name, function in asking(stack).items() if "FLAGS" in function["Environment"]["Variables"]}
     condition, flags, nothing = stack.of("Lambda::Function")[CHOOSES]["Environment"]["Variables"]["FLAGS"]["Fn::If"]
     actions = {action for action, _ in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
     [resource] = {resource for action, resource in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
 
-    assert told == {CHOOSES}
+    assert reported == {CHOOSES}
     assert (condition, nothing) == ("UseStripe", "")
     assert flags == stack.of("Lambda::Function")["FraudScreen"]["Environment"]["Variables"]["FLAGS"]
     assert attached(stack, "ProviderChoicePolicy") == {(action, resource) for action in actions}
@@ -61,16 +61,16 @@ def test_functions_choosing_a_provider_may_read_the_flags(stack: Stack) -> None:
 
 def test_other_functions_have_neither_stripe_sdk_nor_permissions(stack: Stack) -> None:
     for name, function in stack.of("Lambda::Function").items():
-        if name not in {*asking(stack), DOOR}:
+        if name not in {*asking(stack), WEBHOOK}:
             role = stack.resources[referred(function["Role"])]["Properties"]
             assert with_stripe(function["Layers"] + role["ManagedPolicyArns"]) == set(), name
 
 
 def test_webhook_function_has_the_sdk_and_one_secret(stack: Stack) -> None:
-    door = stack.of("Lambda::Function")[DOOR]
-    role = stack.resources[referred(door["Role"])]["Properties"]
-    [layer] = with_stripe(door["Layers"])
-    of_stripe, own = door["Environment"]["Variables"]["PAYMENTS_WEBHOOK_SECRET"]["Fn::If"][1:]
+    webhook = stack.of("Lambda::Function")[WEBHOOK]
+    role = stack.resources[referred(webhook["Role"])]["Properties"]
+    [layer] = with_stripe(webhook["Layers"])
+    of_stripe, own = webhook["Environment"]["Variables"]["PAYMENTS_WEBHOOK_SECRET"]["Fn::If"][1:]
     [statement] = [one["Fn::If"] for one in role["Policies"][0]["PolicyDocument"]["Statement"] if "Fn::If" in one]
 
     assert layer.startswith("StripeLayer")

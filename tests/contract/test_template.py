@@ -594,7 +594,7 @@ class TestData:
         assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.of("SQS::Queue").values())
         keys = [referred(topic["KmsMasterKeyId"]) for topic in stack.of("SNS::Topic").values()]
         assert {stack.kind(key) for key in keys} == {"KMS::Key"}
-        # DynamoDB always encrypts, under a key of its own unless told otherwise; nothing here tells it.
+        # DynamoDB always encrypts, under a key of its own unless reported otherwise; nothing here tells it.
         assert all("SSESpecification" not in table for table in stack.of("DynamoDB::Table").values())
         assert all(key["EnableKeyRotation"] for key in stack.of("KMS::Key").values())
 

@@ -65,7 +65,7 @@ class DeployedStack:
         self.patience = PATIENCE[target.backend]
 
     def lacks(self, capability: str) -> bool:
-        """Whether the target lacks a capability, for what has to be done in another way there."""
+        """Whether the target lacks a capability."""
         return any(missing(self.target, [capability]))
 
     def table(self, name: str) -> str:
@@ -77,7 +77,7 @@ class DeployedStack:
         """The DynamoDB client."""
         return self.target.client("dynamodb")
 
-    # What a test brings along.
+    # Test data.
 
     def customer(self, name: str = "customer") -> str:
         """A customer of the test's own, who ordered a month ago and so is not new to the fraud rules."""
@@ -97,7 +97,7 @@ class DeployedStack:
         return skus
 
     def shelve(self, sku: str, stock: int, *, price: int, currency: str, active: bool = True) -> None:
-        """Put a product of that sku into the catalogue, and so many of it on the shelf."""
+        """Add a product with this stock to the catalogue."""
         row = {"sku": {"S": sku}, "name": {"S": f"Product {sku}"}, "unit_price": {"N": str(price)}}
         row |= {"currency": {"S": currency}, "active": {"BOOL": active}}
         self.dynamodb.put_item(TableName=self.table("Catalogue"), Item=row)
@@ -127,7 +127,7 @@ class DeployedStack:
         """Order one product; `order` as in `order_body`."""
         return self.accept(customer, order_body((sku, quantity), **order))
 
-    # What is found afterwards.
+    # Results.
 
     def ended(self, customer: str, order_id: str, *, within: float | None = None) -> list[dict[str, Any]]:
         """The order's timeline, once nothing more happens to it."""
@@ -174,15 +174,15 @@ class DeployedStack:
         return [(one["sku"], one["units"]) for one in self.analytics("leaderboard", **query)["products"]]
 
     def stock(self, sku: str) -> tuple[int, int]:
-        """How many of a product are available, and how many reserved, on all its shelves."""
-        shelves = [{"sku": {"S": f"{sku}#{number}" if number else sku}} for number in range(SHARDS)]
-        request: Any = {self.table("Stock"): {"Keys": shelves, "ConsistentRead": True}}
+        """The available and the reserved units of a product, over all stock shards."""
+        shards = [{"sku": {"S": f"{sku}#{number}" if number else sku}} for number in range(SHARDS)]
+        request: Any = {self.table("Stock"): {"Keys": shards, "ConsistentRead": True}}
         items = self.dynamodb.batch_get_item(RequestItems=request)["Responses"][self.table("Stock")]
         available, reserved = (sum(int(item[part]["N"]) for item in items) for part in ("available", "reserved"))
         return available, reserved
 
     def spread(self, sku: str, pieces: Sequence[int]) -> None:
-        """Have a product lie on several shelves, with so many pieces on each."""
+        """Shard a product's stock, with these units in each shard."""
         for number, available in enumerate(pieces):
             row: dict[str, Any] = {
                 "sku": {"S": f"{sku}#{number}" if number else sku},
@@ -192,7 +192,7 @@ class DeployedStack:
             self.dynamodb.put_item(TableName=self.table("Stock"), Item=row if number else row | {"shelves": {"N": str(len(pieces))}})
 
     def charges(self, order_id: str) -> list[Authorized]:
-        """What the payment provider holds for an order, under whatever key: it has a store of its own."""
+        """The payment provider's authorizations for an order, under any key."""
         return [payment for key, payment in self.authorized() if key.startswith(order_id)]
 
     def authorized(self) -> Iterator[tuple[str, Authorized]]:

@@ -18,7 +18,7 @@ CONFIRMED = [*APPROVED, "PaymentAuthorized", "OrderConfirmed"]
 DECLINED = [*APPROVED, "PaymentDeclined", "StockReleased", "OrderRejected"]
 STOCK = 10
 # All retries of an unavailable provider and of the compensation, with the longest backoff.
-GIVING_UP_SECONDS = 60.0
+RETRY_SECONDS = 60.0
 
 
 class Expected(NamedTuple):
@@ -73,7 +73,7 @@ def orders(stack: DeployedStack) -> dict[str, Placed]:
 
 
 def _ended(stack: DeployedStack, placed: Placed) -> list[dict[str, Any]]:
-    return stack.ended(placed.customer, placed.order_id, within=stack.patience + GIVING_UP_SECONDS)
+    return stack.ended(placed.customer, placed.order_id, within=stack.patience + RETRY_SECONDS)
 
 
 def _place(stack: DeployedStack, name: str, expected: Expected) -> Placed:

@@ -116,7 +116,7 @@ def _numbering_part(columns: tuple[str, ...], tables: dict[bool, Rows], *, reach
 
 def in_process(orders: int, products: int, *, record: bool) -> int:
     """Bring orders through the pipeline in this process; 1 where they cost more with their number, or something does not add up."""
-    # Otherwise it says that nobody asked what it counted.
+    # Otherwise it warns about unused metrics.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     # The functions' environment and stand-ins have to be there before the functions.
     import tests.conftest  # noqa: F401, PLC0415

@@ -9,7 +9,7 @@ generator and conflicts of its own. What it takes from where:
   commit, and holds its items from the middle of the first to the end of the second; `slowness` makes all of it longer
 - pauses between attempts: those of the code, `orderflow.aws.order_log.pause`, and of the workflow, read from its definition.
   botocore does not repeat a cancelled transaction
-- functions: an order goes to the process that was busy last, or to a new one, which knows of no product yet
+- functions: an order goes to the process that was busy last, or to a new one, with an empty cache
 """
 
 from __future__ import annotations

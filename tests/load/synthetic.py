@@ -295,7 +295,7 @@ class Orders:
 
 
 def logged(event: Event) -> dict[str, Any]:
-    """Return an event as an item of the order log; that of a sampled order waits to be ticked off."""
+    """Return an event as an item of the order log; that of a sampled order is pending."""
     sampled = (
         {}
         if zlib.crc32(event.order_id.encode()) % SAMPLE

@@ -1,4 +1,4 @@
-"""Orders for tests: their facts, their events, and every state that an order can be in."""
+"""Orders for tests: their event data, their events, and every state that an order can be in."""
 
 from __future__ import annotations
 
@@ -149,20 +149,20 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def event(order: Order, fact: EventData, source: str = "orders") -> Event:
-    """Return the event that `fact` is as the next one of the order."""
+def event(order: Order, event_data: EventData, source: str = "orders") -> Event:
+    """Return the order's next event with this data."""
     version = order.version + 1
     return Event(
         event_id=f"{order.order_id}:{version}",
-        type=type(fact).__name__,
-        schema_version=fact.schema_version,
+        type=type(event_data).__name__,
+        schema_version=event_data.schema_version,
         occurred_at=START + timedelta(seconds=order.version),
         source=source,
         correlation_id=CORRELATION_ID,
         causation_id=order.last_event_id,
         order_id=order.order_id,
         order_version=version,
-        data=fact,
+        data=event_data,
     )
 
 
@@ -170,10 +170,10 @@ def history(*commands: Command, order_id: str = ORDER_ID) -> list[Event]:
     """Return the events of an order that was given these commands, each of which it has to allow."""
     order, happened = Order(order_id=order_id), list[Event]()
     for command in commands:
-        facts = decide(order, command)
-        assert not isinstance(facts, Refusal), facts
-        for fact in facts:
-            happened.append(event(order, fact))
+        decided = decide(order, command)
+        assert not isinstance(decided, Refusal), decided
+        for event_data in decided:
+            happened.append(event(order, event_data))
             order = evolve(order, happened[-1])
     return happened
 
@@ -202,7 +202,7 @@ PAID = (*DISPATCHED, CAPTURE_PART, CAPTURE_REST)
 DELIVERED = (*PAID, DELIVER_PART, DELIVER_REST)
 RETURNED = (*DELIVERED, RETURN, CAME_BACK)
 
-# How an order gets into each state that the rules tell apart.
+# The commands that lead to each state of the rules.
 STATES: dict[str, tuple[Command, ...]] = {
     "new": (),
     "placed": (PLACE,),

@@ -81,7 +81,7 @@ def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Call
 
 
 def expire(log: OrderLog, order_id: str) -> Order:
-    """Expire the order's reservation, whatever its age."""
+    """Expire the order's reservation, of any age."""
     return log.record(log.load(order_id), ExpireReservation(datetime.max.replace(tzinfo=UTC)), source="inventory").order
 
 

@@ -17,11 +17,11 @@ CUSTOMER = events.Customer("ann", "ann@example.com")
 ADDRESS = events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 
 
-def event(number: int, fact: events.EventData, seconds: int = 0) -> Event:
+def event(number: int, event_data: events.EventData, seconds: int = 0) -> Event:
     """Return the first event of the n-th order, `seconds` after `BEGIN`."""
     return Event(
         event_id=f"ord_{number}:1",
-        type=type(fact).__name__,
+        type=type(event_data).__name__,
         schema_version=1,
         occurred_at=BEGIN + timedelta(seconds=seconds),
         source="tests",
@@ -29,7 +29,7 @@ def event(number: int, fact: events.EventData, seconds: int = 0) -> Event:
         causation_id=None,
         order_id=f"ord_{number}",
         order_version=1,
-        data=fact,
+        data=event_data,
     )
 
 

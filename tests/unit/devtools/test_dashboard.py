@@ -61,7 +61,7 @@ def test_revenue_has_every_minute_in_its_currencys_format() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shown", "dead_letters", "redrive"),
+    ("name", "displayed", "dead_letters", "redrive"),
     [
         ("order-pipeline-mail", "mail", False, ""),
         ("order-pipeline-mail-dead-letters", "mail-dead-letters", True, "mail"),
@@ -69,7 +69,7 @@ def test_revenue_has_every_minute_in_its_currencys_format() -> None:
         ("order-pipeline-operations", "operations", True, "operations"),
     ],
 )
-def test_dead_letter_queues_are_recognized(name: str, shown: str, dead_letters: bool, redrive: str) -> None:
+def test_dead_letter_queues_are_recognized(name: str, displayed: str, dead_letters: bool, redrive: str) -> None:
     depths = {
         "ApproximateNumberOfMessages": "3",
         "ApproximateNumberOfMessagesDelayed": "2",
@@ -77,7 +77,7 @@ def test_dead_letter_queues_are_recognized(name: str, shown: str, dead_letters: 
     }
     routes = {"order-pipeline-mail-dead-letters": "mail", "order-pipeline-operations": "operations"}
 
-    assert reading.queue(name, depths, routes) == reading.Queue(shown, 5, 1, dead_letters, redrive)
+    assert reading.queue(name, depths, routes) == reading.Queue(displayed, 5, 1, dead_letters, redrive)
 
 
 def test_data_is_the_reading_as_json() -> None:

@@ -95,8 +95,8 @@ class Messaging(FakeService):
         visible = [message for message in self.queues.get(given["QueueUrl"], []) if message["MessageId"] not in self.hidden]
         batch = visible[: given["MaxNumberOfMessages"]]
         self.hidden |= {message["MessageId"] for message in batch}
-        shown = ("MessageId", "ReceiptHandle", "Body", "MessageAttributes")
-        return {"Messages": [{name: message[name] for name in shown if message[name]} for message in batch]} if batch else {}
+        displayed = ("MessageId", "ReceiptHandle", "Body", "MessageAttributes")
+        return {"Messages": [{name: message[name] for name in displayed if message[name]} for message in batch]} if batch else {}
 
     def _delete(self, given: dict[str, Any]) -> None:
         queue = self.queues[given["QueueUrl"]]

@@ -143,13 +143,13 @@ class TestStreams:
         with pytest.raises(ConnectionError):
             each_order({"Records": [self.kinesis(self.event("ord_1"))]}, work, self.RETRIES)
 
-    @pytest.mark.parametrize(("told", "lines"), [(True, ["worked", "worked"]), (False, ["done"])])
+    @pytest.mark.parametrize(("reported", "lines"), [(True, ["worked", "worked"]), (False, ["done"])])
     def test_a_batch_has_a_line_of_its_own_where_its_orders_have_none(
-        self, told: bool, lines: list[str], context: Any, logged: Callable[[], list[dict[str, Any]]]
+        self, reported: bool, lines: list[str], context: Any, logged: Callable[[], list[dict[str, Any]]]
     ) -> None:
         @observed
         def consumer(event: dict[str, Any], _context: Any) -> PartialFailures:
-            return each_order(event, lambda _: logger.info("worked") if told else None, self.RETRIES)
+            return each_order(event, lambda _: logger.info("worked") if reported else None, self.RETRIES)
 
         documents = [self.event("ord_1", 4), self.event("ord_2"), self.event("ord_1", 5)]
         consumer({"Records": [self.kinesis(document) for document in documents]}, context)

@@ -1,4 +1,4 @@
-"""Documents of others: parsed strictly, texts cleaned, every invalid field told."""
+"""Documents of others: parsed strictly, texts cleaned, every invalid field reported."""
 
 from __future__ import annotations
 

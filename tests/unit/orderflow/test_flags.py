@@ -175,7 +175,7 @@ def test_flags_recover_with_appconfig(flags: Flags[Any], appconfig: FakeAppConfi
 
 
 def test_lost_answer_changes_nothing(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
-    """The session told the document to nobody; a new one tells it again."""
+    """The session reported the document to nobody; a new one tells it again."""
     flags()
     appconfig.deploy(hold_every_order=True)
     clock.forward()

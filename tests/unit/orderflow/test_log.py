@@ -530,8 +530,8 @@ class TestAlongside:
             database.seed(OTHER_TABLE, {"sku": {"S": sku}, "available": {"N": "5"}, "reserved": {"N": "0"}})
 
     def reserve(self, orderlog: OrderLog, *writes: Any, order: Order | None = None) -> Order:
-        facts = [events.StockReserved(orders.STOCK)]
-        return orderlog.append(order or orderlog.load(ORDER_ID), facts, source="inventory", extra_writes=writes)
+        decided = [events.StockReserved(orders.STOCK)]
+        return orderlog.append(order or orderlog.load(ORDER_ID), decided, source="inventory", extra_writes=writes)
 
     def test_the_event_and_the_change_take_effect_together(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         assert self.reserve(orderlog, stock(5)).reservation == "held"
@@ -569,9 +569,9 @@ class TestAlongside:
             self.reserve(orderlog, stock(5))
 
     def test_several_events_are_appended_as_one(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        facts = [events.StockReserved(orders.STOCK), events.OrderScreened("approve", 1, ())]
+        decided = [events.StockReserved(orders.STOCK), events.OrderScreened("approve", 1, ())]
         database.calls.clear()
-        order = orderlog.append(orderlog.load(ORDER_ID), facts, source="inventory")
+        order = orderlog.append(orderlog.load(ORDER_ID), decided, source="inventory")
         assert order.version == 3
         assert database.calls["TransactWriteItems"] == 1
         assert [json.loads(item["event"]["S"])["order_version"] for item in items(database)] == [1, 2, 3]

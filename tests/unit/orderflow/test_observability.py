@@ -197,19 +197,19 @@ class TestBatches:
     @pytest.mark.parametrize(
         ("bodies", "lines"),
         [
-            (["told"], ["worked off"]),
-            (["told", "told"], ["worked off", "worked off"]),
+            (["reported"], ["worked off"]),
+            (["reported", "reported"], ["worked off", "worked off"]),
             (["silent"], ["done"]),
-            (["told", "silent"], ["worked off", "done"]),
+            (["reported", "silent"], ["worked off", "done"]),
             (["twice", "silent"], ["worked off", "worked off", "done"]),
-            (["told", "poison"], ["worked off", "message failed", "done"]),
+            (["reported", "poison"], ["worked off", "message failed", "done"]),
         ],
     )
     def test_a_batch_has_a_line_of_its_own_unless_every_message_has(
         self, bodies: list[str], lines: list[str], context: Any, logged: Lines
     ) -> None:
         def work(body: str) -> None:
-            for _ in range({"told": 1, "twice": 2}.get(body, 0)):
+            for _ in range({"reported": 1, "twice": 2}.get(body, 0)):
                 logger.info("worked off")
             if body == "poison":
                 raise ValueError(body)

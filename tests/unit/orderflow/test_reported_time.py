@@ -1,4 +1,4 @@
-"""A fact occurred when its sender says, unless that cannot be."""
+"""A event_data occurred when its sender says, unless that cannot be."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def test_a_parcel_arrives_after_it_left(when: Any, said: timedelta, expected: ti
 
 def test_return_is_received_after_its_creation() -> None:
     order = fold(orders.ORDER_ID, orders.history(*orders.STATES["return requested"]))
-    fact = events.ReturnReceived("ret_1", orders.ONE_MUG, orders.TOTAL)
+    event_data = events.ReturnReceived("ret_1", orders.ONE_MUG, orders.TOTAL)
     announced = order.returns[0].requested_at
-    assert occurred_at(order, fact, announced + SECOND, NOW) == announced + SECOND
-    assert occurred_at(order, fact, announced - timedelta(hours=1), NOW) == NOW
+    assert occurred_at(order, event_data, announced + SECOND, NOW) == announced + SECOND
+    assert occurred_at(order, event_data, announced - timedelta(hours=1), NOW) == NOW
 
 
 def test_a_correction_is_dated_when_it_was_recorded() -> None:

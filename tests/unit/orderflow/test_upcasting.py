@@ -1,4 +1,4 @@
-"""Events of older versions are read as the present one; shown on a type that has had three versions."""
+"""Events of older versions are read as the present one; displayed on a type that has had three versions."""
 
 from __future__ import annotations
 

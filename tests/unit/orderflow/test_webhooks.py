@@ -1,4 +1,4 @@
-"""Signatures of webhooks: who may send, when, and what a sender is told who may not."""
+"""Signatures of webhooks: who may send, when, and what a sender is reported who may not."""
 
 from __future__ import annotations
 

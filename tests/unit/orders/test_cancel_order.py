@@ -81,7 +81,7 @@ def placed(post: Post, log: OrderLog) -> Any:
 @pytest.mark.parametrize("state", ANSWERS)
 def test_every_state_has_its_answer(placed: Any, log: OrderLog, context: Any, state: str) -> None:
     placed(*orders.STATES[state][1:])
-    status, told = ANSWERS[state]
+    status, reported = ANSWERS[state]
     before = log.load(ORDER).version
 
     answers = [ask(context, {"reason": "changed my mind"}) for _ in range(2)]
@@ -89,10 +89,10 @@ def test_every_state_has_its_answer(placed: Any, log: OrderLog, context: Any, st
     assert answers[0] == answers[1]
     assert answers[0]["statusCode"] == status
     if status == 202:
-        assert answers[0]["body"]["state"] == told
+        assert answers[0]["body"]["state"] == reported
     else:
         assert answers[0]["body"]["type"] == "urn:order-pipeline:problem:not-cancellable"
-        assert told in answers[0]["body"]["detail"]
+        assert reported in answers[0]["body"]["detail"]
     asked = isinstance(log.history(ORDER)[-1].data, events.CancellationRequested)
     assert log.load(ORDER).version == before + (asked and log.history(ORDER)[-1].order_version > before)
 

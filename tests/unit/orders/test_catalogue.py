@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """A clock that only goes on when told to."""
+    """A clock that only goes on when reported to."""
 
     now = 1000.0
 

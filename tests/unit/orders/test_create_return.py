@@ -241,21 +241,21 @@ def test_a_return_that_was_written_without_an_answer_is_found_again(delivered: O
 
 
 def test_order_shows_its_returns(delivered: OrderLog, context: Any) -> None:
-    def shown() -> Any:
+    def displayed() -> Any:
         event = samples.sample("orders/get_order/order")
         return opened(get_order.handler(event, context))["body"]
 
     answered = ask(context)["body"]
     return_id = answered["return_id"]
-    assert shown()["returns"] == [answered]
+    assert displayed()["returns"] == [answered]
     amount = {"amount": 1250, "currency": "EUR"}
     for command, became in (
         (orders.RecordReturn(return_id), {"state": "received", "amount": amount}),
         (orders.RecordRefund("ref_1", f"return:{return_id}"), {"state": "refunded", "amount": amount}),
     ):
         delivered.record(delivered.load(ORDER), command, source="tests")
-        assert shown()["returns"] == [answered | became]
-    assert (shown()["state"], shown()["refunded"]) == ("partly_returned", amount)
+        assert displayed()["returns"] == [answered | became]
+    assert (displayed()["state"], displayed()["refunded"]) == ("partly_returned", amount)
 
 
 def test_samples_have_their_answers(log: OrderLog, context: Any) -> None:

@@ -1,4 +1,4 @@
-"""`GET /orders/{order_id}` and its events: an order as its owner, and nobody else, sees it."""
+"""`GET /orders/{order_id}` and its events: an order as only its owner sees it."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ STATES = {
 @pytest.mark.parametrize("state", STATES)
 def test_the_owner_sees_its_state(placed: Any, context: Any, state: str) -> None:
     placed(*orders.STATES[state][1:])
-    shown, reason = STATES[state]
+    displayed, reason = STATES[state]
     answer = get(context)
-    assert (answer["statusCode"], answer["body"]["state"]) == (200, shown)
+    assert (answer["statusCode"], answer["body"]["state"]) == (200, displayed)
     assert answer["body"]["total"] == {"amount": 2990, "currency": "EUR"}
     assert (answer["body"].get("reason"), answer["body"].get("details")) == (reason or (None, None))
 
@@ -104,7 +104,7 @@ def eur(amount: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("state", "shown"),
+    ("state", "displayed"),
     [
         ("confirmed", {"state": "confirmed"}),
         ("cancelling authorized", {"state": "cancelling"}),
@@ -118,12 +118,12 @@ def eur(amount: int) -> dict[str, Any]:
         ("lost refunded", {"state": "delivered", "captured": eur(2990), "refunded": eur(1250)}),
     ],
 )
-def test_parcels_and_money_are_shown_as_soon_as_there_are_any(placed: Any, context: Any, state: str, shown: Any) -> None:
+def test_parcels_and_money_are_shown_as_soon_as_there_are_any(placed: Any, context: Any, state: str, displayed: Any) -> None:
     placed(*orders.STATES[state][1:])
     body = get(context)["body"]
-    if "parcels" in body and "parcels" not in shown:
+    if "parcels" in body and "parcels" not in displayed:
         assert [(parcel["state"], "delivered_at" in parcel) for parcel in body.pop("parcels")] == [("lost", False), ("delivered", True)]
-    assert {name: body[name] for name in body if name not in {"order_id", "lines", "total", "placed_at"}} == shown
+    assert {name: body[name] for name in body if name not in {"order_id", "lines", "total", "placed_at"}} == displayed
 
 
 def test_timeline_hides_failures_and_document_keys(placed: Any, context: Any) -> None:
@@ -136,7 +136,7 @@ def test_timeline_hides_failures_and_document_keys(placed: Any, context: Any) ->
 def test_the_ids_of_carrier_and_provider_are_shown(placed: Any, context: Any) -> None:
     placed(*orders.STATES["return refunded"][1:])
     text = json.dumps(get(context, events=True))
-    assert all(shown in text for shown in (orders.AUTHORIZATION, "cap_1", "ref_1", "parcel_1", "ship_1"))
+    assert all(displayed in text for displayed in (orders.AUTHORIZATION, "cap_1", "ref_1", "parcel_1", "ship_1"))
 
 
 def test_which_step_failed_and_how_is_not_shown(placed: Any, context: Any) -> None:

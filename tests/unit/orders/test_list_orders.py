@@ -68,7 +68,7 @@ def buy(*order_ids: str, **order: Any) -> None:
         place(project.LOG, order_id, **order)
 
 
-def shown(aws: Aws, order_id: str) -> tuple[str, int]:
+def displayed(aws: Aws, order_id: str) -> tuple[str, int]:
     (item,) = [item for item in aws.dynamodb.items("OrderView") if item["order_id"]["S"] == order_id]
     return item["state"]["S"], int(item["version"]["N"])
 
@@ -80,8 +80,8 @@ class TestRow:
         order = fold(orders.ORDER_ID, happened)
         before = summaries.row(order)
         for command in orders.COMMANDS.values():
-            facts = decide(order, command)
-            follows = orders.history(*orders.STATES[state], command)[len(happened) :] if isinstance(facts, tuple) else []
+            decided = decide(order, command)
+            follows = orders.history(*orders.STATES[state], command)[len(happened) :] if isinstance(decided, tuple) else []
             woken = any(event.type in summaries.PROJECTED_EVENTS for event in follows)
             after = summaries.row(fold(orders.ORDER_ID, [*happened, *follows]))
             assert (after != before) is woken, command
@@ -102,7 +102,7 @@ class TestProjection:
     def test_projection_shows_the_current_order_for_any_event(self, aws: Aws, deliver: Any) -> None:
         prepare(project.LOG, "ord_1", *CONFIRM)
         assert deliver("ord_1") == FINISHED
-        assert shown(aws, "ord_1") == ("confirmed", 5)
+        assert displayed(aws, "ord_1") == ("confirmed", 5)
 
     def test_older_version_never_replaces_a_newer_one(self, aws: Aws, deliver: Any) -> None:
         """A slow worker has read the order before it was confirmed, and writes after another one has."""
@@ -116,7 +116,7 @@ class TestProjection:
 
         aws.dynamodb.before = confirmed_meanwhile
         assert deliver("ord_1") == FINISHED
-        assert shown(aws, "ord_1") == ("confirmed", 5)
+        assert displayed(aws, "ord_1") == ("confirmed", 5)
 
     def test_missing_order_is_retried_alone(self, aws: Aws, deliver: Any) -> None:
         buy("ord_1", "ord_2")

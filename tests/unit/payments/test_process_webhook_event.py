@@ -1,4 +1,4 @@
-"""What the payment provider tells: twice, late, and before the order's own events."""
+"""Webhook events of the payment provider: duplicated, late, and before the order's own events."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ type Tell = Callable[..., list[Any]]
 
 @pytest.fixture
 def tell(sandbox: SandboxProvider, context: Any) -> Tell:
-    """Bring messages about the order, and return which of them have to come back."""
+    """Deliver messages about the order, and return the failed ones."""
 
-    def told(*messages: dict[str, Any]) -> list[Any]:
+    def reported(*messages: dict[str, Any]) -> list[Any]:
         of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
         bodies = [{"message_id": f"evt_{number}", "payment": KEY} | message for number, message in enumerate(messages)]
         records = [{"messageId": str(number), "body": json.dumps(body), **of_sqs} for number, body in enumerate(bodies)]
         return [one["itemIdentifier"] for one in process_webhook_event.handler({"Records": records}, context)["batchItemFailures"]]
 
-    return told
+    return reported
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -161,7 +161,7 @@ def test_payment_message_succeeds_once_the_log_has_its_event(confirmed: Confirme
 def test_manual_payment_change_raises_an_alert(confirmed: Confirmed, tell: Tell) -> None:
     confirmed(ALL)
 
-    assert tell({"type": "payment.captured", "capture_id": "by hand"}, {"type": "payment.refunded", "key": "by hand"}) == ["0", "1"]
+    assert tell({"type": "payment.captured", "capture_id": "manual"}, {"type": "payment.refunded", "key": "manual"}) == ["0", "1"]
 
 
 def test_order_without_authorization_is_cancelled(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
@@ -198,7 +198,7 @@ def test_an_expiry_that_the_provider_does_not_show_changes_nothing(confirmed: Co
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
 
-@pytest.mark.parametrize("payment", ["ord_1", "ord_1:capture:parcel_1", ":authorize", "somebody else's"])
+@pytest.mark.parametrize("payment", ["ord_1", "ord_1:capture:parcel_1", ":authorize", "foreign"])
 def test_unknown_payment_raises_an_alert(payment: str, confirmed: Confirmed, tell: Tell) -> None:
     confirmed(ALL)
 

@@ -24,12 +24,14 @@ KEY = "ord_1:authorize"
 
 
 class Providers:
-    """Providers a and b, each with books of its own; `chosen` is what the flag says."""
+    """Providers a and b, each with its own database; `chosen` is the flag."""
 
     def __init__(self) -> None:
         self.routes = FakeDynamoDB(*TABLES)
-        self.books = {"a": FakeDynamoDB(*TABLES), "b": FakeDynamoDB(*TABLES)}
-        self.sandboxes = {name: SandboxProvider("SandboxPayments", books.client, slow_seconds=0) for name, books in self.books.items()}
+        self.databases = {"a": FakeDynamoDB(*TABLES), "b": FakeDynamoDB(*TABLES)}
+        self.sandboxes = {
+            name: SandboxProvider("SandboxPayments", database.client, slow_seconds=0) for name, database in self.databases.items()
+        }
         self.chosen = "a"
 
     def routed(self) -> ProviderRouter:
@@ -42,7 +44,7 @@ class Providers:
         return [name for name, one in self.sandboxes.items() if isinstance(one.look_up(KEY), Authorized)]
 
     def knowing(self) -> list[str]:
-        """Return which of them know of the payment."""
+        """Return the providers that have the payment."""
         return [name for name, one in self.sandboxes.items() if one.look_up(KEY)]
 
 
@@ -84,7 +86,7 @@ def test_invalid_choice_uses_the_stacks_provider(providers: Providers, chosen: s
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.usefixtures("order")
 def test_crashed_authorization_is_retried_with_the_same_provider(providers: Providers, operation: str, where: str, moment: str) -> None:
-    database = providers.routes if where == "routes" else providers.books[where]
+    database = providers.routes if where == "routes" else providers.databases[where]
     setattr(database, moment, crash_at(operation))
     died = True
     try:
@@ -152,7 +154,7 @@ def test_authorization_after_its_void_holds_nothing(providers: Providers) -> Non
 
 @pytest.mark.usefixtures("order")
 def test_concurrent_authorizations_use_one_provider(providers: Providers) -> None:
-    """Between the look whether the payment is anybody's and the claim another process gets it."""
+    """Another process claims the payment between lookup and claim."""
 
     def other(operation: str, _parameters: Any) -> None:
         if operation == "PutItem":

@@ -1,4 +1,4 @@
-"""Where Stripe is the provider, its own signature opens the door, and its own events are worked off."""
+"""The webhook with Stripe as provider: Stripe's signature is verified, and Stripe's events are processed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = settlement_service.payment_key("ord_1")
 ALL = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1)))
 LOG = process_webhook_event.LOG
 MARK = {"payment_key": KEY, "pipeline": "StripePayments"}
-# As Stripe documents these objects, less what nobody here reads.
+# Objects as Stripe documents them, without unused fields.
 INTENT = {
     "id": "pi_1",
     "object": "payment_intent",
@@ -94,7 +94,7 @@ def event(kind: str, about: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
-    """Send a body to the door as Stripe does, signed with a secret at a time."""
+    """Send a body to the webhook, signed with a secret at a time, as Stripe does."""
     aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": "whsec_1"})
     monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
     monkeypatch.setattr(receive_webhook, "ACCEPT", receive_webhook.stripe_acceptor())
@@ -142,7 +142,7 @@ def tell(
     disputes: dict[str, dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Tell:
-    """Bring Stripe's events to the consumer and return which have to come back.
+    """Deliver Stripe's events to the consumer and return the failed ones.
 
     Stripe translates them; money moves at the sandbox, which captures under Stripe's names.
     """
@@ -165,12 +165,12 @@ def tell(
     monkeypatch.setattr(through_stripe, "look_up", sandbox.look_up)
     monkeypatch.setattr(sandbox, "parse_webhook", through_stripe.parse_webhook)
 
-    def told(*events: dict[str, Any]) -> list[Any]:
+    def reported(*events: dict[str, Any]) -> list[Any]:
         of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
         records = [{"messageId": str(number), "body": json.dumps(one), **of_sqs} for number, one in enumerate(events)]
         return [one["itemIdentifier"] for one in process_webhook_event.handler({"Records": records}, context)["batchItemFailures"]]
 
-    return told
+    return reported
 
 
 def types() -> list[str]:
@@ -337,8 +337,8 @@ def test_foreign_payments_of_the_account_are_ignored(confirmed: Confirmed, tell:
     intents["pi_1"] = INTENT | {"metadata": {"payment_key": KEY, "pipeline": "another"}}
     before = types()
 
-    told = [event("payment_intent.succeeded", INTENT), event("charge.dispute.created", DISPUTE)]
-    assert tell(*told, event("charge.dispute.created", DISPUTE | {"payment_intent": "pi_unknown"})) == []
+    reported = [event("payment_intent.succeeded", INTENT), event("charge.dispute.created", DISPUTE)]
+    assert tell(*reported, event("charge.dispute.created", DISPUTE | {"payment_intent": "pi_unknown"})) == []
     assert types() == before
 
 

@@ -1,4 +1,4 @@
-"""The door for the payment provider's messages: only what it signed just now gets to the queue, as it was sent."""
+"""The payment webhook: only currently signed messages reach the queue, unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import ENVIRONMENT, ROOT
 from tests.support import webhooks
 
 SAMPLES = sorted(path for path in (ROOT / "events/payments/receive_webhook").glob("*.json") if not path.stem.endswith(".answer"))
-TOLD = {"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}
+REPORTED = {"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}
 type Post = Callable[..., Any]
 
 
@@ -50,7 +50,7 @@ def test_a_sample_has_its_answer(path: Any, post: Post, aws: Any, context: Any) 
 
 
 def test_signed_message_is_stored_unchanged(post: Post, aws: Any) -> None:
-    body = json.dumps(TOLD, indent=1).encode()
+    body = json.dumps(REPORTED, indent=1).encode()
 
     answer = post(body)
 
@@ -59,19 +59,19 @@ def test_signed_message_is_stored_unchanged(post: Post, aws: Any) -> None:
 
 
 def test_characters_refused_by_queues_are_replaced(post: Post, aws: Any) -> None:
-    assert post(json.dumps(TOLD | {"note": "a\x00b\uffff"}).encode())["statusCode"] == 202
+    assert post(json.dumps(REPORTED | {"note": "a\x00b\uffff"}).encode())["statusCode"] == 202
     assert [kept["note"] for kept in queued(aws)] == ["a\ufffdb\ufffd"]
 
 
 @pytest.mark.parametrize("seconds", [-400, 400])
 def test_signature_of_another_time_is_refused(seconds: int, post: Post, aws: Any) -> None:
-    assert post(json.dumps(TOLD).encode(), time.time() + seconds)["statusCode"] == 401
+    assert post(json.dumps(REPORTED).encode(), time.time() + seconds)["statusCode"] == 401
     assert queued(aws) == []
 
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"{", 400), (b"\xff", 400), (b"[" * 20_000, 400), (b"{}", 422), (json.dumps(TOLD | {"type": "gift"}).encode(), 422)],
+    [(b"{", 400), (b"\xff", 400), (b"[" * 20_000, 400), (b"{}", 422), (json.dumps(REPORTED | {"type": "gift"}).encode(), 422)],
 )
 def test_unprocessable_webhook_is_answered_at_once(body: bytes, status: int, post: Post, aws: Any) -> None:
     assert post(body)["statusCode"] == status
@@ -80,9 +80,9 @@ def test_unprocessable_webhook_is_answered_at_once(body: bytes, status: int, pos
 
 def test_the_docs_show_every_message_as_it_is_read() -> None:
     text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## Payment webhook events")[2]
-    shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    displayed = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
 
-    assert [one["type"] for one in shown] == re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE)
-    assert [webhook_events.webhook_event_decoder.decode(json.dumps(one)).message_id for one in shown] == [
-        one["message_id"] for one in shown
+    assert [one["type"] for one in displayed] == re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE)
+    assert [webhook_events.webhook_event_decoder.decode(json.dumps(one)).message_id for one in displayed] == [
+        one["message_id"] for one in displayed
     ]

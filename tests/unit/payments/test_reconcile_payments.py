@@ -1,4 +1,4 @@
-"""The daily comparison: what both sides have alike passes, what is due is done, what differs is told."""
+"""Reconciliation: equal payments pass, due amounts are settled, differences are reported."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def test_capture_missing_in_the_log_is_recorded(run: Run, confirmed: Confirmed, 
 
 def test_manual_payment_change_is_reported(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
     confirmed()
-    sandbox.capture(KEY, "by hand", Money(100, "EUR"))
-    sandbox.refund(KEY, "by hand, back", Money(40, "EUR"))
+    sandbox.capture(KEY, "manual", Money(100, "EUR"))
+    sandbox.refund(KEY, "manual refund", Money(40, "EUR"))
 
     assert counted(run()) == (1, 0, 1)
-    told = {line["what"]: (line["provider"], line["log"]) for line in logged() if line["message"] == "payment_differs"}
-    assert told == {"captured": (100, 0), "refunded": (40, 0)}
+    reported = {line["what"]: (line["provider"], line["log"]) for line in logged() if line["message"] == "payment_differs"}
+    assert reported == {"captured": (100, 0), "refunded": (40, 0)}
 
 
 def test_expired_authorization_is_reported(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
@@ -122,7 +122,7 @@ def test_failing_payment_comparison_does_not_stop_the_others(
         run()
 
 
-def told(lines: Lines) -> dict[str, tuple[Any, Any]]:
+def reported(lines: Lines) -> dict[str, tuple[Any, Any]]:
     return {line["what"]: (line["provider"], line["log"]) for line in lines() if line["message"] == "payment_differs"}
 
 
@@ -131,7 +131,7 @@ def test_pending_refund_is_reported_until_it_succeeds(run: Run, confirmed: Confi
     settlement_service.settle(LOG, sandbox, "ord_1")
 
     assert counted(run()) == (1, 0, 1)
-    assert told(logged) == {"owed": (1250, 1250)}
+    assert reported(logged) == {"owed": (1250, 1250)}
     sandbox.conclude_refunds(KEY)
     assert counted(run()) == (1, 1, 0)
     assert LOG.load("ord_1").refunded == 1250
@@ -152,7 +152,7 @@ def test_persistently_failing_refund_is_reported_daily(run: Run, confirmed: Conf
     confirmed(PART, LOSE, token="tok_refund_fails")
 
     assert [counted(run()) for _ in range(4)] == 4 * [(1, 0, 1)]
-    assert told(logged) == {"owed": (0, 1250)}
+    assert reported(logged) == {"owed": (0, 1250)}
 
 
 def test_refund_beyond_a_dispute_is_reported(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, logged: Lines) -> None:
@@ -162,7 +162,7 @@ def test_refund_beyond_a_dispute_is_reported(run: Run, confirmed: Confirmed, san
 
     assert counted(run()) == (1, 0, 1)
     assert LOG.load("ord_1").refunded == 250
-    assert told(logged) == {"owed": (0, 1000)}
+    assert reported(logged) == {"owed": (0, 1000)}
 
 
 def test_failed_refund_is_looked_at_on_the_day_of_its_failure(confirmed: Confirmed, sandbox: SandboxProvider, aws: Any) -> None:
@@ -202,7 +202,7 @@ def test_payment_is_compared_four_times(sandbox: SandboxProvider, confirmed: Con
 
 def test_metrics_have_the_counts(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, capsys: pytest.CaptureFixture[str]) -> None:
     confirmed()
-    sandbox.capture(KEY, "by hand", Money(100, "EUR"))
+    sandbox.capture(KEY, "manual", Money(100, "EUR"))
 
     run()
 

@@ -1,4 +1,4 @@
-"""Settling an order's money: one capture for a parcel, one refund for its cause, whatever happens between provider and log."""
+"""Settling an order's money: one capture for a parcel, one refund for its cause, under any fault between provider and log."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FAULTS = [Crash, throttled, server_error, lambda _: answer_lost()]
 
 @pytest.fixture
 def run(sandbox: SandboxProvider, context: Any) -> Run:
-    """Bring the consumer a message about the order, and return what has to come back."""
+    """Deliver a message about the order, and return the failed ones."""
     body = {"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:6"}}
     attributes = {"ApproximateReceiveCount": "1"}
     record = {"messageId": "m-1", "body": json.dumps(body), "eventSource": "aws:sqs", "attributes": attributes}
@@ -203,7 +203,7 @@ def test_manual_refund_leaves_the_rest_due(
 ) -> None:
     confirmed(FIRST, SECOND)
     run()
-    sandbox.refund(KEY, "by hand", Money(by_hand, "EUR"))
+    sandbox.refund(KEY, "manual", Money(by_hand, "EUR"))
     LOG.record(LOG.load("ord_1"), LOSE, source="shipping")
 
     assert [run(), run()] == [[], []]
@@ -256,7 +256,7 @@ def interrupted(aws: Any, fault: Any, moment: str, number: int, work: Callable[[
             raise fault(operation)
 
     setattr(aws.dynamodb, moment, strike)
-    with contextlib.suppress(Crash, Exception):  # the fault in whatever form it comes out
+    with contextlib.suppress(Crash, Exception):  # the fault in any form
         work()
     setattr(aws.dynamodb, moment, None)
 
@@ -318,7 +318,7 @@ def test_failing_void_at_the_provider(
 
 def test_foreign_capture_is_reported(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL, RECALL)
-    sandbox.capture(KEY, "by hand", Money(100, "EUR"))
+    sandbox.capture(KEY, "manual", Money(100, "EUR"))
 
     with pytest.raises(InconsistentPayment, match="the provider captured 1350, the log has 1250"):
         settlement_service.void(LOG, sandbox, "ord_1")

@@ -167,7 +167,7 @@ def test_refunds_are_ours_and_those_that_moved_money_oldest_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "detail", "told"),
+    ("code", "detail", "reported"),
     [
         ("card_declined", "insufficient_funds", "insufficient_funds"),
         ("card_declined", "generic_decline", "card_declined"),
@@ -177,8 +177,8 @@ def test_refunds_are_ours_and_those_that_moved_money_oldest_first() -> None:
         (None, None, "card_declined"),
     ],
 )
-def test_decline_has_the_customer_facing_code(code: str | None, detail: str | None, told: str) -> None:
-    assert decline_code(code, detail) == told
+def test_decline_has_the_customer_facing_code(code: str | None, detail: str | None, reported: str) -> None:
+    assert decline_code(code, detail) == reported
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Stripe's events as notices of ours, and that nobody else can send them."""
+"""Parsing of Stripe's events, and refusal of unsigned ones."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def signed(raw: bytes, *, secret: str = SECRET, age: float = 0) -> str:
     return stripe.WebhookSignature.generate_signature_header(raw.decode(), secret, int(time.time() - age))
 
 
-def told(raw: bytes) -> ParsedEvent | None:
+def reported(raw: bytes) -> ParsedEvent | None:
     return verify_and_parse(raw, signed(raw), [SECRET])
 
 
 @pytest.mark.parametrize("kind", ["payment_intent.amount_capturable_updated", "payment_intent.succeeded"])
 def test_capture_event_has_our_key_and_the_captured_amount(kind: str) -> None:
-    assert told(event(kind, INTENT)) == ParsedEvent(
+    assert reported(event(kind, INTENT)) == ParsedEvent(
         message_id="evt_1",
         type="payment.captured",
         authorization_id="pi_1",
@@ -56,7 +56,7 @@ def test_capture_event_has_our_key_and_the_captured_amount(kind: str) -> None:
     [({"payment_key": "ord_1:authorize", "refund_key": "r"}, "ord_1:authorize", "r"), ({}, None, "by_hand")],
 )
 def test_a_refund_says_whether_it_was_ours(metadata: dict[str, str], key: str | None, reason: str) -> None:
-    found = told(event("refund.created", REFUND, metadata=metadata))
+    found = reported(event("refund.created", REFUND, metadata=metadata))
 
     assert found
     assert (found.type, found.payment_key, found.reference, found.reason) == ("payment.refunded", key, "re_1", reason)
@@ -65,7 +65,7 @@ def test_a_refund_says_whether_it_was_ours(metadata: dict[str, str], key: str | 
 
 @pytest.mark.parametrize("reason", ["automatic", "expired", "void_invoice", "invented"])
 def test_intent_canceled_by_stripe_has_expired(reason: str) -> None:
-    found = told(event("payment_intent.canceled", INTENT, status="canceled", cancellation_reason=reason))
+    found = reported(event("payment_intent.canceled", INTENT, status="canceled", cancellation_reason=reason))
 
     assert found
     assert (found.type, found.authorization_id, found.amount) == ("authorization.expired", "pi_1", Money(2500, "EUR"))
@@ -85,7 +85,7 @@ def test_intent_canceled_by_stripe_has_expired(reason: str) -> None:
 )
 @pytest.mark.parametrize("event_type", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated", "refund.invented"])
 def test_refund_event_is_parsed_by_its_status(event_type: str, status: str | None, kind: str) -> None:
-    found = told(event(event_type, REFUND, status=status))
+    found = reported(event(event_type, REFUND, status=status))
 
     assert found
     assert (found.type, found.authorization_id, found.reference) == (kind, "pi_1", "re_1")
@@ -93,7 +93,7 @@ def test_refund_event_is_parsed_by_its_status(event_type: str, status: str | Non
 
 @pytest.mark.parametrize("kind", ["created", "updated", "closed", "funds_withdrawn", "funds_reinstated", "invented"])
 def test_every_event_about_a_dispute_counts(kind: str) -> None:
-    found = told(event(f"charge.dispute.{kind}", DISPUTE, status="warning_needs_response"))
+    found = reported(event(f"charge.dispute.{kind}", DISPUTE, status="warning_needs_response"))
 
     assert found
     assert (found.type, found.authorization_id, found.reference, found.reason) == ("dispute", "pi_1", "dp_1", "fraudulent")
@@ -105,7 +105,7 @@ def test_every_event_of_the_sdk_about_refunds_and_disputes_counts() -> None:
 
     assert {"refund.failed", "charge.dispute.funds_reinstated"} <= set(about)
     for kind in about:
-        assert told(event(kind, DISPUTE if "dispute" in kind else REFUND, status="needs_response")), kind
+        assert reported(event(kind, DISPUTE if "dispute" in kind else REFUND, status="needs_response")), kind
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_every_event_of_the_sdk_about_refunds_and_disputes_counts() -> None:
     ],
 )
 def test_foreign_event_is_ignored(raw: bytes) -> None:
-    assert told(raw) is None
+    assert reported(raw) is None
 
 
 @pytest.mark.parametrize(

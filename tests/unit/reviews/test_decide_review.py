@@ -92,12 +92,12 @@ def test_same_decision_gets_the_same_answer_from_any_reviewer(post: Post, decisi
 @pytest.mark.parametrize(("first", "second"), [("approve", "reject"), ("reject", "approve")])
 def test_contrary_decision_is_refused_with_the_first_one(post: Post, first: str, second: str) -> None:
     hold()
-    _, standing = post(first)
+    _, decided_before = post(first)
 
     status, problem = post(second, who="sue")
 
     assert (status, code(problem)) == (409, "already-decided")
-    assert (problem["decision"], problem["decided_at"], problem["timed_out"]) == (first, standing["decided_at"], False)
+    assert (problem["decision"], problem["decided_at"], problem["timed_out"]) == (first, decided_before["decided_at"], False)
     assert decide_review.LOG.load(ORDER_ID).version == 4
 
 

@@ -196,10 +196,10 @@ class TestCloseReview:
         held = orders.after(*orders.STATES["held"])
         leaving: set[str] = set()
         for command in orders.COMMANDS.values():
-            facts = decide(held, command)
-            for fact in () if isinstance(facts, Refusal) else facts:
-                if evolve(held, orders.event(held, fact)).state != "held":
-                    leaving.add(type(fact).__name__)
+            decided = decide(held, command)
+            for event_data in () if isinstance(decided, Refusal) else decided:
+                if evolve(held, orders.event(held, event_data)).state != "held":
+                    leaving.add(type(event_data).__name__)
         assert leaving == {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
 
 

@@ -127,7 +127,7 @@ class TestReceiveWebhook:
             carrier_event("dispatched", parcel_id="parcel_1"),
             carrier_event("stolen", parcel_id="parcel_1"),
             carrier_event("lost", parcel_id="parcel_1", shipment_id=shipment_id("ord_2")),
-            carrier_event("lost", parcel_id="parcel_1", shipment_id="somebody-elses"),
+            carrier_event("lost", parcel_id="parcel_1", shipment_id="foreign"),
         ],
         ids=["early", "not-allowed", "incomplete", "unknown-type", "unknown-order", "unknown-shipment"],
     )
@@ -358,7 +358,7 @@ class TestRetryCarrierEvents:
         assert tell("returned", return_id="ret_1")
         assert types()[-2:] == ["ReturnRequested", "ReturnReceived"]
 
-    @pytest.mark.parametrize("shipment", ["", "shipment", ":shipment", "ord_1:parcel", "somebody-elses"])
+    @pytest.mark.parametrize("shipment", ["", "shipment", ":shipment", "ord_1:parcel", "foreign"])
     def test_unknown_shipment_is_refused(self, shipment: str) -> None:
         with pytest.raises(UnknownShipment):
             order_id_of(shipment)

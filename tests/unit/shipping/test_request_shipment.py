@@ -1,4 +1,4 @@
-"""The consumer `request_shipment`: one shipment per order, whatever is repeated, late or lost."""
+"""The consumer `request_shipment`: one shipment per order, with repeated, late and lost messages."""
 
 from __future__ import annotations
 
