@@ -715,9 +715,18 @@ def test_outputs_are_values_without_a_physical_id(stack: Stack, name: str) -> No
     assert name in stack.outputs
 
 
-def test_outputs_are_few(stack: Stack) -> None:
-    """Tools find resources by logical id."""
+def test_outputs_and_parameters_are_few(stack: Stack) -> None:
+    """Tools find resources by logical id; other settings are flags, constants, or values in the template."""
     assert len(stack.outputs) <= 15
+    assert len(source()["Parameters"]) <= 15
+
+
+@pytest.mark.parametrize("name", ["template.yaml", "observability.yaml"])
+def test_template_fits_a_reader_and_leaves_room_for_resources(name: str, stack: Stack) -> None:
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    assert len(lines) <= 2700
+    assert [number for number, line in enumerate(lines, 1) if len(line) > 140] == []
+    assert len(stack.resources) <= 400
 
 
 def test_every_function_has_a_rule_to_build_it(stack: Stack) -> None:
