@@ -120,7 +120,7 @@ def test_rejected_order_cannot_be_cancelled(stack: DeployedStack):
     answer = stack.shop.cancel(customer, order_id)
 
     assert (answer.status, answer.json()["type"]) == (409, "urn:order-pipeline:problem:not-cancellable")
-    assert answer.json()["detail"] == "this order was rejected: it is not charged or sent"
+    assert answer.json()["detail"] == "this order was rejected: it is not charged or shipped"
     assert stack.log(order_id) == before
 
 
