@@ -85,7 +85,7 @@ class Stack:
         self.resources: dict[str, dict[str, Any]] = template["Resources"]
         self.outputs: dict[str, dict[str, Any]] = template["Outputs"]
         self.conditions: dict[str, Any] = template["Conditions"]
-        # What was computed of this stack, which nobody changes any more.
+        # Results cached for this stack, which is never modified.
         self._grants: dict[tuple[str, bool], set[Grant]] = {}
         self._granted_each: dict[tuple[str, str], list[Grant]] = {}
         self._arns: dict[str, str] = {}

@@ -11,7 +11,7 @@
 An order is held for review from `hold_score` and refused from `refuse_score`. By default no single rule
 reaches `refuse_score`: a very large amount, another country and velocity do so together.
 
-Two feature flags hold an order whatever its score; their names are reasons without points:
+Two feature flags hold an order of any score; their names are reasons without points:
 
 | reason | when |
 |---|---|

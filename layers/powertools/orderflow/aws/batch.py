@@ -58,8 +58,8 @@ class RetryQueue:
 def each_order(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:
     """Call `work` with the id of the order that each event is about, as `each_record` does with its message.
 
-    For consumers that an event only wakes: they look at the order as it is now, whatever happened to it. So an
-    order of which a stream brings several events at once is worked off once.
+    For consumers that an event only triggers: they read the current order. So an order with several events in one
+    batch is processed once.
     """
     return each_change(event, lambda order_id, _: work(order_id), retries)
 
