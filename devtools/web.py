@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 TIMEOUT = 15.0
 PAUSE_SECONDS = 0.5
+# A busy target may refuse a connection for a moment; one that refuses for longer has stopped.
+REFUSED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,22 @@ def call(
 
 
 def patiently(ask: Callable[[], Answer], seconds: float) -> Answer:
-    """Repeat a request for `seconds` while it has no answer or a 5xx, once with 0; return or raise the result of the last attempt."""
-    deadline = time.monotonic() + seconds
+    """Repeat a request for `seconds` while it has no answer or a 5xx, once with 0; return or raise the result of the last attempt.
+
+    A refused connection is repeated for REFUSED_SECONDS at most: the target has stopped.
+    """
+    began = time.monotonic()
     while True:
+        waited = time.monotonic() - began
         try:
             answer = ask()
+        except ConnectionRefusedError:
+            if waited >= min(seconds, REFUSED_SECONDS):
+                raise
         except (OSError, http.client.HTTPException):
-            if time.monotonic() >= deadline:
+            if waited >= seconds:
                 raise
         else:
-            if answer.status < 500 or time.monotonic() >= deadline:
+            if answer.status < 500 or waited >= seconds:
                 return answer
         time.sleep(PAUSE_SECONDS)

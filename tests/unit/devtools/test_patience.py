@@ -52,6 +52,14 @@ def test_request_without_answer_is_repeated(first: Answer | OSError) -> None:
     assert count == [3]
 
 
+def test_request_to_a_stopped_target_ends_within_seconds(clock: list[float]) -> None:
+    """A refused connection means that no process listens, and no tool starts one meanwhile (connect(2), ECONNREFUSED)."""
+    ask, _ = answering(ConnectionRefusedError())
+    with pytest.raises(ConnectionRefusedError):
+        patiently(ask, 600)
+    assert clock[0] <= 1010
+
+
 def test_rejection_is_not_repeated() -> None:
     ask, count = answering(REFUSED)
     assert patiently(ask, 60) is REFUSED
