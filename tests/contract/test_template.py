@@ -317,6 +317,16 @@ class TestAlarms:
             assert topics == ["SNS::Topic"], name
             assert alarm["TreatMissingData"] == "notBreaching", name
 
+    def test_every_alarm_is_named_by_its_logical_id(self, stack: Stack) -> None:
+        """Remediation, releases and runbooks find an alarm by this name."""
+        for name, alarm in stack.of("CloudWatch::Alarm").items():
+            short = re.sub(r"(?<!^)(?=[A-Z])", "-", name.removesuffix("Alarm")).lower()
+            assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{short}"}, name
+
+    def test_the_nested_stack_names_resources_by_the_observed_stack(self) -> None:
+        """In a nested stack AWS::StackName is the nested stack's own name, which no metric has as a dimension."""
+        assert "AWS::StackName" not in (ROOT / "observability.yaml").read_text("utf-8")
+
     def test_every_alarm_watches_a_metric_of_a_resource_that_exists(self, stack: Stack) -> None:
         for name, alarm in stack.of("CloudWatch::Alarm").items():
             assert _is_measured(stack, alarm), name
