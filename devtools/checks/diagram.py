@@ -222,7 +222,8 @@ def _expression(value: Any) -> str:
 def _id(value: Any) -> str:
     match value:
         case {"Ref": str() as name} | {"Fn::GetAtt": [str() as name, *_]}:
-            return name
+            # An alias stands for its function.
+            return name.partition(".")[0]
         case {"Fn::Sub": str() as text} if found := re.fullmatch(r"\$\{(\w+)(\.Arn)?\}(/.*)?", text):
             return found[1]
         case _:

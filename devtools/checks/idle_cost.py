@@ -68,6 +68,8 @@ FREE: dict[str, str] = {
     "AWS::AppConfig::HostedConfigurationVersion": _NO_CHARGE,
     "AWS::Athena::NamedQuery": _NO_CHARGE,
     "AWS::Athena::WorkGroup": "billed by byte scanned",
+    "AWS::CodeDeploy::Application": "shifting traffic between versions of a function is free",
+    "AWS::CodeDeploy::DeploymentGroup": "shifting traffic between versions of a function is free",
     "AWS::Cognito::UserPool": "billed by active user",
     "AWS::Cognito::UserPoolClient": _NO_CHARGE,
     "AWS::Cognito::UserPoolGroup": _NO_CHARGE,
@@ -81,10 +83,12 @@ FREE: dict[str, str] = {
     "AWS::IAM::ManagedPolicy": _NO_CHARGE,
     "AWS::IAM::Role": _NO_CHARGE,
     "AWS::KinesisFirehose::DeliveryStream": "billed by gigabyte",
+    "AWS::Lambda::Alias": _NO_CHARGE,
     "AWS::Lambda::EventInvokeConfig": _NO_CHARGE,
     "AWS::Lambda::LayerVersion": _NO_CHARGE,
     "AWS::Lambda::Permission": _NO_CHARGE,
     "AWS::Lambda::Url": _NO_CHARGE,
+    "AWS::Lambda::Version": _NO_CHARGE,
     "AWS::Logs::LogGroup": "billed by gigabyte",
     "AWS::Logs::LogStream": _NO_CHARGE,
     "AWS::Logs::MetricFilter": "its metric is billed in hours in which a line matched",
@@ -199,7 +203,8 @@ class _Conditions:
 
 
 def _alarm(_: str, alarm: Mapping[str, Any], __: Resources) -> Quantities:
-    yield "alarms, by metric", float(len(alarm.get("Metrics", [])) or 1)
+    """An alarm costs by the metrics that it watches; the expressions over them are free."""
+    yield "alarms, by metric", float(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1)
 
 
 def _stream(name: str, stream: Mapping[str, Any], resources: Resources) -> Quantities:

@@ -147,10 +147,12 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
 def for_local_target(built: Path, backend: str) -> Path:
     """Write the built template as a local target needs it, and return its path.
 
-    Local targets use plain HTTP, so statements that deny it are removed, with policies that are empty then.
+    Local targets use plain HTTP, so statements that deny it are removed, with policies that are empty then. They have no CodeDeploy,
+    so an alias moves to its function's new version at once.
     """
     template = cast("dict[str, Any]", yaml_parse(built.read_text("utf-8")))
     resources = cast("dict[str, dict[str, Any]]", template["Resources"])
+    template.get("Globals", {}).get("Function", {}).pop("DeploymentPreference", None)
     dropped: set[str] = set()
     for name, resource in list(resources.items()):
         policy = resource.get("Properties", {}).get("PolicyDocument")
@@ -159,6 +161,7 @@ def for_local_target(built: Path, backend: str) -> Path:
             if not policy["Statement"]:
                 del resources[name]
                 dropped.add(name)
+        resource.get("Properties", {}).pop("DeploymentPreference", None)
         # Local targets do not tell which function wrote a line of a shared log group, so each function keeps its own.
         resource.get("Properties", {}).get("LoggingConfig", {}).pop("LogGroup", None)
     for resource in resources.values():

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+# How SAM names an alias after the function's logical id.
+ALIAS = "Aliaslive"
+
 type Properties = dict[str, Any]
 type Grant = tuple[str, str]
 
@@ -257,18 +260,21 @@ def listed(value: Any) -> list[Any]:
 
 
 def referred(value: Any) -> str:
-    """Return the logical id that an intrinsic function refers to (with what follows it, as of an index), or a plain string."""
+    """Return the logical id that an intrinsic function refers to (with what follows it, as of an index), or a plain string.
+
+    An alias refers to its function.
+    """
     match value:
         case str():
             return value
         case {"Ref": name}:
-            return name
+            return name.removesuffix(ALIAS)
         case {"Fn::GetAtt": [name, *_]}:
             return name
         case {"Fn::GetAtt": str() as path}:
             return path.partition(".")[0]
         case {"Fn::Sub": str() as text}:
-            found = re.fullmatch(r"\$\{([A-Za-z0-9]+)(?:\.Arn)?\}([^$]*)", text)
+            found = re.fullmatch(rf"\$\{{([A-Za-z0-9]+?)(?:{ALIAS}|\.Arn)?\}}([^$]*)", text)
             return "".join(found.groups()) if found else text
         case _:
             return json.dumps(value)

@@ -13,6 +13,7 @@ from devtools.local import deploy, issuer
 from devtools.target import CONTAINER_HOSTS, ROOT, Target
 from orderflow.aws import settings
 from tests.contract.stack import Stack, listed, referred
+from tests.contract.test_template import watched
 
 PARAMETERS = template.source()["Parameters"]
 RULES = template.source()["Rules"]
@@ -171,7 +172,8 @@ class TestNamespace:
         own = {"Fn::Sub": "OrderPipeline/${AWS::StackName}"}
         functions = stack.of("Lambda::Function").values()
         used = [one["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] for one in functions]
-        used += [alarm["Namespace"] for alarm in stack.of("CloudWatch::Alarm").values() if not str(alarm["Namespace"]).startswith("AWS/")]
+        alarmed = [metric["Namespace"] for alarm in stack.of("CloudWatch::Alarm").values() for metric in watched(alarm)]
+        used += [namespace for namespace in alarmed if not str(namespace).startswith("AWS/")]
         used += [one["MetricNamespace"] for found in stack.of("Logs::MetricFilter").values() for one in found["MetricTransformations"]]
         assert all(namespace == own for namespace in used)
 

@@ -41,6 +41,8 @@ WITHOUT_POLICY = {
     "Athena::WorkGroup",
     "CloudFormation::Stack",
     "CloudWatch::Alarm",
+    "CodeDeploy::Application",
+    "CodeDeploy::DeploymentGroup",
     "Cognito::UserPool",
     "Cognito::UserPoolClient",
     "Cognito::UserPoolGroup",
@@ -52,12 +54,14 @@ WITHOUT_POLICY = {
     "Glue::Table",
     "Kinesis::Stream",
     "KinesisFirehose::DeliveryStream",
+    "Lambda::Alias",
     "Lambda::EventInvokeConfig",
     "Lambda::EventSourceMapping",
     "Lambda::Function",
     "Lambda::LayerVersion",
     "Lambda::Permission",
     "Lambda::Url",
+    "Lambda::Version",
     "Logs::LogGroup",
     "Logs::LogStream",
     "Logs::MetricFilter",
@@ -86,6 +90,7 @@ ASSUMED_BY = {
     "KinesisFirehose::DeliveryStream": "firehose.amazonaws.com",
     "AppConfig::Environment": "appconfig.amazonaws.com",
     "ApiGateway::Account": "apigateway.amazonaws.com",
+    "CodeDeploy::DeploymentGroup": "codedeploy.amazonaws.com",
 }
 OF_AWS = {"ApiLogsRole": {"service-role/AmazonAPIGatewayPushToCloudWatchLogs"}}
 ACCOUNT = {"Ref": "AWS::AccountId"}
@@ -367,6 +372,9 @@ def _on_behalf_of(stack: Stack, user: str) -> dict[str, Any] | None:
             # The rule names the role, so the role cannot name the rule, but its bus.
             bus = referred(stack.of("Events::Rule")[user]["EventBusName"])
             condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("events", f"rule/${{{bus}}}/*")}}
+        case "CodeDeploy::DeploymentGroup":
+            # The groups name the role, so the role cannot name a group, but the stack's prefix of all.
+            condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("codedeploy", "deploymentgroup:${AWS::StackName}-*")}}
         case "KinesisFirehose::DeliveryStream":
             condition = {"StringEquals": {"sts:ExternalId": ACCOUNT}}
         case _:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devtools.target import ROOT
-from tests.contract.stack import Stack
+from tests.contract.stack import Stack, referred
 
 type Document = dict[str, Any]
 type Grant = tuple[str, str]
@@ -272,7 +272,7 @@ def _permission(document: Document, function: str) -> dict[str, Any]:
     [found] = [
         resource["Properties"]
         for resource in document["Resources"].values()
-        if resource["Type"] == "AWS::Lambda::Permission" and resource["Properties"]["FunctionName"] == {"Ref": function}
+        if resource["Type"] == "AWS::Lambda::Permission" and referred(resource["Properties"]["FunctionName"]) == function
     ]
     return found
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from devtools import template
 from devtools.target import ROOT
 from orderflow.domain import events
 from orders.api_models import PlaceOrderRequest
-from tests.contract.stack import Stack, referred
+from tests.contract.stack import ALIAS, Stack, referred
 from tests.contract.test_routing import ROUTES, STREAMED
 
 EVENTS = ROOT / "events"
@@ -122,7 +123,7 @@ def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) ->
     [api] = stack.of("ApiGateway::RestApi").values()
     route = api["Body"]["paths"][request["resource"]][request["httpMethod"].lower()]
     function = next(function for function in stack.of("Lambda::Function") if folder(stack, function) == name.rpartition("/")[0])
-    assert f"${{{function}.Arn}}" in route["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+    assert re.search(rf"\$\{{{function}(\.Arn|{ALIAS})\}}", route["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"])
     known = request["requestContext"].get("authorizer") or {}
     assert (route["security"] == [{"NONE": []}]) or known["customer_id"]
     # API Gateway makes strings of whatever an authorizer says.
