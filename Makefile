@@ -30,7 +30,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 # The commands of devtools/commands.py, which checks their options.
 override COMMANDS := run order carrier token stop invoke trace logs dashboard sales trial-balance redrive flags replay rebuild-view \
   audit audit-proof bench
-override OFFLINE_COMMANDS := idle-cost contracts openapi diagram
+override OFFLINE_COMMANDS := idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
 override TEST_COMMANDS := compare load
 override OLD_NAMES := sold balance states faults
@@ -197,7 +197,7 @@ github: .venv-security ##+ Validate GitHub's workflows, forms and Dependabot, an
 	  .venv-security/bin/zizmor --quiet --offline --no-progress .github)
 
 generated: .venv ##+ Check that generated files are current
-	$(call step,generated,$(PY) -m devtools openapi --check && $(PY) -m devtools diagram --check)
+	$(call step,generated,$(PY) -m devtools openapi --check && $(PY) -m devtools diagram --check && $(PY) -m devtools observability --check)
 
 contracts-check: .venv
 	$(call step,contracts,$(PY) -m devtools contracts --check)

@@ -302,6 +302,13 @@ _COMMANDS = (
     ),
     Command("openapi", CONTRACTS, "devtools.checks.openapi.command", "Write the OpenAPI document from the API's models", (CHECK,)),
     Command("diagram", CONTRACTS, "devtools.checks.diagram", "Draw docs/resources.md from the template, one diagram per context", (CHECK,)),
+    Command(
+        "observability",
+        CONTRACTS,
+        "devtools.monitoring.command",
+        "Write observability.yaml and the documents about what is watched",
+        (CHECK,),
+    ),
     Command("lint-template", "", "devtools.checks.lint_template", "cfn-lint on the template, as written and as SAM expands it"),
     Command("lint-workflows", "", "devtools.checks.lint_workflows", "State machines: transitions lead somewhere, states are reached"),
     Command("lint-security", "", "devtools.checks.lint_security", "checkov on the template, as written and as SAM expands it"),

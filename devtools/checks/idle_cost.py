@@ -44,7 +44,7 @@ RUN_READ_UNITS = {
     "InventoryReconcile": 1.0,
     "LedgerAudit": 20.0,
     "OperationsReconcile": 1.0,
-    "OperationsRecover": 4.0,
+    "OperationsRecover": 8.0,  # every fifteenth run; the others read half of it
     "PaymentsReconcile": 2.0,
 }
 

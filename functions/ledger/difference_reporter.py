@@ -7,10 +7,10 @@ from itertools import batched
 from typing import TYPE_CHECKING
 
 import msgspec
-from aws_lambda_powertools.metrics import MetricUnit
 
 from ledger.domain.events import SOURCE, Difference, LedgerDifferenceFound, difference_found
-from orderflow.aws.observability import add_nonzero_metric, logger
+from orderflow.aws.observability import logger, measure_nonzero
+from orderflow.domain import metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -40,7 +40,7 @@ class DifferenceReporter:
             NotReported: the bus refused some of them.
         """
         now = datetime.now(UTC)
-        add_nonzero_metric("LedgerDifferences", MetricUnit.Count, len(differences))
+        measure_nonzero(metrics.LEDGER_DIFFERENCES, len(differences))
         reported = differences[:_MAX_REPORTED]
         for difference in reported:
             logger.error("ledger_difference_found", **msgspec.to_builtins(difference))

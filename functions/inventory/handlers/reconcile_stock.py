@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from inventory import reconciliation
 from inventory.dependencies import INVENTORY, LOG
-from orderflow.aws.observability import add_nonzero_metric, observed
+from orderflow.aws.observability import measure_nonzero, observed
+from orderflow.domain import metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,8 +20,8 @@ _RESERVE_MILLISECONDS = 30_000
 def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer how many products differ, and how many reservations were checked and repaired; raise at the end if any failed."""
     result = reconciliation.reconcile(LOG, INVENTORY, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
-    add_nonzero_metric("StockDifferences", MetricUnit.Count, len(result.differences))
-    add_nonzero_metric("RepairedReservations", MetricUnit.Count, result.repaired)
+    measure_nonzero(metrics.STOCK_DIFFERENCES, len(result.differences))
+    measure_nonzero(metrics.REPAIRED_RESERVATIONS, result.repaired)
     if result.failed:
         message = f"{result.failed} of {result.checked} reservations failed; their orders are in the log lines `reservation_sync_failed`"
         raise reconciliation.NotReconciled(message)

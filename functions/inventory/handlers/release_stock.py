@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from inventory import reservations
 from inventory.dependencies import INVENTORY, LOG
 from orderflow.aws.observability import observed
+from orderflow.aws.saga_step import timed_step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @observed
+@timed_step("release")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[reservations.ReleaseOutcome]:
     """Answer `released` or `nothing_to_release`, also for an order whose stock was released before."""
     return {"outcome": reservations.release(LOG, INVENTORY, event["order_id"])}

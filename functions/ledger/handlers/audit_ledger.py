@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aws_lambda_powertools.metrics import MetricUnit
 
 from ledger.audit import LedgerAudit
 from ledger.balance_store import BalanceStore
@@ -15,8 +14,9 @@ from ledger.domain import posting_rules
 from ledger.entry_store import EntryStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import add_nonzero_metric, observed
+from orderflow.aws.observability import measure_nonzero, observed
 from orderflow.aws.order_log import OrderLog
+from orderflow.domain import metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -49,8 +49,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     audit = LedgerAudit(ENTRIES, BALANCES, LOG, REPORTER.report)
     report = audit.audit(now, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     balances = audit.include_open(report, now) if wanted.open else audit.closed_balances(report)
+    measure_nonzero(metrics.LEDGER_ENTRIES_AUDITED, report.entries)
     if (behind := now - report.until) > LATE:
-        add_nonzero_metric("LedgerUnprovenSeconds", MetricUnit.Seconds, behind.total_seconds())
+        measure_nonzero(metrics.LEDGER_UNPROVEN_SECONDS, behind.total_seconds())
     return {
         "outcome": "different" if report.differences else "proven",
         **msgspec.to_builtins(report),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import observed
+from orderflow.aws.saga_step import timed_step
 from orderflow.domain.commands import ConfirmOrder
 from orderflow.domain.order import step_blocker
 from orders.saga_step import carry_out
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @observed
+@timed_step("confirm")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Answer `confirmed`, also for an order that was confirmed before; otherwise what it is instead."""
     order = carry_out(event["order_id"], ConfirmOrder())

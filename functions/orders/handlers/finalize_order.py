@@ -8,6 +8,7 @@ from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import observed
 from orderflow.aws.payment_tokens import PaymentTokens
+from orderflow.aws.saga_step import timed_step
 from orderflow.domain.commands import CancelOrder, RejectOrder
 from orderflow.domain.order import saga_blocker
 from orders.saga_step import LOG
@@ -22,6 +23,7 @@ TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamo
 
 
 @observed
+@timed_step("finalize")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Answer `rejected` or `cancelled`, also if repeated, or `inactive` for an order that is not compensated."""
     order = LOG.load(event["order_id"])

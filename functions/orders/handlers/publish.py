@@ -9,21 +9,24 @@ An overwritten or deleted item of the log, which no code here causes, is reporte
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orderflow.aws import dynamodb, publisher, settings
 from orderflow.aws.clients import client
 from orderflow.aws.event_bus import TooLarge
-from orderflow.aws.observability import add_nonzero_metric, logger, observed
+from orderflow.aws.observability import logger, measure, measure_nonzero, observed
 from orderflow.aws.order_log import UPDATE_MARKERS
 from orderflow.aws.outbox_index import OutboxIndex
+from orderflow.domain import metrics
 from orderflow.domain.events import UnknownEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from orderflow.aws.publisher import OutboundEvent
@@ -40,9 +43,17 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])
     found = [(record, outbound) for record in event["Records"] if _is_insert(record) and (outbound := _outbound_event(record))]
     PUBLISHER.publish([outbound for _, outbound in found])
+    _measure_lag([outbound for _, outbound in found])
     for record, _ in found:
         _mark_published(record)
     return {"published": len(found)}
+
+
+def _measure_lag(published: Iterable[OutboundEvent]) -> None:
+    """Measure how long events waited for their publication; the clocks of two processes may differ."""
+    now = datetime.now(UTC)
+    for outbound in published:
+        measure(metrics.PUBLICATION_LAG_SECONDS, max(0.0, round((now - outbound.appended_at).total_seconds(), 3)))
 
 
 def _is_insert(record: dict[str, Any]) -> bool:
@@ -52,7 +63,7 @@ def _is_insert(record: dict[str, Any]) -> bool:
     changed = record["dynamodb"]
     if not any(marker in changed.get("NewImage", {}) for marker in UPDATE_MARKERS):
         logger.error("order_log_overwritten", key=changed["Keys"], change=record["eventName"])
-        add_nonzero_metric("OrderLogOverwrites", MetricUnit.Count, 1)
+        measure_nonzero(metrics.ORDER_LOG_OVERWRITES, 1)
     return False
 
 

@@ -8,6 +8,7 @@ from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.observability import observed
 from orderflow.aws.payment_tokens import PaymentTokens
+from orderflow.aws.saga_step import timed_step
 from payments import settlement_service
 from payments.dependencies import LOG, PROVIDER
 
@@ -20,6 +21,7 @@ TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamo
 
 
 @observed
+@timed_step("authorize")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[settlement_service.AuthorizeOutcome]:
     """Return `authorized` or `declined`, or the state that blocks the saga. Idempotent."""
     return {"outcome": settlement_service.authorize(LOG, TOKENS, PROVIDER, event["order_id"])}

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aws_lambda_powertools.metrics import MetricUnit
 
-from orderflow.aws.observability import add_nonzero_metric, observed
+from orderflow.aws.observability import measure_nonzero, observed
+from orderflow.domain import metrics
 from payments import reconciliation
 from payments.dependencies import LOG, PROVIDER
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Return how many payments were compared, repaired and different; raise at the end if any could not be compared."""
     found = reconciliation.reconcile(LOG, PROVIDER, datetime.now(UTC).date())
-    add_nonzero_metric("PaymentsCompared", MetricUnit.Count, found.compared)
-    add_nonzero_metric("PaymentsRepaired", MetricUnit.Count, found.repaired)
-    add_nonzero_metric("PaymentsDifferent", MetricUnit.Count, found.different)
+    measure_nonzero(metrics.PAYMENTS_COMPARED, found.compared)
+    measure_nonzero(metrics.PAYMENTS_REPAIRED, found.repaired)
+    measure_nonzero(metrics.PAYMENTS_DIFFERENT, found.different)
     if found.failed:
         message = f"{found.failed} of {found.compared} payments could not be compared; the log names them"
         raise reconciliation.NotAllCompared(message)

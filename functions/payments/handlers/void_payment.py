@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import observed
+from orderflow.aws.saga_step import timed_step
 from payments import settlement_service
 from payments.dependencies import LOG, PROVIDER
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @observed
+@timed_step("void")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[settlement_service.VoidOutcome]:
     """Answer `voided`, `nothing_to_void`, or `inactive` for an order that came to its end."""
     return {"outcome": settlement_service.void(LOG, PROVIDER, event["order_id"])}

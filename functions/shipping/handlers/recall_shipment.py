@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orderflow.aws.observability import observed
+from orderflow.aws.saga_step import timed_step
 from shipping import shipments
 from shipping.dependencies import CARRIER, LOG
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @observed
+@timed_step("recall")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[shipments.RecallOutcome]:
     """Return `recalled`, `nothing_to_recall` (never confirmed), `too_late`, or `inactive` for a finished order."""
     return {"outcome": shipments.recall(LOG, CARRIER, event["order_id"])}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tracemalloc
 from collections import Counter
@@ -20,6 +19,7 @@ from orderflow.domain.commands import RecordDispatch, RecordShipment
 from orderflow.domain.events import StockLine
 from tests.conftest import Aws
 from tests.fakes.aws.dynamodb import FakeDynamoDB
+from tests.support import measured
 from tests.support.prepared import advance, place
 from tests.support.samples import expected, names, sample
 
@@ -70,8 +70,7 @@ def stock(database: FakeDynamoDB) -> tuple[int, ...]:
 
 
 def metric(lines: str, name: str) -> list[float]:
-    emitted = (json.loads(line) for line in lines.splitlines() if line.startswith("{"))
-    return [value for line in emitted if "_aws" in line for value in line.get(name, [])]
+    return measured.values(lines).get(name, [])
 
 
 @pytest.mark.parametrize("name", names("inventory/reconcile_stock"))

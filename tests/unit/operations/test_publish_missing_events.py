@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from orderflow.aws.order_log import OrderLog
 from orders.handlers import publish
 from tests.conftest import Aws
 from tests.fakes.aws.dynamodb import throttled
+from tests.support import measured
 from tests.support.prepared import advance, place
 from tests.support.samples import expected, names, sample
 
@@ -55,10 +55,6 @@ def rewrite(aws: Aws, order_id: str, document: str) -> None:
     )
 
 
-def metrics(text: str) -> dict[str, Any]:
-    return next(json.loads(line) for line in text.splitlines() if '"_aws"' in line)
-
-
 @pytest.mark.parametrize("name", names("operations/publish_missing_events"))
 def test_samples_have_their_documented_answers(name: str, aws: Aws, context: Any) -> None:
     assert publish_missing_events.handler(sample(name), context).items() >= expected(name).items()
@@ -83,7 +79,7 @@ def test_missing_event_is_published_once_and_logged(run: Run, aws: Aws, context:
     assert published(aws)[2:] == ["ord_1:2"]
     [line] = [line for line in logged() if line["level"] == "ERROR"]
     assert (line["order_id"], line["version"]) == ("ord_1", 2)
-    assert metrics(capsys.readouterr().out)["OverdueEvents"] == [1.0]
+    assert measured.values(capsys.readouterr().out)["OverdueEvents"] == [1]
 
     assert run()["overdue"] == 0
 

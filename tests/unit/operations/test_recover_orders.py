@@ -18,6 +18,7 @@ from orderflow.aws.order_log import active_shard
 from orderflow.domain.commands import FailFulfilment, RequestCancellation
 from tests.conftest import Aws
 from tests.fakes.aws.dynamodb import Crash, Hook, crash_at, throttled
+from tests.support import measured
 from tests.support.prepared import advance, place
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "recover_orders"
@@ -279,6 +280,6 @@ def test_metrics_count_active_orders_and_the_oldest_age(
 
     run()
 
-    (metric,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    assert metric["OpenOrders"] == [2.0]
-    assert 90 <= metric["OldestOpenOrderSeconds"][0] < 100
+    found = measured.values(capsys.readouterr().out)
+    assert found["OpenOrders"] == [2]
+    assert 90 <= found["OldestOpenOrderSeconds"][0] < 100

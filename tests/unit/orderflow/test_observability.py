@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.metrics import MetricUnit
 
 import orderflow
 from orderflow.aws.batch import PartialFailures, each_record
-from orderflow.aws.observability import identify, logger, metrics, observed
+from orderflow.aws.observability import identify, logger, measure, observed
+from orderflow.domain import metrics
 
 type Lines = Callable[[], list[dict[str, Any]]]
 LAYER = Path(orderflow.__file__).parent.parent
@@ -98,12 +98,12 @@ def test_metrics_are_written_once_and_only_where_there_are_some(context: Any, ca
     @observed
     def counted(event: dict[str, Any], _context: Any) -> None:
         if event["counts"]:
-            metrics.add_metric("Counted", MetricUnit.Count, 1)
+            measure(metrics.ORDERS_PLACED, 1)
 
     counted({"counts": True}, context)
     counted({"counts": False}, context)
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
-    assert [line["Counted"] for line in written] == [[1.0]]
+    assert [line["OrdersPlaced"] for line in written] == [1]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from payments.provider import ProviderUnavailable
 from payments.reconciliation import NotAllCompared
 from payments.sandbox.provider import SandboxProvider
 from payments.settlement_service import payment_key
+from tests.support import measured
 from tests.support.prepared import place
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments" / "reconcile_payments"
@@ -206,5 +207,5 @@ def test_metrics_have_the_counts(run: Run, confirmed: Confirmed, sandbox: Sandbo
 
     run()
 
-    [metrics] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
-    assert (metrics["PaymentsCompared"], metrics["PaymentsDifferent"]) == ([1.0], [1.0])
+    found = measured.values(capsys.readouterr().out)
+    assert (found["PaymentsCompared"], found["PaymentsDifferent"]) == ([1], [1])

@@ -15,8 +15,8 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 
 from orderflow.aws.clients import client
 from orderflow.aws.dynamodb import decode
-from orderflow.aws.observability import identify, lines, logger, tracer
-from orderflow.domain import documents
+from orderflow.aws.observability import identify, lines, logger, measure, tracer
+from orderflow.domain import documents, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -133,6 +133,7 @@ def _each_of_stream(messages: Iterable[str], work: Callable[[str], object], retr
         try:
             _one(message, work)
         except Exception:  # noqa: BLE001 - logged, and retried from the queue
+            measure(metrics.RETRIED_MESSAGES, 1)
             retries.put(message)
     return {"batchItemFailures": []}
 
@@ -141,6 +142,8 @@ def _each_of_stream(messages: Iterable[str], work: Callable[[str], object], retr
 def _one(message: str, work: Callable[[str], object], *, message_id: str | None = None, receives: str | None = None) -> None:
     logger.remove_keys(_KEYS)
     identify(message_id=message_id)
+    if receives and receives != "1":
+        measure(metrics.RETRIED_MESSAGES, 1)
     try:
         with lines.of_message():
             work(message)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import msgspec
 from msgspec import Struct
 
-from orderflow.aws.observability import correlation_of, logger, observed, refused
-from orderflow.domain import documents
+from orderflow.aws.observability import correlation_of, logger, measure, observed, refused
+from orderflow.domain import documents, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +82,7 @@ class Problem(Exception):
         """Describe one problem."""
         super().__init__(detail)
         self.status = status
+        self.code = code
         self.reason = ""
         self.headers: dict[str, str] = {}
         self.document = {"type": PROBLEM_BASE + code, "title": title, "status": status, "detail": detail, **members}
@@ -203,6 +204,8 @@ def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaCo
             fields = {"reason": problem.reason} if problem.reason else {}
             refused(warn=bool(problem.reason), problem=problem.document["type"], outcome=problem.status, **fields)
             response = _problem(problem)
+            if "http" in event["requestContext"]:
+                measure(metrics.WEBHOOK_REFUSALS, 1, reason=problem.code)
         except Exception:  # noqa: BLE001 - the client gets an answer, the log the exception
             logger.exception("failed")
             response = _problem(Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking"))

@@ -8,19 +8,22 @@ the message says already, or the name of the log group, is on no line.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from aws_lambda_powertools.tracing import Tracer
 
 from orderflow.aws import settings
 from orderflow.domain.ids import is_order_id
+from orderflow.domain.metrics import Measurement, Metric, embedded
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 logger = Logger(location=None, utc=True, use_rfc3339=True)
 # Powertools prefers Lambda's own level, which is never above INFO.
 logging.getLogger(logger.name).setLevel(settings.optional("LOG_LEVEL", "INFO"))
-metrics = Metrics()
 # Patching everything imports every library that the X-Ray SDK knows; AWS calls are what matters here.
 tracer = Tracer(auto_patch=False)
 # The SDK warns of every segment outside a trace, which is intended: only functions with a waiting caller start traces.
@@ -74,16 +76,37 @@ class Lines(logging.Filter):
 
 lines = Lines()
 logger.addFilter(lines)
+# Bounded, because other callers of the order log than an invocation write none of it.
+_measured: deque[Measurement] = deque(maxlen=10_000)
 
 
-def add_nonzero_metric(name: str, unit: MetricUnit, value: float) -> None:
-    """Add a metric to the invocation's, unless its value is 0.
+def measure(metric: Metric, value: float, **labels: str) -> None:
+    """Add a value to a metric; `labels` are the values of its dimensions other than `service`. Written when the invocation ends."""
+    _measured.append(Measurement(metric, value, tuple(sorted(labels.items()))))
 
-    A custom metric is billed for every hour in which it has data, $0.30 a month (https://aws.amazon.com/cloudwatch/pricing/).
-    Missing data is no breach to any alarm of the template, so zeros from a schedule would only be paid for.
+
+def measure_nonzero(metric: Metric, value: float, **labels: str) -> None:
+    """Add a value to a metric, unless it is 0.
+
+    A custom metric is billed for every hour in which it has data. Missing data is no breach to an alarm of the template, so
+    zeros from a schedule would only be paid for.
     """
     if value:
-        metrics.add_metric(name, unit, value)
+        measure(metric, value, **labels)
+
+
+def measure_all(measurements: Iterable[Measurement]) -> None:
+    """Add measurements."""
+    _measured.extend(measurements)
+
+
+def _write_metrics() -> None:
+    """Print the invocation's measurements, a line for each set of dimensions."""
+    if _measured:
+        namespace, service = settings.optional("POWERTOOLS_METRICS_NAMESPACE", ""), settings.optional("POWERTOOLS_SERVICE_NAME", "")
+        for document in embedded(namespace, service, _measured, int(time.time() * 1000)):
+            print(json.dumps(document, separators=(",", ":")))  # noqa: T201 - CloudWatch reads it from the function's standard output
+        _measured.clear()
 
 
 def identify(**keys: str | None) -> None:
@@ -119,7 +142,7 @@ def correlation_of(event: Mapping[str, Any]) -> str | None:
 
 
 def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
-    """Wrap a Lambda handler: fresh log keys, a trace segment, flushed metrics, one line for the outcome.
+    """Wrap a Lambda handler: fresh log keys, a trace segment, its metrics, one line for the outcome.
 
     A batch whose messages each have a line gets no further one, nor does a refused request. Event and answer are neither logged
     nor traced: they hold names, addresses and tokens.
@@ -131,6 +154,7 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
         path_id = path.get("order_id", "")
         _shorten()
         lines.forget()
+        _measured.clear()
         identify(
             correlation_id=correlation_of(event),
             order_id=event.get("order_id") or (path_id if is_order_id(path_id) else None),
@@ -142,9 +166,7 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
             logger.exception("failed")
             raise
         finally:
-            # Without a metric there is nothing to flush, and Powertools would warn about it.
-            if metrics.provider.metric_set:
-                metrics.flush_metrics()
+            _write_metrics()
         if not lines.refused and not _each_message_logged(answer):
             logger.info("done", outcome=_outcome(answer))
         return answer

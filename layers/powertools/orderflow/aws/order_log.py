@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orderflow.aws import dynamodb
 from orderflow.aws.dynamodb import ATTEMPTS, Conflict, TransactionConflict, backoff, encode_item, key, timestamp, transact, values
-from orderflow.aws.observability import logger
-from orderflow.domain import events, reported_time
+from orderflow.aws.observability import logger, measure, measure_all
+from orderflow.domain import events, metrics, reported_time
 from orderflow.domain.order import Marker, Order, after_events, evolve, is_active, marker
+from orderflow.domain.order_metrics import measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +117,7 @@ class OrderLog:
             transact(self._client, [{"Put": put}], extra_writes, attempts=PLACE_ATTEMPTS)
         except Conflict as conflict:
             return _same_request(conflict.item or {}, order_id, fingerprint)
+        measure(metrics.ORDERS_PLACED, 1)
         return event
 
     def placed(self, order_id: str, fingerprint: str) -> events.Event:
@@ -232,6 +234,7 @@ class OrderLog:
                     [(order, decision)], source=source, occurred_at=occurred_at, extra_writes=extra_writes, attempts=attempts
                 )
             except Conflict:
+                measure(metrics.APPEND_CONFLICTS, 1)
                 continue
             return Recorded(change.after, tuple(change.new))
         raise Conflict(order.order_id)
@@ -301,6 +304,7 @@ class OrderLog:
             transact(self._client, [*({"Put": put} for put in puts), *markers], extra_writes, own=len(puts), attempts=attempts)
         for change in changes:
             self._kept(change.after)
+            measure_all(found for event in change.new for found in measured(change.after, event))
             if change.deactivates:
                 self._try_clear_marker(change.after, change.new[-1].appended_at)
         return changes

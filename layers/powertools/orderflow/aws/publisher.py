@@ -16,6 +16,7 @@ from orderflow.domain import events
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
@@ -25,11 +26,12 @@ STREAM_ONLY_EVENTS = frozenset({"StockReserved", "OrderScreened", "ShipmentReque
 
 
 class OutboundEvent(NamedTuple):
-    """An event's JSON document, and its entry for the bus, if it goes there."""
+    """An event's JSON document, its entry for the bus, if it goes there, and when (UTC) it was appended."""
 
     order_id: str
     document: str
     entry: PutEventsRequestEntryTypeDef | None
+    appended_at: datetime
 
 
 class Publisher:
@@ -49,7 +51,7 @@ class Publisher:
         """
         event = events.decode(document)
         entry = self._bus.entry(event, document)
-        return OutboundEvent(event.order_id, document, None if event.type in self._stream_only else entry)
+        return OutboundEvent(event.order_id, document, None if event.type in self._stream_only else entry, event.appended_at)
 
     def publish(self, outbound_events: Sequence[OutboundEvent]) -> None:
         """Publish any number of events, in their order.

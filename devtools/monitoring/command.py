@@ -1,0 +1,27 @@
+"""`make observability`: write the nested stack of alarms, dashboards and queries, and the documents about them."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from devtools import ui
+from devtools.cli import UserError
+from devtools.monitoring import metric_catalogue
+from devtools.target import ROOT
+
+
+def files() -> dict[Path, str]:
+    """Return the generated files with their contents."""
+    return {ROOT / "docs" / "metrics.md": metric_catalogue.document()}
+
+
+def main(arguments: Namespace) -> None:
+    """Write the files; with CHECK, raise UserError where a committed file is out of date."""
+    for path, text in files().items():
+        name = path.relative_to(ROOT)
+        if path.exists() and path.read_text("utf-8") == text:
+            ui.done(str(name), "is current")
+        elif arguments.check:
+            raise UserError(f"{name} is not what the description in devtools/monitoring says; run `make observability`")
+        else:
+            path.write_text(text, "utf-8")
+            ui.done(str(name), "written")
