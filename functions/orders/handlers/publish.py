@@ -9,7 +9,7 @@ An overwritten or deleted item of the log, which no code here causes, is reporte
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,8 +33,18 @@ if TYPE_CHECKING:
 
 PUBLISHER = publisher.from_environment()
 DEAD_LETTERS = settings.required("PUBLISH_DEAD_LETTERS_URL")
+LAGS_EVERY = timedelta(seconds=10)
 OUTBOX = OutboxIndex(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 _sqs = client("sqs")
+
+
+class Lags(list[float]):
+    """Seconds that published events waited, and when (UTC) such seconds were last written."""
+
+    written_at = datetime.fromtimestamp(0, UTC)
+
+
+LAGS = Lags()
 
 
 @observed
@@ -50,10 +60,17 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
 
 
 def _measure_lag(published: Iterable[OutboundEvent]) -> None:
-    """Measure how long events waited for their publication; the clocks of two processes may differ."""
+    """Measure how long events waited for their publication; the clocks of two processes may differ.
+
+    A busy publisher writes the lags of ten seconds together, because a line for each batch would cost as much as all its other lines.
+    """
     now = datetime.now(UTC)
-    for outbound in published:
-        measure(metrics.PUBLICATION_LAG_SECONDS, max(0.0, round((now - outbound.appended_at).total_seconds(), 3)))
+    LAGS.extend(max(0.0, round((now - outbound.appended_at).total_seconds(), 3)) for outbound in published)
+    if now - LAGS.written_at >= LAGS_EVERY or len(LAGS) >= metrics.MAX_VALUES:
+        for lag in LAGS:
+            measure(metrics.PUBLICATION_LAG_SECONDS, lag)
+        LAGS.clear()
+        LAGS.written_at = now
 
 
 def _is_insert(record: dict[str, Any]) -> bool:

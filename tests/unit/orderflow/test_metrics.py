@@ -36,7 +36,7 @@ OTHER = "payments"
 
 
 def documents(*measurements: Measurement) -> list[dict[str, Any]]:
-    return list(embedded("OrderPipeline/test", OTHER, measurements, 1_700_000_000_000))
+    return embedded("OrderPipeline/test", OTHER, measurements, 1_700_000_000_000)
 
 
 class TestFormat:
@@ -65,6 +65,15 @@ class TestFormat:
     def test_other_labels_have_a_document_of_their_own(self) -> None:
         found = documents(*(Measurement(metrics.CAPTURED_AMOUNT, 1, (("currency", one),)) for one in ("EUR", "USD")))
         assert [one["currency"] for one in found] == ["EUR", "USD"]
+
+    def test_compatible_dimensions_share_a_document(self) -> None:
+        step = Measurement(metrics.SAGA_STEP_MILLISECONDS, 9, (("outcome", "confirmed"), ("step", "confirm")))
+        decision = Measurement(metrics.ORDER_DECISION_SECONDS, 2, (("outcome", "confirmed"),))
+        other = Measurement(metrics.ORDER_DECISION_SECONDS, 3, (("outcome", "held"),))
+        first, second = documents(step, decision, other)
+        assert [one["Dimensions"] for one in first["_aws"]["CloudWatchMetrics"]] == [(("step", "outcome"),), ((), ("outcome",))]
+        assert (first["outcome"], first["SagaStepMilliseconds"], first["OrderDecisionSeconds"]) == ("confirmed", 9, 2)
+        assert (second["outcome"], second["OrderDecisionSeconds"]) == ("held", 3)
 
     def test_values_of_one_metric_are_cut_at_the_formats_limit(self) -> None:
         found = documents(*(Measurement(metrics.PUBLICATION_LAG_SECONDS, number) for number in range(201)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -239,3 +239,34 @@ class TestOverwritten:
 @pytest.mark.parametrize("name", samples.names("orders/publish"))
 def test_samples_have_their_answers(name: str, aws: Aws, context: Any) -> None:
     assert publish.handler(samples.sample(name), context) == samples.expected(name)
+
+
+class TestLag:
+    def test_lag_of_every_event_is_written_once_every_ten_seconds(
+        self, aws: Aws, context: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(publish, "LAGS", publish.Lags())
+
+        def lags(*records: Any) -> list[float]:
+            publish_all(context, *records)
+            return measured.values(capsys.readouterr().out).get("PublicationLagSeconds", [])
+
+        assert len(lags(record(1), record(2))) == 2
+        assert lags(record(3)) == []
+        publish.LAGS.written_at -= publish.LAGS_EVERY
+        assert len(lags(record(4))) == 2
+        assert len(lags(*(record(version) for version in range(5, 105)))) == 100
+
+    def test_lag_counts_from_the_append(
+        self, aws: Aws, context: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(publish, "LAGS", publish.Lags())
+        one = record(1)
+        document = json.loads(one["dynamodb"]["NewImage"]["event"]["S"])
+        appended_at = datetime.now(UTC) - timedelta(seconds=7)
+        document["occurred_at"] = appended_at.isoformat()
+        document.pop("recorded_at", None)
+        one["dynamodb"]["NewImage"]["event"]["S"] = json.dumps(document)
+        publish_all(context, one)
+        [lag] = measured.values(capsys.readouterr().out)["PublicationLagSeconds"]
+        assert 7 <= lag < 20

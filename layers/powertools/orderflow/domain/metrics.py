@@ -11,7 +11,7 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 # Of the values of a metric in one line
 # (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
@@ -73,40 +73,40 @@ PAYMENTS_DIFFERENT = Metric("PaymentsDifferent", "Count", _BY_SERVICE)
 PAYMENTS_NEED_ATTENTION = Metric("PaymentsNeedAttention", "Count", _BY_SERVICE)
 
 
-def embedded(namespace: str, service: str, measurements: Iterable[Measurement], at_milliseconds: int) -> Iterator[dict[str, Any]]:
-    """Yield the documents that carry measurements in the embedded metric format.
+def embedded(namespace: str, service: str, measurements: Iterable[Measurement], at_milliseconds: int) -> list[dict[str, Any]]:
+    """Return the documents that carry measurements in the embedded metric format, as few as possible, for logs are billed by the byte.
 
-    Measurements with the same dimensions share a document; one of them has at most `MAX_VALUES` values of a metric.
-    `at_milliseconds` is Unix time.
+    A document has at most `MAX_VALUES` values of a metric, and one value of a dimension. `at_milliseconds` is Unix time.
     """
-    groups: dict[tuple[Any, ...], dict[Metric, list[float]]] = {}
-    for metric, value, labels in measurements:
-        groups.setdefault((metric.dimensions, labels), {}).setdefault(metric, []).append(value)
+    documents: list[dict[str, Any]] = []
+    for dimensions, labels, values in _grouped(service, measurements):
+        described = [{"Name": name, "Unit": unit} for name, unit in values]
+        directive = {"Namespace": namespace, "Dimensions": dimensions, "Metrics": described}
+        # One value stands alone, which Logs Insights reads as a number.
+        fields = labels | {name: found[0] if len(found) == 1 else found for (name, _), found in values.items()}
+        for document in documents:
+            if all(document.get(name, value) == value for name, value in labels.items()) and not any(
+                name in document for name, _ in values
+            ):
+                break
+        else:
+            document: dict[str, Any] = {"_aws": {"Timestamp": at_milliseconds, "CloudWatchMetrics": []}}
+            documents.append(document)
+        document["_aws"]["CloudWatchMetrics"].append(directive)
+        document.update(fields)
+    return documents
+
+
+type _Values = dict[tuple[str, Unit], tuple[float, ...]]
+
+
+def _grouped(service: str, measurements: Iterable[Measurement]) -> Iterator[tuple[tuple[tuple[str, ...], ...], dict[str, str], _Values]]:
+    """Yield the sets of dimensions with their values, and the values of each metric below them, at most `MAX_VALUES` at once."""
+    groups: dict[tuple[Any, ...], dict[tuple[str, Unit], list[float]]] = {}
+    for (name, unit, dimensions), value, labels in measurements:
+        groups.setdefault((dimensions, labels), {}).setdefault((name, unit), []).append(value)
     for (dimensions, labels), values in groups.items():
         named = dict(labels) | ({SERVICE: service} if any(SERVICE in one for one in dimensions) else {})
-        for part in _parts(values):
-            yield _document(namespace, dimensions, named, part, at_milliseconds)
-
-
-def _parts(values: Mapping[Metric, list[float]]) -> Iterator[dict[Metric, tuple[float, ...]]]:
-    """Yield the values in parts of at most `MAX_VALUES` of each metric."""
-    cut = {metric: list(batched(found, MAX_VALUES, strict=False)) for metric, found in values.items()}
-    for number in range(max(map(len, cut.values()))):
-        yield {metric: parts[number] for metric, parts in cut.items() if number < len(parts)}
-
-
-def _document(
-    namespace: str,
-    dimensions: tuple[tuple[str, ...], ...],
-    labels: Mapping[str, str],
-    values: Mapping[Metric, tuple[float, ...]],
-    at_milliseconds: int,
-) -> dict[str, Any]:
-    described = [{"Name": metric.name, "Unit": metric.unit} for metric in values]
-    directive = {"Namespace": namespace, "Dimensions": dimensions, "Metrics": described}
-    return {
-        "_aws": {"Timestamp": at_milliseconds, "CloudWatchMetrics": [directive]},
-        **labels,
-        # One value stands alone, which Logs Insights reads as a number.
-        **{metric.name: found[0] if len(found) == 1 else found for metric, found in values.items()},
-    }
+        cut = {metric: list(batched(found, MAX_VALUES, strict=False)) for metric, found in values.items()}
+        for number in range(max(map(len, cut.values()))):
+            yield dimensions, named, {metric: parts[number] for metric, parts in cut.items() if number < len(parts)}
