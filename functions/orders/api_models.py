@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from orderflow.aws.http import ApiEvent, Problem, body_of, decoded, document_of, header, shaped
+from orderflow.aws.http import ApiEvent, Problem, body_bytes, header, parse_document, parse_model, to_model
 from orderflow.domain import events
 from orderflow.domain.countries import POSTAL_CODE_REQUIRED, Country
 from orderflow.domain.events import Line, Quantity, Sku, StockLine
@@ -207,20 +207,20 @@ def parse_order(event: ApiEvent) -> tuple[PlaceOrderRequest, str]:
     Raises:
         Problem: 413 for a body over 64 KB, 400 for one that is not JSON in UTF-8, 422 for a request of another shape.
     """
-    document = document_of(body_of(event))
-    request = shaped(document, PlaceOrderRequest)
+    document = parse_document(body_bytes(event))
+    request = to_model(document, PlaceOrderRequest)
     return request, fingerprint(_untrimmed(document, request))
 
 
 def parse_cancellation(event: ApiEvent) -> CancelOrderRequest:
     """Return the request of `POST /orders/{order_id}/cancellation`. Raises as `parse_order`."""
-    body = body_of(event)
-    return decoded(body, CancelOrderRequest) if body else CancelOrderRequest()
+    body = body_bytes(event)
+    return parse_model(body, CancelOrderRequest) if body else CancelOrderRequest()
 
 
 def parse_return(event: ApiEvent) -> CreateReturnRequest:
     """Return the request of `POST /orders/{order_id}/returns`. Raises as `parse_order`."""
-    return decoded(body_of(event), CreateReturnRequest)
+    return parse_model(body_bytes(event), CreateReturnRequest)
 
 
 def parse_return_v1(event: ApiEvent) -> CreateReturnRequest:
@@ -229,7 +229,7 @@ def parse_return_v1(event: ApiEvent) -> CreateReturnRequest:
     Raises:
         Problem, msgspec.ValidationError: version 1.0 refused it too.
     """
-    return msgspec.convert(document_of(body_of(event)), CreateReturnRequest)
+    return msgspec.convert(parse_document(body_bytes(event)), CreateReturnRequest)
 
 
 def idempotency_key(event: ApiEvent) -> str:
@@ -260,7 +260,7 @@ def fingerprint(request: PlaceOrderRequest | FormerRequest) -> str:
 def fingerprint_v1(event: ApiEvent) -> str | None:
     """Return the fingerprint that version 1.0 gave to the request, valid today or not; None if version 1.0 refused it."""
     try:
-        return fingerprint(msgspec.convert(document_of(body_of(event)), FormerRequest))
+        return fingerprint(msgspec.convert(parse_document(body_bytes(event)), FormerRequest))
     except (Problem, msgspec.ValidationError, UnicodeEncodeError):
         return None
 

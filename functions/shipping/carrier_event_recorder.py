@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from orderflow.aws.observability import identify, logger
+from orderflow.aws.observability import annotate, logger
 from orderflow.aws.order_log import Refused
 from orderflow.domain import documents
 from orderflow.domain.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RecordReturn
@@ -34,7 +34,7 @@ def record(log: OrderLog, event: CarrierEvent) -> None:
         CarrierEventRefused: the order does not allow the event, or the parcel was dispatched with other lines.
     """
     order_id = order_id_of(event.shipment_id)
-    identify(order_id=order_id)
+    annotate(order_id=order_id)
     if isinstance(event, Picked):
         logger.info("carrier_event_received", type=type(event).__name__)
         return

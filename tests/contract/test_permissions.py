@@ -22,7 +22,7 @@ from inventory.domain.stock_rules import SHARDS, home_shard
 from inventory.stock_shards import StockShards
 from operations import redrive_routes
 from orderflow.aws import order_log
-from orderflow.aws.batch import RetryQueue
+from orderflow.aws.batch import FailedRecordQueue
 from orderflow.aws.flags import Flags
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain.commands import ApproveReview, RecordDelivery, RecordDispatch, RecordReturn, RecordShipment, RequestReturn
@@ -517,7 +517,7 @@ def every_failure_of_a_stream(observed: Observed) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for module, queue in STREAM_CONSUMERS.items():
             consumer = importlib.import_module(module)
-            patch.setattr(consumer, "RETRIES", RetryQueue(f"https://sqs.invalid/{queue}"))
+            patch.setattr(consumer, "FAILED_RECORDS", FailedRecordQueue(f"https://sqs.invalid/{queue}"))
             observed.run(module, {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": ""}}]})
     note = {"streamArn": "arn:aws:kinesis:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
     body = {"requestContext": {"functionArn": "arn:aws:lambda:r:a:function:ledger-post"}, "KinesisBatchInfo": note}

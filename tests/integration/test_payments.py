@@ -219,7 +219,7 @@ def test_early_provider_webhook_is_processed_later(stack: DeployedStack, carrier
         provider.tell(order_id, "dispute.closed", dispute_id="dp_1", outcome="won")
         eventually(
             lambda: said(stack, "PaymentsNotice", order_id),
-            lambda lines: "message failed" in lines,
+            lambda lines: "message_failed" in lines,
             within=stack.patience,
             what="the early message failed",
         )

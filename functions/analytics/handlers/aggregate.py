@@ -11,7 +11,7 @@ from analytics import aggregation
 from analytics.store import AnalyticsStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import logger, observed
+from orderflow.aws.observability import instrumented, logger
 from orderflow.aws.parallel import in_parallel
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recount: bool = False
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return how many events of how many minutes were added to the totals.
 

@@ -10,7 +10,7 @@ from fraud.order_history import OrderHistory
 from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.flags import Flags
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.order_log import OrderLog
 from orderflow.aws.saga_step import timed_step
 
@@ -24,7 +24,7 @@ HISTORY = OrderHistory(settings.required("FRAUD_TABLE"), client("dynamodb"))
 FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
 
 
-@observed
+@instrumented
 @timed_step("screen")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[screening.ScreenOutcome]:
     """Return `approved`, `held` or `refused`, or the state that blocks the saga."""

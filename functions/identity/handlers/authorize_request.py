@@ -14,7 +14,7 @@ from identity.domain import claims
 from identity.keys import KeySet, fetch_from
 from identity.tokens import InvalidToken, bearer, verify
 from orderflow.aws import settings
-from orderflow.aws.observability import observed, refused
+from orderflow.aws.observability import instrumented, log_refusal
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,14 +24,14 @@ AUDIENCES = settings.required("JWT_AUDIENCE").split(",")
 KEYS = KeySet(fetch_from(settings.address("JWKS_URL", ISSUER.rstrip("/") + "/.well-known/jwks.json")))
 
 
-@observed
+@instrumented
 def decide(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any] | None:
     """Return the answer that allows the caller, or None for an invalid token."""
     try:
         verified = verify(bearer(event["authorizationToken"]), keys=KEYS, issuer=ISSUER, audiences=AUDIENCES)
         return claims.allow(claims.identity_of(verified), event["methodArn"])
     except (InvalidToken, claims.ClaimsRefused) as refusal:
-        refused(reason=str(refusal))
+        log_refusal(reason=str(refusal))
         return None
 
 

@@ -10,7 +10,7 @@ from inventory.dependencies import INVENTORY, LOG
 from orderflow.aws import settings
 from orderflow.aws.active_orders import ActiveOrderIndex
 from orderflow.aws.clients import client
-from orderflow.aws.observability import measure_nonzero, observed
+from orderflow.aws.observability import instrumented, measure_nonzero
 from orderflow.domain import metrics
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ACTIVE_ORDERS = ActiveOrderIndex(settings.required("ORDER_LOG_TABLE"), client("d
 RESERVATION_TIME = timedelta(seconds=settings.optional_int("RESERVATION_SECONDS", 1800))
 
 
-@observed
+@instrumented
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer how many reservations expired; raise at the end if any failed."""
     result = expiry.expire_all(LOG, ACTIVE_ORDERS, INVENTORY, datetime.now(UTC) - RESERVATION_TIME)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from inventory import reconciliation
 from inventory.dependencies import INVENTORY, LOG
-from orderflow.aws.observability import measure_nonzero, observed
+from orderflow.aws.observability import instrumented, measure_nonzero
 from orderflow.domain import metrics
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _RESERVE_MILLISECONDS = 30_000
 
 
-@observed
+@instrumented
 def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer how many products differ, and how many reservations were checked and repaired; raise at the end if any failed."""
     result = reconciliation.reconcile(LOG, INVENTORY, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from inventory import reservations
 from inventory.dependencies import INVENTORY, LOG
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.saga_step import timed_step
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orderflow.aws.saga_step import StepInput, StepResult
 
 
-@observed
+@instrumented
 @timed_step("reserve")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[reservations.ReserveOutcome]:
     """Answer `reserved` or `out_of_stock`, also for an order that was reserved or short before."""

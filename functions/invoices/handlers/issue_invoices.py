@@ -13,9 +13,9 @@ from invoices import issuing
 from invoices.document_store import DocumentStore
 from invoices.invoice_store import InvoiceStore
 from orderflow.aws import settings
-from orderflow.aws.batch import PartialFailures, all_orders
+from orderflow.aws.batch import PartialFailures, process_orders_together
 from orderflow.aws.clients import client
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.order_log import OrderLog
 from orderflow.aws.parallel import in_parallel
 
@@ -31,7 +31,7 @@ STORES = issuing.Stores(
 )
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Return the SQS messages that must be redelivered."""
-    return all_orders(event, lambda order_ids: issuing.errors(issuing.issue(STORES, order_ids)))
+    return process_orders_together(event, lambda order_ids: issuing.errors(issuing.issue(STORES, order_ids)))

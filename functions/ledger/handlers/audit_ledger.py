@@ -14,7 +14,7 @@ from ledger.domain import posting_rules
 from ledger.entry_store import EntryStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import measure_nonzero, observed
+from orderflow.aws.observability import instrumented, measure_nonzero
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain import metrics
 
@@ -37,7 +37,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     open: bool = False
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return the audited range, the balances up to its end, and the differences.
 

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 from ledger.domain import posting_rules
 from ledger.entry_store import EntryStore
 from orderflow.aws import bus_event, settings
-from orderflow.aws.batch import PartialFailures, RetryQueue, each_record
+from orderflow.aws.batch import FailedRecordQueue, PartialFailures, process_messages
 from orderflow.aws.clients import client
-from orderflow.aws.observability import logger, observed
+from orderflow.aws.observability import instrumented, logger
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 ENTRIES = EntryStore(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb"))
 FEES = posting_rules.parse_fees(settings.required("PROVIDER_FEES"))
-RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
+FAILED_RECORDS = FailedRecordQueue(settings.required("RETRY_QUEUE_URL"))
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Post the entries of a batch from the stream or the queue; return the messages that must be redelivered."""
-    return each_record(event, post, RETRIES)
+    return process_messages(event, post, FAILED_RECORDS)
 
 
 def post(body: str) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from loyalty.domain import point_rules
 from loyalty.point_store import Award, PointStore
 from orderflow.aws import settings
-from orderflow.aws.batch import PartialFailures, each_change
+from orderflow.aws.batch import PartialFailures, process_order_versions
 from orderflow.aws.clients import client
-from orderflow.aws.observability import logger, observed
+from orderflow.aws.observability import instrumented, logger
 from orderflow.aws.order_log import OrderLog
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ POINTS = PointStore(settings.required("LOYALTY_POINTS_TABLE"), client("dynamodb"
 POINTS_PER_UNIT = settings.optional_int("POINTS_PER_UNIT", 1)
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Set the points of each order of the batch; return the messages that must be redelivered."""
-    return each_change(event, award)
+    return process_order_versions(event, award)
 
 
 def award(order_id: str, version: int | None = None) -> None:

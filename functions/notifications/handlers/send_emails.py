@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from notifications.email_sender import SES_SECONDS, EmailSender
 from orderflow.aws import bus_event, settings
-from orderflow.aws.batch import PartialFailures, each_record
+from orderflow.aws.batch import PartialFailures, process_messages
 from orderflow.aws.clients import client
 from orderflow.aws.idempotency import OncePerEvent
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -25,7 +25,7 @@ SENDER = EmailSender(
 )
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialFailures:
     """Return the SQS messages that must be redelivered."""
-    return each_record(event, lambda body: SENDER.notify(bus_event.decode(body), context))
+    return process_messages(event, lambda body: SENDER.notify(bus_event.decode(body), context))

@@ -9,7 +9,7 @@ from operations import missing_events
 from operations.republisher import EventReader, Republisher
 from orderflow.aws import publisher, settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import measure_nonzero, observed
+from orderflow.aws.observability import instrumented, measure_nonzero
 from orderflow.aws.outbox_index import OutboxIndex
 from orderflow.domain import metrics
 
@@ -23,7 +23,7 @@ REPUBLISHER = Republisher(EventReader(TABLE, client("dynamodb")), publisher.from
 OVERDUE_AFTER = timedelta(minutes=10)
 
 
-@observed
+@instrumented
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Return how many sampled events were overdue and published; raise at the end if one could not be published."""
     done = missing_events.publish_missing(INDEX, REPUBLISHER, now=datetime.now(UTC), overdue_after=OVERDUE_AFTER)

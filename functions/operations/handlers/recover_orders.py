@@ -14,7 +14,7 @@ from operations.workflows import Workflow
 from orderflow.aws import settings
 from orderflow.aws.active_orders import ActiveOrderIndex
 from orderflow.aws.clients import client
-from orderflow.aws.observability import measure, measure_nonzero, observed
+from orderflow.aws.observability import instrumented, measure, measure_nonzero
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain import metrics
 
@@ -28,7 +28,7 @@ HELD_MINUTES = 15
 STUCK_AFTER = timedelta(seconds=settings.optional_int("STUCK_AFTER_SECONDS", 300))
 
 
-@observed
+@instrumented
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Return how many orders are active, stuck and restarted; raise at the end if a saga could not be started."""
     done = order_recovery.recover(LOG, SAGA, ACTIVE_ORDERS.oldest_first(), now=datetime.now(UTC), stuck_after=STUCK_AFTER)

@@ -11,7 +11,7 @@ from operations.failed_batches import FailedBatches
 from operations.republisher import EventReader, FailedPublications, Republisher
 from orderflow.aws import publisher, settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -37,7 +37,7 @@ DEAD_LETTERS = dead_letters.DeadLetters(
 _RESERVE_MILLISECONDS = 15_000
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return how many messages were moved and how many could not be moved."""
     wanted = dead_letters.request(event, ROUTES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.saga_step import timed_step
 from orderflow.domain.commands import ConfirmOrder
 from orderflow.domain.order import step_blocker
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orders.saga_step import Outcome
 
 
-@observed
+@instrumented
 @timed_step("confirm")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Answer `confirmed`, also for an order that was confirmed before; otherwise what it is instead."""

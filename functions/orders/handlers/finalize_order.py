@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.payment_tokens import PaymentTokens
 from orderflow.aws.saga_step import timed_step
 from orderflow.domain.commands import CancelOrder, RejectOrder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamodb"))
 
 
-@observed
+@instrumented
 @timed_step("finalize")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Answer `rejected` or `cancelled`, also if repeated, or `inactive` for an order that is not compensated."""

@@ -9,7 +9,7 @@ from orderflow.aws import settings
 from orderflow.aws.clients import client
 from orderflow.aws.dynamodb import TransactionConditionFailed, TransactionConflict
 from orderflow.aws.http import ApiEvent, Caller, Problem, Response, answer, api, caller
-from orderflow.aws.observability import correlation_of, identify
+from orderflow.aws.observability import annotate, correlation_id_of
 from orderflow.aws.order_log import OrderLog, OrderNotFound, RequestMismatch
 from orderflow.aws.payment_tokens import PaymentTokens
 from orderflow.domain import email_address
@@ -40,14 +40,14 @@ def handler(event: ApiEvent) -> Response:
     """Answer an API Gateway event with 201 and the order, the same for the same Idempotency-Key."""
     customer, key = caller(event), api_models.idempotency_key(event)
     order_id = pricing.order_id(customer.customer_id, key)
-    identify(order_id=order_id)
+    annotate(order_id=order_id)
     try:
         _reachable(customer)
         request, fingerprint = api_models.parse_order(event)
     except Problem as problem:
         placed = _accepted_before(order_id, event, problem)
     else:
-        placed = place(order_id, customer, request, fingerprint, correlation_of(event) or order_id)
+        placed = place(order_id, customer, request, fingerprint, correlation_id_of(event) or order_id)
     return answer(201, _view(placed), location=_location(event, order_id))
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orderflow.aws import settings
-from orderflow.aws.batch import PartialFailures, RetryQueue, each_change
+from orderflow.aws.batch import FailedRecordQueue, PartialFailures, process_order_versions
 from orderflow.aws.clients import client
-from orderflow.aws.observability import logger, observed
+from orderflow.aws.observability import instrumented, logger
 from orderflow.aws.order_log import OrderLog
 from orders import summaries
 from orders.summary_store import OrderView
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 VIEW = OrderView(settings.required("ORDER_VIEW_TABLE"), client("dynamodb"))
-RETRIES = RetryQueue(settings.required("RETRY_QUEUE_URL"))
+FAILED_RECORDS = FailedRecordQueue(settings.required("RETRY_QUEUE_URL"))
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Project the orders of a batch of the log's stream or the queue; answer with the failed messages."""
-    return each_change(event, project, RETRIES)
+    return process_order_versions(event, project, FAILED_RECORDS)
 
 
 def project(order_id: str, version: int | None = None) -> None:
@@ -36,4 +36,4 @@ def project(order_id: str, version: int | None = None) -> None:
         OrderNotFound: there is no such order.
     """
     row = summaries.row(LOG.load(order_id, version))
-    logger.info("listed" if VIEW.put(row) else "listed before", state=row.state, order_version=row.version)
+    logger.info("order_projected" if VIEW.put(row) else "order_already_projected", state=row.state, order_version=row.version)

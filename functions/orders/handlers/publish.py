@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from orderflow.aws import dynamodb, publisher, settings
 from orderflow.aws.clients import client
 from orderflow.aws.event_bus import TooLarge
-from orderflow.aws.observability import logger, measure, measure_nonzero, observed
+from orderflow.aws.observability import instrumented, logger, measure, measure_nonzero
 from orderflow.aws.order_log import UPDATE_MARKERS
 from orderflow.aws.outbox_index import OutboxIndex
 from orderflow.domain import metrics
@@ -47,7 +47,7 @@ class Lags(list[float]):
 LAGS = Lags()
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     """Publish a batch of the table's stream and answer the number of events."""
     logger.append_keys(event_ids=[event_id for record in event["Records"] if (event_id := _event_id(record))])

@@ -13,7 +13,7 @@ import msgspec
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.order_log import OrderLog
 from orders import view_rebuild
 from orders.summary_store import OrderView
@@ -27,7 +27,7 @@ VIEW = OrderView(settings.required("ORDER_VIEW_TABLE"), client("dynamodb"))
 _RESERVE_MILLISECONDS = 20_000
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return `more` with the request of the next call, or `rebuilt`, and how many rows this call deleted and wrote."""
     cursor = view_rebuild.parse_cursor(event)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.saga_step import StepInput, timed_step
 from orderflow.domain.commands import FailFulfilment
 from orders.saga_step import carry_out
@@ -27,7 +27,7 @@ class FailedStepInput(StepInput):
     error: str
 
 
-@observed
+@instrumented
 @timed_step("record_failure")
 def handler(event: FailedStepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Answer `failing`, `cancelling` for an order that is being cancelled, or `inactive` for an ended one."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orderflow.aws.batch import PartialFailures, each_record
-from orderflow.aws.observability import identify, observed
+from orderflow.aws.batch import PartialFailures, process_messages
+from orderflow.aws.observability import annotate, instrumented
 from payments import settlement_service, webhook_consumer
 from payments.dependencies import LOG, PROVIDER
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Process a batch of SQS messages and return the failed ones."""
-    return each_record(event, process_body)
+    return process_messages(event, process_body)
 
 
 def process_body(body: str) -> None:
@@ -27,5 +27,5 @@ def process_body(body: str) -> None:
         Exception: see PaymentProvider.parse_webhook and webhook_consumer.process; the queue retries the message.
     """
     for webhook_event in PROVIDER.parse_webhook(body):
-        identify(event_id=webhook_event.message_id, order_id=settlement_service.order_id_of(webhook_event.payment))
+        annotate(event_id=webhook_event.message_id, order_id=settlement_service.order_id_of(webhook_event.payment))
         webhook_consumer.process(LOG, PROVIDER, webhook_event)

@@ -11,7 +11,7 @@ import msgspec
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.http import ApiEvent, Response, answer, api, document_of, header, shaped
+from orderflow.aws.http import ApiEvent, Response, answer, api, header, parse_document, to_model
 from orderflow.aws.webhooks import Secret, raw_body, secrets_of, unsigned, verified_body
 from orderflow.domain import documents
 from payments.domain import webhook_events
@@ -36,9 +36,9 @@ def handler(event: ApiEvent) -> Response:
 
 def accept_signed_event(event: ApiEvent) -> Response:
     """Queue an event with a Standard Webhooks signature."""
-    document = documents.cleaned(document_of(verified_body(event, SECRET)))
+    document = documents.cleaned(parse_document(verified_body(event, SECRET)))
     # The value of the type alias, a union of events.
-    return _enqueue(document, shaped(document, webhook_events.WebhookEvent.__value__).message_id)
+    return _enqueue(document, to_model(document, webhook_events.WebhookEvent.__value__).message_id)
 
 
 def stripe_acceptor() -> Callable[[ApiEvent], Response]:

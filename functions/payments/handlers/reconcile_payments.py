@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orderflow.aws.observability import measure_nonzero, observed
+from orderflow.aws.observability import instrumented, measure_nonzero
 from orderflow.domain import metrics
 from payments import reconciliation
 from payments.dependencies import LOG, PROVIDER
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-@observed
+@instrumented
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Return how many payments were compared, repaired and different; raise at the end if any could not be compared."""
     found = reconciliation.reconcile(LOG, PROVIDER, datetime.now(UTC).date())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.saga_step import timed_step
 from payments import settlement_service
 from payments.dependencies import LOG, PROVIDER
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orderflow.aws.saga_step import StepInput, StepResult
 
 
-@observed
+@instrumented
 @timed_step("void")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[settlement_service.VoidOutcome]:
     """Answer `voided`, `nothing_to_void`, or `inactive` for an order that came to its end."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orderflow.aws.batch import PartialFailures, each_order
-from orderflow.aws.observability import observed
+from orderflow.aws.batch import PartialFailures, process_orders
+from orderflow.aws.observability import instrumented
 from reviews.dependencies import REVIEW_SERVICE
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Process a batch of SQS messages and return the failed ones."""
-    return each_order(event, REVIEW_SERVICE.close)
+    return process_orders(event, REVIEW_SERVICE.close)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.http import ApiEvent, Problem, Response, answer, api, body_of, decoded
+from orderflow.aws.http import ApiEvent, Problem, Response, answer, api, body_bytes, parse_model
 from orderflow.aws.order_log import OrderLog, OrderNotFound
 from orderflow.domain.ids import is_order_id
 from orderflow.domain.order import fold
@@ -26,7 +26,7 @@ LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 def handler(event: ApiEvent) -> Response:
     """Return 200 with the recorded decision; repeating the same decision returns the same answer."""
     reviewer = api_models.require_reviewer(event)
-    request = decoded(body_of(event), api_models.DecisionRequest)
+    request = parse_model(body_bytes(event), api_models.DecisionRequest)
     return answer(200, decide((event.get("pathParameters") or {})["order_id"], reviewer.customer_id, request))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.order_log import OrderLog
 from reviews import review_service
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 
 
-@observed
+@instrumented
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[review_service.ExpireOutcome]:
     """Return `timed_out`, or `decided` if a decision or a cancellation came first. Idempotent."""
     return {"outcome": review_service.expire(LOG, event["order_id"])}

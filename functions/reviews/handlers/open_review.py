@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from reviews import review_service
 from reviews.dependencies import REVIEW_SERVICE, ReviewStepInput
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orderflow.aws.saga_step import StepResult
 
 
-@observed
+@instrumented
 def handler(event: ReviewStepInput, _context: LambdaContext) -> StepResult[review_service.OpenOutcome]:
     """Return `opened`, `taken` if another execution already waits for the order, or `decided` if it is no longer held."""
     return {"outcome": REVIEW_SERVICE.open(event["order_id"], event["execution"])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from reviews import review_service
 from reviews.dependencies import REVIEW_SERVICE, ReviewStepInput
 
@@ -20,7 +20,7 @@ class TokenStepInput(ReviewStepInput):
     token: str
 
 
-@observed
+@instrumented
 def handler(event: TokenStepInput, _context: LambdaContext) -> StepResult[review_service.WaitOutcome]:
     """Return `waiting`, or `closed` if the execution was resumed at once."""
     return {"outcome": REVIEW_SERVICE.store_task_token(event["order_id"], event["execution"], event["token"])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.saga_step import timed_step
 from shipping import shipments
 from shipping.dependencies import CARRIER, LOG
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orderflow.aws.saga_step import StepInput, StepResult
 
 
-@observed
+@instrumented
 @timed_step("recall")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[shipments.RecallOutcome]:
     """Return `recalled`, `nothing_to_recall` (never confirmed), `too_late`, or `inactive` for a finished order."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.http import ApiEvent, Response, answer, api, document_of, shaped
+from orderflow.aws.http import ApiEvent, Response, answer, api, parse_document, to_model
 from orderflow.aws.observability import logger
 from orderflow.aws.order_log import OrderLog
 from orderflow.aws.webhooks import Secret, verified_body
@@ -25,8 +25,8 @@ TRACK_QUEUE_URL = settings.required("SHIPPING_TRACK_QUEUE_URL")
 @api
 def handler(event: ApiEvent) -> Response:
     """Return 202 as soon as the event is recorded or queued; the many tracking readings have a queue of their own."""
-    document = documents.cleaned(document_of(verified_body(event, SECRET)))
-    header, body = shaped(document, carrier_events.EventHeader), documents.encode(document)
+    document = documents.cleaned(parse_document(verified_body(event, SECRET)))
+    header, body = to_model(document, carrier_events.EventHeader), documents.encode(document)
     if header.type == carrier_events.READING:
         _enqueue(body, TRACK_QUEUE_URL)
     elif not _recorded(body):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orderflow.aws import settings
-from orderflow.aws.batch import PartialFailures, each_record
+from orderflow.aws.batch import PartialFailures, process_messages
 from orderflow.aws.clients import client
-from orderflow.aws.observability import logger, observed
+from orderflow.aws.observability import instrumented, logger
 from orderflow.aws.order_log import OrderLog
 from shipping import carrier_event_recorder
 from shipping.domain import carrier_events
@@ -28,10 +28,10 @@ LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 QUEUE_URL = settings.required("SHIPPING_RECORD_QUEUE_URL")
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Process a batch of SQS messages and return the failed ones."""
-    answer = each_record(event, lambda body: carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body)))
+    answer = process_messages(event, lambda body: carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body)))
     failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
     for record in event["Records"]:
         if record["messageId"] in failed:

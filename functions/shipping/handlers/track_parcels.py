@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import logger, observed
+from orderflow.aws.observability import instrumented, logger
 from shipping.domain import carrier_events
 from shipping.domain.tracking import with_plausible_time
 from shipping.tracking_store import TrackConflict, TrackingStore
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TRACKS = TrackingStore(settings.required("TRACKING_TABLE"), client("dynamodb"))
 
 
-@observed
+@instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Process a batch of SQS messages and return the failed ones."""
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in _failed_message_ids(event["Records"])]}

@@ -202,7 +202,7 @@ def test_no_part_of_a_token_is_logged(lines: io.StringIO) -> None:
     assert refused(f"Bearer {unknown}")
     assert refused("Bearer s3cret")
     logged = lines.getvalue()
-    assert logged.count("refused") == 3
+    assert logged.count("request_refused") == 3
     for part in (*good.split("."), *expired.split("."), *unknown.split("."), "s3cret", "ann@example.com"):
         assert part not in logged
 
@@ -210,7 +210,7 @@ def test_no_part_of_a_token_is_logged(lines: io.StringIO) -> None:
 def test_a_bad_token_is_one_quiet_line_and_no_error(lines: io.StringIO) -> None:
     assert refused(f"Bearer {token(exp=1)}")
     [line] = map(json.loads, lines.getvalue().splitlines())
-    assert (line["level"], line["message"], line["reason"]) == ("INFO", "refused", "ExpiredSignatureError")
+    assert (line["level"], line["message"], line["reason"]) == ("INFO", "request_refused", "ExpiredSignatureError")
 
 
 @pytest.mark.parametrize("sample", sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer")))

@@ -255,7 +255,7 @@ def test_completing_the_record_is_retried_in_the_invocation(ses: FakeSes, table:
 def test_failed_record_is_logged_before_the_timeout(ses: FakeSes, table: FakeDynamoDB, clock: Clock, lines: io.StringIO) -> None:
     table.before = refuse_updates()
     assert deliver(sample("confirmed"), clock=clock) == FINISHED
-    assert "performed, but not recorded" in lines.getvalue()
+    assert "effect_not_recorded" in lines.getvalue()
     assert len(ses.sent) == 1
     assert WRITE_SECONDS <= clock.seconds < WRITE_SECONDS + 2
 
@@ -313,7 +313,7 @@ def test_log_lines_have_ids_and_no_personal_data(ses: FakeSes, lines: io.StringI
     sent = [line for line in logged if line["message"] == "email_sent"]
     assert [line["event_id"].split(":")[1] for line in sent] == ["5", "3"]
     assert all(line["correlation_id"] and line["event_id"].startswith(line["order_id"]) for line in sent)
-    unreadable = next(line for line in logged if line["message"] == "message failed")
+    unreadable = next(line for line in logged if line["message"] == "message_failed")
     assert "order_id" not in unreadable
     for part in ("@example.com", "Ann Lee", "High St", "Blue mug"):
         assert part not in lines.getvalue()

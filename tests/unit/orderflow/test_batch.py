@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 
-from orderflow.aws.batch import PartialFailures, RetryQueue, all_orders, each_change, each_order, each_record
-from orderflow.aws.observability import logger, observed
+from orderflow.aws.batch import (
+    FailedRecordQueue,
+    PartialFailures,
+    process_messages,
+    process_order_versions,
+    process_orders,
+    process_orders_together,
+)
+from orderflow.aws.observability import instrumented, logger
 from tests.conftest import ENVIRONMENT, Aws
 
 
@@ -27,14 +34,14 @@ def test_malformed_message_fails_alone() -> None:
     seen: list[str] = []
     batch = {"Records": [message(1, delivered("ord_1")), message(2, "{"), message(3, {"detail": {}}), message(4, delivered("ord_2"))]}
 
-    failed = each_order(batch, seen.append)
+    failed = process_orders(batch, seen.append)
 
     assert seen == ["ord_1", "ord_2"]
     assert failed == {"batchItemFailures": [{"itemIdentifier": "message-2"}, {"itemIdentifier": "message-3"}]}
 
 
 def test_its_ids_are_on_every_line(logged: Callable[[], list[dict[str, Any]]]) -> None:
-    each_order({"Records": [message(1, delivered("ord_1"))]}, lambda _: logger.info("worked"))
+    process_orders({"Records": [message(1, delivered("ord_1"))]}, lambda _: logger.info("worked"))
 
     (line,) = logged()
 
@@ -49,13 +56,13 @@ def test_batch_of_orders_fails_message_by_message(logged: Callable[[], list[dict
         seen.append(order_ids)
         return {"ord_1": RuntimeError("not now")}
 
-    failed = all_orders({"Records": [message(number, body) for number, body in enumerate(bodies)]}, work)
+    failed = process_orders_together({"Records": [message(number, body) for number, body in enumerate(bodies)]}, work)
 
     assert seen == [["ord_1", "ord_2", "ord_3"]]
     assert failed == {"batchItemFailures": [{"itemIdentifier": f"message-{number}"} for number in (1, 0, 3)]}
     assert [(line["message"], line.get("order_id"), line.get("correlation_id")) for line in logged()] == [
-        ("message failed", None, None),
-        ("message failed", "ord_1", "c"),
+        ("message_failed", None, None),
+        ("message_failed", "ord_1", "c"),
     ]
 
 
@@ -63,11 +70,11 @@ def test_batch_of_malformed_messages_calls_no_work() -> None:
     def work(_: list[str]) -> dict[str, Exception]:
         raise AssertionError
 
-    assert all_orders({"Records": [message(1, "{")]}, work) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    assert process_orders_together({"Records": [message(1, "{")]}, work) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
 
 
 class TestStreams:
-    RETRIES = RetryQueue(ENVIRONMENT["RETRY_QUEUE_URL"])
+    FAILED_RECORDS = FailedRecordQueue(ENVIRONMENT["RETRY_QUEUE_URL"])
 
     def event(self, order_id: str, version: int = 5) -> dict[str, Any]:
         return {"order_id": order_id, "correlation_id": "c", "event_id": f"{order_id}:{version}", "order_version": version}
@@ -86,7 +93,7 @@ class TestStreams:
         seen: list[Any] = []
         batch = {"Records": [self.kinesis(self.event("ord_1")), self.table(self.event("ord_2"))]}
 
-        assert each_record(batch, lambda body: seen.append(json.loads(body)), self.RETRIES) == {"batchItemFailures": []}
+        assert process_messages(batch, lambda body: seen.append(json.loads(body)), self.FAILED_RECORDS) == {"batchItemFailures": []}
 
         assert seen == [{"detail": self.event("ord_1")}, {"detail": self.event("ord_2")}]
         assert self.parked(aws) == []
@@ -100,18 +107,20 @@ class TestStreams:
             seen.append(order_id)
 
         batch = {"Records": [self.kinesis(self.event(f"ord_{number}")) for number in (1, 2, 3)]}
-        assert each_order(batch, work, self.RETRIES) == {"batchItemFailures": []}
+        assert process_orders(batch, work, self.FAILED_RECORDS) == {"batchItemFailures": []}
 
         assert (seen, self.parked(aws)) == (["ord_1", "ord_3"], [{"detail": self.event("ord_2")}])
         again = {"Records": [message(1, self.parked(aws)[0])]}
-        assert each_order(again, seen.append, self.RETRIES) == {"batchItemFailures": []}
+        assert process_orders(again, seen.append, self.FAILED_RECORDS) == {"batchItemFailures": []}
         assert seen == ["ord_1", "ord_3", "ord_2"]
 
     def test_several_events_of_one_order_are_processed_once(self, aws: Aws) -> None:
         seen: list[tuple[str, int | None]] = []
         came = [("ord_1", 3), ("ord_2", 1), ("ord_1", 5), ("ord_1", 4)]
 
-        each_change({"Records": [self.kinesis(self.event(*one)) for one in came]}, lambda *given: seen.append(given), self.RETRIES)
+        process_order_versions(
+            {"Records": [self.kinesis(self.event(*one)) for one in came]}, lambda *given: seen.append(given), self.FAILED_RECORDS
+        )
 
         assert sorted(seen) == [("ord_1", 5), ("ord_2", 1)]
 
@@ -119,16 +128,16 @@ class TestStreams:
     def test_malformed_record_goes_to_the_queue_alone(self, aws: Aws, poison: bytes) -> None:
         seen: list[str] = []
 
-        each_order({"Records": [self.kinesis(poison), self.kinesis(self.event("ord_1"))]}, seen.append, self.RETRIES)
+        process_orders({"Records": [self.kinesis(poison), self.kinesis(self.event("ord_1"))]}, seen.append, self.FAILED_RECORDS)
 
         assert (seen, len(self.parked(aws))) == (["ord_1"], 1)
-        failed = each_order({"Records": [message(1, self.parked(aws)[0])]}, seen.append, self.RETRIES)
+        failed = process_orders({"Records": [message(1, self.parked(aws)[0])]}, seen.append, self.FAILED_RECORDS)
         assert failed == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
 
     def test_log_line_of_a_malformed_record_holds_no_data(self, aws: Aws) -> None:
         record = {"eventID": "1", "eventSourceARN": "arn", "dynamodb": {"NewImage": {"payment_token": {"S": "tok_secret"}}}}
 
-        each_order({"Records": [record]}, lambda _: None, self.RETRIES)
+        process_orders({"Records": [record]}, lambda _: None, self.FAILED_RECORDS)
 
         assert self.parked(aws) == [{"no_event": "1", "of": "arn"}]
 
@@ -141,15 +150,15 @@ class TestStreams:
 
         aws.sqs.before = refuse
         with pytest.raises(ConnectionError):
-            each_order({"Records": [self.kinesis(self.event("ord_1"))]}, work, self.RETRIES)
+            process_orders({"Records": [self.kinesis(self.event("ord_1"))]}, work, self.FAILED_RECORDS)
 
     @pytest.mark.parametrize(("reported", "lines"), [(True, ["worked", "worked"]), (False, ["done"])])
     def test_a_batch_has_a_line_of_its_own_where_its_orders_have_none(
         self, reported: bool, lines: list[str], context: Any, logged: Callable[[], list[dict[str, Any]]]
     ) -> None:
-        @observed
+        @instrumented
         def consumer(event: dict[str, Any], _context: Any) -> PartialFailures:
-            return each_order(event, lambda _: logger.info("worked") if reported else None, self.RETRIES)
+            return process_orders(event, lambda _: logger.info("worked") if reported else None, self.FAILED_RECORDS)
 
         documents = [self.event("ord_1", 4), self.event("ord_2"), self.event("ord_1", 5)]
         consumer({"Records": [self.kinesis(document) for document in documents]}, context)

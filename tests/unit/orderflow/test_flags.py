@@ -132,7 +132,7 @@ def test_default_flags_apply_while_appconfig_is_unavailable(
     assert [flags() for _ in range(10)] == ["default"] * 10
     assert sum(appconfig.calls.values()) == 1
     [line] = logged()
-    assert (line["level"], line["message"], line["flags"]) == ("WARNING", "flags not read, so they stay as they were", "default")
+    assert (line["level"], line["message"], line["flags"]) == ("WARNING", "flags_not_read", "default")
     assert line["why"] == str(error)
 
 
@@ -203,7 +203,7 @@ def test_invalid_flags_document_keeps_the_cached_flags(
     clock.forward()
     assert flags() is True
     [line] = logged()
-    assert line["message"] == "flags not read, so they stay as they were"
+    assert line["message"] == "flags_not_read"
 
     appconfig.deploy(hold_every_order=False)
     clock.forward()

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from orderflow.aws import http
-from orderflow.aws.http import ApiEvent, Caller, Problem, Response, answer, api, caller, decoded, header
+from orderflow.aws.http import ApiEvent, Caller, Problem, Response, answer, api, caller, header, parse_model
 
 type Lines = Callable[[], list[dict[str, Any]]]
 SOON = str(int(time.time()) + 3600)
@@ -63,7 +63,7 @@ class TestApi:
     def test_a_refused_request_is_one_line(self, context: Any, logged: Lines) -> None:
         raising(Problem(422, "unknown-sku", "Unknown sku", "not in the catalogue: X"))(request(), context)
         [line] = logged()
-        assert (line["level"], line["message"], line["outcome"]) == ("INFO", "refused", 422)
+        assert (line["level"], line["message"], line["outcome"]) == ("INFO", "request_refused", 422)
         assert (line["problem"], line["correlation_id"]) == ("urn:order-pipeline:problem:unknown-sku", "gateway-1")
 
     def test_a_problem_with_a_reason_is_one_warning_that_names_it(self, context: Any, logged: Lines) -> None:
@@ -76,7 +76,7 @@ class TestApi:
     def test_the_line_of_a_refused_request_belongs_to_that_request_alone(self, context: Any, logged: Lines) -> None:
         raising(Problem(422, "unknown-sku", "Unknown sku", "not in the catalogue: X"))(request(), context)
         fine(request(), context)
-        assert [(line["message"], line["outcome"]) for line in logged()] == [("refused", 422), ("done", 201)]
+        assert [(line["message"], line["outcome"]) for line in logged()] == [("request_refused", 422), ("done", 201)]
 
     def test_unexpected_error_is_a_500_without_details(self, context: Any, logged: Lines) -> None:
         response = raising(RuntimeError("password=hunter2"))(request(), context)
@@ -84,7 +84,7 @@ class TestApi:
         assert (response["statusCode"], document["status"]) == (500, 500)
         assert "hunter2" not in response["body"]
         assert "gateway-1" in document["detail"]
-        assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["failed"]
+        assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["request_failed"]
 
     def test_crashed_worker_is_no_answer(self, context: Any) -> None:
         with pytest.raises(SystemExit):
@@ -163,6 +163,6 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True):
 )
 def test_invalid_document_names_the_field(document: str, field: str, says: str) -> None:
     with pytest.raises(Problem) as wrong:
-        decoded(document.encode(), Sample)
+        parse_model(document.encode(), Sample)
     problem = wrong.value
     assert (problem.status, problem.document["field"], problem.document["detail"]) == (422, field, says)

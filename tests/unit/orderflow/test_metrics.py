@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from orderflow.aws.batch import PartialFailures, each_record
+from orderflow.aws.batch import PartialFailures, process_messages
 from orderflow.aws.http import Problem, api
-from orderflow.aws.observability import observed
+from orderflow.aws.observability import instrumented
 from orderflow.aws.saga_step import StepInput, StepResult, timed_step
 from orderflow.domain import metrics
 from orderflow.domain.events import (
@@ -140,7 +140,7 @@ class TestAppendedEvents:
 class TestFunctions:
     @pytest.mark.parametrize(("answer", "outcome"), [("reserved", "reserved"), (None, "fault")])
     def test_step_is_timed_by_its_outcome(self, answer: str | None, outcome: str, context: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        @observed
+        @instrumented
         @timed_step("reserve")
         def step(_event: StepInput, _context: Any) -> StepResult[str]:
             if answer is None:
@@ -159,9 +159,9 @@ class TestFunctions:
         def record(receives: str) -> dict[str, Any]:
             return {"messageId": receives, "body": "{}", "attributes": {"ApproximateReceiveCount": receives}, "eventSource": "aws:sqs"}
 
-        @observed
+        @instrumented
         def consume(event: dict[str, Any], _context: Any) -> PartialFailures:
-            return each_record(event, lambda _: None)
+            return process_messages(event, lambda _: None)
 
         consume({"Records": [record("1"), record("3")]}, context)
         assert measured.values(capsys.readouterr().out) == {"RetriedMessages": [1]}
@@ -181,7 +181,7 @@ class TestFunctions:
         assert ('"reason":"signature-invalid"' in printed) is bool(counted)
 
     def test_measurements_of_a_failed_invocation_are_written(self, context: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        run: Callable[..., Any] = observed(timed_step("void")(_fault))
+        run: Callable[..., Any] = instrumented(timed_step("void")(_fault))
         with pytest.raises(RuntimeError):
             run({"order_id": "ord_1", "correlation_id": "c"}, context)
         assert "SagaStepMilliseconds" in measured.values(capsys.readouterr().out)

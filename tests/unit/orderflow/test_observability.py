@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import orderflow
-from orderflow.aws.batch import PartialFailures, each_record
-from orderflow.aws.observability import identify, logger, measure, observed
+from orderflow.aws.batch import PartialFailures, process_messages
+from orderflow.aws.observability import annotate, instrumented, logger, measure
 from orderflow.domain import metrics
 
 type Lines = Callable[[], list[dict[str, Any]]]
@@ -23,12 +23,12 @@ LAYER = Path(orderflow.__file__).parent.parent
 STEP = {"order_id": "ord_1", "correlation_id": "request-1", "execution": "arn:1"}
 
 
-@observed
+@instrumented
 def step(event: dict[str, Any], _context: Any) -> dict[str, str]:
     logger.info("at work")
     if event.get("fails"):
         raise RuntimeError(event["fails"])
-    identify(event_id=event.get("found"))
+    annotate(event_id=event.get("found"))
     logger.info("knows the event")
     return {"outcome": "reserved"}
 
@@ -85,7 +85,7 @@ def test_failure_is_logged_once_with_its_ids_and_raised(context: Any, logged: Li
     with pytest.raises(RuntimeError, match="no stock table"):
         step({**STEP, "fails": "no stock table"}, context)
     (failed,) = [line for line in logged() if line["level"] == "ERROR"]
-    assert (failed["message"], failed["order_id"], failed["exception_name"]) == ("failed", "ord_1", "RuntimeError")
+    assert (failed["message"], failed["order_id"], failed["exception_name"]) == ("invocation_failed", "ord_1", "RuntimeError")
 
 
 def test_neither_event_nor_answer_is_logged(context: Any, logged: Lines) -> None:
@@ -95,7 +95,7 @@ def test_neither_event_nor_answer_is_logged(context: Any, logged: Lines) -> None
 
 
 def test_metrics_are_written_once_and_only_where_there_are_some(context: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    @observed
+    @instrumented
     def counted(event: dict[str, Any], _context: Any) -> None:
         if event["counts"]:
             measure(metrics.ORDERS_PLACED, 1)
@@ -169,26 +169,26 @@ class TestBatches:
                 raise ValueError(body)
             done.append(body)
 
-        answer = each_record(self.batch("a", "poison", "b"), work)
+        answer = process_messages(self.batch("a", "poison", "b"), work)
         assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
         assert done == ["a", "b"]
         assert [line["message_id"] for line in logged() if line["level"] == "ERROR"] == ["m1"]
 
     def test_all_failed_messages_are_reported_without_error(self) -> None:
-        answer = each_record(self.batch("1", "2"), lambda body: [][int(body)])
+        answer = process_messages(self.batch("1", "2"), lambda body: [][int(body)])
         assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["m0", "m1"]
 
     def test_two_batches_of_a_warm_process_share_nothing(self) -> None:
-        each_record(self.batch("1"), lambda body: [][int(body)])
-        assert each_record(self.batch("2"), lambda _: None) == {"batchItemFailures": []}
+        process_messages(self.batch("1"), lambda body: [][int(body)])
+        assert process_messages(self.batch("2"), lambda _: None) == {"batchItemFailures": []}
 
     def test_keys_of_one_message_are_not_on_the_next_ones_lines(self, logged: Lines) -> None:
         def work(body: str) -> None:
             if body == "first":
-                identify(order_id="ord_1", event_id="ord_1:1", correlation_id="request-1")
+                annotate(order_id="ord_1", event_id="ord_1:1", correlation_id="request-1")
             logger.info("worked off")
 
-        each_record(self.batch("first", "second"), work)
+        process_messages(self.batch("first", "second"), work)
         first, second = logged()
         assert (first["order_id"], first["event_id"], first["correlation_id"]) == ("ord_1", "ord_1:1", "request-1")
         assert not {"order_id", "event_id", "correlation_id"} & set(second)
@@ -202,7 +202,7 @@ class TestBatches:
             (["silent"], ["done"]),
             (["reported", "silent"], ["worked off", "done"]),
             (["twice", "silent"], ["worked off", "worked off", "done"]),
-            (["reported", "poison"], ["worked off", "message failed", "done"]),
+            (["reported", "poison"], ["worked off", "message_failed", "done"]),
         ],
     )
     def test_a_batch_has_a_line_of_its_own_unless_every_message_has(
@@ -214,9 +214,9 @@ class TestBatches:
             if body == "poison":
                 raise ValueError(body)
 
-        @observed
+        @instrumented
         def consumer(event: dict[str, Any], _context: Any) -> PartialFailures:
-            return each_record(event, work)
+            return process_messages(event, work)
 
         consumer(self.batch(*bodies), context)
         assert [line["message"] for line in logged()] == lines

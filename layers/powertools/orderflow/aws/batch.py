@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 
 from orderflow.aws.clients import client
 from orderflow.aws.dynamodb import decode
-from orderflow.aws.observability import identify, lines, logger, measure, tracer
+from orderflow.aws.observability import annotate, line_counter, logger, measure, tracer
 from orderflow.domain import documents, metrics
 
 if TYPE_CHECKING:
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-__all__ = ["PartialFailures", "RetryQueue", "all_orders", "each_change", "each_order", "each_record"]
+__all__ = [
+    "FailedRecordQueue",
+    "PartialFailures",
+    "process_messages",
+    "process_order_versions",
+    "process_orders",
+    "process_orders_together",
+]
 
 _KEYS = ("message_id", "correlation_id", "order_id", "event_id")
 
@@ -43,146 +50,146 @@ _raw: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
 _bus_events: msgspec.json.Decoder[_BusEvent] = msgspec.json.Decoder(_BusEvent)
 
 
-class RetryQueue:
-    """The queue from which a stream consumer retries its failed records before they are dead-lettered."""
+class FailedRecordQueue:
+    """The consumer's queue, to which it sends the records of a stream that failed: SQS retries them and finally dead-letters them."""
 
     def __init__(self, url: str) -> None:
-        """Send to the queue of this URL."""
+        """Use the queue with this URL."""
         self._url = url
 
     def put(self, message: str) -> None:
-        """Send a message to be retried. The client is created on first use, because failures are rare."""
+        """Send a message. The SQS client is created on first use, because failures are rare."""
         client("sqs").send_message(QueueUrl=self._url, MessageBody=documents.encode(msgspec.json.decode(message)))
 
 
-def each_order(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:
-    """Call `work` with the id of the order that each event is about, as `each_record` does with its message.
+def process_messages(event: dict[str, Any], process: Callable[[str], object], queue: FailedRecordQueue | None = None) -> PartialFailures:
+    """Call `process` with every message of a batch, and return the failed messages.
 
-    For consumers that an event only triggers: they read the current order. So an order with several events in one
-    batch is processed once.
+    SQS: the message is the body. SQS redelivers failed messages and finally dead-letters them. Log keys of one message never
+    appear on the lines of another. If all messages fail, the answer has the same form and the invocation succeeds, because the
+    queue has its own alarms.
+
+    Kinesis and the stream of the order log (with `queue`): the message has the form of a bus event. Failed messages go to `queue`, so
+    that an event never blocks its shard. If a message cannot be sent there, the invocation fails and Lambda retries the batch.
     """
-    return each_change(event, lambda order_id, _: work(order_id), retries)
+    if queue and _is_from_stream(event):
+        return _process_stream_messages(map(_stream_message, event["Records"]), process, queue)
+    # A processor stores the messages that it processed, so each batch has its own.
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+    def process_record(record: SQSRecord) -> None:
+        _process_message(record.body, process, message_id=record.message_id, receives=record.attributes.approximate_receive_count)
+
+    return process_partial_response(event, process_record, processor)
 
 
-def each_change(event: dict[str, Any], work: Callable[[str, int | None], object], retries: RetryQueue | None = None) -> PartialFailures:
-    """Call `work` with the order's id and the version that the event made it, as `each_order` does with the id.
+def process_orders(event: dict[str, Any], process: Callable[[str], object], queue: FailedRecordQueue | None = None) -> PartialFailures:
+    """Call `process` with the order id of each event in a batch, and return the failed messages as `process_messages` does.
 
-    For consumers that can do with a copy of the log which has that event. No version, where the message gives none.
+    For consumers that read the current order. In a batch from a stream, an order with several events is processed once.
+    """
+    return process_order_versions(event, lambda order_id, _: process(order_id), queue)
+
+
+def process_order_versions(
+    event: dict[str, Any], process: Callable[[str, int | None], object], queue: FailedRecordQueue | None = None
+) -> PartialFailures:
+    """Call `process` with order id and version of each event in a batch, and return the failed messages as `process_messages` does.
+
+    For consumers that read the order at this version or later. The version is None if the message has none. In a batch from a stream,
+    an order with several events is processed once, at the latest version.
     """
 
-    def wake(body: str) -> None:
-        ids = _bus_events.decode(body).detail
-        identify(correlation_id=ids.correlation_id, order_id=ids.order_id, event_id=ids.event_id)
-        work(ids.order_id, ids.order_version)
+    def process_event(message: str) -> None:
+        ids = _bus_events.decode(message).detail
+        annotate(correlation_id=ids.correlation_id, order_id=ids.order_id, event_id=ids.event_id)
+        process(ids.order_id, ids.order_version)
 
-    if retries and _is_of_stream(event):
-        return _each_of_stream(_latest_of_each_order(event), wake, retries)
-    return each_record(event, wake)
+    if queue and _is_from_stream(event):
+        return _process_stream_messages(_latest_message_of_each_order(event), process_event, queue)
+    return process_messages(event, process_event)
 
 
-def all_orders(event: dict[str, Any], work: Callable[[list[str]], Mapping[str, Exception]]) -> PartialFailures:
-    """Call `work` once with the ids of all the orders that the messages of an SQS batch are about; answer with those that failed.
+def process_orders_together(event: dict[str, Any], process: Callable[[list[str]], Mapping[str, Exception]]) -> PartialFailures:
+    """Call `process` once with all order ids of an SQS batch, and return the messages of failed orders.
 
-    For consumers that work on many orders at once. `work` answers what keeps some of the orders from their end, and logs a line for each
-    of the others. A malformed message fails alone.
+    `process` returns the errors by order id, and logs one line for each other order. A malformed message fails alone.
     """
-    messages: dict[str, list[str]] = {}
-    about: dict[str, _Ids] = {}
+    message_ids: dict[str, list[str]] = {}
+    ids_by_order: dict[str, _Ids] = {}
     failed: list[str] = []
     for record in event["Records"]:
         try:
             ids = _bus_events.decode(record["body"]).detail
         except msgspec.DecodeError:
-            logger.exception("message failed", message_id=record["messageId"])
+            logger.exception("message_failed", message_id=record["messageId"])
             failed.append(record["messageId"])
         else:
-            messages.setdefault(ids.order_id, []).append(record["messageId"])
-            about[ids.order_id] = ids
-    errors: Mapping[str, Exception] = {}
-    with lines.of_message():
-        errors = work(list(messages)) if messages else {}
+            message_ids.setdefault(ids.order_id, []).append(record["messageId"])
+            ids_by_order[ids.order_id] = ids
+    with line_counter.count_message():
+        errors: Mapping[str, Exception] = process(list(message_ids)) if message_ids else {}
         for order_id, error in errors.items():
-            logger.error("message failed", order_id=order_id, correlation_id=about[order_id].correlation_id, exc_info=error)
-            failed += messages[order_id]
+            logger.error("message_failed", order_id=order_id, correlation_id=ids_by_order[order_id].correlation_id, exc_info=error)
+            failed += message_ids[order_id]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def each_record(event: dict[str, Any], work: Callable[[str], object], retries: RetryQueue | None = None) -> PartialFailures:
-    """Call `work` with every message of `event`; answer with those that failed.
-
-    In a batch of SQS, a message is the body; SQS redelivers failed messages alone and finally dead-letters them. Log keys of
-    one message never appear on another's lines. A batch that failed completely is reported the same way, not as an error of
-    the function: the queue has its own alarms.
-
-    In a batch of Kinesis or of the order log's table, a message is the event as the bus would deliver it; failed messages go
-    to the queue `retries`, so that an event never blocks its shard. If that fails too, the batch fails and is retried.
-    """
-    if retries and _is_of_stream(event):
-        return _each_of_stream(map(_message, event["Records"]), work, retries)
-    # A processor keeps what it handled, so each call has its own.
-    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-
-    def one(record: SQSRecord) -> None:
-        _one(record.body, work, message_id=record.message_id, receives=record.attributes.approximate_receive_count)
-
-    return process_partial_response(event, one, processor)
-
-
-def _each_of_stream(messages: Iterable[str], work: Callable[[str], object], retries: RetryQueue) -> PartialFailures:
+def _process_stream_messages(messages: Iterable[str], process: Callable[[str], object], queue: FailedRecordQueue) -> PartialFailures:
     for message in messages:
         try:
-            _one(message, work)
+            _process_message(message, process)
         except Exception:  # noqa: BLE001 - logged, and retried from the queue
             measure(metrics.RETRIED_MESSAGES, 1)
-            retries.put(message)
+            queue.put(message)
     return {"batchItemFailures": []}
 
 
 @tracer.capture_method(capture_response=False, capture_error=False)
-def _one(message: str, work: Callable[[str], object], *, message_id: str | None = None, receives: str | None = None) -> None:
+def _process_message(message: str, process: Callable[[str], object], *, message_id: str | None = None, receives: str | None = None) -> None:
     logger.remove_keys(_KEYS)
-    identify(message_id=message_id)
+    annotate(message_id=message_id)
     if receives and receives != "1":
         measure(metrics.RETRIED_MESSAGES, 1)
     try:
-        with lines.of_message():
-            work(message)
+        with line_counter.count_message():
+            process(message)
     except Exception:
-        logger.exception("message failed", receives=receives)
+        logger.exception("message_failed", receives=receives)
         raise
     finally:
         logger.remove_keys(_KEYS)
 
 
-def _is_of_stream(event: dict[str, Any]) -> bool:
+def _is_from_stream(event: dict[str, Any]) -> bool:
     return any("kinesis" in record or "dynamodb" in record for record in event["Records"])
 
 
-def _message(record: dict[str, Any]) -> str:
-    """Return a stream record as the bus would deliver it; of a malformed record, only its id and source."""
+def _stream_message(record: dict[str, Any]) -> str:
+    """Return a stream record in the form of a bus event; of a malformed record, only its id and source."""
     try:
-        return msgspec.json.encode({"detail": _raw.decode(_document(record))}).decode()
+        return msgspec.json.encode({"detail": _raw.decode(_event_document(record))}).decode()
     except (KeyError, ValueError):
         return msgspec.json.encode({"no_event": record.get("eventID"), "of": record.get("eventSourceARN")}).decode()
 
 
-def _document(record: dict[str, Any]) -> bytes:
+def _event_document(record: dict[str, Any]) -> bytes:
     if "kinesis" in record:
         return base64.b64decode(record["kinesis"]["data"], validate=True)
     return decode(record["dynamodb"]["NewImage"]["event"]).encode()
 
 
-def _latest_of_each_order(event: dict[str, Any]) -> list[str]:
-    """Return the latest message of each order in a stream's batch."""
+def _latest_message_of_each_order(event: dict[str, Any]) -> list[str]:
     latest: dict[str, tuple[int, str]] = {}
-    for message in map(_message, event["Records"]):
-        order, version = _place(message)
-        if order not in latest or version >= latest[order][0]:
-            latest[order] = version, message
+    for message in map(_stream_message, event["Records"]):
+        order_id, version = _order_version(message)
+        if order_id not in latest or version >= latest[order_id][0]:
+            latest[order_id] = version, message
     return [message for _, message in latest.values()]
 
 
-def _place(message: str) -> tuple[str, int]:
+def _order_version(message: str) -> tuple[str, int]:
+    """Return order id and version of a message; a malformed message counts as an order of its own."""
     try:
         ids = _bus_events.decode(message).detail
     except msgspec.DecodeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from orderflow.aws.observability import identify
+from orderflow.aws.observability import annotate
 from orderflow.domain import events
 
 
@@ -32,5 +32,5 @@ def decode(body: str) -> BusEvent:
     """
     delivery = _deliveries.decode(body)
     event = events.decode(bytes(delivery.detail))
-    identify(correlation_id=event.correlation_id, order_id=event.order_id, event_id=event.event_id)
+    annotate(correlation_id=event.correlation_id, order_id=event.order_id, event_id=event.event_id)
     return BusEvent(event, delivery.replay_name)

@@ -55,7 +55,7 @@ class Flags[T]:
         except (BotoCoreError, ClientError, DecodeError, ValueError) as error:
             if _nothing_deployed(error):
                 return
-            logger.warning("flags not read, so they stay as they were", why=str(error), flags=self._version)
+            logger.warning("flags_not_read", why=str(error), flags=self._version)
 
     def _latest(self) -> bytes:
         """Return the document, or nothing where it is the one that was returned before."""

@@ -1,4 +1,4 @@
-"""HTTP answers of the API: JSON, and problem details (RFC 9457) for errors."""
+"""HTTP requests and responses of the API: JSON bodies, and problem details (RFC 9457) for errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import msgspec
 from msgspec import Struct
 
-from orderflow.aws.observability import correlation_of, logger, measure, observed, refused
+from orderflow.aws.observability import correlation_id_of, instrumented, log_refusal, logger, measure
 from orderflow.domain import documents, metrics
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Authorizer(TypedDict, total=False):
-    """What the authorizer passes on about the caller; API Gateway makes strings of all values."""
+    """The authorizer's context about the caller; API Gateway converts all values to strings."""
 
     customer_id: str
     email: str
@@ -29,13 +29,13 @@ class Authorizer(TypedDict, total=False):
 
 
 class Http(TypedDict):
-    """How a function URL was called."""
+    """The HTTP part of a function URL's request context."""
 
     method: str
 
 
 class RequestContext(TypedDict):
-    """The part of a request's context that is used here; only that of a function URL has `http`."""
+    """The used fields of a request's context; only a function URL sends `http`."""
 
     requestId: str
     authorizer: NotRequired[Authorizer | None]
@@ -43,9 +43,9 @@ class RequestContext(TypedDict):
 
 
 class ApiEvent(TypedDict):
-    """The request of a proxy integration, as far as it is used here.
+    """The used fields of a proxy integration's event.
 
-    A function URL's event has the same headers, body and requestId.
+    The event of a function URL has the same headers, body and requestId.
     """
 
     resource: str
@@ -63,7 +63,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 class Response(TypedDict):
-    """The answer of a proxy integration."""
+    """The response of a proxy integration."""
 
     statusCode: int
     headers: dict[str, str]
@@ -72,14 +72,14 @@ class Response(TypedDict):
 
 
 class Problem(Exception):
-    """An answer that says what was wrong with a request.
+    """An error response (RFC 9457).
 
-    `code` names the kind of problem and never changes; `detail` says what to do about this one;
-    `members` are further fields of the document. With a `reason` its log line is a warning that names it.
+    `code` identifies the kind of problem and is part of the API's contract; `detail` explains this one and how to solve it;
+    `members` are further fields of the document. With a `reason`, the log line is a warning that contains it.
     """
 
     def __init__(self, status: int, code: str, title: str, detail: str, **members: Any) -> None:
-        """Describe one problem."""
+        """Create the problem with this HTTP status."""
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -89,7 +89,7 @@ class Problem(Exception):
 
 
 class Caller(Struct, frozen=True):
-    """Who is calling, as the authorizer found it in the token."""
+    """The authenticated caller: customer id, email and groups of the token."""
 
     customer_id: str
     email: str
@@ -97,18 +97,17 @@ class Caller(Struct, frozen=True):
 
 
 def answer(status: int, body: Any, **headers: str) -> Response:
-    """Return `body` as a JSON answer; `headers` are given with underscores for hyphens."""
+    """Return a response with a JSON body; names of `headers` have underscores instead of hyphens."""
     return _response(status, body, "application/json", {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def caller(event: ApiEvent) -> Caller:
-    """Return who is calling.
+    """Return the authenticated caller.
 
-    API Gateway caches what the authorizer said, so a token may have expired since: that is checked
-    again here.
+    API Gateway caches the authorizer's answer, so the token's expiry is checked again here.
 
     Raises:
-        Problem: 401 for an unknown caller or an expired token.
+        Problem: 401 without an authenticated caller, or for an expired token.
     """
     known = event["requestContext"].get("authorizer") or Authorizer()
     customer_id = known.get("customer_id")
@@ -119,31 +118,31 @@ def caller(event: ApiEvent) -> Caller:
 
 
 def header(event: ApiEvent, name: str) -> str | None:
-    """Return the value of a request header, its name in any case."""
+    """Return the value of a request header, or None; names are case-insensitive."""
     for key, value in (event.get("headers") or {}).items():
         if key.lower() == name.lower():
             return value
     return None
 
 
-def only_post(event: ApiEvent) -> None:
-    """Refuse what a function URL, which takes any method, hands on beside POST; each of API Gateway's routes is of one method.
+def require_post(event: ApiEvent) -> None:
+    """Require the method POST: a function URL accepts any method, a route of API Gateway only its own.
 
     Raises:
-        Problem: 405.
+        Problem: 405 for another method.
     """
     http = event["requestContext"].get("http")
     if http and http["method"] != "POST":
-        refused = Problem(405, "method-not-allowed", "Method not allowed", "send messages by POST")
-        refused.headers["allow"] = "POST"
-        raise refused
+        problem = Problem(405, "method-not-allowed", "Method not allowed", "send messages by POST")
+        problem.headers["allow"] = "POST"
+        raise problem
 
 
-def body_of(event: ApiEvent) -> bytes:
-    """Return a request's body as it was sent; empty where there is none.
+def body_bytes(event: ApiEvent) -> bytes:
+    """Return a request's raw body, empty if it has none.
 
     Raises:
-        Problem: 400 for what arrives as base64 and is none.
+        Problem: 400 for invalid base64 from API Gateway.
     """
     body: str = event.get("body") or ""
     if not event.get("isBase64Encoded"):
@@ -154,13 +153,13 @@ def body_of(event: ApiEvent) -> bytes:
         raise Problem(400, "malformed-body", "Malformed body", f"the body is not base64: {error}") from None
 
 
-def decoded[A](body: bytes, kind: type[A]) -> A:
-    """Return the document of type `kind` that a body holds, as `document_of` and `shaped` do, and raise what they raise."""
-    return shaped(document_of(body), kind)
+def parse_model[A](body: bytes, kind: type[A]) -> A:
+    """Return the JSON document of a body as a `kind`. Raises as `parse_document` and `to_model`."""
+    return to_model(parse_document(body), kind)
 
 
-def document_of(body: bytes) -> Any:
-    """Return the parsed document that a body holds.
+def parse_document(body: bytes) -> Any:
+    """Return the parsed JSON document of a body.
 
     Raises:
         Problem: 413 over 64 KB, 400 for invalid UTF-8 or JSON (`orderflow.domain.documents`).
@@ -173,12 +172,12 @@ def document_of(body: bytes) -> Any:
         raise Problem(400, "malformed-json", "Malformed JSON", f"the body must be JSON in UTF-8: {error}") from None
 
 
-def shaped[A](document: Any, kind: type[A]) -> A:
+def to_model[A](document: Any, kind: type[A]) -> A:
     """Return a parsed document as a `kind`, its texts trimmed and in NFC.
 
     Raises:
-        Problem: 422 for another shape, or characters that are no text. `errors` has every field that is wrong, by its JSONPath;
-            `field` and `detail` are of the first.
+        Problem: 422 for invalid fields, or characters that are not allowed in texts. `errors` lists every invalid field by its JSONPath;
+            `field` and `detail` name the first.
     """
     try:
         return documents.converted(documents.cleaned(document), kind, documents.unreadable(document))
@@ -189,30 +188,30 @@ def shaped[A](document: Any, kind: type[A]) -> A:
 
 
 def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaContext], Response]:
-    """Make a Lambda handler of a function from the event of API Gateway, or of a function URL, to an answer.
+    """Turn a function that answers events of API Gateway, or of a function URL, into a Lambda handler.
 
-    A `Problem` becomes its document. Any other exception becomes a 500 with only the correlation id; the
+    A `Problem` becomes its document. Any other exception becomes a 500 that contains only the correlation id; the
     log line has the details.
     """
 
     @functools.wraps(handler)
     def respond(event: ApiEvent, _context: LambdaContext) -> Response:
-        correlation_id = correlation_of(event) or ""
+        correlation_id = correlation_id_of(event) or ""
         try:
             response = handler(event)
         except Problem as problem:
             fields = {"reason": problem.reason} if problem.reason else {}
-            refused(warn=bool(problem.reason), problem=problem.document["type"], outcome=problem.status, **fields)
+            log_refusal(warn=bool(problem.reason), problem=problem.document["type"], outcome=problem.status, **fields)
             response = _problem(problem)
             if "http" in event["requestContext"]:
                 measure(metrics.WEBHOOK_REFUSALS, 1, reason=problem.code)
         except Exception:  # noqa: BLE001 - the client gets an answer, the log the exception
-            logger.exception("failed")
+            logger.exception("request_failed")
             response = _problem(Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking"))
         response["headers"]["x-correlation-id"] = correlation_id
         return response
 
-    return observed(respond)
+    return instrumented(respond)
 
 
 def _problem(problem: Problem) -> Response:

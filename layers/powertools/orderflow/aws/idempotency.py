@@ -105,7 +105,7 @@ class OncePerEvent[A]:
         except IdempotencyPersistenceLayerError:
             if not performed:
                 raise
-            logger.exception("performed, but not recorded")
+            logger.exception("effect_not_recorded")
             return performed[0]
 
 
@@ -125,7 +125,7 @@ class _Records(DynamoDBPersistenceLayer):
                 super()._update_record(record)
                 del self.late[late]
         except (BotoCoreError, ClientError):
-            logger.warning("late records not written", records=len(self.late))
+            logger.warning("late_records_not_written", records=len(self.late))
 
     def _update_record(self, data_record: DataRecord) -> None:
         attempts = 0

@@ -1,8 +1,8 @@
 """Logging, tracing and metrics, the same in every function.
 
-Every line carries the correlation id, and the order and event ids as soon as they are known. Keys of
-one invocation never reach the next one of the same warm process. Logs are paid for by the byte, so what
-the message says already, or the name of the log group, is on no line.
+Every log line has the correlation id, and the order and event ids as soon as they are known. Log keys of
+one invocation never appear in the next one of the same process. CloudWatch bills logs by the byte, so a line
+repeats neither its message nor what the log group's name says.
 """
 
 from __future__ import annotations
@@ -28,55 +28,55 @@ from orderflow.domain.metrics import Measurement, Metric, embedded
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# Lambda reads level and time of a line itself, and knows the time in this format alone.
+# Lambda reads level and time from each line, and accepts the time in RFC 3339 only.
 logger = Logger(location=None, utc=True, use_rfc3339=True)
 # Powertools prefers Lambda's own level, which is never above INFO.
 logging.getLogger(logger.name).setLevel(settings.optional("LOG_LEVEL", "INFO"))
-# Patching everything imports every library that the X-Ray SDK knows; AWS calls are what matters here.
+# Without automatic patching, because that imports every library that the X-Ray SDK supports.
 tracer = Tracer(auto_patch=False)
 # The SDK warns of every segment outside a trace, which is intended: only functions with a waiting caller start traces.
 logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
 
-# What the log group says already, or the function's configuration.
-_KNOWN = ("function_name", "function_arn", "function_memory_size")
+# Log keys that repeat the log group's name or the function's configuration.
+_CONSTANT_KEYS = ("function_name", "function_arn", "function_memory_size")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 type Handler[E, A] = Callable[[E, LambdaContext], A]
 
 
-class Lines(logging.Filter):
-    """Lets every line through and counts: the lines of an invocation, the messages of its batch, and those that have no line."""
+class LineCounter(logging.Filter):
+    """Counts the log lines of an invocation, the messages of its batch, and the messages without a line. Filters nothing."""
 
     def __init__(self) -> None:
-        """Start at nothing."""
+        """Start at zero."""
         super().__init__()
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Start again at nothing."""
-        self.written = self.messages = self.silent = 0
-        self.refused = False
+    def reset(self) -> None:
+        """Start at zero again, for a new invocation."""
+        self.lines = self.messages = self.messages_without_line = 0
+        self.refusal_logged = False
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - which line it is does not matter
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - every line counts
         """Count a line."""
-        self.written += 1
+        self.lines += 1
         return True
 
     @contextmanager
-    def of_message(self) -> Generator[None]:
-        """Count a message, with whose work the block is concerned."""
-        before = self.written
+    def count_message(self) -> Generator[None]:
+        """Count the message that the `with` block processes."""
+        before = self.lines
         try:
             yield
         finally:
             self.messages += 1
-            self.silent += self.written == before
+            self.messages_without_line += self.lines == before
 
 
-lines = Lines()
-logger.addFilter(lines)
-# Bounded, because other callers of the order log than an invocation write none of it.
+line_counter = LineCounter()
+logger.addFilter(line_counter)
+# Bounded, because callers outside an invocation, such as tools, never write it.
 _measured: deque[Measurement] = deque(maxlen=10_000)
 
 
@@ -88,8 +88,8 @@ def measure(metric: Metric, value: float, **labels: str) -> None:
 def measure_nonzero(metric: Metric, value: float, **labels: str) -> None:
     """Add a value to a metric, unless it is 0.
 
-    A custom metric is billed for every hour in which it has data. Missing data is no breach to an alarm of the template, so
-    zeros from a schedule would only be paid for.
+    CloudWatch bills a custom metric for every hour with data. The alarms of the template treat missing data as not breaching, so the
+    zeros of scheduled functions would only cost money.
     """
     if value:
         measure(metric, value, **labels)
@@ -109,11 +109,11 @@ def _write_metrics() -> None:
         _measured.clear()
 
 
-def identify(**keys: str | None) -> None:
-    """Put ids (`order_id`, `event_id`, `correlation_id`) on all further log lines and on the trace.
+def annotate(**keys: str | None) -> None:
+    """Add ids (`order_id`, `event_id`, `correlation_id`) to all further log lines of the invocation and to its trace.
 
-    Ids come from outside as well. Text that is no id is logged as `invalid`: it could hold personal data, or control
-    characters for the terminal of an operator.
+    Clients and carriers send ids too. A text that is not an id is logged as `invalid`, because it could contain personal data or
+    control characters.
     """
     known = {name: value if _ID.fullmatch(value) else "invalid" for name, value in keys.items() if value}
     logger.append_keys(**known)
@@ -121,17 +121,17 @@ def identify(**keys: str | None) -> None:
         tracer.put_annotation(name, value)
 
 
-def refused(*, warn: bool = False, **fields: Any) -> None:
-    """Log a refused request as the only line of its invocation, which keeps refusals cheap."""
-    (logger.warning if warn else logger.info)("refused", **fields)
-    lines.refused = True
+def log_refusal(*, warn: bool = False, **fields: Any) -> None:
+    """Log a refused request with these fields, as the only line of its invocation; `warn` logs it as a warning."""
+    (logger.warning if warn else logger.info)("request_refused", **fields)
+    line_counter.refusal_logged = True
 
 
-def correlation_of(event: Mapping[str, Any]) -> str | None:
-    """Return the correlation id of a trigger.
+def correlation_id_of(event: Mapping[str, Any]) -> str | None:
+    """Return the correlation id of a Lambda event, or None if it has none.
 
-    A saga step has it in its input. An HTTP request has the client's X-Correlation-Id if that is valid,
-    otherwise the request id of API Gateway or the function URL.
+    The input of a saga step contains it. For an HTTP request it is the client's header X-Correlation-Id if that is valid, otherwise
+    the request id of API Gateway or of the function URL.
     """
     context: dict[str, str] | None = event.get("requestContext")
     if context is None:
@@ -141,33 +141,33 @@ def correlation_of(event: Mapping[str, Any]) -> str | None:
     return offered if _CORRELATION_ID.fullmatch(offered) else context.get("requestId")
 
 
-def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
-    """Wrap a Lambda handler: fresh log keys, a trace segment, its metrics, one line for the outcome.
+def instrumented[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
+    """Add logging, tracing and metrics to a Lambda handler: new log keys, a trace segment, its metrics, one line `done`.
 
-    A batch whose messages each have a line gets no further one, nor does a refused request. Event and answer are neither logged
-    nor traced: they hold names, addresses and tokens.
+    There is no line `done` for a refused request, and for a batch each of whose messages has a line. Event and answer are neither
+    logged nor traced, because they contain names, addresses and tokens.
     """
 
     @functools.wraps(handler)
     def invoke(event: E, context: LambdaContext) -> A:
         path: dict[str, str] = event.get("pathParameters") or {}
         path_id = path.get("order_id", "")
-        _shorten()
-        lines.forget()
+        _remove_uninformative_keys()
+        line_counter.reset()
         _measured.clear()
-        identify(
-            correlation_id=correlation_of(event),
+        annotate(
+            correlation_id=correlation_id_of(event),
             order_id=event.get("order_id") or (path_id if is_order_id(path_id) else None),
             event_id=event.get("event_id"),
         )
         try:
             answer = handler(event, context)
         except Exception:
-            logger.exception("failed")
+            logger.exception("invocation_failed")
             raise
         finally:
             _write_metrics()
-        if not lines.refused and not _each_message_logged(answer):
+        if not line_counter.refusal_logged and not _each_message_logged(answer):
             logger.info("done", outcome=_outcome(answer))
         return answer
 
@@ -175,9 +175,9 @@ def observed[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, A]:
     return logger.inject_lambda_context(traced, clear_state=True)
 
 
-def _shorten() -> None:
-    """Remove uninformative log keys: constant ones, a warm start, and the id of an unsampled trace."""
-    logger.remove_keys(_KNOWN)
+def _remove_uninformative_keys() -> None:
+    """Remove constant log keys, `cold_start` of a warm start, and the id of a trace that is not sampled."""
+    logger.remove_keys(_CONSTANT_KEYS)
     if not logger.get_current_keys().get("cold_start"):
         logger.remove_keys(["cold_start"])
     if "Sampled=1" not in os.environ.get("_X_AMZN_TRACE_ID", ""):
@@ -187,7 +187,7 @@ def _shorten() -> None:
 def _each_message_logged(answer: object) -> bool:
     """Return whether each message of a batch succeeded and has its own line."""
     failed = isinstance(answer, dict) and answer.get("batchItemFailures")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return bool(lines.messages) and not lines.silent and not failed
+    return bool(line_counter.messages) and not line_counter.messages_without_line and not failed
 
 
 def _outcome(answer: object) -> object:

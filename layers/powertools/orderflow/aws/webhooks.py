@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
-from orderflow.aws.http import ApiEvent, Problem, body_of, header, only_post
+from orderflow.aws.http import ApiEvent, Problem, body_bytes, header, require_post
 from orderflow.aws.observability import logger
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def raw_body(event: ApiEvent) -> bytes:
     Raises:
         Problem: 405 for anything but a POST, 413 over 64 KB, 400 for a body that was not handed on to us as it should.
     """
-    only_post(event)
-    body = body_of(event)
+    require_post(event)
+    body = body_bytes(event)
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, "body-too-large", "Body too large", f"a message may have {MAX_BODY_BYTES} bytes at most")
     return body
