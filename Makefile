@@ -32,7 +32,7 @@ override COMMANDS := run order carrier token stop invoke trace logs dashboard sa
   audit audit-proof bench
 override OFFLINE_COMMANDS := idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
-override TEST_COMMANDS := compare load
+override TEST_COMMANDS := compare load cost
 override OLD_NAMES := sold balance states faults
 $(COMMANDS) $(OFFLINE_COMMANDS) $(TEST_COMMANDS) help: override export MAKE_VARIABLES := $(GIVEN)
 
@@ -153,7 +153,7 @@ integration: runtime ##+ Test orders over HTTP on a deployed stack
 
 ##@ Checks
 
-override CHECKS := format-check lint types imports template lint-workflows security github generated contracts-check
+override CHECKS := format-check lint types imports template lint-workflows security github generated contracts-check cost-check
 check: setup ## Run all checks: format, lint, types, imports, template, security, contracts
 	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
 
@@ -201,6 +201,9 @@ generated: .venv ##+ Check that generated files are current
 
 contracts-check: .venv
 	$(call step,contracts,$(PY) -m devtools contracts --check)
+
+cost-check: .venv
+	$(call step,cost,PYTHONPATH=functions $(PY) -m tests.cost --check)
 
 ##@ AWS
 

@@ -272,10 +272,22 @@ _COMMANDS = (
     ),
     Command("bench", MEASURE, "devtools.bench.command", "Measure cold start, latency, throughput and cost of an order", (RECORD,)),
     Command(
+        "cost",
+        MEASURE,
+        "",
+        "Compute the cost of a stack and of an order, and compare it with the last release",
+        (
+            Option("REASON", "state why costs grew since the last release, in devtools/costs.toml"),
+            Option("RELEASE", "make the present costs those of release 1.2.3"),
+            Option("CHECK", "fail where a cost grew by more than 5 % without a stated reason", flag=True),
+            RECORD,
+        ),
+    ),
+    Command(
         "idle-cost",
         MEASURE,
         "devtools.checks.idle_cost",
-        "Compute what a stack costs in a month without orders",
+        "Itemize the cost of a month without orders, which is part of `make cost`",
         (Option("ENV", "environment of samconfig.toml; by default `default`", setting=True), RECORD),
     ),
     Command(
@@ -339,7 +351,7 @@ class Parser(argparse.ArgumentParser):
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
     default = f" (default: {option.default})" if option.default and not option.setting else ""
     if option.flag:
-        parser.add_argument(option.argument, action="store_true", dest=option.attribute, help=option.help)
+        parser.add_argument(option.argument, action="store_true", dest=option.attribute, help=option.help.replace("%", "%%"))
         return
     # Choices and required options are checked by `parsed`, in the words of the command line that was used.
     text = option.help.replace("%", "%%") + default

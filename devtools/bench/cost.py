@@ -136,7 +136,7 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
     published = parts.published(calls)
     _count_functions(target, since, times, published, counted)
     _count_traces(target, routes.fed, published, counted)
-    _count_sagas(target, began, times, counted)
+    count_sagas(len(_runs(target, began)), times.saga, counted)
     messages = CARRIER_MESSAGES * orders
     count_requests(CONFIRMED, orders, answered[0], counted, by_url=False)
     count_requests("shipping", messages, answered[1], counted, by_url=True)
@@ -238,7 +238,7 @@ def _count_functions(target: Target, since: int, times: Times, published: Mappin
             ("Lambda GB-seconds", sum(mb / 1024 * times.functions.get(function, 0.0) for mb in memory)),
             ("log bytes", logged(lines, client.get_function_configuration(FunctionName=name).get("LoggingConfig", {}))),
         ):
-            _share(function, published, what, quantity, counted)
+            share_among(function, published, what, quantity, counted)
 
 
 def _count_traces(target: Target, fed: Collection[str], published: Mapping[str, float], counted: Counted) -> None:
@@ -247,10 +247,11 @@ def _count_traces(target: Target, fed: Collection[str], published: Mapping[str, 
     for function, name in _functions(target).items():
         tracing = client.get_function_configuration(FunctionName=name).get("TracingConfig", {})
         if function in fed and tracing.get("Mode") == "Active":
-            _share(function, published, "X-Ray traces", counted.invocations[function] * SAMPLED, counted)
+            share_among(function, published, "X-Ray traces", counted.invocations[function] * SAMPLED, counted)
 
 
-def _share(function: str, published: Mapping[str, float], what: str, quantity: float, counted: Counted) -> None:
+def share_among(function: str, published: Mapping[str, float], what: str, quantity: float, counted: Counted) -> None:
+    """Add a quantity that a function used to its part; the publisher's to the parts of what it `published`."""
     for part, share in (published if function == PUBLISHER else {parts.of_function(function): 1.0}).items():
         counted.add(part, what, quantity * share)
 
@@ -304,12 +305,12 @@ def _runs(target: Target, began: float = 0.0) -> list[dict[str, Any]]:
     return [run for page in pages for run in page["executions"] if "stopDate" in run and run["startDate"].timestamp() >= began]
 
 
-def _count_sagas(target: Target, began: float, times: Times, counted: Counted) -> None:
-    runs = len(_runs(target, began))
+def count_sagas(runs: int, seconds: float, counted: Counted) -> None:
+    """Add runs of the saga that take so many seconds each."""
     counted.add(CONFIRMED, "Express requests", runs)
     # The event that starts a saga carries no trace.
     counted.add(CONFIRMED, "X-Ray traces", runs * SAMPLED)
-    counted.add(CONFIRMED, "Express GB-seconds", runs * max(1, math.ceil(times.saga / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB)
+    counted.add(CONFIRMED, "Express GB-seconds", runs * max(1, math.ceil(seconds / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB)
 
 
 def bill(usage: Mapping[str, float], orders: int) -> list[Item]:

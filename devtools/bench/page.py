@@ -7,6 +7,7 @@ from devtools.target import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 BENCH = "<!-- written by `make bench RECORD=1` -->"
+COST = "<!-- written by `make cost RECORD=1` -->"
 IDLE = "<!-- written by `make idle-cost RECORD=1` -->"
 LOAD = "<!-- written by `make load RECORD=1` -->"
 PRODUCTS = "<!-- written by `make load PRODUCTS=200000 RECORD=1` -->"
@@ -14,7 +15,7 @@ HOT = "<!-- written by `make load HOT=1 RECORD=1` -->"
 INVOICES = "<!-- written by `make load INVOICES=1 RECORD=1` -->"
 LIMITS = "<!-- maintained manually -->"
 # In the order of the page.
-_MARKS = (BENCH, IDLE, LOAD, PRODUCTS, HOT, INVOICES, LIMITS)
+_MARKS = (BENCH, COST, IDLE, LOAD, PRODUCTS, HOT, INVOICES, LIMITS)
 _TITLE = "# Performance"
 
 

@@ -11,7 +11,7 @@ import base64
 import importlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,8 @@ CONSUMERS = {
 STREAMED = {"InventorySettle": ("inventory.handlers.sync_stock", {"ShipmentDispatched", "ReturnReceived"})}
 
 type Handler = Callable[[Any, Any], Any]
+# Module and event types of consumers, by logical id.
+type Consumers = Mapping[str, tuple[str, Collection[str]]]
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class Simulation:
     disturbance: Disturbance = field(default_factory=Disturbance)
     attempts: int = 1
     broken: set[str] = field(default_factory=set[str])
+    consumers: Consumers = field(default_factory=lambda: CONSUMERS)
+    streamed_consumers: Consumers = field(default_factory=lambda: STREAMED)
     aws: Aws = field(init=False)
     answers: list[Any] = field(default_factory=list[Any])
     cancellations: list[Any] = field(default_factory=list[Any])
@@ -279,7 +283,7 @@ class Simulation:
             record = self.aws.kinesis.records[self._streamed]
             self._streamed += 1
             found = True
-            for name, (_, types) in STREAMED.items():
+            for name, (_, types) in self.streamed_consumers.items():
                 if json.loads(record["Data"])["type"] in types:
                     self.stream(name, record)
         if self._seen < len(self.aws.events.entries):
@@ -288,7 +292,7 @@ class Simulation:
             self._seen += 1
             if entry["DetailType"] in STARTS_SAGA:
                 self.saga(json.loads(entry["Detail"]))
-            for name, (_, types) in CONSUMERS.items():
+            for name, (_, types) in self.consumers.items():
                 if entry["DetailType"] in types:
                     self.wake(name, entry["Detail"])
             self.reviews.react(entry["DetailType"], json.loads(entry["Detail"]))

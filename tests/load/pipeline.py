@@ -34,7 +34,7 @@ from analytics.store import AnalyticsStore
 from devtools import template
 from devtools.bench.cost import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT, bill
 from devtools.bench.proxy import Call
-from devtools.bench.units import Index, Key, Meter, Schema
+from devtools.bench.units import Key, Meter
 from ledger.handlers import post_entries
 from orderflow.aws.observability import logger
 from orderflow.domain import events
@@ -43,6 +43,7 @@ from tests.compare import comparison
 from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import FakeDynamoDB, forget
 from tests.fakes.aws.environment import TABLES, Aws
+from tests.fakes.aws.metered import Metered, schema_of
 from tests.load import checks
 from tests.load.disk import OnDisk
 from tests.load.synthetic import PER_MINUTE, PRODUCTS, START, Orders, logged
@@ -92,31 +93,6 @@ class Tally:
         return sum(item.dollars for item in bill(self.usage, number))
 
 
-class _Metered:
-    """A client whose calls are counted."""
-
-    def __init__(self, client: Any, service: str, called: Callable[[Call], None]) -> None:
-        self._client = client
-        self._service = service
-        self._called = called
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        if name == "exceptions":
-            return found
-        operation = "".join(map(str.title, name.split("_")))
-
-        def call(**given: Any) -> Any:
-            answer: dict[str, Any] = {}
-            try:
-                answer = found(**given)
-            finally:
-                self._called(Call(self._service, operation, given, answer, 200))
-            return answer
-
-        return call
-
-
 @dataclass(frozen=True)
 class Consumer:
     """A function triggered by the stream: its event types and batch size."""
@@ -140,7 +116,7 @@ class Pipeline:
         self.minutes = self.twice = self.late = self.sold = 0
         self._skus = set[str]()
         self._into = self.used
-        self._meter = Meter({table.name: _schema(table) for table in TABLES}, _Recent())
+        self._meter = Meter({table.name: schema_of(table) for table in TABLES}, _Recent())
         self._consumers = [Consumer(name, handler, comparison.consumers()[name][1], _at_once(name)) for name, handler in HANDLERS.items()]
         self._publishes = _at_once("OrdersPublish")
         self._batch: list[Any] = []
@@ -156,7 +132,7 @@ class Pipeline:
         """Lend the services to the functions, and have these log nothing."""
         aws = self._aws
         services = {"dynamodb": aws.dynamodb, "events": aws.events, "kinesis": aws.kinesis, "sqs": aws.sqs}
-        clients.lend(**{name: _Metered(client, name, self._called) for name, client in services.items()})
+        clients.lend(**{name: Metered(client, name, self._called) for name, client in services.items()})
         self._swap_level()
         return self
 
@@ -338,10 +314,6 @@ def _record(event: events.Event) -> Any:
     """Return a new item of the order log as the table's stream shows it."""
     image = logged(event)
     return {"eventName": "INSERT", "dynamodb": {"Keys": {name: image[name] for name in ("order_id", "version")}, "NewImage": image}}
-
-
-def _schema(table: Any) -> Schema:
-    return Schema(tuple(table.key), tuple(Index(tuple(one.key), one.projection == "ALL") for one in table.indexes.values()))
 
 
 def _at_once(function: str) -> int:

@@ -45,6 +45,7 @@ TARGETS = {
     "contracts": "RELEASE",
     "bench": "RECORD",
     "load": "RECORD",
+    "cost": "RELEASE",
     "build": "ENV",
     "deploy": "ENV",
 }

@@ -1,0 +1,1 @@
+"""Counts the cost of an order in memory, and compares it and the idle cost with the last release."""

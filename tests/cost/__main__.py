@@ -1,0 +1,122 @@
+"""`make cost`: the cost of a stack without orders and of an order, compared with the last release.
+
+Counted from the template and from the functions' calls on AWS in memory, in a few seconds. CHECK=1 fails where a figure grew by more
+than 5 % without a reason in devtools/costs.toml. REASON="…" states one, RELEASE=1.1.0 makes the present figures those of the last
+release, RECORD=1 writes docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from rich.table import Table
+
+from devtools import cli, ui
+from devtools.bench import cost as order_cost
+from devtools.bench import page, parts
+from devtools.bench.cost import Counted
+from devtools.bench.parts import CONFIRMED
+from devtools.checks import cost_growth, idle_cost
+from devtools.checks.cost_growth import Figures, Recorded
+from devtools.target import ROOT
+
+DELIVERED = "placed to delivered"
+
+type Rows = list[tuple[str, ...]]
+
+
+def figures(counted: Counted) -> Figures:
+    """Return the compared costs: of a month without orders by environment, and of a million orders by part."""
+    idle = {
+        f"idle {name}": idle_cost.total(idle_cost.bill(idle_cost.deployed(idle_cost.environments()[env])))
+        for name, env in idle_cost.RECORDED.items()
+    }
+    confirmed, delivered = (
+        sum(item.dollars for item in order_cost.bill(usage, counted.orders)) for usage in (counted.usage[CONFIRMED], counted.whole())
+    )
+    others = {
+        part: sum(item.dollars for item in order_cost.bill(counted.usage[part], counted.orders))
+        for part in (parts.ARCHIVE, parts.ANALYTICS, parts.MAIL)
+    }
+    return {name: round(dollars, 2) for name, dollars in {**idle, CONFIRMED: confirmed, DELIVERED: delivered, **others}.items()}
+
+
+def compared(recorded: Recorded, present: Figures) -> tuple[tuple[str, ...], Rows]:
+    """Return the table of the figures beside those of the last release."""
+    reasons: dict[str, str] = {one.figure: one.reason for one in recorded.growth}
+    rows = [
+        (
+            name,
+            f"{dollars:.2f}",
+            f"{before:.2f}" if (before := recorded.figures.get(name)) else "",
+            cost_growth.change(recorded, name, dollars),
+            reasons.get(name, ""),
+        )
+        for name, dollars in present.items()
+    ]
+    return ("", "$", f"$ at {recorded.release}", "change", "reason"), rows
+
+
+def by_context(counted: Counted) -> tuple[tuple[str, ...], Rows]:
+    """Return the table of the cost of a million delivered orders by context."""
+    sums = order_cost.by_part(counted)
+    rows = [
+        (part, *(f"{groups[group]:.2f}" for group in order_cost.GROUPS), f"{sum(groups.values()):.2f}") for part, groups in sums.items()
+    ]
+    return ("context", *order_cost.GROUPS, "total"), rows
+
+
+def part(recorded: Recorded, present: Figures) -> str:
+    """Return this part of docs/performance.md."""
+    columns, rows = compared(recorded, present)
+    note = (
+        "The output of `make cost`: a month without orders, from the template, and a million orders, from the calls of one order on AWS "
+        "in memory, counted as above but never batched, with 20 ms per invocation and 0.3 s per saga. Archive, analytics and emails are "
+        "not included in an order's cost. `make check` fails where a figure is more than 5 % above the last release and "
+        "[costs.toml](../devtools/costs.toml) states no reason ([decision 51](decisions/0051-state-why-costs-grow.md))."
+    )
+    return f"## Costs since the last release\n\n{note}\n\n{page.table(columns, rows)}"
+
+
+def main(arguments: Namespace) -> int:
+    """Count, print, compare; return 1 with CHECK=1 where a cost grew without a stated reason."""
+    # The functions' environment and stand-ins have to be there before the functions.
+    import tests.conftest  # noqa: F401, PLC0415
+    from tests.cost import counting  # noqa: PLC0415
+
+    counted = counting.count()
+    present = figures(counted)
+    recorded = Recorded(arguments.release, present) if arguments.release else cost_growth.read()
+    if arguments.reason:
+        recorded = cost_growth.with_reason(recorded, present, arguments.reason)
+    if arguments.release or arguments.reason:
+        cost_growth.write(recorded)
+    wrong = cost_growth.complaints(recorded, present)
+    if not arguments.check:
+        _print(counted, recorded, present)
+        if arguments.record:
+            page.write(page.COST, part(recorded, present))
+            page.write(page.IDLE, idle_cost.part())
+            ui.console.print(f"  wrote {page.DOCUMENT.relative_to(ROOT)}")
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong and arguments.check else 0
+
+
+def _print(counted: Counted, recorded: Recorded, present: Figures) -> None:
+    for title, (columns, rows) in (
+        ("A million orders, placed to delivered, by context ($)", by_context(counted)),
+        ("A month without orders, and a million orders", compared(recorded, present)),
+    ):
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for number, column in enumerate(columns):
+            table.add_column(column, justify="left" if number == 0 or column == "reason" else "right")
+        for row in rows:
+            table.add_row(*row)
+        ui.console.print(table)
+    ui.console.print("  `make idle-cost` itemizes a month without orders.", style="dim")
+
+
+if __name__ == "__main__":
+    cli.run("cost", main)

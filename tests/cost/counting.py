@@ -1,0 +1,193 @@
+"""Counts what one order uses, placed to delivered, in the functions' own calls on AWS in memory.
+
+The same calls are billed as by `make bench`, which counts them on the emulator. Only durations are not measured here: each invocation
+is taken to last `SECONDS`, each saga `SAGA_SECONDS`, about what the bench measures. One order is counted alone, so nothing is batched.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from typing import Any, cast
+
+import pytest
+
+from devtools import template
+from devtools.bench import cost, parts
+from devtools.bench.cost import CARRIER_MESSAGES, POLLS, SANDBOX_TABLES, SENT, Counted
+from devtools.bench.parts import CONFIRMED, Routes
+from devtools.bench.proxy import Call
+from devtools.bench.units import Meter
+from orderflow.aws.observability import logger
+from tests.compare import comparison
+from tests.fakes.aws import clients
+from tests.fakes.aws.environment import TABLES
+from tests.fakes.aws.metered import Metered, schema_of
+from tests.fakes.aws.ses import FakeSes
+from tests.faults.paths import BOTH_MUGS, FILTERS, Path, Stage, arrives, begin, leaves
+from tests.faults.simulation import Consumers, Functions, Simulation, real
+
+SECONDS = 0.02
+SAGA_SECONDS = 0.3
+EMAILS = "NotificationsMail"
+AUTHORIZER = "IdentityAuthorize"
+ORDER = Path("an order", "delivered", life=(leaves("parcel_1", BOTH_MUGS, FILTERS), arrives("parcel_1")))
+# Messages are counted by the invocations that they cause.
+_NO_ROUTES = Routes({}, {}, {})
+_WIRE = {"PutObject": "PUT", "GetObject": "GET"}
+
+
+def count() -> Counted:
+    """Return the usage of one order of two lines, of a pipeline that has processed another one before."""
+    with pytest.MonkeyPatch.context() as patch, _quiet():
+        streamed, queued = _consumers()
+        counter = _Counter()
+        modules = {name: import_module(module).handler for name, (module, _) in {**streamed, **queued}.items()}
+        handlers = {**real().handlers, **modules}
+        stage = Stage(patch, Functions({name: counter.observed(name, handler) for name, handler in handlers.items()}))
+        simulation = stage.simulation(ORDER)
+        simulation.streamed_consumers, simulation.consumers = streamed, queued
+        counter.lend(simulation)
+        begin(simulation, ORDER, "bob", "key-0")
+        simulation.settle()
+        counter.start()
+        begin(simulation, ORDER)
+        simulation.settle()
+        return counter.counted()
+
+
+def _consumers() -> tuple[Consumers, Consumers]:
+    """Return the consumers that a stream triggers, and those that a queue triggers."""
+    known, resources = comparison.consumers(), template.source()["Resources"]
+    streamed = {
+        name: one
+        for name, one in known.items()
+        if any(event["Type"] in {"Kinesis", "DynamoDB"} for event in resources[name]["Properties"]["Events"].values())
+    }
+    return streamed, {name: one for name, one in known.items() if name not in streamed}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Discard what is printed, and take the services back at the end."""
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        clients.lend()
+
+
+class _Counter:
+    """Observes invocations, their calls and their log lines."""
+
+    def __init__(self) -> None:
+        self._calls: list[Call] = []
+        self._lines: dict[str, list[str]] = {}
+        self._invoked: list[str] = []
+        self._meter = Meter({table.name: schema_of(table) for table in TABLES})
+        self._current = ""
+        self._answered = {"OrdersPlace": 0, "ShippingWebhook": 0}
+        self._messages: list[str] = []
+
+    def lend(self, simulation: Simulation) -> None:
+        """Meter the services of a simulation."""
+        aws = simulation.aws
+        services: Mapping[str, Any] = {
+            "dynamodb": aws.dynamodb,
+            "events": aws.events,
+            "kinesis": aws.kinesis,
+            "sqs": aws.sqs,
+            "sns": aws.sns,
+            "s3": aws.s3,
+            "stepfunctions": aws.stepfunctions,
+            "secretsmanager": aws.secretsmanager,
+            "appconfigdata": aws.appconfigdata,
+            "ses": FakeSes(),
+        }
+        clients.lend(**{name: Metered(service, name, self._called) for name, service in services.items()})
+
+    def start(self) -> None:
+        """Count from now on. The sizes of stored items stay known."""
+        self._account(Counted(1))
+        for known in (self._lines, self._invoked, self._messages):
+            known.clear()
+        self._answered = dict.fromkeys(self._answered, 0)
+
+    def observed(self, name: str, handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Return a handler that is counted."""
+
+        def invoke(event: Any, context: Any) -> Any:
+            written, printed = io.StringIO(), io.StringIO()
+            handlers = cast("Any", logger).registered_handler
+            stream, handlers.stream, self._current = handlers.stream, written, name
+            level = logging.root.manager.disable
+            logging.disable(logging.NOTSET)
+            try:
+                with redirect_stdout(printed):
+                    answer = handler(event, context)
+            finally:
+                handlers.stream, self._current = stream, ""
+                logging.disable(level)
+            self._invoked.append(name)
+            self._lines.setdefault(name, []).extend([*written.getvalue().splitlines(), *printed.getvalue().splitlines()])
+            if name in self._answered:
+                self._answered[name] += len(answer.get("body", ""))
+            if any(record.get("eventSource") == "aws:sqs" for record in event.get("Records", ())):
+                self._messages.append(name)
+            return answer
+
+        return invoke
+
+    def counted(self) -> Counted:
+        """Return the usage since the start."""
+        counted, published = Counted(1), parts.published(self._calls)
+        memory, logging_of = _functions()
+        self._account(counted)
+        for name in [*self._invoked, AUTHORIZER]:
+            counted.invocations[name] += 1
+            cost.share_among(name, published, "invocations", 1, counted)
+            cost.share_among(name, published, "Lambda GB-seconds", memory[name] / 1024 * SECONDS, counted)
+        for name, lines in self._lines.items():
+            cost.share_among(name, published, "log bytes", cost.logged(lines, logging_of[name]), counted)
+        for name in self._messages:
+            # `count_calls` counts the message of an email with the email.
+            if name != EMAILS:
+                counted.add(parts.of_function(name), "SQS requests", SENT + POLLS)
+        cost.count_sagas(1, SAGA_SECONDS, counted)
+        cost.count_requests(CONFIRMED, 1, self._answered["OrdersPlace"], counted, by_url=False)
+        cost.count_requests("shipping", CARRIER_MESSAGES, self._answered["ShippingWebhook"], counted, by_url=True)
+        return counted
+
+    def _account(self, counted: Counted) -> None:
+        cost.count_calls(self._calls, self._meter, _NO_ROUTES, SANDBOX_TABLES, counted)
+        self._calls.clear()
+
+    def _called(self, call: Call) -> None:
+        if self._current:
+            self._calls.append(Call(call.service, _WIRE.get(call.operation, call.operation), _wired(call), call.answer, 200, self._current))
+
+
+def _wired(call: Call) -> dict[str, Any]:
+    """Return parameters as they are sent: binary records in Base64."""
+    if call.operation != "PutRecords":
+        return call.parameters
+    records = [record | {"Data": base64.b64encode(_bytes(record["Data"])).decode()} for record in call.parameters["Records"]]
+    return call.parameters | {"Records": records}
+
+
+def _bytes(data: str | bytes) -> bytes:
+    return data.encode() if isinstance(data, str) else data
+
+
+def _functions() -> tuple[dict[str, int], dict[str, Mapping[str, Any]]]:
+    """Return memory in MB and logging configuration of each function, by the template."""
+    functions = {
+        name: one["Properties"] for name, one in template.translated()["Resources"].items() if one["Type"] == "AWS::Lambda::Function"
+    }
+    return {name: int(one["MemorySize"]) for name, one in functions.items()}, {
+        name: one["LoggingConfig"] for name, one in functions.items()
+    }

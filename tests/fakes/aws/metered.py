@@ -1,0 +1,39 @@
+"""Clients of AWS in memory whose calls are counted, and the tables as the meter of `make bench` knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from devtools.bench.proxy import Call
+from devtools.bench.units import Index, Schema
+
+
+class Metered:
+    """A client whose calls are counted."""
+
+    def __init__(self, client: Any, service: str, called: Callable[[Call], None]) -> None:
+        self._client = client
+        self._service = service
+        self._called = called
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if name == "exceptions":
+            return found
+        operation = "".join(map(str.title, name.split("_")))
+
+        def call(**given: Any) -> Any:
+            answer: dict[str, Any] = {}
+            try:
+                answer = found(**given)
+            finally:
+                self._called(Call(self._service, operation, given, answer, 200))
+            return answer
+
+        return call
+
+
+def schema_of(table: Any) -> Schema:
+    """Return the keys of a table and its indexes."""
+    return Schema(tuple(table.key), tuple(Index(tuple(one.key), one.projection == "ALL") for one in table.indexes.values()))
