@@ -153,7 +153,7 @@ class TestRollback:
             periods = {alarm.get("Period"), *(one["MetricStat"]["Period"] for one in alarm.get("Metrics", []) if "MetricStat" in one)} - {
                 None
             }
-            assert (periods, alarm["EvaluationPeriods"]) == ({60}, 1), name
+            assert (periods, alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == ({60}, 3, 2), name
 
     def test_step_alarm_watches_the_alias_of_every_shifted_step(self, stack: Stack) -> None:
         seen = {

@@ -1,0 +1,121 @@
+"""A release by canary: two versions of a function behind a weighted alias, alarms by the minute, and the way back.
+
+Weights, minutes and thresholds are those of the template. An alarm sees a minute when it is over, and CodeDeploy moves the alias one minute
+later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from devtools import template
+from devtools.target import ROOT
+from tests.faults.simulation import Functions, Handler
+
+CANARY_MINUTES = 5
+CANARY_WEIGHT = 0.1
+# What a client asks for beside placing an order: its state, several times, and its list of orders.
+OTHER_REQUESTS = 9
+STEPS = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
+ALARMS: Mapping[str, Any] = {
+    name: one["Properties"] for name, one in template.source(ROOT / "observability.yaml")["Resources"].items() if name.startswith("Release")
+}
+
+
+class Broken(RuntimeError):
+    """What a faulty version raises."""
+
+
+def fails_before(_: Handler) -> Handler:
+    """Return a version that fails before it does anything."""
+
+    def handler(_event: Any, _context: Any) -> Any:
+        raise Broken
+
+    return handler
+
+
+def fails_after(good: Handler) -> Handler:
+    """Return a version that does its work, for instance charges a card, and then fails."""
+
+    def handler(event: Any, context: Any) -> Any:
+        good(event, context)
+        raise Broken
+
+    return handler
+
+
+@dataclass
+class Alarm:
+    """An alarm of the template: it is on if enough of its latest minutes had a ratio above the threshold."""
+
+    properties: Mapping[str, Any]
+    minutes: list[float] = field(default_factory=list[float])
+
+    def see(self, failed: int, of: int) -> None:
+        """Take the counts of a minute that is over."""
+        self.minutes.append(failed / of if of else 0.0)
+
+    @property
+    def on(self) -> bool:
+        """Whether it is on after the latest minute."""
+        latest = self.minutes[-self.properties["EvaluationPeriods"] :]
+        return sum(ratio > self.properties["Threshold"] for ratio in latest) >= self.properties["DatapointsToAlarm"]
+
+
+@dataclass
+class Canary:
+    """A release of one function. `weight` is the share of invocations that the new version gets."""
+
+    good: Functions
+    name: str
+    version: Callable[[Handler], Handler]
+    watched: bool = True
+    seed: int = 1
+    weight: float = CANARY_WEIGHT
+    taken_back: int | None = None
+    by_new_version: int = 0
+    _minute: int = 0
+    _calls: dict[str, int] = field(default_factory=dict[str, int])
+    _failed: dict[str, int] = field(default_factory=dict[str, int])
+    _api: Alarm = field(default_factory=lambda: Alarm(ALARMS["ReleaseApiFaultsAlarm"]))
+    _steps: Alarm = field(default_factory=lambda: Alarm(ALARMS["ReleaseStepErrorsAlarm"]))
+
+    def __post_init__(self) -> None:
+        """Build the new version and seed the routing."""
+        self._random = Random(self.seed)
+        self._new = self.version(self.good[self.name])
+
+    def functions(self) -> Functions:
+        """Return the pipeline's functions; every invocation is routed and counted."""
+        return Functions({name: self._routed(name) for name in self.good.handlers})
+
+    def _routed(self, name: str) -> Handler:
+        def handler(event: Any, context: Any) -> Any:
+            self._calls[name] = self._calls.get(name, 0) + 1
+            chosen = self.good[name]
+            if name == self.name and self._random.random() < self.weight:
+                self.by_new_version += 1
+                chosen = self._new
+            try:
+                return chosen(event, context)
+            except Exception:
+                self._failed[name] = self._failed.get(name, 0) + 1
+                raise
+
+        return handler
+
+    def end_minute(self) -> None:
+        """Let the alarms see the minute and CodeDeploy act: take the release back, or complete it after the canary."""
+        if self.weight and self.watched and (self._api.on or self._steps.on):
+            self.weight, self.taken_back = 0.0, self._minute
+        orders = self._calls.get("OrdersPlace", 0)
+        self._api.see(self._failed.get("OrdersPlace", 0), orders * (1 + OTHER_REQUESTS))
+        self._steps.see(sum(self._failed.get(step, 0) for step in STEPS), sum(self._calls.get(step, 0) for step in STEPS))
+        self._calls, self._failed = {}, {}
+        self._minute += 1
+        if self._minute == CANARY_MINUTES and self.weight:
+            self.weight = 1.0

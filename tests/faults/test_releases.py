@@ -1,0 +1,70 @@
+"""A faulty release of what a customer waits for is taken back, and no order is lost, doubled or rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.faults.canary import CANARY_MINUTES, STEPS, Canary, fails_after, fails_before
+from tests.faults.conftest import Tally
+from tests.faults.invariants import states, violations
+from tests.faults.paths import PATHS, Path, Stage, request
+from tests.faults.simulation import Handler, NeverAnswered, Simulation
+
+ORDERS_A_MINUTE = 10
+MINUTES = 8
+ONE_MUG: Path = replace(PATHS[0], lines=({"sku": "MUG-BLUE", "quantity": 1},))
+FAULTS: list[Callable[[Handler], Handler]] = [fails_before, fails_after]
+
+
+def shop(stage: Stage, canary: Canary) -> tuple[Simulation, int]:
+    """Place orders of many customers during a release; return the pipeline and how many clients got no answer."""
+    simulation = stage.simulation(ONE_MUG)
+    simulation.functions = canary.functions()
+    unanswered = 0
+    for minute in range(MINUTES):
+        for number in range(ORDERS_A_MINUTE):
+            try:
+                simulation.post(request(ONE_MUG, f"customer-{minute}-{number}"))
+            except NeverAnswered:
+                unanswered += 1
+            simulation.settle()
+        canary.end_minute()
+    simulation.sweep()
+    simulation.settle()
+    return simulation, unanswered
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("name", ["OrdersPlace", *STEPS])
+def test_faulty_release_is_taken_back_without_a_lost_order(
+    stage: Stage, tally: Tally, name: str, fault: Callable[[Handler], Handler]
+) -> None:
+    canary = Canary(stage.functions, name, fault)
+    simulation, unanswered = shop(stage, canary)
+    tally(ONE_MUG.name, "release by canary")
+    assert canary.by_new_version > 0
+    assert canary.taken_back is not None
+    assert canary.taken_back < CANARY_MINUTES
+    assert unanswered == 0
+    assert dict(states(simulation)) == {"confirmed": MINUTES * ORDERS_A_MINUTE}
+    assert violations(simulation) == []
+
+
+@pytest.mark.parametrize("name", ["OrdersPlace", *STEPS])
+def test_same_release_loses_orders_where_no_alarm_watches(stage: Stage, name: str) -> None:
+    """Otherwise the test above would show nothing."""
+    canary = Canary(stage.functions, name, fails_before, watched=False)
+    simulation, unanswered = shop(stage, canary)
+    rejected = states(simulation)["rejected"]
+    assert unanswered + rejected >= (MINUTES - CANARY_MINUTES) * ORDERS_A_MINUTE
+
+
+def test_good_release_is_completed(stage: Stage) -> None:
+    canary = Canary(stage.functions, "OrdersPlace", lambda handler: handler)
+    simulation, unanswered = shop(stage, canary)
+    assert (canary.weight, canary.taken_back, unanswered) == (1.0, None, 0)
+    assert canary.by_new_version > (MINUTES - CANARY_MINUTES) * ORDERS_A_MINUTE
+    assert dict(states(simulation)) == {"confirmed": MINUTES * ORDERS_A_MINUTE}
