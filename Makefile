@@ -29,6 +29,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py, which checks their options.
 override COMMANDS := run order carrier token stop invoke trace logs dashboard sales trial-balance redrive flags replay rebuild-view \
+  rollback-triggers check-canary \
   audit audit-proof bench
 override OFFLINE_COMMANDS := idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.

@@ -238,6 +238,20 @@ _COMMANDS = (
     ),
     Command("rebuild-view", OPERATE, "devtools.ops.rebuild_view", "Rebuild the order view from the order log", ANYWHERE),
     Command(
+        "rollback-triggers",
+        OPERATE,
+        "devtools.ops.rollback_triggers",
+        "Have CloudFormation take back updates of a stack while a release alarm is on",
+        (STACK,),
+    ),
+    Command(
+        "check-canary",
+        OPERATE,
+        "devtools.ops.check_canary",
+        "Check the new versions of a running release; stop it where one is wrong",
+        (Option("WAIT", "seconds to wait for new versions", 600, positive_number), STACK),
+    ),
+    Command(
         "audit",
         OPERATE,
         "devtools.ops.audit",

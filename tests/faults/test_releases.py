@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from devtools.ops import check_canary
 from tests.faults.canary import CANARY_MINUTES, STEPS, Canary, fails_after, fails_before
 from tests.faults.conftest import Tally
 from tests.faults.invariants import states, violations
 from tests.faults.paths import PATHS, Path, Stage, request
-from tests.faults.simulation import Handler, NeverAnswered, Simulation
+from tests.faults.simulation import Handler, NeverAnswered, Simulation, TaskFailed
 
 ORDERS_A_MINUTE = 10
 MINUTES = 8
@@ -68,3 +69,11 @@ def test_good_release_is_completed(stage: Stage) -> None:
     assert (canary.weight, canary.taken_back, unanswered) == (1.0, None, 0)
     assert canary.by_new_version > (MINUTES - CANARY_MINUTES) * ORDERS_A_MINUTE
     assert dict(states(simulation)) == {"confirmed": MINUTES * ORDERS_A_MINUTE}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_check_of_a_new_version_is_refused_by_every_step(stage: Stage, name: str) -> None:
+    event, is_right = check_canary.CHECKS[name]
+    with pytest.raises(TaskFailed) as failed:
+        stage.simulation(ONE_MUG).invoke(name, event())
+    assert is_right({"errorType": failed.value.error})
