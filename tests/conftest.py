@@ -1,4 +1,4 @@
-"""What all tests share: the functions' environment, and AWS in memory behind their clients."""
+"""Shared fixtures: the functions' environment, and the in-memory AWS behind their clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_EC2_METADATA_DISABLED": "true",
-    # Tables bear the names of their resources in the template, as `tables_of` reads them.
+    # A table's name is its logical id in the template, as `tables_of` reads it.
     "ORDER_LOG_TABLE": "OrderLog",
     "CATALOGUE_TABLE": "Catalogue",
     "PAYMENT_TOKENS_TABLE": "PaymentTokens",
@@ -76,7 +76,7 @@ ENVIRONMENT = {
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
-# How long an example takes is the machine's business.
+# The duration of an example depends on the machine, so examples have no deadline.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
@@ -90,7 +90,7 @@ clients.install()
 
 @pytest.fixture
 def aws() -> Iterator[Aws]:
-    """Empty services behind the functions' clients, tables as the template has them."""
+    """Yield empty services, with the template's tables, behind the functions' clients."""
     services = Aws()
     services.lend()
     yield services
@@ -99,20 +99,20 @@ def aws() -> Iterator[Aws]:
 
 @pytest.fixture
 def context() -> Any:
-    """The Lambda context of an invocation."""
+    """Return the Lambda context of an invocation."""
     return runtime.context()
 
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """Return the lines that functions logged so far in this test."""
+    """Return a function that returns the lines logged so far in this test."""
     stream = io.StringIO()
     monkeypatch.setattr(cast("Any", logger).registered_handler, "stream", stream)
     return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print how many runs under faults there were."""
+    """Print the number of runs by fault and path."""
     reports = [one for outcome in ("passed", "failed") for one in terminalreporter.stats.get(outcome, ())]
     if runs := report.collected(reports):
         terminalreporter.section("runs under faults")

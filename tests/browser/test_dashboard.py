@@ -16,7 +16,7 @@ from devtools.dashboard import page as pages
 from devtools.dashboard import picture
 from devtools.dashboard.reading import Amount, Outcome, Product, Queue, Reading, Revenue, State
 from tests.support import browser as browsers
-from tests.support.browser import Looked, looking, serving
+from tests.support.browser import LoadedPage, open_page, serving
 
 REFRESH_SECONDS = 0.2
 QUEUES = (
@@ -61,7 +61,7 @@ class FakeSource:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The browser of this machine."""
-    yield from browsers.started()
+    yield from browsers.browser_or_skip()
 
 
 @pytest.fixture
@@ -71,17 +71,17 @@ def source() -> FakeSource:
 
 
 @contextmanager
-def _open(browser: Browser, source: FakeSource, **how: Any) -> Iterator[Looked]:
-    with serving(source.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, **how) as looked:
-        looked.page.locator("main[data-drawn]").wait_for(state="attached")
-        yield looked
+def _open(browser: Browser, source: FakeSource, **how: Any) -> Iterator[LoadedPage]:
+    with serving(source.read, REFRESH_SECONDS) as listener, open_page(browser, listener.url, **how) as loaded:
+        loaded.page.locator("main[data-drawn]").wait_for(state="attached")
+        yield loaded
 
 
 @pytest.fixture(scope="module")
 def still(browser: Browser) -> Iterator[Page]:
     """A page with constant data, for tests that only read it."""
-    with _open(browser, FakeSource()) as looked:
-        yield looked.page
+    with _open(browser, FakeSource()) as loaded:
+        yield loaded.page
 
 
 def _labels(page: Page, card: str) -> list[str]:
@@ -157,8 +157,8 @@ def test_every_plot_has_a_label_for_screen_readers(still: Page) -> None:
 
 
 def test_page_updates_only_changed_plots(browser: Browser, source: FakeSource) -> None:
-    with _open(browser, source) as looked:
-        page = looked.page
+    with _open(browser, source) as loaded:
+        page = loaded.page
         page.locator("#states summary").click()
         page.evaluate("document.querySelectorAll('svg.main-svg, .bars path').forEach((one) => { one.dataset.before = '' })")
         kept = page.locator("[data-before]").count()
@@ -176,8 +176,8 @@ def test_page_updates_only_changed_plots(browser: Browser, source: FakeSource) -
 
 
 def test_dead_letters_are_highlighted(browser: Browser, source: FakeSource) -> None:
-    with _open(browser, source) as looked:
-        page = looked.page
+    with _open(browser, source) as loaded:
+        page = loaded.page
         expect(page.get_by_role("alert")).to_be_hidden()
 
         dead = {"mail-dead-letters": 2, "scheduled-jobs-dead-letters": 1}
@@ -206,8 +206,8 @@ def test_dead_letters_are_highlighted(browser: Browser, source: FakeSource) -> N
 
 
 def test_page_keeps_the_last_reading_while_the_target_is_down(browser: Browser, source: FakeSource) -> None:
-    with _open(browser, source, without_errors=False) as looked:
-        page = looked.page
+    with _open(browser, source, without_errors=False) as loaded:
+        page = loaded.page
         source.now = UserError("nothing answers at http://127.0.0.1:4566; run `make run` first")
         status = page.get_by_role("status")
         expect(status).to_have_text(
@@ -220,30 +220,30 @@ def test_page_keeps_the_last_reading_while_the_target_is_down(browser: Browser, 
         expect(status).to_be_hidden()
         expect(page.locator("main")).not_to_have_class("stale")
         expect(page.locator("#tile-orders")).to_have_text("5")
-        assert all("503" in error for error in looked.errors)
+        assert all("503" in error for error in loaded.errors)
 
 
 def test_page_opened_before_the_target_waits_for_it(browser: Browser, source: FakeSource) -> None:
     source.now = UserError("nothing is deployed at http://127.0.0.1:4566; run `make run` first")
-    with serving(source.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, without_errors=False) as looked:
-        expect(looked.page.get_by_role("status")).to_contain_text("Nothing is deployed")
-        expect(looked.page.locator("#as-of")).to_have_text("no data yet")
+    with serving(source.read, REFRESH_SECONDS) as listener, open_page(browser, listener.url, without_errors=False) as loaded:
+        expect(loaded.page.get_by_role("status")).to_contain_text("Nothing is deployed")
+        expect(loaded.page.locator("#as-of")).to_have_text("no data yet")
         source.now = READING
-        expect(looked.page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
+        expect(loaded.page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
 
 
 def test_page_reports_a_stopped_server(browser: Browser, source: FakeSource) -> None:
-    with serving(source.read, REFRESH_SECONDS) as listener, looking(browser, listener.url, without_errors=False) as looked:
-        expect(looked.page.locator("#tile-orders")).to_have_text("1,237")
+    with serving(source.read, REFRESH_SECONDS) as listener, open_page(browser, listener.url, without_errors=False) as loaded:
+        expect(loaded.page.locator("#tile-orders")).to_have_text("1,237")
         listener.shutdown()
         listener.server_close()
-        expect(looked.page.get_by_role("status")).to_contain_text("start it again with make dashboard")
+        expect(loaded.page.get_by_role("status")).to_contain_text("start it again with make dashboard")
 
 
 def test_page_without_orders_says_what_to_do(browser: Browser, source: FakeSource) -> None:
     source.now = EMPTY
-    with _open(browser, source) as looked:
-        page = looked.page
+    with _open(browser, source) as loaded:
+        page = loaded.page
         expect(page.locator("#empty")).to_have_text("No orders yet. Place some: make run")
         expect(page.locator("#states")).to_be_hidden()
         assert _labels(page, "queues") == ["ledger", "mail"]
@@ -254,8 +254,8 @@ def test_page_without_orders_says_what_to_do(browser: Browser, source: FakeSourc
 
 def test_orders_before_aggregation_are_no_error(browser: Browser, source: FakeSource) -> None:
     source.now = replace(EMPTY, states=READING.states)
-    with _open(browser, source) as looked:
-        page = looked.page
+    with _open(browser, source) as loaded:
+        page = loaded.page
         expect(page.locator("#products .plot")).to_be_hidden()
         expect(page.locator("#products .none")).to_be_visible()
         assert page.locator("#tiles dd").all_text_contents() == ["1,237", "-", "-", "3", "none"]
@@ -264,14 +264,14 @@ def test_orders_before_aggregation_are_no_error(browser: Browser, source: FakeSo
 def test_product_names_are_escaped(browser: Browser, source: FakeSource) -> None:
     name = "</script><img src=x onerror=alert(1)><b>&"
     source.now = replace(READING, products=(Product(name, 1),))
-    with _open(browser, source) as looked:
-        assert _table(looked.page, "products") == [[name, "1"]]
-        assert looked.page.locator("#products img, #products b").count() == 0
+    with _open(browser, source) as loaded:
+        assert _table(loaded.page, "products") == [[name, "1"]]
+        assert loaded.page.locator("#products img, #products b").count() == 0
 
 
 def test_page_fits_a_narrow_window(browser: Browser, source: FakeSource) -> None:
-    with _open(browser, source, viewport={"width": 400, "height": 800}) as looked:
-        page = looked.page
+    with _open(browser, source, viewport={"width": 400, "height": 800}) as loaded:
+        page = loaded.page
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         for text in page.locator(".plot .bartext, .plot .ytick text").all():
             box, card = text.bounding_box(), text.locator("xpath=ancestor::section").bounding_box()
@@ -281,8 +281,8 @@ def test_page_fits_a_narrow_window(browser: Browser, source: FakeSource) -> None
 
 
 def test_page_follows_the_dark_color_scheme(browser: Browser, source: FakeSource) -> None:
-    with _open(browser, source, color_scheme="dark") as looked:
-        page = looked.page
+    with _open(browser, source, color_scheme="dark") as loaded:
+        page = loaded.page
         ink = "getComputedStyle(document.querySelector('#states .bartext')).fill"
         dark = (page.evaluate("getComputedStyle(document.body).backgroundColor"), page.evaluate(ink))
         page.emulate_media(color_scheme="light")
@@ -300,10 +300,10 @@ def test_page_follows_the_dark_color_scheme(browser: Browser, source: FakeSource
 def test_saved_page_works_offline(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(pages.html(reading=READING), "utf-8")
-    with looking(browser, file.as_uri()) as looked:
-        expect(looked.page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
-        expect(looked.page.locator("#as-of")).to_have_text("http://127.0.0.1:4566, 2026-01-15 10:00:30 UTC")
-    assert looked.asked == [file.as_uri()]
+    with open_page(browser, file.as_uri()) as loaded:
+        expect(loaded.page.locator("#states .bartext")).to_have_text(["2", "1", "1,234"])
+        expect(loaded.page.locator("#as-of")).to_have_text("http://127.0.0.1:4566, 2026-01-15 10:00:30 UTC")
+    assert loaded.requested == [file.as_uri()]
 
 
 def test_missing_browser_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,17 +12,17 @@ from tests.contract.stack import Stack, with_nested
 
 @pytest.fixture(scope="session")
 def translated() -> dict[str, Any]:
-    """Return the template that CloudFormation would be given, its alarms and saved queries included. Do not change it."""
+    """Return the translated template with its alarms and saved queries. Shared by all tests: never modify it."""
     return with_nested(template.translated(), template.source(ROOT / "observability.yaml"))
 
 
 @pytest.fixture(scope="session")
 def stack(translated: dict[str, Any]) -> Stack:
-    """Return the resources that CloudFormation would be given."""
+    """Return the translated template's resources."""
     return Stack(translated)
 
 
 @pytest.fixture(scope="session")
 def used() -> dict[str, set[tuple[str, str]]]:
-    """Return what every handler was seen to call in an order's life."""
+    """Return the calls that every handler made during the life of orders."""
     return test_permissions.observe()

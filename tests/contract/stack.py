@@ -1,4 +1,4 @@
-"""The translated template as a graph: what refers to what."""
+"""The translated template as a graph of references and grants."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ AWS_MANAGED = {
         *_LOGS,
     ),
 }
-# How the ARN of a resource with a name begins, and the property with the name. Without it CloudFormation makes up a name that begins
-# with the stack's (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-name.html).
+# The service and prefix in the ARN of a named resource, and the property with its name. Without a name CloudFormation generates one that
+# starts with the stack's (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-name.html).
 _ARNS = {
     "DynamoDB::Table": ("dynamodb", "table/", "TableName"),
     "SQS::Queue": ("sqs", "", "QueueName"),
@@ -47,7 +47,7 @@ _ARNS = {
 
 
 def with_nested(template: Mapping[str, Any], nested: Mapping[str, Any], name: str = "Observability") -> dict[str, Any]:
-    """Return a translated template with the resources of a nested stack, as if they stood in the template themselves."""
+    """Return a translated template with the resources of a nested stack merged into it."""
     merged = copy.deepcopy(dict(template))
     given = merged["Resources"][name]["Properties"]["Parameters"]
     outputs = {f"Outputs.{key}": output["Value"] for key, output in nested["Outputs"].items()}
@@ -81,10 +81,10 @@ def with_nested(template: Mapping[str, Any], nested: Mapping[str, Any], name: st
 
 
 class Stack:
-    """The resources of a translated template, found by type and by what they refer to."""
+    """The resources of a translated template, found by type and reference."""
 
     def __init__(self, template: Mapping[str, Any], **parameters: str) -> None:
-        """Look at `template`, whose serverless resources are expanded, deployed with these parameters and the others' defaults."""
+        """Read `template`, already translated, as deployed with these parameters and defaults for the others."""
         self.resources: dict[str, dict[str, Any]] = template["Resources"]
         self.outputs: dict[str, dict[str, Any]] = template["Outputs"]
         self.conditions: dict[str, Any] = template["Conditions"]
@@ -103,7 +103,7 @@ class Stack:
         }
 
     def kind(self, name: str) -> str:
-        """Return the type of a resource without its leading AWS::, or nothing where there is no such resource."""
+        """Return the type of a resource without its prefix AWS::, or "" for an unknown resource."""
         return self.resources.get(name, {"Type": ""})["Type"].removeprefix("AWS::")
 
     def holds(self, expression: Any) -> bool:
@@ -130,7 +130,7 @@ class Stack:
         return resource is not None and ("Condition" not in resource or self.holds({"Condition": resource["Condition"]}))
 
     def chosen(self, values: list[Any]) -> Iterator[Any]:
-        """Return the elements of a list, those behind Fn::If as the stack's parameters choose them."""
+        """Return the elements of a list with Fn::If resolved by the stack's parameters."""
         for value in values:
             match value:
                 case {"Fn::If": [condition, yes, no]}:
@@ -141,7 +141,7 @@ class Stack:
                     yield value
 
     def statements(self, role: str) -> Iterator[dict[str, Any]]:
-        """Return every statement of a role's policies: its own, those that it names, and those that attach themselves to it."""
+        """Return every statement of a role's policies: inline ones, referenced ones, and those attached by the policy."""
         properties = self.resources[role]["Properties"]
         documents = [policy["PolicyDocument"] for policy in self.chosen(properties.get("Policies", []))]
         named = [referred(policy) for policy in self.chosen(properties.get("ManagedPolicyArns", []))]
@@ -160,14 +160,14 @@ class Stack:
     def grants(self, role: str, *, bounded: bool = True) -> set[Grant]:
         """Return what a role may do: pairs of action and the resource's logical id ("*" for any).
 
-        What the policies allow and the permissions boundary as well, unless not `bounded`, and no statement denies. Within the
+        Allowed by the policies and, if `bounded`, by the permissions boundary, and not denied by a statement. Within the
         boundary, a policy for any resource grants each resource of the stack.
         """
         if (role, bounded) not in self._grants:
-            self._grants[role, bounded] = self._computed(role, bounded=bounded)
+            self._grants[role, bounded] = self._compute_grants(role, bounded=bounded)
         return set(self._grants[role, bounded])
 
-    def _computed(self, role: str, *, bounded: bool) -> set[Grant]:
+    def _compute_grants(self, role: str, *, bounded: bool) -> set[Grant]:
         allowed = {
             (action, referred(resource))
             for statement in self.statements(role)
@@ -194,7 +194,7 @@ class Stack:
         )
 
     def boundary(self, policy: str) -> list[tuple[str, str]]:
-        """Return what a permissions boundary allows: pairs of action and the pattern of ARNs."""
+        """Return the permissions of a boundary: pairs of action and ARN pattern."""
         document = self.resources[policy]["Properties"]["PolicyDocument"]
         return [
             (action, self._arn(referred(resource)))
@@ -212,12 +212,12 @@ class Stack:
         return self._granted_each[action, name]
 
     def _arn(self, name: str) -> str:
-        """Return the ARN of a resource by logical id (and what follows it, as of an index), its name as the template gives it."""
+        """Return the ARN of a resource by logical id (with a suffix, such as an index), with the name that the template sets."""
         if name not in self._arns:
-            self._arns[name] = self._written_out(name)
+            self._arns[name] = self._resolve_arn(name)
         return self._arns[name]
 
-    def _written_out(self, name: str) -> str:
+    def _resolve_arn(self, name: str) -> str:
         logical, slash, rest = name.partition("/")
         if self.kind(logical) not in _ARNS:
             return name
@@ -226,11 +226,11 @@ class Stack:
         return f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{before}{named}{slash}{rest}"
 
     def named(self, name: Any, kind: str) -> str:
-        """Return the logical id of the resource of a type that has this name, or nothing where none has it."""
+        """Return the logical id of the resource of a type with this name, or "" if there is none."""
         return next((found for found, one in self.of(kind).items() if name in one.values()), "")
 
     def queue_policies(self, queue: str) -> list[dict[str, Any]]:
-        """Return the statements that allow something by the policies that are attached to a queue."""
+        """Return the allowing statements of the policies attached to a queue."""
         return [
             statement
             for policy in self.of("SQS::QueuePolicy").values()
@@ -240,7 +240,7 @@ class Stack:
         ]
 
     def dead_letter_queues(self) -> dict[str, str]:
-        """Return every queue that something gives up into, with who does."""
+        """Return every dead-letter queue with the resource that uses it."""
         found: dict[str, str] = {}
         for owner, resource in self.resources.items():
             for value in _dead_letters(resource.get("Properties", {})):
@@ -249,18 +249,18 @@ class Stack:
 
 
 def aws_managed(policy: Any) -> str:
-    """Return the name of a managed policy of AWS, or nothing for another one."""
+    """Return the name of a managed policy of AWS, or "" for another policy."""
     text = policy.get("Fn::Sub", "") if isinstance(policy, dict) else policy
     return str(text).partition(":policy/")[2]
 
 
 def listed(value: Any) -> list[Any]:
-    """Return a list as it is, and anything else as a list of one."""
+    """Return a list unchanged and any other value as a list of one."""
     return value if isinstance(value, list) else [value]
 
 
 def referred(value: Any) -> str:
-    """Return the logical id that an intrinsic function refers to (with what follows it, as of an index), or a plain string.
+    """Return the logical id that an intrinsic function refers to (with a suffix, such as an index), or a plain string.
 
     An alias refers to its function.
     """

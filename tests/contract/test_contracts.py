@@ -1,4 +1,4 @@
-"""The events' contracts: what is published of them is what the models say, and what is sent and stored keeps to it."""
+"""Event contracts: published schemas match the models, and events match the schemas."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from orderflow.domain.ledger_events import LedgerDifferenceFound
 from tests.contract.stack import Stack, referred
 from tests.contract.test_routing import ROUTES, STREAMED
 from tests.support import orders
-from tests.support.contracts import DATES, UNNAMED, VERSIONS, carried, problems, validator
+from tests.support.contracts import DATES, UNNAMED, VERSIONS, embedded_events, problems, validator
 
 TYPES = (*events.EVENT_TYPES, UNNAMED)
-HAPPENED = list({(one.type, one.order_version): one for done in orders.STATES.values() for one in orders.history(*done)}.values())
+EVENTS = list({(one.type, one.order_version): one for done in orders.STATES.values() for one in orders.history(*done)}.values())
 EXAMPLES = {f"{name} {version}": catalogue.example(name, version) for name, version in VERSIONS}
 SAMPLES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "events").rglob("*.json"))
-# What no contract has, on purpose: it shows that one event nobody can read stops no other.
+# The unknown event of poison samples, which have no contract on purpose.
 POISON = "no contract: ('OrderTeleported', 1)"
 
 
 def read(document: dict[str, Any]) -> Any:
-    """Return what a consumer reads from an event as it is on the bus."""
+    """Decode an event from the bus as a consumer does."""
     raw = json.dumps(document)
     return events.decode(raw) if "type" in document else msgspec.json.decode(raw, type=LedgerDifferenceFound)
 
 
-# What is published.
+# Published schemas.
 
 
 @pytest.fixture(scope="module")
@@ -54,25 +54,25 @@ def test_committed_contracts_match_models_and_template(files: dict[Any, str]) ->
     assert command.stale(files) == []
 
 
-def test_the_same_models_make_the_same_files(files: dict[Any, str]) -> None:
+def test_generated_files_are_deterministic(files: dict[Any, str]) -> None:
     assert command.rendered(catalogue.contracts(), releases.read(command.RELEASED).version) == files
 
 
-def test_nothing_changed_incompatibly_since_the_last_release() -> None:
+def test_contracts_are_compatible_with_the_last_release() -> None:
     now = catalogue.catalogue(catalogue.contracts())
     found = releases.differences(releases.read(command.RELEASED).events, now, events.UPCASTERS)
     assert [str(finding) for finding in found if not finding.change.compatible] == []
 
 
 def changed_model(kind: str, **fields: Any) -> type[events.EventData]:
-    """Return a model of an event as somebody might have changed it: without what is None, with what is new."""
-    kept: list[Any] = [
+    """Return a changed model of an event: a field set to None is removed, other fields are added or replaced."""
+    existing: list[Any] = [
         (field.name, fields.pop(field.name, field.type), *(() if field.required else (field.default,)))
         for field in msgspec.structs.fields(events.EVENT_TYPES[kind])
         if fields.get(field.name, ...) is not None
     ]
     added = [(name, *(given if isinstance(given, tuple) else (given,))) for name, given in fields.items() if given is not None]
-    made = msgspec.defstruct(kind, [*kept, *added], bases=(events.EventData,), frozen=True, namespace={"__doc__": "Changed."})
+    made = msgspec.defstruct(kind, [*existing, *added], bases=(events.EventData,), frozen=True, namespace={"__doc__": "Changed."})
     return cast("type[events.EventData]", made)
 
 
@@ -89,11 +89,11 @@ BREAKING = {
 
 @pytest.mark.parametrize("change", BREAKING)
 def test_incompatible_model_fails_the_check(change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    kind, fields, said = BREAKING[change]
+    kind, fields, message = BREAKING[change]
     monkeypatch.setitem(events.EVENT_TYPES, kind, changed_model(kind, **fields))
     with pytest.raises(UserError, match="new schema_version"):
         command.main(parsed("contracts", "--check"))
-    assert f"{kind} 1 data.{said} - INCOMPATIBLE" in capsys.readouterr().out
+    assert f"{kind} 1 data.{message} - INCOMPATIBLE" in capsys.readouterr().out
 
 
 def test_new_optional_field_is_reported_and_needs_new_schemas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +112,7 @@ def test_new_version_needs_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["1.0.0", "0.9.9", "next"])
-def test_a_release_follows_the_one_before(name: str) -> None:
+def test_release_number_must_follow_the_last_one(name: str) -> None:
     with pytest.raises(UserError, match=r"does not follow|has the form"):
         command.main(parsed("contracts", "--release", name))
 
@@ -123,17 +123,17 @@ def test_every_event_version_has_a_schema() -> None:
 
 
 @pytest.mark.parametrize(("name", "version"), VERSIONS)
-def test_a_schema_is_one_and_open(name: str, version: int) -> None:
+def test_schema_is_valid_and_allows_unknown_fields(name: str, version: int) -> None:
     schema = catalogue.schema(name, version)
     Draft202012Validator.check_schema(schema)
-    assert "additionalProperties" not in json.dumps(schema), "consumers take fields that they do not know"
-    assert "(?" not in json.dumps(schema), "not every language's patterns look ahead"
+    assert "additionalProperties" not in json.dumps(schema), "remove additionalProperties: consumers must accept unknown fields"
+    assert "(?" not in json.dumps(schema), "remove the lookahead: not every language's patterns support it"
     assert schema["$id"].endswith(f":{name}:{version}")
     assert schema["description"]
 
 
 @pytest.mark.parametrize(("name", "version"), VERSIONS)
-def test_the_registrys_entry_is_openapi_and_means_the_same(name: str, version: int) -> None:
+def test_registry_entry_is_openapi_and_equals_the_schema(name: str, version: int) -> None:
     document = registry.openapi(name, version, catalogue.schema(name, version))
     OpenAPIV30SpecValidator(document).validate()
     parts = document["components"]["schemas"]
@@ -147,7 +147,7 @@ def test_registry_template_has_valid_schemas() -> None:
     resources = yaml.safe_load((ROOT / "schemas/registry.yaml").read_text("utf-8"))["Resources"]
     contents = {name: entry["Properties"]["Content"] for name, entry in resources.items() if name != "Registry"}
     assert set(contents) == {f"{name}{version}" for name, version in VERSIONS}
-    # Its quota for one schema.
+    # The registry's quota for one schema.
     assert max(map(len, contents.values())) <= 100_000
 
 
@@ -174,26 +174,26 @@ def references(value: Any) -> Iterator[str]:
             yield from references(item)
 
 
-# What the models read is what the schemas allow.
+# Models and schemas accept the same documents.
 
 
 def problems_of(name: str, version: int, document: Any) -> list[str]:
     return [error.message for error in validator(name, version).iter_errors(document)]
 
 
-@pytest.mark.parametrize("event", HAPPENED, ids=lambda event: f"{event.type}-{event.order_version}")
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: f"{event.type}-{event.order_version}")
 def test_events_of_the_rules_match_their_schemas(event: events.Event) -> None:
     assert problems(json.loads(events.encode(event))) == []
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_keeps_to_its_contract_and_is_read(name: str) -> None:
+def test_example_matches_its_contract_and_is_decoded(name: str) -> None:
     assert problems(EXAMPLES[name]) == []
     assert type(read(EXAMPLES[name])).__name__ in {"Event", UNNAMED}
 
 
 @pytest.mark.parametrize("name", [f"{name} {version}" for name, version in VERSIONS if name in events.EVENT_TYPES])
-def test_an_example_of_any_version_is_read_as_the_present_one(name: str) -> None:
+def test_example_of_any_version_is_read_as_the_current_one(name: str) -> None:
     event = read(EXAMPLES[name])
     assert problems(json.loads(events.encode(event))) == []
     assert event.schema_version == events.EVENT_TYPES[event.type].schema_version
@@ -202,11 +202,11 @@ def test_an_example_of_any_version_is_read_as_the_present_one(name: str) -> None
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_schema_and_decoder_accept_the_same_documents(name: str) -> None:
     kind, _, version = name.partition(" ")
-    # The ledger's model leaves its envelope's constants to who publishes.
+    # The ledger's model does not check the constants of its envelope; the publisher sets them.
     changed = [
         one for one in mutations(EXAMPLES[name]) if kind in events.EVENT_TYPES or {**one, "data": 0} == {**EXAMPLES[name], "data": 0}
     ]
-    # What an older version refused may be read since.
+    # Documents that an older version refused may be readable now.
     older = kind in events.EVENT_TYPES and int(version) < events.EVENT_TYPES[kind].schema_version
     for document in changed:
         allowed = problems_of(kind, int(version), document) == []
@@ -224,7 +224,7 @@ def readable(document: Any) -> bool:
 
 
 def mutations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the document with one thing in it changed: left out, null, of another type, empty, or joined by an unknown field."""
+    """Yield the document with one change: a field missing, null, of another type, empty, or an unknown field added."""
     for path in paths(document):
         *above, last = path
         if isinstance(last, str) and path != ["type"]:
@@ -252,17 +252,17 @@ def changed(document: dict[str, Any], above: list[str | int], change: Callable[[
     return whole
 
 
-# What is sent keeps to it, and who says what.
+# Events of samples, consumers and producers.
 
 
 @pytest.mark.parametrize("path", SAMPLES)
-def test_an_event_of_a_sample_keeps_to_its_contract(path: str) -> None:
-    found = [problem for event in carried(json.loads((ROOT / path).read_text("utf-8"))) for problem in problems(event)]
+def test_events_of_samples_match_their_contracts(path: str) -> None:
+    found = [problem for event in embedded_events(json.loads((ROOT / path).read_text("utf-8"))) for problem in problems(event)]
     assert set(found) <= ({POISON} if "poison" in path else set())
 
 
-def test_the_samples_carry_events() -> None:
-    assert any(any(carried(json.loads((ROOT / path).read_text("utf-8")))) for path in SAMPLES)
+def test_samples_contain_events() -> None:
+    assert any(any(embedded_events(json.loads((ROOT / path).read_text("utf-8")))) for path in SAMPLES)
 
 
 def test_documented_consumers_are_those_of_rules_and_streams(stack: Stack) -> None:
@@ -288,16 +288,16 @@ def test_stream_only_events_match_no_rule() -> None:
 
 
 def test_documented_producers_are_those_in_the_code() -> None:
-    asked = defaultdict[str, set[str]](set)
+    callers = defaultdict[str, set[str]](set)
     for path in (ROOT / "functions").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                asked[node.func.id].add(path.relative_to(ROOT / "functions").parts[0])
-    said = defaultdict[str, set[str]](set)
+                callers[node.func.id].add(path.relative_to(ROOT / "functions").parts[0])
+    producers = defaultdict[str, set[str]](set)
     for done in orders.STATES.values():
         for number, last in enumerate(done):
             for event in orders.history(*done[: number + 1])[len(orders.history(*done[:number])) :]:
-                said[event.type] |= asked[type(last).__name__] | asked[event.type]
-    said |= {UNNAMED: {"ledger"}}
-    assert {name: tuple(sorted(contexts)) for name, contexts in said.items()} == routes.PRODUCERS
+                producers[event.type] |= callers[type(last).__name__] | callers[event.type]
+    producers |= {UNNAMED: {"ledger"}}
+    assert {name: tuple(sorted(contexts)) for name, contexts in producers.items()} == routes.PRODUCERS
     assert not hasattr(commands, UNNAMED)

@@ -1,4 +1,4 @@
-"""What AWS documents of stages, deployments, deletion and settings, checked on the template as CloudFormation gets it."""
+"""AWS's documented requirements for stages, deployments, deletion and settings, checked on the translated template."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RULES = template.source()["Rules"]
 
 
 def holds(expression: Any, given: dict[str, str]) -> bool:
-    """Evaluate a condition or a rule's assertion with these parameters; the others have their defaults."""
+    """Evaluate a condition or a rule's assertion with these parameters and defaults for the others."""
     values = {name: str(spec.get("Default", "")) for name, spec in PARAMETERS.items()} | given
 
     def value(operand: Any) -> Any:
@@ -43,7 +43,7 @@ def holds(expression: Any, given: dict[str, str]) -> bool:
 
 
 def refusals(**given: str) -> list[str]:
-    """Return what CloudFormation answers where rules refuse these parameters."""
+    """Return CloudFormation's messages for the rules that refuse these parameters."""
     return [
         assertion["AssertDescription"]
         for rule in RULES.values()
@@ -69,7 +69,7 @@ class TestApi:
         assert "StageName" not in deployment
         assert "StageDescription" not in deployment
 
-    def test_the_definition_keeps_authorizer_answers_and_binary_bodies(self, stack: Stack) -> None:
+    def test_api_definition_has_authorizer_responses_and_binary_types(self, stack: Stack) -> None:
         body = stack.of("ApiGateway::RestApi")["Api"]["Body"]
         written = template.source()["Resources"]["Api"]["Properties"]
         assert body["openapi"].startswith("3.")
@@ -78,22 +78,22 @@ class TestApi:
         assert set(body["x-amazon-apigateway-gateway-responses"]) == set(written["GatewayResponses"])
         assert body["x-amazon-apigateway-binary-media-types"] == ["*/*"]
 
-    def test_its_stage_waits_for_the_accounts_logging_role(self, stack: Stack) -> None:
-        """A stage with an access log is refused where the account has no role for logs."""
+    def test_stage_is_created_after_the_accounts_logging_role(self, stack: Stack) -> None:
+        """API Gateway refuses a stage with an access log if the account has no logging role."""
         assert "ApiLogsAccount" in listed(stack.resources["Api"]["DependsOn"])
         [stage] = stack.of("ApiGateway::Stage").values()
         assert referred(stage["RestApiId"]) == "Api"
 
     @pytest.mark.parametrize("given", ["-", "403", "FORBIDDEN"])
-    def test_a_line_of_the_access_log_is_json(self, stack: Stack, given: str) -> None:
-        """A variable that has no value is written as a hyphen, also where a number is expected."""
+    def test_access_log_line_is_json(self, stack: Stack, given: str) -> None:
+        """API Gateway writes a hyphen for a variable without value, also for numbers."""
         [stage] = stack.of("ApiGateway::Stage").values()
         line = re.sub(r"\$context\.[\w.]+", given, stage["AccessLogSetting"]["Format"])
         assert "$" not in line
         assert set(json.loads(line).values()) == {given}
 
-    def test_an_access_log_holds_no_text_that_could_break_its_line(self, stack: Stack) -> None:
-        """API Gateway quotes and escapes nothing, so texts of clients and of error messages are left out."""
+    def test_access_log_holds_no_text_that_could_break_its_line(self, stack: Stack) -> None:
+        """API Gateway does not escape values, so texts of clients and error messages are excluded."""
         [stage] = stack.of("ApiGateway::Stage").values()
         named = re.findall(r"\$context\.([\w.]+)", stage["AccessLogSetting"]["Format"])
         assert set(named) <= {
@@ -109,10 +109,10 @@ class TestApi:
 
 class TestFlags:
     def test_the_stack_deploys_no_flags(self, stack: Stack) -> None:
-        """An alarm that a new stack just made has no data, which takes a deployment back, and the stack with it."""
+        """A new stack's alarms have no data, which would roll back the deployment and the stack."""
         assert stack.of("AppConfig::Deployment", "AppConfig::HostedConfigurationVersion") == {}
 
-    def test_alarms_without_data_take_no_change_back(self, stack: Stack) -> None:
+    def test_alarms_without_data_roll_back_no_change(self, stack: Stack) -> None:
         [environment] = stack.of("AppConfig::Environment").values()
         for monitor in stack.chosen(environment["Monitors"]):
             alarm = stack.of("CloudWatch::Alarm")[referred(monitor["AlarmArn"])]
@@ -120,24 +120,24 @@ class TestFlags:
 
 
 class TestConcurrency:
-    def test_the_defaults_reserve_none_of_an_accounts_concurrency(self) -> None:
-        """Lambda keeps 100 executions unreserved, and a new account has 10 in all."""
+    def test_defaults_reserve_no_concurrency(self) -> None:
+        """Lambda requires 100 unreserved executions, and a new account has 10 in total."""
         assert PARAMETERS["WebhookConcurrency"]["Default"] == 0
 
-    def test_production_reserves_some_for_webhooks(self) -> None:
+    def test_production_reserves_concurrency_for_webhooks(self) -> None:
         text = (ROOT / "samconfig.toml").read_text("utf-8")
         [production] = re.findall(r"^\[prod\.deploy\.parameters\]\n(?:.+\n)*", text, re.MULTILINE)
         assert re.search(r'"WebhookConcurrency=[1-9]\d*"', production)
 
 
-# The account's setting names this role also after the stack is gone, so all APIs there log by it.
-KEPT_ALWAYS = {"ApiLogsAccount", "ApiLogsRole"}
+# The account's setting refers to this role even after the stack's deletion, and all APIs of the account log with it.
+ALWAYS_RETAINED = {"ApiLogsAccount", "ApiLogsRole"}
 
 
 class TestDeletion:
     def test_failed_first_deployment_deletes_empty_resources(self, stack: Stack) -> None:
         policies = {name: one["DeletionPolicy"] for name, one in stack.resources.items() if "DeletionPolicy" in one}
-        assert {name for name, policy in policies.items() if policy == "Retain"} == KEPT_ALWAYS
+        assert {name for name, policy in policies.items() if policy == "Retain"} == ALWAYS_RETAINED
 
     def test_resources_deleted_with_the_stack_are_unprotected(self, stack: Stack) -> None:
         deleted = [one for one in stack.resources.values() if one.get("DeletionPolicy", "Delete") == "Delete"]
@@ -162,7 +162,7 @@ class TestDeletion:
         assert PARAMETERS["DeletionProtection"]["Default"] == "auto"
         assert holds({"Condition": "IsProtected"}, given) is protected
 
-    def test_the_archive_is_locked_for_long_where_data_is_protected(self, stack: Stack) -> None:
+    def test_archive_of_a_protected_stack_is_locked_for_a_year(self, stack: Stack) -> None:
         retention = stack.of("S3::Bucket")["AuditArchive"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
         assert retention == {"Mode": "GOVERNANCE", "Days": {"Fn::If": ["IsProtected", 365, 1]}}
 
@@ -206,7 +206,7 @@ class TestParameters:
             "https://",
         ],
     )
-    def test_an_unencrypted_address_off_this_machine_is_refused(self, name: str, address: str) -> None:
+    def test_unencrypted_remote_address_is_refused(self, name: str, address: str) -> None:
         assert not re.fullmatch(PARAMETERS[name]["AllowedPattern"], address)
 
     @pytest.mark.parametrize("name", ["JwtIssuer", "JwksUrl"])
@@ -222,26 +222,26 @@ class TestParameters:
         assert all(re.fullmatch(PARAMETERS[name]["AllowedPattern"], value) for name, value in chosen.items())
         assert set(chosen) <= set(deploy.parameters(target))
 
-    def test_functions_and_template_take_the_same_addresses(self) -> None:
+    def test_functions_and_template_accept_the_same_addresses(self) -> None:
         assert PARAMETERS["JwtIssuer"]["AllowedPattern"] == PARAMETERS["JwksUrl"]["AllowedPattern"] == f"({settings.ADDRESS})?"
 
-    def test_no_issuer_is_the_user_pool(self) -> None:
+    def test_empty_issuer_selects_the_user_pool(self) -> None:
         assert re.fullmatch(PARAMETERS["JwtIssuer"]["AllowedPattern"], "")
         assert re.fullmatch(PARAMETERS["JwksUrl"]["AllowedPattern"], "")
 
 
 class TestTracing:
     @pytest.mark.parametrize("machine", ["Fulfilment", "Review"])
-    def test_a_workflow_may_send_traces_and_ask_which_to_sample(self, stack: Stack, machine: str) -> None:
+    def test_workflows_may_send_traces_and_read_sampling_rules(self, stack: Stack, machine: str) -> None:
         actions = ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
         assert {(f"xray:{action}", "*") for action in actions} <= stack.grants(f"{machine}Role")
 
-    def test_no_function_asks_which_traces_to_sample(self, stack: Stack) -> None:
+    def test_functions_may_not_read_sampling_rules(self, stack: Stack) -> None:
         for function in stack.of("Lambda::Function").values():
             assert ("xray:GetSamplingRules", "*") not in stack.grants(referred(function["Role"]))
 
 
 class TestQueries:
-    def test_every_saved_query_reads_only_some_days(self, stack: Stack) -> None:
+    def test_saved_queries_read_only_the_given_days(self, stack: Stack) -> None:
         for query in stack.of("Athena::NamedQuery").values():
             assert query["QueryString"].count("archive") == query["QueryString"].count("date BETWEEN ? AND ?") == 1, query["Name"]

@@ -12,8 +12,8 @@ from devtools.target import ROOT
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE)) | set(COMMANDS)
-# The variables that each target takes: those of commands, and those that the Makefile declares for its own targets.
-TAKES = {name: {option.name for option in command.options} for name, command in COMMANDS.items()} | {
+# The variables of each target: those of commands, and those that the Makefile declares for its own targets.
+VARIABLES = {name: {option.name for option in command.options} for name, command in COMMANDS.items()} | {
     target: set(names.split()) for target, names in re.findall(r"^override TAKES_(\S+) := (.*)", MAKEFILE, re.MULTILINE)
 }
 
@@ -34,7 +34,7 @@ def test_make_commands_and_their_variables_exist(path: Path) -> None:
             targets = [word for word in words if "=" not in word]
             given = [word.partition("=")[0] for word in words if "=" in word]
             assert set(targets) <= TARGETS, command
-            assert all(set(given) <= TAKES.get(target, set()) for target in targets), command
+            assert all(set(given) <= VARIABLES.get(target, set()) for target in targets), command
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

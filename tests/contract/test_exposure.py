@@ -1,13 +1,13 @@
-"""What callers reach without a token, and what logs, workflows and streams hold of customers."""
+"""Public routes, and customers' data in logs, workflows and streams."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from tests.contract.stack import Stack, referred
 
-# The description of the API needs no token. Webhooks have URLs of their own, and their messages are signed.
+# The OpenAPI document needs no token. Webhooks have URLs of their own and signed messages.
 PUBLIC = {("/openapi.json", "get")}
-# What a workflow is given of an event.
+# The fields of an event in a workflow's input.
 IDS = {"$.id", "$.detail.order_id", "$.detail.correlation_id", "$.detail.event_id"}
 
 
@@ -18,7 +18,7 @@ def api(stack: Stack) -> dict[str, Any]:
 
 
 def authorizers(stack: Stack) -> dict[str, Any]:
-    """Return how callers are authorized, by name; Swagger and OpenAPI have different places for it."""
+    """Return the authorizers by name, from a Swagger or an OpenAPI definition."""
     body = api(stack)
     return body.get("securityDefinitions") or body["components"]["securitySchemes"]
 
@@ -54,7 +54,7 @@ class TestApi:
 
 class TestWorkflows:
     def test_rules_pass_only_ids_to_workflows(self, stack: Stack) -> None:
-        """An execution keeps its input, and is no place for names and addresses."""
+        """An execution stores its input, so it must hold no personal data."""
         for rule in stack.of("Events::Rule").values():
             for target in rule["Targets"]:
                 if stack.kind(referred(target["Arn"])) == "StepFunctions::StateMachine":
@@ -64,7 +64,7 @@ class TestWorkflows:
 
 class TestEvents:
     def test_no_role_may_delete_durable_data(self, stack: Stack) -> None:
-        """Events, entries and invoices are appended; no role may delete one."""
+        """Events, journal entries and invoices are append-only."""
         for table in ("OrderLog", "LedgerEntries", "Invoices", "Catalogue"):
             assert _may(stack, table) & {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLDelete"} == set(), table
 
@@ -78,7 +78,7 @@ def _may(stack: Stack, table: str) -> set[str]:
 
 
 class TestUsers:
-    def test_a_password_is_never_sent_and_accounts_cannot_be_guessed(self, stack: Stack) -> None:
+    def test_passwords_are_never_sent_and_accounts_not_revealed(self, stack: Stack) -> None:
         for client in stack.of("Cognito::UserPoolClient").values():
             assert set(client["ExplicitAuthFlows"]) == {"ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"}
             assert client["PreventUserExistenceErrors"] == "ENABLED"

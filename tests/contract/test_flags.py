@@ -1,4 +1,4 @@
-"""The feature flags of the template: what can be deployed, how, and that the functions agree."""
+"""The template's feature flags: their schema, deployment strategies and readers, compared with the functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALL: dict[str, Any] = {
         "weights": {"amount_large": 0, "amount_very_large": 1, "velocity": 2, "country_mismatch": 3, "new_customer": 4},
     },
 }
-NONSENSE: list[dict[str, Any]] = [
+INVALID: list[dict[str, Any]] = [
     {"hold_every_order": "true"},
     {"hold_every_order": 1},
     {"hold_countries": "FR"},
@@ -45,8 +45,8 @@ NONSENSE: list[dict[str, Any]] = [
     {"fraud": {"weights": {"velocity": -1}}},
     {"fraud": {"weights": {"weather": 1}}},
 ]
-# What a schema cannot say: the functions do not follow it.
-ONLY_FUNCTIONS_SEE: list[dict[str, Any]] = [
+# Invalid documents that the schema cannot detect; the functions ignore them.
+BEYOND_THE_SCHEMA: list[dict[str, Any]] = [
     {"fraud": {"hold_score": 200}},
     {"fraud": {"amounts": {"EUR": {"large": 9, "very_large": 5}}}},
 ]
@@ -79,7 +79,7 @@ def ignored(document: Any) -> bool:
     return False
 
 
-def test_the_schema_is_one(stack: Stack) -> None:
+def test_schema_is_valid(stack: Stack) -> None:
     Draft4Validator.check_schema(schema(stack))
 
 
@@ -90,13 +90,13 @@ def test_every_flag_can_be_set(stack: Stack) -> None:
     )
 
 
-@pytest.mark.parametrize("document", NONSENSE, ids=json.dumps)
+@pytest.mark.parametrize("document", INVALID, ids=json.dumps)
 def test_invalid_flags_are_refused_and_ignored(stack: Stack, document: Any) -> None:
     assert refused(stack, document)
     assert ignored(document)
 
 
-@pytest.mark.parametrize("document", ONLY_FUNCTIONS_SEE, ids=json.dumps)
+@pytest.mark.parametrize("document", BEYOND_THE_SCHEMA, ids=json.dumps)
 def test_flags_beyond_the_schema_are_ignored(stack: Stack, document: Any) -> None:
     assert not refused(stack, document)
     assert ignored(document)
@@ -106,13 +106,13 @@ def test_unknown_flag_is_refused(stack: Stack) -> None:
     assert refused(stack, {"hold_all": True})
 
 
-def test_a_provider_can_be_chosen_where_it_is_set_up(stack: Stack) -> None:
+def test_only_configured_providers_can_be_chosen(stack: Stack) -> None:
     assert not refused(stack, {"payment_provider": "stripe"})
     assert refused(stack, {"payment_provider": "stripe"}, providers='["sandbox"]')
     assert refused(stack, {"payment_provider": "paypal"})
 
 
-def test_the_schema_and_the_functions_have_the_same_thresholds(stack: Stack) -> None:
+def test_schema_and_functions_have_the_same_thresholds(stack: Stack) -> None:
     fraud = schema(stack)["properties"]["fraud"]["properties"]
 
     assert set(fraud) == set(fraud_rules.Thresholds.__struct_fields__)
@@ -121,11 +121,11 @@ def test_the_schema_and_the_functions_have_the_same_thresholds(stack: Stack) -> 
     assert set(schema(stack)["definitions"]["amounts"]["properties"]) == set(fraud_rules.AmountLimits.__struct_fields__)
 
 
-def test_no_flags_can_be_set(stack: Stack) -> None:
+def test_empty_flags_are_accepted(stack: Stack) -> None:
     assert not refused(stack, {})
 
 
-def test_a_threshold_that_flags_leave_out_has_its_default() -> None:
+def test_missing_threshold_has_its_default() -> None:
     assert fraud_rules.parse_flags(b"{}") == fraud_rules.FraudFlags()
     document = {"fraud": {"refuse_score": 140, "weights": {"new_customer": 2}}}
     expected = fraud_rules.Thresholds(refuse_score=140, weights=fraud_rules.Weights(new_customer=2))
@@ -133,17 +133,17 @@ def test_a_threshold_that_flags_leave_out_has_its_default() -> None:
 
 
 def test_immediate_flag_change_has_no_bake_time(stack: Stack) -> None:
-    at_once = stack.resources["FlagsImmediate"]["Properties"]
-    assert (at_once["DeploymentDurationInMinutes"], at_once["FinalBakeTimeInMinutes"]) == (0, 0)
+    immediate = stack.resources["FlagsImmediate"]["Properties"]
+    assert (immediate["DeploymentDurationInMinutes"], immediate["FinalBakeTimeInMinutes"]) == (0, 0)
 
 
 def test_canary_flag_change_is_watched_by_the_readers_alarms(stack: Stack) -> None:
-    with_care = stack.resources["FlagsCanary"]["Properties"]
+    canary = stack.resources["FlagsCanary"]["Properties"]
     watched = list(stack.chosen(only(stack, "Environment")["Monitors"]))
     alarms = [stack.resources[referred(monitor["AlarmArn"])]["Properties"] for monitor in watched]
     metrics = {(alarm["MetricName"], alarm["Dimensions"][0]["Value"]["Fn::Sub"]) for alarm in alarms}
 
-    assert with_care["FinalBakeTimeInMinutes"] > 0
+    assert canary["FinalBakeTimeInMinutes"] > 0
     assert metrics == {("Errors", "${AWS::StackName}-fraud-screen"), ("Errors", "${AWS::StackName}-payments-authorize")}
     for monitor in watched:
         [statement] = stack.statements(referred(monitor["AlarmRoleArn"]))
@@ -156,10 +156,10 @@ def test_only_readers_may_read(stack: Stack) -> None:
         for name, function in stack.of("Lambda::Function").items()
         if any(action.startswith("appconfig:") for action, _ in stack.grants(referred(function["Role"])))
     }
-    reported = {
+    configured = {
         name
         for name, function in stack.of("Lambda::Function").items()
-        if "Fn::Sub" in function["Environment"]["Variables"].get("FLAGS", {})  # where there is Stripe another is, as test_stripe says
+        if "Fn::Sub" in function["Environment"]["Variables"].get("FLAGS", {})  # with Stripe there is one more, see test_stripe.py
     }
 
-    assert may == reported == READERS
+    assert may == configured == READERS

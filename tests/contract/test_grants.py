@@ -1,6 +1,6 @@
-"""Every policy of the template: what AWS services are granted and under which conditions, and what a policy may look like at all.
+"""Every policy of the template: the grants to AWS services, their conditions, and the allowed shape of policies.
 
-Which condition keys a service sends is not ours to decide; grants.toml lists it with its sources.
+grants.toml lists the condition keys that each service sends, with sources.
 """
 
 import re
@@ -14,7 +14,7 @@ from devtools.target import ROOT
 from tests.contract.stack import AWS_MANAGED, Stack, aws_managed, listed, referred
 
 TABLE: list[dict[str, Any]] = tomllib.loads((ROOT / "tests/contract/grants.toml").read_text("utf-8"))["grant"]
-# The property of each kind of resource in which a policy stands.
+# The property of each kind of resource that holds a policy.
 POLICIES = {
     ("IAM::Role", "AssumeRolePolicyDocument"),
     ("IAM::Role", "Policies"),
@@ -24,8 +24,8 @@ POLICIES = {
     ("SQS::QueuePolicy", "PolicyDocument"),
     ("S3::BucketPolicy", "PolicyDocument"),
 }
-# Kinds of resources that carry no policy here, or whose permissions (Lambda::Permission, Lambda::Url) are tested otherwise.
-# An entry for a new kind says that its policies were looked for.
+# Kinds of resources without policies here, or whose permissions (Lambda::Permission, Lambda::Url) other tests check.
+# Add a new kind only after checking that it has no policies.
 WITHOUT_POLICY = {
     "ApiGateway::Account",
     "ApiGateway::Deployment",
@@ -75,13 +75,13 @@ WITHOUT_POLICY = {
     "WAFv2::WebACL",
     "WAFv2::WebACLAssociation",
 }
-# The kinds of policies that are attached to resources: the property that lists these, their kind, and what needs TLS.
+# Policies attached to resources: the property that lists the resources, their kind, and the actions that require TLS.
 ATTACHED = {
     "SNS::TopicPolicy": ("Topics", "SNS::Topic", "sns:Publish"),
     "SQS::QueuePolicy": ("Queues", "SQS::Queue", "sqs:*"),
     "S3::BucketPolicy": ("Bucket", "S3::Bucket", "s3:*"),
 }
-# Which service assumes the roles that a kind of resource names.
+# The service that assumes the roles of a kind of resource.
 ASSUMED_BY = {
     "Lambda::Function": "lambda.amazonaws.com",
     "StepFunctions::StateMachine": "states.amazonaws.com",
@@ -95,7 +95,7 @@ ASSUMED_BY = {
 OF_AWS = {"ApiLogsRole": {"service-role/AmazonAPIGatewayPushToCloudWatchLogs"}}
 ACCOUNT = {"Ref": "AWS::AccountId"}
 NAMES = {"SNS::Topic": "TopicName", "StepFunctions::StateMachine": "StateMachineName"}
-# What each function that publishes may say that an event comes from.
+# The event sources that each publishing function may use.
 APPENDING = ["orders", "inventory", "fraud", "payments", "shipping", "invoices", "reviews"]
 SOURCES: dict[str, list[str]] = {
     "OrdersPublishRole": APPENDING,
@@ -103,13 +103,13 @@ SOURCES: dict[str, list[str]] = {
     "OperationsRedriveRole": APPENDING,
     "LedgerAuditRole": ["ledger"],
 }
-# What emulators cannot bound.
+# Wider permissions for local targets, whose emulators lack the resource types.
 OFF_AWS = {
     "NotificationsMailRole": {("ses:SendEmail", "*")},
     "ReviewsWaitRole": {("states:SendTaskSuccess", "*")},
     "ReviewsCloseRole": {("states:SendTaskSuccess", "*")},
 }
-# Conditions that narrow what a role may read or write of a table.
+# Conditions that narrow a role's reads and writes of a table.
 OF_TABLES = {"dynamodb:Attributes", "dynamodb:LeadingKeys", "dynamodb:ReturnValues", "dynamodb:Select"}
 
 
@@ -142,7 +142,7 @@ class Grant(NamedTuple):
 
 
 def documents(stack: Stack) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Return everything in the template that looks like a policy document: resource, kind, property, document."""
+    """Return every policy document of the template: resource, kind, property, document."""
     for name, resource in stack.resources.items():
         for place, value in resource.get("Properties", {}).items():
             for document in _documents(value):
@@ -154,7 +154,7 @@ def _documents(value: Any) -> Iterator[dict[str, Any]]:
         for item in value:
             yield from _documents(item)
     elif isinstance(value, dict):
-        # A rule of a web ACL has a statement as well, which grants nothing.
+        # A rule of a web ACL also has a statement, but no effect.
         if any("Effect" in statement for statement in branches(value.get("Statement", []))):
             yield value
         for item in value.values():
@@ -186,7 +186,7 @@ def keys(body: dict[str, Any]) -> set[str]:
 
 
 def grants(stack: Stack) -> Iterator[Grant]:
-    """Return what is granted to services and to the public."""
+    """Return the grants to services and to the public."""
     for statement in statements(stack):
         if statement.body["Effect"] == "Allow":
             kind = ATTACHED[statement.kind][1] if statement.kind in ATTACHED else statement.kind
@@ -225,7 +225,7 @@ class TestTable:
         assert one["source"].startswith("https://docs.aws.amazon.com/")
         assert len(one["documentation"]) > 40
 
-    def test_a_condition_on_the_account_names_this_account(self, stack: Stack) -> None:
+    def test_account_conditions_name_this_account(self, stack: Stack) -> None:
         for statement in statements(stack):
             for key in ("aws:SourceAccount", "sts:ExternalId"):
                 if key in keys(statement.body):
@@ -236,25 +236,27 @@ class TestShape:
     def test_policies_occur_only_in_checked_places(self, stack: Stack) -> None:
         assert {(kind, place) for _, kind, place, _ in documents(stack)} <= POLICIES
 
-    def test_every_kind_of_resource_was_searched_for_policies(self, stack: Stack) -> None:
+    def test_every_kind_of_resource_is_listed(self, stack: Stack) -> None:
         known = WITHOUT_POLICY | {kind for kind, _ in POLICIES}
-        assert {stack.kind(name) for name in stack.resources} - known == set(), "look for its policies, then list it in test_grants.py"
+        assert {stack.kind(name) for name in stack.resources} - known == set(), (
+            "new resource type: check its policies, then list it in test_grants.py"
+        )
 
     def test_statements_use_no_negated_elements(self, stack: Stack) -> None:
         """NotAction, NotResource and NotPrincipal would grant unlisted permissions."""
         for statement in statements(stack):
-            about = "NotResource" if _keeps_to_its_queue(stack, statement) else "Resource"
-            assert set(statement.body) <= {"Sid", "Effect", "Principal", "Action", about, "Condition"}, statement.owner
+            resource_element = "NotResource" if _denies_other_queues(stack, statement) else "Resource"
+            assert set(statement.body) <= {"Sid", "Effect", "Principal", "Action", resource_element, "Condition"}, statement.owner
             assert statement.body["Effect"] in {"Allow", "Deny"}, statement.owner
 
     def test_policies_of_roles_deny_other_queues_only(self, stack: Stack) -> None:
-        """What is not granted is denied. SAM grants every queue of the boundary to a function that a queue feeds."""
+        """SAM grants a queue-fed function every queue of the boundary, so its policy denies all but its own."""
         for statement in statements(stack):
             if is_identity(statement):
-                assert statement.body["Effect"] == ("Deny" if _keeps_to_its_queue(stack, statement) else "Allow"), statement.owner
+                assert statement.body["Effect"] == ("Deny" if _denies_other_queues(stack, statement) else "Allow"), statement.owner
                 assert "Principal" not in statement.body, statement.owner
 
-    def test_roles_name_their_policies_and_no_policy_attaches_itself(self, stack: Stack) -> None:
+    def test_policies_are_attached_by_their_roles_only(self, stack: Stack) -> None:
         for name, policy in stack.of("IAM::ManagedPolicy").items():
             assert not {"Roles", "Users", "Groups"} & set(policy), name
 
@@ -265,8 +267,8 @@ class TestShape:
             others = [one for one in branches(role.get("ManagedPolicyArns", [])) if stack.kind(referred(one)) != "IAM::ManagedPolicy"]
             assert set(map(aws_managed, others)) <= (set(AWS_MANAGED) if name in functions else OF_AWS.get(name, set())), name
 
-    def test_no_parameter_grants_a_role_more_than_it_has_on_aws(self, stack: Stack) -> None:
-        """What Stripe's policies grant is tested with Stripe."""
+    def test_parameters_widen_permissions_off_aws_only(self, stack: Stack) -> None:
+        """test_stripe.py tests the policies of Stripe."""
         more: dict[str, set[tuple[str, str]]] = {}
         for role, properties in stack.of("IAM::Role").items():
             own = {
@@ -293,7 +295,7 @@ class TestShape:
                 assert statement.body.get("Condition") == _condition(statement), statement.owner
 
 
-def _keeps_to_its_queue(stack: Stack, statement: Statement) -> bool:
+def _denies_other_queues(stack: Stack, statement: Statement) -> bool:
     """Return whether a statement denies its function every queue but the one that feeds it."""
     [function] = [name for name, one in stack.of("Lambda::Function").items() if referred(one["Role"]) == statement.owner] or [""]
     own = [
@@ -315,7 +317,7 @@ def _condition(statement: Statement) -> dict[str, Any] | None:
 
 
 class TestTrust:
-    def test_a_role_is_assumed_by_the_one_service_that_uses_it(self, stack: Stack) -> None:
+    def test_role_is_assumed_only_by_the_service_that_uses_it(self, stack: Stack) -> None:
         for role, users in role_users(stack).items():
             [statement] = trust(stack, role)
             [service] = {ASSUMED_BY[stack.kind(user)] for user in users}
@@ -365,11 +367,11 @@ def _on_behalf_of(stack: Stack, user: str) -> dict[str, Any] | None:
         case "StepFunctions::StateMachine":
             condition = {"StringEquals": account, "ArnEquals": {"aws:SourceArn": arn(stack, user)}}
         case "Scheduler::Schedule":
-            # No schedule names a group, so all are in the default one.
+            # Schedules without a group are in the default one.
             assert "GroupName" not in stack.of("Scheduler::Schedule")[user], user
             condition = {"StringEquals": account, "ArnEquals": {"aws:SourceArn": _arn("scheduler", "schedule-group/default")}}
         case "Events::Rule":
-            # The rule names the role, so the role cannot name the rule, but its bus.
+            # The rule refers to the role, so the role can only refer to the rule's bus.
             bus = referred(stack.of("Events::Rule")[user]["EventBusName"])
             condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("events", f"rule/${{{bus}}}/*")}}
         case "CodeDeploy::DeploymentGroup":
@@ -383,7 +385,7 @@ def _on_behalf_of(stack: Stack, user: str) -> dict[str, Any] | None:
 
 
 def arn(stack: Stack, name: str) -> dict[str, str]:
-    """Return the ARN of a topic or a state machine, spelled out by its name where naming the resource would be circular."""
+    """Return the ARN of a topic or a state machine by its name, which avoids a circular reference."""
     kind = stack.kind(name)
     named = stack.resources[name]["Properties"][NAMES[kind]]["Fn::Sub"]
     return _arn("sns", named) if kind == "SNS::Topic" else _arn("states", f"stateMachine:{named}")
@@ -394,7 +396,7 @@ def _arn(service: str, resource: str) -> dict[str, str]:
 
 
 def attached(stack: Stack, kind: str) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
-    """Return the policies of a kind with every resource that they are attached to: policy, resource, statements."""
+    """Return the policies of a kind by attached resource: policy, resource, statements."""
     attribute = ATTACHED[kind][0]
     for name, policy in stack.of(kind).items():
         for resource in listed(policy[attribute]):
@@ -404,11 +406,11 @@ def attached(stack: Stack, kind: str) -> Iterator[tuple[str, str, list[dict[str,
 @pytest.mark.parametrize("kind", ATTACHED)
 class TestAttachedPolicies:
     def test_every_topic_queue_and_bucket_has_exactly_one_policy(self, stack: Stack, kind: str) -> None:
-        """SQS and SNS keep one policy for a resource: a second one would replace the first."""
+        """SQS and SNS have one policy per resource: a second one would replace the first."""
         policies = [resource for _, resource, _ in attached(stack, kind)]
         assert sorted(policies) == sorted(stack.of(ATTACHED[kind][1]))
 
-    def test_nothing_is_sent_or_read_without_tls(self, stack: Stack, kind: str) -> None:
+    def test_requests_without_tls_are_denied(self, stack: Stack, kind: str) -> None:
         for policy, resource, found in attached(stack, kind):
             [denial] = [statement for statement in found if statement["Effect"] == "Deny"]
             assert (denial["Principal"], denial["Action"]) == ("*", ATTACHED[kind][2]), policy
@@ -470,7 +472,7 @@ def topic_publishers(stack: Stack) -> set[tuple[str, str]]:
 
 
 class TestKeys:
-    def test_a_key_belongs_to_the_account(self, stack: Stack) -> None:
+    def test_key_is_administered_by_the_account(self, stack: Stack) -> None:
         for name, key in stack.of("KMS::Key").items():
             [owner] = [one for one in key["KeyPolicy"]["Statement"] if "Service" not in one["Principal"]]
             assert owner["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}, name
@@ -478,7 +480,7 @@ class TestKeys:
             assert "Condition" not in owner, name
 
     def test_services_use_the_key_for_the_topics_that_they_publish_to(self, stack: Stack) -> None:
-        """EventBridge sends neither its account nor its rule to KMS; the topic is in the encryption context of every call."""
+        """EventBridge sends KMS neither its account nor its rule, but every encryption context has the topic."""
         topics = {name: referred(topic["KmsMasterKeyId"]) for name, topic in stack.of("SNS::Topic").items()}
         named = {arn(stack, name)["Fn::Sub"]: name for name in topics}
         allowed = {
@@ -500,7 +502,7 @@ class TestInvocation:
                 assert re.match(r"arn:aws:execute-api:\$\{AWS::Region}:\$\{AWS::AccountId}:\$\{__ApiId__}/", text), name
                 assert given["__ApiId__"] == {"Ref": "Api"}, name
 
-    def test_a_public_url_has_no_other_kind_of_authorization(self, stack: Stack) -> None:
+    def test_public_url_uses_no_aws_authorization(self, stack: Stack) -> None:
         for name, permission in stack.of("Lambda::Permission").items():
             if permission["Principal"] == "*":
                 assert permission.get("FunctionUrlAuthType", "NONE") == "NONE", name

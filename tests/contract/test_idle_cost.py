@@ -1,4 +1,4 @@
-"""What a stack costs without orders: the sum of the template, and the assumptions behind it."""
+"""The cost of a stack without orders, and the assumptions of its estimate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dollars(parameters: dict[str, str]) -> float:
 
 
 def scheduled(stack: Stack) -> Iterator[tuple[str, str, Any]]:
-    """Yield the functions that a schedule invokes, with their handlers and the event that they get."""
+    """Yield every scheduled function with its handler and input."""
     for schedule in stack.of("Scheduler::Schedule").values():
         function = referred(schedule["Target"]["Arn"])
         yield function, stack.of("Lambda::Function")[function]["Handler"], json.loads(schedule["Target"]["Input"])
@@ -52,12 +52,12 @@ def test_conditional_resources_are_priced_or_known_to_be_free(stack: Stack) -> N
     assert types - {"AWS::CloudFormation::Stack"} <= set(idle_cost.PRICED) | set(idle_cost.FREE)
 
 
-def test_a_web_acl_costs_itself_and_its_rules() -> None:
+def test_web_acl_is_priced_with_its_rules() -> None:
     acl = {"Type": "AWS::WAFv2::WebACL", "Properties": {"Rules": [{"Name": "requests"}, {"Name": "description"}]}}
     assert idle_cost.total(idle_cost.bill({"Firewall": acl})) == 7.0
 
 
-def test_an_unknown_resource_type_is_an_error_not_free() -> None:
+def test_unknown_resource_type_is_an_error() -> None:
     with pytest.raises(UserError, match=r"^Gateway: what AWS::EC2::NatGateway costs is not known"):
         idle_cost.bill({"Gateway": {"Type": "AWS::EC2::NatGateway", "Properties": {}}})
 
@@ -88,7 +88,7 @@ def test_maximum_concurrency_on_a_queue_costs_three_more_pollers() -> None:
     assert requests(ScalingConfig={"MaximumConcurrency": 2}) == 5 * 131_400
 
 
-def test_dev_bounds_only_consumers_that_call_others_or_contend() -> None:
+def test_dev_limits_only_consumers_with_external_calls_or_conflicts() -> None:
     resources = idle_cost.deployed({"Stage": "dev"})
     bound = {name for name, one in resources.items() if "MaximumConcurrency" in one["Properties"].get("ScalingConfig", {})}
     functions = {resources[name]["Properties"]["FunctionName"]["Ref"] for name in bound}
@@ -108,7 +108,7 @@ def test_protected_stack_limits_every_queues_concurrency() -> None:
 
 
 def test_the_api_has_no_detailed_metrics(stack: Stack) -> None:
-    """They are custom metrics, five for each method; alarms use those of the stage."""
+    """Detailed metrics are billed as custom metrics, five per method; alarms use the stage's metrics."""
     assert all(one["MetricsEnabled"] is False for stage in stack.of("ApiGateway::Stage").values() for one in stage["MethodSettings"])
 
 
@@ -128,21 +128,21 @@ def test_runs_of_a_schedule_are_counted(expression: str, runs: float) -> None:
 
 
 @pytest.mark.parametrize("expression", ["cron(0 9 ? * MON-FRI *)", "at(2026-11-21T12:00:00)"])
-def test_a_schedule_that_cannot_be_counted_is_an_error(expression: str) -> None:
+def test_uncountable_schedule_is_an_error(expression: str) -> None:
     with pytest.raises(UserError, match="is not known here"):
         idle_cost.runs_a_month(expression)
 
 
-def test_the_cost_of_a_run_is_listed_for_every_scheduled_function(stack: Stack) -> None:
+def test_every_scheduled_function_has_a_cost_per_run(stack: Stack) -> None:
     assert {function for function, *_ in scheduled(stack)} == set(idle_cost.RUN_READ_UNITS)
 
 
 class AnHourLater(datetime):
-    """The clock of a run that comes an hour after the one before."""
+    """The clock of a run an hour later."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> datetime:
-        """Return the time in an hour."""
+
         return datetime.now(tz) + timedelta(hours=1)
 
 
@@ -179,10 +179,10 @@ def test_the_documented_command_prints_the_sum(env: str) -> None:
     assert not printed.stderr
 
 
-def test_an_unknown_environment_is_refused_with_those_there_are() -> None:
+def test_unknown_environment_error_lists_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"^ENV must be an environment of samconfig.toml \(default, .*prod\), not 'production'$"):
         idle_cost.main(parsed("idle-cost", "--env", "production"))
 
 
-def test_the_document_has_the_present_sums() -> None:
+def test_document_has_the_current_costs() -> None:
     assert idle_cost.part() in page.DOCUMENT.read_text("utf-8"), "run `make idle-cost RECORD=1`"

@@ -1,4 +1,4 @@
-"""docs/performance.md tells the limit of every store and consumer of the template."""
+"""docs/performance.md documents the limit of every store and consumer of the template."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def stores() -> set[str]:
 def consumers() -> set[str]:
     """Return the functions that a queue, a stream or a schedule invokes."""
     functions = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Serverless::Function"}
-    woken = {name for name, one in functions.items() if any(event["Type"] in SOURCES for event in one.get("Events", {}).values())}
+    fed = {name for name, one in functions.items() if any(event["Type"] in SOURCES for event in one.get("Events", {}).values())}
     schedules = [one["Properties"]["Target"]["Arn"] for one in RESOURCES.values() if one["Type"] == "AWS::Scheduler::Schedule"]
-    return woken | {arn["Fn::GetAtt"][0] for arn in schedules}
+    return fed | {arn["Fn::GetAtt"][0] for arn in schedules}
 
 
 def documented() -> set[str]:

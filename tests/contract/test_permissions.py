@@ -130,7 +130,7 @@ class Observed:
     @contextmanager
     def meeting(self, times: int) -> Iterator[None]:
         """Let so many transactions meet others at stock meanwhile."""
-        noted, meets = self.aws.dynamodb.before, stock_shards.meeting(times)
+        noted, meets = self.aws.dynamodb.before, stock_shards.conflicting(times)
 
         def hook(operation: str, given: Parameters) -> None:
             if noted:
@@ -297,7 +297,7 @@ def every_move_of_stock(observed: Observed) -> None:
         "orders.handlers.confirm_order",
     )
     observed.log.record(observed.log.load("ord_leaving"), RecordShipment("ship_1"), source="shipping")
-    mug, long_ago, woken = (StockLine("MUG-BLUE", 1),), datetime(2020, 1, 1, tzinfo=UTC), samples.waking("ord_leaving")
+    mug, long_ago, woken = (StockLine("MUG-BLUE", 1),), datetime(2020, 1, 1, tzinfo=UTC), samples.order_batch("ord_leaving")
     for one, module, event in (
         ("1", "inventory.handlers.reconcile_stock", {}),
         ("2", "inventory.handlers.sync_stock", woken),
@@ -320,7 +320,7 @@ def every_shard(observed: Observed) -> None:
         "inventory.handlers.release_stock": ("inventory.handlers.release_stock", lambda order_id: {"order_id": order_id}),
         "inventory.handlers.expire_reservations": ("inventory.handlers.expire_reservations", lambda _: {}),
         "inventory.handlers.reconcile_stock": ("inventory.handlers.reconcile_stock", lambda _: {}),
-        "inventory.handlers.sync_stock": ("inventory.handlers.sync_stock", samples.waking),
+        "inventory.handlers.sync_stock": ("inventory.handlers.sync_stock", samples.order_batch),
     }
     for how in ("meets", "seeks"):
         for name, (module, event) in steps.items():

@@ -42,7 +42,7 @@ HAPPENED = [
     sales.event(3, sales.short(), 20),
     sales.event(4, sales.confirmed({"CUP": 2, "TEA": 1}, "JPY"), 140),
     sales.event(5, sales.rejected("out_of_stock"), 130),
-    sales.event(6, sales.paid_back(200), 150),
+    sales.event(6, sales.refunded(200), 150),
 ]
 ORDERS: dict[str, Callable[[list[Event]], list[Event]]] = {
     "in order": list,

@@ -66,7 +66,7 @@ def disturbed(aws: Aws, function: str, disturbance: Disturbance) -> None:
 
 def deliver(function: str, context: Any) -> None:
     """Bring the messages to the consumer until it has worked them all off, as SQS does."""
-    left = {record["messageId"]: record for record in samples.waking(*ORDERS)["Records"]}
+    left = {record["messageId"]: record for record in samples.order_batch(*ORDERS)["Records"]}
     for _ in range(ATTEMPTS):
         try:
             answer = CONSUMERS[function]({"Records": list(left.values())}, context)

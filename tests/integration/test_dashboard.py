@@ -18,7 +18,7 @@ from devtools.dashboard.reading import Source
 from devtools.target import ROOT, Target
 from tests.integration.deployed_stack import DeployedStack, eventually
 from tests.support import browser as browsers
-from tests.support.browser import looking, serving
+from tests.support.browser import open_page, serving
 
 # A currency that no other test uses.
 CURRENCY = "NOK"
@@ -30,7 +30,7 @@ SKU, UNITS, PRICE = "T-DASHBOARD", 100, 300
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The browser of this machine."""
-    yield from browsers.started()
+    yield from browsers.browser_or_skip()
 
 
 def _command(stack: DeployedStack, *options: str) -> subprocess.Popen[str]:
@@ -91,8 +91,8 @@ def test_page_shows_new_orders(stack: DeployedStack, browser: Browser, url: str)
     customer = stack.customer()
     stack.shelve(SKU, 2 * UNITS, price=PRICE, currency=CURRENCY)
     assert stack.outcome(customer, stack.buy(customer, SKU)) == "confirmed"
-    with looking(browser, url) as looked:
-        page = looked.page
+    with open_page(browser, url) as loaded:
+        page = loaded.page
         expect(page.locator("#states .bars path").first).to_be_visible()
         assert "confirmed" in _texts(page, "#states .ytick text")
         assert "mail" in _texts(page, "#queues .ytick text")
@@ -115,8 +115,8 @@ def test_page_shows_new_orders(stack: DeployedStack, browser: Browser, url: str)
 
 def test_dead_letter_is_shown_as_alert_until_removed(stack: DeployedStack, browser: Browser, url: str) -> None:
     sqs, queue = stack.target.client("sqs"), stack.target.resources["OrderViewDeadLetters"]
-    with looking(browser, url) as looked:
-        page = looked.page
+    with open_page(browser, url) as loaded:
+        page = loaded.page
         expect(page.locator("main[data-drawn]")).to_be_attached()
         line = page.get_by_role("alert").locator("li", has_text="order-view-dead-letters: 1 message")
         expect(line).to_have_count(0)
@@ -134,8 +134,8 @@ def test_dead_letter_is_shown_as_alert_until_removed(stack: DeployedStack, brows
 def test_page_retries_until_the_target_answers(stack: DeployedStack, browser: Browser) -> None:
     targets = [Target("embedded", "http://127.0.0.1:1", managed=False)]
     source = Source(lambda: targets[-1])
-    with serving(source.read, refresh_seconds=0.5) as listener, looking(browser, listener.url, without_errors=False) as looked:
-        page = looked.page
+    with serving(source.read, refresh_seconds=0.5) as listener, open_page(browser, listener.url, without_errors=False) as loaded:
+        page = loaded.page
         expect(page.get_by_role("status")).to_contain_text(
             "Nothing answers at http://127.0.0.1:1; run `make run` first. This page retries."
         )
@@ -152,7 +152,7 @@ def test_dashboard_is_saved_as_page_and_picture(stack: DeployedStack, browser: B
         assert (process.returncode, errors) == (0, ""), output
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
     file = (tmp_path / "page.html").as_uri()
-    with looking(browser, file) as looked:
-        expect(looked.page.locator("#as-of")).to_contain_text(stack.target.endpoint)
-        expect(looked.page.locator("#queues .ytick text").first).to_be_visible()
-    assert looked.asked == [file]
+    with open_page(browser, file) as loaded:
+        expect(loaded.page.locator("#as-of")).to_contain_text(stack.target.endpoint)
+        expect(loaded.page.locator("#queues .ytick text").first).to_be_visible()
+    assert loaded.requested == [file]

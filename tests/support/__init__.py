@@ -1,1 +1,1 @@
-"""What tests of several kinds share."""
+"""Builders and helpers that several test suites share."""

@@ -1,4 +1,4 @@
-"""The dashboard's server, and a real browser that opens its page."""
+"""Runs the dashboard's server and opens its page in a real browser."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from devtools.dashboard import picture
 from devtools.dashboard.reading import Reading
 from devtools.dashboard.server import Server
 
-# A busy machine renders slowly; a page that takes longer is broken.
-PATIENCE_SECONDS = 30.0
-expect.set_options(timeout=PATIENCE_SECONDS * 1000)
+# Generous, because a busy machine renders slowly.
+TIMEOUT_SECONDS = 30.0
+expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
 
 
-def started() -> Iterator[Browser]:
-    """The browser of this machine. Where there is none the test is skipped, and in CI it fails."""
+def browser_or_skip() -> Iterator[Browser]:
+    """Yield this machine's browser. Without one the test is skipped, except in CI, where it fails."""
     try:
         opened = picture.browser()
         browser = opened.__enter__()
@@ -38,32 +38,32 @@ def started() -> Iterator[Browser]:
 
 
 @dataclass
-class Looked:
-    """A page, the errors of its console, and the addresses that it requested."""
+class LoadedPage:
+    """An open page, the errors on its console, and the URLs that it requested."""
 
     page: Page
     errors: list[str] = field(default_factory=list[str])
-    asked: list[str] = field(default_factory=list[str])
+    requested: list[str] = field(default_factory=list[str])
 
 
 @contextmanager
-def looking(browser: Browser, url: str, *, without_errors: bool = True, **how: Any) -> Iterator[Looked]:
+def open_page(browser: Browser, url: str, *, without_errors: bool = True, **page_options: Any) -> Iterator[LoadedPage]:
     """Open a page; afterwards assert that it logged no error and requested nothing from another server.
 
-    `how` is what a new page of the browser takes: viewport, color_scheme.
+    `page_options` are those of Playwright's `new_page`: viewport, color_scheme.
     """
-    page = browser.new_page(**how)
-    page.set_default_timeout(PATIENCE_SECONDS * 1000)
-    looked = Looked(page)
-    page.on("console", lambda message: looked.errors.append(message.text) if message.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: looked.errors.append(str(error)))
-    page.on("request", lambda request: looked.asked.append(request.url))
+    page = browser.new_page(**page_options)
+    page.set_default_timeout(TIMEOUT_SECONDS * 1000)
+    loaded = LoadedPage(page)
+    page.on("console", lambda message: loaded.errors.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: loaded.errors.append(str(error)))
+    page.on("request", lambda request: loaded.requested.append(request.url))
     try:
         page.goto(url)
-        yield looked
-        assert [one for one in looked.asked if not one.startswith((url, "data:"))] == []
+        yield loaded
+        assert [one for one in loaded.requested if not one.startswith((url, "data:"))] == []
         if without_errors:
-            assert looked.errors == []
+            assert loaded.errors == []
     finally:
         page.close()
 

@@ -15,44 +15,44 @@ from devtools.checks.contracts.catalogue import SCHEMAS, schema
 
 VERSIONS = sorted((path.parent.name, int(path.stem)) for path in SCHEMAS.glob("*/*.json") if path.stem.isdigit())
 ENVELOPE = {"event_id", "schema_version", "source", "data"}
-# It belongs to no order, so only its envelope on the bus has the type.
+# This event belongs to no order, so only its envelope on the bus has the type.
 UNNAMED = "LedgerDifferenceFound"
 DATES = FormatChecker(["date-time"])
 
 
 @cache
 def validator(kind: str, version: int) -> Draft202012Validator:
-    """Return what validates events of this version."""
+    """Return the validator for events of this version."""
     return Draft202012Validator(schema(kind, version), format_checker=DATES)
 
 
 def problems(event: Any) -> list[str]:
-    """Return the problems of an event, a JSON document as on the bus, by the contract that it names."""
+    """Validate an event, a JSON document as on the bus, against its contract; return the violations."""
     key = event.get("type", UNNAMED), event.get("schema_version")
     if key not in VERSIONS:
         return [f"no contract: {key}"]
     return [f"{key[0]} {error.json_path}: {error.message}" for error in validator(*key).iter_errors(event)]
 
 
-def carried(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every event within a document, at any depth, also in texts of JSON and base64."""
+def embedded_events(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every event within a document, at any depth, also in strings of JSON or base64."""
     match value:
         case dict() if value.keys() >= ENVELOPE:
             yield value
         case dict():
             for part in value.values():
-                yield from carried(part)
+                yield from embedded_events(part)
         case list():
             for part in value:
-                yield from carried(part)
+                yield from embedded_events(part)
         case str() if (document := _document(value)) is not None:
-            yield from carried(document)
+            yield from embedded_events(document)
         case _:
             pass
 
 
 def _document(text: str) -> Any:
-    """Return the JSON object that a text is, plain or in base64; None for any other text."""
+    """Decode a string of JSON, plain or in base64, that holds an object; return None for any other string."""
     if not text.startswith("{"):
         try:
             text = base64.b64decode(text, validate=True).decode()

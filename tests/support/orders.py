@@ -1,4 +1,4 @@
-"""Orders for tests: their event data, their events, and every state that an order can be in."""
+"""Orders for tests: commands, event histories, and the commands that lead to every state."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ SHORTAGE = RecordShortage((Shortage("MUG-BLUE", 2, 1),))
 APPROVE = RecordScreening(Screening("approve", 10, ("new_customer",)))
 HOLD = RecordScreening(Screening("hold", 60, ("amount_large", "new_customer")))
 REFUSE = RecordScreening(Screening("refuse", 150, ("amount_very_large", "country_mismatch", "velocity")))
-LET_GO = ApproveReview("rex", "known customer")
+APPROVE_REVIEW = ApproveReview("rex", "known customer")
 AUTHORIZE = RecordAuthorization(AUTHORIZATION)
 DECLINE = RecordDecline("card_declined")
 FAIL = FailFulfilment("authorize", "States.Timeout")
@@ -75,12 +75,12 @@ VOID = RecordVoid(AUTHORIZATION)
 RELEASE = RecordRelease()
 CONFIRM = ConfirmOrder()
 REJECT = RejectOrder()
-TURN_DOWN = RejectReview("rex", "unknown customer")
-LET_TIME_PASS = RejectReview("", "", timed_out=True)
+REJECT_REVIEW = RejectReview("rex", "unknown customer")
+TIME_OUT_REVIEW = RejectReview("", "", timed_out=True)
 EXPIRE = ExpireReservation(START + timedelta(days=1))
 CANCEL = RequestCancellation("customer", "changed my mind")
-CANCELLED = CancelOrder()
-TOO_LATE = FailCancellation("everything has left")
+COMPLETE_CANCELLATION = CancelOrder()
+FAIL_CANCELLATION = FailCancellation("everything has left")
 SHIP = RecordShipment("ship_1")
 RECALL = RecordRecall("ship_1")
 ONE_MUG = (StockLine("MUG-BLUE", 1),)
@@ -94,7 +94,7 @@ LOSE_REST = RecordLoss("parcel_2")
 CAPTURE_PART = RecordCapture("parcel_1", "cap_1")
 CAPTURE_REST = RecordCapture("parcel_2", "cap_2")
 RETURN = RequestReturn("ret_1", ONE_MUG, "too small", START)
-CAME_BACK = RecordReturn("ret_1")
+RECEIVE_RETURN = RecordReturn("ret_1")
 REFUND_RETURN = RecordRefund("ref_1", "return:ret_1")
 REFUND_LOST = RecordRefund("ref_2", "parcel:parcel_1")
 REFUND_FAILS = RecordRefundFailure("ref_2", "parcel:parcel_1", Money(1250, "EUR"), "declined")
@@ -112,7 +112,7 @@ COMMANDS: dict[str, Command] = {
     "approve": APPROVE,
     "hold": HOLD,
     "refuse": REFUSE,
-    "approve review": LET_GO,
+    "approve review": APPROVE_REVIEW,
     "authorize": AUTHORIZE,
     "decline": DECLINE,
     "fail": FAIL,
@@ -120,12 +120,12 @@ COMMANDS: dict[str, Command] = {
     "release": RELEASE,
     "confirm": CONFIRM,
     "reject": REJECT,
-    "reject review": TURN_DOWN,
-    "time out review": LET_TIME_PASS,
+    "reject review": REJECT_REVIEW,
+    "time out review": TIME_OUT_REVIEW,
     "expire": EXPIRE,
     "cancel": CANCEL,
-    "cancelled": CANCELLED,
-    "fail cancellation": TOO_LATE,
+    "cancelled": COMPLETE_CANCELLATION,
+    "fail cancellation": FAIL_CANCELLATION,
     "ship": SHIP,
     "recall": RECALL,
     "dispatch part": DISPATCH_PART,
@@ -136,7 +136,7 @@ COMMANDS: dict[str, Command] = {
     "capture part": CAPTURE_PART,
     "capture rest": CAPTURE_REST,
     "return": RETURN,
-    "receive return": CAME_BACK,
+    "receive return": RECEIVE_RETURN,
     "refund return": REFUND_RETURN,
     "refund lost": REFUND_LOST,
     "refund fails": REFUND_FAILS,
@@ -167,7 +167,7 @@ def event(order: Order, event_data: EventData, source: str = "orders") -> Event:
 
 
 def history(*commands: Command, order_id: str = ORDER_ID) -> list[Event]:
-    """Return the events of an order that was given these commands, each of which it has to allow."""
+    """Return the events that these commands append to a new order, which must accept each of them."""
     order, happened = Order(order_id=order_id), list[Event]()
     for command in commands:
         decided = decide(order, command)
@@ -179,12 +179,12 @@ def history(*commands: Command, order_id: str = ORDER_ID) -> list[Event]:
 
 
 def after(*commands: Command, order_id: str = ORDER_ID) -> Order:
-    """Return the order after these commands, each of which it has to allow."""
+    """Return the order after these commands, which it must accept."""
     return folded(history(*commands, order_id=order_id), order_id)
 
 
 def folded(happened: Iterable[Event], order_id: str = ORDER_ID) -> Order:
-    """Return the order that these events make."""
+    """Fold events into an order."""
     order = Order(order_id=order_id)
     for one in happened:
         order = evolve(order, one)
@@ -200,16 +200,16 @@ PARTLY_DISPATCHED = (*SHIPPING, DISPATCH_PART)
 DISPATCHED = (*PARTLY_DISPATCHED, DISPATCH_REST)
 PAID = (*DISPATCHED, CAPTURE_PART, CAPTURE_REST)
 DELIVERED = (*PAID, DELIVER_PART, DELIVER_REST)
-RETURNED = (*DELIVERED, RETURN, CAME_BACK)
+RETURNED = (*DELIVERED, RETURN, RECEIVE_RETURN)
 
-# The commands that lead to each state of the rules.
+# The commands that lead to each state.
 STATES: dict[str, tuple[Command, ...]] = {
     "new": (),
     "placed": (PLACE,),
     "reserved": RESERVED,
     "screened": SCREENED,
     "held": (*RESERVED, HOLD),
-    "review approved": (*RESERVED, HOLD, LET_GO),
+    "review approved": (*RESERVED, HOLD, APPROVE_REVIEW),
     "authorized": AUTHORIZED,
     "confirmed": CONFIRMED,
     "out of stock": (PLACE, SHORTAGE),
@@ -220,19 +220,19 @@ STATES: dict[str, tuple[Command, ...]] = {
     "voided": (*AUTHORIZED, FAIL, VOID),
     "released": (*AUTHORIZED, FAIL, VOID, RELEASE),
     "rejected": (*AUTHORIZED, FAIL, VOID, RELEASE, REJECT),
-    "review rejected": (*RESERVED, HOLD, TURN_DOWN),
-    "timed out": (*RESERVED, HOLD, LET_TIME_PASS),
+    "review rejected": (*RESERVED, HOLD, REJECT_REVIEW),
+    "timed out": (*RESERVED, HOLD, TIME_OUT_REVIEW),
     "expired": (*SCREENED, AUTHORIZE, EXPIRE),
     "cancelling placed": (PLACE, CANCEL),
     "cancelling authorized": (*AUTHORIZED, CANCEL),
-    "cancelled": (*AUTHORIZED, CANCEL, VOID, RELEASE, CANCELLED),
+    "cancelled": (*AUTHORIZED, CANCEL, VOID, RELEASE, COMPLETE_CANCELLATION),
     "shipping": SHIPPING,
     "cancelling shipping": (*SHIPPING, CANCEL),
     "recalled": (*SHIPPING, CANCEL, RECALL),
-    "cancellation failed": (*SHIPPING, CANCEL, DISPATCH_PART, DISPATCH_REST, TOO_LATE),
+    "cancellation failed": (*SHIPPING, CANCEL, DISPATCH_PART, DISPATCH_REST, FAIL_CANCELLATION),
     "partly dispatched": PARTLY_DISPATCHED,
     "cancelling the rest": (*PARTLY_DISPATCHED, CANCEL, RECALL),
-    "rest cancelled": (*PARTLY_DISPATCHED, CANCEL, RECALL, CAPTURE_PART, VOID, RELEASE, CANCELLED),
+    "rest cancelled": (*PARTLY_DISPATCHED, CANCEL, RECALL, CAPTURE_PART, VOID, RELEASE, COMPLETE_CANCELLATION),
     "dispatched": DISPATCHED,
     "paid": PAID,
     "delivered": DELIVERED,
@@ -249,6 +249,6 @@ STATES: dict[str, tuple[Command, ...]] = {
     "dispute lost": (*PAID, DISPUTE, LOSE),
     "dispute reopened": (*PAID, DISPUTE, LOSE, REOPEN),
     "invoiced": (*CONFIRMED, INVOICE),
-    "cancelled invoiced": (*CONFIRMED, INVOICE, CANCEL, RECALL, VOID, RELEASE, CANCELLED),
-    "credited": (*CONFIRMED, INVOICE, CANCEL, RECALL, VOID, RELEASE, CANCELLED, CREDIT),
+    "cancelled invoiced": (*CONFIRMED, INVOICE, CANCEL, RECALL, VOID, RELEASE, COMPLETE_CANCELLATION),
+    "credited": (*CONFIRMED, INVOICE, CANCEL, RECALL, VOID, RELEASE, COMPLETE_CANCELLATION, CREDIT),
 }

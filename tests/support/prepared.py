@@ -1,4 +1,4 @@
-"""Orders on the log in the state that a test needs: those of events/prepared.json, and plain ones.
+"""Appends orders to the log in the state that a test needs: those of events/prepared.json, or plain ones.
 
 an_order(log).confirmed()
 an_order(log, "ord_2").reserved().cancelled_by_customer()
@@ -45,6 +45,14 @@ PREPARED: dict[str, dict[str, Any]] = json.loads((Path(__file__).resolve().paren
 TOKENS = PaymentTokens("PaymentTokens", client("dynamodb"))
 
 
+SAGA_STEPS = (
+    "inventory.handlers.reserve_stock",
+    "fraud.handlers.screen_order",
+    "payments.handlers.authorize_payment",
+    "orders.handlers.confirm_order",
+)
+
+
 def place(
     log: OrderLog,
     order_id: str = "ord_1",
@@ -56,7 +64,7 @@ def place(
     payment_country: str | None = None,
     postal_code: str = "LS1 1AA",
 ) -> Order:
-    """Put an order of products (sku: quantity) on the log."""
+    """Append a placed order of these products (sku: quantity) to the log."""
     priced = tuple(line(sku, quantity) for sku, quantity in (lines or {"MUG-BLUE": 2}).items())
     total = sum((one.unit_price.times(one.quantity) for one in priced[1:]), priced[0].unit_price.times(priced[0].quantity))
     address = Address("Ann Lee", "1 High St", "Leeds", postal_code, country)
@@ -66,14 +74,14 @@ def place(
     return log.load(order_id)
 
 
-def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Callable[[str], object]] | None = None) -> Order:
-    """Record the events of steps, which are named by their modules.
+def advance(log: OrderLog, order_id: str, *steps: str, real_steps: Mapping[str, Callable[[str], object]] | None = None) -> Order:
+    """Record the events of steps, which are named by their handlers' modules.
 
-    A step in `really` is carried out by the function given there instead.
+    `real_steps` maps a step to a function that runs it instead.
     """
     for step in steps:
-        if really and step in really:
-            really[step](order_id)
+        if real_steps and step in real_steps:
+            real_steps[step](order_id)
         else:
             order = log.load(order_id)
             log.record(order, _COMMANDS[step](order), source=step.partition(".")[0])
@@ -81,63 +89,56 @@ def advance(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Call
 
 
 def expire(log: OrderLog, order_id: str) -> Order:
-    """Expire the order's reservation, of any age."""
+    """Expire the order's reservation regardless of its age."""
     return log.record(log.load(order_id), ExpireReservation(datetime.max.replace(tzinfo=UTC)), source="inventory").order
 
 
-def prepare(log: OrderLog, order_id: str, *steps: str, really: Mapping[str, Callable[[str], object]] | None = None) -> Order:
-    """Put an order of events/prepared.json on the log, or a plain one after `steps`."""
+def prepare(log: OrderLog, order_id: str, *steps: str, real_steps: Mapping[str, Callable[[str], object]] | None = None) -> Order:
+    """Append an order of events/prepared.json to the log, or a plain one after `steps`."""
     known = dict(PREPARED.get(order_id, {"steps": steps}))
     through = known.pop("steps")
     place(log, order_id, **known)
-    return advance(log, order_id, *through, really=really)
+    return advance(log, order_id, *through, real_steps=real_steps)
 
 
 class LoggedOrder:
-    """An order on the log. Each method records what is missing until the order is in that state."""
-
-    _SAGA = (
-        "inventory.handlers.reserve_stock",
-        "fraud.handlers.screen_order",
-        "payments.handlers.authorize_payment",
-        "orders.handlers.confirm_order",
-    )
+    """An order on the log. Each method records the steps that the order still lacks for that state."""
 
     def __init__(self, log: OrderLog, order_id: str) -> None:
-        """Continue a placed order."""
+
         self._log, self._order_id, self._done = log, order_id, 0
 
     def reserved(self) -> LoggedOrder:
-        """Have its stock reserved."""
+
         return self._until(1)
 
     def screened(self) -> LoggedOrder:
-        """Have it screened for fraud."""
+
         return self._until(2)
 
     def authorized(self) -> LoggedOrder:
-        """Have its payment authorized."""
+
         return self._until(3)
 
     def confirmed(self) -> LoggedOrder:
-        """Have it confirmed."""
+
         return self._until(4)
 
     def cancelled_by_customer(self) -> LoggedOrder:
-        """Have its customer request the cancellation."""
+
         return self._record("customer.cancels")
 
     def finalized(self) -> LoggedOrder:
-        """Have it cancelled or rejected for good."""
+
         return self._record("orders.handlers.finalize_order")
 
     @property
     def order(self) -> Order:
-        """The order as it is on the log."""
+        """Load the order from the log."""
         return self._log.load(self._order_id)
 
     def _until(self, steps: int) -> LoggedOrder:
-        missing, self._done = self._SAGA[self._done : steps], steps
+        missing, self._done = SAGA_STEPS[self._done : steps], steps
         return self._record(*missing)
 
     def _record(self, *steps: str) -> LoggedOrder:
@@ -146,7 +147,7 @@ class LoggedOrder:
 
 
 def an_order(log: OrderLog, order_id: str = "ord_1", **details: Any) -> LoggedOrder:
-    """Put a plain order on the log; `details` are those of `place`."""
+    """Append a plain order to the log; `details` are the keywords of `place`."""
     place(log, order_id, **details)
     return LoggedOrder(log, order_id)
 

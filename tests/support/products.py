@@ -8,6 +8,6 @@ from orderflow.domain.money import Money
 
 
 def line(sku: str, quantity: int) -> Line:
-    """Return an order's line of a product, at the catalogue's name and price."""
+    """Return an order line with the catalogue's name and price."""
     product = BY_SKU[sku]
     return Line(sku, product.name, quantity, Money(product.unit_price, product.currency))

@@ -1,4 +1,4 @@
-"""The summary after the tests: the number of runs by fault and path."""
+"""The summary printed after the tests: the number of runs by fault and path."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def context(function: str = "function", *, milliseconds_left: int = 90_000) -> Any:
-    """Return the context of an invocation with so much time before its timeout."""
+    """Return the context of an invocation that times out after `milliseconds_left`."""
     return SimpleNamespace(
         function_name=function,
         memory_limit_in_mb=512,

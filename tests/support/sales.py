@@ -1,4 +1,4 @@
-"""Events for tests of analytics: orders that are placed, confirmed, rejected and refunded."""
+"""Events for tests of analytics: placed, confirmed, rejected and refunded orders."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 from orderflow.domain import events
 from orderflow.domain.events import Event
 from orderflow.domain.money import Money
+from tests.support.orders import ADDRESS, ANN
 
 # Two minutes before the next day and month.
 BEGIN = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)
 CATEGORIES = {"MUG": "tableware", "CUP": "tableware", "TEA": None}
-CUSTOMER = events.Customer("ann", "ann@example.com")
-ADDRESS = events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 
 
 def event(number: int, event_data: events.EventData, seconds: int = 0) -> Event:
@@ -44,18 +43,18 @@ def _category(sku: str) -> str | None:
 
 def placed() -> events.EventData:
     """Return the data of a placed order."""
-    return events.OrderPlaced(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), ADDRESS, "GB")
+    return events.OrderPlaced(ANN, lines({"MUG": 1}), Money(100, "EUR"), ADDRESS, "GB")
 
 
 def confirmed(quantities: dict[str, int], currency: str = "EUR") -> events.EventData:
     """Return the data of a confirmed order of these products (sku: quantity), at 1.00 each."""
     total = Money(100 * sum(quantities.values()), currency)
-    return events.OrderConfirmed(CUSTOMER, lines(quantities), total, ADDRESS, "auth_1")
+    return events.OrderConfirmed(ANN, lines(quantities), total, ADDRESS, "auth_1")
 
 
 def rejected(reason: Any) -> events.EventData:
-    """Return the data of an order that is rejected for this reason."""
-    return events.OrderRejected(CUSTOMER, lines({"MUG": 1}), Money(100, "EUR"), reason, ())
+    """Return the data of an order rejected for this reason."""
+    return events.OrderRejected(ANN, lines({"MUG": 1}), Money(100, "EUR"), reason, ())
 
 
 def short() -> events.EventData:
@@ -63,9 +62,9 @@ def short() -> events.EventData:
     return events.StockReservationFailed((events.Shortage("MUG", 1, 0),))
 
 
-def paid_back(amount: int, currency: str = "EUR") -> events.EventData:
-    """Return the data of a refund of so many minor units."""
-    return events.PaymentRefunded(CUSTOMER, "ref", "return:1", Money(amount, currency))
+def refunded(amount: int, currency: str = "EUR") -> events.EventData:
+    """Return the data of a refund of `amount` minor units."""
+    return events.PaymentRefunded(ANN, "ref", "return:1", Money(amount, currency))
 
 
 def record(document: bytes) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def expected(path: str) -> Any:
     return json.loads((EVENTS / f"{path}.answer.json").read_text("utf-8"))
 
 
-def waking(*order_ids: str) -> Any:
+def order_batch(*order_ids: str) -> Any:
     """Return an SQS batch with an event of each of these orders; the message ids are message-1 and so on."""
     ids = [{"order_id": order_id, "correlation_id": "correlation-1", "event_id": f"{order_id}:1"} for order_id in order_ids]
     return {

@@ -1,4 +1,4 @@
-"""The table Stock in tests: levels of products over all their shards, and a reference model of the stock rules."""
+"""The Stock table in tests: product levels summed over shards, and a reference model of the stock rules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def levels(database: FakeDynamoDB) -> dict[str, Level]:
 
 
 def scatter(database: FakeDynamoDB, sku: str, where: Callable[[], int]) -> None:
-    """Shard a product and put each of its pieces on the shard that `where` returns."""
+    """Shard a product; `where` chooses the shard of each unit."""
     level = levels(database)[sku]
     shards = [Counter[str]() for _ in range(SHARDS)]
     for part in PARTS:
@@ -38,8 +38,8 @@ def scatter(database: FakeDynamoDB, sku: str, where: Callable[[], int]) -> None:
         database.seed("Stock", {"sku": {"S": f"{sku}#{number}" if number else sku}, **row, **first})
 
 
-def meeting(times: int) -> Hook:
-    """Cancel so many transactions that change stock with a conflict at the stock rows."""
+def conflicting(times: int) -> Hook:
+    """Return a hook that cancels the first `times` transactions with a conflict on their stock rows."""
     left = [None] * times
 
     def hook(name: str, given: Parameters) -> None:
@@ -56,7 +56,7 @@ def moved(stock: Stock, changes: Iterable[Move]) -> Stock:
     """Return the stock after these moves.
 
     Raises:
-        InsufficientStock: some count would be negative.
+        InsufficientStock: a level would be negative.
     """
     after = dict(stock)
     for move in changes:
@@ -68,13 +68,13 @@ def moved(stock: Stock, changes: Iterable[Move]) -> Stock:
 
 
 def reserved(stock: Stock, lines: Sequence[StockLine]) -> Stock | tuple[Shortage, ...]:
-    """Return the stock after all lines are reserved, or the lines that are short."""
+    """Return the stock with all lines reserved, or the shortages."""
     short = stock_rules.shortages(lines, {line.sku: stock.get(line.sku, Level()).available for line in lines})
     return short or moved(stock, stock_rules.moves(Holding(), Holding(tuple(lines))))
 
 
 def holding_of(order: Order) -> Holding:
-    """Return the stock that an order has by its events."""
+    """Return the stock that an order holds according to its events."""
     return stock_rules.holding(order, stock_rules.reserved_lines(order), stock_rules.restocked_lines(order))
 
 

@@ -1,4 +1,4 @@
-"""Signs webhooks like their senders: by Standard Webhooks, and in the older format."""
+"""Signs webhooks as their senders do: by Standard Webhooks, and in the older format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Totals are the same for any order, duplication and batching of events, and after any failure."""
+"""Totals do not depend on the order, duplication or batching of events, nor on failures."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ from orderflow.domain.money import Money
 from tests.fakes.aws.dynamodb import Crash, crash_at
 from tests.fakes.aws.environment import Aws
 from tests.support import orders, samples
+from tests.support.orders import ANN
 from tests.support.runtime import CONTEXT
-from tests.support.sales import BEGIN, CUSTOMER, confirmed, event, paid_back, placed, record, rejected, short, streamed
+from tests.support.sales import BEGIN, confirmed, event, placed, record, refunded, rejected, short, streamed
 
 PARENTS = {"top"}
 SKUS = st.sampled_from(["MUG", "CUP", "TEA"])
@@ -41,11 +42,11 @@ EVENT_DATA = st.one_of(
     st.builds(confirmed, st.dictionaries(SKUS, st.integers(1, 9), min_size=1), st.sampled_from(["EUR", "JPY"])),
     st.builds(rejected, st.sampled_from(["out_of_stock", "fraud_refused"])),
     st.just(short()),
-    st.builds(paid_back, st.integers(1, 10**9)),
+    st.builds(refunded, st.integers(1, 10**9)),
     st.just(events.CancellationFailed("too late")),
 )
-# Six hours about the end of a month: minutes, hours, days and months that are others.
-HAPPENED = st.lists(st.tuples(EVENT_DATA, st.integers(-10_800, 10_800)), max_size=12).map(
+# Six hours around the end of a month, so that events fall into different minutes, hours, days and months.
+EVENTS = st.lists(st.tuples(EVENT_DATA, st.integers(-10_800, 10_800)), max_size=12).map(
     lambda drawn: [event(number, *one) for number, one in enumerate(drawn)]
 )
 
@@ -84,7 +85,7 @@ def units(aws: Aws) -> dict[str, Any]:
 
 
 def aggregated(*batches: list[Event]) -> dict[str, Any]:
-    """Return all totals after batches that are aggregated one by one."""
+    """Aggregate the batches one by one and return all totals."""
     aws = Aws()
     aws.lend()
     for batch in filter(None, batches):
@@ -93,7 +94,7 @@ def aggregated(*batches: list[Event]) -> dict[str, Any]:
     return sums(aws)
 
 
-@given(HAPPENED)
+@given(EVENTS)
 def test_sums_of_all_levels_match_the_events(happened: list[Event]) -> None:
     found = aggregated(happened)
     counts = [counting_rules.count_event(one) for one in happened]
@@ -109,16 +110,16 @@ def test_sums_of_all_levels_match_the_events(happened: list[Event]) -> None:
     assert {one.minute for one in counts if one.counters} <= found.keys()
 
 
-@given(HAPPENED, st.data())
-def test_order_duplicates_and_batches_make_no_difference(happened: list[Event], data: st.DataObject) -> None:
-    again = data.draw(st.lists(st.sampled_from(happened), max_size=6)) if happened else []
-    shuffled = data.draw(st.permutations([*happened, *again]))
+@given(EVENTS, st.data())
+def test_totals_do_not_depend_on_order_duplicates_or_batches(happened: list[Event], data: st.DataObject) -> None:
+    duplicates = data.draw(st.lists(st.sampled_from(happened), max_size=6)) if happened else []
+    shuffled = data.draw(st.permutations([*happened, *duplicates]))
     at = sorted(data.draw(st.lists(st.integers(0, len(shuffled)), max_size=4)))
     batches = [shuffled[begin:end] for begin, end in zip([0, *at], [*at, len(shuffled)], strict=True)]
     assert aggregated(*batches) == aggregated(happened)
 
 
-def test_counters_of_each_event() -> None:
+def test_each_event_has_its_counters() -> None:
     def counted(data: events.EventData) -> counting_rules.Counters:
         return counting_rules.count_event(event(1, data)).counters
 
@@ -130,20 +131,20 @@ def test_counters_of_each_event() -> None:
         "units//TEA": 1,
     }
     assert counted(rejected("fraud_refused")) == {"outcome/fraud_refused": 1}
-    assert counted(events.OrderCancelled(CUSTOMER, (), Money(100, "EUR"), "customer", "")) == {"outcome/cancelled": 1}
-    later = events.OrderCancelled(CUSTOMER, (), Money(100, "EUR"), "customer", "", confirmed=True)
+    assert counted(events.OrderCancelled(ANN, (), Money(100, "EUR"), "customer", "")) == {"outcome/cancelled": 1}
+    later = events.OrderCancelled(ANN, (), Money(100, "EUR"), "customer", "", confirmed=True)
     assert counted(later) == {"cancelled_later": 1}
     assert counted(short()) == {"stock_outs": 1}
-    assert counted(paid_back(7, "JPY")) == {"refunds/JPY": 7}
+    assert counted(refunded(7, "JPY")) == {"refunds/JPY": 7}
     assert counted(events.StockReserved(())) == {}
 
 
-def test_an_event_counts_in_its_own_minute_of_utc() -> None:
+def test_event_counts_in_its_utc_minute() -> None:
     late = replace(event(1, placed()), occurred_at=datetime.fromisoformat("2026-02-01T01:00:59.999999+02:00"))
     assert counting_rules.count_event(late).minute == "2026-01-31T23:00"
 
 
-def test_a_late_report_counts_in_the_minute_that_its_sender_says() -> None:
+def test_late_report_counts_in_its_reported_minute() -> None:
     late = replace(event(1, placed()), occurred_at=orders.START, recorded_at=orders.START + timedelta(days=3))
     assert counting_rules.count_event(late).minute == "2026-01-15T10:30"
 
@@ -157,7 +158,7 @@ def test_order_has_at_most_one_outcome(state: str) -> None:
     assert len(outcomes) < 2
 
 
-def test_a_leaderboard_has_the_hundred_best_of_all_and_of_each_category() -> None:
+def test_leaderboards_have_the_top_100_overall_and_by_category() -> None:
     counters = {f"units/c{number % 2}/SKU-{number:03}": 1000 - number // 2 for number in range(250)}
     sold = counting_rules.by_category(counting_rules.units({**counters, "units//OTHER": 5000, "orders": 7}))
     boards = {category: counting_rules.best_sellers((), some) for category, some in sold.items()}
@@ -180,8 +181,8 @@ def test_leaderboard_merged_from_sold_products_equals_full_ranking(batches: list
     assert board == counting_rules.best_sellers((), every)
 
 
-def asked_for(module: Any, context: Any, **query: str) -> Any:
-    """Return the answer to staff."""
+def get_as_staff(module: Any, context: Any, **query: str) -> Any:
+    """Return the answer that staff get."""
     request = samples.sample(samples.names(module.__name__.replace(".handlers.", "/"))[0])
     request["requestContext"]["authorizer"]["groups"] = api_models.STAFF_GROUP
     answer = module.handler({**request, "queryStringParameters": query}, context)
@@ -199,7 +200,7 @@ def test_leaderboard_has_all_time_day_and_category(aws: Aws, context: Any) -> No
     aggregate.handler({}, context)
 
     def best(**query: str) -> list[tuple[str, int]]:
-        return [(one["sku"], one["units"]) for one in asked_for(get_leaderboard, context, limit="100", **query)["products"]]
+        return [(one["sku"], one["units"]) for one in get_as_staff(get_leaderboard, context, limit="100", **query)["products"]]
 
     every = {sku: days["2026-01-31"][sku] + days["2026-02-01"][sku] for sku in sold}
     for period, units in {"": every, **days}.items():
@@ -211,12 +212,12 @@ def test_leaderboard_has_all_time_day_and_category(aws: Aws, context: Any) -> No
 
 def test_sales_of_a_minute_and_a_day_have_all_counters(aws: Aws, context: Any) -> None:
     happened = [placed(), placed(), placed(), confirmed({"MUG": 3}), confirmed({"TEA": 2}, "JPY"), short(), rejected("out_of_stock")]
-    batch = [event(number, data, number) for number, data in enumerate([*happened, paid_back(100), paid_back(7, "JPY")])]
+    batch = [event(number, data, number) for number, data in enumerate([*happened, refunded(100), refunded(7, "JPY")])]
     late = [event(100, placed(), -60), event(101, rejected("fraud_refused"), 180)]
     for delivered in (batch[::-1], late, batch):
         count_events.handler(streamed(*delivered), context)
         aggregate.handler({}, context)
-    of_the_minute = {
+    minute_sales = {
         "orders": 3,
         "outcomes": [
             {"outcome": "confirmed", "orders": 2, "basis_points": 6666},
@@ -228,12 +229,12 @@ def test_sales_of_a_minute_and_a_day_have_all_counters(aws: Aws, context: Any) -
         "cancelled_later": 0,
     }
 
-    minutes = asked_for(get_sales, context, per="minute", **{"from": "2026-01-31T23:58", "to": "2026-02-01T00:01"})["sales"]
-    days = asked_for(get_sales, context, **{"from": "2026-01-31", "to": "2026-02-01"})["sales"]
+    minutes = get_as_staff(get_sales, context, per="minute", **{"from": "2026-01-31T23:58", "to": "2026-02-01T00:01"})["sales"]
+    days = get_as_staff(get_sales, context, **{"from": "2026-01-31", "to": "2026-02-01"})["sales"]
 
-    assert minutes[0] == {"period": "2026-01-31T23:58", **of_the_minute}
+    assert minutes[0] == {"period": "2026-01-31T23:58", **minute_sales}
     assert [one["period"] for one in minutes] == ["2026-01-31T23:58", "2026-02-01T00:01"]
-    assert days[0] == {"period": "2026-01-31", **of_the_minute, "orders": 4}
+    assert days[0] == {"period": "2026-01-31", **minute_sales, "orders": 4}
     assert [one["outcome"] for one in days[1]["outcomes"]] == ["fraud_refused"]
 
 
@@ -241,7 +242,7 @@ def test_sales_of_a_minute_and_a_day_have_all_counters(aws: Aws, context: Any) -
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_crashed_aggregation_is_completed_by_the_next_run(aws: Aws, operation: str, when: str) -> None:
     happened = [event(number, confirmed({"MUG": 1}), 40 * number) for number in range(5)]
-    wanted, died = aggregated(happened), 0
+    wanted, crashed = aggregated(happened), 0
     for call in range(1, 30):
         aws = Aws()
         aws.lend()
@@ -251,16 +252,16 @@ def test_crashed_aggregation_is_completed_by_the_next_run(aws: Aws, operation: s
         try:
             aggregate.handler({}, CONTEXT)
         except Crash:
-            died += 1
+            crashed += 1
         aws.dynamodb.before = aws.dynamodb.after = None
         aggregate.handler({}, CONTEXT)
         assert sums(aws) == wanted
-    assert died
+    assert crashed
 
 
 @pytest.mark.parametrize("operation", ["PutItem", "Query", "GetItem", "TransactWriteItems"])
 def test_concurrent_aggregations_do_not_interfere(aws: Aws, operation: str) -> None:
-    """The other run adds one more event at any moment."""
+    """A concurrent run with one more event starts before the n-th call."""
     first, second = (event(number, confirmed({"MUG": 1})) for number in (1, 2))
     wanted = aggregated([first, second])
     for moment in range(1, 25):
@@ -284,7 +285,7 @@ def test_concurrent_aggregations_do_not_interfere(aws: Aws, operation: str) -> N
             assert sums(aws) == wanted
 
 
-def test_a_batch_is_one_write(aws: Aws, context: Any) -> None:
+def test_batch_is_counted_in_one_write(aws: Aws, context: Any) -> None:
     count_events.handler(streamed(*(event(number, placed(), number) for number in range(500))), context)
     assert aws.dynamodb.calls == {"PutItem": 1}
 
@@ -303,8 +304,8 @@ def test_poison_record_goes_to_the_queue_and_others_count(aws: Aws, context: Any
     assert aggregate.handler({}, CONTEXT)["events"] == 1
 
 
-def test_very_many_minutes_are_summed_up_in_several_rounds(aws: Aws) -> None:
-    """As in a replay; a run without time left stops between rounds."""
+def test_many_minutes_are_aggregated_in_several_rounds(aws: Aws) -> None:
+    """As in a replay. A run without time left stops between rounds."""
     for begin in range(0, 600, 150):
         count_events.handler(streamed(*(event(number, placed(), 60 * number) for number in range(begin, begin + 150))), CONTEXT)
     left = iter([True, True, True, False])
@@ -314,7 +315,7 @@ def test_very_many_minutes_are_summed_up_in_several_rounds(aws: Aws) -> None:
 
 
 class TestManyProducts:
-    """Units of more products than an item could hold: 20,000, as often as the machine has time for."""
+    """Units of 20,000 products, more than one item can hold."""
 
     PRODUCTS = tuple(f"SKU-{number:07}" for number in range(20_000))
 
@@ -392,15 +393,15 @@ class TestManyProducts:
 
 
 class TestRecount:
-    """Everything is counted again from the pages: of an older version, or where something was damaged."""
+    """A recount recomputes all totals from the stored pages, after damage or a change of the layout."""
 
-    HAPPENED = tuple(event(number, confirmed({"MUG": 1, f"CUP-{number}": 2}), 3600 * number) for number in range(30))
+    EVENTS = tuple(event(number, confirmed({"MUG": 1, f"CUP-{number}": 2}), 3600 * number) for number in range(30))
 
     def counted(self) -> Aws:
         aws = Aws()
         aws.lend()
         for begin in range(0, 30, 10):
-            count_events.handler(streamed(*self.HAPPENED[begin : begin + 10]), CONTEXT)
+            count_events.handler(streamed(*self.EVENTS[begin : begin + 10]), CONTEXT)
             aggregate.handler({}, CONTEXT)
         return aws
 
@@ -431,7 +432,7 @@ class TestRecount:
         for item in aws.dynamodb.items("AnalyticsSums"):
             if item["period"]["S"].startswith("2026-02-01T"):
                 aws.dynamodb.client.delete_item(TableName="AnalyticsSums", Key={"period": item["period"], "place": item["place"]})
-        count_events.handler(streamed(*self.HAPPENED), CONTEXT)
+        count_events.handler(streamed(*self.EVENTS), CONTEXT)
         aggregate.handler({}, CONTEXT)
         assert sums(aws) != wanted
         self.recount(aws)
@@ -441,8 +442,8 @@ class TestRecount:
         wanted = sums(self.counted())
         aws = Aws()
         aws.lend()
-        first, rest = self.HAPPENED[:20], self.HAPPENED[20:]
-        as_before(aws, first)
+        first, rest = self.EVENTS[:20], self.EVENTS[20:]
+        write_older_layout(aws, first)
         count_events.handler(streamed(*rest, *first[:3]), CONTEXT)
         aggregate.handler({}, CONTEXT)
         assert {place: store(aws).total(place).counters for place in ("all", "2026-01-31", "2026-02-01")} == {
@@ -465,7 +466,7 @@ class TestRecount:
     @pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "Scan", "TransactWriteItems"])
     def test_recount_resumes_after_a_crash(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(aggregation, "_ITEMS_PER_RESET", 20)
-        wanted, died = sums(self.counted()), 0
+        wanted, crashed = sums(self.counted()), 0
         for call in range(1, 60, 7):
             aws = self.counted()
             aggregate.handler({"recount": True}, CONTEXT)
@@ -474,11 +475,11 @@ class TestRecount:
             try:
                 aggregation.aggregate(store(aws), later, lambda: True)
             except Crash:
-                died += 1
+                crashed += 1
             aws.dynamodb.after = None
             aggregation.aggregate(store(aws), later, lambda: True)
             assert sums(aws) == wanted
-        assert died
+        assert crashed
 
     def test_slow_recount_deletes_nothing_new(self) -> None:
         aws = self.counted()
@@ -497,8 +498,8 @@ class TestRecount:
         assert sums(aws) == wanted
 
 
-def as_before(aws: Aws, happened: Sequence[Event]) -> None:
-    """Write what the version before, which had units in its sums and no batches, would have."""
+def write_older_layout(aws: Aws, happened: Sequence[Event]) -> None:
+    """Write the events in the layout of the previous version: units within the sums, no batches."""
     counts = [counting_rules.count_event(one) for one in happened]
 
     def put(period: str, place: str, content: Any, **more: Any) -> None:
@@ -524,17 +525,17 @@ def test_replayed_events_add_no_pages(aws: Aws) -> None:
     for number in range(3):
         count_events.handler(streamed(*happened[number:]), CONTEXT)
         aggregate.handler({}, CONTEXT)
-    kept = [item for item in aws.dynamodb.items("AnalyticsSums") if len(item["period"]["S"]) == counting_rules.MINUTE]
-    assert len(kept) == 1
+    pages = [item for item in aws.dynamodb.items("AnalyticsSums") if len(item["period"]["S"]) == counting_rules.MINUTE]
+    assert len(pages) == 1
 
 
 @pytest.mark.parametrize("name", samples.names("analytics/count_events"))
-def test_the_samples_are_counted(name: str, aws: Aws, context: Any) -> None:
+def test_samples_have_their_answers(name: str, aws: Aws, context: Any) -> None:
     assert count_events.handler(samples.sample(name), context) == samples.expected(name)
 
 
 @pytest.mark.parametrize("module", [get_sales, get_leaderboard])
-def test_the_samples_of_requests_have_their_answers(module: Any, aws: Aws, context: Any) -> None:
+def test_samples_of_requests_have_their_answers(module: Any, aws: Aws, context: Any) -> None:
     count_events.handler(samples.sample("analytics/count_events/life"), context)
     aggregate.handler(samples.sample("analytics/aggregate/schedule"), CONTEXT)
     for name in samples.names(module.__name__.replace(".handlers.", "/")):
@@ -542,13 +543,13 @@ def test_the_samples_of_requests_have_their_answers(module: Any, aws: Aws, conte
         assert samples.agrees({**answer, "body": json.loads(answer["body"])}, samples.expected(name)), name
 
 
-def asked(**query: str) -> Any:
+def request(**query: str) -> Any:
     return {"queryStringParameters": query or None}
 
 
-def test_without_ends_the_latest_periods_are_meant() -> None:
+def test_period_range_defaults_to_the_latest_periods() -> None:
     now = datetime(2026, 3, 1, 0, 10, 59, tzinfo=UTC)
-    days, minutes = api_models.period_range(asked(), now), api_models.period_range(asked(per="minute"), now)
+    days, minutes = api_models.period_range(request(), now), api_models.period_range(request(per="minute"), now)
     assert (days.first, days.last, days.parent_periods) == ("2026-01-31", "2026-03-01", ["2026-01", "2026-02", "2026-03"])
     assert (minutes.first, minutes.last) == ("2026-02-28T23:11", "2026-03-01T00:10")
     assert minutes.parent_periods == ["2026-02-28T23", "2026-03-01T00"]
@@ -575,12 +576,12 @@ def test_without_ends_the_latest_periods_are_meant() -> None:
 )
 def test_invalid_time_range_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(api_models.Problem) as refused:
-        api_models.period_range(asked(**query), BEGIN)
+        api_models.period_range(request(**query), BEGIN)
     assert refused.value.document["field"] in query
 
 
 @pytest.mark.parametrize("query", [{"day": "2026-02-30"}, {"category": "A b"}, {"limit": "0"}, {"limit": "101"}, {"limit": "x"}])
 def test_invalid_leaderboard_request_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(api_models.Problem) as refused:
-        api_models.leaderboard_query(asked(**query))
+        api_models.leaderboard_query(request(**query))
     assert refused.value.document["field"] in query

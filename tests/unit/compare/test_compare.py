@@ -1,4 +1,4 @@
-"""`make compare`: which results of a changed consumer are differences."""
+"""`make compare`: the differences between two versions of a consumer."""
 
 import json
 import shutil
@@ -13,12 +13,12 @@ from orderflow.domain import events
 from tests.compare import comparison
 from tests.support.orders import STATES, history
 
-LIFE: list[dict[str, Any]] = [json.loads(events.encode(event)) for event in history(*STATES["lost refunded"])]
+EVENTS: list[dict[str, Any]] = [json.loads(events.encode(event)) for event in history(*STATES["lost refunded"])]
 
 
 @pytest.fixture
 def changed(tmp_path: Path) -> Path:
-    """A copy of the code that awards twice the points."""
+    """Return a copy of the code that awards twice the points."""
     for folder in ("functions", "layers/powertools"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     rules = tmp_path / "functions" / "loyalty" / "domain" / "point_rules.py"
@@ -30,7 +30,7 @@ def changed(tmp_path: Path) -> Path:
 
 def test_changed_version_differs_and_the_same_version_does_not(changed: Path):
     module, types = comparison.consumers()["LoyaltyAward"]
-    until_paid = [event for event in LIFE if event["type"] != "PaymentRefunded"]
+    until_paid = [event for event in EVENTS if event["type"] != "PaymentRefunded"]
 
     before, after = (comparison.consumed(code, module, types, until_paid) for code in (ROOT, changed))
 
@@ -44,10 +44,10 @@ def test_changed_version_differs_and_the_same_version_does_not(changed: Path):
 
 def test_compressed_rows_are_compared_by_content():
     module, types = comparison.consumers()["AnalyticsCount"]
-    pages = comparison.consumed(ROOT, module, types, LIFE)["AnalyticsSums"]
+    pages = comparison.consumed(ROOT, module, types, EVENTS)["AnalyticsSums"]
     texts = [packed for page in pages.values() for packed in page["packed"].values()]
     counted = {one["event_id"] for text in texts for one in json.loads(text)}
-    assert counted == {event["event_id"] for event in LIFE if event["type"] in types}
+    assert counted == {event["event_id"] for event in EVENTS if event["type"] in types}
 
 
 def test_values_that_vary_between_runs_are_no_difference():
@@ -63,16 +63,16 @@ def test_deleted_and_added_rows_are_differences():
 
 def test_only_consumers_with_matching_events_are_compared():
     with pytest.raises(UserError, match=r"LedgerPost.*, not 'OrdersPlace'"):
-        comparison.compare("OrdersPlace", "HEAD", LIFE)
+        comparison.compare("OrdersPlace", "HEAD", EVENTS)
     with pytest.raises(UserError, match="none of the 0 events"):
         comparison.compare("LedgerPost", "HEAD", [])
 
 
 def test_events_of_a_file_are_read_oldest_first(tmp_path: Path):
     path = tmp_path / "events.jsonl"
-    path.write_text("\n".join(json.dumps(event) for event in reversed(LIFE)), "utf-8")
-    assert [event["event_id"] for event in comparison.read(path)] == [event["event_id"] for event in LIFE]
-    late = [LIFE[0], LIFE[2] | {"recorded_at": LIFE[1]["occurred_at"]}, LIFE[1] | {"recorded_at": LIFE[2]["occurred_at"]}]
+    path.write_text("\n".join(json.dumps(event) for event in reversed(EVENTS)), "utf-8")
+    assert [event["event_id"] for event in comparison.read(path)] == [event["event_id"] for event in EVENTS]
+    late = [EVENTS[0], EVENTS[2] | {"recorded_at": EVENTS[1]["occurred_at"]}, EVENTS[1] | {"recorded_at": EVENTS[2]["occurred_at"]}]
     path.write_text("\n".join(json.dumps(event) for event in reversed(late)), "utf-8")
     assert comparison.read(path) == late
     path.write_text("not an event", "utf-8")

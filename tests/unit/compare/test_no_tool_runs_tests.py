@@ -1,4 +1,4 @@
-"""Tools and functions do not run tests as programs; an import contract in pyproject.toml forbids the imports."""
+"""Tools and functions do not run modules of tests; an import contract in pyproject.toml forbids imports of them."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from orderflow.domain.events import EVENT_TYPES
 
 ALWAYS = ["2000-01-01", "2099-12-31"]
 BUCKET, LOG, STREAM = "archive", "log", "audit"
-GATHERED = 900
-# One event of each type, as if all were of one order.
+BUFFER_SECONDS = 900
+# One event of each type, all of one order.
 EXAMPLES: list[dict[str, Any]] = [
     json.loads((ROOT / "schemas" / name / "1.example.json").read_text("utf-8")) | {"event_id": f"ord_1:{version}", "order_id": "ord_1"}
     for version, name in enumerate(EVENT_TYPES, 1)
@@ -37,12 +37,12 @@ def _key(event: dict[str, Any], name: str = "object") -> str:
 
 
 class FakeAws:
-    """A bucket, a delivery stream that gathers, and a log."""
+    """A bucket, a delivery stream that buffers, and an order log."""
 
     def __init__(self, logged: list[dict[str, Any]], objects: dict[str, bytes]) -> None:
         """Start with these events and objects."""
         self.logged, self.objects = logged, objects
-        # Delivered during the wait.
+        # Objects delivered after the first reading.
         self.late: dict[str, bytes] = {}
         self.readings = 0
 
@@ -77,12 +77,12 @@ class FakeAws:
         return {"Table": {"ItemCount": 0}}
 
     def describe_delivery_stream(self, **_named: str) -> dict[str, Any]:
-        destination = {"BufferingHints": {"IntervalInSeconds": str(GATHERED)}}
+        destination = {"BufferingHints": {"IntervalInSeconds": str(BUFFER_SECONDS)}}
         return {"DeliveryStreamDescription": {"Destinations": [{"ExtendedS3DestinationDescription": destination}]}}
 
 
 def _delivered(events: list[dict[str, Any]], name: str = "object") -> dict[str, bytes]:
-    """Objects with lines by day and type, compressed as the delivery stream does it."""
+    """Return objects by day and type, with a line per event, compressed as by the delivery stream."""
     objects: dict[str, bytes] = {}
     for event in events:
         key = _key(event, name)
@@ -105,13 +105,13 @@ def _verify(aws: FakeAws, wait: float = 0) -> audit_proof.Verification:
 
 
 def _late(event: dict[str, Any]) -> dict[str, Any]:
-    """The event of an order of its own, which was recorded a second ago."""
+    """Return the event as recorded a second ago, for an order of its own."""
     young = _young(event)
     return event | {"recorded_at": young["occurred_at"], "event_id": young["event_id"]}
 
 
 def _young(event: dict[str, Any]) -> dict[str, Any]:
-    """The event as of a second ago, of an order of its own."""
+    """Return the event as of a second ago, for an order of its own."""
     moment = datetime.now(UTC) - timedelta(seconds=1)
     return event | {"occurred_at": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}", "event_id": "ord_young:1"}
 
@@ -169,7 +169,7 @@ class TestQuestions:
             assert rows(archive.database, question, given)[1] == []
 
     @pytest.mark.parametrize(
-        ("options", "asked"),
+        ("options", "days"),
         [
             ({}, ["2026-10-30", "2026-11-28"]),
             ({"FROM": "2026-11-01"}, ["2026-11-01", "2026-11-28"]),
@@ -179,8 +179,8 @@ class TestQuestions:
             ({"TO": "0001-01-02"}, ["0001-01-01", "0001-01-02"]),
         ],
     )
-    def test_period_defaults_to_the_last_30_days(self, options: dict[str, str], asked: list[str]) -> None:
-        assert audit.days(date(2026, 11, 28), options.get("FROM", ""), options.get("TO", "")) == asked
+    def test_period_defaults_to_the_last_30_days(self, options: dict[str, str], days: list[str]) -> None:
+        assert audit.days(date(2026, 11, 28), options.get("FROM", ""), options.get("TO", "")) == days
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -224,7 +224,7 @@ class TestQuestions:
         assert [line.split() for line in captured.get().splitlines()] == [["type", "events"], ["OrderPlaced", "1,234"], ["[bold]", "null"]]
 
 
-class TestProof:
+class TestVerification:
     def test_verification_passes_with_duplicate_deliveries(self) -> None:
         found = _verify(FakeAws(EXAMPLES, _delivered(EXAMPLES) | _delivered(EXAMPLES[:2], "again")))
         assert found.passed
@@ -261,7 +261,7 @@ class TestProof:
         monkeypatch.setattr(audit_proof, "PAUSE_SECONDS", 0)
         young, newer = _young(captured), _young(captured) | {"event_id": "ord_newer:1"}
         aws = FakeAws([young], {})
-        # Events that were appended after the log was read arrive as well.
+        # An event that was appended after the log was read is delivered as well.
         aws.late = _delivered([young, newer])
         found = _verify(aws, wait=60)
         assert found.passed

@@ -1,4 +1,4 @@
-"""What an order costs: whose part something is, and what it comes to."""
+"""The cost of an order: the part that each call belongs to, and its price."""
 
 import base64
 import json
@@ -46,8 +46,8 @@ class TestUnits:
     def test_put_writes_the_indexes_that_contain_the_item(self) -> None:
         meter = Meter(METER)
         assert meter.units(call("", "dynamodb", "PutItem", **put("log", 10, order_id="o", version="1"))) == (1.0, 0.0)
-        marked = put("log", 10, order_id="o", version="2", open_shard="1", open_since="t")
-        assert meter.units(call("", "dynamodb", "PutItem", **marked)) == (2.0, 0.0)
+        indexed = put("log", 10, order_id="o", version="2", open_shard="1", open_since="t")
+        assert meter.units(call("", "dynamodb", "PutItem", **indexed)) == (2.0, 0.0)
 
     def test_index_of_full_items_costs_as_much_as_the_item(self) -> None:
         written = put("entries", 1500, event_id="e", order_id="o", sheet="s")
@@ -116,7 +116,7 @@ class TestCosts:
         assert counted(sent).usage == {"shipping": {"SQS requests": 3}}
 
     def test_stream_record_is_billed_per_25_kb(self) -> None:
-        # With its key of five bytes one byte too long for one unit, or just not.
+        # With its key of five bytes: exactly one unit, and one byte more.
         [small, large] = [record("OrderConfirmed", "orders", filler="x" * (25 * 1024 - 5 - 96 + more)) for more in (0, 1)]
         assert len(base64.b64decode(small["Data"])) == 25 * 1024 - 5
         streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=[small, large, record("StockReserved", "inventory")])
@@ -147,8 +147,8 @@ class TestCosts:
 
     def test_trace_id_counts_on_lines_of_sampled_traces(self) -> None:
         trace = ',"xray_trace_id":"1-6b017a95-b3a90b35c44edb8c38275eaa"'
-        plain, kept = '{"message":"done"}', f'{{"message":"done"{trace}}}'
-        assert cost.logged([kept], {}) == pytest.approx(cost.logged([plain], {}) + cost.SAMPLED * len(trace))
+        plain, traced = '{"message":"done"}', f'{{"message":"done"{trace}}}'
+        assert cost.logged([traced], {}) == pytest.approx(cost.logged([plain], {}) + cost.SAMPLED * len(trace))
 
     def test_store_of_the_sandbox_is_not_in_the_total(self) -> None:
         written = call("PaymentsSettle", "dynamodb", "PutItem", **put("sandbox", 10, customer_id="c"))

@@ -1,4 +1,4 @@
-"""A user's mistake ends in one line and a code other than 0."""
+"""Errors of commands: one line on stderr and an exit code other than 0."""
 
 from collections.abc import Callable
 
@@ -54,7 +54,7 @@ def test_ctrl_c_ends_quietly(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code"), [(None, 0), (0, 0), (1, 1)])
-def test_the_answer_is_the_exit_code(answer: int | None, code: int) -> None:
+def test_return_value_is_the_exit_code(answer: int | None, code: int) -> None:
     with pytest.raises(SystemExit) as end:
         cli.run("sales", lambda _: answer, [])
     assert end.value.code == code

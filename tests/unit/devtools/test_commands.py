@@ -1,4 +1,4 @@
-"""The options of commands, by Python's command line and by make, and the manual that lists them."""
+"""Options of commands, given to Python or to make, and the help that lists them."""
 
 import importlib
 import inspect
@@ -47,7 +47,7 @@ def test_a_missing_option_is_named_with_an_example(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--since", "many"], "--since must be a whole number of at least 1, not 'many'"),
         (["--since", "0"], "--since must be a whole number of at least 1, not '0'"),
@@ -56,8 +56,8 @@ def test_a_missing_option_is_named_with_an_example(capsys: pytest.CaptureFixture
         (["--backend", "aws"], "--backend must be one of embedded, localstack, not 'aws'"),
     ],
 )
-def test_malformed_values_are_refused_by_name(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(COMMANDS["logs"], words, {}, capsys) == f"error: {said}"
+def test_malformed_values_are_refused_by_name(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(COMMANDS["logs"], words, {}, capsys) == f"error: {message}"
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-11-23", "2026-11-23T09:00:00"])

@@ -1,4 +1,4 @@
-"""Compatibility of schema changes: a table of every kind of change, and documents that confirm each result."""
+"""Compatibility of schema changes: a table of every kind of change, and random documents that confirm it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from devtools.checks.contracts.compatibility import BOTH, CONSUMERS, STORED, Change, Reader, compare
 
-NOBODY: tuple[Reader, ...] = ()
+COMPATIBLE: tuple[Reader, ...] = ()
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}
@@ -20,8 +20,8 @@ MAYBE = {"anyOf": [TEXT, {"type": "null"}]}
 
 
 def record(*required: str, closed: bool = False, **fields: Any) -> dict[str, Any]:
-    said: dict[str, Any] = {"type": "object", "properties": fields, "required": list(required)}
-    return {**said, "additionalProperties": False} if closed else said
+    schema: dict[str, Any] = {"type": "object", "properties": fields, "required": list(required)}
+    return {**schema, "additionalProperties": False} if closed else schema
 
 
 def one(**rules: Any) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def one(**rules: Any) -> dict[str, Any]:
 
 
 TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], str, str, tuple[Reader, ...]]] = {
-    "optional field": (record("a", a=TEXT), record("a", a=TEXT, b=TEXT), "b", "optional field added", NOBODY),
+    "optional field": (record("a", a=TEXT), record("a", a=TEXT, b=TEXT), "b", "optional field added", COMPATIBLE),
     "required field": (record("a", a=TEXT), record("a", "b", a=TEXT, b=TEXT), "b", "required field added", STORED),
     "required field removed": (record("a", "b", a=TEXT, b=TEXT), record("a", a=TEXT), "b", "required field removed", CONSUMERS),
     "optional field removed": (record(b=TEXT), record(), "b", "optional field removed", CONSUMERS),
@@ -116,7 +116,7 @@ def test_effect_names_the_broken_reader() -> None:
     assert "stored" in Change("", "x", STORED).effect
 
 
-# Documents decide who is right: whatever the rules let pass, the other side's validator has to take.
+# Documents verify the rules: the other version's validator must accept every change that counts as compatible.
 
 NAMES = ("a", "b", "c")
 
@@ -157,7 +157,7 @@ SCHEMAS = st.recursive(leaves(), lambda parts: records(parts) | arrays(parts), m
 
 
 @st.composite
-def moved(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
+def rebounded(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
     """Draw a schema of the same kind with another bound, or with other values."""
     bounds = [key for key in schema if key.startswith(("min", "max"))]
     if bounds:
@@ -172,13 +172,13 @@ def moved(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def edited(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
-    """Draw a schema that differs from this one in few places, if in any."""
+    """Draw a schema that differs from this one in few places or none."""
     if draw(st.integers(0, 3)) == 0:
         return draw(leaves())
     if schema.get("type") == "array":
         return {**schema, "items": draw(edited(schema["items"]))}
     if schema.get("type") != "object":
-        return draw(moved(schema)) if draw(st.booleans()) else schema
+        return draw(rebounded(schema)) if draw(st.booleans()) else schema
     fields = {name: draw(edited(field)) if draw(st.booleans()) else field for name, field in schema["properties"].items()}
     if fields and draw(st.integers(0, 3)) == 0:
         del fields[draw(st.sampled_from(sorted(fields)))]
@@ -219,10 +219,10 @@ def documents(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 def test_compatible_change_is_readable_by_old_readers(data: st.DataObject) -> None:
     old = data.draw(SCHEMAS)
     new = data.draw(edited(old))
-    hurt = {reader for change in compare(old, new) for reader in change.breaks}
-    if "consumers" not in hurt:
+    broken = {reader for change in compare(old, new) for reader in change.breaks}
+    if "consumers" not in broken:
         assert all(map(Draft202012Validator(old).is_valid, data.draw(st.lists(documents(new), min_size=4, max_size=4))))
-    if "stored" not in hurt:
+    if "stored" not in broken:
         assert all(map(Draft202012Validator(new).is_valid, data.draw(st.lists(documents(old), min_size=4, max_size=4))))
 
 

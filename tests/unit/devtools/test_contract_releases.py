@@ -1,4 +1,4 @@
-"""What changed since a release, event by event, and what of it needs a new version."""
+"""Contract changes since a release, by event, and the changes that need a new version."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BREAKING = {
     "a required field added": catalogue({**with_field("colour", type="string"), "required": ["sku", "quantity", "colour"]}),
     "a field made required": catalogue({**ORDERED, "required": ["sku", "quantity", "reason"]}),
     "a field made optional": catalogue({**ORDERED, "required": ["sku"]}),
-    "closed to what is new": catalogue({**ORDERED, "additionalProperties": False}),
+    "closed to new fields": catalogue({**ORDERED, "additionalProperties": False}),
     "the event removed": {},
     "another example": catalogue(ORDERED, example={"sku": "MUG", "quantity": 2}),
 }
@@ -64,16 +64,16 @@ def test_change_with_version_and_upcaster_is_compatible(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("now", "lines"),
     [
         (BEFORE, []),
-        (catalogue({**ORDERED, "title": "An order", "description": "New words."}), []),
+        (catalogue({**ORDERED, "title": "An order", "description": "New text."}), []),
         (catalogue(with_field("gift", type="boolean")), ["Ordered 1 gift: optional field added - compatible"]),
         ({**BEFORE, "Packed": catalogue(ORDERED)["Ordered"]}, ["Packed: event added - compatible"]),
     ],
 )
-def test_compatible_changes(now: Catalogue, said: list[str]) -> None:
-    assert [str(finding) for finding in differences(BEFORE, now, ())] == said
+def test_compatible_changes(now: Catalogue, lines: list[str]) -> None:
+    assert [str(finding) for finding in differences(BEFORE, now, ())] == lines
 
 
 def test_new_version_without_upcaster_is_incompatible() -> None:

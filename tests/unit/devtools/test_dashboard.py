@@ -1,4 +1,4 @@
-"""What the dashboard makes of what it reads, and how it serves it."""
+"""The dashboard's readings and its server."""
 
 from __future__ import annotations
 
@@ -100,16 +100,16 @@ def test_unreachable_target_is_a_problem_and_retried() -> None:
 
 
 def test_target_is_read_once_for_all_pages() -> None:
-    asked: list[int] = []
+    reads: list[int] = []
 
     def read() -> Reading:
-        asked.append(1)
+        reads.append(1)
         return READING
 
     with serving(read, refresh_seconds=600) as listener:
         bodies = {web.call("GET", f"{listener.url}data").body for _ in range(5)}
 
-    assert (len(asked), len(bodies)) == (1, 1)
+    assert (len(reads), len(bodies)) == (1, 1)
 
 
 def test_foreign_host_header_is_rejected() -> None:
@@ -176,7 +176,7 @@ def _raise(error: BaseException) -> None:
 
 class _Fixed(Source):
     def __init__(self) -> None:
-        super().__init__(lambda: pytest.fail("no target is asked"))
+        super().__init__(lambda: pytest.fail("a target was read: the fixed reading must suffice"))
 
     def read(self) -> Reading:
         return READING
@@ -186,9 +186,9 @@ def test_saved_page_contains_its_data(tmp_path: Path) -> None:
     command.write(_Fixed(), tmp_path / "page.html")
 
     text = (tmp_path / "page.html").read_text("utf-8")
-    start = text.index(mark := '<script type="application/json" id="reading">') + len(mark)
-    kept: dict[str, Any] = json.loads(text[start : text.index("</script>", start)])
-    assert kept["states"] == [{"state": "placed", "orders": 1}]
+    start = text.index(opening_tag := '<script type="application/json" id="reading">') + len(opening_tag)
+    data: dict[str, Any] = json.loads(text[start : text.index("</script>", start)])
+    assert data["states"] == [{"state": "placed", "orders": 1}]
 
 
 def test_unwritable_file_is_reported_in_one_line(tmp_path: Path) -> None:

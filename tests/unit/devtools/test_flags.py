@@ -1,4 +1,4 @@
-"""`make flags`: what it takes, what it refuses, and what it does at AppConfig."""
+"""`make flags`: accepted and refused changes, and deployments at AppConfig."""
 
 import io
 import json
@@ -15,27 +15,27 @@ OUTPUTS = {
     "FlagsApplication": "app",
     "FlagsEnvironment": "env",
     "FlagsProfile": "profile",
-    "FlagsImmediate": "at-once",
-    "FlagsCanary": "with-care",
+    "FlagsImmediate": "immediate",
+    "FlagsCanary": "canary",
 }
 BEFORE: dict[str, Any] = {"hold_every_order": False, "hold_countries": [], "payment_provider": "sandbox", "fraud": {}}
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    """The template's schema, where Stripe is not set up."""
+    """Return the template's schema without Stripe."""
     [validator] = template.translated()["Resources"]["FlagsProfile"]["Properties"]["Validators"]
     return json.loads(validator["Content"]["Fn::Sub"][0].replace("${Providers}", '["sandbox"]'))
 
 
 class AppConfig:
-    """AppConfig's control plane with one profile; a deployment at once is complete, one with care is under way until it is stopped."""
+    """AppConfig's control plane with one profile. Immediate deployments complete at once, canary ones stay in progress."""
 
     class exceptions:  # noqa: N801 - botocore's name
-        """The errors that are named."""
+        """The errors that callers catch by name."""
 
         class ConflictException(Exception):
-            """Something is under way."""
+            """Another deployment is in progress."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = schema
@@ -63,7 +63,7 @@ class AppConfig:
     def start_deployment(self, **given: str) -> dict[str, Any]:
         if self.raced:
             raise self.exceptions.ConflictException
-        state = "COMPLETE" if given["DeploymentStrategyId"] == "at-once" else "DEPLOYING"
+        state = "COMPLETE" if given["DeploymentStrategyId"] == "immediate" else "DEPLOYING"
         self.states.append(
             {"DeploymentNumber": len(self.states) + 1, "State": state, "ConfigurationVersion": given["ConfigurationVersion"]}
         )

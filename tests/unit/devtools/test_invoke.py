@@ -1,4 +1,4 @@
-"""The comparison of answers with samples, and the samples of each function."""
+"""Comparing answers with samples, and the samples of each function."""
 
 import json
 from pathlib import Path
@@ -70,15 +70,15 @@ def test_samples_are_json_and_answers_have_samples() -> None:
 
 
 def test_layer_arn_depends_on_its_content(tmp_path: Path) -> None:
-    """By it SAM knows whether it has the image already."""
+    """SAM reuses the image of a layer with the same ARN."""
     layer, cache = tmp_path / "Layer", tmp_path / "cache"
     layer.mkdir()
     arns: list[str] = []
     for content in ("a = 1", "a = 2", "a = 1"):
         (layer / "module.py").write_text(content)
         arns += containers.downloaded([layer], cache)
-        [kept] = cache.iterdir()
-        assert (kept / "module.py").read_text() == content
+        [unpacked] = cache.iterdir()
+        assert (unpacked / "module.py").read_text() == content
     assert arns[0] == arns[2] != arns[1]
 
 

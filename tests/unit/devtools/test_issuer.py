@@ -1,4 +1,4 @@
-"""Tokens that the local issuer signs can be verified with the keys that it publishes."""
+"""Tokens signed by the local issuer are verified with its published keys."""
 
 import stat
 import time

@@ -1,4 +1,4 @@
-"""Variables of make's command line reach the commands unchanged, no shell runs them, and unknown ones are refused."""
+"""Variables of make's command line reach the commands unchanged without a shell; unknown ones are refused."""
 
 import os
 import re
@@ -17,7 +17,7 @@ LOCKS = {
     ".venv-security": "security",
     ".venv-tools": "tools",
 }
-# What a recipe runs in place of Python and sam: it prints the variables that it got.
+# Replaces Python and sam in recipes: prints the variables that it receives.
 TOOL = """#!/bin/sh
 printf '%s\\n' "ran $*"
 for name in MAKE_VARIABLES ORDER FILE QUEUE CUSTOMER RELEASE SQL ENV RECORD; do eval "printf '%s=<%s>\\n' $name \\"\\$$name\\""; done
@@ -53,7 +53,7 @@ TARGETS = {
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A folder with the Makefile and current environments that contain nothing but the tool."""
+    """Return a folder with the Makefile and up-to-date environments that contain only the tool."""
     (tmp_path / "Makefile").write_text(MAKEFILE)
     for folder in ("requirements", "functions", "layers", "devtools"):
         (tmp_path / folder).mkdir()
@@ -70,8 +70,8 @@ def repository(tmp_path: Path) -> Path:
 
 
 def make(repository: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
-    return subprocess.run(["make", *arguments], cwd=repository, env=kept | environment, capture_output=True, text=True, check=False)
+    inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+    return subprocess.run(["make", *arguments], cwd=repository, env=inherited | environment, capture_output=True, text=True, check=False)
 
 
 def pwned(repository: Path) -> bool:
@@ -82,7 +82,7 @@ def pwned(repository: Path) -> bool:
     ("target", "name", "value"),
     [("trace", "ORDER", value) for value in HOSTILE] + [(*target, value) for target in TARGETS.items() for value in HOSTILE[:1]],
 )
-def test_a_value_reaches_the_command_unchanged_and_runs_nothing(repository: Path, target: str, name: str, value: str) -> None:
+def test_value_reaches_the_command_unchanged_and_is_never_run(repository: Path, target: str, name: str, value: str) -> None:
     done = make(repository, target, f"{name}={value}")
     assert not pwned(repository)
     assert (done.returncode, done.stderr) == (0, "")
@@ -91,7 +91,7 @@ def test_a_value_reaches_the_command_unchanged_and_runs_nothing(repository: Path
 
 @pytest.mark.parametrize("name", ["ORDER", "BACKEND", "ENV", "RECORD", "ENDPOINT", "PORT"])
 @pytest.mark.parametrize("value", [HOSTILE[0], "$(shell touch pwned)", "x\ntouch pwned"])
-def test_a_value_of_the_environment_runs_nothing(repository: Path, name: str, value: str) -> None:
+def test_value_of_the_environment_is_never_run(repository: Path, name: str, value: str) -> None:
     for target in ("trace", "bench", "build", "deploy"):
         make(repository, target, **{name: value})
     assert not pwned(repository)
@@ -135,7 +135,7 @@ def test_tests_and_builds_get_no_given_variables(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["unit", "ORDR=x"], "unknown option ORDR: make unit takes no options"),
         (["deploy", "ENVIRONMENT=prod"], "unknown option ENVIRONMENT: make deploy takes ENV"),
@@ -143,19 +143,19 @@ def test_tests_and_builds_get_no_given_variables(repository: Path) -> None:
         (["GROUPS=check"], "unknown option GROUPS: make help takes GROUP COMMAND"),
     ],
 )
-def test_unknown_options_of_other_targets_are_refused(repository: Path, arguments: list[str], said: str) -> None:
+def test_unknown_options_of_other_targets_are_refused(repository: Path, arguments: list[str], message: str) -> None:
     refused = make(repository, *arguments)
     [line] = refused.stderr.splitlines()
     assert refused.returncode == 2
-    assert said in line
+    assert message in line
 
 
-def test_targets_of_a_target_take_its_variables(repository: Path) -> None:
+def test_prerequisites_accept_the_targets_variables(repository: Path) -> None:
     assert make(repository, "--dry-run", "test", "PORT=4570").returncode == 0
 
 
 @pytest.mark.parametrize(("old", "new"), [("sold", "sales"), ("balance", "trial-balance"), ("states", "lint-workflows")])
-def test_an_old_name_of_a_target_runs_the_new_one(repository: Path, old: str, new: str) -> None:
+def test_old_target_name_runs_the_new_target(repository: Path, old: str, new: str) -> None:
     def steps(target: str) -> str:
         return make(repository, "--dry-run", target).stdout
 

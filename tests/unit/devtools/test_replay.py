@@ -11,7 +11,7 @@ from devtools.ops import replay
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 RULES = {"LedgerRule": "arn:1", "OrderViewRule": "arn:2"}
-# As CloudFormation and EventBridge answer: a rule for replays alone, one without replays, one for both, and one of another stack.
+# Answers of CloudFormation and EventBridge: a rule for replays only, one without replays, one for both, and one of another stack.
 PAGES: dict[str, dict[str, Any]] = {
     "list_rules": {
         "Rules": [
@@ -65,7 +65,7 @@ def test_rules_that_accept_replays_have_logical_ids():
     assert replay.accepting_rules(Deployed()) == {"LedgerRule": "arn:ledger", "PointsRule": "arn:points"}  # pyright: ignore[reportArgumentType]
 
 
-def test_local_archive_is_the_templates():
+def test_local_archive_equals_the_templates():
     assert event_archive.described() | {"Description": ""} == {
         "ArchiveName": "order-pipeline-orders",
         "Description": "",

@@ -1,4 +1,4 @@
-"""Seed data, scenarios and sample events fit together."""
+"""Seed data, scenarios and sample events are consistent."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from devtools.local.scenarios import ORDINARY, SCENARIOS
 from devtools.products import BY_SKU, PLENTY, PRODUCTS
 
 
-def test_catalogue_has_twenty_products_and_the_specials() -> None:
+def test_catalogue_has_twenty_products_and_the_special_cases() -> None:
     assert len(BY_SKU) == len(PRODUCTS) >= 20
     assert (BY_SKU["SOLD-OUT-LAMP"].stock, BY_SKU["LAST-ITEM-CLOCK"].stock) == (0, 1)
     assert {product.currency for product in PRODUCTS} == {"EUR", "USD"}
@@ -29,7 +29,7 @@ def test_every_outcome_has_a_scenario() -> None:
     assert {scenario.expected for scenario in SCENARIOS} == {
         "confirmed",
         "held",
-        *(f"rejected: {why}" for why in reasons),
+        *(f"rejected: {reason}" for reason in reasons),
     }
     assert BY_SKU[ORDINARY[0][0]].stock == PLENTY
 

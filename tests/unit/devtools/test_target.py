@@ -78,7 +78,7 @@ def test_the_default_is_the_embedded_emulator(monkeypatch: pytest.MonkeyPatch, t
     assert (found.backend, found.endpoint, found.managed) == ("embedded", "http://127.0.0.1:4566", True)
 
 
-def test_port_moves_the_embedded_emulator() -> None:
+def test_port_selects_the_embedded_emulators_port() -> None:
     assert target.from_environment({"PORT": "4570"}).endpoint == "http://127.0.0.1:4570"
 
 
@@ -123,7 +123,7 @@ def test_malformed_port_file_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 class CloudFormation:
-    """A stack of three resources on two pages, of which one was deleted, with one output."""
+    """A stack of three resources on two pages, one of them deleted, with one output."""
 
     def get_paginator(self, operation: str) -> Any:
         assert operation == "list_stack_resources"
@@ -195,14 +195,14 @@ def test_invocation_returns_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("client", "function", "said"),
+    ("client", "function", "message"),
     [
         (Lambda(b'{"errorMessage": "no\\nway"}'), "LedgerAudit", "no way"),
         (Lambda(b'{"reason": "x"}', FunctionError="Unhandled"), "LedgerAudit", "reason"),
-        (Lambda(b"{}"), "LedgerProve", "the deployed stack has no LedgerProve"),
+        (Lambda(b"{}"), "LedgerAuditor", "the deployed stack has no LedgerAuditor"),
     ],
 )
-def test_failed_invocation_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, client: Lambda, function: str, said: str) -> None:
-    with pytest.raises(UserError, match=said) as failure:
+def test_failed_invocation_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, client: Lambda, function: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as failure:
         _invoked(monkeypatch, client, function)
     assert "\n" not in str(failure.value)

@@ -44,7 +44,7 @@ def rendered(*renderables: RenderableType, terminal: bool = False, **options: An
 @pytest.mark.parametrize(("text", "wanted"), HOSTILE.items())
 def test_control_characters_and_markup_are_rendered_as_text(text: str, wanted: str) -> None:
     for renderable in (text, Group(text)):
-        # rich itself removes these.
+        # rich removes these characters itself.
         assert wanted.replace(r"\x07", "").replace(r"\r", "").replace(r"\x08", "") in rendered(renderable)
     table = Table(text)
     table.add_row(text)

@@ -1,4 +1,4 @@
-"""Local targets have webhook secrets as AWS would generate them."""
+"""Local targets get webhook secrets in the format that AWS generates."""
 
 import re
 from typing import Any
@@ -19,7 +19,7 @@ class Secrets:
         self.texts[SecretId] = SecretString
 
 
-def test_secret_with_punctuation_is_replaced_and_a_usable_one_kept(monkeypatch: Any) -> None:
+def test_secret_with_punctuation_is_replaced_others_are_unchanged(monkeypatch: Any) -> None:
     client = Secrets(carrier="#ZZ}^g$OBK.J.", payments="a1B2" * 16)
     monkeypatch.setattr(Target, "client", lambda *_: client)
     monkeypatch.setattr(Target, "resources", {"CarrierWebhookSecret": "carrier", "PaymentsWebhookSecret": "payments"})

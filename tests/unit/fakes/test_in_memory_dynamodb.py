@@ -1,6 +1,6 @@
-"""What the in-memory DynamoDB does beside the operations: copies, injected failures, retries, tables of a template.
+"""The in-memory DynamoDB beyond its operations: copies, injected failures, retries, and tables of a template.
 
-tests/conformance holds its operations against AWS's documentation, the emulator and moto.
+tests/conformance compares its operations with AWS's documentation, the emulator and moto.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def test_unimplemented_parameter_raises(database: FakeDynamoDB) -> None:
         database.put_item(TableName="stock", Item=stock("A", 1), ReturnConsumedCapacity="TOTAL")
 
 
-def test_crash_before_a_call_changes_nothing_and_after_it_is_too_late(database: FakeDynamoDB) -> None:
+def test_crash_before_a_call_has_no_effect_and_after_it_has(database: FakeDynamoDB) -> None:
     database.before = dynamodb.crash_at("PutItem")
     with pytest.raises(Crash):
         database.put_item(TableName="stock", Item=stock("A", 1))
@@ -91,10 +91,10 @@ def test_lost_answer_is_retried_like_botocore_does() -> None:
 def test_retries_end_with_the_last_attempt(database: FakeDynamoDB) -> None:
     database = FakeDynamoDB(*TABLES.values(), attempts=2)
 
-    def never(operation: str, parameters: dict[str, Any]) -> None:
+    def lose_every_answer(operation: str, parameters: dict[str, Any]) -> None:
         raise dynamodb.answer_lost()
 
-    database.before = never
+    database.before = lose_every_answer
     with pytest.raises(ReadTimeoutError):
         database.put_item(TableName="stock", Item=stock("A", 1))
     assert database.calls["PutItem"] == 2

@@ -67,7 +67,7 @@ def screening_input(**changes: Any) -> ScreeningInput:
         ({"total": Money(25_000_000, "VND")}, "hold", ("amount_large",)),
         ({"total": Money(310_000, "KWD")}, "hold", ("amount_large",)),
         ({"total": Money(125_000_000, "VND")}, "hold", ("amount_very_large",)),
-        # A code that no table has.
+        # An unknown currency.
         ({"total": Money(99_999, "XXX")}, "approve", ()),
         ({"total": Money(100_000, "XXX")}, "hold", ("amount_large",)),
     ],

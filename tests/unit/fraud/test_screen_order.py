@@ -140,7 +140,7 @@ def test_finished_order_is_not_screened(call: Callable[..., str]) -> None:
 
 def test_later_orders_do_not_change_an_earlier_score(aws: Any, call: Callable[..., str]) -> None:
     reserved("ord_first")
-    aws.dynamodb.after = crash_at("Query", call=2)  # scored, but not recorded
+    aws.dynamodb.after = crash_at("Query", call=2)  # after scoring, before recording
     with pytest.raises(Crash):
         call("ord_first")
     aws.dynamodb.after = None
@@ -152,14 +152,14 @@ def test_later_orders_do_not_change_an_earlier_score(aws: Any, call: Callable[..
     assert last_event_data("ord_first").reasons == ("new_customer",)
 
 
-def remembered(aws: Any, *ages: timedelta) -> None:
+def seed_history(aws: Any, *ages: timedelta) -> None:
     for number, age in enumerate(ages):
         placed = f"{timestamp(datetime.now(UTC) - age)}#ord_old_{number}"
         aws.dynamodb.seed("Fraud", {"customer_id": {"S": "ann"}, "placed": {"S": placed}, "expires_at": {"N": "1"}})
 
 
 def test_velocity_uses_the_latest_orders_of_a_long_history(aws: Any, call: Callable[..., str]) -> None:
-    remembered(aws, *[timedelta(days=30)] * 20, *[timedelta(minutes=5)] * 5)
+    seed_history(aws, *[timedelta(days=30)] * 20, *[timedelta(minutes=5)] * 5)
     reserved()
     call()
 
@@ -168,7 +168,7 @@ def test_velocity_uses_the_latest_orders_of_a_long_history(aws: Any, call: Calla
 
 @pytest.mark.parametrize(("days", "reasons"), [(179, ()), (181, ("new_customer",))])
 def test_customer_is_known_for_180_days(days: int, reasons: tuple[str, ...], aws: Any, call: Callable[..., str]) -> None:
-    remembered(aws, timedelta(days=days))
+    seed_history(aws, timedelta(days=days))
     reserved()
     call()
 
@@ -185,13 +185,13 @@ def test_rerun_after_any_fault_leaves_one_screening(
     reserved()
     seen: list[str] = []
 
-    def strike(name: str, _: dict[str, Any]) -> None:
+    def fail_at_number(name: str, _: dict[str, Any]) -> None:
         seen.append(name)
         if name == operation and seen.count(name) == number:
             raise fault(name)
 
-    setattr(aws.dynamodb, moment, strike)
-    with pytest.raises(BaseException):  # noqa: B017, PT011 - whatever the fault is
+    setattr(aws.dynamodb, moment, fail_at_number)
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - any fault
         call()
     setattr(aws.dynamodb, moment, None)
 
@@ -223,8 +223,8 @@ def test_order_without_reservation_is_unreserved(call: Callable[..., str], *, sc
 
 
 @pytest.fixture
-def unread(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that knows no flags yet."""
+def uncached_flags(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start with an empty flags cache."""
     monkeypatch.setattr(screen_order, "FLAGS", Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags()))
 
 
@@ -239,7 +239,7 @@ def unread(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"fraud": {"hold_score": 5, "refuse_score": 10}}, "refused", ("new_customer",)),
     ],
 )
-@pytest.mark.usefixtures("unread")
+@pytest.mark.usefixtures("uncached_flags")
 def test_current_flags_decide_and_appear_as_reasons(
     flags: dict[str, Any], outcome: str, reasons: tuple[str, ...], aws: Any, call: Callable[..., str]
 ) -> None:
@@ -250,7 +250,7 @@ def test_current_flags_decide_and_appear_as_reasons(
     assert last_event_data().reasons == reasons
 
 
-@pytest.mark.usefixtures("unread")
+@pytest.mark.usefixtures("uncached_flags")
 @pytest.mark.parametrize("fraud", [{"hold_score": -1}, {"hold_score": 200}, {"weights": {"velocity": "40"}}, {"hold": 1}])
 def test_invalid_threshold_flags_are_ignored(fraud: dict[str, Any], aws: Any, call: Callable[..., str]) -> None:
     aws.appconfigdata.deploy(fraud=fraud, hold_every_order=True)
@@ -259,7 +259,7 @@ def test_invalid_threshold_flags_are_ignored(fraud: dict[str, Any], aws: Any, ca
     assert call() == "approved"
 
 
-@pytest.mark.usefixtures("unread")
+@pytest.mark.usefixtures("uncached_flags")
 def test_recorded_screening_ignores_changed_flags(aws: Any, call: Callable[..., str]) -> None:
     aws.appconfigdata.deploy(hold_every_order=True)
     reserved("ord_before")
@@ -274,7 +274,7 @@ def test_recorded_screening_ignores_changed_flags(aws: Any, call: Callable[..., 
     assert call("ord_before") == "approved"
 
 
-@pytest.mark.usefixtures("unread")
+@pytest.mark.usefixtures("uncached_flags")
 def test_recorded_screening_reads_no_flags(aws: Any, call: Callable[..., str]) -> None:
     reserved()
     call()
@@ -285,7 +285,7 @@ def test_recorded_screening_reads_no_flags(aws: Any, call: Callable[..., str]) -
     assert not aws.appconfigdata.calls
 
 
-@pytest.mark.usefixtures("unread")
+@pytest.mark.usefixtures("uncached_flags")
 def test_log_line_of_a_screening_names_its_flags(aws: Any, call: Callable[..., str], logged: Callable[[], list[dict[str, Any]]]) -> None:
     aws.appconfigdata.deploy(hold_every_order=True)
     reserved()

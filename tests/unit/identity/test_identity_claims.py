@@ -1,4 +1,4 @@
-"""From verified claims to the caller and the authorizer's answer."""
+"""Mapping of verified claims to the caller and to the authorizer's answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from identity.domain.claims import LEEWAY_SECONDS, ClaimsRefused, Identity, allo
 CLAIMS: dict[str, Any] = {"sub": "ann", "email": "ann@example.com", "email_verified": True, "exp": 2_000_000_000}
 
 
-def test_an_id_token_of_cognito_names_its_groups_its_own_way() -> None:
+def test_groups_of_a_cognito_id_token_are_read() -> None:
     claims = CLAIMS | {"token_use": "id", "cognito:groups": ["reviewer", "staff"]}
     assert identity_of(claims) == Identity("ann", "ann@example.com", ("reviewer", "staff"), 2_000_000_000 + LEEWAY_SECONDS)
 
@@ -29,7 +29,7 @@ def test_an_id_token_of_cognito_names_its_groups_its_own_way() -> None:
         ("clerk,reviewer", ()),
     ],
 )
-def test_only_names_that_cannot_be_read_as_others_are_groups(claim: object, groups: tuple[str, ...]) -> None:
+def test_only_unambiguous_group_names_are_accepted(claim: object, groups: tuple[str, ...]) -> None:
     assert identity_of(CLAIMS | {"groups": claim}).groups == groups
 
 
@@ -55,20 +55,20 @@ def test_a_token_without_email_has_an_empty_one() -> None:
 
 
 @pytest.mark.parametrize("verified", [True, "true"])
-def test_a_verified_email_is_the_address(verified: object) -> None:
+def test_verified_email_is_accepted(verified: object) -> None:
     assert identity_of(CLAIMS | {"email_verified": verified}).email == "ann@example.com"
 
 
 @pytest.mark.parametrize("verified", [False, "false", "True", "", "yes", 1, 0, None, [True]])
-def test_an_unverified_email_is_no_address(verified: object) -> None:
+def test_unverified_email_is_ignored(verified: object) -> None:
     assert identity_of(CLAIMS | {"email_verified": verified}).email == ""
 
 
-def test_unverified_email_claim_is_ignored() -> None:
+def test_email_without_verification_claim_is_ignored() -> None:
     assert identity_of({"sub": "ann", "email": "ann@example.com", "exp": 1}).email == ""
 
 
-def test_the_answer_covers_the_stage_because_it_is_kept_for_every_route() -> None:
+def test_cached_answer_covers_every_route_of_the_stage() -> None:
     arn = "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/GET/orders/ord_1/events"
     answer = allow(Identity("ann", "ann@example.com", ("reviewer", "staff"), 99), arn)
     assert answer == {

@@ -1,4 +1,4 @@
-"""The authorizer with real signatures: which tokens it takes, and which error the others get."""
+"""The authorizer with real signatures: accepted tokens, and the errors of refused ones."""
 
 from __future__ import annotations
 
@@ -49,50 +49,50 @@ def issuer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What the function logs."""
+    """Return the stream of the function's log lines."""
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     return stream
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    """The claims of a good token; a claim changed to nothing is left out."""
+    """Return the claims of a valid token with changes; a claim changed to None is omitted."""
     now = int(time.time())
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "email": "ann@example.com", "email_verified": True, "iat": now, "exp": now + 600}
-    return {name: value for name, value in (good | changed).items() if value is not None}
+    valid = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "email": "ann@example.com", "email_verified": True, "iat": now, "exp": now + 600}
+    return {name: value for name, value in (valid | changed).items() if value is not None}
 
 
 def token(key: Any = RSA_KEY, algorithm: str = "RS256", key_id: str = "rsa", **changed: Any) -> str:
     return jwt.encode(claims(**changed), key, algorithm, headers={"kid": key_id})
 
 
-def ask(header: str) -> dict[str, Any]:
+def authorize(header: str) -> dict[str, Any]:
     arn = "arn:aws:execute-api:us-east-1:000000000000:sampleapi1/dev/POST/orders"
     return authorize_request.handler({"type": "TOKEN", "authorizationToken": header, "methodArn": arn}, CONTEXT)
 
 
 def refused(header: str) -> bool:
-    """Whether the header gets exactly the error that API Gateway answers with 401."""
+    """Return whether the header gets exactly the error that API Gateway answers with 401."""
     with pytest.raises(Exception, match=r"^Unauthorized$") as raised:
-        ask(header)
+        authorize(header)
     return type(raised.value) is Exception
 
 
-def test_a_good_token_lets_its_bearer_in() -> None:
-    answer = ask(f"Bearer {token(groups=['reviewer'])}")
+def test_valid_token_is_accepted() -> None:
+    answer = authorize(f"Bearer {token(groups=['reviewer'])}")
     assert answer["principalId"] == "ann"
     assert answer["context"]["groups"] == "reviewer"
     assert answer["context"]["expires_at"] > time.time()
 
 
-def test_elliptic_curve_signatures_and_any_case_of_the_scheme_are_taken() -> None:
-    assert ask(f"bearer {token(EC_KEY, 'ES256', 'ec')}")["principalId"] == "ann"
+def test_es256_and_a_lowercase_scheme_are_accepted() -> None:
+    assert authorize(f"bearer {token(EC_KEY, 'ES256', 'ec')}")["principalId"] == "ann"
 
 
-def test_clocks_may_differ_a_little() -> None:
+def test_small_clock_differences_are_accepted() -> None:
     now = int(time.time())
-    assert ask(f"Bearer {token(iat=now + 5, nbf=now + 5)}")["principalId"] == "ann"
-    assert ask(f"Bearer {token(exp=now - 5)}")["principalId"] == "ann"
+    assert authorize(f"Bearer {token(iat=now + 5, nbf=now + 5)}")["principalId"] == "ann"
+    assert authorize(f"Bearer {token(exp=now - 5)}")["principalId"] == "ann"
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_a_token_with_other_claims_is_unauthorized(changed: dict[str, Any]) -> N
     assert refused(f"Bearer {token(**changed)}")
 
 
-def test_a_signature_that_does_not_match_is_unauthorized() -> None:
-    good = token()
-    head, body, signature = good.split(".")
+def test_invalid_signature_is_unauthorized() -> None:
+    valid = token()
+    head, body, signature = valid.split(".")
     forged = base64.urlsafe_b64encode(json.dumps(claims(sub="eve")).encode()).rstrip(b"=").decode()
     public = RSA_KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     symmetric = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "rsa"}).encode()).rstrip(b"=").decode()
@@ -156,7 +156,7 @@ def test_a_deeply_nested_header_is_unauthorized() -> None:
     ),
     st.binary(max_size=40),
 )
-def test_no_header_of_a_token_is_anything_but_unauthorized(head: dict[str, Any], body: bytes) -> None:
+def test_arbitrary_token_headers_are_unauthorized(head: dict[str, Any], body: bytes) -> None:
     parts = (json.dumps(head).encode(), body, b"signature")
     assert refused("Bearer " + ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts))
 
@@ -173,41 +173,41 @@ def test_no_header_of_a_token_is_anything_but_unauthorized(head: dict[str, Any],
         lambda: jwt.encode(claims(), "", "none", headers={"kid": "rsa"}),
     ],
 )
-def test_a_token_of_wrong_claims_never_reaches_the_keys(monkeypatch: pytest.MonkeyPatch, bad: Callable[[], str]) -> None:
-    def unasked() -> Any:
-        pytest.fail("the issuer was asked for its keys")
+def test_token_with_invalid_claims_reads_no_keys(monkeypatch: pytest.MonkeyPatch, bad: Callable[[], str]) -> None:
+    def fail_on_read() -> Any:
+        pytest.fail("the issuer's keys were read: check the claims first")
 
-    monkeypatch.setattr(authorize_request, "KEYS", KeySet(unasked))
+    monkeypatch.setattr(authorize_request, "KEYS", KeySet(fail_on_read))
     assert refused(f"Bearer {bad()}")
 
 
-def test_an_unverified_address_is_not_passed_on() -> None:
-    assert ask(f"Bearer {token()}")["context"]["email"] == "ann@example.com"
-    assert ask(f"Bearer {token(email_verified=False)}")["context"]["email"] == ""
+def test_unverified_email_is_not_passed_to_the_api() -> None:
+    assert authorize(f"Bearer {token()}")["context"]["email"] == "ann@example.com"
+    assert authorize(f"Bearer {token(email_verified=False)}")["context"]["email"] == ""
 
 
-def test_keys_that_cannot_be_read_are_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_keys_are_a_server_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable() -> Any:
         raise TimeoutError
 
     monkeypatch.setattr(authorize_request, "KEYS", KeySet(unreachable))
     with pytest.raises(KeysUnavailable):
-        ask(f"Bearer {token()}")
+        authorize(f"Bearer {token()}")
 
 
 def test_no_part_of_a_token_is_logged(lines: io.StringIO) -> None:
-    good, expired, unknown = token(), token(exp=1), token(key_id="s3cret-key-id")
-    ask(f"Bearer {good}")
+    valid, expired, unknown = token(), token(exp=1), token(key_id="s3cret-key-id")
+    authorize(f"Bearer {valid}")
     assert refused(f"Bearer {expired}")
     assert refused(f"Bearer {unknown}")
     assert refused("Bearer s3cret")
     logged = lines.getvalue()
     assert logged.count("request_refused") == 3
-    for part in (*good.split("."), *expired.split("."), *unknown.split("."), "s3cret", "ann@example.com"):
+    for part in (*valid.split("."), *expired.split("."), *unknown.split("."), "s3cret", "ann@example.com"):
         assert part not in logged
 
 
-def test_a_bad_token_is_one_quiet_line_and_no_error(lines: io.StringIO) -> None:
+def test_refused_token_is_logged_as_one_info_line(lines: io.StringIO) -> None:
     assert refused(f"Bearer {token(exp=1)}")
     [line] = map(json.loads, lines.getvalue().splitlines())
     assert (line["level"], line["message"], line["reason"]) == ("INFO", "request_refused", "ExpiredSignatureError")

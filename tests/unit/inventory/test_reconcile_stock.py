@@ -20,15 +20,8 @@ from orderflow.domain.events import StockLine
 from tests.conftest import Aws
 from tests.fakes.aws.dynamodb import FakeDynamoDB
 from tests.support import measured
-from tests.support.prepared import advance, place
+from tests.support.prepared import SAGA_STEPS, advance, place
 from tests.support.samples import expected, names, sample
-
-SAGA = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
-)
 
 
 @pytest.fixture
@@ -44,18 +37,20 @@ def run(context: Any) -> Callable[[], dict[str, Any]]:
 
 def confirmed(order_id: str) -> None:
     place(LOG, order_id, lines={"MUG-BLUE": 2})
-    advance(LOG, order_id, *SAGA, really={"inventory.handlers.reserve_stock": lambda one: reservations.reserve(LOG, INVENTORY, one)})
+    advance(
+        LOG, order_id, *SAGA_STEPS, real_steps={"inventory.handlers.reserve_stock": lambda one: reservations.reserve(LOG, INVENTORY, one)}
+    )
 
 
 def dispatched(order_id: str) -> None:
-    """Dispatch a parcel without delivering its event."""
+    """Dispatch a parcel whose event reaches no consumer."""
     confirmed(order_id)
     for command in (RecordShipment("ship_1"), RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1),))):
         LOG.record(LOG.load(order_id), command, source="tests")
 
 
 def change(database: FakeDynamoDB, reserved: int) -> None:
-    """Change the stock as only a person can."""
+    """Change the reserved stock without an event, as an operator can."""
     database.client.update_item(
         TableName="Stock",
         Key={"sku": {"S": "MUG-BLUE"}},
@@ -100,7 +95,7 @@ def test_unknown_parcel_is_synced(database: FakeDynamoDB, run: Callable[[], dict
 
 
 @pytest.mark.parametrize("by", [2, -1])
-def test_unexplained_stock_is_reported_and_kept(
+def test_unexplained_stock_is_reported_and_unchanged(
     by: int,
     database: FakeDynamoDB,
     run: Callable[[], dict[str, Any]],
@@ -131,8 +126,8 @@ def test_reservation_during_the_comparison_is_no_difference(database: FakeDynamo
 
 def test_failing_comparison_does_not_stop_the_others(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
     dispatched("ord_1")
-    nowhere = {"reserved_at": {"S": "2026-01-15T10:30:00.000000Z"}, "lines": {"L": []}}
-    database.seed("Reservations", {"order_id": {"S": "ord_none"}, **nowhere})
+    reservation = {"reserved_at": {"S": "2026-01-15T10:30:00.000000Z"}, "lines": {"L": []}}
+    database.seed("Reservations", {"order_id": {"S": "ord_none"}, **reservation})
 
     with pytest.raises(NotReconciled, match="1 of 2"):
         run()

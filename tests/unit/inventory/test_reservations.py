@@ -1,4 +1,4 @@
-"""The saga steps that reserve and release: together with the order's event or not at all, once for each order."""
+"""Reserving and releasing stock: once per order, in one transaction with the order's event."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from orderflow.domain.order import stock_lines
 from tests.conftest import TABLES, Aws
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Hook, conflict, crash_at
 from tests.support import stock_shards
-from tests.support.prepared import advance, place, prepare
+from tests.support.prepared import SAGA_STEPS, advance, place, prepare
 from tests.support.stock_shards import levels
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "inventory"
@@ -40,18 +40,18 @@ def samples(function: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
 @pytest.fixture
 def database(aws: Aws) -> FakeDynamoDB:
-    fill(aws.dynamodb, {product.sku: product.stock for product in PRODUCTS})
+    seed_stock(aws.dynamodb, {product.sku: product.stock for product in PRODUCTS})
     return aws.dynamodb
 
 
 @pytest.fixture
-def really(context: Any) -> dict[str, Callable[[str], str]]:
+def real_steps(context: Any) -> dict[str, Callable[[str], str]]:
     def step(handler: Any) -> Callable[[str], str]:
         return lambda order_id: handler({"order_id": order_id, "correlation_id": "c", "execution": "e"}, context)["outcome"]
 
@@ -62,16 +62,16 @@ def really(context: Any) -> dict[str, Callable[[str], str]]:
 
 
 @pytest.fixture
-def do_reserve(really: dict[str, Callable[[str], str]]) -> Callable[[str], str]:
-    return really["inventory.handlers.reserve_stock"]
+def do_reserve(real_steps: dict[str, Callable[[str], str]]) -> Callable[[str], str]:
+    return real_steps["inventory.handlers.reserve_stock"]
 
 
 @pytest.fixture
-def do_release(really: dict[str, Callable[[str], str]]) -> Callable[[str], str]:
-    return really["inventory.handlers.release_stock"]
+def do_release(real_steps: dict[str, Callable[[str], str]]) -> Callable[[str], str]:
+    return real_steps["inventory.handlers.release_stock"]
 
 
-def fill(database: FakeDynamoDB, available: dict[str, int]) -> None:
+def seed_stock(database: FakeDynamoDB, available: dict[str, int]) -> None:
     rows = [{"sku": {"S": sku}, "available": {"N": str(amount)}, "reserved": {"N": "0"}} for sku, amount in available.items()]
     database.seed("Stock", *rows)
 
@@ -93,8 +93,8 @@ def event_types(order_id: str) -> list[str]:
     return [event.type for event in LOG.history(order_id)]
 
 
-def first(operation: str, meanwhile: Callable[[], object]) -> Callable[[FakeDynamoDB], None]:
-    """Let something else happen just before the next call of an operation."""
+def before_next(operation: str, meanwhile: Callable[[], object]) -> Callable[[FakeDynamoDB], None]:
+    """Run `meanwhile` just before the next call of an operation."""
 
     def arm(database: FakeDynamoDB) -> None:
         def hook(name: str, _: dict[str, Any]) -> None:
@@ -109,26 +109,20 @@ def first(operation: str, meanwhile: Callable[[], object]) -> Callable[[FakeDyna
 
 @pytest.mark.parametrize("name", samples("reserve_stock"))
 def test_every_reserve_sample_has_its_answer(
-    name: str, database: FakeDynamoDB, context: Any, really: dict[str, Callable[[str], str]]
+    name: str, database: FakeDynamoDB, context: Any, real_steps: dict[str, Callable[[str], str]]
 ) -> None:
     event = json.loads((EVENTS / "reserve_stock" / f"{name}.json").read_text())
-    prepare(LOG, event["order_id"], really=really)
+    prepare(LOG, event["order_id"], real_steps=real_steps)
 
     assert reserve_stock.handler(event, context) == json.loads((EVENTS / "reserve_stock" / f"{name}.answer.json").read_text())
 
 
 @pytest.mark.parametrize("name", samples("release_stock"))
 def test_every_release_sample_has_its_answer(
-    name: str, database: FakeDynamoDB, context: Any, really: dict[str, Callable[[str], str]]
+    name: str, database: FakeDynamoDB, context: Any, real_steps: dict[str, Callable[[str], str]]
 ) -> None:
     event = json.loads((EVENTS / "release_stock" / f"{name}.json").read_text())
-    steps = (
-        "inventory.handlers.reserve_stock",
-        "fraud.handlers.screen_order",
-        "payments.handlers.authorize_payment",
-        "orders.handlers.confirm_order",
-    )
-    prepare(LOG, event["order_id"], *steps, really=really)
+    prepare(LOG, event["order_id"], *SAGA_STEPS, real_steps=real_steps)
 
     assert release_stock.handler(event, context) == json.loads((EVENTS / "release_stock" / f"{name}.answer.json").read_text())
 
@@ -168,9 +162,9 @@ def test_product_without_stock_row_is_out_of_stock(aws: Aws, do_reserve: Callabl
     assert LOG.history("ord_1")[-1].data == StockReservationFailed((Shortage("MUG-BLUE", 2, 0),))
 
 
-def test_98_lines_fit_into_the_one_transaction(aws: Aws) -> None:
+def test_98_lines_fit_into_one_transaction(aws: Aws) -> None:
     lines = tuple(StockLine(f"SKU-{number}", 1) for number in range(98))
-    fill(aws.dynamodb, {line.sku: 1 for line in lines})
+    seed_stock(aws.dynamodb, {line.sku: 1 for line in lines})
     reserving = StockChange(stock_rules.moves(Holding(), Holding(lines)), None, ReservedLines(lines))
     expiring = StockChange(stock_rules.moves(Holding(lines), Holding()), ReservedLines(lines), None)
 
@@ -185,7 +179,7 @@ def test_98_lines_fit_into_the_one_transaction(aws: Aws) -> None:
 
 @pytest.mark.parametrize("available", [0, 5])
 def test_reserving_again_changes_nothing(aws: Aws, do_reserve: Callable[[str], str], available: int) -> None:
-    fill(aws.dynamodb, {"MUG-BLUE": available})
+    seed_stock(aws.dynamodb, {"MUG-BLUE": available})
     place(LOG)
     answer = do_reserve("ord_1")
     before, history = aws.dynamodb.items("Stock"), event_types("ord_1")
@@ -199,7 +193,7 @@ def test_reserving_again_changes_nothing(aws: Aws, do_reserve: Callable[[str], s
 def test_two_executions_of_one_order_make_one_reservation(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG, lines={"MUG-BLUE": 2})
     before = level(database, "MUG-BLUE")
-    first("TransactWriteItems", lambda: do_reserve("ord_1"))(database)
+    before_next("TransactWriteItems", lambda: do_reserve("ord_1"))(database)
 
     assert do_reserve("ord_1") == "reserved"
     assert level(database, "MUG-BLUE") == Level(before.available - 2, 2)
@@ -208,7 +202,7 @@ def test_two_executions_of_one_order_make_one_reservation(database: FakeDynamoDB
 
 def test_late_execution_finds_the_last_item_reserved(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG, lines={"LAST-ITEM-CLOCK": 1})
-    first("TransactWriteItems", lambda: do_reserve("ord_1"))(database)
+    before_next("TransactWriteItems", lambda: do_reserve("ord_1"))(database)
 
     assert do_reserve("ord_1") == "reserved"
     assert level(database, "LAST-ITEM-CLOCK") == Level(0, 1)
@@ -217,7 +211,7 @@ def test_late_execution_finds_the_last_item_reserved(database: FakeDynamoDB, do_
 def test_last_item_goes_to_one_of_two_customers(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG, "ord_ann", lines={"LAST-ITEM-CLOCK": 1})
     place(LOG, "ord_bob", customer="bob", lines={"LAST-ITEM-CLOCK": 1})
-    first("TransactWriteItems", lambda: do_reserve("ord_bob"))(database)
+    before_next("TransactWriteItems", lambda: do_reserve("ord_bob"))(database)
 
     assert do_reserve("ord_ann") == "out_of_stock"
     assert event_types("ord_bob") == ["OrderPlaced", "StockReserved"]
@@ -227,7 +221,7 @@ def test_last_item_goes_to_one_of_two_customers(database: FakeDynamoDB, do_reser
 def test_order_failing_during_reservation_gets_no_stock(database: FakeDynamoDB, do_reserve: Callable[[str], str]) -> None:
     place(LOG)
     before = levels(database)
-    first("TransactWriteItems", lambda: fail("ord_1"))(database)
+    before_next("TransactWriteItems", lambda: fail("ord_1"))(database)
 
     assert do_reserve("ord_1") == "failing"
     assert levels(database) == before
@@ -259,7 +253,7 @@ def test_releasing_again_changes_nothing(
     before = levels(database)
     do_reserve("ord_1")
     fail("ord_1")
-    first("TransactWriteItems", lambda: do_release("ord_1"))(database)
+    before_next("TransactWriteItems", lambda: do_release("ord_1"))(database)
 
     assert do_release("ord_1") == "released"
     assert do_release("ord_1") == "released"
@@ -281,12 +275,12 @@ def test_cancelled_order_releases_its_stock_and_reserves_none(
     assert levels(database) == before
 
 
-def test_an_order_cancelled_while_it_is_reserved_gets_nothing(
+def test_order_cancelled_during_reservation_gets_no_stock(
     database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
 ) -> None:
     place(LOG)
     before = levels(database)
-    first("TransactWriteItems", lambda: advance(LOG, "ord_1", "customer.cancels"))(database)
+    before_next("TransactWriteItems", lambda: advance(LOG, "ord_1", "customer.cancels"))(database)
 
     assert do_reserve("ord_1") == "cancelling"
     assert do_release("ord_1") == "nothing_to_release"
@@ -325,7 +319,7 @@ def test_stock_of_an_order_that_is_not_failing_is_not_released(
     assert levels(database) == before
 
 
-def test_an_order_released_and_run_again_stays_as_it_is(
+def test_released_order_is_not_reserved_again(
     database: FakeDynamoDB, do_reserve: Callable[[str], str], do_release: Callable[[str], str]
 ) -> None:
     place(LOG)
@@ -373,7 +367,7 @@ def test_concurrent_releases_have_one_effect(
     before = levels(database)
     do_reserve("ord_1")
     fail("ord_1")
-    first(operation, lambda: do_release("ord_1"))(database)
+    before_next(operation, lambda: do_release("ord_1"))(database)
 
     assert do_release("ord_1") == "released"
     assert levels(database) == before
@@ -440,10 +434,10 @@ ORDERS = st.lists(
 
 @settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["MUG-BLUE", "MUG-WHITE", "TRAY-BIRCH"]), st.integers(0, 6)), ORDERS)
-def test_the_tables_follow_the_rules(available: dict[str, int], wanted: list[tuple[dict[str, int], bool]]) -> None:
+def test_tables_agree_with_the_reference_model(available: dict[str, int], wanted: list[tuple[dict[str, int], bool]]) -> None:
     database = FakeDynamoDB(*TABLES)
     log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
-    fill(database, available)
+    seed_stock(database, available)
     expected: stock_shards.Stock = levels(database)
     for number, (lines, failing) in enumerate(wanted):
         order_id = f"ord_{number}"

@@ -23,8 +23,8 @@ def totals(stock: stock_shards.Stock) -> dict[str, int]:
     return {sku: level.available + level.reserved + level.shipped for sku, level in stock.items()}
 
 
-def covering(stock: stock_shards.Stock, lines: list[StockLine]) -> stock_shards.Stock:
-    """Return the stock with as much more available as the lines ask for."""
+def replenished(stock: stock_shards.Stock, lines: list[StockLine]) -> stock_shards.Stock:
+    """Return the stock plus the quantities of the lines."""
     more = {line.sku: line.quantity for line in lines}
     skus = stock.keys() | more.keys()
     old = {sku: stock.get(sku, Level()) for sku in skus}
@@ -47,7 +47,7 @@ def test_reservation_takes_all_lines_or_names_shortages(stock: stock_shards.Stoc
 
 @given(STOCK, LINES)
 def test_reservation_never_makes_stock_negative(stock: stock_shards.Stock, lines: list[StockLine]) -> None:
-    plenty = covering(stock, lines)
+    plenty = replenished(stock, lines)
 
     after = stock_shards.reserved(plenty, lines)
 
@@ -96,8 +96,8 @@ def test_moves_never_exceed_the_stock() -> None:
         stock_shards.moved({"A": Level(5, 1, 0)}, stock_rules.moves(Holding(reserved=(StockLine("A", 2),)), Holding()))
 
 
-# What an order that was brought to each state of the tests' own has of the stock: two mugs and one pack of filters.
-DUE = {
+# By state of the order, of two mugs and one pack of filters: its reserved and its shipped units.
+HOLDINGS = {
     "placed": ({}, {}),
     "reserved": ({"MUG-BLUE": 2, "FILTER-100": 1}, {}),
     "held": ({"MUG-BLUE": 2, "FILTER-100": 1}, {}),
@@ -115,29 +115,29 @@ DUE = {
 }
 
 
-@pytest.mark.parametrize("state", DUE)
+@pytest.mark.parametrize("state", HOLDINGS)
 def test_stock_of_an_order_follows_from_its_events(state: str) -> None:
     holding = stock_shards.holding_of(orders.after(*orders.STATES[state]))
 
-    assert tuple({line.sku: line.quantity for line in lines} for lines in (holding.reserved, holding.shipped)) == DUE[state]
+    assert tuple({line.sku: line.quantity for line in lines} for lines in (holding.reserved, holding.shipped)) == HOLDINGS[state]
 
 
-@pytest.mark.parametrize("state", DUE)
-def test_order_without_row_has_no_reserved_stock(state: str) -> None:
+@pytest.mark.parametrize("state", HOLDINGS)
+def test_order_with_reserved_stock_needs_its_row(state: str) -> None:
     order = orders.after(*orders.STATES[state])
     if stock_shards.holding_of(order).reserved:
         with pytest.raises(ReservationMissing):
             stock_rules.sync(order, None, RestockedLines())
         return
     before = stock_rules.holding(order, ReservedLines((), len(order.parcels)), RestockedLines())
-    settled = stock_rules.sync(order, None, RestockedLines())
-    assert settled.moves == stock_rules.moves(before, stock_shards.holding_of(order))
-    assert not stock_rules.sync(order, None, settled.restocked_after).changes_rows
-    assert stock_rules.sync(order, None, settled.restocked_after).moves == ()
+    synced = stock_rules.sync(order, None, RestockedLines())
+    assert synced.moves == stock_rules.moves(before, stock_shards.holding_of(order))
+    assert not stock_rules.sync(order, None, synced.restocked_after).changes_rows
+    assert stock_rules.sync(order, None, synced.restocked_after).moves == ()
 
 
 def test_order_without_row_ships_no_stock() -> None:
-    """Otherwise such a parcel would count as settled before it is."""
+    """Otherwise its parcel would count as synced before it is."""
     for name, commands in orders.STATES.items():
         order = orders.after(*commands)
         if order.placed and not stock_rules.reserved_lines(order).lines:
@@ -145,15 +145,15 @@ def test_order_without_row_ships_no_stock() -> None:
             assert isinstance(decided, Refusal) or not decided, name
 
 
-@pytest.mark.parametrize("state", DUE)
-@pytest.mark.parametrize("later", DUE)
-def test_rows_newer_than_the_order_are_kept(state: str, later: str) -> None:
+@pytest.mark.parametrize("state", HOLDINGS)
+@pytest.mark.parametrize("later", HOLDINGS)
+def test_rows_newer_than_the_order_stay_unchanged(state: str, later: str) -> None:
     known, ahead = orders.after(*orders.STATES[state]), orders.after(*orders.STATES[later])
     reserved, back = stock_rules.reserved_lines(ahead), stock_rules.restocked_lines(ahead)
     if reserved.parcels <= len(known.parcels) or not reserved.lines:
         return
-    settled = stock_rules.sync(known, reserved, back)
-    assert (settled.moves, settled.reserved_after, settled.restocked_after) == ((), reserved, back)
+    synced = stock_rules.sync(known, reserved, back)
+    assert (synced.moves, synced.reserved_after, synced.restocked_after) == ((), reserved, back)
 
 
 def test_product_without_stock_is_out_of_stock() -> None:

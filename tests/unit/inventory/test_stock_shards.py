@@ -25,7 +25,7 @@ from tests.fakes.aws.environment import TABLES
 from tests.load.hot import AT_ONCE, Case, simulate
 from tests.support import stock_shards
 from tests.support.prepared import place
-from tests.support.stock_shards import levels, meeting, scatter
+from tests.support.stock_shards import conflicting, levels, scatter
 
 SKU = "MUG-BLUE"
 LEVELS = st.builds(Level, *[st.integers(0, 20)] * 3)
@@ -34,18 +34,18 @@ PARTS = ("available", "reserved", "shipped")
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
-def shop(pieces: int) -> tuple[FakeDynamoDB, OrderLog, Inventory]:
+def stocked(units: int) -> tuple[FakeDynamoDB, OrderLog, Inventory]:
     database = FakeDynamoDB(*TABLES)
-    database.seed("Stock", {"sku": {"S": SKU}, "available": {"N": str(pieces)}, "reserved": {"N": "0"}})
-    return database, OrderLog("OrderLog", database.client), process(database)
+    database.seed("Stock", {"sku": {"S": SKU}, "available": {"N": str(units)}, "reserved": {"N": "0"}})
+    return database, OrderLog("OrderLog", database.client), new_process(database)
 
 
-def process(database: FakeDynamoDB) -> Inventory:
-    """Return the inventory of a new process with an empty cache."""
+def new_process(database: FakeDynamoDB) -> Inventory:
+    """Return the inventory of a new new_process with an empty cache."""
     return Inventory("Stock", "Reservations", "ReturnedStock", database.client)
 
 
@@ -84,31 +84,31 @@ def test_stock_is_sharded_equally_or_not_at_all(level: Level) -> None:
 
 
 def test_second_conflict_shards_the_stock() -> None:
-    database, log, inventory = shop(1000)
+    database, log, inventory = stocked(1000)
     place(log, lines={SKU: 3})
-    database.before = meeting(2)
+    database.before = conflicting(2)
 
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
     assert rows(database) == SHARDS
     assert levels(database) == {SKU: Level(997, 3)}
 
 
-@pytest.mark.parametrize(("pieces", "times"), [(1000, 1), (SHARDS * stock_rules.MIN_SHARD_SIZE - 1, 4)])
-def test_one_conflict_or_little_stock_does_not_shard(pieces: int, times: int) -> None:
-    database, log, inventory = shop(pieces)
+@pytest.mark.parametrize(("units", "times"), [(1000, 1), (SHARDS * stock_rules.MIN_SHARD_SIZE - 1, 4)])
+def test_one_conflict_or_little_stock_does_not_shard(units: int, times: int) -> None:
+    database, log, inventory = stocked(units)
     place(log, lines={SKU: 3})
-    database.before = meeting(times)
+    database.before = conflicting(times)
 
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
     assert rows(database) == 1
 
 
 def test_stock_is_sharded_once_by_concurrent_orders() -> None:
-    database, log, _ = shop(1000)
+    database, log, _ = stocked(1000)
     for number in range(5):
         place(log, f"ord_{number}", lines={SKU: 1})
-        database.before = meeting(2)
-        assert reservations.reserve(log, process(database), f"ord_{number}") == "reserved"
+        database.before = conflicting(2)
+        assert reservations.reserve(log, new_process(database), f"ord_{number}") == "reserved"
 
     assert rows(database) == SHARDS
     assert levels(database) == {SKU: Level(995, 5)}
@@ -116,7 +116,7 @@ def test_stock_is_sharded_once_by_concurrent_orders() -> None:
 
 
 def test_order_without_conflict_writes_once_and_reads_no_stock() -> None:
-    database, log, inventory = shop(1000)
+    database, log, inventory = stocked(1000)
     place(log, lines={SKU: 1})
     database.calls.clear()
 
@@ -126,27 +126,27 @@ def test_order_without_conflict_writes_once_and_reads_no_stock() -> None:
 
 
 def test_persistent_conflict_fails_without_changes() -> None:
-    database, log, inventory = shop(10)
+    database, log, inventory = stocked(10)
     place(log, lines={SKU: 1})
-    database.before = meeting(99)
+    database.before = conflicting(99)
 
     with pytest.raises(TransactionConflict):
         reservations.reserve(log, inventory, "ord_1")
     assert levels(database) == {SKU: Level(10)}
 
 
-@pytest.mark.parametrize("asked", [1, 7, SHARDS])
-def test_last_units_are_found_in_any_stock_shard(asked: int) -> None:
-    database, log, inventory = shop(SHARDS)
+@pytest.mark.parametrize("quantity", [1, 7, SHARDS])
+def test_last_units_are_found_in_any_stock_shard(quantity: int) -> None:
+    database, log, inventory = stocked(SHARDS)
     scatter(database, SKU, iter(range(SHARDS)).__next__)
-    place(log, lines={SKU: asked})
+    place(log, lines={SKU: quantity})
 
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
-    assert levels(database) == {SKU: Level(SHARDS - asked, asked)}
+    assert levels(database) == {SKU: Level(SHARDS - quantity, quantity)}
 
 
 def test_shortage_counts_all_stock_shards() -> None:
-    database, log, inventory = shop(SHARDS)
+    database, log, inventory = stocked(SHARDS)
     scatter(database, SKU, iter(range(SHARDS)).__next__)
     place(log, lines={SKU: SHARDS + 1})
 
@@ -155,8 +155,8 @@ def test_shortage_counts_all_stock_shards() -> None:
     assert levels(database) == {SKU: Level(SHARDS)}
 
 
-def leaving_out(database: FakeDynamoDB, *keys: int) -> None:
-    """Have BatchGetItem leave out so many keys of each call in turn, as it does under load."""
+def leave_unprocessed(database: FakeDynamoDB, *keys: int) -> None:
+    """Have each call of BatchGetItem leave the next number of keys unprocessed, as it does under load."""
     left = iter(keys)
 
     def hook(name: str, _: Parameters) -> None:
@@ -167,20 +167,20 @@ def leaving_out(database: FakeDynamoDB, *keys: int) -> None:
 
 
 def test_unprocessed_stock_shards_are_read_again() -> None:
-    database, log, inventory = shop(SHARDS)
+    database, log, inventory = stocked(SHARDS)
     scatter(database, SKU, iter(range(SHARDS)).__next__)
     place(log, lines={SKU: SHARDS})
-    leaving_out(database, SHARDS - 1, SHARDS, 3)
+    leave_unprocessed(database, SHARDS - 1, SHARDS, 3)
 
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
     assert levels(database) == {SKU: Level(0, SHARDS)}
 
 
 def test_transaction_conflict_is_no_shortage() -> None:
-    database, log, inventory = shop(SHARDS)
+    database, log, inventory = stocked(SHARDS)
     scatter(database, SKU, iter(range(SHARDS)).__next__)
     place(log, lines={SKU: SHARDS})
-    leaving_out(database, *[1] * 9)
+    leave_unprocessed(database, *[1] * 9)
 
     with pytest.raises(TransactionConflict):
         reservations.reserve(log, inventory, "ord_1")
@@ -190,38 +190,38 @@ def test_transaction_conflict_is_no_shortage() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 12), st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=8), st.randoms(use_true_random=False))
-def test_sharded_stock_sells_like_unsharded_stock(pieces: int, wanted: list[tuple[int, bool]], chance: random.Random) -> None:
-    database, log, _ = shop(pieces)
+def test_sharded_stock_sells_like_unsharded_stock(units: int, wanted: list[tuple[int, bool]], chance: random.Random) -> None:
+    database, log, _ = stocked(units)
     expected: stock_shards.Stock = levels(database)
     for number, (quantity, failing) in enumerate(wanted):
         scatter(database, SKU, lambda: chance.randrange(SHARDS))
         order_id = f"ord_{number}"
         order = place(log, order_id, lines={SKU: quantity})
         after = stock_shards.reserved(expected, stock_lines(order))
-        outcome = reservations.reserve(log, process(database), order_id)
+        outcome = reservations.reserve(log, new_process(database), order_id)
         assert outcome == ("out_of_stock" if isinstance(after, tuple) else "reserved")
         if isinstance(after, tuple):
             continue
         scatter(database, SKU, lambda: chance.randrange(SHARDS))
         if failing:
             log.record(log.load(order_id), FailFulfilment("authorize", "States.Timeout"), source="tests")
-            assert reservations.release(log, process(database), order_id) == "released"
+            assert reservations.release(log, new_process(database), order_id) == "released"
         else:
             expected = after
         assert levels(database) == expected
 
 
 def test_a_thousand_concurrent_orders_get_every_unit_once() -> None:
-    """Threads on a DynamoDB where transactions meet now and then; some come back as the workflow's retries do."""
-    database, log, _ = shop(700)
+    """Threads on a DynamoDB with occasional transaction conflicts; conflicting steps are retried as by the workflow."""
+    database, log, _ = stocked(700)
     chance, orders = random.Random(7), [f"ord_{number:04d}" for number in range(1000)]
     for order_id in orders:
         place(log, order_id, lines={SKU: 1})
-    processes = [process(database) for _ in range(8)]
+    processes = [new_process(database) for _ in range(8)]
 
     def hook(name: str, given: Parameters) -> None:
         if name == "TransactWriteItems" and chance.random() < 0.2:
-            meeting(1)(name, given)
+            conflicting(1)(name, given)
 
     def reserve(number: int) -> str:
         for _ in range(20):
@@ -229,7 +229,7 @@ def test_a_thousand_concurrent_orders_get_every_unit_once() -> None:
                 return reservations.reserve(log, processes[number % len(processes)], orders[number])
             except TransactionConflict:
                 continue
-        return "given up"
+        return "conflict"
 
     database.before = hook
     with ThreadPoolExecutor(len(processes)) as pool:

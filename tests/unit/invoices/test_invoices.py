@@ -55,7 +55,7 @@ def numbers(aws: Aws) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("invoices.issuing.time.sleep", lambda _: None)
     monkeypatch.setattr("orderflow.aws.dynamodb.time.sleep", lambda _: None)
 
@@ -65,20 +65,20 @@ class TestNumbers:
         names = [f"ord_{number}" for number in range(3)]
         for name in names:
             an_order(issue_invoices.LOG, name).confirmed()
-        assert issue_invoices.handler(samples.waking(*names, *names), context) == FINISHED
+        assert issue_invoices.handler(samples.order_batch(*names, *names), context) == FINISHED
         year = issue_invoices.LOG.load("ord_0").confirmed_at
         assert year
         assert numbers(aws) == {f"ord_{number}": f"{year.year}-{number + 1:06}" for number in range(3)}
 
     def test_order_cancelled_before_gets_no_invoice(self, aws: Aws, context: Any) -> None:
         an_order(issue_invoices.LOG, "ord_1").cancelled_by_customer().finalized()
-        assert issue_invoices.handler(samples.waking("ord_1"), context) == FINISHED
+        assert issue_invoices.handler(samples.order_batch("ord_1"), context) == FINISHED
         assert aws.dynamodb.items("Invoices") == []
         assert aws.s3.objects == {}
 
     def test_unconfirmed_order_is_redelivered(self, aws: Aws, context: Any) -> None:
         an_order(issue_invoices.LOG, "ord_1").authorized()
-        assert issue_invoices.handler(samples.waking("ord_1"), context) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+        assert issue_invoices.handler(samples.order_batch("ord_1"), context) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
         assert aws.dynamodb.items("Invoices") == []
 
     def test_number_and_event_are_written_in_one_transaction(self, aws: Aws) -> None:
@@ -106,22 +106,22 @@ class TestNumbers:
 
     @settings(max_examples=50)
     @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=5))
-    def test_interleaved_functions_leave_no_gap_and_no_duplicate(self, meetings: list[tuple[int, int]]) -> None:
-        """Before the n-th call of a function, another one issues an invoice of the same or another order."""
+    def test_interleaved_functions_leave_no_gap_and_no_duplicate(self, interruptions: list[tuple[int, int]]) -> None:
+        """Before the n-th call, another function issues an invoice of the same or another order."""
         aws = Aws()
         aws.lend()
         names = [f"ord_{number}" for number in range(4)]
         for name in names:
             an_order(issue_invoices.LOG, name).confirmed()
-        made, left = 0, sorted(meetings)
+        made, left = 0, sorted(interruptions)
 
-        def meet(_operation: str, _given: Any) -> None:
+        def interrupt(_operation: str, _given: Any) -> None:
             nonlocal made
             made += 1
             if left and made > left[0][0]:
                 invoice(names[left.pop(0)[1]])
 
-        aws.dynamodb.before = aws.s3.before = meet
+        aws.dynamodb.before = aws.s3.before = interrupt
         invoice(names[0])
         aws.dynamodb.before = aws.s3.before = None
         for name in names:
@@ -169,11 +169,11 @@ class TestBatches:
         return aws
 
     def test_batch_is_numbered_in_one_transaction(self, confirmed: Aws) -> None:
-        asked: list[Any] = []
-        confirmed.dynamodb.before = lambda operation, given: asked.append(given) if given.get("TableName") == "Invoices" else None
+        requests: list[Any] = []
+        confirmed.dynamodb.before = lambda operation, given: requests.append(given) if given.get("TableName") == "Invoices" else None
         invoice(*self.NAMES)
         assert confirmed.dynamodb.calls == {"Query": len(self.NAMES) + 1, "TransactWriteItems": 1}
-        assert [(one["Limit"], one["ScanIndexForward"]) for one in asked] == [(1, False)]
+        assert [(one["Limit"], one["ScanIndexForward"]) for one in requests] == [(1, False)]
         assert list(numbers(confirmed)) == list(self.NAMES)
 
     def test_more_orders_than_a_transaction_takes_are_split(self, aws: Aws) -> None:
@@ -187,8 +187,8 @@ class TestBatches:
 
     def test_failed_order_does_not_fail_its_neighbors(self, confirmed: Aws, context: Any) -> None:
         prepare(issue_invoices.LOG, "ord_placed")
-        poison = samples.waking("ord_poison")["Records"][0] | {"messageId": "poison", "body": "poison"}
-        event = samples.waking(*self.NAMES[:3], "ord_placed", "ord_none", self.NAMES[3], self.NAMES[0])
+        poison = samples.order_batch("ord_poison")["Records"][0] | {"messageId": "poison", "body": "poison"}
+        event = samples.order_batch(*self.NAMES[:3], "ord_placed", "ord_none", self.NAMES[3], self.NAMES[0])
         event["Records"].insert(1, poison)
         answer = issue_invoices.handler(event, context)
         failed = {str(one["itemIdentifier"]) for one in answer["batchItemFailures"]}
@@ -220,16 +220,16 @@ class TestBatches:
 
     @settings(max_examples=30)
     @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 3), st.integers(1, 4)), max_size=4))
-    def test_concurrent_batches_leave_no_gap_and_no_duplicate(self, meetings: list[tuple[int, int, int]]) -> None:
-        """Before the n-th call of a function, another one issues invoices of an overlapping set of orders."""
+    def test_concurrent_batches_leave_no_gap_and_no_duplicate(self, interruptions: list[tuple[int, int, int]]) -> None:
+        """Before the n-th call, another function issues invoices of an overlapping set of orders."""
         aws = Aws()
         aws.lend()
         names = [f"ord_{number}" for number in range(8)]
         for name in names:
             an_order(issue_invoices.LOG, name).confirmed()
-        made, left = 0, sorted(meetings)
+        made, left = 0, sorted(interruptions)
 
-        def meet(_operation: str, _given: Any) -> None:
+        def interrupt(_operation: str, _given: Any) -> None:
             nonlocal made
             made += 1
             if left and made > left[0][0]:
@@ -238,9 +238,9 @@ class TestBatches:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(issuing.time, "sleep", lambda _: None)
-            # Sequentially, so that the calls have an order.
+            # Sequential, so that the calls have an order.
             patch.setattr(issue_invoices, "STORES", replace(issue_invoices.STORES, each=map))
-            aws.dynamodb.before = aws.s3.before = meet
+            aws.dynamodb.before = aws.s3.before = interrupt
             issue(names[:5])
             aws.dynamodb.before = aws.s3.before = None
             invoice(*names)
@@ -248,7 +248,7 @@ class TestBatches:
         clients.lend()
 
 
-def live(*commands: Command, order_id: str = "ord_1") -> None:
+def record(*commands: Command, order_id: str = "ord_1") -> None:
     """Record further commands for a placed order."""
     order = issue_invoices.LOG.load(order_id)
     for command in commands:
@@ -258,7 +258,7 @@ def live(*commands: Command, order_id: str = "ord_1") -> None:
 def placed(order_id: str = "ord_1") -> None:
     """Place an order with the lines of tests.support.orders."""
     place(issue_invoices.LOG, order_id, lines={line.sku: line.quantity for line in orders.LINES})
-    live(*orders.CONFIRMED[1:], order_id=order_id)
+    record(*orders.CONFIRMED[1:], order_id=order_id)
 
 
 def credited(aws: Aws, order_id: str = "ord_1") -> list[tuple[str, str, int]]:
@@ -277,34 +277,34 @@ class TestCreditNotes:
     def test_cancelled_invoiced_order_is_credited_in_full(self, aws: Aws, context: Any) -> None:
         placed()
         invoice("ord_1")
-        live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
+        record(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.COMPLETE_CANCELLATION)
         for _ in range(2):
-            assert issue_invoices.handler(samples.waking("ord_1", "ord_1"), context) == FINISHED
+            assert issue_invoices.handler(samples.order_batch("ord_1", "ord_1"), context) == FINISHED
         assert credited(aws) == [("-000001", "cancelled", 2990)]
 
     def test_order_cancelled_before_its_invoice_has_no_documents(self, aws: Aws) -> None:
         placed()
-        live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
+        record(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.COMPLETE_CANCELLATION)
         invoice("ord_1")
         assert aws.dynamodb.items("Invoices") == []
 
     def test_cancellation_and_return_are_credited_once_each(self, aws: Aws) -> None:
         placed()
-        rest = (orders.CAPTURE_PART, orders.VOID, orders.RELEASE, orders.CANCELLED)
-        live(orders.SHIP, orders.DISPATCH_PART, orders.CANCEL, orders.RECALL, *rest)
+        rest = (orders.CAPTURE_PART, orders.VOID, orders.RELEASE, orders.COMPLETE_CANCELLATION)
+        record(orders.SHIP, orders.DISPATCH_PART, orders.CANCEL, orders.RECALL, *rest)
         invoice("ord_1")
         assert credited(aws) == [("-000001", "cancelled", 1740)]
-        live(orders.DELIVER_PART, orders.RETURN, orders.CAME_BACK)
+        record(orders.DELIVER_PART, orders.RETURN, orders.RECEIVE_RETURN)
         invoice("ord_1")
         assert len(credited(aws)) == 1
-        live(orders.REFUND_RETURN)
+        record(orders.REFUND_RETURN)
         invoice("ord_1")
         invoice("ord_1")
         assert credited(aws) == [("-000001", "cancelled", 1740), ("-000002", "return:ret_1", 1250)]
 
     def test_late_invoice_and_credit_note_are_issued_by_one_message(self, aws: Aws) -> None:
         placed()
-        live(*orders.PAID[len(orders.CONFIRMED) :], orders.LOSE_PART, orders.REFUND_LOST)
+        record(*orders.PAID[len(orders.CONFIRMED) :], orders.LOSE_PART, orders.REFUND_LOST)
         invoice("ord_1")
         order = issue_invoices.LOG.load("ord_1")
         assert order.invoice
@@ -315,14 +315,14 @@ class TestCreditNotes:
         for name in names:
             placed(name)
             invoice(name)
-            live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=name)
+            record(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.COMPLETE_CANCELLATION, order_id=name)
         for name in reversed(names):
             invoice(name)
         assert [credited(aws, name)[0][0] for name in names] == ["-000003", "-000002", "-000001"]
         assert {item["position"]["N"] for item in aws.dynamodb.items("Invoices")} == {"1", "2", "3"}
 
     def test_credit_note_shows_its_invoice_and_amount(self) -> None:
-        order = orders.after(*orders.DELIVERED, orders.INVOICE, orders.RETURN, orders.CAME_BACK, orders.REFUND_RETURN)
+        order = orders.after(*orders.DELIVERED, orders.INVOICE, orders.RETURN, orders.RECEIVE_RETURN, orders.REFUND_RETURN)
         (correction,) = order.corrections
         page = Page(document.render_credit_note(order, correction, "CN-2026-000007"))
         for part in ("Credit note CN-2026-000007", "For invoice 2026-000001", orders.ORDER_ID, "Blue mug MUG-BLUE 1", "EUR 12.50"):
@@ -333,7 +333,7 @@ class TestCreditNotes:
     def test_only_the_owner_reads_the_credit_notes_of_an_order(self, aws: Aws, context: Any) -> None:
         placed(orders.ORDER_ID)
         invoice(orders.ORDER_ID)
-        live(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED, order_id=orders.ORDER_ID)
+        record(orders.CANCEL, orders.RECALL, orders.VOID, orders.RELEASE, orders.COMPLETE_CANCELLATION, order_id=orders.ORDER_ID)
         invoice(orders.ORDER_ID)
         (note,) = (one.credit_note for one in issue_invoices.LOG.load(orders.ORDER_ID).corrections)
         event = samples.sample("invoices/get_invoice/no-credit-note")
@@ -350,11 +350,8 @@ class TestCreditNotes:
         assert all(answer(orders.ORDER_ID, number)["statusCode"] == 404 for number in ("2026-000001", "../ord_2/CN-2026-000001", ""))
 
 
-LOADING = {"src", "href", "srcset", "action", "style"}
-
-
 class Page(HTMLParser):
-    """The visible text of a page, its tags, and the addresses that it would load."""
+    """The visible text of a page, its tags, and the URLs that it would load."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

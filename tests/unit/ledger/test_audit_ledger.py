@@ -31,8 +31,8 @@ from tests.support.orders import STATES, history
 
 FEES = posting_rules.Fees(140, {"EUR": 25})
 POSTED = datetime(2026, 1, 15, 10, 40, tzinfo=UTC)
-OVER = datetime(2026, 1, 15, 11, 15, tzinfo=UTC)
-LATER = OVER + timedelta(hours=1)
+HOUR_END = datetime(2026, 1, 15, 11, 15, tzinfo=UTC)
+LATER = HOUR_END + timedelta(hours=1)
 MOVES = {
     "PaymentAuthorized",
     "PaymentVoided",
@@ -76,7 +76,7 @@ def add_order(
     return happened
 
 
-def audited(now: datetime = OVER) -> tuple[AuditReport, list[Difference], dict[str, Balances]]:
+def audited(now: datetime = HOUR_END) -> tuple[AuditReport, list[Difference], dict[str, Balances]]:
     """Audit the complete hours; return the report, the reported differences and the closed balances."""
     reported: list[Difference] = []
     audit = LedgerAudit(ENTRIES, BALANCES, LOG, reported.extend)
@@ -107,8 +107,8 @@ def remove(database: FakeDynamoDB, event_id: str) -> None:
 
 
 @contextmanager
-def not_indexed(database: FakeDynamoDB, event_id: str) -> Iterator[None]:
-    """Remove an entry from the index."""
+def missing_from_index(database: FakeDynamoDB, event_id: str) -> Iterator[None]:
+    """Remove an entry from the index within the context."""
     row = next(row for row in database.items("LedgerEntries") if row["event_id"]["S"] == event_id)
     database.seed("LedgerEntries", {name: value for name, value in row.items() if name != "sheet"})
     yield
@@ -128,20 +128,20 @@ def test_correct_ledger_has_no_difference_and_is_closed(database: FakeDynamoDB) 
 
 def test_hour_is_audited_once_it_is_complete(database: FakeDynamoDB) -> None:
     add_order(database, "paid", "ord_1")
-    too_early, _, balances = audited(OVER - timedelta(seconds=1))
+    too_early, _, balances = audited(HOUR_END - timedelta(seconds=1))
     assert (too_early.entries, balances) == (0, {})
-    assert audited_with_open(OVER - timedelta(seconds=1))[1]["EUR"].entries == 3
+    assert audited_with_open(HOUR_END - timedelta(seconds=1))[1]["EUR"].entries == 3
     assert BALANCES.closed() == {}
-    assert audited(OVER)[0].entries == 3
+    assert audited(HOUR_END)[0].entries == 3
 
 
 def test_closed_hours_are_not_read_again(database: FakeDynamoDB) -> None:
     add_order(database, "paid", "ord_1")
     audited()
-    add_order(database, "authorized", "ord_2", posted_at=OVER)
-    again, _, balances = audited(OVER)
+    add_order(database, "authorized", "ord_2", posted_at=HOUR_END)
+    again, _, balances = audited(HOUR_END)
     assert (again.period_shards, again.entries, balances["EUR"].entries) == (0, 0, 3)
-    assert audited_with_open(OVER)[1]["EUR"].entries == 4
+    assert audited_with_open(HOUR_END)[1]["EUR"].entries == 4
     next_one, reported, balances = audited(LATER)
     assert (next_one.period_shards, next_one.entries, reported) == (period_shards.SHARDS, 1, [])
     assert balances["EUR"].entries == 4
@@ -151,9 +151,9 @@ def test_audit_out_of_time_continues_in_the_next_run(database: FakeDynamoDB) -> 
     for number in range(20):
         add_order(database, "authorized", f"ord_{number}")
     runs = 0
-    while (mark := BALANCES.next_shard()) is None or mark < period_shards.first_shard(OVER):
+    while (next_shard := BALANCES.next_shard()) is None or next_shard < period_shards.first_shard(HOUR_END):
         steps = iter([True, True, True])
-        LedgerAudit(ENTRIES, BALANCES, LOG, lambda _: None).audit(OVER, has_time=lambda steps=steps: next(steps, False))
+        LedgerAudit(ENTRIES, BALANCES, LOG, lambda _: None).audit(HOUR_END, has_time=lambda steps=steps: next(steps, False))
         runs += 1
     assert runs > 60
     assert BALANCES.closed()["EUR"].entries == 20
@@ -175,14 +175,14 @@ def test_concurrent_audits_close_once(database: FakeDynamoDB) -> None:
 
 def test_balances_are_consistent_during_a_concurrent_audit(database: FakeDynamoDB) -> None:
     add_order(database, "paid", "ord_1")
-    add_order(database, "paid", "ord_2", posted_at=OVER)
+    add_order(database, "paid", "ord_2", posted_at=HOUR_END)
 
     def concurrent_audit(operation: str, given: Any) -> None:
         if operation == "Query" and given["TableName"] == "LedgerBalances":
             database.before = None
             audited(LATER)
 
-    report = AuditReport(until=OVER)
+    report = AuditReport(until=HOUR_END)
     database.before = concurrent_audit
     assert LedgerAudit(ENTRIES, BALANCES, LOG, lambda _: None).include_open(report, LATER)["EUR"].entries == 6
     assert BALANCES.closed()["EUR"].entries == 6
@@ -245,17 +245,17 @@ def test_missing_entry_is_found_by_a_later_entry_of_its_order(database: FakeDyna
     happened = add_order(database, "paid", "ord_1", without=["PaymentAuthorized", "PaymentCaptured"])
     authorized, captured, *_ = (one for one in happened if one.type in MOVES)
     assert audited()[1] == []
-    ENTRIES.post(posting_rules.entry_for(captured, FEES), OVER)
+    ENTRIES.post(posting_rules.entry_for(captured, FEES), HOUR_END)
     assert Difference("event", authorized.event_id, "EUR", 2990, 0) in audited(LATER)[1]
 
 
 class TestRecheck:
-    DAY_LATER = OVER + timedelta(days=1)
+    DAY_LATER = HOUR_END + timedelta(days=1)
 
     def test_entry_indexed_late_is_found_and_closed_a_day_later(self, database: FakeDynamoDB) -> None:
         add_order(database, "authorized", "ord_1")
         add_order(database, "authorized", "ord_2")
-        with not_indexed(database, "ord_1:4"):
+        with missing_from_index(database, "ord_1:4"):
             _, reported, balances = audited()
             assert (reported, balances["EUR"].entries) == ([], 1)
         _, reported, balances = audited(self.DAY_LATER)
@@ -286,7 +286,7 @@ class TestRecheck:
 
     def test_concurrent_audits_correct_once(self, database: FakeDynamoDB) -> None:
         add_order(database, "authorized", "ord_1")
-        with not_indexed(database, "ord_1:4"):
+        with missing_from_index(database, "ord_1:4"):
             audited()
 
         def concurrent_audit(operation: str, _parameters: Any) -> None:
@@ -300,16 +300,16 @@ class TestRecheck:
 
     def test_audit_continues_after_a_crash_before_or_after_closing(self, database: FakeDynamoDB) -> None:
         add_order(database, "authorized", "ord_1")
-        with not_indexed(database, "ord_1:4"):
+        with missing_from_index(database, "ord_1:4"):
             audited()
         for moment in ("before", "after"):
 
-            def die(operation: str, _parameters: Any, moment: str = moment) -> None:
+            def crash(operation: str, _parameters: Any, moment: str = moment) -> None:
                 if operation == "TransactWriteItems":
                     setattr(database, moment, None)
                     raise Crash
 
-            setattr(database, moment, die)
+            setattr(database, moment, crash)
             with pytest.raises(Crash):
                 audited(self.DAY_LATER)
         audited(self.DAY_LATER)
@@ -334,9 +334,9 @@ def test_entry_of_an_unknown_order_is_found(database: FakeDynamoDB) -> None:
 
 def test_recent_event_without_entry_is_no_difference(database: FakeDynamoDB) -> None:
     happened = add_order(database, "paid", "ord_1", without=["PaymentCaptured"])
-    just_now = happened[-1].occurred_at + COMPLETE_AFTER
-    assert audited_with_open(just_now - timedelta(seconds=2))[0].differences == []
-    assert _orders(audited_with_open(just_now + timedelta(seconds=2))[0].differences)
+    threshold = happened[-1].occurred_at + COMPLETE_AFTER
+    assert audited_with_open(threshold - timedelta(seconds=2))[0].differences == []
+    assert _orders(audited_with_open(threshold + timedelta(seconds=2))[0].differences)
 
 
 def test_late_event_counts_from_the_time_it_was_recorded(database: FakeDynamoDB) -> None:
@@ -345,9 +345,9 @@ def test_late_event_counts_from_the_time_it_was_recorded(database: FakeDynamoDB)
     for row, event in zip(database.items("OrderLog"), happened, strict=True):
         if event.type == "PaymentCaptured":
             database.seed("OrderLog", row | {"event": {"S": encode(replace(event, recorded_at=recorded_at)).decode()}})
-    just_now = recorded_at + COMPLETE_AFTER
-    assert audited_with_open(just_now - timedelta(seconds=2))[0].differences == []
-    assert _orders(audited_with_open(just_now + timedelta(seconds=2))[0].differences)
+    threshold = recorded_at + COMPLETE_AFTER
+    assert audited_with_open(threshold - timedelta(seconds=2))[0].differences == []
+    assert _orders(audited_with_open(threshold + timedelta(seconds=2))[0].differences)
 
 
 def _orders(found: list[Difference]) -> list[Difference]:
@@ -383,7 +383,7 @@ class TestHandler:
         assert (answer["balances"]["EUR"]["sum"], answer["balances"]["EUR"]["entries"]) == (0, 3)
         json.dumps(answer)
 
-    def test_difference_is_logged_measured_and_put_on_the_bus(
+    def test_difference_is_logged_counted_and_published(
         self,
         database: FakeDynamoDB,
         bus: FakeEventBridge,
@@ -425,7 +425,7 @@ class TestHandler:
         assert len({detail["event_id"] for detail in bus.details}) == 3
         assert len(bus.details) == 6
 
-    def test_nothing_is_closed_until_the_bus_takes_the_differences(
+    def test_hours_stay_open_until_the_differences_are_published(
         self,
         database: FakeDynamoDB,
         bus: FakeEventBridge,
@@ -456,8 +456,8 @@ class TestHandler:
             handler(request_, context)
 
 
-class Reading(OrderLog):
-    """An order log that counts the events that are read."""
+class CountingLog(OrderLog):
+    """An order log that counts the events read."""
 
     read = 0
 
@@ -483,10 +483,10 @@ class TestLongOrders:
                 ENTRIES.post(posting_rules.entry_for(one, FEES), POSTED + timedelta(hours=hour))
 
     def test_each_event_is_compared_a_bounded_number_of_times(self, database: FakeDynamoDB) -> None:
-        log = Reading("OrderLog", database.client)
+        log = CountingLog("OrderLog", database.client)
         for hour in range(self.HOURS):
             self.post(database, hour)
-            now = OVER + timedelta(hours=hour)
+            now = HOUR_END + timedelta(hours=hour)
             assert LedgerAudit(ENTRIES, BALANCES, log, lambda _: None).audit(now).differences == []
         assert log.read <= self.HOURS * 3 * WINDOW
         assert posting_rules.total(BALANCES.closed()["EUR"].accounts) == 0
@@ -495,12 +495,12 @@ class TestLongOrders:
     def test_missing_entry_is_found_by_a_later_entry_in_the_window(self, database: FakeDynamoDB, ago: int) -> None:
         for hour in range(60):
             self.post(database, hour)
-        audited(OVER + timedelta(hours=59))
+        audited(HOUR_END + timedelta(hours=59))
         missing = next(one for one in self.HAPPENED[(60 - ago) * 14 :] if one.type in MOVES)
         remove(database, missing.event_id)
         self.post(database, 60)
-        # Without the recheck a day later, which finds it in the balances.
-        differences = [one for one in audited(OVER + timedelta(hours=60))[1] if one.kind == "event"]
+        # Excludes the recheck a day later, which finds the entry by the balances.
+        differences = [one for one in audited(HOUR_END + timedelta(hours=60))[1] if one.kind == "event"]
         assert [one.place for one in differences] == [missing.event_id]
 
     def test_order_on_several_period_shards_is_compared_once_a_run(self, database: FakeDynamoDB) -> None:
@@ -512,12 +512,12 @@ class TestLongOrders:
 
 
 def test_difference_event_has_its_type_and_version() -> None:
-    reported = difference_found(Difference("order", "ord_1", "EUR", 1, 2), OVER)
+    reported = difference_found(Difference("order", "ord_1", "EUR", 1, 2), HOUR_END)
     assert isinstance(reported, LedgerDifferenceFound)
     assert (reported.type, reported.schema_version, reported.source) == ("LedgerDifferenceFound", 1, "ledger")
 
 
-# The state of an order, the minute in which its entries are posted, and whether an audit runs before that.
+# For each order: its state, the minute at which its entries are posted, and whether an audit runs before.
 PLANS = st.lists(st.tuples(st.sampled_from(sorted(STATES)), st.integers(0, 90), st.booleans()), max_size=12)
 
 

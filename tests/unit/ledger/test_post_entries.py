@@ -54,7 +54,7 @@ def test_capture_is_one_item_with_all_postings_in_one_call(database: FakeDynamoD
 
 
 def test_largest_entry_costs_one_write_unit(database: FakeDynamoDB, context: Any) -> None:
-    """Ids of the length that orders have."""
+    """The order id has the length of real ones."""
     order_id = "ord_" + 26 * "a"
     for one in history(*STATES["dispute lost"], order_id=order_id):
         if one.type.startswith("Payment"):
@@ -141,9 +141,9 @@ def test_entry_of_an_older_version_without_fees_keeps_its_fee(database: FakeDyna
     ENTRIES.post(captured, NOW)
     (item,) = state(database)
     database.seed("LedgerEntries", {name: value for name, value in item.items() if name != "fees"})
-    (there,) = ENTRIES.of_order(captured.order_id)
+    (posted,) = ENTRIES.of_order(captured.order_id)
     (fee,) = (posting.amount for posting in captured.postings if posting.account == "fees")
-    assert (there.postings, there.fees) == (captured.postings, posting_rules.Fees(0, {"EUR": fee}))
+    assert (posted.postings, posted.fees) == (captured.postings, posting_rules.Fees(0, {"EUR": fee}))
 
 
 def test_entries_are_spread_over_the_period_shards_of_an_hour(database: FakeDynamoDB) -> None:

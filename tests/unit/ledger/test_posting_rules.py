@@ -16,13 +16,27 @@ from ledger.domain import period_shards, posting_rules
 from ledger.domain.posting_rules import ACCOUNTS, Fees, InvalidFees, NoMoneyMoved
 from orderflow.domain import events
 from orderflow.domain.commands import Command
-from orderflow.domain.events import EVENT_TYPES, Customer, Event, EventData
+from orderflow.domain.events import EVENT_TYPES, Event, EventData
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order
-from tests.support.orders import CAPTURE_PART, CAPTURE_REST, DISPUTE, LOSE, PAID, REFUND_LOST, REOPEN, START, STATES, WIN, event, history
+from tests.support.orders import (
+    ANN,
+    CAPTURE_PART,
+    CAPTURE_REST,
+    DISPUTE,
+    LOSE,
+    PAID,
+    REFUND_LOST,
+    REOPEN,
+    START,
+    STATES,
+    WIN,
+    event,
+    history,
+)
 
 FEES = Fees(basis_points=140, fixed={"EUR": 25, "USD": 30})
-ANN = Customer("ann", "ann@example.com")
+
 LEDGER_PAGE = (ROOT / "docs" / "ledger.md").read_text("utf-8")
 
 amounts = st.builds(Money, st.integers(0, 10**9), st.sampled_from(["EUR", "USD", "JPY"]))

@@ -1,4 +1,4 @@
-"""`make load` in small: an order costs the same however many came before it, and all adds up though some comes twice or late."""
+"""A small `make load`: the cost of an order is constant, and totals are correct despite duplicate and late events."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def thousand(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return flatness.measure(1000, tmp_path_factory.mktemp("load"))
 
 
-def test_a_thousandth_order_costs_what_the_hundredth_did(thousand: Found) -> None:
+def test_thousandth_order_costs_as_much_as_the_hundredth(thousand: Found) -> None:
     assert [one.until for one in thousand.segments] == [100, 1000]
     assert flatness.growing(thousand) == []
     assert thousand.segments[-1].calls < 4
 
 
-def test_everything_is_counted_once_though_some_comes_twice_or_late(thousand: Found) -> None:
+def test_duplicate_and_late_events_are_counted_once(thousand: Found) -> None:
     assert thousand.twice > 300
     assert thousand.late > 30
     assert thousand.differences == []
@@ -50,7 +50,7 @@ def test_losses_are_detected(tmp_path: Path) -> None:
         assert len(pipeline.differences()) == 3
 
 
-def test_a_ledger_that_does_not_sum_to_zero_is_noticed() -> None:
+def test_ledger_that_does_not_sum_to_zero_is_reported() -> None:
     posting = {"M": {"account": {"S": "revenue"}, "amount": {"N": "-5"}}}
     orders = Orders(1, 0, {})
     while "EUR" not in orders.truth.moved:
@@ -66,25 +66,27 @@ def segment(until: int, calls: int, megabytes: float) -> Segment:
 
 
 @pytest.mark.parametrize(
-    ("calls", "megabytes", "said"),
+    ("calls", "megabytes", "messages"),
     [(300, 100.0, []), (320, 100.0, ["calls of an order differ by 6.7%, 5% allowed"]), (300, 107.0, ["memory differ by 7.0%, 5% allowed"])],
 )
-def test_growing_measures_are_reported(calls: int, megabytes: float, said: list[str]) -> None:
-    assert flatness.growing(Found([segment(1000, 300, 100.0), segment(10_000, calls, megabytes)])) == said
+def test_growing_measures_are_reported(calls: int, megabytes: float, messages: list[str]) -> None:
+    assert flatness.growing(Found([segment(1000, 300, 100.0), segment(10_000, calls, megabytes)])) == messages
 
 
-def test_the_same_seed_makes_the_same_orders_of_every_kind() -> None:
+def test_same_seed_generates_the_same_orders_of_every_kind() -> None:
     one, other = (Orders(7, 140, {"EUR": 25}) for _ in range(2))
     histories = [one.next() for _ in range(len(BLOCK))]
 
     assert histories == [other.next() for _ in range(len(BLOCK))]
     assert one.truth == other.truth
-    ends = Counter(fold(life[0].order_id, life).state for life in histories)
+    ends = Counter(fold(history[0].order_id, history).state for history in histories)
     assert ends.keys() >= {"delivered", "rejected", "cancelled", "lost", "confirmed"}
-    assert [event for life in histories for event in life] == [events.decode(events.encode(event)) for life in histories for event in life]
+    assert [event for history in histories for event in history] == [
+        events.decode(events.encode(event)) for history in histories for event in history
+    ]
 
 
-def test_a_mapping_on_disk_is_a_mapping(tmp_path: Path) -> None:
+def test_mapping_on_disk_behaves_like_a_dict(tmp_path: Path) -> None:
     mapping = OnDisk(tmp_path / "one")
     mapping[b"a", 1] = {"S": "x"}
     mapping[b"a", 1] = {"S": "y"}
@@ -125,15 +127,15 @@ def test_two_functions_number_200_invoices_a_second_without_gap(rate: float, *, 
     found = invoices.simulate(case)
     assert found.gapless
     assert not together or (invoices.missed(case, found), found.failed) == ([], 0)
-    # Of each look at the last number one item is read, however many there are.
+    # Looking up the last number reads one item, regardless of their count.
     assert found.read <= found.transactions
 
 
 def test_costly_product_and_large_item_are_reported() -> None:
     flat = replace(segment(1000, 300, 100.0), sold=1000, clock=Tally(Counter(), {"DynamoDB write units": 3000.0}))
     assert flatness.growing(Found([flat], largest=5000), products=10**6) == []
-    dear = replace(flat, clock=Tally(Counter(), {"DynamoDB write units": 5000.0}))
-    assert [text.partition(",")[0] for text in flatness.growing(Found([dear], largest=400_000), products=10**6)] == [
+    costly = replace(flat, clock=Tally(Counter(), {"DynamoDB write units": 5000.0}))
+    assert [text.partition(",")[0] for text in flatness.growing(Found([costly], largest=400_000), products=10**6)] == [
         "5.0 write units for a product sold in a minute",
         "an item of analytics has 400",
     ]

@@ -18,7 +18,7 @@ from tests.fakes.aws.environment import Aws
 from tests.support import orders, samples
 from tests.support.prepared import an_order, prepare
 
-# The orders of tests.support.orders cost EUR 29.90: a mug EUR 12.50, filters EUR 4.90.
+# The orders of tests.support.orders cost EUR 29.90: two mugs at EUR 12.50, filters at EUR 4.90.
 WORTH = {
     "placed": 0,
     "authorized": 0,
@@ -110,7 +110,7 @@ def test_order_cancelled_during_an_award_earns_nothing(aws: Aws) -> None:
 def test_award_costs_one_query_and_one_write(aws: Aws, context: Any) -> None:
     an_order(award_points.LOG, "ord_1").confirmed()
     aws.dynamodb.calls.clear()
-    award_points.handler(samples.waking("ord_1"), context)
+    award_points.handler(samples.order_batch("ord_1"), context)
     assert aws.dynamodb.calls == {"Query": 1, "PutItem": 1}
 
 
@@ -137,7 +137,7 @@ def test_redelivered_order_counts_once(aws: Aws, context: Any) -> None:
     for order_id in ("ord_1", "ord_2"):
         an_order(award_points.LOG, order_id).confirmed()
     for _ in range(3):
-        assert award_points.handler(samples.waking("ord_1", "ord_2", "ord_1"), context) == {"batchItemFailures": []}
+        assert award_points.handler(samples.order_batch("ord_1", "ord_2", "ord_1"), context) == {"batchItemFailures": []}
     assert (points_of(aws), points_of(aws, "bob")) == (50, 0)
 
 

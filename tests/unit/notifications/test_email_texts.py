@@ -10,7 +10,6 @@ import pytest
 
 from notifications.domain.emails import NoEmail, compose
 from orderflow.domain.events import (
-    Address,
     CancelledBy,
     Customer,
     Event,
@@ -28,10 +27,9 @@ from orderflow.domain.events import (
     StockReserved,
 )
 from orderflow.domain.money import Money
+from tests.support.orders import ADDRESS, ANN, MUGS
 
-ANN = Customer("ann", "ann@example.com")
-LINES = (Line("MUG-BLUE", "Blue mug", 2, Money(1250, "EUR")), Line("JAR", "Glass jar", 1, Money(790, "EUR")))
-ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
+LINES = (MUGS, Line("JAR", "Glass jar", 1, Money(790, "EUR")))
 
 
 def event(data: EventData) -> Event:

@@ -53,11 +53,11 @@ class Clock:
     """The remaining time of an invocation; `sleep` consumes it."""
 
     def __init__(self) -> None:
-        """Start with 15 seconds more than the longest send and record take."""
+        """Start with 15 seconds more than the longest send and record."""
         self.seconds = 36.0
 
     def sleep(self, seconds: float) -> None:
-        """Consume seconds."""
+
         self.seconds -= seconds
 
 
@@ -111,7 +111,7 @@ def other_delivery(batch: Batch) -> Batch:
 
 
 def changed(batch: Batch, **changes: Any) -> Batch:
-    """Return a batch of one message with fields of its event replaced."""
+    """Replace fields of the event in a batch of one message."""
     (record,) = batch["Records"]
     body = json.loads(record["body"])
     body["detail"] |= changes

@@ -32,7 +32,7 @@ def run(aws: Aws, context: Any) -> Callable[[], dict[str, Any]]:
 
 
 def stuck_order(aws: Aws, order_id: str, *steps: str, since: timedelta = LONG) -> None:
-    """Place an order that has been active since `since` ago."""
+    """Place an order that has been active for `since`."""
     place(recover_orders.LOG, order_id)
     advance(recover_orders.LOG, order_id, *steps)
     age_marker(aws, order_id, since)
@@ -162,7 +162,7 @@ def test_order_finished_after_the_index_read_is_not_restarted(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "marked"),
+    ("steps", "marker_shard"),
     [
         (
             (
@@ -178,10 +178,10 @@ def test_order_finished_after_the_index_read_is_not_restarted(aws: Aws) -> None:
     ],
 )
 def test_marker_of_a_crashed_writer_is_repaired(
-    aws: Aws, run: Callable[[], dict[str, Any]], steps: tuple[str, ...], marked: str | None
+    aws: Aws, run: Callable[[], dict[str, Any]], steps: tuple[str, ...], marker_shard: str | None
 ) -> None:
     *before, last = steps
-    place(recover_orders.LOG, "ord_1", lines={"ESPRESSO-PRO" if marked else "MUG-BLUE": 1})
+    place(recover_orders.LOG, "ord_1", lines={"ESPRESSO-PRO" if marker_shard else "MUG-BLUE": 1})
     advance(recover_orders.LOG, "ord_1", *before)
     aws.dynamodb.before = crash_at("UpdateItem")
     with pytest.raises(Crash):
@@ -192,7 +192,7 @@ def test_marker_of_a_crashed_writer_is_repaired(
     assert run() == {"outcome": "swept", "open": 1, "stuck": 1, "run": 0}
 
     assert started(aws) == []
-    assert aws.dynamodb.items("OrderLog")[0].get("open_shard", {}).get("S") == marked
+    assert aws.dynamodb.items("OrderLog")[0].get("open_shard", {}).get("S") == marker_shard
     assert run() == {"outcome": "swept", "open": 0, "stuck": 0, "run": 0}
 
 
@@ -259,12 +259,14 @@ def test_throttled_execution_is_counted_and_retried(aws: Aws, run: Callable[[], 
 
 def test_bounded_runs_reach_every_stuck_order(aws: Aws) -> None:
     now = datetime.now(UTC)
-    found = [ActiveOrder(f"ord_{number}", now - LONG) for number in range(6)]
-    for order in found:
+    active_orders = [ActiveOrder(f"ord_{number}", now - LONG) for number in range(6)]
+    for order in active_orders:
         stuck_order(aws, order.order_id)
 
     for _ in range(50):
-        done = order_recovery.recover(recover_orders.LOG, recover_orders.SAGA, found, now=now, stuck_after=timedelta(minutes=5), most=2)
+        done = order_recovery.recover(
+            recover_orders.LOG, recover_orders.SAGA, active_orders, now=now, stuck_after=timedelta(minutes=5), most=2
+        )
         assert (done.stuck, done.started) == (6, 2)
 
     assert len(set(started(aws))) == 6

@@ -1,4 +1,4 @@
-"""Redrive moves messages on and loses none: what could not be passed on stays, what was is gone."""
+"""Redrive moves messages to their consumers; a message that cannot be moved stays in the dead-letter queue."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def shapes(service: str) -> Any:
 
 
 class Messaging(FakeService):
-    """SQS, SNS and Step Functions as far as a redrive uses them; parameters are checked against botocore's models."""
+    """The parts of SQS, SNS and Step Functions that a redrive uses; validates parameters with botocore's models."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,12 +91,12 @@ class Messaging(FakeService):
         return self._call(operation, given, run) or {}
 
     def _receive(self, given: dict[str, Any]) -> dict[str, Any]:
-        assert given["MaxNumberOfMessages"] <= 10, "SQS gives at most ten messages at once"
+        assert given["MaxNumberOfMessages"] <= 10, "MaxNumberOfMessages must be at most 10, as SQS requires"
         visible = [message for message in self.queues.get(given["QueueUrl"], []) if message["MessageId"] not in self.hidden]
         batch = visible[: given["MaxNumberOfMessages"]]
         self.hidden |= {message["MessageId"] for message in batch}
-        displayed = ("MessageId", "ReceiptHandle", "Body", "MessageAttributes")
-        return {"Messages": [{name: message[name] for name in displayed if message[name]} for message in batch]} if batch else {}
+        returned = ("MessageId", "ReceiptHandle", "Body", "MessageAttributes")
+        return {"Messages": [{name: message[name] for name in returned if message[name]} for message in batch]} if batch else {}
 
     def _delete(self, given: dict[str, Any]) -> None:
         queue = self.queues[given["QueueUrl"]]
@@ -136,7 +136,7 @@ def test_every_sample_has_its_answer(name: str, messaging: Messaging, context: A
     event = json.loads((EVENTS / f"{name}.json").read_text())
     expected = json.loads((EVENTS / f"{name}.answer.json").read_text())
     if "errorType" in expected:
-        with pytest.raises(Exception) as error:  # noqa: PT011 - its type is what the answer names
+        with pytest.raises(Exception) as error:  # noqa: PT011 - the answer names the type
             redrive.handler(event, context)
         assert type(error.value).__name__ == expected["errorType"]
     else:
@@ -144,9 +144,9 @@ def test_every_sample_has_its_answer(name: str, messaging: Messaging, context: A
 
 
 def test_email_is_redriven_with_attributes_and_attempt_count(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
-    kept = {"DataType": "String", "StringValue": "x"}
+    attribute = {"DataType": "String", "StringValue": "x"}
     binary = {"DataType": "Binary", "BinaryValue": b"\x00"}
-    messaging.put(MAIL.queue_url, "first", kept=kept, binary=binary)
+    messaging.put(MAIL.queue_url, "first", attribute=attribute, binary=binary)
     messaging.put(MAIL.queue_url, "again", redrive_attempts={"DataType": "Number", "StringValue": "2"})
 
     assert move("mail") == {"queue": "mail", "moved": 2, "failed": 0}
@@ -154,7 +154,7 @@ def test_email_is_redriven_with_attributes_and_attempt_count(messaging: Messagin
     assert bodies(messaging, MAIL.queue_url) == []
     assert bodies(messaging, MAIL.target) == ["first", "again"]
     first, again = (message["MessageAttributes"] for message in messaging.queues[MAIL.target])
-    assert first == {"kept": kept, "binary": binary, "redrive_attempts": {"DataType": "Number", "StringValue": "1"}}
+    assert first == {"attribute": attribute, "binary": binary, "redrive_attempts": {"DataType": "Number", "StringValue": "1"}}
     assert again == {"redrive_attempts": {"DataType": "Number", "StringValue": "3"}}
 
 
@@ -189,18 +189,18 @@ def test_saga_of_a_stuck_placed_order_is_started(body: dict[str, Any], messaging
     assert bodies(messaging, SAGA.queue_url) == []
 
 
-def test_a_failed_compensation_runs_the_saga_again(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+def test_failed_compensation_restarts_the_saga(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     messaging.put(OPERATIONS.queue_url, FAILED_STEP)
 
     assert move("operations")["moved"] == 1
     assert messaging.started == [IDS]
 
 
-def test_a_failed_review_is_started_again_and_not_the_saga(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+def test_failed_review_restarts_the_review_workflow(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     machines: list[str] = []
     messaging.before = lambda operation, given: machines.append(given["stateMachineArn"]) if operation == "StartExecution" else None
     messaging.put(OPERATIONS.queue_url, FAILED_STEP | {"workflow": "review"})
-    messaging.put(OPERATIONS.queue_url, FAILED_STEP | {"workflow": "unheard of"})
+    messaging.put(OPERATIONS.queue_url, FAILED_STEP | {"workflow": "unknown"})
 
     assert move("operations") == {"queue": "operations", "moved": 1, "failed": 1}
     assert messaging.started == [IDS]
@@ -208,9 +208,7 @@ def test_a_failed_review_is_started_again_and_not_the_saga(messaging: Messaging,
 
 
 @pytest.mark.parametrize("body", ["", "not json", "[]", '{"order_id": "ord_1"}', '{"detail": {"order_id": 7}}'])
-def test_a_message_that_is_about_no_order_stays_and_the_others_go_on(
-    body: str, messaging: Messaging, move: Callable[..., dict[str, Any]]
-) -> None:
+def test_message_without_an_order_stays_and_others_are_moved(body: str, messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     messaging.put(OPERATIONS.queue_url, body)
     messaging.put(OPERATIONS.queue_url, FAILED_STEP)
 
@@ -218,7 +216,7 @@ def test_a_message_that_is_about_no_order_stays_and_the_others_go_on(
     assert bodies(messaging, OPERATIONS.queue_url) == [body]
 
 
-def test_no_more_than_asked_for_are_moved(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+def test_at_most_the_requested_number_is_moved(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     for number in range(30):
         messaging.put(MAIL.queue_url, str(number))
 
@@ -231,7 +229,7 @@ def test_no_more_than_asked_for_are_moved(messaging: Messaging, move: Callable[.
     ("queue", "body", "attributes", "operation"),
     [("mail", "x", {}, "SendMessage"), ("mail", "x", OF_RULE, "Publish"), ("operations", FAILED_STEP, {}, "StartExecution")],
 )
-def test_a_message_that_cannot_be_passed_on_stays(
+def test_message_that_cannot_be_moved_stays(
     queue: str, body: object, attributes: dict[str, Any], operation: str, messaging: Messaging, move: Callable[..., dict[str, Any]]
 ) -> None:
     route = redrive.ROUTES[queue]
@@ -243,7 +241,7 @@ def test_a_message_that_cannot_be_passed_on_stays(
     assert len(messaging.queues[route.queue_url]) == 1
 
 
-def test_a_message_passed_on_but_not_deleted_counts_as_not_moved(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+def test_message_that_is_not_deleted_counts_as_failed(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     messaging.put(MAIL.queue_url, "x")
     fail_at(messaging, "DeleteMessage", server_error("DeleteMessage"))
 
@@ -267,14 +265,14 @@ def test_crashed_redrive_loses_no_message(when: str, operation: str, messaging: 
     assert bodies(messaging, MAIL.queue_url) == []
 
 
-def test_a_queue_that_cannot_be_read_is_a_fault(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+def test_unreadable_queue_is_a_fault(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     fail_at(messaging, "ReceiveMessage", throttled("ReceiveMessage"))
 
     with pytest.raises(ClientError):
         move("mail")
 
 
-def test_a_redrive_ends_before_its_time_is_up(messaging: Messaging, context: Any) -> None:
+def test_redrive_ends_before_the_timeout(messaging: Messaging, context: Any) -> None:
     for number in range(25):
         messaging.put(MAIL.queue_url, str(number))
     left = iter([60_000, 40_000, 10_000])
@@ -285,10 +283,10 @@ def test_a_redrive_ends_before_its_time_is_up(messaging: Messaging, context: Any
 
 
 @pytest.mark.parametrize(
-    ("request_", "says"),
+    ("request_", "message"),
     [
         (
-            {"queue": "letters"},
+            {"queue": "unknown"},
             f"known are {', '.join(sorted(redrive.ROUTES))}",
         ),
         ({}, "queue"),
@@ -299,8 +297,8 @@ def test_a_redrive_ends_before_its_time_is_up(messaging: Messaging, context: Any
         ({"queue": "mail", "limit": 10}, "limit"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused_in_words(request_: dict[str, Any], says: str, messaging: Messaging, context: Any) -> None:
-    with pytest.raises(InvalidRequest, match=says):
+def test_malformed_request_is_refused_with_its_error(request_: dict[str, Any], message: str, messaging: Messaging, context: Any) -> None:
+    with pytest.raises(InvalidRequest, match=message):
         redrive.handler(request_, context)
     assert not messaging.calls
 

@@ -25,15 +25,15 @@ class Queue:
 
     def __init__(self, *bodies: str) -> None:
         self.left = {str(number): body for number, body in enumerate(bodies)}
-        self.given = False
+        self.received = False
 
     def receive_message(self, **_: Any) -> Any:
-        given, self.given = self.given, True
+        received, self.received = self.received, True
         found = [{"MessageId": number, "ReceiptHandle": number, "Body": body} for number, body in self.left.items()]
-        return {} if given else {"Messages": found}
+        return {} if received else {"Messages": found}
 
-    def delete_message(self, **given: Any) -> None:
-        del self.left[given["ReceiptHandle"]]
+    def delete_message(self, **received: Any) -> None:
+        del self.left[received["ReceiptHandle"]]
 
 
 class Stream:
@@ -43,11 +43,11 @@ class Stream:
         self.keys = keys
         self.trimmed = False
 
-    def get_shard_iterator(self, **given: Any) -> Any:
-        assert (given["StreamArn"], given["ShardId"], given["ShardIteratorType"]) == (STREAM, "shard-1", "AT_SEQUENCE_NUMBER")
+    def get_shard_iterator(self, **received: Any) -> Any:
+        assert (received["StreamArn"], received["ShardId"], received["ShardIteratorType"]) == (STREAM, "shard-1", "AT_SEQUENCE_NUMBER")
         if self.trimmed:
             raise client_error("GetShardIterator", "TrimmedDataAccessException", "expired")
-        return {"ShardIterator": given["SequenceNumber"]}
+        return {"ShardIterator": received["SequenceNumber"]}
 
     def get_records(self, *, ShardIterator: str) -> Any:  # noqa: N803 - botocore's name
         first = int(ShardIterator)

@@ -1,4 +1,4 @@
-"""Messages that wake a consumer: each is worked off on its own, under the ids of its event."""
+"""Batches: each message is processed separately, and only failed messages are retried."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_malformed_message_fails_alone() -> None:
     assert failed == {"batchItemFailures": [{"itemIdentifier": "message-2"}, {"itemIdentifier": "message-3"}]}
 
 
-def test_its_ids_are_on_every_line(logged: Callable[[], list[dict[str, Any]]]) -> None:
+def test_log_lines_carry_the_ids_of_the_event(logged: Callable[[], list[dict[str, Any]]]) -> None:
     process_orders({"Records": [message(1, delivered("ord_1"))]}, lambda _: logger.info("worked"))
 
     (line,) = logged()
@@ -114,12 +114,12 @@ class TestStreams:
         assert process_orders(again, seen.append, self.FAILED_RECORDS) == {"batchItemFailures": []}
         assert seen == ["ord_1", "ord_3", "ord_2"]
 
-    def test_several_events_of_one_order_are_processed_once(self, aws: Aws) -> None:
+    def test_several_events_of_an_order_are_processed_once(self, aws: Aws) -> None:
         seen: list[tuple[str, int | None]] = []
-        came = [("ord_1", 3), ("ord_2", 1), ("ord_1", 5), ("ord_1", 4)]
+        versions = [("ord_1", 3), ("ord_2", 1), ("ord_1", 5), ("ord_1", 4)]
 
         process_order_versions(
-            {"Records": [self.kinesis(self.event(*one)) for one in came]}, lambda *given: seen.append(given), self.FAILED_RECORDS
+            {"Records": [self.kinesis(self.event(*one)) for one in versions]}, lambda *given: seen.append(given), self.FAILED_RECORDS
         )
 
         assert sorted(seen) == [("ord_1", 5), ("ord_2", 1)]
@@ -153,7 +153,7 @@ class TestStreams:
             process_orders({"Records": [self.kinesis(self.event("ord_1"))]}, work, self.FAILED_RECORDS)
 
     @pytest.mark.parametrize(("reported", "lines"), [(True, ["worked", "worked"]), (False, ["done"])])
-    def test_a_batch_has_a_line_of_its_own_where_its_orders_have_none(
+    def test_batch_logs_a_line_only_if_its_orders_log_none(
         self, reported: bool, lines: list[str], context: Any, logged: Callable[[], list[dict[str, Any]]]
     ) -> None:
         @instrumented

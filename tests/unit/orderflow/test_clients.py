@@ -1,4 +1,4 @@
-"""What the clients do when AWS does not answer as it should."""
+"""Retries of the AWS clients after failed requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fakes.aws import clients
 
 
 class Failing(HTTPServer):
-    """Answers every request with 500, which says nothing about whether it took effect."""
+    """Answers every request with 500, so that its effect is unknown to the client."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -32,7 +32,7 @@ class Refusal(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+        """Suppress the base class's request log."""
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ def aws_fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
     thread.join()
 
 
-def fresh(service: str) -> Any:
-    """Return a client that is not the cached one, which may have been made for another endpoint."""
+def uncached(service: str) -> Any:
+    """Return an uncached client: the cached one may point to another endpoint."""
     return cast("Any", clients.REAL).__wrapped__(service)
 
 
 def test_client_never_retries_sending_an_email(aws_fails: Failing) -> None:
-    ses = fresh("ses")
+    ses = uncached("ses")
     with pytest.raises(ClientError):
         ses.send_email(
             Source="a@example.com", Destination={"ToAddresses": ["b@example.com"]}, Message={"Subject": {"Data": "x"}, "Body": {}}
@@ -62,9 +62,9 @@ def test_client_never_retries_sending_an_email(aws_fails: Failing) -> None:
     assert aws_fails.requests == 1
 
 
-def test_read_is_retried(aws_fails: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_is_attempted_three_times(aws_fails: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
-    dynamodb = fresh("dynamodb")
+    dynamodb = uncached("dynamodb")
     with pytest.raises(ClientError):
         dynamodb.get_item(TableName="t", Key={"k": {"S": "v"}})
     dynamodb.close()

@@ -1,4 +1,4 @@
-"""The kept lists of countries, held against their sources."""
+"""The lists of countries, compared with their sources."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def test_countries_are_those_of_iso_3166() -> None:
 
 
 def test_postal_codes_are_required_as_in_the_address_data() -> None:
-    asked = {code for code in get_args(Country) if "postal_code" in get_validation_rules({"country_code": code}).required_fields}
-    assert asked == POSTAL_CODE_REQUIRED
+    required = {code for code in get_args(Country) if "postal_code" in get_validation_rules({"country_code": code}).required_fields}
+    assert required == POSTAL_CODE_REQUIRED

@@ -1,4 +1,4 @@
-"""Cursors lead back to the position they were issued for, and any other text is a 400."""
+"""A cursor decodes to the position that it was issued for; any other text is answered with 400."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support import samples
 
 ORDER_ID = "ord_" + "a" * 26
 MOMENT = "2026-01-15T00:00:00.000000Z"
-# What each list is asked with, and the scope that its cursors are bound to.
+# Handler, sample event, query, and the scope that the list's cursors are bound to.
 LISTS: list[tuple[Any, str, dict[str, str], tuple[str | None, ...]]] = [
     (list_orders, "orders/list_orders/first-page", {}, ("orders", "bob", None)),
     (list_orders, "orders/list_orders/first-page", {"state": "held"}, ("orders", "bob", "held")),
@@ -36,12 +36,12 @@ moments = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC)).m
 
 
 def forge(document: bytes, *scope: str | None) -> str:
-    """Return the cursor that anybody can make of any bytes: the digest needs no secret."""
+    """Return a cursor for any bytes, as a client can forge it: the digest needs no secret."""
     digest = cursor._digest(document, scope)  # pyright: ignore[reportPrivateUsage]
     return base64.urlsafe_b64encode(digest + document).decode().rstrip("=")
 
 
-def ask(module: Any, sample: str, context: Any, **query: str) -> tuple[int, dict[str, Any]]:
+def get_page(module: Any, sample: str, context: Any, **query: str) -> tuple[int, dict[str, Any]]:
     event = samples.sample(sample)
     event["queryStringParameters"] = query
     answer = module.handler(event, context)
@@ -88,7 +88,7 @@ def test_a_cursor_of_another_scope_is_refused(scope: tuple[str | None, ...]) -> 
         None,
     ],
 )
-def test_a_forged_position_no_list_can_have_is_refused(document: Any) -> None:
+def test_forged_position_outside_every_list_is_refused(document: Any) -> None:
     with pytest.raises(Problem, match="no cursor for the first page"):
         cursor.decode(forge(msgspec.json.encode(document), "reviews"), "reviews")
 
@@ -102,7 +102,7 @@ class TestLists:
     def test_arbitrary_text_is_never_a_5xx(
         self, aws: Any, context: Any, module: Any, sample: str, query: Any, scope: Any, text: str
     ) -> None:
-        status, body = ask(module, sample, context, **query, cursor=text)
+        status, body = get_page(module, sample, context, **query, cursor=text)
         assert (status, body["type"]) == (400, "urn:order-pipeline:problem:cursor-invalid")
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -115,7 +115,7 @@ class TestLists:
     def test_forged_bytes_are_never_a_5xx(
         self, aws: Any, context: Any, module: Any, sample: str, query: Any, scope: Any, document: bytes
     ) -> None:
-        status, body = ask(module, sample, context, **query, cursor=forge(document, *scope))
+        status, body = get_page(module, sample, context, **query, cursor=forge(document, *scope))
         assert status in {200, 400}
         assert status == 200 or body["type"] == "urn:order-pipeline:problem:cursor-invalid"
 
@@ -125,5 +125,5 @@ def test_a_forged_position_reads_only_the_callers_orders(aws: Any, context: Any)
     for number, customer in enumerate(("bob", "eve")):
         list_orders.VIEW.put(Row(customer, f"ord_{number:026}", now, "placed", Money(1, "EUR"), 1, 1, now))
     forged = forge(msgspec.json.encode([MOMENT, ORDER_ID]), "orders", "bob", None)
-    status, body = ask(list_orders, "orders/list_orders/first-page", context, cursor=forged)
+    status, body = get_page(list_orders, "orders/list_orders/first-page", context, cursor=forged)
     assert (status, [order["order_id"] for order in body["orders"]]) == (200, [f"ord_{0:026}"])

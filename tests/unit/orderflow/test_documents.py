@@ -1,4 +1,4 @@
-"""Documents of others: parsed strictly, texts cleaned, every invalid field reported."""
+"""Incoming documents: strict parsing, cleaned texts, and a report of every invalid field."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_valid_json_matches_the_standard_library(document: Any) -> None:
 
 
 @given(documents)
-def test_cleaned_document_reaches_every_queue(document: Any) -> None:
+def test_cleaned_document_is_accepted_by_every_queue(document: Any) -> None:
     clean = cleaned(document)
     assert encode(clean).isascii()
     assert unreadable(clean) == []
@@ -56,7 +56,7 @@ def test_cleaned_document_reaches_every_queue(document: Any) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[" * 20_000, '{"a": ' * 20_000, '{"a": 1, "a": 1}', "NaN", "Infinity", "[1] [2]", "1" * 5_000, "1e400", "[-1e400]"]
 )
-def test_text_without_one_meaning_is_malformed(text: str) -> None:
+def test_ambiguous_or_incomplete_json_is_malformed(text: str) -> None:
     with pytest.raises(Malformed):
         parse(text)
 
@@ -87,7 +87,7 @@ def test_whole_numbers_are_integers_however_written(number: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["2.5", "1e300", "1e30", "true", '"2"'])
-def test_other_numbers_are_not(number: str) -> None:
+def test_other_numbers_are_no_integers(number: str) -> None:
     with pytest.raises(Invalid, match="count"):
         read(f'{{"items": [{{"name": "a", "count": {number}}}]}}', Basket)
 

@@ -41,7 +41,7 @@ def test_a_time_becomes_utc_text_that_sorts_by_time() -> None:
     assert dynamodb.encode(local) == {"S": "2026-01-02T01:04:05.000000Z"}
 
 
-def test_binary_values_are_kept() -> None:
+def test_binary_values_survive_a_round_trip() -> None:
     assert dynamodb.decode(dynamodb.encode(b"\0\1")) == b"\0\1"
 
 

@@ -1,4 +1,4 @@
-"""Which email addresses SES sends to, and how it takes them."""
+"""Email addresses in the form that SES accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orderflow.domain.email_address import Undeliverable, for_ses
 
 
 @pytest.mark.parametrize(
-    ("address", "taken"),
+    ("address", "accepted"),
     [
         ("ann@example.com", "ann@example.com"),
         ("Ann.O'Neil+shop@mail.example.co.uk", "Ann.O'Neil+shop@mail.example.co.uk"),
@@ -20,8 +20,8 @@ from orderflow.domain.email_address import Undeliverable, for_ses
         ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
     ],
 )
-def test_domains_go_to_ses_as_punycode(address: str, taken: str) -> None:
-    assert for_ses(address) == taken
+def test_domains_go_to_ses_as_punycode(address: str, accepted: str) -> None:
+    assert for_ses(address) == accepted
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_address_that_ses_refuses_is_undeliverable(address: str) -> None:
 @given(st.text(max_size=40) | st.text(max_size=20).map(lambda domain: f"ann@{domain}"))
 def test_accepted_address_is_ascii_and_unchanged(address: str) -> None:
     try:
-        taken = for_ses(address)
+        accepted = for_ses(address)
     except Undeliverable:
         return
-    assert taken.isascii()
-    assert for_ses(taken) == taken
+    assert accepted.isascii()
+    assert for_ses(accepted) == accepted

@@ -1,4 +1,4 @@
-"""Feature flags as functions read them: remembered, and never worth an order."""
+"""Feature flags: cached, with a default while AppConfig is unavailable."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ type Logged = Callable[[], list[dict[str, Any]]]
 
 
 class Clock:
-    """A clock that a test puts forward."""
+    """A clock that the test advances."""
 
     seconds = 1000.0
 
     def __call__(self) -> float:
         return self.seconds
 
-    def forward(self, seconds: float = SECONDS) -> None:
+    def advance(self, seconds: float = SECONDS) -> None:
         self.seconds += seconds
 
 
@@ -78,7 +78,7 @@ def test_deployed_flags_are_in_force(flags: Flags[Any], appconfig: FakeAppConfig
     }
 
 
-def test_a_thousand_orders_ask_once(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
+def test_flags_are_read_once_for_a_thousand_orders(flags: Flags[Any], appconfig: FakeAppConfig) -> None:
     for _ in range(1000):
         flags()
 
@@ -89,24 +89,24 @@ def test_flag_change_applies_after_the_cache_expires(flags: Flags[Any], appconfi
     assert flags() is False
     appconfig.deploy(hold_every_order=True)
 
-    clock.forward(SECONDS - 1)
+    clock.advance(SECONDS - 1)
     assert flags() is False
-    clock.forward(1)
+    clock.advance(1)
     assert flags() is True
     assert appconfig.calls == {"StartConfigurationSession": 1, "GetLatestConfiguration": 2}
 
 
-def test_unchanged_flags_are_kept(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+def test_unchanged_flags_stay_in_force(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     appconfig.deploy(hold_every_order=True)
     for _ in range(3):
         assert flags() is True
-        clock.forward()
+        clock.advance()
 
 
 def test_appconfig_is_polled_within_its_limit(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     flags._seconds = 1
     flags()
-    clock.forward(59)
+    clock.advance(59)
     flags()
 
     assert appconfig.calls["GetLatestConfiguration"] == 1
@@ -148,7 +148,7 @@ def test_before_the_first_deployment_the_default_applies_quietly(
     assert logged() == []
     failing(appconfig, None)
     appconfig.deploy(hold_every_order=True)
-    clock.forward()
+    clock.advance()
     assert flags() is True
 
 
@@ -156,7 +156,7 @@ def test_cached_flags_remain_while_appconfig_is_unavailable(flags: Flags[Any], a
     appconfig.deploy(hold_every_order=True)
     flags()
     failing(appconfig, UNREACHABLE[0])
-    clock.forward()
+    clock.advance()
 
     assert flags() is True
 
@@ -164,21 +164,21 @@ def test_cached_flags_remain_while_appconfig_is_unavailable(flags: Flags[Any], a
 def test_flags_recover_with_appconfig(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
     flags()
     failing(appconfig, UNREACHABLE[2])
-    clock.forward()
+    clock.advance()
     flags()
     failing(appconfig, None)
     appconfig.deploy(hold_every_order=True)
 
     assert flags() is False
-    clock.forward()
+    clock.advance()
     assert flags() is True
 
 
-def test_lost_answer_changes_nothing(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
-    """The session reported the document to nobody; a new one tells it again."""
+def test_lost_answer_leaves_the_cached_flags(flags: Flags[Any], appconfig: FakeAppConfig, clock: Clock) -> None:
+    """The next session returns the document whose answer was lost."""
     flags()
     appconfig.deploy(hold_every_order=True)
-    clock.forward()
+    clock.advance()
 
     def lose(_operation: str, _parameters: Any) -> None:
         raise UNREACHABLE[2]
@@ -186,7 +186,7 @@ def test_lost_answer_changes_nothing(flags: Flags[Any], appconfig: FakeAppConfig
     appconfig.after = lose
     assert flags() is False
     appconfig.after = None
-    clock.forward()
+    clock.advance()
     assert flags() is True
 
 
@@ -197,16 +197,16 @@ def test_invalid_flags_document_keeps_the_cached_flags(
     appconfig.deploy(hold_every_order=True)
     flags()
     appconfig.deploy(document)
-    clock.forward()
+    clock.advance()
 
     assert flags() is True
-    clock.forward()
+    clock.advance()
     assert flags() is True
     [line] = logged()
     assert line["message"] == "flags_not_read"
 
     appconfig.deploy(hold_every_order=False)
-    clock.forward()
+    clock.advance()
     assert flags() is False
 
 
@@ -223,7 +223,7 @@ def test_log_lines_name_the_flags_version(flags: Flags[Any], appconfig: FakeAppC
     logger.info("one")
     first = version(appconfig.document)
     appconfig.deploy(hold_every_order=True)
-    clock.forward()
+    clock.advance()
     flags()
     logger.info("other")
     logger.remove_keys(["flags"])
@@ -233,7 +233,7 @@ def test_log_lines_name_the_flags_version(flags: Flags[Any], appconfig: FakeAppC
 
 
 def test_unavailable_appconfig_is_awaited_once_and_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a listener that accepts and is silent, one connection is made."""
+    """Two reads open one connection to a listener that accepts it but never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         real: Any = clients.REAL

@@ -1,4 +1,4 @@
-"""Answers of the API: problem documents for whatever goes wrong, and who is asking."""
+"""API responses: success, problem documents, and the caller's identity."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TestApi:
         }
         assert json.loads(response["body"]) == {"ok": True}
 
-    def test_a_problem_is_its_document(self, context: Any, logged: Lines) -> None:
+    def test_problem_is_answered_with_its_document(self, context: Any, logged: Lines) -> None:
         response = raising(Problem(422, "unknown-sku", "Unknown sku", "not in the catalogue: X", skus=["X"]))(request(), context)
         assert response["statusCode"] == 422
         assert response["headers"]["content-type"] == "application/problem+json"
@@ -73,7 +73,7 @@ class TestApi:
         [line] = logged()
         assert (line["level"], line["reason"]) == ("WARNING", "no header")
 
-    def test_the_line_of_a_refused_request_belongs_to_that_request_alone(self, context: Any, logged: Lines) -> None:
+    def test_log_keys_of_a_refused_request_are_cleared(self, context: Any, logged: Lines) -> None:
         raising(Problem(422, "unknown-sku", "Unknown sku", "not in the catalogue: X"))(request(), context)
         fine(request(), context)
         assert [(line["message"], line["outcome"]) for line in logged()] == [("request_refused", 422), ("done", 201)]
@@ -86,7 +86,7 @@ class TestApi:
         assert "gateway-1" in document["detail"]
         assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["request_failed"]
 
-    def test_crashed_worker_is_no_answer(self, context: Any) -> None:
+    def test_crash_is_not_answered(self, context: Any) -> None:
         with pytest.raises(SystemExit):
             raising(SystemExit())(request(), context)
 
@@ -112,7 +112,7 @@ class TestCaller:
         event = request(customer_id="ann", email="ann@example.com", groups="reviewers,staff", expires_at=SOON)
         assert caller(event) == Caller("ann", "ann@example.com", frozenset({"reviewers", "staff"}))
 
-    def test_may_have_no_groups_and_no_address(self) -> None:
+    def test_caller_may_have_no_groups_and_no_email(self) -> None:
         assert caller(request(customer_id="ann", expires_at=SOON)) == Caller("ann", "", frozenset())
 
     @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ class TestCaller:
         with pytest.raises(Problem):
             caller(event)
 
-    def test_a_request_that_met_no_authorizer_is_a_401(self) -> None:
+    def test_request_without_an_authorizer_is_a_401(self) -> None:
         with pytest.raises(Problem):
             caller({"requestContext": {"requestId": "gateway-1"}, "resource": "/orders", "headers": None})
 
 
-def test_header_names_have_no_case() -> None:
+def test_header_names_are_case_insensitive() -> None:
     assert header(request(headers={"iDEMPOTENCY-kEY": "k"}), "Idempotency-Key") == "k"
     assert header(request(headers=None), "Idempotency-Key") is None
 
@@ -153,7 +153,7 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @pytest.mark.parametrize(
-    ("document", "field", "says"),
+    ("document", "field", "detail"),
     [
         ('{"lines": [1, "x"]}', "$.lines[1]", "$.lines[1]: expected `int`, got `str`"),
         ("[]", "$", "$: expected `object`, got `array`"),
@@ -161,8 +161,8 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True):
         ("{}", "$.lines", "$.lines: this field is missing"),
     ],
 )
-def test_invalid_document_names_the_field(document: str, field: str, says: str) -> None:
+def test_invalid_document_names_the_field(document: str, field: str, detail: str) -> None:
     with pytest.raises(Problem) as wrong:
         parse_model(document.encode(), Sample)
     problem = wrong.value
-    assert (problem.status, problem.document["field"], problem.document["detail"]) == (422, field, says)
+    assert (problem.status, problem.document["field"], problem.document["detail"]) == (422, field, detail)

@@ -1,4 +1,4 @@
-"""An order of many events: folding it and loading it stay linear."""
+"""Orders of many events: folding and loading take linear time, and their number of parts is bounded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MONITOR = sys.monitoring.PROFILER_ID
 
 
 def lines_run(happened: list[events.Event]) -> int:
-    """Return how many lines of Python folding these events executes."""
+    """Return the number of Python lines that folding these events executes."""
     lines = 0
 
     def count(_code: CodeType, _line: int) -> None:
@@ -140,7 +140,7 @@ def test_a_short_order_is_read_as_a_whole_by_each_load(aws: Aws, orderlog: Order
     assert client.items == 18
 
 
-def test_the_process_keeps_a_bounded_number_of_long_orders(orderlog: OrderLog) -> None:
+def test_bounded_number_of_long_orders_is_cached(orderlog: OrderLog) -> None:
     order = fold(ORDER_ID, long_orders.history(order_log.LONG))
     for number in range(order_log.MOST_KEPT + 5):
         orderlog._kept(replace(order, order_id=f"ord_{number}"))
@@ -160,7 +160,7 @@ def test_append_after_a_conflict_reads_only_new_events(aws: Aws, orderlog: Order
 
 
 def full(field: str, most: int) -> Order:
-    """Return a delivered order with so many parcels, returns or disputes."""
+    """Return a delivered order with `most` parcels, returns or disputes."""
     order = orders.after(*orders.DELIVERED)
     some = {
         "parcels": [replace(order.parcels[0], parcel_id=f"p{number}") for number in range(most)],
@@ -179,7 +179,7 @@ LIMITED = {
 
 
 @pytest.mark.parametrize("field", LIMITED)
-def test_an_order_takes_a_bounded_number_and_says_which(field: str) -> None:
+def test_order_refuses_parcels_returns_and_disputes_over_the_limit(field: str) -> None:
     most, command = LIMITED[field]
     for number, taken in ((most - 1, True), (most, False)):
         order = full(field, number)
@@ -191,7 +191,7 @@ def test_an_order_takes_a_bounded_number_and_says_which(field: str) -> None:
     assert decide(full("disputes", most), LIMITED["disputes"][1]("d0")) == ()
 
 
-def test_the_last_event_of_some_types_is_known() -> None:
+def test_latest_event_of_the_given_types_is_found() -> None:
     happened = orders.history(*orders.DELIVERED)
     order = fold(orders.ORDER_ID, happened)
     wanted = next(one for one in reversed(happened) if one.type in {"OrderConfirmed", "PaymentAuthorized"})

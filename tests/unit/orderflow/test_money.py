@@ -1,4 +1,4 @@
-"""Money adds up in minor units and never mixes currencies."""
+"""Money is added in minor units of one currency and formatted with its decimals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_times_is_repeated_addition(price: Money, quantity: int) -> None:
 
 
 @given(amounts, amounts)
-def test_two_currencies_never_meet_in_one_sum(one: int, two: int) -> None:
+def test_adding_two_currencies_is_refused(one: int, two: int) -> None:
     with pytest.raises(CurrencyMismatch, match="EUR with USD"):
         _ = Money(one, "EUR") + Money(two, "USD")
     with pytest.raises(CurrencyMismatch):

@@ -1,4 +1,4 @@
-"""What a line of the log carries, and what never gets from one invocation into the next."""
+"""Fields of log lines, and their isolation between invocations and messages."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ STEP = {"order_id": "ord_1", "correlation_id": "request-1", "execution": "arn:1"
 
 @instrumented
 def step(event: dict[str, Any], _context: Any) -> dict[str, str]:
-    logger.info("at work")
+    logger.info("started")
     if event.get("fails"):
         raise RuntimeError(event["fails"])
     annotate(event_id=event.get("found"))
-    logger.info("knows the event")
+    logger.info("identified")
     return {"outcome": "reserved"}
 
 
 def test_every_line_names_order_and_request(context: Any, logged: Lines) -> None:
     step({**STEP, "event_id": "ord_1:1", "found": "ord_1:2"}, context)
-    assert [line["message"] for line in logged()] == ["at work", "knows the event", "done"]
+    assert [line["message"] for line in logged()] == ["started", "identified", "done"]
     assert {(line["correlation_id"], line["order_id"]) for line in logged()} == {("request-1", "ord_1")}
     assert [line.get("event_id") for line in logged()] == ["ord_1:1", "ord_1:2", "ord_1:2"]
     assert logged()[-1]["outcome"] == "reserved"
 
 
-def test_an_http_request_brings_them_in_its_path_and_headers(context: Any, logged: Lines) -> None:
+def test_ids_of_an_http_request_come_from_path_and_headers(context: Any, logged: Lines) -> None:
     event = {
         "pathParameters": {"order_id": "ord_" + "a" * 26},
         "headers": {"x-correlation-id": "client-1"},
@@ -118,7 +118,7 @@ def test_log_level_is_the_configured_one(wanted: str, of_lambda: str, levels: li
 
 
 class TestLength:
-    """Logs are paid for by the byte."""
+    """CloudWatch bills log lines by the byte."""
 
     @pytest.fixture
     def trace(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
@@ -127,7 +127,7 @@ class TestLength:
 
     def test_a_line_has_these_fields_and_no_more(self, context: Any, logged: Lines, trace: Callable[[str], None]) -> None:
         trace("0")
-        step({}, context)  # the first one of a process may say that it was cold
+        step({}, context)  # a process logs its cold start on the first invocation
         step({**STEP, "event_id": "ord_1:1"}, context)
         line = logged()[-1]
         own = {"level", "message", "timestamp", "service", "function_request_id"}
@@ -138,7 +138,7 @@ class TestLength:
         assert datetime.fromisoformat(logged()[-1]["timestamp"]).utcoffset() == timedelta(0)
         assert "T" in logged()[-1]["timestamp"]
 
-    def test_a_trace_is_named_where_it_is_kept(self, context: Any, logged: Lines, trace: Callable[[str], None]) -> None:
+    def test_trace_id_is_logged_only_for_sampled_traces(self, context: Any, logged: Lines, trace: Callable[[str], None]) -> None:
         trace("1")
         step(STEP, context)
         assert {line["xray_trace_id"] for line in logged()} == {"1-6b017a95-b3a90b35c44edb8c38275eaa"}
@@ -186,7 +186,7 @@ class TestBatches:
         def work(body: str) -> None:
             if body == "first":
                 annotate(order_id="ord_1", event_id="ord_1:1", correlation_id="request-1")
-            logger.info("worked off")
+            logger.info("processed")
 
         process_messages(self.batch("first", "second"), work)
         first, second = logged()
@@ -197,20 +197,18 @@ class TestBatches:
     @pytest.mark.parametrize(
         ("bodies", "lines"),
         [
-            (["reported"], ["worked off"]),
-            (["reported", "reported"], ["worked off", "worked off"]),
+            (["reported"], ["processed"]),
+            (["reported", "reported"], ["processed", "processed"]),
             (["silent"], ["done"]),
-            (["reported", "silent"], ["worked off", "done"]),
-            (["twice", "silent"], ["worked off", "worked off", "done"]),
-            (["reported", "poison"], ["worked off", "message_failed", "done"]),
+            (["reported", "silent"], ["processed", "done"]),
+            (["twice", "silent"], ["processed", "processed", "done"]),
+            (["reported", "poison"], ["processed", "message_failed", "done"]),
         ],
     )
-    def test_a_batch_has_a_line_of_its_own_unless_every_message_has(
-        self, bodies: list[str], lines: list[str], context: Any, logged: Lines
-    ) -> None:
+    def test_batch_logs_a_line_unless_every_message_does(self, bodies: list[str], lines: list[str], context: Any, logged: Lines) -> None:
         def work(body: str) -> None:
             for _ in range({"reported": 1, "twice": 2}.get(body, 0)):
-                logger.info("worked off")
+                logger.info("processed")
             if body == "poison":
                 raise ValueError(body)
 

@@ -1,4 +1,4 @@
-"""What may happen to an order in which state, and what holds whatever happens."""
+"""The commands that each state allows (docs/life.md), and invariants of every history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIFE = Path(__file__).parents[3] / "docs" / "life.md"
 
 
 def _table() -> list[tuple[str, str, str]]:
-    """Return the cells of the tables in docs/life.md: state, command, and what it adds, `.` for nothing, or `no`."""
+    """Return the cells of the tables in docs/life.md: state, command, and its events, `.` for none or `no` if refused."""
     cells, heads = list[tuple[str, str, str]](), list[str]()
     for line in LIFE.read_text("utf-8").splitlines():
         if not line.startswith("| "):
@@ -36,7 +36,7 @@ def _table() -> list[tuple[str, str, str]]:
 
 
 def outcome(order: Order, command: Command) -> str:
-    """Return what the command does, in the table's words."""
+    """Return the command's outcome as the table writes it."""
     decided = decide(order, command)
     if isinstance(decided, Refusal):
         return "no"
@@ -79,7 +79,7 @@ def test_rejection_names_the_first_reason(state: str, reason: str, details: tupl
 
 
 @pytest.mark.parametrize(
-    ("state", "open_", "stands"),
+    ("state", "active", "blocker"),
     [
         ("new", False, None),
         ("placed", True, None),
@@ -90,14 +90,14 @@ def test_rejection_names_the_first_reason(state: str, reason: str, details: tupl
         ("rejected", False, "inactive"),
     ],
 )
-def test_saga_blocker_in_every_state(state: str, open_: bool, stands: str | None) -> None:
+def test_saga_blocker_in_every_state(state: str, active: bool, blocker: str | None) -> None:
     order = orders.after(*STATES[state])
-    assert (is_active(order), saga_blocker(order)) == (open_, stands)
+    assert (is_active(order), saga_blocker(order)) == (active, blocker)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_approved_order_is_active_again(command: str) -> None:
-    """So a mark that is late is always one of orders in work, where the sweeper sees it."""
+    """A late marker is therefore always one of an active order, which the sweeper reads."""
     order = orders.after(*STATES["held"])
     decided = decide(order, COMMANDS[command])
     if not isinstance(decided, Refusal):
@@ -130,7 +130,7 @@ def test_dispute_in_the_orders_currency_is_booked_as_the_bank_reports_it(amount:
     assert disputed(amount) == events.PaymentDisputed("dp_2", amount, amount, "fraudulent")
 
 
-def test_dispute_in_another_currency_is_booked_as_all_that_is_left() -> None:
+def test_dispute_in_another_currency_is_booked_as_the_net_captured_sum() -> None:
     dollars = Money(3400, "USD")
     assert disputed(dollars) == events.PaymentDisputed("dp_2", Money(2990, "EUR"), dollars, "fraudulent")
     assert disputed(dollars, orders.LOSE_PART, orders.REFUND_LOST).amount == Money(1740, "EUR")
@@ -178,8 +178,8 @@ END = {"OrderConfirmed", "OrderRejected"}
 commands = st.lists(st.sampled_from(sorted(COMMANDS)), max_size=40)
 
 
-def _carried_out(names: list[str]) -> list[tuple[Order, Order, str, list[Event]]]:
-    """Give an order the commands and return, for each, the order before and after and the new events."""
+def _applied(names: list[str]) -> list[tuple[Order, Order, str, list[Event]]]:
+    """Apply the commands; return, for each, the order before and after and the new events."""
     order, steps = Order(order_id=ORDER_ID), list[tuple[Order, Order, str, list[Event]]]()
     for name in names:
         before, added = order, list[Event]()
@@ -193,7 +193,7 @@ def _carried_out(names: list[str]) -> list[tuple[Order, Order, str, list[Event]]
 
 @given(commands)
 def test_versions_have_no_gap_and_the_fold_of_the_log_is_the_order(names: list[str]) -> None:
-    steps = _carried_out(["place", *names])
+    steps = _applied(["place", *names])
     log = [event for *_, added in steps for event in added]
     assert [event.order_version for event in log] == list(range(1, len(log) + 1))
     assert fold(ORDER_ID, log) == steps[-1][1]
@@ -201,7 +201,7 @@ def test_versions_have_no_gap_and_the_fold_of_the_log_is_the_order(names: list[s
 
 @given(commands)
 def test_an_order_ends_once_and_nothing_follows_its_end(names: list[str]) -> None:
-    types = [event.type for *_, added in _carried_out(["place", *names]) for event in added]
+    types = [event.type for *_, added in _applied(["place", *names]) for event in added]
     # A bank can dispute a payment in any state of the order.
     log = [kind for kind in types if "Dispute" not in kind]
     assert all(kind not in END for kind in log[:-1])
@@ -209,7 +209,7 @@ def test_an_order_ends_once_and_nothing_follows_its_end(names: list[str]) -> Non
 
 @given(commands)
 def test_the_same_command_again_adds_nothing(names: list[str]) -> None:
-    for before, after, name, added in _carried_out(["place", *names]):
+    for before, after, name, added in _applied(["place", *names]):
         if added:
             assert decide(after, COMMANDS[name]) == (), name
         else:
@@ -218,7 +218,7 @@ def test_the_same_command_again_adds_nothing(names: list[str]) -> None:
 
 @given(commands)
 def test_ended_orders_hold_the_right_amounts(names: list[str]) -> None:
-    order = _carried_out(["place", *names])[-1][1]
+    order = _applied(["place", *names])[-1][1]
     if order.state == "confirmed":
         assert (order.reservation, order.payment) == ("held", "authorized")
         assert order.failure is None
@@ -230,13 +230,13 @@ def test_ended_orders_hold_the_right_amounts(names: list[str]) -> None:
 
 @given(commands)
 def test_nothing_is_released_before_the_failure_is_recorded(names: list[str]) -> None:
-    for before, _, _, added in _carried_out(["place", *names]):
+    for before, _, _, added in _applied(["place", *names]):
         if {event.type for event in added} & {"StockReleased", "OrderRejected", "OrderCancelled", "OrderLinesCancelled"}:
             assert before.state in {"failing", "cancelling"}
 
 
 @given(commands)
 def test_failed_order_is_never_confirmed(names: list[str]) -> None:
-    states = [after.state for _, after, _, _ in _carried_out(["place", *names])]
+    states = [after.state for _, after, _, _ in _applied(["place", *names])]
     if "failing" in states:
         assert set(states[states.index("failing") :]) <= {"failing", "rejected"}

@@ -22,7 +22,9 @@ from tests.support import orders
 SKUS = tuple(line.sku for line in orders.LINES)
 RECEIVED = 10
 FEES = posting_rules.Fees(basis_points=140, fixed={"EUR": 25})
-COMPENSATIONS = (orders.RECALL, orders.TOO_LATE, orders.VOID, orders.RELEASE, orders.REJECT, orders.CANCELLED)
+SCREENING = (orders.APPROVE, orders.HOLD, orders.REFUSE)
+SCREENING_AND_REVIEW = (*SCREENING, orders.APPROVE_REVIEW, orders.REJECT_REVIEW, orders.TIME_OUT_REVIEW)
+COMPENSATIONS = (orders.RECALL, orders.FAIL_CANCELLATION, orders.VOID, orders.RELEASE, orders.REJECT, orders.COMPLETE_CANCELLATION)
 
 names = st.sampled_from(("one", "two", "three"))
 some_lines = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 3), min_size=1).map(
@@ -31,25 +33,25 @@ some_lines = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 3), min_size=
 
 
 class Life(RuleBasedStateMachine):
-    """One order with its stock, payment provider and ledger."""
+    """The life of one order, with its stock, payment provider and ledger."""
 
     def __init__(self) -> None:
-        """Start with full stock and a new order."""
+        """Start with a new order and full stock."""
         super().__init__()
         self.order = Order(order_id=orders.ORDER_ID)
         self.log: list[Event] = []
         self.available = Counter(dict.fromkeys(SKUS, RECEIVED))
         self.reserved, self.shipped = Counter[str](), Counter[str]()
         self.held = 0
-        self.sent: list[Command] = []
+
         self.entries: list[posting_rules.Entry] = []
 
     @initialize()
     def place(self) -> None:
         """Place the order."""
-        self.give(orders.PLACE)
+        self.apply(orders.PLACE)
 
-    def give(self, command: Command) -> bool:
+    def apply(self, command: Command) -> bool:
         """Apply a command; return whether it appended events. Refused and repeated commands change nothing."""
         decided = decide(self.order, command)
         if isinstance(decided, Refusal):
@@ -92,84 +94,96 @@ class Life(RuleBasedStateMachine):
 
     @rule(command=st.sampled_from((orders.RESERVE, orders.SHORTAGE, orders.EXPIRE)))
     def stock(self, command: Command) -> None:
-        """Reserve, find short, or let a reservation run out."""
-        self.give(command)
-
-    @rule(command=st.sampled_from((orders.APPROVE, orders.HOLD, orders.REFUSE, orders.LET_GO, orders.TURN_DOWN, orders.LET_TIME_PASS)))
-    def judge(self, command: Command) -> None:
-        """Screen the order, or have a person decide."""
-        self.give(command)
-
-    @rule(command=st.sampled_from((orders.AUTHORIZE, orders.DECLINE, orders.FAIL, orders.CONFIRM)))
-    def go_on(self, command: Command) -> None:
-        """Run the next step of the saga, or fail the order."""
-        self.give(command)
-
-    @rule()
-    def hurry(self) -> None:
-        """Confirm an unblocked order, so that histories are long."""
-        for command in (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM, orders.SHIP):
-            self.give(command)
+        """Reserve stock, record a shortage, or expire the reservation."""
+        self.apply(command)
 
     @rule(
         command=st.sampled_from(
-            (orders.CANCEL, orders.RECALL, orders.TOO_LATE, orders.VOID, orders.RELEASE, orders.REJECT, orders.CANCELLED)
+            (orders.APPROVE, orders.HOLD, orders.REFUSE, orders.APPROVE_REVIEW, orders.REJECT_REVIEW, orders.TIME_OUT_REVIEW)
         )
     )
-    def undo(self, command: Command) -> None:
-        """Cancel, or run one compensation."""
-        self.give(command)
+    def screen_or_review(self, command: Command) -> None:
+        """Screen the order, or have a reviewer decide."""
+        self.apply(command)
+
+    @rule(command=st.sampled_from((orders.AUTHORIZE, orders.DECLINE, orders.FAIL, orders.CONFIRM)))
+    def run_saga_step(self, command: Command) -> None:
+        """Run the next step of the saga, or fail the order."""
+        self.apply(command)
 
     @rule()
-    def undo_everything(self) -> None:
-        """Run the compensation as the saga does, which brings an order that is undone to its end."""
+    def confirm_and_ship(self) -> None:
+        """Confirm an unblocked order, so that histories are long."""
+        for command in (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM, orders.SHIP):
+            self.apply(command)
+
+    @rule(
+        command=st.sampled_from(
+            (
+                orders.CANCEL,
+                orders.RECALL,
+                orders.FAIL_CANCELLATION,
+                orders.VOID,
+                orders.RELEASE,
+                orders.REJECT,
+                orders.COMPLETE_CANCELLATION,
+            )
+        )
+    )
+    def compensate(self, command: Command) -> None:
+        """Cancel, or run one compensation."""
+        self.apply(command)
+
+    @rule()
+    def compensate_all(self) -> None:
+        """Run all compensations as the saga does, which ends a failing or cancelled order."""
         for parcel in self.order.parcels:
-            self.give(commands.RecordCapture(parcel.parcel_id, f"cap_{parcel.parcel_id}"))
+            self.apply(commands.RecordCapture(parcel.parcel_id, f"cap_{parcel.parcel_id}"))
         for command in COMPENSATIONS:
-            self.give(command)
+            self.apply(command)
         assert self.order.state not in {"failing", "cancelling"}
 
     @rule(name=names, lines=some_lines)
     def dispatch(self, name: str, lines: tuple[StockLine, ...]) -> None:
-        """Have the carrier report a parcel with any lines at all."""
-        self.give(commands.RecordDispatch(name, lines))
+        """Have the carrier report a parcel with arbitrary lines."""
+        self.apply(commands.RecordDispatch(name, lines))
 
     @rule(name=names)
     def dispatch_the_rest(self, name: str) -> None:
         """Dispatch a parcel with all remaining lines."""
-        self.give(commands.RecordDispatch(name, remaining(self.order) if self.order.placed else ()))
+        self.apply(commands.RecordDispatch(name, remaining(self.order) if self.order.placed else ()))
 
     @rule(name=names, lost=st.booleans())
-    def arrive(self, name: str, lost: bool) -> None:
+    def report_delivery_or_loss(self, name: str, lost: bool) -> None:
         """Have the carrier report a parcel as delivered or lost, known or not."""
-        self.give(commands.RecordLoss(name) if lost else commands.RecordDelivery(name))
+        self.apply(commands.RecordLoss(name) if lost else commands.RecordDelivery(name))
 
     @rule(name=names)
     def capture(self, name: str) -> None:
-        """Have the provider take the money for a parcel."""
-        self.give(commands.RecordCapture(name, f"cap_{name}"))
+        """Have the provider capture the amount of a parcel."""
+        self.apply(commands.RecordCapture(name, f"cap_{name}"))
 
     @rule(name=names, kind=st.sampled_from(("parcel", "return")), number=st.integers(1, 2), part=st.booleans())
     def refund(self, name: str, kind: str, number: int, part: bool) -> None:
-        """Have the provider pay back a lost parcel or a return, in full or in part."""
+        """Have the provider refund a lost parcel or a return, in full or in part."""
         amount = orders.events.Money(1, "EUR") if part else None
-        self.give(commands.RecordRefund(f"ref_{kind}_{name}_{number}", f"{kind}:{name}", amount))
+        self.apply(commands.RecordRefund(f"ref_{kind}_{name}_{number}", f"{kind}:{name}", amount))
 
     @rule(name=names, lines=some_lines, days=st.integers(-1, 1))
-    def announce(self, name: str, lines: tuple[StockLine, ...], days: int) -> None:
-        """Announce a return, in time or too late."""
-        self.give(commands.RequestReturn(name, lines, "too small", orders.START + timedelta(days=days)))
+    def request_return(self, name: str, lines: tuple[StockLine, ...], days: int) -> None:
+        """Request a return, in time or too late."""
+        self.apply(commands.RequestReturn(name, lines, "too small", orders.START + timedelta(days=days)))
 
     @rule(name=names)
-    def come_back(self, name: str) -> None:
-        """Have the carrier report that a return came."""
-        self.give(commands.RecordReturn(name))
+    def receive_return(self, name: str) -> None:
+        """Have the carrier report a received return."""
+        self.apply(commands.RecordReturn(name))
 
     @rule(name=names, kind=st.sampled_from(("parcel", "return")), number=st.integers(1, 2))
     def fail_refund(self, name: str, kind: str, number: int) -> None:
         """Have the provider report a refund as failed, before or after it was recorded."""
         amount = orders.events.Money(1250, "EUR")
-        self.give(commands.RecordRefundFailure(f"ref_{kind}_{name}_{number}", f"{kind}:{name}", amount, "declined"))
+        self.apply(commands.RecordRefundFailure(f"ref_{kind}_{name}_{number}", f"{kind}:{name}", amount, "declined"))
 
     @rule(
         name=names,
@@ -178,28 +192,28 @@ class Life(RuleBasedStateMachine):
         outcomes=st.lists(st.sampled_from(("won", "lost", "open")), max_size=3),
     )
     def dispute(self, name: str, amount: int, currency: str, outcomes: list[Any]) -> None:
-        """Dispute some money, and decide on it, several times and in any currency."""
-        self.give(commands.RecordDispute(name, orders.events.Money(amount, currency), "not received"))
+        """Open a dispute in either currency and decide it several times."""
+        self.apply(commands.RecordDispute(name, orders.events.Money(amount, currency), "not received"))
         for outcome in outcomes:
-            self.give(commands.ReopenDispute(name) if outcome == "open" else commands.CloseDispute(name, outcome))
+            self.apply(commands.ReopenDispute(name) if outcome == "open" else commands.CloseDispute(name, outcome))
 
     @rule(command=st.sampled_from((orders.SHIP, orders.INVOICE, orders.CREDIT)))
-    def in_parallel(self, command: Command) -> None:
-        """Do what follows a confirmed order."""
-        self.give(command)
+    def ship_or_invoice(self, command: Command) -> None:
+        """Ship, invoice or credit the order."""
+        self.apply(command)
 
     @precondition(lambda self: self.order.corrections)
     @rule(data=st.data())
     def credit(self, data: st.DataObject) -> None:
-        """Write a credit note that is due, or was."""
+        """Issue the credit note of a correction, also repeatedly."""
         correction = data.draw(st.sampled_from(self.order.corrections))
-        self.give(commands.RecordCreditNote(f"CN-{correction.cause}", "CN.html", correction.cause))
+        self.apply(commands.RecordCreditNote(f"CN-{correction.cause}", "CN.html", correction.cause))
 
     @precondition(lambda self: self.log)
     @rule(data=st.data())
-    def again(self, data: st.DataObject) -> None:
-        """Give any command of the whole table once more."""
-        self.give(data.draw(st.sampled_from(sorted(orders.COMMANDS.items())))[1])
+    def repeat_any_command(self, data: st.DataObject) -> None:
+        """Apply any command of the table, also repeatedly."""
+        self.apply(data.draw(st.sampled_from(sorted(orders.COMMANDS.items())))[1])
 
     @invariant()
     def stock_is_conserved(self) -> None:
@@ -209,8 +223,8 @@ class Life(RuleBasedStateMachine):
             assert self.available[sku] + self.reserved[sku] + self.shipped[sku] == RECEIVED
 
     @invariant()
-    def nothing_is_credited_twice(self) -> None:
-        """Every part of the invoice is taken off at most once, by the price of its lines, and only where there is one."""
+    def lines_are_credited_once(self) -> None:
+        """Each invoice line is credited at most once, at its price, and only if the order was invoiced."""
         corrections = self.order.corrections
         assert len({one.cause for one in corrections}) == len(corrections)
         assert all(price(self.order, one.lines) == one.amount for one in corrections)
@@ -224,7 +238,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def money_is_in_bounds(self) -> None:
-        """Refunded is at most captured, captured at most authorized, and nothing is held for an order that is over."""
+        """Refunded never exceeds captured, nor captured authorized; an ended order holds no authorization."""
         authorized = sum(event.data.amount.amount for event in self.log if isinstance(event.data, events.PaymentAuthorized))
         assert 0 <= self.order.refunded <= self.order.captured <= authorized <= (self.order.total.amount if self.log else 0)
         assert self.held >= 0
@@ -233,7 +247,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def ledger_is_balanced(self) -> None:
-        """Every entry and all of them come to nothing, and the accounts say of the money what the order and the provider do."""
+        """Every journal entry balances, and the accounts agree with the order and the provider."""
         assert all(posting_rules.total(posting_rules.net(entry.postings)) == 0 for entry in self.entries)
         accounts = posting_rules.balances(self.entries).get("EUR", Counter())
         assert posting_rules.total(accounts) == 0
@@ -243,8 +257,8 @@ class Life(RuleBasedStateMachine):
             assert accounts[account] == sum(one.amount.amount for one in self.order.disputes if one.outcome == outcome)
 
     @invariant()
-    def what_left_was_ordered(self) -> None:
-        """Parcels and cancelled lines are never more than the order."""
+    def dispatched_lines_were_ordered(self) -> None:
+        """Parcels and cancelled lines never exceed the order."""
         if self.log:
             moved = Counter[str]()
             for lines in (*(parcel.lines for parcel in self.order.parcels), self.order.cancelled):
@@ -253,8 +267,8 @@ class Life(RuleBasedStateMachine):
             assert all(moved[line.sku] <= line.quantity for line in stock_lines(self.order))
 
     @invariant()
-    def there_is_one_end(self) -> None:
-        """An order is rejected, or cancelled, or neither; nothing follows an end but a credit note where it was invoiced, and disputes."""
+    def order_ends_once(self) -> None:
+        """An order is rejected or cancelled at most once; only disputes and the credit note of an invoice follow."""
         kinds = [event.type for event in self.log if "Dispute" not in event.type]
         assert len([kind for kind in kinds if kind in {"OrderRejected", "OrderCancelled"}]) <= 1
         if "OrderRejected" in kinds:
@@ -265,7 +279,7 @@ class Life(RuleBasedStateMachine):
         assert kinds.count("OrderConfirmed") <= 1
 
     @invariant()
-    def the_log_is_the_order(self) -> None:
+    def folding_the_log_gives_the_order(self) -> None:
         """Versions have no gap, and folding the log gives the order."""
         assert [event.order_version for event in self.log] == list(range(1, len(self.log) + 1))
         assert fold(orders.ORDER_ID, self.log) == self.order

@@ -1,4 +1,4 @@
-"""A event_data occurred when its sender says, unless that cannot be."""
+"""An event occurs at the time that its sender reports, if that time is possible."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ DELIVERED = events.ShipmentDelivered(CustomerId("ann"), "parcel_2", orders.REST,
 @given(st.datetimes(timezones=OFFSETS, allow_imaginary=False), st.datetimes(datetime(2026, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 @example(FIRST.replace(tzinfo=timezone(timedelta(hours=14))), NOW)
 @example(LAST.replace(tzinfo=timezone(-timedelta(hours=12))), NOW)
-def test_any_time_is_bounded_in_utc_or_not_taken(said: datetime, now: datetime) -> None:
+def test_reported_time_is_bounded_in_utc_or_ignored(reported: datetime, now: datetime) -> None:
     earliest = now - timedelta(days=3)
-    result = bounded(said, earliest, now)
+    result = bounded(reported, earliest, now)
     if result is None:
-        assert said < earliest or said > now
+        assert reported < earliest or reported > now
     else:
         assert earliest <= result <= now
         assert result.utcoffset() == timedelta()
-        assert abs(result - said) <= CLOCK_SKEW
+        assert abs(result - reported) <= CLOCK_SKEW
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=3)), OFFSETS)
@@ -43,7 +43,7 @@ def test_time_within_the_bounds_is_kept(ago: timedelta, offset: timezone) -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("reported", "expected"),
     [
         (NOW + CLOCK_SKEW, NOW),
         (NOW + CLOCK_SKEW + SECOND, None),
@@ -51,12 +51,12 @@ def test_time_within_the_bounds_is_kept(ago: timedelta, offset: timezone) -> Non
         (orders.START - CLOCK_SKEW - SECOND, None),
     ],
 )
-def test_clocks_may_be_off_by_five_minutes(said: datetime, expected: datetime | None) -> None:
-    assert bounded(said, orders.START, NOW) == expected
+def test_clocks_may_be_off_by_five_minutes(reported: datetime, expected: datetime | None) -> None:
+    assert bounded(reported, orders.START, NOW) == expected
 
 
 def dispatched(**when: Any) -> Order:
-    """Return an order, confirmed 4 s after START, of which a parcel left an hour later."""
+    """Return an order confirmed 4 s after START and dispatched 1 h after START, unless `when` says otherwise."""
     order = fold(orders.ORDER_ID, orders.history(*orders.CONFIRMED))
     event = orders.history(*orders.CONFIRMED, orders.DISPATCH_REST)[-1]
     return evolve(order, replace(event, **{"occurred_at": orders.START + timedelta(hours=1)} | when))
@@ -66,18 +66,18 @@ LATE = {"recorded_at": orders.START + timedelta(days=9)}
 
 
 @pytest.mark.parametrize(
-    ("when", "said", "expected"),
+    ("when", "reported", "expected"),
     [
         (LATE, timedelta(hours=2), timedelta(hours=2)),
         (LATE, timedelta(minutes=58), timedelta(hours=1)),
         (LATE, timedelta(minutes=30), timedelta(days=10)),
-        # Nobody said when the parcel left, so it may have arrived before that was recorded.
+        # Without a reported time of dispatch, the delivery may precede the dispatch's recording.
         ({}, timedelta(minutes=30), timedelta(minutes=30)),
         ({}, timedelta(days=-1), timedelta(days=10)),
     ],
 )
-def test_a_parcel_arrives_after_it_left(when: Any, said: timedelta, expected: timedelta) -> None:
-    assert occurred_at(dispatched(**when), DELIVERED, orders.START + said, NOW) == orders.START + expected
+def test_parcel_is_delivered_after_its_dispatch(when: Any, reported: timedelta, expected: timedelta) -> None:
+    assert occurred_at(dispatched(**when), DELIVERED, orders.START + reported, NOW) == orders.START + expected
 
 
 def test_return_is_received_after_its_creation() -> None:
@@ -89,7 +89,7 @@ def test_return_is_received_after_its_creation() -> None:
 
 
 def test_a_correction_is_dated_when_it_was_recorded() -> None:
-    """Its credit note has a number of that year, which no longer goes back to one that is over."""
+    """Its credit note is numbered within the year of recording, since an ended year gets no new numbers."""
     happened = orders.history(*orders.STATES["lost refunded"])
     late = replace(happened[-1], recorded_at=happened[-1].occurred_at + timedelta(days=3))
     assert late.type == "PaymentRefunded"

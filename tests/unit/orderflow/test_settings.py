@@ -1,4 +1,4 @@
-"""Settings are read from the environment, and what is wrong with one is said by name."""
+"""Settings are read from the environment; errors name the setting."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from orderflow.aws import settings
 from tests.fakes.aws.clients import REAL
 
 
-def test_a_setting_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_present_setting_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_TABLE", "orders")
     assert settings.required("SOME_TABLE") == "orders"
     assert settings.optional("SOME_TABLE", "other") == "orders"
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_missing_setting(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_missing_setting_is_an_error_or_the_default(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     monkeypatch.delenv("SOME_TABLE", raising=False)
     if value is not None:
         monkeypatch.setenv("SOME_TABLE", value)
@@ -28,7 +28,7 @@ def test_missing_setting(monkeypatch: pytest.MonkeyPatch, value: str | None) -> 
 
 
 @pytest.mark.parametrize("value", ["soon", "1.5", "60s"])
-def test_setting_that_is_no_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_setting_must_be_a_whole_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SOME_SECONDS", value)
     with pytest.raises(settings.MissingSetting, match="SOME_SECONDS must be a whole number"):
         settings.optional_int("SOME_SECONDS", 60)
@@ -58,7 +58,7 @@ def test_a_missing_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_client_timeouts_end_before_the_functions_timeout() -> None:
-    """The shortest time-out of a function in the template is 10 seconds."""
+    """The shortest timeout of a function in the template is 10 seconds."""
     config: Any = REAL("dynamodb").meta.config
     assert config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout) < 10
     assert config.retries["mode"] == "standard"

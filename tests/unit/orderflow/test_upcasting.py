@@ -1,4 +1,4 @@
-"""Events of older versions are read as the present one; displayed on a type that has had three versions."""
+"""Older event versions are upcast when they are read, shown with a type that has three versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import orders
 
 
 class ParcelWeighed(EventData, frozen=True):
-    """Version 1 had `kilograms`, version 2 `grams`, version 3 says what a gram cost too."""
+    """Version 1 had `kilograms`, version 2 `grams`; version 3 added the price."""
 
     schema_version: ClassVar[int] = 3
 
@@ -48,7 +48,7 @@ PRICED = {"grams": 2000, "price": {"amount": 0, "currency": "EUR"}}
 
 
 @pytest.mark.parametrize(("version", "data"), [(1, {"kilograms": 2}), (2, {"grams": 2000}), (3, PRICED)])
-def test_every_version_is_read_as_the_present_one(version: int, data: dict[str, Any]) -> None:
+def test_every_version_is_read_as_the_current_one(version: int, data: dict[str, Any]) -> None:
     event = events.decode(document(version, data))
     assert event.data == ParcelWeighed(2000, Money(0, "EUR"))
     assert event.schema_version == 3
@@ -66,7 +66,7 @@ def test_unknown_version_is_refused(version: int) -> None:
         events.decode(document(version, PRICED))
 
 
-def test_a_newer_version_of_a_real_event_is_not_read_as_this_one() -> None:
+def test_newer_version_of_a_real_event_is_refused() -> None:
     [placed] = orders.history(orders.PLACE)
     newer = json.loads(events.encode(placed)) | {"schema_version": events.OrderPlaced.schema_version + 1}
     with pytest.raises(events.UnknownEvent, match=f"OrderPlaced of version {newer['schema_version']}"):

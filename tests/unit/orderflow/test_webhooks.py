@@ -1,4 +1,4 @@
-"""Signatures of webhooks: who may send, when, and what a sender is reported who may not."""
+"""Webhook signatures: accepted senders and ages, and the answers to refused requests."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ OLD, NEW = TWO.split()
 
 
 @pytest.fixture(autouse=True)
-def at_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let signatures and their checks not meet a second's end."""
+def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Freeze the clock, so that no second ends between signing and verifying."""
     now = float(int(time.time()))
     monkeypatch.setattr("time.time", lambda: now)
 
@@ -43,8 +43,8 @@ def request(body: bytes, headers: dict[str, str]) -> Any:
     return {"headers": headers, "body": encoded, "isBase64Encoded": True, "requestContext": {"requestId": "r"}}
 
 
-def by_url(body: bytes | None, method: str = "POST", **headers: str) -> Any:
-    """Return a request as a function URL hands it on: a text as it is, names of headers in lower case, no body where none was sent."""
+def url_request(body: bytes | None, method: str = "POST", **headers: str) -> Any:
+    """Return a request in a function URL's format: plain text, lowercase header names, no `body` without content."""
     sent = {} if body is None else {"body": body.decode()}
     http = {"method": method, "path": "/", "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "carrier/1.0"}
     context = {"requestId": "r", "http": http}
@@ -69,7 +69,7 @@ def old(signature: str) -> dict[str, str]:
 
 
 def test_standard_signature_is_that_of_the_specification() -> None:
-    # The example of the specification's reference implementations.
+    # An example from the specification's reference implementations.
     headers = signed_headers("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}', 1614265330)
     assert headers == {
         ID: "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -131,7 +131,7 @@ def test_a_changed_id_or_time_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("age", [-TOLERANCE_SECONDS - 1, TOLERANCE_SECONDS + 1])
-def test_an_old_message_and_one_of_the_future_are_refused(age: int) -> None:
+def test_message_outside_the_time_tolerance_is_refused(age: int) -> None:
     for headers in (webhooks.headers(BODY, age=age), old(webhooks.old_signature("secret", BODY, int(time.time()) - age))):
         assert "300 seconds" in str(refused(request(BODY, headers)))
 
@@ -161,7 +161,7 @@ def test_unsigned_message_reads_no_secret(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("secret", ["abcde", "whsec_", "!!!", "schl\u00fcssel", ""])
-def test_secret_that_is_no_base64_signs_nothing_and_breaks_nothing(secret: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_secret_that_is_no_base64_is_logged_and_skipped(secret: str, caplog: pytest.LogCaptureFixture) -> None:
     assert not accepted(webhooks.headers(BODY), secret=secret)
     assert not accepted(webhooks.headers(BODY, secret="AAAA"), secret=secret)
     assert accepted(webhooks.headers(BODY, secret=NEW), secret=f"{secret}\n{NEW}")
@@ -175,32 +175,32 @@ def test_secret_that_is_no_base64_is_valid_in_the_old_format(secret: str) -> Non
     assert accepted(headers, secret=f"{NEW}\r\n{secret}\n")
 
 
-def test_names_of_headers_have_no_case() -> None:
+def test_header_names_are_case_insensitive() -> None:
     assert accepted({name.upper(): value for name, value in webhooks.headers(BODY).items()})
 
 
-def test_old_format_signs_bytes_of_any_kind() -> None:
+def test_old_format_signs_arbitrary_bytes() -> None:
     body = b'{"a": "\xff\xfe"}'
     assert accepted(old(webhooks.old_signature("secret", body, int(time.time()))), body)
 
 
-class TestUrl:
-    """A function URL takes any method and path, from anybody."""
+class TestFunctionUrl:
+    """A function URL passes on any method and path from any sender."""
 
     def test_a_signed_message_is_accepted(self) -> None:
-        assert verified_body(by_url(BODY, **webhooks.headers(BODY)), lambda: "secret") == BODY
+        assert verified_body(url_request(BODY, **webhooks.headers(BODY)), lambda: "secret") == BODY
 
-    def test_an_unsigned_one_and_one_of_another_time_are_not(self) -> None:
-        assert refused(by_url(BODY)).status == 401
-        assert refused(by_url(BODY, **webhooks.headers(BODY, age=TOLERANCE_SECONDS + 1))).status == 401
+    def test_unsigned_and_outdated_messages_are_refused(self) -> None:
+        assert refused(url_request(BODY)).status == 401
+        assert refused(url_request(BODY, **webhooks.headers(BODY, age=TOLERANCE_SECONDS + 1))).status == 401
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post"])
     def test_other_methods_than_post_are_refused_first(self, method: str) -> None:
-        problem = refused(by_url(BODY, method, **webhooks.headers(BODY)))
+        problem = refused(url_request(BODY, method, **webhooks.headers(BODY)))
         assert (problem.status, problem.headers) == (405, {"allow": "POST"})
 
-    def test_a_post_of_nothing_is_not_signed(self) -> None:
-        assert refused(by_url(None)).status == 401
+    def test_post_without_a_body_is_refused(self) -> None:
+        assert refused(url_request(None)).status == 401
 
 
 def test_too_large_body_is_answered_413_first() -> None:
@@ -211,7 +211,7 @@ def test_invalid_base64_is_answered_400() -> None:
     assert refused(request(BODY, {}) | {"body": "%"}).status == 400
 
 
-def test_a_secret_is_read_once_and_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_is_cached_and_read_again_after_its_lifetime(monkeypatch: pytest.MonkeyPatch) -> None:
     client: Any = FakeSecretsManager()
     clock = [1000.0]
     monkeypatch.setattr("orderflow.aws.webhooks.time.monotonic", lambda: clock[0])

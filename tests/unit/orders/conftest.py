@@ -1,4 +1,4 @@
-"""A small shop: a catalogue, a customer, and the functions of the order API as they are when warm."""
+"""Fixtures for the order API: a catalogue, requests, and a function that places orders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRODUCTS = {
     **{one.sku: (one.name, one.unit_price, one.currency, one.active) for one in products.PRODUCTS},
     "SAMPLE": ("Sample", 0, "EUR", True),
     "VASE-MGA": ("Vase", 10_050, "MGA", True),
-    **{f"SKU-{number:03}": (f"Thing {number}", 100 + number, "EUR", True) for number in range(120)},
+    **{f"SKU-{number:03}": (f"Product {number}", 100 + number, "EUR", True) for number in range(120)},
 }
 BODY: dict[str, Any] = {
     "lines": [{"sku": "MUG-BLUE", "quantity": 2}, {"sku": "FILTER-100", "quantity": 1}],
@@ -32,7 +32,7 @@ BODY: dict[str, Any] = {
 
 
 def product(sku: str) -> dict[str, Any]:
-    """Return a product's row of the catalogue."""
+    """Return the catalogue item of a product."""
     name, price, currency, active = PRODUCTS[sku]
     return {
         "sku": {"S": sku},
@@ -45,14 +45,14 @@ def product(sku: str) -> dict[str, Any]:
 
 @pytest.fixture
 def shop(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
-    """AWS with a catalogue, of which the function remembers nothing yet."""
+    """Return AWS with a catalogue that the function has not cached yet."""
     aws.dynamodb.seed("Catalogue", *map(product, PRODUCTS))
     monkeypatch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", aws.dynamodb.client, 60))
     return aws
 
 
 def request(body: Any = None, *, key: str | None = "key-1", customer: str = "ann", expires_in: float = 3600) -> Any:
-    """Return `POST /orders` as API Gateway hands it on; `body` is encoded unless it is a string."""
+    """Return the event of `POST /orders`; `body` is encoded unless it is a string."""
     event = samples.sample("orders/place_order/accepted")
     event["headers"].pop("Idempotency-Key")
     if key is not None:
@@ -64,7 +64,7 @@ def request(body: Any = None, *, key: str | None = "key-1", customer: str = "ann
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """Return a body that differs from a good one in these members."""
+    """Return a valid body with these members replaced."""
     return {**BODY, **changes}
 
 
@@ -73,16 +73,16 @@ type Post = Callable[..., Mapping[str, Any]]
 
 @pytest.fixture
 def post(shop: Aws, context: Any) -> Post:
-    """Place an order and return the answer with its body decoded."""
+    """Return a function that places an order and returns the answer with its body decoded."""
 
-    def send(body: Any = None, **how: Any) -> Mapping[str, Any]:
-        return opened(place_order.handler(request(body, **how), context))
+    def send(body: Any = None, **details: Any) -> Mapping[str, Any]:
+        return decoded(place_order.handler(request(body, **details), context))
 
     return send
 
 
-def opened(response: Any) -> dict[str, Any]:
-    """Return an answer with its body decoded."""
+def decoded(response: Any) -> dict[str, Any]:
+    """Decode an answer's body."""
     return {**response, "body": json.loads(response["body"])}
 
 

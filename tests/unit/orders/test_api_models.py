@@ -1,4 +1,4 @@
-"""The body of `POST /orders`: what is taken, and the fingerprint that tells requests apart."""
+"""The body of `POST /orders` and the fingerprint that identifies equal requests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from orders import api_models
 from tests.unit.orders.conftest import BODY, changed, request
 
-# Bodies as clients of each version send them, with the fingerprint that their orders have stored. A row is never changed: a client
-# that repeats its request after a deployment would get 422.
+# Bodies as clients of each version send them, with the fingerprint stored with their orders. Never change a row: a client that
+# repeats its request after a deployment would get 422.
 STORED: dict[str, tuple[Any, str]] = {
     "1.0": (BODY, "oh5a1xwN6zKf5lwkJBCM9rr14R-HtlRY"),
     "1.0, untrimmed": (
@@ -36,18 +36,18 @@ def test_stored_fingerprints_are_stable(version: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["2.0", "2e0", "0.2E1"])
-def test_whole_numbers_make_the_same_request_however_written(number: str) -> None:
+def test_whole_numbers_are_one_request_in_every_notation(number: str) -> None:
     body = json.dumps(BODY).replace('"quantity": 2', f'"quantity": {number}')
     assert api_models.parse_order(request(body)) == api_models.parse_order(request(BODY))
 
 
 def test_texts_of_an_order_are_trimmed_and_composed() -> None:
     address = BODY["shipping_address"] | {"name": "  Zoe\u0301\u200b ", "street": "\t1 High St\n", "country": " GB "}
-    taken, _ = api_models.parse_order(request(changed(shipping_address=address)))
-    assert (taken.shipping_address.name, taken.shipping_address.street, taken.shipping_address.country) == ("Zoé", "1 High St", "GB")
+    parsed, _ = api_models.parse_order(request(changed(shipping_address=address)))
+    assert (parsed.shipping_address.name, parsed.shipping_address.street, parsed.shipping_address.country) == ("Zoé", "1 High St", "GB")
 
 
 def test_address_of_a_country_without_postal_codes_has_none() -> None:
     address = {"name": "Li", "street": "1 Queen's Road", "city": "Central", "country": "HK"}
-    taken, _ = api_models.parse_order(request(changed(shipping_address=address)))
-    assert taken.shipping_address.to_event_address().postal_code == ""
+    parsed, _ = api_models.parse_order(request(changed(shipping_address=address)))
+    assert parsed.shipping_address.to_event_address().postal_code == ""

@@ -1,4 +1,4 @@
-"""The catalogue is read once and then remembered for a while."""
+"""The catalogue reads products once and caches them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """A clock that only goes on when reported to."""
+    """A clock that the test sets."""
 
     now = 1000.0
 
@@ -44,13 +44,13 @@ def test_found_and_missing_products_are_cached(products: Catalogue, shop: Aws) -
 
 def test_only_missing_products_are_read(products: Catalogue, shop: Aws) -> None:
     products.products(["MUG-BLUE"])
-    asked: list[Any] = []
-    shop.dynamodb.before = lambda _, given: asked.append(given["RequestItems"]["Catalogue"]["Keys"])
+    read_keys: list[Any] = []
+    shop.dynamodb.before = lambda _, given: read_keys.append(given["RequestItems"]["Catalogue"]["Keys"])
     assert set(products.products(["MUG-BLUE", "FILTER-100"])) == {"MUG-BLUE", "FILTER-100"}
-    assert asked == [[{"sku": {"S": "FILTER-100"}}]]
+    assert read_keys == [[{"sku": {"S": "FILTER-100"}}]]
 
 
-def test_a_new_price_is_seen_when_the_old_one_is_too_old(products: Catalogue, shop: Aws, clock: Clock) -> None:
+def test_new_price_applies_after_the_cache_expires(products: Catalogue, shop: Aws, clock: Clock) -> None:
     assert products.products(["MUG-BLUE"])["MUG-BLUE"].unit_price.amount == 1250
     row = next(row for row in shop.dynamodb.items("Catalogue") if row["sku"]["S"] == "MUG-BLUE")
     shop.dynamodb.seed("Catalogue", {**row, "unit_price": {"N": "1300"}})
@@ -98,8 +98,8 @@ def test_order_larger_than_the_cache_is_priced(products: Catalogue, monkeypatch:
     assert len(products.products([f"SKU-{number:03}" for number in range(50)])) == 50
 
 
-class Forgetful:
-    """A table that leaves out part of what it is asked for, the first `times`."""
+class PartialReads:
+    """A table that leaves all keys but one unprocessed in the first `times` reads."""
 
     def __init__(self, shop: Aws, times: int) -> None:
         self._shop = shop
@@ -115,12 +115,12 @@ class Forgetful:
 
 
 def test_unprocessed_keys_are_read_again(shop: Aws) -> None:
-    client: Any = Forgetful(shop, 2)
+    client: Any = PartialReads(shop, 2)
     skus = {"MUG-BLUE", "FILTER-100", "SKU-001", "SKU-002"}
     assert set(Catalogue("Catalogue", client, 60).products(skus)) == skus
 
 
 def test_persistently_unprocessed_keys_raise(shop: Aws) -> None:
-    client: Any = Forgetful(shop, 99)
+    client: Any = PartialReads(shop, 99)
     with pytest.raises(CatalogueUnavailable):
         Catalogue("Catalogue", client, 60).products({f"SKU-{number:03}" for number in range(50)})

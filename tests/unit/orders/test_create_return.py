@@ -1,4 +1,4 @@
-"""`POST /orders/{order_id}/returns`: what was delivered comes back, each piece once, within its time."""
+"""`POST /orders/{order_id}/returns`: delivered units can be returned once, within the return window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orders.handlers import create_return, get_order
 from tests.fakes.aws.dynamodb import Crash, answer_lost, crash_at
 from tests.support import orders, samples
 from tests.support.prepared import prepare
-from tests.unit.orders.conftest import Post, opened, order_id
+from tests.unit.orders.conftest import Post, decoded, order_id
 
 if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
@@ -37,8 +37,8 @@ def request(body: Any = BODY, *, key: str | None = "return-1", customer: str = "
     return event
 
 
-def ask(context: Any, body: Any = BODY, **how: Any) -> dict[str, Any]:
-    return opened(create_return.handler(request(body, **how), context))
+def create(context: Any, body: Any = BODY, **details: Any) -> dict[str, Any]:
+    return decoded(create_return.handler(request(body, **details), context))
 
 
 @pytest.fixture
@@ -48,88 +48,90 @@ def log(aws: Aws) -> OrderLog:
 
 @pytest.fixture
 def delivered(post: Post, log: OrderLog) -> OrderLog:
-    """Have the order of two mugs and one packet of filters delivered, and return its log."""
+    """Place and deliver an order of two mugs and one packet of filters; return its log."""
     post(key="sample-order-1")
-    go_on(log, "delivered")
+    advance_to(log, "delivered")
     return log
 
 
-def go_on(log: OrderLog, state: str) -> None:
+def advance_to(log: OrderLog, state: str) -> None:
     order = log.load(ORDER)
     for command in orders.STATES[state][1:]:
         order = log.record(order, command, source="tests").order
 
 
-def announced(log: OrderLog) -> list[Any]:
+def requested_returns(log: OrderLog) -> list[Any]:
     return [event.data for event in log.history(ORDER) if event.type == "ReturnRequested"]
 
 
-def test_it_is_announced_and_described(delivered: OrderLog, context: Any) -> None:
-    answer = ask(context)
+def test_return_is_requested_and_answered_with_its_lines(delivered: OrderLog, context: Any) -> None:
+    answer = create(context)
     assert answer["statusCode"] == 201
     assert "location" not in answer["headers"]
     assert answer["body"].pop("requested_at").endswith("Z")
     return_id = pricing.return_id(ORDER, "return-1")
     assert answer["body"] == {"return_id": return_id, "state": "requested", "lines": [MUG], "reason": "too small"}
-    assert announced(delivered) == [events.ReturnRequested(events.CustomerId("ann"), return_id, (StockLine("MUG-BLUE", 1),), "too small")]
+    assert requested_returns(delivered) == [
+        events.ReturnRequested(events.CustomerId("ann"), return_id, (StockLine("MUG-BLUE", 1),), "too small")
+    ]
 
 
-def test_it_takes_one_read_and_one_write(delivered: OrderLog, aws: Aws, context: Any) -> None:
+def test_return_takes_one_read_and_one_write(delivered: OrderLog, aws: Aws, context: Any) -> None:
     aws.dynamodb.calls.clear()
-    ask(context)
+    create(context)
     assert dict(aws.dynamodb.calls) == {"Query": 1, "PutItem": 1}
 
 
 def test_repeated_return_request_gets_the_same_answer(delivered: OrderLog, context: Any) -> None:
-    first = ask(context)
+    first = create(context)
     return_id = first["body"]["return_id"]
-    answers = [ask(context, json.dumps(dict(reversed(BODY.items())), indent=3))]
+    answers = [create(context, json.dumps(dict(reversed(BODY.items())), indent=3))]
     for command in (orders.RecordReturn(return_id), orders.RecordRefund("ref_1", f"return:{return_id}")):
         delivered.record(delivered.load(ORDER), command, source="tests")
-        answers.append(ask(context))
+        answers.append(create(context))
     assert answers == [first] * 3
-    assert len(announced(delivered)) == 1
+    assert len(requested_returns(delivered)) == 1
 
 
 @pytest.mark.parametrize("reason", [" too small\n", "zu gro\u0308\u00df", "\u202etoo small", "too\x00small", "\u200b"])
-def test_reason_stored_as_it_was_sent_is_still_that_of_the_request(delivered: OrderLog, context: Any, reason: str) -> None:
+def test_reason_stored_uncleaned_matches_the_repeated_request(delivered: OrderLog, context: Any, reason: str) -> None:
     return_id = pricing.return_id(ORDER, "return-1")
-    # Versions up to 1.0 neither trimmed nor checked it.
+    # Versions up to 1.0 neither trimmed nor checked the reason.
     since = datetime.fromisoformat("2026-01-01T00:00:00Z")
     command = orders.RequestReturn(return_id, (StockLine("MUG-BLUE", 1),), reason, since)
     delivered.record(delivered.load(ORDER), command, source="orders")
-    answers = [ask(context, {"lines": [MUG], "reason": reason}) for _ in range(2)]
+    answers = [create(context, {"lines": [MUG], "reason": reason}) for _ in range(2)]
     assert [(answer["statusCode"], answer["body"]["return_id"]) for answer in answers] == [(201, return_id)] * 2
-    assert ask(context, {"lines": [MUG], "reason": "another"})["statusCode"] == 422
-    assert ask(context, {"lines": [MUG, MUG], "reason": reason})["statusCode"] == 422
-    assert len(announced(delivered)) == 1
+    assert create(context, {"lines": [MUG], "reason": "another"})["statusCode"] == 422
+    assert create(context, {"lines": [MUG, MUG], "reason": reason})["statusCode"] == 422
+    assert len(requested_returns(delivered)) == 1
 
 
 @pytest.mark.parametrize("other", [BODY | {"lines": [MUG | {"quantity": 2}]}, BODY | {"reason": "too big"}, {"lines": [MUG]}])
 def test_other_contents_under_the_same_key_are_refused(delivered: OrderLog, context: Any, other: Any) -> None:
-    ask(context)
-    answer = ask(context, other)
+    create(context)
+    answer = create(context, other)
     assert (answer["statusCode"], answer["body"]["type"]) == (422, "urn:order-pipeline:problem:idempotency-key-reused")
-    assert len(announced(delivered)) == 1
+    assert len(requested_returns(delivered)) == 1
 
 
-def test_other_keys_are_other_returns_until_nothing_is_left(delivered: OrderLog, context: Any) -> None:
-    answers = [ask(context, key=f"return-{number}") for number in range(3)]
+def test_each_key_is_a_return_until_all_units_are_returned(delivered: OrderLog, context: Any) -> None:
+    answers = [create(context, key=f"return-{number}") for number in range(3)]
     assert [answer["statusCode"] for answer in answers] == [201, 201, 409]
     assert answers[2]["body"]["type"] == "urn:order-pipeline:problem:not-returnable"
     assert answers[2]["body"]["detail"] == "only what was delivered, and is not coming back already, can be returned"
 
 
 def test_lines_of_one_product_are_merged(delivered: OrderLog, context: Any) -> None:
-    assert ask(context, {"lines": [MUG, MUG]})["body"]["lines"] == [MUG | {"quantity": 2}]
+    assert create(context, {"lines": [MUG, MUG]})["body"]["lines"] == [MUG | {"quantity": 2}]
 
 
 @pytest.mark.parametrize(
     "lines", [[MUG | {"quantity": 3}], [MUG, MUG, MUG], [{"sku": "TEAPOT", "quantity": 1}], [MUG, {"sku": "TEAPOT", "quantity": 1}]]
 )
 def test_unordered_lines_cannot_be_returned(delivered: OrderLog, context: Any, lines: Any) -> None:
-    assert ask(context, {"lines": lines})["statusCode"] == 409
-    assert announced(delivered) == []
+    assert create(context, {"lines": lines})["statusCode"] == 409
+    assert requested_returns(delivered) == []
 
 
 @pytest.mark.parametrize(
@@ -147,17 +149,17 @@ def test_return_window_ends_with_the_end_of_its_last_day(now: str, since: str) -
 @pytest.mark.parametrize("state", ["placed", "held", "confirmed", "partly dispatched", "dispatched", "cancelled", "rejected", "all lost"])
 def test_undelivered_lines_cannot_be_returned(post: Post, log: OrderLog, context: Any, state: str) -> None:
     post(key="sample-order-1")
-    go_on(log, state)
-    assert ask(context)["statusCode"] == 409
-    assert announced(log) == []
+    advance_to(log, state)
+    assert create(context)["statusCode"] == 409
+    assert requested_returns(log) == []
 
 
 def test_after_the_return_window_only_created_returns_arrive(delivered: OrderLog, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = ask(context)
+    first = create(context)
     monkeypatch.setattr(create_return, "WINDOW", timedelta(days=-1))
-    late = ask(context, key="return-2")
+    late = create(context, key="return-2")
     assert (late["statusCode"], late["body"]["detail"]) == (409, "the time for returns is over")
-    assert ask(context) == first
+    assert create(context) == first
 
 
 @pytest.mark.parametrize(
@@ -179,52 +181,52 @@ def test_after_the_return_window_only_created_returns_arrive(delivered: OrderLog
     ],
 )
 def test_malformed_request_is_refused(delivered: OrderLog, context: Any, body: Any, status: int, kind: str) -> None:
-    answer = ask(context, body)
+    answer = create(context, body)
     assert (answer["statusCode"], answer["body"]["type"]) == (status, f"urn:order-pipeline:problem:{kind}")
-    assert announced(delivered) == []
+    assert requested_returns(delivered) == []
 
 
 @pytest.mark.parametrize(("key", "kind"), [(None, "missing"), (" ", "missing"), ("ä", "invalid"), ("k" * 256, "invalid")])
 def test_return_without_idempotency_key_is_refused(delivered: OrderLog, context: Any, key: str | None, kind: str) -> None:
-    answer = ask(context, key=key)
+    answer = create(context, key=key)
     assert (answer["statusCode"], answer["body"]["type"]) == (400, f"urn:order-pipeline:problem:idempotency-key-{kind}")
 
 
 def test_order_of_another_customer_cannot_be_returned(delivered: OrderLog, context: Any) -> None:
-    others, none = ask(context, customer="eve"), ask(context, order=order_id("nothing"))
-    assert others == none
-    assert (none["statusCode"], announced(delivered)) == (404, [])
+    others, unknown = create(context, customer="eve"), create(context, order=order_id("nothing"))
+    assert others == unknown
+    assert (unknown["statusCode"], requested_returns(delivered)) == (404, [])
 
 
-def test_two_requests_at_once_are_one_return(delivered: OrderLog, aws: Aws, context: Any) -> None:
+def test_two_concurrent_requests_are_one_return(delivered: OrderLog, aws: Aws, context: Any) -> None:
     answers: list[Any] = []
 
     def meanwhile(operation: str, _: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.before = None
-            answers.append(ask(context))
+            answers.append(create(context))
 
     aws.dynamodb.before = meanwhile
-    answers.append(ask(context))
+    answers.append(create(context))
     assert answers[0] == answers[1]
-    assert len(announced(delivered)) == 1
+    assert len(requested_returns(delivered)) == 1
 
 
-def test_of_two_returns_of_the_last_piece_one_is_announced(delivered: OrderLog, aws: Aws, context: Any) -> None:
+def test_last_unit_is_returned_by_one_of_two_requests(delivered: OrderLog, aws: Aws, context: Any) -> None:
     body = {"lines": [{"sku": "FILTER-100", "quantity": 1}]}
 
     def meanwhile(operation: str, _: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.before = None
-            assert ask(context, body, key="return-2")["statusCode"] == 201
+            assert create(context, body, key="return-2")["statusCode"] == 201
 
     aws.dynamodb.before = meanwhile
-    assert ask(context, body)["statusCode"] == 409
-    assert len(announced(delivered)) == 1
+    assert create(context, body)["statusCode"] == 409
+    assert len(requested_returns(delivered)) == 1
 
 
 @pytest.mark.parametrize("fault", ["crash", "answer lost"])
-def test_a_return_that_was_written_without_an_answer_is_found_again(delivered: OrderLog, aws: Aws, context: Any, fault: str) -> None:
+def test_return_written_without_an_answer_is_found_on_retry(delivered: OrderLog, aws: Aws, context: Any, fault: str) -> None:
     def lose(operation: str, _: Any) -> None:
         if operation == "PutItem":
             raise answer_lost()
@@ -232,20 +234,20 @@ def test_a_return_that_was_written_without_an_answer_is_found_again(delivered: O
     aws.dynamodb.after = crash_at("PutItem") if fault == "crash" else lose
     if fault == "crash":
         with pytest.raises(Crash):
-            ask(context)
+            create(context)
     else:
-        assert ask(context)["statusCode"] == 500
+        assert create(context)["statusCode"] == 500
     aws.dynamodb.after = None
-    assert ask(context)["statusCode"] == 201
-    assert len(announced(delivered)) == 1
+    assert create(context)["statusCode"] == 201
+    assert len(requested_returns(delivered)) == 1
 
 
 def test_order_shows_its_returns(delivered: OrderLog, context: Any) -> None:
     def displayed() -> Any:
         event = samples.sample("orders/get_order/order")
-        return opened(get_order.handler(event, context))["body"]
+        return decoded(get_order.handler(event, context))["body"]
 
-    answered = ask(context)["body"]
+    answered = create(context)["body"]
     return_id = answered["return_id"]
     assert displayed()["returns"] == [answered]
     amount = {"amount": 1250, "currency": "EUR"}
@@ -259,7 +261,7 @@ def test_order_shows_its_returns(delivered: OrderLog, context: Any) -> None:
 
 
 def test_samples_have_their_answers(log: OrderLog, context: Any) -> None:
-    """One after the other, as `make invoke` has them: those that repeat a request come after it."""
+    """The samples run in the order of `make invoke`: a repeated request after the original."""
     events_ = {name: samples.sample(name) for name in samples.names("orders/create_return")}
     for order in {event["pathParameters"]["order_id"] for event in events_.values()}:
         prepare(log, order)

@@ -1,4 +1,4 @@
-"""`GET /orders/{order_id}` and its events: an order as only its owner sees it."""
+"""`GET /orders/{order_id}` and its timeline, for the owner only, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orderflow.aws.order_log import OrderLog
 from orderflow.domain.commands import Command
 from orders.handlers import get_openapi, get_order
 from tests.support import orders, samples
-from tests.unit.orders.conftest import Post, opened, order_id
+from tests.unit.orders.conftest import Post, decoded, order_id
 
 if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
@@ -25,21 +25,21 @@ def get(context: Any, *, events: bool = False, customer: str = "ann", order: str
     event = samples.sample("orders/get_order/timeline" if events else "orders/get_order/order")
     event["pathParameters"]["order_id"] = order
     event["requestContext"]["authorizer"]["customer_id"] = customer
-    return opened(get_order.handler(event, context))
+    return decoded(get_order.handler(event, context))
 
 
 @pytest.fixture
 def placed(post: Post, aws: Aws) -> Any:
-    """Place the order of the samples, and return how to give it commands."""
+    """Place the order of the samples and return a function that applies commands to it."""
     post(key="sample-order-1")
     log = OrderLog("OrderLog", aws.dynamodb.client)
 
-    def go_on(*commands: Command) -> None:
+    def apply(*commands: Command) -> None:
         order = log.load(ORDER)
         for command in commands:
             order = log.record(order, command, source="tests").order
 
-    return go_on
+    return apply
 
 
 STATES = {
@@ -55,7 +55,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_the_owner_sees_its_state(placed: Any, context: Any, state: str) -> None:
+def test_owner_gets_the_state(placed: Any, context: Any, state: str) -> None:
     placed(*orders.STATES[state][1:])
     displayed, reason = STATES[state]
     answer = get(context)
@@ -118,7 +118,7 @@ def eur(amount: int) -> dict[str, Any]:
         ("lost refunded", {"state": "delivered", "captured": eur(2990), "refunded": eur(1250)}),
     ],
 )
-def test_parcels_and_money_are_shown_as_soon_as_there_are_any(placed: Any, context: Any, state: str, displayed: Any) -> None:
+def test_parcels_and_amounts_are_shown_once_they_exist(placed: Any, context: Any, state: str, displayed: Any) -> None:
     placed(*orders.STATES[state][1:])
     body = get(context)["body"]
     if "parcels" in body and "parcels" not in displayed:
@@ -139,7 +139,7 @@ def test_the_ids_of_carrier_and_provider_are_shown(placed: Any, context: Any) ->
     assert all(displayed in text for displayed in (orders.AUTHORIZATION, "cap_1", "ref_1", "parcel_1", "ship_1"))
 
 
-def test_which_step_failed_and_how_is_not_shown(placed: Any, context: Any) -> None:
+def test_timeline_hides_the_failed_step(placed: Any, context: Any) -> None:
     placed(*orders.STATES["failed unreserved"][1:])
     (entry,) = [entry for entry in get(context, events=True)["body"]["events"] if entry["type"] == "FulfilmentFailed"]
     assert entry["data"] == {}
@@ -147,14 +147,14 @@ def test_which_step_failed_and_how_is_not_shown(placed: Any, context: Any) -> No
 
 @pytest.mark.parametrize("events", [True, False])
 def test_order_of_another_customer_answers_like_an_unknown_one(placed: Any, context: Any, events: bool) -> None:
-    others, none = get(context, customer="eve", events=events), get(context, order=order_id("nothing"), events=events)
-    assert others == none
-    assert (none["statusCode"], none["body"]["type"]) == (404, "urn:order-pipeline:problem:order-not-found")
+    others, unknown = get(context, customer="eve", events=events), get(context, order=order_id("nothing"), events=events)
+    assert others == unknown
+    assert (unknown["statusCode"], unknown["body"]["type"]) == (404, "urn:order-pipeline:problem:order-not-found")
 
 
 @pytest.mark.parametrize("order", ["x", "ord_", "ord_" + "a" * 3000, "../orders", "%00", "ORD_IBAZLC3EQVBFDEOIWT32N4TOFU", " "])
 def test_malformed_order_id_is_not_found_without_a_read(aws: Aws, context: Any, order: str) -> None:
-    """DynamoDB refuses a key of more than 2048 bytes, which would be a fault here."""
+    """DynamoDB rejects keys of more than 2048 bytes, so the id is checked first."""
     assert get(context, order=order)["statusCode"] == 404
     assert not aws.dynamodb.calls
 
@@ -164,21 +164,21 @@ def test_samples_have_their_answers(name: str, placed: Any, context: Any) -> Non
     assert samples.agrees(get_order.handler(samples.sample(name), context), samples.expected(name))
 
 
-def description(context: Any, **headers: str) -> Any:
-    """Return the answer to a request for the API's description with further headers."""
+def openapi(context: Any, **headers: str) -> Any:
+    """Return the answer to a request for the OpenAPI document with these headers."""
     event: Any = samples.sample("orders/get_openapi/document")
     event["headers"] |= {name.replace("_", "-"): value for name, value in headers.items()}
     return get_openapi.handler(event, context)
 
 
 @pytest.mark.parametrize("name", samples.names("orders/get_openapi"))
-def test_the_samples_of_the_description_have_their_answers(name: str, context: Any) -> None:
+def test_openapi_samples_have_their_answers(name: str, context: Any) -> None:
     assert samples.agrees(get_openapi.handler(samples.sample(name), context), samples.expected(name))
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "gzip, deflate, br", "br;q=1.0, GZIP ; q=0.5", "x-gzip"])
-def test_the_description_is_compressed_for_clients_that_accept_it(context: Any, accepted: str) -> None:
-    plain, answer = description(context), description(context, Accept_Encoding=accepted)
+def test_openapi_is_compressed_for_clients_that_accept_gzip(context: Any, accepted: str) -> None:
+    plain, answer = openapi(context), openapi(context, Accept_Encoding=accepted)
     body = base64.b64decode(answer["body"])
     assert (answer["isBase64Encoded"], answer["headers"]["content-encoding"]) == (True, "gzip")
     assert gzip.decompress(body).decode() == plain["body"]
@@ -186,35 +186,35 @@ def test_the_description_is_compressed_for_clients_that_accept_it(context: Any, 
 
 
 @pytest.mark.parametrize("accepted", ["", "identity", "gzip;q=0", "br, gzip; q=0.000", "deflate", "notgzip"])
-def test_the_description_is_plain_for_other_clients(context: Any, accepted: str) -> None:
-    answer = description(context, Accept_Encoding=accepted)
+def test_openapi_is_uncompressed_for_other_clients(context: Any, accepted: str) -> None:
+    answer = openapi(context, Accept_Encoding=accepted)
     assert "content-encoding" not in answer["headers"]
     assert "isBase64Encoded" not in answer
     assert json.loads(answer["body"])["openapi"]
 
 
 def test_a_client_that_accepts_gzip_and_no_type_gets_text(context: Any) -> None:
-    answer = description(context, Accept="", Accept_Encoding="gzip")
+    answer = openapi(context, Accept="", Accept_Encoding="gzip")
     assert ("content-encoding" in answer["headers"], "isBase64Encoded" in answer) == (False, False)
 
 
 @pytest.mark.parametrize("accepted", ["", "gzip"])
-def test_a_client_that_has_the_description_gets_304(context: Any, accepted: str) -> None:
-    headers = description(context, Accept_Encoding=accepted)["headers"]
+def test_client_with_the_current_openapi_gets_304(context: Any, accepted: str) -> None:
+    headers = openapi(context, Accept_Encoding=accepted)["headers"]
     tag = headers["etag"]
     for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-        answer = description(context, Accept_Encoding=accepted, If_None_Match=known)
+        answer = openapi(context, Accept_Encoding=accepted, If_None_Match=known)
         assert (answer["statusCode"], answer["body"]) == (304, "")
         assert {answer["headers"][name] == headers[name] for name in ("etag", "cache-control", "vary")} == {True}
-    assert description(context, Accept_Encoding=accepted, If_None_Match='"other"')["statusCode"] == 200
+    assert openapi(context, Accept_Encoding=accepted, If_None_Match='"other"')["statusCode"] == 200
 
 
-def test_the_tags_of_plain_and_compressed_differ(context: Any) -> None:
-    tags = [description(context, Accept_Encoding=accepted)["headers"]["etag"] for accepted in ("", "gzip")]
+def test_etags_of_plain_and_compressed_openapi_differ(context: Any) -> None:
+    tags = [openapi(context, Accept_Encoding=accepted)["headers"]["etag"] for accepted in ("", "gzip")]
     assert len(set(tags)) == 2
 
 
-def test_the_description_is_a_document_that_names_every_route(context: Any) -> None:
+def test_openapi_names_every_route(context: Any) -> None:
     answer = get_openapi.handler(samples.sample("orders/get_openapi/document"), context)
     of_an_order = {
         f"/orders/{{order_id}}{rest}" for rest in ("", "/events", "/cancellation", "/returns", "/invoice", "/credit-notes/{number}")

@@ -1,4 +1,4 @@
-"""`POST /orders`: an order is taken once, in one transaction, and what is wrong with a request is said."""
+"""`POST /orders`: one order per idempotency key, one transaction, and problem documents for invalid requests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 
 from devtools.bench.units import KB, size_of
 from orderflow.aws.http import MAX_BODY_BYTES
-from orderflow.domain import events
+from orderflow.domain.events import OrderPlaced
 from orderflow.domain.money import Money
 from orders.handlers import place_order
 from tests.fakes.aws.dynamodb import Crash, answer_lost, crash_at
-from tests.support import samples
-from tests.unit.orders.conftest import BODY, Post, changed, opened, order_id, product, request
+from tests.support import orders, samples
+from tests.unit.orders.conftest import BODY, Post, changed, decoded, order_id, product, request
 
 if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
@@ -106,11 +106,11 @@ class TestAccepted:
         assert [(line["sku"], line["quantity"]) for line in lines] == [("MUG-BLUE", 100), ("FILTER-100", 1)]
 
     @pytest.mark.parametrize("lines", [1, 50])
-    def test_as_many_lines_as_are_allowed(self, post: Post, lines: int) -> None:
-        asked = [{"sku": f"SKU-{number:03}", "quantity": 100} for number in range(lines)]
-        assert len(post(changed(lines=asked))["body"]["lines"]) == lines
+    def test_largest_number_of_lines_is_accepted(self, post: Post, lines: int) -> None:
+        requested = [{"sku": f"SKU-{number:03}", "quantity": 100} for number in range(lines)]
+        assert len(post(changed(lines=requested))["body"]["lines"]) == lines
 
-    def test_a_body_in_base64_is_a_body(self, shop: Aws, context: Any) -> None:
+    def test_base64_body_is_accepted(self, shop: Aws, context: Any) -> None:
         event = request()
         event |= {"body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
         assert place_order.handler(event, context)["statusCode"] == 201
@@ -119,13 +119,13 @@ class TestAccepted:
         body = json.dumps(BODY)
         assert post(body + " " * (MAX_BODY_BYTES - len(body)))["statusCode"] == 201
 
-    def test_names_are_in_any_script(self, post: Post, shop: Aws) -> None:
+    def test_names_in_any_script_are_accepted(self, post: Post, shop: Aws) -> None:
         address = {"name": "Åse Øst 吉田 👋", "street": "Ω-Straße 1", "city": "Łódź", "postal_code": "00-001", "country": "PL"}
         assert post(changed(shipping_address=address))["statusCode"] == 201
         assert json.loads(appended(shop)[0]["event"]["S"])["data"]["shipping_address"] == address
 
     @pytest.mark.parametrize("key", ["k", "k" * 255, "a b~!#", "019a-7f"])
-    def test_keys_of_every_allowed_kind(self, post: Post, key: str) -> None:
+    def test_every_allowed_key_is_accepted(self, post: Post, key: str) -> None:
         assert post(key=key)["statusCode"] == 201
 
 
@@ -135,7 +135,7 @@ class TestRepeated:
         assert [post() for _ in range(3)] == [first] * 3
         assert len(appended(shop)) == 1
 
-    def test_white_space_and_the_order_of_members_are_no_other_contents(self, post: Post) -> None:
+    def test_whitespace_and_member_order_do_not_matter(self, post: Post) -> None:
         first = post()
         assert post(json.dumps(dict(reversed(BODY.items())), indent=3)) == first
 
@@ -151,14 +151,14 @@ class TestRepeated:
             assert (answer["statusCode"], answer["body"]["type"]) == (422, "urn:order-pipeline:problem:idempotency-key-reused")
         assert appended(shop) == before
 
-    def test_a_price_that_changed_meanwhile_changes_no_answer(self, post: Post, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_repeated_request_keeps_its_price_after_a_price_change(self, post: Post, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
         first = post()
         shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | {"unit_price": {"N": "9999"}})
         place_order.CATALOGUE._known.clear()
         assert post() == first
 
     @pytest.mark.parametrize("change", [{"active": {"BOOL": False}}, {"currency": {"S": "USD"}}])
-    def test_nor_does_a_product_that_is_not_sold_any_more(self, post: Post, shop: Aws, change: dict[str, Any]) -> None:
+    def test_repeated_request_is_answered_after_a_product_is_retired(self, post: Post, shop: Aws, change: dict[str, Any]) -> None:
         first = post()
         shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | change)
         place_order.CATALOGUE._known.clear()
@@ -186,24 +186,24 @@ class TestRepeated:
 
 
 class TestCatalogue:
-    """Rows are written by others: an event that no consumer could read is worse than a product that is not sold."""
+    """Other systems write the catalogue, so an invalid row counts as unsold instead of making an unreadable event."""
 
     UNUSABLE: ClassVar[dict[str, dict[str, Any]]] = {
-        "a price in parts of a cent": {"unit_price": {"N": "12.5"}},
-        "a price that is a text": {"unit_price": {"S": "1250"}},
+        "a price in fractions of a cent": {"unit_price": {"N": "12.5"}},
+        "a price as text": {"unit_price": {"S": "1250"}},
         "a negative price": {"unit_price": {"N": "-1250"}},
-        "a price beyond all bounds": {"unit_price": {"N": "9" * 30}},
+        "a price of 30 digits": {"unit_price": {"N": "9" * 30}},
         "no price": {"unit_price": {"NULL": True}},
         "a lowercase currency": {"currency": {"S": "eur"}},
         "a currency in words": {"currency": {"S": "euro"}},
         "a category in words": {"category": {"S": "Kitchen ware"}},
-        "a truth that is a text": {"active": {"S": "true"}},
+        "a boolean as text": {"active": {"S": "true"}},
         "a blank name": {"name": {"S": " \u200b"}},
     }
 
-    @pytest.mark.parametrize("what", UNUSABLE)
-    def test_row_that_makes_no_event_is_not_sold_and_logged(self, post: Post, shop: Aws, logged: Lines, what: str) -> None:
-        shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | self.UNUSABLE[what])
+    @pytest.mark.parametrize("case", UNUSABLE)
+    def test_invalid_catalogue_row_is_logged_and_not_sold(self, post: Post, shop: Aws, logged: Lines, case: str) -> None:
+        shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | self.UNUSABLE[case])
         answer = post()
         assert (answer["statusCode"], answer["body"]["type"]) == (422, "urn:order-pipeline:problem:unknown-sku")
         assert answer["body"]["skus"] == ["MUG-BLUE"]
@@ -216,7 +216,7 @@ class TestCatalogue:
             place_order.CATALOGUE._known.clear()
             assert post()["statusCode"] == 422
 
-    def test_name_is_text_that_every_consumer_takes(self, post: Post, shop: Aws) -> None:
+    def test_product_name_is_cleaned_for_every_consumer(self, post: Post, shop: Aws) -> None:
         shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | {"name": {"S": " Blue\x00 mu\uffffg \u202eX\n"}})
         post()
         (item,) = appended(shop)
@@ -224,9 +224,9 @@ class TestCatalogue:
 
 
 class TestRepeatedAfterADeployment:
-    """A client repeats what an earlier version took and this one would refuse: the order exists, so it is answered as then."""
+    """A repeated request that an earlier version accepted is answered as before, even if it would be refused today."""
 
-    FORMER: ClassVar[dict[str, Any]] = {
+    FORMERLY_ACCEPTED: ClassVar[dict[str, Any]] = {
         "a country that does not exist": {"country": "UK"},
         "a blank name": {"name": "  "},
         "a noncharacter": {"city": "Leeds\uffff"},
@@ -235,21 +235,15 @@ class TestRepeatedAfterADeployment:
 
     @staticmethod
     def placed_by_version_1(shop: Aws, body: Any) -> None:
-        """Append the order of a request as version 1.0 fingerprinted it: its fields as sent, in the order of the model."""
+        """Append an order with the fingerprint of version 1.0, made of the fields as sent, in the model's order."""
         document = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
         fingerprint = base64.urlsafe_b64encode(hashlib.sha256(document).digest()[:24]).decode()
-        data = events.OrderPlaced(
-            customer=events.Customer("ann", "ann@example.com"),
-            lines=(events.Line("MUG-BLUE", "Blue mug", 2, Money(1250, "EUR")),),
-            total=Money(2500, "EUR"),
-            shipping_address=events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB"),
-            payment_country="GB",
-        )
+        data = OrderPlaced(orders.ANN, (orders.MUGS,), Money(2500, "EUR"), orders.ADDRESS, "GB")
         place_order.LOG.place(order_id(), data, correlation_id="c", fingerprint=fingerprint)
 
-    @pytest.mark.parametrize("what", FORMER)
-    def test_refused_contents_have_the_answer_that_they_had(self, post: Post, shop: Aws, what: str) -> None:
-        body = changed(shipping_address=BODY["shipping_address"] | self.FORMER[what])
+    @pytest.mark.parametrize("case", FORMERLY_ACCEPTED)
+    def test_request_refused_today_gets_its_former_answer(self, post: Post, shop: Aws, case: str) -> None:
+        body = changed(shipping_address=BODY["shipping_address"] | self.FORMERLY_ACCEPTED[case])
         assert post(body)["statusCode"] == 422
         self.placed_by_version_1(shop, body)
         assert (post(body)["statusCode"], post(body)["body"]["order_id"]) == (201, order_id())
@@ -276,7 +270,7 @@ def address(**members: Any) -> dict[str, Any]:
     return changed(shipping_address=ADDRESS | members)
 
 
-# What is sent, the status of the answer, and what its document is about.
+# The body sent, the status of the answer, and the type of its problem document.
 REFUSED: dict[str, tuple[Any, int, str]] = {
     "no lines": (changed(lines=[]), 422, "invalid-request"),
     "99 lines": (changed(lines=[{"sku": f"SKU-{number:03}", "quantity": 1} for number in range(99)]), 422, "invalid-request"),
@@ -288,30 +282,30 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "101 in two lines": (changed(lines=[{"sku": "MUG-BLUE", "quantity": quantity} for quantity in (51, 50)]), 422, "quantity-too-large"),
     "a fraction": (line(quantity=1.5), 422, "invalid-request"),
     "a number in a string": (line(quantity="1"), 422, "invalid-request"),
-    "a truth": (line(quantity=True), 422, "invalid-request"),
-    "nothing": (line(quantity=None), 422, "invalid-request"),
+    "a boolean": (line(quantity=True), 422, "invalid-request"),
+    "null as quantity": (line(quantity=None), 422, "invalid-request"),
     "an enormous number": (line(quantity=10**40), 422, "invalid-request"),
     "not a number": ('{"lines": [{"sku": "MUG-BLUE", "quantity": NaN}]}', 400, "malformed-json"),
     "a number out of range": (json.dumps(line()).replace('"quantity": 1', '"quantity": 1e999'), 400, "malformed-json"),
     "a number out of range in an unknown field": (json.dumps(BODY)[:-1] + ', "x": -1e999}', 400, "malformed-json"),
-    "a depth with a bottom": ('{"lines": ' + "[" * 2_000 + "]" * 2_000 + "}", 400, "malformed-json"),
+    "nested arrays": ('{"lines": ' + "[" * 2_000 + "]" * 2_000 + "}", 400, "malformed-json"),
     "a price": (line(unit_price={"amount": 1, "currency": "EUR"}), 422, "invalid-request"),
     "an unknown sku": (line(sku="NOPE"), 422, "unknown-sku"),
     "a product that is not sold any more": (line(sku="RETIRED-RADIO"), 422, "unknown-sku"),
     "an empty sku": (line(sku=""), 422, "invalid-request"),
     "an overlong sku": (line(sku="S" * 65), 422, "invalid-request"),
-    "a strange sku": (line(sku="MUG BLUE\n"), 422, "invalid-request"),
+    "a sku with a space": (line(sku="MUG BLUE\n"), 422, "invalid-request"),
     "a sku of two lines": (line(sku="MUG\nBLUE"), 422, "invalid-request"),
     "a sku that is a number": (line(sku=1), 422, "invalid-request"),
     "two currencies": (changed(lines=[{"sku": sku, "quantity": 1} for sku in ("MUG-BLUE", "TSHIRT-USD")]), 422, "mixed-currencies"),
-    "a total of nothing": (line(sku="SAMPLE"), 422, "nothing-to-pay"),
+    "a total of zero": (line(sku="SAMPLE"), 422, "nothing-to-pay"),
     "a price that cannot be charged": (line(sku="VASE-MGA"), 422, "price-not-chargeable"),
     "a name of 101 characters": (address(name="n" * 101), 422, "invalid-request"),
     "an empty name": (address(name=""), 422, "invalid-request"),
     "an overlong street": (address(street="s" * 201), 422, "invalid-request"),
     "an overlong city": (address(city="c" * 101), 422, "invalid-request"),
     "an overlong postal code": (address(postal_code="1" * 21), 422, "invalid-request"),
-    "a country in words": (address(country="England"), 422, "invalid-request"),
+    "a country by name": (address(country="England"), 422, "invalid-request"),
     "a lowercase country": (address(country="gb"), 422, "invalid-request"),
     "a country that does not exist": (address(country="ZZ"), 422, "invalid-request"),
     "a blank name": (address(name=" \u200b\ufeff"), 422, "invalid-request"),
@@ -321,9 +315,9 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "a key twice": (json.dumps(BODY)[:-1] + ', "lines": []}', 400, "malformed-json"),
     "an invalid number": (json.dumps(line(quantity=1)).replace('"quantity": 1', '"quantity": NaN'), 400, "malformed-json"),
     "half a piece": (line(quantity=1.5), 422, "invalid-request"),
-    "no postal code where there are some": (address(postal_code=""), 422, "invalid-request"),
+    "no postal code where one is required": (address(postal_code=""), 422, "invalid-request"),
     "a payment from a country that does not exist": (changed(payment={"token": "tok_approved", "country": "ZZ"}), 422, "invalid-request"),
-    "an unknown part of an address": (address(planet="Earth"), 422, "invalid-request"),
+    "an unknown address field": (address(planet="Earth"), 422, "invalid-request"),
     "no address": (changed(shipping_address=None), 422, "invalid-request"),
     "an overlong token": (changed(payment={"token": "t" * 256, "country": "GB"}), 422, "invalid-request"),
     "an empty token": (changed(payment={"token": "", "country": "GB"}), 422, "invalid-request"),
@@ -337,8 +331,8 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "half a body": ('{"lines": [', 400, "malformed-json"),
     "two bodies": (json.dumps(BODY) * 2, 400, "malformed-json"),
     "no JSON": ("lines=1", 400, "malformed-json"),
-    "a depth without bottom": (DEEP, 400, "malformed-json"),
-    "a depth inside": ('{"lines": ' + DEEP, 400, "malformed-json"),
+    "unclosed nested arrays": (DEEP, 400, "malformed-json"),
+    "unclosed nested arrays in a field": ('{"lines": ' + DEEP, 400, "malformed-json"),
     "half a surrogate pair": (json.dumps(address()).replace("Leeds", "\\ud800"), 422, "invalid-request"),
     "a bare surrogate": (json.dumps(address()).replace("Leeds", "\ud800"), 400, "malformed-json"),
     "more than 64 KB": (json.dumps(BODY) + " " * MAX_BODY_BYTES, 413, "body-too-large"),
@@ -347,9 +341,9 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
 
 
 class TestRefused:
-    @pytest.mark.parametrize("what", REFUSED)
-    def test_a_wrong_body_has_its_answer_and_leaves_no_trace(self, post: Post, shop: Aws, logged: Lines, what: str) -> None:
-        body, status, kind = REFUSED[what]
+    @pytest.mark.parametrize("case", REFUSED)
+    def test_invalid_body_gets_its_problem_and_appends_nothing(self, post: Post, shop: Aws, logged: Lines, case: str) -> None:
+        body, status, kind = REFUSED[case]
         answer = post(body)
         assert (answer["statusCode"], answer["body"]["type"]) == (status, f"urn:order-pipeline:problem:{kind}")
         assert answer["headers"]["content-type"] == "application/problem+json"
@@ -357,7 +351,7 @@ class TestRefused:
         assert appended(shop) == []
         assert "ERROR" not in {line["level"] for line in logged()}
 
-    def test_an_answer_says_which_part_was_wrong(self, post: Post) -> None:
+    def test_answer_names_the_invalid_field(self, post: Post) -> None:
         answer = post(changed(lines=[{"sku": "MUG-BLUE", "quantity": 1}, {"sku": "MUG-BLUE", "quantity": "x"}]))
         assert answer["body"]["field"] == "$.lines[1].quantity"
 
@@ -370,7 +364,7 @@ class TestRefused:
     def test_email_that_could_not_be_sent_is_refused(self, shop: Aws, context: Any, email: str) -> None:
         event = request()
         event["requestContext"]["authorizer"]["email"] = email
-        answer = opened(place_order.handler(event, context))
+        answer = decoded(place_order.handler(event, context))
         assert (answer["statusCode"], answer["body"]["type"]) == (403, "urn:order-pipeline:problem:email-undeliverable")
         assert appended(shop) == []
 
@@ -381,23 +375,23 @@ class TestRefused:
     @pytest.mark.parametrize("raw", [b"\xff\xfe\x00", b'{"lines": "\xc3\x28"}', json.dumps(BODY).encode("utf-16")])
     def test_invalid_utf_8_is_malformed_json(self, shop: Aws, context: Any, raw: bytes) -> None:
         event = request() | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
-        answer = opened(place_order.handler(event, context))
+        answer = decoded(place_order.handler(event, context))
         assert answer["statusCode"] in {400, 422}
         assert answer["body"]["type"] in {f"urn:order-pipeline:problem:{kind}" for kind in ("malformed-json", "invalid-request")}
         assert appended(shop) == []
 
-    def test_bytes_that_are_not_utf_8_inside_a_good_order(self, shop: Aws, context: Any) -> None:
+    def test_invalid_utf_8_inside_a_valid_order_is_refused(self, shop: Aws, context: Any) -> None:
         raw = json.dumps(BODY).encode().replace(b"Leeds", b"Le\xffds")
         event = request() | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
-        assert opened(place_order.handler(event, context))["statusCode"] == 400
+        assert decoded(place_order.handler(event, context))["statusCode"] == 400
         assert appended(shop) == []
 
     @pytest.mark.parametrize("body", ["%%%", "abc", "ünïcode"])
-    def test_invalid_base64_body(self, shop: Aws, context: Any, body: str) -> None:
+    def test_invalid_base64_body_is_refused(self, shop: Aws, context: Any, body: str) -> None:
         event = request() | {"body": body, "isBase64Encoded": True}
         assert place_order.handler(event, context)["statusCode"] == 400
 
-    def test_no_body_at_all(self, shop: Aws, context: Any) -> None:
+    def test_missing_body_is_refused(self, shop: Aws, context: Any) -> None:
         assert place_order.handler(request() | {"body": None}, context)["statusCode"] == 400
 
     @pytest.mark.parametrize(
@@ -412,17 +406,17 @@ class TestRefused:
             ("a\x00b", "idempotency-key-invalid"),
         ],
     )
-    def test_a_key_that_is_missing_or_unusable(self, post: Post, shop: Aws, key: str | None, kind: str) -> None:
+    def test_missing_or_invalid_key_is_refused(self, post: Post, shop: Aws, key: str | None, kind: str) -> None:
         answer = post(key=key)
         assert (answer["statusCode"], answer["body"]["type"]) == (400, f"urn:order-pipeline:problem:{kind}")
         assert appended(shop) == []
 
-    def test_an_expired_token(self, post: Post, shop: Aws) -> None:
+    def test_expired_token_is_refused_without_a_call(self, post: Post, shop: Aws) -> None:
         assert post(expires_in=-1)["statusCode"] == 401
         assert appended(shop) == []
         assert not shop.dynamodb.calls
 
-    def test_a_catalogue_that_cannot_be_read_is_a_500_and_no_order(self, post: Post, shop: Aws) -> None:
+    def test_unreadable_catalogue_is_a_500_and_no_order(self, post: Post, shop: Aws) -> None:
         def lost(_name: str, _given: Any) -> None:
             raise answer_lost()
 
@@ -442,6 +436,6 @@ def test_samples_have_their_answers(name: str, shop: Aws, context: Any) -> None:
 def test_token_without_email_cannot_place_an_order(shop: Aws, context: Any) -> None:
     event = request()
     event["requestContext"]["authorizer"]["email"] = ""
-    answer = opened(place_order.handler(event, context))
+    answer = decoded(place_order.handler(event, context))
     assert (answer["statusCode"], answer["body"]["type"].rpartition(":")[2]) == (403, "email-missing")
     assert not appended(shop)

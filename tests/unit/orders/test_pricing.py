@@ -1,4 +1,4 @@
-"""What an order costs and what it is called."""
+"""Prices, totals and ids of orders."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ lines = st.lists(st.builds(StockLine, st.sampled_from(["MUG", "TEA", "SAMPLE"]),
 
 
 @given(texts, texts, texts, texts)
-def test_an_order_id_belongs_to_one_customer_and_key(customer: str, key: str, other: str, other_key: str) -> None:
+def test_order_id_is_unique_to_customer_and_key(customer: str, key: str, other: str, other_key: str) -> None:
     same = (customer, key) == (other, other_key)
     assert (order_id(customer, key) == order_id(other, other_key)) == same
     assert re.fullmatch("ord_[a-z2-7]{26}", order_id(customer, key))
 
 
-def test_customer_and_key_do_not_run_together() -> None:
+def test_order_id_separates_customer_from_key() -> None:
     assert order_id("ann", "1:x") != order_id("ann1", ":x")
     assert order_id("1:a", "b") != order_id("1", "a:b")
 
 
-def test_ids_are_stable() -> None:
+def test_order_id_of_a_key_is_stable() -> None:
     assert order_id("ann", "sample-order-1") == "ord_ibazlc3eqvbfdeoiwt32n4tofu"
 
 
@@ -57,7 +57,7 @@ def test_merging_keeps_every_quantity_and_has_a_product_once(requested: list[Sto
     assert [line.sku for line in merged] == list(dict.fromkeys(line.sku for line in requested))
 
 
-def test_one_product_may_be_asked_for_999_times_in_all() -> None:
+def test_quantity_of_a_product_is_limited_to_999() -> None:
     assert merge([StockLine("MUG", 500), StockLine("TEA", 1), StockLine("MUG", 499)])[0].quantity == 999
     with pytest.raises(QuantityTooLarge, match="MUG is asked for 1000 times; 999 is the most"):
         merge([StockLine("MUG", 500), StockLine("MUG", 500)])
@@ -82,14 +82,14 @@ def test_order_that_costs_nothing_is_refused() -> None:
     assert price([StockLine("SAMPLE", 3), StockLine("MUG", 1)], CATALOGUE)[1] == Money(1250, "EUR")
 
 
-def test_two_currencies_are_no_total() -> None:
+def test_order_in_two_currencies_is_refused() -> None:
     with pytest.raises(MixedCurrencies, match="EUR and USD"):
         price([StockLine("SHIRT", 1), StockLine("MUG", 1)], CATALOGUE)
 
 
 @pytest.mark.parametrize(("amount", "currency"), [(10_050, "MGA"), (1_234, "KWD")])
 def test_price_that_cannot_be_charged_in_parts_is_refused(amount: int, currency: str) -> None:
-    """Two of MGA 100.50 cost MGA 201.00, which a provider charges, but not one of them alone."""
+    """A provider can charge MGA 201.00 for two units, but not MGA 100.50 for one."""
     catalogue = {"VASE": Product("VASE", "Vase", Money(amount, currency))}
     with pytest.raises(NotChargeable, match=f"VASE at {currency}") as refused:
         price([StockLine("VASE", 2)], catalogue)

@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
 
 type Lines = Callable[[], list[dict[str, Any]]]
-PARKED = ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]
-STREAM_ONLY = STREAM_ONLY_EVENTS
+DEAD_LETTERS = ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]
 
 
 def record(version: int = 1, *, padding: int = 0) -> Any:
-    """Return a stream record of an order's n-th event, its document longer by `padding` bytes."""
+    """Return a stream record of an order's event of this version, with `padding` extra bytes."""
     one = copy.deepcopy(samples.sample("orders/publish/appended")["Records"][0])
     document = json.loads(one["dynamodb"]["NewImage"]["event"]["S"])
     document |= {"order_version": version, "event_id": f"{document['order_id']}:{version}", "padding": "x" * padding}
@@ -49,18 +48,18 @@ def streamed(aws: Aws) -> list[int]:
     return [detail["order_version"] for detail in aws.kinesis.details]
 
 
-def test_an_event_is_on_the_bus_as_it_is_in_the_log(aws: Aws, context: Any) -> None:
+def test_event_on_the_bus_equals_the_event_in_the_log(aws: Aws, context: Any) -> None:
     appended = samples.sample("orders/publish/appended")
     publish.handler(appended, context)
     images = [record["dynamodb"]["NewImage"] for record in appended["Records"]]
-    for entry, image in zip(aws.events.entries, [image for image in images if image["type"]["S"] not in STREAM_ONLY], strict=True):
+    for entry, image in zip(aws.events.entries, [image for image in images if image["type"]["S"] not in STREAM_ONLY_EVENTS], strict=True):
         event = json.loads(image["event"]["S"])
         assert entry["Detail"] == image["event"]["S"]
         assert (entry["EventBusName"], entry["Source"], entry["DetailType"]) == ("orders", event["source"], event["type"])
         assert entry["Time"].isoformat().replace("+00:00", "Z") == event["occurred_at"]
 
 
-def test_a_late_report_is_on_the_bus_as_of_its_recording() -> None:
+def test_late_report_is_published_with_its_recording_time() -> None:
     happened = orders.history(*orders.STATES["delivered"])[-1]
     late = replace(happened, recorded_at=happened.occurred_at + timedelta(days=3))
     message = publish.PUBLISHER.outbound_event(encode(late).decode())
@@ -68,23 +67,23 @@ def test_a_late_report_is_on_the_bus_as_of_its_recording() -> None:
     assert message.entry.get("Time") == late.recorded_at
 
 
-def test_every_event_is_on_the_stream_as_it_is_in_the_log(aws: Aws, context: Any) -> None:
+def test_event_on_the_stream_equals_the_event_in_the_log(aws: Aws, context: Any) -> None:
     appended = samples.sample("orders/publish/appended")
     publish.handler(appended, context)
     images = [record["dynamodb"]["NewImage"] for record in appended["Records"]]
-    assert {image["type"]["S"] for image in images} & STREAM_ONLY
+    assert {image["type"]["S"] for image in images} & STREAM_ONLY_EVENTS
     assert [(record["PartitionKey"], record["Data"].decode()) for record in aws.kinesis.records] == [
         (image["order_id"]["S"], image["event"]["S"]) for image in images
     ]
 
 
-def test_a_call_to_the_stream_has_five_megabytes_at_most(aws: Aws, context: Any) -> None:
+def test_call_to_the_stream_has_at_most_five_megabytes(aws: Aws, context: Any) -> None:
     publish_all(context, *(record(version, padding=200_000) for version in range(1, 31)))
     assert versions(aws) == list(range(1, 31))
     assert aws.kinesis.batches == [26, 4]
 
 
-def test_a_record_that_the_stream_refuses_brings_the_batch_again(aws: Aws, context: Any) -> None:
+def test_record_refused_by_the_stream_fails_the_batch(aws: Aws, context: Any) -> None:
     aws.kinesis.refuse = {1}
     with pytest.raises(NotPublished, match=r"1 of 3 .* ProvisionedThroughputExceededException"):
         publish_all(context, record(1), record(2), record(3))
@@ -100,20 +99,20 @@ def test_other_attributes_are_not_published(aws: Aws, context: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 10, 11, 25, 100])
-def test_a_call_has_ten_entries_at_most_and_their_order_is_kept(aws: Aws, context: Any, count: int) -> None:
+def test_call_has_at_most_ten_entries_in_order(aws: Aws, context: Any, count: int) -> None:
     assert publish_all(context, *map(record, range(1, count + 1))) == {"published": count}
     assert versions(aws) == list(range(1, count + 1)) == streamed(aws)
     assert aws.kinesis.batches == [count]
     assert aws.events.batches == [10] * (count // 10) + [count % 10] * bool(count % 10)
 
 
-def test_a_call_has_256_kilobytes_at_most(aws: Aws, context: Any) -> None:
+def test_call_to_the_bus_has_at_most_256_kilobytes(aws: Aws, context: Any) -> None:
     publish_all(context, *(record(version, padding=60_000) for version in range(1, 11)))
     assert versions(aws) == list(range(1, 11))
     assert aws.events.batches == [4, 4, 2]
 
 
-def test_sizes_are_counted_in_bytes(aws: Aws, context: Any) -> None:
+def test_entry_sizes_are_counted_in_bytes(aws: Aws, context: Any) -> None:
     wide = record()
     wide["dynamodb"]["NewImage"]["event"]["S"] = json.dumps(
         json.loads(wide["dynamodb"]["NewImage"]["event"]["S"]) | {"padding": "€" * 60_000}, ensure_ascii=False
@@ -122,10 +121,10 @@ def test_sizes_are_counted_in_bytes(aws: Aws, context: Any) -> None:
     assert aws.events.batches == [1, 1]
 
 
-def test_an_event_larger_than_the_bus_takes_is_parked(aws: Aws, context: Any) -> None:
+def test_event_larger_than_the_bus_limit_is_dead_lettered(aws: Aws, context: Any) -> None:
     assert publish_all(context, record(1, padding=MAX_BYTES), record(2)) == {"published": 1}
     assert versions(aws) == [2]
-    assert [message["error"] for message in aws.sqs.sent[PARKED]] == ["TooLarge"]
+    assert [message["error"] for message in aws.sqs.sent[DEAD_LETTERS]] == ["TooLarge"]
 
 
 def test_an_empty_batch_calls_nothing(aws: Aws, context: Any) -> None:
@@ -134,7 +133,7 @@ def test_an_empty_batch_calls_nothing(aws: Aws, context: Any) -> None:
 
 
 @pytest.mark.parametrize("refused", [{0}, {3, 7}, {11}])
-def test_a_refused_entry_brings_the_batch_again(aws: Aws, context: Any, refused: set[int]) -> None:
+def test_entry_refused_by_the_bus_fails_the_batch(aws: Aws, context: Any, refused: set[int]) -> None:
     batch = [record(version) for version in range(1, 13)]
     aws.events.refuse = refused
     with pytest.raises(NotPublished, match=f"{len(refused)} of .* ThrottlingException"):
@@ -145,10 +144,10 @@ def test_a_refused_entry_brings_the_batch_again(aws: Aws, context: Any, refused:
 
 
 def test_crashed_publisher_publishes_again_and_loses_no_event(aws: Aws, context: Any) -> None:
-    def die(_name: str, _given: Any) -> None:
+    def crash(_name: str, _given: Any) -> None:
         raise Crash
 
-    aws.events.after = die
+    aws.events.after = crash
     with pytest.raises(Crash):
         publish_all(context, record(1), record(2))
     aws.events.after = None
@@ -158,7 +157,7 @@ def test_crashed_publisher_publishes_again_and_loses_no_event(aws: Aws, context:
 
 class TestPoison:
     def without(self, *path: str) -> Any:
-        """Return a record that lacks a part."""
+        """Return a record without the member at this path."""
         broken = record(7)
         inner = broken
         for step in path[:-1]:
@@ -171,19 +170,19 @@ class TestPoison:
         broken["dynamodb"]["NewImage"]["event"]["S"] = document
         return broken
 
-    def test_it_is_parked_alone_by_its_key(self, aws: Aws, context: Any) -> None:
+    def test_poison_record_is_dead_lettered_by_its_key(self, aws: Aws, context: Any) -> None:
         assert publish.handler(samples.sample("orders/publish/poison-among-good"), context) == {"published": 2}
         assert streamed(aws) == [1, 2]
-        assert [(message["key"]["version"], message["error"]) for message in aws.sqs.sent[PARKED]] == [
+        assert [(message["key"]["version"], message["error"]) for message in aws.sqs.sent[DEAD_LETTERS]] == [
             ({"N": "3"}, "UnknownEvent"),
             ({"N": "4"}, "DecodeError"),
         ]
 
     @pytest.mark.parametrize("path", [("dynamodb", "NewImage", "event"), ("dynamodb", "NewImage"), ("dynamodb",)])
-    def test_a_record_without_an_event(self, aws: Aws, context: Any, path: tuple[str, ...]) -> None:
+    def test_record_without_an_event_is_dead_lettered(self, aws: Aws, context: Any, path: tuple[str, ...]) -> None:
         publish_all(context, record(1), self.without(*path), record(2))
         assert versions(aws) == [1, 2]
-        assert len(aws.sqs.sent[PARKED]) == 1
+        assert len(aws.sqs.sent[DEAD_LETTERS]) == 1
 
     def test_contents_are_neither_dead_lettered_nor_logged(self, aws: Aws, context: Any, logged: Lines) -> None:
         secret = '{"type": "OrderPlaced", "email": "ann@example.com", "street": "1 High St"}'
@@ -194,11 +193,11 @@ class TestPoison:
         assert "ERROR" in {line["level"] for line in logged()}
 
     @pytest.mark.parametrize("document", ["", "null", "[]", '{"occurred_at": "yesterday"}'])
-    def test_documents_of_every_odd_kind(self, aws: Aws, context: Any, document: str) -> None:
+    def test_malformed_document_is_dead_lettered(self, aws: Aws, context: Any, document: str) -> None:
         assert publish_all(context, self.with_document(document)) == {"published": 0}
-        assert len(aws.sqs.sent[PARKED]) == 1
+        assert len(aws.sqs.sent[DEAD_LETTERS]) == 1
 
-    def test_batch_is_retried_when_parking_fails(self, aws: Aws, context: Any) -> None:
+    def test_batch_fails_when_the_dead_letter_queue_fails(self, aws: Aws, context: Any) -> None:
         def refuse(_name: str, _given: Any) -> None:
             raise ConnectionError
 
@@ -209,7 +208,7 @@ class TestPoison:
 
 class TestOverwritten:
     def changed(self, kind: str, **attributes: Any) -> Any:
-        """Return a record of an item that was there before."""
+        """Return a record of a changed or removed item."""
         one = record(2) | {"eventName": kind}
         one["dynamodb"]["NewImage"] |= attributes
         return one

@@ -1,4 +1,4 @@
-"""Confirm, fail and close: what each answers for an order in every state, and what it adds to the log."""
+"""The saga steps of orders (confirm, record failure, finalize) for an order in every state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HANDLERS: dict[str, Any] = {
 }
 FAULT = "RuntimeError"
 
-# What each step answers for an order in a state, and which event it adds; a fault is for the saga to retry.
+# By state of the order: the outcome of each step and the event it appends. The saga retries a fault.
 OUTCOMES: dict[str, dict[str, tuple[str, str | None]]] = {
     "placed": {"confirm_order": ("unreserved", None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
     "reserved": {"confirm_order": (FAULT, None), "record_failure": ("failing", "FulfilmentFailed"), "finalize_order": (FAULT, None)},
@@ -78,7 +78,7 @@ CASES = [(state, step, *outcome) for state, steps in OUTCOMES.items() for step, 
 
 
 def write(aws: Aws, commands: Sequence[Command], order: str = orders.ORDER_ID) -> None:
-    """Put an order that was given these commands into the log."""
+    """Append an order after these commands to the log."""
     for event in orders.history(*commands, order_id=order):
         item = {"order_id": {"S": order}, "version": {"N": str(event.order_version)}, "event": {"S": events.encode(event).decode()}}
         aws.dynamodb.seed("OrderLog", item)
@@ -89,7 +89,7 @@ def types(aws: Aws) -> list[str]:
 
 
 @pytest.mark.parametrize(("state", "step", "outcome", "added"), CASES)
-def test_every_step_in_every_state(aws: Aws, context: Any, state: str, step: str, outcome: str, added: str | None) -> None:
+def test_step_outcome_in_every_state(aws: Aws, context: Any, state: str, step: str, outcome: str, added: str | None) -> None:
     write(aws, orders.STATES[state])
     before = types(aws)
     event = {**STEP, "step": "authorize", "error": "States.Timeout"} if step == "record_failure" else STEP
@@ -123,7 +123,7 @@ def test_rest_is_cancelled_and_the_order_continues(aws: Aws, context: Any) -> No
 
 
 @pytest.mark.parametrize(("state", "left"), [("released", 0), ("cancelling placed", 0), ("recalled", 0), ("confirmed", 1)])
-def test_closing_an_order_deletes_its_payment_token(aws: Aws, context: Any, state: str, left: int) -> None:
+def test_finalizing_an_order_deletes_its_payment_token(aws: Aws, context: Any, state: str, left: int) -> None:
     write(aws, orders.STATES[state])
     aws.dynamodb.seed("PaymentTokens", {"order_id": {"S": orders.ORDER_ID}, "payment_token": {"S": "tok_approved"}})
     with contextlib.suppress(RuntimeError):

@@ -1,4 +1,4 @@
-"""What one customer may hold unpaid: the rule, and the limit at `POST /orders`."""
+"""The limit of a customer's unpaid orders and units: the rule, and `POST /orders`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, UnpaidLimitReache
 from orders.handlers import place_order
 from tests.fakes.aws.dynamodb import conflict
 from tests.support import orders
-from tests.support.prepared import advance
+from tests.support.prepared import SAGA_STEPS, advance
 from tests.unit.orders.conftest import Post, changed, request
 
 if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
 
-PAID = ("inventory.handlers.reserve_stock", "fraud.handlers.screen_order", "payments.handlers.authorize_payment")
-CONFIRMED = (*PAID, "orders.handlers.confirm_order")
+AUTHORIZED, CONFIRMED = SAGA_STEPS[:3], SAGA_STEPS
 REJECTED = (
     "inventory.handlers.reserve_stock",
     "fraud.handlers.screen_order",
@@ -33,7 +32,7 @@ CANCELLED = ("customer.cancels", "orders.handlers.finalize_order")
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
@@ -95,7 +94,7 @@ class TestLimit:
         assert post(one(MAX_UNITS, "FILTER-100"), key="key-4")["statusCode"] == 201
         assert row(shop)["units:MUG-BLUE"] == row(shop)["units:FILTER-100"] == {"N": str(MAX_UNITS)}
 
-    def test_one_order_over_the_limit_says_how_many_are_allowed(self, post: Post) -> None:
+    def test_order_over_the_limit_is_refused_with_the_limit(self, post: Post) -> None:
         refused = post(one(MAX_UNITS + 1))
         assert (refused["statusCode"], refused["body"]["type"]) == (422, "urn:order-pipeline:problem:quantity-too-large")
         assert refused["body"]["detail"] == f"MUG-BLUE is asked for {MAX_UNITS + 1} times; {MAX_UNITS} is the most"
@@ -103,8 +102,8 @@ class TestLimit:
     def test_other_customers_have_limits_of_their_own(self, post: Post) -> None:
         assert [post(one(MAX_UNITS), customer=name)["statusCode"] for name in ("ann", "bob")] == [201, 201]
 
-    @pytest.mark.parametrize("steps", [PAID, CONFIRMED, REJECTED, CANCELLED])
-    def test_orders_that_are_paid_or_ended_make_room(self, post: Post, shop: Aws, steps: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize("steps", [AUTHORIZED, CONFIRMED, REJECTED, CANCELLED])
+    def test_paid_and_ended_orders_do_not_count(self, post: Post, shop: Aws, steps: tuple[str, ...]) -> None:
         first = post(one(MAX_UNITS), key="key-1")["body"]["order_id"]
         assert post(one(1), key="key-2")["statusCode"] == 409
         advance(place_order.LOG, first, *steps)
@@ -122,7 +121,7 @@ class TestLimit:
         assert sorted(row(shop)["orders"]["SS"]) == sorted([second, third])
         assert post(one(1), key="key-4")["statusCode"] == 409
 
-    def test_an_order_that_the_log_does_not_have_does_not_count(self, post: Post, shop: Aws) -> None:
+    def test_order_missing_from_the_log_does_not_count(self, post: Post, shop: Aws) -> None:
         post(one(MAX_UNITS), key="key-1")
         (order_id,) = row(shop)["orders"]["SS"]
         shop.dynamodb.client.delete_item(TableName="OrderLog", Key={"order_id": {"S": order_id}, "version": {"N": "1"}})
@@ -135,13 +134,13 @@ class TestRepeated:
         assert [post(one(MAX_UNITS)) for _ in range(3)] == [first] * 3
         assert row(shop)["units:MUG-BLUE"] == {"N": str(MAX_UNITS)}
 
-    def test_at_the_limit_a_repeated_request_has_its_old_answer(self, post: Post) -> None:
+    def test_repeated_request_at_the_limit_gets_its_old_answer(self, post: Post) -> None:
         answers = {key: post(key=key) for key in (f"key-{number}" for number in range(MAX_ORDERS))}
         assert post(key="one-more")["statusCode"] == 409
         assert {key: post(key=key) for key in answers} == answers
         assert post(one(1), key="key-0")["body"]["type"] == "urn:order-pipeline:problem:idempotency-key-reused"
 
-    def test_a_refused_request_may_be_repeated_once_there_is_room(self, post: Post) -> None:
+    def test_refused_request_succeeds_once_orders_are_paid(self, post: Post) -> None:
         first = post(one(MAX_UNITS), key="key-1")["body"]["order_id"]
         assert post(one(1), key="key-2")["statusCode"] == 409
         advance(place_order.LOG, first, *CONFIRMED)
@@ -162,14 +161,14 @@ class TestConcurrent:
         assert statuses.count(201) == MAX_UNITS // 30
         assert row(shop)["units:MUG-BLUE"] == {"N": "90"}
 
-    def test_a_row_that_changed_meanwhile_is_read_again(self, post: Post, shop: Aws) -> None:
+    def test_allowance_changed_during_the_recount_is_read_again(self, post: Post, shop: Aws) -> None:
         first = post(one(60), key="key-1")["body"]["order_id"]
         post(one(30), key="key-2")
         advance(place_order.LOG, first, *CONFIRMED)
         seen: list[str] = []
 
         def race(operation: str, _given: Any) -> None:
-            if operation == "Query" and not seen:  # counting again has read the row
+            if operation == "Query" and not seen:  # the recount has read the row
                 seen.append(operation)
                 assert post(one(5), key="key-3")["statusCode"] == 201
 
@@ -179,15 +178,15 @@ class TestConcurrent:
         assert row(shop)["units:MUG-BLUE"] == {"N": "95"}
         assert len(row(shop)["orders"]["SS"]) == 3
 
-    def test_conflicting_transactions_are_retried_later(self, post: Post, shop: Aws) -> None:
-        met: list[str] = []
+    def test_conflicting_transactions_are_retried(self, post: Post, shop: Aws) -> None:
+        conflicts: list[str] = []
 
-        def meets(operation: str, given: Any) -> None:
-            if operation == "TransactWriteItems" and len(met) < 5:
-                met.append(operation)
+        def conflict_first(operation: str, given: Any) -> None:
+            if operation == "TransactWriteItems" and len(conflicts) < 5:
+                conflicts.append(operation)
                 raise conflict(given)
 
-        shop.dynamodb.before = meets
+        shop.dynamodb.before = conflict_first
         assert post()["statusCode"] == 201
 
 
@@ -197,12 +196,12 @@ def test_fifty_lines_are_counted_in_one_request(post: Post, shop: Aws) -> None:
     assert len([name for name in row(shop) if name.startswith("units:")]) == 50
 
 
-def test_a_row_has_no_personal_data_but_the_customer_id(post: Post, shop: Aws) -> None:
+def test_allowance_holds_no_personal_data_but_the_customer_id(post: Post, shop: Aws) -> None:
     post()
     assert set(row(shop)) == {"customer_id", "orders", "revision", "expires_at", "units:MUG-BLUE", "units:FILTER-100"}
 
 
-def test_rows_and_tokens_outlive_the_longest_wait_for_a_payment(post: Post, shop: Aws) -> None:
+def test_allowances_and_tokens_outlive_the_longest_unpaid_order(post: Post, shop: Aws) -> None:
     post()
     (token,) = shop.dynamodb.items("PaymentTokens")
     placed = json.loads(shop.dynamodb.items("OrderLog")[0]["event"]["S"])["occurred_at"]
@@ -211,7 +210,7 @@ def test_rows_and_tokens_outlive_the_longest_wait_for_a_payment(post: Post, shop
         assert lived == pytest.approx(86_400 + 7 * 86_400, abs=5)
 
 
-def test_the_token_is_in_its_own_table_and_nowhere_else(post: Post, shop: Aws) -> None:
+def test_payment_token_is_only_in_its_own_table(post: Post, shop: Aws) -> None:
     post(changed(payment={"token": "tok_secret", "country": "GB"}))
     (token,) = shop.dynamodb.items("PaymentTokens")
     assert (token["order_id"]["S"], token["payment_token"]["S"]) == (pricing.order_id("ann", "key-1"), "tok_secret")

@@ -1,4 +1,4 @@
-"""An order of a mug and filters, and its payment provider."""
+"""Fixtures for payments: an order of a mug and filters, and its sandbox provider."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ type Confirmed = Callable[..., Order]
 
 @pytest.fixture
 def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> SandboxProvider:
-    """The provider behind every handler."""
+    """Return the provider that every handler uses."""
     provider = SandboxProvider("SandboxPayments", aws.dynamodb.client, slow_seconds=0)
     for module in (settle_payment, void_payment, process_webhook_event, reconcile_payments):
         monkeypatch.setattr(module, "PROVIDER", provider)
@@ -29,26 +29,26 @@ def sandbox(aws: Any, monkeypatch: pytest.MonkeyPatch) -> SandboxProvider:
 
 @pytest.fixture
 def record(sandbox: SandboxProvider) -> Callable[..., Order]:
-    """Record commands on the order ord_1 and return it."""
+    """Return a function that records commands on order ord_1."""
 
-    def recorded(*commands: Command) -> Order:
+    def record_all(*commands: Command) -> Order:
         order = LOG.load("ord_1")
         for command in commands:
             order = LOG.record(order, command, source="shipping").order
         return order
 
-    return recorded
+    return record_all
 
 
 @pytest.fixture
 def confirmed(sandbox: SandboxProvider, record: Callable[..., Order]) -> Confirmed:
-    """Bring the order to its confirmation, and record what commands say of it then."""
+    """Return a function that places and confirms the order, then records commands on it."""
 
-    def brought(*commands: Command, token: str = "tok_approved") -> Order:
+    def confirm(*commands: Command, token: str = "tok_approved") -> Order:
         place(LOG, payment_token=token, lines={"MUG-BLUE": 1, "FILTER-100": 1})
         advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
         settlement_service.authorize(LOG, TOKENS, sandbox, "ord_1")
         advance(LOG, "ord_1", "orders.handlers.confirm_order")
         return record(*commands)
 
-    return brought
+    return confirm

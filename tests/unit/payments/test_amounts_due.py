@@ -1,4 +1,4 @@
-"""What of an order's money is due, over any life of it."""
+"""The captures, refunds and voids that are due, for any history of an order."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_nothing_is_refunded_during_a_dispute() -> None:
 
     assert due(after(*disputed)) == ()
     assert due(after(*disputed, COMMANDS["win"])) == (Refund("return:ret_1", PART),)
-    # Of 2990 the bank has left 1740, which covers the return.
+    # The bank withdrew 1250 of 2990; the rest covers the return.
     assert due(after(*disputed, COMMANDS["lose"])) == (Refund("return:ret_1", PART),)
 
 
-def left_by_bank(amount: int) -> Order:
-    """Return an order lost on its way, 29.90 owed, of which a lost dispute left this much."""
+def with_lost_dispute(amount: int) -> Order:
+    """Return a lost order of 29.90 with a lost dispute that left `amount` of its captured payment."""
     return after(*STATES["all lost"], RecordDispute("dp_1", Money(2990 - amount, "EUR"), ""), COMMANDS["lose"])
 
 
@@ -85,7 +85,7 @@ def left_by_bank(amount: int) -> Order:
     ],
 )
 def test_refunds_are_limited_by_disputes(left: int, refunds: tuple[AmountDue, ...], rest: int) -> None:
-    order = left_by_bank(left)
+    order = with_lost_dispute(left)
 
     assert due(order) == refunds
     assert unpaid(order) == rest
@@ -94,8 +94,8 @@ def test_refunds_are_limited_by_disputes(left: int, refunds: tuple[AmountDue, ..
 
 
 def test_rest_of_a_refund_is_due_after_a_won_dispute() -> None:
-    partly = settled(left_by_bank(300))
-    won = carried_out(partly, COMMANDS["win"])
+    partly = settled(with_lost_dispute(300))
+    won = decided_and_applied(partly, COMMANDS["win"])
 
     assert due(partly) == ()
     assert due(won) == (Refund("parcel:parcel_1", Money(950, "EUR"), 2), Refund("parcel:parcel_2", REST))
@@ -110,22 +110,22 @@ def test_repeated_refund_failures_raise_an_alert() -> None:
     order = after(*STATES["part lost"])
     for number in range(1, REFUND_ATTEMPTS + 1):
         assert due(order) == (Refund("parcel:parcel_1", PART, number),)
-        order = carried_out(order, RecordRefundFailure(f"ref_{number}", "parcel:parcel_1", PART, "declined"))
+        order = decided_and_applied(order, RecordRefundFailure(f"ref_{number}", "parcel:parcel_1", PART, "declined"))
 
     assert (due(order), unpaid(order)) == ((), 1250)
 
 
-def done(order: Order, one: AmountDue) -> Order:
+def settle_one(order: Order, one: AmountDue) -> Order:
     match one:
         case Capture(parcel_id):
-            return carried_out(order, RecordCapture(parcel_id, f"cap_{parcel_id}"))
+            return decided_and_applied(order, RecordCapture(parcel_id, f"cap_{parcel_id}"))
         case Refund(cause, amount, number):
-            return carried_out(order, RecordRefund(f"ref_{cause}_{number}", cause, amount))
+            return decided_and_applied(order, RecordRefund(f"ref_{cause}_{number}", cause, amount))
         case VoidRemainder():
-            return carried_out(order, RecordVoid(AUTHORIZATION))
+            return decided_and_applied(order, RecordVoid(AUTHORIZATION))
 
 
-def carried_out(order: Order, command: Command) -> Order:
+def decided_and_applied(order: Order, command: Command) -> Order:
     decided = decide(order, command)
     assert decided
     assert not isinstance(decided, Refusal), decided
@@ -136,12 +136,12 @@ def carried_out(order: Order, command: Command) -> Order:
 
 def settled(order: Order) -> Order:
     while wanted := due(order):
-        order = done(order, wanted[0])
+        order = settle_one(order, wanted[0])
     return order
 
 
-def lived(names: list[str], settles: list[bool]) -> Order:
-    """Return an order to which these things happened, as far as it allowed them; its money was settled in between."""
+def history_of(names: list[str], settles: list[bool]) -> Order:
+    """Return an order after the commands that it accepted, settled after those marked in `settles`."""
     order = after(*CONFIRMED)
     for name, settle in zip(names, settles, strict=True):
         decided = decide(order, NEXT[name])
@@ -153,7 +153,7 @@ def lived(names: list[str], settles: list[bool]) -> Order:
 
 histories = st.integers(0, 14).flatmap(
     lambda length: st.builds(
-        lived,
+        history_of,
         st.lists(st.sampled_from(sorted(NEXT)), min_size=length, max_size=length),
         st.lists(st.booleans(), min_size=length, max_size=length),
     )
@@ -163,7 +163,7 @@ histories = st.integers(0, 14).flatmap(
 @given(histories)
 def test_due_amounts_can_be_settled_in_sequence(order: Order) -> None:
     for one in due(order):
-        order = done(order, one)
+        order = settle_one(order, one)
 
 
 @given(histories)
@@ -178,7 +178,7 @@ def test_settled_payment_matches_dispatches_and_refunds(order: Order) -> None:
     if all(dispute.outcome for dispute in order.disputes):
         assert order.refunded + unpaid(order) == lost + returned
         if not any(attempt.cause for attempt in order.refunds if not attempt.refunded):
-            # All that the bank left was paid, and no more; what was paid before it took the money is paid.
+            # Refunds are limited by the amount that the bank left, unless they were paid before the dispute.
             assert unpaid(order) == 0 or order.net_captured <= 0
 
 

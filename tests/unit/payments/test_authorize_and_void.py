@@ -1,4 +1,4 @@
-"""The saga steps of payments: one authorization or none, under any fault between provider and log."""
+"""The saga steps of payments: at most one authorization, under any fault between provider and log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.prepared import advance, expire, place, prepare
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "payments"
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("[av]*/*.json") if ".answer" not in path.name)
 SCREENED = ("inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
-# What an order has come through before the sample that is one of a longer story.
+# The steps of an order before a sample that continues it.
 BEFORE = {
     "authorize_payment/approved": SCREENED,
     "void_payment/too-late": (*SCREENED, "payments.handlers.authorize_payment", "orders.handlers.confirm_order"),
@@ -81,15 +81,15 @@ def types() -> list[str]:
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_every_sample_has_its_answer(sample: str, invoke: Callable[[str, Any], Any]) -> None:
     event = json.loads((EVENTS / f"{sample}.json").read_text())
-    really = {"payments.handlers.authorize_payment": lambda order_id: invoke("authorize_payment", step(order_id))}
-    prepare(LOG, event["order_id"], *BEFORE.get(sample, ()), really=really)
+    real_steps = {"payments.handlers.authorize_payment": lambda order_id: invoke("authorize_payment", step(order_id))}
+    prepare(LOG, event["order_id"], *BEFORE.get(sample, ()), real_steps=real_steps)
 
     answer = invoke(sample.partition("/")[0], event)
 
     assert answer == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_an_authorization_is_recorded_as_the_provider_has_it(run_authorize: Step, sandbox: SandboxProvider) -> None:
+def test_recorded_authorization_is_that_of_the_provider(run_authorize: Step, sandbox: SandboxProvider) -> None:
     order = screened()
 
     assert run_authorize() == "authorized"
@@ -120,7 +120,7 @@ def test_authorizing_again_answers_from_the_log(run_authorize: Step, aws: Any) -
     assert aws.dynamodb.calls == {"Query": 1, "DeleteItem": 1}
 
 
-def test_the_usual_authorization_takes_five_calls(run_authorize: Step, aws: Any) -> None:
+def test_authorization_takes_five_calls(run_authorize: Step, aws: Any) -> None:
     screened()
     aws.dynamodb.calls.clear()
 
@@ -130,7 +130,7 @@ def test_the_usual_authorization_takes_five_calls(run_authorize: Step, aws: Any)
 
 
 @pytest.mark.parametrize("token", ["tok_approved", "tok_declined"])
-def test_a_token_is_deleted_once_it_was_used(token: str, run_authorize: Step, aws: Any) -> None:
+def test_token_is_deleted_after_the_authorization(token: str, run_authorize: Step, aws: Any) -> None:
     screened(token)
     assert len(aws.dynamodb.items("PaymentTokens")) == 1
     run_authorize()
@@ -149,7 +149,7 @@ def test_a_token_that_cannot_be_deleted_changes_no_outcome(run_authorize: Step, 
     assert "payment_token_not_deleted" in {line["message"] for line in logged()}
 
 
-def test_a_token_that_a_concurrent_run_has_used_and_deleted_is_no_fault(run_authorize: Step, aws: Any) -> None:
+def test_token_deleted_by_a_concurrent_run_is_no_fault(run_authorize: Step, aws: Any) -> None:
     screened()
 
     def overtake(operation: str, _: Any) -> None:
@@ -162,7 +162,7 @@ def test_a_token_that_a_concurrent_run_has_used_and_deleted_is_no_fault(run_auth
     assert types() == ["PaymentAuthorized"]
 
 
-def test_an_order_whose_token_has_expired_is_not_authorized(run_authorize: Step, run_void: Step, aws: Any) -> None:
+def test_order_with_an_expired_token_is_not_authorized(run_authorize: Step, run_void: Step, aws: Any) -> None:
     screened()
     aws.dynamodb.client.delete_item(TableName="PaymentTokens", Key={"order_id": {"S": "ord_1"}})
     with pytest.raises(InconsistentPayment, match="the payment token has expired"):
@@ -178,7 +178,7 @@ def test_lost_answer_is_looked_up(run_authorize: Step) -> None:
     assert types() == ["PaymentAuthorized"]
 
 
-def test_an_attempt_lost_without_effect_is_a_fault_and_works_the_next_time(run_authorize: Step) -> None:
+def test_attempt_lost_without_effect_succeeds_on_retry(run_authorize: Step) -> None:
     screened("tok_timeout_before")
     with pytest.raises(ProviderTimeout):
         run_authorize()
@@ -199,7 +199,7 @@ def test_unavailable_provider_leaves_nothing_held(run_authorize: Step, run_void:
 
 
 @pytest.mark.parametrize("token", ["tok_approved", "tok_timeout_after", "tok_slow"])
-def test_two_executions_at_once_make_one_authorization(token: str, invoke: Callable[[str, Any], Any], aws: Any) -> None:
+def test_concurrent_executions_make_one_authorization(token: str, invoke: Callable[[str, Any], Any], aws: Any) -> None:
     screened(token)
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda _: invoke("authorize_payment", step("ord_1"))["outcome"], range(6)))
@@ -213,19 +213,19 @@ def test_two_executions_at_once_make_one_authorization(token: str, invoke: Calla
 @pytest.mark.parametrize("fault", [Crash, throttled, server_error, lambda _: answer_lost()])
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 6))
-def test_a_fault_at_any_call_leaves_one_authorization_after_the_rerun(
+def test_fault_at_any_call_leaves_one_authorization_after_a_rerun(
     token: str, fault: Any, moment: str, number: int, run_authorize: Step, aws: Any
 ) -> None:
     screened(token)
     calls: list[str] = []
 
-    def strike(operation: str, _: Any) -> None:
+    def fail_at_number(operation: str, _: Any) -> None:
         calls.append(operation)
         if len(calls) == number:
             raise fault(operation)
 
-    setattr(aws.dynamodb, moment, strike)
-    with contextlib.suppress(Crash, Exception):  # the fault in any form
+    setattr(aws.dynamodb, moment, fail_at_number)
+    with contextlib.suppress(Crash, Exception):  # any fault
         run_authorize()
     setattr(aws.dynamodb, moment, None)
 
@@ -238,7 +238,7 @@ def test_a_fault_at_any_call_leaves_one_authorization_after_the_rerun(
 @pytest.mark.parametrize("fault", [Crash, throttled, server_error, lambda _: answer_lost()])
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, 5))
-def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
+def test_fault_at_any_call_of_a_void_leaves_no_hold_after_a_rerun(
     fault: Any, moment: str, number: int, run_authorize: Step, run_void: Step, aws: Any, sandbox: SandboxProvider
 ) -> None:
     screened()
@@ -246,13 +246,13 @@ def test_a_fault_at_any_call_of_a_void_leaves_nothing_held_after_the_rerun(
     fail_order()
     calls: list[str] = []
 
-    def strike(operation: str, _: Any) -> None:
+    def fail_at_number(operation: str, _: Any) -> None:
         calls.append(operation)
         if len(calls) == number:
             raise fault(operation)
 
-    setattr(aws.dynamodb, moment, strike)
-    with contextlib.suppress(Crash, Exception):  # the fault in any form
+    setattr(aws.dynamodb, moment, fail_at_number)
+    with contextlib.suppress(Crash, Exception):  # any fault
         run_void()
     setattr(aws.dynamodb, moment, None)
 
@@ -274,8 +274,8 @@ def test_authorization_missing_in_the_log_is_voided(run_void: Step, sandbox: San
     assert types() == ["FulfilmentFailed", "PaymentAuthorized", "PaymentVoided"]
 
 
-class Meanwhile(SandboxProvider):
-    """A provider at which something else happens just before or after an authorization takes effect."""
+class InterruptedProvider(SandboxProvider):
+    """A provider that calls `before` and `after` around each authorization."""
 
     before: Callable[[], object] = staticmethod(lambda: None)
     after: Callable[[], object] = staticmethod(lambda: None)
@@ -293,7 +293,7 @@ def test_order_failing_during_authorization_leaves_nothing_held(
     moment: str, voided: bool, run_authorize: Step, run_void: Step, aws: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screened()
-    provider = Meanwhile("SandboxPayments", aws.dynamodb.client)
+    provider = InterruptedProvider("SandboxPayments", aws.dynamodb.client)
     monkeypatch.setattr(authorize_payment, "PROVIDER", provider)
 
     def another_execution() -> None:
@@ -345,7 +345,7 @@ def test_active_order_is_not_voided(run_authorize: Step, run_void: Step, sandbox
 
 @pytest.mark.parametrize("outcome", ["authorized", "cancelling"])
 def test_cancelled_order_is_voided(outcome: str, run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
-    """Before the cancellation the authorization is there and goes; after it none is asked for."""
+    """An earlier authorization is voided; none is made after the cancellation."""
     screened()
     if outcome == "authorized":
         run_authorize()
@@ -356,11 +356,11 @@ def test_cancelled_order_is_voided(outcome: str, run_authorize: Step, run_void: 
     assert not isinstance(sandbox.look_up(KEY), Authorized)
 
 
-def test_an_order_cancelled_while_it_is_authorized_ends_with_nothing_held(
+def test_order_cancelled_during_authorization_leaves_no_hold(
     run_authorize: Step, run_void: Step, aws: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screened()
-    provider = Meanwhile("SandboxPayments", aws.dynamodb.client)
+    provider = InterruptedProvider("SandboxPayments", aws.dynamodb.client)
     monkeypatch.setattr(authorize_payment, "PROVIDER", provider)
     provider.after = lambda: advance(LOG, "ord_1", "customer.cancels")
 
@@ -393,7 +393,7 @@ def test_captured_payment_is_not_voided_silently(run_authorize: Step, run_void: 
         run_void()
 
 
-def test_an_authorization_that_the_provider_lost_is_a_fault(run_authorize: Step, run_void: Step, aws: Any) -> None:
+def test_authorization_unknown_to_the_provider_is_a_fault(run_authorize: Step, run_void: Step, aws: Any) -> None:
     screened()
     run_authorize()
     fail_order()
@@ -403,7 +403,7 @@ def test_an_authorization_that_the_provider_lost_is_a_fault(run_authorize: Step,
         run_void()
 
 
-def test_void_of_an_active_order_is_a_fault(run_authorize: Step, sandbox: SandboxProvider) -> None:
+def test_payment_voided_at_the_provider_is_a_fault(run_authorize: Step, sandbox: SandboxProvider) -> None:
     screened()
     sandbox.void(KEY)
 
@@ -411,7 +411,7 @@ def test_void_of_an_active_order_is_a_fault(run_authorize: Step, sandbox: Sandbo
         run_authorize()
 
 
-def test_nothing_is_charged_before_screening(run_authorize: Step, aws: Any) -> None:
+def test_unscreened_order_is_not_authorized(run_authorize: Step, aws: Any) -> None:
     place(LOG)
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
 
@@ -420,7 +420,7 @@ def test_nothing_is_charged_before_screening(run_authorize: Step, aws: Any) -> N
     assert aws.dynamodb.items("SandboxPayments") == []
 
 
-def test_order_without_reservation_is_not_charged(run_authorize: Step, aws: Any) -> None:
+def test_order_without_reservation_is_not_authorized(run_authorize: Step, aws: Any) -> None:
     screened()
     expire(LOG, "ord_1")
 
@@ -461,6 +461,6 @@ def test_tokens_reach_neither_the_log_lines_nor_the_events(
     assert all(token not in item["event"]["S"] for item in aws.dynamodb.items("OrderLog"))
 
 
-def test_an_unknown_provider_is_named_with_those_that_exist() -> None:
+def test_unknown_provider_error_lists_the_valid_ones() -> None:
     with pytest.raises(UnknownProvider, match="PAYMENT_PROVIDER is 'strype', but has to be one of: sandbox"):
         create_provider("strype")

@@ -36,12 +36,12 @@ REOPENED = {"type": "dispute.reopened", "dispute_id": "dp_1"}
 MONDAY, TUESDAY = {"at": "2026-03-02T09:00:00Z"}, {"at": "2026-03-03T09:00:00+01:00"}
 EXPIRED = {"type": "authorization.expired"}
 type Confirmed = Callable[..., Order]
-type Tell = Callable[..., list[Any]]
+type Deliver = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def tell(sandbox: SandboxProvider, context: Any) -> Tell:
-    """Deliver messages about the order, and return the failed ones."""
+def deliver(sandbox: SandboxProvider, context: Any) -> Deliver:
+    """Return a function that delivers messages about the order and returns the failed ones."""
 
     def reported(*messages: dict[str, Any]) -> list[Any]:
         of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
@@ -56,12 +56,12 @@ def tell(sandbox: SandboxProvider, context: Any) -> Tell:
 def test_every_sample_has_its_answer(sample: str, sandbox: SandboxProvider, context: Any) -> None:
     event = json.loads((EVENTS / "process_webhook_event" / f"{sample}.json").read_text())
     orders = {json.loads(one["body"])["payment"].partition(":")[0] for one in event["Records"] if one["body"].startswith("{")}
-    really = {
+    real_steps = {
         "payments.handlers.authorize_payment": lambda order_id: settlement_service.authorize(LOG, TOKENS, sandbox, order_id),
         "payments.handlers.settle_payment": lambda order_id: settlement_service.settle(LOG, sandbox, order_id),
     }
     for order_id in orders & set(PREPARED):
-        prepare(LOG, order_id, really=really)
+        prepare(LOG, order_id, real_steps=real_steps)
 
     assert process_webhook_event.handler(event, context) == json.loads(
         (EVENTS / "process_webhook_event" / f"{sample}.answer.json").read_text()
@@ -72,22 +72,22 @@ def types() -> list[str]:
     return [event.type for event in LOG.history("ord_1")]
 
 
-def test_a_dispute_is_recorded_once_and_decided_once(confirmed: Confirmed, tell: Tell) -> None:
+def test_a_dispute_is_recorded_once_and_decided_once(confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
-    assert tell(DISPUTED, DISPUTED, WON, DISPUTED, WON) == []
+    assert deliver(DISPUTED, DISPUTED, WON, DISPUTED, WON) == []
     assert types()[-3:] == ["PaymentDisputed", "DisputeClosed", "PaymentCaptured"]
 
 
-def test_disputes_have_the_time_that_the_bank_says(confirmed: Confirmed, tell: Tell) -> None:
+def test_disputes_have_the_time_that_the_bank_reports(confirmed: Confirmed, deliver: Deliver) -> None:
     now = datetime.now(UTC)
     with recorded_at(now - timedelta(days=10)):
         confirmed(ALL)
-    said = [now - timedelta(days=5), now - timedelta(days=2)]
+    reported_times = [now - timedelta(days=5), now - timedelta(days=2)]
 
-    assert tell(DISPUTED | {"at": said[0].isoformat()}, LOST | {"at": said[1].isoformat()}) == []
+    assert deliver(DISPUTED | {"at": reported_times[0].isoformat()}, LOST | {"at": reported_times[1].isoformat()}) == []
     reported = [event for event in LOG.history("ord_1") if event.type in {"PaymentDisputed", "DisputeClosed"}]
-    assert [event.occurred_at for event in reported] == said
+    assert [event.occurred_at for event in reported] == reported_times
     assert min(event.appended_at for event in reported) >= now
 
 
@@ -104,105 +104,105 @@ def test_disputes_have_the_time_that_the_bank_says(confirmed: Confirmed, tell: T
         ((WON | {"at": "9999-12-31T23:59:59Z"}, LOST | {"at": "9999-12-31T23:59:59Z"}), "lost"),
     ],
 )
-def test_decision_on_appeal_replaces_the_one_before(decisions: Any, outcome: str | None, confirmed: Confirmed, tell: Tell) -> None:
+def test_decision_on_appeal_replaces_the_one_before(decisions: Any, outcome: str | None, confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
-    assert tell(DISPUTED, *decisions) == []
+    assert deliver(DISPUTED, *decisions) == []
     assert [dispute.outcome for dispute in LOG.load("ord_1").disputes] == [outcome]
 
 
 @pytest.mark.parametrize(("amount", "currency", "booked"), [(1741, "EUR", 1741), (99_999, "EUR", 99_999), (1900, "USD", 1740)])
 def test_dispute_beyond_the_payment_is_recorded_and_alarmed(
-    amount: int, currency: str, booked: int, confirmed: Confirmed, tell: Tell, logged: Callable[[], list[dict[str, Any]]]
+    amount: int, currency: str, booked: int, confirmed: Confirmed, deliver: Deliver, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(ALL)
     settlement_service.settle(LOG, process_webhook_event.PROVIDER, "ord_1")
 
     dispute = DISPUTED | {"amount": {"amount": amount, "currency": currency}}
-    assert tell(dispute, dispute, LOST) == []
+    assert deliver(dispute, dispute, LOST) == []
     assert LOG.load("ord_1").charged_back == booked
     assert len([line for line in logged() if line["message"] == "dispute_exceeds_payment"]) == 1
 
 
-def test_several_disputes_on_one_payment_are_recorded(confirmed: Confirmed, tell: Tell) -> None:
+def test_several_disputes_on_one_payment_are_recorded(confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
-    assert tell(DISPUTED, DISPUTED | {"dispute_id": "dp_2"}, WON, LOST | {"dispute_id": "dp_2"}) == []
+    assert deliver(DISPUTED, DISPUTED | {"dispute_id": "dp_2"}, WON, LOST | {"dispute_id": "dp_2"}) == []
     assert [dispute.state for dispute in LOG.load("ord_1").disputes] == ["won", "lost"]
 
 
-def test_dispute_is_recorded_although_nothing_can_be_settled(confirmed: Confirmed, tell: Tell) -> None:
+def test_dispute_is_recorded_although_nothing_can_be_settled(confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL, token="tok_expires")
 
-    assert tell(DISPUTED) == []
+    assert deliver(DISPUTED) == []
     assert types()[-1] == "PaymentDisputed"
 
 
-def test_early_messages_are_retried(confirmed: Confirmed, tell: Tell, record: Confirmed) -> None:
+def test_early_messages_are_retried(confirmed: Confirmed, deliver: Deliver, record: Confirmed) -> None:
     captured = {"type": "payment.captured", "capture_id": "cap_1"}
-    assert tell(DISPUTED, captured, EXPIRED) == ["0", "1", "2"]
+    assert deliver(DISPUTED, captured, EXPIRED) == ["0", "1", "2"]
     confirmed()
-    assert tell(WON, captured, REOPENED) == ["0", "1", "2"]
+    assert deliver(WON, captured, REOPENED) == ["0", "1", "2"]
     record(ALL)
 
-    assert tell(WON, DISPUTED, WON) == ["0"]
+    assert deliver(WON, DISPUTED, WON) == ["0"]
 
 
-def test_payment_message_succeeds_once_the_log_has_its_event(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
-    """Even where the message overtakes the consumer that moves money: it moves what is due itself."""
+def test_payment_message_succeeds_once_the_log_has_its_event(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
+    """A message that overtakes the settlement consumer settles the payment itself."""
     confirmed(ALL, LOSE)
     capture = sandbox.capture(KEY, capture_key("ord_1", "parcel_1"), Money(1740, "EUR"))
     refunded = {"type": "payment.refunded", "key": refund_key("ord_1", "parcel:parcel_1")}
 
-    assert tell({"type": "payment.captured", "capture_id": capture.capture_id}, refunded) == []
+    assert deliver({"type": "payment.captured", "capture_id": capture.capture_id}, refunded) == []
     assert types()[-2:] == ["PaymentCaptured", "PaymentRefunded"]
 
 
-def test_manual_payment_change_raises_an_alert(confirmed: Confirmed, tell: Tell) -> None:
+def test_manual_payment_change_raises_an_alert(confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
-    assert tell({"type": "payment.captured", "capture_id": "manual"}, {"type": "payment.refunded", "key": "manual"}) == ["0", "1"]
+    assert deliver({"type": "payment.captured", "capture_id": "manual"}, {"type": "payment.refunded", "key": "manual"}) == ["0", "1"]
 
 
-def test_order_without_authorization_is_cancelled(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_order_without_authorization_is_cancelled(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.expire(KEY)
 
-    assert tell(EXPIRED, EXPIRED) == []
+    assert deliver(EXPIRED, EXPIRED) == []
     order = LOG.load("ord_1")
     assert order.cancellation
     assert (order.state, order.cancellation.by) == ("cancelling", "operator")
 
 
-def test_uncaptured_parcel_with_expired_authorization_raises_an_alert(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_expired_authorization_of_an_uncaptured_parcel_alerts(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed(PART)
     sandbox.expire(KEY)
 
-    assert tell(EXPIRED) == ["0"]
+    assert deliver(EXPIRED) == ["0"]
     assert LOG.load("ord_1").state == "partly_dispatched"
 
 
-def test_rest_of_a_captured_payment_may_expire(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_rest_of_a_captured_payment_may_expire(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed(ALL)
     settlement_service.settle(LOG, sandbox, "ord_1")
 
-    assert tell(EXPIRED) == []
+    assert deliver(EXPIRED) == []
     assert LOG.load("ord_1").state == "dispatched"
 
 
-def test_an_expiry_that_the_provider_does_not_show_changes_nothing(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_expiry_that_the_provider_lacks_changes_nothing(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed()
 
-    assert tell(EXPIRED) == []
+    assert deliver(EXPIRED) == []
     assert LOG.load("ord_1").state == "confirmed"
     assert isinstance(sandbox.look_up(KEY), Authorized)
 
 
 @pytest.mark.parametrize("payment", ["ord_1", "ord_1:capture:parcel_1", ":authorize", "foreign"])
-def test_unknown_payment_raises_an_alert(payment: str, confirmed: Confirmed, tell: Tell) -> None:
+def test_unknown_payment_raises_an_alert(payment: str, confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
-    assert tell(DISPUTED | {"payment": payment}) == ["0"]
+    assert deliver(DISPUTED | {"payment": payment}) == ["0"]
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_unknown_payment_raises_an_alert(payment: str, confirmed: Confirmed, tel
         DISPUTED | {"message_id": ""},
     ],
 )
-def test_inconsistent_message_raises_an_alert(wrong: dict[str, Any], confirmed: Confirmed, tell: Tell) -> None:
+def test_inconsistent_message_raises_an_alert(wrong: dict[str, Any], confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
-    assert tell(wrong, DISPUTED) == ["0"]
+    assert deliver(wrong, DISPUTED) == ["0"]
 
 
 FAILED = {"type": "refund.failed", "key": refund_key("ord_1", "parcel:parcel_1")}
@@ -231,35 +231,35 @@ def refunds(sandbox: SandboxProvider) -> list[tuple[str, str]]:
     return [(one.key, one.status) for one in payment.refunds]
 
 
-def test_refund_that_fails_later_is_owed_again_and_tried_again(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_refund_that_fails_later_is_retried(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed(ALL, LOSE, token="tok_refund_fails_later")
     assert settlement_service.settle(LOG, sandbox, "ord_1").refunded == 1740
     sandbox.conclude_refunds(KEY)
 
-    assert tell(FAILED) == []
+    assert deliver(FAILED) == []
     assert types()[-3:] == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
     assert LOG.load("ord_1").refunded == 1740
     assert refunds(sandbox) == [
         (refund_key("ord_1", "parcel:parcel_1"), "failed"),
         (refund_key("ord_1", "parcel:parcel_1", 2), "succeeded"),
     ]
-    assert tell(FAILED, FAILED) == []
+    assert deliver(FAILED, FAILED) == []
     assert types()[-1] == "PaymentRefunded"
 
 
-def test_refund_that_was_pending_is_recorded_once_it_succeeded(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_pending_refund_is_recorded_once_it_succeeds(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed(ALL, LOSE, token="tok_refund_pending")
     done = {"type": "payment.refunded", "key": refund_key("ord_1", "parcel:parcel_1")}
-    assert tell(done) == ["0"]
+    assert deliver(done) == ["0"]
     assert LOG.load("ord_1").refunded == 0
 
     sandbox.conclude_refunds(KEY)
-    assert tell(done, done) == []
+    assert deliver(done, done) == []
     assert types()[-2:] == ["PaymentCaptured", "PaymentRefunded"]
 
 
-def test_failure_of_a_foreign_refund_changes_nothing(confirmed: Confirmed, tell: Tell) -> None:
+def test_failure_of_a_foreign_refund_changes_nothing(confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
-    assert tell(FAILED | {"key": "by_hand"}) == []
+    assert deliver(FAILED | {"key": "by_hand"}) == []
     assert types()[-1] == "PaymentCaptured"

@@ -1,4 +1,4 @@
-"""The provider that the environment names, and its keys."""
+"""Creating the provider that the environment names, with its keys."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.fakes.aws import clients
 
 
 class Secrets:
-    """A Secrets Manager with one secret; it counts how often it is asked."""
+    """A Secrets Manager with one secret, which counts its reads."""
 
-    asked = 0
+    reads = 0
 
     def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - botocore's name
-        self.asked += 1
+        self.reads += 1
         return {"SecretString": json.dumps({"api_key": f"sk_of_{SecretId.rpartition(':')[2]}", "webhook_secret": "whsec_1"})}
 
 
@@ -38,18 +38,18 @@ def test_stripe_keys_come_from_the_secret(secrets: Secrets) -> None:
 
 def test_stripe_reads_its_key_once_at_the_first_request(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[str] = []
-    nothing = SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))
-    connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=nothing, events=nothing))
+    empty = SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))
+    connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=empty, events=empty))
     monkeypatch.setattr("payments.stripe.provider.create_client", lambda key, base: used.append(f"{key} {base}") or connection)
     stripe = create_provider("stripe")
     assert isinstance(stripe, ProviderRouter)
-    assert secrets.asked == 0
+    assert secrets.reads == 0
 
     for _ in range(2):
         assert list(stripe.recent(date(2026, 1, 1))) == []
 
     assert used == ["sk_of_stripe https://stripe.invalid"]
-    assert secrets.asked == 1
+    assert secrets.reads == 1
 
 
 @pytest.mark.parametrize("name", ["STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE"])

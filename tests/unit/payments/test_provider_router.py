@@ -1,4 +1,4 @@
-"""Two payment providers and a flag: new payments go where it says, and each stays where it went."""
+"""Routing between two payment providers: a flag chooses for new payments, and a payment stays with its provider."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Providers:
         self.chosen = "a"
 
     def routed(self) -> ProviderRouter:
-        """Return what a process of a function has."""
+        """Return the router of a new function process."""
         providers: dict[str, PaymentProvider] = {**self.sandboxes}
         return ProviderRouter(providers, "a", lambda: PaymentFlags(self.chosen), PaymentRoutes("PaymentRoutes", self.routes.client))
 
     def holding(self) -> list[str]:
-        """Return which of them hold money of the payment."""
+        """Return the providers that hold an authorization of the payment."""
         return [name for name, one in self.sandboxes.items() if isinstance(one.look_up(KEY), Authorized)]
 
-    def knowing(self) -> list[str]:
+    def having(self) -> list[str]:
         """Return the providers that have the payment."""
         return [name for name, one in self.sandboxes.items() if one.look_up(KEY)]
 
@@ -55,7 +55,7 @@ def providers() -> Providers:
 
 @pytest.fixture
 def order(aws: Aws) -> None:
-    """An order that is to be paid."""
+    """Place and screen an order."""
     place(LOG)
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
 
@@ -66,7 +66,7 @@ def test_new_order_is_authorized_by_the_chosen_provider(providers: Providers, ch
     providers.chosen = chosen
 
     assert settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
-    assert providers.knowing() == [chosen]
+    assert providers.having() == [chosen]
 
 
 @pytest.mark.parametrize("chosen", ["", "paypal"])
@@ -88,10 +88,10 @@ def test_invalid_choice_uses_the_stacks_provider(providers: Providers, chosen: s
 def test_crashed_authorization_is_retried_with_the_same_provider(providers: Providers, operation: str, where: str, moment: str) -> None:
     database = providers.routes if where == "routes" else providers.databases[where]
     setattr(database, moment, crash_at(operation))
-    died = True
+    crashed = True
     try:
         settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1")
-        died = False
+        crashed = False
     except Crash:
         pass
     setattr(database, moment, None)
@@ -100,12 +100,12 @@ def test_crashed_authorization_is_retried_with_the_same_provider(providers: Prov
 
     assert settlement_service.authorize(LOG, TOKENS, providers.routed(), "ord_1") == "authorized"
     assert providers.holding() == [claimed or "b"]
-    assert providers.knowing() == providers.holding()
-    assert died or claimed == "a"
+    assert providers.having() == providers.holding()
+    assert crashed or claimed == "a"
 
 
 @pytest.mark.usefixtures("order")
-def test_a_lost_answer_is_looked_up_where_it_was_asked(providers: Providers) -> None:
+def test_lost_answer_is_looked_up_at_the_same_provider(providers: Providers) -> None:
     place(LOG, "ord_lost", payment_token="tok_timeout_after")
     advance(LOG, "ord_lost", "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
     providers.chosen = "b"
@@ -128,7 +128,7 @@ def test_later_requests_go_to_the_payments_provider(providers: Providers) -> Non
     held = providers.sandboxes["b"].look_up(KEY)
     assert isinstance(held, Authorized)
     assert held.captured == settled.captured > 0
-    assert providers.knowing() == ["b"]
+    assert providers.having() == ["b"]
 
 
 @pytest.mark.usefixtures("order")
@@ -140,7 +140,7 @@ def test_unrecorded_payment_is_voided_at_its_provider(providers: Providers) -> N
 
     assert settlement_service.void(LOG, providers.routed(), "ord_1") == "voided"
     assert isinstance(providers.sandboxes["b"].look_up(KEY), Voided)
-    assert providers.knowing() == ["b"]
+    assert providers.having() == ["b"]
 
 
 @pytest.mark.usefixtures("order")
@@ -166,7 +166,7 @@ def test_concurrent_authorizations_use_one_provider(providers: Providers) -> Non
     providers.routes.before = other
 
     first.authorize(KEY, "tok_approved", LOG.load("ord_1").total)
-    assert providers.knowing() == ["b"]
+    assert providers.having() == ["b"]
 
 
 @pytest.mark.parametrize("holder", ["a", "b"])
@@ -181,7 +181,7 @@ def test_payment_without_route_stays_with_the_stacks_provider(providers: Provide
     routed.authorize(KEY, "tok_approved", total)
     routed.capture(KEY, "ord_1:capture:parcel_1", total)
     routed.refund(KEY, "ord_1:refund:parcel_1", total)
-    assert providers.knowing() == [holder]
+    assert providers.having() == [holder]
 
 
 def test_unknown_payment_causes_no_provider_request(providers: Providers) -> None:
@@ -190,7 +190,7 @@ def test_unknown_payment_causes_no_provider_request(providers: Providers) -> Non
 
 
 @pytest.mark.usefixtures("order")
-def test_the_payments_of_a_day_are_those_of_every_provider(providers: Providers) -> None:
+def test_payments_of_a_day_include_every_provider(providers: Providers) -> None:
     total = LOG.load("ord_1").total
     for name in ("a", "b"):
         providers.sandboxes[name].authorize(f"ord_{name}:authorize", "tok_approved", total)
@@ -200,7 +200,7 @@ def test_the_payments_of_a_day_are_those_of_every_provider(providers: Providers)
 
 @pytest.mark.usefixtures("order")
 @pytest.mark.parametrize("operation", ["GetItem", "PutItem"])
-def test_unknown_route_causes_no_provider_request(providers: Providers, operation: str) -> None:
+def test_unreadable_route_causes_no_provider_request(providers: Providers, operation: str) -> None:
     def lost(made: str, _parameters: Any) -> None:
         if made == operation:
             raise ReadTimeoutError(endpoint_url="https://dynamodb.invalid")
@@ -209,7 +209,7 @@ def test_unknown_route_causes_no_provider_request(providers: Providers, operatio
     with pytest.raises(ProviderUnavailable) as refused:
         providers.routed().authorize(KEY, "tok_approved", LOG.load("ord_1").total)
     assert not isinstance(refused.value, ProviderTimeout)
-    assert providers.knowing() == []
+    assert providers.having() == []
 
 
 def test_foreign_flags_are_ignored() -> None:

@@ -28,7 +28,7 @@ from tests.support import webhooks
 KEY = settlement_service.payment_key("ord_1")
 ALL = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1)))
 LOG = process_webhook_event.LOG
-MARK = {"payment_key": KEY, "pipeline": "StripePayments"}
+METADATA = {"payment_key": KEY, "pipeline": "StripePayments"}
 # Objects as Stripe documents them, without unused fields.
 INTENT = {
     "id": "pi_1",
@@ -42,7 +42,7 @@ INTENT = {
     "currency": "eur",
     "latest_charge": "ch_1",
     "livemode": False,
-    "metadata": MARK,
+    "metadata": METADATA,
     "status": "succeeded",
 }
 REFUND = {
@@ -75,7 +75,7 @@ LAPSED = INTENT | {"amount_received": 0, "status": "canceled", "canceled_at": 17
 
 type Confirmed = Callable[..., Order]
 type Post = Callable[..., Any]
-type Tell = Callable[..., list[Any]]
+type Deliver = Callable[..., list[Any]]
 
 
 def event(kind: str, about: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def event(kind: str, about: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
-    """Send a body to the webhook, signed with a secret at a time, as Stripe does."""
+    """Return a function that sends a body to the webhook, signed as Stripe does."""
     aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": "whsec_1"})
     monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
     monkeypatch.setattr(receive_webhook, "ACCEPT", receive_webhook.stripe_acceptor())
@@ -112,7 +112,7 @@ def queued(aws: Any) -> list[Any]:
     return aws.sqs.sent.get(ENVIRONMENT["PAYMENTS_NOTICE_QUEUE_URL"], [])
 
 
-def test_an_unsigned_event_is_one_line_and_reads_no_secret(post: Post, aws: Any, context: Any, logged: Callable[[], list[Any]]) -> None:
+def test_unsigned_event_logs_one_line_and_reads_no_secret(post: Post, aws: Any, context: Any, logged: Callable[[], list[Any]]) -> None:
     request: Any = {"headers": {}, "body": "{}", "requestContext": {"requestId": "r"}}
     answer = receive_webhook.handler(request, context)
     assert answer["statusCode"] == 401
@@ -123,28 +123,28 @@ def test_an_unsigned_event_is_one_line_and_reads_no_secret(post: Post, aws: Any,
 
 @pytest.fixture
 def intents() -> dict[str, dict[str, Any]]:
-    """What Stripe has, by the intent's id."""
+    """Return Stripe's payment intents by id."""
     return {"pi_1": INTENT}
 
 
 @pytest.fixture
 def disputes() -> dict[str, dict[str, Any]]:
-    """The disputes at Stripe, by their id."""
+    """Return Stripe's disputes by id."""
     return {"du_1": DISPUTE}
 
 
 @pytest.fixture
-def tell(
+def deliver(
     aws: Any,
     sandbox: SandboxProvider,
     context: Any,
     intents: dict[str, dict[str, Any]],
     disputes: dict[str, dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
-) -> Tell:
-    """Deliver Stripe's events to the consumer and return the failed ones.
+) -> Deliver:
+    """Return a function that delivers Stripe's events to the consumer and returns the failed ones.
 
-    Stripe translates them; money moves at the sandbox, which captures under Stripe's names.
+    The Stripe provider parses the events; the sandbox holds the payments.
     """
 
     class Retrieved(SimpleNamespace):
@@ -200,12 +200,12 @@ def test_stripe_event_is_stored_without_customer_data(post: Post, aws: Any, kind
 
     assert post(json.dumps(sent, indent=2).encode()) == (202, {"message_id": "evt_1"})
 
-    [kept] = queued(aws)
-    assert not {word for word in ("ann@example.com", "Ann Lee", "High St") if word in json.dumps(kept)}
-    assert said(kept) == said(sent) is not None
+    [stored] = queued(aws)
+    assert not {word for word in ("ann@example.com", "Ann Lee", "High St") if word in json.dumps(stored)}
+    assert meaning(stored) == meaning(sent) is not None
 
 
-def said(one: Any) -> Any:
+def meaning(one: Any) -> Any:
     return parse_event(msgspec.json.decode(json.dumps(one), type=StripeEvent))
 
 
@@ -233,114 +233,114 @@ def test_body_over_the_limit_is_refused_unread(post: Post) -> None:
     assert post(b"x" * (MAX_BODY_BYTES + 1))[0] == 413
 
 
-def test_missing_webhook_secret_refuses_everything(post: Post, aws: Any) -> None:
+def test_missing_webhook_secret_refuses_every_event(post: Post, aws: Any) -> None:
     aws.secretsmanager.text = json.dumps({"api_key": "sk_test"})
 
     assert post(json.dumps(event("payment_intent.succeeded", INTENT)).encode(), "")[0] == 401
 
 
-def test_known_or_recordable_capture_is_no_difference(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_known_or_recordable_capture_is_no_difference(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed(ALL)
     sandbox.capture(KEY, settlement_service.capture_key("ord_1", "parcel_1"), LOG.load("ord_1").total)
 
-    assert tell(event("payment_intent.succeeded", INTENT)) == []
+    assert deliver(event("payment_intent.succeeded", INTENT)) == []
     assert types()[-1] == "PaymentCaptured"
 
 
-def test_manual_capture_raises_an_alert(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_manual_capture_raises_an_alert(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.capture(KEY, "by_hand", LOG.load("ord_1").total)
 
-    assert tell(event("payment_intent.succeeded", INTENT)) == ["0"]
+    assert deliver(event("payment_intent.succeeded", INTENT)) == ["0"]
 
 
-def test_manual_refund_raises_an_alert(confirmed: Confirmed, tell: Tell) -> None:
+def test_manual_refund_raises_an_alert(confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
-    assert tell(event("refund.created", REFUND)) == ["0"]
+    assert deliver(event("refund.created", REFUND)) == ["0"]
 
 
-def test_a_dispute_finds_its_order_by_the_intent(confirmed: Confirmed, tell: Tell, disputes: dict[str, dict[str, Any]]) -> None:
+def test_a_dispute_finds_its_order_by_the_intent(confirmed: Confirmed, deliver: Deliver, disputes: dict[str, dict[str, Any]]) -> None:
     confirmed(ALL)
     created, closed = event("charge.dispute.created", DISPUTE), event("charge.dispute.closed", WON)
 
-    assert tell(created, created) == []
+    assert deliver(created, created) == []
     assert types()[-1] == "PaymentDisputed"
     disputes["du_1"] = WON
-    assert tell(closed, created, closed) == []
+    assert deliver(closed, created, closed) == []
     assert types()[-2:] == ["DisputeClosed", "PaymentCaptured"]
 
 
-def test_inquiry_counts_once_it_escalates(confirmed: Confirmed, tell: Tell, disputes: dict[str, dict[str, Any]]) -> None:
+def test_inquiry_is_a_dispute_once_it_escalates(confirmed: Confirmed, deliver: Deliver, disputes: dict[str, dict[str, Any]]) -> None:
     confirmed(ALL)
     disputes["du_1"] = DISPUTE | {"status": "warning_needs_response"}
-    assert tell(event("charge.dispute.created", disputes["du_1"])) == []
+    assert deliver(event("charge.dispute.created", disputes["du_1"])) == []
     assert "PaymentDisputed" not in types()
 
     disputes["du_1"] = DISPUTE
-    assert tell(event("charge.dispute.updated", DISPUTE)) == []
+    assert deliver(event("charge.dispute.updated", DISPUTE)) == []
     assert types()[-1] == "PaymentDisputed"
 
 
-def test_lost_dispute_that_is_won_on_appeal(confirmed: Confirmed, tell: Tell, disputes: dict[str, dict[str, Any]]) -> None:
+def test_lost_dispute_won_on_appeal_is_recorded(confirmed: Confirmed, deliver: Deliver, disputes: dict[str, dict[str, Any]]) -> None:
     confirmed(ALL)
     for status in ("lost", "appeal_under_review", "won"):
         disputes["du_1"] = DISPUTE | {"status": status}
-        assert tell(event("charge.dispute.updated", disputes["du_1"])) == []
+        assert deliver(event("charge.dispute.updated", disputes["du_1"])) == []
 
     assert [kind for kind in types() if "Dispute" in kind] == ["PaymentDisputed", "DisputeClosed", "DisputeOutcomeChanged", "DisputeClosed"]
     assert LOG.load("ord_1").charged_back == 0
 
 
-def test_dispute_of_an_unknown_status_is_alarmed_and_not_tried_again(
-    confirmed: Confirmed, tell: Tell, disputes: dict[str, dict[str, Any]], logged: Callable[[], list[dict[str, Any]]]
+def test_dispute_of_an_unknown_status_raises_an_alert_once(
+    confirmed: Confirmed, deliver: Deliver, disputes: dict[str, dict[str, Any]], logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(ALL)
     disputes["du_1"] = DISPUTE | {"status": "invented"}
 
-    assert tell(event("charge.dispute.updated", disputes["du_1"])) == []
+    assert deliver(event("charge.dispute.updated", disputes["du_1"])) == []
     assert "dispute_status_unknown" in [line["message"] for line in logged()]
 
 
 @pytest.mark.parametrize("status", ["pending", "requires_action", "invented"])
-def test_refund_that_is_not_done_is_no_refund(
-    status: str, confirmed: Confirmed, tell: Tell, logged: Callable[[], list[dict[str, Any]]]
+def test_pending_refund_is_not_recorded(
+    status: str, confirmed: Confirmed, deliver: Deliver, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(ALL)
     about = REFUND | {"status": status, "metadata": {"refund_key": settlement_service.refund_key("ord_1", "parcel:parcel_1")}}
 
-    assert tell(event("refund.created", about)) == []
+    assert deliver(event("refund.created", about)) == []
     assert "PaymentRefunded" not in types()
     assert ("refund_status_unknown" in [line["message"] for line in logged()]) == (status == "invented")
 
 
-def test_authorization_expired_at_stripe_cancels_the_order(confirmed: Confirmed, tell: Tell, sandbox: SandboxProvider) -> None:
+def test_authorization_expired_at_stripe_cancels_the_order(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed()
     sandbox.expire(KEY)
 
-    assert tell(event("payment_intent.canceled", LAPSED)) == []
+    assert deliver(event("payment_intent.canceled", LAPSED)) == []
     assert LOG.load("ord_1").state == "cancelling"
 
 
 @pytest.mark.parametrize("reason", [None, "requested_by_customer"])
-def test_cancellation_by_us_is_ignored(reason: str | None, confirmed: Confirmed, tell: Tell) -> None:
+def test_cancellation_by_us_is_ignored(reason: str | None, confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed()
     LOG.record(LOG.load("ord_1"), RequestCancellation("customer"), source="orders")
     before = types()
 
-    assert tell(event("payment_intent.canceled", LAPSED | {"cancellation_reason": reason})) == []
+    assert deliver(event("payment_intent.canceled", LAPSED | {"cancellation_reason": reason})) == []
     assert types() == before
 
 
-def test_foreign_payments_of_the_account_are_ignored(confirmed: Confirmed, tell: Tell, intents: dict[str, dict[str, Any]]) -> None:
+def test_foreign_payments_of_the_account_are_ignored(confirmed: Confirmed, deliver: Deliver, intents: dict[str, dict[str, Any]]) -> None:
     confirmed(ALL)
     intents["pi_1"] = INTENT | {"metadata": {"payment_key": KEY, "pipeline": "another"}}
     before = types()
 
     reported = [event("payment_intent.succeeded", INTENT), event("charge.dispute.created", DISPUTE)]
-    assert tell(*reported, event("charge.dispute.created", DISPUTE | {"payment_intent": "pi_unknown"})) == []
+    assert deliver(*reported, event("charge.dispute.created", DISPUTE | {"payment_intent": "pi_unknown"})) == []
     assert types() == before
 
 
-def test_malformed_stripe_event_raises_an_alert(tell: Tell) -> None:
-    assert tell({"id": 1}, event("refund.created", {"id": "re_1"})) == ["0", "1"]
+def test_malformed_stripe_event_raises_an_alert(deliver: Deliver) -> None:
+    assert deliver({"id": 1}, event("refund.created", {"id": "re_1"})) == ["0", "1"]

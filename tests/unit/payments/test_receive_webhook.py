@@ -60,7 +60,7 @@ def test_signed_message_is_stored_unchanged(post: Post, aws: Any) -> None:
 
 def test_characters_refused_by_queues_are_replaced(post: Post, aws: Any) -> None:
     assert post(json.dumps(REPORTED | {"note": "a\x00b\uffff"}).encode())["statusCode"] == 202
-    assert [kept["note"] for kept in queued(aws)] == ["a\ufffdb\ufffd"]
+    assert [stored["note"] for stored in queued(aws)] == ["a\ufffdb\ufffd"]
 
 
 @pytest.mark.parametrize("seconds", [-400, 400])
@@ -78,7 +78,7 @@ def test_unprocessable_webhook_is_answered_at_once(body: bytes, status: int, pos
     assert queued(aws) == []
 
 
-def test_the_docs_show_every_message_as_it_is_read() -> None:
+def test_documented_messages_are_valid_and_complete() -> None:
     text = (ROOT / "docs" / "webhooks.md").read_text("utf-8").partition("## Payment webhook events")[2]
     displayed = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
 

@@ -138,9 +138,7 @@ def test_pending_refund_is_reported_until_it_succeeds(run: Run, confirmed: Confi
     assert LOG.load("ord_1").refunded == 1250
 
 
-def test_refund_that_failed_after_it_was_recorded_is_found_and_tried_again(
-    run: Run, confirmed: Confirmed, sandbox: SandboxProvider
-) -> None:
+def test_refund_that_fails_after_its_recording_is_retried(run: Run, confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(PART, LOSE, token="tok_refund_fails_later")
     settlement_service.settle(LOG, sandbox, "ord_1")
     sandbox.conclude_refunds(KEY)
@@ -166,7 +164,7 @@ def test_refund_beyond_a_dispute_is_reported(run: Run, confirmed: Confirmed, san
     assert reported(logged) == {"owed": (0, 1000)}
 
 
-def test_failed_refund_is_looked_at_on_the_day_of_its_failure(confirmed: Confirmed, sandbox: SandboxProvider, aws: Any) -> None:
+def test_failed_refund_is_compared_on_the_day_of_its_failure(confirmed: Confirmed, sandbox: SandboxProvider, aws: Any) -> None:
     confirmed(PART, LOSE, token="tok_refund_fails_later")
     settlement_service.settle(LOG, sandbox, "ord_1")
     for item in aws.dynamodb.items("SandboxPayments"):
@@ -196,9 +194,9 @@ def test_dispute_without_webhook_is_recorded(
 def test_payment_is_compared_four_times(sandbox: SandboxProvider, confirmed: Confirmed) -> None:
     confirmed()
     placed = datetime.now(UTC).date()
-    looks = [days for days in range(60) if reconciliation.reconcile(LOG, sandbox, placed + timedelta(days=days)).compared]
+    compared_days = [days for days in range(60) if reconciliation.reconcile(LOG, sandbox, placed + timedelta(days=days)).compared]
 
-    assert looks == [0, 1, 7, 30]
+    assert compared_days == [0, 1, 7, 30]
 
 
 def test_metrics_have_the_counts(run: Run, confirmed: Confirmed, sandbox: SandboxProvider, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox provider on its table: test tokens, lost answers, and requests that meet."""
+"""The sandbox provider on its table: test tokens, lost answers and concurrent requests."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_approved_token_holds_the_amount_in_one_call(provider: PaymentProvide
     assert provider.look_up("key") == payment
 
 
-def test_the_same_request_has_the_same_answer_and_another_one_is_refused(provider: PaymentProvider) -> None:
+def test_same_request_gets_the_same_answer_and_another_is_refused(provider: PaymentProvider) -> None:
     first = held(provider)
 
     assert held(provider) == first
@@ -82,7 +82,7 @@ def test_lost_request_has_no_effect_and_the_retry_succeeds(provider: PaymentProv
     assert provider.look_up("key") == payment
 
 
-def test_a_lost_answer_is_found_by_looking_up_and_by_asking_again(provider: PaymentProvider) -> None:
+def test_effect_of_a_lost_answer_is_found_by_lookup_and_retry(provider: PaymentProvider) -> None:
     with pytest.raises(ProviderTimeout):
         provider.authorize("key", "tok_timeout_after", TOTAL)
 
@@ -92,7 +92,7 @@ def test_a_lost_answer_is_found_by_looking_up_and_by_asking_again(provider: Paym
     assert provider.authorize("key", "tok_timeout_after", TOTAL) == found
 
 
-def test_a_slow_token_takes_its_time(database: FakeDynamoDB) -> None:
+def test_slow_token_delays_the_answer(database: FakeDynamoDB) -> None:
     began = time.monotonic()
     payment = SandboxProvider("payments", database.client, slow_seconds=0.05).authorize("key", "tok_slow", TOTAL)
 
@@ -100,7 +100,7 @@ def test_a_slow_token_takes_its_time(database: FakeDynamoDB) -> None:
     assert time.monotonic() - began >= 0.05
 
 
-def test_an_unavailable_provider_takes_no_request(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+def test_unavailable_provider_stores_nothing(provider: PaymentProvider, database: FakeDynamoDB) -> None:
     for _ in range(3):
         with pytest.raises(ProviderUnavailable):
             provider.authorize("key", "tok_unavailable", TOTAL)
@@ -114,7 +114,7 @@ def test_authorization_after_its_void_is_voided(provider: PaymentProvider) -> No
     assert provider.look_up("key") == Voided()
 
 
-def test_a_void_after_a_lost_first_attempt_closes_the_key(provider: PaymentProvider) -> None:
+def test_void_after_a_lost_attempt_refuses_later_authorizations(provider: PaymentProvider) -> None:
     with pytest.raises(ProviderTimeout):
         provider.authorize("key", "tok_timeout_before", TOTAL)
 
@@ -129,7 +129,7 @@ def test_repeated_void_has_one_effect(provider: PaymentProvider) -> None:
     assert provider.void("key") == Voided(payment.authorization_id)
 
 
-def test_capture_and_refund_in_parts(provider: PaymentProvider) -> None:
+def test_partial_captures_and_refunds_are_added(provider: PaymentProvider) -> None:
     held(provider)
 
     first = provider.capture("key", "capture-1", Money(1000, "EUR"))
@@ -248,7 +248,7 @@ def test_concurrent_authorize_and_void_leave_nothing_held(database: FakeDynamoDB
         assert provider.look_up(key) == voided
 
 
-def test_concurrent_captures_never_take_more_than_is_held(provider: PaymentProvider) -> None:
+def test_concurrent_captures_never_exceed_the_authorization(provider: PaymentProvider) -> None:
     held(provider)
 
     def capture(number: int) -> Capture | None:
@@ -265,17 +265,17 @@ def test_concurrent_captures_never_take_more_than_is_held(provider: PaymentProvi
 
 
 def test_persistent_conflict_is_unavailability(provider: PaymentProvider, database: FakeDynamoDB) -> None:
-    """A rival moves money before each of our writes, so that each names a revision that is gone."""
+    """Another request moves money before each write, so that each write names an outdated revision."""
     held(provider)
-    rivals = iter(range(1000))
+    numbers = iter(range(1000))
 
-    def rival(operation: str, parameters: dict[str, Any]) -> None:
+    def other_request(operation: str, parameters: dict[str, Any]) -> None:
         if operation == "PutItem":
             database.before = None
-            provider.capture("key", f"rival-{next(rivals)}", Money(1, "EUR"))
-            database.before = rival
+            provider.capture("key", f"other-{next(numbers)}", Money(1, "EUR"))
+            database.before = other_request
 
-    database.before = rival
+    database.before = other_request
     with pytest.raises(ProviderUnavailable):
         provider.capture("key", "ours", Money(1, "EUR"))
 
@@ -293,7 +293,7 @@ def test_lost_store_answer_is_a_timeout_that_can_be_looked_up(provider: PaymentP
     assert isinstance(provider.look_up("key"), Authorized)
 
 
-def test_looking_up_without_an_answer_is_unavailability(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+def test_lookup_without_an_answer_is_unavailability(provider: PaymentProvider, database: FakeDynamoDB) -> None:
     def lose(_: str, __: dict[str, Any]) -> None:
         raise answer_lost()
 

@@ -1,4 +1,4 @@
-"""The rules of an account at the sandbox provider, over any sequence of requests."""
+"""The rules of the sandbox provider's accounts, for any sequence of requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_declined_token_has_its_code(token: str, code: str) -> None:
 
 
 @given(token=st.sampled_from(TOKENS), amount=st.integers(0, 10**9))
-def test_the_same_request_again_changes_nothing_once_it_took_effect(token: str, amount: int) -> None:
+def test_repeated_request_changes_nothing_once_it_took_effect(token: str, amount: int) -> None:
     total = Money(amount, "EUR")
     account = None
     for _ in range(2):
@@ -79,7 +79,7 @@ def test_a_negative_amount_cannot_be_held() -> None:
 
 
 @given(token=st.sampled_from(TOKENS), attempts=st.integers(0, 2))
-def test_after_a_void_nothing_is_ever_held(token: str, attempts: int) -> None:
+def test_no_authorization_follows_a_void(token: str, attempts: int) -> None:
     account = None
     for _ in range(attempts):
         account = rules.authorize(account, "key", token, HUNDRED)
@@ -114,7 +114,7 @@ def test_void_of_a_fully_captured_payment_has_no_effect() -> None:
     assert rules.void(account) == account
 
 
-def test_nothing_is_captured_after_a_void_but_what_was_can_be_refunded() -> None:
+def test_after_a_void_captures_are_refused_and_refunds_possible() -> None:
     voided = rules.void(authorized(captured=60))
 
     assert contradiction(lambda: rules.capture(voided, "capture-2", Money(1, "EUR"))) == Contradiction.NOT_AUTHORIZED
@@ -123,10 +123,10 @@ def test_nothing_is_captured_after_a_void_but_what_was_can_be_refunded() -> None
 
 
 def test_authorization_expires_once_and_only_while_uncaptured() -> None:
-    lapsed = rules.expire(authorized(captured=60))
+    expired = rules.expire(authorized(captured=60))
 
-    assert isinstance(lapsed.payment, Voided)
-    for account in (lapsed, authorized(captured=100), Account(Declined("card_declined"))):
+    assert isinstance(expired.payment, Voided)
+    for account in (expired, authorized(captured=100), Account(Declined("card_declined"))):
         assert contradiction(lambda account=account: rules.expire(account)) == Contradiction.NOT_AUTHORIZED
 
 
@@ -152,7 +152,7 @@ def test_amounts_are_limited_by_the_payment(account: Account | None, request_: R
     assert contradiction(lambda: request_(account, "move-1", amount)) == code
 
 
-def test_a_movement_is_known_by_its_key() -> None:
+def test_movement_is_identified_by_its_key() -> None:
     account = authorized(captured=60)
 
     assert rules.capture(account, "capture-1", Money(60, "EUR")) == account
@@ -163,7 +163,7 @@ def test_a_movement_is_known_by_its_key() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["capture", "refund", "void"]), st.integers(-5, 60), st.integers(0, 5)), max_size=20))
-def test_refunded_is_never_above_captured_nor_captured_above_authorized(requests: list[tuple[str, int, int]]) -> None:
+def test_refunds_never_exceed_captures_nor_captures_the_hold(requests: list[tuple[str, int, int]]) -> None:
     account = authorized()
     for kind, amount, key in requests:
         try:

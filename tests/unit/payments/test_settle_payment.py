@@ -1,4 +1,4 @@
-"""Settling an order's money: one capture for a parcel, one refund for its cause, under any fault between provider and log."""
+"""Settling payments: one capture per parcel and one refund per cause, under any fault between provider and log."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FAULTS = [Crash, throttled, server_error, lambda _: answer_lost()]
 
 @pytest.fixture
 def run(sandbox: SandboxProvider, context: Any) -> Run:
-    """Deliver a message about the order, and return the failed ones."""
+    """Return a function that delivers a message about the order and returns the failed messages."""
     body = {"detail": {"order_id": "ord_1", "correlation_id": "c", "event_id": "ord_1:6"}}
     attributes = {"ApproximateReceiveCount": "1"}
     record = {"messageId": "m-1", "body": json.dumps(body), "eventSource": "aws:sqs", "attributes": attributes}
@@ -66,7 +66,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: SandboxProvider, cont
         prepare(
             LOG,
             order_id,
-            really={"payments.handlers.authorize_payment": lambda order_id: settlement_service.authorize(LOG, TOKENS, sandbox, order_id)},
+            real_steps={"payments.handlers.authorize_payment": lambda one: settlement_service.authorize(LOG, TOKENS, sandbox, one)},
         )
 
     assert settle_payment.handler(event, context) == json.loads((EVENTS / f"{sample}.answer.json").read_text())
@@ -159,7 +159,7 @@ def test_expired_authorization_raises_an_alert(confirmed: Confirmed, run: Run) -
 
 def test_zero_amount_causes_no_request(confirmed: Confirmed, sandbox: SandboxProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     confirmed(FIRST)
-    monkeypatch.setattr(sandbox, "capture", lambda *_: pytest.fail("nothing to take"))
+    monkeypatch.setattr(sandbox, "capture", lambda *_: pytest.fail("a capture of 0 was requested: skip the request"))
 
     assert settlement_service._captured(sandbox, "ord_1", "parcel_1", Money(0, "EUR")) == capture_key("ord_1", "parcel_1")
 
@@ -186,8 +186,8 @@ def test_failed_refund_is_retried_with_new_keys_then_alerted(
     assert types("ShipmentLost") == ["PaymentCaptured", "PaymentCaptured", *3 * ["PaymentRefundFailed"]]
     keys = [refund_key("ord_1", "parcel:parcel_1", number) for number in (1, 2, 3)]
     assert [(one.key, one.status) for one in look_up(sandbox).refunds] == [(key, "failed") for key in keys]
-    said = [line["message"] for line in logged()]
-    assert (said.count("refund_failed"), said.count("refund_not_paid")) == (3, 2)
+    messages = [line["message"] for line in logged()]
+    assert (messages.count("refund_failed"), messages.count("refund_not_paid")) == (3, 2)
 
 
 def test_failing_refund_does_not_delay_a_cancellation(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
@@ -250,18 +250,18 @@ def test_fault_at_any_call_captures_and_refunds_once(
 def interrupted(aws: Any, fault: Any, moment: str, number: int, work: Callable[[], object]) -> None:
     calls: list[str] = []
 
-    def strike(operation: str, _: Any) -> None:
+    def fail_at_number(operation: str, _: Any) -> None:
         calls.append(operation)
         if len(calls) == number:
             raise fault(operation)
 
-    setattr(aws.dynamodb, moment, strike)
-    with contextlib.suppress(Crash, Exception):  # the fault in any form
+    setattr(aws.dynamodb, moment, fail_at_number)
+    with contextlib.suppress(Crash, Exception):  # any fault
         work()
     setattr(aws.dynamodb, moment, None)
 
 
-# Undoing what has not left of an order that is being cancelled.
+# Cancellations: undispatched lines are voided.
 
 
 def test_cancellation_captures_dispatched_parcels_and_voids_the_rest(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
@@ -275,7 +275,7 @@ def test_cancellation_captures_dispatched_parcels_and_voids_the_rest(confirmed: 
     assert types("ShipmentRecalled") == ["PaymentCaptured", "PaymentVoided"]
 
 
-def test_nothing_is_released_before_the_recall(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
+def test_payment_is_not_voided_before_the_recall(confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(FIRST, CANCEL)
 
     with pytest.raises(InconsistentPayment, match="must be recalled before the void"):
@@ -305,7 +305,7 @@ def test_fault_at_any_call_of_a_cancellation_ends_consistently(
         ("tok_void_unavailable", [ProviderUnavailable, ProviderUnavailable]),
     ],
 )
-def test_failing_void_at_the_provider(
+def test_failing_void_succeeds_unless_the_provider_is_unavailable(
     token: str, errors: Sequence[type[Exception]], confirmed: Confirmed, sandbox: SandboxProvider
 ) -> None:
     confirmed(FIRST, CANCEL, RECALL, token=token)

@@ -1,4 +1,4 @@
-"""What Stripe's objects mean: amounts in its units, the payment behind an intent, reasons of declines."""
+"""Mapping of Stripe's objects: amounts in its units, payments from intents, and decline codes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_amounts_are_in_stripes_units(money: Money, units: int) -> None:
     assert from_stripe(units, money.currency.lower()) == money
 
 
-# Amounts near the currency's step: Stripe and the sandbox agree on which can be charged.
+# Amounts around the smallest chargeable step of each currency.
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "UGX", "ISK", "MGA", "KWD", "TND"])
 @pytest.mark.parametrize("amount", [1, 5, 10, 99, 100, 101, 10_050, 20_100])
 def test_sandbox_and_stripe_charge_the_same_amounts(currency: str, amount: int) -> None:
@@ -103,7 +103,7 @@ def test_amount_survives_a_round_trip_or_is_refused(amount: int, currency: str) 
 
 
 @pytest.mark.parametrize(
-    ("there", "payment"),
+    ("current", "payment"),
     [
         (intent("requires_payment_method"), None),
         (intent("requires_confirmation"), None),
@@ -124,28 +124,30 @@ def test_amount_survives_a_round_trip_or_is_refused(amount: int, currency: str) 
         ),
     ],
 )
-def test_intent_identifies_a_payment(there: PaymentIntent, payment: Payment | None) -> None:
-    assert to_payment(there, []) == payment
+def test_intent_identifies_a_payment(current: PaymentIntent, payment: Payment | None) -> None:
+    assert to_payment(current, []) == payment
 
 
 @given(amounts=st.lists(st.integers(1, 100), min_size=1, max_size=20), by_hand=st.integers(0, 5))
 def test_captures_are_read_from_the_metadata_in_their_order(amounts: list[int], by_hand: int) -> None:
-    there = intent("requires_capture", latest_charge=CHARGE)
+    current = intent("requires_capture", latest_charge=CHARGE)
     for number, amount in enumerate(amounts):
-        mark = capture_metadata(there, f"ord_1:capture:parcel {number}", Money(amount, "EUR"))
-        there = PaymentIntent("pi_1", there.status, 2500, "eur", there.amount_received + amount, {**mark, **there.metadata}, CHARGE)
-    there = PaymentIntent("pi_1", there.status, 2500, "eur", sum(amounts) + by_hand, there.metadata, CHARGE)
+        metadata = capture_metadata(current, f"ord_1:capture:parcel {number}", Money(amount, "EUR"))
+        current = PaymentIntent(
+            "pi_1", current.status, 2500, "eur", current.amount_received + amount, {**metadata, **current.metadata}, CHARGE
+        )
+    current = PaymentIntent("pi_1", current.status, 2500, "eur", sum(amounts) + by_hand, current.metadata, CHARGE)
 
-    payment = to_payment(there, [])
+    payment = to_payment(current, [])
 
     assert isinstance(payment, Authorized)
     keys = [f"ord_1:capture:parcel {number}" for number in range(len(amounts))] + [MANUAL] * (by_hand > 0)
     assert [capture.key for capture in payment.captures] == keys
     assert payment.captured == sum(amounts) + by_hand
-    assert all(len(name) <= 40 for name in there.metadata)
+    assert all(len(name) <= 40 for name in current.metadata)
 
 
-def test_refunds_are_ours_and_those_that_moved_money_oldest_first() -> None:
+def test_own_and_completed_foreign_refunds_are_listed_oldest_first() -> None:
     listed = [
         StripeRefund("re_5", 50, "eur", "failed", {"refund_key": "five"}),
         StripeRefund("re_4", 40, "eur", "succeeded"),
@@ -192,7 +194,7 @@ def test_decline_has_the_customer_facing_code(code: str | None, detail: str | No
         (Charge("ch_1", PaymentMethodDetails(Card(Feature("available")))), True),
     ],
 )
-def test_whether_a_card_takes_captures_in_parts(charge: Charge | str | None, several: bool) -> None:
+def test_multicapture_needs_the_cards_support(charge: Charge | str | None, several: bool) -> None:
     assert supports_multicapture(intent("requires_capture", latest_charge=charge)) == several
 
 
@@ -255,7 +257,7 @@ def test_withdrawn_amount_decides_a_dispute_of_unknown_status() -> None:
     assert [dispute_state(dispute("prevented", *amounts)) for amounts in moved] == [None, "lost", None]
 
 
-def test_a_dispute_began_when_the_money_was_withdrawn() -> None:
+def test_dispute_begins_when_the_amount_is_withdrawn() -> None:
     inquiry = msgspec.structs.replace(dispute("warning_needs_response"), created=1_768_554_000)
     assert disputed_at(inquiry) == datetime(2026, 1, 16, 9, tzinfo=UTC)
     moved = [BalanceTransaction(2500, 1_768_640_500), BalanceTransaction(-2500, 1_768_640_400)]
@@ -263,8 +265,8 @@ def test_a_dispute_began_when_the_money_was_withdrawn() -> None:
     assert disputed_at(dispute("lost", -2500)) is None
 
 
-# Of the codes that Stripe gives to a refused confirmation, those that another card, or another amount, solves.
-OTHERS = {
+# Codes of refused confirmations that the customer cannot solve by another card or amount.
+FAULT_CODES = {
     "payment_method_unactivated",  # our account lacks the method
     "payment_method_configuration_failures",
     "payment_method_provider_timeout",
@@ -274,12 +276,12 @@ OTHERS = {
 }
 
 
-def test_every_code_about_a_means_of_payment_is_decided_on() -> None:
+def test_every_payment_method_code_is_a_decline_or_a_known_fault() -> None:
     literal = get_args(inspect.get_annotations(stripe.PaymentIntent.LastPaymentError)["code"])[0]
     codes = [code for code in get_args(literal) if code.startswith("payment_method_") and "microdeposit" not in code]
     assert len(codes) > 10
     for code in codes:
-        assert customer_decline_code(code, None) == (None if code in OTHERS else code), code
+        assert customer_decline_code(code, None) == (None if code in FAULT_CODES else code), code
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_capture_event_has_our_key_and_the_captured_amount(kind: str) -> None:
     ("metadata", "key", "reason"),
     [({"payment_key": "ord_1:authorize", "refund_key": "r"}, "ord_1:authorize", "r"), ({}, None, "by_hand")],
 )
-def test_a_refund_says_whether_it_was_ours(metadata: dict[str, str], key: str | None, reason: str) -> None:
+def test_refund_event_tells_own_from_manual_refunds(metadata: dict[str, str], key: str | None, reason: str) -> None:
     found = reported(event("refund.created", REFUND, metadata=metadata))
 
     assert found
@@ -92,14 +92,14 @@ def test_refund_event_is_parsed_by_its_status(event_type: str, status: str | Non
 
 
 @pytest.mark.parametrize("kind", ["created", "updated", "closed", "funds_withdrawn", "funds_reinstated", "invented"])
-def test_every_event_about_a_dispute_counts(kind: str) -> None:
+def test_every_dispute_event_is_parsed(kind: str) -> None:
     found = reported(event(f"charge.dispute.{kind}", DISPUTE, status="warning_needs_response"))
 
     assert found
     assert (found.type, found.authorization_id, found.reference, found.reason) == ("dispute", "pi_1", "dp_1", "fraudulent")
 
 
-def test_every_event_of_the_sdk_about_refunds_and_disputes_counts() -> None:
+def test_every_refund_and_dispute_event_of_the_sdk_is_parsed() -> None:
     types = get_args(inspect.get_annotations(stripe.Event)["type"])
     about = [kind for kind in types if kind.startswith(("refund.", "charge.dispute.", "charge.refund."))]
 
@@ -147,7 +147,7 @@ def test_missing_secret_refuses_every_stripe_event() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b"[]", b"{}", event("refund.created", {"id": "re_1"}), b'{"id": 1}'])
-def test_a_body_that_is_no_event_is_not_from_stripe(raw: bytes) -> None:
+def test_malformed_body_is_refused_without_its_content(raw: bytes) -> None:
     signature = signed(raw) if raw != b"\xff" else "t=1,v1=0"
     with pytest.raises(InvalidStripeEvent) as refused:
         verify_and_parse(raw, signature, [SECRET])

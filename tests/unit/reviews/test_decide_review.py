@@ -24,10 +24,10 @@ type Post = Callable[..., tuple[int, dict[str, Any]]]
 
 @pytest.fixture
 def post(aws: Any, context: Any) -> Post:
-    def send(body: Any = "approve", *, who: str = "rex", groups: str = "reviewers,staff", order_id: str = ORDER_ID) -> tuple[int, Any]:
+    def send(body: Any = "approve", *, reviewer: str = "rex", groups: str = "reviewers,staff", order_id: str = ORDER_ID) -> tuple[int, Any]:
         request = samples.sample("reviews/decide_review/approve")
         request["pathParameters"]["order_id"] = order_id
-        request["requestContext"]["authorizer"] |= {"customer_id": who, "groups": groups}
+        request["requestContext"]["authorizer"] |= {"customer_id": reviewer, "groups": groups}
         request["body"] = body if body.startswith("{") or not body.isalpha() else json.dumps({"decision": body})
         answer = decide_review.handler(request, context)
         return answer["statusCode"], json.loads(answer["body"])
@@ -84,7 +84,7 @@ def test_same_decision_gets_the_same_answer_from_any_reviewer(post: Post, decisi
 
     first = post(decision)
 
-    assert post(decision, who="sue") == first
+    assert post(decision, reviewer="sue") == first
     assert post(decision) == first
     assert decide_review.LOG.load(ORDER_ID).version == 4
 
@@ -94,7 +94,7 @@ def test_contrary_decision_is_refused_with_the_first_one(post: Post, first: str,
     hold()
     _, decided_before = post(first)
 
-    status, problem = post(second, who="sue")
+    status, problem = post(second, reviewer="sue")
 
     assert (status, code(problem)) == (409, "already-decided")
     assert (problem["decision"], problem["decided_at"], problem["timed_out"]) == (first, decided_before["decided_at"], False)
@@ -156,7 +156,7 @@ def test_reviewers_cannot_decide_on_their_own_orders(post: Post) -> None:
 
     assert (post("approve")[0], code(post("approve")[1])) == (403, "own-order")
     assert decide_review.LOG.load(ORDER_ID).state == "held"
-    assert post("approve", who="sue")[0] == 200
+    assert post("approve", reviewer="sue")[0] == 200
 
 
 WRONG = {
@@ -193,7 +193,7 @@ def test_repeated_decision_after_a_crash_is_answered(post: Post, aws: Any) -> No
 
 @pytest.mark.parametrize("state", orders.STATES)
 def test_only_reviewed_orders_have_a_decision(state: str) -> None:
-    happened = orders.history(*orders.STATES[state])
-    decided = {event.type for event in happened} & {"OrderReviewApproved", "OrderReviewRejected"}
+    history = orders.history(*orders.STATES[state])
+    decided = {event.type for event in history} & {"OrderReviewApproved", "OrderReviewRejected"}
 
-    assert (decisions.find_decision(happened) is not None) is bool(decided)
+    assert (decisions.find_decision(history) is not None) is bool(decided)

@@ -37,7 +37,7 @@ def run(aws: Any, context: Any) -> Run:
     return invoke
 
 
-def named(number: int) -> str:
+def id_of(number: int) -> str:
     return f"ord_{number:026}"
 
 
@@ -96,33 +96,33 @@ class TestOpenReview:
         assert run(open_review, "two") == "opened"
         assert run(store_task_token, "two", "token-2") == "waiting"
 
-    @pytest.mark.parametrize("how", ENDS)
-    def test_order_that_is_no_longer_held_is_not_listed(self, run: Run, aws: Any, how: str) -> None:
+    @pytest.mark.parametrize("end", ENDS)
+    def test_order_that_is_no_longer_held_is_not_listed(self, run: Run, aws: Any, end: str) -> None:
         hold()
-        record(ENDS[how])
+        record(ENDS[end])
 
         assert run(open_review) == "decided"
         assert listed(aws) == []
 
 
 class TestCloseReview:
-    @pytest.mark.parametrize("how", ENDS)
-    def test_decision_event_resumes_the_execution(self, run: Run, aws: Any, context: Any, how: str) -> None:
+    @pytest.mark.parametrize("end", ENDS)
+    def test_decision_event_resumes_the_execution(self, run: Run, aws: Any, context: Any, end: str) -> None:
         hold()
         run(open_review)
         assert run(store_task_token) == "waiting"
-        record(ENDS[how])
+        record(ENDS[end])
 
         assert close_review.handler(delivered(), context) == {"batchItemFailures": []}
 
         assert aws.stepfunctions.answered == {"token-1": {"outcome": "closed"}}
         assert listed(aws) == []
 
-    @pytest.mark.parametrize("how", ENDS)
-    def test_decision_before_the_token_resumes_at_once(self, run: Run, aws: Any, context: Any, how: str) -> None:
+    @pytest.mark.parametrize("end", ENDS)
+    def test_decision_before_the_token_resumes_at_once(self, run: Run, aws: Any, context: Any, end: str) -> None:
         hold()
         run(open_review)
-        record(ENDS[how])
+        record(ENDS[end])
         close_review.handler(delivered(), context)
 
         assert run(store_task_token) == "closed"
@@ -189,18 +189,18 @@ class TestCloseReview:
         close_review.handler(delivered(), context)
 
         [row] = aws.dynamodb.items("Reviews")
-        kept = datetime.fromtimestamp(int(row["expires_at"]["N"]), UTC) - datetime.now(UTC)
-        assert RETENTION - timedelta(minutes=1) < kept <= RETENTION
+        retention = datetime.fromtimestamp(int(row["expires_at"]["N"]), UTC) - datetime.now(UTC)
+        assert RETENTION - timedelta(minutes=1) < retention <= RETENTION
 
     def test_every_event_that_ends_a_hold_closes_the_review(self) -> None:
         held = orders.after(*orders.STATES["held"])
-        leaving: set[str] = set()
+        ending: set[str] = set()
         for command in orders.COMMANDS.values():
             decided = decide(held, command)
             for event_data in () if isinstance(decided, Refusal) else decided:
                 if evolve(held, orders.event(held, event_data)).state != "held":
-                    leaving.add(type(event_data).__name__)
-        assert leaving == {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
+                    ending.add(type(event_data).__name__)
+        assert ending == {"OrderReviewApproved", "OrderReviewRejected", "CancellationRequested"}
 
 
 class TestExpireReview:
@@ -210,36 +210,36 @@ class TestExpireReview:
         assert [run(expire_review), run(expire_review)] == ["timed_out", "timed_out"]
         assert LOG.load("ord_1").version == 4
 
-    @pytest.mark.parametrize("how", ENDS)
-    def test_decided_order_does_not_time_out(self, run: Run, how: str) -> None:
+    @pytest.mark.parametrize("end", ENDS)
+    def test_decided_order_does_not_time_out(self, run: Run, end: str) -> None:
         hold()
-        record(ENDS[how])
+        record(ENDS[end])
 
         assert run(expire_review) == "decided"
         assert LOG.load("ord_1").version == 4
 
 
 class TestListReviews:
-    def ask(self, context: Any, **query: str) -> tuple[int, dict[str, Any]]:
+    def get_page(self, context: Any, **query: str) -> tuple[int, dict[str, Any]]:
         request: Any = {**samples.sample("reviews/list_reviews/first-page"), "queryStringParameters": query or None}
         answer = list_reviews.handler(request, context)
         return answer["statusCode"], json.loads(answer["body"])
 
-    def fill(self, count: int) -> list[str]:
+    def claim_reviews(self, count: int) -> list[str]:
         start = datetime(2026, 1, 15, tzinfo=UTC)
         for number in reversed(range(count)):
-            review = Review(named(number), start + timedelta(minutes=number), Money(289_900, "EUR"), 60, ("amount_large",))
+            review = Review(id_of(number), start + timedelta(minutes=number), Money(289_900, "EUR"), 60, ("amount_large",))
             list_reviews.REVIEWS.claim(review, "one")
-        return [named(number) for number in range(count)]
+        return [id_of(number) for number in range(count)]
 
     def test_empty_list_has_no_reviews(self, aws: Any, context: Any) -> None:
-        assert self.ask(context) == (200, {"reviews": []})
+        assert self.get_page(context) == (200, {"reviews": []})
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
     def test_pages_list_every_review_once_oldest_first(self, aws: Any, context: Any, limit: int) -> None:
-        wanted, found, query = self.fill(7), list[str](), {"limit": str(limit)}
+        wanted, found, query = self.claim_reviews(7), list[str](), {"limit": str(limit)}
         while True:
-            _, page = self.ask(context, **query)
+            _, page = self.get_page(context, **query)
             assert len(page["reviews"]) <= limit
             found += [review["order_id"] for review in page["reviews"]]
             if "next" not in page:
@@ -248,20 +248,20 @@ class TestListReviews:
         assert found == wanted
 
     def test_next_page_continues_after_a_decided_order(self, aws: Any, context: Any) -> None:
-        self.fill(4)
-        _, first = self.ask(context, limit="2")
-        list_reviews.REVIEWS.close(named(1), datetime.now(UTC))
+        self.claim_reviews(4)
+        _, first = self.get_page(context, limit="2")
+        list_reviews.REVIEWS.close(id_of(1), datetime.now(UTC))
 
-        _, second = self.ask(context, limit="2", cursor=first["next"])
+        _, second = self.get_page(context, limit="2", cursor=first["next"])
 
-        assert [review["order_id"] for review in second["reviews"]] == [named(2), named(3)]
+        assert [review["order_id"] for review in second["reviews"]] == [id_of(2), id_of(3)]
 
     def test_review_shows_score_and_reasons(self, aws: Any, context: Any) -> None:
-        self.fill(1)
+        self.claim_reviews(1)
 
-        assert self.ask(context)[1]["reviews"] == [
+        assert self.get_page(context)[1]["reviews"] == [
             {
-                "order_id": named(0),
+                "order_id": id_of(0),
                 "opened_at": "2026-01-15T00:00:00Z",
                 "total": {"amount": 289_900, "currency": "EUR"},
                 "score": 60,
@@ -271,13 +271,13 @@ class TestListReviews:
 
     @pytest.mark.parametrize("limit", ["0", "51", "9" * 5000, "-1", "x", "", "1.5", "\N{SUPERSCRIPT TWO}"])
     def test_limit_outside_1_to_50_is_refused(self, aws: Any, context: Any, limit: str) -> None:
-        status, problem = self.ask(context, limit=limit)
+        status, problem = self.get_page(context, limit=limit)
 
         assert (status, problem["type"].rpartition(":")[2]) == (400, "parameter-invalid")
 
     @pytest.mark.parametrize("cursor", ["", "x", "e30", "bnVsbA", "WzFd", "\N{SNOWMAN}", "a" * 5])
     def test_foreign_cursor_is_refused(self, aws: Any, context: Any, cursor: str) -> None:
-        status, problem = self.ask(context, cursor=cursor)
+        status, problem = self.get_page(context, cursor=cursor)
 
         assert (status, problem["type"].rpartition(":")[2]) == (400, "cursor-invalid")
 

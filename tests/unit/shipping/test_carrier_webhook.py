@@ -22,19 +22,13 @@ from tests.fakes.aws.dynamodb import throttled
 from tests.support import webhooks
 from tests.support.clock import recorded_at
 from tests.support.orders import START
-from tests.support.prepared import PREPARED, advance, place, prepare
+from tests.support.prepared import PREPARED, SAGA_STEPS, advance, place, prepare
 
 EVENTS = ROOT / "events" / "shipping"
-CONFIRMED = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
-)
 LOG = retry_carrier_events.LOG
 ONE = [{"sku": "MUG-BLUE", "quantity": 1}]
 TWO = [{"sku": "MUG-BLUE", "quantity": 2}]
-type Tell = Callable[..., bool]
+type Deliver = Callable[..., bool]
 type Post = Callable[[bytes], Any]
 type Lines = Callable[[], list[dict[str, Any]]]
 
@@ -52,7 +46,7 @@ def carrier_event(kind: str, **more: Any) -> bytes:
 
 
 def failing(operation: str) -> Callable[[str, Any], None]:
-    """Return a hook by which every call of this operation fails."""
+    """Return a hook that throttles every call of this operation."""
 
     def before(called: str, _: Any) -> None:
         if called == operation:
@@ -73,7 +67,7 @@ def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
 
 
 @pytest.fixture
-def tell(aws: Any, context: Any) -> Tell:
+def deliver(aws: Any, context: Any) -> Deliver:
     def call(kind: str, receives: int = 1, **more: Any) -> bool:
         body = json.dumps(message(kind, **more))
         attributes = {"ApproximateReceiveCount": str(receives)}
@@ -85,11 +79,11 @@ def tell(aws: Any, context: Any) -> Tell:
 
 def confirmed() -> None:
     place(LOG)
-    advance(LOG, "ord_1", *CONFIRMED)
+    advance(LOG, "ord_1", *SAGA_STEPS)
 
 
 def types() -> list[str]:
-    return [event.type for event in LOG.history("ord_1")[len(CONFIRMED) + 1 :]]
+    return [event.type for event in LOG.history("ord_1")[len(SAGA_STEPS) + 1 :]]
 
 
 class TestReceiveWebhook:
@@ -180,8 +174,8 @@ class TestReceiveWebhook:
         escaped = json.dumps(message(kind, parcel_id="p", driver="Z\x00o\uffff\ud800")).encode()
         assert post(body)["statusCode"] == 400  # half a surrogate pair is no UTF-8
         assert post(escaped)["statusCode"] == 202
-        [[kept]] = aws.sqs.sent.values()
-        assert kept["driver"] == "Z\ufffdo\ufffd\ufffd"
+        [[stored]] = aws.sqs.sent.values()
+        assert stored["driver"] == "Z\ufffdo\ufffd\ufffd"
 
     @pytest.mark.parametrize("quantity", ["2.0", "2e0"])
     def test_whole_quantities_are_accepted_in_any_notation(self, post: Post, aws: Any, quantity: str) -> None:
@@ -237,11 +231,11 @@ class TestEventTime:
             command = RequestReturn("ret_1", order.parcels[0].lines, "too small", now - timedelta(days=days))
             assert isinstance(decide(order, command), tuple) is allowed
 
-    def test_queued_event_keeps_its_time(self, tell: Tell) -> None:
+    def test_queued_event_keeps_its_time(self, deliver: Deliver) -> None:
         now = datetime.now(UTC)
         with recorded_at(now - timedelta(days=2)):
             confirmed()
-        assert tell("dispatched", parcel_id="parcel_1", lines=TWO, at=(now - timedelta(days=1)).isoformat())
+        assert deliver("dispatched", parcel_id="parcel_1", lines=TWO, at=(now - timedelta(days=1)).isoformat())
         assert LOG.history("ord_1")[-1].occurred_at == now - timedelta(days=1)
 
     @pytest.mark.parametrize(
@@ -275,87 +269,87 @@ class TestRetryCarrierEvents:
             prepare(LOG, order_id)
         assert retry_carrier_events.handler(json.loads(text), context) == json.loads(path.with_suffix(".answer.json").read_text())
 
-    def test_dispatches_and_deliveries_are_recorded(self, tell: Tell) -> None:
+    def test_dispatches_and_deliveries_are_recorded(self, deliver: Deliver) -> None:
         confirmed()
-        assert tell("picked")
-        assert tell("dispatched", parcel_id="parcel_1", lines=ONE)
-        assert tell("dispatched", parcel_id="parcel_2", lines=ONE)
-        assert tell("delivered", parcel_id="parcel_1")
-        assert tell("lost", parcel_id="parcel_2")
+        assert deliver("picked")
+        assert deliver("dispatched", parcel_id="parcel_1", lines=ONE)
+        assert deliver("dispatched", parcel_id="parcel_2", lines=ONE)
+        assert deliver("delivered", parcel_id="parcel_1")
+        assert deliver("lost", parcel_id="parcel_2")
         assert types() == ["ShipmentDispatched", "ShipmentDispatched", "ShipmentDelivered", "ShipmentLost"]
 
-    def test_event_delivered_twice_changes_nothing(self, tell: Tell) -> None:
+    def test_event_delivered_twice_changes_nothing(self, deliver: Deliver) -> None:
         confirmed()
         for _ in range(2):
-            assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
+            assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
         for _ in range(2):
-            assert tell("delivered", parcel_id="parcel_1")
-        assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
+            assert deliver("delivered", parcel_id="parcel_1")
+        assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
     @pytest.mark.parametrize("stored", [" parcel_1", "parcel_1\n", "parce\u0301l_1", "parcel\uffff1"])
-    def test_parcel_recorded_under_an_untrimmed_id_is_found(self, tell: Tell, post: Post, stored: str) -> None:
+    def test_parcel_recorded_under_an_untrimmed_id_is_found(self, deliver: Deliver, post: Post, stored: str) -> None:
         confirmed()
-        # Versions up to 1.0 took ids as they were sent, and so do messages that wait in the queue over the deployment.
-        assert tell("dispatched", parcel_id=stored, lines=ONE)
+        # Versions up to 1.0 stored ids untrimmed, as do messages that were queued before the deployment.
+        assert deliver("dispatched", parcel_id=stored, lines=ONE)
         for body in (carrier_event("dispatched", parcel_id=stored, lines=ONE), carrier_event("delivered", parcel_id=stored)):
             assert post(body)["statusCode"] == 202
-        assert tell("delivered", parcel_id=stored)
+        assert deliver("delivered", parcel_id=stored)
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
-    def test_delivery_before_its_dispatch_is_retried(self, tell: Tell) -> None:
+    def test_delivery_before_its_dispatch_is_retried(self, deliver: Deliver) -> None:
         confirmed()
-        assert not tell("delivered", parcel_id="parcel_1")
-        assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
-        assert tell("delivered", parcel_id="parcel_1")
+        assert not deliver("delivered", parcel_id="parcel_1")
+        assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert deliver("delivered", parcel_id="parcel_1")
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
-    def test_each_retry_waits_longer(self, tell: Tell, aws: Any) -> None:
+    def test_each_retry_waits_longer(self, deliver: Deliver, aws: Any) -> None:
         confirmed()
         seconds: list[int] = []
         for receives in range(1, 11):
-            assert not tell("delivered", receives=receives, parcel_id="parcel_1")
+            assert not deliver("delivered", receives=receives, parcel_id="parcel_1")
             seconds.append(aws.sqs.hidden.pop("r"))
         assert seconds == sorted(seconds)
         assert seconds[0] <= 5
-        # The last receive is followed by the dead letters.
+        # After the last receive the message is dead-lettered.
         assert 540 <= sum(seconds[:-1]) <= 660
 
-    def test_event_is_retried_even_if_the_delay_fails(self, tell: Tell, aws: Any) -> None:
+    def test_event_is_retried_even_if_the_delay_fails(self, deliver: Deliver, aws: Any) -> None:
         confirmed()
         aws.sqs.before = failing("ChangeMessageVisibility")
-        assert not tell("delivered", parcel_id="parcel_1")
+        assert not deliver("delivered", parcel_id="parcel_1")
         aws.sqs.before = None
 
-    def test_recorded_event_is_not_delayed(self, tell: Tell, aws: Any) -> None:
+    def test_recorded_event_is_not_delayed(self, deliver: Deliver, aws: Any) -> None:
         confirmed()
-        assert tell("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
         assert aws.sqs.calls == {}
 
-    def test_impossible_event_is_refused(self, tell: Tell) -> None:
+    def test_impossible_event_is_refused(self, deliver: Deliver) -> None:
         confirmed()
-        assert not tell("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 3}])
-        assert tell("dispatched", parcel_id="parcel_1", lines=ONE)
-        assert not tell("dispatched", parcel_id="parcel_1", lines=TWO)
-        assert tell("lost", parcel_id="parcel_1")
-        assert not tell("delivered", parcel_id="parcel_1")
-        assert not tell("returned", return_id="ret_1")
+        assert not deliver("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 3}])
+        assert deliver("dispatched", parcel_id="parcel_1", lines=ONE)
+        assert not deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert deliver("lost", parcel_id="parcel_1")
+        assert not deliver("delivered", parcel_id="parcel_1")
+        assert not deliver("returned", return_id="ret_1")
         assert types() == ["ShipmentDispatched", "ShipmentLost"]
 
-    def test_nothing_is_dispatched_after_a_recall(self, tell: Tell) -> None:
+    def test_nothing_is_dispatched_after_a_recall(self, deliver: Deliver) -> None:
         confirmed()
         advance(LOG, "ord_1", "customer.cancels", "shipping.handlers.recall_shipment")
-        assert not tell("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert not deliver("dispatched", parcel_id="parcel_1", lines=TWO)
 
-    def test_announced_return_is_recorded(self, tell: Tell) -> None:
+    def test_requested_return_is_recorded_once(self, deliver: Deliver) -> None:
         confirmed()
-        tell("dispatched", parcel_id="parcel_1", lines=TWO)
-        tell("delivered", parcel_id="parcel_1")
+        deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        deliver("delivered", parcel_id="parcel_1")
         lines = LOG.load("ord_1").parcels[0].lines
         LOG.record(LOG.load("ord_1"), RequestReturn("ret_1", lines, "too small", START), source="orders")
 
-        assert tell("returned", return_id="ret_1")
-        assert tell("returned", return_id="ret_1")
+        assert deliver("returned", return_id="ret_1")
+        assert deliver("returned", return_id="ret_1")
         assert types()[-2:] == ["ReturnRequested", "ReturnReceived"]
 
     @pytest.mark.parametrize("shipment", ["", "shipment", ":shipment", "ord_1:parcel", "foreign"])

@@ -18,17 +18,11 @@ from shipping.carrier import CarrierTimeout, CarrierUnavailable, Parcel, Shipmen
 from shipping.handlers import recall_shipment
 from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import InconsistentShipment, shipment_id
-from tests.support.prepared import advance, place, prepare
+from tests.support.prepared import SAGA_STEPS, advance, place, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping"
 SAMPLES = sorted(
     str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("recall_shipment/*.json") if ".answer" not in path.name
-)
-CONFIRMED = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
 )
 LOG = recall_shipment.LOG
 ID = shipment_id("ord_1")
@@ -54,13 +48,13 @@ def cancelled() -> Order:
     return advance(LOG, "ord_1", "customer.cancels")
 
 
-def ask(sandbox: SandboxCarrier, order: Order, postal_code: str = "LS1 1AA") -> None:
+def request_shipment(sandbox: SandboxCarrier, order: Order, postal_code: str = "LS1 1AA") -> None:
     sandbox.request(ID, TWO, replace(order.shipping_address, postal_code=postal_code))
 
 
 def confirmed() -> Order:
     place(LOG)
-    return advance(LOG, "ord_1", *CONFIRMED)
+    return advance(LOG, "ord_1", *SAGA_STEPS)
 
 
 def types() -> list[str]:
@@ -88,7 +82,7 @@ def test_shipment_not_requested_yet_is_recalled(run: Step, sandbox: SandboxCarri
 
 def test_unconfirmed_order_makes_no_carrier_call(run: Step, aws: Any) -> None:
     place(LOG)
-    advance(LOG, "ord_1", *CONFIRMED[:3])
+    advance(LOG, "ord_1", *SAGA_STEPS[:3])
     cancelled()
     aws.dynamodb.calls.clear()
 
@@ -97,7 +91,7 @@ def test_unconfirmed_order_makes_no_carrier_call(run: Step, aws: Any) -> None:
 
 
 def test_unrecorded_dispatch_is_recorded_before_the_recall(run: Step, sandbox: SandboxCarrier) -> None:
-    ask(sandbox, confirmed())
+    request_shipment(sandbox, confirmed())
     sandbox.dispatch(ID, PART)
     cancelled()
 
@@ -110,7 +104,7 @@ def test_unrecorded_dispatch_is_recorded_before_the_recall(run: Step, sandbox: S
 
 def test_recorded_dispatch_is_not_recorded_again(run: Step, sandbox: SandboxCarrier) -> None:
     order = confirmed()
-    ask(sandbox, order)
+    request_shipment(sandbox, order)
     sandbox.dispatch(ID, PART)
     LOG.record(order, RecordDispatch("parcel_1", ONE), source="shipping")
     cancelled()
@@ -120,7 +114,7 @@ def test_recorded_dispatch_is_not_recorded_again(run: Step, sandbox: SandboxCarr
 
 
 def test_cancellation_fails_after_everything_was_dispatched(run: Step, sandbox: SandboxCarrier) -> None:
-    ask(sandbox, confirmed())
+    request_shipment(sandbox, confirmed())
     sandbox.dispatch(ID, Parcel("parcel_1", TWO))
     cancelled()
 
@@ -131,7 +125,7 @@ def test_cancellation_fails_after_everything_was_dispatched(run: Step, sandbox: 
 
 
 def test_cancellation_fails_if_the_recall_is_impossible(run: Step, sandbox: SandboxCarrier) -> None:
-    ask(sandbox, confirmed(), "RECALL-IMPOSSIBLE")
+    request_shipment(sandbox, confirmed(), "RECALL-IMPOSSIBLE")
     cancelled()
 
     assert run() == "too_late"
@@ -140,7 +134,7 @@ def test_cancellation_fails_if_the_recall_is_impossible(run: Step, sandbox: Sand
 
 
 def test_lost_answer_is_looked_up(run: Step, sandbox: SandboxCarrier) -> None:
-    ask(sandbox, confirmed(), "RECALL-TIMEOUT-AFTER")
+    request_shipment(sandbox, confirmed(), "RECALL-TIMEOUT-AFTER")
     cancelled()
 
     assert run() == "recalled"
@@ -195,7 +189,7 @@ def test_repeated_recall_returns_the_recorded_outcome(run: Step, aws: Any) -> No
     assert aws.dynamodb.calls == {"Query": 1}
 
 
-@pytest.mark.parametrize("steps", [(), CONFIRMED[:1], (*CONFIRMED[:2], "orders.handlers.record_failure")])
+@pytest.mark.parametrize("steps", [(), SAGA_STEPS[:1], (*SAGA_STEPS[:2], "orders.handlers.record_failure")])
 def test_order_without_cancellation_is_not_recalled(run: Step, steps: tuple[str, ...]) -> None:
     place(LOG)
     advance(LOG, "ord_1", *steps)

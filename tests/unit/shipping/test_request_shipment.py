@@ -14,16 +14,10 @@ from shipping.carrier import Shipment
 from shipping.handlers import request_shipment
 from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
-from tests.support.prepared import PREPARED, advance, place, prepare
+from tests.support.prepared import PREPARED, SAGA_STEPS, advance, place, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "request_shipment"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
-CONFIRMED = (
-    "inventory.handlers.reserve_stock",
-    "fraud.handlers.screen_order",
-    "payments.handlers.authorize_payment",
-    "orders.handlers.confirm_order",
-)
 LOG = request_shipment.LOG
 ID = shipment_id("ord_1")
 type Run = Callable[[], bool]
@@ -43,9 +37,9 @@ def run(sandbox: SandboxCarrier, context: Any) -> Run:
     return lambda: not request_shipment.handler({"Records": [message]}, context)["batchItemFailures"]
 
 
-def ordered(postal_code: str = "LS1 1AA") -> None:
+def place_and_confirm(postal_code: str = "LS1 1AA") -> None:
     place(LOG, postal_code=postal_code)
-    advance(LOG, "ord_1", *CONFIRMED)
+    advance(LOG, "ord_1", *SAGA_STEPS)
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -58,7 +52,7 @@ def test_every_sample_has_its_answer(sample: str, sandbox: SandboxCarrier, conte
 
 
 def test_shipment_request_has_the_ordered_lines(run: Run, sandbox: SandboxCarrier) -> None:
-    ordered()
+    place_and_confirm()
 
     assert run()
     assert LOG.load("ord_1").shipment == "requested"
@@ -66,7 +60,7 @@ def test_shipment_request_has_the_ordered_lines(run: Run, sandbox: SandboxCarrie
 
 
 def test_shipment_is_requested_once(run: Run, aws: Any) -> None:
-    ordered()
+    place_and_confirm()
     run()
     aws.dynamodb.calls.clear()
 
@@ -76,7 +70,7 @@ def test_shipment_is_requested_once(run: Run, aws: Any) -> None:
 
 @pytest.mark.parametrize("postal_code", ["TIMEOUT-BEFORE", "TIMEOUT-AFTER"])
 def test_lost_request_is_repeated(run: Run, postal_code: str) -> None:
-    ordered(postal_code)
+    place_and_confirm(postal_code)
     run()
 
     assert run()
@@ -84,14 +78,14 @@ def test_lost_request_is_repeated(run: Run, postal_code: str) -> None:
 
 
 def test_unavailable_carrier_leaves_the_message_for_retry(run: Run) -> None:
-    ordered("UNAVAILABLE")
+    place_and_confirm("UNAVAILABLE")
 
     assert not run()
     assert LOG.load("ord_1").shipment == "none"
 
 
 def test_order_under_cancellation_is_not_shipped(run: Run, sandbox: SandboxCarrier) -> None:
-    ordered()
+    place_and_confirm()
     advance(LOG, "ord_1", "customer.cancels")
 
     assert run()
@@ -99,7 +93,7 @@ def test_order_under_cancellation_is_not_shipped(run: Run, sandbox: SandboxCarri
 
 
 def test_request_after_a_recall_has_no_effect(run: Run, sandbox: SandboxCarrier) -> None:
-    ordered()
+    place_and_confirm()
     sandbox.recall(ID)
 
     assert not run()

@@ -27,7 +27,7 @@ def sandbox(database: FakeDynamoDB) -> SandboxCarrier:
     return SandboxCarrier("shipments", database.client)
 
 
-def ask(sandbox: SandboxCarrier, postal_code: str = "LS1 1AA", lines: tuple[StockLine, ...] = STOCK) -> Shipment:
+def request(sandbox: SandboxCarrier, postal_code: str = "LS1 1AA", lines: tuple[StockLine, ...] = STOCK) -> Shipment:
     return sandbox.request("ship_1", lines, replace(ADDRESS, postal_code=postal_code))
 
 
@@ -39,28 +39,28 @@ def refusal(call: object) -> Contradiction:
 
 
 def test_request_takes_one_call_and_repeats_its_answer(sandbox: SandboxCarrier, database: FakeDynamoDB) -> None:
-    assert ask(sandbox) == Shipment()
+    assert request(sandbox) == Shipment()
     assert database.calls == {"PutItem": 1}
-    assert ask(sandbox) == Shipment()
+    assert request(sandbox) == Shipment()
     assert sandbox.look_up("ship_1") == Shipment()
 
 
 def test_shipment_id_refuses_another_request(sandbox: SandboxCarrier) -> None:
-    ask(sandbox)
+    request(sandbox)
 
-    assert refusal(lambda: ask(sandbox, lines=ONE_MUG)) is Contradiction.ID_REUSED
-    assert refusal(lambda: ask(sandbox, "LS1 1AB")) is Contradiction.ID_REUSED
+    assert refusal(lambda: request(sandbox, lines=ONE_MUG)) is Contradiction.ID_REUSED
+    assert refusal(lambda: request(sandbox, "LS1 1AB")) is Contradiction.ID_REUSED
 
 
 def test_address_is_not_stored(sandbox: SandboxCarrier, database: FakeDynamoDB) -> None:
-    ask(sandbox)
+    request(sandbox)
 
     assert ADDRESS.name not in str(database.items("shipments"))
     assert ADDRESS.street not in str(database.items("shipments"))
 
 
 def test_nothing_is_dispatched_after_a_recall(sandbox: SandboxCarrier) -> None:
-    ask(sandbox)
+    request(sandbox)
     sandbox.dispatch("ship_1", PART)
 
     assert sandbox.recall("ship_1") == Shipment((PART,), recalled=True)
@@ -71,13 +71,13 @@ def test_nothing_is_dispatched_after_a_recall(sandbox: SandboxCarrier) -> None:
 def test_request_after_its_recall_returns_recalled(sandbox: SandboxCarrier) -> None:
     sandbox.recall("ship_1")
 
-    assert ask(sandbox) == Shipment(recalled=True)
+    assert request(sandbox) == Shipment(recalled=True)
     assert refusal(lambda: sandbox.dispatch("ship_1", PART)) is Contradiction.RECALLED
 
 
 def test_parcel_is_dispatched_once_with_remaining_lines(sandbox: SandboxCarrier) -> None:
     assert refusal(lambda: sandbox.dispatch("ship_1", PART)) is Contradiction.UNKNOWN_SHIPMENT
-    ask(sandbox)
+    request(sandbox)
     sandbox.dispatch("ship_1", PART)
     sandbox.dispatch("ship_1", PART)
 
@@ -88,30 +88,30 @@ def test_parcel_is_dispatched_once_with_remaining_lines(sandbox: SandboxCarrier)
 
 def test_lost_request_takes_effect_when_repeated(sandbox: SandboxCarrier) -> None:
     with pytest.raises(CarrierTimeout):
-        ask(sandbox, "TIMEOUT-BEFORE")
+        request(sandbox, "TIMEOUT-BEFORE")
 
     assert sandbox.look_up("ship_1") is None
-    assert ask(sandbox, "TIMEOUT-BEFORE") == Shipment()
+    assert request(sandbox, "TIMEOUT-BEFORE") == Shipment()
 
 
 def test_lost_request_can_be_recalled(sandbox: SandboxCarrier) -> None:
     with pytest.raises(CarrierTimeout):
-        ask(sandbox, "TIMEOUT-BEFORE")
+        request(sandbox, "TIMEOUT-BEFORE")
     sandbox.recall("ship_1")
 
-    assert ask(sandbox, "TIMEOUT-BEFORE") == Shipment(recalled=True)
+    assert request(sandbox, "TIMEOUT-BEFORE") == Shipment(recalled=True)
 
 
 def test_request_with_lost_answer_can_be_looked_up(sandbox: SandboxCarrier) -> None:
     with pytest.raises(CarrierTimeout):
-        ask(sandbox, "TIMEOUT-AFTER")
+        request(sandbox, "TIMEOUT-AFTER")
 
     assert sandbox.look_up("ship_1") == Shipment()
-    assert ask(sandbox, "TIMEOUT-AFTER") == Shipment()
+    assert request(sandbox, "TIMEOUT-AFTER") == Shipment()
 
 
 def test_recall_with_lost_answer_took_effect(sandbox: SandboxCarrier) -> None:
-    ask(sandbox, "RECALL-TIMEOUT-AFTER")
+    request(sandbox, "RECALL-TIMEOUT-AFTER")
 
     with pytest.raises(CarrierTimeout):
         sandbox.recall("ship_1")
@@ -119,8 +119,8 @@ def test_recall_with_lost_answer_took_effect(sandbox: SandboxCarrier) -> None:
     assert sandbox.recall("ship_1") == Shipment(recalled=True)
 
 
-def test_recall_impossible_leaves_the_shipment(sandbox: SandboxCarrier) -> None:
-    ask(sandbox, "RECALL-IMPOSSIBLE")
+def test_impossible_recall_leaves_the_shipment(sandbox: SandboxCarrier) -> None:
+    request(sandbox, "RECALL-IMPOSSIBLE")
 
     assert sandbox.recall("ship_1") == Shipment()
     sandbox.dispatch("ship_1", PART)
@@ -128,7 +128,7 @@ def test_recall_impossible_leaves_the_shipment(sandbox: SandboxCarrier) -> None:
 
 def test_unavailable_carrier_stores_nothing(sandbox: SandboxCarrier) -> None:
     with pytest.raises(CarrierUnavailable):
-        ask(sandbox, "UNAVAILABLE")
+        request(sandbox, "UNAVAILABLE")
     assert sandbox.look_up("ship_1") is None
 
 
@@ -138,13 +138,13 @@ def test_lost_answer_of_the_table_raises_a_timeout(sandbox: SandboxCarrier, data
 
     database.after = lose
     with pytest.raises(CarrierTimeout):
-        ask(sandbox)
+        request(sandbox)
     with pytest.raises(CarrierUnavailable):
         sandbox.look_up("ship_1")
 
 
-def test_concurrent_dispatch_and_recall_see_each_other(sandbox: SandboxCarrier) -> None:
-    ask(sandbox)
+def test_concurrent_dispatch_and_recall_are_consistent(sandbox: SandboxCarrier) -> None:
+    request(sandbox)
     with ThreadPoolExecutor(2) as pool:
         dispatched, recalled = pool.submit(sandbox.dispatch, "ship_1", PART), pool.submit(sandbox.recall, "ship_1")
 

@@ -63,14 +63,14 @@ def tracks(aws: Any, monkeypatch: pytest.MonkeyPatch) -> TrackingStore:
 
 
 @pytest.fixture
-def take(tracks: TrackingStore, context: Any) -> Callable[..., list[str]]:
+def deliver(tracks: TrackingStore, context: Any) -> Callable[..., list[str]]:
     return lambda *bodies: [str(one["itemIdentifier"]) for one in track_parcels.handler(batch(*bodies), context)["batchItemFailures"]]
 
 
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+14:00", "2026-01-17T09:00:00Z"])
-def test_implausible_time_hides_no_later_reading(take: Callable[..., list[str]], tracks: TrackingStore, context: Any, at: str) -> None:
+def test_implausible_time_blocks_no_later_reading(deliver: Callable[..., list[str]], tracks: TrackingStore, context: Any, at: str) -> None:
     wrong, later = json.loads(body(reading(1, 10))) | {"at": at}, json.loads(body(reading(2, 20)))
-    assert take(json.dumps(wrong)) == []
+    assert deliver(json.dumps(wrong)) == []
     track_of = tracks.load(SHIPMENT, "parcel_1")
     assert track_of
     assert track_of.at == START + timedelta(hours=1)
@@ -112,10 +112,10 @@ def test_every_sample_has_its_answer(sample: str, tracks: TrackingStore, context
     assert answer == json.loads((EVENTS / f"{sample}.answer.json").read_text())
 
 
-def test_batch_makes_one_write_per_parcel(take: Callable[..., list[str]], tracks: TrackingStore, aws: Any) -> None:
+def test_batch_makes_one_write_per_parcel(deliver: Callable[..., list[str]], tracks: TrackingStore, aws: Any) -> None:
     bodies = [body(reading(minute, 40 + minute, parcel)) for minute in range(20) for parcel in ("parcel_1", "parcel_2")]
 
-    assert take(*bodies) == []
+    assert deliver(*bodies) == []
     assert aws.dynamodb.calls == {"GetItem": 2, "PutItem": 2}
     known = tracks.load(SHIPMENT, "parcel_2")
     assert known
@@ -123,26 +123,26 @@ def test_batch_makes_one_write_per_parcel(take: Callable[..., list[str]], tracks
     assert aws.dynamodb.items("OrderLog") == []
 
 
-def test_repeated_batch_writes_nothing(take: Callable[..., list[str]], aws: Any) -> None:
-    take(body(reading(1)), body(reading(2)))
+def test_repeated_batch_writes_nothing(deliver: Callable[..., list[str]], aws: Any) -> None:
+    deliver(body(reading(1)), body(reading(2)))
     aws.dynamodb.calls.clear()
 
-    assert take(body(reading(2)), body(reading(1))) == []
+    assert deliver(body(reading(2)), body(reading(1))) == []
     assert aws.dynamodb.calls == {"GetItem": 1}
 
 
-def test_poison_reading_fails_alone(take: Callable[..., list[str]], tracks: TrackingStore) -> None:
-    assert take("no json", body(reading(1)), json.dumps({"type": "picked"}), '{"a": ' * 100_000) == ["m0", "m2", "m3"]
+def test_poison_reading_fails_alone(deliver: Callable[..., list[str]], tracks: TrackingStore) -> None:
+    assert deliver("no json", body(reading(1)), json.dumps({"type": "picked"}), '{"a": ' * 100_000) == ["m0", "m2", "m3"]
     assert tracks.load(SHIPMENT, "parcel_1")
 
 
-def test_readings_of_an_unwritable_track_fail(take: Callable[..., list[str]], aws: Any) -> None:
+def test_readings_of_an_unwritable_track_fail(deliver: Callable[..., list[str]], aws: Any) -> None:
     def refuse(operation: str, parameters: Any) -> None:
         if parameters.get("Item", {}).get("parcel_id") == {"S": "parcel_1"}:
             raise throttled(operation)
 
     aws.dynamodb.before = refuse
-    assert take(body(reading(1)), body(reading(1, parcel="parcel_2")), body(reading(2))) == ["m0", "m2"]
+    assert deliver(body(reading(1)), body(reading(1, parcel="parcel_2")), body(reading(2))) == ["m0", "m2"]
 
 
 def test_concurrent_batches_are_both_counted(tracks: TrackingStore, aws: Any) -> None:

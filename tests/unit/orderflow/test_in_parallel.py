@@ -1,4 +1,4 @@
-"""Calls that wait for their answers are made side by side, and answered in their order."""
+"""Concurrent calls: results keep their order, and exceptions reach the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package on its own, as another team installs it: it reads events, with types, and needs nothing of AWS for that."""
+"""The package as another team installs it: it decodes events, is typed, and does not depend on AWS libraries."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def paid(document: str) -> Money | None:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the interpreter of a new environment that has the package, and what it asks for, alone."""
+    """Return the interpreter of a new environment with only the package and its dependencies."""
     place = tmp_path_factory.mktemp("consumer") / "venv"
     run(UV, "venv", "--no-config", "--python", sys.executable, place)
     install = (UV, "pip", "install", "--no-config", "--python", place / "bin" / "python", PACKAGE)
-    # What `make setup` got is mostly there still; where it is not, the index has it.
+    # The cache of `make setup` usually has all packages; otherwise they come from the index.
     if subprocess.run([*install, "--offline"], check=False, capture_output=True).returncode:
         run(*install)
     return place / "bin" / "python"
@@ -64,7 +64,7 @@ def test_package_has_only_decoding_dependencies(python: Path) -> None:
     assert {package["name"] for package in listed} == {"orderflow", "msgspec"}
 
 
-def test_it_reads_every_event_that_was_ever_published(python: Path) -> None:
+def test_package_reads_every_version_of_every_event(python: Path) -> None:
     documents = [(ROOT / "schemas" / name / f"{version}.example.json").read_text("utf-8") for name, version in VERSIONS if name != UNNAMED]
     read = f"from orderflow.domain import events; print(*[events.decode(text).type for text in {documents!r}])"
     assert run(python, "-c", read).split() == [name for name, _ in VERSIONS if name != UNNAMED]
@@ -75,7 +75,7 @@ def test_it_reads_every_event_that_was_ever_published(python: Path) -> None:
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_the_rules_are_there_without_aws(python: Path, module: str) -> None:
+def test_rules_are_importable_without_aws(python: Path, module: str) -> None:
     run(python, "-c", f"import {module}")
 
 
@@ -92,10 +92,10 @@ def test_package_is_typed(python: Path, tmp_path: Path) -> None:
     checked = subprocess.run(
         [PYRIGHT, "--outputjson", "--pythonpath", python, tmp_path], check=False, capture_output=True, text=True, cwd=tmp_path
     )
-    said = json.loads(checked.stdout)["generalDiagnostics"]
-    assert {(Path(one["file"]).name, one.get("rule")) for one in said} == {("wrong.py", "reportAssignmentType")}
+    diagnostics = json.loads(checked.stdout)["generalDiagnostics"]
+    assert {(Path(one["file"]).name, one.get("rule")) for one in diagnostics} == {("wrong.py", "reportAssignmentType")}
 
 
-def test_it_has_the_version_of_the_project() -> None:
+def test_package_has_the_version_of_the_project() -> None:
     versions = {tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]["version"] for folder in (ROOT, PACKAGE)}
     assert len(versions) == 1

@@ -1,4 +1,4 @@
-"""Requests of tools are repeated on slow machines, for a limited time."""
+"""Retries of the tools' requests, for a limited time."""
 
 from __future__ import annotations
 
@@ -31,51 +31,51 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def answering(*given: Answer | OSError) -> tuple[Callable[[], Answer], list[int]]:
-    """Return a call with these answers, the last one for ever, and how it counts."""
+    """Return a call that gives these answers and repeats the last one, and the counter of its calls."""
     left: Iterator[Answer | OSError] = iter(given)
     count = [0]
 
-    def ask() -> Answer:
+    def call_target() -> Answer:
         count[0] += 1
         answer = next(left, given[-1])
         if isinstance(answer, OSError):
             raise answer
         return answer
 
-    return ask, count
+    return call_target, count
 
 
 @pytest.mark.parametrize("first", [BUSY, TimeoutError(), ConnectionRefusedError()])
 def test_request_without_answer_is_repeated(first: Answer | OSError) -> None:
-    ask, count = answering(first, first, OK)
-    assert patiently(ask, 60) is OK
+    call_target, count = answering(first, first, OK)
+    assert patiently(call_target, 60) is OK
     assert count == [3]
 
 
 def test_request_to_a_stopped_target_ends_within_seconds(clock: list[float]) -> None:
-    """A refused connection means that no process listens, and no tool starts one meanwhile (connect(2), ECONNREFUSED)."""
-    ask, _ = answering(ConnectionRefusedError())
+    """A refused connection means that no process listens (connect(2), ECONNREFUSED), so a long wait is useless."""
+    call_target, _ = answering(ConnectionRefusedError())
     with pytest.raises(ConnectionRefusedError):
-        patiently(ask, 600)
+        patiently(call_target, 600)
     assert clock[0] <= 1010
 
 
 def test_rejection_is_not_repeated() -> None:
-    ask, count = answering(REFUSED)
-    assert patiently(ask, 60) is REFUSED
+    call_target, count = answering(REFUSED)
+    assert patiently(call_target, 60) is REFUSED
     assert count == [1]
 
 
-def test_request_without_patience_is_sent_once() -> None:
-    ask, count = answering(BUSY)
-    assert patiently(ask, 0) is BUSY
+def test_request_without_retry_time_is_sent_once() -> None:
+    call_target, count = answering(BUSY)
+    assert patiently(call_target, 0) is BUSY
     assert count == [1]
 
 
 def test_requests_are_repeated_for_a_limited_time(clock: list[float]) -> None:
-    ask, _ = answering(TimeoutError())
+    call_target, _ = answering(TimeoutError())
     with pytest.raises(TimeoutError):
-        patiently(ask, 60)
+        patiently(call_target, 60)
     assert 1060 <= clock[0] <= 1061
 
 

@@ -1,4 +1,4 @@
-"""The log: one conditional write per append, whoever was first wins, nothing is lost or doubled."""
+"""The order log: conditional appends, conflicts, lost answers, reads and active-order markers."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def orderlog(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> OrderLo
     return OrderLog("OrderLog", database.client)
 
 
-def place(orderlog: OrderLog, *alongside: Any, fingerprint: str = "f1") -> events.Event:
-    return orderlog.place(ORDER_ID, orders.PLACED, correlation_id="request-7", fingerprint=fingerprint, extra_writes=alongside)
+def place(orderlog: OrderLog, *extra_writes: Any, fingerprint: str = "f1") -> events.Event:
+    return orderlog.place(ORDER_ID, orders.PLACED, correlation_id="request-7", fingerprint=fingerprint, extra_writes=extra_writes)
 
 
 def other(condition: str = "attribute_not_exists(sku)") -> Any:
@@ -69,7 +69,7 @@ def items(database: FakeDynamoDB) -> list[dict[str, Any]]:
 
 
 def lose(operation: str) -> Any:
-    """Return a hook by which the answers to all calls of an operation are lost."""
+    """Return a hook that loses the answers to all calls of an operation."""
 
     def hook(name: str, _: dict[str, Any]) -> None:
         if name == operation:
@@ -79,7 +79,7 @@ def lose(operation: str) -> Any:
 
 
 class TestPlace:
-    def test_makes_one_call_and_one_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_placing_makes_one_call_and_one_item(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         event = place(orderlog, other())
         assert dict(database.calls) == {"TransactWriteItems": 1}
         assert (event.event_id, event.order_version, event.type) == (f"{ORDER_ID}:1", 1, "OrderPlaced")
@@ -87,13 +87,13 @@ class TestPlace:
         (item,) = items(database)
         assert events.decode(item["event"]["S"]) == event
 
-    def test_the_same_request_again_gives_the_event_as_it_was_written(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_repeated_request_returns_the_original_event(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         first = place(orderlog)
         record(orderlog, orders.RESERVE, orders.APPROVE)
         assert place(orderlog) == first
         assert len(items(database)) == 3
 
-    def test_another_request_does_not_take_its_place(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_other_request_for_the_same_order_is_rejected(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         before = items(database)
         with pytest.raises(RequestMismatch):
@@ -126,7 +126,7 @@ class TestPlace:
             place(orderlog, other("attribute_exists(sku)"))
         assert items(database) == []
 
-    def test_repeated_request_is_answered_despite_a_failing_extra_write(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_repeated_request_is_answered_although_a_write_fails(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         first = place(orderlog, other())
         assert place(orderlog, other()) == first
 
@@ -155,7 +155,7 @@ class TestAppendOnly:
         monkeypatch.setattr(order_log, "SAMPLE", 1)
         place(orderlog)
         OutboxIndex("OrderLog", database.client).clear(ORDER_ID, 1)
-        record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO, orders.AUTHORIZE, orders.CONFIRM)
+        record(orderlog, orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW, orders.AUTHORIZE, orders.CONFIRM)
         OutboxIndex("OrderLog", database.client).clear(ORDER_ID, 3)
         changes = database.changes["OrderLog"]
         inserted = [change["dynamodb"]["NewImage"] for change in changes if change["eventName"] == "INSERT"]
@@ -167,7 +167,7 @@ class TestAppendOnly:
 
 
 def _first(times: int, error: Any) -> Any:
-    """Return a hook that raises what `error` makes of the operation's name, at the first calls only."""
+    """Return a hook that raises `error(operation)` at the first `times` calls."""
     seen: list[str] = []
 
     def hook(name: str, _: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ def _first(times: int, error: Any) -> Any:
 
 
 class Lagging:
-    """Makes a log with three events whose copy has only some of them; `queries` has how it was read since."""
+    """A log of three events whose eventually consistent copy lacks some; `queries` has the reads since."""
 
     def __init__(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
         self._orderlog, self._database, self._monkeypatch = orderlog, database, monkeypatch
@@ -221,7 +221,7 @@ class TestReading:
 
     def test_more_events_than_ten_keep_their_order(self, orderlog: OrderLog) -> None:
         place(orderlog)
-        record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO, orders.AUTHORIZE)
+        record(orderlog, orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW, orders.AUTHORIZE)
         record(orderlog, orders.FAIL, orders.VOID, orders.RELEASE, orders.REJECT)
         versions = [event.order_version for event in orderlog.history(ORDER_ID)]
         assert versions == list(range(1, 10))
@@ -237,7 +237,7 @@ class TestReading:
             (2, (1, 3), [False, True]),
             (1, (), [False, True]),
         ],
-        ids=["not asked for", "all", "more", "later than", "behind", "with a gap", "none yet"],
+        ids=["no minimum", "complete", "newer", "equal", "behind", "with a gap", "empty"],
     )
     def test_known_version_is_read_eventually_consistent(
         self, lagging: Lagging, min_version: int | None, seen: tuple[int, ...], consistent: list[bool]
@@ -330,7 +330,7 @@ class TestAppend:
         database.after = None
         assert record(orderlog, orders.RESERVE).version == 2
 
-    def test_losing_every_race_is_a_conflict(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_conflict_at_every_attempt_is_raised(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
         place(orderlog)
         stale = orderlog.load(ORDER_ID)
         record(orderlog, orders.RESERVE)
@@ -348,37 +348,37 @@ class TestAppend:
 
 class TestReportedTime:
     def test_event_has_the_senders_time(self, orderlog: OrderLog) -> None:
-        said = datetime.now(UTC) - timedelta(days=1)
-        with recorded_at(said - timedelta(days=1)):
+        reported = datetime.now(UTC) - timedelta(days=1)
+        with recorded_at(reported - timedelta(days=1)):
             place(orderlog)
             record(orderlog, *orders.CONFIRMED[1:])
-        order = orderlog.record(orderlog.load(ORDER_ID), orders.DISPATCH_REST, source="shipping", occurred_at=said).order
+        order = orderlog.record(orderlog.load(ORDER_ID), orders.DISPATCH_REST, source="shipping", occurred_at=reported).order
         last = orderlog.history(ORDER_ID)[-1]
-        assert (last.occurred_at, order.parcels[0].left_at) == (said, said)
-        assert last.appended_at > said
+        assert (last.occurred_at, order.parcels[0].left_at) == (reported, reported)
+        assert last.appended_at > reported
 
-    def test_time_in_the_log_is_counted_from_recording(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_markers_have_the_recording_time(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         order_id = next(one for one in map("ord_{}".format, range(1000)) if not zlib.crc32(one.encode()) % order_log.SAMPLE)
         with recorded_at(orders.START):
             orderlog.place(order_id, orders.PLACED, correlation_id="r", fingerprint="f")
-        said = orders.START + timedelta(hours=1)
-        for command in (orders.RESERVE, orders.HOLD, orders.LET_GO):
-            orderlog.record(orderlog.load(order_id), command, source="tests", occurred_at=said)
+        reported = orders.START + timedelta(hours=1)
+        for command in (orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW):
+            orderlog.record(orderlog.load(order_id), command, source="tests", occurred_at=reported)
         first, *_, last = items(database)
         event = events.decode(last["event"]["S"])
-        assert event.occurred_at == said
+        assert event.occurred_at == reported
         assert event.recorded_at
         assert first["open_since"] == last["outbox_since"] == {"S": dynamodb.timestamp(event.recorded_at)}
 
 
-class TestOpenMark:
-    def mark(self, database: FakeDynamoDB) -> tuple[Any, Any]:
+class TestActiveOrderMarker:
+    def marker(self, database: FakeDynamoDB) -> tuple[Any, Any]:
         first = items(database)[0]
         return first.get("open_shard"), first.get("open_since")
 
     def test_a_placed_order_is_on_the_index_since_it_was_placed(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         event = place(orderlog)
-        assert self.mark(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(event.occurred_at)})
+        assert self.marker(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(event.occurred_at)})
 
     @pytest.mark.parametrize(
         "commands",
@@ -387,34 +387,36 @@ class TestOpenMark:
             (orders.SHORTAGE, orders.REJECT),
         ],
     )
-    def test_event_is_appended_after_the_last_one(self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]) -> None:
+    def test_event_that_ends_the_saga_clears_the_marker(
+        self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]
+    ) -> None:
         place(orderlog)
         *before, last = commands
         record(orderlog, *before)
-        assert self.mark(database) != (None, None)
+        assert self.marker(database) != (None, None)
         record(orderlog, last)
-        assert self.mark(database) == (None, None)
-        assert database.calls["TransactWriteItems"] == 1  # that which placed it
+        assert self.marker(database) == (None, None)
+        assert database.calls["TransactWriteItems"] == 1  # the write that placed the order
         assert database.calls["UpdateItem"] == 1
 
     def test_held_orders_have_their_own_partitions(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.HOLD)
         held = orderlog.history(ORDER_ID)[-1]
-        assert self.mark(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(held.occurred_at)})
+        assert self.marker(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(held.occurred_at)})
         assert active_shard(ORDER_ID, "held") in order_log.active_shards("held")
         assert not {*order_log.active_shards("held")} & {*order_log.active_shards("open")}
 
     def test_decision_sets_the_marker_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
-        record(orderlog, orders.RESERVE, orders.HOLD, orders.LET_GO)
+        record(orderlog, orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW)
         decided = orderlog.history(ORDER_ID)[-1]
-        assert self.mark(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(decided.occurred_at)})
+        assert self.marker(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(decided.occurred_at)})
 
     @pytest.mark.parametrize(
         "commands",
         [
-            (orders.RESERVE, orders.HOLD, orders.LET_GO),
+            (orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW),
             (orders.RESERVE, orders.HOLD, orders.CANCEL),
             (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM, orders.CANCEL),
         ],
@@ -425,10 +427,10 @@ class TestOpenMark:
         place(orderlog)
         *before, last = commands
         record(orderlog, *before)
-        assert self.mark(database)[0] != {"S": active_shard(ORDER_ID)}
+        assert self.marker(database)[0] != {"S": active_shard(ORDER_ID)}
         database.before = crash_at("UpdateItem")
         record(orderlog, last)
-        assert self.mark(database)[0] == {"S": active_shard(ORDER_ID)}
+        assert self.marker(database)[0] == {"S": active_shard(ORDER_ID)}
         assert database.calls["TransactWriteItems"] == 2
 
     @pytest.mark.parametrize(
@@ -440,38 +442,38 @@ class TestOpenMark:
     ) -> None:
         place(orderlog)
         record(orderlog, orders.RESERVE, *((orders.APPROVE, orders.AUTHORIZE) if last is orders.CONFIRM else ()))
-        marked = self.mark(database)
+        marker = self.marker(database)
         database.before = _only("UpdateItem", error)
         after = record(orderlog, last)
         assert orderlog.load(ORDER_ID) == after
-        assert self.mark(database) == marked
+        assert self.marker(database) == marker
 
     def test_crash_after_the_event_leaves_the_marker(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        confirmed, marked = self.confirm_and_die(orderlog, database)
+        confirmed, marker = self.confirm_and_crash(orderlog, database)
         assert confirmed.state == "confirmed"
         orderlog.clear_marker(confirmed)
-        assert marked != self.mark(database) == (None, None)
+        assert marker != self.marker(database) == (None, None)
 
-    def test_newer_marker_is_kept(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        confirmed, _ = self.confirm_and_die(orderlog, database)
+    def test_older_order_does_not_clear_a_newer_marker(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+        confirmed, _ = self.confirm_and_crash(orderlog, database)
         cancelling = record(orderlog, orders.CANCEL)
         orderlog.clear_marker(confirmed)
-        assert self.mark(database)[0] == {"S": active_shard(ORDER_ID)}
-        ended = record(orderlog, orders.RECALL, orders.VOID, orders.RELEASE, orders.CANCELLED)
-        assert self.mark(database) == (None, None)
+        assert self.marker(database)[0] == {"S": active_shard(ORDER_ID)}
+        ended = record(orderlog, orders.RECALL, orders.VOID, orders.RELEASE, orders.COMPLETE_CANCELLATION)
+        assert self.marker(database) == (None, None)
         for late in (confirmed, cancelling, ended):
             orderlog.clear_marker(late)
-        assert self.mark(database) == (None, None)
+        assert self.marker(database) == (None, None)
 
-    def test_decided_order_is_not_marked_as_held_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_late_clearing_does_not_mark_a_decided_order_as_held(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         held = record(orderlog, orders.RESERVE, orders.HOLD)
         record(orderlog, orders.CANCEL)
         orderlog.clear_marker(held)
-        assert self.mark(database)[0] == {"S": active_shard(ORDER_ID)}
-        record(orderlog, orders.RELEASE, orders.CANCELLED)
+        assert self.marker(database)[0] == {"S": active_shard(ORDER_ID)}
+        record(orderlog, orders.RELEASE, orders.COMPLETE_CANCELLATION)
         orderlog.clear_marker(held)
-        assert self.mark(database) == (None, None)
+        assert self.marker(database) == (None, None)
 
     def test_late_marker_of_a_held_order_keeps_its_time(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         event = place(orderlog)
@@ -480,22 +482,22 @@ class TestOpenMark:
         with pytest.raises(Crash):
             record(orderlog, orders.HOLD)
         orderlog.clear_marker(orderlog.load(ORDER_ID))
-        assert self.mark(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(event.occurred_at)})
+        assert self.marker(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(event.occurred_at)})
 
-    def confirm_and_die(self, orderlog: OrderLog, database: FakeDynamoDB) -> tuple[Order, tuple[Any, Any]]:
+    def confirm_and_crash(self, orderlog: OrderLog, database: FakeDynamoDB) -> tuple[Order, tuple[Any, Any]]:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.APPROVE, orders.AUTHORIZE)
         database.before = crash_at("UpdateItem")
         with pytest.raises(Crash):
             record(orderlog, orders.CONFIRM)
         database.before = None
-        return orderlog.load(ORDER_ID), self.mark(database)
+        return orderlog.load(ORDER_ID), self.marker(database)
 
     def test_marker_changes_no_other_attribute(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
-        kept = {name: value for name, value in items(database)[0].items() if not name.startswith("open_")}
+        others = {name: value for name, value in items(database)[0].items() if not name.startswith("open_")}
         record(orderlog, orders.SHORTAGE, orders.REJECT)
-        assert items(database)[0] == {**kept, "open_version": {"N": "3"}}
+        assert items(database)[0] == {**others, "open_version": {"N": "3"}}
 
     def test_markers_sort_by_time_as_strings(self) -> None:
         moments = [orders.START + timedelta(microseconds=step) for step in (0, 1, 999_999, 1_000_000, 10**11)]
@@ -503,13 +505,13 @@ class TestOpenMark:
         assert stamps == sorted(stamps)
         assert len({len(stamp) for stamp in stamps}) == 1
 
-    def test_all_shards_are_used(self) -> None:
+    def test_active_orders_use_all_shards(self) -> None:
         shards = {active_shard(f"ord_{number}") for number in range(200)}
         assert shards == {str(shard) for shard in range(order_log.OPEN_SHARDS)}
 
 
 def stock(available: int, sku: str = "MUG-BLUE") -> Any:
-    """Return a write to another table that only holds where so much is available."""
+    """Return a write to another table that requires `available` units in stock."""
     return {
         "Update": {
             "TableName": OTHER_TABLE,
@@ -522,9 +524,9 @@ def stock(available: int, sku: str = "MUG-BLUE") -> Any:
     }
 
 
-class TestAlongside:
+class TestExtraWrites:
     @pytest.fixture(autouse=True)
-    def shelf(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def stocked(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         for sku in ("MUG-BLUE", "FILTER-100"):
             database.seed(OTHER_TABLE, {"sku": {"S": sku}, "available": {"N": "5"}, "reserved": {"N": "0"}})
@@ -561,14 +563,14 @@ class TestAlongside:
             self.reserve(orderlog, stock(5))
         assert len(items(database)) == 1
 
-    def test_any_other_reason_is_a_fault(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_other_cancellation_reasons_are_faults(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         reasons = [{"Code": "ThrottlingError"}, {"Code": "None"}]
         error = client_error("TransactWriteItems", "TransactionCanceledException", "x", CancellationReasons=reasons)
         database.before = _only("TransactWriteItems", error)
         with pytest.raises(ClientError):
             self.reserve(orderlog, stock(5))
 
-    def test_several_events_are_appended_as_one(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_several_events_are_appended_in_one_transaction(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         decided = [events.StockReserved(orders.STOCK), events.OrderScreened("approve", 1, ())]
         database.calls.clear()
         order = orderlog.append(orderlog.load(ORDER_ID), decided, source="inventory")

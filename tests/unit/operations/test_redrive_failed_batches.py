@@ -1,4 +1,4 @@
-"""A batch that a consumer of a stream gave up on goes to the consumer's queue, event by event."""
+"""Redrive of failed stream batches: their events go to the consumer's queue one by one."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ VIEW = "https://sqs.invalid/order-view"
 
 
 class Queues:
-    """SQS as far as a redrive needs it: the dead letters, and what is sent on."""
+    """The part of SQS that a redrive uses: dead letters and sent messages."""
 
     def __init__(self, *bodies: str) -> None:
         self.left = list(bodies)
-        self.given = False
+        self.received = False
         self.sent: dict[str, list[Any]] = {}
         self.refuse = False
         self.bodies = ""
 
     def receive_message(self, **_: Any) -> Any:
-        given, self.given = self.given, True
-        return {} if given else {"Messages": [{"MessageId": body, "ReceiptHandle": body, "Body": body} for body in self.left]}
+        received, self.received = self.received, True
+        return {} if received else {"Messages": [{"MessageId": body, "ReceiptHandle": body, "Body": body} for body in self.left]}
 
-    def delete_message(self, **given: Any) -> None:
-        self.left.remove(given["ReceiptHandle"])
+    def delete_message(self, **received: Any) -> None:
+        self.left.remove(received["ReceiptHandle"])
 
-    def send_message(self, **given: Any) -> None:
+    def send_message(self, **received: Any) -> None:
         if self.refuse:
             raise client_error("SendMessage", "ThrottlingException", "later")
-        self.bodies += given["MessageBody"]
-        self.sent.setdefault(given["QueueUrl"], []).append(json.loads(given["MessageBody"]))
+        self.bodies += received["MessageBody"]
+        self.sent.setdefault(received["QueueUrl"], []).append(json.loads(received["MessageBody"]))
 
 
 class Shard:
-    """A shard with these records, numbered from 1, a page of two at a time."""
+    """A shard with these records, numbered from 1, two on a page."""
 
     def __init__(self, *records: Any) -> None:
         self.records = records
         self.trimmed = False
 
-    def get_shard_iterator(self, **given: Any) -> Any:
-        assert (given.get("StreamARN") == KINESIS) != (given.get("StreamArn") == TABLE)
-        assert (given["ShardId"], given["ShardIteratorType"]) == ("shard-1", "AT_SEQUENCE_NUMBER")
+    def get_shard_iterator(self, **received: Any) -> Any:
+        assert (received.get("StreamARN") == KINESIS) != (received.get("StreamArn") == TABLE)
+        assert (received["ShardId"], received["ShardIteratorType"]) == ("shard-1", "AT_SEQUENCE_NUMBER")
         if self.trimmed:
-            raise client_error("GetShardIterator", "TrimmedDataAccessException", "gone")
-        return {"ShardIterator": given.get("StartingSequenceNumber") or given["SequenceNumber"]}
+            raise client_error("GetShardIterator", "TrimmedDataAccessException", "expired")
+        return {"ShardIterator": received.get("StartingSequenceNumber") or received["SequenceNumber"]}
 
     def get_records(self, *, ShardIterator: str) -> Any:  # noqa: N803 - botocore's name
         first = int(ShardIterator)
@@ -64,7 +64,7 @@ class Shard:
 
 
 def event(kind: str, order_id: str = "ord_1") -> dict[str, str]:
-    # SQS takes neither of these characters.
+    # SQS refuses both characters of this name.
     return {"event_id": f"{order_id}:1", "type": kind, "order_id": order_id, "name": "\uffff\ufffe"}
 
 
@@ -73,7 +73,7 @@ def of_kinesis(*events: dict[str, str]) -> Shard:
 
 
 def of_table(*events: dict[str, str] | None) -> Shard:
-    """Return the log's own stream; none is a change of a mark."""
+    """Return a shard of the order log's stream; None is the update of a marker."""
     records = [
         {
             "eventName": "INSERT" if one else "MODIFY",
@@ -84,11 +84,17 @@ def of_table(*events: dict[str, str] | None) -> Shard:
     return Shard(*records)
 
 
-def note(function: str, start: int, end: int, *, source: str = KINESIS) -> str:
-    stretch = {"shardId": "shard-1", "startSequenceNumber": str(start), "endSequenceNumber": str(end), "batchSize": 9, "streamArn": source}
+def failed_batch(function: str, start: int, end: int, *, source: str = KINESIS) -> str:
+    key_range = {
+        "shardId": "shard-1",
+        "startSequenceNumber": str(start),
+        "endSequenceNumber": str(end),
+        "batchSize": 9,
+        "streamArn": source,
+    }
     arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function}"
     kind = "KinesisBatchInfo" if source == KINESIS else "DDBStreamBatchInfo"
-    return json.dumps({"requestContext": {"functionArn": arn, "condition": "RetryAttemptsExhausted"}, "version": "1.0", kind: stretch})
+    return json.dumps({"requestContext": {"functionArn": arn, "condition": "RetryAttemptsExhausted"}, "version": "1.0", kind: key_range})
 
 
 type Run = Callable[..., tuple[Any, Queues]]
@@ -96,7 +102,7 @@ type Run = Callable[..., tuple[Any, Queues]]
 
 @pytest.fixture
 def run(context: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Redrive these notes; return the answer, and the queues afterwards."""
+    """Return a function that redrives dead letters and returns the answer and the queues."""
 
     def move(
         *bodies: str, queue: str = "ledger", kinesis: Shard | None = None, table: Shard | None = None, refuse: bool = False
@@ -114,16 +120,18 @@ def test_failed_batch_events_go_to_the_consumers_queue(run: Run) -> None:
         *(event("PaymentCaptured", f"ord_{n}") for n in range(1, 4)), event("OrderPlaced"), event("PaymentAuthorized", "ord_5")
     )
 
-    answer, queues = run(note("ledger-post", 2, 5), kinesis=shard)
+    answer, queues = run(failed_batch("ledger-post", 2, 5), kinesis=shard)
 
     assert answer == {"queue": "ledger", "moved": 1, "failed": 0}
     assert [message["detail"]["order_id"] for message in queues.sent[LEDGER]] == ["ord_2", "ord_3", "ord_5"]
     assert queues.left == []
 
 
-def test_a_note_about_the_logs_own_stream(run: Run) -> None:
+def test_failed_batch_of_the_order_log_stream_is_redriven(run: Run) -> None:
     answer, queues = run(
-        note("orders-project", 1, 3, source=TABLE), queue="order-view", table=of_table(event("OrderPlaced"), None, event("OrderScreened"))
+        failed_batch("orders-project", 1, 3, source=TABLE),
+        queue="order-view",
+        table=of_table(event("OrderPlaced"), None, event("OrderScreened")),
     )
 
     assert queues.bodies.isascii()
@@ -131,32 +139,32 @@ def test_a_note_about_the_logs_own_stream(run: Run) -> None:
     assert queues.sent == {VIEW: [{"detail": event("OrderPlaced")}]}
 
 
-def test_note_beyond_the_end_of_the_stream_stays_and_the_others_go_on(run: Run) -> None:
-    body = note("ledger-post", 1, 9)
-    answer, queues = run(body, note("ledger-post", 1, 1), kinesis=of_kinesis(event("PaymentCaptured")))
+def test_batch_beyond_the_streams_end_stays_and_others_are_moved(run: Run) -> None:
+    body = failed_batch("ledger-post", 1, 9)
+    answer, queues = run(body, failed_batch("ledger-post", 1, 1), kinesis=of_kinesis(event("PaymentCaptured")))
 
     assert (answer["moved"], answer["failed"], queues.left) == (1, 1, [body])
     assert len(queues.sent[LEDGER]) == 1
 
 
 @pytest.mark.parametrize("body", [{"detail": {"type": "PaymentCaptured"}}, {"requestContext": {"functionArn": "ledger-post"}}, "text"])
-def test_dead_letter_of_rule_or_queue_goes_back_to_the_queue_as_it_was(run: Run, body: Any) -> None:
-    answer, queues = run(json.dumps(body), note("ledger-post", 1, 1), kinesis=of_kinesis(event("PaymentCaptured")))
+def test_dead_letter_of_rule_or_queue_is_moved_unchanged(run: Run, body: Any) -> None:
+    answer, queues = run(json.dumps(body), failed_batch("ledger-post", 1, 1), kinesis=of_kinesis(event("PaymentCaptured")))
 
     assert (answer["moved"], answer["failed"]) == (2, 0)
     assert queues.sent[LEDGER] == [body, {"detail": event("PaymentCaptured")}]
 
 
-def test_a_note_that_the_stream_forgot_stays(run: Run) -> None:
+def test_batch_with_expired_records_stays(run: Run) -> None:
     shard = of_kinesis(event("PaymentCaptured"))
     shard.trimmed = True
 
-    answer, queues = run(note("ledger-post", 1, 1), kinesis=shard)
+    answer, queues = run(failed_batch("ledger-post", 1, 1), kinesis=shard)
 
     assert (answer["failed"], len(queues.left)) == (1, 1)
 
 
-def test_where_the_queue_does_not_take_it_the_note_stays(run: Run) -> None:
-    answer, queues = run(note("ledger-post", 1, 1), kinesis=of_kinesis(event("PaymentCaptured")), refuse=True)
+def test_batch_refused_by_the_queue_stays(run: Run) -> None:
+    answer, queues = run(failed_batch("ledger-post", 1, 1), kinesis=of_kinesis(event("PaymentCaptured")), refuse=True)
 
     assert (answer["failed"], len(queues.left)) == (1, 1)

@@ -1,4 +1,4 @@
-"""Only Docker's own network comes through the bridge."""
+"""The container proxy accepts only peers of Docker's own network."""
 
 import pytest
 
@@ -14,6 +14,6 @@ def test_peers_outside_the_bridge_are_rejected(address: str, allowed: bool) -> N
 
 
 def test_missing_bridge_is_reported_in_one_line() -> None:
-    # 203.0.113.0/24 is reserved for documentation: no machine has it.
+    # 203.0.113.0/24 is reserved for documentation, so no machine has this address.
     with pytest.raises(UserError, match="Docker"), container_proxy.open_for_containers(4566, "203.0.113.1"):
         pass
