@@ -16,7 +16,8 @@ import stripe
 
 from payments.provider import PaymentProvider
 from payments.sandbox.provider import SandboxProvider
-from payments.stripe.provider import StripeProvider, create_client
+from payments.stripe.connection import create_client
+from payments.stripe.provider import StripeProvider
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Index, Table
 
 ROOT = Path(__file__).resolve().parents[2]

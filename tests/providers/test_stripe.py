@@ -23,8 +23,9 @@ from payments.provider import (
     ProviderUnavailable,
     Voided,
 )
+from payments.stripe.connection import create_client
 from payments.stripe.mapping import MANUAL
-from payments.stripe.provider import StripeProvider, create_client
+from payments.stripe.provider import StripeProvider
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Table, answer_lost
 from tests.providers.conftest import Wire
 

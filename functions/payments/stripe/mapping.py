@@ -12,12 +12,11 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Literal
 
-from msgspec import Struct
-
 from orderflow.domain.events import DisputeState
 from orderflow.domain.money import Money, charge_step, unit
 from payments.domain.minimums import AMOUNT_TOO_SMALL
 from payments.provider import Authorized, Capture, Contradiction, Declined, Payment, ProviderRefused, Refund, RefundStatus, Voided
+from payments.stripe.objects import Charge, PaymentIntent, StripeDispute, StripeRefund
 
 PAYMENT_KEY = "payment_key"
 REFUND_KEY = "refund_key"
@@ -91,83 +90,6 @@ _CONCEALED_DECLINES = {
     "merchant_blacklist",
     "security_violation",
 }
-
-
-class Feature(Struct, frozen=True):
-    """Whether a card can do something: `available` or `unavailable`."""
-
-    status: str
-
-
-class Card(Struct, frozen=True):
-    """What a card can do."""
-
-    multicapture: Feature | None = None
-
-
-class PaymentMethodDetails(Struct, frozen=True):
-    """The means of payment of a charge."""
-
-    card: Card | None = None
-
-
-class Charge(Struct, frozen=True):
-    """The attempt to hold the amount."""
-
-    id: str
-    payment_method_details: PaymentMethodDetails | None = None
-
-
-class PaymentError(Struct, frozen=True):
-    """Why the last attempt was declined."""
-
-    code: str | None = None
-    decline_code: str | None = None
-
-
-class PaymentIntent(Struct, frozen=True):
-    """A PaymentIntent. Amounts are in Stripe's units, the currency is in lower case."""
-
-    id: str
-    status: str
-    amount: int
-    currency: str
-    amount_received: int = 0
-    metadata: dict[str, str] = {}
-    latest_charge: Charge | str | None = None
-    last_payment_error: PaymentError | None = None
-
-
-class StripeRefund(Struct, frozen=True):
-    """A Refund; without a balance transaction it may be what Stripe makes of an amount that was held and not captured."""
-
-    id: str
-    amount: int
-    currency: str
-    status: str | None = None
-    metadata: dict[str, str] = {}
-    balance_transaction: str | None = None
-    failure_reason: str | None = None
-
-
-class BalanceTransaction(Struct, frozen=True):
-    """What moved on our balance at Stripe, `created` in Unix seconds: a negative amount was withdrawn from it."""
-
-    amount: int
-    created: int | None = None
-
-
-class StripeDispute(Struct, frozen=True):
-    """A Dispute; `balance_transactions` are its withdrawals and reinstatements."""
-
-    id: str
-    amount: int
-    currency: str
-    status: str
-    payment_intent: str | None = None
-    reason: str | None = None
-    balance_transactions: list[BalanceTransaction] = []
-    created: int | None = None
 
 
 def to_stripe(money: Money) -> int:

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from orderflow.domain.money import Money
 from payments.provider import RefundStatus
-from payments.stripe.mapping import PAYMENT_KEY, REFUND_KEY, StripeRefund, from_stripe, to_refund
+from payments.stripe.mapping import PAYMENT_KEY, REFUND_KEY, from_stripe, to_refund
+from payments.stripe.objects import StripeRefund
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def verify_and_parse(raw: bytes, signature: str, secrets: Sequence[str]) -> Pars
     `signature` is the header Stripe-Signature, `secrets` are the endpoint's (whsec_…), two while one replaces the other.
 
     Raises:
-        NotFromStripe: the signature is missing, wrong or too old, or the body is no event.
+        InvalidStripeEvent: the signature is missing, wrong or too old, or the body is not an event.
     """
     try:
         _verify(raw, signature, secrets)

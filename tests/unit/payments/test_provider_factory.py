@@ -40,7 +40,7 @@ def test_stripe_reads_its_key_once_at_the_first_request(secrets: Secrets, monkey
     used: list[str] = []
     empty = SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))
     connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=empty, events=empty))
-    monkeypatch.setattr("payments.stripe.provider.create_client", lambda key, base: used.append(f"{key} {base}") or connection)
+    monkeypatch.setattr("payments.stripe.connection.create_client", lambda key, base: used.append(f"{key} {base}") or connection)
     stripe = create_provider("stripe")
     assert isinstance(stripe, ProviderRouter)
     assert secrets.reads == 0

@@ -19,15 +19,6 @@ from payments.provider import Authorized, Capture, Contradiction, Declined, Paym
 from payments.sandbox import rules
 from payments.stripe.mapping import (
     MANUAL,
-    BalanceTransaction,
-    Card,
-    Charge,
-    Feature,
-    PaymentError,
-    PaymentIntent,
-    PaymentMethodDetails,
-    StripeDispute,
-    StripeRefund,
     capture_metadata,
     customer_decline_code,
     decline_code,
@@ -39,6 +30,17 @@ from payments.stripe.mapping import (
     to_payment,
     to_refund,
     to_stripe,
+)
+from payments.stripe.objects import (
+    BalanceTransaction,
+    Card,
+    Charge,
+    Feature,
+    PaymentError,
+    PaymentIntent,
+    PaymentMethodDetails,
+    StripeDispute,
+    StripeRefund,
 )
 
 if TYPE_CHECKING:
