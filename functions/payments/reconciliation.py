@@ -16,7 +16,7 @@ from msgspec import Struct
 from orderflow.aws.observability import logger
 from orderflow.aws.order_log import OrderNotFound
 from payments import settlement_service, webhook_consumer
-from payments.domain import amounts_due
+from payments.domain import amounts_due, payment_keys
 from payments.domain.comparison import IN_PROGRESS, Difference, differences, unpaid_difference
 from payments.provider import ProviderRefused
 
@@ -62,7 +62,7 @@ def _order_ids(provider: PaymentProvider, today: date) -> Iterable[str]:
 
 def _order_ids_of(keys: Iterable[str]) -> Iterator[str]:
     """Yield the order ids of this pipeline's payments; the provider's account may have others."""
-    yield from (order_id for key in keys if (order_id := settlement_service.order_id_of(key)))
+    yield from (order_id for key in keys if (order_id := payment_keys.order_id_of(key)))
 
 
 def _reconcile_order(log: OrderLog, provider: PaymentProvider, order_id: str) -> str:
@@ -87,7 +87,7 @@ def _reconcile_order(log: OrderLog, provider: PaymentProvider, order_id: str) ->
 
 def _record_disputes(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
     """Record the provider's current disputes, in case a webhook was lost."""
-    for dispute in provider.disputes(settlement_service.payment_key(order_id)):
+    for dispute in provider.disputes(payment_keys.payment_key(order_id)):
         webhook_consumer.record_dispute(log, order_id, dispute)
 
 
@@ -101,6 +101,6 @@ def _repair(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
 
 def _differences(log: OrderLog, provider: PaymentProvider, order_id: str) -> tuple[Difference, ...] | None:
     """Return the differences between provider and log, or None if there are none and nothing is due."""
-    order, payment = log.load(order_id), provider.look_up(settlement_service.payment_key(order_id))
+    order, payment = log.load(order_id), provider.look_up(payment_keys.payment_key(order_id))
     found = (*differences(order, payment), *unpaid_difference(order, payment))
     return found if found or (amounts_due.due(order) and order.state not in IN_PROGRESS) else None

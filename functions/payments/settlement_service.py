@@ -8,7 +8,6 @@ flight returns voided and is not recorded.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from orderflow.aws.observability import logger
@@ -24,22 +23,11 @@ from orderflow.domain.commands import (
     Refusal,
     decide,
 )
-from orderflow.domain.money import Money, charge_step
 from orderflow.domain.order import Order, saga_blocker, step_blocker
-from payments import operator_alerts
+from payments import operator_alerts, provider_requests
 from payments.domain import amounts_due
-from payments.provider import (
-    Authorized,
-    Contradiction,
-    Declined,
-    Movements,
-    Payment,
-    PaymentProvider,
-    ProviderRefused,
-    ProviderTimeout,
-    Refund,
-    Voided,
-)
+from payments.domain.payment_keys import payment_key, refund_keys
+from payments.provider import Authorized, Declined, Payment, PaymentProvider, Refund, Voided
 
 if TYPE_CHECKING:
     from orderflow.aws.order_log import OrderLog
@@ -57,37 +45,6 @@ class InconsistentPayment(RuntimeError):
 
 class RefundFailed(RuntimeError):
     """A refund failed at the provider, and attempts are left; a later retry can succeed."""
-
-
-def payment_key(order_id: str) -> str:
-    """Return the provider's idempotency key for authorizing the order's payment."""
-    return f"{order_id}:authorize"
-
-
-def order_id_of(payment_key: str) -> str | None:
-    """Return the order id of a payment key, or None for a key of another system."""
-    order_id, _, step = payment_key.rpartition(":")
-    return order_id if order_id and step == "authorize" else None
-
-
-def capture_key(order_id: str, parcel_id: str) -> str:
-    """Return the provider's idempotency key for the capture of a parcel."""
-    return f"{order_id}:capture:{parcel_id}"
-
-
-def refund_key(order_id: str, cause: str, number: int = 1) -> str:
-    """Return the provider's idempotency key for the refund number `number` of a cause."""
-    return f"{order_id}:refund:{cause}" if number == 1 else f"{order_id}:refund-{number}:{cause}"
-
-
-def refund_keys(order: Order) -> dict[str, str]:
-    """Return the provider's keys of all recorded refunds, failed ones included, with their causes."""
-    keys: dict[str, str] = {}
-    counts = Counter[str]()
-    for attempt in order.refunds:
-        counts[attempt.cause] += 1
-        keys[refund_key(order.order_id, attempt.cause, counts[attempt.cause])] = attempt.cause
-    return keys
 
 
 def authorize(log: OrderLog, tokens: PaymentTokens, provider: PaymentProvider, order_id: str) -> AuthorizeOutcome:
@@ -110,7 +67,7 @@ def authorize(log: OrderLog, tokens: PaymentTokens, provider: PaymentProvider, o
             # A concurrent run of the saga records the outcome before it deletes the token.
             order = log.load(order_id)
             return _outcome(order) or _raise_inconsistent(order, "the payment token has expired")
-        order = _recorded(log, order, _authorized(provider, order, token))
+        order = _record_authorization(log, order, provider_requests.authorize(provider, order, token))
         known = _outcome(order) or _raise_inconsistent(order, "the provider voided the payment")
     if order.payment in {"authorized", "declined"}:
         tokens.delete(order_id)
@@ -150,9 +107,9 @@ def record_failed_refunds(log: OrderLog, provider: PaymentProvider, order_id: st
     """
     order = log.load(order_id)
     causes = refund_keys(order)
-    for refund in _movements(provider, payment_key(order_id)).refunds:
+    for refund in provider_requests.movements(provider, payment_key(order_id)).refunds:
         if refund.status == "failed" and refund.key in causes:
-            order = _refund_failed(log, order, causes[refund.key], refund)
+            order = _record_refund_failure(log, order, causes[refund.key], refund)
 
 
 def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome:
@@ -174,7 +131,7 @@ def void(log: OrderLog, provider: PaymentProvider, order_id: str) -> VoidOutcome
         _raise_inconsistent(order, "a failure or cancellation must be recorded before the void")
     order = _settle_due(log, provider, order)
     if order.payment == "none":
-        order = _void_remainder(log, order, _voided(provider, order))
+        order = _void_remainder(log, order, provider_requests.void(provider, order))
     if order.payment == "authorized":
         _raise_inconsistent(order, "the shipment of a confirmed order must be recalled before the void")
     return "voided" if order.payment in {"voided", "captured"} else "nothing_to_void"
@@ -187,19 +144,7 @@ def _outcome(order: Order) -> AuthorizeOutcome | None:
     return step_blocker(order) or ("authorized" if order.payment == "authorized" else None)
 
 
-def _authorized(provider: PaymentProvider, order: Order, token: str) -> Payment:
-    key = payment_key(order.order_id)
-    try:
-        return provider.authorize(key, token, order.total)
-    except ProviderTimeout:
-        payment = provider.look_up(key)
-        logger.warning("provider_timed_out", took_effect=payment is not None)
-        if payment is None:
-            raise
-        return payment
-
-
-def _recorded(log: OrderLog, order: Order, payment: Payment) -> Order:
+def _record_authorization(log: OrderLog, order: Order, payment: Payment) -> Order:
     match payment:
         case Authorized(authorization_id=authorization_id):
             return log.record(order, RecordAuthorization(authorization_id), source=_SOURCE).order
@@ -215,23 +160,23 @@ def _settle_due(log: OrderLog, provider: PaymentProvider, order: Order) -> Order
     while due := [one for one in amounts_due.due(order) if getattr(one, "cause", None) not in requested]:
         match due[0]:
             case amounts_due.Capture(parcel_id, amount):
-                capture_id = _captured(provider, order.order_id, parcel_id, amount)
+                capture_id = provider_requests.capture(provider, order.order_id, parcel_id, amount)
                 order = log.record(order, RecordCapture(parcel_id, capture_id), source=_SOURCE).order
             case amounts_due.Refund() as owed:
                 requested.add(owed.cause)
                 order = _refund(log, provider, order, owed)
             case amounts_due.VoidRemainder():
-                order = _void_remainder(log, order, _voided(provider, order))
+                order = _void_remainder(log, order, provider_requests.void(provider, order))
     return order
 
 
 def _refund(log: OrderLog, provider: PaymentProvider, order: Order, owed: amounts_due.Refund) -> Order:
-    refund = _refunded(provider, order.order_id, owed)
+    refund = provider_requests.refund(provider, order.order_id, owed)
     match refund:
         case Refund(status="succeeded"):
             return log.record(order, RecordRefund(refund.refund_id, owed.cause, refund.amount), source=_SOURCE).order
         case Refund(status="failed"):
-            return _refund_failed(log, order, owed.cause, refund)
+            return _record_refund_failure(log, order, owed.cause, refund)
         case Refund():
             logger.info("refund_pending", refund_id=refund.refund_id, cause=owed.cause)
         case None:
@@ -239,73 +184,13 @@ def _refund(log: OrderLog, provider: PaymentProvider, order: Order, owed: amount
     return order
 
 
-def _refund_failed(log: OrderLog, order: Order, cause: str, refund: Refund) -> Order:
+def _record_refund_failure(log: OrderLog, order: Order, cause: str, refund: Refund) -> Order:
     result = log.record(order, RecordRefundFailure(refund.refund_id, cause, refund.amount, refund.reason), source=_SOURCE)
     if isinstance(result, Recorded) and result.events:
         operator_alerts.alert_operator(
             "refund_failed", order_id=order.order_id, refund_id=refund.refund_id, cause=cause, reason=refund.reason
         )
     return result.order
-
-
-def _captured(provider: PaymentProvider, order_id: str, parcel_id: str, amount: Money) -> str:
-    key, payment = capture_key(order_id, parcel_id), payment_key(order_id)
-    if amount.amount == 0:  # providers refuse an amount of zero
-        return key
-    try:
-        return provider.capture(payment, key, amount).capture_id
-    except ProviderTimeout:
-        there = next((one.capture_id for one in _movements(provider, payment).captures if one.key == key), None)
-        return _require_found(there)
-
-
-def _refunded(provider: PaymentProvider, order_id: str, owed: amounts_due.Refund) -> Refund | None:
-    """Request a refund and return the provider's refund, or None if nothing refundable is left.
-
-    Manual refunds reduce the refund to the rest. An earlier attempt under the same key with another amount is returned
-    unchanged.
-    """
-    key, payment = refund_key(order_id, owed.cause, owed.number), payment_key(order_id)
-    try:
-        return provider.refund(payment, key, owed.amount)
-    except ProviderTimeout:
-        return _require_found(_refund_under(provider, payment, key))
-    except ProviderRefused as refused:
-        there = _movements(provider, payment)
-        if refused.code == Contradiction.KEY_REUSED and (known := _refund_under(provider, payment, key)):
-            return known
-        left = there.refundable - there.refundable % charge_step(owed.amount.currency)
-        if refused.code != Contradiction.AMOUNT_EXCEEDED or left >= owed.amount.amount:
-            raise
-        return provider.refund(payment, key, Money(left, owed.amount.currency)) if left > 0 else None
-
-
-def _refund_under(provider: PaymentProvider, payment_key: str, key: str) -> Refund | None:
-    return next((one for one in _movements(provider, payment_key).refunds if one.key == key), None)
-
-
-def _movements(provider: PaymentProvider, payment_key: str) -> Movements:
-    payment = provider.look_up(payment_key)
-    return payment if isinstance(payment, Movements) else Movements()
-
-
-def _require_found[T: str | Refund](there: T | None) -> T:
-    """Return the looked-up result of a lost answer; raises ProviderTimeout if the provider does not have it either."""
-    logger.warning("provider_timed_out", took_effect=there is not None)
-    if there is None:
-        raise ProviderTimeout
-    return there
-
-
-def _voided(provider: PaymentProvider, order: Order) -> Payment:
-    key = payment_key(order.order_id)
-    try:
-        return provider.void(key)
-    except ProviderTimeout:
-        payment = provider.look_up(key)
-        if not isinstance(payment, Voided):
-            raise
-        return payment
 
 
 def _void_remainder(log: OrderLog, order: Order, payment: Payment) -> Order:

@@ -14,6 +14,7 @@ from orderflow.aws.observability import logger
 from orderflow.aws.order_log import Recorded, Refused
 from orderflow.domain.commands import CloseDispute, Command, RecordDispute, ReopenDispute, RequestCancellation
 from payments import operator_alerts, settlement_service
+from payments.domain import payment_keys
 from payments.domain.webhook_events import Captured, Decided, Disputed, Expired, Refunded, RefundFailed, Reopened, WebhookEvent
 from payments.provider import Voided
 
@@ -37,7 +38,7 @@ def process(log: OrderLog, provider: PaymentProvider, event: WebhookEvent) -> No
         OrderNotFound: the order is unknown.
         InconsistentPayment, RefundFailed, ProviderRefused, ProviderTimeout, ProviderUnavailable: as settle raises.
     """
-    order_id = settlement_service.order_id_of(event.payment)
+    order_id = payment_keys.order_id_of(event.payment)
     if order_id is None:
         message = f"payment {event.payment} is not a payment of this pipeline"
         raise OutOfOrder(message)
@@ -78,7 +79,7 @@ def _require_recorded(order: Order, event: Captured | Refunded) -> None:
     known = (
         any(parcel.capture_id == event.capture_id for parcel in order.parcels)
         if isinstance(event, Captured)
-        else event.key in settlement_service.refund_keys(order)
+        else event.key in payment_keys.refund_keys(order)
     )
     if not known:
         message = f"{order.order_id} has not recorded the capture or refund of {event.payment} in webhook event {event.message_id}"
@@ -108,7 +109,7 @@ def _record(log: OrderLog, order: Order, command: Command, at: datetime | None =
 def _cancel_expired(log: OrderLog, provider: PaymentProvider, order_id: str) -> None:
     """Cancel an order whose authorization expired, so that nothing is dispatched without payment."""
     order = log.load(order_id)
-    if not isinstance(provider.look_up(settlement_service.payment_key(order_id)), Voided):
+    if not isinstance(provider.look_up(payment_keys.payment_key(order_id)), Voided):
         logger.info("authorization_not_expired")
         return
     if order.payment == "none" and order.state == "placed":

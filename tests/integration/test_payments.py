@@ -20,7 +20,7 @@ from orderflow.aws.webhooks import signed_headers
 from orderflow.domain import events
 from orderflow.domain.events import EventData
 from orderflow.domain.money import Money
-from payments import settlement_service
+from payments.domain import payment_keys
 from payments.provider import Authorized, Voided
 from payments.sandbox.provider import SandboxProvider
 from tests.integration.deployed_stack import DeployedStack, eventually, postings
@@ -50,7 +50,7 @@ class Provider:
 
     def payment(self, order_id: str) -> Authorized | Voided:
         """The provider's payment of an order."""
-        payment = self.sandbox.look_up(settlement_service.payment_key(order_id))
+        payment = self.sandbox.look_up(payment_keys.payment_key(order_id))
         assert isinstance(payment, Authorized | Voided), payment
         return payment
 
@@ -61,7 +61,7 @@ class Provider:
 
     def tell(self, order_id: str, kind: str, **more: object) -> bytes:
         """Post a webhook event about an order's payment, check that it is accepted, and return it."""
-        message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "payment": settlement_service.payment_key(order_id)}
+        message = {"message_id": f"msg_{uuid4().hex}", "type": kind, "payment": payment_keys.payment_key(order_id)}
         body = json.dumps(message | more).encode()
         answer = self.post(body)
         assert answer.status == 202, answer
@@ -204,7 +204,7 @@ def test_dispute_is_logged_and_posted(stack: DeployedStack, carrier: Carrier, pr
 
 
 def test_unsigned_provider_webhook_is_refused(provider: Provider):
-    message = {"message_id": "msg_1", "type": "authorization.expired", "payment": settlement_service.payment_key("ord_1")}
+    message = {"message_id": "msg_1", "type": "authorization.expired", "payment": payment_keys.payment_key("ord_1")}
     body = json.dumps(message).encode()
 
     assert provider.post(body, ANOTHER_SECRET).status == 401
@@ -249,9 +249,9 @@ def test_refund_that_fails_later_is_owed_again_and_paid(stack: DeployedStack, ca
     parcel = carrier.dispatch(order_id)
     carrier.lose(order_id, parcel)
     happened(stack, order_id, events.PaymentRefunded, within=stack.patience + SAGA_SECONDS)
-    provider.sandbox.conclude_refunds(settlement_service.payment_key(order_id))
+    provider.sandbox.conclude_refunds(payment_keys.payment_key(order_id))
 
-    provider.tell(order_id, "refund.failed", key=settlement_service.refund_key(order_id, f"parcel:{parcel}"))
+    provider.tell(order_id, "refund.failed", key=payment_keys.refund_key(order_id, f"parcel:{parcel}"))
 
     happened(stack, order_id, events.PaymentRefunded, 2)
     assert [event.type for event in stack.log(order_id)][-3:] == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
@@ -274,8 +274,8 @@ def test_reconciliation_records_a_capture_missing_in_the_log(stack: DeployedStac
     with stack.switched_off("PaymentsSettleRule"):
         parcel = carrier.dispatch(order_id)
         happened(stack, order_id, events.ShipmentDispatched)
-        key = settlement_service.capture_key(order_id, parcel)
-        taken = provider.sandbox.capture(settlement_service.payment_key(order_id), key, Money(PRICE, "EUR"))
+        key = payment_keys.capture_key(order_id, parcel)
+        taken = provider.sandbox.capture(payment_keys.payment_key(order_id), key, Money(PRICE, "EUR"))
         assert not [event for event in stack.log(order_id) if event.type == "PaymentCaptured"]
 
         assert stack.invoke("PaymentsReconcile", {})["repaired"] >= 1
@@ -288,7 +288,7 @@ def test_reconciliation_records_a_capture_missing_in_the_log(stack: DeployedStac
 
 def test_reconciliation_reports_a_capture_without_dispatch(stack: DeployedStack, provider: Provider):
     order_id = requested(stack, stack.customer(), (stack.product(price=PRICE), 1))
-    provider.sandbox.capture(settlement_service.payment_key(order_id), f"{order_id}:by-hand", Money(PRICE, "EUR"))
+    provider.sandbox.capture(payment_keys.payment_key(order_id), f"{order_id}:by-hand", Money(PRICE, "EUR"))
 
     assert stack.invoke("PaymentsReconcile", {})["different"] >= 1
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from orderflow.aws.batch import PartialFailures, process_messages
 from orderflow.aws.observability import annotate, instrumented
-from payments import settlement_service, webhook_consumer
+from payments import webhook_consumer
 from payments.dependencies import LOG, PROVIDER
+from payments.domain import payment_keys
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -27,5 +28,5 @@ def process_body(body: str) -> None:
         Exception: see PaymentProvider.parse_webhook and webhook_consumer.process; the queue retries the message.
     """
     for webhook_event in PROVIDER.parse_webhook(body):
-        annotate(event_id=webhook_event.message_id, order_id=settlement_service.order_id_of(webhook_event.payment))
+        annotate(event_id=webhook_event.message_id, order_id=payment_keys.order_id_of(webhook_event.payment))
         webhook_consumer.process(LOG, PROVIDER, webhook_event)

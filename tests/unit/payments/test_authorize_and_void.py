@@ -15,11 +15,12 @@ from orderflow.aws.order_log import OrderNotFound
 from orderflow.domain.events import PaymentVoided
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order
+from payments.domain.payment_keys import payment_key
 from payments.handlers import authorize_payment, void_payment
 from payments.provider import Authorized, Payment, ProviderTimeout, ProviderUnavailable, Voided
 from payments.provider_factory import UnknownProvider, create_provider
 from payments.sandbox.provider import SandboxProvider
-from payments.settlement_service import InconsistentPayment, payment_key
+from payments.settlement_service import InconsistentPayment
 from tests.fakes.aws.dynamodb import Crash, answer_lost, server_error, throttled
 from tests.support.prepared import advance, expire, place, prepare
 

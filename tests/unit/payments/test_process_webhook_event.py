@@ -15,10 +15,10 @@ from orderflow.domain.events import StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order
 from payments import settlement_service
+from payments.domain.payment_keys import capture_key, payment_key, refund_key
 from payments.handlers import process_webhook_event
 from payments.provider import Authorized
 from payments.sandbox.provider import SandboxProvider
-from payments.settlement_service import capture_key, payment_key, refund_key
 from tests.support.clock import recorded_at
 from tests.support.prepared import PREPARED, TOKENS, prepare
 

@@ -17,7 +17,7 @@ from orderflow.aws.webhooks import MAX_BODY_BYTES, Secret
 from orderflow.domain.commands import RecordDispatch, RequestCancellation
 from orderflow.domain.events import StockLine
 from orderflow.domain.order import Order
-from payments import settlement_service
+from payments.domain import payment_keys
 from payments.handlers import process_webhook_event, receive_webhook
 from payments.sandbox.provider import SandboxProvider
 from payments.stripe.provider import StripeProvider
@@ -25,7 +25,7 @@ from payments.stripe.webhook_events import StripeEvent, parse_event
 from tests.conftest import ENVIRONMENT
 from tests.support import webhooks
 
-KEY = settlement_service.payment_key("ord_1")
+KEY = payment_keys.payment_key("ord_1")
 ALL = RecordDispatch("parcel_1", (StockLine("MUG-BLUE", 1), StockLine("FILTER-100", 1)))
 LOG = process_webhook_event.LOG
 METADATA = {"payment_key": KEY, "pipeline": "StripePayments"}
@@ -241,7 +241,7 @@ def test_missing_webhook_secret_refuses_every_event(post: Post, aws: Any) -> Non
 
 def test_known_or_recordable_capture_is_no_difference(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
     confirmed(ALL)
-    sandbox.capture(KEY, settlement_service.capture_key("ord_1", "parcel_1"), LOG.load("ord_1").total)
+    sandbox.capture(KEY, payment_keys.capture_key("ord_1", "parcel_1"), LOG.load("ord_1").total)
 
     assert deliver(event("payment_intent.succeeded", INTENT)) == []
     assert types()[-1] == "PaymentCaptured"
@@ -307,7 +307,7 @@ def test_pending_refund_is_not_recorded(
     status: str, confirmed: Confirmed, deliver: Deliver, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(ALL)
-    about = REFUND | {"status": status, "metadata": {"refund_key": settlement_service.refund_key("ord_1", "parcel:parcel_1")}}
+    about = REFUND | {"status": status, "metadata": {"refund_key": payment_keys.refund_key("ord_1", "parcel:parcel_1")}}
 
     assert deliver(event("refund.created", about)) == []
     assert "PaymentRefunded" not in types()

@@ -15,12 +15,12 @@ from orderflow.domain.events import StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order
 from payments import reconciliation, settlement_service
-from payments.domain import webhook_events
+from payments.domain import payment_keys, webhook_events
+from payments.domain.payment_keys import payment_key
 from payments.handlers import reconcile_payments
 from payments.provider import ProviderUnavailable
 from payments.reconciliation import NotAllCompared
 from payments.sandbox.provider import SandboxProvider
-from payments.settlement_service import payment_key
 from tests.support import measured
 from tests.support.prepared import place
 
@@ -66,7 +66,7 @@ def test_due_amounts_are_settled_without_an_event(run: Run, confirmed: Confirmed
 
 def test_capture_missing_in_the_log_is_recorded(run: Run, confirmed: Confirmed, sandbox: SandboxProvider) -> None:
     confirmed(PART)
-    sandbox.capture(KEY, settlement_service.capture_key("ord_1", "parcel_1"), Money(1250, "EUR"))
+    sandbox.capture(KEY, payment_keys.capture_key("ord_1", "parcel_1"), Money(1250, "EUR"))
 
     assert counted(run()) == (1, 1, 0)
     assert LOG.load("ord_1").captured == 1250

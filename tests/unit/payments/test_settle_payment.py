@@ -15,11 +15,12 @@ from orderflow.domain.commands import RecordDispatch, RecordLoss, RecordRecall, 
 from orderflow.domain.events import PaymentRefunded, StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order
-from payments import settlement_service
+from payments import provider_requests, settlement_service
+from payments.domain.payment_keys import capture_key, payment_key, refund_key
 from payments.handlers import settle_payment
 from payments.provider import Authorized, Movements, ProviderRefused, ProviderTimeout, ProviderUnavailable, Voided
 from payments.sandbox.provider import SandboxProvider
-from payments.settlement_service import InconsistentPayment, capture_key, payment_key, refund_key
+from payments.settlement_service import InconsistentPayment
 from tests.fakes.aws.dynamodb import Crash, answer_lost, server_error, throttled
 from tests.support.prepared import PREPARED, TOKENS, prepare
 
@@ -161,7 +162,7 @@ def test_zero_amount_causes_no_request(confirmed: Confirmed, sandbox: SandboxPro
     confirmed(FIRST)
     monkeypatch.setattr(sandbox, "capture", lambda *_: pytest.fail("a capture of 0 was requested: skip the request"))
 
-    assert settlement_service._captured(sandbox, "ord_1", "parcel_1", Money(0, "EUR")) == capture_key("ord_1", "parcel_1")
+    assert provider_requests.capture(sandbox, "ord_1", "parcel_1", Money(0, "EUR")) == capture_key("ord_1", "parcel_1")
 
 
 def test_pending_refund_is_no_refund_until_it_succeeds(confirmed: Confirmed, run: Run, sandbox: SandboxProvider) -> None:
