@@ -21,7 +21,7 @@ from inventory.dependencies import INVENTORY
 from inventory.domain.stock_rules import SHARDS, home_shard
 from inventory.stock_shards import StockShards
 from operations import redrive_routes
-from orderflow.aws import order_log
+from orderflow.aws import order_log_items
 from orderflow.aws.batch import FailedRecordQueue
 from orderflow.aws.flags import Flags
 from orderflow.aws.order_log import OrderLog
@@ -421,7 +421,7 @@ def every_look_at_the_bus(observed: Observed) -> None:
     record = sample("orders/publish/appended")["Records"][0]
     record["dynamodb"]["NewImage"]["outbox"] = {"S": "waiting"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orderflow.aws.order_log.SAMPLE", 1)
+        patch.setattr("orderflow.aws.order_log_items.SAMPLE", 1)
         patch.setattr("operations.handlers.publish_missing_events.OVERDUE_AFTER", timedelta(0))
         prepared.place(observed.log, "ord_sampled")
         observed.run("orders.handlers.publish", {"Records": [record]})
@@ -609,8 +609,8 @@ def on(stack: Stack, table: str) -> list[tuple[str, str, dict[str, Any]]]:
 
 def test_log_writers_may_only_append_events_and_change_markers(stack: Stack) -> None:
     conditions = {
-        "PutItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(order_log.ITEM_ATTRIBUTES)}},
-        "UpdateItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(order_log.MARKER_ATTRIBUTES)}},
+        "PutItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(order_log_items.ITEM_ATTRIBUTES)}},
+        "UpdateItem": {"ForAllValues:StringEquals": {"dynamodb:Attributes": list(order_log_items.MARKER_ATTRIBUTES)}},
     }
     reading = {"GetItem", "Query", "Scan", "DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"}
     writing = [(action, condition) for _, action, condition in on(stack, "OrderLog") if action not in reading]
@@ -619,8 +619,8 @@ def test_log_writers_may_only_append_events_and_change_markers(stack: Stack) -> 
 
 
 def test_an_update_cannot_name_the_content_of_an_event() -> None:
-    assert not {"event", "type", "fingerprint"} & set(order_log.MARKER_ATTRIBUTES)
-    assert not set(order_log.UPDATE_MARKERS) & set(order_log.ITEM_ATTRIBUTES)
+    assert not {"event", "type", "fingerprint"} & set(order_log_items.MARKER_ATTRIBUTES)
+    assert not set(order_log_items.UPDATE_MARKERS) & set(order_log_items.ITEM_ATTRIBUTES)
 
 
 def test_one_function_may_read_payment_tokens(stack: Stack) -> None:

@@ -12,7 +12,8 @@ from devtools.target import ROOT
 from ledger.domain import posting_rules
 from loyalty.domain import point_rules as points
 from operations import redrive_routes as redrive
-from orderflow.aws.order_log import ITEM_ATTRIBUTES, OrderLog
+from orderflow.aws.order_log import OrderLog
+from orderflow.aws.order_log_items import ITEM_ATTRIBUTES
 from orderflow.aws.outbox_index import OutboxIndex
 from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain.events import EVENT_TYPES
@@ -253,7 +254,7 @@ def test_email_queue_receives_exactly_the_emailed_events(stack: Stack) -> None:
 def test_the_publisher_is_invoked_for_new_and_for_overwritten_events(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     filters = stack.of("Lambda::EventSourceMapping")["OrdersPublishAppended"]["FilterCriteria"]["Filters"]
     patterns = [json.loads(entry["Pattern"]) for entry in filters]
-    monkeypatch.setattr("orderflow.aws.order_log.SAMPLE", 1)
+    monkeypatch.setattr("orderflow.aws.order_log_items.SAMPLE", 1)
     database = FakeDynamoDB(*TABLES)
     log = OrderLog("OrderLog", database.client)
     order = prepared.place(log)

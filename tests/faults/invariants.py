@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from orderflow.aws.order_log import active_shard
+from orderflow.aws.order_log_items import active_shard
 from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain import events
 from orderflow.domain.events import Event

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from operations.handlers import recover_orders
-from orderflow.aws import clients, dynamodb, order_log
+from orderflow.aws import clients, dynamodb, order_log, order_log_items
 from orderflow.aws.http import answer
 from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain import events
@@ -189,7 +189,7 @@ def _write(order: Order, data: EventData, source: str, beside: Any = None) -> No
 
 
 def _open(order_id: str) -> Any:
-    return {"open_shard": {"S": order_log.active_shard(order_id)}, "open_since": {"S": dynamodb.timestamp(datetime.now(UTC))}}
+    return {"open_shard": {"S": order_log_items.active_shard(order_id)}, "open_since": {"S": dynamodb.timestamp(datetime.now(UTC))}}
 
 
 def _close(order: Order) -> None:

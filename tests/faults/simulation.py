@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from devtools.products import BY_SKU
-from orderflow.aws.order_log import active_shards
+from orderflow.aws.order_log_items import active_shards
 from tests.conftest import ENVIRONMENT
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Parameters
 from tests.fakes.aws.environment import TABLES, Aws

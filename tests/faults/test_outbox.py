@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from operations.handlers import publish_missing_events
-from orderflow.aws import order_log
+from orderflow.aws import order_log_items
 from tests.faults.asl import TaskFailed
 from tests.faults.faults import ONCE, Disturbance, takes
 from tests.faults.paths import PATHS, Path, Stage, begin, finish
@@ -23,7 +23,7 @@ RUNS = 4
 
 @pytest.fixture(autouse=True)
 def every_order_is_sampled_and_overdue_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_log, "SAMPLE", 1)
+    monkeypatch.setattr(order_log_items, "SAMPLE", 1)
     monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(0))
 
 

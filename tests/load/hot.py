@@ -7,7 +7,7 @@ generator and conflicts of its own. What it takes from where:
   (`TransactionConflict`), a single write that meets one is refused (`TransactionConflictException`), a read sees what was committed
 - times: a call is there after a single-digit number of milliseconds, a transaction after two rounds of that, prepare and
   commit, and holds its items from the middle of the first to the end of the second; `slowness` makes all of it longer
-- pauses between attempts: those of the code, `orderflow.aws.order_log.pause`, and of the workflow, read from its definition.
+- pauses between attempts: those of the code, `orderflow.aws.dynamodb.backoff`, and of the workflow, read from its definition.
   botocore does not repeat a cancelled transaction
 - functions: an order goes to the process that was busy last, or to a new one, with an empty cache
 """

@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 from orderflow.aws.dynamodb import timestamp
-from orderflow.aws.order_log import SAMPLE, WAITING
+from orderflow.aws.order_log_items import PENDING, SAMPLE
 from orderflow.domain import commands as do
 from orderflow.domain import events
 from orderflow.domain.commands import Command, Refusal, decide
@@ -299,7 +299,7 @@ def logged(event: Event) -> dict[str, Any]:
     sampled = (
         {}
         if zlib.crc32(event.order_id.encode()) % SAMPLE
-        else {"outbox": {"S": WAITING}, "outbox_since": {"S": timestamp(event.occurred_at)}}
+        else {"outbox": {"S": PENDING}, "outbox_since": {"S": timestamp(event.occurred_at)}}
     )
     keys = {"order_id": {"S": event.order_id}, "version": {"N": str(event.order_version)}}
     return {**keys, "type": {"S": event.type}, "event": {"S": events.encode(event).decode()}, **sampled}

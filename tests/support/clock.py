@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 
 import pytest
 
-from orderflow.aws import order_log
+from orderflow.aws import event_envelopes
 
 
 @contextmanager
@@ -21,5 +21,5 @@ def recorded_at(moment: datetime) -> Iterator[None]:
             return moment.astimezone(tz)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order_log, "datetime", Clock)
+        patch.setattr(event_envelopes, "datetime", Clock)
         yield

@@ -19,7 +19,7 @@ from orderflow.aws import dynamodb, publisher, settings
 from orderflow.aws.clients import client
 from orderflow.aws.event_bus import TooLarge
 from orderflow.aws.observability import instrumented, logger, measure, measure_nonzero
-from orderflow.aws.order_log import UPDATE_MARKERS
+from orderflow.aws.order_log_items import UPDATE_MARKERS
 from orderflow.aws.outbox_index import OutboxIndex
 from orderflow.domain import metrics
 from orderflow.domain.events import UnknownEvent

@@ -11,7 +11,7 @@ import pytest
 from operations import missing_events
 from operations.handlers import publish_missing_events
 from operations.missing_events import MissingEventsNotPublished
-from orderflow.aws import order_log
+from orderflow.aws import order_log_items
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
 from orders.handlers import publish
@@ -30,7 +30,7 @@ type Lines = Callable[[], list[dict[str, Any]]]
 @pytest.fixture
 def run(aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a run with every order sampled and every event overdue at once."""
-    monkeypatch.setattr(order_log, "SAMPLE", 1)
+    monkeypatch.setattr(order_log_items, "SAMPLE", 1)
     monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(0))
     return lambda: publish_missing_events.handler({}, context)
 
@@ -92,7 +92,7 @@ def test_recent_event_is_not_overdue(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_unsampled_orders_cost_no_index_entry_and_no_call(run: Run, aws: Aws, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_log, "SAMPLE", 64)
+    monkeypatch.setattr(order_log_items, "SAMPLE", 64)
     orders = [f"ord_{number}" for number in range(300)]
     for order_id in orders:
         place(LOG, order_id)

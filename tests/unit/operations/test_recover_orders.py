@@ -14,7 +14,7 @@ from operations import order_recovery
 from operations.handlers import recover_orders
 from orderflow.aws.active_orders import ActiveOrder
 from orderflow.aws.dynamodb import timestamp
-from orderflow.aws.order_log import active_shard
+from orderflow.aws.order_log_items import active_shard
 from orderflow.domain.commands import FailFulfilment, RequestCancellation
 from tests.conftest import Aws
 from tests.fakes.aws.dynamodb import Crash, Hook, crash_at, throttled

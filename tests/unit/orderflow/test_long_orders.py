@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from devtools.bench import long_orders
 from devtools.bench.long_orders import ORDER_ID
-from orderflow.aws import order_log
+from orderflow.aws import order_cache, order_log
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain import commands, events
 from orderflow.domain.commands import RecordDispatch, RecordDispute, RecordShipment, Refusal, RequestReturn, decide
@@ -129,7 +129,7 @@ def test_loads_over_the_life_of_a_long_order_read_each_event_about_once(aws: Aws
         assert orderlog.load(ORDER_ID, min_version=number).version == number
     assert orderlog.load(ORDER_ID) == fold(ORDER_ID, happened)
     # Up to a length of 100 each load reads everything.
-    assert client.items <= order_log.LONG * order_log.LONG / 2 + len(happened)
+    assert client.items <= order_cache.MIN_EVENTS * order_cache.MIN_EVENTS / 2 + len(happened)
 
 
 @pytest.mark.parametrize("min_version", [None, 3])
@@ -141,10 +141,10 @@ def test_a_short_order_is_read_as_a_whole_by_each_load(aws: Aws, orderlog: Order
 
 
 def test_bounded_number_of_long_orders_is_cached(orderlog: OrderLog) -> None:
-    order = fold(ORDER_ID, long_orders.history(order_log.LONG))
-    for number in range(order_log.MOST_KEPT + 5):
-        orderlog._kept(replace(order, order_id=f"ord_{number}"))
-    assert list(orderlog._long) == [f"ord_{number}" for number in range(5, order_log.MOST_KEPT + 5)]
+    order = fold(ORDER_ID, long_orders.history(order_cache.MIN_EVENTS))
+    for number in range(order_cache.MAX_ORDERS + 5):
+        orderlog._cache.put(replace(order, order_id=f"ord_{number}"))
+    assert list(orderlog._cache._orders) == [f"ord_{number}" for number in range(5, order_cache.MAX_ORDERS + 5)]
 
 
 def test_append_after_a_conflict_reads_only_new_events(aws: Aws, orderlog: OrderLog, client: Counted) -> None:

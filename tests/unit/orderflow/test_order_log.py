@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from orderflow.aws import dynamodb, order_log
+from orderflow.aws import dynamodb, order_log_items
 from orderflow.aws.dynamodb import Conflict, TransactionConditionFailed, TransactionConflict
-from orderflow.aws.order_log import (
-    ITEM_ATTRIBUTES,
-    UPDATE_MARKERS,
-    OrderLog,
-    OrderNotFound,
-    Recorded,
-    Refused,
-    RequestMismatch,
-    active_shard,
-)
+from orderflow.aws.order_log import OrderLog, OrderNotFound, Recorded, Refused, RequestMismatch
+from orderflow.aws.order_log_items import ITEM_ATTRIBUTES, UPDATE_MARKERS, active_shard
 from orderflow.aws.outbox_index import OutboxIndex
 from orderflow.domain import events
 from orderflow.domain.commands import Command
@@ -144,7 +136,7 @@ class TestAppendOnly:
     def test_an_insert_writes_the_attributes_that_its_policy_names(
         self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(order_log, "SAMPLE", 1)
+        monkeypatch.setattr(order_log_items, "SAMPLE", 1)
         place(orderlog)
         record(orderlog, orders.RESERVE)
         assert {name for item in items(database) for name in item} == set(ITEM_ATTRIBUTES)
@@ -152,7 +144,7 @@ class TestAppendOnly:
     def test_every_update_sets_a_marker_that_no_insert_may_set(
         self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(order_log, "SAMPLE", 1)
+        monkeypatch.setattr(order_log_items, "SAMPLE", 1)
         place(orderlog)
         OutboxIndex("OrderLog", database.client).clear(ORDER_ID, 1)
         record(orderlog, orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW, orders.AUTHORIZE, orders.CONFIRM)
@@ -358,7 +350,7 @@ class TestReportedTime:
         assert last.appended_at > reported
 
     def test_markers_have_the_recording_time(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        order_id = next(one for one in map("ord_{}".format, range(1000)) if not zlib.crc32(one.encode()) % order_log.SAMPLE)
+        order_id = next(one for one in map("ord_{}".format, range(1000)) if not zlib.crc32(one.encode()) % order_log_items.SAMPLE)
         with recorded_at(orders.START):
             orderlog.place(order_id, orders.PLACED, correlation_id="r", fingerprint="f")
         reported = orders.START + timedelta(hours=1)
@@ -404,8 +396,8 @@ class TestActiveOrderMarker:
         record(orderlog, orders.RESERVE, orders.HOLD)
         held = orderlog.history(ORDER_ID)[-1]
         assert self.marker(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(held.occurred_at)})
-        assert active_shard(ORDER_ID, "held") in order_log.active_shards("held")
-        assert not {*order_log.active_shards("held")} & {*order_log.active_shards("open")}
+        assert active_shard(ORDER_ID, "held") in order_log_items.active_shards("held")
+        assert not {*order_log_items.active_shards("held")} & {*order_log_items.active_shards("open")}
 
     def test_decision_sets_the_marker_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
@@ -507,7 +499,7 @@ class TestActiveOrderMarker:
 
     def test_active_orders_use_all_shards(self) -> None:
         shards = {active_shard(f"ord_{number}") for number in range(200)}
-        assert shards == {str(shard) for shard in range(order_log.OPEN_SHARDS)}
+        assert shards == {str(shard) for shard in range(order_log_items.OPEN_SHARDS)}
 
 
 def stock(available: int, sku: str = "MUG-BLUE") -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from orderflow.aws.dynamodb import decode_item, values
-from orderflow.aws.order_log import active_shards
+from orderflow.aws.order_log_items import active_shards
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -26,7 +26,7 @@ _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0
 
 
 class Position(Struct, frozen=True, array_like=True):
-    """The place of an order on a list that is sorted by time: `moment` as `orderflow.aws.order_log.timestamp` writes it."""
+    """The place of an order on a list that is sorted by time: `moment` as `orderflow.aws.dynamodb.timestamp` writes it."""
 
     moment: str
     order_id: str

@@ -1,63 +1,35 @@
 """The order log: one DynamoDB item per event. It is the source of truth and the outbox.
 
 An append is a conditional write of the next version: of two concurrent writers one succeeds, and the other reloads the order. The
-table's stream carries the event to the publisher, so no code writes and then publishes.
-
-Three kinds of attributes stand beside an event:
-
-- The first item of an active order has the keys of the sparse index `open-orders` (the active-order marker). The recovery function
-  finds stuck orders and held orders by it. The marker is written together with the event that gives the saga work. It is removed or
-  changed shortly after the event that ends the work.
-- Every event of a sampled order has the keys of the sparse index `unpublished` until the publisher has put it on the bus.
-- An item is inserted once. Later updates change only markers, and each of them sets one of `UPDATE_MARKERS`, which no insert may
-  set. A modified item on the table's stream without them was overwritten.
+table's stream carries the event to the publisher, so no code writes and then publishes. `order_log_items` describes the items.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections import OrderedDict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orderflow.aws import dynamodb
-from orderflow.aws.dynamodb import ATTEMPTS, Conflict, TransactionConflict, backoff, encode_item, key, timestamp, transact, values
-from orderflow.aws.observability import logger, measure, measure_all
-from orderflow.domain import events, metrics, reported_time
-from orderflow.domain.order import Marker, Order, after_events, evolve, is_active, marker
+from orderflow.aws.active_order_markers import ActiveOrderMarkers
+from orderflow.aws.dynamodb import ATTEMPTS, Conflict, TransactionConflict, backoff, encode_item, transact
+from orderflow.aws.event_envelopes import OrderChange, next_event, next_events
+from orderflow.aws.observability import measure, measure_all
+from orderflow.aws.order_cache import OrderCache
+from orderflow.aws.order_log_items import active_marker, event_item
+from orderflow.aws.order_log_reader import OrderLogReader
+from orderflow.domain import events, metrics
+from orderflow.domain.order import Order, after_events
 from orderflow.domain.order_metrics import measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
 
     from orderflow.domain.commands import Command, Refusal
 
-OPEN_SHARDS = 8
-# One order in so many is on the index `unpublished`.
-SAMPLE = 64
-WAITING = "waiting"
-# An order of so many events is cached in the process, so that the next load reads only later events; at most so many orders are.
-LONG = 100
-MOST_KEPT = 32
-# A customer's concurrent requests write the same row; all attempts together wait 2.3 seconds at most.
+# Concurrent requests of a customer write the same row; all attempts together wait 2.3 seconds at most.
 PLACE_ATTEMPTS = 10
-# Attributes that an insert may write, and attributes that an update may name. The functions' policies repeat both lists.
-ITEM_ATTRIBUTES = (
-    "order_id",
-    "version",
-    "type",
-    "event",
-    "fingerprint",
-    "open_shard",
-    "open_since",
-    "outbox",
-    "outbox_since",
-)
-UPDATE_MARKERS = ("open_version", "published")
-MARKER_ATTRIBUTES = ("order_id", "version", "open_shard", "open_since", "outbox", "outbox_since", *UPDATE_MARKERS)
 
 
 class OrderNotFound(LookupError):
@@ -89,7 +61,9 @@ class OrderLog:
         """Work on the DynamoDB table named `table`."""
         self._table = table
         self._client = client
-        self._long = OrderedDict[str, Order]()
+        self._reader = OrderLogReader(table, client)
+        self._markers = ActiveOrderMarkers(table, client)
+        self._cache = OrderCache()
 
     def place(
         self,
@@ -110,8 +84,8 @@ class OrderLog:
             TransactionConditionFailed: a condition of `extra_writes` did not hold.
             TransactionConflict: other transactions held the same items in every attempt.
         """
-        event = _event(Order(order_id=order_id, correlation_id=correlation_id), placed, "orders", None)
-        put = self._put_of({**self._item(event), **_active_marker(event), "fingerprint": fingerprint})
+        event = next_event(Order(order_id=order_id, correlation_id=correlation_id), placed, "orders")
+        put = self._put_request({**event_item(event), **active_marker(event), "fingerprint": fingerprint})
         put["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
             transact(self._client, [{"Put": put}], extra_writes, attempts=PLACE_ATTEMPTS)
@@ -127,7 +101,7 @@ class OrderLog:
             OrderNotFound: there is no such order.
             RequestMismatch: a request with another `fingerprint` placed it.
         """
-        item = dynamodb.read_item(self._client, self._table, _key(order_id, 1))
+        item = self._reader.first_item(order_id)
         if item is None:
             raise OrderNotFound(order_id)
         return _same_request(item, order_id, fingerprint)
@@ -146,7 +120,7 @@ class OrderLog:
         Raises:
             OrderNotFound: there are none.
         """
-        found = self._since(order_id, after, min_version)
+        found = self._reader.events_after(order_id, after, min_version)
         if not found:
             raise OrderNotFound(order_id)
         return found
@@ -157,7 +131,7 @@ class OrderLog:
         Raises:
             OrderNotFound: there are no events.
         """
-        return self.refresh(self._long.get(order_id) or Order(order_id=order_id), min_version)
+        return self.refresh(self._cache.get(order_id) or Order(order_id=order_id), min_version)
 
     def refresh(self, order: Order, min_version: int | None = None) -> Order:
         """Return `order` with the events appended since it was loaded: only those are read. `min_version` as in `history`.
@@ -165,39 +139,18 @@ class OrderLog:
         Raises:
             OrderNotFound: there are no events.
         """
-        after = after_events(order, self._since(order.order_id, order.version, min_version))
+        after = after_events(order, self._reader.events_after(order.order_id, order.version, min_version))
         if not after.version:
             raise OrderNotFound(order.order_id)
-        return self._kept(after)
+        self._cache.put(after)
+        return after
 
-    def _kept(self, order: Order) -> Order:
-        """Cache an order with many events for the next load; the least recently loaded order leaves the cache."""
-        if order.version >= LONG:
-            self._long[order.order_id] = order
-            self._long.move_to_end(order.order_id)
-            if len(self._long) > MOST_KEPT:
-                self._long.popitem(last=False)
-        return order
+    def orders(self, most: int, after: tuple[str, int] | None) -> tuple[list[str], tuple[str, int] | None]:
+        """Return the ids of the orders placed among the next `most` events of the whole log, and the key after which to continue.
 
-    def orders(self, at_once: int, after: tuple[str, int] | None) -> tuple[list[str], tuple[str, int] | None]:
-        """Read the next `at_once` events of the whole log; return the ids of orders placed among them, and the key after which to continue.
-
-        Only rebuilds need this: it scans the table.
+        Only for rebuilds: it scans the table. The key is None at the end of the log.
         """
-        start: dict[str, Any] = {"ExclusiveStartKey": _key(*after)} if after else {}
-        page = self._client.scan(
-            TableName=self._table,
-            Limit=at_once,
-            ConsistentRead=True,
-            FilterExpression="#type = :placed",
-            ProjectionExpression="order_id",
-            ExpressionAttributeNames={"#type": "type"},
-            ExpressionAttributeValues=values(placed="OrderPlaced"),
-            **start,
-        )
-        last = dynamodb.decode_item(page.get("LastEvaluatedKey", {}))
-        order_ids = [dynamodb.decode_item(item)["order_id"] for item in page["Items"]]
-        return order_ids, (last["order_id"], last["version"]) if last else None
+        return self._reader.scan_orders(most, after)
 
     def record(
         self,
@@ -294,49 +247,24 @@ class OrderLog:
         extra_writes: Sequence[TransactWriteItemTypeDef],
         attempts: int,
         occurred_at: datetime | None,
-    ) -> list[_Change]:
-        changes = [_change(order, event_data, source, occurred_at) for order, event_data in appends]
-        puts = [self._put_of(self._item(event)) for change in changes for event in change.new]
-        markers = [self._set_active_marker(change.new[-1]) for change in changes if change.activates]
+    ) -> list[OrderChange]:
+        changes = [next_events(order, event_data, source, occurred_at) for order, event_data in appends]
+        puts = [self._put_request(event_item(event)) for change in changes for event in change.new]
+        markers = [self._markers.set_write(change.new[-1]) for change in changes if change.activates]
         if len(puts) == 1 and not markers and not extra_writes:
             self._append_one(puts[0])
         else:
             transact(self._client, [*({"Put": put} for put in puts), *markers], extra_writes, own=len(puts), attempts=attempts)
         for change in changes:
-            self._kept(change.after)
+            self._cache.put(change.after)
             measure_all(found for event in change.new for found in measured(change.after, event))
             if change.deactivates:
-                self._try_clear_marker(change.after, change.new[-1].appended_at)
+                self._markers.try_clear(change.after, change.new[-1].appended_at)
         return changes
 
     def clear_marker(self, order: Order, since: datetime | None = None) -> None:
-        """Remove the active-order marker; an order that waits for a person gets the marker `held`, with `since` (UTC) if given.
-
-        A marker that came with a later event than the last of `order` stays, so this call is safe late and repeated.
-        """
-        waits = marker(order)
-        update = "SET open_version = :version REMOVE open_shard, open_since"
-        named: dict[str, Any] = {"version": order.version}
-        if waits:
-            update = "SET open_shard = :shard, open_version = :version" + (", open_since = :since" if since else "")
-            named |= {"shard": active_shard(order.order_id, waits), **({"since": since} if since else {})}
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=_key(order.order_id, 1),
-                UpdateExpression=update,
-                # The marker that an order is placed with has no version.
-                ConditionExpression="attribute_exists(open_shard) AND (attribute_not_exists(open_version) OR open_version < :version)",
-                ExpressionAttributeValues=values(**named),
-            )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return
-
-    def _try_clear_marker(self, order: Order, since: datetime) -> None:
-        try:
-            self.clear_marker(order, since)
-        except Exception:  # noqa: BLE001 - the event is appended, which is what counts; the recovery function clears the marker
-            logger.warning("marker_cleanup_failed", order_id=order.order_id, exc_info=True)
+        """Clear the order's active-order marker, see `ActiveOrderMarkers.clear`."""
+        self._markers.clear(order, since)
 
     def _append_one(self, put: PutTypeDef) -> None:
         try:
@@ -345,7 +273,7 @@ class OrderLog:
             raise Conflict from None
 
     def _put(self, **request: Any) -> None:
-        """Put an item, retried while a transaction (such as one that sets the order's marker) holds it."""
+        """Put an item, retried while another transaction, such as one that sets a marker, holds it."""
         for attempt in range(ATTEMPTS):
             try:
                 self._client.put_item(**request)
@@ -355,130 +283,11 @@ class OrderLog:
                 return
         raise TransactionConflict
 
-    def _set_active_marker(self, event: events.Event) -> TransactWriteItemTypeDef:
-        """Return the write that makes the order active as of this event, replacing any marker."""
-        marked = _active_marker(event)
-        return {
-            "Update": {
-                "TableName": self._table,
-                "Key": _key(event.order_id, 1),
-                "UpdateExpression": "SET open_shard = :shard, open_since = :since, open_version = :version",
-                "ExpressionAttributeValues": values(shard=marked["open_shard"], since=marked["open_since"], version=event.order_version),
-            }
-        }
-
-    def _since(self, order_id: str, version: int, min_version: int | None) -> list[events.Event]:
-        """Return the order's events after a version; `min_version` as in `history`."""
-        if min_version is not None:
-            found = self._events(order_id, version, consistent=False)
-            last = found[-1].order_version if found else version
-            # A replica may show the events of one transaction one by one.
-            if last >= min_version and last == version + len(found):
-                return found
-        return self._events(order_id, version, consistent=True)
-
-    def _events(self, order_id: str, after: int, *, consistent: bool) -> list[events.Event]:
-        items = dynamodb.read_items(
-            self._client.query,
-            TableName=self._table,
-            KeyConditionExpression="order_id = :order_id AND #version > :after",
-            ExpressionAttributeNames={"#event": "event", "#version": "version"},
-            ExpressionAttributeValues=values(order_id=order_id, after=after),
-            ProjectionExpression="#event",
-            ConsistentRead=consistent,
-        )
-        return [events.decode(item["event"]) for item in items]
-
-    def _item(self, event: events.Event) -> dict[str, Any]:
-        return {
-            "order_id": event.order_id,
-            "version": event.order_version,
-            "type": event.type,
-            "event": events.encode(event).decode(),
-            **_outbox_keys(event),
-        }
-
-    def _put_of(self, item: dict[str, Any]) -> PutTypeDef:
+    def _put_request(self, item: dict[str, Any]) -> PutTypeDef:
         return {"TableName": self._table, "Item": encode_item(item), "ConditionExpression": "attribute_not_exists(order_id)"}
-
-
-class _Change(NamedTuple):
-    """An order before and after new events."""
-
-    before: Order
-    new: list[events.Event]
-    after: Order
-
-    @property
-    def activates(self) -> bool:
-        return not is_active(self.before) and is_active(self.after)
-
-    @property
-    def deactivates(self) -> bool:
-        return is_active(self.before) and not is_active(self.after)
 
 
 def _same_request(item: dict[str, Any], order_id: str, fingerprint: str) -> events.Event:
     if item["fingerprint"] != fingerprint:
         raise RequestMismatch(order_id)
     return events.decode(item["event"])
-
-
-def active_shards(marked: Marker) -> list[str]:
-    """Return the partitions of the index `open-orders` that hold the orders with this marker."""
-    return [_shard(number, marked) for number in range(OPEN_SHARDS)]
-
-
-def active_shard(order_id: str, marked: Marker = "open") -> str:
-    """Return the partition of the index `open-orders` for an order with this marker."""
-    return _shard(zlib.crc32(order_id.encode()) % OPEN_SHARDS, marked)
-
-
-def _shard(number: int, marked: Marker) -> str:
-    return str(number) if marked == "open" else f"{marked}-{number}"
-
-
-def _active_marker(event: events.Event) -> dict[str, str]:
-    return {"open_shard": active_shard(event.order_id), "open_since": timestamp(event.appended_at)}
-
-
-def _outbox_keys(event: events.Event) -> dict[str, str]:
-    """Return the keys of the index `unpublished` for an event of a sampled order."""
-    if zlib.crc32(event.order_id.encode()) % SAMPLE:
-        return {}
-    return {"outbox": WAITING, "outbox_since": timestamp(event.appended_at)}
-
-
-def _key(order_id: str, version: int) -> dict[str, Any]:
-    return key(order_id=order_id, version=version)
-
-
-def _change(order: Order, event_data: Sequence[events.EventData], source: str, reported: datetime | None) -> _Change:
-    new: list[events.Event] = []
-    after = order
-    for data in event_data:
-        event = _event(after, data, source, after.last_event_id, reported)
-        new.append(event)
-        after = evolve(after, event)
-    return _Change(order, new, after)
-
-
-def _event(order: Order, data: events.EventData, source: str, cause: str | None, reported: datetime | None = None) -> events.Event:
-    version = order.version + 1
-    now = datetime.now(UTC)
-    occurred_at = reported_time.occurred_at(order, data, reported, now) if reported else now
-    if reported and abs(reported - occurred_at) > reported_time.CLOCK_SKEW:
-        logger.warning("reported_time_not_taken", order_id=order.order_id, type=type(data).__name__, reported=reported.isoformat())
-    return events.Event(
-        event_id=f"{order.order_id}:{version}",
-        type=type(data).__name__,
-        schema_version=data.schema_version,
-        occurred_at=occurred_at,
-        source=source,
-        correlation_id=order.correlation_id,
-        causation_id=cause,
-        order_id=order.order_id,
-        order_version=version,
-        data=data,
-        recorded_at=now if occurred_at != now else None,
-    )

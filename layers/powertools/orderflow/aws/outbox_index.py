@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from orderflow.aws.dynamodb import decode_item, key, values
-from orderflow.aws.order_log import WAITING
+from orderflow.aws.order_log_items import PENDING
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,7 +38,7 @@ class OutboxIndex:
             TableName=self._table,
             IndexName=OUTBOX_INDEX,
             KeyConditionExpression="outbox = :waiting AND outbox_since <= :until",
-            ExpressionAttributeValues=values(waiting=WAITING, until=until),
+            ExpressionAttributeValues=values(waiting=PENDING, until=until),
             Limit=most,
         )
         return [
