@@ -82,8 +82,8 @@ def prepare(log: OrderLog, tokens: PaymentTokens, call: Callable[[str, str], Any
     with ui.stage("orders for the samples") as stage:
         for order_id, order in orders.items():
             stage.detail = order_id
-            storing = tokens.storing(order_id, order["payment_token"], datetime.now(UTC) + timedelta(days=1))
-            log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", extra_writes=[storing])
+            token_write = tokens.put_request(order_id, order["payment_token"], datetime.now(UTC) + timedelta(days=1))
+            log.place(order_id, _placed(order), correlation_id="sample", fingerprint="sample", extra_writes=[token_write])
             for step in order.get("steps", []):
                 if step in OUTSIDE:
                     order_so_far = log.load(order_id)

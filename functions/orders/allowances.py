@@ -43,7 +43,7 @@ class Allowances:
         """Write to the DynamoDB table named `table`."""
         self._table = table
 
-    def adding(self, customer_id: str, order_id: str, lines: Sequence[StockLine], expires_at: datetime) -> TransactWriteItemTypeDef:
+    def add_request(self, customer_id: str, order_id: str, lines: Sequence[StockLine], expires_at: datetime) -> TransactWriteItemTypeDef:
         """Return the write that adds an order, refused where the row would be over a limit.
 
         `lines` has one line per product, none of more than `MAX_UNITS`. The row is deleted some time after `expires_at` (UTC).
@@ -70,7 +70,7 @@ class Allowances:
             }
         }
 
-    def replacing(
+    def replace_request(
         self, customer_id: str, row: Row, unpaid: Sequence[Order], *, order_id: str, lines: Sequence[StockLine], expires_at: datetime
     ) -> TransactWriteItemTypeDef:
         """Return the write that replaces `row` by one of the orders `unpaid` and a new one, refused where the row has changed since."""

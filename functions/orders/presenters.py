@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from orderflow.domain.events import OrderPlaced
 from orderflow.domain.money import Money
 from orders.api_models import DisplayState, OrderAnswer, OrderSummary, ParcelAnswer, ReturnAnswer, Timeline, TimelineEntry
 
@@ -58,6 +59,19 @@ def order(order: Order) -> OrderAnswer:
         OrderAnswer,
         from_attributes=True,
     )
+
+
+def placed_order(event: Event) -> OrderAnswer:
+    """Return the order as its first event describes it, so that a repeated request gets the same answer.
+
+    Raises:
+        TypeError: the event is not OrderPlaced.
+    """
+    placed = event.data
+    if not isinstance(placed, OrderPlaced):
+        message = f"{event.event_id} is not OrderPlaced"
+        raise TypeError(message)
+    return OrderAnswer(event.order_id, "placed", placed.lines, placed.total, event.occurred_at)
 
 
 def summary(row: Row) -> OrderSummary:

@@ -210,7 +210,7 @@ class Stage:
     def simulation(self, path: Path, disturbance: Disturbance | None = None, attempts: int = 1) -> Simulation:
         """Return a pipeline for a run of the path."""
         simulation = Simulation(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
-        self.patch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", simulation.aws.dynamodb.client, 60))
+        self.patch.setattr(place_order.PLACEMENT, "catalogue", Catalogue("Catalogue", simulation.aws.dynamodb.client, 60))
         # The flags are cached, as for nearly every order; test_flags reads them.
         self.patch.setattr(screen_order, "FLAGS", lambda: FraudFlags(fraud=path.rules))
         watched = Watched(PROVIDER, simulation.around_provider)

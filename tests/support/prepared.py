@@ -69,8 +69,8 @@ def place(
     total = sum((one.unit_price.times(one.quantity) for one in priced[1:]), priced[0].unit_price.times(priced[0].quantity))
     address = Address("Ann Lee", "1 High St", "Leeds", postal_code, country)
     placed = OrderPlaced(Customer(customer, f"{customer}@example.com"), priced, total, address, payment_country or country)
-    storing = TOKENS.storing(order_id, payment_token, datetime.now(UTC) + timedelta(days=8))
-    log.place(order_id, placed, correlation_id="correlation-1", fingerprint="fingerprint", extra_writes=[storing])
+    token_write = TOKENS.put_request(order_id, payment_token, datetime.now(UTC) + timedelta(days=8))
+    log.place(order_id, placed, correlation_id="correlation-1", fingerprint="fingerprint", extra_writes=[token_write])
     return log.load(order_id)
 
 

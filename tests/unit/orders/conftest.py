@@ -47,7 +47,7 @@ def product(sku: str) -> dict[str, Any]:
 def shop(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """Return AWS with a catalogue that the function has not cached yet."""
     aws.dynamodb.seed("Catalogue", *map(product, PRODUCTS))
-    monkeypatch.setattr(place_order, "CATALOGUE", Catalogue("Catalogue", aws.dynamodb.client, 60))
+    monkeypatch.setattr(place_order.PLACEMENT, "catalogue", Catalogue("Catalogue", aws.dynamodb.client, 60))
     return aws
 
 

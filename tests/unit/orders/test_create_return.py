@@ -11,6 +11,7 @@ import pytest
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain import events
 from orderflow.domain.events import StockLine
+from orders import returns
 from orders.domain import pricing
 from orders.handlers import create_return, get_order
 from tests.fakes.aws.dynamodb import Crash, answer_lost, crash_at
@@ -143,7 +144,7 @@ def test_unordered_lines_cannot_be_returned(delivered: OrderLog, context: Any, l
     ],
 )
 def test_return_window_ends_with_the_end_of_its_last_day(now: str, since: str) -> None:
-    assert create_return.delivered_since(datetime.fromisoformat(now)) == datetime.fromisoformat(since)
+    assert returns.delivered_since(datetime.fromisoformat(now), timedelta(days=30)) == datetime.fromisoformat(since)
 
 
 @pytest.mark.parametrize("state", ["placed", "held", "confirmed", "partly dispatched", "dispatched", "cancelled", "rejected", "all lost"])

@@ -154,14 +154,14 @@ class TestRepeated:
     def test_repeated_request_keeps_its_price_after_a_price_change(self, post: Post, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
         first = post()
         shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | {"unit_price": {"N": "9999"}})
-        place_order.CATALOGUE._known.clear()
+        place_order.PLACEMENT.catalogue._known.clear()
         assert post() == first
 
     @pytest.mark.parametrize("change", [{"active": {"BOOL": False}}, {"currency": {"S": "USD"}}])
     def test_repeated_request_is_answered_after_a_product_is_retired(self, post: Post, shop: Aws, change: dict[str, Any]) -> None:
         first = post()
         shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | change)
-        place_order.CATALOGUE._known.clear()
+        place_order.PLACEMENT.catalogue._known.clear()
         assert post() == first
         assert post(changed(lines=[*BODY["lines"][:1], {"sku": "SKU-001", "quantity": 1}]))["statusCode"] == 422
 
@@ -213,7 +213,7 @@ class TestCatalogue:
     def test_row_without_an_attribute_is_not_sold(self, post: Post, shop: Aws) -> None:
         for name in ("name", "unit_price", "currency", "active"):
             shop.dynamodb.seed("Catalogue", {key: value for key, value in product("MUG-BLUE").items() if key != name})
-            place_order.CATALOGUE._known.clear()
+            place_order.PLACEMENT.catalogue._known.clear()
             assert post()["statusCode"] == 422
 
     def test_product_name_is_cleaned_for_every_consumer(self, post: Post, shop: Aws) -> None:

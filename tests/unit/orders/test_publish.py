@@ -15,6 +15,7 @@ from orderflow.aws.event_bus import MAX_BYTES, NotPublished
 from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain.events import encode
 from orders.handlers import publish
+from orders.stream_publication import LAGS_EVERY, PublicationLags
 from tests.conftest import ENVIRONMENT
 from tests.fakes.aws.dynamodb import Crash
 from tests.support import measured, orders, samples
@@ -244,7 +245,7 @@ class TestLag:
     def test_lag_of_every_event_is_written_once_every_ten_seconds(
         self, aws: Aws, context: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(publish, "LAGS", publish.Lags())
+        monkeypatch.setattr(publish.PUBLICATION, "lags", PublicationLags())
 
         def lags(*records: Any) -> list[float]:
             publish_all(context, *records)
@@ -252,14 +253,14 @@ class TestLag:
 
         assert len(lags(record(1), record(2))) == 2
         assert lags(record(3)) == []
-        publish.LAGS.written_at -= publish.LAGS_EVERY
+        publish.PUBLICATION.lags.written_at -= LAGS_EVERY
         assert len(lags(record(4))) == 2
         assert len(lags(*(record(version) for version in range(5, 105)))) == 100
 
     def test_lag_counts_from_the_append(
         self, aws: Aws, context: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(publish, "LAGS", publish.Lags())
+        monkeypatch.setattr(publish.PUBLICATION, "lags", PublicationLags())
         one = record(1)
         document = json.loads(one["dynamodb"]["NewImage"]["event"]["S"])
         appended_at = datetime.now(UTC) - timedelta(seconds=7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -206,7 +207,7 @@ def test_allowances_and_tokens_outlive_the_longest_unpaid_order(post: Post, shop
     (token,) = shop.dynamodb.items("PaymentTokens")
     placed = json.loads(shop.dynamodb.items("OrderLog")[0]["event"]["S"])["occurred_at"]
     for item in (token, row(shop)):
-        lived = int(item["expires_at"]["N"]) - place_order.datetime.fromisoformat(placed).timestamp()
+        lived = int(item["expires_at"]["N"]) - datetime.fromisoformat(placed).timestamp()
         assert lived == pytest.approx(86_400 + 7 * 86_400, abs=5)
 
 

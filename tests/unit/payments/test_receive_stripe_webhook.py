@@ -17,6 +17,7 @@ from orderflow.aws.webhooks import MAX_BODY_BYTES, Secret
 from orderflow.domain.commands import RecordDispatch, RequestCancellation
 from orderflow.domain.events import StockLine
 from orderflow.domain.order import Order
+from payments import webhook_verification
 from payments.domain import payment_keys
 from payments.handlers import process_webhook_event, receive_webhook
 from payments.sandbox.provider import SandboxProvider
@@ -97,7 +98,7 @@ def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
     """Return a function that sends a body to the webhook, signed as Stripe does."""
     aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": "whsec_1"})
     monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
-    monkeypatch.setattr(receive_webhook, "ACCEPT", receive_webhook.stripe_acceptor())
+    monkeypatch.setattr(receive_webhook, "VERIFY", webhook_verification.verifier("stripe"))
 
     def send(body: bytes, secret: str = "whsec_1", age: float = 0) -> Any:
         signature = stripe.WebhookSignature.generate_signature_header(body.decode(), secret, int(time.time() - age))

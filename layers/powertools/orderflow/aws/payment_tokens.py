@@ -32,7 +32,7 @@ class PaymentTokens:
         self._table = table
         self._client = client
 
-    def storing(self, order_id: str, token: str, expires_at: datetime) -> TransactWriteItemTypeDef:
+    def put_request(self, order_id: str, token: str, expires_at: datetime) -> TransactWriteItemTypeDef:
         """Return the write that stores an order's token; DynamoDB may delete it after `expires_at` (UTC)."""
         item = {"order_id": order_id, "payment_token": token, "expires_at": int(expires_at.timestamp())}
         return {"Put": {"TableName": self._table, "Item": encode_item(item)}}

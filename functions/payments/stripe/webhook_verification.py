@@ -1,0 +1,40 @@
+"""Verifies Stripe's webhooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orderflow.aws.http import ApiEvent, header
+from orderflow.aws.webhooks import raw_body, secrets_of, unsigned
+from orderflow.domain import documents
+from payments.provider_factory import StripeSecret
+from payments.stripe.webhook_events import InvalidStripeEvent, StripeEvent, redacted, verify_and_parse
+from payments.webhook_verification import VerifiedWebhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIGNATURE_HEADER = "Stripe-Signature"
+INVALID_SIGNATURE = "the Stripe signature is missing, invalid or too old"
+
+
+def verify_stripe(event: ApiEvent, secret: Callable[[], str]) -> VerifiedWebhook:
+    """Verify a Stripe event and return it redacted, or without document if it does not concern a payment.
+
+    Raises:
+        Problem: 405 and 413 as `raw_body`, 401 without a valid signature.
+    """
+    body, signature = raw_body(event), header(event, SIGNATURE_HEADER)
+    if not signature:
+        # Checked before the secret is read, to save the call.
+        raise unsigned(INVALID_SIGNATURE, f"the header {SIGNATURE_HEADER} is missing")
+    secrets = secrets_of(msgspec.json.decode(secret(), type=StripeSecret).webhook_secret)
+    try:
+        parsed = verify_and_parse(body, signature, secrets)
+    except InvalidStripeEvent as refused:
+        raise unsigned(INVALID_SIGNATURE, str(refused)) from None
+    if parsed is None:
+        return VerifiedWebhook(msgspec.json.decode(body, type=StripeEvent).id)
+    return VerifiedWebhook(parsed.message_id, documents.cleaned(msgspec.json.decode(redacted(body))))
