@@ -63,13 +63,13 @@ def _ordered(documents: Sequence[str]) -> list[dict[str, Any]]:
     )
 
 
-def checked_out(revision: str, folder: Path) -> None:
-    """Extract the functions and the layer of a revision into a folder. Raises UserError for an unknown revision."""
+def checked_out(revision: str, folder: Path, option: str = "BASE") -> None:
+    """Extract template, functions and layer of a revision into a folder. Raises UserError for an unknown revision."""
     # Git must not read the revision as an option.
-    command = ["git", "archive", "--end-of-options", revision, "functions", "layers/powertools"]
+    command = ["git", "archive", "--end-of-options", revision, "functions", "layers/powertools", "template.yaml"]
     packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if packed.returncode:
-        raise UserError(f"BASE={revision} is no revision with functions: {packed.stderr.decode(errors='replace').splitlines()[-1]}")
+        raise UserError(f"{option}={revision} is no revision with functions: {packed.stderr.decode(errors='replace').splitlines()[-1]}")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:
         files.extractall(folder, filter="data")
 

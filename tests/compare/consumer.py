@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 import zlib
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,13 +21,17 @@ from tests.support.runtime import CONTEXT
 type Found = dict[str, dict[str, Any]]
 
 
-def consume(module: str, events: list[dict[str, Any]], types: list[str]) -> Found:
-    """Give the function each event of these types in an SQS batch of one; the order log has all events."""
+def consume(handlers: Sequence[Any], events: list[dict[str, Any]], types: Collection[str]) -> Found:
+    """Give each handler, one after the other, each event of these types in an SQS batch of one.
+
+    The order log has all events. The answers are those of the last handler.
+    """
     aws, emails = Aws(), FakeSes()
     aws.lend(ses=emails)
     aws.dynamodb.seed("OrderLog", *map(_logged, events))
-    handler = importlib.import_module(module).handler
-    answers = {event["event_id"]: _answer(handler, event) for event in events if event["type"] in types}
+    answers: dict[str, Any] = {}
+    for handler in handlers:
+        answers = {event["event_id"]: _answer(handler, event) for event in events if event["type"] in types}
     tables = {table.name: {_name(row, table.key): row for row in aws.dynamodb.items(table.name)} for table in TABLES}
     return {
         "answers": answers,
@@ -70,7 +75,8 @@ def readable(value: Any) -> str:
 def main() -> None:
     """Consume the events of standard input."""
     given = json.load(sys.stdin)
-    print(json.dumps(consume(given["module"], given["events"], given["types"]), default=readable))
+    handler = importlib.import_module(given["module"]).handler
+    print(json.dumps(consume([handler], given["events"], given["types"]), default=readable))
 
 
 if __name__ == "__main__":

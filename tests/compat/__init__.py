@@ -1,0 +1,1 @@
+"""Runs two releases side by side on the same state."""

@@ -1,0 +1,61 @@
+"""`make compat`: runs the functions of a release before and the present ones side by side, and prints what goes wrong.
+
+During a canary, and when a release is taken back, both work on the same orders: each must read what the other stored. FROM is a git
+revision: by default the newest tag of a release (v*) before HEAD, and without one the commit from which the branch started.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+from argparse import Namespace
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from devtools import cli, ui
+from devtools.cli import UserError
+from devtools.target import ROOT
+
+DISPLAYED = 20
+
+
+def base() -> str:
+    """Return the revision to compare with where none is given. Raises UserError outside a clone."""
+    for command in (
+        ["git", "describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"],
+        ["git", "merge-base", "HEAD", "origin/main"],
+        ["git", "merge-base", "HEAD", "main"],
+    ):
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if found.returncode == 0:
+            return found.stdout.strip()
+    raise UserError("there is neither a tag of a release nor a branch main; name a revision, as FROM=HEAD~1")
+
+
+def main(arguments: Namespace) -> int:
+    """Print what goes wrong; return 1 if anything does."""
+    import pytest  # noqa: PLC0415
+
+    import tests.conftest  # noqa: F401, PLC0415 - the functions' environment, before they are imported
+    from tests.compare import comparison  # noqa: PLC0415
+    from tests.compat import side_by_side, versions  # noqa: PLC0415
+
+    logging.disable(logging.CRITICAL)
+    revision = arguments.from_ or base()
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, ui.stage(f"releases {revision[:12]} and present") as stage:
+        comparison.checked_out(revision, Path(folder), "FROM")
+        both = side_by_side.SideBySide(versions.load(Path(folder)), patch)
+        with redirect_stdout(io.StringIO()):  # the functions' metrics
+            found = both.check()
+        stage.detail = f"{both.runs} runs, {len(found)} problems"
+    for line in found[:DISPLAYED]:
+        ui.console.print(f"  ✗ {line}", style="red")
+    if len(found) > DISPLAYED:
+        ui.console.print(f"  and {len(found) - DISPLAYED} more", style="dim")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    cli.run("compat", main)
