@@ -17,7 +17,7 @@ from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, is_unpaid, units
 from payments.provider import Authorized, Movements
 from payments.sandbox.rules import Account, has_uncaptured_amount
 from reviews.domain.decisions import Decision, find_decision
-from shipping.sandbox.rules import Consignment
+from shipping.sandbox.rules import SandboxShipment
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT
 from tests.faults.simulation import STOCK, Simulation
@@ -43,7 +43,7 @@ RESTS = {"confirmed", "rejected", "cancelled", "held", "dispatched", "delivered"
 HOLDING = {"confirmed", "partly_dispatched"}
 
 _accounts = msgspec.json.Decoder(Account)
-_consignments = msgspec.json.Decoder(Consignment)
+_consignments = msgspec.json.Decoder(SandboxShipment)
 
 
 class Violation(NamedTuple):

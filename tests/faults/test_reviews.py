@@ -173,4 +173,4 @@ def test_review_continues_when_the_notification_fails(stage: Stage) -> None:
 
     assert simulation.failed == []
     assert len(simulation.reviews.waiting) == 1
-    assert [message["step"] for message in simulation.aws.sqs.sent[OPERATIONS]] == ["tell"]
+    assert [message["step"] for message in simulation.aws.sqs.sent[OPERATIONS]] == ["notify"]

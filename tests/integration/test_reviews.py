@@ -174,11 +174,11 @@ def test_undecided_review_times_out(stack: DeployedStack, held: Held):
     _succeeded(stack, execution)
     assert stack.outcome(held.customer, held.order_id) == "rejected: review_timed_out"
     entered = [event["stateEnteredEventDetails"]["name"] for event in _history(stack, execution) if "stateEnteredEventDetails" in event]
-    assert [state for state in entered if state in {"Tell", "Wait", "Remind", "Expire"}] == [
-        "Tell",
+    assert [state for state in entered if state in {"NotifyReviewers", "Wait", "Remind", "Expire"}] == [
+        "NotifyReviewers",
         "Wait",
         "Remind",
-        "Tell",
+        "NotifyReviewers",
         "Wait",
         "Expire",
     ]

@@ -23,9 +23,8 @@
 | `…_timeout_after` | it takes effect, but the answer is lost (ProviderTimeout); the next one arrives |
 | `…_unavailable` | ProviderUnavailable, always |
 
-Tokens are not stored, only a digest of the whole request and the token's simulated fault. Every write names the
-revision that it replaces, so one of two concurrent requests takes effect and the other sees its result. The index
-`by-day` lists payments by the day of their first request and by the days of their refunds.
+The table stores no tokens, only a digest of the request and the token's simulated fault. Of two concurrent requests one takes
+effect and the other sees its result. The index `by-day` lists payments by the days of their first request and of their refunds.
 """
 
 from __future__ import annotations
@@ -34,11 +33,10 @@ import time
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from botocore.exceptions import HTTPClientError
-from msgspec import Struct
 
 from orderflow.aws import dynamodb
+from orderflow.aws.sandbox_table import SandboxTable, Stored
 from payments.domain import webhook_events
 from payments.provider import Capture, Contradiction, Payment, ProviderRefused, ProviderTimeout, ProviderUnavailable, Refund, Voided
 from payments.sandbox import rules
@@ -52,18 +50,8 @@ if TYPE_CHECKING:
     from orderflow.domain.money import Money
 
 BY_DAY = "by-day"
-# Separates a payment's key from the day of a refund in the rows that list it under that day.
-_ON = "@"
-_ATTEMPTS = 10
-_accounts = msgspec.json.Decoder(Account)
-
-
-class StoredAccount(Struct, frozen=True):
-    """An account with the number of its revision and the day of its first one; revision 0 is a key that nothing is known of."""
-
-    account: Account | None = None
-    revision: int = 0
-    day: str = ""
+# Separates payment key and day in the key of an item that lists a payment under the day of a refund.
+_DAY_SEPARATOR = "@"
 
 
 class SandboxProvider:
@@ -73,6 +61,16 @@ class SandboxProvider:
         """Work on the table named `table`; `tok_slow` takes `slow_seconds`."""
         self._table = table
         self._client = client
+        self._accounts = SandboxTable(
+            table,
+            client,
+            Account,
+            key_name="key",
+            document_name="account",
+            unavailable=ProviderUnavailable,
+            timeout=ProviderTimeout,
+            first_attributes=_today,
+        )
         self._slow_seconds = slow_seconds
 
     def authorize(self, key: str, token: str, amount: Money) -> Payment:
@@ -81,7 +79,7 @@ class SandboxProvider:
             raise ProviderUnavailable
         if token == rules.SLOW:
             time.sleep(self._slow_seconds)
-        before, after = self._change(key, StoredAccount(), lambda account: rules.authorize(account, key, token, amount))
+        before, after = self._accounts.change(key, lambda account: rules.authorize(account, key, token, amount), Stored())
         if after.payment is None or (token == rules.TIMEOUT_AFTER and before is None):
             raise ProviderTimeout
         return after.payment
@@ -99,7 +97,7 @@ class SandboxProvider:
 
     def refund(self, payment_key: str, key: str, amount: Money) -> Refund:
         """Refund a part of the payment, see PaymentProvider.refund."""
-        self._list(payment_key)
+        self._list_today(payment_key)
         after = self._request(payment_key, "refund", lambda account: rules.refund(account, key, amount))
         given = rules.find_movement(after, key)
         if not isinstance(given, Refund):
@@ -115,45 +113,43 @@ class SandboxProvider:
 
     def expire(self, payment_key: str) -> None:
         """Expire an authorization, as a bank does after about a week; only for tests."""
-        self._change(payment_key, self._read(payment_key), rules.expire)
+        self._accounts.change(payment_key, rules.expire)
 
     def conclude_refunds(self, payment_key: str) -> None:
-        """Have the bank deal with the refunds of a payment, as `accounts.conclude_refunds` says; for tests and trials."""
-        self._list(payment_key)
-        self._change(payment_key, self._read(payment_key), rules.conclude_refunds)
+        """Execute or fail the payment's refunds as a bank does, see `rules.conclude_refunds`; only for tests."""
+        self._list_today(payment_key)
+        self._accounts.change(payment_key, rules.conclude_refunds)
 
     def look_up(self, payment_key: str) -> Payment | None:
         """Return the current payment, see PaymentProvider.look_up."""
-        account = self._read(payment_key).account
+        account = self._accounts.read(payment_key).document
         return account.payment if account else None
 
     def parse_webhook(self, body: str) -> list[webhook_events.WebhookEvent]:
-        """Return the one message that a body is, as PaymentProvider.parse_webhook says."""
+        """Return the webhook event of a body, see PaymentProvider.parse_webhook."""
         return [webhook_events.webhook_event_decoder.decode(body)]
 
     def disputes(self, payment_key: str) -> list[webhook_events.WebhookEvent]:  # noqa: ARG002 - PaymentProvider's signature
-        """Return nothing: the sandbox is no bank, and disputes are known by its messages alone."""
+        """Return no disputes: the sandbox stores none, and reports them by webhook only."""
         return []
 
     def recent(self, day: date) -> Iterator[str]:
-        """Return the keys of a day's payments, as PaymentProvider.recent says.
-
-        Raises:
-            ProviderUnavailable: no answer from the store.
-        """
+        """Return the keys of a day's payments, see PaymentProvider.recent."""
         start: dict[str, Any] = {}
         while True:
             page = self._page(day, start)
-            yield from (item["key"].partition(_ON)[0] for item in map(dynamodb.decode_item, page["Items"]))
+            yield from (item["key"].partition(_DAY_SEPARATOR)[0] for item in map(dynamodb.decode_item, page["Items"]))
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def _list(self, payment_key: str) -> None:
-        """List a payment under today as well, however old it is. Raises ProviderUnavailable where the store does not answer."""
+    def _list_today(self, payment_key: str) -> None:
+        """List a payment under today too, whatever the day of its first request."""
         today = datetime.now(UTC).date().isoformat()
         try:
-            self._client.put_item(TableName=self._table, Item=dynamodb.encode_item({"key": f"{payment_key}{_ON}{today}", "day": today}))
+            self._client.put_item(
+                TableName=self._table, Item=dynamodb.encode_item({"key": f"{payment_key}{_DAY_SEPARATOR}{today}", "day": today})
+            )
         except HTTPClientError as lost:
             raise ProviderUnavailable from lost
 
@@ -172,64 +168,11 @@ class SandboxProvider:
 
     def _request(self, payment_key: str, kind: str, decide: Callable[[Account | None], Account]) -> Account:
         """Change an account and return it, or lose the answer to a change where the token says so."""
-        before, after = self._change(payment_key, self._read(payment_key), decide)
+        before, after = self._accounts.change(payment_key, decide)
         if after.simulated_fault == f"{kind}_timeout_after" and after != before:
             raise ProviderTimeout
         return after
 
-    def _change(self, key: str, stored: StoredAccount, decide: Callable[[Account | None], Account]) -> tuple[Account | None, Account]:
-        """Bring the account to what `decide` makes of it and return it as it was and as it is.
 
-        `stored` may be a guess: a wrong one costs one refused write.
-
-        Raises:
-            ProviderTimeout: no answer from the store; the change may have taken effect.
-            ProviderUnavailable: others changed the account first in every attempt.
-        """
-        for _ in range(_ATTEMPTS):
-            after = decide(stored.account)
-            if after == stored.account:
-                return stored.account, after
-            there = self._write(key, after, stored)
-            if there is None:
-                return stored.account, after
-            stored = there
-        raise ProviderUnavailable
-
-    def _read(self, key: str) -> StoredAccount:
-        try:
-            item = dynamodb.read_item(self._client, self._table, dynamodb.key(key=key))
-        except HTTPClientError as lost:
-            raise ProviderUnavailable from lost
-        return _stored(item) if item else StoredAccount()
-
-    def _write(self, key: str, account: Account, over: StoredAccount) -> StoredAccount | None:
-        """Replace the revision `over` and return None, or return the stored account if it has another revision."""
-        item = {
-            "key": key,
-            "revision": over.revision + 1,
-            "day": over.day or datetime.now(UTC).date().isoformat(),
-            "account": msgspec.json.encode(account).decode(),
-        }
-        try:
-            self._client.put_item(TableName=self._table, Item=dynamodb.encode_item(item), **_only_over(over.revision))
-        except self._client.exceptions.ConditionalCheckFailedException as refused:
-            return _stored(dynamodb.stored_item(refused))
-        except HTTPClientError as lost:
-            raise ProviderTimeout from lost
-        return None
-
-
-def _only_over(revision: int) -> dict[str, Any]:
-    condition: dict[str, Any] = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-    if revision == 0:
-        return {"ConditionExpression": "attribute_not_exists(revision)", **condition}
-    return {
-        "ConditionExpression": "revision = :revision",
-        "ExpressionAttributeValues": dynamodb.values(revision=revision),
-        **condition,
-    }
-
-
-def _stored(item: Any) -> StoredAccount:
-    return StoredAccount(_accounts.decode(item["account"]), item["revision"], item["day"])
+def _today() -> dict[str, str]:
+    return {"day": datetime.now(UTC).date().isoformat()}

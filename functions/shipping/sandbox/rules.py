@@ -1,7 +1,7 @@
-"""The rules of the sandbox carrier: how a request changes a consignment.
+"""The rules of the sandbox carrier: how a request changes a shipment.
 
-A consignment is the carrier's state of one shipment id. The functions take the current one (None for an
-unknown id) and return the new one; an unchanged one means that the request had no further effect.
+The functions take the current state of one shipment id (None for an unknown id) and return the new one; an unchanged state means
+that the request had no further effect.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RECALL_IMPOSSIBLE = "RECALL-IMPOSSIBLE"
 _RECALL_FAULTS = {RECALL_TIMEOUT_AFTER, RECALL_IMPOSSIBLE}
 
 
-class Consignment(Struct, frozen=True, kw_only=True):
+class SandboxShipment(Struct, frozen=True, kw_only=True):
     """The carrier's state of one shipment id.
 
     `request` is a digest of the request's parameters, empty if a recall came first. `accepted` is false after an
@@ -41,32 +41,32 @@ class Consignment(Struct, frozen=True, kw_only=True):
     simulated_fault: str = msgspec.field(default="", name="manner")
 
 
-def request(known: Consignment | None, lines: tuple[StockLine, ...], address: Address) -> Consignment:
-    """Return the consignment after a request to ship `lines` to `address`.
+def request(known: SandboxShipment | None, lines: tuple[StockLine, ...], address: Address) -> SandboxShipment:
+    """Return the shipment after a request to ship `lines` to `address`.
 
     Raises:
         CarrierRefused: id_reused.
     """
     fingerprint = _digest(lines, address)
     if known is None and address.postal_code == TIMEOUT_BEFORE:
-        return Consignment(request=fingerprint, accepted=False)
+        return SandboxShipment(request=fingerprint, accepted=False)
     if known is None or not known.accepted:
         fault = address.postal_code if address.postal_code in _RECALL_FAULTS else ""
-        return Consignment(request=fingerprint, lines=lines, simulated_fault=fault)
+        return SandboxShipment(request=fingerprint, lines=lines, simulated_fault=fault)
     if known.request not in {"", fingerprint}:
         raise CarrierRefused(Contradiction.ID_REUSED)
     return known
 
 
-def recall(known: Consignment | None) -> Consignment:
-    """Return the recalled consignment, unless the simulated fault makes the recall impossible."""
+def recall(known: SandboxShipment | None) -> SandboxShipment:
+    """Return the recalled shipment, unless the simulated fault makes the recall impossible."""
     if known is None or not known.accepted:
-        return Consignment(request=known.request if known else "", recalled=True)
+        return SandboxShipment(request=known.request if known else "", recalled=True)
     return known if known.simulated_fault == RECALL_IMPOSSIBLE else replace(known, recalled=True)
 
 
-def dispatch(known: Consignment | None, parcel: Parcel) -> Consignment:
-    """Return the consignment after the dispatch of a parcel.
+def dispatch(known: SandboxShipment | None, parcel: Parcel) -> SandboxShipment:
+    """Return the shipment after the dispatch of a parcel.
 
     Raises:
         CarrierRefused: unknown_shipment, recalled, lines_exceeded, or id_reused for a parcel of other lines.
@@ -83,17 +83,17 @@ def dispatch(known: Consignment | None, parcel: Parcel) -> Consignment:
     return replace(known, parcels=(*known.parcels, parcel))
 
 
-def undispatched_lines(known: Consignment) -> tuple[StockLine, ...]:
-    """Return the lines of the consignment that were not dispatched."""
+def undispatched_lines(known: SandboxShipment) -> tuple[StockLine, ...]:
+    """Return the lines of the shipment that were not dispatched."""
     return subtract(known.lines, *(parcel.lines for parcel in known.parcels))
 
 
-def shipment(known: Consignment | None) -> Shipment | None:
-    """Return the consignment as the carrier's client sees it, or None if no request took effect."""
+def shipment(known: SandboxShipment | None) -> Shipment | None:
+    """Return the shipment as the carrier's client sees it, or None if no request took effect."""
     return Shipment(known.parcels, known.recalled) if known and known.accepted else None
 
 
-def _require_same_parcel(known: Consignment, dispatched: Parcel, parcel: Parcel) -> Consignment:
+def _require_same_parcel(known: SandboxShipment, dispatched: Parcel, parcel: Parcel) -> SandboxShipment:
     if dispatched != parcel:
         raise CarrierRefused(Contradiction.ID_REUSED)
     return known
