@@ -1,8 +1,8 @@
-"""One row per customer: which orders count as unpaid, and how many units of each product they have.
+"""The table Allowances: one row per customer with the ids of unpaid orders and their units of each product.
 
-Placing an order changes the row in the same transaction, and reads nothing. The row is only ever too high: nothing is
-subtracted when an order is paid or ends. Where it says that a limit is reached, its orders are read from the log and
-the row is replaced by what still counts.
+Placing an order adds to the row in the same transaction, without a read. Nothing is subtracted when an order is paid or ends, so the
+row can only be too high. If it reaches a limit, its orders are read from the log, and the row is replaced by the orders that are still
+unpaid.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ _UNITS = "units:"
 
 
 class Row(NamedTuple):
-    """The orders of a customer's row, and its revision; none and 0 where there is no row."""
+    """A customer's row: the ids of its orders and its revision; empty with revision 0 if the customer has no row."""
 
     orders: tuple[str, ...]
     revision: int
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Row:
-        """Read an item of the table, or an empty one."""
+        """Return the row of an item, which may be empty."""
         return cls(tuple(sorted(item.get("orders", ()))), item.get("revision", 0))
 
 
 class Allowances:
-    """Builds the table's writes; a refused write returns the stored item."""
+    """Builds the writes of the table. If a write's condition fails, the error contains the stored item."""
 
     def __init__(self, table: str) -> None:
         """Write to the DynamoDB table named `table`."""
         self._table = table
 
     def add_request(self, customer_id: str, order_id: str, lines: Sequence[StockLine], expires_at: datetime) -> TransactWriteItemTypeDef:
-        """Return the write that adds an order, refused where the row would be over a limit.
+        """Return the write that adds an order; its condition fails if the row would exceed a limit.
 
-        `lines` has one line per product, none of more than `MAX_UNITS`. The row is deleted some time after `expires_at` (UTC).
+        `lines` has one line per product, of `MAX_UNITS` at most. DynamoDB may delete the row after `expires_at` (UTC).
         """
         numbers = range(len(lines))
         most = [f"(attribute_not_exists(#units{n}) OR #units{n} <= :most{n})" for n in numbers]
@@ -73,7 +73,7 @@ class Allowances:
     def replace_request(
         self, customer_id: str, row: Row, unpaid: Sequence[Order], *, order_id: str, lines: Sequence[StockLine], expires_at: datetime
     ) -> TransactWriteItemTypeDef:
-        """Return the write that replaces `row` by one of the orders `unpaid` and a new one, refused where the row has changed since."""
+        """Return the write that replaces `row` by the orders `unpaid` and a new order; its condition fails if the row has changed."""
         counted = units(unpaid)
         for line in lines:
             counted[line.sku] = counted.get(line.sku, 0) + line.quantity

@@ -47,7 +47,7 @@ class RequestedLine(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Address(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A postal address. Of `postal_code`, `street2` and `region` (state or province) an address has what its country uses."""
+    """A postal address. `postal_code`, `street2` and `region` (state or province) are empty if the country does not use them."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     street: Annotated[str, Meta(min_length=1, max_length=200)]

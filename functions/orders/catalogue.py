@@ -1,4 +1,4 @@
-"""The catalogue as the order API sees it: read by product when first asked for, then remembered."""
+"""The catalogue of products, cached by product."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_MAX_REMEMBERED = 10_000
+_MAX_CACHED = 10_000
 _READ_ATTEMPTS = 4
 
 
 class CatalogueUnavailable(RuntimeError):
-    """DynamoDB kept leaving products out of its answers."""
+    """DynamoDB left products unprocessed in every attempt; a later retry can succeed."""
 
 
 class Catalogue:
-    """Products by sku, each at most `ttl_seconds` old; that a product is missing is remembered too.
+    """Products by SKU, each at most `ttl_seconds` old. A missing product is cached as missing.
 
-    At most `_MAX_REMEMBERED` are cached, least recently used ones are evicted.
+    At most `_MAX_CACHED` products are cached; the least recently used ones are evicted.
     """
 
     def __init__(self, table: str, client: DynamoDBClient, ttl_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,7 +44,7 @@ class Catalogue:
         """Return the products that exist of at most 100 `skus`.
 
         Raises:
-            CatalogueUnavailable: the table did not give them all in several attempts.
+            CatalogueUnavailable: DynamoDB left some of them unprocessed in every attempt.
         """
         asked = set(skus)
         now = self._clock()
@@ -54,7 +54,7 @@ class Catalogue:
         found = {sku: product for sku in asked if (product := self._known[sku][1])}
         for sku in asked:
             self._known.move_to_end(sku)
-        while len(self._known) > _MAX_REMEMBERED:
+        while len(self._known) > _MAX_CACHED:
             self._known.popitem(last=False)
         return found
 
@@ -74,7 +74,7 @@ class Catalogue:
 
 
 def _product(attributes: dict[str, Any]) -> Product | None:
-    """Return the product of a row, its name cleaned; None for a row of which no event could be made, which is logged."""
+    """Return the product of a row with a normalized name; None, and an error in the log, for a row that no event can contain."""
     try:
         item = dynamodb.decode_item(attributes)
         row = {

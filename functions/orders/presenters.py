@@ -1,4 +1,4 @@
-"""An order, its summary and its events as the API shows them to their owner. No AWS here."""
+"""Converts orders, summaries and events into API models for their owner. No AWS here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the saga's steps of this context share: record a command, answer with the order's state."""
+"""Shared by the saga steps of this context: the order log, and recording a command."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Outcome = Literal["confirmed", "rejected", "cancelled", "failing", "cancelling",
 
 
 def carry_out(order_id: str, command: Command) -> Order:
-    """Record `command` on the order and return the order as it is then.
+    """Record `command` on the order if the order allows it, and return the current order.
 
     Raises:
-        OrderNotFound: there is no such order.
-        Conflict: others kept appending to it.
+        OrderNotFound: the order is unknown.
+        Conflict: every attempt lost against a concurrent append.
     """
     return LOG.record(LOG.load(order_id), command, source="orders").order

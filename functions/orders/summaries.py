@@ -15,7 +15,7 @@ from orders.presenters import display_state
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
 
-# The events that change an order's row; the rule that triggers the projection matches the same.
+# The events that change an order's row; the EventBridge rule of the projection matches the same types.
 PROJECTED_EVENTS = frozenset(
     {
         "OrderPlaced",
@@ -50,7 +50,7 @@ class Row(Struct, frozen=True):
 
 
 def row(order: Order) -> Row:
-    """Return the row of an order. Events that do not change the row leave it as it is.
+    """Return the row of an order as of the last event that changes rows.
 
     Raises:
         ValueError: the order was never placed.

@@ -1,4 +1,4 @@
-"""Rebuilds the order view from the order log, in batches that an operator's calls continue."""
+"""Rebuilds the order view from the order log in batches; an operator's next call continues after the last batch."""
 
 from __future__ import annotations
 

@@ -58,11 +58,11 @@ SENDING = (
         (("field", "$.lines[0].quantity"),),
     ),
 )
-QUANTITIES = (Problem("quantity-too-large", 422, "Quantity too large", "MUG-BLUE is asked for 1500 times; 999 is the most"),)
+QUANTITIES = (Problem("quantity-too-large", 422, "Quantity too large", "1500 units of MUG-BLUE were requested; the limit is 999"),)
 PLACING = (
     *KEYED,
     *SENDING,
-    Problem("quantity-too-large", 422, "Quantity too large", f"MUG-BLUE is asked for 150 times; {MAX_UNITS} is the most"),
+    Problem("quantity-too-large", 422, "Quantity too large", f"150 units of MUG-BLUE were requested; the limit is {MAX_UNITS}"),
     Problem(
         "unpaid-limit-reached",
         409,
@@ -103,7 +103,7 @@ RETURNING = (
         "not-returnable",
         409,
         "Not returnable",
-        "only what was delivered, and is not coming back already, can be returned",
+        "only delivered lines that are not in another return can be returned",
     ),
 )
 REUSED = (

@@ -1,4 +1,4 @@
-"""What an order costs and what it is called: pure rules."""
+"""Prices and ids of orders: pure rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_PRICE = 10**11
 
 
 class Product(Struct, frozen=True):
-    """A product as the catalogue offers it, such that events can carry it."""
+    """A product of the catalogue that events can contain."""
 
     sku: Sku
     name: Annotated[str, Meta(min_length=1)]
@@ -41,7 +41,7 @@ class UnknownProducts(ValueError):
     """The catalogue does not offer these products."""
 
     def __init__(self, skus: Sequence[str]) -> None:
-        """Name the products, in the order in which they were asked for."""
+        """Create the error for these products, in the order of the request."""
         super().__init__(f"not in the catalogue: {', '.join(skus)}")
         self.skus = tuple(skus)
 
@@ -51,10 +51,10 @@ class MixedCurrencies(ValueError):
 
 
 class NotChargeable(ValueError):
-    """Products have prices that no payment provider can charge or refund piece by piece."""
+    """Products have prices that no payment provider can charge or refund for a single unit."""
 
     def __init__(self, products: Sequence[Product]) -> None:
-        """Name the products, and what their prices have to be multiples of."""
+        """Create the error for these products; its message contains the multiple that prices must be of."""
         prices = ", ".join(f"{product.sku} at {format_money(product.unit_price)}" for product in products)
         currency = products[0].unit_price.currency
         super().__init__(f"{prices}: providers charge multiples of {format_money(Money(charge_step(currency), currency))}")
@@ -62,41 +62,41 @@ class NotChargeable(ValueError):
 
 
 class NothingToPay(ValueError):
-    """The order costs nothing, and there is no payment of nothing to confirm it by."""
+    """The order costs nothing, so there is no payment to authorize."""
 
 
 class QuantityTooLarge(ValueError):
-    """The lines of one product add up to more than one line may have."""
+    """The lines of one product add up to more than the limit of a line."""
 
 
 def order_id(customer_id: str, idempotency_key: str) -> str:
-    """Return the id of the order that a customer places with a key: always the same one."""
+    """Return the id of the order that a customer places with an Idempotency-Key; the same key gives the same id."""
     return "ord_" + _identifier(customer_id, idempotency_key)
 
 
 def return_id(order: str, idempotency_key: str) -> str:
-    """Return the id of the return that is announced for an order with a key: always the same one."""
+    """Return the id of the return that is created for an order with an Idempotency-Key; the same key gives the same id."""
     return "ret_" + _identifier(order, idempotency_key)
 
 
 def _identifier(owner: str, idempotency_key: str) -> str:
-    """Return 128 bits of SHA-256 over both, with the length of the first between so that no two pairs run together into one text."""
+    """Return 128 bits of SHA-256 over owner and key; the owner's length in front keeps different pairs different."""
     digest = hashlib.sha256(f"{len(owner)}:{owner}:{idempotency_key}".encode()).digest()[:16]
     return base64.b32encode(digest).decode().rstrip("=").lower()
 
 
 def merge(requested: Sequence[StockLine], most: int = MAX_QUANTITY) -> tuple[StockLine, ...]:
-    """Return one line per product, in the order of first mention, quantities added up.
+    """Return one line per product with the sum of its quantities, in the order of the first lines.
 
     Raises:
-        QuantityTooLarge: a product is asked for more than `most` times.
+        QuantityTooLarge: the quantity of a product exceeds `most`.
     """
     quantities: dict[str, int] = {}
     for line in requested:
         quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
     for sku, quantity in quantities.items():
         if quantity > most:
-            message = f"{sku} is asked for {quantity} times; {most} is the most"
+            message = f"{quantity} units of {sku} were requested; the limit is {most}"
             raise QuantityTooLarge(message)
     return tuple(StockLine(sku, quantity) for sku, quantity in quantities.items())
 
@@ -110,8 +110,8 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
         UnknownProducts: the catalogue has no such product, or does not sell it any more.
         MixedCurrencies: the products are priced in several currencies.
         NothingToPay: the total is zero.
-        NotChargeable: a price is not a multiple of what payment providers charge. What holds for every price
-            holds for every parcel and every refund, which are sums of prices.
+        NotChargeable: a price is not a multiple of the smallest amount that payment providers charge. Parcels and refunds are sums of
+            prices, so they can be charged if every price can.
     """
     offered = {line.sku: catalogue.get(line.sku) for line in requested}
     unknown = [sku for sku, product in offered.items() if product is None or not product.active]

@@ -1,4 +1,4 @@
-"""How much one customer may hold without having paid: pure rules.
+"""The limits of a customer's unpaid orders: pure rules.
 
 Stock is reserved as soon as an order is placed, before its payment is authorized. Without a limit, one account with a
 payment token that will be declined could reserve all of a product, and do so again whenever the reservation ends.
@@ -21,21 +21,20 @@ MAX_UNITS = 100  # of one product
 class UnpaidLimitReached(ValueError):
     """The customer's unpaid orders and the new one together are over a limit.
 
-    `orders` are the ids of the unpaid orders that count; `skus` the products that are over `MAX_UNITS`, none where there
-    are too many orders.
+    `orders` are the ids of the unpaid orders; `skus` the products above `MAX_UNITS`, empty if there are too many orders.
     """
 
     def __init__(self, message: str, orders: Sequence[str], skus: Sequence[str] = ()) -> None:
-        """Keep the orders and products."""
+        """Create the error for these orders and products."""
         super().__init__(message)
         self.orders = tuple(orders)
         self.skus = tuple(skus)
 
 
 def is_unpaid(order: Order) -> bool:
-    """Return whether the order holds stock, or may reserve some yet, for which no payment is authorized.
+    """Return whether the order has reserved stock, or may still reserve it, without an authorized payment.
 
-    A held order counts even where its reservation has expired: it reserves again as soon as a reviewer approves it.
+    A held order counts even if its reservation has expired: it reserves again when a reviewer approves it.
     """
     return order.payment in {"none", "declined"} and (order.state in {"placed", "held"} or order.reservation == "held")
 
@@ -48,7 +47,7 @@ def check(lines: Sequence[StockLine], unpaid: Sequence[Order]) -> None:
     """
     ids = [order.order_id for order in unpaid]
     if len(ids) >= MAX_ORDERS:
-        message = f"you have {len(ids)} unpaid orders, {MAX_ORDERS} is the most; wait until they are paid, or cancel some of them"
+        message = f"you have {len(ids)} unpaid orders, and the limit is {MAX_ORDERS}; wait until they are paid, or cancel some of them"
         raise UnpaidLimitReached(message, ids)
     held = units(unpaid)
     over = {line.sku: (held.get(line.sku, 0), line.quantity) for line in lines if held.get(line.sku, 0) + line.quantity > MAX_UNITS}

@@ -1,4 +1,4 @@
-"""Saga step: confirm the order once stock is reserved and payment authorized."""
+"""Saga step: confirms the order after stock is reserved and payment authorized."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @instrumented
 @timed_step("confirm")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
-    """Answer `confirmed`, also for an order that was confirmed before; otherwise what it is instead."""
+    """Return `confirmed`, also for an order that was confirmed before, or the state that blocks the saga."""
     order = carry_out(event["order_id"], ConfirmOrder())
     match step_blocker(order):
         case "held" | "failing" | "cancelling" | "unreserved" as outcome:
@@ -28,5 +28,5 @@ def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
         case "inactive":
             return {"outcome": "confirmed" if order.confirmed_at else "inactive"}
         case None:
-            message = f"{order.order_id} is {order.state}: authorize comes before confirm"
+            message = f"{order.order_id} is {order.state}: the payment must be authorized before the order is confirmed"
             raise RuntimeError(message)

@@ -1,4 +1,4 @@
-"""Saga step: reject or cancel an order after its compensation, and delete its payment token."""
+"""Saga step: rejects or cancels an order after its compensation, and deletes its payment token."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ TOKENS = PaymentTokens(settings.required("PAYMENT_TOKENS_TABLE"), client("dynamo
 @instrumented
 @timed_step("finalize")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
-    """Answer `rejected` or `cancelled`, also if repeated, or `inactive` for an order that is not compensated."""
+    """Return `rejected` or `cancelled`, also if repeated, or `inactive` for an order that is not compensated."""
     order = LOG.load(event["order_id"])
     if order.state in {"failing", "cancelling"}:
-        # Delete before the end: a crash after it would leave the token, because nothing repeats the step.
+        # Deleted before the last event: after it, the saga is not re-run, and a crash would leave the token in the table.
         TOKENS.delete(order.order_id)
     command = CancelOrder() if order.cancellation else RejectOrder()
     order = LOG.record(order, command, source="orders").order
@@ -38,5 +38,5 @@ def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
         case _ if saga_blocker(order) == "inactive":
             return {"outcome": "inactive"}
         case state:
-            message = f"{order.order_id} is {state} and still holds something: void and release come before close"
+            message = f"{order.order_id} is {state} and still has stock or an authorized payment: void and release come before finalize"
             raise RuntimeError(message)

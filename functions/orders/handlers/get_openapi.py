@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: the description of the API, generated from its models by `make openapi`."""
+"""`GET /openapi.json`: returns the OpenAPI document, which `make openapi` generates from the API models."""
 
 from __future__ import annotations
 

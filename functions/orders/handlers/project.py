@@ -1,6 +1,6 @@
-"""Projects orders into the order view: an event triggers it, and the current order from the log becomes the row.
+"""Consumer: projects orders into the order view.
 
-So deliveries may come twice, late and in any order, and a replay from the archive does no harm.
+The event is only a trigger: the row is made from the current order, so events may be duplicated, late, out of order or replayed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ FAILED_RECORDS = FailedRecordQueue(settings.required("RETRY_QUEUE_URL"))
 
 @instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
-    """Project the orders of a batch of the log's stream or the queue; answer with the failed messages."""
+    """Project the orders of a batch from the stream or the queue; return the failed messages."""
     return process_order_versions(event, project, FAILED_RECORDS)
 
 
 def project(order_id: str, version: int | None = None) -> None:
-    """Write the order's row as of `version` or later, unless the table has a newer one.
+    """Write the order's row, read at `version` or later, unless the table has a newer one.
 
     Raises:
-        OrderNotFound: there is no such order.
+        OrderNotFound: the order is unknown.
     """
     row = summaries.row(LOG.load(order_id, version))
     logger.info("order_projected" if VIEW.put(row) else "order_already_projected", state=row.state, order_version=row.version)

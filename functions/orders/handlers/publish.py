@@ -1,10 +1,10 @@
-"""The outbox: publishes every event of the order log's table stream to the event stream, and most of them to the event bus.
+"""The publisher: publishes every event of the order log's table stream to the event stream, and most of them to the event bus.
 
-At least once and unordered: refused events are published after the accepted ones of their batch. A batch with a refused
-event raises and is retried; consumers deduplicate by event id and order by version. A malformed record is dead-lettered, so
-that its shard continues. Events of sampled orders are marked as published, for `publish_missing_events`.
+Events are published at least once: if bus or stream refuse an event, the batch raises and is retried, so events may be duplicated or out
+of order. Consumers deduplicate by event id and order by version. A malformed record is dead-lettered, so that its shard continues.
+Events of sampled orders are marked as published, for `publish_missing_events`.
 
-An overwritten or deleted item of the log, which no code here causes, is reported and never published.
+No code overwrites or deletes an item of the log; if that happens, it is reported and not published.
 """
 
 from __future__ import annotations

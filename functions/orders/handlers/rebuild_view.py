@@ -1,8 +1,7 @@
 """Invoked by an operator: rebuilds the order view from the order log during new orders.
 
-Each call works until its time is nearly over and returns the request of the next call as `next`. First all rows are deleted, then
-the log is read from its beginning. The build finds every order in the log; orders placed later are projected as usual, and no row
-is deleted any more. A newer row that a projection wrote meanwhile stays.
+Each call works until shortly before its timeout and returns the request of the next call as `next`. First all rows are deleted, then
+the log is read from its beginning, and each order's row is written unless the projection wrote a newer one meanwhile.
 """
 
 from __future__ import annotations

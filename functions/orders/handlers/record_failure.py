@@ -1,4 +1,4 @@
-"""Saga step: record the failure of an order whose step kept failing, before it is compensated.
+"""Saga step: records that a step failed in all attempts, before the order is compensated.
 
 After this event only compensation and rejection are possible, so no confirmation can race with the
 compensation.
@@ -30,7 +30,7 @@ class FailedStepInput(StepInput):
 @instrumented
 @timed_step("record_failure")
 def handler(event: FailedStepInput, _context: LambdaContext) -> StepResult[Outcome]:
-    """Answer `failing`, `cancelling` for an order that is being cancelled, or `inactive` for an ended one."""
+    """Return `failing`, `cancelling` for an order that is being cancelled, or `inactive` for an order without work for the saga."""
     match carry_out(event["order_id"], FailFulfilment(event["step"], event["error"])).state:
         case "failing" | "cancelling" as outcome:
             return {"outcome": outcome}

@@ -1,8 +1,7 @@
-"""The sandbox provider's rules: what a request makes of an account. No AWS, no clock.
+"""The rules of the sandbox provider: how a request changes an account. No AWS, no clock.
 
-An account is all that the provider knows under one key. The functions take the account as it is
-(None when there is none) and return it as it is afterwards; returning it unchanged means that the
-request has had its effect already.
+An account is the provider's state of one payment key. The functions take the current account (None for an unknown key) and return the
+new one; an unchanged account means that the request had no further effect.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _FAULT_TOKENS = {
     *(EXPIRES, REFUND_PENDING, REFUND_FAILS, REFUND_FAILS_ONCE, REFUND_FAILS_LATER),
 }
 _APPROVED_TOKENS = {"tok_approved", TIMEOUT_BEFORE, TIMEOUT_AFTER, SLOW} | _FAULT_TOKENS
-# What Stripe answers, with 402 or with 400, for means of payment that cannot be charged.
+# Stripe's decline codes for payment methods that cannot be charged.
 _DECLINES = {
     "tok_declined": "card_declined",
     "tok_insufficient_funds": "insufficient_funds",
@@ -57,11 +56,11 @@ _DECLINES = {
 
 
 class Account(Struct, frozen=True):
-    """What the provider knows under one key.
+    """The provider's state of one payment key.
 
-    `payment` is None while an attempt was lost before it took effect. `request` fingerprints the
-    parameters of the authorization; it is empty where a void came first. `simulated_fault` is what a test token
-    has in store for later requests, and `lost_keys` names those whose first attempt was lost because of it.
+    `payment` is None after an attempt that was lost without effect. `request` is a digest of the authorization's parameters, empty if a
+    void came first. `simulated_fault` is the test token's fault for later requests, and `lost_keys` the keys whose first attempt it has
+    lost. The stored names of both are older.
     """
 
     payment: Payment | None
@@ -71,10 +70,10 @@ class Account(Struct, frozen=True):
 
 
 def authorize(account: Account | None, key: str, token: str, amount: Money) -> Account:
-    """Return the account after a request to hold `amount`.
+    """Return the account after a request to authorize `amount`.
 
     Raises:
-        ProviderRefused: idempotency_key_reused, or amount_invalid when it is negative.
+        ProviderRefused: idempotency_key_reused, or amount_invalid for a negative amount.
     """
     if amount.amount < 0:
         raise ProviderRefused(Contradiction.AMOUNT_INVALID)
@@ -89,10 +88,10 @@ def authorize(account: Account | None, key: str, token: str, amount: Money) -> A
 
 
 def void(account: Account | None) -> Account:
-    """Return the account with nothing held; for an unknown key, one that can never hold anything.
+    """Return the account with a voided authorization; an unknown key can never authorize anything afterwards.
 
     Raises:
-        ProviderUnavailable: the token says so.
+        ProviderUnavailable: simulated by the test token.
     """
     match account:
         case None | Account(payment=None):
@@ -104,7 +103,7 @@ def void(account: Account | None) -> Account:
 
 
 def expire(account: Account | None) -> Account:
-    """Return the account after its hold lapsed.
+    """Return the account after its authorization expired.
 
     Raises:
         ProviderRefused: unknown_payment or not_authorized.
@@ -117,12 +116,12 @@ def expire(account: Account | None) -> Account:
 
 
 def capture(account: Account | None, key: str, amount: Money) -> Account:
-    """Return the account after a capture under its own `key`; without the capture where the attempt was lost or the hold lapsed.
+    """Return the account after a capture under its own `key`; without the capture if the attempt was lost or the authorization has expired.
 
     Raises:
         ProviderRefused: unknown_payment, not_authorized, idempotency_key_reused, amount_invalid,
             amount_exceeded or currency_mismatch.
-        ProviderUnavailable: the token says so.
+        ProviderUnavailable: simulated by the test token.
     """
     account, payment = _require_payment(account)
     if find_movement(account, key):
@@ -137,11 +136,11 @@ def capture(account: Account | None, key: str, amount: Money) -> Account:
 
 
 def refund(account: Account | None, key: str, amount: Money) -> Account:
-    """Return the account after a refund under its own `key`; without it where the attempt was lost.
+    """Return the account after a refund under its own `key`; without the refund if the attempt was lost.
 
     Raises:
         ProviderRefused: as for a capture; amount_exceeded if the refunds would exceed the captured amount.
-        ProviderUnavailable: the token says so.
+        ProviderUnavailable: simulated by the test token.
     """
     account, payment = _require_payment(account)
     if find_movement(account, key):
@@ -168,7 +167,7 @@ def _refund_status(account: Account, payment: Authorized | Voided) -> RefundStat
 
 
 def conclude_refunds(account: Account | None) -> Account:
-    """Return the account after its bank dealt with its refunds: pending ones succeed, and those of `tok_refund_fails_later` fail.
+    """Return the account after the bank executed its refunds: pending ones succeed, and those of `tok_refund_fails_later` fail.
 
     Raises:
         ProviderRefused: unknown_payment or not_authorized.
@@ -184,7 +183,7 @@ def _conclude_refund(account: Account, refund: Refund) -> Refund:
 
 
 def find_movement(account: Account | None, key: str) -> Capture | Refund | None:
-    """Return the capture or refund that took place under its own `key`."""
+    """Return the capture or refund with this key, or None."""
     if account is None or not isinstance(account.payment, Authorized | Voided):
         return None
     return next((one for one in (*account.payment.captures, *account.payment.refunds) if one.key == key), None)
@@ -216,8 +215,8 @@ def _require_payment(account: Account | None) -> tuple[Account, Authorized | Voi
 
 
 def _require_same_request(account: Account, kind: Kind, key: str, amount: Money) -> Account:
-    there = find_movement(account, key)
-    if there is None or there.amount != amount or isinstance(there, Capture) != (kind == "capture"):
+    known = find_movement(account, key)
+    if known is None or known.amount != amount or isinstance(known, Capture) != (kind == "capture"):
         raise ProviderRefused(Contradiction.KEY_REUSED)
     return account
 
@@ -232,7 +231,7 @@ def _validate_amount(amount: Money, currency: str, most: int) -> None:
 
 
 def _lose_first_attempt(account: Account, kind: str, key: str) -> Account | None:
-    """Return the account with nothing but a note of the attempt where the token has it lost, otherwise None."""
+    """Return the account with the lost attempt recorded if the simulated fault loses it, otherwise None."""
     if account.simulated_fault == f"{kind}_unavailable":
         raise ProviderUnavailable
     if account.simulated_fault != f"{kind}_timeout_before" or key in account.lost_keys:

@@ -1,8 +1,8 @@
 """Maps Stripe's objects to payments, and amounts to Stripe's units.
 
-A PaymentIntent is made before anything is held, with our key in its metadata. Each capture leaves its own key
-there, in the same request that takes the money, and each refund carries its key itself: so what moved is known
-under our keys for as long as Stripe keeps the payment.
+A PaymentIntent is created before its amount is authorized, with the payment key in its metadata. Each capture adds its own key to
+them in the same request, and each refund has its key in its own metadata. So captures and refunds can be looked up under their keys
+as long as Stripe stores the payment.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MANUAL = "by_hand"
 
 _CAPTURE = "capture_"
 _NEEDS_AUTHENTICATION = "authentication_required"
-# Stripe's smallest unit is ISO's minor unit but for these: how many there are in a whole unit.
+# Stripe's smallest unit is the minor unit of ISO 4217 except for these currencies: units in a whole unit.
 _STRIPE_UNITS = {"UGX": 100, "ISK": 100, "MGA": 1}
 # https://docs.stripe.com/payments/paymentintents/lifecycle.
 _PAYMENT_STATUSES = {
     *("requires_payment_method", "requires_confirmation", "requires_action", "processing"),
     *("requires_capture", "succeeded", "canceled"),
 }
-# https://docs.stripe.com/api/refunds/object: money that is accepted for refunding has not arrived.
+# https://docs.stripe.com/api/refunds/object: with `pending`, the customer does not have the money yet.
 _REFUND_STATUSES: dict[str, RefundStatus] = {
     "succeeded": "succeeded",
     "pending": "pending",
@@ -57,8 +57,8 @@ _DISPUTE_STATUSES: dict[str, DisputeState | None] = {
 }
 type Kind = Literal["payment", "refund", "dispute"]
 _KNOWN_STATUSES: dict[Kind, Collection[str]] = {"payment": _PAYMENT_STATUSES, "refund": _REFUND_STATUSES, "dispute": _DISPUTE_STATUSES}
-# Codes of Stripe's 400 for a means of payment that cannot be charged (https://docs.stripe.com/error-codes). The customer
-# can use another one. Not among them: what our account or our requests lack.
+# Error codes with status 400 for a payment method that cannot be charged (https://docs.stripe.com/error-codes): the customer can use
+# another one. Errors of the account or of the request are not in this list.
 _CUSTOMER_ERRORS = {
     "card_decline_rate_limit_exceeded",
     "charge_exceeds_source_limit",
@@ -80,7 +80,7 @@ _CUSTOMER_ERRORS = {
     "token_in_use",
 }
 _AMOUNT_ERRORS = {AMOUNT_TOO_SMALL, "amount_too_large", "invalid_charge_amount"}
-# Reasons that a card holder must not learn, such as a stolen card.
+# Decline codes that a card holder must not learn, such as a stolen card.
 _CONCEALED_DECLINES = {
     "generic_decline",
     "fraudulent",
@@ -96,7 +96,7 @@ def to_stripe(money: Money) -> int:
     """Return an amount in Stripe's units.
 
     Raises:
-        ProviderRefused: amount_invalid, for one that is not positive or that Stripe cannot express.
+        ProviderRefused: amount_invalid, if it is not positive or not a multiple of Stripe's unit.
     """
     if money.amount <= 0 or money.amount % charge_step(money.currency):
         raise ProviderRefused(Contradiction.AMOUNT_INVALID)
@@ -104,7 +104,7 @@ def to_stripe(money: Money) -> int:
 
 
 def from_stripe(amount: int, currency: str) -> Money:
-    """Return an amount of Stripe's as ours."""
+    """Return an amount in Stripe's units as Money."""
     code = currency.upper()
     return Money(amount * unit(code) // _unit(code), code)
 
@@ -115,9 +115,9 @@ def decline_code(code: str | None, detail: str | None) -> str:
 
 
 def customer_decline_code(code: str | None, param: str | None) -> str | None:
-    """Return why a payment is declined where Stripe's 400 at its confirmation is the customer's to solve; None for a fault of ours.
+    """Return the decline code of Stripe's 400 at a confirmation that another payment method can solve; None for another error.
 
-    Of what the request says only the PaymentMethod is the customer's. Stripe refuses a used or detached one without any code.
+    The PaymentMethod is the only parameter that comes from the customer. Stripe refuses a used or detached one without a code.
     """
     if code in _CUSTOMER_ERRORS | _AMOUNT_ERRORS:
         return code
@@ -127,7 +127,7 @@ def customer_decline_code(code: str | None, param: str | None) -> str | None:
 
 
 def amount_decline_code(code: str | None) -> str | None:
-    """Return why a payment is declined where Stripe refuses its amount; None for another refusal."""
+    """Return the decline code of an amount that Stripe refuses; None for another refusal."""
     return code if code in _AMOUNT_ERRORS else None
 
 
@@ -149,14 +149,14 @@ def dispute_state(dispute: StripeDispute) -> DisputeState | None:
 
 
 def disputed_at(dispute: StripeDispute) -> datetime | None:
-    """Return when (UTC) the bank took the money: of an inquiry that became a dispute, later than Stripe made the object."""
+    """Return when (UTC) the bank withdrew the money; for an inquiry that became a dispute, this is later than Stripe's `created`."""
     withdrawn = [one.created for one in dispute.balance_transactions if one.amount < 0 and one.created]
     seconds = min(withdrawn, default=dispute.created)
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 def to_refund(refund: StripeRefund) -> Refund:
-    """Return Stripe's refund as ours. An unknown status counts as pending, so that no customer is notified too early."""
+    """Return the refund of a Stripe refund. An unknown status counts as pending, so that no customer is notified too early."""
     status = _REFUND_STATUSES.get(refund.status or "", "pending")
     reason = (refund.failure_reason or refund.status or "") if status == "failed" else ""
     key, amount = refund.metadata.get(REFUND_KEY, MANUAL), from_stripe(refund.amount, refund.currency)
@@ -164,25 +164,25 @@ def to_refund(refund: StripeRefund) -> Refund:
 
 
 def capture_metadata_name(key: str) -> str:
-    """Return the name under which an intent's metadata remember the capture of that key."""
+    """Return the name of the capture of this key in an intent's metadata."""
     return _CAPTURE + hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
 def capture_metadata(intent: PaymentIntent, key: str, amount: Money) -> dict[str, str]:
-    """Return what the metadata shall say of a capture; it goes into the request that captures."""
+    """Return the metadata of a capture, for the request that captures."""
     return {capture_metadata_name(key): f"{len(_recorded_captures(intent)) + 1} {amount.amount} {key}"}
 
 
 def to_payment(intent: PaymentIntent, refunds: list[StripeRefund]) -> Payment | None:
-    """Return the payment that an intent stands for; None while nothing was held or declined."""
+    """Return the payment of an intent; None while nothing was authorized or declined."""
     match intent.status:
         case "requires_capture":
             return Authorized(intent.id, from_stripe(intent.amount, intent.currency), captures=_captures(intent), refunds=_refunds(refunds))
         case "succeeded" if intent.amount_received == intent.amount:
             return Authorized(intent.id, from_stripe(intent.amount, intent.currency), captures=_captures(intent), refunds=_refunds(refunds))
         case "succeeded" | "canceled":
-            held = intent.id if intent.latest_charge else None
-            return Voided(held, captures=_captures(intent), refunds=_refunds(refunds))
+            authorization_id = intent.id if intent.latest_charge else None
+            return Voided(authorization_id, captures=_captures(intent), refunds=_refunds(refunds))
         case _:
             return _declined_payment(intent)
 

@@ -12,19 +12,19 @@ class Feature(Struct, frozen=True):
 
 
 class Card(Struct, frozen=True):
-    """What a card can do."""
+    """A card's features."""
 
     multicapture: Feature | None = None
 
 
 class PaymentMethodDetails(Struct, frozen=True):
-    """The means of payment of a charge."""
+    """The payment method of a charge."""
 
     card: Card | None = None
 
 
 class Charge(Struct, frozen=True):
-    """The attempt to hold the amount."""
+    """The attempt to authorize the amount."""
 
     id: str
     payment_method_details: PaymentMethodDetails | None = None
@@ -51,7 +51,7 @@ class PaymentIntent(Struct, frozen=True):
 
 
 class StripeRefund(Struct, frozen=True):
-    """A Refund; without a balance transaction it may be what Stripe makes of an amount that was held and not captured."""
+    """A Refund; without a balance transaction it may be the release of an uncaptured amount."""
 
     id: str
     amount: int
@@ -63,7 +63,7 @@ class StripeRefund(Struct, frozen=True):
 
 
 class BalanceTransaction(Struct, frozen=True):
-    """What moved on our balance at Stripe, `created` in Unix seconds: a negative amount was withdrawn from it."""
+    """A change of the account's balance at Stripe, `created` in Unix seconds; a negative amount was withdrawn."""
 
     amount: int
     created: int | None = None

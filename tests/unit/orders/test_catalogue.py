@@ -71,7 +71,7 @@ def test_100_products_are_read_in_one_call(products: Catalogue, shop: Aws) -> No
 
 
 def test_many_unknown_products_do_not_exhaust_the_cache(products: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
+    monkeypatch.setattr(catalogue, "_MAX_CACHED", 10)
     for number in range(30):
         found = products.products(["MUG-BLUE", *(f"NOPE-{number}-{part}" for part in range(4))])
         assert set(found) == {"MUG-BLUE"}
@@ -79,7 +79,7 @@ def test_many_unknown_products_do_not_exhaust_the_cache(products: Catalogue, mon
 
 
 def test_least_recently_used_product_is_evicted_first(products: Catalogue, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
+    monkeypatch.setattr(catalogue, "_MAX_CACHED", 10)
     skus = [f"SKU-{number:03}" for number in range(12)]
     for sku in skus[:10]:
         products.products([sku])
@@ -94,7 +94,7 @@ def test_least_recently_used_product_is_evicted_first(products: Catalogue, shop:
 
 
 def test_order_larger_than_the_cache_is_priced(products: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_MAX_REMEMBERED", 10)
+    monkeypatch.setattr(catalogue, "_MAX_CACHED", 10)
     assert len(products.products([f"SKU-{number:03}" for number in range(50)])) == 50
 
 

@@ -120,7 +120,7 @@ def test_each_key_is_a_return_until_all_units_are_returned(delivered: OrderLog, 
     answers = [create(context, key=f"return-{number}") for number in range(3)]
     assert [answer["statusCode"] for answer in answers] == [201, 201, 409]
     assert answers[2]["body"]["type"] == "urn:order-pipeline:problem:not-returnable"
-    assert answers[2]["body"]["detail"] == "only what was delivered, and is not coming back already, can be returned"
+    assert answers[2]["body"]["detail"] == "only delivered lines that are not in another return can be returned"
 
 
 def test_lines_of_one_product_are_merged(delivered: OrderLog, context: Any) -> None:

@@ -73,7 +73,7 @@ def test_an_order_counts_while_it_holds_stock_without_payment(commands: tuple[An
 def test_the_limits_are_inclusive() -> None:
     mugs = orders.after(orders.PLACE)  # two mugs and a pack of filters
     check(orders.STOCK, [mugs] * (MAX_ORDERS - 1))
-    with pytest.raises(UnpaidLimitReached, match=f"you have {MAX_ORDERS} unpaid orders, {MAX_ORDERS} is the most"):
+    with pytest.raises(UnpaidLimitReached, match=f"you have {MAX_ORDERS} unpaid orders, and the limit is {MAX_ORDERS}"):
         check(orders.STOCK, [mugs] * MAX_ORDERS)
 
 
@@ -98,7 +98,7 @@ class TestLimit:
     def test_order_over_the_limit_is_refused_with_the_limit(self, post: Post) -> None:
         refused = post(one(MAX_UNITS + 1))
         assert (refused["statusCode"], refused["body"]["type"]) == (422, "urn:order-pipeline:problem:quantity-too-large")
-        assert refused["body"]["detail"] == f"MUG-BLUE is asked for {MAX_UNITS + 1} times; {MAX_UNITS} is the most"
+        assert refused["body"]["detail"] == f"{MAX_UNITS + 1} units of MUG-BLUE were requested; the limit is {MAX_UNITS}"
 
     def test_other_customers_have_limits_of_their_own(self, post: Post) -> None:
         assert [post(one(MAX_UNITS), customer=name)["statusCode"] for name in ("ann", "bob")] == [201, 201]

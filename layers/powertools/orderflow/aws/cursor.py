@@ -1,9 +1,9 @@
-"""Cursors of paged lists: the text that a client sends to get the next page.
+"""Cursors of paged lists: a client sends the cursor of the last page to get the next one.
 
 A cursor holds the position of the last order of a page, and a digest that binds it to the list, the
-caller and the filter it was issued for. The digest is a checksum against mix-ups, not a signature:
-any client can compute it. So a cursor is untrusted input, and `decode` accepts only positions that the
-list's table takes as a key. It never says whose orders are read.
+caller and the filter it was issued for. The digest prevents mistakes and is not a signature: any client can compute it.
+So a cursor is untrusted input. `decode` accepts only positions that are valid keys of the list's table, and a cursor never
+decides whose orders are read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0
 
 
 class Position(Struct, frozen=True, array_like=True):
-    """The place of an order on a list that is sorted by time: `moment` as `orderflow.aws.dynamodb.timestamp` writes it."""
+    """The position of an order in a list that is sorted by time; `moment` as `orderflow.aws.dynamodb.timestamp` writes it."""
 
     moment: str
     order_id: str
@@ -38,14 +38,14 @@ _positions = msgspec.json.Decoder(Position)
 def encode(position: Position, *scope: str | None) -> str:
     """Return the cursor of a position as text that is safe in a URL.
 
-    `scope` names what the cursor is good for: the list, and where there are any the caller and the filter.
+    `scope` is what the cursor is valid for: the list, and its caller and filter if it has them.
     """
     document = msgspec.json.encode(position)
     return base64.urlsafe_b64encode(_digest(document, scope) + document).decode().rstrip("=")
 
 
 def decode(text: str, *scope: str | None) -> Position:
-    """Return the position that a cursor of this scope holds.
+    """Return the position of a cursor of this scope.
 
     Raises:
         Problem: 400 when the cursor is malformed, or was issued for another scope.

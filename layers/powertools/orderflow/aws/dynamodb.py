@@ -1,7 +1,7 @@
-"""What every DynamoDB store shares: the item codec, paging, and transactions that are retried.
+"""Shared by all DynamoDB stores: the item codec, reads, paging, and transactions with retries.
 
-botocore speaks DynamoDB's typed attributes (`{"S": "text"}`). boto3 has a codec for them, but importing it costs a cold start
-more than this module, and it makes every number a `Decimal`; here numbers stay `int`.
+botocore uses DynamoDB's typed attributes (`{"S": "text"}`). boto3 has a codec for them, but it is slower to import than this module
+and turns every number into a `Decimal`; here numbers are `int`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CONDITION_FAILED = "ConditionalCheckFailed"
 
 
 class CancellationReason(Struct, frozen=True):
-    """Why DynamoDB canceled a transaction, for one of its writes; `item` is the stored item if the write asked for it."""
+    """Why DynamoDB canceled a transaction, for one of its writes; `item` is the stored item, if the write requested it."""
 
     code: str
     item: dict[str, Any] = {}
@@ -44,26 +44,23 @@ class CancellationReason(Struct, frozen=True):
 
 
 class Conflict(RuntimeError):
-    """Another writer was first; read again and decide again.
-
-    `item` is the stored item, if the write asked for it.
-    """
+    """Another writer changed the item first; read and decide again. `item` is the stored item, if the write requested it."""
 
     def __init__(self, key: str = "", item: dict[str, Any] | None = None) -> None:
-        """Keep the item."""
+        """Create the error for this key and stored item."""
         super().__init__(key)
         self.item = item
 
 
 class _Canceled(RuntimeError):
     def __init__(self, reasons: Sequence[CancellationReason] = ()) -> None:
-        """Keep the reasons, one per write."""
+        """Create the error for these reasons, one per write."""
         super().__init__([reason.code for reason in reasons])
         self.reasons = reasons
 
 
 class TransactionConflict(_Canceled):
-    """Other transactions held the same items in every attempt; trying later helps.
+    """Other transactions held the same items in every attempt; a later retry can succeed.
 
     `reasons` has one entry per item of `extra_writes`, from the last attempt; it is empty if DynamoDB named none.
     """
@@ -178,7 +175,7 @@ def read_batch(client: DynamoDBClient, table: str, keys: Sequence[Mapping[str, A
 
 
 def stored_item(failed: ClientError) -> dict[str, Any]:
-    """Return the item that a failed condition met, for a write with `ReturnValuesOnConditionCheckFailure="ALL_OLD"`."""
+    """Return the stored item of a write whose condition failed, for a write with `ReturnValuesOnConditionCheckFailure="ALL_OLD"`."""
     return decode_item(cast("dict[str, Any]", failed.response).get("Item", {}))
 
 
@@ -192,7 +189,7 @@ def transact(
 ) -> None:
     """Write `items` and `extra_writes` in one transaction, retried while other transactions hold some of them.
 
-    `own` is how many of `items` have a condition on what the caller read before; by default all.
+    The first `own` of `items` (by default all) have conditions on data that the caller read before.
 
     Raises:
         Conflict: a condition of the first `own` of `items` did not hold.
@@ -220,7 +217,7 @@ def transact(
 
 
 def backoff(attempts: int) -> None:
-    """Wait after so many attempts that met other transactions: longer after more, with jitter."""
+    """Wait before the next attempt after `attempts` conflicts: 10 to 50 ms per attempt, random."""
     time.sleep(random.uniform(0.01, 0.05) * attempts)  # noqa: S311 - jitter, not a secret
 
 

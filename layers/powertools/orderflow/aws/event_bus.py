@@ -18,7 +18,7 @@ _ENVELOPE_BYTES = 256  # of an entry beside its detail: source, detail type, bus
 
 
 class TooLarge(ValueError):
-    """The event is larger than the bus takes."""
+    """The event exceeds the size limit of the bus."""
 
 
 class NotPublished(RuntimeError):
@@ -34,10 +34,10 @@ class EventBus:
         self._client = client
 
     def entry(self, event: Event, document: str) -> PutEventsRequestEntryTypeDef:
-        """Return what the bus is given for an event, whose JSON document becomes its detail as it is.
+        """Return the bus entry of an event; its JSON document becomes the detail unchanged.
 
         Raises:
-            TooLarge: it can never be published.
+            TooLarge: the event can never be published.
         """
         entry: PutEventsRequestEntryTypeDef = {
             "EventBusName": self._name,
@@ -60,12 +60,12 @@ class EventBus:
             answer = self._client.put_events(Entries=batch)
             if answer["FailedEntryCount"]:
                 codes = sorted({code for entry in answer["Entries"] if (code := entry.get("ErrorCode"))})
-                message = f"{answer['FailedEntryCount']} of {len(batch)} events were not taken: {', '.join(codes)}"
+                message = f"{answer['FailedEntryCount']} of {len(batch)} events were refused: {', '.join(codes)}"
                 raise NotPublished(message)
 
 
 def chunked[A](entries: Sequence[A], weigh: Callable[[A], int], *, most: int, most_bytes: int) -> Iterable[list[A]]:
-    """Cut entries into calls of at most so many entries, which weigh at most so many bytes together, keeping their order."""
+    """Yield entries in their order, in chunks of at most `most` entries and `most_bytes` bytes; `weigh` returns the bytes of an entry."""
     batch: list[A] = []
     size = 0
     for entry in entries:

@@ -27,13 +27,13 @@ class EventStream:
         """Write any number of pairs of order id and event document.
 
         Raises:
-            NotPublished: the stream refused some of them; others are on it, so an order's may be there in another order.
+            NotPublished: the stream refused some of them; the others are written, so events of an order may be out of order.
         """
         for batch in chunked([(key, event.encode()) for key, event in documents], _weight, most=MAX_RECORDS, most_bytes=MAX_BYTES):
             answer = self._client.put_records(StreamName=self._name, Records=[{"PartitionKey": key, "Data": data} for key, data in batch])
             if answer.get("FailedRecordCount"):
                 codes = sorted({code for record in answer["Records"] if (code := record.get("ErrorCode"))})
-                message = f"{answer.get('FailedRecordCount')} of {len(batch)} events were not taken: {', '.join(codes)}"
+                message = f"{answer.get('FailedRecordCount')} of {len(batch)} events were refused: {', '.join(codes)}"
                 raise NotPublished(message)
 
 

@@ -58,7 +58,7 @@ class Flags[T]:
             logger.warning("flags_not_read", why=str(error), flags=self._version)
 
     def _latest(self) -> bytes:
-        """Return the document, or nothing where it is the one that was returned before."""
+        """Return the document, or nothing if it has not changed since the last call."""
         # A token is valid for one request: after a failure, a new session returns the whole document.
         token, self._token = self._token or self._session(), ""
         answer = client("appconfigdata").get_latest_configuration(ConfigurationToken=token)
@@ -77,10 +77,10 @@ class Flags[T]:
 
 
 def _nothing_deployed(error: Exception) -> bool:
-    """Return whether profile and environment exist, and only their first deployment is missing."""
+    """Return whether the error only says that no flags were deployed yet."""
     return isinstance(error, ClientError) and error.response.get("ResourceType") in {"Deployment", "Configuration"}
 
 
 def version(document: bytes) -> str:
-    """Return the short name of a document: eight hexadecimal digits that only this one has."""
+    """Return the version of a document: the first eight hexadecimal digits of its SHA-256."""
     return hashlib.sha256(document).hexdigest()[:8]

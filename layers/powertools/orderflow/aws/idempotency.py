@@ -1,8 +1,7 @@
 """Performs an effect once per event where the effect has no natural key, such as sending an email.
 
-Uses Powertools Idempotency with the settings that make it reliable. An effect is performed twice only if the
-process ended before it recorded the first time, or if the answer to the effect was lost. Use this only where
-such a repetition is tolerable.
+Uses Powertools Idempotency with settings that make it reliable. An effect is performed twice only if the process crashes before it
+records the effect, or if the answer to the effect is lost. Use it only where such a repetition is tolerable.
 """
 
 from __future__ import annotations
@@ -36,25 +35,25 @@ if TYPE_CHECKING:
 REMEMBERED_SECONDS = 90 * 24 * 3600
 # How long writing a record takes at most, with the attempts that `orderflow.aws.clients` makes.
 WRITE_SECONDS = 10
-# At most so many records wait in memory until they can be written.
+# The most records that are held in memory until they can be written.
 MAX_LATE = 1000
 
 
 class TooLittleTimeError(RuntimeError):
-    """The invocation may end before the effect is performed and recorded, so it was not begun."""
+    """The invocation may time out before the effect is performed and recorded, so the effect was not started."""
 
 
 class OncePerEvent[A]:
     """Performs an effect for each event once, however often the event is delivered.
 
-    Records are keyed by `name` and the event's id. Neither the message, which is another one at each
-    delivery by a topic or a redrive, nor the name of a function is part of the key.
+    Records are keyed by `name` and the event's id. The message id is not part of the key, because a topic or a redrive sends a new
+    message, and neither is the name of the function.
     """
 
     def __init__(self, name: str, table: str, client: DynamoDBClient, *, effect_seconds: float) -> None:
-        """Keep the records in the DynamoDB table `table` (key `id`, time to live `expiration`).
+        """Store records in the DynamoDB table `table` (key `id`, time to live `expiration`).
 
-        `effect_seconds` is how long an effect takes at most.
+        `effect_seconds` is the longest time that an effect takes.
         """
         self._name = name
         self._needed_milliseconds = (effect_seconds + WRITE_SECONDS) * 1000
@@ -68,19 +67,17 @@ class OncePerEvent[A]:
         )
 
     def perform(self, event: Event, effect: Callable[[], A], context: LambdaContext) -> A:
-        """Return what `effect` returned for this event, now or when it was first performed.
+        """Perform `effect` for this event unless it was performed before, and return its result, now or of the first time.
 
-        The claim on an event expires when the time that `context` leaves this invocation is over. When the
-        effect raises, the claim is deleted and the error is passed on. When the effect took place, writing
-        its record is retried while there is time. If that fails all the same, an error is logged and the
-        effect counts as performed: this process does not perform it again, and writes the record when it
-        next performs anything.
+        The claim on an event expires at the timeout of this invocation (`context`). If the effect raises, the claim is deleted and the
+        error passed on. After the effect, writing its record is retried until shortly before the timeout. If that fails too, an error is
+        logged: this process does not perform the effect again, and writes the record before its next effect.
 
         Raises:
-            TooLittleTimeError: the invocation may end before the effect is performed and recorded.
+            TooLittleTimeError: the invocation may time out before the effect is performed and recorded.
             IdempotencyAlreadyInProgressError: another invocation has claimed the event.
-            IdempotencyValidationError: an event of this id, with other contents, was seen before.
-            IdempotencyPersistenceLayerError: the table cannot be reached, nothing was performed.
+            IdempotencyValidationError: an event with this id and other contents was processed before.
+            IdempotencyPersistenceLayerError: the table cannot be reached; nothing was performed.
         """
         if context.get_remaining_time_in_millis() < self._needed_milliseconds:
             raise TooLittleTimeError
@@ -110,7 +107,7 @@ class OncePerEvent[A]:
 
 
 class _Records(DynamoDBPersistenceLayer):
-    """The table of records. `late` has those, by event id, of effects that took place and could not be recorded yet."""
+    """The table of records. `late` has the records of performed effects, by event id, that could not be written yet."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
         super().__init__(table, boto3_client=client)

@@ -1,4 +1,4 @@
-"""Doing many things of one kind at once, by threads: calls to AWS that wait for their answers."""
+"""Runs a function for many items in parallel threads, for calls to AWS."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from functools import cache
 
 from orderflow.aws.clients import CONNECTIONS
 
-_WORTH_IT = 4
+# With fewer items, threads cost more time than they save.
+_MIN_ITEMS = 4
 
 
 def in_parallel[A, B](work: Callable[[A], B], items: Iterable[A]) -> Iterable[B]:
-    """Return the results of `work` for every item, in their order; it is done by several threads where there are several items.
+    """Return the result of `work` for each item, in their order, from `_MIN_ITEMS` items on by several threads.
 
-    Raises what `work` raises first.
+    Raises the first exception that `work` raises.
     """
     some = list(items)
-    return _pool().map(work, some) if len(some) >= _WORTH_IT else map(work, some)
+    return _pool().map(work, some) if len(some) >= _MIN_ITEMS else map(work, some)
 
 
 @cache

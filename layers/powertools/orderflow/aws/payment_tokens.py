@@ -1,7 +1,7 @@
-"""Payment tokens of orders whose payment is not decided yet, in a table of their own.
+"""The table PaymentTokens: the tokens of orders whose payment is neither authorized nor declined.
 
-`place_order` writes a token together with the order's first event, and `authorize_payment` alone may read it. It is
-deleted once the provider's decision is recorded, or by `orders.handlers.finalize_order`. The table has no stream and no backups.
+`place_order` writes a token together with the order's first event, and only `authorize_payment` may read it. It is deleted after
+the provider's decision is recorded, or by `finalize_order`. The table has no stream and no backups.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PaymentTokens:
         """Return the order's token.
 
         Raises:
-            TokenNotFound: there is none, or it was deleted.
+            TokenNotFound: the order has no token, or it was deleted.
         """
         item = read_item(self._client, self._table, key(order_id=order_id))
         if item is None:

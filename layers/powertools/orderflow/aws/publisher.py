@@ -47,7 +47,7 @@ class Publisher:
         """Return the outbound event of an event's JSON document.
 
         Raises:
-            msgspec.DecodeError, UnknownEvent, TooLarge: it never can.
+            msgspec.DecodeError, UnknownEvent, TooLarge: the event can never be published.
         """
         event = events.decode(document)
         entry = self._bus.entry(event, document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-# The template's parameters allow the same: HTTPS anywhere, HTTP on this machine and where a container finds it.
+# The same as in the template's parameters: HTTPS for any host, HTTP only for this machine, also as seen from a container.
 ADDRESS = (
     r"https://[^\s/@]+(/\S*)?"
     r"|http://(localhost|127(\.\d{1,3}){3}|\[::1\]|172\.17\.0\.1|host\.docker\.internal|localhost\.localstack\.cloud)(:\d+)?(/\S*)?"
@@ -13,7 +13,7 @@ ADDRESS = (
 
 
 class MissingSetting(RuntimeError):
-    """An environment variable that the function needs is not set, or is not of its type."""
+    """A required environment variable is not set, or has an invalid value."""
 
 
 def required(name: str) -> str:
@@ -52,7 +52,7 @@ def address(name: str, default: str = "") -> str:
     """Return the URL in the environment variable `name`, or `default` where it is unset or empty.
 
     Raises:
-        MissingSetting: there is neither, or the URL is not HTTPS and leaves this machine.
+        MissingSetting: neither is set, or the URL is not HTTPS and not on this machine.
     """
     value = optional(name, default) or required(name)
     if not re.fullmatch(ADDRESS, value):

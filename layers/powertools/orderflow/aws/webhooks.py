@@ -1,8 +1,8 @@
-"""Webhooks: the signature authenticates the sender, the timestamp prevents replays.
+"""Verifies webhooks: the signature authenticates the sender, the timestamp prevents replays.
 
 The format is that of Standard Webhooks (https://www.standardwebhooks.com): the headers `webhook-id`, `webhook-timestamp` (Unix
-seconds) and `webhook-signature`, which has one or more of `v1,<base64>` with spaces between. The signature is HMAC-SHA256 over
-id, timestamp and body, with dots between, under the secret (Base64, `whsec_` before it or not).
+seconds) and `webhook-signature`, one or more `v1,<base64>` separated by spaces. The signature is the HMAC-SHA256 of id, timestamp and
+body, separated by dots, under the secret (Base64, with or without the prefix `whsec_`).
 
 The previous format is accepted for one release: no `webhook-id`, and `Webhook-Signature: t=<unix seconds>,v1=<hex>`, where the hex is
 HMAC-SHA256, under the secret's characters, over the time's digits, a dot and the body's bytes.
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 TOLERANCE_SECONDS = 300
 MAX_BODY_BYTES = 65_536
-# How long a secret is kept in memory: after that, a rotated one is known everywhere.
+# How long a secret is cached, and so the longest time until a rotated secret is in use.
 SECRET_SECONDS = 300
-# More signatures than this in a header are not tried: each costs a computation for every secret.
+# Further signatures in a header are ignored: each costs a computation for every secret.
 MAX_SIGNATURES = 10
 
 _NUMBER = re.compile(r"[0-9]{1,12}")
@@ -45,14 +45,14 @@ _NOT_SIGNED = "no signature is of this body and time under our secret"
 
 
 class BadSignature(ValueError):
-    """A message is not signed as it has to be. The text says what is wrong with it, and nothing of the secret."""
+    """The message has no valid signature. The text says why and contains nothing of the secret."""
 
 
 class Secret:
-    """A secret of Secrets Manager, read when it is first asked for and again after a while."""
+    """A secret of Secrets Manager, read at its first use and again after its time in the cache."""
 
     def __init__(self, name: str, client: SecretsManagerClient, *, seconds: float = SECRET_SECONDS) -> None:
-        """Hold the secret of this name or ARN for `seconds`."""
+        """Cache the secret with this name or ARN for `seconds`."""
         self._name = name
         self._client = client
         self._seconds = seconds
@@ -74,21 +74,21 @@ def secrets_of(text: str) -> list[str]:
 
 
 def signed_headers(secret: str, message_id: str, body: bytes, at: int) -> dict[str, str]:
-    """Return the headers of a body that is sent at `at` (Unix seconds), signed as Standard Webhooks says.
+    """Return the Standard Webhooks headers of a message sent at `at` (Unix seconds).
 
-    `body` is UTF-8. `message_id` is the same for every attempt to send the message.
+    `body` is UTF-8. `message_id` is the same in every attempt to send the message.
     """
     signature = Webhook(secret).sign(message_id, datetime.fromtimestamp(at, UTC), body.decode())
     return {ID: message_id, TIMESTAMP: str(at), SIGNATURE: signature}
 
 
 def verified_body(event: ApiEvent, secret: Callable[[], str]) -> bytes:
-    """Return the body of a request as it was sent, after making sure that a holder of a secret sent it just now.
+    """Return the raw body of a request whose signature is valid and at most five minutes old.
 
-    `secret` returns the text of the secrets, and is only called for a message whose headers could be those of a signed one.
+    `secret` returns the text of the secrets; it is only called if the headers have the form of a signed message.
 
     Raises:
-        Problem: 405, 413 and 400 as `sent_body`, 401 without a good signature.
+        Problem: 405, 413 and 400 as `raw_body`, 401 without a valid signature.
     """
     body = raw_body(event)
     try:
@@ -109,7 +109,7 @@ def raw_body(event: ApiEvent) -> bytes:
     """Return the raw body of a request, before its signature is checked.
 
     Raises:
-        Problem: 405 for anything but a POST, 413 over 64 KB, 400 for a body that was not handed on to us as it should.
+        Problem: 405 for another method than POST, 413 over 64 KB, 400 for invalid base64 from the function URL.
     """
     require_post(event)
     body = body_bytes(event)
@@ -124,14 +124,14 @@ def _verify(event: ApiEvent, body: bytes, secret: Callable[[], str]) -> None:
     if not _NUMBER.fullmatch(at) or not signatures:
         message = f"{TIMESTAMP} has to be Unix seconds, and {SIGNATURE} v1,<base64> once or more, with spaces between"
         raise BadSignature(message)
-    _just_now(int(at))
+    _require_recent(int(at))
     headers = {ID: header(event, ID) or "", TIMESTAMP: at, SIGNATURE: " ".join(signatures)}
     for one in secrets_of(secret()):
         try:
             webhook = Webhook(one)
         except (ValueError, EmptyWebhookSecretError):
-            # It may be one of the old format; other formats than Base64 cannot sign in this one.
-            logger.warning("webhook_secret_unusable", expected="Base64, `whsec_` before it or not")
+            # It may be a secret of the previous format, which need not be Base64.
+            logger.warning("webhook_secret_unusable", expected="Base64, with or without the prefix whsec_")
             continue
         try:
             webhook.verify(body, headers, json_parse=False)
@@ -152,7 +152,7 @@ def _verify_old(event: ApiEvent, body: bytes, secret: Callable[[], str]) -> None
     if len(times) != 1 or not digests:
         message = f"{SIGNATURE} without {ID} has to be t=<unix seconds>,v1=<64 hexadecimal digits>"
         raise BadSignature(message)
-    _just_now(int(times[0]))
+    _require_recent(int(times[0]))
     signed = times[0].encode() + b"." + body
     wanted = [hmac.new(one.encode(), signed, hashlib.sha256).hexdigest() for one in secrets_of(secret())]
     if not any(hmac.compare_digest(one, digest) for one in wanted for digest in digests):
@@ -163,7 +163,7 @@ def _well_formed(signatures: Iterable[str], form: re.Pattern[str]) -> list[str]:
     return [one for one in signatures if form.fullmatch(one)][:MAX_SIGNATURES]
 
 
-def _just_now(at: int) -> None:
+def _require_recent(at: int) -> None:
     if abs(time.time() - at) > TOLERANCE_SECONDS:
         message = f"the signature's time is more than {TOLERANCE_SECONDS} seconds from ours; sign each attempt anew"
         raise BadSignature(message)

@@ -1,4 +1,4 @@
-"""What currencies differ in: decimals, what payment providers charge, and their rough value."""
+"""Properties of currencies: decimals, the smallest amount that payment providers charge, and an approximate value."""
 
 # ISO 4217: currencies whose minor unit is not a hundredth.
 EXPONENTS = {
@@ -9,12 +9,12 @@ EXPONENTS = {
 }
 
 
-# Minor units that payment providers only move together. Stripe, "Supported currencies": MGA has no decimals there,
-# and of three decimals the last one is 0.
+# The smallest amount of which payment providers charge whole multiples, if it is not 1. Stripe, "Supported currencies": MGA has no
+# decimals there, and of three decimals the last one is 0.
 STEPS = {"MGA": 100, **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 10)}
 
-# Whole units that are worth about 100 US dollars, in 2025 and to two digits: what limits and points are scaled by, never a price.
-# A currency that is not listed is worth about a dollar a unit.
+# Whole units worth about 100 US dollars in 2025, to two digits. Limits and points are scaled by them, never prices.
+# A unit of a currency that is not listed is worth about a dollar.
 PER_HUNDRED_DOLLARS = {
     "AED": 370,
     "AFN": 7_000,

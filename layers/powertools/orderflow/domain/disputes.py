@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from orderflow.domain.order_state import Order
     from orderflow.domain.registry import Decision
 
-# Far above real orders, so that folding, answering and listing an order stays cheap. The webhook event of a dispute beyond it goes
-# to its dead-letter queue, which has an alarm.
+# Far above real orders; it bounds the cost of folding and reading an order. The webhook event of a further dispute is dead-lettered,
+# which raises an alarm.
 MAX_DISPUTES = 50
 
 
@@ -87,7 +87,7 @@ def _in_order_currency(data: dict[str, Any]) -> dict[str, Any]:
 
 @decides(RecordDispute)
 def _open(order: Order, command: RecordDispute) -> Decision:
-    """Record what a bank reports in any state of a paid order: the bank does not ask."""
+    """Record a dispute in any state of a paid order, because the bank has already withdrawn the money."""
     if order.disputes.get(command.dispute_id):
         return ()
     if order.authorization_id is None or command.amount.amount <= 0:

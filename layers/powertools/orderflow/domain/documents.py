@@ -6,9 +6,9 @@
 | `2.0` and `2e0` for a whole number | the integer 2: JSON Schema, Validation 6.1.1, counts it as one |
 | white space and zero-width characters around a text | trimmed; a text of nothing else is empty |
 | the same text composed in two ways | Unicode NFC |
-| characters that are no text: controls, bidirectional overrides, noncharacters, lone surrogates | invalid, or replaced by U+FFFD |
+| characters not allowed in texts: controls, bidirectional overrides, noncharacters, lone surrogates | invalid, or replaced by U+FFFD |
 
-SQS, SES and EventBridge refuse some of these characters, and a message that holds one could never be delivered.
+SQS, SES and EventBridge refuse some of these characters, so a message that contains one could never be delivered.
 """
 
 from __future__ import annotations
@@ -28,45 +28,45 @@ if TYPE_CHECKING:
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 _MOST_ERRORS = 50
-# Far more than any document here has, and far less than Python's recursion takes.
+# Far more than documents of this API need, and far below Python's recursion limit.
 MOST_LEVELS = 64
 _TOO_DEEP = f"nested in more than {MOST_LEVELS} levels"
-# Beyond this a float does not hold every integer.
+# Above this, a float cannot represent every integer.
 _EXACT = 2**53
 
 
 class Malformed(ValueError):
-    """The text is no JSON, or no JSON that has one meaning."""
+    """The text is not JSON, or its meaning is ambiguous."""
 
 
 class Invalid(ValueError):
-    """The document is JSON, but not of the shape that is asked for.
+    """The document does not match the expected type.
 
-    `errors` has the JSONPath of each field that is wrong, and what is wrong with it, in the document's order.
+    `errors` has the JSONPath of each invalid field and the reason, in the document's order.
     """
 
     def __init__(self, errors: list[tuple[str, str]]) -> None:
-        """Keep the errors; there is at least one."""
+        """Create the error for these invalid fields, at least one."""
         super().__init__("; ".join(f"{path}: {what}" for path, what in errors))
         self.errors = errors
 
 
 def read[A](text: str, kind: type[A]) -> A:
-    """Return the document of type `kind` that a JSON text holds, its texts trimmed and in NFC.
+    """Return a JSON text as a `kind`, its texts trimmed and in NFC.
 
     Raises:
-        Malformed: it is no JSON, has a key twice, or is nested too deeply.
-        Invalid: it is of another shape, or has characters that are no text.
+        Malformed: it is not JSON, has a duplicate key, or is nested too deeply.
+        Invalid: it does not match the type, or has characters that are not allowed in texts.
     """
     document = parse(text)
     return converted(cleaned(document), kind, unreadable(document))
 
 
 def parse(text: str) -> Any:
-    """Return what a JSON text holds, as `json.loads` does, with whole numbers as integers.
+    """Return the document of a JSON text, as `json.loads` does, with whole numbers as integers.
 
     Raises:
-        Malformed: it is no JSON, has a key twice, or is nested too deeply.
+        Malformed: it is not JSON, has a duplicate key, or is nested too deeply.
     """
     try:
         document = json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
@@ -80,7 +80,7 @@ def parse(text: str) -> Any:
 
 
 def cleaned(document: Any) -> Any:
-    """Return a parsed document with its texts trimmed, in NFC, and characters that are no text replaced by U+FFFD."""
+    """Return a parsed document with its texts trimmed, in NFC, and characters that are not allowed replaced by U+FFFD."""
     match document:
         case str():
             return _clean(document)
@@ -93,7 +93,7 @@ def cleaned(document: Any) -> Any:
 
 
 def unreadable(document: Any) -> list[tuple[str, str]]:
-    """Return the fields of a parsed document that hold characters that are no text, each with what is wrong."""
+    """Return the fields of a parsed document that contain characters not allowed in texts, each with the reason."""
     return [
         (path, f"U+{ord(found[0]):04X} is not allowed in a text")
         for path, text in _texts(document, "$")
@@ -105,7 +105,7 @@ def converted[A](document: Any, kind: type[A], known: list[tuple[str, str]] | No
     """Return a parsed document as a `kind`; `known` are errors that were found before.
 
     Raises:
-        Invalid: it is of another shape, or `known` has errors.
+        Invalid: it does not match the type, or `known` has errors.
     """
     try:
         shaped = msgspec.convert(document, kind)
@@ -118,7 +118,7 @@ def converted[A](document: Any, kind: type[A], known: list[tuple[str, str]] | No
 
 
 def encode(document: Any) -> str:
-    """Return a parsed document as JSON in ASCII, which every queue takes."""
+    """Return a parsed document as JSON in ASCII, which every queue accepts."""
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -186,7 +186,7 @@ def _texts(document: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _errors(document: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with each part of a document by itself; without an error in a part, what is wrong with the whole."""
+    """Yield the errors of each part of a document, or the error of the whole if no part has one."""
     found = list(_errors_of_parts(document, _bare(kind), path))
     yield from found
     if not found:
@@ -221,7 +221,7 @@ def _nothing(_document: object) -> tuple[()]:
 
 
 def _bare(kind: Any) -> Any:
-    """Return a type without its constraints, and what an alias stands for."""
+    """Return a type without its constraints; an alias is replaced by its type."""
     while True:
         if hasattr(kind, "__value__"):
             kind = kind.__value__

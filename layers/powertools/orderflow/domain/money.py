@@ -12,7 +12,7 @@ Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 421
 
 
 class CurrencyMismatch(ValueError):
-    """Two amounts of different currencies met in one sum."""
+    """Amounts of different currencies cannot be added."""
 
 
 class Money(Struct, frozen=True):
@@ -53,7 +53,7 @@ class Money(Struct, frozen=True):
 
 
 def unit(currency: str) -> int:
-    """Return how many minor units a whole unit of the currency has: 100 for EUR, 1 for JPY."""
+    """Return the minor units in a whole unit of the currency: 100 for EUR, 1 for JPY."""
     return 10 ** EXPONENTS.get(currency, 2)
 
 
@@ -63,20 +63,20 @@ def charge_step(currency: str) -> int:
 
 
 def worth(cents: int, currency: str) -> int:
-    """Return the minor units of `currency` that are worth about so many US cents: 150,000 for 100,000 cents in JPY.
+    """Return the approximate value of `cents` (US) in minor units of `currency`: 150,000 for 100,000 cents in JPY.
 
-    The rates are rough and fixed: good for limits and points, not for prices.
+    The rates are fixed and approximate: for limits and points, not for prices.
     """
     return cents * PER_HUNDRED_DOLLARS.get(currency, 100) * unit(currency) // 10_000
 
 
 def whole_dollars(money: Money) -> int:
-    """Return how many US dollars an amount is worth, about and rounded down; of EUR, GBP and others near a dollar its whole units."""
+    """Return the approximate value of an amount in whole US dollars, rounded down; a euro counts as a dollar."""
     return money.amount * 100 // (PER_HUNDRED_DOLLARS.get(money.currency, 100) * unit(money.currency))
 
 
 def format_money(money: Money) -> str:
-    """Return an amount as people write it: `EUR 1,250.00`, `JPY 1,250`."""
+    """Return an amount as readable text: `EUR 1,250.00`, `JPY 1,250`."""
     whole, minor = divmod(abs(money.amount), unit(money.currency))
     sign = "-" if money.amount < 0 else ""
     exponent = EXPONENTS.get(money.currency, 2)

@@ -142,7 +142,7 @@ class Latest(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """The state of one order after the first `version` events of its log. `captured` and `refunded` are minor units.
+    """The state of an order after the first `version` events of its log. `captured` and `refunded` are minor units.
 
     Five fields sum up parcels and returns, so that applying an event costs the same however many there are. By SKU, `left` counts
     units neither dispatched nor cancelled, `delivered` those that arrived, `returnable` those of which no return was announced,

@@ -1,4 +1,4 @@
-"""The parts of an order that have ids: parcels, returns, corrections. Immutable, in the order in which they came."""
+"""Collections of an order's parts with ids, such as parcels and returns; immutable, in the order of their first event."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import overload
 
 
 class Parts[P](Sequence[P]):
-    """An immutable sequence of parts that also finds each by its id.
+    """An immutable sequence of parts that also finds each part by its id.
 
-    A part is found, added and replaced without looking at the others; the copy that keeps it immutable is one of the dictionary,
-    about a microsecond for 1,000 parts.
+    Adding or replacing a part copies the dictionary, which takes about a microsecond for 1,000 parts.
     """
 
     __slots__ = ("_by_id",)
 
     def __init__(self, by_id: Mapping[str, P] = MappingProxyType({})) -> None:
-        """Take parts by their ids, a mapping that does not change afterwards."""
+        """Create a sequence of parts by id; the mapping must not change afterwards."""
         self._by_id = by_id
 
     def get(self, part_id: str) -> P | None:
@@ -33,7 +32,7 @@ class Parts[P](Sequence[P]):
         return iter(self._by_id.values())
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of parts."""
         return len(self._by_id)
 
     @overload
@@ -41,11 +40,11 @@ class Parts[P](Sequence[P]):
     @overload
     def __getitem__(self, index: slice) -> tuple[P, ...]: ...
     def __getitem__(self, index: int | slice) -> P | tuple[P, ...]:
-        """Return the part at a position, or those of a range of positions."""
+        """Return the part at a position, or the parts of a slice."""
         return tuple(self._by_id.values())[index]
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the same parts came in the same order."""
+        """Return whether both have the same parts in the same order."""
         return isinstance(other, Parts) and tuple(self) == tuple(other)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
     def __hash__(self) -> int:
@@ -53,5 +52,5 @@ class Parts[P](Sequence[P]):
         return hash(tuple(self))
 
     def __repr__(self) -> str:
-        """Show the parts."""
+        """Return a representation for debugging."""
         return f"Parts({list(self)})"

@@ -192,7 +192,7 @@ def owed_for(order: Order, cause: str) -> Money | str:
     if isinstance(due, Parcel) and (due.state != "lost" or due.capture_id is None):
         return f"parcel {name} is not lost, or was never paid for"
     if due.amount is None:
-        return f"return {name} has not come yet"
+        return f"return {name} was not received yet"
     return Money(max(0, due.amount.amount - due.refunded), due.amount.currency)
 
 

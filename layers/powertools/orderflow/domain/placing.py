@@ -42,7 +42,7 @@ class FulfilmentFailed(EventData, frozen=True):
 class OrderConfirmed(EventData, frozen=True):
     """Stock is reserved and payment authorized; the order will be shipped."""
 
-    # As that of OrderPlaced.
+    # Since 2 an address may be without a postal code.
     schema_version: ClassVar[int] = 2
 
     customer: Customer
@@ -69,7 +69,7 @@ class PlaceOrder(Command, frozen=True):
 
 
 class FailFulfilment(Command, frozen=True):
-    """Fail an order because a step kept failing."""
+    """Fail an order because a step failed in all attempts."""
 
     step: str
     reason: str

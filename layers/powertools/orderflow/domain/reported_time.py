@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 CLOCK_SKEW = timedelta(minutes=5)
 
 
-def bounded(said: datetime, earliest: datetime, now: datetime) -> datetime | None:
-    """Return a reported time (any offset) in UTC, moved to the bound that it misses by no more than CLOCK_SKEW; None beyond that."""
-    if not earliest - CLOCK_SKEW <= said <= now + CLOCK_SKEW:
+def bounded(reported: datetime, earliest: datetime, now: datetime) -> datetime | None:
+    """Return a reported time (any offset) in UTC between `earliest` and `now`; None if it is out of this range by more than CLOCK_SKEW."""
+    if not earliest - CLOCK_SKEW <= reported <= now + CLOCK_SKEW:
         return None
-    return min(max(said, earliest), now).astimezone(UTC)
+    return min(max(reported, earliest), now).astimezone(UTC)
 
 
-def occurred_at(order: Order, data: events.EventData, said: datetime, now: datetime) -> datetime:
-    """Return when (UTC) an event occurred that its sender dates `said` and the log records at `now`.
+def occurred_at(order: Order, data: events.EventData, reported: datetime, now: datetime) -> datetime:
+    """Return when (UTC) an event occurred with the sender's time `reported`, which the log records at `now`.
 
     With an implausible time the event is recorded too, dated `now`.
     """
-    earliest = _follows(order, data)
-    return (bounded(said, earliest, now) if earliest else None) or now
+    earliest = _preceding_time(order, data)
+    return (bounded(reported, earliest, now) if earliest else None) or now
 
 
-def _follows(order: Order, data: events.EventData) -> datetime | None:
-    """Return the time of the preceding event, by its sender's clock or ours, never the time of its receipt."""
+def _preceding_time(order: Order, data: events.EventData) -> datetime | None:
+    """Return the time of the preceding event, by its sender's or the pipeline's clock, never the time of its receipt."""
     match data:
         case events.ShipmentDelivered(parcel_id=parcel_id) | events.ShipmentLost(parcel_id=parcel_id):
             parcel = order.parcels.get(parcel_id)

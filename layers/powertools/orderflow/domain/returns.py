@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orderflow.domain.parts import Parts
     from orderflow.domain.registry import Decision
 
-# Far above real orders, so that folding, answering and listing an order stays cheap. A return beyond it is answered with 409.
+# Far above real orders; it bounds the cost of folding and reading an order. A further return gets 409.
 MAX_RETURNS = 250
 
 
@@ -49,7 +49,7 @@ upcasts(ReturnRequested, 1)(drop_email)
 
 
 class RequestReturn(Command, frozen=True):
-    """Announce a return; only parcels delivered at or after `delivered_since` (UTC) count."""
+    """Create a return; only parcels delivered at or after `delivered_since` (UTC) count."""
 
     return_id: str
     lines: tuple[StockLine, ...]
@@ -70,11 +70,11 @@ def _request(order: Order, command: RequestReturn) -> Decision:
         same = (known.lines, known.reason) == (command.lines, command.reason)
         return () if same else refuse(order, command, f"return {command.return_id} has other contents")
     if not command.lines or not covers(returnable(order), command.lines):
-        return refuse(order, command, "only what was delivered, and is not coming back already, can be returned")
+        return refuse(order, command, "only delivered lines that are not in another return can be returned")
     if not covers(_recent(order, command.delivered_since), command.lines):
         return refuse(order, command, "the time for returns is over")
     if len(order.returns) >= MAX_RETURNS:
-        return refuse(order, command, f"an order has at most {MAX_RETURNS} returns; send several products back with one return")
+        return refuse(order, command, f"an order has at most {MAX_RETURNS} returns; return several products together")
     return (ReturnRequested(CustomerId(order.customer.id), command.return_id, command.lines, command.reason),)
 
 

@@ -1,4 +1,4 @@
-"""Shipping: the carrier takes the order, and its parcels are dispatched, delivered or lost."""
+"""Shipping: the shipment is requested from the carrier, and its parcels are dispatched, delivered or lost."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from orderflow.domain.parts import Parts
     from orderflow.domain.registry import Decision
 
-# Far above real orders, so that folding, answering and listing an order stays cheap. The webhook message of a parcel beyond it goes
-# to its dead-letter queue, which has an alarm.
+# Far above real orders; it bounds the cost of folding and reading an order. The webhook event of a further parcel is dead-lettered,
+# which raises an alarm.
 MAX_PARCELS = 500
 
 
@@ -75,13 +75,13 @@ upcasts(ShipmentLost, 1)(drop_email)
 
 
 class RecordShipment(Command, frozen=True):
-    """Record that the carrier took the order."""
+    """Record that the carrier accepted the shipment request."""
 
     shipment_id: str
 
 
 class RecordRecall(Command, frozen=True):
-    """Record that the carrier will dispatch nothing more of the order."""
+    """Record that the carrier recalled the shipment."""
 
     shipment_id: str
 
