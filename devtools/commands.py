@@ -339,7 +339,7 @@ _COMMANDS = (
         "observability",
         CONTRACTS,
         "devtools.monitoring.command",
-        "Write observability.yaml and the documents about what is watched",
+        "Write observability.yaml and the documents of metrics and alarms",
         (CHECK,),
     ),
     Command("lint-template", "", "devtools.checks.lint_template", "cfn-lint on the template, as written and as SAM expands it"),

@@ -66,7 +66,7 @@ def write(recorded: Recorded, path: Path = COSTS) -> None:
 
 
 def unstated(recorded: Recorded, present: Figures) -> list[str]:
-    """Return the figures that cost more than 5 % above what is stated, and new figures."""
+    """Return the figures more than 5 % above their stated amounts, and new figures."""
     known = {figure: recorded.stated(figure) or 0.0 for figure in present}
     return [figure for figure, dollars in present.items() if round(dollars - known[figure] * (1 + ALLOWED), 2) > 0]
 

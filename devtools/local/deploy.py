@@ -162,7 +162,7 @@ def for_local_target(built: Path, backend: str) -> Path:
                 del resources[name]
                 dropped.add(name)
         resource.get("Properties", {}).pop("DeploymentPreference", None)
-        # Local targets do not tell which function wrote a line of a shared log group, so each function keeps its own.
+        # Local targets do not name the function of a line in a shared log group, so each function has its own group.
         resource.get("Properties", {}).get("LoggingConfig", {}).pop("LogGroup", None)
     for resource in resources.values():
         if resource.get("DependsOn") in dropped:

@@ -84,7 +84,7 @@ CATALOGUE = (
     Described(
         metrics.PROVIDER_MILLISECONDS, "payments/measured_provider", "Duration of a request to the payment provider by operation.", (5,)
     ),
-    Described(metrics.PROVIDER_UNKNOWN_OUTCOMES, "payments/measured_provider", "Requests whose outcome the provider did not tell."),
+    Described(metrics.PROVIDER_UNKNOWN_OUTCOMES, "payments/measured_provider", "Requests whose outcome is unknown."),
     Described(
         metrics.WEBHOOK_REFUSALS,
         "payments/receive_webhook, shipping/receive_webhook",
@@ -112,7 +112,7 @@ CATALOGUE = (
 )
 # Counted from log lines by a metric filter: their names and meanings.
 FILTERED = {
-    "PlaceRequests": ("access log of the API", "Requests to `POST /orders`, whatever answered them."),
+    "PlaceRequests": ("access log of the API", "Requests to `POST /orders`, with any answer."),
     "PlaceFaults": ("access log of the API", "Requests to `POST /orders` that were answered with 5xx."),
     "AuditDeliveryErrors": ("log of the audit archive", "Failed deliveries to the audit archive."),
 }

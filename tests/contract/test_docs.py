@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 from devtools.commands import COMMANDS
+from devtools.local.post_fulfilment import SCRIPTS
+from devtools.local.scenarios import REQUESTS, SCENARIOS
 from devtools.target import ROOT
+from tests.support.orders import COMMANDS as ORDER_COMMANDS
+from tests.support.orders import STATES
 
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+README = ROOT / "README.md"
+DOCUMENTS = sorted([README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE)) | set(COMMANDS)
 # The variables of each target: those of commands, and those that the Makefile declares for its own targets.
@@ -62,8 +67,28 @@ def anchors(path: Path) -> set[str]:
 
 
 def test_readme_shows_the_first_commands() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert {"make run", "make test", "make invoke"} <= set(commands(text))
+    assert {"make run", "make test", "make invoke"} <= set(commands(README.read_text("utf-8")))
+
+
+def test_readme_counts_orders_results_states_and_functions() -> None:
+    orders = len(SCENARIOS) + len(SCRIPTS)
+    results = orders + len(REQUESTS) + len(("emails", "ledger", "analytics"))
+    functions = (ROOT / "template.yaml").read_text("utf-8").count("Type: AWS::Serverless::Function\n")
+    text = " ".join(README.read_text("utf-8").split())
+    assert f"follows {orders} orders from placing to refund, all {results} results checked" in text
+    assert f"{len(STATES)} order states and {len(ORDER_COMMANDS)} commands" in text
+    assert f"all {functions} functions started" in text
+
+
+def test_readme_states_costs_and_import_time_of_the_performance_page() -> None:
+    performance = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    placed, delivered = re.findall(r"^\| total \|  \| ([\d.]+) \|$", performance, re.MULTILINE)[:2]
+    [(dev, prod)] = re.findall(r"^\| total \|  \| ([\d.]+) \|  \| ([\d.]+) \|$", performance, re.MULTILINE)
+    [ratio] = re.findall(r"The order API imports ([\d.]+)x faster", performance)
+    text = " ".join(README.read_text("utf-8").split())
+    assert f"${placed} per million orders from placed to confirmed, ${delivered} to delivered" in text
+    assert f"${float(dev):.0f} a month without orders (dev; ${float(prod):.0f} for prod)" in text
+    assert f"imports {ratio} times faster" in text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.stem[:4])
