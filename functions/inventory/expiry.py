@@ -1,4 +1,4 @@
-"""Find reservations that are too old and take each of them back."""
+"""Expires the reservations of orders that were not confirmed in time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from orderflow.aws.active_orders import ActiveOrderIndex
     from orderflow.aws.order_log import OrderLog
 
-# One run handles so many well within the function's timeout; the others wait for the next run.
+# A run checks and expires this many well within the function's timeout; the next run continues.
 MAX_CHECKED = 5000
 MAX_EXPIRED = 500
 
 
 class NotAllExpired(RuntimeError):
-    """Some reservations that are too old did not expire."""
+    """Some old reservations could not be expired."""
 
 
 class ExpiryResult(Struct, frozen=True):
@@ -37,11 +37,11 @@ class ExpiryResult(Struct, frozen=True):
 def expire_all(
     log: OrderLog, active_orders: ActiveOrderIndex, inventory: Inventory, before: datetime, *, most: int = MAX_EXPIRED
 ) -> ExpiryResult:
-    """Expire the reservations from before `before` (UTC) of active orders and of orders that wait for a person.
+    """Expire the reservations of active and held orders that were made before `before` (UTC).
 
-    At most `most` of them, chosen at random if there are more, so that orders that keep failing cannot block the others. An order
-    that waits for days is in every run, so the reservation rows are read first, 100 at a time, and only then the logs of orders that
-    have one. An order that fails is logged and counted, and the others continue.
+    A run expires at most `most`, chosen at random, so that failing orders cannot block the others. Held orders are in every run, so the
+    reservation rows are read first, 100 at a time, and then only the logs of orders that have one. A failure is logged and counted; the
+    run continues.
     """
     orders = [*active_orders.oldest_first("open", before), *active_orders.oldest_first("held", before)]
     reserved = inventory.with_reservation(_sample([order.order_id for order in orders], MAX_CHECKED))

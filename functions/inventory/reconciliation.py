@@ -1,4 +1,4 @@
-"""Compare stock with reservations, and reservations with the order log."""
+"""Reconciles stock with reservations, and reservations with the order log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orderflow.aws.order_log import OrderLog
     from orderflow.domain.events import StockLine
 
-# One run compares so many with their logs well within the function's timeout; a random choice, so that in time all are compared.
+# A run compares this many with their logs well within the function's timeout; they are chosen at random, so that later runs reach all.
 MAX_CHECKED = 500
 TOO_SLOW = "the reservations could not be read within the function's timeout: increase its MemorySize, which makes it faster"
 
@@ -42,12 +42,12 @@ class ReconciliationResult(Struct, frozen=True):
 def reconcile(
     log: OrderLog, inventory: Inventory, *, most: int = MAX_CHECKED, has_time: Callable[[], bool] = lambda: True
 ) -> ReconciliationResult:
-    """Compare stock with reservations, and up to `most` reservations with the log; repair what the log explains.
+    """Compare stock with reservations, and up to `most` reservations with the log; repair reservations that differ from the log.
 
-    The tables are not read at one moment, so a difference counts only if a second comparison finds the same. It is reported, not
-    repaired: either of the two may be right. Reservations of such products are compared with the log first.
+    The tables are not read at one moment, so a difference counts only if a second comparison finds it again. It is reported and not
+    repaired, because either table may be right. Reservations of such products are compared with the log first.
 
-    The tables are read page by page and only a total for each product is kept, so their size costs time alone.
+    The tables are read page by page, and memory holds one total per product.
 
     Raises:
         NotReconciled: `has_time` returned False before both tables were read.

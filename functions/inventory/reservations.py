@@ -1,4 +1,4 @@
-"""Reserve, release, expire and sync the stock of an order: stock, rows and the order's event change in one transaction."""
+"""Reserves, releases, expires and syncs the stock of an order: stock, rows and the order's event change in one transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SOURCE = "inventory"
 
 
 def _retry_on_conflict[**P, A](use_case: Callable[P, A]) -> Callable[P, A]:
-    """Run a use case again, from its first read, while others change the order or its rows first."""
+    """Repeat a use case from its first read after a concurrent change of the order or its rows."""
 
     @wraps(use_case)
     def retried(*args: P.args, **kwargs: P.kwargs) -> A:
@@ -52,8 +52,8 @@ def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> ReserveOutcom
 
     Raises:
         OrderNotFound: there is no such order.
-        TransactionConditionFailed: the order has a reservation row without its event, which no code writes.
-        Conflict, TransactionConflict: others changed the order or its stock first, in every attempt.
+        TransactionConditionFailed: the order has a reservation row without an event.
+        Conflict, TransactionConflict: every attempt lost against a concurrent change of the order or its stock.
     """
     order = log.load(order_id)
     if known := _reserve_outcome(order):
@@ -76,7 +76,7 @@ def release(log: OrderLog, inventory: Inventory, order_id: str) -> ReleaseOutcom
         OrderNotFound: there is no such order.
         RuntimeError: the order is neither failing nor cancelling, so it keeps its stock.
         ReservationMissing, OutOfStock: the tables do not hold what the order's events say is reserved.
-        Conflict, TransactionConflict: others changed the order or its stock first, in every attempt.
+        Conflict, TransactionConflict: every attempt lost against a concurrent change of the order or its stock.
     """
     order = log.load(order_id)
     if known := _release_outcome(order):
@@ -95,9 +95,9 @@ def release(log: OrderLog, inventory: Inventory, order_id: str) -> ReleaseOutcom
 
 
 def expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime) -> bool:
-    """Take back a reservation made before `before` (UTC), unless the order is confirmed; return whether that was done.
+    """Expire a reservation made before `before` (UTC), unless the order is confirmed; return whether it expired.
 
-    The order can be reserved again afterwards. An order that others change at the same time is left to them.
+    The order can be reserved again afterwards. After a concurrent change of the order, nothing expires in this run.
 
     Raises:
         OrderNotFound: there is no such order.
@@ -121,7 +121,7 @@ def sync_stock(log: OrderLog, inventory: Inventory, order_id: str, min_version: 
     Raises:
         OrderNotFound: there is no such order.
         ReservationMissing, OutOfStock: the tables do not hold what the order's events say.
-        Conflict, TransactionConflict: others changed the rows or the stock first, in every attempt.
+        Conflict, TransactionConflict: every attempt lost against a concurrent change of the rows or the stock.
     """
     if min_version is not None:
         try:

@@ -39,7 +39,7 @@ class OutOfStock(RuntimeError):
     """The stock cannot cover the moves. `available` has the pieces of each product that is short."""
 
     def __init__(self, available: Mapping[str, int]) -> None:
-        """Keep the pieces."""
+        """Create the error for these pieces by product."""
         super().__init__(available)
         self.available = available
 
@@ -52,14 +52,14 @@ class Placement(Struct, frozen=True):
 
 
 class Allocation(Struct, frozen=True):
-    """Where moves are written: `home` by the shard that the order tries first, `placements` as they are tried now."""
+    """The shards to which moves are written: `home` for the first attempt, `placements` for the present one."""
 
     home: tuple[Placement, ...]
     placements: tuple[Placement, ...]
 
 
 class StockShards:
-    """Knows the table's name, how its items look, and which products it has seen to be sharded."""
+    """Reads and builds items of the table Stock, and caches which products are sharded."""
 
     def __init__(self, table: str, client: DynamoDBClient) -> None:
         """Work on the DynamoDB table named `table`."""
@@ -68,7 +68,7 @@ class StockShards:
         self._sharded = set[str]()
 
     def allocation(self, order_id: str, moves: Iterable[Move]) -> Allocation:
-        """Return where an order's moves are tried first."""
+        """Return the allocation for the first attempt of an order's moves."""
         home = tuple(Placement(stock_rules.home_shard(order_id, move.sku) if move.sku in self._sharded else 0, move) for move in moves)
         return Allocation(home, home)
 
@@ -77,14 +77,14 @@ class StockShards:
         return [self._write(placement) for placement in allocation.placements]
 
     def after_conflict(self, order_id: str, allocation: Allocation, reasons: Sequence[CancellationReason]) -> Allocation:
-        """Shard the products whose rows other transactions held, if they have enough pieces; return where to try next."""
+        """Shard the products whose rows other transactions held, if they have enough pieces; return the allocation for the next attempt."""
         contended = {placement.move.sku for placement, reason in _pairs(allocation, reasons) if reason.is_conflict}
         sharded = {sku for sku in sorted(contended - self._sharded) if self._is_sharded(sku)}
         self._sharded |= sharded
         return self.allocation(order_id, (placement.move for placement in allocation.home)) if sharded else allocation
 
     def after_shortage(self, allocation: Allocation, reasons: Sequence[CancellationReason]) -> Allocation:
-        """Return where moves can be written whose shards had too few pieces.
+        """Return an allocation to other shards for moves whose shards had too few pieces.
 
         Raises:
             OutOfStock: all shards together have too few.
@@ -135,7 +135,7 @@ class StockShards:
         return "shelves" in item or self._shard(sku, _level(item))
 
     def _shard(self, sku: str, level: Level) -> bool:
-        """Move a part of a product's pieces to further shards; return whether that was done."""
+        """Move a part of a product's pieces to further shards; return whether that succeeded."""
         size = stock_rules.shard_size(level)
         if not size:
             return False

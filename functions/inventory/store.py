@@ -38,7 +38,7 @@ class Reservation(Struct, frozen=True):
 
 
 class Inventory:
-    """Knows the tables' names and how their items look."""
+    """Reads reservations and returned stock, and builds the writes of stock changes."""
 
     def __init__(self, stock: str, reservations: str, returned: str, client: DynamoDBClient) -> None:
         """Work on the DynamoDB tables `stock`, `reservations` and `returned`."""
@@ -57,7 +57,7 @@ class Inventory:
         return writes
 
     def write(self, writes: Sequence[TransactWriteItemTypeDef]) -> None:
-        """Try once to make all writes in one transaction.
+        """Perform all writes in one transaction, in a single attempt.
 
         Raises:
             TransactionConditionFailed: a condition did not hold.

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.domain import period_shards, posting_rules
 from ledger.domain.posting_rules import Entry, Fees, Posting
-from orderflow.aws.dynamodb import ATTEMPTS, TransactionConflict, backoff, decode_item, encode_item, key, read_items, stored_item, values
+from orderflow.aws.dynamodb import encode_item, key, read_batch, read_items, stored_item, values
 from orderflow.domain.money import Money
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SHARD_INDEX = "by-sheet"
-_KEYS_AT_ONCE = 100
+_MAX_KEYS = 100
 
 
 class Contradiction(RuntimeError):
@@ -69,19 +69,9 @@ class EntryStore:
         Raises:
             TransactionConflict: DynamoDB left some of them unprocessed in every attempt.
         """
-        keys: list[Any] = [key(order_id=order_id, event_id=event_id) for event_id in dict.fromkeys(event_ids)]
-        return [_entry_of(decode_item(item)) for some in batched(keys, _KEYS_AT_ONCE, strict=False) for item in self._fetch(list(some))]
-
-    def _fetch(self, keys: list[Any]) -> Iterator[dict[str, Any]]:
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                backoff(attempt)
-            answer: Any = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
-            yield from answer["Responses"].get(self._table, [])
-            keys = answer["UnprocessedKeys"].get(self._table, {}).get("Keys", [])
-            if not keys:
-                return
-        raise TransactionConflict
+        keys = [key(order_id=order_id, event_id=event_id) for event_id in dict.fromkeys(event_ids)]
+        items = (item for some in batched(keys, _MAX_KEYS, strict=False) for item in read_batch(self._client, self._table, some))
+        return [_entry_of(item) for item in items]
 
     def _query(self, attribute: str, value: str, **more: Any) -> Iterator[Entry]:
         request: dict[str, Any] = {

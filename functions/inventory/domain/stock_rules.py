@@ -4,8 +4,8 @@ A reservation moves pieces from `available` to `reserved`, a dispatch from `rese
 `available`, and a return from `shipped` to `available`; a lost parcel stays shipped. So the sum of the three is the number of pieces
 ever received.
 
-A product has one stock row, or `SHARDS` rows (shards) if many orders want it at once. Each of the three counts adds up over the
-shards of a product; which shard has a piece means nothing.
+A product has one stock row, or `SHARDS` rows (shards) if many orders want it at once. The counts of a product are
+the sums over its shards; it does not matter which shard has a piece.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ type Shards = Mapping[int, Level]
 
 # Keys of stored rows follow from it: a change must keep existing shards.
 SHARDS = 16
-# A product is sharded if each shard gets so many pieces: smaller shards would soon be empty one by one.
+# The least pieces per shard of a sharded product: smaller shards would soon be empty.
 MIN_SHARD_SIZE = 8
 _PARTS = ("available", "reserved", "shipped")
 
 
 class Level(Struct, frozen=True):
-    """Pieces of one product, or of one shard, by where they are; none is ever negative."""
+    """Available, reserved and shipped pieces of a product or a shard; never negative."""
 
     available: int = 0
     reserved: int = 0
@@ -57,7 +57,7 @@ class RestockedLines(Struct, frozen=True):
 
 
 class Move(Struct, frozen=True):
-    """By how much each count of one product changes; the three add up to 0."""
+    """The changes of the counts of one product, which add up to 0."""
 
     sku: str
     available: int
@@ -66,9 +66,9 @@ class Move(Struct, frozen=True):
 
 
 class StockChange(Struct, frozen=True):
-    """What one transaction changes for an order: stock, its reservation row, and its row of returned stock.
+    """The changes of one transaction for an order: stock, its reservation row, and its row of returned stock.
 
-    A reservation row of None does not exist, before or after the change.
+    None stands for a missing reservation row, before or after the change.
     """
 
     moves: tuple[Move, ...]
@@ -115,7 +115,7 @@ def reservation(order: Order) -> StockChange:
 
 
 def expiry(order: Order) -> StockChange:
-    """Return the change that takes back the reservation of an order of which nothing was dispatched."""
+    """Return the change that expires the reservation of an order without dispatched lines."""
     lines = stock_lines(order)
     return StockChange(moves(Holding(lines), Holding()), ReservedLines(lines), None)
 

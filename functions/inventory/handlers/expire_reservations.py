@@ -1,4 +1,4 @@
-"""Scheduled: take back reservations of orders that were not confirmed in time."""
+"""Scheduled: expires reservations of orders that were not confirmed in time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESERVATION_TIME = timedelta(seconds=settings.optional_int("RESERVATION_SECONDS"
 
 @instrumented
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Answer how many reservations expired; raise at the end if any failed."""
+    """Return how many reservations expired; raise at the end if any failed."""
     result = expiry.expire_all(LOG, ACTIVE_ORDERS, INVENTORY, datetime.now(UTC) - RESERVATION_TIME)
     measure_nonzero(metrics.EXPIRED_RESERVATIONS, result.expired)
     if result.failed:

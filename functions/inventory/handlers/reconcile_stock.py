@@ -1,4 +1,4 @@
-"""Scheduled: compare stock, reservations and order log, repair what the log explains, and report the rest."""
+"""Scheduled: reconciles stock and reservations with the order log: repairs the safe differences and reports the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RESERVE_MILLISECONDS = 30_000
 
 @instrumented
 def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer how many products differ, and how many reservations were checked and repaired; raise at the end if any failed."""
+    """Return how many products differ, and how many reservations were checked and repaired; raise at the end if any failed."""
     result = reconciliation.reconcile(LOG, INVENTORY, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     measure_nonzero(metrics.STOCK_DIFFERENCES, len(result.differences))
     measure_nonzero(metrics.REPAIRED_RESERVATIONS, result.repaired)

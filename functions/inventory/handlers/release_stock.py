@@ -1,4 +1,4 @@
-"""Saga step: release the stock of a failing or cancelling order."""
+"""Saga step: releases the stock of a failing or cancelling order."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 @instrumented
 @timed_step("release")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[reservations.ReleaseOutcome]:
-    """Answer `released` or `nothing_to_release`, also for an order whose stock was released before."""
+    """Return `released` or `nothing_to_release`, also for an order whose stock was released before."""
     return {"outcome": reservations.release(LOG, INVENTORY, event["order_id"])}

@@ -1,4 +1,4 @@
-"""Saga step: reserve every line of the order, or none."""
+"""Saga step: reserves every line of the order, or none."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 @instrumented
 @timed_step("reserve")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[reservations.ReserveOutcome]:
-    """Answer `reserved` or `out_of_stock`, also for an order that was reserved or short before."""
+    """Return `reserved` or `out_of_stock`, also for an order that was reserved or short before."""
     return {"outcome": reservations.reserve(LOG, INVENTORY, event["order_id"])}

@@ -61,10 +61,10 @@ def test_sums_of_an_order_are_those_of_its_parcels_and_returns(state: str) -> No
         return {line.sku: sum(one.quantity for one in some if one.sku == line.sku) for line in some}
 
     assert dict(order.delivered) == pieces(delivered)
-    assert dict(order.kept) == {sku: number - pieces(came_back).get(sku, 0) for sku, number in pieces(delivered).items()}
-    assert order.under_way == sum(parcel.state == "dispatched" for parcel in order.parcels)
+    assert dict(order.unreturned) == {sku: number - pieces(came_back).get(sku, 0) for sku, number in pieces(delivered).items()}
+    assert order.parcels_in_transit == sum(parcel.state == "dispatched" for parcel in order.parcels)
     gone = pieces([*sent, *order.cancelled])
-    assert dict(order.left) == {line.sku: line.quantity - gone.get(line.sku, 0) for line in ordered}
+    assert dict(order.undispatched) == {line.sku: line.quantity - gone.get(line.sku, 0) for line in ordered}
 
 
 def test_parts_are_immutable() -> None:
@@ -184,7 +184,7 @@ def test_order_refuses_parcels_returns_and_disputes_over_the_limit(field: str) -
     for number, taken in ((most - 1, True), (most, False)):
         order = full(field, number)
         if field == "parcels":
-            order = replace(order, state="partly_dispatched", left={line.sku: line.quantity for line in LINES})
+            order = replace(order, state="partly_dispatched", undispatched={line.sku: line.quantity for line in LINES})
         decided = decide(order, command("one-more"))
         assert isinstance(decided, Refusal) is not taken
         assert taken or f"at most {most} {field}" in decided.why  # pyright: ignore[reportAttributeAccessIssue]

@@ -120,8 +120,8 @@ def _cancelled(order: Order, _data: OrderCancelled, event: Event) -> Order:
 @evolves(OrderLinesCancelled)
 def _lines_cancelled(order: Order, data: OrderLinesCancelled, event: Event) -> Order:
     reduced = corrected(order, "cancelled", data.lines, data.amount, event)
-    left = quantities.deduct(order.left, data.lines)
-    return end_cancellation(replace(reduced, cancelled=(*order.cancelled, *data.lines), left=left))
+    undispatched = quantities.deduct(order.undispatched, data.lines)
+    return end_cancellation(replace(reduced, cancelled=(*order.cancelled, *data.lines), undispatched=undispatched))
 
 
 @evolves(CancellationFailed)

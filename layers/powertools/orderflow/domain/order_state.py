@@ -144,10 +144,10 @@ class Latest(Struct, frozen=True):
 class Order(Struct, frozen=True, kw_only=True):
     """The state of an order after the first `version` events of its log. `captured` and `refunded` are minor units.
 
-    Five fields sum up parcels and returns, so that applying an event costs the same however many there are. By SKU, `left` counts
-    units neither dispatched nor cancelled, `delivered` those that arrived, `returnable` those of which no return was announced,
-    `kept` those not returned. `under_way` counts parcels that are neither delivered nor lost. `latest` has the last event of each
-    type.
+    Five fields sum up parcels and returns, so that the cost of applying an event does not depend on their number. By SKU, `undispatched`
+    counts units neither dispatched nor cancelled, `delivered` delivered units, `returnable` delivered units without a return, and
+    `unreturned` delivered units that were not received back. `parcels_in_transit` counts parcels neither delivered nor lost. `latest` has
+    the last event of each type.
     """
 
     order_id: str
@@ -176,11 +176,11 @@ class Order(Struct, frozen=True, kw_only=True):
     disputes: Parts[Dispute] = Parts[Dispute]()
     invoice: str | None = None
     corrections: Parts[Correction] = Parts[Correction]()
-    left: Mapping[str, int] = {}
+    undispatched: Mapping[str, int] = {}
     delivered: Mapping[str, int] = {}
     returnable: Mapping[str, int] = {}
-    kept: Mapping[str, int] = {}
-    under_way: int = 0
+    unreturned: Mapping[str, int] = {}
+    parcels_in_transit: int = 0
     latest: Mapping[str, Latest] = {}
 
     @property
@@ -215,7 +215,7 @@ class Order(Struct, frozen=True, kw_only=True):
 
     @property
     def net_captured(self) -> int:
-        """Captured minor units less refunds and charge-backs; negative where banks took back more than was captured."""
+        """Captured minor units less refunds and charge-backs; negative if banks withdrew more than was captured."""
         return self.captured - self.refunded - self.charged_back
 
     @property
@@ -238,7 +238,7 @@ def corrected(order: Order, cause: str, lines: tuple[StockLine, ...], amount: Mo
 
 
 def is_stopped(order: Order) -> bool:
-    """Return whether nothing of the order will be reserved, charged or dispatched any more."""
+    """Return whether no line of the order can be reserved, charged or dispatched any more."""
     return order.state == "failing" or (order.state == "cancelling" and (not order.confirmed_at or order.shipment == "recalled"))
 
 
@@ -254,7 +254,7 @@ def stock_lines(order: Order) -> tuple[StockLine, ...]:
 
 def remaining(order: Order) -> tuple[StockLine, ...]:
     """Return the quantities neither dispatched nor cancelled."""
-    return as_lines(order.left)
+    return as_lines(order.undispatched)
 
 
 def price(order: Order, lines: Iterable[StockLine]) -> Money:

@@ -125,7 +125,7 @@ def _reject(order: Order, command: RejectOrder) -> Decision:
 @evolves(OrderPlaced)
 def _placed(order: Order, data: OrderPlaced, event: Event) -> Order:
     placed = replace(order, state="placed", correlation_id=event.correlation_id, placed_at=event.occurred_at, placed=data)
-    return replace(placed, left=quantities.add({}, stock_lines(placed)))
+    return replace(placed, undispatched=quantities.add({}, stock_lines(placed)))
 
 
 @evolves(FulfilmentFailed)

@@ -96,7 +96,7 @@ def _requested(order: Order, data: ReturnRequested, event: Event) -> Order:
 @evolves(ReturnReceived)
 def _received(order: Order, data: ReturnReceived, _event: Event) -> Order:
     returns = changed_return(order, data.return_id, amount=data.amount)
-    return with_goods_state(order, returns=returns, kept=quantities.deduct(order.kept, data.lines))
+    return with_goods_state(order, returns=returns, unreturned=quantities.deduct(order.unreturned, data.lines))
 
 
 def returnable(order: Order) -> tuple[StockLine, ...]:

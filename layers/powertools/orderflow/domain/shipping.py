@@ -144,7 +144,7 @@ def _deliver(order: Order, command: RecordDelivery) -> Decision:
         return refuse(order, command)
     if parcel.state != "dispatched":
         return () if parcel.state == "delivered" else refuse(order, command, f"parcel {parcel.parcel_id} is {parcel.state}")
-    complete = not remaining(order) and order.under_way == 1
+    complete = not remaining(order) and order.parcels_in_transit == 1
     return (ShipmentDelivered(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, complete),)
 
 
@@ -172,8 +172,8 @@ def _recalled(order: Order, _data: ShipmentRecalled, _event: Event) -> Order:
 def _dispatched(order: Order, data: ShipmentDispatched, event: Event) -> Order:
     left_at = event.occurred_at if event.recorded_at else None
     parcel = Parcel(parcel_id=data.parcel_id, lines=data.lines, amount=data.amount, left_at=left_at)
-    parcels, left = order.parcels.put(data.parcel_id, parcel), quantities.deduct(order.left, data.lines)
-    return with_goods_state(order, parcels=parcels, left=left, under_way=order.under_way + 1)
+    parcels, undispatched = order.parcels.put(data.parcel_id, parcel), quantities.deduct(order.undispatched, data.lines)
+    return with_goods_state(order, parcels=parcels, undispatched=undispatched, parcels_in_transit=order.parcels_in_transit + 1)
 
 
 @evolves(ShipmentDelivered)
@@ -181,17 +181,17 @@ def _delivered(order: Order, data: ShipmentDelivered, event: Event) -> Order:
     return with_goods_state(
         order,
         parcels=changed_parcel(order, data.parcel_id, state="delivered", delivered_at=event.occurred_at),
-        under_way=order.under_way - 1,
+        parcels_in_transit=order.parcels_in_transit - 1,
         delivered=quantities.add(order.delivered, data.lines),
         returnable=quantities.add(order.returnable, data.lines),
-        kept=quantities.add(order.kept, data.lines),
+        unreturned=quantities.add(order.unreturned, data.lines),
     )
 
 
 @evolves(ShipmentLost)
 def _lost(order: Order, data: ShipmentLost, _event: Event) -> Order:
     parcels = changed_parcel(order, data.parcel_id, state="lost")
-    return with_goods_state(order, parcels=parcels, under_way=order.under_way - 1)
+    return with_goods_state(order, parcels=parcels, parcels_in_transit=order.parcels_in_transit - 1)
 
 
 def changed_parcel(order: Order, parcel_id: str, **changes: Any) -> Parts[Parcel]:
@@ -214,12 +214,12 @@ def end_cancellation(order: Order) -> Order:
 def _goods_state(order: Order) -> State:
     if not order.parcels:
         return "confirmed"
-    if any(quantity > 0 for quantity in order.left.values()):
+    if any(quantity > 0 for quantity in order.undispatched.values()):
         return "partly_dispatched"
-    if order.under_way:
+    if order.parcels_in_transit:
         return "dispatched"
     if not order.delivered:
         return "lost"
-    if order.kept == order.delivered:
+    if order.unreturned == order.delivered:
         return "delivered"
-    return "partly_returned" if any(order.kept.values()) else "returned"
+    return "partly_returned" if any(order.unreturned.values()) else "returned"
