@@ -452,7 +452,7 @@ class TestUrls:
             source = (
                 ROOT / "functions" / f"{stack.of('Lambda::Function')[function]['Handler'].removesuffix('.handler').replace('.', '/')}.py"
             )
-            assert re.search(r"\b(verified_body|stripes)\(", source.read_text("utf-8")), function
+            assert re.search(r"\b(verified_body|VERIFY)\(", source.read_text("utf-8")), function
 
     def test_each_url_is_an_output(self, stack: Stack) -> None:
         for name, url in stack.of("Lambda::Url").items():
