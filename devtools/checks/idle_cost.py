@@ -48,12 +48,16 @@ RUN_READ_UNITS = {
     "PaymentsReconcile": 2.0,
 }
 
+DASHBOARDS = "dashboards beyond three"
+FREE_DASHBOARDS = 3
+
 RECORDED = {"dev": "default", "prod": "prod"}
 _NOTE = """The cost of a stack without orders in a month of 730 hours, computed from the template with the parameters of samconfig.toml.
 `make idle-cost` prints it for dev, `make idle-cost ENV=prod` for another environment. List prices
 ([prices.toml](../devtools/prices.toml)) without free tiers, which apply per account: the first million SQS requests, ten alarms and
 20,000 KMS requests. Scheduled runs are assumed to take 0.2 seconds; a test runs each on empty tables and checks that it adds no custom
-metric. Target: at most $18 for dev ([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-protects.md))."""
+metric. An account's first three dashboards are free, which a stack in an account of its own has. Target: at most $15 for dev and $30
+for prod ([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-protects.md))."""
 
 _NO_CHARGE = "no charge"
 FREE: dict[str, str] = {
@@ -70,6 +74,7 @@ FREE: dict[str, str] = {
     "AWS::Athena::WorkGroup": "billed by byte scanned",
     "AWS::CodeDeploy::Application": "shifting traffic between versions of a function is free",
     "AWS::CodeDeploy::DeploymentGroup": "shifting traffic between versions of a function is free",
+    "AWS::CloudWatch::AnomalyDetector": "its alarm is billed",
     "AWS::Cognito::UserPool": "billed by active user",
     "AWS::Cognito::UserPoolClient": _NO_CHARGE,
     "AWS::Cognito::UserPoolGroup": _NO_CHARGE,
@@ -92,6 +97,7 @@ FREE: dict[str, str] = {
     "AWS::Logs::LogGroup": "billed by gigabyte",
     "AWS::Logs::LogStream": _NO_CHARGE,
     "AWS::Logs::MetricFilter": "its metric is billed in hours in which a line matched",
+    "AWS::Logs::QueryDefinition": "billed by gigabyte scanned",
     "AWS::S3::Bucket": "billed by gigabyte and request",
     "AWS::S3::BucketPolicy": _NO_CHARGE,
     "AWS::SNS::Subscription": _NO_CHARGE,
@@ -203,8 +209,10 @@ class _Conditions:
 
 
 def _alarm(_: str, alarm: Mapping[str, Any], __: Resources) -> Quantities:
-    """An alarm costs by the metrics that it watches; the expressions over them are free."""
-    yield "alarms, by metric", float(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1)
+    """An alarm costs by the metrics that it watches; expressions are free, but an anomaly band counts as two more metrics."""
+    queries = alarm.get("Metrics", [])
+    bands = sum(one.get("Expression", "").startswith("ANOMALY_DETECTION_BAND") for one in queries)
+    yield "alarms, by metric", float(sum("MetricStat" in one for one in queries) + 2 * bands or 1)
 
 
 def _stream(name: str, stream: Mapping[str, Any], resources: Resources) -> Quantities:
@@ -300,6 +308,8 @@ def _one(what: str) -> Callable[[str, Mapping[str, Any], Resources], Quantities]
 PRICED: dict[str, Callable[[str, Mapping[str, Any], Resources], Quantities]] = {
     "AWS::ApiGateway::Stage": _api_stage,
     "AWS::CloudWatch::Alarm": _alarm,
+    "AWS::CloudWatch::CompositeAlarm": _one("composite alarms"),
+    "AWS::CloudWatch::Dashboard": _one(DASHBOARDS),
     "AWS::DynamoDB::Table": _table,
     "AWS::KMS::Key": _one("KMS keys"),
     "AWS::Kinesis::Stream": _stream,
@@ -319,6 +329,8 @@ def rates(path: Path = PRICES) -> dict[str, float]:
     return {
         "stream shard hours": prices["kinesis"]["shard_hour"],
         "alarms, by metric": prices["cloudwatch"]["alarm_month"],
+        "composite alarms": prices["cloudwatch"]["composite_alarm_month"],
+        DASHBOARDS: prices["cloudwatch"]["dashboard_month"],
         "KMS keys": prices["kms"]["key_month"],
         "KMS requests": prices["kms"]["requests_million"] / million,
         "secrets": prices["secretsmanager"]["secret_month"],
@@ -348,6 +360,8 @@ def bill(resources: Resources) -> list[Item]:
                 sums[what] = sums.get(what, 0.0) + quantity
         elif resource["Type"] not in FREE:
             raise UserError(f"{name}: what {resource['Type']} costs is not known; add it to PRICED or FREE in devtools/checks/idle_cost.py")
+    if DASHBOARDS in sums:
+        sums[DASHBOARDS] = max(0.0, sums[DASHBOARDS] - FREE_DASHBOARDS)
     of_one = rates()
     return sorted((Item(what, quantity, quantity * of_one[what]) for what, quantity in sums.items()), key=lambda item: -item.dollars)
 

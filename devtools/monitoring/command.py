@@ -5,13 +5,17 @@ from pathlib import Path
 
 from devtools import ui
 from devtools.cli import UserError
-from devtools.monitoring import metric_catalogue
+from devtools.monitoring import metric_catalogue, service_levels, template
 from devtools.target import ROOT
 
 
 def files() -> dict[Path, str]:
     """Return the generated files with their contents."""
-    return {ROOT / "docs" / "metrics.md": metric_catalogue.document()}
+    return {
+        ROOT / "observability.yaml": template.document(),
+        ROOT / "docs" / "metrics.md": metric_catalogue.document(),
+        ROOT / "docs" / "service-levels.md": service_levels.document(),
+    }
 
 
 def main(arguments: Namespace) -> None:

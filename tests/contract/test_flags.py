@@ -139,7 +139,8 @@ def test_immediate_flag_change_has_no_bake_time(stack: Stack) -> None:
 
 def test_canary_flag_change_is_watched_by_the_readers_alarms(stack: Stack) -> None:
     canary = stack.resources["FlagsCanary"]["Properties"]
-    watched = list(stack.chosen(only(stack, "Environment")["Monitors"]))
+    assert stack.conditions["MonitorFlags"] == {"Fn::And": [{"Condition": "OnAws"}, {"Condition": "HasAlarms"}]}
+    watched = [monitor["Fn::If"][1] for monitor in only(stack, "Environment")["Monitors"]]
     alarms = [stack.resources[referred(monitor["AlarmArn"])]["Properties"] for monitor in watched]
     metrics = {(alarm["MetricName"], alarm["Dimensions"][0]["Value"]["Fn::Sub"]) for alarm in alarms}
 

@@ -41,6 +41,9 @@ WITHOUT_POLICY = {
     "Athena::WorkGroup",
     "CloudFormation::Stack",
     "CloudWatch::Alarm",
+    "CloudWatch::AnomalyDetector",
+    "CloudWatch::CompositeAlarm",
+    "CloudWatch::Dashboard",
     "CodeDeploy::Application",
     "CodeDeploy::DeploymentGroup",
     "Cognito::UserPool",
@@ -65,6 +68,7 @@ WITHOUT_POLICY = {
     "Logs::LogGroup",
     "Logs::LogStream",
     "Logs::MetricFilter",
+    "Logs::QueryDefinition",
     "S3::Bucket",
     "SNS::Subscription",
     "SNS::Topic",
@@ -455,7 +459,7 @@ class TestSenders:
             for target in rule["Targets"]
             if stack.kind(referred(target["Arn"])) == "SNS::Topic"
         }
-        actions = (action for alarm in stack.of("CloudWatch::Alarm").values() for action in alarm["AlarmActions"])
+        actions = (action for alarm in stack.of("CloudWatch::CompositeAlarm").values() for action in alarm["AlarmActions"])
         alarms = {(referred(action), "cloudwatch.amazonaws.com") for action in actions}
         assert topic_publishers(stack) == rules | alarms
 

@@ -136,7 +136,8 @@ def simulate(case: Case) -> Outcome:
         _confirm(database, order_id)
         moment += chance.expovariate(case.rate)
         clock.at(moment, lambda order_id=order_id: arrive(order_id))
-    for _ in range(source["ScalingConfig"]["MaximumConcurrency"]):
+    _, protected, _ = source["ScalingConfig"]["Fn::If"]
+    for _ in range(protected["MaximumConcurrency"]):
         clock.at(0.0, work)
     with hot.simulated(clock, chance, issuing):
         clock.run()

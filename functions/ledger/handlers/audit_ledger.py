@@ -14,7 +14,7 @@ from ledger.domain import posting_rules
 from ledger.entry_store import EntryStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import instrumented, measure_nonzero
+from orderflow.aws.observability import instrumented, measure, measure_nonzero
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain import metrics
 
@@ -50,6 +50,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     report = audit.audit(now, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     balances = audit.include_open(report, now) if wanted.open else audit.closed_balances(report)
     measure_nonzero(metrics.LEDGER_ENTRIES_AUDITED, report.entries)
+    if report.entries and not report.differences:
+        # Beside the entries, so that the share of differences has a value.
+        measure(metrics.LEDGER_DIFFERENCES, 0)
     if (behind := now - report.until) > LATE:
         measure_nonzero(metrics.LEDGER_UNPROVEN_SECONDS, behind.total_seconds())
     return {

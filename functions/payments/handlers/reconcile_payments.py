@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orderflow.aws.observability import instrumented, measure_nonzero
+from orderflow.aws.observability import instrumented, measure, measure_nonzero
 from orderflow.domain import metrics
 from payments import reconciliation
 from payments.dependencies import LOG, PROVIDER
@@ -22,7 +22,9 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     found = reconciliation.reconcile(LOG, PROVIDER, datetime.now(UTC).date())
     measure_nonzero(metrics.PAYMENTS_COMPARED, found.compared)
     measure_nonzero(metrics.PAYMENTS_REPAIRED, found.repaired)
-    measure_nonzero(metrics.PAYMENTS_DIFFERENT, found.different)
+    if found.compared:
+        # Beside the compared ones, so that the share of differences has a value.
+        measure(metrics.PAYMENTS_DIFFERENT, found.different)
     if found.failed:
         message = f"{found.failed} of {found.compared} payments could not be compared; the log names them"
         raise reconciliation.NotAllCompared(message)

@@ -1,0 +1,213 @@
+"""Every alarm goes off where it should, and only there; each notifies through its group and leads to a runbook."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from devtools.monitoring import alarms, service_levels
+from devtools.monitoring.model import Alarm, Group
+from devtools.target import ROOT
+from tests.contract.stack import Stack
+from tests.support import metric_math
+from tests.support.metric_math import Data, Points, every
+
+RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text("utf-8")
+SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", RUNBOOKS, flags=re.MULTILINE)[1:]}
+ALARMS = {alarm.id: alarm for alarm in alarms.every_alarm()}
+DAY = 86_400
+NOW = 3 * DAY
+
+
+def mixed(good: float, bad: float, share: int, since: int, seconds: int = 30) -> Points:
+    """Return points since a time, of which `share` of each hundred, spread over it, are bad."""
+    return [(time, bad if number * 37 % 100 < share else good) for number, time in enumerate(range(since, NOW, seconds))]
+
+
+def level(bad_share: int) -> dict[str, Data]:
+    """Return the data of the service levels with this bad share, in per cent, in the last day."""
+    since = NOW - DAY
+    faults = mixed(0, 1, bad_share, since)
+    audits = [(time, 1.0) for time in range(since, NOW, 600)]
+    return {
+        "OrdersAccepted": {"PlaceRequests": every(30, 1, since, NOW), "PlaceFaults": faults},
+        "OrdersDecided": {"OrderDecisionSeconds": mixed(2, 45, bad_share, since)},
+        "EventsPublished": {"PublicationLagSeconds": mixed(0.4, 11, bad_share, since)},
+        "EmailsSent": {"EmailDelaySeconds": mixed(3, 121, bad_share, since)},
+        "MoneyAgrees": {
+            "LedgerEntriesAudited": [(time, 100) for time, _ in audits],
+            "LedgerDifferences": [(time, float(bad_share)) for time, _ in audits],
+            "PaymentsCompared": [(NOW - 600, 100.0)],
+            "PaymentsDifferent": [(NOW - 600, float(bad_share))],
+        },
+    }
+
+
+# What each alarm on an expression goes off for, and what leaves it off.
+EXPRESSIONS: dict[str, tuple[Data, Data]] = {
+    "ThrottlesAlarm": ({"WriteProvisionedThroughputExceeded": every(30, 6, 0, NOW)}, {"Throttles": every(30, 1, 0, NOW)}),
+    "ReleaseStepErrorsAlarm": (
+        {"Errors": every(60, 2, 0, NOW), "Invocations": every(60, 100, 0, NOW)},
+        {"Errors": every(60, 1, 0, NOW), "Invocations": every(60, 100, 0, NOW)},
+    ),
+    "SagaFailedAlarm": ({"ExecutionsTimedOut": [(NOW - 5, 1)]}, {"ExecutionsFailed": [(NOW - 5, 0)], "ExecutionsTimedOut": [(NOW - 5, 0)]}),
+    "OrderVolumeAlarm": ({"OrdersPlaced": every(60, 11, 0, NOW)}, {"OrdersPlaced": every(60, 7, 0, NOW)}),
+    "NoOrdersAlarm": ({"OrdersPlaced": [(NOW - 3700, 1)]}, {"OrdersPlaced": [(NOW - 3500, 1)]}),
+}
+
+
+def scenario(alarm: Alarm) -> tuple[Data, Data]:
+    """Return data that an alarm goes off for, and data just below that."""
+    for one in service_levels.LEVELS:
+        if alarm in one.windows:
+            return level(50)[one.id], level(0)[one.id]
+    if alarm.id in EXPRESSIONS:
+        return EXPRESSIONS[alarm.id]
+    [series] = alarm.series.values()
+    times = range(NOW - alarm.period * alarm.periods + 1, NOW, alarm.period)
+    return {series.metric: [(time, alarm.threshold + 0.001) for time in times]}, {
+        series.metric: [(time, alarm.threshold) for time in times]
+    }
+
+
+@pytest.mark.parametrize("alarm", ALARMS.values(), ids=ALARMS)
+class TestEachAlarm:
+    def test_it_goes_off_for_bad_data_and_not_just_below(self, alarm: Alarm, stack: Stack) -> None:
+        deployed = stack.of("CloudWatch::Alarm")[alarm.id]
+        bad, good = scenario(alarm)
+        assert metric_math.is_on(deployed, bad, NOW)
+        assert not metric_math.is_on(deployed, good, NOW)
+
+    def test_no_data_is_no_alarm_except_where_orders_always_come(self, alarm: Alarm, stack: Stack) -> None:
+        assert metric_math.is_on(stack.of("CloudWatch::Alarm")[alarm.id], {}, NOW) is (alarm.id == "NoOrdersAlarm")
+
+    def test_it_leads_to_its_section_of_the_runbooks(self, alarm: Alarm, stack: Stack) -> None:
+        description = stack.of("CloudWatch::Alarm")[alarm.id]["AlarmDescription"]["Fn::Sub"]
+        assert description.endswith(f"Runbook: ${{Runbooks}}#{alarm.runbook}")
+        assert f"`{alarm.id}`" in SECTIONS[alarm.runbook]
+
+    def test_it_notifies_through_one_group(self, alarm: Alarm) -> None:
+        rules = [rule for group in alarms.GROUPS for rule, _ in group.rules]
+        assert len([rule for rule in rules if f"${{{alarm.id}}}" in rule]) == (2 if alarm.id in BOTH else 1)
+
+
+# They watch the short window of a service level, and notify on their own.
+BOTH = {"LedgerDifferenceAlarm", "PaymentsDifferAlarm"}
+
+
+def test_every_section_has_alarms_and_says_four_things() -> None:
+    expected: dict[str, set[str]] = {}
+    for name, identifier in [
+        *((alarm.runbook, alarm.id) for alarm in ALARMS.values()),
+        *((group.name, group.id) for group in alarms.GROUPS),
+    ]:
+        expected.setdefault(name, set()).add(identifier)
+    assert expected.keys() == SECTIONS.keys()
+    for name, text in SECTIONS.items():
+        listed, *parts = re.split(r"^- \*\*(\w+)\.\*\* ", text, flags=re.MULTILINE)
+        assert set(re.findall(r"`(\w+Alarm)`", listed)) == expected[name], name
+        assert parts[::2] == ["Meaning", "See", "Do", "Over"], name
+        assert all(part.strip() for part in parts[1::2]), name
+
+
+@pytest.mark.parametrize("group", alarms.GROUPS, ids=lambda group: group.id)
+class TestEachGroup:
+    def test_it_notifies_with_its_severity_and_leads_to_its_section(self, group: Group, stack: Stack) -> None:
+        deployed = stack.of("CloudWatch::CompositeAlarm")[group.id]
+        assert deployed["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{group.name}"}
+        assert group.name.endswith(f"-{group.severity}")
+        assert deployed["AlarmActions"] == deployed["OKActions"] == [{"Ref": "Alarms"}]
+        assert deployed["AlarmDescription"]["Fn::Sub"].endswith(f"Runbook: ${{Runbooks}}#{group.name}")
+        assert {alarm.area.severity for alarm in group.alarms} == {group.severity}
+
+    def test_one_alarm_of_it_is_enough(self, group: Group, stack: Stack) -> None:
+        rule = written(stack.of("CloudWatch::CompositeAlarm")[group.id])
+        assert not metric_math.rule_holds(rule, lambda _: False)
+        for alarm in group.alarms:
+            assert metric_math.rule_holds(rule, lambda name, alarm=alarm: name == alarm.id), alarm.id
+
+
+def written(composite: dict[str, Any]) -> str:
+    """Return the rule of a composite alarm where all its alarms exist."""
+    separator, parts = composite["AlarmRule"]["Fn::Join"]
+    return separator.join((part["Fn::If"][1] if "Fn::If" in part else part)["Fn::Sub"] for part in parts)
+
+
+class TestBurnRate:
+    """14.4 times the budget, in two windows: both have to burn."""
+
+    @pytest.mark.parametrize("level", service_levels.LEVELS, ids=lambda level: level.id)
+    def test_threshold_is_the_budgets_share_at_that_rate(self, level: service_levels.Level, stack: Stack) -> None:
+        budget = 100 - level.objective
+        for window in level.windows:
+            assert stack.of("CloudWatch::Alarm")[window.id]["Threshold"] == pytest.approx(14.4 * budget)
+
+    @pytest.mark.parametrize(
+        ("long", "short", "notified"),
+        [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
+        ids=["burning", "over", "a bad minute", "fine"],
+    )
+    def test_group_notifies_while_both_windows_burn(self, stack: Stack, long: bool, short: bool, notified: bool) -> None:
+        rule = written(stack.of("CloudWatch::CompositeAlarm")["FulfilmentPageAlarm"])
+        on = {"OrdersDecidedBurnLongAlarm": long, "OrdersDecidedBurnShortAlarm": short}
+        assert metric_math.rule_holds(rule, lambda name: on.get(name, False)) is notified
+
+    def windows(self, stack: Stack, data: Data, now: int = NOW) -> tuple[bool, bool]:
+        found = stack.of("CloudWatch::Alarm")
+        return tuple(metric_math.is_on(found[f"OrdersDecidedBurn{name}Alarm"], data, now) for name in ("Long", "Short"))  # pyright: ignore[reportReturnType]
+
+    def test_a_bad_minute_burns_in_the_short_window_only(self, stack: Stack) -> None:
+        points = [(time, 60.0 if time > NOW - 60 else 2.0) for time in range(NOW - 3600, NOW, 15)]
+        assert self.windows(stack, {"OrderDecisionSeconds": points}) == (False, True)
+
+    def test_an_outage_of_ten_minutes_burns_in_both(self, stack: Stack) -> None:
+        points = [(time, 60.0 if time > NOW - 600 else 2.0) for time in range(NOW - 3600, NOW, 15)]
+        assert self.windows(stack, {"OrderDecisionSeconds": points}) == (True, True)
+
+    def test_after_an_outage_the_short_window_recovers_first(self, stack: Stack) -> None:
+        points = [(time, 60.0 if NOW - 1200 < time < NOW - 360 else 2.0) for time in range(NOW - 3600, NOW, 15)]
+        assert self.windows(stack, {"OrderDecisionSeconds": points}) == (True, False)
+
+    def test_a_budget_burning_as_fast_as_it_may_is_no_alarm(self, stack: Stack) -> None:
+        points = mixed(2, 60, 1, NOW - 3600, seconds=5)
+        assert self.windows(stack, {"OrderDecisionSeconds": points}) == (False, False)
+
+    def test_few_measurements_do_not_count(self, stack: Stack) -> None:
+        points = [(NOW - 100 - number, 60.0) for number in range(service_levels.FEWEST - 1)]
+        assert self.windows(stack, {"OrderDecisionSeconds": points}) == (False, True)
+
+    def test_one_difference_among_ten_thousand_entries_is_in_the_budget(self, stack: Stack) -> None:
+        alarm = stack.of("CloudWatch::Alarm")["MoneyAgreesBurnLongAlarm"]
+        entries = [(time, 1000.0) for time in range(NOW - DAY + 1, NOW, 3600)]
+        assert not metric_math.is_on(alarm, {"LedgerEntriesAudited": entries, "LedgerDifferences": [(NOW - 60, 1.0)]}, NOW)
+        assert metric_math.is_on(alarm, {"LedgerEntriesAudited": entries, "LedgerDifferences": [(NOW - 60, 40.0)]}, NOW)
+
+
+class TestMetricMath:
+    """The evaluation that these tests rest on."""
+
+    @pytest.mark.parametrize(
+        ("name", "expected"), [("Sum", 60), ("SampleCount", 4), ("Maximum", 30), ("Average", 15), ("PR(:10)", 50), ("p99", 30), ("p50", 10)]
+    )
+    def test_statistics(self, name: str, expected: float) -> None:
+        assert metric_math.statistic(name, [5, 10, 15, 30]) == expected
+        assert metric_math.statistic(name, []) is None
+
+    @pytest.mark.parametrize(
+        ("expression", "expected"),
+        [
+            ("100 * a / b", 25),
+            ("a / none", None),
+            ("a / zero", None),
+            ("IF(b >= 8, 100 - a, 0)", 98),
+            ("IF(b >= 9, 100 - a, 0)", 0),
+            ("IF(none >= 9, 1, 0)", None),
+            ("FILL(none, 0) + a", 2),
+            ("SUM([a, none, b])", 10),
+            ("SUM([none])", None),
+        ],
+    )
+    def test_expressions(self, expression: str, expected: float | None) -> None:
+        assert metric_math.evaluated(expression, {"a": 2, "b": 8, "none": None, "zero": 0}) == expected
