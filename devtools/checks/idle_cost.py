@@ -93,7 +93,6 @@ FREE: dict[str, str] = {
     "AWS::Lambda::LayerVersion": _NO_CHARGE,
     "AWS::Lambda::Permission": _NO_CHARGE,
     "AWS::Lambda::Url": _NO_CHARGE,
-    "AWS::Lambda::Version": _NO_CHARGE,
     "AWS::Logs::LogGroup": "billed by gigabyte",
     "AWS::Logs::LogStream": _NO_CHARGE,
     "AWS::Logs::MetricFilter": "its metric is billed in hours in which a line matched",
@@ -279,6 +278,13 @@ def _function(name: str, function: Mapping[str, Any], _: Resources) -> Quantitie
     yield from ()
 
 
+def _version(_: str, version: Mapping[str, Any], resources: Resources) -> Quantities:
+    """Return the snapshot that Lambda keeps of a version with SnapStart; without, a version is free."""
+    function = resources[version["FunctionName"]["Ref"]]["Properties"]
+    if function.get("SnapStart", {}).get("ApplyOn") == "PublishedVersions":
+        yield "snapshot GB-seconds", HOURS * 3600 * int(function["MemorySize"]) / 1024
+
+
 def _table(name: str, table: Mapping[str, Any], _: Resources) -> Quantities:
     """On demand, a table is billed by request, and storage with its backups by gigabyte."""
     if table.get("BillingMode") != "PAY_PER_REQUEST":
@@ -315,6 +321,7 @@ PRICED: dict[str, Callable[[str, Mapping[str, Any], Resources], Quantities]] = {
     "AWS::Kinesis::Stream": _stream,
     "AWS::Lambda::EventSourceMapping": _mapping,
     "AWS::Lambda::Function": _function,
+    "AWS::Lambda::Version": _version,
     "AWS::Scheduler::Schedule": _schedule,
     "AWS::SecretsManager::Secret": _one("secrets"),
     "AWS::WAFv2::WebACL": _web_acl,
@@ -339,6 +346,7 @@ def rates(path: Path = PRICES) -> dict[str, float]:
         "scheduler invocations": prices["scheduler"]["invocations_million"] / million,
         "Lambda requests": prices["lambda"]["requests_million"] / million,
         "Lambda GB-seconds": prices["lambda"]["gb_second"],
+        "snapshot GB-seconds": prices["lambda"]["snapshot_gb_second"],
         "DynamoDB read units": prices["dynamodb"]["read_units_million"] / million,
         "log bytes": prices["logs"]["ingested_gb"] / 1024**3,
         "X-Ray traces": prices["xray"]["traces_million"] / million,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.tracing import Tracer
 
-from orderflow.aws import settings
+from orderflow.aws import settings, snapshot
 from orderflow.domain.ids import is_order_id
 from orderflow.domain.metrics import Measurement, Metric, embedded
 
@@ -36,6 +36,8 @@ logging.getLogger(logger.name).setLevel(settings.optional("LOG_LEVEL", "INFO"))
 tracer = Tracer(auto_patch=False)
 # The SDK warns of every segment outside a trace, which is intended: only functions with a waiting caller start traces.
 logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
+# Here, because every function imports this module.
+snapshot.reseed_after_restore()
 
 # Log keys that repeat the log group's name or the function's configuration.
 _CONSTANT_KEYS = ("function_name", "function_arn", "function_memory_size")

@@ -1,0 +1,18 @@
+"""SnapStart: what a function has to do again after Lambda restored it from a snapshot.
+
+Every process that is restored begins with the same memory, so pseudo-random numbers would repeat, and with them the waits before retries.
+Clients connect when they are first used, and nothing at import depends on the time
+(https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html).
+"""
+
+import os
+import random
+
+
+def reseed_after_restore() -> None:
+    """Seed `random` from the operating system in every process that is restored; without SnapStart do nothing."""
+    # Lambda sets it before it imports the function.
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        from snapshot_restore_py import register_after_restore  # pyright: ignore[reportMissingTypeStubs]  # noqa: PLC0415 - part of the runtime
+
+        register_after_restore(random.seed)
