@@ -12,6 +12,8 @@ from typing import Any, cast
 import hypothesis
 import pytest
 
+from tests.fakes.aws.dynamodb.tables import variables_of
+
 __all__ = ["ENVIRONMENT", "ROOT", "TABLES", "Aws"]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,27 +22,9 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_EC2_METADATA_DISABLED": "true",
-    # A table's name is its logical id in the template, as `tables_of` reads it.
-    "ORDER_LOG_TABLE": "OrderLog",
-    "CATALOGUE_TABLE": "Catalogue",
-    "PAYMENT_TOKENS_TABLE": "PaymentTokens",
-    "ALLOWANCES_TABLE": "Allowances",
+    # Tables and buckets have the names of their resources in the template, as `tables_of` reads them.
+    **variables_of(ROOT / "template.yaml"),
     "REVIEW_TIMEOUT_SECONDS": "86400",
-    "STOCK_TABLE": "Stock",
-    "RESERVATIONS_TABLE": "Reservations",
-    "RETURNED_STOCK_TABLE": "ReturnedStock",
-    "FRAUD_TABLE": "Fraud",
-    "ORDER_VIEW_TABLE": "OrderView",
-    "INVOICES_TABLE": "Invoices",
-    "INVOICE_DOCUMENTS_BUCKET": "InvoiceDocuments",
-    "LOYALTY_POINTS_TABLE": "LoyaltyPoints",
-    "ANALYTICS_TABLE": "AnalyticsSums",
-    "REVIEWS_TABLE": "Reviews",
-    "SANDBOX_PAYMENTS_TABLE": "SandboxPayments",
-    "SANDBOX_SHIPMENTS_TABLE": "SandboxShipments",
-    "IDEMPOTENCY_TABLE": "MailIdempotency",
-    "LEDGER_ENTRIES_TABLE": "LedgerEntries",
-    "LEDGER_BALANCES_TABLE": "LedgerBalances",
     "EVENT_BUS": "orders",
     "EVENT_STREAM": "events",
     "RETRY_QUEUE_URL": "https://sqs.invalid/retry",
@@ -67,7 +51,6 @@ ENVIRONMENT = {
     "PAYMENTS_NOTICE_QUEUE_URL": "https://sqs.invalid/payments-notice",
     "SHIPPING_RECORD_QUEUE_URL": "https://sqs.invalid/shipping-record",
     "SHIPPING_TRACK_QUEUE_URL": "https://sqs.invalid/shipping-track",
-    "TRACKING_TABLE": "Tracking",
     "LOG_LEVEL": "INFO",
     "POWERTOOLS_SERVICE_NAME": "tests",
     "POWERTOOLS_METRICS_NAMESPACE": "OrderPipeline/tests",

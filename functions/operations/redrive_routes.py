@@ -10,69 +10,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from operations.consumer_queues import QUEUES
+
 OPERATIONS = "operations"
 REVIEW = "review"
-# The queues that feed a consumer. The consumer's one dead-letter queue takes what its rule, its queue and its stream could not deliver.
-QUEUES = (
-    "mail",
-    "payments-notice",
-    "payments-settle",
-    "inventory-settle",
-    "ledger",
-    "shipping-request",
-    "shipping-record",
-    "shipping-track",
-    "order-view",
-    "invoices-issue",
-    "loyalty-award",
-    "analytics-count",
-    "reviews-close",
-)
-# The queue of each consumer that also reads a stream, with the event types that the stream brings.
-STREAMED = {
-    "ledger": frozenset(
-        {
-            "PaymentAuthorized",
-            "PaymentVoided",
-            "PaymentCaptured",
-            "PaymentRefunded",
-            "PaymentRefundReversed",
-            "PaymentDisputed",
-            "DisputeClosed",
-            "DisputeOutcomeChanged",
-        }
-    ),
-    "analytics-count": frozenset(
-        {
-            "OrderPlaced",
-            "OrderConfirmed",
-            "OrderRejected",
-            "OrderCancelled",
-            "StockReservationFailed",
-            "PaymentRefunded",
-            "PaymentRefundReversed",
-        }
-    ),
-    "inventory-settle": frozenset({"ShipmentDispatched", "ReturnReceived"}),
-    "order-view": frozenset(
-        {
-            "OrderPlaced",
-            "OrderHeldForReview",
-            "OrderReviewApproved",
-            "OrderReviewRejected",
-            "OrderConfirmed",
-            "OrderRejected",
-            "CancellationRequested",
-            "OrderCancelled",
-            "OrderLinesCancelled",
-            "CancellationFailed",
-            "ShipmentDispatched",
-            "ShipmentDelivered",
-            "ShipmentLost",
-            "ReturnReceived",
-        }
-    ),
-}
 
 
 class Route(Struct, frozen=True):
@@ -100,12 +41,11 @@ def routes(operations_queue_url: str, *, topic: str, saga: str, review: str) -> 
     """Return the routes by short name, for the stack of the operations queue (URL), and these ARNs."""
     prefix = operations_queue_url.removesuffix(OPERATIONS)
 
-    def back(name: str) -> Route:
-        streamed = STREAMED.get(name, frozenset())
+    def back(name: str, streamed: frozenset[str]) -> Route:
         return Route(prefix + dead_letters(name), "queue", prefix + name, topic if name == "mail" else "", streamed)
 
     return {
-        **{name: back(name) for name in QUEUES},
+        **{name: back(name, streamed) for name, streamed in QUEUES.items()},
         "publish": Route(prefix + dead_letters("publish"), "bus"),
         "saga": Route(prefix + dead_letters("saga"), "saga", saga),
         "review-rule": Route(prefix + dead_letters("review-rule"), "saga", review),

@@ -10,30 +10,11 @@ from msgspec import Struct
 from orderflow.domain.money import Money
 from orderflow.domain.order import latest
 from orders.api_models import DisplayState
+from orders.domain import routed_events
 from orders.presenters import display_state
 
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
-
-# The events that change an order's row; the EventBridge rule of the projection matches the same types.
-PROJECTED_EVENTS = frozenset(
-    {
-        "OrderPlaced",
-        "OrderHeldForReview",
-        "OrderReviewApproved",
-        "OrderReviewRejected",
-        "OrderConfirmed",
-        "OrderRejected",
-        "CancellationRequested",
-        "OrderCancelled",
-        "OrderLinesCancelled",
-        "CancellationFailed",
-        "ShipmentDispatched",
-        "ShipmentDelivered",
-        "ShipmentLost",
-        "ReturnReceived",
-    }
-)
 
 
 class Row(Struct, frozen=True):
@@ -55,7 +36,7 @@ def row(order: Order) -> Row:
     Raises:
         ValueError: the order was never placed.
     """
-    last = latest(order, PROJECTED_EVENTS)
+    last = latest(order, routed_events.PROJECT)
     if last is None or order.placed_at is None:
         message = f"{order.order_id} was never placed"
         raise ValueError(message)

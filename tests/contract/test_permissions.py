@@ -6,6 +6,7 @@ calls is compared with its role. What Lambda itself needs to feed a function fol
 
 import importlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
 from tests.contract.stack import Stack, listed, referred
+from tests.contract.test_routing import RESOURCES, short
 from tests.fakes.aws import clients
 from tests.fakes.aws.appconfig import FakeAppConfig
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Parameters, client_error
@@ -46,10 +48,9 @@ EVENTS = ROOT / "events"
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 # Each consumer of a stream, and the queue of its failed records.
 STREAM_CONSUMERS = {
-    "ledger.handlers.post_entries": "ledger",
-    "inventory.handlers.sync_stock": "inventory-settle",
-    "orders.handlers.project": "order-view",
-    "analytics.handlers.count_events": "analytics-count",
+    function["Handler"].removesuffix(".handler"): short(RESOURCES[referred(queue)]["Properties"]["QueueName"])
+    for function in (resource["Properties"] for resource in RESOURCES.values() if resource["Type"] == "AWS::Lambda::Function")
+    if (queue := function["Environment"]["Variables"].get("RETRY_QUEUE_URL"))
 }
 type Grant = tuple[str, str]
 # Of which the others have nothing: that it was spread is remembered by the process.
@@ -529,6 +530,26 @@ def every_failure_of_a_stream(observed: Observed) -> None:
     observed.run("operations.handlers.redrive", {"queue": "ledger", "max": 1})
 
 
+def every_other_sample(observed: Observed) -> None:
+    """Run the samples of every function that has not been run, on the orders that they name."""
+    for handler in sorted(set(FUNCTIONS) - set(observed.grants)):
+        module = handler.removesuffix(".handler")
+        for name in samples.names(module.replace(".handlers.", "/")):
+            for order_id in named_orders(sample(name)) - set(prepared_orders(observed)):
+                prepared.prepare(observed.log, order_id)
+            observed.run(module, sample(name))
+
+
+def named_orders(event: Any) -> set[str]:
+    """Return the orders of events/prepared.json that a sample names."""
+    return set(re.findall(r"ord_\w+", json.dumps(event))) & set(prepared.PREPARED)
+
+
+def prepared_orders(observed: Observed) -> set[str]:
+    """Return the orders that are on the log."""
+    return {item["order_id"]["S"] for item in observed.aws.dynamodb.items("OrderLog")}
+
+
 def observe() -> dict[str, set[Grant]]:
     """Return what every handler was seen to call."""
     observed = Observed()
@@ -544,6 +565,7 @@ def observe() -> dict[str, set[Grant]]:
     every_shard(observed)
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})
     every_call(observed)
+    every_other_sample(observed)
     clients.lend()
     return observed.grants
 
@@ -658,7 +680,16 @@ def test_every_function_has_the_boundary(stack: Stack) -> None:
 
 @pytest.mark.parametrize("handler", FUNCTIONS)
 def test_each_function_has_exactly_the_permissions_it_uses(stack: Stack, used: dict[str, set[Grant]], handler: str) -> None:
-    [(name, function)] = [(n, f) for n, f in stack.of("Lambda::Function").items() if f["Handler"] == handler]
+    having = [(n, f) for n, f in stack.of("Lambda::Function").items() if f["Handler"] == handler]
+    assert having, f"template.yaml: add a function with the Handler {handler}, or delete the module"
+    [(name, function)] = having
     needed = used[handler] | encrypting(used[handler]) | fed(stack, name)
     granted = stack.grants(referred(function["Role"]))
-    assert (granted - needed, needed - granted) == (set(), set()), "(granted for nothing, missing)"
+    assert not needed - granted, f"template.yaml, Policies of {name}: add {_listed(needed - granted)}"
+    assert not granted - needed, (
+        f"template.yaml, Policies of {name}: remove {_listed(granted - needed)}, or add a sample event that needs it to events/"
+    )
+
+
+def _listed(grants: set[Grant]) -> str:
+    return ", ".join(f"{action} on {resource}" for action, resource in sorted(grants))

@@ -10,44 +10,19 @@ import msgspec
 import pytest
 
 from devtools import template
+from devtools.checks.contracts import routes
 from devtools.target import ROOT
 from orderflow.domain import events
 from orders.api_models import PlaceOrderRequest
 from tests.contract.stack import ALIAS, Stack, referred
-from tests.contract.test_routing import ROUTES, STREAMED
+from tests.contract.test_routing import RESOURCES
 
 EVENTS = ROOT / "events"
 WORKFLOWS = [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "workflows").glob("*.asl.json"))]
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
-ASKED = (
-    "orders/place_order",
-    "orders/get_order",
-    "orders/list_orders",
-    "orders/cancel_order",
-    "orders/create_return",
-    "orders/get_openapi",
-)
 REPORTED = ("shipping/receive_webhook", "payments/receive_webhook")
-REQUESTS = (
-    *ASKED,
-    "invoices/get_invoice",
-    "loyalty/get_points",
-    "analytics/get_sales",
-    "analytics/get_leaderboard",
-    "reviews/list_reviews",
-    "reviews/decide_review",
-)
-WOKEN = {
-    "shipping/request_shipment": ROUTES["ShippingRequestRule"],
-    "orders/project": ROUTES["OrderViewRule"],
-    "invoices/issue_invoices": ROUTES["InvoicesIssueRule"],
-    "loyalty/award_points": ROUTES["LoyaltyAwardRule"],
-    "analytics/count_events": ROUTES["AnalyticsCountRule"],
-    "payments/settle_payment": ROUTES["PaymentsSettleRule"],
-    "reviews/close_review": ROUTES["ReviewsCloseRule"],
-    "ledger/post_entries": ROUTES["LedgerRule"],
-    "inventory/sync_stock": STREAMED["InventorySettleStreamed"],
-}
+# The events that the template routes to each consumer. Samples of emails are tested by the filter of their subscription.
+WOKEN = {name: types for name, types in routes.consumed(RESOURCES).items() if name != "notifications/send_emails"}
 # The state that invokes a function, and the states that it is one of.
 STEPS = {
     state["Parameters"]["FunctionName"].strip("${}"): (state, workflow["States"])
@@ -61,6 +36,14 @@ FOLDERS = {
     for name, resource in template.source()["Resources"].items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
+
+
+# Of which, the functions that answer requests to the API.
+REQUESTS = tuple(
+    FOLDERS[name]
+    for name, resource in template.source()["Resources"].items()
+    if any(event["Type"] == "Api" for event in resource["Properties"].get("Events", {}).values() if name in FOLDERS)
+)
 
 
 def sample(name: str) -> Any:

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from orderflow.aws.order_log_items import active_shard
-from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain import events
-from orderflow.domain.events import Event
+from orderflow.domain.events import STREAM_ONLY_EVENTS, Event
 from orderflow.domain.order import Order, fold, marker, remaining
 from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, is_unpaid, units
 from payments.provider import Authorized, Movements

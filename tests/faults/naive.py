@@ -15,9 +15,8 @@ from typing import Any
 from operations.handlers import recover_orders
 from orderflow.aws import clients, dynamodb, order_log, order_log_items
 from orderflow.aws.http import answer
-from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain import events
-from orderflow.domain.events import Customer, Event, EventData, OrderPlaced, StockLine
+from orderflow.domain.events import STREAM_ONLY_EVENTS, Customer, Event, EventData, OrderPlaced, StockLine
 from orderflow.domain.order import Order, fold, stock_lines
 from orders import api_models
 from orders.catalogue import Catalogue

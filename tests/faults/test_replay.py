@@ -20,8 +20,8 @@ from devtools import template
 from ledger.handlers import post_entries
 from loyalty.handlers import award_points
 from orderflow.aws.order_log import OrderLog
-from orderflow.aws.publisher import STREAM_ONLY_EVENTS
 from orderflow.domain.commands import Command, RecordCapture, RecordDispatch, RecordLoss, RecordRefund
+from orderflow.domain.events import STREAM_ONLY_EVENTS
 from orderflow.domain.order import remaining
 from orders.handlers import project
 from tests.conftest import ENVIRONMENT

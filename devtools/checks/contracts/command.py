@@ -8,13 +8,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from devtools import cli
+from devtools import cli, template
 from devtools.checks.contracts import documents, registry, releases
 from devtools.checks.contracts.catalogue import SCHEMAS, Contract, catalogue, contracts
-from devtools.checks.contracts.routes import routes
+from devtools.checks.contracts.routes import modules, routes, with_archived_types
 from devtools.target import ROOT
 from orderflow.domain.events import UPCASTERS
 
+TEMPLATE = ROOT / "template.yaml"
 RELEASED = SCHEMAS / "released.json"
 DECISION = "0021-version-events-with-compatibility-rules.md"
 
@@ -27,6 +28,8 @@ def rendered(known: dict[str, Contract], release: str) -> dict[Path, str]:
         SCHEMAS / "asyncapi.yaml": documents.asyncapi(known, ways, release),
         SCHEMAS / "registry.yaml": registry.template(known),
         ROOT / "docs" / "events.md": documents.page(known, ways, DECISION),
+        TEMPLATE: with_archived_types(TEMPLATE.read_text("utf-8")),
+        **modules(template.translated()["Resources"]),
     }
 
 
@@ -59,7 +62,7 @@ def main(arguments: Namespace) -> int:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
-        print(f"wrote {len(files)} files: schemas/, docs/events.md")
+        print(f"wrote {len(files)} files: schemas/, docs/events.md, the archived types in template.yaml, modules with routed events")
     elif outdated := stale(files):
         raise cli.UserError(f"outdated: {', '.join(outdated)}; run `make contracts` and commit the result")
     return 0

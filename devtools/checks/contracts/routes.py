@@ -1,58 +1,32 @@
-"""Producers of events as a table, and consumers from the template's routes."""
+"""Where events come from and go: producers from the facets of an order, consumers from the rules and filters of the template.
+
+The template is the one source of routes. What code needs of them, `modules` writes into it.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from devtools import template
-from orderflow.aws.publisher import STREAM_ONLY_EVENTS
+from devtools.target import ROOT
+from orderflow.domain import events
+from orderflow.domain.ledger_events import SOURCE, LedgerDifferenceFound
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
 type Resources = dict[str, dict[str, Any]]
 
-# The contexts that append an event; a test compares them with the commands of each context.
-PRODUCERS: dict[str, tuple[str, ...]] = {
-    "OrderPlaced": ("orders",),
-    "StockReserved": ("inventory",),
-    "StockReservationFailed": ("inventory",),
-    "OrderScreened": ("fraud",),
-    "OrderHeldForReview": ("fraud",),
-    "OrderReviewApproved": ("reviews",),
-    "OrderReviewRejected": ("reviews",),
-    "PaymentAuthorized": ("payments",),
-    "PaymentDeclined": ("payments",),
-    "PaymentVoided": ("payments",),
-    "FulfilmentFailed": ("orders",),
-    "ReservationExpired": ("inventory",),
-    "StockReleased": ("inventory",),
-    "OrderConfirmed": ("orders",),
-    "OrderRejected": ("orders",),
-    "CancellationRequested": ("orders", "payments"),
-    "OrderCancelled": ("orders",),
-    "OrderLinesCancelled": ("orders",),
-    "CancellationFailed": ("shipping",),
-    "ShipmentRequested": ("shipping",),
-    "ShipmentRecalled": ("shipping",),
-    "ShipmentDispatched": ("shipping",),
-    "ShipmentDelivered": ("shipping",),
-    "ShipmentLost": ("shipping",),
-    "PaymentCaptured": ("payments",),
-    "PaymentRefunded": ("payments",),
-    "PaymentRefundFailed": ("payments",),
-    "PaymentRefundReversed": ("payments",),
-    "PaymentDisputed": ("payments",),
-    "DisputeClosed": ("payments",),
-    "DisputeOutcomeChanged": ("payments",),
-    "ReturnRequested": ("orders",),
-    "ReturnReceived": ("shipping",),
-    "InvoiceIssued": ("invoices",),
-    "CreditNoteIssued": ("invoices",),
-    "LedgerDifferenceFound": ("ledger",),
-}
+# The contexts that append an event, or publish it.
+PRODUCERS: dict[str, tuple[str, ...]] = {**events.PRODUCERS, LedgerDifferenceFound.type: (SOURCE,)}
+# A module with the events that are routed to the consumers of a context, for rules that read them. It is kept current where it exists.
+ROUTED = "functions/*/domain/routed_events.py"
+QUEUES = ROOT / "functions" / "operations" / "consumer_queues.py"
 
 
 @dataclass(frozen=True, order=True)
@@ -78,7 +52,101 @@ def routes(known: Collection[str]) -> Routes:
     for types, consumer in [*_by_rules(resources), *_by_streams(resources)]:
         for name in types & found.keys():
             found[name].add(consumer)
-    return Routes({name: tuple(sorted(consumers)) for name, consumers in found.items()}, STREAM_ONLY_EVENTS)
+    return Routes({name: tuple(sorted(consumers)) for name, consumers in found.items()}, frozenset(events.STREAM_ONLY_EVENTS))
+
+
+def rules(resources: Resources) -> dict[str, frozenset[str]]:
+    """Return the event types that each rule of the bus matches, by logical id."""
+    return {name: frozenset(properties["EventPattern"]["detail-type"]) for name, properties in _of(resources, "AWS::Events::Rule")}
+
+
+def streamed(resources: Resources) -> dict[str, frozenset[str]]:
+    """Return the event types that each filtered mapping of a stream lets through, by logical id."""
+    found = {
+        name: frozenset(_types(json.loads(entry["Pattern"])))
+        for name, properties in _of(resources, "AWS::Lambda::EventSourceMapping")
+        for entry in properties.get("FilterCriteria", {}).get("Filters", [])
+    }
+    return {name: types for name, types in found.items() if types}
+
+
+def consumed(resources: Resources) -> dict[str, frozenset[str]]:
+    """Return the event types that are routed to each function, `payments/settle_payment`, by a rule or a stream."""
+    found = defaultdict[str, set[str]](set)
+    for types, consumer in [*_by_rules(resources), *_by_streams(resources)]:
+        found[consumer.name.strip("`")] |= types
+    return {name: frozenset(types) for name, types in found.items() if types and "/" in name}
+
+
+def queues(resources: Resources) -> dict[str, frozenset[str]]:
+    """Return the queues that feed a consumer, by their names without the stack's, with the event types that a stream brings it."""
+    read = {_id(properties["EventSourceArn"]): _id(properties["FunctionName"]) for _, properties in _mappings(resources)}
+    by_stream = defaultdict[str, frozenset[str]](frozenset)
+    for mapping, types in streamed(resources).items():
+        by_stream[_id(resources[mapping]["Properties"]["FunctionName"])] |= types
+    return {
+        properties["QueueName"]["Fn::Sub"].removeprefix("${AWS::StackName}-"): by_stream[read.get(name, "")]
+        for name, properties in _of(resources, "AWS::SQS::Queue")
+        if "RedrivePolicy" in properties
+    }
+
+
+def modules(resources: Resources) -> dict[Path, str]:
+    """Return the text of each module that holds routes of the template, by its path."""
+    found = {QUEUES: _queues_module(queues(resources))}
+    for path in ROOT.glob(ROUTED):
+        context = path.parents[1].name
+        own = {name.partition("/")[2]: types for name, types in consumed(resources).items() if name.startswith(f"{context}/")}
+        found[path] = _routed_module(own)
+    return found
+
+
+def _routed_module(routed: dict[str, frozenset[str]]) -> str:
+    sets = (f"{name.upper()} = {_frozenset(types)}" for name, types in routed.items())
+    return "\n".join(
+        ['"""The events that the template routes to each consumer of this context. Written by `make contracts`."""', "", *sets, ""]
+    )
+
+
+def _queues_module(found: dict[str, frozenset[str]]) -> str:
+    return "\n".join(
+        [
+            '"""The queues that feed a consumer, as the template has them. Written by `make contracts`."""',
+            "",
+            "# Names without the stack's, with the event types that a stream brings the consumer beside its queue.",
+            "QUEUES = {",
+            *(f'    "{name}": {_frozenset(types, "    ")},' for name, types in found.items()),
+            "}",
+            "",
+        ]
+    )
+
+
+def _frozenset(types: Collection[str], indent: str = "") -> str:
+    """Return the set's expression as Ruff formats it."""
+    if not types:
+        return "frozenset[str]()"
+    members = [f'{indent}        "{name}",' for name in _in_order(types)]
+    return "\n".join(["frozenset(", f"{indent}    {{", *members, f"{indent}    }}", f"{indent})"])
+
+
+def with_archived_types(text: str) -> str:
+    """Return the template's text with every event type in the list by which Athena finds the partitions of the audit archive."""
+    rows, row = list[str](), ""
+    for name in events.EVENT_TYPES:
+        if len(row) + len(name) > 120:
+            rows, row = [*rows, row], ""
+        row += f"{name}, "
+    written = "\n".join(("            - [" if number == 0 else "               ") + one.rstrip() for number, one in enumerate([*rows, row]))
+    return re.sub(
+        r"(?<=projection\.type\.values: !Join\n            - ','\n) {12}- \[[\w,\s]*\]", lambda _: f"{written.removesuffix(',')}]", text
+    )
+
+
+def _in_order(types: Collection[str]) -> list[str]:
+    """Return event types as the facets register them; unknown ones come last."""
+    known = list(events.EVENT_TYPES)
+    return sorted(types, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def _by_rules(resources: Resources) -> Iterator[tuple[set[str], Consumer]]:
@@ -120,9 +188,13 @@ def _by_streams(resources: Resources) -> Iterator[tuple[set[str], Consumer]]:
 
 
 def _readers(resources: Resources, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for _, properties in _of(resources, "AWS::Lambda::EventSourceMapping"):
+    for _, properties in _mappings(resources):
         if _id(properties["EventSourceArn"]) == source:
             yield _id(properties["FunctionName"]), properties
+
+
+def _mappings(resources: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from _of(resources, "AWS::Lambda::EventSourceMapping")
 
 
 def _types(pattern: dict[str, Any]) -> set[str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loyalty.domain import routed_events
 from orderflow.domain.money import Money, whole_dollars
 from orderflow.domain.order import latest, price
 
 if TYPE_CHECKING:
     from orderflow.domain.order import Order
-
-# The events that can change the points of an order; the consumer's rule selects these.
-POINT_EVENTS = frozenset({"OrderConfirmed", "OrderCancelled", "OrderLinesCancelled", "PaymentRefunded", "PaymentRefundReversed"})
 
 
 def points_due(order: Order, points_per_unit: int) -> int:
@@ -26,7 +24,7 @@ def points_due(order: Order, points_per_unit: int) -> int:
 
 def version(order: Order) -> int:
     """Return the version of the last event that can change the order's points; 0 if it has none."""
-    last = latest(order, POINT_EVENTS)
+    last = latest(order, routed_events.AWARD_POINTS)
     return last.version if last else 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty.domain import point_rules
+from loyalty.domain import point_rules, routed_events
 from loyalty.handlers import award_points, get_points
 from loyalty.point_store import Award, PointStore
 from orderflow.domain.money import Money, whole_dollars
@@ -57,10 +57,10 @@ def test_only_the_consumed_events_change_points(state: str) -> None:
     worth = [point_rules.points_due(orders.folded(history[:number]), 1) for number in range(1, len(history) + 1)]
     for number, event in enumerate(history):
         before = worth[number - 1] if number else 0
-        assert worth[number] == before or event.type in point_rules.POINT_EVENTS
+        assert worth[number] == before or event.type in routed_events.AWARD_POINTS
         known = point_rules.version(orders.folded(history[:number]))
         assert point_rules.version(orders.folded(history[: number + 1])) == (
-            event.order_version if event.type in point_rules.POINT_EVENTS else known
+            event.order_version if event.type in routed_events.AWARD_POINTS else known
         )
 
 

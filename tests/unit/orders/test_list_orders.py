@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from orderflow.domain.commands import RequestCancellation, decide
 from orderflow.domain.order import Order, fold
 from orders import summaries, view_rebuild
+from orders.domain import routed_events
 from orders.handlers import list_orders, project, rebuild_view
 from tests.fakes.aws.dynamodb import Crash, throttled
 from tests.fakes.aws.environment import Aws
@@ -76,7 +77,7 @@ class TestSummary:
         for command in orders.COMMANDS.values():
             decided = decide(order, command)
             follows = orders.history(*orders.STATES[state], command)[len(happened) :] if isinstance(decided, tuple) else []
-            is_projected = any(event.type in summaries.PROJECTED_EVENTS for event in follows)
+            is_projected = any(event.type in routed_events.PROJECT for event in follows)
             after = summaries.row(fold(orders.ORDER_ID, [*happened, *follows]))
             assert (after != before) is is_projected, command
 

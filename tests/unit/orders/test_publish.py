@@ -12,8 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from orderflow.aws.event_bus import MAX_BYTES, NotPublished
-from orderflow.aws.publisher import STREAM_ONLY_EVENTS
-from orderflow.domain.events import encode
+from orderflow.domain.events import STREAM_ONLY_EVENTS, encode
 from orders.handlers import publish
 from orders.stream_publication import LAGS_EVERY, PublicationLags
 from tests.conftest import ENVIRONMENT

@@ -1,7 +1,6 @@
 """Publishes events of the order log: all of them to the event stream, those that rules match also to the event bus.
 
-An event on the bus costs as much as seventy on the stream, so events without a consumer on the bus stay off it
-(`stream_only`).
+Events without a consumer on the bus stay off it (`orderflow.domain.registry`).
 """
 
 from __future__ import annotations
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
-
-
-# Events of the event stream only: no rule matches them. Remove a type before a rule matches it.
-STREAM_ONLY_EVENTS = frozenset({"StockReserved", "OrderScreened", "ShipmentRequested", "InvoiceIssued"})
 
 
 class OutboundEvent(NamedTuple):
@@ -68,5 +63,5 @@ def from_environment() -> Publisher:
     return Publisher(
         EventBus(settings.required("EVENT_BUS"), client("events")),
         EventStream(settings.required("EVENT_STREAM"), client("kinesis")),
-        STREAM_ONLY_EVENTS,
+        events.STREAM_ONLY_EVENTS,
     )

@@ -106,24 +106,24 @@ def _fail(order: Order, command: FailCancellation) -> Decision:
     return (CancellationFailed(command.reason),) if order.shipment != "recalled" else refuse(order, command)
 
 
-@evolves(CancellationRequested)
+@evolves(CancellationRequested, appended_by=("orders", "payments"))
 def _requested(order: Order, data: CancellationRequested, _event: Event) -> Order:
     return replace(order, state="cancelling", cancellation=Cancellation(data.by, data.reason))
 
 
-@evolves(OrderCancelled)
+@evolves(OrderCancelled, appended_by="orders")
 def _cancelled(order: Order, _data: OrderCancelled, event: Event) -> Order:
     ended = replace(order, state="cancelled")
     return corrected(ended, "cancelled", stock_lines(order), order.total, event) if order.confirmed_at else ended
 
 
-@evolves(OrderLinesCancelled)
+@evolves(OrderLinesCancelled, appended_by="orders")
 def _lines_cancelled(order: Order, data: OrderLinesCancelled, event: Event) -> Order:
     reduced = corrected(order, "cancelled", data.lines, data.amount, event)
     undispatched = quantities.deduct(order.undispatched, data.lines)
     return end_cancellation(replace(reduced, cancelled=(*order.cancelled, *data.lines), undispatched=undispatched))
 
 
-@evolves(CancellationFailed)
+@evolves(CancellationFailed, appended_by="shipping")
 def _failed(order: Order, _data: CancellationFailed, _event: Event) -> Order:
     return end_cancellation(order)

@@ -131,17 +131,17 @@ def _booked(order: Order, disputed: Money) -> Money:
     return Money(max(0, order.net_captured if order.captured else order.total.amount), currency)
 
 
-@evolves(PaymentDisputed)
+@evolves(PaymentDisputed, appended_by="payments")
 def _opened(order: Order, data: PaymentDisputed, _event: Event) -> Order:
     return replace(order, disputes=order.disputes.put(data.dispute_id, Dispute(data.dispute_id, data.amount)))
 
 
-@evolves(DisputeClosed)
+@evolves(DisputeClosed, appended_by="payments")
 def _closed(order: Order, data: DisputeClosed, _event: Event) -> Order:
     return _with_outcome(order, data.dispute_id, data.outcome, data.decided_at)
 
 
-@evolves(DisputeOutcomeChanged)
+@evolves(DisputeOutcomeChanged, appended_by="payments")
 def _outcome_changed(order: Order, data: DisputeOutcomeChanged, _event: Event) -> Order:
     return _with_outcome(order, data.dispute_id, None if data.after == "open" else data.after, data.decided_at)
 

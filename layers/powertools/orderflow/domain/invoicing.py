@@ -68,12 +68,12 @@ def _issue_credit_note(order: Order, command: RecordCreditNote) -> Decision:
     return (CreditNoteIssued(command.number, command.document, order.invoice, due.cause, due.amount),)
 
 
-@evolves(InvoiceIssued)
+@evolves(InvoiceIssued, appended_by="invoices", stream_only=True)
 def _invoiced(order: Order, data: InvoiceIssued, _event: Event) -> Order:
     return replace(order, invoice=data.number)
 
 
-@evolves(CreditNoteIssued)
+@evolves(CreditNoteIssued, appended_by="invoices")
 def _credited(order: Order, data: CreditNoteIssued, _event: Event) -> Order:
     due = order.corrections.get(data.cause)
     if due is None:

@@ -215,22 +215,22 @@ def _is_voidable(order: Order) -> bool:
     return is_stopped(order) or (order.confirmed_at is not None and order.state not in SHIPPABLE)
 
 
-@evolves(PaymentAuthorized)
+@evolves(PaymentAuthorized, appended_by="payments")
 def _authorized(order: Order, data: PaymentAuthorized, _event: Event) -> Order:
     return replace(order, payment="authorized", authorization_id=data.authorization_id)
 
 
-@evolves(PaymentDeclined)
+@evolves(PaymentDeclined, appended_by="payments")
 def _declined(order: Order, data: PaymentDeclined, _event: Event) -> Order:
     return failing(replace(order, payment="declined"), "payment_declined", data.code)
 
 
-@evolves(PaymentVoided)
+@evolves(PaymentVoided, appended_by="payments")
 def _voided(order: Order, _data: PaymentVoided, _event: Event) -> Order:
     return replace(order, payment="captured" if order.captured else "voided")
 
 
-@evolves(PaymentCaptured)
+@evolves(PaymentCaptured, appended_by="payments")
 def _captured(order: Order, data: PaymentCaptured, _event: Event) -> Order:
     captured = order.captured + data.amount.amount
     return replace(
@@ -241,7 +241,7 @@ def _captured(order: Order, data: PaymentCaptured, _event: Event) -> Order:
     )
 
 
-@evolves(PaymentRefunded)
+@evolves(PaymentRefunded, appended_by="payments")
 def _refunded(order: Order, data: PaymentRefunded, event: Event) -> Order:
     # The goods are credited once and in full, however many refunds it takes.
     if order.corrections.get(data.cause) is None:
@@ -252,12 +252,12 @@ def _refunded(order: Order, data: PaymentRefunded, event: Event) -> Order:
     return _with_refund(order, attempt, data.amount.amount)
 
 
-@evolves(PaymentRefundFailed)
+@evolves(PaymentRefundFailed, appended_by="payments")
 def _refund_failed(order: Order, data: PaymentRefundFailed, _event: Event) -> Order:
     return _with_refund(order, RefundAttempt(data.refund_id, data.cause, data.amount, refunded=False), 0)
 
 
-@evolves(PaymentRefundReversed)
+@evolves(PaymentRefundReversed, appended_by="payments")
 def _refund_reversed(order: Order, data: PaymentRefundReversed, _event: Event) -> Order:
     attempt = RefundAttempt(data.refund_id, data.cause, data.amount, refunded=False)
     return _with_refund(order, attempt, -data.amount.amount)

@@ -122,22 +122,22 @@ def _reject(order: Order, command: RejectOrder) -> Decision:
     return (OrderRejected(order.customer, order.lines, order.total, order.failure.reason, order.failure.details),)
 
 
-@evolves(OrderPlaced)
+@evolves(OrderPlaced, appended_by="orders")
 def _placed(order: Order, data: OrderPlaced, event: Event) -> Order:
     placed = replace(order, state="placed", correlation_id=event.correlation_id, placed_at=event.occurred_at, placed=data)
     return replace(placed, undispatched=quantities.add({}, stock_lines(placed)))
 
 
-@evolves(FulfilmentFailed)
+@evolves(FulfilmentFailed, appended_by="orders")
 def _failed(order: Order, data: FulfilmentFailed, _event: Event) -> Order:
     return failing(order, "fulfilment_failed", data.step)
 
 
-@evolves(OrderConfirmed)
+@evolves(OrderConfirmed, appended_by="orders")
 def _confirmed(order: Order, _data: OrderConfirmed, event: Event) -> Order:
     return replace(order, state="confirmed", confirmed_at=event.occurred_at)
 
 
-@evolves(OrderRejected)
+@evolves(OrderRejected, appended_by="orders")
 def _rejected(order: Order, _data: OrderRejected, _event: Event) -> Order:
     return replace(order, state="rejected")

@@ -86,14 +86,14 @@ def _receive(order: Order, command: RecordReturn) -> Decision:
     return () if known.amount else (ReturnReceived(command.return_id, known.lines, price(order, known.lines)),)
 
 
-@evolves(ReturnRequested)
+@evolves(ReturnRequested, appended_by="orders")
 def _requested(order: Order, data: ReturnRequested, event: Event) -> Order:
     announced = Return(return_id=data.return_id, lines=data.lines, reason=data.reason, requested_at=event.occurred_at)
     returns = order.returns.put(data.return_id, announced)
     return replace(order, returns=returns, returnable=quantities.deduct(order.returnable, data.lines))
 
 
-@evolves(ReturnReceived)
+@evolves(ReturnReceived, appended_by="shipping")
 def _received(order: Order, data: ReturnReceived, _event: Event) -> Order:
     returns = changed_return(order, data.return_id, amount=data.amount)
     return with_goods_state(order, returns=returns, unreturned=quantities.deduct(order.unreturned, data.lines))

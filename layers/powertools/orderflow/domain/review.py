@@ -62,11 +62,11 @@ def _reject(order: Order, command: RejectReview) -> Decision:
     return (OrderReviewRejected(command.reviewer, command.note, command.timed_out),)
 
 
-@evolves(OrderReviewApproved)
+@evolves(OrderReviewApproved, appended_by="reviews")
 def _approved(order: Order, _data: OrderReviewApproved, _event: Event) -> Order:
     return replace(order, state="placed", review_approved=True)
 
 
-@evolves(OrderReviewRejected)
+@evolves(OrderReviewRejected, appended_by="reviews")
 def _rejected(order: Order, data: OrderReviewRejected, _event: Event) -> Order:
     return failing(order, "review_timed_out" if data.timed_out else "review_rejected")

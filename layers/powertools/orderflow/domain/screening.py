@@ -53,12 +53,12 @@ def _screen(order: Order, command: RecordScreening) -> Decision:
     return (OrderScreened(screening.decision, screening.score, screening.reasons),)
 
 
-@evolves(OrderScreened)
+@evolves(OrderScreened, appended_by="fraud", stream_only=True)
 def _screened(order: Order, data: OrderScreened, _event: Event) -> Order:
     screened = replace(order, screening=Screening(data.decision, data.score, data.reasons))
     return screened if data.decision == "approve" else failing(screened, "fraud_refused")
 
 
-@evolves(OrderHeldForReview)
+@evolves(OrderHeldForReview, appended_by="fraud")
 def _held(order: Order, data: OrderHeldForReview, _event: Event) -> Order:
     return replace(order, state="held", screening=Screening("hold", data.score, data.reasons))

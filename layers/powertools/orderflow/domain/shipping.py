@@ -158,17 +158,17 @@ def _lose(order: Order, command: RecordLoss) -> Decision:
     return (ShipmentLost(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, parcel.amount),)
 
 
-@evolves(ShipmentRequested)
+@evolves(ShipmentRequested, appended_by="shipping", stream_only=True)
 def _requested(order: Order, _data: ShipmentRequested, _event: Event) -> Order:
     return replace(order, shipment="requested")
 
 
-@evolves(ShipmentRecalled)
+@evolves(ShipmentRecalled, appended_by="shipping")
 def _recalled(order: Order, _data: ShipmentRecalled, _event: Event) -> Order:
     return replace(order, shipment="recalled")
 
 
-@evolves(ShipmentDispatched)
+@evolves(ShipmentDispatched, appended_by="shipping")
 def _dispatched(order: Order, data: ShipmentDispatched, event: Event) -> Order:
     left_at = event.occurred_at if event.recorded_at else None
     parcel = Parcel(parcel_id=data.parcel_id, lines=data.lines, amount=data.amount, left_at=left_at)
@@ -176,7 +176,7 @@ def _dispatched(order: Order, data: ShipmentDispatched, event: Event) -> Order:
     return with_goods_state(order, parcels=parcels, undispatched=undispatched, parcels_in_transit=order.parcels_in_transit + 1)
 
 
-@evolves(ShipmentDelivered)
+@evolves(ShipmentDelivered, appended_by="shipping")
 def _delivered(order: Order, data: ShipmentDelivered, event: Event) -> Order:
     return with_goods_state(
         order,
@@ -188,7 +188,7 @@ def _delivered(order: Order, data: ShipmentDelivered, event: Event) -> Order:
     )
 
 
-@evolves(ShipmentLost)
+@evolves(ShipmentLost, appended_by="shipping")
 def _lost(order: Order, data: ShipmentLost, _event: Event) -> Order:
     parcels = changed_parcel(order, data.parcel_id, state="lost")
     return with_goods_state(order, parcels=parcels, parcels_in_transit=order.parcels_in_transit - 1)

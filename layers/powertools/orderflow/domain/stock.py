@@ -105,21 +105,21 @@ def _is_unreserved(order: Order) -> bool:
     return order.state == "placed" and order.reservation == "none"
 
 
-@evolves(StockReserved)
+@evolves(StockReserved, appended_by="inventory", stream_only=True)
 def _reserved(order: Order, _data: StockReserved, event: Event) -> Order:
     return replace(order, reservation="held", reserved_at=event.occurred_at)
 
 
-@evolves(StockReservationFailed)
+@evolves(StockReservationFailed, appended_by="inventory")
 def _out_of_stock(order: Order, data: StockReservationFailed, _event: Event) -> Order:
     return failing(order, "out_of_stock", *(shortage.sku for shortage in data.shortages))
 
 
-@evolves(ReservationExpired)
+@evolves(ReservationExpired, appended_by="inventory")
 def _expired(order: Order, _data: ReservationExpired, _event: Event) -> Order:
     return replace(order, reservation="none", reserved_at=None)
 
 
-@evolves(StockReleased)
+@evolves(StockReleased, appended_by="inventory")
 def _released(order: Order, _data: StockReleased, _event: Event) -> Order:
     return replace(order, reservation="released")

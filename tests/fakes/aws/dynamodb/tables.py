@@ -37,6 +37,19 @@ def tables_of(template: Path) -> list[Table]:
     return [_table_of(name, resource["Properties"]) for name, resource in resources.items() if resource["Type"] == "AWS::DynamoDB::Table"]
 
 
+def variables_of(template: Path) -> dict[str, str]:
+    """Read the environment variables of a SAM template's functions that name a table or bucket: each one's logical id."""
+    resources: dict[str, Any] = yaml.load(template.read_text(), Loader=_TemplateLoader)["Resources"]  # noqa: S506
+    stored = {name for name, resource in resources.items() if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::S3::Bucket"}}
+    functions = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::Serverless::Function"]
+    return {
+        variable: value
+        for function in functions
+        for variable, value in function["Environment"]["Variables"].items()
+        if isinstance(value, str) and value in stored
+    }
+
+
 class _TemplateLoader(yaml.CSafeLoader):
     """Reads the short forms of intrinsic functions as their plain arguments."""
 
