@@ -33,7 +33,7 @@ override COMMANDS := run order carrier token stop invoke trace logs dashboard sa
   audit audit-proof bench
 override OFFLINE_COMMANDS := idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
-override TEST_COMMANDS := compare compat load cost
+override TEST_COMMANDS := compare compat load cost life
 override OLD_NAMES := sold balance states faults
 $(COMMANDS) $(OFFLINE_COMMANDS) $(TEST_COMMANDS) help: override export MAKE_VARIABLES := $(GIVEN)
 

@@ -333,6 +333,7 @@ _COMMANDS = (
         "Write the events' schemas and docs/events.md; fail on incompatible changes",
         (Option("RELEASE", "make the present contracts release 1.2.3"), CHECK),
     ),
+    Command("life", CONTRACTS, "", "Write the tables of docs/life.md: each command in each state of an order", (CHECK,)),
     Command("openapi", CONTRACTS, "devtools.checks.openapi.command", "Write the OpenAPI document from the API's models", (CHECK,)),
     Command("diagram", CONTRACTS, "devtools.checks.diagram", "Draw docs/resources.md from the template, one diagram per context", (CHECK,)),
     Command(

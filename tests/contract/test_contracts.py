@@ -299,10 +299,13 @@ def test_documented_producers_are_those_in_the_code() -> None:
             for event in orders.history(*done[: number + 1])[len(orders.history(*done[:number])) :]:
                 producers[event.type] |= callers[type(last).__name__] | callers[event.type]
     producers |= {UNNAMED: {"ledger"}}
+    released = releases.read(command.RELEASED).events
     found = {name: tuple(sorted(contexts)) for name, contexts in producers.items()}
     for name, contexts in routes.PRODUCERS.items():
         assert name in found, f"no test order has {name}: add a state that has it to STATES in tests/support/orders.py"
-        assert found[name] == contexts, (
-            f"@evolves({name}, appended_by=…) says {contexts}, but the commands that lead to it are used in {found[name]}"
+        # An event may come before the function that appends it, until it is released.
+        unused = not found[name] and name not in released
+        assert unused or found[name] == contexts, (
+            f"@evolves({name}, appended_by=…) says {contexts}, but functions of {found[name] or 'no context'} use the commands that add it"
         )
     assert not hasattr(commands, UNNAMED)

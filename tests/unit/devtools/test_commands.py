@@ -99,8 +99,8 @@ def test_help_names_every_option_of_a_command(command: Command) -> None:
 
 def test_the_makefile_runs_every_command() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
-    listed = set(re.findall(r"[\w-]+", " ".join(re.findall(r"^override (?:OFFLINE_)?COMMANDS := (.*)", makefile, re.MULTILINE))))
-    assert listed | {"compare", "compat", "cost", "load", "lint-template", "lint-workflows", "lint-security"} == set(COMMANDS)
+    listed = set(re.findall(r"[\w-]+", " ".join(re.findall(r"^override (?:OFFLINE_|TEST_)?COMMANDS := (.*)", makefile, re.MULTILINE))))
+    assert listed | {"lint-template", "lint-workflows", "lint-security"} == set(COMMANDS), "list the command in the Makefile"
 
 
 def test_the_short_help_fits_one_screen() -> None:

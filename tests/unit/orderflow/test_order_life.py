@@ -14,6 +14,7 @@ from orderflow.domain.commands import CloseDispute, Command, RecordDispute, Reco
 from orderflow.domain.events import Event
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, evolve, fold, is_active, marker, saga_blocker
+from tests.life import outcome, written
 from tests.support import orders
 from tests.support.orders import COMMANDS, ORDER_ID, STATES
 
@@ -35,21 +36,25 @@ def _table() -> list[tuple[str, str, str]]:
     return cells
 
 
-def outcome(order: Order, command: Command) -> str:
-    """Return the command's outcome as the table writes it."""
-    decided = decide(order, command)
-    if isinstance(decided, Refusal):
-        return "no"
-    return "+".join(type(data).__name__ for data in decided) or "."
-
-
 @pytest.mark.parametrize(("state", "command", "expected"), _table())
 def test_every_command_in_every_state(state: str, command: str, expected: str) -> None:
     assert outcome(orders.after(*STATES[state]), COMMANDS[command]) == expected
 
 
 def test_the_tables_are_complete() -> None:
-    assert sorted((state, command) for state, command, _ in _table()) == sorted((s, c) for s in STATES for c in COMMANDS)
+    listed = sorted((state, command) for state, command, _ in _table())
+    assert listed == sorted((s, c) for s in STATES for c in COMMANDS), "run `make life`, which writes the tables, and read the difference"
+
+
+def test_written_tables_are_those_of_the_page() -> None:
+    assert written(LIFE.read_text("utf-8")) == LIFE.read_text("utf-8"), "run `make life`, which writes the tables"
+
+
+def test_new_command_joins_the_last_table_and_a_removed_one_leaves() -> None:
+    page = "# Life\n\n| state | gone | place |\n| --- | --- | --- |\n| new | . | . |\n\nText.\n\n| state | cancel |\n| --- | --- |\n"
+    heads = [line for line in written(page).splitlines() if line.startswith("| state")]
+    assert heads[0] == "| state | place |"
+    assert heads[1] == f"| state | cancel | {' | '.join(name for name in COMMANDS if name not in {'place', 'cancel'})} |"
 
 
 def test_other_contents_cannot_replace_an_order() -> None:
