@@ -355,6 +355,9 @@ def every_message_of_others(observed: Observed) -> None:
     order_id = f"ord_{'recorddispatched':0>26}"
     prepared.prepare(observed.log, order_id)
     observed.lend(get_secret_value={"SecretString": "secret"})
+    for module in ("shipping.handlers.receive_webhook", "payments.handlers.receive_webhook"):
+        # A new process, which has not read the secret.
+        importlib.import_module(module).SECRET._read_at = float("-inf")
     dispatched, reading = (
         sample(f"shipping/{name}")["Records"][-1]["body"] for name in ("retry_carrier_events/dispatched", "track_parcels/readings")
     )
