@@ -25,6 +25,10 @@ ENVIRONMENT = {
     # Tables and buckets have the names of their resources in the template, as `tables_of` reads them.
     **variables_of(ROOT / "template.yaml"),
     "REVIEW_TIMEOUT_SECONDS": "86400",
+    "STACK": "order-pipeline",
+    "CONSUMERS": json.dumps({queue: f"mapping-{queue}".zfill(36) for queue in ("mail", "ledger", "invoices-issue")}),
+    "FLAGS_STRATEGY": "immediate",
+    "RELEASES": "order-pipeline-releases",
     "EVENT_BUS": "orders",
     "EVENT_STREAM": "events",
     "RETRY_QUEUE_URL": "https://sqs.invalid/retry",

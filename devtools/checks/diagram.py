@@ -140,7 +140,8 @@ def _edges(resources: Resources, schedules: dict[str, str]) -> Iterator[Edge]:
 def _of_messaging(kind: str, name: str, properties: dict[str, Any]) -> Iterator[Edge]:
     match kind:
         case "AWS::Events::Rule":
-            yield Edge(_id(properties["EventBusName"]), "-->", name)
+            if "EventBusName" in properties:  # AWS's services publish to the default bus.
+                yield Edge(_id(properties["EventBusName"]), "-->", name)
             for target in properties["Targets"]:
                 yield from _target(name, target)
         case "AWS::SNS::Subscription" if properties["Protocol"] == "sqs":

@@ -164,6 +164,8 @@ def for_local_target(built: Path, backend: str) -> Path:
         resource.get("Properties", {}).pop("DeploymentPreference", None)
         # Local targets do not name the function of a line in a shared log group, so each function has its own group.
         resource.get("Properties", {}).get("LoggingConfig", {}).pop("LogGroup", None)
+        for statement in _own_statements(resource):
+            _authorize_locally(statement)
     for resource in resources.values():
         if resource.get("DependsOn") in dropped:
             del resource["DependsOn"]
@@ -174,6 +176,22 @@ def for_local_target(built: Path, backend: str) -> Path:
 
 def _requires_tls(statement: dict[str, Any]) -> bool:
     return statement.get("Effect") == "Deny" and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def _own_statements(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the statements that a function's own policies have."""
+    if resource["Type"] == "AWS::Serverless::Function":
+        for policy in resource["Properties"].get("Policies", ()):
+            yield from policy.get("Statement", ())
+
+
+def _authorize_locally(statement: dict[str, Any]) -> None:
+    """Change a statement to what the emulator checks for the same calls, where that differs from AWS (docs/fidelity.md)."""
+    if "cloudwatch:DescribeAlarms" in statement.get("Action", ()):
+        statement["Resource"] = "*"
+    if "lambda:FunctionArn" in statement.get("Condition", {}).get("ArnLike", {}):
+        del statement["Condition"]
+        statement["Action"] = [*statement["Action"], "lambda:ListEventSourceMappings"]
 
 
 def _overrides(chosen: dict[str, str]) -> list[str]:

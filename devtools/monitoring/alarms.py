@@ -288,6 +288,20 @@ CONSUMERS = (
         "scheduled-jobs-dead-letters",
         "A scheduled job failed or could not be started.",
     ),
+    _dead_letters(
+        "RemediationDeadLettersAlarm",
+        model.CONSUMERS,
+        "remediation-dead-letters",
+        "An alarm could not start its automatic remediation.",
+    ),
+    _one(
+        "RemediationFailedAlarm",
+        model.CONSUMERS,
+        "remediation",
+        "A remediation could not be reported.",
+        workflow("remediation", "ExecutionsFailed"),
+        above=0,
+    ),
     _one(
         "AuditDelayAlarm",
         model.CONSUMERS,

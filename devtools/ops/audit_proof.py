@@ -17,6 +17,7 @@ from devtools import target as targets
 from devtools import ui
 from devtools.ops.audit_archive import FAILED, Archive, rows
 from devtools.target import Target
+from orderflow.domain import remediation_events
 
 PAUSE_SECONDS = 1.0
 # From append to publication, and from the end of buffering to delivery.
@@ -27,8 +28,9 @@ _LOG = """
 CREATE TABLE log AS SELECT json::VARCHAR AS record, json->>'$.event_id' AS event_id,
   coalesce(json->>'$.recorded_at', json->>'$.occurred_at') AS appended_at FROM """
 _MISSING = "SELECT event_id FROM log ANTI JOIN records USING (event_id) WHERE appended_at {0} ? ORDER BY appended_at"
-# Later readings may have events that were appended after the log was read.
-_UNLOGGED = "SELECT DISTINCT event_id FROM records ANTI JOIN log USING (event_id) WHERE reading = 1 ORDER BY event_id"
+_OF_OPERATIONS = ", ".join(f"'{event.type}'" for event in remediation_events.EVENTS)
+# Events of operations belong to no order. Later readings may have events that were appended after the log was read.
+_UNLOGGED = "SELECT DISTINCT event_id FROM records ANTI JOIN log USING (event_id) WHERE reading = 1 AND type NOT IN ({0}) ORDER BY event_id"
 _CHANGED = """
 SELECT DISTINCT event_id FROM records JOIN log USING (event_id)
 WHERE records.record <> log.record OR date <> left(records.occurred_at, 10) OR type <> records.record->>'$.type'
@@ -129,7 +131,7 @@ def _compare(archive: Archive, since: datetime) -> Verification:
         records,
         missing=ids(_MISSING.format("<"), young),
         pending=ids(_MISSING.format(">="), young),
-        unlogged=ids(_UNLOGGED),
+        unlogged=ids(_UNLOGGED.format(_OF_OPERATIONS)),
         changed=ids(_CHANGED),
         failed=sum(1 for _ in archive.keys(FAILED)),
     )

@@ -20,11 +20,10 @@ from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
 from fraud.domain import fraud_rules
+from operations.flag_deployments import DEPLOYING, SERVED
 from orderflow.aws.flags import DEFAULT, version
 from orderflow.domain.countries import Country
 
-DEPLOYING = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
-SERVED = frozenset({"COMPLETE", "BAKING"})
 DEPLOY_SECONDS = 120.0
 PAUSE_SECONDS = 0.5
 # Python's words for JSON's.

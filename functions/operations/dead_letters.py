@@ -46,10 +46,11 @@ class InvalidRequest(ValueError):
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
-    """Redrive up to `max` messages of the queue with this short name."""
+    """Redrive up to `max` messages of the queue with this short name, with `once` only those that were never redriven."""
 
     queue: str
     max: Annotated[int, Meta(ge=1, le=1000)] = 100
+    once: bool = False
 
 
 class Moved(Struct, frozen=True):
@@ -86,7 +87,7 @@ def request(event: object, routes: Mapping[str, Route]) -> Request:
     try:
         wanted = msgspec.convert(event, Request)
     except msgspec.ValidationError as error:
-        message = f'expected {{"queue": name, "max": 1 to 1000}}: {error}'
+        message = f'expected {{"queue": name, "max": 1 to 1000, "once": true or false}}: {error}'
         raise InvalidRequest(message) from None
     if wanted.queue not in routes:
         message = f"queue {wanted.queue!r} is unknown; known are {', '.join(sorted(routes))}"
@@ -123,7 +124,8 @@ class DeadLetters:
         """
         route = self._routes[wanted.queue]
         forward = self._forwarder(route)
-        results = [self._move(route, forward, message) for message in self._messages(route, wanted.max, has_time)]
+        messages = self._messages(route, wanted.max, has_time)
+        results = [self._move(route, forward, message) for message in messages if not (wanted.once and is_redriven(message))]
         return Moved(wanted.queue, results.count(True), results.count(False))
 
     def _messages(self, route: Route, most: int, has_time: Callable[[], bool]) -> Iterator[MessageTypeDef]:
@@ -208,6 +210,11 @@ def ids_of(body: str) -> Ids:
         return _bus_events.decode(body).detail
     except msgspec.ValidationError:
         return _ids.decode(body)
+
+
+def is_redriven(message: MessageTypeDef) -> bool:
+    """Return whether a message was redriven before."""
+    return ATTEMPTS in message.get("MessageAttributes", {})
 
 
 def _counted_attributes(message: MessageTypeDef) -> dict[str, Any]:

@@ -20,14 +20,15 @@ from devtools.checks.contracts import catalogue, command, registry, releases, ro
 from devtools.cli import UserError
 from devtools.commands import parsed
 from devtools.target import ROOT
-from orderflow.domain import commands, events
+from orderflow.domain import commands, events, remediation_events
 from orderflow.domain.ledger_events import LedgerDifferenceFound
 from tests.contract.stack import Stack, referred
 from tests.contract.test_routing import ROUTES, STREAMED
 from tests.support import orders
 from tests.support.contracts import DATES, UNNAMED, VERSIONS, embedded_events, problems, validator
 
-TYPES = (*events.EVENT_TYPES, UNNAMED)
+OPERATIONS = {event.type: event for event in remediation_events.EVENTS}
+TYPES = (*events.EVENT_TYPES, UNNAMED, *OPERATIONS)
 EVENTS = list({(one.type, one.order_version): one for done in orders.STATES.values() for one in orders.history(*done)}.values())
 EXAMPLES = {f"{name} {version}": catalogue.example(name, version) for name, version in VERSIONS}
 SAMPLES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "events").rglob("*.json"))
@@ -38,6 +39,8 @@ POISON = "no contract: ('OrderTeleported', 1)"
 def read(document: dict[str, Any]) -> Any:
     """Decode an event from the bus as a consumer does."""
     raw = json.dumps(document)
+    if document.get("type") in list(OPERATIONS):
+        return remediation_events.decode(raw)
     return events.decode(raw) if "type" in document else msgspec.json.decode(raw, type=LedgerDifferenceFound)
 
 
@@ -118,7 +121,11 @@ def test_release_number_must_follow_the_last_one(name: str) -> None:
 
 
 def test_every_event_version_has_a_schema() -> None:
-    present = {name: event_data.schema_version for name, event_data in events.EVENT_TYPES.items()} | {UNNAMED: 1}
+    present = (
+        {name: event_data.schema_version for name, event_data in events.EVENT_TYPES.items()}
+        | {UNNAMED: 1}
+        | {name: event.schema_version for name, event in OPERATIONS.items()}
+    )
     assert [(name, n) for name in sorted(present) for n in range(1, present[name] + 1)] == VERSIONS
 
 
@@ -189,7 +196,7 @@ def test_events_of_the_rules_match_their_schemas(event: events.Event) -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_matches_its_contract_and_is_decoded(name: str) -> None:
     assert problems(EXAMPLES[name]) == []
-    assert type(read(EXAMPLES[name])).__name__ in {"Event", UNNAMED}
+    assert type(read(EXAMPLES[name])).__name__ in {"Event", "OperationsEvent", UNNAMED}
 
 
 @pytest.mark.parametrize("name", [f"{name} {version}" for name, version in VERSIONS if name in events.EVENT_TYPES])
@@ -298,7 +305,7 @@ def test_documented_producers_are_those_in_the_code() -> None:
         for number, last in enumerate(done):
             for event in orders.history(*done[: number + 1])[len(orders.history(*done[:number])) :]:
                 producers[event.type] |= callers[type(last).__name__] | callers[event.type]
-    producers |= {UNNAMED: {"ledger"}}
+    producers |= {UNNAMED: {"ledger"}} | {name: callers[name] for name in OPERATIONS}
     released = releases.read(command.RELEASED).events
     found = {name: tuple(sorted(contexts)) for name, contexts in producers.items()}
     for name, contexts in routes.PRODUCERS.items():

@@ -13,10 +13,13 @@ from fraud.domain import fraud_rules
 from tests.contract.stack import Stack, referred
 
 READERS = {"FraudScreen"}
+# They read the deployments instead; one of them deploys.
+REMEDIATION = {"OperationsDecide", "OperationsRemediate"}
 ALL: dict[str, Any] = {
     "hold_every_order": True,
     "hold_countries": ["FR", "GB"],
     "payment_provider": "sandbox",
+    "remediation": False,
     "fraud": {
         "hold_score": 40,
         "refuse_score": 200,
@@ -163,4 +166,14 @@ def test_only_readers_may_read(stack: Stack) -> None:
         if "Fn::Sub" in function["Environment"]["Variables"].get("FLAGS", {})  # with Stripe there is one more, see test_stripe.py
     }
 
-    assert may == configured == READERS
+    assert may == configured == READERS | REMEDIATION
+
+
+def test_only_remediation_deploys_flags(stack: Stack) -> None:
+    deploying = {
+        name
+        for name, function in stack.of("Lambda::Function").items()
+        if any(action == "appconfig:StartDeployment" for action, _ in stack.grants(referred(function["Role"])))
+    }
+
+    assert deploying == {"OperationsRemediate"}

@@ -106,12 +106,19 @@ SOURCES: dict[str, list[str]] = {
     "OperationsReconcileRole": APPENDING,
     "OperationsRedriveRole": APPENDING,
     "LedgerAuditRole": ["ledger"],
+    "OperationsRemediateRole": ["operations"],
 }
 # Wider permissions for local targets, whose emulators lack the resource types.
 OFF_AWS = {
     "NotificationsMailRole": {("ses:SendEmail", "*")},
     "ReviewsWaitRole": {("states:SendTaskSuccess", "*")},
     "ReviewsCloseRole": {("states:SendTaskSuccess", "*")},
+}
+# A mapping's ARN has an id that says nothing; the function that it feeds is one of the stack.
+OWN_FUNCTIONS = {
+    "ArnLike": {
+        "lambda:FunctionArn": {"Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"}
+    }
 }
 # Conditions that narrow a role's reads and writes of a table.
 OF_TABLES = {"dynamodb:Attributes", "dynamodb:LeadingKeys", "dynamodb:ReturnValues", "dynamodb:Select"}
@@ -315,6 +322,8 @@ def _condition(statement: Statement) -> dict[str, Any] | None:
     if "events:PutEvents" in statement.actions:
         # One call carries entries of several sources: the key has several values.
         return {"ForAllValues:StringEquals": {"events:source": SOURCES[statement.owner]}} if statement.owner in SOURCES else None
+    if any(action.endswith("EventSourceMapping") for action in statement.actions):
+        return OWN_FUNCTIONS
     if "ses:SendEmail" in statement.actions and statement.body["Resource"] != "*":
         return None if statement.owner == "PermissionsBoundary" else {"StringEquals": {"ses:FromAddress": {"Ref": "EmailFrom"}}}
     return None
@@ -375,9 +384,10 @@ def _on_behalf_of(stack: Stack, user: str) -> dict[str, Any] | None:
             assert "GroupName" not in stack.of("Scheduler::Schedule")[user], user
             condition = {"StringEquals": account, "ArnEquals": {"aws:SourceArn": _arn("scheduler", "schedule-group/default")}}
         case "Events::Rule":
-            # The rule refers to the role, so the role can only refer to the rule's bus.
-            bus = referred(stack.of("Events::Rule")[user]["EventBusName"])
-            condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("events", f"rule/${{{bus}}}/*")}}
+            # The rule refers to the role, so the role can only refer to the rule's bus. The default bus is not part of a rule's ARN.
+            bus = stack.of("Events::Rule")[user].get("EventBusName")
+            rules = f"rule/${{{referred(bus)}}}/*" if bus else "rule/*"
+            condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("events", rules)}}
         case "CodeDeploy::DeploymentGroup":
             # The groups name the role, so the role cannot name a group, but the stack's prefix of all.
             condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("codedeploy", "deploymentgroup:${AWS::StackName}-*")}}

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from devtools.target import ROOT
+from orderflow.domain import remediation_events
+from orderflow.domain.events import EVENT_TYPES
 from tests.support.contracts import UNNAMED, VERSIONS
 
 PACKAGE = ROOT / "layers" / "powertools"
@@ -20,6 +22,7 @@ PYRIGHT = Path(sys.executable).parent / "pyright"
 EXAMPLE = ROOT / "schemas" / "OrderConfirmed" / "1.example.json"
 PURE = (
     "orderflow.domain.ledger_events",
+    "orderflow.domain.remediation_events",
     "orderflow.domain.commands",
     "orderflow.domain.events",
     "orderflow.domain.money",
@@ -65,9 +68,12 @@ def test_package_has_only_decoding_dependencies(python: Path) -> None:
 
 
 def test_package_reads_every_version_of_every_event(python: Path) -> None:
-    documents = [(ROOT / "schemas" / name / f"{version}.example.json").read_text("utf-8") for name, version in VERSIONS if name != UNNAMED]
-    read = f"from orderflow.domain import events; print(*[events.decode(text).type for text in {documents!r}])"
-    assert run(python, "-c", read).split() == [name for name, _ in VERSIONS if name != UNNAMED]
+    of_operations = {event.type for event in remediation_events.EVENTS}
+    for module, names in (("events", EVENT_TYPES.keys()), ("remediation_events", of_operations)):
+        known = [(name, version) for name, version in VERSIONS if name in names]
+        documents = [(ROOT / "schemas" / name / f"{version}.example.json").read_text("utf-8") for name, version in known]
+        read = f"from orderflow.domain import {module}; print(*[{module}.decode(text).type for text in {documents!r}])"
+        assert run(python, "-c", read).split() == [name for name, _ in known]
     difference = (ROOT / "schemas" / UNNAMED / "1.example.json").read_text("utf-8")
     decoded = f"msgspec.json.decode({difference!r}, type=LedgerDifferenceFound)"
     read = f"import msgspec; from orderflow.domain.ledger_events import LedgerDifferenceFound; print({decoded}.data.expected)"

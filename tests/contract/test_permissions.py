@@ -4,7 +4,9 @@ Each handler runs on services in memory through everything that can become of an
 calls is compared with its role. What Lambda itself needs to feed a function follows from the template.
 """
 
+import copy
 import importlib
+import io
 import json
 import re
 from collections import defaultdict
@@ -22,6 +24,9 @@ from inventory.dependencies import INVENTORY
 from inventory.domain.stock_rules import SHARDS, home_shard
 from inventory.stock_shards import StockShards
 from operations import redrive_routes
+from operations.domain import remediation
+from operations.handlers import decide_remediation
+from operations.redrive_routes import dead_letters
 from orderflow.aws import order_log_items
 from orderflow.aws.batch import FailedRecordQueue
 from orderflow.aws.flags import Flags
@@ -60,6 +65,10 @@ FLAGS = (
     "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}"
     ":application/${Flags}/environment/${FlagsEnvironment}/configuration/${FlagsProfile}"
 )
+FLAG_DEPLOYMENTS = "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}:application/${Flags}*"
+STRATEGY = "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}:deploymentstrategy/${FlagsImmediate}"
+# What belongs to the stack by its name.
+OWN = "arn:${{AWS::Partition}}:{0}:${{AWS::Region}}:${{AWS::AccountId}}:{1}${{AWS::StackName}}-*"
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
 
 
@@ -106,6 +115,11 @@ class Observed:
             "dynamodbstreams": lambda operation, _: self._note([(f"dynamodb:{operation}", "OrderLog")]),
             "s3": lambda operation, given: self._note([(f"s3:{operation}", f"{given['Bucket']}/*")]),
             "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
+            "appconfig": lambda operation, _: self._note(_flags(operation)),
+            "cloudwatch": lambda operation, _: self._note([(f"cloudwatch:{operation}", OWN.format("cloudwatch", "alarm:"))]),
+            "codedeploy": lambda operation, _: self._note([(f"codedeploy:{operation}", OWN.format("codedeploy", "*:"))]),
+            "lambda": lambda operation, _: self._note([(f"lambda:{operation}", _of_lambda(operation))]),
+            "logs": lambda operation, _: self._note([(f"logs:{operation}", OWN.format("logs", "log-group:/aws/lambda/"))]),
         }
         flags = FakeAppConfig()
         flags.before = lambda operation, _: self._note([(f"appconfig:{operation}", FLAGS)])
@@ -145,6 +159,16 @@ class Observed:
     def _note(self, grants: Any) -> None:
         if self.function:
             self.grants[self.function] |= set(grants)
+
+
+def _flags(operation: str) -> list[Grant]:
+    found = [(f"appconfig:{operation}", FLAG_DEPLOYMENTS)]
+    return [*found, (f"appconfig:{operation}", STRATEGY)] if operation == "StartDeployment" else found
+
+
+def _of_lambda(operation: str) -> str:
+    mapping = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:event-source-mapping:*"
+    return mapping if operation.endswith("EventSourceMapping") else OWN.format("lambda", "function:")
 
 
 def _tables(operation: str, given: Parameters) -> Iterator[Grant]:
@@ -496,9 +520,50 @@ def every_call(observed: Observed) -> None:
     observed.lend(receive_message=[{"Messages": [failed]}])
     observed.run("operations.handlers.redrive", {"queue": "operations", "max": 1})
     every_count(observed)
+    every_remediation(observed)
     every_failure_of_a_stream(observed)
     every_message_of_others(observed)
     every_review(observed)
+
+
+def every_remediation(observed: Observed) -> None:
+    """Decide on alarms of every kind, and perform every action."""
+    states = ((3, "DEPLOYING"), (2, "COMPLETE"), (1, "COMPLETE"))
+    flags = [{"DeploymentNumber": number, "State": state, "ConfigurationVersion": "1"} for number, state in states]
+    found: dict[str, Any] = {
+        "describe_alarms": {"MetricAlarms": [{"StateValue": "ALARM"}]},
+        "list_deployment_groups": {"deploymentGroups": ["group"]},
+        "get_event_source_mapping": {"FunctionArn": "function"},
+        "get_function_configuration": {"FunctionName": "function"},
+        "get_queue_attributes": {"Attributes": {"ApproximateNumberOfMessages": "0"}},
+        "filter_log_events": {"events": []},
+        "receive_message": {"Messages": [{"MessageId": "1", "Body": "", "Attributes": {"SentTimestamp": "1"}}]},
+        "create_hosted_configuration_version": {"VersionNumber": 3},
+        "put_events": {"FailedEntryCount": 0, "Entries": []},
+    }
+
+    def lend() -> None:
+        documents = [{"Content": io.BytesIO(b"{}")} for _ in range(9)]
+        observed.lend(**found, list_deployments={"Items": flags, "deployments": ["d-1"]}, get_hosted_configuration_version=documents)
+
+    alarms = [sample("operations/decide_remediation/unlisted")["alarm"]]
+    queues = [dead_letters(name) for name in redrive_routes.routes("operations", topic="", saga="", review="")]
+    watched = [("ApproximateNumberOfMessagesVisible", queue) for queue in queues]
+    watched += [("ApproximateAgeOfOldestMessage", queue) for queue in remediation.LIMITS]
+    metrics = [{"namespace": "AWS/SQS", "name": name, "dimensions": {"QueueName": f"order-pipeline-{queue}"}} for name, queue in watched]
+    metrics += [{"namespace": "AWS/ApiGateway", "name": "5XXError", "dimensions": {"ApiName": "order-pipeline"}}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decide_remediation.CONSUMERS, "_mappings", dict.fromkeys(redrive_routes.QUEUES, "mapping"))
+        for number, metric in enumerate(metrics):
+            alarm = copy.deepcopy(alarms[0])
+            alarm["detail"] |= {"alarmName": f"alarm-{number}", "configuration": {"metrics": [{"metricStat": {"metric": metric}}]}}
+            lend()
+            observed.run("operations.handlers.decide_remediation", {"alarm": alarm, "execution": "e"})
+    for action in ("raise_concurrency", "hold_orders", "roll_back_flags", "stop_release"):
+        lend()
+        decision = {"outcome": "perform", "action": {"action": action, "target": "x", "before": {"flags": "x"}, "number": 1}}
+        given = {**sample("operations/remediate/refused"), "decision": decision}
+        observed.run("operations.handlers.remediate", {name: value for name, value in given.items() if name != "result"})
 
 
 def every_count(observed: Observed) -> None:
@@ -670,9 +735,25 @@ def test_the_boundary_holds_no_action_that_no_function_has(stack: Stack) -> None
 
 
 def test_the_boundary_is_smaller_than_iam_allows(stack: Stack) -> None:
-    """Resolved names make it longer: each of its some 20 resources by the longest region, account and stack name."""
-    document = json.dumps(stack.resources["PermissionsBoundary"]["Properties"]["PolicyDocument"])
-    assert len("".join(document.split())) + 20 * (16 + 12 + 128) < 6144
+    """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-entity-length."""
+    document = json.dumps(_longest(stack.resources["PermissionsBoundary"]["Properties"]["PolicyDocument"]), separators=(",", ":"))
+    assert len(document) < 6144
+
+
+def _longest(value: Any) -> Any:
+    """Return a policy with the longest region, account, stack name and ARNs."""
+    names = {"Partition": "aws-us-gov", "Region": "ap-northeast-1", "AccountId": "1" * 12, "StackName": "s" * 128}
+    match value:
+        case {"Fn::Sub": str() as text}:
+            return re.sub(r"\$\{(?:AWS::)?(\w+)[^}]*\}", lambda found: names.get(found[1], "x" * 100), text)
+        case {"Ref": _} | {"Fn::GetAtt": _} | {"Fn::If": _}:
+            return "x" * 256
+        case dict():
+            return {key: _longest(one) for key, one in value.items()}
+        case list():
+            return [_longest(one) for one in value]
+        case _:
+            return value
 
 
 def test_every_function_has_the_boundary(stack: Stack) -> None:

@@ -28,14 +28,16 @@ RESOURCES = template.translated()["Resources"]
 # The events of each rule, and of each filter of a stream by its mapping.
 ROUTES = routes.rules(RESOURCES)
 STREAMED = routes.streamed(RESOURCES)
+# Rules of the default bus, where AWS's services publish.
+OF_AWS = {"RemediationRule"}
 # What a rule says of replays: its consumer absorbs them, since its writes are keyed by event or guarded by version; it takes them
 # alone, since a stream brings its consumer the events when they happen; or its consumer has side effects.
 REPLAYS = {None: "too", json.dumps([{"exists": True}]): "alone", json.dumps([{"exists": False}]): "never"}
 REPLAY = {"replay-name": "rebuild"}
 # The redrive targets of queues, by logical ids of topic and workflows and short names of queues.
 REDRIVEN = redrive.routes("operations", topic="Notifications", saga="Fulfilment", review="Review")
-# What ran by the clock, and did not do all of its work: the next run does.
-BY_HAND = {"scheduled-jobs"}
+# What ran by the clock and did not do all of its work: the next run does. Alarms that are over when somebody sees them.
+BY_HAND = {"scheduled-jobs", "remediation"}
 
 
 # Readers that share a shard. Kinesis: five reads a second, and each reader polls once a second, so four leave one for a redrive
@@ -76,6 +78,19 @@ REPLAYED = {rule for rule in ROUTES if replays(rule) in {"too", "alone"}}
 def test_each_route_names_events_that_exist(name: str) -> None:
     unknown = sorted(({**ROUTES, **STREAMED}[name]) - set(EVENT_TYPES))
     assert not unknown, f"{name} in template.yaml names {', '.join(unknown)}: correct the name, or add the event to its facet"
+
+
+@pytest.mark.parametrize("state", ["ALARM", "OK", "INSUFFICIENT_DATA"])
+@pytest.mark.parametrize("stack_name", ["order-pipeline", "other"])
+def test_remediation_starts_for_alarms_of_the_stack_that_go_off(stack: Stack, state: str, stack_name: str) -> None:
+    alarm = json.loads((ROOT / "events/operations/decide_remediation/unlisted.json").read_text("utf-8"))["alarm"]
+    alarm["detail"]["state"]["value"] = state
+    pattern = json.loads(
+        json.dumps(stack.of("Events::Rule")["RemediationRule"]["EventPattern"]).replace(
+            '{"Fn::Sub": "${AWS::StackName}-"}', f'"{stack_name}-"'
+        )
+    )
+    assert matches(pattern, alarm) is (state == "ALARM" and stack_name == "order-pipeline")
 
 
 @pytest.mark.parametrize("rule", ROUTES)
@@ -170,8 +185,8 @@ def test_dead_letters_of_a_queue_go_back_to_it(stack: Stack) -> None:
 def test_dead_letters_of_a_rule_or_subscription_go_to_its_target(stack: Stack) -> None:
     queues = stack.of("SQS::Queue")
     by_queue = {route.queue_url: route for route in REDRIVEN.values()}
-    for rule in stack.of("Events::Rule").values():
-        for target in rule["Targets"]:
+    for name, rule in stack.of("Events::Rule").items():
+        for target in rule["Targets"] if name not in OF_AWS else []:
             to = referred(target["Arn"])
             route = by_queue[short(queues[referred(target["DeadLetterConfig"]["Arn"])]["QueueName"])]
             assert (route.topic or route.target) == (short(queues[to]["QueueName"]) if to in queues else to)

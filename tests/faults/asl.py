@@ -107,7 +107,7 @@ class Execution:
         """Start before the first state."""
         self._machine = machine
         self._call = call
-        self._context: dict[str, Any] = {"Execution": {"Id": execution}}
+        self._context: dict[str, Any] = {"Execution": {"Id": execution, "StartTime": "2026-11-21T12:00:01.000Z"}}
         self._name = machine.start
         self._retries: list[int] | None = None
         self.data = copied(given)

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import msgspec
 
+from orderflow.domain import remediation_events
 from orderflow.domain.events import EVENT_TYPES, Event, EventData
 from orderflow.domain.ledger_events import LedgerDifferenceFound
+from orderflow.domain.remediation_events import OperationsEvent, RemediationData, SystemState
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -16,7 +18,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def present() -> dict[str, tuple[int, dict[str, Any]]]:
     """Return the current version of every event type and its schema."""
     known = {name: (kind.schema_version, _of_event(kind)) for name, kind in EVENT_TYPES.items()}
-    return {**known, LedgerDifferenceFound.type: _of_difference()}
+    operations = {data.type: (data.schema_version, _of_operations(data)) for data in remediation_events.EVENTS}
+    return {**known, LedgerDifferenceFound.type: _of_difference(), **operations}
 
 
 def _of_event(kind: type[EventData]) -> dict[str, Any]:
@@ -37,6 +40,26 @@ def _of_difference() -> tuple[int, dict[str, Any]]:
     envelope["required"] = list(envelope["properties"])
     version = fixed["schema_version"]["const"]
     return version, _document(LedgerDifferenceFound.type, version, _with_values(envelope, fixed), parts)
+
+
+def _of_operations(kind: type[RemediationData]) -> dict[str, Any]:
+    """Return the schema of the envelope of operations with this data."""
+    (_, data), parts = msgspec.json.schema_components((OperationsEvent, kind), ref_template="#/$defs/{name}")
+    envelope = parts.pop(OperationsEvent.__name__)
+    del parts[RemediationData.__name__]
+    envelope["description"] = parts[kind.__name__].pop("description")
+    envelope["required"] = list(envelope["properties"])
+    fixed = {
+        "type": {"const": kind.type},
+        "schema_version": {"const": kind.schema_version},
+        "source": {"const": remediation_events.SOURCE},
+        "data": data,
+    }
+    for name in ("schema_version", "source"):
+        del envelope["properties"][name]["default"]
+    # OpenAPI 3.0, in which EventBridge's registry keeps the schemas, has no empty list of required fields.
+    del parts[SystemState.__name__]["required"]
+    return _document(kind.type, kind.schema_version, _with_values(envelope, fixed), parts)
 
 
 def _with_values(envelope: dict[str, Any], fixed: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from devtools import template
 from devtools.target import ROOT
-from orderflow.domain import events
+from orderflow.domain import events, remediation_events
 from orderflow.domain.ledger_events import SOURCE, LedgerDifferenceFound
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 type Resources = dict[str, dict[str, Any]]
 
 # The contexts that append an event, or publish it.
-PRODUCERS: dict[str, tuple[str, ...]] = {**events.PRODUCERS, LedgerDifferenceFound.type: (SOURCE,)}
+PRODUCERS: dict[str, tuple[str, ...]] = {
+    **events.PRODUCERS,
+    LedgerDifferenceFound.type: (SOURCE,),
+    **{event.type: (remediation_events.SOURCE,) for event in remediation_events.EVENTS},
+}
 # A module with the events that are routed to the consumers of a context, for rules that read them. It is kept current where it exists.
 ROUTED = "functions/*/domain/routed_events.py"
 QUEUES = ROOT / "functions" / "operations" / "consumer_queues.py"
@@ -57,7 +61,12 @@ def routes(known: Collection[str]) -> Routes:
 
 def rules(resources: Resources) -> dict[str, frozenset[str]]:
     """Return the event types that each rule of the bus matches, by logical id."""
-    return {name: frozenset(properties["EventPattern"]["detail-type"]) for name, properties in _of(resources, "AWS::Events::Rule")}
+    return {name: frozenset(properties["EventPattern"]["detail-type"]) for name, properties in _of_bus(resources)}
+
+
+def _of_bus(resources: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rules of the stack's bus; AWS's services publish to the default bus, which a rule does not name."""
+    return ((name, properties) for name, properties in _of(resources, "AWS::Events::Rule") if "EventBusName" in properties)
 
 
 def streamed(resources: Resources) -> dict[str, frozenset[str]]:
@@ -133,7 +142,7 @@ def _frozenset(types: Collection[str], indent: str = "") -> str:
 def with_archived_types(text: str) -> str:
     """Return the template's text with every event type in the list by which Athena finds the partitions of the audit archive."""
     rows, row = list[str](), ""
-    for name in events.EVENT_TYPES:
+    for name in (*events.EVENT_TYPES, *(event.type for event in remediation_events.EVENTS)):
         if len(row) + len(name) > 120:
             rows, row = [*rows, row], ""
         row += f"{name}, "

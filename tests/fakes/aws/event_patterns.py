@@ -6,7 +6,7 @@ from typing import Any
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
-    """Return whether EventBridge's pattern takes an event; knows literals and `exists`, and refuses to guess at more.
+    """Return whether EventBridge's pattern takes an event; knows literals, `exists` and `prefix`, and refuses to guess at more.
 
     A path of which a part is missing does not exist.
     """
@@ -22,6 +22,8 @@ def _takes(condition: Any, event: dict[str, Any], field: str) -> bool:
     match condition:
         case {"exists": bool() as wanted}:
             return (field in event) is wanted
+        case {"prefix": str() as start}:
+            return str(event.get(field, "")).startswith(start)
         case str():
             return event.get(field) == condition
         case _:

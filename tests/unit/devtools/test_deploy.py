@@ -79,3 +79,25 @@ Resources:
     assert "DependsOn" not in resources["DependentPolicy"]
     [statement] = resources["MailPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Allow"
+
+
+def test_local_target_authorizes_remediation_as_the_emulator_checks_it(tmp_path: Path) -> None:
+    alarms = "{Effect: Allow, Action: ['cloudwatch:DescribeAlarms'], Resource: 'arn:aws:cloudwatch:x:1:alarm:shop-*'}"
+    mappings = (
+        "{Effect: Allow, Action: ['lambda:GetEventSourceMapping'], Resource: 'arn:aws:lambda:x:1:event-source-mapping:*',"
+        " Condition: {ArnLike: {'lambda:FunctionArn': 'arn:aws:lambda:x:1:function:shop-*'}}}"
+    )
+    (tmp_path / "template.yaml").write_text(
+        f"""
+Resources:
+  Decide: {{Type: 'AWS::Serverless::Function', Properties: {{Policies: [!Ref Other, {{Statement: [{alarms}, {mappings}]}}]}}}}
+"""
+    )
+    resources = json.loads(deploy.for_local_target(tmp_path / "template.yaml", "embedded").read_text())["Resources"]
+    first, second = resources["Decide"]["Properties"]["Policies"][1]["Statement"]
+    assert first["Resource"] == "*"
+    assert second == {
+        "Effect": "Allow",
+        "Action": ["lambda:GetEventSourceMapping", "lambda:ListEventSourceMappings"],
+        "Resource": "arn:aws:lambda:x:1:event-source-mapping:*",
+    }

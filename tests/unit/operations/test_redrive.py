@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ParamValidationError
-from botocore.session import get_session
-from botocore.validate import ParamValidator
+from botocore.exceptions import ClientError
 
 from operations.dead_letters import InvalidRequest
 from operations.handlers import redrive
 from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import Crash, server_error, throttled
-from tests.fakes.aws.service import FakeService
+from tests.support.messaging import Messaging
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "operations" / "redrive"
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json") if not path.stem.endswith(".answer"))
@@ -43,64 +40,6 @@ FAILED_STEP = {
     "error": "x",
 }
 IDS = {"order_id": "ord_1", "correlation_id": "correlation-1", "event_id": "ord_1:1"}
-
-
-@cache
-def shapes(service: str) -> Any:
-    return get_session().get_service_model(service)
-
-
-class Messaging(FakeService):
-    """The parts of SQS, SNS and Step Functions that a redrive uses; validates parameters with botocore's models."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.queues: dict[str, list[dict[str, Any]]] = {}
-        self.hidden: set[str] = set()
-        self.published: list[dict[str, Any]] = []
-        self.started: list[dict[str, Any]] = []
-
-    def put(self, url: str, body: object, **attributes: dict[str, Any]) -> None:
-        text = body if isinstance(body, str) else json.dumps(body)
-        queue = self.queues.setdefault(url, [])
-        name = f"{url}#{self.calls['put']}"
-        self.calls["put"] += 1
-        queue.append({"MessageId": name, "ReceiptHandle": f"handle-{name}", "Body": text, "MessageAttributes": attributes})
-
-    def receive_message(self, **given: Any) -> dict[str, Any]:
-        return self._checked("sqs", "ReceiveMessage", given, lambda: self._receive(given))
-
-    def send_message(self, **given: Any) -> dict[str, Any]:
-        return self._checked(
-            "sqs", "SendMessage", given, lambda: self.put(given["QueueUrl"], given["MessageBody"], **given["MessageAttributes"])
-        )
-
-    def delete_message(self, **given: Any) -> dict[str, Any]:
-        return self._checked("sqs", "DeleteMessage", given, lambda: self._delete(given))
-
-    def publish(self, **given: Any) -> dict[str, Any]:
-        return self._checked("sns", "Publish", given, lambda: self.published.append(given))
-
-    def start_execution(self, **given: Any) -> dict[str, Any]:
-        return self._checked("stepfunctions", "StartExecution", given, lambda: self.started.append(json.loads(given["input"])))
-
-    def _checked(self, service: str, operation: str, given: dict[str, Any], run: Callable[[], Any]) -> dict[str, Any]:
-        report = ParamValidator().validate(given, shapes(service).operation_model(operation).input_shape)
-        if report.has_errors():
-            raise ParamValidationError(report=report.generate_report())
-        return self._call(operation, given, run) or {}
-
-    def _receive(self, given: dict[str, Any]) -> dict[str, Any]:
-        assert given["MaxNumberOfMessages"] <= 10, "MaxNumberOfMessages must be at most 10, as SQS requires"
-        visible = [message for message in self.queues.get(given["QueueUrl"], []) if message["MessageId"] not in self.hidden]
-        batch = visible[: given["MaxNumberOfMessages"]]
-        self.hidden |= {message["MessageId"] for message in batch}
-        returned = ("MessageId", "ReceiptHandle", "Body", "MessageAttributes")
-        return {"Messages": [{name: message[name] for name in returned if message[name]} for message in batch]} if batch else {}
-
-    def _delete(self, given: dict[str, Any]) -> None:
-        queue = self.queues[given["QueueUrl"]]
-        queue[:] = [message for message in queue if message["ReceiptHandle"] != given["ReceiptHandle"]]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
@@ -39,16 +40,14 @@ class EventBus:
         Raises:
             TooLarge: the event can never be published.
         """
-        entry: PutEventsRequestEntryTypeDef = {
-            "EventBusName": self._name,
-            "Source": event.source,
-            "DetailType": event.type,
-            "Detail": document,
-            "Time": event.appended_at,
-        }
+        entry = self.entry_of(event.source, event.type, event.appended_at, document)
         if _weight(entry) > MAX_BYTES:
             raise TooLarge(event.event_id)
         return entry
+
+    def entry_of(self, source: str, kind: str, moment: datetime, document: str) -> PutEventsRequestEntryTypeDef:
+        """Return the entry of an event of this type and time (UTC)."""
+        return {"EventBusName": self._name, "Source": source, "DetailType": kind, "Detail": document, "Time": moment}
 
     def put(self, entries: Sequence[PutEventsRequestEntryTypeDef]) -> None:
         """Put any number of entries on the bus, in their order.

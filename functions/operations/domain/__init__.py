@@ -1,0 +1,1 @@
+"""Rules of the operations context, without AWS."""

@@ -1,0 +1,80 @@
+"""The deployments of the feature flags in AppConfig."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from operations.domain.remediation import FlagState
+from orderflow.aws.flags import DEFAULT, version
+
+DEPLOYING = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
+SERVED = frozenset({"COMPLETE", "BAKING"})
+# The one of DEPLOYING that StopDeployment does not take.
+_ROLLING_BACK = "ROLLING_BACK"
+
+
+class FlagDeployments:
+    """The flags' profile in one environment; `strategy` deploys at once."""
+
+    def __init__(self, client: Any, *, application: str, environment: str, profile: str, strategy: str) -> None:
+        """Use an AppConfig client, and the ids of the flags' resources."""
+        self._client = client
+        self._environment = {"ApplicationId": application, "EnvironmentId": environment}
+        self._profile = {"ApplicationId": application, "ConfigurationProfileId": profile}
+        self._strategy = strategy
+
+    @classmethod
+    def from_setting(cls, flags: str, client: Any, strategy: str = "") -> FlagDeployments:
+        """Return the deployments of the profile FLAGS (application/environment/profile, their ids)."""
+        application, environment, profile = flags.split("/")
+        return cls(client, application=application, environment=environment, profile=profile, strategy=strategy)
+
+    def latest_first(self) -> list[dict[str, Any]]:
+        """Return the last deployments of the flags, latest first, fifty at most.
+
+        Source: https://docs.aws.amazon.com/appconfig/2019-10-09/APIReference/API_ListDeployments.html
+        """
+        found = self._client.list_deployments(**self._environment, MaxResults=50)["Items"]
+        return sorted(found, key=lambda one: -one["DeploymentNumber"])
+
+    def content(self, deployment: dict[str, Any]) -> bytes:
+        """Return the document of a deployment."""
+        number = int(deployment["ConfigurationVersion"])
+        return self._client.get_hosted_configuration_version(**self._profile, VersionNumber=number)["Content"].read()
+
+    def state(self) -> FlagState:
+        """Return the flags that functions receive now; before the first deployment, the document is empty."""
+        deployments = [one for one in self.latest_first() if one["State"] in SERVED]
+        if not deployments:
+            return FlagState({}, DEFAULT)
+        served, previous = deployments[0], deployments[1]["DeploymentNumber"] if len(deployments) > 1 else 0
+        content = self.content(served)
+        deployed_at = served.get("CompletedAt") or served.get("StartedAt")
+        return FlagState(json.loads(content), version(content), served["DeploymentNumber"], deployed_at, previous)
+
+    def document(self, number: int) -> dict[str, Any]:
+        """Return the document of the deployment with this number."""
+        return json.loads(self.content(next(one for one in self.latest_first() if one["DeploymentNumber"] == number)))
+
+    def deploy(self, document: dict[str, Any], why: str) -> str:
+        """Deploy a document at once, and stop the deployment in progress; return the document's version.
+
+        Raises:
+            botocore.exceptions.ClientError: AppConfig refused it, for instance while the stopped deployment is rolled back.
+        """
+        for one in self.latest_first():
+            if one["State"] in DEPLOYING - {_ROLLING_BACK}:
+                self._client.stop_deployment(**self._environment, DeploymentNumber=one["DeploymentNumber"], AllowRevert=True)
+        content = json.dumps(document, indent=2).encode()
+        made = self._client.create_hosted_configuration_version(
+            **self._profile, Content=content, ContentType="application/json", Description=why
+        )
+        self._client.start_deployment(
+            **self._environment,
+            ConfigurationProfileId=self._profile["ConfigurationProfileId"],
+            ConfigurationVersion=str(made["VersionNumber"]),
+            DeploymentStrategyId=self._strategy,
+            Description=why,
+        )
+        return version(content)

@@ -1,0 +1,125 @@
+"""Automatic remediation of an alarm: decides on an action, performs it and reports it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from operations.domain import remediation as rules
+from operations.domain.remediation import Action, Alarm, Facts, Refusal, Signal, SystemState
+from orderflow.domain.remediation_events import RemediationPerformed, RemediationRefused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from operations.consumers import Consumers
+    from operations.dead_letter_reader import DeadLetterReader
+    from operations.flag_deployments import FlagDeployments
+    from operations.releases import Releases
+    from operations.remediation_claims import Claims
+
+
+class FactFinder:
+    """Finds the facts that the rules need."""
+
+    def __init__(self, *, alarms: Any, flags: FlagDeployments, consumers: Consumers, letters: DeadLetterReader, releases: Releases) -> None:
+        """Read from these; `alarms` is a CloudWatch client."""
+        self._alarms = alarms
+        self._flags = flags
+        self._consumers = consumers
+        self._letters = letters
+        self._releases = releases
+
+    def find(self, alarm: Alarm, signal: Signal | None, now: datetime) -> Facts:
+        """Return the facts for the alarm's signal."""
+        actions = rules.PLAYBOOK[signal.kind] if signal else ()
+        queue = signal.queue if signal else ""
+        return Facts(
+            now=now,
+            alarm_state=self._state(alarm.name),
+            flags=self._flags.state(),
+            letters=self._letters.sample(queue) if "redrive" in actions else (),
+            consumer=self._consumers.find(queue) if "raise_concurrency" in actions else None,
+            releases=len(self._releases.in_progress()) if "stop_release" in actions else 0,
+        )
+
+    def _state(self, name: str) -> str:
+        """Return the present state of an alarm; an alarm that is gone has none."""
+        found = self._alarms.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return found[0]["StateValue"] if found else ""
+
+
+class Decision(Struct, frozen=True, omit_defaults=True):
+    """The decision on an alarm: `redrive` or `perform` an action, or `refused`, or `duplicate` for another execution's alarm."""
+
+    outcome: str
+    action: Action | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+
+def decide(event: dict[str, Any], execution: str, *, stack: str, claims: Claims, facts: FactFinder, now: datetime) -> Decision:
+    """Decide on an alarm's state change, once: a duplicate of the event is left to the execution that has claimed it.
+
+    Raises:
+        msgspec.ValidationError: the event is none of an alarm.
+        botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the facts cannot be read.
+    """
+    alarm = rules.alarm_of(event["detail"])
+    if not claims.take_change(alarm, execution, now):
+        return Decision("duplicate")
+    signal = rules.signal_of(alarm, stack)
+    found = rules.decide(signal, facts.find(alarm, signal, now))
+    if not isinstance(found, Action):
+        return Decision("refused", refusals=found)
+    if not claims.take_target(found, execution, now):
+        return Decision("refused", refusals=(Refusal("too_soon", found.action),))
+    return Decision("redrive" if found.action == "redrive" else "perform", action=found)
+
+
+class Remedies:
+    """Performs actions. Each has a state of the system as its end, so that performing it again changes nothing."""
+
+    def __init__(self, *, flags: FlagDeployments, functions: Any, releases: Releases) -> None:
+        """Change these; `functions` is a Lambda client."""
+        self._flags = flags
+        self._functions = functions
+        self._releases = releases
+
+    def perform(self, action: Action, alarm: str) -> SystemState:
+        """Perform an action and return the state afterwards.
+
+        Raises:
+            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: it may be performed in part.
+        """
+        match action.action:
+            case "raise_concurrency":
+                self._functions.update_event_source_mapping(UUID=action.mapping, ScalingConfig={"MaximumConcurrency": action.maximum})
+                return SystemState(maximum_concurrency=action.maximum)
+            case "hold_orders":
+                return self._deploy(self._flags.state().document | {"hold_every_order": True}, alarm)
+            case "roll_back_flags":
+                current = self._flags.state()
+                # Flags that a person has deployed since the decision stay.
+                document = current.document if current.version != action.before.flags else self._flags.document(action.number)
+                return self._deploy(rules.rolled_back(current.document, document), alarm)
+            case "stop_release":
+                self._releases.stop()
+                return SystemState(releases=len(self._releases.in_progress()))
+            case "redrive":
+                message = "the workflow redrives dead letters by OperationsRedrive"
+                raise NotImplementedError(message)
+
+    def _deploy(self, document: dict[str, Any], alarm: str) -> SystemState:
+        served = self._flags.state()
+        version = served.version if served.document == document else self._flags.deploy(document, f"remediation of {alarm}"[:1024])
+        return SystemState(flags=version, hold_every_order=document.get("hold_every_order") is True)
+
+
+def summary(data: RemediationPerformed | RemediationRefused) -> str:
+    """Return a remediation as one line for people."""
+    if isinstance(data, RemediationRefused):
+        return ", ".join(f"{refusal.action} refused: {refusal.reason}" for refusal in data.refusals)
+    before, after = (msgspec.json.encode(state).decode() for state in (data.before, data.after))
+    return f"{data.action} on {data.target}: {before} before, {after} after"

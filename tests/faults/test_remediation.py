@@ -1,0 +1,119 @@
+"""Automatic remediation under faults of every call: it acts once on an alarm, and reports what it did."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.fakes.aws import clients
+from tests.faults.conftest import Tally
+from tests.faults.faults import Disturbance
+from tests.faults.remediation import LEDGER_MAPPING, MAIL, Operations, alarm
+from tests.faults.sweeps import Sweep
+
+
+def dead_letters(operations: Operations) -> None:
+    operations.dead_letter()
+    operations.dead_letter()
+
+
+def failed(operations: Operations) -> int:
+    """Return how many messages could not be redriven, as the event says."""
+    return sum(event["data"].get("after", {}).get("failed", 0) for event in operations.details)
+
+
+PREPARED: dict[str, tuple[str, Callable[[Operations], object]]] = {
+    "redrive": ("mail", dead_letters),
+    "raise_concurrency": ("ledger-age", lambda operations: operations.backlog()),
+    "hold_orders": ("money", lambda _: None),
+    "roll_back_flags": ("fraud", lambda operations: operations.changed_flags()),
+    "stop_release": ("api", lambda operations: operations.releases.running.extend(["d-1", "d-2"])),
+    "refused": ("stock", lambda _: None),
+}
+# What each action changes, as it is after one execution.
+DONE: dict[str, Callable[[Operations], bool]] = {
+    # A message whose deletion has no answer counts as failed.
+    "redrive": lambda operations: len(operations.messaging.queues[MAIL.queue_url]) <= failed(operations),
+    "raise_concurrency": lambda operations: operations.functions.limits[LEDGER_MAPPING] == 20,
+    "hold_orders": lambda operations: operations.flags.served == {"hold_countries": ["GB"], "hold_every_order": True},
+    "roll_back_flags": lambda operations: operations.flags.served == {"hold_countries": ["GB"]},
+    "stop_release": lambda operations: operations.releases.stopped == ["d-1", "d-2"],
+    "refused": lambda _: True,
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+    clients.lend()
+
+
+def run(action: str, disturbance: Disturbance) -> Operations:
+    """Let an alarm go off, and its event come twice more, once another alarm of the kind is over."""
+    kind, prepare = PREPARED[action]
+    operations = Operations(disturbance)
+    prepare(operations)
+    operations.goes_off(alarm(kind), alarm(kind))
+    operations.alarms.states = dict.fromkeys(operations.alarms.states, "OK")
+    operations.goes_off(alarm(kind))
+    return operations
+
+
+def wrong(action: str, operations: Operations) -> list[str]:
+    """Return what is wrong after the run: the action is not done, done twice, or reported otherwise."""
+    found: list[str] = []
+    reported = [event["type"] for event in operations.details]
+    if not DONE[action](operations):
+        found.append(f"not done: {operations.outcomes}")
+    # A message that was forwarded and not deleted is in both queues, and forwarded again by the next attempt.
+    queues = [operations.messaging.queues.get(url, []) for url in (MAIL.target, MAIL.queue_url)]
+    if action == "redrive" and len({message["Body"] for queue in queues for message in queue}) != 2:
+        found.append(f"a message is lost: {queues}")
+    if len({maximum for _, maximum in operations.functions.updates}) > 1:
+        found.append(f"raised twice: {operations.functions.updates}")
+    if reported not in (["RemediationPerformed"], ["RemediationRefused"]):
+        found.append(f"reported {reported}")
+    if (reported == ["RemediationRefused"]) is not (action == "refused"):
+        found.append(f"reported {reported} of {operations.outcomes}")
+    if operations.outcomes[1:] != ["duplicate", "duplicate"]:
+        found.append(f"outcomes {operations.outcomes}")
+    return found
+
+
+@pytest.mark.parametrize("action", PREPARED)
+def test_it_acts_once_whichever_call_fails(action: str, tally: Tally) -> None:
+    calls = run(action, Disturbance()).disturbance.calls
+    first = [(number, call) for number, call in enumerate(calls) if number < _of_first_execution(action)]
+    assert first
+
+    Sweep("remediation", tally).once(first, lambda disturbance, _: wrong(action, run(action, disturbance)))
+
+
+def _of_first_execution(action: str) -> int:
+    kind, prepare = PREPARED[action]
+    operations = Operations()
+    prepare(operations)
+    operations.goes_off(alarm(kind))
+    return len(operations.disturbance.calls)
+
+
+@pytest.mark.parametrize("action", PREPARED)
+def test_event_that_comes_during_the_execution_changes_nothing(action: str, tally: Tally) -> None:
+    kind, prepare = PREPARED[action]
+
+    def interrupted(disturbance: Disturbance, _: int) -> list[str]:
+        operations = Operations(disturbance)
+        prepare(operations)
+        disturbance.act = lambda: operations.goes_off(alarm(kind))
+        operations.goes_off(alarm(kind))
+        found = [] if DONE[action](operations) else ["not done"]
+        if min(operations.outcomes) != "duplicate" or len(operations.details) != 1:
+            found.append(f"outcomes {operations.outcomes}")
+        return found
+
+    calls = list(enumerate(run(action, Disturbance()).disturbance.calls))[: _of_first_execution(action)]
+    Sweep("remediation", tally).between(calls, "the event again", interrupted)

@@ -1,0 +1,152 @@
+"""Alarms of the deployed stack start automatic remediation, which acts once and is in the archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from devtools.local.alarms import Bridge
+from devtools.ops.flags import FlagStore
+from tests.integration.deployed_stack import DeployedStack, eventually
+from tests.support import contracts
+
+MAIL_ALARM = "order-pipeline-mail-dead-letters"
+LEDGER_ALARM = "order-pipeline-ledger-difference"
+THROTTLED = {
+    name: {"DataType": "String", "StringValue": value}
+    for name, value in {"RULE_ARN": "arn:aws:events:us-east-1:000000000000:rule/x", "ERROR_CODE": "THROTTLING"}.items()
+}
+
+
+@pytest.fixture(scope="module")
+def bridge(stack: DeployedStack) -> Bridge:
+    """The alarms of the stack."""
+    return Bridge(stack.target)
+
+
+@pytest.fixture
+def alarm(stack: DeployedStack, bridge: Bridge) -> Iterator[Any]:
+    """Let an alarm go off and return the execution's output; afterwards the alarms are over and the cool-down is forgotten."""
+    used: set[str] = set()
+
+    def goes_off(name: str, **event: Any) -> dict[str, Any]:
+        used.add(name)
+        bridge.set_state(name, "ALARM", "test")
+        [execution] = eventually(bridge.forward, within=stack.patience, what=f"{name} is forwarded")
+        return ended(stack, execution)
+
+    yield goes_off
+    for name in used:
+        bridge.set_state(name, "OK", "test")
+    eventually(lambda: bridge.forward() == [], within=stack.patience, what="no alarm is left")
+    for item in stack.scan("Remediations"):
+        stack.dynamodb.delete_item(TableName=stack.table("Remediations"), Key={"claim": item["claim"]})
+
+
+def ended(stack: DeployedStack, execution: str) -> dict[str, Any]:
+    """Return the input and output of an execution that has succeeded."""
+    client = stack.target.client("stepfunctions")
+    found = eventually(
+        lambda: client.describe_execution(executionArn=execution),
+        lambda one: one["status"] != "RUNNING",
+        within=stack.patience,
+        what="the remediation ends",
+    )
+    assert found["status"] == "SUCCEEDED", found
+    return json.loads(found["output"]) | {"execution": execution}
+
+
+def archived(stack: DeployedStack, execution: str) -> dict[str, Any]:
+    """Return the event of an execution as the audit archive has it."""
+    s3, bucket = stack.target.client("s3"), stack.target.resources["AuditArchive"]
+
+    def look() -> list[dict[str, Any]]:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
+        keys = [one["Key"] for page in pages for one in page.get("Contents", []) if "type=Remediation" in one["Key"]]
+        bodies = [s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys]
+        events = [json.loads(line) for body in bodies for line in body.splitlines()]
+        return [event for event in events if event["correlation_id"] == execution]
+
+    [event] = eventually(look, within=stack.patience, what="the event is in the audit archive")
+    assert contracts.problems(event) == []
+    return event
+
+
+@pytest.fixture
+def flags(stack: DeployedStack) -> Iterator[FlagStore]:
+    """The flags of the stack, restored afterwards."""
+    found = FlagStore(stack.target.client("appconfig"), stack.target.resources)
+    before = found.served().document
+    yield found
+    if found.served().document != before:
+        found.deploy(before, immediate=True)
+
+
+def dead_letter(stack: DeployedStack, **attributes: Any) -> str:
+    """Put an email without a recipient's order into its dead-letter queue, and return its text."""
+    body = json.dumps({"detail-type": "ShipmentLost", "detail": {"type": "ShipmentLost", "nonce": uuid4().hex}})
+    stack.target.client("sqs").send_message(
+        QueueUrl=stack.target.resources["MailDeadLetters"], MessageBody=body, MessageAttributes=attributes
+    )
+    return body
+
+
+@pytest.mark.needs("flags", "archive")
+def test_throttled_dead_letter_is_redriven_once(stack: DeployedStack, bridge: Bridge, alarm: Any) -> None:
+    body = dead_letter(stack, **THROTTLED)
+
+    output = alarm(MAIL_ALARM)
+
+    event = archived(stack, output["execution"])
+    assert (event["type"], event["data"]["after"]) == ("RemediationPerformed", {"moved": 1, "failed": 0})
+    assert body not in stack.waiting("MailDeadLetters")
+    again = ended(stack, bridge.start(output["alarm"]))
+    assert again["decided"]["value"]["outcome"] == "duplicate"
+
+
+@pytest.mark.needs("flags", "archive")
+def test_dead_letter_of_unknown_cause_stays(stack: DeployedStack, alarm: Any) -> None:
+    body = dead_letter(stack)
+    try:
+        event = archived(stack, alarm(MAIL_ALARM)["execution"])
+
+        assert event["type"] == "RemediationRefused"
+        assert event["data"]["refusals"] == [{"reason": "cause_unknown", "action": "redrive"}]
+        assert body in stack.waiting("MailDeadLetters")
+    finally:
+        stack.target.client("sqs").purge_queue(QueueUrl=stack.target.resources["MailDeadLetters"])
+
+
+@pytest.mark.needs("flags", "archive")
+def test_wrong_ledger_holds_every_order(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
+    event = archived(stack, alarm(LEDGER_ALARM)["execution"])
+
+    assert (event["data"]["action"], event["data"]["after"]["hold_every_order"]) == ("hold_orders", True)
+    assert flags.served().document["hold_every_order"] is True
+    assert flags.served().version == event["data"]["after"]["flags"]
+
+
+@pytest.mark.needs("flags", "archive")
+def test_recent_change_of_flags_is_rolled_back(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
+    flags.deploy({"hold_countries": ["BV"]}, immediate=True)
+    before = flags.served()
+    flags.deploy({"hold_countries": ["BV"], "fraud": {"hold_score": 1}}, immediate=True)
+
+    event = archived(stack, alarm("order-pipeline-payments-authorize-errors")["execution"])
+
+    assert event["data"]["action"] == "roll_back_flags"
+    assert flags.served().document == before.document
+
+
+@pytest.mark.needs("flags", "archive")
+def test_flag_switches_remediation_off(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
+    flags.deploy(flags.served().document | {"remediation": False}, immediate=True)
+
+    event = archived(stack, alarm(LEDGER_ALARM)["execution"])
+
+    assert event["data"]["refusals"] == [{"reason": "switched_off", "action": "any"}]
+    assert not flags.served().document.get("hold_every_order")

@@ -1,0 +1,323 @@
+"""Each action and each refusal of automatic remediation, through the workflow; and that it acts once on an alarm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from operations.handlers import decide_remediation, remediate
+from tests.fakes.aws import clients
+from tests.faults.faults import THROTTLED
+from tests.faults.remediation import LEDGER_MAPPING, MAIL, MAIL_MAPPING, START, Operations, alarm
+from tests.support import contracts
+from tests.support.runtime import CONTEXT
+from tests.support.samples import agrees, expected, names, sample
+
+REDRIVEN = {"redrive_attempts": {"DataType": "Number", "StringValue": "1"}}
+OTHER = "ValueError: malformed"
+
+
+@pytest.fixture
+def operations() -> Iterator[Operations]:
+    yield Operations()
+    clients.lend()
+
+
+def published(operations: Operations) -> dict[str, Any]:
+    """Return the one event that was published, on the bus and on the stream alike."""
+    [event] = operations.details
+    assert operations.stream.details == operations.bus.details
+    assert contracts.problems(event) == []
+    assert [entry["DetailType"] for entry in operations.bus.entries] == [event["type"]]
+    assert [entry["Source"] for entry in operations.bus.entries] == ["operations"]
+    return event
+
+
+def performed(operations: Operations) -> dict[str, Any]:
+    event = published(operations)
+    assert event["type"] == "RemediationPerformed", event
+    assert len(operations.notices) == 1
+    return event["data"]
+
+
+def refusals(operations: Operations) -> list[str]:
+    event = published(operations)
+    assert event["type"] == "RemediationRefused", event
+    return [f"{refusal['action']} {refusal['reason']}" for refusal in event["data"]["refusals"]]
+
+
+def test_throttled_dead_letters_are_redriven(operations: Operations) -> None:
+    operations.dead_letter()
+    operations.dead_letter("ReadTimeoutError: Read timeout")
+
+    operations.goes_off(alarm("mail"))
+
+    data = performed(operations)
+    assert (data["action"], data["target"], data["before"], data["after"]) == (
+        "redrive",
+        "mail",
+        {"dead_letters": 2},
+        {"moved": 2, "failed": 0},
+    )
+    assert data["alarm"]["name"] == "order-pipeline-mail"
+    assert len(operations.messaging.queues[MAIL.target]) == 2
+    assert operations.messaging.queues[MAIL.queue_url] == []
+
+
+def test_dead_letter_of_a_function_that_timed_out_is_redriven(operations: Operations) -> None:
+    operations.dead_letter(None)
+    operations.logs.lines += [
+        (MAIL_MAPPING, json.dumps({"type": "platform.report", "record": {"status": "timeout"}})),
+        (LEDGER_MAPPING, json.dumps({"message": "message_failed", "message_id": "x", "exception": "ValueError: y"})),
+    ]
+
+    operations.goes_off(alarm("mail"))
+
+    assert performed(operations)["action"] == "redrive"
+
+
+def test_dead_letter_that_its_rule_could_not_deliver_names_its_cause(operations: Operations) -> None:
+    operations.dead_letter(None, ERROR_CODE={"DataType": "String", "StringValue": "THROTTLING"})
+
+    operations.goes_off(alarm("mail"))
+
+    assert performed(operations)["after"] == {"moved": 1, "failed": 0}
+
+
+@pytest.mark.parametrize(
+    ("error", "attributes", "reason"),
+    [(OTHER, {}, "cause_not_transient"), (None, {}, "cause_unknown"), ("ThrottlingException", REDRIVEN, "redriven_before")],
+)
+def test_other_dead_letters_stay_in_their_queue(operations: Operations, error: str | None, attributes: Any, reason: str) -> None:
+    operations.dead_letter(error, **attributes)
+
+    operations.goes_off(alarm("mail"))
+
+    assert refusals(operations) == [f"redrive {reason}"]
+    assert len(operations.messaging.queues[MAIL.queue_url]) == 1
+    assert operations.notices == []
+
+
+def test_errors_of_another_function_in_the_log_group_say_nothing(operations: Operations) -> None:
+    operations.dead_letter(None)
+    operations.logs.lines.append((LEDGER_MAPPING, json.dumps({"type": "platform.report", "record": {"status": "timeout"}})))
+
+    operations.goes_off(alarm("mail"))
+
+    assert refusals(operations) == ["redrive cause_unknown"]
+
+
+def test_consumer_that_never_ran_has_no_log(operations: Operations) -> None:
+    operations.dead_letter(None)
+    operations.logs.groups_exist = False
+
+    operations.goes_off(alarm("mail"))
+
+    assert refusals(operations) == ["redrive cause_unknown"]
+
+
+def test_alarm_without_dead_letters_is_refused(operations: Operations) -> None:
+    operations.goes_off(alarm("mail"))
+
+    assert refusals(operations) == ["redrive no_dead_letters"]
+
+
+def test_concurrency_of_a_slow_consumer_is_raised(operations: Operations) -> None:
+    operations.backlog()
+
+    operations.goes_off(alarm("ledger-age"))
+
+    data = performed(operations)
+    assert (data["before"], data["after"]) == ({"maximum_concurrency": 10}, {"maximum_concurrency": 20})
+    assert operations.functions.updates == [(LEDGER_MAPPING, 20)]
+
+
+def test_concurrency_of_a_failing_consumer_stays(operations: Operations) -> None:
+    operations.backlog()
+    operations.logs.lines.append((LEDGER_MAPPING, json.dumps({"message": "message_failed", "message_id": "x"})))
+
+    operations.goes_off(alarm("ledger-age"))
+
+    assert refusals(operations) == ["raise_concurrency consumer_fails"]
+    assert operations.functions.updates == []
+
+
+@pytest.mark.parametrize(("limit", "reason"), [(None, "no_limit"), (20, "at_the_limit")])
+def test_concurrency_has_a_limit(operations: Operations, limit: int | None, reason: str) -> None:
+    operations.backlog()
+    operations.functions.limits[LEDGER_MAPPING] = limit
+
+    operations.goes_off(alarm("ledger-age"))
+
+    assert refusals(operations) == [f"raise_concurrency {reason}"]
+
+
+def test_wrong_ledger_holds_every_order(operations: Operations) -> None:
+    operations.goes_off(alarm("money"))
+
+    data = performed(operations)
+    assert (data["before"]["hold_every_order"], data["after"]["hold_every_order"]) == (False, True)
+    assert operations.flags.served == {"hold_countries": ["GB"], "hold_every_order": True}
+
+
+def test_hold_stops_a_deployment_of_flags_in_progress(operations: Operations) -> None:
+    operations.flags.deployed({"hold_countries": []}, START, state="DEPLOYING")
+
+    operations.goes_off(alarm("money"))
+
+    assert operations.flags.served == {"hold_countries": ["GB"], "hold_every_order": True}
+    assert [one["State"] for one in operations.flags.deployments] == ["COMPLETE", "COMPLETE", "ROLLED_BACK", "COMPLETE"]
+
+
+def test_hold_works_before_the_first_deployment_of_flags(operations: Operations) -> None:
+    operations.flags.deployments.clear()
+
+    operations.goes_off(alarm("money"))
+
+    assert performed(operations)["before"] == {"flags": "default", "hold_every_order": False}
+    assert operations.flags.served == {"hold_every_order": True}
+
+
+@pytest.mark.parametrize("kind", ["fraud", "payments"])
+def test_recent_change_of_flags_is_rolled_back(operations: Operations, kind: str) -> None:
+    operations.changed_flags()
+
+    operations.goes_off(alarm(kind))
+
+    data = performed(operations)
+    assert data["action"] == "roll_back_flags"
+    assert data["before"]["flags"] != data["after"]["flags"]
+    assert operations.flags.served == {"hold_countries": ["GB"]}
+
+
+def test_roll_back_leaves_flags_that_a_person_deployed_meanwhile(operations: Operations) -> None:
+    operations.changed_flags()
+    decision = {"outcome": "perform", "action": {"action": "roll_back_flags", "target": "flags", "before": {"flags": "older"}, "number": 1}}
+    given = {name: value for name, value in sample("operations/remediate/refused").items() if name != "result"}
+
+    remediate.handler({**given, "decision": decision}, CONTEXT)
+
+    assert operations.flags.served == {"hold_countries": ["GB"], "fraud": {"hold_score": 1}}
+
+
+def test_release_in_progress_is_stopped_and_rolled_back(operations: Operations) -> None:
+    operations.releases.running = ["d-1", "d-2"]
+
+    operations.goes_off(alarm("api"))
+
+    data = performed(operations)
+    assert (data["action"], data["before"], data["after"]) == ("stop_release", {"releases": 2}, {"releases": 0})
+    assert operations.releases.stopped == ["d-1", "d-2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reasons"),
+    [
+        ("api", ["stop_release no_release"]),
+        ("payments", ["stop_release no_release", "roll_back_flags no_recent_change"]),
+        ("stock", ["any not_on_the_list"]),
+    ],
+)
+def test_alarm_without_a_possible_action_is_left_to_people(operations: Operations, kind: str, reasons: list[str]) -> None:
+    operations.goes_off(alarm(kind))
+
+    assert refusals(operations) == reasons
+    assert operations.notices == []
+
+
+def test_stack_without_gradual_releases_asks_codedeploy_nothing(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operations.handlers.decide_remediation.FACTS._releases._application", "")
+
+    operations.goes_off(alarm("api"))
+
+    assert refusals(operations) == ["stop_release no_release"]
+    assert not operations.releases.calls
+
+
+@pytest.mark.parametrize("kind", ["mail", "ledger-age", "money", "fraud", "payments", "api"])
+def test_one_flag_switches_remediation_off(operations: Operations, kind: str) -> None:
+    operations.dead_letter()
+    operations.backlog()
+    operations.releases.running = ["d-1"]
+    operations.flags.deployed({"remediation": False}, START)
+
+    operations.goes_off(alarm(kind))
+
+    assert refusals(operations) == ["any switched_off"]
+    assert (operations.releases.stopped, operations.functions.updates, operations.flags.served) == ([], [], {"remediation": False})
+
+
+def test_duplicated_alarm_event_is_acted_on_once(operations: Operations) -> None:
+    operations.backlog()
+
+    operations.goes_off(alarm("ledger-age"), alarm("ledger-age"), alarm("ledger-age"))
+
+    assert operations.outcomes == ["performed", "duplicate", "duplicate"]
+    assert operations.functions.updates == [(LEDGER_MAPPING, 20)]
+    assert performed(operations)["action"] == "raise_concurrency"
+
+
+def test_alarm_that_is_over_when_its_event_arrives_starts_nothing(operations: Operations) -> None:
+    operations.dead_letter()
+    operations.alarms.states["order-pipeline-mail"] = "OK"
+
+    operations.goes_off(alarm("mail"))
+
+    assert refusals(operations) == ["any alarm_is_over"]
+
+
+def test_deleted_alarm_starts_nothing(operations: Operations) -> None:
+    operations.dead_letter()
+    operations.alarms.states["order-pipeline-mail"] = ""
+
+    operations.goes_off(alarm("mail"))
+
+    assert refusals(operations) == ["any alarm_is_over"]
+
+
+def test_next_transition_of_an_alarm_waits_for_the_cool_down(operations: Operations) -> None:
+    operations.dead_letter()
+    operations.goes_off(alarm("mail"))
+    operations.dead_letter()
+
+    operations.goes_off(alarm("mail", START + timedelta(minutes=5)))
+
+    assert operations.outcomes == ["performed", "refused"]
+    assert [event["data"].get("refusals") for event in operations.details] == [None, [{"reason": "too_soon", "action": "redrive"}]]
+
+
+def test_failed_action_is_reported_as_failed(operations: Operations) -> None:
+    operations.backlog()
+    operations.disturbance.match = lambda _number, call: call.operation == "UpdateEventSourceMapping"
+    operations.disturbance.kind = THROTTLED
+
+    operations.goes_off(alarm("ledger-age"))
+
+    assert refusals(operations) == ["raise_concurrency failed"]
+    assert operations.outcomes == ["failed"]
+    assert len(operations.notices) == 1
+
+
+def test_unreadable_facts_are_reported_as_failed(operations: Operations) -> None:
+    operations.disturbance.match = lambda _number, call: call.operation == "DescribeAlarms"
+    operations.disturbance.kind = THROTTLED
+
+    operations.goes_off(alarm("money"))
+
+    assert refusals(operations) == ["any failed"]
+
+
+@pytest.mark.parametrize("path", names("operations/remediate"))
+def test_report_samples_are_answered_as_expected(operations: Operations, path: str) -> None:
+    assert agrees(remediate.handler(sample(path), CONTEXT), expected(path))
+
+
+def test_decision_samples_are_answered_as_expected(operations: Operations) -> None:
+    """The duplicate comes after the event that it repeats."""
+    for path in names("operations/decide_remediation"):
+        answer = json.loads(json.dumps(decide_remediation.handler(sample(path), CONTEXT)))
+        assert agrees(answer, expected(path)), path
