@@ -18,7 +18,7 @@ from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStu
 from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
-from devtools.local import event_archive, issuer, webhook_secrets
+from devtools.local import api_responses, event_archive, issuer, webhook_secrets
 from devtools.target import ROOT, STACK, Target
 
 SOURCES = (
@@ -96,6 +96,7 @@ def ensure(target: Target) -> bool:
     target.forget_stack()
     event_archive.ensure(target)
     webhook_secrets.ensure(target)
+    api_responses.ensure(target)
     target.client("ssm").put_parameter(Name=DEPLOYED_PARAMETER, Value=wanted, Type="String", Overwrite=True)
     return True
 

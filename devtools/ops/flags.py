@@ -176,7 +176,7 @@ def show(seen: ServedFlags) -> None:
         ui.console.print(f"  flags {seen.version}, deployment {seen.number}", style="bold")
         ui.console.print_json(json.dumps(seen.document), indent=2)
     else:
-        ui.console.print("  no flags are deployed; the default fraud rules and the parameter PaymentProvider apply")
+        ui.console.print("  no flags are deployed; the default fraud rules and the stack's payment provider apply")
     if seen.deploying:
         at = seen.deploying
         ui.console.print(f"  deployment {at['DeploymentNumber']} is {at['State'].lower()}, {at.get('PercentageComplete', 0):.0f} %")

@@ -1,11 +1,7 @@
 """The table Stock: one row for each product, and several rows (shards) for a product that many orders want at once.
 
-| key `sku` | |
-|---|---|
-| `MUG-BLUE` | a product's first shard, and its only one unless orders contended for it; the attribute `shelves` counts the shards |
-| `MUG-BLUE#1` to `MUG-BLUE#15` | its further shards |
-
-`available`, `reserved` and `shipped` count pieces. Over the shards of a product they add up to the number of pieces ever received.
+`orderflow.aws.stock_levels` describes the keys of the rows. `available`, `reserved` and `shipped` count pieces. Over the shards of a
+product they add up to the number of pieces ever received.
 
 Of two transactions that write the same row DynamoDB cancels one, so one row takes few orders a second, however often they are
 retried. An order that meets such a conflict twice in a row shards the product; orders then spread over its shards. No extra read
@@ -25,6 +21,7 @@ from inventory.domain.stock_rules import InsufficientStock, Level, Move
 from orderflow.aws import dynamodb
 from orderflow.aws.dynamodb import CancellationReason, Conflict, TransactionConditionFailed, TransactionConflict, key, values
 from orderflow.aws.observability import logger
+from orderflow.aws.stock_levels import shard_name, sku_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 
 # The other two writes of a transaction are the order's event and its row.
 MAX_STOCK_WRITES = 98
-_SEPARATOR = "#"
 
 
 class OutOfStock(RuntimeError):
@@ -110,7 +106,7 @@ class StockShards:
             ExpressionAttributeValues=values(zero=0),
             ProjectionExpression="sku, reserved",
         ):
-            sku = item["sku"].partition(_SEPARATOR)[0]
+            sku = sku_of(item["sku"])
             found[sku] = found.get(sku, 0) + item["reserved"]
         return found
 
@@ -131,7 +127,7 @@ class StockShards:
         return found
 
     def _is_sharded(self, sku: str) -> bool:
-        item = dynamodb.read_item(self._client, self._table, key(sku=self._name(sku, 0))) or {}
+        item = dynamodb.read_item(self._client, self._table, key(sku=shard_name(sku, 0))) or {}
         return "shelves" in item or self._shard(sku, _level(item))
 
     def _shard(self, sku: str, level: Level) -> bool:
@@ -157,7 +153,7 @@ class StockShards:
         Raises:
             TransactionConflict: under load not all of them were read.
         """
-        numbers = {self._name(sku, number): number for number in range(stock_rules.SHARDS)}
+        numbers = {shard_name(sku, number): number for number in range(stock_rules.SHARDS)}
         items = dynamodb.read_batch(self._client, self._table, [key(sku=name) for name in numbers])
         return {numbers[item["sku"]]: _level(item) for item in items}
 
@@ -167,7 +163,7 @@ class StockShards:
         taken = {f"least_{name}": -change for name, change in parts.items() if change < 0}
         update: Any = {
             "TableName": self._table,
-            "Key": key(sku=self._name(move.sku, placement.shard)),
+            "Key": key(sku=shard_name(move.sku, placement.shard)),
             "UpdateExpression": "ADD available :available, reserved :reserved, shipped :shipped",
             "ExpressionAttributeValues": values(**parts, **taken),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -175,9 +171,6 @@ class StockShards:
         if taken:
             update["ConditionExpression"] = " AND ".join(f"{name} >= :least_{name}" for name, change in parts.items() if change < 0)
         return {"Update": update}
-
-    def _name(self, sku: str, shard: int) -> str:
-        return f"{sku}{_SEPARATOR}{shard}" if shard else sku
 
 
 def _pairs(allocation: Allocation, reasons: Sequence[CancellationReason]) -> Iterable[tuple[Placement, CancellationReason]]:

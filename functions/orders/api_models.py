@@ -83,11 +83,12 @@ class Payment(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
 
 class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The body of `POST /orders`."""
+    """The body of `POST /orders`; `expected_total` is what the customer was shown, and an order that costs another amount is refused."""
 
     lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
     shipping_address: Address
     payment: Payment
+    expected_total: Money | None = None
 
 
 class FormerPayment(Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,6 +159,23 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     captured: Money | None = None
     refunded: Money | None = None
     charged_back: Money | None = None
+
+
+class ProductAnswer(Struct, frozen=True, omit_defaults=True):
+    """A product for sale. `availability` is a hint from a moment ago: `low_stock` are at most 5 pieces; placing an order decides."""
+
+    sku: Sku
+    name: str
+    unit_price: Money
+    availability: Literal["in_stock", "low_stock", "out_of_stock"]
+    category: events.Category | None = None
+
+
+class ProductList(Struct, frozen=True, omit_defaults=True):
+    """A page of products; `next` is the cursor of the next page, if there is one."""
+
+    products: tuple[ProductAnswer, ...]
+    next: str | None = None
 
 
 class OrderSummary(Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import ValidationError, convert
 
 from orderflow.aws import dynamodb
+from orderflow.aws.http import Unavailable
 from orderflow.aws.observability import logger
 from orderflow.domain import documents
 from orders.domain.pricing import Product
@@ -22,7 +23,7 @@ _MAX_CACHED = 10_000
 _READ_ATTEMPTS = 4
 
 
-class CatalogueUnavailable(RuntimeError):
+class CatalogueUnavailable(Unavailable):
     """DynamoDB left products unprocessed in every attempt; a later retry can succeed."""
 
 
@@ -57,6 +58,17 @@ class Catalogue:
         while len(self._known) > _MAX_CACHED:
             self._known.popitem(last=False)
         return found
+
+    def page(self, limit: int, after: str | None) -> tuple[list[Product], str | None]:
+        """Return a page of the products that are for sale, in no particular order, and the sku that the next page starts after.
+
+        At most `limit` rows are read; a page can have fewer products than that although more follow.
+        """
+        start: dict[str, Any] = {"ExclusiveStartKey": dynamodb.key(sku=after)} if after else {}
+        answer = self._client.scan(TableName=self._table, Limit=limit, **start)
+        products = [product for product in map(_product, answer["Items"]) if product and product.active]
+        last = answer.get("LastEvaluatedKey")
+        return products, dynamodb.decode(last["sku"]) if last else None
 
     def _read(self, skus: list[str], good_until: float) -> None:
         found: dict[str, Product] = {}

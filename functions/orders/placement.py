@@ -10,6 +10,7 @@ from orderflow.aws.http import Caller, Problem
 from orderflow.aws.order_log import OrderLog, OrderNotFound, RequestMismatch
 from orderflow.domain import email_address
 from orderflow.domain.events import Customer, OrderPlaced, StockLine
+from orderflow.domain.money import format_money
 from orders.allowances import Allowances, Row
 from orders.domain import pricing, unpaid_limits
 
@@ -120,6 +121,9 @@ class OrderPlacement:
             raise Problem(422, "price-not-chargeable", "Price not chargeable", str(error), skus=error.skus) from None
         except pricing.QuantityTooLarge as error:
             raise Problem(422, "quantity-too-large", "Quantity too large", str(error)) from None
+        if request.expected_total not in (None, total):
+            detail = f"the order costs {format_money(total)} now; confirm the new price and send it as expected_total"
+            raise Problem(409, "price-changed", "Price changed", detail, total=total, lines=lines)
         return OrderPlaced(
             customer=Customer(customer.customer_id, customer.email),
             lines=lines,

@@ -9,13 +9,16 @@ import msgspec
 
 from orderflow.domain.events import OrderPlaced
 from orderflow.domain.money import Money
-from orders.api_models import DisplayState, OrderAnswer, OrderSummary, ParcelAnswer, ReturnAnswer, Timeline, TimelineEntry
+from orders.api_models import DisplayState, OrderAnswer, OrderSummary, ParcelAnswer, ProductAnswer, ReturnAnswer, Timeline, TimelineEntry
 
 if TYPE_CHECKING:
     from orderflow.domain.events import Event
     from orderflow.domain.order import Order, Parcel, Return
+    from orders.domain.pricing import Product
     from orders.summaries import Row
 
+# A product with at most so many pieces is shown as `low_stock`.
+LOW_STOCK = 5
 # Fields by event type that the timeline omits: fraud results would teach how to evade the rules, reviewers stay anonymous, errors
 # are named for operators, and a document's key is no link. Ids of carriers and payment providers stay, so that customers can quote
 # them there.
@@ -34,6 +37,12 @@ REDACTED = {
 def display_state(order: Order) -> DisplayState:
     """Return the order's state as its owner sees it: a failing order is still `placed`."""
     return "placed" if order.state in {"new", "failing"} else cast("DisplayState", order.state)
+
+
+def product(product: Product, available: int) -> ProductAnswer:
+    """Return the product, of which so many pieces are available."""
+    availability = "in_stock" if available > LOW_STOCK else "low_stock" if available > 0 else "out_of_stock"
+    return ProductAnswer(product.sku, product.name, product.unit_price, availability, product.category)
 
 
 def order(order: Order) -> OrderAnswer:

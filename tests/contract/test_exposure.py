@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.contract.stack import Stack, referred
 
-# The OpenAPI document needs no token. Webhooks have URLs of their own and signed messages.
-PUBLIC = {("/openapi.json", "get")}
+# The OpenAPI document and the catalogue need no token. Webhooks have URLs of their own and signed messages.
+PUBLIC = {("/openapi.json", "get"), ("/products", "get"), ("/products/{sku}", "get")}
 # The fields of an event in a workflow's input.
 IDS = {"$.id", "$.detail.order_id", "$.detail.correlation_id", "$.detail.event_id"}
 
@@ -25,9 +25,33 @@ def authorizers(stack: Stack) -> dict[str, Any]:
 
 class TestApi:
     def test_every_route_but_the_public_ones_needs_a_token(self, stack: Stack) -> None:
-        routes = {(path, method): route for path, methods in api(stack)["paths"].items() for method, route in methods.items()}
+        routes = {
+            (path, method): route
+            for path, methods in api(stack)["paths"].items()
+            for method, route in methods.items()
+            if method != "options"
+        }
         open_routes = {key for key, route in routes.items() if route["security"] != [{"Jwt": []}]}
         assert open_routes == PUBLIC
+
+    def test_a_preflight_of_every_route_is_answered_without_a_token(self, stack: Stack) -> None:
+        """API Gateway answers it; as text, because it fails with `*/*` as a binary type (aws/serverless-application-model#1344)."""
+        assert "x-amazon-apigateway-binary-media-types" not in api(stack)
+        for path, methods in api(stack)["paths"].items():
+            [answered] = methods["options"]["x-amazon-apigateway-integration"]["responses"].values()
+            headers = answered["responseParameters"]
+            assert "security" not in methods["options"], path
+            assert headers["method.response.header.Access-Control-Allow-Origin"] == {"Fn::Sub": "'${AllowedOrigin}'"}, path
+            allowed = set(headers["method.response.header.Access-Control-Allow-Methods"].strip("'").split(","))
+            assert {method.upper() for method in methods} <= allowed, path
+
+    def test_errors_of_the_gateway_can_be_read_by_an_allowed_page(self, stack: Stack) -> None:
+        for name, response in api(stack)["x-amazon-apigateway-gateway-responses"].items():
+            headers = response["responseParameters"]
+            assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == {"Fn::Sub": "'${AllowedOrigin}'"}, name
+            assert headers["gatewayresponse.header.X-Correlation-Id"] == "method.request.header.X-Correlation-Id", name
+            retriable = name in {"THROTTLED", "WAF_FILTERED", "DEFAULT_5XX"}
+            assert ("gatewayresponse.header.Retry-After" in headers) == retriable, name
 
     def test_authorizer_answers_are_cached_for_five_minutes_at_most(self, stack: Stack) -> None:
         assert set(authorizers(stack)) == {"Jwt"}

@@ -23,7 +23,7 @@ from tests.fakes.aws.dynamodb import FakeDynamoDB
 from tests.fakes.aws.environment import TABLES, Aws
 
 DEV_DOLLARS, PROD_DOLLARS = 15.0, 30.0
-STRIPE = {"PaymentProvider": "stripe", "StripeSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe"}
+STRIPE = {"StripeSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe"}
 
 
 def dollars(parameters: dict[str, str]) -> float:

@@ -15,13 +15,24 @@ from devtools.checks.openapi.problems import PROBLEMS
 from devtools.target import ROOT
 from loyalty.api_models import PointsAnswer
 from orderflow.aws.http import PROBLEM_BASE
-from orders.api_models import CancelOrderRequest, CreateReturnRequest, OrderAnswer, OrderList, PlaceOrderRequest, ReturnAnswer, Timeline
+from orders.api_models import (
+    CancelOrderRequest,
+    CreateReturnRequest,
+    OrderAnswer,
+    OrderList,
+    PlaceOrderRequest,
+    ProductAnswer,
+    ProductList,
+    ReturnAnswer,
+    Timeline,
+)
 from reviews.api_models import DecisionRequest, OpenReviews
 from reviews.domain.decisions import Decision
 from tests.contract.stack import Stack
 
 ORDERS = (PlaceOrderRequest, CancelOrderRequest, CreateReturnRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
-MODELS = {model.__name__: model for model in (*ORDERS, DecisionRequest, OpenReviews, Decision, PointsAnswer)}
+PRODUCTS = (ProductAnswer, ProductList)
+MODELS = {model.__name__: model for model in (*ORDERS, *PRODUCTS, DecisionRequest, OpenReviews, Decision, PointsAnswer)}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +43,7 @@ def document() -> dict[str, Any]:
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            if method != "parameters":
+            if method not in {"parameters", "options"}:
                 yield path, method, operation
 
 

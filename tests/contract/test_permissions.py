@@ -469,8 +469,16 @@ def every_call(observed: Observed) -> None:
         prepared.prepare(observed.log, asked["pathParameters"]["order_id"])
         observed.run("orders.handlers.create_return" if "Idempotency-Key" in asked["headers"] else "orders.handlers.cancel_order", asked)
     prepared.prepare(observed.log, "ord_0000000000projectconfirmed")
-    for name in ("project/confirmed", "list_orders/first-page", "list_orders/of-a-state", "rebuild_view/from-the-beginning"):
+    for name in (
+        "project/confirmed",
+        "list_products/first-page",
+        "list_orders/first-page",
+        "list_orders/of-a-state",
+        "rebuild_view/from-the-beginning",
+    ):
         observed.run(f"orders.handlers.{name.partition('/')[0]}", sample(f"orders/{name}"))
+    # A product that no other test of the process has put into the function's cache.
+    observed.run("orders.handlers.list_products", sample("orders/list_products/product") | {"pathParameters": {"sku": "NEVER-READ"}})
     for order_id in ("ord_0000000000invoiceconfirmed", "ord_000000000000awardconfirmed"):
         prepared.prepare(observed.log, order_id)
     for name in (

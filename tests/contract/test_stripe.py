@@ -82,7 +82,7 @@ def test_webhook_function_has_the_sdk_and_one_secret(stack: Stack) -> None:
         "PaymentsWebhookSecret",
         "AWS::NoValue",
     )
-    assert stack.conditions["UseOurSignature"] == {"Fn::Not": [stack.conditions["UseStripe"]]}
+    assert stack.conditions["UseOurSignature"] == {"Fn::Not": [{"Condition": "UseStripe"}]}
 
 
 def test_other_provider_creates_no_stripe_resources(stack: Stack) -> None:

@@ -29,6 +29,8 @@ GET  /analytics/sales                         | 403 403 403 200 401 401
 GET  /analytics/leaderboard                   | 403 403 403 200 401 401
 GET  /reviews                                 | 403 403 200 403 401 401
 POST /reviews/{order_id}/decision             | 403 403 409 403 401 401
+GET  /products                                | 200 200 200 200 200 200
+GET  /products/{sku}                          | 200 200 200 200 200 200
 GET  /openapi.json                            | 200 200 200 200 200 200
 """
 
@@ -75,7 +77,7 @@ def _ask(stack: DeployedStack, order: Order, method: str, path: str, caller: str
         who = {"owner": order.owner, "expired": order.owner}.get(caller, f"{caller}-{uuid4().hex[:8]}")
         groups = {"reviewer": ("reviewers",), "staff": ("staff",)}.get(caller, ())
         headers["Authorization"] = f"Bearer {issuer.token(stack.target, who, groups, -60 if caller == 'expired' else 600)}"
-    return stack.shop.call(method, path.format(order_id=order.order_id, number="CN-2026-000001"), None, body=raw, **headers)
+    return stack.shop.call(method, path.format(order_id=order.order_id, number="CN-2026-000001", sku=order.sku), None, body=raw, **headers)
 
 
 @pytest.mark.parametrize(("method", "path", "caller", "status"), _rows())

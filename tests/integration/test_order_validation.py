@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -195,8 +194,5 @@ def test_openapi_document_is_public(stack: DeployedStack):
     answer = stack.shop.call("GET", "/openapi.json", None)
 
     assert answer.status == 200
-    compressed = stack.shop.call("GET", "/openapi.json", None, Accept="*/*", Accept_Encoding="gzip")
-    assert compressed.headers["content-encoding"] == "gzip"
-    assert answer.json() == json.loads(gzip.decompress(compressed.body))
     assert stack.shop.call("GET", "/openapi.json", None, If_None_Match=answer.headers["etag"]).status == 304
     assert set(answer.json()["paths"]) >= {"/orders", "/orders/{order_id}", "/orders/{order_id}/events"}

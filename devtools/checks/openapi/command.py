@@ -25,6 +25,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": ".", "description": "The stage that served this document."}],
         "security": [{"jwt": []}],
         "tags": [
+            {"name": "products"},
             {"name": "orders"},
             {"name": "reviews"},
             {"name": "loyalty"},
@@ -32,6 +33,8 @@ def document() -> dict[str, Any]:
             {"name": "description"},
         ],
         "paths": {
+            "/products": {"get": operations.list_products()},
+            "/products/{sku}": {"parameters": [ref("parameters", "Sku")], "get": operations.get_product()},
             "/orders": {"get": order_operations.list_orders(), "post": order_operations.place_order()},
             "/orders/{order_id}": {"parameters": [ref("parameters", "OrderId")], "get": order_operations.get_order()},
             "/orders/{order_id}/events": {"parameters": [ref("parameters", "OrderId")], "get": order_operations.get_timeline()},

@@ -7,6 +7,7 @@ import msgspec
 from analytics.api_models import LEADERBOARD_LIMIT, LeaderboardAnswer, SalesAnswer
 from analytics.domain.counting_rules import LEADERBOARD_SIZE
 from devtools.checks.openapi.examples import ORDER_ID
+from devtools.checks.openapi.parts import ref
 from devtools.checks.openapi.problems import PROBLEMS
 from loyalty.api_models import PointsAnswer
 from orderflow.aws.http import PROBLEM_BASE
@@ -19,6 +20,8 @@ from orders.api_models import (
     OrderAnswer,
     OrderList,
     PlaceOrderRequest,
+    ProductAnswer,
+    ProductList,
     ReturnAnswer,
     Timeline,
 )
@@ -35,7 +38,12 @@ def components() -> dict[str, Any]:
             "CorrelationId": {
                 "description": "On every log line and event of this request.",
                 "schema": {"type": "string", "format": "uri-reference"},
-            }
+            },
+            "ETag": {
+                "description": "The entity tag of the response; send it as `If-None-Match` to get 304 while nothing has changed.",
+                "schema": {"type": "string"},
+            },
+            "RetryAfter": {"description": "Seconds to wait before the same request is repeated.", "schema": {"type": "integer"}},
         },
         "securitySchemes": {
             "jwt": {
@@ -49,7 +57,17 @@ def components() -> dict[str, Any]:
 
 
 def schemas() -> dict[str, Any]:
-    orders = (PlaceOrderRequest, CancelOrderRequest, CreateReturnRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
+    orders = (
+        PlaceOrderRequest,
+        CancelOrderRequest,
+        CreateReturnRequest,
+        OrderAnswer,
+        OrderList,
+        ReturnAnswer,
+        Timeline,
+        ProductAnswer,
+        ProductList,
+    )
     models = (*orders, DecisionRequest, OpenReviews, Decision, PointsAnswer, SalesAnswer, LeaderboardAnswer)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     problem = {
@@ -62,7 +80,18 @@ def schemas() -> dict[str, Any]:
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "detail": {"type": "string", "description": "The violation and the remedy."},
             "field": {"type": "string", "description": "JSONPath of the invalid part (invalid-request), or the name of the parameter."},
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+                    "required": ["field", "detail"],
+                },
+                "description": "Every invalid part by its JSONPath (invalid-request).",
+            },
             "skus": {"type": "array", "items": {"type": "string"}, "description": "Products that cannot be ordered (unknown-sku)."},
+            "total": ref("schemas", "Money") | {"description": "What the order costs now (price-changed)."},
+            "lines": {"type": "array", "items": ref("schemas", "Line"), "description": "The lines at their prices now (price-changed)."},
             "state": {"type": "string", "description": "The state of the order (not-held)."},
             "decision": {"type": "string", "enum": ["approve", "reject"], "description": "The recorded decision (already-decided)."},
             "decided_at": {"type": "string", "format": "date-time", "description": "The time of the decision (already-decided)."},
@@ -106,6 +135,19 @@ def parameters() -> dict[str, Any]:
             "in": "query",
             "description": "`next` of the previous page, unchanged.",
             "schema": {"type": "string"},
+        },
+        "IfNoneMatch": {
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "`ETag` of the response that you have.",
+            "schema": {"type": "string"},
+        },
+        "Sku": {
+            "name": "sku",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
+            "example": "MUG-BLUE",
         },
         "Per": query_parameter("per", "Length of a period.", {"type": "string", "enum": ["minute", "day"], "default": "day"}),
         "From": query_parameter("from", "The first period, a minute or day; by default 60 minutes or 30 days before.", {"type": "string"}),

@@ -58,6 +58,14 @@ TIMELINE = {
         }
     ],
 }
+PRODUCT = {
+    "sku": "MUG-BLUE",
+    "name": "Blue mug",
+    "unit_price": {"amount": 1250, "currency": "EUR"},
+    "availability": "in_stock",
+    "category": "tableware",
+}
+PRODUCTS = {"products": [PRODUCT], "next": "MUG-BLUE"}
 SALES = {
     "per": "day",
     "sales": [

@@ -1,11 +1,11 @@
-"""The operations on points, analytics, reviews, and on the document itself."""
+"""The operations on products, points, analytics, reviews, and on the document itself."""
 
 from typing import Any
 
 from analytics.api_models import STAFF_GROUP as STAFF
-from devtools.checks.openapi.examples import DECISION, LEADERBOARD, REVIEWS, SALES
-from devtools.checks.openapi.parts import answer, problem_answers, ref, request_body
-from devtools.checks.openapi.problems import ANALYSING, DECIDING, GENERAL, PAGING, READING, SENDING
+from devtools.checks.openapi.examples import DECISION, LEADERBOARD, PRODUCT, PRODUCTS, REVIEWS, SALES
+from devtools.checks.openapi.parts import answer, found, problem_answers, ref, request_body
+from devtools.checks.openapi.problems import ANALYSING, DECIDING, FINDING, GENERAL, PAGING, PARAMETER, READING, SENDING, WITHOUT_TOKEN
 from reviews.domain.decisions import REVIEWER_GROUP
 
 
@@ -15,8 +15,8 @@ def get_points() -> dict[str, Any]:
         "tags": ["loyalty"],
         "summary": "Get your loyalty points",
         "description": "The points lag about a second behind your orders.",
-        "parameters": [ref("parameters", "CorrelationId")],
-        "responses": {"200": answer("Your points.", "PointsAnswer", {"some": {"points": 25}})} | problem_answers(*GENERAL),
+        "parameters": [ref("parameters", "IfNoneMatch"), ref("parameters", "CorrelationId")],
+        "responses": found("Your points.", "PointsAnswer", {"some": {"points": 25}}) | problem_answers(*GENERAL),
     }
 
 
@@ -29,8 +29,8 @@ def get_sales() -> dict[str, Any]:
             f"For members of the group {STAFF}. Minutes and days are in UTC (2026-01-15T10:30, 2026-01-15); empty ones are omitted. The "
             "last two minutes may still grow, and any minute may when events arrive late."
         ),
-        "parameters": [*(ref("parameters", name) for name in ("Per", "From", "To", "CorrelationId"))],
-        "responses": {"200": answer("Earliest first.", "SalesAnswer", {"days": SALES})} | problem_answers(*ANALYSING, *GENERAL),
+        "parameters": [*(ref("parameters", name) for name in ("Per", "From", "To", "IfNoneMatch", "CorrelationId"))],
+        "responses": found("Earliest first.", "SalesAnswer", {"days": SALES}) | problem_answers(*ANALYSING, *GENERAL),
     }
 
 
@@ -40,8 +40,8 @@ def get_leaderboard() -> dict[str, Any]:
         "tags": ["analytics"],
         "summary": "Get the best-selling products",
         "description": f"For members of the group {STAFF}. By units in confirmed orders, updated every minute.",
-        "parameters": [*(ref("parameters", name) for name in ("Day", "Category", "Top", "CorrelationId"))],
-        "responses": {"200": answer("Best first.", "LeaderboardAnswer", {"day": LEADERBOARD})} | problem_answers(*ANALYSING, *GENERAL),
+        "parameters": [*(ref("parameters", name) for name in ("Day", "Category", "Top", "IfNoneMatch", "CorrelationId"))],
+        "responses": found("Best first.", "LeaderboardAnswer", {"day": LEADERBOARD}) | problem_answers(*ANALYSING, *GENERAL),
     }
 
 
@@ -51,8 +51,13 @@ def list_reviews() -> dict[str, Any]:
         "tags": ["reviews"],
         "summary": "List the orders in review",
         "description": f"For members of the group {REVIEWER_GROUP}. Oldest first; a decided order may be listed for another moment.",
-        "parameters": [ref("parameters", "Limit"), ref("parameters", "Cursor"), ref("parameters", "CorrelationId")],
-        "responses": {"200": answer("A page of results.", "OpenReviews", {"page": REVIEWS})} | problem_answers(*PAGING, *GENERAL),
+        "parameters": [
+            ref("parameters", "Limit"),
+            ref("parameters", "Cursor"),
+            ref("parameters", "IfNoneMatch"),
+            ref("parameters", "CorrelationId"),
+        ],
+        "responses": found("A page of results.", "OpenReviews", {"page": REVIEWS}) | problem_answers(*PAGING, *GENERAL),
     }
 
 
@@ -77,15 +82,40 @@ def get_openapi() -> dict[str, Any]:
     plain = {
         "200": {
             "description": "This document, gzip-encoded for clients that accept it.",
-            "headers": {"ETag": {"description": "For If-None-Match.", "schema": {"type": "string"}}},
+            "headers": {"ETag": ref("headers", "ETag")},
             "content": {"application/json": {"schema": {"type": "object"}}},
         },
-        "304": {"description": "The client has the current document: If-None-Match has its ETag."},
+        "304": {"description": "Unchanged since the response with the entity tag in `If-None-Match`."},
     }
     return {
         "operationId": "readDescription",
         "tags": ["description"],
         "summary": "Get this document",
         "security": [],
-        "responses": plain | problem_answers(*(problem for problem in GENERAL if problem.status >= 429)),
+        "responses": plain | problem_answers(*WITHOUT_TOKEN),
+    }
+
+
+def list_products() -> dict[str, Any]:
+    return {
+        "operationId": "listProducts",
+        "tags": ["products"],
+        "summary": "List the products for sale",
+        "description": (
+            "In no particular order, without a token. A page can have fewer products than `limit`: continue while there is a `next`."
+        ),
+        "security": [],
+        "parameters": [*(ref("parameters", name) for name in ("Limit", "Cursor", "IfNoneMatch", "CorrelationId"))],
+        "responses": found("A page of results.", "ProductList", {"page": PRODUCTS}) | problem_answers(PARAMETER, *WITHOUT_TOKEN),
+    }
+
+
+def get_product() -> dict[str, Any]:
+    return {
+        "operationId": "getProduct",
+        "tags": ["products"],
+        "summary": "Get a product",
+        "security": [],
+        "parameters": [ref("parameters", "IfNoneMatch"), ref("parameters", "CorrelationId")],
+        "responses": found("The product.", "ProductAnswer", {"mug": PRODUCT}) | problem_answers(*FINDING, *WITHOUT_TOKEN),
     }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from devtools.checks.openapi.examples import DELIVERED, LIST, MUG, ORDER, REJECTED, REQUEST, RETURN, TIMELINE
-from devtools.checks.openapi.parts import answer, problem_answers, ref, request_body
+from devtools.checks.openapi.parts import answer, found, problem_answers, ref, request_body
 from devtools.checks.openapi.problems import (
     CANCELLING,
     CREDITING,
@@ -33,7 +33,8 @@ def place_order() -> dict[str, Any]:
         "tags": ["orders"],
         "summary": "Place an order",
         "description": (
-            "Prices come from the catalogue. Repeating a request with the same Idempotency-Key and body gets the same response. "
+            "Prices come from the catalogue; with `expected_total`, an order that costs another amount is refused. Repeating a request "
+            "with the same Idempotency-Key and body gets the same response. "
             f"A body has at most {MAX_BODY_BYTES} bytes; lines of one product are merged."
         ),
         "parameters": [ref("parameters", "IdempotencyKey"), ref("parameters", "CorrelationId")],
@@ -51,8 +52,8 @@ def list_orders() -> dict[str, Any]:
             "Newest first. The list lags about a second behind the orders. A page of a filtered list may have fewer orders than "
             "`limit`, even none, although more follow: continue while there is a `next`."
         ),
-        "parameters": [*(ref("parameters", name) for name in ("State", "Limit", "Cursor", "CorrelationId"))],
-        "responses": {"200": answer("A page of results.", "OrderList", {"page": LIST})} | problem_answers(*PAGING, *GENERAL),
+        "parameters": [*(ref("parameters", name) for name in ("State", "Limit", "Cursor", "IfNoneMatch", "CorrelationId"))],
+        "responses": found("A page of results.", "OrderList", {"page": LIST}) | problem_answers(*PAGING, *GENERAL),
     }
 
 
@@ -63,8 +64,8 @@ def get_order() -> dict[str, Any]:
         "tags": ["orders"],
         "summary": "Get an order",
         "description": "Another customer's order gets the same response as an unknown one.",
-        "parameters": [ref("parameters", "CorrelationId")],
-        "responses": {"200": answer("The order.", "OrderAnswer", examples)} | problem_answers(*READING, *GENERAL),
+        "parameters": [ref("parameters", "IfNoneMatch"), ref("parameters", "CorrelationId")],
+        "responses": found("The order.", "OrderAnswer", examples) | problem_answers(*READING, *GENERAL),
     }
 
 
@@ -73,8 +74,8 @@ def get_timeline() -> dict[str, Any]:
         "operationId": "readOrderEvents",
         "tags": ["orders"],
         "summary": "Get the timeline of an order",
-        "parameters": [ref("parameters", "CorrelationId")],
-        "responses": {"200": answer("Its events, oldest first.", "Timeline", {"reserved": TIMELINE})} | problem_answers(*READING, *GENERAL),
+        "parameters": [ref("parameters", "IfNoneMatch"), ref("parameters", "CorrelationId")],
+        "responses": found("Its events, oldest first.", "Timeline", {"reserved": TIMELINE}) | problem_answers(*READING, *GENERAL),
     }
 
 

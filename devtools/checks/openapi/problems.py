@@ -31,7 +31,9 @@ GENERAL = (
     Problem("forbidden", 403, "Forbidden", "the token does not allow this"),
     Problem("too-many-requests", 429, "Too many requests", "wait a moment, then repeat the request with the same Idempotency-Key"),
     Problem("internal", 500, "Internal error", "something failed here; quote 3f1c0c1e-2f7a-4f0e-9b6e-0d6f3f0b7c11 when asking"),
+    Problem("unavailable", 503, "Unavailable", "the service is overloaded; repeat the same request in a moment"),
 )
+WITHOUT_TOKEN = tuple(problem for problem in GENERAL if problem.status not in {401, 403})
 KEYED = (
     Problem(
         "idempotency-key-missing",
@@ -55,7 +57,16 @@ SENDING = (
         422,
         "Invalid request",
         "$.lines[0].quantity: expected `int` >= 1",
-        (("field", "$.lines[0].quantity"),),
+        (
+            ("field", "$.lines[0].quantity"),
+            (
+                "errors",
+                [
+                    {"field": "$.lines[0].quantity", "detail": "expected `int` >= 1"},
+                    {"field": "$.payment.token", "detail": "expected `str` of length >= 1"},
+                ],
+            ),
+        ),
     ),
 )
 QUANTITIES = (Problem("quantity-too-large", 422, "Quantity too large", "1500 units of MUG-BLUE were requested; the limit is 999"),)
@@ -70,6 +81,16 @@ PLACING = (
         f"at most {MAX_UNITS} of a product may be unpaid: MUG-BLUE (80 unpaid, 40 more asked for); ask for fewer, wait until your "
         "orders are paid, or cancel some",
         (("unpaid_orders", ["ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"]), ("skus", ["MUG-BLUE"])),
+    ),
+    Problem(
+        "price-changed",
+        409,
+        "Price changed",
+        "the order costs EUR 29.90 now; confirm the new price and send it as expected_total",
+        (
+            ("total", {"amount": 2990, "currency": "EUR"}),
+            ("lines", [{"sku": "MUG-BLUE", "name": "Blue mug", "quantity": 2, "unit_price": {"amount": 1495, "currency": "EUR"}}]),
+        ),
     ),
     Problem("email-missing", 403, "Email missing", "sign in with a token that has a verified email address for the emails about the order"),
     Problem(
@@ -114,8 +135,9 @@ REUSED = (
         "this Idempotency-Key belongs to a return with other contents; use a new key for a new return",
     ),
 )
+PARAMETER = Problem("parameter-invalid", 400, "Parameter invalid", f"limit: a whole number from 1 to {MAX_LIMIT}", (("field", "limit"),))
 PAGING = (
-    Problem("parameter-invalid", 400, "Parameter invalid", f"limit: a whole number from 1 to {MAX_LIMIT}", (("field", "limit"),)),
+    PARAMETER,
     Problem(
         "cursor-invalid",
         400,
@@ -136,6 +158,7 @@ DECIDING = (
     ),
 )
 READING = (Problem("order-not-found", 404, "Order not found", "order not found: check the id, and that the token is its customer's"),)
+FINDING = (Problem("product-not-found", 404, "Product not found", "product not found: GET /products lists what is for sale"),)
 INVOICING = (
     Problem("invoice-not-found", 404, "Invoice not found", "invoices are issued soon after the order is confirmed; try again later"),
 )
@@ -146,4 +169,4 @@ ELSEWHERE = (
     Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),
     Problem("method-not-allowed", 405, "Method not allowed", "send messages by POST"),
 )
-PROBLEMS = (*PLACING, *PAGING, *READING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)
+PROBLEMS = (*PLACING, *PAGING, *READING, *FINDING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)

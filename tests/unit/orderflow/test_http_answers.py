@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.exceptions import ClientError
 
 from orderflow.aws import http
-from orderflow.aws.http import ApiEvent, Caller, Problem, Response, answer, api, caller, header, parse_model
+from orderflow.aws.dynamodb import TransactionConflict
+from orderflow.aws.http import ApiEvent, Caller, Problem, Response, answer, api, body_bytes, caller, header, parse_model
 
 type Lines = Callable[[], list[dict[str, Any]]]
 SOON = str(int(time.time()) + 3600)
@@ -105,6 +107,95 @@ class TestApi:
     def test_a_client_may_bring_its_own_correlation_id(self, context: Any, offered: str | None, taken: str) -> None:
         response = fine(request(headers={"X-CORRELATION-ID": offered}), context)
         assert response["headers"]["x-correlation-id"] == taken
+
+
+def reading(document: Any) -> Any:
+    @api
+    def handler(_event: ApiEvent) -> Response:
+        return answer(200, document)
+
+    return handler
+
+
+def got(**headers: str) -> Any:
+    return {**request(headers={name.replace("_", "-"): value for name, value in headers.items()}), "httpMethod": "GET"}
+
+
+class TestRevalidation:
+    def test_a_client_that_has_the_answer_gets_304_without_a_body(self, context: Any) -> None:
+        first = reading({"state": "placed"})(got(), context)
+        again = reading({"state": "placed"})(got(If_None_Match=first["headers"]["etag"]), context)
+        assert (again["statusCode"], again["body"]) == (304, "")
+        assert again["headers"]["etag"] == first["headers"]["etag"]
+        assert "content-type" not in again["headers"]
+
+    def test_a_changed_answer_is_sent_whole(self, context: Any) -> None:
+        first = reading({"state": "placed"})(got(), context)
+        changed = reading({"state": "confirmed"})(got(If_None_Match=first["headers"]["etag"]), context)
+        assert (changed["statusCode"], json.loads(changed["body"])) == (200, {"state": "confirmed"})
+
+    def test_browsers_keep_an_answer_only_to_revalidate_it(self, context: Any) -> None:
+        assert reading({})(got(), context)["headers"]["cache-control"] == "private, no-cache"
+
+    def test_answers_to_a_post_have_no_entity_tag(self, context: Any) -> None:
+        response = reading({})({**request(), "httpMethod": "POST"}, context)
+        assert "etag" not in response["headers"]
+        assert response["headers"]["cache-control"] == "no-store"
+
+
+class TestCors:
+    def test_a_page_of_the_allowed_origin_may_read_answers_and_their_headers(self, context: Any) -> None:
+        headers = fine(request(headers={"origin": "https://shop.example.com"}), context)["headers"]
+        assert headers["access-control-allow-origin"] == "*"
+        assert headers["access-control-expose-headers"] == "ETag, Location, Retry-After, X-Correlation-Id"
+
+    def test_one_origin_can_be_allowed_alone(self, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "ALLOWED_ORIGIN", "https://shop.example.com")
+        headers = fine(request(headers={"Origin": "https://elsewhere.example.com"}), context)["headers"]
+        assert headers["access-control-allow-origin"] == "https://shop.example.com"
+
+    def test_a_problem_can_be_read_too(self, context: Any) -> None:
+        response = raising(Problem(422, "unknown-sku", "Unknown sku", "x"))(request(headers={"Origin": "https://a.example"}), context)
+        assert response["headers"]["access-control-allow-origin"] == "*"
+
+    def test_other_clients_get_no_such_headers(self, context: Any) -> None:
+        assert not [name for name in fine(request(), context)["headers"] if name.startswith("access-control")]
+
+
+class TestOverload:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            TransactionConflict(),
+            http.Unavailable("Catalogue"),
+            ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"}}, "GetItem"),
+            ClientError({"Error": {"Code": "SlowDown", "Message": "slow down"}}, "GetObject"),
+        ],
+    )
+    def test_overloaded_dependency_is_a_503_that_says_when_to_repeat(self, context: Any, logged: Lines, error: Exception) -> None:
+        response = raising(error)(request(), context)
+        assert (response["statusCode"], response["headers"]["retry-after"]) == (503, "1")
+        assert json.loads(response["body"])["type"] == "urn:order-pipeline:problem:unavailable"
+        assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["request_failed"]
+
+    def test_other_errors_of_a_service_are_a_500(self, context: Any) -> None:
+        error = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetItem")
+        response = raising(error)(request(), context)
+        assert response["statusCode"] == 500
+        assert "retry-after" not in response["headers"]
+
+
+class TestBodies:
+    def test_bytes_that_are_not_utf_8_are_malformed(self) -> None:
+        """API Gateway has replaced them by then."""
+        event: Any = {**request(), "body": '{"name": "\ufffd"}'}
+        with pytest.raises(Problem) as wrong:
+            body_bytes(event)
+        assert wrong.value.document["type"] == "urn:order-pipeline:problem:malformed-json"
+
+    def test_webhooks_are_taken_as_they_are(self) -> None:
+        event: Any = {"headers": {}, "requestContext": {"requestId": "1", "http": {"method": "POST"}}, "body": '{"name": "\ufffd"}'}
+        assert body_bytes(event) == '{"name": "\ufffd"}'.encode()
 
 
 class TestCaller:

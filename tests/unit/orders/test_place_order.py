@@ -15,6 +15,7 @@ from devtools.bench.units import KB, size_of
 from orderflow.aws.http import MAX_BODY_BYTES
 from orderflow.domain.events import OrderPlaced
 from orderflow.domain.money import Money
+from orders.catalogue import Catalogue
 from orders.handlers import place_order
 from tests.fakes.aws.dynamodb import Crash, answer_lost, crash_at
 from tests.support import orders, samples
@@ -104,6 +105,29 @@ class TestAccepted:
         twice = [{"sku": "MUG-BLUE", "quantity": 40}, {"sku": "FILTER-100", "quantity": 1}, {"sku": "MUG-BLUE", "quantity": 60}]
         lines = post(changed(lines=twice))["body"]["lines"]
         assert [(line["sku"], line["quantity"]) for line in lines] == [("MUG-BLUE", 100), ("FILTER-100", 1)]
+
+    def test_order_at_the_expected_total_is_accepted(self, post: Post) -> None:
+        answer = post(changed(expected_total={"amount": 2990, "currency": "EUR"}))
+        assert (answer["statusCode"], answer["body"]["total"]["amount"]) == (201, 2990)
+
+    def test_changed_price_is_a_409_with_the_new_one_and_no_order(self, post: Post, shop: Aws) -> None:
+        answer = post(changed(expected_total={"amount": 2790, "currency": "EUR"}))
+        assert (answer["statusCode"], answer["body"]["type"]) == (409, "urn:order-pipeline:problem:price-changed")
+        assert answer["body"]["total"] == {"amount": 2990, "currency": "EUR"}
+        assert [line["unit_price"]["amount"] for line in answer["body"]["lines"]] == [1250, 490]
+        assert appended(shop) == []
+
+    def test_new_price_can_be_confirmed_with_the_same_key(self, post: Post) -> None:
+        post(changed(expected_total={"amount": 2790, "currency": "EUR"}))
+        assert post(changed(expected_total={"amount": 2990, "currency": "EUR"}))["statusCode"] == 201
+
+    def test_repeated_order_is_answered_after_its_price_changed(self, post: Post, shop: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+        expected = changed(expected_total={"amount": 2990, "currency": "EUR"})
+        first = post(expected)
+        shop.dynamodb.seed("Catalogue", {**product("MUG-BLUE"), "unit_price": {"N": "1300"}})
+        monkeypatch.setattr(place_order.PLACEMENT, "catalogue", Catalogue("Catalogue", shop.dynamodb.client, 60))
+        again = post(expected)
+        assert (again["statusCode"], again["body"]) == (201, first["body"])
 
     @pytest.mark.parametrize("lines", [1, 50])
     def test_largest_number_of_lines_is_accepted(self, post: Post, lines: int) -> None:

@@ -141,7 +141,7 @@ class TestReceiveWebhook:
     def test_event_is_refused_if_neither_log_nor_queue_has_it(self, post: Post, aws: Any) -> None:
         confirmed()
         aws.dynamodb.before, aws.sqs.before = failing("Query"), failing("SendMessage")
-        assert post(carrier_event("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 500
+        assert post(carrier_event("dispatched", parcel_id="parcel_1", lines=TWO))["statusCode"] == 503
         aws.dynamodb.before = aws.sqs.before = None
         assert (types(), aws.sqs.sent) == ([], {})
 

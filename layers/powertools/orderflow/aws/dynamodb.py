@@ -155,13 +155,13 @@ def read_items(operation: Callable[..., Any], **request: Any) -> Iterator[dict[s
         request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def read_batch(client: DynamoDBClient, table: str, keys: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the items under up to 100 different `keys`, in any order, by a consistent read; missing items are left out.
+def read_batch(client: DynamoDBClient, table: str, keys: Sequence[Mapping[str, Any]], *, consistent: bool = True) -> list[dict[str, Any]]:
+    """Return the items under up to 100 different `keys`, in any order; missing items are left out.
 
     Raises:
         TransactionConflict: DynamoDB left keys unprocessed in every attempt.
     """
-    request: Any = {table: {"Keys": keys, "ConsistentRead": True}}
+    request: Any = {table: {"Keys": keys, "ConsistentRead": consistent}}
     found: list[dict[str, Any]] = []
     for attempt in range(ATTEMPTS):
         if attempt:

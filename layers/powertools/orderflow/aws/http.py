@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import functools
 import time
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Struct
 
+from orderflow.aws import settings
+from orderflow.aws.dynamodb import TransactionConflict
 from orderflow.aws.observability import correlation_id_of, instrumented, log_refusal, logger, measure
 from orderflow.domain import documents, metrics
 
@@ -50,6 +53,7 @@ class ApiEvent(TypedDict):
 
     resource: str
     path: NotRequired[str]
+    httpMethod: NotRequired[str]
     headers: dict[str, str] | None
     pathParameters: NotRequired[dict[str, str] | None]
     queryStringParameters: NotRequired[dict[str, str] | None]
@@ -60,6 +64,22 @@ class ApiEvent(TypedDict):
 
 PROBLEM_BASE = "urn:order-pipeline:problem:"
 MAX_BODY_BYTES = 64 * 1024
+ALLOWED_ORIGIN = settings.optional("ALLOWED_ORIGIN", "*")
+_EXPOSED_HEADERS = "ETag, Location, Retry-After, X-Correlation-Id"
+_NOT_STORED = "no-store"
+# The codes of errors that DynamoDB, S3 and AppConfig answer under load (https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html).
+_OVERLOAD = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "SlowDown",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
 
 
 class Response(TypedDict):
@@ -86,6 +106,10 @@ class Problem(Exception):
         self.reason = ""
         self.headers: dict[str, str] = {}
         self.document = {"type": PROBLEM_BASE + code, "title": title, "status": status, "detail": detail, **members}
+
+
+class Unavailable(RuntimeError):
+    """A dependency is overloaded; the client can repeat the request in a moment."""
 
 
 class Caller(Struct, frozen=True):
@@ -142,10 +166,12 @@ def body_bytes(event: ApiEvent) -> bytes:
     """Return a request's raw body, empty if it has none.
 
     Raises:
-        Problem: 400 for invalid base64 from API Gateway.
+        Problem: 400 for invalid base64, and for bytes that are not UTF-8: API Gateway replaces them by U+FFFD.
     """
     body: str = event.get("body") or ""
     if not event.get("isBase64Encoded"):
+        if "\ufffd" in body and "http" not in event["requestContext"]:
+            raise Problem(400, "malformed-json", "Malformed JSON", "the body must be JSON in UTF-8, without U+FFFD")
         return body.encode("utf-8", "surrogatepass")
     try:
         return base64.b64decode(body, validate=True)
@@ -190,8 +216,9 @@ def to_model[A](document: Any, kind: type[A]) -> A:
 def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaContext], Response]:
     """Turn a function that answers events of API Gateway, or of a function URL, into a Lambda handler.
 
-    A `Problem` becomes its document. Any other exception becomes a 500 that contains only the correlation id; the
-    log line has the details.
+    A `Problem` becomes its document. Any other exception becomes a 500 that contains only the correlation id, or a 503 with
+    Retry-After if a dependency was overloaded; the log line has the details. A GET that finds something gets an ETag, and 304 if
+    the client has it already.
     """
 
     @functools.wraps(handler)
@@ -205,13 +232,51 @@ def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaCo
             response = _problem(problem)
             if "http" in event["requestContext"]:
                 measure(metrics.WEBHOOK_REFUSALS, 1, reason=problem.code)
-        except Exception:  # noqa: BLE001 - the client gets an answer, the log the exception
+        except Exception as error:  # noqa: BLE001 - the client gets an answer, the log the exception
             logger.exception("request_failed")
-            response = _problem(Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking"))
-        response["headers"]["x-correlation-id"] = correlation_id
+            response = _problem(_fault(error, correlation_id))
+        response = _revalidated(event, response)
+        response["headers"] |= _cors_headers(event) | {"x-correlation-id": correlation_id}
         return response
 
     return instrumented(respond)
+
+
+def known_to_client(event: ApiEvent, tag: str) -> bool:
+    """Return whether the request's If-None-Match has the entity tag; tags are compared weakly (RFC 9110, 13.1.2)."""
+    known = header(event, "If-None-Match") or ""
+    return known.strip() == "*" or tag.removeprefix("W/") in {one.strip().removeprefix("W/") for one in known.split(",")}
+
+
+def _revalidated(event: ApiEvent, response: Response) -> Response:
+    headers = response["headers"]
+    if event.get("httpMethod") != "GET" or response["statusCode"] != 200 or headers.get("cache-control") != _NOT_STORED:  # noqa: PLR2004
+        return response
+    # Weak, because API Gateway may compress the body.
+    tag = f'W/"{sha256(response["body"].encode()).hexdigest()[:16]}"'
+    headers |= {"etag": tag, "cache-control": "private, no-cache"}
+    if known_to_client(event, tag):
+        del headers["content-type"]
+        return {"statusCode": 304, "headers": headers, "body": ""}
+    return response
+
+
+def _cors_headers(event: ApiEvent) -> dict[str, str]:
+    """Return the headers by which a browser lets a page of the allowed origin read the answer; empty for other clients."""
+    if header(event, "Origin") is None:
+        return {}
+    return {"access-control-allow-origin": ALLOWED_ORIGIN, "access-control-expose-headers": _EXPOSED_HEADERS}
+
+
+def _fault(error: Exception, correlation_id: str) -> Problem:
+    # A ClientError of botocore, which a function without clients does not import.
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    code = response.get("Error", {}).get("Code")
+    if isinstance(error, TransactionConflict | Unavailable) or code in _OVERLOAD:
+        unavailable = Problem(503, "unavailable", "Unavailable", "the service is overloaded; repeat the same request in a moment")
+        unavailable.headers["retry-after"] = "1"
+        return unavailable
+    return Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking")
 
 
 def _problem(problem: Problem) -> Response:
@@ -221,6 +286,6 @@ def _problem(problem: Problem) -> Response:
 def _response(status: int, body: Any, content_type: str, headers: dict[str, str]) -> Response:
     return {
         "statusCode": status,
-        "headers": {"content-type": content_type, "cache-control": "no-store", **headers},
+        "headers": {"content-type": content_type, "cache-control": _NOT_STORED, **headers},
         "body": msgspec.json.encode(body).decode(),
     }

@@ -21,10 +21,19 @@ def parse_page(event: ApiEvent, *scope: str | None) -> tuple[int, Position | Non
         Problem: 400 for a limit outside 1 to 50, or a cursor that is malformed or was issued for another scope.
     """
     query = event.get("queryStringParameters") or {}
-    limit = query.get("limit", str(DEFAULT_LIMIT))
+    return parse_limit(event), cursor.decode(query["cursor"], *scope) if "cursor" in query else None
+
+
+def parse_limit(event: ApiEvent) -> int:
+    """Return the requested page size.
+
+    Raises:
+        Problem: 400 for a limit outside 1 to 50.
+    """
+    limit = (event.get("queryStringParameters") or {}).get("limit", str(DEFAULT_LIMIT))
     if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(MAX_LIMIT)) and 1 <= int(limit) <= MAX_LIMIT):
         raise invalid_parameter("limit", f"a whole number from 1 to {MAX_LIMIT}")
-    return int(limit), cursor.decode(query["cursor"], *scope) if "cursor" in query else None
+    return int(limit)
 
 
 def next_cursor(last: Position | None, *scope: str | None) -> str | None:

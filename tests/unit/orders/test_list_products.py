@@ -1,0 +1,107 @@
+"""The products for sale, as the API lists them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devtools.products import PRODUCTS
+from orders.catalogue import Catalogue
+from orders.handlers import list_products
+from tests.fakes.aws.environment import Aws
+from tests.support import samples
+
+type Get = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def get(shop: Aws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Get:
+    """Return how to ask for a page, or with `sku` for a product, and the answer with its body decoded."""
+    monkeypatch.setattr(list_products, "CATALOGUE", Catalogue("Catalogue", shop.dynamodb.client, 60))
+
+    def ask(sku: str | None = None, **query: str) -> dict[str, Any]:
+        event = samples.sample("orders/list_products/first-page")
+        event["queryStringParameters"] = query or None
+        event["pathParameters"] = {"sku": sku} if sku else None
+        answer = list_products.handler(event, context)
+        return {**answer, "body": json.loads(answer["body"] or "null")}
+
+    return ask
+
+
+def restock(shop: Aws, sku: str, **row: int) -> None:
+    shop.dynamodb.seed("Stock", {"sku": {"S": sku}, **{name: {"N": str(value)} for name, value in row.items()}})
+
+
+def availability(answer: dict[str, Any]) -> str:
+    return answer["body"]["availability"]
+
+
+def test_a_product_has_its_name_price_and_availability(get: Get, shop: Aws) -> None:
+    restock(shop, "MUG-BLUE", available=6, reserved=1)
+    assert get("MUG-BLUE")["body"] == {
+        "sku": "MUG-BLUE",
+        "name": "Blue mug",
+        "unit_price": {"amount": 1250, "currency": "EUR"},
+        "availability": "in_stock",
+    }
+
+
+@pytest.mark.parametrize(("pieces", "shown"), [(6, "in_stock"), (5, "low_stock"), (1, "low_stock"), (0, "out_of_stock")])
+def test_availability_is_a_hint_of_the_pieces_left(get: Get, shop: Aws, pieces: int, shown: str) -> None:
+    restock(shop, "MUG-BLUE", available=pieces, reserved=9)
+    assert availability(get("MUG-BLUE")) == shown
+
+
+def test_the_shards_of_a_hot_product_count_together(get: Get, shop: Aws) -> None:
+    restock(shop, "MUG-BLUE", available=0, reserved=0, shelves=16)
+    restock(shop, "MUG-BLUE#15", available=7, reserved=0)
+    assert availability(get("MUG-BLUE")) == "in_stock"
+
+
+def test_a_product_without_a_stock_row_is_out_of_stock(get: Get, shop: Aws) -> None:
+    shop.dynamodb.client.delete_item(TableName="Stock", Key={"sku": {"S": "MUG-BLUE"}})
+    assert availability(get("MUG-BLUE")) == "out_of_stock"
+
+
+@pytest.mark.parametrize("sku", ["MUG-GREEN", "RETIRED-RADIO", "../MUG", "x" * 65, "MUG-BLUE#1"])
+def test_a_product_that_is_not_for_sale_is_not_found(get: Get, sku: str) -> None:
+    answer = get(sku)
+    assert (answer["statusCode"], answer["body"]["type"]) == (404, "urn:order-pipeline:problem:product-not-found")
+
+
+def test_pages_have_every_active_product_once(get: Get) -> None:
+    found: list[str] = []
+    query = {"limit": "7"}
+    while True:
+        page = get(**query)["body"]
+        assert len(page["products"]) <= 7
+        found += (product["sku"] for product in page["products"])
+        if "next" not in page:
+            break
+        query["cursor"] = page["next"]
+    assert len(found) == len(set(found))
+    assert {product.sku for product in PRODUCTS if product.active} <= set(found)
+    assert "RETIRED-RADIO" not in found
+
+
+def test_a_page_takes_three_reads_at_most(get: Get, shop: Aws) -> None:
+    restock(shop, "MUG-BLUE", available=0, shelves=16)
+    shop.dynamodb.calls.clear()
+    get(limit="50")
+    assert shop.dynamodb.calls["Scan"] == 1
+    assert shop.dynamodb.calls["BatchGetItem"] <= 2
+
+
+@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "51"}, {"limit": "x"}, {"cursor": ""}, {"cursor": "a b"}, {"cursor": "#1"}])
+def test_an_invalid_parameter_is_refused(get: Get, query: dict[str, str]) -> None:
+    answer = get(**query)
+    assert (answer["statusCode"], answer["body"]["type"]) == (400, "urn:order-pipeline:problem:parameter-invalid")
+
+
+@pytest.mark.parametrize("name", samples.names("orders/list_products"))
+def test_samples_have_their_answers(name: str, shop: Aws, context: Any) -> None:
+    assert samples.agrees(list_products.handler(samples.sample(name), context), samples.expected(name))
