@@ -11,7 +11,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error the path of this folder has a space in it, which make cannot work with: move it to another one than $(CURDIR))
 endif
 
-# No variable of the command line reaches a shell as code: devtools/commands.py reads values from the environment, under the names
+# No variable of the command line reaches a shell as code: devtools/options.py reads values from the environment, under the names
 # in MAKE_VARIABLES, so recipes name none of them. What recipes do name is `override`. Values are taken as they are, not expanded.
 override GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
@@ -27,7 +27,7 @@ export SAM_CLI_TELEMETRY := 0
 # `sam build` looks for python3.13 on PATH.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
-# The commands of devtools/commands.py, which checks their options.
+# The commands of devtools/commands.py; devtools/options.py checks their options.
 override COMMANDS := run order carrier token stop invoke trace logs dashboard sales trial-balance redrive flags replay rebuild-view \
   rollback-triggers check-canary \
   audit audit-proof bench

@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from devtools import commands, manual
+from devtools import commands, manual, options
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,7 +17,7 @@ def main() -> None:
         return
     command = commands.COMMANDS.get(name)
     if command is None or not command.module:
-        commands.refuse(f"unknown command {name!r}: `make help-all` lists them")
+        options.refuse(f"unknown command {name!r}: `make help-all` lists them")
     sys.path.insert(0, str(ROOT / "functions"))
     from devtools import cli  # noqa: PLC0415 - help works before the environments exist
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, NoRegionError
 
-from devtools import commands, ui
+from devtools import commands, options, ui
 
 
 class UserError(Exception):
@@ -21,7 +21,7 @@ class UserError(Exception):
 class UsageError(UserError):
     """An option's value is wrong."""
 
-    code = commands.USAGE_ERROR
+    code = options.USAGE_ERROR
 
 
 STOPPED = "the target stopped answering ({0}); look at .local/*.log, then `make run` starts it again"
@@ -48,9 +48,9 @@ def run(name: str, main: Callable[[Namespace], int | None], words: Sequence[str]
     The exit code is what `main` returns (None is 0), 1 after an explained error, 2 after a mistake in the options, 130 after Ctrl-C.
     """
     command = commands.COMMANDS[name]
-    found = commands.arguments(command, sys.argv[1:] if words is None else words, os.environ)
-    os.environ.pop(commands.MAKE_VARIABLES, None)
-    os.environ.update(commands.settings(command, found))
+    found = options.arguments(command, sys.argv[1:] if words is None else words, os.environ)
+    os.environ.pop(options.MAKE_VARIABLES, None)
+    os.environ.update(options.settings(command, found))
     sys.exit(_code(lambda: main(found)))
 
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from devtools import commands
-from devtools.commands import COMMANDS, Parser
+from devtools import options
+from devtools.commands import COMMANDS
+from devtools.options import Parser
 
 MAKEFILE = Path(__file__).resolve().parents[1] / "Makefile"
 COLUMN = 16
@@ -40,7 +41,7 @@ def lines(*, everything: bool, group: str = "") -> list[str]:
     known = groups()
     chosen = {name: entries for name, entries in known.items() if group.lower() in name.lower()}
     if not chosen:
-        commands.refuse(f"GROUP must be part of one of {', '.join(known)}, not {group!r}")
+        options.refuse(f"GROUP must be part of one of {', '.join(known)}, not {group!r}")
     text: list[str] = []
     for name, entries in chosen.items():
         rows = [f"  {target:<{COLUMN}}{summary}" for target, summary, daily in entries if daily or everything]
@@ -50,11 +51,11 @@ def lines(*, everything: bool, group: str = "") -> list[str]:
 
 def main(words: Sequence[str]) -> None:
     """Print the help of everything (`--all`), of make's GROUP or COMMAND, or of daily work."""
-    given = set(os.environ.get(commands.MAKE_VARIABLES, "").split())
+    given = set(os.environ.get(options.MAKE_VARIABLES, "").split())
     name = os.environ.get("COMMAND", "").strip() if "COMMAND" in given else ""
     group = os.environ.get("GROUP", "").strip() if "GROUP" in given else ""
     if name and name not in COMMANDS:
-        commands.refuse(f"COMMAND must be one of {', '.join(COMMANDS)}, not {name!r}")
+        options.refuse(f"COMMAND must be one of {', '.join(COMMANDS)}, not {name!r}")
     if name:
         Parser(COMMANDS[name]).print_help()
     else:

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 from localstack_client.session import Session  # pyright: ignore[reportMissingTypeStubs]
 
-from devtools import commands
+from devtools import options
 from devtools.cli import UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,7 @@ def _is_loopback(host: str) -> bool:
 def port_number(text: str) -> int:
     """Parse PORT. Raises UsageError unless it is 1024 to 65535."""
     try:
-        return commands.port_number(text)
+        return options.port_number(text)
     except ArgumentTypeError as error:
         raise UsageError(f"PORT {error}") from None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.table import Table
 
 from devtools import ui
-from devtools.bench import build, cost, imports, latency, long_orders, page, parts, proxy, stage, throughput
+from devtools.bench import bill, build, cost, imports, latency, long_orders, page, parts, proxy, stage, throughput
 from devtools.bench.parts import CONFIRMED
 from devtools.cli import UserError
 from devtools.target import ROOT
@@ -143,7 +143,7 @@ def _throughput(report: Report, result: throughput.Result) -> None:
 
 def _cost(report: Report, counted: cost.Counted) -> None:
     _calls(report, counted)
-    items = cost.bill(counted.usage[CONFIRMED], counted.orders)
+    items = bill.bill(counted.usage[CONFIRMED], counted.orders)
     total = sum(item.dollars for item in items)
     reached = report.target(
         f"${total:.2f} per million orders from placed to confirmed, ${DOLLARS_TARGET:.0f} allowed", reached=total <= DOLLARS_TARGET
@@ -171,14 +171,14 @@ def _cost(report: Report, counted: cost.Counted) -> None:
     for part, note in notes.items():
         if part not in counted.usage:
             continue
-        after = cost.bill(counted.usage.get(part, {}), counted.orders)
+        after = bill.bill(counted.usage.get(part, {}), counted.orders)
         report.table(f"The {part}", note, ("item", "per order", "$ per million orders"), _lines(after))
 
 
 def _life(report: Report, counted: cost.Counted) -> None:
-    items = cost.bill(counted.whole(), counted.orders)
+    items = bill.bill(counted.whole(), counted.orders)
     total = sum(item.dollars for item in items)
-    loaded = sum(item.dollars for item in cost.bill(counted.at_load(), counted.orders))
+    loaded = sum(item.dollars for item in bill.bill(counted.at_load(), counted.orders))
     what = f"${total:.2f} per million orders from placed to delivered, ${LIFE_TARGET:.2f} allowed"
     reached = report.target(what, reached=total <= LIFE_TARGET)
     note = (
@@ -194,9 +194,9 @@ def _life(report: Report, counted: cost.Counted) -> None:
         "The same sum by context, in $ per million orders. The first row is the table above; a context's row has its functions, its "
         "events including publishing, and the messages that trigger it."
     )
-    columns = ("context", *cost.GROUPS, "total")
-    sums = cost.by_part(counted)
-    rows = [(part, *(f"{groups[group]:.2f}" for group in cost.GROUPS), f"{sum(groups.values()):.2f}") for part, groups in sums.items()]
+    columns = ("context", *bill.GROUPS, "total")
+    sums = bill.by_part(counted)
+    rows = [(part, *(f"{groups[group]:.2f}" for group in bill.GROUPS), f"{sum(groups.values()):.2f}") for part, groups in sums.items()]
     report.table("Placed to delivered, by context", note, columns, rows)
 
 
@@ -220,7 +220,7 @@ def _each(number: float, counted: cost.Counted) -> str:
     return f"{number / counted.orders:.2f}"
 
 
-def _lines(items: list[cost.Item]) -> Rows:
+def _lines(items: list[bill.Item]) -> Rows:
     return [
         *((item.what, f"{item.quantity:,.3f}".rstrip("0").rstrip("."), f"{item.dollars:.2f}") for item in items),
         ("total", "", f"{sum(item.dollars for item in items):.2f}"),

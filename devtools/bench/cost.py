@@ -9,7 +9,6 @@ import math
 import re
 import statistics
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,14 +23,13 @@ from devtools.bench.units import Index, Meter, Schema
 from devtools.local.api_client import ApiClient
 from devtools.ops import function_logs
 from devtools.ops.function_logs import PLATFORM
-from devtools.target import ROOT, Target
+from devtools.target import Target
 
 ORDERS = 50
 WARM_UP = 8
 ALONE = 12
 AT_ONCE = 2
 STRANGERS = 20
-PRICES = ROOT / "devtools" / "prices.toml"
 
 SANDBOX_TABLES = {"SandboxPayments": parts.PAYMENT_SANDBOX, "SandboxShipments": parts.CARRIER_SANDBOX}
 CARRIER_MESSAGES = 2  # dispatched and delivered
@@ -46,17 +44,6 @@ SAMPLED = 0.05  # share of requests without a trace that is traced, by the defau
 # Requests to SQS for a message in a batch of one: send, receive, delete.
 SENT = 1
 POLLS = 2
-
-OTHERS = "others"
-GROUPS: dict[str, tuple[str, ...]] = {
-    "DynamoDB": ("DynamoDB write units", "DynamoDB read units"),
-    "events": ("events", "stream units", "bytes archived", "bytes partitioned"),
-    "API": ("API requests", "bytes out"),
-    "SQS": ("SQS requests",),
-    "Lambda": ("invocations", "Lambda GB-seconds"),
-    "logs": ("log bytes",),
-    OTHERS: (),
-}
 
 _REPORT = re.compile(r"REPORT RequestId: \S+\s+Duration: ([\d.]+) ms.*?Memory Size: (\d+) MB", re.DOTALL)
 _TRACE = re.compile(rb',"xray_trace_id":"[^"]*"')
@@ -106,15 +93,6 @@ class Times:
 
     functions: Mapping[str, float]
     saga: float
-
-
-@dataclass(frozen=True)
-class Item:
-    """A line of the bill: the billed item, its quantity for an order, and dollars for a million orders."""
-
-    what: str
-    quantity: float
-    dollars: float
 
 
 def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS) -> Counted:
@@ -311,49 +289,3 @@ def count_sagas(runs: int, seconds: float, counted: Counted) -> None:
     # The event that starts a saga carries no trace.
     counted.add(CONFIRMED, "X-Ray traces", runs * SAMPLED)
     counted.add(CONFIRMED, "Express GB-seconds", runs * max(1, math.ceil(seconds / EXPRESS_STEP)) * EXPRESS_STEP * EXPRESS_GB)
-
-
-def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
-    """Return the bill for a million orders with the average usage of these `orders`."""
-    prices = tomllib.loads(PRICES.read_text("utf-8"))
-    million, gb = 1e6, 1024.0**3
-    rates = {
-        "API requests": prices["api"]["rest_requests_million"] / million,
-        "bytes out": prices["transfer"]["out_gb"] / gb,
-        "invocations": prices["lambda"]["requests_million"] / million,
-        "Lambda GB-seconds": prices["lambda"]["gb_second"],
-        "DynamoDB write units": prices["dynamodb"]["write_units_million"] / million,
-        "DynamoDB read units": prices["dynamodb"]["read_units_million"] / million,
-        "events": prices["events"]["custom_events_million"] / million,
-        "stream units": prices["kinesis"]["put_units_million"] / million,
-        "bytes archived": prices["firehose"]["ingested_gb"] / gb,
-        "bytes partitioned": prices["firehose"]["partitioned_gb"] / gb,
-        "Express requests": prices["states"]["express_requests_million"] / million,
-        "Express GB-seconds": prices["states"]["express_gb_second"],
-        "log bytes": prices["logs"]["ingested_gb"] / gb,
-        "X-Ray traces": prices["xray"]["traces_million"] / million,
-        "SNS requests": prices["sns"]["requests_million"] / million,
-        "SQS requests": prices["sqs"]["requests_million"] / million,
-        "S3 PUT requests": prices["s3"]["put_requests_million"] / million,
-        "S3 GET requests": prices["s3"]["get_requests_million"] / million,
-        "Secrets Manager calls": prices["secretsmanager"]["calls_million"] / million,
-        "AppConfig requests": prices["appconfig"]["requests_million"] / million,
-        "emails": prices["ses"]["mails_million"] / million,
-    }
-    items = [Item(what, usage[what] / orders, usage[what] / orders * rate * million) for what, rate in rates.items() if usage.get(what)]
-    return sorted(items, key=lambda item: -item.dollars)
-
-
-def by_part(counted: Counted) -> dict[str, dict[str, float]]:
-    """Return dollars for a million orders by part, most expensive first, each by group of billed items."""
-    sums: dict[str, dict[str, float]] = {}
-    for part, used in counted.usage.items():
-        if part not in parts.APART and any(used.values()):
-            sums[part] = dict.fromkeys(GROUPS, 0.0)
-            for item in bill(used, counted.orders):
-                sums[part][_group(item.what)] += item.dollars
-    return dict(sorted(sums.items(), key=lambda one: -sum(one[1].values())))
-
-
-def _group(what: str) -> str:
-    return next((group for group, members in GROUPS.items() if what in members), OTHERS)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from devtools import environments
 from devtools.bench import page
-from devtools.checks import idle_cost
+from devtools.checks import idle_cost, idle_prices
 from devtools.cli import UserError
 from devtools.commands import parsed
 from devtools.target import ROOT
@@ -27,7 +28,7 @@ STRIPE = {"StripeSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secr
 
 
 def dollars(parameters: dict[str, str]) -> float:
-    return idle_cost.total(idle_cost.bill(idle_cost.deployed(parameters)))
+    return idle_cost.total(idle_cost.bill(environments.deployed(parameters)))
 
 
 def scheduled(stack: Stack) -> Iterator[tuple[str, str, Any]]:
@@ -39,7 +40,7 @@ def scheduled(stack: Stack) -> Iterator[tuple[str, str, Any]]:
 
 @pytest.mark.parametrize(("env", "most"), [("default", DEV_DOLLARS), ("prod", PROD_DOLLARS)])
 def test_an_idle_stack_stays_below_its_limit(env: str, most: float) -> None:
-    assert dollars(idle_cost.environments()[env]) <= most
+    assert dollars(environments.parameters()[env]) <= most
 
 
 def test_three_dashboards_are_free_and_composite_alarms_are_not() -> None:
@@ -58,15 +59,15 @@ def test_an_anomaly_band_costs_as_much_as_two_more_metrics() -> None:
     assert item.quantity == 3
 
 
-@pytest.mark.parametrize("env", idle_cost.environments())
+@pytest.mark.parametrize("env", environments.parameters())
 @pytest.mark.parametrize("more", [{}, STRIPE], ids=["sandbox", "stripe"])
 def test_every_resource_type_is_priced_or_known_to_be_free(env: str, more: dict[str, str]) -> None:
-    assert idle_cost.bill(idle_cost.deployed(idle_cost.environments()[env] | more))
+    assert idle_cost.bill(environments.deployed(environments.parameters()[env] | more))
 
 
 def test_conditional_resources_are_priced_or_known_to_be_free(stack: Stack) -> None:
     types = {resource["Type"] for resource in stack.resources.values()}
-    assert types - {"AWS::CloudFormation::Stack"} <= set(idle_cost.PRICED) | set(idle_cost.FREE)
+    assert types - {"AWS::CloudFormation::Stack"} <= set(idle_prices.PRICED) | set(idle_prices.FREE)
 
 
 def test_web_acl_is_priced_with_its_rules() -> None:
@@ -80,12 +81,12 @@ def test_unknown_resource_type_is_an_error() -> None:
 
 
 def test_no_type_is_both_priced_and_free() -> None:
-    assert not set(idle_cost.PRICED) & set(idle_cost.FREE)
+    assert not set(idle_prices.PRICED) & set(idle_prices.FREE)
 
 
 def test_alarms_cost_where_someone_is_notified_and_in_protected_stacks() -> None:
     def alarms(parameters: dict[str, str]) -> float:
-        return sum(item.quantity for item in idle_cost.bill(idle_cost.deployed(parameters)) if item.what.startswith("alarms"))
+        return sum(item.quantity for item in idle_cost.bill(environments.deployed(parameters)) if item.what.startswith("alarms"))
 
     assert alarms({"Stage": "dev"}) == 0
     assert alarms({"Stage": "dev", "AlarmEmail": "ops@example.com"}) == alarms({"Stage": "prod"}) - 1 > 2
@@ -106,12 +107,12 @@ def test_maximum_concurrency_on_a_queue_costs_three_more_pollers() -> None:
 
 
 def test_an_unprotected_stack_pays_for_no_limit_of_concurrency() -> None:
-    resources = idle_cost.deployed({"Stage": "dev"})
+    resources = environments.deployed({"Stage": "dev"})
     assert not [name for name, one in resources.items() if "MaximumConcurrency" in one["Properties"].get("ScalingConfig", {})]
 
 
 def test_protected_stack_limits_every_queues_concurrency() -> None:
-    resources = idle_cost.deployed({"Stage": "prod"})
+    resources = environments.deployed({"Stage": "prod"})
     queues = [
         one["Properties"]
         for one in resources.values()
@@ -141,17 +142,17 @@ def test_the_api_has_no_detailed_metrics(stack: Stack) -> None:
     ],
 )
 def test_runs_of_a_schedule_are_counted(expression: str, runs: float) -> None:
-    assert idle_cost.runs_a_month(expression) == pytest.approx(runs)
+    assert idle_prices.runs_a_month(expression) == pytest.approx(runs)
 
 
 @pytest.mark.parametrize("expression", ["cron(0 9 ? * MON-FRI *)", "at(2026-11-21T12:00:00)"])
 def test_uncountable_schedule_is_an_error(expression: str) -> None:
     with pytest.raises(UserError, match="is not known here"):
-        idle_cost.runs_a_month(expression)
+        idle_prices.runs_a_month(expression)
 
 
 def test_every_scheduled_function_has_a_cost_per_run(stack: Stack) -> None:
-    assert {function for function, *_ in scheduled(stack)} == set(idle_cost.RUN_READ_UNITS)
+    assert {function for function, *_ in scheduled(stack)} == set(idle_prices.RUN_READ_UNITS)
 
 
 class AnHourLater(datetime):
@@ -182,8 +183,8 @@ def test_a_scheduled_run_without_work_costs_no_more_than_assumed(
 
         writes = [call for call in aws.dynamodb.calls if call not in {"Query", "Scan", "GetItem", "BatchGetItem"}]
         assert writes == (["TransactWriteItems"] if function == "LedgerAudit" else []), function
-        assert sum(units) <= idle_cost.RUN_READ_UNITS[function], function
-        assert sum(len(json.dumps(line)) + 26 for line in logged()[before:]) <= idle_cost.RUN_LOG_BYTES, function
+        assert sum(units) <= idle_prices.RUN_READ_UNITS[function], function
+        assert sum(len(json.dumps(line)) + 26 for line in logged()[before:]) <= idle_prices.RUN_LOG_BYTES, function
         assert '"_aws"' not in capsys.readouterr().out, function
 
 
@@ -192,7 +193,7 @@ def test_the_documented_command_prints_the_sum(env: str) -> None:
     command = [sys.executable, "-m", "devtools", "idle-cost"]
     printed = subprocess.run(command, cwd=ROOT, env=os.environ | {"ENV": env}, capture_output=True, text=True, check=True)
     [line] = [line for line in printed.stdout.splitlines() if "total" in line]
-    assert f"{dollars(idle_cost.environments()[env]):.2f}" in line
+    assert f"{dollars(environments.parameters()[env]):.2f}" in line
     assert not printed.stderr
 
 

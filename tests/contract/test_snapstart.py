@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import snapshot_restore_py
 
+from devtools import environments
 from devtools.bench import page
 from devtools.checks import idle_cost
 from devtools.target import ROOT
@@ -122,7 +123,7 @@ class TestRestore:
 class TestCost:
     def test_snapshots_cost_as_documented(self) -> None:
         def dollars(choice: str) -> float:
-            return idle_cost.total(idle_cost.bill(idle_cost.deployed({"Stage": "prod", "SnapStart": choice})))
+            return idle_cost.total(idle_cost.bill(environments.deployed({"Stage": "prod", "SnapStart": choice})))
 
         [documented] = re.findall(r"\| total \|  \| ([\d.]+) \|  \|", page.DOCUMENT.read_text("utf-8").partition("## SnapStart")[2])
         assert dollars("on") - dollars("off") == pytest.approx(float(documented), abs=0.005)

@@ -12,9 +12,8 @@ from argparse import Namespace
 
 from rich.table import Table
 
-from devtools import cli, ui
-from devtools.bench import cost as order_cost
-from devtools.bench import page, parts
+from devtools import cli, environments, ui
+from devtools.bench import bill, page, parts
 from devtools.bench.cost import Counted
 from devtools.bench.parts import CONFIRMED
 from devtools.checks import cost_growth, idle_cost
@@ -29,14 +28,14 @@ type Rows = list[tuple[str, ...]]
 def figures(counted: Counted) -> Figures:
     """Return the compared costs: of a month without orders by environment, and of a million orders by part."""
     idle = {
-        f"idle {name}": idle_cost.total(idle_cost.bill(idle_cost.deployed(idle_cost.environments()[env])))
+        f"idle {name}": idle_cost.total(idle_cost.bill(environments.deployed(environments.parameters()[env])))
         for name, env in idle_cost.RECORDED.items()
     }
     confirmed, delivered = (
-        sum(item.dollars for item in order_cost.bill(usage, counted.orders)) for usage in (counted.usage[CONFIRMED], counted.whole())
+        sum(item.dollars for item in bill.bill(usage, counted.orders)) for usage in (counted.usage[CONFIRMED], counted.whole())
     )
     others = {
-        part: sum(item.dollars for item in order_cost.bill(counted.usage[part], counted.orders))
+        part: sum(item.dollars for item in bill.bill(counted.usage[part], counted.orders))
         for part in (parts.ARCHIVE, parts.ANALYTICS, parts.MAIL)
     }
     return {name: round(dollars, 2) for name, dollars in {**idle, CONFIRMED: confirmed, DELIVERED: delivered, **others}.items()}
@@ -60,11 +59,9 @@ def compared(recorded: Recorded, present: Figures) -> tuple[tuple[str, ...], Row
 
 def by_context(counted: Counted) -> tuple[tuple[str, ...], Rows]:
     """Return the table of the cost of a million delivered orders by context."""
-    sums = order_cost.by_part(counted)
-    rows = [
-        (part, *(f"{groups[group]:.2f}" for group in order_cost.GROUPS), f"{sum(groups.values()):.2f}") for part, groups in sums.items()
-    ]
-    return ("context", *order_cost.GROUPS, "total"), rows
+    sums = bill.by_part(counted)
+    rows = [(part, *(f"{groups[group]:.2f}" for group in bill.GROUPS), f"{sum(groups.values()):.2f}") for part, groups in sums.items()]
+    return ("context", *bill.GROUPS, "total"), rows
 
 
 def part(recorded: Recorded, present: Figures) -> str:

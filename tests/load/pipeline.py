@@ -32,7 +32,8 @@ from analytics.handlers import aggregate
 from analytics.handlers import count_events as analytics_count
 from analytics.store import AnalyticsStore
 from devtools import template
-from devtools.bench.cost import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT, bill
+from devtools.bench.bill import bill
+from devtools.bench.cost import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT
 from devtools.bench.proxy import Call
 from devtools.bench.units import Key, Meter
 from ledger.handlers import post_entries

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devtools.bench import cost, page, parts
+from devtools.bench import bill, cost, page, parts
 from devtools.bench.cost import Counted
 from devtools.bench.parts import CONFIRMED, Routes
 from devtools.bench.proxy import Call, call_of
@@ -121,13 +121,13 @@ class TestCosts:
         assert len(base64.b64decode(small["Data"])) == 25 * 1024 - 5
         streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=[small, large, record("StockReserved", "inventory")])
         assert counted(streamed).usage[CONFIRMED] == {"stream units": 4}
-        assert [item.dollars for item in cost.bill({"stream units": 1}, 1)] == [pytest.approx(0.014)]
+        assert [item.dollars for item in bill.bill({"stream units": 1}, 1)] == [pytest.approx(0.014)]
 
     def test_archive_is_billed_per_5_kb_and_for_partitioning(self) -> None:
         [small, large] = [record("OrderConfirmed", "orders", filler="x" * (5 * 1024 - 96 + more)) for more in (0, 1)]
         streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=[small, large])
         assert counted(streamed).usage[parts.ARCHIVE] == {"bytes archived": 15 * 1024, "bytes partitioned": 10 * 1024 + 1}
-        assert [item.dollars for item in cost.bill({"bytes archived": 1024**3}, 10**6)] == [pytest.approx(0.029)]
+        assert [item.dollars for item in bill.bill({"bytes archived": 1024**3}, 10**6)] == [pytest.approx(0.029)]
 
     def test_function_url_is_billed_for_its_transfer(self) -> None:
         result = Counted(1)
@@ -163,7 +163,7 @@ class TestCosts:
 
     def test_documents_and_secrets_have_prices(self) -> None:
         used = counted(call("InvoicesIssue", "s3", "PUT"), call("ShippingWebhook", "secretsmanager", "GetSecretValue")).whole()
-        assert [(item.what, item.dollars) for item in cost.bill(used, 1)] == [
+        assert [(item.what, item.dollars) for item in bill.bill(used, 1)] == [
             ("S3 PUT requests", pytest.approx(5.0)),
             ("Secrets Manager calls", pytest.approx(5.0)),
         ]
@@ -171,8 +171,8 @@ class TestCosts:
     def test_costs_of_contexts_add_up_to_the_total(self) -> None:
         published = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
         result = counted(published, call("InvoicesIssue", "s3", "PUT"))
-        dollars = sum(sum(groups.values()) for groups in cost.by_part(result).values())
-        assert dollars == pytest.approx(sum(item.dollars for item in cost.bill(result.whole(), 1)))
+        dollars = sum(sum(groups.values()) for groups in bill.by_part(result).values())
+        assert dollars == pytest.approx(sum(item.dollars for item in bill.bill(result.whole(), 1)))
 
 
 def test_call_has_its_function_and_operation() -> None:

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from devtools import commands, manual
-from devtools.commands import COMMANDS, Command, arguments
+from devtools import commands, manual, options
+from devtools.commands import COMMANDS
+from devtools.options import Command, arguments
 from devtools.target import ROOT
 
 TRACE = COMMANDS["trace"]
@@ -81,7 +82,7 @@ def test_options_of_the_environment_alone_are_ignored() -> None:
 
 
 def test_settings_replace_the_environment() -> None:
-    assert commands.settings(TRACE, commands.parsed("trace", "--order", "ord_1", "--port", "4570")) == {"PORT": "4570"}
+    assert options.settings(TRACE, commands.parsed("trace", "--order", "ord_1", "--port", "4570")) == {"PORT": "4570"}
 
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS.values() if one.module], ids=lambda one: one.name)
@@ -92,7 +93,7 @@ def test_every_command_has_a_main_that_takes_its_arguments(command: Command) -> 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda one: one.name)
 def test_help_names_every_option_of_a_command(command: Command) -> None:
-    text = commands.Parser(command).format_help()
+    text = options.Parser(command).format_help()
     assert [option.argument for option in command.options if option.argument not in text] == []
     assert f"make {command.name}" in text
 
