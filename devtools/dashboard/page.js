@@ -292,6 +292,63 @@
     put(at("tile-messages"), count(total(queues.filter((one) => !one.dead_letters).map(messages))));
   };
 
+  // Chart lines in the order of Okabe and Ito's palette; a dash pattern tells two lines of a color apart.
+  const LINES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8b6f00", "#6e7781"];
+  const DASHES = ["solid", "dash", "dot"];
+
+  const boardCard = (id, chart) => {
+    const card = make("section", "", { id, class: "card", "aria-labelledby": `${id}-title` });
+    card.append(make("h3", chart.title, { id: `${id}-title` }), make("p", chart.unit, { class: "note" }));
+    card.append(make("div", "", { class: "plot", role: "img" }), make("p", "No data. Some metrics exist on AWS only.", { class: "none", hidden: "" }));
+    const details = card.appendChild(make("details", ""));
+    details.append(make("summary", "As a table"), make("div", "", { class: "scroll" }));
+    details.lastChild.append(make("table", ""));
+    return card;
+  };
+
+  const drawChart = (id, chart) => {
+    const times = [...new Set(chart.lines.flatMap((line) => line.times))].sort();
+    const value = (line, moment) => (line.times.includes(moment) ? count(line.values[line.times.indexOf(moment)]) : "");
+    const titles = [["Time (UTC)"], ...chart.lines.map((line) => [line.label, true])];
+    tabulate(id, titles, times.toReversed().map((moment) => [moment.replace("T", " "), ...chart.lines.map((line) => value(line, moment))]));
+    const ink = colours();
+    const traces = chart.lines.map((line, index) => ({
+      type: "scatter",
+      mode: "lines+markers",
+      name: plain(line.label),
+      x: line.times,
+      y: line.values,
+      line: { color: LINES[index % LINES.length], width: 2, dash: DASHES[Math.floor(index / LINES.length) % DASHES.length] },
+      marker: { size: 5 },
+      hovertemplate: "%{x|%H:%M} UTC: %{y}<extra>%{fullData.name}</extra>",
+    }));
+    // At least a quarter of an hour, so that a few minutes do not fill the width with equal ticks.
+    const range = times.length ? [[shifted(times.at(-1), -60 * SHORTEST), times[0]].sort()[0], shifted(times.at(-1), 30)] : undefined;
+    const axis = { fixedrange: true, automargin: true, gridcolor: ink.line, zerolinecolor: ink.line, linecolor: ink.line };
+    const layout = {
+      ...base(ink),
+      showlegend: true,
+      legend: { orientation: "h", x: 0, xanchor: "left", y: -0.22, yanchor: "top", itemclick: false, itemdoubleclick: false },
+      xaxis: { ...axis, type: "date", tickformat: "%H:%M", nticks: 6, showgrid: false, range },
+      // Of shares, the small differences below 100 % count.
+      yaxis: { ...axis, rangemode: chart.unit === "%" ? "normal" : "tozero", nticks: 5 },
+      margin: { l: 8, r: 12, t: 8, b: 8 },
+    };
+    return plot(id, `${chart.title}: ${chart.lines.map((line) => `${line.label} ${count(line.values.at(-1))}`).join(", ")}`, traces, layout, 210 + 20 * Math.ceil(chart.lines.length / 2));
+  };
+
+  const drawBoards = async ({ boards }) => {
+    at("boards").hidden = !boards.length;
+    for (const board of boards) {
+      if (!at(`board-${board.name}`)) {
+        const section = at("boards").appendChild(make("section", "", { id: `board-${board.name}`, class: "board", "aria-labelledby": `board-${board.name}-title` }));
+        section.append(make("h2", board.title, { id: `board-${board.name}-title` }));
+        for (const [number, chart] of board.charts.entries()) section.append(boardCard(`chart-${board.name}-${number}`, chart));
+      }
+      for (const [number, chart] of board.charts.entries()) await drawChart(`chart-${board.name}-${number}`, chart);
+    }
+  };
+
   const draw = async () => {
     if (!latest) return;
     const some = latest.states.length > 0;
@@ -304,6 +361,7 @@
     drawTiles(latest);
     drawAlarm(latest);
     for (const part of [drawRevenue, drawStates, drawOutcomes, drawProducts, drawQueues]) await part(latest);
+    await drawBoards(latest);
     document.querySelector("main").dataset.drawn = "";
   };
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from devtools.cli import UserError
+from devtools.dashboard.boards import BoardReading, CloudWatchBoards, LocalBoards
 from devtools.ops import redrive, sales_report
 from devtools.target import STACK, Target
 from orderflow.domain.money import Money, format_money, unit
@@ -77,7 +78,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Reading:
-    """The data of the page. Times are UTC; revenue is of the last hour, outcomes are of the last 30 days."""
+    """The data of the page. Times are UTC; revenue is of the last hour, outcomes of the last 30 days, boards of the last hours."""
 
     taken_at: str
     endpoint: str
@@ -86,6 +87,7 @@ class Reading:
     revenue: tuple[Revenue, ...]
     products: tuple[Product, ...]
     queues: tuple[Queue, ...]
+    boards: tuple[BoardReading, ...] = ()
 
 
 def states(found: Iterable[str]) -> tuple[State, ...]:
@@ -140,6 +142,7 @@ class _Connection:
     orders: str
     queues: Mapping[str, str]
     routes: Mapping[str, str]
+    boards: LocalBoards | CloudWatchBoards
 
 
 class Source:
@@ -171,11 +174,13 @@ def _connected(target: Target) -> _Connection:
         orders = target.resources["OrderView"]
     except KeyError as missing:
         raise UserError(f"the deployed stack has no {missing}; run `make run` to deploy the present one") from None
-    return _Connection(target, orders, redrive.urls(target, f"{target.stack}-"), redrive.names(target.stack))
+    boards = LocalBoards(target) if target.local else CloudWatchBoards(target)
+    return _Connection(target, orders, redrive.urls(target, f"{target.stack}-"), redrive.names(target.stack), boards)
 
 
 def _read(connection: _Connection, now: datetime) -> Reading:
     target = connection.target
+    queues = tuple(queue(name, _attributes(target, url), connection.routes) for name, url in sorted(connection.queues.items()))
     return Reading(
         taken_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         endpoint=target.endpoint,
@@ -183,7 +188,8 @@ def _read(connection: _Connection, now: datetime) -> Reading:
         outcomes=outcomes(sales_report.sales(target, per="day")),
         revenue=revenue(sales_report.sales(target, per="minute"), now),
         products=tuple(Product(one["sku"], one["units"]) for one in sales_report.best_sellers(target, BEST)),
-        queues=tuple(queue(name, _attributes(target, url), connection.routes) for name, url in sorted(connection.queues.items())),
+        queues=queues,
+        boards=connection.boards.read(now, {one.name: one.waiting for one in queues}),
     )
 
 

@@ -34,7 +34,7 @@ LOG_QUERIES = (
         "OrderStoryQuery",
         "One order's whole story: the lines of all functions, oldest first. Replace the order id.",
         f"""fields @timestamp, @logStream, level, message, outcome, event_id, correlation_id, xray_trace_id, @message
-| filter order_id = "{ORDER}" and not ispresent(_aws.Timestamp)
+| filter @message like "{ORDER}" and not ispresent(_aws.Timestamp)
 | sort @timestamp
 | limit 1000
 """,
@@ -51,7 +51,7 @@ LOG_QUERIES = (
     Query(
         "RefusalsByReasonQuery",
         "Refused requests by problem and reason.",
-        """filter message = "refused"
+        """filter message = "request_refused"
 | stats count(*) as refusals by service, outcome, problem, reason
 | sort refusals desc
 """,

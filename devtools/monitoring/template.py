@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from devtools.monitoring import alarms, queries
+from devtools.monitoring import alarms, dashboards, queries
 from devtools.monitoring.model import Alarm, Group, Series
 
 RUNBOOKS = "docs/runbooks.md"
@@ -19,6 +19,7 @@ PARAMETERS = {
     "AlarmTopic": "Topic that alarms notify.",
     "HasAlarms": "Whether alarms and dashboards exist: true or false.",
     "ApiLogs": "Access log of the API.",
+    "OrderLog": "Table of the order log.",
     "AuditCatalogue": "Glue database of the audit archive.",
     "AuditQueries": "Athena workgroup of the audit archive.",
 }
@@ -51,7 +52,7 @@ def resources() -> dict[str, Any]:
     found |= {alarm.id: _alarm(alarm) for alarm in alarms.every_alarm()}
     found["OrderVolumeDetector"] = _detector()
     found |= {group.id: _group(group) for group in alarms.GROUPS}
-    return found | queries.resources()
+    return found | dashboards.resources() | queries.resources()
 
 
 def outputs() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.tree import Tree
 from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
-from devtools.ops import function_logs, timeline
+from devtools.ops import function_logs, order_story, timeline
 from devtools.ops.function_logs import LogLine
 from devtools.target import Target
 
@@ -109,10 +109,16 @@ def view(events: Sequence[dict[str, Any]], lines: Sequence[LogLine]) -> Renderab
 
 
 def main(arguments: Namespace) -> None:
-    """Print the tree and the log lines."""
+    """Print the tree and the log lines; of a stack on AWS, those of the saved query, and links to the traces in X-Ray."""
     order_id, target = arguments.order, targets.chosen(arguments.stack)
     events = history(target, order_id)
     began = round(datetime.fromisoformat(events[0]["occurred_at"]).timestamp() * 1000)
-    found = function_logs.read(target, function_logs.functions(target), began - BEFORE_MS)
+    if target.local:
+        found = function_logs.read(target, function_logs.functions(target), began - BEFORE_MS)
+    else:
+        found = order_story.read(target, order_id, began - BEFORE_MS)
     lines = order_lines(found, order_id, events[0]["correlation_id"])
     ui.console.print(view(events, lines))
+    if not target.local:
+        for link in order_story.trace_links(target, lines):
+            ui.console.print(Text(f"  X-Ray  {link}", "cyan"), soft_wrap=True)

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from devtools.cli import UserError
 from devtools.dashboard import page as pages
 from devtools.dashboard import picture
+from devtools.dashboard.boards import BoardReading, ChartReading, LineReading
 from devtools.dashboard.reading import Amount, Outcome, Product, Queue, Reading, Revenue, State
 from tests.support import browser as browsers
 from tests.support.browser import LoadedPage, open_page, serving
@@ -41,6 +42,23 @@ READING = Reading(
     revenue=(_revenue("EUR", 100, 125_000, "EUR 1,250.00"), _revenue("JPY", 1, 900, "JPY 900")),
     products=(Product("MUG-BLUE", 41), Product("FILTER-100", 20)),
     queues=QUEUES,
+)
+BOARDS = (
+    BoardReading(
+        "flow",
+        "Flow",
+        (
+            ChartReading(
+                "Saga steps, p99",
+                "ms",
+                (
+                    LineReading("reserve", ("2026-01-15T09:58:00", "2026-01-15T09:59:00"), (12.5, 1300.0)),
+                    LineReading("confirm <b>", ("2026-01-15T09:59:00",), (7.0,)),
+                ),
+            ),
+            ChartReading("Dead letters", "messages", ()),
+        ),
+    ),
 )
 EMPTY = replace(READING, states=(), outcomes=(), revenue=(), products=())
 
@@ -310,3 +328,20 @@ def test_missing_browser_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
     with pytest.raises(UserError, match="apt-get install chromium"), picture.browser():
         pass
+
+
+def test_each_chart_of_a_dashboard_has_its_lines_and_table(browser: Browser, source: FakeSource) -> None:
+    source.now = replace(READING, boards=BOARDS)
+    with _open(browser, source) as loaded:
+        page = loaded.page
+        expect(page.locator("#board-flow > h2")).to_have_text("Flow")
+        assert page.locator("#chart-flow-0 .legendtext").all_text_contents() == ["reserve", "confirm <b>"]
+        label = page.locator("#chart-flow-0 .plot").get_attribute("aria-label")
+        assert label == "Saga steps, p99: reserve 1,300, confirm <b> 7"
+        assert _table(page, "chart-flow-0") == [["2026-01-15 09:59:00", "1,300", "7"], ["2026-01-15 09:58:00", "12.5", ""]]
+        expect(page.locator("#chart-flow-1 .none")).to_be_visible()
+        expect(page.locator("#chart-flow-1 .plot")).to_be_hidden()
+
+
+def test_a_page_without_dashboards_has_no_room_for_them(still: Page) -> None:
+    expect(still.locator("#boards")).to_be_hidden()

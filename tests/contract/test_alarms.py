@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from devtools.monitoring import alarms, service_levels
+from devtools.monitoring import alarms, metric_math, service_levels
 from devtools.monitoring.model import Alarm, Group
 from devtools.target import ROOT
 from tests.contract.stack import Stack
-from tests.support import metric_math
-from tests.support.metric_math import Data, Points, every
+from tests.support import alarm_states
+from tests.support.alarm_states import Data, Points, every
 
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text("utf-8")
 SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", RUNBOOKS, flags=re.MULTILINE)[1:]}
@@ -77,11 +77,11 @@ class TestEachAlarm:
     def test_it_goes_off_for_bad_data_and_not_just_below(self, alarm: Alarm, stack: Stack) -> None:
         deployed = stack.of("CloudWatch::Alarm")[alarm.id]
         bad, good = scenario(alarm)
-        assert metric_math.is_on(deployed, bad, NOW)
-        assert not metric_math.is_on(deployed, good, NOW)
+        assert alarm_states.is_on(deployed, bad, NOW)
+        assert not alarm_states.is_on(deployed, good, NOW)
 
     def test_no_data_is_no_alarm_except_where_orders_always_come(self, alarm: Alarm, stack: Stack) -> None:
-        assert metric_math.is_on(stack.of("CloudWatch::Alarm")[alarm.id], {}, NOW) is (alarm.id == "NoOrdersAlarm")
+        assert alarm_states.is_on(stack.of("CloudWatch::Alarm")[alarm.id], {}, NOW) is (alarm.id == "NoOrdersAlarm")
 
     def test_it_leads_to_its_section_of_the_runbooks(self, alarm: Alarm, stack: Stack) -> None:
         description = stack.of("CloudWatch::Alarm")[alarm.id]["AlarmDescription"]["Fn::Sub"]
@@ -124,9 +124,9 @@ class TestEachGroup:
 
     def test_one_alarm_of_it_is_enough(self, group: Group, stack: Stack) -> None:
         rule = written(stack.of("CloudWatch::CompositeAlarm")[group.id])
-        assert not metric_math.rule_holds(rule, lambda _: False)
+        assert not alarm_states.rule_holds(rule, lambda _: False)
         for alarm in group.alarms:
-            assert metric_math.rule_holds(rule, lambda name, alarm=alarm: name == alarm.id), alarm.id
+            assert alarm_states.rule_holds(rule, lambda name, alarm=alarm: name == alarm.id), alarm.id
 
 
 def written(composite: dict[str, Any]) -> str:
@@ -152,11 +152,11 @@ class TestBurnRate:
     def test_group_notifies_while_both_windows_burn(self, stack: Stack, long: bool, short: bool, notified: bool) -> None:
         rule = written(stack.of("CloudWatch::CompositeAlarm")["FulfilmentPageAlarm"])
         on = {"OrdersDecidedBurnLongAlarm": long, "OrdersDecidedBurnShortAlarm": short}
-        assert metric_math.rule_holds(rule, lambda name: on.get(name, False)) is notified
+        assert alarm_states.rule_holds(rule, lambda name: on.get(name, False)) is notified
 
     def windows(self, stack: Stack, data: Data, now: int = NOW) -> tuple[bool, bool]:
         found = stack.of("CloudWatch::Alarm")
-        return tuple(metric_math.is_on(found[f"OrdersDecidedBurn{name}Alarm"], data, now) for name in ("Long", "Short"))  # pyright: ignore[reportReturnType]
+        return tuple(alarm_states.is_on(found[f"OrdersDecidedBurn{name}Alarm"], data, now) for name in ("Long", "Short"))  # pyright: ignore[reportReturnType]
 
     def test_a_bad_minute_burns_in_the_short_window_only(self, stack: Stack) -> None:
         points = [(time, 60.0 if time > NOW - 60 else 2.0) for time in range(NOW - 3600, NOW, 15)]
@@ -181,8 +181,8 @@ class TestBurnRate:
     def test_one_difference_among_ten_thousand_entries_is_in_the_budget(self, stack: Stack) -> None:
         alarm = stack.of("CloudWatch::Alarm")["MoneyAgreesBurnLongAlarm"]
         entries = [(time, 1000.0) for time in range(NOW - DAY + 1, NOW, 3600)]
-        assert not metric_math.is_on(alarm, {"LedgerEntriesAudited": entries, "LedgerDifferences": [(NOW - 60, 1.0)]}, NOW)
-        assert metric_math.is_on(alarm, {"LedgerEntriesAudited": entries, "LedgerDifferences": [(NOW - 60, 40.0)]}, NOW)
+        assert not alarm_states.is_on(alarm, {"LedgerEntriesAudited": entries, "LedgerDifferences": [(NOW - 60, 1.0)]}, NOW)
+        assert alarm_states.is_on(alarm, {"LedgerEntriesAudited": entries, "LedgerDifferences": [(NOW - 60, 40.0)]}, NOW)
 
 
 class TestMetricMath:
