@@ -4,25 +4,22 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
 
-from rich.console import Group
 from rich.live import Live
-from rich.spinner import Spinner
-from rich.table import Table
-from rich.text import Text
 
 from devtools import target as targets
 from devtools import ui
 from devtools.local import bootstrap, post_fulfilment, scenarios
-from devtools.local.api_client import ApiClient, emails, is_final, state_of, wait_until
+from devtools.local.api_client import ApiClient, emails, wait_until
+from devtools.local.demo_output import LiveOrders, Row, result, row_of, show_emails, show_next_steps
 from devtools.local.post_fulfilment import ScriptRun
-from devtools.local.scenarios import REQUESTS, SCENARIOS, RequestContext, Scenario
-from devtools.ops import sales_report, timeline
-from devtools.target import ROOT, Target
+from devtools.local.scenario_run import ScenarioRun
+from devtools.local.scenarios import REQUESTS, SCENARIOS, RequestContext
+from devtools.ops import sales_report
+from devtools.target import Target
 from devtools.web import Answer
 
 # Slow machines need minutes; longer means a failure.
@@ -36,72 +33,6 @@ AT_ONCE = 3
 # Events of the first order before others follow: placed, reserved, screened.
 EVENTS_BEFORE_OTHERS = 3
 SCRIPTS_AT_ONCE = 2
-COLUMN = 28
-
-
-@dataclass(eq=False)
-class ScenarioRun:
-    """A scenario with its order; `answer` is the API's, once the order was sent."""
-
-    scenario: Scenario
-    customer: str
-    key: str
-    answer: Answer | None = None
-    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-
-    @property
-    def what(self) -> str:
-        """The title."""
-        return self.scenario.what
-
-    @property
-    def expected(self) -> str:
-        """The expected final state."""
-        return self.scenario.expected
-
-    @property
-    def begun(self) -> bool:
-        """Whether the order was sent."""
-        return self.answer is not None
-
-    @property
-    def order_id(self) -> str:
-        """The order's id; empty where the API rejected it."""
-        return self.answer.json().get("order_id", "") if self.answer else ""
-
-    @property
-    def actual(self) -> str:
-        """The order's state, or the status with which the API rejected it."""
-        if self.answer and not self.order_id:
-            return f"rejected with {self.answer.status}"
-        return state_of(self.events)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the order was rejected or has its final state."""
-        return self.answer is not None and (not self.order_id or is_final(self.actual))
-
-    def step(self, api: ApiClient) -> None:
-        """Place the order, or read its events again if it was placed."""
-        if self.answer is None:
-            self.answer = api.place(self.customer, self.scenario.body, self.key)
-        elif self.order_id:
-            self.events = api.events(self.customer, self.order_id) or self.events
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the results."""
-
-    what: str
-    expected: str
-    actual: str
-    took: str = ""
-
-    @property
-    def right(self) -> bool:
-        """Whether the result is the expected one."""
-        return self.expected == self.actual
 
 
 def main(_: Namespace) -> int:
@@ -123,8 +54,8 @@ def main(_: Namespace) -> int:
     placed = sum(bool(one.events) for one in [*orders, *scripts])
     sales = _sales(target, placed, since)
     rows = [
-        *map(_row, orders),
-        *map(_row, scripts),
+        *map(row_of, orders),
+        *map(row_of, scripts),
         *requests,
         emailed,
         _ledger_row(target),
@@ -132,9 +63,9 @@ def main(_: Namespace) -> int:
     ]
     ui.headline("Results")
     ui.console.print(result(rows))
-    _show_emails(orders, sent)
+    show_emails(orders, sent)
     sales_report.show(target, sales)
-    _next_steps(target, orders)
+    show_next_steps(target, orders)
     wrong = sum(not row.right for row in rows)
     outcome = f"{wrong} of {len(rows)} differ" if wrong else f"all {len(rows)} as expected"
     ui.console.print(f"\n  {outcome}, in {ui.seconds(time.monotonic() - began)}", style="bold red" if wrong else "bold green")
@@ -187,7 +118,7 @@ def _requests(api: ApiClient, orders: Sequence[ScenarioRun]) -> list[Row]:
 
 def _follow(api: ApiClient, orders: list[ScenarioRun], scripts: list[ScriptRun]) -> None:
     """Place the orders and follow them until all orders and scripts have ended, at most FOLLOW_SECONDS."""
-    screen = _Orders([*orders, *scripts])
+    screen = LiveOrders([*orders, *scripts])
     if not ui.console.is_terminal:
         _drive(api, orders, scripts, screen.report)
         return
@@ -220,31 +151,6 @@ def _drive(api: ApiClient, orders: list[ScenarioRun], scripts: list[ScriptRun], 
             time.sleep(POLL_SECONDS)
 
 
-@dataclass
-class _Orders:
-    """The orders, rendered at each refresh."""
-
-    orders: Sequence[ScenarioRun | ScriptRun]
-    _spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
-
-    def __rich__(self) -> Group:
-        return Group(*map(self.line, self.orders))
-
-    def report(self, order: ScenarioRun | ScriptRun) -> None:
-        """Print one order."""
-        ui.console.print(self.line(order))
-
-    def line(self, order: ScenarioRun | ScriptRun) -> Text:
-        """Render an order as one line: result, title, timeline."""
-        frame = self._spinner.render(time.monotonic())
-        busy = (frame.plain if isinstance(frame, Text) else "…", "cyan")
-        right = order.actual == order.expected
-        started = busy if order.begun else ("·", "dim")
-        mark = (("✓", "green") if right else ("✗", "red")) if order.ended else started
-        events = timeline.fitted(order.events, ui.console.width - COLUMN - 6)
-        return Text.assemble("  ", mark, f" {order.what:<{COLUMN}} ", events)
-
-
 def _emails(target: Target, orders: list[ScenarioRun]) -> list[dict[str, Any]]:
     addresses = {f"{order.customer}@example.com" for order in orders}
     found: list[dict[str, Any]] = []
@@ -257,58 +163,3 @@ def _emails(target: Target, orders: list[ScenarioRun]) -> list[dict[str, Any]]:
         wait_until(all_there, EMAIL_SECONDS)
         step.detail = f"{len(found)} in the inbox"
     return found
-
-
-def _row(order: ScenarioRun | ScriptRun) -> Row:
-    took = timeline.duration(timeline.milliseconds(order.events)[-1]) if order.events else ""
-    return Row(order.what, order.expected, order.actual, took)
-
-
-def result(rows: Sequence[Row]) -> Table:
-    """Return the rows as a table: result, title, expected, actual, duration."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("", width=3)
-    for title in ("order", "expected", "actual"):
-        table.add_column(title, no_wrap=True, min_width=6)
-    table.add_column("took", justify="right", no_wrap=True, min_width=6)
-    for row in rows:
-        mark, style = ("✓", "green") if row.right else ("✗", "red")
-        cells = (Text(f"  {mark}", style), Text(row.what), Text(row.expected), Text(row.actual, style))
-        table.add_row(*cells, Text(row.took, "dim"))
-    return table
-
-
-def _show_emails(orders: list[ScenarioRun], sent: list[dict[str, Any]]) -> None:
-    ui.headline("Emails, one of each kind")
-    by_address = {address: email for email in sent for address in email["To"]}
-    printed: set[str] = set()
-    for order in orders:
-        kind = order.actual.partition(":")[0]
-        email = by_address.get(f"{order.customer}@example.com")
-        if email and kind not in printed:
-            printed.add(kind)
-            ui.console.print(Text(f"  ✉ to {email['To'][0]}: {email['Subject']}"))
-
-
-def _next_steps(target: Target, orders: list[ScenarioRun]) -> None:
-    samples = sorted(path for path in (ROOT / "events/orders/place_order").glob("*.json") if ".answer" not in path.name)
-    sample = samples[0].relative_to(ROOT) if samples else "events/orders/place_order/….json"
-    traced = next((order.order_id for order in orders if order.order_id), "ord_…")
-    shipped = next((order.order_id for order in orders if order.actual == "confirmed"), "ord_…")
-    steps = {
-        f"make order FILE={sample}": "place the order of a sample event",
-        f"make trace ORDER={traced}": "its events by cause, with times and log lines",
-        f"make carrier ORDER={shipped} DO=dispatch": "dispatch it: a webhook event of the carrier",
-        "make trial-balance": "the ledger's trial balance",
-        "make dashboard": "live plots of orders, revenue and queues",
-        "make sales": "best sellers, and the revenue by minute",
-        "make logs": "the functions' log lines",
-        "make token CUSTOMER=ann": "a bearer token, for curl",
-        "make redrive": "the dead-letter queues and their redrive",
-        "make stop": "stop the emulator",
-    }
-    ui.headline("The API, and commands to try next")
-    ui.console.print(Text(f"  {target.api_url()}", "cyan"))
-    width = max(map(len, steps))
-    for command, purpose in steps.items():
-        ui.console.print(Text.assemble("  ", (f"{command:<{width}}", "bold"), f"  {purpose}"))

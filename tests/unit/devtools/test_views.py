@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from devtools.cli import UserError
-from devtools.local import api_client, demo
+from devtools.local import api_client, demo, demo_output
 from devtools.ops import function_logs, logs, sales_report, timeline, trace
 from devtools.ops.function_logs import LogLine
 
@@ -116,7 +116,7 @@ def test_functions_are_found_by_part_of_their_name() -> None:
 
 
 def test_results_show_differences() -> None:
-    text = _rendered(demo.result([demo.Row("one", "201", "201", "5 ms"), demo.Row("two", "404", "200")])).splitlines()
+    text = _rendered(demo_output.result([demo_output.Row("one", "201", "201", "5 ms"), demo_output.Row("two", "404", "200")])).splitlines()
     assert "✓" in text[1]
     assert "✗" in text[2]
 
