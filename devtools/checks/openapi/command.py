@@ -11,6 +11,7 @@ from devtools.checks.openapi.parts import ref
 from devtools.target import ROOT
 
 DOCUMENT = ROOT / "functions" / "orders" / "openapi.json"
+_ORDER: dict[str, Any] = {"parameters": [ref("parameters", "OrderId")]}
 
 
 def document() -> dict[str, Any]:
@@ -24,35 +25,33 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": ".", "description": "The stage that served this document."}],
         "security": [{"jwt": []}],
-        "tags": [
-            {"name": "products"},
-            {"name": "orders"},
-            {"name": "reviews"},
-            {"name": "loyalty"},
-            {"name": "analytics"},
-            {"name": "description"},
-        ],
-        "paths": {
-            "/products": {"get": operations.list_products()},
-            "/products/{sku}": {"parameters": [ref("parameters", "Sku")], "get": operations.get_product()},
-            "/orders": {"get": order_operations.list_orders(), "post": order_operations.place_order()},
-            "/orders/{order_id}": {"parameters": [ref("parameters", "OrderId")], "get": order_operations.get_order()},
-            "/orders/{order_id}/events": {"parameters": [ref("parameters", "OrderId")], "get": order_operations.get_timeline()},
-            "/orders/{order_id}/cancellation": {"parameters": [ref("parameters", "OrderId")], "post": order_operations.cancel_order()},
-            "/orders/{order_id}/returns": {"parameters": [ref("parameters", "OrderId")], "post": order_operations.create_return()},
-            "/orders/{order_id}/invoice": {"parameters": [ref("parameters", "OrderId")], "get": order_operations.get_invoice()},
-            "/orders/{order_id}/credit-notes/{number}": {
-                "parameters": [ref("parameters", "OrderId"), ref("parameters", "CreditNote")],
-                "get": order_operations.get_credit_note(),
-            },
-            "/points": {"get": operations.get_points()},
-            "/analytics/sales": {"get": operations.get_sales()},
-            "/analytics/leaderboard": {"get": operations.get_leaderboard()},
-            "/reviews": {"get": operations.list_reviews()},
-            "/reviews/{order_id}/decision": {"parameters": [ref("parameters", "OrderId")], "post": operations.decide_review()},
-            "/openapi.json": {"get": operations.get_openapi()},
-        },
+        "tags": [{"name": name} for name in ("products", "orders", "reviews", "loyalty", "analytics", "description")],
+        "paths": paths(),
         "components": components(),
+    }
+
+
+def paths() -> dict[str, Any]:
+    """Return the operations by path and method."""
+    return {
+        "/products": {"get": operations.list_products()},
+        "/products/{sku}": {"parameters": [ref("parameters", "Sku")], "get": operations.get_product()},
+        "/orders": {"get": order_operations.list_orders(), "post": order_operations.place_order()},
+        "/orders/{order_id}": _ORDER | {"get": order_operations.get_order()},
+        "/orders/{order_id}/events": _ORDER | {"get": order_operations.get_timeline()},
+        "/orders/{order_id}/cancellation": _ORDER | {"post": order_operations.cancel_order()},
+        "/orders/{order_id}/returns": _ORDER | {"post": order_operations.create_return()},
+        "/orders/{order_id}/invoice": _ORDER | {"get": order_operations.get_invoice()},
+        "/orders/{order_id}/credit-notes/{number}": {
+            "parameters": [ref("parameters", "OrderId"), ref("parameters", "CreditNote")],
+            "get": order_operations.get_credit_note(),
+        },
+        "/points": {"get": operations.get_points()},
+        "/analytics/sales": {"get": operations.get_sales()},
+        "/analytics/leaderboard": {"get": operations.get_leaderboard()},
+        "/reviews": {"get": operations.list_reviews()},
+        "/reviews/{order_id}/decision": _ORDER | {"post": operations.decide_review()},
+        "/openapi.json": {"get": operations.get_openapi()},
     }
 
 
