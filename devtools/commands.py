@@ -73,6 +73,13 @@ _COMMANDS = (
         daily=True,
     ),
     Command(
+        "drill",
+        LOCAL,
+        "devtools.local.drill",
+        "Break the local stack as runbooks expect it: alarm, runbook step, healthy again",
+        (Option("DRILL", "consumer, poison, saga, provider, flag, release or stream; all without it"), *TARGET),
+    ),
+    Command(
         "trace",
         OPERATE,
         "devtools.ops.trace",

@@ -114,9 +114,9 @@ def event_of(message_id: str, body: str) -> dict[str, Any] | None:
     try:
         told: dict[str, Any] = json.loads(body)
         trigger, at = told["Trigger"], datetime.fromisoformat(told["StateChangeTime"]).isoformat()
+        dimensions = {one.get("name") or one["Name"]: one.get("value") or one["Value"] for one in trigger["Dimensions"]}
     except (ValueError, KeyError, TypeError):
         return None
-    dimensions = {one.get("name") or one["Name"]: one.get("value") or one["Value"] for one in trigger["Dimensions"]}
     metric = {"namespace": trigger["Namespace"], "name": trigger["MetricName"], "dimensions": dimensions}
     return {
         "version": "0",

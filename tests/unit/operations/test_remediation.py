@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from operations.handlers import decide_remediation, remediate
+from orderflow.aws import batch
 from tests.fakes.aws import clients
+from tests.fakes.aws.dynamodb import throttled
 from tests.faults.faults import THROTTLED
 from tests.faults.remediation import LEDGER_MAPPING, MAIL, MAIL_MAPPING, START, Operations, alarm
 from tests.support import contracts
@@ -66,6 +68,23 @@ def test_throttled_dead_letters_are_redriven(operations: Operations) -> None:
     assert data["alarm"]["name"] == "order-pipeline-mail"
     assert len(operations.messaging.queues[MAIL.target]) == 2
     assert operations.messaging.queues[MAIL.queue_url] == []
+
+
+def test_cause_is_read_from_the_line_that_a_batch_logs(operations: Operations, logged: Callable[[], list[dict[str, Any]]]) -> None:
+    operations.dead_letter(None)
+    [message] = operations.messaging.queues[MAIL.queue_url]
+    message["MessageId"] = "11111111-aaaa-4bbb-8ccc-000000000009"
+
+    def throttle(_: str) -> None:
+        raise throttled("PutItem")
+
+    record = {"messageId": message["MessageId"], "body": "{}", "attributes": {"ApproximateReceiveCount": "5"}, "eventSource": "aws:sqs"}
+    batch.process_messages({"Records": [record]}, throttle)
+    operations.logs.lines += [(MAIL_MAPPING, json.dumps(line)) for line in logged()]
+
+    operations.goes_off(alarm("mail"))
+
+    assert performed(operations)["after"] == {"moved": 1, "failed": 0}
 
 
 def test_dead_letter_of_a_function_that_timed_out_is_redriven(operations: Operations) -> None:

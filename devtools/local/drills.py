@@ -1,0 +1,271 @@
+"""The drills: each breaks one thing on the local stack that a runbook is for, and does what the runbook says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from devtools.local import seed
+from devtools.local.api_client import ApiClient, emails, is_final, order_body, state_of
+from devtools.ops import function_logs
+from devtools.ops.flags import FlagStore
+from devtools.target import Target
+
+SKU = "MUG-BLUE"
+DENIAL = "denied-by-a-drill"
+# Instead of minutes, so that a failing message is dead-lettered soon.
+VISIBILITY_SECONDS = 1
+
+
+@dataclass
+class Scene:
+    """The local stack during a drill. `undo` restores at the end what a drill changed, whether it went well or not."""
+
+    target: Target
+    undo: ExitStack
+    api: ApiClient = field(init=False)
+    customer: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make a customer whom the fraud rules know."""
+        self.api = ApiClient(self.target, patience=30)
+        self.customer = f"drill-{uuid4().hex[:12]}"
+        seed.add_history(self.target, [self.customer])
+
+    def buy(self) -> str:
+        """Place an order and return its id."""
+        return self.api.place(self.customer, order_body((SKU, 1))).json()["order_id"]
+
+    def state(self, order_id: str) -> str:
+        """Return an order's state."""
+        return state_of(self.api.events(self.customer, order_id))
+
+    def depth(self, queue: str) -> int:
+        """Return how many messages a queue has, by its logical id."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.target.client("sqs").get_queue_attributes(QueueUrl=self.target.resources[queue], AttributeNames=names)
+        return sum(map(int, answer["Attributes"].values()))
+
+    def points(self) -> int:
+        """Return the customer's loyalty points."""
+        return int(self.api.call("GET", "/points", self.customer).json().get("points", 0))
+
+    def redrive(self, queue: str) -> None:
+        """Redrive a dead-letter queue, as `make redrive` does."""
+        self.target.invoke("OperationsRedrive", {"queue": queue, "max": 100})
+
+    def hurry(self, queue: str) -> None:
+        """Let a queue bring failed messages again after a second, until the end of the drill."""
+        sqs, url = self.target.client("sqs"), self.target.resources[queue]
+        before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
+        self.undo.callback(sqs.set_queue_attributes, QueueUrl=url, Attributes=before)
+
+    def deny_tables(self, function: str) -> Callable[[], object]:
+        """Deny a function every table; return what allows it again."""
+        iam, name = self.target.client("iam"), self.target.resources[function]
+        role = self.target.client("lambda").get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
+        statement = {"Effect": "Deny", "Action": "dynamodb:*", "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_role_policy(RoleName=role, PolicyName=DENIAL, PolicyDocument=document)
+        return self._restoring(lambda: iam.delete_role_policy(RoleName=role, PolicyName=DENIAL))
+
+    def configure(self, function: str, **variables: str) -> Callable[[], object]:
+        """Give a function other environment variables; return what restores them."""
+        functions, name = self.target.client("lambda"), self.target.resources[function]
+        before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+
+        def put(values: dict[str, str]) -> None:
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": values})
+            functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+
+        put(before | variables)
+        return self._restoring(lambda: put(before))
+
+    def switch_off_rule(self, rule: str) -> Callable[[], object]:
+        """Switch a rule of the bus off; return what switches it on."""
+        events, bus = self.target.client("events"), self.target.resources["EventBus"]
+        [name] = [one["Name"] for one in events.list_rules(EventBusName=bus)["Rules"] if rule in one["Name"]]
+        events.disable_rule(Name=name, EventBusName=bus)
+        return self._restoring(lambda: events.enable_rule(Name=name, EventBusName=bus))
+
+    def switch_off_mapping(self, mapping: str) -> Callable[[], object]:
+        """Switch an event source mapping off; return what switches it on."""
+        functions, uuid = self.target.client("lambda"), self.target.resources[mapping]
+        functions.update_event_source_mapping(UUID=uuid, Enabled=False)
+        return self._restoring(lambda: functions.update_event_source_mapping(UUID=uuid, Enabled=True))
+
+    def _restoring(self, restore: Callable[[], object]) -> Callable[[], object]:
+        """Return a call that restores once; the end of the drill makes it where the drill has not."""
+        calls = [restore]
+
+        def once() -> None:
+            while calls:
+                calls.pop()()
+
+        self.undo.callback(once)
+        return once
+
+
+@dataclass(frozen=True)
+class Course:
+    """The course of a drill: when the alarm is due, what the runbook says to do, and when all is well again."""
+
+    is_broken: Callable[[], bool]
+    step: str
+    do: Callable[[], object]
+    is_healthy: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Drill:
+    """A drill: its name, the fault, the alarm without the stack's name, the section of docs/runbooks.md, and what breaks."""
+
+    name: str
+    fault: str
+    alarm: str
+    runbook: str
+    begin: Callable[[Scene], Course]
+
+
+def _award_fails(scene: Scene, restore: Callable[[], object], step: str) -> Course:
+    scene.hurry("LoyaltyAwardQueue")
+    order_id = scene.buy()
+
+    def do() -> None:
+        restore()
+        scene.redrive("loyalty-award")
+
+    return Course(
+        lambda: scene.depth("LoyaltyAwardDeadLetters") > 0,
+        f"{step}, then make redrive QUEUE=loyalty-award",
+        do,
+        lambda: scene.depth("LoyaltyAwardDeadLetters") == 0 and scene.state(order_id) == "confirmed" and scene.points() > 0,
+    )
+
+
+def _consumer(scene: Scene) -> Course:
+    return _award_fails(scene, scene.deny_tables("LoyaltyAward"), "allow the function its table again")
+
+
+def _release(scene: Scene) -> Course:
+    return _award_fails(scene, scene.configure("LoyaltyAward", LOYALTY_POINTS_TABLE="renamed"), "roll the release back")
+
+
+def _poison(scene: Scene) -> Course:
+    scene.hurry("MailQueue")
+    sqs, urls = scene.target.client("sqs"), scene.target.resources
+    sqs.send_message(QueueUrl=urls["MailQueue"], MessageBody="not JSON")
+    order_id = scene.buy()
+    return Course(
+        lambda: scene.depth("MailDeadLetters") > 0,
+        "read the malformed message, then delete it",
+        lambda: sqs.purge_queue(QueueUrl=urls["MailDeadLetters"]),
+        lambda: scene.depth("MailDeadLetters") == 0 and any(order_id in email["Subject"] for email in emails(scene.target)),
+    )
+
+
+def _saga(scene: Scene) -> Course:
+    switch_on = scene.switch_off_rule("FulfilmentRule")
+    order_id = scene.buy()
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    scene.target.client("dynamodb").update_item(
+        TableName=scene.target.resources["OrderLog"],
+        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        UpdateExpression="SET open_since = :since",
+        ExpressionAttributeValues={":since": {"S": f"{an_hour_ago:%Y-%m-%dT%H:%M:%S.%fZ}"}},
+    )
+
+    def do() -> None:
+        switch_on()
+        scene.target.invoke("OperationsRecover", {})
+
+    return Course(lambda: True, "switch the rule on; the sweeper runs the saga again", do, lambda: scene.state(order_id) == "confirmed")
+
+
+def _provider(scene: Scene) -> Course:
+    restore = scene.deny_tables("PaymentsAuthorize")
+    order_id = scene.buy()
+    function = scene.target.resources["PaymentsAuthorize"]
+
+    def failed() -> bool:
+        lines = function_logs.read(scene.target, [function])
+        return any(line.fields.get("order_id") == order_id and line.fields.get("level") == "ERROR" for line in lines)
+
+    return Course(failed, "wait for the provider: the saga retries for a minute", restore, lambda: scene.state(order_id) == "confirmed")
+
+
+def _flag(scene: Scene) -> Course:
+    store = FlagStore(scene.target.client("appconfig"), scene.target.resources)
+    before = store.served().document
+    scene.undo.callback(lambda: store.served().document == before or store.deploy(before, immediate=True))
+    # A deployment to which the bad one can be rolled back.
+    store.deploy(before | {"hold_countries": []}, immediate=True)
+    store.deploy(before | {"hold_countries": ["GB"]}, immediate=True)
+    # New processes read the flags at once.
+    scene.configure("FraudScreen", FLAGS_TTL_SECONDS="15")
+    orders = [scene.buy()]
+
+    def healthy() -> bool:
+        state = scene.state(orders[-1])
+        if is_final(state) and state != "confirmed":
+            orders.append(scene.buy())
+        return state == "confirmed"
+
+    return Course(
+        lambda: scene.state(orders[0]) == "held",
+        "check that the flags were rolled back, otherwise make flags SET=…",
+        lambda: store.served().document.get("hold_countries") != ["GB"] or store.deploy(before, immediate=True),
+        healthy,
+    )
+
+
+def _stream(scene: Scene) -> Course:
+    switch_on = scene.switch_off_mapping("OrdersPublishAppended")
+    order_id = scene.buy()
+    since = datetime.now(UTC)
+    key = {"key": {"order_id": {"S": order_id}, "version": {"N": "1"}}}
+
+    def do() -> None:
+        scene.target.client("sqs").send_message(QueueUrl=scene.target.resources["PublishDeadLetters"], MessageBody=json.dumps(key))
+        scene.redrive("publish")
+        switch_on()
+
+    return Course(
+        lambda: datetime.now(UTC) - since > timedelta(seconds=3) and len(scene.api.events(scene.customer, order_id)) == 1,
+        "send the lost events' keys to publish-dead-letters, then make redrive QUEUE=publish",
+        do,
+        lambda: scene.state(order_id) == "confirmed" and scene.depth("PublishDeadLetters") == 0,
+    )
+
+
+DRILLS = (
+    Drill("consumer", "a consumer fails at every message", "loyalty-award-dead-letters", "dead-letters", _consumer),
+    Drill("poison", "a message that no consumer can read", "mail-dead-letters", "dead-letters", _poison),
+    Drill("saga", "an order whose saga never started", "standing-still", "standing-still", _saga),
+    Drill("provider", "the payment provider is down", "payments-authorize-errors", "step-errors", _provider),
+    Drill("flag", "a feature flag holds every order to one country", "fraud-screen-errors", "step-errors", _flag),
+    Drill("release", "a release of a consumer names a table that does not exist", "loyalty-award-dead-letters", "release", _release),
+    Drill("stream", "the publisher lost its position in the order log's stream", "outbox-lag", "stream-lag", _stream),
+)
+BY_NAME: dict[str, Drill] = {drill.name: drill for drill in DRILLS}
+
+
+def forget_claims(target: Target) -> None:
+    """Forget which remediations were performed, so that a drill can be repeated within the cool-down."""
+    client, table = target.client("dynamodb"), target.resources["Remediations"]
+    for item in client.scan(TableName=table)["Items"]:
+        client.delete_item(TableName=table, Key={"claim": item["claim"]})
+
+
+def outcome(target: Target, execution: str) -> dict[str, Any] | None:
+    """Return the report of a remediation, or None while it runs."""
+    found = target.client("stepfunctions").describe_execution(executionArn=execution)
+    if found["status"] == "RUNNING":
+        return None
+    return json.loads(found.get("output") or "{}").get("report", {}).get("value", {"outcome": found["status"].lower(), "message": ""})
