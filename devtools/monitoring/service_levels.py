@@ -195,7 +195,7 @@ _PAGE = """# Service levels
 
 Five levels say whether customers can buy. Each is a share of good results in 30 days; the rest is the error budget. An alarm goes off
 where the budget burns {burn:g} times as fast as it may, in a long and a short window at once: the long one keeps a single bad minute
-from waking somebody, the short one ends the alarm soon after the cause. In an hour such a rate uses up {share} % of the month's budget.
+from paging an operator, the short one ends the alarm soon after the cause. In an hour such a rate uses up {share} % of the month's budget.
 Shares of fewer than {fewest} measurements in the long window do not count.
 
 | level | objective | budget of 30 days | windows | bad share that burns | severity |

@@ -95,6 +95,12 @@ def test_readme_states_costs_and_import_time_of_the_performance_page() -> None:
     assert f"import {ratio} times faster" in text
 
 
+def test_performance_page_states_one_idle_cost_per_environment() -> None:
+    performance = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    [totals] = re.findall(r"^\| total \|  \| ([\d.]+) \|  \| ([\d.]+) \|$", performance, re.MULTILINE)
+    assert re.findall(r"^\| idle (?:dev|prod) \| ([\d.]+) ", performance, re.MULTILINE) == list(totals), "run `make cost RECORD=1`"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.stem[:4])
 def test_file_name_of_decision_is_its_number_and_title(path: Path) -> None:
     heading = re.match(r"# (\d+)\. (.+)\n", path.read_text("utf-8"))
