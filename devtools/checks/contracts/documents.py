@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -78,13 +77,15 @@ def _section(name: str, contract: Contract, routes: Routes) -> str:
     taken = [
         f"{consumer} ({'; '.join(way.by for way in ways)})" for consumer, ways in groupby(routes.consumers[name], key=lambda way: way.name)
     ]
-    schemas = ", ".join(f"[{version}](../schemas/{name}/{version}.json)" for version in contract.versions)
-    example = json.dumps(contract.example["data"], indent=2, ensure_ascii=False)
-    return (
-        f"\n## {name}\n\n{contract.schema['description']}\n\n"
-        f"- producer: {', '.join(PRODUCERS[name])}\n- consumers: {', '.join(taken) or 'none'}\n- schema: version {schemas}\n\n"
-        f"```json\n{example}\n```\n"
-    )
+    versions = ", ".join(f"[{version}](../schemas/{name}/{version}.json)" for version in contract.versions)
+    rows = {
+        "producer": ", ".join(PRODUCERS[name]),
+        "consumers": ", ".join(taken) or "none",
+        "schema": f"version {versions}; [example](../schemas/{name}/{contract.version}.example.json)",
+        "data": ", ".join(f"`{field}`" for field in contract.example["data"]),
+    }
+    lines = "\n".join(f"- {what}: {text}" for what, text in rows.items())
+    return f"\n## {name}\n\n{contract.schema['description']}\n\n{lines}\n"
 
 
 def _kind(field: dict[str, Any]) -> str:
