@@ -64,6 +64,7 @@ _COMMANDS = (
         (Option("CUSTOMER", "customer whom the token names", "ann"), *TARGET),
         daily=True,
     ),
+    Command("shop", LOCAL, "devtools.local.shop", "Serve an example shop in the browser for the local stack", TARGET, daily=True),
     Command("stop", LOCAL, "devtools.local.stop", "Stop the emulators that these tools started", TARGET[:1], daily=True),
     Command(
         "invoke",

@@ -1,0 +1,340 @@
+// A client of the orders API: products, basket, orders and their timelines. `config.json` beside this file has the API's URL.
+
+const POLL_MILLISECONDS = 1000;
+const NEVER_AGAIN = new Set(["rejected", "cancelled", "returned"]);
+const AVAILABILITY = { in_stock: "In stock", low_stock: "Only a few left", out_of_stock: "Sold out" };
+
+const find = (id) => document.getElementById(id);
+const state = { config: {}, products: new Map(), next: null, order: null, watching: 0 };
+const basket = new Map(JSON.parse(localStorage.getItem("basket") ?? "[]"));
+
+class ProblemError extends Error {
+  constructor(problem) {
+    super(`${problem.title}: ${problem.detail ?? "try again later"}`);
+    this.problem = problem;
+  }
+}
+
+/** Send a request to the API. Returns status, entity tag and body; throws a ProblemError for a problem document. */
+async function call(method, path, { body, key, tag, token = sessionStorage.getItem("token") } = {}) {
+  const headers = { Accept: "application/json" };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (body) headers["Content-Type"] = "application/json";
+  if (key) headers["Idempotency-Key"] = key;
+  if (tag) headers["If-None-Match"] = tag;
+  let response;
+  try {
+    response = await fetch(state.config.api + path, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
+  } catch {
+    throw new ProblemError({ title: "No connection", detail: `${state.config.api} does not answer` });
+  }
+  const text = response.status === 304 ? "" : await response.text();
+  const isJson = (response.headers.get("content-type") ?? "").includes("json");
+  const parsed = text && isJson ? JSON.parse(text) : text;
+  if (response.status >= 400) throw new ProblemError(isJson ? parsed : { title: `Error ${response.status}` });
+  return { status: response.status, tag: response.headers.get("etag"), body: parsed };
+}
+
+/** Return an element; strings among the children become text, never HTML. */
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function money({ amount, currency }) {
+  const format = new Intl.NumberFormat("en", { style: "currency", currency });
+  return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
+}
+
+const words = (name) => name.replaceAll("_", " ").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+
+function tell(text, isError = false) {
+  find("message").textContent = text;
+  find("message").classList.toggle("error", isError);
+}
+
+/** Run what a click or a form starts; its button is disabled meanwhile, and a failure is shown. */
+async function run(button, action) {
+  button.disabled = true;
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof ProblemError)) throw error;
+    tell(error.message, true);
+    if (error.problem.status === 401) signOut();
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function loadProducts() {
+  const cursor = state.next ? `&cursor=${encodeURIComponent(state.next)}` : "";
+  const { body } = await call("GET", `/products?limit=50${cursor}`, { token: null });
+  for (const product of body.products) state.products.set(product.sku, product);
+  state.next = body.next ?? null;
+  drawProducts();
+  drawBasket();
+}
+
+function drawProducts() {
+  const sorted = [...state.products.values()].sort((one, other) => one.name.localeCompare(other.name));
+  find("products").replaceChildren(
+    ...sorted.map((product) => {
+      const add = element("button", { type: "button", textContent: "Add", disabled: product.availability === "out_of_stock" });
+      add.setAttribute("aria-label", `Add ${product.name} to the basket`);
+      add.addEventListener("click", () => change(product.sku, 1));
+      return element(
+        "li",
+        {},
+        element("span", { className: "name" }, product.name),
+        element("span", { className: "hint" }, AVAILABILITY[product.availability]),
+        element("span", { className: "foot" }, element("span", {}, money(product.unit_price)), add),
+      );
+    }),
+  );
+  find("more").hidden = !state.next;
+}
+
+/** Add pieces of a product to the basket, or remove them. Another basket is another order, so it gets a new key. */
+function change(sku, pieces) {
+  const quantity = (basket.get(sku) ?? 0) + pieces;
+  if (quantity > 0) basket.set(sku, quantity);
+  else basket.delete(sku);
+  keepBasket();
+  tell("");
+}
+
+function keepBasket() {
+  localStorage.setItem("basket", JSON.stringify([...basket]));
+  sessionStorage.removeItem("key");
+  drawBasket();
+}
+
+function total() {
+  const lines = [...basket].map(([sku, quantity]) => ({ ...state.products.get(sku), quantity })).filter((line) => line.unit_price);
+  const currencies = new Set(lines.map((line) => line.unit_price.currency));
+  if (currencies.size !== 1) return null;
+  return { amount: lines.reduce((sum, line) => sum + line.unit_price.amount * line.quantity, 0), currency: [...currencies][0] };
+}
+
+function drawBasket() {
+  find("basket").replaceChildren(
+    ...[...basket].map(([sku, quantity]) => {
+      const name = state.products.get(sku)?.name ?? sku;
+      const fewer = element("button", { type: "button", textContent: "−" });
+      fewer.setAttribute("aria-label", `One ${name} less`);
+      fewer.addEventListener("click", () => change(sku, -1));
+      const more = element("button", { type: "button", textContent: "+" });
+      more.setAttribute("aria-label", `One ${name} more`);
+      more.addEventListener("click", () => change(sku, 1));
+      return element("li", {}, element("span", {}, name), element("span", { className: "quantity" }, fewer, `${quantity}`, more));
+    }),
+  );
+  const sum = total();
+  find("basket-empty").hidden = basket.size > 0;
+  find("checkout").hidden = basket.size === 0;
+  find("total").textContent = sum ? money(sum) : "several currencies: place one order for each";
+  find("place").textContent = sessionStorage.getItem("token") ? "Place the order" : "Sign in to place the order";
+}
+
+async function placeOrder(form) {
+  if (!sessionStorage.getItem("token")) {
+    find(find("customer-label").hidden ? "token" : "customer").focus();
+    throw new ProblemError({ title: "Not signed in", detail: "sign in, then place the order" });
+  }
+  const address = Object.fromEntries(["name", "street", "city", "postal_code", "country"].map((name) => [name, form.elements[name].value]));
+  const body = {
+    lines: [...basket].map(([sku, quantity]) => ({ sku, quantity })),
+    shipping_address: address,
+    payment: { token: form.elements.payment.value, country: address.country },
+  };
+  const expected = total();
+  if (expected) body.expected_total = expected;
+  // The same key until an answer arrives: a repeated request places no second order.
+  const key = sessionStorage.getItem("key") ?? crypto.randomUUID();
+  sessionStorage.setItem("key", key);
+  try {
+    const { body: order } = await call("POST", "/orders", { body, key });
+    basket.clear();
+    keepBasket();
+    tell("Thank you: your order is placed.");
+    showOrder(order.order_id);
+  } catch (error) {
+    if (!(error instanceof ProblemError)) throw error;
+    if (error.problem.status && error.problem.status < 500) sessionStorage.removeItem("key");
+    if (error.problem.type?.endsWith(":price-changed")) takeNewPrices(error.problem);
+    throw error;
+  }
+}
+
+function takeNewPrices(problem) {
+  for (const line of problem.lines) state.products.get(line.sku).unit_price = line.unit_price;
+  drawProducts();
+  drawBasket();
+}
+
+async function loadOrders() {
+  const { body } = await call("GET", "/orders?limit=10");
+  find("orders-section").hidden = body.orders.length === 0;
+  find("orders").replaceChildren(
+    ...body.orders.map((order) => {
+      const show = element("button", { type: "button", textContent: "Show" });
+      show.setAttribute("aria-label", `Show the order of ${new Date(order.placed_at).toLocaleString()}`);
+      show.addEventListener("click", () => showOrder(order.order_id));
+      const when = element("span", { className: "hint" }, new Date(order.placed_at).toLocaleString());
+      return element("li", {}, element("span", {}, `${money(order.total)}, ${words(order.state)} `, when), show);
+    }),
+  );
+}
+
+/** Show an order and follow it in the background. */
+function showOrder(orderId) {
+  find("order-id").textContent = orderId;
+  find("order-state").textContent = "";
+  find("timeline").replaceChildren();
+  find("order").hidden = false;
+  find("order-title").focus();
+  follow(orderId, ++state.watching).catch((error) => {
+    if (!(error instanceof ProblemError)) throw error;
+    tell(error.message, true);
+  });
+}
+
+/** Draw an order after each of its events until nothing more can happen, or another one is shown. */
+async function follow(orderId, watch) {
+  let tag = null;
+  while (watch === state.watching) {
+    const answer = await call("GET", `/orders/${orderId}/events`, { tag });
+    if (watch !== state.watching) return;
+    if (answer.status === 200) {
+      tag = answer.tag;
+      drawTimeline(answer.body.events);
+      const { body: order } = await call("GET", `/orders/${orderId}`);
+      if (watch !== state.watching) return;
+      drawOrder(order);
+      loadOrders().catch(() => {});
+      if (NEVER_AGAIN.has(order.state)) return;
+    }
+    await new Promise((done) => setTimeout(done, POLL_MILLISECONDS));
+  }
+}
+
+function drawTimeline(events) {
+  const shown = find("timeline").children.length;
+  // Appended, so that a screen reader announces the new events only.
+  for (const event of events.slice(shown)) {
+    const at = element("time", { dateTime: event.occurred_at }, new Date(event.occurred_at).toLocaleTimeString());
+    find("timeline").append(element("li", {}, at, element("span", {}, words(event.type))));
+  }
+}
+
+function drawOrder(order) {
+  state.order = order;
+  const reason = order.reason ? `, ${words(order.reason)}` : "";
+  find("order-state").textContent = `${money(order.total)}, ${words(order.state)}${reason}`;
+  find("cancel").disabled = !["placed", "held", "confirmed", "partly_dispatched"].includes(order.state);
+  find("return").disabled = returnable(order).length === 0;
+  find("invoice").disabled = ["placed", "held", "rejected"].includes(order.state);
+}
+
+/** Return the delivered lines that are not coming back already. */
+function returnable(order) {
+  const pieces = new Map();
+  const count = (lines, sign) => lines.forEach(({ sku, quantity }) => pieces.set(sku, (pieces.get(sku) ?? 0) + sign * quantity));
+  for (const parcel of order.parcels ?? []) if (parcel.state === "delivered") count(parcel.lines, 1);
+  for (const one of order.returns ?? []) count(one.lines, -1);
+  return [...pieces].filter(([, quantity]) => quantity > 0).map(([sku, quantity]) => ({ sku, quantity }));
+}
+
+async function cancelOrder() {
+  const { body } = await call("POST", `/orders/${state.order.order_id}/cancellation`, { body: { reason: "cancelled in the shop" } });
+  drawOrder(body);
+  tell("The order is being cancelled.");
+}
+
+async function returnOrder() {
+  const lines = returnable(state.order);
+  const key = `return-${state.order.order_id}-${(state.order.returns ?? []).length}`;
+  await call("POST", `/orders/${state.order.order_id}/returns`, { body: { lines }, key });
+  tell("The return is created. The price is refunded once it is received.");
+}
+
+async function downloadInvoice() {
+  const { body } = await call("GET", `/orders/${state.order.order_id}/invoice`);
+  const url = URL.createObjectURL(new Blob([body], { type: "text/html" }));
+  element("a", { href: url, download: `invoice-${state.order.order_id}.html` }).click();
+  URL.revokeObjectURL(url);
+  tell("The invoice is downloaded.");
+}
+
+async function signIn(token, name) {
+  sessionStorage.setItem("token", token);
+  sessionStorage.setItem("name", name);
+  drawAccount();
+  drawBasket();
+  tell(`Signed in as ${name}.`);
+  await loadOrders();
+}
+
+function signOut() {
+  sessionStorage.clear();
+  state.watching += 1;
+  find("order").hidden = find("orders-section").hidden = true;
+  drawAccount();
+  drawBasket();
+}
+
+function drawAccount() {
+  const name = sessionStorage.getItem("name");
+  find("sign-in").hidden = Boolean(name);
+  find("account").replaceChildren();
+  if (!name) return;
+  const out = element("button", { type: "button", textContent: "Sign out" });
+  out.addEventListener("click", () => {
+    signOut();
+    tell("Signed out.");
+  });
+  find("account").append(name, out);
+}
+
+/** Return the `sub` of a token for display; the API verifies the token. */
+function subject(token) {
+  try {
+    return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub;
+  } catch {
+    throw new ProblemError({ title: "No token", detail: "a token has three parts with dots between them" });
+  }
+}
+
+function listen() {
+  find("more").addEventListener("click", (event) => run(event.target, loadProducts));
+  find("checkout").addEventListener("submit", (event) => {
+    event.preventDefault();
+    run(find("place"), () => placeOrder(event.target));
+  });
+  find("sign-in-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const local = state.config.tokens?.[find("customer").value];
+    const token = local ?? find("token").value.trim();
+    run(event.submitter ?? find("place"), async () => signIn(token, subject(token)));
+  });
+  find("cancel").addEventListener("click", (event) => run(event.target, cancelOrder));
+  find("return").addEventListener("click", (event) => run(event.target, returnOrder));
+  find("invoice").addEventListener("click", (event) => run(event.target, downloadInvoice));
+}
+
+async function start() {
+  listen();
+  drawAccount();
+  state.config = await (await fetch("config.json")).json();
+  const customers = Object.keys(state.config.tokens ?? {});
+  find("customer-label").hidden = customers.length === 0;
+  find("token-label").hidden = customers.length > 0;
+  find("token").required = customers.length === 0;
+  find("customer").replaceChildren(...customers.map((name) => element("option", { value: name }, name)));
+  await run(find("more"), loadProducts);
+  if (sessionStorage.getItem("token")) await run(find("more"), loadOrders);
+}
+
+start();

@@ -1,0 +1,189 @@
+"""The example shop in a browser, on a deployed stack."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from devtools import web
+from devtools.local import shop
+from devtools.local.carrier import Carrier
+from devtools.products import BY_SKU
+from tests.integration.deployed_stack import DeployedStack
+from tests.support import browser as browsers
+
+PHONE = {"width": 390, "height": 844}
+MUG = BY_SKU["MUG-BLUE"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser of this machine."""
+    yield from browsers.browser_or_skip()
+
+
+@pytest.fixture(scope="module")
+def server(stack: DeployedStack) -> Iterator[shop.Server]:
+    """The shop's server for the stack."""
+    with shop.Server(0, stack.target) as listener:
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield listener
+        finally:
+            listener.shutdown()
+            thread.join()
+
+
+@contextmanager
+def shopping(browser: Browser, server: shop.Server, **options: Any) -> Iterator[Page]:
+    """Open the shop; afterwards assert that no script failed and that only the shop and the API were asked."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(browsers.TIMEOUT_SECONDS * 1000)
+    errors: list[str] = []
+    asked: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    try:
+        page.goto(server.url)
+        expect(page.locator("#products li").first).to_be_visible()
+        yield page
+        assert errors == []
+        assert [url for url in asked if not url.startswith((server.url, server.api, "data:", "blob:"))] == []
+    finally:
+        page.close()
+
+
+def sign_in(page: Page, customer: str) -> None:
+    page.select_option("#customer", customer)
+    page.click("#sign-in-form button")
+    expect(page.locator("#account")).to_contain_text(customer)
+
+
+def add(page: Page, name: str = MUG.name) -> None:
+    page.get_by_role("button", name=f"Add {name} to the basket").click()
+
+
+def test_order_is_placed_followed_and_cancelled(browser: Browser, server: shop.Server):
+    with shopping(browser, server) as page:
+        sign_in(page, "bob")
+        add(page)
+        add(page)
+        expect(page.locator("#total")).to_have_text("€25.00")
+        page.click("#place")
+
+        expect(page.locator("#message")).to_have_text("Thank you: your order is placed.")
+        expect(page.locator("#order-state")).to_contain_text("confirmed")
+        expect(page.locator("#timeline")).to_contain_text("payment authorized")
+        timeline = page.locator("#timeline li span").all_text_contents()
+        assert timeline[:4] == ["order placed", "stock reserved", "order screened", "payment authorized"]
+        assert page.evaluate("localStorage.length") == 1
+
+        page.click("#cancel")
+        expect(page.locator("#order-state")).to_contain_text("cancelled")
+
+
+def test_delivered_order_is_returned_and_its_invoice_downloaded(browser: Browser, server: shop.Server, stack: DeployedStack):
+    with shopping(browser, server) as page:
+        sign_in(page, "ann")
+        add(page)
+        page.click("#place")
+        expect(page.locator("#order-state")).to_contain_text("confirmed")
+        expect(page.locator("#return")).to_be_disabled()
+        order_id, carrier = page.locator("#order-id").inner_text(), Carrier(stack.target)
+        carrier.deliver(order_id, carrier.dispatch(order_id))
+        expect(page.locator("#order-state")).to_contain_text("delivered")
+
+        with page.expect_download() as downloading:
+            page.click("#invoice")
+        page.click("#return")
+
+        expect(page.locator("#message")).to_contain_text("The return is created.")
+        expect(page.locator("#return")).to_be_disabled()
+        assert MUG.name in Path(downloading.value.path()).read_text("utf-8")
+
+
+def test_next_order_can_be_placed_while_one_is_followed(browser: Browser, server: shop.Server):
+    with shopping(browser, server) as page:
+        sign_in(page, "rex")
+        for _ in range(2):
+            add(page)
+            page.click("#place")
+            expect(page.locator("#basket-empty")).to_be_visible()
+        expect(page.locator("#orders li")).to_have_count(2)
+
+
+def test_changed_price_is_shown_before_the_order_is_placed(browser: Browser, server: shop.Server):
+    with shopping(browser, server) as page:
+        sign_in(page, "cat")
+        add(page)
+        # As if the price had changed since the page was loaded.
+        page.route("**/orders", lambda route: route.continue_(post_data=_expecting(route.request.post_data_json)), times=1)
+        page.click("#place")
+
+        expect(page.locator("#message")).to_contain_text("Price changed: the order costs EUR 12.50 now")
+        page.click("#place")
+        expect(page.locator("#message")).to_have_text("Thank you: your order is placed.")
+
+
+def _expecting(body: Any) -> str:
+    return json.dumps(body | {"expected_total": {"amount": 1, "currency": "EUR"}})
+
+
+def test_declined_payment_and_problems_are_told_in_words(browser: Browser, server: shop.Server):
+    with shopping(browser, server) as page:
+        add(page)
+        page.click("#place")
+        expect(page.locator("#message")).to_have_text("Not signed in: sign in, then place the order")
+        sign_in(page, "eve")
+        page.fill("[name=country]", "XX")
+        page.click("#place")
+        expect(page.locator("#message.error")).to_contain_text("Invalid request")
+        page.fill("[name=country]", "GB")
+        page.fill("[name=payment]", "tok_declined")
+        page.click("#place")
+        expect(page.locator("#order-state")).to_contain_text("rejected, payment declined")
+
+
+def test_shop_works_with_the_keyboard_alone(browser: Browser, server: shop.Server):
+    with shopping(browser, server) as page:
+        button = page.get_by_role("button", name=f"Add {MUG.name} to the basket")
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#basket li")).to_have_count(1)
+        page.locator("#customer").focus()
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Sign in"
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        page.keyboard.press("Enter")
+        expect(page.locator("#account")).to_contain_text("ann")
+        page.locator("#place").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#message")).to_have_text("Thank you: your order is placed.")
+        assert page.evaluate("document.activeElement.id") == "order-title"
+        assert outline == "solid"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_shop_fits_a_phone(browser: Browser, server: shop.Server, scheme: str):
+    with shopping(browser, server, viewport=PHONE, color_scheme=scheme) as page:
+        add(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        small = [
+            button.inner_text() for button in page.get_by_role("button").all() if (box := button.bounding_box()) and box["height"] < 44
+        ]
+        assert small == []
+
+
+def test_shop_answers_this_machine_only(server: shop.Server):
+    assert web.call("GET", f"{server.url}config.json", headers={"Host": "evil.example.com"}).status == 403
+    policy = web.call("GET", server.url).headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
