@@ -86,6 +86,7 @@ FREE: dict[str, str] = {
     "AWS::SQS::QueuePolicy": _NO_CHARGE,
     "AWS::StepFunctions::StateMachine": "billed by execution",
     "AWS::WAFv2::WebACLAssociation": _NO_CHARGE,
+    "AWS::XRay::SamplingRule": "traces are billed by request",
 }
 
 type Resources = Mapping[str, Mapping[str, Any]]

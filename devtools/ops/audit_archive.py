@@ -28,7 +28,8 @@ _SCHEMA = """
 CREATE TABLE records (
   reading INTEGER, record VARCHAR,
   event_id VARCHAR, schema_version INTEGER, occurred_at VARCHAR, recorded_at VARCHAR, source VARCHAR,
-  correlation_id VARCHAR, causation_id VARCHAR, order_id VARCHAR, order_version INTEGER, data JSON, date VARCHAR, type VARCHAR
+  correlation_id VARCHAR, causation_id VARCHAR, order_id VARCHAR, order_version INTEGER, data JSON, trace VARCHAR,
+  date VARCHAR, type VARCHAR
 );
 CREATE VIEW archive AS SELECT * EXCLUDE (reading, record) FROM records;
 CREATE VIEW events AS SELECT DISTINCT ON (event_id) * FROM archive;
@@ -40,7 +41,8 @@ _LOAD = """
 INSERT INTO records
 SELECT ?, json::VARCHAR,
   json->>'$.event_id', (json->>'$.schema_version')::INTEGER, json->>'$.occurred_at', json->>'$.recorded_at', json->>'$.source',
-  json->>'$.correlation_id', json->>'$.causation_id', json->>'$.order_id', (json->>'$.order_version')::INTEGER, json->'$.data', date, type
+  json->>'$.correlation_id', json->>'$.causation_id', json->>'$.order_id', (json->>'$.order_version')::INTEGER, json->'$.data',
+  json->>'$.trace', date, type
 FROM read_json_objects(?, format = 'newline_delimited', hive_partitioning = true, hive_types_autocast = false)
 """
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orderflow.aws import dynamodb
+from orderflow.aws import dynamodb, tracing
 from orderflow.aws.event_bus import TooLarge
 from orderflow.aws.observability import logger, measure, measure_nonzero
 from orderflow.aws.order_log_items import UPDATE_MARKERS
@@ -45,7 +46,11 @@ class StreamPublication:
         """
         logger.append_keys(event_ids=[event_id for record in records if (event_id := _event_id(record))])
         found = [(record, outbound) for record in records if _is_insert(record) and (outbound := self._outbound_event(record))]
+        begun = time.time()
         self._publisher.publish([outbound for _, outbound in found])
+        for _, outbound in found:
+            if trace := tracing.header_in(outbound.document):
+                tracing.record(trace, begun, order_id=outbound.order_id)
         self.lags.add(outbound for _, outbound in found)
         for record, _ in found:
             self._mark_published(record)

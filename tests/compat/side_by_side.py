@@ -48,6 +48,8 @@ class SideBySide:
     def __post_init__(self) -> None:
         """Take waits out of both releases."""
         self.stage = Stage(self.patch)
+        # Events carry the header of a sampled trace.
+        self.patch.setenv("_X_AMZN_TRACE_ID", "Root=1-581cf771-a006649127e371903a2de979;Parent=70de5b6f19ff9a0a;Sampled=1")
         self._set("operations.handlers.recover_orders", "STUCK_AFTER", timedelta(days=-1))
         self._set("inventory.handlers.expire_reservations", "RESERVATION_TIME", timedelta(days=-1))
 

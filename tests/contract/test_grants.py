@@ -78,6 +78,7 @@ WITHOUT_POLICY = {
     "StepFunctions::StateMachine",
     "WAFv2::WebACL",
     "WAFv2::WebACLAssociation",
+    "XRay::SamplingRule",
 }
 # Policies attached to resources: the property that lists the resources, their kind, and the actions that require TLS.
 ATTACHED = {

@@ -42,7 +42,7 @@ def test_times_are_written_in_utc_and_money_in_minor_units() -> None:
 
 def test_unknown_fields_are_ignored() -> None:
     document = json.loads(events.encode(ALL_EVENTS[0]))
-    document["trace"] = "1-2-3"
+    document["tenant"] = "one"
     document["data"]["gift_wrap"] = True
     document["data"]["customer"]["phone"] = "123"
     assert events.decode(json.dumps(document)) == ALL_EVENTS[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,9 +14,10 @@ from aws_lambda_powertools.utilities.batch import (
 )
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse as PartialFailures
 
+from orderflow.aws import tracing
 from orderflow.aws.clients import client
 from orderflow.aws.dynamodb import decode
-from orderflow.aws.observability import annotate, line_counter, logger, measure, tracer
+from orderflow.aws.observability import annotate, line_counter, logger, measure, record_fault, tracer
 from orderflow.domain import documents, metrics
 
 if TYPE_CHECKING:
@@ -127,8 +129,12 @@ def process_orders_together(event: dict[str, Any], process: Callable[[list[str]]
         else:
             message_ids.setdefault(ids.order_id, []).append(record["messageId"])
             ids_by_order[ids.order_id] = ids
+    begun = time.time()
     with line_counter.count_message():
         errors: Mapping[str, Exception] = process(list(message_ids)) if message_ids else {}
+        for record in event["Records"]:
+            if trace := tracing.header_in(record["body"]):
+                tracing.record(trace, begun)
         for order_id, error in errors.items():
             logger.error("message_failed", order_id=order_id, correlation_id=ids_by_order[order_id].correlation_id, exc_info=error)
             failed += message_ids[order_id]
@@ -151,11 +157,14 @@ def _process_message(message: str, process: Callable[[str], object], *, message_
     annotate(message_id=message_id)
     if receives and receives != "1":
         measure(metrics.RETRIED_MESSAGES, 1)
+    begun, trace = time.time(), tracing.header_in(message)
     try:
-        with line_counter.count_message():
+        with line_counter.count_message(), tracing.continued(trace):
             process(message)
     except Exception:
         logger.exception("message_failed", receives=receives)
+        if not trace:
+            record_fault(begun)
         raise
     finally:
         logger.remove_keys(_KEYS)

@@ -41,6 +41,9 @@ class EventBus:
             TooLarge: the event can never be published.
         """
         entry = self.entry_of(event.source, event.type, event.appended_at, document)
+        if event.trace:
+            # EventBridge hands it to the targets, and Step Functions continues the trace.
+            entry["TraceHeader"] = event.trace
         if _weight(entry) > MAX_BYTES:
             raise TooLarge(event.event_id)
         return entry

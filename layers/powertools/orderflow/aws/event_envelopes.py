@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from orderflow.aws import tracing
 from orderflow.aws.observability import logger
 from orderflow.domain import events, reported_time
 from orderflow.domain.order import Order, evolve, is_active
@@ -64,4 +65,5 @@ def next_event(order: Order, data: events.EventData, source: str, reported: date
         order_version=version,
         data=data,
         recorded_at=now if occurred_at != now else None,
+        trace=tracing.header(),
     )

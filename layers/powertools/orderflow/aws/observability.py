@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.tracing import Tracer
 
-from orderflow.aws import settings, snapshot
+from orderflow.aws import settings, snapshot, tracing
 from orderflow.domain.ids import is_order_id
 from orderflow.domain.metrics import Measurement, Metric, embedded
 
@@ -41,6 +41,8 @@ snapshot.reseed_after_restore()
 
 # Log keys that repeat the log group's name or the function's configuration.
 _CONSTANT_KEYS = ("function_name", "function_arn", "function_memory_size")
+_SERVER_ERROR = 500
+_TRACED = ("correlation_id", "order_id", "event_id")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -119,8 +121,15 @@ def annotate(**keys: str | None) -> None:
     """
     known = {name: value if _ID.fullmatch(value) else "invalid" for name, value in keys.items() if value}
     logger.append_keys(**known)
+    tracing.annotate(**known)
     for name, value in known.items():
         tracer.put_annotation(name, value)
+
+
+def record_fault(begun: float) -> None:
+    """Send a segment for work that began at `begun` (seconds since 1970) and failed, unless a sampled trace has it."""
+    keys = logger.get_current_keys()
+    tracing.record_fault(begun, **{name: str(keys[name]) for name in _TRACED if keys.get(name)})
 
 
 def log_refusal(*, warn: bool = False, **fields: Any) -> None:
@@ -157,6 +166,7 @@ def instrumented[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, 
         _remove_uninformative_keys()
         line_counter.reset()
         _measured.clear()
+        begun = time.time()
         annotate(
             correlation_id=correlation_id_of(event),
             order_id=event.get("order_id") or (path_id if is_order_id(path_id) else None),
@@ -166,9 +176,12 @@ def instrumented[E: Mapping[str, Any], A](handler: Handler[E, A]) -> Handler[E, 
             answer = handler(event, context)
         except Exception:
             logger.exception("invocation_failed")
+            record_fault(begun)
             raise
         finally:
             _write_metrics()
+        if _is_server_error(answer):
+            record_fault(begun)
         if not line_counter.refusal_logged and not _each_message_logged(answer):
             logger.info("done", outcome=_outcome(answer))
         return answer
@@ -190,6 +203,12 @@ def _each_message_logged(answer: object) -> bool:
     """Return whether each message of a batch succeeded and has its own line."""
     failed = isinstance(answer, dict) and answer.get("batchItemFailures")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return bool(line_counter.messages) and not line_counter.messages_without_line and not failed
+
+
+def _is_server_error(answer: object) -> bool:
+    """Return whether an HTTP answer is a 5xx: the API answers with one instead of raising."""
+    status = answer.get("statusCode") if isinstance(answer, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return isinstance(status, int) and status >= _SERVER_ERROR
 
 
 def _outcome(answer: object) -> object:

@@ -30,6 +30,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     order_version: Annotated[int, Meta(description="Position of the event in its order, counted from 1 without a gap")]
     data: EventData
     recorded_at: Annotated[Moment | None, Meta(description="Time of recording, if it differs from `occurred_at`")] = None
+    trace: Annotated[str | None, Meta(description="X-Ray trace header, if the request or saga that recorded the event is sampled")] = None
 
     @property
     def appended_at(self) -> datetime:

@@ -34,6 +34,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     order_version: int
     data: msgspec.Raw
     recorded_at: Moment | None = None
+    trace: str | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -80,6 +81,7 @@ def decode(raw: bytes | str) -> Event:
         order_version=envelope.order_version,
         data=data,
         recorded_at=envelope.recorded_at,
+        trace=envelope.trace,
     )
 
 

@@ -1,0 +1,140 @@
+"""Traces follow an order over stream, bus and queues: what the X-Ray daemon gets by UDP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from orderflow.aws import batch, tracing
+from orderflow.aws.observability import annotate, instrumented
+from orderflow.aws.order_log import OrderLog
+from orderflow.domain import events
+from tests.conftest import Aws
+from tests.support.prepared import an_order
+from tests.support.xray import Segments, xray_daemon
+
+ROOT = "1-581cf771-a006649127e371903a2de979"
+HEADER = f"Root={ROOT};Parent=70de5b6f19ff9a0a;Sampled=1"
+
+
+@pytest.fixture
+def segments(monkeypatch: pytest.MonkeyPatch) -> Iterator[Segments]:
+    """Return what the daemon got so far."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "order-pipeline-some-function")
+    with xray_daemon(monkeypatch) as received:
+        yield received
+
+
+def sampled(monkeypatch: pytest.MonkeyPatch, header: str = f"{HEADER};Lineage=1:a:0") -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
+
+
+def message(event: events.Event, **more: str) -> dict[str, Any]:
+    body = json.dumps({"detail-type": event.type, **more, "detail": json.loads(events.encode(event))}, separators=(",", ":"))
+    return {"messageId": "1", "receiptHandle": "r", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
+
+
+def appended(aws: Aws) -> events.Event:
+    """Return the first event of an order that is placed now."""
+    an_order(OrderLog("OrderLog", aws.dynamodb.client))
+    return events.decode(aws.dynamodb.items("OrderLog")[0]["event"]["S"])
+
+
+class TestHeader:
+    def test_event_of_a_sampled_request_carries_its_header(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+        sampled(monkeypatch)
+        event = appended(aws)
+        assert event.trace == HEADER
+        assert events.decode(events.encode(event)).trace == HEADER
+
+    @pytest.mark.parametrize("header", ["", HEADER.replace("Sampled=1", "Sampled=0"), "Sampled=1"])
+    def test_event_outside_a_sampled_trace_carries_none(self, aws: Aws, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
+        sampled(monkeypatch, header)
+        assert b"trace" not in events.encode(appended(aws))
+
+    def test_replay_from_the_archive_continues_no_trace(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+        sampled(monkeypatch)
+        event = appended(aws)
+        assert tracing.header_in(message(event)["body"]) == HEADER
+        assert tracing.header_in(message(event, **{"replay-name": "r"})["body"]) is None
+
+    def test_text_of_a_customer_is_no_header(self) -> None:
+        assert tracing.header_in(json.dumps({"name": f'"trace":"{HEADER}"'})) is None
+
+
+class TestMessages:
+    def test_message_adds_a_segment_to_the_trace_of_its_event(self, aws: Aws, monkeypatch: pytest.MonkeyPatch, segments: Segments) -> None:
+        sampled(monkeypatch)
+        event = appended(aws)
+        monkeypatch.delenv("_X_AMZN_TRACE_ID")
+        followed: list[str | None] = []
+
+        def process(_: str) -> None:
+            annotate(order_id=event.order_id)
+            followed.append(tracing.header())
+
+        assert batch.process_messages({"Records": [message(event)]}, process) == {"batchItemFailures": []}
+        [segment] = segments()
+        assert (segment["name"], segment["trace_id"], segment["parent_id"]) == ("order-pipeline-some-function", ROOT, "70de5b6f19ff9a0a")
+        assert segment["annotations"] == {"order_id": event.order_id}
+        assert segment["start_time"] <= segment["end_time"]
+        assert "fault" not in segment
+        # What follows from the message hangs below its segment.
+        assert followed == [f"Root={ROOT};Parent={segment['id']};Sampled=1"]
+        assert tracing.header() is None
+
+    def test_failed_message_is_a_fault_in_its_trace(self, aws: Aws, monkeypatch: pytest.MonkeyPatch, segments: Segments) -> None:
+        sampled(monkeypatch)
+        event = appended(aws)
+        monkeypatch.delenv("_X_AMZN_TRACE_ID")
+        batch.process_messages({"Records": [message(event)]}, failing)
+        [segment] = segments()
+        assert (segment["trace_id"], segment["fault"]) == (ROOT, True)
+
+    def test_failed_message_without_a_sampled_trace_is_sent(self, aws: Aws, segments: Segments) -> None:
+        batch.process_messages({"Records": [message(appended(aws))]}, failing)
+        [segment] = segments()
+        assert segment["fault"] is True
+        assert segment["trace_id"].startswith("1-")
+        assert "parent_id" not in segment
+
+    def test_message_without_a_trace_sends_nothing(self, aws: Aws, segments: Segments) -> None:
+        batch.process_messages({"Records": [message(appended(aws))]}, lambda _: None)
+        assert segments() == []
+
+
+class TestInvocations:
+    @pytest.mark.parametrize("header", ["", f"Root={ROOT};Parent=70de5b6f19ff9a0a;Sampled=0"])
+    def test_failed_invocation_that_is_not_sampled_is_sent(
+        self, context: Any, monkeypatch: pytest.MonkeyPatch, segments: Segments, header: str
+    ) -> None:
+        sampled(monkeypatch, header)
+        with pytest.raises(ZeroDivisionError):
+            instrumented(lambda _event, _context: 1 / 0)({"order_id": "ord_1"}, context)
+        [segment] = segments()
+        assert segment["fault"] is True
+        assert segment["annotations"]["order_id"] == "ord_1"
+        assert (segment["trace_id"] == ROOT) is bool(header)
+
+    def test_server_error_counts_as_failure(self, context: Any, segments: Segments) -> None:
+        instrumented(lambda _event, _context: {"statusCode": 500})({}, context)
+        instrumented(lambda _event, _context: {"statusCode": 404})({}, context)
+        assert [segment["fault"] for segment in segments()] == [True]
+
+    def test_failure_in_a_sampled_trace_is_left_to_lambda(self, context: Any, monkeypatch: pytest.MonkeyPatch, segments: Segments) -> None:
+        sampled(monkeypatch)
+        with pytest.raises(ZeroDivisionError):
+            instrumented(lambda _event, _context: 1 / 0)({}, context)
+        assert segments() == []
+
+    @pytest.mark.parametrize("address", ["", "127.0.0.1", "tcp:127.0.0.1:1 udp:127.0.0.1:1"])
+    def test_missing_daemon_fails_nothing(self, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+        monkeypatch.setenv("AWS_XRAY_DAEMON_ADDRESS", address)
+        tracing.record(HEADER, 0.0)
+
+
+def failing(_: str) -> None:
+    raise ConnectionError
