@@ -69,7 +69,7 @@ class _Conditions:
             case {"Condition": name}:
                 return self.holds(name)
             case _:
-                raise UserError(f"the condition {condition} is not understood here; teach devtools/environments.py its function")
+                raise UserError(f"the condition {condition} is not supported; add its function to devtools/environments.py")
 
     def _text(self, value: Any) -> str:
         match value:
@@ -78,7 +78,7 @@ class _Conditions:
             case str() | int() | bool():
                 return str(value)
             case _:
-                raise UserError(f"{value} in a condition is not understood here; teach devtools/environments.py its function")
+                raise UserError(f"{value} in a condition is not supported; add its function to devtools/environments.py")
 
     def resolved(self, value: Any) -> Any:
         """Return a value with the branch of every `Fn::If` that is taken, and with parameters in place of references to them."""

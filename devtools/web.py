@@ -50,7 +50,7 @@ def call(
         connection.close()
 
 
-def patiently(ask: Callable[[], Answer], seconds: float) -> Answer:
+def with_retries(ask: Callable[[], Answer], seconds: float) -> Answer:
     """Repeat a request for `seconds` while it has no answer or a 5xx, once with 0; return or raise the result of the last attempt.
 
     A refused connection is repeated for REFUSED_SECONDS at most: the target has stopped.

@@ -68,7 +68,7 @@ def main(arguments: Namespace) -> int:
     _folding(report)
     with stage.pipeline() as target:
         _imports(report, build.build(target))
-        posts = latency.posts(target)
+        posts = latency.measure_posts(target)
         # Single orders, before anything else runs.
         times = cost.usual_times(target)
         _latency(report, {"POST /orders": posts, **latency.invocations(target)})
@@ -176,9 +176,9 @@ def _cost(report: Report, counted: cost.Counted) -> None:
 
 
 def _life(report: Report, counted: cost.Counted) -> None:
-    items = bill.bill(counted.whole(), counted.orders)
+    items = bill.bill(counted.total_usage(), counted.orders)
     total = sum(item.dollars for item in items)
-    loaded = sum(item.dollars for item in bill.bill(counted.at_load(), counted.orders))
+    loaded = sum(item.dollars for item in bill.bill(counted.total_usage_in_full_batches(), counted.orders))
     what = f"${total:.2f} per million orders from placed to delivered, ${LIFE_TARGET:.2f} allowed"
     reached = report.target(what, reached=total <= LIFE_TARGET)
     note = (

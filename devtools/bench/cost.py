@@ -68,7 +68,7 @@ class Counted:
         used = self.usage.setdefault(part, {})
         used[what] = used.get(what, 0.0) + quantity
 
-    def whole(self) -> dict[str, float]:
+    def total_usage(self) -> dict[str, float]:
         """Return the usage of all parts of an order."""
         sums: dict[str, float] = {}
         for part, used in self.usage.items():
@@ -76,9 +76,9 @@ class Counted:
                 sums[what] = sums.get(what, 0.0) + quantity
         return sums
 
-    def at_load(self) -> dict[str, float]:
-        """Return what `whole` would be with full batches; `batches` has their sizes by function."""
-        sums = self.whole()
+    def total_usage_in_full_batches(self) -> dict[str, float]:
+        """Return `total_usage` with full batches; `batches` has their sizes by function."""
+        sums = self.total_usage()
         for function, size in self.batches.items():
             if parts.of_function(function) not in parts.APART:
                 saved = self.messages[function] * (1 - 1 / size)
@@ -102,11 +102,11 @@ def count(target: Target, recorder: Recorder, times: Times, orders: int = ORDERS
     routes, schemas = parts.routes(target, functions), _schemas(target)
     shop = ApiClient(target)
     with ui.stage("counting") as step:
-        full_life.live(shop, WARM_UP, AT_ONCE, step)
+        full_life.deliver_orders(shop, WARM_UP, AT_ONCE, step)
         recorder.take()
         since = int(time.time() * 1000)
         began = time.time()
-        answered = full_life.live(shop, orders, AT_ONCE, step)
+        answered = full_life.deliver_orders(shop, orders, AT_ONCE, step)
         calls = [call for call in recorder.take() if call.caller in functions]
     counted = Counted(orders, batches=routes.batches)
     tables = {target.resources[table]: part for table, part in SANDBOX_TABLES.items()}
@@ -265,7 +265,7 @@ def usual_times(target: Target) -> Times:
     """
     shop = ApiClient(target)
     with ui.stage("single orders") as step:
-        full_life.live(shop, ALONE, 1, step)
+        full_life.deliver_orders(shop, ALONE, 1, step)
     for _ in range(STRANGERS):
         # The authorizer's answers are cached by customer: it runs for new ones only.
         shop.order(f"stranger-{uuid4().hex[:12]}", "ord_none")

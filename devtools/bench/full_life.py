@@ -13,7 +13,7 @@ from devtools.target import Target
 STEP_SECONDS = 60.0
 
 
-def live(shop: ApiClient, orders: int, at_once: int, step: ui.Stage) -> tuple[int, int]:
+def deliver_orders(shop: ApiClient, orders: int, at_once: int, step: ui.Stage) -> tuple[int, int]:
     """Bring orders from placing to delivery, until all consumers are idle.
 
     Returns the response bytes to the customers and to the carrier.
@@ -37,14 +37,16 @@ def live(shop: ApiClient, orders: int, at_once: int, step: ui.Stage) -> tuple[in
             _wait(target, order_id, "ShipmentDelivered")
     # One email at the confirmation, one at the dispatch.
     if not wait_until(lambda: len(emails(target)) >= sent + 2 * orders, STEP_SECONDS):
-        raise UserError(f"not every email was sent within {STEP_SECONDS:.0f} s")
+        raise UserError(
+            f"{len(emails(target)) - sent} of {2 * orders} emails were sent in {STEP_SECONDS:.0f} s; look at make logs FUNCTION=mail"
+        )
     _idle(target)
     return answered, carrier_bytes
 
 
 def _wait(target: Target, order_id: str, wanted: str) -> None:
     if not wait_until(lambda: wanted in _types(target, order_id), STEP_SECONDS, 0.05):
-        raise UserError(f"order {order_id} has no {wanted} after {STEP_SECONDS:.0f} s")
+        raise UserError(f"order {order_id} has no {wanted} after {STEP_SECONDS:.0f} s; look at make trace ORDER={order_id}")
 
 
 def _types(target: Target, order_id: str) -> set[str]:
@@ -61,11 +63,18 @@ def _types(target: Target, order_id: str) -> set[str]:
 
 def _idle(target: Target) -> None:
     """Wait until no queue holds anything but dead letters, and the last functions' lines are in their logs."""
-    queues = [url for name, url in target.resources.items() if name.endswith("QueueUrl")]
+    queues = consumer_queues(target)
     for _ in range(2):  # a queued message may cause an event, and that event another message
-        if not wait_until(lambda: not any(_waiting(target, url) for url in queues), STEP_SECONDS, 0.5):
-            raise UserError(f"messages still wait in a queue after {STEP_SECONDS:.0f} s")
+        if not wait_until(lambda: not any(_waiting(target, url) for url in queues.values()), STEP_SECONDS, 0.5):
+            filled = ", ".join(name for name, url in queues.items() if _waiting(target, url))
+            raise UserError(f"messages remain in {filled or 'a queue'} after {STEP_SECONDS:.0f} s; look at the consumers: make logs")
         time.sleep(1.5)
+
+
+def consumer_queues(target: Target) -> dict[str, str]:
+    """Return the URLs of the queues that functions read, by logical id: all but those for operators."""
+    queues = target.physical_ids("AWS::SQS::Queue")
+    return {name: url for name, url in queues.items() if not name.endswith("DeadLetters") and name != "OperationsQueue"}
 
 
 def _waiting(target: Target, url: str) -> int:

@@ -38,13 +38,13 @@ def _outputs(target: Target) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def posts(target: Target) -> Samples:
+def measure_posts(target: Target) -> Samples:
     """Return seconds of POST /orders, for the order API and for the bare function behind the same authorizer."""
     outputs = deploy(target)
     shop = ApiClient(target)
     url = f"{target.endpoint}/_aws/execute-api/{outputs['ApiId']}/bench/orders"
     calls = {"order API": lambda: _post(shop, target.api_url("/orders")), "bare": lambda: _post(shop, url)}
-    return _in_turn("POST in turn", calls, ROUNDS, between=lambda: _settle(target))
+    return _alternate("POST in turn", calls, ROUNDS, between=lambda: _settle(target))
 
 
 def invocations(target: Target) -> dict[str, Samples]:
@@ -53,8 +53,8 @@ def invocations(target: Target) -> dict[str, Samples]:
     warm = {"order API": lambda: _invoke(target, place), "bare": lambda: _invoke(target, bare)}
     cold = {"order API": lambda: _cold(target, place), "bare": lambda: _cold(target, bare)}
     return {
-        "warm invoke": _in_turn("warm invoke", warm, ROUNDS, between=lambda: _settle(target)),
-        "cold invoke": _in_turn("cold invoke", cold, COLD_ROUNDS, warm_up=0, between=lambda: _settle(target)),
+        "warm invoke": _alternate("warm invoke", warm, ROUNDS, between=lambda: _settle(target)),
+        "cold invoke": _alternate("cold invoke", cold, COLD_ROUNDS, warm_up=0, between=lambda: _settle(target)),
     }
 
 
@@ -63,7 +63,7 @@ def medians(samples: Samples) -> dict[str, float]:
     return {name: statistics.median(seconds) for name, seconds in samples.items()}
 
 
-def _in_turn(
+def _alternate(
     title: str, calls: dict[str, Callable[[], float]], rounds: int, *, warm_up: int = WARM_UP, between: Callable[[], None] | None = None
 ) -> Samples:
     samples: Samples = {name: [] for name in calls}
@@ -91,11 +91,11 @@ def _post(shop: ApiClient, url: str) -> float:
 
 
 def _settle(target: Target) -> None:
-    """Wait until no order is under way, so that what follows an order is not measured as part of the next call."""
+    """Wait until no order is active, so that its saga does not slow down the next measured call."""
     orders = target.client("dynamodb")
     table = target.resources["OrderLog"]
     if not wait_until(lambda: not orders.scan(TableName=table, IndexName="open-orders", Select="COUNT")["Count"], END_SECONDS, 0.02):
-        raise UserError(f"orders are still open after {END_SECONDS:.0f} s; look at .local/*.log")
+        raise UserError(f"orders are still active after {END_SECONDS:.0f} s; look at .local/*.log")
 
 
 def _invoke(target: Target, function: str) -> float:

@@ -72,11 +72,11 @@ def _commands(pieces: int) -> list[Command]:
         do.RecordInvoice("2026-000001", "document"),
     ]
     for number in range(pieces):
-        commands += _of_a_piece(number, (StockLine(f"SKU-{number % LINES:02}", 1),))
+        commands += _unit_commands(number, (StockLine(f"SKU-{number % LINES:02}", 1),))
     return commands
 
 
-def _of_a_piece(number: int, lines: tuple[StockLine, ...]) -> list[Command]:
+def _unit_commands(number: int, lines: tuple[StockLine, ...]) -> list[Command]:
     parcel_id, return_id = f"parcel_{number}", f"ret_{number}"
     return [
         do.RecordDispatch(parcel_id, lines),

@@ -24,6 +24,6 @@ def pipeline(functions_endpoint: str | None = None, port: int | None = None) -> 
     port = port or free_port()
     emulator.start(port, functions_endpoint=functions_endpoint)
     try:
-        yield bootstrap.ready(Target("embedded", f"http://127.0.0.1:{port}", managed=True))
+        yield bootstrap.bring_up(Target("embedded", f"http://127.0.0.1:{port}", managed=True))
     finally:
         emulator.stop(port)

@@ -71,13 +71,14 @@ def measure(target: Target, orders: int = ORDERS, at_once: int = AT_ONCE) -> Res
         seconds=seconds,
         ends=Counter(states.values()),
         lost=sum(order_id not in history for order_id in expected) + orders - len(expected),
-        twice=sum(_has_twice(history.get(order_id, [])) for order_id in expected) + sum(count > 1 for count in sent_emails.values()),
+        twice=sum(_has_duplicate_event(history.get(order_id, [])) for order_id in expected)
+        + sum(count > 1 for count in sent_emails.values()),
         stuck=sum(not is_final(state) for state in states.values()),
         wrong=sum(states[order_id] != end for order_id, end in expected.items()) + len(expected) - len(sent_emails),
     )
 
 
-def _has_twice(events: list[dict[str, Any]]) -> bool:
+def _has_duplicate_event(events: list[dict[str, Any]]) -> bool:
     return len({event["type"] for event in events}) < len(events)
 
 
@@ -92,14 +93,14 @@ def _follow(shop: ApiClient, number: int) -> tuple[str, str]:
 def _place(shop: ApiClient, body: dict[str, Any]) -> str:
     customer, key = f"load-{uuid4().hex[:12]}", str(uuid4())
     for _ in range(ATTEMPTS):
-        # What a client does that got no answer, or a 5xx: the same request with the same key.
+        # As a client without an answer, or with a 5xx, should: the same request with the same key.
         with contextlib.suppress(OSError, HTTPException):
             answer = shop.place(customer, body, key)
             if answer.status == 201:
                 return answer.json()["order_id"]
             if answer.status < 500:
                 raise UserError(f"an order was answered with {answer.status} instead of 201: {answer.body[:200]!r}")
-    raise UserError(f"an order was not accepted in {ATTEMPTS} attempts")
+    raise UserError(f"an order got no answer below 500 in {ATTEMPTS} attempts; look at .local/*.log")
 
 
 def _is_over(target: Target, order_id: str) -> bool:

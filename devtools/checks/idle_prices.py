@@ -146,7 +146,7 @@ def runs_a_month(expression: str) -> float:
         return DAYS * {"minute": 1440, "hour": 24, "day": 1}[rate[2]] / int(rate[1])
     cron = re.fullmatch(r"cron\((\S+) (\S+) (\S+) \* (\S+) \*\)", expression)
     if not cron or not {cron[3], cron[4]} <= {"*", "?"}:
-        raise UserError(f"how often {expression} runs is not known here; teach devtools/checks/idle_prices.py")
+        raise UserError(f"the schedule {expression} is not supported; add it to devtools/checks/idle_prices.py")
     return DAYS * _times(cron[1], 60) * _times(cron[2], 24)
 
 

@@ -15,7 +15,7 @@ def main(_: Namespace) -> int:
     """Check both; return 1 on any finding. .checkov.yaml lists the skipped checks with reasons."""
     if not CHECKOV.exists():
         raise cli.UserError("checkov is not installed: `make setup` does that")
-    # With credentials or a platform's key in its environment, checkov would ask the network.
+    # With credentials or a platform's key in its environment, checkov would use the network.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BC_", "PRISMA_"))}
     command = [CHECKOV, "--config-file", ".checkov.yaml", "--file", target.ROOT / "template.yaml", lint_template.write_translated()]
     done = subprocess.run(command, cwd=target.ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -292,7 +292,7 @@
     put(at("tile-messages"), count(total(queues.filter((one) => !one.dead_letters).map(messages))));
   };
 
-  // Chart lines in the order of Okabe and Ito's palette; a dash pattern tells two lines of a color apart.
+  // Chart lines in the order of Okabe and Ito's palette; a dash pattern distinguishes two lines of a color.
   const LINES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8b6f00", "#6e7781"];
   const DASHES = ["solid", "dash", "dot"];
 

@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with the page or its data."""
         # DNS rebinding: another site's name can resolve to this machine.
         if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}:
-            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"ask for 127.0.0.1\n")
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"open this page at http://127.0.0.1\n")
         elif self.path == "/":
             self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
         elif self.path == "/data":

@@ -85,7 +85,7 @@ class Bridge:
         return {alarm["AlarmName"]: alarm["StateValue"] for page in pages for alarm in page["MetricAlarms"]}
 
     def set_state(self, name: str, state: str, reason: str) -> None:
-        """Set an alarm's state, as CloudWatch does from its metric. The emulator ignores dimensions, so it cannot tell queues apart."""
+        """Set an alarm's state, as CloudWatch does from its metric. The emulator ignores dimensions, so it cannot distinguish queues."""
         self._cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason=reason)
 
     def forward(self, seconds: int = 1) -> list[str]:
@@ -112,8 +112,8 @@ def event_of(message_id: str, body: str) -> dict[str, Any] | None:
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html for the message.
     """
     try:
-        told: dict[str, Any] = json.loads(body)
-        trigger, at = told["Trigger"], datetime.fromisoformat(told["StateChangeTime"]).isoformat()
+        message: dict[str, Any] = json.loads(body)
+        trigger, at = message["Trigger"], datetime.fromisoformat(message["StateChangeTime"]).isoformat()
         dimensions = {one.get("name") or one["Name"]: one.get("value") or one["Value"] for one in trigger["Dimensions"]}
     except (ValueError, KeyError, TypeError):
         return None
@@ -123,14 +123,14 @@ def event_of(message_id: str, body: str) -> dict[str, Any] | None:
         "id": message_id,
         "detail-type": "CloudWatch Alarm State Change",
         "source": "aws.cloudwatch",
-        "account": told["AWSAccountId"],
+        "account": message["AWSAccountId"],
         "time": at,
         "region": REGION,
-        "resources": [f"arn:aws:cloudwatch:{REGION}:{told['AWSAccountId']}:alarm:{told['AlarmName']}"],
+        "resources": [f"arn:aws:cloudwatch:{REGION}:{message['AWSAccountId']}:alarm:{message['AlarmName']}"],
         "detail": {
-            "alarmName": told["AlarmName"],
+            "alarmName": message["AlarmName"],
             "configuration": {"metrics": [{"id": "m1", "metricStat": {"metric": metric}}]},
-            "previousState": {"value": told["OldStateValue"]},
-            "state": {"value": told["NewStateValue"], "reason": told["NewStateReason"], "timestamp": at},
+            "previousState": {"value": message["OldStateValue"]},
+            "state": {"value": message["NewStateValue"], "reason": message["NewStateReason"], "timestamp": at},
         },
     }

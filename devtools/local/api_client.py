@@ -51,7 +51,7 @@ class ApiClient:
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
         url = self.target.api_url(path)
-        return web.patiently(lambda: web.call(method, url, headers=sent, body=body, timeout=self.timeout), self.patience)
+        return web.with_retries(lambda: web.call(method, url, headers=sent, body=body, timeout=self.timeout), self.patience)
 
     def place(self, customer: str | None, body: dict[str, Any] | bytes, key: str | None = None) -> Answer:
         """POST /orders with an Idempotency-Key, a new one by default; an empty key sends no header."""
@@ -109,7 +109,7 @@ def emails(target: Target) -> list[dict[str, Any]]:
     """Return the emails that the target's SES accepted: each with Source, To (addresses), Subject, BodyText."""
     if target.backend == "embedded":
         inbox = f"{target.endpoint}/_ministack/ses/messages"
-        boxes = web.patiently(lambda: web.call("GET", inbox), web.TIMEOUT).json().get("messages", {})
+        boxes = web.with_retries(lambda: web.call("GET", inbox), web.TIMEOUT).json().get("messages", {})
         return [email for box in boxes.values() for email in box]
     sent = web.call("GET", f"{target.endpoint}/_aws/ses").json().get("messages", [])
     return [_email(message) for message in sent]

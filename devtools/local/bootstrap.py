@@ -11,10 +11,10 @@ from devtools.local import deploy, emulator, issuer, seed
 from devtools.target import Target
 
 
-def ready(target: Target | None = None) -> Target:
+def bring_up(target: Target | None = None) -> Target:
     """Start the target if it is managed, deploy the current sources and seed the data; return the target. Raises UserError."""
     target = target or targets.from_environment()
-    with _exclusive():
+    with _deployment_lock():
         start(target)
         issuer.publish(target)
         deployed = deploy.ensure(target)
@@ -25,7 +25,7 @@ def ready(target: Target | None = None) -> Target:
 
 
 @contextmanager
-def _exclusive() -> Generator[None]:
+def _deployment_lock() -> Generator[None]:
     # One deployment at a time.
     with (targets.local_folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

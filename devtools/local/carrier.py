@@ -69,29 +69,29 @@ class Carrier:
         self.sandbox.dispatch(wanted, parcel)
         if send_event:
             contents = [{"sku": line.sku, "quantity": line.quantity} for line in held]
-            self.tell(order_id, "dispatched", parcel_id=parcel.parcel_id, lines=contents)
+            self.post_event(order_id, "dispatched", parcel_id=parcel.parcel_id, lines=contents)
         return parcel.parcel_id
 
     def deliver(self, order_id: str, parcel_id: str) -> Answer:
         """Report a parcel as delivered."""
-        return self.tell(order_id, "delivered", parcel_id=parcel_id)
+        return self.post_event(order_id, "delivered", parcel_id=parcel_id)
 
     def lose(self, order_id: str, parcel_id: str) -> Answer:
         """Report a parcel as lost."""
-        return self.tell(order_id, "lost", parcel_id=parcel_id)
+        return self.post_event(order_id, "lost", parcel_id=parcel_id)
 
     def receive_return(self, order_id: str, return_id: str) -> Answer:
         """Report a return as received."""
-        return self.tell(order_id, "returned", return_id=return_id)
+        return self.post_event(order_id, "returned", return_id=return_id)
 
     def send_readings(self, order_id: str, parcel_id: str, temperatures: Sequence[int]) -> None:
         """Report a parcel's position and temperature in tenths of a degree Celsius, an event for each temperature, a second apart."""
         start = datetime.now(UTC) - timedelta(seconds=len(temperatures))
         for number, temperature in enumerate(temperatures):
             at = (start + timedelta(seconds=number)).isoformat()
-            self.tell(order_id, "in_transit", parcel_id=parcel_id, position=LEEDS, temperature=temperature, at=at)
+            self.post_event(order_id, "in_transit", parcel_id=parcel_id, position=LEEDS, temperature=temperature, at=at)
 
-    def tell(self, order_id: str, kind: str, **more: Any) -> Answer:
+    def post_event(self, order_id: str, kind: str, **more: Any) -> Answer:
         """Sign a webhook event about an order's shipment and post it.
 
         Raises:
@@ -115,7 +115,7 @@ class Carrier:
             headers = {"Content-Type": "application/json", **signed, **host}
             return web.call("POST", url, headers=headers, body=body, timeout=self.timeout)
 
-        return web.patiently(send, self.patience)
+        return web.with_retries(send, self.patience)
 
 
 def lines_of(text: str) -> list[tuple[str, int]]:

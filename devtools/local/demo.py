@@ -40,7 +40,7 @@ def main(_: Namespace) -> int:
     began = time.monotonic()
     target = targets.from_environment()
     ui.headline("Bringing the pipeline up")
-    bootstrap.ready(target)
+    bootstrap.bring_up(target)
     if target.managed:
         targets.remember_port(target.port)
     api = ApiClient(target, CALL_SECONDS, FOLLOW_SECONDS)

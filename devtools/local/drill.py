@@ -84,7 +84,7 @@ def chosen(name: str) -> tuple[Drill, ...]:
 def main(arguments: Namespace) -> None:
     """Play the drills and print their times."""
     wanted = chosen(arguments.drill)
-    target = bootstrap.ready(targets.from_environment())
+    target = bootstrap.bring_up(targets.from_environment())
     bridge = Bridge(target)
     played = [play(target, bridge, drill) for drill in wanted]
     ui.headline(f"    {'drill':<10} {'alarm after':>12} {'healthy after':>14}   runbook")

@@ -45,7 +45,7 @@ def fresh_target() -> Generator[Target]:
     """Start a separate emulator with the stack deployed and seeded, and its event sources and rules disabled."""
     target = Target("embedded", f"http://127.0.0.1:{containers.free_port()}", managed=True)
     try:
-        bootstrap.ready(target)
+        bootstrap.bring_up(target)
         _disable_triggers(target)
         yield target
     finally:

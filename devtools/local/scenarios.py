@@ -82,7 +82,7 @@ class Request:
     expected: str
 
 
-def _again(context: RequestContext) -> str:
+def _repeated_request(context: RequestContext) -> str:
     answer = context.api.place(context.customer, ORDINARY_BODY, context.key)
     return f"{answer.status} {'same' if answer.json() == context.first.json() else 'another'} order"
 
@@ -95,7 +95,7 @@ def _placing(body: dict[str, Any] | bytes, key: str | None = None) -> Callable[[
     return lambda context: _status(context.api.place(context.customer, body, key))
 
 
-def _foreign(context: RequestContext) -> str:
+def _other_customers_order(context: RequestContext) -> str:
     return _status(context.api.order(context.stranger, context.first.json().get("order_id", "?")))
 
 
@@ -113,9 +113,9 @@ def _status(answer: Answer) -> str:
 
 
 REQUESTS = (
-    Request("same order again", _again, "201 same order"),
+    Request("same order again", _repeated_request, "201 same order"),
     Request("same key, other body", _other_body, "422"),
-    Request("another customer's order", _foreign, "404"),
+    Request("another customer's order", _other_customers_order, "404"),
     Request("no token", _without_token, "401"),
     Request("expired token", _expired, "401"),
     Request("no Idempotency-Key", _placing(ORDINARY_BODY, ""), "400"),

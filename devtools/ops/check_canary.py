@@ -54,7 +54,7 @@ def new_versions(target: Target) -> dict[str, str]:
     return found
 
 
-def wrong(target: Target, versions: Mapping[str, str]) -> list[str]:
+def version_problems(target: Target, versions: Mapping[str, str]) -> list[str]:
     """Return what is wrong with the new versions, a line for each."""
     problems: list[str] = []
     for function, version in versions.items():
@@ -93,7 +93,7 @@ def watch(target: Target, seconds: int) -> int:
     until = time.monotonic() + seconds
     while True:
         fresh = {function: version for function, version in new_versions(target).items() if checked.get(function) != version}
-        if problems := wrong(target, fresh):
+        if problems := version_problems(target, fresh):
             deployments = stop(target)
             raise UserError("\n".join([*problems, f"the release is stopped: {', '.join(deployments) or 'no deployment was running'}"]))
         checked |= fresh

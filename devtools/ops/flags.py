@@ -117,7 +117,7 @@ class FlagStore:
                 raise UserError(f"deployment {number} is still {seen['State'].lower()}; check `make flags` later")
             time.sleep(PAUSE_SECONDS)
         if seen["State"] not in expected:
-            raise UserError(f"deployment {number} is {seen['State'].lower().replace('_', ' ')}")
+            raise UserError(f"deployment {number} is {seen['State'].lower().replace('_', ' ')}; `make flags` shows the flags in force")
         return seen
 
 

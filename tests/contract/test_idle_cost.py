@@ -147,7 +147,7 @@ def test_runs_of_a_schedule_are_counted(expression: str, runs: float) -> None:
 
 @pytest.mark.parametrize("expression", ["cron(0 9 ? * MON-FRI *)", "at(2026-11-21T12:00:00)"])
 def test_uncountable_schedule_is_an_error(expression: str) -> None:
-    with pytest.raises(UserError, match="is not known here"):
+    with pytest.raises(UserError, match="is not supported"):
         idle_prices.runs_a_month(expression)
 
 

@@ -32,7 +32,7 @@ def figures(counted: Counted) -> Figures:
         for name, env in idle_cost.RECORDED.items()
     }
     confirmed, delivered = (
-        sum(item.dollars for item in bill.bill(usage, counted.orders)) for usage in (counted.usage[CONFIRMED], counted.whole())
+        sum(item.dollars for item in bill.bill(usage, counted.orders)) for usage in (counted.usage[CONFIRMED], counted.total_usage())
     )
     others = {
         part: sum(item.dollars for item in bill.bill(counted.usage[part], counted.orders))

@@ -46,7 +46,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
         # Show the progress of the deployment.
         with capture.global_and_fixture_disabled():
             print()
-            target = bootstrap.ready(targets.from_environment())
+            target = bootstrap.bring_up(targets.from_environment())
     except Exception as error:
         if line := cli.explain(error):
             pytest.exit(f"error: {line}", returncode=1)

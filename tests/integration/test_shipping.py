@@ -112,7 +112,7 @@ def test_early_delivery_is_recorded_after_its_dispatch(stack: DeployedStack, car
     parcel = carrier.dispatch(order_id, send_event=False)
 
     carrier.deliver(order_id, parcel)
-    carrier.tell(order_id, "dispatched", parcel_id=parcel, lines=[{"sku": sku, "quantity": 1}])
+    carrier.post_event(order_id, "dispatched", parcel_id=parcel, lines=[{"sku": sku, "quantity": 1}])
 
     log = has(stack, order_id, "ShipmentDelivered", within=stack.patience + RETRY_SECONDS)
     recorded = [event.type for event in log if event.source == "shipping"]

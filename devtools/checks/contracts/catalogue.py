@@ -36,7 +36,7 @@ def contracts() -> dict[str, Contract]:
     """
     return {
         name: Contract(version, schema, example(name, version), tuple(sorted({version, *_stored(name)})))
-        for name, (version, schema) in models.present().items()
+        for name, (version, schema) in models.current_schemas().items()
     }
 
 

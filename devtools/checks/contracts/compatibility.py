@@ -67,10 +67,10 @@ def compare(old: Schema, new: Schema) -> list[Change]:
 
     References are resolved inside each document; recursive schemas are not supported, because events have none.
     """
-    return list(_compare(bare(old), bare(new)))
+    return list(_compare(without_annotations(old), without_annotations(new)))
 
 
-def bare(schema: Schema) -> Schema:
+def without_annotations(schema: Schema) -> Schema:
     """Return a schema with resolved references and without annotations."""
     return _resolved(schema, schema)
 

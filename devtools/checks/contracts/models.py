@@ -15,7 +15,7 @@ from orderflow.domain.remediation_events import OperationsEvent, RemediationData
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def present() -> dict[str, tuple[int, dict[str, Any]]]:
+def current_schemas() -> dict[str, tuple[int, dict[str, Any]]]:
     """Return the current version of every event type and its schema."""
     known = {name: (kind.schema_version, _of_event(kind)) for name, kind in EVENT_TYPES.items()}
     operations = {data.type: (data.schema_version, _of_operations(data)) for data in remediation_events.EVENTS}

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from devtools.checks.contracts.compatibility import CONSUMERS, STORED, Change, Schema, bare, compare
+from devtools.checks.contracts.compatibility import CONSUMERS, STORED, Change, Schema, compare, without_annotations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -53,7 +53,7 @@ class Finding:
 def published(schema: Schema, example: Any) -> Published:
     """Return a version of a contract in the form that a release stores."""
     canonical = json.dumps(example, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return Published(bare(schema), hashlib.sha256(canonical.encode()).hexdigest())
+    return Published(without_annotations(schema), hashlib.sha256(canonical.encode()).hexdigest())
 
 
 def differences(before: Catalogue, now: Catalogue, upcasters: Collection[tuple[str, int]]) -> list[Finding]:

@@ -4,11 +4,13 @@ import base64
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from devtools.bench import bill, cost, page, parts
+from devtools import template
+from devtools.bench import bill, cost, full_life, page, parts
 from devtools.bench.cost import Counted
 from devtools.bench.parts import CONFIRMED, Routes
 from devtools.bench.proxy import Call, call_of
@@ -154,15 +156,15 @@ class TestCosts:
         written = call("PaymentsSettle", "dynamodb", "PutItem", **put("sandbox", 10, customer_id="c"))
         result = counted(written)
         assert result.usage[parts.PAYMENT_SANDBOX]["DynamoDB write units"] == 1
-        assert result.whole() == {}
+        assert result.total_usage() == {}
 
     def test_full_batches_share_receives_deletes_and_invocations(self) -> None:
         result = Counted(10, batches={"OrdersProject": 10}, messages=Counter(OrdersProject=10), invocations=Counter(OrdersProject=10))
         result.usage = {"orders": {"SQS requests": 30.0, "invocations": 10.0}}
-        assert result.at_load() == {"SQS requests": 12.0, "invocations": 1.0}
+        assert result.total_usage_in_full_batches() == {"SQS requests": 12.0, "invocations": 1.0}
 
     def test_documents_and_secrets_have_prices(self) -> None:
-        used = counted(call("InvoicesIssue", "s3", "PUT"), call("ShippingWebhook", "secretsmanager", "GetSecretValue")).whole()
+        used = counted(call("InvoicesIssue", "s3", "PUT"), call("ShippingWebhook", "secretsmanager", "GetSecretValue")).total_usage()
         assert [(item.what, item.dollars) for item in bill.bill(used, 1)] == [
             ("S3 PUT requests", pytest.approx(5.0)),
             ("Secrets Manager calls", pytest.approx(5.0)),
@@ -172,7 +174,7 @@ class TestCosts:
         published = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
         result = counted(published, call("InvoicesIssue", "s3", "PUT"))
         dollars = sum(sum(groups.values()) for groups in bill.by_part(result).values())
-        assert dollars == pytest.approx(sum(item.dollars for item in bill.bill(result.whole(), 1)))
+        assert dollars == pytest.approx(sum(item.dollars for item in bill.bill(result.total_usage(), 1)))
 
 
 def test_call_has_its_function_and_operation() -> None:
@@ -197,3 +199,13 @@ def test_binary_value_is_billed_by_size() -> None:
     for value in (packed, as_sent):
         put = {"TableName": "points", "Item": {"customer_id": {"S": "ann"}, "packed": {"B": value}}}
         assert Meter(METER).units(call("AnalyticsCount", "dynamodb", "PutItem", **put)) == (3.0, 0.0)
+
+
+def test_idle_bench_waits_for_the_queues_that_functions_read() -> None:
+    resources: dict[str, dict[str, Any]] = template.translated()["Resources"]
+    queues = {name: f"https://sqs/{name}" for name, resource in resources.items() if resource["Type"] == "AWS::SQS::Queue"}
+    mappings = [one["Properties"]["EventSourceArn"] for one in resources.values() if one["Type"] == "AWS::Lambda::EventSourceMapping"]
+    read = {source["Fn::GetAtt"][0] for source in mappings} & set(queues)
+    stub: Any = SimpleNamespace(physical_ids={"AWS::SQS::Queue": queues}.__getitem__)
+    assert set(full_life.consumer_queues(stub)) == read
+    assert "MailQueue" in read

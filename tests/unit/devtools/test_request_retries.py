@@ -12,7 +12,7 @@ from devtools.cli import UserError
 from devtools.local.carrier import Carrier
 from devtools.local.post_fulfilment import Script, ScriptedOrder, ScriptRun
 from devtools.target import Target
-from devtools.web import Answer, patiently
+from devtools.web import Answer, with_retries
 from orderflow.aws.webhooks import ID, TIMESTAMP
 
 OK, BUSY, REFUSED = Answer(200, b""), Answer(503, b""), Answer(422, b"")
@@ -48,7 +48,7 @@ def answering(*given: Answer | OSError) -> tuple[Callable[[], Answer], list[int]
 @pytest.mark.parametrize("first", [BUSY, TimeoutError(), ConnectionRefusedError()])
 def test_request_without_answer_is_repeated(first: Answer | OSError) -> None:
     call_target, count = answering(first, first, OK)
-    assert patiently(call_target, 60) is OK
+    assert with_retries(call_target, 60) is OK
     assert count == [3]
 
 
@@ -56,26 +56,26 @@ def test_request_to_a_stopped_target_ends_within_seconds(clock: list[float]) -> 
     """A refused connection means that no process listens (connect(2), ECONNREFUSED), so a long wait is useless."""
     call_target, _ = answering(ConnectionRefusedError())
     with pytest.raises(ConnectionRefusedError):
-        patiently(call_target, 600)
+        with_retries(call_target, 600)
     assert clock[0] <= 1010
 
 
 def test_rejection_is_not_repeated() -> None:
     call_target, count = answering(REFUSED)
-    assert patiently(call_target, 60) is REFUSED
+    assert with_retries(call_target, 60) is REFUSED
     assert count == [1]
 
 
 def test_request_without_retry_time_is_sent_once() -> None:
     call_target, count = answering(BUSY)
-    assert patiently(call_target, 0) is BUSY
+    assert with_retries(call_target, 0) is BUSY
     assert count == [1]
 
 
 def test_requests_are_repeated_for_a_limited_time(clock: list[float]) -> None:
     call_target, _ = answering(TimeoutError())
     with pytest.raises(TimeoutError):
-        patiently(call_target, 60)
+        with_retries(call_target, 60)
     assert 1060 <= clock[0] <= 1061
 
 
