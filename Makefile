@@ -31,11 +31,21 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 override COMMANDS := run drill order carrier token shop stop invoke trace logs dashboard sales trial-balance redrive flags replay rebuild-view \
   rollback-triggers check-canary \
   audit audit-proof bench
-override OFFLINE_COMMANDS := idle-cost contracts openapi diagram observability
+override OFFLINE_COMMANDS := new idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
 override TEST_COMMANDS := compare compat load cost life
 override OLD_NAMES := sold balance states faults
 $(COMMANDS) $(OFFLINE_COMMANDS) $(TEST_COMMANDS) help: override export MAKE_VARIABLES := $(GIVEN)
+
+# `make new consumer` passes the word after new on as KIND.
+ifeq ($(firstword $(MAKECMDGOALS)),new)
+override KIND := $(wordlist 2,9,$(MAKECMDGOALS))
+export KIND
+new: override export MAKE_VARIABLES := $(GIVEN) KIND
+$(KIND): new
+	@:
+.PHONY: $(KIND)
+endif
 
 # Of the other targets, these take options.
 override TAKES_test := BACKEND ENDPOINT PORT
@@ -113,6 +123,7 @@ $(COMMANDS): runtime
 $(TEST_COMMANDS): runtime
 	@PYTHONPATH=functions $(PY) -m tests.$@
 
+##@ Extend
 ##@ Contracts and documents
 
 $(OFFLINE_COMMANDS): .venv

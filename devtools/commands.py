@@ -15,7 +15,10 @@ CHROMIUM = Option("CHROMIUM", "path of the browser that takes the picture", sett
 RECORD = Option("RECORD", "write the result into docs/performance.md", flag=True)
 CHECK = Option("CHECK", "write nothing; fail where the committed files are out of date", flag=True)
 
-LOCAL, OPERATE, MEASURE, CONTRACTS = "Run locally", "Operate a stack", "Measure", "Contracts and documents"
+LOCAL, OPERATE, MEASURE, EXTEND, CONTRACTS = "Run locally", "Operate a stack", "Measure", "Extend", "Contracts and documents"
+
+# What `make new` can write.
+KINDS = ("consumer", "endpoint", "context")
 
 _COMMANDS = (
     Command(
@@ -251,6 +254,19 @@ _COMMANDS = (
             Option("PORT", "port of the emulator of TARGET=emulator; by default a free one", None, port_number),
             RECORD,
         ),
+    ),
+    Command(
+        "new",
+        EXTEND,
+        "devtools.new.command",
+        "Write a consumer, an endpoint or a context: make new consumer NAME=…",
+        (
+            Option("KIND", "what is written; for make the word after new", required=True, choices=KINDS, example="consumer --name …"),
+            Option("NAME", "context/use_case, or of a new context its name", required=True, example="loyalty/send_gifts"),
+            Option("EVENTS", "events that the consumer gets, as OrderConfirmed,OrderCancelled"),
+            Option("ROUTE", 'method and path of the endpoint, as "GET /tier"'),
+        ),
+        details="docs/extending.md shows each.",
     ),
     Command(
         "contracts",

@@ -5,6 +5,7 @@ The states and commands are those of tests/support/orders.py. A command that no 
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,8 @@ def written(text: str) -> str:
             lines += _table([*columns, *missing] if _columns(line) == last else columns)
         elif not within:
             lines.append(line)
-    return "\n".join(lines) + "\n"
+    counted = f"{len(STATES)} states and {len(COMMANDS)} commands"
+    return re.sub(r"\d+ states and \d+ commands", counted, "\n".join(lines)) + "\n"
 
 
 def _columns(head: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from devtools import template
 from devtools.monitoring import model
 from devtools.monitoring.model import Alarm, Area, Group, Series, api, function, own, queue, workflow
 from devtools.monitoring.service_levels import LEVELS
@@ -323,6 +324,19 @@ CONSUMERS = (
 )
 
 
+def _of_other_consumers() -> tuple[Alarm, ...]:
+    """Return an alarm for the dead-letter queue of each consumer of the template that has none above."""
+    series = [one for alarm in (*ORDERS, *FULFILMENT, *MONEY, *CONSUMERS) for one in alarm.series.values()]
+    watched = {value for one in series for _, value in one.dimensions}
+    resources = template.source()["Resources"]
+    queues = {name: one["Properties"]["QueueName"]["Fn::Sub"] for name, one in resources.items() if one["Type"] == "AWS::SQS::Queue"}
+    return tuple(
+        _dead_letters(f"{name}Alarm", model.CONSUMERS, short, f"Messages of {short.removesuffix('-dead-letters')} could not be processed.")
+        for name, short in ((name, full.removeprefix("${AWS::StackName}-")) for name, full in queues.items())
+        if short.endswith("-dead-letters") and f"${{StackName}}-{short}" not in watched
+    )
+
+
 def _group(identifier: str, meaning: str, alarms: tuple[Alarm, ...]) -> Group:
     [area] = {alarm.area for alarm in alarms}
     return Group(identifier, area.severity, meaning, alarms, tuple(level.pair for level in LEVELS if level.area == area))
@@ -333,7 +347,9 @@ GROUPS = (
     _group("FulfilmentPageAlarm", "Placed orders are not decided.", FULFILMENT),
     _group("MoneyPageAlarm", "Payments or the ledger go wrong.", MONEY),
     _group(
-        "ConsumersTicketAlarm", "Stock, shipments, reviews, emails, invoices, order lists, figures or the archive need work.", CONSUMERS
+        "ConsumersTicketAlarm",
+        "Stock, shipments, reviews, emails, invoices, order lists, figures or the archive need work.",
+        (*CONSUMERS, *_of_other_consumers()),
     ),
 )
 

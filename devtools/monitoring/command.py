@@ -1,12 +1,23 @@
 """`make observability`: write the nested stack of alarms, dashboards and queries, and the documents about them."""
 
+import re
+import textwrap
 from argparse import Namespace
 from pathlib import Path
 
 from devtools import ui
 from devtools.cli import UserError
-from devtools.monitoring import metric_catalogue, service_levels, template
+from devtools.monitoring import alarms, metric_catalogue, service_levels, template
 from devtools.target import ROOT
+
+RUNBOOKS = ROOT / "docs" / "runbooks.md"
+
+
+def with_dead_letters(text: str) -> str:
+    """Return the runbooks with every alarm on dead letters named in their section."""
+    names = [f"`{alarm.id}`" for alarm in alarms.every_alarm() if alarm.runbook == "dead-letters"]
+    lines = textwrap.fill(", ".join(names), 125, break_on_hyphens=False)
+    return re.sub(r"(?<=^## dead-letters\n\n)(?:`.*\n)+", lambda _: f"{lines}\n", text, flags=re.MULTILINE)
 
 
 def files() -> dict[Path, str]:
@@ -15,6 +26,7 @@ def files() -> dict[Path, str]:
         ROOT / "observability.yaml": template.document(),
         ROOT / "docs" / "metrics.md": metric_catalogue.document(),
         ROOT / "docs" / "service-levels.md": service_levels.document(),
+        RUNBOOKS: with_dead_letters(RUNBOOKS.read_text("utf-8")),
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools.commands import COMMANDS
+from devtools.commands import COMMANDS, KINDS
 from devtools.local.post_fulfilment import SCRIPTS
 from devtools.local.scenarios import REQUESTS, SCENARIOS
 from devtools.target import ROOT
@@ -38,6 +38,8 @@ def test_make_commands_and_their_variables_exist(path: Path) -> None:
         if command.startswith("make "):
             words = shlex.split(command)[1:]
             targets = [word for word in words if "=" not in word]
+            if targets[0] == "new":
+                assert targets.pop() in KINDS, command
             given = [word.partition("=")[0] for word in words if "=" in word]
             assert set(targets) <= TARGETS, command
             assert all(set(given) <= VARIABLES.get(target, set()) for target in targets), command
@@ -71,17 +73,16 @@ def test_readme_shows_the_first_commands() -> None:
     assert {"make run", "make test", "make invoke"} <= set(commands(README.read_text("utf-8")))
 
 
-def test_readme_counts_orders_results_and_functions() -> None:
+def test_readme_counts_orders_and_results() -> None:
     orders = len(SCENARIOS) + len(SCRIPTS)
     results = orders + len(REQUESTS) + len(("emails", "ledger", "analytics"))
-    functions = (ROOT / "template.yaml").read_text("utf-8").count("Type: AWS::Serverless::Function\n")
     text = " ".join(README.read_text("utf-8").split())
     assert f"{orders} orders, {results} results checked, in a minute" in text
-    assert f"all {functions} functions started" in text
 
 
 def test_life_of_an_order_counts_its_states_and_commands() -> None:
-    assert f"{len(STATES)} states and {len(ORDER_COMMANDS)} commands" in " ".join(LIFE.read_text("utf-8").split())
+    counted = f"{len(STATES)} states and {len(ORDER_COMMANDS)} commands"
+    assert counted in " ".join(LIFE.read_text("utf-8").split()), "run `make life`"
 
 
 def test_readme_states_costs_and_import_time_of_the_performance_page() -> None:
@@ -90,8 +91,12 @@ def test_readme_states_costs_and_import_time_of_the_performance_page() -> None:
     [(dev, prod)] = re.findall(r"^\| total \|  \| ([\d.]+) \|  \| ([\d.]+) \|$", performance, re.MULTILINE)
     [ratio] = re.findall(r"The order API imports ([\d.]+)x faster", performance)
     text = " ".join(README.read_text("utf-8").split())
-    assert f"${placed} per million confirmed orders" in text
-    assert f"${float(dev):.0f} a month without orders (${float(prod):.0f} for prod)" in text
+    [per_million] = re.findall(r"\$([\d.]+) per million confirmed orders", text)
+    [(idle_dev, idle_prod)] = re.findall(r"\$(\d+) a month without orders \(\$(\d+) for prod\)", text)
+    # A consumer that a team adds changes the page; the README follows at a tenth.
+    assert float(per_million) == pytest.approx(float(placed), rel=0.1), "README.md: write the cost of docs/performance.md"
+    assert float(idle_dev) == pytest.approx(float(dev), rel=0.1), "README.md: write the idle cost of docs/performance.md"
+    assert float(idle_prod) == pytest.approx(float(prod), rel=0.1), "README.md: write the idle cost of docs/performance.md"
     assert f"import {ratio} times faster" in text
 
 

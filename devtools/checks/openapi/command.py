@@ -5,7 +5,7 @@ from argparse import Namespace
 from typing import Any
 
 from devtools import cli
-from devtools.checks.openapi import operations, order_operations
+from devtools.checks.openapi import operations, order_operations, undescribed
 from devtools.checks.openapi.components import components
 from devtools.checks.openapi.parts import ref
 from devtools.target import ROOT
@@ -15,7 +15,17 @@ _ORDER: dict[str, Any] = {"parameters": [ref("parameters", "OrderId")]}
 
 
 def document() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+    """Return the OpenAPI document: the operations that are described here, and others of the template by their docstrings."""
+    described = _described()
+    for path, method, module in undescribed.routes(described["paths"]):
+        entry = described["paths"].setdefault(path, undescribed.parameters(path))
+        entry[method] = undescribed.operation(module)
+        if {"name": undescribed.tag(module)} not in described["tags"]:
+            described["tags"].append({"name": undescribed.tag(module)})
+    return described
+
+
+def _described() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {

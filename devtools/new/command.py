@@ -1,0 +1,191 @@
+"""`make new consumer`, `make new endpoint` and `make new context`: write code, template part, samples and tests, all green."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from devtools import ui
+from devtools.cli import UserError
+from devtools.new import edits
+from devtools.target import ROOT
+from orderflow.domain.events import EVENT_TYPES, STREAM_ONLY_EVENTS
+
+PARTS = Path(__file__).parent / "parts"
+# What follows from the template and the code: run in processes of their own, which read what was written.
+GENERATORS = ("contracts", "openapi", "observability", "diagram")
+REQUEST = "loyalty/get_points/points.json"
+
+
+def main(arguments: Namespace) -> int:
+    """Write the files and print them.
+
+    Raises:
+        UserError: a name is taken or has another form, an event or context is unknown; nothing is written then.
+    """
+    match arguments.kind:
+        case "consumer":
+            context, module = use_case(arguments.name, "consumer", "loyalty/send_gifts EVENTS=OrderConfirmed")
+            known_context(context)
+            written = consumer(context, module, event_types(arguments.events))
+        case "endpoint":
+            context, module = use_case(arguments.name, "endpoint", 'loyalty/get_tier ROUTE="GET /tier"')
+            known_context(context)
+            written = endpoint(context, module, *route(arguments.route))
+        case _:
+            types = event_types(arguments.events or "OrderConfirmed")
+            written = new_context(word(arguments.name, "gifts")) + consumer(arguments.name, "process_events", types)
+    for path in written:
+        ui.done(str(path.relative_to(ROOT)), "written")
+    for generator in GENERATORS:
+        subprocess.run([sys.executable, "-m", "devtools", generator], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for command in ("idle-cost", "cost"):
+        subprocess.run(["make", command, "RECORD=1"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=_environment())
+    ui.done("generated files", f"written by make {', '.join(GENERATORS)}, idle-cost, cost")
+    return 0
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without what the running make passed on to this command."""
+    return {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MAKE_VARIABLES", "KIND"}}
+
+
+def word(text: str, example: str) -> str:
+    """Return a name that Python and AWS accept. Raises UserError for another form."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", text):
+        raise UserError(f"NAME must be lower-case words joined by _, such as {example}, not {text!r}")
+    return text
+
+
+def use_case(text: str, kind: str, example: str) -> tuple[str, str]:
+    """Return context and module of NAME=context/use_case. Raises UserError for another form, or one that exists."""
+    context, slash, module = text.partition("/")
+    if not slash:
+        raise UserError(f"NAME must be context/use_case, not {text!r}: make new {kind} NAME={example}")
+    if (ROOT / "functions" / word(context, example) / "handlers" / f"{word(module, example)}.py").exists():
+        raise UserError(f"functions/{context}/handlers/{module}.py exists: choose another NAME than {text}")
+    return context, module
+
+
+def known_context(context: str) -> None:
+    """Raise UserError where there is no such context."""
+    known = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handlers"))
+    if context not in known:
+        raise UserError(f"there is no context {context}: known are {', '.join(known)}; make new context NAME={context} adds it")
+
+
+def event_types(text: str) -> list[str]:
+    """Return the event types of EVENTS=A,B. Raises UserError for none, an unknown one, or one that is not on the bus."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    on_bus = [name for name in EVENT_TYPES if name not in STREAM_ONLY_EVENTS]
+    if not names or set(names) - set(on_bus):
+        raise UserError(f"EVENTS must name events of the bus, separated by commas, not {text!r}: {', '.join(on_bus)}")
+    return names
+
+
+def route(text: str) -> tuple[str, str]:
+    """Return method and path of ROUTE. Raises UserError for another form."""
+    found = re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) (/[a-z0-9_{}/-]+)", text.strip())
+    if not found:
+        raise UserError(f'ROUTE must be a method and a path, such as "GET /tier", not {text!r}')
+    return found[1], found[2]
+
+
+def new_context(context: str) -> list[Path]:
+    """Write the packages of a context, its section of the template, and its name where contexts are listed."""
+    folder = ROOT / "functions" / context
+    if folder.exists():
+        raise UserError(f"functions/{context} exists: choose another NAME")
+    title = context.replace("_", " ")
+    return [
+        _write(folder / "__init__.py", f'"""The {title} context."""\n'),
+        _write(folder / "domain" / "__init__.py", f'"""Rules of the {title} context: pure functions without AWS."""\n'),
+        _write(folder / "handlers" / "__init__.py", f'"""Lambda entry points of the {title} context, one file per use case."""\n'),
+        *edits.add_context(ROOT, context),
+    ]
+
+
+def consumer(context: str, module: str, types: list[str]) -> list[Path]:
+    """Write a consumer of events of the bus: rule, queues, function, handler, a sample of each event, and a test."""
+    words = ", ".join(types)
+    values = _values(context, module) | {"events": words, "events_in_words": words}
+    guarded = edits.denies_other_queues(ROOT, context)
+    part = _filled("consumer.yaml.txt", values | {"events": "\n".join(f"          - {name}" for name in types), "policies": ""})
+    if guarded:
+        policies = _filled("consumer_policies.yaml.txt", values)
+        part = _filled("consumer.yaml.txt", values | {"events": "\n".join(f"          - {name}" for name in types), "policies": policies})
+    written = [
+        _write(ROOT / f"functions/{context}/handlers/{module}.py", _filled("consumer.py.txt", values)),
+        _write(ROOT / f"tests/unit/{context}/test_{module}.py", _filled("consumer_test.py.txt", values)),
+        *edits.add_part(ROOT, context, part, redriven=values["id"]),
+    ]
+    for name in types:
+        stem = re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+        sample = ROOT / f"events/{context}/{module}/{stem}.json"
+        written += [
+            _write(sample, _json(_delivery(name, values["name"]))),
+            _write(sample.with_suffix(".answer.json"), _json({"batchItemFailures": []})),
+        ]
+    return written
+
+
+def endpoint(context: str, module: str, method: str, path: str) -> list[Path]:
+    """Write an endpoint of the API: function, handler, a sample, and a test.
+
+    The OpenAPI document describes it by its docstring, until an operation is written.
+    """
+    values = _values(context, module) | {"method": method, "path": path}
+    sample = ROOT / f"events/{context}/{module}/called.json"
+    return [
+        _write(ROOT / f"functions/{context}/handlers/{module}.py", _filled("endpoint.py.txt", values)),
+        _write(ROOT / f"tests/unit/{context}/test_{module}.py", _filled("endpoint_test.py.txt", values)),
+        *edits.add_part(ROOT, context, _filled("endpoint.yaml.txt", values)),
+        _write(sample, _json(_request(method, path))),
+        _write(sample.with_suffix(".answer.json"), _json({"statusCode": 200, "headers": {"content-type": "application/json"}})),
+    ]
+
+
+def _values(context: str, module: str) -> dict[str, str]:
+    words = [*context.split("_"), *module.split("_")]
+    logs = "".join(map(str.title, context.split("_"))) + "Logs"
+    return {"context": context, "module": module, "id": "".join(map(str.title, words)), "name": "-".join(words), "logs": logs}
+
+
+def _filled(part: str, values: dict[str, str]) -> str:
+    return Template((PARTS / part).read_text("utf-8")).substitute(values)
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _delivery(event_type: str, queue: str) -> dict[str, Any]:
+    """Return the batch by which Lambda delivers the example of an event from a queue."""
+    example = json.loads((ROOT / f"schemas/{event_type}/{EVENT_TYPES[event_type].schema_version}.example.json").read_text("utf-8"))
+    sample = json.loads((ROOT / "events/loyalty/award_points/confirmed.json").read_text("utf-8"))
+    [record] = sample["Records"]
+    body = json.loads(record["body"]) | {"detail-type": event_type, "source": example["source"], "detail": example}
+    arn = record["eventSourceARN"].rpartition(":")[0]
+    return {"Records": [record | {"body": json.dumps(body), "eventSourceARN": f"{arn}:{queue}"}]}
+
+
+def _request(method: str, path: str) -> dict[str, Any]:
+    sample = json.loads((ROOT / "events" / REQUEST).read_text("utf-8"))
+    names = re.findall(r"\{(\w+)\}", path)
+    called = re.sub(r"\{\w+\}", "sample", path)
+    context = sample["requestContext"] | {"httpMethod": method, "resourcePath": path, "path": f"/dev{called}"}
+    parameters = dict.fromkeys(names, "sample") or None
+    return sample | {"resource": path, "path": called, "httpMethod": method, "pathParameters": parameters, "requestContext": context}

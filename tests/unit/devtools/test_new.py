@@ -1,0 +1,114 @@
+"""`make new` writes all parts of a consumer, endpoint or context, and refuses names that do not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtools import template
+from devtools.cli import UserError
+from devtools.new import command
+from devtools.target import ROOT
+
+COPIED = ("template.yaml", "pyproject.toml", "functions/Makefile")
+FOLDERS = ("events/loyalty", "schemas/OrderConfirmed", "functions/loyalty", "functions/payments/handlers", "workflows")
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with what the generator reads, in which it writes."""
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in COPIED:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr("devtools.ui.done", lambda *_: None)
+    return tmp_path
+
+
+def resources(clone: Path) -> dict[str, Any]:
+    return template.translated(path=clone / "template.yaml")["Resources"]
+
+
+def reachable_queues(found: dict[str, Any], role: str) -> str:
+    return json.dumps(found[role]["Properties"]["Policies"])
+
+
+def test_consumer_is_fed_by_its_rule_and_can_be_redriven(clone: Path) -> None:
+    command.consumer("loyalty", "send_gifts", ["OrderConfirmed"])
+    found = resources(clone)
+    assert found["LoyaltySendGiftsRule"]["Properties"]["EventPattern"] == {
+        "detail-type": ["OrderConfirmed"],
+        "replay-name": [{"exists": False}],
+    }
+    assert found["LoyaltySendGifts"]["Properties"]["Handler"] == "loyalty.handlers.send_gifts.handler"
+    for queue in ("LoyaltySendGiftsQueue", "LoyaltySendGiftsDeadLetters"):
+        assert queue in reachable_queues(found, "OperationsRedriveRole")
+    assert max(map(len, (clone / "template.yaml").read_text("utf-8").splitlines())) <= 140
+
+
+def test_consumer_sample_is_a_delivery_of_the_event(clone: Path) -> None:
+    command.consumer("loyalty", "send_gifts", ["OrderConfirmed"])
+    [record] = json.loads((clone / "events/loyalty/send_gifts/order-confirmed.json").read_text("utf-8"))["Records"]
+    delivered = json.loads(record["body"])
+    assert delivered["detail-type"] == delivered["detail"]["type"] == "OrderConfirmed"
+    assert record["eventSourceARN"].endswith(":loyalty-send-gifts")
+    assert (clone / "events/loyalty/send_gifts/order-confirmed.answer.json").exists()
+
+
+def test_consumer_of_guarded_context_may_read_no_other_queue(clone: Path) -> None:
+    command.consumer("payments", "watch_orders", ["OrderConfirmed"])
+    policies = reachable_queues(resources(clone), "PaymentsWatchOrdersRole")
+    assert '"NotResource": {"Fn::GetAtt": ["PaymentsWatchOrdersQueue", "Arn"]}' in policies
+
+
+def test_written_handler_and_test_compile(clone: Path) -> None:
+    written = command.consumer("loyalty", "send_gifts", ["OrderConfirmed"]) + command.endpoint("loyalty", "get_tier", "GET", "/tier")
+    for path in written:
+        if path.suffix == ".py":
+            compile(path.read_text("utf-8"), str(path), "exec")
+            assert "$" not in path.read_text("utf-8")
+
+
+def test_endpoint_has_its_route_and_a_sample_of_it(clone: Path) -> None:
+    command.endpoint("loyalty", "get_gift", "GET", "/gifts/{gift_id}")
+    assert "LoyaltyGetGift" in resources(clone)
+    sample = json.loads((clone / "events/loyalty/get_gift/called.json").read_text("utf-8"))
+    assert (sample["resource"], sample["path"]) == ("/gifts/{gift_id}", "/gifts/sample")
+    assert sample["pathParameters"] == {"gift_id": "sample"}
+
+
+def test_context_is_listed_wherever_contexts_are(clone: Path) -> None:
+    command.new_context("gifts")
+    command.consumer("gifts", "process_events", ["OrderConfirmed"])
+    found = resources(clone)
+    assert found["GiftsProcessEvents"]["Properties"]["LoggingConfig"]["LogGroup"] == {"Ref": "GiftsLogs"}
+    assert "build-Gifts%:\n\t$(call context,gifts)\n" in (clone / "functions/Makefile").read_text("utf-8")
+    project = (clone / "pyproject.toml").read_text("utf-8")
+    assert project.count('"gifts"') == project.count('"loyalty"')
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: command.use_case("send_gifts", "consumer", "loyalty/send_gifts"), "NAME must be context/use_case"),
+        (lambda: command.use_case("loyalty/SendGifts", "consumer", "send_gifts"), "lower-case words"),
+        (lambda: command.use_case("loyalty/award_points", "consumer", "x"), "exists"),
+        (lambda: command.known_context("gifts"), "there is no context gifts"),
+        (lambda: command.event_types("OrderConfirmd"), "EVENTS must name events of the bus"),
+        (lambda: command.event_types("StockReserved"), "EVENTS must name events of the bus"),
+        (lambda: command.event_types(""), "EVENTS must name events of the bus"),
+        (lambda: command.route("/tier"), "ROUTE must be a method and a path"),
+        (lambda: command.new_context("loyalty"), "functions/loyalty exists"),
+    ],
+)
+def test_mistake_is_refused_before_anything_is_written(clone: Path, call: Any, message: str) -> None:
+    before = (clone / "template.yaml").read_text("utf-8")
+    with pytest.raises(UserError, match=message):
+        call()
+    assert (clone / "template.yaml").read_text("utf-8") == before
