@@ -28,7 +28,8 @@ export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py; devtools/options.py checks their options.
-override COMMANDS := run drill order carrier token shop stop invoke trace logs dashboard sales trial-balance redrive flags replay rebuild-view \
+override COMMANDS := run drill order carrier token shop stop invoke trace logs dashboard sales trial-balance redrive flags replay restore rebuild \
+  rebuild-view \
   rollback-triggers check-canary \
   audit audit-proof bench
 override OFFLINE_COMMANDS := new idle-cost contracts openapi diagram observability

@@ -40,6 +40,13 @@ class OrderHistory:
             ),
         )
 
+    def restore(self, order: Order, now: datetime) -> bool:
+        """Store the item of an order that was screened, unless it expired before `now` (UTC); return whether it has one."""
+        if not order.screening or order.placed_at is None or order.placed_at + HISTORY_WINDOW + _MARGIN <= now:
+            return False
+        self.add(order, order.placed_at)
+        return True
+
     def preceding(self, order: Order, placed_at: datetime, limit: int) -> list[datetime]:
         """Return when the customer placed at most `limit` orders before this one (UTC), latest first.
 

@@ -11,7 +11,7 @@ is needed while a product has one row, or while an order finds its pieces on its
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import InsufficientStock, Level, Move
 from orderflow.aws import dynamodb
-from orderflow.aws.dynamodb import CancellationReason, Conflict, TransactionConditionFailed, TransactionConflict, key, values
+from orderflow.aws.dynamodb import CancellationReason, Conflict, TransactionConditionFailed, TransactionConflict, encode_item, key, values
 from orderflow.aws.observability import logger
 from orderflow.aws.stock_levels import shard_name, sku_of
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # The other two writes of a transaction are the order's event and its row.
 MAX_STOCK_WRITES = 98
+
+type Correction = Literal["corrected", "right", "unknown"]
 
 
 class OutOfStock(RuntimeError):
@@ -109,6 +111,33 @@ class StockShards:
             sku = sku_of(item["sku"])
             found[sku] = found.get(sku, 0) + item["reserved"]
         return found
+
+    def correct(self, sku: str, reserved: int, shipped: int) -> Correction:
+        """Move pieces between available, reserved and shipped until a product has these; its pieces received stay the same.
+
+        A product without a row gets one without available pieces, and is `unknown`.
+
+        Raises:
+            OutOfStock: the product has fewer pieces.
+            TransactionConflict, TransactionConditionFailed: another transaction changed the rows.
+        """
+        levels = self._levels(sku)
+        if not levels:
+            self._client.put_item(
+                TableName=self._table, Item=encode_item({"sku": sku, "available": 0, "reserved": reserved, "shipped": shipped})
+            )
+            return "unknown"
+        more_reserved = reserved - sum(level.reserved for level in levels.values())
+        more_shipped = shipped - sum(level.shipped for level in levels.values())
+        if not more_reserved and not more_shipped:
+            return "right"
+        move = Move(sku, -more_reserved - more_shipped, more_reserved, more_shipped)
+        try:
+            placements = tuple(Placement(*one) for one in stock_rules.allocate(move, levels, 0).items())
+        except InsufficientStock:
+            raise OutOfStock({sku: sum(level.available for level in levels.values())}) from None
+        dynamodb.transact(self._client, (), [self._write(one) for one in placements])
+        return "corrected"
 
     def _reallocate(self, allocation: Allocation, short: Mapping[str, object], missing: dict[str, int]) -> list[Placement]:
         """Return the placements of all moves; add products of which all shards together have too few to `missing`."""

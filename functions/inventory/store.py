@@ -84,6 +84,15 @@ class Inventory:
             found |= {decode_item(row)["order_id"] for row in answer.get("Responses", {}).get(self._reservations, [])}
         return found
 
+    def restore_reservation(self, order_id: str, row: ReservedLines, reserved_at: datetime) -> None:
+        """Write a reservation row that the log's events require, unless the order has one."""
+        parcels = {"parcels": row.parcels} if row.parcels else {}
+        self._restore(self._reservations, {"order_id": order_id, "lines": _list(row.lines), "reserved_at": reserved_at, **parcels})
+
+    def restore_restocked(self, order_id: str, row: RestockedLines) -> None:
+        """Write a row of returned stock that the log's events require, unless the order has one."""
+        self._restore(self._returned, {"order_id": order_id, "lines": _list(row.lines), "returns": row.returns})
+
     def all_reservations(self) -> Iterator[Reservation]:
         """Yield every reservation, page by page."""
         items = dynamodb.read_items(
@@ -93,6 +102,12 @@ class Inventory:
             ExpressionAttributeNames={"#lines": "lines"},
         )
         return (Reservation(item["order_id"], _lines(item)) for item in items)
+
+    def _restore(self, table: str, item: Mapping[str, Any]) -> None:
+        try:
+            self._client.put_item(TableName=table, Item=encode_item(item), ConditionExpression="attribute_not_exists(order_id)")
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return
 
     def _reservation_write(self, order_id: str, before: ReservedLines | None, after: ReservedLines | None) -> TransactWriteItemTypeDef:
         if before is None:

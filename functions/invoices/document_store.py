@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,6 +24,9 @@ class DocumentStore:
 
     def put(self, key: str, document: str) -> None:
         """Store an HTML document; storing it again changes nothing."""
+        self._put(key, document)
+
+    def _put(self, key: str, document: str, **condition: Any) -> None:
         self._client.put_object(
             Bucket=self._bucket,
             Key=key,
@@ -29,7 +34,16 @@ class DocumentStore:
             ContentType="text/html; charset=utf-8",
             CacheControl="private, no-store",
             ServerSideEncryption="AES256",
+            **condition,
         )
+
+    def restore(self, key: str, document: str) -> None:
+        """Store an HTML document unless the bucket has it."""
+        try:
+            self._put(key, document, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "PreconditionFailed":
+                raise
 
     def get(self, key: str) -> str:
         """Return a document.

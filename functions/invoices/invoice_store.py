@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orderflow.aws.dynamodb import decode_item, encode_item, values
+from orderflow.aws.dynamodb import decode_item, encode_item, stored_item, values
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,9 +35,19 @@ class DocumentNumber(Struct, frozen=True):
         """Return the number as printed on the document: 2026-000042, or CN-2026-000042."""
         return f"{self.series}-{self.position:06}"
 
+    @classmethod
+    def parse(cls, text: str) -> DocumentNumber:
+        """Return the number that is printed as `text`."""
+        series, _, position = text.rpartition("-")
+        return cls(series, int(position))
+
     def following(self) -> DocumentNumber:
         """Return the number after this one."""
         return DocumentNumber(self.series, self.position + 1)
+
+
+class NumberTaken(RuntimeError):
+    """The number belongs to a document of another order."""
 
 
 class InvoiceStore:
@@ -90,3 +100,17 @@ class InvoiceStore:
                 "ConditionExpression": "attribute_not_exists(series)",
             }
         }
+
+    def restore(self, order: Order, number: DocumentNumber, document: str, amount: Money, issued_at: datetime) -> None:
+        """Write the row of an issued document, unless the table has it.
+
+        Raises:
+            NumberTaken: another order has the number.
+        """
+        put: Any = self.put_request(order, number, document, amount, issued_at)["Put"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        try:
+            self._client.put_item(**put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        except self._client.exceptions.ConditionalCheckFailedException as refused:
+            if (owner := stored_item(refused)["order_id"]) != order.order_id:
+                message = f"{number} belongs to {owner}, not to {order.order_id}"
+                raise NumberTaken(message) from None

@@ -12,6 +12,7 @@ from operations import key_ranges
 from operations.key_ranges import KeyRange
 from orderflow.aws import dynamodb
 from orderflow.aws.event_bus import TooLarge
+from orderflow.aws.order_log_items import is_append
 from orderflow.domain.events import UnknownEvent
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class FailedPublications:
     def _keys_in(self, key_range: KeyRange) -> Iterator[Key]:
         try:
             for record in key_ranges.table_records(key_range, self._streams):
-                if record["eventName"] == "INSERT":
+                if is_append(record):
                     yield msgspec.convert(record["dynamodb"]["Keys"], Key)
         except key_ranges.RecordsExpired as expired:
             raise CannotPublish(str(expired)) from None

@@ -7,6 +7,7 @@ unpaid.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orderflow.aws import dynamodb
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef, UpdateItemInputTypeDef
 
     from orderflow.domain.events import StockLine
     from orderflow.domain.order import Order
@@ -68,6 +70,30 @@ class Allowances:
                 ),
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
+        }
+
+    def restore(self, client: DynamoDBClient, order: Order, expires_at: datetime) -> None:
+        """Count an unpaid order of the log in its customer's row, unless the row has it."""
+        with suppress(client.exceptions.ConditionalCheckFailedException):
+            client.update_item(**self._restore_request(order, expires_at))
+
+    def _restore_request(self, order: Order, expires_at: datetime) -> UpdateItemInputTypeDef:
+        counted = units([order])
+        names = {f"#units{number}": _UNITS + sku for number, sku in enumerate(counted)}
+        return {
+            "TableName": self._table,
+            "Key": dynamodb.key(customer_id=order.customer.id),
+            "UpdateExpression": "SET expires_at = :expires_at ADD orders :order, revision :one, "
+            + ", ".join(f"{name} :units{number}" for number, name in enumerate(names)),
+            "ConditionExpression": "attribute_not_exists(orders) OR NOT contains(orders, :id)",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": dynamodb.values(
+                expires_at=int(expires_at.timestamp()),
+                order={order.order_id},
+                id=order.order_id,
+                one=1,
+                **{f"units{number}": quantity for number, quantity in enumerate(counted.values())},
+            ),
         }
 
     def replace_request(

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from orderflow.aws import dynamodb, tracing
 from orderflow.aws.event_bus import TooLarge
 from orderflow.aws.observability import logger, measure, measure_nonzero
-from orderflow.aws.order_log_items import UPDATE_MARKERS
+from orderflow.aws.order_log_items import UPDATE_MARKERS, is_append
 from orderflow.domain import metrics
 from orderflow.domain.events import UnknownEvent
 
@@ -104,8 +104,8 @@ class PublicationLags:
 
 
 def _is_insert(record: dict[str, Any]) -> bool:
-    """Return whether a record is an appended event; report a changed or deleted one."""
-    if record["eventName"] == "INSERT":
+    """Return whether a record is an appended event; report a changed or deleted item, and ignore a restored one."""
+    if is_append(record):
         return True
     changed = record["dynamodb"]
     if not any(marker in changed.get("NewImage", {}) for marker in UPDATE_MARKERS):

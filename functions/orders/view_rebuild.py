@@ -1,19 +1,24 @@
-"""Rebuilds the order view from the order log in batches; an operator's next call continues after the last batch."""
+"""Rebuilds the order view and the counts of unpaid orders from the order log in batches, which an operator's calls continue."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from orders import summaries
+from orders.domain.unpaid_limits import is_unpaid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     from orderflow.aws.order_log import OrderLog
+    from orders.allowances import Allowances
     from orders.summary_store import OrderView
 
 BATCH = 100
@@ -52,11 +57,21 @@ def parse_cursor(event: object) -> RebuildCursor:
         raise InvalidRequest(message) from None
 
 
-def rebuild(log: OrderLog, view: OrderView, cursor: RebuildCursor, *, has_time: Callable[[], bool]) -> Progress:
-    """Continue a rebuild of `view` from `log` batch by batch, at least one, while `has_time` returns true."""
+class Stores(NamedTuple):
+    """The log, and the stores that are rebuilt from it. Counts of unpaid orders are kept until `expires_at` (UTC)."""
+
+    log: OrderLog
+    view: OrderView
+    allowances: Allowances
+    client: DynamoDBClient
+    expires_at: datetime
+
+
+def rebuild(stores: Stores, cursor: RebuildCursor, *, has_time: Callable[[], bool]) -> Progress:
+    """Continue a rebuild batch by batch, at least one, while `has_time` returns true."""
     done = Progress("more", 0, 0, cursor)
     while done.next:
-        done = _delete_batch(view, done) if done.next.phase == "drop" else _build_batch(log, view, done, done.next)
+        done = _delete_batch(stores.view, done) if done.next.phase == "drop" else _build_batch(stores, done, done.next)
         if not has_time():
             break
     return done
@@ -67,10 +82,13 @@ def _delete_batch(view: OrderView, done: Progress) -> Progress:
     return replace(done, dropped=done.dropped + deleted, next=RebuildCursor("drop" if deleted else "build"))
 
 
-def _build_batch(log: OrderLog, view: OrderView, done: Progress, cursor: RebuildCursor) -> Progress:
-    orders, after = log.orders(BATCH, cursor.after)
+def _build_batch(stores: Stores, done: Progress, cursor: RebuildCursor) -> Progress:
+    orders, after = stores.log.orders(BATCH, cursor.after)
     for order_id in orders:
-        view.put(summaries.row(log.load(order_id)))
+        order = stores.log.load(order_id)
+        stores.view.put(summaries.row(order))
+        if is_unpaid(order):
+            stores.allowances.restore(stores.client, order, stores.expires_at)
     listed = done.listed + len(orders)
     if after is None:
         return Progress("rebuilt", done.dropped, listed)

@@ -85,6 +85,9 @@ DIFFERENCES = (
         _cases("test_malformed_condition_is_refused", "available < :flag"),
         "ConditionalC",
     ),
+    Difference(
+        "BatchWriteItem, a key twice", MOTO, ACCEPTED, "ValidationException", ("test_batch_of_writes_takes_no_key_twice",), "accepted"
+    ),
     Difference("ConditionExpression, empty", MOTO, ACCEPTED, _SYNTAX, ("test_empty_condition_is_refused",), "accepted"),
     Difference(
         "ExpressionAttributeValues, unused",

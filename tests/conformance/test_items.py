@@ -12,6 +12,18 @@ from tests.conformance.tables import entry, stock
 from tests.conformance.targets import Target
 
 
+def test_batch_of_writes_puts_every_item_and_replaces_existing_ones(target: Target) -> None:
+    target.seed("stock", stock("a", available=1))
+    requests = [{"PutRequest": {"Item": stock(sku, available=number)}} for number, sku in enumerate("abc", 5)]
+    assert not target.dynamodb.batch_write_item(RequestItems={"stock": requests}).get("UnprocessedItems")
+    assert target.items("stock") == [request["PutRequest"]["Item"] for request in requests]
+
+
+def test_batch_of_writes_takes_no_key_twice(target: Target) -> None:
+    requests = [{"PutRequest": {"Item": stock("a", available=number)}} for number in range(2)]
+    assert code(target.dynamodb.batch_write_item, RequestItems={"stock": requests}) == "ValidationException"
+
+
 def test_get_returns_numbers_in_normal_form(target: Target) -> None:
     numbers = {"L": [{"N": "1e2"}, {"N": "007.50"}, {"M": {"x": {"N": "-0.0"}}}]}
     target.seed("stock", {"sku": {"S": "A"}, "numbers": numbers})

@@ -45,6 +45,12 @@ def test_query_goes_backward_page_by_page(target: Target) -> None:
     assert (versions(first), versions(second)) == ([3, 2], [1])
 
 
+def test_segments_of_a_scan_have_every_item_once(target: Target) -> None:
+    target.seed("log", *(entry(f"o{number % 7}", number) for number in range(1, 30)))
+    found = [versions(target.dynamodb.scan(TableName="log", Segment=segment, TotalSegments=3)) for segment in range(3)]
+    assert sorted(version for some in found for version in some) == list(range(1, 30))
+
+
 def test_page_that_the_limit_ends_names_its_last_key(target: Target) -> None:
     target.seed("log", *history(1, 2))
     last = query(target, Limit=2)

@@ -71,7 +71,7 @@ def test_an_order_is_counted_alike_every_time(counted: counting.Counted) -> None
 
 
 def test_every_consumer_takes_part_in_a_delivered_order(counted: counting.Counted) -> None:
-    streamed, queued = counting._consumers()
+    streamed, queued = counting.consumers()
     # A review is closed for held orders only.
     assert {*streamed, *queued} - {"ReviewsClose"} <= set(counted.invocations)
 

@@ -444,6 +444,20 @@ def counted_again(observed: Observed) -> None:
     assert observed.run("orders.handlers.place_order", asked)["statusCode"] == 201
 
 
+def every_rebuild(observed: Observed) -> None:
+    """Rebuild what follows from the log: of an order with an invoice, of one with reserved and returned stock, and of an unpaid one."""
+    prepared.place(observed.log, "ord_unpaid")
+    prepared.prepare(observed.log, "ord_000000screenscreenedbefore")
+    observed.run("orders.handlers.rebuild_view", {})
+    invoiced = {"orders": ["ord_0000000000invoiceconfirmed"]}
+    observed.run("invoices.handlers.rebuild_invoices", invoiced)
+    observed.run("fraud.handlers.rebuild_history", sample("fraud/rebuild_history/screened"))
+    orders = {"orders": ["ord_leaving", "ord_000000screenscreenedbefore"]}
+    observed.run("inventory.handlers.rebuild_stock", orders)
+    for levels in ({"MUG-BLUE": (1, 1)}, {"NO-ROW": (1, 0)}):
+        observed.run("inventory.handlers.rebuild_stock", {"levels": levels})
+
+
 def every_look_at_the_bus(observed: Observed) -> None:
     """Publish an event of a sampled order, and find one that was not published."""
     record = sample("orders/publish/appended")["Records"][0]
@@ -488,6 +502,7 @@ def every_call(observed: Observed) -> None:
         "loyalty/get_points/points",
     ):
         observed.run(".handlers.".join(name.split("/")[:2]), sample(name))
+    every_rebuild(observed)
     observed.run("orders.handlers.get_openapi", sample("orders/get_openapi/document"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("operations.handlers.recover_orders.STUCK_AFTER", timedelta(0))

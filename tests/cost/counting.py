@@ -23,6 +23,8 @@ from devtools.bench.parts import CONFIRMED, Routes
 from devtools.bench.proxy import Call
 from devtools.bench.units import Meter
 from orderflow.aws.observability import logger
+from orderflow.aws.webhooks import Secret
+from shipping.handlers import receive_webhook
 from tests.compare import comparison
 from tests.fakes.aws import clients
 from tests.fakes.aws.environment import TABLES
@@ -44,12 +46,14 @@ _WIRE = {"PutObject": "PUT", "GetObject": "GET"}
 def count() -> Counted:
     """Return the usage of one order of two lines, of a pipeline that has processed another one before."""
     with pytest.MonkeyPatch.context() as patch, _quiet():
-        streamed, queued = _consumers()
+        streamed, queued = consumers()
         counter = _Counter()
         modules = {name: import_module(module).handler for name, (module, _) in {**streamed, **queued}.items()}
         handlers = {**real().handlers, **modules}
         stage = Stage(patch, Functions({name: counter.observed(name, handler) for name, handler in handlers.items()}))
         simulation = stage.simulation(ORDER)
+        # Of this run only: the process would keep the secret for later tests.
+        patch.setattr(receive_webhook, "SECRET", Secret("carrier", simulation.aws.secretsmanager))  # pyright: ignore[reportArgumentType]
         simulation.streamed_consumers, simulation.consumers = streamed, queued
         counter.lend(simulation)
         begin(simulation, ORDER, "bob", "key-0")
@@ -60,7 +64,7 @@ def count() -> Counted:
         return counter.counted()
 
 
-def _consumers() -> tuple[Consumers, Consumers]:
+def consumers() -> tuple[Consumers, Consumers]:
     """Return the consumers that a stream triggers, and those that a queue triggers."""
     known, resources = comparison.consumers(), template.source()["Resources"]
     streamed = {

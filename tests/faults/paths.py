@@ -96,11 +96,11 @@ def is_lost(parcel_id: str) -> Happens:
     return lambda simulation, order_id: tell(simulation, order_id, Lost, parcel_id)
 
 
-def comes_back(*lines: StockLine) -> Happens:
+def comes_back(*lines: StockLine, customer: str = "ann") -> Happens:
     """Create a return and send the carrier's webhook of its receipt."""
 
     def happen(simulation: Simulation, order_id: str) -> None:
-        answer = simulation.create_return(returning(order_id, lines))
+        answer = simulation.create_return(returning(order_id, lines, customer))
         if answer["statusCode"] == 201:
             return_id = json.loads(answer["body"])["return_id"]
             bring(
@@ -181,11 +181,11 @@ def cancellation(order_id: str, customer: str = "ann") -> Any:
     return event
 
 
-def returning(order_id: str, lines: tuple[StockLine, ...]) -> Any:
+def returning(order_id: str, lines: tuple[StockLine, ...], customer: str = "ann") -> Any:
     """Return the request that announces a return."""
     event = samples.sample("orders/create_return/announced")
     event["pathParameters"]["order_id"] = order_id
-    event["requestContext"]["authorizer"] |= {"customer_id": "ann"}
+    event["requestContext"]["authorizer"] |= {"customer_id": customer}
     event["body"] = json.dumps({"lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines], "reason": "too small"})
     return event
 

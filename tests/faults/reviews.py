@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ class Reviews:
         """Start with no order held."""
         self._simulation = simulation
         self._executions: dict[str, Execution] = {}
+        self._numbers = count()
         self._redriven = 0
         self.answers: list[tuple[str, Any]] = []
 
@@ -38,7 +40,7 @@ class Reviews:
 
     def start(self, event: Any) -> None:
         """Start an execution for an order and run it to where it waits."""
-        arn = f"arn:review:{len(self._executions)}"
+        arn = f"arn:review:{next(self._numbers)}"
         execution = Execution(WORKFLOW, event, self._task, arn)
         self._executions[arn] = execution
         self._running.add(arn)
@@ -84,6 +86,10 @@ class Reviews:
             if message.get("workflow") == "review":
                 self.start(message)
         self._resume()
+
+    def forget(self) -> None:
+        """Forget the executions that have ended."""
+        self._executions = {arn: execution for arn, execution in self._executions.items() if execution.token}
 
     @property
     def waiting(self) -> set[str]:

@@ -363,6 +363,18 @@ class Simulation:
         finally:
             self._local.current = before
 
+    def forget(self) -> None:
+        """Forget what was published, sent and invoked, when nothing is left to do: many orders would fill the memory."""
+        assert (self._seen, self._streamed) == (len(self.aws.events.entries), len(self.aws.kinesis.records))
+        aws = self.aws
+        for known in (*aws.dynamodb.changes.values(), aws.events.entries, aws.events.batches, aws.kinesis.records, aws.kinesis.batches):
+            known.clear()
+        for known in (self.invoked, self.answers, self.cancellations, aws.sns.published, self.reviews.answers):
+            known.clear()
+        aws.sqs.sent.clear()
+        self._published = self._seen = self._streamed = self._parked = 0
+        self.reviews.forget()
+
     def placed(self, order: int = 0) -> Any:
         """Return the first logged event of the n-th order."""
         first = [item for item in self.aws.dynamodb.items("OrderLog") if item["version"]["N"] == "1"]

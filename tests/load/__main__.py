@@ -1,8 +1,9 @@
 """`make load`: how the pipeline does with many orders, and with many for one product.
 
 ORDERS=100000 is how many go through publisher, stream, analytics and ledger in this process, for PRODUCTS=2000 products;
-TARGET=emulator sends them, 5000 unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one product,
-INVOICES=1 the numbering of invoices. RECORD=1 writes the results into docs/performance.md.
+TARGET=emulator sends them, 5000 unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one
+product, INVOICES=1 the numbering of invoices. REBUILD=1 rebuilds every store from the
+log and compares. RECORD=1 writes the results into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -142,6 +143,25 @@ def in_process(orders: int, products: int, *, record: bool) -> int:
     return _ended(missed)
 
 
+def rebuilding(orders: int, *, record: bool) -> int:
+    """Rebuild every store from the log of so many orders; return 1 where a table differs from the original."""
+    logging.disable(logging.CRITICAL)
+    import tests.conftest  # noqa: F401, PLC0415
+    from tests.restore import measure  # noqa: PLC0415
+
+    with ui.stage("orders and rebuild") as step, TemporaryDirectory() as folder:
+
+        def progress(detail: str) -> None:
+            step.detail = detail
+
+        found = measure.rebuild(measure.build(orders, Path(folder), progress), orders, Path(folder))
+        step.detail = f"{found.events:,} events, rebuilt in {found.seconds:,.0f} s of CPU time"
+    if record:
+        page.write(page.REBUILD, measure.part(found))
+        ui.console.print(f"  wrote {page.DOCUMENT.name}")
+    return _ended(measure.missed(found))
+
+
 def on_an_emulator(orders: int, port: int | None) -> int:
     """Run orders through the stack on a separate emulator; return 1 for lost, duplicated or inconsistent results."""
     import tests.conftest  # noqa: F401, PLC0415
@@ -172,6 +192,8 @@ def main(arguments: Namespace) -> int:
         return hot_product(record=arguments.record)
     if arguments.invoices:
         return numbering(record=arguments.record)
+    if arguments.rebuild:
+        return rebuilding(arguments.orders or 100_000, record=arguments.record)
     if arguments.target == "emulator":
         return on_an_emulator(arguments.orders or 5000, arguments.port)
     return in_process(arguments.orders or 100_000, arguments.products, record=arguments.record)

@@ -63,6 +63,15 @@ class OnDisk(Ordered):
         found = list(map(_value, rows))
         return found[::-1] if backwards else found
 
+    def following(self, key: Any, most: int) -> list[Any]:
+        """Return, in their order, at most so many values after a key, from the first without one."""
+        after = "WHERE (partition, sort) > (?, ?) " if key else ""
+        rows = self._database.execute(
+            f"SELECT value FROM items {after}ORDER BY partition, sort LIMIT ?",  # noqa: S608 - no value is in it
+            (*(_columns(key) if key else ()), most),
+        )
+        return list(map(_value, rows))
+
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()

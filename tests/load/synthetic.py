@@ -134,7 +134,7 @@ def _delivered(order: Order) -> Iterator[Command]:
     yield do.RecordDelivery("parcel_1")
 
 
-def _in_two_parcels(order: Order) -> Iterator[Command]:
+def two_parcels(order: Order) -> Iterator[Command]:
     yield from _saga(order)
     first, *rest = stock_lines(order)
     for number, lines in (("1", (first,)), ("2", tuple(rest))):
@@ -178,7 +178,7 @@ def _cancelled(order: Order) -> Iterator[Command]:
     yield do.CancelOrder()
 
 
-def _rest_cancelled(order: Order) -> Iterator[Command]:
+def rest_cancelled(order: Order) -> Iterator[Command]:
     yield from _saga(order)
     yield do.RecordDispatch("parcel_1", stock_lines(order)[:1])
     yield do.RequestCancellation("customer", "changed my mind")
@@ -212,14 +212,14 @@ def _sold_out(order: Order) -> Iterator[Command]:
 # Of a hundred.
 HISTORIES: tuple[tuple[Life, int], ...] = (
     (_delivered, 40),
-    (_in_two_parcels, 15),
+    (two_parcels, 15),
     (_returned, 10),
     (_declined, 8),
     (_cancelled, 6),
     (_sold_out, 5),
     (_confirmed, 4),
     (_refused, 4),
-    (_rest_cancelled, 3),
+    (rest_cancelled, 3),
     (_lost, 3),
     (_disputed("won"), 1),
     (_disputed("lost"), 1),
@@ -253,7 +253,7 @@ class Orders:
         order_id = self._order_id(sampled=number % SAMPLE == 0)
         moment = START + timedelta(minutes=number / PER_MINUTE)
         order, happened = Order(order_id=order_id), list[Event]()
-        placed = do.PlaceOrder(self._placed(number, least=2 if life in {_in_two_parcels, _rest_cancelled} else 1))
+        placed = do.PlaceOrder(self._placed(number, least=2 if life in {two_parcels, rest_cancelled} else 1))
 
         def tell(command: Command) -> None:
             nonlocal order, moment

@@ -19,6 +19,8 @@ from orderflow.domain.events import Shortage, StockLine
 from orderflow.domain.order import Order, remaining, stock_lines, subtract
 
 type Shards = Mapping[int, Level]
+# The reserved and the shipped pieces of products.
+type Levels = dict[str, tuple[int, int]]
 
 # Keys of stored rows follow from it: a change must keep existing shards.
 SHARDS = 16
@@ -106,6 +108,16 @@ def holding(order: Order, reserved: ReservedLines, restocked: RestockedLines) ->
     """Return the stock that an order has with these rows; a lost parcel counts as shipped."""
     shipped = subtract((line for parcel in order.parcels[: reserved.parcels] for line in parcel.lines), restocked.lines)
     return Holding(reserved.lines, shipped)
+
+
+def add_holding(levels: Levels, held: Holding) -> Levels:
+    """Return levels with the stock of one more order."""
+    after = dict(levels)
+    for reserved, shipped, lines in ((1, 0, held.reserved), (0, 1, held.shipped)):
+        for line in lines:
+            before = after.get(line.sku, (0, 0))
+            after[line.sku] = before[0] + reserved * line.quantity, before[1] + shipped * line.quantity
+    return after
 
 
 def reservation(order: Order) -> StockChange:

@@ -1,6 +1,7 @@
 """Consumer: projects orders into the order view.
 
 The event is only a trigger: the row is made from the current order, so events may be duplicated, late, out of order or replayed.
+Restored items are ignored: their orders may be incomplete until all items are copied.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from orderflow.aws.batch import FailedRecordQueue, PartialFailures, process_orde
 from orderflow.aws.clients import client
 from orderflow.aws.observability import instrumented, logger
 from orderflow.aws.order_log import OrderLog
+from orderflow.aws.order_log_items import is_restored
 from orders import summaries
 from orders.summary_store import OrderView
 
@@ -26,7 +28,8 @@ FAILED_RECORDS = FailedRecordQueue(settings.required("RETRY_QUEUE_URL"))
 @instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Project the orders of a batch from the stream or the queue; return the failed messages."""
-    return process_order_versions(event, project, FAILED_RECORDS)
+    records = [record for record in event["Records"] if not is_restored(record)]
+    return process_order_versions({"Records": records}, project, FAILED_RECORDS) if records else {"batchItemFailures": []}
 
 
 def project(order_id: str, version: int | None = None) -> None:

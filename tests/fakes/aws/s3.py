@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from tests.fakes.aws.dynamodb import Parameters
 from tests.fakes.aws.service import FakeService
 
@@ -33,6 +35,10 @@ class FakeS3(FakeService):
 
     def _put(self, parameters: Parameters) -> dict[str, Any]:
         assert parameters["ServerSideEncryption"] == "AES256"
+        if parameters.get("IfNoneMatch") == "*" and (parameters["Bucket"], parameters["Key"]) in self.objects:
+            raise ClientError(
+                {"Error": {"Code": "PreconditionFailed", "Message": "At least one of the pre-conditions did not hold"}}, "PutObject"
+            )
         self.objects[parameters["Bucket"], parameters["Key"]] = parameters["Body"]
         return {}
 

@@ -229,6 +229,12 @@ class TestOverwritten:
         assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["order_log_overwritten"]
         assert not aws.sqs.calls
 
+    def test_a_restored_event_is_neither_published_nor_reported(self, aws: Aws, context: Any, logged: Lines) -> None:
+        restored = self.changed("INSERT", published={"BOOL": True})
+        assert publish_all(context, record(1), restored) == {"published": 1}
+        assert versions(aws) == streamed(aws) == [1]
+        assert "ERROR" not in {line["level"] for line in logged()}
+
     @pytest.mark.parametrize("marker", [{"open_version": {"N": "3"}}, {"published": {"BOOL": True}}])
     def test_an_updated_marker_is_no_overwrite(self, aws: Aws, context: Any, logged: Lines, marker: dict[str, Any]) -> None:
         assert publish_all(context, self.changed("MODIFY", **marker)) == {"published": 0}

@@ -5,7 +5,8 @@
   removed or changed shortly after the event that ends the work.
 - Every event of a sampled order has the keys of the index `unpublished` until the publisher has put it on the bus.
 - An item is inserted once. Later updates change only markers, and each of them sets one of `UPDATE_MARKERS`, which no insert may
-  set. A modified item on the table's stream without them was overwritten.
+  set. A modified item on the table's stream without them was overwritten. `make restore` inserts items with the marker `published`,
+  which the stream's readers ignore.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from orderflow.aws.dynamodb import key, timestamp
 from orderflow.domain import events
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orderflow.domain.order import Marker
 
 OPEN_SHARDS = 8
@@ -38,6 +41,16 @@ ITEM_ATTRIBUTES = (
 )
 UPDATE_MARKERS = ("open_version", "published")
 MARKER_ATTRIBUTES = ("order_id", "version", "open_shard", "open_since", "outbox", "outbox_since", *UPDATE_MARKERS)
+
+
+def is_append(record: Mapping[str, Any]) -> bool:
+    """Return whether a record of the table's stream is an appended event: an insert, but not of a restored item."""
+    return record["eventName"] == "INSERT" and not is_restored(record)
+
+
+def is_restored(record: Mapping[str, Any]) -> bool:
+    """Return whether a record of the table's stream, or of another source, is the insert of a restored item (decision 52)."""
+    return record.get("eventName") == "INSERT" and "published" in record.get("dynamodb", {}).get("NewImage", {})
 
 
 def event_key(order_id: str, version: int) -> dict[str, Any]:

@@ -108,6 +108,10 @@ class FakeDynamoDB:
         """BatchGetItem; `unprocessed` of its last keys are left for another call."""
         return self._call("BatchGetItem", parameters, lambda given: reads.batch_get_item(self._storage, given, self.unprocessed))
 
+    def batch_write_item(self, **parameters: Any) -> Parameters:
+        """BatchWriteItem; `unprocessed` of the last requests are left for another call."""
+        return self._call("BatchWriteItem", parameters, lambda given: writes.batch_write_item(self._storage, given, self.unprocessed))
+
     def transact_write_items(self, **parameters: Any) -> Parameters:
         """TransactWriteItems: all or nothing; the same ClientRequestToken again changes nothing."""
         parameters.setdefault("ClientRequestToken", str(uuid.uuid4()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from tests.fakes.aws.dynamodb.errors import Parameters
@@ -68,10 +69,18 @@ def query(storage: Storage, given: Parameters) -> Parameters:
 
 def scan(storage: Storage, given: Parameters) -> Parameters:
     """Carry out Scan, in key order, which DynamoDB does not promise."""
-    only(given, _READING)
+    only(given, f"Segment TotalSegments {_READING}")
     table, index = _source(storage, given)
-    items = _indexed(storage, table, index) if index else _sorted(storage, table)
+    items = _indexed(storage, table, index) if index else _sorted(storage, table, given)
+    if "TotalSegments" in given:
+        partition = next(iter(index.key if index else table.key))
+        items = [item for item in items if _segment(item[partition], given["TotalSegments"]) == given["Segment"]]
     return _page(storage, table, index, items, given)
+
+
+def _segment(value: Mapping[str, object], segments: int) -> int:
+    """Return the segment of a partition key, by a hash as in DynamoDB."""
+    return zlib.crc32(repr(value).encode()) % segments
 
 
 def _source(storage: Storage, given: Parameters) -> tuple[Table, Index | None]:
@@ -85,8 +94,11 @@ def _source(storage: Storage, given: Parameters) -> tuple[Table, Index | None]:
     return table, table.indexes[name]
 
 
-def _sorted(storage: Storage, table: Table) -> list[Item]:
+def _sorted(storage: Storage, table: Table, given: Parameters) -> list[Item]:
     items = storage.items[table.name]
+    if isinstance(items, Ordered) and "Limit" in given and "TotalSegments" not in given:
+        start = given.get("ExclusiveStartKey")
+        return items.following(key_of(table.key, start) if start else None, given["Limit"] + 1)
     return [items[key] for key in sorted(items)]
 
 

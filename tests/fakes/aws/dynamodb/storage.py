@@ -20,6 +20,10 @@ class Ordered(MutableMapping[Key, Item]):
     def between(self, partition: Any, low: Any, high: Any, most: int | None, *, backwards: bool) -> list[Item]:
         """Return at most `most` items between two sort keys, in order; the last ones if `backwards`."""
 
+    @abstractmethod
+    def following(self, key: Key | None, most: int) -> list[Item]:
+        """Return at most `most` items after a key, in key order; from the first one without a key."""
+
 
 @dataclass(frozen=True)
 class Write:

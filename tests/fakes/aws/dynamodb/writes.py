@@ -12,6 +12,8 @@ from tests.fakes.aws.dynamodb.requests import expressions, only
 from tests.fakes.aws.dynamodb.storage import Storage, Write
 from tests.fakes.aws.dynamodb.tables import Table
 
+BATCH_WRITES = 25
+
 _CONDITIONAL = "TableName ConditionExpression ExpressionAttributeNames ExpressionAttributeValues ReturnValuesOnConditionCheckFailure"
 
 
@@ -23,6 +25,29 @@ def planned(storage: Storage, kind: str, given: Parameters) -> Write:
         ExpressionError: DynamoDB would refuse the request.
     """
     return _PLANS[kind](storage, storage.table(given["TableName"]), given)
+
+
+def batch_write_item(storage: Storage, given: Parameters, unprocessed: int) -> Parameters:
+    """Carry out the PutRequests of BatchWriteItem, but leave the last `unprocessed` of each table."""
+    only(given, "RequestItems")
+    if sum(map(len, given["RequestItems"].values())) > BATCH_WRITES:
+        raise ExpressionError("Too many items requested for the BatchWriteItem call")
+    left: Parameters = {}
+    for name, requests in given["RequestItems"].items():
+        done = max(0, len(requests) - unprocessed)
+        writes = [planned(storage, "Put", {"TableName": name, "Item": _item_of(request)}) for request in requests]
+        if len({write.key for write in writes}) < len(writes):
+            raise ExpressionError("Provided list of item keys contains duplicates")
+        storage.commit(writes[:done])
+        if requests[done:]:
+            left[name] = requests[done:]
+    return {"UnprocessedItems": left}
+
+
+def _item_of(request: Parameters) -> Item:
+    if "PutRequest" not in request:
+        raise NotImplementedError("the in-memory DynamoDB implements PutRequest only in BatchWriteItem")
+    return request["PutRequest"]["Item"]
 
 
 def _put(storage: Storage, table: Table, given: Parameters) -> Write:
