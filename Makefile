@@ -29,8 +29,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py; devtools/options.py checks their options.
 override COMMANDS := run drill order carrier token shop stop invoke trace logs dashboard sales trial-balance redrive flags replay restore rebuild \
-  rebuild-view \
-  rollback-triggers check-canary \
+  rebuild-view rollback-triggers check-canary \
   audit audit-proof bench
 override OFFLINE_COMMANDS := new idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
