@@ -1,14 +1,11 @@
 """The bill for a million orders at list prices, by billed item and by part of an order."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from devtools import prices
 from devtools.bench import parts
 from devtools.bench.cost import Counted
-from devtools.target import ROOT
-
-PRICES = ROOT / "devtools" / "prices.toml"
 
 OTHERS = "others"
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -33,32 +30,8 @@ class Item:
 
 def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
     """Return the bill for a million orders with the average usage of these `orders`."""
-    prices = tomllib.loads(PRICES.read_text("utf-8"))
-    million, gb = 1e6, 1024.0**3
-    rates = {
-        "API requests": prices["api"]["rest_requests_million"] / million,
-        "bytes out": prices["transfer"]["out_gb"] / gb,
-        "invocations": prices["lambda"]["requests_million"] / million,
-        "Lambda GB-seconds": prices["lambda"]["gb_second"],
-        "DynamoDB write units": prices["dynamodb"]["write_units_million"] / million,
-        "DynamoDB read units": prices["dynamodb"]["read_units_million"] / million,
-        "events": prices["events"]["custom_events_million"] / million,
-        "stream units": prices["kinesis"]["put_units_million"] / million,
-        "bytes archived": prices["firehose"]["ingested_gb"] / gb,
-        "bytes partitioned": prices["firehose"]["partitioned_gb"] / gb,
-        "Express requests": prices["states"]["express_requests_million"] / million,
-        "Express GB-seconds": prices["states"]["express_gb_second"],
-        "log bytes": prices["logs"]["ingested_gb"] / gb,
-        "X-Ray traces": prices["xray"]["traces_million"] / million,
-        "SNS requests": prices["sns"]["requests_million"] / million,
-        "SQS requests": prices["sqs"]["requests_million"] / million,
-        "S3 PUT requests": prices["s3"]["put_requests_million"] / million,
-        "S3 GET requests": prices["s3"]["get_requests_million"] / million,
-        "Secrets Manager calls": prices["secretsmanager"]["calls_million"] / million,
-        "AppConfig requests": prices["appconfig"]["requests_million"] / million,
-        "emails": prices["ses"]["mails_million"] / million,
-    }
-    items = [Item(what, usage[what] / orders, usage[what] / orders * rate * million) for what, rate in rates.items() if usage.get(what)]
+    rates = prices.rates()
+    items = [Item(what, usage[what] / orders, usage[what] / orders * rate * 1_000_000) for what, rate in rates.items() if usage.get(what)]
     return sorted(items, key=lambda item: -item.dollars)
 
 

@@ -1,15 +1,12 @@
 """What each resource type costs in a month without orders: priced from its properties, or free with the reason."""
 
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from devtools import prices
 from devtools.cli import UserError
-from devtools.target import ROOT
 
-PRICES = ROOT / "devtools" / "prices.toml"
 HOURS = 730.0
 DAYS = HOURS / 24
 
@@ -214,28 +211,12 @@ PRICED: dict[str, Callable[[str, Mapping[str, Any], Resources], Quantities]] = {
 }
 
 
-def rates(path: Path = PRICES) -> dict[str, float]:
+def rates() -> dict[str, float]:
     """Return dollars for one of each."""
-    prices: dict[str, dict[str, float]] = tomllib.loads(path.read_text("utf-8"))
-    million = 1_000_000
-    requests = prices["sqs"]["requests_million"] / million
-    return {
-        "stream shard hours": prices["kinesis"]["shard_hour"],
-        "alarms, by metric": prices["cloudwatch"]["alarm_month"],
-        "composite alarms": prices["cloudwatch"]["composite_alarm_month"],
-        DASHBOARDS: prices["cloudwatch"]["dashboard_month"],
-        "KMS keys": prices["kms"]["key_month"],
-        "KMS requests": prices["kms"]["requests_million"] / million,
-        "secrets": prices["secretsmanager"]["secret_month"],
-        f"SQS requests of {POLLERS} pollers a queue": requests,
-        f"SQS requests of {POLLERS_OF_MAXIMUM_CONCURRENCY} pollers a queue": requests,
-        "scheduler invocations": prices["scheduler"]["invocations_million"] / million,
-        "Lambda requests": prices["lambda"]["requests_million"] / million,
-        "Lambda GB-seconds": prices["lambda"]["gb_second"],
-        "snapshot GB-seconds": prices["lambda"]["snapshot_gb_second"],
-        "DynamoDB read units": prices["dynamodb"]["read_units_million"] / million,
-        "log bytes": prices["logs"]["ingested_gb"] / 1024**3,
-        "X-Ray traces": prices["xray"]["traces_million"] / million,
-        "web ACLs": prices["waf"]["acl_month"],
-        "web ACL rules": prices["waf"]["rule_month"],
+    known = prices.rates()
+    return known | {
+        DASHBOARDS: known["dashboards"],
+        "Lambda requests": known["invocations"],
+        f"SQS requests of {POLLERS} pollers a queue": known["SQS requests"],
+        f"SQS requests of {POLLERS_OF_MAXIMUM_CONCURRENCY} pollers a queue": known["SQS requests"],
     }

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from itertools import batched, count, repeat
 from typing import Any
 
-from devtools.monitoring.dashboards import BOARDS, Board, Chart, Line, renamed
+from devtools.monitoring.dashboard_widgets import renamed
+from devtools.monitoring.dashboards import BOARDS, Board, Chart, Line
 from devtools.monitoring.metric_math import evaluated, statistic
 from devtools.monitoring.model import OWN, Series
 from devtools.ops import function_logs

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
-from typing import Any
 
-from devtools.monitoring import alarms
 from devtools.monitoring.model import Series, api, function, own, queue
 from devtools.monitoring.service_levels import LEVELS, Level
 from orderflow.domain import metrics
 
 PERIOD = 300
-WIDTH, HEIGHT = 12, 6
-LONGEST = 115
 CURRENCIES = ("EUR", "USD")
 QUEUES = ("mail", "payments-settle", "payments-notice", "shipping-request", "shipping-record")
 OTHERS = ("invoices-issue", "loyalty-award", "inventory-settle", "order-view", "ledger", "analytics-count")
@@ -239,97 +233,3 @@ COST = Board(
     ),
 )
 BOARDS = (BUSINESS, FLOW, MONEY, COST)
-
-
-def resources() -> dict[str, Any]:
-    """Return the dashboards as CloudFormation resources."""
-    return {
-        f"{board.title}Dashboard": {
-            "Type": "AWS::CloudWatch::Dashboard",
-            "Condition": "HasAlarms",
-            "Properties": {
-                "DashboardName": {"Fn::Sub": f"${{StackName}}-{board.name}"},
-                "DashboardBody": {"Fn::Sub": _written({"widgets": widgets(board)})},
-            },
-        }
-        for board in BOARDS
-    }
-
-
-def _written(body: dict[str, Any]) -> str:
-    """Return a body as JSON with a metric in a line, so that a change of one is one line of a diff."""
-    lines: list[str] = []
-    for widget in body["widgets"]:
-        shown = widget["properties"]
-        rows = shown.pop("metrics", [])
-        start = json.dumps(widget)[:-2]
-        if rows:
-            lines.append(f'{start}, "metrics": [')
-            lines += [f" {json.dumps(row)}," for row in rows]
-            lines[-1] = lines[-1][:-1] + "]}},"
-        else:
-            lines.append(f"{start}}}}},")
-    lines[-1] = lines[-1][:-1]
-    return "\n".join(['{"widgets": [', *(part for line in lines for part in _wrapped(line)), "]}"]) + "\n"
-
-
-def _wrapped(line: str) -> list[str]:
-    """Cut a line of JSON between its members where it gets long."""
-    parts = [""]
-    for member in re.split(r'(?<=,) (?=["{\[])', line):
-        if len(parts[-1]) + len(member) > LONGEST and parts[-1]:
-            parts.append("  ")
-        parts[-1] += f"{' ' if parts[-1].strip() else ''}{member}"
-    return parts
-
-
-def widgets(board: Board) -> list[dict[str, Any]]:
-    """Return the widgets of a board, two in a row; above them the alarms that notify."""
-    states = {
-        "type": "alarm",
-        "x": 0,
-        "y": 0,
-        "width": 2 * WIDTH,
-        "height": 2,
-        "properties": {"title": "Alarms", "alarms": [f"${{{group.id}.Arn}}" for group in alarms.GROUPS]},
-    }
-    return [states, *(_widget(chart, number) for number, chart in enumerate(board.charts))]
-
-
-def _widget(chart: Chart, number: int) -> dict[str, Any]:
-    return {
-        "type": "metric",
-        "x": number % 2 * WIDTH,
-        "y": 2 + number // 2 * HEIGHT,
-        "width": WIDTH,
-        "height": HEIGHT,
-        "properties": {
-            "title": chart.title,
-            "view": "timeSeries",
-            "region": "${AWS::Region}",
-            "period": PERIOD,
-            # Of shares, the small differences below 100 % count.
-            "yAxis": {"left": {"label": chart.unit, "showUnits": False} | ({} if chart.unit == "%" else {"min": 0})},
-            "metrics": [row for index, line in enumerate(chart.lines) for row in _rows(line, index)],
-        },
-    }
-
-
-def _rows(line: Line, index: int) -> list[list[Any]]:
-    if not line.expression:
-        [series] = line.series.values()
-        return [[*_named(series), {"label": line.label, "stat": series.stat}]]
-    hidden = [[*_named(series), {"id": f"{name}{index}", "stat": series.stat, "visible": False}] for name, series in line.series.items()]
-    return [[{"expression": renamed(line, str(index)), "label": line.label, "id": f"line{index}"}], *hidden]
-
-
-def renamed(line: Line, suffix: str) -> str:
-    """Return the expression of a line whose series have this suffix, as ids are unique within a chart."""
-    text = line.expression
-    for name in line.series:
-        text = re.sub(rf"\b{name}\b", f"{name}{suffix}", text)
-    return text
-
-
-def _named(series: Series) -> list[str]:
-    return [series.namespace, series.metric, *(part for dimension in series.dimensions for part in dimension)]

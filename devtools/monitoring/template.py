@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from devtools.monitoring import alarms, dashboards, queries
+from devtools.monitoring import alarms, dashboard_widgets, queries
 from devtools.monitoring.model import Alarm, Group, Series
 
 RUNBOOKS = "docs/runbooks.md"
@@ -52,7 +52,7 @@ def resources() -> dict[str, Any]:
     found |= {alarm.id: _alarm(alarm) for alarm in alarms.every_alarm()}
     found["OrderVolumeDetector"] = _detector()
     found |= {group.id: _group(group) for group in alarms.GROUPS}
-    return found | dashboards.resources() | queries.resources()
+    return found | dashboard_widgets.resources() | queries.resources()
 
 
 def outputs() -> dict[str, Any]:

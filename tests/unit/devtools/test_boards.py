@@ -11,7 +11,7 @@ import pytest
 
 from devtools.dashboard import boards
 from devtools.dashboard.boards import BoardReading, CloudWatchBoards, LocalBoards
-from devtools.monitoring import dashboards
+from devtools.monitoring import dashboard_widgets, dashboards
 from devtools.monitoring.dashboards import BOARDS
 from devtools.target import StackResource, Target
 from orderflow.domain import metrics
@@ -134,13 +134,13 @@ class TestDescription:
 
     @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
     def test_a_dashboard_has_no_more_metrics_than_a_free_one(self, board: dashboards.Board) -> None:
-        body = json.loads(dashboards.resources()[f"{board.title}Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+        body = json.loads(dashboard_widgets.resources()[f"{board.title}Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
         rows = [row for widget in body["widgets"] for row in widget["properties"].get("metrics", [])]
         assert sum(isinstance(row[0], str) for row in rows) <= dashboards.MOST
 
     @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
     def test_body_has_a_widget_for_each_chart_and_its_ids_are_unique(self, board: dashboards.Board) -> None:
-        body = json.loads(dashboards.resources()[f"{board.title}Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+        body = json.loads(dashboard_widgets.resources()[f"{board.title}Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
         assert [widget["properties"]["title"] for widget in body["widgets"]] == ["Alarms", *(chart.title for chart in board.charts)]
         for widget in body["widgets"]:
             ids = [row[-1]["id"] for row in widget["properties"].get("metrics", []) if "id" in row[-1]]
