@@ -17,6 +17,10 @@ override GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
 
 override BIN := .venv/bin
+override define newline
+
+
+endef
 override UV := .venv-tools/bin/uv
 override PY := $(BIN)/python
 BACKEND ?= embedded
@@ -28,8 +32,8 @@ export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py; devtools/options.py checks their options.
-override COMMANDS := run drill order carrier token shop stop invoke trace logs dashboard sales trial-balance redrive flags replay restore rebuild \
-  rebuild-view rollback-triggers check-canary \
+override COMMANDS := run up shop order carrier token user catalog doctor smoke stop invoke trace logs dashboard sales trial-balance redrive flags \
+  drill replay restore rebuild rebuild-view rollback-triggers check-canary \
   audit audit-proof bench
 override OFFLINE_COMMANDS := new idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
@@ -60,6 +64,14 @@ override TAKES := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
 override UNKNOWN := $(filter-out PYTHON $(TAKES),$(GIVEN))
 ifneq ($(UNKNOWN),)
 $(error unknown option $(UNKNOWN): make $(GOALS) takes $(or $(TAKES),no options))
+endif
+endif
+
+# An environment that does not exist is refused before anything is installed or built.
+override ENVIRONMENTS := $(filter-out local localstack,$(shell sed -n 's/^\[\([a-z0-9]*\)\.deploy\.parameters\]$$/\1/p' samconfig.toml))
+ifneq ($(filter build deploy,$(GOALS)),)
+ifeq ($(and $(filter 1,$(words $(value ENV))),$(filter $(value ENV),$(ENVIRONMENTS))),)
+$(error ENV must be one of $(ENVIRONMENTS) (samconfig.toml), not '$(strip $(subst $(newline), ,$(value ENV)))')
 endif
 endif
 
@@ -225,7 +237,7 @@ build: .venv ## Build for deployment: make build ENV=prod
 	@MAKEFLAGS= sam build --config-env "$$ENV"
 
 deploy: build ## Deploy to AWS after a confirmation: make deploy ENV=staging
-	@env -u AWS_ENDPOINT_URL sam deploy --config-env "$$ENV" $(if $(filter default,$(value ENV)),--guided)
+	@env -u AWS_ENDPOINT_URL sam deploy --config-env "$$ENV"
 
 ##@ More
 

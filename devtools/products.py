@@ -20,13 +20,13 @@ class Product:
 
     def catalogue_row(self) -> dict[str, Any]:
         """Return the product's item of the table Catalogue."""
-        return {
+        category = {"category": {"S": self.category}} if self.category else {}
+        return category | {
             "sku": {"S": self.sku},
             "name": {"S": self.name},
             "unit_price": {"N": str(self.unit_price)},
             "currency": {"S": self.currency},
             "active": {"BOOL": self.active},
-            "category": {"S": self.category},
         }
 
     def stock_row(self, available: int | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import os
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
@@ -201,10 +201,14 @@ class Target:
 
     def api_url(self, path: str = "") -> str:
         """The URL of a path of the API, for instance "/orders"."""
+        if not self.local:
+            return f"{self.resources['ApiUrl']}{path}"
         return f"{self.endpoint}/_aws/execute-api/{self.resources['ApiId']}/{self.resources['ApiStage']}{path}"
 
     def function_url(self, output: str) -> tuple[str, dict[str, str]]:
-        """Return where the function URL of a stack output is reached locally, and the Host header that identifies the function."""
+        """Return where the function URL of a stack output is reached, and the Host header that identifies the function locally."""
+        if not self.local:
+            return self.resources[output], {}
         return f"{self.endpoint}/", {"Host": urlsplit(self.resources[output]).netloc}
 
     def aws_environment(self) -> dict[str, str]:
@@ -229,8 +233,15 @@ class Target:
 
 
 def chosen(stack: str) -> Target:
-    """Return a stack on AWS by its name, the local target without one. Raises UsageError as `from_environment`."""
-    return Target(AWS, "", managed=False, stack=stack) if stack else from_environment()
+    """Return a stack by its name, the local target without one. Raises UsageError as `from_environment`.
+
+    The stack is on AWS, or with ENDPOINT on the local target there: nothing else differs.
+    """
+    if not stack:
+        return from_environment()
+    if os.environ.get("ENDPOINT"):
+        return replace(from_environment(), stack=stack)
+    return Target(AWS, "", managed=False, stack=stack)
 
 
 def from_environment(settings: Mapping[str, str] = os.environ) -> Target:

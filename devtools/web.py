@@ -1,4 +1,4 @@
-"""HTTP requests to the local target, with a timeout, without proxy and redirects."""
+"""HTTP requests to a target, with a timeout, without proxy and redirects."""
 
 import http.client
 import json
@@ -38,9 +38,10 @@ def call(
     body: bytes | None = None,
     timeout: float = TIMEOUT,
 ) -> Answer:
-    """Send a request to an http URL. Raises OSError or HTTPException without an answer within `timeout` seconds."""
+    """Send a request to an http or https URL. Raises OSError or HTTPException without an answer within `timeout` seconds."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
     try:
         path = parts.path or "/"
         connection.request(method, f"{path}?{parts.query}" if parts.query else path, body=body, headers=dict(headers or {}))

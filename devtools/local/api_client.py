@@ -29,19 +29,19 @@ def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: 
 class ApiClient:
     """The API of a target. A call times out after `timeout` seconds and raises OSError or HTTPException without an answer.
 
-    Calls without an answer and with a 5xx are repeated for `patience` seconds.
+    Calls without an answer and with a 5xx are repeated for `patience` seconds. The local issuer signs tokens that `tokens` does not have.
     """
 
     target: Target
     timeout: float = web.TIMEOUT
     patience: float = 0.0
-    _tokens: dict[str, str] = field(default_factory=dict[str, str])
+    tokens: dict[str, str] = field(default_factory=dict[str, str])
 
     def token(self, customer: str) -> str:
         """Return a customer's bearer token, the same one for every call."""
-        if customer not in self._tokens:
-            self._tokens[customer] = issuer.token(self.target, customer, seed.GROUPS.get(customer, ()))
-        return self._tokens[customer]
+        if customer not in self.tokens:
+            self.tokens[customer] = issuer.token(self.target, customer, seed.GROUPS.get(customer, ()))
+        return self.tokens[customer]
 
     def call(self, method: str, path: str, customer: str | None, *, body: bytes | None = None, **headers: str) -> Answer:
         """Send a request, with a customer's token or without one; header names have underscores for hyphens."""

@@ -26,13 +26,17 @@ MUG_PRICE = 1250
 
 @dataclass
 class ScriptedOrder:
-    """An order with the API and carrier that act on it; `customer` has no other orders. `events` are those that were read last."""
+    """An order with the API and carrier that act on it; `customer` has no other orders. `events` are those that were read last.
+
+    Waiting for the order fails after `seconds`.
+    """
 
     api: ApiClient
     carrier: Carrier
     customer: str
     order_id: str = ""
     events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    seconds: float = STEP_SECONDS
 
     def place(self, body: dict[str, Any]) -> None:
         """Place the order. Raises UserError where the API rejects it."""
@@ -48,15 +52,15 @@ class ScriptedOrder:
         self.events = self.api.events(self.customer, self.order_id) or self.events
 
     def wait_for_state(self, state: str) -> None:
-        """Wait until the order has a state. Raises UserError after STEP_SECONDS."""
+        """Wait until the order has a state. Raises UserError after `seconds`."""
         document: dict[str, Any] = {}
 
         def reached() -> bool:
             document.update(self.document)
             return document.get("state") == state
 
-        if not wait_until(reached, STEP_SECONDS, POLL_SECONDS):
-            raise UserError(f"{document.get('state')} after {STEP_SECONDS:.0f} s, not {state}")
+        if not wait_until(reached, self.seconds, POLL_SECONDS):
+            raise UserError(f"{document.get('state')} after {self.seconds:.0f} s, not {state}")
         self.refresh()
 
     def wait_for_amount(self, name: str, amount: int) -> None:
@@ -66,19 +70,19 @@ class ScriptedOrder:
             money: dict[str, Any] = self.document.get(name) or {}
             return money.get("amount") == amount
 
-        wait_until(reached, STEP_SECONDS, POLL_SECONDS)
+        wait_until(reached, self.seconds, POLL_SECONDS)
         self.refresh()
 
     def place_and_wait_for_shipping(self, body: dict[str, Any]) -> None:
-        """Place the order and wait for its shipment request. Raises UserError after STEP_SECONDS."""
+        """Place the order and wait for its shipment request. Raises UserError after `seconds`."""
         self.place(body)
 
         def requested() -> bool:
             self.refresh()
             return "ShipmentRequested" in [event["type"] for event in self.events]
 
-        if not wait_until(requested, STEP_SECONDS, POLL_SECONDS):
-            raise UserError(f"no shipment was requested within {STEP_SECONDS:.0f} s")
+        if not wait_until(requested, self.seconds, POLL_SECONDS):
+            raise UserError(f"no shipment was requested within {self.seconds:.0f} s")
 
     def summary(self, *amounts: str) -> str:
         """Return the state and amounts of the order: `delivered, 29.90 EUR captured`."""

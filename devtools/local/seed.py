@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 
+from devtools.ops import catalog
 from devtools.products import PLENTY, PRODUCTS, Product
 from devtools.target import Target
 
@@ -20,19 +21,9 @@ SPECIALS = tuple(product for product in PRODUCTS if product.stock < PLENTY)
 
 def seed(target: Target) -> None:
     """Put the products, the regular customers' order history and the email sender. Existing stock does not change."""
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(_put, repeat(target), PRODUCTS))
+    catalog.write(target, PRODUCTS)
     add_history(target, REGULARS)
     target.client("ses").verify_email_identity(EmailAddress=SENDER)
-
-
-def _put(target: Target, product: Product) -> None:
-    dynamodb, tables = target.client("dynamodb"), target.resources
-    dynamodb.put_item(TableName=tables["Catalogue"], Item=product.catalogue_row())
-    try:
-        dynamodb.put_item(TableName=tables["Stock"], Item=product.stock_row(), ConditionExpression="attribute_not_exists(sku)")
-    except dynamodb.exceptions.ConditionalCheckFailedException:
-        return
 
 
 def restock(target: Target, products: Iterable[Product] = SPECIALS) -> None:

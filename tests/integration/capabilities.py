@@ -17,6 +17,8 @@ CAPABILITIES = {
     "replay": "archived events can be replayed",
     "flags": "feature flags can be deployed and read",
     "archive": "a delivery stream writes events to objects by day and type",
+    "cognito": "user pools sign users in",
+    "several stacks": "a second stack fits beside the first one",
 }
 
 LACKS = {
@@ -30,6 +32,8 @@ LACKS = {
         "replay": "its archives cannot be replayed",
         "flags": "its AppConfig returns no flags, so functions use their defaults",
         "archive": "its delivery streams write neither prefixes by type nor line breaks",
+        "cognito": "its open code has no Cognito",
+        "several stacks": "a second stack needs minutes and as many containers again",
     },
 }
 

@@ -46,8 +46,6 @@ TARGETS = {
     "bench": "RECORD",
     "load": "RECORD",
     "cost": "RELEASE",
-    "build": "ENV",
-    "deploy": "ENV",
 }
 
 
@@ -55,6 +53,7 @@ TARGETS = {
 def repository(tmp_path: Path) -> Path:
     """Return a folder with the Makefile and up-to-date environments that contain only the tool."""
     (tmp_path / "Makefile").write_text(MAKEFILE)
+    (tmp_path / "samconfig.toml").write_text((ROOT / "samconfig.toml").read_text())
     for folder in ("requirements", "functions", "layers", "devtools"):
         (tmp_path / folder).mkdir()
     for environment, lock in LOCKS.items():
@@ -164,7 +163,18 @@ def test_old_target_name_runs_the_new_target(repository: Path, old: str, new: st
 
 def test_makefiles_of_the_build_get_no_variables(repository: Path) -> None:
     (repository / ".venv" / "bin" / "sam").write_text('#!/bin/sh\necho "flags <$MAKEFLAGS>"\n')
-    assert "flags <>" in make(repository, "build", "ENV=x; touch pwned").stdout
+    assert "flags <>" in make(repository, "build", "ENV=prod").stdout
+
+
+@pytest.mark.parametrize("target", ["build", "deploy"])
+@pytest.mark.parametrize("value", ["prdo", "local", "", "prod staging", *HOSTILE])
+def test_an_environment_that_does_not_exist_is_refused_at_once(repository: Path, target: str, value: str) -> None:
+    refused = make(repository, target, f"ENV={value}")
+    assert refused.returncode == 2
+    assert "ENV must be one of default staging prod (samconfig.toml), not" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "ran" not in refused.stdout
+    assert not pwned(repository)
 
 
 def test_a_path_with_a_space_is_refused_at_once(tmp_path: Path) -> None:

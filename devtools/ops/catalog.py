@@ -1,0 +1,152 @@
+"""Put the products of a CSV file into a stack's catalogue; their stock only where a product has none.
+
+Every row is validated first by the rules of the functions that sell it. With a single wrong row nothing is written.
+"""
+
+import csv
+import re
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+
+from msgspec import ValidationError, convert
+
+from devtools import target as targets
+from devtools import ui
+from devtools.cli import UserError
+from devtools.products import Product
+from devtools.target import Target
+from orderflow.domain import documents
+from orderflow.domain.money import charge_step
+from orders.domain import pricing
+
+REQUIRED = ("sku", "name", "unit_price", "currency", "stock")
+OPTIONAL = ("category", "active")
+BOOLEANS = {"": True, "true": True, "false": False}
+MAX_STOCK = 1_000_000_000
+
+
+class RowError(ValueError):
+    """A row cannot be sold as it is; the text says which value and why."""
+
+
+@dataclass
+class Catalog:
+    """The products of a file, and a line for each wrong row, which begins with the row's number in the file."""
+
+    products: list[Product] = field(default_factory=list[Product])
+    errors: list[str] = field(default_factory=list[str])
+
+
+def read(path: Path) -> Catalog:
+    """Read a file (UTF-8, with a header line). Raises UserError for a file that is missing, unreadable or has other columns."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"FILE {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"FILE {path} is not UTF-8 text") from None
+    return parse(text.splitlines())
+
+
+def parse(lines: Iterable[str]) -> Catalog:
+    """Parse the lines of a CSV file. Raises UserError for a header without a required column or with an unknown one."""
+    reader = csv.DictReader(lines, restkey="_more", restval=None, strict=True)
+    columns = list(reader.fieldnames or ())
+    missing, unknown = [name for name in REQUIRED if name not in columns], sorted(set(columns) - {*REQUIRED, *OPTIONAL})
+    if missing or unknown:
+        wrong = f"misses {', '.join(missing)}" if missing else f"has the unknown column {', '.join(unknown)}"
+        raise UserError(f"the header {wrong}; the columns are {', '.join(REQUIRED)}, optional are {', '.join(OPTIONAL)}")
+    found, seen = Catalog(), dict[str, int]()
+    for number, row in _rows(reader, found):
+        try:
+            product = product_of(row)
+        except RowError as error:
+            found.errors.append(f"line {number}: {error}")
+            continue
+        if product.sku in seen:
+            found.errors.append(f"line {number}: sku {product.sku} is on line {seen[product.sku]} as well")
+        seen[product.sku] = number
+        found.products.append(product)
+    return found
+
+
+def _rows(reader: "csv.DictReader[str]", found: Catalog) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        for row in reader:
+            if "_more" in row or None in row.values():
+                found.errors.append(f'line {reader.line_num}: it has not {len(reader.fieldnames or ())} values; quote a comma as in "a, b"')
+            else:
+                yield reader.line_num, row
+    except csv.Error as error:
+        found.errors.append(f"line {reader.line_num}: {error}")
+
+
+def product_of(row: dict[str, str]) -> Product:
+    """Return the product of a row. Raises RowError for a value that the pipeline could not sell."""
+    price, stock = _number(row, "unit_price", pricing.MAX_PRICE), _number(row, "stock", MAX_STOCK)
+    active, currency = row.get("active", "").strip().lower(), row["currency"].strip()
+    if active not in BOOLEANS:
+        raise RowError(f"active must be true or false, not {active!r}")
+    if not re.fullmatch("[A-Z]{3}", currency):
+        raise RowError(f"currency must be an ISO 4217 code such as EUR, not {currency!r}")
+    if price % charge_step(currency):
+        raise RowError(f"unit_price must be a multiple of {charge_step(currency)} in {currency}, not {price}")
+    document = {
+        "sku": row["sku"].strip(),
+        "name": _name(row["name"]),
+        "unit_price": {"amount": price, "currency": currency},
+        "active": BOOLEANS[active],
+        "category": row.get("category", "").strip() or None,
+    }
+    try:
+        sold = convert(document, pricing.Product)
+    except ValidationError as error:
+        raise RowError(str(error)) from None
+    return Product(sold.sku, sold.name, price, stock, currency, sold.active, sold.category or "")
+
+
+def _name(text: str) -> str:
+    try:
+        return documents.cleaned(text.strip())
+    except ValueError as error:
+        raise RowError(f"name: {error}") from None
+
+
+def _number(row: dict[str, str], column: str, highest: int) -> int:
+    text = row[column].strip()
+    if not (text.isascii() and text.isdigit() and int(text) <= highest):
+        unit = "minor units, as 1250 for EUR 12.50" if column == "unit_price" else "pieces"
+        raise RowError(f"{column} must be a whole number from 0 to {highest} ({unit}), not {text!r}")
+    return int(text)
+
+
+def write(target: Target, products: Iterable[Product]) -> int:
+    """Put products into the catalogue, and the stock of those that have none; return how many had none."""
+    with ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(_put, repeat(target), products))
+
+
+def _put(target: Target, product: Product) -> bool:
+    dynamodb, tables = target.client("dynamodb"), target.resources
+    dynamodb.put_item(TableName=tables["Catalogue"], Item=product.catalogue_row())
+    try:
+        dynamodb.put_item(TableName=tables["Stock"], Item=product.stock_row(), ConditionExpression="attribute_not_exists(sku)")
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
+def main(arguments: Namespace) -> int:
+    """Validate the file and write it; 1 with a line for each wrong row."""
+    found = read(Path(arguments.file))
+    for error in found.errors:
+        ui.console.print(f"  {error}", style="red")
+    if found.errors or not found.products:
+        raise UserError(f"nothing was written: {len(found.errors)} rows are wrong" if found.errors else "nothing was written: no rows")
+    stocked = write(targets.chosen(arguments.stack), found.products)
+    ui.done("products", f"{len(found.products)} written; {stocked} got their stock, {len(found.products) - stocked} keep theirs")
+    return 0

@@ -1,0 +1,167 @@
+"""From a deployment to a first order: SAM's dialog, users, products, and the smoke test, on the emulator."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import jwt
+import pytest
+
+from devtools import target as targets
+from devtools.commands import parsed
+from devtools.local import deploy
+from devtools.ops import catalog, doctor
+from devtools.products import Product
+from devtools.target import ROOT
+from devtools.trial import smoke, users
+from tests.integration.deployed_stack import DeployedStack
+
+CONFIRMATION = "Deploy this changeset? [y/N]:"
+DIALOG_SECONDS = 600.0
+
+
+@pytest.fixture
+def pool(stack: DeployedStack) -> Iterator[users.UserPool]:
+    """A user pool with the settings of the template, in which the local stack has none."""
+    cognito = stack.target.client("cognito-idp")
+    policy = {"MinimumLength": 12, **{f"Require{kind}": True for kind in ("Lowercase", "Uppercase", "Numbers", "Symbols")}}
+    made = cognito.create_user_pool(PoolName="first-order", UsernameAttributes=["email"], Policies={"PasswordPolicy": policy})
+    pool_id: str = made["UserPool"]["Id"]
+    flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"]
+    app = cognito.create_user_pool_client(UserPoolId=pool_id, ClientName="shop", ExplicitAuthFlows=flows)["UserPoolClient"]
+    cognito.create_group(UserPoolId=pool_id, GroupName="reviewers")
+    yield users.UserPool(cognito, pool_id, app["ClientId"])
+    cognito.delete_user_pool(UserPoolId=pool_id)
+
+
+@pytest.mark.needs("cognito")
+def test_user_is_created_once_and_its_token_names_the_group(pool: users.UserPool) -> None:
+    assert pool.add("ann@example.com", invite=False)
+    assert not pool.add("ann@example.com", invite=True)
+    pool.put_into_group("ann@example.com", "reviewers")
+
+    claims = jwt.decode(pool.token("ann@example.com"), options={"verify_signature": False})
+
+    assert (claims["email"], claims["email_verified"], claims["token_use"]) == ("ann@example.com", True, "id")
+    assert claims["cognito:groups"] == ["reviewers"]
+    assert claims["aud"] == pool.app
+    pool.remove("ann@example.com")
+    pool.remove("ann@example.com")
+
+
+def test_catalog_sets_stock_only_where_there_is_none(stack: DeployedStack) -> None:
+    sku = f"C-{uuid4().hex[:8].upper()}"
+    assert catalog.write(stack.target, [Product(sku, "Mug", 1250, stock=3)]) == 1
+    assert catalog.write(stack.target, [Product(sku, "Mug", 990, stock=7)]) == 0
+
+    sold = stack.shop.call("GET", f"/products/{sku}", None).json()
+    row = stack.dynamodb.get_item(TableName=stack.table("Stock"), Key={"sku": {"S": sku}})["Item"]
+    assert sold["unit_price"] == {"amount": 990, "currency": "EUR"}
+    assert row["available"] == {"N": "3"}
+
+
+def test_doctor_finds_the_local_stack_complete(stack: DeployedStack) -> None:
+    found = list(doctor.examine(stack.target, doctor.parameters("default")))
+    assert {one.what for one in found} >= {"concurrency", "sender", "SES", "stack", "API", "event sources", "products", "alarms"}
+    assert [one for one in found if one.level == "stop"] == []
+
+
+def test_doctor_counts_quotas_before_a_deployment(stack: DeployedStack) -> None:
+    target = replace(stack.target, stack="none-yet")
+    found = {one.what: one.level for one in doctor.examine(target, doctor.parameters("default"))}
+    assert (found["stack"], found["quota Role"]) == ("ok", "ok")
+
+
+def test_smoke_test_passes_and_removes_its_product(stack: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
+    smoke.main(parsed("smoke"))
+    printed = capsys.readouterr().out
+    for step in ("products", "token", "order placed", "order delivered", "order refunded", "ledger", "emails", "clean up"):
+        assert re.search(rf"✓ {step} ", printed), printed
+    [sku] = set(re.findall(r"SMOKE-\w+", printed))
+    for table in ("Catalogue", "Stock"):
+        assert "Item" not in stack.dynamodb.get_item(TableName=stack.table(table), Key={"sku": {"S": sku}}, ConsistentRead=True)
+
+
+def documented() -> list[str]:
+    """Return the commands of docs/deploy.md that work on a deployed stack, each once."""
+    text = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    return list(dict.fromkeys(re.findall(r"^ {4}(make \S.*STACK=order-pipeline-dev)$", text, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("command", documented())
+def test_documented_command_works_on_the_stack(stack: DeployedStack, tmp_path: Path, command: str) -> None:
+    """The local stack has another name, and an endpoint."""
+    text = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    [products] = re.findall(r"^```csv\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (file := tmp_path / "products.csv").write_text(products)
+    words = command.replace("=products.csv", f"={file}").replace("order-pipeline-dev", stack.target.stack).split()
+    done = subprocess.run(
+        [*words, f"ENDPOINT={stack.target.endpoint}", f"BACKEND={stack.target.backend}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.needs("several stacks")
+def test_guided_deployment_takes_enter_for_every_question(stack: DeployedStack, tmp_path: Path) -> None:
+    """Only the change set is confirmed by y: SAM's default there is no."""
+    name = "order-pipeline-dev"
+    config = tmp_path / "samconfig.toml"
+    shutil.copy(ROOT / "samconfig.toml", config)
+    template = targets.local_folder() / "build" / f"{stack.target.backend}.yaml"
+    chosen = deploy.parameters(stack.target) | {"Stage": "dev"}
+    sam = [str(Path(sys.executable).parent / "sam"), "deploy", "--guided", "--config-file", str(config), "--template-file", str(template)]
+    printed, code = dialog([*sam, "--parameter-overrides", *(f"{key}={value}" for key, value in chosen.items())], stack)
+    cloudformation = stack.target.client("cloudformation")
+    try:
+        assert code == 0, printed[-3000:]
+        assert "has no authentication" not in printed
+        [made] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        assert made["StackStatus"] == "CREATE_COMPLETE"
+        assert {"ApiUrl", "CarrierWebhookUrl", "PaymentsWebhookUrl"} <= {output["OutputKey"] for output in made["Outputs"]}
+    finally:
+        cloudformation.delete_stack(StackName=name)
+
+
+def dialog(command: list[str], stack: DeployedStack) -> tuple[str, int]:
+    """Run a command on a terminal, press Enter at each question and y at the confirmation; return what it printed and its code."""
+    controller, terminal = pty.openpty()
+    environment = stack.target.aws_environment() | {
+        "PATH": os.environ["PATH"],
+        "SAM_CLI_POLL_DELAY": "0.5",
+        "TERM": "dumb",
+        "COLUMNS": "240",
+    }
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    printed, answered, deadline = "", 0, time.monotonic() + DIALOG_SECONDS
+    try:
+        while time.monotonic() < deadline:
+            if select.select([controller], [], [], 1)[0]:
+                try:
+                    printed += os.read(controller, 65536).decode(errors="replace")
+                except OSError:
+                    # The program has closed the terminal.
+                    break
+            question = re.sub(r"\x1b\[[0-9;]*m", "", printed[answered:]).rpartition("\n")[2]
+            if re.search(r"(\]|\)): $", question):
+                os.write(controller, b"y\n" if CONFIRMATION in question else b"\n")
+                answered = len(printed)
+        return printed, process.wait(timeout=10)
+    finally:
+        process.kill()
+        os.close(controller)

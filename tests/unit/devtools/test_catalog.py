@@ -1,0 +1,79 @@
+"""`make catalog`: every row is validated before any is written, by the rules of the functions that sell it."""
+
+from pathlib import Path
+
+import pytest
+
+from devtools.cli import UserError
+from devtools.commands import parsed
+from devtools.ops import catalog
+from devtools.products import Product
+
+HEADER = "sku,name,unit_price,currency,stock,category,active"
+MUG = "MUG-1,Blue mug,1250,EUR,10,tableware,true"
+
+
+def errors(*rows: str) -> list[str]:
+    return catalog.parse([HEADER, *rows]).errors
+
+
+def test_a_row_becomes_a_product_in_minor_units() -> None:
+    assert catalog.parse([HEADER, MUG]).products == [Product("MUG-1", "Blue mug", 1250, 10, "EUR", active=True, category="tableware")]
+
+
+def test_category_and_active_are_optional() -> None:
+    [product] = catalog.parse(["sku,name,unit_price,currency,stock", 'A,"Mug, blue",1250,EUR,0']).products
+    assert (product.name, product.active, product.category) == ("Mug, blue", True, "")
+    assert "category" not in product.catalogue_row()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (",Mug,1250,EUR,1,,", "sku"),
+        ("MUG 1,Mug,1250,EUR,1,,", "sku"),
+        ("A,,1250,EUR,1,,", "name"),
+        (
+            "A,Mug,12.50,EUR,1,,",
+            "unit_price must be a whole number from 0 to 100000000000 (minor units, as 1250 for EUR 12.50), not '12.50'",
+        ),
+        ("A,Mug,-1,EUR,1,,", "unit_price"),
+        ("A,Mug,1250,euro,1,,", "currency must be an ISO 4217 code such as EUR, not 'euro'"),
+        ("A,Mug,1255,KWD,1,,", "unit_price must be a multiple of 10 in KWD, not 1255"),
+        ("A,Mug,1250,EUR,many,,", "stock must be a whole number"),
+        ("A,Mug,1250,EUR,1,Kitchen!,", "category"),
+        ("A,Mug,1250,EUR,1,,yes", "active must be true or false, not 'yes'"),
+        ("A,Mug,1250,EUR,1", "it has not 7 values"),
+        ("A,Mug, blue,1250,EUR,1,,", "it has not 7 values"),
+    ],
+)
+def test_each_wrong_row_is_one_line_with_its_number(row: str, message: str) -> None:
+    [line] = errors(MUG, row)
+    assert line.startswith("line 3: ")
+    assert message in line
+    assert "\n" not in line
+
+
+def test_every_wrong_row_is_listed() -> None:
+    assert [line.partition(":")[0] for line in errors("A,,1,EUR,1,,", MUG, MUG)] == ["line 2", "line 4"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [("sku,name,unit_price,currency", "misses stock"), (f"{HEADER},colour", "has the unknown column colour"), ("", "misses sku, name")],
+)
+def test_other_columns_are_refused_with_the_known_ones(header: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        catalog.parse([header])
+
+
+def test_nothing_is_written_when_a_row_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := tmp_path / "products.csv").write_text(f"{HEADER}\n{MUG}\nA,,1,EUR,1,,\n")
+    monkeypatch.setattr(catalog, "write", lambda *_: pytest.fail("rows were written"))
+    with pytest.raises(UserError, match="nothing was written: 1 rows are wrong"):
+        catalog.main(parsed("catalog", "--file", str(file)))
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        catalog.read(tmp_path / "none.csv")

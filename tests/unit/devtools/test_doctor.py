@@ -1,0 +1,58 @@
+"""`make doctor` distinguishes what stops a deployment from what limits it, and says what to do."""
+
+import pytest
+
+from devtools.cli import UsageError
+from devtools.commands import parsed
+from devtools.ops import doctor
+from devtools.ops.doctor import Finding
+
+
+@pytest.mark.parametrize(
+    ("limit", "reserved", "level"),
+    [(10, 0, "warning"), (1000, 0, "ok"), (10, 10, "stop"), (119, 10, "stop"), (120, 10, "ok")],
+)
+def test_reserved_webhooks_need_a_limit_of_120(limit: int, reserved: int, level: str) -> None:
+    assert doctor.concurrency(limit, reserved).level == level
+
+
+def test_sender_is_verified_by_address_or_domain() -> None:
+    assert doctor.sender("shop@example.com", ["example.com"]) == Finding("ok", "sender", "example.com is verified in SES")
+    assert doctor.sender("shop@example.com", []).level == "warning"
+
+
+def test_sandbox_is_a_warning() -> None:
+    assert doctor.sandbox(production=True).level == "ok"
+    assert "verified addresses only" in doctor.sandbox(production=False).detail
+
+
+@pytest.mark.parametrize(("used", "level"), [(936, "ok"), (937, "stop")])
+def test_quota_counts_what_the_stack_adds(used: int, level: str) -> None:
+    assert doctor.quota("AWS::IAM::Role", used, 1000, 64).level == level
+
+
+@pytest.mark.parametrize(
+    ("arn", "level"),
+    [("", "ok"), ("arn:aws:iam::1:role/shop-ApiLogsRole-X", "ok"), ("arn:aws:iam::1:role/other", "warning")],
+)
+def test_a_foreign_logging_role_is_reported(arn: str, level: str) -> None:
+    assert doctor.logging_role(arn, "shop").level == level
+
+
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [("", "ok"), ("CREATE_COMPLETE", "ok"), ("UPDATE_ROLLBACK_COMPLETE", "ok"), ("ROLLBACK_COMPLETE", "stop"), ("ROLLBACK_FAILED", "stop")],
+)
+def test_a_stack_that_refuses_deployments_is_reported(status: str, level: str) -> None:
+    assert doctor.state(status).level == level
+
+
+def test_parameters_are_those_of_the_environment() -> None:
+    assert doctor.parameters("prod")["WebhookConcurrency"] == "10"
+    assert doctor.parameters("default")["WebhookConcurrency"] == "0"
+
+
+def test_an_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENV", "prdo")
+    with pytest.raises(UsageError, match="ENV must be one of default, local, localstack, staging, prod, not 'prdo'"):
+        doctor.main(parsed("doctor"))

@@ -1,0 +1,69 @@
+"""`make user` and `make smoke` refuse what would harm real users, and stacks on AWS are reached by their outputs."""
+
+import string
+from typing import Any
+
+import pytest
+
+from devtools import target as targets
+from devtools.cli import UsageError, UserError
+from devtools.commands import parsed
+from devtools.target import AWS, Target
+from devtools.trial import smoke, user, users
+
+OUTPUTS = {"ApiStage": "prod", "ApiUrl": "https://api.example.com/prod", "CarrierWebhookUrl": "https://x.lambda-url.example.com/"}
+
+
+def on_aws(**outputs: str) -> Target:
+    target = Target(AWS, "", managed=False, stack="shop")
+    target.__dict__["resources"] = OUTPUTS | outputs
+    return target
+
+
+@pytest.fixture
+def production(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool: dict[str, Any] = {"UserPoolId": "pool", "UserPoolClientId": "app"}
+    target = on_aws(**pool)
+    monkeypatch.setattr(targets, "chosen", lambda _: target)
+
+
+@pytest.mark.usefixtures("production")
+def test_no_password_is_replaced_on_the_stage_prod() -> None:
+    with pytest.raises(UserError, match="refused on the stage prod"):
+        user.main(parsed("user", "--email", "ann@example.com", "--token"))
+
+
+@pytest.mark.usefixtures("production")
+def test_no_smoke_test_orders_on_the_stage_prod() -> None:
+    with pytest.raises(UserError, match="refused: shop has the stage prod"):
+        smoke.main(parsed("smoke", "--stack", "shop"))
+
+
+def test_a_malformed_address_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"EMAIL must be an address such as ann@example.com, not 'ann'"):
+        user.main(parsed("user", "--email", "ann"))
+
+
+def test_the_local_issuer_signs_no_token_for_aws() -> None:
+    with pytest.raises(UserError, match="stack shop has no user pool: its parameter JwtIssuer names the issuer"):
+        users.local_token(on_aws(), "ann@example.com")
+
+
+def test_passwords_satisfy_the_user_pool() -> None:
+    for password in (users.random_password() for _ in range(50)):
+        assert len(password) >= 12
+        for characters in (string.ascii_lowercase, string.ascii_uppercase, string.digits, string.punctuation):
+            assert set(password) & set(characters)
+
+
+def test_a_stack_on_aws_is_reached_by_its_outputs() -> None:
+    assert on_aws().api_url("/orders") == "https://api.example.com/prod/orders"
+    assert on_aws().function_url("CarrierWebhookUrl") == ("https://x.lambda-url.example.com/", {})
+
+
+def test_a_stack_at_an_endpoint_differs_in_its_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENDPOINT", "http://127.0.0.1:4570")
+    found = targets.chosen("shop")
+    assert (found.stack, found.endpoint, found.local, found.managed) == ("shop", "http://127.0.0.1:4570", True, False)
+    monkeypatch.delenv("ENDPOINT")
+    assert targets.chosen("shop") == Target(AWS, "", managed=False, stack="shop")
