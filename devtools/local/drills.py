@@ -59,15 +59,15 @@ class Scene:
         """Redrive a dead-letter queue, as `make redrive` does."""
         self.target.invoke("OperationsRedrive", {"queue": queue, "max": 100})
 
-    def hurry(self, queue: str) -> None:
-        """Let a queue bring failed messages again after a second, until the end of the drill."""
+    def shorten_visibility(self, queue: str) -> None:
+        """Make a queue redeliver failed messages after a second, until the end of the drill."""
         sqs, url = self.target.client("sqs"), self.target.resources[queue]
         before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
         self.undo.callback(sqs.set_queue_attributes, QueueUrl=url, Attributes=before)
 
     def deny_tables(self, function: str) -> Callable[[], object]:
-        """Deny a function every table; return what allows it again."""
+        """Deny a function every table; return a function that removes the denial."""
         iam, name = self.target.client("iam"), self.target.resources[function]
         role = self.target.client("lambda").get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
         statement = {"Effect": "Deny", "Action": "dynamodb:*", "Resource": "*"}
@@ -114,7 +114,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Course:
-    """The course of a drill: when the alarm is due, what the runbook says to do, and when all is well again."""
+    """The course of a drill: when the alarm is due, what the runbook says to do, and the condition under which the stack is healthy."""
 
     is_broken: Callable[[], bool]
     step: str
@@ -134,7 +134,7 @@ class Drill:
 
 
 def _award_fails(scene: Scene, restore: Callable[[], object], step: str) -> Course:
-    scene.hurry("LoyaltyAwardQueue")
+    scene.shorten_visibility("LoyaltyAwardQueue")
     order_id = scene.buy()
 
     def do() -> None:
@@ -158,7 +158,7 @@ def _release(scene: Scene) -> Course:
 
 
 def _poison(scene: Scene) -> Course:
-    scene.hurry("MailQueue")
+    scene.shorten_visibility("MailQueue")
     sqs, urls = scene.target.client("sqs"), scene.target.resources
     sqs.send_message(QueueUrl=urls["MailQueue"], MessageBody="not JSON")
     order_id = scene.buy()

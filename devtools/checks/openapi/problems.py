@@ -158,7 +158,7 @@ DECIDING = (
     ),
 )
 READING = (Problem("order-not-found", 404, "Order not found", "order not found: check the id, and that the token is its customer's"),)
-FINDING = (Problem("product-not-found", 404, "Product not found", "product not found: GET /products lists what is for sale"),)
+FINDING = (Problem("product-not-found", 404, "Product not found", "product not found: GET /products lists the products for sale"),)
 INVOICING = (
     Problem("invoice-not-found", 404, "Invoice not found", "invoices are issued soon after the order is confirmed; try again later"),
 )

@@ -31,7 +31,7 @@ def handler(event: ApiEvent) -> Response:
 def _product(sku: str) -> ProductAnswer:
     product = CATALOGUE.products([sku]).get(sku) if _SKU.fullmatch(sku) else None
     if not product or not product.active:
-        raise Problem(404, "product-not-found", "Product not found", "product not found: GET /products lists what is for sale")
+        raise Problem(404, "product-not-found", "Product not found", "product not found: GET /products lists the products for sale")
     return presenters.product(product, stock_levels.available(_client, STOCK_TABLE, [sku])[sku])
 
 
