@@ -1,4 +1,4 @@
-"""The dashboard's page in a browser, with readings of the tests."""
+"""The dashboard's page in a browser, with prepared readings."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def _open(browser: Browser, source: FakeSource, **how: Any) -> Iterator[LoadedPa
 
 
 @pytest.fixture(scope="module")
-def still(browser: Browser) -> Iterator[Page]:
-    """A page with constant data, for tests that only read it."""
+def constant_page(browser: Browser) -> Iterator[Page]:
+    """Yield a page with constant data, for tests that only read it."""
     with _open(browser, FakeSource()) as loaded:
         yield loaded.page
 
@@ -125,45 +125,45 @@ def _table(page: Page, card: str) -> list[list[str]]:
     return [row.locator("th, td").all_text_contents() for row in rows.all()]
 
 
-def test_plots_have_a_labeled_bar_for_each_number(still: Page) -> None:
-    assert _labels(still, "states") == ["placed", "partly dispatched", "rejected"]
-    assert still.locator("#states .bartext").all_text_contents() == ["2", "1", "1,234"]
-    assert _labels(still, "outcomes") == ["confirmed", "payment declined"]
-    assert still.locator("#outcomes .bartext").all_text_contents() == ["3 · 75.0 %", "1 · 25.0 %"]
-    assert _labels(still, "products") == ["MUG-BLUE", "FILTER-100"]
-    first, second = _widths(still, "products")
+def test_plots_have_a_labeled_bar_for_each_number(constant_page: Page) -> None:
+    assert _labels(constant_page, "states") == ["placed", "partly dispatched", "rejected"]
+    assert constant_page.locator("#states .bartext").all_text_contents() == ["2", "1", "1,234"]
+    assert _labels(constant_page, "outcomes") == ["confirmed", "payment declined"]
+    assert constant_page.locator("#outcomes .bartext").all_text_contents() == ["3 · 75.0 %", "1 · 25.0 %"]
+    assert _labels(constant_page, "products") == ["MUG-BLUE", "FILTER-100"]
+    first, second = _widths(constant_page, "products")
     assert first / second == pytest.approx(41 / 20, rel=0.02)
-    assert _labels(still, "queues") == ["ledger", "mail"]
-    expect(still.locator("#queues .note")).to_have_text("All 3 dead-letter queues are empty.")
-    expect(still.locator("#as-of")).to_contain_text("10:00:30 UTC")
+    assert _labels(constant_page, "queues") == ["ledger", "mail"]
+    expect(constant_page.locator("#queues .note")).to_have_text("All 3 dead-letter queues are empty.")
+    expect(constant_page.locator("#as-of")).to_contain_text("10:00:30 UTC")
 
 
-def test_tiles_show_the_totals(still: Page) -> None:
-    assert still.locator("#tiles dd").all_text_contents() == ["1,237", "EUR 1,250.00JPY 900", "75.0 %", "3", "none"]
+def test_tiles_show_the_totals(constant_page: Page) -> None:
+    assert constant_page.locator("#tiles dd").all_text_contents() == ["1,237", "EUR 1,250.00JPY 900", "75.0 %", "3", "none"]
 
 
-def test_each_currency_has_its_own_axis_in_whole_units(still: Page) -> None:
-    assert still.locator("#revenue .annotation-text").all_text_contents() == [
+def test_each_currency_has_its_own_axis_in_whole_units(constant_page: Page) -> None:
+    assert constant_page.locator("#revenue .annotation-text").all_text_contents() == [
         "EUR, together EUR 1,250.00",
         "JPY, together JPY 900",
     ]
-    euros, yen = (still.locator(f"#revenue .{axis} text").all_text_contents() for axis in ("ytick", "y2tick"))
+    euros, yen = (constant_page.locator(f"#revenue .{axis} text").all_text_contents() for axis in ("ytick", "y2tick"))
     assert (euros[-1], yen[-1]) == ("1,000", "500")
-    expect(still.locator("#revenue .xtitle")).to_have_text("minute (UTC)")
+    expect(constant_page.locator("#revenue .xtitle")).to_have_text("minute (UTC)")
 
 
-def test_each_plot_has_a_table(still: Page) -> None:
-    assert _table(still, "states") == [["placed", "2"], ["partly dispatched", "1"], ["rejected", "1,234"]]
-    assert _table(still, "outcomes") == [["confirmed", "3", "75.0 %"], ["payment declined", "1", "25.0 %"]]
-    assert _table(still, "products") == [["MUG-BLUE", "41"], ["FILTER-100", "20"]]
-    assert _table(still, "revenue") == [["2026-01-15 09:59", "EUR 1,250.00", "JPY 900"]]
-    queues = _table(still, "queues")
+def test_each_plot_has_a_table(constant_page: Page) -> None:
+    assert _table(constant_page, "states") == [["placed", "2"], ["partly dispatched", "1"], ["rejected", "1,234"]]
+    assert _table(constant_page, "outcomes") == [["confirmed", "3", "75.0 %"], ["payment declined", "1", "25.0 %"]]
+    assert _table(constant_page, "products") == [["MUG-BLUE", "41"], ["FILTER-100", "20"]]
+    assert _table(constant_page, "revenue") == [["2026-01-15 09:59", "EUR 1,250.00", "JPY 900"]]
+    queues = _table(constant_page, "queues")
     assert queues[0] == ["ledger", "2", "1", ""]
     assert {row[0] for row in queues} == {one.name for one in QUEUES}
 
 
-def test_every_plot_has_a_label_for_screen_readers(still: Page) -> None:
-    names = [one.get_attribute("aria-label") for one in still.locator(".plot[role=img]").all()]
+def test_every_plot_has_a_label_for_screen_readers(constant_page: Page) -> None:
+    names = [one.get_attribute("aria-label") for one in constant_page.locator(".plot[role=img]").all()]
     assert names == [
         "Revenue of the last hour: EUR 1,250.00, JPY 900",
         "Orders by state: placed 2, partly dispatched 1, rejected 1,234",
@@ -171,7 +171,7 @@ def test_every_plot_has_a_label_for_screen_readers(still: Page) -> None:
         "Units sold: MUG-BLUE 41, FILTER-100 20",
         "Messages in queues: ledger 3, mail 0",
     ]
-    expect(still.get_by_role("region", name="Orders by state")).to_be_visible()
+    expect(constant_page.get_by_role("region", name="Orders by state")).to_be_visible()
 
 
 def test_page_updates_only_changed_plots(browser: Browser, source: FakeSource) -> None:
@@ -179,12 +179,12 @@ def test_page_updates_only_changed_plots(browser: Browser, source: FakeSource) -
         page = loaded.page
         page.locator("#states summary").click()
         page.evaluate("document.querySelectorAll('svg.main-svg, .bars path').forEach((one) => { one.dataset.before = '' })")
-        kept = page.locator("[data-before]").count()
-        assert kept
+        marked = page.locator("[data-before]").count()
+        assert marked
 
         source.now = replace(READING, taken_at="2026-01-15T10:00:33Z")
         expect(page.locator("#as-of")).to_contain_text("10:00:33 UTC")
-        assert page.locator("[data-before]").count() == kept
+        assert page.locator("[data-before]").count() == marked
 
         source.now = replace(READING, states=(State("placed", 2), State("confirmed", 7)))
         expect(page.locator("#states .bartext")).to_have_text(["2", "7"])
@@ -241,7 +241,7 @@ def test_page_keeps_the_last_reading_while_the_target_is_down(browser: Browser, 
         assert all("503" in error for error in loaded.errors)
 
 
-def test_page_opened_before_the_target_waits_for_it(browser: Browser, source: FakeSource) -> None:
+def test_page_opened_before_the_target_retries(browser: Browser, source: FakeSource) -> None:
     source.now = UserError("nothing is deployed at http://127.0.0.1:4566; run `make run` first")
     with serving(source.read, REFRESH_SECONDS) as listener, open_page(browser, listener.url, without_errors=False) as loaded:
         expect(loaded.page.get_by_role("status")).to_contain_text("Nothing is deployed")
@@ -258,7 +258,7 @@ def test_page_reports_a_stopped_server(browser: Browser, source: FakeSource) -> 
         expect(loaded.page.get_by_role("status")).to_contain_text("start it again with make dashboard")
 
 
-def test_page_without_orders_says_what_to_do(browser: Browser, source: FakeSource) -> None:
+def test_page_without_orders_names_the_next_command(browser: Browser, source: FakeSource) -> None:
     source.now = EMPTY
     with _open(browser, source) as loaded:
         page = loaded.page
@@ -310,7 +310,7 @@ def test_page_follows_the_dark_color_scheme(browser: Browser, source: FakeSource
     def lightness(colour: str) -> int:
         return sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
 
-    # Of 765, the channels' sum of white.
+    # White has a channel sum of 765.
     assert [lightness(one) < 150 for one in (*dark, *light)] == [True, False, False, True]
     assert [lightness(one) > 600 for one in (*dark, *light)] == [False, True, True, False]
 

@@ -1,7 +1,7 @@
 """`make compare`: runs a consumer's captured events on an earlier revision and on the present code, and prints the differences.
 
-Both versions run in processes of this machine, on AWS in memory. The order log has all the events, everything else is
-empty at first. A value that differs between two runs of the same code, such as a time of posting, is no difference.
+Both versions run in local processes on the in-memory AWS. The order log has all events; everything else is empty at
+first. A value that differs between two runs of the same code, such as a time of posting, is no difference.
 """
 
 from __future__ import annotations

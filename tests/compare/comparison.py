@@ -1,4 +1,4 @@
-"""Compares two versions of a consumer: runs both on the same events, and finds where their results differ."""
+"""Compares two versions of a consumer: runs both on the same events and finds the differences of their results."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def consumed(code: Path, module: str, types: frozenset[str], events: Sequence[di
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"{module} of {code} does not run: {last}")
-    # The lines before it are the functions' logs.
+    # The preceding lines are the functions' logs.
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def common(one: Any, other: Any) -> Any:
-    """Return what two runs have in common, with VARIES where they differ; JSON texts are compared by value."""
+    """Return the common values of two runs, with VARIES for values that differ; JSON texts are compared by value."""
     one, other = _decoded(one), _decoded(other)
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return {name: common(value, cast("Any", other)[name]) for name, value in cast("dict[str, Any]", one).items()}
@@ -102,7 +102,7 @@ def common(one: Any, other: Any) -> Any:
 
 
 def differences(known: Any, new: Any, where: str) -> Iterator[str]:
-    """Yield a line for each value in which a run differs from what two earlier runs have in common."""
+    """Yield a line for each value of a run that differs from the common values of two earlier runs."""
     new = _decoded(new)
     if known == VARIES:
         return
@@ -112,7 +112,7 @@ def differences(known: Any, new: Any, where: str) -> Iterator[str]:
             if name in was and name in now:
                 yield from differences(was[name], now[name], f"{where} {name}")
             elif was.get(name) != VARIES:
-                yield f"{where} {name}: " + (f"gone, was {_short(was[name])}" if name in was else f"new, {_short(now[name])}")
+                yield f"{where} {name}: " + (f"deleted, was {_short(was[name])}" if name in was else f"new, {_short(now[name])}")
     elif isinstance(known, list) and isinstance(new, list) and len(cast("list[Any]", known)) == len(cast("list[Any]", new)):
         for number, (was, now) in enumerate(zip(cast("list[Any]", known), cast("list[Any]", new), strict=True)):
             yield from differences(was, now, f"{where} {number}")

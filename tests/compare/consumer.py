@@ -1,7 +1,7 @@
-"""Runs one consumer on AWS in memory; PYTHONPATH says whose code.
+"""Runs one consumer on the in-memory AWS; PYTHONPATH selects the code.
 
 Standard input is JSON: the `module` of the function, all published `events`, and the `types` that it consumes. The last
-line of standard output is JSON, by kind and then by name: the answers, the rows of every table, and what was sent.
+line of standard output is JSON, by kind and then by name: the answers, the rows of every table, and all sent messages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ type Found = dict[str, dict[str, Any]]
 
 
 def consume(handlers: Sequence[Any], events: list[dict[str, Any]], types: Collection[str]) -> Found:
-    """Give each handler, one after the other, each event of these types in an SQS batch of one.
+    """Invoke each handler in turn with each event of these types in an SQS batch of one.
 
     The order log has all events. The answers are those of the last handler.
     """
@@ -55,7 +55,7 @@ def _answer(handler: Any, event: dict[str, Any]) -> Any:
     record = {"messageId": event["event_id"], "body": body, "eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
     try:
         return handler({"Records": [record]}, CONTEXT)
-    except Exception as error:  # noqa: BLE001 - an error is a result too
+    except Exception as error:  # noqa: BLE001 - an error is a result
         return {"raised": f"{type(error).__name__}: {error}"}
 
 

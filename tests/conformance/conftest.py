@@ -1,4 +1,4 @@
-"""Every test runs on every target; a declared difference is asserted in place of what AWS documents."""
+"""Runs every test on every target; a declared difference is asserted instead of AWS's documented behavior."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conformance.targets import EMULATOR, FAKE, NAMES, Target
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test on every target; `not service` selects the one that needs nothing but this process."""
+    """Run a test on every target; `not service` selects the in-memory AWS alone."""
     if "target" in metafunc.fixturenames:
         marks = {name: () if name == FAKE else pytest.mark.service for name in NAMES}
         metafunc.parametrize("target", [pytest.param(name, marks=marks[name]) for name in NAMES], indirect=True)
@@ -21,14 +21,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
-    """The endpoint of an emulator that runs for this session."""
+    """Yield the endpoint of an emulator that runs for this session."""
     with targets.emulated() as address:
         yield address
 
 
 @pytest.fixture
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
-    """One of the targets, with empty tables."""
+    """Yield one of the targets, with empty tables."""
     if request.param == FAKE:
         yield targets.fake()
     elif request.param == EMULATOR:
@@ -53,7 +53,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
         if difference.shows not in f"{type(failure).__name__}: {failure}":
             raise
         return True
-    pytest.fail(f"{difference.target} does what AWS documents now: remove {name_of(pyfuncitem)} from {difference}")
+    pytest.fail(f"{difference.target} now behaves as AWS documents: remove {name_of(pyfuncitem)} from {difference}")
 
 
 def name_of(item: pytest.Function) -> str:

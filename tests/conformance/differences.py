@@ -1,4 +1,4 @@
-"""Where a target differs from what AWS documents. Each difference is asserted: one that disappears fails its test."""
+"""Differences of the targets from AWS's documentation. Each is asserted: one that disappears fails its test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ACCEPTED = "accepts it"
 
 @dataclass(frozen=True)
 class Difference:
-    """Tests that fail on a target; `shows` is a part of their failure.
+    """Tests that fail on a target; `shows` is a part of their failure message.
 
     `tests` has the names of test functions, with the case in brackets where they have several. A difference that depends on
     timing is `unsteady`: its tests do not run.
@@ -37,7 +37,7 @@ DIFFERENCES = (
     Difference(
         "ConditionExpression, malformed",
         EMULATOR,
-        "evaluates what it can read of `!=`, `&`, of arithmetic and of the order of booleans: the condition fails",
+        "evaluates parts of `!=`, `&`, arithmetic and the order of booleans: the condition fails",
         _SYNTAX,
         _cases(
             "test_malformed_condition_is_refused",
@@ -148,8 +148,8 @@ DIFFERENCES = (
     Difference(
         "UpdateExpression, several REMOVE of a list",
         EMULATOR,
-        "counts the second index in the list that is one shorter by then",
-        "indexes count in the list as it was",
+        "applies the second index to the shortened list",
+        "applies indexes to the original list",
         _cases("test_update_changes_the_item", "REMOVE l[0], l[1]"),
         "'y'",
     ),
@@ -188,9 +188,9 @@ DIFFERENCES = (
     Difference(
         "Query, last page",
         MOTO,
-        "names no last key where nothing follows",
-        "a page that Limit ends names its last key",
-        ("test_page_that_the_limit_ends_names_its_last_key",),
+        "names no last key on the last page",
+        "a page that ends at Limit names its last key",
+        ("test_page_that_ends_at_the_limit_names_its_last_key",),
         "LastEvaluatedKey",
     ),
     Difference(
@@ -238,7 +238,7 @@ DIFFERENCES = (
     Difference(
         "Stream, write that changes nothing",
         MOTO,
-        "has a MODIFY record",
+        "writes a MODIFY record",
         "no record",
         ("test_write_that_changes_nothing_has_no_record",),
         "MODIFY",
@@ -254,7 +254,7 @@ DIFFERENCES = (
     Difference(
         "TransactWriteItems, two operations in one item",
         EMULATOR,
-        "carries out one of them",
+        "runs one of them",
         "ValidationException",
         _cases("test_malformed_transaction_is_refused", "two in one"),
         "accepted",
@@ -270,7 +270,7 @@ DIFFERENCES = (
     Difference(
         "TransactWriteItems, ClientRequestToken",
         MOTO,
-        "carries out the same transaction again",
+        "runs the same transaction again",
         "the same token again changes nothing",
         ("test_same_token_again_changes_nothing",),
         "'4'",
@@ -287,7 +287,7 @@ DIFFERENCES = (
         "TransactWriteItems, concurrent",
         MOTO,
         "a cancelled transaction restores whole tables and undoes concurrent writes",
-        "transactions are isolated; one that meets another is cancelled with the reason TransactionConflict",
+        "transactions are isolated; a conflicting one is cancelled with the reason TransactionConflict",
         ("test_concurrent_transactions_never_take_more_than_is_available",),
         unsteady=True,
     ),
@@ -295,7 +295,7 @@ DIFFERENCES = (
         "SQS ReceiveMessage, DeleteMessage",
         FAKE,
         "not implemented: tests read `sent`",
-        "returns messages and hides them",
+        "returns messages and makes them invisible",
         (
             "test_sent_message_is_received",
             "test_received_message_is_hidden_until_it_is_released",
@@ -306,7 +306,7 @@ DIFFERENCES = (
     Difference(
         "SQS SendMessage",
         FAKE,
-        "takes JSON documents only",
+        "accepts JSON documents only",
         "takes any text",
         ("test_message_that_is_not_json_is_accepted",),
         "JSONDecodeError",
@@ -317,7 +317,7 @@ DIFFERENCES = (
         "raises AssertionError",
         "InvalidParameterValue",
         ("test_visibility_timeout_over_12_hours_is_refused",),
-        "12 hours at most",
+        "at most 12 hours",
     ),
     Difference(
         "SQS ChangeMessageVisibility over 12 hours",

@@ -1,4 +1,4 @@
-"""What a client raises."""
+"""Error codes of refused calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ACCEPTED = "accepted"
 
 
 def code(call: Callable[..., Any], **parameters: Any) -> str:
-    """Return the error code with which a call is refused, or ACCEPTED."""
+    """Return the error code of a refused call, or ACCEPTED."""
     try:
         call(**parameters)
     except ClientError as error:

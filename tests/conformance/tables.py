@@ -1,4 +1,4 @@
-"""The tables that the conformance tests use, and their items."""
+"""The tables of the conformance tests and their items."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def entry(order_id: str, version: int, **more: str) -> dict[str, Any]:
 
 
 def reservation(sku: str, quantity: int, **more: Any) -> dict[str, Any]:
-    """Return an update that takes a quantity of what is available."""
+    """Return an update that reserves a quantity of the available units."""
     return {
         "TableName": "stock",
         "Key": {"sku": {"S": sku}},

@@ -86,7 +86,7 @@ def at(endpoint: str) -> Target:
 @contextmanager
 def mocked() -> Iterator[Target]:
     """Yield moto, emptied."""
-    # Its import takes a second, which `make unit` does not need.
+    # The import takes a second and `make unit` does not need it.
     from moto import mock_aws  # noqa: PLC0415
 
     with mock_aws():

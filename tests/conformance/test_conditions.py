@@ -1,4 +1,4 @@
-"""ConditionExpression: what holds, which expressions are refused, and what a failed condition answers."""
+"""ConditionExpression: evaluation, refused expressions, and the answer of a failed condition."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def test_failed_condition_returns_the_item_only_on_request(target: Target) -> No
     failed = target.dynamodb.exceptions.ConditionalCheckFailedException
     with pytest.raises(failed) as plain:
         target.dynamodb.put_item(**request)
-    with pytest.raises(failed) as asked:
+    with pytest.raises(failed) as error:
         target.dynamodb.put_item(**request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
     assert "Item" not in plain.value.response
-    assert asked.value.response["Item"] == stock("A", 1)
+    assert error.value.response["Item"] == stock("A", 1)
     assert target.items("stock") == [stock("A", 1)]

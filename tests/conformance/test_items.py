@@ -1,4 +1,4 @@
-"""GetItem, PutItem, DeleteItem: what is stored, and which items are refused."""
+"""GetItem, PutItem, DeleteItem: stored values and refused items."""
 
 from __future__ import annotations
 

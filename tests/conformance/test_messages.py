@@ -1,4 +1,4 @@
-"""SQS, EventBridge and Kinesis: what they take, and their limits."""
+"""SQS, EventBridge and Kinesis: accepted messages and limits."""
 
 from __future__ import annotations
 

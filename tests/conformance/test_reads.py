@@ -30,7 +30,7 @@ def test_query_sorts_numbers_by_value(target: Target, forward: bool, expected: l
     assert versions(query(target, ScanIndexForward=forward)) == expected
 
 
-def test_query_goes_on_after_a_deleted_start_key(target: Target) -> None:
+def test_query_continues_after_a_deleted_start_key(target: Target) -> None:
     target.seed("log", *history(1, 2, 3, 4))
     first = query(target, Limit=2)
     assert first["LastEvaluatedKey"] == entry("o", 2)
@@ -51,7 +51,7 @@ def test_segments_of_a_scan_have_every_item_once(target: Target) -> None:
     assert sorted(version for some in found for version in some) == list(range(1, 30))
 
 
-def test_page_that_the_limit_ends_names_its_last_key(target: Target) -> None:
+def test_page_that_ends_at_the_limit_names_its_last_key(target: Target) -> None:
     target.seed("log", *history(1, 2))
     last = query(target, Limit=2)
     assert last["LastEvaluatedKey"] == entry("o", 2)

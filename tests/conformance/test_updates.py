@@ -1,4 +1,4 @@
-"""UpdateExpression: what it changes, and which expressions are refused."""
+"""UpdateExpression: changes of the item, and refused expressions."""
 
 from __future__ import annotations
 

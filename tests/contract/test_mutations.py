@@ -1,4 +1,4 @@
-"""Weakenings of the template: each has to fail at least one of the tests of this folder."""
+"""Mutation tests: every weakened template must fail at least one test of this folder."""
 
 import copy
 import importlib
@@ -31,7 +31,7 @@ def statements(document: Document, name: str, place: str = "PolicyDocument") -> 
 
 
 def own(document: Document, role: str) -> list[dict[str, Any]]:
-    """Return the statements of a role's own policy; SAM adds policies for the queues of failures."""
+    """Return the statements of a role's own policy, without those that SAM adds for failure destinations."""
     [found] = [one for one in properties(document, role)["Policies"] if re.search(r"^own$|RolePolicy\d+$", one["PolicyName"])]
     return found["PolicyDocument"]["Statement"]
 
@@ -129,10 +129,10 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
         BlockPublicPolicy=False
     ),
     # Policies of roles.
-    "events deleted by a policy that attaches itself": lambda d: add(
+    "events deleted by a policy with a list of roles": lambda d: add(
         d, "AnotherPolicy", "IAM::ManagedPolicy", Roles=[{"Ref": "OrdersGetRole"}], PolicyDocument=allow("dynamodb:DeleteItem", LOG)
     ),
-    "events deleted by a policy of a kind that was not here": lambda d: add(
+    "events deleted by a policy of an unlisted kind": lambda d: add(
         d,
         "AnotherPolicy",
         "IAM::Policy",
@@ -143,7 +143,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "events deleted in the second branch of a condition": lambda d: own(d, "OrdersGetRole").append(
         {"Fn::If": ["UseStripe", allow("dynamodb:DeleteItem", LOG)["Statement"][0], {"Ref": "AWS::NoValue"}]}
     ),
-    "a policy that only some parameters attach": lambda d: properties(d, "OrdersGetRole")["ManagedPolicyArns"].append(
+    "a policy attached under a condition": lambda d: properties(d, "OrdersGetRole")["ManagedPolicyArns"].append(
         {"Fn::If": ["UseStripe", {"Ref": "UpdateMarkersPolicy"}, {"Ref": "AWS::NoValue"}]}
     ),
     "an AWS managed policy": lambda d: properties(d, "OrdersGetRole")["ManagedPolicyArns"].append(
@@ -181,7 +181,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     ),
     "every workflow started": lambda d: own(d, "FulfilmentRuleRole")[0].update(Resource="*"),
     "every function invoked": lambda d: own(d, "FulfilmentRole")[0].update(Resource="*"),
-    "an IAM user": lambda d: add(d, "Somebody", "IAM::User", Policies=[{"PolicyName": "x", "PolicyDocument": allow("s3:GetObject", "*")}]),
+    "an IAM user": lambda d: add(d, "User", "IAM::User", Policies=[{"PolicyName": "x", "PolicyDocument": allow("s3:GetObject", "*")}]),
     "a table with a policy": lambda d: properties(d, "OrderLog").update(
         ResourcePolicy={"PolicyDocument": allow("dynamodb:Query", "*", Principal=ANYBODY)}
     ),
@@ -202,9 +202,9 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     ),
     "the API without throttling": lambda d: only(d, "ApiGateway::Stage")["MethodSettings"][0].pop("ThrottlingRateLimit"),
     "a firewall that only counts": lambda d: properties(d, "Firewall")["Rules"][0].update(Action={"Count": {}}),
-    "a firewall that guards nothing": lambda d: d["Resources"].pop("FirewallOfApi"),
+    "a firewall without an association": lambda d: d["Resources"].pop("FirewallOfApi"),
     "the API not traced": lambda d: only(d, "ApiGateway::Stage").update(TracingEnabled=False),
-    "the authorizer's answer kept for an hour": lambda d: scheme(d)["x-amazon-apigateway-authorizer"].update(
+    "the authorizer's answer cached for an hour": lambda d: scheme(d)["x-amazon-apigateway-authorizer"].update(
         authorizerResultTtlInSeconds=3600
     ),
     "another function as authorizer": lambda d: scheme(d)["x-amazon-apigateway-authorizer"]["authorizerUri"]["Fn::Sub"][1].update(
@@ -278,7 +278,7 @@ def _permission(document: Document, function: str) -> dict[str, Any]:
 
 
 def checks() -> Iterator[tuple[str, Callable[[Stack, dict[str, set[Grant]]], object]]]:
-    """Return the tests of this folder that look at the template, each to be called with a stack and what functions were seen to do."""
+    """Yield the tests of this folder that read the template, as functions of a stack and the functions' observed calls."""
     first = ("test_grants.py", "test_exposure.py", "test_template.py")
     for path in sorted((ROOT / "tests/contract").glob("test_*.py"), key=lambda path: (path.name not in first, path.name)):
         if path.name == "test_mutations.py":
@@ -319,18 +319,18 @@ def failing(stack: Stack, used: dict[str, set[Grant]]) -> str | None:
     for name, run in CHECKS:
         try:
             run(stack, used)
-        except Exception:  # noqa: BLE001 - a check that cannot even read the template fails as well
+        except Exception:  # noqa: BLE001 - a check that cannot read the template also fails
             return name
     return None
 
 
-def test_the_template_as_it_is_passes_every_check(stack: Stack, used: dict[str, set[Grant]]) -> None:
+def test_unchanged_template_passes_every_check(stack: Stack, used: dict[str, set[Grant]]) -> None:
     assert len(CHECKS) > 100
     assert failing(stack, used) is None
 
 
 @pytest.mark.parametrize("weakening", MUTATIONS)
-def test_a_weakened_template_fails_a_check(translated: Document, used: dict[str, set[Grant]], weakening: str) -> None:
+def test_weakened_template_fails_a_check(translated: Document, used: dict[str, set[Grant]], weakening: str) -> None:
     weakened = copy.deepcopy(translated)
     MUTATIONS[weakening](weakened)
     assert weakened != translated

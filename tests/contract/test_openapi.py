@@ -1,4 +1,4 @@
-"""The API's document against what it describes: the template's routes, the models, and the problems that the code raises."""
+"""The OpenAPI document, compared with the template's routes, the models, and the problems that the code raises."""
 
 import ast
 import json
@@ -59,8 +59,8 @@ def raised() -> set[tuple[int, str, str]]:
     return {tuple(ast.literal_eval(argument) for argument in call.args[:3]) for call in calls}  # pyright: ignore[reportReturnType]
 
 
-def of_the_gateway(stack: Stack) -> set[tuple[int, str, str]]:
-    """Return status, code and title of every problem that API Gateway answers by itself."""
+def gateway_problems(stack: Stack) -> set[tuple[int, str, str]]:
+    """Return status, code and title of every problem that API Gateway itself answers."""
     [api] = stack.of("ApiGateway::RestApi").values()
     texts = [
         template
@@ -72,7 +72,7 @@ def of_the_gateway(stack: Stack) -> set[tuple[int, str, str]]:
     return {(problem["status"], problem["type"].removeprefix(PROBLEM_BASE), problem["title"]) for problem in named}
 
 
-def test_it_is_a_valid_openapi_document(document: dict[str, Any]) -> None:
+def test_openapi_document_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
@@ -80,19 +80,19 @@ def test_committed_openapi_document_is_current() -> None:
     assert command.DOCUMENT.read_text("utf-8") == command.rendered()
 
 
-def test_it_describes_the_routes_of_the_template_and_who_may_call_them(stack: Stack, document: dict[str, Any]) -> None:
+def test_openapi_has_the_templates_routes_and_their_security(stack: Stack, document: dict[str, Any]) -> None:
     [api] = stack.of("ApiGateway::RestApi").values()
     deployed = {(path, method): route["security"] != [{"NONE": []}] for path, method, route in operations(api["Body"])}
     described = {(path, method): operation.get("security") != [] for path, method, operation in operations(document)}
     assert described == deployed
 
 
-def test_it_lists_every_problem_that_can_be_answered_and_no_other(stack: Stack) -> None:
+def test_openapi_lists_exactly_the_problems_of_code_and_gateway(stack: Stack) -> None:
     listed = {(problem.status, problem.code, problem.title) for problem in PROBLEMS}
-    assert listed == raised() | of_the_gateway(stack)
+    assert listed == raised() | gateway_problems(stack)
 
 
-def test_the_docs_list_the_same_problems() -> None:
+def test_problems_document_lists_the_same_problems() -> None:
     rows = [line.split("|")[1] for line in (ROOT / "docs/problems.md").read_text("utf-8").splitlines() if line.startswith("| `")]
     assert {code for row in rows for code in re.findall("`([a-z-]+)`", row)} == {problem.code for problem in PROBLEMS}
 

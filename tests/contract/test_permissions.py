@@ -1,7 +1,7 @@
-"""Least privilege, exactly: every function may do what it was seen to do in an order's life, and nothing else.
+"""Least privilege: every function has exactly the permissions that it uses.
 
-Each handler runs on services in memory through everything that can become of an order, and what it
-calls is compared with its role. What Lambda itself needs to feed a function follows from the template.
+Each handler runs on the in-memory AWS through every path of an order's life, and its calls are compared
+with its role. The permissions that Lambda needs for triggers follow from the template.
 """
 
 import copy
@@ -58,7 +58,7 @@ STREAM_CONSUMERS = {
     if (queue := function["Environment"]["Variables"].get("RETRY_QUEUE_URL"))
 }
 type Grant = tuple[str, str]
-# Of which the others have nothing: that it was spread is remembered by the process.
+# Only `every_shard` orders this product, since a process caches which products are sharded.
 APRON = "APRON-GREY"
 REVIEW = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:%s:${AWS::StackName}-review"
 FLAGS = (
@@ -72,8 +72,8 @@ OWN = "arn:${{AWS::Partition}}:{0}:${{AWS::Region}}:${{AWS::AccountId}}:{1}${{AW
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
 
 
-class Answering:
-    """A client of any service: hands each call to `seen` and gives the answer prepared for it, or raises it."""
+class PreparedClient:
+    """A client of any service: reports each call to `seen` and returns or raises the prepared answer."""
 
     def __init__(self, seen: Any, answers: dict[str, Any]) -> None:
         self._seen = seen
@@ -92,8 +92,8 @@ class Answering:
         return call
 
 
-class Observed:
-    """Runs handlers on services in memory and writes down which function called what on which resource."""
+class Observer:
+    """Runs handlers on the in-memory AWS and records the calls of each function: action and resource."""
 
     def __init__(self) -> None:
         self.grants: dict[str, set[Grant]] = defaultdict(set)
@@ -104,7 +104,7 @@ class Observed:
         self.lend()
 
     def lend(self, **answers: Any) -> None:
-        """Put the services behind the functions' clients; `answers` of SQS, SNS and SES by method."""
+        """Put the services behind the functions' clients; `answers` maps methods to answers of SQS, SNS and SES."""
         services = {
             "events": lambda _, given: self._note(("events:PutEvents", _bus(entry)) for entry in given["Entries"]),
             "sqs": lambda operation, given: self._note([(f"sqs:{operation}", _queue(given["QueueUrl"]))]),
@@ -123,16 +123,16 @@ class Observed:
         }
         flags = FakeAppConfig()
         flags.before = lambda operation, _: self._note([(f"appconfig:{operation}", FLAGS)])
-        others = {name: Answering(seen, answers) for name, seen in services.items()}
+        others = {name: PreparedClient(seen, answers) for name, seen in services.items()}
         clients.lend(dynamodb=self.aws.dynamodb, appconfigdata=flags, **others)
 
     def run(self, module: str, event: Any) -> Any:
-        """Run the handler of a module (orders.handlers.place_order) on an event, and return its answer or the exception."""
+        """Run the handler of a module (orders.handlers.place_order) on an event; return its answer or exception."""
         handler = importlib.import_module(module).handler
         self.function = f"{module}.handler"
         try:
             return handler(event, CONTEXT)
-        except Exception as error:  # noqa: BLE001 - a failed call was called all the same
+        except Exception as error:  # noqa: BLE001 - the calls before the failure count
             return error
         finally:
             self.function = ""
@@ -144,13 +144,13 @@ class Observed:
 
     @contextmanager
     def meeting(self, times: int) -> Iterator[None]:
-        """Let so many transactions meet others at stock meanwhile."""
-        noted, meets = self.aws.dynamodb.before, stock_shards.conflicting(times)
+        """Cancel the first `times` transactions with a conflict on stock rows, within the context."""
+        noted, inject = self.aws.dynamodb.before, stock_shards.conflicting(times)
 
         def hook(operation: str, given: Parameters) -> None:
             if noted:
                 noted(operation, given)
-            meets(operation, given)
+            inject(operation, given)
 
         self.aws.dynamodb.before = hook
         yield
@@ -189,7 +189,7 @@ def _queue(url: str) -> str:
 
 
 def _workflow(given: dict[str, Any]) -> str:
-    """Return the state machine, or where only its name can be known the pattern, that a call is about."""
+    """Return the state machine of a call, or the ARN pattern if the policy can only name a pattern."""
     if "stateMachineArn" in given:
         return given["stateMachineArn"].rpartition(":")[2].title()
     return REVIEW % "execution" + ":*" if "executionArn" in given else REVIEW % "stateMachine"
@@ -210,15 +210,15 @@ def sample(path: str) -> Any:
     return json.loads((EVENTS / f"{path}.json").read_text("utf-8"))
 
 
-def every_life(observed: Observed) -> None:
+def every_life(observed: Observer) -> None:
     """Run orders through every path of the saga."""
-    whole = (
+    saga = (
         "inventory.handlers.reserve_stock",
         "fraud.handlers.screen_order",
         "payments.handlers.authorize_payment",
         "orders.handlers.confirm_order",
     )
-    undo = (
+    compensation = (
         "orders.handlers.record_failure",
         "payments.handlers.void_payment",
         "inventory.handlers.release_stock",
@@ -230,22 +230,22 @@ def every_life(observed: Observed) -> None:
         "ord_short": {"lines": {"SOLD-OUT-LAMP": 1}},
         "ord_refused": {"lines": {"ESPRESSO-PRO": 9}, "customer": "new", "payment_country": "KP"},
         **{f"ord_{token}": {"payment_token": f"tok_{token}"} for token in ("declined", "timeout_after", "timeout_before", "unavailable")},
-        "ord_sealed": {},
+        "ord_failed_authorized": {},
     }
     for order_id, life in histories.items():
         prepared.place(observed.log, order_id, **life)
-        if order_id == "ord_sealed":
-            observed.step(order_id, *whole[:3], *undo, *undo)
-        observed.step(order_id, *whole)
+        if order_id == "ord_failed_authorized":
+            observed.step(order_id, *saga[:3], *compensation, *compensation)
+        observed.step(order_id, *saga)
         if observed.log.load(order_id).state == "held":
             observed.log.record(observed.log.load(order_id), ApproveReview("rex", ""), source="orders")
-        observed.step(order_id, *whole, *undo)
-    every_cancellation(observed, whole)
-    every_payment(observed, whole)
+        observed.step(order_id, *saga, *compensation)
+    every_cancellation(observed, saga)
+    every_payment(observed, saga)
 
 
-def every_payment(observed: Observed, steps: tuple[str, ...]) -> None:
-    """Have a parcel of confirmed orders leave and get lost."""
+def every_payment(observed: Observer, steps: tuple[str, ...]) -> None:
+    """Dispatch and lose a parcel of confirmed orders, then settle and dispute their payments."""
     for token in ("approved", "capture_timeout_after"):
         order_id = f"ord_paid_{token}"
         prepared.place(observed.log, order_id, payment_token=f"tok_{token}")
@@ -257,19 +257,22 @@ def every_payment(observed: Observed, steps: tuple[str, ...]) -> None:
         base: dict[str, Any] = {"message_id": "evt_1", "payment": f"{order_id}:authorize"}
         disputed = {"type": "dispute.created", "dispute_id": "dp_1", "amount": {"amount": 100, "currency": "EUR"}, "reason": ""}
         observed.run("payments.handlers.process_webhook_event", messages(base | disputed, base | {"type": "authorization.expired"}))
-    unsettled(observed, steps)
+    every_unsettled_payment(observed, steps)
 
 
-def unsettled(observed: Observed, steps: tuple[str, ...]) -> None:
-    """Have a parcel leave and get lost of which only the night's comparison, or the provider, tells; a hold lapses."""
-    for order_id in ("ord_told", "ord_compared", "ord_lapsed"):
+def every_unsettled_payment(observed: Observer, steps: tuple[str, ...]) -> None:
+    """Leave payments to be settled by reconciliation or by a provider's message, and let an authorization expire."""
+    for order_id in ("ord_reported", "ord_compared", "ord_expired_hold"):
         prepared.place(observed.log, order_id, payment_token="tok_approved")
         observed.step(order_id, *steps)
-        if order_id == "ord_lapsed":
+        if order_id == "ord_expired_hold":
             PaymentSandbox("SandboxPayments", observed.aws.dynamodb.client).expire(f"{order_id}:authorize")
         else:
             prepared.advance(observed.log, order_id, "carrier.dispatches", "carrier.loses")
-    for order_id, kind in (("ord_told", {"type": "payment.refunded", "key": "k"}), ("ord_lapsed", {"type": "authorization.expired"})):
+    for order_id, kind in (
+        ("ord_reported", {"type": "payment.refunded", "key": "k"}),
+        ("ord_expired_hold", {"type": "authorization.expired"}),
+    ):
         observed.run(
             "payments.handlers.process_webhook_event", messages({"message_id": "evt_1", "payment": f"{order_id}:authorize"} | kind)
         )
@@ -277,7 +280,7 @@ def unsettled(observed: Observed, steps: tuple[str, ...]) -> None:
 
 
 def messages(*bodies: Any) -> Any:
-    """Return what a consumer of a queue is given."""
+    """Return an SQS batch with these bodies."""
     of_sqs = {"eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
     return {
         "Records": [
@@ -286,17 +289,17 @@ def messages(*bodies: Any) -> Any:
     }
 
 
-def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
-    """Cancel confirmed orders: one that nothing has left of yet, and one of which the carrier has brought everything away."""
+def every_cancellation(observed: Observer, steps: tuple[str, ...]) -> None:
+    """Cancel two confirmed orders: one undispatched, and one fully dispatched."""
     carrier = SandboxCarrier("SandboxShipments", observed.aws.dynamodb.client)
     for postal_code in ("LS1 1AA", "TIMEOUT-BEFORE"):
         prepared.place(observed.log, f"ord_{postal_code}", postal_code=postal_code)
         observed.step(f"ord_{postal_code}", *steps)
         observed.run("shipping.handlers.request_shipment", {"Records": [message(f"ord_{postal_code}")]})
-    for order_id in ("ord_stopped", "ord_left"):
+    for order_id in ("ord_undispatched", "ord_dispatched"):
         order = prepared.place(observed.log, order_id)
         observed.step(order_id, *steps)
-        if order_id == "ord_left":
+        if order_id == "ord_dispatched":
             carrier.request(shipment_id(order_id), stock_lines(order), order.shipping_address)
             carrier.dispatch(shipment_id(order_id), Parcel("parcel_1", stock_lines(order)))
         prepared.advance(observed.log, order_id, "customer.cancels")
@@ -309,8 +312,8 @@ def every_cancellation(observed: Observed, steps: tuple[str, ...]) -> None:
         )
 
 
-def every_move_of_stock(observed: Observed) -> None:
-    """Let a reservation expire, and settle an order of which parcels left and came back, until all of it has left."""
+def every_move_of_stock(observed: Observer) -> None:
+    """Expire a reservation, and sync the stock of an order after each of its dispatches and returns."""
     prepared.place(observed.log, "ord_expiring")
     observed.step("ord_expiring", "inventory.handlers.reserve_stock")
     prepared.place(observed.log, "ord_leaving", lines={"MUG-BLUE": 3})
@@ -322,11 +325,11 @@ def every_move_of_stock(observed: Observed) -> None:
         "orders.handlers.confirm_order",
     )
     observed.log.record(observed.log.load("ord_leaving"), RecordShipment("ship_1"), source="shipping")
-    mug, long_ago, woken = (StockLine("MUG-BLUE", 1),), datetime(2020, 1, 1, tzinfo=UTC), samples.order_batch("ord_leaving")
+    mug, long_ago, batch = (StockLine("MUG-BLUE", 1),), datetime(2020, 1, 1, tzinfo=UTC), samples.order_batch("ord_leaving")
     for one, module, event in (
         ("1", "inventory.handlers.reconcile_stock", {}),
-        ("2", "inventory.handlers.sync_stock", woken),
-        ("3", "inventory.handlers.sync_stock", woken),
+        ("2", "inventory.handlers.sync_stock", batch),
+        ("3", "inventory.handlers.sync_stock", batch),
     ):
         back = RequestReturn(one, mug, "too small", long_ago), RecordReturn(one)
         for command in (RecordDispatch(one, mug), RecordDelivery(one), *back):
@@ -337,8 +340,8 @@ def every_move_of_stock(observed: Observed) -> None:
         observed.run("inventory.handlers.expire_reservations", {})
 
 
-def every_shard(observed: Observed) -> None:
-    """Let every function that moves stock meet a conflict at its rows, and find pieces on other shards than the home shard."""
+def every_shard(observed: Observer) -> None:
+    """Run every function that moves stock with conflicting rows, and with units on other shards than the home shard."""
     apron = (StockLine(APRON, 1),)
     steps = {
         "inventory.handlers.reserve_stock": ("inventory.handlers.reserve_stock", lambda order_id: {"order_id": order_id}),
@@ -347,9 +350,9 @@ def every_shard(observed: Observed) -> None:
         "inventory.handlers.reconcile_stock": ("inventory.handlers.reconcile_stock", lambda _: {}),
         "inventory.handlers.sync_stock": ("inventory.handlers.sync_stock", samples.order_batch),
     }
-    for how in ("meets", "seeks"):
+    for case in ("conflict", "other shard"):
         for name, (module, event) in steps.items():
-            order_id = f"ord_{how}_{name}"
+            order_id = f"ord_{case}_{name}"
             prepared.place(observed.log, order_id, lines={APRON: 2})
             if name != "inventory.handlers.reserve_stock":
                 observed.step(order_id, "inventory.handlers.reserve_stock")
@@ -363,9 +366,9 @@ def every_shard(observed: Observed) -> None:
                     observed.log.record(observed.log.load(order_id), command, source="shipping")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("inventory.handlers.expire_reservations.RESERVATION_TIME", timedelta(0))
-                # A new process, which has seen no sharded product.
+                # A new process, whose cache holds no sharded product.
                 patch.setattr(INVENTORY, "shards", StockShards("Stock", observed.aws.dynamodb.client))
-                if how == "seeks":
+                if case == "other shard":
                     elsewhere = home_shard(order_id, APRON) % (SHARDS - 1) + 1
                     stock_shards.scatter(observed.aws.dynamodb, APRON, lambda elsewhere=elsewhere: elsewhere)
                     observed.run(module, event(order_id))
@@ -374,8 +377,8 @@ def every_shard(observed: Observed) -> None:
                         observed.run(module, event(order_id))
 
 
-def every_message_of_others(observed: Observed) -> None:
-    """Have the carrier tell something of an order, and of where its parcel is, and the provider something of a payment."""
+def every_webhook(observed: Observer) -> None:
+    """Send webhooks of the carrier about shipments and parcels, and of the payment provider."""
     order_id = f"ord_{'recorddispatched':0>26}"
     prepared.prepare(observed.log, order_id)
     observed.lend(get_secret_value={"SecretString": "secret"})
@@ -396,8 +399,8 @@ def every_message_of_others(observed: Observed) -> None:
     observed.run("payments.handlers.receive_webhook", request)
 
 
-def every_review(observed: Observed) -> None:
-    """Have held orders wait for people: with a second execution, with a decision, and with none."""
+def every_review(observed: Observer) -> None:
+    """Review held orders: with a second execution, with a decision, and with a timeout."""
     for order_id in ("ord_0000000000000000000decided", "ord_expired"):
         prepared.place(observed.log, order_id, lines={"ESPRESSO-PRO": 1})
         prepared.advance(observed.log, order_id, "inventory.handlers.reserve_stock", "fraud.handlers.screen_order")
@@ -419,13 +422,13 @@ def every_review(observed: Observed) -> None:
     observed.run("reviews.handlers.close_review", ended)
 
 
-def marked_still(observed: Observed) -> None:
-    """Confirm an order whose mark is not taken off."""
+def confirm_with_marker(observed: Observer) -> None:
+    """Confirm an order without clearing its active-order marker."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observed.aws.dynamodb, "update_item", lambda **_: {})
         prepared.prepare(
             observed.log,
-            "ord_marked",
+            "ord_with_marker",
             "inventory.handlers.reserve_stock",
             "fraud.handlers.screen_order",
             "payments.handlers.authorize_payment",
@@ -433,18 +436,18 @@ def marked_still(observed: Observed) -> None:
         )
 
 
-def counted_again(observed: Observed) -> None:
-    """Place an order of a customer whose unpaid orders have to be counted again, as one of them is confirmed."""
-    asked = sample("orders/place_order/accepted")
-    asked["headers"]["Idempotency-Key"] = "counted-again"
-    asked["body"] = json.dumps(json.loads(asked["body"]) | {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]})
-    customer = asked["requestContext"]["authorizer"]["customer_id"]
+def place_after_recount(observed: Observer) -> None:
+    """Place an order of a customer whose unpaid orders need a recount, since one of them is confirmed."""
+    request = sample("orders/place_order/accepted")
+    request["headers"]["Idempotency-Key"] = "recount"
+    request["body"] = json.dumps(json.loads(request["body"]) | {"lines": [{"sku": "MUG-BLUE", "quantity": 1}]})
+    customer = request["requestContext"]["authorizer"]["customer_id"]
     orders = {"SS": ["ord_good", *(f"ord_{number}" for number in range(MAX_ORDERS))]}
     observed.aws.dynamodb.seed("Allowances", {"customer_id": {"S": customer}, "orders": orders, "revision": {"N": "1"}})
-    assert observed.run("orders.handlers.place_order", asked)["statusCode"] == 201
+    assert observed.run("orders.handlers.place_order", request)["statusCode"] == 201
 
 
-def every_rebuild(observed: Observed) -> None:
+def every_rebuild(observed: Observer) -> None:
     """Rebuild what follows from the log: of an order with an invoice, of one with reserved and returned stock, and of an unpaid one."""
     prepared.place(observed.log, "ord_unpaid")
     prepared.prepare(observed.log, "ord_000000screenscreenedbefore")
@@ -458,10 +461,10 @@ def every_rebuild(observed: Observed) -> None:
         observed.run("inventory.handlers.rebuild_stock", {"levels": levels})
 
 
-def every_look_at_the_bus(observed: Observed) -> None:
-    """Publish an event of a sampled order, and find one that was not published."""
+def every_publication(observed: Observer) -> None:
+    """Publish an event of a sampled order, and detect a missing one."""
     record = sample("orders/publish/appended")["Records"][0]
-    record["dynamodb"]["NewImage"]["outbox"] = {"S": "waiting"}
+    record["dynamodb"]["NewImage"]["outbox"] = {"S": "0"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orderflow.aws.order_log_items.SAMPLE", 1)
         patch.setattr("operations.handlers.publish_missing_events.OVERDUE_AFTER", timedelta(0))
@@ -470,18 +473,24 @@ def every_look_at_the_bus(observed: Observed) -> None:
         observed.run("operations.handlers.publish_missing_events", {})
 
 
-def every_call(observed: Observed) -> None:
-    """Call the functions that are no step of the saga, with their samples and with what can go wrong."""
+def every_call(observed: Observer) -> None:
+    """Call the functions outside the saga with their samples and with failures."""
     for path in sorted(EVENTS.glob("orders/place_order/*.json")) + sorted(EVENTS.glob("orders/publish/*.json")):
         if not path.stem.endswith(".answer"):
             observed.run(f"orders.handlers.{path.parent.name}", json.loads(path.read_text("utf-8")))
-    counted_again(observed)
+    place_after_recount(observed)
     order = prepared.place(observed.log, pricing.order_id("ann", "read")).order_id
     reading = sample("orders/get_order/order")
     observed.run("orders.handlers.get_order", {**reading, "pathParameters": {"order_id": order}})
-    for asked in (sample("orders/cancel_order/placed"), sample("orders/cancel_order/confirmed"), sample("orders/create_return/announced")):
-        prepared.prepare(observed.log, asked["pathParameters"]["order_id"])
-        observed.run("orders.handlers.create_return" if "Idempotency-Key" in asked["headers"] else "orders.handlers.cancel_order", asked)
+    for request in (
+        sample("orders/cancel_order/placed"),
+        sample("orders/cancel_order/confirmed"),
+        sample("orders/create_return/announced"),
+    ):
+        prepared.prepare(observed.log, request["pathParameters"]["order_id"])
+        observed.run(
+            "orders.handlers.create_return" if "Idempotency-Key" in request["headers"] else "orders.handlers.cancel_order", request
+        )
     prepared.prepare(observed.log, "ord_0000000000projectconfirmed")
     for name in (
         "project/confirmed",
@@ -506,35 +515,35 @@ def every_call(observed: Observed) -> None:
     observed.run("orders.handlers.get_openapi", sample("orders/get_openapi/document"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("operations.handlers.recover_orders.STUCK_AFTER", timedelta(0))
-        marked_still(observed)
+        confirm_with_marker(observed)
         observed.run("operations.handlers.recover_orders", {})
-    every_look_at_the_bus(observed)
+    every_publication(observed)
     for name in ("confirmed", "confirmed", "rejected"):
         observed.run("notifications.handlers.send_emails", sample(f"notifications/send_emails/{name}"))
     for name in ("captured", "delivered-twice", "poison-among-good"):
         observed.run("ledger.handlers.post_entries", sample(f"ledger/post_entries/{name}"))
-    # These orders are in no log, a difference that the audit reports.
+    # The log lacks these orders, so the audit reports differences.
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []})
     observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/by-hand"))
-    # Orders longer than the window are compared from where it begins.
+    # Orders longer than the window are compared from its start.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ledger.audit.WINDOW", 1)
         observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/by-hand"))
     observed.lend(send_email=client_error("SendEmail", "MessageRejected", "no"))
     observed.run("notifications.handlers.send_emails", sample("notifications/send_emails/held"))
     body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})
-    waiting = {"MessageId": "m", "ReceiptHandle": "r", "Body": body}
-    failed = {**waiting, "Body": json.dumps({**json.loads(body), "workflow": "review"})}
+    dead_letter = {"MessageId": "m", "ReceiptHandle": "r", "Body": body}
+    failed = {**dead_letter, "Body": json.dumps({**json.loads(body), "workflow": "review"})}
     for queue in redrive_routes.routes("operations", topic="", saga="", review=""):
-        observed.lend(receive_message=[{"Messages": [waiting]}])
+        observed.lend(receive_message=[{"Messages": [dead_letter]}])
         observed.run("operations.handlers.redrive", {"queue": queue, "max": 1})
     of_rule = {"RULE_ARN": {"DataType": "String", "StringValue": "rule"}}
-    observed.lend(receive_message=[{"Messages": [{**waiting, "MessageAttributes": of_rule}]}])
+    observed.lend(receive_message=[{"Messages": [{**dead_letter, "MessageAttributes": of_rule}]}])
     observed.run("operations.handlers.redrive", {"queue": "mail", "max": 1})
-    note = {"streamArn": "arn:aws:dynamodb:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
+    key_range = {"streamArn": "arn:aws:dynamodb:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
     keys = {"order_id": {"S": "ord_good"}, "version": {"N": "1"}}
     observed.lend(
-        receive_message=[{"Messages": [{**waiting, "Body": json.dumps({"DDBStreamBatchInfo": note})}]}],
+        receive_message=[{"Messages": [{**dead_letter, "Body": json.dumps({"DDBStreamBatchInfo": key_range})}]}],
         get_shard_iterator={"ShardIterator": "i"},
         get_records={"Records": [{"eventName": "INSERT", "dynamodb": {"Keys": keys, "SequenceNumber": "1"}}]},
         put_events={"FailedEntryCount": 0, "Entries": []},
@@ -545,11 +554,11 @@ def every_call(observed: Observed) -> None:
     every_count(observed)
     every_remediation(observed)
     every_failure_of_a_stream(observed)
-    every_message_of_others(observed)
+    every_webhook(observed)
     every_review(observed)
 
 
-def every_remediation(observed: Observed) -> None:
+def every_remediation(observed: Observer) -> None:
     """Decide on alarms of every kind, and perform every action."""
     states = ((3, "DEPLOYING"), (2, "COMPLETE"), (1, "COMPLETE"))
     flags = [{"DeploymentNumber": number, "State": state, "ConfigurationVersion": "1"} for number, state in states]
@@ -589,8 +598,8 @@ def every_remediation(observed: Observed) -> None:
         observed.run("operations.handlers.remediate", {name: value for name, value in given.items() if name != "result"})
 
 
-def every_count(observed: Observed) -> None:
-    """Count events, sum them up, and look at what they come to."""
+def every_count(observed: Observer) -> None:
+    """Count events, aggregate them, and read the totals."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("analytics.aggregation.RECOUNT_DELAY", timedelta(0))
         for name in (
@@ -604,15 +613,15 @@ def every_count(observed: Observed) -> None:
             observed.run(f"analytics.handlers.{name.partition('/')[0]}", sample(f"analytics/{name}"))
 
 
-def every_failure_of_a_stream(observed: Observed) -> None:
-    """Have consumers of streams fail for a record, and the function of the redrive read a batch that was given up on."""
+def every_failure_of_a_stream(observed: Observer) -> None:
+    """Let stream consumers fail for a record, and redrive a failed batch."""
     with pytest.MonkeyPatch.context() as patch:
         for module, queue in STREAM_CONSUMERS.items():
             consumer = importlib.import_module(module)
             patch.setattr(consumer, "FAILED_RECORDS", FailedRecordQueue(f"https://sqs.invalid/{queue}"))
             observed.run(module, {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": ""}}]})
-    note = {"streamArn": "arn:aws:kinesis:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
-    body = {"requestContext": {"functionArn": "arn:aws:lambda:r:a:function:ledger-post"}, "KinesisBatchInfo": note}
+    key_range = {"streamArn": "arn:aws:kinesis:stream", "shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "1"}
+    body = {"requestContext": {"functionArn": "arn:aws:lambda:r:a:function:ledger-post"}, "KinesisBatchInfo": key_range}
     observed.lend(
         receive_message=[{"Messages": [{"MessageId": "m", "ReceiptHandle": "r", "Body": json.dumps(body)}]}],
         get_shard_iterator={"ShardIterator": "i"},
@@ -621,7 +630,7 @@ def every_failure_of_a_stream(observed: Observed) -> None:
     observed.run("operations.handlers.redrive", {"queue": "ledger", "max": 1})
 
 
-def every_other_sample(observed: Observed) -> None:
+def every_other_sample(observed: Observer) -> None:
     """Run the samples of every function that has not been run, on the orders that they name."""
     for handler in sorted(set(FUNCTIONS) - set(observed.grants)):
         module = handler.removesuffix(".handler")
@@ -636,14 +645,14 @@ def named_orders(event: Any) -> set[str]:
     return set(re.findall(r"ord_\w+", json.dumps(event))) & set(prepared.PREPARED)
 
 
-def prepared_orders(observed: Observed) -> set[str]:
+def prepared_orders(observed: Observer) -> set[str]:
     """Return the orders that are on the log."""
     return {item["order_id"]["S"] for item in observed.aws.dynamodb.items("OrderLog")}
 
 
 def observe() -> dict[str, set[Grant]]:
-    """Return what every handler was seen to call."""
-    observed = Observed()
+    """Return the calls of every handler during the life of orders."""
+    observed = Observer()
     stock = [("MUG-BLUE", 1000), ("ESPRESSO-PRO", 1000), (APRON, 1000), ("SOLD-OUT-LAMP", 0)]
     observed.aws.dynamodb.seed(
         "Stock", *({"sku": {"S": sku}, "available": {"N": str(count)}, "reserved": {"N": "0"}} for sku, count in stock)
@@ -661,9 +670,9 @@ def observe() -> dict[str, set[Grant]]:
     return observed.grants
 
 
-# The contexts whose consumers may read no queue but their own; others share SAM's policy for the stack's queues.
+# Contexts whose consumers may read only their own queue; others share SAM's policy for the stack's queues.
 GUARDED = {"payments", "ledger", "reviews", "notifications"}
-# What SAM's managed policies for event sources grant within the permissions boundary.
+# The grants of SAM's managed policies for event sources within the permissions boundary.
 POLLING = {
     "SQS::Queue": ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
     "Kinesis::Stream": tuple(
@@ -673,8 +682,8 @@ POLLING = {
 }
 
 
-def fed(stack: Stack, function: str) -> set[Grant]:
-    """Return what SAM gives the function's role for logs, traces, its triggers and the queue of its failures."""
+def trigger_grants(stack: Stack, function: str) -> set[Grant]:
+    """Return the grants that SAM adds for logs, traces, triggers and failure destinations."""
     groups = [name for name, group in stack.of("Logs::LogGroup").items() if "/aws/lambda/" in group["LogGroupName"]["Fn::Sub"]]
     grants = {(f"logs:{action}", group) for action in ("CreateLogStream", "PutLogEvents") for group in groups}
     grants |= {(f"xray:{action}", "*") for action in ("PutTraceSegments", "PutTelemetryRecords")}
@@ -695,8 +704,8 @@ def _failures(properties: dict[str, Any]) -> set[Grant]:
     return {("sqs:SendMessage", referred(destination))} if destination else set()
 
 
-def encrypting(grants: set[Grant]) -> set[Grant]:
-    """Return what publishing to an encrypted topic needs of its key."""
+def encryption_grants(grants: set[Grant]) -> set[Grant]:
+    """Return the grants on the topic's key that publishing needs."""
     publishes = any(action == "sns:Publish" for action, _ in grants)
     return {("kms:GenerateDataKey", "TopicKey"), ("kms:Decrypt", "TopicKey")} if publishes else set()
 
@@ -731,12 +740,12 @@ def test_log_writers_may_only_append_events_and_change_markers(stack: Stack) -> 
     assert all(condition == conditions[action] for action, condition in writing)
 
 
-def test_an_update_cannot_name_the_content_of_an_event() -> None:
+def test_update_attributes_exclude_the_events_content() -> None:
     assert not {"event", "type", "fingerprint"} & set(order_log_items.MARKER_ATTRIBUTES)
     assert not set(order_log_items.UPDATE_MARKERS) & set(order_log_items.ITEM_ATTRIBUTES)
 
 
-def test_one_function_may_read_payment_tokens(stack: Stack) -> None:
+def test_only_one_function_may_read_payment_tokens(stack: Stack) -> None:
     assert {(role, action) for role, action, _ in on(stack, "PaymentTokens")} == {
         ("OrdersPlaceRole", "PutItem"),
         ("PaymentsAuthorizeRole", "GetItem"),
@@ -745,19 +754,19 @@ def test_one_function_may_read_payment_tokens(stack: Stack) -> None:
     }
 
 
-def test_the_boundary_holds_all_that_a_policy_grants_by_name(stack: Stack) -> None:
+def test_boundary_includes_every_grant_by_name(stack: Stack) -> None:
     for role in {referred(function["Role"]) for function in stack.of("Lambda::Function").values()}:
         named = {(action, name) for action, name in stack.grants(role, bounded=False) if name != "*"}
         assert named <= stack.grants(role), role
 
 
-def test_the_boundary_holds_no_action_that_no_function_has(stack: Stack) -> None:
+def test_boundary_has_no_unused_action(stack: Stack) -> None:
     roles = {referred(function["Role"]) for function in stack.of("Lambda::Function").values()}
     used = {action for role in roles for action, _ in stack.grants(role)}
     assert {action for action, _ in stack.boundary("PermissionsBoundary")} == used
 
 
-def test_the_boundary_is_smaller_than_iam_allows(stack: Stack) -> None:
+def test_boundary_is_within_iams_size_limit(stack: Stack) -> None:
     """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-entity-length."""
     document = json.dumps(_longest(stack.resources["PermissionsBoundary"]["Properties"]["PolicyDocument"]), separators=(",", ":"))
     assert len(document) < 6144
@@ -790,7 +799,7 @@ def test_each_function_has_exactly_the_permissions_it_uses(stack: Stack, used: d
     having = [(n, f) for n, f in stack.of("Lambda::Function").items() if f["Handler"] == handler]
     assert having, f"template.yaml: add a function with the Handler {handler}, or delete the module"
     [(name, function)] = having
-    needed = used[handler] | encrypting(used[handler]) | fed(stack, name)
+    needed = used[handler] | encryption_grants(used[handler]) | trigger_grants(stack, name)
     granted = stack.grants(referred(function["Role"]))
     assert not needed - granted, f"template.yaml, Policies of {name}: add {_listed(needed - granted)}"
     assert not granted - needed, (

@@ -1,4 +1,4 @@
-"""Personal data stands only where it is needed: not in the access log, and only in events that lead to a mail."""
+"""Personal data is limited: none in the access log, and emails only in events that send one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from devtools.target import ROOT
 from orderflow.domain import events
 from tests.contract.stack import Stack
 
-# `path` has what the client wrote, `authorizer` and `identity` say who it is.
+# Not allowed: `path`, which holds the client's text, and `authorizer` and `identity`, which identify the client.
 LOGGED = re.compile(r"\$context\.(requestId|httpMethod|resourcePath|status|responseLatency|error\.\w+|integration\.\w+|authorizer\.error)")
 
-# The log folds the order from it, and later events get the address from there.
+# The order is folded from this event, and later events copy the address from the order.
 SOURCE = {"OrderPlaced"}
 
 
-def test_the_access_log_names_no_customer_and_no_client_text(stack: Stack) -> None:
+def test_access_log_holds_no_customer_and_no_client_text(stack: Stack) -> None:
     stages = stack.of("ApiGateway::Stage")
     assert stages
     for name, stage in stages.items():
@@ -40,7 +40,7 @@ def test_only_events_that_lead_to_a_shipment_hold_the_postal_address() -> None:
 
 
 @pytest.mark.parametrize("name", ["ShipmentDelivered", "ShipmentLost", "ReturnRequested"])
-def test_the_email_of_an_older_event_is_dropped_when_it_is_read(name: str) -> None:
+def test_email_of_an_older_event_version_is_dropped_on_reading(name: str) -> None:
     event = events.decode((ROOT / "schemas" / name / "1.example.json").read_bytes())
     assert event.schema_version == 2
     assert b"@" not in events.encode(event)

@@ -1,4 +1,4 @@
-"""Which event goes where: the rules' patterns against every event that there is."""
+"""Routes of events: the patterns of rules and streams, matched with every event type."""
 
 import json
 import re
@@ -30,24 +30,24 @@ ROUTES = routes.rules(RESOURCES)
 STREAMED = routes.streamed(RESOURCES)
 # Rules of the default bus, where AWS's services publish.
 OF_AWS = {"RemediationRule"}
-# What a rule says of replays: its consumer absorbs them, since its writes are keyed by event or guarded by version; it takes them
-# alone, since a stream brings its consumer the events when they happen; or its consumer has side effects.
+# A rule takes replays too if its consumer's writes are keyed by event or guarded by version, replays alone if a
+# stream delivers new events to its consumer, and never takes them if its consumer has side effects.
 REPLAYS = {None: "too", json.dumps([{"exists": True}]): "alone", json.dumps([{"exists": False}]): "never"}
 REPLAY = {"replay-name": "rebuild"}
-# The redrive targets of queues, by logical ids of topic and workflows and short names of queues.
+# The redrive routes, with logical ids of topic and workflows and short names of queues.
 REDRIVEN = redrive.routes("operations", topic="Notifications", saga="Fulfilment", review="Review")
-# What ran by the clock and did not do all of its work: the next run does. Alarms that are over when somebody sees them.
-BY_HAND = {"scheduled-jobs", "remediation"}
+# Failed scheduled runs need no redrive, since the next run does their work; failed remediations, since their alarms are over.
+MANUAL = {"scheduled-jobs", "remediation"}
 
 
-# Readers that share a shard. Kinesis: five reads a second, and each reader polls once a second, so four leave one for a redrive
+# Readers per shard. Kinesis: five reads a second, and each reader polls once a second, so four leave one for a redrive
 # (https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html). DynamoDB: no more than two processes
 # (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html).
 LIMITS = {"Kinesis::Stream": 4, "DynamoDB::Table": 2}
 
 
 def readers(stack: Stack, stream: str) -> set[str]:
-    """Return the event source mappings and delivery streams that read a stream; a consumer with enhanced fan-out has reads of its own."""
+    """Return the event source mappings and delivery streams that poll a stream, without consumers with enhanced fan-out."""
     mapped = {name for name, one in stack.of("Lambda::EventSourceMapping").items() if referred(one["EventSourceArn"]) == stream}
     return mapped | {
         name
@@ -57,7 +57,7 @@ def readers(stack: Stack, stream: str) -> set[str]:
 
 
 def short(name: Any) -> str:
-    """Return a name of the template without the stack's."""
+    """Return a name of the template without the stack's prefix."""
     return name["Fn::Sub"].removeprefix("${AWS::StackName}-")
 
 
@@ -165,21 +165,23 @@ def test_failed_batch_is_redriven_as_its_stream_delivers_it(stack: Stack, mappin
 
 
 def test_every_dead_letter_queue_has_a_redrive_or_a_manual_step(stack: Stack) -> None:
-    waiting = {short(queue["QueueName"]) for queue in stack.of("SQS::Queue").values()}
-    waiting = {name for name in waiting if name.endswith("-dead-letters") or name == "operations"}
-    known = {route.queue_url for route in REDRIVEN.values()} | {f"{name}-dead-letters" for name in BY_HAND}
-    assert waiting <= known, f"nothing redrives {waiting - known}: run `make contracts`, or give the queue that it serves a RedrivePolicy"
-    assert known <= waiting, f"template.yaml has no queue {known - waiting}: run `make contracts`"
+    dead_letters = {short(queue["QueueName"]) for queue in stack.of("SQS::Queue").values()}
+    dead_letters = {name for name in dead_letters if name.endswith("-dead-letters") or name == "operations"}
+    known = {route.queue_url for route in REDRIVEN.values()} | {f"{name}-dead-letters" for name in MANUAL}
+    assert dead_letters <= known, (
+        f"nothing redrives {dead_letters - known}: run `make contracts`, or give the queue that it serves a RedrivePolicy"
+    )
+    assert known <= dead_letters, f"template.yaml has no queue {known - dead_letters}: run `make contracts`"
 
 
 def test_dead_letters_of_a_queue_go_back_to_it(stack: Stack) -> None:
     queues = stack.of("SQS::Queue")
-    back = {
+    targets = {
         short(queues[referred(queue["RedrivePolicy"]["deadLetterTargetArn"])]["QueueName"]): short(queue["QueueName"])
         for queue in queues.values()
         if "RedrivePolicy" in queue
     }
-    assert {route.queue_url: route.target for route in REDRIVEN.values() if route.kind == "queue"} == back
+    assert {route.queue_url: route.target for route in REDRIVEN.values() if route.kind == "queue"} == targets
 
 
 def test_dead_letters_of_a_rule_or_subscription_go_to_its_target(stack: Stack) -> None:
@@ -208,7 +210,7 @@ def test_replay_reaches_no_consumer_with_side_effects(stack: Stack, rule: str, e
     assert not matches(pattern, delivered(event_type, **{"replay-name": "rebuild"}))
 
 
-def test_operations_document_lists_the_rules_that_take_replays() -> None:
+def test_operations_document_lists_the_replayable_rules() -> None:
     text = " ".join((ROOT / "docs" / "operations.md").read_text("utf-8").split())
     [listed] = re.findall(r"rules that take replays: (.*?), or all", text)
     named = set(re.findall(r"`(\w+)`", listed))
@@ -256,7 +258,7 @@ def test_email_queue_receives_exactly_the_emailed_events(stack: Stack) -> None:
     assert taken == ROUTES["NotificationsRule"], "template.yaml: NotificationsRule and MailSubscription must name the same events"
 
 
-def test_the_publisher_is_invoked_for_new_and_for_overwritten_events(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publisher_is_invoked_for_new_and_overwritten_events(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     filters = stack.of("Lambda::EventSourceMapping")["OrdersPublishAppended"]["FilterCriteria"]["Filters"]
     patterns = [json.loads(entry["Pattern"]) for entry in filters]
     monkeypatch.setattr("orderflow.aws.order_log_items.SAMPLE", 1)

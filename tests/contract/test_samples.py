@@ -1,4 +1,4 @@
-"""The sample events of events/: one at least for every function, each as its trigger really sends it."""
+"""The sample events of events/: at least one for every function, in its trigger's format."""
 
 import base64
 import json
@@ -20,10 +20,10 @@ from tests.contract.test_routing import RESOURCES
 EVENTS = ROOT / "events"
 WORKFLOWS = [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "workflows").glob("*.asl.json"))]
 SAMPLES = sorted(str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.glob("*/*/*.json") if not path.stem.endswith(".answer"))
-REPORTED = ("shipping/receive_webhook", "payments/receive_webhook")
+WEBHOOKS = ("shipping/receive_webhook", "payments/receive_webhook")
 # The events that the template routes to each consumer. Samples of emails are tested by the filter of their subscription.
-WOKEN = {name: types for name, types in routes.consumed(RESOURCES).items() if name != "notifications/send_emails"}
-# The state that invokes a function, and the states that it is one of.
+CONSUMED = {name: types for name, types in routes.consumed(RESOURCES).items() if name != "notifications/send_emails"}
+# By function: the state that invokes it, and all states of that workflow.
 STEPS = {
     state["Parameters"]["FunctionName"].strip("${}"): (state, workflow["States"])
     for workflow in WORKFLOWS
@@ -55,7 +55,7 @@ def answer(name: str) -> Any:
 
 
 def events_of(name: str) -> Iterator[tuple[str, Any]]:
-    """Return what wakes a consumer: the message's id, empty for a stream's record, and the event, none where it cannot be read."""
+    """Yield the events of a consumer's batch: message id ("" for stream records) and event (None if malformed)."""
     for record in sample(name)["Records"]:
         match record:
             case {"eventSource": "aws:sqs", "body": body}:
@@ -73,12 +73,12 @@ def events_of(name: str) -> Iterator[tuple[str, Any]]:
 
 
 def of(*functions: str) -> list[str]:
-    """Return the samples of functions, named as their folders are."""
+    """Return the samples of functions, given by folder."""
     return [name for name in SAMPLES if name.rpartition("/")[0] in functions]
 
 
 def requests() -> list[str]:
-    """Return the samples of requests that come by the API."""
+    """Return the samples of API requests."""
     return of(*REQUESTS)
 
 
@@ -101,7 +101,7 @@ def test_every_answer_belongs_to_a_sample() -> None:
 
 
 @pytest.mark.parametrize("name", requests())
-def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) -> None:
+def test_request_sample_belongs_to_a_route_of_its_function(stack: Stack, name: str) -> None:
     request = sample(name)
     [api] = stack.of("ApiGateway::RestApi").values()
     route = api["Body"]["paths"][request["resource"]][request["httpMethod"].lower()]
@@ -109,16 +109,16 @@ def test_a_request_is_one_of_a_route_of_its_function(stack: Stack, name: str) ->
     assert re.search(rf"\$\{{{function}(\.Arn|{ALIAS})\}}", route["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"])
     known = request["requestContext"].get("authorizer") or {}
     assert (route["security"] == [{"NONE": []}]) or known["customer_id"]
-    # API Gateway makes strings of whatever an authorizer says.
+    # API Gateway converts all values of an authorizer to strings.
     assert all(isinstance(value, str) for name, value in known.items() if name != "integrationLatency")
 
 
-def test_the_webhooks_have_function_urls_and_no_other_function_has(stack: Stack) -> None:
+def test_only_webhooks_have_function_urls(stack: Stack) -> None:
     urls = stack.of("Lambda::Url").values()
-    assert {folder(stack, referred(url["TargetFunctionArn"])) for url in urls} == set(REPORTED)
+    assert {folder(stack, referred(url["TargetFunctionArn"])) for url in urls} == set(WEBHOOKS)
 
 
-@pytest.mark.parametrize("name", of(*REPORTED))
+@pytest.mark.parametrize("name", of(*WEBHOOKS))
 def test_function_url_samples_have_lambdas_format(name: str) -> None:
     request = sample(name)
     assert request["version"] == "2.0"
@@ -134,7 +134,7 @@ def test_accepted_order_samples_match_the_model(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", requests())
-def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
+def test_request_sample_is_answered_as_in_the_openapi_document(name: str) -> None:
     request, document = sample(name), json.loads((ROOT / "functions/orders/openapi.json").read_text("utf-8"))
     operation = document["paths"][request["resource"]][request["httpMethod"].lower()]
     assert str(answer(name)["statusCode"]) in operation["responses"]
@@ -142,7 +142,7 @@ def test_a_request_is_answered_as_the_api_is_described(name: str) -> None:
 
 # Operators invoke the redrive function as well.
 @pytest.mark.parametrize("name", of(*(FOLDERS[function] for function in STEPS if function != "OperationsRedrive")))
-def test_a_step_gets_what_the_workflow_sends(stack: Stack, name: str) -> None:
+def test_step_sample_has_the_workflows_fields(stack: Stack, name: str) -> None:
     state, states = next(step for function, step in STEPS.items() if folder(stack, function) == name.rpartition("/")[0])
     assert set(sample(name)) == {key.removesuffix(".$") for key in state["Parameters"]["Payload"]}
     expected = answer(name)
@@ -157,7 +157,7 @@ def known_outcomes(choice: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", of("orders/publish"))
-def test_a_record_of_the_stream_is_an_append(name: str) -> None:
+def test_stream_record_samples_are_appends(name: str) -> None:
     records = sample(name)["Records"]
     assert all(record["eventSource"] == "aws:dynamodb" for record in records)
     inserted = [record for record in records if record["eventName"] == "INSERT"]
@@ -181,12 +181,12 @@ def test_queue_samples_hold_events(stack: Stack, name: str) -> None:
             assert delivered["detail-type"] in pattern
 
 
-@pytest.mark.parametrize("name", of(*WOKEN))
+@pytest.mark.parametrize("name", of(*CONSUMED))
 def test_consumer_samples_hold_events_that_are_routed_to_it(name: str) -> None:
     failed = {item["itemIdentifier"] for item in answer(name)["batchItemFailures"]}
     for message_id, event in events_of(name):
         if message_id not in failed:
-            assert events.decode(json.dumps(event)).type in WOKEN[name.rpartition("/")[0]]
+            assert events.decode(json.dumps(event)).type in CONSUMED[name.rpartition("/")[0]]
 
 
 @pytest.mark.parametrize("name", of("identity/authorize_request"))
@@ -208,7 +208,7 @@ def test_authorizer_samples_have_api_gateways_format(name: str) -> None:
         "analytics/aggregate/schedule",
     ],
 )
-def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: str) -> None:
+def test_scheduled_sample_equals_the_schedules_input(stack: Stack, name: str) -> None:
     functions = stack.of("Lambda::Function")
     [schedule] = [
         one
@@ -218,12 +218,12 @@ def test_a_scheduled_function_gets_what_its_schedule_sends(stack: Stack, name: s
     assert sample(name) == json.loads(schedule["Target"]["Input"])
 
 
-def test_audit_sample_is_what_the_schedule_sends(stack: Stack) -> None:
+def test_audit_sample_equals_the_schedules_input(stack: Stack) -> None:
     [schedule] = [s for s in stack.of("Scheduler::Schedule").values() if referred(s["Target"]["Arn"]) == "LedgerAudit"]
     assert sample("ledger/audit_ledger/scheduled") == json.loads(schedule["Target"]["Input"])
 
 
-def test_no_sample_holds_a_key_or_a_token_that_works() -> None:
+def test_samples_hold_no_real_keys_or_tokens() -> None:
     for path, text in texts():
         assert "AKIA" not in text, path
         assert "BEGIN" not in text, path

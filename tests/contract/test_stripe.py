@@ -1,4 +1,4 @@
-"""What Stripe needs of the template is there where Stripe is the provider, for the functions that ask a provider, and only then."""
+"""Stripe's resources and permissions exist only with Stripe as provider, for the functions that use it."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ SETTINGS = ("STRIPE_SECRET_ARN", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE"
 
 
 def with_stripe(values: list[Any]) -> set[str]:
-    """Return what a list holds only where Stripe is the provider."""
+    """Return the elements of a list that exist only with Stripe."""
     chosen = (value["Fn::If"] for value in values if isinstance(value, dict) and "Fn::If" in value)
     return {referred(yes) for condition, yes, _ in chosen if condition == "UseStripe"}
 
 
-def asking(stack: Stack) -> dict[str, dict[str, Any]]:
-    """Return the functions that ask a payment provider."""
+def provider_users(stack: Stack) -> dict[str, dict[str, Any]]:
+    """Return the functions that call a payment provider."""
     functions = stack.of("Lambda::Function").items()
     named = {name: function for name, function in functions if "PAYMENT_PROVIDER" in function["Environment"]["Variables"]}
     return {name: function for name, function in named.items() if name != WEBHOOK}
 
 
 def attached(stack: Stack, policy: str) -> set[tuple[str, str]]:
-    """Return what a policy allows: pairs of action and the resource's logical id."""
+    """Return the grants of a policy: pairs of action and the resource's logical id."""
     statements = stack.resources[policy]["Properties"]["PolicyDocument"]["Statement"]
     return {(action, referred(statement["Resource"])) for statement in statements for action in statement["Action"]}
 
 
 def test_functions_using_stripe_have_sdk_settings_and_permissions(stack: Stack) -> None:
-    assert asking(stack)
-    for name, function in asking(stack).items():
+    assert provider_users(stack)
+    for name, function in provider_users(stack).items():
         [layer] = with_stripe(function["Layers"])
         role = stack.resources[referred(function["Role"])]["Properties"]
         assert layer.startswith("StripeLayer"), name
@@ -48,20 +48,20 @@ def test_functions_using_stripe_have_sdk_settings_and_permissions(stack: Stack) 
 
 
 def test_functions_choosing_a_provider_may_read_the_flags(stack: Stack) -> None:
-    reported = {name for name, function in asking(stack).items() if "FLAGS" in function["Environment"]["Variables"]}
-    condition, flags, nothing = stack.of("Lambda::Function")[CHOOSES]["Environment"]["Variables"]["FLAGS"]["Fn::If"]
+    flag_readers = {name for name, function in provider_users(stack).items() if "FLAGS" in function["Environment"]["Variables"]}
+    condition, flags, empty = stack.of("Lambda::Function")[CHOOSES]["Environment"]["Variables"]["FLAGS"]["Fn::If"]
     actions = {action for action, _ in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
     [resource] = {resource for action, resource in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
 
-    assert reported == {CHOOSES}
-    assert (condition, nothing) == ("UseStripe", "")
+    assert flag_readers == {CHOOSES}
+    assert (condition, empty) == ("UseStripe", "")
     assert flags == stack.of("Lambda::Function")["FraudScreen"]["Environment"]["Variables"]["FLAGS"]
     assert attached(stack, "ProviderChoicePolicy") == {(action, resource) for action in actions}
 
 
 def test_other_functions_have_neither_stripe_sdk_nor_permissions(stack: Stack) -> None:
     for name, function in stack.of("Lambda::Function").items():
-        if name not in {*asking(stack), WEBHOOK}:
+        if name not in {*provider_users(stack), WEBHOOK}:
             role = stack.resources[referred(function["Role"])]["Properties"]
             assert with_stripe(function["Layers"] + role["ManagedPolicyArns"]) == set(), name
 
@@ -92,7 +92,7 @@ def test_other_provider_creates_no_stripe_resources(stack: Stack) -> None:
 
 
 def test_stripe_permissions_are_its_secret_and_two_tables(stack: Stack) -> None:
-    [role] = {referred(function["Role"]) for name, function in asking(stack).items() if name == "PaymentsAuthorize"}
+    [role] = {referred(function["Role"]) for name, function in provider_users(stack).items() if name == "PaymentsAuthorize"}
     before = stack.grants(role)
     grants = attached(stack, "StripePolicy")
 

@@ -1,4 +1,4 @@
-"""What the design promises of every resource, checked on the template as CloudFormation gets it."""
+"""Requirements for every resource of the translated template, by area."""
 
 import ast
 import json
@@ -17,8 +17,8 @@ from orderflow.domain import metrics, remediation_events
 from orderflow.domain.events import EVENT_TYPES, Event
 from tests.contract.stack import Stack, listed, referred
 
-# Their loss costs a customer, or the shop, something; the others hold what runs out by itself.
-KEPT = {
+# Tables with lasting data; the disposable ones hold data that expires or can be rebuilt.
+RETAINED = {
     "OrderLog",
     "Invoices",
     "LoyaltyPoints",
@@ -55,19 +55,19 @@ LOG_DELIVERY = {
     "logs:DescribeLogGroups",
 }
 WORKFLOW_TRACING = {"xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"}
-# Where IAM offers no resource to name, or the policy is attached to the one resource that it speaks of.
+# Wildcards: IAM has no resource for these actions, or the policy applies only to its own resource.
 UNBOUNDED = {
     "PermissionsBoundary": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
     "TopicKey": {"kms:*", "kms:GenerateDataKey", "kms:Decrypt"},
-    # AppConfig takes no role that may not describe every alarm.
+    # AppConfig requires a role that may describe every alarm.
     "FlagsAlarmsRole": {"cloudwatch:DescribeAlarms"},
     "ReleaseRole": {"cloudwatch:DescribeAlarms"},
     "FulfilmentRole": LOG_DELIVERY | WORKFLOW_TRACING,
     "ReviewRole": LOG_DELIVERY | WORKFLOW_TRACING,
     "RemediationRole": LOG_DELIVERY | WORKFLOW_TRACING,
-    # Not on AWS, where it is limited by identity and sender.
+    # Local targets only; on AWS the policy is limited by identity and sender.
     "NotificationsMailRole": {"ses:SendEmail"},
-    # Not on AWS, which knows whose a token is.
+    # Local targets only; on AWS the policy names the workflow.
     "ReviewsWaitRole": {"states:SendTaskSuccess"},
     "ReviewsCloseRole": {"states:SendTaskSuccess"},
 }
@@ -87,7 +87,7 @@ def rule_targets(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def consumers(stack: Stack, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the event source mappings whose source is a resource of this type, with that resource."""
+    """Yield the event source mappings of sources of this type, with the source's logical id."""
     for mapping in stack.of("Lambda::EventSourceMapping").values():
         name = referred(mapping["EventSourceArn"])
         if stack.kind(name) == source:
@@ -95,7 +95,7 @@ def consumers(stack: Stack, source: str) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def asynchronous(stack: Stack) -> set[str]:
-    """Return the functions that something invokes without waiting for their answer."""
+    """Return the functions that are invoked asynchronously."""
     targets = [referred(schedule["Target"]["Arn"]) for schedule in stack.of("Scheduler::Schedule").values()]
     targets += [referred(target["Arn"]) for _, target in rule_targets(stack)]
     subscriptions = stack.of("SNS::Subscription").values()
@@ -158,9 +158,9 @@ def _may_deliver(stack: Stack, rule: str, target: dict[str, Any]) -> bool:
 
 class TestQueues:
     def test_every_queue_has_a_receive_limit_and_visibility_timeout(self, stack: Stack) -> None:
-        worked_off = list(consumers(stack, "SQS::Queue"))
-        assert worked_off
-        for name, mapping in worked_off:
+        consumed = list(consumers(stack, "SQS::Queue"))
+        assert consumed
+        for name, mapping in consumed:
             queue = stack.of("SQS::Queue")[name]
             function = stack.of("Lambda::Function")[referred(mapping["FunctionName"])]
             assert 2 <= queue["RedrivePolicy"]["maxReceiveCount"] <= 10, name
@@ -196,7 +196,7 @@ class TestQueues:
             assert name in alarmed or (name in consumed and dead_letters in alarmed), name
 
     def test_every_consumer_has_one_dead_letter_queue(self, stack: Stack) -> None:
-        """Its rule, its queue and its stream share it."""
+        """A consumer's rule, queue and stream share it."""
         for name, mapping in consumers(stack, "SQS::Queue"):
             function = referred(mapping["FunctionName"])
             found = {referred(stack.of("SQS::Queue")[name]["RedrivePolicy"]["deadLetterTargetArn"])}
@@ -206,7 +206,7 @@ class TestQueues:
             assert len(found) == 1, function
 
     def test_dead_letter_queue_policy_waits_for_the_shared_one(self, stack: Stack) -> None:
-        """CloudFormation empties the policy of a queue that leaves OtherQueuesPolicy, where releases before kept these."""
+        """CloudFormation empties the policy of a queue that leaves OtherQueuesPolicy, which earlier releases used for all."""
         for name, policy in stack.of("SQS::QueuePolicy").items():
             consumed = len(policy["Queues"]) > 1 and name != "OtherQueuesPolicy"
             assert stack.resources[name].get("DependsOn") == ("OtherQueuesPolicy" if consumed else None), name
@@ -247,7 +247,7 @@ class TestSources:
             assert stack.grants(referred(target["RoleArn"])) == {*invoking, ("sqs:SendMessage", queue)}
 
     def test_every_schedule_is_named_after_its_function(self, stack: Stack) -> None:
-        """A new name also keeps the schedule of a release before, whose name ended otherwise, from being deleted with its logical id."""
+        """The name differs from that of earlier releases, so that deleting the old schedule does not delete this one."""
         for schedule in stack.of("Scheduler::Schedule").values():
             assert schedule["Name"] == stack.of("Lambda::Function")[referred(schedule["Target"]["Arn"])]["FunctionName"]
 
@@ -269,18 +269,18 @@ def invoking(source: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 class TestWorkflows:
-    def test_every_state_machine_is_looked_at_here(self, stack: Stack) -> None:
+    def test_every_state_machine_is_listed(self, stack: Stack) -> None:
         assert set(stack.of("StepFunctions::StateMachine")) == set(MACHINES)
 
     @pytest.mark.parametrize("machine", MACHINES)
-    def test_its_role_may_invoke_the_steps_that_it_has_and_nothing_else(self, stack: Stack, machine: str) -> None:
+    def test_workflow_role_may_invoke_exactly_its_steps(self, stack: Stack, machine: str) -> None:
         steps = {function for _, function, _ in invoking(workflow(machine))}
         invoked = {name for action, name in stack.grants(f"{machine}Role") if action == "lambda:InvokeFunction"}
         assert invoked == steps
         assert steps <= set(stack.of("Lambda::Function"))
 
     @pytest.mark.parametrize("machine", MACHINES)
-    def test_its_role_may_reach_the_queue_and_the_topic_that_it_names(self, stack: Stack, machine: str) -> None:
+    def test_workflow_role_may_use_its_queue_and_topic(self, stack: Stack, machine: str) -> None:
         reached = {state["Resource"].rpartition(":::")[2] for state in workflow(machine)["States"].values() if "Resource" in state}
         granted = stack.grants(f"{machine}Role")
         assert (("sqs:SendMessage", "OperationsQueue") in granted) is ("sqs:sendMessage" in reached)
@@ -298,11 +298,11 @@ class TestWorkflows:
     def test_review_wait_times_out_without_retry(self) -> None:
         [wait] = [state for _, _, state in invoking(workflow("Review")) if state["Resource"].endswith(".waitForTaskToken")]
         assert wait["TimeoutSecondsPath"] == "$.wait.seconds"
-        # This name stands for every error but a timeout.
+        # States.TaskFailed matches every error except a timeout.
         assert [retrier["ErrorEquals"] for retrier in wait["Retry"]] == [["States.TaskFailed"]]
         assert wait["Catch"][0]["ErrorEquals"] == ["States.Timeout"]
 
-    def test_it_is_traced_and_logs_no_data_of_customers(self, stack: Stack) -> None:
+    def test_workflows_are_traced_and_log_no_execution_data(self, stack: Stack) -> None:
         for name, machine in stack.of("StepFunctions::StateMachine").items():
             assert machine["TracingConfiguration"] == {"Enabled": True}, name
             assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False, name
@@ -385,7 +385,7 @@ def _is_measured(stack: Stack, alarm: dict[str, Any]) -> bool:
 
 
 def _filtered(stack: Stack) -> Iterator[dict[str, Any]]:
-    """Return the metrics that are counted from the lines of a log."""
+    """Yield the metrics of metric filters."""
     for found in stack.of("Logs::MetricFilter").values():
         assert stack.kind(referred(found["LogGroupName"])) == "Logs::LogGroup"
         yield from found["MetricTransformations"]
@@ -411,10 +411,10 @@ class TestFunctions:
             group = stack.of("Logs::LogGroup")[referred(function["LoggingConfig"]["LogGroup"])]
             assert group["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/${{AWS::StackName}}-{context}"}, name
 
-    def test_platform_logs_are_failures_only_and_metrics_are_kept(self, stack: Stack) -> None:
+    def test_platform_logs_are_failures_only_and_metrics_are_logged(self, stack: Stack) -> None:
         for name, function in stack.of("Lambda::Function").items():
             levels = {key: value for key, value in function["LoggingConfig"].items() if key != "LogGroup"}
-            # A line of metrics has no level, so Lambda takes it for INFO.
+            # A metrics line has no level, so Lambda treats it as INFO.
             assert levels == {"LogFormat": "JSON", "SystemLogLevel": "WARN", "ApplicationLogLevel": "INFO"}, name
 
     def test_every_log_group_has_retention(self, stack: Stack) -> None:
@@ -427,8 +427,8 @@ class TestFunctions:
             [statement] = stack.resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
             assert statement["Principal"] == {"Service": ["lambda.amazonaws.com"]}, name
 
-    def test_each_is_traced(self, stack: Stack) -> None:
-        """A function that a queue, a stream or a schedule invokes continues the trace that comes along, and begins none."""
+    def test_every_function_is_traced(self, stack: Stack) -> None:
+        """A function that a queue, a stream or a schedule invokes continues the sender's trace and starts none."""
         fed = {referred(mapping["FunctionName"]) for mapping in stack.of("Lambda::EventSourceMapping").values()}
         fed |= {referred(schedule["Target"]["Arn"]) for schedule in stack.of("Scheduler::Schedule").values()}
         for name, function in stack.of("Lambda::Function").items():
@@ -445,7 +445,7 @@ class TestFunctions:
         assert len(text.replace("${Id}", "0" * 8)) <= 32
         assert "AWS::StackId" in json.dumps(values)
 
-    def test_each_is_built_from_a_module_that_exists(self, stack: Stack) -> None:
+    def test_every_function_is_built_from_an_existing_module(self, stack: Stack) -> None:
         for name, function in stack.of("Lambda::Function").items():
             module = function["Handler"].removesuffix(".handler").replace(".", "/")
             assert (ROOT / "functions" / f"{module}.py").is_file(), name
@@ -460,13 +460,13 @@ class TestFunctions:
         }
         assert deployed == written
 
-    def test_each_is_named_by_its_logical_id(self, stack: Stack) -> None:
+    def test_every_function_is_named_by_its_logical_id(self, stack: Stack) -> None:
         for name, function in stack.of("Lambda::Function").items():
             short = re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
             assert function["FunctionName"] == {"Fn::Sub": f"${{AWS::StackName}}-{short}"}
 
 
-# The functions that take nothing but signed messages, and the outputs that tell their URLs.
+# The functions that accept only signed messages, and the outputs with their URLs.
 SIGNED = {"ShippingWebhook": "CarrierWebhookUrl", "PaymentsWebhook": "PaymentsWebhookUrl"}
 
 
@@ -500,7 +500,7 @@ class TestUrls:
             reserved = stack.of("Lambda::Function")[function]["ReservedConcurrentExecutions"]
             assert reserved == {"Fn::If": ["ReserveWebhookConcurrency", {"Ref": "WebhookConcurrency"}, {"Ref": "AWS::NoValue"}]}, function
 
-    def test_its_faults_raise_an_alarm(self, stack: Stack) -> None:
+    def test_faults_of_webhooks_raise_an_alarm(self, stack: Stack) -> None:
         watched = {
             stack.named(alarm["Dimensions"][0]["Value"], "Lambda::Function")
             for alarm in stack.of("CloudWatch::Alarm").values()
@@ -510,15 +510,15 @@ class TestUrls:
 
 
 class TestFloods:
-    """Requests without a token or a signature must cost little, and must not use up what others need."""
+    """Requests without a token or signature must be cheap and must not exhaust shared capacity."""
 
-    def test_no_route_reaches_the_concurrency_of_a_webhook(self, stack: Stack) -> None:
+    def test_no_api_route_invokes_a_webhook(self, stack: Stack) -> None:
         [api] = stack.of("ApiGateway::RestApi").values()
         assert not [function for function in SIGNED if f"${{{function}" in json.dumps(api["Body"])]
         invokers = {referred(one["FunctionName"]) for one in stack.of("Lambda::Permission").values() if one["Principal"] != "*"}
         assert invokers.isdisjoint(SIGNED)
 
-    def test_every_route_without_a_token_has_a_throttle_of_its_own(self, stack: Stack) -> None:
+    def test_every_public_route_has_its_own_throttle(self, stack: Stack) -> None:
         [api] = stack.of("ApiGateway::RestApi").values()
         public = {
             (path.replace("/", "~1"), method.upper())
@@ -568,7 +568,7 @@ class TestFloods:
     def test_invalid_waf_rate_is_refused_by_the_template(self, translated: dict[str, Any], value: str, good: bool) -> None:
         assert bool(re.fullmatch(translated["Parameters"]["WafRequestsPer5Minutes"]["AllowedPattern"], value)) is good
 
-    def test_the_firewall_blocks_addresses_by_their_rate_and_samples_no_tokens(self, stack: Stack) -> None:
+    def test_firewall_limits_rates_by_ip_and_samples_no_requests(self, stack: Stack) -> None:
         [firewall] = stack.of("WAFv2::WebACL").values()
         assert firewall["DefaultAction"] == {"Allow": {}}
         for one in (firewall, *firewall["Rules"]):
@@ -587,12 +587,12 @@ def _schemes(body: dict[str, Any]) -> list[Any]:
 
 
 class TestCustomers:
-    def test_a_new_address_is_confirmed_before_it_replaces_the_old_one(self, stack: Stack) -> None:
+    def test_changed_email_is_verified_before_it_replaces_the_old(self, stack: Stack) -> None:
         [pool] = stack.of("Cognito::UserPool").values()
         assert pool["AutoVerifiedAttributes"] == ["email"]
         assert pool["UserAttributeUpdateSettings"] == {"AttributesRequireVerificationBeforeUpdate": ["email"]}
 
-    def test_sign_in_emails_come_from_ses_where_its_identity_is_given(self, stack: Stack) -> None:
+    def test_sign_in_emails_are_sent_by_ses_if_configured(self, stack: Stack) -> None:
         [pool] = stack.of("Cognito::UserPool").values()
         ses = {"EmailSendingAccount": "DEVELOPER", "SourceArn": {"Ref": "SignInEmailIdentityArn"}, "From": {"Ref": "EmailFrom"}}
         assert pool["EmailConfiguration"] == {"Fn::If": ["UseSesForSignIn", ses, {"Ref": "AWS::NoValue"}]}
@@ -601,14 +601,14 @@ class TestCustomers:
 class TestData:
     def test_every_table_has_point_in_time_recovery(self, stack: Stack) -> None:
         tables = stack.of("DynamoDB::Table")
-        assert set(tables) == KEPT | DISPOSABLE
+        assert set(tables) == RETAINED | DISPOSABLE
         for name, table in tables.items():
-            # A payment token that was deleted must not live on in a backup.
+            # A deleted payment token must not remain in a backup.
             recovered = name != "PaymentTokens"
             assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": recovered}, name
 
     def test_no_stack_operation_loses_orders_or_stock(self, stack: Stack) -> None:
-        for name in KEPT:
+        for name in RETAINED:
             assert stack.resources[name]["DeletionPolicy"] in {"Retain", "RetainExceptOnCreate"}, name
             assert stack.resources[name]["UpdateReplacePolicy"] == "Retain", name
             assert stack.of("DynamoDB::Table")[name]["DeletionProtectionEnabled"] == {"Fn::If": ["IsProtected", True, False]}
@@ -626,7 +626,7 @@ class TestData:
             [statement] = policy["PolicyDocument"]["Statement"]
             assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}}), name
 
-    def test_unprotected_tables_say_so(self, stack: Stack) -> None:
+    def test_disposable_tables_are_deleted_with_the_stack(self, stack: Stack) -> None:
         for name in DISPOSABLE:
             assert stack.resources[name]["DeletionPolicy"] == "Delete", name
 
@@ -634,7 +634,7 @@ class TestData:
         assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.of("SQS::Queue").values())
         keys = [referred(topic["KmsMasterKeyId"]) for topic in stack.of("SNS::Topic").values()]
         assert {stack.kind(key) for key in keys} == {"KMS::Key"}
-        # DynamoDB always encrypts, under a key of its own unless reported otherwise; nothing here tells it.
+        # DynamoDB always encrypts, by default with its own key.
         assert all("SSESpecification" not in table for table in stack.of("DynamoDB::Table").values())
         assert all(key["EnableKeyRotation"] for key in stack.of("KMS::Key").values())
 
@@ -642,7 +642,7 @@ class TestData:
 class TestArchive:
     @pytest.fixture
     def delivery(self, stack: Stack) -> dict[str, Any]:
-        """The one way into the archive."""
+        """Return the delivery stream, the only writer of the archive."""
         [stream] = stack.of("KinesisFirehose::DeliveryStream").values()
         return stream
 
@@ -654,7 +654,7 @@ class TestArchive:
         writers = [role for role in stack.of("IAM::Role") if any(name.startswith("AuditArchive") for _, name in stack.grants(role))]
         assert writers == ["AuditDeliveryRole"]
 
-    def test_it_takes_every_event_of_the_stream(self, delivery: dict[str, Any]) -> None:
+    def test_archive_receives_every_event_of_the_stream(self, delivery: dict[str, Any]) -> None:
         assert delivery["DeliveryStreamType"] == "KinesisStreamAsSource"
         assert referred(delivery["KinesisStreamSourceConfiguration"]["KinesisStreamARN"]) == "EventStream"
         assert "DeliveryStreamName" in delivery
@@ -665,7 +665,7 @@ class TestArchive:
         assert destination["CompressionFormat"] == "GZIP"
         assert destination["Prefix"] == "events/date=!{partitionKeyFromQuery:date}/type=!{partitionKeyFromQuery:type}/"
         assert destination["DynamicPartitioningConfiguration"]["Enabled"] is True
-        # AWS takes no fewer where objects are partitioned.
+        # The minimum for dynamic partitioning.
         assert destination["BufferingHints"]["SizeInMBs"] >= 64
         [query, delimiter] = [
             {one["ParameterName"]: one["ParameterValue"] for one in processor["Parameters"]}
@@ -783,7 +783,7 @@ def test_every_function_has_a_rule_to_build_it(stack: Stack) -> None:
         assert [context] == [folder for prefix, folder in built if name.startswith(prefix)], name
 
 
-def test_no_environment_of_a_function_is_larger_than_lambda_takes(stack: Stack) -> None:
+def test_function_environments_are_within_lambdas_limit(stack: Stack) -> None:
     defaults = {name: str(given.get("Default", "")) for name, given in source()["Parameters"].items()}
 
     def written(value: Any) -> str:
@@ -800,7 +800,7 @@ def test_no_environment_of_a_function_is_larger_than_lambda_takes(stack: Stack) 
                 return str(value)
 
     def named(name: str) -> str:
-        # The address of a resource with a long name, in an account of a region with a long name.
+        # The length of an ARN with long resource and region names.
         return defaults.get(name) or "x" * 128
 
     sizes = {

@@ -30,14 +30,14 @@ from tests.fakes.aws import clients
 from tests.fakes.aws.environment import TABLES
 from tests.fakes.aws.metered import Metered, schema_of
 from tests.fakes.aws.ses import FakeSes
-from tests.faults.paths import BOTH_MUGS, FILTERS, Path, Stage, arrives, begin, leaves
-from tests.faults.simulation import Consumers, Functions, Simulation, real
+from tests.faults.paths import BOTH_MUGS, FILTERS, Path, Stage, begin, delivers, dispatches
+from tests.faults.simulation import Consumers, Functions, Simulation, real_functions
 
 SECONDS = 0.02
 SAGA_SECONDS = 0.3
 EMAILS = "NotificationsMail"
 AUTHORIZER = "IdentityAuthorize"
-ORDER = Path("an order", "delivered", life=(leaves("parcel_1", BOTH_MUGS, FILTERS), arrives("parcel_1")))
+ORDER = Path("an order", "delivered", life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1")))
 # Messages are counted by the invocations that they cause.
 _NO_ROUTES = Routes({}, {}, {})
 _WIRE = {"PutObject": "PUT", "GetObject": "GET"}
@@ -49,7 +49,7 @@ def count() -> Counted:
         streamed, queued = consumers()
         counter = _Counter()
         modules = {name: import_module(module).handler for name, (module, _) in {**streamed, **queued}.items()}
-        handlers = {**real().handlers, **modules}
+        handlers = {**real_functions().handlers, **modules}
         stage = Stage(patch, Functions({name: counter.observed(name, handler) for name, handler in handlers.items()}))
         simulation = stage.simulation(ORDER)
         # Of this run only: the process would keep the secret for later tests.

@@ -1,8 +1,7 @@
-"""Runs a state machine's definition, as much of the States Language as our workflows use.
+"""Runs a state machine's definition: the part of the Amazon States Language that the workflows use.
 
-Pauses between attempts are left out, everything else counts: attempts of each retrier, what a catcher
-passes on, where a path points, and that a task may wait for its token. A field that is not known here
-raises, so that a workflow cannot rely on a feature that the tests ignore.
+Pauses between attempts are skipped. Attempts of each retrier, output of catchers, paths and task tokens
+behave as documented. An unknown field raises, so that a workflow cannot use a feature that the tests ignore.
 """
 
 from __future__ import annotations
@@ -50,19 +49,19 @@ _PART = re.compile(r"\s*(?:'((?:[^'\\]|\\.)*)'|(States\.\w+)\(|(\$[\w.$]*)|([,)]
 
 
 class TaskFailed(Exception):
-    """A task failed with an error, which Retry and Catch match by name."""
+    """A task failed with an error, whose name Retry and Catch match."""
 
     def __init__(self, error: str) -> None:
-        """Name the error."""
+
         super().__init__(error)
         self.error = error
 
 
 class ExecutionFailed(Exception):
-    """The execution ended in a Fail state, or with an error that nothing caught."""
+    """The execution ended in a Fail state or with an uncaught error."""
 
     def __init__(self, error: str) -> None:
-        """Name the error."""
+
         super().__init__(error)
         self.error = error
 
@@ -71,7 +70,7 @@ class Machine:
     """A state machine and its executions."""
 
     def __init__(self, definition: Path, **substitutions: str) -> None:
-        """Read the definition, with these of its ${names} filled in, and refuse unknown fields."""
+        """Read the definition, substitute its ${names}, and refuse unknown fields."""
         text = definition.read_text("utf-8")
         for name, value in substitutions.items():
             text = text.replace(f"${{{name}}}", value)
@@ -86,21 +85,21 @@ class Machine:
                 _only(name, catcher, _CATCHER)
 
     def run(self, given: Document, call: Call, execution: str = "arn:execution") -> Document:
-        """Run an execution without a task token to its end and return its output; `call` as for `Execution`.
+        """Run an execution without task tokens to its end and return its output; `call` is that of `Execution`.
 
         Raises:
-            ExecutionFailed: it did not succeed.
+            ExecutionFailed: the execution did not succeed.
         """
         run = Execution(self, given, call, execution)
         run.resume()
-        assert run.token is None, "the execution waits for a task token"
+        assert run.token is None, "the execution waits for a task token: run it with Execution instead"
         return run.data
 
 
 class Execution:
-    """One execution; its tasks are done by `call`, given the resource and its resolved parameters.
+    """One execution. `call` runs its tasks, with the resource and the resolved parameters.
 
-    `token` is the task token that it waits for, or None: `succeed` or `time_out` resume it.
+    `token` is the task token that the execution waits for, or None; `succeed` and `time_out` resume it.
     """
 
     def __init__(self, machine: Machine, given: Document, call: Call, execution: str) -> None:
@@ -114,10 +113,10 @@ class Execution:
         self.token: str | None = None
 
     def resume(self) -> None:
-        """Run to the end, or to where it waits.
+        """Run to the end or to a task token.
 
         Raises:
-            ExecutionFailed: it did not succeed.
+            ExecutionFailed: the execution did not succeed.
         """
         for _ in range(_LONGEST):
             state = self._machine.states[self._name]
@@ -134,22 +133,22 @@ class Execution:
                     self._task(state)
                     if self.token:
                         return
-        raise AssertionError("the execution loops")
+        raise AssertionError("the execution did not end after 500 states")
 
     def succeed(self, output: Document) -> None:
-        """Resume with the task's output. Raises ExecutionFailed as `resume` does."""
+        """Resume with the task's output; raises ExecutionFailed as `resume` does."""
         self.token = None
         self._next(self._machine.states[self._name], output)
         self.resume()
 
     def time_out(self) -> None:
-        """Resume after the timeout. Raises ExecutionFailed as `resume` does."""
+        """Resume after the timeout; raises ExecutionFailed as `resume` does."""
         self.token = None
         self._failed(self._machine.states[self._name], "States.Timeout")
         self.resume()
 
     def _task(self, state: Document) -> None:
-        """Make one attempt."""
+        """Make one attempt at the task."""
         waits = state["Resource"].endswith(_WAITS)
         token = self._context.setdefault("Task", {})["Token"] = str(uuid.uuid4())
         try:
@@ -184,7 +183,7 @@ class Execution:
 
 def _only(name: str, fields: Mapping[str, Any], known: set[str]) -> None:
     unknown = set(fields) - known
-    assert not unknown, f"{name} has fields that this interpreter does not know: {unknown}"
+    assert not unknown, f"{name} has unknown fields: {unknown}; implement them in tests/faults/asl.py"
 
 
 def _first_match(handlers: Any, error: str) -> int | None:
@@ -231,7 +230,7 @@ def _computed(expression: str, data: Document, context: Document) -> Document:
 
 
 def _intrinsic(text: str, start: int, data: Document, context: Document) -> tuple[Document, int]:
-    """Return the value of the part that starts there, a literal, a path or a call of a function, and where it ends."""
+    """Evaluate the literal, path or function call at `start`; return its value and its end."""
     part = _PART.match(text, start)
     assert part, text[start:]
     literal, function, path, _ = part.groups()
@@ -268,7 +267,7 @@ def _at(path: str, data: Document, context: Document) -> Document:
 
 
 def _with_result(data: Document, state: Document, result: Document) -> Document:
-    """Put a result where ResultPath says; the paths of our workflows are one step deep."""
+    """Put a result at ResultPath; the workflows' paths are one step deep."""
     path = state.get("ResultPath", "$")
     if path is None:
         return data

@@ -1,4 +1,4 @@
-"""A release by canary: two versions of a function behind a weighted alias, alarms by the minute, and the way back.
+"""A canary release: two versions of a function behind a weighted alias, alarms by the minute, and the rollback.
 
 Weights, minutes and thresholds are those of the template. An alarm sees a minute when it is over, and CodeDeploy moves the alias one minute
 later.
@@ -17,7 +17,7 @@ from tests.faults.simulation import Functions, Handler
 
 CANARY_MINUTES = 5
 CANARY_WEIGHT = 0.1
-# What a client asks for beside placing an order: its state, several times, and its list of orders.
+# A client's requests besides placing an order: several reads of its state, and its order list.
 OTHER_REQUESTS = 9
 STEPS = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
 ALARMS: Mapping[str, Any] = {
@@ -26,11 +26,11 @@ ALARMS: Mapping[str, Any] = {
 
 
 class Broken(RuntimeError):
-    """What a faulty version raises."""
+    """The error of a faulty version."""
 
 
 def fails_before(_: Handler) -> Handler:
-    """Return a version that fails before it does anything."""
+    """Return a version that fails before any effect."""
 
     def handler(_event: Any, _context: Any) -> Any:
         raise Broken
@@ -39,7 +39,7 @@ def fails_before(_: Handler) -> Handler:
 
 
 def fails_after(good: Handler) -> Handler:
-    """Return a version that does its work, for instance charges a card, and then fails."""
+    """Return a version that takes effect, such as charging a card, and then fails."""
 
     def handler(event: Any, context: Any) -> Any:
         good(event, context)
@@ -50,18 +50,18 @@ def fails_after(good: Handler) -> Handler:
 
 @dataclass
 class Alarm:
-    """An alarm of the template: it is on if enough of its latest minutes had a ratio above the threshold."""
+    """An alarm of the template, on if enough of its latest minutes have a ratio above the threshold."""
 
     properties: Mapping[str, Any]
     minutes: list[float] = field(default_factory=list[float])
 
     def see(self, failed: int, of: int) -> None:
-        """Take the counts of a minute that is over."""
+        """Add the counts of a complete minute."""
         self.minutes.append(failed / of if of else 0.0)
 
     @property
     def on(self) -> bool:
-        """Whether it is on after the latest minute."""
+        """Return whether the alarm is on after the latest minute."""
         latest = self.minutes[-self.properties["EvaluationPeriods"] :]
         return sum(ratio > self.properties["Threshold"] for ratio in latest) >= self.properties["DatapointsToAlarm"]
 
@@ -109,7 +109,7 @@ class Canary:
         return handler
 
     def end_minute(self) -> None:
-        """Let the alarms see the minute and CodeDeploy act: take the release back, or complete it after the canary."""
+        """Evaluate the alarms for the minute, then roll the release back or complete it after the canary."""
         if self.weight and self.watched and (self._api.on or self._steps.on):
             self.weight, self.taken_back = 0.0, self._minute
         orders = self._calls.get("OrdersPlace", 0)

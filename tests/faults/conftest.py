@@ -1,4 +1,4 @@
-"""Fixtures for runs under faults, and the count of runs."""
+"""Fixtures for runs under faults and their count."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ type Tally = Callable[[str, str], None]
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """Return the factory of simulated pipelines, without logging and waiting."""
-    from tests.faults.paths import Stage  # noqa: PLC0415 - imports every function, for which the environment has to be set
+    """Yield the factory of simulated pipelines, without logging and pauses."""
+    from tests.faults.paths import Stage  # noqa: PLC0415 - imports every function, which needs the environment
 
     logging.disable(logging.CRITICAL)
     yield Stage(monkeypatch)
@@ -30,7 +30,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Tally:
-    """Return how to count a run of a path under a kind of fault; `tests/conftest.py` prints the table."""
+    """Return a function that counts a run of a path under a kind of fault; `tests/conftest.py` prints the table."""
     runs: dict[str, dict[str, int]] = {}
     request.node.user_properties.append((RUNS, runs))
 

@@ -1,4 +1,4 @@
-"""The faults that a call can have, and the hooks that inject them."""
+"""Faults of calls, and the hooks that inject them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MAIL = "ses"
 class Kind:
     """A fault of a call.
 
-    `retried` is what botocore makes of it: the call is sent again at once, and the code sees only the
-    second answer. With `not_deduplicated` the service does not know the second transaction for the first,
-    as some emulators do not, and as DynamoDB does not after ten minutes.
+    With `retried`, botocore sends the call again at once and the code gets only the second answer. With
+    `not_deduplicated`, the service runs the second transaction as a new one, as some emulators do, and
+    DynamoDB after ten minutes.
     """
 
     name: str
@@ -59,7 +59,7 @@ READS = {"BatchGetItem", "GetItem", "GetObject", "Query", "look_up"}
 
 @dataclass(frozen=True)
 class Call:
-    """One call that a function made: of which operation of a service, on which table or queue."""
+    """One call of a function: service, operation, and its table or queue."""
 
     function: str
     service: str
@@ -68,11 +68,11 @@ class Call:
 
     @property
     def reads(self) -> bool:
-        """Whether the call changes nothing."""
+        """Return whether the call only reads."""
         return self.operation in READS
 
     def __str__(self) -> str:
-        """Return how reports name the call."""
+        """Return the call's name in reports."""
         return f"{self.function}: {self.operation} {self.target}".rstrip()
 
 
@@ -86,7 +86,7 @@ def takes(kind: Kind, call: Call) -> bool:
 
 
 def lasts(kind: Kind, call: Call) -> bool:
-    """Return whether the fault can persist for the call; a reading call has no \"after\" case."""
+    """Return whether the fault can persist for the call; reads have no fault after their effect."""
     return kind in (LASTING_READS if call.reads else LASTING)
 
 
@@ -97,8 +97,8 @@ type Match = Callable[[int, Call], bool]
 class Disturbance:
     """Records the calls of a run and injects faults into some of them.
 
-    `match` picks them by number (from 0) and call; `act`, where given, is done instead of a fault,
-    before the first call that matches. `struck` are the calls that failed.
+    `match` selects calls by number (from 0) and call. `act`, if given, runs instead of a fault, before the
+    first matching call. `struck` holds the failed calls.
     """
 
     kind: Kind | None = None
@@ -111,7 +111,7 @@ class Disturbance:
     _open: dict[int, int] = field(default_factory=dict[int, int])
 
     def before(self, call: Call, parameters: Parameters) -> None:
-        """Record a call, and fail it where the fault comes before its effect."""
+        """Record a call, and fail it if the fault precedes the effect."""
         number = len(self.calls)
         self.calls.append(call)
         self._open[id(parameters)] = number
@@ -130,7 +130,7 @@ class Disturbance:
             raise _error(self.kind, call)
 
     def after(self, call: Call, parameters: Parameters) -> None:
-        """Fail a call after its effect where the fault comes then."""
+        """Fail a call after its effect if the fault follows the effect."""
         number = self._open.pop(id(parameters))
         if self.kind and not self.kind.before and self.match(number, call):
             self.hits += 1
@@ -162,11 +162,11 @@ def target_of(parameters: Parameters) -> str:
     return str(parameters.get("TableName") or parameters.get("Bucket") or parameters.get("QueueUrl", "").rpartition("/")[2])
 
 
-class Watched:
+class FaultyProvider:
     """Wraps a payment provider or carrier, so that its requests can fail."""
 
     def __init__(self, provider: Any, around: Callable[[str, Callable[[], Any]], Any]) -> None:
-        """Wrap `provider`."""
+        """Wrap `provider`; `around` runs each of its methods."""
         self._provider = provider
         self._around = around
 

@@ -35,10 +35,10 @@ ONCE = {
     "ShipmentRequested",
     "ShipmentRecalled",
 }
-ENDS = {"OrderRejected", "OrderCancelled"}
+FINAL_EVENTS = {"OrderRejected", "OrderCancelled"}
 CANCELLED = {"OrderCancelled", "OrderLinesCancelled"}
-STREAM_ONLY = STREAM_ONLY_EVENTS
-RESTS = {"confirmed", "rejected", "cancelled", "held", "dispatched", "delivered", "lost", "partly_returned"}
+
+RESTING_STATES = {"confirmed", "rejected", "cancelled", "held", "dispatched", "delivered", "lost", "partly_returned"}
 HOLDING = {"confirmed", "partly_dispatched"}
 
 _accounts = msgspec.json.Decoder(Account)
@@ -105,7 +105,7 @@ def _log(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> It
         yield from (Violation("once for each parcel and return", f"{about}: {count}") for about, count in of_parcels.items() if count > 1)
         if types["OrderPlaced"] != 1:
             yield Violation("one OrderPlaced", f"{order_id}: {types['OrderPlaced']}")
-        if any(event.type in ENDS for _, event in log[:-1]):
+        if any(event.type in FINAL_EVENTS for _, event in log[:-1]):
             yield Violation("no event follows the final one", f"{order_id}: {[event.type for _, event in log]}")
         if not _folded(order_id, log):
             yield Violation("the log can be folded", order_id)
@@ -170,16 +170,16 @@ def _api(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> It
 def _cancellations(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
     """An accepted cancellation takes place, and a refused one does not."""
     cancelled = {order_id for order_id, log in logs.items() if any(event.type in CANCELLED for _, event in log)}
-    asked = {msgspec.json.decode(answer["body"])["order_id"] for answer in simulation.cancellations if answer["statusCode"] == 202}
-    if asked - cancelled:
-        yield Violation("an accepted cancellation takes place", f"{len(asked)} asked, {len(cancelled)} cancelled")
+    requested = {msgspec.json.decode(answer["body"])["order_id"] for answer in simulation.cancellations if answer["statusCode"] == 202}
+    if requested - cancelled:
+        yield Violation("an accepted cancellation takes place", f"{len(requested)} requested, {len(cancelled)} cancelled")
     if cancelled and all(answer["statusCode"] == 409 for answer in simulation.cancellations):
         yield Violation("a refused cancellation does not take place", f"{len(cancelled)} cancelled")
 
 
 def _ends(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
     for order_id, order in orders.items():
-        if order.state not in RESTS:
+        if order.state not in RESTING_STATES:
             yield Violation("every order reaches a resting state", f"{order_id} is {order.state}")
     for item in simulation.aws.dynamodb.items("OrderLog"):
         if item["version"]["N"] == "1" and item.get("open_shard", {}).get("S") != _shard(orders[item["order_id"]["S"]]):
@@ -187,8 +187,8 @@ def _ends(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violatio
 
 
 def _shard(order: Order) -> str | None:
-    marked = marker(order)
-    return active_shard(order.order_id, marked) if marked else None
+    marker_name = marker(order)
+    return active_shard(order.order_id, marker_name) if marker_name else None
 
 
 def _payments(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
@@ -200,21 +200,21 @@ def _payments(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Viol
         order_id = item["key"]["S"].partition(":")[0]
         if isinstance(payment, Authorized) and has_uncaptured_amount(payment):
             held.setdefault(order_id, []).append(payment)
-        yield from _moved(payment if isinstance(payment, Movements) else Movements(), orders.get(order_id, Order(order_id=order_id)))
+        yield from _movements(payment if isinstance(payment, Movements) else Movements(), orders.get(order_id, Order(order_id=order_id)))
     for order_id, order in orders.items():
-        there = held.pop(order_id, [])
+        found = held.pop(order_id, [])
         wanted = 1 if order.state in HOLDING else 0
-        if len(there) > wanted:
-            yield Violation("at most one authorization, and none without an order", f"{order.state}: {len(there)}")
-        if len(there) < wanted:
+        if len(found) > wanted:
+            yield Violation("at most one authorization, and none without an order", f"{order.state}: {len(found)}")
+        if len(found) < wanted:
             yield Violation("a confirmed order is authorized or captured", order_id)
-        if there and wanted and (there[0].amount, there[0].authorization_id) != (order.total, order.authorization_id):
-            yield Violation("the authorization has the order's total", f"{there[0]} of {order.total}")
+        if found and wanted and (found[0].amount, found[0].authorization_id) != (order.total, order.authorization_id):
+            yield Violation("the authorization has the order's total", f"{found[0]} of {order.total}")
     if held:
         yield Violation("at most one authorization, and none without an order", f"of unknown orders: {sorted(held)}")
 
 
-def _moved(payment: Movements, order: Order) -> Iterator[Violation]:
+def _movements(payment: Movements, order: Order) -> Iterator[Violation]:
     left = sum(parcel.amount.amount for parcel in order.parcels)
     back = sum(parcel.amount.amount for parcel in order.parcels if parcel.state == "lost")
     back += sum(one.amount.amount for one in order.returns if one.amount)
@@ -253,12 +253,12 @@ def _shipments(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Vio
         row["shipment_id"]["S"]: _consignments.decode(row["consignment"]["S"]) for row in simulation.aws.dynamodb.items("SandboxShipments")
     }
     for order_id, order in orders.items():
-        there = rows.get(shipment_id(order_id))
+        found = rows.get(shipment_id(order_id))
         stopped = bool(order.cancelled) or (order.state == "cancelled" and order.confirmed_at is not None)
-        if order.state == "confirmed" and (order.shipment != "requested" or there is None or not there.accepted):
-            yield Violation("a confirmed order is shipped", f"{order_id}: {order.shipment}, {there}")
-        if stopped != (there is not None and there.recalled):
-            yield Violation("exactly cancelled shipments are recalled", f"{order.state}: {there}")
+        if order.state == "confirmed" and (order.shipment != "requested" or found is None or not found.accepted):
+            yield Violation("a confirmed order is shipped", f"{order_id}: {order.shipment}, {found}")
+        if stopped != (found is not None and found.recalled):
+            yield Violation("exactly cancelled shipments are recalled", f"{order.state}: {found}")
 
 
 def _executions(simulation: Simulation) -> Iterator[Violation]:
@@ -271,11 +271,11 @@ def _executions(simulation: Simulation) -> Iterator[Violation]:
 
 def _bus(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> Iterator[Violation]:
     written = {event.event_id for log in logs.values() for _, event in log}
-    routed = {event.event_id for log in logs.values() for _, event in log if event.type not in STREAM_ONLY}
+    routed = {event.event_id for log in logs.values() for _, event in log if event.type not in STREAM_ONLY_EVENTS}
     for where, wanted, details in (("bus", routed, simulation.aws.events.details), ("stream", written, simulation.aws.kinesis.details)):
-        there = {detail["event_id"] for detail in details}
-        if there != wanted:
-            yield Violation(f"every event reaches the {where}", f"{sorted(wanted - there)} not, {sorted(there - wanted)} for nothing")
+        found = {detail["event_id"] for detail in details}
+        if found != wanted:
+            yield Violation(f"every event reaches the {where}", f"{sorted(wanted - found)} not, {sorted(found - wanted)} for nothing")
     if simulation.aws.sqs.sent.get(ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]):
         yield Violation("no event is dead-lettered", "")
 

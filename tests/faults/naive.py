@@ -1,8 +1,8 @@
-"""The control: the pipeline with common mistakes, which the sweep must find.
+"""The control: a pipeline with common mistakes, which the sweep must find.
 
-It works as long as nothing goes wrong. Among its mistakes: it writes and then publishes, ignores what
-the bus refused, reads stock and then writes it, charges and then remembers, takes a new key for every
-attempt, numbers events by counting, and releases stock that it does not know to be reserved.
+It works without faults. Its mistakes include: it writes and then publishes, ignores refused bus entries,
+reads stock and then writes it, charges before recording, uses a new key for every attempt, numbers events
+by counting, and releases stock without a reservation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.faults.simulation import Functions
 DYNAMODB: Any = clients.client("dynamodb")
 BUS: Any = clients.client("events")
 STREAM: Any = clients.client("kinesis")
-STREAM_ONLY = STREAM_ONLY_EVENTS
+
 PROVIDER = SandboxProvider("SandboxPayments", DYNAMODB)
 CARRIER = SandboxCarrier("SandboxShipments", DYNAMODB)
 
@@ -42,8 +42,8 @@ def place(event: Any, _context: Any) -> Any:
     merged = pricing.merge([StockLine(line.sku, line.quantity) for line in request.lines])
     lines, total = pricing.price(merged, Catalogue("Catalogue", DYNAMODB, 60).products(line.sku for line in merged))
     order_id = pricing.order_id(customer["customer_id"], event["headers"]["Idempotency-Key"])
-    who = Customer(customer["customer_id"], customer["email"])
-    placed = OrderPlaced(who, lines, total, request.shipping_address.to_event_address(), request.payment.country)
+    customer_data = Customer(customer["customer_id"], customer["email"])
+    placed = OrderPlaced(customer_data, lines, total, request.shipping_address.to_event_address(), request.payment.country)
     _write(Order(order_id=order_id), placed, "orders", {"payment_token": {"S": request.payment.token}, **_open(order_id)})
     return answer(201, {"order_id": order_id})
 
@@ -166,7 +166,7 @@ def _load(event: Any) -> Order:
     return fold(event["order_id"], order_log.OrderLog("OrderLog", DYNAMODB).history(event["order_id"]))
 
 
-def _write(order: Order, data: EventData, source: str, beside: Any = None) -> None:
+def _write(order: Order, data: EventData, source: str, extra_writes: Any = None) -> None:
     version = order.version + 1
     event = Event(
         event_id=f"{order.order_id}:{version}",
@@ -181,8 +181,8 @@ def _write(order: Order, data: EventData, source: str, beside: Any = None) -> No
         data=data,
     )
     document = events.encode(event).decode()
-    DYNAMODB.put_item(TableName="OrderLog", Item={**_key(order.order_id, version), "event": {"S": document}, **(beside or {})})
-    if event.type not in STREAM_ONLY:
+    DYNAMODB.put_item(TableName="OrderLog", Item={**_key(order.order_id, version), "event": {"S": document}, **(extra_writes or {})})
+    if event.type not in STREAM_ONLY_EVENTS:
         BUS.put_events(Entries=[{"EventBusName": "orders", "Source": source, "DetailType": event.type, "Detail": document}])
     STREAM.put_records(StreamName="events", Records=[{"PartitionKey": order.order_id, "Data": document.encode()}])
 

@@ -33,8 +33,8 @@ from shipping.domain.carrier_events import CarrierEvent, Delivered, Dispatched, 
 from shipping.handlers import recall_shipment
 from shipping.handlers import request_shipment as shipping_request
 from shipping.shipments import shipment_id
-from tests.faults.faults import Disturbance, Watched
-from tests.faults.simulation import Functions, Simulation, real
+from tests.faults.faults import Disturbance, FaultyProvider
+from tests.faults.simulation import Functions, Simulation, real_functions
 from tests.support import samples
 
 if TYPE_CHECKING:
@@ -44,17 +44,17 @@ MUGS = ({"sku": "MUG-BLUE", "quantity": 2}, {"sku": "FILTER-100", "quantity": 1}
 LENIENT = fraud_rules.parse_thresholds('{"weights": {"new_customer": 0}}')
 REFUSING = fraud_rules.parse_thresholds('{"hold_score": 5, "refuse_score": 10}')
 type Patch = Callable[[Any, str, Any], None]
-type Happens = Callable[[Simulation, str], None]
+type Step = Callable[[Simulation, str], None]
 
 
 @dataclass(frozen=True)
 class Path:
     """A customer's request, the persistent faults, and the expected end state.
 
-    `decided` is what a person says to a held order, maybe after its reservation has `expired`: approve, reject, or nothing
-    until the time is over. `cancelled` is the state in which the customer cancels it.
-    `left` are lines that left unreported before it. `postal_code` selects the carrier's simulated fault.
-    Before a cancellation comes `life`, what happens to a confirmed order, one after the other; each step can be done again.
+    `decided` is the decision on a held order, which may come after its reservation has `expired`; without one the review
+    times out. `cancelled` is the state in which the customer cancels the order, after lines that were `left` at the
+    carrier without a report. `postal_code` selects the carrier's simulated fault. `life` are the steps of a confirmed
+    order, before any cancellation; each step can be repeated.
     """
 
     name: str
@@ -68,49 +68,50 @@ class Path:
     cancelled: str = ""
     left: tuple[StockLine, ...] = ()
     postal_code: str = "LS1 1AA"
-    life: tuple[Happens, ...] = ()
+    life: tuple[Step, ...] = ()
 
     @property
-    def begins_as_every(self) -> bool:
-        """Whether its order is confirmed as that of the first path is before anything else happens to it."""
+    def starts_with_confirmation(self) -> bool:
+        """Return whether the path starts with the same confirmation as the first path."""
         return bool(self.life) or self.cancelled == "confirmed"
 
 
-def leaves(parcel_id: str, *lines: StockLine) -> Happens:
+def dispatches(parcel_id: str, *lines: StockLine) -> Step:
     """Dispatch a parcel with these lines and send the carrier's webhook."""
 
-    def happen(simulation: Simulation, order_id: str) -> None:
-        leave(simulation, order_id, lines, parcel_id)
-        tell(simulation, order_id, Dispatched, parcel_id, lines=lines)
+    def run(simulation: Simulation, order_id: str) -> None:
+        dispatch_unreported(simulation, order_id, lines, parcel_id)
+        report_parcel(simulation, order_id, Dispatched, parcel_id, lines=lines)
 
-    return happen
+    return run
 
 
-def arrives(parcel_id: str) -> Happens:
+def delivers(parcel_id: str) -> Step:
     """Send the carrier's webhook of a delivered parcel."""
-    return lambda simulation, order_id: tell(simulation, order_id, Delivered, parcel_id)
+    return lambda simulation, order_id: report_parcel(simulation, order_id, Delivered, parcel_id)
 
 
-def is_lost(parcel_id: str) -> Happens:
+def loses(parcel_id: str) -> Step:
     """Send the carrier's webhook of a lost parcel."""
-    return lambda simulation, order_id: tell(simulation, order_id, Lost, parcel_id)
+    return lambda simulation, order_id: report_parcel(simulation, order_id, Lost, parcel_id)
 
 
-def comes_back(*lines: StockLine, customer: str = "ann") -> Happens:
+def returns(*lines: StockLine, customer: str = "ann") -> Step:
     """Create a return and send the carrier's webhook of its receipt."""
 
-    def happen(simulation: Simulation, order_id: str) -> None:
+    def run(simulation: Simulation, order_id: str) -> None:
         answer = simulation.create_return(returning(order_id, lines, customer))
         if answer["statusCode"] == 201:
             return_id = json.loads(answer["body"])["return_id"]
-            bring(
-                simulation, Returned(message_id=f"msg_{return_id}", shipment_id=shipment_id(order_id), at=just_now(), return_id=return_id)
+            send_until_accepted(
+                simulation,
+                Returned(message_id=f"msg_{return_id}", shipment_id=shipment_id(order_id), at=carrier_time(), return_id=return_id),
             )
 
-    return happen
+    return run
 
 
-def just_now() -> str:
+def carrier_time() -> str:
     """Return the carrier's current time."""
     return datetime.now(UTC).isoformat()
 
@@ -141,24 +142,24 @@ PATHS = (
     Path(
         "delivered in two parcels",
         "delivered",
-        life=(leaves("parcel_1", MUG), leaves("parcel_2", MUG, FILTERS), arrives("parcel_2"), arrives("parcel_1")),
+        life=(dispatches("parcel_1", MUG), dispatches("parcel_2", MUG, FILTERS), delivers("parcel_2"), delivers("parcel_1")),
     ),
     Path(
-        "lost and refunded", "lost", token="tok_capture_timeout_after", life=(leaves("parcel_1", BOTH_MUGS, FILTERS), is_lost("parcel_1"))
+        "lost and refunded", "lost", token="tok_capture_timeout_after", life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), loses("parcel_1"))
     ),
     Path(
         "returned and refunded",
         "partly_returned",
         token="tok_refund_timeout_before",
-        life=(leaves("parcel_1", BOTH_MUGS, FILTERS), arrives("parcel_1"), comes_back(MUG)),
+        life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1"), returns(MUG)),
     ),
     Path(
         "lost, and the first refund fails",
         "lost",
         token="tok_refund_fails_once",
-        life=(leaves("parcel_1", BOTH_MUGS, FILTERS), is_lost("parcel_1")),
+        life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), loses("parcel_1")),
     ),
-    Path("rest cancelled after a partial dispatch", "dispatched", cancelled="partly_dispatched", life=(leaves("parcel_1", MUG),)),
+    Path("rest cancelled after a partial dispatch", "dispatched", cancelled="partly_dispatched", life=(dispatches("parcel_1", MUG),)),
 )
 
 
@@ -182,7 +183,7 @@ def cancellation(order_id: str, customer: str = "ann") -> Any:
 
 
 def returning(order_id: str, lines: tuple[StockLine, ...], customer: str = "ann") -> Any:
-    """Return the request that announces a return."""
+    """Return the request that creates a return."""
     event = samples.sample("orders/create_return/announced")
     event["pathParameters"]["order_id"] = order_id
     event["requestContext"]["authorizer"] |= {"customer_id": customer}
@@ -195,12 +196,12 @@ class Stage:
     """Creates simulated pipelines and configures the functions for each run."""
 
     patch: pytest.MonkeyPatch
-    functions: Functions = field(default_factory=real)
+    functions: Functions = field(default_factory=real_functions)
     post_fulfilment_from: int = 0
 
     def __post_init__(self) -> None:
-        """Skip all waits, and treat every active order as stuck and every reservation as expired."""
-        # Decoded events are cached: they never change.
+        """Skip all pauses, and treat every active order as stuck and every reservation as expired."""
+        # Decoded events are immutable, so they are cached.
         self.patch.setattr(events, "decode", lru_cache(1000)(events.decode))
         self.patch.setattr(dynamodb.time, "sleep", lambda _: None)
         self.patch.setattr(provider.time, "sleep", lambda _: None)
@@ -211,16 +212,16 @@ class Stage:
         """Return a pipeline for a run of the path."""
         simulation = Simulation(self.functions, disturbance or Disturbance(), attempts, set(path.broken))
         self.patch.setattr(place_order.PLACEMENT, "catalogue", Catalogue("Catalogue", simulation.aws.dynamodb.client, 60))
-        # The flags are cached, as for nearly every order; test_flags reads them.
+        # The flags are cached, as for nearly every order; test_flags.py tests reading them.
         self.patch.setattr(screen_order, "FLAGS", lambda: FraudFlags(fraud=path.rules))
-        watched = Watched(PROVIDER, simulation.around_provider)
+        watched = FaultyProvider(PROVIDER, simulation.around_provider)
         for module in (authorize_payment, settle_payment, void_payment):
             self._replace(module, watched)
         for module in (recall_shipment, shipping_request):
-            self.patch.setattr(module, "CARRIER", Watched(CARRIER, simulation.around_carrier))
+            self.patch.setattr(module, "CARRIER", FaultyProvider(CARRIER, simulation.around_carrier))
         return simulation
 
-    def _replace(self, module: ModuleType, provider: Watched) -> None:
+    def _replace(self, module: ModuleType, provider: FaultyProvider) -> None:
         self.patch.setattr(module, "PROVIDER", provider)
 
 
@@ -229,7 +230,7 @@ CARRIER: Any = shipping.dependencies.CARRIER
 
 
 def begin(simulation: Simulation, path: Path, customer: str = "ann", key: str = "key-1") -> str:
-    """Place the path's order, let everything follow that follows by itself, and return the order's id."""
+    """Place the path's order, process all consequences, and return the order's id."""
     simulation.post(request(path, customer, key))
     order_id = pricing.order_id(customer, key)
     if path.cancelled == "placed":
@@ -239,9 +240,9 @@ def begin(simulation: Simulation, path: Path, customer: str = "ann", key: str = 
         simulation.expire()
     if path.decided:
         decide(simulation, order_id, path.decided)
-    live(simulation, path, order_id)
+    run_life(simulation, path, order_id)
     if path.left:
-        leave(simulation, order_id, path.left)
+        dispatch_unreported(simulation, order_id, path.left)
     if path.cancelled and path.cancelled != "placed":
         cancel(simulation, order_id, path.cancelled, customer)
     return order_id
@@ -257,31 +258,33 @@ def decide(simulation: Simulation, order_id: str, decision: str) -> None:
     simulation.settle()
 
 
-def live(simulation: Simulation, path: Path, order_id: str) -> None:
-    """Have everything happen to the order that does on its path, as far as it came so far, and let everything follow."""
+def run_life(simulation: Simulation, path: Path, order_id: str) -> None:
+    """Run the steps of the path's life that the order's state allows, and process all consequences."""
     simulation.post_fulfilment_from = len(simulation.disturbance.calls)
     for happens in path.life:
         happens(simulation, order_id)
         simulation.settle()
 
 
-def tell(simulation: Simulation, order_id: str, kind: type[Dispatched | Delivered | Lost], parcel_id: str, **more: Any) -> None:
+def report_parcel(simulation: Simulation, order_id: str, kind: type[Dispatched | Delivered | Lost], parcel_id: str, **more: Any) -> None:
     """Send the carrier's webhook of the unreported parcel, if there is one."""
     disturbance, simulation.disturbance = simulation.disturbance, Disturbance()
     shipment = CARRIER.look_up(shipment_id(order_id))
     simulation.disturbance = disturbance
     if shipment and parcel_id in {parcel.parcel_id for parcel in shipment.parcels}:
         message_id = f"msg_{kind.__name__}_{parcel_id}"
-        bring(simulation, kind(message_id=message_id, shipment_id=shipment_id(order_id), at=just_now(), parcel_id=parcel_id, **more))
+        send_until_accepted(
+            simulation, kind(message_id=message_id, shipment_id=shipment_id(order_id), at=carrier_time(), parcel_id=parcel_id, **more)
+        )
 
 
-def bring(simulation: Simulation, message: CarrierEvent) -> None:
-    """Have the carrier send the message, until it is taken."""
+def send_until_accepted(simulation: Simulation, message: CarrierEvent) -> None:
+    """Send the carrier's message until it is accepted."""
     simulation.tell(msgspec.json.encode(message))
 
 
-def leave(simulation: Simulation, order_id: str, lines: tuple[StockLine, ...], parcel_id: str = "parcel_1") -> None:
-    """Have the carrier bring these lines on their way, if it was asked to."""
+def dispatch_unreported(simulation: Simulation, order_id: str, lines: tuple[StockLine, ...], parcel_id: str = "parcel_1") -> None:
+    """Dispatch these lines at the carrier, if a shipment was requested."""
     disturbance, simulation.disturbance = simulation.disturbance, Disturbance()
     with suppress(CarrierRefused):
         CARRIER.dispatch(shipment_id(order_id), Parcel(parcel_id, lines))
@@ -289,7 +292,7 @@ def leave(simulation: Simulation, order_id: str, lines: tuple[StockLine, ...], p
 
 
 def cancel(simulation: Simulation, order_id: str, state: str, customer: str = "ann") -> None:
-    """Have the customer cancel an order that is in this state, and let everything follow."""
+    """Cancel the customer's order in this state, and process all consequences."""
     disturbance, simulation.disturbance = simulation.disturbance, Disturbance()
     order = order_log.OrderLog("OrderLog", simulation.aws.dynamodb.client).load(order_id)
     simulation.disturbance = disturbance
@@ -312,7 +315,7 @@ def finish(simulation: Simulation, path: Path) -> None:
         if item["version"]["N"] == "1" and path.decided:
             decide(simulation, item["order_id"]["S"], path.decided)
         if item["version"]["N"] == "1":
-            live(simulation, path, item["order_id"]["S"])
+            run_life(simulation, path, item["order_id"]["S"])
         if item["version"]["N"] == "1" and path.cancelled:
             cancel(simulation, item["order_id"]["S"], path.cancelled)
     simulation.sweep()

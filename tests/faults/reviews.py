@@ -1,4 +1,4 @@
-"""Reviews of held orders: waiting executions, the queue that ends them, and the reviewer."""
+"""Reviews of held orders: executions with task tokens, the consumer that closes them, and the reviewer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Reviews:
         self._resume()
 
     def start(self, event: Any) -> None:
-        """Start an execution for an order and run it to where it waits."""
+        """Start an execution for an order and run it to its task token."""
         arn = f"arn:review:{next(self._numbers)}"
         execution = Execution(WORKFLOW, event, self._task, arn)
         self._executions[arn] = execution
@@ -49,12 +49,12 @@ class Reviews:
         self._resume()
 
     def close(self, event: Any) -> None:
-        """Bring an event to the function that ends reviews."""
+        """Deliver an event to the function that closes reviews."""
         self._simulation.wake("ReviewsClose", json.dumps(event))
         self._resume()
 
     def decide(self, order_id: str, decision: str, reviewer: str = "rex") -> Any:
-        """Send a decision as a client does, which repeats it until the answer is no 5xx; nothing if it never is."""
+        """Send a decision as a client that retries 5xx answers; ignore a decision without any other answer."""
         request = sample("reviews/decide_review/approve")
         request["pathParameters"]["order_id"] = order_id
         request["requestContext"]["authorizer"]["customer_id"] = reviewer
@@ -70,7 +70,7 @@ class Reviews:
         return None
 
     def time_out(self) -> None:
-        """Let one wait of the executions time out; after a reminder they wait again."""
+        """Let the executions' task tokens time out once; after a reminder they wait again."""
         for arn, execution in list(self._executions.items()):
             if execution.token in self._simulation.aws.stepfunctions.waiting:
                 self._simulation.aws.stepfunctions.waiting.discard(execution.token)
@@ -93,7 +93,7 @@ class Reviews:
 
     @property
     def waiting(self) -> set[str]:
-        """The tokens that executions wait for."""
+        """Return the task tokens of waiting executions."""
         return {execution.token for execution in self._executions.values() if execution.token}
 
     @property
@@ -119,7 +119,7 @@ class Reviews:
 
     @contextmanager
     def _followed(self, arn: str) -> Iterator[None]:
-        """Keep how an execution ends, if it does."""
+        """Record the end of an execution, if it ends."""
         try:
             yield
         except ExecutionFailed as failed:

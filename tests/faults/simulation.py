@@ -1,8 +1,8 @@
-"""The pipeline in one process: the real functions on in-memory services, triggered as AWS triggers them.
+"""The pipeline in one process: the real functions on the in-memory AWS, triggered as by AWS.
 
-A client posts until it has an answer; the stream brings a batch until the publisher takes it; the
-bus starts sagas; the workflow's own definition is run, and a function that dies is an error of its
-task; at the end the sweeper runs until nothing is open.
+Clients retry 5xx answers. The stream redelivers a batch until the publisher succeeds. The bus starts sagas,
+which run the workflow's definition; a crashed function is a failed task. At the end recovery runs until no
+order is active.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Functions:
         return self.handlers[name]
 
 
-def real() -> Functions:
+def real_functions() -> Functions:
     """Return the pipeline's own handlers."""
     consumers = {name: module for name, (module, _) in (CONSUMERS | STREAMED).items()}
     modules = {
@@ -112,9 +112,9 @@ class NeverAnswered(AssertionError):
 
 @dataclass
 class Simulation:
-    """One run. `broken` functions fail whenever they are invoked; `attempts` is botocore's.
+    """One run. `broken` functions fail at every invocation; `attempts` is botocore's number of attempts.
 
-    `post_fulfilment_from` is the number of the first call after what a path's order has in common with every other confirmed one.
+    `post_fulfilment_from` is the number of the first call after the confirmation that all paths share.
     """
 
     functions: Functions
@@ -176,7 +176,7 @@ class Simulation:
 
     @property
     def current(self) -> str:
-        """The function that is running in this thread."""
+        """Return the function that runs in this thread."""
         return getattr(self._local, "current", "")
 
     def around_provider(self, name: str, method: Callable[[], Any]) -> Any:
@@ -199,7 +199,7 @@ class Simulation:
         """Invoke a function as the Lambda service does, with a copy of the event.
 
         Raises:
-            TaskFailed: it failed, or its process died.
+            TaskFailed: the function failed or crashed.
         """
         if name in self.broken or name in getattr(self._local, "broken", ()):
             raise TaskFailed("Broken")
@@ -318,7 +318,7 @@ class Simulation:
         self.bring(name, json.dumps({"detail": json.loads(detail)}))
 
     def bring(self, name: str, body: str) -> None:
-        """Deliver any message to a consumer in the same way."""
+        """Deliver a message to a consumer in the same way."""
         if not any(self.try_once(name, body, receive) for receive in range(1, ATTEMPTS + 1)):
             self.dead_letters.append((name, body))
 
@@ -402,7 +402,7 @@ class Simulation:
                 return
 
     @contextmanager
-    def breaking(self, name: str) -> Iterator[None]:
+    def broken_function(self, name: str) -> Iterator[None]:
         """Fail a function within the context, for this thread."""
         self._local.broken = {name}
         try:

@@ -1,4 +1,4 @@
-"""Counting and aggregation under every fault of every call and in any event order count and rank each event once."""
+"""Analytics count and rank each event once under every fault of every call and in any event order."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from tests.faults.conftest import Tally
 from tests.faults.faults import Call, Disturbance, target_of
 from tests.faults.paths import Stage
 from tests.faults.simulation import ATTEMPTS
-from tests.faults.sweeps import Sweep, nothing_wrong
+from tests.faults.sweeps import Sweep, assert_no_failures
 from tests.faults.test_races import Runner, alternate
 from tests.support import sales
 from tests.support.runtime import CONTEXT
 
 PATH = "analytics"
-# Of two that meet, each stops before every second call.
+# Each of two concurrent runs pauses before every second call.
 STRIDE = 2
 POISON = "poison"
-# Two minutes on either side of a month's end.
-HAPPENED = [
+# Two minutes on each side of a month's end.
+EVENTS = [
     sales.event(1, sales.placed()),
     sales.event(2, sales.confirmed({"MUG": 2, "CUP": 1})),
     sales.event(3, sales.short(), 20),
@@ -46,14 +46,14 @@ HAPPENED = [
 ]
 ORDERS: dict[str, Callable[[list[Event]], list[Event]]] = {
     "in order": list,
-    "backwards, and all again later": lambda happened: [*happened[::-1], *happened],
+    "reversed, and repeated later": lambda happened: [*happened[::-1], *happened],
 }
 every_order = pytest.mark.parametrize("order", ORDERS)
 
 
 @dataclass
 class Counting:
-    """The stream, what counts its events, the queue behind that, and the schedule that sums up after every batch."""
+    """The stream, the counting consumer with its queue, and the schedule that aggregates after every batch."""
 
     happened: list[Event]
     disturbance: Disturbance
@@ -63,7 +63,7 @@ class Counting:
     _current: str = ""
 
     def __post_init__(self) -> None:
-        """Have every call go through the disturbance."""
+        """Inject the disturbance into every call."""
         self.aws = Aws(FakeDynamoDB(*TABLES, attempts=self.attempts), sqs=FakeSqs(self.attempts))
         for name, service in {"dynamodb": self.aws.dynamodb, "sqs": self.aws.sqs}.items():
             service.before, service.after = self._hooks(name)
@@ -85,19 +85,19 @@ class Counting:
         half = len(records) // 2
         for batch in (records[:half], records[half:]):
             self.stream(batch)
-            self.sum_up()
+            self.aggregate_once()
 
     def stream(self, records: list[Any]) -> None:
-        """Bring a batch until it is taken; of one that never is, a redrive has what Lambda's note is about sent to the queue."""
+        """Deliver a batch until it succeeds; a failed batch is redriven to the queue."""
         for _ in range(ATTEMPTS):
             with suppress(Failed):
                 self.invoke("AnalyticsCount", count_events.handler, {"Records": records})
                 break
         else:
             self.dead_letters += [_message(record) for record in records]
-        self.work_off(self.aws.sqs.sent.pop(ENVIRONMENT["RETRY_QUEUE_URL"], []))
+        self.deliver_queue(self.aws.sqs.sent.pop(ENVIRONMENT["RETRY_QUEUE_URL"], []))
 
-    def work_off(self, messages: list[Any]) -> None:
+    def deliver_queue(self, messages: list[Any]) -> None:
         """Deliver the queue's messages in one batch until they succeed or reach the retry limit."""
         waiting = [json.dumps(message) for message in messages]
         for receive in range(1, ATTEMPTS + 1):
@@ -116,8 +116,8 @@ class Counting:
             return waiting
         return [waiting[int(item["itemIdentifier"])] for item in answer["batchItemFailures"]]
 
-    def sum_up(self) -> None:
-        """Run the schedule once; a failure waits for the next minute."""
+    def aggregate_once(self) -> None:
+        """Run the schedule once; the next minute retries a failure."""
         with suppress(Failed):
             self.invoke("AnalyticsAggregate", aggregate.handler, {})
 
@@ -125,7 +125,7 @@ class Counting:
         """Invoke a function.
 
         Raises:
-            Failed: it failed, or its process died.
+            Failed: the function failed or crashed.
         """
         before, self._current = self._current, function
         try:
@@ -139,26 +139,26 @@ class Counting:
         """Remove all faults, redrive the dead letters, and run the schedule once."""
         self.disturbance.match = lambda _number, _call: False
         dead_letters, self.dead_letters = self.dead_letters, []
-        self.work_off([json.loads(message) for message in dead_letters])
-        self.sum_up()
+        self.deliver_queue([json.loads(message) for message in dead_letters])
+        self.aggregate_once()
 
     def wrong(self) -> list[str]:
-        """Return what is wrong once everything has come to rest."""
+        """Return the differences after all faults are removed and all queues are empty."""
         self.disturbance = Disturbance()
         return [*self._stuck(), *self.differences()]
 
     def differences(self) -> list[str]:
         """Return the differences between counts, sums and events."""
-        found = [f"not summed up: {item['place']['S']}" for item in _items(self.aws) if item["period"]["S"] == "new"]
-        return [*found, *_not_counted(self.aws), *_not_summed_up(self.aws)]
+        found = [f"not aggregated: {item['place']['S']}" for item in _items(self.aws) if item["period"]["S"] == "new"]
+        return [*found, *_count_differences(self.aws), *_total_differences(self.aws)]
 
     def _stuck(self) -> list[str]:
-        found = [f"a dead message: {message}" for message in self.dead_letters if "no_event" not in message]
-        return found + ([] if len(found) < len(self.dead_letters) else ["what is no event is no dead letter"])
+        found = [f"dead letter: {message}" for message in self.dead_letters if "no_event" not in message]
+        return found + ([] if len(found) < len(self.dead_letters) else ["the malformed message was not dead-lettered"])
 
 
 class Failed(Exception):
-    """A function failed, or its process died."""
+    """A function failed or crashed."""
 
 
 def _message(record: Any) -> str:
@@ -173,21 +173,21 @@ def _items(aws: Aws) -> list[dict[str, Any]]:
     return aws.dynamodb.items("AnalyticsSums")
 
 
-def _not_counted(aws: Aws) -> list[str]:
+def _count_differences(aws: Aws) -> list[str]:
     """Return the differences between stored counts and events, by event id."""
-    kept: dict[str, Count] = {}
+    stored: dict[str, Count] = {}
     found: list[str] = []
     for minute in {item["period"]["S"] for item in _items(aws) if len(item["period"]["S"]) == counting_rules.MINUTE}:
         for one in AnalyticsStore("AnalyticsSums", aws.dynamodb.client).counted(minute):
-            found += [f"{one.event_id} is counted as {one} and as {kept[one.event_id]}"] if kept.get(one.event_id, one) != one else []
-            found += [f"{one.event_id} of {one.minute} is kept with {minute}"] if one.minute != minute else []
-            kept[one.event_id] = one
-    wanted = {one.event_id: counting_rules.count_event(one) for one in HAPPENED}
-    return found if kept == wanted else [*found, f"counted {sorted(kept)}, not {sorted(wanted)}"]
+            found += [f"{one.event_id} is counted as {one} and as {stored[one.event_id]}"] if stored.get(one.event_id, one) != one else []
+            found += [f"{one.event_id} of {one.minute} is stored under {minute}"] if one.minute != minute else []
+            stored[one.event_id] = one
+    wanted = {one.event_id: counting_rules.count_event(one) for one in EVENTS}
+    return found if stored == wanted else [*found, f"counted {sorted(stored)}, not {sorted(wanted)}"]
 
 
-def _not_summed_up(aws: Aws) -> list[str]:
-    """Return how sums, units and leaderboards differ from a recount of what happened, each event once."""
+def _total_differences(aws: Aws) -> list[str]:
+    """Return the differences of totals, units and leaderboards from a recount of the events, each once."""
     store = AnalyticsStore("AnalyticsSums", aws.dynamodb.client)
     sold = {period: {sku: units for one in store.ranges(period) for sku, units in one.units.items()} for period in SOLD}
     sums = {item["place"]["S"]: store.total(item["place"]["S"]).counters for item in _items(aws) if item["period"]["S"] in _PARENTS}
@@ -207,7 +207,7 @@ def _periods(event: Event) -> list[str]:
 
 def _recounted() -> dict[str, dict[str, int]]:
     sums: dict[str, Counter[str]] = {}
-    for one in HAPPENED:
+    for one in EVENTS:
         for period in _periods(one):
             sums.setdefault(period, Counter()).update(counting_rules.without_units(counting_rules.count_event(one).counters))
     return {period: dict(counted) for period, counted in sums.items()}
@@ -215,7 +215,7 @@ def _recounted() -> dict[str, dict[str, int]]:
 
 def _sold() -> dict[str, counting_rules.Units]:
     sold: dict[str, Counter[str]] = {}
-    for one in HAPPENED:
+    for one in EVENTS:
         for period in _periods(one)[1:]:
             sold.setdefault(period, Counter()).update(counting_rules.count_event(one).counters)
     return {period: counting_rules.units(counted) for period, counted in sold.items()}
@@ -223,7 +223,7 @@ def _sold() -> dict[str, counting_rules.Units]:
 
 def _ranked() -> dict[str, list[tuple[str, int]]]:
     sold: dict[str, Counter[str]] = {}
-    for one in HAPPENED:
+    for one in EVENTS:
         _, day, every = _periods(one)
         for line in one.data.lines if isinstance(one.data, OrderConfirmed) else ():
             for board in {f"{period}/{category}" for period in (day, every) for category in ("", line.category or "")}:
@@ -232,20 +232,20 @@ def _ranked() -> dict[str, list[tuple[str, int]]]:
 
 
 SUMMED, SOLD, BOARDS = _recounted(), _sold(), _ranked()
-# Where sums are: with the hour of a minute, the month of a day, and that of all times with none.
+# The partitions of totals: the hour of a minute, the month of a day, and one for all time.
 _PARENTS = {*(counting_rules.parent(period) for period in SUMMED if period != "all"), "top"}
 
 
-def brought(order: str, disturbance: Disturbance, attempts: int = 1) -> Counting:
-    """Return where everything was brought and summed up, with what goes wrong meanwhile."""
-    counting = Counting(ORDERS[order](HAPPENED), disturbance, attempts)
+def run_to_rest(order: str, disturbance: Disturbance, attempts: int = 1) -> Counting:
+    """Deliver and aggregate all events under the disturbance; return the run."""
+    counting = Counting(ORDERS[order](EVENTS), disturbance, attempts)
     counting.run()
     return counting
 
 
 def recorded(order: str) -> list[Call]:
-    """Return the calls of a run in which nothing goes wrong, after making sure that nothing did."""
-    counting = brought(order, Disturbance())
+    """Return the calls of a run without faults, after checking its result."""
+    counting = run_to_rest(order, Disturbance())
     calls = list(counting.disturbance.calls)
     assert counting.wrong() == []
     return calls
@@ -253,11 +253,11 @@ def recorded(order: str) -> list[Call]:
 
 @every_order
 def test_single_fault_of_one_call(stage: Stage, tally: Tally, order: str) -> None:
-    """A minute later all is as if nothing had."""
+    """The next minute's run repairs the result."""
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        counting = brought(order, disturbance, attempts)
-        counting.sum_up()
+        counting = run_to_rest(order, disturbance, attempts)
+        counting.aggregate_once()
         return counting.wrong()
 
     Sweep(PATH, tally).once(enumerate(recorded(order)), run)
@@ -266,7 +266,7 @@ def test_single_fault_of_one_call(stage: Stage, tally: Tally, order: str) -> Non
 @every_order
 def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, order: str) -> None:
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        counting = brought(order, disturbance, attempts)
+        counting = run_to_rest(order, disturbance, attempts)
         counting.rest()
         return counting.wrong()
 
@@ -274,55 +274,55 @@ def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, order: s
 
 
 AGAIN: dict[str, Callable[[Counting], object]] = {
-    "all at once again": lambda counting: counting.stream(sales.streamed(*HAPPENED)["Records"]),
-    "summed up twice at once": lambda counting: counting.sum_up(),
+    "all at once again": lambda counting: counting.stream(sales.streamed(*EVENTS)["Records"]),
+    "two aggregations at once": lambda counting: counting.aggregate_once(),
 }
 
 
 @pytest.mark.parametrize("what", AGAIN)
-def test_another_worker_is_there_at_any_moment(stage: Stage, tally: Tally, what: str) -> None:
+def test_concurrent_worker_at_any_call(stage: Stage, tally: Tally, what: str) -> None:
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        counting = Counting(HAPPENED, disturbance, attempts)
+        counting = Counting(EVENTS, disturbance, attempts)
         disturbance.act = lambda: AGAIN[what](counting)
         counting.run()
-        counting.sum_up()
+        counting.aggregate_once()
         return counting.wrong()
 
     Sweep(PATH, tally).between(enumerate(recorded("in order")), what, run)
 
 
-THIRD = len(HAPPENED) // 3
+THIRD = len(EVENTS) // 3
 NEVER = 10**6
 
 
 def test_concurrent_aggregations(stage: Stage, tally: Tally) -> None:
     """The first run stops at any call, then the second, with one more batch; both then run to their ends."""
     failures: dict[str, list[str]] = {}
-    alone = _one_summed_up_and_one_counted()
-    first_calls, second_calls = _calls(alone, alone.sum_up), _calls(alone, lambda: _one_more(alone))
+    alone = _aggregated_and_counted()
+    first_calls, second_calls = _calls(alone, alone.aggregate_once), _calls(alone, lambda: _one_more(alone))
     for first_stop in range(0, first_calls, STRIDE):
         for second_stop in (*range(0, second_calls, STRIDE), NEVER):
-            counting = _one_summed_up_and_one_counted()
+            counting = _aggregated_and_counted()
             second = Runner(second_stop, lambda counting=counting: _one_more(counting))
-            alternate(counting, Runner(first_stop, counting.sum_up), second)
-            counting.sum_up()
-            tally(PATH, "two sum up in turns")
+            alternate(counting, Runner(first_stop, counting.aggregate_once), second)
+            counting.aggregate_once()
+            tally(PATH, "two interleaved aggregations")
             if found := counting.differences():
                 failures[f"stops before {first_stop} and {second_stop}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
-def _one_summed_up_and_one_counted() -> Counting:
-    counting = Counting(HAPPENED, Disturbance())
-    counting.stream(sales.streamed(*HAPPENED[-THIRD:])["Records"])
-    counting.sum_up()
-    counting.stream(sales.streamed(*HAPPENED[:THIRD])["Records"])
+def _aggregated_and_counted() -> Counting:
+    counting = Counting(EVENTS, Disturbance())
+    counting.stream(sales.streamed(*EVENTS[-THIRD:])["Records"])
+    counting.aggregate_once()
+    counting.stream(sales.streamed(*EVENTS[:THIRD])["Records"])
     return counting
 
 
 def _one_more(counting: Counting) -> None:
-    counting.stream(sales.streamed(*HAPPENED[THIRD:-THIRD])["Records"])
-    counting.sum_up()
+    counting.stream(sales.streamed(*EVENTS[THIRD:-THIRD])["Records"])
+    counting.aggregate_once()
 
 
 def _calls(counting: Counting, act: Callable[[], object]) -> int:

@@ -30,7 +30,7 @@ from tests.support.prepared import an_order
 
 ORDERS = ("ord_1", "ord_2", "ord_3")
 ATTEMPTS = 4
-CREDITING = "InvoicesIssue, paid back"
+CREDITING = "InvoicesIssue, refunded"
 CONSUMERS: dict[str, Callable[[Any, Any], Any]] = {
     "InvoicesIssue": issue_invoices.handler,
     CREDITING: issue_invoices.handler,
@@ -39,7 +39,7 @@ CONSUMERS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def begin(function: str, attempts: int = 1) -> Aws:
-    """Return services with confirmed orders of one customer, none of them invoiced or rewarded; for credit notes they are paid back."""
+    """Return services with a customer's confirmed orders, without invoices or points; for credit notes, refunded ones."""
     aws = Aws(FakeDynamoDB(*TABLES, attempts=attempts), FakeEventBridge(), FakeSqs(), FakeStepFunctions(), FakeS3(attempts))
     aws.lend()
     for order_id in ORDERS:
@@ -52,7 +52,7 @@ def begin(function: str, attempts: int = 1) -> Aws:
 
 
 def disturbed(aws: Aws, function: str, disturbance: Disturbance) -> None:
-    """Have the calls of the function go through the disturbance from now on."""
+    """Inject the disturbance into the function's calls."""
     for name, service in {"dynamodb": aws.dynamodb, "s3": aws.s3}.items():
 
         def before(operation: str, given: Any, name: str = name) -> None:
@@ -65,7 +65,7 @@ def disturbed(aws: Aws, function: str, disturbance: Disturbance) -> None:
 
 
 def deliver(function: str, context: Any) -> None:
-    """Bring the messages to the consumer until it has worked them all off, as SQS does."""
+    """Deliver the messages to the consumer until all succeed, as SQS does."""
     left = {record["messageId"]: record for record in samples.order_batch(*ORDERS)["Records"]}
     for _ in range(ATTEMPTS):
         try:
@@ -79,7 +79,7 @@ def deliver(function: str, context: Any) -> None:
 
 
 def wrong(aws: Aws, function: str) -> list[str]:
-    """Return what is wrong with what the consumer left behind."""
+    """Return the violations in the consumer's results."""
     aws.dynamodb.before = aws.dynamodb.after = aws.s3.before = aws.s3.after = None
     if function == "LoyaltyAward":
         return _points(aws)
@@ -97,7 +97,7 @@ def _documents(aws: Aws, series: str, kind: type[InvoiceIssued | CreditNoteIssue
         if [event.number for event in issued] != [rows[order_id]["number"]["S"]]:
             found.append(f"{order_id} has {issued}")
         if not issued or issued[0].number not in aws.s3.objects["InvoiceDocuments", issued[0].document].decode():
-            found.append(f"{order_id} has not its own document")
+            found.append(f"{order_id} lacks its own document")
     return found
 
 
@@ -107,7 +107,7 @@ def _points(aws: Aws) -> list[str]:
 
 
 @pytest.mark.parametrize("function", CONSUMERS)
-def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, context: Any, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+def test_single_fault_of_one_call(stage: Stage, tally: Tally, context: Any, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     monkeypatch.setattr(issuing.time, "sleep", lambda _: None)
     recorded = Disturbance()
     disturbed(aws := begin(function), function, recorded)
@@ -123,7 +123,7 @@ def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, context: Any, monk
 
 
 @pytest.mark.parametrize("function", CONSUMERS)
-def test_a_message_comes_again_at_any_moment(
+def test_message_is_redelivered_at_any_call(
     stage: Stage, tally: Tally, context: Any, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     monkeypatch.setattr(issuing.time, "sleep", lambda _: None)

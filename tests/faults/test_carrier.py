@@ -64,7 +64,7 @@ def opened(stage: Stage, disturbance: Disturbance, attempts: int = 1) -> Carrier
 
 
 def webhook_events(order: str, carrier_run: CarrierRun) -> list[bytes]:
-    """Return the messages as they are sent: that everything left in one parcel, and that it is lost."""
+    """Return the webhook events in this order: one parcel with all lines is dispatched, then lost."""
     log = OrderLog("OrderLog", carrier_run.simulation.aws.dynamodb.client)
     disturbance, carrier_run.simulation.disturbance = carrier_run.simulation.disturbance, Disturbance()
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in stock_lines(log.load("ord_1"))]
@@ -76,7 +76,7 @@ def webhook_events(order: str, carrier_run: CarrierRun) -> list[bytes]:
 
 
 def wrong(carrier_run: CarrierRun) -> list[str]:
-    """Return what is wrong once no fault is left: the carrier has sent again what was not taken, and the queue has come to rest."""
+    """Resend refused messages without faults, deliver the queue, and return the differences."""
     carrier_run.simulation.disturbance.match = lambda _number, _call: False
     again, carrier_run.refused = carrier_run.refused, []
     carrier_run.tell(again)
@@ -86,13 +86,13 @@ def wrong(carrier_run: CarrierRun) -> list[str]:
     found = [] if recorded == ["ShipmentDispatched", "ShipmentLost"] else [f"recorded {recorded}"]
     return [
         *found,
-        *(f"still waiting: {body}" for body in carrier_run.waiting),
-        *(f"never taken: {body!r}" for body in carrier_run.refused),
+        *(f"still queued: {body}" for body in carrier_run.waiting),
+        *(f"never accepted: {body!r}" for body in carrier_run.refused),
     ]
 
 
 def recorded(stage: Stage, order: str) -> list[Call]:
-    """Return the calls of a run in which nothing goes wrong, after making sure that nothing did."""
+    """Return the calls of a run without faults, after checking its result."""
     carrier_run = opened(stage, Disturbance())
     carrier_run.tell(webhook_events(order, carrier_run))
     carrier_run.work()
@@ -102,20 +102,20 @@ def recorded(stage: Stage, order: str) -> list[Call]:
 
 
 @every_order
-def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, order: str) -> None:
+def test_single_fault_of_one_call(stage: Stage, tally: Tally, order: str) -> None:
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         carrier_run = opened(stage, disturbance, attempts)
         carrier_run.tell(webhook_events(order, carrier_run))
         carrier_run.work()
-        return [f"not taken: {body!r}" for body in carrier_run.refused] + wrong(carrier_run)
+        return [f"not accepted: {body!r}" for body in carrier_run.refused] + wrong(carrier_run)
 
     Sweep(PATH, tally).once(enumerate(recorded(stage, order)), run)
 
 
 @every_order
 @pytest.mark.parametrize("beside", ["", "SendMessage", "ShippingRecord"])
-def test_a_kind_of_call_goes_wrong_for_long(stage: Stage, tally: Tally, order: str, beside: str) -> None:
-    """The log fails at the webhook, alone or with the queue or its consumer: no accepted event is lost."""
+def test_persistent_fault_loses_no_accepted_event(stage: Stage, tally: Tally, order: str, beside: str) -> None:
+    """The order log fails at the webhook, alone or together with the queue or its consumer."""
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         carrier_run = opened(stage, disturbance, attempts)

@@ -1,4 +1,4 @@
-"""The sweep is worth something only if it finds the mistakes of the pipeline that makes them all."""
+"""The sweep must find the mistakes of the control pipeline (naive.py)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def control(stage: Stage) -> Stage:
 
 
 def broken_rules(simulation: Simulation, path: Path) -> set[str]:
-    """Return what is wrong after the run of a path."""
+    """Return the violated rules after the run of a path."""
     try:
         begin(simulation, path)
         finish(simulation, path)
     except NeverAnswered:
-        return {"the client has an answer"}
+        return {"the client gets an answer"}
     return {violation.rule for violation in violations(simulation)}
 
 
 @pytest.mark.parametrize("path", [CONFIRMED, DECLINED], ids=lambda path: path.name)
-def test_the_control_works_as_long_as_nothing_goes_wrong(control: Stage, path: Path) -> None:
+def test_control_works_without_faults(control: Stage, path: Path) -> None:
     simulation = control.simulation(path)
     assert broken_rules(simulation, path) == set()
     assert dict(states(simulation)) == {path.ends: 1}
@@ -57,7 +57,7 @@ def test_the_control_works_as_long_as_nothing_goes_wrong(control: Stage, path: P
     ],
     ids=["confirmed", "declined"],
 )
-def test_the_sweep_finds_its_mistakes(control: Stage, path: Path, found: set[str]) -> None:
+def test_sweep_finds_the_mistakes_of_the_control(control: Stage, path: Path, found: set[str]) -> None:
     simulation = control.simulation(path)
     begin(simulation, path)
     rules = Counter[str]()
@@ -68,7 +68,7 @@ def test_the_sweep_finds_its_mistakes(control: Stage, path: Path, found: set[str
     assert found <= set(rules)
 
 
-def test_a_second_saga_is_found_to_charge_twice(control: Stage) -> None:
+def test_second_saga_of_the_control_charges_twice(control: Stage) -> None:
     simulation = control.simulation(CONFIRMED)
     begin(simulation, CONFIRMED)
     simulation.saga(simulation.placed())
@@ -76,7 +76,7 @@ def test_a_second_saga_is_found_to_charge_twice(control: Stage) -> None:
     assert "at most one authorization, and none without an order" in {violation.rule for violation in violations(simulation)}
 
 
-def test_two_customers_are_found_to_buy_the_last_item_both(control: Stage) -> None:
+def test_control_sells_the_last_item_twice(control: Stage) -> None:
     path = Path("the last item", "confirmed", lines=LAST_ITEM)
     rules = Counter[str]()
     for first_stop in range(8):

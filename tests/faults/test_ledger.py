@@ -28,9 +28,9 @@ RECEIVES = 5
 HISTORIES = ("rest cancelled", "return refunded", "dispute won")
 ORDERS: dict[str, Callable[[list[Event]], list[Event]]] = {
     "in order": list,
-    "backwards": lambda happened: happened[::-1],
-    "each twice": lambda happened: [one for one in happened for _ in range(2)],
-    "all again later": lambda happened: [*happened, *happened],
+    "backwards": lambda events: events[::-1],
+    "each twice": lambda events: [one for one in events for _ in range(2)],
+    "all again later": lambda events: [*events, *events],
 }
 
 every_life = pytest.mark.parametrize("life", HISTORIES)
@@ -41,7 +41,7 @@ every_order = pytest.mark.parametrize("order", ORDERS)
 class Queue:
     """The ledger's queue and function: a batch is redelivered whole after a crash, failed messages alone."""
 
-    happened: list[Event]
+    events: list[Event]
     disturbance: Disturbance
     attempts: int = 1
     aws: Aws = field(init=False)
@@ -53,7 +53,7 @@ class Queue:
         self.aws.dynamodb.before = lambda operation, given: self.disturbance.before(_call(operation, given), given)
         self.aws.dynamodb.after = lambda operation, given: self.disturbance.after(_call(operation, given), given)
         self.aws.lend()
-        self.waiting = [_message(number, one) for number, one in enumerate(self.happened)]
+        self.waiting = [_message(number, one) for number, one in enumerate(self.events)]
 
     def work(self, rounds: int = RECEIVES) -> None:
         """Deliver the queue until it is empty, at most `rounds` times."""
@@ -71,10 +71,10 @@ class Queue:
         return [message for message in batch if message["messageId"] in failed]
 
     def wrong(self) -> list[str]:
-        """Return what is wrong with the books."""
+        """Return the differences of the ledger."""
         posted = {item["event_id"]["S"] for item in self.aws.dynamodb.items("LedgerEntries")}
-        wanted = {one.event_id: posting_rules.entry_for(one, FEES) for one in self.happened}
-        found = [f"{len(self.waiting)} messages are still there"] if self.waiting else []
+        wanted = {one.event_id: posting_rules.entry_for(one, FEES) for one in self.events}
+        found = [f"{len(self.waiting)} messages are still queued"] if self.waiting else []
         found += [f"posted {sorted(posted)}, not {sorted(wanted)}"] if posted != set(wanted) else []
         hours = period_shards.shards_between(
             period_shards.first_shard(NOW - timedelta(hours=1)), period_shards.first_shard(NOW + timedelta(hours=2))
@@ -82,12 +82,12 @@ class Queue:
         entries = [entry for name in hours for entry in ENTRIES.of_shard(name)]
         sums = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(entries).items()}
         by_hand = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(wanted.values()).items()}
-        found += [f"balances are {sums}, entries come to {by_hand}"] if sums != by_hand else []
+        found += [f"balances are {sums}, entries sum to {by_hand}"] if sums != by_hand else []
         found += [
-            f"{currency} comes to {posting_rules.total(accounts)}" for currency, accounts in sums.items() if posting_rules.total(accounts)
+            f"{currency} sums to {posting_rules.total(accounts)}" for currency, accounts in sums.items() if posting_rules.total(accounts)
         ]
         differing = [entry.event_id for entry in entries if entry != wanted.get(entry.event_id)]
-        found += [f"{event_id} was not posted as the rules have it" for event_id in differing]
+        found += [f"{event_id} differs from the posting rules" for event_id in differing]
         return [*found, *([f"{len(entries)} entries are in period shards, not {len(wanted)}"] if len(entries) != len(wanted) else [])]
 
 
@@ -108,13 +108,13 @@ def _message(number: int, event: Event) -> dict[str, Any]:
 
 
 def moving(life: str, order: str) -> list[Event]:
-    """Return the events of a life that move money, as they are delivered."""
+    """Return the payment events of a history in their order of delivery."""
     return ORDERS[order]([one for one in history(*STATES[life]) if one.type.startswith("Payment") or one.type == "DisputeClosed"])
 
 
-def recorded(happened: list[Event]) -> list[Call]:
-    """Return the calls of a run in which nothing goes wrong, after making sure that nothing did."""
-    queue = Queue(happened, Disturbance())
+def recorded(events: list[Event]) -> list[Call]:
+    """Return the calls of a run without faults, after checking its result."""
+    queue = Queue(events, Disturbance())
     queue.work()
     calls = list(queue.disturbance.calls)
     assert queue.wrong() == []
@@ -123,42 +123,42 @@ def recorded(happened: list[Event]) -> list[Call]:
 
 @every_life
 @every_order
-def test_one_call_goes_wrong_once(stage: Stage, tally: Tally, life: str, order: str) -> None:
-    happened = moving(life, order)
+def test_single_fault_of_one_call(stage: Stage, tally: Tally, life: str, order: str) -> None:
+    events = moving(life, order)
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        queue = Queue(happened, disturbance, attempts)
+        queue = Queue(events, disturbance, attempts)
         queue.work()
         return queue.wrong()
 
-    Sweep("the ledger", tally).once(enumerate(recorded(happened)), run)
+    Sweep("the ledger", tally).once(enumerate(recorded(events)), run)
 
 
 @every_life
 @every_order
 def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: Tally, life: str, order: str) -> None:
-    happened = moving(life, order)
+    events = moving(life, order)
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        queue = Queue(happened, disturbance, attempts)
+        queue = Queue(events, disturbance, attempts)
         queue.work()
         disturbance.match = lambda _number, _call: False
         queue.work()
         return queue.wrong()
 
-    Sweep("the ledger", tally).lasting(recorded(happened), run)
+    Sweep("the ledger", tally).lasting(recorded(events), run)
 
 
 @every_life
-def test_a_message_comes_again_at_any_moment(stage: Stage, tally: Tally, life: str) -> None:
-    """Another worker has the same batch between any two calls of the first."""
-    happened = moving(life, "in order")
+def test_batch_is_redelivered_at_any_call(stage: Stage, tally: Tally, life: str) -> None:
+    """Another worker gets the same batch between any two calls of the first."""
+    events = moving(life, "in order")
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        queue = Queue(happened, disturbance, attempts)
+        queue = Queue(events, disturbance, attempts)
         every = list(queue.waiting)
         disturbance.act = lambda: queue.deliver(every)
         queue.work()
         return queue.wrong()
 
-    Sweep("the ledger", tally).between(enumerate(recorded(happened)), "batch twice at once", run)
+    Sweep("the ledger", tally).between(enumerate(recorded(events)), "batch twice at once", run)

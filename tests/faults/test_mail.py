@@ -35,11 +35,11 @@ from tests.support import runtime
 SAMPLES = Path(__file__).resolve().parents[2] / "events" / "notifications" / "send_emails"
 BATCHES = ("confirmed", "delivered-twice")
 ATTEMPTS = 5
-# Faults after which SES may have accepted the email unknown to us: only then is it sent again.
+# Faults after which SES may have accepted the email unnoticed: only then is it sent again.
 UNKNOWN = {("SendEmail", CRASH_AFTER), ("SendEmail", LOST), ("SendEmail", BROKEN_AFTER), ("UpdateItem", CRASH_BEFORE)}
 
 
-class Shop:
+class EmailRun:
     """The email function with its table, SES and a batch of messages, in successive processes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, batch: str, disturbance: Disturbance, attempts: int = 1) -> None:
@@ -63,7 +63,7 @@ class Shop:
         self._patch(send_emails.SENDER, "once", OncePerEvent[str]("mail", "mail", self.table.client, effect_seconds=SES_SECONDS))
 
     def expire_claims(self) -> None:
-        """Let the time of every claim be over, as it is when SQS delivers a message again."""
+        """Expire every claim, as when SQS redelivers a message."""
         hooks, self.table.before, self.table.after = (self.table.before, self.table.after), None, None
         for item in self.table.items("mail"):
             self.table.client.update_item(
@@ -75,7 +75,7 @@ class Shop:
         self.table.before, self.table.after = hooks
 
     def deliver_once(self, messages: list[dict[str, Any]] | None = None) -> list[str]:
-        """Deliver the given messages, or all, and return the ids of those to retry."""
+        """Deliver the given messages, or all, and return the ids to retry."""
         answer = send_emails.handler({"Records": messages or self._records}, runtime.context("mail", milliseconds_left=30_000))
         return [str(failed["itemIdentifier"]) for failed in answer["batchItemFailures"]]
 
@@ -95,7 +95,7 @@ class Shop:
         raise AssertionError(f"emails still fail for {left}")
 
     def wrong(self, *, unknown: bool) -> list[str]:
-        """Return what is wrong with the mails that were sent."""
+        """Return the violations in the sent emails."""
         if any(one != self.ses.sent[0] for one in self.ses.sent):
             return ["two different emails"]
         return [] if len(self.ses.sent) == 1 + unknown else [f"{len(self.ses.sent)} emails"]
@@ -108,7 +108,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def calls_of_a_run(monkeypatch: pytest.MonkeyPatch, batch: str) -> list[Call]:
     recorded = Disturbance()
-    shop = Shop(monkeypatch, batch, recorded)
+    shop = EmailRun(monkeypatch, batch, recorded)
     shop.deliver()
     assert shop.wrong(unknown=False) == []
     return recorded.calls
@@ -119,10 +119,10 @@ def calls_of_a_run(monkeypatch: pytest.MonkeyPatch, batch: str) -> list[Call]:
 def test_one_failing_call_sends_one_email(
     stage: Stage, tally: Tally, monkeypatch: pytest.MonkeyPatch, batch: str, *, next_process: bool
 ) -> None:
-    """The messages come once more at the end, though they were deleted, to the same process or to a new one."""
+    """At the end the deleted messages are redelivered, to the same process or a new one."""
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        shop = Shop(monkeypatch, batch, disturbance, attempts)
+        shop = EmailRun(monkeypatch, batch, disturbance, attempts)
         shop.deliver()
         shop.expire_claims()
         if next_process:
@@ -135,9 +135,9 @@ def test_one_failing_call_sends_one_email(
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_a_delivery_at_any_moment_sends_nothing_more(stage: Stage, tally: Tally, monkeypatch: pytest.MonkeyPatch, batch: str) -> None:
+def test_redelivery_at_any_call_sends_no_second_email(stage: Stage, tally: Tally, monkeypatch: pytest.MonkeyPatch, batch: str) -> None:
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        shop = Shop(monkeypatch, batch, disturbance, attempts)
+        shop = EmailRun(monkeypatch, batch, disturbance, attempts)
         disturbance.act = shop.deliver_once
         shop.deliver()
         return shop.wrong(unknown=False)

@@ -14,7 +14,7 @@ from tests.faults.asl import TaskFailed
 from tests.faults.faults import ONCE, Disturbance, takes
 from tests.faults.paths import PATHS, Path, Stage, begin, finish
 from tests.faults.simulation import Simulation
-from tests.faults.sweeps import nothing_wrong
+from tests.faults.sweeps import assert_no_failures
 from tests.faults.test_sweep import wrong
 
 CONFIRMED = PATHS[0]
@@ -27,8 +27,8 @@ def every_order_is_sampled_and_overdue_at_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(publish_missing_events, "OVERDUE_AFTER", timedelta(0))
 
 
-def losing(simulation: Simulation, nth: int) -> list[int]:
-    """Let the stream lose the n-th event; the list has its number once it is lost."""
+def lose_nth_event(simulation: Simulation, nth: int) -> list[int]:
+    """Let the stream lose the n-th event; the returned list then has its number."""
     lost: list[int] = []
     seen = [0]
     deliver = simulation.deliver
@@ -43,7 +43,7 @@ def losing(simulation: Simulation, nth: int) -> list[int]:
 
 
 def compare(simulation: Simulation) -> None:
-    """Let the schedule compare a few times, and let everything follow."""
+    """Run the reconciliation schedule a few times, and process all consequences."""
     for _ in range(RUNS):
         with suppress(TaskFailed):
             simulation.invoke("OperationsReconcile", {})
@@ -51,19 +51,19 @@ def compare(simulation: Simulation) -> None:
 
 
 def missing(simulation: Simulation) -> list[str]:
-    """Return the events of the log that the stream never had, and those that still count as missing."""
+    """Return the events of the log that the stream lacks or that are still indexed as pending."""
     there = {detail["event_id"] for detail in simulation.aws.kinesis.details}
     items = simulation.aws.dynamodb.items("OrderLog")
     ids = [f"{item['order_id']['S']}:{item['version']['N']}" for item in items]
     return [f"{one} is not on the stream" for one in ids if one not in there] + [
-        f"{one} still counts as missing" for one, item in zip(ids, items, strict=True) if "outbox" in item
+        f"{one} is still in the outbox index" for one, item in zip(ids, items, strict=True) if "outbox" in item
     ]
 
 
 def lose(stage: Stage, path: Path, nth: int, disturbance: Disturbance | None = None) -> tuple[Simulation, bool]:
     """Run a path without its n-th event, reconcile, and return whether that event exists."""
     simulation = stage.simulation(path, disturbance)
-    lost = losing(simulation, nth)
+    lost = lose_nth_event(simulation, nth)
     begin(simulation, path)
     compare(simulation)
     return simulation, bool(lost)
@@ -79,7 +79,7 @@ def test_order_ends_the_same_without_any_one_stream_event(stage: Stage) -> None:
         if found := found + wrong(simulation, CONFIRMED, ends={CONFIRMED.ends}):
             failures[f"event {number} lost"] = found
         number += 1
-    nothing_wrong(failures)
+    assert_no_failures(failures)
     assert number > 4
 
 
@@ -93,4 +93,4 @@ def test_next_reconciliation_completes_a_failed_one(stage: Stage) -> None:
             simulation, _ = lose(stage, CONFIRMED, 1, disturbance)
             if found := missing(simulation):
                 failures[f"{kind.name} at {call}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)

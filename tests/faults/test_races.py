@@ -15,11 +15,11 @@ from tests.faults.faults import Call, Disturbance
 from tests.faults.invariants import states
 from tests.faults.paths import LENIENT, PATHS, Path, Stage, cancellation, finish, request
 from tests.faults.simulation import Simulation
-from tests.faults.sweeps import nothing_wrong
+from tests.faults.sweeps import assert_no_failures
 from tests.faults.test_sweep import wrong
 
-PATIENCE = 20
-# It reads the order and writes; where it comes second, once more.
+TIMEOUT_SECONDS = 20
+# A cancellation reads the order and writes; the second writer does both twice.
 CANCELLATION_CALLS = 4
 LAST_ITEM = ({"sku": "LAST-ITEM-CLOCK", "quantity": 1},)
 
@@ -41,18 +41,18 @@ class Runner:
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def go(self) -> None:
-        """Let it run until it stops or ends."""
+        """Let the thread run until it pauses or ends."""
         if self.thread.ident is None:
             self.thread.start()
         else:
             self.resumed.release()
-        assert self.paused.acquire(timeout=PATIENCE), "the other run does not continue"
+        assert self.paused.acquire(timeout=TIMEOUT_SECONDS), "the other run did not continue in time"
 
     def called(self) -> None:
-        """Note a call; stop here if it is the one."""
+        """Count a call, and pause before the selected one."""
         if self.made == self.stops_at:
             self.paused.release()
-            assert self.resumed.acquire(timeout=PATIENCE)
+            assert self.resumed.acquire(timeout=TIMEOUT_SECONDS)
         self.made += 1
 
     def _run(self) -> None:
@@ -65,19 +65,19 @@ class Runner:
 
 
 class Disturbed(Protocol):
-    """What makes calls that can be disturbed."""
+    """An object with a disturbance."""
 
     disturbance: Disturbance
 
 
 @dataclass
 class TwoRuns(Disturbance):
-    """Lets the threads that are runners stop at their calls."""
+    """Pauses runner threads at their calls."""
 
     runners: tuple[Runner, ...] = ()
 
     def before(self, call: Call, parameters: Parameters) -> None:
-        """Pass the call on to the runner whose it is."""
+        """Report the call to its thread's runner."""
         for runner in self.runners:
             if threading.current_thread() is runner.thread:
                 runner.called()
@@ -92,25 +92,25 @@ def alternate(simulation: Disturbed, one: Runner, two: Runner) -> None:
     for runner in (one, two):
         if runner.stops_at >= 0:
             runner.go()
-        runner.thread.join(PATIENCE)
+        runner.thread.join(TIMEOUT_SECONDS)
         assert not runner.raised, runner.raised
     simulation.disturbance = Disturbance()
 
 
 def saga(simulation: Simulation, broken: str | None = None) -> Callable[[], None]:
-    """Return a run of the saga of the one order there is, in which a function may be broken."""
+    """Return a run of the only order's saga, optionally with a broken function."""
 
     def run() -> None:
         if broken is None:
             return simulation.saga(simulation.placed())
-        with simulation.breaking(broken):
+        with simulation.broken_function(broken):
             return simulation.saga(simulation.placed())
 
     return run
 
 
 def placed(stage: Stage, path: Path) -> Simulation:
-    """Return a simulation in which the order of the path is placed and nothing has followed yet."""
+    """Return a simulation in which the path's order is only placed."""
     simulation = stage.simulation(path)
     simulation.post(request(path))
     simulation.publish()
@@ -118,7 +118,7 @@ def placed(stage: Stage, path: Path) -> Simulation:
 
 
 def length(stage: Stage, path: Path) -> int:
-    """Return how many calls an undisturbed run of the saga makes."""
+    """Return the number of calls of an undisturbed saga."""
     simulation = placed(stage, path)
     before = len(simulation.disturbance.calls)
     saga(simulation)()
@@ -129,7 +129,7 @@ def length(stage: Stage, path: Path) -> int:
     ("name", "broken"),
     [("confirmed", None), ("confirmed", "OrdersConfirm"), ("lost answer of the provider", "PaymentsAuthorize"), ("declined", None)],
 )
-def test_two_sagas_of_one_order_take_turns(stage: Stage, tally: Tally, name: str, broken: str | None) -> None:
+def test_interleaved_sagas_of_one_order_end_consistently(stage: Stage, tally: Tally, name: str, broken: str | None) -> None:
     """The second saga may fail and compensate while the first one continues."""
     failures: dict[str, list[str]] = {}
     (path,) = (path for path in PATHS if path.name == name)
@@ -139,16 +139,16 @@ def test_two_sagas_of_one_order_take_turns(stage: Stage, tally: Tally, name: str
             simulation = placed(stage, path)
             alternate(simulation, Runner(first_stop, saga(simulation)), Runner(second_stop, saga(simulation, broken)))
             finish(simulation, path)
-            tally(path.name, "two sagas take turns")
+            tally(path.name, "two interleaved sagas")
             if found := wrong(simulation, path, ends={path.ends, *({"rejected"} if broken else ())}):
                 failures[f"stops before {first_stop} and {second_stop}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 @pytest.mark.parametrize("name", ["confirmed", "lost answer of the provider", "declined"])
 @pytest.mark.parametrize("saga_first", [True, False])
-def test_a_cancellation_and_a_saga_take_turns(stage: Stage, tally: Tally, name: str, saga_first: bool) -> None:
-    """Either the cancellation or the saga's last event is appended first, and the other one reloads the order."""
+def test_interleaved_cancellation_and_saga_end_consistently(stage: Stage, tally: Tally, name: str, saga_first: bool) -> None:
+    """Either the cancellation or the saga's last event is appended first; the other writer reloads the order."""
     failures: dict[str, list[str]] = {}
     (path,) = (path for path in PATHS if path.name == name)
     ends = {"cancelled", *({"rejected"} if path.ends == "rejected" else ())}
@@ -158,10 +158,10 @@ def test_a_cancellation_and_a_saga_take_turns(stage: Stage, tally: Tally, name: 
             runs = [Runner(saga_stop, saga(simulation)), Runner(stop, _cancellation_of(simulation))]
             alternate(simulation, *(runs if saga_first else reversed(runs)))
             finish(simulation, path)
-            tally(path.name, "a cancellation takes turns")
+            tally(path.name, "interleaved with a cancellation")
             if found := wrong(simulation, path, ends=ends):
                 failures[f"stops before {saga_stop} and {stop}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 def _cancellation_of(simulation: Simulation) -> Callable[[], object]:
@@ -169,8 +169,8 @@ def _cancellation_of(simulation: Simulation) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("tokens", [("tok_approved", "tok_approved"), ("tok_declined", "tok_approved")])
-def test_two_customers_race_for_the_last_item(stage: Stage, tally: Tally, tokens: tuple[str, str]) -> None:
-    """One of them has it, or, where a payment fails, at most one; never both."""
+def test_last_item_is_sold_at_most_once(stage: Stage, tally: Tally, tokens: tuple[str, str]) -> None:
+    """One of two customers gets the item, or none if a payment fails."""
     failures: dict[str, list[str]] = {}
     paths = [Path("the last item", "confirmed", lines=LAST_ITEM, token=token, rules=LENIENT) for token in tokens]
     calls = length(stage, Path("alone", "confirmed", lines=LAST_ITEM, rules=LENIENT))
@@ -183,18 +183,18 @@ def test_two_customers_race_for_the_last_item(stage: Stage, tally: Tally, tokens
             runs = [Runner(stop, _saga_of(simulation, order)) for order, stop in enumerate((first_stop, second_stop))]
             alternate(simulation, runs[0], runs[1])
             finish(simulation, paths[0])
-            tally("two customers, one item", "two sagas take turns")
+            tally("two customers, one item", "two interleaved sagas")
             found = wrong(simulation, paths[0], ends={"confirmed", "rejected"}, orders=2)
             confirmed = states(simulation)["confirmed"]
             if confirmed > 1 or (confirmed < 1 and set(tokens) == {"tok_approved"}):
                 found.append(f"{confirmed} orders are confirmed")
             if found:
                 failures[f"stops before {first_stop} and {second_stop}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 @pytest.mark.parametrize("name", ["confirmed", "lost answer of the provider", "declined"])
-def test_a_saga_and_the_expiry_of_its_reservation_take_turns(stage: Stage, tally: Tally, name: str) -> None:
+def test_interleaved_saga_and_expiry_end_consistently(stage: Stage, tally: Tally, name: str) -> None:
     failures: dict[str, list[str]] = {}
     (path,) = (path for path in PATHS if path.name == name)
     calls = length(stage, path)
@@ -203,24 +203,24 @@ def test_a_saga_and_the_expiry_of_its_reservation_take_turns(stage: Stage, tally
             simulation = placed(stage, path)
             alternate(simulation, Runner(first_stop, saga(simulation)), Runner(second_stop, simulation.expire))
             finish(simulation, path)
-            tally(path.name, "saga and expiry take turns")
+            tally(path.name, "saga interleaved with expiry")
             if found := wrong(simulation, path, ends={path.ends}):
                 failures[f"stops before {first_stop} and {second_stop}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 def _saga_of(simulation: Simulation, order: int) -> Callable[[], None]:
     return lambda: simulation.saga(simulation.placed(order))
 
 
-def test_fifty_clients_send_one_request_at_once(stage: Stage, tally: Tally) -> None:
+def test_fifty_concurrent_identical_requests_place_one_order(stage: Stage, tally: Tally) -> None:
     path = PATHS[0]
     simulation = stage.simulation(path)
     threads = [threading.Thread(target=simulation.post, args=[request(path)]) for _ in range(50)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT_SECONDS)
     simulation.settle()
     finish(simulation, path)
     tally(path.name, "50 requests at once")

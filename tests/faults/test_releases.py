@@ -1,4 +1,4 @@
-"""A faulty release of what a customer waits for is taken back, and no order is lost, doubled or rejected."""
+"""A faulty release of a canary function is rolled back, and no order is lost, duplicated or rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAULTS: list[Callable[[Handler], Handler]] = [fails_before, fails_after]
 
 
 def shop(stage: Stage, canary: Canary) -> tuple[Simulation, int]:
-    """Place orders of many customers during a release; return the pipeline and how many clients got no answer."""
+    """Place orders during a release; return the pipeline and the number of clients without an answer."""
     simulation = stage.simulation(ONE_MUG)
     simulation.functions = canary.functions()
     unanswered = 0
@@ -40,7 +40,7 @@ def shop(stage: Stage, canary: Canary) -> tuple[Simulation, int]:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 @pytest.mark.parametrize("name", ["OrdersPlace", *STEPS])
-def test_faulty_release_is_taken_back_without_a_lost_order(
+def test_faulty_release_is_rolled_back_without_a_lost_order(
     stage: Stage, tally: Tally, name: str, fault: Callable[[Handler], Handler]
 ) -> None:
     canary = Canary(stage.functions, name, fault)
@@ -55,8 +55,8 @@ def test_faulty_release_is_taken_back_without_a_lost_order(
 
 
 @pytest.mark.parametrize("name", ["OrdersPlace", *STEPS])
-def test_same_release_loses_orders_where_no_alarm_watches(stage: Stage, name: str) -> None:
-    """Otherwise the test above would show nothing."""
+def test_same_release_without_alarms_loses_orders(stage: Stage, name: str) -> None:
+    """Shows that the rollback in the test above is needed."""
     canary = Canary(stage.functions, name, fails_before, watched=False)
     simulation, unanswered = shop(stage, canary)
     rejected = states(simulation)["rejected"]

@@ -1,6 +1,6 @@
-"""A replay under every fault of every call: projections end the same, onto existing rows or none, and no other consumer runs.
+"""A replay under every fault of every call: projections end correct, from existing or no rows, and no other consumer runs.
 
-So does what streams bring as it happens, to the same functions.
+The same holds for new events that streams deliver to these consumers.
 """
 
 from __future__ import annotations
@@ -38,19 +38,24 @@ from tests.support.prepared import advance, an_order, place
 from tests.support.runtime import CONTEXT
 
 BATCH = 5
-# What the rules that take replays lead to.
+# The tables of consumers that take replays.
 TAKERS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "OrderViewRule": ("OrdersProject", project.handler),
     "LedgerRule": ("LedgerPost", post_entries.handler),
     "LoyaltyAwardRule": ("LoyaltyAward", award_points.handler),
     "AnalyticsCountRule": ("AnalyticsCount", count_events.handler),
 }
-KEPT = ("OrderView", "LedgerEntries", "LoyaltyPoints", "AnalyticsSums")
+PROJECTIONS = ("OrderView", "LedgerEntries", "LoyaltyPoints", "AnalyticsSums")
 # Fields that depend on the time of posting.
 POSTING_FIELDS = ("posted_at", "sheet")
 SOURCE = template.source()
-RULES = {name: one["Properties"]["EventPattern"] for name, one in SOURCE["Resources"].items() if one["Type"] == "AWS::Events::Rule"}
-STREAM_ONLY = STREAM_ONLY_EVENTS
+# Rules of the stack's bus: alarms arrive on the default bus.
+RULES = {
+    name: one["Properties"]["EventPattern"]
+    for name, one in SOURCE["Resources"].items()
+    if one["Type"] == "AWS::Events::Rule" and "EventBusName" in one["Properties"]
+}
+
 
 type Tables = dict[str, list[Item]]
 type Events = list[dict[str, Any]]
@@ -60,9 +65,9 @@ type Batch = tuple[str, bool, Events]
 
 @dataclass
 class Replay:
-    """The archive's events on the bus again, in batches of a queue for each rule that takes them; `tables` are as they were before.
+    """Delivers archived events to every rule that takes them, in queue batches; `tables` are the tables before.
 
-    Or, where they are `streamed`, for the first time: on the stream, and on the bus for rules that do not take replays alone.
+    With `streamed`, delivers them as new events: by the stream, and by the bus for rules that are not for replays only.
     """
 
     archived: Events
@@ -124,11 +129,11 @@ class Replay:
         return [*self._parked(rule), (rule, False, [batch[int(item["itemIdentifier"])] for item in answer["batchItemFailures"]])]
 
     def _parked(self, rule: str) -> list[Batch]:
-        """Return the messages that a consumer sent to its queue: a stream redelivers whole batches only."""
+        """Return the failed records that a stream consumer sent to its queue."""
         return [(rule, False, [left]) for left in self.aws.sqs.sent.pop(ENVIRONMENT["RETRY_QUEUE_URL"], [])]
 
     def wrong(self, wanted: dict[str, Any]) -> list[str]:
-        """Return the differences to the wanted rows, and all other effects."""
+        """Return the differences from the expected rows, and all other effects."""
         self.disturbance = Disturbance()
         found = [
             *self.triggered,
@@ -138,7 +143,7 @@ class Replay:
         found += [f"{what}: {there[what]}, not {wanted[what]}" for what in wanted if there[what] != wanted[what]]
         posted = [one for one in self.tables.get("LedgerEntries", []) if one not in self.aws.dynamodb.items("LedgerEntries")]
         found += [f"{one['event_id']['S']} was posted again" for one in posted]
-        others = {table.name for table in TABLES} - set(KEPT)
+        others = {table.name for table in TABLES} - set(PROJECTIONS)
         found += [f"{table} was changed" for table in others if self.aws.dynamodb.items(table) != self.tables.get(table, [])]
         outside = {"bus": self.aws.events.entries, "topics": self.aws.sns.published, "queues": self.aws.sqs.sent, "s3": self.aws.s3.objects}
         return found + [f"{name}: {sent}" for name, sent in {**outside, "sagas": self.aws.stepfunctions.started}.items() if sent]
@@ -181,28 +186,28 @@ def tables_of(aws: Aws, *without: str) -> Tables:
 
 
 def on_the_bus(aws: Aws) -> Events:
-    """Return the events of the log that the archive has, oldest first."""
+    """Return the archived events of the log, oldest first."""
     logged = [record["dynamodb"]["NewImage"] for record in aws.dynamodb.changes["OrderLog"] if record["eventName"] == "INSERT"]
-    return [json.loads(item["event"]["S"]) for item in logged if item["type"]["S"] not in STREAM_ONLY]
+    return [json.loads(item["event"]["S"]) for item in logged if item["type"]["S"] not in STREAM_ONLY_EVENTS]
 
 
 @dataclass(frozen=True)
-class Lived:
+class ArchivedOrders:
     """A few orders' archived events, the tables and the projections."""
 
     archived: Events
     tables: Tables
-    kept: dict[str, Any]
+    projections: dict[str, Any]
 
     @property
     def dropped(self) -> Tables:
-        """The tables without the projections."""
-        return {table: items for table, items in self.tables.items() if table not in KEPT}
+        """Return the tables without the projections."""
+        return {table: items for table, items in self.tables.items() if table not in PROJECTIONS}
 
 
 @cache
-def lived() -> Lived:
-    """Let one order be confirmed, lost on its way and paid back, and another one find no stock; streams bring all of it as it happens."""
+def archived_orders() -> ArchivedOrders:
+    """Return an order that was confirmed, lost and refunded, and one without stock, processed from streams."""
     aws = Aws()
     aws.lend()
     log = OrderLog("OrderLog", aws.dynamodb.client)
@@ -216,11 +221,11 @@ def lived() -> Lived:
     happened = Replay(archived, tables_of(aws), Disturbance(), streamed=True)
     happened.work()
     assert not happened.waiting
-    return Lived(archived, tables_of(happened.aws), state(happened.aws))
+    return ArchivedOrders(archived, tables_of(happened.aws), state(happened.aws))
 
 
 def test_every_replayed_consumer_has_events(stage: Stage) -> None:
-    assert all(lived().kept.values())
+    assert all(archived_orders().projections.values())
     assert {name for name, pattern in RULES.items() if pattern.get("replay-name") != [{"exists": False}]} == set(TAKERS)
 
 
@@ -228,38 +233,38 @@ def test_every_replayed_consumer_has_events(stage: Stage) -> None:
 class Case:
     """The tables before, and whether a stream or a replay delivers the events."""
 
-    before: Callable[[Lived], Tables]
+    before: Callable[[ArchivedOrders], Tables]
     streamed: bool = False
 
     def run(self, archived: Events, disturbance: Disturbance, attempts: int = 1) -> Replay:
         """Return the replay before its first delivery."""
-        return Replay(archived, self.before(lived()), disturbance, attempts, self.streamed)
+        return Replay(archived, self.before(archived_orders()), disturbance, attempts, self.streamed)
 
     def calls(self, archived: Events) -> list[tuple[int, Call]]:
-        """Return the calls when nothing goes wrong with their numbers, without those of summing up, which has a sweep of its own."""
+        """Return the numbered calls of a run without faults, except aggregation, which test_analytics.py sweeps."""
         replay = self.run(archived, Disturbance())
         replay.work()
         calls = list(enumerate(replay.disturbance.calls))
-        assert replay.wrong(lived().kept) == []
+        assert replay.wrong(archived_orders().projections) == []
         return [(number, call) for number, call in calls if call.function != "AnalyticsAggregate"]
 
 
 CASES = {
-    "replayed onto existing rows": Case(lambda lived: lived.tables),
-    "replayed onto empty tables": Case(lambda lived: lived.dropped),
-    "streamed": Case(lambda lived: lived.dropped, streamed=True),
+    "replayed onto existing rows": Case(lambda archived_orders: archived_orders.tables),
+    "replayed onto empty tables": Case(lambda archived_orders: archived_orders.dropped),
+    "streamed": Case(lambda archived_orders: archived_orders.dropped, streamed=True),
 }
 every_case = pytest.mark.parametrize("path", CASES)
 
 
 @every_case
 def test_single_fault_of_one_call(stage: Stage, tally: Tally, path: str) -> None:
-    case, archived = CASES[path], lived().archived[::-1]
+    case, archived = CASES[path], archived_orders().archived[::-1]
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         replay = case.run(archived, disturbance, attempts)
         replay.work()
-        return replay.wrong(lived().kept)
+        return replay.wrong(archived_orders().projections)
 
     Sweep(path, tally).once(case.calls(archived), run)
 
@@ -267,14 +272,14 @@ def test_single_fault_of_one_call(stage: Stage, tally: Tally, path: str) -> None
 @every_case
 @pytest.mark.parametrize("beside", ["", "SendMessage"])
 def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: Tally, path: str, beside: str) -> None:
-    case, archived = CASES[path], lived().archived
+    case, archived = CASES[path], archived_orders().archived
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         replay = case.run(archived, disturbance, attempts)
         replay.work()
         disturbance.match = lambda _number, _call: False
         replay.work()
-        return replay.wrong(lived().kept)
+        return replay.wrong(archived_orders().projections)
 
     Sweep(path, tally).lasting([call for _, call in case.calls(archived)], run, beside)
 
@@ -282,7 +287,7 @@ def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: 
 @every_case
 def test_replay_is_repeated_at_any_call(stage: Stage, tally: Tally, path: str) -> None:
     """In reverse order, between any two calls."""
-    case, archived = CASES[path], lived().archived
+    case, archived = CASES[path], archived_orders().archived
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         replay = case.run(archived, disturbance, attempts)
@@ -295,18 +300,18 @@ def test_replay_is_repeated_at_any_call(stage: Stage, tally: Tally, path: str) -
 
         disturbance.act = meanwhile
         replay.work()
-        return replay.wrong(lived().kept)
+        return replay.wrong(archived_orders().projections)
 
     Sweep(path, tally).between(case.calls(archived), "twice at once", run)
 
 
 @pytest.mark.parametrize("onto", ["existing rows", "empty tables"])
-def test_new_events_during_a_replay_are_kept(stage: Stage, tally: Tally, onto: str) -> None:
-    """New events of an order are delivered at any moment of the replay of its earlier ones."""
-    later = [one for one in lived().archived if one["type"] in {"ShipmentLost", "PaymentRefunded"}]
-    earlier = [one for one in lived().archived if one not in later]
-    written = [item for item in lived().tables["OrderLog"] if item["type"]["S"] in {"ShipmentLost", "PaymentRefunded"}]
-    without = {**lived().dropped, "OrderLog": [item for item in lived().tables["OrderLog"] if item not in written]}
+def test_new_events_during_a_replay_are_not_lost(stage: Stage, tally: Tally, onto: str) -> None:
+    """New events of an order are delivered before any call of the replay of its earlier events."""
+    later = [one for one in archived_orders().archived if one["type"] in {"ShipmentLost", "PaymentRefunded"}]
+    earlier = [one for one in archived_orders().archived if one not in later]
+    written = [item for item in archived_orders().tables["OrderLog"] if item["type"]["S"] in {"ShipmentLost", "PaymentRefunded"}]
+    without = {**archived_orders().dropped, "OrderLog": [item for item in archived_orders().tables["OrderLog"] if item not in written]}
     if onto != "nothing":
         first = Replay(earlier, without, Disturbance())
         first.work()
@@ -319,7 +324,7 @@ def test_new_events_during_a_replay_are_kept(stage: Stage, tally: Tally, onto: s
 
         def goes_on() -> None:
             replay.aws.dynamodb.seed("OrderLog", *written)
-            replay.tables = {**replay.tables, "OrderLog": lived().tables["OrderLog"]}
+            replay.tables = {**replay.tables, "OrderLog": archived_orders().tables["OrderLog"]}
             replay.waiting, ours = latest, replay.waiting
             replay.work()
             replay.waiting = ours
@@ -330,7 +335,7 @@ def test_new_events_during_a_replay_are_kept(stage: Stage, tally: Tally, onto: s
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         replay = brought(disturbance, attempts)
         replay.work()
-        return replay.wrong(lived().kept)
+        return replay.wrong(archived_orders().projections)
 
     undisturbed = brought(Disturbance())
     undisturbed.work()

@@ -13,7 +13,7 @@ from tests.faults.faults import THROTTLED, Disturbance
 from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, decide, finish
 from tests.faults.reviews import OPERATIONS
 from tests.faults.simulation import Simulation
-from tests.faults.sweeps import nothing_wrong
+from tests.faults.sweeps import assert_no_failures
 from tests.faults.test_races import Runner, alternate
 from tests.faults.test_sweep import recorded, wrong
 
@@ -27,13 +27,13 @@ def order_of(simulation: Simulation) -> str:
 
 
 def event_of(simulation: Simulation, kind: str) -> Any:
-    """Return the order's event of a kind, if it is on the log already."""
+    """Return the order's event of a type, if the log has it."""
     found = [item for item in simulation.aws.dynamodb.items("OrderLog") if item["type"]["S"] == kind]
     return json.loads(found[0]["event"]["S"]) if found else None
 
 
 def held(stage: Stage) -> Simulation:
-    """Return a simulation in which the order is held and an execution waits for it."""
+    """Return a simulation with a held order and an execution that waits for its decision."""
     simulation = stage.simulation(HELD)
     begin(simulation, HELD)
     return simulation
@@ -77,7 +77,7 @@ def test_first_of_two_concurrent_decisions_wins(stage: Stage, tally: Tally, one:
                 found.append(f"answers: {simulation.reviews.answers}")
             if found:
                 failures[f"stops before {first_stop} and {second_stop}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 def test_two_agreeing_reviewers_get_the_same_answer(stage: Stage, tally: Tally) -> None:
@@ -86,8 +86,11 @@ def test_two_agreeing_reviewers_get_the_same_answer(stage: Stage, tally: Tally) 
         for second_stop in range(calls):
             simulation = held(stage)
             people = [
-                Runner(stop, lambda who=who, simulation=simulation: simulation.reviews.decide(order_of(simulation), "approve", who))
-                for who, stop in (("rex", first_stop), ("sue", second_stop))
+                Runner(
+                    stop,
+                    lambda reviewer=reviewer, simulation=simulation: simulation.reviews.decide(order_of(simulation), "approve", reviewer),
+                )
+                for reviewer, stop in (("rex", first_stop), ("sue", second_stop))
             ]
             alternate(simulation, people[0], people[1])
             tally(HELD.name, "two interleaved decisions")
@@ -123,11 +126,11 @@ def test_event_is_redelivered_at_any_call(stage: Stage, tally: Tally, path: Path
         finish(simulation, path)
         tally(path.name, what)
         if found := wrong(simulation, path, ends={path.ends}):
-            failures[f"before {number} {calls[number] if number < len(calls) else 'nothing more'}"] = found
-    nothing_wrong(failures)
+            failures[f"before {number} {calls[number] if number < len(calls) else 'the end'}"] = found
+    assert_no_failures(failures)
 
 
-def test_a_second_execution_ends_and_leaves_the_first_alone(stage: Stage) -> None:
+def test_second_execution_ends_without_affecting_the_first(stage: Stage) -> None:
     simulation = held(stage)
     [token] = simulation.reviews.waiting
 
@@ -150,7 +153,7 @@ def test_new_execution_replaces_a_failed_one(stage: Stage) -> None:
     assert wrong(simulation, HELD, ends={"confirmed"}) == []
 
 
-def test_reviewers_are_notified_reminded_and_then_it_times_out(stage: Stage) -> None:
+def test_reviewers_are_notified_and_reminded_before_the_timeout(stage: Stage) -> None:
     simulation = held(stage)
     notified = simulation.aws.sns.published[TOPIC]
     assert len(notified) == 1

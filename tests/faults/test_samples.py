@@ -13,7 +13,7 @@ ALSO = {"OrdersPlace": ("accepted",)}
 ON_ORDERS = {*STEPS, *REVIEW_STEPS, "OrdersCancel", "OrdersCreateReturn", "ReviewsDecide", "ReviewsClose"}
 
 
-def test_every_step_answers_its_samples_in_their_order(stage: Stage) -> None:
+def test_samples_have_their_answers_in_order(stage: Stage) -> None:
     simulation = stage.simulation(PATHS[0])
 
     def call(function: str, event: str) -> Any:

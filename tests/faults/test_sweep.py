@@ -1,6 +1,6 @@
 """Every call of every path fails in every way, once and persistently, and every message is delivered twice.
 
-A run without faults records the calls first, so that a new call of any function is swept by itself.
+A run without faults first records the calls, so the sweep includes every new call automatically.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.faults.invariants import states, violations
 from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, finish, request
 from tests.faults.simulation import CONSUMERS as CONSUMED
 from tests.faults.simulation import STREAMED, NeverAnswered, Simulation
-from tests.faults.sweeps import Sweep, nothing_wrong
+from tests.faults.sweeps import Sweep, assert_no_failures
 
 COMPENSATIONS = ("OrdersFail", "ShippingRecall", "PaymentsVoid", "InventoryRelease", "OrdersFinalize")
 CONSUMERS = ("ShippingRequest", "ShippingWebhook", "InventorySettle", "PaymentsSettle")
 FORWARD = ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")
-ASKS = ("OrdersPlace", "OrdersCancel", "OrdersPublish", "ShippingWebhook")
+REPEATED_BY_CLIENTS = ("OrdersPlace", "OrdersCancel", "OrdersPublish", "ShippingWebhook")
 
 every_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name.replace(" ", "-"))
 
@@ -42,7 +42,7 @@ def recorded(stage: Stage, path: Path) -> list[Call]:
 def own(stage: Stage, path: Path) -> dict[int, Call]:
     """Return numbered calls, without the confirmation that all paths share: the first path covers it."""
     calls = recorded(stage, path)
-    return {number: call for number, call in enumerate(calls) if number >= stage.post_fulfilment_from or not path.begins_as_every}
+    return {number: call for number, call in enumerate(calls) if number >= stage.post_fulfilment_from or not path.starts_with_confirmation}
 
 
 def wrong(simulation: Simulation, path: Path, ends: set[str] | None = None, orders: int = 1) -> list[str]:
@@ -70,11 +70,11 @@ def test_single_fault_of_one_call(stage: Stage, tally: Tally, path: Path) -> Non
 def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, path: Path) -> None:
     """The order may then be rejected, consistently; recovery completes a stuck order.
 
-    Where an order with a life is cancelled, the shorter path on which that happens stands for the saga's steps.
+    For cancelled orders with a longer life, the shorter path covers the saga's steps.
     """
     failures: dict[str, list[str]] = {}
     calls = [call for call in own(stage, path).values() if not path.life or call.function not in COMPENSATIONS]
-    since = stage.post_fulfilment_from if path.begins_as_every else 0
+    since = stage.post_fulfilment_from if path.starts_with_confirmation else 0
     for call in dict.fromkeys(calls):
         for kind in (kind for kind in LASTING if lasts(kind, call)):
             for queue_too in (False, True)[: 1 + (call.function in COMPENSATIONS)]:
@@ -85,11 +85,11 @@ def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, path: Pa
                 finish(simulation, path)
                 tally(path.name, f"lasting {kind.name}")
                 found = wrong(simulation, path, ends={path.ends, "rejected", "confirmed", *({"cancelled"} if path.left else ())})
-                if call.function not in ASKS and kind.before and not disturbance.hits:
+                if call.function not in REPEATED_BY_CLIENTS and kind.before and not disturbance.hits:
                     found.append("the fault never occurred")
                 if found and not (call.function == "OrdersPlace" and states(simulation).total() == 0):
                     failures[f"{call}, {kind.name}{', and the operations queue' if queue_too else ''}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 def _same(call: Call, *, since: int, queue_too: bool) -> Callable[[int, Call], bool]:
@@ -111,7 +111,7 @@ def test_function_is_down_for_a_while(stage: Stage, tally: Tally, path: Path) ->
         tally(path.name, "function broken")
         if found := wrong(simulation, path):
             failures[function] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 def _saga_again(simulation: Simulation, path: Path) -> None:
@@ -150,8 +150,8 @@ AGAIN: dict[str, Callable[[Simulation, Path], None]] = {
 def test_message_is_redelivered_at_any_call(stage: Stage, tally: Tally, path: Path, what: str) -> None:
     """Between any two calls of the run, and after its end.
 
-    The publisher and the API keep nothing between their calls, so for them one path stands for all. A path's life is for those
-    that events trigger.
+    The publisher and the API are stateless, so one path covers them. The steps of a path's life are repeated only for
+    functions that events trigger.
     """
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
@@ -171,8 +171,8 @@ def test_message_is_redelivered_at_any_call(stage: Stage, tally: Tally, path: Pa
         finish(simulation, path)
         tally(path.name, what)
         if found := wrong(simulation, path, ends={path.ends}):
-            failures[f"before {number} {calls[number] if number < len(calls) else 'nothing more'}"] = found
-    nothing_wrong(failures)
+            failures[f"before {number} {calls[number] if number < len(calls) else 'the end'}"] = found
+    assert_no_failures(failures)
 
 
 COMPENSATED = [path for path in PATHS if path.name in {"confirmed", "lost answer of the provider", "declined", "approved by a reviewer"}]
@@ -181,10 +181,10 @@ COMPENSATED = [path for path in PATHS if path.name in {"confirmed", "lost answer
 @pytest.mark.parametrize("path", COMPENSATED, ids=lambda path: path.name.replace(" ", "-"))
 @pytest.mark.parametrize("function", FORWARD)
 def test_second_saga_fails_at_any_call_of_the_first(stage: Stage, tally: Tally, path: Path, function: str) -> None:
-    """Confirmation and compensation meet at every call: one of them wins, and the state is consistent."""
+    """The compensation starts at every call of the confirmation; one of them wins, and the state is consistent."""
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
-    first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
+    first = next(number for number, call in enumerate(calls) if call.function not in REPEATED_BY_CLIENTS)
     for number in range(first, len(calls)):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
         simulation = stage.simulation(path, disturbance)
@@ -194,30 +194,30 @@ def test_second_saga_fails_at_any_call_of_the_first(stage: Stage, tally: Tally, 
         tally(path.name, "second saga fails")
         if found := wrong(simulation, path, ends={path.ends, "rejected"}):
             failures[f"{function} broken, before {number} {calls[number]}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 CANCELLED = [path for path in PATHS if path.name in {"confirmed", "lost answer of the provider", "declined", "held for review"}]
-GOES_WRONG = {"nothing": None, **{kind.name: kind for kind in ONCE if kind is not REFUSED}}
+CANCELLATION_FAULTS = {"nothing": None, **{kind.name: kind for kind in ONCE if kind is not REFUSED}}
 
 
 @pytest.mark.parametrize("path", CANCELLED, ids=lambda path: path.name.replace(" ", "-"))
-@pytest.mark.parametrize("what", GOES_WRONG)
+@pytest.mark.parametrize("what", CANCELLATION_FAULTS)
 def test_customer_cancels_at_any_call(stage: Stage, tally: Tally, path: Path, what: str) -> None:
-    """At every call of the saga and under every fault, a cancellation is accepted or refused, and the log agrees."""
+    """A cancellation at every call of the saga and under every fault is accepted or refused consistently with the log."""
     failures: dict[str, list[str]] = {}
-    kind, calls = GOES_WRONG[what], recorded(stage, path)
-    first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
+    kind, calls = CANCELLATION_FAULTS[what], recorded(stage, path)
+    first = next(number for number, call in enumerate(calls) if call.function not in REPEATED_BY_CLIENTS)
     for number in range(first, len(calls)):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
         simulation = stage.simulation(path, disturbance, attempts=2 if kind and kind.retried else 1)
         disturbance.act = _cancelling(simulation, kind)
         begin(simulation, path)
         finish(simulation, path)
-        tally(path.name, "cancelled at any moment")
+        tally(path.name, "cancelled at any call")
         if found := wrong(simulation, path, ends={"cancelled", *({path.ends} & {"rejected"})}):
             failures[f"before {number} {calls[number]}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 def _cancelling(simulation: Simulation, kind: Kind | None) -> Callable[[], Any]:
@@ -232,7 +232,7 @@ def _cancelling(simulation: Simulation, kind: Kind | None) -> Callable[[], Any]:
 
 def _failing(simulation: Simulation, function: str) -> Callable[[], Any]:
     def act() -> None:
-        with simulation.breaking(function):
+        with simulation.broken_function(function):
             simulation.saga(simulation.placed())
 
     return act
@@ -240,7 +240,7 @@ def _failing(simulation: Simulation, function: str) -> Callable[[], Any]:
 
 @every_path
 def test_reservation_expires_at_any_call(stage: Stage, tally: Tally, path: Path) -> None:
-    """The reservation is made again or not needed: the order ends the same, also after an authorization."""
+    """The reservation is repeated or not needed, so the order ends the same, also after an authorization."""
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
     for number in range(len(calls) if path.life else 0, len(calls) + 1):
@@ -253,8 +253,8 @@ def test_reservation_expires_at_any_call(stage: Stage, tally: Tally, path: Path)
         finish(simulation, path)
         tally(path.name, "reservation expires")
         if found := wrong(simulation, path, ends={path.ends}):
-            failures[f"before {number} {calls[number] if number < len(calls) else 'nothing more'}"] = found
-    nothing_wrong(failures)
+            failures[f"before {number} {calls[number] if number < len(calls) else 'the end'}"] = found
+    assert_no_failures(failures)
 
 
 def test_expired_stock_is_sold_to_another_customer_at_any_call(stage: Stage, tally: Tally) -> None:
@@ -262,20 +262,20 @@ def test_expired_stock_is_sold_to_another_customer_at_any_call(stage: Stage, tal
     failures: dict[str, list[str]] = {}
     path = Path("the last item", "confirmed", lines=({"sku": "LAST-ITEM-CLOCK", "quantity": 1},))
     calls = recorded(stage, path)
-    first = next(number for number, call in enumerate(calls) if call.function not in ASKS)
+    first = next(number for number, call in enumerate(calls) if call.function not in REPEATED_BY_CLIENTS)
     for number in range(first, len(calls)):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
         simulation = stage.simulation(path, disturbance)
         disturbance.act = _bought_by_bob(simulation, path)
         begin(simulation, path)
         finish(simulation, path)
-        tally(path.name, "expires, and is sold")
+        tally(path.name, "expires, then sold")
         found = wrong(simulation, path, ends={"confirmed", "rejected"}, orders=2)
         if dict(states(simulation)) != {"confirmed": 1, "rejected": 1}:
             found.append(f"the orders are {dict(states(simulation))}")
         if found:
             failures[f"before {number} {calls[number]}"] = found
-    nothing_wrong(failures)
+    assert_no_failures(failures)
 
 
 def _bought_by_bob(simulation: Simulation, path: Path) -> Callable[[], Any]:

@@ -13,7 +13,7 @@ CAPABILITIES = {
     "isolated-transactions": "a cancelled DynamoDB transaction does not undo concurrent writes",
     "worker-processes": "the suite may kill the functions' worker processes",
     "volume": "hundreds of orders end within two minutes",
-    "remembered-authorizer": "the authorizer's answers are cached",
+    "cached-authorizer": "the authorizer's answers are cached",
     "replay": "archived events can be replayed",
     "flags": "feature flags can be deployed and read",
     "archive": "a delivery stream writes events to objects by day and type",
@@ -28,7 +28,7 @@ LACKS = {
         "isolated-transactions": "a cancelled transaction restores whole tables and undoes concurrent writes",
         "worker-processes": "functions run in its own containers",
         "volume": "its queues deliver about eight messages a second to functions",
-        "remembered-authorizer": "it invokes the authorizer for every request and answers 401 where it cannot start another one",
+        "cached-authorizer": "it invokes the authorizer for every request and answers 401 where it cannot start another one",
         "replay": "its archives cannot be replayed",
         "flags": "its AppConfig returns no flags, so functions use their defaults",
         "archive": "its delivery streams write neither prefixes by type nor line breaks",
@@ -38,10 +38,10 @@ LACKS = {
 }
 
 
-def missing(target: Target, asked: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The asked capabilities that the target lacks, each with the reason. Raises ValueError for an undeclared one."""
+def missing(target: Target, required: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Return the required capabilities that the target lacks, with reasons. Raises ValueError for an undeclared one."""
     lacks = LACKS[target.backend] | _unmanaged(target)
-    for capability in asked:
+    for capability in required:
         if capability not in CAPABILITIES:
             message = f"unknown capability {capability!r}; declare it in {__name__}"
             raise ValueError(message)

@@ -24,8 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need a capability which the target lacks."""
     target = targets.from_environment()
     for item in items:
-        asked = [capability for mark in item.iter_markers("needs") for capability in mark.args]
-        for capability, why in missing(target, asked):
+        required = [capability for mark in item.iter_markers("needs") for capability in mark.args]
+        for capability, why in missing(target, required):
             item.add_marker(pytest.mark.skip(reason=f"{target.backend} lacks {capability}: {why}"))
             _skipped[f"{capability}: {why}"] += 1
 
@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
-    """The stack with the present sources deployed and seeded; afterwards every event must match its schema and be archived."""
+    """Yield the seeded stack of the current sources; afterwards every event must match its schema and be archived."""
     capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     try:
         # Show the progress of the deployment.
@@ -53,12 +53,12 @@ def stack(request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
         raise
     deployed = DeployedStack(target)
     yield deployed
-    _keep_to_their_contracts(deployed)
+    _match_their_contracts(deployed)
     if not deployed.lacks("archive"):
         _are_archived(deployed)
 
 
-def _keep_to_their_contracts(stack: DeployedStack) -> None:
+def _match_their_contracts(stack: DeployedStack) -> None:
     """Check every logged event against its schema."""
     stored = [json.loads(item["event"]["S"]) for item in stack.scan("OrderLog") if "event" in item]
     found = Counter(problem for event in stored for problem in contracts.problems(event))

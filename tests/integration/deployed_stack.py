@@ -1,4 +1,4 @@
-"""A deployed stack as its customers and operators see it: what they do, and what they find afterwards."""
+"""A deployed stack, used as customers and operators do: their actions and the results."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from payments.provider import Authorized
 from payments.sandbox.rules import Account
 from tests.integration.capabilities import missing
 
-# Seconds that an order without a fault may take, by target, on a busy machine: LocalStack starts a container for each function.
-PATIENCE = {"embedded": 120.0, "localstack": 180.0}
+# Maximum seconds of an order by target, on a busy machine: LocalStack starts a container per function.
+MAX_SECONDS = {"embedded": 120.0, "localstack": 180.0}
 # A burst of requests starts a worker for each: fifty cold starts on two cores.
 ANSWER_SECONDS = 180.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
@@ -35,7 +35,7 @@ _accounts = msgspec.json.Decoder(Account)
 
 
 def eventually[T](look: Callable[[], T], holds: Callable[[T], object] = bool, *, within: float, what: str) -> T:
-    """What `look` returns as soon as it `holds`. Fails with `what` was waited for, and the last look, after `within` seconds."""
+    """Call `look` until its value `holds` and return the value; fail with `what` and the last value after `within` seconds."""
     deadline, pause = time.monotonic() + within, SHORTEST_PAUSE
     while not holds(seen := look()):
         if time.monotonic() > deadline:
@@ -46,12 +46,12 @@ def eventually[T](look: Callable[[], T], holds: Callable[[T], object] = bool, *,
     return seen
 
 
-# What follows a confirmed order by itself, beside the saga and at any time.
+# Events of consumers beside the saga, at any time after the confirmation.
 BESIDE = {"ShipmentRequested", "InvoiceIssued", "CreditNoteIssued"}
 
 
 def order_types(history: Sequence[dict[str, Any]]) -> list[str]:
-    """The names of the events that the saga brings about, oldest first."""
+    """Return the types of the saga's events, oldest first."""
     return [event["type"] for event in history if event["type"] not in BESIDE]
 
 
@@ -62,7 +62,7 @@ class DeployedStack:
         """Work on a target that is up, deployed and seeded."""
         self.target = target
         self.shop = ApiClient(target, timeout=ANSWER_SECONDS)
-        self.patience = PATIENCE[target.backend]
+        self.patience = MAX_SECONDS[target.backend]
 
     def lacks(self, capability: str) -> bool:
         """Whether the target lacks a capability."""
@@ -80,23 +80,23 @@ class DeployedStack:
     # Test data.
 
     def customer(self, name: str = "customer") -> str:
-        """A customer of the test's own, who ordered a month ago and so is not new to the fraud rules."""
+        """Create a unique customer with an order a month ago, so not new to the fraud rules."""
         customer = f"{name}-{uuid4().hex[:12]}"
         seed.add_history(self.target, [customer])
         return customer
 
     def product(self, stock: int = 100, *, price: int = 1250, currency: str = "EUR", active: bool = True) -> str:
-        """The sku of a product of the test's own; the price is in minor units."""
+        """Create a unique product and return its sku; the price is in minor units."""
         return self.products(1, stock=stock, price=price, currency=currency, active=active)[0]
 
     def products(self, count: int, *, stock: int = 100, price: int = 1250, currency: str = "EUR", active: bool = True) -> list[str]:
-        """The skus of several such products."""
+        """Create several such products and return their skus."""
         skus = [f"T-{uuid4().hex[:12].upper()}" for _ in range(count)]
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda sku: self.shelve(sku, stock, price=price, currency=currency, active=active), skus))
+            list(pool.map(lambda sku: self.add_product(sku, stock, price=price, currency=currency, active=active), skus))
         return skus
 
-    def shelve(self, sku: str, stock: int, *, price: int, currency: str, active: bool = True) -> None:
+    def add_product(self, sku: str, stock: int, *, price: int, currency: str, active: bool = True) -> None:
         """Add a product with this stock to the catalogue."""
         row = {"sku": {"S": sku}, "name": {"S": f"Product {sku}"}, "unit_price": {"N": str(price)}}
         row |= {"currency": {"S": currency}, "active": {"BOOL": active}}
@@ -106,7 +106,7 @@ class DeployedStack:
         )
 
     def categorize(self, category: str, *skus: str) -> None:
-        """Have products be of a category from now on."""
+        """Set the category of products."""
         for sku in skus:
             self.dynamodb.update_item(
                 TableName=self.table("Catalogue"),
@@ -115,10 +115,10 @@ class DeployedStack:
                 ExpressionAttributeValues={":category": {"S": category}},
             )
 
-    # What a customer does.
+    # Actions of customers.
 
     def accept(self, customer: str, body: dict[str, Any], key: str | None = None) -> str:
-        """Place an order that has to be accepted, and return its id."""
+        """Place an order, check that it is accepted, and return its id."""
         answer = self.shop.place(customer, body, key)
         assert answer.status == 201, answer
         return answer.json()["order_id"]
@@ -130,20 +130,20 @@ class DeployedStack:
     # Results.
 
     def ended(self, customer: str, order_id: str, *, within: float | None = None) -> list[dict[str, Any]]:
-        """The order's timeline, once nothing more happens to it."""
+        """Wait for the order's final state and return its timeline."""
         return eventually(
             lambda: self.shop.events(customer, order_id),
             lambda history: is_final(state_of(history)),
             within=within or self.patience,
-            what=f"{order_id} comes to its end",
+            what=f"{order_id} reaches its final state",
         )
 
     def outcome(self, customer: str, order_id: str, *, within: float | None = None) -> str:
-        """What became of the order: confirmed, held or `rejected: reason`."""
+        """Wait for the order's outcome and return it: confirmed, held or `rejected: reason`."""
         return state_of(self.ended(customer, order_id, within=within))
 
     def log(self, order_id: str) -> list[events.Event]:
-        """The order's events as they are stored; none for an order that was never accepted."""
+        """Return the order's stored events; none for an order that was never accepted."""
         answer = self.dynamodb.query(
             TableName=self.table("OrderLog"),
             KeyConditionExpression="order_id = :id",
@@ -153,7 +153,7 @@ class DeployedStack:
         return [events.decode(item["event"]["S"]) for item in answer["Items"]]
 
     def entries(self, order_id: str) -> dict[str, dict[str, Any]]:
-        """The ledger's entries of an order by event id, as they are stored."""
+        """Return the order's stored journal entries by event id."""
         answer = self.dynamodb.query(
             TableName=self.table("LedgerEntries"),
             KeyConditionExpression="order_id = :id",
@@ -163,7 +163,7 @@ class DeployedStack:
         return {item["event_id"]["S"]: item for item in answer["Items"]}
 
     def analytics(self, path: str, **query: str) -> dict[str, Any]:
-        """What staff are answered: `sales` or `leaderboard`."""
+        """Return the answer that staff get: `sales` or `leaderboard`."""
         token = issuer.token(self.target, "sue", ("staff",))
         answer = self.shop.call("GET", f"/analytics/{path}?{urlencode(query)}", None, Authorization=f"Bearer {token}")
         assert answer.status == 200, answer
@@ -181,7 +181,7 @@ class DeployedStack:
         available, reserved = (sum(int(item[part]["N"]) for item in items) for part in ("available", "reserved"))
         return available, reserved
 
-    def spread(self, sku: str, pieces: Sequence[int]) -> None:
+    def shard_stock(self, sku: str, pieces: Sequence[int]) -> None:
         """Shard a product's stock, with these units in each shard."""
         for number, available in enumerate(pieces):
             row: dict[str, Any] = {
@@ -196,7 +196,7 @@ class DeployedStack:
         return [payment for key, payment in self.authorized() if key.startswith(order_id)]
 
     def authorized(self) -> Iterator[tuple[str, Authorized]]:
-        """All that the payment provider holds, each with its key."""
+        """Return the payment provider's payments by key."""
         for item in self.scan("SandboxPayments"):
             if "account" not in item:  # a row that lists a payment under the day of a refund
                 continue
@@ -209,31 +209,31 @@ class DeployedStack:
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table(table), ConsistentRead=True, **options)
         return (item for page in pages for item in page["Items"])
 
-    def mails(self, order_id: str) -> list[dict[str, Any]]:
-        """The mails about an order, once there is one and no more are on their way."""
-        eventually(lambda: self.sent(order_id), within=self.patience, what=f"a mail about {order_id}")
+    def emails(self, order_id: str) -> list[dict[str, Any]]:
+        """Wait for an order's emails and return them once the queue is empty."""
+        eventually(lambda: self.sent(order_id), within=self.patience, what=f"an email about {order_id}")
         self.queue_drained("MailQueue")
         return self.sent(order_id)
 
     def sent(self, order_id: str) -> list[dict[str, Any]]:
-        """The mails about an order that were sent by now."""
+        """Return the emails about an order that are sent so far."""
         return [mail for mail in emails(self.target) if order_id in mail["Subject"]]
 
-    def mail_subjects(self) -> list[str]:
-        """The subjects of all mails that were sent by now; each names its order."""
+    def email_subjects(self) -> list[str]:
+        """Return the subjects of all emails sent so far; each names its order."""
         return [mail["Subject"] for mail in emails(self.target)]
 
     # Queues and functions, as an operator sees them.
 
     def queue_depth(self, output: str) -> int:
-        """How many messages a queue has, waiting or being worked on."""
+        """Return the number of a queue's messages, visible or in flight."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         attributes = self.target.client("sqs").get_queue_attributes(QueueUrl=self.target.resources[output], AttributeNames=names)
         return sum(map(int, attributes["Attributes"].values()))
 
     @contextmanager
-    def impatient(self, output: str, seconds: int) -> Iterator[None]:
-        """Have a queue bring failed messages again after seconds instead of minutes."""
+    def with_visibility_timeout(self, output: str, seconds: int) -> Iterator[None]:
+        """Set a queue's visibility timeout within the context, so that failed messages are redelivered soon."""
         url, sqs = self.target.resources[output], self.target.client("sqs")
         before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
@@ -243,11 +243,11 @@ class DeployedStack:
             sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
     def queue_drained(self, output: str) -> None:
-        """Wait until a queue has nothing left to deliver."""
+        """Wait until a queue is empty."""
         eventually(lambda: self.queue_depth(output), lambda depth: depth == 0, within=self.patience, what=f"{output} is empty")
 
-    def waiting(self, output: str) -> list[str]:
-        """The bodies of all messages in a queue, looked at without receiving them."""
+    def peek(self, output: str) -> list[str]:
+        """Return the bodies of all messages in a queue without receiving them."""
         query = urlencode({"QueueUrl": self.target.resources[output]})
         if self.target.backend == "embedded":
             answer = web.call("GET", f"{self.target.endpoint}/_ministack/sqs/messages?{query}").json()
@@ -260,7 +260,7 @@ class DeployedStack:
         return [message["Body"] for message in (messages if isinstance(messages, list) else [messages])]
 
     def invoke(self, function: str, request: dict[str, Any]) -> dict[str, Any]:
-        """What a function, named by its logical id, answers."""
+        """Invoke a function by its logical id and return its answer."""
         name = self.target.resources[function]
         answer = self.target.client("lambda").invoke(FunctionName=name, Payload=json.dumps(request).encode())
         payload = json.loads(answer["Payload"].read())
@@ -269,7 +269,7 @@ class DeployedStack:
 
     @contextmanager
     def configured(self, function: str, **variables: str) -> Iterator[None]:
-        """Have a function, named by its logical id, run with other values of these environment variables."""
+        """Set environment variables of a function, given by its logical id, within the context."""
         client, name = self.target.client("lambda"), self.target.resources[function]
         before = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         try:
@@ -290,12 +290,12 @@ class DeployedStack:
         self.target.client("stepfunctions").start_execution(stateMachineArn=saga, input=json.dumps(ids))
 
     def sagas_not_started(self) -> AbstractContextManager[None]:
-        """Have the rule that starts sagas switched off."""
-        return self.switched_off("FulfilmentRule")
+        """Disable the rule that starts sagas within the context."""
+        return self.rule_disabled("FulfilmentRule")
 
     @contextmanager
-    def switched_off(self, rule_id: str) -> Iterator[None]:
-        """Have a rule of the bus, named by its logical id, switched off."""
+    def rule_disabled(self, rule_id: str) -> Iterator[None]:
+        """Disable a rule, given by its logical id, within the context."""
         bus = self.target.resources["EventBus"]
         client = self.target.client("events")
         (rule,) = [rule["Name"] for rule in client.list_rules(EventBusName=bus)["Rules"] if rule_id in rule["Name"]]
@@ -312,5 +312,5 @@ def postings(entry: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def same_answers(answers: Sequence[Answer]) -> bool:
-    """Whether all answers have the same status, body and place."""
+    """Return whether all answers have the same status, body and location."""
     return len({(answer.status, answer.body, answer.headers.get("location")) for answer in answers}) == 1

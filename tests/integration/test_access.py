@@ -65,7 +65,7 @@ def order(stack: DeployedStack) -> Order:
     return Order(owner, sku, order_id)
 
 
-def _ask(stack: DeployedStack, order: Order, method: str, path: str, caller: str) -> Answer:
+def _call(stack: DeployedStack, order: Order, method: str, path: str, caller: str) -> Answer:
     bodies = {
         "/orders": order_body((order.sku, 1)),
         "/orders/{order_id}/returns": {"lines": [{"sku": order.sku, "quantity": 1}], "reason": "too small"},
@@ -74,9 +74,9 @@ def _ask(stack: DeployedStack, order: Order, method: str, path: str, caller: str
     raw = json.dumps(bodies.get(path, {})).encode() if method == "POST" else None
     headers = {"Idempotency_Key": str(uuid4())}
     if caller != "anonymous":
-        who = {"owner": order.owner, "expired": order.owner}.get(caller, f"{caller}-{uuid4().hex[:8]}")
+        subject = {"owner": order.owner, "expired": order.owner}.get(caller, f"{caller}-{uuid4().hex[:8]}")
         groups = {"reviewer": ("reviewers",), "staff": ("staff",)}.get(caller, ())
-        headers["Authorization"] = f"Bearer {issuer.token(stack.target, who, groups, -60 if caller == 'expired' else 600)}"
+        headers["Authorization"] = f"Bearer {issuer.token(stack.target, subject, groups, -60 if caller == 'expired' else 600)}"
     return stack.shop.call(method, path.format(order_id=order.order_id, number="CN-2026-000001", sku=order.sku), None, body=raw, **headers)
 
 
@@ -86,7 +86,7 @@ def test_every_route_checks_the_caller(stack: DeployedStack, order: Order, metho
         # Cancel another order: the other rows need one that is not cancelled.
         order = order._replace(order_id=stack.buy(order.owner, order.sku))
 
-    answer = _ask(stack, order, method, path, caller)
+    answer = _call(stack, order, method, path, caller)
 
     assert answer.status == status, answer
     if caller != "owner":
@@ -105,7 +105,7 @@ def test_other_callers_cannot_change_an_order(stack: DeployedStack, order: Order
     before = order_types(stack.shop.events(order.owner, order.order_id))
     for method, path, caller, _ in _rows():
         if caller != "owner":
-            _ask(stack, order, method, path, caller)
+            _call(stack, order, method, path, caller)
     after = order_types(stack.shop.events(order.owner, order.order_id))
     assert after[: len(before)] == before
     assert "CancellationRequested" not in after

@@ -78,7 +78,7 @@ def test_each_sale_is_counted_and_ranked_once(stack: DeployedStack):
     stack.invoke("AnalyticsAggregate", {})
     assert stack.best_sellers(category=category) == wanted
     assert _day(stack)["revenue"] == after["revenue"]
-    assert stack.waiting("AnalyticsCountDeadLetters") == []
+    assert stack.peek("AnalyticsCountDeadLetters") == []
 
 
 def test_revenue_by_minute_matches_its_events(stack: DeployedStack):

@@ -46,10 +46,10 @@ def confirmed(stack: DeployedStack) -> str:
 
 
 @pytest.fixture
-def strange(stack: DeployedStack, confirmed: str) -> Iterator[str]:
+def unlogged(stack: DeployedStack, confirmed: str) -> Iterator[str]:
     """The id of an archived event that is not in the log."""
     event = json.loads(events.encode(stack.log(confirmed)[0])) | {"event_id": f"ord_{uuid4().hex[:26]}:1"}
-    key = f"events/date={event['occurred_at'][:10]}/type={event['type']}/strange-{uuid4()}"
+    key = f"events/date={event['occurred_at'][:10]}/type={event['type']}/unlogged-{uuid4()}"
     s3, bucket = stack.target.client("s3"), stack.target.resources["AuditArchive"]
     version = s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(event).encode())["VersionId"]
     yield event["event_id"]
@@ -73,6 +73,6 @@ def test_audit_finds_no_difference_between_log_and_archive(stack: DeployedStack,
     assert proof.logged >= len(stack.log(confirmed))
 
 
-def test_audit_reports_an_archived_event_without_log_entry(stack: DeployedStack, strange: str, capsys: pytest.CaptureFixture[str]):
+def test_audit_reports_an_archived_event_without_log_entry(stack: DeployedStack, unlogged: str, capsys: pytest.CaptureFixture[str]):
     assert audit_proof.main(parsed("audit-proof")) == 1
-    assert strange in capsys.readouterr().out
+    assert unlogged in capsys.readouterr().out

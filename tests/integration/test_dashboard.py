@@ -89,7 +89,7 @@ def _units(page: Page, sku: str) -> int:
 
 def test_page_shows_new_orders(stack: DeployedStack, browser: Browser, url: str) -> None:
     customer = stack.customer()
-    stack.shelve(SKU, 2 * UNITS, price=PRICE, currency=CURRENCY)
+    stack.add_product(SKU, 2 * UNITS, price=PRICE, currency=CURRENCY)
     assert stack.outcome(customer, stack.buy(customer, SKU)) == "confirmed"
     with open_page(browser, url) as loaded:
         page = loaded.page

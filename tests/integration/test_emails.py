@@ -17,7 +17,7 @@ from orderflow.domain.money import Money
 from tests.integration.deployed_stack import DeployedStack, eventually
 
 BATCH = 10
-# The template's 180 s times five deliveries would be fifteen minutes.
+# With the template's 180 s, five deliveries would take fifteen minutes.
 VISIBILITY_SECONDS = 2
 
 
@@ -94,7 +94,7 @@ def _send(stack: DeployedStack, url: str, bodies: list[str]) -> None:
     assert not answer.get("Failed")
 
 
-class _Died(BaseException):
+class _WorkerDied(BaseException):
     """Ends a worker process; no exception handler catches it."""
 
 
@@ -108,13 +108,13 @@ class _Hour:
 def _claim(stack: DeployedStack, event: events.Event) -> str:
     """Leave the idempotency record of a worker that died while sending the event's email, and return its id."""
 
-    def die() -> str:
-        raise _Died
+    def crash() -> str:
+        raise _WorkerDied
 
     before = _claims(stack)
     once = OncePerEvent[str]("mail", stack.table("MailIdempotency"), stack.dynamodb, effect_seconds=1)
-    with pytest.raises(_Died):
-        once.perform(event, die, cast("Any", _Hour()))
+    with pytest.raises(_WorkerDied):
+        once.perform(event, crash, cast("Any", _Hour()))
     (claim,) = _claims(stack) - before
     return claim
 
@@ -129,8 +129,8 @@ def _claims(stack: DeployedStack) -> set[str]:
     return {item["id"]["S"] for item in found}
 
 
-def _is_dead(stack: DeployedStack, event: events.Event) -> bool:
-    return any(event.order_id in body for body in stack.waiting("MailDeadLetters"))
+def _is_dead_lettered(stack: DeployedStack, event: events.Event) -> bool:
+    return any(event.order_id in body for body in stack.peek("MailDeadLetters"))
 
 
 def test_poison_message_in_a_batch_is_redriven_alone(stack: DeployedStack, short_visibility: str):
@@ -142,7 +142,7 @@ def test_poison_message_in_a_batch_is_redriven_alone(stack: DeployedStack, short
 
     eventually(lambda: all(stack.sent(event.order_id) for event in good), within=stack.patience, what="nine emails")
     eventually(
-        lambda: _is_dead(stack, poisoned),
+        lambda: _is_dead_lettered(stack, poisoned),
         within=stack.patience + 10 * VISIBILITY_SECONDS,
         what="the poisoned message is in the dead-letter queue",
     )
@@ -152,19 +152,19 @@ def test_poison_message_in_a_batch_is_redriven_alone(stack: DeployedStack, short
     answer = stack.invoke("OperationsRedrive", {"queue": "mail", "max": 100})
 
     assert answer["moved"] >= 1
-    assert len(stack.mails(poisoned.order_id)) == 1
-    assert [len(stack.mails(event.order_id)) for event in good] == [1] * len(good)
-    assert not _is_dead(stack, poisoned)
+    assert len(stack.emails(poisoned.order_id)) == 1
+    assert [len(stack.emails(event.order_id)) for event in good] == [1] * len(good)
+    assert not _is_dead_lettered(stack, poisoned)
 
 
 def test_redelivered_event_sends_no_second_email(stack: DeployedStack):
     event, marker = _confirmed(_order_id()), _confirmed(_order_id())
     url = stack.target.resources["MailQueue"]
     _send(stack, url, [_delivery(event)])
-    assert len(stack.mails(event.order_id)) == 1
+    assert len(stack.emails(event.order_id)) == 1
 
     _send(stack, url, [_delivery(event)] * 3)
     _send(stack, url, [_delivery(marker)])
-    stack.mails(marker.order_id)
+    stack.emails(marker.order_id)
 
-    assert len(stack.mails(event.order_id)) == 1
+    assert len(stack.emails(event.order_id)) == 1

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.needs("flags")
 
 UNINHABITED = "BV"
 # The cached flags must expire; functions poll AppConfig every fifteen seconds at most.
-REACHES_SECONDS = 90.0
+CACHE_SECONDS = 90.0
 
 
 @pytest.fixture
-def place(stack: DeployedStack) -> Iterator[FlagStore]:
-    """The flags of the stack, restored afterwards."""
+def flag_store(stack: DeployedStack) -> Iterator[FlagStore]:
+    """Yield the stack's flags; restore them afterwards."""
     found = FlagStore(stack.target.client("appconfig"), stack.target.resources)
     before = found.served().document
     yield found
@@ -32,11 +32,11 @@ def place(stack: DeployedStack) -> Iterator[FlagStore]:
         found.deploy(before, immediate=True)
 
 
-def _set(place: FlagStore, changes: str) -> None:
-    place.deploy(flags.changed(place.served().document, changes, place.schema()), immediate=True)
+def _set(flag_store: FlagStore, changes: str) -> None:
+    flag_store.deploy(flags.changed(flag_store.served().document, changes, flag_store.schema()), immediate=True)
 
 
-def test_country_flag_holds_orders_until_it_is_removed(stack: DeployedStack, place: FlagStore) -> None:
+def test_country_flag_holds_orders_until_it_is_removed(stack: DeployedStack, flag_store: FlagStore) -> None:
     sku, placed_by = stack.product(1000), dict[str, str]()
 
     def becomes(outcome: str, ship_to: str = UNINHABITED) -> str:
@@ -47,22 +47,22 @@ def test_country_flag_holds_orders_until_it_is_removed(stack: DeployedStack, pla
         return order_id if stack.outcome(customer, order_id) == outcome else ""
 
     assert becomes("confirmed")
-    _set(place, f"hold_countries={UNINHABITED}")
+    _set(flag_store, f"hold_countries={UNINHABITED}")
 
-    held = eventually(lambda: becomes("held"), within=REACHES_SECONDS, what="an order is held")
+    held = eventually(lambda: becomes("held"), within=CACHE_SECONDS, what="an order is held")
     data = stack.log(held)[-1].data
     assert isinstance(data, OrderHeldForReview)
     assert "hold_countries" in data.reasons
     assert becomes("confirmed", ship_to="GB")
 
-    _set(place, "hold_countries=")
-    eventually(lambda: becomes("confirmed"), within=REACHES_SECONDS, what="an order is confirmed")
+    _set(flag_store, "hold_countries=")
+    eventually(lambda: becomes("confirmed"), within=CACHE_SECONDS, what="an order is confirmed")
     assert stack.outcome(placed_by[held], held) == "held"
 
 
-def test_invalid_flag_value_is_refused(place: FlagStore) -> None:
-    before = place.served()
+def test_invalid_flag_value_is_refused(flag_store: FlagStore) -> None:
+    before = flag_store.served()
     with pytest.raises(UserError, match="hold_score"):
-        _set(place, "fraud.hold_score=-50")
+        _set(flag_store, "fraud.hold_score=-50")
 
-    assert place.served() == before
+    assert flag_store.served() == before

@@ -60,7 +60,7 @@ def test_fifty_concurrent_requests_with_one_key_place_one_order(stack: DeployedS
     def place(_: int) -> Answer:
         together.wait()
         answer = shop.place(customer, body, key)
-        if answer.status != 201 and stack.lacks("remembered-authorizer"):
+        if answer.status != 201 and stack.lacks("cached-authorizer"):
             return eventually(
                 lambda: stack.shop.place(customer, body, key),
                 lambda again: again.status == 201,
@@ -78,4 +78,4 @@ def test_fifty_concurrent_requests_with_one_key_place_one_order(stack: DeployedS
     assert stack.outcome(customer, order_id) == "confirmed"
     assert len(stack.charges(order_id)) == 1
     assert stack.stock(sku) == (99, 1)
-    assert len(stack.mails(order_id)) == 1
+    assert len(stack.emails(order_id)) == 1

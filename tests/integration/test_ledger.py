@@ -42,11 +42,11 @@ MOVES = {
     "DisputeOutcomeChanged",
 }
 PRICE = 1250
-# The template's 180 s times five deliveries would be fifteen minutes.
+# With the template's 180 s, five deliveries would take fifteen minutes.
 VISIBILITY_SECONDS = 2
 
 
-def _moves(stack: DeployedStack, order_id: str) -> list[Event]:
+def _payment_events(stack: DeployedStack, order_id: str) -> list[Event]:
     return [event for event in stack.log(order_id) if event.type in MOVES]
 
 
@@ -54,7 +54,7 @@ def _posted(stack: DeployedStack, order_id: str) -> dict[str, dict[str, Any]]:
     """Wait until every payment event of an order has its entry, and return the entries."""
     return eventually(
         lambda: stack.entries(order_id),
-        lambda found: found.keys() == {event.event_id for event in _moves(stack, order_id)},
+        lambda found: found.keys() == {event.event_id for event in _payment_events(stack, order_id)},
         within=stack.patience,
         what=f"the entries of {order_id}",
     )
@@ -116,7 +116,7 @@ def confirmed(stack: DeployedStack) -> str:
 @pytest.fixture
 def short_visibility(stack: DeployedStack) -> Iterator[None]:
     """The ledger's queue with a short visibility timeout."""
-    with stack.impatient("LedgerQueue", VISIBILITY_SECONDS):
+    with stack.with_visibility_timeout("LedgerQueue", VISIBILITY_SECONDS):
         yield
 
 
@@ -160,11 +160,11 @@ def test_every_payment_event_is_posted(stack: DeployedStack, confirmed: str):
     assert sum(amount for entry in entries.values() for account, amount in postings(entry) if account in {"revenue", "refunds"}) == 0
 
 
-def test_an_event_that_is_delivered_again_changes_nothing(stack: DeployedStack, confirmed: str, unknown_orders: Callable[[], Event]):
+def test_redelivered_event_changes_nothing(stack: DeployedStack, confirmed: str, unknown_orders: Callable[[], Event]):
     before = _posted(stack, confirmed)
     marker = unknown_orders()
 
-    _send(stack, [_delivery(event) for event in _moves(stack, confirmed) for _ in range(3)])
+    _send(stack, [_delivery(event) for event in _payment_events(stack, confirmed) for _ in range(3)])
     _send(stack, [_delivery(marker)])
     eventually(lambda: stack.entries(marker.order_id), within=stack.patience, what="the entry of the marker")
     stack.queue_drained("LedgerQueue")
@@ -183,11 +183,11 @@ def test_poison_message_is_dead_lettered_alone(stack: DeployedStack, short_visib
         eventually(lambda event=event: stack.entries(event.order_id), within=stack.patience, what=f"the entry of {event.order_id}")
     # A poll that started before the change hides its messages for the queue's original three minutes.
     eventually(
-        lambda: poison in stack.waiting("LedgerDeadLetters"),
+        lambda: poison in stack.peek("LedgerDeadLetters"),
         within=2 * stack.patience + 10 * VISIBILITY_SECONDS,
         what="the poison is in the dead-letter queue",
     )
-    waiting = "".join(stack.waiting("LedgerDeadLetters"))
+    waiting = "".join(stack.peek("LedgerDeadLetters"))
     assert not [event for event in good if event.order_id in waiting]
 
 

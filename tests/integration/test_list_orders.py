@@ -10,7 +10,7 @@ from devtools.ops import rebuild_view
 from tests.integration.deployed_stack import DeployedStack, eventually
 
 # Seconds until a message whose first delivery failed, such as in a burst of cold starts, is redelivered.
-CATCHES_UP = 240.0
+REDELIVERY_SECONDS = 240.0
 
 
 def _page(stack: DeployedStack, customer: str, **query: str) -> dict[str, Any]:
@@ -23,8 +23,8 @@ def _listed(stack: DeployedStack, customer: str) -> dict[str, str]:
     return {order["order_id"]: order["state"] for order in _page(stack, customer)["orders"]}
 
 
-def _followed(stack: DeployedStack, customer: str, expected: dict[str, str]) -> None:
-    eventually(lambda: _listed(stack, customer), lambda seen: seen == expected, within=CATCHES_UP, what="the list is current")
+def _wait_for_list(stack: DeployedStack, customer: str, expected: dict[str, str]) -> None:
+    eventually(lambda: _listed(stack, customer), lambda seen: seen == expected, within=REDELIVERY_SECONDS, what="the list is current")
 
 
 def test_list_has_every_order_newest_first(stack: DeployedStack):
@@ -33,7 +33,7 @@ def test_list_has_every_order_newest_first(stack: DeployedStack):
     declined = stack.buy(customer, sku, payment="tok_declined")
     stack.buy(stack.customer("other"), sku)
 
-    _followed(stack, customer, {declined: "rejected", confirmed: "confirmed"})
+    _wait_for_list(stack, customer, {declined: "rejected", confirmed: "confirmed"})
 
     newest, oldest = _page(stack, customer)["orders"]
     assert (newest["order_id"], oldest["order_id"]) == (declined, confirmed)
@@ -45,22 +45,22 @@ def test_list_has_every_order_newest_first(stack: DeployedStack):
 def test_list_is_paged_by_the_callers_own_cursors(stack: DeployedStack):
     customer, other, sku = stack.customer(), stack.customer("other"), stack.product()
     bought = [stack.buy(customer, sku) for _ in range(3)]
-    eventually(lambda: len(_listed(stack, customer)), lambda count: count == 3, within=CATCHES_UP, what="three orders are listed")
+    eventually(lambda: len(_listed(stack, customer)), lambda count: count == 3, within=REDELIVERY_SECONDS, what="three orders are listed")
 
     first = _page(stack, customer, limit="2")
     second = _page(stack, customer, limit="2", cursor=first["next"])
 
     assert [order["order_id"] for page in (first, second) for order in page["orders"]] == bought[::-1]
     assert "next" not in second
-    for asking, cursor in ((other, first["next"]), (customer, first["next"][:-1] + "!"), (customer, "x")):
-        answer = stack.shop.call("GET", f"/orders?{urlencode({'cursor': cursor})}", asking)
+    for caller, cursor in ((other, first["next"]), (customer, first["next"][:-1] + "!"), (customer, "x")):
+        answer = stack.shop.call("GET", f"/orders?{urlencode({'cursor': cursor})}", caller)
         assert (answer.status, answer.json()["type"]) == (400, "urn:order-pipeline:problem:cursor-invalid")
 
 
 def test_rebuild_corrects_the_list_during_new_orders(stack: DeployedStack):
     customer, sku = stack.customer(), stack.product()
     before = stack.buy(customer, sku)
-    _followed(stack, customer, {before: "confirmed"})
+    _wait_for_list(stack, customer, {before: "confirmed"})
     stack.dynamodb.update_item(
         TableName=stack.table("OrderView"),
         Key=_key(stack, before),
@@ -75,7 +75,7 @@ def test_rebuild_corrects_the_list_during_new_orders(stack: DeployedStack):
         dropped, listed = rebuilding.result()
 
     assert min(dropped, listed) >= 1
-    _followed(stack, customer, dict.fromkeys([before, *meanwhile], "confirmed"))
+    _wait_for_list(stack, customer, dict.fromkeys([before, *meanwhile], "confirmed"))
 
 
 def _key(stack: DeployedStack, order_id: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ ON_THE_WAY = {"orders-place", "inventory-reserve", "fraud-screen", "payments-aut
 def test_every_log_line_of_an_order_has_its_correlation_id(stack: DeployedStack):
     customer, correlation_id = stack.customer(), f"trace-{stack.product()}"
     order_id = _place(stack, customer, correlation_id)
-    stack.mails(order_id)
+    stack.emails(order_id)
 
     def about() -> list[function_logs.LogLine]:
         lines = function_logs.read(stack.target, function_logs.functions(stack.target))
@@ -38,7 +38,7 @@ def test_every_log_line_of_an_order_has_its_correlation_id(stack: DeployedStack)
 def test_log_lines_hold_no_personal_data_or_payment_token(stack: DeployedStack):
     customer = stack.customer("private")
     order_id = _place(stack, customer, "correlation")
-    stack.mails(order_id)
+    stack.emails(order_id)
 
     lines = function_logs.read(stack.target, function_logs.functions(stack.target))
 

@@ -16,12 +16,12 @@ from devtools.local.api_client import order_body
 from devtools.web import Answer
 from tests.integration.deployed_stack import DeployedStack
 
-GOOD = order_body(("MUG-BLUE", 1))
+VALID = order_body(("MUG-BLUE", 1))
 LIMIT = 64 * 1024
 
 
 def _with(**changed: Any) -> dict[str, Any]:
-    return GOOD | changed
+    return VALID | changed
 
 
 def _quantity(quantity: object) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def _quantity(quantity: object) -> dict[str, Any]:
 
 
 def _address(**changed: str) -> dict[str, Any]:
-    return _with(shipping_address=GOOD["shipping_address"] | changed)
+    return _with(shipping_address=VALID["shipping_address"] | changed)
 
 
 class Case(NamedTuple):
@@ -48,7 +48,7 @@ CASES = {
     ),
     "null": Case(b"null", 422, "invalid-request"),
     "a list": Case(b"[]", 422, "invalid-request"),
-    "body over 64 KB": Case(json.dumps(GOOD).encode() + b" " * LIMIT, 413, "body-too-large"),
+    "body over 64 KB": Case(json.dumps(VALID).encode() + b" " * LIMIT, 413, "body-too-large"),
     "no line": Case(_with(lines=[]), 422, "invalid-request"),
     "99 lines": Case(order_body(*((f"SKU-{n}", 1) for n in range(99))), 422, "invalid-request"),
     "quantity 0": Case(_quantity(0), 422, "invalid-request"),
@@ -70,7 +70,7 @@ CASES = {
     "overlong name": Case(_address(name="x" * 101), 422, "invalid-request"),
     "empty street": Case(_address(street=""), 422, "invalid-request"),
     "no such country": Case(_address(country="England"), 422, "invalid-request"),
-    "no payment": Case({name: GOOD[name] for name in ("lines", "shipping_address")}, 422, "invalid-request"),
+    "no payment": Case({name: VALID[name] for name in ("lines", "shipping_address")}, 422, "invalid-request"),
     "overlong payment token": Case(order_body(("MUG-BLUE", 1), payment="t" * 256), 422, "invalid-request"),
 }
 KEYS = {
@@ -115,7 +115,7 @@ def test_malformed_order_is_refused(stack: DeployedStack, refused_customer: str,
 def test_invalid_idempotency_key_is_refused(stack: DeployedStack, refused_customer: str, name: str):
     key, problem = KEYS[name]
 
-    _is_problem(stack.shop.place(refused_customer, GOOD, key), 400, problem)
+    _is_problem(stack.shop.place(refused_customer, VALID, key), 400, problem)
 
 
 def _signed(stack: DeployedStack, customer: str, **changed: Any) -> str:
@@ -145,7 +145,7 @@ def test_request_without_valid_token_is_unauthorized(stack: DeployedStack, refus
     token = TOKENS[name](stack, refused_customer)
     headers = {"Idempotency_Key": str(uuid4())} | ({"Authorization": f"Bearer {token}"} if token else {})
 
-    answer = stack.shop.call("POST", "/orders", None, body=json.dumps(GOOD).encode(), **headers)
+    answer = stack.shop.call("POST", "/orders", None, body=json.dumps(VALID).encode(), **headers)
 
     assert answer.status == 401
 

@@ -119,7 +119,7 @@ def test_customer_gets_one_email(stack: DeployedStack, orders: dict[str, Placed]
     placed, expected = orders[name], OUTCOMES[name]
     _ended(stack, placed)
 
-    (email,) = stack.mails(placed.order_id)
+    (email,) = stack.emails(placed.order_id)
 
     assert expected.subject in email["Subject"]
     assert email["To"] == [f"{placed.customer}@example.com"]

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.deployed_stack import DeployedStack, eventually
 
 # Seconds until a message whose first delivery failed, such as in a burst of cold starts, is redelivered.
-CATCHES_UP = 240.0
+REDELIVERY_SECONDS = 240.0
 VISIBILITY_SECONDS = 2
 
 
@@ -33,13 +33,16 @@ def _listed(stack: DeployedStack, customer: str) -> dict[str, str]:
 
 def _invoiced(stack: DeployedStack, customer: str, order_id: str) -> str:
     answer = eventually(
-        lambda: _invoice(stack, customer, order_id), lambda answer: answer.status == 200, within=CATCHES_UP, what="the invoice is there"
+        lambda: _invoice(stack, customer, order_id),
+        lambda answer: answer.status == 200,
+        within=REDELIVERY_SECONDS,
+        what="the invoice exists",
     )
     return answer.body.decode()
 
 
 def _earned(stack: DeployedStack, customer: str, points: int) -> None:
-    eventually(lambda: _points(stack, customer), lambda found: found == points, within=CATCHES_UP, what=f"{points} points")
+    eventually(lambda: _points(stack, customer), lambda found: found == points, within=REDELIVERY_SECONDS, what=f"{points} points")
 
 
 def test_confirmed_order_is_invoiced_listed_and_earns_points(stack: DeployedStack):
@@ -85,8 +88,8 @@ def test_cancelled_invoiced_order_gets_a_credit_note(stack: DeployedStack):
 
     (note,) = eventually(
         lambda: [event["data"] for event in stack.shop.events(customer, order_id) if event["type"] == "CreditNoteIssued"],
-        within=CATCHES_UP,
-        what="the credit note is there",
+        within=REDELIVERY_SECONDS,
+        what="the credit note exists",
     )
     assert (note["cause"], note["amount"]) == ("cancelled", {"amount": 2500, "currency": "EUR"})
     path = f"/orders/{order_id}/credit-notes/{note['number']}"
@@ -99,7 +102,7 @@ def test_cancelled_invoiced_order_gets_a_credit_note(stack: DeployedStack):
 
 
 @contextmanager
-def _denied(stack: DeployedStack, function: str, queue: str) -> Iterator[None]:
+def _without_dynamodb(stack: DeployedStack, function: str, queue: str) -> Iterator[None]:
     """Deny a function DynamoDB and shorten its queue's visibility timeout, so that messages are soon dead-lettered."""
     iam, sqs, url = stack.target.client("iam"), stack.target.client("sqs"), stack.target.resources[f"{queue}Queue"]
     arn = stack.target.client("lambda").get_function_configuration(FunctionName=stack.target.resources[function])["Role"]
@@ -122,21 +125,24 @@ def _denied(stack: DeployedStack, function: str, queue: str) -> Iterator[None]:
 )
 def test_failing_consumer_does_not_delay_the_others(stack: DeployedStack, function: str, queue: str, redrive: str):
     customer, sku = stack.customer(), stack.product(price=1000)
-    with _denied(stack, function, queue):
+    with _without_dynamodb(stack, function, queue):
         order_id = stack.buy(customer, sku)
 
         assert stack.outcome(customer, order_id) == "confirmed"
         eventually(
-            lambda: _listed(stack, customer), lambda seen: seen == {order_id: "confirmed"}, within=CATCHES_UP, what="the order is listed"
+            lambda: _listed(stack, customer),
+            lambda seen: seen == {order_id: "confirmed"},
+            within=REDELIVERY_SECONDS,
+            what="the order is listed",
         )
-        assert len(stack.mails(order_id)) == 1
+        assert len(stack.emails(order_id)) == 1
         if function == "LoyaltyAward":
             _invoiced(stack, customer, order_id)
         else:
             _earned(stack, customer, 10)
         eventually(
-            lambda: any(order_id in body for body in stack.waiting(f"{queue}DeadLetters")),
-            within=CATCHES_UP,
+            lambda: any(order_id in body for body in stack.peek(f"{queue}DeadLetters")),
+            within=REDELIVERY_SECONDS,
             what="the message is dead-lettered",
         )
         assert _points(stack, customer) == (0 if function == "LoyaltyAward" else 10)

@@ -15,7 +15,7 @@ from devtools.local import emulator
 from devtools.ops import function_logs
 from tests.integration.deployed_stack import BESIDE, DeployedStack, eventually, order_types
 
-AGES_AGO = timedelta(days=1)
+LONG_AGO = timedelta(days=1)
 AGAIN = 3
 
 
@@ -40,7 +40,7 @@ def abandoned(stack: DeployedStack) -> Abandoned:
 
 @pytest.fixture(scope="module", autouse=True)
 def _begin(stack: DeployedStack, request: pytest.FixtureRequest) -> None:
-    # Its saga retries for most of a minute, so it starts before the first test.
+    # The saga retries for most of a minute, so it starts before the first test.
     if not stack.lacks("isolated-transactions"):
         request.getfixturevalue("abandoned")
 
@@ -52,7 +52,7 @@ def _age(stack: DeployedStack, order_id: str) -> None:
         Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
         UpdateExpression="SET open_since = :since",
         ConditionExpression="attribute_exists(open_shard)",
-        ExpressionAttributeValues={":since": {"S": f"{datetime.now(UTC) - AGES_AGO:%Y-%m-%dT%H:%M:%S.%fZ}"}},
+        ExpressionAttributeValues={":since": {"S": f"{datetime.now(UTC) - LONG_AGO:%Y-%m-%dT%H:%M:%S.%fZ}"}},
     )
 
 
@@ -60,7 +60,7 @@ def test_saga_run_again_for_an_ended_order_changes_nothing(stack: DeployedStack)
     customer, sku = stack.customer(), stack.product()
     order_id = stack.buy(customer, sku)
     stack.ended(customer, order_id)
-    before, emails = _by_the_saga(stack, order_id), stack.mails(order_id)
+    before, emails = _by_the_saga(stack, order_id), stack.emails(order_id)
 
     for _ in range(AGAIN):
         stack.run_saga(order_id)
@@ -68,7 +68,7 @@ def test_saga_run_again_for_an_ended_order_changes_nothing(stack: DeployedStack)
     stack.queue_drained("MailQueue")
 
     assert _by_the_saga(stack, order_id) == before
-    assert stack.mails(order_id) == emails
+    assert stack.emails(order_id) == emails
     assert stack.stock(sku) == (99, 1)
     assert len(stack.charges(order_id)) == 1
 
@@ -78,7 +78,7 @@ def _by_the_saga(stack: DeployedStack, order_id: str) -> list[str]:
 
 
 def _reservations_tried(stack: DeployedStack, order_id: str) -> int:
-    """How often the saga's first step finished for an order."""
+    """Return how often the saga's first step finished for an order."""
     lines = function_logs.read(stack.target, [stack.target.resources["InventoryReserve"]])
     return sum(line.fields.get("order_id") == order_id and line.fields.get("message") == "done" for line in lines)
 
@@ -99,7 +99,7 @@ def test_concurrent_sagas_of_one_order_have_one_effect(stack: DeployedStack, pay
     assert len(set(history)) == len(history)
     assert stack.stock(sku) == left
     assert len(stack.charges(order_id)) == (outcome == "confirmed")
-    assert len(stack.mails(order_id)) == 1
+    assert len(stack.emails(order_id)) == 1
 
 
 def test_recovery_runs_the_saga_of_a_stuck_order(stack: DeployedStack):
@@ -148,7 +148,7 @@ def test_order_completes_after_a_worker_is_killed(stack: DeployedStack, step: st
     assert stack.outcome(customer, order_id, within=stack.patience + 30) == "confirmed"
     assert len(stack.charges(order_id)) == 1
     assert stack.stock(sku) == (98, 2)
-    assert len(stack.mails(order_id)) == 1
+    assert len(stack.emails(order_id)) == 1
 
 
 @pytest.mark.needs("worker-processes")
@@ -181,7 +181,7 @@ def _kill_workers(stack: DeployedStack, function: str) -> list[int]:
 def test_failing_compensation_goes_to_the_operations_queue(stack: DeployedStack, abandoned: Abandoned):
     order_id = abandoned.order_id
     eventually(
-        lambda: any(order_id in body for body in stack.waiting("OperationsQueue")),
+        lambda: any(order_id in body for body in stack.peek("OperationsQueue")),
         within=stack.patience + 120,
         what="the order is on the operations queue",
     )

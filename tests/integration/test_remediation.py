@@ -103,7 +103,7 @@ def test_throttled_dead_letter_is_redriven_once(stack: DeployedStack, bridge: Br
 
     event = archived(stack, output["execution"])
     assert (event["type"], event["data"]["after"]) == ("RemediationPerformed", {"moved": 1, "failed": 0})
-    assert body not in stack.waiting("MailDeadLetters")
+    assert body not in stack.peek("MailDeadLetters")
     again = ended(stack, bridge.start(output["alarm"]))
     assert again["decided"]["value"]["outcome"] == "duplicate"
 
@@ -116,7 +116,7 @@ def test_dead_letter_of_unknown_cause_stays(stack: DeployedStack, alarm: Any) ->
 
         assert event["type"] == "RemediationRefused"
         assert event["data"]["refusals"] == [{"reason": "cause_unknown", "action": "redrive"}]
-        assert body in stack.waiting("MailDeadLetters")
+        assert body in stack.peek("MailDeadLetters")
     finally:
         stack.target.client("sqs").purge_queue(QueueUrl=stack.target.resources["MailDeadLetters"])
 

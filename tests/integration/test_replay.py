@@ -57,11 +57,11 @@ def completed(stack: DeployedStack) -> CompletedOrders:
     carrier.lose(lost, parcels[lost])
     _has(stack, lost, "PaymentRefunded", "CreditNoteIssued")
     found = CompletedOrders(customer, sku, category, (refused, confirmed, shipped, lost), since)
-    _waited_for(stack, found, {refused: "rejected", confirmed: "confirmed", shipped: "dispatched", lost: "lost"})
+    _wait_for_consumers(stack, found, {refused: "rejected", confirmed: "confirmed", shipped: "dispatched", lost: "lost"})
     return found
 
 
-def _waited_for(stack: DeployedStack, completed: CompletedOrders, states: dict[str, str]) -> None:
+def _wait_for_consumers(stack: DeployedStack, completed: CompletedOrders, states: dict[str, str]) -> None:
     """Wait until all consumers have processed the orders."""
 
     def expect(what: str, expected: object, look: Callable[[], object]) -> None:
@@ -154,12 +154,12 @@ def _state(stack: DeployedStack, completed: CompletedOrders) -> dict[str, Any]:
 
 
 def _replayed(stack: DeployedStack, completed: CompletedOrders) -> None:
-    """Replay what happened since the orders were placed, and wait until all of it was worked off."""
+    """Replay the events since the orders were placed, and wait until they are processed."""
     replay.replay(stack.target, completed.since)
-    _worked_off(stack)
+    _queues_empty(stack)
 
 
-def _worked_off(stack: DeployedStack) -> None:
+def _queues_empty(stack: DeployedStack) -> None:
     for queue in (*QUEUES, *SILENT_QUEUES):
         eventually(lambda queue=queue: stack.queue_depth(queue), lambda depth: depth == 0, within=SECONDS, what=f"{queue} is empty")
 
@@ -184,7 +184,7 @@ def test_replay_restores_deleted_rows_from_the_archive(stack: DeployedStack, com
 
     # Other orders were placed in the same minute.
     replay.main(parsed("replay", "--from", f"{completed.since:%Y-%m-%dT%H:%M}:00Z"))
-    _worked_off(stack)
+    _queues_empty(stack)
 
     assert _state(stack, completed) == before
     assert (_list(stack, completed.customer), _points(stack, completed.customer)) == (listed, points)

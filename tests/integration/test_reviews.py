@@ -41,15 +41,15 @@ def _token(stack: DeployedStack, order_id: str) -> str:
     return _row(stack, order_id).get("token", {}).get("S", "")
 
 
-def _ask(
-    stack: DeployedStack, method: str, path: str, who: str, body: bytes | None = None, groups: tuple[str, ...] = ("reviewers",)
+def _call(
+    stack: DeployedStack, method: str, path: str, caller: str, body: bytes | None = None, groups: tuple[str, ...] = ("reviewers",)
 ) -> Answer:
-    return stack.shop.call(method, path, None, body=body, Authorization=f"Bearer {issuer.token(stack.target, who, groups)}")
+    return stack.shop.call(method, path, None, body=body, Authorization=f"Bearer {issuer.token(stack.target, caller, groups)}")
 
 
-def _decide(stack: DeployedStack, order_id: str, decision: str, who: str = "rex", **more: str) -> Answer:
+def _decide(stack: DeployedStack, order_id: str, decision: str, caller: str = "rex", **more: str) -> Answer:
     body = json.dumps({"decision": decision, **more}).encode()
-    return _ask(stack, "POST", f"/reviews/{order_id}/decision", who, body)
+    return _call(stack, "POST", f"/reviews/{order_id}/decision", caller, body)
 
 
 def _listed(stack: DeployedStack) -> list[str]:
@@ -57,7 +57,7 @@ def _listed(stack: DeployedStack) -> list[str]:
     found: list[str] = []
     path = "/reviews?limit=2"
     while True:
-        page = _ask(stack, "GET", path, "rex").json()
+        page = _call(stack, "GET", path, "rex").json()
         found += [review["order_id"] for review in page["reviews"]]
         if "next" not in page:
             return found
@@ -101,7 +101,7 @@ def test_approved_order_is_confirmed(stack: DeployedStack, held: Held):
     assert stack.outcome(held.customer, held.order_id) == "confirmed"
     assert stack.stock(held.sku) == (8, 2)
     assert [charge.amount.amount for charge in stack.charges(held.order_id)] == [PRICE]
-    eventually(lambda: held.order_id not in _listed(stack), within=stack.patience, what="the order is off the list")
+    eventually(lambda: held.order_id not in _listed(stack), within=stack.patience, what="the order leaves the list")
 
 
 def test_rejected_review_releases_stock_without_a_charge(stack: DeployedStack, held: Held):
@@ -118,8 +118,8 @@ def test_rejected_review_releases_stock_without_a_charge(stack: DeployedStack, h
 
 def test_first_decision_is_final(stack: DeployedStack, held: Held):
     first = _decide(stack, held.order_id, "approve", note="known customer")
-    same = _decide(stack, held.order_id, "approve", who="sue", note="seen")
-    other = _decide(stack, held.order_id, "reject", who="sue")
+    same = _decide(stack, held.order_id, "approve", caller="sue", note="seen")
+    other = _decide(stack, held.order_id, "reject", caller="sue")
 
     assert (same.status, same.body) == (200, first.body)
     assert _problem(other) == (409, "already-decided")
@@ -132,20 +132,20 @@ def test_only_reviewers_decide_and_never_on_own_orders(stack: DeployedStack, hel
     body = b'{"decision": "approve"}'
     path = f"/reviews/{held.order_id}/decision"
 
-    assert _problem(_ask(stack, "GET", "/reviews", "eve", groups=())) == (403, "forbidden")
-    assert _problem(_ask(stack, "POST", path, "eve", body, groups=())) == (403, "forbidden")
+    assert _problem(_call(stack, "GET", "/reviews", "eve", groups=())) == (403, "forbidden")
+    assert _problem(_call(stack, "POST", path, "eve", body, groups=())) == (403, "forbidden")
     assert _problem(_decide(stack, held.order_id, "approve", held.customer)) == (403, "own-order")
     assert _problem(_decide(stack, "ord_" + "a" * 26, "approve")) == (404, "order-not-found")
     assert [event.type for event in stack.log(held.order_id)] == HELD
 
 
 def test_review_list_holds_no_task_token(stack: DeployedStack, held: Held):
-    answer = _ask(stack, "GET", "/reviews?limit=50", "rex")
+    answer = _call(stack, "GET", "/reviews?limit=50", "rex")
 
     assert _token(stack, held.order_id) not in answer.body.decode()
 
 
-def test_second_execution_ends_and_the_first_keeps_waiting(stack: DeployedStack, held: Held):
+def test_second_execution_ends_and_the_first_continues(stack: DeployedStack, held: Held):
     first, token = _execution(stack, held.order_id), _token(stack, held.order_id)
 
     _succeeded(stack, _start(stack, stack.target.resources["Review"], held.order_id))
@@ -210,6 +210,6 @@ def test_cancelled_order_leaves_the_review_list(stack: DeployedStack, held: Held
 
     assert answer.status == 202
     _succeeded(stack, _execution(stack, held.order_id))
-    eventually(lambda: held.order_id not in _listed(stack), within=stack.patience, what="the order is off the list")
+    eventually(lambda: held.order_id not in _listed(stack), within=stack.patience, what="the order leaves the list")
     eventually(lambda: stack.stock(held.sku), lambda stock: stock == (10, 0), within=stack.patience, what="the stock is released")
     assert _problem(_decide(stack, held.order_id, "approve")) == (409, "not-held")

@@ -24,7 +24,7 @@ from tests.integration.deployed_stack import DeployedStack
 
 THREADS = 4
 TABLE, INDEX, QUEUE, TOPIC = "DynamoDB::Table", "DynamoDB::Index", "SQS::Queue", "SNS::Topic"
-# A key of no table: IAM decides first, then DynamoDB refuses the request.
+# An invalid key: IAM decides first, then DynamoDB refuses the request.
 KEY = {"none": {"S": "none"}}
 CONDITION = {
     "KeyConditionExpression": "#n = :n",
@@ -104,8 +104,8 @@ PROBES = (
 )
 SERVICES = {"states": "stepfunctions"}
 SIGNED = {"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256", "expect", "amz-sdk-request"}
-# Granted but not probed: "" stands for resources outside the template, such as the flags' document and X-Ray. Log group ARNs
-# differ in the emulator, which writes the functions' logs itself.
+# Granted but not probed: "" stands for resources outside the template, such as the flags' document and X-Ray. The
+# emulator writes the functions' logs itself, under other ARNs.
 UNTRIED = {"", "Logs::LogGroup"}
 # Actions granted on objects, not on the bucket.
 OBJECTS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
@@ -150,13 +150,13 @@ class Roles:
         return {name: arn for name, arn in found.items() if self._has_policy(arn)} if kind == TOPIC else found
 
     def _has_policy(self, topic: str) -> bool:
-        """Whether a topic has a policy here: without one of its own, the emulator's default lets the whole account publish."""
+        """Return whether a topic has a policy; by default, the emulator lets the whole account publish."""
         policy = self.target.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
         return json.loads(policy).get("Id") != "__default_policy_ID"
 
     def grants(self, role: str) -> Callable[[Call], bool]:
-        """A function that returns whether the template grants a call to the role."""
-        # The emulator keeps no permissions boundary.
+        """Return a function that returns whether the template grants a call to the role."""
+        # The emulator does not enforce permissions boundaries of deployed roles.
         granted = self.stack.grants(role, bounded=False)
 
         def grant(call: Call) -> bool:

@@ -32,7 +32,7 @@ def _reached(stack: DeployedStack, order_id: str, kind: str) -> None:
     eventually(lambda: [event.type for event in stack.log(order_id)], lambda types: kind in types, within=stack.patience, what=kind)
 
 
-def test_expired_reservation_is_made_again_after_approval(stack: DeployedStack):
+def test_expired_reservation_is_repeated_after_approval(stack: DeployedStack):
     customer, sku = stack.customer(), stack.product(stock=5, price=EXPENSIVE)
     order_id = stack.buy(customer, sku)
     _reached(stack, order_id, "OrderHeldForReview")

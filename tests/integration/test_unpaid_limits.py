@@ -10,7 +10,7 @@ from devtools.local.api_client import order_body
 from orders.domain.unpaid_limits import MAX_UNITS
 from tests.integration.deployed_stack import DeployedStack, eventually
 
-# MAX_UNITS of it make an order that is held for review.
+# An order of MAX_UNITS at this price is held for review.
 PRICE = 120_000 // MAX_UNITS
 
 

@@ -64,7 +64,7 @@ def test_five_hundred_orders_all_reach_their_end(stack: DeployedStack):
 def test_sharded_stock_sells_every_unit_once(stack: DeployedStack):
     """The stock is sharded with a few units each, so the last orders must search the shards."""
     sku = stack.product(stock=0)
-    stack.spread(sku, [UNITS // SHARDS] * SHARDS)
+    stack.shard_stock(sku, [UNITS // SHARDS] * SHARDS)
     customers = [stack.customer("buyer") for _ in range(CUSTOMERS)]
 
     def follow(number: int) -> str:
@@ -99,4 +99,4 @@ def _active(stack: DeployedStack) -> set[str]:
 
 def _emailed(stack: DeployedStack, orders: set[str]) -> Counter[str]:
     """The number of emails about each order."""
-    return Counter(word for subject in stack.mail_subjects() for word in subject.split() if word in orders)
+    return Counter(word for subject in stack.email_subjects() for word in subject.split() if word in orders)

@@ -16,8 +16,8 @@ from shipping.handlers import receive_webhook
 from tests.cost.counting import consumers
 from tests.fakes.aws.environment import Aws
 from tests.fakes.aws.ses import FakeSes
-from tests.faults.paths import BOTH_MUGS, FILTERS, MUG, PATHS, Path, Stage, arrives, begin, comes_back, leaves
-from tests.faults.simulation import Functions, real
+from tests.faults.paths import BOTH_MUGS, FILTERS, MUG, PATHS, Path, Stage, begin, delivers, dispatches, returns
+from tests.faults.simulation import Functions, real_functions
 
 if TYPE_CHECKING:
     import pytest
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Each order of these has another life; those that need a broken function are left out.
 LIVES = (
     *(path for path in PATHS if not path.broken),
-    Path("disputed", "delivered", life=(leaves("parcel_1", BOTH_MUGS, FILTERS), arrives("parcel_1"))),
+    Path("disputed", "delivered", life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1"))),
 )
 STOCK = 1_000_000
 CUSTOMERS = 997
@@ -41,7 +41,7 @@ class Original:
         streamed, queued = consumers()
         modules = {name: import_module(module).handler for name, (module, _) in {**streamed, **queued}.items()}
         self._patch, self._emails = patch, FakeSes()
-        self.simulation = Stage(patch, Functions({**real().handlers, **modules})).simulation(LIVES[0])
+        self.simulation = Stage(patch, Functions({**real_functions().handlers, **modules})).simulation(LIVES[0])
         self.simulation.streamed_consumers, self.simulation.consumers = streamed, queued
         # Of this run only: the process would keep the secret for later tests.
         patch.setattr(receive_webhook, "SECRET", Secret("carrier", aws.secretsmanager))  # pyright: ignore[reportArgumentType]
@@ -98,5 +98,5 @@ class Original:
 def _path(number: int, customer: str) -> Path:
     path = LIVES[number % len(LIVES)]
     if path.name == "returned and refunded":
-        return replace(path, life=(*path.life[:-1], comes_back(MUG, customer=customer)))
+        return replace(path, life=(*path.life[:-1], returns(MUG, customer=customer)))
     return path

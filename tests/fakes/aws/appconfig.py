@@ -1,4 +1,4 @@
-"""AppConfig's data plane in memory: one document, whatever the profile."""
+"""AppConfig's data plane in memory: one document for every profile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from tests.fakes.aws.service import FakeService, Refused
 
 DEFAULTS = {"hold_every_order": False, "hold_countries": [], "payment_provider": "sandbox", "fraud": {}}
-ASK_AGAIN_AFTER = 60
+POLL_SECONDS = 60
 
 
 class FakeAppConfig(FakeService):
@@ -18,7 +18,7 @@ class FakeAppConfig(FakeService):
     def __init__(self, attempts: int = 1) -> None:
         """Start with the defaults deployed."""
         super().__init__(attempts)
-        self.asked: list[dict[str, Any]] = []
+        self.sessions: list[dict[str, Any]] = []
         self._tokens: dict[str, bytes] = {}
         self.deploy()
 
@@ -31,11 +31,11 @@ class FakeAppConfig(FakeService):
         return self._call("StartConfigurationSession", parameters, lambda: self._start(parameters))
 
     def get_latest_configuration(self, *, ConfigurationToken: str) -> dict[str, Any]:  # noqa: N803 - botocore's name
-        """Return the document, or nothing if the session has it already."""
+        """Return the document, or no content if the session already returned it."""
         return self._call("GetLatestConfiguration", {"ConfigurationToken": ConfigurationToken}, lambda: self._latest(ConfigurationToken))
 
     def _start(self, parameters: dict[str, Any]) -> dict[str, str]:
-        self.asked.append(parameters)
+        self.sessions.append(parameters)
         return {"InitialConfigurationToken": self._token(b"")}
 
     def _latest(self, token: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class FakeAppConfig(FakeService):
         return {
             "Configuration": io.BytesIO(b"" if known == self.document else self.document),
             "NextPollConfigurationToken": self._token(self.document),
-            "NextPollIntervalInSeconds": ASK_AGAIN_AFTER,
+            "NextPollIntervalInSeconds": POLL_SECONDS,
         }
 
     def _token(self, known: bytes) -> str:

@@ -1,8 +1,7 @@
 """The AWS clients of the code under test: lent by each test, never real ones.
 
-Functions make their clients once, at import. Here each of them gets a stand-in instead, and a test
-decides what is behind it. A call that no test has prepared for fails, so unit tests cannot reach a
-network.
+Functions create their clients once, at import. Here each client is a stand-in, and each test lends the
+client behind it. A call without a lent client fails, so unit tests cannot use a network.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ class NoClient(AttributeError):
 
 
 class StandIn:
-    """Passes on to whatever client is lent for the service at the time of the call."""
+    """Forwards each call to the client that is lent for the service at that time."""
 
     def __init__(self, service: str) -> None:
         """Stand in for the client of one service."""
         self._service = service
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the lent client has under this name."""
+        """Return the lent client's attribute."""
         if self._service not in _lent:
             message = f"{self._service}.{name} was used, but the test lent no client; use the fixture `aws`"
             raise NoClient(message)
@@ -37,12 +36,12 @@ class StandIn:
 
 @cache
 def stand_in(service: str) -> StandIn:
-    """Return the one stand-in for a service."""
+    """Return the stand-in of a service."""
     return StandIn(service)
 
 
 def install() -> None:
-    """Give stand-ins to every module that asks for a client from now on."""
+    """Replace the clients of all modules that are imported from now on by stand-ins."""
     setattr(orderflow.aws.clients, "client", stand_in)  # noqa: B010 - its type has overloads that a stand-in lacks
 
 

@@ -1,4 +1,4 @@
-"""AWS as the code under test meets it: all services in memory, tables as the template has them."""
+"""AWS for the code under test: all services in memory, with the template's tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Aws:
     appconfigdata: FakeAppConfig = field(default_factory=FakeAppConfig)
 
     def lend(self, **others: object) -> None:
-        """Put these services, and others by their names, behind the functions' clients."""
+        """Put these services, and others by name, behind the functions' clients."""
         clients.lend(
             dynamodb=self.dynamodb,
             events=self.events,

@@ -1,4 +1,4 @@
-"""EventBridge's patterns, as far as this project writes any."""
+"""EventBridge's patterns: the part that this project uses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
-    """Return whether EventBridge's pattern takes an event; knows literals, `exists` and `prefix`, and refuses to guess at more.
+    """Return whether an event matches EventBridge's pattern of literals, `exists` and `prefix`; raise for other operators.
 
     A path of which a part is missing does not exist.
     """

@@ -1,4 +1,4 @@
-"""EventBridge in memory: an event bus that keeps its entries."""
+"""EventBridge in memory: an event bus that records its entries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FakeEventBridge(FakeService):
         self.arrived = 0
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - botocore's name
-        """Keep 1 to 10 entries of at most 256 KB together; the answer says which of them were refused."""
+        """Record 1 to 10 entries of at most 256 KB in total; the answer marks refused entries."""
         return self._call("PutEvents", {"Entries": Entries}, lambda: self._put(Entries))
 
     @property

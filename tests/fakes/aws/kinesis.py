@@ -1,4 +1,4 @@
-"""Kinesis in memory: a stream that keeps its records."""
+"""Kinesis in memory: a stream that records its records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FakeKinesis(FakeService):
         self.arrived = 0
 
     def put_records(self, *, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - botocore's names
-        """Keep 1 to 500 records of at most 5 MB together; the answer says which of them were refused."""
+        """Record 1 to 500 records of at most 5 MB in total; the answer marks refused records."""
         return self._call("PutRecords", {"StreamName": StreamName, "Records": Records}, lambda: self._put(Records))
 
     @property

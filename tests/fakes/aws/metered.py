@@ -1,4 +1,4 @@
-"""Clients of AWS in memory whose calls are counted, and the tables as the meter of `make bench` knows them."""
+"""Counting clients of the in-memory AWS, and the tables' schemas for the meter of `make bench`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class FakeS3(FakeService):
         self.objects: dict[tuple[str, str], bytes] = {}
 
     def put_object(self, **parameters: Any) -> dict[str, Any]:
-        """Keep an object, which must be encrypted."""
+        """Store an object, which must be encrypted."""
         return self._call("PutObject", parameters, lambda: self._put(parameters))
 
     def get_object(self, **parameters: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The base of the services other than DynamoDB: counts calls, calls the hooks, and retries like botocore."""
+"""The base class of services other than DynamoDB: counts calls, calls hooks, and retries like botocore."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Refused(ClientError):
 
 
 class FakeService:
-    """A service whose calls are counted, and fail where a hook raises.
+    """A service that counts its calls; a call fails if a hook raises.
 
     `before` and `after` are called around every call, as those of `FakeDynamoDB` are. An error that botocore retries is retried,
     `attempts` times in all.

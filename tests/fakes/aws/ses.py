@@ -17,7 +17,7 @@ class FakeSes(FakeService):
         self.sent: list[Parameters] = []
 
     def send_email(self, **request: Any) -> dict[str, str]:
-        """Keep an email and return its id."""
+        """Record an email and return its id."""
 
         def take() -> dict[str, str]:
             self.sent.append(request)

@@ -17,7 +17,7 @@ class FakeSns(FakeService):
         self.published: dict[str, list[str]] = {}
 
     def publish(self, **parameters: Any) -> dict[str, str]:
-        """Keep a message."""
+        """Record a message."""
         return self._call("Publish", parameters, lambda: self._publish(parameters))
 
     def _publish(self, parameters: Parameters) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""SQS in memory: queues that keep what is sent to them. Nothing is received from them."""
+"""SQS in memory: queues that record sent messages. Messages cannot be received."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class FakeSqs(FakeService):
         self.hidden: dict[str, int] = {}
 
     def send_message(self, *, QueueUrl: str, MessageBody: str) -> dict[str, str]:  # noqa: N803 - botocore's names
-        """Keep a message, which must be a JSON document."""
+        """Record a message, which must be a JSON document."""
         parameters = {"QueueUrl": QueueUrl, "MessageBody": MessageBody}
         return self._call("SendMessage", parameters, lambda: self._send(QueueUrl, json.loads(MessageBody)))
 
     def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> dict[str, Any]:  # noqa: N803 - botocore's names
-        """Keep the visibility timeout of a received message."""
+        """Record the visibility timeout of a received message."""
         parameters = {"QueueUrl": QueueUrl, "ReceiptHandle": ReceiptHandle, "VisibilityTimeout": VisibilityTimeout}
         return self._call("ChangeMessageVisibility", parameters, lambda: self._hide(ReceiptHandle, VisibilityTimeout))
 
     def _hide(self, receipt: str, seconds: int) -> dict[str, Any]:
-        assert 0 <= seconds <= HIDDEN_SECONDS, "SQS hides a message for 12 hours at most"
+        assert 0 <= seconds <= HIDDEN_SECONDS, "VisibilityTimeout must be at most 12 hours"
         self.hidden[receipt] = seconds
         return {}
 

@@ -1,4 +1,4 @@
-"""Step Functions in memory: started executions and task tokens. Nothing is run."""
+"""Step Functions in memory: started executions and task tokens, without running them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FakeStepFunctions(FakeService):
     """Executions and task tokens.
 
     `started` has the inputs of started executions, `running` the ARNs of executions that have not ended, `waiting` the tokens
-    that tasks wait for, and `answered` the output that each answered token got.
+    of waiting tasks, and `answered` the output of each answered token.
     """
 
     def __init__(self, attempts: int = 1) -> None:
@@ -25,7 +25,7 @@ class FakeStepFunctions(FakeService):
         self.answered: dict[str, Any] = {}
 
     def start_execution(self, **parameters: Any) -> dict[str, str]:
-        """Keep the input of a started execution."""
+        """Record the input of a started execution."""
         return self._call("StartExecution", parameters, lambda: self._start(parameters))
 
     def describe_execution(self, *, executionArn: str) -> dict[str, str]:  # noqa: N803 - botocore's name
@@ -34,7 +34,7 @@ class FakeStepFunctions(FakeService):
         return self._call("DescribeExecution", {"executionArn": executionArn}, lambda: {"status": status})
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, str]:  # noqa: N803 - botocore's names
-        """Answer a task that waits for its token."""
+        """Answer a waiting task's token."""
         return self._call("SendTaskSuccess", {"taskToken": taskToken}, lambda: self._succeed(taskToken, output))
 
     def _succeed(self, token: str, output: str) -> dict[str, str]:

@@ -58,7 +58,7 @@ def test_values_that_vary_between_runs_are_no_difference():
 
 def test_deleted_and_added_rows_are_differences():
     found = list(comparison.differences({"a": 1}, {"b": 2}, "table"))
-    assert found == ["table a: gone, was 1", "table b: new, 2"]
+    assert found == ["table a: deleted, was 1", "table b: new, 2"]
 
 
 def test_only_consumers_with_matching_events_are_compared():

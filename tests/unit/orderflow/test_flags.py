@@ -69,8 +69,8 @@ def test_deployed_flags_are_in_force(flags: Flags[Any], appconfig: FakeAppConfig
     appconfig.deploy(hold_every_order=True)
 
     assert flags() is True
-    [asked] = appconfig.asked
-    assert asked == {
+    [session] = appconfig.sessions
+    assert session == {
         "ApplicationIdentifier": "application",
         "EnvironmentIdentifier": "environment",
         "ConfigurationProfileIdentifier": "profile",
@@ -110,7 +110,7 @@ def test_appconfig_is_polled_within_its_limit(flags: Flags[Any], appconfig: Fake
     flags()
 
     assert appconfig.calls["GetLatestConfiguration"] == 1
-    assert appconfig.asked[0]["RequiredMinimumPollIntervalInSeconds"] == 15
+    assert appconfig.sessions[0]["RequiredMinimumPollIntervalInSeconds"] == 15
 
 
 UNREACHABLE = [

@@ -1,16 +1,16 @@
 """DynamoDB in memory: the operations, answers and errors of botocore's low-level client.
 
 Parameters are checked against botocore's own service model, expressions are parsed, and a parameter that is not
-implemented raises NotImplementedError, so no test passes on something that the fake skipped.
+implemented raises NotImplementedError, so no test passes on a skipped feature.
 
     database = FakeDynamoDB(Table("stock", {"sku": "S"}))
     database.client.put_item(TableName="stock", Item={"sku": {"S": "MUG"}})
     database.calls["PutItem"]                     # 1
-    database.before = crash_at("PutItem")         # the process dies before the next one
+    database.before = crash_at("PutItem")         # the process crashes before the next one
 
-`before` and `after` are called with the operation's name and its parameters around every attempt: `before` when
-nothing has happened yet, `after` when the change is committed or refused and only the answer is missing. An error
-that they raise reaches the caller, unless botocore would retry it and `attempts` is more than one.
+`before` and `after` are called with the operation's name and its parameters around every attempt: `before` before
+any effect, `after` when the change is committed or refused but not answered. An error that they raise reaches the
+caller, unless botocore would retry it and `attempts` is more than one.
 """
 
 from tests.fakes.aws.dynamodb.database import FakeDynamoDB

@@ -71,7 +71,7 @@ class FakeDynamoDB:
             return copied([items[key] for key in sorted(items)])
 
     def each(self, table: str) -> Iterator[Item]:
-        """Yield the items of a table in no order, without counting as a call; nothing may be written meanwhile."""
+        """Yield the items of a table in any order, without counting as a call; do not write during the iteration."""
         yield from self._storage.items[table].values()
 
     def seed(self, table: str, *items: Item) -> None:
@@ -81,19 +81,19 @@ class FakeDynamoDB:
                 self._storage.commit([writes.planned(self._storage, "Put", {"TableName": table, "Item": item})])
 
     def get_item(self, **parameters: Any) -> Parameters:
-        """GetItem."""
+
         return self._call("GetItem", parameters, lambda given: reads.get_item(self._storage, given))
 
     def put_item(self, **parameters: Any) -> Parameters:
-        """PutItem."""
+
         return self._call("PutItem", parameters, lambda given: self._write("Put", given))
 
     def update_item(self, **parameters: Any) -> Parameters:
-        """UpdateItem."""
+
         return self._call("UpdateItem", parameters, lambda given: self._write("Update", given))
 
     def delete_item(self, **parameters: Any) -> Parameters:
-        """DeleteItem."""
+
         return self._call("DeleteItem", parameters, lambda given: self._write("Delete", given))
 
     def query(self, **parameters: Any) -> Parameters:
@@ -105,7 +105,7 @@ class FakeDynamoDB:
         return self._call("Scan", parameters, lambda given: reads.scan(self._storage, given))
 
     def batch_get_item(self, **parameters: Any) -> Parameters:
-        """BatchGetItem; `unprocessed` of its last keys are left for another call."""
+        """BatchGetItem; leaves the last `unprocessed` keys unprocessed."""
         return self._call("BatchGetItem", parameters, lambda given: reads.batch_get_item(self._storage, given, self.unprocessed))
 
     def batch_write_item(self, **parameters: Any) -> Parameters:
@@ -113,7 +113,7 @@ class FakeDynamoDB:
         return self._call("BatchWriteItem", parameters, lambda given: writes.batch_write_item(self._storage, given, self.unprocessed))
 
     def transact_write_items(self, **parameters: Any) -> Parameters:
-        """TransactWriteItems: all or nothing; the same ClientRequestToken again changes nothing."""
+        """TransactWriteItems: atomic; a repeated ClientRequestToken changes nothing."""
         parameters.setdefault("ClientRequestToken", str(uuid.uuid4()))
         return self._call("TransactWriteItems", parameters, self._transactions.write)
 

@@ -25,11 +25,11 @@ RETRIED_CODES = {
 
 
 class Crash(BaseException):
-    """The process dies here. It is no Exception, so that no handler of the code under test survives it."""
+    """The process crashes here. Not an Exception, so that no exception handler of the code under test catches it."""
 
 
 class ConditionFailed(Exception):
-    """A condition does not hold; `found` is the item that the answer shows, if any."""
+    """A condition does not hold; `found` is the item in the answer, if any."""
 
     def __init__(self, found: dict[str, Any] | None) -> None:
         """Keep the item."""
@@ -41,7 +41,7 @@ class Failure(Exception):
     """An operation fails with this error code."""
 
     def __init__(self, code: str, message: str, **details: Any) -> None:
-        """Keep what the answer says beside the code."""
+        """Add the answer's message and fields to the code."""
         super().__init__(message)
         self.code, self.message, self.details = code, message, details
 

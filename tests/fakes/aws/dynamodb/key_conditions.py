@@ -1,4 +1,4 @@
-"""Key conditions of a query: which ones DynamoDB takes, and what they select."""
+"""Key conditions of a query: validation and selection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_key_condition(condition: Condition | None, key: Sequence[str]) -> None
 
 
 def partition_value(condition: Condition | None, name: str) -> Any:
-    """Return the partition key's value, as it sorts."""
+    """Return the partition key's value in its sortable form."""
     for part in _parts(condition):
         match part:
             case Comparison("=", Path((found,)), Literally(value)) if found == name:
@@ -42,7 +42,7 @@ def partition_value(condition: Condition | None, name: str) -> Any:
 
 
 def sort_key_bounds(condition: Condition | None, name: str) -> tuple[Any, Any]:
-    """Return the least and the greatest sort key that a condition allows, ends included; None is an open end."""
+    """Return the inclusive bounds of the sort key that a condition allows; None is an open end."""
     for part in _parts(condition):
         match part:
             case Comparison("<" | "<=", Path((found,)), Literally(value)) if found == name:

@@ -15,14 +15,14 @@ ITEM_BYTES = 400 * 1024
 
 
 def exact_key(table: Table, given: Item) -> Key:
-    """Return the key that a request names; raise ExpressionError unless it has just the key attributes."""
+    """Return the key of a request; raise ExpressionError unless it has exactly the key attributes."""
     if set(given) != set(table.key):
         raise ExpressionError("The provided key element does not match the schema")
     return key_of(table.key, given)
 
 
 def key_of(key: Mapping[str, str], item: Item) -> Key:
-    """Return an item's key as it sorts; raise ExpressionError where a key attribute is missing, empty or of another type."""
+    """Return an item's sortable key; raise ExpressionError if a key attribute is missing, empty or of another type."""
     for name, kind in key.items():
         if kind not in item.get(name, {}):
             raise ExpressionError(f"One of the required keys was not given a value, or not of type {kind}: {name}")
@@ -43,5 +43,5 @@ def checked_size(table: Table, item: Item) -> int:
 
 
 def item_size(item: Item) -> int:
-    """Return about how many bytes an item takes."""
+    """Return the approximate bytes of an item."""
     return sum([len(name.encode()) + size(value) for name, value in item.items()])

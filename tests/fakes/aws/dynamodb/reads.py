@@ -24,7 +24,7 @@ _READING = (
 
 
 def get_item(storage: Storage, given: Parameters) -> Parameters:
-    """Carry out GetItem."""
+    """Run GetItem."""
     only(given, "TableName Key ConsistentRead ProjectionExpression ExpressionAttributeNames")
     table = storage.table(given["TableName"])
     project = expressions(given).project
@@ -33,7 +33,7 @@ def get_item(storage: Storage, given: Parameters) -> Parameters:
 
 
 def batch_get_item(storage: Storage, given: Parameters, unprocessed: int) -> Parameters:
-    """Carry out BatchGetItem, but leave the last `unprocessed` keys of each table."""
+    """Run BatchGetItem, but leave the last `unprocessed` keys of each table unprocessed."""
     only(given, "RequestItems")
     if sum(len(request["Keys"]) for request in given["RequestItems"].values()) > BATCH_KEYS:
         raise ExpressionError("Too many items requested for the BatchGetItem call")
@@ -57,7 +57,7 @@ def _batch_of(storage: Storage, name: str, request: Parameters) -> list[Item]:
 
 
 def query(storage: Storage, given: Parameters) -> Parameters:
-    """Carry out Query."""
+    """Run Query."""
     only(given, f"KeyConditionExpression ScanIndexForward {_READING}")
     table, index = _source(storage, given)
     key = index.key if index else table.key
@@ -68,7 +68,7 @@ def query(storage: Storage, given: Parameters) -> Parameters:
 
 
 def scan(storage: Storage, given: Parameters) -> Parameters:
-    """Carry out Scan, in key order, which DynamoDB does not promise."""
+    """Run Scan, in key order, which DynamoDB does not guarantee."""
     only(given, f"Segment TotalSegments {_READING}")
     table, index = _source(storage, given)
     items = _indexed(storage, table, index) if index else _sorted(storage, table, given)
@@ -106,7 +106,7 @@ def _partition(storage: Storage, table: Table, condition: Condition | None, give
     """Return the items with the partition key that a key condition names, in sort key order."""
     items, value = storage.items[table.name], partition_value(condition, next(iter(table.key)))
     if isinstance(items, Ordered):
-        # Some more than the limit, so that the page sees whether there are more.
+        # A few more than the limit, so that the page detects further items.
         most = given["Limit"] + 2 if "Limit" in given and "ExclusiveStartKey" not in given else None
         bounds = sort_key_bounds(condition, list(table.key)[-1])
         return items.between(value, *bounds, most, backwards=not given.get("ScanIndexForward", True))
@@ -125,8 +125,8 @@ def _projected(table: Table, index: Index, item: Item) -> Item:
     if index.projection == "ALL":
         return item
     extra = () if index.projection == "KEYS_ONLY" else index.projection
-    kept = {*table.key, *index.key, *extra}
-    return {name: value for name, value in item.items() if name in kept}
+    names = {*table.key, *index.key, *extra}
+    return {name: value for name, value in item.items() if name in names}
 
 
 def _page(storage: Storage, table: Table, index: Index | None, found: Sequence[Item], given: Parameters) -> Parameters:
@@ -136,11 +136,11 @@ def _page(storage: Storage, table: Table, index: Index | None, found: Sequence[I
     page = list(rest[: given.get("Limit")])
     if len(page) * storage.largest[table.name] > PAGE_BYTES:
         page = list(_one_megabyte(page))
-    kept = [item for item in page if holds(read.filter, item)]
-    answer: Parameters = {"Count": len(kept), "ScannedCount": len(page)}
+    names = [item for item in page if holds(read.filter, item)]
+    answer: Parameters = {"Count": len(names), "ScannedCount": len(page)}
     if given.get("Select") != "COUNT":
-        answer["Items"] = [read.project(item) for item in kept]
-    # Like DynamoDB, a page that the limit ends names its last key even if nothing follows.
+        answer["Items"] = [read.project(item) for item in names]
+    # Like DynamoDB, a page that ends at the limit names its last key even without further items.
     if page and (len(page) < len(rest) or len(page) == given.get("Limit")):
         answer["LastEvaluatedKey"] = {name: page[-1][name] for name in keys}
     return answer

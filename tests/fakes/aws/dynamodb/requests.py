@@ -83,7 +83,7 @@ def validate(operation: str, parameters: Parameters) -> None:
 
 
 def _form(value: Any) -> Any:
-    """Return what botocore validates: names, types, numbers, and text lengths up to the longest required minimum."""
+    """Return the aspects that botocore validates: names, types, numbers, and text lengths up to the longest minimum."""
     kind = type(value)
     if kind is str:
         return min(len(value), _LONGEST_MINIMUM)

@@ -1,4 +1,4 @@
-"""Stores the items of all tables, and keeps their changes as stream records."""
+"""Stores the items of all tables, and records their changes as stream records."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Write:
 
 
 class Storage:
-    """The items of a set of tables. Each table's items are in a mapping that `mapping` makes."""
+    """The items of a set of tables, each in a mapping created by `mapping`."""
 
     def __init__(self, tables: Sequence[Table], mapping: Callable[[], MutableMapping[Key, Item]], *, keeps_changes: bool) -> None:
         """Start with empty tables."""
         self.tables = {table.name: table for table in tables}
         self.items: dict[str, MutableMapping[Key, Item]] = {name: mapping() for name in self.tables}
         self.changes: dict[str, list[dict[str, Any]]] = {name: [] for name in self.tables}
-        # The largest item that each table ever had: a page of few items needs no exact size.
+        # The largest item so far of each table: a page of few small items needs no exact size.
         self.largest = dict.fromkeys(self.tables, 0)
         self._keeps_changes = keeps_changes
 
@@ -59,7 +59,7 @@ class Storage:
         return self.items[table.name].get(key)
 
     def commit(self, writes: Sequence[Write]) -> None:
-        """Carry out planned changes, and keep them as stream records."""
+        """Apply planned changes, and record them as stream records."""
         for write in writes:
             self._store(write)
             if self._keeps_changes and write.new != write.old:
@@ -75,7 +75,7 @@ class Storage:
 
 
 def _stream_record(write: Write) -> dict[str, Any]:
-    """Return the change as a stream record. Stored items are never changed in place, so nothing is copied."""
+    """Return the change as a stream record. Stored items are immutable, so they are not copied."""
     item = cast("Item", write.new or write.old)
     images = {"NewImage": write.new, "OldImage": write.old}
     present = {name: image for name, image in images.items() if image is not None}

@@ -1,4 +1,4 @@
-"""Table definitions, and how they are read from a template."""
+"""Table definitions, also read from a template."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import yaml
 
 @dataclass(frozen=True)
 class Index:
-    """A global secondary index: it has only the items that have all attributes of `key`.
+    """A global secondary index, which contains only items with all attributes of `key`.
 
     `key` maps the partition key and, second, the sort key to their types. `projection` is ALL,
-    KEYS_ONLY, or the attributes kept besides the keys.
+    KEYS_ONLY, or the attributes projected besides the keys.
     """
 
     key: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""TransactWriteItems: all or nothing, with cancellation reasons and idempotency tokens."""
+"""TransactWriteItems: atomic, with cancellation reasons and idempotency tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Transactions:
         self._tokens: dict[str, str] = {}
 
     def write(self, given: Parameters) -> Parameters:
-        """Carry out a transaction, unless its token was used for the same one before."""
+        """Run a transaction, unless its token already ran the same one."""
         only(given, "TransactItems ClientRequestToken")
         token, content = given["ClientRequestToken"], repr(given["TransactItems"])
         if self._tokens.get(token, content) != content:
@@ -37,7 +37,7 @@ class Transactions:
 
 
 def _plan(storage: Storage, items: Sequence[Parameters]) -> list[Write]:
-    """Plan all writes; raise Failure with the reasons where one of them cancels the transaction."""
+    """Plan all writes; raise Failure with the reasons if one of them cancels the transaction."""
     pairs = [_single(item) for item in items]
     _check_targets(storage, pairs)
     plans = [_attempted(storage, kind, request) for kind, request in pairs]
@@ -59,7 +59,7 @@ def _check_targets(storage: Storage, pairs: Sequence[tuple[str, Parameters]]) ->
 
 
 def _attempted(storage: Storage, kind: str, request: Parameters) -> Write | dict[str, Any]:
-    """Return the planned write, or the reason why it cancels its transaction."""
+    """Return the planned write, or the reason for the cancellation."""
     try:
         return planned(storage, kind, request)
     except ConditionFailed as failed:

@@ -1,4 +1,4 @@
-"""Plans writes: checks keys, sizes and conditions, and computes the new item. Nothing is changed yet."""
+"""Plans writes without applying them: checks keys, sizes and conditions, and computes the new item."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def planned(storage: Storage, kind: str, given: Parameters) -> Write:
     """Plan a Put, Update, Delete or ConditionCheck.
 
     Raises:
-        ConditionFailed: its condition does not hold.
+        ConditionFailed: the condition does not hold.
         ExpressionError: DynamoDB would refuse the request.
     """
     return _PLANS[kind](storage, storage.table(given["TableName"]), given)
@@ -86,7 +86,7 @@ _PLANS = {"Put": _put, "Update": _update, "Delete": _delete, "ConditionCheck": _
 
 
 def _checked(storage: Storage, table: Table, key: Key, given: Parameters) -> Item | None:
-    """Return the item that the key has before the write; raise ConditionFailed where the condition does not hold."""
+    """Return the item before the write; raise ConditionFailed if the condition does not hold."""
     found = storage.find(table, key)
     if not holds(expressions(given).condition, found or {}):
         raise ConditionFailed(found if given.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" else None)

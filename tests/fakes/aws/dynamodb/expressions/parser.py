@@ -1,7 +1,7 @@
 """Parses DynamoDB's expressions: conditions, updates, key conditions and projections.
 
-The parser raises ExpressionError for everything that it does not know, so no test passes on an expression that
-was skipped. Like DynamoDB it refuses reserved words, and placeholders that are unused or undefined.
+The parser raises ExpressionError for unknown syntax, so no test passes on a skipped expression. Like DynamoDB it
+refuses reserved words, and unused or undefined placeholders.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.fakes.aws.dynamodb.expressions.values import ORDERED, normalized, typ
 
 
 class Placeholders:
-    """ExpressionAttributeNames and -Values of one request, and which of them were used."""
+    """ExpressionAttributeNames and -Values of one request, with their use."""
 
     def __init__(self, names: Mapping[str, str] | None = None, values: Mapping[str, Value] | None = None) -> None:
         """Raise ExpressionError for maps that are given but empty."""
@@ -50,7 +50,7 @@ class Placeholders:
         return self._take("value", self._values, placeholder)
 
     def check_all_used(self) -> None:
-        """Raise ExpressionError for a placeholder that no expression mentioned."""
+        """Raise ExpressionError for a placeholder that no expression uses."""
         for kind, given in (("Names", self._names), ("Values", self._values)):
             unused = sorted(set(given) - self._used)
             if unused:

@@ -11,7 +11,7 @@ type Steps = tuple[str | int, ...]
 
 
 class ExpressionError(ValueError):
-    """The request is not one that DynamoDB would carry out; it answers ValidationException."""
+    """DynamoDB would refuse the request with ValidationException."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Both:
 
 @dataclass(frozen=True)
 class Either:
-    """Two conditions of which one must hold."""
+    """Two conditions of which at least one must hold."""
 
     left: Condition
     right: Condition

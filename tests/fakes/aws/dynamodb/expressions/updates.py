@@ -10,7 +10,7 @@ from tests.fakes.aws.dynamodb.expressions.values import copied, find, present, t
 
 
 def updated(actions: Sequence[Action], item: Item) -> Item:
-    """Return `item` after an update expression; every operand is taken from the item as it was."""
+    """Return `item` after an update expression; operands are read from the original item."""
     planned = [(action, evaluate(action.operand, item) if action.operand else None) for action in actions]
     result = copied(item)
     for action, operand in planned:
@@ -23,7 +23,7 @@ def updated(actions: Sequence[Action], item: Item) -> Item:
                 _subtract(result, action.path.steps, present(operand))
             case "REMOVE":
                 pass
-    # Last and from behind, so that the indexes of a list's elements stay those of the old item.
+    # Removals come last, from the end of a list, so that indexes refer to the original item.
     for action, _ in sorted(planned, key=lambda pair: _removal_order(pair[0]), reverse=True):
         if action.clause == "REMOVE":
             _remove(result, action.path.steps)

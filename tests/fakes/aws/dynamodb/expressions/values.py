@@ -29,7 +29,7 @@ def find(item: Item, steps: Steps) -> Value | None:
 
 
 def copied(value: Any) -> Any:
-    """Return a deep copy of a document; much faster than `copy.deepcopy`, which the tests would call a million times."""
+    """Return a deep copy of a document; much faster than `copy.deepcopy`, which matters for a million calls."""
     kind = type(value)
     if kind is str:
         return value
@@ -43,10 +43,10 @@ def copied(value: Any) -> Any:
 
 
 def normalized(value: Value) -> Value:
-    """Return the value as the service would give it back.
+    """Return the value in the service's normal form.
 
     Raises:
-        ExpressionError: it has no type or several, is an empty set, or is not a number that fits.
+        ExpressionError: the value has no type or several, is an empty set, or is an invalid number.
     """
     if len(value) != 1:
         raise ExpressionError("Supplied AttributeValue must contain exactly one of the supported datatypes")
@@ -80,7 +80,7 @@ def _decimal(text: str) -> Decimal:
 
 
 def size(value: Value) -> int:
-    """Return about how many bytes the value takes of an item's 400 KB."""
+    """Return the approximate bytes of the value within an item's 400 KB."""
     (kind, content), *_ = value.items()
     match kind:
         case "S":
