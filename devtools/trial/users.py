@@ -38,7 +38,7 @@ class UserPool:
     def token(self, email: str) -> str:
         """Set a new random password, sign the user in with it, and return the ID token, which is valid for an hour.
 
-        Nobody learns the password. AdminInitiateAuth needs IAM permission, so this flow is no way in for a browser (decision 56).
+        Nobody learns the password. AdminInitiateAuth needs IAM permission, so this flow is no way in for a browser (decision 55).
         """
         password = random_password()
         self.cognito.admin_set_user_password(UserPoolId=self.pool, Username=email, Password=password, Permanent=True)
