@@ -47,7 +47,7 @@ def test_polling_an_unchanged_order_gets_304(stack: DeployedStack):
     assert again.status == 304 or again.json() != first.json()
 
 
-def test_product_shows_price_and_availability_and_its_price_can_be_expected(stack: DeployedStack):
+def test_changed_price_of_a_product_is_refused_with_the_new_one(stack: DeployedStack):
     customer, sku = stack.customer(), stack.product()
     product = stack.shop.call("GET", f"/products/{sku}", None).json()
     price = product["unit_price"]
