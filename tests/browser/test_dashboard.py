@@ -343,5 +343,5 @@ def test_each_chart_of_a_dashboard_has_its_lines_and_table(browser: Browser, sou
         expect(page.locator("#chart-flow-1 .plot")).to_be_hidden()
 
 
-def test_a_page_without_dashboards_has_no_room_for_them(still: Page) -> None:
-    expect(still.locator("#boards")).to_be_hidden()
+def test_page_without_dashboards_hides_their_section(constant_page: Page) -> None:
+    expect(constant_page.locator("#boards")).to_be_hidden()
