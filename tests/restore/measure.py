@@ -24,7 +24,7 @@ from tests.fakes.aws.environment import TABLES, Aws
 from tests.fakes.aws.metered import Metered, schema_of
 from tests.fakes.aws.ses import FakeSes
 from tests.load.disk import OnDisk
-from tests.load.pipeline import Tally, memory
+from tests.load.pipeline import Tally
 from tests.load.synthetic import HISTORIES
 from tests.restore import comparison
 from tests.restore.many import ManyOrders
@@ -48,7 +48,6 @@ class Found:
     events: int
     copy_seconds: float
     seconds: float
-    megabytes: float
     used: Tally
     rows: dict[str, int] = field(default_factory=dict[str, int])
     differences: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -89,7 +88,7 @@ def rebuild(lost: Aws, orders: int, folder: Path) -> Found:
         rebuilt.stack.before = lambda function: _invoked(used, function)
         _meter(rebuilt, used)
         result = rebuilt.rebuild(1)
-        found = Found(orders, result.events, copied - began, time.process_time() - copied, memory(), used, findings=result.findings)
+        found = Found(orders, result.events, copied - began, time.process_time() - copied, used, findings=result.findings)
         rebuilt.stack.before = lambda _: None
         found.rows = comparison.row_counts(aws)
         found.differences = comparison.differences(lost, aws, (audit(StackInMemory(lost)), audit(rebuilt.stack)))
@@ -197,7 +196,7 @@ def part(found: Found) -> str:
         f"({found.events:,} events) is restored into an empty stack and everything else is rebuilt from it, {equal} "
         f"(`make load REBUILD=1`, [restore](restore.md)). Seconds are CPU time of one process with AWS in memory. An order takes "
         f"{calls:.1f} calls; at {SECONDS_A_CALL * 1000:.0f} ms each and {SEGMENTS} segments at once, {PER_ORDERS:,} orders take "
-        f"{found.minutes_on_aws * share:.0f} minutes on AWS. At the end the process had {found.megabytes:.0f} MB."
+        f"{found.minutes_on_aws * share:.0f} minutes on AWS."
     )
     dollars = found.used.dollars(found.orders) * PER_ORDERS / 1e6
     rows = [
