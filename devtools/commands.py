@@ -246,7 +246,7 @@ _COMMANDS = (
         "rollback-triggers",
         OPERATE,
         "devtools.ops.rollback_triggers",
-        "Have CloudFormation take back updates of a stack while a release alarm is on",
+        "Have CloudFormation roll a stack's update back when a release alarm fires",
         (STACK,),
     ),
     Command(
@@ -338,7 +338,7 @@ _COMMANDS = (
         "devtools.new.command",
         "Write a consumer, an endpoint or a context: make new consumer NAME=…",
         (
-            Option("KIND", "what is written; for make the word after new", required=True, choices=KINDS, example="consumer --name …"),
+            Option("KIND", "kind of code to write; for make the word after new", required=True, choices=KINDS, example="consumer --name …"),
             Option("NAME", "context/use_case, or of a new context its name", required=True, example="loyalty/send_gifts"),
             Option("EVENTS", "events that the consumer gets, as OrderConfirmed,OrderCancelled"),
             Option("ROUTE", 'method and path of the endpoint, as "GET /tier"'),

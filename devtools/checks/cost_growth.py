@@ -1,7 +1,7 @@
 """The recorded costs of the last release (devtools/costs.toml), and which present costs exceed them without a stated reason.
 
 `[release]` has the figures of the last release, in US dollars. Each `[[growth]]` states the figure that costs more since then, what it
-may cost, and why. The figures are in the repository and not computed from a tag, so that the check works offline on a shallow clone.
+may cost, and why. The figures are stored here, because a shallow clone in CI lacks the last release's tag.
 """
 
 import json
@@ -24,7 +24,7 @@ type Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Growth:
-    """A figure that costs more than at the last release, what it may cost, and why."""
+    """A figure that may cost more than at the last release: its limit in US dollars, and the reason."""
 
     figure: str
     dollars: float
@@ -40,7 +40,7 @@ class Recorded:
     growth: tuple[Growth, ...] = ()
 
     def stated(self, figure: str) -> float | None:
-        """Return what a figure is known to cost: by the last growth that names it, else at the release; None for a new figure."""
+        """Return a figure's accepted cost: that of its latest `growth`, else that of the release; None for a new figure."""
         known = [one.dollars for one in self.growth if one.figure == figure]
         return known[-1] if known else self.figures.get(figure)
 

@@ -192,7 +192,7 @@ class LocalBoards:
 
 
 def measured(function: str, message: str, at: int) -> dict[Key, Points]:
-    """Return what a line of a function's log measures: the values of each series, all at the time `at` (seconds)."""
+    """Return the measurements of a log line: the values of each series, all at the time `at` (seconds)."""
     of_function = (("FunctionName", f"${{StackName}}-{function}"),)
     if report := _REPORT.match(message):
         return {("AWS/Lambda", "Invocations", of_function): [(at, 1.0)], ("AWS/Lambda", "Duration", of_function): [(at, float(report[1]))]}

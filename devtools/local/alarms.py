@@ -89,7 +89,7 @@ class Bridge:
         self._cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason=reason)
 
     def forward(self, seconds: int = 1) -> list[str]:
-        """Wait up to `seconds` for messages of alarms, start the workflow for alarms that went off, and return the executions."""
+        """Wait up to `seconds` for messages of alarms, start the workflow for alarms that fired, and return the executions."""
         received = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=seconds)
         started: list[str] = []
         for message in received.get("Messages", []):

@@ -1,4 +1,4 @@
-"""Play on the local stack what the runbooks are for: a fault, its alarm, the runbook's step, and healthy again, with times.
+"""`make drill`: plays faults on the local stack and shows the alarm, the runbook's step and the recovery, with times.
 
 DRILL plays one: consumer, poison, saga, provider, flag, release or stream; without it all are played. A drill restores what it
 broke, also when it fails.
@@ -60,7 +60,7 @@ def play(target: Target, bridge: Bridge, drill: Drill) -> Played:
 
 
 def _goes_off(target: Target, bridge: Bridge, alarm: str) -> str:
-    """Let an alarm go off and wait for its remediation; return what it did."""
+    """Make an alarm fire, wait for its remediation and return the outcome."""
     bridge.set_state(alarm, "ALARM", "a drill")
     started: list[str] = []
     _wait(lambda: bool(started.extend(bridge.forward()) or started), f"{alarm} starts the remediation workflow")

@@ -1,4 +1,4 @@
-"""The drills: each breaks one thing on the local stack that a runbook is for, and does what the runbook says."""
+"""The drills: each causes one fault on the local stack and follows its runbook."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VISIBILITY_SECONDS = 1
 
 @dataclass
 class Scene:
-    """The local stack during a drill. `undo` restores at the end what a drill changed, whether it went well or not."""
+    """The local stack during a drill. `undo` restores the stack at the end, also after a failure."""
 
     target: Target
     undo: ExitStack
@@ -76,7 +76,7 @@ class Scene:
         return self._restoring(lambda: iam.delete_role_policy(RoleName=role, PolicyName=DENIAL))
 
     def configure(self, function: str, **variables: str) -> Callable[[], object]:
-        """Give a function other environment variables; return what restores them."""
+        """Change a function's environment variables; return a function that restores them."""
         functions, name = self.target.client("lambda"), self.target.resources[function]
         before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
 
@@ -101,7 +101,7 @@ class Scene:
         return self._restoring(lambda: functions.update_event_source_mapping(UUID=uuid, Enabled=True))
 
     def _restoring(self, restore: Callable[[], object]) -> Callable[[], object]:
-        """Return a call that restores once; the end of the drill makes it where the drill has not."""
+        """Return a function that restores once; the end of the drill calls it if the drill has not."""
         calls = [restore]
 
         def once() -> None:
@@ -114,7 +114,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Course:
-    """The course of a drill: when the alarm is due, what the runbook says to do, and the condition under which the stack is healthy."""
+    """The course of a drill: when the alarm is due, the runbook's steps, and the condition under which the stack is healthy."""
 
     is_broken: Callable[[], bool]
     step: str

@@ -1,4 +1,4 @@
-"""An order of a scenario: placed, followed, and compared with what the scenario expects."""
+"""Places an order of a scenario, follows it, and compares it with the expected result."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -345,7 +345,7 @@ def _group(identifier: str, meaning: str, alarms: tuple[Alarm, ...]) -> Group:
 GROUPS = (
     _group("OrdersPageAlarm", "Customers cannot place orders, or orders do not leave the log.", ORDERS),
     _group("FulfilmentPageAlarm", "Placed orders are not decided.", FULFILMENT),
-    _group("MoneyPageAlarm", "Payments or the ledger go wrong.", MONEY),
+    _group("MoneyPageAlarm", "Payments or the ledger are wrong.", MONEY),
     _group(
         "ConsumersTicketAlarm",
         "Stock, shipments, reviews, emails, invoices, order lists, figures or the archive need work.",

@@ -37,7 +37,7 @@ def main(arguments: Namespace) -> None:
         if path.exists() and path.read_text("utf-8") == text:
             ui.done(str(name), "is current")
         elif arguments.check:
-            raise UserError(f"{name} is not what the description in devtools/monitoring says; run `make observability`")
+            raise UserError(f"{name} differs from devtools/monitoring; run `make observability`")
         else:
             path.write_text(text, "utf-8")
             ui.done(str(name), "written")

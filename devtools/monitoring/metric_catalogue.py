@@ -1,4 +1,4 @@
-"""What each metric of the pipeline means, which function records it, and what it costs; docs/metrics.md is made of it."""
+"""The meaning, emitter and cost of each metric; `make observability` writes docs/metrics.md from it."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Group:
 
 
 def on(identifier: str) -> str:
-    """Return the part of a composite alarm's rule that holds while an alarm, by its logical id, is on."""
+    """Return the part of a composite alarm's rule that is true while an alarm, by its logical id, is in ALARM state."""
     return f'ALARM("${{{identifier}}}")'
 
 

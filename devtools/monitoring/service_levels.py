@@ -193,7 +193,7 @@ _PAGE = """# Service levels
 
 <!-- written by `make observability` -->
 
-Five levels say whether customers can buy. Each is a share of good results in 30 days; the rest is the error budget. An alarm goes off
+Five levels measure whether customers can buy. Each is a share of good results in 30 days; the rest is the error budget. An alarm fires
 where the budget burns {burn:g} times as fast as it may, in a long and a short window at once: the long one keeps a single bad minute
 from paging an operator, the short one ends the alarm soon after the cause. In an hour such a rate uses up {share} % of the month's budget.
 Shares of fewer than {fewest} measurements in the long window do not count.

@@ -142,7 +142,7 @@ def _group(group: Group) -> dict[str, Any]:
         "Condition": "HasAlarms",
         "Properties": {
             "AlarmName": _sub(f"${{StackName}}-{group.name}"),
-            "AlarmDescription": _sub(f"{group.meaning} Its alarms that are on say which. Runbook: ${{Runbooks}}#{group.name}"),
+            "AlarmDescription": _sub(f"{group.meaning} Its alarms in ALARM state show the cause. Runbook: ${{Runbooks}}#{group.name}"),
             "AlarmRule": {"Fn::Join": [" OR ", [_rule(*part) for part in group.rules]]},
             "AlarmActions": [{"Ref": "AlarmTopic"}],
             "OKActions": [{"Ref": "AlarmTopic"}],

@@ -19,7 +19,7 @@ from devtools.target import ROOT
 from orderflow.domain.events import EVENT_TYPES, STREAM_ONLY_EVENTS
 
 PARTS = Path(__file__).parent / "parts"
-# What follows from the template and the code: run in processes of their own, which read what was written.
+# Generators that read the template and the code; each runs in its own process, to import the new files.
 GENERATORS = ("contracts", "openapi", "observability", "diagram")
 REQUEST = "loyalty/get_points/points.json"
 
@@ -53,7 +53,7 @@ def main(arguments: Namespace) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without what the running make passed on to this command."""
+    """Return the environment without the variables of the running make."""
     return {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MAKE_VARIABLES", "KIND"}}
 
 

@@ -55,7 +55,7 @@ def new_versions(target: Target) -> dict[str, str]:
 
 
 def version_problems(target: Target, versions: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with the new versions, a line for each."""
+    """Return the faults of the new versions, one line each."""
     problems: list[str] = []
     for function, version in versions.items():
         event, is_right = CHECKS[function]

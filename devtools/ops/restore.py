@@ -1,7 +1,7 @@
 """Restore a table of a stack from a point in time: DynamoDB restores into a new table, whose items are copied into the stack's.
 
 Items of the order log get the marker `published`, so that the publisher ignores them: nothing is published again (decision 52). Active
-orders stay at rest until ACTIVATE=1, which is the last step, after `make rebuild`. docs/restore.md has the whole procedure.
+orders have no active-order marker until ACTIVATE=1, the last step, after `make rebuild`. docs/restore.md has the whole procedure.
 """
 
 import json
@@ -138,7 +138,7 @@ class Restore:
 
 
 def logged(item: Item, republish_from: datetime | None = None) -> Item:
-    """Return an item of the log as it is inserted: at rest, and as published or to be published again."""
+    """Return an item of the log as it is inserted: without active-order marker, and marked as published unless it is to be republished."""
     dropped = {*ACTIVE, *OUTBOX, *UPDATED} if _is_from(item, republish_from) else {*ACTIVE, *OUTBOX}
     kept = {name: value for name, value in item.items() if name not in dropped}
     return kept if UPDATED[0] in dropped else {**kept, "published": {"BOOL": True}}

@@ -1,4 +1,4 @@
-"""Set the alarms that make CloudFormation take back an update of the stack.
+"""Set the alarms that make CloudFormation roll an update of the stack back.
 
 SAM CLI cannot set rollback triggers. CloudFormation keeps those of a stack for all later updates, so they are set once, by an update
 without changes (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-rollback-triggers.html).
@@ -14,7 +14,7 @@ from devtools import ui
 from devtools.cli import UsageError, UserError
 from devtools.target import Target
 
-# An update is taken back if one of these goes off while it runs or in the minutes after.
+# CloudFormation rolls an update back if one of these fires while it runs or in the minutes after.
 ALARMS = ("release-api-faults", "release-step-errors")
 MONITORED_MINUTES = 5
 

@@ -32,13 +32,13 @@ class UserPool:
         return True
 
     def put_into_group(self, email: str, group: str) -> None:
-        """Put a user into a group of the template; one who is in it stays."""
+        """Add a user to a group of the template; idempotent."""
         self.cognito.admin_add_user_to_group(UserPoolId=self.pool, Username=email, GroupName=group)
 
     def token(self, email: str) -> str:
         """Set a new random password, sign the user in with it, and return the ID token, which is valid for an hour.
 
-        Nobody learns the password. AdminInitiateAuth needs IAM permission, so this flow is no way in for a browser (decision 55).
+        The password is neither stored nor printed. AdminInitiateAuth requires IAM permission, so browsers cannot use it (decision 55).
         """
         password = random_password()
         self.cognito.admin_set_user_password(UserPoolId=self.pool, Username=email, Password=password, Permanent=True)

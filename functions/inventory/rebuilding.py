@@ -47,7 +47,7 @@ def rebuild_rows(log: OrderLog, inventory: Inventory, order_ids: Iterable[str]) 
 def correct_levels(inventory: Inventory, levels: Mapping[str, tuple[int, int]]) -> LevelsResult:
     """Set the reserved and shipped pieces of products, at the expense of their available ones.
 
-    The pieces ever received stay the same, because no event tells them: they are the sum of the stock rows, which have to be restored
+    The pieces ever received do not change, because no event records them: they are the sum of the stock rows, which have to be restored
     before. The levels have to be those of all orders, and no order may change meanwhile.
 
     Raises:

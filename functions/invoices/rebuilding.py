@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def rebuild(stores: Stores, order_ids: Iterable[str]) -> int:
     """Write the missing rows and documents of orders; return how many documents the log has issued for them.
 
-    A stored document stays, because it is what the customer got.
+    A stored document is not replaced, because the customer received it.
 
     Raises:
         OrderNotFound: the log has no such order.

@@ -83,7 +83,7 @@ class Payment(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
 
 class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The body of `POST /orders`; `expected_total` is what the customer was shown, and an order that costs another amount is refused."""
+    """The body of `POST /orders`; `expected_total` is the total shown to the customer; an order with another total is refused."""
 
     lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
     shipping_address: Address

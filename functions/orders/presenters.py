@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orders.domain.pricing import Product
     from orders.summaries import Row
 
-# A product with at most so many pieces is shown as `low_stock`.
+# The most pieces of a product that is shown as `low_stock`.
 LOW_STOCK = 5
 # Fields by event type that the timeline omits: fraud results would teach how to evade the rules, reviewers stay anonymous, errors
 # are named for operators, and a document's key is no link. Ids of carriers and payment providers stay, so that customers can quote
@@ -40,7 +40,7 @@ def display_state(order: Order) -> DisplayState:
 
 
 def product(product: Product, available: int) -> ProductAnswer:
-    """Return the product, of which so many pieces are available."""
+    """Return the product; `available` is its number of available pieces."""
     availability = "in_stock" if available > LOW_STOCK else "low_stock" if available > 0 else "out_of_stock"
     return ProductAnswer(product.sku, product.name, product.unit_price, availability, product.category)
 

@@ -1,6 +1,6 @@
-"""`make compat`: runs the functions of a release before and the present ones side by side, and prints what goes wrong.
+"""`make compat`: runs the functions of an earlier release and the present ones side by side, and prints the failures.
 
-During a canary, and when a release is taken back, both work on the same orders: each must read what the other stored. FROM is a git
+During a canary, and during a rollback, both work on the same orders: each must read what the other stored. FROM is a git
 revision: by default the newest tag of a release (v*) before HEAD, and without one the commit from which the branch started.
 """
 
@@ -35,7 +35,7 @@ def base() -> str:
 
 
 def main(arguments: Namespace) -> int:
-    """Print what goes wrong; return 1 if anything does."""
+    """Print the failures; return 1 if there is any."""
     import pytest  # noqa: PLC0415
 
     import tests.conftest  # noqa: F401, PLC0415 - the functions' environment, before they are imported

@@ -1,7 +1,7 @@
 """Orders that two releases work on: state, saga input, events and idempotency records of each are the other's as well.
 
 `handover` runs an order's path so that one release makes the first invocations and the other the rest, for every place in between: the
-stored state of a release is then read by the next one, and by the one before if the next is taken back. `mixed` routes each invocation by
+stored state of a release is then read by the next one, and by the one before if the next is rolled back. `mixed` routes each invocation by
 chance, as an alias does. `repeated` sends requests and events again to the other release.
 """
 
@@ -54,7 +54,7 @@ class SideBySide:
         self._set("inventory.handlers.expire_reservations", "RESERVATION_TIME", timedelta(days=-1))
 
     def check(self, paths: tuple[Path, ...] = PATHS) -> list[str]:
-        """Return what goes wrong on these paths, a line for each run."""
+        """Return the failures on these paths, one line for each run."""
         for path in paths:
             events = self._handover(path)
             self._mixed(path)

@@ -1,4 +1,4 @@
-"""Every alarm goes off where it should, and only there; each notifies through its group and leads to a runbook."""
+"""Every alarm fires on bad data and only then; each notifies through its group and leads to a runbook."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def level(bad_share: int) -> dict[str, Data]:
     }
 
 
-# What each alarm on an expression goes off for, and what leaves it off.
+# Data on which each alarm on an expression fires, and data on which it does not.
 EXPRESSIONS: dict[str, tuple[Data, Data]] = {
     "ThrottlesAlarm": ({"WriteProvisionedThroughputExceeded": every(30, 6, 0, NOW)}, {"Throttles": every(30, 1, 0, NOW)}),
     "ReleaseStepErrorsAlarm": (
@@ -59,7 +59,7 @@ EXPRESSIONS: dict[str, tuple[Data, Data]] = {
 
 
 def scenario(alarm: Alarm) -> tuple[Data, Data]:
-    """Return data that an alarm goes off for, and data just below that."""
+    """Return data on which an alarm fires, and data just below its threshold."""
     for one in service_levels.LEVELS:
         if alarm in one.windows:
             return level(50)[one.id], level(0)[one.id]

@@ -1,4 +1,4 @@
-"""How a release reaches the functions that a customer waits for, and what takes it back."""
+"""Canary releases of the functions that a customer waits for, and their rollback."""
 
 from __future__ import annotations
 

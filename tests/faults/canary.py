@@ -61,7 +61,7 @@ class Alarm:
 
     @property
     def on(self) -> bool:
-        """Return whether the alarm is on after the latest minute."""
+        """Return whether the alarm is in ALARM state after the latest minute."""
         latest = self.minutes[-self.properties["EvaluationPeriods"] :]
         return sum(ratio > self.properties["Threshold"] for ratio in latest) >= self.properties["DatapointsToAlarm"]
 

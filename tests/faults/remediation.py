@@ -68,7 +68,7 @@ def failed_line(message_id: str, exception: str = THROTTLED) -> str:
 
 @dataclass
 class Operations:
-    """A stack in which alarms go off. `notices` are messages to people, `outcomes` how executions ended."""
+    """A stack whose alarms fire. `notices` are messages to operators, `outcomes` the results of executions."""
 
     disturbance: Disturbance = field(default_factory=Disturbance)
     alarms: FakeAlarms = field(default_factory=FakeAlarms)
@@ -124,7 +124,7 @@ class Operations:
         self.flags.deployed({"hold_countries": ["GB"], "fraud": {"hold_score": 1}}, START)
 
     def goes_off(self, *events: dict[str, Any]) -> None:
-        """Let alarms go off: their events start executions, one after the other."""
+        """Make alarms fire: their events start executions, one after the other."""
         for event in events:
             self.alarms.states.setdefault(event["detail"]["alarmName"], event["detail"]["state"]["value"])
             self._started += 1

@@ -53,7 +53,7 @@ def quiet() -> Iterator[None]:
 
 
 def run(action: str, disturbance: Disturbance) -> Operations:
-    """Let an alarm go off, and its event come twice more, once another alarm of the kind is over."""
+    """Make an alarm fire, and deliver its event twice more, once after another alarm of the kind is OK."""
     kind, prepare = PREPARED[action]
     operations = Operations(disturbance)
     prepare(operations)

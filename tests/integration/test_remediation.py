@@ -30,7 +30,7 @@ def bridge(stack: DeployedStack) -> Bridge:
 
 @pytest.fixture
 def alarm(stack: DeployedStack, bridge: Bridge) -> Iterator[Any]:
-    """Let an alarm go off and return the execution's output; afterwards the alarms are over and the cool-down is forgotten."""
+    """Make an alarm fire and return the execution's output; afterwards reset the alarms and the cool-down."""
     used: set[str] = set()
 
     def goes_off(name: str, **event: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,14 +31,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(stack: DeployedStack) -> Iterator[shop.Server]:
     """The shop's server for the stack."""
-    with shop.Server(0, stack.target) as listener:
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield listener
-        finally:
-            listener.shutdown()
-            thread.join()
+    with shop.Server(0, stack.target) as listener, browsers.running(listener):
+        yield listener
 
 
 @contextmanager

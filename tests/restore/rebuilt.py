@@ -17,7 +17,7 @@ class Rebuilt:
     """An empty stack beside the table into which DynamoDB restored the log."""
 
     def __init__(self, original: Aws, folder: Path, aws: Aws | None = None) -> None:
-        """Begin with the products and their pieces ever received, which no event tells."""
+        """Begin with the products and their pieces ever received, which no event records."""
         self.aws = aws or empty_aws()
         self.emails = FakeSes()
         self.stack = StackInMemory(self.aws)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -71,11 +72,17 @@ def open_page(browser: Browser, url: str, *, without_errors: bool = True, **page
 @contextmanager
 def serving(read: Callable[[], Reading], refresh_seconds: float = 0.0) -> Iterator[Server]:
     """Run the dashboard's server within the context."""
-    with Server(0, read, refresh_seconds) as listener:
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield listener
-        finally:
-            listener.shutdown()
-            thread.join()
+    with Server(0, read, refresh_seconds) as listener, running(listener):
+        yield listener
+
+
+@contextmanager
+def running(listener: ThreadingHTTPServer) -> Iterator[None]:
+    """Answer requests to a server in a thread within the context."""
+    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown()
+        thread.join()

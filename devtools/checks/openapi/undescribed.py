@@ -1,4 +1,4 @@
-"""Operations of endpoints that nobody has described yet, from the template and the docstrings of their handlers."""
+"""Default descriptions of endpoints without an entry of their own, from the template and the handlers' docstrings."""
 
 import ast
 import re

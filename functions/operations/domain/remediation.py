@@ -125,7 +125,7 @@ class FlagState(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """What the rules know beside the alarm; only what the signal's actions need is filled in."""
+    """The facts beside the alarm; those that the signal's actions do not need are missing."""
 
     now: datetime
     alarm_state: str
@@ -186,7 +186,7 @@ def alarm_of(detail: Mapping[str, Any]) -> Alarm:
 
 
 def signal_of(alarm: Alarm, stack: str) -> Signal | None:
-    """Return what an alarm of the stack is about, or None where no action is on the list."""
+    """Return the signal of an alarm of the stack, or None if no action is on the list for it."""
     return next((signal for metric in alarm.metrics if (signal := _signal(metric, stack))), None)
 
 

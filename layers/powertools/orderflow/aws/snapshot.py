@@ -1,6 +1,6 @@
-"""SnapStart: what a function has to do again after Lambda restored it from a snapshot.
+"""SnapStart: reseeds random numbers after Lambda restores a function from a snapshot.
 
-Every process that is restored begins with the same memory, so pseudo-random numbers would repeat, and with them the waits before retries.
+Restored processes begin with the same memory, so pseudo-random numbers would repeat, and with them the backoff of retries.
 Clients connect when they are first used, and nothing at import depends on the time
 (https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html).
 """

@@ -1,8 +1,8 @@
 """X-Ray traces across the table stream, the event stream, the bus and queues.
 
-Streams carry no trace header, and Lambda starts a new trace for each batch of messages. So an event carries the header of the sampled
-trace in which it was recorded, and whoever processes the event adds a segment to that trace. X-Ray decides about sampling before the
-outcome is known, so a failed invocation or message of a trace that is not sampled is sent as a segment of its own.
+Streams carry no trace header, and Lambda starts a new trace for each batch of messages. So an event carries the header of the
+sampled trace in which it was recorded, and each consumer adds a segment to that trace. X-Ray samples before the outcome is known,
+so a failed invocation or message of a trace that is not sampled is sent as a segment of its own.
 
 Segments go to the X-Ray daemon by UDP, as the X-Ray SDK sends them; the SDK cannot join another trace within Lambda
 (https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html).
@@ -27,7 +27,7 @@ _PREFIX = b'{"format": "json", "version": 1}\n'
 
 
 class _Segment:
-    """The segment of the message that is being processed: the header for what follows from it, and its annotations."""
+    """The segment of the current message: the trace header for its effects, and its annotations."""
 
     def __init__(self, header: str) -> None:
         self.id = secrets.token_hex(8)
@@ -99,7 +99,7 @@ def record_fault(begun: float, **annotations: str) -> None:
 
 
 def annotate(**annotations: str) -> None:
-    """Add annotations, by which X-Ray finds traces, to the segment of the message that is being processed."""
+    """Add annotations, by which X-Ray finds traces, to the segment of the current message."""
     if _current:
         _current[-1].annotations |= annotations
 
