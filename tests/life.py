@@ -1,6 +1,7 @@
 """`make life`: writes the tables of docs/life.md, what every command does in every state, from the rules of an order.
 
-The states and commands are those of tests/support/orders.py. A command that no table has joins the last one.
+The states and commands are those of tests/support/orders.py. A command that no table has joins the last one. States with equal
+rows share one; a state whose row is empty has none.
 """
 
 from __future__ import annotations
@@ -51,9 +52,13 @@ def _columns(head: str) -> list[str]:
 def _table(commands: list[str]) -> Iterator[str]:
     yield f"{_HEAD}{' | '.join(commands)} |"
     yield f"| {' | '.join(['---'] * (len(commands) + 1))} |"
+    states: dict[tuple[str, ...], list[str]] = {}
     for state, history in STATES.items():
         order = orders.after(*history)
-        yield "| " + " | ".join([state, *(_cell(outcome(order, COMMANDS[name])) for name in commands)]) + " |"
+        states.setdefault(tuple(_cell(outcome(order, COMMANDS[name])) for name in commands), []).append(state)
+    for cells, names in states.items():
+        if any(cells):
+            yield f"| {' | '.join([', '.join(names), *cells])} |"
 
 
 def _cell(result: str) -> str:
