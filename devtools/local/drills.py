@@ -247,7 +247,7 @@ def _stream(scene: Scene) -> Course:
 DRILLS = (
     Drill("consumer", "a consumer fails at every message", "loyalty-award-dead-letters", "dead-letters", _consumer),
     Drill("poison", "a message that no consumer can read", "mail-dead-letters", "dead-letters", _poison),
-    Drill("saga", "an order whose saga never started", "standing-still", "standing-still", _saga),
+    Drill("saga", "an order whose saga never started", "stuck-orders", "stuck-orders", _saga),
     Drill("provider", "the payment provider is down", "payments-authorize-errors", "step-errors", _provider),
     Drill("flag", "a feature flag holds every order to one country", "fraud-screen-errors", "step-errors", _flag),
     Drill("release", "a release of a consumer names a table that does not exist", "loyalty-award-dead-letters", "release", _release),

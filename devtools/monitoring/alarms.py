@@ -137,9 +137,9 @@ FULFILMENT = (
         expression="SUM([failed, late])",
     ),
     _one(
-        "StandingStillAlarm",
+        "StuckOrdersAlarm",
         model.FULFILMENT,
-        "standing-still",
+        "stuck-orders",
         "An order has been active for half an hour.",
         own(metrics.OLDEST_OPEN_ORDER_SECONDS, "Maximum", service="operations"),
         above=1800,
@@ -193,9 +193,9 @@ MONEY = (
         period=3600,
     ),
     _one(
-        "LedgerUnprovenAlarm",
+        "LedgerAuditLateAlarm",
         model.MONEY,
-        "ledger-unproven",
+        "ledger-audit-late",
         "The ledger audit is hours behind.",
         own(metrics.LEDGER_UNPROVEN_SECONDS, "Maximum", service="ledger"),
         above=14_400,

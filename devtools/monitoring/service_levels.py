@@ -97,7 +97,7 @@ LEVELS = (
         "OrdersDecided",
         "Placed to decided",
         "Orders that are confirmed, held, rejected or cancelled within 30 seconds of their placing, approval or cancellation request. An "
-        "order that is never decided has no measurement: `StandingStillAlarm` finds it.",
+        "order that is never decided has no measurement: `StuckOrdersAlarm` finds it.",
         99,
         model.FULFILMENT,
         "orders-decided",

@@ -39,7 +39,7 @@ def _is_not_found(answer: Answer) -> bool:
 CHECKS: Mapping[str, Check] = {
     "IdentityAuthorize": (_sample("identity/authorize_request/not-a-token"), lambda answer: answer.get("errorMessage") == "Unauthorized"),
     "OrdersPlace": (_sample("orders/place_order/key-missing"), _status(400)),
-    "OrdersGet": (_sample("orders/get_order/somebody-elses"), _status(404)),
+    "OrdersGet": (_sample("orders/get_order/other-customer"), _status(404)),
     **{step: (lambda: _UNKNOWN_ORDER, _is_not_found) for step in ("InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm")},
 }
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from operations.domain import remediation as rules
-from operations.domain.remediation import Action, Alarm, Facts, Refusal, Signal, SystemState
+from operations.domain.remediation import Action, Alarm, Refusal, Signal, Situation, SystemState
 from orderflow.domain.remediation_events import RemediationPerformed, RemediationRefused
 
 if TYPE_CHECKING:
@@ -21,32 +21,34 @@ if TYPE_CHECKING:
     from operations.remediation_claims import Claims
 
 
-class FactFinder:
-    """Finds the facts that the rules need."""
+class SituationReader:
+    """Reads the parts of a situation that the rules need."""
 
-    def __init__(self, *, alarms: Any, flags: FlagDeployments, consumers: Consumers, letters: DeadLetterReader, releases: Releases) -> None:
+    def __init__(
+        self, *, alarms: Any, flags: FlagDeployments, consumers: Consumers, dead_letters: DeadLetterReader, releases: Releases
+    ) -> None:
         """Read from these; `alarms` is a CloudWatch client."""
         self._alarms = alarms
         self._flags = flags
         self._consumers = consumers
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._releases = releases
 
-    def find(self, alarm: Alarm, signal: Signal | None, now: datetime) -> Facts:
-        """Return the facts for the alarm's signal."""
+    def read(self, alarm: Alarm, signal: Signal | None, now: datetime) -> Situation:
+        """Return the situation for the alarm's signal."""
         actions = rules.PLAYBOOK[signal.kind] if signal else ()
         queue = signal.queue if signal else ""
-        return Facts(
+        return Situation(
             now=now,
             alarm_state=self._state(alarm.name),
             flags=self._flags.state(),
-            letters=self._letters.sample(queue) if "redrive" in actions else (),
+            dead_letters=self._dead_letters.sample(queue) if "redrive" in actions else (),
             consumer=self._consumers.find(queue) if "raise_concurrency" in actions else None,
             releases=len(self._releases.in_progress()) if "stop_release" in actions else 0,
         )
 
     def _state(self, name: str) -> str:
-        """Return the present state of an alarm; an alarm that is gone has none."""
+        """Return the present state of an alarm; a deleted alarm has none."""
         found = self._alarms.describe_alarms(AlarmNames=[name])["MetricAlarms"]
         return found[0]["StateValue"] if found else ""
 
@@ -59,18 +61,18 @@ class Decision(Struct, frozen=True, omit_defaults=True):
     refusals: tuple[Refusal, ...] = ()
 
 
-def decide(event: dict[str, Any], execution: str, *, stack: str, claims: Claims, facts: FactFinder, now: datetime) -> Decision:
+def decide(event: dict[str, Any], execution: str, *, stack: str, claims: Claims, situations: SituationReader, now: datetime) -> Decision:
     """Decide on an alarm's state change, once: a duplicate of the event is left to the execution that has claimed it.
 
     Raises:
-        msgspec.ValidationError: the event is none of an alarm.
-        botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the facts cannot be read.
+        msgspec.ValidationError: the event is no alarm's change of state.
+        botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the situation cannot be read.
     """
     alarm = rules.alarm_of(event["detail"])
     if not claims.take_change(alarm, execution, now):
         return Decision("duplicate")
     signal = rules.signal_of(alarm, stack)
-    found = rules.decide(signal, facts.find(alarm, signal, now))
+    found = rules.decide(signal, situations.read(alarm, signal, now))
     if not isinstance(found, Action):
         return Decision("refused", refusals=found)
     if not claims.take_target(found, execution, now):
@@ -79,7 +81,7 @@ def decide(event: dict[str, Any], execution: str, *, stack: str, claims: Claims,
 
 
 class Remedies:
-    """Performs actions. Each has a state of the system as its end, so that performing it again changes nothing."""
+    """Performs actions. Each sets a state of the system, so that performing it again changes nothing."""
 
     def __init__(self, *, flags: FlagDeployments, functions: Any, releases: Releases) -> None:
         """Change these; `functions` is a Lambda client."""
@@ -101,7 +103,7 @@ class Remedies:
                 return self._deploy(self._flags.state().document | {"hold_every_order": True}, alarm)
             case "roll_back_flags":
                 current = self._flags.state()
-                # Flags that a person has deployed since the decision stay.
+                # Flags that an operator has deployed since the decision remain.
                 document = current.document if current.version != action.before.flags else self._flags.document(action.number)
                 return self._deploy(rules.rolled_back(current.document, document), alarm)
             case "stop_release":

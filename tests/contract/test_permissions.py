@@ -485,7 +485,7 @@ def every_call(observed: Observer) -> None:
     for request in (
         sample("orders/cancel_order/placed"),
         sample("orders/cancel_order/confirmed"),
-        sample("orders/create_return/announced"),
+        sample("orders/create_return/created"),
     ):
         prepared.prepare(observed.log, request["pathParameters"]["order_id"])
         observed.run(
@@ -524,11 +524,11 @@ def every_call(observed: Observer) -> None:
         observed.run("ledger.handlers.post_entries", sample(f"ledger/post_entries/{name}"))
     # The log lacks these orders, so the audit reports differences.
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []})
-    observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/by-hand"))
+    observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/manual"))
     # Orders longer than the window are compared from its start.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ledger.audit.WINDOW", 1)
-        observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/by-hand"))
+        observed.run("ledger.handlers.audit_ledger", sample("ledger/audit_ledger/manual"))
     observed.lend(send_email=client_error("SendEmail", "MessageRejected", "no"))
     observed.run("notifications.handlers.send_emails", sample("notifications/send_emails/held"))
     body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})

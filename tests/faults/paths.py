@@ -184,7 +184,7 @@ def cancellation(order_id: str, customer: str = "ann") -> Any:
 
 def returning(order_id: str, lines: tuple[StockLine, ...], customer: str = "ann") -> Any:
     """Return the request that creates a return."""
-    event = samples.sample("orders/create_return/announced")
+    event = samples.sample("orders/create_return/created")
     event["pathParameters"]["order_id"] = order_id
     event["requestContext"]["authorizer"] |= {"customer_id": customer}
     event["body"] = json.dumps({"lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines], "reason": "too small"})

@@ -124,13 +124,13 @@ class FlagState(Struct, frozen=True):
         return self.document.get("remediation", True) is True
 
 
-class Facts(Struct, frozen=True):
-    """The facts beside the alarm; those that the signal's actions do not need are missing."""
+class Situation(Struct, frozen=True):
+    """The stack's state at the decision; fields that the signal's actions do not need have their defaults."""
 
     now: datetime
     alarm_state: str
     flags: FlagState
-    letters: tuple[DeadLetter, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
     consumer: Consumer | None = None
     releases: int = 0
 
@@ -227,38 +227,38 @@ def cause_of(error: str) -> Cause:
     return "timeout" if _TIMEOUT.search(error) else "other"
 
 
-def decide(signal: Signal | None, facts: Facts) -> Action | tuple[Refusal, ...]:
+def decide(signal: Signal | None, situation: Situation) -> Action | tuple[Refusal, ...]:
     """Return the action to perform, or the reasons why there is none."""
-    if not facts.flags.remediates:
+    if not situation.flags.remediates:
         return (Refusal("switched_off"),)
     if signal is None:
         return (Refusal("not_on_the_list"),)
-    if facts.alarm_state != "ALARM":
+    if situation.alarm_state != "ALARM":
         return (Refusal("alarm_is_over"),)
     refusals: list[Refusal] = []
     for name in PLAYBOOK[signal.kind]:
-        found = _RULES[name](signal, facts)
+        found = _RULES[name](signal, situation)
         if isinstance(found, Action):
             return found
         refusals.append(Refusal(found, name))
     return tuple(refusals)
 
 
-def _redrive(signal: Signal, facts: Facts) -> Action | Reason:
-    causes = {letter.cause for letter in facts.letters}
-    if not facts.letters:
+def _redrive(signal: Signal, situation: Situation) -> Action | Reason:
+    causes = {message.cause for message in situation.dead_letters}
+    if not situation.dead_letters:
         return "no_dead_letters"
-    if any(letter.redriven for letter in facts.letters):
+    if any(message.redriven for message in situation.dead_letters):
         return "redriven_before"
     if "other" in causes:
         return "cause_not_transient"
     if "unknown" in causes:
         return "cause_unknown"
-    return Action("redrive", signal.queue, SystemState(dead_letters=len(facts.letters)))
+    return Action("redrive", signal.queue, SystemState(dead_letters=len(situation.dead_letters)))
 
 
-def _raise_concurrency(signal: Signal, facts: Facts) -> Action | Reason:
-    consumer = facts.consumer
+def _raise_concurrency(signal: Signal, situation: Situation) -> Action | Reason:
+    consumer = situation.consumer
     if consumer is None or consumer.maximum is None:
         return "no_limit"
     if consumer.fails:
@@ -272,27 +272,27 @@ def _raise_concurrency(signal: Signal, facts: Facts) -> Action | Reason:
     return Action("raise_concurrency", signal.queue, before, mapping=consumer.mapping, maximum=raised)
 
 
-def _hold_orders(_: Signal, facts: Facts) -> Action | Reason:
-    flags = facts.flags
+def _hold_orders(_: Signal, situation: Situation) -> Action | Reason:
+    flags = situation.flags
     if flags.holds:
         return "held_already"
     return Action("hold_orders", "flags", SystemState(flags=flags.version, hold_every_order=False))
 
 
-def _roll_back_flags(_: Signal, facts: Facts) -> Action | Reason:
-    flags = facts.flags
-    if not (flags.previous and flags.deployed_at and facts.now - flags.deployed_at <= RECENT):
+def _roll_back_flags(_: Signal, situation: Situation) -> Action | Reason:
+    flags = situation.flags
+    if not (flags.previous and flags.deployed_at and situation.now - flags.deployed_at <= RECENT):
         return "no_recent_change"
     return Action("roll_back_flags", "flags", SystemState(flags=flags.version, hold_every_order=flags.holds), number=flags.previous)
 
 
-def _stop_release(_: Signal, facts: Facts) -> Action | Reason:
-    if not facts.releases:
+def _stop_release(_: Signal, situation: Situation) -> Action | Reason:
+    if not situation.releases:
         return "no_release"
-    return Action("stop_release", "release", SystemState(releases=facts.releases))
+    return Action("stop_release", "release", SystemState(releases=situation.releases))
 
 
-_RULES: dict[ActionName, Callable[[Signal, Facts], Action | Reason]] = {
+_RULES: dict[ActionName, Callable[[Signal, Situation], Action | Reason]] = {
     "redrive": _redrive,
     "raise_concurrency": _raise_concurrency,
     "hold_orders": _hold_orders,

@@ -249,7 +249,7 @@ def test_alarm_without_a_possible_action_is_left_to_people(operations: Operation
 
 
 def test_stack_without_gradual_releases_asks_codedeploy_nothing(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("operations.handlers.decide_remediation.FACTS._releases._application", "")
+    monkeypatch.setattr("operations.handlers.decide_remediation.SITUATIONS._releases._application", "")
 
     operations.goes_off(alarm("api"))
 
@@ -321,7 +321,7 @@ def test_failed_action_is_reported_as_failed(operations: Operations) -> None:
     assert len(operations.notices) == 1
 
 
-def test_unreadable_facts_are_reported_as_failed(operations: Operations) -> None:
+def test_unreadable_situation_is_reported_as_failed(operations: Operations) -> None:
     operations.disturbance.match = lambda _number, call: call.operation == "DescribeAlarms"
     operations.disturbance.kind = THROTTLED
 

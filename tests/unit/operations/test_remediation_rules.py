@@ -17,11 +17,11 @@ from operations.domain.remediation import (
     Alarm,
     Consumer,
     DeadLetter,
-    Facts,
     FlagState,
     Metric,
     Refusal,
     Signal,
+    Situation,
     alarm_of,
     cause_of,
     decide,
@@ -39,17 +39,17 @@ MAIL = Signal("dead_letters", "mail")
 SLOW = Signal("queue_age", "ledger")
 
 
-def facts(**more: Any) -> Facts:
-    return Facts(**{"now": NOW, "alarm_state": "ALARM", "flags": FLAGS, **more})
+def situation(**more: Any) -> Situation:
+    return Situation(**{"now": NOW, "alarm_state": "ALARM", "flags": FLAGS, **more})
 
 
 def reasons(signal: Signal | None, **more: Any) -> list[str]:
-    found = decide(signal, facts(**more))
+    found = decide(signal, situation(**more))
     return [] if isinstance(found, Action) else [f"{refusal.action} {refusal.reason}" for refusal in found]
 
 
 def action(signal: Signal, **more: Any) -> Action:
-    found = decide(signal, facts(**more))
+    found = decide(signal, situation(**more))
     assert isinstance(found, Action), found
     return found
 
@@ -135,7 +135,7 @@ def test_cause_follows_from_the_error(error: str, expected: str) -> None:
 def test_one_flag_switches_every_action_off(signal: Signal | None) -> None:
     off = FlagState({"remediation": False}, "v1", number=2, deployed_at=NOW, previous=1)
 
-    assert reasons(signal, flags=off, letters=(DeadLetter("throttle", redriven=False),), releases=1) == ["any switched_off"]
+    assert reasons(signal, flags=off, dead_letters=(DeadLetter("throttle", redriven=False),), releases=1) == ["any switched_off"]
 
 
 def test_unlisted_alarm_starts_no_action() -> None:
@@ -144,18 +144,18 @@ def test_unlisted_alarm_starts_no_action() -> None:
 
 @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA", ""])
 def test_alarm_that_is_over_starts_no_action(state: str) -> None:
-    assert reasons(MAIL, alarm_state=state, letters=(DeadLetter("throttle", redriven=False),)) == ["any alarm_is_over"]
+    assert reasons(MAIL, alarm_state=state, dead_letters=(DeadLetter("throttle", redriven=False),)) == ["any alarm_is_over"]
 
 
 @pytest.mark.parametrize("cause", ["throttle", "timeout"])
 def test_dead_letters_of_a_transient_cause_are_redriven(cause: Any) -> None:
-    letters = (DeadLetter(cause, redriven=False), DeadLetter("timeout", redriven=False))
+    dead_letters = (DeadLetter(cause, redriven=False), DeadLetter("timeout", redriven=False))
 
-    assert action(MAIL, letters=letters) == Action("redrive", "mail", SystemState(dead_letters=2))
+    assert action(MAIL, dead_letters=dead_letters) == Action("redrive", "mail", SystemState(dead_letters=2))
 
 
 @pytest.mark.parametrize(
-    ("letters", "reason"),
+    ("dead_letters", "reason"),
     [
         ((), "no_dead_letters"),
         ((DeadLetter("throttle", redriven=True),), "redriven_before"),
@@ -164,8 +164,8 @@ def test_dead_letters_of_a_transient_cause_are_redriven(cause: Any) -> None:
         ((DeadLetter("throttle", redriven=False), DeadLetter("unknown", redriven=False)), "cause_unknown"),
     ],
 )
-def test_other_dead_letters_are_left_to_people(letters: tuple[DeadLetter, ...], reason: str) -> None:
-    assert reasons(MAIL, letters=letters) == [f"redrive {reason}"]
+def test_other_dead_letters_are_left_to_people(dead_letters: tuple[DeadLetter, ...], reason: str) -> None:
+    assert reasons(MAIL, dead_letters=dead_letters) == [f"redrive {reason}"]
 
 
 @pytest.mark.parametrize(("maximum", "raised"), [(2, 4), (10, 20), (15, 20)])
@@ -231,7 +231,7 @@ def test_release_in_progress_is_stopped_first(kind: Any) -> None:
 
 
 def test_service_signal_without_a_release_is_left_to_people() -> None:
-    assert decide(Signal("service"), facts()) == (Refusal("no_release", "stop_release"),)
+    assert decide(Signal("service"), situation()) == (Refusal("no_release", "stop_release"),)
 
 
 def test_every_action_is_on_the_list_and_has_a_rule() -> None:

@@ -28,7 +28,7 @@ BODY: dict[str, Any] = {"lines": [MUG], "reason": "too small"}
 
 
 def request(body: Any = BODY, *, key: str | None = "return-1", customer: str = "ann", order: str = ORDER) -> Any:
-    event = samples.sample("orders/create_return/announced")
+    event = samples.sample("orders/create_return/created")
     event["pathParameters"]["order_id"] = order
     event["requestContext"]["authorizer"] |= {"customer_id": customer}
     event["headers"].pop("Idempotency-Key")
