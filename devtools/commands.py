@@ -296,7 +296,7 @@ _COMMANDS = (
         "Run a release before and the present one side by side on the same orders",
         (Option("FROM", "git revision of the release before; by default the newest tag v*, else where the branch started"),),
     ),
-    Command("bench", MEASURE, "devtools.bench.command", "Measure cold start, latency, throughput and cost of an order", (RECORD,)),
+    Command("bench", MEASURE, "devtools.bench.command", "Measure cold start, latency and throughput", (RECORD,)),
     Command(
         "cost",
         MEASURE,

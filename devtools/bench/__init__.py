@@ -1,1 +1,1 @@
-"""`make bench`: measures what the pipeline costs in time and money."""
+"""`make bench`: measures cold start, latency and throughput."""

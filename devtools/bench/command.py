@@ -1,4 +1,4 @@
-"""`make bench`: cold start, latency, the cost of an order, and throughput, as ratios and medians of one run.
+"""`make bench`: cold start, latency and throughput, as ratios and medians of one run.
 
 RECORD=1 writes docs/performance.md.
 """
@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 from argparse import Namespace
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,18 +15,13 @@ from pathlib import Path
 from rich.table import Table
 
 from devtools import ui
-from devtools.bench import bill, build, cost, imports, latency, long_orders, page, parts, proxy, stage, throughput
-from devtools.bench.parts import CONFIRMED
+from devtools.bench import build, imports, latency, long_orders, page, stage, throughput
 from devtools.cli import UserError
 from devtools.target import ROOT
 
 IMPORT_TARGET = 4.0
 # 1.6 for one conditional write; on the emulator the transaction with the token and the limit takes 2 ms more (decisions 6, 38).
 POST_TARGET = 1.8
-DOLLARS_TARGET = 30.0
-# $60, and $1.20 for the message to the loyalty points since a shard serves no fifth reader (decision 25). $3.75 for six write units:
-# placing is a transaction (1) that stores the payment token (2) and counts unpaid orders (2), and the token is deleted (1).
-LIFE_TARGET = 64.95
 FOLD_TARGET = 0.015
 
 type Rows = list[tuple[str, ...]]
@@ -68,25 +62,14 @@ def main(arguments: Namespace) -> int:
     _folding(report)
     with stage.pipeline() as target:
         _imports(report, build.build(target))
-        posts = latency.measure_posts(target)
-        # Single orders, before anything else runs.
-        times = cost.usual_times(target)
-        _latency(report, {"POST /orders": posts, **latency.invocations(target)})
+        _latency(report, {"POST /orders": latency.measure_posts(target), **latency.invocations(target)})
         _throughput(report, throughput.measure(target))
-    _cost(report, _counted(times))
     if arguments.record:
         page.write(page.BENCH, document(report.sections))
         ui.console.print(f"  wrote {page.DOCUMENT.relative_to(ROOT)}")
     for missed in report.missed:
         print(f"missed: {missed}", file=sys.stderr)
     return 1 if report.missed else 0
-
-
-def _counted(times: cost.Times) -> cost.Counted:
-    """Count calls on a separate emulator, whose functions reach AWS through the proxy."""
-    port, through = stage.free_port(), stage.free_port()
-    with proxy.recording(f"http://127.0.0.1:{port}", through) as recorder, stage.pipeline(f"http://127.0.0.1:{through}", port) as target:
-        return cost.count(target, recorder, times)
 
 
 def _imports(report: Report, artifacts: Mapping[str, build.Artifact]) -> None:
@@ -139,92 +122,6 @@ def _throughput(report: Report, result: throughput.Result) -> None:
     )
     rows = [("orders per second", f"{result.per_second:.1f}"), *((state, str(count)) for state, count in sorted(result.ends.items()))]
     report.table("Throughput", note, ("", "orders"), [*rows, *((name, str(count)) for name, count in faults.items())])
-
-
-def _cost(report: Report, counted: cost.Counted) -> None:
-    _calls(report, counted)
-    items = bill.bill(counted.usage[CONFIRMED], counted.orders)
-    total = sum(item.dollars for item in items)
-    reached = report.target(
-        f"${total:.2f} per million orders from placed to confirmed, ${DOLLARS_TARGET:.0f} allowed", reached=total <= DOLLARS_TARGET
-    )
-    note = (
-        f"Counted over {counted.orders} orders of two lines, {cost.AT_ONCE} at a time, each by a different customer, so that the "
-        "authorizer's cache does not help and the publisher has little to batch; at list prices "
-        "([prices.toml](../devtools/prices.toml)). Durations of Lambda and workflow are medians of single orders on the emulator's host. "
-        "Log lines count as AWS would store them: none of Lambda's own for successful invocations, and a trace id on one line in twenty. "
-        "Traces count where they start, at requests and sagas. These are the shares of API, saga and publisher; other consumers follow "
-        f"below. From placed to confirmed a million orders cost ${total:.2f} (target: at most ${DOLLARS_TARGET:.0f}, {reached})."
-    )
-    report.table("Placed to confirmed", note, ("item", "per order", "$ per million orders"), _lines(items))
-    _life(report, counted)
-    notes = {
-        parts.ARCHIVE: (
-            "The additional cost of archiving every event of these orders; Firehose bills each record as at least 5 KB. Storage of the "
-            "objects is not included."
-        ),
-        parts.ANALYTICS: "The additional cost of analytics.",
-        parts.PAYMENT_SANDBOX: "The sandbox's own table, not included above: a real payment provider sends its own bill.",
-        parts.CARRIER_SANDBOX: "The same for the carrier sandbox.",
-        parts.MAIL: "The emails at confirmation and dispatch. SES is nearly the whole cost.",
-    }
-    for part, note in notes.items():
-        if part not in counted.usage:
-            continue
-        after = bill.bill(counted.usage.get(part, {}), counted.orders)
-        report.table(f"The {part}", note, ("item", "per order", "$ per million orders"), _lines(after))
-
-
-def _life(report: Report, counted: cost.Counted) -> None:
-    items = bill.bill(counted.total_usage(), counted.orders)
-    total = sum(item.dollars for item in items)
-    loaded = sum(item.dollars for item in bill.bill(counted.total_usage_in_full_batches(), counted.orders))
-    what = f"${total:.2f} per million orders from placed to delivered, ${LIFE_TARGET:.2f} allowed"
-    reached = report.target(what, reached=total <= LIFE_TARGET)
-    note = (
-        "The same orders until delivery: invoice, points, shipment request, one parcel, capture, ledger, order view. The carrier's two "
-        "webhook events cost only the function. A queued message counts three SQS requests (send, receive, delete), and consumers are "
-        "invoked as often as they were here, mostly with one message; with full batches, as under load, the sum is "
-        f"${loaded:.2f}. Reading a stream costs nothing. Idle costs (stream shards, polls of empty queues, schedules) and customers' own "
-        f"reads are not included. From placed to delivered a million orders cost ${total:.2f} "
-        f"(target: at most ${LIFE_TARGET:.2f}, {reached})."
-    )
-    report.table("Placed to delivered", note, ("item", "per order", "$ per million orders"), _lines(items))
-    note = (
-        "The same sum by context, in $ per million orders. The first row is the table above; a context's row has its functions, its "
-        "events including publishing, and the messages that trigger it."
-    )
-    columns = ("context", *bill.GROUPS, "total")
-    sums = bill.by_part(counted)
-    rows = [(part, *(f"{groups[group]:.2f}" for group in bill.GROUPS), f"{sum(groups.values()):.2f}") for part, groups in sums.items()]
-    report.table("Placed to delivered, by context", note, columns, rows)
-
-
-def _calls(report: Report, counted: cost.Counted) -> None:
-    names = sorted({name for calls in counted.calls.values() for name in calls})
-    first = counted.calls[CONFIRMED]
-    whole = {name: sum(calls[name] for part, calls in counted.calls.items() if part not in parts.APART) for name in names}
-    rows = [(name, _each(first[name], counted), _each(whole[name], counted)) for name in names if whole[name]]
-    rows += [
-        (f"{name} (email)", "", _each(number, counted)) for name, number in sorted(counted.calls.get(parts.MAIL, Counter[str]()).items())
-    ]
-    rows += [(f"Lambda {name}", "", _each(number, counted)) for name, number in sorted(counted.invocations.items())]
-    note = (
-        "Recorded between functions and AWS, and from the functions' logs. The publisher's calls count for the second column only, "
-        "because one call may publish events of several parts."
-    )
-    report.table("Calls and invocations of an order", note, ("call", "to confirmed", "to delivered"), rows)
-
-
-def _each(number: float, counted: cost.Counted) -> str:
-    return f"{number / counted.orders:.2f}"
-
-
-def _lines(items: list[bill.Item]) -> Rows:
-    return [
-        *((item.what, f"{item.quantity:,.3f}".rstrip("0").rstrip("."), f"{item.dollars:.2f}") for item in items),
-        ("total", "", f"{sum(item.dollars for item in items):.2f}"),
-    ]
 
 
 def _ms(seconds: float) -> str:

@@ -16,13 +16,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def pipeline(functions_endpoint: str | None = None, port: int | None = None) -> Generator[Target]:
-    """Run an emulator with the pipeline deployed and seeded; stop it in the end.
-
-    `functions_endpoint` is where functions find AWS when that is not the emulator itself.
-    """
+def pipeline(port: int | None = None) -> Generator[Target]:
+    """Run an emulator with the pipeline deployed and seeded; stop it in the end."""
     port = port or free_port()
-    emulator.start(port, functions_endpoint=functions_endpoint)
+    emulator.start(port)
     try:
         yield bootstrap.bring_up(Target("embedded", f"http://127.0.0.1:{port}", managed=True))
     finally:

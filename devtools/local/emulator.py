@@ -83,11 +83,10 @@ def is_healthy(endpoint: str) -> bool:
         return False
 
 
-def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance, bool]:
+def start(port: int) -> tuple[Instance, bool]:
     """Return the emulator on a port of loopback, and whether it is new: a running one, or a new and empty one.
 
-    `functions_endpoint` is the AWS endpoint of functions in a new one, where it is not the emulator itself (a proxy that injects
-    faults). Raises UserError when another program has the port, or the emulator does not start.
+    Raises UserError when another program has the port, or the emulator does not start.
     """
     endpoint = f"http://127.0.0.1:{port}"
     found = running(port)
@@ -97,7 +96,7 @@ def start(port: int, *, functions_endpoint: str | None = None) -> tuple[Instance
     if _answers(port):
         free = next((other for other in range(port + 1, port + 100) if not _answers(other)), port + 1)
         raise UserError(f"port {port} is taken by another program; stop that one, or choose another: make run PORT={free}")
-    instance = _launch(port, functions_endpoint or endpoint)
+    instance = _launch(port, endpoint)
     if not _wait_healthy(endpoint, instance):
         last = (log_file(port).read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
         _clear(port)
@@ -120,7 +119,7 @@ def _interpreter() -> str:
     raise UserError("the emulator is not installed; run `make setup` first")
 
 
-def _launch(port: int, functions_endpoint: str) -> Instance:
+def _launch(port: int, endpoint: str) -> Instance:
     temporary = _temporary(port)
     temporary.mkdir(mode=0o700)
     settings = {
@@ -131,11 +130,11 @@ def _launch(port: int, functions_endpoint: str) -> Instance:
         "SFTP_ENABLED": "0",
         "LAMBDA_EXECUTOR": "local",
         # The functions' endpoint, by address because localhost can resolve to ::1 first.
-        "AWS_ENDPOINT_URL": functions_endpoint,
+        "AWS_ENDPOINT_URL": endpoint,
         "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",
     }
-    environment = target.Target("embedded", f"http://127.0.0.1:{port}", managed=True).aws_environment()
+    environment = target.Target("embedded", endpoint, managed=True).aws_environment()
     with log_file(port).open("wb") as log:
         process = subprocess.Popen(
             [_interpreter(), "-m", "ministack"],

@@ -1,7 +1,7 @@
 """Counts what one order uses, placed to delivered, in the functions' own calls on AWS in memory.
 
-The same calls are billed as by `make bench`, which counts them on the emulator. Only durations are not measured here: each invocation
-is taken to last `SECONDS`, each saga `SAGA_SECONDS`, about what the bench measures. One order is counted alone, so nothing is batched.
+Durations are not measured: each invocation is taken to last `SECONDS`, each saga `SAGA_SECONDS`. One order is counted alone, so
+nothing is batched.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, cast
 import pytest
 
 from devtools import template
-from devtools.bench import cost, parts
-from devtools.bench.cost import CARRIER_MESSAGES, POLLS, SANDBOX_TABLES, SENT, Counted
-from devtools.bench.parts import CONFIRMED, Routes
-from devtools.bench.proxy import Call
-from devtools.bench.units import Meter
+from devtools.billing import parts, usage
+from devtools.billing.calls import Call
+from devtools.billing.parts import CONFIRMED
+from devtools.billing.units import Meter
+from devtools.billing.usage import CARRIER_MESSAGES, POLLS, SENT, Counted
 from orderflow.aws.observability import logger
 from orderflow.aws.webhooks import Secret
 from shipping.handlers import receive_webhook
@@ -38,8 +38,6 @@ SAGA_SECONDS = 0.3
 EMAILS = "NotificationsMail"
 AUTHORIZER = "IdentityAuthorize"
 ORDER = Path("an order", "delivered", life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1")))
-# Messages are counted by the invocations that they cause.
-_NO_ROUTES = Routes({}, {}, {})
 _WIRE = {"PutObject": "PUT", "GetObject": "GET"}
 
 
@@ -116,7 +114,7 @@ class _Counter:
 
     def start(self) -> None:
         """Count from now on. The sizes of stored items stay known."""
-        self._account(Counted(1))
+        self._account(Counted())
         for known in (self._lines, self._invoked, self._messages):
             known.clear()
         self._answered = dict.fromkeys(self._answered, 0)
@@ -148,31 +146,31 @@ class _Counter:
 
     def counted(self) -> Counted:
         """Return the usage since the start."""
-        counted, published = Counted(1), parts.published(self._calls)
-        memory, logging_of = _functions()
+        counted, published = Counted(), parts.published(self._calls)
+        memory = _memory()
         self._account(counted)
         for name in [*self._invoked, AUTHORIZER]:
             counted.invocations[name] += 1
-            cost.share_among(name, published, "invocations", 1, counted)
-            cost.share_among(name, published, "Lambda GB-seconds", memory[name] / 1024 * SECONDS, counted)
+            usage.share_among(name, published, "invocations", 1, counted)
+            usage.share_among(name, published, "Lambda GB-seconds", memory[name] / 1024 * SECONDS, counted)
         for name, lines in self._lines.items():
-            cost.share_among(name, published, "log bytes", cost.logged(lines, logging_of[name]), counted)
+            usage.share_among(name, published, "log bytes", usage.logged(lines), counted)
         for name in self._messages:
             # `count_calls` counts the message of an email with the email.
             if name != EMAILS:
                 counted.add(parts.of_function(name), "SQS requests", SENT + POLLS)
-        cost.count_sagas(1, SAGA_SECONDS, counted)
-        cost.count_requests(CONFIRMED, 1, self._answered["OrdersPlace"], counted, by_url=False)
-        cost.count_requests("shipping", CARRIER_MESSAGES, self._answered["ShippingWebhook"], counted, by_url=True)
+        usage.count_sagas(1, SAGA_SECONDS, counted)
+        usage.count_requests(CONFIRMED, 1, self._answered["OrdersPlace"], counted, by_url=False)
+        usage.count_requests("shipping", CARRIER_MESSAGES, self._answered["ShippingWebhook"], counted, by_url=True)
         return counted
 
     def _account(self, counted: Counted) -> None:
-        cost.count_calls(self._calls, self._meter, _NO_ROUTES, SANDBOX_TABLES, counted)
+        usage.count_calls(self._calls, self._meter, counted)
         self._calls.clear()
 
     def _called(self, call: Call) -> None:
         if self._current:
-            self._calls.append(Call(call.service, _WIRE.get(call.operation, call.operation), _wired(call), call.answer, 200, self._current))
+            self._calls.append(Call(call.service, _WIRE.get(call.operation, call.operation), _wired(call), call.answer, self._current))
 
 
 def _wired(call: Call) -> dict[str, Any]:
@@ -187,11 +185,7 @@ def _bytes(data: str | bytes) -> bytes:
     return data.encode() if isinstance(data, str) else data
 
 
-def _functions() -> tuple[dict[str, int], dict[str, Mapping[str, Any]]]:
-    """Return memory in MB and logging configuration of each function, by the template."""
-    functions = {
-        name: one["Properties"] for name, one in template.translated()["Resources"].items() if one["Type"] == "AWS::Lambda::Function"
-    }
-    return {name: int(one["MemorySize"]) for name, one in functions.items()}, {
-        name: one["LoggingConfig"] for name, one in functions.items()
-    }
+def _memory() -> dict[str, int]:
+    """Return the memory of each function in MB, by the template."""
+    resources = template.translated()["Resources"]
+    return {name: int(one["Properties"]["MemorySize"]) for name, one in resources.items() if one["Type"] == "AWS::Lambda::Function"}

@@ -32,10 +32,10 @@ from analytics.handlers import aggregate
 from analytics.handlers import count_events as analytics_count
 from analytics.store import AnalyticsStore
 from devtools import template
-from devtools.bench.bill import bill
-from devtools.bench.cost import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT
-from devtools.bench.proxy import Call
-from devtools.bench.units import Key, Meter
+from devtools.billing.bill import bill
+from devtools.billing.calls import Call
+from devtools.billing.units import Key, Meter
+from devtools.billing.usage import EVENT_CHUNK, POLLS, RECORD_CHUNK, SENT
 from ledger.handlers import post_entries
 from orderflow.aws.observability import logger
 from orderflow.domain import events

@@ -16,8 +16,8 @@ import pytest
 
 import ledger.audit
 from devtools.bench import page
-from devtools.bench.proxy import Call
-from devtools.bench.units import Meter
+from devtools.billing.calls import Call
+from devtools.billing.units import Meter
 from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import Ordered
 from tests.fakes.aws.environment import TABLES, Aws

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from devtools.bench.proxy import Call
-from devtools.bench.units import Index, Schema
+from devtools.billing.calls import Call
+from devtools.billing.units import Index, Schema
 
 
 class Metered:
@@ -28,7 +28,7 @@ class Metered:
             try:
                 answer = found(**given)
             finally:
-                self._called(Call(self._service, operation, given, answer, 200))
+                self._called(Call(self._service, operation, given, answer))
             return answer
 
         return call

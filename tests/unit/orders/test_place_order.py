@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from devtools.bench.units import KB, size_of
+from devtools.billing.units import KB, size_of
 from orderflow.aws.http import MAX_BODY_BYTES
 from orderflow.domain.events import OrderPlaced
 from orderflow.domain.money import Money

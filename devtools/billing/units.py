@@ -6,7 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from devtools.bench.proxy import Call
+from devtools.billing.calls import Call
 
 type Item = dict[str, Any]
 type Key = tuple[str, ...]
@@ -90,8 +90,6 @@ def _value(value: dict[str, Any]) -> int:
             return len(base64.b64decode(content)) if isinstance(content, str) else len(content)
         case "N":
             return len(content) // 2 + 2
-        case "B":
-            return len(base64.b64decode(content))
         case "M":
             return 3 + size_of(content) + len(content)
         case "L":

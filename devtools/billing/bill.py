@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devtools import prices
-from devtools.bench import parts
-from devtools.bench.cost import Counted
+from devtools.billing import parts
+from devtools.billing.usage import Counted
 
 OTHERS = "others"
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -28,7 +28,7 @@ class Item:
     dollars: float
 
 
-def bill(usage: Mapping[str, float], orders: int) -> list[Item]:
+def bill(usage: Mapping[str, float], orders: int = 1) -> list[Item]:
     """Return the bill for a million orders with the average usage of these `orders`."""
     rates = prices.rates()
     items = [Item(what, usage[what] / orders, usage[what] / orders * rate * 1_000_000) for what, rate in rates.items() if usage.get(what)]
@@ -41,7 +41,7 @@ def by_part(counted: Counted) -> dict[str, dict[str, float]]:
     for part, used in counted.usage.items():
         if part not in parts.APART and any(used.values()):
             sums[part] = dict.fromkeys(GROUPS, 0.0)
-            for item in bill(used, counted.orders):
+            for item in bill(used):
                 sums[part][_group(item.what)] += item.dollars
     return dict(sorted(sums.items(), key=lambda one: -sum(one[1].values())))
 

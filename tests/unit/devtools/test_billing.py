@@ -2,30 +2,26 @@
 
 import base64
 import json
-from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from devtools import template
-from devtools.bench import bill, cost, full_life, page, parts
-from devtools.bench.cost import Counted
-from devtools.bench.parts import CONFIRMED, Routes
-from devtools.bench.proxy import Call, call_of
-from devtools.bench.units import Index, Meter, Schema
-from devtools.cli import UserError
+from devtools.bench import page
+from devtools.billing import bill, parts, usage
+from devtools.billing.calls import Call
+from devtools.billing.parts import CONFIRMED
+from devtools.billing.units import Index, Meter, Schema
+from devtools.billing.usage import Counted
 
 LOG = Schema(("order_id", "version"), (Index(("open_shard", "open_since")),))
 ENTRIES = Schema(("event_id",), (Index(("sheet", "event_id"), whole=True), Index(("order_id", "event_id"), whole=True)))
 POINTS = Schema(("customer_id",))
-METER = {"log": LOG, "entries": ENTRIES, "points": POINTS, "sandbox": POINTS}
-ROUTES = Routes({"OrderConfirmed": ["OrdersProject", "ShippingRequest"]}, {"record": "ShippingRecord"}, {"OrdersProject": 10})
+METER = {"log": LOG, "entries": ENTRIES, "points": POINTS, "SandboxPayments": POINTS}
 
 
 def call(caller: str, service: str, operation: str, **parameters: Any) -> Call:
-    return Call(service, operation, parameters, {}, 200, caller)
+    return Call(service, operation, parameters, {}, caller)
 
 
 def event(kind: str, source: str, **more: str) -> dict[str, Any]:
@@ -89,33 +85,17 @@ class TestParts:
         streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=records)
         assert parts.published([both, streamed]) == pytest.approx({CONFIRMED: 1 / 2, "shipping": 1 / 2})
 
-    def test_scheduled_functions_are_not_part_of_an_order(self) -> None:
-        assert {"OperationsRecover", "LedgerAudit"} <= parts.scheduled()
-        assert "OrdersPlace" not in parts.scheduled()
-
-    def test_pattern_with_unknown_match_count_is_rejected(self) -> None:
-        replays = {"detail-type": ["OrderConfirmed"], "replay-name": [{"exists": False}]}
-        assert parts.kinds(json.dumps(replays)) == ["OrderConfirmed"]
-        assert parts.kinds(json.dumps(replays | {"replay-name": [{"exists": True}]})) == []
-        with pytest.raises(UserError):
-            parts.kinds(json.dumps({"detail-type": ["OrderConfirmed"], "detail": {"data": {"total": [0]}}}))
-
 
 def counted(*calls: Call) -> Counted:
-    result = Counted(1, batches=ROUTES.batches)
-    cost.count_calls(calls, Meter(METER), ROUTES, {"sandbox": parts.PAYMENT_SANDBOX}, result)
+    result = Counted()
+    usage.count_calls(calls, Meter(METER), result)
     return result
 
 
 class TestCosts:
-    def test_producer_pays_the_event_and_consumers_their_messages(self) -> None:
+    def test_event_is_paid_by_its_producer(self) -> None:
         published = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
-        used = counted(published).usage
-        assert used == {CONFIRMED: {"events": 1}, "orders": {"SQS requests": 3}, "shipping": {"SQS requests": 3}}
-
-    def test_message_of_a_function_costs_as_one_of_the_bus(self) -> None:
-        sent = call("ShippingWebhook", "sqs", "SendMessage", QueueUrl="http://127.0.0.1:1/000000000000/record")
-        assert counted(sent).usage == {"shipping": {"SQS requests": 3}}
+        assert counted(published).usage == {CONFIRMED: {"events": 1}}
 
     def test_stream_record_is_billed_per_25_kb(self) -> None:
         # With its key of five bytes: exactly one unit, and one byte more.
@@ -123,7 +103,7 @@ class TestCosts:
         assert len(base64.b64decode(small["Data"])) == 25 * 1024 - 5
         streamed = call("OrdersPublish", "kinesis", "PutRecords", Records=[small, large, record("StockReserved", "inventory")])
         assert counted(streamed).usage[CONFIRMED] == {"stream units": 4}
-        assert [item.dollars for item in bill.bill({"stream units": 1}, 1)] == [pytest.approx(0.014)]
+        assert [item.dollars for item in bill.bill({"stream units": 1})] == [pytest.approx(0.014)]
 
     def test_archive_is_billed_per_5_kb_and_for_partitioning(self) -> None:
         [small, large] = [record("OrderConfirmed", "orders", filler="x" * (5 * 1024 - 96 + more)) for more in (0, 1)]
@@ -132,40 +112,27 @@ class TestCosts:
         assert [item.dollars for item in bill.bill({"bytes archived": 1024**3}, 10**6)] == [pytest.approx(0.029)]
 
     def test_function_url_is_billed_for_its_transfer(self) -> None:
-        result = Counted(1)
-        cost.count_requests("shipping", 2, 60, result, by_url=True)
-        cost.count_requests("orders", 2, 60, result, by_url=False)
+        result = Counted()
+        usage.count_requests("shipping", 2, 60, result, by_url=True)
+        usage.count_requests("orders", 2, 60, result, by_url=False)
         by_url, by_api = (result.usage[part] for part in ("shipping", "orders"))
         assert by_url == {"bytes out": 60, "X-Ray traces": pytest.approx(0.1)}
-        assert by_api == by_url | {"API requests": 2, "log bytes": 2 * cost.ACCESS_LINE}
-
-    def test_platform_log_lines_count_where_they_are_written(self) -> None:
-        ours = '{"level":"INFO","message":"done"}'
-        lines = ["INIT_START Runtime", "START RequestId: 1", ours, "END RequestId: 1", "REPORT RequestId: 1"]
-        own = len(ours) + cost.LOG_OVERHEAD
-        assert cost.logged(lines, {"LogFormat": "JSON", "SystemLogLevel": "WARN"}) == own
-        assert cost.logged(lines, {"LogFormat": "Text"}) == sum(len(line) + cost.LOG_OVERHEAD for line in lines)
-        assert cost.logged(lines, {"LogFormat": "JSON", "SystemLogLevel": "INFO"}) > own
+        assert by_api == {"bytes out": 60, "X-Ray traces": 0.02, "API requests": 2, "log bytes": 2 * usage.ACCESS_LINE}
 
     def test_trace_id_counts_on_lines_of_sampled_traces(self) -> None:
         trace = ',"xray_trace_id":"1-6b017a95-b3a90b35c44edb8c38275eaa"'
         plain, traced = '{"message":"done"}', f'{{"message":"done"{trace}}}'
-        assert cost.logged([traced], {}) == pytest.approx(cost.logged([plain], {}) + cost.SAMPLED * len(trace))
+        assert usage.logged([traced]) == pytest.approx(usage.logged([plain]) + usage.SAMPLED * len(trace))
 
     def test_store_of_the_sandbox_is_not_in_the_total(self) -> None:
-        written = call("PaymentsSettle", "dynamodb", "PutItem", **put("sandbox", 10, customer_id="c"))
+        written = call("PaymentsSettle", "dynamodb", "PutItem", **put("SandboxPayments", 10, customer_id="c"))
         result = counted(written)
         assert result.usage[parts.PAYMENT_SANDBOX]["DynamoDB write units"] == 1
         assert result.total_usage() == {}
 
-    def test_full_batches_share_receives_deletes_and_invocations(self) -> None:
-        result = Counted(10, batches={"OrdersProject": 10}, messages=Counter(OrdersProject=10), invocations=Counter(OrdersProject=10))
-        result.usage = {"orders": {"SQS requests": 30.0, "invocations": 10.0}}
-        assert result.total_usage_in_full_batches() == {"SQS requests": 12.0, "invocations": 1.0}
-
     def test_documents_and_secrets_have_prices(self) -> None:
         used = counted(call("InvoicesIssue", "s3", "PUT"), call("ShippingWebhook", "secretsmanager", "GetSecretValue")).total_usage()
-        assert [(item.what, item.dollars) for item in bill.bill(used, 1)] == [
+        assert [(item.what, item.dollars) for item in bill.bill(used)] == [
             ("S3 PUT requests", pytest.approx(5.0)),
             ("Secrets Manager calls", pytest.approx(5.0)),
         ]
@@ -174,14 +141,7 @@ class TestCosts:
         published = call("OrdersPublish", "events", "PutEvents", Entries=[event("OrderConfirmed", "orders")])
         result = counted(published, call("InvoicesIssue", "s3", "PUT"))
         dollars = sum(sum(groups.values()) for groups in bill.by_part(result).values())
-        assert dollars == pytest.approx(sum(item.dollars for item in bill.bill(result.total_usage(), 1)))
-
-
-def test_call_has_its_function_and_operation() -> None:
-    signed = "AWS4-HMAC-SHA256 Credential=key/20260115/us-east-1/s3/aws4_request, Signature=x"
-    agent = "Botocore/1.43 ua/2.1 os/linux app/InvoicesIssue"
-    made = call_of("PUT", {"Authorization": signed, "User-Agent": agent}, b"<p>", b"", 200)
-    assert (made.service, made.operation, made.caller) == ("s3", "PUT", "InvoicesIssue")
+        assert dollars == pytest.approx(sum(item.dollars for item in bill.bill(result.total_usage())))
 
 
 def test_writing_a_section_leaves_the_others_unchanged(tmp_path: Path) -> None:
@@ -199,13 +159,3 @@ def test_binary_value_is_billed_by_size() -> None:
     for value in (packed, as_sent):
         put = {"TableName": "points", "Item": {"customer_id": {"S": "ann"}, "packed": {"B": value}}}
         assert Meter(METER).units(call("AnalyticsCount", "dynamodb", "PutItem", **put)) == (3.0, 0.0)
-
-
-def test_idle_bench_waits_for_the_queues_that_functions_read() -> None:
-    resources: dict[str, dict[str, Any]] = template.translated()["Resources"]
-    queues = {name: f"https://sqs/{name}" for name, resource in resources.items() if resource["Type"] == "AWS::SQS::Queue"}
-    mappings = [one["Properties"]["EventSourceArn"] for one in resources.values() if one["Type"] == "AWS::Lambda::EventSourceMapping"]
-    read = {source["Fn::GetAtt"][0] for source in mappings} & set(queues)
-    stub: Any = SimpleNamespace(physical_ids={"AWS::SQS::Queue": queues}.__getitem__)
-    assert set(full_life.consumer_queues(stub)) == read
-    assert "MailQueue" in read
