@@ -13,8 +13,8 @@ from orderflow.domain.order import Order, Screening, evolve, fold
 
 ORDER_ID = "ord_long"
 LINES = 50
-# Events of each piece; as many come before the first one.
-OF_A_PIECE = 7
+# Events of each unit; as many come before the first one.
+OF_A_UNIT = 7
 EVENTS = (150, 500, 1500)
 REPETITIONS = 7
 START = datetime(2026, 1, 15, tzinfo=UTC)
@@ -23,9 +23,9 @@ ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 
 def history(events: int) -> list[Event]:
     """Return the first `events` of an order that has so many, each by the order's own rules."""
-    pieces = -(-events // OF_A_PIECE)
+    units = -(-events // OF_A_UNIT)
     order, happened = Order(order_id=ORDER_ID, correlation_id="long"), list[Event]()
-    for command in _commands(pieces):
+    for command in _commands(units):
         decided = decide(order, command)
         if isinstance(decided, Refusal):
             raise TypeError(decided.why)
@@ -58,8 +58,8 @@ def _folded(happened: list[Event]) -> float:
     return time.process_time() - began
 
 
-def _commands(pieces: int) -> list[Command]:
-    each = -(-pieces // LINES)
+def _commands(units: int) -> list[Command]:
+    each = -(-units // LINES)
     lines = tuple(Line(f"SKU-{number:02}", "Part", each, Money(100, "EUR")) for number in range(LINES))
     total = Money(100 * each * LINES, "EUR")
     commands: list[Command] = [
@@ -71,7 +71,7 @@ def _commands(pieces: int) -> list[Command]:
         do.RecordShipment("ship_1"),
         do.RecordInvoice("2026-000001", "document"),
     ]
-    for number in range(pieces):
+    for number in range(units):
         commands += _unit_commands(number, (StockLine(f"SKU-{number % LINES:02}", 1),))
     return commands
 

@@ -119,7 +119,7 @@ def _name(text: str) -> str:
 def _number(row: dict[str, str], column: str, highest: int) -> int:
     text = row[column].strip()
     if not (text.isascii() and text.isdigit() and int(text) <= highest):
-        unit = "minor units, as 1250 for EUR 12.50" if column == "unit_price" else "pieces"
+        unit = "minor units, as 1250 for EUR 12.50" if column == "unit_price" else "units"
         raise RowError(f"{column} must be a whole number from 0 to {highest} ({unit}), not {text!r}")
     return int(text)
 

@@ -114,8 +114,8 @@ class Rebuild:
         with ui.stage("stock levels") as stage:
             short, unknown = self._correct_levels(counts.get("levels", {}))
             stage.detail = f"{len(counts.get('levels', {}))} products"
-        result.findings += [f"{sku}: orders have more pieces than the stock ever received; correct its stock row" for sku in short]
-        result.findings += [f"{sku}: no stock row was restored; add its available pieces" for sku in unknown]
+        result.findings += [f"{sku}: orders have more units than the stock ever received; correct its stock row" for sku in short]
+        result.findings += [f"{sku}: no stock row was restored; add its available units" for sku in unknown]
         with ui.stage("analytics") as stage:
             events = 0
             while some := self._invoke("AnalyticsAggregate", {}, AGGREGATE_SECONDS)["events"]:

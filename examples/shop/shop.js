@@ -96,9 +96,9 @@ function drawProducts() {
   find("more").hidden = !state.next;
 }
 
-/** Add pieces of a product to the basket, or remove them. Another basket is another order, so it gets a new key. */
-function change(sku, pieces) {
-  const quantity = (basket.get(sku) ?? 0) + pieces;
+/** Add units of a product to the basket, or remove them. Another basket is another order, so it gets a new key. */
+function change(sku, units) {
+  const quantity = (basket.get(sku) ?? 0) + units;
   if (quantity > 0) basket.set(sku, quantity);
   else basket.delete(sku);
   keepBasket();
@@ -240,11 +240,11 @@ function drawOrder(order) {
 
 /** Return the delivered lines that are not coming back already. */
 function returnable(order) {
-  const pieces = new Map();
-  const count = (lines, sign) => lines.forEach(({ sku, quantity }) => pieces.set(sku, (pieces.get(sku) ?? 0) + sign * quantity));
+  const units = new Map();
+  const count = (lines, sign) => lines.forEach(({ sku, quantity }) => units.set(sku, (units.get(sku) ?? 0) + sign * quantity));
   for (const parcel of order.parcels ?? []) if (parcel.state === "delivered") count(parcel.lines, 1);
   for (const one of order.returns ?? []) count(one.lines, -1);
-  return [...pieces].filter(([, quantity]) => quantity > 0).map(([sku, quantity]) => ({ sku, quantity }));
+  return [...units].filter(([, quantity]) => quantity > 0).map(([sku, quantity]) => ({ sku, quantity }));
 }
 
 async function cancelOrder() {

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from analytics.domain import counting_rules
 from analytics.domain.counting_rules import Rank
+from orderflow.aws import paging
 from orderflow.aws.http import ApiEvent, Problem, caller
 from orderflow.domain.money import Money
 
@@ -106,12 +107,12 @@ def period_range(event: ApiEvent, now: datetime) -> PeriodRange:
     asked = event.get("queryStringParameters") or {}
     per = asked.get("per", "day")
     if per != "day" and per != "minute":  # noqa: PLR1714 - the type checker follows this
-        raise _invalid("per", "minute or day")
+        raise paging.invalid_parameter("per", "minute or day")
     step = _STEPS[per]
     last = _moment(asked, "to", per) or now
     first = _moment(asked, "from", per) or last - (_DEFAULT_PERIODS[per] - 1) * step
     if not timedelta(0) <= last - first < _MAX_PERIODS[per] * step:
-        raise _invalid("from", f"not after `to`, and for {_MAX_PERIODS[per]} of them at most")
+        raise paging.invalid_parameter("from", f"not after `to`, and for {_MAX_PERIODS[per]} of them at most")
     return PeriodRange(per, first.strftime(_FORMATS[per]), last.strftime(_FORMATS[per]))
 
 
@@ -125,16 +126,9 @@ def leaderboard_query(event: ApiEvent) -> tuple[str, str, int]:
     day = _moment(asked, "day", "day")
     category = asked.get("category", "")
     if category and not _CATEGORY.fullmatch(category):
-        raise _invalid("category", "lower-case a to z, digits and hyphens, 64 at most")
-    limit = asked.get("limit", str(LEADERBOARD_LIMIT))
-    if not (
-        limit.isascii()
-        and limit.isdecimal()
-        and len(limit) <= len(str(counting_rules.LEADERBOARD_SIZE))
-        and 1 <= int(limit) <= counting_rules.LEADERBOARD_SIZE
-    ):
-        raise _invalid("limit", f"a whole number from 1 to {counting_rules.LEADERBOARD_SIZE}")
-    return day.strftime(_FORMATS["day"]) if day else counting_rules.ALL, category, int(limit)
+        raise paging.invalid_parameter("category", "lower-case a to z, digits and hyphens, 64 at most")
+    limit = paging.parse_limit(event, LEADERBOARD_LIMIT, counting_rules.LEADERBOARD_SIZE)
+    return day.strftime(_FORMATS["day"]) if day else counting_rules.ALL, category, limit
 
 
 def sales_of(one: Total) -> Sales:
@@ -166,9 +160,5 @@ def _moment(asked: Mapping[str, str], name: str, per: Per) -> datetime | None:
         moment = None
     # strptime accepts one-digit months; the first and last years of the calendar have no period before or after.
     if moment is None or moment.strftime(form) != text or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        raise _invalid(name, "2026-11-21" if per == "day" else "2026-11-21T12:46, in UTC")
+        raise paging.invalid_parameter(name, "2026-11-21" if per == "day" else "2026-11-21T12:46, in UTC")
     return moment
-
-
-def _invalid(field: str, wanted: str) -> Problem:
-    return Problem(400, "parameter-invalid", "Parameter invalid", f"{field}: {wanted}", field=field)

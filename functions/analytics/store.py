@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import batched
@@ -18,12 +18,11 @@ from orderflow.aws.dynamodb import Conflict, TransactionConflict, encode_item, k
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from orderflow.aws.parallel import Each
+
 # Changes of one product range per transaction, so that its parts fit into it.
 _MAX_CHANGES = 1_000
 _NAMES = {"#period": "period", "#place": "place"}
-
-# Applies a function to every item of a list, like `map`, possibly in parallel.
-type Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 class ConcurrentUpdate(RuntimeError):

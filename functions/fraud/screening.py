@@ -22,7 +22,7 @@ class ScreeningNotPossible(RuntimeError):
 
 
 def screen(log: OrderLog, history: OrderHistory, flags: Callable[[], fraud_rules.FraudFlags], order_id: str) -> ScreenOutcome:
-    """Screen the order and return the outcome. Idempotent: a recorded screening is returned whatever the flags are now.
+    """Screen the order and return the outcome. Idempotent: a recorded screening is returned regardless of the current flags.
 
     Raises:
         OrderNotFound: there is no such order.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LevelsResult(Struct, frozen=True):
-    """The number of products that were changed; `short` have fewer pieces than their orders, `unknown` had no row and have none."""
+    """The number of products that were changed; `short` have fewer units than their orders, `unknown` had no row and have none."""
 
     changed: int
     short: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class LevelsResult(Struct, frozen=True):
 
 
 def rebuild_rows(log: OrderLog, inventory: Inventory, order_ids: Iterable[str]) -> Levels:
-    """Write the missing rows of orders; return the pieces of each product that these orders have reserved and shipped.
+    """Write the missing rows of orders; return the units of each product that these orders have reserved and shipped.
 
     Raises:
         OrderNotFound: the log has no such order.
@@ -45,9 +45,9 @@ def rebuild_rows(log: OrderLog, inventory: Inventory, order_ids: Iterable[str]) 
 
 
 def correct_levels(inventory: Inventory, levels: Mapping[str, tuple[int, int]]) -> LevelsResult:
-    """Set the reserved and shipped pieces of products, at the expense of their available ones.
+    """Set the reserved and shipped units of products, at the expense of their available ones.
 
-    The pieces ever received do not change, because no event records them: they are the sum of the stock rows, which have to be restored
+    The units ever received do not change, because no event records them: they are the sum of the stock rows, which have to be restored
     before. The levels have to be those of all orders, and no order may change meanwhile.
 
     Raises:

@@ -29,7 +29,7 @@ class NotReconciled(RuntimeError):
 class ReconciliationResult(Struct, frozen=True):
     """The outcome of one run.
 
-    `differences` has the products whose stock and reservations differ, with the pieces that the stock has reserved too many.
+    `differences` has the products whose stock and reservations differ, with the units that the stock has reserved too many.
     `checked`, `repaired` and `failed` count reservations compared with the log.
     """
 
@@ -61,7 +61,7 @@ def reconcile(
         logger.error("stock_difference_found", sku=sku, reserved_too_much=by)
     chosen = list(dict.fromkeys([*(affected.chosen if differences else ()), *sample.chosen]))[:most]
     results = [_sync(log, inventory, order_id) for order_id in chosen]
-    return ReconciliationResult(differences, len(results), results.count("settled"), results.count("failed"))
+    return ReconciliationResult(differences, len(results), results.count("synced"), results.count("failed"))
 
 
 class _Sample:
@@ -101,6 +101,6 @@ def _sync(log: OrderLog, inventory: Inventory, order_id: str) -> str:
     except Exception:  # noqa: BLE001 - one failing order must not block the others
         logger.exception("reservation_sync_failed", order_id=order_id)
         return "failed"
-    if outcome == "settled":
+    if outcome == "synced":
         logger.warning("reservation_repaired", order_id=order_id)
     return outcome

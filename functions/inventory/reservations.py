@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ReserveOutcome = Literal["reserved", "out_of_stock", "failing", "cancelling", "held", "inactive"]
 ReleaseOutcome = Literal["released", "nothing_to_release", "inactive"]
-SyncOutcome = Literal["settled", "nothing_to_settle"]
+SyncOutcome = Literal["synced", "unchanged"]
 
 _SOURCE = "inventory"
 
@@ -46,9 +46,9 @@ def _retry_on_conflict[**P, A](use_case: Callable[P, A]) -> Callable[P, A]:
 
 @_retry_on_conflict
 def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> ReserveOutcome:
-    """Reserve every line of the order, or record which lines are short; return the outcome that the log has then.
+    """Reserve every line of the order, or record which lines are short; return the recorded outcome.
 
-    An order that was reserved or short before stays as it is.
+    An order that was reserved or short before does not change.
 
     Raises:
         OrderNotFound: there is no such order.
@@ -70,12 +70,12 @@ def reserve(log: OrderLog, inventory: Inventory, order_id: str) -> ReserveOutcom
 
 @_retry_on_conflict
 def release(log: OrderLog, inventory: Inventory, order_id: str) -> ReleaseOutcome:
-    """Release the lines of a failing or cancelling order that were not dispatched; return the outcome that the log has then.
+    """Release the lines of a failing or cancelling order that were not dispatched; return the recorded outcome.
 
     Raises:
         OrderNotFound: there is no such order.
         RuntimeError: the order is neither failing nor cancelling, so it keeps its stock.
-        ReservationMissing, OutOfStock: the tables do not hold what the order's events say is reserved.
+        ReservationMissing, OutOfStock: the tables lack stock that is reserved by the order's events.
         Conflict, TransactionConflict: every attempt lost against a concurrent change of the order or its stock.
     """
     order = log.load(order_id)
@@ -101,7 +101,7 @@ def expire(log: OrderLog, inventory: Inventory, order_id: str, before: datetime)
 
     Raises:
         OrderNotFound: there is no such order.
-        TransactionConditionFailed, OutOfStock: the tables do not hold what the order's events say is reserved.
+        TransactionConditionFailed, OutOfStock: the tables lack stock that is reserved by the order's events.
         TransactionConflict: other transactions held the same items in every attempt.
     """
     order = log.load(order_id)
@@ -116,11 +116,11 @@ def sync_stock(log: OrderLog, inventory: Inventory, order_id: str, min_version: 
     """Bring stock and the order's rows in line with the dispatched parcels and received returns of its events.
 
     `min_version` is the version of the event that triggered this, if one did. An order read with it may lack later events; rows that
-    know later events stay as they are.
+    contain later events remain unchanged.
 
     Raises:
         OrderNotFound: there is no such order.
-        ReservationMissing, OutOfStock: the tables do not hold what the order's events say.
+        ReservationMissing, OutOfStock: the tables lack stock that the order has by its events.
         Conflict, TransactionConflict: every attempt lost against a concurrent change of the rows or the stock.
     """
     if min_version is not None:
@@ -138,12 +138,12 @@ def _sync(log: OrderLog, inventory: Inventory, order_id: str, min_version: int |
     restocked = inventory.restocked_lines(order_id) if stock_rules.restocked_lines(order).returns else RestockedLines()
     change = stock_rules.sync(order, row, restocked)
     if not change.changes_rows:
-        return "nothing_to_settle"
+        return "unchanged"
     try:
         _change_stock(log, inventory, order, change)
     except TransactionConditionFailed:
         raise Conflict(order_id) from None
-    return "settled"
+    return "synced"
 
 
 _sync_latest = _retry_on_conflict(_sync)
@@ -154,7 +154,7 @@ def _change_stock(
 ) -> Recorded | Refused:
     """Write a stock change in one transaction with the events of `command`, if there is one.
 
-    The only loop that retries for stock: if other transactions hold a row, or a shard has too few pieces, it tries other shards.
+    The only loop that retries for stock: if other transactions hold a row, or a shard has too few units, it tries other shards.
 
     Raises:
         OutOfStock: the stock cannot cover the change.

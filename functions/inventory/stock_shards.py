@@ -1,11 +1,11 @@
 """The table Stock: one row for each product, and several rows (shards) for a product that many orders want at once.
 
-`orderflow.aws.stock_levels` describes the keys of the rows. `available`, `reserved` and `shipped` count pieces. Over the shards of a
-product they add up to the number of pieces ever received.
+`orderflow.aws.stock_levels` describes the keys of the rows. `available`, `reserved` and `shipped` count units. Over the shards of a
+product they add up to the number of units ever received.
 
 Of two transactions that write the same row DynamoDB cancels one, so one row takes few orders a second, however often they are
 retried. An order that meets such a conflict twice in a row shards the product; orders then spread over its shards. No extra read
-is needed while a product has one row, or while an order finds its pieces on its home shard.
+is needed while a product has one row, or while an order finds its units on its home shard.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ type Correction = Literal["corrected", "right", "unknown"]
 
 
 class OutOfStock(RuntimeError):
-    """The stock cannot cover the moves. `available` has the pieces of each product that is short."""
+    """The stock cannot cover the moves. `available` has the units of each product that is short."""
 
     def __init__(self, available: Mapping[str, int]) -> None:
-        """Create the error for these pieces by product."""
+        """Create the error for these units by product."""
         super().__init__(available)
         self.available = available
 
@@ -75,14 +75,14 @@ class StockShards:
         return [self._write(placement) for placement in allocation.placements]
 
     def after_conflict(self, order_id: str, allocation: Allocation, reasons: Sequence[CancellationReason]) -> Allocation:
-        """Shard the products whose rows other transactions held, if they have enough pieces; return the allocation for the next attempt."""
+        """Shard the products whose rows other transactions held, if they have enough units; return the allocation for the next attempt."""
         contended = {placement.move.sku for placement, reason in _pairs(allocation, reasons) if reason.is_conflict}
         sharded = {sku for sku in sorted(contended - self._sharded) if self._is_sharded(sku)}
         self._sharded |= sharded
         return self.allocation(order_id, (placement.move for placement in allocation.home)) if sharded else allocation
 
     def after_shortage(self, allocation: Allocation, reasons: Sequence[CancellationReason]) -> Allocation:
-        """Return an allocation to other shards for moves whose shards had too few pieces.
+        """Return an allocation to other shards for moves whose shards had too few units.
 
         Raises:
             OutOfStock: all shards together have too few.
@@ -99,7 +99,7 @@ class StockShards:
         return replace(allocation, placements=tuple(allocated))
 
     def reserved(self) -> dict[str, int]:
-        """Return how many pieces of each product are reserved; products without are left out."""
+        """Return how many units of each product are reserved; products without are left out."""
         found: dict[str, int] = {}
         for item in dynamodb.read_items(
             self._client.scan,
@@ -113,12 +113,12 @@ class StockShards:
         return found
 
     def correct(self, sku: str, reserved: int, shipped: int) -> Correction:
-        """Move pieces between available, reserved and shipped until a product has these; its pieces received stay the same.
+        """Move units between available, reserved and shipped until a product has these; its units received stay the same.
 
-        A product without a row gets one without available pieces, and is `unknown`.
+        A product without a row gets one without available units, and is `unknown`.
 
         Raises:
-            OutOfStock: the product has fewer pieces.
+            OutOfStock: the product has fewer units.
             TransactionConflict, TransactionConditionFailed: another transaction changed the rows.
         """
         levels = self._levels(sku)
@@ -160,7 +160,7 @@ class StockShards:
         return "shelves" in item or self._shard(sku, _level(item))
 
     def _shard(self, sku: str, level: Level) -> bool:
-        """Move a part of a product's pieces to further shards; return whether that succeeded."""
+        """Move a part of a product's units to further shards; return whether that succeeded."""
         size = stock_rules.shard_size(level)
         if not size:
             return False

@@ -5,7 +5,7 @@ Reservations (key `order_id`): `lines` are the reserved lines of the order, `par
 
 ReturnedStock (key `order_id`): the returned `lines` of the order, available again; `returns` counts its returns.
 
-Stock changes only together with the row of its order, so the reserved pieces of a product always add up over the rows.
+Stock changes only together with the row of its order, so the reserved units of a product always add up over the rows.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from invoices.invoice_store import CREDIT_NOTES, INVOICES, DocumentNumber, Invoi
 from orderflow.aws.dynamodb import Conflict, TransactionConditionFailed, TransactionConflict
 from orderflow.aws.observability import logger
 from orderflow.aws.order_log import OrderLog
+from orderflow.aws.parallel import Each
 from orderflow.domain.commands import RecordCreditNote, RecordInvoice, Refusal, decide
 from orderflow.domain.order import Correction, Order
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 MAX_ORDERS = 40
 _ATTEMPTS = 8
 
-# Applies a function to every item of a list, like `map`, possibly in parallel.
-type Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 type Outcomes = dict[str, Order | Exception]
 
 

@@ -4,7 +4,7 @@ An audit continues where the last one ended, one period shard after the other, c
 day later. It reads no older entries, so its cost depends on new postings and not on the size of the ledger. Hours that are not
 complete can be included, but are not closed, because they may still get entries.
 
-A difference does not stop the audit. Entries are the source of truth: the audit reports the difference, then closes with their sums.
+A difference does not stop the audit. The audit reports it and closes the period with the sums of its entries, which are the source of truth.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class LedgerAudit:
                 yield from self._order(order_id, some, after, now - COMPLETE_AFTER)
 
     def _is_new(self, order_id: str, after: int) -> bool:
-        """Return True the first time that this run compares the order from this version on."""
+        """Return whether this run compares the order from this version on for the first time."""
         if self._compared.get(order_id, after + 1) <= after:
             return False
         if len(self._compared) >= _MAX_REMEMBERED:

@@ -42,7 +42,7 @@ class DeadLetterReader:
         self._sqs = sqs
 
     def sample(self, queue: str) -> tuple[DeadLetter, ...]:
-        """Return up to ten of the dead letters, which stay visible to others."""
+        """Return up to ten of the dead letters, which remain visible to other consumers."""
         messages = self._sqs.receive_message(
             QueueUrl=self._prefix + dead_letters(queue),
             MaxNumberOfMessages=_SAMPLE,

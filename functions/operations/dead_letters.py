@@ -1,7 +1,7 @@
 """Redrives messages from dead-letter and operations queues to their targets.
 
 A message is deleted after its redrive only, so at worst it is redriven twice, which every consumer absorbs. A message
-that cannot be redriven stays in its queue.
+that cannot be redriven remains in its queue.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def ids_of(body: str) -> Ids:
     """Return the workflow input of a message: a bus event, its detail, or a failed step.
 
     Raises:
-        msgspec.DecodeError: the message is none of these.
+        msgspec.DecodeError: the message has another form.
     """
     try:
         return _bus_events.decode(body).detail

@@ -10,7 +10,7 @@ from orderflow.aws.flags import DEFAULT, version
 
 DEPLOYING = frozenset({"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"})
 SERVED = frozenset({"COMPLETE", "BAKING"})
-# The one of DEPLOYING that StopDeployment does not take.
+# StopDeployment refuses this state.
 _ROLLING_BACK = "ROLLING_BACK"
 
 

@@ -162,7 +162,7 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
 
 
 class ProductAnswer(Struct, frozen=True, omit_defaults=True):
-    """A product for sale. `availability` is a hint from a moment ago: `low_stock` are at most 5 pieces; placing an order decides."""
+    """A product for sale. `availability` is a hint from a moment ago: `low_stock` are at most 5 units; placing an order decides."""
 
     sku: Sku
     name: str

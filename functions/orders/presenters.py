@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orders.domain.pricing import Product
     from orders.summaries import Row
 
-# The most pieces of a product that is shown as `low_stock`.
+# The most units of a product that is shown as `low_stock`.
 LOW_STOCK = 5
 # Fields by event type that the timeline omits: fraud results would teach how to evade the rules, reviewers stay anonymous, errors
 # are named for operators, and a document's key is no link. Ids of carriers and payment providers stay, so that customers can quote
@@ -40,7 +40,7 @@ def display_state(order: Order) -> DisplayState:
 
 
 def product(product: Product, available: int) -> ProductAnswer:
-    """Return the product; `available` is its number of available pieces."""
+    """Return the product; `available` is its number of available units."""
     availability = "in_stock" if available > LOW_STOCK else "low_stock" if available > 0 else "out_of_stock"
     return ProductAnswer(product.sku, product.name, product.unit_price, availability, product.category)
 
@@ -93,8 +93,8 @@ def timeline(order_id: str, history: list[Event]) -> Timeline:
     return Timeline(order_id, tuple(map(_entry, history)))
 
 
-def announced(return_: Return) -> ReturnAnswer:
-    """Return a return as it was announced, so that a repeated request gets the same answer."""
+def created_return(return_: Return) -> ReturnAnswer:
+    """Return a return as it was created, so that a repeated request gets the same answer."""
     return ReturnAnswer(return_.return_id, "requested", return_.lines, return_.requested_at, return_.reason)
 
 
@@ -102,7 +102,7 @@ def returned(return_: Return) -> ReturnAnswer:
     """Return a return in its present state."""
     amount = return_.amount
     state = "requested" if amount is None else "refunded" if return_.refunded >= amount.amount else "received"
-    return msgspec.structs.replace(announced(return_), state=state, amount=amount)
+    return msgspec.structs.replace(created_return(return_), state=state, amount=amount)
 
 
 def _parcel(parcel: Parcel) -> ParcelAnswer:

@@ -97,7 +97,7 @@ PLACING = (
         "email-undeliverable",
         403,
         "Email undeliverable",
-        "email about the order could not be sent: the part after the @ is no domain name",
+        "email about the order could not be sent: the part after the @ is not a domain name",
     ),
     Problem("unknown-sku", 422, "Unknown sku", "not in the catalogue: MUG-GREEN", (("skus", ["MUG-GREEN"]),)),
     Problem("mixed-currencies", 422, "Mixed currencies", "one order has one currency, not EUR and USD"),

@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return how many events of how many minutes were added to the totals.
 
     Raises:
-        msgspec.ValidationError: the event is not such a request.
+        msgspec.ValidationError: the event does not have the fields of a request.
     """
     now = datetime.now(UTC)
     if msgspec.convert(event, Request).recount:

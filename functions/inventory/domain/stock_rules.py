@@ -1,11 +1,11 @@
 """The rules of stock: all lines of an order or none, and never below zero.
 
-A reservation moves pieces from `available` to `reserved`, a dispatch from `reserved` to `shipped`, a release from `reserved` back to
-`available`, and a return from `shipped` to `available`; a lost parcel stays shipped. So the sum of the three is the number of pieces
+A reservation moves units from `available` to `reserved`, a dispatch from `reserved` to `shipped`, a release from `reserved` back to
+`available`, and a return from `shipped` to `available`; a lost parcel stays shipped. So the sum of the three is the number of units
 ever received.
 
 A product has one stock row, or `SHARDS` rows (shards) if many orders want it at once. The counts of a product are
-the sums over its shards; it does not matter which shard has a piece.
+the sums over its shards; it does not matter which shard has a unit.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from orderflow.domain.events import Shortage, StockLine
 from orderflow.domain.order import Order, remaining, stock_lines, subtract
 
 type Shards = Mapping[int, Level]
-# The reserved and the shipped pieces of products.
+# The reserved and the shipped units of products.
 type Levels = dict[str, tuple[int, int]]
 
 # Keys of stored rows follow from it: a change must keep existing shards.
 SHARDS = 16
-# The least pieces per shard of a sharded product: smaller shards would soon be empty.
+# The least units per shard of a sharded product: smaller shards would soon be empty.
 MIN_SHARD_SIZE = 8
 _PARTS = ("available", "reserved", "shipped")
 
 
 class Level(Struct, frozen=True):
-    """Available, reserved and shipped pieces of a product or a shard; never negative."""
+    """Available, reserved and shipped units of a product or a shard; never negative."""
 
     available: int = 0
     reserved: int = 0
@@ -90,7 +90,7 @@ class ReservationMissing(LookupError):
 
 
 class InsufficientStock(ValueError):
-    """A move takes more pieces than there are."""
+    """A move takes more units than the shards have."""
 
 
 def reserved_lines(order: Order) -> ReservedLines:
@@ -143,7 +143,7 @@ def sync(order: Order, row: ReservedLines | None, restocked: RestockedLines) -> 
     """Return the change that brings stock in line with the order.
 
     A missing row (None) means that nothing is reserved and all parcels are dispatched: only then a row is deleted, and nothing is
-    dispatched afterwards. A row that counts more parcels or returns than `order` stays: it knows later events.
+    dispatched afterwards. A row that counts more parcels or returns than `order` remains: it includes later events.
 
     Raises:
         ReservationMissing: there is no row, but lines should be reserved.
@@ -164,7 +164,7 @@ def sync(order: Order, row: ReservedLines | None, restocked: RestockedLines) -> 
 
 
 def moves(before: Holding, after: Holding) -> tuple[Move, ...]:
-    """Return how stock changes when an order has `after` of it instead of `before`; products that stay are left out."""
+    """Return how stock changes when an order has `after` of it instead of `before`; unchanged products are omitted."""
     reserved, shipped = _more(before.reserved, after.reserved), _more(before.shipped, after.shipped)
     changes = {sku: (reserved.get(sku, 0), shipped.get(sku, 0)) for sku in {**reserved, **shipped}}
     return tuple(
@@ -180,7 +180,7 @@ def home_shard(order_id: str, sku: str) -> int:
 
 
 def shard_size(level: Level) -> int:
-    """Return how many pieces each further shard gets when a product is sharded; 0 if it has too few pieces for that."""
+    """Return how many units each further shard gets when a product is sharded; 0 if it has too few units for that."""
     size = level.available // SHARDS
     return size if size >= MIN_SHARD_SIZE else 0
 
@@ -204,13 +204,13 @@ def allocate(move: Move, shards: Shards, home: int) -> dict[int, Move]:
                 changes.setdefault(number, dict.fromkeys(_PARTS, 0))[part] -= taken
                 change += taken
         if change:
-            message = f"{move.sku} lacks {-change} pieces that are {part}"
+            message = f"{move.sku} lacks {-change} units that are {part}"
             raise InsufficientStock(message)
     return {number: Move(move.sku, **parts) for number, parts in changes.items() if any(parts.values())}
 
 
 def differences(reserved: Mapping[str, int], held: Iterable[StockLine]) -> dict[str, int]:
-    """Return the products whose stock and reservations differ: by how many pieces the stock has more reserved (below 0: less)."""
+    """Return the products whose stock and reservations differ: by how many units the stock has more reserved (below 0: less)."""
     left = dict(reserved)
     for line in held:
         left[line.sku] = left.get(line.sku, 0) - line.quantity
@@ -218,7 +218,7 @@ def differences(reserved: Mapping[str, int], held: Iterable[StockLine]) -> dict[
 
 
 def shortages(lines: Iterable[StockLine], available: Mapping[str, int]) -> tuple[Shortage, ...]:
-    """Return the lines of products in `available` that these pieces cannot cover."""
+    """Return the lines of products in `available` that these units cannot cover."""
     return tuple(
         Shortage(line.sku, line.quantity, available[line.sku]) for line in lines if available.get(line.sku, line.quantity) < line.quantity
     )

@@ -15,18 +15,18 @@ from orderflow.aws.rebuilding import Rebuild, parse
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-Pieces = Annotated[int, Meta(ge=0)]
+Units = Annotated[int, Meta(ge=0)]
 
 
 class Correction(Struct, frozen=True, forbid_unknown_fields=True):
-    """The reserved and shipped pieces of products by all orders of the log."""
+    """The reserved and shipped units of products by all orders of the log."""
 
-    levels: dict[str, tuple[Pieces, Pieces]]
+    levels: dict[str, tuple[Units, Units]]
 
 
 @instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """For `orders`, return their reserved and shipped pieces by product; for `levels`, which products could not be corrected.
+    """For `orders`, return their reserved and shipped units by product; for `levels`, which products could not be corrected.
 
     Raises:
         OrderNotFound: the log has no such order.
@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """
     if "levels" not in event:
         levels = rebuilding.rebuild_rows(LOG, INVENTORY, parse(event, Rebuild).orders)
-        return {"outcome": "rebuilt", "levels": {sku: list(pieces) for sku, pieces in levels.items()}}
+        return {"outcome": "rebuilt", "levels": {sku: list(units) for sku, units in levels.items()}}
     result = rebuilding.correct_levels(INVENTORY, parse(event, Correction).levels)
     if result.short or result.unknown:
         logger.error("stock_levels_not_corrected", short=result.short, unknown=result.unknown)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ledger import audit_metrics
 from ledger.audit import LedgerAudit
 from ledger.balance_store import BalanceStore
 from ledger.difference_reporter import DifferenceReporter
@@ -14,9 +15,8 @@ from ledger.domain import posting_rules
 from ledger.entry_store import EntryStore
 from orderflow.aws import settings
 from orderflow.aws.clients import client
-from orderflow.aws.observability import instrumented, measure, measure_nonzero
+from orderflow.aws.observability import instrumented
 from orderflow.aws.order_log import OrderLog
-from orderflow.domain import metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -25,8 +25,6 @@ ENTRIES = EntryStore(settings.required("LEDGER_ENTRIES_TABLE"), client("dynamodb
 BALANCES = BalanceStore(settings.required("LEDGER_BALANCES_TABLE"), client("dynamodb"))
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 REPORTER = DifferenceReporter(settings.required("EVENT_BUS"), client("events"))
-# An hourly audit that keeps up is at most one hour and the delay after which an hour is complete behind.
-LATE = timedelta(hours=2)
 # More than one period shard takes, so that a run ends between two.
 _RESERVE_MILLISECONDS = 120_000
 
@@ -42,19 +40,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return the audited range, the balances up to its end, and the differences.
 
     Raises:
-        msgspec.ValidationError: the event is not such a request.
+        msgspec.ValidationError: the event does not have the fields of a request.
         NotReported: the bus refused some differences.
     """
     wanted, now = msgspec.convert(event, Request), datetime.now(UTC)
     audit = LedgerAudit(ENTRIES, BALANCES, LOG, REPORTER.report)
     report = audit.audit(now, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     balances = audit.include_open(report, now) if wanted.open else audit.closed_balances(report)
-    measure_nonzero(metrics.LEDGER_ENTRIES_AUDITED, report.entries)
-    if report.entries and not report.differences:
-        # Beside the entries, so that the share of differences has a value.
-        measure(metrics.LEDGER_DIFFERENCES, 0)
-    if (behind := now - report.until) > LATE:
-        measure_nonzero(metrics.LEDGER_UNPROVEN_SECONDS, behind.total_seconds())
+    audit_metrics.measure_audit(report, now)
     return {
         "outcome": "different" if report.differences else "proven",
         **msgspec.to_builtins(report),

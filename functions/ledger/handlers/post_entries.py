@@ -34,7 +34,7 @@ def post(body: str) -> None:
     """Post the entry of one message, unless it is posted already.
 
     Raises:
-        msgspec.DecodeError, UnknownEvent, NoMoneyMoved, Contradiction: the message has no entry, now or later.
+        msgspec.DecodeError, UnknownEvent, NoMoneyMoved, Contradiction: no entry can be posted for the message.
     """
     event = bus_event.decode(body).event
     posted = ENTRIES.post(posting_rules.entry_for(event, FEES), datetime.now(UTC))

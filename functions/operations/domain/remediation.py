@@ -4,7 +4,7 @@
 |---|---|
 | `dead_letters`: messages in a dead-letter queue | redrive |
 | `queue_age`: a queue's oldest message is too old | raise the consumer's concurrency |
-| `money`: the ledger differs, or the provider | hold every order |
+| `money`: ledger or payments differ | hold every order |
 | `fraud`: orders cannot be screened | stop the release, roll the flags back, hold every order |
 | `payments`: payments cannot be authorized | stop the release, roll the flags back |
 | `service`: errors of the API, of the saga or of a function | stop the release |
@@ -25,12 +25,12 @@ from orderflow.domain.remediation_events import ActionName, Reason, Refusal, Sys
 
 # A changed flag is suspected for this long.
 RECENT = timedelta(hours=1)
-# An action on one target is performed at most once in this time, whichever alarms ask for it. Longer than RECENT, so that a
+# An action on one target is performed at most once in this time, whichever alarms start it. Longer than RECENT, so that a
 # roll-back of flags is not itself rolled back.
 COOL_DOWN = timedelta(hours=2)
 MAX_REDRIVEN = 100
 RAISE_FACTOR = 2
-# The highest concurrency of a consumer. Others wait for a common counter, or for a slow provider, and gain nothing.
+# The highest concurrency of a consumer. Other consumers wait for a common counter or a slow provider, so more concurrency gains nothing.
 LIMITS = {
     "mail": 20,
     "payments-settle": 20,
@@ -82,7 +82,7 @@ class Alarm(Struct, frozen=True):
 
 
 class Signal(Struct, frozen=True):
-    """What an alarm is about; `queue` is the short name of a queue."""
+    """The kind of fault that an alarm signals; `queue` is the short name of a queue."""
 
     kind: Kind
     queue: str = ""
@@ -213,7 +213,7 @@ def _signal(metric: Metric, stack: str) -> Signal | None:
 
 
 def _own(name: str, stack: str) -> str:
-    """Return a resource's name without the stack's before it; empty for resources of others."""
+    """Return a resource's name without the stack's prefix; empty for other stacks' resources."""
     prefix = f"{stack}-"
     return name.removeprefix(prefix) if name.startswith(prefix) else ""
 

@@ -1,4 +1,4 @@
-"""Scheduled: compares the order log with the bus, and logs and publishes every event that is missing there."""
+"""Scheduled: finds sampled events that are overdue, logs and publishes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invoked by an operator: moves messages from a dead-letter queue back to their consumer."""
+"""Invoked by an operator: redrives messages of a dead-letter queue."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _RESERVE_MILLISECONDS = 15_000
 
 @instrumented
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Return how many messages were moved and how many could not be moved."""
+    """Return how many messages were redriven, and how many could not be."""
     wanted = dead_letters.request(event, ROUTES)
     moved = DEAD_LETTERS.move(wanted, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
     return msgspec.to_builtins(moved)

@@ -24,4 +24,4 @@ def handler(event: ApiEvent) -> Response:
     if return_ is None or not returns.repeats_v1_request(return_, event):
         since = returns.delivered_since(datetime.now(UTC), WINDOW)
         return_ = returns.create(LOG, order, return_id, api_models.parse_return(event), since)
-    return answer(201, presenters.announced(return_))
+    return answer(201, presenters.created_return(return_))

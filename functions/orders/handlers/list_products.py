@@ -24,8 +24,8 @@ def handler(event: ApiEvent) -> Response:
     if "sku" in path:
         return answer(200, _product(path["sku"]))
     products, last = CATALOGUE.page(paging.parse_limit(event), _cursor(event))
-    pieces = stock_levels.available(_client, STOCK_TABLE, [product.sku for product in products])
-    return answer(200, ProductList(tuple(presenters.product(product, pieces[product.sku]) for product in products), last))
+    units = stock_levels.available(_client, STOCK_TABLE, [product.sku for product in products])
+    return answer(200, ProductList(tuple(presenters.product(product, units[product.sku]) for product in products), last))
 
 
 def _product(sku: str) -> ProductAnswer:

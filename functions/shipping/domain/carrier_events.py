@@ -84,7 +84,7 @@ class Lost(CarrierEventBase, frozen=True, kw_only=True, tag="lost"):
 
 
 class Returned(CarrierEventBase, frozen=True, kw_only=True, tag="returned"):
-    """The goods of an announced return arrived."""
+    """The lines of a return were received."""
 
     return_id: Identifier
 

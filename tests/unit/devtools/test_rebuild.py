@@ -183,8 +183,8 @@ def test_products_without_restored_stock_need_a_person(rebuilt: Rebuilt) -> None
     rebuilt.aws.dynamodb.seed("Stock", {"sku": {"S": "FILTER-100"}, "available": {"N": "1"}, "reserved": {"N": "0"}, "shipped": {"N": "0"}})
     rebuilt.restore().copy()
     assert rebuilt.rebuild().findings[:2] == [
-        "FILTER-100: orders have more pieces than the stock ever received; correct its stock row",
-        "MUG-BLUE: no stock row was restored; add its available pieces",
+        "FILTER-100: orders have more units than the stock ever received; correct its stock row",
+        "MUG-BLUE: no stock row was restored; add its available units",
     ]
     [mugs] = [row for row in rebuilt.aws.dynamodb.items("Stock") if row["sku"]["S"] == "MUG-BLUE"]
     assert mugs["available"] == {"N": "0"}

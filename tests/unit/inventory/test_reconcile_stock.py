@@ -166,7 +166,7 @@ class Endless:
 
 def test_reservations_are_streamed_in_bounded_memory(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     inventory: Any = Endless(100_000)
-    monkeypatch.setattr(reservations, "sync_stock", lambda *_: "nothing_to_settle")
+    monkeypatch.setattr(reservations, "sync_stock", lambda *_: "unchanged")
     tracemalloc.start()
     done = reconciliation.reconcile(LOG, inventory, most=10)
     most = tracemalloc.get_traced_memory()[1]

@@ -364,7 +364,7 @@ def test_unavailable_service_is_retried_from_the_queue(database: FakeDynamoDB, d
 
 def test_order_without_reservation_cannot_be_synced(aws: Aws) -> None:
     place(LOG)
-    assert reservations.sync_stock(LOG, INVENTORY, "ord_1") == "nothing_to_settle"
+    assert reservations.sync_stock(LOG, INVENTORY, "ord_1") == "unchanged"
     advance(LOG, "ord_1", "inventory.handlers.reserve_stock")
     for min_version in (None, 1):
         with pytest.raises(ReservationMissing):

@@ -42,7 +42,7 @@ class ActiveOrderMarkers:
     def clear(self, order: Order, since: datetime | None = None) -> None:
         """Remove the marker of an order; a held order gets the marker `held`, with `since` (UTC) if given.
 
-        Idempotent, also if late: the marker of an event after the last one of `order` stays.
+        Idempotent, also if late: the marker of an event after the last one of `order` remains.
         """
         waits = marker(order)
         update = "SET open_version = :version REMOVE open_shard, open_since"
@@ -55,7 +55,7 @@ class ActiveOrderMarkers:
                 TableName=self._table,
                 Key=event_key(order.order_id, 1),
                 UpdateExpression=update,
-                # The marker that an order is placed with has no version.
+                # The marker of a new order has no version.
                 ConditionExpression="attribute_exists(open_shard) AND (attribute_not_exists(open_version) OR open_version < :version)",
                 ExpressionAttributeValues=values(**named),
             )

@@ -1,4 +1,4 @@
-"""The active-order index: orders that the saga still works on, and orders that wait for a person."""
+"""The active-order index: active orders, and held orders."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _positions = msgspec.json.Decoder(Position)
 def encode(position: Position, *scope: str | None) -> str:
     """Return the cursor of a position as text that is safe in a URL.
 
-    `scope` is what the cursor is valid for: the list, and its caller and filter if it has them.
+    `scope` names the list, and its caller and filter if it has them; the cursor is valid for nothing else.
     """
     document = msgspec.json.encode(position)
     return base64.urlsafe_b64encode(_digest(document, scope) + document).decode().rstrip("=")

@@ -24,15 +24,15 @@ def parse_page(event: ApiEvent, *scope: str | None) -> tuple[int, Position | Non
     return parse_limit(event), cursor.decode(query["cursor"], *scope) if "cursor" in query else None
 
 
-def parse_limit(event: ApiEvent) -> int:
-    """Return the requested page size.
+def parse_limit(event: ApiEvent, default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT) -> int:
+    """Return the requested number of items, `default` without a request.
 
     Raises:
-        Problem: 400 for a limit outside 1 to 50.
+        Problem: 400 for a limit outside 1 to `most`.
     """
-    limit = (event.get("queryStringParameters") or {}).get("limit", str(DEFAULT_LIMIT))
-    if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(MAX_LIMIT)) and 1 <= int(limit) <= MAX_LIMIT):
-        raise invalid_parameter("limit", f"a whole number from 1 to {MAX_LIMIT}")
+    limit = (event.get("queryStringParameters") or {}).get("limit", str(default))
+    if not (limit.isascii() and limit.isdecimal() and len(limit) <= len(str(most)) and 1 <= int(limit) <= most):
+        raise invalid_parameter("limit", f"a whole number from 1 to {most}")
     return int(limit)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 from orderflow.aws.clients import CONNECTIONS
 
+# The type of `map` and `in_parallel`: applies a function to every item, possibly in parallel.
+type Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 # With fewer items, threads cost more time than they save.
 _MIN_ITEMS = 4
 

@@ -14,7 +14,7 @@ MAX_ORDERS = 500
 
 
 class InvalidRequest(ValueError):
-    """The request is not one of this function."""
+    """The request does not have the fields of this function's request."""
 
 
 class Rebuild(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ def parse[R](event: object, kind: type[R]) -> R:
     """Return an operator's request.
 
     Raises:
-        InvalidRequest: it is no request of this kind.
+        InvalidRequest: it does not have the fields of this kind.
     """
     try:
         return msgspec.convert(event, kind)

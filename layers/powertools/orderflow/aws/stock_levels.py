@@ -1,4 +1,4 @@
-"""Reads how many pieces of products are available, over all rows of the table Stock.
+"""Reads how many units of products are available, over all rows of the table Stock.
 
 | key `sku` | |
 |---|---|
@@ -34,19 +34,19 @@ def sku_of(name: str) -> str:
 
 
 def available(client: DynamoDBClient, table: str, skus: Iterable[str]) -> dict[str, int]:
-    """Return the pieces of each product that can be reserved, by an eventually consistent read; a product without a row has none.
+    """Return the units of each product that can be reserved, by an eventually consistent read; a product without a row has none.
 
     Raises:
         TransactionConflict: DynamoDB left rows unread in every attempt.
     """
-    pieces = dict.fromkeys(skus, 0)
+    units = dict.fromkeys(skus, 0)
     further: list[str] = []
-    for item in _rows(client, table, pieces):
-        pieces[item["sku"]] = item.get("available", 0)
+    for item in _rows(client, table, units):
+        units[item["sku"]] = item.get("available", 0)
         further += (shard_name(item["sku"], number) for number in range(1, item.get("shelves", 1)))
     for item in _rows(client, table, further):
-        pieces[sku_of(item["sku"])] += item.get("available", 0)
-    return pieces
+        units[sku_of(item["sku"])] += item.get("available", 0)
+    return units
 
 
 def _rows(client: DynamoDBClient, table: str, names: Iterable[str]) -> Iterator[dict[str, Any]]:

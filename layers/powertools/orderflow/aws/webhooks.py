@@ -41,7 +41,7 @@ MAX_SIGNATURES = 10
 _NUMBER = re.compile(r"[0-9]{1,12}")
 _STANDARD = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
 _OLD = re.compile(r"[0-9a-f]{64}")
-_NOT_SIGNED = "no signature is of this body and time under our secret"
+_NOT_SIGNED = "no signature matches this body and time"
 
 
 class BadSignature(ValueError):
@@ -122,7 +122,7 @@ def _verify(event: ApiEvent, body: bytes, secret: Callable[[], str]) -> None:
     at = header(event, TIMESTAMP) or ""
     signatures = _well_formed((header(event, SIGNATURE) or "").split(), _STANDARD)
     if not _NUMBER.fullmatch(at) or not signatures:
-        message = f"{TIMESTAMP} has to be Unix seconds, and {SIGNATURE} v1,<base64> once or more, with spaces between"
+        message = f"{TIMESTAMP} must be Unix seconds, and {SIGNATURE} v1,<base64> once or more, with spaces between"
         raise BadSignature(message)
     _require_recent(int(at))
     headers = {ID: header(event, ID) or "", TIMESTAMP: at, SIGNATURE: " ".join(signatures)}
@@ -150,7 +150,7 @@ def _verify_old(event: ApiEvent, body: bytes, secret: Callable[[], str]) -> None
     times = [value for name, _, value in parts if name == "t" and _NUMBER.fullmatch(value)]
     digests = _well_formed((value for name, _, value in parts if name == "v1"), _OLD)
     if len(times) != 1 or not digests:
-        message = f"{SIGNATURE} without {ID} has to be t=<unix seconds>,v1=<64 hexadecimal digits>"
+        message = f"{SIGNATURE} without {ID} must be t=<unix seconds>,v1=<64 hexadecimal digits>"
         raise BadSignature(message)
     _require_recent(int(times[0]))
     signed = times[0].encode() + b"." + body

@@ -1,4 +1,4 @@
-"""Disputes: the customer's bank takes captured money back until the dispute is decided."""
+"""Disputes: the customer's bank withdraws captured money until the dispute is decided."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _change(order: Order, command: CloseDispute | ReopenDispute, after: DisputeS
 def _booked(order: Order, disputed: Money) -> Money:
     """Return a dispute's amount in the order's currency.
 
-    The bank's exchange rate is unknown, so an amount in another currency is booked as all that is left of the payment.
+    The bank's exchange rate is unknown, so an amount in another currency is booked as the whole remaining payment.
     """
     currency = order.total.currency
     if disputed.currency == currency:

@@ -127,7 +127,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen = set[str]()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        message = f"the key {twice!a} is there twice in one object"
+        message = f"the key {twice!a} is duplicated in one object"
         raise Malformed(message)
     return found
 
@@ -135,13 +135,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _number(text: str) -> int | float:
     value = float(text)
     if math.isinf(value):
-        message = f"{text[:40]} is beyond what a number can be"
+        message = f"{text[:40]} exceeds the range of a number"
         raise Malformed(message)
     return int(value) if value.is_integer() and abs(value) <= _EXACT else value
 
 
 def _constant(name: str) -> object:
-    message = f"{name} is no JSON"
+    message = f"{name} is not JSON"
     raise Malformed(message)
 
 

@@ -24,11 +24,11 @@ def for_ses(address: str) -> str:
     """
     local, _, domain = address.rpartition("@")
     if len(local) > _LOCAL_LENGTH or not _LOCAL.fullmatch(local):
-        message = "the part before the @ has to be letters, digits and signs of ASCII, 64 at most"
+        message = "the part before the @ must have at most 64 ASCII letters, digits and signs"
         raise Undeliverable(message)
     domain = domain if domain.isascii() else _punycode(domain)
     if not _DOMAIN.fullmatch(domain) or len(local) + 1 + len(domain) > _LENGTH:
-        message = "the part after the @ is no domain name"
+        message = "the part after the @ is not a domain name"
         raise Undeliverable(message)
     return f"{local}@{domain}"
 

@@ -11,7 +11,7 @@ from orderflow.domain.values import Moment
 
 
 class EventData(Struct, frozen=True):
-    """What happened; the base of every event's data. `schema_version` is part of its contract."""
+    """The base of every event's data. `schema_version` is part of its contract."""
 
     schema_version: ClassVar[int] = 1
 

@@ -1,4 +1,4 @@
-"""What an appended event measures. An append happens once, so each of these counts once, whatever is delivered again later."""
+"""The measurements of an appended event. An event is appended once, so duplicate deliveries do not count."""
 
 from __future__ import annotations
 

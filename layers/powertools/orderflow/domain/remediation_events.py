@@ -40,7 +40,7 @@ class AlarmChange(Struct, frozen=True):
 
 
 class SystemState(Struct, frozen=True, omit_defaults=True):
-    """What an action changes, before or after it; fields of other actions are missing."""
+    """The part of the system that an action changes, before or after it; fields of other actions are missing."""
 
     dead_letters: Annotated[int | None, Meta(description="Messages in the dead-letter queue; ten at most are counted before")] = None
     moved: Annotated[int | None, Meta(description="Messages that were redriven")] = None
@@ -122,12 +122,12 @@ def decode(raw: bytes | str) -> OperationsEvent:
     """Read an event from its JSON document.
 
     Raises:
-        msgspec.DecodeError: it is none of these events.
+        msgspec.DecodeError: it is not an event of remediation.
     """
     found = _envelopes.decode(raw)
     kind = _TYPES.get(found.type)
     if kind is None or found.schema_version != kind.schema_version:
-        message = f"{found.type} of version {found.schema_version} is no event of operations"
+        message = f"{found.type} of version {found.schema_version} is not an event of operations"
         raise msgspec.ValidationError(message)
     return OperationsEvent(
         event_id=found.event_id,

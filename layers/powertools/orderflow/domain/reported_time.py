@@ -37,8 +37,8 @@ def _preceding_time(order: Order, data: events.EventData) -> datetime | None:
             parcel = order.parcels.get(parcel_id)
             before = parcel.left_at if parcel else None
         case events.ReturnReceived(return_id=return_id):
-            announced = order.returns.get(return_id)
-            before = announced.requested_at if announced else None
+            created = order.returns.get(return_id)
+            before = created.requested_at if created else None
         case _:
             before = None
     return before or order.confirmed_at or order.placed_at

@@ -1,4 +1,4 @@
-"""Returns: the customer announces a return, and its lines are received."""
+"""Returns: the customer creates a return, and its lines are received."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def _receive(order: Order, command: RecordReturn) -> Decision:
 
 @evolves(ReturnRequested, appended_by="orders")
 def _requested(order: Order, data: ReturnRequested, event: Event) -> Order:
-    announced = Return(return_id=data.return_id, lines=data.lines, reason=data.reason, requested_at=event.occurred_at)
-    returns = order.returns.put(data.return_id, announced)
+    created = Return(return_id=data.return_id, lines=data.lines, reason=data.reason, requested_at=event.occurred_at)
+    returns = order.returns.put(data.return_id, created)
     return replace(order, returns=returns, returnable=quantities.deduct(order.returnable, data.lines))
 
 
@@ -100,7 +100,7 @@ def _received(order: Order, data: ReturnReceived, _event: Event) -> Order:
 
 
 def returnable(order: Order) -> tuple[StockLine, ...]:
-    """Return the delivered quantities of which no return was announced, whenever they were delivered."""
+    """Return the delivered quantities that are in no return, at any time of delivery."""
     return as_lines(order.returnable)
 
 
