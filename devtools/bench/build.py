@@ -29,7 +29,7 @@ class Artifact:
 
 
 def folder() -> Path:
-    """The folder of the bench's builds."""
+    """Return the folder of the bench's builds."""
     path = targets.local_folder() / "bench"
     path.mkdir(exist_ok=True)
     return path
@@ -55,9 +55,9 @@ def _sam_build(target: Target, template: Path, name: str, *functions: str) -> No
 
 
 def sam(target: Target, *arguments: str) -> str:
-    """Run SAM against a target and return what it printed. Raises UserError when it fails."""
+    """Run SAM against a target and return its output. Raises UserError when it fails."""
     binaries = (ROOT / ".venv-tools" / "bin", Path(sys.executable).parent)
-    # SAM's own builder wants an interpreter with pip, which only the first of the two has.
+    # SAM's builder needs an interpreter with pip, which only the first folder has.
     path = os.pathsep.join([*map(str, binaries), os.environ.get("PATH", "")])
     environment = target.aws_environment() | {"PATH": path, "SAM_CLI_POLL_DELAY": "0.5"}
     command = [str(Path(sys.executable).parent / "sam"), *arguments]
@@ -69,7 +69,7 @@ def sam(target: Target, *arguments: str) -> str:
 
 
 def _runtime() -> Path:
-    """A folder with the packages that Lambda's Python brings, compiled as they are there."""
+    """Return a folder with the packages of Lambda's Python runtime, compiled as they are there."""
     installed = next((ROOT / ".venv-emulator" / "lib").glob("python3*/site-packages"), None)
     if installed is None:
         raise UserError("the emulator is not installed; run `make setup` first")

@@ -1,8 +1,7 @@
-"""Cold import: what a new process of a function does before it can take its first request.
+"""Cold import: the work of a new process of a function before its first request.
 
-Every run is a fresh interpreter that finds the artifact, its layer and the runtime's packages, and nothing else, and that
-may write no .pyc, as on Lambda's read-only file system. Time is the processor's, because other programs on the machine
-lengthen the clock's.
+Every run is a new interpreter with the artifact, its layer and the runtime's packages, and nothing else. It writes no .pyc,
+as on Lambda's read-only file system. Processor time is measured, because other programs on the machine lengthen clock time.
 """
 
 import os
@@ -41,7 +40,7 @@ def measure(artifacts: Mapping[str, Artifact], rounds: int = ROUNDS) -> dict[str
 
 def _once(artifact: Artifact) -> float:
     code = _MEASURE.format(path=[str(path) for path in artifact.path], module=artifact.module)
-    # No site-packages (-S, -s) but those of the path; the interpreter is the one whose version the functions ask for.
+    # Without site-packages (-S, -s), except those of the path; the interpreter has the version of the functions.
     command = [sys.executable, "-S", "-s", "-c", code]
     done = subprocess.run(command, env=_environment(artifact), capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:

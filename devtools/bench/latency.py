@@ -1,4 +1,4 @@
-"""How long a caller waits: the order API and a function that does nothing, asked in turn."""
+"""Latency of the order API and of a function that does nothing, in alternating requests."""
 
 import json
 import statistics
@@ -48,7 +48,7 @@ def measure_posts(target: Target) -> Samples:
 
 
 def invocations(target: Target) -> dict[str, Samples]:
-    """Return seconds of warm and cold invocations of the order API and of the bare function, which `posts` deployed."""
+    """Return seconds of warm and cold invocations of the order API and of the bare function, which `measure_posts` deployed."""
     place, bare = target.resources["OrdersPlace"], _outputs(target)["BareFunction"]
     warm = {"order API": lambda: _invoke(target, place), "bare": lambda: _invoke(target, bare)}
     cold = {"order API": lambda: _cold(target, place), "bare": lambda: _cold(target, bare)}
@@ -112,7 +112,7 @@ def _invoke(target: Target, function: str) -> float:
 
 
 def _cold(target: Target, function: str) -> float:
-    """Invoke after a change of configuration, which takes the warm processes away."""
+    """Invoke after a change of configuration, which replaces the warm processes."""
     functions = target.client("lambda")
     variables = functions.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
     functions.update_function_configuration(FunctionName=function, Environment={"Variables": variables | {"BENCH": str(uuid4())}})

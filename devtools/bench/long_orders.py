@@ -1,4 +1,4 @@
-"""Orders of many events: every unit dispatched, captured, delivered, returned, refunded and credited by itself."""
+"""Orders of many events: every unit is dispatched, captured, delivered, returned, refunded and credited separately."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 
 
 def history(events: int) -> list[Event]:
-    """Return the first `events` of an order that has so many, each by the order's own rules."""
+    """Return the first `events` events of a long order, decided by the order's rules."""
     units = -(-events // OF_A_UNIT)
     order, happened = Order(order_id=ORDER_ID, correlation_id="long"), list[Event]()
     for command in _commands(units):
@@ -48,7 +48,7 @@ def history(events: int) -> list[Event]:
 
 
 def times() -> dict[int, float]:
-    """Return the seconds of processor time that folding orders of `EVENTS` events takes, the least of several attempts each."""
+    """Return the seconds of processor time that folding orders of `EVENTS` events takes, the shortest of several attempts each."""
     return {number: min(_folded(history(number)) for _ in range(REPETITIONS)) for number in EVENTS}
 
 

@@ -17,7 +17,7 @@ def free_port() -> int:
 
 @contextmanager
 def pipeline(port: int | None = None) -> Generator[Target]:
-    """Run an emulator with the pipeline deployed and seeded; stop it in the end."""
+    """Run an emulator with the pipeline deployed and seeded; stop it at the end."""
     port = port or free_port()
     emulator.start(port)
     try:

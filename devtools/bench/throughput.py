@@ -1,4 +1,4 @@
-"""Many orders at once: how many a second, and whether each came to the one end that it must."""
+"""Throughput of concurrent orders, and whether each reached its expected end state."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ ORDERS = 500
 AT_ONCE = 8
 ATTEMPTS = 4
 PATIENCE = 60.0  # seconds to wait for an order or for the next email
-# What every twentieth, and every tenth, order is; the others are confirmed.
+# Every twentieth and every tenth order; the others are confirmed.
 MIX = {
     "rejected: out_of_stock": order_body(("SOLD-OUT-LAMP", 1)),
     "rejected: payment_declined": order_body(("MUG-BLUE", 1), payment="tok_declined"),
@@ -31,7 +31,7 @@ MIX = {
 
 @dataclass(frozen=True)
 class Result:
-    """How it went: orders a second from the first request to the last order's end, and how many were not as they must be."""
+    """The result: the seconds from the first request to the last order's end, and the numbers of orders with a fault."""
 
     orders: int
     seconds: float
@@ -48,7 +48,7 @@ class Result:
 
 
 def measure(target: Target, orders: int = ORDERS, at_once: int = AT_ONCE) -> Result:
-    """Keep `at_once` orders under way until `orders` have ended, and look for any that is lost, twice, stuck or wrong."""
+    """Keep `at_once` orders active until `orders` have ended, and count those that are lost, duplicated, stuck or wrong."""
     shop = ApiClient(target)
     with ThreadPoolExecutor(at_once) as pool:
         with ui.stage("warm up"):
@@ -83,7 +83,7 @@ def _has_duplicate_event(events: list[dict[str, Any]]) -> bool:
 
 
 def _follow(shop: ApiClient, number: int) -> tuple[str, str]:
-    """Place an order and wait for its end, or until PATIENCE is over; return its id, and how it must end."""
+    """Place an order and wait for its end, PATIENCE seconds at most; return its id and its expected end state."""
     end = "rejected: out_of_stock" if number % 20 == 7 else "rejected: payment_declined" if number % 10 == 3 else "confirmed"
     order_id = _place(shop, MIX[end])
     wait_until(lambda: _is_over(shop.target, order_id), PATIENCE, 0.05)
@@ -104,7 +104,7 @@ def _place(shop: ApiClient, body: dict[str, Any]) -> str:
 
 
 def _is_over(target: Target, order_id: str) -> bool:
-    """Whether the order left the active-order index: its first event has the marker until the last event is written."""
+    """Return whether the order is off the active-order index: its first event has the marker until the last event is written."""
     found = target.client("dynamodb").get_item(
         TableName=target.resources["OrderLog"],
         Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
@@ -128,7 +128,7 @@ def _emails(target: Target, sent: int, expected: Collection[str]) -> Counter[str
 
 
 def _histories(target: Target) -> dict[str, list[dict[str, Any]]]:
-    """The events of every order on the log, oldest first."""
+    """Return the events of every order in the log, oldest first."""
     pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.resources["OrderLog"])
     items = sorted((item for page in pages for item in page["Items"]), key=lambda item: int(item["version"]["N"]))
     history: dict[str, list[dict[str, Any]]] = {}

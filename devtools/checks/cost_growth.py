@@ -1,7 +1,7 @@
-"""The recorded costs of the last release (devtools/costs.toml), and which present costs exceed them without a stated reason.
+"""The recorded costs of the last release (devtools/costs.toml), and the present costs that exceed them without a stated reason.
 
-`[release]` has the figures of the last release, in US dollars. Each `[[growth]]` states the figure that costs more since then, what it
-may cost, and why. The figures are stored here, because a shallow clone in CI lacks the last release's tag.
+`[release]` has the figures of the last release, in US dollars. Each `[[growth]]` states a figure that costs more since then, its limit, and
+the reason. The figures are stored here, because a shallow clone in CI lacks the last release's tag.
 """
 
 import json
@@ -15,7 +15,7 @@ from devtools.target import ROOT
 
 COSTS = ROOT / "devtools" / "costs.toml"
 ALLOWED = 0.05
-_HEAD = """# US dollars. `make check` fails where a present cost is more than 5 % above these and no reason stands here (decision 51).
+_HEAD = """# US dollars. `make check` fails where a present cost is more than 5 % above these and no reason is stated here (decision 51).
 # `make cost RELEASE=1.1.0` writes the release, `make cost REASON="…"` adds the growth since then.
 """
 
@@ -77,7 +77,7 @@ def with_reason(recorded: Recorded, present: Figures, reason: str) -> Recorded:
     return Recorded(recorded.release, recorded.figures, (*recorded.growth, *more))
 
 
-def complaints(recorded: Recorded, present: Figures) -> list[str]:
+def findings(recorded: Recorded, present: Figures) -> list[str]:
     """Return a line for each figure that grew without a stated reason."""
     return [
         f"{figure} costs ${present[figure]:.2f}, {_known(recorded, figure)}: state why by `make cost REASON=…`, which writes costs.toml"

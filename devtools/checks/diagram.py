@@ -1,7 +1,7 @@
 """Draws the resources of template.yaml into docs/resources.md, one diagram per context.
 
 A diagram shows the functions of a context and the workflows, with the resources that they use. Solid arrows show
-triggers, messages and writes, dotted arrows dead letters. Reads are left out. A queue, rule, topic or schedule that
+triggers, messages and writes, dotted arrows dead letters. Reads are omitted. A queue, rule, topic or schedule that
 serves one context only is followed to its source; shared resources end the picture.
 """
 
@@ -25,8 +25,8 @@ _INTRODUCTION = """# Resources by context
 <!-- written by make diagram -->
 
 `make diagram` generates this page from `template.yaml`. Names are logical ids. Solid arrows show triggers, messages and writes,
-dotted arrows dead letters. Reads are left out, and so are the messages of `OperationsRedrive`, which may send to every queue.
-[Architecture](architecture.md) shows the whole on one diagram.
+dotted arrows dead letters. Reads are omitted, and so are the messages of `OperationsRedrive`, which may send to every queue.
+[Architecture](architecture.md) shows all contexts in one diagram.
 """
 
 _SHAPES = {

@@ -1,8 +1,7 @@
-"""`make idle-cost ENV=prod`: what a stack costs in a month without a single order, item by item from the template.
+"""`make idle-cost ENV=prod`: the cost of a stack in a month without orders, itemized from the template.
 
 List prices of devtools/prices.toml, without free tiers: those are an account's, not a stack's. ENV is an environment of
-samconfig.toml, `default` (dev) unless given. A resource type that idle_prices.py does not name is an error, so that no new type
-goes unnoticed.
+samconfig.toml, `default` (dev) unless given. A resource type that idle_prices.py does not name is an error.
 """
 
 import os
@@ -28,7 +27,7 @@ for prod ([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-prote
 
 @dataclass(frozen=True)
 class Item:
-    """A line of the sum: how much of what a month takes, and US dollars."""
+    """A line of the sum: an item, its quantity in a month, and US dollars."""
 
     what: str
     quantity: float
@@ -36,10 +35,10 @@ class Item:
 
 
 def bill(resources: Resources) -> list[Item]:
-    """Return what a month costs, dearest first.
+    """Return the items of a month, most expensive first.
 
     Raises:
-        UserError: a resource's type is neither priced nor known to be free, or it is of a kind that is not.
+        UserError: a resource's type is neither priced nor known to be free, or its settings have another price.
     """
     sums: dict[str, float] = {}
     for name, resource in resources.items():
@@ -48,7 +47,7 @@ def bill(resources: Resources) -> list[Item]:
                 sums[what] = sums.get(what, 0.0) + quantity
         elif resource["Type"] not in FREE:
             raise UserError(
-                f"{name}: what {resource['Type']} costs is not known; add it to PRICED or FREE in devtools/checks/idle_prices.py"
+                f"{name}: the price of {resource['Type']} is unknown; add it to PRICED or FREE in devtools/checks/idle_prices.py"
             )
     if DASHBOARDS in sums:
         sums[DASHBOARDS] = max(0.0, sums[DASHBOARDS] - FREE_DASHBOARDS)

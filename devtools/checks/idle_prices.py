@@ -1,4 +1,4 @@
-"""What each resource type costs in a month without orders: priced from its properties, or free with the reason."""
+"""The price of each resource type in a month without orders: computed from its properties, or free with the reason."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from devtools.cli import UserError
 HOURS = 730.0
 DAYS = HOURS / 24
 
-# Lambda long-polls a queue, 20 seconds a request, with five pollers; it goes down to two on an idle queue, but not where
+# Lambda long-polls a queue, 20 seconds a request, with five pollers; it reduces them to two on an idle queue, unless
 # MaximumConcurrency is set (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html).
 POLL_SECONDS = 20
 POLLERS = 2
@@ -19,7 +19,7 @@ POLLERS_OF_MAXIMUM_CONCURRENCY = 5
 # (https://docs.aws.amazon.com/streams/latest/dev/costs-performance.html).
 DATA_KEY_SECONDS = 300
 
-# What a scheduled run that finds nothing to do takes at most; a test runs each on empty tables. The hourly mark that LedgerAudit
+# The maximum of a scheduled run without work; a test runs each on empty tables. The hourly position that LedgerAudit
 # writes costs less than a cent a month.
 RUN_SECONDS = 0.2
 RUN_LOG_BYTES = 450
@@ -79,7 +79,7 @@ FREE: dict[str, str] = {
     "AWS::SNS::Subscription": _NO_CHARGE,
     "AWS::SNS::Topic": "billed by message",
     "AWS::SNS::TopicPolicy": _NO_CHARGE,
-    "AWS::SQS::Queue": "billed by request; what polls it is counted",
+    "AWS::SQS::Queue": "billed by request; its pollers are counted",
     "AWS::SQS::QueuePolicy": _NO_CHARGE,
     "AWS::StepFunctions::StateMachine": "billed by execution",
     "AWS::WAFv2::WebACLAssociation": _NO_CHARGE,
@@ -134,7 +134,7 @@ def _schedule(_: str, schedule: Mapping[str, Any], resources: Resources) -> Quan
 
 
 def runs_a_month(expression: str) -> float:
-    """Return how often a schedule runs in a month: of `rate(…)`, and of `cron(…)` that runs every day.
+    """Return how often a schedule runs in a month: `rate(…)`, or `cron(…)` for every day.
 
     Raises:
         UserError: it is a cron expression with days, months or years.
@@ -212,7 +212,7 @@ PRICED: dict[str, Callable[[str, Mapping[str, Any], Resources], Quantities]] = {
 
 
 def rates() -> dict[str, float]:
-    """Return dollars for one of each."""
+    """Return the price of one unit of each item, in US dollars."""
     known = prices.rates()
     return known | {
         DASHBOARDS: known["dashboards"],

@@ -1,4 +1,4 @@
-"""`make security`: checkov's rules on the template and on what SAM makes of it, without a network."""
+"""`make security`: checkov's rules on the template and on its SAM expansion, without a network."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ CRASHED = "Failed to run check"
 def main(_: Namespace) -> int:
     """Check both; return 1 on any finding. .checkov.yaml lists the skipped checks with reasons."""
     if not CHECKOV.exists():
-        raise cli.UserError("checkov is not installed: `make setup` does that")
+        raise cli.UserError("checkov is not installed; run `make setup`")
     # With credentials or a platform's key in its environment, checkov would use the network.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BC_", "PRISMA_"))}
     command = [CHECKOV, "--config-file", ".checkov.yaml", "--file", target.ROOT / "template.yaml", lint_template.write_translated()]

@@ -4,7 +4,8 @@ An audit continues where the last one ended, one period shard after the other, c
 day later. It reads no older entries, so its cost depends on new postings and not on the size of the ledger. Hours that are not
 complete can be included, but are not closed, because they may still get entries.
 
-A difference does not stop the audit. The audit reports it and closes the period with the sums of its entries, which are the source of truth.
+A difference does not stop the audit. The audit reports it and closes the period with the sums of the entries,
+which are the source of truth.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The queues that feed a consumer, as the template has them. Written by `make contracts`."""
+"""The queues of the template that feed a consumer. Written by `make contracts`."""
 
 # Names without the stack's, with the event types that a stream brings the consumer beside its queue.
 QUEUES = {

@@ -1,6 +1,6 @@
-"""Which queues wait for an operator, and where a redrive sends their messages.
+"""The routes of the redrive: queues whose messages wait for an operator, and the targets of these messages.
 
-Names are short: those of the stack's queues without the stack's name before them. Written out as URLs, they exceed the
+Names are short: those of the stack's queues without the stack's prefix. Written out as URLs, they exceed the
 4 KB that a function's environment may have (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 """
 
@@ -17,10 +17,10 @@ REVIEW = "review"
 
 
 class Route(Struct, frozen=True):
-    """Where messages wait (`queue_url`), and where a redrive sends them.
+    """The queue in which messages wait (`queue_url`), and the target of their redrive.
 
-    kind `queue`: to the queue `target`. Events that a rule could not deliver go to `topic` if the rule has one, and notes about a
-    failed batch of a stream send those of its events back whose type is in `streamed`. kind `saga`: they start `target`, or one of
+    kind `queue`: to the queue `target`. Events that a rule could not deliver go to `topic` if the rule has one. A message about a
+    failed batch of a stream sends the batch's events of the types `streamed`. kind `saga`: they start `target`, or one of
     the `workflows` that a message names. kind `bus`: they are published to stream and bus.
     """
 
@@ -41,11 +41,11 @@ def routes(operations_queue_url: str, *, topic: str, saga: str, review: str) -> 
     """Return the routes by short name, for the stack of the operations queue (URL), and these ARNs."""
     prefix = operations_queue_url.removesuffix(OPERATIONS)
 
-    def back(name: str, streamed: frozenset[str]) -> Route:
+    def to_consumer(name: str, streamed: frozenset[str]) -> Route:
         return Route(prefix + dead_letters(name), "queue", prefix + name, topic if name == "mail" else "", streamed)
 
     return {
-        **{name: back(name, streamed) for name, streamed in QUEUES.items()},
+        **{name: to_consumer(name, streamed) for name, streamed in QUEUES.items()},
         "publish": Route(prefix + dead_letters("publish"), "bus"),
         "saga": Route(prefix + dead_letters("saga"), "saga", saga),
         "review-rule": Route(prefix + dead_letters("review-rule"), "saga", review),

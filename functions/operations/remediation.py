@@ -120,7 +120,7 @@ class Remedies:
 
 
 def summary(data: RemediationPerformed | RemediationRefused) -> str:
-    """Return a remediation as one line for people."""
+    """Return a remediation as one line for operators."""
     if isinstance(data, RemediationRefused):
         return ", ".join(f"{refusal.action} refused: {refusal.reason}" for refusal in data.refusals)
     before, after = (msgspec.json.encode(state).decode() for state in (data.before, data.after))

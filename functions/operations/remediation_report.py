@@ -68,7 +68,7 @@ class Reporter:
         self._stream = stream
 
     def report(self, run: Run, result: Result | SystemState) -> dict[str, str]:
-        """Publish the run's event, and return its outcome and a line for people.
+        """Publish the run's event, and return its outcome and a line for operators.
 
         Raises:
             NotPublished: bus or stream refused it.

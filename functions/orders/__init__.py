@@ -1,1 +1,1 @@
-"""Orders: taking them, keeping their log, publishing it, and ending them."""
+"""Orders: places, returns, cancels and lists them, publishes their events, and ends their sagas."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import ValidationError, convert
 
 from orderflow.aws import dynamodb
-from orderflow.aws.http import Unavailable
 from orderflow.aws.observability import logger
 from orderflow.domain import documents
 from orders.domain.pricing import Product
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _MAX_CACHED = 10_000
-_READ_ATTEMPTS = 4
-
-
-class CatalogueUnavailable(Unavailable):
-    """DynamoDB left products unprocessed in every attempt; a later retry can succeed."""
 
 
 class Catalogue:
@@ -45,7 +39,7 @@ class Catalogue:
         """Return the products that exist of at most 100 `skus`.
 
         Raises:
-            CatalogueUnavailable: DynamoDB left some of them unprocessed in every attempt.
+            TransactionConflict: DynamoDB left some of them unprocessed in every attempt.
         """
         asked = set(skus)
         now = self._clock()
@@ -71,17 +65,9 @@ class Catalogue:
         return products, dynamodb.decode(last["sku"]) if last else None
 
     def _read(self, skus: list[str], good_until: float) -> None:
-        found: dict[str, Product] = {}
-        keys: list[Any] = [dynamodb.key(sku=sku) for sku in skus]
-        for _ in range(_READ_ATTEMPTS):
-            answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys}})
-            found |= {product.sku: product for product in map(_product, answer["Responses"].get(self._table, ())) if product}
-            left_over = answer["UnprocessedKeys"].get(self._table)
-            keys = list(left_over["Keys"]) if left_over else []
-            if not keys:
-                break
-        else:
-            raise CatalogueUnavailable(self._table)
+        keys = [dynamodb.key(sku=sku) for sku in skus]
+        items = dynamodb.read_encoded_batch(self._client, self._table, keys, consistent=False)
+        found = {product.sku: product for product in map(_product, items) if product}
         self._known |= {sku: (good_until, found.get(sku)) for sku in skus}
 
 

@@ -17,7 +17,7 @@ LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 Outcome = Literal["confirmed", "rejected", "cancelled", "failing", "cancelling", "held", "inactive", "unreserved"]
 
 
-def carry_out(order_id: str, command: Command) -> Order:
+def record_command(order_id: str, command: Command) -> Order:
     """Record `command` on the order if the order allows it, and return the current order.
 
     Raises:

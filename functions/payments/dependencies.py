@@ -9,4 +9,4 @@ from payments.measured_provider import MeasuredProvider
 from payments.provider_factory import create_provider
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-PROVIDER = MeasuredProvider(create_provider(settings.required("PAYMENT_PROVIDER")))
+PROVIDER = MeasuredProvider(create_provider())

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 STRIPE_API_BASE = "https://api.stripe.com"
 
 
-class UnknownProvider(ValueError):
-    """PAYMENT_PROVIDER names an unknown provider."""
-
-
 def _sandbox() -> PaymentProvider:
     return SandboxProvider(settings.required("SANDBOX_PAYMENTS_TABLE"), client("dynamodb"))
 
@@ -70,15 +66,10 @@ def stripe_secret() -> StripeSecret:
 FACTORIES: dict[str, Callable[[], PaymentProvider]] = {"sandbox": _sandbox, "stripe": _router}
 
 
-def create_provider(name: str) -> PaymentProvider:
-    """Return the provider of this name, configured from the environment; for Stripe, a router over all providers.
+def create_provider() -> PaymentProvider:
+    """Return the provider that PAYMENT_PROVIDER names, configured from the environment; for Stripe, a router over all providers.
 
     Raises:
-        UnknownProvider: no provider has this name.
-        MissingSetting: the environment lacks a required setting.
+        MissingSetting: the environment lacks a required setting, or names an unknown provider.
     """
-    factory = FACTORIES.get(name)
-    if factory is None:
-        message = f"PAYMENT_PROVIDER is {name!r}, but has to be one of: {', '.join(sorted(FACTORIES))}"
-        raise UnknownProvider(message)
-    return factory()
+    return settings.selected("PAYMENT_PROVIDER", FACTORIES)()

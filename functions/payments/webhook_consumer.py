@@ -1,7 +1,7 @@
 """Processes the payment provider's webhook events: records disputes and failed refunds, and settles the payment.
 
 An event may arrive twice, late, or before the order's own events. An event whose effect the log has, or gets by
-settling, is done; otherwise it raises, so the queue retries it. A dispute of any amount and currency is recorded;
+settling, is processed; otherwise it raises, so the queue retries it. A dispute of any amount and currency is recorded;
 an operator is alerted if it exceeds the payment.
 """
 

@@ -25,7 +25,7 @@ def decide(log: OrderLog, order_id: str, reviewer: str, request: DecisionRequest
     """
     order = fold(order_id, _history(log, order_id))
     if order.customer.id == reviewer:
-        raise Problem(403, "own-order", "Own order", "another reviewer has to decide on your order")
+        raise Problem(403, "own-order", "Own order", "another reviewer must decide on your order")
     order = log.record(order, decisions.to_command(request.decision, reviewer, request.note), source="reviews").order
     recorded = decisions.find_decision(_history(log, order_id))
     if recorded is None:

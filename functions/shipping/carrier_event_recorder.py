@@ -1,7 +1,7 @@
 """Records the carrier's events on the order log.
 
 The order's rules ignore a repeated event. An event that the order does not allow yet, such as the delivery
-of a parcel before its dispatch, raises: its queue retries it, and in the end dead-letters it.
+of a parcel before its dispatch, raises: its queue retries it, and finally dead-letters it.
 """
 
 from __future__ import annotations

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from shipping.carrier import Carrier
 
 
-class UnknownCarrier(ValueError):
-    """CARRIER names an unknown carrier."""
-
-
 def _sandbox() -> Carrier:
     return SandboxCarrier(settings.required("SANDBOX_SHIPMENTS_TABLE"), client("dynamodb"))
 
@@ -25,15 +21,10 @@ def _sandbox() -> Carrier:
 FACTORIES: dict[str, Callable[[], Carrier]] = {"sandbox": _sandbox}
 
 
-def create_carrier(name: str) -> Carrier:
-    """Return the carrier of this name, configured from the environment.
+def create_carrier() -> Carrier:
+    """Return the carrier that CARRIER names, configured from the environment.
 
     Raises:
-        UnknownCarrier: no carrier has this name.
-        MissingSetting: the environment lacks a required setting.
+        MissingSetting: the environment lacks a required setting, or names an unknown carrier.
     """
-    factory = FACTORIES.get(name)
-    if factory is None:
-        message = f"CARRIER is {name!r}, it has to be one of: {', '.join(sorted(FACTORIES))}"
-        raise UnknownCarrier(message)
-    return factory()
+    return settings.selected("CARRIER", FACTORIES)()

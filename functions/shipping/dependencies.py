@@ -8,4 +8,4 @@ from orderflow.aws.order_log import OrderLog
 from shipping.carrier_factory import create_carrier
 
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
-CARRIER = create_carrier(settings.required("CARRIER"))
+CARRIER = create_carrier()

@@ -91,7 +91,7 @@ def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
     if shipment.recalled and remaining(order):
         order = log.record(order, RecordRecall(shipment_id(order_id)), source=_SOURCE).order
         return _known_outcome(order) or _raise_inconsistent(order, "the order refused the recall")
-    reason = "nothing of the shipment can be stopped any more" if remaining(order) else "everything has left"
+    reason = "nothing of the shipment can be stopped any more" if remaining(order) else "everything was dispatched"
     order = log.record(order, FailCancellation(reason), source=_SOURCE).order
     return "too_late" if saga_blocker(order) == "inactive" else _raise_inconsistent(order, "the order refused to fail the cancellation")
 

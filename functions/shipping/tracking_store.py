@@ -1,4 +1,4 @@
-"""The table of tracks: one item per parcel, however many readings it sends."""
+"""The table of tracks: one item per parcel, regardless of its number of readings."""
 
 from __future__ import annotations
 

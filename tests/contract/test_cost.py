@@ -27,12 +27,12 @@ def test_figures_within_five_percent_need_no_reason() -> None:
 
 
 def test_larger_growth_needs_a_reason() -> None:
-    [line] = cost_growth.complaints(RELEASED, {"idle dev": 10.6, "placed to delivered": 60.0})
+    [line] = cost_growth.findings(RELEASED, {"idle dev": 10.6, "placed to delivered": 60.0})
     assert line.startswith("idle dev costs $10.60, more than 5 % above $10.00: state why by `make cost REASON=")
 
 
 def test_new_figure_needs_a_reason() -> None:
-    assert cost_growth.complaints(RELEASED, {"carrier": 0.1})[0].startswith("carrier costs $0.10, not recorded yet")
+    assert cost_growth.findings(RELEASED, {"carrier": 0.1})[0].startswith("carrier costs $0.10, not recorded yet")
 
 
 def test_stated_growth_is_the_new_limit() -> None:

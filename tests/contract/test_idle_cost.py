@@ -76,7 +76,7 @@ def test_web_acl_is_priced_with_its_rules() -> None:
 
 
 def test_unknown_resource_type_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"^Gateway: what AWS::EC2::NatGateway costs is not known"):
+    with pytest.raises(UserError, match=r"^Gateway: the price of AWS::EC2::NatGateway is unknown"):
         idle_cost.bill({"Gateway": {"Type": "AWS::EC2::NatGateway", "Properties": {}}})
 
 

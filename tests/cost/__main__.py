@@ -140,7 +140,7 @@ def main(arguments: Namespace) -> int:
         recorded = cost_growth.with_reason(recorded, present, arguments.reason)
     if arguments.release or arguments.reason:
         cost_growth.write(recorded)
-    wrong = cost_growth.complaints(recorded, present)
+    wrong = cost_growth.findings(recorded, present)
     if not arguments.check:
         _print(counted, recorded, present)
         if arguments.record:

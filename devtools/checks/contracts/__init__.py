@@ -1,1 +1,1 @@
-"""The contracts of the events: schemas, documents and registry entries, all made from the models, and what changed of them."""
+"""The contracts of the events: schemas, documents and registry entries, generated from the models, and their changes."""

@@ -113,9 +113,9 @@ def _compare(old: Schema, new: Schema) -> Iterator[Change]:
 
 
 def _alternatives(schema: Schema) -> dict[str, Schema]:
-    """Return what a value may be, by its kind of JSON value; "any" where nothing is said.
+    """Return the schemas of a value by its kind of JSON value; "any" without a restriction.
 
-    Two alternatives of one kind are kept as one that is not looked into: its kind is its text.
+    Two alternatives of one kind are compared as text only.
     """
     found: dict[str, Schema] = {}
     for part in schema.get("anyOf", [schema]):
@@ -143,7 +143,7 @@ def _kind(value: Any) -> str:
 
 
 def _compatible_numbers(before: dict[str, Schema], after: dict[str, Schema]) -> bool:
-    """Whether integers on one side and numbers on the other are the only difference."""
+    """Return whether integers on one side and numbers on the other are the only difference."""
     return {*before} ^ {*after} == {"integer", "number"} and len({*before} - {*after}) == 1
 
 
@@ -196,7 +196,7 @@ def _values(old: Schema, new: Schema) -> Iterator[Change]:
 
 
 def _allowed(schema: Schema) -> list[str] | None:
-    """Return the values that are allowed, as JSON; nothing where every value is."""
+    """Return the allowed values as JSON; None if every value is allowed."""
     if "const" in schema:
         return [json.dumps(schema["const"])]
     return [json.dumps(value) for value in schema["enum"]] if "enum" in schema else None

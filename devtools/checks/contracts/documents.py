@@ -1,4 +1,4 @@
-"""Renders the event contracts: docs/events.md for people, the AsyncAPI document for tools."""
+"""Renders the event contracts: docs/events.md for readers, the AsyncAPI document for tools."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _row(name: str, contract: Contract, routes: Routes) -> str:
 
 
 def channels(name: str, routes: Routes) -> list[str]:
-    """Return where an event is published: on the bus, on the stream, or on both."""
+    """Return the channels of an event: bus, stream, or both."""
     return [*(["bus"] if name not in routes.stream_only else []), *(["stream"] if name not in BUS_ONLY else [])]
 
 

@@ -57,7 +57,7 @@ def _of_operations(kind: type[RemediationData]) -> dict[str, Any]:
     }
     for name in ("schema_version", "source"):
         del envelope["properties"][name]["default"]
-    # OpenAPI 3.0, in which EventBridge's registry keeps the schemas, has no empty list of required fields.
+    # OpenAPI 3.0, the format of EventBridge's registry, has no empty list of required fields.
     del parts[SystemState.__name__]["required"]
     return _document(kind.type, kind.schema_version, _with_values(envelope, fixed), parts)
 

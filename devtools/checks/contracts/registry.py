@@ -1,6 +1,6 @@
 """The contracts as entries of the EventBridge schema registry: a CloudFormation template of its own, for its size.
 
-The registry takes OpenAPI 3.0, which it makes code bindings from, and JSON Schema draft 4, which it only keeps.
+The registry accepts OpenAPI 3.0, from which it generates code bindings, and JSON Schema draft 4, without bindings.
 """
 
 from __future__ import annotations

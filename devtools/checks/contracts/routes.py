@@ -1,6 +1,6 @@
-"""Where events come from and go: producers from the facets of an order, consumers from the rules and filters of the template.
+"""The routes of events: producers from the facets of an order, consumers from the rules and filters of the template.
 
-The template is the one source of routes. What code needs of them, `modules` writes into it.
+The template is the one source of routes. `modules` generates the parts that code needs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PRODUCERS: dict[str, tuple[str, ...]] = {
     LedgerDifferenceFound.type: (SOURCE,),
     **{event.type: (remediation_events.SOURCE,) for event in remediation_events.EVENTS},
 }
-# A module with the events that are routed to the consumers of a context, for rules that read them. It is kept current where it exists.
+# A module with the events that are routed to the consumers of a context, for rules that read them. It is updated where it exists.
 ROUTED = "functions/*/domain/routed_events.py"
 QUEUES = ROOT / "functions" / "operations" / "consumer_queues.py"
 
@@ -70,7 +70,7 @@ def _of_bus(resources: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def streamed(resources: Resources) -> dict[str, frozenset[str]]:
-    """Return the event types that each filtered mapping of a stream lets through, by logical id."""
+    """Return the event types that the filter of each stream mapping matches, by logical id."""
     found = {
         name: frozenset(_types(json.loads(entry["Pattern"])))
         for name, properties in _of(resources, "AWS::Lambda::EventSourceMapping")
@@ -120,7 +120,7 @@ def _routed_module(routed: dict[str, frozenset[str]]) -> str:
 def _queues_module(found: dict[str, frozenset[str]]) -> str:
     return "\n".join(
         [
-            '"""The queues that feed a consumer, as the template has them. Written by `make contracts`."""',
+            '"""The queues of the template that feed a consumer. Written by `make contracts`."""',
             "",
             "# Names without the stack's, with the event types that a stream brings the consumer beside its queue.",
             "QUEUES = {",
@@ -183,7 +183,7 @@ def _reached(resources: Resources, target: str, types: set[str]) -> Iterator[tup
         case "AWS::Lambda::Function" | "AWS::StepFunctions::StateMachine":
             yield types, _name(resources, target)
         case other:
-            message = f"a rule's events go to {target}, and who reads an {other} is not known here"
+            message = f"a rule's events go to {target}, and the consumer of an {other} is unknown"
             raise NotImplementedError(message)
 
 

@@ -1,1 +1,1 @@
-"""The API's OpenAPI document, built from the models that the functions decode requests with."""
+"""The API's OpenAPI document, generated from the models of requests and answers."""

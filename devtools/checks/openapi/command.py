@@ -66,7 +66,7 @@ def paths() -> dict[str, Any]:
 
 
 def rendered() -> str:
-    """Return the document as it is committed: the same text whenever the models are the same."""
+    """Return the document as it is committed: the same models give the same text."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -101,7 +101,7 @@ def _members() -> dict[str, Any]:
 def _further_members() -> dict[str, Any]:
     return {
         "skus": {"type": "array", "items": {"type": "string"}, "description": "Products that cannot be ordered (unknown-sku)."},
-        "total": ref("schemas", "Money") | {"description": "What the order costs now (price-changed)."},
+        "total": ref("schemas", "Money") | {"description": "The present price of the order (price-changed)."},
         "lines": {"type": "array", "items": ref("schemas", "Line"), "description": "The lines at their prices now (price-changed)."},
         "state": {"type": "string", "description": "The state of the order (not-held)."},
         "decision": {"type": "string", "enum": ["approve", "reject"], "description": "The recorded decision (already-decided)."},

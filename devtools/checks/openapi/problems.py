@@ -78,7 +78,7 @@ PLACING = (
         "unpaid-limit-reached",
         409,
         "Unpaid limit reached",
-        f"at most {MAX_UNITS} of a product may be unpaid: MUG-BLUE (80 unpaid, 40 more asked for); ask for fewer, wait until your "
+        f"at most {MAX_UNITS} of a product may be unpaid: MUG-BLUE (80 unpaid, 40 more requested); order fewer, wait until your "
         "orders are paid, or cancel some",
         (("unpaid_orders", ["ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"]), ("skus", ["MUG-BLUE"])),
     ),
@@ -147,7 +147,7 @@ PAGING = (
 )
 ANALYSING = (Problem("parameter-invalid", 400, "Parameter invalid", "per: minute or day", (("field", "per"),)),)
 DECIDING = (
-    Problem("own-order", 403, "Own order", "another reviewer has to decide on your order"),
+    Problem("own-order", 403, "Own order", "another reviewer must decide on your order"),
     Problem("not-held", 409, "Not held", "the order is cancelled; only a held order can be decided", (("state", "cancelled"),)),
     Problem(
         "already-decided",

@@ -31,6 +31,6 @@ REPORTER = Reporter(
 
 @instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
-    """Return the outcome, `performed`, `refused` or `failed`, and a line about it for people."""
+    """Return the outcome, `performed`, `refused` or `failed`, and a line about it for operators."""
     run = msgspec.convert(event, Run)
     return REPORTER.report(run, run.result if run.result is not None else REMEDIES.perform(run.to_perform, run.alarm_name))

@@ -52,8 +52,8 @@ def check(lines: Sequence[StockLine], unpaid: Sequence[Order]) -> None:
     held = units(unpaid)
     over = {line.sku: (held.get(line.sku, 0), line.quantity) for line in lines if held.get(line.sku, 0) + line.quantity > MAX_UNITS}
     if over:
-        named = ", ".join(f"{sku} ({had} unpaid, {asked} more asked for)" for sku, (had, asked) in over.items())
-        message = f"at most {MAX_UNITS} of a product may be unpaid: {named}; ask for fewer, wait until your orders are paid, or cancel some"
+        named = ", ".join(f"{sku} ({had} unpaid, {asked} more requested)" for sku, (had, asked) in over.items())
+        message = f"at most {MAX_UNITS} of a product may be unpaid: {named}; order fewer, wait until your orders are paid, or cancel some"
         raise UnpaidLimitReached(message, ids, tuple(over))
 
 

@@ -8,7 +8,7 @@ from orderflow.aws.observability import instrumented
 from orderflow.aws.saga_step import timed_step
 from orderflow.domain.commands import ConfirmOrder
 from orderflow.domain.order import step_blocker
-from orders.saga_step import carry_out
+from orders.saga_step import record_command
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @timed_step("confirm")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Return `confirmed`, also for an order that was confirmed before, or the state that blocks the saga."""
-    order = carry_out(event["order_id"], ConfirmOrder())
+    order = record_command(event["order_id"], ConfirmOrder())
     match step_blocker(order):
         case "held" | "failing" | "cancelling" | "unreserved" as outcome:
             return {"outcome": outcome}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orderflow.aws.observability import instrumented
 from orderflow.aws.saga_step import StepInput, timed_step
 from orderflow.domain.commands import FailFulfilment
-from orders.saga_step import carry_out
+from orders.saga_step import record_command
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -31,7 +31,7 @@ class FailedStepInput(StepInput):
 @timed_step("record_failure")
 def handler(event: FailedStepInput, _context: LambdaContext) -> StepResult[Outcome]:
     """Return `failing`, `cancelling` for an order that is being cancelled, or `inactive` for an order without work for the saga."""
-    match carry_out(event["order_id"], FailFulfilment(event["step"], event["error"])).state:
+    match record_command(event["order_id"], FailFulfilment(event["step"], event["error"])).state:
         case "failing" | "cancelling" as outcome:
             return {"outcome": outcome}
         case _:

@@ -1,6 +1,6 @@
 """Queue consumer: settles an order's payment after dispatches, losses and returns; the event is only a trigger.
 
-A failed message is retried and in the end dead-lettered: the provider is unavailable for long, or provider and log
+A failed message is retried and finally dead-lettered: the provider is unavailable for long, or provider and log
 disagree, which an operator has to examine. A redrive is always safe.
 """
 

@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 @instrumented
 @timed_step("void")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[settlement_service.VoidOutcome]:
-    """Answer `voided`, `nothing_to_void`, or `inactive` for an order that came to its end."""
+    """Return `voided`, `nothing_to_void`, or `inactive` for an order that has ended."""
     return {"outcome": settlement_service.void(LOG, PROVIDER, event["order_id"])}

@@ -144,7 +144,7 @@ class SandboxProvider:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _list_today(self, payment_key: str) -> None:
-        """List a payment under today too, whatever the day of its first request."""
+        """List a payment under today too, in addition to the day of its first request."""
         today = datetime.now(UTC).date().isoformat()
         try:
             self._client.put_item(

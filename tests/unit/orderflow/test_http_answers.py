@@ -167,7 +167,6 @@ class TestOverload:
         "error",
         [
             TransactionConflict(),
-            http.Unavailable("Catalogue"),
             ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"}}, "GetItem"),
             ClientError({"Error": {"Code": "SlowDown", "Message": "slow down"}}, "GetObject"),
         ],

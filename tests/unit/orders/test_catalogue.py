@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orderflow.aws.dynamodb import TransactionConflict
 from orders import catalogue
-from orders.catalogue import Catalogue, CatalogueUnavailable
+from orders.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
@@ -122,5 +123,5 @@ def test_unprocessed_keys_are_read_again(shop: Aws) -> None:
 
 def test_persistently_unprocessed_keys_raise(shop: Aws) -> None:
     client: Any = PartialReads(shop, 99)
-    with pytest.raises(CatalogueUnavailable):
+    with pytest.raises(TransactionConflict):
         Catalogue("Catalogue", client, 60).products({f"SKU-{number:03}" for number in range(50)})

@@ -90,7 +90,7 @@ class TestLimit:
         assert post(one(MAX_UNITS - 1), key="key-1")["statusCode"] == 201
         refused = post(one(2), key="key-2")
         assert (refused["statusCode"], refused["body"]["skus"]) == (409, ["MUG-BLUE"])
-        assert f"MUG-BLUE ({MAX_UNITS - 1} unpaid, 2 more asked for)" in refused["body"]["detail"]
+        assert f"MUG-BLUE ({MAX_UNITS - 1} unpaid, 2 more requested)" in refused["body"]["detail"]
         assert post(one(1), key="key-3")["statusCode"] == 201
         assert post(one(MAX_UNITS, "FILTER-100"), key="key-4")["statusCode"] == 201
         assert row(shop)["units:MUG-BLUE"] == row(shop)["units:FILTER-100"] == {"N": str(MAX_UNITS)}

@@ -18,7 +18,6 @@ from orderflow.domain.order import Order
 from payments.domain.payment_keys import payment_key
 from payments.handlers import authorize_payment, void_payment
 from payments.provider import Authorized, Payment, ProviderTimeout, ProviderUnavailable, Voided
-from payments.provider_factory import UnknownProvider, create_provider
 from payments.sandbox.provider import SandboxProvider
 from payments.settlement_service import InconsistentPayment
 from tests.fakes.aws.dynamodb import Crash, answer_lost, server_error, throttled
@@ -460,8 +459,3 @@ def test_tokens_reach_neither_the_log_lines_nor_the_events(
     assert logged()
     assert token not in json.dumps(logged())
     assert all(token not in item["event"]["S"] for item in aws.dynamodb.items("OrderLog"))
-
-
-def test_unknown_provider_error_lists_the_valid_ones() -> None:
-    with pytest.raises(UnknownProvider, match="PAYMENT_PROVIDER is 'strype', but has to be one of: sandbox"):
-        create_provider("strype")

@@ -41,7 +41,8 @@ def test_stripe_reads_its_key_once_at_the_first_request(secrets: Secrets, monkey
     empty = SimpleNamespace(list=lambda _: SimpleNamespace(auto_paging_iter=list))
     connection = SimpleNamespace(v1=SimpleNamespace(payment_intents=empty, events=empty))
     monkeypatch.setattr("payments.stripe.connection.create_client", lambda key, base: used.append(f"{key} {base}") or connection)
-    stripe = create_provider("stripe")
+    monkeypatch.setenv("PAYMENT_PROVIDER", "stripe")
+    stripe = create_provider()
     assert isinstance(stripe, ProviderRouter)
     assert secrets.reads == 0
 
@@ -55,6 +56,14 @@ def test_stripe_reads_its_key_once_at_the_first_request(secrets: Secrets, monkey
 @pytest.mark.parametrize("name", ["STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE"])
 def test_missing_stripe_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
+    monkeypatch.setenv("PAYMENT_PROVIDER", "stripe")
 
     with pytest.raises(MissingSetting, match=name):
-        create_provider("stripe")
+        create_provider()
+
+
+def test_unknown_provider_error_lists_the_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYMENT_PROVIDER", "strype")
+
+    with pytest.raises(MissingSetting, match="PAYMENT_PROVIDER must be one of sandbox, stripe, not 'strype'"):
+        create_provider()

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from msgspec.structs import replace
 
+from orderflow.aws.settings import MissingSetting
 from orderflow.domain.events import StockLine
 from shipping.carrier import CarrierRefused, CarrierTimeout, CarrierUnavailable, Contradiction, Parcel, Shipment
-from shipping.carrier_factory import UnknownCarrier, create_carrier
+from shipping.carrier_factory import create_carrier
 from shipping.sandbox.carrier import SandboxCarrier
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Table, answer_lost
 from tests.support.orders import ADDRESS, ONE_MUG, REST, STOCK
@@ -152,7 +153,8 @@ def test_concurrent_dispatch_and_recall_are_consistent(sandbox: SandboxCarrier) 
     assert recalled.result() == Shipment(left, recalled=True)
 
 
-def test_unknown_carrier_is_refused() -> None:
-    assert isinstance(create_carrier("sandbox"), SandboxCarrier)
-    with pytest.raises(UnknownCarrier, match="sandbox"):
-        create_carrier("pigeon")
+def test_unknown_carrier_error_lists_the_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(create_carrier(), SandboxCarrier)
+    monkeypatch.setenv("CARRIER", "pigeon")
+    with pytest.raises(MissingSetting, match="CARRIER must be one of sandbox, not 'pigeon'"):
+        create_carrier()

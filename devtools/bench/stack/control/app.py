@@ -1,4 +1,4 @@
-"""The order API as it is usually written with Powertools: what the pipeline's own is compared with."""  # noqa: INP001 - deployed by itself
+"""The order API as it is usually written with Powertools, as a control for the pipeline's own."""  # noqa: INP001 - deployed by itself
 
 import os
 from typing import Any
@@ -20,14 +20,14 @@ persistence = DynamoDBPersistenceLayer(os.environ["ORDER_LOG_TABLE"])
 
 
 class Line(BaseModel):
-    """How many of which product."""
+    """A product and its quantity."""
 
     sku: str = Field(min_length=1, max_length=64)
     quantity: int = Field(ge=1, le=999)
 
 
 class Address(BaseModel):
-    """Where it goes."""
+    """The shipping address."""
 
     name: str
     street: str
@@ -37,7 +37,7 @@ class Address(BaseModel):
 
 
 class Payment(BaseModel):
-    """How it is paid."""
+    """The means of payment."""
 
     token: str
     country: str
@@ -53,7 +53,7 @@ class Order(BaseModel):
 
 @idempotent_function(data_keyword_argument="order", persistence_store=persistence, config=config)
 def accept(*, order: dict[str, Any]) -> dict[str, Any]:
-    """Keep the order."""
+    """Store the order."""
     orders.put_item(Item=order)
     return order
 

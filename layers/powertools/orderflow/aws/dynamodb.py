@@ -156,18 +156,25 @@ def read_items(operation: Callable[..., Any], **request: Any) -> Iterator[dict[s
 
 
 def read_batch(client: DynamoDBClient, table: str, keys: Sequence[Mapping[str, Any]], *, consistent: bool = True) -> list[dict[str, Any]]:
-    """Return the items under up to 100 different `keys`, in any order; missing items are left out.
+    """Return the items under up to 100 different `keys`, in any order; missing items are omitted.
 
     Raises:
         TransactionConflict: DynamoDB left keys unprocessed in every attempt.
     """
+    return list(map(decode_item, read_encoded_batch(client, table, keys, consistent=consistent)))
+
+
+def read_encoded_batch(
+    client: DynamoDBClient, table: str, keys: Sequence[Mapping[str, Any]], *, consistent: bool = True
+) -> list[dict[str, Any]]:
+    """Return items as `read_batch` does, without decoding them, for a store that decodes each item on its own."""
     request: Any = {table: {"Keys": keys, "ConsistentRead": consistent}}
     found: list[dict[str, Any]] = []
     for attempt in range(ATTEMPTS):
         if attempt:
             backoff(attempt)
         answer: Any = client.batch_get_item(RequestItems=request)
-        found += map(decode_item, answer["Responses"].get(table, []))
+        found += answer["Responses"].get(table, [])
         request = answer.get("UnprocessedKeys")
         if not request:
             return found

@@ -108,10 +108,6 @@ class Problem(Exception):
         self.document = {"type": PROBLEM_BASE + code, "title": title, "status": status, "detail": detail, **members}
 
 
-class Unavailable(RuntimeError):
-    """A dependency is overloaded; the client can repeat the request in a moment."""
-
-
 class Caller(Struct, frozen=True):
     """The authenticated caller: customer id, email and groups of the token."""
 
@@ -272,7 +268,7 @@ def _fault(error: Exception, correlation_id: str) -> Problem:
     # A ClientError of botocore, which a function without clients does not import.
     response: dict[str, Any] = getattr(error, "response", None) or {}
     code = response.get("Error", {}).get("Code")
-    if isinstance(error, TransactionConflict | Unavailable) or code in _OVERLOAD:
+    if isinstance(error, TransactionConflict) or code in _OVERLOAD:
         unavailable = Problem(503, "unavailable", "Unavailable", "the service is overloaded; repeat the same request in a moment")
         unavailable.headers["retry-after"] = "1"
         return unavailable

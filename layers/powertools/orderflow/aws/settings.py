@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # The same as in the template's parameters: HTTPS for any host, HTTP only for this machine, also as seen from a container.
 ADDRESS = (
@@ -46,6 +50,19 @@ def optional_int(name: str, default: int) -> int:
     except ValueError:
         message = f"environment variable {name} must be a whole number, not {value!r}"
         raise MissingSetting(message) from None
+
+
+def selected[A](name: str, choices: Mapping[str, A]) -> A:
+    """Return the choice that the environment variable `name` names.
+
+    Raises:
+        MissingSetting: it is not set, or names none of `choices`.
+    """
+    value = required(name)
+    if value not in choices:
+        message = f"environment variable {name} must be one of {', '.join(sorted(choices))}, not {value!r}"
+        raise MissingSetting(message)
+    return choices[value]
 
 
 def address(name: str, default: str = "") -> str:
