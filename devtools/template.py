@@ -55,6 +55,11 @@ def translated(parameters: Mapping[str, str] | None = None, path: Path = ROOT / 
     template = source(path)
     for resource in template["Resources"].values():
         _upload(resource, path.parent)
+    return expand(template, parameters)
+
+
+def expand(template: dict[str, Any], parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a packaged template with its serverless resources expanded; `parameters` as in `translated`."""
     defaults = {name: str(spec.get("Default", "")) for name, spec in template.get("Parameters", {}).items()}
     values = {**defaults, "AWS::Region": REGION, "AWS::Partition": "aws", **(parameters or {})}
     # No managed policy is used by its short name, so the translator needs no IAM.

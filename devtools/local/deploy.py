@@ -20,6 +20,7 @@ from devtools import ui
 from devtools.cli import UserError
 from devtools.local import api_responses, event_archive, issuer, webhook_secrets
 from devtools.target import ROOT, STACK, Target
+from devtools.template import expand
 
 SOURCES = (
     "template.yaml",
@@ -130,6 +131,8 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
     with ui.stage("sam deploy") as step:
         target.client("s3").create_bucket(Bucket=ARTIFACTS)
         built = for_local_target(targets.local_folder() / "build" / "template.yaml", target.backend)
+        if target.backend == "localstack":
+            built = _expanded(target, built, chosen, log)
         arguments = [
             *("deploy", "--config-env", CONFIG[target.backend], "--stack-name", STACK, "--region", targets.REGION),
             *("--template-file", str(built), "--s3-bucket", ARTIFACTS),
@@ -145,13 +148,30 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
         step.detail = f"{len(done)} resources changed" if done else "no change"
 
 
+def _expanded(target: Target, built: Path, chosen: dict[str, str], log: Path) -> Path:
+    """Upload the code and write the template with its serverless resources expanded.
+
+    LocalStack resolves references before it expands the resources that some of them mean.
+    """
+    packaged, expanded = built.with_name("packaged.json"), built.with_name("expanded.json")
+    arguments = ["package", "--template-file", str(built), "--s3-bucket", ARTIFACTS, "--use-json", "--output-template-file", str(packaged)]
+    deque(_sam(target, [*arguments, "--region", targets.REGION, "--no-progressbar"], log, DEPLOY_SECONDS), maxlen=0)
+    # sam accepts a nested stack's template at an address of S3 only, not at that of a local target.
+    uploaded = packaged.read_text("utf-8").replace(f"{target.endpoint}/{ARTIFACTS}", f"https://s3.amazonaws.com/{ARTIFACTS}")
+    expanded.write_text(json.dumps(expand(json.loads(uploaded), chosen)), "utf-8")
+    return expanded
+
+
 def for_local_target(built: Path, backend: str) -> Path:
     """Write the built template as a local target needs it, and return its path.
 
     Local targets use plain HTTP, so statements that deny it are removed, with policies that are empty then. They have no CodeDeploy,
-    so an alias moves to its function's new version at once.
+    so an alias moves to its function's new version at once. LocalStack cannot update aliases, so callers invoke the functions
+    themselves there.
     """
     template = cast("dict[str, Any]", yaml_parse(built.read_text("utf-8")))
+    if backend == "localstack":
+        template = cast("dict[str, Any]", _without_aliases(template))
     resources = cast("dict[str, dict[str, Any]]", template["Resources"])
     template.get("Globals", {}).get("Function", {}).pop("DeploymentPreference", None)
     dropped: set[str] = set()
@@ -173,6 +193,20 @@ def for_local_target(built: Path, backend: str) -> Path:
     changed = built.with_name(f"{backend}.yaml")
     changed.write_text(json.dumps(template), "utf-8")
     return changed
+
+
+def _without_aliases(node: Any) -> Any:
+    """Return a copy of a part of the template in which no function has an alias, and references to one mean the function."""
+    match node:
+        case {"Ref": str(name)} if name.endswith(".Alias"):
+            return {"Fn::GetAtt": [name.removesuffix(".Alias"), "Arn"]}
+        case dict():
+            aliases = {"AutoPublishAlias", "AutoPublishAliasAllProperties", "VersionDeletionPolicy"}
+            return {key: _without_aliases(value) for key, value in cast("dict[str, Any]", node).items() if key not in aliases}
+        case list():
+            return [_without_aliases(value) for value in cast("list[Any]", node)]
+        case _:
+            return node
 
 
 def _requires_tls(statement: dict[str, Any]) -> bool:

@@ -101,3 +101,19 @@ Resources:
         "Action": ["lambda:GetEventSourceMapping", "lambda:ListEventSourceMappings"],
         "Resource": "arn:aws:lambda:x:1:event-source-mapping:*",
     }
+
+
+def test_callers_on_localstack_invoke_functions_without_an_alias(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text(
+        """
+Resources:
+  Screen: {Type: 'AWS::Serverless::Function', Properties: {AutoPublishAlias: live, VersionDeletionPolicy: Delete, Handler: screen.handler}}
+  Saga: {Type: 'AWS::Serverless::StateMachine', Properties: {DefinitionSubstitutions: {Screen: !Ref Screen.Alias, Queue: !Ref Queue}}}
+"""
+    )
+    resources = json.loads(deploy.for_local_target(tmp_path / "template.yaml", "localstack").read_text())["Resources"]
+    assert resources["Screen"]["Properties"] == {"Handler": "screen.handler"}
+    assert resources["Saga"]["Properties"]["DefinitionSubstitutions"] == {
+        "Screen": {"Fn::GetAtt": ["Screen", "Arn"]},
+        "Queue": {"Ref": "Queue"},
+    }
