@@ -1,7 +1,7 @@
 """`make compat`: runs the functions of an earlier release and the present ones side by side, and prints the failures.
 
-During a canary, and during a rollback, both work on the same orders: each must read what the other stored. FROM is a git
-revision: by default the newest tag of a release (v*) before HEAD, and without one the commit from which the branch started.
+During a canary or a rollback both releases process the same orders, so each must read the data that the other stored. FROM is a
+git revision: by default the newest release tag (v*) before HEAD, or without one the commit at which the branch started.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from tempfile import TemporaryDirectory
 from devtools import cli, ui
 from devtools.cli import UserError
 from devtools.target import ROOT
-
-DISPLAYED = 20
+from tests.support import findings
 
 
 def base() -> str:
-    """Return the revision to compare with where none is given. Raises UserError outside a clone."""
+    """Return the default revision. Raises UserError outside a clone."""
     for command in (
         ["git", "describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"],
         ["git", "merge-base", "HEAD", "origin/main"],
@@ -31,11 +30,11 @@ def base() -> str:
         found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if found.returncode == 0:
             return found.stdout.strip()
-    raise UserError("there is neither a tag of a release nor a branch main; name a revision, as FROM=HEAD~1")
+    raise UserError("there is neither a release tag nor a branch main; name a revision, such as FROM=HEAD~1")
 
 
 def main(arguments: Namespace) -> int:
-    """Print the failures; return 1 if there is any."""
+    """Print the failures; return 1 if there are any."""
     import pytest  # noqa: PLC0415
 
     import tests.conftest  # noqa: F401, PLC0415 - the functions' environment, before they are imported
@@ -50,11 +49,7 @@ def main(arguments: Namespace) -> int:
         with redirect_stdout(io.StringIO()):  # the functions' metrics
             found = both.check()
         stage.detail = f"{both.runs} runs, {len(found)} problems"
-    for line in found[:DISPLAYED]:
-        ui.console.print(f"  ✗ {line}", style="red")
-    if len(found) > DISPLAYED:
-        ui.console.print(f"  and {len(found) - DISPLAYED} more", style="dim")
-    return 1 if found else 0
+    return findings.report(found)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class TestWorkflows:
     def test_rules_pass_only_ids_to_workflows(self, stack: Stack) -> None:
         """An execution stores its input, so it must hold no personal data."""
         for rule in stack.of("Events::Rule").values():
-            # CloudWatch's events tell an alarm and a metric, and no customer.
+            # CloudWatch's events name an alarm and a metric, but no customer.
             of_orders = rule["EventPattern"].get("source") != ["aws.cloudwatch"]
             for target in rule["Targets"] if of_orders else []:
                 if stack.kind(referred(target["Arn"])) == "StepFunctions::StateMachine":

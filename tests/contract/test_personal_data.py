@@ -47,7 +47,7 @@ def test_email_of_an_older_event_version_is_dropped_on_reading(name: str) -> Non
 
 
 def test_workflows_get_ids_only(stack: Stack) -> None:
-    # CloudWatch's events tell an alarm and a metric, and no customer.
+    # CloudWatch's events name an alarm and a metric, but no customer.
     rules = [rule for rule in stack.of("Events::Rule").values() if rule["EventPattern"].get("source") != ["aws.cloudwatch"]]
     targets = [target for rule in rules for target in rule["Targets"] if "RoleArn" in target]
     assert targets

@@ -141,7 +141,7 @@ class TestRollback:
             assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
 
     def test_alarms_exist_where_a_canary_runs(self, stack: Stack) -> None:
-        """A protected stage has alarms, whether someone is notified or not."""
+        """A protected stage has alarms, with or without a subscriber."""
         assert stack.conditions["UseCanary"] == {"Fn::And": [{"Condition": "OnAws"}, {"Condition": "IsProtected"}]}
         assert {"Condition": "IsProtected"} in stack.conditions["HasAlarms"]["Fn::Or"]
         for name in self.alarms(stack):

@@ -22,7 +22,7 @@ from tests.conftest import ENVIRONMENT
 from tests.contract.stack import Stack
 
 RESTORED = ("IdentityAuthorize", "OrdersGet", "OrdersPlace")
-# Reports connections, look-ups of hosts, and whatever reads the clock or makes something unique while the function is imported.
+# Reports connections, host look-ups, reads of the clock and new unique ids while the function is imported.
 IMPORTING = """
 import importlib, random, secrets, sys, time, uuid
 sys.addaudithook(lambda event, _: event in ("socket.connect", "socket.getaddrinfo") and print(event, flush=True))

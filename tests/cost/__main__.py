@@ -129,7 +129,7 @@ def _apart(counted: Counted) -> tuple[tuple[str, ...], Rows]:
 
 def main(arguments: Namespace) -> int:
     """Count, print, compare; return 1 with CHECK=1 where a cost grew without a stated reason."""
-    # The functions' environment and stand-ins have to be there before the functions.
+    # Before any function is imported, because it sets their environment and the in-memory services.
     import tests.conftest  # noqa: F401, PLC0415
     from tests.cost import counting  # noqa: PLC0415
 

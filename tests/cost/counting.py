@@ -1,7 +1,7 @@
-"""Counts what one order uses, placed to delivered, in the functions' own calls on AWS in memory.
+"""Counts the usage of one order, placed to delivered, from the functions' calls on AWS in memory.
 
-Durations are not measured: each invocation is taken to last `SECONDS`, each saga `SAGA_SECONDS`. One order is counted alone, so
-nothing is batched.
+Durations are assumed: `SECONDS` for each invocation, `SAGA_SECONDS` for each saga. A single order is counted, so nothing is
+batched.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WIRE = {"PutObject": "PUT", "GetObject": "GET"}
 
 
 def count() -> Counted:
-    """Return the usage of one order of two lines, of a pipeline that has processed another one before."""
+    """Return the usage of an order of two lines, in a pipeline that has processed another order before."""
     with pytest.MonkeyPatch.context() as patch, _quiet():
         streamed, queued = consumers()
         counter = _Counter()
@@ -50,7 +50,7 @@ def count() -> Counted:
         handlers = {**real_functions().handlers, **modules}
         stage = Stage(patch, Functions({name: counter.observed(name, handler) for name, handler in handlers.items()}))
         simulation = stage.simulation(ORDER)
-        # Of this run only: the process would keep the secret for later tests.
+        # For this run only: the cached secret would be used by later tests.
         patch.setattr(receive_webhook, "SECRET", Secret("carrier", simulation.aws.secretsmanager))  # pyright: ignore[reportArgumentType]
         simulation.streamed_consumers, simulation.consumers = streamed, queued
         counter.lend(simulation)
@@ -75,7 +75,7 @@ def consumers() -> tuple[Consumers, Consumers]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Discard what is printed, and take the services back at the end."""
+    """Discard output within the context, and reset the functions' clients after it."""
     try:
         with redirect_stdout(io.StringIO()):
             yield
@@ -113,14 +113,14 @@ class _Counter:
         clients.lend(**{name: Metered(service, name, self._called) for name, service in services.items()})
 
     def start(self) -> None:
-        """Count from now on. The sizes of stored items stay known."""
+        """Discard all counts so far, but not the known sizes of stored items."""
         self._account(Counted())
-        for known in (self._lines, self._invoked, self._messages):
-            known.clear()
+        for recorded in (self._lines, self._invoked, self._messages):
+            recorded.clear()
         self._answered = dict.fromkeys(self._answered, 0)
 
     def observed(self, name: str, handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """Return a handler that is counted."""
+        """Return a handler whose invocations are counted."""
 
         def invoke(event: Any, context: Any) -> Any:
             written, printed = io.StringIO(), io.StringIO()
@@ -174,7 +174,7 @@ class _Counter:
 
 
 def _wired(call: Call) -> dict[str, Any]:
-    """Return parameters as they are sent: binary records in Base64."""
+    """Return the parameters as on the wire: binary records in Base64."""
     if call.operation != "PutRecords":
         return call.parameters
     records = [record | {"Data": base64.b64encode(_bytes(record["Data"])).decode()} for record in call.parameters["Records"]]

@@ -42,7 +42,7 @@ RESTING_STATES = {"confirmed", "rejected", "cancelled", "held", "dispatched", "d
 HOLDING = {"confirmed", "partly_dispatched"}
 
 _accounts = msgspec.json.Decoder(Account)
-_consignments = msgspec.json.Decoder(SandboxShipment)
+_shipment_decoder = msgspec.json.Decoder(SandboxShipment)
 
 
 class Violation(NamedTuple):
@@ -250,7 +250,8 @@ def _stock(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violati
 
 def _shipments(simulation: Simulation, orders: dict[str, Order]) -> Iterator[Violation]:
     rows = {
-        row["shipment_id"]["S"]: _consignments.decode(row["consignment"]["S"]) for row in simulation.aws.dynamodb.items("SandboxShipments")
+        row["shipment_id"]["S"]: _shipment_decoder.decode(row["consignment"]["S"])
+        for row in simulation.aws.dynamodb.items("SandboxShipments")
     }
     for order_id, order in orders.items():
         found = rows.get(shipment_id(order_id))

@@ -68,7 +68,7 @@ def failed_line(message_id: str, exception: str = THROTTLED) -> str:
 
 @dataclass
 class Operations:
-    """A stack whose alarms fire. `notices` are messages to operators, `outcomes` the results of executions."""
+    """A stack with alarms and remediations; `notifications` are messages to operators, `outcomes` the results of executions."""
 
     disturbance: Disturbance = field(default_factory=Disturbance)
     alarms: FakeAlarms = field(default_factory=FakeAlarms)
@@ -80,7 +80,7 @@ class Operations:
     bus: FakeEventBridge = field(default_factory=FakeEventBridge)
     stream: FakeKinesis = field(default_factory=FakeKinesis)
     claims: FakeDynamoDB = field(default_factory=lambda: FakeDynamoDB(*TABLES))
-    notices: list[str] = field(default_factory=list[str])
+    notifications: list[str] = field(default_factory=list[str])
     outcomes: list[str] = field(default_factory=list[str])
     _function: str = ""
     _started: int = 0
@@ -142,7 +142,7 @@ class Operations:
 
     def _task(self, resource: str, given: Any) -> Any:
         if resource.endswith("sns:publish"):
-            self.notices.append(given["Message"])
+            self.notifications.append(given["Message"])
             return {}
         before, self._function = self._function, given["FunctionName"].strip("${}")
         # Between attempts, the workflow waits until messages are visible again.

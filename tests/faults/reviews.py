@@ -87,8 +87,8 @@ class Reviews:
                 self.start(message)
         self._resume()
 
-    def forget(self) -> None:
-        """Forget the executions that have ended."""
+    def drop_ended(self) -> None:
+        """Drop the executions that have ended."""
         self._executions = {arn: execution for arn, execution in self._executions.items() if execution.token}
 
     @property

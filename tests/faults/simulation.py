@@ -363,17 +363,17 @@ class Simulation:
         finally:
             self._local.current = before
 
-    def forget(self) -> None:
-        """Forget what was published, sent and invoked, when nothing is left to do: many orders would fill the memory."""
+    def clear_messages(self) -> None:
+        """Drop the records of published events, sent messages and invocations, to limit memory; all must be processed."""
         assert (self._seen, self._streamed) == (len(self.aws.events.entries), len(self.aws.kinesis.records))
         aws = self.aws
-        for known in (*aws.dynamodb.changes.values(), aws.events.entries, aws.events.batches, aws.kinesis.records, aws.kinesis.batches):
-            known.clear()
-        for known in (self.invoked, self.answers, self.cancellations, aws.sns.published, self.reviews.answers):
-            known.clear()
+        for records in (*aws.dynamodb.changes.values(), aws.events.entries, aws.events.batches, aws.kinesis.records, aws.kinesis.batches):
+            records.clear()
+        for records in (self.invoked, self.answers, self.cancellations, aws.sns.published, self.reviews.answers):
+            records.clear()
         aws.sqs.sent.clear()
         self._published = self._seen = self._streamed = self._parked = 0
-        self.reviews.forget()
+        self.reviews.drop_ended()
 
     def placed(self, order: int = 0) -> Any:
         """Return the first logged event of the n-th order."""

@@ -15,7 +15,7 @@ from devtools.ops import function_logs
 from devtools.target import STACK
 from tests.integration.deployed_stack import DeployedStack, eventually
 
-ON_THE_WAY = {"orders-place", "inventory-reserve", "fraud-screen", "payments-authorize", "orders-confirm", "notifications-mail"}
+ORDER_SERVICES = {"orders-place", "inventory-reserve", "fraud-screen", "payments-authorize", "orders-confirm", "notifications-mail"}
 
 
 def test_every_log_line_of_an_order_has_its_correlation_id(stack: DeployedStack):
@@ -29,7 +29,7 @@ def test_every_log_line_of_an_order_has_its_correlation_id(stack: DeployedStack)
         return [line for line in lines if order_id in line.text and "event_ids" not in line.fields]
 
     lines = eventually(
-        about, lambda found: {line.function for line in found} >= ON_THE_WAY, within=stack.patience, what="a line of each function"
+        about, lambda found: {line.function for line in found} >= ORDER_SERVICES, within=stack.patience, what="a line of each function"
     )
     assert {line.fields.get("correlation_id") for line in lines} == {correlation_id}
     assert {line.fields.get("order_id") for line in lines} == {order_id}

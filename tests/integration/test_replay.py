@@ -137,7 +137,7 @@ def _items(stack: DeployedStack, table: str, of: str, among: tuple[str, ...]) ->
 
 
 def _state(stack: DeployedStack, completed: CompletedOrders) -> dict[str, Any]:
-    """Everything that stack, payment provider and carrier store about the orders."""
+    """Return all data of the orders in the stack, at the payment provider and at the carrier."""
     return {
         "log": [events.encode(event) for order_id in completed.orders for event in stack.log(order_id)],
         "list": _items(stack, "OrderView", "customer_id", (completed.customer,)),
@@ -149,7 +149,7 @@ def _state(stack: DeployedStack, completed: CompletedOrders) -> dict[str, Any]:
         "stock": stack.stock(completed.sku),
         "best sellers and counts": _aggregated(stack, completed),
         "sums by minute": _sums(stack, completed),
-        "mails": sorted(mail["Subject"] for order_id in completed.orders for mail in stack.sent(order_id)),
+        "emails": sorted(email["Subject"] for order_id in completed.orders for email in stack.sent(order_id)),
     }
 
 

@@ -1,4 +1,4 @@
-"""A rebuild writes lost rows again, on a stack whose orders go on; a restored table is copied into an empty one."""
+"""A rebuild restores lost rows while the stack processes orders, and a restored table is copied into an empty one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devtools.ops.restore import Restore, logged
 from devtools.target import Target
 from tests.integration.deployed_stack import DeployedStack, eventually
 
-# Where the rows of an order are, and what identifies them; attributes that tell when a row was written differ.
+# By table: the attribute by which a row belongs to an order, and the attributes that follow from the time of the write.
 ROWS = {
     "Reservations": ("order_id", ()),
     "LedgerEntries": ("order_id", ("posted_at", "sheet")),

@@ -122,7 +122,7 @@ def test_next_order_can_be_placed_while_one_is_followed(browser: Browser, server
         expect(page.locator("#orders li").nth(1)).to_be_visible()
 
 
-def test_changed_price_is_shown_before_the_order_is_placed(browser: Browser, server: shop.Server):
+def test_changed_price_is_displayed_before_the_order_is_placed(browser: Browser, server: shop.Server):
     with shopping(browser, server) as page:
         sign_in(page, "cat")
         add(page)
@@ -139,7 +139,7 @@ def _expecting(body: Any) -> str:
     return json.dumps(body | {"expected_total": {"amount": 1, "currency": "EUR"}})
 
 
-def test_declined_payment_and_problems_are_told_in_words(browser: Browser, server: shop.Server):
+def test_declined_payment_and_problems_are_explained(browser: Browser, server: shop.Server):
     with shopping(browser, server) as page:
         add(page)
         page.click("#place")

@@ -1,1 +1,1 @@
-"""The pipeline under load: many orders in process and on the emulator, and one hot product."""
+"""Load tests: many orders in this process or on the emulator, one hot product, and invoice numbers."""

@@ -1,9 +1,9 @@
-"""`make load`: how the pipeline does with many orders, and with many for one product.
+"""`make load`: measure the pipeline with many orders.
 
-ORDERS=100000 is how many go through publisher, stream, analytics and ledger in this process, for PRODUCTS=2000 products;
-TARGET=emulator sends them, 5000 unless said otherwise, through an emulator of its own instead. HOT=1 simulates orders for one
-product, INVOICES=1 the numbering of invoices. REBUILD=1 rebuilds every store from the
-log and compares. RECORD=1 writes the results into docs/performance.md.
+By default, ORDERS=100000 synthetic orders for PRODUCTS=2000 products pass publisher, stream, analytics and ledger in this process.
+TARGET=emulator sends orders, 5000 by default, through a separate emulator instead. HOT=1 simulates orders for one hot product,
+INVOICES=1 simulates the numbering of invoices, and REBUILD=1 rebuilds every store from the order log and compares it with the
+original. RECORD=1 writes the results to docs/performance.md.
 """
 
 from __future__ import annotations
@@ -34,37 +34,39 @@ def show(title: str, columns: tuple[str, ...], rows: Rows) -> None:
 
 
 def hot_product(*, record: bool) -> int:
-    """Simulate orders for one product at several rates, as it is and as it would be on one row; 1 where too many are tried again."""
-    from tests.load import hot  # noqa: PLC0415 - the services' stand-ins take a while to import
+    """Simulate orders for one product at several rates, on one row and sharded; return 1 if orders need too many attempts."""
+    from tests.load import hot  # noqa: PLC0415 - importing the in-memory services takes a while
 
     rows: Rows = []
     missed: list[str] = []
     with ui.stage("one product") as step:
         for number, rate in enumerate(hot.RATES):
-            called = "all at once" if rate == hot.AT_ONCE else str(rate)
-            step.share, step.detail = number / len(hot.RATES), f"orders a second: {called}"
-            one_row, spread, slow = (
-                hot.simulate(case) for case in (hot.Case(rate, spreads=False), hot.Case(rate), hot.Case(rate, slowness=2))
+            label = "all at once" if rate == hot.ALL_AT_ONCE else str(rate)
+            step.share, step.detail = number / len(hot.RATES), f"orders per second: {label}"
+            one_row, sharded, slow = (
+                hot.simulate(case) for case in (hot.Case(rate, sharded=False), hot.Case(rate), hot.Case(rate, slowness=2))
             )
             rows.append(
                 (
-                    called,
+                    label,
                     f"{one_row.attempts_per_order:.2f}",
-                    str(one_row.ends["rejected"]),
-                    f"{spread.attempts_per_order:.2f}",
-                    str(spread.ends["rejected"]),
+                    str(one_row.outcomes["rejected"]),
+                    f"{sharded.attempts_per_order:.2f}",
+                    str(sharded.outcomes["rejected"]),
                     f"{slow.attempts_per_order:.2f}",
                 )
             )
             step.share = (number + 1) / len(hot.RATES)
-            if rate == hot.WANTED_RATE and (spread.attempts_per_order > hot.MOST_ATTEMPTS or spread.ends["reserved"] < spread.ends.total()):
-                missed.append(f"{spread.attempts_per_order:.2f} attempts an order at {rate} orders a second, {hot.MOST_ATTEMPTS} allowed")
+            all_reserved = sharded.outcomes["reserved"] == sharded.outcomes.total()
+            if rate == hot.TARGET_RATE and (sharded.attempts_per_order > hot.MAX_ATTEMPTS or not all_reserved):
+                attempts = f"{sharded.attempts_per_order:.2f} attempts per order"
+                missed.append(f"{attempts} at {rate} orders per second, {hot.MAX_ATTEMPTS} allowed")
     columns = ("orders per second", "one row", "rejected", "sharded", "rejected", "sharded, AWS twice as slow")
-    show(f"Attempts an order, of {hot.Case(1).orders:,} orders for one product", columns, rows)
+    show(f"Attempts per order, {hot.Case(1).orders:,} orders for one product", columns, rows)
     if record:
         page.write(page.HOT, _hot_part(columns, rows, reached=not missed))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
-    return _ended(missed)
+    return _exit_code(missed)
 
 
 def _hot_part(columns: tuple[str, ...], rows: Rows, *, reached: bool) -> str:
@@ -79,24 +81,24 @@ def _hot_part(columns: tuple[str, ...], rows: Rows, *, reached: bool) -> str:
 
 
 def numbering(*, record: bool) -> int:
-    """Simulate the numbering of invoices at several rates, one by one and in batches; 1 where too few are numbered."""
-    from tests.load import invoices  # noqa: PLC0415 - the services' stand-ins take a while to import
+    """Simulate the numbering of invoices at several rates, singly and in batches; return 1 if batches miss their target."""
+    from tests.load import invoices  # noqa: PLC0415 - importing the in-memory services takes a while
 
     tables: dict[bool, Rows] = {False: [], True: []}
     missed: list[str] = []
     with ui.stage("invoices") as step:
-        cases = [invoices.Case(rate, together=together) for together in tables for rate in invoices.RATES]
+        cases = [invoices.Case(rate, batched=batched) for batched in tables for rate in invoices.RATES]
         for number, case in enumerate(cases):
-            step.share, step.detail = number / len(cases), "in batches" if case.together else "one by one"
-            found = invoices.simulate(case)
-            tables[case.together].append(invoices.row(case, found))
-            missed += invoices.missed(case, found) if case.together else []
-    for together, rows in tables.items():
-        show(f"Invoices numbered {'in batches' if together else 'one by one'}", invoices.COLUMNS, rows)
+            step.share, step.detail = number / len(cases), "in batches" if case.batched else "one by one"
+            outcome = invoices.simulate(case)
+            tables[case.batched].append(invoices.row(case, outcome))
+            missed += invoices.missed(case, outcome) if case.batched else []
+    for batched, rows in tables.items():
+        show(f"Invoices numbered {'in batches' if batched else 'one by one'}", invoices.COLUMNS, rows)
     if record:
         page.write(page.INVOICES, _numbering_part(invoices.COLUMNS, tables, reached=not missed))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
-    return _ended(missed)
+    return _exit_code(missed)
 
 
 def _numbering_part(columns: tuple[str, ...], tables: dict[bool, Rows], *, reached: bool) -> str:
@@ -110,41 +112,41 @@ def _numbering_part(columns: tuple[str, ...], tables: dict[bool, Rows], *, reach
     return "\n\n".join(
         [
             f"## Invoices numbered without a gap\n\n{note}",
-            *(f"{'In batches' if together else 'One by one'}:\n\n{page.table(columns, tables[together])}" for together in (True, False)),
+            *(f"{'In batches' if batched else 'One by one'}:\n\n{page.table(columns, tables[batched])}" for batched in (True, False)),
         ]
     )
 
 
 def in_process(orders: int, products: int, *, record: bool) -> int:
-    """Bring orders through the pipeline in this process; 1 where they cost more with their number, or something does not add up."""
-    # Otherwise it warns about unused metrics.
+    """Run orders through the pipeline in this process; return 1 if a measure grows with their number or a total differs."""
+    # samtranslator warns about unused metrics.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    # The functions' environment and stand-ins have to be there before the functions.
+    # Before any function is imported, because it sets their environment and the in-memory services.
     import tests.conftest  # noqa: F401, PLC0415
     from tests.load import flatness, synthetic  # noqa: PLC0415
 
     with ui.stage("orders in process") as step, TemporaryDirectory() as folder:
 
-        def progress(done: int, of: int, each_second: float, megabytes: float) -> None:
-            step.share = done / of
-            step.detail = f"{done:,} of {of:,} orders, {each_second:,.0f} a second, {megabytes:.0f} MB"
+        def progress(done: int, total: int, per_second: float, megabytes: float) -> None:
+            step.share = done / total
+            step.detail = f"{done:,} of {total:,} orders, {per_second:,.0f} per second, {megabytes:.0f} MB"
 
-        found = flatness.measure(orders, Path(folder), progress, products)
-        step.detail = f"{found.events:,} events, {found.twice:,} twice, {found.late:,} late"
-    columns, rows = flatness.table(found)
-    show("Orders since the row before", columns, rows)
-    missed = [*flatness.growing(found, products), *found.differences]
-    for line in flatness.results(found):
+        measured = flatness.measure(orders, Path(folder), progress, products)
+        step.detail = f"{measured.events:,} events, {measured.duplicates:,} duplicates, {measured.late:,} late"
+    columns, rows = flatness.table(measured)
+    show("Orders since the previous row", columns, rows)
+    missed = [*flatness.growing(measured, products), *measured.differences]
+    for line in flatness.results(measured):
         ui.console.print(f"  {line}", highlight=False)
     if record:
         many = products > synthetic.PRODUCTS
-        page.write(page.PRODUCTS if many else page.LOAD, flatness.many_products(found, products) if many else flatness.part(found))
+        page.write(page.PRODUCTS if many else page.LOAD, flatness.many_products(measured, products) if many else flatness.part(measured))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
-    return _ended(missed)
+    return _exit_code(missed)
 
 
 def rebuilding(orders: int, *, record: bool) -> int:
-    """Rebuild every store from the log of so many orders; return 1 where a table differs from the original."""
+    """Rebuild every store from the log of this number of orders; return 1 if a table differs from the original."""
     logging.disable(logging.CRITICAL)
     import tests.conftest  # noqa: F401, PLC0415
     from tests.restore import measure  # noqa: PLC0415
@@ -159,7 +161,7 @@ def rebuilding(orders: int, *, record: bool) -> int:
     if record:
         page.write(page.REBUILD, measure.part(found))
         ui.console.print(f"  wrote {page.DOCUMENT.name}")
-    return _ended(measure.missed(found))
+    return _exit_code(measure.missed(found))
 
 
 def on_an_emulator(orders: int, port: int | None) -> int:
@@ -173,21 +175,22 @@ def on_an_emulator(orders: int, port: int | None) -> int:
         def progress(detail: str, share: float) -> None:
             step.detail, step.share = detail, share
 
-        came = emulated.bring(target, orders, progress)
-        step.detail = f"{came.events:,} events, {came.twice:,} twice, {orders / came.seconds:.0f} orders a second"
-    if not came.differences:
-        ui.console.print("  none lost, none twice; ledger and analytics are what the orders come to")
-    return _ended(came.differences)
+        measured = emulated.run(target, orders, progress)
+        step.detail = f"{measured.events:,} events, {measured.duplicates:,} duplicates, {orders / measured.seconds:.0f} orders per second"
+    if not measured.differences:
+        ui.console.print("  no event was lost or counted twice; ledger and analytics equal the orders")
+    return _exit_code(measured.differences)
 
 
-def _ended(missed: list[str]) -> int:
+def _exit_code(missed: list[str]) -> int:
+    """Print the missed targets; return 1 if there are any."""
     for one in missed:
         print(f"missed: {one}", file=sys.stderr)
     return 1 if missed else 0
 
 
 def main(arguments: Namespace) -> int:
-    """Run the load that the options select."""
+    """Run the load test that the options select."""
     if arguments.hot:
         return hot_product(record=arguments.record)
     if arguments.invoices:
@@ -200,6 +203,6 @@ def main(arguments: Namespace) -> int:
 
 
 if __name__ == "__main__":
-    # Before any of the functions is imported: what they log is not what this is about.
+    # Before any function is imported, because its logger reads the level at import.
     os.environ["LOG_LEVEL"] = "CRITICAL"
     cli.run("load", main)

@@ -1,6 +1,6 @@
-"""Simulated time that advances when all threads wait: minutes pass at once, with reproducible results.
+"""Simulated time: minutes pass at once, and results are reproducible.
 
-Every activity is a thread, of which one runs at a time until it waits; then the clock moves to the next one's moment.
+Every activity is a thread. One thread runs at a time, until it sleeps; then the clock advances to the earliest time that is due.
 """
 
 from __future__ import annotations
@@ -10,41 +10,40 @@ import threading
 from collections.abc import Callable
 from itertools import count
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 class Clock:
-    """Simulated seconds since the start, and the wake-up times of threads."""
+    """A clock in simulated seconds since its start."""
 
     def __init__(self) -> None:
-        """Start at nothing."""
         self.now = 0.0
         self._due: list[tuple[float, int, threading.Semaphore, Callable[[], object] | None]] = []
         self._numbers = count()
-        self._stood = threading.Semaphore(0)
+        self._paused = threading.Semaphore(0)
         self._raised: list[BaseException] = []
         self._local = threading.local()
 
     def at(self, moment: float, work: Callable[[], object]) -> None:
-        """Have something done by a thread of its own from a moment on."""
+        """Start `work` in a new thread at `moment`."""
         heapq.heappush(self._due, (moment, next(self._numbers), threading.Semaphore(0), work))
 
     def sleep(self, seconds: float) -> None:
         """Suspend the calling thread for that many simulated seconds, like `time.sleep`."""
         turn = self._local.turn
         heapq.heappush(self._due, (self.now + seconds, next(self._numbers), turn, None))
-        self._stood.release()
-        assert turn.acquire(timeout=PATIENCE), "the clock stands"
+        self._paused.release()
+        assert turn.acquire(timeout=TIMEOUT_SECONDS), "the simulated clock does not advance"
 
     def run(self) -> None:
-        """Let time pass until nothing is left to do. Raises what an activity raised."""
+        """Let time pass until every activity has ended. Raises the exception of an activity."""
         while self._due:
             self.now, _, turn, work = heapq.heappop(self._due)
             if work is None:
                 turn.release()
             else:
                 threading.Thread(target=self._do, args=(turn, work), daemon=True).start()
-            assert self._stood.acquire(timeout=PATIENCE), "an activity does not come to its end"
+            assert self._paused.acquire(timeout=TIMEOUT_SECONDS), "an activity neither sleeps nor ends"
             if self._raised:
                 raise self._raised[0]
 
@@ -54,4 +53,4 @@ class Clock:
             work()
         except BaseException as error:  # noqa: BLE001 - raised by the thread that runs the clock
             self._raised.append(error)
-        self._stood.release()
+        self._paused.release()

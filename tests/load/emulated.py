@@ -1,8 +1,7 @@
-"""Many orders through the deployed publisher, stream, analytics and ledger on an emulator of their own.
+"""Many orders through the deployed publisher, stream, analytics and ledger on a separate emulator.
 
-Synthetic orders are written to the order log's table, which triggers the pipeline as usual. Consumers that would act on them
-(saga, carrier, emails) are disabled. Some events are put on the stream once more, as
-a publisher does that died half way.
+Synthetic orders are written to the order log's table, which triggers the pipeline. Consumers with side effects (saga, carrier,
+emails) are disabled. Some events are put on the stream twice, as after a publisher that failed in the middle of a batch.
 """
 
 from __future__ import annotations
@@ -24,76 +23,77 @@ from orderflow.domain.events import Event
 from tests.load import checks
 from tests.load.synthetic import Orders, logged
 
-FEEDS = ("OrdersPublish", "AnalyticsCount", "LedgerPost")
-AT_ONCE = 50
-ROWS = 25
-TWICE = 25
-PATIENCE = 480.0
-PAUSE = 2.0
-TRIES = 8
+MEASURED_FUNCTIONS = ("OrdersPublish", "AnalyticsCount", "LedgerPost")
+ORDERS_PER_BATCH = 50
+ROWS_PER_REQUEST = 25
+DUPLICATE_EVERY = 25
+TIMEOUT_SECONDS = 480.0
+POLL_SECONDS = 2.0
+MAX_ATTEMPTS = 8
 
 type Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Came:
-    """What came of it: how many events there were, how many came twice, how long all took in seconds, and what is wrong."""
+class Measured:
+    """The numbers of events and of duplicates, the duration in seconds, and the differences between results and orders."""
 
     events: int
-    twice: int
+    duplicates: int
     seconds: float
     differences: list[str]
 
 
-def bring(target: Target, number: int, progress: Progress) -> Came:
-    """Have so many orders live on a target, and wait until ledger and analytics have all of them.
+def run(target: Target, number: int, progress: Progress) -> Measured:
+    """Write this number of orders to the log of a target, and wait until ledger and analytics have processed all of them.
 
     Raises:
-        UserError: they do not have them in `PATIENCE` seconds.
+        UserError: they did not within `TIMEOUT_SECONDS`.
     """
-    _only_feed(target)
+    _disable_side_effects(target)
     fees = posting_rules.parse_fees(_setting(target, "LedgerPost", "PROVIDER_FEES"))
-    orders, twice = Orders(1, fees.basis_points, fees.fixed), 0
+    orders, duplicates = Orders(1, fees.basis_points, fees.fixed), 0
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        for batch in batched(range(number), AT_ONCE, strict=False):
-            happened = [event for _ in batch for event in orders.next()]
-            rows = [{"PutRequest": {"Item": logged(event)}} for event in happened]
-            list(pool.map(lambda some: _write(target, list(some)), batched(rows, ROWS, strict=False)))
-            again = happened[::TWICE]
-            _stream(target, again)
-            twice += len(again)
-            progress(f"{orders.made:,} of {number:,} orders written, {orders.truth.events:,} events", orders.made / number / 2)
+        for batch in batched(range(number), ORDERS_PER_BATCH, strict=False):
+            events_of_batch = [event for _ in batch for event in orders.next()]
+            rows = [{"PutRequest": {"Item": logged(event)}} for event in events_of_batch]
+            list(pool.map(lambda some: _write(target, list(some)), batched(rows, ROWS_PER_REQUEST, strict=False)))
+            repeated = events_of_batch[::DUPLICATE_EVERY]
+            _stream(target, repeated)
+            duplicates += len(repeated)
+            progress(f"{orders.made:,} of {number:,} orders written, {orders.totals.events:,} events", orders.made / number / 2)
     sums = AnalyticsStore(target.resources["AnalyticsSums"], target.client("dynamodb"))
     _wait(target, sums, orders, began, progress)
-    differences = [*checks.analytics(sums, orders.truth), *checks.ledger(_entries(target), orders.truth), *_left(target)]
-    return Came(orders.truth.events, twice, time.monotonic() - began, differences)
+    differences = [*checks.analytics(sums, orders.totals), *checks.ledger(_entries(target), orders.totals), *_unprocessed(target)]
+    return Measured(orders.totals.events, duplicates, time.monotonic() - began, differences)
 
 
 def _wait(target: Target, sums: AnalyticsStore, orders: Orders, began: float, progress: Progress) -> None:
-    truth, recalculate = orders.truth, target.resources["AnalyticsAggregate"]
+    totals, aggregate = orders.totals, target.resources["AnalyticsAggregate"]
     while True:
-        target.client("lambda").invoke(FunctionName=recalculate, Payload=b"{}")
+        target.client("lambda").invoke(FunctionName=aggregate, Payload=b"{}")
         entries, counted = sum(1 for _ in _entries(target)), sums.total(ALL).counters
         progress(
-            f"{entries:,} of {truth.entries:,} entries, {counted.get('orders', 0):,} orders counted", 0.5 + entries / truth.entries / 2
+            f"{entries:,} of {totals.entries:,} entries, {counted.get('orders', 0):,} orders counted", 0.5 + entries / totals.entries / 2
         )
-        if entries >= truth.entries and all(counted.get(name, 0) >= value for name, value in without_units(truth.counters).items()):
+        if entries >= totals.entries and all(counted.get(name, 0) >= value for name, value in without_units(totals.counters).items()):
             return
-        if time.monotonic() - began > PATIENCE:
+        if time.monotonic() - began > TIMEOUT_SECONDS:
             raise UserError(
-                f"{entries} of {truth.entries} entries and {counted.get('orders', 0)} of {orders.made} orders after {PATIENCE:.0f} s"
+                f"after {TIMEOUT_SECONDS:.0f} s the ledger has {entries} of {totals.entries} entries "
+                f"and analytics {counted.get('orders', 0)} of {orders.made} orders"
             )
-        time.sleep(PAUSE)
+        time.sleep(POLL_SECONDS)
 
 
-def _only_feed(target: Target) -> None:
-    """Disable the consumers with side effects."""
+def _disable_side_effects(target: Target) -> None:
+    """Disable all triggers but those of publisher, analytics and ledger."""
     client, bus = target.client("lambda"), target.client("events")
-    kept = {target.resources[name] for name in FEEDS}
+    measured = {target.resources[name] for name in MEASURED_FUNCTIONS}
     for page in client.get_paginator("list_event_source_mappings").paginate():
         for mapping in page["EventSourceMappings"]:
-            if mapping["FunctionArn"].rpartition(":")[2] not in kept:
+            if mapping["FunctionArn"].rpartition(":")[2] not in measured:
                 client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     name = target.resources["EventBus"]
     for rule in bus.list_rules(EventBusName=name)["Rules"]:
@@ -101,24 +101,24 @@ def _only_feed(target: Target) -> None:
 
 
 def _setting(target: Target, function: str, name: str) -> str:
-    known = target.client("lambda").get_function_configuration(FunctionName=target.resources[function])
-    return known["Environment"]["Variables"][name]
+    configuration = target.client("lambda").get_function_configuration(FunctionName=target.resources[function])
+    return configuration["Environment"]["Variables"][name]
 
 
 def _write(target: Target, rows: list[Any]) -> None:
-    left: Any = {target.resources["OrderLog"]: rows}
-    for _ in range(TRIES):
-        left = target.client("dynamodb").batch_write_item(RequestItems=left).get("UnprocessedItems")
-        if not left:
+    unprocessed: Any = {target.resources["OrderLog"]: rows}
+    for _ in range(MAX_ATTEMPTS):
+        unprocessed = target.client("dynamodb").batch_write_item(RequestItems=unprocessed).get("UnprocessedItems")
+        if not unprocessed:
             return
-    raise UserError(f"{target.endpoint} does not take {len(left)} events")
+    raise UserError(f"{target.endpoint} did not write all events in {MAX_ATTEMPTS} attempts")
 
 
-def _stream(target: Target, again: list[Event]) -> None:
-    records = [{"PartitionKey": event.order_id, "Data": events.encode(event)} for event in again]
+def _stream(target: Target, some: list[Event]) -> None:
+    records = [{"PartitionKey": event.order_id, "Data": events.encode(event)} for event in some]
     answer = target.client("kinesis").put_records(StreamName=target.resources["EventStream"], Records=records)
     if answer["FailedRecordCount"]:
-        raise UserError(f"{target.endpoint} does not take {answer['FailedRecordCount']} events on its stream")
+        raise UserError(f"{target.endpoint} rejected {answer['FailedRecordCount']} events for its stream")
 
 
 def _entries(target: Target) -> Iterator[Any]:
@@ -126,10 +126,10 @@ def _entries(target: Target) -> Iterator[Any]:
     return (item for page in pages for item in page["Items"])
 
 
-def _left(target: Target) -> Iterator[str]:
-    """Yield the queues of these functions on which something was left."""
+def _unprocessed(target: Target) -> Iterator[str]:
+    """Yield the numbers of messages that are still in queues of the measured functions."""
     for name in ("AnalyticsCountQueue", "AnalyticsCountDeadLetters", "LedgerQueue", "LedgerDeadLetters", "PublishDeadLetters"):
         url = target.resources.get(name)
         answer = target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]) if url else {}
         if count := int(answer.get("Attributes", {}).get("ApproximateNumberOfMessages", 0)):
-            yield f"{count} messages on {name}"
+            yield f"{count} messages in {name}"

@@ -1,4 +1,4 @@
-"""Whether an order costs the same however many there were before it, and whether the process stays as large as it is."""
+"""Measures whether the cost of an order and the memory of the process are independent of the number of orders before."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.load.synthetic import PER_MINUTE, PRODUCTS
 
 FIRST = 100
 ALLOWED = 0.05
-# The process has seen everything once by then.
+# From this number of orders on, every code path has run and memory is compared.
 WARM = 1000
-# Two ranges, of a day and of all times, with up to two units each.
-UNITS = 4.0
-LARGEST = 60_000
-# Report progress and measure memory after this many orders.
-EVERY = 200
-LOOK = 5000
+# A product is in two ranges, one of the day and one of all time, with up to two write units each.
+MAX_WRITE_UNITS = 4.0
+MAX_ITEM_BYTES = 60_000
+# In orders.
+PROGRESS_EVERY = 200
+MEMORY_EVERY = 5000
 
 type Progress = Callable[[int, int, float, float], None]
 type Rows = list[tuple[str, ...]]
@@ -28,12 +28,12 @@ type Rows = list[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Segment:
-    """The orders since the previous segment: their usage, and the scheduled functions' usage meanwhile."""
+    """The orders since the previous segment: their usage, and that of the scheduled functions in the same time."""
 
     until: int
     orders: int
     used: Tally
-    clock: Tally
+    scheduled: Tally
     minutes: int
     megabytes: float
     seconds: float
@@ -41,13 +41,13 @@ class Segment:
     sold: int = 1
 
     @property
-    def units_a_product(self) -> float:
-        """Write units of what runs by the clock for each product that was sold in a minute."""
-        return self.clock.usage.get("DynamoDB write units", 0.0) / self.sold
+    def units_per_product(self) -> float:
+        """Write units of the scheduled functions for each product that was sold in a minute."""
+        return self.scheduled.usage.get("DynamoDB write units", 0.0) / self.sold
 
     @property
     def calls(self) -> float:
-        """Calls to AWS and invocations of an order."""
+        """Calls to AWS and invocations per order."""
         return self.used.calls.total() / self.orders
 
     @property
@@ -56,26 +56,26 @@ class Segment:
         return self.used.dollars(self.orders)
 
     @property
-    def clock_dollars(self) -> float:
-        """Dollars for summing up a million minutes."""
-        return self.clock.dollars(self.minutes)
+    def scheduled_dollars(self) -> float:
+        """Dollars for aggregating a million minutes."""
+        return self.scheduled.dollars(self.minutes)
 
 
 @dataclass
-class Found:
-    """The measurements."""
+class Measured:
+    """The segments, the differences between results and orders, and totals of the whole run; `largest` is in bytes."""
 
     segments: list[Segment] = field(default_factory=list[Segment])
     differences: list[str] = field(default_factory=list[str])
     events: int = 0
-    twice: int = 0
+    duplicates: int = 0
     late: int = 0
     products: int = 0
     largest: int = 0
 
 
 def decades(orders: int) -> Iterator[int]:
-    """Yield 100, 1,000 and so on, and in the end the number itself."""
+    """Yield 100, 1,000 and so on below `orders`, then `orders`."""
     until = FIRST
     while until < orders:
         yield until
@@ -83,90 +83,90 @@ def decades(orders: int) -> Iterator[int]:
     yield orders
 
 
-def measure(orders: int, folder: Path, progress: Progress = lambda *_: None, products: int = PRODUCTS) -> Found:
-    """Bring so many orders, for so many products, through the pipeline, to their end at each decade."""
+def measure(orders: int, folder: Path, progress: Progress = lambda *_: None, products: int = PRODUCTS) -> Measured:
+    """Run this number of orders, for this number of products, through the pipeline; a segment ends at each decade."""
     with Pipeline(folder, products=products) as pipeline:
         return _measured(pipeline, orders, progress)
 
 
-def _measured(pipeline: Pipeline, orders: int, progress: Progress) -> Found:
-    found = Found()
-    used, clock, minutes, before, sold, size = Tally(), Tally(), 0, 0, 0, memory()
+def _measured(pipeline: Pipeline, orders: int, progress: Progress) -> Measured:
+    measured = Measured()
+    used, scheduled, minutes, before, sold, size = Tally(), Tally(), 0, 0, 0, memory()
     for until in decades(orders):
         began = time.monotonic()
 
         def report_progress(done: int, before: int = before, began: float = began) -> None:
             nonlocal size
-            if done % LOOK == 0:
+            if done % MEMORY_EVERY == 0:
                 size = memory()
-            if done % EVERY == 0:
+            if done % PROGRESS_EVERY == 0:
                 progress(before + done, orders, done / max(time.monotonic() - began, 1e-9), size)
 
-        pipeline.bring(until - before, report_progress)
-        found.segments.append(
+        pipeline.run(until - before, report_progress)
+        measured.segments.append(
             Segment(
                 until=until,
                 orders=until - before,
                 used=pipeline.used.since(used),
-                clock=pipeline.clock.since(clock),
+                scheduled=pipeline.scheduled.since(scheduled),
                 minutes=pipeline.minutes - minutes,
                 megabytes=memory(),
                 seconds=time.monotonic() - began,
                 sold=pipeline.sold - sold,
             )
         )
-        used, clock, minutes, before = pipeline.used.copy(), pipeline.clock.copy(), pipeline.minutes, until
+        used, scheduled, minutes, before = pipeline.used.copy(), pipeline.scheduled.copy(), pipeline.minutes, until
         sold = pipeline.sold
-    found.differences = pipeline.differences()
-    found.events, found.twice, found.late = pipeline.orders.truth.events, pipeline.twice, pipeline.late
-    found.products, found.largest = pipeline.products, pipeline.largest
-    return found
+    measured.differences = pipeline.differences()
+    measured.events, measured.duplicates, measured.late = pipeline.orders.totals.events, pipeline.duplicates, pipeline.late
+    measured.products, measured.largest = pipeline.products, pipeline.largest
+    return measured
 
 
 def growth(values: list[float]) -> float:
-    """Return how much more the largest is than the smallest, as a share of it."""
+    """Return by which share the largest value exceeds the smallest."""
     return max(values) / min(values) - 1
 
 
-def growing(found: Found, products: int = PRODUCTS) -> list[str]:
-    """Return the growing measures: calls and cost of an order, and from a thousand orders on the process's memory.
+def growing(measured: Measured, products: int = PRODUCTS) -> list[str]:
+    """Return the measures that grow: calls and cost per order, and from a thousand orders on the memory of the process.
 
-    With many products the process knows each that was sold, to compare. Then the cost of an order, of a product that was sold in
-    a minute, and the size of an item of analytics are looked at.
+    With many products, memory grows with the expected totals of each product. Instead, the write units for a product sold in a minute
+    and the size of an analytics item are limited.
     """
     if products > PRODUCTS:
-        dollars = growth([one.dollars for one in found.segments])
-        units = max(one.units_a_product for one in found.segments if one.until >= WARM)
+        dollars = growth([one.dollars for one in measured.segments])
+        units = max(one.units_per_product for one in measured.segments if one.until >= WARM)
         missed = {
-            f"cost of an order differs by {dollars:.1%}, {ALLOWED:.0%} allowed": dollars > ALLOWED,
-            f"{units:.1f} write units for a product sold in a minute, {UNITS} allowed": units > UNITS,
-            f"an item of analytics has {found.largest:,} bytes, {LARGEST:,} allowed": found.largest > LARGEST,
+            f"the cost per order differs by {dollars:.1%}, {ALLOWED:.0%} allowed": dollars > ALLOWED,
+            f"{units:.1f} write units for a product sold in a minute, {MAX_WRITE_UNITS} allowed": units > MAX_WRITE_UNITS,
+            f"an analytics item has {measured.largest:,} bytes, {MAX_ITEM_BYTES:,} allowed": measured.largest > MAX_ITEM_BYTES,
         }
-        return [what for what, is_missed in missed.items() if is_missed]
+        return [message for message, is_missed in missed.items() if is_missed]
     flat = {
-        "calls of an order": [one.calls for one in found.segments],
-        "cost of an order": [one.dollars for one in found.segments],
-        "memory": [one.megabytes for one in found.segments if one.until >= WARM],
+        "calls per order": [one.calls for one in measured.segments],
+        "dollars per order": [one.dollars for one in measured.segments],
+        "megabytes of memory": [one.megabytes for one in measured.segments if one.until >= WARM],
     }
     return [
-        f"{what} differ by {growth(values):.1%}, {ALLOWED:.0%} allowed"
-        for what, values in flat.items()
+        f"{measure} differ by {growth(values):.1%}, {ALLOWED:.0%} allowed"
+        for measure, values in flat.items()
         if values and growth(values) > ALLOWED
     ]
 
 
-def results(found: Found) -> Iterator[str]:
+def results(measured: Measured) -> Iterator[str]:
     """Yield the results, one line each."""
-    several = found.segments
-    warm = [one.megabytes for one in several if one.until >= WARM]
-    calls, dollars = growth([one.calls for one in several]), growth([one.dollars for one in several])
-    yield f"calls of an order differ by {calls:.1%}, its cost by {dollars:.1%}"
+    segments = measured.segments
+    warm = [one.megabytes for one in segments if one.until >= WARM]
+    calls, dollars = growth([one.calls for one in segments]), growth([one.dollars for one in segments])
+    yield f"calls per order differ by {calls:.1%}, dollars by {dollars:.1%}"
     if warm:
         yield f"memory differs by {growth(warm):.1%}"
-    yield "ledger and analytics are what the orders come to" if not found.differences else "something does not add up"
+    yield "ledger and analytics differ from the orders" if measured.differences else "ledger and analytics equal the orders"
 
 
-def table(found: Found) -> tuple[tuple[str, ...], Rows]:
+def table(measured: Measured) -> tuple[tuple[str, ...], Rows]:
     """Return a row for each segment."""
     columns = (
         "orders",
@@ -183,43 +183,43 @@ def table(found: Found) -> tuple[tuple[str, ...], Rows]:
             f"{one.calls:.3f}",
             f"{one.dollars:.2f}",
             f"{one.used.usage['DynamoDB write units'] / one.orders:.2f}",
-            f"{one.clock_dollars:.0f}",
+            f"{one.scheduled_dollars:.0f}",
             f"{one.megabytes:.0f}",
             f"{one.orders / one.seconds:,.0f}",
         )
-        for one in found.segments
+        for one in measured.segments
     ]
     return columns, rows
 
 
-def many_products(found: Found, products: int) -> str:
-    """Return the part of docs/performance.md about many products."""
-    columns, rows = table(found)
+def many_products(measured: Measured, products: int) -> str:
+    """Return the section of docs/performance.md about many products."""
+    columns, rows = table(measured)
     columns = (*columns, "write units per product sold in a minute")
-    rows = [(*some, f"{one.units_a_product:.2f}") for some, one in zip(rows, found.segments, strict=True)]
-    reached = "missed" if growing(found, products) or found.differences else "reached"
+    rows = [(*some, f"{one.units_per_product:.2f}") for some, one in zip(rows, measured.segments, strict=True)]
+    reached = "missed" if growing(measured, products) or measured.differences else "reached"
     note = (
         f"The same with {products:,} products, each order with one line for the next product (`make load PRODUCTS={products}`): "
-        f"{found.products:,} were sold, and the largest analytics item has {found.largest / 1000:.1f} KB. About 1,200 products are sold "
-        "per minute and aggregated by day and for all time. At first many share an item; with more products nearly each is in a different "
-        f"one, which is the maximum cost. Target: at most {UNITS:.0f} write units per product, analytics equal to the orders by product, "
-        f"and a cost per order as flat as above, {reached}."
+        f"{measured.products:,} were sold, and the largest analytics item has {measured.largest / 1000:.1f} KB. About 1,200 products are "
+        "sold per minute and aggregated by day and for all time. At first many share an item; with more products nearly each is in a "
+        f"different one, which is the maximum cost. Target: at most {MAX_WRITE_UNITS:.0f} write units per product, analytics equal to the orders by "
+        f"product, and a cost per order as flat as above, {reached}."
     )
     return f"## Many products\n\n{note}\n\n{page.table(columns, rows)}"
 
 
-def part(found: Found) -> str:
-    """Return this part of docs/performance.md."""
-    columns, rows = table(found)
-    reached = "missed" if growing(found) or found.differences else "reached"
+def part(measured: Measured) -> str:
+    """Return the section of docs/performance.md about many orders."""
+    columns, rows = table(measured)
+    reached = "missed" if growing(measured) or measured.differences else "reached"
     note = (
-        f"{found.segments[-1].until:,} synthetic orders of every outcome, {PER_MINUTE} a minute, {PRODUCTS:,} products, through the real "
-        "publisher, analytics and ledger, in one process with AWS in memory (`make load`). Of "
-        f"{found.events:,} events {found.twice:,} are duplicated and {found.late:,} arrive minutes late. Each row covers the orders since "
-        "the previous row; calls include invocations; dollars exclude CPU time and log lines. Scheduled aggregation depends on the number "
-        "of products sold per minute only and has its own column. Memory is the process's; its tables are on disk. At the end the ledger "
-        "sums to zero and equals the orders by account, and analytics equal them by counter and leaderboard. Target: at most 5% more from "
-        f"the first row to the last, for memory from the second, {reached}. `make load TARGET=emulator` sends 5,000 orders, some twice, "
+        f"{measured.segments[-1].until:,} synthetic orders of every outcome, {PER_MINUTE} a minute, {PRODUCTS:,} products, through the "
+        "real publisher, analytics and ledger, in one process with AWS in memory (`make load`). Of "
+        f"{measured.events:,} events {measured.duplicates:,} are duplicated and {measured.late:,} arrive minutes late. Each "
+        "row covers the orders since the previous row; calls include invocations; dollars exclude CPU time and log lines. Scheduled "
+        "aggregation depends on the number of products sold per minute only and has its own column. Memory is the process's; its tables are on disk. At the "
+        "end the ledger sums to zero and equals the orders by account, and analytics equal them by counter and leaderboard. Target: at most "
+        f"5% more from the first row to the last, for memory from the second, {reached}. `make load TARGET=emulator` sends 5,000 orders, some twice, "
         "through the deployed stack on an emulator in about four minutes and compares the same."
     )
     return f"## Many orders\n\n{note}\n\n{page.table(columns, rows)}"

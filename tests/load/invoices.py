@@ -1,12 +1,10 @@
-"""Numbering invoices without a gap: how many a second come through, one by one and in batches.
+"""Gapless invoice numbers: the invoices per second, one by one and in batches.
 
-A simulation in which the real code runs, `invoices.issuing.issue` on the in-memory DynamoDB, with the clock and the conflicts of
-`tests.load.hot`. What it takes from where:
+The real code, `invoices.issuing.issue`, runs on the in-memory DynamoDB with a simulated clock. Assumptions and their sources:
 
-- times of DynamoDB, and what a transaction does to another: as in `tests.load.hot`
-- S3: a PUT is there after some tens of milliseconds
-- Lambda: as many functions at once as the template allows, each with a batch as large as the template allows, which is handed over
-  when it is full or its window is over; processor time is not counted
+- DynamoDB's latency and transaction conflicts: as in `tests.load.hot`
+- S3: a PUT takes some tens of milliseconds
+- Lambda: the template's number of concurrent functions, batch size and batching window; CPU time is not simulated
 """
 
 from __future__ import annotations
@@ -31,32 +29,31 @@ from tests.load import hot
 from tests.load.clock import Clock
 from tests.support import orders
 
-# So many a second are all at once.
-AT_ONCE = 1_000_000
-RATES = (25, 100, 200, AT_ONCE)
-# A second that have to be numbered.
-WANTED = 200
-COLUMNS = ("orders a second", "numbered a second", "s until then", "transactions", "documents", "not numbered")
-LEAST, MOST = 0.015, 0.045
-BEAT = 0.0005
+RATES = (25, 100, 200, hot.ALL_AT_ONCE)
+# Invoices per second.
+TARGET_RATE = 200
+COLUMNS = ("orders per second", "invoices per second", "median s", "transactions", "documents", "not numbered")
+# Latency of an S3 PUT, in seconds.
+MIN_LATENCY, MAX_LATENCY = 0.015, 0.045
+POLL_SECONDS = 0.0005
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run: so many confirmed orders at so many a second, numbered in batches or one by one."""
+    """The parameters of a run: confirmed orders at `rate` per second, numbered in batches or one by one."""
 
     rate: float
     orders: int = 2000
-    together: bool = True
+    batched: bool = True
     slowness: float = 1.0
     seed: int = 1
 
 
 @dataclass
 class Outcome:
-    """The result: each order's waiting time for its invoice, and the calls."""
+    """The result of a run: each order's wait for its invoice in seconds, and the calls."""
 
-    waited: list[float] = field(default_factory=list[float])
+    waits: list[float] = field(default_factory=list[float])
     seconds: float = 0.0
     transactions: int = 0
     documents: int = 0
@@ -66,17 +63,17 @@ class Outcome:
 
     @property
     def per_second(self) -> float:
-        """Invoices a second from the first order to the last invoice."""
+        """Invoices per second from the first order to the last invoice."""
         return len(self.positions) / self.seconds
 
     @property
     def gapless(self) -> bool:
-        """Return whether the numbers are 1, 2, 3 and so on, each once."""
+        """Whether the numbers are 1, 2, 3 and so on, each once."""
         return self.positions == list(range(1, len(self.positions) + 1))
 
 
 class _Bucket:
-    """Takes documents, each after its time."""
+    """An S3 bucket with simulated latency; counts its PUTs."""
 
     def __init__(self, clock: Clock, chance: random.Random, slowness: float) -> None:
         self._clock = clock
@@ -86,11 +83,11 @@ class _Bucket:
 
     def put_object(self, **_: Any) -> None:
         self.puts += 1
-        self._clock.sleep(self._chance.uniform(LEAST, MOST) * self._slowness)
+        self._clock.sleep(self._chance.uniform(MIN_LATENCY, MAX_LATENCY) * self._slowness)
 
 
-class _Reading(hot.Contended):
-    """Counts the items that queries of the invoices' table read."""
+class _CountingDynamoDB(hot.ConcurrentDynamoDB):
+    """Counts the items that queries of the Invoices table read."""
 
     read = 0
 
@@ -102,33 +99,34 @@ class _Reading(hot.Contended):
 
 
 def simulate(case: Case) -> Outcome:
-    """Let orders come, each at its own moment, and all of them to their invoices."""
+    """Issue invoices for all orders of a case, which arrive at random times."""
     clock, chance = Clock(), random.Random(case.seed)
     database = FakeDynamoDB(*TABLES)
-    client: Any = _Reading(database, clock, chance, case.slowness)
+    client: Any = _CountingDynamoDB(database, clock, chance, case.slowness)
     bucket: Any = _Bucket(clock, chance, case.slowness)
-    outcome, queue, came = Outcome(), deque[str](), dict[str, float]()
-    source = _source()
+    outcome, queue, arrived_at = Outcome(), deque[str](), dict[str, float]()
+    source = _event_source()
 
     def arrive(order_id: str) -> None:
-        came[order_id] = clock.now
+        arrived_at[order_id] = clock.now
         queue.append(order_id)
 
     def work() -> None:
         stores = issuing.Stores(
-            OrderLog("OrderLog", client), InvoiceStore("Invoices", client), DocumentStore("Documents", bucket), _side_by_side(clock)
+            OrderLog("OrderLog", client), InvoiceStore("Invoices", client), DocumentStore("Documents", bucket), _parallel(clock)
         )
-        while len(outcome.waited) + outcome.failed < case.orders:
-            if not queue or (len(queue) < source["BatchSize"] and clock.now - came[queue[0]] < source["MaximumBatchingWindowInSeconds"]):
+        window = source["MaximumBatchingWindowInSeconds"]
+        while len(outcome.waits) + outcome.failed < case.orders:
+            if not queue or (len(queue) < source["BatchSize"] and clock.now - arrived_at[queue[0]] < window):
                 clock.sleep(0.01)
                 continue
             batch = [queue.popleft() for _ in range(min(len(queue), source["BatchSize"]))]
-            for some in [batch] if case.together else [[one] for one in batch]:
+            for some in [batch] if case.batched else [[one] for one in batch]:
                 for order_id, found in issuing.issue(stores, some).items():
                     if isinstance(found, Exception):
                         outcome.failed += 1
                     else:
-                        outcome.waited.append(clock.now - came[order_id])
+                        outcome.waits.append(clock.now - arrived_at[order_id])
 
     moment = 0.0
     for number in range(case.orders):
@@ -146,53 +144,53 @@ def simulate(case: Case) -> Outcome:
     return outcome
 
 
-def missed(case: Case, found: Outcome) -> list[str]:
-    """Return the violated requirements of numbering in batches."""
-    wrong = [] if found.gapless else [f"the numbers of {case.orders} orders have gaps"]
-    if case.rate == AT_ONCE and found.per_second < WANTED:
-        wrong.append(f"{found.per_second:.0f} invoices a second, {WANTED} wanted")
-    if case.rate <= WANTED and (found.failed or median(found.waited) > 1):
-        wrong.append(f"at {case.rate} orders a second {found.failed} were not numbered, the others after {median(found.waited):.1f} s")
-    return wrong
+def missed(case: Case, outcome: Outcome) -> list[str]:
+    """Return the targets that numbering in batches misses."""
+    found = [] if outcome.gapless else [f"the invoice numbers of {case.orders} orders have gaps"]
+    if case.rate == hot.ALL_AT_ONCE and outcome.per_second < TARGET_RATE:
+        found.append(f"{outcome.per_second:.0f} invoices per second, at least {TARGET_RATE} required")
+    if case.rate <= TARGET_RATE and (outcome.failed or median(outcome.waits) > 1):
+        found.append(f"{outcome.failed} orders not numbered and a median of {median(outcome.waits):.1f} s at {case.rate} orders per second")
+    return found
 
 
-def row(case: Case, found: Outcome) -> tuple[str, ...]:
-    """Return what a run came to: by invoice how many transactions and documents it took."""
-    number = max(len(found.positions), 1)
+def row(case: Case, outcome: Outcome) -> tuple[str, ...]:
+    """Return a run's row of the table; transactions and documents are per invoice."""
+    number = max(len(outcome.positions), 1)
     return (
-        "all at once" if case.rate == AT_ONCE else f"{case.rate:.0f}",
-        f"{found.per_second:.0f}",
-        f"{median(found.waited) if found.waited else 0:.1f}",
-        f"{found.transactions / number:.2f}",
-        f"{found.documents / number:.2f}",
-        str(case.orders - len(found.positions)),
+        "all at once" if case.rate == hot.ALL_AT_ONCE else f"{case.rate:.0f}",
+        f"{outcome.per_second:.0f}",
+        f"{median(outcome.waits) if outcome.waits else 0:.1f}",
+        f"{outcome.transactions / number:.2f}",
+        f"{outcome.documents / number:.2f}",
+        str(case.orders - len(outcome.positions)),
     )
 
 
-def _side_by_side(clock: Clock) -> Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]:
-    """Return what `orderflow.aws.parallel` does, on this clock."""
+def _parallel(clock: Clock) -> Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]:
+    """Return `orderflow.aws.parallel` on the simulated clock."""
 
     def each(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         some = list(items)
-        results, left, busy = [None] * len(some), deque(range(len(some))), [min(CONNECTIONS, len(some))]
+        results, pending, busy = [None] * len(some), deque(range(len(some))), [min(CONNECTIONS, len(some))]
 
         def run() -> None:
-            while left:
-                number = left.popleft()
+            while pending:
+                number = pending.popleft()
                 results[number] = work(some[number])
             busy[0] -= 1
 
         for _ in range(busy[0]):
             clock.at(clock.now, run)
         while busy[0]:
-            clock.sleep(BEAT)
+            clock.sleep(POLL_SECONDS)
         return results
 
     return each
 
 
-def _source() -> dict[str, Any]:
-    """Return how the template has the function's queue hand over its messages."""
+def _event_source() -> dict[str, Any]:
+    """Return the properties of the queue's trigger in the template."""
     events = template.source()["Resources"]["InvoicesIssue"]["Properties"]["Events"].values()
     [source] = [one["Properties"] for one in events if one["Type"] == "SQS"]
     return source

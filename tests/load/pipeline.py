@@ -1,11 +1,11 @@
-"""Many orders through the real publisher and the stream's consumers, analytics and ledger, in one process.
+"""Many orders through the real publisher and two consumers of the event stream, analytics and ledger, in one process.
 
-Events reach the publisher as the order log's stream brings them, and the consumers as Kinesis does: in batches as large as the
-template allows, only of the types that its filters let through. One record of `TWICE` is redelivered in the next batch, one of
-`LATE` minutes later from the consumer's queue, and every other batch in another order. What AWS would bill is counted call by
-call by the meter of `make bench`; processor time and log lines are not. What runs by the clock is counted apart.
+Publisher and consumers get batches of the template's size, filtered by the template's event types. Every `DUPLICATE_EVERY`th record
+is delivered again in the next batch, every `LATE_EVERY`th minutes later from the consumer's queue, and every other batch is shuffled.
+The meter of `make bench` counts the billed units of each call, but no CPU time and no log lines. The usage of scheduled functions
+is counted separately.
 
-Rows are on disk, so the memory is that of the process alone: what the operating system says it has.
+Tables are on disk, so memory is that of the process without its data.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from orderflow.domain import events
 from orders.handlers import publish
 from tests.compare import comparison
 from tests.fakes.aws import clients
-from tests.fakes.aws.dynamodb import FakeDynamoDB, forget
+from tests.fakes.aws.dynamodb import FakeDynamoDB, clear_caches
 from tests.fakes.aws.environment import TABLES, Aws
 from tests.fakes.aws.metered import Metered, schema_of
 from tests.load import checks
@@ -50,22 +50,22 @@ from tests.load.disk import OnDisk
 from tests.load.synthetic import PER_MINUTE, PRODUCTS, START, Orders, logged
 from tests.support import runtime
 
-TWICE = 25
-LATE = 100
-LATE_FOR = timedelta(minutes=4)
-REMEMBERED = 10_000
+DUPLICATE_EVERY = 25
+LATE_EVERY = 100
+MAX_DELAY = timedelta(minutes=4)
+KNOWN_ITEMS = 10_000
 MINUTE = timedelta(minutes=1)
 CONTEXT = runtime.context()
 HANDLERS = {"AnalyticsCount": analytics_count.handler, "LedgerPost": post_entries.handler}
 
 
-class _Recent(OrderedDict[Key, int]):
-    """The sizes of the latest items: older ones are not written again here."""
+class _RecentSizes(OrderedDict[Key, int]):
+    """The sizes of the items written last; the pipeline does not update older ones."""
 
     def __setitem__(self, key: Key, value: int) -> None:
         super().__setitem__(key, value)
         self.move_to_end(key)
-        if len(self) > REMEMBERED:
+        if len(self) > KNOWN_ITEMS:
             self.popitem(last=False)
 
 
@@ -76,21 +76,19 @@ class Tally:
     calls: Counter[str] = field(default_factory=Counter[str])
     usage: dict[str, float] = field(default_factory=dict[str, float])
 
-    def add(self, what: str, quantity: float) -> None:
-        """Count billed units."""
-        self.usage[what] = self.usage.get(what, 0.0) + quantity
+    def add(self, unit: str, quantity: float) -> None:
+        self.usage[unit] = self.usage.get(unit, 0.0) + quantity
 
     def since(self, before: Tally) -> Tally:
         """Return the usage since `before`."""
-        usage = {what: quantity - before.usage.get(what, 0.0) for what, quantity in self.usage.items()}
+        usage = {unit: quantity - before.usage.get(unit, 0.0) for unit, quantity in self.usage.items()}
         return Tally(self.calls - before.calls, usage)
 
     def copy(self) -> Tally:
-        """Return the usage so far."""
         return Tally(Counter(self.calls), dict(self.usage))
 
     def dollars(self, number: int) -> float:
-        """Return what it costs for a million of what there were so many of."""
+        """Return the cost of a million orders or minutes, given that this usage is of `number`."""
         return sum(item.dollars for item in bill(self.usage, number))
 
 
@@ -101,36 +99,38 @@ class Consumer:
     name: str
     handler: Any
     types: frozenset[str]
-    at_once: int
+    batch_size: int
 
 
 class Pipeline:
     """Publisher, stream and consumers on services in memory, their tables in files of a folder."""
 
     def __init__(self, folder: Path, seed: int = 1, products: int = PRODUCTS) -> None:
-        """Start with empty tables, stored in files of `folder`. Enter the context before `bring`."""
+        """Start with empty tables, stored in files of `folder`. Enter the context before `run`."""
         self._folder = folder
         self._files: list[OnDisk] = []
         self._aws = Aws(FakeDynamoDB(*TABLES, storage=self._file, keeps_changes=False))
         self.orders = Orders(seed, post_entries.FEES.basis_points, post_entries.FEES.fixed, products)
-        self.used, self.clock = Tally(), Tally()
-        self.minutes = self.twice = self.late = self.sold = 0
+        self.used, self.scheduled = Tally(), Tally()
+        self.minutes = self.duplicates = self.late = self.sold = 0
         self._skus = set[str]()
-        self._into = self.used
-        self._meter = Meter({table.name: schema_of(table) for table in TABLES}, _Recent())
-        self._consumers = [Consumer(name, handler, comparison.consumers()[name][1], _at_once(name)) for name, handler in HANDLERS.items()]
-        self._publishes = _at_once("OrdersPublish")
+        self._tally = self.used
+        self._meter = Meter({table.name: schema_of(table) for table in TABLES}, _RecentSizes())
+        self._consumers = [
+            Consumer(name, handler, comparison.consumers()[name][1], _batch_size(name)) for name, handler in HANDLERS.items()
+        ]
+        self._publish_batch_size = _batch_size("OrdersPublish")
         self._batch: list[Any] = []
-        self._waiting: dict[str, list[bytes]] = {one.name: [] for one in self._consumers}
+        self._pending: dict[str, list[bytes]] = {one.name: [] for one in self._consumers}
         self._due: list[tuple[datetime, int, Callable[[], None]]] = []
-        self._numbers, self._records, self._arrivals, self._batches = count(), count(1), count(1), count(1)
+        self._numbers, self._records, self._deliveries, self._batches = count(), count(1), count(1), count(1)
         self._minute = START + MINUTE
         self._chance = random.Random(seed)
         self._level = logging.CRITICAL
         self._counting = threading.Lock()
 
     def __enter__(self) -> Self:
-        """Lend the services to the functions, and have these log nothing."""
+        """Give the functions the in-memory services, and silence their logger."""
         aws = self._aws
         services = {"dynamodb": aws.dynamodb, "events": aws.events, "kinesis": aws.kinesis, "sqs": aws.sqs}
         clients.lend(**{name: Metered(client, name, self._called) for name, client in services.items()})
@@ -138,7 +138,7 @@ class Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the services back, and close the files."""
+        """Restore clients and logger, and close the files."""
         clients.lend()
         self._swap_level()
         for file in self._files:
@@ -153,66 +153,66 @@ class Pipeline:
         self._files.append(OnDisk(self._folder / f"table-{len(self._files)}"))
         return self._files[-1]
 
-    def bring(self, orders: int, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Run `number` more orders to their end, with all consumers."""
+    def run(self, orders: int, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Run this number of further orders until all consumers have processed them."""
         for number in range(orders):
             for event in self.orders.next():
-                self._at(event.occurred_at, lambda event=event: self._appended(event))
-            self._pass(until=START + timedelta(minutes=self.orders.made / PER_MINUTE))
+                self._at(event.occurred_at, lambda event=event: self._append(event))
+            self._advance(until=START + timedelta(minutes=self.orders.made / PER_MINUTE))
             progress(number + 1)
-        while self._due or self._batch or any(self._waiting.values()):
-            self._pass()
+        while self._due or self._batch or any(self._pending.values()):
+            self._advance()
             self._publish()
             for consumer in self._consumers:
-                self._hand_over(consumer)
-        self._sum_up()
+                self._deliver_batch(consumer)
+        self._aggregate()
 
     def differences(self) -> list[str]:
         """Return the differences between analytics, ledger and the orders; empty where there are none."""
-        database, truth = self._aws.dynamodb, self.orders.truth
+        database, totals = self._aws.dynamodb, self.orders.totals
         found = [
-            *checks.analytics(AnalyticsStore("AnalyticsSums", database.client), truth),
-            *checks.ledger(database.each("LedgerEntries"), truth),
+            *checks.analytics(AnalyticsStore("AnalyticsSums", database.client), totals),
+            *checks.ledger(database.each("LedgerEntries"), totals),
         ]
         if self._aws.sqs.sent:
-            found.append(f"{sum(map(len, self._aws.sqs.sent.values()))} messages could not be worked off")
+            found.append(f"{sum(map(len, self._aws.sqs.sent.values()))} messages were dead-lettered")
         return found
 
     @property
     def products(self) -> int:
-        """How many products were sold."""
-        return sum(name.startswith("units/") for name in self.orders.truth.counters)
+        """The number of different products that were sold."""
+        return sum(name.startswith("units/") for name in self.orders.totals.counters)
 
     @property
     def largest(self) -> int:
-        """Bytes of the largest item of analytics, without its key."""
+        """Bytes of the largest analytics item, without its key."""
         return max(len(item["packed"]["B"]) for item in self._aws.dynamodb.each("AnalyticsSums") if "packed" in item)
 
     def _at(self, moment: datetime, work: Callable[[], None]) -> None:
         heapq.heappush(self._due, (moment, next(self._numbers), work))
 
-    def _pass(self, until: datetime | None = None) -> None:
-        """Let time pass until a moment, or until nothing more is due."""
+    def _advance(self, until: datetime | None = None) -> None:
+        """Let time pass until `until`, or until all work is done."""
         while self._due and (until is None or self._due[0][0] < until):
             moment, _, work = heapq.heappop(self._due)
             while moment >= self._minute:
-                self._sum_up()
+                self._aggregate()
                 self._minute += MINUTE
             work()
 
-    def _appended(self, event: events.Event) -> None:
-        """Bring an event to the publisher with the next batch; some come with the one after that as well."""
+    def _append(self, event: events.Event) -> None:
+        """Add an event to the publisher's next batch, and some events to a later one as well."""
         if isinstance(event.data, events.OrderConfirmed):
             self._skus |= {line.sku for line in event.data.lines}
-        again, record = next(self._records) % TWICE == 0, _record(event)
+        duplicated, record = next(self._records) % DUPLICATE_EVERY == 0, _record(event)
         self._add(record)
-        if again:
-            self.twice += 1
+        if duplicated:
+            self.duplicates += 1
             self._at(event.occurred_at + timedelta(seconds=2), lambda: self._add(record))
 
     def _add(self, record: Any) -> None:
         self._batch.append(record)
-        if len(self._batch) >= self._publishes:
+        if len(self._batch) >= self._publish_batch_size:
             self._publish()
 
     def _publish(self) -> None:
@@ -221,7 +221,7 @@ class Pipeline:
         batch, self._batch = self._batch, []
         self._invoke("OrdersPublish", publish.handler, {"Records": batch})
         streamed, self._aws.kinesis.records = self._aws.kinesis.records, []
-        # Consumers of the bus are not part of this test.
+        # This test has no consumers of the bus.
         self._aws.events.entries.clear()
         for batches in (self._aws.kinesis.batches, self._aws.events.batches):
             batches.clear()
@@ -229,20 +229,20 @@ class Pipeline:
             kind = json.loads(record["Data"])["type"]
             for consumer in self._consumers:
                 if kind in consumer.types:
-                    self._arrived(consumer, record["Data"])
+                    self._deliver(consumer, record["Data"])
 
-    def _arrived(self, consumer: Consumer, document: bytes) -> None:
-        if next(self._arrivals) % LATE == 0:
+    def _deliver(self, consumer: Consumer, document: bytes) -> None:
+        if next(self._deliveries) % LATE_EVERY == 0:
             self.late += 1
             moment = self._due[0][0] if self._due else self._minute
-            self._at(moment + self._chance.random() * LATE_FOR, lambda: self._queued(consumer, document))
+            self._at(moment + self._chance.random() * MAX_DELAY, lambda: self._deliver_from_queue(consumer, document))
             return
-        self._waiting[consumer.name].append(document)
-        if len(self._waiting[consumer.name]) >= consumer.at_once:
-            self._hand_over(consumer)
+        self._pending[consumer.name].append(document)
+        if len(self._pending[consumer.name]) >= consumer.batch_size:
+            self._deliver_batch(consumer)
 
-    def _hand_over(self, consumer: Consumer) -> None:
-        batch, self._waiting[consumer.name] = self._waiting[consumer.name], []
+    def _deliver_batch(self, consumer: Consumer) -> None:
+        batch, self._pending[consumer.name] = self._pending[consumer.name], []
         if not batch:
             return
         if next(self._batches) % 2 == 0:
@@ -250,8 +250,8 @@ class Pipeline:
         records = [{"eventSource": "aws:kinesis", "kinesis": {"data": base64.b64encode(one).decode()}} for one in batch]
         self._invoke(consumer.name, consumer.handler, {"Records": records})
 
-    def _queued(self, consumer: Consumer, document: bytes) -> None:
-        self._into.add("SQS requests", SENT + POLLS)
+    def _deliver_from_queue(self, consumer: Consumer, document: bytes) -> None:
+        self._tally.add("SQS requests", SENT + POLLS)
         message = {
             "messageId": "message",
             "eventSource": "aws:sqs",
@@ -260,50 +260,50 @@ class Pipeline:
         }
         self._invoke(consumer.name, consumer.handler, {"Records": [message]})
 
-    def _sum_up(self) -> None:
-        self._into = self.clock
+    def _aggregate(self) -> None:
+        self._tally = self.scheduled
         self.minutes += 1
         self.sold += len(self._skus)
         self._skus.clear()
         self._invoke("AnalyticsAggregate", aggregate.handler, {})
-        self._into = self.used
+        self._tally = self.used
 
     def _invoke(self, name: str, handler: Any, event: Any) -> None:
-        self._into.calls[f"Lambda {name}"] += 1
-        self._into.add("invocations", 1)
+        self._tally.calls[f"Lambda {name}"] += 1
+        self._tally.add("invocations", 1)
         answer = handler(event, CONTEXT)
         if answer.get("batchItemFailures"):
-            message = f"{name} could not work off {answer}"
+            message = f"{name} failed on {answer}"
             raise AssertionError(message)
 
     def _called(self, call: Call) -> None:
-        # Summing up makes several calls at once.
+        # The aggregation makes calls from several threads.
         with self._counting:
             self._count(call)
 
     def _count(self, call: Call) -> None:
-        self._into.calls[f"{call.service} {call.operation}"] += 1
+        self._tally.calls[f"{call.service} {call.operation}"] += 1
         match call.service:
             case "dynamodb":
                 writes, reads = self._meter.units(call)
-                self._into.add("DynamoDB write units", writes)
-                self._into.add("DynamoDB read units", reads)
+                self._tally.add("DynamoDB write units", writes)
+                self._tally.add("DynamoDB read units", reads)
             case "events":
                 for entry in call.parameters["Entries"]:
-                    self._into.add("events", math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK))
+                    self._tally.add("events", math.ceil(len(entry["Detail"].encode()) / EVENT_CHUNK))
             case "kinesis":
                 for record in call.parameters["Records"]:
-                    self._into.add("stream units", math.ceil((len(record["Data"]) + len(record["PartitionKey"])) / RECORD_CHUNK))
+                    self._tally.add("stream units", math.ceil((len(record["Data"]) + len(record["PartitionKey"])) / RECORD_CHUNK))
             case _:
                 pass
 
 
 def memory() -> float:
-    """Return the megabytes that the process has in memory now; where the system does not tell, the most that it had.
+    """Return the megabytes of memory of the process, or its maximum so far where the system has no /proc.
 
-    What the stand-ins remember of requests is no part of it.
+    The requests that the in-memory services have recorded are dropped first.
     """
-    forget()
+    clear_caches()
     gc.collect()
     try:
         return int(Path("/proc/self/statm").read_text("utf-8").split()[1]) * resource.getpagesize() / 2**20
@@ -312,13 +312,13 @@ def memory() -> float:
 
 
 def _record(event: events.Event) -> Any:
-    """Return a new item of the order log as the table's stream shows it."""
+    """Return the DynamoDB stream record of an appended event."""
     image = logged(event)
     return {"eventName": "INSERT", "dynamodb": {"Keys": {name: image[name] for name in ("order_id", "version")}, "NewImage": image}}
 
 
-def _at_once(function: str) -> int:
-    """Return how many records of a stream a function gets at most, by the template."""
+def _batch_size(function: str) -> int:
+    """Return the batch size of a function's stream trigger in the template."""
     triggers = template.source()["Resources"][function]["Properties"]["Events"].values()
     [size] = [one["Properties"]["BatchSize"] for one in triggers if one["Type"] in {"DynamoDB", "Kinesis"}]
     return size

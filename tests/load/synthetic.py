@@ -1,7 +1,7 @@
 """Synthetic orders: events of complete orders by the real rules, reproducible by a seed, with their totals.
 
-Of every hundred orders each kind of life has its share, so a hundred are as a hundred thousand. Products are wanted as Zipf has
-it, in three currencies. The totals are counted here event by event, without code of the pipeline.
+Every hundred orders have each kind of history in its share, so results do not depend on their number. Products sell by Zipf's law,
+in three currencies. The totals are counted event by event, without the pipeline's code.
 """
 
 from __future__ import annotations
@@ -21,38 +21,37 @@ from orderflow.aws.order_log_items import PENDING, SAMPLE
 from orderflow.domain import commands as do
 from orderflow.domain import events
 from orderflow.domain.commands import Command, Refusal, decide
-from orderflow.domain.events import Address, Customer, Event, EventData, Line, OrderPlaced, Shortage, StockLine
+from orderflow.domain.events import Customer, Event, EventData, Line, OrderPlaced, Shortage, StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, Screening, evolve, stock_lines
+from tests.support import orders
+from tests.support.orders import ADDRESS
 
 START = datetime(2026, 3, 31, 22, 0, tzinfo=UTC)
 PER_MINUTE = 600
 PRODUCTS = 2000
 CATEGORIES = 12
 CURRENCIES = {"EUR": 70, "USD": 25, "JPY": 5}
-ADDRESS = Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB")
 STRIDE = 7919
-# An event follows the one before within so many seconds.
-STEP = 3.0
+# The longest time between two events of an order.
+MAX_STEP_SECONDS = 3.0
 
-type Life = Callable[[Order], Iterator[Command]]
+type History = Callable[[Order], Iterator[Command]]
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product."""
-
     sku: str
     price: Money
     category: str | None
 
 
 @dataclass
-class Truth:
-    """What the events come to: analytics' counters, what moved by currency, and how many events moved money."""
+class Totals:
+    """The totals of events: analytics' counters, movements of money by currency, and the number of events that move money."""
 
     counters: Counter[str] = field(default_factory=Counter[str])
-    moved: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    movements: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
     entries: int = 0
     events: int = 0
 
@@ -81,7 +80,7 @@ class Truth:
                 self._move("captured", data.amount)
                 share = Decimal(data.amount.amount * basis_points) / 10_000
                 fee = int(share.quantize(Decimal(1), ROUND_HALF_EVEN)) + fixed.get(data.amount.currency, 0)
-                self.moved[data.amount.currency]["fees"] += fee
+                self.movements[data.amount.currency]["fees"] += fee
             case events.PaymentRefunded():
                 self.counters[f"refunds/{data.amount.currency}"] += data.amount.amount
                 self._move("refunded", data.amount)
@@ -92,30 +91,30 @@ class Truth:
             case _:
                 pass
 
-    def _move(self, what: str, amount: Money) -> None:
-        self.moved.setdefault(amount.currency, Counter())[what] += amount.amount
+    def _move(self, kind: str, amount: Money) -> None:
+        self.movements.setdefault(amount.currency, Counter())[kind] += amount.amount
         self.entries += 1
 
     def balances(self) -> dict[str, dict[str, int]]:
-        """Return what each account has to come to, by currency."""
-        return {currency: _accounts(moved) for currency, moved in self.moved.items()}
+        """Return the expected balance of each account by currency."""
+        return {currency: _accounts(amounts) for currency, amounts in self.movements.items()}
 
 
-def _accounts(moved: Counter[str]) -> dict[str, int]:
-    held = moved["authorized"] - moved["voided"] - moved["captured"]
+def _accounts(amounts: Counter[str]) -> dict[str, int]:
+    authorized = amounts["authorized"] - amounts["voided"] - amounts["captured"]
     return {
-        "authorizations": held,
-        "holds": -held,
-        "clearing": moved["captured"] - moved["fees"] - moved["refunded"] - moved["disputed"] + moved["won"],
-        "revenue": -moved["captured"],
-        "fees": moved["fees"],
-        "refunds": moved["refunded"],
-        "disputes": moved["disputed"] - moved["won"] - moved["lost"],
-        "losses": moved["lost"],
+        "authorizations": authorized,
+        "holds": -authorized,
+        "clearing": amounts["captured"] - amounts["fees"] - amounts["refunded"] - amounts["disputed"] + amounts["won"],
+        "revenue": -amounts["captured"],
+        "fees": amounts["fees"],
+        "refunds": amounts["refunded"],
+        "disputes": amounts["disputed"] - amounts["won"] - amounts["lost"],
+        "losses": amounts["lost"],
     }
 
 
-def _saga(order: Order) -> Iterator[Command]:
+def _confirmed(order: Order) -> Iterator[Command]:
     yield do.RecordReservation()
     yield do.RecordScreening(Screening("approve", 10, ()))
     yield do.RecordAuthorization(f"auth_{order.order_id}")
@@ -123,19 +122,15 @@ def _saga(order: Order) -> Iterator[Command]:
     yield do.RecordShipment(f"ship_{order.order_id}")
 
 
-def _confirmed(order: Order) -> Iterator[Command]:
-    yield from _saga(order)
-
-
 def _delivered(order: Order) -> Iterator[Command]:
-    yield from _saga(order)
+    yield from _confirmed(order)
     yield do.RecordDispatch("parcel_1", stock_lines(order))
     yield do.RecordCapture("parcel_1", "cap_1")
     yield do.RecordDelivery("parcel_1")
 
 
 def two_parcels(order: Order) -> Iterator[Command]:
-    yield from _saga(order)
+    yield from _confirmed(order)
     first, *rest = stock_lines(order)
     for number, lines in (("1", (first,)), ("2", tuple(rest))):
         yield do.RecordDispatch(f"parcel_{number}", lines)
@@ -153,24 +148,24 @@ def _returned(order: Order) -> Iterator[Command]:
 
 
 def _lost(order: Order) -> Iterator[Command]:
-    yield from _saga(order)
+    yield from _confirmed(order)
     yield do.RecordDispatch("parcel_1", stock_lines(order))
     yield do.RecordCapture("parcel_1", "cap_1")
     yield do.RecordLoss("parcel_1")
     yield do.RecordRefund("ref_1", "parcel:parcel_1")
 
 
-def _disputed(outcome: events.DisputeOutcome) -> Life:
-    def life(order: Order) -> Iterator[Command]:
+def _disputed(outcome: events.DisputeOutcome) -> History:
+    def history(order: Order) -> Iterator[Command]:
         yield from _delivered(order)
         yield do.RecordDispute("dp_1", order.total, "not received")
         yield do.CloseDispute("dp_1", outcome)
 
-    return life
+    return history
 
 
 def _cancelled(order: Order) -> Iterator[Command]:
-    yield from _saga(order)
+    yield from _confirmed(order)
     yield do.RequestCancellation("customer", "changed my mind")
     yield do.RecordRecall(f"ship_{order.order_id}")
     yield do.RecordVoid(f"auth_{order.order_id}")
@@ -179,7 +174,7 @@ def _cancelled(order: Order) -> Iterator[Command]:
 
 
 def rest_cancelled(order: Order) -> Iterator[Command]:
-    yield from _saga(order)
+    yield from _confirmed(order)
     yield do.RecordDispatch("parcel_1", stock_lines(order)[:1])
     yield do.RequestCancellation("customer", "changed my mind")
     yield do.RecordRecall(f"ship_{order.order_id}")
@@ -209,8 +204,8 @@ def _sold_out(order: Order) -> Iterator[Command]:
     yield do.RejectOrder()
 
 
-# Of a hundred.
-HISTORIES: tuple[tuple[Life, int], ...] = (
+# With their number in a hundred orders.
+HISTORIES: tuple[tuple[History, int], ...] = (
     (_delivered, 40),
     (two_parcels, 15),
     (_returned, 10),
@@ -224,69 +219,69 @@ HISTORIES: tuple[tuple[Life, int], ...] = (
     (_disputed("won"), 1),
     (_disputed("lost"), 1),
 )
-BLOCK = tuple(life for life, share in HISTORIES for _ in range(share))
+HUNDRED = tuple(history for history, number in HISTORIES for _ in range(number))
 
 
 class Orders:
-    """Makes orders one after the other, and counts what they come to."""
+    """Generates orders one by one and counts their totals."""
 
     def __init__(self, seed: int, basis_points: int, fixed: dict[str, int], products: int = PRODUCTS) -> None:
-        """Begin with no order; the fees are those of the pipeline's configuration.
+        """Start without orders; the fees are those of the pipeline's configuration.
 
-        With more products than usual one line of each order is for another product, in turn.
+        With more than `PRODUCTS` products, each order has one more line, for the next product in turn.
         """
-        self.truth = Truth()
+        self.totals = Totals()
         self.made = 0
         self._chance = random.Random(seed)
         self._fees = basis_points, fixed
-        self._block: list[Life] = []
+        self._histories: list[History] = []
         self._products = _products(products)
         self._in_turn = products > PRODUCTS
         self._weights = {name: list(accumulate(1 / (rank + 1) for rank in range(len(some)))) for name, some in self._products.items()}
 
     def next(self) -> list[Event]:
-        """Return the events of another order's whole life, in their order."""
-        if not self._block:
-            self._block = self._chance.sample(BLOCK, len(BLOCK))
-        life, number = self._block.pop(), self.made
+        """Return the complete history of the next order."""
+        if not self._histories:
+            self._histories = self._chance.sample(HUNDRED, len(HUNDRED))
+        history, number = self._histories.pop(), self.made
         self.made += 1
         order_id = self._order_id(sampled=number % SAMPLE == 0)
         moment = START + timedelta(minutes=number / PER_MINUTE)
-        order, happened = Order(order_id=order_id), list[Event]()
-        placed = do.PlaceOrder(self._placed(number, least=2 if life in {two_parcels, rest_cancelled} else 1))
+        order, recorded = Order(order_id=order_id), list[Event]()
+        placed = do.PlaceOrder(self._placed(number, min_lines=2 if history in {two_parcels, rest_cancelled} else 1))
 
-        def tell(command: Command) -> None:
+        def record(command: Command) -> None:
             nonlocal order, moment
             new_data = decide(order, command)
             if isinstance(new_data, Refusal):
                 raise TypeError(new_data.why)
             for data in new_data:
-                event = _event(order, data, moment)
-                happened.append(event)
+                event = orders.event(order, data, "load", occurred_at=moment, correlation_id=order_id)
+                recorded.append(event)
                 order = evolve(order, event)
-                self.truth.add(data, *self._fees)
-                moment += timedelta(seconds=self._chance.uniform(0, STEP))
+                self.totals.add(data, *self._fees)
+                moment += timedelta(seconds=self._chance.uniform(0, MAX_STEP_SECONDS))
 
-        tell(placed)
-        for command in life(order):
-            tell(command)
-        return happened
+        record(placed)
+        for command in history(order):
+            record(command)
+        return recorded
 
     def _order_id(self, *, sampled: bool) -> str:
-        """Return an id of which the outbox is looked after, or not: of so many orders one is, however few there are."""
+        """Return a random id that the outbox index samples, or one that it does not."""
         while True:
             order_id = f"ord_{self._chance.getrandbits(104):026x}"
             if (zlib.crc32(order_id.encode()) % SAMPLE == 0) == sampled:
                 return order_id
 
-    def _placed(self, number: int, least: int) -> OrderPlaced:
+    def _placed(self, number: int, min_lines: int) -> OrderPlaced:
         [currency] = self._chance.choices(list(CURRENCIES), list(CURRENCIES.values()))
-        chosen = self._chance.choices(self._products[currency], cum_weights=self._weights[currency], k=self._chance.randint(least, 4))
+        chosen = self._chance.choices(self._products[currency], cum_weights=self._weights[currency], k=self._chance.randint(min_lines, 4))
         if self._in_turn:
-            # Far from the one before, so that they are in no order.
+            # The stride separates products of successive orders, so that skus do not ascend with time.
             chosen.append(self._products[currency][number * STRIDE % len(self._products[currency])])
         products = list(dict.fromkeys(chosen))
-        while len(products) < least:
+        while len(products) < min_lines:
             products = list(dict.fromkeys([*products, self._chance.choice(self._products[currency])]))
         lines = tuple(Line(one.sku, f"Product {one.sku}", self._chance.randint(1, 3), one.price, one.category) for one in products)
         total = sum((line.unit_price.times(line.quantity) for line in lines), Money(0, currency))
@@ -295,7 +290,7 @@ class Orders:
 
 
 def logged(event: Event) -> dict[str, Any]:
-    """Return an event as an item of the order log; that of a sampled order is pending."""
+    """Return an event's item in the order log; the events of sampled orders are pending."""
     sampled = (
         {}
         if zlib.crc32(event.order_id.encode()) % SAMPLE
@@ -315,18 +310,3 @@ def _products(number: int) -> dict[str, list[Product]]:
             for rank in range(number * share // 100)
         ]
     return found
-
-
-def _event(order: Order, data: EventData, moment: datetime) -> Event:
-    return Event(
-        event_id=f"{order.order_id}:{order.version + 1}",
-        type=type(data).__name__,
-        schema_version=data.schema_version,
-        occurred_at=moment,
-        source="load",
-        correlation_id=order.order_id,
-        causation_id=order.last_event_id,
-        order_id=order.order_id,
-        order_version=order.version + 1,
-        data=data,
-    )

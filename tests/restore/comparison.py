@@ -1,4 +1,4 @@
-"""What two stacks with the same order log have to have in common, table by table."""
+"""Compares two stacks that have the same order log, table by table."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orderflow.domain.order import Order
 from orders.domain.unpaid_limits import is_unpaid
 from tests.fakes.aws.environment import TABLES, Aws
 
-# Attributes that tell when a row was written, and not what of the order: a rebuilt row has its own.
-WRITTEN = {"LedgerEntries": {"posted_at", "sheet"}, "Reservations": {"reserved_at"}}
-# What the log does not contain. These tables are restored from a point in time, or not at all (docs/restore.md).
+# Attributes that follow from the time of the write, which a rebuilt row does not share.
+TIME_ATTRIBUTES = {"LedgerEntries": {"posted_at", "sheet"}, "Reservations": {"reserved_at"}}
+# Tables whose contents are not in the log. They are restored from a point in time, or not at all (docs/restore.md).
 NOT_REBUILT = frozenset(
     {
         "Catalogue",
@@ -31,7 +31,7 @@ NOT_REBUILT = frozenset(
         "Remediations",
     }
 )
-# Tables that are compared by their contents, because their layout depends on the time or the order of writes.
+# Tables whose layout depends on the time or the order of writes, so that only their contents are compared.
 BY_CONTENT = frozenset({"OrderLog", "Stock", "Allowances", "AnalyticsSums", "LedgerBalances"})
 BY_ROW = tuple(table for table in TABLES if table.name not in NOT_REBUILT | BY_CONTENT)
 
@@ -40,7 +40,7 @@ type Audit = Callable[[], Mapping[str, Any]]
 
 
 def differences(original: Aws, rebuilt: Aws, audits: tuple[Audit, Audit], *, most: int = 5) -> dict[str, list[str]]:
-    """Return up to `most` differences of each table, and of the invoice documents, by name; nothing where there are none."""
+    """Return up to `most` differences of each table and of the invoice documents, by name; equal tables are omitted."""
     found = {table.name: list(_rows(original, rebuilt, table, most)) for table in BY_ROW}
     found |= {
         "OrderLog": _differing(_events(original), _events(rebuilt), most),
@@ -59,16 +59,16 @@ def row_counts(aws: Aws) -> dict[str, int]:
 
 
 def _rows(original: Aws, rebuilt: Aws, table: Any, most: int) -> Iterator[str]:
-    """Yield differences of a table's rows: each is looked up in the other stack, so that a large table is never in memory."""
-    ignored = WRITTEN.get(table.name, set[str]())
+    """Yield differences of a table's rows. Each row is looked up in the other stack, so that no large table is in memory."""
+    ignored = TIME_ATTRIBUTES.get(table.name, set[str]())
     for here, there, which in ((original, rebuilt, "missing"), (rebuilt, original, "new")):
         found = 0
         for row in here.dynamodb.each(table.name):
             other = there.dynamodb.client.get_item(TableName=table.name, Key={name: row[name] for name in table.key}).get("Item")
             if other is None:
                 yield f"{which}: {row}"
-            elif which == "missing" and _kept(row, ignored) != _kept(other, ignored):
-                yield f"{_kept(other, ignored)}, was {_kept(row, ignored)}"
+            elif which == "missing" and _without(row, ignored) != _without(other, ignored):
+                yield f"{_without(other, ignored)}, was {_without(row, ignored)}"
             else:
                 continue
             found += 1
@@ -76,7 +76,7 @@ def _rows(original: Aws, rebuilt: Aws, table: Any, most: int) -> Iterator[str]:
                 return
 
 
-def _kept(row: Mapping[str, Any], ignored: set[str]) -> dict[str, Any]:
+def _without(row: Mapping[str, Any], ignored: set[str]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in ignored}
 
 
@@ -92,20 +92,20 @@ def _events(aws: Aws) -> dict[str, int]:
 
 
 def _stock(aws: Aws) -> dict[str, dict[str, int]]:
-    """Return the pieces of each product over all of its shards."""
+    """Return the units of each product, summed over its shards."""
     sums: dict[str, Counter[str]] = {}
     for row in aws.dynamodb.each("Stock"):
-        pieces = {name: int(row[name]["N"]) for name in ("available", "reserved", "shipped") if name in row}
-        sums.setdefault(row["sku"]["S"].partition("#")[0], Counter()).update(pieces)
-    return {sku: {name: number for name, number in pieces.items() if number} for sku, pieces in sums.items()}
+        units = {name: int(row[name]["N"]) for name in ("available", "reserved", "shipped") if name in row}
+        sums.setdefault(row["sku"]["S"].partition("#")[0], Counter()).update(units)
+    return {sku: {name: number for name, number in units.items() if number} for sku, units in sums.items()}
 
 
 def _allowances(original: Aws, rebuilt: Aws) -> Iterator[str]:
-    """Yield differences of the counts of unpaid orders from the log. The original rows may count paid orders as well."""
+    """Yield differences between the counts of unpaid orders and the log. The original rows may also count paid orders."""
     before = {row["customer_id"]["S"]: row for row in original.dynamodb.each("Allowances")}
     log, unpaid = OrderLog("OrderLog", rebuilt.dynamodb.client), dict[str, list[Order]]()
     for row in rebuilt.dynamodb.each("OrderLog"):
-        # Orders that may be unpaid have the marker of an active or held order in the original.
+        # Only active or held orders can be unpaid.
         if row["version"]["N"] == "1" and is_unpaid(order := log.load(row["order_id"]["S"])):
             unpaid.setdefault(order.customer.id, []).append(order)
     after = {row["customer_id"]["S"]: row for row in rebuilt.dynamodb.each("Allowances")}
@@ -124,7 +124,7 @@ def _allowances(original: Aws, rebuilt: Aws) -> Iterator[str]:
 
 
 def _analytics(aws: Aws) -> dict[str, Any]:
-    """Return counts by event, totals by period, units by product, and leaderboards: not how they are stored."""
+    """Return counts by event, totals by period, units by product, and leaderboards, regardless of their storage."""
     found: dict[str, Any] = {}
     for row in aws.dynamodb.each("AnalyticsSums"):
         period, place = row["period"]["S"], row["place"]["S"]
@@ -144,6 +144,6 @@ def _analytics(aws: Aws) -> dict[str, Any]:
 
 
 def _documents(aws: Aws) -> dict[str, int]:
-    """Return a hash of every document that a row names: documents of a number that another order took first are not."""
-    named = {row["document"]["S"] for row in aws.dynamodb.each("Invoices")}
-    return {key: hash(body) for (_, key), body in aws.s3.objects.items() if key in named}
+    """Return a hash of every document that an invoice refers to; conflicts over a number leave others in the bucket."""
+    referred = {row["document"]["S"] for row in aws.dynamodb.each("Invoices")}
+    return {key: hash(body) for (_, key), body in aws.s3.objects.items() if key in referred}

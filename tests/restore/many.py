@@ -1,4 +1,4 @@
-"""Many synthetic orders: their commands go through the contexts' own use cases, and their events to the contexts' own consumers."""
+"""Many synthetic orders: the contexts' use cases run their commands, and the contexts' consumers process their events."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ from orderflow.domain.events import Event
 from orderflow.domain.order import Order
 from orders.handlers import project
 from tests.fakes.aws.environment import Aws
-from tests.load.synthetic import BLOCK, Life, Orders, rest_cancelled, two_parcels
+from tests.load.synthetic import HUNDRED, History, Orders, rest_cancelled, two_parcels
 
-PIECES = 10_000_000
-AT_ONCE = issuing.MAX_ORDERS
-AGGREGATED = 1_000
+STOCK = 10_000_000
+ORDERS_PER_BATCH = issuing.MAX_ORDERS
+AGGREGATE_EVERY = 1_000
 
 
 class ManyOrders(Orders):
-    """Orders of every synthetic life, in the tables of a pipeline."""
+    """Orders of every synthetic history, in the tables of a pipeline."""
 
     def __init__(self, aws: Aws) -> None:
-        """Put stock of every product into the tables; the services have to be lent to the functions."""
+        """Put stock of every product into the tables; the functions' clients must already use these services."""
         super().__init__(1, 0, {})
         self._entries = 0
         for product in (one for some in self._products.values() for one in some):
-            row = {"sku": {"S": product.sku}, "available": {"N": str(PIECES)}, "reserved": {"N": "0"}, "shipped": {"N": "0"}}
+            row = {"sku": {"S": product.sku}, "available": {"N": str(STOCK)}, "reserved": {"N": "0"}, "shipped": {"N": "0"}}
             aws.dynamodb.seed("Stock", row)
 
     def run(self, orders: int, aggregate: Callable[[], object], progress: Callable[[int], None]) -> None:
-        """Run so many orders to the end of their lives."""
-        waiting: list[str] = []
+        """Run this number of orders through their whole histories."""
+        unconsumed: list[str] = []
         for number in range(orders):
-            waiting.append(self._run_one())
-            if len(waiting) == AT_ONCE or number == orders - 1:
-                _consume(waiting)
-                waiting.clear()
-            if number % AGGREGATED == AGGREGATED - 1:
+            unconsumed.append(self._run_one())
+            if len(unconsumed) == ORDERS_PER_BATCH or number == orders - 1:
+                _consume(unconsumed)
+                unconsumed.clear()
+            if number % AGGREGATE_EVERY == AGGREGATE_EVERY - 1:
                 aggregate()
                 progress(number + 1)
 
     def _run_one(self) -> str:
-        life, order_id = self._next_life()
-        least = 2 if life in {two_parcels, rest_cancelled} else 1
-        LOG.place(order_id, self._placed(self.made, least), correlation_id=order_id, fingerprint="")
+        history, order_id = self._next_history()
+        min_lines = 2 if history in {two_parcels, rest_cancelled} else 1
+        LOG.place(order_id, self._placed(self.made, min_lines), correlation_id=order_id, fingerprint="")
         self.made += 1
         order = LOG.load(order_id)
-        for command in life(order):
-            order = _carry_out(order, command)
+        for command in history(order):
+            order = _run_command(order, command)
         return order_id
 
-    def _next_life(self) -> tuple[Life, str]:
-        if not self._block:
-            self._block = self._chance.sample(BLOCK, len(BLOCK))
-        return self._block.pop(), self._order_id(sampled=self.made % 64 == 0)
+    def _next_history(self) -> tuple[History, str]:
+        if not self._histories:
+            self._histories = self._chance.sample(HUNDRED, len(HUNDRED))
+        return self._histories.pop(), self._order_id(sampled=self.made % 64 == 0)
 
 
-def _carry_out(order: Order, command: Command) -> Order:
+def _run_command(order: Order, command: Command) -> Order:
     match command:
         case do.RecordReservation():
             reservations.reserve(LOG, INVENTORY, order.order_id)
@@ -87,7 +87,7 @@ def _carry_out(order: Order, command: Command) -> Order:
 
 
 def _consume(order_ids: Iterable[str]) -> None:
-    """Do what the consumers of orders and of their events do."""
+    """Run the consumers of orders and of their events."""
     assert not issuing.errors(
         {
             order_id: error

@@ -1,4 +1,4 @@
-"""Many orders: the pipeline that is lost, its rebuild on empty tables, and the comparison."""
+"""Runs many orders, rebuilds their stack from the order log on empty tables, and compares the two."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from tests.restore.rebuilt import Rebuilt, audit
 from tests.restore.stack import RESTORED, StackInMemory, empty_aws
 
 PER_ORDERS = 100_000
-# Each period shard reads all entries here.
+# Shorter than the audit's own: the in-memory table reads all entries for each period shard.
 LOOK_BACK = timedelta(hours=3)
-SECONDS_A_CALL = 0.005
+SECONDS_PER_CALL = 0.005
 SEGMENTS = 4
 
 type Progress = Callable[[str], None]
@@ -55,12 +55,12 @@ class Found:
 
     @property
     def minutes_on_aws(self) -> float:
-        """Minutes that the functions' calls take one after the other in each segment."""
-        return self.used.calls.total() * SECONDS_A_CALL / SEGMENTS / 60
+        """Minutes that the functions' calls take if each segment makes them one after the other."""
+        return self.used.calls.total() * SECONDS_PER_CALL / SEGMENTS / 60
 
 
 def build(orders: int, folder: Path, progress: Progress) -> Aws:
-    """Run so many orders in the stack that is lost."""
+    """Run this number of orders in the original stack."""
     aws = empty_aws(_storage(folder / "original"), keeps_changes=False)
     aws.lend(ses=FakeSes())
     stack = StackInMemory(aws)
@@ -75,12 +75,12 @@ def build(orders: int, folder: Path, progress: Progress) -> Aws:
     return aws
 
 
-def rebuild(lost: Aws, orders: int, folder: Path) -> Found:
+def rebuild(original: Aws, orders: int, folder: Path) -> Found:
     """Restore the log into empty tables, rebuild the others, and compare all of them."""
     aws = empty_aws(_storage(folder / "rebuilt"), keeps_changes=False)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
         patch.setattr(ledger.audit, "LOOK_BACK", LOOK_BACK)
-        rebuilt = Rebuilt(lost, folder, aws)
+        rebuilt = Rebuilt(original, folder, aws)
         began = time.process_time()
         rebuilt.restore().copy()
         copied = time.process_time()
@@ -91,7 +91,7 @@ def rebuild(lost: Aws, orders: int, folder: Path) -> Found:
         found = Found(orders, result.events, copied - began, time.process_time() - copied, used, findings=result.findings)
         rebuilt.stack.before = lambda _: None
         found.rows = comparison.row_counts(aws)
-        found.differences = comparison.differences(lost, aws, (audit(StackInMemory(lost)), audit(rebuilt.stack)))
+        found.differences = comparison.differences(original, aws, (audit(StackInMemory(original)), audit(rebuilt.stack)))
     clients.lend()
     return found
 
@@ -119,34 +119,28 @@ def _meter(rebuilt: Rebuilt, used: Tally) -> None:
 
 
 class InPartitions(Ordered):
-    """A mapping in memory that finds the items of a partition, and those after a key, without reading the others."""
+    """A mapping in memory, indexed by partition, so that a query or a scan from a key does not read all items."""
 
     def __init__(self) -> None:
-        """Begin empty."""
         self._partitions: dict[Any, dict[Any, Any]] = {}
         self._sorted: list[Any] = []
 
     def __getitem__(self, key: Any) -> Any:
-        """Return a value."""
         return self._partitions[key[0]][key]
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Keep a value."""
         if key[0] not in self._partitions:
             self._partitions[key[0]] = {}
             bisect.insort(self._sorted, key[0])
         self._partitions[key[0]][key] = value
 
     def __delitem__(self, key: Any) -> None:
-        """Delete a value."""
         del self._partitions[key[0]][key]
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the keys."""
         return (key for partition in self._partitions.values() for key in partition)
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return sum(map(len, self._partitions.values()))
 
     @override
@@ -170,7 +164,7 @@ def _within(key: Any, low: Any, high: Any) -> bool:
 
 
 def _storage(folder: Path) -> Callable[[], MutableMapping[Any, Any]]:
-    """Return how to store each table, in turn: the logs, which are the largest, in files, the others in memory."""
+    """Return a factory of the tables' storage: files for the logs, which are the largest tables, memory for the others."""
     folder.mkdir()
     names = iter([*(table.name for table in TABLES), RESTORED])
 
@@ -182,7 +176,7 @@ def _storage(folder: Path) -> Callable[[], MutableMapping[Any, Any]]:
 
 
 def missed(found: Found) -> list[str]:
-    """Return what is not as in the original."""
+    """Return the audit's findings and the differences from the original."""
     return [*found.findings, *(f"{table}: {one}" for table, some in found.differences.items() for one in some)]
 
 
@@ -192,10 +186,10 @@ def part(found: Found) -> str:
     equal = "equal to the original, table by table" if not missed(found) else "different from the original"
     calls = found.used.calls.total() / found.orders
     note = (
-        f"{found.orders:,} synthetic orders of {len(HISTORIES)} lives go through use cases and consumers of every context; then the log "
+        f"{found.orders:,} synthetic orders of {len(HISTORIES)} kinds go through use cases and consumers of every context; then the log "
         f"({found.events:,} events) is restored into an empty stack and everything else is rebuilt from it, {equal} "
         f"(`make load REBUILD=1`, [restore](restore.md)). Seconds are CPU time of one process with AWS in memory. An order takes "
-        f"{calls:.1f} calls; at {SECONDS_A_CALL * 1000:.0f} ms each and {SEGMENTS} segments at once, {PER_ORDERS:,} orders take "
+        f"{calls:.1f} calls; at {SECONDS_PER_CALL * 1000:.0f} ms each and {SEGMENTS} segments at once, {PER_ORDERS:,} orders take "
         f"{found.minutes_on_aws * share:.0f} minutes on AWS."
     )
     dollars = found.used.dollars(found.orders) * PER_ORDERS / 1e6

@@ -1,4 +1,4 @@
-"""Orders of every kind of life, run by the real functions with all consumers: the stack that is lost and restored."""
+"""The original stack of a restore: the real functions and all consumers process orders of every path."""
 
 from __future__ import annotations
 
@@ -22,28 +22,27 @@ from tests.faults.simulation import Functions, real_functions
 if TYPE_CHECKING:
     import pytest
 
-# Each order of these has another life; those that need a broken function are left out.
-LIVES = (
+# The paths of successive orders; paths with a broken function are excluded.
+ORIGINAL_PATHS = (
     *(path for path in PATHS if not path.broken),
     Path("disputed", "delivered", life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1"))),
 )
 STOCK = 1_000_000
 CUSTOMERS = 997
-# What has happened is forgotten after so many orders.
-FORGET = 500
+# The records of sent messages are cleared after this number of orders, to limit memory.
+CLEAR_EVERY = 500
 
 
 class Original:
     """A pipeline with all its consumers."""
 
     def __init__(self, patch: pytest.MonkeyPatch, aws: Aws) -> None:
-        """Run on these services."""
         streamed, queued = consumers()
         modules = {name: import_module(module).handler for name, (module, _) in {**streamed, **queued}.items()}
         self._patch, self._emails = patch, FakeSes()
-        self.simulation = Stage(patch, Functions({**real_functions().handlers, **modules})).simulation(LIVES[0])
+        self.simulation = Stage(patch, Functions({**real_functions().handlers, **modules})).simulation(ORIGINAL_PATHS[0])
         self.simulation.streamed_consumers, self.simulation.consumers = streamed, queued
-        # Of this run only: the process would keep the secret for later tests.
+        # For this run only: the cached secret would be used by later tests.
         patch.setattr(receive_webhook, "SECRET", Secret("carrier", aws.secretsmanager))  # pyright: ignore[reportArgumentType]
         self._use(aws)
 
@@ -58,14 +57,13 @@ class Original:
 
     @property
     def aws(self) -> Aws:
-        """The services."""
         return self.simulation.aws
 
     def run(self, orders: int, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Run so many orders to their resting states, all lives in turn."""
+        """Run this number of orders to their final states, on all paths in turn."""
         for number in range(orders):
-            if number % FORGET == FORGET - 1:
-                self.simulation.forget()
+            if number % CLEAR_EVERY == CLEAR_EVERY - 1:
+                self.simulation.clear_messages()
                 self._emails.sent.clear()
                 progress(number + 1)
             customer = f"customer-{number % CUSTOMERS}"
@@ -77,9 +75,9 @@ class Original:
                 self._dispute(order_id, "won" if number % 2 else "lost")
 
     def leave_active(self, orders: int) -> None:
-        """Hold so many orders for review, and place as many whose saga fails before its first step."""
+        """Leave this number of orders held for review, and as many whose saga failed before its first step."""
         self._patch.setattr(screen_order, "FLAGS", FraudFlags)
-        held, placed = (next(path for path in LIVES if path.name == name) for name in ("held for review", "confirmed"))
+        held, placed = (next(path for path in ORIGINAL_PATHS if path.name == name) for name in ("held for review", "confirmed"))
         for number in range(orders):
             begin(self.simulation, held, f"held-{number}", "key")
         self.simulation.broken |= {"InventoryReserve", "OrdersFail"}
@@ -96,7 +94,7 @@ class Original:
 
 
 def _path(number: int, customer: str) -> Path:
-    path = LIVES[number % len(LIVES)]
+    path = ORIGINAL_PATHS[number % len(ORIGINAL_PATHS)]
     if path.name == "returned and refunded":
         return replace(path, life=(*path.life[:-1], returns(MUG, customer=customer)))
     return path

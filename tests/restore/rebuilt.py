@@ -1,4 +1,4 @@
-"""A stack that is restored and rebuilt from the order log of another one, by the tools that do it on AWS."""
+"""A stack that the restore tools rebuild from the order log of another one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Rebuilt:
     """An empty stack beside the table into which DynamoDB restored the log."""
 
     def __init__(self, original: Aws, folder: Path, aws: Aws | None = None) -> None:
-        """Begin with the products and their pieces ever received, which no event records."""
+        """Start with the catalogue and the units ever received, which no event records."""
         self.aws = aws or empty_aws()
         self.emails = FakeSes()
         self.stack = StackInMemory(self.aws)
@@ -28,26 +28,25 @@ class Rebuilt:
         self.aws.dynamodb.seed("Stock", *map(_received, original.dynamodb.each("Stock")))
 
     def lend(self) -> None:
-        """Put these services behind the functions' clients."""
+        """Give the functions the services of this stack."""
         self.aws.lend(ses=self.emails)
 
     def restore(self, name: str = "restore") -> Restore:
-        """Return the tool that copies the log."""
+        """Return the tool that copies the restored log."""
         return Restore(self.stack.target, "OrderLog", RESTORED, self._folder / f"{name}.json", 1)
 
     def rebuild(self, segments: int = 2) -> Result:
-        """Rebuild everything."""
         return Rebuild(self.stack.target, self._folder / "rebuild.json", segments).run()
 
     @property
     def effects(self) -> list[object]:
-        """Everything that left the stack: published events, messages, emails, started workflows."""
+        """Side effects of the stack: published events, messages, emails, started workflows."""
         published = [*self.aws.events.entries, *self.aws.kinesis.records, *self.aws.sns.published]
         return [*published, *self.aws.sqs.sent, *self.aws.stepfunctions.started, *self.emails.sent]
 
 
 def audit(stack: StackInMemory) -> Audit:
-    """Return the trial balance of a stack with the number of entries."""
+    """Return a function that audits the ledger of a stack and returns its balances."""
 
     def balances() -> dict[str, Any]:
         stack.aws.lend(ses=FakeSes())
@@ -57,5 +56,5 @@ def audit(stack: StackInMemory) -> Audit:
 
 
 def _received(row: Any) -> Any:
-    pieces = sum(int(row[name]["N"]) for name in ("available", "reserved", "shipped") if name in row)
-    return {"sku": row["sku"], "available": {"N": str(pieces)}, "reserved": {"N": "0"}, "shipped": {"N": "0"}}
+    units = sum(int(row[name]["N"]) for name in ("available", "reserved", "shipped") if name in row)
+    return {"sku": row["sku"], "available": {"N": str(units)}, "reserved": {"N": "0"}, "shipped": {"N": "0"}}

@@ -1,4 +1,4 @@
-"""A stack in memory as the tools of `devtools.ops` know one: tables by name, functions by logical id."""
+"""A stack in memory for the tools of `devtools.ops`: tables by name, functions by logical id."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def empty_aws(storage: Callable[[], MutableMapping[Any, Any]] = dict, *, keeps_c
 
 @dataclass
 class StackInMemory:
-    """The target of a tool: its functions run in this process, on the services that are lent to them."""
+    """The target of a tool: its functions run in this process, on the in-memory services."""
 
     aws: Aws
     invoked: list[str] = field(default_factory=list[str])
@@ -58,7 +58,6 @@ class StackInMemory:
         }
 
     def client(self, service: str) -> Any:
-        """Return the client of a service."""
         return {"dynamodb": self.aws.dynamodb, "stepfunctions": self.aws.stepfunctions}[service]
 
     def invoke(self, function: str, event: object, *, seconds: float = 30) -> dict[str, Any]:
@@ -74,10 +73,8 @@ class StackInMemory:
 
     @property
     def target(self) -> Target:
-        """The stack as tools take it."""
         return cast("Target", self)
 
     @property
     def analytics(self) -> AnalyticsStore:
-        """The sales figures."""
         return AnalyticsStore("AnalyticsSums", self.aws.dynamodb.client)

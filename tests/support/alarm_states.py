@@ -17,7 +17,7 @@ _BREACHES: dict[str, Callable[[float, float], bool]] = {"GreaterThanThreshold": 
 
 
 def is_on(alarm: Mapping[str, Any], data: Data, now: int) -> bool:
-    """Return whether an alarm of the template is on at `now` (seconds), for points of time and value by the name of the metric."""
+    """Return whether an alarm of the template is on at `now` (seconds); `data` has the points (time, value) of each metric."""
     queries: list[dict[str, Any]] = alarm.get("Metrics") or [_own(alarm)]
     stats = {query["Id"]: query["MetricStat"] for query in queries if "MetricStat" in query}
     period = next(iter(stats.values()))["Period"]
@@ -44,12 +44,12 @@ def _breaches(alarm: Mapping[str, Any], queries: list[dict[str, Any]], values: M
     return alarm["TreatMissingData"] == "breaching" if found is None else _BREACHES[alarm["ComparisonOperator"]](found, alarm["Threshold"])
 
 
-# The band that the model would have learned.
+# The expected range that the anomaly model would have learned.
 BAND = (50, 150)
 
 
 def rule_holds(rule: str, on: Callable[[str], bool]) -> bool:
-    """Evaluate the rule of a composite alarm; `on` tells the state of an alarm by its logical id."""
+    """Evaluate the rule of a composite alarm; `on` returns whether the alarm with a logical id is on."""
     python = re.sub(r'ALARM\("\$\{(\w+)\}"\)', lambda found: str(on(found[1])), rule)
     python = python.replace("OR", "or").replace("AND", "and").replace("FALSE", "False")
     assert not set(re.findall(r"\w+", python)) - {"True", "False", "or", "and"}, python
@@ -57,5 +57,5 @@ def rule_holds(rule: str, on: Callable[[str], bool]) -> bool:
 
 
 def every(seconds: int, value: float, since: int, until: int) -> Points:
-    """Return a point with this value every so many seconds."""
+    """Return points of this value, one every `seconds`."""
     return [(time, value) for time, _ in pairwise(range(since + seconds, until + 2 * seconds, seconds))]

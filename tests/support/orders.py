@@ -80,7 +80,7 @@ TIME_OUT_REVIEW = RejectReview("", "", timed_out=True)
 EXPIRE = ExpireReservation(START + timedelta(days=1))
 CANCEL = RequestCancellation("customer", "changed my mind")
 COMPLETE_CANCELLATION = CancelOrder()
-FAIL_CANCELLATION = FailCancellation("everything has left")
+FAIL_CANCELLATION = FailCancellation("all parcels were dispatched")
 SHIP = RecordShipment("ship_1")
 RECALL = RecordRecall("ship_1")
 ONE_MUG = (StockLine("MUG-BLUE", 1),)
@@ -149,16 +149,23 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def event(order: Order, event_data: EventData, source: str = "orders") -> Event:
-    """Return the order's next event with this data."""
+def event(
+    order: Order,
+    event_data: EventData,
+    source: str = "orders",
+    *,
+    occurred_at: datetime | None = None,
+    correlation_id: str = CORRELATION_ID,
+) -> Event:
+    """Return the order's next event with this data; by default it occurred a second after the previous one."""
     version = order.version + 1
     return Event(
         event_id=f"{order.order_id}:{version}",
         type=type(event_data).__name__,
         schema_version=event_data.schema_version,
-        occurred_at=START + timedelta(seconds=order.version),
+        occurred_at=occurred_at or START + timedelta(seconds=order.version),
         source=source,
-        correlation_id=CORRELATION_ID,
+        correlation_id=correlation_id,
         causation_id=order.last_event_id,
         order_id=order.order_id,
         order_version=version,
@@ -168,14 +175,14 @@ def event(order: Order, event_data: EventData, source: str = "orders") -> Event:
 
 def history(*commands: Command, order_id: str = ORDER_ID) -> list[Event]:
     """Return the events that these commands append to a new order, which must accept each of them."""
-    order, happened = Order(order_id=order_id), list[Event]()
+    order, recorded = Order(order_id=order_id), list[Event]()
     for command in commands:
         decided = decide(order, command)
         assert not isinstance(decided, Refusal), decided
         for event_data in decided:
-            happened.append(event(order, event_data))
-            order = evolve(order, happened[-1])
-    return happened
+            recorded.append(event(order, event_data))
+            order = evolve(order, recorded[-1])
+    return recorded
 
 
 def after(*commands: Command, order_id: str = ORDER_ID) -> Order:
@@ -183,10 +190,10 @@ def after(*commands: Command, order_id: str = ORDER_ID) -> Order:
     return folded(history(*commands, order_id=order_id), order_id)
 
 
-def folded(happened: Iterable[Event], order_id: str = ORDER_ID) -> Order:
+def folded(recorded: Iterable[Event], order_id: str = ORDER_ID) -> Order:
     """Fold events into an order."""
     order = Order(order_id=order_id)
-    for one in happened:
+    for one in recorded:
         order = evolve(order, one)
     return order
 

@@ -41,9 +41,10 @@ def _category(sku: str) -> str | None:
     return CATEGORIES[sku] if sku in CATEGORIES else sku.partition("-")[0].lower()
 
 
-def placed() -> events.EventData:
-    """Return the data of a placed order."""
-    return events.OrderPlaced(ANN, lines({"MUG": 1}), Money(100, "EUR"), ADDRESS, "GB")
+def placed(quantities: dict[str, int] | None = None) -> events.OrderPlaced:
+    """Return the data of a placed order of these products (sku: quantity), at 1.00 each; one mug by default."""
+    ordered = quantities or {"MUG": 1}
+    return events.OrderPlaced(ANN, lines(ordered), Money(100 * sum(ordered.values()), "EUR"), ADDRESS, "GB")
 
 
 def confirmed(quantities: dict[str, int], currency: str = "EUR") -> events.EventData:

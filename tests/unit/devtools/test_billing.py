@@ -15,7 +15,7 @@ from devtools.billing.units import Index, Meter, Schema
 from devtools.billing.usage import Counted
 
 LOG = Schema(("order_id", "version"), (Index(("open_shard", "open_since")),))
-ENTRIES = Schema(("event_id",), (Index(("sheet", "event_id"), whole=True), Index(("order_id", "event_id"), whole=True)))
+ENTRIES = Schema(("event_id",), (Index(("shard", "event_id"), whole=True), Index(("order_id", "event_id"), whole=True)))
 POINTS = Schema(("customer_id",))
 METER = {"log": LOG, "entries": ENTRIES, "points": POINTS, "SandboxPayments": POINTS}
 
@@ -48,7 +48,7 @@ class TestUnits:
         assert meter.units(call("", "dynamodb", "PutItem", **indexed)) == (2.0, 0.0)
 
     def test_index_of_full_items_costs_as_much_as_the_item(self) -> None:
-        written = put("entries", 1500, event_id="e", order_id="o", sheet="s")
+        written = put("entries", 1500, event_id="e", order_id="o", shard="s")
         assert Meter(METER).units(call("", "dynamodb", "PutItem", **written)) == (6.0, 0.0)
 
     def test_binary_attributes_count_their_stored_bytes(self) -> None:
@@ -58,7 +58,7 @@ class TestUnits:
 
     def test_transaction_writes_tables_twice_and_indexes_once(self) -> None:
         update = {"TableName": "points", "Key": {"customer_id": {"S": "c"}}, "UpdateExpression": "ADD points :points"}
-        items = [{"Put": put("entries", 10, event_id="e", order_id="o", sheet="s")}, {"Update": update}]
+        items = [{"Put": put("entries", 10, event_id="e", order_id="o", shard="s")}, {"Update": update}]
         assert Meter(METER).units(call("", "dynamodb", "TransactWriteItems", TransactItems=items)) == (6.0, 0.0)
 
     def test_removing_an_item_from_an_index_is_a_write(self) -> None:

@@ -103,17 +103,17 @@ class FakeCloudWatch:
     """Answers each asked line with one point, and keeps the queries."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.requested: list[dict[str, Any]] = []
 
     def get_paginator(self, _name: str) -> FakeCloudWatch:
         return self
 
-    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
-        queries = asked["MetricDataQueries"]
+    def paginate(self, **request: Any) -> list[dict[str, Any]]:
+        queries = request["MetricDataQueries"]
         assert len(queries) <= boards.MOST_QUERIES
-        self.asked += queries
-        shown = [query["Id"] for query in queries if query["ReturnData"]]
-        return [{"MetricDataResults": [{"Id": name, "Timestamps": [NOW], "Values": [7.0]} for name in shown]}]
+        self.requested += queries
+        names = [query["Id"] for query in queries if query["ReturnData"]]
+        return [{"MetricDataResults": [{"Id": name, "Timestamps": [NOW], "Values": [7.0]} for name in names]}]
 
 
 class TestCloudWatch:
@@ -122,9 +122,9 @@ class TestCloudWatch:
         read = CloudWatchBoards(target(cloudwatch=cloudwatch)).read(NOW, {})
         assert set(values(read).values()) == {(7.0,)}
         assert len(values(read)) == len({(chart.title, line.label) for board in BOARDS for chart in board.charts for line in chart.lines})
-        assert "${" not in json.dumps(cloudwatch.asked)
-        assert len({query["Id"] for query in cloudwatch.asked}) == len(cloudwatch.asked)
-        tables = [query for query in cloudwatch.asked if "table-of-events" in json.dumps(query)]
+        assert "${" not in json.dumps(cloudwatch.requested)
+        assert len({query["Id"] for query in cloudwatch.requested}) == len(cloudwatch.requested)
+        tables = [query for query in cloudwatch.requested if "table-of-events" in json.dumps(query)]
         assert len(tables) == 2
 
 

@@ -23,12 +23,12 @@ from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import Crash, throttled
 from tests.fakes.aws.environment import TABLES, Aws
 from tests.restore import comparison
-from tests.restore.original import LIVES, Original
+from tests.restore.original import ORIGINAL_PATHS, Original
 from tests.restore.rebuilt import Rebuilt, audit
 from tests.restore.stack import RESTORED, StackInMemory, empty_aws
 
-MANY = 12 * len(LIVES)
-FEW = len(LIVES)
+MANY = 12 * len(ORIGINAL_PATHS)
+FEW = len(ORIGINAL_PATHS)
 ACTIVE = 4
 
 

@@ -127,7 +127,7 @@ class TestCheckCanary:
 
 
 @pytest.mark.parametrize("name", check_canary.CHECKS)
-def test_only_the_refusal_counts_as_right(name: str) -> None:
+def test_canary_check_passes_only_with_the_expected_refusal(name: str) -> None:
     event, is_right = check_canary.CHECKS[name]
     assert event()
     assert is_right(REFUSED.get(name, NOT_FOUND))

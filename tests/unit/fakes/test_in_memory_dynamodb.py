@@ -46,7 +46,7 @@ def test_crash_before_a_call_has_no_effect_and_after_it_has(database: FakeDynamo
     assert database.calls == {"PutItem": 3}
 
 
-def test_refused_parameters_do_not_count_as_a_call(database: FakeDynamoDB) -> None:
+def test_call_with_invalid_parameters_is_not_counted(database: FakeDynamoDB) -> None:
     with pytest.raises(ParamValidationError):
         database.put_item(TableName="stock")
     assert not database.calls

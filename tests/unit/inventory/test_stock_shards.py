@@ -22,7 +22,7 @@ from orderflow.domain.events import Shortage, StockReservationFailed
 from orderflow.domain.order import stock_lines
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Parameters
 from tests.fakes.aws.environment import TABLES
-from tests.load.hot import AT_ONCE, Case, simulate
+from tests.load.hot import ALL_AT_ONCE, Case, simulate
 from tests.support import stock_shards
 from tests.support.prepared import place
 from tests.support.stock_shards import conflicting, levels, scatter
@@ -243,28 +243,28 @@ def test_a_thousand_concurrent_orders_get_every_unit_once() -> None:
 def test_hot_product_at_125_orders_a_second_needs_few_retries() -> None:
     outcome = simulate(Case(125))
 
-    assert outcome.ends == {"reserved": 1000}
+    assert outcome.outcomes == {"reserved": 1000}
     assert outcome.attempts_per_order <= 1.7
     assert (outcome.available, outcome.reserved) == (1000, 1000)
 
 
 def test_selling_out_oversells_nothing_and_answers_every_order() -> None:
-    outcome = simulate(Case(125, pieces=500))
+    outcome = simulate(Case(125, units=500))
 
-    assert outcome.ends == {"reserved": 500, "out_of_stock": 500}
+    assert outcome.outcomes == {"reserved": 500, "out_of_stock": 500}
     assert (outcome.available, outcome.reserved) == (0, 500)
     assert outcome.attempts_per_order <= 1.7
 
 
 def test_concurrent_orders_are_all_reserved() -> None:
-    outcome = simulate(Case(AT_ONCE, orders=200, pieces=150))
+    outcome = simulate(Case(ALL_AT_ONCE, orders=200, units=150))
 
-    assert outcome.ends == {"reserved": 150, "out_of_stock": 50}
+    assert outcome.outcomes == {"reserved": 150, "out_of_stock": 50}
     assert (outcome.available, outcome.reserved) == (0, 150)
 
 
 def test_single_row_causes_conflicts() -> None:
-    outcome = simulate(Case(125, orders=300, pieces=600, spreads=False))
+    outcome = simulate(Case(125, orders=300, units=600, sharded=False))
 
     assert outcome.attempts_per_order > 3
     assert outcome.available + outcome.reserved == 600

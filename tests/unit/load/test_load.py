@@ -1,4 +1,4 @@
-"""A small `make load`: the cost of an order is constant, and totals are correct despite duplicate and late events."""
+"""`make load` with few orders: the cost per order is constant, and totals are correct despite duplicate and late events."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from devtools.commands import parsed
 from orderflow.domain import events
 from orderflow.domain.order import fold
 from tests.load import __main__ as command
-from tests.load import checks, flatness, invoices
+from tests.load import checks, flatness, hot, invoices
 from tests.load.disk import OnDisk
-from tests.load.flatness import Found, Segment
+from tests.load.flatness import Measured, Segment
 from tests.load.pipeline import Pipeline, Tally
-from tests.load.synthetic import BLOCK, Orders
+from tests.load.synthetic import HUNDRED, Orders
 
 
 @pytest.fixture(scope="module")
-def thousand(tmp_path_factory: pytest.TempPathFactory) -> Found:
+def thousand_orders(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return flatness.measure(1000, tmp_path_factory.mktemp("load"))
 
 
-def test_thousandth_order_costs_as_much_as_the_hundredth(thousand: Found) -> None:
-    assert [one.until for one in thousand.segments] == [100, 1000]
-    assert flatness.growing(thousand) == []
-    assert thousand.segments[-1].calls < 4
+def test_thousandth_order_costs_as_much_as_the_hundredth(thousand_orders: Measured) -> None:
+    assert [one.until for one in thousand_orders.segments] == [100, 1000]
+    assert flatness.growing(thousand_orders) == []
+    assert thousand_orders.segments[-1].calls < 4
 
 
-def test_duplicate_and_late_events_are_counted_once(thousand: Found) -> None:
-    assert thousand.twice > 300
-    assert thousand.late > 30
-    assert thousand.differences == []
+def test_duplicate_and_late_events_are_counted_once(thousand_orders: Measured) -> None:
+    assert thousand_orders.duplicates > 300
+    assert thousand_orders.late > 30
+    assert thousand_orders.differences == []
 
 
-def test_losses_are_detected(tmp_path: Path) -> None:
+def test_lost_events_are_reported(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
-        pipeline.bring(100)
+        pipeline.run(100)
         assert pipeline.differences() == []
 
-        pipeline.orders.truth.counters["orders"] += 1
-        pipeline.orders.truth.moved["EUR"]["refunded"] += 1
-        pipeline.orders.truth.entries += 1
+        pipeline.orders.totals.counters["orders"] += 1
+        pipeline.orders.totals.movements["EUR"]["refunded"] += 1
+        pipeline.orders.totals.entries += 1
 
         assert len(pipeline.differences()) == 3
 
@@ -53,12 +53,12 @@ def test_losses_are_detected(tmp_path: Path) -> None:
 def test_ledger_that_does_not_sum_to_zero_is_reported() -> None:
     posting = {"M": {"account": {"S": "revenue"}, "amount": {"N": "-5"}}}
     orders = Orders(1, 0, {})
-    while "EUR" not in orders.truth.moved:
+    while "EUR" not in orders.totals.movements:
         orders.next()
 
-    found = list(checks.ledger([{"currency": {"S": "EUR"}, "postings": {"L": [posting]}}], orders.truth))
+    found = list(checks.ledger([{"currency": {"S": "EUR"}, "postings": {"L": [posting]}}], orders.totals))
 
-    assert any("sums to -5 EUR" in one for one in found)
+    assert any("the trial balance is -5 EUR" in one for one in found)
 
 
 def segment(until: int, calls: int, megabytes: float) -> Segment:
@@ -67,18 +67,22 @@ def segment(until: int, calls: int, megabytes: float) -> Segment:
 
 @pytest.mark.parametrize(
     ("calls", "megabytes", "messages"),
-    [(300, 100.0, []), (320, 100.0, ["calls of an order differ by 6.7%, 5% allowed"]), (300, 107.0, ["memory differ by 7.0%, 5% allowed"])],
+    [
+        (300, 100.0, []),
+        (320, 100.0, ["calls per order differ by 6.7%, 5% allowed"]),
+        (300, 107.0, ["megabytes of memory differ by 7.0%, 5% allowed"]),
+    ],
 )
 def test_growing_measures_are_reported(calls: int, megabytes: float, messages: list[str]) -> None:
-    assert flatness.growing(Found([segment(1000, 300, 100.0), segment(10_000, calls, megabytes)])) == messages
+    assert flatness.growing(Measured([segment(1000, 300, 100.0), segment(10_000, calls, megabytes)])) == messages
 
 
 def test_same_seed_generates_the_same_orders_of_every_kind() -> None:
     one, other = (Orders(7, 140, {"EUR": 25}) for _ in range(2))
-    histories = [one.next() for _ in range(len(BLOCK))]
+    histories = [one.next() for _ in HUNDRED]
 
-    assert histories == [other.next() for _ in range(len(BLOCK))]
-    assert one.truth == other.truth
+    assert histories == [other.next() for _ in HUNDRED]
+    assert one.totals == other.totals
     ends = Counter(fold(history[0].order_id, history).state for history in histories)
     assert ends.keys() >= {"delivered", "rejected", "cancelled", "lost", "confirmed"}
     assert [event for history in histories for event in history] == [
@@ -121,29 +125,29 @@ def test_orders_for_many_products_differ() -> None:
     assert len(skus) > 450
 
 
-@pytest.mark.parametrize(("rate", "together"), [(200, True), (invoices.AT_ONCE, True), (invoices.AT_ONCE, False)])
-def test_two_functions_number_200_invoices_a_second_without_gap(rate: float, *, together: bool) -> None:
-    case = invoices.Case(rate, orders=400 if together else 40, together=together)
-    found = invoices.simulate(case)
-    assert found.gapless
-    assert not together or (invoices.missed(case, found), found.failed) == ([], 0)
-    # Looking up the last number reads one item, regardless of their count.
-    assert found.read <= found.transactions
+@pytest.mark.parametrize(("rate", "batched"), [(200, True), (hot.ALL_AT_ONCE, True), (hot.ALL_AT_ONCE, False)])
+def test_two_functions_number_200_invoices_a_second_without_gap(rate: float, *, batched: bool) -> None:
+    case = invoices.Case(rate, orders=400 if batched else 40, batched=batched)
+    outcome = invoices.simulate(case)
+    assert outcome.gapless
+    assert not batched or (invoices.missed(case, outcome), outcome.failed) == ([], 0)
+    # Getting the last number reads one item, regardless of their count.
+    assert outcome.read <= outcome.transactions
 
 
 def test_costly_product_and_large_item_are_reported() -> None:
-    flat = replace(segment(1000, 300, 100.0), sold=1000, clock=Tally(Counter(), {"DynamoDB write units": 3000.0}))
-    assert flatness.growing(Found([flat], largest=5000), products=10**6) == []
-    costly = replace(flat, clock=Tally(Counter(), {"DynamoDB write units": 5000.0}))
-    assert [text.partition(",")[0] for text in flatness.growing(Found([costly], largest=400_000), products=10**6)] == [
+    flat = replace(segment(1000, 300, 100.0), sold=1000, scheduled=Tally(Counter(), {"DynamoDB write units": 3000.0}))
+    assert flatness.growing(Measured([flat], largest=5000), products=10**6) == []
+    costly = replace(flat, scheduled=Tally(Counter(), {"DynamoDB write units": 5000.0}))
+    assert [text.partition(",")[0] for text in flatness.growing(Measured([costly], largest=400_000), products=10**6)] == [
         "5.0 write units for a product sold in a minute",
-        "an item of analytics has 400",
+        "an analytics item has 400",
     ]
 
 
 def test_command_prints_its_results(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(parsed("load", "--orders", "100")) == 0
-    assert "ledger and analytics are what the orders come to" in capsys.readouterr().out
+    assert "ledger and analytics equal the orders" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "value"), [("--orders", "many"), ("--target", "moon")])

@@ -180,7 +180,7 @@ def test_message_that_cannot_be_moved_stays(
     assert len(messaging.queues[route.queue_url]) == 1
 
 
-def test_message_that_is_not_deleted_counts_as_failed(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
+def test_undeleted_message_is_reported_as_failed(messaging: Messaging, move: Callable[..., dict[str, Any]]) -> None:
     messaging.put(MAIL.queue_url, "x")
     fail_at(messaging, "DeleteMessage", server_error("DeleteMessage"))
 

@@ -42,7 +42,7 @@ def published(operations: Operations) -> dict[str, Any]:
 def performed(operations: Operations) -> dict[str, Any]:
     event = published(operations)
     assert event["type"] == "RemediationPerformed", event
-    assert len(operations.notices) == 1
+    assert len(operations.notifications) == 1
     return event["data"]
 
 
@@ -118,7 +118,7 @@ def test_other_dead_letters_stay_in_their_queue(operations: Operations, error: s
 
     assert refusals(operations) == [f"redrive {reason}"]
     assert len(operations.messaging.queues[MAIL.queue_url]) == 1
-    assert operations.notices == []
+    assert operations.notifications == []
 
 
 def test_errors_of_another_function_in_the_log_group_say_nothing(operations: Operations) -> None:
@@ -245,7 +245,7 @@ def test_alarm_without_a_possible_action_is_left_to_people(operations: Operation
     operations.goes_off(alarm(kind))
 
     assert refusals(operations) == reasons
-    assert operations.notices == []
+    assert operations.notifications == []
 
 
 def test_stack_without_gradual_releases_asks_codedeploy_nothing(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +318,7 @@ def test_failed_action_is_reported_as_failed(operations: Operations) -> None:
 
     assert refusals(operations) == ["raise_concurrency failed"]
     assert operations.outcomes == ["failed"]
-    assert len(operations.notices) == 1
+    assert len(operations.notifications) == 1
 
 
 def test_unreadable_situation_is_reported_as_failed(operations: Operations) -> None:

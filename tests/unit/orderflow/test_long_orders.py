@@ -53,18 +53,18 @@ def test_fold_executes_as_many_lines_per_event_in_a_long_order() -> None:
 def test_sums_of_an_order_are_those_of_its_parcels_and_returns(state: str) -> None:
     order = orders.after(*orders.STATES[state])
     delivered = [line for parcel in order.parcels if parcel.state == "delivered" for line in parcel.lines]
-    came_back = [line for one in order.returns if one.amount is not None for line in one.lines]
+    returned = [line for one in order.returns if one.amount is not None for line in one.lines]
     sent = [line for parcel in order.parcels for line in parcel.lines]
     ordered = order.lines if order.placed else ()
 
-    def pieces(some: Any) -> dict[str, int]:
+    def units(some: Any) -> dict[str, int]:
         return {line.sku: sum(one.quantity for one in some if one.sku == line.sku) for line in some}
 
-    assert dict(order.delivered) == pieces(delivered)
-    assert dict(order.unreturned) == {sku: number - pieces(came_back).get(sku, 0) for sku, number in pieces(delivered).items()}
+    assert dict(order.delivered) == units(delivered)
+    assert dict(order.unreturned) == {sku: number - units(returned).get(sku, 0) for sku, number in units(delivered).items()}
     assert order.parcels_in_transit == sum(parcel.state == "dispatched" for parcel in order.parcels)
-    gone = pieces([*sent, *order.cancelled])
-    assert dict(order.undispatched) == {line.sku: line.quantity - gone.get(line.sku, 0) for line in ordered}
+    removed = units([*sent, *order.cancelled])
+    assert dict(order.undispatched) == {line.sku: line.quantity - removed.get(line.sku, 0) for line in ordered}
 
 
 def test_parts_are_immutable() -> None:

@@ -119,7 +119,7 @@ class TestInvocations:
         assert segment["annotations"]["order_id"] == "ord_1"
         assert (segment["trace_id"] == ROOT) is bool(header)
 
-    def test_server_error_counts_as_failure(self, context: Any, segments: Segments) -> None:
+    def test_server_error_is_traced_as_a_failure(self, context: Any, segments: Segments) -> None:
         instrumented(lambda _event, _context: {"statusCode": 500})({}, context)
         instrumented(lambda _event, _context: {"statusCode": 404})({}, context)
         assert [segment["fault"] for segment in segments()] == [True]

@@ -117,7 +117,7 @@ def eur(amount: int) -> dict[str, Any]:
         ("lost refunded", {"state": "delivered", "captured": eur(2990), "refunded": eur(1250)}),
     ],
 )
-def test_parcels_and_amounts_are_shown_once_they_exist(placed: Any, context: Any, state: str, displayed: Any) -> None:
+def test_answer_has_parcels_and_amounts_once_they_exist(placed: Any, context: Any, state: str, displayed: Any) -> None:
     placed(*orders.STATES[state][1:])
     body = get(context)["body"]
     if "parcels" in body and "parcels" not in displayed:
@@ -132,7 +132,7 @@ def test_timeline_hides_failures_and_document_keys(placed: Any, context: Any) ->
     assert set(entries["InvoiceIssued"]) == {"number", "total"}
 
 
-def test_the_ids_of_carrier_and_provider_are_shown(placed: Any, context: Any) -> None:
+def test_answer_has_the_ids_of_carrier_and_provider(placed: Any, context: Any) -> None:
     placed(*orders.STATES["return refunded"][1:])
     text = json.dumps(get(context, events=True))
     assert all(displayed in text for displayed in (orders.AUTHORIZATION, "cap_1", "ref_1", "parcel_1", "ship_1"))

@@ -50,10 +50,10 @@ def test_a_product_has_its_name_price_and_availability(get: Get, shop: Aws) -> N
     }
 
 
-@pytest.mark.parametrize(("pieces", "shown"), [(6, "in_stock"), (5, "low_stock"), (1, "low_stock"), (0, "out_of_stock")])
-def test_availability_is_a_hint_of_the_pieces_left(get: Get, shop: Aws, pieces: int, shown: str) -> None:
-    restock(shop, "MUG-BLUE", available=pieces, reserved=9)
-    assert availability(get("MUG-BLUE")) == shown
+@pytest.mark.parametrize(("units", "expected"), [(6, "in_stock"), (5, "low_stock"), (1, "low_stock"), (0, "out_of_stock")])
+def test_availability_is_a_hint_of_the_available_units(get: Get, shop: Aws, units: int, expected: str) -> None:
+    restock(shop, "MUG-BLUE", available=units, reserved=9)
+    assert availability(get("MUG-BLUE")) == expected
 
 
 def test_the_shards_of_a_hot_product_count_together(get: Get, shop: Aws) -> None:

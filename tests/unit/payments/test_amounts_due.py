@@ -102,7 +102,7 @@ def test_rest_of_a_refund_is_due_after_a_won_dispute() -> None:
     assert (settled(won).refunded, unpaid(settled(won))) == (2990, 0)
 
 
-def test_nothing_counts_as_unpaid_while_a_dispute_is_open() -> None:
+def test_no_amount_is_unpaid_during_an_open_dispute() -> None:
     assert unpaid(after(*STATES["all lost"], COMMANDS["dispute"])) == 0
 
 

@@ -27,7 +27,7 @@ from tests.fakes.aws.dynamodb.errors import (
 )
 from tests.fakes.aws.dynamodb.expressions.syntax import Item
 from tests.fakes.aws.dynamodb.reads import PAGE_BYTES
-from tests.fakes.aws.dynamodb.requests import forget
+from tests.fakes.aws.dynamodb.requests import clear_caches
 from tests.fakes.aws.dynamodb.storage import Ordered
 from tests.fakes.aws.dynamodb.tables import Index, Table, tables_of
 
@@ -42,10 +42,10 @@ __all__ = [
     "Parameters",
     "Table",
     "answer_lost",
+    "clear_caches",
     "client_error",
     "conflict",
     "crash_at",
-    "forget",
     "server_error",
     "tables_of",
     "throttled",

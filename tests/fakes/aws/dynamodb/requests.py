@@ -65,7 +65,7 @@ def expressions(given: Parameters) -> Expressions:
     return _known_expressions[key]
 
 
-def forget() -> None:
+def clear_caches() -> None:
     """Empty the caches of parsed requests, for a test that measures memory."""
     _known_expressions.clear()
     _known_forms.clear()
