@@ -200,10 +200,10 @@ def many_products(measured: Measured, products: int) -> str:
     reached = "missed" if growing(measured, products) or measured.differences else "reached"
     note = (
         f"The same with {products:,} products, each order with one line for the next product (`make load PRODUCTS={products}`): "
-        f"{measured.products:,} were sold, and the largest analytics item has {measured.largest / 1000:.1f} KB. About 1,200 products are "
-        "sold per minute and aggregated by day and for all time. At first many share an item; with more products nearly each is in a "
-        f"different one, which is the maximum cost. Target: at most {MAX_WRITE_UNITS:.0f} write units per product, analytics equal to the orders by "
-        f"product, and a cost per order as flat as above, {reached}."
+        f"{measured.products:,} were sold, and the largest analytics item has {measured.largest / 1000:.1f} KB. About 1,200 products "
+        "are sold per minute and aggregated by day and for all time. At first many share an item; with more products nearly each is "
+        f"in a different one, which is the maximum cost. Target: at most {MAX_WRITE_UNITS:.0f} write units per product, analytics "
+        f"equal to the orders by product, and a cost per order as flat as above, {reached}."
     )
     return f"## Many products\n\n{note}\n\n{page.table(columns, rows)}"
 
@@ -214,12 +214,12 @@ def part(measured: Measured) -> str:
     reached = "missed" if growing(measured) or measured.differences else "reached"
     note = (
         f"{measured.segments[-1].until:,} synthetic orders of every outcome, {PER_MINUTE} a minute, {PRODUCTS:,} products, through the "
-        "real publisher, analytics and ledger, in one process with AWS in memory (`make load`). Of "
-        f"{measured.events:,} events {measured.duplicates:,} are duplicated and {measured.late:,} arrive minutes late. Each "
-        "row covers the orders since the previous row; calls include invocations; dollars exclude CPU time and log lines. Scheduled "
-        "aggregation depends on the number of products sold per minute only and has its own column. Memory is the process's; its tables are on disk. At the "
-        "end the ledger sums to zero and equals the orders by account, and analytics equal them by counter and leaderboard. Target: at most "
-        f"5% more from the first row to the last, for memory from the second, {reached}. `make load TARGET=emulator` sends 5,000 orders, some twice, "
-        "through the deployed stack on an emulator in about four minutes and compares the same."
+        f"real publisher, analytics and ledger, in one process with AWS in memory (`make load`). Of {measured.events:,} events "
+        f"{measured.duplicates:,} are duplicated and {measured.late:,} arrive minutes late. Each row covers the orders since the "
+        "previous row; calls include invocations; dollars exclude CPU time and log lines. Scheduled aggregation depends on the number "
+        "of products sold per minute only and has its own column. Memory is the process's; its tables are on disk. At the end the "
+        "ledger sums to zero and equals the orders by account, and analytics equal them by counter and leaderboard. Target: at most "
+        f"5% more from the first row to the last, for memory from the second, {reached}. `make load TARGET=emulator` sends 5,000 "
+        "orders, some twice, through the deployed stack on an emulator in about four minutes and compares the same."
     )
     return f"## Many orders\n\n{note}\n\n{page.table(columns, rows)}"
