@@ -6,11 +6,6 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
-# The makefiles that `sam build` runs find each other by MAKEFILE_LIST, which separates paths by spaces.
-ifneq ($(words $(CURDIR)),1)
-$(error the path of this folder has a space in it, which make cannot work with: move it to another one than $(CURDIR))
-endif
-
 # No variable of the command line reaches a shell as code: devtools/options.py reads values from the environment, under the names
 # in MAKE_VARIABLES, so recipes name none of them. What recipes do name is `override`. Values are taken as they are, not expanded.
 override GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
@@ -38,7 +33,8 @@ override COMMANDS := run up shop order carrier token user catalog doctor smoke s
 override OFFLINE_COMMANDS := new idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
 override TEST_COMMANDS := compare compat load cost life
-override OLD_NAMES := sold balance states faults
+override OLD_COMMANDS := sold balance
+override OLD_NAMES := $(OLD_COMMANDS) states faults
 $(COMMANDS) $(OFFLINE_COMMANDS) $(TEST_COMMANDS) help: override export MAKE_VARIABLES := $(GIVEN)
 
 # `make new consumer` passes the word after new on as KIND.
@@ -59,6 +55,17 @@ override TAKES_build := ENV
 override TAKES_deploy := ENV
 override TAKES_help := GROUP COMMAND
 override GOALS := $(or $(MAKECMDGOALS),help)
+
+# .venv has the level run, reports or dev, each a superset of the one before. A target raises it to what it needs, none lowers it.
+override REPORTS := dashboard audit audit-proof
+override RUN := $(filter-out $(REPORTS),$(COMMANDS)) $(OLD_COMMANDS) runtime build deploy
+override NEEDED := $(or $(if $(filter-out $(RUN) $(REPORTS),$(GOALS)),dev),$(if $(filter $(REPORTS),$(GOALS)),reports),run)
+override PRESENT := $(basename $(notdir $(lastword $(shell cat .venv/.lock 2>/dev/null))))
+override LEVEL := $(lastword $(foreach name,run reports dev,$(filter $(name),$(NEEDED) $(PRESENT))))
+# README.md states the same sizes.
+override SIZE_run := 0.9 GB of disk and 2.0 GB of memory
+override SIZE_reports := 1.0 GB of disk and 2.0 GB of memory
+override SIZE_dev := 2.4 GB of disk and 2.0 GB of memory
 ifeq ($(MAKELEVEL)$(filter $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(TEST_COMMANDS),$(GOALS)),0)
 override TAKES := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
 override UNKNOWN := $(filter-out PYTHON $(TAKES),$(GIVEN))
@@ -77,23 +84,23 @@ endif
 
 ##@ Set up
 
-setup: .venv .venv-emulator .venv-localstripe .venv-security ## Create the Python environments from the locks, where they are not current
+setup: .venv .venv-emulator .venv-localstripe .venv-security ## Create the environments of all commands and tests, where they are not current
 
 runtime: .venv .venv-emulator
 
 # $(call sync,lock,options): makes the environment $@ what its lock says, unless it is that already.
-override sum = $$(cksum < $(1))
+override sum = $$(cksum $(1))
 override define sync
 @[ "$$(cat $@/.lock 2>/dev/null)" = "$(call sum,$(1))" ] || { \
   echo "setup  $@"; \
-  { [ -x $@/bin/python ] || $(UV) venv --quiet --no-config --python "$$(devtools/find-python)" $@; } && \
+  { [ -x $@/bin/python ] || { python=$$(devtools/find-python --install) && $(UV) venv --quiet --no-config --python "$$python" $@; }; } && \
   $(UV) pip sync --quiet --no-config --require-hashes --compile-bytecode --python $@/bin/python $(1) && \
   $(if $(2),$(UV) pip install --quiet --no-config --no-deps --python $@/bin/python $(2) &&) \
   echo "$(call sum,$(1))" > $@/.lock; }
 endef
 
 .venv: .venv-tools
-	$(call sync,requirements/dev.txt,--editable .)
+	$(call sync,requirements/$(LEVEL).txt,--editable .)
 
 .venv-emulator: .venv-tools
 	$(call sync,requirements/emulator.txt)
@@ -104,16 +111,24 @@ endef
 .venv-security: .venv-tools
 	$(call sync,requirements/security.txt)
 
-.venv-tools:
+.venv-tools: size
 	@[ "$$(cat $@/.lock 2>/dev/null)" = "$(call sum,requirements/tools.txt)" ] || { \
-	  echo "setup  $@" && python=$$(devtools/find-python) && "$$python" -m venv --clear $@ && \
+	  echo "setup  $@" && python=$$(devtools/find-python --any) && "$$python" -m venv --clear $@ && \
 	  $@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt && \
 	  echo "$(call sum,requirements/tools.txt)" > $@/.lock; }
 
+# What a level takes is said before it is installed.
+size:
+	@[ "$(PRESENT)" = "$(LEVEL)" ] || echo "setup  environments, build and running emulator take $(SIZE_$(LEVEL))"
+
 # $(call compile-lock,group,options)
 override compile-lock = $(UV) pip compile --quiet --no-config --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate --group $(1) $(2) -o requirements/$(1).txt
+override WITHOUT_LINTER := $(addprefix --no-emit-package ,cfn-lint sympy mpmath networkx)
 lock: .venv-tools ##+ Upgrade every lock in requirements/ to the newest versions
 	$(call compile-lock,dev)
+	@# `sam validate --lint` alone uses these, an eighth of a gigabyte.
+	$(call compile-lock,run,-c requirements/dev.txt $(WITHOUT_LINTER))
+	$(call compile-lock,reports,-c requirements/dev.txt $(WITHOUT_LINTER))
 	@# Shipped packages have the tested versions.
 	$(call compile-lock,layer,-c requirements/dev.txt)
 	$(call compile-lock,identity,-c requirements/dev.txt)
@@ -259,5 +274,5 @@ balance: trial-balance
 states: lint-workflows
 faults: test-faults
 
-.PHONY: $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(CHECKS) setup runtime lock load test unit conformance browser providers test-faults integration \
+.PHONY: $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(CHECKS) setup size runtime lock load test unit conformance browser providers test-faults integration \
   check format contracts-check build deploy clean help help-all .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

@@ -49,23 +49,36 @@ TARGETS = {
 }
 
 
+# Replaces uv: records how it is called.
+UV = """#!/bin/sh
+echo "$*" >> uv-calls
+"""
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Return a folder with the Makefile and up-to-date environments that contain only the tool."""
-    (tmp_path / "Makefile").write_text(MAKEFILE)
-    (tmp_path / "samconfig.toml").write_text((ROOT / "samconfig.toml").read_text())
-    for folder in ("requirements", "functions", "layers", "devtools"):
-        (tmp_path / folder).mkdir()
+    """Return a folder, with a space in its path, with the Makefile and up-to-date environments that contain only the tools."""
+    folder = tmp_path / "my clone"
+    for name in ("requirements", "functions", "layers", "devtools"):
+        (folder / name).mkdir(parents=True)
+    (folder / "Makefile").write_text(MAKEFILE)
+    (folder / "samconfig.toml").write_text((ROOT / "samconfig.toml").read_text())
+    for level in ("run", "reports"):
+        (folder / "requirements" / f"{level}.txt").write_text(f"{level}\n")
     for environment, lock in LOCKS.items():
-        (tmp_path / environment / "bin").mkdir(parents=True)
-        (path := tmp_path / "requirements" / f"{lock}.txt").write_text("x\n")
-        with path.open() as text:
-            summed = subprocess.run(["cksum"], stdin=text, capture_output=True, text=True, check=True).stdout
-        (tmp_path / environment / ".lock").write_text(summed)
-    for name in ("python", "sam"):
-        (tool := tmp_path / ".venv" / "bin" / name).write_text(TOOL)
-        tool.chmod(0o755)
-    return tmp_path
+        (folder / environment / "bin").mkdir(parents=True)
+        (folder / "requirements" / f"{lock}.txt").write_text("x\n")
+        install(folder, environment, lock)
+    for path, text in ((".venv/bin/python", TOOL), (".venv/bin/sam", TOOL), (".venv-tools/bin/uv", UV)):
+        (folder / path).write_text(text)
+        (folder / path).chmod(0o755)
+    return folder
+
+
+def install(repository: Path, environment: str, lock: str) -> None:
+    """Mark an environment as installed from a lock."""
+    summed = subprocess.run(["cksum", f"requirements/{lock}.txt"], cwd=repository, capture_output=True, text=True, check=True).stdout
+    (repository / environment / ".lock").write_text(summed)
 
 
 def make(repository: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -177,12 +190,51 @@ def test_an_environment_that_does_not_exist_is_refused_at_once(repository: Path,
     assert not pwned(repository)
 
 
-def test_a_path_with_a_space_is_refused_at_once(tmp_path: Path) -> None:
-    folder = tmp_path / "my shop"
-    folder.mkdir()
-    (folder / "Makefile").write_text(MAKEFILE)
-    refused = subprocess.run(["make", "run"], cwd=folder, capture_output=True, text=True, check=False)
-    assert refused.returncode != 0
-    [line] = refused.stderr.strip().splitlines()
-    assert "has a space in it" in line
-    assert str(folder) in line
+def synced_locks(repository: Path) -> list[str]:
+    """Return the locks that uv was called to install."""
+    calls = repository / "uv-calls"
+    return re.findall(r"pip sync .* requirements/(\w+)\.txt", calls.read_text()) if calls.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("present", "target", "synced"),
+    [
+        ("run", ["trace", "ORDER=x"], []),
+        ("run", ["build"], []),
+        ("run", ["dashboard"], ["reports"]),
+        ("run", ["unit"], ["dev"]),
+        ("run", ["contracts"], ["dev"]),
+        ("run", ["lint", "up"], ["dev"]),
+        ("reports", ["up"], []),
+        ("reports", ["setup"], ["dev"]),
+        ("dev", ["run"], []),
+        ("dev", ["audit"], []),
+    ],
+)
+def test_target_raises_the_environment_to_its_level(repository: Path, present: str, target: list[str], synced: list[str]) -> None:
+    install(repository, ".venv", present)
+    make(repository, *target)
+    assert synced_locks(repository) == synced
+
+
+def test_new_lock_of_a_level_is_installed_at_that_level(repository: Path) -> None:
+    (repository / "requirements" / "dev.txt").write_text("y\n")
+    make(repository, "up")
+    assert synced_locks(repository) == ["dev"]
+
+
+def test_installation_states_its_size_first(repository: Path) -> None:
+    (repository / ".venv" / ".lock").unlink()
+    first, second, *_ = make(repository, "up").stdout.splitlines()
+    assert re.fullmatch(r"setup  environments, build and running emulator take \d\.\d GB of disk and \d\.\d GB of memory", first)
+    assert second == "setup  .venv"
+    assert synced_locks(repository) == ["run"]
+    assert " GB of " not in make(repository, "up").stdout
+
+
+@pytest.mark.parametrize("lock", ["run", "reports"])
+def test_levels_have_the_same_versions(lock: str) -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^(\S+==\S+)", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE))
+
+    assert pins("run") <= pins(lock) < pins("dev")

@@ -1,2 +1,0 @@
-# Wheels for Lambda on Graviton.
-PLATFORM := aarch64

@@ -1,2 +1,0 @@
-# Wheels for Lambda on Intel and AMD.
-PLATFORM := x86_64

@@ -1,0 +1,53 @@
+"""The makefiles that `sam build` runs, in a repository whose path has a space."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from devtools.target import ROOT
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Return a copy of what builds read, in a path with a space."""
+    folder = tmp_path / "my clone"
+    for name in ("functions", "layers", "requirements"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "devtools").mkdir()
+    shutil.copy2(ROOT / "devtools" / "find-python", folder / "devtools")
+    return folder
+
+
+def build(root: Path, makefile: str, name: str, scratch: Path) -> subprocess.CompletedProcess[str]:
+    """Run a makefile as SAM does, in a folder of its own; the artifacts are in its subfolder."""
+    (artifacts := scratch / "the artifacts").mkdir(parents=True)
+    command = ["make", "--makefile", str(root / makefile), f"build-{name}"]
+    environment = os.environ | {"ARTIFACTS_DIR": str(artifacts)}
+    return subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder by their paths."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("function", ["OrdersPlace", "PaymentsSettle"])
+def test_path_of_the_repository_does_not_change_a_build(clone: Path, tmp_path: Path, function: str) -> None:
+    for root, scratch in ((ROOT, tmp_path / "here"), (clone, tmp_path / "over there")):
+        built = build(root, "functions/Makefile", function, scratch)
+        assert (built.returncode, built.stderr) == (0, "")
+    here = contents(tmp_path / "here")
+    assert any(name.endswith(".pyc") for name in here)
+    assert here == contents(tmp_path / "over there")
+
+
+@pytest.mark.parametrize(
+    ("makefile", "name"), [("layers/powertools/Makefile", "PowertoolsLayer"), ("functions/Makefile", "IdentityAuthorize")]
+)
+def test_wheels_without_an_architecture_are_refused(clone: Path, tmp_path: Path, makefile: str, name: str) -> None:
+    refused = build(clone, makefile, name, tmp_path / "over there")
+    assert refused.returncode
+    assert "the template lacks WorkingDirectory" in refused.stderr
