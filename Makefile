@@ -27,7 +27,7 @@ export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py; devtools/options.py checks their options.
-override COMMANDS := run up shop order carrier token user catalog doctor smoke stop invoke trace logs dashboard sales trial-balance redrive flags \
+override COMMANDS := run up shop docs order carrier token user catalog doctor smoke stop invoke trace logs dashboard sales trial-balance redrive flags \
   drill replay restore rebuild rebuild-view rollback-triggers check-canary \
   audit audit-proof bench
 override OFFLINE_COMMANDS := new idle-cost contracts openapi diagram observability
@@ -63,9 +63,9 @@ override NEEDED := $(or $(if $(filter-out $(RUN) $(REPORTS),$(GOALS)),dev),$(if 
 override PRESENT := $(basename $(notdir $(lastword $(shell cat .venv/.lock 2>/dev/null))))
 override LEVEL := $(lastword $(foreach name,run reports dev,$(filter $(name),$(NEEDED) $(PRESENT))))
 # README.md states the same sizes.
-override SIZE_run := 0.9 GB of disk and 2.0 GB of memory
-override SIZE_reports := 1.0 GB of disk and 2.0 GB of memory
-override SIZE_dev := 2.4 GB of disk and 2.0 GB of memory
+override SIZE_run := 1.4 GB of disk and 2.2 GB of memory
+override SIZE_reports := 1.5 GB of disk and 2.2 GB of memory
+override SIZE_dev := 2.5 GB of disk and 2.2 GB of memory
 ifeq ($(MAKELEVEL)$(filter $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(TEST_COMMANDS),$(GOALS)),0)
 override TAKES := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
 override UNKNOWN := $(filter-out PYTHON $(TAKES),$(GIVEN))

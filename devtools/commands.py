@@ -75,6 +75,14 @@ _COMMANDS = (
         (Option("CUSTOMER", "customer whom the token names", "ann"), *TARGET),
         daily=True,
     ),
+    Command(
+        "docs",
+        LOCAL,
+        "devtools.trial.api_page.command",
+        "Serve the API's documentation in the browser, where each request can be tried",
+        (Option("CUSTOMER", "customer who sends the requests, on a local stack", "ann"), *ANYWHERE),
+        daily=True,
+    ),
     Command("shop", LOCAL, "devtools.local.shop", "Serve an example shop in the browser for the local stack", TARGET, daily=True),
     Command(
         "user",

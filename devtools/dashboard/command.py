@@ -4,6 +4,7 @@ import os
 import sys
 import webbrowser
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.text import Text
@@ -11,7 +12,7 @@ from rich.text import Text
 from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
-from devtools.dashboard import page, picture, server
+from devtools.dashboard import page, server
 from devtools.dashboard.reading import Source
 
 
@@ -23,11 +24,19 @@ def write(source: Source, path: Path) -> None:
         if path.suffix == ".html":
             path.write_text(page.html(reading=source.read()), "utf-8")
         else:
-            picture.write(page.html(reading=source.read()), path)
+            _picture_writer()(page.html(reading=source.read()), path)
     except OSError as error:
         if error.filename is None:
             raise
         raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _picture_writer() -> Callable[[str, Path], None]:
+    try:
+        from devtools.dashboard import picture  # noqa: PLC0415 - its browser driver is installed for tests only
+    except ModuleNotFoundError:
+        raise UserError("a picture needs the browser driver; run `make setup` first, or write an .html file") from None
+    return picture.write
 
 
 def serve(source: Source) -> None:

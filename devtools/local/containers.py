@@ -27,7 +27,7 @@ from samcli.lib.providers.provider import LayerVersion  # pyright: ignore[report
 from devtools import target as targets
 from devtools import template, web
 from devtools.cli import UserError
-from devtools.local import deploy
+from devtools.local import deploy, parts
 from devtools.target import REGION, ROOT, Target
 
 IMAGES = "public.ecr.aws"
@@ -134,7 +134,7 @@ def downloaded(layers: Sequence[Path], cache: Path) -> list[str]:
 
 
 def _content(layer: Path) -> str:
-    return deploy.fingerprint(layer, [""])[:16]
+    return parts.fingerprint(layer, [""])[:16]
 
 
 def _layers() -> Path:

@@ -1,4 +1,4 @@
-"""Run `sam build` and `sam deploy` for the local target, each only after a change."""
+"""Deploy to the local target: by `sam build` and `sam deploy` after a change of the stack, directly after a change of code alone."""
 
 import json
 import os
@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 from threading import Timer
 from typing import Any, cast
 
@@ -18,21 +20,14 @@ from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStu
 from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
-from devtools.local import api_responses, event_archive, issuer, webhook_secrets
+from devtools.local import api_responses, code_update, event_archive, issuer, parts, webhook_secrets
+from devtools.local.parts import Part
 from devtools.target import ROOT, STACK, Target
 from devtools.template import expand
 
-SOURCES = (
-    "template.yaml",
-    "observability.yaml",
-    "samconfig.toml",
-    "workflows",
-    "functions",
-    "layers",
-    "requirements/layer.txt",
-    "requirements/identity.txt",
-)
-# The hash of the deployed sources, stored in the target: a new or emptied target has none.
+# A change of these, or of the parameters, is deployed by CloudFormation; a change of code alone is not.
+STACK_SOURCES = ("template.yaml", "observability.yaml", "samconfig.toml", "workflows")
+# What is deployed, stored in the target: a new or emptied target has nothing.
 DEPLOYED_PARAMETER = f"/{STACK}/deployed"
 ARTIFACTS = f"{STACK}-artifacts"
 # The environments of samconfig.toml.
@@ -62,52 +57,77 @@ def parameters(target: Target) -> dict[str, str]:
     }
 
 
-def fingerprint(root: Path, sources: Iterable[str]) -> str:
-    """Return a hash of the names and contents of the sources below root, without the caches of Python."""
-    digest = sha256()
-    for path in sorted(_files(root, sources)):
-        content = sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(root)}\0{content}\n".encode())
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class Deployed:
+    """What a target has: the hash of the stack's sources and of each part's.
 
+    `beside` names the parts that were updated since CloudFormation deployed last, which therefore does not know their code.
+    """
 
-def _files(root: Path, sources: Iterable[str]) -> Iterator[Path]:
-    for source in sources:
-        start = root / source
-        found = start.rglob("*") if start.is_dir() else [start]
-        yield from (path for path in found if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc")
+    stack: str = ""
+    parts: dict[str, str] = field(default_factory=dict[str, str])
+    beside: list[str] = field(default_factory=list[str])
 
 
 def ensure(target: Target) -> bool:
-    """Deploy the current sources to the target; return whether there was a change.
+    """Deploy the current sources to the target, only code where only code changed; return whether there was a change.
 
     Raises UserError when the template is missing, and when build or deployment fails (the end of the log is printed).
     """
     if not (ROOT / "template.yaml").exists():
         raise UserError("template.yaml not found; run this from a full checkout")
-    chosen = parameters(target)
-    sources = fingerprint(ROOT, SOURCES)
-    wanted = sha256(f"{sources}{sorted(chosen.items())}".encode()).hexdigest()
-    if _deployed_hash(target) == wanted and target.stack_outputs() is not None:
-        return False
+    chosen, all_parts, present = parameters(target), parts.all_parts(), _deployed(target)
+    sources = parts.fingerprint(ROOT, STACK_SOURCES)
+    wanted = Deployed(
+        sha256(f"{sources}{sorted(chosen.items())}".encode()).hexdigest(),
+        {name: parts.fingerprint(ROOT, part.sources) for name, part in all_parts.items()},
+    )
+    if present.stack != wanted.stack or target.stack_outputs() is None:
+        _store(target, replace(present, stack=""))
+        _deploy_stack(target, chosen, f"{sources} {sorted(wanted.parts.items())}")
+        # CloudFormation leaves a part alone that is as it deployed it last.
+        _update_code(target, [all_parts[name] for name in present.beside if name in all_parts])
+        _store(target, wanted)
+        return True
+    changed = [name for name, sources in wanted.parts.items() if present.parts.get(name) != sources]
+    if changed:
+        beside = sorted({*present.beside, *changed})
+        _store(target, replace(present, beside=beside))
+        _update_code(target, [all_parts[name] for name in changed])
+        _store(target, replace(wanted, beside=beside))
+    return bool(changed)
+
+
+def _deployed(target: Target) -> Deployed:
+    ssm = target.client("ssm")
+    try:
+        return Deployed(**json.loads(ssm.get_parameter(Name=DEPLOYED_PARAMETER)["Parameter"]["Value"]))
+    except (ssm.exceptions.ParameterNotFound, ValueError, TypeError):
+        # A value of another version of these tools is none.
+        return Deployed()
+
+
+def _store(target: Target, deployed: Deployed) -> None:
+    target.client("ssm").put_parameter(Name=DEPLOYED_PARAMETER, Value=json.dumps(asdict(deployed)), Type="String", Overwrite=True)
+
+
+def _update_code(target: Target, changed: Sequence[Part]) -> None:
+    if changed:
+        with ui.stage("update code") as step:
+            names = ", ".join(part.name for part in changed)
+            step.detail = names
+            step.detail = f"{names}: {code_update.update(target, changed, architecture())} functions"
+
+
+def _deploy_stack(target: Target, chosen: dict[str, str], sources: str) -> None:
     log = targets.local_folder() / "deploy.log"
     log.write_text("")
-    _build(target, chosen, sources, log)
+    _build(target, chosen, sha256(sources.encode()).hexdigest(), log)
     _deploy(target, chosen, log)
     target.forget_stack()
     event_archive.ensure(target)
     webhook_secrets.ensure(target)
     api_responses.ensure(target)
-    target.client("ssm").put_parameter(Name=DEPLOYED_PARAMETER, Value=wanted, Type="String", Overwrite=True)
-    return True
-
-
-def _deployed_hash(target: Target) -> str | None:
-    ssm = target.client("ssm")
-    try:
-        return ssm.get_parameter(Name=DEPLOYED_PARAMETER)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return None
 
 
 def _build(target: Target, chosen: dict[str, str], sources: str, log: Path) -> None:
@@ -119,12 +139,20 @@ def _build(target: Target, chosen: dict[str, str], sources: str, log: Path) -> N
             step.detail = "unchanged"
             return
         mark.unlink(missing_ok=True)
+        _remove_caches()
         arguments = ["build", "--config-env", CONFIG[target.backend], "--build-dir", str(folder), "--parallel"]
         for line in _sam(target, [*arguments, "--parameter-overrides", *_overrides(chosen)], log, BUILD_SECONDS):
             built = re.search(r"Building (?:codeuri|layer).*?(?:functions?: |layer ')([^']+)", line) or re.search(r"(build-\w+)", line)
             step.detail = built.group(1)[:50] if built else step.detail
         mark.write_text(wanted)
         step.detail = chosen["Architecture"]
+
+
+def _remove_caches() -> None:
+    """Remove Python's caches, which SAM would see as changed sources."""
+    for folder in ("functions", "layers"):
+        for cache in (ROOT / folder).rglob("__pycache__"):
+            rmtree(cache, ignore_errors=True)
 
 
 def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:

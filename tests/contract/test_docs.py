@@ -80,6 +80,13 @@ def test_readme_counts_orders_and_results() -> None:
     assert f"{orders} orders, {results} results checked, in a minute" in text
 
 
+def test_readme_states_the_sizes_that_make_prints() -> None:
+    printed = re.findall(r"^override SIZE_\w+ := (\S+ GB) of disk and (\S+ GB) of memory$", MAKEFILE, re.MULTILINE)
+    stated = re.findall(r"^\| `make .* \| (\S+ GB) \| (\S+ GB)[ ,]", README.read_text("utf-8"), re.MULTILINE)
+    assert len(printed) == len(("run", "reports", "dev"))
+    assert stated == printed
+
+
 def test_life_of_an_order_counts_its_states_and_commands() -> None:
     counted = f"{len(STATES)} states and {len(ORDER_COMMANDS)} commands"
     assert counted in " ".join(LIFE.read_text("utf-8").split()), "run `make life`"

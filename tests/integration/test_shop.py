@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from devtools import web
 from devtools.local import shop
 from devtools.local.carrier import Carrier
+from devtools.page_server import PageServer
 from devtools.products import BY_SKU
 from tests.integration.deployed_stack import DeployedStack, eventually
 from tests.support import browser as browsers
@@ -29,14 +30,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def server(stack: DeployedStack) -> Iterator[shop.Server]:
+def server(stack: DeployedStack) -> Iterator[PageServer]:
     """The shop's server for the stack."""
-    with shop.Server(0, stack.target) as listener, browsers.running(listener):
+    with shop.server(0, stack.target) as listener, browsers.running(listener):
         yield listener
 
 
 @contextmanager
-def shopping(browser: Browser, server: shop.Server, **options: Any) -> Iterator[Page]:
+def shopping(browser: Browser, server: PageServer, **options: Any) -> Iterator[Page]:
     """Open the shop; afterwards assert that no script failed and that only the shop and the API were asked."""
     page = browser.new_page(**options)
     page.set_default_timeout(browsers.TIMEOUT_SECONDS * 1000)
@@ -64,7 +65,7 @@ def add(page: Page, name: str = MUG.name) -> None:
     page.get_by_role("button", name=f"Add {name} to the basket").click()
 
 
-def test_order_is_placed_followed_and_cancelled(browser: Browser, server: shop.Server):
+def test_order_is_placed_followed_and_cancelled(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         sign_in(page, "bob")
         add(page)
@@ -83,7 +84,7 @@ def test_order_is_placed_followed_and_cancelled(browser: Browser, server: shop.S
         expect(page.locator("#order-state")).to_contain_text("cancelled")
 
 
-def test_delivered_order_is_returned_and_its_invoice_downloaded(browser: Browser, server: shop.Server, stack: DeployedStack):
+def test_delivered_order_is_returned_and_its_invoice_downloaded(browser: Browser, server: PageServer, stack: DeployedStack):
     with shopping(browser, server) as page:
         sign_in(page, "ann")
         add(page)
@@ -109,7 +110,7 @@ def test_delivered_order_is_returned_and_its_invoice_downloaded(browser: Browser
         assert MUG.name in Path(downloading.value.path()).read_text("utf-8")
 
 
-def test_next_order_can_be_placed_while_one_is_followed(browser: Browser, server: shop.Server):
+def test_next_order_can_be_placed_while_one_is_followed(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         sign_in(page, "rex")
         placed = set[str]()
@@ -122,7 +123,7 @@ def test_next_order_can_be_placed_while_one_is_followed(browser: Browser, server
         expect(page.locator("#orders li").nth(1)).to_be_visible()
 
 
-def test_changed_price_is_displayed_before_the_order_is_placed(browser: Browser, server: shop.Server):
+def test_changed_price_is_displayed_before_the_order_is_placed(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         sign_in(page, "cat")
         add(page)
@@ -139,7 +140,7 @@ def _expecting(body: Any) -> str:
     return json.dumps(body | {"expected_total": {"amount": 1, "currency": "EUR"}})
 
 
-def test_declined_payment_and_problems_are_explained(browser: Browser, server: shop.Server):
+def test_declined_payment_and_problems_are_explained(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         add(page)
         page.click("#place")
@@ -154,7 +155,7 @@ def test_declined_payment_and_problems_are_explained(browser: Browser, server: s
         expect(page.locator("#order-state")).to_contain_text("rejected, payment declined")
 
 
-def test_shop_works_with_the_keyboard_alone(browser: Browser, server: shop.Server):
+def test_shop_works_with_the_keyboard_alone(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         button = page.get_by_role("button", name=f"Add {MUG.name} to the basket")
         button.focus()
@@ -174,7 +175,7 @@ def test_shop_works_with_the_keyboard_alone(browser: Browser, server: shop.Serve
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_shop_fits_a_phone(browser: Browser, server: shop.Server, scheme: str):
+def test_shop_fits_a_phone(browser: Browser, server: PageServer, scheme: str):
     with shopping(browser, server, viewport=PHONE, color_scheme=scheme) as page:
         add(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -184,7 +185,7 @@ def test_shop_fits_a_phone(browser: Browser, server: shop.Server, scheme: str):
         assert small == []
 
 
-def test_shop_answers_this_machine_only(server: shop.Server):
+def test_shop_answers_this_machine_only(server: PageServer):
     assert web.call("GET", f"{server.url}config.json", headers={"Host": "evil.example.com"}).status == 403
     policy = web.call("GET", server.url).headers["content-security-policy"]
     assert "script-src 'self'" in policy

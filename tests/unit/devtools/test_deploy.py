@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devtools.cli import UserError
-from devtools.local import deploy
+from devtools.local import deploy, parts
+from devtools.target import ROOT
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def _fingerprint(root: Path) -> str:
-    return deploy.fingerprint(root, ("template.yaml", "functions", "samconfig.toml"))
+    return parts.fingerprint(root, ("template.yaml", "functions", "samconfig.toml"))
 
 
 def test_same_sources_have_the_same_fingerprint(checkout: Path) -> None:
@@ -117,3 +119,143 @@ Resources:
         "Screen": {"Fn::GetAtt": ["Screen", "Arn"]},
         "Queue": {"Ref": "Queue"},
     }
+
+
+class Parameters:
+    """The parameter store of a target."""
+
+    class exceptions:  # noqa: N801 - as boto3 names it
+        class ParameterNotFound(Exception):
+            """No parameter has this name."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get_parameter(self, Name: str) -> dict[str, dict[str, str]]:  # noqa: N803 - as boto3 names it
+        if Name not in self.values:
+            raise self.exceptions.ParameterNotFound
+        return {"Parameter": {"Value": self.values[Name]}}
+
+    def put_parameter(self, Name: str, Value: str, Type: str, Overwrite: bool) -> None:  # noqa: N803
+        # The limit of a standard parameter.
+        assert len(Value) <= 4096
+        self.values[Name] = Value
+
+
+class FakeTarget:
+    """A target with a stack, once it is deployed."""
+
+    def __init__(self) -> None:
+        self.ssm = Parameters()
+        self.outputs: dict[str, str] | None = None
+
+    def client(self, service: str) -> Parameters:
+        assert service == "ssm"
+        return self.ssm
+
+    def stack_outputs(self) -> dict[str, str] | None:
+        return self.outputs
+
+
+class Deployment:
+    """Deploys a checkout to a fake target, and records how."""
+
+    def __init__(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.target: Any = FakeTarget()
+        self.stack_fails = False
+        self._steps: list[str] = []
+        monkeypatch.setattr(deploy, "ROOT", checkout)
+        monkeypatch.setattr(deploy, "parameters", lambda target: {"Stage": "local"})
+        monkeypatch.setattr(deploy, "_deploy_stack", self._stack)
+        monkeypatch.setattr(deploy.code_update, "update", self._code)
+
+    def _stack(self, *_: object) -> None:
+        self._steps.append("stack")
+        if self.stack_fails:
+            raise UserError("sam deploy failed")
+        self.target.outputs = {}
+
+    def _code(self, target: object, changed: list[parts.Part], architecture: str) -> int:
+        self._steps.append(" ".join(part.name for part in changed))
+        return len(changed)
+
+    def steps(self) -> list[str]:
+        """Deploy, and return what was deployed: the stack, or the names of parts."""
+        self._steps.clear()
+        changed = deploy.ensure(self.target)
+        assert changed == bool(self._steps)
+        return list(self._steps)
+
+
+@pytest.fixture
+def deployment(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """A stack that was deployed once."""
+    for folder in ("functions/ledger", "layers/powertools"):
+        (checkout / folder).mkdir(parents=True)
+        (checkout / folder / "module.py").write_text("x = 1\n")
+    started = Deployment(checkout, monkeypatch)
+    assert started.steps() == ["stack"]
+    assert started.steps() == []
+    return started
+
+
+@pytest.mark.parametrize(
+    ("source", "steps"),
+    [
+        ("functions/orders/place.py", ["orders"]),
+        ("functions/ledger/module.py", ["ledger"]),
+        ("layers/powertools/module.py", ["PowertoolsLayer"]),
+        ("template.yaml", ["stack"]),
+        ("README.md", []),
+    ],
+)
+def test_only_the_changed_part_is_deployed(deployment: Deployment, checkout: Path, source: str, steps: list[str]) -> None:
+    (checkout / source).write_text("# changed\n")
+    assert deployment.steps() == steps
+    assert deployment.steps() == []
+
+
+def test_part_unknown_to_cloudformation_is_updated_after_the_stack(deployment: Deployment, checkout: Path) -> None:
+    place = checkout / "functions" / "orders" / "place.py"
+    before = place.read_text()
+    place.write_text("x = 2\n")
+    assert deployment.steps() == ["orders"]
+
+    place.write_text(before)
+    (checkout / "template.yaml").write_text("# changed\n")
+
+    assert deployment.steps() == ["stack", "orders"]
+    (checkout / "template.yaml").write_text("# changed again\n")
+    assert deployment.steps() == ["stack"]
+
+
+def test_failed_deployment_is_repeated_whole(deployment: Deployment, checkout: Path) -> None:
+    template = checkout / "template.yaml"
+    before = template.read_text()
+    template.write_text("# changed\n")
+    deployment.stack_fails = True
+    with pytest.raises(UserError):
+        deployment.steps()
+
+    template.write_text(before)
+    deployment.stack_fails = False
+    assert deployment.steps() == ["stack"]
+
+
+@pytest.mark.parametrize("value", ["0" * 64, "[]", '{"version": 2}'])
+def test_unknown_record_of_a_deployment_is_replaced(deployment: Deployment, value: str) -> None:
+    deployment.target.ssm.values[deploy.DEPLOYED_PARAMETER] = value
+    assert deployment.steps() == ["stack"]
+
+
+def test_emptied_target_is_deployed_again(deployment: Deployment) -> None:
+    deployment.target.outputs = None
+    assert deployment.steps() == ["stack"]
+
+
+def test_every_function_and_layer_belongs_to_a_part() -> None:
+    found = parts.all_parts()
+    assert {part.layer for part in found.values()} == {"", "order-pipeline-powertools", "order-pipeline-stripe"}
+    contexts = {path.name for path in (ROOT / "functions").iterdir() if (path / "handlers").is_dir()}
+    assert {name for name, part in found.items() if not part.layer} == contexts
+    assert all((ROOT / source).exists() for part in found.values() for source in part.sources)
