@@ -60,7 +60,8 @@ override GOALS := $(or $(MAKECMDGOALS),help)
 override REPORTS := dashboard audit audit-proof
 override RUN := $(filter-out $(REPORTS),$(COMMANDS)) $(OLD_COMMANDS) runtime build deploy
 override NEEDED := $(or $(if $(filter-out $(RUN) $(REPORTS),$(GOALS)),dev),$(if $(filter $(REPORTS),$(GOALS)),reports),run)
-override PRESENT := $(basename $(notdir $(lastword $(shell cat .venv/.lock 2>/dev/null))))
+# The environment of an earlier version, whose lock is not named, has them all.
+override PRESENT := $(patsubst %,$(or $(filter run reports dev,$(basename $(notdir $(lastword $(shell cat .venv/.lock 2>/dev/null))))),dev),$(wildcard .venv/.lock))
 override LEVEL := $(lastword $(foreach name,run reports dev,$(filter $(name),$(NEEDED) $(PRESENT))))
 # README.md states the same sizes.
 override SIZE_run := 1.4 GB of disk and 2.2 GB of memory

@@ -14,7 +14,7 @@ from devtools.local.parts import Part
 from devtools.target import Target
 
 AT_ONCE = 8
-WAIT = {"Delay": 1, "MaxAttempts": 120}
+WAIT = {"Delay": 0.2, "MaxAttempts": 600}
 
 
 @dataclass

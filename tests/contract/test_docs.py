@@ -49,7 +49,7 @@ def test_make_commands_and_their_variables_exist(path: Path) -> None:
 def test_sam_commands_and_their_events_exist(path: Path) -> None:
     for command in commands(path.read_text("utf-8")):
         if command.startswith("sam "):
-            assert command.split()[1] in {"build", "deploy", "delete", "local"}, command
+            assert command.split()[1] in {"build", "deploy", "delete", "local", "sync"}, command
             for event in re.findall(r"\bevents/\S+", command):
                 assert (ROOT / event).is_file(), command
 
