@@ -78,7 +78,7 @@ _COMMANDS = (
     Command(
         "docs",
         LOCAL,
-        "devtools.trial.api_page.command",
+        "devtools.trial.api_page",
         "Serve the API's documentation in the browser, where each request can be tried",
         (Option("CUSTOMER", "customer who sends the requests, on a local stack", "ann"), *ANYWHERE),
         daily=True,

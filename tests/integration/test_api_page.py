@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from devtools import web
 from devtools.page_server import PageServer
-from devtools.trial.api_page import command
+from devtools.trial import api_page
 from tests.integration.deployed_stack import DeployedStack
 from tests.support import browser as browsers
 
@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(stack: DeployedStack) -> Iterator[PageServer]:
     """The page's server for the stack."""
-    with command.server(0, stack.target, "ann") as listener, browsers.running(listener):
+    with api_page.server(0, stack.target, "ann") as listener, browsers.running(listener):
         yield listener
 
 

@@ -11,7 +11,7 @@ from devtools.local import issuer, seed
 from devtools.page_server import PageServer
 from devtools.target import Target
 
-FILES = Path(__file__).parent
+FILES = Path(__file__).parent / "swagger"
 FIRST_PORT = 4640
 
 
