@@ -96,7 +96,7 @@ class TestNewVersion:
     def test_new_stripe_layer_changes_the_code_of_its_functions(self) -> None:
         """SAM does not look for layers behind Fn::If, so the lock of the layer is part of the code."""
         makefile = (ROOT / "functions" / "Makefile").read_text("utf-8")
-        assert "\tcp $(here)/../layers/stripe/requirements.txt $(ARTIFACTS_DIR)/stripe.txt" in makefile
+        assert '\tcp "$(root)/layers/stripe/requirements.txt" "$(ARTIFACTS_DIR)/stripe.txt"' in makefile
 
 
 class TestCallers:
