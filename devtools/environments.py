@@ -12,9 +12,18 @@ from devtools.target import ROOT
 
 def parameters(path: Path = ROOT / "samconfig.toml") -> dict[str, dict[str, str]]:
     """Return the template's parameters that each environment of samconfig.toml deploys with."""
-    written: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    deploys: dict[str, dict[str, Any]] = {name: one["deploy"]["parameters"] for name, one in written.items() if name != "version"}
+    deploys: dict[str, dict[str, Any]] = {name: one["deploy"]["parameters"] for name, one in _read(path).items()}
     return {name: dict(_override(text) for text in one.get("parameter_overrides", [])) for name, one in deploys.items()}
+
+
+def deploy_settings(environment: str, path: Path = ROOT / "samconfig.toml") -> dict[str, Any]:
+    """Return the settings of samconfig.toml for `sam deploy` in an environment, such as `region`: its own over the global ones."""
+    found = _read(path)[environment]
+    return found.get("global", {}).get("parameters", {}) | found["deploy"]["parameters"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return {name: one for name, one in tomllib.loads(path.read_text("utf-8")).items() if name != "version"}
 
 
 def _override(text: str) -> tuple[str, str]:

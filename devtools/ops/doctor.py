@@ -1,18 +1,20 @@
 """Check an account before a deployment, and the stack after it: what would stop it, and what to do about it.
 
-The checks read only. The emulator answers the same calls, so locally the same code runs.
+The checks read only. The emulator answers the same calls, so locally the same code runs; what it does not answer is unknown.
 """
 
 import os
+import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from devtools import environments, template, ui, web
 from devtools import target as targets
 from devtools.cli import UsageError
-from devtools.target import Target
+from devtools.ops import quotas, region
+from devtools.ops.findings import MARKS, Finding, checked
+from devtools.target import AWS, Target
 
 # Lambda keeps so many executions of an account unreserved (Lambda quotas).
 UNRESERVED = 100
@@ -20,20 +22,10 @@ WEBHOOKS = 2
 # A new account may have 10, which an order's functions share with each other.
 FEW_EXECUTIONS = 50
 BROKEN = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"})
-# What AWS::IAM counts, by the names of GetAccountSummary.
-IAM_QUOTAS = {"AWS::IAM::Role": ("Roles", "RolesQuota"), "AWS::IAM::ManagedPolicy": ("Policies", "PoliciesQuota")}
-
-type Level = Literal["ok", "warning", "stop"]
-MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "stop": ("✗", "red")}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of a check. A `stop` prevents the deployment, or orders; a `warning` limits them."""
-
-    level: Level
-    what: str
-    detail: str
+# SAM names these by a hash of their content, which differs between the template here and the built one.
+HASHED = re.compile(r"(Deployment|Version|Layer)[0-9a-f]{8,}$")
+# Local deployments omit gradual releases and policies that deny requests without TLS (docs/fidelity.md).
+OMITTED_LOCALLY = ("AWS::CodeDeploy::", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy")
 
 
 def concurrency(limit: int, reserved: int) -> Finding:
@@ -62,14 +54,6 @@ def sandbox(*, production: bool) -> Finding:
     return Finding("warning", "SES", "the account is in the sandbox: emails reach verified addresses only; request production access")
 
 
-def quota(kind: str, used: int, limit: int, wanted: int) -> Finding:
-    """Judge a quota of the account of which the deployment needs `wanted` more."""
-    name = kind.rpartition("::")[2]
-    if used + wanted > limit:
-        return Finding("stop", f"quota {name}", f"{used} of {limit} are used, the stack needs {wanted}: raise it in Service Quotas")
-    return Finding("ok", f"quota {name}", f"{used} of {limit} are used, the stack needs {wanted}")
-
-
 def logging_role(arn: str, stack: str) -> Finding:
     """Judge API Gateway's role for logs, of which an account has one in each region."""
     if arn and stack not in arn:
@@ -88,26 +72,34 @@ def account(target: Target, given: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the findings about the account that `target` deploys to, with these parameters of the template."""
     identity = target.client("sts").get_caller_identity()
     yield Finding("ok", "account", f"{identity['Account']} in {target.client('sts').meta.region_name}")
+    yield checked("concurrency", lambda: _concurrency(target, int(given["WebhookConcurrency"])))
+    yield checked("sender", lambda: _sender(target, given["EmailFrom"]))
+    yield checked("SES", lambda: sandbox(production=target.client("sesv2").get_account().get("ProductionAccessEnabled", False)))
+    yield checked("API logs", lambda: logging_role(target.client("apigateway").get_account().get("cloudwatchRoleArn", ""), target.stack))
+
+
+def _concurrency(target: Target, reserved: int) -> Finding:
     limits = target.client("lambda").get_account_settings()["AccountLimit"]
-    yield concurrency(limits["ConcurrentExecutions"], int(given["WebhookConcurrency"]))
-    address = given["EmailFrom"]
+    return concurrency(limits["ConcurrentExecutions"], reserved)
+
+
+def _sender(target: Target, address: str) -> Finding:
     identities = [address, address.partition("@")[2]]
     answer = target.client("ses").get_identity_verification_attributes(Identities=identities)["VerificationAttributes"]
-    yield sender(address, [one for one in identities if answer.get(one, {}).get("VerificationStatus") == "Success"])
-    yield sandbox(production=target.client("sesv2").get_account().get("ProductionAccessEnabled", False))
-    yield logging_role(target.client("apigateway").get_account().get("cloudwatchRoleArn", ""), target.stack)
+    return sender(address, [one for one in identities if answer.get(one, {}).get("VerificationStatus") == "Success"])
 
 
-def quotas(target: Target, given: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the findings about the quotas of IAM, for a stack that does not exist yet."""
-    summary = target.client("iam").get_account_summary()["SummaryMap"]
-    wanted = [resource["Type"] for resource in environments.deployed(given).values()]
-    for kind, (used, limit) in IAM_QUOTAS.items():
-        yield quota(kind, summary.get(used, 0), summary[limit], wanted.count(kind))
+def where(target: Target, environment: str, kinds: Iterable[str]) -> Iterator[Finding]:
+    """Yield the findings about the region of a target, for resources of these types."""
+    name = target.client("sts").meta.region_name
+    yield region.availability(name, region.lacking(name, region.services(kinds)))
+    if target.backend == AWS:
+        yield region.agreement(name, environments.deploy_settings(environment))
 
 
 def deployed(target: Target) -> Iterator[Finding]:
-    """Yield the findings about a stack that exists: its API, event sources, products and alarms."""
+    """Yield the findings about a stack that exists: its resources, API, event sources, products and alarms."""
+    yield resources(_missing(target))
     answer = web.call("GET", target.api_url("/openapi.json"))
     yield Finding("ok" if answer.status == 200 else "stop", "API", f"{target.api_url()} answers {answer.status}")
     mappings = target.physical_ids("AWS::Lambda::EventSourceMapping")
@@ -124,17 +116,41 @@ def deployed(target: Target) -> Iterator[Finding]:
     yield Finding("warning" if names else "ok", "alarms", names or "none is raised")
 
 
+def resources(missing: list[str]) -> Finding:
+    """Judge a stack by the resources of the template that it lacks."""
+    if missing:
+        names = ", ".join(missing[:5]) + (", …" if missing[5:] else "")
+        return Finding("warning", "resources", f"the stack lacks {len(missing)} of the template: {names}; deploy the present template")
+    return Finding("ok", "resources", "the stack has every resource of the template")
+
+
+def _missing(target: Target) -> list[str]:
+    [stack] = target.client("cloudformation").describe_stacks(StackName=target.stack)["Stacks"]
+    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+    # Resources of the nested stack have a dot in their names.
+    wanted = {
+        name: one["Type"] for name, one in environments.deployed(defaults() | given).items() if not ("." in name or HASHED.search(name))
+    }
+    omitted = OMITTED_LOCALLY if target.local else ()
+    return sorted(name for name in wanted.keys() - target.stack_resources.keys() if not wanted[name].startswith(omitted))
+
+
 def _no_products() -> Finding:
     return Finding("warning", "products", "the catalogue is empty: make catalog FILE=products.csv")
 
 
-def examine(target: Target, given: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield all findings: about the account, then about the quotas or the stack, whichever applies."""
-    outputs = target.stack_outputs()
+def examine(target: Target, environment: str) -> Iterator[Finding]:
+    """Yield all findings: about region and account, then about the quotas or the stack, whichever applies.
+
+    Raises UsageError for an unknown environment of samconfig.toml.
+    """
+    given = parameters(environment)
+    outputs, wanted = target.stack_outputs(), environments.deployed(given)
+    yield from where(target, environment, [resource["Type"] for resource in wanted.values()])
     yield from account(target, given)
     if outputs is None:
         yield state("")
-        yield from quotas(target, given)
+        yield from quotas.examine(target, wanted)
         return
     [stack] = target.client("cloudformation").describe_stacks(StackName=target.stack)["Stacks"]
     yield (found := state(stack["StackStatus"]))
@@ -142,20 +158,23 @@ def examine(target: Target, given: Mapping[str, str]) -> Iterator[Finding]:
         yield from deployed(target)
 
 
+def defaults() -> dict[str, str]:
+    """Return the default values of the template's parameters."""
+    return {name: str(spec.get("Default", "")) for name, spec in template.source()["Parameters"].items()}
+
+
 def parameters(environment: str) -> dict[str, str]:
     """Return the template's parameters in an environment of samconfig.toml. Raises UsageError for an unknown one."""
     known = environments.parameters()
     if environment not in known:
         raise UsageError(f"ENV must be one of {', '.join(known)}, not {environment!r}")
-    defaults = {name: str(spec.get("Default", "")) for name, spec in template.source()["Parameters"].items()}
-    return defaults | known[environment]
+    return defaults() | known[environment]
 
 
 def main(arguments: Namespace) -> int:
     """Print the findings; 1 where one of them stops the deployment or orders."""
-    given = parameters(os.environ.get("ENV") or "default")
     stopped = False
-    for found in examine(targets.chosen(arguments.stack), given):
+    for found in examine(targets.chosen(arguments.stack), os.environ.get("ENV") or "default"):
         mark, style = MARKS[found.level]
         ui.console.print(f"  {mark} {found.what:<22}{found.detail}", style=None if found.level == "ok" else style)
         stopped |= found.level == "stop"

@@ -5,7 +5,7 @@ import pytest
 from devtools.cli import UsageError
 from devtools.commands import parsed
 from devtools.ops import doctor
-from devtools.ops.doctor import Finding
+from devtools.ops.findings import Finding
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,6 @@ def test_sender_is_verified_by_address_or_domain() -> None:
 def test_sandbox_is_a_warning() -> None:
     assert doctor.sandbox(production=True).level == "ok"
     assert "verified addresses only" in doctor.sandbox(production=False).detail
-
-
-@pytest.mark.parametrize(("used", "level"), [(936, "ok"), (937, "stop")])
-def test_quota_counts_what_the_stack_adds(used: int, level: str) -> None:
-    assert doctor.quota("AWS::IAM::Role", used, 1000, 64).level == level
 
 
 @pytest.mark.parametrize(
@@ -54,5 +49,12 @@ def test_parameters_are_those_of_the_environment() -> None:
 
 def test_an_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENV", "prdo")
-    with pytest.raises(UsageError, match="ENV must be one of default, local, localstack, staging, prod, not 'prdo'"):
+    with pytest.raises(UsageError, match="ENV must be one of default, local, localstack, test, staging, prod, not 'prdo'"):
         doctor.main(parsed("doctor"))
+
+
+def test_resources_that_the_stack_lacks_are_named() -> None:
+    assert doctor.resources([]).level == "ok"
+    found = doctor.resources([f"Queue{number}" for number in range(7)])
+    assert found.level == "warning"
+    assert "lacks 7 of the template: Queue0, Queue1, Queue2, Queue3, Queue4, …" in found.detail
