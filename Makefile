@@ -27,7 +27,7 @@ export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py; devtools/options.py checks their options.
-override COMMANDS := run up shop docs order carrier token user catalog doctor smoke stop invoke trace logs dashboard sales trial-balance redrive flags \
+override COMMANDS := run up shop docs order carrier token user verify-sender catalog doctor smoke stop invoke trace logs dashboard sales trial-balance redrive flags \
   drill replay restore rebuild rebuild-view rollback-triggers check-canary \
   audit audit-proof bench
 override OFFLINE_COMMANDS := new idle-cost contracts openapi diagram observability
@@ -48,7 +48,7 @@ $(KIND): new
 endif
 
 # Of the other targets, these take options.
-override TAKES_test := BACKEND ENDPOINT PORT
+override TAKES_test := BACKEND ENDPOINT PORT STACK
 override TAKES_integration := $(TAKES_test)
 override TAKES_browser := CHROMIUM
 override TAKES_build := ENV
@@ -159,10 +159,10 @@ $(OFFLINE_COMMANDS): .venv
 
 ##@ Tests
 
-ifeq ($(value BACKEND),localstack)
+ifneq ($(filter localstack aws,$(value BACKEND)),)
 test: integration
 else
-test: setup ## Run all checks and tests; on LocalStack: BACKEND=localstack ENDPOINT=http://…
+test: setup ## Run all checks and tests; on a stack: BACKEND=… STACK=… ENDPOINT=…
 	@$(MAKE) check
 	@$(MAKE) unit
 	@$(MAKE) conformance

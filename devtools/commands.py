@@ -10,7 +10,14 @@ TARGET = (
     Option("BACKEND", "kind of local target: embedded (the default) or localstack", choices=("embedded", "localstack"), setting=True),
 )
 STACK = Option("STACK", "name of a stack on AWS, reached with the credentials and region of the environment")
-ANYWHERE = (STACK, *TARGET)
+BACKENDS = Option(
+    "BACKEND",
+    "kind of target: embedded (the default), localstack, or aws: ENDPOINT as if it were AWS",
+    "",
+    choices=("embedded", "localstack", "aws"),
+    setting=True,
+)
+ANYWHERE = (STACK, *TARGET[:2], BACKENDS)
 CHROMIUM = Option("CHROMIUM", "path of the browser that takes the picture", setting=True)
 RECORD = Option("RECORD", "write the result into docs/performance.md", flag=True)
 CHECK = Option("CHECK", "write nothing; fail where the committed files are out of date", flag=True)
@@ -44,9 +51,9 @@ _COMMANDS = (
         "Place the order of a sample event and follow it",
         (
             Option("FILE", "sample event of API Gateway", required=True, example="events/orders/place_order/accepted.json"),
-            Option("CUSTOMER", "customer who places it", "ann"),
+            Option("CUSTOMER", "customer who places it; on AWS the address of a user", "ann"),
             Option("KEY", "Idempotency-Key; a new one by default"),
-            *TARGET,
+            *ANYWHERE,
         ),
         daily=True,
     ),
@@ -62,7 +69,7 @@ _COMMANDS = (
             Option("PARCEL", "the parcel that is delivered, lost or measured; by default all of the order"),
             Option("RETURN", "the return that arrives at the warehouse, as ret_…"),
             Option("AT", "when it happened, as 2026-11-23T09:00:00Z; by default now", "", timestamp),
-            *TARGET,
+            *ANYWHERE,
         ),
         daily=True,
         details="Signs each webhook event with the stack's secret and posts it to the stack's webhook, see docs/webhooks.md.",
@@ -72,7 +79,7 @@ _COMMANDS = (
         LOCAL,
         "devtools.local.token",
         "Print a bearer token for curl, valid for an hour",
-        (Option("CUSTOMER", "customer whom the token names", "ann"), *TARGET),
+        (Option("CUSTOMER", "customer whom the token names; on AWS the address of a user", "ann"), *ANYWHERE),
         daily=True,
     ),
     Command(
@@ -96,6 +103,13 @@ _COMMANDS = (
             *ANYWHERE,
         ),
         daily=True,
+    ),
+    Command(
+        "verify-sender",
+        OPERATE,
+        "devtools.trial.verify_sender",
+        "Ask SES to verify the address from which a stack sends emails",
+        (Option("EMAIL", "the address", required=True, example="orders@your-domain.example"), *ANYWHERE),
     ),
     Command(
         "catalog",

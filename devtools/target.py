@@ -1,8 +1,9 @@
 """The stack that a tool or test works on: local, on the embedded emulator or a LocalStack, or on AWS.
 
-BACKEND   embedded (default) or localstack
+BACKEND   embedded (default), localstack or aws
 PORT      port of the embedded emulator; by default the one that was started last, or 4566
 ENDPOINT  a local target that is already up: tools neither start nor stop it
+STACK     name of a stack on AWS; with ENDPOINT, of a stack there, which is used as on AWS with BACKEND=aws
 """
 
 import json
@@ -28,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / ".local"
 STACK = "order-pipeline"
 REGION = "us-east-1"
-BACKENDS = ("embedded", "localstack")
 AWS = "aws"
+BACKENDS = ("embedded", "localstack", AWS)
 DEFAULT_PORT = 4566
 
 # The host as containers reach it: accepted in the settings of functions, never as a target of these tools.
@@ -100,7 +101,11 @@ def stack_resources(cloudformation: Any, stack: str) -> dict[str, StackResource]
 
 @dataclass(frozen=True)
 class Target:
-    """A deployed stack: `backend` is embedded, localstack or aws, and on AWS `endpoint` is empty. Tools start and stop a `managed` one."""
+    """A deployed stack, on AWS or at the `endpoint` of a local target. Tools start and stop a `managed` one.
+
+    `backend` is embedded, localstack or aws. With aws, credentials and region are those of the environment; an endpoint is all that
+    then differs between AWS and an emulator.
+    """
 
     backend: str
     endpoint: str
@@ -111,7 +116,7 @@ class Target:
     @property
     def local(self) -> bool:
         """Whether the stack is on this machine."""
-        return self.backend != AWS
+        return bool(self.endpoint)
 
     @property
     def port(self) -> int:
@@ -120,10 +125,11 @@ class Target:
 
     @cached_property
     def _session(self) -> Any:
-        if not self.local:
+        if self.local:
+            # boto3 and localstack_client read the endpoint from here; other clients of this process use it as well.
+            os.environ["AWS_ENDPOINT_URL"] = self.endpoint
+        if self.backend == AWS:
             return boto3.Session()
-        # localstack_client reads its endpoint from here; other clients of this process use it as well.
-        os.environ["AWS_ENDPOINT_URL"] = self.endpoint
         return Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
 
     def client(self, service: str) -> Any:
@@ -155,7 +161,9 @@ class Target:
     def _client(self, service: str, **limits: Any) -> Any:
         # Local clients use no proxy, clients of AWS no local endpoint, whatever the environment says.
         limits |= {"proxies": {}} if self.local else {"ignore_configured_endpoint_urls": True}
-        return self._session.client(service, config=Config(**limits))
+        # localstack_client has the endpoint of the session.
+        given = {"endpoint_url": self.endpoint} if self.backend == AWS and self.local else {}
+        return self._session.client(service, config=Config(**limits), **given)
 
     def outputs(self) -> dict[str, str]:
         """Return the outputs of the deployed stack. Raises UserError when there is no stack or no target answers."""
@@ -233,23 +241,26 @@ class Target:
 
 
 def chosen(stack: str) -> Target:
-    """Return a stack by its name, the local target without one. Raises UsageError as `from_environment`.
+    """Return a stack by its name, the target of the environment without one. Raises UsageError as `from_environment`.
 
     The stack is on AWS, or with ENDPOINT on the local target there: nothing else differs.
     """
     if not stack:
         return from_environment()
     if os.environ.get("ENDPOINT"):
-        return replace(from_environment(), stack=stack)
+        return replace(from_environment(dict(os.environ) | {"STACK": stack}), stack=stack)
     return Target(AWS, "", managed=False, stack=stack)
 
 
 def from_environment(settings: Mapping[str, str] = os.environ) -> Target:
-    """Return the local target that BACKEND, PORT and ENDPOINT describe. Raises UsageError for wrong values and other machines."""
-    backend = settings.get("BACKEND") or "embedded"
+    """Return the target that BACKEND, PORT, ENDPOINT and STACK describe. Raises UsageError for wrong values and other machines."""
+    backend, given = settings.get("BACKEND") or "embedded", settings.get("ENDPOINT") or ""
     if backend not in BACKENDS:
         raise UsageError(f"BACKEND must be {' or '.join(BACKENDS)}, not {backend!r}")
-    given = settings.get("ENDPOINT") or ""
+    if backend == AWS:
+        if not settings.get("STACK"):
+            raise UsageError("BACKEND=aws needs the name of the stack: STACK=order-pipeline-test")
+        return Target(AWS, require_loopback(given) if given else "", managed=False, stack=settings["STACK"])
     endpoint = given or f"http://127.0.0.1:{port_number(settings.get('PORT') or str(last_port()))}"
     return Target(backend, require_loopback(endpoint), managed=backend == "embedded" and not given)
 

@@ -60,8 +60,11 @@ ENVIRONMENT = {
     "POWERTOOLS_METRICS_NAMESPACE": "OrderPipeline/tests",
     "POWERTOOLS_TRACE_DISABLED": "true",
 }
+# Integration tests of a stack on AWS use the credentials and the region of the user.
+ON_AWS = os.environ.get("BACKEND") == "aws"
 for name, value in ENVIRONMENT.items():
-    os.environ.setdefault(name, value)
+    if not (ON_AWS and name.startswith("AWS_")):
+        os.environ.setdefault(name, value)
 
 # The duration of an example depends on the machine, so examples have no deadline.
 hypothesis.settings.register_profile("project", deadline=None)

@@ -8,8 +8,9 @@ from typing import Any
 from uuid import uuid4
 
 from devtools import web
-from devtools.local import issuer, seed
+from devtools.local import seed
 from devtools.target import Target
+from devtools.trial import users
 from devtools.web import Answer
 
 FINAL_STATES = frozenset({"confirmed", "rejected", "cancelled", "held"})
@@ -29,7 +30,7 @@ def order_body(*lines: tuple[str, int], payment: str = "tok_approved", ship_to: 
 class ApiClient:
     """The API of a target. A call times out after `timeout` seconds and raises OSError or HTTPException without an answer.
 
-    Calls without an answer and with a 5xx are repeated for `patience` seconds. The local issuer signs tokens that `tokens` does not have.
+    Calls without an answer and with a 5xx are repeated for `patience` seconds. A customer whose token `tokens` does not have is signed in.
     """
 
     target: Target
@@ -40,7 +41,7 @@ class ApiClient:
     def token(self, customer: str) -> str:
         """Return a customer's bearer token, the same one for every call."""
         if customer not in self.tokens:
-            self.tokens[customer] = issuer.token(self.target, customer, seed.GROUPS.get(customer, ()))
+            self.tokens[customer] = users.sign_in(self.target, customer, seed.GROUPS.get(customer, ())).token
         return self.tokens[customer]
 
     def call(self, method: str, path: str, customer: str | None, *, body: bytes | None = None, **headers: str) -> Answer:

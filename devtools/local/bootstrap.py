@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from devtools import target as targets
 from devtools import ui, web
-from devtools.cli import UserError
+from devtools.cli import UsageError, UserError
 from devtools.local import deploy, emulator, issuer, seed
 from devtools.target import Target
 
@@ -14,6 +14,8 @@ from devtools.target import Target
 def bring_up(target: Target | None = None) -> Target:
     """Start the target if it is managed, deploy the current sources and seed the data; return the target. Raises UserError."""
     target = target or targets.from_environment()
+    if target.backend == targets.AWS:
+        raise UsageError("BACKEND=aws is a stack that is deployed already; bring up embedded or localstack")
     with _deployment_lock():
         start(target)
         issuer.publish(target)

@@ -153,7 +153,7 @@ def apply(carrier: Carrier, arguments: Namespace) -> str:
 def main(arguments: Namespace) -> None:
     """Act as the options say and print the result."""
     try:
-        done = apply(Carrier(targets.from_environment(), at=arguments.at), arguments)
+        done = apply(Carrier(targets.chosen(arguments.stack), at=arguments.at), arguments)
     except CarrierRefused as refused:
         raise UserError(f"the carrier refuses: {refused.code}") from None
     ui.console.print(f"  {done}\n\n  make trace ORDER={arguments.order}", highlight=False)

@@ -24,6 +24,7 @@ from devtools.local import api_responses, code_update, event_archive, issuer, pa
 from devtools.local.parts import Part
 from devtools.target import ROOT, STACK, Target
 from devtools.template import expand
+from devtools.trial import marked
 
 # A change of these, or of the parameters, is deployed by CloudFormation; a change of code alone is not.
 STACK_SOURCES = ("template.yaml", "observability.yaml", "samconfig.toml", "workflows")
@@ -167,6 +168,7 @@ def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
             *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
             *("--parameter-overrides", *_overrides(chosen)),
+            *("--tags", f"{marked.TAG}={marked.ALLOWED}"),
         ]
         done: set[str] = set()
         for line in _sam(target, arguments, log, DEPLOY_SECONDS):

@@ -60,7 +60,7 @@ def _is_header(name: str, value: str) -> bool:
 def main(arguments: Namespace) -> int:
     """Place the order and print the answer; 0 when it was accepted and reached its final state."""
     body, headers = request_of(Path(arguments.file))
-    api, customer = ApiClient(targets.from_environment()), arguments.customer
+    api, customer = ApiClient(targets.chosen(arguments.stack)), arguments.customer
     answer = api.call("POST", "/orders", customer, body=body, **_headers(headers, arguments.key))
     ui.console.print(Text(f"  {answer.status}", "green" if answer.status == 201 else "red"))
     ui.console.print_json(answer.body.decode(errors="replace") if answer.json() else json.dumps(answer.body.decode(errors="replace")))

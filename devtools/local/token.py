@@ -3,10 +3,11 @@
 from argparse import Namespace
 
 from devtools import target as targets
-from devtools.local import issuer, seed
+from devtools.local import seed
+from devtools.trial import users
 
 
 def main(arguments: Namespace) -> None:
     """Print the token."""
     customer = arguments.customer
-    print(issuer.token(targets.from_environment(), customer, seed.GROUPS.get(customer, ())))
+    print(users.sign_in(targets.chosen(arguments.stack), customer, seed.GROUPS.get(customer, ())).token)

@@ -4,12 +4,10 @@ The product and the user are of this run alone and are removed at its end, also 
 from which nothing is removed. Emails go to the mailbox simulator of SES, which needs no verification.
 """
 
-import json
 from argparse import Namespace
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +20,7 @@ from devtools.local.post_fulfilment import ScriptedOrder
 from devtools.ops import catalog
 from devtools.products import Product
 from devtools.target import Target
-from devtools.trial import users
+from devtools.trial import sent_emails, users
 from ledger.entry_store import EntryStore
 
 PRICE = 1250
@@ -46,7 +44,7 @@ class Smoke:
     def __post_init__(self) -> None:
         """Name the product and the user by the run."""
         self.product = Product(f"SMOKE-{self.run.upper()}", "Smoke test", PRICE, STOCK, category="smoke-test")
-        self.email = f"success+smoke-{self.run}@simulator.amazonses.com"
+        self.email = users.SIMULATOR.format(f"smoke-{self.run}")
         self.api = ApiClient(self.target, patience=STEP_SECONDS)
         self.order = ScriptedOrder(self.api, Carrier(self.target, patience=STEP_SECONDS), self.email, seconds=STEP_SECONDS)
         self.pool = users.pool_of(self.target)
@@ -60,12 +58,7 @@ class Smoke:
         return self.product.sku
 
     def token(self) -> str:
-        """Create the user, sign in, and call the API with the token."""
-        if self.pool:
-            self.pool.add(self.email, invite=False)
-            self.api.tokens[self.email] = self.pool.token(self.email)
-        else:
-            self.api.tokens[self.email] = users.local_token(self.target, self.email)
+        """Create and sign in the user by a call of the API."""
         answer = self.api.call("GET", "/orders", self.email)
         if answer.status != 200:
             raise UserError(f"GET /orders answered {answer.status}: {answer.body.decode(errors='replace')}")
@@ -111,16 +104,9 @@ class Smoke:
     def emails(self) -> str:
         """Wait until the stack has recorded each email as sent."""
         self.order.refresh()
-        events = {event["type"]: event["event_id"] for event in self.order.events}
-        self._wait("emails", lambda: {kind for kind in EMAILED if kind in events and self._is_sent(events[kind])}, EMAILED)
+        events = {event["event_id"]: event["type"] for event in self.order.events if event["type"] in EMAILED}
+        self._wait("emails", lambda: {events[one] for one in sent_emails.recorded(self.target, events)}, EMAILED)
         return ", ".join(EMAILED)
-
-    def _is_sent(self, event_id: str) -> bool:
-        # The key of `orderflow.aws.idempotency.OncePerEvent` for the effect `mail`.
-        key = f"mail#{sha256(json.dumps(event_id).encode()).hexdigest()}"
-        table, dynamodb = self.target.resources["MailIdempotency"], self.target.client("dynamodb")
-        item = dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True).get("Item", {})
-        return item.get("status", {}).get("S") == "COMPLETED"
 
     def _wait(self, what: str, look: Callable[[], set[str]], wanted: tuple[str, ...]) -> None:
         missing = set(wanted)

@@ -1,15 +1,21 @@
 """The users of a stack: those of its Cognito user pool, or the subjects of the local issuer, which needs no sign-up."""
 
+import re
 import secrets
 import string
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from devtools.cli import UserError
+import jwt
+
+from devtools.cli import UsageError, UserError
 from devtools.local import issuer
 from devtools.target import Target
 
 PASSWORD_LENGTH = 24
+# SES accepts emails to these addresses also in the sandbox, and drops them.
+SIMULATOR = "success+{}@simulator.amazonses.com"
 _CLASSES = (string.ascii_lowercase, string.ascii_uppercase, string.digits, "!#%+-_")
 
 
@@ -67,6 +73,13 @@ def random_password() -> str:
     return "".join(letters)
 
 
+def checked_address(email: str) -> str:
+    """Return an email address. Raises UsageError for other text."""
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", email):
+        raise UsageError(f"EMAIL must be an address such as ann@example.com, not {email!r}")
+    return email
+
+
 def pool_of(target: Target) -> UserPool | None:
     """Return the stack's user pool; None where another issuer signs the tokens."""
     resources = target.resources
@@ -75,8 +88,41 @@ def pool_of(target: Target) -> UserPool | None:
     return UserPool(target.client("cognito-idp"), resources["UserPoolId"], resources["UserPoolClientId"])
 
 
-def local_token(target: Target, email: str, group: str = "") -> str:
+@dataclass(frozen=True)
+class SignedIn:
+    """A user with a token: `customer` is the id that the API knows, the token's subject."""
+
+    customer: str
+    email: str
+    token: str
+
+
+def sign_in(target: Target, name: str, groups: Iterable[str] = ()) -> SignedIn:
+    """Create a user where there is none, add it to the groups, and return a token that is valid for an hour.
+
+    `name` is an address, or a word that stands for one: of the mailbox simulator in a user pool, of example.com locally. In a user
+    pool the user gets a new random password. Raises UserError on the stage prod, and where another issuer signs the tokens.
+    """
+    pool = pool_of(target)
+    if pool is None:
+        return _signed_in(local_token(target, name if "@" in name else f"{name}@example.com", *groups))
+    if target.resources["ApiStage"] == "prod":
+        raise UserError("a token needs a new password of its user, so it is refused on the stage prod; sign in as the user instead")
+    email = name if "@" in name else SIMULATOR.format(name)
+    pool.add(email, invite=False)
+    for group in groups:
+        pool.put_into_group(email, group)
+    return _signed_in(pool.token(email))
+
+
+def _signed_in(token: str) -> SignedIn:
+    # The API checks the signature.
+    claims = jwt.decode(token, options={"verify_signature": False})
+    return SignedIn(claims["sub"], claims["email"], token)
+
+
+def local_token(target: Target, email: str, *groups: str) -> str:
     """Return a token of the local issuer for an address. Raises UserError on AWS, where another issuer signs the tokens."""
     if not target.local:
         raise UserError(f"stack {target.stack} has no user pool: its parameter JwtIssuer names the issuer, which creates users and tokens")
-    return issuer.sign(issuer.signing_key(), issuer.issuer(target), email.partition("@")[0], (group,) if group else (), email=email)
+    return issuer.sign(issuer.signing_key(), issuer.issuer(target), email.partition("@")[0], groups, email=email)

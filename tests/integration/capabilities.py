@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from devtools.local import emulator
-from devtools.target import Target
+from devtools.target import AWS, Target
 
 # Every capability that a test of this suite names.
 CAPABILITIES = {
@@ -19,10 +19,21 @@ CAPABILITIES = {
     "mapped-headers": "gateway responses take headers from the request",
     "cognito": "user pools sign users in",
     "several stacks": "a second stack fits beside the first one",
+    "inbox": "sent emails can be read",
+    "alarm states": "alarms change their state for the suite alone",
+    "local issuer": "the suite signs tokens itself",
 }
 
 LACKS = {
     "embedded": {},
+    AWS: {
+        "iam": "tests with copies of roles and denials need an account of their own, and minutes until each takes effect",
+        "worker-processes": "Lambda's workers cannot be killed",
+        "replay": "AWS replays events ten minutes after their publication at the earliest",
+        "several stacks": "a second stack would be deployed into the account",
+        "inbox": "SES keeps no sent emails; the records of the function that sends them are read instead",
+        "alarm states": "the stack's own alarms start the remediation workflow, a second time beside the suite",
+    },
     "localstack": {
         "iam": "it evaluates policies only when configured to",
         "isolated-transactions": "a cancelled transaction restores whole tables and undoes concurrent writes",
@@ -50,6 +61,8 @@ def missing(target: Target, required: Iterable[str]) -> Iterator[tuple[str, str]
 
 
 def _unmanaged(target: Target) -> dict[str, str]:
+    if not target.local:
+        return {"local issuer": "the stack's user pool issues the tokens"}
     if target.backend == "embedded" and not emulator.running(target.port) and not target.managed:
         return {"worker-processes": "the suite did not start the emulator at this endpoint"}
     return {}

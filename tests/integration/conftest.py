@@ -1,4 +1,4 @@
-"""One deployed stack for the whole run, reused where it is up; BACKEND, PORT and ENDPOINT choose the target."""
+"""One deployed stack for the whole run, reused where it is up; BACKEND, PORT, ENDPOINT and STACK choose the target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 from devtools import cli
 from devtools import target as targets
 from devtools.local import bootstrap
-from devtools.ops import audit_proof
+from devtools.ops import audit_proof, catalog
+from devtools.products import PRODUCTS
+from devtools.target import Target
+from devtools.trial import marked
 from tests.integration.capabilities import missing
 from tests.integration.deployed_stack import DeployedStack
 from tests.support import contracts
@@ -22,7 +25,7 @@ _skipped: Counter[str] = Counter()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need a capability which the target lacks."""
-    target = targets.from_environment()
+    target = _target()
     for item in items:
         required = [capability for mark in item.iter_markers("needs") for capability in mark.args]
         for capability, why in missing(target, required):
@@ -46,7 +49,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
         # Show the progress of the deployment.
         with capture.global_and_fixture_disabled():
             print()
-            target = bootstrap.bring_up(targets.from_environment())
+            target = _prepared(_target())
     except Exception as error:
         if line := cli.explain(error):
             pytest.exit(f"error: {line}", returncode=1)
@@ -56,6 +59,22 @@ def stack(request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
     _match_their_contracts(deployed)
     if not deployed.lacks("archive"):
         _are_archived(deployed)
+
+
+def _target() -> Target:
+    try:
+        return targets.from_environment()
+    except cli.UserError as error:
+        pytest.exit(f"error: {error}", returncode=1)
+
+
+def _prepared(target: Target) -> Target:
+    """Deploy a local target; a stack on AWS is deployed already and must be marked as a test stack. Both get the products."""
+    if target.backend != targets.AWS:
+        return bootstrap.bring_up(target)
+    marked.require(target)
+    catalog.write(target, PRODUCTS)
+    return target
 
 
 def _match_their_contracts(stack: DeployedStack) -> None:

@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 
 def _command(stack: DeployedStack, *options: str) -> subprocess.Popen[str]:
-    settings = {"BACKEND": stack.target.backend, "ENDPOINT": stack.target.endpoint}
+    settings = {"BACKEND": stack.target.backend, "ENDPOINT": stack.target.endpoint, "STACK": stack.target.stack}
     # A background process of a script ignores SIGINT, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -10,7 +10,7 @@ from devtools.local.drills import BY_NAME
 from tests.integration.deployed_stack import DeployedStack
 
 
-@pytest.mark.needs("flags", "iam")
+@pytest.mark.needs("flags", "iam", "alarm states")
 @pytest.mark.parametrize("name", ["poison", "saga"])
 def test_drill_ends_with_a_healthy_stack(stack: DeployedStack, name: str) -> None:
     bridge = Bridge(stack.target)

@@ -17,17 +17,19 @@ from uuid import uuid4
 
 import jwt
 import pytest
+from botocore.exceptions import ClientError
 
 from devtools import target as targets
 from devtools.commands import parsed
 from devtools.local import deploy
-from devtools.ops import catalog, doctor
+from devtools.ops import catalog, doctor, quotas
 from devtools.products import Product
-from devtools.target import ROOT
+from devtools.target import REGION, ROOT
 from devtools.trial import smoke, users
-from tests.integration.deployed_stack import DeployedStack
+from tests.integration.deployed_stack import DeployedStack, eventually
 
-CONFIRMATION = "Deploy this changeset? [y/N]:"
+# SAM's default there is no; artifacts may be shared with other stacks.
+CONFIRMATIONS = ("Deploy this changeset? [y/N]:", "Are you sure you want to delete the stack")
 DIALOG_SECONDS = 600.0
 
 
@@ -72,15 +74,29 @@ def test_catalog_sets_stock_only_where_there_is_none(stack: DeployedStack) -> No
 
 
 def test_doctor_finds_the_local_stack_complete(stack: DeployedStack) -> None:
-    found = list(doctor.examine(stack.target, doctor.parameters("default")))
-    assert {one.what for one in found} >= {"concurrency", "sender", "SES", "stack", "API", "event sources", "products", "alarms"}
+    found = list(doctor.examine(stack.target, "default"))
+    assert {one.what for one in found} >= {
+        "region",
+        "concurrency",
+        "sender",
+        "SES",
+        "stack",
+        "resources",
+        "API",
+        "event sources",
+        "products",
+        "alarms",
+    }
     assert [one for one in found if one.level == "stop"] == []
+    assert next(one for one in found if one.what == "resources").level == "ok"
 
 
 def test_doctor_counts_quotas_before_a_deployment(stack: DeployedStack) -> None:
     target = replace(stack.target, stack="none-yet")
-    found = {one.what: one.level for one in doctor.examine(target, doctor.parameters("default"))}
-    assert (found["stack"], found["quota Role"]) == ("ok", "ok")
+    found = {one.what: one.level for one in doctor.examine(target, "default")}
+    assert (found["stack"], found["IAM Role"]) == ("ok", "ok")
+    assert found.keys() >= {quota.name for quota in quotas.QUOTAS}
+    assert "stop" not in found.values()
 
 
 def test_smoke_test_passes_and_removes_its_product(stack: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,15 +115,31 @@ def documented() -> list[str]:
     return list(dict.fromkeys(re.findall(r"^ {4}(make \S.*STACK=order-pipeline-dev)$", text, re.MULTILINE)))
 
 
+@pytest.fixture(scope="module")
+def shippable(stack: DeployedStack) -> str:
+    """A confirmed order whose shipment is requested."""
+    customer = stack.customer()
+    order_id = stack.buy(customer, stack.product())
+    eventually(
+        lambda: [event.type for event in stack.log(order_id)],
+        lambda types: "ShipmentRequested" in types,
+        within=stack.patience,
+        what="the shipment request",
+    )
+    return order_id
+
+
 @pytest.mark.parametrize("command", documented())
-def test_documented_command_works_on_the_stack(stack: DeployedStack, tmp_path: Path, command: str) -> None:
+def test_documented_command_works_on_the_stack(stack: DeployedStack, shippable: str, tmp_path: Path, command: str) -> None:
     """The local stack has another name, and an endpoint."""
     text = (ROOT / "docs" / "deploy.md").read_text("utf-8")
     [products] = re.findall(r"^```csv\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (file := tmp_path / "products.csv").write_text(products)
-    words = command.replace("=products.csv", f"={file}").replace("order-pipeline-dev", stack.target.stack).split()
+    words = (
+        command.replace("=products.csv", f"={file}").replace("order-pipeline-dev", stack.target.stack).replace("ord_…", shippable).split()
+    )
     done = subprocess.run(
-        [*words, f"ENDPOINT={stack.target.endpoint}", f"BACKEND={stack.target.backend}"],
+        [*words, *([f"ENDPOINT={stack.target.endpoint}", f"BACKEND={stack.target.backend}"] if stack.target.local else ())],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -133,8 +165,19 @@ def test_guided_deployment_takes_enter_for_every_question(stack: DeployedStack, 
         [made] = cloudformation.describe_stacks(StackName=name)["Stacks"]
         assert made["StackStatus"] == "CREATE_COMPLETE"
         assert {"ApiUrl", "CarrierWebhookUrl", "PaymentsWebhookUrl"} <= {output["OutputKey"] for output in made["Outputs"]}
+        printed, code = dialog([*documented_deletion(), "--region", REGION], stack)
+        assert code == 0, printed[-3000:]
+        with pytest.raises(ClientError, match="does not exist"):
+            cloudformation.describe_stacks(StackName=name)
     finally:
         cloudformation.delete_stack(StackName=name)
+
+
+def documented_deletion() -> list[str]:
+    """Return the command of docs/deploy.md that deletes the stack, with the path of sam."""
+    text = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    [command] = re.findall(r"^ {4}sam (delete .*)$", text, re.MULTILINE)
+    return [str(Path(sys.executable).parent / "sam"), *command.split()]
 
 
 def dialog(command: list[str], stack: DeployedStack) -> tuple[str, int]:
@@ -159,7 +202,7 @@ def dialog(command: list[str], stack: DeployedStack) -> tuple[str, int]:
                     break
             question = re.sub(r"\x1b\[[0-9;]*m", "", printed[answered:]).rpartition("\n")[2]
             if re.search(r"(\]|\)): $", question):
-                os.write(controller, b"y\n" if CONFIRMATION in question else b"\n")
+                os.write(controller, b"y\n" if any(text in question for text in CONFIRMATIONS) else b"\n")
                 answered = len(printed)
         return printed, process.wait(timeout=10)
     finally:

@@ -12,7 +12,6 @@ from localstack_client.session import Session  # pyright: ignore[reportMissingTy
 
 from devtools.local.api_client import ADDRESS, order_body
 from devtools.ops import function_logs
-from devtools.target import STACK
 from tests.integration.deployed_stack import DeployedStack, eventually
 
 ORDER_SERVICES = {"orders-place", "inventory-reserve", "fraud-screen", "payments-authorize", "orders-confirm", "notifications-mail"}
@@ -44,7 +43,7 @@ def test_log_lines_hold_no_personal_data_or_payment_token(stack: DeployedStack):
 
     text = "\n".join(line.text for line in lines)
     assert order_id in text
-    for secret in (f"{customer}@example.com", ADDRESS["street"], "tok_approved", stack.shop.token(customer)):
+    for secret in (stack.address(customer), ADDRESS["street"], "tok_approved", stack.shop.token(customer)):
         assert secret not in text
 
 
@@ -59,7 +58,7 @@ def test_events_hold_no_payment_token(stack: DeployedStack):
 @pytest.mark.needs("iam")
 def test_user_without_policy_is_denied(stack: DeployedStack):
     """The emulator enforces IAM: a user without policies is denied."""
-    iam, name = stack.target.client("iam"), f"{STACK}-unprivileged"
+    iam, name = stack.target.client("iam"), f"{stack.target.stack}-unprivileged"
     with suppress(iam.exceptions.EntityAlreadyExistsException):
         iam.create_user(UserName=name)
     key = iam.create_access_key(UserName=name)["AccessKey"]

@@ -14,6 +14,8 @@ from devtools.ops.flags import FlagStore
 from tests.integration.deployed_stack import DeployedStack, eventually
 from tests.support import contracts
 
+pytestmark = pytest.mark.needs("flags", "archive", "alarm states")
+
 MAIL_ALARM = "order-pipeline-mail-dead-letters"
 LEDGER_ALARM = "order-pipeline-ledger-difference"
 THROTTLED = {
@@ -95,7 +97,6 @@ def dead_letter(stack: DeployedStack, **attributes: Any) -> str:
     return body
 
 
-@pytest.mark.needs("flags", "archive")
 def test_throttled_dead_letter_is_redriven_once(stack: DeployedStack, bridge: Bridge, alarm: Any) -> None:
     body = dead_letter(stack, **THROTTLED)
 
@@ -108,7 +109,6 @@ def test_throttled_dead_letter_is_redriven_once(stack: DeployedStack, bridge: Br
     assert again["decided"]["value"]["outcome"] == "duplicate"
 
 
-@pytest.mark.needs("flags", "archive")
 def test_dead_letter_of_unknown_cause_stays(stack: DeployedStack, alarm: Any) -> None:
     body = dead_letter(stack)
     try:
@@ -121,7 +121,6 @@ def test_dead_letter_of_unknown_cause_stays(stack: DeployedStack, alarm: Any) ->
         stack.target.client("sqs").purge_queue(QueueUrl=stack.target.resources["MailDeadLetters"])
 
 
-@pytest.mark.needs("flags", "archive")
 def test_wrong_ledger_holds_every_order(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
     event = archived(stack, alarm(LEDGER_ALARM)["execution"])
 
@@ -130,7 +129,6 @@ def test_wrong_ledger_holds_every_order(stack: DeployedStack, alarm: Any, flags:
     assert flags.served().version == event["data"]["after"]["flags"]
 
 
-@pytest.mark.needs("flags", "archive")
 def test_recent_change_of_flags_is_rolled_back(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
     flags.deploy({"hold_countries": ["BV"]}, immediate=True)
     before = flags.served()
@@ -142,7 +140,6 @@ def test_recent_change_of_flags_is_rolled_back(stack: DeployedStack, alarm: Any,
     assert flags.served().document == before.document
 
 
-@pytest.mark.needs("flags", "archive")
 def test_flag_switches_remediation_off(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
     flags.deploy(flags.served().document | {"remediation": False}, immediate=True)
 

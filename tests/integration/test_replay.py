@@ -149,7 +149,7 @@ def _state(stack: DeployedStack, completed: CompletedOrders) -> dict[str, Any]:
         "stock": stack.stock(completed.sku),
         "best sellers and counts": _aggregated(stack, completed),
         "sums by minute": _sums(stack, completed),
-        "emails": sorted(email["Subject"] for order_id in completed.orders for email in stack.sent(order_id)),
+        "emails": sorted(json.dumps(email, sort_keys=True) for order_id in completed.orders for email in stack.sent(order_id)),
     }
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from devtools.local import issuer
 from devtools.web import Answer
 from tests.integration.deployed_stack import DeployedStack, eventually, order_types
 
@@ -44,7 +43,7 @@ def _token(stack: DeployedStack, order_id: str) -> str:
 def _call(
     stack: DeployedStack, method: str, path: str, caller: str, body: bytes | None = None, groups: tuple[str, ...] = ("reviewers",)
 ) -> Answer:
-    return stack.shop.call(method, path, None, body=body, Authorization=f"Bearer {issuer.token(stack.target, caller, groups)}")
+    return stack.shop.call(method, path, None, body=body, Authorization=f"Bearer {stack.sign_in(caller, *groups).token}")
 
 
 def _decide(stack: DeployedStack, order_id: str, decision: str, caller: str = "rex", **more: str) -> Answer:
@@ -93,7 +92,7 @@ def test_approved_order_is_confirmed(stack: DeployedStack, held: Held):
     assert answer.json() | {"decided_at": ""} == {
         "order_id": held.order_id,
         "decision": "approve",
-        "reviewer": "rex",
+        "reviewer": stack.sign_in("rex").customer,
         "note": "known customer",
         "decided_at": "",
     }

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.credentials import Credentials
 
 from devtools import template
-from devtools.target import REGION, STACK
+from devtools.target import REGION
 from tests.contract.stack import Stack
 from tests.integration.deployed_stack import DeployedStack
 
@@ -124,7 +124,7 @@ class Roles:
 
     def __init__(self, stack: DeployedStack) -> None:
         """Prepare every call once for all roles: signing a prepared call takes a tenth of preparing it."""
-        parameters = stack.target.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
+        parameters = stack.target.client("cloudformation").describe_stacks(StackName=stack.target.stack)["Stacks"][0]["Parameters"]
         self.stack = Stack(template.translated(), **{given["ParameterKey"]: given["ParameterValue"] for given in parameters})
         self.physical = {name: one.id for name, one in stack.target.stack_resources.items()}
         self.target = stack.target

@@ -23,6 +23,9 @@ PHONE = {"width": 390, "height": 844}
 MUG = BY_SKU["MUG-BLUE"]
 
 
+pytestmark = pytest.mark.needs("local issuer")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The browser of this machine."""
@@ -100,6 +103,12 @@ def test_delivered_order_is_returned_and_its_invoice_downloaded(browser: Browser
         )
         carrier.deliver(order_id, carrier.dispatch(order_id))
         expect(page.locator("#order-state")).to_contain_text("delivered")
+        eventually(
+            lambda: [event.type for event in stack.log(order_id)],
+            lambda types: "InvoiceIssued" in types,
+            within=stack.patience,
+            what="the invoice",
+        )
 
         with page.expect_download() as downloading:
             page.click("#invoice")

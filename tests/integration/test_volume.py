@@ -57,7 +57,7 @@ def test_five_hundred_orders_all_reach_their_end(stack: DeployedStack):
     mine = {order.order_id for order in followed}
     assert Counter(key.partition(":")[0] for key, _ in stack.authorized() if key.partition(":")[0] in mine) == Counter(confirmed)
     eventually(lambda: _active(stack) & mine, lambda left: not left, within=SECONDS, what="no ended order is active")
-    eventually(lambda: _emailed(stack, mine), lambda sent: sent == Counter(mine), within=SECONDS, what="one email for each order")
+    eventually(lambda: stack.emailed(mine), lambda sent: sent == Counter(mine), within=SECONDS, what="one email for each order")
 
 
 @pytest.mark.needs("volume", "isolated-transactions")
@@ -95,8 +95,3 @@ def _active(stack: DeployedStack) -> set[str]:
     """The ids of active orders."""
     items = stack.scan("OrderLog", FilterExpression="attribute_exists(open_shard)", ProjectionExpression="order_id")
     return {item["order_id"]["S"] for item in items}
-
-
-def _emailed(stack: DeployedStack, orders: set[str]) -> Counter[str]:
-    """The number of emails about each order."""
-    return Counter(word for subject in stack.email_subjects() for word in subject.split() if word in orders)

@@ -54,7 +54,7 @@ def test_a_missing_option_is_named_with_an_example(capsys: pytest.CaptureFixture
         (["--since", "0"], "--since must be a whole number of at least 1, not '0'"),
         (["--since", "²"], "--since must be a whole number of at least 1, not '²'"),
         (["--port", "80"], "--port must be a number from 1024 to 65535, not '80'"),
-        (["--backend", "aws"], "--backend must be one of embedded, localstack, not 'aws'"),
+        (["--backend", "azure"], "--backend must be one of embedded, localstack, aws, not 'azure'"),
     ],
 )
 def test_malformed_values_are_refused_by_name(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,7 +184,7 @@ def test_makefiles_of_the_build_get_no_variables(repository: Path) -> None:
 def test_an_environment_that_does_not_exist_is_refused_at_once(repository: Path, target: str, value: str) -> None:
     refused = make(repository, target, f"ENV={value}")
     assert refused.returncode == 2
-    assert "ENV must be one of default staging prod (samconfig.toml), not" in refused.stderr
+    assert "ENV must be one of default test staging prod (samconfig.toml), not" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
     assert "ran" not in refused.stdout
     assert not pwned(repository)

@@ -87,7 +87,17 @@ def test_given_endpoint_is_not_managed() -> None:
     assert (found.backend, found.port, found.managed) == ("localstack", 4567, False)
 
 
-@pytest.mark.parametrize("settings", [{"BACKEND": "aws"}, {"PORT": "80"}, {"PORT": "x"}, {"ENDPOINT": "https://example.com"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"BACKEND": "aws"},
+        {"BACKEND": "azure"},
+        {"BACKEND": "aws", "STACK": "shop", "ENDPOINT": "https://example.com"},
+        {"PORT": "80"},
+        {"PORT": "x"},
+        {"ENDPOINT": "https://example.com"},
+    ],
+)
 def test_settings_of_other_targets_are_rejected(settings: dict[str, str]) -> None:
     with pytest.raises(UserError):
         target.from_environment(settings)
