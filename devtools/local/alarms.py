@@ -66,7 +66,9 @@ class Bridge:
         existing = self.states()
         for alarm in described():
             if alarm["AlarmName"] not in existing:
-                self._cloudwatch.put_metric_alarm(**alarm, AlarmActions=[self._topic])
+                # Only these alarms have something to set back.
+                recovered = [self._topic] if alarm["MetricName"] == "ApproximateAgeOfOldestMessage" else []
+                self._cloudwatch.put_metric_alarm(**alarm, AlarmActions=[self._topic], OKActions=recovered)
         self._queue = self._subscribed()
 
     def _subscribed(self) -> str:
@@ -89,12 +91,12 @@ class Bridge:
         self._cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason=reason)
 
     def forward(self, seconds: int = 1) -> list[str]:
-        """Wait up to `seconds` for messages of alarms, start the workflow for alarms that fired, and return the executions."""
+        """Wait up to `seconds` for messages of alarms, start the workflow for each, and return the executions."""
         received = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=seconds)
         started: list[str] = []
         for message in received.get("Messages", []):
             event = event_of(message["MessageId"], message["Body"])
-            if event and event["detail"]["state"]["value"] == "ALARM":
+            if event and event["detail"]["state"]["value"] in ("ALARM", "OK"):
                 started.append(self.start(event))
             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return started

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from operations.dead_letters import is_redriven
-from operations.domain.remediation import DeadLetter, cause_of
+from operations.domain.alarm_signals import cause_of
+from operations.domain.remediation import DeadLetter
 from operations.redrive_routes import dead_letters
 
 if TYPE_CHECKING:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from operations.domain import alarm_signals
 from operations.domain import remediation as rules
-from operations.domain.remediation import Action, Alarm, Refusal, Signal, Situation, SystemState
+from operations.domain.alarm_signals import Alarm, Signal
+from operations.domain.remediation import Action, Raise, Refusal, Situation, SystemState
 from orderflow.domain.remediation_events import RemediationPerformed, RemediationRefused
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ class SituationReader:
         self._dead_letters = dead_letters
         self._releases = releases
 
-    def read(self, alarm: Alarm, signal: Signal | None, now: datetime) -> Situation:
-        """Return the situation for the alarm's signal."""
+    def read(self, alarm: Alarm, signal: Signal | None, now: datetime, last_raise: Raise | None = None) -> Situation:
+        """Return the situation for the alarm's signal; `last_raise` is that of the queue's consumer."""
         actions = rules.PLAYBOOK[signal.kind] if signal else ()
         queue = signal.queue if signal else ""
         return Situation(
@@ -44,6 +46,7 @@ class SituationReader:
             flags=self._flags.state(),
             dead_letters=self._dead_letters.sample(queue) if "redrive" in actions else (),
             consumer=self._consumers.find(queue) if "raise_concurrency" in actions else None,
+            last_raise=last_raise,
             releases=len(self._releases.in_progress()) if "stop_release" in actions else 0,
         )
 
@@ -54,7 +57,10 @@ class SituationReader:
 
 
 class Decision(Struct, frozen=True, omit_defaults=True):
-    """The decision on an alarm: `redrive` or `perform` an action, or `refused`, or `duplicate` for another execution's alarm."""
+    """The decision on an alarm: `redrive` or `perform` an action, `refused`, or `duplicate` for another execution's alarm.
+
+    `no_action` is that on an alarm which is `OK` again, where nothing has to be set back.
+    """
 
     outcome: str
     action: Action | None = None
@@ -68,16 +74,27 @@ def decide(event: dict[str, Any], execution: str, *, stack: str, claims: Claims,
         msgspec.ValidationError: the event is no alarm's change of state.
         botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the situation cannot be read.
     """
-    alarm = rules.alarm_of(event["detail"])
+    alarm = alarm_signals.alarm_of(event["detail"])
+    signal = alarm_signals.signal_of(alarm, stack)
+    recovered = alarm.state == "OK"
+    if recovered and (signal is None or signal.kind != "queue_age"):
+        return Decision("no_action")
     if not claims.take_change(alarm, execution, now):
         return Decision("duplicate")
-    signal = rules.signal_of(alarm, stack)
-    found = rules.decide(signal, situations.read(alarm, signal, now))
+    last_raise = claims.last_raise(signal.queue, execution) if signal and signal.kind == "queue_age" else None
+    situation = situations.read(alarm, signal, now, last_raise)
+    found = rules.decide_restoration(signal, situation) if signal and recovered else rules.decide(signal, situation)
     if not isinstance(found, Action):
-        return Decision("refused", refusals=found)
-    if not claims.take_target(found, execution, now):
-        return Decision("refused", refusals=(Refusal("too_soon", found.action),))
-    return Decision("redrive" if found.action == "redrive" else "perform", action=found)
+        return Decision("refused", refusals=found) if found else Decision("no_action")
+    return _claimed(found, execution, claims, now)
+
+
+def _claimed(action: Action, execution: str, claims: Claims, now: datetime) -> Decision:
+    if action.action == "restore_concurrency":
+        return Decision("perform", action) if claims.take_restoration(action.target, execution) else Decision("no_action")
+    if not claims.take_target(action, execution, now):
+        return Decision("refused", refusals=(Refusal("too_soon", action.action),))
+    return Decision("redrive" if action.action == "redrive" else "perform", action)
 
 
 class Remedies:
@@ -96,7 +113,7 @@ class Remedies:
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: it may be performed in part.
         """
         match action.action:
-            case "raise_concurrency":
+            case "raise_concurrency" | "restore_concurrency":
                 self._functions.update_event_source_mapping(UUID=action.mapping, ScalingConfig={"MaximumConcurrency": action.maximum})
                 return SystemState(maximum_concurrency=action.maximum)
             case "hold_orders":

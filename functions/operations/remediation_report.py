@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from operations import remediation
-from operations.domain import remediation as rules
+from operations.domain import alarm_signals
 from operations.domain.remediation import Action, Refusal, SystemState
 from orderflow.aws.observability import logger
 from orderflow.domain.remediation_events import AlarmChange, OperationsEvent, RemediationPerformed, RemediationRefused
@@ -92,7 +92,7 @@ def _outcome(data: RemediationPerformed | RemediationRefused) -> str:
 
 
 def _data(run: Run, result: Result | SystemState) -> RemediationPerformed | RemediationRefused:
-    alarm, action = rules.alarm_of(run.alarm["detail"]), run.decision.action
+    alarm, action = alarm_signals.alarm_of(run.alarm["detail"]), run.decision.action
     change = AlarmChange(alarm.name, alarm.changed_at)
     if action is None:
         return RemediationRefused(change, run.decision.refusals, SystemState())

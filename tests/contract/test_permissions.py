@@ -24,7 +24,7 @@ from inventory.dependencies import INVENTORY
 from inventory.domain.stock_rules import SHARDS, home_shard
 from inventory.stock_shards import StockShards
 from operations import redrive_routes
-from operations.domain import remediation
+from operations.domain import alarm_signals
 from operations.handlers import decide_remediation
 from operations.redrive_routes import dead_letters
 from orderflow.aws import order_log_items
@@ -581,7 +581,7 @@ def every_remediation(observed: Observer) -> None:
     alarms = [sample("operations/decide_remediation/unlisted")["alarm"]]
     queues = [dead_letters(name) for name in redrive_routes.routes("operations", topic="", saga="", review="")]
     watched = [("ApproximateNumberOfMessagesVisible", queue) for queue in queues]
-    watched += [("ApproximateAgeOfOldestMessage", queue) for queue in remediation.LIMITS]
+    watched += [("ApproximateAgeOfOldestMessage", queue) for queue in alarm_signals.LIMITS]
     metrics = [{"namespace": "AWS/SQS", "name": name, "dimensions": {"QueueName": f"order-pipeline-{queue}"}} for name, queue in watched]
     metrics += [{"namespace": "AWS/ApiGateway", "name": "5XXError", "dimensions": {"ApiName": "order-pipeline"}}]
     with pytest.MonkeyPatch.context() as patch:
@@ -591,6 +591,13 @@ def every_remediation(observed: Observer) -> None:
             alarm["detail"] |= {"alarmName": f"alarm-{number}", "configuration": {"metrics": [{"metricStat": {"metric": metric}}]}}
             lend()
             observed.run("operations.handlers.decide_remediation", {"alarm": alarm, "execution": "e"})
+        raised = {"claim": {"S": "raise_concurrency ledger"}, "raised_to": {"N": "20"}, "restore_to": {"N": "10"}}
+        observed.aws.dynamodb.client.put_item(TableName="Remediations", Item=raised)
+        found["describe_alarms"] = {"MetricAlarms": [{"StateValue": "OK"}]}
+        found["get_event_source_mapping"] |= {"ScalingConfig": {"MaximumConcurrency": 20}}
+        recovered = sample("operations/decide_remediation/recovered")
+        lend()
+        observed.run("operations.handlers.decide_remediation", recovered)
     for action in ("raise_concurrency", "hold_orders", "roll_back_flags", "stop_release"):
         lend()
         decision = {"outcome": "perform", "action": {"action": action, "target": "x", "before": {"flags": "x"}, "number": 1}}

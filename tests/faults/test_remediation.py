@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,19 @@ def failed(operations: Operations) -> int:
     return sum(event["data"].get("after", {}).get("failed", 0) for event in operations.details)
 
 
+def raised(operations: Operations) -> None:
+    """Raise the ledger's concurrency by an alarm that is OK now."""
+    operations.claims.client.put_item(
+        TableName="Remediations",
+        Item={"claim": {"S": "raise_concurrency ledger"}, "raised_to": {"N": "20"}, "restore_to": {"N": "10"}},
+    )
+    operations.functions.limits[LEDGER_MAPPING] = 20
+
+
 PREPARED: dict[str, tuple[str, Callable[[Operations], object]]] = {
     "redrive": ("mail", dead_letters),
     "raise_concurrency": ("ledger-age", lambda operations: operations.backlog()),
+    "restore_concurrency": ("ledger-age", raised),
     "hold_orders": ("money", lambda _: None),
     "roll_back_flags": ("fraud", lambda operations: operations.changed_flags()),
     "stop_release": ("api", lambda operations: operations.releases.running.extend(["d-1", "d-2"])),
@@ -37,11 +48,17 @@ DONE: dict[str, Callable[[Operations], bool]] = {
     # A message whose deletion has no answer counts as failed.
     "redrive": lambda operations: len(operations.messaging.queues[MAIL.queue_url]) <= failed(operations),
     "raise_concurrency": lambda operations: operations.functions.limits[LEDGER_MAPPING] == 20,
+    "restore_concurrency": lambda operations: operations.functions.limits[LEDGER_MAPPING] == 10,
     "hold_orders": lambda operations: operations.flags.served == {"hold_countries": ["GB"], "hold_every_order": True},
     "roll_back_flags": lambda operations: operations.flags.served == {"hold_countries": ["GB"]},
     "stop_release": lambda operations: operations.releases.stopped == ["d-1", "d-2"],
     "refused": lambda _: True,
 }
+
+
+def fired(action: str) -> dict[str, Any]:
+    """Return the event of the action's alarm."""
+    return alarm(PREPARED[action][0], state="OK" if action == "restore_concurrency" else "ALARM")
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +71,12 @@ def quiet() -> Iterator[None]:
 
 def run(action: str, disturbance: Disturbance) -> Operations:
     """Make an alarm fire, and deliver its event twice more, once after another alarm of the kind is OK."""
-    kind, prepare = PREPARED[action]
+    _, prepare = PREPARED[action]
     operations = Operations(disturbance)
     prepare(operations)
-    operations.goes_off(alarm(kind), alarm(kind))
+    operations.goes_off(fired(action), fired(action))
     operations.alarms.states = dict.fromkeys(operations.alarms.states, "OK")
-    operations.goes_off(alarm(kind))
+    operations.goes_off(fired(action))
     return operations
 
 
@@ -94,22 +111,22 @@ def test_it_acts_once_whichever_call_fails(action: str, tally: Tally) -> None:
 
 
 def _of_first_execution(action: str) -> int:
-    kind, prepare = PREPARED[action]
+    _, prepare = PREPARED[action]
     operations = Operations()
     prepare(operations)
-    operations.goes_off(alarm(kind))
+    operations.goes_off(fired(action))
     return len(operations.disturbance.calls)
 
 
 @pytest.mark.parametrize("action", PREPARED)
 def test_event_that_comes_during_the_execution_changes_nothing(action: str, tally: Tally) -> None:
-    kind, prepare = PREPARED[action]
+    _, prepare = PREPARED[action]
 
     def interrupted(disturbance: Disturbance, _: int) -> list[str]:
         operations = Operations(disturbance)
         prepare(operations)
-        disturbance.act = lambda: operations.goes_off(alarm(kind))
-        operations.goes_off(alarm(kind))
+        disturbance.act = lambda: operations.goes_off(fired(action))
+        operations.goes_off(fired(action))
         found = [] if DONE[action](operations) else ["not done"]
         if min(operations.outcomes) != "duplicate" or len(operations.details) != 1:
             found.append(f"outcomes {operations.outcomes}")

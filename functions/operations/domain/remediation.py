@@ -8,19 +8,19 @@
 | `fraud`: orders cannot be screened | stop the release, roll the flags back, hold every order |
 | `payments`: payments cannot be authorized | stop the release, roll the flags back |
 | `service`: errors of the API, of the saga or of a function | stop the release |
+
+An alarm on a queue's age that is `OK` again sets raised concurrency back.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from operations.redrive_routes import OPERATIONS, QUEUES, dead_letters
+from operations.domain.alarm_signals import LIMITS, Cause, Kind, Signal
 from orderflow.domain.remediation_events import ActionName, Reason, Refusal, SystemState
 
 # A changed flag is suspected for this long.
@@ -30,28 +30,6 @@ RECENT = timedelta(hours=1)
 COOL_DOWN = timedelta(hours=2)
 MAX_REDRIVEN = 100
 RAISE_FACTOR = 2
-# The highest concurrency of a consumer. Other consumers wait for a common counter or a slow provider, so more concurrency gains nothing.
-LIMITS = {
-    "mail": 20,
-    "payments-settle": 20,
-    "payments-notice": 20,
-    "inventory-settle": 20,
-    "ledger": 20,
-    "shipping-request": 20,
-    "shipping-record": 20,
-    "shipping-track": 10,
-    "order-view": 20,
-    "loyalty-award": 20,
-    "reviews-close": 10,
-}
-# Error codes of AWS, EventBridge and Step Functions, and our exceptions.
-_THROTTLE = re.compile(r"Throttl|THROTTLING|ProvisionedThroughputExceeded|TooManyRequests|RequestLimitExceeded|SlowDown")
-_TIMEOUT = re.compile(r"TIMEOUT|Timeout|TimedOut|timed out")
-_REDRIVABLE = {dead_letters(name): name for name in (*QUEUES, OPERATIONS, "publish", "saga", "review-rule")}
-
-type Kind = Literal["dead_letters", "queue_age", "money", "fraud", "payments", "service"]
-type Cause = Literal["throttle", "timeout", "other", "unknown"]
-
 PLAYBOOK: dict[Kind, tuple[ActionName, ...]] = {
     "dead_letters": ("redrive",),
     "queue_age": ("raise_concurrency",),
@@ -60,32 +38,6 @@ PLAYBOOK: dict[Kind, tuple[ActionName, ...]] = {
     "payments": ("stop_release", "roll_back_flags"),
     "service": ("stop_release",),
 }
-
-_FUNCTIONS: dict[str, Kind] = {"fraud-screen": "fraud", "payments-authorize": "payments"}
-
-
-class Metric(Struct, frozen=True):
-    """A metric that an alarm watches."""
-
-    namespace: str
-    name: str
-    dimensions: dict[str, str] = {}
-
-
-class Alarm(Struct, frozen=True):
-    """An alarm's change to a state."""
-
-    name: str
-    state: str
-    changed_at: datetime
-    metrics: tuple[Metric, ...] = ()
-
-
-class Signal(Struct, frozen=True):
-    """The kind of fault that an alarm signals; `queue` is the short name of a queue."""
-
-    kind: Kind
-    queue: str = ""
 
 
 class DeadLetter(Struct, frozen=True):
@@ -102,6 +54,14 @@ class Consumer(Struct, frozen=True):
     maximum: int | None
     waiting: int
     fails: bool
+
+
+class Raise(Struct, frozen=True):
+    """A raise of a consumer's concurrency by a remediation: the value before the first raise, and whether it is set back."""
+
+    raised_to: int
+    restore_to: int
+    restored: bool
 
 
 class FlagState(Struct, frozen=True):
@@ -132,13 +92,15 @@ class Situation(Struct, frozen=True):
     flags: FlagState
     dead_letters: tuple[DeadLetter, ...] = ()
     consumer: Consumer | None = None
+    last_raise: Raise | None = None
     releases: int = 0
 
 
 class Action(Struct, frozen=True):
     """An action to perform on a target.
 
-    `maximum` is the new concurrency of the event source mapping `mapping`, `number` the flag deployment to roll back to.
+    `maximum` is the new concurrency of the event source mapping `mapping`, `restore_to` the one to set back to later, `number` the flag
+    deployment to roll back to.
     """
 
     action: ActionName
@@ -146,85 +108,8 @@ class Action(Struct, frozen=True):
     before: SystemState
     mapping: str = ""
     maximum: int = 0
+    restore_to: int = 0
     number: int = 0
-
-
-class _MetricOf(Struct, frozen=True):
-    metric: Metric
-
-
-class _Watched(Struct, frozen=True, rename="camel"):
-    metric_stat: _MetricOf | None = None
-
-
-class _Configuration(Struct, frozen=True):
-    metrics: tuple[_Watched, ...] = ()
-
-
-class _State(Struct, frozen=True):
-    value: str
-    timestamp: str
-
-
-class _Detail(Struct, frozen=True, rename="camel"):
-    alarm_name: str
-    state: _State
-    configuration: _Configuration = _Configuration()
-
-
-def alarm_of(detail: Mapping[str, Any]) -> Alarm:
-    """Return the alarm of CloudWatch's event "CloudWatch Alarm State Change".
-
-    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
-
-    Raises:
-        msgspec.ValidationError: the event has another shape.
-    """
-    found = msgspec.convert(detail, _Detail)
-    metrics = tuple(one.metric_stat.metric for one in found.configuration.metrics if one.metric_stat)
-    return Alarm(found.alarm_name, found.state.value, datetime.fromisoformat(found.state.timestamp), metrics)
-
-
-def signal_of(alarm: Alarm, stack: str) -> Signal | None:
-    """Return the signal of an alarm of the stack, or None if no action is on the list for it."""
-    return next((signal for metric in alarm.metrics if (signal := _signal(metric, stack))), None)
-
-
-def _signal(metric: Metric, stack: str) -> Signal | None:
-    queue = _own(metric.dimensions.get("QueueName", ""), stack)
-    function = _own(metric.dimensions.get("FunctionName", ""), stack)
-    match metric.namespace, metric.name:
-        case "AWS/SQS", "ApproximateNumberOfMessagesVisible" if queue in _REDRIVABLE:
-            return Signal("dead_letters", _REDRIVABLE[queue])
-        case "AWS/SQS", "ApproximateAgeOfOldestMessage" if queue in LIMITS:
-            return Signal("queue_age", queue)
-        case "AWS/Lambda", "Errors" if function:
-            return Signal(_FUNCTIONS.get(function, "service"))
-        case "AWS/ApiGateway", "5XXError" if metric.dimensions.get("ApiName") == stack:
-            return Signal("service")
-        case "AWS/States", "ExecutionsFailed" | "ExecutionsTimedOut" if metric.dimensions.get("StateMachineArn", "").endswith(
-            f":{stack}-fulfilment"
-        ):
-            return Signal("service")
-        case own, "LedgerDifferences" | "PaymentsDifferent" if own == f"OrderPipeline/{stack}":
-            return Signal("money")
-        case _:
-            return None
-
-
-def _own(name: str, stack: str) -> str:
-    """Return a resource's name without the stack's prefix; empty for other stacks' resources."""
-    prefix = f"{stack}-"
-    return name.removeprefix(prefix) if name.startswith(prefix) else ""
-
-
-def cause_of(error: str) -> Cause:
-    """Return the cause that an error names: its code, type or message."""
-    if not error:
-        return "unknown"
-    if _THROTTLE.search(error):
-        return "throttle"
-    return "timeout" if _TIMEOUT.search(error) else "other"
 
 
 def decide(signal: Signal | None, situation: Situation) -> Action | tuple[Refusal, ...]:
@@ -242,6 +127,17 @@ def decide(signal: Signal | None, situation: Situation) -> Action | tuple[Refusa
             return found
         refusals.append(Refusal(found, name))
     return tuple(refusals)
+
+
+def decide_restoration(signal: Signal, situation: Situation) -> Action | tuple[Refusal, ...]:
+    """Return the action that sets raised concurrency back once the alarm is `OK` again, or why not; no reason if nothing is raised."""
+    consumer, last = situation.consumer, situation.last_raise
+    if situation.alarm_state != "OK" or consumer is None or last is None or not _is_raised(consumer, last):
+        return ()
+    if not situation.flags.remediates:
+        return (Refusal("switched_off"),)
+    before = SystemState(maximum_concurrency=consumer.maximum)
+    return Action("restore_concurrency", signal.queue, before, mapping=consumer.mapping, maximum=last.restore_to)
 
 
 def _redrive(signal: Signal, situation: Situation) -> Action | Reason:
@@ -268,8 +164,14 @@ def _raise_concurrency(signal: Signal, situation: Situation) -> Action | Reason:
     raised = min(consumer.maximum * RAISE_FACTOR, LIMITS[signal.queue])
     if raised <= consumer.maximum:
         return "at_the_limit"
-    before = SystemState(maximum_concurrency=consumer.maximum)
-    return Action("raise_concurrency", signal.queue, before, mapping=consumer.mapping, maximum=raised)
+    before, last = SystemState(maximum_concurrency=consumer.maximum), situation.last_raise
+    restore_to = last.restore_to if last and _is_raised(consumer, last) else consumer.maximum
+    return Action("raise_concurrency", signal.queue, before, mapping=consumer.mapping, maximum=raised, restore_to=restore_to)
+
+
+def _is_raised(consumer: Consumer, last: Raise) -> bool:
+    """Return whether the concurrency is the one that the last raise set: neither set back, nor changed by a person."""
+    return not last.restored and consumer.maximum == last.raised_to
 
 
 def _hold_orders(_: Signal, situation: Situation) -> Action | Reason:

@@ -11,7 +11,7 @@ from devtools.cli import UsageError
 from devtools.local import alarms, drill
 from devtools.local.drills import DRILLS
 from devtools.target import ROOT
-from operations.domain import remediation
+from operations.domain import alarm_signals
 
 MESSAGE = {
     "AlarmName": "order-pipeline-mail-dead-letters",
@@ -63,9 +63,9 @@ def test_alarms_message_becomes_cloudwatchs_event(names: tuple[str, str]) -> Non
 
     assert event
     assert (event["id"], event["detail-type"], event["source"]) == ("id-1", "CloudWatch Alarm State Change", "aws.cloudwatch")
-    found = remediation.alarm_of(event["detail"])
+    found = alarm_signals.alarm_of(event["detail"])
     assert (found.name, found.state) == ("order-pipeline-mail-dead-letters", "ALARM")
-    assert remediation.signal_of(found, "order-pipeline") == remediation.Signal("dead_letters", "mail")
+    assert alarm_signals.signal_of(found, "order-pipeline") == alarm_signals.Signal("dead_letters", "mail")
 
 
 @pytest.mark.parametrize("body", ["order-pipeline-mail: redrive on mail", "{}", json.dumps(MESSAGE | {"Trigger": None})])

@@ -155,6 +155,42 @@ def test_concurrency_of_a_slow_consumer_is_raised(operations: Operations) -> Non
     assert operations.functions.updates == [(LEDGER_MAPPING, 20)]
 
 
+def test_raised_concurrency_is_set_back_once_when_the_alarm_is_ok(operations: Operations) -> None:
+    operations.backlog()
+    operations.goes_off(alarm("ledger-age"))
+    operations.alarms.states["order-pipeline-ledger-age"] = "OK"
+
+    for minutes in (5, 30):
+        operations.goes_off(alarm("ledger-age", START + timedelta(minutes=minutes), "OK"))
+
+    raised, restored = (event["data"] for event in operations.details)
+    assert (raised["action"], restored["action"], restored["target"]) == ("raise_concurrency", "restore_concurrency", "ledger")
+    assert (restored["before"], restored["after"]) == ({"maximum_concurrency": 20}, {"maximum_concurrency": 10})
+    assert operations.functions.updates == [(LEDGER_MAPPING, 20), (LEDGER_MAPPING, 10)]
+    assert operations.outcomes == ["performed", "performed", "no_action"]
+    assert len(operations.notifications) == 2
+
+
+def test_concurrency_that_a_person_changed_is_not_set_back(operations: Operations) -> None:
+    operations.backlog()
+    operations.goes_off(alarm("ledger-age"))
+    operations.alarms.states["order-pipeline-ledger-age"] = "OK"
+    operations.functions.limits[LEDGER_MAPPING] = 15
+
+    operations.goes_off(alarm("ledger-age", START + timedelta(minutes=5), "OK"))
+
+    assert operations.outcomes == ["performed", "no_action"]
+    assert operations.functions.limits[LEDGER_MAPPING] == 15
+
+
+def test_other_alarms_that_are_ok_again_change_nothing(operations: Operations) -> None:
+    for name in ("mail", "money", "fraud", "stock", "ledger-age"):
+        operations.goes_off(alarm(name, state="OK"))
+
+    assert set(operations.outcomes) == {"no_action"}
+    assert (operations.details, operations.functions.updates) == ([], [])
+
+
 def test_concurrency_of_a_failing_consumer_stays(operations: Operations) -> None:
     operations.backlog()
     operations.logs.lines.append((LEDGER_MAPPING, json.dumps({"message": "message_failed", "message_id": "x"})))

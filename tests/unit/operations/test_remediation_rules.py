@@ -9,24 +9,20 @@ import msgspec
 import pytest
 
 from operations.domain import remediation
+from operations.domain.alarm_signals import LIMITS, Alarm, Metric, Signal, alarm_of, cause_of, signal_of
 from operations.domain.remediation import (
     COOL_DOWN,
-    LIMITS,
     RECENT,
     Action,
-    Alarm,
     Consumer,
     DeadLetter,
     FlagState,
-    Metric,
+    Raise,
     Refusal,
-    Signal,
     Situation,
-    alarm_of,
-    cause_of,
     decide,
+    decide_restoration,
     rolled_back,
-    signal_of,
 )
 from orderflow.domain.remediation_events import SystemState
 from tests.support.samples import sample
@@ -249,3 +245,53 @@ def test_roll_back_neither_ends_a_hold_nor_switches_remediation() -> None:
         "hold_countries": [],
     }
     assert rolled_back({"remediation": False}, {"hold_every_order": True}) == {"hold_every_order": True, "remediation": False}
+
+
+RAISED = Raise(raised_to=20, restore_to=10, restored=False)
+
+
+def restoration(**more: Any) -> Action | tuple[Refusal, ...]:
+    return decide_restoration(
+        SLOW, situation(**{"alarm_state": "OK", "consumer": Consumer("m", 20, 0, fails=False), "last_raise": RAISED} | more)
+    )
+
+
+def test_raised_concurrency_is_set_back() -> None:
+    found = restoration()
+    assert isinstance(found, Action)
+    assert (found.action, found.target, found.maximum) == ("restore_concurrency", "ledger", 10)
+    assert found.before == SystemState(maximum_concurrency=20)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"alarm_state": "ALARM"},
+        {"last_raise": None},
+        {"last_raise": Raise(raised_to=20, restore_to=10, restored=True)},
+        {"consumer": None},
+        {"consumer": Consumer("m", 15, 0, fails=False)},
+    ],
+    ids=["alarm again", "never raised", "set back", "no consumer", "changed by a person"],
+)
+def test_nothing_is_set_back_otherwise(more: dict[str, Any]) -> None:
+    assert restoration(**more) == ()
+
+
+def test_flag_keeps_raised_concurrency() -> None:
+    assert restoration(flags=FlagState({"remediation": False}, "v1")) == (Refusal("switched_off"),)
+
+
+@pytest.mark.parametrize(
+    ("last", "restore_to"),
+    [
+        (None, 8),
+        (Raise(raised_to=8, restore_to=4, restored=False), 4),
+        (Raise(raised_to=8, restore_to=4, restored=True), 8),
+        (Raise(raised_to=6, restore_to=3, restored=False), 8),
+    ],
+    ids=["first", "second", "set back in between", "changed by a person"],
+)
+def test_second_raise_is_set_back_to_the_first_value(last: Raise | None, restore_to: int) -> None:
+    found = action(SLOW, consumer=Consumer("m", 8, 5, fails=False), last_raise=last)
+    assert (found.maximum, found.restore_to) == (16, restore_to)

@@ -11,7 +11,7 @@ from orderflow.domain.values import Moment
 
 SOURCE = "operations"
 
-ActionName = Literal["redrive", "raise_concurrency", "hold_orders", "roll_back_flags", "stop_release"]
+ActionName = Literal["redrive", "raise_concurrency", "restore_concurrency", "hold_orders", "roll_back_flags", "stop_release"]
 Reason = Literal[
     "switched_off",
     "not_on_the_list",
