@@ -159,7 +159,7 @@ class Target:
         return payload
 
     def _client(self, service: str, **limits: Any) -> Any:
-        # Local clients use no proxy, clients of AWS no local endpoint, whatever the environment says.
+        # Local clients use no proxy, clients of AWS no local endpoint, in any environment.
         limits |= {"proxies": {}} if self.local else {"ignore_configured_endpoint_urls": True}
         # localstack_client has the endpoint of the session.
         given = {"endpoint_url": self.endpoint} if self.backend == AWS and self.local else {}

@@ -1,4 +1,4 @@
-"""A call of a function to AWS, as the bill needs it."""
+"""A call of a function to AWS, for the bill."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 class Call:
     """Service, operation, JSON parameters and answer of a call; `caller` is the function's logical id.
 
-    The operation is the HTTP method where the protocol has nothing else.
+    The operation is the HTTP method where the protocol names no operation.
     """
 
     service: str

@@ -1,7 +1,7 @@
 """Assign calls, invocations, events and messages to the parts of an order's cost.
 
-Consumers run beside each other and beside the saga, so not the time but the function that did something says which part
-it belongs to; for the publisher, which works for all, the events do.
+Consumers run at the same time as the saga, so the calling function determines the part, not the time. The publisher works
+for all parts; its events determine them.
 """
 
 import base64
@@ -17,7 +17,7 @@ ANALYTICS = "analytics"
 MAIL = "emails"
 PAYMENT_SANDBOX = "payment sandbox"
 CARRIER_SANDBOX = "carrier sandbox"
-# Parts that are not in the cost of an order: sandboxes of other companies' services, and consumers for analysis.
+# Parts that the cost of an order excludes: sandboxes of other companies' services, and consumers for analysis.
 APART = (ARCHIVE, ANALYTICS, MAIL, PAYMENT_SANDBOX, CARRIER_SANDBOX)
 
 PUBLISHER = "OrdersPublish"

@@ -1,4 +1,4 @@
-"""What DynamoDB bills for a call: write and read units, from the call itself and the size of the items it touches."""
+"""The write and read units that DynamoDB bills for a call, computed from the call and the size of its items."""
 
 import base64
 import math
@@ -16,7 +16,7 @@ KB = 1024
 
 @dataclass(frozen=True)
 class Index:
-    """An index of a table: the attributes that an item has to have to be in it, and whether it holds whole items."""
+    """An index of a table: the attributes that an indexed item must have, and whether the index contains whole items."""
 
     keys: tuple[str, ...]
     whole: bool = False
@@ -31,10 +31,10 @@ class Schema:
 
 
 class Meter:
-    """Adds up units. It stores the items that were put, because an update is billed for the whole item."""
+    """Adds up units. It stores the sizes of items, because an update is billed for the whole item."""
 
     def __init__(self, schemas: Mapping[str, Schema], sizes: MutableMapping[Key, int] | None = None) -> None:
-        """Start at nothing, with the schemas of the tables by name; `sizes` is where it remembers."""
+        """Start without sizes, or with `sizes`; `schemas` are those of the tables by name."""
         self._schemas = schemas
         self._sizes: MutableMapping[Key, int] = {} if sizes is None else sizes
 
@@ -68,7 +68,7 @@ class Meter:
 
 
 def _touches(write: Item, index: Index) -> bool:
-    """Whether a write puts an item into an index, moves it there or takes it off."""
+    """Return whether a write adds an item to an index, moves it within or removes it."""
     if "Item" in write:
         return all(name in write["Item"] for name in index.keys)
     expression = write.get("UpdateExpression", "")
@@ -86,7 +86,7 @@ def _value(value: dict[str, Any]) -> int:
         case "S":
             return len(content.encode())
         case "B":
-            # Base64 as it is sent, bytes as the functions have it.
+            # Base64 as sent, bytes as the functions write it.
             return len(base64.b64decode(content)) if isinstance(content, str) else len(content)
         case "N":
             return len(content) // 2 + 2
@@ -106,6 +106,6 @@ def _items(call: Call) -> list[Item]:
 
 
 def _read(items: list[Item], *, consistent: bool) -> float:
-    # A projection is billed for the whole item: what it left out is keys and a type, about 100 bytes.
+    # A projection is billed for the whole item: it omits keys and a type, about 100 bytes.
     blocks = max(1, math.ceil(sum(size_of(item) + 100 for item in items) / (4 * KB)))
     return blocks * (1.0 if consistent else 0.5)

@@ -113,7 +113,7 @@ def _size(record: Mapping[str, Any]) -> int:
 
 
 def share_among(function: str, published: Mapping[str, float], what: str, quantity: float, counted: Counted) -> None:
-    """Add a quantity that a function used to its part; the publisher's to the parts of what it `published`."""
+    """Add a function's quantity to its part; share the publisher's among the parts of the events `published`."""
     for part, share in (published if function == PUBLISHER else {parts.of_function(function): 1.0}).items():
         counted.add(part, what, quantity * share)
 

@@ -17,12 +17,12 @@ from devtools.cli import UsageError, UserError
 from devtools.target import ROOT
 
 RECORDED = {"dev": "default", "prod": "prod"}
-_NOTE = """The cost of a stack without orders in a month of 730 hours, computed from the template with the parameters of samconfig.toml.
-`make idle-cost` prints it for dev, `make idle-cost ENV=prod` for another environment. List prices
-([prices.toml](../devtools/prices.toml)) without free tiers, which apply per account: the first million SQS requests, ten alarms and
-20,000 KMS requests. Scheduled runs are assumed to take 0.2 seconds; a test runs each on empty tables and checks that it adds no custom
-metric. An account's first three dashboards are free, which a stack in an account of its own has. Target: at most $15 for dev and $30
-for prod ([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-protects.md))."""
+# In dollars: the document has one sum of the items below; `make idle-cost` lists each.
+SMALL = 0.5
+_NOTE = """The cost of a stack without orders in a month of 730 hours, computed from the template with the parameters of samconfig.toml
+(`make idle-cost`, `make idle-cost ENV=prod`). List prices without free tiers, which apply per account, except an account's first three
+dashboards. Scheduled runs are assumed to take 0.2 seconds. Target: at most $15 for dev and $30 for prod
+([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-protects.md))."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,19 @@ def part() -> str:
     bills = {
         name: {item.what: item for item in bill(environments.deployed(environments.parameters()[env]))} for name, env in RECORDED.items()
     }
-    lines = {what: None for one in bills.values() for what in one}
-    rows = [
-        (
-            what,
-            *(
-                text
-                for one in bills.values()
-                for text in ((f"{one[what].quantity:,.0f}", f"{one[what].dollars:.2f}") if what in one else ("", ""))
-            ),
-        )
-        for what in lines
-    ]
-    sums = [text for one in bills.values() for text in ("", f"{total(list(one.values())):.2f}")]
+    found = list(dict.fromkeys(what for one in bills.values() for what in one))
+    small = {what for what in found if all(what not in one or one[what].dollars < SMALL for one in bills.values())}
+    rows = [(what, *(text for one in bills.values() for text in _amounts(one.get(what)))) for what in found if what not in small]
+    others = [sum(one[what].dollars for what in small if what in one) for one in bills.values()]
+    totals = [total(list(one.values())) for one in bills.values()]
+    for name, sums in ((f"{len(small)} others", others), ("total", totals)):
+        rows.append((name, *(text for dollars in sums for text in ("", f"{dollars:.2f}"))))
     columns = ("item", *(text for name in bills for text in (f"{name}, a month", f"{name}, $")))
-    return f"## Without orders\n\n{_NOTE}\n\n{page.table(columns, [*rows, ('total', *sums)])}"
+    return f"## Without orders\n\n{_NOTE}\n\n{page.table(columns, rows)}"
+
+
+def _amounts(item: Item | None) -> tuple[str, str]:
+    return (f"{item.quantity:,.0f}", f"{item.dollars:.2f}") if item else ("", "")
 
 
 def main(arguments: Namespace) -> None:

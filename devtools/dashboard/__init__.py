@@ -1,1 +1,1 @@
-"""`make dashboard`: a page that shows, as it happens, what the pipeline does."""
+"""`make dashboard`: a live page of the pipeline's figures."""

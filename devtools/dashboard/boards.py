@@ -137,7 +137,7 @@ def _metric(series: Series, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 class LocalBoards:
-    """The boards of a local stack, made of what its functions printed: CloudWatch's metrics do not exist there.
+    """The boards of a local stack, computed from its functions' log lines: CloudWatch's metrics do not exist there.
 
     Metrics of the functions come from their lines in the embedded metric format, invocations, durations and errors from the lines about
     invocations, and messages in queues from the queues. Of other services there is no data.

@@ -20,7 +20,7 @@ REFRESH_SECONDS = 3.0
 
 
 class Server(ThreadingHTTPServer):
-    """Serve what `read` returns. The target is read once in `refresh_seconds` for all open pages."""
+    """Serve the result of `read`. The target is read once in `refresh_seconds` for all open pages."""
 
     daemon_threads = True
 

@@ -127,7 +127,7 @@ def lines_of(text: str) -> list[tuple[str, int]]:
 
 
 def apply(carrier: Carrier, arguments: Namespace) -> str:
-    """Do what the options say; return a line about it. Raises UserError without a dispatched parcel, UsageError without a return."""
+    """Perform the option's action; return a line about it. Raises UserError without a dispatched parcel, UsageError without a return."""
     order_id, what = arguments.order, arguments.do
     parcels = [arguments.parcel] if arguments.parcel else carrier.parcels(order_id)
     each: dict[str, Callable[[str], object]] = {

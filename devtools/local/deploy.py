@@ -251,7 +251,7 @@ def _own_statements(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _authorize_locally(statement: dict[str, Any]) -> None:
-    """Change a statement to what the emulator checks for the same calls, where that differs from AWS (docs/fidelity.md)."""
+    """Adapt a statement to the permissions that the emulator checks for the same calls (docs/fidelity.md)."""
     if "cloudwatch:DescribeAlarms" in statement.get("Action", ()):
         statement["Resource"] = "*"
     if "lambda:FunctionArn" in statement.get("Condition", {}).get("ArnLike", {}):

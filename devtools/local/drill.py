@@ -38,7 +38,7 @@ class Played:
 def play(target: Target, bridge: Bridge, drill: Drill) -> Played:
     """Play a drill. Raises UserError where the alarm is not due, or the stack not healthy, within three minutes."""
     ui.headline(f"  {drill.name}: {drill.fault}")
-    drills.forget_claims(target)
+    drills.delete_claims(target)
     alarm = f"{STACK}-{drill.alarm}"
     with ExitStack() as undo:
         undo.callback(bridge.set_state, alarm, "OK", "the drill is over")

@@ -32,7 +32,7 @@ class Scene:
     customer: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make a customer whom the fraud rules know."""
+        """Create a customer with an order history, which the fraud rules allow."""
         self.api = ApiClient(self.target, patience=30)
         self.customer = f"drill-{uuid4().hex[:12]}"
         seed.add_history(self.target, [self.customer])
@@ -88,14 +88,14 @@ class Scene:
         return self._restoring(lambda: put(before))
 
     def switch_off_rule(self, rule: str) -> Callable[[], object]:
-        """Switch a rule of the bus off; return what switches it on."""
+        """Disable a rule of the bus; return a function that enables it."""
         events, bus = self.target.client("events"), self.target.resources["EventBus"]
         [name] = [one["Name"] for one in events.list_rules(EventBusName=bus)["Rules"] if rule in one["Name"]]
         events.disable_rule(Name=name, EventBusName=bus)
         return self._restoring(lambda: events.enable_rule(Name=name, EventBusName=bus))
 
     def switch_off_mapping(self, mapping: str) -> Callable[[], object]:
-        """Switch an event source mapping off; return what switches it on."""
+        """Disable an event source mapping; return a function that enables it."""
         functions, uuid = self.target.client("lambda"), self.target.resources[mapping]
         functions.update_event_source_mapping(UUID=uuid, Enabled=False)
         return self._restoring(lambda: functions.update_event_source_mapping(UUID=uuid, Enabled=True))
@@ -256,8 +256,8 @@ DRILLS = (
 BY_NAME: dict[str, Drill] = {drill.name: drill for drill in DRILLS}
 
 
-def forget_claims(target: Target) -> None:
-    """Forget which remediations were performed, so that a drill can be repeated within the cool-down."""
+def delete_claims(target: Target) -> None:
+    """Delete the claims of performed remediations, so that a drill can be repeated within the cool-down."""
     client, table = target.client("dynamodb"), target.resources["Remediations"]
     for item in client.scan(TableName=table)["Items"]:
         client.delete_item(TableName=table, Key={"claim": item["claim"]})

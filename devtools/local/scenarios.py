@@ -64,7 +64,7 @@ def prepare(target: Target, customers: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class RequestContext:
-    """What the requests refer to: the API, an order's customer and key, another customer, and the answer to that order."""
+    """The values in the requests: the API, an order's customer and key, another customer, and the answer to that order."""
 
     api: ApiClient
     customer: str

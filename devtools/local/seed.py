@@ -38,7 +38,7 @@ def restock(target: Target, products: Iterable[Product] = SPECIALS) -> None:
 
 
 def add_history(target: Target, customers: Iterable[str]) -> None:
-    """Add an order of a month ago for each customer, so that the fraud rules know them."""
+    """Add an order of a month ago for each customer, so that the fraud rules do not hold their orders as new customers'."""
     placed = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=HISTORY_DAYS)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add_past_order, repeat(target), customers, repeat(placed)))

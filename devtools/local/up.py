@@ -8,7 +8,7 @@ from devtools.local import bootstrap
 
 
 def main(_: Namespace) -> None:
-    """Start and deploy, and print how to go on."""
+    """Start and deploy, and print the next steps."""
     target = bootstrap.bring_up(targets.from_environment())
     ui.console.print(
         f'\n  API  {target.api_url()}\n  token=$(make token), then curl -H "Authorization: Bearer $token" …/orders\n', highlight=False

@@ -247,7 +247,7 @@ CONSUMERS = (
     _dead_letters("ReviewsCloseDeadLettersAlarm", model.CONSUMERS, "reviews-close-dead-letters", "Reviews could not be closed."),
     _dead_letters("MailDeadLettersAlarm", model.CONSUMERS, "mail-dead-letters", "Emails could not be sent."),
     _age("MailAgeAlarm", model.CONSUMERS, "mail", "Emails wait too long.", 600),
-    # Volume says little about a consumer, but a change of it is looked at like one.
+    # Volume is no consumer, but a change of it is investigated in the same way.
     Alarm(
         "OrderVolumeAlarm",
         model.CONSUMERS,

@@ -31,8 +31,8 @@ def _written(body: dict[str, Any]) -> str:
     """Return a body as JSON with a metric in a line, so that a change of one is one line of a diff."""
     lines: list[str] = []
     for widget in body["widgets"]:
-        shown = widget["properties"]
-        rows = shown.pop("metrics", [])
+        properties = widget["properties"]
+        rows = properties.pop("metrics", [])
         start = json.dumps(widget)[:-2]
         if rows:
             lines.append(f'{start}, "metrics": [')

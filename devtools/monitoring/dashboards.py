@@ -171,7 +171,7 @@ MONEY = Board(
             ),
         ),
         Chart(
-            "Cases for a person",
+            "Cases for an operator",
             "cases",
             (
                 _line("unknown outcomes", own(metrics.PROVIDER_UNKNOWN_OUTCOMES, "Sum")),

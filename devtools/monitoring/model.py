@@ -70,7 +70,7 @@ CONSUMERS = Area("consumers", "ticket")
 class Alarm:
     """An alarm on one series, or on an expression of several, which are named in it.
 
-    `meaning` is a sentence for the person on call, `runbook` the section of docs/runbooks.md that helps. A value breaches where it
+    `meaning` is a sentence for the operator on call, `runbook` the section of docs/runbooks.md that helps. A value breaches where it
     compares as `comparison` with `threshold` in all of the last `periods` periods of `period` seconds, or in `of` of them.
     """
 

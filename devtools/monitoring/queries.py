@@ -17,7 +17,7 @@ ORDER = "ord_REPLACE"
 
 @dataclass(frozen=True)
 class Query:
-    """A saved query with its logical id, and what it answers."""
+    """A saved query with its logical id and its question."""
 
     id: str
     answers: str

@@ -1,4 +1,4 @@
-"""Rebuild everything that follows from the order log: feed its events to the functions that keep the other tables.
+"""Rebuild the other tables from the order log: feed its events to the functions that write them.
 
 Each event goes to the consumers that take replays, each order to the functions that rebuild rows of orders. Nothing is published, so no
 email is sent, no payment taken and no shipment requested. Rows that exist stay, so a rebuild may be repeated. What the log does not
@@ -87,7 +87,7 @@ class Rebuild:
             self._scan.save(view={"next": cursor})
 
     def _page(self, items: Sequence[Item]) -> Counts:
-        """Feed a page of the log; an order is fed with its first event, whatever page has the others."""
+        """Feed a page of the log; an order is fed with its first event, wherever its other events are."""
         order_ids = [item["order_id"]["S"] for item in items if item["version"]["N"] == "1"]
         self._pace.take(len(order_ids))
         levels: dict[str, Counts] = {}

@@ -24,7 +24,7 @@ type Counts = dict[str, Any]
 
 @dataclass
 class TableScan:
-    """The segments of a table that are scanned, and the sum of what its pages counted.
+    """The segments of a table that are scanned, and the sum of its pages' counts.
 
     A file of a scan of another table, or with other segments, is an error: that scan has to be completed or its file deleted.
     """
@@ -55,7 +55,7 @@ class TableScan:
         return any(self._after)
 
     def run(self, client: Any, page: Callable[[list[Item]], Counts], progress: Callable[[Counts], None], **given: Any) -> Counts:
-        """Scan the rest of every segment, call `page` for each page of items, add what it returns, and return the sum.
+        """Scan the rest of every segment, call `page` for each page of items, add its results, and return the sum.
 
         `given` are parameters of Scan. Raises what `page` raises first; the file then has the position after the last whole pages.
         """

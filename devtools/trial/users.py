@@ -68,9 +68,9 @@ def random_password() -> str:
     """Return a password with characters of every class that the user pool's policy requires."""
     required = [secrets.choice(characters) for characters in _CLASSES]
     every = "".join(_CLASSES)
-    letters = required + [secrets.choice(every) for _ in range(PASSWORD_LENGTH - len(required))]
-    secrets.SystemRandom().shuffle(letters)
-    return "".join(letters)
+    characters = required + [secrets.choice(every) for _ in range(PASSWORD_LENGTH - len(required))]
+    secrets.SystemRandom().shuffle(characters)
+    return "".join(characters)
 
 
 def checked_address(email: str) -> str:

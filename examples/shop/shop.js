@@ -49,7 +49,7 @@ function money({ amount, currency }) {
 
 const words = (name) => name.replaceAll("_", " ").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
 
-function tell(text, isError = false) {
+function show(text, isError = false) {
   find("message").textContent = text;
   find("message").classList.toggle("error", isError);
 }
@@ -61,7 +61,7 @@ async function run(button, action) {
     await action();
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;
-    tell(error.message, true);
+    show(error.message, true);
     if (error.problem.status === 401) signOut();
   } finally {
     button.disabled = false;
@@ -102,7 +102,7 @@ function change(sku, units) {
   if (quantity > 0) basket.set(sku, quantity);
   else basket.delete(sku);
   keepBasket();
-  tell("");
+  show("");
 }
 
 function keepBasket() {
@@ -158,7 +158,7 @@ async function placeOrder(form) {
     const { body: order } = await call("POST", "/orders", { body, key });
     basket.clear();
     keepBasket();
-    tell("Thank you: your order is placed.");
+    show("Thank you: your order is placed.");
     showOrder(order.order_id);
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;
@@ -197,7 +197,7 @@ function showOrder(orderId) {
   find("order-title").focus();
   follow(orderId, ++state.watching).catch((error) => {
     if (!(error instanceof ProblemError)) throw error;
-    tell(error.message, true);
+    show(error.message, true);
   });
 }
 
@@ -238,7 +238,7 @@ function drawOrder(order) {
   find("invoice").disabled = ["placed", "held", "rejected"].includes(order.state);
 }
 
-/** Return the delivered lines that are not coming back already. */
+/** Return the delivered lines that are in no return yet. */
 function returnable(order) {
   const units = new Map();
   const count = (lines, sign) => lines.forEach(({ sku, quantity }) => units.set(sku, (units.get(sku) ?? 0) + sign * quantity));
@@ -250,14 +250,14 @@ function returnable(order) {
 async function cancelOrder() {
   const { body } = await call("POST", `/orders/${state.order.order_id}/cancellation`, { body: { reason: "cancelled in the shop" } });
   drawOrder(body);
-  tell("The order is being cancelled.");
+  show("The order is being cancelled.");
 }
 
 async function returnOrder() {
   const lines = returnable(state.order);
   const key = `return-${state.order.order_id}-${(state.order.returns ?? []).length}`;
   await call("POST", `/orders/${state.order.order_id}/returns`, { body: { lines }, key });
-  tell("The return is created. The price is refunded once it is received.");
+  show("The return is created. The price is refunded once it is received.");
 }
 
 async function downloadInvoice() {
@@ -265,7 +265,7 @@ async function downloadInvoice() {
   const url = URL.createObjectURL(new Blob([body], { type: "text/html" }));
   element("a", { href: url, download: `invoice-${state.order.order_id}.html` }).click();
   URL.revokeObjectURL(url);
-  tell("The invoice is downloaded.");
+  show("The invoice is downloaded.");
 }
 
 async function signIn(token, name) {
@@ -273,7 +273,7 @@ async function signIn(token, name) {
   sessionStorage.setItem("name", name);
   drawAccount();
   drawBasket();
-  tell(`Signed in as ${name}.`);
+  show(`Signed in as ${name}.`);
   await loadOrders();
 }
 
@@ -293,7 +293,7 @@ function drawAccount() {
   const out = element("button", { type: "button", textContent: "Sign out" });
   out.addEventListener("click", () => {
     signOut();
-    tell("Signed out.");
+    show("Signed out.");
   });
   find("account").append(name, out);
 }

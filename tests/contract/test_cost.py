@@ -77,7 +77,7 @@ def test_every_consumer_takes_part_in_a_delivered_order(counted: counting.Counte
 
 
 def test_the_document_has_the_present_costs(counted: counting.Counted) -> None:
-    section = page.DOCUMENT.read_text("utf-8").partition(page.COST)[2].partition("\n## Calls")[0]
+    section = page.DOCUMENT.read_text("utf-8").partition(page.COST)[2].partition("\n## Cost of an order")[0]
     written = {name: float(dollars) for name, dollars in re.findall(r"^\| ([a-z ]+) \| ([\d.]+) \|", section, re.MULTILINE)}
     present = command.figures(counted)
     assert written.keys() == present.keys(), "run `make cost RECORD=1`"

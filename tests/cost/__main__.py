@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping
 
 from rich.table import Table
 
@@ -29,29 +28,22 @@ type Rows = list[tuple[str, ...]]
 
 _NOTES = {
     "costs": (
-        "The output of `make cost`: a month without orders, from the template, and a million orders, from the calls of one order of two "
-        "lines on AWS in memory, at list prices ([prices.toml](../devtools/prices.toml)). Archive, analytics and emails are not included "
-        "in an order's cost. `make check` fails where a figure is more than 5 % above the last release and "
-        "[costs.toml](../devtools/costs.toml) states no reason ([decision 51](decisions/0051-state-why-costs-grow.md))."
+        "A month without orders, from the template, and a million orders, from the calls of one order of two lines on AWS in memory, at "
+        "list prices ([prices.toml](../devtools/prices.toml)). Archive, analytics and emails are not included in an order's cost. "
+        "`make check` fails where a figure is more than 5 % above the last release and [costs.toml](../devtools/costs.toml) states no "
+        "reason ([decision 51](decisions/0051-state-why-costs-grow.md)). `make cost` also prints the calls "
+        "and the items of the parts that are not included."
     ),
-    "calls": "The publisher's calls count for the second column only, because one call may publish events of several contexts.",
-    CONFIRMED: (
-        "The shares of API, saga and publisher. An order is counted alone, so nothing is batched, its customer is not in the authorizer's "
-        "cache, and an invocation takes 20 ms, the saga 0.3 s. Log lines count as AWS stores them: none of Lambda's own for successful "
-        "invocations. A hundredth of the orders is traced."
-    ),
-    DELIVERED: (
-        "The same order until delivery: invoice, points, shipment request, one parcel, capture, ledger, order view. The carrier's two "
-        "webhook events cost only the function. A queued message counts three SQS requests: send, receive, delete. Reading a stream costs "
-        "nothing. Idle costs (stream shards, polls of empty queues, schedules) and customers' own reads are not included."
+    "items": (
+        "Per order, and in $ per million orders. Until it is confirmed, an order uses API, saga and publisher; until delivery also "
+        "invoice, points, one parcel, capture, ledger and order view. An order is counted alone, so nothing is batched and its customer "
+        "is not in the authorizer's cache. An invocation takes 20 ms, the saga 0.3 s; a hundredth of the orders is traced. A queued "
+        "message counts three SQS requests. Idle costs (stream shards, polls of empty queues, schedules) and customers' own reads are "
+        "not included."
     ),
     "contexts": (
-        "The same sum by context, in $ per million orders. The first row is from placed to confirmed; a context's row has its functions, "
-        "its events including publishing, and the messages that trigger it."
-    ),
-    "apart": (
-        "Not included above. Firehose bills each archived record as at least 5 KB; storage is not counted. The sandboxes have tables of "
-        "their own; real payment providers and carriers send bills of their own."
+        "In $ per million orders. The first row is from placed to confirmed; a context's row has its functions, its events including "
+        "publishing, and the messages that trigger it."
     ),
 }
 
@@ -93,18 +85,16 @@ def by_context(counted: Counted) -> tuple[tuple[str, ...], Rows]:
 def part(counted: Counted, recorded: Recorded, present: Figures) -> str:
     """Return this part of docs/performance.md."""
     sections = [("Costs since the last release", _NOTES["costs"], page.table(*compared(recorded, present)))]
-    sections += [("Calls and invocations of an order", _NOTES["calls"], page.table(*_calls(counted)))]
-    sections += [
-        (f"{title[0].upper()}{title[1:]}", _NOTES[title], page.table(*_itemized(usage)))
-        for title, usage in ((CONFIRMED, counted.usage[CONFIRMED]), (DELIVERED, counted.total_usage()))
-    ]
-    sections += [("Placed to delivered, by context", _NOTES["contexts"], page.table(*by_context(counted)))]
-    sections += [("Beside an order", _NOTES["apart"], page.table(*_apart(counted)))]
+    sections += [("Cost of an order", _NOTES["items"], page.table(*_itemized(counted)))]
+    sections += [("Cost of a delivered order, by context", _NOTES["contexts"], page.table(*by_context(counted)))]
     return "\n\n".join(f"## {title}\n\n{note}\n\n{table}" for title, note, table in sections)
 
 
 def _calls(counted: Counted) -> tuple[tuple[str, ...], Rows]:
-    """Return the table of the calls to AWS and of the invocations."""
+    """Return the table of the calls to AWS and of the invocations.
+
+    The publisher's calls count for the second column only, because one call may publish events of several contexts.
+    """
     delivered = sum((calls for part, calls in counted.calls.items() if part not in parts.APART), Counter[str]())
     rows = [(name, str(counted.calls[CONFIRMED][name]), str(number)) for name, number in sorted(delivered.items())]
     rows += [(f"{name} (email)", "", str(number)) for name, number in sorted(counted.calls[parts.MAIL].items())]
@@ -112,18 +102,28 @@ def _calls(counted: Counted) -> tuple[tuple[str, ...], Rows]:
     return ("call", "to confirmed", "to delivered"), rows
 
 
-def _itemized(usage: Mapping[str, float]) -> tuple[tuple[str, ...], Rows]:
-    items = bill.bill(usage)
-    rows = [(item.what, f"{item.quantity:,.3f}".rstrip("0").rstrip("."), f"{item.dollars:.2f}") for item in items]
-    return ("item", "per order", "$ per million orders"), [*rows, ("total", "", f"{sum(item.dollars for item in items):.2f}")]
+def _itemized(counted: Counted) -> tuple[tuple[str, ...], Rows]:
+    """Return the table of the items of an order until it is confirmed and until it is delivered, most expensive first."""
+    confirmed = {item.what: item for item in bill.bill(counted.usage[CONFIRMED])}
+    delivered = bill.bill(counted.total_usage())
+    rows: Rows = []
+    for item in delivered:
+        first = _amounts(confirmed[item.what]) if item.what in confirmed else ("", "")
+        rows.append((item.what, *first, *_amounts(item)))
+    totals = (f"{sum(item.dollars for item in items):.2f}" for items in (confirmed.values(), delivered))
+    return ("item", "to confirmed", "$", "to delivered", "$"), [*rows, ("total", *(text for dollars in totals for text in ("", dollars)))]
+
+
+def _amounts(item: bill.Item) -> tuple[str, str]:
+    return f"{item.quantity:,.3f}".rstrip("0").rstrip("."), f"{item.dollars:.2f}"
 
 
 def _apart(counted: Counted) -> tuple[tuple[str, ...], Rows]:
-    rows = [
-        (part, item.what, f"{item.quantity:,.3f}".rstrip("0").rstrip("."), f"{item.dollars:.2f}")
-        for part in parts.APART
-        for item in bill.bill(counted.usage[part])
-    ]
+    """Return the table of the parts that the cost of an order excludes.
+
+    Firehose bills each archived record as at least 5 KB; storage is not counted.
+    """
+    rows = [(part, item.what, *_amounts(item)) for part in parts.APART for item in bill.bill(counted.usage[part])]
     return ("part", "item", "per order", "$ per million orders"), rows
 
 
@@ -154,6 +154,8 @@ def main(arguments: Namespace) -> int:
 
 def _print(counted: Counted, recorded: Recorded, present: Figures) -> None:
     for title, (columns, rows) in (
+        ("Calls and invocations of an order", _calls(counted)),
+        ("Not included in the cost of an order", _apart(counted)),
         ("A million orders, placed to delivered, by context ($)", by_context(counted)),
         ("A month without orders, and a million orders", compared(recorded, present)),
     ):

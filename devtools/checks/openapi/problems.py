@@ -1,4 +1,4 @@
-"""Every problem (RFC 9457) that an answer of the API can be, by the step that finds it."""
+"""Every problem (RFC 9457) of the API, by the step that reports it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from orders.domain.unpaid_limits import MAX_UNITS
 
 @dataclass(frozen=True)
 class Problem:
-    """A kind of problem: the last part of its type, its HTTP status and title, and an example of what it says."""
+    """A kind of problem: the last part of its type, its HTTP status and title, and an example detail."""
 
     code: str
     status: int
@@ -21,7 +21,7 @@ class Problem:
     members: tuple[tuple[str, Any], ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Return an example of it."""
+        """Return an example."""
         kind = {"type": PROBLEM_BASE + self.code, "title": self.title, "status": self.status, "detail": self.detail}
         return kind | dict(self.members)
 
