@@ -24,5 +24,5 @@ def stack(translated: dict[str, Any]) -> Stack:
 
 @pytest.fixture(scope="session")
 def used() -> dict[str, set[tuple[str, str]]]:
-    """Return the calls that every handler made during the life of orders."""
+    """Return the calls that every handler makes on all paths of an order."""
     return test_permissions.observe()

@@ -45,7 +45,7 @@ def level(bad_share: int) -> dict[str, Data]:
     }
 
 
-# Data on which each alarm on an expression fires, and data on which it does not.
+# For each alarm on an expression, data on which it fires and data on which it does not.
 EXPRESSIONS: dict[str, tuple[Data, Data]] = {
     "ThrottlesAlarm": ({"WriteProvisionedThroughputExceeded": every(30, 6, 0, NOW)}, {"Throttles": every(30, 1, 0, NOW)}),
     "ReleaseStepErrorsAlarm": (
@@ -74,26 +74,26 @@ def scenario(alarm: Alarm) -> tuple[Data, Data]:
 
 @pytest.mark.parametrize("alarm", ALARMS.values(), ids=ALARMS)
 class TestEachAlarm:
-    def test_it_goes_off_for_bad_data_and_not_just_below(self, alarm: Alarm, stack: Stack) -> None:
+    def test_alarm_fires_on_bad_data_and_not_below_its_threshold(self, alarm: Alarm, stack: Stack) -> None:
         deployed = stack.of("CloudWatch::Alarm")[alarm.id]
         bad, good = scenario(alarm)
         assert alarm_states.is_on(deployed, bad, NOW)
         assert not alarm_states.is_on(deployed, good, NOW)
 
-    def test_no_data_is_no_alarm_except_where_orders_always_come(self, alarm: Alarm, stack: Stack) -> None:
+    def test_missing_data_fires_only_alarms_that_expect_orders(self, alarm: Alarm, stack: Stack) -> None:
         assert alarm_states.is_on(stack.of("CloudWatch::Alarm")[alarm.id], {}, NOW) is (alarm.id == "NoOrdersAlarm")
 
-    def test_it_leads_to_its_section_of_the_runbooks(self, alarm: Alarm, stack: Stack) -> None:
+    def test_alarm_links_to_its_section_of_the_runbooks(self, alarm: Alarm, stack: Stack) -> None:
         description = stack.of("CloudWatch::Alarm")[alarm.id]["AlarmDescription"]["Fn::Sub"]
         assert description.endswith(f"Runbook: ${{Runbooks}}#{alarm.runbook}")
         assert f"`{alarm.id}`" in SECTIONS[alarm.runbook]
 
-    def test_it_notifies_through_one_group(self, alarm: Alarm) -> None:
+    def test_alarm_notifies_through_one_group(self, alarm: Alarm) -> None:
         rules = [rule for group in alarms.GROUPS for rule, _ in group.rules]
         assert len([rule for rule in rules if f"${{{alarm.id}}}" in rule]) == (2 if alarm.id in BOTH else 1)
 
 
-# They watch the short window of a service level, and notify on their own.
+# Alarms that are in the short window of a service level and also notify alone.
 BOTH = {"LedgerDifferenceAlarm", "PaymentsDifferAlarm"}
 
 
@@ -114,7 +114,7 @@ def test_every_section_has_alarms_and_says_four_things() -> None:
 
 @pytest.mark.parametrize("group", alarms.GROUPS, ids=lambda group: group.id)
 class TestEachGroup:
-    def test_it_notifies_with_its_severity_and_leads_to_its_section(self, group: Group, stack: Stack) -> None:
+    def test_group_notifies_by_its_severity_and_links_to_its_section(self, group: Group, stack: Stack) -> None:
         deployed = stack.of("CloudWatch::CompositeAlarm")[group.id]
         assert deployed["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{group.name}"}
         assert group.name.endswith(f"-{group.severity}")
@@ -122,21 +122,21 @@ class TestEachGroup:
         assert deployed["AlarmDescription"]["Fn::Sub"].endswith(f"Runbook: ${{Runbooks}}#{group.name}")
         assert {alarm.area.severity for alarm in group.alarms} == {group.severity}
 
-    def test_one_alarm_of_it_is_enough(self, group: Group, stack: Stack) -> None:
-        rule = written(stack.of("CloudWatch::CompositeAlarm")[group.id])
+    def test_group_fires_on_any_of_its_alarms(self, group: Group, stack: Stack) -> None:
+        rule = full_rule(stack.of("CloudWatch::CompositeAlarm")[group.id])
         assert not alarm_states.rule_holds(rule, lambda _: False)
         for alarm in group.alarms:
             assert alarm_states.rule_holds(rule, lambda name, alarm=alarm: name == alarm.id), alarm.id
 
 
-def written(composite: dict[str, Any]) -> str:
-    """Return the rule of a composite alarm where all its alarms exist."""
+def full_rule(composite: dict[str, Any]) -> str:
+    """Return the rule of a composite alarm in a stack with all its alarms."""
     separator, parts = composite["AlarmRule"]["Fn::Join"]
     return separator.join((part["Fn::If"][1] if "Fn::If" in part else part)["Fn::Sub"] for part in parts)
 
 
 class TestBurnRate:
-    """14.4 times the budget, in two windows: both have to burn."""
+    """An alarm on a burn rate of 14.4 fires while both its windows exceed the threshold."""
 
     @pytest.mark.parametrize("level", service_levels.LEVELS, ids=lambda level: level.id)
     def test_threshold_is_the_budgets_share_at_that_rate(self, level: service_levels.Level, stack: Stack) -> None:
@@ -150,7 +150,7 @@ class TestBurnRate:
         ids=["burning", "over", "a bad minute", "fine"],
     )
     def test_group_notifies_while_both_windows_burn(self, stack: Stack, long: bool, short: bool, notified: bool) -> None:
-        rule = written(stack.of("CloudWatch::CompositeAlarm")["FulfilmentPageAlarm"])
+        rule = full_rule(stack.of("CloudWatch::CompositeAlarm")["FulfilmentPageAlarm"])
         on = {"OrdersDecidedBurnLongAlarm": long, "OrdersDecidedBurnShortAlarm": short}
         assert alarm_states.rule_holds(rule, lambda name: on.get(name, False)) is notified
 
@@ -186,7 +186,7 @@ class TestBurnRate:
 
 
 class TestMetricMath:
-    """The evaluation that these tests rest on."""
+    """The metric math that evaluates alarms in these tests."""
 
     @pytest.mark.parametrize(
         ("name", "expected"), [("Sum", 60), ("SampleCount", 4), ("Maximum", 30), ("Average", 15), ("PR(:10)", 50), ("p99", 30), ("p50", 10)]

@@ -1,4 +1,4 @@
-"""Costs since the last release: counted alike every time, and no growth without a reason."""
+"""Costs since the last release: counts are reproducible, and growth needs a reason."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_release_clears_the_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cost_growth.read() == Recorded("1.1.0", command.figures(counted))
 
 
-def test_an_order_is_counted_alike_every_time(counted: counting.Counted) -> None:
+def test_count_of_an_order_is_reproducible(counted: counting.Counted) -> None:
     again = counting.count()
     assert again.calls == counted.calls
     assert again.invocations == counted.invocations

@@ -115,7 +115,7 @@ OFF_AWS = {
     "ReviewsWaitRole": {("states:SendTaskSuccess", "*")},
     "ReviewsCloseRole": {("states:SendTaskSuccess", "*")},
 }
-# A mapping's ARN has an id that says nothing; the function that it feeds is one of the stack.
+# The ARN of an event source mapping has a random id, so a condition limits the permission to mappings of the stack's functions.
 OWN_FUNCTIONS = {
     "ArnLike": {
         "lambda:FunctionArn": {"Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"}
@@ -144,7 +144,7 @@ class Statement(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What one policy allows a service or the public."""
+    """A policy's grant to a service or to the public."""
 
     principal: str
     to: str

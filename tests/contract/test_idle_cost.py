@@ -84,7 +84,7 @@ def test_no_type_is_both_priced_and_free() -> None:
     assert not set(idle_prices.PRICED) & set(idle_prices.FREE)
 
 
-def test_alarms_cost_where_someone_is_notified_and_in_protected_stacks() -> None:
+def test_alarms_cost_with_a_subscriber_and_in_protected_stacks() -> None:
     def alarms(parameters: dict[str, str]) -> float:
         return sum(item.quantity for item in idle_cost.bill(environments.deployed(parameters)) if item.what.startswith("alarms"))
 

@@ -1,4 +1,4 @@
-"""Code, documents and alarms speak of the same metrics."""
+"""Code, documents and alarms use the same metrics."""
 
 from __future__ import annotations
 

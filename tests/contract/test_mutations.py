@@ -50,7 +50,7 @@ def allow(action: str, resource: Any, **more: Any) -> Document:
 
 
 LOG = {"Fn::GetAtt": ["OrderLog", "Arn"]}
-ANYBODY = {"AWS": "*"}
+ANY_PRINCIPAL = {"AWS": "*"}
 MUTATIONS: dict[str, Callable[[Document], object]] = {
     # Trust policies.
     "a workflow's role for every account's workflows": lambda d: statements(d, "FulfilmentRole", "AssumeRolePolicyDocument")[0].pop(
@@ -76,7 +76,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
         0
     ].update(Condition={"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}),
     "a function's role for any principal": lambda d: statements(d, "OrdersPlaceRole", "AssumeRolePolicyDocument")[0].update(
-        Principal=ANYBODY
+        Principal=ANY_PRINCIPAL
     ),
     "a function's role for one more service": lambda d: statements(d, "OrdersPlaceRole", "AssumeRolePolicyDocument").append(
         {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -183,7 +183,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "every function invoked": lambda d: own(d, "FulfilmentRole")[0].update(Resource="*"),
     "an IAM user": lambda d: add(d, "User", "IAM::User", Policies=[{"PolicyName": "x", "PolicyDocument": allow("s3:GetObject", "*")}]),
     "a table with a policy": lambda d: properties(d, "OrderLog").update(
-        ResourcePolicy={"PolicyDocument": allow("dynamodb:Query", "*", Principal=ANYBODY)}
+        ResourcePolicy={"PolicyDocument": allow("dynamodb:Query", "*", Principal=ANY_PRINCIPAL)}
     ),
     "a bus that any principal may put events on": lambda d: add(
         d,

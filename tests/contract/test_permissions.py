@@ -1,7 +1,7 @@
 """Least privilege: every function has exactly the permissions that it uses.
 
-Each handler runs on the in-memory AWS through every path of an order's life, and its calls are compared
-with its role. The permissions that Lambda needs for triggers follow from the template.
+Each handler runs on the in-memory AWS on every path of an order, and its calls are compared with its role. The permissions that
+Lambda needs for triggers follow from the template.
 """
 
 import copy
@@ -67,7 +67,7 @@ FLAGS = (
 )
 FLAG_DEPLOYMENTS = "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}:application/${Flags}*"
 STRATEGY = "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}:deploymentstrategy/${FlagsImmediate}"
-# What belongs to the stack by its name.
+# The ARN pattern of resources whose names start with the name of the stack.
 OWN = "arn:${{AWS::Partition}}:{0}:${{AWS::Region}}:${{AWS::AccountId}}:{1}${{AWS::StackName}}-*"
 IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
 
@@ -104,7 +104,7 @@ class Observer:
         self.lend()
 
     def lend(self, **answers: Any) -> None:
-        """Put the services behind the functions' clients; `answers` maps methods to answers of SQS, SNS and SES."""
+        """Give the functions the in-memory services; `answers` maps methods of SQS, SNS and SES to their answers."""
         services = {
             "events": lambda _, given: self._note(("events:PutEvents", _bus(entry)) for entry in given["Entries"]),
             "sqs": lambda operation, given: self._note([(f"sqs:{operation}", _queue(given["QueueUrl"]))]),
@@ -143,7 +143,7 @@ class Observer:
             self.run(module, {"order_id": order_id, "correlation_id": "c", "step": "authorize", "error": "States.Timeout"})
 
     @contextmanager
-    def meeting(self, times: int) -> Iterator[None]:
+    def conflicting(self, times: int) -> Iterator[None]:
         """Cancel the first `times` transactions with a conflict on stock rows, within the context."""
         noted, inject = self.aws.dynamodb.before, stock_shards.conflicting(times)
 
@@ -210,7 +210,7 @@ def sample(path: str) -> Any:
     return json.loads((EVENTS / f"{path}.json").read_text("utf-8"))
 
 
-def every_life(observed: Observer) -> None:
+def every_path(observed: Observer) -> None:
     """Run orders through every path of the saga."""
     saga = (
         "inventory.handlers.reserve_stock",
@@ -312,7 +312,7 @@ def every_cancellation(observed: Observer, steps: tuple[str, ...]) -> None:
         )
 
 
-def every_move_of_stock(observed: Observer) -> None:
+def every_stock_movement(observed: Observer) -> None:
     """Expire a reservation, and sync the stock of an order after each of its dispatches and returns."""
     prepared.place(observed.log, "ord_expiring")
     observed.step("ord_expiring", "inventory.handlers.reserve_stock")
@@ -373,7 +373,7 @@ def every_shard(observed: Observer) -> None:
                     stock_shards.scatter(observed.aws.dynamodb, APRON, lambda elsewhere=elsewhere: elsewhere)
                     observed.run(module, event(order_id))
                 else:
-                    with observed.meeting(2):
+                    with observed.conflicting(2):
                         observed.run(module, event(order_id))
 
 
@@ -448,7 +448,7 @@ def place_after_recount(observed: Observer) -> None:
 
 
 def every_rebuild(observed: Observer) -> None:
-    """Rebuild what follows from the log: of an order with an invoice, of one with reserved and returned stock, and of an unpaid one."""
+    """Rebuild the tables of an invoiced order, of one with reserved and returned stock, and of an unpaid one."""
     prepared.place(observed.log, "ord_unpaid")
     prepared.prepare(observed.log, "ord_000000screenscreenedbefore")
     observed.run("orders.handlers.rebuild_view", {})
@@ -553,7 +553,7 @@ def every_call(observed: Observer) -> None:
     observed.run("operations.handlers.redrive", {"queue": "operations", "max": 1})
     every_count(observed)
     every_remediation(observed)
-    every_failure_of_a_stream(observed)
+    every_stream_failure(observed)
     every_webhook(observed)
     every_review(observed)
 
@@ -620,8 +620,8 @@ def every_count(observed: Observer) -> None:
             observed.run(f"analytics.handlers.{name.partition('/')[0]}", sample(f"analytics/{name}"))
 
 
-def every_failure_of_a_stream(observed: Observer) -> None:
-    """Let stream consumers fail for a record, and redrive a failed batch."""
+def every_stream_failure(observed: Observer) -> None:
+    """Fail a record in each stream consumer, and redrive a failed batch."""
     with pytest.MonkeyPatch.context() as patch:
         for module, queue in STREAM_CONSUMERS.items():
             consumer = importlib.import_module(module)
@@ -653,12 +653,12 @@ def named_orders(event: Any) -> set[str]:
 
 
 def prepared_orders(observed: Observer) -> set[str]:
-    """Return the orders that are on the log."""
+    """Return the ids of the orders in the log."""
     return {item["order_id"]["S"] for item in observed.aws.dynamodb.items("OrderLog")}
 
 
 def observe() -> dict[str, set[Grant]]:
-    """Return the calls of every handler during the life of orders."""
+    """Return the calls of every handler on all paths of an order."""
     observed = Observer()
     stock = [("MUG-BLUE", 1000), ("ESPRESSO-PRO", 1000), (APRON, 1000), ("SOLD-OUT-LAMP", 0)]
     observed.aws.dynamodb.seed(
@@ -667,8 +667,8 @@ def observe() -> dict[str, set[Grant]]:
     product = {"name": {"S": "x"}, "unit_price": {"N": "1250"}, "currency": {"S": "EUR"}, "active": {"BOOL": True}}
     observed.aws.dynamodb.seed("Catalogue", *({"sku": {"S": sku}, **product} for sku, _ in stock))
     screen_order.FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
-    every_life(observed)
-    every_move_of_stock(observed)
+    every_path(observed)
+    every_stock_movement(observed)
     every_shard(observed)
     observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})
     every_call(observed)

@@ -134,7 +134,7 @@ class TestRollback:
             found |= {referred(alarm["Name"]) for alarm in alarmed["Alarms"]}
         return found
 
-    def test_any_alarm_takes_every_function_back(self, stack: Stack) -> None:
+    def test_any_alarm_rolls_back_every_function(self, stack: Stack) -> None:
         assert self.alarms(stack) == {"ReleaseApiFaultsAlarm", "ReleaseStepErrorsAlarm"}
         for group in groups(stack).values():
             assert group["AutoRollbackConfiguration"]["Enabled"] is True

@@ -82,7 +82,7 @@ def test_each_route_names_events_that_exist(name: str) -> None:
 
 @pytest.mark.parametrize("state", ["ALARM", "OK", "INSUFFICIENT_DATA"])
 @pytest.mark.parametrize("stack_name", ["order-pipeline", "other"])
-def test_remediation_starts_for_alarms_of_the_stack_on_and_over(stack: Stack, state: str, stack_name: str) -> None:
+def test_remediation_starts_for_alarms_of_the_stack_that_are_on_or_over(stack: Stack, state: str, stack_name: str) -> None:
     alarm = json.loads((ROOT / "events/operations/decide_remediation/unlisted.json").read_text("utf-8"))["alarm"]
     alarm["detail"]["state"]["value"] = state
     pattern = json.loads(
@@ -174,7 +174,7 @@ def test_every_dead_letter_queue_has_a_redrive_or_a_manual_step(stack: Stack) ->
     assert known <= dead_letters, f"template.yaml has no queue {known - dead_letters}: run `make contracts`"
 
 
-def test_dead_letters_of_a_queue_go_back_to_it(stack: Stack) -> None:
+def test_dead_letters_of_a_queue_are_redriven_to_it(stack: Stack) -> None:
     queues = stack.of("SQS::Queue")
     targets = {
         short(queues[referred(queue["RedrivePolicy"]["deadLetterTargetArn"])]["QueueName"]): short(queue["QueueName"])
@@ -184,7 +184,7 @@ def test_dead_letters_of_a_queue_go_back_to_it(stack: Stack) -> None:
     assert {route.queue_url: route.target for route in REDRIVEN.values() if route.kind == "queue"} == targets
 
 
-def test_dead_letters_of_a_rule_or_subscription_go_to_its_target(stack: Stack) -> None:
+def test_dead_letters_of_a_rule_or_subscription_are_redriven_to_its_target(stack: Stack) -> None:
     queues = stack.of("SQS::Queue")
     by_queue = {route.queue_url: route for route in REDRIVEN.values()}
     for name, rule in stack.of("Events::Rule").items():

@@ -1,4 +1,4 @@
-"""What functions that start from a snapshot need, and what the snapshots cost."""
+"""Requirements and cost of functions that start from a snapshot."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def module(stack: Stack, function: str) -> str:
 
 
 def imported(name: str, **variables: str) -> list[str]:
-    """Import a function in a process of its own and return what it did that a snapshot must not hold."""
+    """Import a function in a new process and return its actions that must not be in a snapshot."""
     path = os.pathsep.join(str(ROOT / folder) for folder in ("functions", "layers/powertools"))
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path, "POWERTOOLS_TRACE_DISABLED": "true", **variables}
     command = [sys.executable, "-c", textwrap.dedent(IMPORTING), name]
@@ -78,7 +78,7 @@ def test_nothing_unique_or_connected_is_made_at_import(stack: Stack, function: s
     assert imported(module(stack, function)) == []
 
 
-def test_the_check_of_imports_sees_what_it_looks_for(tmp_path: Path) -> None:
+def test_import_check_reports_unique_ids(tmp_path: Path) -> None:
     (tmp_path / "functions").mkdir()
     (tmp_path / "functions" / "unique.py").write_text("import uuid\nID = uuid.uuid4()\nhandler = print\n")
     assert imported("unique", PYTHONPATH=str(tmp_path / "functions")) == ["uuid.uuid4"]
@@ -86,7 +86,7 @@ def test_the_check_of_imports_sees_what_it_looks_for(tmp_path: Path) -> None:
 
 class TestRestore:
     def hooks(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> list[object]:
-        """Return the hooks that are registered when a function is imported so."""
+        """Return the hooks that an import with this initialization type registers."""
         found: list[object] = []
         monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
         monkeypatch.setattr(snapshot_restore_py, "register_after_restore", found.append)

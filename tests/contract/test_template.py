@@ -73,7 +73,7 @@ UNBOUNDED = {
 }
 
 
-# What a function that a team adds may add to the template, with its rule, queues and policy.
+# The most lines and resources of a further function with its rule, queues and policy.
 SHIPPED_FUNCTIONS = 56
 LINES_PER_CONSUMER = 65
 RESOURCES_PER_CONSUMER = 7
@@ -191,7 +191,7 @@ class TestQueues:
         alarmed = {stack.named(value, "SQS::Queue") for value in dimensions}
         consumed = {name for name, _ in consumers(stack, "SQS::Queue")}
         for name, queue in stack.of("SQS::Queue").items():
-            # A queue without an alarm has a consumer; what that cannot process is in a queue with one.
+            # A queue without an alarm has a consumer, whose dead-letter queue has an alarm.
             dead_letters = referred(queue.get("RedrivePolicy", {}).get("deadLetterTargetArn", ""))
             assert name in alarmed or (name in consumed and dead_letters in alarmed), name
 
@@ -320,13 +320,13 @@ class TestAlarms:
         for queue in [*stack.dead_letter_queues(), "OperationsQueue"]:
             assert queue in alarmed, queue
 
-    def test_alarms_that_only_notify_exist_where_someone_is_notified(self, stack: Stack) -> None:
+    def test_alarms_that_only_notify_exist_with_a_subscriber(self, stack: Stack) -> None:
         assert stack.conditions["HasAlarms"] == {"Fn::Or": [{"Condition": "NotifyOnAlarm"}, {"Condition": "IsProtected"}]}
         for name in stack.of("CloudWatch::Alarm", "CloudWatch::CompositeAlarm", "CloudWatch::Dashboard"):
             assert stack.resources[name]["Condition"] == ("SellsAlways" if name == "NoOrdersAlarm" else "HasAlarms"), name
 
     def test_only_groups_of_alarms_notify(self, stack: Stack) -> None:
-        """tests/contract/test_alarms.py has that every alarm is in one."""
+        """test_alarms.py checks that every alarm is in a group."""
         assert not [name for name, alarm in stack.of("CloudWatch::Alarm").items() if "AlarmActions" in alarm]
         for name, alarm in stack.of("CloudWatch::CompositeAlarm").items():
             assert [stack.kind(referred(action)) for action in alarm["AlarmActions"]] == ["SNS::Topic"], name
@@ -392,7 +392,7 @@ def _filtered(stack: Stack) -> Iterator[dict[str, Any]]:
 
 
 def _is_emitted(stack: Stack, namespace: Any, metric: str, dimensions: dict[str, Any]) -> bool:
-    """Return whether functions of that namespace have the service that the alarm names; tests/contract/test_metrics.py has the rest."""
+    """Return whether functions of the namespace have the service that the alarm names; test_metrics.py checks the rest."""
     services = {
         variables["POWERTOOLS_SERVICE_NAME"]
         for function in stack.of("Lambda::Function").values()

@@ -37,7 +37,7 @@ SECONDS = 0.02
 SAGA_SECONDS = 0.3
 EMAILS = "NotificationsMail"
 AUTHORIZER = "IdentityAuthorize"
-ORDER = Path("an order", "delivered", life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1")))
+ORDER = Path("an order", "delivered", fulfilment=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1")))
 _WIRE = {"PutObject": "PUT", "GetObject": "GET"}
 
 
@@ -55,10 +55,10 @@ def count() -> Counted:
         simulation.streamed_consumers, simulation.consumers = streamed, queued
         counter.lend(simulation)
         begin(simulation, ORDER, "bob", "key-0")
-        simulation.settle()
+        simulation.process_all()
         counter.start()
         begin(simulation, ORDER)
-        simulation.settle()
+        simulation.process_all()
         return counter.counted()
 
 

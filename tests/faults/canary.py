@@ -1,7 +1,7 @@
 """A canary release: two versions of a function behind a weighted alias, alarms by the minute, and the rollback.
 
-Weights, minutes and thresholds are those of the template. An alarm sees a minute when it is over, and CodeDeploy moves the alias one minute
-later.
+Weights, minutes and thresholds are those of the template. An alarm evaluates a minute when it is over, and CodeDeploy moves the
+alias one minute later.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Alarm:
     properties: Mapping[str, Any]
     minutes: list[float] = field(default_factory=list[float])
 
-    def see(self, failed: int, of: int) -> None:
+    def add_minute(self, failed: int, of: int) -> None:
         """Add the counts of a complete minute."""
         self.minutes.append(failed / of if of else 0.0)
 
@@ -113,8 +113,8 @@ class Canary:
         if self.weight and self.watched and (self._api.on or self._steps.on):
             self.weight, self.taken_back = 0.0, self._minute
         orders = self._calls.get("OrdersPlace", 0)
-        self._api.see(self._failed.get("OrdersPlace", 0), orders * (1 + OTHER_REQUESTS))
-        self._steps.see(sum(self._failed.get(step, 0) for step in STEPS), sum(self._calls.get(step, 0) for step in STEPS))
+        self._api.add_minute(self._failed.get("OrdersPlace", 0), orders * (1 + OTHER_REQUESTS))
+        self._steps.add_minute(sum(self._failed.get(step, 0) for step in STEPS), sum(self._calls.get(step, 0) for step in STEPS))
         self._calls, self._failed = {}, {}
         self._minute += 1
         if self._minute == CANARY_MINUTES and self.weight:

@@ -276,7 +276,7 @@ def _bus(simulation: Simulation, logs: dict[str, list[tuple[int, Event]]]) -> It
     for where, wanted, details in (("bus", routed, simulation.aws.events.details), ("stream", written, simulation.aws.kinesis.details)):
         found = {detail["event_id"] for detail in details}
         if found != wanted:
-            yield Violation(f"every event reaches the {where}", f"{sorted(wanted - found)} not, {sorted(found - wanted)} for nothing")
+            yield Violation(f"every event reaches the {where}", f"missing {sorted(wanted - found)}, unexpected {sorted(found - wanted)}")
     if simulation.aws.sqs.sent.get(ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]):
         yield Violation("no event is dead-lettered", "")
 

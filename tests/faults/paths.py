@@ -52,9 +52,9 @@ class Path:
     """A customer's request, the persistent faults, and the expected end state.
 
     `decided` is the decision on a held order, which may come after its reservation has `expired`; without one the review
-    times out. `cancelled` is the state in which the customer cancels the order, after lines that were `left` at the
-    carrier without a report. `postal_code` selects the carrier's simulated fault. `life` are the steps of a confirmed
-    order, before any cancellation; each step can be repeated.
+    times out. `cancelled` is the state in which the customer cancels the order; the carrier has then dispatched the
+    `unreported` lines without a webhook. `postal_code` selects the carrier's simulated fault. `fulfilment` are the steps of a
+    confirmed order before any cancellation; each step can be repeated.
     """
 
     name: str
@@ -66,14 +66,14 @@ class Path:
     expired: bool = False
     decided: str = ""
     cancelled: str = ""
-    left: tuple[StockLine, ...] = ()
+    unreported: tuple[StockLine, ...] = ()
     postal_code: str = "LS1 1AA"
-    life: tuple[Step, ...] = ()
+    fulfilment: tuple[Step, ...] = ()
 
     @property
     def starts_with_confirmation(self) -> bool:
         """Return whether the path starts with the same confirmation as the first path."""
-        return bool(self.life) or self.cancelled == "confirmed"
+        return bool(self.fulfilment) or self.cancelled == "confirmed"
 
 
 def dispatches(parcel_id: str, *lines: StockLine) -> Step:
@@ -133,7 +133,7 @@ PATHS = (
     Path("cancelled at once", "cancelled", cancelled="placed"),
     Path("cancelled while held", "cancelled", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), cancelled="held"),
     Path("cancelled after confirmation", "cancelled", cancelled="confirmed"),
-    Path("cancelled after a partial dispatch", "dispatched", cancelled="confirmed", left=(StockLine("MUG-BLUE", 1),)),
+    Path("cancelled after a partial dispatch", "dispatched", cancelled="confirmed", unreported=(StockLine("MUG-BLUE", 1),)),
     Path("lost request to the carrier", "confirmed", postal_code="TIMEOUT-BEFORE"),
     Path("lost answer of the carrier, cancelled", "cancelled", cancelled="confirmed", postal_code="RECALL-TIMEOUT-AFTER"),
     Path("provider unavailable", "rejected", token="tok_unavailable"),
@@ -142,24 +142,27 @@ PATHS = (
     Path(
         "delivered in two parcels",
         "delivered",
-        life=(dispatches("parcel_1", MUG), dispatches("parcel_2", MUG, FILTERS), delivers("parcel_2"), delivers("parcel_1")),
+        fulfilment=(dispatches("parcel_1", MUG), dispatches("parcel_2", MUG, FILTERS), delivers("parcel_2"), delivers("parcel_1")),
     ),
     Path(
-        "lost and refunded", "lost", token="tok_capture_timeout_after", life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), loses("parcel_1"))
+        "lost and refunded",
+        "lost",
+        token="tok_capture_timeout_after",
+        fulfilment=(dispatches("parcel_1", BOTH_MUGS, FILTERS), loses("parcel_1")),
     ),
     Path(
         "returned and refunded",
         "partly_returned",
         token="tok_refund_timeout_before",
-        life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1"), returns(MUG)),
+        fulfilment=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1"), returns(MUG)),
     ),
     Path(
         "lost, and the first refund fails",
         "lost",
         token="tok_refund_fails_once",
-        life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), loses("parcel_1")),
+        fulfilment=(dispatches("parcel_1", BOTH_MUGS, FILTERS), loses("parcel_1")),
     ),
-    Path("rest cancelled after a partial dispatch", "dispatched", cancelled="partly_dispatched", life=(dispatches("parcel_1", MUG),)),
+    Path("rest cancelled after a partial dispatch", "dispatched", cancelled="partly_dispatched", fulfilment=(dispatches("parcel_1", MUG),)),
 )
 
 
@@ -235,14 +238,14 @@ def begin(simulation: Simulation, path: Path, customer: str = "ann", key: str = 
     order_id = pricing.order_id(customer, key)
     if path.cancelled == "placed":
         simulation.cancel(cancellation(order_id, customer))
-    simulation.settle()
+    simulation.process_all()
     if path.expired:
         simulation.expire()
     if path.decided:
         decide(simulation, order_id, path.decided)
-    run_life(simulation, path, order_id)
-    if path.left:
-        dispatch_unreported(simulation, order_id, path.left)
+    run_fulfilment(simulation, path, order_id)
+    if path.unreported:
+        dispatch_unreported(simulation, order_id, path.unreported)
     if path.cancelled and path.cancelled != "placed":
         cancel(simulation, order_id, path.cancelled, customer)
     return order_id
@@ -255,15 +258,15 @@ def decide(simulation: Simulation, order_id: str, decision: str) -> None:
         simulation.reviews.time_out()
     else:
         simulation.reviews.decide(order_id, decision)
-    simulation.settle()
+    simulation.process_all()
 
 
-def run_life(simulation: Simulation, path: Path, order_id: str) -> None:
-    """Run the steps of the path's life that the order's state allows, and process all consequences."""
+def run_fulfilment(simulation: Simulation, path: Path, order_id: str) -> None:
+    """Run the path's fulfilment steps that the order's state allows, and process all consequences."""
     simulation.post_fulfilment_from = len(simulation.disturbance.calls)
-    for happens in path.life:
-        happens(simulation, order_id)
-        simulation.settle()
+    for step in path.fulfilment:
+        step(simulation, order_id)
+        simulation.process_all()
 
 
 def report_parcel(simulation: Simulation, order_id: str, kind: type[Dispatched | Delivered | Lost], parcel_id: str, **more: Any) -> None:
@@ -280,7 +283,7 @@ def report_parcel(simulation: Simulation, order_id: str, kind: type[Dispatched |
 
 def send_until_accepted(simulation: Simulation, message: CarrierEvent) -> None:
     """Send the carrier's message until it is accepted."""
-    simulation.tell(msgspec.json.encode(message))
+    simulation.deliver_webhook(msgspec.json.encode(message))
 
 
 def dispatch_unreported(simulation: Simulation, order_id: str, lines: tuple[StockLine, ...], parcel_id: str = "parcel_1") -> None:
@@ -298,7 +301,7 @@ def cancel(simulation: Simulation, order_id: str, state: str, customer: str = "a
     simulation.disturbance = disturbance
     if order.state == state:
         simulation.cancel(cancellation(order_id, customer))
-    simulation.settle()
+    simulation.process_all()
 
 
 def finish(simulation: Simulation, path: Path) -> None:
@@ -306,16 +309,16 @@ def finish(simulation: Simulation, path: Path) -> None:
     simulation.disturbance.match = lambda _number, _call: False
     simulation.broken.clear()
     simulation.publish()
-    simulation.settle()
+    simulation.process_all()
     simulation.redrive()
     simulation.reviews.redrive()
-    simulation.settle()
+    simulation.process_all()
     simulation.sweep()
     for item in simulation.aws.dynamodb.items("OrderLog"):
         if item["version"]["N"] == "1" and path.decided:
             decide(simulation, item["order_id"]["S"], path.decided)
         if item["version"]["N"] == "1":
-            run_life(simulation, path, item["order_id"]["S"])
+            run_fulfilment(simulation, path, item["order_id"]["S"])
         if item["version"]["N"] == "1" and path.cancelled:
             cancel(simulation, item["order_id"]["S"], path.cancelled)
     simulation.sweep()

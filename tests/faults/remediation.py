@@ -44,7 +44,7 @@ METRICS = {
     "stock": (f"OrderPipeline/{STACK}", "StockDifferences", {"service": "inventory"}),
 }
 THROTTLED = "botocore.errorfactory.ThrottlingException: An error occurred (ThrottlingException)"
-# Longer than the deployment of flags is recent.
+# Later than the period in which a deployment of flags is recent.
 START = datetime.now(UTC)
 
 
@@ -62,7 +62,7 @@ def alarm(name: str, at: datetime = START, state: str = "ALARM") -> dict[str, An
 
 
 def failed_line(message_id: str, exception: str = THROTTLED) -> str:
-    """Return the line that a consumer logs about a failed message."""
+    """Return a consumer's log line about a failed message."""
     return json.dumps({"message": "message_failed", "message_id": message_id, "exception_name": "ClientError", "exception": exception})
 
 
@@ -86,7 +86,7 @@ class Operations:
     _started: int = 0
 
     def __post_init__(self) -> None:
-        """Put the services behind the functions, and deploy flags long ago."""
+        """Give the functions the in-memory services, with flags that were not deployed recently."""
         services: dict[str, Any] = {
             "cloudwatch": self.alarms,
             "appconfig": self.flags,
@@ -109,22 +109,22 @@ class Operations:
         )
 
     def dead_letter(self, error: str | None = THROTTLED, **attributes: Any) -> None:
-        """Put an email into its dead-letter queue, and a line about its error into the log."""
+        """Dead-letter an email, and log its error."""
         number = len(self.messaging.queues.get(MAIL.queue_url, []))
         self.messaging.put(MAIL.queue_url, {"detail": {"number": number}}, **attributes)
         if error is not None:
             self.logs.lines.append((MAIL_MAPPING, failed_line(self.messaging.queues[MAIL.queue_url][-1]["MessageId"], error)))
 
     def backlog(self) -> None:
-        """Let an event wait in the ledger's queue."""
+        """Put an event into the ledger's queue."""
         self.messaging.put(redrive.ROUTES["ledger"].target, {"detail": {}})
 
     def changed_flags(self) -> None:
-        """Deploy a change of the flags just now."""
+        """Deploy a change of the flags now."""
         self.flags.deployed({"hold_countries": ["GB"], "fraud": {"hold_score": 1}}, START)
 
-    def goes_off(self, *events: dict[str, Any]) -> None:
-        """Make alarms fire: their events start executions, one after the other."""
+    def fire(self, *events: dict[str, Any]) -> None:
+        """Deliver the events of alarms, each of which starts an execution, one after the other."""
         for event in events:
             self.alarms.states.setdefault(event["detail"]["alarmName"], event["detail"]["state"]["value"])
             self._started += 1

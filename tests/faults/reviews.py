@@ -50,7 +50,7 @@ class Reviews:
 
     def close(self, event: Any) -> None:
         """Deliver an event to the function that closes reviews."""
-        self._simulation.wake("ReviewsClose", json.dumps(event))
+        self._simulation.deliver_event("ReviewsClose", json.dumps(event))
         self._resume()
 
     def decide(self, order_id: str, decision: str, reviewer: str = "rex") -> Any:

@@ -221,7 +221,7 @@ class Simulation:
         return answer
 
     def cancel(self, request: Any) -> Any:
-        """Send `POST /orders/{order_id}/cancellation` in the same way."""
+        """Send `POST /orders/{order_id}/cancellation` as `post` does."""
         answer = self._answer("OrdersCancel", request)
         self.cancellations.append(answer)
         return answer
@@ -236,11 +236,11 @@ class Simulation:
         request["headers"] |= webhooks.headers(body)
         self._answer("ShippingWebhook", request)
 
-    def tell(self, body: bytes) -> None:
+    def deliver_webhook(self, body: bytes) -> None:
         """Send the carrier's webhook, and deliver the queue to its consumer."""
         self.send(body)
-        for left in self.aws.sqs.sent.pop(RECORD_QUEUE, []):
-            self.bring("ShippingRecord", json.dumps(left))
+        for message in self.aws.sqs.sent.pop(RECORD_QUEUE, []):
+            self.deliver_message("ShippingRecord", json.dumps(message))
 
     def _answer(self, function: str, request: Any) -> Any:
         for _ in range(ATTEMPTS):
@@ -270,14 +270,14 @@ class Simulation:
         if batch:
             raise NeverAnswered("the stream's batch")
 
-    def settle(self) -> None:
+    def process_all(self) -> None:
         """Publish new events, run the started sagas and deliver to consumers, until there are no new events."""
         self.publish()
-        while self._flow():
+        while self._process_next():
             self.publish()
 
-    def _flow(self) -> bool:
-        """Process the next event of the bus and of the stream; return whether there was one."""
+    def _process_next(self) -> bool:
+        """Process the next event of the bus and of the stream; return whether either had one."""
         found = False
         if self._streamed < len(self.aws.kinesis.records):
             record = self.aws.kinesis.records[self._streamed]
@@ -294,7 +294,7 @@ class Simulation:
                 self.saga(json.loads(entry["Detail"]))
             for name, (_, types) in self.consumers.items():
                 if entry["DetailType"] in types:
-                    self.wake(name, entry["Detail"])
+                    self.deliver_event(name, entry["Detail"])
             self.reviews.react(entry["DetailType"], json.loads(entry["Detail"]))
         return found
 
@@ -311,14 +311,14 @@ class Simulation:
         parked = self.aws.sqs.sent.get(ENVIRONMENT["RETRY_QUEUE_URL"], [])
         while self._parked < len(parked):
             self._parked += 1
-            self.bring(name, json.dumps(parked[self._parked - 1]))
+            self.deliver_message(name, json.dumps(parked[self._parked - 1]))
 
-    def wake(self, name: str, detail: str) -> None:
+    def deliver_event(self, name: str, detail: str) -> None:
         """Deliver an event to a consumer with its queue's retries, then to its dead-letter queue."""
-        self.bring(name, json.dumps({"detail": json.loads(detail)}))
+        self.deliver_message(name, json.dumps({"detail": json.loads(detail)}))
 
-    def bring(self, name: str, body: str) -> None:
-        """Deliver a message to a consumer in the same way."""
+    def deliver_message(self, name: str, body: str) -> None:
+        """Deliver a message to a consumer as `deliver_event` does."""
         if not any(self.try_once(name, body, receive) for receive in range(1, ATTEMPTS + 1)):
             self.dead_letters.append((name, body))
 
@@ -335,8 +335,8 @@ class Simulation:
         """Redrive every dead letter to its consumer."""
         dead_letters, self.dead_letters = self.dead_letters, []
         for name, body in dead_letters:
-            self.bring(name, body)
-        self.settle()
+            self.deliver_message(name, body)
+        self.process_all()
 
     def saga(self, detail: Any) -> None:
         """Run the fulfilment workflow once, and record its failure."""
@@ -391,7 +391,7 @@ class Simulation:
             for given in started:
                 run += 1
                 self.saga(given)
-            self.settle()
+            self.process_all()
         return run
 
     def expire(self) -> None:

@@ -33,14 +33,14 @@ class Sweep:
                     failures[f"{number} {call}, {kind.name}"] = found
         assert_no_failures(failures)
 
-    def lasting(self, calls: Iterable[Call], run: Run, beside: str = "") -> None:
-        """Fail each kind of call persistently, together with one operation or function `beside` it."""
+    def lasting(self, calls: Iterable[Call], run: Run, also: str = "") -> None:
+        """Fail each kind of call persistently; `also` names an operation or function whose calls fail with it."""
         failures: dict[str, list[str]] = {}
         for call in dict.fromkeys(calls):
             for kind in (kind for kind in LASTING if lasts(kind, call)):
 
                 def match(_: int, made: Call, call: Call = call) -> bool:
-                    return made == call or (bool(beside) and beside in {made.operation, made.function})
+                    return made == call or (bool(also) and also in {made.operation, made.function})
 
                 found = run(Disturbance(kind, match), 1)
                 self.tally(self.path, f"lasting {kind.name}")

@@ -39,7 +39,7 @@ CONSUMERS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def begin(function: str, attempts: int = 1) -> Aws:
-    """Return services with a customer's confirmed orders, without invoices or points; for credit notes, refunded ones."""
+    """Return services with a customer's confirmed orders (refunded ones for credit notes), without invoices or points."""
     aws = Aws(FakeDynamoDB(*TABLES, attempts=attempts), FakeEventBridge(), FakeSqs(), FakeStepFunctions(), FakeS3(attempts))
     aws.lend()
     for order_id in ORDERS:

@@ -22,7 +22,7 @@ from tests.support.prepared import an_order
 PATH = "carrier webhooks"
 ORDERS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "in order": list,
-    "backwards": lambda events: events[::-1],
+    "reversed": lambda events: events[::-1],
     "each twice": lambda events: [one for one in events for _ in range(2)],
     "all again later": lambda events: [*events, *events],
 }
@@ -39,7 +39,7 @@ class CarrierRun:
     waiting: list[str] = field(default_factory=list[str])
     refused: list[bytes] = field(default_factory=list[bytes])
 
-    def tell(self, messages: list[bytes]) -> None:
+    def send(self, messages: list[bytes]) -> None:
         """Send each webhook event until it is accepted or the carrier stops retrying, and deliver the queue after each."""
         for body in messages:
             try:
@@ -79,7 +79,7 @@ def wrong(carrier_run: CarrierRun) -> list[str]:
     """Resend refused messages without faults, deliver the queue, and return the differences."""
     carrier_run.simulation.disturbance.match = lambda _number, _call: False
     again, carrier_run.refused = carrier_run.refused, []
-    carrier_run.tell(again)
+    carrier_run.send(again)
     carrier_run.work()
     history = OrderLog("OrderLog", carrier_run.simulation.aws.dynamodb.client).history("ord_1")
     recorded = [event.type for event in history[CONFIRMED_VERSION:]]
@@ -94,7 +94,7 @@ def wrong(carrier_run: CarrierRun) -> list[str]:
 def recorded(stage: Stage, order: str) -> list[Call]:
     """Return the calls of a run without faults, after checking its result."""
     carrier_run = opened(stage, Disturbance())
-    carrier_run.tell(webhook_events(order, carrier_run))
+    carrier_run.send(webhook_events(order, carrier_run))
     carrier_run.work()
     calls = list(carrier_run.simulation.disturbance.calls)
     assert wrong(carrier_run) == []
@@ -105,7 +105,7 @@ def recorded(stage: Stage, order: str) -> list[Call]:
 def test_single_fault_of_one_call(stage: Stage, tally: Tally, order: str) -> None:
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         carrier_run = opened(stage, disturbance, attempts)
-        carrier_run.tell(webhook_events(order, carrier_run))
+        carrier_run.send(webhook_events(order, carrier_run))
         carrier_run.work()
         return [f"not accepted: {body!r}" for body in carrier_run.refused] + wrong(carrier_run)
 
@@ -113,14 +113,14 @@ def test_single_fault_of_one_call(stage: Stage, tally: Tally, order: str) -> Non
 
 
 @every_order
-@pytest.mark.parametrize("beside", ["", "SendMessage", "ShippingRecord"])
-def test_persistent_fault_loses_no_accepted_event(stage: Stage, tally: Tally, order: str, beside: str) -> None:
+@pytest.mark.parametrize("also", ["", "SendMessage", "ShippingRecord"])
+def test_persistent_fault_loses_no_accepted_event(stage: Stage, tally: Tally, order: str, also: str) -> None:
     """The order log fails at the webhook, alone or together with the queue or its consumer."""
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         carrier_run = opened(stage, disturbance, attempts)
-        carrier_run.tell(webhook_events(order, carrier_run))
+        carrier_run.send(webhook_events(order, carrier_run))
         carrier_run.work()
         return wrong(carrier_run)
 
-    Sweep(PATH, tally).lasting(recorded(stage, order), run, beside)
+    Sweep(PATH, tally).lasting(recorded(stage, order), run, also)

@@ -33,7 +33,7 @@ ORDERS: dict[str, Callable[[list[Event]], list[Event]]] = {
     "all again later": lambda events: [*events, *events],
 }
 
-every_life = pytest.mark.parametrize("life", HISTORIES)
+every_history = pytest.mark.parametrize("name", HISTORIES)
 every_order = pytest.mark.parametrize("order", ORDERS)
 
 
@@ -81,8 +81,8 @@ class Queue:
         )
         entries = [entry for name in hours for entry in ENTRIES.of_shard(name)]
         sums = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(entries).items()}
-        by_hand = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(wanted.values()).items()}
-        found += [f"balances are {sums}, entries sum to {by_hand}"] if sums != by_hand else []
+        summed = {currency: _not_zero(accounts) for currency, accounts in posting_rules.balances(wanted.values()).items()}
+        found += [f"balances are {sums}, entries sum to {summed}"] if sums != summed else []
         found += [
             f"{currency} sums to {posting_rules.total(accounts)}" for currency, accounts in sums.items() if posting_rules.total(accounts)
         ]
@@ -107,9 +107,9 @@ def _message(number: int, event: Event) -> dict[str, Any]:
     return {"messageId": f"m{number}", "body": body, "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"}
 
 
-def moving(life: str, order: str) -> list[Event]:
+def moving(name: str, order: str) -> list[Event]:
     """Return the payment events of a history in their order of delivery."""
-    return ORDERS[order]([one for one in history(*STATES[life]) if one.type.startswith("Payment") or one.type == "DisputeClosed"])
+    return ORDERS[order]([one for one in history(*STATES[name]) if one.type.startswith("Payment") or one.type == "DisputeClosed"])
 
 
 def recorded(events: list[Event]) -> list[Call]:
@@ -121,10 +121,10 @@ def recorded(events: list[Event]) -> list[Call]:
     return calls
 
 
-@every_life
+@every_history
 @every_order
-def test_single_fault_of_one_call(stage: Stage, tally: Tally, life: str, order: str) -> None:
-    events = moving(life, order)
+def test_single_fault_of_one_call(stage: Stage, tally: Tally, name: str, order: str) -> None:
+    events = moving(name, order)
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         queue = Queue(events, disturbance, attempts)
@@ -134,10 +134,10 @@ def test_single_fault_of_one_call(stage: Stage, tally: Tally, life: str, order: 
     Sweep("the ledger", tally).once(enumerate(recorded(events)), run)
 
 
-@every_life
+@every_history
 @every_order
-def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: Tally, life: str, order: str) -> None:
-    events = moving(life, order)
+def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: Tally, name: str, order: str) -> None:
+    events = moving(name, order)
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         queue = Queue(events, disturbance, attempts)
@@ -149,10 +149,10 @@ def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: 
     Sweep("the ledger", tally).lasting(recorded(events), run)
 
 
-@every_life
-def test_batch_is_redelivered_at_any_call(stage: Stage, tally: Tally, life: str) -> None:
+@every_history
+def test_batch_is_redelivered_at_any_call(stage: Stage, tally: Tally, name: str) -> None:
     """Another worker gets the same batch between any two calls of the first."""
-    events = moving(life, "in order")
+    events = moving(name, "in order")
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         queue = Queue(events, disturbance, attempts)

@@ -35,7 +35,7 @@ from tests.support import runtime
 SAMPLES = Path(__file__).resolve().parents[2] / "events" / "notifications" / "send_emails"
 BATCHES = ("confirmed", "delivered-twice")
 ATTEMPTS = 5
-# Faults after which SES may have accepted the email unnoticed: only then is it sent again.
+# Faults after which SES may have accepted the email without an answer, so that it is sent again.
 UNKNOWN = {("SendEmail", CRASH_AFTER), ("SendEmail", LOST), ("SendEmail", BROKEN_AFTER), ("UpdateItem", CRASH_BEFORE)}
 
 

@@ -47,7 +47,7 @@ def compare(simulation: Simulation) -> None:
     for _ in range(RUNS):
         with suppress(TaskFailed):
             simulation.invoke("OperationsReconcile", {})
-        simulation.settle()
+        simulation.process_all()
 
 
 def missing(simulation: Simulation) -> list[str]:

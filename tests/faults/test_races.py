@@ -221,7 +221,7 @@ def test_fifty_concurrent_identical_requests_place_one_order(stage: Stage, tally
         thread.start()
     for thread in threads:
         thread.join(TIMEOUT_SECONDS)
-    simulation.settle()
+    simulation.process_all()
     finish(simulation, path)
     tally(path.name, "50 requests at once")
     assert len(simulation.answers) == 50

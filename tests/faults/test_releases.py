@@ -14,7 +14,7 @@ from tests.faults.invariants import states, violations
 from tests.faults.paths import PATHS, Path, Stage, request
 from tests.faults.simulation import Handler, NeverAnswered, Simulation, TaskFailed
 
-ORDERS_A_MINUTE = 10
+ORDERS_PER_MINUTE = 10
 MINUTES = 8
 ONE_MUG: Path = replace(PATHS[0], lines=({"sku": "MUG-BLUE", "quantity": 1},))
 FAULTS: list[Callable[[Handler], Handler]] = [fails_before, fails_after]
@@ -26,15 +26,15 @@ def shop(stage: Stage, canary: Canary) -> tuple[Simulation, int]:
     simulation.functions = canary.functions()
     unanswered = 0
     for minute in range(MINUTES):
-        for number in range(ORDERS_A_MINUTE):
+        for number in range(ORDERS_PER_MINUTE):
             try:
                 simulation.post(request(ONE_MUG, f"customer-{minute}-{number}"))
             except NeverAnswered:
                 unanswered += 1
-            simulation.settle()
+            simulation.process_all()
         canary.end_minute()
     simulation.sweep()
-    simulation.settle()
+    simulation.process_all()
     return simulation, unanswered
 
 
@@ -50,7 +50,7 @@ def test_faulty_release_is_rolled_back_without_a_lost_order(
     assert canary.taken_back is not None
     assert canary.taken_back < CANARY_MINUTES
     assert unanswered == 0
-    assert dict(states(simulation)) == {"confirmed": MINUTES * ORDERS_A_MINUTE}
+    assert dict(states(simulation)) == {"confirmed": MINUTES * ORDERS_PER_MINUTE}
     assert violations(simulation) == []
 
 
@@ -60,15 +60,15 @@ def test_same_release_without_alarms_loses_orders(stage: Stage, name: str) -> No
     canary = Canary(stage.functions, name, fails_before, watched=False)
     simulation, unanswered = shop(stage, canary)
     rejected = states(simulation)["rejected"]
-    assert unanswered + rejected >= (MINUTES - CANARY_MINUTES) * ORDERS_A_MINUTE
+    assert unanswered + rejected >= (MINUTES - CANARY_MINUTES) * ORDERS_PER_MINUTE
 
 
 def test_good_release_is_completed(stage: Stage) -> None:
     canary = Canary(stage.functions, "OrdersPlace", lambda handler: handler)
     simulation, unanswered = shop(stage, canary)
     assert (canary.weight, canary.taken_back, unanswered) == (1.0, None, 0)
-    assert canary.by_new_version > (MINUTES - CANARY_MINUTES) * ORDERS_A_MINUTE
-    assert dict(states(simulation)) == {"confirmed": MINUTES * ORDERS_A_MINUTE}
+    assert canary.by_new_version > (MINUTES - CANARY_MINUTES) * ORDERS_PER_MINUTE
+    assert dict(states(simulation)) == {"confirmed": MINUTES * ORDERS_PER_MINUTE}
 
 
 @pytest.mark.parametrize("name", STEPS)

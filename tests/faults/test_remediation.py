@@ -1,4 +1,4 @@
-"""Automatic remediation under faults of every call: it acts once on an alarm, and reports what it did."""
+"""Automatic remediation under faults of every call: it acts once on an alarm and publishes one event about its action."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def dead_letters(operations: Operations) -> None:
 
 
 def failed(operations: Operations) -> int:
-    """Return how many messages could not be redriven, as the event says."""
+    """Return the event's number of messages that were not redriven."""
     return sum(event["data"].get("after", {}).get("failed", 0) for event in operations.details)
 
 
@@ -43,9 +43,9 @@ PREPARED: dict[str, tuple[str, Callable[[Operations], object]]] = {
     "stop_release": ("api", lambda operations: operations.releases.running.extend(["d-1", "d-2"])),
     "refused": ("stock", lambda _: None),
 }
-# What each action changes, as it is after one execution.
+# Whether the stack is in the state that one execution of the action leaves.
 DONE: dict[str, Callable[[Operations], bool]] = {
-    # A message whose deletion has no answer counts as failed.
+    # A redriven message whose deletion has no answer is reported as failed.
     "redrive": lambda operations: len(operations.messaging.queues[MAIL.queue_url]) <= failed(operations),
     "raise_concurrency": lambda operations: operations.functions.limits[LEDGER_MAPPING] == 20,
     "restore_concurrency": lambda operations: operations.functions.limits[LEDGER_MAPPING] == 10,
@@ -70,23 +70,23 @@ def quiet() -> Iterator[None]:
 
 
 def run(action: str, disturbance: Disturbance) -> Operations:
-    """Make an alarm fire, and deliver its event twice more, once after another alarm of the kind is OK."""
+    """Deliver an alarm's event twice, and once more after all alarms are OK."""
     _, prepare = PREPARED[action]
     operations = Operations(disturbance)
     prepare(operations)
-    operations.goes_off(fired(action), fired(action))
+    operations.fire(fired(action), fired(action))
     operations.alarms.states = dict.fromkeys(operations.alarms.states, "OK")
-    operations.goes_off(fired(action))
+    operations.fire(fired(action))
     return operations
 
 
 def wrong(action: str, operations: Operations) -> list[str]:
-    """Return what is wrong after the run: the action is not done, done twice, or reported otherwise."""
+    """Return the problems after the run: the action was not performed, performed twice, or reported incorrectly."""
     found: list[str] = []
     reported = [event["type"] for event in operations.details]
     if not DONE[action](operations):
-        found.append(f"not done: {operations.outcomes}")
-    # A message that was forwarded and not deleted is in both queues, and forwarded again by the next attempt.
+        found.append(f"not performed: {operations.outcomes}")
+    # A message that was forwarded but not deleted is in both queues, and the next attempt forwards it again.
     queues = [operations.messaging.queues.get(url, []) for url in (MAIL.target, MAIL.queue_url)]
     if action == "redrive" and len({message["Body"] for queue in queues for message in queue}) != 2:
         found.append(f"a message is lost: {queues}")
@@ -102,7 +102,7 @@ def wrong(action: str, operations: Operations) -> list[str]:
 
 
 @pytest.mark.parametrize("action", PREPARED)
-def test_it_acts_once_whichever_call_fails(action: str, tally: Tally) -> None:
+def test_remediation_acts_once_under_a_fault_of_any_call(action: str, tally: Tally) -> None:
     calls = run(action, Disturbance()).disturbance.calls
     first = [(number, call) for number, call in enumerate(calls) if number < _of_first_execution(action)]
     assert first
@@ -114,20 +114,20 @@ def _of_first_execution(action: str) -> int:
     _, prepare = PREPARED[action]
     operations = Operations()
     prepare(operations)
-    operations.goes_off(fired(action))
+    operations.fire(fired(action))
     return len(operations.disturbance.calls)
 
 
 @pytest.mark.parametrize("action", PREPARED)
-def test_event_that_comes_during_the_execution_changes_nothing(action: str, tally: Tally) -> None:
+def test_repeated_event_during_an_execution_changes_nothing(action: str, tally: Tally) -> None:
     _, prepare = PREPARED[action]
 
     def interrupted(disturbance: Disturbance, _: int) -> list[str]:
         operations = Operations(disturbance)
         prepare(operations)
-        disturbance.act = lambda: operations.goes_off(fired(action))
-        operations.goes_off(fired(action))
-        found = [] if DONE[action](operations) else ["not done"]
+        disturbance.act = lambda: operations.fire(fired(action))
+        operations.fire(fired(action))
+        found = [] if DONE[action](operations) else ["not performed"]
         if min(operations.outcomes) != "duplicate" or len(operations.details) != 1:
             found.append(f"outcomes {operations.outcomes}")
         return found

@@ -38,8 +38,8 @@ from tests.support.prepared import advance, an_order, place
 from tests.support.runtime import CONTEXT
 
 BATCH = 5
-# The tables of consumers that take replays.
-TAKERS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
+# The module and the handler of each consumer that replays reach, by its table.
+REPLAYED: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "OrderViewRule": ("OrdersProject", project.handler),
     "LedgerRule": ("LedgerPost", post_entries.handler),
     "LoyaltyAwardRule": ("LoyaltyAward", award_points.handler),
@@ -92,7 +92,7 @@ class Replay:
         sent = [{"detail-type": one["type"], "source": one["source"], "replay-name": "again", "detail": one} for one in self.archived]
         for name, pattern in RULES.items():
             taken = [one for one in sent if matches(pattern, one)]
-            if name in TAKERS:
+            if name in REPLAYED:
                 streamed = self.streamed and "replay-name" in pattern
                 self.waiting += [(name, streamed, taken[begin : begin + BATCH]) for begin in range(0, len(taken), BATCH)]
             elif not self.streamed:
@@ -110,16 +110,16 @@ class Replay:
     def work(self) -> None:
         """Deliver every batch until it succeeds or reaches the retry limit, and aggregate once."""
         for _ in range(ATTEMPTS):
-            self.waiting = [left for batch in self.waiting for left in self._left(*batch) if left[2]]
+            self.waiting = [left for batch in self.waiting for left in self._deliver_once(*batch) if left[2]]
         self._current = "AnalyticsAggregate"
         try:
             aggregate.handler({}, CONTEXT)
         except (Crash, Exception):  # noqa: BLE001 - any failure is retried by the next run
             aggregate.handler({}, CONTEXT)
 
-    def _left(self, rule: str, streamed: bool, batch: Events) -> list[Batch]:
-        """Deliver a batch once, and return the messages to retry: all of them, or the failed ones, which are on the queue then."""
-        self._current, handler = TAKERS[rule]
+    def _deliver_once(self, rule: str, streamed: bool, batch: Events) -> list[Batch]:
+        """Deliver a batch once, and return the messages to retry: all of them, or the failed ones, which are in the queue then."""
+        self._current, handler = REPLAYED[rule]
         documents = [one["detail"] if streamed else one for one in batch]
         try:
             answer = handler({"Records": [(_record if streamed else _message)(*one) for one in enumerate(documents)]}, CONTEXT)
@@ -137,7 +137,7 @@ class Replay:
         self.disturbance = Disturbance()
         found = [
             *self.triggered,
-            *(f"{rule} is left with {[one['detail']['event_id'] for one in batch]}" for rule, _, batch in self.waiting),
+            *(f"{rule} did not process {[one['detail']['event_id'] for one in batch]}" for rule, _, batch in self.waiting),
         ]
         there = state(self.aws)
         found += [f"{what}: {there[what]}, not {wanted[what]}" for what in wanted if there[what] != wanted[what]]
@@ -226,7 +226,7 @@ def archived_orders() -> ArchivedOrders:
 
 def test_every_replayed_consumer_has_events(stage: Stage) -> None:
     assert all(archived_orders().projections.values())
-    assert {name for name, pattern in RULES.items() if pattern.get("replay-name") != [{"exists": False}]} == set(TAKERS)
+    assert {name for name, pattern in RULES.items() if pattern.get("replay-name") != [{"exists": False}]} == set(REPLAYED)
 
 
 @dataclass(frozen=True)
@@ -270,8 +270,8 @@ def test_single_fault_of_one_call(stage: Stage, tally: Tally, path: str) -> None
 
 
 @every_case
-@pytest.mark.parametrize("beside", ["", "SendMessage"])
-def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: Tally, path: str, beside: str) -> None:
+@pytest.mark.parametrize("also", ["", "SendMessage"])
+def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: Tally, path: str, also: str) -> None:
     case, archived = CASES[path], archived_orders().archived
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
@@ -281,24 +281,24 @@ def test_persistent_fault_until_dead_lettered_and_redriven(stage: Stage, tally: 
         replay.work()
         return replay.wrong(archived_orders().projections)
 
-    Sweep(path, tally).lasting([call for _, call in case.calls(archived)], run, beside)
+    Sweep(path, tally).lasting([call for _, call in case.calls(archived)], run, also)
 
 
 @every_case
 def test_replay_is_repeated_at_any_call(stage: Stage, tally: Tally, path: str) -> None:
-    """In reverse order, between any two calls."""
+    """The repetition runs in reverse order between any two calls."""
     case, archived = CASES[path], archived_orders().archived
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
         replay = case.run(archived, disturbance, attempts)
         second = [(rule, streamed, batch[::-1]) for rule, streamed, batch in replay.waiting[::-1]]
 
-        def meanwhile() -> None:
+        def repeat_in_reverse() -> None:
             first, replay.waiting = replay.waiting, second
             replay.work()
             replay.waiting = first
 
-        disturbance.act = meanwhile
+        disturbance.act = repeat_in_reverse
         replay.work()
         return replay.wrong(archived_orders().projections)
 
@@ -312,31 +312,31 @@ def test_new_events_during_a_replay_are_not_lost(stage: Stage, tally: Tally, ont
     earlier = [one for one in archived_orders().archived if one not in later]
     written = [item for item in archived_orders().tables["OrderLog"] if item["type"]["S"] in {"ShipmentLost", "PaymentRefunded"}]
     without = {**archived_orders().dropped, "OrderLog": [item for item in archived_orders().tables["OrderLog"] if item not in written]}
-    if onto != "nothing":
+    if onto == "existing rows":
         first = Replay(earlier, without, Disturbance())
         first.work()
         without = tables_of(first.aws)
 
-    def brought(disturbance: Disturbance, attempts: int = 1) -> Replay:
+    def replayed_with_new_events(disturbance: Disturbance, attempts: int = 1) -> Replay:
         replay = Replay(earlier, without, disturbance, attempts)
         latest = Replay(later, {}, Disturbance()).waiting
         replay.aws.lend()
 
-        def goes_on() -> None:
+        def deliver_new_events() -> None:
             replay.aws.dynamodb.seed("OrderLog", *written)
             replay.tables = {**replay.tables, "OrderLog": archived_orders().tables["OrderLog"]}
             replay.waiting, ours = latest, replay.waiting
             replay.work()
             replay.waiting = ours
 
-        disturbance.act = goes_on
+        disturbance.act = deliver_new_events
         return replay
 
     def run(disturbance: Disturbance, attempts: int) -> list[str]:
-        replay = brought(disturbance, attempts)
+        replay = replayed_with_new_events(disturbance, attempts)
         replay.work()
         return replay.wrong(archived_orders().projections)
 
-    undisturbed = brought(Disturbance())
+    undisturbed = replayed_with_new_events(Disturbance())
     undisturbed.work()
-    Sweep(f"replayed onto {onto}", tally).between(enumerate(undisturbed.disturbance.calls), "new events meanwhile", run)
+    Sweep(f"replayed onto {onto}", tally).between(enumerate(undisturbed.disturbance.calls), "new events delivered", run)

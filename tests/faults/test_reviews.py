@@ -68,7 +68,7 @@ def test_first_of_two_concurrent_decisions_wins(stage: Stage, tally: Tally, one:
                 Runner(first_stop, lambda simulation=simulation: ACTS[one](simulation)),
                 Runner(second_stop, lambda simulation=simulation: ACTS[two](simulation)),
             )
-            simulation.settle()
+            simulation.process_all()
             finish(simulation, HELD)
             tally(HELD.name, "two interleaved decisions")
             found = wrong(simulation, HELD, ends={ENDS[one], ENDS[two]})
@@ -164,7 +164,7 @@ def test_reviewers_are_notified_and_reminded_before_the_timeout(stage: Stage) ->
     assert "still" in notified[1]
 
     simulation.reviews.time_out()
-    simulation.settle()
+    simulation.process_all()
     assert event_of(simulation, "OrderReviewRejected")["data"] == {"reviewer": "", "note": "", "timed_out": True}
     assert wrong(simulation, HELD, ends={"rejected"}) == []
 

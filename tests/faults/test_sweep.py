@@ -70,10 +70,10 @@ def test_single_fault_of_one_call(stage: Stage, tally: Tally, path: Path) -> Non
 def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, path: Path) -> None:
     """The order may then be rejected, consistently; recovery completes a stuck order.
 
-    For cancelled orders with a longer life, the shorter path covers the saga's steps.
+    For orders cancelled during their fulfilment, the shorter path covers the saga's steps.
     """
     failures: dict[str, list[str]] = {}
-    calls = [call for call in own(stage, path).values() if not path.life or call.function not in COMPENSATIONS]
+    calls = [call for call in own(stage, path).values() if not path.fulfilment or call.function not in COMPENSATIONS]
     since = stage.post_fulfilment_from if path.starts_with_confirmation else 0
     for call in dict.fromkeys(calls):
         for kind in (kind for kind in LASTING if lasts(kind, call)):
@@ -84,7 +84,7 @@ def test_persistent_fault_until_retries_end(stage: Stage, tally: Tally, path: Pa
                     begin(simulation, path)
                 finish(simulation, path)
                 tally(path.name, f"lasting {kind.name}")
-                found = wrong(simulation, path, ends={path.ends, "rejected", "confirmed", *({"cancelled"} if path.left else ())})
+                found = wrong(simulation, path, ends={path.ends, "rejected", "confirmed", *({"cancelled"} if path.unreported else ())})
                 if call.function not in REPEATED_BY_CLIENTS and kind.before and not disturbance.hits:
                     found.append("the fault never occurred")
                 if found and not (call.function == "OrdersPlace" and states(simulation).total() == 0):
@@ -130,7 +130,7 @@ def _events_again(simulation: Simulation, path: Path) -> None:
     for entry in list(simulation.aws.events.entries):
         for name, (_, types) in CONSUMED.items():
             if entry["DetailType"] in types:
-                simulation.wake(name, entry["Detail"])
+                simulation.deliver_event(name, entry["Detail"])
     for record in list(simulation.aws.kinesis.records):
         for name, (_, types) in STREAMED.items():
             if json.loads(record["Data"])["type"] in types:
@@ -150,14 +150,14 @@ AGAIN: dict[str, Callable[[Simulation, Path], None]] = {
 def test_message_is_redelivered_at_any_call(stage: Stage, tally: Tally, path: Path, what: str) -> None:
     """Between any two calls of the run, and after its end.
 
-    The publisher and the API are stateless, so one path covers them. The steps of a path's life are repeated only for
-    functions that events trigger.
+    The publisher and the API are stateless, so one path covers them. The fulfilment steps are repeated only for functions that
+    events trigger.
     """
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
     first = next(number for number, call in enumerate(calls) if call.function != "OrdersPlace")
     begins = 0 if what == "request twice" else first
-    if path.life:
+    if path.fulfilment:
         begins = stage.post_fulfilment_from if what == "events twice" else len(calls)
     elif what != "saga twice" and path is not PATHS[0]:
         begins = len(calls)
@@ -243,7 +243,7 @@ def test_reservation_expires_at_any_call(stage: Stage, tally: Tally, path: Path)
     """The reservation is repeated or not needed, so the order ends the same, also after an authorization."""
     failures: dict[str, list[str]] = {}
     calls = recorded(stage, path)
-    for number in range(len(calls) if path.life else 0, len(calls) + 1):
+    for number in range(len(calls) if path.fulfilment else 0, len(calls) + 1):
         disturbance = Disturbance(match=lambda at, _call, number=number: at == number)
         simulation = stage.simulation(path, disturbance)
         disturbance.act = simulation.expire

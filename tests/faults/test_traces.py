@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pytest
 
 TRACE_ID = "1-581cf771-a006649127e371903a2de979"
-OF_CARRIER = "1-581cf772-a006649127e371903a2de979"
+CARRIER_TRACE = "1-581cf772-a006649127e371903a2de979"
 DELIVERED = next(path for path in PATHS if path.name == "delivered in two parcels")
-# They start a trace, or continue that of the API or the workflow: Lambda sends their segments.
+# Functions with a sampled trace header, whose segments Lambda sends.
 TRACED_BY_LAMBDA = {"OrdersPlace", "ShippingWebhook", *STEPS}
 FURTHER = {
     "NotificationsMail": (send_emails.handler, {"OrderConfirmed", "ShipmentDispatched"}),
@@ -31,11 +31,11 @@ FURTHER = {
 
 
 def invoked_as_on_aws(functions: Functions, monkeypatch: pytest.MonkeyPatch) -> Functions:
-    """Return the functions with the trace header that Lambda gives each: a sampled one to requests and steps, none to the others."""
+    """Return the functions with Lambda's trace header: a sampled one for requests and steps, none for the others."""
 
     def traced(name: str, handler: Handler) -> Handler:
         def invoke(event: Any, context: Any) -> Any:
-            trace_id = OF_CARRIER if name == "ShippingWebhook" else TRACE_ID
+            trace_id = CARRIER_TRACE if name == "ShippingWebhook" else TRACE_ID
             header = f"Root={trace_id};Parent=70de5b6f19ff9a0a;Sampled={int(name in TRACED_BY_LAMBDA)}"
             monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
             monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", name)
@@ -47,7 +47,7 @@ def invoked_as_on_aws(functions: Functions, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def consume(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> FakeSes:
-    """Bring the published events to consumers that the simulation leaves out; return the emails."""
+    """Deliver the published events to the consumers that the simulation lacks; return the emails."""
     emails = FakeSes()
     simulation.aws.lend(ses=emails)
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "")
@@ -69,12 +69,12 @@ def test_trace_follows_an_order_over_stream_bus_and_queues(stage: Stage, monkeyp
         emails = consume(simulation, monkeypatch)
         found = segments()
     assert violations(simulation) == []
-    names = {trace_id: {segment["name"] for segment in found if segment["trace_id"] == trace_id} for trace_id in (TRACE_ID, OF_CARRIER)}
+    names = {trace_id: {segment["name"] for segment in found if segment["trace_id"] == trace_id} for trace_id in (TRACE_ID, CARRIER_TRACE)}
     assert {segment["trace_id"] for segment in found} == set(names)
     assert names[TRACE_ID] == {"OrdersPublish", "ShippingRequest", "NotificationsMail", "LedgerPost", "LoyaltyAward"}
-    assert names[OF_CARRIER] == {"OrdersPublish", "PaymentsSettle", "InventorySettle", "NotificationsMail", "LedgerPost"}
+    assert names[CARRIER_TRACE] == {"OrdersPublish", "PaymentsSettle", "InventorySettle", "NotificationsMail", "LedgerPost"}
     assert len([segment for segment in found if segment["name"] == "NotificationsMail"]) == len(emails.sent) > 1
-    # Every segment hangs below Lambda's or below another one.
+    # The parent of every segment is Lambda's segment or another one.
     ids = {segment["id"] for segment in found}
     assert {segment["parent_id"] for segment in found} <= ids | {"70de5b6f19ff9a0a"}
     [placed, *_] = simulation.aws.events.entries

@@ -50,13 +50,13 @@ def eventually[T](look: Callable[[], T], holds: Callable[[T], object] = bool, *,
     return seen
 
 
-# Events of consumers beside the saga, at any time after the confirmation.
-BESIDE = {"ShipmentRequested", "InvoiceIssued", "CreditNoteIssued"}
+# Events of other consumers, at any time after the confirmation.
+NOT_OF_THE_SAGA = {"ShipmentRequested", "InvoiceIssued", "CreditNoteIssued"}
 
 
 def order_types(history: Sequence[dict[str, Any]]) -> list[str]:
     """Return the types of the saga's events, oldest first."""
-    return [event["type"] for event in history if event["type"] not in BESIDE]
+    return [event["type"] for event in history if event["type"] not in NOT_OF_THE_SAGA]
 
 
 class DeployedStack:

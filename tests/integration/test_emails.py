@@ -10,12 +10,13 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from devtools.trial import users
 from orderflow.aws.idempotency import OncePerEvent
 from orderflow.domain import events
-from orderflow.domain.money import Money
 from tests.integration.deployed_stack import DeployedStack, eventually
+from tests.support.orders import CONFIRMED, history
 
 BATCH = 10
 # With the template's 180 s, five deliveries would take fifteen minutes.
@@ -23,29 +24,13 @@ VISIBILITY_SECONDS = 2
 
 
 def _confirmed(order_id: str) -> events.Event:
-    price = Money(1250, "EUR")
-    return events.Event(
-        event_id=f"{order_id}:5",
-        type="OrderConfirmed",
-        schema_version=1,
-        occurred_at=datetime.now(UTC),
-        source="orders",
-        correlation_id=f"test-{order_id}",
-        causation_id=f"{order_id}:4",
-        order_id=order_id,
-        order_version=5,
-        data=events.OrderConfirmed(
-            events.Customer("ann", users.SIMULATOR.format("ann")),
-            (events.Line("MUG-BLUE", "Blue mug", 1, price),),
-            price,
-            events.Address("Ann Lee", "1 High St", "Leeds", "LS1 1AA", "GB"),
-            "auth_test",
-        ),
-    )
+    *_, confirmed = history(*CONFIRMED, order_id=order_id)
+    data = replace(confirmed.data, customer=events.Customer("ann", users.SIMULATOR.format("ann")))
+    return replace(confirmed, occurred_at=datetime.now(UTC), correlation_id=f"test-{order_id}", data=data)
 
 
 def _delivery(event: events.Event) -> str:
-    """The message that the topic sends to the queue."""
+    """Return the message that the topic sends to the queue."""
     frame = {"version": "0", "id": str(uuid4()), "detail-type": event.type, "source": event.source, "account": "000000000000"}
     frame |= {"time": f"{event.occurred_at:%Y-%m-%dT%H:%M:%SZ}", "region": "us-east-1", "resources": []}
     return json.dumps(frame | {"detail": json.loads(events.encode(event))})
@@ -95,8 +80,8 @@ def _send(stack: DeployedStack, url: str, bodies: list[str]) -> None:
     assert not answer.get("Failed")
 
 
-class _WorkerDied(BaseException):
-    """Ends a worker process; no exception handler catches it."""
+class _WorkerCrashed(BaseException):
+    """Simulates the end of a worker process, which no exception handler catches."""
 
 
 class _Hour:
@@ -107,14 +92,14 @@ class _Hour:
 
 
 def _claim(stack: DeployedStack, event: events.Event) -> str:
-    """Leave the idempotency record of a worker that died while sending the event's email, and return its id."""
+    """Write the idempotency record of a worker that crashed while sending the event's email, and return its id."""
 
     def crash() -> str:
-        raise _WorkerDied
+        raise _WorkerCrashed
 
     before = _claims(stack)
     once = OncePerEvent[str]("mail", stack.table("MailIdempotency"), stack.dynamodb, effect_seconds=1)
-    with pytest.raises(_WorkerDied):
+    with pytest.raises(_WorkerCrashed):
         once.perform(event, crash, cast("Any", _Hour()))
     (claim,) = _claims(stack) - before
     return claim
@@ -136,7 +121,7 @@ def _is_dead_lettered(stack: DeployedStack, event: events.Event) -> bool:
 
 def test_poison_message_in_a_batch_is_redriven_alone(stack: DeployedStack, short_visibility: str):
     *good, poisoned = [_confirmed(_order_id()) for _ in range(BATCH)]
-    # A worker died with this event and left an unexpired claim.
+    # A worker crashed while it processed this event, so that its claim has not expired.
     claim = _claim(stack, poisoned)
     with _function_stopped(stack):
         _send(stack, short_visibility, [_delivery(event) for event in [*good[:4], poisoned, *good[4:]]])

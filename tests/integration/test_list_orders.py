@@ -71,11 +71,11 @@ def test_rebuild_corrects_the_list_during_new_orders(stack: DeployedStack):
 
     with ThreadPoolExecutor(2) as pool:
         rebuilding = pool.submit(rebuild_view.rebuild, stack.target)
-        meanwhile = [stack.buy(customer, sku) for _ in range(3)]
+        during = [stack.buy(customer, sku) for _ in range(3)]
         dropped, listed = rebuilding.result()
 
     assert min(dropped, listed) >= 1
-    _wait_for_list(stack, customer, dict.fromkeys([before, *meanwhile], "confirmed"))
+    _wait_for_list(stack, customer, dict.fromkeys([before, *during], "confirmed"))
 
 
 def _key(stack: DeployedStack, order_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Log lines carry correlation ids and no personal data; unknown users are denied."""
+"""Log lines have correlation ids and no personal data; unknown users are denied."""
 
 from __future__ import annotations
 

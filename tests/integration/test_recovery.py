@@ -13,7 +13,7 @@ import pytest
 
 from devtools.local import emulator
 from devtools.ops import function_logs
-from tests.integration.deployed_stack import BESIDE, DeployedStack, eventually, order_types
+from tests.integration.deployed_stack import NOT_OF_THE_SAGA, DeployedStack, eventually, order_types
 
 LONG_AGO = timedelta(days=1)
 AGAIN = 3
@@ -74,7 +74,7 @@ def test_saga_run_again_for_an_ended_order_changes_nothing(stack: DeployedStack)
 
 
 def _by_the_saga(stack: DeployedStack, order_id: str) -> list[str]:
-    return [event.event_id for event in stack.log(order_id) if event.type not in BESIDE]
+    return [event.event_id for event in stack.log(order_id) if event.type not in NOT_OF_THE_SAGA]
 
 
 def _reservations_tried(stack: DeployedStack, order_id: str) -> int:

@@ -35,16 +35,16 @@ def alarm(stack: DeployedStack, bridge: Bridge) -> Iterator[Any]:
     """Make an alarm fire and return the execution's output; afterwards reset the alarms and the cool-down."""
     used: set[str] = set()
 
-    def goes_off(name: str, **event: Any) -> dict[str, Any]:
+    def fire(name: str, **event: Any) -> dict[str, Any]:
         used.add(name)
         bridge.set_state(name, "ALARM", "test")
         [execution] = eventually(bridge.forward, within=stack.patience, what=f"{name} is forwarded")
         return ended(stack, execution)
 
-    yield goes_off
+    yield fire
     for name in used:
         bridge.set_state(name, "OK", "test")
-    eventually(lambda: bridge.forward() == [], within=stack.patience, what="no alarm is left")
+    eventually(lambda: bridge.forward() == [], within=stack.patience, what="all alarms are forwarded")
     for item in stack.scan("Remediations"):
         stack.dynamodb.delete_item(TableName=stack.table("Remediations"), Key={"claim": item["claim"]})
 
@@ -109,7 +109,7 @@ def test_throttled_dead_letter_is_redriven_once(stack: DeployedStack, bridge: Br
     assert again["decided"]["value"]["outcome"] == "duplicate"
 
 
-def test_dead_letter_of_unknown_cause_stays(stack: DeployedStack, alarm: Any) -> None:
+def test_dead_letter_of_unknown_cause_is_not_redriven(stack: DeployedStack, alarm: Any) -> None:
     body = dead_letter(stack)
     try:
         event = archived(stack, alarm(MAIL_ALARM)["execution"])

@@ -25,7 +25,7 @@ PRICE, STOCK = 1250, 100
 QUEUES = ("OrderViewQueue", "LedgerQueue", "LoyaltyAwardQueue", "AnalyticsCountQueue")
 # Queues of consumers with side effects, which replays do not reach.
 SILENT_QUEUES = ("MailQueue", "InvoicesIssueQueue", "PaymentsSettleQueue", "ShippingRequestQueue", "ReviewsCloseQueue")
-# Seconds for an order's whole life, or a redelivery.
+# Seconds for an order from placing to refund, or for a redelivery.
 SECONDS = 240.0
 
 

@@ -36,14 +36,14 @@ CONDITION = {
 class Probe(NamedTuple):
     """A call that shows whether a role may perform an action on a resource, without changing anything.
 
-    `asked` is false for actions that the emulator performs with any parameters: roles with the grant do not call them.
+    `always_probed` is false for actions that the emulator performs with any parameters; roles with the grant do not call them.
     """
 
     action: str
     kind: str
     call: str
     parameters: Callable[[str], dict[str, Any]]
-    asked: bool = True
+    always_probed: bool = True
 
 
 def _indexed(name: str) -> dict[str, str]:
@@ -71,16 +71,22 @@ PROBES = (
     Probe("sqs:SendMessage", QUEUE, "send_message", lambda url: {"QueueUrl": url, "MessageBody": ""}),
     Probe("sqs:ReceiveMessage", QUEUE, "receive_message", lambda url: {"QueueUrl": url, "MaxNumberOfMessages": 11}),
     Probe("sqs:DeleteMessage", QUEUE, "delete_message", lambda url: {"QueueUrl": url, "ReceiptHandle": "none"}),
-    Probe("sqs:PurgeQueue", QUEUE, "purge_queue", lambda url: {"QueueUrl": url}, asked=False),
-    Probe("sns:Publish", TOPIC, "publish", lambda arn: {"TopicArn": arn, "Message": "none"}, asked=False),
+    Probe("sqs:PurgeQueue", QUEUE, "purge_queue", lambda url: {"QueueUrl": url}, always_probed=False),
+    Probe("sns:Publish", TOPIC, "publish", lambda arn: {"TopicArn": arn, "Message": "none"}, always_probed=False),
     Probe(
         "events:PutEvents",
         "Events::EventBus",
         "put_events",
         lambda name: {"Entries": [{"EventBusName": name, "Source": "none", "DetailType": "None", "Detail": "{}"}]},
-        asked=False,
+        always_probed=False,
     ),
-    Probe("states:StartExecution", "StepFunctions::StateMachine", "start_execution", lambda arn: {"stateMachineArn": arn}, asked=False),
+    Probe(
+        "states:StartExecution",
+        "StepFunctions::StateMachine",
+        "start_execution",
+        lambda arn: {"stateMachineArn": arn},
+        always_probed=False,
+    ),
     Probe(
         "kinesis:PutRecords",
         "Kinesis::Stream",
@@ -94,10 +100,16 @@ PROBES = (
         lambda name: {"StreamName": name, "ShardId": "none", "ShardIteratorType": "LATEST"},
     ),
     Probe("secretsmanager:GetSecretValue", "SecretsManager::Secret", "get_secret_value", lambda name: {"SecretId": name}),
-    Probe("secretsmanager:PutSecretValue", "SecretsManager::Secret", "put_secret_value", lambda name: {"SecretId": name}, asked=False),
+    Probe(
+        "secretsmanager:PutSecretValue",
+        "SecretsManager::Secret",
+        "put_secret_value",
+        lambda name: {"SecretId": name},
+        always_probed=False,
+    ),
     Probe("s3:GetObject", "S3::Bucket", "get_object", lambda name: {"Bucket": name, "Key": "none"}),
     Probe("s3:PutObject", "S3::Bucket", "put_object", lambda name: {"Bucket": name, "Key": "none", "ContentMD5": "A" * 22 + "=="}),
-    Probe("s3:DeleteObject", "S3::Bucket", "delete_object", lambda name: {"Bucket": name, "Key": "none"}, asked=False),
+    Probe("s3:DeleteObject", "S3::Bucket", "delete_object", lambda name: {"Bucket": name, "Key": "none"}, always_probed=False),
     Probe("s3:ListBucket", "S3::Bucket", "list_objects_v2", lambda name: {"Bucket": name, "MaxKeys": 1}),
     Probe("lambda:InvokeFunction", "Lambda::Function", "invoke", lambda name: {"FunctionName": name, "InvocationType": "DryRun"}),
     Probe("kms:GenerateDataKey", "KMS::Key", "generate_data_key", lambda name: {"KeyId": name, "NumberOfBytes": 1}),
@@ -192,7 +204,7 @@ class Roles:
         with closing(connection), self.assumed(role) as credentials:
             for call in self.calls:
                 expected = granted(call)
-                if (call.probe.asked or not expected) and _allowed(connection, call, credentials) != expected:
+                if (call.probe.always_probed or not expected) and _allowed(connection, call, credentials) != expected:
                     found.append(f"{role}: {call.probe.action} on {call.target}, {'denied' if expected else 'allowed'}")
         return found
 

@@ -41,7 +41,7 @@ def server(stack: DeployedStack) -> Iterator[PageServer]:
 
 @contextmanager
 def shopping(browser: Browser, server: PageServer, **options: Any) -> Iterator[Page]:
-    """Open the shop; afterwards assert that no script failed and that only the shop and the API were asked."""
+    """Open the shop; afterwards assert that no script failed and that only the shop and the API got requests."""
     page = browser.new_page(**options)
     page.set_default_timeout(browsers.TIMEOUT_SECONDS * 1000)
     errors: list[str] = []

@@ -47,7 +47,7 @@ def test_payment_token_is_deleted_when_the_order_is_decided(stack: DeployedStack
     eventually(lambda: _token(stack, order_id) is None, within=stack.patience, what=f"the token of {order_id} is deleted")
 
 
-def test_a_held_order_keeps_its_payment_token(stack: DeployedStack):
+def test_held_order_keeps_its_payment_token(stack: DeployedStack):
     customer, sku = stack.customer(), stack.product(10, price=120_000)
     order_id = stack.buy(customer, sku)
     assert stack.outcome(customer, order_id) == "held"

@@ -11,7 +11,7 @@ import pytest
 
 from devtools.local.api_client import order_body
 from inventory.domain.stock_rules import SHARDS
-from tests.integration.deployed_stack import BESIDE, DeployedStack, eventually
+from tests.integration.deployed_stack import NOT_OF_THE_SAGA, DeployedStack, eventually
 
 ORDERS = 500
 AT_ONCE = 8
@@ -80,7 +80,7 @@ def test_sharded_stock_sells_every_unit_once(stack: DeployedStack):
 
 def _last(stack: DeployedStack, order_id: str) -> str:
     """The type of the last event appended by the saga."""
-    return [event.type for event in stack.log(order_id) if event.type not in BESIDE][-1]
+    return [event.type for event in stack.log(order_id) if event.type not in NOT_OF_THE_SAGA][-1]
 
 
 def _place(stack: DeployedStack, customer: str, body: dict[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""All payment providers, each with its own store, and localstripe instead of Stripe."""
+"""Fixtures of the payment providers: the sandbox, and Stripe's provider connected to localstripe."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ START_SECONDS = 60
 class Subject:
     """A provider under test, with its test tokens by outcome.
 
-    `a_day_passes` expires its idempotency keys; `refunds_conclude` completes or fails the pending refunds of a payment.
+    `expire_keys` expires its idempotency keys, as a day does; `conclude_refunds` completes or fails the pending refunds of a payment.
     """
 
     provider: PaymentProvider
     tokens: dict[str, str]
-    a_day_passes: Callable[[], object]
-    refunds_conclude: Callable[[str], object]
+    expire_keys: Callable[[], object]
+    conclude_refunds: Callable[[str], object]
 
 
-class Wire(stripe.RequestsClient):
-    """The HTTP client to Stripe; `before` and `after` get each request's method and path and may fail it."""
+class StripeHttp(stripe.RequestsClient):
+    """The HTTP client to Stripe; `before` and `after` get each request's method and path and may raise an error."""
 
     before: Callable[[str, str], None] = staticmethod(lambda _, __: None)
     after: Callable[[str, str], None] = staticmethod(lambda _, __: None)
@@ -67,23 +67,22 @@ def localstripe() -> Iterator[str]:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
-    """The HTTP client to Stripe."""
-    client = Wire(timeout=(1, 10))
+def http() -> Iterator[StripeHttp]:
+    client = StripeHttp(timeout=(1, 10))
     yield client
     client.close()
 
 
 @pytest.fixture
 def database() -> FakeDynamoDB:
-    """A table for either provider."""
+    """The table of payments, for either provider."""
     return FakeDynamoDB(Table("payments", {"key": "S"}, {"by-day": Index({"day": "S", "key": "S"}, "KEYS_ONLY")}))
 
 
 @pytest.fixture
-def through_stripe(localstripe: str, wire: Wire, database: FakeDynamoDB) -> StripeProvider:
+def stripe_provider(localstripe: str, http: StripeHttp, database: FakeDynamoDB) -> StripeProvider:
     """The Stripe provider, connected to localstripe."""
-    return StripeProvider(lambda: create_client("sk_test_123456", localstripe, wire), "payments", database.client)
+    return StripeProvider(lambda: create_client("sk_test_123456", localstripe, http), "payments", database.client)
 
 
 @pytest.fixture(params=["sandbox", "stripe"])
@@ -91,9 +90,9 @@ def subject(request: pytest.FixtureRequest, database: FakeDynamoDB) -> Subject:
     """Each provider in turn."""
     if request.param == "sandbox":
         tokens = {
-            "good": "tok_approved",
+            "approved": "tok_approved",
             "declined": "tok_declined",
-            "poor": "tok_insufficient_funds",
+            "insufficient_funds": "tok_insufficient_funds",
             "unknown": "4111",
             "used": "4112",
             "unsupported": "tok_unsupported",
@@ -106,9 +105,9 @@ def subject(request: pytest.FixtureRequest, database: FakeDynamoDB) -> Subject:
         return Subject(sandbox, tokens, lambda: None, sandbox.conclude_refunds)
     address = request.getfixturevalue("localstripe")
     tokens = {
-        "good": "pm_card_visa",
+        "approved": "pm_card_visa",
         "declined": "pm_card_visa_chargeDeclined",
-        "poor": "pm_card_visa_chargeDeclinedInsufficientFunds",
+        "insufficient_funds": "pm_card_visa_chargeDeclinedInsufficientFunds",
         "unknown": "4111",
         "used": "pm_card_used",
         "unsupported": "pm_usBankAccount",
@@ -118,13 +117,12 @@ def subject(request: pytest.FixtureRequest, database: FakeDynamoDB) -> Subject:
         "refund_fails_later": "pm_card_refundFail",
     }
     conclude: Callable[[str], object] = lambda _: requests.post(f"{address}/_config/refunds", timeout=10)  # noqa: E731
-    forget: Callable[[], object] = lambda: requests.delete(f"{address}/_config/idempotency", timeout=10)  # noqa: E731
-    return Subject(request.getfixturevalue("through_stripe"), tokens, forget, conclude)
+    expire: Callable[[], object] = lambda: requests.delete(f"{address}/_config/idempotency", timeout=10)  # noqa: E731
+    return Subject(request.getfixturevalue("stripe_provider"), tokens, expire, conclude)
 
 
 @pytest.fixture
 def provider(subject: Subject) -> PaymentProvider:
-    """The provider under test."""
     return subject.provider
 
 

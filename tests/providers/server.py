@@ -1,9 +1,9 @@
-"""localstripe on a free loopback port, extended by the Stripe features that it lacks and the pipeline uses.
+"""localstripe on a free loopback port, with the Stripe features that it lacks and the pipeline uses.
 
-Run by the interpreter of .venv-localstripe; it prints its port and serves until it is ended. Added here, after
-Stripe's documentation: idempotency keys, captures in parts, metadata of a capture, limits and statuses of refunds, reasons
-of declines, refusals of a means of payment or an amount, disputes, events by type, and what newer versions of the API call
-their parameters. docs/fidelity.md lists it.
+The interpreter of .venv-localstripe runs it; it prints its port and serves until it is terminated. Added after Stripe's
+documentation: idempotency keys, partial captures, metadata of a capture, limits and statuses of refunds, reasons of declines,
+refusals of payment methods and amounts, disputes, events by type, and the parameter names of newer API versions.
+docs/fidelity.md lists them.
 """
 
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
@@ -24,14 +24,14 @@ DECLINES = {
     "pm_card_visa_chargeDeclinedStolenCard": ("card_declined", "stolen_card"),
     "pm_card_authenticationRequired": ("authentication_required", "authentication_required"),
 }
-# 400 at the confirmation: code and parameter.
+# The confirmation of these payment methods answers 400 with this code and parameter.
 REFUSED = {
     "pm_usBankAccount": ("payment_method_unsupported_type", "payment_method"),
     "pm_card_wrongCurrency": ("payment_method_currency_mismatch", "payment_method"),
     "pm_card_used": (None, None),
     "pm_card_ours": ("parameter_unknown", "off_session"),
 }
-# Refunds of these cards: the status they begin with, and what becomes of it. The first two are among Stripe's test cards.
+# The first and the final status of refunds of these cards. The first two are among Stripe's test cards.
 REFUNDS = {
     "pm_card_pendingRefund": ("pending", "succeeded"),
     "pm_card_refundFail": ("succeeded", "failed"),
@@ -131,7 +131,7 @@ class Intent(PaymentIntent):
 
 
 class BoundedRefund(Refund):
-    """A Refund of at most the captured, unrefunded amount."""
+    """A Refund of at most the captured amount without earlier refunds."""
 
     def __init__(self, payment_intent: str, amount: Any, metadata: Any = None) -> None:
         intent = Intent._api_retrieve(payment_intent)
@@ -152,7 +152,7 @@ class BoundedRefund(Refund):
 
 
 class Dispute(StripeObject):
-    """A dispute of a payment; `withdrawn` is the amount taken from our balance."""
+    """A dispute of a payment; `withdrawn` is the amount withdrawn from the merchant's balance."""
 
     object = "dispute"
     _id_prefix = "dp_"
@@ -191,7 +191,7 @@ def conclude_refunds() -> List:
 
 
 def listed_events(url: str, types: list[str], created: dict[str, str], **given: Any) -> List:
-    """Return the events of some types and a time."""
+    """Return the events of these types that were created in this period."""
     found = events(Event, url, **given)
     found._list = [one for one in found._list if one.type in types and int(created["gte"]) <= one.created < int(created["lt"])]
     return found
@@ -199,7 +199,7 @@ def listed_events(url: str, types: list[str], created: dict[str, str], **given: 
 
 @web.middleware
 async def idempotent(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Repeat the answer of an idempotency key, and refuse the key with another request."""
+    """Repeat the answer of a known idempotency key, and refuse the key with another request."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return await handler(request)
@@ -216,14 +216,14 @@ async def idempotent(request: web.Request, handler: Any) -> web.StreamResponse:
     return web.json_response(json.loads(text), status=status, headers={"Idempotent-Replayed": "true"})
 
 
-async def forget(_: web.Request) -> web.Response:
+async def expire_keys(_: web.Request) -> web.Response:
     """Delete all idempotency keys, as Stripe does after a day."""
     answered.clear()
     return web.Response()
 
 
 def main() -> None:
-    # The store would be written to a file that all processes share.
+    # By default, localstripe writes its store to a file that all processes share.
     resources.Store.dump_to_disk = lambda _: None
     here = {f"/v1/payment_intents/{{id}}/{name}": getattr(Intent, f"_api_{name}") for name in ("confirm", "capture", "cancel")}
     routes = [route for route in resources.extra_apis if isinstance(route[0], str)]
@@ -238,10 +238,10 @@ def main() -> None:
     Event._api_list_all = listed_events
     PaymentIntent._api_create = classmethod(lambda _, **data: Intent(**data))
     Refund._api_create = classmethod(lambda _, **data: BoundedRefund(**data))
-    from localstripe import server  # noqa: PLC0415 - it makes its routes when it is imported
+    from localstripe import server  # noqa: PLC0415 - creates its routes at import
 
     server.app.middlewares.insert(0, idempotent)
-    server.app.router.add_delete("/_config/idempotency", forget)
+    server.app.router.add_delete("/_config/idempotency", expire_keys)
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
     web.run_app(server.app, sock=listening, access_log=None, print=None)

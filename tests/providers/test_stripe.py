@@ -27,7 +27,7 @@ from payments.stripe.connection import create_client
 from payments.stripe.mapping import MANUAL
 from payments.stripe.provider import StripeProvider
 from tests.fakes.aws.dynamodb import FakeDynamoDB, Table, answer_lost
-from tests.providers.conftest import Wire
+from tests.providers.conftest import StripeHttp
 
 TOTAL = Money(2500, "EUR")
 VISA = "pm_card_visa"
@@ -35,31 +35,31 @@ FAULTS = (ProviderTimeout, ProviderUnavailable)
 
 
 @pytest.fixture
-def account(localstripe: str, wire: Wire) -> stripe.V1Services:
-    """The account as in Stripe's dashboard."""
-    return create_client("sk_test_123456", localstripe, wire).v1
+def account(localstripe: str, http: StripeHttp) -> stripe.V1Services:
+    """A client of the Stripe account, for checks and manual changes."""
+    return create_client("sk_test_123456", localstripe, http).v1
 
 
 def euros(amount: int) -> Money:
     return Money(amount, "EUR")
 
 
-def lost(_: str, __: str) -> None:
+def lose(_: str, __: str) -> None:
     raise stripe.APIConnectionError("no answer")
 
 
-def once(number: int, struck: Callable[[str, str], None]) -> Callable[[str, str], None]:
-    """Fail only the request of this number."""
+def once(number: int, act: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    """Return a hook that acts only on the request of this number."""
     calls = iter(range(1, 100))
-    return lambda method, path: struck(method, path) if next(calls) == number else None
+    return lambda method, path: act(method, path) if next(calls) == number else None
 
 
-def again[T](wire: Wire, request: Callable[[], T]) -> T:
-    """Call, and retry once after a fault."""
+def with_retry[T](http: StripeHttp, request: Callable[[], T]) -> T:
+    """Call, and after a fault retry once without faults."""
     try:
         return request()
     except FAULTS:
-        wire.before = wire.after = lambda _, __: None
+        http.before = http.after = lambda _, __: None
         return request()
 
 
@@ -74,77 +74,77 @@ def answering(status: int, error: dict[str, Any]) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_lost_answer_leaves_one_authorization(
-    through_stripe: StripeProvider, account: stripe.V1Services, wire: Wire, key: str, moment: str, number: int
+def test_lost_answer_leaves_one_authorization(
+    stripe_provider: StripeProvider, account: stripe.V1Services, http: StripeHttp, key: str, moment: str, number: int
 ) -> None:
-    setattr(wire, moment, once(number, lost))
+    setattr(http, moment, once(number, lose))
 
-    payment = again(wire, lambda: through_stripe.authorize(key, VISA, TOTAL))
+    payment = with_retry(http, lambda: stripe_provider.authorize(key, VISA, TOTAL))
 
     assert isinstance(payment, Authorized)
     assert [intent.status for intent in intents(account, key)] == ["requires_capture"]
 
 
-def test_a_lost_answer_is_found_by_looking_up(through_stripe: StripeProvider, wire: Wire, key: str) -> None:
-    wire.after = once(2, lost)
+def test_look_up_finds_the_payment_of_a_lost_answer(stripe_provider: StripeProvider, http: StripeHttp, key: str) -> None:
+    http.after = once(2, lose)
     with pytest.raises(ProviderTimeout):
-        through_stripe.authorize(key, VISA, TOTAL)
+        stripe_provider.authorize(key, VISA, TOTAL)
 
-    assert isinstance(through_stripe.look_up(key), Authorized)
+    assert isinstance(stripe_provider.look_up(key), Authorized)
 
 
-def test_intent_with_lost_id_never_holds_an_amount(
-    through_stripe: StripeProvider, account: stripe.V1Services, database: FakeDynamoDB, wire: Wire, key: str
+def test_intent_whose_id_was_lost_authorizes_no_amount(
+    stripe_provider: StripeProvider, account: stripe.V1Services, database: FakeDynamoDB, http: StripeHttp, key: str
 ) -> None:
-    wire.after = once(1, lost)
+    http.after = once(1, lose)
     with pytest.raises(ProviderTimeout):
-        through_stripe.authorize(key, VISA, TOTAL)
-    assert through_stripe.look_up(key) is None
+        stripe_provider.authorize(key, VISA, TOTAL)
+    assert stripe_provider.look_up(key) is None
 
-    assert through_stripe.void(key) == Voided()
-    assert through_stripe.authorize(key, VISA, TOTAL) == Voided()
+    assert stripe_provider.void(key) == Voided()
+    assert stripe_provider.authorize(key, VISA, TOTAL) == Voided()
     assert [intent.status for intent in intents(account, key)] == ["requires_payment_method"]
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_void_during_authorization_holds_nothing(
-    through_stripe: StripeProvider, account: stripe.V1Services, wire: Wire, key: str, number: int
+def test_void_during_authorization_leaves_no_authorized_amount(
+    stripe_provider: StripeProvider, account: stripe.V1Services, http: StripeHttp, key: str, number: int
 ) -> None:
     def void(_: str, __: str) -> None:
-        wire.before = wire.after = lambda _, __: None
-        through_stripe.void(key)
+        http.before = http.after = lambda _, __: None
+        stripe_provider.void(key)
 
-    # Before it is written down, and before it is confirmed.
-    setattr(wire, "after" if number == 1 else "before", once(number, void))
+    # Before the intent is stored, and before it is confirmed.
+    setattr(http, "after" if number == 1 else "before", once(number, void))
 
-    assert through_stripe.authorize(key, VISA, TOTAL) == Voided()
-    assert through_stripe.look_up(key) == Voided()
+    assert stripe_provider.authorize(key, VISA, TOTAL) == Voided()
+    assert stripe_provider.look_up(key) == Voided()
     assert "requires_capture" not in [intent.status for intent in intents(account, key)]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_lost_answer_leaves_one_capture(through_stripe: StripeProvider, wire: Wire, key: str, moment: str, number: int) -> None:
-    through_stripe.authorize(key, VISA, TOTAL)
-    setattr(wire, moment, once(number, lost))
+def test_lost_answer_leaves_one_capture(stripe_provider: StripeProvider, http: StripeHttp, key: str, moment: str, number: int) -> None:
+    stripe_provider.authorize(key, VISA, TOTAL)
+    setattr(http, moment, once(number, lose))
 
-    capture = again(wire, lambda: through_stripe.capture(key, f"{key}:c", euros(900)))
+    capture = with_retry(http, lambda: stripe_provider.capture(key, f"{key}:c", euros(900)))
 
-    payment = through_stripe.look_up(key)
+    payment = stripe_provider.look_up(key)
     assert isinstance(payment, Authorized)
     assert payment.captures == (capture,)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_lost_answer_leaves_one_refund(through_stripe: StripeProvider, wire: Wire, key: str, moment: str, number: int) -> None:
-    through_stripe.authorize(key, VISA, TOTAL)
-    through_stripe.capture(key, f"{key}:c", euros(900))
-    setattr(wire, moment, once(number, lost))
+def test_lost_answer_leaves_one_refund(stripe_provider: StripeProvider, http: StripeHttp, key: str, moment: str, number: int) -> None:
+    stripe_provider.authorize(key, VISA, TOTAL)
+    stripe_provider.capture(key, f"{key}:c", euros(900))
+    setattr(http, moment, once(number, lose))
 
-    refund = again(wire, lambda: through_stripe.refund(key, f"{key}:r", euros(300)))
+    refund = with_retry(http, lambda: stripe_provider.refund(key, f"{key}:r", euros(300)))
 
-    payment = through_stripe.look_up(key)
+    payment = stripe_provider.look_up(key)
     assert isinstance(payment, Authorized)
     assert payment.refunds == (refund,)
 
@@ -152,111 +152,113 @@ def test_a_lost_answer_leaves_one_refund(through_stripe: StripeProvider, wire: W
 @pytest.mark.parametrize("captured", [0, 900])
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_lost_answer_leaves_nothing_held(
-    through_stripe: StripeProvider, wire: Wire, key: str, captured: int, moment: str, number: int
+def test_void_with_a_lost_answer_releases_the_uncaptured_amount(
+    stripe_provider: StripeProvider, http: StripeHttp, key: str, captured: int, moment: str, number: int
 ) -> None:
-    through_stripe.authorize(key, VISA, TOTAL)
+    stripe_provider.authorize(key, VISA, TOTAL)
     if captured:
-        through_stripe.capture(key, f"{key}:c", euros(captured))
-    setattr(wire, moment, once(number, lost))
+        stripe_provider.capture(key, f"{key}:c", euros(captured))
+    setattr(http, moment, once(number, lose))
 
-    payment = again(wire, lambda: through_stripe.void(key))
+    payment = with_retry(http, lambda: stripe_provider.void(key))
 
     assert isinstance(payment, Voided)
     assert payment.captured == captured
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "PutItem"])
-def test_a_table_that_does_not_answer_is_unavailability(
-    through_stripe: StripeProvider, account: stripe.V1Services, database: FakeDynamoDB, key: str, operation: str
+def test_lost_answer_of_the_table_raises_provider_unavailable(
+    stripe_provider: StripeProvider, account: stripe.V1Services, database: FakeDynamoDB, key: str, operation: str
 ) -> None:
-    def lose(name: str, _: Any) -> None:
+    def lose_answer(name: str, _: Any) -> None:
         if name == operation:
             raise answer_lost()
 
-    database.after = lose
+    database.after = lose_answer
     with pytest.raises(ProviderUnavailable):
-        through_stripe.authorize(key, VISA, TOTAL)
+        stripe_provider.authorize(key, VISA, TOTAL)
     database.after = None
 
-    assert isinstance(through_stripe.authorize(key, VISA, TOTAL), Authorized)
+    assert isinstance(stripe_provider.authorize(key, VISA, TOTAL), Authorized)
     assert [intent.status for intent in intents(account, key)] == ["requires_capture"]
 
 
-def test_the_usual_payment_takes_two_requests_and_two_calls(
-    through_stripe: StripeProvider, database: FakeDynamoDB, wire: Wire, key: str
+def test_authorization_takes_two_requests_and_two_calls(
+    stripe_provider: StripeProvider, database: FakeDynamoDB, http: StripeHttp, key: str
 ) -> None:
-    asked: list[str] = []
-    wire.before = lambda method, path: asked.append(f"{method} {path.split('/')[-1]}")
+    requested: list[str] = []
+    http.before = lambda method, path: requested.append(f"{method} {path.split('/')[-1]}")
 
-    through_stripe.authorize(key, VISA, TOTAL)
+    stripe_provider.authorize(key, VISA, TOTAL)
 
-    assert asked == ["post payment_intents", "post confirm"]
+    assert requested == ["post payment_intents", "post confirm"]
     assert database.calls == {"GetItem": 1, "PutItem": 1}
 
 
-def test_card_without_partial_captures_releases_the_rest(through_stripe: StripeProvider, key: str) -> None:
-    through_stripe.authorize(key, "pm_card_credit_disableEnterpriseCardFeatures", TOTAL)
-    capture = through_stripe.capture(key, f"{key}:c1", euros(900))
+def test_card_without_partial_captures_releases_the_rest(stripe_provider: StripeProvider, key: str) -> None:
+    stripe_provider.authorize(key, "pm_card_credit_disableEnterpriseCardFeatures", TOTAL)
+    capture = stripe_provider.capture(key, f"{key}:c1", euros(900))
 
-    payment = through_stripe.look_up(key)
+    payment = stripe_provider.look_up(key)
     assert isinstance(payment, Voided)
     assert payment.captures == (capture,)
     with pytest.raises(ProviderRefused, match="not_authorized"):
-        through_stripe.capture(key, f"{key}:c2", euros(1))
+        stripe_provider.capture(key, f"{key}:c2", euros(1))
 
 
 @pytest.mark.parametrize(
     ("token", "code"),
     [("pm_card_visa_chargeDeclinedStolenCard", "card_declined"), ("pm_card_authenticationRequired", "authentication_required")],
 )
-def test_decline_has_the_customer_facing_code(through_stripe: StripeProvider, key: str, token: str, code: str) -> None:
-    assert through_stripe.authorize(key, token, TOTAL) == Declined(code)
-    assert through_stripe.look_up(key) == Declined(code)
+def test_decline_has_the_customer_facing_code(stripe_provider: StripeProvider, key: str, token: str, code: str) -> None:
+    assert stripe_provider.authorize(key, token, TOTAL) == Declined(code)
+    assert stripe_provider.look_up(key) == Declined(code)
 
 
-def test_refusal_of_our_own_parameters_is_a_fault(through_stripe: StripeProvider, key: str) -> None:
+def test_refused_parameter_of_the_request_is_a_fault(stripe_provider: StripeProvider, key: str) -> None:
     with pytest.raises(ProviderRefused, match="not_accepted"):
-        through_stripe.authorize(key, "pm_card_ours", TOTAL)
-    assert through_stripe.look_up(key) is None
+        stripe_provider.authorize(key, "pm_card_ours", TOTAL)
+    assert stripe_provider.look_up(key) is None
 
 
 @pytest.fixture
-def bank(localstripe: str, through_stripe: StripeProvider, key: str) -> Callable[..., dict[str, Any]]:
+def dispute(localstripe: str, stripe_provider: StripeProvider, key: str) -> Callable[..., dict[str, Any]]:
     """Dispute a captured payment, or decide on a dispute (by its id), and return it."""
-    payment = through_stripe.authorize(key, VISA, TOTAL)
+    payment = stripe_provider.authorize(key, VISA, TOTAL)
     assert isinstance(payment, Authorized)
-    through_stripe.capture(key, f"{key}:c", TOTAL)
+    stripe_provider.capture(key, f"{key}:c", TOTAL)
 
-    def disputed(status: str, **more: Any) -> dict[str, Any]:
-        about = {"status": status, **({} if "dispute" in more else {"payment_intent": payment.authorization_id, "amount": 2500}), **more}
-        return requests.post(f"{localstripe}/_config/disputes", json=about, timeout=10).json()
+    def change(status: str, **more: Any) -> dict[str, Any]:
+        new = {} if "dispute" in more else {"payment_intent": payment.authorization_id, "amount": 2500}
+        return requests.post(f"{localstripe}/_config/disputes", json={"status": status, **new, **more}, timeout=10).json()
 
-    return disputed
+    return change
 
 
-def said(through_stripe: StripeProvider, dispute: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
-    """Return the webhook events parsed from a dispute's event, and the outcome."""
-    event = {"id": "evt_1", "type": f"charge.dispute.{kind}", "data": {"object": {**dispute, "metadata": {}}}}
-    return [(type(one).__name__, getattr(one, "outcome", None)) for one in through_stripe.parse_webhook(json.dumps(event))]
+def parse(stripe_provider: StripeProvider, about: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
+    """Return the types and outcomes of the webhook events that are parsed from Stripe's event about a dispute."""
+    event = {"id": "evt_1", "type": f"charge.dispute.{kind}", "data": {"object": {**about, "metadata": {}}}}
+    return [(type(one).__name__, getattr(one, "outcome", None)) for one in stripe_provider.parse_webhook(json.dumps(event))]
 
 
 OPEN: list[tuple[str, Any]] = [("Disputed", None), ("Reopened", None)]
 
 
-def test_dispute_event_has_the_current_state(through_stripe: StripeProvider, bank: Callable[..., dict[str, Any]]) -> None:
-    inquiry = bank("warning_needs_response")
-    assert said(through_stripe, inquiry, "created") == []
-    escalated = bank("needs_response", dispute=inquiry["id"], withdrawn=2500)
-    # Late, and of a type that says less than the dispute.
-    assert said(through_stripe, inquiry, "created") == said(through_stripe, escalated, "funds_withdrawn") == OPEN
-    lost = bank("lost", dispute=inquiry["id"], withdrawn=2500)
-    assert said(through_stripe, escalated, "updated") == said(through_stripe, lost, "closed") == [("Disputed", None), ("Decided", "lost")]
-    appeal = bank("appeal_under_review", dispute=inquiry["id"], withdrawn=2500)
-    assert said(through_stripe, appeal, "updated") == OPEN
-    won = bank("won", dispute=inquiry["id"])
-    assert said(through_stripe, won, "funds_reinstated") == [("Disputed", None), ("Decided", "won")]
-    assert said(through_stripe, won, "invented") == [("Disputed", None), ("Decided", "won")]
+def test_dispute_event_has_the_current_state(stripe_provider: StripeProvider, dispute: Callable[..., dict[str, Any]]) -> None:
+    inquiry = dispute("warning_needs_response")
+    assert parse(stripe_provider, inquiry, "created") == []
+    escalated = dispute("needs_response", dispute=inquiry["id"], withdrawn=2500)
+    # A late event, whose type does not name the dispute's state.
+    assert parse(stripe_provider, inquiry, "created") == parse(stripe_provider, escalated, "funds_withdrawn") == OPEN
+    lost = dispute("lost", dispute=inquiry["id"], withdrawn=2500)
+    assert (
+        parse(stripe_provider, escalated, "updated") == parse(stripe_provider, lost, "closed") == [("Disputed", None), ("Decided", "lost")]
+    )
+    appeal = dispute("appeal_under_review", dispute=inquiry["id"], withdrawn=2500)
+    assert parse(stripe_provider, appeal, "updated") == OPEN
+    won = dispute("won", dispute=inquiry["id"])
+    assert parse(stripe_provider, won, "funds_reinstated") == [("Disputed", None), ("Decided", "won")]
+    assert parse(stripe_provider, won, "invented") == [("Disputed", None), ("Decided", "won")]
 
 
 @pytest.mark.parametrize(
@@ -269,67 +271,69 @@ def test_dispute_event_has_the_current_state(through_stripe: StripeProvider, ban
         ("arbitration", 2500, OPEN),
     ],
 )
-def test_money_decides_where_the_status_of_a_dispute_does_not(
-    through_stripe: StripeProvider,
-    bank: Callable[..., dict[str, Any]],
+def test_ambiguous_dispute_status_is_decided_by_the_withdrawn_amount(
+    stripe_provider: StripeProvider,
+    dispute: Callable[..., dict[str, Any]],
     status: str,
     withdrawn: int,
     parsed: list[Any],
     logged: Callable[[], list[Any]],
 ) -> None:
-    assert said(through_stripe, bank(status, withdrawn=withdrawn), "created") == parsed
+    assert parse(stripe_provider, dispute(status, withdrawn=withdrawn), "created") == parsed
     assert ("dispute_status_unknown" in [line["message"] for line in logged()]) == (status == "arbitration")
 
 
-def test_all_disputes_of_a_payment_are_found(through_stripe: StripeProvider, bank: Callable[..., dict[str, Any]], key: str) -> None:
-    first, second = bank("lost", withdrawn=2600, amount=2600, currency="usd"), bank("needs_response", withdrawn=100, amount=100)
+def test_all_disputes_of_a_payment_are_found(stripe_provider: StripeProvider, dispute: Callable[..., dict[str, Any]], key: str) -> None:
+    first, second = dispute("lost", withdrawn=2600, amount=2600, currency="usd"), dispute("needs_response", withdrawn=100, amount=100)
 
-    found = through_stripe.disputes(key)
+    found = stripe_provider.disputes(key)
 
     disputed = {one.dispute_id: one.amount for one in found if isinstance(one, webhook_events.Disputed)}
     assert disputed == {first["id"]: Money(2600, "USD"), second["id"]: euros(100)}
     assert [one.outcome for one in found if isinstance(one, webhook_events.Decided)] == ["lost"]
-    assert through_stripe.disputes("ord_unknown:authorize") == []
+    assert stripe_provider.disputes("ord_unknown:authorize") == []
 
 
-def test_disputed_payment_is_among_those_of_the_day(through_stripe: StripeProvider, bank: Callable[..., dict[str, Any]], key: str) -> None:
+def test_day_has_the_keys_of_payments_disputed_on_it(
+    stripe_provider: StripeProvider, dispute: Callable[..., dict[str, Any]], key: str
+) -> None:
     today = datetime.now(UTC).date()
-    bank("needs_response", withdrawn=2500)
+    dispute("needs_response", withdrawn=2500)
 
-    assert [*through_stripe.recent(today)].count(key) == 2
+    assert [*stripe_provider.recent(today)].count(key) == 2
 
 
-def test_manual_changes_at_stripe_are_seen(through_stripe: StripeProvider, account: stripe.V1Services, key: str) -> None:
-    through_stripe.authorize(key, VISA, TOTAL)
+def test_look_up_includes_manual_changes_at_stripe(stripe_provider: StripeProvider, account: stripe.V1Services, key: str) -> None:
+    stripe_provider.authorize(key, VISA, TOTAL)
     [intent] = intents(account, key)
     account.payment_intents.capture(intent.id, {"amount_to_capture": 1000, "final_capture": False})
     account.refunds.create({"payment_intent": intent.id, "amount": 300})
 
-    payment = through_stripe.look_up(key)
+    payment = stripe_provider.look_up(key)
 
     assert isinstance(payment, Authorized)
     assert [(one.key, one.amount) for one in (*payment.captures, *payment.refunds)] == [(MANUAL, euros(1000)), (MANUAL, euros(300))]
 
 
-def test_another_stack_in_the_same_account_has_payments_of_its_own(
-    through_stripe: StripeProvider, localstripe: str, wire: Wire, key: str
+def test_stacks_that_share_an_account_have_separate_payments(
+    stripe_provider: StripeProvider, localstripe: str, http: StripeHttp, key: str
 ) -> None:
     database = FakeDynamoDB(Table("other", {"key": "S"}))
-    other = StripeProvider(lambda: create_client("sk_test_123456", localstripe, wire), "other", database.client)
+    other = StripeProvider(lambda: create_client("sk_test_123456", localstripe, http), "other", database.client)
 
-    payments: set[Payment] = {through_stripe.authorize(key, VISA, TOTAL), other.authorize(key, VISA, TOTAL)}
+    payments: set[Payment] = {stripe_provider.authorize(key, VISA, TOTAL), other.authorize(key, VISA, TOTAL)}
 
     assert len(payments) == 2
 
 
-def test_a_payment_is_found_by_its_number_at_stripe(through_stripe: StripeProvider, localstripe: str, wire: Wire, key: str) -> None:
-    payment = through_stripe.authorize(key, VISA, TOTAL)
-    other = StripeProvider(lambda: create_client("sk_test_123456", localstripe, wire), "other", FakeDynamoDB().client)
+def test_payment_key_is_found_by_the_intent_id(stripe_provider: StripeProvider, localstripe: str, http: StripeHttp, key: str) -> None:
+    payment = stripe_provider.authorize(key, VISA, TOTAL)
+    other = StripeProvider(lambda: create_client("sk_test_123456", localstripe, http), "other", FakeDynamoDB().client)
 
     assert isinstance(payment, Authorized)
-    assert through_stripe.key_of(payment.authorization_id) == key
+    assert stripe_provider.key_of(payment.authorization_id) == key
     assert other.key_of(payment.authorization_id) is None
-    assert through_stripe.key_of("pi_unknown") is None
+    assert stripe_provider.key_of("pi_unknown") is None
 
 
 @pytest.mark.parametrize(
@@ -344,32 +348,32 @@ def test_a_payment_is_found_by_its_number_at_stripe(through_stripe: StripeProvid
         (400, {"type": "invalid_request_error", "code": "country_unsupported"}, ProviderRefused),
     ],
 )
-def test_stripe_refusals(
-    through_stripe: StripeProvider,
-    wire: Wire,
+def test_errors_of_stripe_raise_provider_errors(
+    stripe_provider: StripeProvider,
+    http: StripeHttp,
     key: str,
     monkeypatch: pytest.MonkeyPatch,
     status: int,
     error: dict[str, Any],
     raised: type[Exception],
 ) -> None:
-    monkeypatch.setattr(wire, "request", answering(status, error))
+    monkeypatch.setattr(http, "request", answering(status, error))
 
     with pytest.raises(raised):
-        through_stripe.authorize(key, VISA, TOTAL)
+        stripe_provider.authorize(key, VISA, TOTAL)
 
 
-def test_reading_leaves_no_effect_in_doubt(through_stripe: StripeProvider, wire: Wire, key: str) -> None:
-    through_stripe.authorize(key, VISA, TOTAL)
-    wire.before = lost
+def test_look_up_without_an_answer_raises_provider_unavailable(stripe_provider: StripeProvider, http: StripeHttp, key: str) -> None:
+    stripe_provider.authorize(key, VISA, TOTAL)
+    http.before = lose
 
     with pytest.raises(ProviderUnavailable):
-        through_stripe.look_up(key)
+        stripe_provider.look_up(key)
 
 
-def test_a_key_that_is_refused_is_read_anew(localstripe: str, wire: Wire, database: FakeDynamoDB, key: str) -> None:
+def test_refused_api_key_is_read_again(localstripe: str, http: StripeHttp, database: FakeDynamoDB, key: str) -> None:
     keys = iter(["revoked", "sk_test_123456", "never read"])
-    provider = StripeProvider(lambda: create_client(next(keys), localstripe, wire), "payments", database.client)
+    provider = StripeProvider(lambda: create_client(next(keys), localstripe, http), "payments", database.client)
     with pytest.raises(ProviderUnavailable):
         provider.authorize(key, VISA, TOTAL)
 
@@ -377,19 +381,19 @@ def test_a_key_that_is_refused_is_read_anew(localstripe: str, wire: Wire, databa
     assert isinstance(provider.look_up(key), Authorized)
 
 
-def test_tokens_are_in_no_log_line_no_error_and_no_table(
-    through_stripe: StripeProvider,
+def test_payment_token_is_not_logged_raised_or_stored(
+    stripe_provider: StripeProvider,
     database: FakeDynamoDB,
-    wire: Wire,
+    http: StripeHttp,
     key: str,
     monkeypatch: pytest.MonkeyPatch,
     logged: Callable[[], list[Any]],
 ) -> None:
     error = {"type": "invalid_request_error", "code": "parameter_unknown", "message": "No such PaymentMethod: 'pm_secret'"}
-    through_stripe.authorize(key, "pm_secret", TOTAL)
-    monkeypatch.setattr(wire, "request", answering(400, error))
+    stripe_provider.authorize(key, "pm_secret", TOTAL)
+    monkeypatch.setattr(http, "request", answering(400, error))
     with pytest.raises(ProviderRefused) as refused:
-        through_stripe.authorize(f"{key}:other", "pm_secret", TOTAL)
+        stripe_provider.authorize(f"{key}:other", "pm_secret", TOTAL)
 
     assert refused.value.code == Contradiction.NOT_ACCEPTED
     assert refused.value.__suppress_context__

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # The paths of successive orders; paths with a broken function are excluded.
 ORIGINAL_PATHS = (
     *(path for path in PATHS if not path.broken),
-    Path("disputed", "delivered", life=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1"))),
+    Path("disputed", "delivered", fulfilment=(dispatches("parcel_1", BOTH_MUGS, FILTERS), delivers("parcel_1"))),
 )
 STOCK = 1_000_000
 CUSTOMERS = 997
@@ -70,7 +70,7 @@ class Original:
             path = _path(number, customer)
             self._patch.setattr(screen_order, "FLAGS", lambda path=path: FraudFlags(fraud=path.rules))
             order_id = begin(self.simulation, path, customer, f"key-{number}")
-            self.simulation.settle()
+            self.simulation.process_all()
             if path.name == "disputed":
                 self._dispute(order_id, "won" if number % 2 else "lost")
 
@@ -88,13 +88,13 @@ class Original:
         log = OrderLog("OrderLog", self.aws.dynamodb.client)
         order = log.load(order_id)
         log.record(order, RecordDispute("dp_1", order.total, "not received"), source="payments")
-        self.simulation.settle()
+        self.simulation.process_all()
         log.record(log.load(order_id), CloseDispute("dp_1", outcome), source="payments")  # pyright: ignore[reportArgumentType]
-        self.simulation.settle()
+        self.simulation.process_all()
 
 
 def _path(number: int, customer: str) -> Path:
     path = ORIGINAL_PATHS[number % len(ORIGINAL_PATHS)]
     if path.name == "returned and refunded":
-        return replace(path, life=(*path.life[:-1], returns(MUG, customer=customer)))
+        return replace(path, fulfilment=(*path.fulfilment[:-1], returns(MUG, customer=customer)))
     return path

@@ -15,7 +15,7 @@ from devtools.checks.contracts.catalogue import SCHEMAS, schema
 
 VERSIONS = sorted((path.parent.name, int(path.stem)) for path in SCHEMAS.glob("*/*.json") if path.stem.isdigit())
 ENVELOPE = {"event_id", "schema_version", "source", "data"}
-# This event belongs to no order, so only its envelope on the bus has the type.
+# This event belongs to no order, so its type is only in its envelope on the bus.
 UNNAMED = "LedgerDifferenceFound"
 DATES = FormatChecker(["date-time"])
 

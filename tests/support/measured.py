@@ -1,4 +1,4 @@
-"""The metrics in what functions printed."""
+"""Reads metrics from the printed lines of functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queues, topics and workflows in memory, as far as a redrive and a remediation use them."""
+"""The operations of SQS, SNS and Step Functions that redrive and remediation use, in memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def validate(service: str, operation: str, given: dict[str, Any]) -> None:
 
 
 class Messaging(FakeService):
-    """SQS, SNS and Step Functions as far as a redrive uses them; parameters are checked against botocore's models."""
+    """SQS, SNS and Step Functions in one client; parameters are checked against botocore's models."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,15 +73,15 @@ class Messaging(FakeService):
 
     def get_queue_attributes(self, **given: Any) -> dict[str, Any]:
         """Return the number of messages."""
-        waiting = str(len(self.queues.get(given["QueueUrl"], [])))
-        return self._checked("sqs", "GetQueueAttributes", given, lambda: {"Attributes": {"ApproximateNumberOfMessages": waiting}})
+        number = str(len(self.queues.get(given["QueueUrl"], [])))
+        return self._checked("sqs", "GetQueueAttributes", given, lambda: {"Attributes": {"ApproximateNumberOfMessages": number}})
 
     def _checked(self, service: str, operation: str, given: dict[str, Any], run: Callable[[], Any]) -> dict[str, Any]:
         validate(service, operation, given)
         return self._call(operation, given, run) or {}
 
     def _receive(self, given: dict[str, Any]) -> dict[str, Any]:
-        assert given["MaxNumberOfMessages"] <= 10, "SQS gives at most ten messages at once"
+        assert given["MaxNumberOfMessages"] <= 10, "SQS returns at most ten messages per request"
         visible = [message for message in self.queues.get(given["QueueUrl"], []) if message["MessageId"] not in self.hidden]
         batch = visible[: given["MaxNumberOfMessages"]]
         if given["VisibilityTimeout"]:

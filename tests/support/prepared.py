@@ -105,7 +105,6 @@ class LoggedOrder:
     """An order on the log. Each method records the steps that the order still lacks for that state."""
 
     def __init__(self, log: OrderLog, order_id: str) -> None:
-
         self._log, self._order_id, self._done = log, order_id, 0
 
     def reserved(self) -> LoggedOrder:

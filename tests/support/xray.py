@@ -16,7 +16,7 @@ type Segments = Callable[[], list[dict[str, Any]]]
 
 @contextmanager
 def xray_daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[Segments]:
-    """Yield what returns the segments that came so far. A send within this machine has arrived when it returns."""
+    """Yield a function that returns all segments received so far; a datagram of this machine arrives before `send` returns."""
     found: list[dict[str, Any]] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))

@@ -315,12 +315,12 @@ def test_many_minutes_are_aggregated_in_several_rounds(aws: Aws) -> None:
 
 
 class TestManyProducts:
-    """Units of 20,000 products, more than one item can hold."""
+    """Units of 20,000 products, which exceed one item."""
 
     PRODUCTS = tuple(f"SKU-{number:07}" for number in range(20_000))
 
     def sell(self, aws: Aws, batch: int, units: counting_rules.Units, *, in_parallel: bool = False) -> counting_rules.Units:
-        """Add units to all times as a batch."""
+        """Add units to the all-time totals as one batch."""
         if not in_parallel:
             return store(aws).add_units(batch, "all", units)
         with ThreadPoolExecutor(4) as pool:

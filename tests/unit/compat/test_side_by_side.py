@@ -1,4 +1,4 @@
-"""`make compat` finds what two releases cannot do on the same orders."""
+"""`make compat` finds incompatibilities of two releases that process the same orders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DECLINED = tuple(path for path in PATHS if path.name == "declined")
 
 @pytest.fixture
 def code(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the present release, which a test changes into the release before."""
+    """A copy of the present release; the test changes it to simulate the earlier one."""
     for folder in ("functions", "layers/powertools"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "template.yaml", tmp_path)
@@ -37,7 +37,7 @@ def code(tmp_path: Path) -> Iterator[Path]:
 
 
 def changed(code: Path, file: str, old: str, new: str) -> Path:
-    """Replace a piece of the code."""
+    """Replace a part of a file."""
     text = (code / file).read_text("utf-8")
     assert old in text
     (code / file).write_text(text.replace(old, new), "utf-8")
@@ -50,7 +50,7 @@ def test_same_release_twice_has_no_problem(code: Path, monkeypatch: pytest.Monke
     assert both.runs > 50
 
 
-def test_modules_of_the_release_before_stay_apart(code: Path) -> None:
+def test_modules_of_the_earlier_release_are_loaded_separately(code: Path) -> None:
     from orderflow.domain import events  # noqa: PLC0415
 
     before = versions.load(code)

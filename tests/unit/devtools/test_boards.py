@@ -1,4 +1,4 @@
-"""The four dashboards: one description for CloudWatch and for the local page."""
+"""The four dashboards, which CloudWatch and the local page render from one description."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def values(read: tuple[BoardReading, ...]) -> dict[tuple[str, str], tuple[float,
 
 
 class TestLocal:
-    def test_lines_are_made_of_what_functions_printed(self) -> None:
+    def test_chart_lines_come_from_the_metrics_that_functions_print(self) -> None:
         decided = [Measurement(metrics.ORDER_DECISION_SECONDS, seconds, (("outcome", "confirmed"),)) for seconds in (2, 4, 40)]
         logs = FakeLogs(
             [
                 *printed(Measurement(metrics.ORDERS_PLACED, 1), *decided),
                 "REPORT RequestId: 1\tDuration: 12.50 ms\tBilled Duration: 13 ms",
                 '{"level":"ERROR","message":"invocation_failed"}',
-                "a line of no interest",
+                "a line without metrics",
                 '{"_aws" is no JSON',
             ]
         )
@@ -84,7 +84,7 @@ class TestLocal:
         assert found["Errors of functions", "orders-place"] == (1,)
         assert found["Dead letters", "mail"] == (3,)
 
-    def test_lines_that_were_read_do_not_count_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_log_lines_are_counted_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(boards, "LOCAL_SECONDS", 0)
         logs = FakeLogs(printed(Measurement(metrics.ORDERS_PLACED, 1)))
         source = LocalBoards(target(logs=logs, **{"lambda": FakeLambda()}))
@@ -100,7 +100,7 @@ class TestLocal:
 
 
 class FakeCloudWatch:
-    """Answers each asked line with one point, and keeps the queries."""
+    """Answers each requested metric with one point, and records the queries."""
 
     def __init__(self) -> None:
         self.requested: list[dict[str, Any]] = []
@@ -117,7 +117,7 @@ class FakeCloudWatch:
 
 
 class TestCloudWatch:
-    def test_every_line_is_asked_for_with_the_stacks_names(self) -> None:
+    def test_every_metric_is_queried_with_the_names_of_the_stack(self) -> None:
         cloudwatch = FakeCloudWatch()
         read = CloudWatchBoards(target(cloudwatch=cloudwatch)).read(NOW, {})
         assert set(values(read).values()) == {(7.0,)}

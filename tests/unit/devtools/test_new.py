@@ -20,7 +20,7 @@ FOLDERS = ("events/loyalty", "schemas/OrderConfirmed", "functions/loyalty", "fun
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with what the generator reads, in which it writes."""
+    """Return a folder with the files that the generator reads and changes."""
     for name in FOLDERS:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in COPIED:

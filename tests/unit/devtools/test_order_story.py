@@ -16,7 +16,7 @@ ORDER_ID = "ord_" + "a" * 26
 
 
 class FakeInsights:
-    """Logs Insights, which completes at the second look."""
+    """Logs Insights, whose query is complete at the second request."""
 
     meta = SimpleNamespace(region_name="eu-central-1")
 

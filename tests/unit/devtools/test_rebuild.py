@@ -1,4 +1,4 @@
-"""Restore and rebuild: the log of a pipeline with orders of every life makes every table again, and nothing happens twice."""
+"""Restore and rebuild: every table is rebuilt from an order log with orders of every path, without a second side effect."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ACTIVE = 4
 
 @pytest.fixture(autouse=True, scope="module")
 def quiet() -> Iterator[None]:
-    """Log nothing, and take the services back at the end."""
+    """Disable logging, and reset the functions' clients after the test."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -42,7 +42,7 @@ def quiet() -> Iterator[None]:
 
 
 def pipeline_after(orders: int) -> Aws:
-    """Return the services of a pipeline after so many orders; all its consumers are idle."""
+    """Return the services of a pipeline that has processed this number of orders."""
     with pytest.MonkeyPatch.context() as patch:
         pipeline = Original(patch, empty_aws())
         pipeline.run(orders)
@@ -61,13 +61,13 @@ def original() -> Aws:
 
 @pytest.fixture
 def rebuilt(original: Aws, tmp_path: Path, small_pages: None) -> Rebuilt:
-    """An empty stack beside the restored log."""
+    """An empty stack with the restored log."""
     return Rebuilt(original, tmp_path)
 
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read and write small pages, so that there are many."""
+    """Read and write small pages, so that each operation takes several."""
     monkeypatch.setattr("devtools.ops.table_scan.PAGE", 60)
     monkeypatch.setattr("devtools.ops.restore.AT_ONCE", 10)
     monkeypatch.setattr("orders.view_rebuild.BATCH", 60)
@@ -82,7 +82,7 @@ def rows(aws: Aws) -> dict[str, list[Any]]:
     return {table.name: aws.dynamodb.items(table.name) for table in TABLES}
 
 
-def test_rebuild_of_every_life_equals_the_original(tmp_path: Path) -> None:
+def test_rebuild_of_orders_on_every_path_equals_the_original(tmp_path: Path) -> None:
     original = pipeline_after(MANY)
     rebuilt = Rebuilt(original, tmp_path)
     rebuilt.restore().copy()
@@ -111,7 +111,7 @@ def test_second_rebuild_changes_nothing(original: Aws, rebuilt: Rebuilt) -> None
     rebuilt.rebuild(segments=1)
     after = rows(rebuilt.aws)
     changed = {name for name in before if before[name] != after[name]}
-    # The order view is dropped and built again with the same rows; a counted event may be stored in another batch as well.
+    # The order view is deleted and rebuilt with the same rows; a counted event may also be stored in another batch.
     assert changed <= {"AnalyticsSums", "LedgerBalances"}
     assert differences(original, rebuilt) == {}
 
@@ -145,7 +145,7 @@ def test_interrupted_rebuild_continues(original: Aws, rebuilt: Rebuilt, function
     assert differences(original, rebuilt) == {}
 
 
-def test_failed_call_is_made_again(original: Aws, rebuilt: Rebuilt) -> None:
+def test_failed_call_is_retried(original: Aws, rebuilt: Rebuilt) -> None:
     rebuilt.restore().copy()
     calls = 0
 
@@ -177,7 +177,7 @@ def test_comparison_finds_a_lost_row(original: Aws, rebuilt: Rebuilt, table: str
     assert differences(original, rebuilt) == {}
 
 
-def test_products_without_restored_stock_need_a_person(rebuilt: Rebuilt) -> None:
+def test_products_without_restored_stock_are_reported(rebuilt: Rebuilt) -> None:
     for sku in ("MUG-BLUE", "FILTER-100"):
         rebuilt.aws.dynamodb.client.delete_item(TableName="Stock", Key={"sku": {"S": sku}})
     rebuilt.aws.dynamodb.seed("Stock", {"sku": {"S": "FILTER-100"}, "available": {"N": "1"}, "reserved": {"N": "0"}, "shipped": {"N": "0"}})
@@ -208,7 +208,7 @@ def test_interrupted_copy_continues(original: Aws, rebuilt: Rebuilt) -> None:
     assert not comparison.differences(original, rebuilt.aws, (dict, dict)).get("OrderLog")
 
 
-def test_writes_that_dynamodb_leaves_are_made_again(original: Aws, rebuilt: Rebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unprocessed_writes_are_retried(original: Aws, rebuilt: Rebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("devtools.ops.restore.time.sleep", lambda _: setattr(rebuilt.aws.dynamodb, "unprocessed", 0))
     rebuilt.aws.dynamodb.unprocessed = 7
     rebuilt.restore().copy()
@@ -222,7 +222,7 @@ def test_copy_into_a_log_with_orders_is_rejected(rebuilt: Rebuilt) -> None:
             rebuilt.restore().copy(overwrite=overwrite)
 
 
-def test_copied_orders_rest_until_they_are_activated(original: Aws, rebuilt: Rebuilt) -> None:
+def test_copied_orders_are_inactive_until_they_are_activated(original: Aws, rebuilt: Rebuilt) -> None:
     def active(aws: Aws) -> dict[str, str]:
         return {item["order_id"]["S"]: item["open_shard"]["S"] for item in aws.dynamodb.items("OrderLog") if "open_shard" in item}
 
@@ -301,7 +301,7 @@ def test_document_lists_every_store() -> None:
     assert {store for store in stores if f"`{store}`" not in first_cells} == set()
 
 
-def test_document_and_comparison_agree_on_what_is_not_rebuilt() -> None:
+def test_document_and_comparison_list_the_same_tables_as_not_rebuilt() -> None:
     table = (ROOT / "docs" / "restore.md").read_text("utf-8").partition("## Stores")[2]
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")]
     tables = {table.name for table in TABLES}

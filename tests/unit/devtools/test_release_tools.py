@@ -1,4 +1,4 @@
-"""`make rollback-triggers` and `make check-canary`, against clients that answer as AWS does."""
+"""`make rollback-triggers` and `make check-canary`, on clients that answer like AWS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_FOUND = {"errorMessage": "order not found", "errorType": "OrderNotFound"}
 
 @dataclass
 class Aws:
-    """The calls of both tools. `weights` are the new versions of aliases, `answers` what functions answer."""
+    """The calls of both tools. `weights` are the new versions of aliases, `answers` the answers of functions."""
 
     alarms: list[str] = field(default_factory=lambda: list(ARNS))
     configuration: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -94,7 +94,7 @@ class TestRollbackTriggers:
         assert [trigger["Arn"] for trigger in update["RollbackConfiguration"]["RollbackTriggers"]] == ARNS
         assert update["RollbackConfiguration"]["MonitoringTimeInMinutes"] == 5
 
-    def test_triggers_that_are_set_stay(self) -> None:
+    def test_existing_triggers_are_not_changed(self) -> None:
         aws = Aws()
         rollback_triggers.ensure(target(aws))
         assert not rollback_triggers.ensure(target(aws))
@@ -120,7 +120,7 @@ class TestCheckCanary:
         assert aws.stopped == [("d-OrdersPlaceDeploymentGroup", True)]
         assert "the release is stopped: d-OrdersPlaceDeploymentGroup" in str(stopped.value)
 
-    def test_stack_that_is_not_shifting_has_nothing_to_check(self) -> None:
+    def test_stack_without_a_shift_in_progress_invokes_no_function(self) -> None:
         aws = Aws()
         assert check_canary.watch(target(aws), 0) == 0
         assert aws.invoked == []

@@ -1,4 +1,4 @@
-"""`make user` and `make smoke` refuse what would harm real users, and stacks on AWS are reached by their outputs."""
+"""`make user` and `make smoke` refuse actions that would harm real users, and reach stacks on AWS by their outputs."""
 
 import string
 from typing import Any

@@ -74,11 +74,11 @@ def run(context: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str
 def deliver(context: Any) -> Callable[..., list[str]]:
     """Return a function that delivers an event of each order to the consumer and returns the failed orders."""
 
-    def bring(*order_ids: str) -> list[str]:
+    def deliver_events(*order_ids: str) -> list[str]:
         failed = sync_stock.handler(order_batch(*order_ids), context)["batchItemFailures"]
         return [order_ids[int(str(item["itemIdentifier"]).removeprefix("message-")) - 1] for item in failed]
 
-    return bring
+    return deliver_events
 
 
 def fill(database: FakeDynamoDB) -> None:
@@ -515,16 +515,16 @@ def histories(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, Any]]]:
 
 @settings(max_examples=30)
 @given(histories(), st.data())
-def test_stock_follows_the_log_under_any_history(life: tuple[dict[str, int], list[tuple[str, int]]], data: st.DataObject) -> None:
+def test_stock_follows_the_log_under_any_history(history: tuple[dict[str, int], list[tuple[str, int]]], data: st.DataObject) -> None:
     database = FakeDynamoDB(*TABLES)
     log, inventory = OrderLog("OrderLog", database.client), Inventory("Stock", "Reservations", "ReturnedStock", database.client)
     fill(database)
-    place(log, lines=life[0])
+    place(log, lines=history[0])
     advance(
         log, "ord_1", *SAGA_STEPS, real_steps={"inventory.handlers.reserve_stock": lambda one: reservations.reserve(log, inventory, one)}
     )
     log.record(log.load("ord_1"), RecordShipment("ship_1"), source="tests")
-    for number, (action, seed) in enumerate(life[1]):
+    for number, (action, seed) in enumerate(history[1]):
         order = log.load("ord_1")
         if action == "scatter":
             for sku in RECEIVED:

@@ -45,7 +45,7 @@ def stocked(units: int) -> tuple[FakeDynamoDB, OrderLog, Inventory]:
 
 
 def new_process(database: FakeDynamoDB) -> Inventory:
-    """Return the inventory of a new new_process with an empty cache."""
+    """Return the inventory of a new process, with an empty cache."""
     return Inventory("Stock", "Reservations", "ReturnedStock", database.client)
 
 
@@ -156,7 +156,7 @@ def test_shortage_counts_all_stock_shards() -> None:
 
 
 def leave_unprocessed(database: FakeDynamoDB, *keys: int) -> None:
-    """Have each call of BatchGetItem leave the next number of keys unprocessed, as it does under load."""
+    """Let successive calls of BatchGetItem leave these numbers of keys unprocessed, as under load."""
     left = iter(keys)
 
     def hook(name: str, _: Parameters) -> None:

@@ -48,7 +48,7 @@ def test_lost_row_and_document_are_written_again(invoiced: Aws, context: Any) ->
     assert invoiced.s3.objects == documents
 
 
-def test_stored_document_stays_as_the_customer_got_it(invoiced: Aws, context: Any) -> None:
+def test_existing_document_is_not_overwritten(invoiced: Aws, context: Any) -> None:
     [place] = invoiced.s3.objects
     invoiced.s3.objects[place] = b"as it was printed"
     rebuild_invoices.handler({"orders": ["ord_1"]}, context)

@@ -189,11 +189,11 @@ def test_concurrent_duplicate_is_redelivered_and_sends_nothing(ses: FakeSes) -> 
     batch = sample("confirmed")
     answers: list[Any] = []
 
-    def meanwhile(_operation: str, _parameters: Any) -> None:
+    def deliver_concurrently(_operation: str, _parameters: Any) -> None:
         ses.before = None
         answers.append(deliver(other_delivery(batch)))
 
-    ses.before = meanwhile
+    ses.before = deliver_concurrently
     assert deliver(batch) == FINISHED
     assert is_redelivered(answers[0], other_delivery(batch))
     assert deliver(other_delivery(batch)) == FINISHED

@@ -1,4 +1,4 @@
-"""Redrive moves messages to their consumers; a message that cannot be moved stays in the dead-letter queue."""
+"""Redrive moves messages to their consumers; messages that it cannot move remain in the dead-letter queue."""
 
 from __future__ import annotations
 

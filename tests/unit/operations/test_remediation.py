@@ -1,4 +1,4 @@
-"""Each action and each refusal of automatic remediation, through the workflow; and that it acts once on an alarm."""
+"""Actions and refusals of automatic remediation, run by its workflow; it acts once on each alarm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def operations() -> Iterator[Operations]:
 
 
 def published(operations: Operations) -> dict[str, Any]:
-    """Return the one event that was published, on the bus and on the stream alike."""
+    """Return the only published event, which is on the bus and on the stream."""
     [event] = operations.details
     assert operations.stream.details == operations.bus.details
     assert contracts.problems(event) == []
@@ -56,7 +56,7 @@ def test_throttled_dead_letters_are_redriven(operations: Operations) -> None:
     operations.dead_letter()
     operations.dead_letter("ReadTimeoutError: Read timeout")
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     data = performed(operations)
     assert (data["action"], data["target"], data["before"], data["after"]) == (
@@ -70,7 +70,7 @@ def test_throttled_dead_letters_are_redriven(operations: Operations) -> None:
     assert operations.messaging.queues[MAIL.queue_url] == []
 
 
-def test_cause_is_read_from_the_line_that_a_batch_logs(operations: Operations, logged: Callable[[], list[dict[str, Any]]]) -> None:
+def test_cause_is_read_from_the_log_line_of_a_failed_batch(operations: Operations, logged: Callable[[], list[dict[str, Any]]]) -> None:
     operations.dead_letter(None)
     [message] = operations.messaging.queues[MAIL.queue_url]
     message["MessageId"] = "11111111-aaaa-4bbb-8ccc-000000000009"
@@ -82,7 +82,7 @@ def test_cause_is_read_from_the_line_that_a_batch_logs(operations: Operations, l
     batch.process_messages({"Records": [record]}, throttle)
     operations.logs.lines += [(MAIL_MAPPING, json.dumps(line)) for line in logged()]
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert performed(operations)["after"] == {"moved": 1, "failed": 0}
 
@@ -94,15 +94,15 @@ def test_dead_letter_of_a_function_that_timed_out_is_redriven(operations: Operat
         (LEDGER_MAPPING, json.dumps({"message": "message_failed", "message_id": "x", "exception": "ValueError: y"})),
     ]
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert performed(operations)["action"] == "redrive"
 
 
-def test_dead_letter_that_its_rule_could_not_deliver_names_its_cause(operations: Operations) -> None:
+def test_undeliverable_dead_letter_of_a_rule_names_its_cause(operations: Operations) -> None:
     operations.dead_letter(None, ERROR_CODE={"DataType": "String", "StringValue": "THROTTLING"})
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert performed(operations)["after"] == {"moved": 1, "failed": 0}
 
@@ -114,18 +114,18 @@ def test_dead_letter_that_its_rule_could_not_deliver_names_its_cause(operations:
 def test_other_dead_letters_stay_in_their_queue(operations: Operations, error: str | None, attributes: Any, reason: str) -> None:
     operations.dead_letter(error, **attributes)
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert refusals(operations) == [f"redrive {reason}"]
     assert len(operations.messaging.queues[MAIL.queue_url]) == 1
     assert operations.notifications == []
 
 
-def test_errors_of_another_function_in_the_log_group_say_nothing(operations: Operations) -> None:
+def test_errors_of_another_function_in_the_log_group_are_ignored(operations: Operations) -> None:
     operations.dead_letter(None)
     operations.logs.lines.append((LEDGER_MAPPING, json.dumps({"type": "platform.report", "record": {"status": "timeout"}})))
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert refusals(operations) == ["redrive cause_unknown"]
 
@@ -134,13 +134,13 @@ def test_consumer_that_never_ran_has_no_log(operations: Operations) -> None:
     operations.dead_letter(None)
     operations.logs.groups_exist = False
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert refusals(operations) == ["redrive cause_unknown"]
 
 
 def test_alarm_without_dead_letters_is_refused(operations: Operations) -> None:
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert refusals(operations) == ["redrive no_dead_letters"]
 
@@ -148,20 +148,20 @@ def test_alarm_without_dead_letters_is_refused(operations: Operations) -> None:
 def test_concurrency_of_a_slow_consumer_is_raised(operations: Operations) -> None:
     operations.backlog()
 
-    operations.goes_off(alarm("ledger-age"))
+    operations.fire(alarm("ledger-age"))
 
     data = performed(operations)
     assert (data["before"], data["after"]) == ({"maximum_concurrency": 10}, {"maximum_concurrency": 20})
     assert operations.functions.updates == [(LEDGER_MAPPING, 20)]
 
 
-def test_raised_concurrency_is_set_back_once_when_the_alarm_is_ok(operations: Operations) -> None:
+def test_raised_concurrency_is_restored_once_when_the_alarm_is_ok(operations: Operations) -> None:
     operations.backlog()
-    operations.goes_off(alarm("ledger-age"))
+    operations.fire(alarm("ledger-age"))
     operations.alarms.states["order-pipeline-ledger-age"] = "OK"
 
     for minutes in (5, 30):
-        operations.goes_off(alarm("ledger-age", START + timedelta(minutes=minutes), "OK"))
+        operations.fire(alarm("ledger-age", START + timedelta(minutes=minutes), "OK"))
 
     raised, restored = (event["data"] for event in operations.details)
     assert (raised["action"], restored["action"], restored["target"]) == ("raise_concurrency", "restore_concurrency", "ledger")
@@ -171,31 +171,31 @@ def test_raised_concurrency_is_set_back_once_when_the_alarm_is_ok(operations: Op
     assert len(operations.notifications) == 2
 
 
-def test_concurrency_that_a_person_changed_is_not_set_back(operations: Operations) -> None:
+def test_concurrency_that_an_operator_changed_is_not_restored(operations: Operations) -> None:
     operations.backlog()
-    operations.goes_off(alarm("ledger-age"))
+    operations.fire(alarm("ledger-age"))
     operations.alarms.states["order-pipeline-ledger-age"] = "OK"
     operations.functions.limits[LEDGER_MAPPING] = 15
 
-    operations.goes_off(alarm("ledger-age", START + timedelta(minutes=5), "OK"))
+    operations.fire(alarm("ledger-age", START + timedelta(minutes=5), "OK"))
 
     assert operations.outcomes == ["performed", "no_action"]
     assert operations.functions.limits[LEDGER_MAPPING] == 15
 
 
-def test_other_alarms_that_are_ok_again_change_nothing(operations: Operations) -> None:
+def test_other_alarms_that_return_to_ok_change_nothing(operations: Operations) -> None:
     for name in ("mail", "money", "fraud", "stock", "ledger-age"):
-        operations.goes_off(alarm(name, state="OK"))
+        operations.fire(alarm(name, state="OK"))
 
     assert set(operations.outcomes) == {"no_action"}
     assert (operations.details, operations.functions.updates) == ([], [])
 
 
-def test_concurrency_of_a_failing_consumer_stays(operations: Operations) -> None:
+def test_concurrency_of_a_failing_consumer_is_not_raised(operations: Operations) -> None:
     operations.backlog()
     operations.logs.lines.append((LEDGER_MAPPING, json.dumps({"message": "message_failed", "message_id": "x"})))
 
-    operations.goes_off(alarm("ledger-age"))
+    operations.fire(alarm("ledger-age"))
 
     assert refusals(operations) == ["raise_concurrency consumer_fails"]
     assert operations.functions.updates == []
@@ -206,13 +206,13 @@ def test_concurrency_has_a_limit(operations: Operations, limit: int | None, reas
     operations.backlog()
     operations.functions.limits[LEDGER_MAPPING] = limit
 
-    operations.goes_off(alarm("ledger-age"))
+    operations.fire(alarm("ledger-age"))
 
     assert refusals(operations) == [f"raise_concurrency {reason}"]
 
 
 def test_wrong_ledger_holds_every_order(operations: Operations) -> None:
-    operations.goes_off(alarm("money"))
+    operations.fire(alarm("money"))
 
     data = performed(operations)
     assert (data["before"]["hold_every_order"], data["after"]["hold_every_order"]) == (False, True)
@@ -222,7 +222,7 @@ def test_wrong_ledger_holds_every_order(operations: Operations) -> None:
 def test_hold_stops_a_deployment_of_flags_in_progress(operations: Operations) -> None:
     operations.flags.deployed({"hold_countries": []}, START, state="DEPLOYING")
 
-    operations.goes_off(alarm("money"))
+    operations.fire(alarm("money"))
 
     assert operations.flags.served == {"hold_countries": ["GB"], "hold_every_order": True}
     assert [one["State"] for one in operations.flags.deployments] == ["COMPLETE", "COMPLETE", "ROLLED_BACK", "COMPLETE"]
@@ -231,7 +231,7 @@ def test_hold_stops_a_deployment_of_flags_in_progress(operations: Operations) ->
 def test_hold_works_before_the_first_deployment_of_flags(operations: Operations) -> None:
     operations.flags.deployments.clear()
 
-    operations.goes_off(alarm("money"))
+    operations.fire(alarm("money"))
 
     assert performed(operations)["before"] == {"flags": "default", "hold_every_order": False}
     assert operations.flags.served == {"hold_every_order": True}
@@ -241,7 +241,7 @@ def test_hold_works_before_the_first_deployment_of_flags(operations: Operations)
 def test_recent_change_of_flags_is_rolled_back(operations: Operations, kind: str) -> None:
     operations.changed_flags()
 
-    operations.goes_off(alarm(kind))
+    operations.fire(alarm(kind))
 
     data = performed(operations)
     assert data["action"] == "roll_back_flags"
@@ -249,7 +249,7 @@ def test_recent_change_of_flags_is_rolled_back(operations: Operations, kind: str
     assert operations.flags.served == {"hold_countries": ["GB"]}
 
 
-def test_roll_back_leaves_flags_that_a_person_deployed_meanwhile(operations: Operations) -> None:
+def test_roll_back_leaves_flags_that_an_operator_deployed_since(operations: Operations) -> None:
     operations.changed_flags()
     decision = {"outcome": "perform", "action": {"action": "roll_back_flags", "target": "flags", "before": {"flags": "older"}, "number": 1}}
     given = {name: value for name, value in sample("operations/remediate/refused").items() if name != "result"}
@@ -262,7 +262,7 @@ def test_roll_back_leaves_flags_that_a_person_deployed_meanwhile(operations: Ope
 def test_release_in_progress_is_stopped_and_rolled_back(operations: Operations) -> None:
     operations.releases.running = ["d-1", "d-2"]
 
-    operations.goes_off(alarm("api"))
+    operations.fire(alarm("api"))
 
     data = performed(operations)
     assert (data["action"], data["before"], data["after"]) == ("stop_release", {"releases": 2}, {"releases": 0})
@@ -277,17 +277,17 @@ def test_release_in_progress_is_stopped_and_rolled_back(operations: Operations) 
         ("stock", ["any not_on_the_list"]),
     ],
 )
-def test_alarm_without_a_possible_action_is_left_to_people(operations: Operations, kind: str, reasons: list[str]) -> None:
-    operations.goes_off(alarm(kind))
+def test_alarm_without_a_possible_action_is_left_to_operators(operations: Operations, kind: str, reasons: list[str]) -> None:
+    operations.fire(alarm(kind))
 
     assert refusals(operations) == reasons
     assert operations.notifications == []
 
 
-def test_stack_without_gradual_releases_asks_codedeploy_nothing(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_without_gradual_releases_makes_no_codedeploy_call(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("operations.handlers.decide_remediation.SITUATIONS._releases._application", "")
 
-    operations.goes_off(alarm("api"))
+    operations.fire(alarm("api"))
 
     assert refusals(operations) == ["stop_release no_release"]
     assert not operations.releases.calls
@@ -300,7 +300,7 @@ def test_one_flag_switches_remediation_off(operations: Operations, kind: str) ->
     operations.releases.running = ["d-1"]
     operations.flags.deployed({"remediation": False}, START)
 
-    operations.goes_off(alarm(kind))
+    operations.fire(alarm(kind))
 
     assert refusals(operations) == ["any switched_off"]
     assert (operations.releases.stopped, operations.functions.updates, operations.flags.served) == ([], [], {"remediation": False})
@@ -309,7 +309,7 @@ def test_one_flag_switches_remediation_off(operations: Operations, kind: str) ->
 def test_duplicated_alarm_event_is_acted_on_once(operations: Operations) -> None:
     operations.backlog()
 
-    operations.goes_off(alarm("ledger-age"), alarm("ledger-age"), alarm("ledger-age"))
+    operations.fire(alarm("ledger-age"), alarm("ledger-age"), alarm("ledger-age"))
 
     assert operations.outcomes == ["performed", "duplicate", "duplicate"]
     assert operations.functions.updates == [(LEDGER_MAPPING, 20)]
@@ -320,7 +320,7 @@ def test_alarm_that_is_over_when_its_event_arrives_starts_nothing(operations: Op
     operations.dead_letter()
     operations.alarms.states["order-pipeline-mail"] = "OK"
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert refusals(operations) == ["any alarm_is_over"]
 
@@ -329,17 +329,17 @@ def test_deleted_alarm_starts_nothing(operations: Operations) -> None:
     operations.dead_letter()
     operations.alarms.states["order-pipeline-mail"] = ""
 
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
 
     assert refusals(operations) == ["any alarm_is_over"]
 
 
 def test_next_transition_of_an_alarm_waits_for_the_cool_down(operations: Operations) -> None:
     operations.dead_letter()
-    operations.goes_off(alarm("mail"))
+    operations.fire(alarm("mail"))
     operations.dead_letter()
 
-    operations.goes_off(alarm("mail", START + timedelta(minutes=5)))
+    operations.fire(alarm("mail", START + timedelta(minutes=5)))
 
     assert operations.outcomes == ["performed", "refused"]
     assert [event["data"].get("refusals") for event in operations.details] == [None, [{"reason": "too_soon", "action": "redrive"}]]
@@ -350,7 +350,7 @@ def test_failed_action_is_reported_as_failed(operations: Operations) -> None:
     operations.disturbance.match = lambda _number, call: call.operation == "UpdateEventSourceMapping"
     operations.disturbance.kind = THROTTLED
 
-    operations.goes_off(alarm("ledger-age"))
+    operations.fire(alarm("ledger-age"))
 
     assert refusals(operations) == ["raise_concurrency failed"]
     assert operations.outcomes == ["failed"]
@@ -361,7 +361,7 @@ def test_unreadable_situation_is_reported_as_failed(operations: Operations) -> N
     operations.disturbance.match = lambda _number, call: call.operation == "DescribeAlarms"
     operations.disturbance.kind = THROTTLED
 
-    operations.goes_off(alarm("money"))
+    operations.fire(alarm("money"))
 
     assert refusals(operations) == ["any failed"]
 
@@ -372,7 +372,7 @@ def test_report_samples_are_answered_as_expected(operations: Operations, path: s
 
 
 def test_decision_samples_are_answered_as_expected(operations: Operations) -> None:
-    """The duplicate comes after the event that it repeats."""
+    """The duplicate must follow the event that it repeats."""
     for path in names("operations/decide_remediation"):
         answer = json.loads(json.dumps(decide_remediation.handler(sample(path), CONTEXT)))
         assert agrees(answer, expected(path)), path

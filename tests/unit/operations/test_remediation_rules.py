@@ -1,4 +1,4 @@
-"""Which action an alarm starts, and the reason where it starts none."""
+"""The action that an alarm starts, or the reason why it starts none."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_dead_letters_of_a_transient_cause_are_redriven(cause: Any) -> None:
         ((DeadLetter("throttle", redriven=False), DeadLetter("unknown", redriven=False)), "cause_unknown"),
     ],
 )
-def test_other_dead_letters_are_left_to_people(dead_letters: tuple[DeadLetter, ...], reason: str) -> None:
+def test_other_dead_letters_are_left_to_operators(dead_letters: tuple[DeadLetter, ...], reason: str) -> None:
     assert reasons(MAIL, dead_letters=dead_letters) == [f"redrive {reason}"]
 
 
@@ -183,7 +183,7 @@ def test_concurrency_is_doubled_up_to_its_limit(maximum: int, raised: int) -> No
         (Consumer("m", 1000, waiting=1, fails=False), "at_the_limit"),
     ],
 )
-def test_concurrency_stays_where_more_does_not_help(consumer: Consumer | None, reason: str) -> None:
+def test_concurrency_is_not_raised_where_it_does_not_help(consumer: Consumer | None, reason: str) -> None:
     assert reasons(SLOW, consumer=consumer) == [f"raise_concurrency {reason}"]
 
 
@@ -217,7 +217,7 @@ def test_fraud_signal_without_a_change_holds_every_order() -> None:
     ],
     ids=["none", "first", "old"],
 )
-def test_flags_without_a_recent_change_stay(flags: FlagState) -> None:
+def test_flags_without_a_recent_change_are_not_rolled_back(flags: FlagState) -> None:
     assert reasons(Signal("payments"), flags=flags) == ["stop_release no_release", "roll_back_flags no_recent_change"]
 
 
@@ -226,16 +226,16 @@ def test_release_in_progress_is_stopped_first(kind: Any) -> None:
     assert action(Signal(kind), releases=3, flags=CHANGED) == Action("stop_release", "release", SystemState(releases=3))
 
 
-def test_service_signal_without_a_release_is_left_to_people() -> None:
+def test_service_signal_without_a_release_is_left_to_operators() -> None:
     assert decide(Signal("service"), situation()) == (Refusal("no_release", "stop_release"),)
 
 
-def test_every_action_is_on_the_list_and_has_a_rule() -> None:
+def test_every_action_is_allowed_and_has_a_rule() -> None:
     assert {name for names in remediation.PLAYBOOK.values() for name in names} == set(remediation._RULES)
 
 
 def test_rolled_back_flags_are_not_rolled_back_again() -> None:
-    """The deployment of a roll-back is no recent change any more when its target may be claimed again."""
+    """A roll-back's own deployment is no longer recent when the cool-down of its target ends."""
     assert COOL_DOWN > RECENT
 
 

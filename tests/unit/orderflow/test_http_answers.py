@@ -186,13 +186,13 @@ class TestOverload:
 
 class TestBodies:
     def test_bytes_that_are_not_utf_8_are_malformed(self) -> None:
-        """API Gateway has replaced them by then."""
+        """API Gateway replaces such bytes before it invokes the function."""
         event: Any = {**request(), "body": '{"name": "\ufffd"}'}
         with pytest.raises(Problem) as wrong:
             body_bytes(event)
         assert wrong.value.document["type"] == "urn:order-pipeline:problem:malformed-json"
 
-    def test_webhooks_are_taken_as_they_are(self) -> None:
+    def test_body_of_a_webhook_is_not_checked_for_utf_8(self) -> None:
         event: Any = {"headers": {}, "requestContext": {"requestId": "1", "http": {"method": "POST"}}, "body": '{"name": "\ufffd"}'}
         assert body_bytes(event) == '{"name": "\ufffd"}'.encode()
 

@@ -1,4 +1,4 @@
-"""Metrics: the embedded metric format, what an appended event measures, and where the functions measure."""
+"""Metrics: the embedded metric format, the metrics of appended events, and those of functions."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TestFormat:
         assert (first["outcome"], first["SagaStepMilliseconds"], first["OrderDecisionSeconds"]) == ("confirmed", 9, 2)
         assert (second["outcome"], second["OrderDecisionSeconds"]) == ("held", 3)
 
-    def test_values_of_one_metric_are_cut_at_the_formats_limit(self) -> None:
+    def test_values_of_a_metric_are_chunked_at_the_formats_limit(self) -> None:
         found = documents(*(Measurement(metrics.PUBLICATION_LAG_SECONDS, number) for number in range(201)))
         assert [one["PublicationLagSeconds"] for one in found] == [tuple(range(100)), tuple(range(100, 200)), 200]
 
@@ -89,7 +89,7 @@ class TestFormat:
 
 
 def order(**starts: int) -> Order:
-    """Return an order whose events of these types were appended so many seconds after it was placed."""
+    """Return an order with events of these types, each appended this number of seconds after it was placed."""
     found = {"OrderPlaced": Latest(1, PLACED)}
     found |= {name: Latest(2 + number, PLACED + timedelta(seconds=seconds)) for number, (name, seconds) in enumerate(starts.items())}
     return replace(Order(order_id="ord_1"), latest=found)
@@ -155,7 +155,7 @@ class TestFunctions:
         assert (line["step"], line["outcome"]) == ("reserve", outcome)
         assert 0 <= line["SagaStepMilliseconds"] < 5000
 
-    def test_message_that_comes_again_is_counted(self, context: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_redelivered_message_is_counted(self, context: Any, capsys: pytest.CaptureFixture[str]) -> None:
         def record(receives: str) -> dict[str, Any]:
             return {"messageId": receives, "body": "{}", "attributes": {"ApproximateReceiveCount": receives}, "eventSource": "aws:sqs"}
 

@@ -101,7 +101,7 @@ def test_saga_blocker_in_every_state(state: str, active: bool, blocker: str | No
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_approved_order_is_active_again(command: str) -> None:
-    """A late marker is therefore always one of an active order, which the sweeper reads."""
+    """So a late marker always belongs to an active order, which the sweeper reads."""
     order = orders.after(*STATES["held"])
     decided = decide(order, COMMANDS[command])
     if not isinstance(decided, Refusal):

@@ -1,4 +1,4 @@
-"""Traces follow an order over stream, bus and queues: what the X-Ray daemon gets by UDP."""
+"""Traces follow an order over stream, bus and queues: the segments that the X-Ray daemon receives by UDP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADER = f"Root={ROOT};Parent=70de5b6f19ff9a0a;Sampled=1"
 
 @pytest.fixture
 def segments(monkeypatch: pytest.MonkeyPatch) -> Iterator[Segments]:
-    """Return what the daemon got so far."""
+    """A function that returns the segments that the daemon has received."""
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "order-pipeline-some-function")
     with xray_daemon(monkeypatch) as received:
         yield received
@@ -82,7 +82,7 @@ class TestMessages:
         assert segment["annotations"] == {"order_id": event.order_id}
         assert segment["start_time"] <= segment["end_time"]
         assert "fault" not in segment
-        # What follows from the message hangs below its segment.
+        # Events appended for the message have its segment as parent.
         assert followed == [f"Root={ROOT};Parent={segment['id']};Sampled=1"]
         assert tracing.header() is None
 

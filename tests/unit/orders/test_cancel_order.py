@@ -160,12 +160,12 @@ def test_order_confirmed_during_the_request_is_cancelled(placed: Any, log: Order
     """The second writer gets a conflict and decides again."""
     placed(*orders.AUTHORIZED[1:])
 
-    def meanwhile(operation: str, _: Any) -> None:
+    def confirm_first(operation: str, _: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.before = None
             placed(orders.CONFIRM)
 
-    aws.dynamodb.before = meanwhile
+    aws.dynamodb.before = confirm_first
     assert cancel(context)["body"]["state"] == "cancelling"
     assert [event.type for event in log.history(ORDER)][-2:] == ["OrderConfirmed", "CancellationRequested"]
 

@@ -202,12 +202,12 @@ def test_order_of_another_customer_cannot_be_returned(delivered: OrderLog, conte
 def test_two_concurrent_requests_are_one_return(delivered: OrderLog, aws: Aws, context: Any) -> None:
     answers: list[Any] = []
 
-    def meanwhile(operation: str, _: Any) -> None:
+    def concurrent_writer(operation: str, _: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.before = None
             answers.append(create(context))
 
-    aws.dynamodb.before = meanwhile
+    aws.dynamodb.before = concurrent_writer
     answers.append(create(context))
     assert answers[0] == answers[1]
     assert len(requested_returns(delivered)) == 1
@@ -216,12 +216,12 @@ def test_two_concurrent_requests_are_one_return(delivered: OrderLog, aws: Aws, c
 def test_last_unit_is_returned_by_one_of_two_requests(delivered: OrderLog, aws: Aws, context: Any) -> None:
     body = {"lines": [{"sku": "FILTER-100", "quantity": 1}]}
 
-    def meanwhile(operation: str, _: Any) -> None:
+    def concurrent_writer(operation: str, _: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.before = None
             assert create(context, body, key="return-2")["statusCode"] == 201
 
-    aws.dynamodb.before = meanwhile
+    aws.dynamodb.before = concurrent_writer
     assert create(context, body)["statusCode"] == 409
     assert len(requested_returns(delivered)) == 1
 

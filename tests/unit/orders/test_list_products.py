@@ -19,17 +19,17 @@ type Get = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def get(shop: Aws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Get:
-    """Return how to ask for a page, or with `sku` for a product, and the answer with its body decoded."""
+    """Return a function that requests a page, or the product `sku`, and decodes the answer's body."""
     monkeypatch.setattr(list_products, "CATALOGUE", Catalogue("Catalogue", shop.dynamodb.client, 60))
 
-    def ask(sku: str | None = None, **query: str) -> dict[str, Any]:
+    def request(sku: str | None = None, **query: str) -> dict[str, Any]:
         event = samples.sample("orders/list_products/first-page")
         event["queryStringParameters"] = query or None
         event["pathParameters"] = {"sku": sku} if sku else None
         answer = list_products.handler(event, context)
         return {**answer, "body": json.loads(answer["body"] or "null")}
 
-    return ask
+    return request
 
 
 def restock(shop: Aws, sku: str, **row: int) -> None:
@@ -56,7 +56,7 @@ def test_availability_is_a_hint_of_the_available_units(get: Get, shop: Aws, unit
     assert availability(get("MUG-BLUE")) == expected
 
 
-def test_the_shards_of_a_hot_product_count_together(get: Get, shop: Aws) -> None:
+def test_availability_of_a_hot_product_sums_its_shards(get: Get, shop: Aws) -> None:
     restock(shop, "MUG-BLUE", available=0, reserved=0, shelves=16)
     restock(shop, "MUG-BLUE#15", available=7, reserved=0)
     assert availability(get("MUG-BLUE")) == "in_stock"

@@ -198,13 +198,13 @@ def test_failing_refund_does_not_delay_a_cancellation(confirmed: Confirmed, sand
     assert sum(event.type == "PaymentRefundFailed" for event in LOG.history("ord_1")) == 1
 
 
-@pytest.mark.parametrize(("by_hand", "refunded"), [(490, 1250), (1000, 740), (1740, 0)])
+@pytest.mark.parametrize(("manual", "refunded"), [(490, 1250), (1000, 740), (1740, 0)])
 def test_manual_refund_leaves_the_rest_due(
-    by_hand: int, refunded: int, confirmed: Confirmed, run: Run, sandbox: SandboxProvider, logged: Callable[[], list[dict[str, Any]]]
+    manual: int, refunded: int, confirmed: Confirmed, run: Run, sandbox: SandboxProvider, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     confirmed(FIRST, SECOND)
     run()
-    sandbox.refund(KEY, "manual", Money(by_hand, "EUR"))
+    sandbox.refund(KEY, "manual", Money(manual, "EUR"))
     LOG.record(LOG.load("ord_1"), LOSE, source="shipping")
 
     assert [run(), run()] == [[], []]

@@ -130,22 +130,22 @@ def test_intent_identifies_a_payment(current: PaymentIntent, payment: Payment | 
     assert to_payment(current, []) == payment
 
 
-@given(amounts=st.lists(st.integers(1, 100), min_size=1, max_size=20), by_hand=st.integers(0, 5))
-def test_captures_are_read_from_the_metadata_in_their_order(amounts: list[int], by_hand: int) -> None:
+@given(amounts=st.lists(st.integers(1, 100), min_size=1, max_size=20), manual=st.integers(0, 5))
+def test_captures_are_read_from_the_metadata_in_their_order(amounts: list[int], manual: int) -> None:
     current = intent("requires_capture", latest_charge=CHARGE)
     for number, amount in enumerate(amounts):
         metadata = capture_metadata(current, f"ord_1:capture:parcel {number}", Money(amount, "EUR"))
         current = PaymentIntent(
             "pi_1", current.status, 2500, "eur", current.amount_received + amount, {**metadata, **current.metadata}, CHARGE
         )
-    current = PaymentIntent("pi_1", current.status, 2500, "eur", sum(amounts) + by_hand, current.metadata, CHARGE)
+    current = PaymentIntent("pi_1", current.status, 2500, "eur", sum(amounts) + manual, current.metadata, CHARGE)
 
     payment = to_payment(current, [])
 
     assert isinstance(payment, Authorized)
-    keys = [f"ord_1:capture:parcel {number}" for number in range(len(amounts))] + [MANUAL] * (by_hand > 0)
+    keys = [f"ord_1:capture:parcel {number}" for number in range(len(amounts))] + [MANUAL] * (manual > 0)
     assert [capture.key for capture in payment.captures] == keys
-    assert payment.captured == sum(amounts) + by_hand
+    assert payment.captured == sum(amounts) + manual
     assert all(len(name) <= 40 for name in current.metadata)
 
 

@@ -146,12 +146,12 @@ def test_readings_of_an_unwritable_track_fail(deliver: Callable[..., list[str]],
 
 
 def test_concurrent_batches_are_both_counted(tracks: TrackingStore, aws: Any) -> None:
-    def meanwhile(operation: str, _parameters: Any) -> None:
+    def concurrent_writer(operation: str, _parameters: Any) -> None:
         if operation == "PutItem":
             aws.dynamodb.before = None
             tracks.add(SHIPMENT, "parcel_1", [reading(1, 10)])
 
-    aws.dynamodb.before = meanwhile
+    aws.dynamodb.before = concurrent_writer
     tracks.add(SHIPMENT, "parcel_1", [reading(2, 50)])
 
     known = tracks.load(SHIPMENT, "parcel_1")
