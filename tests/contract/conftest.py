@@ -6,7 +6,7 @@ import pytest
 
 from devtools import template
 from devtools.target import ROOT
-from tests.contract import test_permissions
+from tests.contract import observed_calls
 from tests.contract.stack import Stack, with_nested
 
 
@@ -25,4 +25,4 @@ def stack(translated: dict[str, Any]) -> Stack:
 @pytest.fixture(scope="session")
 def used() -> dict[str, set[tuple[str, str]]]:
     """Return the calls that every handler makes on all paths of an order."""
-    return test_permissions.observe()
+    return observed_calls.observe()

@@ -3,7 +3,6 @@
 grants.toml lists the condition keys that each service sends, with sources.
 """
 
-import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from devtools.target import ROOT
+from tests.contract.policies import ATTACHED, arn, service_arn
 from tests.contract.stack import AWS_MANAGED, Stack, aws_managed, listed, referred
 
 TABLE: list[dict[str, Any]] = tomllib.loads((ROOT / "tests/contract/grants.toml").read_text("utf-8"))["grant"]
@@ -80,12 +80,6 @@ WITHOUT_POLICY = {
     "WAFv2::WebACLAssociation",
     "XRay::SamplingRule",
 }
-# Policies attached to resources: the property that lists the resources, their kind, and the actions that require TLS.
-ATTACHED = {
-    "SNS::TopicPolicy": ("Topics", "SNS::Topic", "sns:Publish"),
-    "SQS::QueuePolicy": ("Queues", "SQS::Queue", "sqs:*"),
-    "S3::BucketPolicy": ("Bucket", "S3::Bucket", "s3:*"),
-}
 # The service that assumes the roles of a kind of resource.
 ASSUMED_BY = {
     "Lambda::Function": "lambda.amazonaws.com",
@@ -99,7 +93,6 @@ ASSUMED_BY = {
 }
 OF_AWS = {"ApiLogsRole": {"service-role/AmazonAPIGatewayPushToCloudWatchLogs"}}
 ACCOUNT = {"Ref": "AWS::AccountId"}
-NAMES = {"SNS::Topic": "TopicName", "StepFunctions::StateMachine": "StateMachineName"}
 # The event sources that each publishing function may use.
 APPENDING = ["orders", "inventory", "fraud", "payments", "shipping", "invoices", "reviews"]
 SOURCES: dict[str, list[str]] = {
@@ -383,143 +376,20 @@ def _on_behalf_of(stack: Stack, user: str) -> dict[str, Any] | None:
         case "Scheduler::Schedule":
             # Schedules without a group are in the default one.
             assert "GroupName" not in stack.of("Scheduler::Schedule")[user], user
-            condition = {"StringEquals": account, "ArnEquals": {"aws:SourceArn": _arn("scheduler", "schedule-group/default")}}
+            condition = {"StringEquals": account, "ArnEquals": {"aws:SourceArn": service_arn("scheduler", "schedule-group/default")}}
         case "Events::Rule":
             # The rule refers to the role, so the role can only refer to the rule's bus. The default bus is not part of a rule's ARN.
             bus = stack.of("Events::Rule")[user].get("EventBusName")
             rules = f"rule/${{{referred(bus)}}}/*" if bus else "rule/*"
-            condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("events", rules)}}
+            condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": service_arn("events", rules)}}
         case "CodeDeploy::DeploymentGroup":
             # The groups name the role, so the role cannot name a group, but the stack's prefix of all.
-            condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": _arn("codedeploy", "deploymentgroup:${AWS::StackName}-*")}}
+            condition = {
+                "StringEquals": account,
+                "ArnLike": {"aws:SourceArn": service_arn("codedeploy", "deploymentgroup:${AWS::StackName}-*")},
+            }
         case "KinesisFirehose::DeliveryStream":
             condition = {"StringEquals": {"sts:ExternalId": ACCOUNT}}
         case _:
             return None
     return _plain(condition)
-
-
-def arn(stack: Stack, name: str) -> dict[str, str]:
-    """Return the ARN of a topic or a state machine by its name, which avoids a circular reference."""
-    kind = stack.kind(name)
-    named = stack.resources[name]["Properties"][NAMES[kind]]["Fn::Sub"]
-    return _arn("sns", named) if kind == "SNS::Topic" else _arn("states", f"stateMachine:{named}")
-
-
-def _arn(service: str, resource: str) -> dict[str, str]:
-    return {"Fn::Sub": f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}"}
-
-
-def attached(stack: Stack, kind: str) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
-    """Return the policies of a kind by attached resource: policy, resource, statements."""
-    attribute = ATTACHED[kind][0]
-    for name, policy in stack.of(kind).items():
-        for resource in listed(policy[attribute]):
-            yield name, referred(resource), listed(policy["PolicyDocument"]["Statement"])
-
-
-@pytest.mark.parametrize("kind", ATTACHED)
-class TestAttachedPolicies:
-    def test_every_topic_queue_and_bucket_has_exactly_one_policy(self, stack: Stack, kind: str) -> None:
-        """SQS and SNS have one policy per resource: a second one would replace the first."""
-        policies = [resource for _, resource, _ in attached(stack, kind)]
-        assert sorted(policies) == sorted(stack.of(ATTACHED[kind][1]))
-
-    def test_requests_without_tls_are_denied(self, stack: Stack, kind: str) -> None:
-        for policy, resource, found in attached(stack, kind):
-            [denial] = [statement for statement in found if statement["Effect"] == "Deny"]
-            assert (denial["Principal"], denial["Action"]) == ("*", ATTACHED[kind][2]), policy
-            assert denial["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}, policy
-            covered = set(map(referred, listed(denial["Resource"])))
-            assert covered == {resource, f"{resource}/*"} if kind == "S3::BucketPolicy" else covered in ({resource}, {"*"}), policy
-
-    def test_resource_policies_allow_named_services_and_resources_only(self, stack: Stack, kind: str) -> None:
-        for policy, _, found in attached(stack, kind):
-            for statement in (one for one in found if one["Effect"] == "Allow"):
-                assert set(statement["Principal"]) == {"Service"}, policy
-                of_policy = {one for name, one, _ in attached(stack, kind) if name == policy}
-                assert set(map(referred, listed(statement["Resource"]))) <= of_policy, policy
-                assert {stack.kind(referred(one)) for one in listed(statement["Resource"])} == {ATTACHED[kind][1]}, policy
-
-
-class TestSenders:
-    def test_queue_accepts_messages_of_its_rule_or_topic_only(self, stack: Stack) -> None:
-        expected = {
-            (referred(queue), "events.amazonaws.com", rule)
-            for rule, properties in stack.of("Events::Rule").items()
-            for target in properties["Targets"]
-            for queue in (target["Arn"], target["DeadLetterConfig"]["Arn"])
-            if stack.kind(referred(queue)) == "SQS::Queue"
-        } | {
-            (referred(queue), "sns.amazonaws.com", referred(one["TopicArn"]))
-            for one in stack.of("SNS::Subscription").values()
-            if one["Protocol"] == "sqs"
-            for queue in (one["Endpoint"], one["RedrivePolicy"]["deadLetterTargetArn"])
-        }
-        allowed = {
-            (queue, statement["Principal"]["Service"], referred(statement["Condition"]["ArnEquals"]["aws:SourceArn"]))
-            for queue in stack.of("SQS::Queue")
-            for statement in stack.queue_policies(queue)
-        }
-        assert allowed == expected
-
-    def test_topic_accepts_messages_of_its_publishers_only(self, stack: Stack) -> None:
-        rules = {
-            (referred(target["Arn"]), "events.amazonaws.com")
-            for rule in stack.of("Events::Rule").values()
-            for target in rule["Targets"]
-            if stack.kind(referred(target["Arn"])) == "SNS::Topic"
-        }
-        actions = (action for alarm in stack.of("CloudWatch::CompositeAlarm").values() for action in alarm["AlarmActions"])
-        alarms = {(referred(action), "cloudwatch.amazonaws.com") for action in actions}
-        assert topic_publishers(stack) == rules | alarms
-
-
-def topic_publishers(stack: Stack) -> set[tuple[str, str]]:
-    """Return the services that may publish to topics: pairs of topic and service."""
-    return {
-        (topic, service)
-        for _, topic, found in attached(stack, "SNS::TopicPolicy")
-        for statement in found
-        if statement["Effect"] == "Allow"
-        for service in listed(statement["Principal"]["Service"])
-    }
-
-
-class TestKeys:
-    def test_key_is_administered_by_the_account(self, stack: Stack) -> None:
-        for name, key in stack.of("KMS::Key").items():
-            [owner] = [one for one in key["KeyPolicy"]["Statement"] if "Service" not in one["Principal"]]
-            assert owner["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}, name
-            assert (owner["Effect"], owner["Action"]) == ("Allow", "kms:*"), name
-            assert "Condition" not in owner, name
-
-    def test_services_use_the_key_for_the_topics_that_they_publish_to(self, stack: Stack) -> None:
-        """EventBridge sends KMS neither its account nor its rule, but every encryption context has the topic."""
-        topics = {name: referred(topic["KmsMasterKeyId"]) for name, topic in stack.of("SNS::Topic").items()}
-        named = {arn(stack, name)["Fn::Sub"]: name for name in topics}
-        allowed = {
-            (key, named[statement["Condition"]["StringEquals"]["kms:EncryptionContext:aws:sns:topicArn"]["Fn::Sub"]], service)
-            for key, properties in stack.of("KMS::Key").items()
-            for statement in properties["KeyPolicy"]["Statement"]
-            if "Service" in statement["Principal"]
-            for service in listed(statement["Principal"]["Service"])
-            if (statement["Effect"], sorted(statement["Action"])) == ("Allow", ["kms:Decrypt", "kms:GenerateDataKey"])
-        }
-        assert allowed == {(topics[topic], topic, service) for topic, service in topic_publishers(stack)}
-
-
-class TestInvocation:
-    def test_api_gateway_invokes_functions_for_our_api_only(self, stack: Stack) -> None:
-        for name, permission in stack.of("Lambda::Permission").items():
-            if permission["Principal"] == "apigateway.amazonaws.com":
-                text, given = permission["SourceArn"]["Fn::Sub"]
-                assert re.match(r"arn:aws:execute-api:\$\{AWS::Region}:\$\{AWS::AccountId}:\$\{__ApiId__}/", text), name
-                assert given["__ApiId__"] == {"Ref": "Api"}, name
-
-    def test_public_url_uses_no_aws_authorization(self, stack: Stack) -> None:
-        for name, permission in stack.of("Lambda::Permission").items():
-            if permission["Principal"] == "*":
-                assert permission.get("FunctionUrlAuthType", "NONE") == "NONE", name
-                assert permission.get("InvokedViaFunctionUrl", True) is True, name
-        assert all(url["AuthType"] == "NONE" for url in stack.of("Lambda::Url").values())

@@ -279,7 +279,7 @@ def _permission(document: Document, function: str) -> dict[str, Any]:
 
 def checks() -> Iterator[tuple[str, Callable[[Stack, dict[str, set[Grant]]], object]]]:
     """Yield the tests of this folder that read the template, as functions of a stack and the functions' observed calls."""
-    first = ("test_grants.py", "test_exposure.py", "test_template.py")
+    first = ("test_grants.py", "test_exposure.py", "test_template.py", "test_data.py", "test_public_routes.py", "test_delivery.py")
     for path in sorted((ROOT / "tests/contract").glob("test_*.py"), key=lambda path: (path.name not in first, path.name)):
         if path.name == "test_mutations.py":
             continue

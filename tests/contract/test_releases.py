@@ -13,7 +13,8 @@ from devtools import template
 from devtools.local import deploy
 from devtools.target import ROOT
 from tests.contract.stack import ALIAS, Stack, referred
-from tests.contract.test_template import invoking, watched, workflow
+from tests.contract.test_template import watched
+from tests.contract.test_workflows import invoking, workflow
 
 API = {"IdentityAuthorize", "OrdersPlace", "OrdersGet"}
 STEPS = {"InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm"}
