@@ -20,7 +20,6 @@ from inventory.domain.stock_rules import Holding, Level, ReservationMissing, Res
 from inventory.handlers import release_stock, reserve_stock
 from inventory.stock_shards import OutOfStock
 from inventory.store import Inventory
-from orderflow.aws import dynamodb
 from orderflow.aws.dynamodb import TransactionConditionFailed, TransactionConflict
 from orderflow.aws.order_log import OrderLog, OrderNotFound
 from orderflow.domain.commands import ExpireReservation, FailFulfilment, RecordDispatch, RecordReservation
@@ -37,11 +36,6 @@ EVENTS = Path(__file__).resolve().parents[3] / "events" / "inventory"
 
 def samples(function: str) -> list[str]:
     return sorted(path.stem for path in (EVENTS / function).glob("*.json") if not path.stem.endswith(".answer"))
-
-
-@pytest.fixture(autouse=True)
-def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
 @pytest.fixture

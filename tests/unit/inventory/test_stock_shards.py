@@ -14,7 +14,6 @@ from inventory import reservations
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import SHARDS, InsufficientStock, Level, Move
 from inventory.store import Inventory
-from orderflow.aws import dynamodb
 from orderflow.aws.dynamodb import TransactionConflict
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain.commands import FailFulfilment
@@ -31,11 +30,6 @@ SKU = "MUG-BLUE"
 LEVELS = st.builds(Level, *[st.integers(0, 20)] * 3)
 SHARD = st.integers(0, SHARDS - 1)
 PARTS = ("available", "reserved", "shipped")
-
-
-@pytest.fixture(autouse=True)
-def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
 
 
 def stocked(units: int) -> tuple[FakeDynamoDB, OrderLog, Inventory]:

@@ -1,10 +1,7 @@
-"""The ledger audit: no finding in a correct ledger, every kind of difference is found, and nothing is read twice."""
+"""The ledger audit: no finding in a correct ledger, every kind of difference is found, and no hour is read twice."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,104 +12,17 @@ from msgspec.structs import replace
 
 from devtools.bench import long_orders
 from ledger.audit import COMPLETE_AFTER, WINDOW, AuditReport, LedgerAudit
-from ledger.balance_store import Balances
-from ledger.difference_reporter import NotReported
 from ledger.domain import period_shards, posting_rules
-from ledger.domain.events import Difference, LedgerDifferenceFound, difference_found
-from ledger.handlers import audit_ledger
-from ledger.handlers.audit_ledger import BALANCES, ENTRIES, LOG, handler
+from ledger.domain.events import Difference
+from ledger.handlers.audit_ledger import BALANCES, ENTRIES, LOG
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain.events import Event, encode
-from tests.conftest import ENVIRONMENT, TABLES, Aws
-from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB
-from tests.fakes.aws.eventbridge import FakeEventBridge
-from tests.support import contracts, samples
-from tests.support.orders import STATES, history
+from tests.conftest import TABLES, Aws
+from tests.fakes.aws.dynamodb import FakeDynamoDB
+from tests.support.audits import FEES, HOUR_END, MOVES, POSTED, add_order, audited, audited_with_open, falsify, nonzero, remove
+from tests.support.orders import STATES
 
-FEES = posting_rules.Fees(140, {"EUR": 25})
-POSTED = datetime(2026, 1, 15, 10, 40, tzinfo=UTC)
-HOUR_END = datetime(2026, 1, 15, 11, 15, tzinfo=UTC)
 LATER = HOUR_END + timedelta(hours=1)
-MOVES = {
-    "PaymentAuthorized",
-    "PaymentVoided",
-    "PaymentCaptured",
-    "PaymentRefunded",
-    "PaymentRefundReversed",
-    "PaymentDisputed",
-    "DisputeClosed",
-    "DisputeOutcomeChanged",
-}
-
-
-@pytest.fixture
-def database(aws: Aws) -> FakeDynamoDB:
-    return aws.dynamodb
-
-
-@pytest.fixture
-def bus(aws: Aws) -> FakeEventBridge:
-    return aws.events
-
-
-def add_order(
-    database: FakeDynamoDB, state: str, order_id: str, *, posted_at: datetime = POSTED, without: Sequence[str] = ()
-) -> list[Event]:
-    """Append an order to the log and post its entries, except those of the event types `without`."""
-    happened = history(*STATES[state], order_id=order_id)
-    rows = [
-        {
-            "order_id": {"S": order_id},
-            "version": {"N": str(one.order_version)},
-            "event": {"S": encode(one).decode()},
-            "type": {"S": one.type},
-        }
-        for one in happened
-    ]
-    database.seed("OrderLog", *rows)
-    for one in happened:
-        if one.type in MOVES and one.type not in without:
-            ENTRIES.post(posting_rules.entry_for(one, FEES), posted_at)
-    return happened
-
-
-def audited(now: datetime = HOUR_END) -> tuple[AuditReport, list[Difference], dict[str, Balances]]:
-    """Audit the complete hours; return the report, the reported differences and the closed balances."""
-    reported: list[Difference] = []
-    audit = LedgerAudit(ENTRIES, BALANCES, LOG, reported.extend)
-    report = audit.audit(now)
-    return report, reported, audit.closed_balances(report)
-
-
-def audited_with_open(now: datetime) -> tuple[AuditReport, dict[str, Balances]]:
-    """Audit the complete hours and include the open ones; return the report and the balances of all entries."""
-    audit = LedgerAudit(ENTRIES, BALANCES, LOG, lambda _: None)
-    report = audit.audit(now)
-    return report, audit.include_open(report, now)
-
-
-def falsify(database: FakeDynamoDB, event_id: str, **accounts: int) -> None:
-    """Change an entry's postings by these amounts."""
-    row = next(row for row in database.items("LedgerEntries") if row["event_id"]["S"] == event_id)
-    for posting in row["postings"]["L"]:
-        by = accounts.pop(posting["M"]["account"]["S"], 0)
-        posting["M"]["amount"] = {"N": str(int(posting["M"]["amount"]["N"]) + by)}
-    database.seed("LedgerEntries", row)
-
-
-def remove(database: FakeDynamoDB, event_id: str) -> None:
-    """Delete an entry."""
-    row = next(row for row in database.items("LedgerEntries") if row["event_id"]["S"] == event_id)
-    database.client.delete_item(TableName="LedgerEntries", Key={"order_id": row["order_id"], "event_id": row["event_id"]})
-
-
-@contextmanager
-def missing_from_index(database: FakeDynamoDB, event_id: str) -> Iterator[None]:
-    """Remove an entry from the index within the context."""
-    row = next(row for row in database.items("LedgerEntries") if row["event_id"]["S"] == event_id)
-    database.seed("LedgerEntries", {name: value for name, value in row.items() if name != "sheet"})
-    yield
-    database.seed("LedgerEntries", row)
 
 
 def test_correct_ledger_has_no_difference_and_is_closed(database: FakeDynamoDB) -> None:
@@ -249,73 +159,6 @@ def test_missing_entry_is_found_by_a_later_entry_of_its_order(database: FakeDyna
     assert Difference("event", authorized.event_id, "EUR", 2990, 0) in audited(LATER)[1]
 
 
-class TestRecheck:
-    DAY_LATER = HOUR_END + timedelta(days=1)
-
-    def test_entry_indexed_late_is_found_and_closed_a_day_later(self, database: FakeDynamoDB) -> None:
-        add_order(database, "authorized", "ord_1")
-        add_order(database, "authorized", "ord_2")
-        with missing_from_index(database, "ord_1:4"):
-            _, reported, balances = audited()
-            assert (reported, balances["EUR"].entries) == ([], 1)
-        _, reported, balances = audited(self.DAY_LATER)
-        shard = period_shards.shard_of("ord_1:4", POSTED)
-        assert {(one.kind, one.place, one.account, one.found - one.expected) for one in reported} == {
-            ("sheet", shard, "authorizations", 2990),
-            ("sheet", shard, "holds", -2990),
-            ("sheet", shard, "entries", 1),
-        }
-        assert balances["EUR"] == audited_with_open(self.DAY_LATER)[1]["EUR"]
-        assert _not_zero({"EUR": balances["EUR"].accounts}) == {"EUR": {"authorizations": 5980, "holds": -5980}}
-        assert balances["EUR"].entries == 2
-
-    def test_entry_removed_after_its_audit_is_found_and_subtracted(self, database: FakeDynamoDB) -> None:
-        add_order(database, "authorized", "ord_1")
-        audited()
-        remove(database, "ord_1:4")
-        _, reported, balances = audited(self.DAY_LATER)
-        assert {(one.kind, one.account) for one in reported} == {("sheet", "authorizations"), ("sheet", "holds"), ("sheet", "entries")}
-        assert (balances["EUR"].entries, _not_zero({"EUR": balances["EUR"].accounts})) == (0, {"EUR": {}})
-
-    def test_entry_changed_after_its_audit_is_reported_once(self, database: FakeDynamoDB) -> None:
-        add_order(database, "authorized", "ord_1")
-        audited()
-        falsify(database, "ord_1:4", holds=-1, authorizations=1)
-        assert {(one.kind, one.account) for one in audited(self.DAY_LATER)[1]} == {("sheet", "authorizations"), ("sheet", "holds")}
-        assert audited(self.DAY_LATER + timedelta(days=2))[1] == []
-
-    def test_concurrent_audits_correct_once(self, database: FakeDynamoDB) -> None:
-        add_order(database, "authorized", "ord_1")
-        with missing_from_index(database, "ord_1:4"):
-            audited()
-
-        def concurrent_audit(operation: str, _parameters: Any) -> None:
-            if operation == "TransactWriteItems":
-                database.before = None
-                audited(self.DAY_LATER)
-
-        database.before = concurrent_audit
-        audited(self.DAY_LATER)
-        assert BALANCES.closed()["EUR"].entries == 1
-
-    def test_audit_continues_after_a_crash_before_or_after_closing(self, database: FakeDynamoDB) -> None:
-        add_order(database, "authorized", "ord_1")
-        with missing_from_index(database, "ord_1:4"):
-            audited()
-        for moment in ("before", "after"):
-
-            def crash(operation: str, _parameters: Any, moment: str = moment) -> None:
-                if operation == "TransactWriteItems":
-                    setattr(database, moment, None)
-                    raise Crash
-
-            setattr(database, moment, crash)
-            with pytest.raises(Crash):
-                audited(self.DAY_LATER)
-        audited(self.DAY_LATER)
-        assert BALANCES.closed()["EUR"].entries == 1
-
-
 @pytest.mark.parametrize(
     ("state", "missing", "expected", "found"),
     [("paid", "PaymentCaptured", 2990, 0), ("return refunded", "PaymentRefunded", 1740, 2990)],
@@ -368,92 +211,6 @@ def test_entries_posted_during_the_read_are_no_difference(database: FakeDynamoDB
     database.after = post_on
     report, balances = audited_with_open(POSTED)
     assert (report.differences, posting_rules.total(balances["EUR"].accounts)) == ([], 0)
-
-
-class TestHandler:
-    @pytest.mark.parametrize("name", samples.names("ledger/audit_ledger"))
-    def test_samples_have_their_documented_answers(self, name: str, aws: Aws, context: Any) -> None:
-        context.get_remaining_time_in_millis = lambda: 600_000
-        assert samples.agrees(handler(samples.sample(name), context), samples.expected(name))
-
-    def test_answer_has_every_balance(self, database: FakeDynamoDB, context: Any) -> None:
-        add_order(database, "paid", "ord_1", posted_at=datetime.now(UTC))
-        answer = handler({"open": True}, context)
-        assert answer["balances"]["EUR"]["accounts"]["revenue"] == -2990
-        assert (answer["balances"]["EUR"]["sum"], answer["balances"]["EUR"]["entries"]) == (0, 3)
-        json.dumps(answer)
-
-    def test_difference_is_logged_counted_and_published(
-        self,
-        database: FakeDynamoDB,
-        bus: FakeEventBridge,
-        context: Any,
-        logged: Callable[[], list[dict[str, Any]]],
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        add_order(database, "authorized", "ord_1", posted_at=datetime.now(UTC))
-        falsify(database, "ord_1:4", holds=5)
-        answer = handler({"open": True}, context)
-        assert answer["outcome"] == "different"
-        (first, second, third) = bus.entries
-        assert (first["Source"], first["DetailType"], first["EventBusName"]) == (
-            "ledger",
-            "LedgerDifferenceFound",
-            ENVIRONMENT["EVENT_BUS"],
-        )
-        assert json.loads(first["Detail"])["data"]["kind"] == "entry"
-        assert [problem for entry in (first, second, third) for problem in contracts.problems(json.loads(entry["Detail"]))] == []
-        assert json.loads(second["Detail"])["data"] == {
-            "kind": "event", "place": "ord_1:4", "currency": "EUR", "expected": -2990, "found": -2985, "account": "holds",
-        }  # fmt: skip
-        assert json.loads(third["Detail"])["data"]["kind"] == "trial_balance"
-        assert [line["kind"] for line in logged() if line["level"] == "ERROR"] == ["entry", "event", "trial_balance"]
-        measured = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "LedgerDifferences" in line)
-        assert sum(measured["LedgerDifferences"]) == 3
-
-    @pytest.mark.parametrize(("left", "late"), [(600_000, False), (0, True)], ids=["keeps up", "out of time"])
-    def test_late_audit_is_a_metric(self, aws: Aws, context: Any, capsys: pytest.CaptureFixture[str], left: int, late: bool) -> None:
-        context.get_remaining_time_in_millis = lambda: left
-        handler({}, context)
-        assert ("LedgerUnprovenSeconds" in capsys.readouterr().out) is late
-
-    def test_same_difference_has_the_same_event_id(self, database: FakeDynamoDB, bus: FakeEventBridge, context: Any) -> None:
-        add_order(database, "authorized", "ord_1", posted_at=datetime.now(UTC))
-        falsify(database, "ord_1:4", holds=5)
-        for _ in range(2):
-            handler({"open": True}, context)
-        assert len({detail["event_id"] for detail in bus.details}) == 3
-        assert len(bus.details) == 6
-
-    def test_hours_stay_open_until_the_differences_are_published(
-        self,
-        database: FakeDynamoDB,
-        bus: FakeEventBridge,
-        context: Any,
-        logged: Callable[[], list[dict[str, Any]]],
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        add_order(database, "authorized", "ord_1", posted_at=datetime.now(UTC) - timedelta(hours=3))
-        database.seed("LedgerEntries", database.items("LedgerEntries")[0] | {"amount": {"N": "2989"}})
-        context.get_remaining_time_in_millis = lambda: 600_000
-        bus.refuse = {0}
-        with pytest.raises(NotReported):
-            handler({}, context)
-        assert BALANCES.closed() == {}
-        assert any(line["level"] == "ERROR" for line in logged())
-        assert "LedgerDifferences" in capsys.readouterr().out
-        handler({}, context)
-        assert [detail["data"]["kind"] for detail in bus.details] == ["event"]
-        assert BALANCES.closed()["EUR"].entries == 1
-
-    def test_at_most_a_hundred_differences_are_reported(self, bus: FakeEventBridge, aws: Aws) -> None:
-        audit_ledger.REPORTER.report([Difference("entry", f"ord_{number}:4", "EUR", 0, 1) for number in range(250)])
-        assert (len(bus.entries), bus.batches) == (100, [10] * 10)
-
-    @pytest.mark.parametrize("request_", [{"close": True}, {"open": "yes"}])
-    def test_malformed_request_is_rejected(self, aws: Aws, context: Any, request_: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=r"open|close"):
-            handler(request_, context)
 
 
 class CountingLog(OrderLog):
@@ -511,12 +268,6 @@ class TestLongOrders:
         assert (report.entries, report.orders) == (9, 2)
 
 
-def test_difference_event_has_its_type_and_version() -> None:
-    reported = difference_found(Difference("order", "ord_1", "EUR", 1, 2), HOUR_END)
-    assert isinstance(reported, LedgerDifferenceFound)
-    assert (reported.type, reported.schema_version, reported.source) == ("LedgerDifferenceFound", 1, "ledger")
-
-
 # For each order: its state, the minute at which its entries are posted, and whether an audit runs before.
 PLANS = st.lists(st.tuples(st.sampled_from(sorted(STATES)), st.integers(0, 90), st.booleans()), max_size=12)
 
@@ -536,8 +287,4 @@ def test_audits_at_any_time_find_nothing_and_balances_match(aws: Aws, plan: list
         entries += [posting_rules.entry_for(one, FEES) for one in happened if one.type in MOVES]
     report, reported, balances = audited(POSTED + timedelta(minutes=180, days=late))
     assert (report.differences, reported) == ([], [])
-    assert _not_zero({name: one.accounts for name, one in balances.items()}) == _not_zero(posting_rules.balances(entries))
-
-
-def _not_zero(balances: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    return {currency: {account: sum_ for account, sum_ in accounts.items() if sum_} for currency, accounts in balances.items()}
+    assert nonzero({name: one.accounts for name, one in balances.items()}) == nonzero(posting_rules.balances(entries))

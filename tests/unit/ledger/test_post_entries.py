@@ -24,11 +24,6 @@ FINISHED = {"batchItemFailures": []}
 REFUNDED = [posting_rules.entry_for(one, FEES) for one in history(*STATES["return refunded"]) if one.type.startswith("Payment")]
 
 
-@pytest.fixture
-def database(aws: Aws) -> FakeDynamoDB:
-    return aws.dynamodb
-
-
 def state(database: FakeDynamoDB) -> Any:
     return database.items("LedgerEntries")
 

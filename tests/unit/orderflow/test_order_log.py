@@ -1,63 +1,35 @@
-"""The order log: conditional appends, conflicts, lost answers, reads and active-order markers."""
+"""The order log: conditional appends, conflicts, lost answers and extra writes."""
 
 from __future__ import annotations
 
 import json
 import zlib
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from orderflow.aws import dynamodb, order_log_items
 from orderflow.aws.dynamodb import Conflict, TransactionConditionFailed, TransactionConflict
-from orderflow.aws.order_log import OrderLog, OrderNotFound, Recorded, Refused, RequestMismatch
-from orderflow.aws.order_log_items import ITEM_ATTRIBUTES, UPDATE_MARKERS, active_shard
+from orderflow.aws.order_log import OrderLog, Recorded, Refused, RequestMismatch
+from orderflow.aws.order_log_items import ITEM_ATTRIBUTES, UPDATE_MARKERS
 from orderflow.aws.outbox_index import OutboxIndex
 from orderflow.domain import events
 from orderflow.domain.commands import Command
 from orderflow.domain.order import Order
-from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at, throttled
+from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at
 from tests.support import orders
 from tests.support.clock import recorded_at
+from tests.support.order_log import failing, items, place, record
 from tests.support.orders import ORDER_ID
 
-if TYPE_CHECKING:
-    from tests.fakes.aws.environment import Aws
-
 OTHER_TABLE = "Stock"
-
-
-@pytest.fixture
-def database(aws: Aws) -> FakeDynamoDB:
-    return aws.dynamodb
-
-
-@pytest.fixture
-def orderlog(database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> OrderLog:
-    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
-    return OrderLog("OrderLog", database.client)
-
-
-def place(orderlog: OrderLog, *extra_writes: Any, fingerprint: str = "f1") -> events.Event:
-    return orderlog.place(ORDER_ID, orders.PLACED, correlation_id="request-7", fingerprint=fingerprint, extra_writes=extra_writes)
 
 
 def other(condition: str = "attribute_not_exists(sku)") -> Any:
     """Return a write to another table."""
     return {"Put": {"TableName": OTHER_TABLE, "Item": {"sku": {"S": "MUG"}}, "ConditionExpression": condition}}
-
-
-def record(orderlog: OrderLog, *commands: Command) -> Order:
-    order = orderlog.load(ORDER_ID)
-    for command in commands:
-        order = orderlog.record(order, command, source="orders").order
-    return order
-
-
-def items(database: FakeDynamoDB) -> list[dict[str, Any]]:
-    return database.items("OrderLog")
 
 
 def lose(operation: str) -> Any:
@@ -170,93 +142,6 @@ def _first(times: int, error: Any) -> Any:
     return hook
 
 
-class Lagging:
-    """A log of three events whose eventually consistent copy lacks some; `queries` has the reads since."""
-
-    def __init__(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._orderlog, self._database, self._monkeypatch = orderlog, database, monkeypatch
-        self.queries: list[dict[str, Any]] = []
-
-    def __call__(self, seen: tuple[int, ...]) -> OrderLog:
-        place(self._orderlog)
-        record(self._orderlog, orders.RESERVE, orders.APPROVE)
-        whole = self._database.query
-
-        def query(**given: Any) -> dict[str, Any]:
-            self.queries.append(given)
-            answer = whole(**given)
-            there = [item for version, item in enumerate(answer["Items"], 1) if version in seen]
-            return answer if given["ConsistentRead"] else {**answer, "Items": there}
-
-        self._monkeypatch.setattr(self._database, "query", query)
-        return self._orderlog
-
-
-@pytest.fixture
-def lagging(orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> Lagging:
-    return Lagging(orderlog, database, monkeypatch)
-
-
-class TestReading:
-    def test_history_and_load_agree(self, orderlog: OrderLog) -> None:
-        place(orderlog)
-        order = record(orderlog, orders.RESERVE, orders.APPROVE)
-        assert [event.type for event in orderlog.history(ORDER_ID)] == ["OrderPlaced", "StockReserved", "OrderScreened"]
-        assert orderlog.load(ORDER_ID) == order
-
-    def test_a_long_history_is_read_to_its_end(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
-        place(orderlog)
-        record(orderlog, orders.RESERVE, orders.APPROVE)
-        query = database.query
-        monkeypatch.setattr(database, "query", lambda **given: query(**given, Limit=1))
-        assert len(orderlog.history(ORDER_ID)) == 3
-
-    def test_more_events_than_ten_keep_their_order(self, orderlog: OrderLog) -> None:
-        place(orderlog)
-        record(orderlog, orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW, orders.AUTHORIZE)
-        record(orderlog, orders.FAIL, orders.VOID, orders.RELEASE, orders.REJECT)
-        versions = [event.order_version for event in orderlog.history(ORDER_ID)]
-        assert versions == list(range(1, 10))
-
-    @pytest.mark.parametrize(
-        ("min_version", "seen", "consistent"),
-        [
-            (None, (1, 2, 3), [True]),
-            (3, (1, 2, 3), [False]),
-            (1, (1, 2, 3), [False]),
-            (2, (1, 2), [False]),
-            (3, (1, 2), [False, True]),
-            (2, (1, 3), [False, True]),
-            (1, (), [False, True]),
-        ],
-        ids=["no minimum", "complete", "newer", "equal", "behind", "with a gap", "empty"],
-    )
-    def test_known_version_is_read_eventually_consistent(
-        self, lagging: Lagging, min_version: int | None, seen: tuple[int, ...], consistent: list[bool]
-    ) -> None:
-        orderlog = lagging(seen)
-        order = orderlog.load(ORDER_ID, min_version)
-        assert [given["ConsistentRead"] for given in lagging.queries] == consistent
-        assert order.version == (3 if consistent[-1] else len(seen))
-        assert order.version >= (min_version or 3)
-
-    def test_decision_on_a_stale_copy_is_repeated(self, lagging: Lagging) -> None:
-        orderlog = lagging((1, 2))
-        stale = orderlog.load(ORDER_ID, 2)
-        assert orderlog.record(stale, orders.APPROVE, source="fraud").order.version == 3
-        assert [event.type for event in orderlog.history(ORDER_ID)] == ["OrderPlaced", "StockReserved", "OrderScreened"]
-        assert [given["ConsistentRead"] for given in lagging.queries] == [False, True, True]
-
-    def test_an_unknown_order_is_not_found_in_the_log_itself(self, orderlog: OrderLog) -> None:
-        with pytest.raises(OrderNotFound):
-            orderlog.load(ORDER_ID, 1)
-
-    @pytest.mark.parametrize("read", ["load", "history"])
-    def test_an_unknown_order_is_not_found(self, orderlog: OrderLog, read: str) -> None:
-        with pytest.raises(OrderNotFound):
-            getattr(orderlog, read)(ORDER_ID)
-
-
 class TestAppend:
     def test_each_event_names_the_one_before_as_its_cause(self, orderlog: OrderLog) -> None:
         place(orderlog)
@@ -363,145 +248,6 @@ class TestReportedTime:
         assert first["open_since"] == last["outbox_since"] == {"S": dynamodb.timestamp(event.recorded_at)}
 
 
-class TestActiveOrderMarker:
-    def marker(self, database: FakeDynamoDB) -> tuple[Any, Any]:
-        first = items(database)[0]
-        return first.get("open_shard"), first.get("open_since")
-
-    def test_a_placed_order_is_on_the_index_since_it_was_placed(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        event = place(orderlog)
-        assert self.marker(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(event.occurred_at)})
-
-    @pytest.mark.parametrize(
-        "commands",
-        [
-            (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM),
-            (orders.SHORTAGE, orders.REJECT),
-        ],
-    )
-    def test_event_that_ends_the_saga_clears_the_marker(
-        self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]
-    ) -> None:
-        place(orderlog)
-        *before, last = commands
-        record(orderlog, *before)
-        assert self.marker(database) != (None, None)
-        record(orderlog, last)
-        assert self.marker(database) == (None, None)
-        assert database.calls["TransactWriteItems"] == 1  # the write that placed the order
-        assert database.calls["UpdateItem"] == 1
-
-    def test_held_orders_have_their_own_partitions(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        place(orderlog)
-        record(orderlog, orders.RESERVE, orders.HOLD)
-        held = orderlog.history(ORDER_ID)[-1]
-        assert self.marker(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(held.occurred_at)})
-        assert active_shard(ORDER_ID, "held") in order_log_items.active_shards("held")
-        assert not {*order_log_items.active_shards("held")} & {*order_log_items.active_shards("open")}
-
-    def test_decision_sets_the_marker_again(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        place(orderlog)
-        record(orderlog, orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW)
-        decided = orderlog.history(ORDER_ID)[-1]
-        assert self.marker(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(decided.occurred_at)})
-
-    @pytest.mark.parametrize(
-        "commands",
-        [
-            (orders.RESERVE, orders.HOLD, orders.APPROVE_REVIEW),
-            (orders.RESERVE, orders.HOLD, orders.CANCEL),
-            (orders.RESERVE, orders.APPROVE, orders.AUTHORIZE, orders.CONFIRM, orders.CANCEL),
-        ],
-    )
-    def test_event_that_needs_the_saga_sets_the_marker(
-        self, orderlog: OrderLog, database: FakeDynamoDB, commands: tuple[Command, ...]
-    ) -> None:
-        place(orderlog)
-        *before, last = commands
-        record(orderlog, *before)
-        assert self.marker(database)[0] != {"S": active_shard(ORDER_ID)}
-        database.before = crash_at("UpdateItem")
-        record(orderlog, last)
-        assert self.marker(database)[0] == {"S": active_shard(ORDER_ID)}
-        assert database.calls["TransactWriteItems"] == 2
-
-    @pytest.mark.parametrize(
-        "error", [throttled("UpdateItem"), answer_lost(), client_error("UpdateItem", "TransactionConflictException", "x")]
-    )
-    @pytest.mark.parametrize("last", [orders.HOLD, orders.CONFIRM])
-    def test_event_is_appended_although_the_marker_fails(
-        self, orderlog: OrderLog, database: FakeDynamoDB, error: Exception, last: Command
-    ) -> None:
-        place(orderlog)
-        record(orderlog, orders.RESERVE, *((orders.APPROVE, orders.AUTHORIZE) if last is orders.CONFIRM else ()))
-        marker = self.marker(database)
-        database.before = _only("UpdateItem", error)
-        after = record(orderlog, last)
-        assert orderlog.load(ORDER_ID) == after
-        assert self.marker(database) == marker
-
-    def test_crash_after_the_event_leaves_the_marker(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        confirmed, marker = self.confirm_and_crash(orderlog, database)
-        assert confirmed.state == "confirmed"
-        orderlog.clear_marker(confirmed)
-        assert marker != self.marker(database) == (None, None)
-
-    def test_older_order_does_not_clear_a_newer_marker(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        confirmed, _ = self.confirm_and_crash(orderlog, database)
-        cancelling = record(orderlog, orders.CANCEL)
-        orderlog.clear_marker(confirmed)
-        assert self.marker(database)[0] == {"S": active_shard(ORDER_ID)}
-        ended = record(orderlog, orders.RECALL, orders.VOID, orders.RELEASE, orders.COMPLETE_CANCELLATION)
-        assert self.marker(database) == (None, None)
-        for late in (confirmed, cancelling, ended):
-            orderlog.clear_marker(late)
-        assert self.marker(database) == (None, None)
-
-    def test_late_clearing_does_not_mark_a_decided_order_as_held(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        place(orderlog)
-        held = record(orderlog, orders.RESERVE, orders.HOLD)
-        record(orderlog, orders.CANCEL)
-        orderlog.clear_marker(held)
-        assert self.marker(database)[0] == {"S": active_shard(ORDER_ID)}
-        record(orderlog, orders.RELEASE, orders.COMPLETE_CANCELLATION)
-        orderlog.clear_marker(held)
-        assert self.marker(database) == (None, None)
-
-    def test_late_marker_of_a_held_order_keeps_its_time(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        event = place(orderlog)
-        record(orderlog, orders.RESERVE)
-        database.before = crash_at("UpdateItem")
-        with pytest.raises(Crash):
-            record(orderlog, orders.HOLD)
-        orderlog.clear_marker(orderlog.load(ORDER_ID))
-        assert self.marker(database) == ({"S": active_shard(ORDER_ID, "held")}, {"S": dynamodb.timestamp(event.occurred_at)})
-
-    def confirm_and_crash(self, orderlog: OrderLog, database: FakeDynamoDB) -> tuple[Order, tuple[Any, Any]]:
-        place(orderlog)
-        record(orderlog, orders.RESERVE, orders.APPROVE, orders.AUTHORIZE)
-        database.before = crash_at("UpdateItem")
-        with pytest.raises(Crash):
-            record(orderlog, orders.CONFIRM)
-        database.before = None
-        return orderlog.load(ORDER_ID), self.marker(database)
-
-    def test_marker_changes_no_other_attribute(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        place(orderlog)
-        others = {name: value for name, value in items(database)[0].items() if not name.startswith("open_")}
-        record(orderlog, orders.SHORTAGE, orders.REJECT)
-        assert items(database)[0] == {**others, "open_version": {"N": "3"}}
-
-    def test_markers_sort_by_time_as_strings(self) -> None:
-        moments = [orders.START + timedelta(microseconds=step) for step in (0, 1, 999_999, 1_000_000, 10**11)]
-        stamps = [dynamodb.timestamp(moment) for moment in moments]
-        assert stamps == sorted(stamps)
-        assert len({len(stamp) for stamp in stamps}) == 1
-
-    def test_active_orders_use_all_shards(self) -> None:
-        shards = {active_shard(f"ord_{number}") for number in range(200)}
-        assert shards == {str(shard) for shard in range(order_log_items.OPEN_SHARDS)}
-
-
 def stock(available: int, sku: str = "MUG-BLUE") -> Any:
     """Return a write to another table that requires `available` units in stock."""
     return {
@@ -558,7 +304,7 @@ class TestExtraWrites:
     def test_other_cancellation_reasons_are_faults(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         reasons = [{"Code": "ThrottlingError"}, {"Code": "None"}]
         error = client_error("TransactWriteItems", "TransactionCanceledException", "x", CancellationReasons=reasons)
-        database.before = _only("TransactWriteItems", error)
+        database.before = failing("TransactWriteItems", error)
         with pytest.raises(ClientError):
             self.reserve(orderlog, stock(5))
 
@@ -579,13 +325,5 @@ def _conflicts(times: int) -> Any:
             seen.append(name)
             if len(seen) <= times:
                 raise conflict(given)
-
-    return hook
-
-
-def _only(operation: str, error: Exception) -> Any:
-    def hook(name: str, _: dict[str, Any]) -> None:
-        if name == operation:
-            raise error
 
     return hook
