@@ -180,7 +180,7 @@ class Deployment:
         return len(changed)
 
     def steps(self) -> list[str]:
-        """Deploy, and return what was deployed: the stack, or the names of parts."""
+        """Deploy, and return the deployed parts: the stack, or names of parts."""
         self._steps.clear()
         changed = deploy.ensure(self.target)
         assert changed == bool(self._steps)
