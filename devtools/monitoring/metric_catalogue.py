@@ -114,6 +114,7 @@ CATALOGUE = (
 FILTERED = {
     "PlaceRequests": ("access log of the API", "Requests to `POST /orders`, with any answer."),
     "PlaceFaults": ("access log of the API", "Requests to `POST /orders` that were answered with 5xx."),
+    "PlaceSlow": ("access log of the API", "Requests to `POST /orders` that were answered after three seconds or later."),
     "AuditDeliveryErrors": ("log of the audit archive", "Failed deliveries to the audit archive."),
 }
 

@@ -66,7 +66,13 @@ def outputs() -> dict[str, Any]:
 
 def _metric_filters() -> dict[str, Any]:
     place = '($.method = "POST") && ($.route = "/orders")'
-    patterns = {"PlaceRequests": f"{{ {place} }}", "PlaceFaults": f'{{ {place} && ($.status = "5*") }}'}
+    # The access log quotes numbers, so the text is compared: three seconds and more (decision 61).
+    slow = "%^[3-9][0-9]{3}$|^[0-9]{5}%"
+    patterns = {
+        "PlaceRequests": f"{{ {place} }}",
+        "PlaceFaults": f'{{ {place} && ($.status = "5*") }}',
+        "PlaceSlow": f"{{ {place} && ($.latency_ms = {slow}) }}",
+    }
     return {
         name: {
             "Type": "AWS::Logs::MetricFilter",

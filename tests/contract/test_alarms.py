@@ -33,6 +33,7 @@ def level(bad_share: int) -> dict[str, Data]:
     audits = [(time, 1.0) for time in range(since, NOW, 600)]
     return {
         "OrdersAccepted": {"PlaceRequests": every(30, 1, since, NOW), "PlaceFaults": faults},
+        "OrdersAnswered": {"PlaceRequests": every(30, 1, since, NOW), "PlaceSlow": faults},
         "OrdersDecided": {"OrderDecisionSeconds": mixed(2, 45, bad_share, since)},
         "EventsPublished": {"PublicationLagSeconds": mixed(0.4, 11, bad_share, since)},
         "EmailsSent": {"EmailDelaySeconds": mixed(3, 121, bad_share, since)},

@@ -156,4 +156,4 @@ class TestDescription:
                     names = {name for name, _ in series.dimensions}
                     assert names in [set(one) for one in known[series.metric].dimensions], line.label
                 elif series.namespace == boards.OWN:
-                    assert series.metric in {"PlaceRequests", "PlaceFaults"}
+                    assert series.metric in {"PlaceRequests", "PlaceFaults", "PlaceSlow"}
