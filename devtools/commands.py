@@ -1,4 +1,4 @@
-"""The commands of this project and their options: `make help`, `--help`, and what `make` and Python accept all follow from here."""
+"""The commands of this project and their options: `make help`, `--help` and both parsers read them."""
 
 import argparse
 
@@ -24,7 +24,7 @@ CHECK = Option("CHECK", "write nothing; fail where the committed files are out o
 
 LOCAL, OPERATE, MEASURE, EXTEND, CONTRACTS = "Run locally", "Operate a stack", "Measure", "Extend", "Contracts and documents"
 
-# What `make new` can write.
+# The kinds of `make new`.
 KINDS = ("consumer", "endpoint", "context")
 
 _COMMANDS = (
@@ -40,7 +40,7 @@ _COMMANDS = (
         "up",
         LOCAL,
         "devtools.local.up",
-        "Start the emulator and deploy, without orders; afterwards deploy what changed",
+        "Start the emulator and deploy, without orders; afterwards deploy the changes",
         TARGET,
         daily=True,
     ),
@@ -64,8 +64,8 @@ _COMMANDS = (
         "Act as the carrier of an order: dispatch, deliver, lose, return",
         (
             Option("ORDER", "the order's id", required=True, example="ord_… DO=dispatch"),
-            Option("DO", "what happens", "dispatch", choices=("dispatch", "deliver", "lose", "return", "readings")),
-            Option("LINES", "what to dispatch, as SKU=1,OTHER=2; by default all remaining lines"),
+            Option("DO", "the event", "dispatch", choices=("dispatch", "deliver", "lose", "return", "readings")),
+            Option("LINES", "lines to dispatch, as SKU=1,OTHER=2; by default all remaining ones"),
             Option("PARCEL", "the parcel that is delivered, lost or measured; by default all of the order"),
             Option("RETURN", "the return that arrives at the warehouse, as ret_…"),
             Option("AT", "when it happened, as 2026-11-23T09:00:00Z; by default now", "", timestamp),

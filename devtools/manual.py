@@ -1,4 +1,4 @@
-"""`make help`: what `make` can do, from the Makefile's comments and `devtools.commands`; needs the standard library alone."""
+"""`make help`: the commands, from the Makefile's comments and `devtools.commands`; needs the standard library alone."""
 
 import os
 import re

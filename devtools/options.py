@@ -14,7 +14,7 @@ from typing import Any, NoReturn, override
 USAGE_ERROR = 2
 # `make` passes the names of its command line's variables here, and their values in the environment: never through a shell.
 MAKE_VARIABLES = "MAKE_VARIABLES"
-# What every target of the Makefile takes: the interpreter that devtools/find-python prints.
+# The variable that every target of the Makefile takes: the interpreter that devtools/find-python prints.
 GLOBAL = frozenset({"PYTHON"})
 
 

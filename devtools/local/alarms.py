@@ -1,7 +1,7 @@
 """Alarms of a local target: the definitions of observability.yaml, and the way from an alarm to the remediation workflow.
 
 CloudFormation of local targets has no alarms, and their alarms reach topics but not EventBridge. So the alarms are created through
-CloudWatch's API, and `Bridge` does what EventBridge does on AWS: it starts the workflow with CloudWatch's event.
+CloudWatch's API, and `Bridge` replaces EventBridge: it starts the workflow with CloudWatch's event.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def state_of(events: list[dict[str, Any]]) -> str:
 
 
 def is_final(state: str) -> bool:
-    """Return whether the order leaves this state only through a person."""
+    """Return whether only a customer, reviewer or carrier can change this state."""
     return state.partition(":")[0] in FINAL_STATES
 
 

@@ -19,7 +19,7 @@ WAIT = {"Delay": 0.2, "MaxAttempts": 600}
 
 @dataclass
 class _Change:
-    """What a function gets: new code, new layers, or both."""
+    """The update of a function: new code, new layers, or both."""
 
     code: bytes | None = None
     layers: list[str] = field(default_factory=list[str])

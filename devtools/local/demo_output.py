@@ -1,4 +1,4 @@
-"""What `make run` prints: the orders while they run, the table of results, emails, and commands to try next."""
+"""The output of `make run`: the orders while they run, the table of results, emails, and commands to try next."""
 
 import time
 from collections.abc import Sequence

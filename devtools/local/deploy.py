@@ -28,7 +28,7 @@ from devtools.trial import marked
 
 # A change of these, or of the parameters, is deployed by CloudFormation; a change of code alone is not.
 STACK_SOURCES = ("template.yaml", "observability.yaml", "samconfig.toml", "workflows")
-# What is deployed, stored in the target: a new or emptied target has nothing.
+# Hashes of the deployed parts, stored in the target: a new or emptied target has none.
 DEPLOYED_PARAMETER = f"/{STACK}/deployed"
 ARTIFACTS = f"{STACK}-artifacts"
 # The environments of samconfig.toml.
@@ -60,7 +60,7 @@ def parameters(target: Target) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a target has: the hash of the stack's sources and of each part's.
+    """The deployed state of a target: the hash of the stack's sources and of each part's.
 
     `beside` names the parts that were updated since CloudFormation deployed last, which therefore does not know their code.
     """

@@ -1,7 +1,7 @@
 """`make drill`: plays faults on the local stack and shows the alarm, the runbook's step and the recovery, with times.
 
-DRILL plays one: consumer, poison, saga, provider, flag, release or stream; without it all are played. A drill restores what it
-broke, also when it fails.
+DRILL plays one: consumer, poison, saga, provider, flag, release or stream; without it all are played. A drill reverts its
+fault, also when it fails.
 """
 
 import time
@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Played:
-    """A drill that ended well: seconds from the fault to the alarm, and from the alarm to healthy; what remediation did."""
+    """A drill that ended well: seconds from the fault to the alarm, and from the alarm to healthy; the remediation's actions."""
 
     drill: Drill
     detected: float

@@ -124,7 +124,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Drill:
-    """A drill: its name, the fault, the alarm without the stack's name, the section of docs/runbooks.md, and what breaks."""
+    """A drill: its name, the fault, the alarm (without the stack's name), the section of docs/runbooks.md and the injection."""
 
     name: str
     fault: str

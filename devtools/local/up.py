@@ -1,4 +1,4 @@
-"""`make up`: bring the pipeline up without the demo's orders, or deploy what changed since."""
+"""`make up`: bring the pipeline up without the demo's orders, or deploy the changes since."""
 
 from argparse import Namespace
 

@@ -58,7 +58,7 @@ LOG_QUERIES = (
     ),
     Query(
         "ReleaseChangesQuery",
-        "What a release changed: lines, errors and restarts by function and version.",
+        "Changes by a release: lines, errors and restarts by function and version.",
         """parse @logStream "*/*/*/*[*]*" as year, month, day, function, version, instance
 | stats count(*) as lines, sum(level = "ERROR") as errors, sum(level = "WARNING") as warnings, sum(cold_start) as cold_starts
     by function, version

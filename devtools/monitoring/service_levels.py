@@ -18,9 +18,9 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Level:
-    """A service level: `objective` per cent of what `series` measure have to be good.
+    """A service level: `objective` per cent of the measurements of `series` have to be good.
 
-    `bad` is the expression of the bad share in per cent, `count` the series that says how many were measured. A level is broken
+    `bad` is the expression of the bad share in per cent, `count` the series of their number. A level is broken
     where the bad share of both windows, in seconds, burns; `short_alarms` are the ids of alarms that watch the short one already.
     """
 

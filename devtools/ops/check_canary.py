@@ -1,7 +1,7 @@
 """Check the new versions of a release while CodeDeploy shifts traffic to them, and stop the release where one is wrong.
 
-Each new version gets a sample event that changes nothing: a request that is refused, a step of an unknown order. What the function
-imports, configuration and permissions to read are then known to work, whether customers have come to it or not.
+Each new version gets a sample event that changes nothing: a request that is refused, a step of an unknown order. This tests
+the function's imports, configuration and read permissions even without customers' requests.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Check an account before a deployment, and the stack after it: what would stop it, and what to do about it.
+"""Check an account before a deployment, and the stack after it: obstacles and their remedies.
 
-The checks read only. The emulator answers the same calls, so locally the same code runs; what it does not answer is unknown.
+The checks read only. The emulator answers the same calls, so locally the same code runs; its unknown calls have unknown results.
 """
 
 import os
@@ -29,7 +29,7 @@ OMITTED_LOCALLY = ("AWS::CodeDeploy::", "AWS::S3::BucketPolicy", "AWS::SNS::Topi
 
 
 def concurrency(limit: int, reserved: int) -> Finding:
-    """Judge Lambda's limit of concurrent executions of the account; `reserved` is what each webhook reserves."""
+    """Judge Lambda's limit of concurrent executions of the account; each webhook reserves `reserved`."""
     needed = UNRESERVED + WEBHOOKS * reserved
     if reserved and limit < needed:
         return Finding("stop", "concurrency", f"the limit is {limit}; WebhookConcurrency={reserved} needs {needed}: raise it, or set 0")

@@ -1,4 +1,4 @@
-"""What `make doctor` finds: one line about each thing that it checks."""
+"""The findings of `make doctor`: one line for each check."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -67,7 +67,7 @@ class FlagStore:
         return sorted((one for page in pages for one in page["Items"]), key=lambda one: -one["DeploymentNumber"])
 
     def served(self) -> ServedFlags:
-        """Return what functions receive now."""
+        """Return the document that functions receive now."""
         deployments = self.deployments()
         served = next((one for one in deployments if one["State"] in SERVED), None)
         under_way = next((one for one in deployments if one["State"] in DEPLOYING), None)

@@ -52,7 +52,7 @@ def _delivery_streams(target: Target) -> int:
 
 
 def _none(_: Target) -> int:
-    """Return 0: what the quota limits belongs to a resource that the stack creates."""
+    """Return 0: the quota limits parts of a resource that the stack creates."""
     return 0
 
 
@@ -95,7 +95,7 @@ QUOTAS = (
         _pages("cognito-idp", "list_user_pools", "UserPools", PaginationConfig={"PageSize": 60}),
     ),
 )
-# What AWS::IAM counts, by the names of GetAccountSummary.
+# The counts of AWS::IAM, by the names of GetAccountSummary.
 IAM_QUOTAS = {"AWS::IAM::Role": ("Roles", "RolesQuota"), "AWS::IAM::ManagedPolicy": ("Policies", "PoliciesQuota")}
 
 

@@ -1,8 +1,8 @@
 """Rebuild the other tables from the order log: feed its events to the functions that write them.
 
 Each event goes to the consumers that take replays, each order to the functions that rebuild rows of orders. Nothing is published, so no
-email is sent, no payment taken and no shipment requested. Rows that exist stay, so a rebuild may be repeated. What the log does not
-contain is restored before; docs/restore.md has the whole procedure.
+email is sent, no payment taken and no shipment requested. Rows that exist stay, so a rebuild may be repeated. Data that the
+log does not contain is restored before; docs/restore.md has the whole procedure.
 """
 
 import json
@@ -31,7 +31,7 @@ ORDER_FUNCTIONS = ("InventoryRebuild", "FraudRebuild", "InvoicesRebuild")
 # Consumers that get every event of a rule as their queue delivers it, and consumers that get one event of each order.
 EVENT_CONSUMERS = {"LedgerPost": "LedgerRule", "AnalyticsCount": "AnalyticsCountRule"}
 ORDER_CONSUMERS = {"LoyaltyAward": "LoyaltyAwardRule"}
-# What one invocation gets: it takes a second or two of the functions' 30 and more.
+# The share of one invocation: it takes a second or two of the functions' 30 and more.
 ORDERS_AT_ONCE = 100
 EVENTS_AT_ONCE = {"LedgerPost": 100, "LoyaltyAward": 100, "AnalyticsCount": 500}
 PRODUCTS_AT_ONCE = 200
@@ -47,7 +47,7 @@ ORDERS_AN_HOUR = 300_000
 
 @dataclass
 class Result:
-    """The numbers of events and orders, and what needs a person."""
+    """The numbers of events and orders, and the findings for an operator."""
 
     events: int = 0
     orders: int = 0
@@ -141,7 +141,7 @@ class Rebuild:
         return short, unknown
 
     def _invoke(self, function: str, event: object, seconds: float = INVOKE_SECONDS) -> dict[str, Any]:
-        """Invoke a function until it succeeds. Everything that is invoked may be invoked again.
+        """Invoke an idempotent function until it succeeds.
 
         Raises UserError after several attempts.
         """
@@ -204,7 +204,7 @@ def _show(stage: ui.Stage, counts: Counts) -> None:
 
 
 def main(arguments: Namespace) -> int:
-    """Rebuild all stores and print what needs a person; return 1 if anything does."""
+    """Rebuild all stores and print the findings for an operator; return 1 if there are any."""
     if not arguments.all:
         raise UsageError("ALL=1 is missing: make rebuild ALL=1 FROM=log rebuilds every store; make rebuild-view the order view alone")
     target = targets.chosen(arguments.stack)

@@ -119,7 +119,7 @@ class Smoke:
             raise UserError(f"{what} of {self.order.order_id} are missing after {STEP_SECONDS:.0f} s: {', '.join(sorted(missing))}")
 
     def clean_up(self) -> str:
-        """Delete the product and the user. The stock row goes once the returned unit is back, so that nothing writes it anew."""
+        """Delete the product and the user. The stock row is deleted once the returned unit is in stock, so that nothing writes it again."""
         dynamodb, tables, key = self.target.client("dynamodb"), self.target.resources, {"sku": {"S": self.product.sku}}
         dynamodb.delete_item(TableName=tables["Catalogue"], Key=key)
         if self.pool:
@@ -130,7 +130,7 @@ class Smoke:
             return not row or row["available"]["N"] == str(STOCK)
 
         if not wait_until(restocked, STEP_SECONDS, POLL_SECONDS):
-            return f"the stock row of {self.product.sku} stays: its unit is not back"
+            return f"the stock row of {self.product.sku} remains: its returned unit is not in stock"
         dynamodb.delete_item(TableName=tables["Stock"], Key=key)
         return "product and user are removed; the order stays in the order log"
 

@@ -54,7 +54,7 @@ function show(text, isError = false) {
   find("message").classList.toggle("error", isError);
 }
 
-/** Run what a click or a form starts; its button is disabled meanwhile, and a failure is shown. */
+/** Run the action of a click or a form; its button is disabled meanwhile, and a failure is shown. */
 async function run(button, action) {
   button.disabled = true;
   try {

@@ -1,6 +1,6 @@
 """Claims of remediations: one execution works on a state change of an alarm, and an action on a target is not repeated soon.
 
-The claim of a raise of concurrency remembers what to set it back to, and which execution did.
+The claim of a raise of concurrency stores the value to restore, and the execution that restored it.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Address(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     region: Annotated[str, Meta(max_length=100)] = ""
 
     def __post_init__(self) -> None:
-        """Check that the address has what its country requires."""
+        """Check that the address has the parts that its country requires."""
         for field, what in self.missing({"country": self.country, "postal_code": self.postal_code}):
             message = f"{field}: {what}"
             raise ValueError(message)

@@ -166,7 +166,7 @@ CREDITING = (Problem("credit-note-not-found", 404, "Credit note not found", "the
 # Responses of API Gateway for unknown routes, and of the webhooks' function URLs: they belong to no route.
 ELSEWHERE = (
     Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret"),
-    Problem("no-such-route", 404, "No such route", "see /openapi.json for what there is"),
+    Problem("no-such-route", 404, "No such route", "/openapi.json lists the routes"),
     Problem("method-not-allowed", 405, "Method not allowed", "send messages by POST"),
 )
 PROBLEMS = (*PLACING, *PAGING, *READING, *FINDING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)

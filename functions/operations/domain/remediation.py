@@ -170,7 +170,7 @@ def _raise_concurrency(signal: Signal, situation: Situation) -> Action | Reason:
 
 
 def _is_raised(consumer: Consumer, last: Raise) -> bool:
-    """Return whether the concurrency is the one that the last raise set: neither set back, nor changed by a person."""
+    """Return whether the concurrency is the one that the last raise set: neither set back, nor changed by an operator."""
     return not last.restored and consumer.maximum == last.raised_to
 
 

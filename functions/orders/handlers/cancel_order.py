@@ -40,7 +40,7 @@ def cancel(order: Order, reason: str) -> Order:
     """Record the customer's cancellation, once, and return the order after it.
 
     Raises:
-        Problem: 409 when nothing is left to cancel.
+        Problem: 409 if the order has no line to cancel.
         Conflict: every attempt lost against a concurrent append.
     """
     result = LOG.record(order, RequestCancellation("customer", reason), source="orders")

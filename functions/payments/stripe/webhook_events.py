@@ -123,7 +123,7 @@ def parse_event(event: StripeEvent) -> ParsedEvent | None:
     if Stripe canceled them itself. A refund of an uncaptured amount does not count.
 
     Raises:
-        ValidationError: (msgspec's) the object is not what the type of the event promises.
+        ValidationError: (msgspec's) the object does not have the form of the event's type.
     """
     match event.type:
         case "payment_intent.amount_capturable_updated" | "payment_intent.succeeded":

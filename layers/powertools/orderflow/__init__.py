@@ -1,1 +1,1 @@
-"""What every context shares: events, the order log and its rules, HTTP, observability."""
+"""The package that the contexts share: events, the order log and its rules, HTTP, observability."""

@@ -1,1 +1,1 @@
-"""What the functions share to work with AWS."""
+"""AWS helpers of the functions."""

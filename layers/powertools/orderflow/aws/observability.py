@@ -2,7 +2,7 @@
 
 Every log line has the correlation id, and the order and event ids as soon as they are known. Log keys of
 one invocation never appear in the next one of the same process. CloudWatch bills logs by the byte, so a line
-repeats neither its message nor what the log group's name says.
+repeats neither its message nor the log group's name.
 """
 
 from __future__ import annotations

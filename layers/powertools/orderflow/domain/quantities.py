@@ -32,7 +32,7 @@ def as_lines(quantities: Mapping[str, int]) -> tuple[StockLine, ...]:
 
 
 def subtract(lines: Iterable[StockLine], *taken: Iterable[StockLine]) -> tuple[StockLine, ...]:
-    """Return what remains of `lines`, one line per product in their order; products with nothing left are omitted."""
+    """Return the remaining `lines`, one line per product in their order; products with nothing left are omitted."""
     quantities = add({}, lines)
     for some in taken:
         quantities = deduct(quantities, some)
