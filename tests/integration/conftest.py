@@ -13,6 +13,7 @@ from devtools import cli
 from devtools import target as targets
 from devtools.local import bootstrap
 from devtools.ops import audit_proof, catalog
+from devtools.ops.flags import FlagStore
 from devtools.products import PRODUCTS
 from devtools.target import Target
 from devtools.trial import marked
@@ -89,3 +90,13 @@ def _are_archived(stack: DeployedStack) -> None:
     proof = audit_proof.verify(stack.target, stack.patience)
     assert proof.passed, proof
     assert not proof.pending, proof
+
+
+@pytest.fixture
+def flag_store(stack: DeployedStack) -> Iterator[FlagStore]:
+    """Yield the stack's flags; restore them afterwards."""
+    store = FlagStore(stack.target.client("appconfig"), stack.target.resources)
+    before = store.served().document
+    yield store
+    if store.served().document != before:
+        store.deploy(before, immediate=True)

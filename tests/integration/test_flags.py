@@ -5,8 +5,6 @@ The test holds orders to a country that no other test ships to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from devtools.cli import UserError
@@ -20,16 +18,6 @@ pytestmark = pytest.mark.needs("flags")
 UNINHABITED = "BV"
 # The cached flags must expire; functions poll AppConfig every fifteen seconds at most.
 CACHE_SECONDS = 90.0
-
-
-@pytest.fixture
-def flag_store(stack: DeployedStack) -> Iterator[FlagStore]:
-    """Yield the stack's flags; restore them afterwards."""
-    found = FlagStore(stack.target.client("appconfig"), stack.target.resources)
-    before = found.served().document
-    yield found
-    if found.served().document != before:
-        found.deploy(before, immediate=True)
 
 
 def _set(flag_store: FlagStore, changes: str) -> None:

@@ -78,16 +78,6 @@ def archived(stack: DeployedStack, execution: str) -> dict[str, Any]:
     return event
 
 
-@pytest.fixture
-def flags(stack: DeployedStack) -> Iterator[FlagStore]:
-    """The flags of the stack, restored afterwards."""
-    found = FlagStore(stack.target.client("appconfig"), stack.target.resources)
-    before = found.served().document
-    yield found
-    if found.served().document != before:
-        found.deploy(before, immediate=True)
-
-
 def dead_letter(stack: DeployedStack, **attributes: Any) -> str:
     """Put an email without a recipient's order into its dead-letter queue, and return its text."""
     body = json.dumps({"detail-type": "ShipmentLost", "detail": {"type": "ShipmentLost", "nonce": uuid4().hex}})
@@ -121,29 +111,29 @@ def test_dead_letter_of_unknown_cause_is_not_redriven(stack: DeployedStack, alar
         stack.target.client("sqs").purge_queue(QueueUrl=stack.target.resources["MailDeadLetters"])
 
 
-def test_wrong_ledger_holds_every_order(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
+def test_wrong_ledger_holds_every_order(stack: DeployedStack, alarm: Any, flag_store: FlagStore) -> None:
     event = archived(stack, alarm(LEDGER_ALARM)["execution"])
 
     assert (event["data"]["action"], event["data"]["after"]["hold_every_order"]) == ("hold_orders", True)
-    assert flags.served().document["hold_every_order"] is True
-    assert flags.served().version == event["data"]["after"]["flags"]
+    assert flag_store.served().document["hold_every_order"] is True
+    assert flag_store.served().version == event["data"]["after"]["flags"]
 
 
-def test_recent_change_of_flags_is_rolled_back(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
-    flags.deploy({"hold_countries": ["BV"]}, immediate=True)
-    before = flags.served()
-    flags.deploy({"hold_countries": ["BV"], "fraud": {"hold_score": 1}}, immediate=True)
+def test_recent_change_of_flags_is_rolled_back(stack: DeployedStack, alarm: Any, flag_store: FlagStore) -> None:
+    flag_store.deploy({"hold_countries": ["BV"]}, immediate=True)
+    before = flag_store.served()
+    flag_store.deploy({"hold_countries": ["BV"], "fraud": {"hold_score": 1}}, immediate=True)
 
     event = archived(stack, alarm("order-pipeline-payments-authorize-errors")["execution"])
 
     assert event["data"]["action"] == "roll_back_flags"
-    assert flags.served().document == before.document
+    assert flag_store.served().document == before.document
 
 
-def test_flag_switches_remediation_off(stack: DeployedStack, alarm: Any, flags: FlagStore) -> None:
-    flags.deploy(flags.served().document | {"remediation": False}, immediate=True)
+def test_flag_switches_remediation_off(stack: DeployedStack, alarm: Any, flag_store: FlagStore) -> None:
+    flag_store.deploy(flag_store.served().document | {"remediation": False}, immediate=True)
 
     event = archived(stack, alarm(LEDGER_ALARM)["execution"])
 
     assert event["data"]["refusals"] == [{"reason": "switched_off", "action": "any"}]
-    assert not flags.served().document.get("hold_every_order")
+    assert not flag_store.served().document.get("hold_every_order")

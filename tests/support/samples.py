@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 
@@ -56,3 +57,14 @@ def agrees(actual: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(actual, Mapping) and all(name in actual and agrees(actual[name], value) for name, value in wanted.items())
     return actual == wanted
+
+
+def assert_answer(handler: Any, name: str, context: Any) -> None:
+    """Run a handler on a sample, and assert its expected answer or error."""
+    wanted = expected(name)
+    if "errorType" in wanted:
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - the answer names the type
+            handler(sample(name), context)
+        assert type(raised.value).__name__ == wanted["errorType"]
+    else:
+        assert agrees(handler(sample(name), context), wanted)
