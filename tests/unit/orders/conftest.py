@@ -69,6 +69,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 type Post = Callable[..., Mapping[str, Any]]
+type Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
@@ -89,3 +90,18 @@ def decoded(response: Any) -> dict[str, Any]:
 def order_id(key: str = "key-1", customer: str = "ann") -> str:
     """Return the id of the order that a customer places with a key."""
     return pricing.order_id(customer, key)
+
+
+def appended(shop: Aws) -> list[Any]:
+    """Return the items of the order log."""
+    return shop.dynamodb.items("OrderLog")
+
+
+def line(**members: Any) -> dict[str, Any]:
+    """Return a valid body of one line with these members replaced."""
+    return changed(lines=[{"sku": "MUG-BLUE", "quantity": 1, **members}])
+
+
+def address(**members: Any) -> dict[str, Any]:
+    """Return a valid body with these members of the address replaced."""
+    return changed(shipping_address=BODY["shipping_address"] | members)
