@@ -29,7 +29,7 @@ def server(stack: DeployedStack) -> Iterator[PageServer]:
 
 @pytest.fixture
 def page(browser: Browser, server: PageServer) -> Iterator[Page]:
-    """The open page; afterwards assert that no script failed and that only the page's server and the API were asked."""
+    """Yield the open page; afterwards assert that no script failed and that only its server and the API got requests."""
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
     page.set_default_timeout(browsers.TIMEOUT_SECONDS * 1000)
     problems: list[str] = []
@@ -45,7 +45,7 @@ def page(browser: Browser, server: PageServer) -> Iterator[Page]:
 
 
 def tried(page: Page, operation: str) -> Locator:
-    """Open an operation, execute it as it is filled in, and return where its answer is."""
+    """Execute an operation with its example values, and return the locator of its answer."""
     block = page.locator(f"[id$='-{operation}']")
     block.locator(".opblock-summary-control").click()
     block.get_by_role("button", name="Execute").click()
@@ -53,13 +53,13 @@ def tried(page: Page, operation: str) -> Locator:
 
 
 @pytest.mark.parametrize(("operation", "status", "text"), [("listProducts", "200", "MUG-BLUE"), ("placeOrder", "201", "order_id")])
-def test_request_is_tried_at_once(page: Page, operation: str, status: str, text: str):
+def test_example_request_is_executed(page: Page, operation: str, status: str, text: str):
     answer = tried(page, operation)
     expect(answer.locator(".response-col_status").last).to_have_text(status)
     expect(answer.locator(".response-col_description").last).to_contain_text(text)
 
 
-def test_requests_are_signed_in_where_they_have_to_be(page: Page):
+def test_protected_requests_require_authorization(page: Page):
     expect(page.get_by_role("button", name="authorization button locked").first).to_be_visible()
     answer = tried(page, "listOrders")
     expect(answer.locator(".response-col_status").last).to_have_text("200")

@@ -1,4 +1,4 @@
-"""A change of code is live without CloudFormation, and only where it is."""
+"""Changed code is deployed without CloudFormation, to the affected functions only."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def revisions(stack: DeployedStack) -> dict[str, str]:
     return {logical: found[name] for logical, name in stack.target.physical_ids("AWS::Lambda::Function").items()}
 
 
-def test_changed_handler_is_live_and_other_contexts_are_not_touched(stack: DeployedStack, clone: Path):
+def test_changed_handler_is_live_and_other_contexts_are_unchanged(stack: DeployedStack, clone: Path):
     before = revisions(stack)
     assert not deploy.ensure(stack.target)
     edit(clone, HANDLER, "public, max-age=300", "public, max-age=301")

@@ -1,4 +1,4 @@
-"""Every command that takes STACK works on a stack as on AWS: only the endpoint differs."""
+"""Every command with the option STACK works on the local stack, addressed like a stack on AWS."""
 
 from __future__ import annotations
 

@@ -393,7 +393,7 @@ class TestManyProducts:
 
 
 class TestRecount:
-    """A recount recomputes all totals from the stored pages, after damage or a change of the layout."""
+    """A recount recomputes all totals from the stored count batches, after damage or a change of the layout."""
 
     EVENTS = tuple(event(number, confirmed({"MUG": 1, f"CUP-{number}": 2}), 3600 * number) for number in range(30))
 
@@ -426,7 +426,7 @@ class TestRecount:
         self.recount(aws)
         assert sums(aws) == wanted
 
-    def test_replay_and_recount_restore_lost_pages(self) -> None:
+    def test_replay_and_recount_restore_lost_count_batches(self) -> None:
         aws = self.counted()
         wanted = sums(aws)
         for item in aws.dynamodb.items("AnalyticsSums"):
@@ -520,7 +520,7 @@ def write_older_layout(aws: Aws, happened: Sequence[Event]) -> None:
     put("board", "all/", counting_rules.best_sellers((), sold[""]), **changes)
 
 
-def test_replayed_events_add_no_pages(aws: Aws) -> None:
+def test_replayed_events_add_no_count_batches(aws: Aws) -> None:
     happened = [event(number, placed(), number) for number in range(50)]
     for number in range(3):
         count_events.handler(streamed(*happened[number:]), CONTEXT)

@@ -1,4 +1,4 @@
-"""`make doctor` compares what a stack needs with the account's quotas, and says what it could not find out."""
+"""`make doctor` compares the needs of a stack with the account's quotas, and reports quotas that it could not read."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ class NoSuchResourceException(ClientError):
 
 
 class Account:
-    """Every service of an account: what it lists, and the values of its quotas; `denied` calls are refused."""
+    """All services of an account: their resources, and the values of its quotas; `denied` calls are refused."""
 
     def __init__(self, listed: dict[str, list[int]], applied: dict[str, int], default: int = 100, denied: str = "") -> None:
         self._listed, self._applied, self._default, self._denied = listed, applied, default, denied
